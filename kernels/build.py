@@ -1,0 +1,105 @@
+"""Generated source to compiled functions, through a cache that notices every change.
+
+numba's own cache does not see that a callee in another file has changed. So generated source, and numba's cache beside
+it, live in a directory named by a digest of every kernel source, the versions and the CPU: a changed constant is another
+directory.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import llvmlite
+import numba
+from llvmlite import binding
+from numba import njit
+
+from kernels import atomics
+from kernels.layout import LABEL, RNG
+from kernels.machine import Machine, step_machine
+from kernels.steps import Steps, World
+from kernels.straight import Names, straight_source, subs
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+
+def _inlined(bound: FunctionType) -> Any:
+    return njit(**_OPTIONS)(bound)
+
+
+RACE = World(atomics.ATOMIC, _inlined)
+SEARCH = World(atomics.PLAIN, _inlined)
+
+
+def digest() -> str:
+    """Names the cache: every kernel source, Python, numba, LLVM, the CPU and its features."""
+    made = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        made.update(path.name.encode() + b"\0" + path.read_bytes())
+    versions = (sys.version, numba.__version__, llvmlite.__version__, binding.get_host_cpu_name())
+    made.update(repr((versions, sorted(binding.get_host_cpu_features().items()))).encode())
+    return made.hexdigest()[:24]
+
+
+def cache_directory() -> Path:
+    """Where this version's compiled code is kept: TDX_STRESS_CACHE, XDG_CACHE_HOME or ~/.cache; a temporary one where that cannot be written."""
+    chosen = os.environ.get("TDX_STRESS_CACHE")
+    base = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tdx-stress"
+    for place in (base / digest(), Path(tempfile.gettempdir()) / f"tdx-stress-{os.getuid()}" / digest()):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):
+                return place
+        except OSError:
+            continue
+    raise OSError(f"no directory for compiled code can be written: tried {base} and {tempfile.gettempdir()}")
+
+
+def _module(name: str, source: str, values: dict[str, Any]) -> ModuleType:
+    """Run generated source as a module whose file exists, so that numba can cache beside it."""
+    path = cache_directory() / f"{name}.py"
+    if not path.exists() or path.read_text() != source:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        with os.fdopen(handle, "w") as file:
+            file.write(source)
+        os.utime(temporary, (0, 0))  # numba's cache is keyed by this time too: equal text, equal time
+        os.replace(temporary, path)
+    made = ModuleType(f"tdx_stress_{name}")
+    made.__file__ = str(path)
+    made.__dict__.update(values)
+    sys.modules[made.__name__] = made  # numba finds the module of a cached function by this name
+    exec(compile(source, str(path), "exec"), made.__dict__)
+    return made
+
+
+def _values(names: Names, world: World, extra: dict[str, Any]) -> dict[str, Any]:
+    return {name: world.resolve(value) for name, value in {**names.values, **extra}.items()}
+
+
+def straight(function: Steps) -> Any:
+    """The function of steps as a jitted `f(td, lay, rules, me, ...)` without the GIL; cached on disk."""
+    from kernels import tally
+
+    names = Names()
+    sources = [straight_source(one, names) for one in subs(function)]
+    marked = [f"@njit({'cache=True, ' if one is function else ''}**_OPTIONS)" for one in subs(function)]
+    source = "\n\n\n".join(f"{mark}\n{text}" for mark, text in zip(marked, sources, strict=True)) + "\n"
+    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
+    values = {**_values(names, RACE, extra), "njit": njit, "_OPTIONS": _OPTIONS, "RNG": RNG, "LABEL": LABEL}
+    return getattr(_module(f"straight_{function.name}", source, values), function.name)
+
+
+def machine(function: Steps) -> tuple[Machine, Any, Any]:
+    """The step machine with its jitted `step(td, lay, rules, me, chosen)` and `choices(td, lay, rules, me)`; cached on disk."""
+    names = Names()
+    made = step_machine(function, names)
+    mark = "@njit(cache=True, **_OPTIONS)\n"
+    source = mark + made.source.replace(f"\ndef {made.name}_choices", f"\n{mark}def {made.name}_choices") + "\n"
+    extra = {"own": atomics.own, "set_own": atomics.set_own}
+    values = {**_values(names, SEARCH, extra), "njit": njit, "_OPTIONS": _OPTIONS}
+    module = _module(f"machine_{function.name}", source, values)
+    return made, getattr(module, f"{made.name}_step"), getattr(module, f"{made.name}_choices")

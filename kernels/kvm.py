@@ -1,0 +1,174 @@
+"""KVM's side: requests, the kick with its IPI and acknowledgement, the gate, and SEAMCALLs that answer BUSY.
+
+Source: virt/kvm/kvm_main.c (kvm_make_all_cpus_request, kvm_request_needs_ipi), arch/x86/kvm/x86.c (vcpu_enter_guest),
+arch/x86/kvm/vmx/tdx.c of v18 (tdx_track, tdx_flush_tlb) and of v6.16 (tdx_track, tdx_no_vcpus_enter_start),
+Documentation/virt/kvm/vcpu-requests.rst.
+"""
+
+from kernels.atomics import (
+    compare_exchange_seq_cst,
+    exchange_seq_cst,
+    fetch_and_seq_cst,
+    fetch_or_seq_cst,
+    load_acquire,
+    own,
+    set_own,
+    store_release,
+    store_seq_cst,
+)
+from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS, ZAPPER_HISTS
+from kernels.module import mem_page_remove, mem_range_block, mem_track
+from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Step
+from kernels.status import OPERAND_BUSY, STATUS_MASK, SUCCESS, Leaf
+from kernels.steps import local, op, steps
+from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax
+from kernels.words import (
+    EXITING_GUEST_MODE,
+    IN_GUEST_MODE,
+    OUTSIDE_GUEST_MODE,
+    awaiting,
+    ipi,
+    mode,
+    requests,
+)
+
+BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
+BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
+SPIN = int(Busy.SPIN)
+LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = int(Leaf.TDH_MEM_RANGE_BLOCK), int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_MEM_PAGE_REMOVE)
+KICK_SEND, KICK_ACK = ZAPPER_HISTS.index("kick_send"), ZAPPER_HISTS.index("kick_ack")
+GATE_WAIT = VCPU_HISTS.index("gate_wait")
+
+
+@local
+def is_busy(status):
+    """v6.16's tdx_operand_busy(): the operand id is masked off."""
+    return status & STATUS_MASK == OPERAND_BUSY
+
+
+@local
+def needs_ipi(was, wait):
+    """kvm_request_needs_ipi(): with KVM_REQUEST_WAIT also where another kicker got it out of IN_GUEST_MODE first."""
+    return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE)
+
+
+@op
+def exiting_guest_mode(td, mode_word):
+    """kvm_vcpu_exiting_guest_mode(): a full barrier, then IN to EXITING; returns the mode before."""
+    return compare_exchange_seq_cst(td, mode_word, IN_GUEST_MODE, EXITING_GUEST_MODE)
+
+
+@steps
+def kick(td, lay, rules, me, request, wait):
+    """kvm_make_all_cpus_request(): the request's bit, an IPI to every vCPU in guest mode, and the wait for its handler."""
+    started = now(rules)
+    for vcpu in range(lay.vcpus):
+        if request:
+            yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
+        # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
+        was = yield exiting_guest_mode(td, mode(lay, vcpu))
+        if needs_ipi(was, wait):
+            set_own(td, awaiting(lay, me.index, vcpu), 1)
+    mine = 1 << me.index
+    for vcpu in range(lay.vcpus):
+        if own(td, awaiting(lay, me.index, vcpu)):
+            yield fetch_or_seq_cst(td, ipi(lay, vcpu), 1 << me.index)
+            count(td, me, IPIS, 1)
+    sent = now(rules)
+    for vcpu in range(lay.vcpus):
+        if own(td, awaiting(lay, me.index, vcpu)):
+            set_own(td, awaiting(lay, me.index, vcpu), 0)
+            if wait:
+                # Acquire pairs with the exchange in acknowledge(): what the vCPU did in the guest is over.
+                while (yield load_acquire(td, ipi(lay, vcpu))) & mine:
+                    relax(td, rules, me)
+    record(td, rules, me, KICK_SEND, sent - started)
+    record(td, rules, me, KICK_ACK, now(rules) - sent)
+    return 0
+
+
+@steps
+def acknowledge(td, lay, rules, me):
+    """ack_kick(), the IPI's empty handler: interrupts are on, the TD exit is behind. Answers every sender."""
+    if (yield load_acquire(td, ipi(lay, me.index))) != 0:
+        yield exchange_seq_cst(td, ipi(lay, me.index), 0)
+    return 0
+
+
+@steps
+def flush_tlb(td, lay, rules, me):
+    """v18's tdx_flush_tlb(): wait for TDH.MEM.TRACK; the flush itself is the next VP.ENTER's. Interrupts are on."""
+    started = now(rules)
+    waited = 0
+    while (yield load_acquire(td, lay.gate)) != 0:
+        waited = 1
+        yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    if waited:
+        spent = record(td, rules, me, GATE_WAIT, now(rules) - started)
+        count(td, me, GATE_WAIT_NS, spent)
+    return 0
+
+
+@steps
+def process_requests(td, lay, rules, me):
+    """The head of vcpu_enter_guest(): interrupts are on."""
+    if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
+        # kvm_check_request(): clear the bit, then a full barrier, so that the handler sees what was set before the bit.
+        yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
+        if rules.entry_gate:
+            yield from flush_tlb(td, lay, rules, me)
+    return 0
+
+
+@steps
+def exit_requested(td, lay, rules, me):
+    """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off. Returns 1 or 0."""
+    if (yield load_acquire(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
+        return 1
+    if rules.entry_requests:
+        if (yield load_acquire(td, requests(lay, me.index))) != 0:
+            return 1
+    if rules.entry_wait_for_sept_zap:
+        if (yield load_acquire(td, lay.wait_for_sept_zap)) != 0:
+            return 1
+    return 0
+
+
+@steps
+def seamcall(td, lay, rules, me, leaf, gpa):
+    """The leaf's SEAMCALL; returns its status."""
+    if leaf == LEAF_BLOCK:
+        status = yield from mem_range_block(td, lay, rules, me, gpa)
+    elif leaf == LEAF_TRACK:
+        status = yield from mem_track(td, lay, rules, me)
+    else:
+        status = yield from mem_page_remove(td, lay, rules, me, gpa)
+    return status
+
+
+@steps
+def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
+    """The SEAMCALL under a policy for BUSY; returns the last status. `quiet` counts nothing."""
+    without_vcpus = 0
+    retries = 0
+    while True:
+        status = yield from seamcall(td, lay, rules, me, leaf, gpa)
+        if not quiet:
+            count_status(td, me, leaf, status)
+            if status != SUCCESS:
+                note(td, lay, me, gpa, outcome_of(status))
+        if without_vcpus or policy == BUSY_IS_ERROR or not is_busy(status):
+            break
+        if policy == RETRY_WITHOUT_VCPUS:
+            without_vcpus = 1
+            # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
+            yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
+            yield from kick(td, lay, rules, me, 0, 1)
+        retries += 1
+        relax(td, rules, me)
+    if without_vcpus:
+        yield store_release(td, lay.wait_for_sept_zap, 0)
+    if leaf == LEAF_TRACK:
+        count_retries(td, me, retries)
+    return status

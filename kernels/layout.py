@@ -1,0 +1,208 @@
+"""Where every shared word stands: the protocol's state first, then the tally that only counts.
+
+One flat int64 array holds both. The first `state_words` are the state of the protocol: all that a step may depend on. What
+follows is the tally: counters, histograms and labels, which never influence a step. Words that different actors write stand
+on lines of their own (128 bytes: two 64-byte lines, as the adjacent-line prefetcher fetches them); `packed` puts every
+word beside the next, as a search over states wants it.
+"""
+
+from typing import NamedTuple
+
+from kernels.outcomes import OUTCOMES
+
+LINE_WORDS = 16
+MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES = 512, 62, 65536, 4096
+
+# Histograms: HdrHistogram's buckets for 2 significant digits from 1 ns to 2**40 ns.
+HIST_SUB_BUCKETS = 256
+HIST_WORDS = 34 * HIST_SUB_BUCKETS // 2
+
+# The head of an actor's tally. Offsets in words.
+LABEL, RNG, SPINS, DEADLINE, NEXT_START, SEQUENCE = 0, 1, 2, 3, 4, 5
+ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READS = 16, 17, 18, 19, 20, 21, 22, 23
+SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED = 24, 25, 26, 27, 28, 29, 30
+OUTCOME_COUNTS = 32
+OUTCOME_SHOOTDOWNS = OUTCOME_COUNTS + OUTCOMES
+AGES, AGE_BUCKETS = 64, 16
+STATUS_COUNTS, LEAVES, STATUSES = 80, 8, 16
+HEAD_WORDS = 256
+
+# Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
+ZAPPER_HISTS = ("shootdown", "response", "lock", "block", "kick_send", "kick_ack", "kick", "track", "remove", "stale_window")
+VCPU_HISTS = ("gate_wait", "out_of_guest")
+
+# The control block of the tally. Offsets in words, each on its own line.
+GO, STOP_ZAPPERS, STOP_VCPUS, READY = 0, LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
+CONTROL_WORDS = 4 * LINE_WORDS
+MAX_SITES = 1024
+
+
+class Layout(NamedTuple):
+    """Offsets in words into the one array; fields named `*_stride` are the words from one element to the next."""
+
+    vcpus: int
+    zappers: int
+    pages: int
+    tlb_entries: int  # a power of two
+    # state: one each
+    epoch_tracking: int
+    epoch_lock: int
+    tree_lock: int
+    mmu_lock: int
+    gate: int
+    wait_for_sept_zap: int
+    # state: a page
+    page_stride: int
+    sept: int
+    owner: int
+    bepoch: int
+    mirror: int
+    # state: a vCPU
+    vcpu_stride: int
+    mode: int
+    requests: int
+    ipi: int
+    vcpu_epoch: int
+    tlb: int
+    vcpu_pc: int
+    vcpu_register: int
+    # state: a zapper
+    zapper_stride: int
+    stage: int
+    awaiting: int
+    zapper_pc: int
+    zapper_register: int
+    # tally
+    state_words: int
+    control: int
+    page_flags: int
+    page_blocked_at: int
+    perturb: int
+    vcpu_tally: int
+    vcpu_tally_stride: int
+    zapper_tally: int
+    zapper_tally_stride: int
+    total_words: int
+
+
+class Actor(NamedTuple):
+    """Who runs a step: the index among its kind, the base of its tally, its program counter and registers (step machine)."""
+
+    index: int
+    tally: int
+    pc: int
+    register: int
+
+
+def _up(words: int, line: int) -> int:
+    return -(-words // line) * line
+
+
+def plan(
+    vcpus: int,
+    zappers: int,
+    pages: int,
+    tlb_entries: int,
+    *,
+    packed: bool = False,
+    vcpu_registers: int = 0,
+    zapper_registers: int = 0,
+) -> Layout:
+    """The layout of a machine of this size; `packed` for searches, else spread over lines for real processes.
+
+    Raises ValueError where a size is out of range or `tlb_entries` is not a power of two.
+    """
+    for name, value, most in (
+        ("vcpus", vcpus, MAX_VCPUS),
+        ("zappers", zappers, MAX_ZAPPERS),
+        ("pages", pages, MAX_PAGES),
+        ("tlb_entries", tlb_entries, MAX_TLB_ENTRIES),
+    ):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name}: expected 1 to {most}, found {value}")
+    if tlb_entries & (tlb_entries - 1):
+        raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
+    line = 1 if packed else LINE_WORDS
+    at: dict[str, int] = {}
+    used = 0
+
+    def put(name: str, words: int = 1) -> None:
+        nonlocal used
+        at[name] = used
+        used = _up(used + words, line)
+
+    for name in ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap"):
+        put(name)
+
+    def repeat(count: int, stride: str, fields: tuple[tuple[str, int], ...]) -> None:
+        nonlocal used
+        start = used
+        for name, words in fields:
+            put(name, words)
+        at[stride] = used - start
+        used = start + count * at[stride]
+
+    repeat(pages, "page_stride", (("sept", 1), ("owner", 1), ("bepoch", 1), ("mirror", 1)))
+    repeat(
+        vcpus,
+        "vcpu_stride",
+        (
+            ("mode", 1),
+            ("requests", 1),
+            ("ipi", 1),
+            ("vcpu_epoch", 1),
+            ("tlb", tlb_entries),
+            ("vcpu_pc", 1),
+            ("vcpu_register", vcpu_registers),
+        ),
+    )
+    repeat(
+        zappers,
+        "zapper_stride",
+        (("stage", 1), ("awaiting", vcpus), ("zapper_pc", 1), ("zapper_register", zapper_registers)),
+    )
+    state_words = used
+    line = LINE_WORDS
+    used = _up(used, line)
+    put("control", CONTROL_WORDS)
+    put("page_flags", pages)
+    put("page_blocked_at", pages)
+    put("perturb", MAX_SITES)
+    repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(VCPU_HISTS) * HIST_WORDS),))
+    repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
+    return Layout(
+        vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=tlb_entries, state_words=state_words, total_words=used, **at
+    )
+
+
+def vcpu_actor(lay: Layout, index: int) -> Actor:
+    """The vCPU with this index."""
+    shift = index * lay.vcpu_stride
+    return Actor(index, lay.vcpu_tally + index * lay.vcpu_tally_stride, lay.vcpu_pc + shift, lay.vcpu_register + shift)
+
+
+def zapper_actor(lay: Layout, index: int) -> Actor:
+    """The zapper with this index."""
+    shift = index * lay.zapper_stride
+    return Actor(
+        index, lay.zapper_tally + index * lay.zapper_tally_stride, lay.zapper_pc + shift, lay.zapper_register + shift
+    )
+
+
+def name_of(lay: Layout, word: int) -> str:
+    """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
+    families = (
+        ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc", "vcpu_register")),
+        ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
+        ("page", lay.pages, lay.page_stride, ("sept", "owner", "bepoch", "mirror")),
+    )  # fmt: skip
+    for kind, count, stride, fields in families:
+        start = getattr(lay, fields[0])
+        if start <= word < start + count * stride:
+            index, rest = divmod(word - start, stride)
+            field = max((f for f in fields if getattr(lay, f) - start <= rest), key=lambda f: getattr(lay, f))
+            offset = rest - (getattr(lay, field) - start)
+            many = field in ("tlb", "awaiting", "vcpu_register", "zapper_register")
+            return f"{field}[{kind} {index}]" + (f"[{offset}]" if many else "")
+    singles = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap")
+    return next((name for name in singles if getattr(lay, name) == word), f"word {word}")

@@ -1,0 +1,393 @@
+"""The step machine: functions of steps as one function that takes one step of one actor.
+
+Subprograms are inlined and control flow is cut at the yields. What lives across a yield stands in register words of the
+state, shared between locals that are never alive together; dead ones are zeroed, or equal states would differ. Code
+behind a branch that meets again has a place of its own, so nothing is copied into each path.
+
+A label is a number: 0 before the first step, then one for each yield of the inlined source, and -1 when the actor has
+returned. `step` takes the step of the label and the private work up to the next label.
+"""
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kernels.steps import (
+    CHOICE_COUNTS,
+    ENVIRONMENT,
+    HARNESS_VALUES,
+    KINDS,
+    Break,
+    Continue,
+    Do,
+    If,
+    Let,
+    Loop,
+    Return,
+    Site,
+    Statement,
+    Step,
+    Steps,
+    Sub,
+)
+from kernels.straight import Names, resolve
+
+DONE = -1
+
+
+@dataclass(slots=True)
+class _Step:
+    target: str | None
+    call: str
+    arguments: list[ast.expr]
+    site: Site
+    is_choice: bool
+
+
+@dataclass(slots=True)
+class _Block:
+    """A piece of code with one entry: perhaps a step first, then private work, then where it goes."""
+
+    number: int
+    step: _Step | None = None
+    work: list[tuple[str | None, ast.expr]] = field(default_factory=list)
+    test: ast.expr | None = None
+    then: "_Block | None" = None
+    other: "_Block | None" = None  # where the test fails
+    live: set[str] = field(default_factory=set)
+
+    def next(self) -> list["_Block"]:
+        return [block for block in (self.then, self.other) if block is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The source of a step machine: `<name>_step(td, lay, rules, me, chosen)` and `<name>_choices(td, lay, rules, me)`."""
+
+    name: str
+    source: str
+    sites: tuple[Site | None, ...]  # by label
+    registers: int
+    held: tuple[tuple[str | None, ...], ...]  # by label: the local in each register
+
+
+def step_machine(function: Steps, names: Names) -> Machine:
+    """Translate. The generated function returns 1 after a step, 0 where the actor has returned."""
+    return _Emitter(function.name, _Inliner(names).program(function), names).machine()
+
+
+class _Inliner:
+    """Statements of one function and all that it calls, as a graph of blocks with names made unique."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.count = 0
+        self.blocks: list[_Block] = []
+
+    def program(self, function: Steps) -> _Block:
+        start, end = self.block(), self.block()
+        renamed = {name: ast.Name(self.fresh(name)) for name in function.parameters}
+        last = self.run(function.body, start, function, renamed, None, end, None, None)
+        if last:
+            last.then = end
+        return start
+
+    def block(self) -> _Block:
+        made = _Block(len(self.blocks))
+        self.blocks.append(made)
+        return made
+
+    def fresh(self, name: str) -> str:
+        self.count += 1
+        return f"{name}_{self.count}"
+
+    def expression(self, tree: ast.expr, function: Steps, renamed: dict[str, ast.expr]) -> ast.expr:
+        fresh = self.fresh
+
+        class Rename(ast.NodeTransformer):
+            def visit_Name(self, node: ast.Name) -> ast.expr:
+                if node.id in ENVIRONMENT or node.id in names.values:
+                    return node
+                return renamed.setdefault(node.id, ast.Name(fresh(node.id)))
+
+            def visit_Call(self, node: ast.Call) -> ast.expr:
+                assert isinstance(node.func, ast.Name)
+                value = names.values[node.func.id]
+                if KINDS.get(value) == "harness":
+                    return ast.Constant(HARNESS_VALUES[value])
+                node.args = [self.visit(argument) for argument in node.args]
+                return node
+
+        names = self.names
+        return Rename().visit(resolve(tree, function, names))
+
+    def run(
+        self,
+        body: Iterable[Statement],
+        at: _Block,
+        function: Steps,
+        renamed: dict[str, ast.expr],
+        result: str | None,
+        end: _Block,
+        on_break: _Block | None,
+        on_continue: _Block | None,
+    ) -> _Block | None:
+        """Append statements at the end of `at`; returns where the next one goes, None where control has left."""
+        here: _Block | None = at
+        for statement in body:
+            if here is None:
+                break
+            match statement:
+                case Let(name=name, value=value):
+                    made = self.expression(value, function, renamed)
+                    here.work.append((self.name(name, renamed), made))
+                case Do(call=call, harness=harness):
+                    if not harness:
+                        here.work.append((None, self.expression(call, function, renamed)))
+                case Step(target=target, call=call, site=site, is_choice=is_choice):
+                    arguments = [self.expression(argument, function, renamed) for argument in call.args]
+                    resolve(call.func, function, self.names)
+                    assert isinstance(call.func, ast.Name)
+                    label = self.block()
+                    label.step = _Step(target and self.name(target, renamed), call.func.id, arguments, site, is_choice)
+                    here.then, here = label, label
+                case Sub(target=target, function=callee, arguments=given):
+                    after, inner = self.block(), {}
+                    changed = set(_written(callee.body))
+                    for parameter, argument in zip(callee.parameters, given, strict=True):
+                        value = self.expression(argument, function, renamed)
+                        if parameter in changed or not isinstance(value, ast.Name | ast.Constant):
+                            inner[parameter] = ast.Name(self.fresh(parameter))
+                            here.work.append((inner[parameter].id, value))
+                        else:
+                            inner[parameter] = value
+                    to = target and self.name(target, renamed)
+                    last = self.run(callee.body, here, callee, inner, to, after, None, None)
+                    if last is not None:
+                        if to:
+                            last.work.append((to, ast.Constant(0)))
+                        last.then = after
+                    here = after
+                case If(test=test, body=then, orelse=orelse):
+                    here.test = self.expression(test, function, renamed)
+                    after = self.block()
+                    here.then, here.other = self.block(), self.block()
+                    for branch, start in ((then, here.then), (orelse, here.other)):
+                        last = self.run(branch, start, function, renamed, result, end, on_break, on_continue)
+                        if last is not None:
+                            last.then = after
+                    here = after
+                case Loop(body=inside, step=step):
+                    top, again, after = self.block(), self.block(), self.block()
+                    here.then = top
+                    last = self.run(inside, top, function, renamed, result, end, after, again)
+                    if last is not None:
+                        last.then = again
+                    last = self.run(step, again, function, renamed, result, end, None, None)
+                    assert last is not None
+                    last.then = top
+                    here = after
+                case Break():
+                    here.then, here = on_break, None
+                case Continue():
+                    here.then, here = on_continue, None
+                case Return(value=value):
+                    if result is not None:
+                        made = ast.Constant(0) if value is None else self.expression(value, function, renamed)
+                        here.work.append((result, made))
+                    here.then, here = end, None
+        return here
+
+    def name(self, name: str, renamed: dict[str, ast.expr]) -> str:
+        made = renamed.setdefault(name, ast.Name(self.fresh(name)))
+        assert isinstance(made, ast.Name)
+        return made.id
+
+
+def _written(body: Iterable[Statement]) -> Iterable[str]:
+    from kernels.straight import _assigned
+
+    return _assigned(body)
+
+
+def _read(tree: ast.expr) -> set[str]:
+    callees = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in callees and n.id not in ENVIRONMENT}
+
+
+class _Emitter:
+    """Blocks to source: dead work dropped, empty blocks skipped, liveness, registers, one place for each join."""
+
+    def __init__(self, name: str, start: _Block, names: Names) -> None:
+        self.name, self.names = name, names
+        self.start = start
+        self.blocks = self.reachable()
+        self.drop_unread()
+        self.skip_empty()
+        self.blocks = self.reachable()
+        self.liveness()
+        self.labels = {self.start.number: 0}
+        for block in self.blocks:
+            if block.step:
+                self.labels[block.number] = len(self.labels)
+        before: dict[int, int] = {}
+        for block in self.blocks:
+            for after in block.next():
+                before[after.number] = before.get(after.number, 0) + 1
+        self.ends = {block.number for block in self.blocks if not block.next()}
+        joins = [b for b in self.blocks if before.get(b.number, 0) > 1 and b.number not in self.labels and b.number not in self.ends]
+        self.joins = {block.number: len(self.labels) + place for place, block in enumerate(joins)}
+        self.registers = self.colour()
+
+    def reachable(self) -> list[_Block]:
+        found: dict[int, _Block] = {}
+        waiting = [self.start]
+        while waiting:
+            block = waiting.pop()
+            if block.number not in found:
+                found[block.number] = block
+                waiting += reversed(block.next())
+        return sorted(found.values(), key=lambda block: block.number)
+
+    def drop_unread(self) -> None:
+        """Locals that only measurements read are not computed."""
+        read: set[str] = set()
+        for block in self.blocks:
+            for tree in [*(block.step.arguments if block.step else ()), *([block.test] if block.test else ())]:
+                read |= _read(tree)
+            for target, tree in block.work:
+                if target is None:
+                    read |= _read(tree)
+        grown = True
+        while grown:
+            grown = False
+            for block in self.blocks:
+                for target, tree in block.work:
+                    if target in read and not _read(tree) <= read:
+                        read |= _read(tree)
+                        grown = True
+        for block in self.blocks:
+            block.work = [(target, tree) for target, tree in block.work if target is None or target in read]
+            if block.step and block.step.target not in read:
+                block.step.target = None
+
+    def skip_empty(self) -> None:
+        def past(block: _Block | None) -> _Block | None:
+            seen = set()
+            while block and not block.step and not block.work and not block.test and block.then and block.number not in seen:
+                seen.add(block.number)
+                block = block.then
+            return block
+
+        changed = True
+        while changed:
+            changed = False
+            for block in self.blocks:
+                then, other = past(block.then), past(block.other)
+                if block.test is not None and then is other:
+                    block.test, other = None, None
+                    changed = True
+                changed |= then is not block.then
+                block.then, block.other = then, other
+
+    def liveness(self) -> None:
+        changed = True
+        while changed:
+            changed = False
+            for block in reversed(self.blocks):
+                live = set().union(*(after.live for after in block.next())) if block.next() else set()
+                if block.test is not None:
+                    live |= _read(block.test)
+                for target, tree in reversed(block.work):
+                    live -= {target} if target else set()
+                    live |= _read(tree)
+                if block.step:
+                    live -= {block.step.target} if block.step.target else set()
+                    for tree in block.step.arguments:
+                        live |= _read(tree)
+                if live != block.live:
+                    block.live = live
+                    changed = True
+
+    def colour(self) -> dict[str, int]:
+        """A register for each local that is alive at a label, so that two alive at one label differ."""
+        beside: dict[str, set[str]] = {}
+        for block in self.blocks:
+            if block.number in self.labels:
+                for name in block.live:
+                    beside.setdefault(name, set()).update(block.live - {name})
+        registers: dict[str, int] = {}
+        for name in sorted(beside, key=lambda n: (-len(beside[n]), n)):
+            taken = {registers[other] for other in beside[name] if other in registers}
+            registers[name] = next(place for place in range(len(taken) + 1) if place not in taken)
+        return registers
+
+    def machine(self) -> Machine:
+        count = max(self.registers.values(), default=-1) + 1
+        by_label = sorted((block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number])
+        lines = [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)", "    while True:"]
+        word = "if"
+        for block in [*by_label, *(b for b in self.blocks if b.number in self.joins)]:
+            number = self.labels.get(block.number, self.joins.get(block.number))
+            lines.append(f"        {word} _at == {number}:")
+            word = "elif"
+            if block.number in self.labels:
+                used = sorted(block.live, key=lambda n: self.registers[n])
+                lines += [f"            {n} = own(td, me.register + {self.registers[n]})" for n in used]
+            lines += self.code(block, 3, count)
+        lines += ["        else:", "            return 0"]
+        ways = [f"def {self.name}_choices(td, lay, rules, me):", "    _at = own(td, me.pc)"]
+        for block in by_label:
+            if block.step and block.step.is_choice:
+                counter = CHOICE_COUNTS[self.names.values[block.step.call]]
+                self.names.add(counter.__name__, counter)
+                arguments = block.step.arguments[4:]
+                used = sorted(set().union(*map(_read, arguments))) if arguments else []
+                ways.append(f"    if _at == {self.labels[block.number]}:")
+                ways += [f"        {n} = own(td, me.register + {self.registers[n]})" for n in used]
+                given = ", ".join((*ENVIRONMENT, *map(ast.unparse, arguments)))
+                ways.append(f"        return {counter.__name__}({given})")
+        ways.append("    return 1")
+        held = tuple(
+            tuple(next((n for n in block.live if self.registers[n] == place), None) for place in range(count))
+            for block in by_label
+        )
+        sites = tuple(block.step.site if block.step else None for block in by_label)
+        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held)
+
+    def code(self, block: _Block, depth: int, registers: int) -> list[str]:
+        """The block's own code and, nested, that of the blocks which only it leads to."""
+        pad = "    " * depth
+        lines = []
+        if block.step:
+            step = block.step
+            target = f"{step.target} = " if step.target else ""
+            if step.is_choice:
+                lines += [f"{pad}{target}chosen"] if step.target else []
+            else:
+                lines.append(f"{pad}{target}{step.call}({', '.join(map(ast.unparse, step.arguments))})")
+        for target, tree in block.work:
+            lines.append(f"{pad}{target} = {ast.unparse(tree)}" if target else pad + ast.unparse(tree))
+        if block.test is not None:
+            assert block.then is not None and block.other is not None
+            lines += [f"{pad}if {ast.unparse(block.test)}:", *self.go(block.then, depth + 1, registers)]
+            lines += [f"{pad}else:", *self.go(block.other, depth + 1, registers)]
+        elif block.then is not None:
+            lines += self.go(block.then, depth, registers)
+        else:
+            lines += self.stop(DONE, {}, depth, registers)
+        return lines
+
+    def go(self, to: _Block, depth: int, registers: int) -> list[str]:
+        pad = "    " * depth
+        if to.number in self.labels:
+            places = {self.registers[name]: name for name in to.live}
+            return self.stop(self.labels[to.number], places, depth, registers)
+        if to.number in self.joins:
+            return [f"{pad}_at = {self.joins[to.number]}", f"{pad}continue"]
+        return self.code(to, depth, registers)
+
+    def stop(self, label: int, places: dict[int, str], depth: int, registers: int) -> list[str]:
+        pad = "    " * depth
+        lines = [f"{pad}set_own(td, me.register + {place}, {places.get(place, '0')})" for place in range(registers)]
+        return [*lines, f"{pad}set_own(td, me.pc, {label})", f"{pad}return 1"]

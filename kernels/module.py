@@ -1,0 +1,208 @@
+"""The TDX module: SEAMCALLs as atomic steps that end in a 64-bit status.
+
+Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_track.c, tdh_mem_page_remove.c, tdh_mem_page_aug.c,
+tdh_vp_enter.c (adjust_tlb_tracking_state in helpers.c), td_exit.c, tdg_mem_page_accept.c. Every lock is tried, never
+waited for; BUSY means that nothing has changed. Not here: the TDR, TDCS op-state, TDVPR and PAMT locks, which are shared
+or private among these calls, S-EPT pages above the leaf, and L2 aliases.
+"""
+
+from kernels.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
+from kernels.locks import (
+    lock_entry,
+    lock_entry_as_guest,
+    try_lock_exclusive,
+    try_lock_shared,
+    unlock_entry,
+    unlock_exclusive,
+    unlock_shared,
+)
+from kernels.outcomes import Outcome
+from kernels.rules import Fault
+from kernels.status import (
+    EPT_ENTRY_STATE_INCORRECT,
+    EPT_VIOLATION_EXIT,
+    GPA_RANGE_ALREADY_BLOCKED,
+    GPA_RANGE_NOT_BLOCKED,
+    OPERAND_BUSY,
+    PAGE_ALREADY_ACCEPTED,
+    PREVIOUS_TLB_EPOCH_BUSY,
+    RCX,
+    SEPT_TREE,
+    SUCCESS,
+    TD_EPOCH,
+    TLB_TRACKING_NOT_DONE,
+)
+from kernels.steps import local, steps
+from kernels.tally import note
+from kernels.words import (
+    BLOCKED,
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    ONE_EPOCH,
+    PENDING,
+    PENDING_BLOCKED,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TDEL,
+    bepoch,
+    epoch_of,
+    one_reference,
+    refcount_of,
+    sept,
+    state_of,
+    vcpu_epoch,
+)
+
+NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
+REFCOUNT_BROKEN = int(Outcome.refcount_broken)
+
+
+@local
+def is_tlb_tracked(epochs, blocked_in):
+    """Whether no CPU can hold a translation from before the block: one read of {td_epoch, refcount[2]} decides."""
+    before = epoch_of(epochs) - 1
+    return (blocked_in == before and refcount_of(epochs, blocked_in & 1) == 0) or blocked_in < before
+
+
+@local
+def blocked_form(entry):
+    """RWX cleared, suppress #VE and TDB set; the lock bit stays as it is."""
+    blocked = BLOCKED if state_of(entry) == MAPPED else PENDING_BLOCKED
+    return (entry & ~(STATE_MASK | RWX)) | blocked | SVE
+
+
+@steps
+def mem_range_block(td, lay, rules, me, gpa):
+    """TDH.MEM.RANGE.BLOCK: no new translation of the page; remembers the epoch in the page's PAMT entry."""
+    if not (yield try_lock_exclusive(td, lay.tree_lock)):
+        return OPERAND_BUSY | SEPT_TREE
+    if (yield from lock_entry(td, lay, rules, me, gpa)):
+        entry = yield load_acquire(td, sept(lay, gpa))
+        state = state_of(entry)
+        status = SUCCESS
+        if state == MAPPED or state == PENDING:
+            yield store_release(td, sept(lay, gpa), blocked_form(entry))
+            # After the entry is blocked: an epoch sampled earlier may be one too old. No fence stands between, as in the module.
+            epochs = yield load_acquire(td, lay.epoch_tracking)
+            yield store_release(td, bepoch(lay, gpa), epoch_of(epochs))
+        elif state == BLOCKED or state == PENDING_BLOCKED:
+            status = GPA_RANGE_ALREADY_BLOCKED | RCX
+        else:
+            status = EPT_ENTRY_STATE_INCORRECT | RCX
+        yield unlock_entry(td, sept(lay, gpa))
+    else:
+        status = OPERAND_BUSY | RCX
+    yield unlock_exclusive(td, lay.tree_lock)
+    return status
+
+
+@steps
+def mem_track(td, lay, rules, me):
+    """TDH.MEM.TRACK: advance the TD epoch; refused while a vCPU runs in the previous one."""
+    if not (yield try_lock_exclusive(td, lay.epoch_lock)):
+        return OPERAND_BUSY | TD_EPOCH
+    epochs = yield load_acquire(td, lay.epoch_tracking)
+    status = PREVIOUS_TLB_EPOCH_BUSY
+    if refcount_of(epochs, 1 - (epoch_of(epochs) & 1)) == 0:
+        yield fetch_add_seq_cst(td, lay.epoch_tracking, ONE_EPOCH)
+        status = SUCCESS
+    yield unlock_exclusive(td, lay.epoch_lock)
+    return status
+
+
+@steps
+def mem_page_remove(td, lay, rules, me, gpa):
+    """TDH.MEM.PAGE.REMOVE: the page leaves the TD; refused until TLB tracking of its block is done."""
+    if not (yield try_lock_shared(td, lay.tree_lock)):
+        return OPERAND_BUSY | SEPT_TREE
+    if (yield from lock_entry(td, lay, rules, me, gpa)):
+        state = state_of((yield load_acquire(td, sept(lay, gpa))))
+        if state == MAPPED or state == PENDING:
+            status = GPA_RANGE_NOT_BLOCKED | RCX
+        elif state != BLOCKED and state != PENDING_BLOCKED:
+            status = EPT_ENTRY_STATE_INCORRECT | RCX
+        else:
+            blocked_in = yield load_acquire(td, bepoch(lay, gpa))
+            # Pairs with the decrement in td_exit: a reference not seen here has left the guest.
+            if is_tlb_tracked((yield load_acquire(td, lay.epoch_tracking)), blocked_in):
+                yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
+                status = SUCCESS
+            else:
+                status = TLB_TRACKING_NOT_DONE | RCX
+        yield unlock_entry(td, sept(lay, gpa))
+    else:
+        status = OPERAND_BUSY | RCX
+    yield unlock_shared(td, lay.tree_lock)
+    return status
+
+
+@steps
+def mem_page_aug(td, lay, rules, me, gpa, page):
+    """TDH.MEM.PAGE.AUG: add a page to the TD, pending until the guest accepts it. `page` stands for its host address."""
+    if not (yield try_lock_shared(td, lay.tree_lock)):
+        return OPERAND_BUSY | SEPT_TREE
+    if (yield from lock_entry(td, lay, rules, me, gpa)):
+        status = EPT_ENTRY_STATE_INCORRECT | RCX
+        if state_of((yield load_acquire(td, sept(lay, gpa)))) == FREE:
+            yield store_release(td, bepoch(lay, gpa), 0)
+            yield store_release(td, sept(lay, gpa), PENDING | SVE | TDEL | (page << HPA_SHIFT))
+            status = SUCCESS
+        yield unlock_entry(td, sept(lay, gpa))
+    else:
+        status = OPERAND_BUSY | RCX
+    yield unlock_shared(td, lay.tree_lock)
+    return status
+
+
+@steps
+def mem_page_accept(td, lay, rules, me, gpa):
+    """TDG.MEM.PAGE.ACCEPT, by the guest: a walk without the tree lock; the vCPU's reference protects it."""
+    if not (yield from lock_entry_as_guest(td, lay, rules, me, gpa)):
+        return OPERAND_BUSY | RCX
+    entry = yield load_acquire(td, sept(lay, gpa))
+    state = state_of(entry)
+    if state == PENDING:
+        yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | MAPPED | RWX)
+        status = SUCCESS
+    elif state == MAPPED:
+        status = PAGE_ALREADY_ACCEPTED
+    else:
+        status = EPT_VIOLATION_EXIT
+    yield unlock_entry(td, sept(lay, gpa))
+    return status
+
+
+@local
+def invept(td, lay, me):
+    """Drop every translation of this vCPU's TLB."""
+    start = lay.tlb + me.index * lay.vcpu_stride
+    for entry in range(lay.tlb_entries):
+        set_own(td, start + entry, 0)
+
+
+@steps
+def vp_enter(td, lay, rules, me):
+    """TDH.VP.ENTER up to VMLAUNCH: count this vCPU in the epoch that it samples, flush if the epoch is new to it."""
+    if not (yield try_lock_shared(td, lay.epoch_lock)):
+        return OPERAND_BUSY | TD_EPOCH
+    # The shared lock keeps TRACK out between the sample and the increment.
+    epoch = epoch_of((yield load_acquire(td, lay.epoch_tracking)))
+    yield fetch_add_seq_cst(td, lay.epoch_tracking, one_reference(epoch & 1))
+    yield unlock_shared(td, lay.epoch_lock)
+    if epoch != own(td, vcpu_epoch(lay, me.index)):
+        if not rules.faults & NO_FLUSH_AT_ENTRY:
+            invept(td, lay, me)
+        set_own(td, vcpu_epoch(lay, me.index), epoch)
+    return SUCCESS
+
+
+@steps
+def td_exit(td, lay, rules, me):
+    """TD exit: leave the epoch of the entry. Before SEAMRET, so before the host sees the exit or a pending interrupt."""
+    parity = own(td, vcpu_epoch(lay, me.index)) & 1
+    epochs = yield fetch_add_seq_cst(td, lay.epoch_tracking, -one_reference(parity))
+    if refcount_of(epochs, parity) == 0:
+        note(td, lay, me, -1, REFCOUNT_BROKEN)
+    return 0

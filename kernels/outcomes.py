@@ -1,0 +1,27 @@
+"""What can happen, by number: the words under which kernels count and results grade."""
+
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """One named outcome of a guest read, a SEAMCALL or a run; `results/grades.py` gives each its grade."""
+
+    fresh = 0
+    fault = 1
+    stale_in_window = 2
+    stale_after_kick = 3
+    stale_after_done = 4
+    use_after_remove = 5
+    operand_busy = 6
+    previous_epoch_busy = 7
+    tracking_not_done = 8
+    not_blocked = 9
+    already_blocked = 10
+    entry_state_incorrect = 11
+    page_already_accepted = 12
+    refcount_broken = 13
+    no_progress = 14
+    unknown_status = 15
+
+
+OUTCOMES = 16

@@ -1,0 +1,92 @@
+"""What a harness needs of the kernels: both actors compiled, the state at the start, and labels as text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels import layout, words
+from kernels.build import cache_directory, straight
+from kernels.layout import Actor, Layout
+from kernels.rules import Rules
+from kernels.steps import SITES
+from kernels.straight import SITE_BITS
+from kernels.vcpu import vcpu
+from kernels.zapper import zapper
+
+__all__ = ["Kernels", "cache_directory", "label_text", "load", "prepare", "site_names"]
+
+Run = Callable[[np.ndarray, Layout, Rules, Actor], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The straight lines; each runs without the GIL until it is told to stop, and returns 0."""
+
+    vcpu: Run
+    zapper: Run
+
+
+def record(fields: Layout | Rules) -> Any:
+    """The same fields as one record of int64, which compiled code takes as a single pointer."""
+    return np.array(tuple(fields), [(name, np.int64) for name in fields._fields])[()]
+
+
+def _entry(compiled: Any) -> Run:
+    def run(td: np.ndarray, lay: Layout, rules: Rules, me: Actor) -> int:
+        return int(compiled(td, record(lay), record(rules), me))
+
+    return run
+
+
+def load() -> Kernels:
+    """Compile both actors, or take them from the cache; they run once on a machine of one page, already stopped."""
+    kernels = Kernels(_entry(straight(vcpu)), _entry(straight(zapper)))
+    lay = layout.plan(1, 1, 1, 1)
+    td = np.zeros(lay.total_words, np.int64)
+    rules = Rules(*([0] * len(Rules._fields)))
+    prepare(td, lay, rules, 1)
+    td[lay.control + layout.STOP_ZAPPERS] = td[lay.control + layout.STOP_VCPUS] = 1
+    kernels.vcpu(td, lay, rules, layout.vcpu_actor(lay, 0))
+    kernels.zapper(td, lay, rules, layout.zapper_actor(lay, 0))
+    return kernels
+
+
+def prepare(td: np.ndarray, lay: Layout, rules: Rules, seed: int) -> None:
+    """Write the start into zeroed words: every page mapped and accepted, epoch 1, nobody inside, each actor's random seed.
+
+    `td` is an int64 array of `lay.total_words`. Raises ValueError where it is not, or is not aligned to 8 bytes.
+    """
+    if td.dtype != np.int64 or td.shape != (lay.total_words,) or td.ctypes.data % 8:
+        raise ValueError(f"expected {lay.total_words} aligned int64 words, found {td.shape} of {td.dtype}")
+    td[lay.epoch_tracking] = words.ONE_EPOCH
+    for gpa in range(lay.pages):
+        at = gpa * lay.page_stride
+        td[lay.sept + at] = words.MAPPED | words.RWX | words.SVE | (1 << words.HPA_SHIFT)
+        td[lay.owner + at] = 1 << 8
+        td[lay.mirror + at] = words.SPTE_PRESENT
+    seeds = np.random.SeedSequence(seed).generate_state(lay.vcpus + lay.zappers, np.uint64) >> np.uint64(2)
+    actors = [layout.vcpu_actor(lay, i) for i in range(lay.vcpus)] + [layout.zapper_actor(lay, i) for i in range(lay.zappers)]
+    for actor, drawn in zip(actors, seeds, strict=True):
+        td[actor.tally + layout.RNG] = int(drawn) | 1
+
+
+def label_text(lay: Layout, label: int) -> str:
+    """An actor's LABEL word as text: `kick: load_acquire ipi[vcpu 3] (kernels/kvm.py:88)`."""
+    site, word = label & ((1 << SITE_BITS) - 1), label >> SITE_BITS
+    if not 1 <= site <= len(SITES):
+        return "not started"
+    found = SITES[site - 1]
+    verb, _, named = found.text.partition(" ")
+    return f"{found.function}: {verb} {layout.name_of(lay, word) if named else ''}".rstrip() + f" ({found.file}:{found.line})"
+
+
+def site_names() -> list[str]:
+    """Names of the places where a scenario may put yields, by site number; number 0 is none."""
+    return ["", *(site.name for site in SITES)]
+
+
+def site_of(name: str) -> Any:
+    """The site with this name, or None."""
+    return next((site for site in SITES if site.name == name), None)

@@ -1,0 +1,101 @@
+"""What an ordering and a scenario tell the kernels: integers only. Kernels know no ordering by name."""
+
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+
+class Step(IntEnum):
+    """A step of a shootdown; the lower-case name stands in TOML."""
+
+    BLOCK = 1
+    GATE_RAISE = 2
+    KICK = 3
+    TRACK = 4
+    GATE_LOWER = 5
+    REMOVE = 6
+
+
+class Gate(IntEnum):
+    """v18's tdh_mem_track: a counter, the bool of v9, or none."""
+
+    NONE = 0
+    COUNTER = 1
+    FLAG = 2
+
+
+class Busy(IntEnum):
+    """What KVM does when a SEAMCALL of the zapper answers TDX_OPERAND_BUSY."""
+
+    NONE = 0  # take it for an error: KVM_BUG_ON
+    SPIN = 1  # v18: try again until it is not
+    RETRY_WITHOUT_VCPUS = 2  # v6.16: keep vCPUs out, try once more
+
+
+class OnError(IntEnum):
+    """What the zapper does after a status that is KVM_BUG_ON."""
+
+    STOP = 0  # the VM is dead: this zapper ends
+    LEAK_PAGE = 1  # the page is not reused; a second, complete shootdown clears the way for the next
+    FREE_PAGE = 2  # the bug: ignore the status, hand the page to someone else
+
+
+class Pattern(IntEnum):
+    """Which page a guest reads next."""
+
+    UNIFORM = 0
+    SEQUENTIAL = 1
+    HOT_SET = 2  # nine reads of ten go to the first eighth of the pages
+
+
+class Clock(IntEnum):
+    """Where timestamps come from."""
+
+    TSC = 0
+    MONOTONIC = 1
+
+
+class Fault(IntFlag):
+    """Ways to break the module on purpose."""
+
+    NO_FLUSH_AT_ENTRY = 1  # TDH.VP.ENTER sees a new epoch and does not INVEPT
+
+
+KVM_REQ_TLB_FLUSH = 1
+NS_SHIFT = 20
+UNLIMITED = 1 << 60
+
+
+class Rules(NamedTuple):
+    """One ordering under one scenario, compiled. Every field is an int64; 0 and 1 where it says yes or no.
+
+    `shootdown` holds the steps, four bits each, first step lowest. `tick`, `period` are in clock ticks,
+    `ticks_to_ns` is nanoseconds a tick times 2**NS_SHIFT.
+    """
+
+    shootdown: int
+    steps: int
+    request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)
+    wait: int
+    gate: int
+    entry_requests: int
+    entry_gate: int
+    entry_wait_for_sept_zap: int
+    track_busy: int
+    sept_busy: int
+    serialized: int
+    on_error: int
+    faults: int
+    pattern: int
+    shootdowns: int  # for each zapper
+    gap: int  # pauses between two shootdowns of one zapper
+    period: int  # open loop: ticks between intended starts of one zapper; 0 for a closed loop
+    tick: int  # ticks between host timer ticks; 0 where every actor has a CPU of its own
+    shared_cpus: int  # more actors than CPUs: waits yield
+    perturbed: int  # yields at named labels are on
+    clock: int
+    ticks_to_ns: int
+
+
+def pack_steps(steps: list[Step]) -> int:
+    """The steps as four-bit digits, first step lowest. At most 15 steps."""
+    return sum(int(step) << (4 * place) for place, step in enumerate(steps))

@@ -1,0 +1,216 @@
+"""The straight line: functions of steps as ordinary functions, the yields stripped. What real processes race.
+
+A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a trace
+know who stands where. Random numbers of choices live in a local while a function runs.
+"""
+
+import ast
+import copy
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from kernels.steps import (
+    ENVIRONMENT,
+    KINDS,
+    Break,
+    Continue,
+    Do,
+    If,
+    Let,
+    Loop,
+    Return,
+    Statement,
+    Step,
+    Steps,
+    Sub,
+    tree_of,
+)
+
+SITE_BITS = 12
+
+
+class Names:
+    """The names that generated source uses, each with its value; one name has one meaning."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def add(self, name: str, value: Any) -> None:
+        """Raises NameError where the name already means something else."""
+        if self.values.setdefault(name, value) is not value:
+            raise NameError(f"{name} means two things in the functions of steps")
+
+
+def resolve(tree: ast.expr, function: Steps, names: Names, inline: tuple[str, ...] = ("local",)) -> ast.expr:
+    """The expression with global integers as literals, one-line callees of the kinds `inline` in place, the others in `names`."""
+    known: dict[str, Any] = {**function.source.__globals__, **inspect.getclosurevars(function.source).nonlocals}
+    assigned = {*function.parameters, *_assigned(function.body), *ENVIRONMENT}
+    return _Resolve(known, {name: ast.Name(name) for name in assigned}, names, inline).visit(copy.deepcopy(tree))
+
+
+class _Resolve(ast.NodeTransformer):
+    """`bound` says what each parameter or local stands for; other names are globals of the source."""
+
+    def __init__(self, known: dict[str, Any], bound: dict[str, ast.expr], names: Names, inline: tuple[str, ...]) -> None:
+        self.known, self.bound, self.names, self.inline = known, bound, names, inline
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.bound:
+            return self.bound[node.id]
+        value = self.known.get(node.id)
+        if isinstance(value, int):
+            return ast.Constant(int(value))
+        if value is not None:
+            self.names.add(node.id, value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        node.args = [self.visit(argument) for argument in node.args]
+        assert isinstance(node.func, ast.Name)
+        value = self.known[node.func.id]
+        short = _one_line(value) if KINDS.get(value) in self.inline else None
+        if short is None:
+            self.names.add(node.func.id, value)
+            return node
+        parameters, body = short
+        bound = dict(zip(parameters, node.args, strict=True))
+        return _Resolve(value.__globals__, bound, self.names, self.inline).visit(copy.deepcopy(body))
+
+
+@functools.cache
+def _one_line(function: Any) -> tuple[tuple[str, ...], ast.expr] | None:
+    """Parameters and expression of a function that only returns one: hundreds of calls that numba need not type."""
+    tree = tree_of(function)
+    body = [node for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+    if len(body) != 1 or not isinstance(body[0], ast.Return | ast.Expr) or body[0].value is None:
+        return None
+    return tuple(argument.arg for argument in tree.args.args), body[0].value
+
+
+def _assigned(body: Iterable[Statement]) -> Iterable[str]:
+    for statement in body:
+        match statement:
+            case Let(name=name):
+                yield name
+            case Step(target=str() as name) | Sub(target=str() as name):
+                yield name
+            case If(body=inner, orelse=other) | Loop(body=inner, step=other):
+                yield from _assigned(inner)
+                yield from _assigned(other)
+
+
+def subs(function: Steps) -> list[Steps]:
+    """The functions of steps that this one needs, callees first, itself last."""
+    found: list[Steps] = []
+
+    def visit(one: Steps) -> None:
+        for statement in _flat(one.body):
+            if isinstance(statement, Sub):
+                visit(statement.function)
+        if one not in found:
+            found.append(one)
+
+    visit(function)
+    return found
+
+
+def _flat(body: Iterable[Statement]) -> Iterable[Statement]:
+    for statement in body:
+        yield statement
+        if isinstance(statement, If):
+            yield from _flat((*statement.body, *statement.orelse))
+        elif isinstance(statement, Loop):
+            yield from _flat((*statement.body, *statement.step))
+
+
+def straight_source(function: Steps, names: Names) -> str:
+    """Source of one function of steps as an ordinary function `name(td, lay, rules, me, ...)`; 0 where nothing is returned.
+
+    Fields of the layout and the rules are read once, at the top: an atomic load inside would keep LLVM from hoisting them.
+    """
+    made = ast.parse("\n".join([f"def {function.name}():", *_Straight(function, names).lines()])).body[0]
+    assert isinstance(made, ast.FunctionDef)
+    fields: dict[str, None] = {}
+
+    class Hoist(ast.NodeTransformer):
+        def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+            if isinstance(node.value, ast.Name) and node.value.id in ("lay", "rules"):
+                fields[ast.unparse(node)] = None
+                return ast.Name(f"_{node.value.id}_{node.attr}")
+            return node
+
+    body = [Hoist().visit(statement) for statement in made.body]
+    reads = [f"    _{field.replace('.', '_')} = {field}" for field in fields]
+    lines = [f"    {line}" for statement in body for line in ast.unparse(statement).splitlines()]
+    return "\n".join([f"def {function.name}({', '.join((*ENVIRONMENT, *function.parameters))}):", *reads, *lines])
+
+
+class _Straight:
+    def __init__(self, function: Steps, names: Names) -> None:
+        self.function = function
+        self.names = names
+        self.draws = any(isinstance(s, Step) and s.is_choice for s in _flat(function.body))
+
+    def lines(self) -> list[str]:
+        start = ["    _random = own(td, me.tally + RNG)"] if self.draws else []
+        body = self.function.body
+        end = [] if isinstance(body[-1], Return) else self.leave("0", "    ")
+        return [*start, *self.block(body, 1, ()), *end]
+
+    def leave(self, value: str, pad: str) -> list[str]:
+        save = [f"{pad}set_own(td, me.tally + RNG, _random)"] if self.draws else []
+        return [*save, f"{pad}return {value}"]
+
+    def text(self, tree: ast.expr) -> str:
+        return ast.unparse(resolve(tree, self.function, self.names, ("local", "harness")))
+
+    def block(self, body: Iterable[Statement], depth: int, after: tuple[Statement, ...]) -> list[str]:
+        lines = [line for statement in body for line in self.statement(statement, depth, after)]
+        return lines or ["    " * depth + "pass"]
+
+    def statement(self, statement: Statement, depth: int, after: tuple[Statement, ...]) -> list[str]:
+        pad = "    " * depth
+        match statement:
+            case Let(name=name, value=value):
+                return [f"{pad}{name} = {self.text(value)}"]
+            case Do(call=call):
+                return [pad + self.text(call)]
+            case Step():
+                return [pad + line for line in self.step(statement)]
+            case Sub(target=target, function=function, arguments=arguments):
+                call = f"{function.name}({', '.join((*ENVIRONMENT, *map(self.text, arguments)))})"
+                if not self.draws:
+                    return [f"{pad}{target} = {call}" if target else pad + call]
+                save, load = "set_own(td, me.tally + RNG, _random)", "_random = own(td, me.tally + RNG)"
+                return [pad + save, f"{pad}{target} = {call}" if target else pad + call, pad + load]
+            case If(test=test, body=body, orelse=orelse):
+                lines = [f"{pad}if {self.text(test)}:", *self.block(body, depth + 1, after)]
+                return [*lines, f"{pad}else:", *self.block(orelse, depth + 1, after)] if orelse else lines
+            case Loop(body=body, step=step):
+                inside = self.block(body, depth + 1, step)
+                return [f"{pad}while True:", *inside, *(self.block(step, depth + 1, ()) if step else ())]
+            case Break():
+                return [f"{pad}break"]
+            case Continue():
+                return [*(self.block(after, depth, ()) if after else ()), f"{pad}continue"]
+            case Return(value=value):
+                return self.leave("0" if value is None else self.text(value), pad)
+        raise AssertionError(statement)
+
+    def step(self, step: Step) -> list[str]:
+        call = step.call
+        name = ast.unparse(call.func)
+        arguments = [self.text(argument) for argument in call.args]
+        resolve(call.func, self.function, self.names)
+        target = f"{step.target} = " if step.target else ""
+        if step.is_choice:
+            drawn = ", ".join((*ENVIRONMENT, "_random", *arguments[4:]))
+            return ["_random = xorshift(_random)", f"{target}{name}({drawn})"]
+        if not self.function.labelled:
+            return [f"{target}{name}({', '.join(arguments)})"]
+        rest = ", ".join(("td", "_word", *arguments[2:]))
+        at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
+        perturb = f"if rules.perturbed: perturb(td, lay.perturb + {step.site.number}, me.tally)"
+        return [f"_word = {arguments[1]}", at, perturb, f"{target}{name}({rest})"]

@@ -1,0 +1,256 @@
+"""Measuring and counting: time, histograms, counters, labels. Never part of a state, never the reason for a step.
+
+What only a race does is `@harness`. `note` is `@local`: an outcome is seen in a race and in a search alike.
+"""
+
+from kernels.atomics import (
+    bit_length,
+    exchange_seq_cst,
+    fetch_or_seq_cst,
+    load_relaxed,
+    monotonic_ns,
+    own,
+    pause,
+    set_own,
+    store_release,
+    timestamp,
+    yield_cpu,
+)
+from kernels.layout import (
+    AGE_BUCKETS,
+    AGES,
+    DEADLINE,
+    FINISHED,
+    HEAD_WORDS,
+    HIST_WORDS,
+    NEXT_START,
+    OUTCOME_COUNTS,
+    OUTCOME_SHOOTDOWNS,
+    READS,
+    RNG,
+    SPINS,
+    STATUS_COUNTS,
+    STATUSES,
+    STOP_VCPUS,
+    STOP_ZAPPERS,
+    TRACK_RETRIES,
+    TRACK_RETRIES_MAX,
+)
+from kernels.outcomes import OUTCOMES, Outcome
+from kernels.rules import NS_SHIFT
+from kernels.status import (
+    EPT_ENTRY_STATE_INCORRECT,
+    EPT_VIOLATION_EXIT,
+    GPA_RANGE_ALREADY_BLOCKED,
+    GPA_RANGE_NOT_BLOCKED,
+    OPERAND_BUSY,
+    OPERAND_INVALID,
+    PAGE_ALREADY_ACCEPTED,
+    PREVIOUS_TLB_EPOCH_BUSY,
+    RCX,
+    SEPT_TREE,
+    STATUS_MASK,
+    SUCCESS,
+    TD_EPOCH,
+    TLB_TRACKING_NOT_DONE,
+    Status,
+)
+from kernels.steps import harness, local
+from kernels.words import epoch_of
+
+FRESH = int(Outcome.fresh)
+_OUTCOME_OF_STATUS = (
+    (STATUS_MASK, OPERAND_BUSY, int(Outcome.operand_busy)),
+    (-1, PREVIOUS_TLB_EPOCH_BUSY, int(Outcome.previous_epoch_busy)),
+    (-1, TLB_TRACKING_NOT_DONE | RCX, int(Outcome.tracking_not_done)),
+    (-1, GPA_RANGE_NOT_BLOCKED | RCX, int(Outcome.not_blocked)),
+    (-1, GPA_RANGE_ALREADY_BLOCKED | RCX, int(Outcome.already_blocked)),
+    (-1, EPT_ENTRY_STATE_INCORRECT | RCX, int(Outcome.entry_state_incorrect)),
+    (-1, PAGE_ALREADY_ACCEPTED, int(Outcome.page_already_accepted)),
+    (-1, EPT_VIOLATION_EXIT, int(Outcome.fault)),
+)
+_UNKNOWN = int(Outcome.unknown_status)
+_PLACE_OF_STATUS = (
+    (SUCCESS, int(Status.SUCCESS)),
+    (OPERAND_BUSY | TD_EPOCH, int(Status.BUSY_TD_EPOCH)),
+    (OPERAND_BUSY | SEPT_TREE, int(Status.BUSY_SEPT_TREE)),
+    (OPERAND_BUSY | RCX, int(Status.BUSY_RCX)),
+    (PREVIOUS_TLB_EPOCH_BUSY, int(Status.PREVIOUS_TLB_EPOCH_BUSY)),
+    (TLB_TRACKING_NOT_DONE | RCX, int(Status.TLB_TRACKING_NOT_DONE)),
+    (GPA_RANGE_NOT_BLOCKED | RCX, int(Status.GPA_RANGE_NOT_BLOCKED)),
+    (GPA_RANGE_ALREADY_BLOCKED | RCX, int(Status.GPA_RANGE_ALREADY_BLOCKED)),
+    (EPT_ENTRY_STATE_INCORRECT | RCX, int(Status.EPT_ENTRY_STATE_INCORRECT)),
+    (PAGE_ALREADY_ACCEPTED, int(Status.PAGE_ALREADY_ACCEPTED)),
+    (EPT_VIOLATION_EXIT, int(Status.EPT_VIOLATION_EXIT)),
+    (OPERAND_INVALID | RCX, int(Status.OPERAND_INVALID)),
+)
+_OTHER = int(Status.OTHER)
+
+
+@local
+def outcome_of(status):
+    """The outcome under which a status other than SUCCESS is counted."""
+    for mask, code, outcome in _OUTCOME_OF_STATUS:
+        if status & mask == code:
+            return outcome
+    return _UNKNOWN
+
+
+@local
+def note(td, lay, me, gpa, outcome):
+    """Count an outcome; `gpa` is the page whose shootdown showed it, or -1."""
+    at = me.tally + OUTCOME_COUNTS + outcome
+    set_own(td, at, own(td, at) + 1)
+    if gpa >= 0 and not load_relaxed(td, lay.page_flags + gpa) & (1 << outcome):
+        fetch_or_seq_cst(td, lay.page_flags + gpa, 1 << outcome)
+
+
+@local
+def xorshift(random):
+    """The next of Marsaglia's 64-bit xorshift generator; never 0 from a seed other than 0."""
+    random ^= random << 13
+    random ^= (random >> 7) & ((1 << 57) - 1)
+    return random ^ (random << 17)
+
+
+@harness()
+def now(rules):
+    """Ticks of the clock of this run."""
+    return timestamp() if rules.clock == 0 else monotonic_ns()
+
+
+@harness()
+def count(td, me, counter, more):
+    """Add to a counter of this actor."""
+    set_own(td, me.tally + counter, own(td, me.tally + counter) + more)
+
+
+@harness()
+def count_reads(td, me, reads):
+    """Reads through a current translation."""
+    count(td, me, READS, reads)
+    count(td, me, OUTCOME_COUNTS + FRESH, reads)
+
+
+@harness()
+def count_status(td, me, leaf, status):
+    """Count the status of a SEAMCALL or TDCALL by leaf."""
+    place = _OTHER
+    for code, known in _PLACE_OF_STATUS:
+        if status == code:
+            place = known
+            break
+    count(td, me, STATUS_COUNTS + leaf * STATUSES + place, 1)
+
+
+@harness()
+def count_retries(td, me, retries):
+    """BUSY retries of one TRACK."""
+    count(td, me, TRACK_RETRIES, retries)
+    if retries > own(td, me.tally + TRACK_RETRIES_MAX):
+        set_own(td, me.tally + TRACK_RETRIES_MAX, retries)
+
+
+@harness()
+def count_age(td, lay, me, gpa):
+    """The age of a stale read: TD epochs since its page was blocked."""
+    age = epoch_of(load_relaxed(td, lay.epoch_tracking)) - load_relaxed(td, lay.page_blocked_at + gpa)
+    count(td, me, AGES + max(0, min(age, AGE_BUCKETS - 1)), 1)
+
+
+@harness()
+def blocked_at(td, lay, gpa, epoch):
+    """Keep the epoch in which a page was blocked: PAMT's bepoch is lost when the page is added again."""
+    store_release(td, lay.page_blocked_at + gpa, epoch)
+
+
+@harness()
+def collect_flags(td, lay, me, gpa):
+    """Count the outcomes that the last shootdown of this page showed: each once."""
+    flags = exchange_seq_cst(td, lay.page_flags + gpa, 0)
+    if flags:
+        for outcome in range(OUTCOMES):
+            if flags & (1 << outcome):
+                count(td, me, OUTCOME_SHOOTDOWNS + outcome, 1)
+
+
+@harness()
+def record(td, rules, me, histogram, ticks):
+    """Count a duration in an HdrHistogram-shaped table of nanoseconds; returns the nanoseconds."""
+    ns = min(max(0, (ticks * rules.ticks_to_ns) >> NS_SHIFT), (1 << 40) - 1)
+    bucket = max(0, bit_length(ns) - 8)
+    at = me.tally + HEAD_WORDS + histogram * HIST_WORDS + bucket * 128 + (ns >> bucket)
+    set_own(td, at, own(td, at) + 1)
+    return ns
+
+
+@harness()
+def relax(td, rules, me):
+    """One turn of a waiting loop; where actors share CPUs every 128th turn gives the CPU away."""
+    pause()
+    if rules.shared_cpus:
+        spins = own(td, me.tally + SPINS) + 1
+        set_own(td, me.tally + SPINS, spins)
+        if spins & 127 == 0:
+            yield_cpu()
+
+
+@harness()
+def perturb(td, odds_at, tally):
+    """In a perturbed run an actor may lose its CPU before a step: with the odds, in 65536, of the step's site."""
+    odds = own(td, odds_at)
+    if odds:
+        drawn = xorshift(own(td, tally + RNG))
+        set_own(td, tally + RNG, drawn)
+        if ((drawn >> 20) & 65535) < odds:
+            yield_cpu()
+
+
+@harness()
+def arm_tick(td, rules, me):
+    """The host's next timer tick on this CPU."""
+    if rules.tick:
+        set_own(td, me.tally + DEADLINE, now(rules) + rules.tick)
+
+
+@harness()
+def share_cpu(rules):
+    """Outside the guest, where actors share CPUs: let another one run."""
+    if rules.shared_cpus:
+        yield_cpu()
+
+
+@harness()
+def vcpu_stopping(td, lay):
+    return load_relaxed(td, lay.control + STOP_VCPUS)
+
+
+@harness()
+def zapper_stopping(td, lay):
+    return load_relaxed(td, lay.control + STOP_ZAPPERS)
+
+
+@harness()
+def finish(td, me):
+    """The actor is about to return."""
+    store_release(td, me.tally + FINISHED, 1)
+
+
+@harness()
+def wait_turn(td, lay, rules, me):
+    """Wait for the next shootdown to be due; returns its intended start in ticks (0 in a closed loop).
+
+    Open loop: starts are `period` ticks apart whatever the last one took, so that a slow one does not hide the wait that it
+    causes (coordinated omission).
+    """
+    if rules.period == 0:
+        for _ in range(rules.gap):
+            pause()
+        return 0
+    due = own(td, me.tally + NEXT_START)
+    if due == 0:
+        due = now(rules)
+    while now(rules) < due and not zapper_stopping(td, lay):
+        relax(td, rules, me)
+    set_own(td, me.tally + NEXT_START, due + rules.period)
+    return due

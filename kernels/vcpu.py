@@ -1,0 +1,192 @@
+"""A vCPU: its host thread in KVM and, between TDH.VP.ENTER and TD exit, the guest that reads memory through a TLB.
+
+Source: arch/x86/kvm/x86.c vcpu_enter_guest(), arch/x86/kvm/vmx/tdx.c tdx_vcpu_run(). The guest's read is the oracle: a
+page's word holds its generation and phase, the TLB entry holds the word at fill, one load compares them.
+"""
+
+from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
+from kernels.kvm import acknowledge, exit_requested, process_requests
+from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
+from kernels.layout import DEADLINE as DEADLINE_WORD
+from kernels.module import mem_page_accept, td_exit, vp_enter
+from kernels.outcomes import Outcome
+from kernels.rules import Pattern
+from kernels.status import EPT_VIOLATION_EXIT, SUCCESS, Leaf
+from kernels.steps import choice, local, steps
+from kernels.tally import (
+    arm_tick,
+    count,
+    count_age,
+    count_reads,
+    count_status,
+    finish,
+    note,
+    now,
+    outcome_of,
+    record,
+    relax,
+    share_cpu,
+    vcpu_stopping,
+)
+from kernels.words import (
+    IN_GUEST_MODE,
+    MAPPED,
+    OUTSIDE_GUEST_MODE,
+    PAGE_BLOCKED,
+    PAGE_DONE,
+    PENDING,
+    content_of,
+    generation_of,
+    ipi,
+    is_hit,
+    mode,
+    owner,
+    page_of,
+    phase_of,
+    sept,
+    shooter_of,
+    stage,
+    state_of,
+    tlb,
+    translation,
+)
+
+FAULT, USE_AFTER_REMOVE = int(Outcome.fault), int(Outcome.use_after_remove)
+STALE_IN_WINDOW, STALE_AFTER_KICK = int(Outcome.stale_in_window), int(Outcome.stale_after_kick)
+STALE_AFTER_DONE = int(Outcome.stale_after_done)
+LEAF_ENTER, LEAF_ACCEPT = int(Leaf.TDH_VP_ENTER), int(Leaf.TDG_MEM_PAGE_ACCEPT)
+SEQUENTIAL, HOT_SET = int(Pattern.SEQUENTIAL), int(Pattern.HOT_SET)
+OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
+KICKED, TICK, EPT_VIOLATION = 0, 1, 2
+BURST = 64
+
+
+@local
+def two(td, lay, rules, me):
+    return 2
+
+
+@local
+def each_page(td, lay, rules, me):
+    return lay.pages
+
+
+@choice(two)
+def reads_before_tick(td, lay, rules, me, random):
+    """How many reads until the guest looks at the clock again; 0 when the host's tick has come or the run ends."""
+    if load_relaxed(td, lay.control + STOP_VCPUS):
+        return 0
+    if rules.tick and now(rules) > own(td, me.tally + DEADLINE_WORD):
+        return 0
+    return BURST
+
+
+@choice(each_page)
+def next_page(td, lay, rules, me, random):
+    """The guest page to read next: uniform, sequential, or from a hot set."""
+    drawn = (random >> 24) & 0xFFFFFFFF
+    if rules.pattern == 0:
+        return (drawn * lay.pages) >> 32
+    if rules.pattern == SEQUENTIAL:
+        gpa = own(td, me.tally + SEQUENCE)
+        set_own(td, me.tally + SEQUENCE, gpa + 1 if gpa + 1 < lay.pages else 0)
+        return gpa
+    hot = max(1, lay.pages >> 3)
+    return (drawn * (hot if random & 1023 < 922 else lay.pages)) >> 32
+
+
+@steps
+def grade(td, lay, rules, me, gpa, filled, seen):
+    """Grade a read through a translation that is not current. `filled`, `seen`: the page's word at fill and at the read."""
+    outcome = USE_AFTER_REMOVE
+    if generation_of(seen) == generation_of(filled):
+        if phase_of(seen) == PAGE_DONE:
+            outcome = STALE_AFTER_DONE
+        elif phase_of(seen) == PAGE_BLOCKED:
+            outcome = STALE_IN_WINDOW
+            # The shooter's stage holds this page once every vCPU has acknowledged; this one is in the guest, so it did before.
+            if (yield load_acquire(td, stage(lay, shooter_of(seen)))) == translation(gpa, seen):
+                outcome = STALE_AFTER_KICK
+    note(td, lay, me, gpa, outcome)
+    count(td, me, READS, 1)
+    count_age(td, lay, me, gpa)
+    return outcome
+
+
+@steps
+def accept(td, lay, rules, me, gpa):
+    """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
+    status = yield from mem_page_accept(td, lay, rules, me, gpa)
+    count_status(td, me, LEAF_ACCEPT, status)
+    if status != SUCCESS:
+        note(td, lay, me, gpa, outcome_of(status))
+    return status
+
+
+@steps(labelled=False)
+def guest(td, lay, rules, me):
+    """Reads until an IPI is pending, the tick comes or a translation is missing; returns which."""
+    fresh = 0
+    while True:
+        burst = yield reads_before_tick(td, lay, rules, me)
+        if burst == 0:
+            count_reads(td, me, fresh)
+            return TICK
+        for _ in range(burst):
+            if (yield load_acquire(td, ipi(lay, me.index))) != 0:
+                count_reads(td, me, fresh)
+                return KICKED
+            gpa = yield next_page(td, lay, rules, me)
+            if not is_hit(own(td, tlb(lay, me.index, gpa)), gpa):
+                entry = yield load_acquire(td, sept(lay, gpa))
+                if state_of(entry) == PENDING:
+                    status = yield from accept(td, lay, rules, me, gpa)
+                    if status == EPT_VIOLATION_EXIT:
+                        count_reads(td, me, fresh)
+                        return EPT_VIOLATION
+                    continue
+                if state_of(entry) != MAPPED:
+                    note(td, lay, me, gpa, FAULT)
+                    count_reads(td, me, fresh)
+                    return EPT_VIOLATION
+                set_own(td, tlb(lay, me.index, gpa), translation(gpa, page_of(entry)))
+            seen = yield load_relaxed(td, owner(lay, gpa))
+            if seen == content_of(own(td, tlb(lay, me.index, gpa))):
+                fresh += 1
+            else:
+                yield from grade(td, lay, rules, me, gpa, content_of(own(td, tlb(lay, me.index, gpa))), seen)
+
+
+@steps
+def vcpu(td, lay, rules, me):
+    """vcpu_run(): requests, IN_GUEST_MODE, VP.ENTER, the guest, TD exit, OUTSIDE_GUEST_MODE, interrupts on; again."""
+    left = now(rules)
+    while not vcpu_stopping(td, lay):
+        if rules.entry_requests:
+            yield from process_requests(td, lay, rules, me)
+        yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+        if not (yield from exit_requested(td, lay, rules, me)):
+            status = yield from vp_enter(td, lay, rules, me)
+            count_status(td, me, LEAF_ENTER, status)
+            if status == SUCCESS:
+                count(td, me, ENTRIES, 1)
+                count(td, me, OUT_OF_GUEST_NS, record(td, rules, me, OUT_OF_GUEST, now(rules) - left))
+                arm_tick(td, rules, me)
+                why = yield from guest(td, lay, rules, me)
+                left = now(rules)
+                yield from td_exit(td, lay, rules, me)
+                count(td, me, EXITS, 1)
+                if why == EPT_VIOLATION:
+                    count(td, me, FAULT_EXITS, 1)
+                elif why == TICK:
+                    count(td, me, TICKS, 1)
+            else:
+                # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
+                note(td, lay, me, -1, outcome_of(status))
+                relax(td, rules, me)
+        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+        yield from acknowledge(td, lay, rules, me)
+        share_cpu(rules)
+    yield from acknowledge(td, lay, rules, me)
+    finish(td, me)
+    return 0

@@ -1,0 +1,141 @@
+"""The shared words by name: where a page's, a vCPU's or a zapper's word stands, and what its bits mean."""
+
+from kernels.steps import local
+
+# TDCS.epoch_tracking = {u64 td_epoch; u16 refcount[2]}, which the module updates by locked operations and reads as one
+# 16-byte unit (lock cmpxchg16b). Here the unit is one packed int64: refcount[0] in bits 0-11, refcount[1] in bits 12-23,
+# td_epoch above. One word is read and changed as one unit by every CPU, just as the module's is, and reading it does not
+# need a locked write; 12 bits hold 4,095 vCPUs where the machine has at most 512, 39 bits of epoch last for days.
+ONE_EPOCH = 1 << 24
+REFCOUNT_BITS = 12
+
+# S-EPT entry bits (TDX module 1.5.01): lock TDEL 11, host priority HP 52, and those that define the state.
+TDEL, HP = 1 << 11, 1 << 52
+RWX, LEAF = 0b111, 0xC0
+SVE = -1 << 63
+STATE_MASK = (0b1111 << 53) | (1 << 9) | LEAF
+FREE, MAPPED, BLOCKED = 0x00E0000000000000, LEAF, 0x0080000000000000 | LEAF
+PENDING, PENDING_BLOCKED = 0x0100000000000000 | LEAF, 0x0180000000000000 | LEAF
+HPA_SHIFT, HPA_MASK = 12, ((1 << 40) - 1) << 12
+
+# KVM's view of a private page (mirror SPTE).
+SPTE_PRESENT, SPTE_FROZEN = 1, 2
+
+# vcpu->mode
+OUTSIDE_GUEST_MODE, IN_GUEST_MODE, EXITING_GUEST_MODE = 0, 1, 2
+
+# The oracle's word of a host page: generation << 8 | zapper << 2 | phase. A TLB entry holds the word of a page in use.
+TAG_BITS, TAG_MASK = 17, (1 << 17) - 1
+PAGE_IN_USE, PAGE_BLOCKED, PAGE_DONE, PAGE_FREE = 0, 1, 2, 3
+
+
+@local
+def epoch_of(epochs):
+    return epochs >> 24
+
+
+@local
+def refcount_of(epochs, parity):
+    return (epochs >> (REFCOUNT_BITS * parity)) & 4095
+
+
+@local
+def one_reference(parity):
+    return 1 << (REFCOUNT_BITS * parity)
+
+
+@local
+def state_of(entry):
+    return entry & STATE_MASK
+
+
+@local
+def page_of(entry):
+    """The oracle's word that a translation through this S-EPT entry expects: the host page's generation, in use."""
+    return ((entry & HPA_MASK) >> HPA_SHIFT) << 8
+
+
+@local
+def generation_of(page):
+    return page >> 8
+
+
+@local
+def phase_of(page):
+    return page & 3
+
+
+@local
+def shooter_of(page):
+    return (page >> 2) & 63
+
+
+@local
+def sept(lay, gpa):
+    return lay.sept + gpa * lay.page_stride
+
+
+@local
+def owner(lay, gpa):
+    return lay.owner + gpa * lay.page_stride
+
+
+@local
+def bepoch(lay, gpa):
+    return lay.bepoch + gpa * lay.page_stride
+
+
+@local
+def mirror(lay, gpa):
+    return lay.mirror + gpa * lay.page_stride
+
+
+@local
+def mode(lay, vcpu):
+    return lay.mode + vcpu * lay.vcpu_stride
+
+
+@local
+def requests(lay, vcpu):
+    return lay.requests + vcpu * lay.vcpu_stride
+
+
+@local
+def ipi(lay, vcpu):
+    return lay.ipi + vcpu * lay.vcpu_stride
+
+
+@local
+def vcpu_epoch(lay, vcpu):
+    return lay.vcpu_epoch + vcpu * lay.vcpu_stride
+
+
+@local
+def tlb(lay, vcpu, gpa):
+    return lay.tlb + vcpu * lay.vcpu_stride + (gpa & (lay.tlb_entries - 1))
+
+
+@local
+def translation(gpa, page):
+    """A TLB entry: the page that it was filled with, and the guest page as tag; 0 is an empty one."""
+    return (page << TAG_BITS) | (gpa + 1)
+
+
+@local
+def is_hit(entry, gpa):
+    return entry & TAG_MASK == gpa + 1
+
+
+@local
+def content_of(entry):
+    return entry >> TAG_BITS
+
+
+@local
+def stage(lay, zapper):
+    return lay.stage + zapper * lay.zapper_stride
+
+
+@local
+def awaiting(lay, zapper, vcpu):
+    return lay.awaiting + zapper * lay.zapper_stride + vcpu

@@ -1,0 +1,285 @@
+"""A zapper: a VMM thread that shoots pages down, one after the other, in the order that the rules give.
+
+Source: arch/x86/kvm/vmx/tdx.c tdx_sept_zap_private_spte(), tdx_track(), tdx_sept_drop_private_spte();
+arch/x86/kvm/mmu/tdp_mmu.c for the mirror SPTE and mmu_lock. The steps are data: this file knows no ordering.
+"""
+
+from kernels.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, own, store_release, store_seq_cst
+from kernels.kvm import (
+    BLOCK,
+    LEAF_BLOCK,
+    LEAF_REMOVE,
+    LEAF_TRACK,
+    REMOVE,
+    SPIN,
+    TRACK,
+    kick,
+    seamcall_until,
+)
+from kernels.layout import BUG_ON, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
+from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
+from kernels.module import mem_page_aug
+from kernels.rules import Gate, OnError, Step, pack_steps
+from kernels.status import SUCCESS, Leaf
+from kernels.steps import choice, harness, local, op, steps
+from kernels.tally import (
+    blocked_at,
+    collect_flags,
+    count,
+    count_status,
+    finish,
+    note,
+    now,
+    outcome_of,
+    record,
+    relax,
+    wait_turn,
+    zapper_stopping,
+)
+from kernels.words import (
+    PAGE_BLOCKED,
+    PAGE_DONE,
+    PAGE_FREE,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    bepoch,
+    generation_of,
+    mirror,
+    owner,
+    phase_of,
+    stage,
+    translation,
+)
+
+GATE_RAISE, KICK, GATE_LOWER = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER)
+COUNTER = int(Gate.COUNTER)
+STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
+LEAF_AUG = int(Leaf.TDH_MEM_PAGE_AUG)
+COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
+H_SHOOTDOWN, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = (
+    ZAPPER_HISTS.index(name)
+    for name in ("shootdown", "response", "lock", "block", "kick", "track", "remove", "stale_window")
+)
+
+
+@local
+def each_page(td, lay, rules, me):
+    return lay.pages
+
+
+@choice(each_page)
+def any_page(td, lay, rules, me, random):
+    """The guest page to shoot down next."""
+    return (((random >> 24) & 0xFFFFFFFF) * lay.pages) >> 32
+
+
+@op
+def claim(td, spte):
+    """Freeze KVM's mirror SPTE, so that no other thread changes this page."""
+    return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
+
+
+@op
+def lower(td, gate):
+    fetch_add_seq_cst(td, gate, -1)
+
+
+@local
+def page_word(page, phase, zapper):
+    """The oracle's word: the page's generation, the zapper that shoots it, its phase."""
+    return (generation_of(page) << 8) | (zapper << 2) | phase
+
+
+@local
+def next_page_word(page):
+    """The word of a page that has gone to someone else: the next generation, free."""
+    return ((generation_of(page) + 1) << 8) | PAGE_FREE
+
+
+@local
+def raised(left):
+    """Whether the steps left would lower a gate that has been raised."""
+    while left:
+        if left & 15 == GATE_RAISE:
+            return 0
+        if left & 15 == GATE_LOWER:
+            return 1
+        left >>= 4
+    return 0
+
+
+@local
+def after_failure(left):
+    """What is still done once a status has failed: the gate is lowered if it is raised (v18: atomic_dec before KVM_BUG_ON)."""
+    return GATE_LOWER << 4 if raised(left) else 0
+
+
+@local
+def is_last(left):
+    """Whether REMOVE comes right after the step at hand."""
+    return (left >> 4) & 15 == REMOVE
+
+
+@local
+def leaf_of(what):
+    """The SEAMCALL of a step."""
+    return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else LEAF_REMOVE
+
+
+@local
+def histogram_of(what):
+    return H_BLOCK if what == BLOCK else H_TRACK if what == TRACK else H_REMOVE
+
+
+@harness()
+def phase_end(td, rules, me, histogram, since, measured):
+    """Record a phase that ends now; returns now, where the next one starts."""
+    here = now(rules)
+    if measured:
+        record(td, rules, me, histogram, here - since)
+    return here
+
+
+@harness()
+def whole_end(td, rules, me, began, due, end):
+    """Record a whole shootdown, and in an open loop its time from the intended start."""
+    record(td, rules, me, H_SHOOTDOWN, end - began)
+    if due:
+        record(td, rules, me, H_RESPONSE, end - due)
+
+
+@steps
+def raise_gate(td, lay, rules, me):
+    if rules.gate == COUNTER:
+        yield fetch_add_seq_cst(td, lay.gate, 1)
+    else:
+        yield store_seq_cst(td, lay.gate, 1)
+    return 0
+
+
+@steps
+def lower_gate(td, lay, rules, me):
+    if rules.gate == COUNTER:
+        yield lower(td, lay.gate)
+    else:
+        yield store_release(td, lay.gate, 0)
+    return 0
+
+
+@steps
+def shootdown(td, lay, rules, me, gpa, todo, repair, due):
+    """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
+
+    After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the same.
+    `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: a gate
+    step belongs to the phase after it.
+    """
+    failed = SUCCESS
+    began = now(rules)
+    mark = began
+    window = began
+    if rules.serialized:
+        yield from write_lock_mmu(td, lay, rules, me)
+        mark = phase_end(td, rules, me, H_LOCK, mark, not repair)
+    left = todo
+    while left:
+        what = left & 15
+        if what == GATE_RAISE:
+            yield from raise_gate(td, lay, rules, me)
+        elif what == GATE_LOWER:
+            yield from lower_gate(td, lay, rules, me)
+        elif what == KICK:
+            yield from kick(td, lay, rules, me, 0 if repair else rules.request, repair or rules.wait)
+            mark = phase_end(td, rules, me, H_KICK, mark, not repair)
+            if not (repair or is_last(left)) and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
+                yield store_release(td, stage(lay, me.index), translation(gpa, own(td, owner(lay, gpa))))
+        else:
+            if what == REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
+                # tdx_track() has returned: from here on a read through the old translation is forbidden.
+                yield store_release(td, owner(lay, gpa), page_word(own(td, owner(lay, gpa)), PAGE_DONE, me.index))
+                phase_end(td, rules, me, H_WINDOW, window, 1)
+            policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
+            status = yield from seamcall_until(td, lay, rules, me, leaf_of(what), gpa, policy, repair)
+            if status == SUCCESS and what == BLOCK and not repair:
+                yield store_release(td, owner(lay, gpa), page_word(own(td, owner(lay, gpa)), PAGE_BLOCKED, me.index))
+                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
+                window = now(rules)
+            elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
+                yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+            if status != SUCCESS and (not repair or what == REMOVE):
+                failed = status
+                if rules.on_error != FREE_PAGE:
+                    left = after_failure(left)
+            mark = phase_end(td, rules, me, histogram_of(what), mark, not repair)
+        left = left >> 4
+    if rules.serialized:
+        yield write_unlock(td, lay.mmu_lock)
+    if failed == SUCCESS and not repair:
+        whole_end(td, rules, me, began, due, mark)
+    return failed
+
+
+@local
+def in_use(page):
+    return page << 8
+
+
+@steps
+def populate(td, lay, rules, me, gpa):
+    """A new host page behind the guest page: TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY), then unfrozen."""
+    page = generation_of(own(td, owner(lay, gpa)))
+    yield store_release(td, owner(lay, gpa), in_use(page))
+    if rules.serialized:
+        yield from read_lock_mmu(td, lay, rules, me)
+    while True:
+        status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
+        count_status(td, me, LEAF_AUG, status)
+        if status == SUCCESS:
+            break
+        note(td, lay, me, gpa, outcome_of(status))
+        relax(td, rules, me)
+    if rules.serialized:
+        yield read_unlock(td, lay.mmu_lock)
+    if own(td, stage(lay, me.index)):
+        yield store_release(td, stage(lay, me.index), 0)
+    yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+    return 0
+
+
+@steps
+def claim_page(td, lay, rules, me):
+    """A page that no other zapper has; its mirror SPTE is frozen. Returns the guest page."""
+    gpa = yield any_page(td, lay, rules, me)
+    while not (yield claim(td, mirror(lay, gpa))):
+        relax(td, rules, me)
+        gpa = yield any_page(td, lay, rules, me)
+    collect_flags(td, lay, me, gpa)
+    return gpa
+
+
+@steps
+def zapper(td, lay, rules, me):
+    """Shoot pages down until told to stop."""
+    for _ in range(rules.shootdowns):
+        due = wait_turn(td, lay, rules, me)
+        if zapper_stopping(td, lay):
+            break
+        gpa = yield from claim_page(td, lay, rules, me)
+        todo = rules.shootdown
+        repair = 0
+        while True:
+            status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
+            if not repair:
+                count(td, me, SHOOTDOWNS, 1)
+                if status != SUCCESS:
+                    count(td, me, BUG_ON, 1)
+            if status == SUCCESS or rules.on_error == STOP:
+                break
+            todo = COMPLETE
+            repair = 1
+            count(td, me, REPAIRS, 1)
+        if status != SUCCESS:
+            break
+        yield from populate(td, lay, rules, me, gpa)
+    finish(td, me)
+    return 0

@@ -1,0 +1,1 @@
+"""What came out: grades, statistics, store, tables and plots."""

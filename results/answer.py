@@ -1,0 +1,85 @@
+"""The reviewer's question, TRACK before the kick or after it, answered in one sentence by the numbers of one result."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from results.wording import nanoseconds_with_interval, plural, share
+
+TRACK_FIRST, KICK_FIRST = "spec", "v18"
+# Identical runs on a shared machine differed by this much at p50, so one run ranks two orders only beyond it.
+IDENTICAL_RUNS_P50 = 2.4
+Run = Mapping[str, Any]
+
+
+def review_sentence(result: Mapping[str, Any]) -> str:
+    """One sentence from a result: what both orders showed, what they cost, and whether this run ranks them.
+
+    Intervals of percentiles are by order statistics: they hold within this run and say nothing of the next one.
+    """
+    runs = {run["ordering"]: run for run in result["runs"]}
+    missing = [name for name in (TRACK_FIRST, KICK_FIRST) if name not in runs]
+    if missing:
+        return f"This run does not decide whether TRACK or the kick comes first: {' and '.join(missing)} did not run."
+    track, kick = runs[TRACK_FIRST], runs[KICK_FIRST]
+    bad = [f"{name} {run['verdict']} ({run['reason']})" for name, run in runs.items() if _not_passed(name, run)]
+    if bad:
+        return f"This run does not decide whether TRACK or the kick comes first: {'; '.join(bad)}."
+    return f"{_setting(result)}, {_right(track, kick)}; {_costs(track, kick)}; {_ranking(track, kick)}."
+
+
+def _not_passed(name: str, run: Run) -> bool:
+    return name in (TRACK_FIRST, KICK_FIRST) and run["verdict"] != "passed"
+
+
+def _setting(result: Mapping[str, Any]) -> str:
+    run, cpus = result["runs"][0], result["host"].get("cpus_allowed")
+    actors = f"{plural(run['vcpus'], 'vCPU')} and {plural(run['zappers'], 'zapper')}"
+    return f"On this machine, with {actors}" + (f" on {plural(cpus, 'CPU')}" if cpus else "")
+
+
+def _right(track: Run, kick: Run) -> str:
+    bounds = [
+        o["would_have_caught"] or 0.0 for run in (track, kick) for o in run["outcomes"] if o["grade"] == "forbidden"
+    ]
+    return (
+        f"TRACK before the kick ({TRACK_FIRST}) and the kick before TRACK behind the gate ({KICK_FIRST}) both held: no "
+        f"forbidden outcome in {track['all_shootdowns']:,} and {kick['all_shootdowns']:,} shootdowns (a rate of "
+        f"{share(max(bounds))} or more would have been caught)"
+    )
+
+
+def _costs(track: Run, kick: Run) -> str:
+    whole = track["latency_ns"]["shootdown"], kick["latency_ns"]["shootdown"]
+    outside = track["vcpu_ns"]["out_of_guest"], kick["vcpu_ns"]["out_of_guest"]
+    return (
+        f"a shootdown took at p50 {_value(whole[0], 'p50')} with TRACK first against {_value(whole[1], 'p50')} with "
+        f"the kick first, at p99 {_value(whole[0], 'p99')} against {_value(whole[1], 'p99')}, and vCPUs were out of "
+        f"the guest for {_value(outside[0], 'p50')} against {_value(outside[1], 'p50')} a time at p50"
+    )
+
+
+def _value(phase: Mapping[str, Any], name: str) -> str:
+    if phase[name] is None:
+        return f"an unknown time (n = {phase['n']:,} is too small)"
+    return nanoseconds_with_interval(phase[name], *phase["ci95"][name])
+
+
+def _ranking(track: Run, kick: Run) -> str:
+    phases = track["latency_ns"]["shootdown"], kick["latency_ns"]["shootdown"]
+    if track["perturbed"] or kick["perturbed"]:
+        return "which is faster a run perturbed on purpose cannot say"
+    if phases[0]["p50"] is None or phases[1]["p50"] is None:
+        return "which is faster this run does not decide: too few samples"
+    (track_low, track_high), (kick_low, kick_high) = (phase["ci95"]["p50"] for phase in phases)
+    surely = max(track_low / max(kick_high, 1), kick_low / max(track_high, 1))
+    ratio = phases[1]["p50"] / max(phases[0]["p50"], 1)
+    first, times = ("TRACK first", ratio) if ratio >= 1 else ("the kick first", 1 / max(ratio, 1e-9))
+    if surely > IDENTICAL_RUNS_P50:
+        return (
+            f"{first} was {times:.1f}x faster at p50, clearly more than identical runs differ by on a shared machine "
+            f"({IDENTICAL_RUNS_P50}x), though one run cannot say by how much"
+        )
+    return (
+        f"which is faster this run does not decide: {times:.2f}x at p50, in favour of {first}, does not clearly exceed "
+        f"what identical runs differ by on a shared machine ({IDENTICAL_RUNS_P50}x)"
+    )

@@ -1,0 +1,165 @@
+"""What a reader must know before believing the numbers: every caveat typed here, as data.
+
+Each says what was seen, what it means, and what to try. Pure: from the facts of the host, the scenario and the runs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from results.grades import FAILING
+from results.statistics import ENOUGH
+from results.verdict import Ending, is_safe, seen
+from results.wording import plural
+
+HIGH_STEAL, BUSY_LOAD, RATE_MISSED = 0.01, 0.5, 0.95
+Facts = Mapping[str, Any]
+
+
+class Caveat(NamedTuple):
+    """One caveat; `id` is stable, the rest is for people."""
+
+    id: str
+    seen: str
+    means: str
+    try_: str
+
+    def as_dict(self) -> dict[str, str]:
+        """As it stands in result.json: id, seen, means, try."""
+        return {"id": self.id, "seen": self.seen, "means": self.means, "try": self.try_}
+
+
+def caveats(host: Facts, scenario: Facts, runs: Sequence[Facts]) -> list[dict[str, str]]:
+    """All caveats of a result, those of the runs after those of the machine."""
+    found = [*_of_the_machine(host, scenario), *_of_the_runs(scenario, runs)]
+    return [caveat.as_dict() for caveat in found]
+
+
+def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
+    cpus, vcpus, zappers = host.get("cpus_allowed") or 1, scenario.get("vcpus", 1), scenario.get("zappers", 1)
+    if cpus == 1:
+        yield Caveat(
+            "single_cpu",
+            "1 CPU allowed",
+            "nothing runs at the same time: races show only where Linux switches, latency is mostly waiting for a CPU",
+            "a machine with more CPUs, or a wider mask (taskset, cpuset)",
+        )
+    if vcpus + zappers > cpus:
+        yield Caveat(
+            "oversubscribed",
+            f"oversubscribed, {plural(vcpus, 'vCPU')} and {plural(zappers, 'zapper')} on {plural(cpus, 'CPU')}",
+            "actors wait for CPUs: latency holds time to be scheduled, and vCPUs leave the guest at every tick",
+            f"--vcpus {max(cpus - zappers, 1)}" if cpus > zappers else "fewer actors, or more CPUs",
+        )
+    if host.get("hypervisor"):
+        yield Caveat(
+            "virtual_machine",
+            f"a virtual machine ({host['hypervisor']})",
+            "the host below may take CPUs away at any moment: tails and identical runs differ",
+            "bare metal for latency; verdicts hold anywhere",
+        )
+    if host.get("constant_tsc") is False:
+        yield Caveat(
+            "no_constant_tsc",
+            "no constant timestamp counter",
+            "time comes from clock_gettime: tens of ns a reading, and short phases are coarse",
+            "another machine for latency",
+        )
+    quota = host.get("cpu_quota")
+    if quota and quota < cpus:
+        yield Caveat(
+            "cpu_quota",
+            f"a quota of {quota:g} CPUs on {cpus} allowed ones",
+            "the control group stops every actor when its share is used up: long tails",
+            "a container without a CPU limit",
+        )
+    if (host.get("load_1m") or 0) > BUSY_LOAD * cpus:
+        yield Caveat(
+            "busy_machine",
+            f"a busy machine, load {host['load_1m']:.1f} on {cpus} CPUs before the start",
+            "others run here too: latency is theirs as well as ours",
+            "an idle machine, or `--cpus` away from the others",
+        )
+    if host.get("governor") not in (None, "performance"):
+        yield Caveat(
+            "cpu_frequency",
+            f"frequency governor {host['governor']}",
+            "the clock rate changes as the load does: early shootdowns are slower",
+            "the governor `performance`, or a longer --set warmup_s",
+        )
+    if scenario.get("workers") == "thread":
+        yield Caveat(
+            "threads",
+            "workers are threads",
+            "one process: a crash takes all of them, and memory is shared beyond the protocol's words",
+            "--workers process",
+        )
+
+
+def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
+    yield from _of_the_samples(runs)
+    steal = {run["ordering"]: run.get("steal_share") or 0.0 for run in runs}
+    if steal and max(steal.values()) > HIGH_STEAL:
+        worst = max(steal, key=lambda name: steal[name])
+        yield Caveat(
+            "high_steal",
+            f"{steal[worst]:.1%} of the CPUs' time taken by the hypervisor during {worst}",
+            "actors stood still without knowing: tails are the machine's, not the protocol's",
+            "another hour or another machine; compare within interleaved rounds only",
+        )
+    if perturbed := [run["ordering"] for run in runs if run.get("perturbed")]:
+        yield Caveat(
+            "perturbed",
+            f"declared yields at named labels in {_names(perturbed)}",
+            "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
+            "a scenario without `yields` for latency",
+        )
+    for run in runs:
+        missing = [o["id"] for o in run["outcomes"] if not is_safe(run) and o["id"] in run["expect"] and not o["count"]]
+        if missing:
+            yield Caveat(
+                "expected_not_seen",
+                f"{run['ordering']}: {_names(missing)} not seen in {run['all_shootdowns']:,} shootdowns",
+                "not a proof that it cannot happen: this run could not catch it",
+                "a longer --duration, more --vcpus, or a scenario with `yields`",
+            )
+        if undeclared := [name for name in seen(run, *FAILING) if not is_safe(run) and name not in run["expect"]]:
+            yield Caveat(
+                "undeclared_outcome",
+                f"{run['ordering']}: also showed {_names(undeclared)}",
+                "forbidden, and not among what this ordering is declared to show",
+                "naming it in the ordering's `expect`, if it belongs there",
+            )
+        if run["ending"] == Ending.interrupted:
+            yield Caveat(
+                "interrupted",
+                f"{run['ordering']}: interrupted after {run['seconds']:.1f} s",
+                "fewer samples than asked for",
+                "run it again to the end",
+            )
+    rate = scenario.get("rate") or 0.0
+    slow = {run["ordering"]: run["shootdowns_per_s"] for run in runs if run["shootdowns_per_s"] < RATE_MISSED * rate}
+    if rate and slow:
+        worst = min(slow, key=lambda name: slow[name])
+        yield Caveat(
+            "rate_not_reached",
+            f"asked for {rate:g} shootdowns/s, {worst} did {slow[worst]:,.0f}",
+            "response time grows with the backlog and measures the length of the run",
+            "a lower --rate",
+        )
+
+
+def _of_the_samples(runs: Sequence[Facts]) -> Iterator[Caveat]:
+    for name, label in (("p99", "p99"), ("p999", "p99.9")):
+        few = {r["ordering"]: n for r in runs if is_safe(r) and (n := r["latency_ns"]["shootdown"]["n"]) < ENOUGH[name]}
+        if few:
+            yield Caveat(
+                "too_few_samples",
+                f"few samples, {', '.join(f'{n:,} shootdowns of {ordering}' for ordering, n in few.items())}",
+                f"below {ENOUGH[name]:,} a {label} has no 95 % interval, so none is printed",
+                "a longer --duration, or fewer orderings in the same time",
+            )
+            return
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,296 @@
+"""From the tally in shared memory to one entry of `runs` in result.json, and the arrays of raw.npz.
+
+The parent only reads: workers are never stopped for a snapshot, so that one taken in the middle of a race may be torn
+between counters by a few events. Counters only grow, so differences of two snapshots are what happened between them.
+
+What is measured (latency, throughput, `shootdowns`, `reads`) is the part after the warm-up. What is evidence (outcomes,
+statuses, ages, and the shootdowns they are counted over) is the whole run with its warm-up.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels import layout as tally
+from kernels.layout import Layout
+from kernels.outcomes import OUTCOMES, Outcome
+from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
+from results.grades import GRADES
+from results.histogram import Counts
+from results.host import CpuTimes, cpu_times, steal_share
+from results.statistics import PERCENTILES, clopper_pearson, percentile_interval, summary, would_have_caught
+from results.verdict import Ending, Verdict, judge
+
+Words = NDArray[np.int64]
+
+# Counted by the read, not by the shootdown: they belong to none.
+BY_READ = frozenset({Outcome.fresh, Outcome.fault})
+LOCKS = {"epoch": Status.BUSY_TD_EPOCH, "S-EPT tree": Status.BUSY_SEPT_TREE, "S-EPT entry": Status.BUSY_RCX}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The tally at one moment, copied. `at_ns` is CLOCK_MONOTONIC; histograms are summed over actors, by name."""
+
+    at_ns: int
+    vcpu_heads: Words  # (vcpus, HEAD_WORDS)
+    zapper_heads: Words  # (zappers, HEAD_WORDS)
+    open_shootdowns: Words  # (OUTCOMES,): pages whose last shootdown showed this outcome and is not yet in the heads
+    histograms: Mapping[str, Counts] = field(default_factory=dict)
+    cpu: CpuTimes | None = None
+
+    @property
+    def shootdowns(self) -> int:
+        """Shootdowns completed or refused, over all zappers."""
+        return int(self.zapper_heads[:, tally.SHOOTDOWNS].sum())
+
+    @property
+    def reads(self) -> int:
+        """Guest reads over all vCPUs."""
+        return int(self.vcpu_heads[:, tally.READS].sum())
+
+    @property
+    def vcpus_entered(self) -> int:
+        """How many vCPUs have entered the guest at least once."""
+        return int((self.vcpu_heads[:, tally.ENTRIES] > 0).sum())
+
+    @property
+    def outcomes(self) -> Words:
+        """Events of each outcome over all actors, shape (OUTCOMES,)."""
+        return self.both(tally.OUTCOME_COUNTS, OUTCOMES)
+
+    @property
+    def outcome_shootdowns(self) -> Words:
+        """Distinct shootdowns in which each outcome was seen, shape (OUTCOMES,)."""
+        return self.both(tally.OUTCOME_SHOOTDOWNS, OUTCOMES) + self.open_shootdowns
+
+    @property
+    def statuses(self) -> Words:
+        """Statuses over all actors, shape (LEAVES, STATUSES)."""
+        return self.both(tally.STATUS_COUNTS, tally.LEAVES * tally.STATUSES).reshape(tally.LEAVES, tally.STATUSES)
+
+    def both(self, offset: int, words: int = 1) -> Words:
+        """`words` counters from this offset of the head, summed over vCPUs and zappers."""
+        part = slice(offset, offset + words)
+        return self.vcpu_heads[:, part].sum(axis=0) + self.zapper_heads[:, part].sum(axis=0)
+
+
+def snapshot(words: Words, lay: Layout, *, histograms: bool = True) -> Snapshot:
+    """Copy the tally out of the shared array.
+
+    `histograms=False` is for frequent sampling: only the heads, without latency, without the pages' open shootdowns.
+    """
+    at_ns = time.monotonic_ns()
+    vcpus = _actors(words, lay.vcpu_tally, lay.vcpu_tally_stride, lay.vcpus)
+    zappers = _actors(words, lay.zapper_tally, lay.zapper_tally_stride, lay.zappers)
+    heads = vcpus[:, : tally.HEAD_WORDS].copy(), zappers[:, : tally.HEAD_WORDS].copy()
+    if not histograms:
+        return Snapshot(at_ns, *heads, np.zeros(OUTCOMES, dtype=np.int64))
+    flags = words[lay.page_flags : lay.page_flags + lay.pages]
+    flagged = ((flags[:, None] >> np.arange(OUTCOMES)) & 1).sum(axis=0)
+    counts = _sum_histograms(zappers, tally.ZAPPER_HISTS) | _sum_histograms(vcpus, tally.VCPU_HISTS)
+    return Snapshot(at_ns, *heads, flagged, counts, cpu_times())
+
+
+def _actors(words: Words, start: int, stride: int, count: int) -> Words:
+    return words[start : start + count * stride].reshape(count, stride)
+
+
+def _sum_histograms(actors: Words, names: tuple[str, ...]) -> dict[str, Counts]:
+    starts = {name: tally.HEAD_WORDS + place * tally.HIST_WORDS for place, name in enumerate(names)}
+    return {name: actors[:, start : start + tally.HIST_WORDS].sum(axis=0) for name, start in starts.items()}
+
+
+class Series:
+    """Cumulative counters over the time of one ordering: at most `MOST` rows, when full every second one is dropped."""
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, int, Words]] = []
+        self._every = 1
+        self._appended = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def append(self, now: Snapshot) -> None:
+        """Keep the counters of this snapshot."""
+        if self._appended % self._every == 0:
+            self._rows.append((now.at_ns, now.shootdowns, now.reads, now.outcomes))
+        self._appended += 1
+        if len(self._rows) > self.MOST:
+            self._rows = self._rows[::2]
+            self._every *= 2
+
+    def arrays(self, start_ns: int | None = None) -> dict[str, NDArray[Any]]:
+        """`time_s` (n,), `shootdowns` (n,), `reads` (n,), `outcomes` (n, OUTCOMES), all cumulative.
+
+        Time counts from the first row, or from `start_ns` of CLOCK_MONOTONIC.
+        """
+        first = start_ns if start_ns is not None else (self._rows[0][0] if self._rows else 0)
+        return {
+            "time_s": np.array([(row[0] - first) / 1e9 for row in self._rows], dtype=np.float64),
+            "shootdowns": np.array([row[1] for row in self._rows], dtype=np.int64),
+            "reads": np.array([row[2] for row in self._rows], dtype=np.int64),
+            "outcomes": np.array([row[3] for row in self._rows], dtype=np.int64).reshape(-1, OUTCOMES),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the harness knows of one ordering's race and the tally does not.
+
+    `seconds` is the measured time: from the end of the warm-up to the moment the zappers were told to stop. `notes` say
+    who stood where, or who died. `vcpus_entered` overrides what the tally says. `perturbed` marks declared yields.
+    """
+
+    ordering: str
+    title: str
+    expect: str | tuple[str, ...]
+    ending: str = Ending.finished
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    warmup_s: float = 0.0
+    vcpus_entered: int | None = None
+    perturbed: bool = False
+    source: str = ""
+    shootdown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One ordering's entry of result.json, and its arrays for raw.npz under `<ordering>/...`."""
+
+    json: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Series) -> Run:
+    """One ordering's record from the snapshots at the end of the warm-up and at the end.
+
+    `warm` is None where the warm-up did not end: then nothing was measured, and the evidence still stands.
+    """
+    start = warm if warm is not None else end
+    measured = _measured(start, end)
+    seconds = facts.seconds if warm is not None else 0.0
+    shootdowns, reads = end.shootdowns - start.shootdowns, end.reads - start.reads
+    retries, most = end.zapper_heads[:, tally.TRACK_RETRIES].sum(), end.zapper_heads[:, tally.TRACK_RETRIES_MAX].max()
+    entered = end.vcpus_entered if facts.vcpus_entered is None else facts.vcpus_entered
+    ages = end.both(tally.AGES, tally.AGE_BUCKETS)
+    record: dict[str, Any] = {
+        "ordering": facts.ordering,
+        "title": facts.title,
+        "source": facts.source,
+        "shootdown": list(facts.shootdown),
+        "expect": facts.expect if isinstance(facts.expect, str) else list(facts.expect),
+        "verdict": Verdict.inconclusive.value,
+        "reason": "",
+        "ending": str(facts.ending),
+        "notes": list(facts.notes),
+        "perturbed": facts.perturbed,
+        "vcpus": len(end.vcpu_heads),
+        "zappers": len(end.zapper_heads),
+        "vcpus_entered": entered,
+        "shootdowns": shootdowns,
+        "reads": reads,
+        "seconds": round(seconds, 6),
+        "warmup_s": round(facts.warmup_s, 6),
+        "reads_per_s": _per_second(reads, seconds),
+        "shootdowns_per_s": _per_second(shootdowns, seconds),
+        "all_shootdowns": end.shootdowns,
+        "all_reads": end.reads,
+        "outcomes": _outcomes(facts, end),
+        "operand_busy_by_lock": {lock: int(end.statuses[:, status].sum()) for lock, status in LOCKS.items()},
+        "status": _named(end.statuses.sum(axis=0), all_declared=True),
+        "seamcalls": {LEAF_NAMES[leaf]: _named(end.statuses[leaf], all_declared=False) for leaf in Leaf},
+        "stale_age_epochs": {str(age): int(count) for age, count in enumerate(ages)},
+        "latency_ns": _summaries(measured, tally.ZAPPER_HISTS),
+        "vcpu_ns": _summaries(measured, tally.VCPU_HISTS),
+        "track_retries": {"max": int(most), "mean": round(int(retries) / max(end.shootdowns, 1), 6)},
+        "bug_on": int(end.both(tally.BUG_ON)[0]),
+        "steal_share": steal_share(start.cpu, end.cpu),
+        "repairs": int(end.both(tally.REPAIRS)[0]),
+        "ipis": int(end.both(tally.IPIS)[0]),
+        "guest": {
+            name: int(end.vcpu_heads[:, offset].sum())
+            for name, offset in (
+                ("entries", tally.ENTRIES),
+                ("exits", tally.EXITS),
+                ("flushes", tally.FLUSHES),
+                ("fault_exits", tally.FAULT_EXITS),
+                ("ticks", tally.TICKS),
+            )
+        },
+    }
+    record["verdict"], record["reason"] = (str(part) for part in judge(record))
+    arrays: dict[str, NDArray[Any]] = {f"{facts.ordering}/hist/{name}": counts for name, counts in measured.items()}
+    arrays |= {f"{facts.ordering}/series/{name}": values for name, values in series.arrays().items()}
+    arrays[f"{facts.ordering}/ages"] = ages
+    return Run(record, arrays)
+
+
+def _measured(start: Snapshot, end: Snapshot) -> dict[str, Counts]:
+    none = np.zeros(tally.HIST_WORDS, dtype=np.int64)
+    names = tally.ZAPPER_HISTS + tally.VCPU_HISTS
+    return {n: np.maximum(end.histograms.get(n, none) - start.histograms.get(n, none), 0) for n in names}
+
+
+def _summaries(measured: Mapping[str, Counts], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """By phase; `response` stands only where it was measured, that is, with an open loop. `ci95` holds the percentiles'
+    intervals by order statistics, of this run alone."""
+    measured_names = [name for name in names if name != "response" or measured[name].any()]
+    return {name: {**summary(measured[name]), "ci95": _intervals(measured[name])} for name in measured_names}
+
+
+def _intervals(counts: Counts) -> dict[str, list[int] | None]:
+    found = {name: percentile_interval(counts, q) for name, q in PERCENTILES.items()}
+    return {name: list(interval) if interval else None for name, interval in found.items()}
+
+
+def _per_second(count: int, seconds: float) -> float:
+    return round(count / seconds, 3) if seconds > 0 else 0.0
+
+
+def _named(counts: Words, *, all_declared: bool) -> dict[str, int]:
+    """Counts by the status's name; a slot that no status has is named by its number, so that it is not lost."""
+    slots = {slot: Status(slot) if slot in Status.__members__.values() else None for slot in range(tally.STATUSES)}
+    names = {slot: NAMES[status] if status is not None else f"UNDECLARED_{slot}" for slot, status in slots.items()}
+    keep = [s for s in slots if counts[s] or (slots[s] is not None and (all_declared or s == Status.SUCCESS))]
+    return {names[slot]: int(counts[slot]) for slot in keep}
+
+
+def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
+    """Every declared outcome, even at 0.
+
+    `count` is events (reads or statuses); `shootdowns` of `of` is how many distinct shootdowns showed it, which is what
+    `rate` and `ci95` are of. An outcome that was seen but belongs to no shootdown has None there, not a rate of 0.
+    """
+    counts, by_shootdown = end.outcomes, end.outcome_shootdowns
+    if facts.ending == Ending.hung and counts[Outcome.no_progress] == 0:
+        counts[Outcome.no_progress] = 1
+    undeclared = [s for s in range(tally.STATUSES) if s not in Status.__members__.values() or s == Status.OTHER]
+    counts[Outcome.unknown_status] = max(counts[Outcome.unknown_status], end.statuses[:, undeclared].sum())
+    return [_outcome(o, int(counts[o]), int(by_shootdown[o]), end.shootdowns) for o in Outcome]
+
+
+def _outcome(outcome: Outcome, count: int, shootdowns: int, of: int) -> dict[str, Any]:
+    grade, _ = GRADES[outcome]
+    # A shootdown still in hand when its zapper died shows outcomes and is not yet counted as done.
+    of = max(of, shootdowns)
+    by_shootdown = outcome not in BY_READ and (count == 0 or shootdowns > 0)
+    caught = would_have_caught(of) if by_shootdown and shootdowns == 0 else None
+    return {
+        "id": outcome.name,
+        "grade": grade.value,
+        "count": count,
+        "shootdowns": shootdowns if by_shootdown else None,
+        "of": of,
+        "rate": (shootdowns / of if of else 0.0) if by_shootdown else None,
+        "ci95": list(clopper_pearson(shootdowns, of)) if by_shootdown else None,
+        "would_have_caught": caught,
+    }

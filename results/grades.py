@@ -1,0 +1,46 @@
+"""What each outcome means for an ordering: its grade, and one line of why. Source: the table of outcomes in README."""
+
+from enum import StrEnum
+
+from kernels.outcomes import Outcome
+
+
+class Grade(StrEnum):
+    """How bad an outcome is; `unknown` fails a run as `forbidden` does."""
+
+    acceptable = "acceptable"
+    interesting = "interesting"
+    forbidden = "forbidden"
+    unknown = "unknown"
+
+
+GRADES: dict[Outcome, tuple[Grade, str]] = {
+    Outcome.fresh: (Grade.acceptable, "the translation was current"),
+    Outcome.fault: (Grade.acceptable, "blocked or free: KVM's fault path ran"),
+    Outcome.stale_in_window: (Grade.acceptable, "old translation after BLOCK, before done"),
+    Outcome.stale_after_kick: (Grade.interesting, "old translation after the ack, before done"),
+    Outcome.stale_after_done: (Grade.forbidden, "old translation after the flush was done"),
+    Outcome.use_after_remove: (Grade.forbidden, "the page already belongs to someone else"),
+    Outcome.operand_busy: (Grade.acceptable, "a try-lock was taken: tried again"),
+    Outcome.previous_epoch_busy: (Grade.forbidden, "TRACK, a vCPU still in the epoch before"),
+    Outcome.tracking_not_done: (Grade.forbidden, "REMOVE refused: KVM_BUG_ON"),
+    Outcome.not_blocked: (Grade.forbidden, "REMOVE of a page not blocked: KVM_BUG_ON"),
+    Outcome.already_blocked: (Grade.forbidden, "BLOCK of a blocked page: KVM_BUG_ON"),
+    Outcome.entry_state_incorrect: (Grade.forbidden, "S-EPT entry in no such state: KVM_BUG_ON"),
+    Outcome.page_already_accepted: (Grade.acceptable, "two vCPUs accepted one page: no error bit"),
+    Outcome.refcount_broken: (Grade.forbidden, "refcounts differ from the vCPUs inside"),
+    Outcome.no_progress: (Grade.forbidden, "livelock or deadlock: nobody moves"),
+    Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
+}
+
+FAILING = frozenset({Grade.forbidden, Grade.unknown})
+
+
+def grade_of(outcome_id: str) -> Grade:
+    """The grade of an outcome by its id; `unknown` where no such outcome is declared."""
+    return GRADES[Outcome[outcome_id]][0] if outcome_id in Outcome.__members__ else Grade.unknown
+
+
+def why(outcome_id: str) -> str:
+    """One line that says what the outcome means."""
+    return GRADES[Outcome[outcome_id]][1] if outcome_id in Outcome.__members__ else "undeclared: unknown fails"

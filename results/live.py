@@ -1,0 +1,71 @@
+"""What the live view shows of the ordering that runs now: the difference of two snapshots."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels.outcomes import Outcome
+from results.collector import Snapshot
+from results.grades import FAILING, GRADES
+from results.statistics import ENOUGH, percentile
+from results.wording import count, nanoseconds
+
+ALWAYS_SHOWN = (Outcome.stale_in_window, Outcome.stale_after_kick)
+NOTABLE = (Outcome.stale_after_done, Outcome.tracking_not_done, Outcome.previous_epoch_busy)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One moment of one ordering. `place` says where in the run this is, `left` how long it still takes, for people."""
+
+    ordering: str
+    safe: bool
+    place: str
+    left: str
+    shootdowns: int
+    shootdowns_per_s: float
+    reads_per_s: float
+    p50_ns: int | None
+    p99_ns: int | None
+    outcomes: Mapping[str, int]
+
+
+def live_view(
+    ordering: str, before: Snapshot, now: Snapshot, *, safe: bool, place: str = "", left_s: float | None = None
+) -> Live:
+    """What happened between two snapshots; percentiles only where both hold histograms and n suffices.
+
+    Outcomes are counted from the start of the ordering: the stale reads, the usual errors, and whatever else fails.
+    """
+    seconds = (now.at_ns - before.at_ns) / 1e9
+    new = now.histograms["shootdown"] - before.histograms["shootdown"] if now.histograms and before.histograms else None
+    counts = None if new is None else np.maximum(new, 0)
+    n = 0 if counts is None else int(counts.sum())
+    events = now.outcomes
+    failing = [o for o in Outcome if GRADES[o][0] in FAILING and (events[o] > 0 or o in NOTABLE)]
+    return Live(
+        ordering,
+        safe,
+        place,
+        "" if left_s is None else f"{max(left_s, 0.0):.0f} s",
+        now.shootdowns,
+        (now.shootdowns - before.shootdowns) / seconds if seconds > 0 else 0.0,
+        (now.reads - before.reads) / seconds if seconds > 0 else 0.0,
+        percentile(counts, 0.5) if counts is not None and n >= ENOUGH["p50"] else None,
+        percentile(counts, 0.99) if counts is not None and n >= ENOUGH["p99"] else None,
+        {o.name: int(events[o]) for o in (*ALWAYS_SHOWN, *failing)},
+    )
+
+
+def live_line(live: Live) -> str:
+    """The same as one line, for where there is no terminal."""
+    mark = "" if live.safe else " (unsafe)"
+    bad = ", ".join(f"{name} {count(events)}" for name, events in live.outcomes.items() if events)
+    parts = [
+        f"{live.ordering}{mark}: {count(live.shootdowns_per_s)} shootdowns/s, {count(live.reads_per_s)} reads/s",
+        f"p50 {nanoseconds(live.p50_ns)}, p99 {nanoseconds(live.p99_ns)}" if live.p50_ns is not None else "",
+        bad,
+        f"{live.left} left" if live.left else "",
+    ]
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,205 @@
+"""The directory of a run: `result.json`, `raw.npz` and the pictures, each file whole or not there.
+
+Every file is written under a temporary name of this process, then renamed. Without `--out` a run makes a directory of
+its own, `runs/<UTC time>-<scenario>`, and `runs/latest` points to the run that first wrote last. With `--out DIR` the
+files go right into DIR. Two runs at once in one DIR: writes take turns (a lock on the directory), each `write` leaves
+the files of one run, and the last one to write wins.
+"""
+
+import contextlib
+import fcntl
+import io
+import itertools
+import json
+import os
+import re
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA = "tdx-stress/result/1"
+RESULT, RAW, LATENCY, STALE = "result.json", "raw.npz", "latency.png", "stale.png"
+# About what the largest run writes at once: many orderings' histograms, compressed, and two pictures.
+PROBE_BYTES = 4 << 20
+_serial = itertools.count()
+
+
+class StoreError(OSError):
+    """A result that cannot be written or read; `str()` is the one line for the user."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(slots=True)
+class RunDirectory:
+    """Where one run leaves its files. `latest` is the link to point here at the first write, or None."""
+
+    path: Path
+    latest: Path | None = field(default=None)
+
+    def write(self, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, plots: bool = True) -> None:
+        """Write raw.npz, result.json and, with `plots`, both pictures, in that order and each atomically.
+
+        May be called again and again as orderings finish. Raises StoreError; files not yet reached stay as they were.
+        """
+        with _turn(self.path):
+            write_file(self.path / RAW, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+            text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+            write_file(self.path / RESULT, lambda file: file.write(text.encode()))
+            if plots:
+                from results.plots import latency_png, stale_png
+
+                write_file(self.path / LATENCY, lambda file: latency_png(result, arrays, file))
+                write_file(self.path / STALE, lambda file: stale_png(result, arrays, file))
+        if self.latest is not None:
+            _point(self.latest, self.path.name)
+            self.latest = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A result read back: the dict of result.json and the arrays of raw.npz."""
+
+    result: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("runs")) -> RunDirectory:
+    """Make the directory of a run and prove by a probe of 4 MiB that it can be written. Call before the race.
+
+    Raises StoreError where it cannot; nothing that was made stays behind then.
+    """
+    made = [
+        path for path in (root if out is None else out, *(root if out is None else out).parents) if not path.exists()
+    ]
+    try:
+        path = _own_directory(root, scenario_name) if out is None else out
+        path.mkdir(parents=True, exist_ok=True)
+        if out is None:
+            made.insert(0, path)
+        _probe(path)
+    except OSError as error:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise _refused(error, out if out is not None else root, "give another directory with --out") from None
+    return RunDirectory(path, None if out is not None else root / "latest")
+
+
+def read_result(directory: Path) -> Stored:
+    """Read a run's directory back, `runs/latest` or any other. Raises StoreError where it holds no whole result."""
+    where = directory / RESULT
+    try:
+        result = json.loads(where.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{directory}: expected the directory of a run, found no {RESULT} in it") from None
+    except OSError as error:
+        raise _refused(error, where, "check the directory") from None
+    except ValueError as error:
+        raise StoreError(f"{where}: expected JSON, found something else: {error}") from None
+    found = result.get("schema") if isinstance(result, dict) else None
+    if found != SCHEMA:
+        raise StoreError(f"{where}: expected schema {SCHEMA}, found {found}")
+    try:
+        with np.load(directory / RAW, allow_pickle=False) as raw:
+            return Stored(result, {name: raw[name] for name in raw.files})
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{directory / RAW}: expected the arrays of a run: {error}") from None
+
+
+def _own_directory(root: Path, scenario_name: str) -> Path:
+    """A new directory that no other run has, even in the same second."""
+    root.mkdir(parents=True, exist_ok=True)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(scenario_name).name).strip("-.")[:64] or "run"
+    name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{plain}"
+    for serial in itertools.count(1):
+        path = root / (name if serial == 1 else f"{name}-{serial}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("unreachable")
+
+
+def _probe(path: Path) -> None:
+    probe = _temporary(path / "probe")
+    try:
+        with probe.open("xb") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Hold the directory's lock, where its file system has locks."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _refused(error, path, "the directory could be written before the race") from None
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Put what `write` writes in the place of `path`, whole or not at all; into it where it is no regular file.
+
+    Raises StoreError.
+    """
+    temporary = _temporary(path)
+    # Made in memory first: what makes the bytes may seek, and an error of the disk is then one of these few lines.
+    content = io.BytesIO()
+    write(content)
+    if path.exists() and not path.is_file():
+        return _write_into(path, content.getvalue())
+    try:
+        with temporary.open("xb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _refused(error, path, "what was written before stands") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write_into(path: Path, content: bytes) -> None:
+    """A pipe or a device, such as /dev/stdout: nothing to rename."""
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise _refused(error, path, "give a file that can be written") from None
+
+
+def _point(link: Path, target: str) -> None:
+    """Point the link to the target. A convenience: where links cannot be made, there is none."""
+    temporary = _temporary(link)
+    with contextlib.suppress(OSError):
+        temporary.symlink_to(target)
+        os.replace(temporary, link)
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{next(_serial)}.tmp")
+
+
+def _refused(error: OSError, path: Path, advice: str) -> StoreError:
+    return StoreError(f"{path}: cannot write: {error.strerror or error}; {advice}")

@@ -1,0 +1,102 @@
+"""Verdicts and exit codes from literal counts."""
+
+import pytest
+
+from results.tests.material import a_run
+from results.verdict import exit_code, judge, verdict
+
+
+def test_a_safe_ordering_without_a_forbidden_outcome_has_passed():
+    assert verdict(a_run()) == "passed"
+
+
+def test_one_forbidden_outcome_fails_a_safe_ordering_whatever_its_rate():
+    judgement = judge(a_run(seen={"tracking_not_done": 1}, all_shootdowns=10**9))
+
+    assert judgement == ("failed", "declared safe, and showed tracking_not_done once")
+
+
+def test_an_unknown_status_fails_a_safe_ordering():
+    assert verdict(a_run(seen={"unknown_status": 1})) == "failed"
+
+
+@pytest.mark.parametrize("name", ["stale_in_window", "stale_after_kick", "operand_busy", "page_already_accepted"])
+def test_what_is_acceptable_or_interesting_does_not_fail(name: str):
+    assert verdict(a_run(seen={name: 1000})) == "passed"
+
+
+def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
+    assert judge(a_run(all_shootdowns=0)) == ("inconclusive", "no shootdown was completed")
+
+
+def test_a_safe_ordering_with_a_vcpu_that_never_entered_is_inconclusive():
+    assert judge(a_run(vcpus_entered=1)) == ("inconclusive", "only 1 of 2 vCPUs ever entered the guest")
+
+
+def test_an_interrupted_safe_ordering_is_inconclusive():
+    assert verdict(a_run(ending="interrupted")) == "inconclusive"
+
+
+def test_an_interrupted_safe_ordering_that_showed_something_forbidden_has_failed():
+    assert verdict(a_run(ending="interrupted", seen={"stale_after_done": 2})) == "failed"
+
+
+@pytest.mark.parametrize("ending", ["crashed", "hung"])
+def test_a_crash_and_a_standstill_win_over_what_was_seen(ending: str):
+    run = a_run(ending=ending, seen={"stale_after_done": 2}, notes=["zapper 0 at kick"])
+
+    assert judge(run) == (ending, "zapper 0 at kick; until then stale_after_done 2 times")
+
+
+def test_a_known_wrong_ordering_that_shows_its_outcome_has_passed():
+    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12})
+
+    assert judge(run) == ("passed", "caught: tracking_not_done 12 times")
+
+
+def test_a_known_wrong_ordering_must_show_every_outcome_it_names():
+    run = a_run(expect=["tracking_not_done", "previous_epoch_busy"], seen={"tracking_not_done": 12})
+
+    assert judge(run) == ("inconclusive", "known for previous_epoch_busy, which did not show in this time")
+
+
+def test_a_known_wrong_ordering_may_show_other_forbidden_outcomes_too():
+    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12, "previous_epoch_busy": 1})
+
+    assert verdict(run) == "passed"
+
+
+def test_a_known_wrong_ordering_that_shows_an_unknown_status_has_failed():
+    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12, "unknown_status": 1})
+
+    assert verdict(run) == "failed"
+
+
+def test_an_interrupted_known_wrong_ordering_that_was_caught_before_has_passed():
+    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 1}, ending="interrupted")
+
+    assert verdict(run) == "passed"
+
+
+PASSED, FAILED = a_run(), a_run(seen={"stale_after_done": 1})
+CAUGHT = a_run(expect=["stale_after_done"], seen={"stale_after_done": 1})
+INCONCLUSIVE, HUNG, CRASHED = a_run(all_shootdowns=0), a_run(ending="hung"), a_run(ending="crashed")
+INTERRUPTED = a_run(ending="interrupted")
+
+
+@pytest.mark.parametrize(
+    ("runs", "code"),
+    [
+        ([], 5),
+        ([PASSED], 0),
+        ([PASSED, CAUGHT], 0),
+        ([PASSED, FAILED], 1),
+        ([FAILED, INCONCLUSIVE], 1),
+        ([PASSED, INCONCLUSIVE], 6),
+        ([FAILED, CRASHED], 3),
+        ([HUNG, INCONCLUSIVE], 3),
+        ([FAILED, CRASHED, INTERRUPTED], 130),
+    ],
+)
+def test_the_exit_code_is_that_of_the_gravest(runs: list[dict], code: int):
+    assert exit_code(runs) == code

@@ -1,0 +1,117 @@
+"""The verdict on one ordering and the exit code of a whole run: pure, from the numbers of `result.json`.
+
+A run is a dict as one entry of `runs` in result.json. One forbidden outcome fails a safe ordering whatever its rate; an
+ordering known to be wrong has passed when everything it is known for was seen. Inconclusive never counts as a pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+from results.grades import FAILING, Grade
+
+Run = Mapping[str, Any]
+
+
+class Verdict(StrEnum):
+    """What is said of one ordering after a run."""
+
+    passed = "passed"
+    failed = "failed"
+    inconclusive = "inconclusive"
+    crashed = "crashed"
+    hung = "hung"
+
+
+class Ending(StrEnum):
+    """How the race of one ordering came to its end."""
+
+    finished = "finished"
+    crashed = "crashed"
+    hung = "hung"
+    interrupted = "interrupted"
+
+
+class Exit(IntEnum):
+    """Exit codes of a run."""
+
+    MET = 0
+    FAILED = 1
+    HARNESS = 3
+    NOTHING_RAN = 5
+    INCONCLUSIVE = 6
+    INTERRUPTED = 130
+
+
+class Judgement(NamedTuple):
+    """A verdict and the one line that says why."""
+
+    verdict: Verdict
+    reason: str
+
+
+def is_safe(run: Run) -> bool:
+    """Whether the ordering is declared safe."""
+    return bool(run["expect"] == "safe")
+
+
+def seen(run: Run, *grades: Grade) -> dict[str, int]:
+    """The outcomes of these grades that were seen, with their counts of events."""
+    return {o["id"]: o["count"] for o in run["outcomes"] if o["grade"] in grades and o["count"] > 0}
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,} times" if count != 1 else f"{name} once" for name, count in counts.items())
+
+
+def judge(run: Run) -> Judgement:
+    """The verdict on one ordering, with its reason."""
+    if run["ending"] in (Ending.crashed, Ending.hung):
+        plain = "a worker died" if run["ending"] == Ending.crashed else "nothing progressed"
+        said = "; ".join(run["notes"]) or plain
+        bad = seen(run, *FAILING) if is_safe(run) else {}
+        return Judgement(Verdict(run["ending"]), f"{said}; until then {_list(bad)}" if bad else said)
+    counts = {o["id"]: o["count"] for o in run["outcomes"]}
+    if not is_safe(run):
+        return _judge_known_wrong(run, counts)
+    if bad := seen(run, *FAILING):
+        return Judgement(Verdict.failed, f"declared safe, and showed {_list(bad)}")
+    if run["all_shootdowns"] < 1:
+        return Judgement(Verdict.inconclusive, "no shootdown was completed")
+    if run["vcpus_entered"] < run["vcpus"]:
+        return Judgement(
+            Verdict.inconclusive, f"only {run['vcpus_entered']} of {run['vcpus']} vCPUs ever entered the guest"
+        )
+    if run["ending"] == Ending.interrupted:
+        return Judgement(Verdict.inconclusive, "interrupted before its time; nothing forbidden until then")
+    return Judgement(Verdict.passed, f"nothing forbidden in {run['all_shootdowns']:,} shootdowns")
+
+
+def _judge_known_wrong(run: Run, counts: Mapping[str, int]) -> Judgement:
+    expected = list(run["expect"])
+    undeclared = {name: count for name, count in seen(run, Grade.unknown).items() if name not in expected}
+    if undeclared:
+        return Judgement(Verdict.failed, f"showed what nobody declared: {_list(undeclared)}")
+    missing = [name for name in expected if counts.get(name, 0) == 0]
+    if missing:
+        return Judgement(Verdict.inconclusive, f"known for {', '.join(missing)}, which did not show in this time")
+    return Judgement(Verdict.passed, f"caught: {_list({name: counts[name] for name in expected})}")
+
+
+def verdict(run: Run) -> str:
+    """`passed`, `failed`, `inconclusive`, `crashed` or `hung`."""
+    return judge(run).verdict.value
+
+
+def exit_code(runs: Sequence[Run]) -> int:
+    """The exit code of a whole run, the gravest first: interrupted, harness, failed, inconclusive; 5 if nothing ran."""
+    verdicts = {verdict(run) for run in runs}
+    if not runs:
+        return Exit.NOTHING_RAN.value
+    if any(run["ending"] == Ending.interrupted for run in runs):
+        return Exit.INTERRUPTED.value
+    if verdicts & {Verdict.crashed, Verdict.hung}:
+        return Exit.HARNESS.value
+    if Verdict.failed in verdicts:
+        return Exit.FAILED.value
+    return (Exit.INCONCLUSIVE if Verdict.inconclusive in verdicts else Exit.MET).value

@@ -1,0 +1,92 @@
+"""Reading TOML from disk: everything that can be wrong with a file, each in one line."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from scenarios.wording import ScenarioError, printable
+
+HERE = Path(__file__).parent
+LARGEST_BYTES = 1 << 20
+
+
+def toml_table(path: Path, shown_as: str) -> dict[str, Any]:
+    """The file's top-level table, never empty. Raises ScenarioError `shown_as: what is wrong`."""
+    return parsed(_decoded(_content(path, shown_as), shown_as), shown_as)
+
+
+def parsed(text: str, shown_as: str) -> dict[str, Any]:
+    """The TOML table of a text."""
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also integers of thousands of digits
+        raise ScenarioError(f"{shown_as}: {_syntax(error)}") from None
+    if not table:
+        raise ScenarioError(f"{shown_as}: expected TOML with at least one key, found an empty file")
+    return table
+
+
+def is_file(text: str) -> bool:
+    """Whether this names something on disk that is no directory; whatever cannot be a path does not."""
+    try:
+        return Path(text).exists() and not Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def shipped(folder: str, name: str) -> Path | None:
+    """Where the shipped file of this name stands in a folder of this room; None where there is none."""
+    path = HERE / folder / f"{name}.toml"
+    return path if name in shipped_names(folder) else None
+
+
+def shipped_names(folder: str) -> list[str]:
+    """The names that are shipped in a folder of this room."""
+    return sorted(path.stem for path in (HERE / folder).glob("*.toml"))
+
+
+def name_of(path: Path) -> str:
+    """The file's name as a word that a line of output can be searched for."""
+    return re.sub(r"[^\w.+-]", "_", path.stem) or "_"
+
+
+def _content(path: Path, shown_as: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise ScenarioError(f"{shown_as}: expected a TOML file, found no such file") from None
+    except IsADirectoryError:
+        raise ScenarioError(f"{shown_as}: expected a TOML file, found a directory") from None
+    except OSError as error:
+        raise ScenarioError(f"{shown_as}: cannot be read: {(error.strerror or 'unknown error').lower()}") from None
+    except ValueError:  # a null byte in the path
+        raise ScenarioError(f"{shown_as}: expected a TOML file, found no such file") from None
+    if len(content) > LARGEST_BYTES:
+        raise ScenarioError(f"{shown_as}: expected a TOML file of at most 1 MiB, found more")
+    return content
+
+
+def _decoded(content: bytes, shown_as: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ScenarioError(
+            f"{shown_as}: line {line}: expected UTF-8 text, found byte 0x{content[error.start]:02x}"
+        ) from None
+
+
+def _syntax(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "expected TOML, found tables or lists nested too deeply"
+    if "integer string conversion" in str(error):
+        return "expected TOML, found an integer of thousands of digits"
+    where = re.fullmatch(
+        r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", str(error), re.S
+    )
+    if not where:
+        return f"expected TOML, found an error: {printable(str(error))}"
+    at = f"line {where['line']}, column {where['column']}" if where["line"] else "end of file"
+    return f"{at}: expected TOML: {where['what'][:1].lower()}{where['what'][1:]}"

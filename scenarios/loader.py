@@ -1,0 +1,128 @@
+"""Orderings and scenarios by name, by path, or an ordering by its steps: the door to this room.
+
+Everything raises ScenarioError with one line: file, key, what was expected, what was found, the nearest right word.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from scenarios.durations import parse_duration
+from scenarios.files import is_file, name_of, shipped, shipped_names, toml_table
+from scenarios.models import STEPS, Ordering, Scenario
+from scenarios.settings import apply_settings, with_options
+from scenarios.validation import validated
+from scenarios.wording import ScenarioError, nearest, shown
+
+__all__ = [
+    "DEFAULT_SCENARIO",
+    "ScenarioError",
+    "apply_settings",
+    "load_ordering",
+    "load_orderings",
+    "load_scenario",
+    "parse_duration",
+    "shipped_orderings",
+    "shipped_scenarios",
+    "with_options",
+]
+
+DEFAULT_SCENARIO = "review"
+ORDERINGS, SCENARIOS = "orderings", "."
+
+
+def load_ordering(text: str) -> Ordering:
+    """A shipped ordering by name, one of the user's own by path, or one given as steps: `block,track,kick,remove`.
+
+    Steps alone say little, so the rest is taken as follows. Without gate steps: the kick of Linux v6.16, which makes no
+    request and waits, no check at entry, serialized by mmu_lock. With gate steps: v18's counter, its kick with the
+    request KVM_REQ_TLB_FLUSH, its checks of requests and gate at entry, not serialized. Either way a busy SEAMCALL is
+    tried again until it is not, an error ends the zapper, the ordering is expected to be safe, the text is its name.
+    """
+    if path := shipped(ORDERINGS, text):
+        return _ordering_file(path, f"scenarios/orderings/{text}.toml")
+    if _is_path(text):
+        return _ordering_file(Path(text), text)
+    if "," in text or text.strip() in STEPS:
+        return _from_steps([step.strip() for step in text.split(",")])
+    if is_file(text):
+        return _ordering_file(Path(text), text)
+    raise _unknown("ordering", text, ORDERINGS)
+
+
+def load_orderings(texts: tuple[str, ...] | list[str]) -> list[Ordering]:
+    """Several orderings, in this order. Two of one name are refused: results go by name."""
+    found: dict[str, str] = {}
+    orderings = []
+    for text in texts:
+        ordering = load_ordering(text)
+        if ordering.name in found:
+            raise ScenarioError(
+                f"ordering {shown(text)}: expected a name of its own, "
+                f'found "{ordering.name}" again, after {shown(found[ordering.name])}'
+            )
+        found[ordering.name] = text
+        orderings.append(ordering)
+    return orderings
+
+
+def load_scenario(text: str) -> Scenario:
+    """A shipped scenario by name, or one of the user's own by path, whose orderings stand relative to its folder.
+
+    The orderings that it names are looked up too, so that a scenario which loads can run.
+    """
+    if path := shipped(SCENARIOS, text):
+        return _scenario_file(path, f"scenarios/{text}.toml")
+    if _is_path(text) or is_file(text):
+        return _scenario_file(Path(text), text)
+    raise _unknown("scenario", text, SCENARIOS)
+
+
+def shipped_orderings() -> list[Ordering]:
+    """Every ordering shipped: the safe ones first, then by name."""
+    return sorted(map(load_ordering, shipped_names(ORDERINGS)), key=lambda ordering: (not ordering.safe, ordering.name))
+
+
+def shipped_scenarios() -> list[Scenario]:
+    """Every scenario shipped: the default first, then by name."""
+    names = shipped_names(SCENARIOS)
+    return sorted(map(load_scenario, names), key=lambda scenario: (scenario.name != DEFAULT_SCENARIO, scenario.name))
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or text.endswith(".toml")
+
+
+def _ordering_file(path: Path, shown_as: str) -> Ordering:
+    return validated(Ordering, shown_as, name_of(path), toml_table(path, shown_as))
+
+
+def _scenario_file(path: Path, shown_as: str) -> Scenario:
+    scenario = validated(Scenario, shown_as, name_of(path), toml_table(path, shown_as))
+    texts = tuple(str(path.parent / text) if _is_path(text) else text for text in scenario.orderings)
+    try:
+        load_orderings(texts)
+    except ScenarioError as error:
+        raise ScenarioError(f"{shown_as}: orderings: {error}") from None
+    return scenario.model_copy(update={"orderings": texts})
+
+
+def _from_steps(steps: list[str]) -> Ordering:
+    gated = "gate_raise" in steps or "gate_lower" in steps
+    name = ",".join(steps)
+    table: dict[str, Any] = {
+        "title": "Steps from the command line",
+        "source": "the command line",
+        "shootdown": steps,
+        "gate": "counter" if gated else "none",
+        "entry": ["requests", "gate"] if gated else [],
+        "serialized": not gated,
+    }
+    if "kick" in steps:
+        table["kick"] = {"request": "tlb_flush" if gated else "none", "wait": True}
+    return validated(Ordering, f"ordering {shown(name)}", name, table)
+
+
+def _unknown(noun: str, text: str, folder: str) -> ScenarioError:
+    near = nearest(text, shipped_names(folder))
+    hint = f'did you mean "{near}"? ' if near else ""
+    return ScenarioError(f"unknown {noun} {shown(text)}; {hint}`tdx-stress list` names them all")

@@ -1,0 +1,283 @@
+"""An ordering and a scenario as values: what their TOML may say, and which combinations mean nothing.
+
+A field's description is what an error says was expected. A wrong order of steps is no error: finding out is what the
+program is for. Refused is only what cannot run or says nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
+from kernels.outcomes import Outcome
+from kernels.rules import Busy, Fault, Gate, OnError, Pattern, Step
+from scenarios.durations import parse_duration
+from scenarios.wording import listed, names, nearest, shown, unknown
+
+STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
+ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
+REQUESTS = ("tlb_flush", "none")
+ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
+WORKERS = ("process", "thread")
+
+# The outcomes that no safe ordering shows: what an ordering may be known for. KVM_BUG_ON, a stale read, or no end.
+FORBIDDEN = (
+    Outcome.stale_after_done.name,
+    Outcome.use_after_remove.name,
+    Outcome.previous_epoch_busy.name,
+    Outcome.tracking_not_done.name,
+    Outcome.not_blocked.name,
+    Outcome.already_blocked.name,
+    Outcome.entry_state_incorrect.name,
+    Outcome.refcount_broken.name,
+    Outcome.no_progress.name,
+)
+
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def problem(text: str, key: str = "") -> PydanticCustomError:
+    """An error with our own words; `key` names the culprit where several keys are looked at together."""
+    return PydanticCustomError("problem", "{problem}", {"problem": text, "key": key})
+
+
+def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:
+    """A word out of a few."""
+
+    def check(word: str) -> str:
+        if word not in words:
+            raise problem(unknown(noun, word, words))
+        return word
+
+    return AfterValidator(check)
+
+
+def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    """No value twice."""
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise problem(f"expected each at most once, found {shown(value)} twice")
+    return values
+
+
+def a_forbidden_outcome(word: str) -> str:
+    """An outcome that a wrong ordering can be known for."""
+    if word not in OUTCOMES:
+        raise problem(unknown("outcome", word, FORBIDDEN))
+    if word not in FORBIDDEN:
+        raise problem(f'outcome "{word}" is not forbidden; expected {listed(FORBIDDEN)}')
+    return word
+
+
+def the_word_safe(word: str) -> str:
+    """`safe`, or a hint to write the list."""
+    if word == "safe":
+        return word
+    near = nearest(word, ("safe", *FORBIDDEN))
+    hint = "" if near is None else f"; did you mean {shown(near if near == 'safe' else [near])}?"
+    raise problem(f'expected "safe" or a list of forbidden outcomes, found {shown(word)}{hint}')
+
+
+def a_power_of_two(value: int) -> int:
+    """The TLB is indexed by a mask."""
+    if value & (value - 1):
+        raise ValueError
+    return value
+
+
+def seconds(value: Any) -> Any:
+    """A duration in words becomes seconds; a number stays as it is."""
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _listed_or_word(value: Any) -> str:
+    return "word" if isinstance(value, str) else "list"
+
+
+# TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
+Lenient = Field(strict=False)
+Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient, AfterValidator(each_once)]
+Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
+Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
+Policy = Annotated[str, one_of("policy", POLICIES)]
+Expect = Annotated[
+    Annotated[str, AfterValidator(the_word_safe), Tag("word")]
+    | Annotated[
+        tuple[Annotated[str, AfterValidator(a_forbidden_outcome)], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(each_once),
+        Tag("list"),
+    ],
+    Discriminator(_listed_or_word),
+]
+Duration = Annotated[float, BeforeValidator(seconds)]
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
+
+A_POLICY = f"a policy ({listed(POLICIES)})"
+TEXT = "text in quotes"
+
+
+class Kick(BaseModel):
+    """How vCPUs are forced out: with which request, and whether the kicker waits for the IPIs to be acknowledged."""
+
+    model_config = STRICT
+
+    request: Annotated[str, one_of("request", REQUESTS)] = Field(description=f"a request ({listed(REQUESTS)})")
+    wait: bool = Field(description="true or false")
+
+
+class Ordering(BaseModel):
+    """The order of one shootdown's steps, and all that belongs to it. Immutable; an impossible one cannot be made.
+
+    `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
+    `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
+    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module.
+
+    `remove` stands once, anywhere: to remove too early is wrong, not meaningless.
+    So it is with the gate's two steps, which stand in any order.
+    """
+
+    model_config = STRICT
+
+    name: str = Field(description=TEXT)
+    title: str = Field(default="", description=TEXT)
+    source: str = Field(default="", description=TEXT)
+    why: str = Field(default="", description=TEXT)
+    shootdown: Steps = Field(description='a list of steps such as ["block", "track", "kick", "remove"]')
+    kick: Kick | None = Field(default=None, description='a table such as { request = "none", wait = true }')
+    gate: Annotated[str, one_of("gate", GATES)] = Field(default="none", description=f"a gate ({listed(GATES)})")
+    entry: Checks = Field(default=(), description=f"a list of checks ({listed(ENTRY_CHECKS)})")
+    track_busy: Policy = Field(default="spin", description=A_POLICY)
+    sept_busy: Policy = Field(default="spin", description=A_POLICY)
+    serialized: bool = Field(default=True, description="true or false")
+    on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
+        default="stop", description=f"a reaction ({listed(ON_ERROR)})"
+    )
+    faults: Faults = Field(default=(), description=f"a list of faults ({listed(FAULTS)})")
+    expect: Expect = Field(default="safe", description='"safe" or a list of at least one forbidden outcome')
+
+    @property
+    def safe(self) -> bool:
+        """Whether no forbidden outcome is expected."""
+        return self.expect == "safe"
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        for key, text in _contradictions(self):
+            raise problem(text, key)
+        return self
+
+
+def _contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
+    """Each key that contradicts another, and how. The first one is reported."""
+    raised, lowered = "gate_raise" in o.shootdown, "gate_lower" in o.shootdown
+    if "remove" not in o.shootdown:
+        yield "shootdown", 'expected the step "remove" once, found none: without it no page is ever given back'
+    if raised != lowered:
+        there, missing = ("gate_raise", "gate_lower") if raised else ("gate_lower", "gate_raise")
+        yield "shootdown", f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'
+    if raised and o.gate == "none":
+        yield "gate", 'expected "counter" or "flag", as the shootdown has gate steps, found "none"'
+    if o.gate != "none" and not raised:
+        yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
+    if "kick" in o.shootdown and o.kick is None:
+        yield "kick", 'missing; the step "kick" needs a table such as { request = "none", wait = true }'
+    if "kick" not in o.shootdown and o.kick is not None:
+        yield "kick", 'found a table, but the shootdown has no step "kick"'
+    if "gate" in o.entry and o.gate == "none":
+        yield "entry", 'found "gate", but the ordering has no gate'
+    if "gate" in o.entry and "requests" not in o.entry:
+        yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
+    if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
+        yield (
+            "entry",
+            f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it',
+        )
+    for key, policy in (("track_busy", o.track_busy), ("sept_busy", o.sept_busy)):
+        if policy == "retry_without_vcpus" and "wait_for_sept_zap" not in o.entry:
+            yield key, '"retry_without_vcpus" needs "wait_for_sept_zap" in entry: that check is what keeps vCPUs out'
+
+
+def whole(least: int, most: int, unit: str = "") -> FieldInfo:
+    """A whole number in a range, both ends included."""
+    of = f" of {unit}" if unit else ""
+    return Field(ge=least, le=most, description=f"a whole number{of} from {least} to {most}")
+
+
+A_WEEK_S = 7 * 24 * 3600.0
+LEAST_RATE, MOST_RATE = 0.001, 1e7
+
+
+class Scenario(BaseModel):
+    """The machine and the load under which orderings race. Immutable; times are in seconds or as their names say.
+
+    `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is
+    none. `gap` is pauses between two shootdowns of a zapper. `rate` is shootdowns a second over all zappers;
+    0 is one after another. `shootdowns` ends a zapper after so many; 0 is by time. `yields` are the odds, by label,
+    that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
+    """
+
+    model_config = STRICT
+
+    name: str = Field(description=TEXT)
+    title: str = Field(default="", description=TEXT)
+    shows: str = Field(default="", description=TEXT)
+    orderings: Names = Field(description="a list of at least one ordering: names, paths or steps")
+    vcpus: Annotated[int, whole(1, MAX_VCPUS)]
+    zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
+    pages: Annotated[int, whole(1, MAX_PAGES)] = 64
+    tlb_entries: Annotated[int, AfterValidator(a_power_of_two)] = Field(
+        default=64, ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"
+    )
+    reads: Annotated[str, one_of("pattern", READS)] = Field(
+        default="uniform", description=f"a pattern ({listed(READS)})"
+    )
+    tick_us: Annotated[int, whole(0, 1_000_000, "microseconds")] = 50
+    gap: Annotated[int, whole(0, 1_000_000_000, "pauses")] = 2000
+    duration_s: Duration = Field(
+        default=5.0, gt=0, le=A_WEEK_S, description="a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h"
+    )
+    warmup_s: Duration = Field(
+        default=0.5, ge=0, le=3600, description="a duration from 0 to 1h, such as 500ms, 5s, 2m or 1h"
+    )
+    rate: float = Field(
+        default=0.0,
+        ge=0,
+        le=MOST_RATE,
+        description="shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop",
+    )
+    shootdowns: Annotated[int, whole(0, 1 << 50)] = 0
+    seed: Annotated[int, whole(0, (1 << 63) - 1)] = 1
+    workers: Annotated[str, one_of("kind of worker", WORKERS)] = Field(
+        default="process", description=f"a kind of worker ({listed(WORKERS)})"
+    )
+    yields: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict, description='a table of probabilities by label, such as { "kick.done" = 0.01 }'
+    )
+    watchdog_s: Duration = Field(
+        default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
+    )
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        if 0 < self.rate < LEAST_RATE:
+            raise problem(f"expected {Scenario.model_fields['rate'].description}, found {shown(self.rate)}", "rate")
+        if self.reads == "hot_set" and self.pages < 8:
+            raise problem(
+                f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {self.pages}', "pages"
+            )
+        return self
+
+
+# What stands in a list or a table, where an element of it has the wrong type.
+ELEMENTS = {
+    "shootdown": f"a step ({listed(STEPS)})",
+    "entry": f"a check ({listed(ENTRY_CHECKS)})",
+    "faults": f"a fault ({listed(FAULTS)})",
+    "expect": f"an outcome ({listed(FORBIDDEN)})",
+    "orderings": "an ordering in quotes",
+    "yields": "a probability from 0 to 1",
+}

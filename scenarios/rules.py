@@ -1,0 +1,56 @@
+"""An ordering under a scenario as the kernels take it: integers only."""
+
+from kernels.rules import (
+    KVM_REQ_TLB_FLUSH,
+    UNLIMITED,
+    Busy,
+    Fault,
+    Gate,
+    OnError,
+    Pattern,
+    Rules,
+    Step,
+    pack_steps,
+)
+from scenarios.models import Ordering, Scenario
+
+
+def compile_rules(
+    ordering: Ordering, scenario: Scenario, *, clock: int, ticks_per_s: float, ticks_to_ns: int, shared_cpus: bool
+) -> Rules:
+    """The rules of one ordering under one scenario.
+
+    `clock` is a kernels.rules.Clock, `ticks_per_s` its rate, `ticks_to_ns` nanoseconds a tick times 2**NS_SHIFT.
+    The host's timer ticks only where actors share CPUs: elsewhere nobody has to give way.
+    """
+    steps = [Step[step.upper()] for step in ordering.shootdown]
+    kick = ordering.kick
+    return Rules(
+        shootdown=pack_steps(steps),
+        steps=len(steps),
+        request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
+        wait=int(kick is not None and kick.wait),
+        gate=int(Gate[ordering.gate.upper()]),
+        entry_requests=int("requests" in ordering.entry),
+        entry_gate=int("gate" in ordering.entry),
+        entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
+        track_busy=int(Busy[ordering.track_busy.upper()]),
+        sept_busy=int(Busy[ordering.sept_busy.upper()]),
+        serialized=int(ordering.serialized),
+        on_error=int(OnError[ordering.on_error.upper()]),
+        faults=sum(int(Fault[fault.upper()]) for fault in ordering.faults),
+        pattern=int(Pattern[scenario.reads.upper()]),
+        shootdowns=scenario.shootdowns or UNLIMITED,
+        gap=scenario.gap,
+        period=_ticks(scenario.zappers / scenario.rate, ticks_per_s) if scenario.rate else 0,
+        tick=_ticks(scenario.tick_us / 1e6, ticks_per_s) if shared_cpus and scenario.tick_us else 0,
+        shared_cpus=int(shared_cpus),
+        perturbed=int(bool(scenario.yields)),
+        clock=int(clock),
+        ticks_to_ns=int(ticks_to_ns),
+    )
+
+
+def _ticks(seconds: float, ticks_per_s: float) -> int:
+    """The nearest number of ticks, at least one: zero means none."""
+    return max(1, round(seconds * ticks_per_s))

@@ -1,0 +1,86 @@
+"""Changes from the command line: `--set key=value` and the options that stand for one key of a scenario."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scenarios.models import Kick, Ordering, Scenario
+from scenarios.validation import validated
+from scenarios.wording import ScenarioError, shown, unknown
+
+NOT_SET = {"name", "title", "source", "why", "shows", "orderings"}
+SCENARIO_KEYS = tuple(key for key in Scenario.model_fields if key not in NOT_SET)
+ORDERING_KEYS = tuple(key for key in Ordering.model_fields if key not in NOT_SET)
+KICK_KEYS = tuple(f"kick.{key}" for key in Kick.model_fields)
+
+
+def apply_settings(
+    scenario: Scenario, orderings: Sequence[Ordering], settings: Sequence[str]
+) -> tuple[Scenario, list[Ordering]]:
+    """The scenario and the orderings with each `key=value` applied; a key of an ordering goes to every ordering.
+
+    A value is TOML; what is not is taken as a word: `gate=flag`, `pages=128`, `kick.wait=false`,
+    `expect=["tracking_not_done"]`, `yields.kick.done=0.01`. What comes out is checked once, when all are applied.
+    """
+    of_scenario: dict[str, Any] = {}
+    of_ordering: dict[str, Any] = {}
+    for setting in settings:
+        key, value = _key_and_value(setting)
+        if key in SCENARIO_KEYS or key.startswith("yields."):
+            of_scenario[key] = value
+        elif key in ORDERING_KEYS or key in KICK_KEYS:
+            of_ordering[key] = value
+        elif key == "orderings":
+            raise ScenarioError("--set: orderings: not a setting; give --ordering instead")
+        else:
+            raise ScenarioError(f"--set: {unknown('key', key, (*SCENARIO_KEYS, *ORDERING_KEYS, *KICK_KEYS))}")
+    return _with(scenario, "--set", of_scenario), [_changed(ordering, of_ordering) for ordering in orderings]
+
+
+def with_options(scenario: Scenario, **values: Any) -> Scenario:
+    """The scenario with these keys changed; None leaves a key as it is. An error names the option: `--vcpus: ...`."""
+    given = {key: value for key, value in values.items() if value is not None}
+    try:
+        return _with(scenario, "", given)
+    except ScenarioError as error:
+        key, _, rest = str(error).partition(": ")
+        raise ScenarioError(f"--{key.removesuffix('_s').replace('_', '-')}: {rest}") from None
+
+
+def _with(scenario: Scenario, where: str, values: Mapping[str, Any]) -> Scenario:
+    return validated(Scenario, where, scenario.name, _merged(scenario, values)) if values else scenario
+
+
+def _changed(ordering: Ordering, values: Mapping[str, Any]) -> Ordering:
+    if not values:
+        return ordering
+    for key in values:
+        if key in KICK_KEYS and ordering.kick is None:
+            raise ScenarioError(f'--set: {key}: ordering "{ordering.name}" has no kick')
+    return validated(Ordering, f'--set: ordering "{ordering.name}"', ordering.name, _merged(ordering, values))
+
+
+def _merged(model: Scenario | Ordering, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's table with each `key`, or one entry `head.rest` of a table; the rest may hold dots, as labels do."""
+    table = model.model_dump(exclude={"name"}, exclude_none=True)
+    for key, value in values.items():
+        head, dot, rest = key.partition(".")
+        inner = table.get(head)
+        table[head] = {**(inner if isinstance(inner, dict) else {}), rest: value} if dot else value
+    return table
+
+
+def _key_and_value(setting: str) -> tuple[str, Any]:
+    # A label may hold "=", a probability may not.
+    key, equals, text = setting.rpartition("=") if setting.startswith("yields.") else setting.partition("=")
+    if not equals:
+        raise ScenarioError(f"--set: expected key=value, found {shown(setting)}")
+    return key.strip().replace('"', ""), _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return table["value"] if len(table) == 1 else text

@@ -1,0 +1,299 @@
+"""A user's own ordering: what holds, and the one line for each thing that does not."""
+
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from scenarios.loader import ScenarioError, load_ordering, load_orderings
+from scenarios.models import Kick
+
+NO_KICK = 'shootdown = ["block", "track", "remove"]\n'
+GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
+KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
+OUTCOMES = (
+    "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
+    "entry_state_incorrect, refcount_broken or no_progress"
+)
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The line that an ordering file of this text is refused with."""
+    monkeypatch.chdir(tmp_path)
+
+    def load(text: str) -> str:
+        Path("mine.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(ScenarioError) as refused:
+            load_ordering("mine.toml")
+        return str(refused.value)
+
+    return load
+
+
+def test_a_file_of_ones_own_is_named_after_the_file_and_needs_little(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(NO_KICK)
+
+    ordering = load_ordering(str(file))
+
+    assert (ordering.name, ordering.shootdown, ordering.kick) == ("mine", ("block", "track", "remove"), None)
+    assert (ordering.gate, ordering.entry, ordering.faults) == ("none", (), ())
+    assert (ordering.track_busy, ordering.sept_busy, ordering.on_error) == ("spin", "spin", "stop")
+    assert (ordering.serialized, ordering.expect, ordering.safe) == (True, "safe", True)
+
+
+def test_a_file_needs_no_suffix_and_its_name_becomes_one_word(tmp_path: Path) -> None:
+    file = tmp_path / "my own\nordering"
+    file.write_text(NO_KICK)
+
+    assert load_ordering(str(file)).name == "my_own_ordering"
+
+
+def test_an_ordering_may_be_known_for_several_outcomes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(NO_KICK + 'expect = ["tracking_not_done", "previous_epoch_busy"]')
+
+    ordering = load_ordering(str(file))
+
+    assert ordering.expect == ("tracking_not_done", "previous_epoch_busy")
+    assert not ordering.safe
+
+
+def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path("scenarios/orderings/mine.toml")
+    file.parent.mkdir(parents=True)
+    file.write_text('shootdown = ["block", "kick", "tracks", "remove"]')
+
+    with pytest.raises(ScenarioError) as refused:
+        load_ordering("scenarios/orderings/mine.toml")
+
+    assert (
+        str(refused.value)
+        == 'scenarios/orderings/mine.toml: shootdown[2]: unknown step "tracks"; did you mean "track"?'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('shootdwon = ["remove"]', 'shootdwon: unknown key; did you mean "shootdown"?'),
+        (
+            NO_KICK + "xyz = 1",
+            "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, "
+            "serialized, on_error, faults or expect",
+        ),
+        (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
+        (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
+        (NO_KICK + '"ti\\ntle" = 1', '["ti\\ntle"]: unknown key; did you mean "title"?'),
+        (
+            'title = "x"',
+            'shootdown: missing; expected a list of steps such as ["block", "track", "kick", "remove"]',
+        ),
+        (
+            "shootdown = 3",
+            'shootdown: expected a list of steps such as ["block", "track", "kick", "remove"], found 3',
+        ),
+        (
+            "shootdown = [1]",
+            "shootdown[0]: expected a step (block, gate_raise, kick, track, gate_lower or remove), found 1",
+        ),
+        (
+            'shootdown = ["xyz"]',
+            'shootdown[0]: unknown step "xyz"; expected block, gate_raise, kick, track, gate_lower or remove',
+        ),
+        (NO_KICK + "title = 2024-01-30", "title: expected text in quotes, found 2024-01-30"),
+        (NO_KICK + "serialized = 1", "serialized: expected true or false, found 1"),
+        (NO_KICK + 'serialized = "true"', 'serialized: expected true or false, found "true"'),
+        (NO_KICK + 'gate = "conter"', 'gate: unknown gate "conter"; did you mean "counter"?'),
+        (NO_KICK + "gate = [true]", "gate: expected a gate (none, counter or flag), found [true]"),
+        (NO_KICK + 'entry = ["request"]', 'entry[0]: unknown check "request"; did you mean "requests"?'),
+        (
+            NO_KICK + 'track_busy = "xyz"',
+            'track_busy: unknown policy "xyz"; expected none, spin or retry_without_vcpus',
+        ),
+        (NO_KICK + 'sept_busy = "Spin"', 'sept_busy: unknown policy "Spin"; did you mean "spin"?'),
+        (NO_KICK + 'on_error = "free"', 'on_error: unknown reaction "free"; did you mean "free_page"?'),
+        (NO_KICK + 'faults = ["no_flush"]', 'faults[0]: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'),
+        (
+            KICKED + "kick = true",
+            'kick: expected a table such as { request = "none", wait = true }, found true',
+        ),
+        (
+            KICKED + 'kick = { request = "flush", wait = true }',
+            'kick.request: unknown request "flush"; did you mean "tlb_flush"?',
+        ),
+        (KICKED + 'kick = { request = "none" }', "kick.wait: missing; expected true or false"),
+        (
+            KICKED + 'kick = { request = "none", wait = true, waits = true }',
+            'kick.waits: unknown key; did you mean "wait"?',
+        ),
+    ],
+)
+def test_a_wrong_key_or_word_or_type_gives_one_line(refusal, text: str, line: str) -> None:
+    assert refusal(text) == f"mine.toml: {line}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            'expect = "saf"',
+            'expect: expected "safe" or a list of forbidden outcomes, found "saf"; did you mean "safe"?',
+        ),
+        (
+            'expect = "tracking_not_done"',
+            'expect: expected "safe" or a list of forbidden outcomes, found "tracking_not_done"; '
+            'did you mean ["tracking_not_done"]?',
+        ),
+        ("expect = []", 'expect: expected "safe" or a list of at least one forbidden outcome, found []'),
+        ("expect = true", 'expect: expected "safe" or a list of at least one forbidden outcome, found true'),
+        ('expect = ["fresh"]', f'expect[0]: outcome "fresh" is not forbidden; expected {OUTCOMES}'),
+        (
+            'expect = ["not_blocked", "tracking_done"]',
+            'expect[1]: unknown outcome "tracking_done"; did you mean "tracking_not_done"?',
+        ),
+        ("expect = [3]", f"expect[0]: expected an outcome ({OUTCOMES}), found 3"),
+        (
+            'expect = ["not_blocked", "not_blocked"]',
+            'expect: expected each at most once, found "not_blocked" twice',
+        ),
+    ],
+)
+def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: str) -> None:
+    assert refusal(NO_KICK + text) == f"mine.toml: {line}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            'shootdown = ["block", "track"]',
+            'shootdown: expected the step "remove" once, found none: without it no page is ever given back',
+        ),
+        (
+            "shootdown = []",
+            'shootdown: expected the step "remove" once, found none: without it no page is ever given back',
+        ),
+        (
+            'shootdown = ["block", "remove", "track", "remove"]',
+            'shootdown: expected each at most once, found "remove" twice',
+        ),
+        (
+            'shootdown = ["block", "gate_raise", "remove"]\ngate = "counter"',
+            'shootdown: expected "gate_raise" and "gate_lower" together, found "gate_raise" without "gate_lower"',
+        ),
+        (
+            'shootdown = ["block", "gate_lower", "remove"]\ngate = "counter"',
+            'shootdown: expected "gate_raise" and "gate_lower" together, found "gate_lower" without "gate_raise"',
+        ),
+        (GATED, 'gate: expected "counter" or "flag", as the shootdown has gate steps, found "none"'),
+        (
+            NO_KICK + 'gate = "counter"',
+            'gate: expected "none", as the shootdown has no gate steps, found "counter"',
+        ),
+        (KICKED, 'kick: missing; the step "kick" needs a table such as { request = "none", wait = true }'),
+        (
+            NO_KICK + 'kick = { request = "none", wait = true }',
+            'kick: found a table, but the shootdown has no step "kick"',
+        ),
+        (NO_KICK + 'entry = ["requests", "gate"]', 'entry: found "gate", but the ordering has no gate'),
+        (
+            GATED + 'gate = "flag"\nentry = ["gate"]',
+            'entry: expected "requests" beside "gate": the gate is waited for where a request is handled',
+        ),
+        (
+            KICKED + 'kick = { request = "tlb_flush", wait = true }',
+            'entry: expected "requests", as the kick makes the request "tlb_flush" and nobody else handles it',
+        ),
+        (NO_KICK + 'entry = ["requests", "requests"]', 'entry: expected each at most once, found "requests" twice'),
+        (
+            NO_KICK + 'track_busy = "retry_without_vcpus"',
+            'track_busy: "retry_without_vcpus" needs "wait_for_sept_zap" in entry: that check is what keeps vCPUs out',
+        ),
+        (
+            NO_KICK + 'sept_busy = "retry_without_vcpus"',
+            'sept_busy: "retry_without_vcpus" needs "wait_for_sept_zap" in entry: that check is what keeps vCPUs out',
+        ),
+    ],
+)
+def test_a_combination_that_means_nothing_gives_one_line(refusal, text: str, line: str) -> None:
+    assert refusal(text) == f"mine.toml: {line}"
+
+
+def test_steps_without_a_gate_kick_as_merged_under_mmu_lock() -> None:
+    ordering = load_ordering("block, track,kick,remove")
+
+    assert ordering.name == "block,track,kick,remove"
+    assert ordering.shootdown == ("block", "track", "kick", "remove")
+    assert ordering.kick == Kick(request="none", wait=True)
+    assert (ordering.gate, ordering.entry, ordering.serialized) == ("none", (), True)
+    assert (ordering.on_error, ordering.expect) == ("stop", "safe")
+
+
+def test_steps_with_a_gate_kick_as_v18_does() -> None:
+    ordering = load_ordering("block,gate_raise,kick,track,gate_lower,remove")
+
+    assert ordering.kick == Kick(request="tlb_flush", wait=True)
+    assert (ordering.gate, ordering.entry, ordering.serialized) == ("counter", ("requests", "gate"), False)
+
+
+def test_steps_without_a_kick_have_none() -> None:
+    assert load_ordering("block,track,remove").kick is None
+
+
+def test_one_step_alone_is_an_ordering() -> None:
+    assert load_ordering("remove").shootdown == ("remove",)
+
+
+def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
+    steps = ("block", "gate_raise", "kick", "track", "gate_lower", "remove")
+
+    orderings = [load_ordering(",".join(order)) for order in permutations(steps)]
+
+    assert [ordering.shootdown for ordering in orderings] == list(permutations(steps))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("v81", 'unknown ordering "v81"; did you mean "v18"? `tdx-stress list` names them all'),
+        ("V18", 'unknown ordering "V18"; did you mean "v18"? `tdx-stress list` names them all'),
+        ("xyz", 'unknown ordering "xyz"; `tdx-stress list` names them all'),
+        ("", 'unknown ordering ""; `tdx-stress list` names them all'),
+        (
+            "block,tracks,remove",
+            'ordering "block,tracks,remove": shootdown[1]: unknown step "tracks"; did you mean "track"?',
+        ),
+        (
+            "block,,remove",
+            'ordering "block,,remove": shootdown[1]: unknown step ""; '
+            "expected block, gate_raise, kick, track, gate_lower or remove",
+        ),
+        (
+            "block,gate_raise,remove",
+            'ordering "block,gate_raise,remove": shootdown: expected "gate_raise" and "gate_lower" together, '
+            'found "gate_raise" without "gate_lower"',
+        ),
+    ],
+)
+def test_an_unknown_name_or_step_names_the_nearest_right_one(text: str, line: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        load_ordering(text)
+
+    assert str(refused.value) == line
+
+
+def test_two_orderings_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spec.toml").write_text(NO_KICK)
+
+    with pytest.raises(ScenarioError) as refused:
+        load_orderings(["spec", "v18", "spec.toml"])
+
+    assert str(refused.value) == ('ordering "spec.toml": expected a name of its own, found "spec" again, after "spec"')
+
+
+def test_several_orderings_keep_their_order() -> None:
+    assert [ordering.name for ordering in load_orderings(["v18", "spec"])] == ["v18", "spec"]

@@ -1,0 +1,122 @@
+"""Orderings and scenarios compiled to the integers that the kernels take."""
+
+from typing import Any
+
+import pytest
+
+from kernels.rules import UNLIMITED, Clock, Rules
+from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios, with_options
+from scenarios.rules import compile_rules
+
+
+def compiled(ordering: str, *, shared_cpus: bool = True, **options: Any) -> Rules:
+    return compile_rules(
+        load_ordering(ordering),
+        with_options(load_scenario("review"), **options),
+        clock=Clock.TSC,
+        ticks_per_s=2e9,
+        ticks_to_ns=1 << 19,
+        shared_cpus=shared_cpus,
+    )
+
+
+def test_spec_compiles_to_these_integers() -> None:
+    assert compiled("spec") == Rules(
+        shootdown=0x6341,
+        steps=4,
+        request=0,
+        wait=1,
+        gate=0,
+        entry_requests=0,
+        entry_gate=0,
+        entry_wait_for_sept_zap=0,
+        track_busy=1,
+        sept_busy=1,
+        serialized=1,
+        on_error=0,
+        faults=0,
+        pattern=0,
+        shootdowns=UNLIMITED,
+        gap=2000,
+        period=0,
+        tick=100_000,
+        shared_cpus=1,
+        perturbed=0,
+        clock=0,
+        ticks_to_ns=1 << 19,
+    )
+
+
+def test_v18_compiles_to_a_request_a_counter_and_what_a_vcpu_checks() -> None:
+    v18 = compiled("v18")
+
+    assert (v18.shootdown, v18.steps) == (0x654321, 6)
+    assert (v18.request, v18.wait, v18.gate) == (1, 1, 1)
+    assert (v18.entry_requests, v18.entry_gate, v18.entry_wait_for_sept_zap) == (1, 1, 0)
+    assert (v18.track_busy, v18.sept_busy, v18.serialized) == (1, 1, 0)
+
+
+def test_v6_16_compiles_to_one_retry_without_vcpus() -> None:
+    merged = compiled("v6_16")
+
+    assert (merged.request, merged.wait, merged.gate) == (0, 1, 0)
+    assert (merged.entry_requests, merged.entry_gate, merged.entry_wait_for_sept_zap) == (0, 0, 1)
+    assert (merged.track_busy, merged.sept_busy, merged.serialized) == (2, 2, 1)
+
+
+def test_no_kick_neither_requests_nor_waits() -> None:
+    no_kick = compiled("no_kick")
+
+    assert (no_kick.shootdown, no_kick.steps, no_kick.request, no_kick.wait) == (0x641, 3, 0, 0)
+
+
+@pytest.mark.parametrize(("ordering", "on_error"), [("spec", 0), ("kick_then_track", 1), ("free_despite_error", 2)])
+def test_what_follows_an_error_is_compiled(ordering: str, on_error: int) -> None:
+    assert compiled(ordering).on_error == on_error
+
+
+def test_a_fault_of_the_module_is_a_bit() -> None:
+    assert compiled("no_flush_at_entry").faults == 1
+
+
+@pytest.mark.parametrize(("reads", "pattern"), [("uniform", 0), ("sequential", 1), ("hot_set", 2)])
+def test_the_pattern_of_reads_is_compiled(reads: str, pattern: int) -> None:
+    assert compiled("spec", reads=reads).pattern == pattern
+
+
+def test_a_rate_is_shared_among_the_zappers() -> None:
+    assert compiled("spec", rate=1000, zappers=1).period == 2_000_000
+    assert compiled("spec", rate=1000, zappers=4).period == 8_000_000
+
+
+def test_the_highest_rate_still_has_a_period_and_the_lowest_fits_a_word() -> None:
+    assert compiled("spec", rate=1e7).period == 200
+    assert compiled("spec", rate=0.001, zappers=62).period == 124_000_000_000_000
+
+
+def test_the_host_ticks_only_where_cpus_are_shared() -> None:
+    alone = compiled("spec", shared_cpus=False)
+
+    assert (alone.tick, alone.shared_cpus) == (0, 0)
+
+
+def test_no_tick_is_no_tick() -> None:
+    assert compiled("spec", tick_us=0).tick == 0
+
+
+def test_a_number_of_shootdowns_is_kept() -> None:
+    assert compiled("spec", shootdowns=500).shootdowns == 500
+
+
+def test_yields_mark_a_run_as_perturbed() -> None:
+    assert compiled("spec", yields={"kick.done": 0.01}).perturbed == 1
+
+
+@pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
+@pytest.mark.parametrize("scenario", shipped_scenarios(), ids=lambda scenario: scenario.name)
+def test_everything_shipped_compiles_to_plain_integers(ordering, scenario) -> None:
+    rules = compile_rules(
+        ordering, scenario, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << 20, shared_cpus=True
+    )
+
+    assert all(type(value) is int for value in rules)

@@ -1,0 +1,141 @@
+"""`--set key=value`, and the options that stand for one key of a scenario."""
+
+from typing import Any
+
+import pytest
+
+from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_options
+from scenarios.models import Kick
+from scenarios.settings import ORDERING_KEYS, SCENARIO_KEYS
+
+
+def test_no_key_belongs_to_both_a_scenario_and_an_ordering() -> None:
+    assert not set(SCENARIO_KEYS) & set(ORDERING_KEYS)
+
+
+def test_a_key_of_the_scenario_changes_the_scenario_alone() -> None:
+    scenario, spec = load_scenario("review"), load_ordering("spec")
+
+    changed, orderings = apply_settings(scenario, [spec], ["pages=128", "reads=hot_set", "duration_s=500ms"])
+
+    assert (changed.pages, changed.reads, changed.duration_s) == (128, "hot_set", 0.5)
+    assert changed.vcpus == scenario.vcpus
+    assert orderings == [spec]
+
+
+def test_a_key_of_an_ordering_changes_every_ordering() -> None:
+    scenario = load_scenario("review")
+
+    unchanged, orderings = apply_settings(
+        scenario, [load_ordering("spec"), load_ordering("no_kick")], ["serialized=false", "expect=safe"]
+    )
+
+    assert unchanged == scenario
+    assert [ordering.name for ordering in orderings] == ["spec", "no_kick"]
+    assert [(ordering.serialized, ordering.safe) for ordering in orderings] == [(False, True), (False, True)]
+
+
+def test_one_entry_of_the_kick_changes_and_the_other_stays() -> None:
+    _, [v18] = apply_settings(load_scenario("review"), [load_ordering("v18")], ["kick.wait=false"])
+
+    assert v18.kick == Kick(request="tlb_flush", wait=False)
+
+
+def test_a_value_is_toml_and_what_is_not_is_a_word() -> None:
+    _, [v18] = apply_settings(
+        load_scenario("review"),
+        [load_ordering("v18")],
+        ['expect=["tracking_not_done"]', 'on_error="leak_page"', "gate = flag"],
+    )
+
+    assert (v18.expect, v18.on_error, v18.gate) == (("tracking_not_done",), "leak_page", "flag")
+
+
+@pytest.mark.parametrize("setting", ["yields.kick.done=0.25", 'yields."kick.done"=0.25', 'yields={"kick.done" = 0.25}'])
+def test_a_yield_is_set_by_its_label(setting: str) -> None:
+    changed, _ = apply_settings(load_scenario("review"), [], [setting])
+
+    assert changed.yields == {"kick.done": 0.25}
+
+
+def test_yields_are_added_one_by_one() -> None:
+    changed, _ = apply_settings(load_scenario("review"), [], ["yields.a: b=0.25", "yields.c=1"])
+
+    assert changed.yields == {"a: b": 0.25, "c": 1.0}
+
+
+def test_settings_are_checked_together_when_all_are_applied() -> None:
+    _, [spec] = apply_settings(
+        load_scenario("review"),
+        [load_ordering("spec")],
+        ["track_busy=retry_without_vcpus", 'entry=["wait_for_sept_zap"]'],
+    )
+
+    assert spec.track_busy == "retry_without_vcpus"
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("vcpu=3", '--set: unknown key "vcpu"; did you mean "vcpus"?'),
+        ("kick.wiat=false", '--set: unknown key "kick.wiat"; did you mean "kick.wait"?'),
+        ("vcpus", '--set: expected key=value, found "vcpus"'),
+        ("vcpus=0", "--set: vcpus: expected a whole number from 1 to 512, found 0"),
+        ("vcpus=many", '--set: vcpus: expected a whole number from 1 to 512, found "many"'),
+        ("pages=4\ngap=1", '--set: pages: expected a whole number from 1 to 65536, found "4\\ngap=1"'),
+        ("yields.done=2", "--set: yields.done: expected a probability from 0 to 1, found 2"),
+        (
+            "gate=flag",
+            '--set: ordering "spec": gate: expected "none", as the shootdown has no gate steps, found "flag"',
+        ),
+        (
+            "expect=[safe]",
+            '--set: ordering "spec": expect: expected "safe" or a list of forbidden outcomes, '
+            'found "[safe]"; did you mean "safe"?',
+        ),
+        ("orderings=[]", "--set: orderings: not a setting; give --ordering instead"),
+    ],
+)
+def test_a_setting_that_does_not_hold_gives_one_line(setting: str, line: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        apply_settings(load_scenario("review"), [load_ordering("spec")], [setting])
+
+    assert str(refused.value) == line
+
+
+def test_a_kick_that_is_not_there_cannot_be_set() -> None:
+    with pytest.raises(ScenarioError) as refused:
+        apply_settings(load_scenario("wrong"), [load_ordering("no_kick")], ["kick.wait=false"])
+
+    assert str(refused.value) == '--set: kick.wait: ordering "no_kick" has no kick'
+
+
+def test_an_option_that_is_not_given_changes_nothing() -> None:
+    review = load_scenario("review")
+
+    assert with_options(review, vcpus=None, seed=None) == review
+
+
+def test_options_change_their_keys() -> None:
+    changed = with_options(load_scenario("review"), vcpus=8, duration_s="2m", workers="thread", rate=1000)
+
+    assert (changed.vcpus, changed.duration_s, changed.workers, changed.rate) == (8, 120.0, "thread", 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"vcpus": 0}, "--vcpus: expected a whole number from 1 to 512, found 0"),
+        ({"tlb_entries": 3}, "--tlb-entries: expected a power of two from 1 to 4096, found 3"),
+        (
+            {"duration_s": "2y"},
+            '--duration: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found "2y"',
+        ),
+        ({"workers": "fork"}, '--workers: unknown kind of worker "fork"; expected process or thread'),
+    ],
+)
+def test_an_option_that_does_not_hold_names_the_option(options: dict[str, Any], line: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        with_options(load_scenario("review"), **options)
+
+    assert str(refused.value) == line

@@ -1,0 +1,173 @@
+"""What is shipped: every file loads, says where it comes from, and is the ordering that its name promises."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.models import Kick, Ordering
+
+ROOM = Path(__file__).parent.parent
+
+
+def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
+    assert [ordering.name for ordering in shipped_orderings()] == [
+        "flag_gate",
+        "spec",
+        "v18",
+        "v6_16",
+        "flag_gate_unserialized",
+        "free_despite_error",
+        "gate_lowered_early",
+        "kick_then_track",
+        "kick_without_wait",
+        "no_block",
+        "no_flush_at_entry",
+        "no_kick",
+        "spec_unserialized",
+        "track_then_block",
+    ]
+
+
+def test_these_scenarios_are_shipped_the_default_first() -> None:
+    assert [scenario.name for scenario in shipped_scenarios()] == ["review", "crowd", "wrong", "yardstick"]
+
+
+@pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
+def test_an_ordering_has_a_title_a_source_and_one_sentence_of_why(ordering: Ordering) -> None:
+    assert ordering.title
+    assert ordering.source
+    assert ordering.why.endswith(".")
+    assert ". " not in ordering.why
+
+
+@pytest.mark.parametrize("scenario", shipped_scenarios(), ids=lambda scenario: scenario.name)
+def test_a_scenario_has_a_title_and_one_sentence_of_what_it_shows(scenario) -> None:
+    assert scenario.title
+    assert scenario.shows.endswith(".")
+    assert ". " not in scenario.shows
+
+
+def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
+    files = [*ROOM.glob("*.toml"), *(ROOM / "orderings").glob("*.toml")]
+
+    assert len(files) == 18
+    assert all(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
+
+
+def test_spec_tracks_first_and_then_kicks_without_a_request() -> None:
+    spec = load_ordering("spec")
+
+    assert spec.shootdown == ("block", "track", "kick", "remove")
+    assert spec.kick == Kick(request="none", wait=True)
+    assert (spec.gate, spec.entry) == ("none", ())
+    assert (spec.track_busy, spec.sept_busy, spec.serialized) == ("spin", "spin", True)
+    assert (spec.on_error, spec.faults, spec.expect) == ("stop", (), "safe")
+
+
+def test_v18_kicks_first_behind_a_counter_that_the_request_waits_for() -> None:
+    v18 = load_ordering("v18")
+
+    assert v18.shootdown == ("block", "gate_raise", "kick", "track", "gate_lower", "remove")
+    assert v18.kick == Kick(request="tlb_flush", wait=True)
+    assert (v18.gate, v18.entry) == ("counter", ("requests", "gate"))
+    assert (v18.track_busy, v18.sept_busy, v18.serialized) == ("spin", "spin", False)
+    assert (v18.on_error, v18.faults, v18.expect) == ("stop", (), "safe")
+
+
+def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
+    merged = load_ordering("v6_16")
+
+    assert merged.shootdown == ("block", "track", "kick", "remove")
+    assert merged.kick == Kick(request="none", wait=True)
+    assert (merged.gate, merged.entry) == ("none", ("wait_for_sept_zap",))
+    assert (merged.track_busy, merged.sept_busy) == ("retry_without_vcpus", "retry_without_vcpus")
+    assert (merged.serialized, merged.expect) == (True, "safe")
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "difference"),
+    [
+        ("flag_gate", "v18", {"gate": "flag", "serialized": True}),
+        ("spec_unserialized", "spec", {"serialized": False, "expect": ("previous_epoch_busy",)}),
+        (
+            "kick_then_track",
+            "v18",
+            {
+                "shootdown": ("block", "kick", "track", "remove"),
+                "gate": "none",
+                "entry": ("requests",),
+                "serialized": True,
+                "expect": ("tracking_not_done",),
+            },
+        ),
+        (
+            "no_kick",
+            "spec",
+            {"shootdown": ("block", "track", "remove"), "kick": None, "expect": ("tracking_not_done",)},
+        ),
+        (
+            "track_then_block",
+            "spec",
+            {"shootdown": ("track", "kick", "block", "remove"), "expect": ("tracking_not_done",)},
+        ),
+        ("no_block", "spec", {"shootdown": ("track", "kick", "remove"), "expect": ("not_blocked",)}),
+        (
+            "kick_without_wait",
+            "spec",
+            {"kick": {"request": "none", "wait": False}, "expect": ("tracking_not_done",)},
+        ),
+        ("flag_gate_unserialized", "v18", {"gate": "flag", "expect": ("tracking_not_done",)}),
+        (
+            "gate_lowered_early",
+            "v18",
+            {
+                "shootdown": ("block", "gate_raise", "kick", "gate_lower", "track", "remove"),
+                "expect": ("tracking_not_done",),
+            },
+        ),
+        ("free_despite_error", "kick_then_track", {"on_error": "free_page", "expect": ("use_after_remove",)}),
+        ("no_flush_at_entry", "spec", {"faults": ("no_flush_at_entry",), "expect": ("use_after_remove",)}),
+    ],
+)
+def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str, difference: dict[str, object]) -> None:
+    words = {"name", "title", "source", "why"}
+    expected = load_ordering(base).model_dump(exclude=words) | difference
+    if "expect" in difference and "on_error" not in difference:
+        expected["on_error"] = "leak_page"
+
+    assert load_ordering(name).model_dump(exclude=words) == expected
+
+
+@pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
+def test_an_ordering_is_safe_when_it_expects_no_forbidden_outcome(ordering: Ordering) -> None:
+    assert ordering.safe == (ordering.name in {"spec", "v18", "v6_16", "flag_gate"})
+
+
+def test_review_races_the_three_orders_on_two_vcpus() -> None:
+    review = load_scenario("review")
+
+    assert review.orderings == ("spec", "v18", "v6_16")
+    assert (review.vcpus, review.zappers) == (2, 1)
+
+
+def test_yardstick_has_the_parameters_of_the_program_it_is_held_against() -> None:
+    yardstick = load_scenario("yardstick")
+
+    assert yardstick.orderings == ("spec", "v18", "v6_16")
+    assert (yardstick.vcpus, yardstick.zappers, yardstick.pages, yardstick.tlb_entries) == (1, 1, 64, 64)
+    assert (yardstick.reads, yardstick.tick_us, yardstick.gap, yardstick.rate) == ("uniform", 50, 2000, 0.0)
+
+
+def test_crowd_is_sixty_four_vcpus_and_four_zappers() -> None:
+    crowd = load_scenario("crowd")
+
+    assert crowd.orderings == ("spec", "v18", "v6_16")
+    assert (crowd.vcpus, crowd.zappers) == (64, 4)
+
+
+def test_wrong_holds_every_ordering_that_is_known_to_be_wrong() -> None:
+    wrong = {ordering.name for ordering in shipped_orderings() if not ordering.safe}
+
+    assert set(load_scenario("wrong").orderings) == wrong

@@ -1,0 +1,37 @@
+"""Ctrl-C and SIGTERM as a question that a race asks, instead of an exception in the middle of anything."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from stress.worker import STOPPING_SIGNALS
+
+
+class Interrupts:
+    """While it is entered, SIGINT, SIGTERM and SIGHUP are counted and nothing else happens; ignored ones stay ignored.
+
+    Only for the main thread: Python lets no other set handlers.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in STOPPING_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._count)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def __bool__(self) -> bool:
+        return self.received > 0
+
+    def _count(self, number: int, frame: FrameType | None) -> None:
+        self.received += 1

@@ -1,0 +1,78 @@
+"""The verb `list`: what there is to run and to see, each with one line and its source."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from kernels.rules import Fault
+from results.grades import GRADES, Grade
+from results.tables import GRADE_STYLES
+from scenarios.loader import shipped_orderings, shipped_scenarios
+from stress.screen import Screen, write
+
+FAULTS = {
+    Fault.NO_FLUSH_AT_ENTRY: (
+        "TDH.VP.ENTER sees a new epoch and does not flush the TLB",
+        "intel/tdx-module TDX_1.5.01, adjust_tlb_tracking_state(), without its INVEPT",
+    ),
+}
+Entry = Mapping[str, Any]
+
+
+def everything() -> dict[str, list[dict[str, Any]]]:
+    """Scenarios, orderings, outcomes and faults, as `list --json` prints them."""
+    scenarios = [
+        {
+            "name": scenario.name,
+            "title": scenario.title,
+            "source": f"scenarios/{scenario.name}.toml",
+            "orderings": list(scenario.orderings),
+        }
+        for scenario in shipped_scenarios()
+    ]
+    orderings = [
+        {
+            "name": ordering.name,
+            "title": ordering.title,
+            "source": ordering.source,
+            "expect": ordering.expect if isinstance(ordering.expect, str) else list(ordering.expect),
+            "shootdown": list(ordering.shootdown),
+        }
+        for ordering in shipped_orderings()
+    ]
+    outcomes = [
+        {"name": outcome.name, "title": why, "grade": grade.value, "source": "results/grades.py"}
+        for outcome, (grade, why) in sorted(GRADES.items())
+    ]
+    faults = [
+        {"name": str(fault.name).lower(), "title": title, "source": source} for fault, (title, source) in FAULTS.items()
+    ]
+    return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults}
+
+
+def list_all(*, as_json: bool, color: bool) -> int:
+    """Print everything; the exit code is 0."""
+    listed = everything()
+    if as_json:
+        write(sys.stdout, json.dumps(listed, indent=1) + "\n")
+        return 0
+    screen = Screen(sys.stdout, color=color)
+    for section, entries in listed.items():
+        width = max(len(entry["name"]) for entry in entries)
+        screen.show(Text(section.upper(), style="bold"), *(_entry(entry, width) for entry in entries), "", wrap=False)
+    screen.line("tdx-stress run SCENARIO, or tdx-stress run --ordering ORDERING")
+    return 0
+
+
+def _entry(entry: Entry, width: int) -> Text:
+    text = Text()
+    text.append(f"  {entry['name']:<{width}}  {entry['title']}")
+    if "grade" in entry:
+        text.append(f"  [{entry['grade']}]", style=GRADE_STYLES[Grade(entry["grade"])])
+    if entry.get("expect", "safe") != "safe":
+        text.append(f"  [unsafe: {', '.join(entry['expect'])}]", style="red")
+    text.append(f"\n  {'':<{width}}  {entry['source']}", style="dim")
+    return text

@@ -1,0 +1,101 @@
+"""One ordering's race under one scenario: the machine is laid out, a crew runs the kernels over it, a Run comes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from kernels.clock import Calibration
+from kernels.layout import GO, Layout, plan, vcpu_actor, zapper_actor
+from kernels.race import Kernels, label_text, prepare, site_names
+from kernels.rules import Rules
+from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
+from results.host import cpu_times, steal_share
+from scenarios.models import Ordering, Scenario
+from scenarios.rules import compile_rules
+from stress.course import Course, Watch
+from stress.crew import Crew
+from stress.interrupts import Interrupts
+from stress.memory import Words, shared_words
+from stress.perturbation import declare, site_numbers
+from stress.placement import Cpus, places, shares_cpus
+from stress.worker import Job
+
+Tally = Callable[[], Snapshot]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What all races of one command share: the jitted kernels, the clock, and the CPUs to race on."""
+
+    kernels: Kernels
+    clock: Calibration
+    cpus: Cpus
+
+
+def race(
+    machine: Machine, ordering: Ordering, scenario: Scenario, interrupts: Interrupts, show: Callable[[Tally], Watch]
+) -> Run:
+    """Race this ordering once. However it ends, no worker is left, and what was measured until then is in the Run.
+
+    `show` is given the means to look at the tally and gives what to call at every look.
+
+    Raises HarnessFault where the workers could not be started, UsageFault where `yields` names a label that is not there.
+    """
+    lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries)
+    words = shared_words(lay.total_words)
+    rules = _rules(machine, ordering, scenario, shared_cpus=shares_cpus(lay, machine.cpus))
+    prepare(words, lay, rules, scenario.seed)
+    declare(words, lay, site_numbers(scenario.yields, site_names()) if scenario.yields else {})
+    jobs = _jobs(machine, words, lay, rules)
+    teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
+    crew = Crew(teams, go=lambda: bool(words[lay.control + GO]))
+    watch = show(partial(snapshot, words, lay))
+    course = Course(words, lay, scenario, crew, interrupts, label_text, watch)
+    before = cpu_times()
+    try:
+        ending = course.run()
+    finally:
+        crew.kill()
+    facts = RunFacts(
+        ordering=ordering.name,
+        title=ordering.title,
+        source=ordering.source,
+        shootdown=ordering.shootdown,
+        expect=ordering.expect,
+        ending=ending,
+        notes=tuple(course.notes),
+        seconds=course.seconds,
+        warmup_s=scenario.warmup_s,
+        perturbed=bool(scenario.yields),
+    )
+    run = run_record(facts, course.warm, snapshot(words, lay), course.series)
+    run.json["steal_share"] = steal_share(before, cpu_times())
+    run.json["ready_s"] = course.ready_s
+    run.json["parameters"] = ordering.model_dump(mode="json")
+    return run
+
+
+def _rules(machine: Machine, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:
+    clock = machine.clock
+    return compile_rules(
+        ordering,
+        scenario,
+        clock=clock.clock,
+        ticks_per_s=clock.ticks_per_s,
+        ticks_to_ns=clock.ticks_to_ns,
+        shared_cpus=shared_cpus,
+    )
+
+
+def _jobs(machine: Machine, words: Words, lay: Layout, rules: Rules) -> list[Job]:
+    """Every actor's work; vCPUs first, so that they line up before those that would kick them."""
+    zapper_cpus, vcpu_cpus = places(lay, machine.cpus)
+    vcpus = [
+        Job(f"vcpu {i}", partial(machine.kernels.vcpu, words, lay, rules, vcpu_actor(lay, i)), cpus)
+        for i, cpus in enumerate(vcpu_cpus)
+    ]
+    zappers = [
+        Job(f"zapper {i}", partial(machine.kernels.zapper, words, lay, rules, zapper_actor(lay, i)), cpus)
+        for i, cpus in enumerate(zapper_cpus)
+    ]
+    return vcpus + zappers

@@ -1,0 +1,34 @@
+"""What stands on the screen when a run is over."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from results.answer import review_sentence
+from results.tables import caveat_lines, latency_table, observation_line, outcome_table, verdict_table
+from scenarios.loader import DEFAULT_SCENARIO
+from stress.screen import Screen
+
+MODEL = "A model of the protocol raced on this machine, not Intel silicon."
+
+
+def report(screen: Screen, result: Mapping[str, Any], directory: Path) -> None:
+    """Each ordering's outcomes, the latency of all, caveats, the lines to grep, the answer, and where the files are."""
+    runs = result["runs"]
+    for run in runs:
+        screen.show(outcome_table(run), "")
+    screen.show(latency_table(runs), "")
+    if len(runs) > 1:
+        screen.show(verdict_table(runs), "")
+    if result["caveats"]:
+        screen.show(caveat_lines(result["caveats"]), "")
+    observations(screen, result)
+    if result["scenario"]["name"] == DEFAULT_SCENARIO:
+        screen.line("\n" + review_sentence(result))
+    screen.line(f"\n{MODEL}\nFiles: {directory}/")
+
+
+def observations(screen: Screen, result: Mapping[str, Any]) -> None:
+    """One line an ordering, to grep."""
+    for run in result["runs"]:
+        screen.line(observation_line(run))

@@ -1,0 +1,83 @@
+"""What was asked for on the command line, and what it comes to: one scenario, its orderings, and where to leave results."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from scenarios.loader import apply_settings, load_orderings, load_scenario, with_options
+from scenarios.models import Ordering, Scenario
+from stress.errors import UsageFault
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of `run` as they were typed; None where one was not."""
+
+    scenario: str
+    orderings: tuple[str, ...] = ()
+    vcpus: int | None = None
+    zappers: int | None = None
+    pages: int | None = None
+    duration: str | None = None
+    shootdowns: int | None = None
+    warmup: str | None = None
+    rate: float | None = None
+    seed: int | None = None
+    workers: str | None = None
+    cpus: str | None = None
+    settings: tuple[str, ...] = ()
+    out: Path | None = None
+    json: str | None = None
+    junit: Path | None = None
+    fail_fast: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+
+
+def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
+    """The scenario with every option applied, and the orderings to race, in turn. Raises ScenarioError."""
+    scenario = load_scenario(request.scenario)
+    orderings = load_orderings(request.orderings or scenario.orderings)
+    scenario, orderings = apply_settings(scenario, orderings, request.settings)
+    scenario = with_options(
+        scenario,
+        vcpus=request.vcpus,
+        zappers=request.zappers,
+        pages=request.pages,
+        duration_s=request.duration,
+        shootdowns=request.shootdowns,
+        warmup_s=request.warmup,
+        rate=request.rate,
+        seed=request.seed,
+        workers=request.workers,
+    )
+    return scenario, orderings
+
+
+def check_files(request: Request) -> None:
+    """Before the race: that `--json` and `--junit` can be written. Raises UsageFault."""
+    named = [
+        ("--json", None if request.json in (None, STDOUT) else Path(str(request.json))),
+        ("--junit", request.junit),
+    ]
+    for option, path in named:
+        if path is not None:
+            _check_writable(option, path)
+
+
+def _check_writable(option: str, path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise UsageFault(f"{option}: expected a file, found the directory {path}")
+        if path.exists() and not path.is_file():
+            return  # a pipe or a device: asking would already write
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UsageFault(f"{option}: {path}: cannot write: permission denied")
+    except (OSError, ValueError) as error:
+        raise UsageFault(f"{option}: {path}: cannot write: {getattr(error, 'strerror', None) or error}") from None
