@@ -16,7 +16,7 @@ from kernels.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS, ZAPPER_HISTS
+from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS
 from kernels.module import mem_page_remove, mem_range_block, mem_track
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Step
 from kernels.status import OPERAND_BUSY, STATUS_MASK, SUCCESS, Leaf
@@ -36,7 +36,6 @@ BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
 SPIN = int(Busy.SPIN)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = int(Leaf.TDH_MEM_RANGE_BLOCK), int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_MEM_PAGE_REMOVE)
-KICK_SEND, KICK_ACK = ZAPPER_HISTS.index("kick_send"), ZAPPER_HISTS.index("kick_ack")
 GATE_WAIT = VCPU_HISTS.index("gate_wait")
 
 
@@ -60,8 +59,10 @@ def exiting_guest_mode(td, mode_word):
 
 @steps
 def kick(td, lay, rules, me, request, wait):
-    """kvm_make_all_cpus_request(): the request's bit, an IPI to every vCPU in guest mode, and the wait for its handler."""
-    started = now(rules)
+    """kvm_make_all_cpus_request(): the request's bit, an IPI to every vCPU in guest mode, and the wait for its handler.
+
+    Returns the ticks at which the last IPI was sent.
+    """
     for vcpu in range(lay.vcpus):
         if request:
             yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
@@ -82,9 +83,7 @@ def kick(td, lay, rules, me, request, wait):
                 # Acquire pairs with the exchange in acknowledge(): what the vCPU did in the guest is over.
                 while (yield load_acquire(td, ipi(lay, vcpu))) & mine:
                     relax(td, rules, me)
-    record(td, rules, me, KICK_SEND, sent - started)
-    record(td, rules, me, KICK_ACK, now(rules) - sent)
-    return 0
+    return sent
 
 
 @steps

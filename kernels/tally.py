@@ -207,10 +207,9 @@ def perturb(td, odds_at, tally):
 
 
 @harness()
-def arm_tick(td, rules, me):
+def arm_tick(td, rules, me, entered):
     """The host's next timer tick on this CPU."""
-    if rules.tick:
-        set_own(td, me.tally + DEADLINE, now(rules) + rules.tick)
+    set_own(td, me.tally + DEADLINE, entered + rules.tick)
 
 
 @harness()

@@ -12,7 +12,7 @@ from kernels.module import mem_page_accept, td_exit, vp_enter
 from kernels.outcomes import Outcome
 from kernels.rules import Pattern
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS, Leaf
-from kernels.steps import choice, local, steps
+from kernels.steps import choice, harness, local, steps
 from kernels.tally import (
     arm_tick,
     count,
@@ -29,11 +29,12 @@ from kernels.tally import (
     vcpu_stopping,
 )
 from kernels.words import (
+    DONE,
     IN_GUEST_MODE,
+    KICKED,
     MAPPED,
     OUTSIDE_GUEST_MODE,
     PAGE_BLOCKED,
-    PAGE_DONE,
     PENDING,
     content_of,
     generation_of,
@@ -46,6 +47,7 @@ from kernels.words import (
     sept,
     shooter_of,
     stage,
+    stage_word,
     state_of,
     tlb,
     translation,
@@ -57,7 +59,7 @@ STALE_AFTER_DONE = int(Outcome.stale_after_done)
 LEAF_ENTER, LEAF_ACCEPT = int(Leaf.TDH_VP_ENTER), int(Leaf.TDG_MEM_PAGE_ACCEPT)
 SEQUENTIAL, HOT_SET = int(Pattern.SEQUENTIAL), int(Pattern.HOT_SET)
 OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
-KICKED, TICK, EPT_VIOLATION = 0, 1, 2
+IPI, TICK, EPT_VIOLATION = 0, 1, 2
 BURST = 64
 
 
@@ -97,16 +99,21 @@ def next_page(td, lay, rules, me, random):
 
 @steps
 def grade(td, lay, rules, me, gpa, filled, seen):
-    """Grade a read through a translation that is not current. `filled`, `seen`: the page's word at fill and at the read."""
+    """Grade a read through a translation that is not current. `filled`, `seen`: the page's word at fill and at the read.
+
+    Where the page is blocked the shooter's stage decides, and the read is taken again behind it: what is graded is an
+    access that came after the stage was reached. This vCPU is in the guest all the while, so it acknowledges nothing.
+    """
     outcome = USE_AFTER_REMOVE
-    if generation_of(seen) == generation_of(filled):
-        if phase_of(seen) == PAGE_DONE:
-            outcome = STALE_AFTER_DONE
-        elif phase_of(seen) == PAGE_BLOCKED:
+    if generation_of(seen) == generation_of(filled) and phase_of(seen) == PAGE_BLOCKED:
+        how_far = yield load_acquire(td, stage(lay, shooter_of(seen)))
+        again = yield load_relaxed(td, owner(lay, gpa))
+        if again == seen:
             outcome = STALE_IN_WINDOW
-            # The shooter's stage holds this page once every vCPU has acknowledged; this one is in the guest, so it did before.
-            if (yield load_acquire(td, stage(lay, shooter_of(seen)))) == translation(gpa, seen):
+            if how_far == stage_word(gpa, seen, KICKED):
                 outcome = STALE_AFTER_KICK
+            elif how_far == stage_word(gpa, seen, DONE):
+                outcome = STALE_AFTER_DONE
     note(td, lay, me, gpa, outcome)
     count(td, me, READS, 1)
     count_age(td, lay, me, gpa)
@@ -135,7 +142,7 @@ def guest(td, lay, rules, me):
         for _ in range(burst):
             if (yield load_acquire(td, ipi(lay, me.index))) != 0:
                 count_reads(td, me, fresh)
-                return KICKED
+                return IPI
             gpa = yield next_page(td, lay, rules, me)
             if not is_hit(own(td, tlb(lay, me.index, gpa)), gpa):
                 entry = yield load_acquire(td, sept(lay, gpa))
@@ -157,6 +164,19 @@ def guest(td, lay, rules, me):
                 yield from grade(td, lay, rules, me, gpa, content_of(own(td, tlb(lay, me.index, gpa))), seen)
 
 
+@harness()
+def count_stay(td, rules, me, outside, leaving, why):
+    """One stay in the guest and the time outside before it; returns `leaving`. Counted after the kick is acknowledged."""
+    count(td, me, ENTRIES, 1)
+    count(td, me, EXITS, 1)
+    if why == EPT_VIOLATION:
+        count(td, me, FAULT_EXITS, 1)
+    elif why == TICK:
+        count(td, me, TICKS, 1)
+    count(td, me, OUT_OF_GUEST_NS, record(td, rules, me, OUT_OF_GUEST, outside))
+    return leaving
+
+
 @steps
 def vcpu(td, lay, rules, me):
     """vcpu_run(): requests, IN_GUEST_MODE, VP.ENTER, the guest, TD exit, OUTSIDE_GUEST_MODE, interrupts on; again."""
@@ -165,27 +185,26 @@ def vcpu(td, lay, rules, me):
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)
         yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+        entered = 0
+        leaving = 0
+        why = IPI
         if not (yield from exit_requested(td, lay, rules, me)):
             status = yield from vp_enter(td, lay, rules, me)
             count_status(td, me, LEAF_ENTER, status)
             if status == SUCCESS:
-                count(td, me, ENTRIES, 1)
-                count(td, me, OUT_OF_GUEST_NS, record(td, rules, me, OUT_OF_GUEST, now(rules) - left))
-                arm_tick(td, rules, me)
+                entered = now(rules)
+                arm_tick(td, rules, me, entered)
                 why = yield from guest(td, lay, rules, me)
-                left = now(rules)
+                leaving = now(rules)
                 yield from td_exit(td, lay, rules, me)
-                count(td, me, EXITS, 1)
-                if why == EPT_VIOLATION:
-                    count(td, me, FAULT_EXITS, 1)
-                elif why == TICK:
-                    count(td, me, TICKS, 1)
             else:
                 # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
                 note(td, lay, me, -1, outcome_of(status))
                 relax(td, rules, me)
         yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
         yield from acknowledge(td, lay, rules, me)
+        if entered:
+            left = count_stay(td, rules, me, entered - left, leaving, why)
         share_cpu(rules)
     yield from acknowledge(td, lay, rules, me)
     finish(td, me)

@@ -25,8 +25,11 @@ SPTE_PRESENT, SPTE_FROZEN = 1, 2
 OUTSIDE_GUEST_MODE, IN_GUEST_MODE, EXITING_GUEST_MODE = 0, 1, 2
 
 # The oracle's word of a host page: generation << 8 | zapper << 2 | phase. A TLB entry holds the word of a page in use.
+# How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the page's
+# line, and a shooter that wrote it once more would wait for it once more.
 TAG_BITS, TAG_MASK = 17, (1 << 17) - 1
-PAGE_IN_USE, PAGE_BLOCKED, PAGE_DONE, PAGE_FREE = 0, 1, 2, 3
+PAGE_IN_USE, PAGE_BLOCKED, PAGE_FREE = 0, 1, 2
+KICKED, DONE = 1, 2
 
 
 @local
@@ -119,6 +122,12 @@ def tlb(lay, vcpu, gpa):
 def translation(gpa, page):
     """A TLB entry: the page that it was filled with, and the guest page as tag; 0 is an empty one."""
     return (page << TAG_BITS) | (gpa + 1)
+
+
+@local
+def stage_word(gpa, page, how_far):
+    """The shootdown of this page by this zapper has come so far."""
+    return (translation(gpa, page) << 2) | how_far
 
 
 @local

@@ -37,8 +37,9 @@ from kernels.tally import (
     zapper_stopping,
 )
 from kernels.words import (
+    DONE,
+    KICKED,
     PAGE_BLOCKED,
-    PAGE_DONE,
     PAGE_FREE,
     SPTE_FROZEN,
     SPTE_PRESENT,
@@ -48,7 +49,7 @@ from kernels.words import (
     owner,
     phase_of,
     stage,
-    translation,
+    stage_word,
 )
 
 GATE_RAISE, KICK, GATE_LOWER = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER)
@@ -56,10 +57,8 @@ COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
 LEAF_AUG = int(Leaf.TDH_MEM_PAGE_AUG)
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
-H_SHOOTDOWN, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = (
-    ZAPPER_HISTS.index(name)
-    for name in ("shootdown", "response", "lock", "block", "kick", "track", "remove", "stale_window")
-)
+H_SHOOTDOWN, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(10)
+assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
 
 
 @local
@@ -85,9 +84,9 @@ def lower(td, gate):
 
 
 @local
-def page_word(page, phase, zapper):
-    """The oracle's word: the page's generation, the zapper that shoots it, its phase."""
-    return (generation_of(page) << 8) | (zapper << 2) | phase
+def blocked_page(page, zapper):
+    """The oracle's word of a page that this zapper has blocked."""
+    return (generation_of(page) << 8) | (zapper << 2) | PAGE_BLOCKED
 
 
 @local
@@ -126,22 +125,22 @@ def leaf_of(what):
     return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else LEAF_REMOVE
 
 
-@local
-def histogram_of(what):
-    return H_BLOCK if what == BLOCK else H_TRACK if what == TRACK else H_REMOVE
+@harness()
+def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, window):
+    """Record the phases of one shootdown, in ticks, once its clock has stopped."""
+    record(td, rules, me, H_LOCK, lock)
+    record(td, rules, me, H_BLOCK, block)
+    record(td, rules, me, H_TRACK, track)
+    record(td, rules, me, H_KICK_SEND, send)
+    record(td, rules, me, H_KICK_ACK, acknowledge)
+    record(td, rules, me, H_KICK, send + acknowledge)
+    record(td, rules, me, H_REMOVE, remove)
+    if window:
+        record(td, rules, me, H_WINDOW, window)
 
 
 @harness()
-def phase_end(td, rules, me, histogram, since, measured):
-    """Record a phase that ends now; returns now, where the next one starts."""
-    here = now(rules)
-    if measured:
-        record(td, rules, me, histogram, here - since)
-    return here
-
-
-@harness()
-def whole_end(td, rules, me, began, due, end):
+def record_whole(td, rules, me, began, due, end):
     """Record a whole shootdown, and in an open loop its time from the intended start."""
     record(td, rules, me, H_SHOOTDOWN, end - began)
     if due:
@@ -171,16 +170,23 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
 
     After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the same.
-    `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: a gate
-    step belongs to the phase after it.
+    `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one stamp
+    ends a phase and starts the next, a gate step belongs to the phase after it, and nothing is recorded before the end.
     """
     failed = SUCCESS
+    lock = 0
+    block = 0
+    track = 0
+    send = 0
+    acknowledged = 0
+    remove = 0
+    window = 0
     began = now(rules)
-    mark = began
-    window = began
     if rules.serialized:
         yield from write_lock_mmu(td, lay, rules, me)
-        mark = phase_end(td, rules, me, H_LOCK, mark, not repair)
+        lock = now(rules) - began
+    mark = began + lock
+    window_began = mark
     left = todo
     while left:
         what = left & 15
@@ -189,33 +195,44 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
         elif what == KICK:
-            yield from kick(td, lay, rules, me, 0 if repair else rules.request, repair or rules.wait)
-            mark = phase_end(td, rules, me, H_KICK, mark, not repair)
+            sent = yield from kick(td, lay, rules, me, 0 if repair else rules.request, repair or rules.wait)
+            send += sent - mark
+            mark = now(rules)
+            acknowledged += mark - sent
             if not (repair or is_last(left)) and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
-                yield store_release(td, stage(lay, me.index), translation(gpa, own(td, owner(lay, gpa))))
+                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), KICKED))
         else:
             if what == REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
                 # tdx_track() has returned: from here on a read through the old translation is forbidden.
-                yield store_release(td, owner(lay, gpa), page_word(own(td, owner(lay, gpa)), PAGE_DONE, me.index))
-                phase_end(td, rules, me, H_WINDOW, window, 1)
+                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
+                window = mark - window_began
             policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
             status = yield from seamcall_until(td, lay, rules, me, leaf_of(what), gpa, policy, repair)
             if status == SUCCESS and what == BLOCK and not repair:
-                yield store_release(td, owner(lay, gpa), page_word(own(td, owner(lay, gpa)), PAGE_BLOCKED, me.index))
-                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
-                window = now(rules)
+                yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
             elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
                 yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
             if status != SUCCESS and (not repair or what == REMOVE):
                 failed = status
                 if rules.on_error != FREE_PAGE:
                     left = after_failure(left)
-            mark = phase_end(td, rules, me, histogram_of(what), mark, not repair)
+            spent = now(rules) - mark
+            mark += spent
+            if what == BLOCK:
+                block += spent
+                window_began = mark
+                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
+            elif what == TRACK:
+                track += spent
+            else:
+                remove += spent
         left = left >> 4
     if rules.serialized:
         yield write_unlock(td, lay.mmu_lock)
-    if failed == SUCCESS and not repair:
-        whole_end(td, rules, me, began, due, mark)
+    if not repair:
+        record_phases(td, rules, me, lock, block, track, send, acknowledged, remove, window)
+        if failed == SUCCESS:
+            record_whole(td, rules, me, began, due, mark)
     return failed
 
 
