@@ -131,14 +131,25 @@ def plan(
         at[name] = used
         used = _up(used + words, line)
 
-    for name in ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap"):
+    def beside(*names: str) -> None:
+        """Words of one line: whoever writes one goes on to the next, so the line travels once."""
+        nonlocal used
+        for place, name in enumerate(names):
+            at[name] = used + place
+        used = _up(used + len(names), line)
+
+    beside("epoch_tracking", "epoch_lock")
+    for name in ("tree_lock", "mmu_lock", "gate", "wait_for_sept_zap"):
         put(name)
 
-    def repeat(count: int, stride: str, fields: tuple[tuple[str, int], ...]) -> None:
+    def repeat(count: int, stride: str, fields: tuple[tuple[str | tuple[str, ...], int], ...]) -> None:
         nonlocal used
         start = used
         for name, words in fields:
-            put(name, words)
+            if isinstance(name, tuple):
+                beside(*name)
+            else:
+                put(name, words)
         at[stride] = used - start
         used = start + count * at[stride]
 
@@ -147,9 +158,7 @@ def plan(
         vcpus,
         "vcpu_stride",
         (
-            ("mode", 1),
-            ("requests", 1),
-            ("ipi", 1),
+            (("mode", "requests", "ipi"), 3),
             ("vcpu_epoch", 1),
             ("tlb", tlb_entries),
             ("vcpu_pc", 1),
