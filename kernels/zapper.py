@@ -209,6 +209,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
             status = yield from seamcall_until(td, lay, rules, me, leaf_of(what), gpa, policy, repair)
             if status == SUCCESS and what == BLOCK and not repair:
+                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
                 yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
             elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
                 yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
@@ -221,7 +222,6 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             if what == BLOCK:
                 block += spent
                 window_began = mark
-                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
             elif what == TRACK:
                 track += spent
             else:

@@ -47,7 +47,7 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
         yield Caveat(
             "oversubscribed",
             f"oversubscribed, {plural(vcpus, 'vCPU')} and {plural(zappers, 'zapper')} on {plural(cpus, 'CPU')}",
-            "actors wait for CPUs: latency holds time to be scheduled, and vCPUs leave the guest at every tick",
+            "actors wait for CPUs: latency holds time to be scheduled, vCPUs leave the guest at every tick",
             f"--vcpus {max(cpus - zappers, 1)}" if cpus > zappers else "fewer actors, or more CPUs",
         )
     if host.get("hypervisor"):
@@ -113,29 +113,13 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
             "a scenario without `yields` for latency",
         )
-    for run in runs:
-        missing = [o["id"] for o in run["outcomes"] if not is_safe(run) and o["id"] in run["expect"] and not o["count"]]
-        if missing:
-            yield Caveat(
-                "expected_not_seen",
-                f"{run['ordering']}: {_names(missing)} not seen in {run['all_shootdowns']:,} shootdowns",
-                "not a proof that it cannot happen: this run could not catch it",
-                "a longer --duration, more --vcpus, or a scenario with `yields`",
-            )
-        if undeclared := [name for name in seen(run, *FAILING) if not is_safe(run) and name not in run["expect"]]:
-            yield Caveat(
-                "undeclared_outcome",
-                f"{run['ordering']}: also showed {_names(undeclared)}",
-                "forbidden, and not among what this ordering is declared to show",
-                "naming it in the ordering's `expect`, if it belongs there",
-            )
-        if run["ending"] == Ending.interrupted:
-            yield Caveat(
-                "interrupted",
-                f"{run['ordering']}: interrupted after {run['seconds']:.1f} s",
-                "fewer samples than asked for",
-                "run it again to the end",
-            )
+    yield from _of_known_wrong_orderings([run for run in runs if not is_safe(run)])
+    if stopped := [
+        f"{run['ordering']} after {run['seconds']:.1f} s" for run in runs if run["ending"] == Ending.interrupted
+    ]:
+        yield Caveat(
+            "interrupted", f"interrupted: {_names(stopped)}", "fewer samples than asked for", "a run to the end"
+        )
     rate = scenario.get("rate") or 0.0
     slow = {run["ordering"]: run["shootdowns_per_s"] for run in runs if run["shootdowns_per_s"] < RATE_MISSED * rate}
     if rate and slow:
@@ -146,6 +130,31 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             "response time grows with the backlog and measures the length of the run",
             "a lower --rate",
         )
+
+
+def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:
+    missing = {
+        r["ordering"]: [o["id"] for o in r["outcomes"] if o["id"] in r["expect"] and not o["count"]] for r in runs
+    }
+    if any(missing.values()):
+        yield Caveat(
+            "expected_not_seen",
+            f"expected and not seen: {_by_ordering(missing)}",
+            "not a proof that it cannot happen: this run could not catch it",
+            "a longer --duration, more --vcpus, or a scenario with `yields`",
+        )
+    more = {r["ordering"]: [name for name in seen(r, *FAILING) if name not in r["expect"]] for r in runs}
+    if any(more.values()):
+        yield Caveat(
+            "undeclared_outcome",
+            f"forbidden and not declared: {_by_ordering(more)}",
+            "these orderings fail in more ways than the one that each must show to pass",
+            "naming an outcome in the ordering's `expect` makes it required",
+        )
+
+
+def _by_ordering(outcomes: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{ordering} {_names(names)}" for ordering, names in outcomes.items() if names)
 
 
 def _of_the_samples(runs: Sequence[Facts]) -> Iterator[Caveat]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
-import matplotlib
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
@@ -107,8 +107,8 @@ Target = Any | IO[bytes]
 
 
 def parameters() -> Any:
-    """The context in which a sheet is made and saved."""
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **PARAMETERS})
+    """The context in which a sheet is made and saved, whatever a user's matplotlibrc says."""
+    return style.context(["default", PARAMETERS])
 
 
 def sheet(

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from kernels.layout import AGE_BUCKETS, HIST_WORDS
@@ -49,6 +49,9 @@ PHASES = {
 STALE = (Outcome.stale_in_window, Outcome.stale_after_kick, Outcome.stale_after_done, Outcome.use_after_remove)
 MOST_POINTS = 150
 CUT = 8.0
+# Above this many, ages share bars.
+FEW_AGES = 6
+AGE_GROUPS = [(0, 0), (1, 1), (2, 2), (3, 3), (4, 7), (8, AGE_BUCKETS - 2), (AGE_BUCKETS - 1, AGE_BUCKETS - 1)]
 
 
 def latency_png(result: Mapping[str, Any], arrays: Arrays, path: Target) -> None:
@@ -234,15 +237,22 @@ def _stale_over_time(panels: Sequence[Axes], runs: Sequence[Run], looks: Sequenc
             seen = "too short a time for a rate" if total else never
             _empty_strip(ax, seen)
             continue
-        if max(peaks) > 50 * min(peaks):
-            ax.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(max(min(peaks), 1))))
-        ax.set_ylim(bottom=0)
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
-        if ax.get_yscale() == "linear":
-            ax.yaxis.set_major_locator(MaxNLocator(3))
+        _rate_axis(ax, min(peaks), max(peaks))
     longest = max((float(times[-1]) for times, _ in all_rates if len(times)), default=1.0)
     panels[-1].set_xlim(0, longest * 1.02)
     panels[-1].set_xlabel("seconds since the ordering started, warm-up included")
+
+
+def _rate_axis(ax: Axes, lowest_peak: float, highest_peak: float) -> None:
+    """Linear from 0; where orderings lie too far apart for that, logarithmic with a linear part at 0."""
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+    if highest_peak > 50 * lowest_peak:
+        low, high = (int(np.floor(np.log10(max(peak, 1.0)))) for peak in (lowest_peak, highest_peak))
+        ax.set_yscale("symlog", linthresh=10.0**low)
+        every = -(-(high - low) // 3)
+        ax.yaxis.set_major_locator(FixedLocator([0.0, *(10.0**power for power in range(high, low, -every))]))
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
 
 
 def _total(runs: Sequence[Run], outcome: Outcome) -> int:
@@ -284,18 +294,29 @@ def _stale_ages(ax: Axes, runs: Sequence[Run], looks: Sequence[Style]) -> None:
         say(ax, "No stale read was seen.")
         return
     last = max(int(np.flatnonzero(ages.any(axis=0))[-1]), 2)
-    width = 0.84 / len(runs)
-    for place, (row, look) in enumerate(zip(ages, looks, strict=True)):
-        at = np.arange(last + 1) - 0.42 + width * (place + 0.5)
-        ax.bar(at, row[: last + 1], width * 0.94, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0.3)
+    groups = [(age, age) for age in range(last + 1)] if last < FEW_AGES else AGE_GROUPS
+    bars = [(look, row) for look, row in zip(looks, ages, strict=True) if row.any()]
+    width = 0.86 / len(bars)
+    highest = max(int(row[first : end + 1].sum()) for _, row in bars for first, end in groups)
+    for place, (look, row) in enumerate(bars):
+        at = np.arange(len(groups)) - 0.43 + width * (place + 0.5)
+        reads = np.array([row[first : end + 1].sum() for first, end in groups])
+        ax.bar(at, reads, width * 0.94, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0.3)
+        small = {**MARKER, "markersize": 5, "linestyle": "", "clip_on": False, "zorder": 5}
+        ax.plot(at[reads > 0], reads[reads > 0], color=look.colour, marker=look.marker, **small)
     ax.set_yscale("log")
-    ax.set_ylim(bottom=0.7)
+    ax.set_ylim(0.7, 2.2 * highest)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
-    names = [f"{age}" if age < AGE_BUCKETS - 1 else f"{age}+" for age in range(last + 1)]
-    ax.set_xticks(range(last + 1), names, fontsize=8 if last > 11 else 9.5)
+    ax.set_xticks(range(len(groups)), [_age_name(first, end) for first, end in groups])
     ax.grid(False, axis="x")
     ax.set_xlabel("age: TD epochs since the page was blocked")
     ax.set_ylabel("reads (log)")
+
+
+def _age_name(first: int, end: int) -> str:
+    if end == AGE_BUCKETS - 1:
+        return f"{first}+"
+    return f"{first}" if first == end else f"{first}-{end}"
 
 
 def _window_curves(ax: Axes, runs: Sequence[Run], looks: Sequence[Style], arrays: Arrays) -> None:

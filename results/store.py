@@ -108,7 +108,8 @@ def read_result(directory: Path) -> Stored:
     if found != SCHEMA:
         raise StoreError(f"{where}: expected schema {SCHEMA}, found {found}")
     try:
-        with np.load(directory / RAW, allow_pickle=False) as raw:
+        # From memory: numpy leaves a file open that turns out to be no archive.
+        with np.load(io.BytesIO((directory / RAW).read_bytes()), allow_pickle=False) as raw:
             return Stored(result, {name: raw[name] for name in raw.files})
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(f"{directory / RAW}: expected the arrays of a run: {error}") from None

@@ -70,6 +70,7 @@ def judge(run: Run) -> Judgement:
         plain = "a worker died" if run["ending"] == Ending.crashed else "nothing progressed"
         said = "; ".join(run["notes"]) or plain
         bad = seen(run, *FAILING) if is_safe(run) else {}
+        bad.pop("no_progress", None)
         return Judgement(Verdict(run["ending"]), f"{said}; until then {_list(bad)}" if bad else said)
     counts = {o["id"]: o["count"] for o in run["outcomes"]}
     if not is_safe(run):

@@ -10,7 +10,7 @@ USAGE, HARNESS, INTERRUPTED = 2, 3, 130
 
 
 def main() -> None:
-    """Run the command line and exit with its code. A traceback is shown only for an internal error, and only with `-v`."""
+    """Run the command line and exit with its code. Only an internal error has a traceback, and only with `-v`."""
     for name in ONE_THREAD:
         os.environ[name] = "1"
     for stream in (sys.stdout, sys.stderr):

@@ -42,8 +42,11 @@ def longest_rest_s(scenario: Scenario) -> float:
 
 
 class Course:
-    """One race. After `run`: `warm` is the tally at the end of the warm-up, None where it did not end; `seconds` the time
-    measured; `notes` what is to be said. `watch` is called at every look with the phase and the seconds it has left, or None."""
+    """One race. `watch` is called at every look, with the phase and the seconds that it has left, or None.
+
+    After `run`: `warm` is the tally at the end of the warm-up, None where it did not end; `seconds` the time measured;
+    `ready_s` how long the workers took to the start line; `series` the counters over time; `notes` what is to be said.
+    """
 
     def __init__(
         self,
@@ -152,7 +155,7 @@ class Course:
             raise Over(Ending.crashed, *map(str, dead), *where)
 
     def _stop(self, ending: Ending) -> None:
-        """Zappers first: to finish the shootdown in hand they need the vCPUs. Whoever asked for an end waits less long."""
+        """Zappers first: to finish the shootdown in hand they need the vCPUs. After an interrupt nobody waits long."""
         limit_s = LAST_WORD_S if ending == Ending.interrupted else 2 * self._scenario.watchdog_s
         zappers, everyone = self._lay.zappers, len(actors(self._lay))
         for word, count in ((STOP_ZAPPERS, zappers), (STOP_VCPUS, everyone)):

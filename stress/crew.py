@@ -34,7 +34,7 @@ class Ended:
 
 
 class Crew:
-    """The workers of one race. `teams` are the jobs of one worker process each; `go` is asked when the line is released."""
+    """The workers of one race. `teams`: the jobs of one process each. `go`: what a worker asks when the line opens."""
 
     def __init__(self, teams: Sequence[Sequence[Job]], go: Callable[[], bool]) -> None:
         self._teams = [tuple(team) for team in teams]

@@ -1,4 +1,4 @@
-"""What goes wrong around a race, each with the exit code it ends in. `str()` is one line for the user, without a traceback."""
+"""What goes wrong around a race, each with the exit code that it ends in. `str()` is one line for the user."""
 
 
 class UsageFault(Exception):
@@ -17,9 +17,3 @@ class CannotRunHere(Exception):
     """This machine cannot run what was asked for: exit 4."""
 
     exit_code = 4
-
-
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM before anything was measured: exit 130."""
-
-    exit_code = 130

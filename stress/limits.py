@@ -20,7 +20,8 @@ def make_room(actors: int, *, threads: bool) -> None:
         if room < actors + 1:
             what = "threads" if threads else "processes"
             raise CannotRunHere(
-                f"{actors} actors need {actors} {what}, and {limit} leaves room for {max(room, 0)}; raise it or take fewer --vcpus"
+                f"{actors} actors need {actors} {what}, and {limit} leaves room for {max(room, 0)}; "
+                "raise it or take fewer --vcpus"
             )
 
 
@@ -31,7 +32,8 @@ def _files(workers: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < need:
         raise CannotRunHere(
-            f"{workers} workers need {need} open files, and the limit is {hard}; raise it (ulimit -Hn) or take fewer --vcpus"
+            f"{workers} workers need {need} open files, and the limit is {hard}; "
+            "raise it (ulimit -Hn) or take fewer --vcpus"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 

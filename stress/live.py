@@ -1,6 +1,6 @@
 """What a user sees while an ordering races: a table that is drawn again every second, or a line every 15 s.
 
-All on stderr. Nothing here starts a thread: the race draws when it looks. A terminal that is gone is no reason to end it.
+All on stderr. Nothing here starts a thread: the race draws when it looks. A terminal that is gone does not end it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ TABLE_S, LINE_S = 1.0, 15.0
 
 
 class Show:
-    """The view of one ordering's race; `place` says which of how many it is. Nothing is shown where there is no screen."""
+    """The view of one ordering's race; `place` says which of how many it is. Shows nothing where there is no screen."""
 
     def __init__(self, screen: Screen | None, ordering: str, *, safe: bool, place: str, after_s: float) -> None:
         self._screen = screen

@@ -1,4 +1,4 @@
-"""Declared yields: at a label of the kernels an actor gives its CPU away, with a probability that the scenario names."""
+"""Declared yields: at a label of the kernels an actor gives its CPU away, with the probability that a scenario says."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ def site_numbers(yields: Mapping[str, float], names: Sequence[str]) -> dict[int,
         found = [site for site, name in enumerate(names) if name == label]
         if not found:
             near = difflib.get_close_matches(label, names, n=1, cutoff=0.4)
-            hint = f'did you mean "{near[0]}"?' if near else f'they look like "{names[0]}"'
+            hint = f'did you mean "{near[0]}"?' if near else f'they look like "{next(filter(None, names))}"'
             raise UsageFault(f'yields: unknown label "{label}"; {hint}')
         sites.update(dict.fromkeys(found, probability))
     return sites

@@ -56,7 +56,7 @@ def shares_cpus(lay: Layout, cpus: Cpus) -> bool:
 
 
 def places(lay: Layout, cpus: Cpus) -> tuple[list[Cpus], list[Cpus]]:
-    """The CPUs of each zapper and of each vCPU: one of its own, zappers first, or all of them where they do not suffice."""
+    """The CPUs of each zapper and of each vCPU: one of its own, zappers first, or all where they do not suffice."""
     if shares_cpus(lay, cpus):
         return [cpus] * lay.zappers, [cpus] * lay.vcpus
     own = [(cpu,) for cpu in cpus]

@@ -17,7 +17,7 @@ def version() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this file stands in, with "+changes" where files differ from it; None elsewhere."""
+    """The commit of the checkout that this file is in, with "+changes" where files differ from it; None elsewhere."""
     if not (ROOT / ".git").exists():
         return None
     head = _git("rev-parse", "HEAD")

@@ -1,12 +1,12 @@
 """One ordering's race under one scenario: the machine is laid out, a crew runs the kernels over it, a Run comes out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from kernels.clock import Calibration
 from kernels.layout import GO, Layout, plan, vcpu_actor, zapper_actor
-from kernels.race import Kernels, label_text, prepare, site_names
+from kernels.race import Kernels, label_text, prepare
 from kernels.rules import Rules
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
@@ -16,7 +16,7 @@ from stress.course import Course, Watch
 from stress.crew import Crew
 from stress.interrupts import Interrupts
 from stress.memory import Words, shared_words
-from stress.perturbation import declare, site_numbers
+from stress.perturbation import declare
 from stress.placement import Cpus, places, shares_cpus
 from stress.worker import Job
 
@@ -25,11 +25,12 @@ Tally = Callable[[], Snapshot]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What all races of one command share: the jitted kernels, the clock, and the CPUs to race on."""
+    """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and where they yield."""
 
     kernels: Kernels
     clock: Calibration
     cpus: Cpus
+    yields: Mapping[int, float]  # probability by site
 
 
 def race(
@@ -37,15 +38,14 @@ def race(
 ) -> Run:
     """Race this ordering once. However it ends, no worker is left, and what was measured until then is in the Run.
 
-    `show` is given the means to look at the tally and gives what to call at every look.
-
-    Raises HarnessFault where the workers could not be started, UsageFault where `yields` names a label that is not there.
+    `show` is given the means to look at the tally and gives what to call at every look. Raises HarnessFault where the
+    workers could not be started.
     """
     lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries)
     words = shared_words(lay.total_words)
     rules = _rules(machine, ordering, scenario, shared_cpus=shares_cpus(lay, machine.cpus))
     prepare(words, lay, rules, scenario.seed)
-    declare(words, lay, site_numbers(scenario.yields, site_names()) if scenario.yields else {})
+    declare(words, lay, machine.yields)
     jobs = _jobs(machine, words, lay, rules)
     teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
     crew = Crew(teams, go=lambda: bool(words[lay.control + GO]))

@@ -1,4 +1,4 @@
-"""What was asked for on the command line, and what it comes to: one scenario, its orderings, and where to leave results."""
+"""What was asked for on the command line, and what it comes to: a scenario, its orderings, where to leave results."""
 
 import os
 import tempfile

@@ -1,9 +1,10 @@
-"""The verb `run`: every ordering of a scenario races in turn; what came out is stored after each and shown at the end."""
+"""The verb `run`: every ordering of a scenario races in turn; results are stored after each and shown at the end."""
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kernels.clock import calibrate
-from kernels.race import cache_directory, load
+from kernels.race import cache_directory, load, site_names
 from results.caveats import caveats
 from results.collector import Run
 from results.host import host_facts
@@ -23,12 +24,26 @@ from stress.errors import UsageFault
 from stress.interrupts import Interrupts
 from stress.limits import make_room
 from stress.live import Show
-from stress.placement import chosen_cpus, shown
+from stress.perturbation import site_numbers
+from stress.placement import Cpus, chosen_cpus, shown
 from stress.provenance import commit, version
 from stress.race import Machine, race
 from stress.report import observations, report
-from stress.request import STDOUT, Request, check_files, resolve
+from stress.request import STDOUT, Request, check_files
 from stress.screen import Screen, write
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be run, checked before anything starts."""
+
+    request: Request
+    scenario: Scenario
+    orderings: Sequence[Ordering]
+    cpus: Cpus
+    sites: Mapping[int, float]
+    directory: RunDirectory
+    progress: Screen | None
 
 
 @dataclass(slots=True)
@@ -41,7 +56,8 @@ class Record:
     @property
     def runs(self) -> list[dict[str, Any]]:
         """The orderings that have raced."""
-        return self.result["runs"]
+        runs: list[dict[str, Any]] = self.result["runs"]
+        return runs
 
     def add(self, run: Run) -> None:
         """One more ordering."""
@@ -50,27 +66,35 @@ class Record:
         self.arrays |= run.arrays
 
 
-def run(request: Request, command: Sequence[str]) -> int:
-    """Race, store, show; returns the exit code. Raises the errors of `stress.errors`, ScenarioError and StoreError."""
-    scenario, orderings = resolve(request)
+def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], command: Sequence[str]) -> int:
+    """Race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     cpus = chosen_cpus(request.cpus)
+    sites = site_numbers(scenario.yields, site_names())
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
     check_files(request)
     directory = _open(request.out, scenario.name)
-    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
-    machine = _machine(cpus, progress, verbose=request.verbose)
-    record = Record(_begun(command, scenario, orderings, cpus))
+    try:
+        return _carry_out(Plan(request, scenario, orderings, cpus, sites, directory, progress), command)
+    finally:
+        if request.out is None:  # a run that measured nothing leaves no directory of its own
+            with contextlib.suppress(OSError):
+                directory.path.rmdir()
+
+
+def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+    machine = _machine(plan)
+    record = Record(_begun(plan, command))
     with Interrupts() as interrupts:
         refused = None
         try:
-            _race_all(request, machine, scenario, orderings, record, directory, progress, interrupts)
+            _race_all(plan, machine, record, interrupts)
             if record.runs:
                 # Whoever asks twice for the end does not wait for pictures.
-                directory.write(record.result, record.arrays, plots=interrupts.received < 2)
+                plan.directory.write(record.result, record.arrays, plots=interrupts.received < 2)
         except StoreError as error:
-            refused = error
-        _show(request, screen, record, directory.path)
+            refused = error  # what was measured is shown all the same
+        _show(plan, record)
         if refused is not None:
             raise refused
         return Exit.INTERRUPTED.value if interrupts else exit_code(record.runs)
@@ -83,73 +107,65 @@ def _open(out: Path | None, scenario_name: str) -> RunDirectory:
         raise UsageFault(str(error)) from None
 
 
-def _machine(cpus: tuple[int, ...], progress: Screen | None, *, verbose: bool) -> Machine:
-    """Compiled kernels and a calibrated clock. Before the first fork, so that no worker compiles anything."""
+def _machine(plan: Plan) -> Machine:
+    """Compiled kernels and a calibrated clock, before the first fork, so that no worker compiles anything."""
     cache = cache_directory()
-    if progress is not None and not any(cache.rglob("*.nbi")):
-        progress.line("compiling the kernels, once: about 15 s")
+    if plan.progress is not None and not any(cache.rglob("*.nbi")):
+        plan.progress.line("compiling the kernels, once: about 15 s")
     begun = time.monotonic()
     kernels = load()
     clock = calibrate()
-    if progress is not None and verbose:
-        progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, cached in {cache}")
-        progress.line(
-            f"clock: {clock.clock.name}, {clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
-        )
-        progress.line(f"racing on CPUs {shown(cpus)}")
-    return Machine(kernels, clock, cpus)
+    if plan.progress is not None and plan.request.verbose:
+        plan.progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache}")
+        rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
+        plan.progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(plan.cpus)}")
+    return Machine(kernels, clock, plan.cpus, plan.sites)
 
 
-def _begun(
-    command: Sequence[str], scenario: Scenario, orderings: Sequence[Ordering], cpus: tuple[int, ...]
-) -> dict[str, Any]:
+def _begun(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
     """The result before the first race."""
+    names = [ordering.name for ordering in plan.orderings]
     return {
         "schema": SCHEMA,
         "command": list(command),
         "version": version(),
         "commit": commit(),
-        "seed": scenario.seed,
+        "seed": plan.scenario.seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "host": {**host_facts(), "cpus_allowed": len(cpus), "cpus_used": shown(cpus)},
+        "host": {**host_facts(), "cpus_allowed": len(plan.cpus), "cpus_used": shown(plan.cpus)},
         "caveats": [],
-        "scenario": {**scenario.model_dump(mode="json"), "orderings": [ordering.name for ordering in orderings]},
+        "scenario": {**plan.scenario.model_dump(mode="json"), "orderings": names},
         "runs": [],
     }
 
 
-def _race_all(
-    request: Request,
-    machine: Machine,
-    scenario: Scenario,
-    orderings: Sequence[Ordering],
-    record: Record,
-    directory: RunDirectory,
-    progress: Screen | None,
-    interrupts: Interrupts,
-) -> None:
+def _race_all(plan: Plan, machine: Machine, record: Record, interrupts: Interrupts) -> None:
     """Every ordering in turn, until one breaks the harness, the user has enough, or `--fail-fast` says so."""
-    for number, ordering in enumerate(orderings, start=1):
+    scenario, count = plan.scenario, len(plan.orderings)
+    for number, ordering in enumerate(plan.orderings, start=1):
         if interrupts:
             return
-        place = f"{scenario.name}, ordering {number} of {len(orderings)}"
-        with Show(progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s) as show:
-            done = race(machine, ordering, scenario, interrupts, show)
-        record.add(done)
-        if progress is not None:
-            progress.line(f"{ordering.name}: {done.json['verdict']}: {done.json['reason']}")
-        if number < len(orderings):
-            directory.write(record.result, record.arrays, plots=False)
-        if done.json["verdict"] == Verdict.crashed:
-            return
-        if request.fail_fast and done.json["verdict"] in (Verdict.failed, Verdict.hung):
+        place = f"{scenario.name}, ordering {number} of {count}"
+        with Show(plan.progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s) as show:
+            run = race(machine, ordering, scenario, interrupts, show)
+        record.add(run)
+        verdict = run.json["verdict"]
+        if plan.progress is not None:
+            plan.progress.line(f"{ordering.name}: {verdict}: {run.json['reason']}")
+            if plan.request.verbose and run.json["ready_s"] is not None:
+                workers = scenario.vcpus + scenario.zappers
+                plan.progress.line(f"{ordering.name}: {workers} workers ready after {run.json['ready_s']:.3f} s")
+        if number < count:
+            plan.directory.write(record.result, record.arrays, plots=False)
+        if verdict == Verdict.crashed or (plan.request.fail_fast and verdict in (Verdict.failed, Verdict.hung)):
             return
 
 
-def _show(request: Request, screen: Screen, record: Record, directory: Path) -> None:
-    """The result where it was asked for. Raises StoreError."""
+def _show(plan: Plan, record: Record) -> None:
+    """The result wherever it was asked for. Raises StoreError."""
     if not record.runs:
         return
+    request = plan.request
     text = json.dumps(record.result, indent=1, allow_nan=False) + "\n"
     if request.json == STDOUT:
         write(sys.stdout, text)
@@ -157,7 +173,8 @@ def _show(request: Request, screen: Screen, record: Record, directory: Path) -> 
         write_file(Path(request.json), lambda file: file.write(text.encode()))
     if request.junit is not None:
         write_junit(record.result, request.junit)
+    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
     if not request.quiet:
-        report(screen, record.result, directory)
+        report(screen, record.result, plan.directory.path)
     elif request.json != STDOUT:
         observations(screen, record.result)

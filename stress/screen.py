@@ -1,9 +1,10 @@
 """Writing to the user: data on stdout, progress and diagnostics on stderr, and what to do when nobody reads.
 
-A reader that has gone (`| head`) is no error. Progress that cannot be shown is let go; data that cannot be written is not.
+A reader that has gone (`| head`) is no error. Progress that cannot be shown is let go, data that cannot is an error.
 """
 
 import contextlib
+import io
 import os
 import sys
 from typing import Any, TextIO
@@ -31,10 +32,19 @@ class Screen:
 
     def show(self, *renderables: Any, wrap: bool = True) -> None:
         """Tables and texts, each followed by a line end. Raises HarnessFault where stdout cannot be written."""
-        with self.console.capture() as captured:
-            for renderable in renderables:
-                self.console.print(renderable, soft_wrap=not wrap)
-        write(self._stream, captured.get())
+        rendered = io.StringIO()
+        # Rendered apart: a console that writes by itself has its own idea of what to do when that fails.
+        console = Console(
+            file=rendered,
+            width=self.console.width,
+            force_terminal=self.console.is_terminal,
+            color_system=self.console.color_system,  # type: ignore[arg-type]
+            no_color=self.console.no_color,
+            highlight=False,
+        )
+        for renderable in renderables:
+            console.print(renderable, soft_wrap=not wrap)
+        write(self._stream, rendered.getvalue())
 
     def line(self, text: str) -> None:
         """One line as it is: no markup, no wrapping."""
@@ -42,7 +52,7 @@ class Screen:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write and flush. A reader that is gone silences the stream. Raises HarnessFault for any other trouble on stdout."""
+    """Write and flush. A reader that is gone silences the stream; any other trouble on stdout raises HarnessFault."""
     try:
         stream.write(text)
         stream.flush()

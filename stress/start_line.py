@@ -1,7 +1,7 @@
 """Where workers wait until all are there, asleep: 256 that spin need minutes on two cores to let the last one start.
 
 Two pipes. Each worker writes a byte into `ready` and blocks on `start`, whose write end only the parent holds; when the
-parent closes it, every worker wakes at once. A parent that dies closes it too: so a worker that wakes also asks the word GO.
+parent closes it, every worker wakes at once. A parent that dies closes it too: a worker that wakes asks for the word.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Who has stopped moving: every actor must make progress within a limit, and the one that does not is named.
 
-A zapper progresses when a shootdown is over, a vCPU when it enters the guest. At rest is who has finished, and a vCPU in
-the guest that nobody asks to leave: it may read there for as long as it likes. Where each actor stands is its label in the
-tally, which it stores before each step.
+A zapper progresses when a shootdown is over, a vCPU when it enters the guest. At rest is who has finished, and a vCPU
+in the guest that nobody asks to leave: it may read there for as long as it likes. Where an actor stands is its label in
+the tally, which it stores before each step.
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ def named(lay: Layout, actors: Iterable[int]) -> str:
 
 
 def standing(words: Words, lay: Layout, label_text: LabelText) -> tuple[str, ...]:
-    """Where every actor stands: `vcpu 1-3 at handle_requests: load_acquire gate (kernels/kvm.py:88)`, one for each label."""
+    """Where every actor stands, one text a label: `vcpu 1-3 at flush_tlb: load_acquire gate (kernels/kvm.py:88)`."""
     at: dict[str, list[int]] = defaultdict(list)
     for actor, head in enumerate(head_words(lay)):
         place = "its end" if words[head + FINISHED] else label_text(lay, int(words[head + LABEL]))
@@ -53,7 +53,7 @@ def standing(words: Words, lay: Layout, label_text: LabelText) -> tuple[str, ...
 
 
 class Watchdog:
-    """How long each actor has stood still. `rest_s` is how long a zapper may rest between two shootdowns by its rules."""
+    """How long each actor has stood still. `rest_s`: how long a zapper may rest between two shootdowns by its rules."""
 
     def __init__(self, words: Words, lay: Layout, limit_s: float, rest_s: float = 0.0) -> None:
         self._words, self._lay = words, lay

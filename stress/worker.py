@@ -1,8 +1,8 @@
 """A worker, seen from inside: what happens between the fork and the kernel.
 
-A worker process carries one actor, or all of them as threads. It dies with its parent and ends without running anything
-that the parent has registered for its own end. Signals that ask for an end stay blocked in it, as they were at the fork:
-a terminal or a service manager sends them to everybody, and it is the parent that ends a race in good order.
+A worker process carries one actor, or all of them as threads. It dies with its parent and ends without running what the
+parent has registered for its own end. Signals that ask for an end stay blocked in it, as they were at the fork: a
+terminal or a service manager sends them to everybody, and it is the parent that ends a race in good order.
 Little happens here on purpose: every page that a worker touches is copied for it.
 """
 

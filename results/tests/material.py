@@ -40,7 +40,7 @@ def outcome(name: str, count: int = 0, shootdowns: int | None = 0, of: int = 500
 
 
 def a_run(ordering: str = "v18", seen: dict[str, int] | None = None, **changes: Any) -> dict[str, Any]:
-    """A safe run that finished and showed nothing but what `seen` says: events by outcome, each in a shootdown of its own."""
+    """A safe run that finished and showed nothing but what `seen` says: events by outcome, each in a shootdown."""
     counts = {"fresh": 1_000_000} | (seen or {})
     entries = [
         outcome(o.name, counts.get(o.name, 0), None if o.name in ("fresh", "fault") else counts.get(o.name, 0))
@@ -121,5 +121,5 @@ class Machine:
 def recorded(machine: Machine, warm: Snapshot | None = None, series: Series | None = None, **facts: Any) -> Run:
     """The record of a machine as it stands; all of it measured unless `warm` says otherwise."""
     start = warm if warm is not None else Machine(machine.lay.vcpus, machine.lay.zappers, machine.lay.pages).snapshot()
-    known = {"ordering": "v18", "title": "A title", "expect": "safe", "seconds": 2.0} | facts
+    known: dict[str, Any] = {"ordering": "v18", "title": "A title", "expect": "safe", "seconds": 2.0} | facts
     return run_record(RunFacts(**known), start, machine.snapshot(), series or Series())

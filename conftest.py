@@ -1,0 +1,186 @@
+"""What tests stand on: a small machine, the command as a user types it, one race at a time, and nothing left behind."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+import pytest
+
+from kernels.layout import Layout, plan
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent
+GRACE_S = 2.0
+PR_SET_CHILD_SUBREAPER = 36
+NOT_OURS = {"__pycache__", "build", "dist", "tdx_stress.egg-info"}
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class SmallMachine(NamedTuple):
+    """Two vCPUs, one zapper, four pages, TLBs of four entries: zeroed words and their layout."""
+
+    words: "NDArray[np.int64]"
+    lay: Layout
+
+
+@pytest.fixture
+def small_machine() -> SmallMachine:
+    """The words are as before `prepare`: all zero."""
+    import numpy as np
+
+    lay = plan(vcpus=2, zappers=1, pages=4, tlb_entries=4)
+    return SmallMachine(np.zeros(lay.total_words, np.int64), lay)
+
+
+@pytest.fixture
+def command_environment() -> dict[str, str]:
+    """The environment in which the command finds this checkout, whether it is installed or not, and has no colours."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR", "PYTHONPATH")}
+    return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def tdx_stress(tmp_path: Path, command_environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error."""
+
+    def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "stress", *arguments],
+            cwd=tmp_path,
+            env={**command_environment, **changed},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
+    return run
+
+
+@pytest.fixture
+def start_tdx_stress(
+    tmp_path: Path, command_environment: dict[str, str]
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`tdx-stress` started and left to run; whatever still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "stress", *arguments],
+            cwd=tmp_path,
+            env=command_environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def pytest_configure() -> None:
+    """Before numpy is imported and starts threads, say that it shall not: a test may fork.
+
+    A process whose parent dies becomes our child instead of init's, so that the guard below sees it.
+    """
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under `--dist loadgroup` all races go to one worker: they would starve one another."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if item.get_closest_marker("processes"):
+                item.add_marker(pytest.mark.xdist_group("races"))
+
+
+@pytest.fixture(autouse=True)
+def _one_race_at_a_time(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """However tests are spread over workers, a race waits for the one before it."""
+    if request.node.get_closest_marker("processes") is None or "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    with (tmp_path_factory.getbasetemp().parent / "races.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fails a test that leaves a process, an entry in /dev/shm or a file in the checkout.
+
+    Processes are those of this worker alone. Entries and files may be another worker's: what is gone after a moment is
+    no trace, and no test may leave one for longer.
+    """
+    processes, shared, files = _children(), _shared_memory(), _files()
+    yield
+    until = time.monotonic() + GRACE_S
+    while left := _left_behind(processes, shared, files):
+        if time.monotonic() > until:
+            for pid in _children() - processes:
+                os.kill(pid, signal.SIGKILL)
+            pytest.fail(f"left behind by this test, or by one beside it: {', '.join(left)}", pytrace=False)
+        time.sleep(0.05)
+
+
+def _left_behind(processes: set[int], shared: set[str], files: set[Path]) -> list[str]:
+    return [
+        *(f"process {pid}" for pid in sorted(_children() - processes)),
+        *(f"/dev/shm/{name}" for name in sorted(_shared_memory() - shared)),
+        *(str(path.relative_to(ROOT)) for path in sorted(_files() - files)),
+    ]
+
+
+def _children() -> set[int]:
+    """Our children that run; those that have ended are reaped."""
+    running = set()
+    for child in psutil.Process().children():
+        try:
+            if child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
+            else:
+                running.add(child.pid)
+        except (psutil.NoSuchProcess, ChildProcessError):
+            continue
+    return running
+
+
+def _shared_memory() -> set[str]:
+    try:
+        return {
+            entry.name for entry in os.scandir("/dev/shm") if entry.stat(follow_symlinks=False).st_uid == os.getuid()
+        }
+    except OSError:
+        return set()
+
+
+def _files() -> set[Path]:
+    """The checkout's files, without what tools hide in it."""
+    found = set()
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in NOT_OURS and not name.startswith(".") and not name.endswith(".egg-info")
+        ]
+        found |= {Path(folder, name) for name in names if not name.startswith(".")}
+    return found

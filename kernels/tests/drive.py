@@ -1,0 +1,59 @@
+"""Driving a schedule in the protocol's words, for the tests."""
+
+from kernels import words
+from kernels.layout import OUTCOME_COUNTS, SHOOTDOWNS, STATUS_COUNTS, STATUSES
+from kernels.outcomes import Outcome
+from kernels.rules import Rules
+from kernels.schedule import Schedule
+
+READ = {"guest.reads_before_tick": 1}
+
+
+def start(rules: Rules, vcpus: int = 1, zappers: int = 1, pages: int = 1) -> Schedule:
+    """A machine of this size with a TLB that holds every page."""
+    return Schedule(rules, vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=max(1, 1 << (pages - 1).bit_length()))
+
+
+def enter(run: Schedule, vcpu: str = "vcpu 0") -> None:
+    """From outside into the guest, up to its first look at the clock."""
+    run.until(vcpu, "guest.reads_before_tick")
+
+
+def read(run: Schedule, vcpu: str = "vcpu 0", page: int = 0) -> None:
+    """One guest read; the vCPU stands in the guest before and, unless it faults or is kicked, after."""
+    run.step(vcpu, 1)
+    run.until(vcpu, "guest.reads_before_tick", {"guest.next_page": page})
+
+
+def leave(run: Schedule, vcpu: str = "vcpu 0") -> None:
+    """The tick: out of the guest, the kick acknowledged, up to the next store of IN_GUEST_MODE or look at requests."""
+    run.step(vcpu, 0)
+    run.until(vcpu, "acknowledge.load_acquire_ipi")
+    run.step(vcpu)
+    while (site := run.site(vcpu)) and site.function == "acknowledge":
+        run.step(vcpu)
+
+
+def seen(run: Schedule) -> set[str]:
+    """The names of all outcomes noted so far."""
+    bases = [run.actor(name).tally for name in run.actors]
+    return {outcome.name for outcome in Outcome for at in bases if run.words[at + OUTCOME_COUNTS + outcome]}
+
+
+def page_state(run: Schedule, page: int = 0) -> int:
+    """The state bits of a page's S-EPT entry."""
+    return int(run.words[run.lay.sept + page * run.lay.page_stride]) & words.STATE_MASK
+
+
+def finish(run: Schedule, zapper: str = "zapper 0", *helpers: str) -> None:
+    """Let a zapper run to its end; vCPUs named as helpers take a step whenever it has taken one."""
+    for _ in range(5000):
+        if run.site(zapper) is None:
+            return
+        run.step(zapper)
+        for helper in helpers:
+            run.step(helper)
+    raise RuntimeError(f"{zapper} is still at {run.site(zapper)}")
+
+
+__all__ = ["READ", "SHOOTDOWNS", "STATUSES", "STATUS_COUNTS", "enter", "finish", "leave", "page_state", "read", "seen", "start"]

@@ -1,0 +1,58 @@
+"""Rules of the orders that the tests here drive, written out: the kernels know no file."""
+
+from kernels.rules import Busy, Fault, Gate, OnError, Rules, Step, pack_steps
+
+BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE = Step
+
+
+def order(*steps: Step, **fields: int) -> Rules:
+    """Rules for one shootdown of these steps; a kick without request that waits, TRACK spinning, unless `fields` says else."""
+    base = Rules(*([0] * len(Rules._fields)))
+    usual = {
+        "shootdown": pack_steps(list(steps)),
+        "steps": len(steps),
+        "wait": 1,
+        "track_busy": int(Busy.SPIN),
+        "sept_busy": int(Busy.SPIN),
+        "shootdowns": 1,
+        "ticks_to_ns": 1 << 20,
+    }
+    return base._replace(**{**usual, **fields})
+
+
+REQUESTS = {"request": 1, "entry_requests": 1}
+GATED = {**REQUESTS, "entry_gate": 1, "gate": int(Gate.COUNTER)}
+FLAGGED = {**GATED, "gate": int(Gate.FLAG)}
+GOES_ON = {"on_error": int(OnError.LEAK_PAGE)}
+
+SPEC = order(BLOCK, TRACK, KICK, REMOVE, serialized=1)
+V18 = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, **GATED)
+V6_16 = order(
+    BLOCK, TRACK, KICK, REMOVE,
+    serialized=1, track_busy=int(Busy.RETRY_WITHOUT_VCPUS), sept_busy=int(Busy.RETRY_WITHOUT_VCPUS), entry_wait_for_sept_zap=1,
+)  # fmt: skip
+FLAG_GATE = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, serialized=1, **FLAGGED)
+KICK_THEN_TRACK = order(BLOCK, KICK, TRACK, REMOVE, serialized=1, **REQUESTS)
+NO_KICK = order(BLOCK, TRACK, REMOVE, serialized=1)
+UNSERIALIZED = order(BLOCK, TRACK, KICK, REMOVE)
+TRACK_THEN_BLOCK = order(TRACK, KICK, BLOCK, REMOVE, serialized=1)
+NO_BLOCK = order(TRACK, KICK, REMOVE, serialized=1)
+NO_WAIT = order(BLOCK, TRACK, KICK, REMOVE, serialized=1, wait=0)
+FLAG_UNSERIALIZED = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, **FLAGGED)
+LOWERED_EARLY = order(BLOCK, RAISE, KICK, LOWER, TRACK, REMOVE, **GATED)
+FREE_DESPITE_ERROR = KICK_THEN_TRACK._replace(on_error=int(OnError.FREE_PAGE))
+NO_FLUSH = SPEC._replace(faults=int(Fault.NO_FLUSH_AT_ENTRY))
+
+SAFE = {"spec": SPEC, "v18": V18, "v6_16": V6_16, "flag_gate": FLAG_GATE}
+WRONG = {
+    "kick_then_track": KICK_THEN_TRACK,
+    "no_kick": NO_KICK,
+    "spec_unserialized": UNSERIALIZED,
+    "track_then_block": TRACK_THEN_BLOCK,
+    "no_block": NO_BLOCK,
+    "kick_without_wait": NO_WAIT,
+    "flag_gate_unserialized": FLAG_UNSERIALIZED,
+    "gate_lowered_early": LOWERED_EARLY,
+    "free_despite_error": FREE_DESPITE_ERROR,
+    "no_flush_at_entry": NO_FLUSH,
+}

@@ -1,0 +1,71 @@
+"""The one sentence to the reviewer: honest where one run cannot tell."""
+
+from typing import Any
+
+from results.answer import review_sentence
+from results.tests.material import INTERVALS, PHASE, a_result, a_run
+
+
+def whole(p50: int, low: int, high: int) -> dict[str, Any]:
+    return {"shootdown": {**PHASE, "p50": p50, "ci95": {**INTERVALS, "p50": [low, high]}}}
+
+
+def test_both_orders_passed_and_one_run_does_not_rank_them():
+    result = a_result(a_run("spec", latency_ns=whole(600, 590, 610)), a_run("v18", latency_ns=whole(750, 740, 760)))
+
+    assert review_sentence(result) == (
+        "On this machine, with 2 vCPUs and 1 zapper on 4 CPUs, TRACK before the kick (spec) and the kick before "
+        "TRACK behind the gate (v18) both held: no forbidden outcome in 5,000 and 5,000 shootdowns (a rate of "
+        "6.0e-04 or more would have been caught); a shootdown took at p50 600 ns (590-610) with TRACK first "
+        "against 750 ns (740-760) with the kick first, at p99 6.85 us (5.86-8.83) against 6.85 us (5.86-8.83), "
+        "and vCPUs were out of the guest for 667 ns (663-671) against 667 ns (663-671) a time at p50; which is "
+        "faster this run does not decide: 1.25x at p50, in favour of TRACK first, does not clearly exceed what "
+        "identical runs differ by on a shared machine (2.4x)."
+    )
+
+
+def test_a_difference_beyond_what_identical_runs_differ_by_is_named():
+    result = a_result(a_run("spec", latency_ns=whole(3000, 2900, 3100)), a_run("v18", latency_ns=whole(750, 740, 760)))
+
+    assert "the kick first was 4.0x faster at p50" in review_sentence(result)
+
+
+def test_a_large_ratio_with_wide_intervals_ranks_nothing():
+    result = a_result(a_run("spec", latency_ns=whole(600, 300, 1200)), a_run("v18", latency_ns=whole(1800, 900, 3600)))
+
+    assert "which is faster this run does not decide" in review_sentence(result)
+
+
+def test_without_one_of_the_two_orders_nothing_is_decided():
+    assert review_sentence(a_result(a_run("spec"))) == (
+        "This run does not decide whether TRACK or the kick comes first: v18 did not run."
+    )
+
+
+def test_an_order_that_did_not_pass_is_named_with_its_reason():
+    failed = a_run("v18", verdict="failed", reason="declared safe, and showed tracking_not_done 3 times")
+
+    assert review_sentence(a_result(a_run("spec"), failed)) == (
+        "This run does not decide whether TRACK or the kick comes first: "
+        "v18 failed (declared safe, and showed tracking_not_done 3 times)."
+    )
+
+
+def test_another_ordering_that_failed_does_not_matter():
+    result = a_result(a_run("spec"), a_run("v18"), a_run("v6_16", verdict="failed"))
+
+    assert "both held" in review_sentence(result)
+
+
+def test_too_few_samples_print_no_percentile():
+    few = {"shootdown": {"n": 5, "p50": None, "p99": None, "ci95": {"p50": None, "p99": None}}}
+    sentence = review_sentence(a_result(a_run("spec", latency_ns=few), a_run("v18")))
+
+    assert "an unknown time (n = 5 is too small) with TRACK first" in sentence
+    assert sentence.endswith("which is faster this run does not decide: too few samples.")
+
+
+def test_a_perturbed_run_is_not_ranked():
+    sentence = review_sentence(a_result(a_run("spec", perturbed=True), a_run("v18", perturbed=True)))
+
+    assert sentence.endswith("which is faster a run perturbed on purpose cannot say.")

@@ -1,0 +1,82 @@
+"""Each caveat appears for its reason and not without it."""
+
+from typing import Any
+
+import pytest
+
+from results.caveats import caveats
+from results.tests.material import HOST, SCENARIO, a_run, phase
+
+
+def ids(runs: list[dict[str, Any]], host: dict[str, Any] | None = None, **scenario: Any) -> list[str]:
+    return [caveat["id"] for caveat in caveats(HOST | (host or {}), SCENARIO | scenario, runs)]
+
+
+def test_a_quiet_machine_with_enough_cpus_and_samples_has_no_caveat():
+    assert ids([a_run()]) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ({"cpus_allowed": 2}, ["oversubscribed"]),
+        ({"cpus_allowed": 1}, ["single_cpu", "oversubscribed"]),
+        ({"hypervisor": "KVM"}, ["virtual_machine"]),
+        ({"constant_tsc": False}, ["no_constant_tsc"]),
+        ({"constant_tsc": None}, []),
+        ({"cpu_quota": 1.5}, ["cpu_quota"]),
+        ({"load_1m": 3.0}, ["busy_machine"]),
+        ({"governor": "powersave"}, ["cpu_frequency"]),
+    ],
+)
+def test_caveats_of_the_machine(host: dict[str, Any], expected: list[str]):
+    assert ids([a_run()], host) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"steal_share": 0.05}, ["high_steal"]),
+        ({"steal_share": None}, []),
+        ({"perturbed": True}, ["perturbed"]),
+        ({"ending": "interrupted"}, ["interrupted"]),
+        ({"expect": ["tracking_not_done"]}, ["expected_not_seen"]),
+        (
+            {"expect": ["tracking_not_done"], "seen": {"tracking_not_done": 1, "stale_after_done": 1}},
+            ["undeclared_outcome"],
+        ),
+        ({"latency_ns": {"shootdown": phase(367)}}, ["too_few_samples"]),
+        ({"latency_ns": {"shootdown": phase(3687)}}, ["too_few_samples"]),
+        ({"latency_ns": {"shootdown": phase(3688)}}, []),
+    ],
+)
+def test_caveats_of_a_run(changes: dict[str, Any], expected: list[str]):
+    assert ids([a_run(**changes)]) == expected
+
+
+def test_threads_are_a_caveat():
+    assert ids([a_run()], workers="thread") == ["threads"]
+
+
+def test_a_rate_that_was_not_reached_is_a_caveat():
+    assert ids([a_run(shootdowns_per_s=900.0)], rate=1000.0) == ["rate_not_reached"]
+    assert ids([a_run(shootdowns_per_s=999.0)], rate=1000.0) == []
+
+
+def test_few_samples_of_an_unsafe_ordering_are_no_caveat():
+    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 1}, latency_ns={"shootdown": phase(1)})
+
+    assert ids([run]) == []
+
+
+def test_a_caveat_says_what_was_seen_what_it_means_and_what_to_try():
+    found = caveats(HOST | {"cpus_allowed": 2}, SCENARIO, [a_run()])
+
+    assert found == [
+        {
+            "id": "oversubscribed",
+            "seen": "oversubscribed, 2 vCPUs and 1 zapper on 2 CPUs",
+            "means": "actors wait for CPUs: latency holds time to be scheduled, vCPUs leave the guest at every tick",
+            "try": "--vcpus 1",
+        }
+    ]

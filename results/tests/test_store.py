@@ -1,0 +1,244 @@
+"""What a run leaves on disk: whole files or none, never in another run's way."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from results import store
+from results.store import RunDirectory, StoreError, open_run_directory, read_result, write_file
+from results.tests.material import a_result, a_run
+
+ARRAYS = {"v18/ages": np.arange(16)}
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_run_leaves_its_result_its_arrays_and_two_pictures(tmp_path: Path):
+    directory = open_run_directory(tmp_path / "out", "review")
+    directory.write(a_result(a_run()), ARRAYS)
+
+    assert names(tmp_path / "out") == ["latency.png", "raw.npz", "result.json", "stale.png"]
+
+
+def test_without_plots_there_are_no_pictures(tmp_path: Path):
+    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, plots=False)
+
+    assert names(tmp_path) == ["raw.npz", "result.json"]
+
+
+def test_what_was_written_is_read_back(tmp_path: Path):
+    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, plots=False)
+    stored = read_result(tmp_path)
+
+    assert stored.result == a_result(a_run())
+    assert stored.arrays["v18/ages"].tolist() == list(range(16))
+
+
+def test_a_later_write_takes_the_place_of_an_earlier_one(tmp_path: Path):
+    directory = open_run_directory(tmp_path, "review")
+    directory.write(a_result(a_run()), ARRAYS, plots=False)
+    directory.write(a_result(a_run(), a_run("spec")), ARRAYS, plots=False)
+
+    assert [run["ordering"] for run in read_result(tmp_path).result["runs"]] == ["v18", "spec"]
+    assert names(tmp_path) == ["raw.npz", "result.json"]
+
+
+def test_without_a_given_directory_a_run_makes_its_own_and_latest_points_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store.time, "strftime", lambda *_: "20240130T103406Z")
+    directory = open_run_directory(None, "review")
+    directory.write(a_result(a_run()), ARRAYS, plots=False)
+
+    assert directory.path == Path("runs/20240130T103406Z-review")
+    assert os.readlink("runs/latest") == "20240130T103406Z-review"
+    assert read_result(Path("runs/latest")).result == a_result(a_run())
+
+
+def test_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store.time, "strftime", lambda *_: "20240130T103406Z")
+    made = [open_run_directory(None, "review", tmp_path).path.name for _ in range(3)]
+
+    assert made == ["20240130T103406Z-review", "20240130T103406Z-review-2", "20240130T103406Z-review-3"]
+
+
+def test_latest_points_to_a_run_only_once_it_has_written(tmp_path: Path):
+    open_run_directory(None, "review", tmp_path)
+
+    assert not (tmp_path / "latest").is_symlink()
+
+
+def test_a_directory_called_latest_is_left_alone(tmp_path: Path):
+    (tmp_path / "latest").mkdir()
+    open_run_directory(None, "review", tmp_path).write(a_result(a_run()), ARRAYS, plots=False)
+
+    assert (tmp_path / "latest").is_dir()
+    assert not [name for name in names(tmp_path) if name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "end"),
+    [("../../etc/passwd", "-passwd"), ("a b\n$c", "-a-b-c"), ("...", "-run"), ("x" * 300, "x" * 64)],
+)
+def test_a_scenario_of_any_name_gives_a_plain_directory_below_runs(tmp_path: Path, scenario: str, end: str):
+    path = open_run_directory(None, scenario, tmp_path).path
+
+    assert path.parent == tmp_path
+    assert path.name.endswith(end)
+
+
+def test_two_runs_in_one_directory_leave_the_files_of_one(tmp_path: Path):
+    def write(ordering: str) -> None:
+        directory = open_run_directory(tmp_path, "review")
+        for _ in range(10):
+            directory.write(a_result(a_run(ordering)), {ordering: np.zeros(5)}, plots=False)
+
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(write, ["spec", "v18"]))
+    stored = read_result(tmp_path)
+
+    assert names(tmp_path) == ["raw.npz", "result.json"]
+    assert list(stored.arrays) == [stored.result["runs"][0]["ordering"]]
+
+
+def test_a_directory_that_was_removed_in_the_meantime_is_made_again(tmp_path: Path):
+    directory = open_run_directory(tmp_path / "out", "review")
+    directory.path.rmdir()
+    directory.write(a_result(a_run()), ARRAYS, plots=False)
+
+    assert read_result(tmp_path / "out").result == a_result(a_run())
+
+
+def test_a_place_that_cannot_be_written_is_refused_in_one_line_before_the_race(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StoreError) as caught:
+        open_run_directory(tmp_path / "file" / "out", "review")
+    assert str(caught.value) == (
+        f"{tmp_path}/file/out: cannot write: Not a directory; give another directory with --out"
+    )
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StoreError, match="file: cannot write: File exists"):
+        open_run_directory(tmp_path / "file", "review")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_full_disk_is_noticed_before_the_race_and_nothing_stays_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(store.os, "fsync", no_space)
+
+    with pytest.raises(StoreError, match="cannot write: No space left on device; give another directory with --out"):
+        open_run_directory(None, "review", tmp_path / "runs")
+    assert names(tmp_path) == []
+
+
+def no_space(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_fills_up_during_the_race_leaves_the_files_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+):
+    directory = open_run_directory(tmp_path, "review")
+    directory.write(a_result(a_run()), ARRAYS, plots=False)
+    monkeypatch.setattr(store.os, call, no_space)
+
+    with pytest.raises(
+        StoreError, match=r"raw.npz: cannot write: No space left on device; what was written before stands"
+    ):
+        directory.write(a_result(a_run("spec")), ARRAYS, plots=False)
+    assert read_result(tmp_path).result == a_result(a_run())
+    assert names(tmp_path) == ["raw.npz", "result.json"]
+
+
+def test_a_limit_of_the_system_on_file_sizes_is_noticed_before_the_race(tmp_path: Path):
+    code = (
+        "import sys; from pathlib import Path; from results.store import StoreError, open_run_directory\n"
+        "try: open_run_directory(Path(sys.argv[1]), 'review')\n"
+        "except StoreError as error: print(error)"
+    )
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # noqa: E731
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == f"{tmp_path}/out: cannot write: File too large; give another directory with --out\n"
+    assert names(tmp_path) == []
+
+
+def test_a_full_device_is_one_line(tmp_path: Path):
+    with pytest.raises(StoreError, match=r"/dev/full: cannot write: No space left on device"):
+        write_file(Path("/dev/full"), lambda file: file.write(b"x"))
+
+
+def test_what_is_no_regular_file_is_written_into(tmp_path: Path):
+    write_file(Path("/dev/null"), lambda file: file.write(b"x"))
+
+    assert Path("/dev/null").is_char_device()
+
+
+def test_nan_is_never_written(tmp_path: Path):
+    directory = RunDirectory(tmp_path)
+
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        directory.write(a_result(a_run(seconds=float("nan"))), ARRAYS, plots=False)
+    assert "result.json" not in names(tmp_path)
+
+
+def test_a_directory_without_a_result_is_refused(tmp_path: Path):
+    with pytest.raises(StoreError, match=r"expected the directory of a run, found no result\.json in it"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "expected JSON, found something else"),
+        ("[]", "expected schema tdx-stress/result/1, found None"),
+        ('{"schema": "tdx-stress/result/9"}', "expected schema tdx-stress/result/1, found tdx-stress/result/9"),
+    ],
+)
+def test_a_result_of_another_kind_is_refused(tmp_path: Path, text: str, message: str):
+    (tmp_path / "result.json").write_text(text)
+
+    with pytest.raises(StoreError, match=message):
+        read_result(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path):
+    (tmp_path / "result.json").write_bytes(b"\xff\xfe\x00\x80")
+
+    with pytest.raises(StoreError, match="expected JSON"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("raw", [b"", b"garbage", b"PK\x03\x04garbage", None])
+def test_arrays_that_are_not_whole_are_refused(tmp_path: Path, raw: bytes | None):
+    (tmp_path / "result.json").write_text(json.dumps(a_result(a_run())))
+    if raw is not None:
+        (tmp_path / "raw.npz").write_bytes(raw)
+
+    with pytest.raises(StoreError, match=r"raw\.npz: expected the arrays of a run"):
+        read_result(tmp_path)

@@ -1,0 +1,55 @@
+"""The options of the command line, each typed and described once."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _option(*names: str, metavar: str | None = None, help: str) -> Any:
+    """An option without its default in the help: what is not given is the scenario's."""
+    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
+
+
+Name = Annotated[str, typer.Argument(metavar="SCENARIO", help="A shipped scenario, or a TOML file.")]
+Orderings = Annotated[
+    list[str] | None,
+    _option(
+        "--ordering",
+        metavar="NAME|FILE|STEPS",
+        help="Instead of the scenario's; repeatable. STEPS such as block,track,kick,remove.",
+    ),
+]
+Vcpus = Annotated[int | None, _option("--vcpus", metavar="N", help="How many vCPUs, 1 to 512.")]
+Zappers = Annotated[int | None, _option("--zappers", metavar="N", help="How many threads shoot pages down, 1 to 62.")]
+Pages = Annotated[int | None, _option("--pages", metavar="N", help="How many guest pages.")]
+Duration = Annotated[
+    str | None, _option("--duration", metavar="TIME", help="Of each ordering, after its warm-up: 500ms, 5s, 2m, 1h.")
+]
+Shootdowns = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper, instead of a duration.")]
+Warmup = Annotated[str | None, _option("--warmup", metavar="TIME", help="Raced but not measured.")]
+Rate = Annotated[
+    float | None,
+    _option("--rate", metavar="R", help="Open loop: shootdowns a second over all zappers; 0 for a closed loop."),
+]
+Seed = Annotated[int | None, _option("--seed", metavar="N", help="Of every actor's random choices.")]
+Workers = Annotated[str | None, _option("--workers", metavar="process|thread", help="What an actor is.")]
+Cpus = Annotated[
+    str | None, _option("--cpus", metavar="LIST", help="CPUs to race on, such as 0-3,6, of those inherited.")
+]
+Settings = Annotated[
+    list[str] | None,
+    _option("--set", metavar="KEY=VALUE", help="Any key of the scenario, or of every ordering; repeatable."),
+]
+Out = Annotated[
+    Path | None, _option("--out", metavar="DIR", help="Where the files go; else runs/<UTC time>-<scenario>.")
+]
+Json = Annotated[
+    str | None, _option("--json", metavar="FILE|-", help="The result as JSON, into a file or alone on stdout.")
+]
+Junit = Annotated[Path | None, _option("--junit", metavar="FILE", help="The verdicts as JUnit XML.")]
+FailFast = Annotated[bool, _option("--fail-fast", help="Stop at the first ordering that fails.")]
+Quiet = Annotated[bool, _option("-q", "--quiet", help="Only the lines to grep, and errors.")]
+Verbose = Annotated[bool, _option("-v", "--verbose", help="Also the clock, the CPUs and the cache; tracebacks.")]
+NoColor = Annotated[bool, _option("--no-color", help="No colours; NO_COLOR in the environment says the same.")]
+AsJson = Annotated[bool, _option("--json", help="The same as JSON.")]

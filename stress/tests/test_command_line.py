@@ -1,0 +1,247 @@
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kernels.outcomes import Outcome
+from kernels.rules import Fault
+from stress.__main__ import explained
+from stress.errors import CannotRunHere, HarnessFault, UsageFault
+from stress.listing import everything
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+HEAVY = ("numba", "numpy", "scipy", "matplotlib", "pydantic", "rich", "multiprocess", "psutil")
+
+
+def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
+    done = tdx_stress("--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(
+        f"  {text}" in done.stdout for text in ("run ", "list ", "0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "130 ")
+    )
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    code = f"import sys, stress.cli; print(sorted(set({HEAVY}) & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", code], env=command_environment, capture_output=True, text=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_the_help_of_run_names_every_option_once(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--help")
+
+    options = (
+        "ordering vcpus zappers pages duration shootdowns warmup rate seed workers cpus set out json junit fail-fast"
+    )
+    assert all(done.stdout.count(f"--{option} ") == 1 for option in f"{options} quiet verbose no-color".split())
+
+
+def test_no_verb_is_a_usage_error_that_shows_the_help(tdx_stress: Command) -> None:
+    done = tdx_stress()
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: tdx-stress" in done.stderr
+
+
+def test_the_version_is_one_line(tdx_stress: Command) -> None:
+    done = tdx_stress("--version")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("tdx-stress ")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bogus"], "No such command 'bogus'"),
+        (["run", "--bogus"], "No such option: --bogus"),
+        (["run", "--vcpus", "many"], "--vcpus"),
+        (["run", "--vcpus", "0"], "--vcpus: expected a whole number from 1 to 512, found 0"),
+        (["run", "--vcpus", "513"], "--vcpus: expected a whole number from 1 to 512, found 513"),
+        (
+            ["run", "--duration", "soon"],
+            "--duration: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h",
+        ),
+        (["run", "--workers", "fibre"], "--workers"),
+        (["run", "--ordering", "v81"], 'unknown ordering "v81"; did you mean "v18"?'),
+        (["run", "--ordering", "block,tracks,remove"], 'did you mean "track"?'),
+        (["run", "--set", "page=8"], 'did you mean "pages"?'),
+        (["run", "--cpus", "all"], "--cpus: expected a list such as 0-3,6"),
+        (["run", "--cpus", "99999"], "--cpus: CPU 99999 is not among those"),
+        (["run", "reviews"], 'unknown scenario "reviews"; did you mean "review"?'),
+        (["run", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),
+        (["run", "--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),
+        (["run", "--set", "yields.nowhere=0.5"], 'yields: unknown label "nowhere"'),
+    ],
+)
+def test_a_usage_error_is_one_line_on_stderr_and_exit_2(tdx_stress: Command, arguments: list[str], said: str) -> None:
+    done = tdx_stress(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("tdx-stress: ")
+    assert said in done.stderr
+
+
+def test_a_scenario_of_garbage_bytes_is_one_line_and_exit_2(tdx_stress: Command, tmp_path: Path) -> None:
+    (tmp_path / "garbage.toml").write_bytes(bytes(range(256)) * 8)
+
+    done = tdx_stress("run", "./garbage.toml")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tdx-stress: ./garbage.toml: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_usage_error_leaves_nothing_behind(tdx_stress: Command, tmp_path: Path) -> None:
+    tdx_stress("run", "--set", "yields.nowhere=0.5")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_prints_every_kind_with_its_source(tdx_stress: Command) -> None:
+    done = tdx_stress("list")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"{kind}\n" in done.stdout for kind in ("SCENARIOS", "ORDERINGS", "OUTCOMES", "FAULTS"))
+    assert "[unsafe: tracking_not_done]" in done.stdout
+
+
+def test_list_as_json_holds_every_outcome_and_fault(tdx_stress: Command) -> None:
+    listed = json.loads(tdx_stress("list", "--json").stdout)
+
+    assert listed == everything()
+    assert [outcome["name"] for outcome in listed["outcomes"]] == [outcome.name for outcome in Outcome]
+    assert [fault["name"] for fault in listed["faults"]] == [str(fault.name).lower() for fault in Fault]
+    assert all(entry["title"] and entry["source"] for entries in listed.values() for entry in entries)
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -W error -m stress list --json | true; echo ${{PIPESTATUS[0]}}"
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=command_environment, capture_output=True, text=True
+    )
+
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_data_that_cannot_be_written_is_one_line_and_exit_3(
+    tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    command = f"{sys.executable} -W error -m stress list > /dev/full"
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=command_environment, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stderr) == (3, "tdx-stress: stdout: cannot write: No space left on device\n")
+
+
+def test_a_terminal_that_knows_only_ascii_is_no_error(tdx_stress: Command, tmp_path: Path) -> None:
+    done = tdx_stress("run", "./Ü.toml", PYTHONIOENCODING="ascii")
+
+    assert (done.returncode, done.stderr) == (2, "tdx-stress: ./\\xdc.toml: expected a TOML file, found no such file\n")
+
+
+def test_errors_of_our_own_end_in_their_exit_codes() -> None:
+    assert explained(UsageFault("no")) == ("no", 2)
+    assert explained(HarnessFault("no")) == ("no", 3)
+    assert explained(CannotRunHere("no")) == ("no", 4)
+
+
+def test_an_unknown_error_is_an_internal_one() -> None:
+    assert explained(KeyError("x")) == ("internal error: KeyError: 'x' (-v shows where)", 3)
+
+
+BROKEN = "import stress.request, stress.__main__ as m\nstress.request.resolve = None\nm.main()"
+
+
+def test_an_internal_error_is_one_line_without_a_traceback(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, "run"], env=command_environment, capture_output=True, text=True
+    )
+
+    assert done.returncode == 3
+    assert done.stderr == "tdx-stress: internal error: TypeError: 'NoneType' object is not callable (-v shows where)\n"
+
+
+def test_an_internal_error_shows_its_traceback_with_v(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", BROKEN, "run", "-v"]
+
+    done = subprocess.run(command, env=command_environment, capture_output=True, text=True)
+
+    assert done.returncode == 3
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.endswith("(-v shows where)\n")
+
+
+@pytest.mark.processes
+def test_json_is_alone_on_stdout(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "spec", "--duration", "200ms", "--warmup", "0s", "--json", "-")
+
+    result = json.loads(done.stdout)
+    assert [run["ordering"] for run in result["runs"]] == ["spec"]
+    assert "Observation spec Never 0 " in done.stderr
+
+
+@pytest.mark.processes
+def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "no_block", "--duration", "200ms", "--warmup", "0s", "-q")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Observation no_block Always ")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.processes
+def test_a_result_goes_into_every_file_that_is_named(tdx_stress: Command, tmp_path: Path) -> None:
+    options = "--ordering no_block --duration 200ms --warmup 0s --out out --json out.json --junit out.xml"
+
+    done = tdx_stress("run", *options.split())
+
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "out.json").read_text()) == json.loads((tmp_path / "out/result.json").read_text())
+    assert ElementTree.parse(tmp_path / "out.xml").getroot().get("tests") == "1"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "result.json",
+        "raw.npz",
+        "latency.png",
+        "stale.png",
+    }
+
+
+@pytest.mark.processes
+def test_a_known_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "no_block", "--set", "expect=safe", "--duration", "200ms")
+
+    assert done.returncode == 1
+    assert "FAILED: declared safe, and showed not_blocked" in done.stdout
+
+
+@pytest.mark.processes
+def test_fail_fast_stops_at_the_first_ordering_that_fails(tdx_stress: Command) -> None:
+    options = "--ordering no_block --ordering spec --set expect=safe --duration 200ms --fail-fast --json -"
+
+    done = tdx_stress("run", *options.split())
+
+    assert done.returncode == 1
+    assert [run["ordering"] for run in json.loads(done.stdout)["runs"]] == ["no_block"]
+
+
+@pytest.mark.processes
+def test_a_json_file_on_a_full_disk_is_one_line_and_the_tables_are_shown(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "no_block", "--duration", "200ms", "--json", "/dev/full")
+
+    assert done.returncode == 3
+    assert "\ntdx-stress: /dev/full: cannot write: No space left on device" in done.stderr
+    assert "Observation no_block Always " in done.stdout
