@@ -294,6 +294,21 @@ def yield_cpu(typingctx):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def prefetch_write(typingctx, words, index):  # type: ignore[no-untyped-def]
+    """Ask for the word's line, to write it soon; waits for nothing."""
+    _check("prefetch_write", words, index)
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        at = _pointer(context, builder, signature, args)
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [at.type, i32, i32, i32])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [at.type], kind)
+        builder.call(hint, [at, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+
+    return types.void(words, types.int64), codegen
+
+
+@intrinsic
 def bit_length(typingctx, value):  # type: ignore[no-untyped-def]
     """The number of bits of a non-negative int64."""
     if not isinstance(value, types.Integer):

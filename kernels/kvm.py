@@ -21,7 +21,7 @@ from kernels.module import mem_page_remove, mem_range_block, mem_track
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Step
 from kernels.status import OPERAND_BUSY, STATUS_MASK, SUCCESS, Leaf
 from kernels.steps import local, op, steps
-from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax
+from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp
 from kernels.words import (
     EXITING_GUEST_MODE,
     IN_GUEST_MODE,
@@ -58,10 +58,10 @@ def exiting_guest_mode(td, mode_word):
 
 
 @steps
-def kick(td, lay, rules, me, request, wait):
+def kick(td, lay, rules, me, request, wait, stamped):
     """kvm_make_all_cpus_request(): the request's bit, an IPI to every vCPU in guest mode, and the wait for its handler.
 
-    Returns the ticks at which the last IPI was sent.
+    Returns the ticks at which the last IPI was sent, where `stamped`.
     """
     for vcpu in range(lay.vcpus):
         if request:
@@ -75,7 +75,7 @@ def kick(td, lay, rules, me, request, wait):
         if own(td, awaiting(lay, me.index, vcpu)):
             yield fetch_or_seq_cst(td, ipi(lay, vcpu), 1 << me.index)
             count(td, me, IPIS, 1)
-    sent = now(rules)
+    sent = stamp(rules, stamped)
     for vcpu in range(lay.vcpus):
         if own(td, awaiting(lay, me.index, vcpu)):
             set_own(td, awaiting(lay, me.index, vcpu), 0)
@@ -163,7 +163,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
             without_vcpus = 1
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
-            yield from kick(td, lay, rules, me, 0, 1)
+            yield from kick(td, lay, rules, me, 0, 1, 0)
         retries += 1
         relax(td, rules, me)
     if without_vcpus:

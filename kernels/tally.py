@@ -11,6 +11,7 @@ from kernels.atomics import (
     monotonic_ns,
     own,
     pause,
+    prefetch_write,
     set_own,
     store_release,
     timestamp,
@@ -117,6 +118,18 @@ def xorshift(random):
 def now(rules):
     """Ticks of the clock of this run."""
     return timestamp() if rules.clock == 0 else monotonic_ns()
+
+
+@harness()
+def stamp(rules, wanted):
+    """Ticks of the clock where they are wanted: a read costs some 10 ns."""
+    return now(rules) if wanted else 0
+
+
+@harness()
+def expect_write(td, word):
+    """Ask for a line of the oracle before it is written, so that a step need not wait for what only measures."""
+    prefetch_write(td, word)
 
 
 @harness()

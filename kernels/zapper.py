@@ -16,7 +16,7 @@ from kernels.kvm import (
     kick,
     seamcall_until,
 )
-from kernels.layout import BUG_ON, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
+from kernels.layout import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.module import mem_page_aug
 from kernels.rules import Gate, OnError, Step, pack_steps
@@ -27,12 +27,14 @@ from kernels.tally import (
     collect_flags,
     count,
     count_status,
+    expect_write,
     finish,
     note,
     now,
     outcome_of,
     record,
     relax,
+    stamp,
     wait_turn,
     zapper_stopping,
 )
@@ -126,6 +128,12 @@ def leaf_of(what):
 
 
 @harness()
+def measures_phases(td, me, repair):
+    """Whether this shootdown stamps its phases: one of PHASES_EVERY does, the others are stamped at both ends only."""
+    return not repair and own(td, me.tally + SHOOTDOWNS) % PHASES_EVERY == 0
+
+
+@harness()
 def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, window):
     """Record the phases of one shootdown, in ticks, once its clock has stopped."""
     record(td, rules, me, H_LOCK, lock)
@@ -140,8 +148,9 @@ def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, 
 
 
 @harness()
-def record_whole(td, rules, me, began, due, end):
-    """Record a whole shootdown, and in an open loop its time from the intended start."""
+def record_whole(td, rules, me, began, due):
+    """Record a whole shootdown that ends now, and in an open loop its time from the intended start."""
+    end = now(rules)
     record(td, rules, me, H_SHOOTDOWN, end - began)
     if due:
         record(td, rules, me, H_RESPONSE, end - due)
@@ -170,8 +179,9 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
 
     After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the same.
-    `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one stamp
-    ends a phase and starts the next, a gate step belongs to the phase after it, and nothing is recorded before the end.
+    `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
+    shootdown of PHASES_EVERY is stamped between phases, the others at both ends; a gate step belongs to the phase after
+    it; nothing is recorded before the end.
     """
     failed = SUCCESS
     lock = 0
@@ -181,10 +191,12 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     acknowledged = 0
     remove = 0
     window = 0
+    phases = measures_phases(td, me, repair)
+    expect_write(td, owner(lay, gpa))
     began = now(rules)
     if rules.serialized:
         yield from write_lock_mmu(td, lay, rules, me)
-        lock = now(rules) - began
+        lock = stamp(rules, phases) - began
     mark = began + lock
     window_began = mark
     left = todo
@@ -195,9 +207,9 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
         elif what == KICK:
-            sent = yield from kick(td, lay, rules, me, 0 if repair else rules.request, repair or rules.wait)
+            sent = yield from kick(td, lay, rules, me, 0 if repair else rules.request, repair or rules.wait, phases)
             send += sent - mark
-            mark = now(rules)
+            mark = stamp(rules, phases)
             acknowledged += mark - sent
             if not (repair or is_last(left)) and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), KICKED))
@@ -217,7 +229,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 failed = status
                 if rules.on_error != FREE_PAGE:
                     left = after_failure(left)
-            spent = now(rules) - mark
+            spent = stamp(rules, phases) - mark
             mark += spent
             if what == BLOCK:
                 block += spent
@@ -227,12 +239,12 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             else:
                 remove += spent
         left = left >> 4
+    if phases:
+        record_phases(td, rules, me, lock, block, track, send, acknowledged, remove, window)
+    elif failed == SUCCESS and not repair:
+        record_whole(td, rules, me, began, due)
     if rules.serialized:
         yield write_unlock(td, lay.mmu_lock)
-    if not repair:
-        record_phases(td, rules, me, lock, block, track, send, acknowledged, remove, window)
-        if failed == SUCCESS:
-            record_whole(td, rules, me, began, due, mark)
     return failed
 
 

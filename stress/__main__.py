@@ -27,7 +27,7 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _failed("interrupted before anything was measured", INTERRUPTED)
+        return _failed("interrupted, nothing was measured", INTERRUPTED)
     except BrokenPipeError:
         _silence_stdout()
         return 0

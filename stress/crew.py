@@ -79,9 +79,10 @@ class Crew:
                 self._alive[worker.sentinel] = worker
                 self._selector.register(worker.sentinel, selectors.EVENT_READ)
         except OSError as error:
+            started = len(self._alive)
             self.kill()
             raise HarnessFault(
-                f"no process for {name}, after {len(self._alive)} workers: {error.strerror}; take fewer --vcpus"
+                f"no process for {name}, after {started} workers: {error.strerror}; take fewer --vcpus"
             ) from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,7 +10,8 @@ from stress.worker import STOPPING_SIGNALS
 class Interrupts:
     """While it is entered, SIGINT, SIGTERM and SIGHUP are counted and nothing else happens; ignored ones stay ignored.
 
-    Only for the main thread: Python lets no other set handlers.
+    Once one was received the program is about to end: from then on they are ignored for good, so that an impatient user
+    does not break its last steps. Only for the main thread: Python lets no other set handlers.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self.received else handler)
         self._before.clear()
 
     def __bool__(self) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,19 +85,30 @@ def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], com
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     machine = _machine(plan)
     record = Record(_begun(plan, command))
+    refused: list[StoreError] = []
     with Interrupts() as interrupts:
-        refused = None
-        try:
+        with _noted(refused):
             _race_all(plan, machine, record, interrupts)
-            if record.runs:
-                # Whoever asks twice for the end does not wait for pictures.
-                plan.directory.write(record.result, record.arrays, plots=interrupts.received < 2)
-        except StoreError as error:
-            refused = error  # what was measured is shown all the same
+        if not record.runs:
+            return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
+        with _noted(refused):
+            # Whoever asks twice for the end does not wait for pictures.
+            plan.directory.write(record.result, record.arrays, plots=interrupts.received < 2)
+        with _noted(refused):
+            _hand_out(plan.request, record.result)
         _show(plan, record)
-        if refused is not None:
-            raise refused
-        return Exit.INTERRUPTED.value if interrupts else exit_code(record.runs)
+    if refused:
+        raise refused[0]
+    return Exit.INTERRUPTED.value if interrupts else exit_code(record.runs)
+
+
+@contextlib.contextmanager
+def _noted(refused: list[StoreError]) -> Iterator[None]:
+    """What was measured is shown, and written elsewhere, even where one file cannot be written."""
+    try:
+        yield
+    except StoreError as error:
+        refused.append(error)
 
 
 def _open(out: Path | None, scenario_name: str) -> RunDirectory:
@@ -161,18 +172,19 @@ def _race_all(plan: Plan, machine: Machine, record: Record, interrupts: Interrup
             return
 
 
-def _show(plan: Plan, record: Record) -> None:
-    """The result wherever it was asked for. Raises StoreError."""
-    if not record.runs:
-        return
-    request = plan.request
-    text = json.dumps(record.result, indent=1, allow_nan=False) + "\n"
-    if request.json == STDOUT:
-        write(sys.stdout, text)
-    elif request.json is not None:
-        write_file(Path(request.json), lambda file: file.write(text.encode()))
+def _hand_out(request: Request, result: Mapping[str, Any]) -> None:
+    """The result in the files that were named. Raises StoreError."""
+    if request.json not in (None, STDOUT):
+        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+        write_file(Path(str(request.json)), lambda file: file.write(text.encode()))
     if request.junit is not None:
-        write_junit(record.result, request.junit)
+        write_junit(result, request.junit)
+
+
+def _show(plan: Plan, record: Record) -> None:
+    request = plan.request
+    if request.json == STDOUT:
+        write(sys.stdout, json.dumps(record.result, indent=1, allow_nan=False) + "\n")
     screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
     if not request.quiet:
         report(screen, record.result, plan.directory.path)

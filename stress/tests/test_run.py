@@ -1,0 +1,175 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+SHORT = ("--duration", "300ms", "--warmup", "100ms", "--json", "-")
+
+pytestmark = pytest.mark.processes
+
+
+def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The JSON on stdout, with whatever was said on stderr where there is none."""
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_the_review_races_three_orderings_and_answers(tdx_stress: Command) -> None:
+    done = tdx_stress("run", *SHORT)
+
+    runs = result_of(done)["runs"]
+    assert [(run["ordering"], run["verdict"]) for run in runs] == [
+        ("spec", "passed"),
+        ("v18", "passed"),
+        ("v6_16", "passed"),
+    ]
+    assert done.returncode == 0
+    assert "TRACK before the kick (spec)" in done.stderr
+
+
+def test_a_result_says_where_it_comes_from(tdx_stress: Command) -> None:
+    result = result_of(tdx_stress("run", "--ordering", "v18", "--seed", "7", *SHORT))
+
+    assert result["schema"] == "tdx-stress/result/1"
+    assert result["command"] == ["tdx-stress", "run", "--ordering", "v18", "--seed", "7", *SHORT]
+    assert (result["seed"], result["scenario"]["seed"], result["scenario"]["orderings"]) == (7, 7, ["v18"])
+    assert result["runs"][0]["parameters"]["gate"] == "counter"
+    assert all(key in result for key in ("version", "commit", "started", "host", "caveats"))
+
+
+def test_only_the_time_after_the_warm_up_is_measured(tdx_stress: Command) -> None:
+    run = result_of(tdx_stress("run", "--ordering", "spec", *SHORT))["runs"][0]
+
+    assert run["seconds"] >= 0.3
+    assert 0 < run["shootdowns"] < run["all_shootdowns"]
+
+
+def test_a_number_of_shootdowns_ends_the_race(tdx_stress: Command) -> None:
+    run = result_of(tdx_stress("run", "--ordering", "spec", "--shootdowns", "500", "--json", "-"))["runs"][0]
+
+    assert (run["all_shootdowns"], run["shootdowns"], run["ending"]) == (500, 500, "finished")
+    assert "the last zapper ended before the warm-up did" in run["notes"][0]
+
+
+def test_an_open_loop_also_measures_from_the_intended_start(tdx_stress: Command) -> None:
+    run = result_of(tdx_stress("run", "--ordering", "spec", "--rate", "200", *SHORT))["runs"][0]
+
+    assert run["latency_ns"]["response"]["n"] > 0
+    assert run["ending"] == "finished"
+
+
+def test_actors_can_be_threads(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "v18", "--workers", "thread", *SHORT)
+
+    run = result_of(done)["runs"][0]
+    assert (done.returncode, run["verdict"], run["vcpus_entered"]) == (0, "passed", 2)
+
+
+def test_one_vcpu_is_enough(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "spec", "--vcpus", "1", *SHORT)
+
+    assert (done.returncode, result_of(done)["runs"][0]["vcpus_entered"]) == (0, 1)
+
+
+def test_512_vcpus_line_up_race_and_are_reaped(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "spec", "--vcpus", "512", "--set", "watchdog_s=30", *SHORT)
+
+    run = result_of(done)["runs"][0]
+    assert (run["vcpus"], run["ending"]) == (512, "finished")
+
+
+def test_a_declared_yield_marks_the_run_as_perturbed(tdx_stress: Command) -> None:
+    setting = "yields={ 'kick.load_acquire_ipi' = 0.5 }"
+
+    done = tdx_stress("run", "--ordering", "spec", "--set", setting, *SHORT)
+
+    assert result_of(done)["runs"][0]["perturbed"] is True
+
+
+def test_every_known_wrong_ordering_ends_without_a_harness_error(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "wrong", *SHORT)
+
+    assert {run["ending"] for run in result_of(done)["runs"]} == {"finished"}
+
+
+def test_two_runs_at_once_in_one_directory_leave_one_whole_result(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    options = ("--ordering", "no_block", "--duration", "300ms", "--out", "out")
+    both = [start_tdx_stress("run", *options) for _ in range(2)]
+    for one in both:
+        one.communicate(timeout=90)
+
+    assert [one.returncode for one in both] == [0, 0]
+    assert json.loads((tmp_path / "out/result.json").read_text())["runs"][0]["ordering"] == "no_block"
+    assert np.load(tmp_path / "out/raw.npz").files
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "result.json",
+        "raw.npz",
+        "latency.png",
+        "stale.png",
+    }
+
+
+def test_two_runs_at_once_without_a_directory_have_one_each(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    both = [start_tdx_stress("run", "--ordering", "no_block", "--duration", "300ms") for _ in range(2)]
+    for one in both:
+        one.communicate(timeout=90)
+
+    assert len([path for path in (tmp_path / "runs").iterdir() if not path.is_symlink()]) == 2
+    assert (tmp_path / "runs/latest/result.json").exists()
+
+
+STEPPING_CLOCK = """
+import itertools, time
+steps = itertools.cycle([-86400.0, 86400.0, 0.0])
+real = time.time
+time.time = lambda: real() + next(steps)
+time.time_ns = lambda: int(time.time() * 1e9)
+from stress.__main__ import main
+main()
+"""
+
+
+def test_steps_of_the_system_clock_change_nothing(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", STEPPING_CLOCK, "run", "--ordering", "spec", *SHORT]
+
+    done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True, timeout=90)
+
+    run = result_of(done)["runs"][0]
+    assert (done.returncode, run["verdict"]) == (0, "passed")
+    assert run["seconds"] >= 0.3
+
+
+ON_ONE_CPU = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.execv(sys.executable, [sys.executable, "-W", "error", "-m", "stress", *sys.argv[1:]])
+"""
+
+
+def test_workers_stay_on_the_cpus_that_were_inherited(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", ON_ONE_CPU, "run", "--ordering", "spec", "--duration", "1h", "--json", "-"]
+    parent = subprocess.Popen(command, cwd=tmp_path, env=command_environment, stdout=-1, stderr=-1, text=True)
+    try:
+        workers = psutil.Process(parent.pid).children()
+        while len(workers) < 3 and parent.poll() is None:
+            workers = psutil.Process(parent.pid).children()
+        masks = [worker.cpu_affinity() for worker in workers]
+    finally:
+        parent.terminate()
+        output, _ = parent.communicate(timeout=60)
+
+    first = min(psutil.Process().cpu_affinity())
+    assert masks == [[first]] * 3
+    assert json.loads(output)["host"]["cpus_allowed"] == 1

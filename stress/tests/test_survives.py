@@ -1,0 +1,231 @@
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+Start = Callable[..., subprocess.Popen[str]]
+
+# Long enough that a run which ends was ended by what the test did.
+FOREVER = ("--ordering", "v18", "--duration", "1h", "--warmup", "0s", "--out", "out")
+LONGEST_WAIT_S = 60
+
+pytestmark = pytest.mark.processes
+
+
+def racing(parent: subprocess.Popen[str], count: int = 3) -> list[psutil.Process]:
+    """The workers, oldest first, once all of them have used some CPU: vCPUs before zappers."""
+    until = time.monotonic() + LONGEST_WAIT_S
+    while time.monotonic() < until:
+        assert parent.poll() is None, parent.communicate()
+        workers = sorted(psutil.Process(parent.pid).children(), key=lambda worker: worker.pid)
+        if len(workers) == count and all(worker.cpu_times().user >= 0.05 for worker in workers):
+            return workers
+        time.sleep(0.02)
+    raise TimeoutError(f"no {count} racing workers")
+
+
+def ended(parent: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    stdout, stderr = parent.communicate(timeout=LONGEST_WAIT_S)
+    return parent.returncode, stdout, stderr
+
+
+def stored(directory: Path) -> dict[str, Any]:
+    """The one run of the result that was written, and that nothing is half-written."""
+    assert not [path for path in directory.iterdir() if path.name.endswith(".tmp")]
+    runs = json.loads((directory / "result.json").read_text())["runs"]
+    assert len(runs) == 1
+    run: dict[str, Any] = runs[0]
+    return run
+
+
+def test_a_killed_vcpu_ends_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress("run", *FOREVER)
+    workers = racing(parent)
+    workers[1].kill()
+
+    code, stdout, _ = ended(parent)
+    run = stored(tmp_path / "out")
+    assert (code, run["verdict"]) == (3, "crashed")
+    assert run["notes"][0] == f"vcpu 1 (pid {workers[1].pid}) was ended by SIGKILL"
+    assert run["shootdowns"] > 0
+    assert "CRASHED: vcpu 1 (pid " in stdout
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_killed_zapper_ends_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress("run", *FOREVER)
+    workers = racing(parent)
+    workers[2].kill()
+
+    code, _, _ = ended(parent)
+    run = stored(tmp_path / "out")
+    assert (code, run["verdict"]) == (3, "crashed")
+    assert run["notes"][0].startswith("zapper 0 (pid ")
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_crash_ends_the_whole_run_and_keeps_the_orderings_before_it(start_tdx_stress: Start, tmp_path: Path) -> None:
+    orderings = ("--ordering", "no_block", "--ordering", "v18", "--ordering", "spec")
+    parent = start_tdx_stress("run", *orderings, "--duration", "1s", "--warmup", "0s", "--out", "out")
+    while not (tmp_path / "out/result.json").exists():
+        time.sleep(0.02)
+    racing(parent)[0].kill()
+
+    code, _, _ = ended(parent)
+    runs = json.loads((tmp_path / "out/result.json").read_text())["runs"]
+    assert code == 3
+    assert [run["verdict"] for run in runs] == ["passed", "crashed"]
+
+
+def test_killed_threads_end_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress("run", *FOREVER, "--workers", "thread")
+    workers = racing(parent, count=1)
+    workers[0].kill()
+
+    code, _, _ = ended(parent)
+    assert (code, stored(tmp_path / "out")["verdict"]) == (3, "crashed")
+
+
+def test_no_worker_outlives_a_killed_parent(start_tdx_stress: Start) -> None:
+    parent = start_tdx_stress("run", *FOREVER)
+    workers = racing(parent)
+    parent.kill()
+
+    _, alive = psutil.wait_procs(workers, timeout=LONGEST_WAIT_S)
+    assert alive == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_writes_what_was_measured_and_exits_130(
+    start_tdx_stress: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    parent = start_tdx_stress("run", *FOREVER)
+    workers = racing(parent)
+    parent.send_signal(number)
+
+    code, stdout, _ = ended(parent)
+    run = stored(tmp_path / "out")
+    assert (code, run["ending"], run["verdict"]) == (130, "interrupted", "inconclusive")
+    assert run["shootdowns"] > 0
+    assert "Observation v18 Never 0 " in stdout
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_terminal_sends_ctrl_c_to_everybody_and_the_parent_ends_the_race(
+    start_tdx_stress: Start, tmp_path: Path
+) -> None:
+    parent = start_tdx_stress("run", *FOREVER)
+    for process in (*racing(parent), parent):
+        process.send_signal(signal.SIGINT)
+
+    code, _, _ = ended(parent)
+    assert (code, stored(tmp_path / "out")["ending"]) == (130, "interrupted")
+
+
+def test_a_second_ctrl_c_is_as_clean_as_the_first(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress("run", *FOREVER)
+    racing(parent)
+    while parent.poll() is None:
+        parent.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+
+    code, _, stderr = ended(parent)
+    assert (code, stored(tmp_path / "out")["ending"]) == (130, "interrupted")
+    assert "Traceback" not in stderr
+
+
+def test_ctrl_c_before_anything_is_measured_is_one_line_and_exit_130(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress("run", "--set", "seed=1", *FOREVER)
+    while not (tmp_path / "out").exists():
+        time.sleep(0.001)
+    parent.send_signal(signal.SIGINT)
+
+    code, _, stderr = ended(parent)
+    assert code == 130
+    assert "Traceback" not in stderr
+
+
+def test_an_actor_that_stands_still_ends_the_run_as_hung_and_everybody_is_named(
+    start_tdx_stress: Start, tmp_path: Path
+) -> None:
+    parent = start_tdx_stress("run", *FOREVER, "--set", "watchdog_s=500ms")
+    racing(parent)[0].suspend()
+
+    code, stdout, _ = ended(parent)
+    run = stored(tmp_path / "out")
+    assert (code, run["verdict"]) == (3, "hung")
+    assert run["notes"][0].startswith("no progress for 0.5 s: ")
+    said = "; ".join(run["notes"][1:])
+    assert "zapper 0 at " in said
+    assert "vcpu 0-1 at " in said or ("vcpu 0 at " in said and "vcpu 1 at " in said)
+    assert "(kernels/" in run["notes"][1]
+    assert "HUNG: no progress for 0.5 s" in stdout
+
+
+def test_a_disk_that_fills_up_is_one_line_before_the_race(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "stress", "run", *FOREVER]
+
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 64; exec "$@"', "bash", *command],
+        cwd=tmp_path,
+        env=command_environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tdx-stress: out: cannot write: File too large; give another directory with --out\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_during_the_race_is_one_line_and_the_tables_are_shown(
+    start_tdx_stress: Start, tmp_path: Path
+) -> None:
+    parent = start_tdx_stress("run", *FOREVER)
+    racing(parent)
+    psutil.Process(parent.pid).rlimit(resource.RLIMIT_FSIZE, (64, 64))
+    parent.send_signal(signal.SIGINT)
+
+    code, stdout, stderr = ended(parent)
+    assert code == 3
+    assert "\ntdx-stress: out/raw.npz: cannot write: File too large" in stderr
+    assert "Traceback" not in stderr
+    assert "Observation v18 Never 0 " in stdout
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_too_few_open_files_for_the_workers_are_one_line_and_exit_4(
+    tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "stress", "run", "--vcpus", "512", *FOREVER]
+
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -n 256; exec "$@"', "bash", *command],
+        cwd=tmp_path,
+        env=command_environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("tdx-stress: 513 workers need 1090 open files, and the limit is 256; raise it")
+
+
+def test_a_closed_stderr_does_not_end_the_race(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    options = "--ordering no_block --duration 300ms --warmup 0s -v -q"
+    command = f"{sys.executable} -m stress run {options} 2> >(true); echo $?"
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=command_environment, capture_output=True, text=True
+    )
+
+    assert done.stdout.endswith("\n0\n")
