@@ -21,15 +21,18 @@ I64 = ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
 _COUNTERS = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
 
+# The words without numba's array around them: nothing to count references of between two atomic steps.
+WORDS = types.CPointer(types.int64)
+
 ATOMIC: dict[str, Any] = {}
 PLAIN: dict[str, Any] = {}
 PYTHON: dict[str, Callable[..., Any]] = {}
 
 
 def _check(name: str, words: types.Type, *numbers: types.Type) -> None:
-    """The typing rule: one C-contiguous writable array of int64, everything else a signed integer."""
+    """The typing rule: one C-contiguous writable array of int64 (or its address), everything else a signed integer."""
     fits = isinstance(words, types.Array) and words.dtype == types.int64 and words.ndim == 1
-    if not (fits and words.layout == "C" and words.mutable):
+    if words != WORDS and not (fits and words.layout == "C" and words.mutable):
         raise TypingError(f"{name}: words must be a writable C-contiguous one-dimensional int64 array, found {words}")
     for number in numbers:
         plain = number.literal_type if isinstance(number, types.Literal) else number
@@ -38,8 +41,8 @@ def _check(name: str, words: types.Type, *numbers: types.Type) -> None:
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    words = make_array(signature.args[0])(context, builder, args[0])
-    return builder.gep(words.data, [args[1]], inbounds=True)
+    start = args[0] if signature.args[0] == WORDS else make_array(signature.args[0])(context, builder, args[0]).data
+    return builder.gep(start, [args[1]], inbounds=True)
 
 
 Emit = Callable[[Any, Any, list[Any]], Any]
@@ -236,6 +239,17 @@ def _call_libc(builder: Any, name: str, result: Any, arguments: list[Any]) -> An
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     known = builder.module.globals.get(name)
     return builder.call(known or ir.Function(builder.module, kind, name), arguments)
+
+
+@intrinsic
+def address(typingctx, words):  # type: ignore[no-untyped-def]
+    """The words' address, which every access takes as well; the caller keeps the array alive."""
+    _check("address", words)
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return make_array(signature.args[0])(context, builder, args[0]).data
+
+    return WORDS(words), codegen
 
 
 @intrinsic

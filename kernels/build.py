@@ -80,17 +80,17 @@ def _values(names: Names, world: World, extra: dict[str, Any]) -> dict[str, Any]
     return {name: world.resolve(value) for name, value in {**names.values, **extra}.items()}
 
 
-def straight(function: Steps) -> Any:
-    """The function of steps as a jitted `f(td, lay, rules, me, ...)` without the GIL; cached on disk."""
+def straight(function: Steps, *, perturbed: bool = False) -> Any:
+    """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk."""
     from kernels import tally
 
     names = Names()
-    sources = [straight_source(one, names) for one in subs(function)]
-    marked = [f"@njit({'cache=True, ' if one is function else ''}**_OPTIONS)" for one in subs(function)]
-    source = "\n\n\n".join(f"{mark}\n{text}" for mark, text in zip(marked, sources, strict=True)) + "\n"
+    sources = [f"@njit(**_OPTIONS)\n{straight_source(one, names, perturbed)}" for one in subs(function)]
+    entry = f"@njit(cache=True, **_OPTIONS)\ndef run(words, lay, rules, me):\n    return {function.name}(address(words), lay, rules, me)"
+    source = "\n\n\n".join([*sources, entry]) + "\n"
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
     values = {**_values(names, RACE, extra), "njit": njit, "_OPTIONS": _OPTIONS, "RNG": RNG, "LABEL": LABEL}
-    return getattr(_module(f"straight_{function.name}", source, values), function.name)
+    return _module(f"straight_{function.name}{'_perturbed' * perturbed}", source, {**values, "address": atomics.address}).run
 
 
 def machine(function: Steps) -> tuple[Machine, Any, Any]:

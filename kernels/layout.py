@@ -147,7 +147,8 @@ def plan(
         at[stride] = used - start
         used = start + count * at[stride]
 
-    repeat(pages, "page_stride", (("sept", 1), ("owner", 1), ("bepoch", 1), ("mirror", 1)))
+    repeat(pages, "page_stride", (("sept", 2), ("owner", 1), ("mirror", 1)))
+    at["bepoch"] = at["sept"] + 1  # whoever blocks or removes the page uses both
     repeat(
         vcpus,
         "vcpu_stride",
@@ -199,7 +200,7 @@ def name_of(lay: Layout, word: int) -> str:
     families = (
         ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc", "vcpu_register")),
         ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
-        ("page", lay.pages, lay.page_stride, ("sept", "owner", "bepoch", "mirror")),
+        ("page", lay.pages, lay.page_stride, ("sept", "bepoch", "owner", "mirror")),
     )  # fmt: skip
     for kind, count, stride, fields in families:
         start = getattr(lay, fields[0])

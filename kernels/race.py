@@ -40,9 +40,12 @@ def _entry(compiled: Any) -> Run:
     return run
 
 
-def load() -> Kernels:
-    """Compile both actors, or take them from the cache; they run once on a machine of one page, already stopped."""
-    kernels = Kernels(_entry(straight(vcpu)), _entry(straight(zapper)))
+def load(*, perturbed: bool = False) -> Kernels:
+    """Compile both actors, or take them from the cache; they run once on a machine of one page, already stopped.
+
+    `perturbed` kernels look before each step whether they are to lose the CPU; see `site_names`.
+    """
+    kernels = Kernels(_entry(straight(vcpu, perturbed=perturbed)), _entry(straight(zapper, perturbed=perturbed)))
     lay = layout.plan(1, 1, 1, 1)
     td = np.zeros(lay.total_words, np.int64)
     rules = Rules(*([0] * len(Rules._fields)))

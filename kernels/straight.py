@@ -125,12 +125,14 @@ def _flat(body: Iterable[Statement]) -> Iterable[Statement]:
             yield from _flat((*statement.body, *statement.step))
 
 
-def straight_source(function: Steps, names: Names) -> str:
+def straight_source(function: Steps, names: Names, perturbed: bool) -> str:
     """Source of one function of steps as an ordinary function `name(td, lay, rules, me, ...)`; 0 where nothing is returned.
+
+    `perturbed`: before each labelled step the actor may lose its CPU, with the odds that the tally holds for the site.
 
     Fields of the layout and the rules are read once, at the top: an atomic load inside would keep LLVM from hoisting them.
     """
-    made = ast.parse("\n".join([f"def {function.name}():", *_Straight(function, names).lines()])).body[0]
+    made = ast.parse("\n".join([f"def {function.name}():", *_Straight(function, names, perturbed).lines()])).body[0]
     assert isinstance(made, ast.FunctionDef)
     fields: dict[str, None] = {}
 
@@ -148,9 +150,10 @@ def straight_source(function: Steps, names: Names) -> str:
 
 
 class _Straight:
-    def __init__(self, function: Steps, names: Names) -> None:
+    def __init__(self, function: Steps, names: Names, perturbed: bool) -> None:
         self.function = function
         self.names = names
+        self.perturbed = perturbed
         self.draws = any(isinstance(s, Step) and s.is_choice for s in _flat(function.body))
 
     def lines(self) -> list[str]:
@@ -212,5 +215,5 @@ class _Straight:
             return [f"{target}{name}({', '.join(arguments)})"]
         rest = ", ".join(("td", "_word", *arguments[2:]))
         at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
-        perturb = f"if rules.perturbed: perturb(td, lay.perturb + {step.site.number}, me.tally)"
-        return [f"_word = {arguments[1]}", at, perturb, f"{target}{name}({rest})"]
+        perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.perturbed else []
+        return [f"_word = {arguments[1]}", at, *perturb, f"{target}{name}({rest})"]

@@ -1,0 +1,123 @@
+"""SEAMCALLs and TDCALLs as actors of their own: each takes one call on guest page 0 and keeps the status."""
+
+from typing import Any
+
+import numpy as np
+
+from kernels import layout
+from kernels.layout import HEAD_WORDS, Layout
+from kernels.module import (
+    mem_page_accept,
+    mem_page_aug,
+    mem_page_remove,
+    mem_range_block,
+    mem_track,
+    td_exit,
+    vp_enter,
+)
+from kernels.race import prepare
+from kernels.rules import Rules
+from kernels.steps import Steps, local, steps
+from kernels.tests.orders import SPEC
+from kernels.tests.three import run_machine
+from kernels.words import ONE_EPOCH
+
+ANSWER = HEAD_WORDS - 1
+BUSY_EPOCH = 0x80000200000000A9
+BUSY_TREE = 0x8000020000000092
+BUSY_ENTRY = 0x8000020000000001
+PREVIOUS_EPOCH_BUSY = 0x8000020100000000
+NOT_TRACKED = 0xC0000B0800000001
+NOT_BLOCKED = 0xC0000B0600000001
+ALREADY_BLOCKED = 0x00000B0700000001
+STATE_INCORRECT = 0xC0000B0D00000001
+ALREADY_ACCEPTED = 0x00000B0A00000000
+VIOLATION = 0x30
+
+
+@local
+def keep(td, me, status):
+    """The status into a word of the tally that nothing else uses."""
+    at = me.tally + ANSWER
+    td[at] = status
+
+
+@steps
+def block(td, lay, rules, me):
+    status = yield from mem_range_block(td, lay, rules, me, 0)
+    keep(td, me, status)
+
+
+@steps
+def track(td, lay, rules, me):
+    status = yield from mem_track(td, lay, rules, me)
+    keep(td, me, status)
+
+
+@steps
+def remove(td, lay, rules, me):
+    status = yield from mem_page_remove(td, lay, rules, me, 0)
+    keep(td, me, status)
+
+
+@steps
+def aug(td, lay, rules, me):
+    """Host page 9 behind guest page 0."""
+    status = yield from mem_page_aug(td, lay, rules, me, 0, 9)
+    keep(td, me, status)
+
+
+@steps
+def accept(td, lay, rules, me):
+    status = yield from mem_page_accept(td, lay, rules, me, 0)
+    keep(td, me, status)
+
+
+@steps
+def enter(td, lay, rules, me):
+    status = yield from vp_enter(td, lay, rules, me)
+    keep(td, me, status)
+
+
+@steps
+def leave(td, lay, rules, me):
+    status = yield from td_exit(td, lay, rules, me)
+    keep(td, me, status)
+
+
+class Machine:
+    """Two vCPUs and one page, mapped and accepted, in epoch 1; calls are taken one after the other.
+
+    `m[word]` is a word of the state by the name of its field, of vCPU 0 and page 0 where there are several.
+    """
+
+    def __init__(self, *, rules: Rules = SPEC, tlb_entries: int = 2) -> None:
+        self.lay: Layout = layout.plan(2, 1, 1, tlb_entries, packed=True, vcpu_registers=8)
+        self.rules = rules
+        self.words = np.zeros(self.lay.total_words, np.int64)
+        prepare(self.words, self.lay, rules, 1)
+
+    def __getitem__(self, word: str) -> int:
+        return int(self.words[getattr(self.lay, word)])
+
+    def __setitem__(self, word: str, value: int) -> None:
+        self.words[getattr(self.lay, word)] = value
+
+    def call(self, what: Steps, vcpu: int = 0) -> int:
+        """The status of one call taken alone, as the 64 bits of RAX."""
+        me = layout.vcpu_actor(self.lay, vcpu)
+        self.words[[me.pc, *range(me.register, me.register + 8)]] = 0
+        run_machine(what, self.words, self.lay, self.rules, me)
+        return int(self.words[me.tally + ANSWER]) & (1 << 64) - 1
+
+    def epochs(self, epoch: int, even: int = 0, odd: int = 0) -> None:
+        """The TD epoch, and how many vCPUs are inside that entered in even and in odd epochs."""
+        self["epoch_tracking"] = epoch * ONE_EPOCH | odd << 12 | even
+
+
+def unpacked(epochs: int) -> tuple[int, int, int]:
+    """td_epoch, refcount[0], refcount[1] of the packed word."""
+    return epochs >> 24, epochs & 4095, (epochs >> 12) & 4095
+
+
+__all__: list[Any] = [name for name in globals() if not name.startswith("_")]

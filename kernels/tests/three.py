@@ -1,0 +1,185 @@
+"""One function of steps taken three ways as plain Python: the generator, the step machine, the straight line.
+
+Nothing is compiled: generated source runs over the Python meaning of the primitives, so a drawn program costs nothing.
+Choices come from one list, the same in all three.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from kernels import atomics, tally
+from kernels.layout import LABEL, RNG, Actor
+from kernels.machine import DONE, Machine, step_machine
+from kernels.steps import CHOICE_COUNTS, KINDS, SITES, Reference, Steps, World
+from kernels.straight import SITE_BITS, Names, straight_source, subs
+
+Taken = tuple[str, tuple[int, ...]]  # a step, and the words that it found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """What one way did. `whole` is False where it was stopped after the most steps allowed; `value` is None then."""
+
+    taken: list[Taken]
+    words: list[int]
+    value: int | None
+    whole: bool
+
+
+class _TooLong(Exception):
+    """A straight line has no other way to be stopped."""
+
+
+def _drawer(choices: Iterable[int]) -> Callable[[int], int]:
+    """Answers `count` ways with one of them; where there is one way only, nothing is drawn."""
+    drawn: Iterator[int] = itertools.chain(choices, itertools.repeat(0))
+    return lambda count: 0 if count == 1 else next(drawn) % count
+
+
+def _quiet(value: Any) -> Any:
+    """What cannot run as Python (the clock, pauses) does nothing."""
+    return (lambda *_: 0) if type(value).__name__ == "_Intrinsic" else value
+
+
+def _bind(bound: Any) -> Any:
+    bound.__globals__.update({name: _quiet(value) for name, value in bound.__globals__.items()})
+    bound.__globals__.update({"bit_length": int.bit_length} if "bit_length" in bound.__globals__ else {})
+    return bound
+
+
+_WORLD = World(atomics.PYTHON, _bind)
+
+
+def _space(names: Names) -> dict[str, Any]:
+    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift}
+    return {name: _quiet(_WORLD.resolve(value)) for name, value in {**names.values, **extra}.items()}
+
+
+@functools.lru_cache(maxsize=128)
+def _machine(function: Steps) -> tuple[Machine, Any, Any]:
+    names = Names()
+    made = step_machine(function, names)
+    space = _space(names)
+    exec(compile(made.source, f"<machine of {function.name}>", "exec"), space)
+    return made, space[f"{function.name}_step"], space[f"{function.name}_choices"]
+
+
+@functools.lru_cache(maxsize=128)
+def _straight(function: Steps) -> tuple[str, Names]:
+    """Source in which every function stores labels, and its names."""
+    names = Names()
+    labelled = (dataclasses.replace(one, labelled=True) for one in subs(function))
+    return "\n\n".join(straight_source(one, names, False) for one in labelled), names
+
+
+def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor, most: int = 10_000) -> Machine:
+    """The step machine on these words, alone, to its end; choices go way 0. Raises RuntimeError after `most` steps."""
+    made, step, _ = _machine(function)
+    for _ in range(most):
+        if not step(td, lay, rules, me, 0):
+            return made
+    raise RuntimeError(f"{function.name} is not done after {most} steps: {made.sites[int(td[me.pc])]}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Case:
+    """Where and with what a function runs. `watched`: the words that are compared, none of them a register."""
+
+    words: np.ndarray
+    watched: np.ndarray
+    lay: Any
+    rules: Any
+    me: Actor
+    arguments: tuple[int, ...] = ()
+    choices: tuple[int, ...] = ()
+    most: int = 150
+
+    def seen(self, td: np.ndarray) -> tuple[int, ...]:
+        return tuple(td[self.watched].tolist())
+
+
+def _name(site: Any) -> str:
+    """A choice is named by its function, for a straight line stores no label there."""
+    return site.name if " " in site.text else site.text
+
+
+def by_reference(function: Steps, case: Case) -> Run:
+    """The generator itself."""
+    td, draw, taken = case.words.copy(), _drawer(case.choices), []
+    run = Reference(function, td, case.lay, case.rules, case.me, *case.arguments)
+    while not run.done and len(taken) < case.most:
+        taken.append((_name(run.site), case.seen(td)))
+        run.step(draw(run.choices))
+    return Run(taken, list(case.seen(td)), (run.value or 0) if run.done else None, run.done)
+
+
+def by_machine(function: Steps, case: Case) -> Run:
+    """The step machine; `value` is always None. Fails where a register holds something that no local needs."""
+    td, draw, taken = case.words.copy(), _drawer(case.choices), []
+    made, step, ways = _machine(function)
+    for place, local in enumerate(made.held[0]):
+        if local is not None:
+            td[case.me.register + place] = case.arguments[function.parameters.index(local.rpartition("_")[0])]
+    step(td, case.lay, case.rules, case.me, 0)
+    while (label := int(td[case.me.pc])) != DONE and len(taken) < case.most:
+        for place, local in enumerate(made.held[label]):
+            assert local is not None or td[case.me.register + place] == 0
+        taken.append((_name(made.sites[label]), case.seen(td)))
+        step(td, case.lay, case.rules, case.me, draw(ways(td, case.lay, case.rules, case.me)))
+    return Run(taken, list(case.seen(td)), None, label == DONE)
+
+
+def by_straight_line(function: Steps, case: Case) -> Run:
+    """The straight line, stopped where it is about to take one step more than allowed."""
+    td, draw = case.words.copy(), _drawer(case.choices)
+    taken: list[Taken] = []
+
+    def note(name: str) -> None:
+        if len(taken) == case.most:
+            raise _TooLong
+        taken.append((name, case.seen(td)))
+
+    def set_own(words: np.ndarray, index: int, value: int) -> None:
+        if index == case.me.tally + LABEL:
+            note(SITES[(value & (1 << SITE_BITS) - 1) - 1].name)
+        else:
+            words[index] = value
+
+    def choosing(name: str, count: Callable[..., int]) -> Callable[..., int]:
+        def choose(words: np.ndarray, lay: Any, rules: Any, me: Actor, random: int, *arguments: int) -> int:
+            note(name)
+            return draw(count(words, lay, rules, me, *arguments))
+
+        return choose
+
+    source, names = _straight(function)
+    space = {**_space(names), "set_own": set_own, "xorshift": lambda random: random, "LABEL": LABEL, "RNG": RNG}
+    for name, value in names.values.items():
+        if KINDS.get(value) == "choice":
+            space[name] = choosing(name, _WORLD.function(CHOICE_COUNTS[value]))  # type: ignore[arg-type]
+    exec(compile(source, f"<straight line of {function.name}>", "exec"), space)
+    try:
+        value = space[function.name](td, case.lay, case.rules, case.me, *case.arguments)
+    except _TooLong:
+        return Run(taken, [], None, False)
+    return Run(taken, list(case.seen(td)), int(value), True)
+
+
+def check(function: Steps, case: Case) -> Run:
+    """Take all three ways and compare them step by step; returns what the generator did."""
+    reference = by_reference(function, case)
+    machine = by_machine(function, case)
+    straight = by_straight_line(function, case)
+
+    assert machine.taken == reference.taken
+    assert (machine.words, machine.whole) == (reference.words, reference.whole)
+    assert straight.taken == reference.taken
+    assert straight.whole == reference.whole
+    if reference.whole:
+        assert (straight.words, straight.value) == (reference.words, reference.value)
+    return reference
