@@ -92,8 +92,9 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         if not record.runs:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
         with _noted(refused):
-            # Whoever asks twice for the end does not wait for pictures.
-            plan.directory.write(record.result, record.arrays, plots=interrupts.received < 2)
+            # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
+            pictures = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
+            plan.directory.write(record.result, record.arrays, plots=pictures)
         with _noted(refused):
             _hand_out(plan.request, record.result)
         _show(plan, record)
@@ -124,7 +125,7 @@ def _machine(plan: Plan) -> Machine:
     if plan.progress is not None and not any(cache.rglob("*.nbi")):
         plan.progress.line("compiling the kernels, once: about 15 s")
     begun = time.monotonic()
-    kernels = load()
+    kernels = load(perturbed=bool(plan.scenario.yields))
     clock = calibrate()
     if plan.progress is not None and plan.request.verbose:
         plan.progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache}")

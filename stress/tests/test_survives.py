@@ -74,8 +74,9 @@ def test_a_killed_zapper_ends_the_run_as_crashed(start_tdx_stress: Start, tmp_pa
 
 
 def test_a_crash_ends_the_whole_run_and_keeps_the_orderings_before_it(start_tdx_stress: Start, tmp_path: Path) -> None:
-    orderings = ("--ordering", "no_block", "--ordering", "v18", "--ordering", "spec")
-    parent = start_tdx_stress("run", *orderings, "--duration", "1s", "--warmup", "0s", "--out", "out")
+    # The first one ends with its zapper, at the first error.
+    orderings = ("--ordering", "no_block", "--ordering", "v18", "--ordering", "spec", "--set", "on_error=stop")
+    parent = start_tdx_stress("run", *orderings, "--duration", "1h", "--warmup", "0s", "--out", "out")
     while not (tmp_path / "out/result.json").exists():
         time.sleep(0.02)
     racing(parent)[0].kill()

@@ -1,0 +1,571 @@
+"""The TDX module, one call at a time: every status in reach, exactly, and the words afterwards."""
+
+import numpy as np
+import pytest
+
+from kernels import build, layout, race
+from kernels.layout import OUTCOME_COUNTS
+from kernels.module import is_tlb_tracked
+from kernels.outcomes import Outcome
+from kernels.tests import alone
+from kernels.tests.alone import (
+    ALREADY_ACCEPTED,
+    ALREADY_BLOCKED,
+    BUSY_ENTRY,
+    BUSY_EPOCH,
+    BUSY_TREE,
+    NOT_BLOCKED,
+    NOT_TRACKED,
+    PREVIOUS_EPOCH_BUSY,
+    STATE_INCORRECT,
+    VIOLATION,
+    Machine,
+    accept,
+    aug,
+    block,
+    enter,
+    leave,
+    remove,
+    track,
+    unpacked,
+)
+from kernels.tests.orders import NO_FLUSH, SPEC
+from kernels.words import (
+    BLOCKED,
+    FREE,
+    HP,
+    MAPPED,
+    PENDING,
+    PENDING_BLOCKED,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TDEL,
+)
+
+SUCCESS = 0
+HOST_PAGE = 1 << 12  # what `prepare` puts behind guest page 0
+
+
+@pytest.fixture
+def m() -> Machine:
+    return Machine()
+
+
+def state(m: Machine) -> int:
+    return m["sept"] & STATE_MASK
+
+
+# TDH.MEM.RANGE.BLOCK
+
+
+def test_block_takes_a_mapped_page_away_and_keeps_its_host_page(m):
+    assert m.call(block) == SUCCESS
+    assert m["sept"] == BLOCKED | SVE | HOST_PAGE
+
+
+def test_block_of_a_pending_page_leaves_it_pending_and_blocked(m):
+    m["sept"] = PENDING | SVE | HOST_PAGE
+
+    assert m.call(block) == SUCCESS
+    assert m["sept"] == PENDING_BLOCKED | SVE | HOST_PAGE
+
+
+def test_block_remembers_the_epoch_and_changes_no_epoch(m):
+    m.epochs(7, odd=1)
+
+    assert m.call(block) == SUCCESS
+    assert m["bepoch"] == 7
+    assert unpacked(m["epoch_tracking"]) == (7, 0, 1)
+
+
+def test_block_frees_its_locks(m):
+    m.call(block)
+
+    assert m["tree_lock"] == 0
+    assert m["sept"] & TDEL == 0
+
+
+@pytest.mark.parametrize("held", [1, 2, 4])
+def test_block_is_busy_while_the_tree_is_held_in_any_way(m, held):
+    m["tree_lock"] = held
+
+    assert m.call(block) == BUSY_TREE
+    assert m["tree_lock"] == held
+    assert state(m) == MAPPED
+    assert m["bepoch"] == 0
+
+
+def test_block_is_busy_while_the_entry_is_held_and_asks_for_priority(m):
+    m["sept"] = m["sept"] | TDEL
+
+    assert m.call(block) == BUSY_ENTRY
+    assert m["sept"] == MAPPED | RWX | SVE | HOST_PAGE | TDEL | HP
+    assert m["tree_lock"] == 0
+    assert m["bepoch"] == 0
+
+
+def test_the_next_block_that_gets_the_entry_takes_its_priority_back(m):
+    m["sept"] = m["sept"] | TDEL
+    m.call(block)
+    m["sept"] = m["sept"] & ~TDEL
+
+    assert m.call(block) == SUCCESS
+    assert m["sept"] == BLOCKED | SVE | HOST_PAGE
+
+
+@pytest.mark.parametrize("blocked", [BLOCKED, PENDING_BLOCKED])
+def test_block_says_that_a_page_is_blocked_already(m, blocked):
+    m["sept"], m["bepoch"] = blocked | SVE, 5
+
+    assert m.call(block) == ALREADY_BLOCKED
+    assert m["sept"] == blocked | SVE
+    assert m["bepoch"] == 5
+    assert m["tree_lock"] == 0
+
+
+def test_block_of_a_free_page_is_an_incorrect_state(m):
+    m["sept"] = FREE | SVE
+
+    assert m.call(block) == STATE_INCORRECT
+    assert m["sept"] == FREE | SVE
+    assert m["tree_lock"] == 0
+
+
+# TDH.MEM.TRACK
+
+
+def test_track_goes_one_epoch_on(m):
+    assert m.call(track) == SUCCESS
+    assert unpacked(m["epoch_tracking"]) == (2, 0, 0)
+    assert m["epoch_lock"] == 0
+
+
+@pytest.mark.parametrize(("epoch", "even", "odd"), [(3, 1, 0), (4, 0, 1)])
+def test_track_is_refused_while_a_vcpu_runs_in_the_previous_epoch(m, epoch, even, odd):
+    m.epochs(epoch, even, odd)
+
+    assert m.call(track) == PREVIOUS_EPOCH_BUSY
+    assert unpacked(m["epoch_tracking"]) == (epoch, even, odd)
+    assert m["epoch_lock"] == 0
+
+
+@pytest.mark.parametrize(("epoch", "even", "odd"), [(3, 0, 512), (4, 512, 0)])
+def test_track_goes_on_while_vcpus_run_in_the_current_epoch(m, epoch, even, odd):
+    m.epochs(epoch, even, odd)
+
+    assert m.call(track) == SUCCESS
+    assert unpacked(m["epoch_tracking"]) == (epoch + 1, even, odd)
+
+
+@pytest.mark.parametrize("held", [1, 2])
+def test_track_is_busy_while_the_epoch_is_held_in_any_way(m, held):
+    m["epoch_lock"] = held
+
+    assert m.call(track) == BUSY_EPOCH
+    assert m["epoch_lock"] == held
+    assert unpacked(m["epoch_tracking"]) == (1, 0, 0)
+
+
+# TDH.MEM.PAGE.REMOVE
+
+
+def tracked_page(m: Machine, entry: int = BLOCKED) -> None:
+    """Blocked in epoch 1, tracked in epoch 2, nobody inside."""
+    m["sept"], m["bepoch"] = entry | SVE | HOST_PAGE, 1
+    m.epochs(2)
+
+
+@pytest.mark.parametrize("entry", [BLOCKED, PENDING_BLOCKED])
+def test_remove_frees_a_tracked_page(m, entry):
+    tracked_page(m, entry)
+
+    assert m.call(remove) == SUCCESS
+    assert m["sept"] == FREE | SVE
+    assert m["tree_lock"] == 0
+
+
+@pytest.mark.parametrize("entry", [MAPPED | RWX, PENDING])
+def test_remove_is_refused_where_the_page_is_not_blocked(m, entry):
+    m["sept"] = entry | SVE
+
+    assert m.call(remove) == NOT_BLOCKED
+    assert m["sept"] == entry | SVE
+    assert m["tree_lock"] == 0
+
+
+def test_remove_of_a_free_page_is_an_incorrect_state(m):
+    m["sept"] = FREE | SVE
+
+    assert m.call(remove) == STATE_INCORRECT
+    assert m["sept"] == FREE | SVE
+
+
+def test_remove_is_refused_while_a_vcpu_from_before_track_is_inside(m):
+    tracked_page(m)
+    m.epochs(2, odd=1)
+
+    assert m.call(remove) == NOT_TRACKED
+    assert m["sept"] == BLOCKED | SVE | HOST_PAGE
+    assert m["tree_lock"] == 0
+
+
+def test_remove_is_refused_before_track(m):
+    tracked_page(m)
+    m.epochs(1)
+
+    assert m.call(remove) == NOT_TRACKED
+
+
+def test_remove_is_busy_while_the_tree_is_held_alone(m):
+    tracked_page(m)
+    m["tree_lock"] = 1
+
+    assert m.call(remove) == BUSY_TREE
+    assert m["sept"] == BLOCKED | SVE | HOST_PAGE
+
+
+def test_remove_goes_on_beside_another_that_shares_the_tree(m):
+    tracked_page(m)
+    m["tree_lock"] = 2
+
+    assert m.call(remove) == SUCCESS
+    assert m["tree_lock"] == 2
+
+
+def test_a_failed_shared_try_leaves_its_count_behind_and_the_exclusive_release_wipes_it(m):
+    m["sept"], m["tree_lock"] = BLOCKED | SVE, 1
+    m.call(remove)
+
+    assert m["tree_lock"] == 1 + 2
+    m["tree_lock"] = 0
+    m["sept"] = MAPPED | SVE
+    m.call(block)
+    assert m["tree_lock"] == 0
+
+
+def test_an_exclusive_release_wipes_the_count_of_a_shared_try_that_failed_meanwhile(m):
+    """TRACK's release, taken here behind a VP.ENTER that failed on it."""
+    m["epoch_lock"] = 1
+    m.call(enter)
+
+    assert m["epoch_lock"] == 1 + 2
+    assert alone_release(m) == 0
+
+
+def alone_release(m: Machine) -> int:
+    """The word of the epoch lock once its exclusive holder has let go."""
+    from kernels.atomics import PYTHON
+    from kernels.locks import unlock_exclusive
+    from kernels.steps import World
+
+    World(PYTHON, lambda bound: bound).function(unlock_exclusive)(m.words, m.lay.epoch_lock)
+    return m["epoch_lock"]
+
+
+def test_remove_is_busy_while_the_entry_is_held_and_asks_for_priority(m):
+    tracked_page(m)
+    m["sept"] = m["sept"] | TDEL
+
+    assert m.call(remove) == BUSY_ENTRY
+    assert m["sept"] == BLOCKED | SVE | HOST_PAGE | TDEL | HP
+    assert m["tree_lock"] == 0
+
+
+# is_tlb_tracked, PROTOCOL 1.2: (bepoch == E-1 and R[bepoch & 1] == 0) or bepoch < E-1
+
+
+@pytest.mark.parametrize(
+    ("epoch", "even", "odd", "blocked_in", "tracked"),
+    [
+        (5, 0, 0, 5, False),  # blocked in the current epoch: no TRACK yet
+        (5, 0, 0, 6, False),  # an epoch to come
+        (5, 0, 0, 4, True),  # TRACK ran, nobody of epoch 4 is inside
+        (5, 1, 0, 4, False),  # one of epoch 4 still is
+        (5, 0, 3, 4, True),  # those inside entered in epoch 5
+        (6, 0, 1, 5, False),
+        (6, 2, 0, 5, True),
+        (5, 1, 1, 3, True),  # TRACK left epoch 4 behind, so epoch 3 is empty
+        (5, 1, 1, 0, True),
+        (1, 0, 0, 0, True),
+        (1, 1, 0, 0, False),
+        (1, 0, 0, 1, False),
+    ],
+)
+def test_tracking_of_a_block_is_done(m, epoch, even, odd, blocked_in, tracked):
+    m["sept"], m["bepoch"] = BLOCKED | SVE, blocked_in
+    m.epochs(epoch, even, odd)
+
+    assert bool(is_tlb_tracked(m["epoch_tracking"], blocked_in)) is tracked
+    assert m.call(remove) == (SUCCESS if tracked else NOT_TRACKED)
+
+
+# TDH.MEM.PAGE.AUG
+
+
+def test_aug_puts_a_pending_page_behind_a_free_entry(m):
+    m["sept"], m["bepoch"] = FREE | SVE, 4
+
+    assert m.call(aug) == SUCCESS
+    assert m["sept"] == PENDING | SVE | 9 << 12
+    assert m["bepoch"] == 0
+    assert m["tree_lock"] == 0
+
+
+@pytest.mark.parametrize("entry", [MAPPED | RWX, PENDING, BLOCKED, PENDING_BLOCKED])
+def test_aug_of_a_page_in_use_is_an_incorrect_state(m, entry):
+    m["sept"], m["bepoch"] = entry | SVE, 4
+
+    assert m.call(aug) == STATE_INCORRECT
+    assert m["sept"] == entry | SVE
+    assert m["bepoch"] == 4
+    assert m["tree_lock"] == 0
+
+
+def test_aug_is_busy_while_the_tree_is_held_alone(m):
+    m["sept"], m["tree_lock"] = FREE | SVE, 1
+
+    assert m.call(aug) == BUSY_TREE
+    assert m["sept"] == FREE | SVE
+
+
+def test_aug_is_busy_while_the_entry_is_held_and_asks_for_priority(m):
+    m["sept"] = FREE | SVE | TDEL
+
+    assert m.call(aug) == BUSY_ENTRY
+    assert m["sept"] == FREE | SVE | TDEL | HP
+    assert m["tree_lock"] == 0
+
+
+# TDG.MEM.PAGE.ACCEPT
+
+
+def test_accept_maps_a_pending_page(m):
+    m["sept"] = PENDING | SVE | HOST_PAGE
+
+    assert m.call(accept) == SUCCESS
+    assert m["sept"] == MAPPED | RWX | SVE | HOST_PAGE
+
+
+def test_accept_does_not_look_at_the_tree_lock(m):
+    m["sept"], m["tree_lock"] = PENDING | SVE, 1
+
+    assert m.call(accept) == SUCCESS
+    assert m["tree_lock"] == 1
+
+
+def test_accept_says_that_a_page_is_accepted_already(m):
+    assert m.call(accept) == ALREADY_ACCEPTED
+    assert m["sept"] == MAPPED | RWX | SVE | HOST_PAGE
+
+
+@pytest.mark.parametrize("entry", [FREE, BLOCKED, PENDING_BLOCKED])
+def test_accept_of_a_page_that_is_not_there_ends_in_an_ept_violation(m, entry):
+    m["sept"] = entry | SVE
+
+    assert m.call(accept) == VIOLATION
+    assert m["sept"] == entry | SVE
+
+
+def test_accept_is_busy_while_the_entry_is_held_and_asks_for_no_priority(m):
+    m["sept"] = PENDING | SVE | TDEL
+
+    assert m.call(accept) == BUSY_ENTRY
+    assert m["sept"] == PENDING | SVE | TDEL
+
+
+def test_the_guest_stands_back_where_the_host_has_asked_for_priority(m):
+    m["sept"] = PENDING | SVE | HP
+
+    assert m.call(accept) == BUSY_ENTRY
+    assert m["sept"] == PENDING | SVE | HP
+
+
+def test_the_guest_gets_the_entry_once_the_host_has_had_it(m):
+    m["sept"] = PENDING | SVE | TDEL
+    m.call(aug)
+    m["sept"] = m["sept"] & ~TDEL
+    refused = m.call(accept)
+    m.call(aug)
+
+    assert refused == BUSY_ENTRY
+    assert m.call(accept) == SUCCESS
+
+
+# TDH.VP.ENTER and TD exit
+
+
+@pytest.mark.parametrize(("epoch", "inside"), [(1, (1, 0, 1)), (2, (2, 1, 0))])
+def test_an_entry_counts_the_vcpu_in_the_parity_of_its_epoch(m, epoch, inside):
+    m.epochs(epoch)
+
+    assert m.call(enter) == SUCCESS
+    assert unpacked(m["epoch_tracking"]) == inside
+    assert m["vcpu_epoch"] == epoch
+    assert m["epoch_lock"] == 0
+
+
+def test_an_entry_is_busy_while_track_holds_the_epoch(m):
+    m["epoch_lock"] = 1
+
+    assert m.call(enter) == BUSY_EPOCH
+    assert unpacked(m["epoch_tracking"]) == (1, 0, 0)
+    assert m["vcpu_epoch"] == 0
+
+
+def test_entries_share_the_epoch(m):
+    m["epoch_lock"] = 2
+
+    assert m.call(enter) == SUCCESS
+    assert m["epoch_lock"] == 2
+
+
+def test_an_entry_in_a_new_epoch_flushes_the_whole_tlb(m):
+    m["vcpu_epoch"] = 1
+    m.words[m.lay.tlb : m.lay.tlb + 2] = (11, 12)
+    m.epochs(2)
+    m.call(enter)
+
+    assert m.words[m.lay.tlb : m.lay.tlb + 2].tolist() == [0, 0]
+
+
+def test_an_entry_flushes_no_other_tlb(m):
+    other = m.lay.tlb + m.lay.vcpu_stride
+    m.words[other : other + 2] = (11, 12)
+    m.epochs(2)
+    m.call(enter)
+
+    assert m.words[other : other + 2].tolist() == [11, 12]
+
+
+def test_an_entry_in_the_epoch_of_the_last_one_keeps_the_tlb(m):
+    m["vcpu_epoch"] = 1
+    m.words[m.lay.tlb : m.lay.tlb + 2] = (11, 12)
+    m.call(enter)
+
+    assert m.words[m.lay.tlb : m.lay.tlb + 2].tolist() == [11, 12]
+
+
+def test_a_module_told_not_to_flush_keeps_the_tlb_in_a_new_epoch_and_counts_as_ever():
+    m = Machine(rules=NO_FLUSH)
+    m["tlb"] = 11
+    m.epochs(2)
+    m.call(enter)
+
+    assert m["tlb"] == 11
+    assert m["vcpu_epoch"] == 2
+    assert unpacked(m["epoch_tracking"]) == (2, 1, 0)
+
+
+def test_an_exit_leaves_the_epoch_of_the_entry_not_the_current_one(m):
+    m.call(enter)
+    m.call(track)
+
+    assert unpacked(m["epoch_tracking"]) == (2, 0, 1)
+    m.call(leave)
+    assert unpacked(m["epoch_tracking"]) == (2, 0, 0)
+
+
+def test_an_exit_changes_no_tlb(m):
+    m.call(enter)
+    m["tlb"] = 11
+    m.call(leave)
+
+    assert m["tlb"] == 11
+
+
+def test_two_vcpus_are_counted_as_two(m):
+    m.call(enter, 0)
+    m.call(enter, 1)
+
+    assert unpacked(m["epoch_tracking"]) == (1, 0, 2)
+    m.call(leave, 1)
+    assert unpacked(m["epoch_tracking"]) == (1, 0, 1)
+
+
+def test_an_exit_that_nobody_entered_for_is_noted_as_a_broken_refcount(m):
+    m["vcpu_epoch"] = 1
+    m.call(leave)
+
+    at = layout.vcpu_actor(m.lay, 0).tally + OUTCOME_COUNTS + Outcome.refcount_broken
+    assert m.words[at] == 1
+
+
+def test_an_exit_behind_an_entry_breaks_no_refcount(m):
+    m.call(enter)
+    m.call(leave)
+
+    at = layout.vcpu_actor(m.lay, 0).tally + OUTCOME_COUNTS + Outcome.refcount_broken
+    assert m.words[at] == 0
+
+
+# A whole shootdown, call by call
+
+
+def test_block_track_exit_remove_is_refused_until_the_vcpu_has_left(m):
+    m.call(enter)
+    m.call(block)
+    m.call(track)
+
+    assert m.call(remove) == NOT_TRACKED
+    assert m.call(track) == PREVIOUS_EPOCH_BUSY
+    m.call(leave)
+    assert m.call(remove) == SUCCESS
+
+
+def test_a_page_goes_from_mapped_over_free_and_pending_to_mapped(m):
+    states = [state(m)]
+    for what in (block, track, remove, aug, accept):
+        assert m.call(what) == SUCCESS
+        states.append(state(m))
+
+    assert states == [MAPPED, BLOCKED, BLOCKED, FREE, PENDING, MAPPED]
+
+
+# The same, compiled
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "status"),
+    [
+        ("track", {"epoch_tracking": 3 << 24 | 1}, PREVIOUS_EPOCH_BUSY),
+        ("track", {"epoch_lock": 2}, BUSY_EPOCH),
+        ("block", {"tree_lock": 2}, BUSY_TREE),
+        ("block", {"sept": MAPPED | SVE | TDEL}, BUSY_ENTRY),
+        ("remove", {"sept": BLOCKED | SVE, "bepoch": 1}, NOT_TRACKED),
+        ("remove", {}, NOT_BLOCKED),
+    ],
+)
+def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compiled_calls, what, words, status):
+    m, raced, stepped = Machine(), Machine(), Machine()
+    for machine in (m, raced, stepped):
+        for word, value in words.items():
+            machine[word] = value
+    me = layout.vcpu_actor(m.lay, 0)
+    lay, rules = race.record(m.lay), race.record(SPEC)
+    run, step = compiled_calls[what]
+
+    expected = m.call(getattr(alone, what))
+    run(raced.words, lay, rules, me)
+    while step(stepped.words, lay, rules, me, 0):
+        pass
+
+    assert expected == status
+    for machine in (raced, stepped):
+        assert int(machine.words[me.tally + alone.ANSWER]) & (1 << 64) - 1 == status
+        assert machine.words[m.lay.epoch_tracking : m.lay.mode].tolist() == m.words[m.lay.epoch_tracking : m.lay.mode].tolist()
+
+
+@pytest.fixture(scope="module")
+def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
+    """By name, the straight line and the step machine; in a cache of its own, for what stands in tests is in no digest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        made = {}
+        for what in (track, block, remove):
+            made[what.name] = build.straight(what), build.machine(what)[1]
+            m = Machine()
+            given = m.words, race.record(m.lay), race.record(SPEC), layout.vcpu_actor(m.lay, 0)
+            made[what.name][0](*given)
+            made[what.name][1](*given, np.int64(0))
+    return made
