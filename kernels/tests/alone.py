@@ -103,10 +103,23 @@ class Machine:
 
     def call(self, what: Steps, vcpu: int = 0) -> int:
         """The status of one call taken alone, as the 64 bits of RAX."""
+        self.begin(what, "end", vcpu)
+        return self.answer(vcpu)
+
+    def begin(self, what: Steps, until: str, vcpu: int = 0) -> None:
+        """Start a call and stop it where it is about to take the step of this site name."""
         me = layout.vcpu_actor(self.lay, vcpu)
         self.words[[me.pc, *range(me.register, me.register + 8)]] = 0
-        run_machine(what, self.words, self.lay, self.rules, me)
-        return int(self.words[me.tally + ANSWER]) & (1 << 64) - 1
+        run_machine(what, self.words, self.lay, self.rules, me, until)
+
+    def end(self, what: Steps, vcpu: int = 0) -> int:
+        """The rest of a call that was begun; its status."""
+        run_machine(what, self.words, self.lay, self.rules, layout.vcpu_actor(self.lay, vcpu))
+        return self.answer(vcpu)
+
+    def answer(self, vcpu: int = 0) -> int:
+        """The status that this vCPU's last call has left."""
+        return int(self.words[layout.vcpu_actor(self.lay, vcpu).tally + ANSWER]) & (1 << 64) - 1
 
     def epochs(self, epoch: int, even: int = 0, odd: int = 0) -> None:
         """The TD epoch, and how many vCPUs are inside that entered in even and in odd epochs."""

@@ -56,4 +56,16 @@ def finish(run: Schedule, zapper: str = "zapper 0", *helpers: str) -> None:
     raise RuntimeError(f"{zapper} is still at {run.site(zapper)}")
 
 
-__all__ = ["READ", "SHOOTDOWNS", "STATUSES", "STATUS_COUNTS", "enter", "finish", "leave", "page_state", "read", "seen", "start"]
+__all__ = [
+    "READ",
+    "SHOOTDOWNS",
+    "STATUSES",
+    "STATUS_COUNTS",
+    "enter",
+    "finish",
+    "leave",
+    "page_state",
+    "read",
+    "seen",
+    "start",
+]

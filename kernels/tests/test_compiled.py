@@ -11,9 +11,10 @@ from numba import njit
 from numba.core import types
 from numba.core.registry import cpu_target
 
-from kernels import layout, module, race
+from kernels import layout, race
 from kernels.atomics import ATOMIC, I64, emit_pause
 from kernels.build import straight
+from kernels.tests.alone import block, enter, leave, remove, track
 from kernels.tests.orders import SPEC
 
 ACCESS = re.compile(r"(?:load|store) (?:atomic )?i64|atomicrmw \w+|cmpxchg|llvm\.x86\.atomic\.bt[rs]|fence")
@@ -86,7 +87,9 @@ def test_a_primitive_is_one_access_with_the_order_in_its_name(name):
     elif operands(name) == 1:
         tiny = njit("void(int64[::1], int64, int64)")(lambda words, index, value: void(access(words, index, value)))
     else:
-        tiny = njit("void(int64[::1], int64, int64, int64)")(lambda words, index, e, v: void(access(words, index, e, v)))
+        tiny = njit("void(int64[::1], int64, int64, int64)")(
+            lambda words, index, e, v: void(access(words, index, e, v))
+        )
 
     found = accesses(tiny.inspect_llvm(tiny.signatures[0]))
 
@@ -107,9 +110,9 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for function, arguments, *_ in STRAIGHT:
+        for function, *_ in STRAIGHT:
             compiled = straight(function)
-            compiled(td, race.record(lay), race.record(SPEC), layout.vcpu_actor(lay, 0), *arguments)
+            compiled(td, race.record(lay), race.record(SPEC), layout.vcpu_actor(lay, 0))
             all_of_it = accesses(compiled.inspect_llvm(compiled.signatures[0]))
             found[function.name] = [one for one in all_of_it if one not in ("load i64", "store i64")]
     return found
@@ -120,17 +123,11 @@ def count(found: Iterable[str], *kinds: str) -> int:
 
 
 LOCKED = ("atomicrmw", "cmpxchg", "llvm.x86.atomic")
-# function, its arguments behind the environment, locked operations, acquire loads, release stores in its source
-STRAIGHT = [
-    (module.mem_track, (), 3, 1, 0),
-    (module.mem_range_block, (0,), 6, 2, 2),
-    (module.mem_page_remove, (0,), 6, 3, 1),
-    (module.vp_enter, (), 3, 1, 0),
-    (module.td_exit, (), 1, 0, 0),
-]
+# a call; the locked operations, acquire loads and release stores in its source
+STRAIGHT = [(track, 3, 1, 0), (block, 6, 2, 2), (remove, 6, 3, 1), (enter, 3, 1, 0), (leave, 1, 0, 0)]
 
 
-@pytest.mark.parametrize(("name", "locked", "loads", "stores"), [(row[0].name, *row[2:]) for row in STRAIGHT])
+@pytest.mark.parametrize(("name", "locked", "loads", "stores"), [(row[0].name, *row[1:]) for row in STRAIGHT])
 def test_a_straight_line_has_every_access_of_its_source(raced, name, locked, loads, stores):
     """At least as many: LLVM may copy a path, it may not drop or merge an atomic access."""
     assert count(raced[name], *LOCKED) >= locked

@@ -233,34 +233,22 @@ def test_remove_goes_on_beside_another_that_shares_the_tree(m):
     assert m["tree_lock"] == 2
 
 
-def test_a_failed_shared_try_leaves_its_count_behind_and_the_exclusive_release_wipes_it(m):
-    m["sept"], m["tree_lock"] = BLOCKED | SVE, 1
-    m.call(remove)
+def test_a_failed_shared_try_of_the_tree_leaves_its_count_until_the_exclusive_release_wipes_it(m):
+    m.begin(block, "mem_range_block.load_acquire_sept")
 
+    assert m.call(remove, 1) == BUSY_TREE
     assert m["tree_lock"] == 1 + 2
-    m["tree_lock"] = 0
-    m["sept"] = MAPPED | SVE
-    m.call(block)
+    assert m.end(block) == SUCCESS
     assert m["tree_lock"] == 0
 
 
-def test_an_exclusive_release_wipes_the_count_of_a_shared_try_that_failed_meanwhile(m):
-    """TRACK's release, taken here behind a VP.ENTER that failed on it."""
-    m["epoch_lock"] = 1
-    m.call(enter)
+def test_a_failed_shared_try_of_the_epoch_leaves_its_count_until_the_exclusive_release_wipes_it(m):
+    m.begin(track, "mem_track.load_acquire_epoch_tracking")
 
+    assert m.call(enter, 1) == BUSY_EPOCH
     assert m["epoch_lock"] == 1 + 2
-    assert alone_release(m) == 0
-
-
-def alone_release(m: Machine) -> int:
-    """The word of the epoch lock once its exclusive holder has let go."""
-    from kernels.atomics import PYTHON
-    from kernels.locks import unlock_exclusive
-    from kernels.steps import World
-
-    World(PYTHON, lambda bound: bound).function(unlock_exclusive)(m.words, m.lay.epoch_lock)
-    return m["epoch_lock"]
+    assert m.end(track) == SUCCESS
+    assert m["epoch_lock"] == 0
 
 
 def test_remove_is_busy_while_the_entry_is_held_and_asks_for_priority(m):
@@ -381,15 +369,17 @@ def test_the_guest_stands_back_where_the_host_has_asked_for_priority(m):
     assert m["sept"] == PENDING | SVE | HP
 
 
-def test_the_guest_gets_the_entry_once_the_host_has_had_it(m):
-    m["sept"] = PENDING | SVE | TDEL
-    m.call(aug)
-    m["sept"] = m["sept"] & ~TDEL
-    refused = m.call(accept)
-    m.call(aug)
+def test_the_guest_gets_the_entry_once_the_host_that_asked_has_had_it(m):
+    m["sept"] = PENDING | SVE
+    m.begin(accept, "mem_page_accept.load_acquire_sept", 1)
+    asked = m.call(aug)
+    m.end(accept, 1)
+    m["sept"] = (m["sept"] & ~(STATE_MASK | RWX)) | PENDING
 
-    assert refused == BUSY_ENTRY
-    assert m.call(accept) == SUCCESS
+    assert asked == BUSY_ENTRY
+    assert m.call(accept, 1) == BUSY_ENTRY
+    assert m.call(aug) == STATE_INCORRECT
+    assert m.call(accept, 1) == SUCCESS
 
 
 # TDH.VP.ENTER and TD exit
@@ -553,7 +543,10 @@ def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compile
     assert expected == status
     for machine in (raced, stepped):
         assert int(machine.words[me.tally + alone.ANSWER]) & (1 << 64) - 1 == status
-        assert machine.words[m.lay.epoch_tracking : m.lay.mode].tolist() == m.words[m.lay.epoch_tracking : m.lay.mode].tolist()
+        assert (
+            machine.words[m.lay.epoch_tracking : m.lay.mode].tolist()
+            == m.words[m.lay.epoch_tracking : m.lay.mode].tolist()
+        )
 
 
 @pytest.fixture(scope="module")

@@ -77,13 +77,17 @@ def _straight(function: Steps) -> tuple[str, Names]:
     return "\n\n".join(straight_source(one, names, False) for one in labelled), names
 
 
-def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor, most: int = 10_000) -> Machine:
-    """The step machine on these words, alone, to its end; choices go way 0. Raises RuntimeError after `most` steps."""
+def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor, until: str = "end") -> None:
+    """The step machine on these words, from where it stands, until it is about to take the step of this site name.
+
+    Choices go way 0. Raises RuntimeError after 10,000 steps.
+    """
     made, step, _ = _machine(function)
-    for _ in range(most):
-        if not step(td, lay, rules, me, 0):
-            return made
-    raise RuntimeError(f"{function.name} is not done after {most} steps: {made.sites[int(td[me.pc])]}")
+    for _ in range(10_000):
+        site = made.sites[int(td[me.pc])] if td[me.pc] != DONE else None
+        if (site is not None and site.name == until) or not step(td, lay, rules, me, 0):
+            return
+    raise RuntimeError(f"{function.name} did not come to {until} in 10,000 steps")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

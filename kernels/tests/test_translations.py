@@ -1,0 +1,169 @@
+"""Three translations of one source against one another, step by step: drawn programs, and every function that ships."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kernels import kvm, layout, locks, module, vcpu, words, zapper
+from kernels.layout import OUTCOME_COUNTS
+from kernels.outcomes import OUTCOMES
+from kernels.race import prepare
+from kernels.rules import Busy, Rules
+from kernels.steps import SITES, Steps
+from kernels.tests.orders import SAFE, WRONG
+from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, long_programs, programs
+from kernels.tests.three import Case, Run, check
+
+SHIPPED = {
+    name: made
+    for room in (locks, module, kvm, vcpu, zapper)
+    for name, made in vars(room).items()
+    if isinstance(made, Steps) and inspect.unwrap(made.source).__module__ == room.__name__
+}
+LAY = layout.plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
+STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
+ORDERS = {**SAFE, **WRONG}
+# Each drawn example is the same in every run: what is found here is found again.
+REPEATED = {"derandomize": True, "deadline": None, "database": None}
+
+
+@pytest.fixture(autouse=True)
+def _drawn_sites_are_forgotten() -> Iterator[None]:
+    """Drawn programs have sites too; a label has room for a few thousand."""
+    known = len(SITES)
+    yield
+    del SITES[known:]
+
+
+def goes_the_same_way(source: str, start: tuple[int, ...], choices: list[int]) -> Run:
+    """Compare a drawn program's three translations; what the generator did."""
+    known = len(SITES)
+    td = np.zeros(TOTAL_WORDS, np.int64)
+    td[:4] = start
+    run = check(compiled(source, "program"), Case(td, WATCHED, Words(), Flags(), ACTOR, choices=tuple(choices)))
+    del SITES[known:]
+    return run
+
+
+STARTS, CHOICES = st.tuples(*[st.integers(0, 7)] * 4), st.lists(st.integers(0, 5), max_size=40)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], **REPEATED)  # type: ignore[arg-type]
+@given(programs(), STARTS, CHOICES)
+def test_a_drawn_program_goes_the_same_way_in_all_three(source, start, choices):
+    goes_the_same_way(source, start, choices)
+
+
+def test_a_long_drawn_program_goes_the_same_way_in_all_three():
+    runs = []
+
+    @settings(max_examples=250, **REPEATED)  # type: ignore[arg-type]
+    @given(long_programs(), STARTS, CHOICES)
+    def draw(source, start, choices):
+        runs.append(goes_the_same_way(source, start, choices))
+
+    draw()
+
+    assert sum(len(run.taken) > 12 for run in runs) > 100
+    assert sum(run.whole for run in runs) > 100
+
+
+PARAMETERS: dict[str, Any] = {
+    "gpa": st.integers(0, 1),
+    "page": st.integers(1, 3),
+    "request": st.integers(0, 1),
+    "wait": st.integers(0, 1),
+    "stamped": st.just(0),
+    "leaf": st.sampled_from([kvm.LEAF_BLOCK, kvm.LEAF_TRACK, kvm.LEAF_REMOVE]),
+    "policy": st.sampled_from([int(busy) for busy in Busy]),
+    "quiet": st.integers(0, 1),
+    "todo": st.sampled_from([rules.shootdown for rules in ORDERS.values()]),
+    "repair": st.integers(0, 1),
+    "due": st.just(0),
+    "filled": st.sampled_from([1 << 8, 2 << 8]),
+    "seen": st.sampled_from([1 << 8, 1 << 8 | 1, 1 << 8 | 5, 2 << 8, 2 << 8 | 2]),
+}
+
+
+def watched() -> np.ndarray:
+    """The words of the state but the registers, and what `note` counts."""
+    registers = {
+        word
+        for actor in (*(layout.vcpu_actor(LAY, i) for i in range(2)), *(layout.zapper_actor(LAY, i) for i in range(2)))
+        for word in (actor.pc, *range(actor.register, actor.register + 48))
+    }
+    counts = [
+        actor(LAY, i).tally + OUTCOME_COUNTS + outcome
+        for actor in (layout.vcpu_actor, layout.zapper_actor)
+        for i in range(2)
+        for outcome in range(1, OUTCOMES)  # 0 is `fresh`, which only a race counts
+    ]
+    state = [word for word in range(LAY.state_words) if word not in registers]
+    return np.array([*state, LAY.page_flags, LAY.page_flags + 1, *counts])
+
+
+SEEN = watched()
+
+
+@st.composite
+def small_states(draw: Any) -> np.ndarray:
+    """Words of a machine of two of everything in any state, sensible or not."""
+    td = np.zeros(LAY.total_words, np.int64)
+    prepare(td, LAY, SAFE["spec"], 1)
+    small = st.integers(0, 2)
+    td[LAY.epoch_tracking] = draw(st.integers(1, 3)) << 24 | draw(small) << 12 | draw(small)
+    td[LAY.epoch_lock], td[LAY.tree_lock] = draw(st.sampled_from([0, 0, 1, 2])), draw(st.sampled_from([0, 0, 1, 2]))
+    td[LAY.mmu_lock], td[LAY.gate] = draw(st.sampled_from([0, 0, 1, 2])), draw(small)
+    td[LAY.wait_for_sept_zap] = draw(st.integers(0, 1))
+    for gpa in range(2):
+        page, flags = draw(st.integers(1, 2)), draw(st.sampled_from([0, 0, 0, words.TDEL, words.HP]))
+        at = gpa * LAY.page_stride
+        td[LAY.sept + at] = draw(st.sampled_from(STATES)) | words.SVE | flags | page << words.HPA_SHIFT
+        td[LAY.owner + at] = page << 8 | draw(st.sampled_from([0, 1, 5, 2]))
+        td[LAY.bepoch + at], td[LAY.mirror + at] = draw(st.integers(0, 3)), draw(st.integers(1, 2))
+    for index in range(2):
+        at = index * LAY.vcpu_stride
+        td[LAY.mode + at], td[LAY.requests + at], td[LAY.ipi + at] = (
+            draw(small),
+            draw(st.integers(0, 1)),
+            draw(st.integers(0, 3)),
+        )
+        td[LAY.vcpu_epoch + at] = draw(st.integers(0, 3))
+        for gpa in range(2):
+            td[LAY.tlb + at + gpa] = draw(
+                st.sampled_from([0, words.translation(gpa, 1 << 8), words.translation(gpa, 2 << 8)])
+            )
+        stage = draw(st.sampled_from([0, words.stage_word(0, 1 << 8 | 1, 1), words.stage_word(1, 1 << 8 | 5, 2)]))
+        td[LAY.stage + index * LAY.zapper_stride] = stage
+    return td
+
+
+def rules_of(draw: Any) -> Rules:
+    rules: Rules = ORDERS[draw(st.sampled_from(sorted(ORDERS)))]
+    return rules._replace(shootdowns=2, on_error=draw(st.integers(0, 2)))
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **REPEATED)  # type: ignore[arg-type]
+@given(td=small_states(), data=st.data())
+def test_a_function_that_ships_goes_the_same_way_in_all_three(name, td, data):
+    function = SHIPPED[name]
+    me = (layout.zapper_actor if name in vars(zapper) and name not in vars(vcpu) else layout.vcpu_actor)(
+        LAY, data.draw(st.integers(0, 1))
+    )
+    arguments = tuple(data.draw(PARAMETERS[parameter]) for parameter in function.parameters)
+    choices = tuple(data.draw(st.lists(st.integers(0, 3), min_size=12, max_size=12)))
+
+    check(function, Case(td, SEEN, LAY, rules_of(data.draw), me, arguments, choices, most=120))
+
+
+def test_every_site_that_ships_stands_in_one_of_these_functions():
+    in_kernels = {site.function for site in SITES if not site.file.startswith("kernels/tests/")}
+
+    assert in_kernels <= set(SHIPPED)
+    assert len(SHIPPED) == len({function.source for function in SHIPPED.values()})
