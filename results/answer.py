@@ -1,6 +1,6 @@
 """The reviewer's question, TRACK before the kick or after it, answered in one sentence by the numbers of one result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.wording import nanoseconds_with_interval, plural, share
@@ -8,6 +8,8 @@ from results.wording import nanoseconds_with_interval, plural, share
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
 # Identical runs on a shared machine differed by this much at p50, so one run ranks two orders only beyond it.
 IDENTICAL_RUNS_P50 = 2.4
+# Caveats under which not even that much may be the order's doing.
+DISTURBING = {"busy_machine": "other work kept the CPUs busy", "high_steal": "the hypervisor took the CPUs away"}
 Run = Mapping[str, Any]
 
 
@@ -24,7 +26,8 @@ def review_sentence(result: Mapping[str, Any]) -> str:
     bad = [f"{name} {run['verdict']} ({run['reason']})" for name, run in runs.items() if _not_passed(name, run)]
     if bad:
         return f"This run does not decide whether TRACK or the kick comes first: {'; '.join(bad)}."
-    return f"{_setting(result)}, {_right(track, kick)}; {_costs(track, kick)}; {_ranking(track, kick)}."
+    disturbed = [caveat["id"] for caveat in result.get("caveats", ()) if caveat["id"] in DISTURBING]
+    return f"{_setting(result)}, {_right(track, kick)}; {_costs(track, kick)}; {_ranking(track, kick, disturbed)}."
 
 
 def _not_passed(name: str, run: Run) -> bool:
@@ -64,10 +67,12 @@ def _value(phase: Mapping[str, Any], name: str) -> str:
     return nanoseconds_with_interval(phase[name], *phase["ci95"][name])
 
 
-def _ranking(track: Run, kick: Run) -> str:
+def _ranking(track: Run, kick: Run, disturbed: Sequence[str]) -> str:
     phases = track["latency_ns"]["shootdown"], kick["latency_ns"]["shootdown"]
     if track["perturbed"] or kick["perturbed"]:
         return "which is faster a run perturbed on purpose cannot say"
+    if disturbed:
+        return f"which is faster this run does not decide: {' and '.join(map(DISTURBING.__getitem__, disturbed))}"
     if phases[0]["p50"] is None or phases[1]["p50"] is None:
         return "which is faster this run does not decide: too few samples"
     (track_low, track_high), (kick_low, kick_high) = (phase["ci95"]["p50"] for phase in phases)

@@ -13,10 +13,22 @@ def main() -> None:
     """Run the command line and exit with its code. Only an internal error has a traceback, and only with `-v`."""
     for name in ONE_THREAD:
         os.environ[name] = "1"
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_run(sys.argv[1:]))
+
+
+def _open_missing_streams() -> None:
+    """Where a standard stream was closed (`>&-`), let it go nowhere: else the next file opened would take its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
 
 
 def _run(arguments: list[str]) -> int:

@@ -61,7 +61,7 @@ def _space(names: Names) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=128)
-def _machine(function: Steps) -> tuple[Machine, Any, Any]:
+def machine_of(function: Steps) -> tuple[Machine, Any, Any]:
     names = Names()
     made = step_machine(function, names)
     space = _space(names)
@@ -82,7 +82,7 @@ def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor
 
     Choices go way 0. Raises RuntimeError after 10,000 steps.
     """
-    made, step, _ = _machine(function)
+    made, step, _ = machine_of(function)
     for _ in range(10_000):
         site = made.sites[int(td[me.pc])] if td[me.pc] != DONE else None
         if (site is not None and site.name == until) or not step(td, lay, rules, me, 0):
@@ -125,7 +125,7 @@ def by_reference(function: Steps, case: Case) -> Run:
 def by_machine(function: Steps, case: Case) -> Run:
     """The step machine; `value` is always None. Fails where a register holds something that no local needs."""
     td, draw, taken = case.words.copy(), _drawer(case.choices), []
-    made, step, ways = _machine(function)
+    made, step, ways = machine_of(function)
     for place, local in enumerate(made.held[0]):
         if local is not None:
             td[case.me.register + place] = case.arguments[function.parameters.index(local.rpartition("_")[0])]

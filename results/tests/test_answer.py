@@ -69,3 +69,10 @@ def test_a_perturbed_run_is_not_ranked():
     sentence = review_sentence(a_result(a_run("spec", perturbed=True), a_run("v18", perturbed=True)))
 
     assert sentence.endswith("which is faster a run perturbed on purpose cannot say.")
+
+
+def test_a_busy_machine_ranks_nothing_however_large_the_ratio():
+    runs = a_run("spec", latency_ns=whole(3000, 2900, 3100)), a_run("v18", latency_ns=whole(750, 740, 760))
+    sentence = review_sentence({**a_result(*runs), "caveats": [{"id": "oversubscribed"}, {"id": "busy_machine"}]})
+
+    assert sentence.endswith("which is faster this run does not decide: other work kept the CPUs busy.")

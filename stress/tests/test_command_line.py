@@ -147,6 +147,14 @@ def test_data_that_cannot_be_written_is_one_line_and_exit_3(
     assert (done.returncode, done.stderr) == (3, "tdx-stress: stdout: cannot write: No space left on device\n")
 
 
+def test_closed_streams_are_no_error(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -W error -m stress list <&- >&- 2>&-"
+
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=command_environment)
+
+    assert done.returncode == 0
+
+
 def test_a_terminal_that_knows_only_ascii_is_no_error(tdx_stress: Command, tmp_path: Path) -> None:
     done = tdx_stress("run", "./Ü.toml", PYTHONIOENCODING="ascii")
 

@@ -172,6 +172,23 @@ def test_an_actor_that_stands_still_ends_the_run_as_hung_and_everybody_is_named(
     assert "HUNG: no progress for 0.5 s" in stdout
 
 
+def test_a_run_that_was_suspended_is_not_taken_for_hung(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress("run", *FOREVER, "--set", "watchdog_s=2")
+    everybody = [*(psutil.Process(worker.pid) for worker in racing(parent)), psutil.Process(parent.pid)]
+    for process in everybody:
+        process.suspend()
+    time.sleep(2.5)
+    for process in everybody:
+        process.resume()
+    time.sleep(0.5)
+    parent.send_signal(signal.SIGINT)
+
+    code, _, _ = ended(parent)
+    run = stored(tmp_path / "out")
+    assert (code, run["ending"]) == (130, "interrupted")
+    assert any(note.startswith("suspended for ") for note in run["notes"])
+
+
 def test_a_disk_that_fills_up_is_one_line_before_the_race(tmp_path: Path, command_environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "stress", "run", *FOREVER]
 

@@ -1,0 +1,128 @@
+"""Whole actors under random schedules: the compiled step machine against the generators, word by word, after every step."""
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from kernels import layout, race
+from kernels.layout import Actor, Layout
+from kernels.machine import DONE, Machine
+from kernels.outcomes import Outcome
+from kernels.rules import Rules
+from kernels.schedule import machines
+from kernels.steps import Reference, Steps
+from kernels.tests.orders import GOES_ON, SAFE, WRONG
+from kernels.vcpu import vcpu
+from kernels.zapper import zapper
+
+STEPS, SHOOTDOWNS = 4000, 50
+
+
+class Both(NamedTuple):
+    """One actor, as a generator over the first words and as a step machine over the second."""
+
+    name: str
+    reference: Reference
+    made: Machine
+    step: Callable[..., int]
+    ways: Callable[..., int]
+    me: Actor
+
+
+def start(rules: Rules) -> tuple[Layout, np.ndarray, np.ndarray, list[Both]]:
+    """Two vCPUs, two zappers, two pages, a TLB of one entry that they fight for; each actor before its first step."""
+    for_vcpu, for_zapper = machines()
+    sizes = {"vcpu_registers": for_vcpu[0].registers, "zapper_registers": for_zapper[0].registers}
+    lay = layout.plan(2, 2, 2, 1, packed=True, **sizes)
+    ours, theirs = np.zeros(lay.total_words, np.int64), np.zeros(lay.total_words, np.int64)
+    actors = []
+    for td in (ours, theirs):
+        race.prepare(td, lay, rules, 1)
+    kinds: list[tuple[Steps, Any, Any]] = [
+        (vcpu, for_vcpu, layout.vcpu_actor),
+        (zapper, for_zapper, layout.zapper_actor),
+    ]
+    for function, (made, step, ways), actor in kinds:
+        for index in range(2):
+            me = actor(lay, index)
+            reference = Reference(function, ours, lay, rules, me)
+            step(theirs, race.record(lay), race.record(rules), me, 0)
+            actors.append(Both(f"{function.name} {index}", reference, made, step, ways, me))
+    return lay, ours, theirs, actors
+
+
+def registers(actor: Both) -> list[int]:
+    """The words that only the step machine has."""
+    return [actor.me.pc, *range(actor.me.register, actor.me.register + actor.made.registers)]
+
+
+ORDERS = {**SAFE, **WRONG}
+
+
+def rules_of(name: str) -> Rules:
+    """An order whose zappers go on after a refusal: they leak the page, or free it where the order says so."""
+    rules = ORDERS[name]._replace(shootdowns=SHOOTDOWNS)
+    return rules._replace(**GOES_ON) if rules.on_error == 0 else rules
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_a_step_machine_and_the_generators_go_the_same_way_under_a_random_schedule(name):
+    """State, outcome counts and flags of the pages, over 4,000 steps of a seeded schedule."""
+    rules = rules_of(name)
+    lay, ours, theirs, actors = start(rules)
+    given, drawn = (race.record(lay), race.record(rules)), random.Random(name)
+    own = {word for actor in actors for word in registers(actor)}
+    state = [word for word in range(lay.state_words) if word not in own]
+
+    for _ in range(STEPS):
+        actor = drawn.choice([one for one in actors if not one.reference.done])
+        count = actor.ways(theirs, *given, actor.me)
+        chosen = drawn.randrange(count)
+        site = actor.made.sites[int(theirs[actor.me.pc])]
+        assert (actor.reference.site, actor.reference.choices) == (site, count)
+        actor.reference.step(chosen)
+        actor.step(theirs, *given, actor.me, chosen)
+        assert (ours[state] == theirs[state]).all(), f"{actor.name} at {site}"
+
+    assert (ours[lay.state_words :] == theirs[lay.state_words :]).all()
+    assert [int(theirs[one.me.pc]) == DONE for one in actors] == [one.reference.done for one in actors]
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("no_block", Outcome.not_blocked),
+        ("track_then_block", Outcome.tracking_not_done),
+        ("no_flush_at_entry", Outcome.use_after_remove),
+    ],
+)
+def test_such_a_schedule_of_a_wrong_order_shows_what_the_order_is_known_for(name, outcome):
+    """Were all schedules tame, agreeing would say little. The seed is fixed, so it always does."""
+    rules = rules_of(name)
+    _, words, _, actors = start(rules)
+    drawn = random.Random(name)
+
+    for _ in range(STEPS):
+        actor = drawn.choice([one for one in actors if not one.reference.done])
+        actor.reference.step(drawn.randrange(actor.reference.choices))
+
+    assert sum(int(words[one.me.tally + layout.OUTCOME_COUNTS + outcome]) for one in actors) > 0
+
+
+@pytest.mark.parametrize("name", ["spec", "v18", "v6_16"])
+def test_a_register_that_no_local_needs_is_zero_at_every_label(name):
+    """Equal states would differ otherwise: a search would count them many times."""
+    rules = rules_of(name)
+    lay, _, words, actors = start(rules)
+    given, drawn = (race.record(lay), race.record(rules)), random.Random(name)
+
+    for _ in range(STEPS):
+        actor = drawn.choice(actors)
+        actor.step(words, *given, actor.me, drawn.randrange(actor.ways(words, *given, actor.me)))
+        label = int(words[actor.me.pc])
+        held = actor.made.held[label] if label != DONE else (None,) * actor.made.registers
+        dead = [place for place, local in enumerate(held) if local is None]
+        assert not words[[actor.me.register + place for place in dead]].any(), f"{actor.name} at label {label}"

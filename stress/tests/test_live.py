@@ -1,0 +1,121 @@
+import fcntl
+import io
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from conftest import SmallMachine
+from kernels.layout import READS, SHOOTDOWNS
+from results.collector import Snapshot, snapshot
+from stress import live
+from stress.live import Show
+from stress.screen import Screen
+
+
+class Moments:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        """As of `time`."""
+        return self.now_s
+
+
+@pytest.fixture
+def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
+    clock = Moments()
+    monkeypatch.setattr(live, "time", clock)
+    return clock
+
+
+def test_without_a_terminal_there_is_a_line_every_15_s(small_machine: SmallMachine, moments: Moments) -> None:
+    words, lay = small_machine
+    said = io.StringIO()
+
+    def tally() -> Snapshot:
+        words[lay.zapper_tally + SHOOTDOWNS] += 100
+        words[lay.vcpu_tally + READS] += 1000
+        return snapshot(words, lay)
+
+    with Show(Screen(said, color=False), "v18", safe=True, place="review, ordering 1 of 3", after_s=60.0) as show:
+        watch = show(tally)
+        for second in range(32):
+            moments.now_s = 1000.0 + second
+            watch("measuring", 60.0 - second)
+
+    lines = said.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("v18: ")
+    assert lines[0].endswith("45 s left")
+
+
+def test_the_time_left_in_the_warm_up_holds_the_time_after_it(small_machine: SmallMachine, moments: Moments) -> None:
+    words, lay = small_machine
+    said = io.StringIO()
+
+    with Show(Screen(said, color=False), "no_kick", safe=False, place="wrong", after_s=100.0) as show:
+        watch = show(lambda: snapshot(words, lay))
+        moments.now_s += 20.0
+        watch("warm-up", 10.0)
+
+    assert said.getvalue().startswith("no_kick (unsafe): ")
+    assert said.getvalue().endswith("110 s left\n")
+
+
+def test_without_a_screen_nothing_is_looked_at(small_machine: SmallMachine, moments: Moments) -> None:
+    words, lay = small_machine
+    looks = []
+
+    def tally() -> Snapshot:
+        looks.append(moments.now_s)
+        return snapshot(words, lay)
+
+    with Show(None, "v18", safe=True, place="", after_s=1.0) as show:
+        watch = show(tally)
+        moments.now_s += 100.0
+        watch("measuring", 1.0)
+
+    assert len(looks) <= 1
+
+
+@pytest.mark.processes
+def test_on_a_terminal_a_table_is_drawn_and_gone_at_the_end(
+    tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    options = ("--ordering", "v18", "--duration", "1500ms", "--warmup", "0s")
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "stress", "run", *options],
+        cwd=tmp_path,
+        env={**command_environment, "TERM": "xterm-256color"},
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = _everything_on(ours)
+    os.close(ours)
+
+    assert process.wait() == 0
+    assert "SHOOTDOWNS/s" in shown
+    assert "review, ordering 1 of 1, measuring" in shown
+    assert "\x1b[2K" in shown.partition("measuring")[2]
+    assert shown.rstrip().endswith("shootdowns")
+
+
+def _everything_on(terminal: int) -> str:
+    """What is written to the terminal until its other end is closed."""
+    content = b""
+    while True:
+        try:
+            content += os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            return content.decode()
