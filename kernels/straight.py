@@ -43,10 +43,15 @@ class Names:
             raise NameError(f"{name} means two things in the functions of steps")
 
 
-def resolve(tree: ast.expr, function: Steps, names: Names, inline: tuple[str, ...] = ("local",)) -> ast.expr:
-    """The expression with global integers as literals, one-line callees of the kinds `inline` in place, the others in `names`."""
+def resolve(
+    tree: ast.expr, function: Steps, names: Names, inline: tuple[str, ...] = ("local",), free: tuple[str, ...] = ()
+) -> ast.expr:
+    """The expression with global integers as literals, one-line callees of the kinds `inline` in place, the others in `names`.
+
+    `free` are names of the generated code itself.
+    """
     known: dict[str, Any] = {**function.source.__globals__, **inspect.getclosurevars(function.source).nonlocals}
-    assigned = {*function.parameters, *_assigned(function.body), *ENVIRONMENT}
+    assigned = {*function.parameters, *_assigned(function.body), *ENVIRONMENT, *free}
     return _Resolve(known, {name: ast.Name(name) for name in assigned}, names, inline).visit(copy.deepcopy(tree))
 
 
@@ -209,8 +214,9 @@ class _Straight:
         resolve(call.func, self.function, self.names)
         target = f"{step.target} = " if step.target else ""
         if step.is_choice:
-            drawn = ", ".join((*ENVIRONMENT, "_random", *arguments[4:]))
-            return ["_random = xorshift(_random)", f"{target}{name}({drawn})"]
+            drawn = ast.Call(call.func, [*map(ast.Name, ENVIRONMENT), ast.Name("_random"), *call.args[4:]], [])
+            way = resolve(drawn, self.function, self.names, ("local", "harness", "choice"), ("_random",))
+            return ["_random = xorshift(_random)", target + ast.unparse(way)]
         if not self.function.labelled:
             return [f"{target}{name}({', '.join(arguments)})"]
         rest = ", ".join(("td", "_word", *arguments[2:]))

@@ -114,6 +114,18 @@ def xorshift(random):
     return random ^ (random << 17)
 
 
+@local
+def each_page(td, lay, rules, me):
+    """As many choices as there are pages."""
+    return lay.pages
+
+
+@local
+def uniform_page(lay, random):
+    """A page, each as likely as the other."""
+    return (((random >> 24) & 0xFFFFFFFF) * lay.pages) >> 32
+
+
 @harness()
 def now(rules):
     """Ticks of the clock of this run."""

@@ -19,6 +19,7 @@ from kernels.tally import (
     count_age,
     count_reads,
     count_status,
+    each_page,
     finish,
     note,
     now,
@@ -26,6 +27,7 @@ from kernels.tally import (
     record,
     relax,
     share_cpu,
+    uniform_page,
     vcpu_stopping,
 )
 from kernels.words import (
@@ -57,7 +59,7 @@ FAULT, USE_AFTER_REMOVE = int(Outcome.fault), int(Outcome.use_after_remove)
 STALE_IN_WINDOW, STALE_AFTER_KICK = int(Outcome.stale_in_window), int(Outcome.stale_after_kick)
 STALE_AFTER_DONE = int(Outcome.stale_after_done)
 LEAF_ENTER, LEAF_ACCEPT = int(Leaf.TDH_VP_ENTER), int(Leaf.TDG_MEM_PAGE_ACCEPT)
-SEQUENTIAL, HOT_SET = int(Pattern.SEQUENTIAL), int(Pattern.HOT_SET)
+UNIFORM, SEQUENTIAL = int(Pattern.UNIFORM), int(Pattern.SEQUENTIAL)
 OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
 IPI, TICK, EPT_VIOLATION = 0, 1, 2
 BURST = 64
@@ -66,11 +68,6 @@ BURST = 64
 @local
 def two(td, lay, rules, me):
     return 2
-
-
-@local
-def each_page(td, lay, rules, me):
-    return lay.pages
 
 
 @choice(two)
@@ -83,18 +80,21 @@ def reads_before_tick(td, lay, rules, me, random):
     return BURST
 
 
-@choice(each_page)
-def next_page(td, lay, rules, me, random):
-    """The guest page to read next: uniform, sequential, or from a hot set."""
-    drawn = (random >> 24) & 0xFFFFFFFF
-    if rules.pattern == 0:
-        return (drawn * lay.pages) >> 32
+@harness()
+def patterned_page(td, lay, rules, me, random):
+    """The next page in order, or one from a hot set that nine reads of ten go to."""
     if rules.pattern == SEQUENTIAL:
         gpa = own(td, me.tally + SEQUENCE)
         set_own(td, me.tally + SEQUENCE, gpa + 1 if gpa + 1 < lay.pages else 0)
         return gpa
     hot = max(1, lay.pages >> 3)
-    return (drawn * (hot if random & 1023 < 922 else lay.pages)) >> 32
+    return (((random >> 24) & 0xFFFFFFFF) * (hot if random & 1023 < 922 else lay.pages)) >> 32
+
+
+@choice(each_page)
+def next_page(td, lay, rules, me, random):
+    """The guest page to read next."""
+    return uniform_page(lay, random) if rules.pattern == UNIFORM else patterned_page(td, lay, rules, me, random)
 
 
 @steps

@@ -27,6 +27,7 @@ from kernels.tally import (
     collect_flags,
     count,
     count_status,
+    each_page,
     expect_write,
     finish,
     note,
@@ -35,6 +36,7 @@ from kernels.tally import (
     record,
     relax,
     stamp,
+    uniform_page,
     wait_turn,
     zapper_stopping,
 )
@@ -63,15 +65,10 @@ H_SHOOTDOWN, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRA
 assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
 
 
-@local
-def each_page(td, lay, rules, me):
-    return lay.pages
-
-
 @choice(each_page)
 def any_page(td, lay, rules, me, random):
     """The guest page to shoot down next."""
-    return (((random >> 24) & 0xFFFFFFFF) * lay.pages) >> 32
+    return uniform_page(lay, random)
 
 
 @op

@@ -121,11 +121,11 @@ def _open(out: Path | None, scenario_name: str) -> RunDirectory:
 
 def _machine(plan: Plan) -> Machine:
     """Compiled kernels and a calibrated clock, before the first fork, so that no worker compiles anything."""
-    cache = cache_directory()
-    if plan.progress is not None and not any(cache.rglob("*.nbi")):
+    cache, perturbed = cache_directory(), bool(plan.scenario.yields)
+    if plan.progress is not None and not any(cache.rglob("*_perturbed*.nbi" if perturbed else "*.nbi")):
         plan.progress.line("compiling the kernels, once: about 15 s")
     begun = time.monotonic()
-    kernels = load(perturbed=bool(plan.scenario.yields))
+    kernels = load(perturbed=perturbed)
     clock = calibrate()
     if plan.progress is not None and plan.request.verbose:
         plan.progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache}")

@@ -1,0 +1,220 @@
+"""Where words stand: apart where different actors write, together where that is meant, and named."""
+
+import re
+
+import pytest
+
+from kernels.layout import (
+    CONTROL_WORDS,
+    HEAD_WORDS,
+    HIST_WORDS,
+    LINE_WORDS,
+    MAX_SITES,
+    OUTCOME_COUNTS,
+    OUTCOME_SHOOTDOWNS,
+    STATUS_COUNTS,
+    STATUSES,
+    VCPU_HISTS,
+    ZAPPER_HISTS,
+    Layout,
+    name_of,
+    plan,
+    vcpu_actor,
+    zapper_actor,
+)
+from kernels.outcomes import OUTCOMES
+from kernels.status import Leaf
+
+SIZES = [
+    plan(1, 1, 1, 1),
+    plan(3, 2, 5, 4),
+    plan(512, 62, 3, 64),
+    plan(2, 2, 2, 2, packed=True, vcpu_registers=3, zapper_registers=7),
+    plan(64, 4, 64, 64, packed=True),
+]
+SINGLE = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap")
+OF_A_PAGE = ("sept", "owner", "bepoch", "mirror")
+OF_A_VCPU = ("mode", "requests", "ipi", "vcpu_epoch", "vcpu_pc")
+OF_A_ZAPPER = ("stage", "zapper_pc")
+
+
+def state(lay: Layout, registers: tuple[int, int] = (0, 0)) -> list[tuple[str, int, int]]:
+    """Every word or table of the state: what it is, its first word, how many."""
+    page, vcpu, zapper = lay.page_stride, lay.vcpu_stride, lay.zapper_stride
+    found = [(name, getattr(lay, name), 1) for name in SINGLE]
+    for index in range(lay.pages):
+        found += [(f"{name} {index}", getattr(lay, name) + index * page, 1) for name in OF_A_PAGE]
+    for index in range(lay.vcpus):
+        found += [(f"{name} {index}", getattr(lay, name) + index * vcpu, 1) for name in OF_A_VCPU]
+        found.append((f"tlb {index}", lay.tlb + index * vcpu, lay.tlb_entries))
+        found.append((f"vcpu_register {index}", lay.vcpu_register + index * vcpu, registers[0]))
+    for index in range(lay.zappers):
+        found += [(f"{name} {index}", getattr(lay, name) + index * zapper, 1) for name in OF_A_ZAPPER]
+        found.append((f"awaiting {index}", lay.awaiting + index * zapper, lay.vcpus))
+        found.append((f"zapper_register {index}", lay.zapper_register + index * zapper, registers[1]))
+    return found
+
+
+def whole(lay: Layout, registers: tuple[int, int] = (0, 0)) -> list[tuple[str, int, int]]:
+    """The state and the tally."""
+    tables = [
+        ("control", lay.control, CONTROL_WORDS),
+        ("page_flags", lay.page_flags, lay.pages),
+        ("page_blocked_at", lay.page_blocked_at, lay.pages),
+        ("perturb", lay.perturb, MAX_SITES),
+    ]
+    heads = [(f"vcpu tally {i}", vcpu_actor(lay, i).tally, HEAD_WORDS + 2 * HIST_WORDS) for i in range(lay.vcpus)]
+    heads += [
+        (f"zapper tally {i}", zapper_actor(lay, i).tally, HEAD_WORDS + 10 * HIST_WORDS) for i in range(lay.zappers)
+    ]
+    return [*state(lay, registers), *tables, *heads]
+
+
+def registers_of(lay: Layout) -> tuple[int, int]:
+    return (3, 7) if lay is SIZES[3] else (0, 0)
+
+
+@pytest.mark.parametrize("lay", SIZES, ids=lambda lay: f"{lay.vcpus}-{lay.zappers}-{lay.pages}-{lay.tlb_entries}")
+def test_no_two_words_stand_in_one_place(lay):
+    placed = sorted((start, count, name) for name, start, count in whole(lay, registers_of(lay)) if count)
+
+    for (start, count, name), (following, _, other) in zip(placed, placed[1:], strict=False):
+        assert start + count <= following, f"{name} reaches into {other}"
+
+
+@pytest.mark.parametrize("lay", SIZES, ids=lambda lay: f"{lay.vcpus}-{lay.zappers}-{lay.pages}-{lay.tlb_entries}")
+def test_every_word_lies_within_the_array_and_the_state_before_the_tally(lay):
+    of_state = {name for name, _, _ in state(lay, registers_of(lay))}
+
+    for name, start, count in whole(lay, registers_of(lay)):
+        assert 0 <= start
+        assert start + count <= (lay.state_words if name in of_state else lay.total_words)
+        assert name in of_state or start >= lay.state_words
+
+
+@pytest.mark.parametrize("lay", SIZES[3:], ids=["registers", "none"])
+def test_a_packed_state_has_no_holes(lay):
+    assert sum(count for _, _, count in state(lay, registers_of(lay))) == lay.state_words
+
+
+def on_one_line(lay: Layout) -> set[frozenset[str]]:
+    """The groups of words of the state that share a line of 128 bytes."""
+    lines: dict[int, set[str]] = {}
+    for name, start, count in state(lay):
+        for line in range(start // LINE_WORDS, (start + max(count, 1) - 1) // LINE_WORDS + 1 if count else 0):
+            lines.setdefault(line, set()).add(name)
+    return {frozenset(names) for names in lines.values() if len(names) > 1}
+
+
+def test_words_share_a_line_only_where_one_actor_goes_on_from_one_to_the_next():
+    lay = plan(2, 2, 2, 64)
+
+    assert on_one_line(lay) == {
+        frozenset({"epoch_tracking", "epoch_lock"}),
+        frozenset({"sept 0", "bepoch 0"}),
+        frozenset({"sept 1", "bepoch 1"}),
+    }
+
+
+def test_a_line_is_two_of_64_bytes_as_the_prefetcher_takes_them():
+    assert LINE_WORDS * 8 == 128
+
+
+def test_tallies_of_two_actors_share_no_line():
+    lay = plan(3, 3, 1, 1)
+    starts = [vcpu_actor(lay, i).tally for i in range(3)] + [zapper_actor(lay, i).tally for i in range(3)]
+
+    assert all(start % LINE_WORDS == 0 for start in starts)
+
+
+def test_the_two_words_that_stop_a_run_and_the_flags_stand_on_lines_of_their_own():
+    from kernels.layout import GO, READY, STOP_VCPUS, STOP_ZAPPERS
+
+    assert len({offset // LINE_WORDS for offset in (GO, STOP_ZAPPERS, STOP_VCPUS, READY)}) == 4
+
+
+def test_the_head_of_a_tally_holds_every_counter():
+    assert OUTCOME_SHOOTDOWNS == OUTCOME_COUNTS + OUTCOMES
+    assert OUTCOME_SHOOTDOWNS + OUTCOMES <= 64
+    assert STATUS_COUNTS + len(Leaf) * STATUSES <= HEAD_WORDS
+    assert (len(VCPU_HISTS), len(ZAPPER_HISTS)) == (2, 10)
+
+
+def test_an_actor_knows_its_place_among_its_kind():
+    lay = plan(2, 2, 1, 1, packed=True, vcpu_registers=3, zapper_registers=7)
+
+    assert vcpu_actor(lay, 1) == (
+        1,
+        lay.vcpu_tally + lay.vcpu_tally_stride,
+        lay.vcpu_pc + lay.vcpu_stride,
+        lay.vcpu_register + lay.vcpu_stride,
+    )
+    assert zapper_actor(lay, 0) == (0, lay.zapper_tally, lay.zapper_pc, lay.zapper_register)
+
+
+def test_every_word_of_a_small_packed_state_has_its_name():
+    lay = plan(2, 1, 2, 2, packed=True, vcpu_registers=1, zapper_registers=2)
+
+    names = {name_of(lay, word) for word in range(lay.state_words)}
+
+    assert len(names) == lay.state_words
+    assert names == {
+        "epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap",
+        "sept[page 0]", "owner[page 0]", "bepoch[page 0]", "mirror[page 0]",
+        "sept[page 1]", "owner[page 1]", "bepoch[page 1]", "mirror[page 1]",
+        "mode[vcpu 0]", "requests[vcpu 0]", "ipi[vcpu 0]", "vcpu_epoch[vcpu 0]", "vcpu_pc[vcpu 0]",
+        "mode[vcpu 1]", "requests[vcpu 1]", "ipi[vcpu 1]", "vcpu_epoch[vcpu 1]", "vcpu_pc[vcpu 1]",
+        "tlb[vcpu 0][0]", "tlb[vcpu 0][1]", "tlb[vcpu 1][0]", "tlb[vcpu 1][1]",
+        "vcpu_register[vcpu 0][0]", "vcpu_register[vcpu 1][0]",
+        "stage[zapper 0]", "awaiting[zapper 0][0]", "awaiting[zapper 0][1]",
+        "zapper_pc[zapper 0]", "zapper_register[zapper 0][0]", "zapper_register[zapper 0][1]",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("lay", SIZES, ids=lambda lay: f"{lay.vcpus}-{lay.zappers}-{lay.pages}-{lay.tlb_entries}")
+def test_a_name_is_that_of_the_word_that_stands_there(lay):
+    kinds = {
+        **dict.fromkeys(OF_A_PAGE, "page"),
+        **dict.fromkeys(OF_A_VCPU, "vcpu"),
+        **dict.fromkeys(OF_A_ZAPPER, "zapper"),
+    }
+    kinds |= {"tlb": "vcpu", "awaiting": "zapper", "vcpu_register": "vcpu", "zapper_register": "zapper"}
+
+    for name, start, count in state(lay, registers_of(lay)):
+        field, _, index = name.partition(" ")
+        for offset in range(count):
+            many = f"[{offset}]" if field in ("tlb", "awaiting", "vcpu_register", "zapper_register") else ""
+            expected = f"{field}[{kinds[field]} {index}]{many}" if index else field
+            assert name_of(lay, start + offset) == expected
+
+
+def test_a_word_of_the_tally_has_only_a_number():
+    lay = plan(1, 1, 1, 1)
+
+    assert name_of(lay, lay.control) == f"word {lay.control}"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ((0, 1, 1, 1), "vcpus: expected 1 to 512, found 0"),
+        ((513, 1, 1, 1), "vcpus: expected 1 to 512, found 513"),
+        ((1, 0, 1, 1), "zappers: expected 1 to 62, found 0"),
+        ((1, 63, 1, 1), "zappers: expected 1 to 62, found 63"),
+        ((1, 1, 0, 1), "pages: expected 1 to 65536, found 0"),
+        ((1, 1, 65537, 1), "pages: expected 1 to 65536, found 65537"),
+        ((1, 1, 1, 0), "tlb_entries: expected 1 to 4096, found 0"),
+        ((1, 1, 1, 8192), "tlb_entries: expected 1 to 4096, found 8192"),
+        ((1, 1, 1, 3), "tlb_entries: expected a power of two, found 3"),
+        ((-1, 1, 1, 1), "vcpus: expected 1 to 512, found -1"),
+    ],
+)
+def test_a_size_out_of_range_says_what_was_expected(sizes, said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        plan(*sizes)
+
+
+def test_the_largest_machine_fits():
+    lay = plan(512, 62, 65536, 4096)
+
+    assert lay.total_words * 8 < 1 << 30
