@@ -166,8 +166,7 @@ def guest(td, lay, rules, me):
 
 @harness()
 def count_stay(td, rules, me, outside, leaving, why):
-    """One stay in the guest and the time outside before it; returns `leaving`. Counted after the kick is acknowledged."""
-    count(td, me, ENTRIES, 1)
+    """The end of a stay in the guest, and the time outside before it; returns `leaving`. Behind the acknowledgement."""
     count(td, me, EXITS, 1)
     if why == EPT_VIOLATION:
         count(td, me, FAULT_EXITS, 1)
@@ -193,6 +192,7 @@ def vcpu(td, lay, rules, me):
             count_status(td, me, LEAF_ENTER, status)
             if status == SUCCESS:
                 entered = now(rules)
+                count(td, me, ENTRIES, 1)
                 arm_tick(td, rules, me, entered)
                 why = yield from guest(td, lay, rules, me)
                 leaving = now(rules)
