@@ -81,11 +81,14 @@ def _values(names: Names, world: World, extra: dict[str, Any]) -> dict[str, Any]
 
 
 def straight(function: Steps, *, perturbed: bool = False) -> Any:
-    """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk."""
+    """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk.
+
+    Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
+    """
     from kernels import tally
 
     names = Names()
-    sources = [f"@njit(**_OPTIONS)\n{straight_source(one, names, perturbed)}" for one in subs(function)]
+    sources = [f"@njit(forceinline=True, **_OPTIONS)\n{straight_source(one, names, perturbed)}" for one in subs(function)]
     entry = f"@njit(cache=True, **_OPTIONS)\ndef run(words, lay, rules, me):\n    return {function.name}(address(words), lay, rules, me)"
     source = "\n\n\n".join([*sources, entry]) + "\n"
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}

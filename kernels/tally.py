@@ -123,7 +123,7 @@ def each_page(td, lay, rules, me):
 @local
 def uniform_page(lay, random):
     """A page, each as likely as the other."""
-    return (((random >> 24) & 0xFFFFFFFF) * lay.pages) >> 32
+    return (((random >> 32) & 0xFFFFFFFF) * lay.pages) >> 32
 
 
 @harness()

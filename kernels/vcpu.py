@@ -144,7 +144,13 @@ def guest(td, lay, rules, me):
                 count_reads(td, me, fresh)
                 return IPI
             gpa = yield next_page(td, lay, rules, me)
-            if not is_hit(own(td, tlb(lay, me.index, gpa)), gpa):
+            # One load and one compare: a translation of this page, filled when the page's word was what it is now.
+            seen = yield load_relaxed(td, owner(lay, gpa))
+            held = own(td, tlb(lay, me.index, gpa))
+            if held == translation(gpa, seen):
+                fresh += 1
+                continue
+            if not is_hit(held, gpa):
                 entry = yield load_acquire(td, sept(lay, gpa))
                 if state_of(entry) == PENDING:
                     status = yield from accept(td, lay, rules, me, gpa)
@@ -156,12 +162,13 @@ def guest(td, lay, rules, me):
                     note(td, lay, me, gpa, FAULT)
                     count_reads(td, me, fresh)
                     return EPT_VIOLATION
-                set_own(td, tlb(lay, me.index, gpa), translation(gpa, page_of(entry)))
-            seen = yield load_relaxed(td, owner(lay, gpa))
-            if seen == content_of(own(td, tlb(lay, me.index, gpa))):
-                fresh += 1
-            else:
-                yield from grade(td, lay, rules, me, gpa, content_of(own(td, tlb(lay, me.index, gpa))), seen)
+                held = translation(gpa, page_of(entry))
+                set_own(td, tlb(lay, me.index, gpa), held)
+                seen = yield load_relaxed(td, owner(lay, gpa))
+                if held == translation(gpa, seen):
+                    fresh += 1
+                    continue
+            yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
 
 
 @harness()

@@ -5,6 +5,7 @@ from kernels.layout import OUTCOME_COUNTS, SHOOTDOWNS, STATUS_COUNTS, STATUSES
 from kernels.outcomes import Outcome
 from kernels.rules import Rules
 from kernels.schedule import Schedule
+from kernels.steps import Site
 
 READ = {"guest.reads_before_tick": 1}
 
@@ -43,6 +44,13 @@ def seen(run: Schedule) -> set[str]:
 def page_state(run: Schedule, page: int = 0) -> int:
     """The state bits of a page's S-EPT entry."""
     return int(run.words[run.lay.sept + page * run.lay.page_stride]) & words.STATE_MASK
+
+
+def stands(run: Schedule, actor: str) -> Site:
+    """The step that this actor is about to take."""
+    site = run.site(actor)
+    assert site is not None, f"{actor} has returned"
+    return site
 
 
 def finish(run: Schedule, zapper: str = "zapper 0", *helpers: str) -> None:

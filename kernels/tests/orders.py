@@ -6,7 +6,7 @@ BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE = Step
 
 
 def order(*steps: Step, **fields: int) -> Rules:
-    """Rules for one shootdown of these steps; a kick without request that waits, TRACK spinning, unless `fields` says else."""
+    """Rules for one shootdown of these steps: a kick without request that waits, TRACK spinning, but for `fields`."""
     base = Rules(*([0] * len(Rules._fields)))
     usual = {
         "shootdown": pack_steps(list(steps)),
@@ -29,7 +29,8 @@ SPEC = order(BLOCK, TRACK, KICK, REMOVE, serialized=1)
 V18 = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, **GATED)
 V6_16 = order(
     BLOCK, TRACK, KICK, REMOVE,
-    serialized=1, track_busy=int(Busy.RETRY_WITHOUT_VCPUS), sept_busy=int(Busy.RETRY_WITHOUT_VCPUS), entry_wait_for_sept_zap=1,
+    serialized=1, entry_wait_for_sept_zap=1,
+    track_busy=int(Busy.RETRY_WITHOUT_VCPUS), sept_busy=int(Busy.RETRY_WITHOUT_VCPUS),
 )  # fmt: skip
 FLAG_GATE = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, serialized=1, **FLAGGED)
 KICK_THEN_TRACK = order(BLOCK, KICK, TRACK, REMOVE, serialized=1, **REQUESTS)

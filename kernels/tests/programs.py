@@ -1,7 +1,8 @@
-"""Small programs in the step language, drawn by hypothesis as source text, and the machine of three shared words they run on.
+"""Small programs in the step language, drawn by hypothesis as source text, for a machine of three shared words.
 
-Drawn source goes into linecache, where `inspect` finds it as it finds a file. Values stay small: every store, every added
-number and every assigned sum is masked. Loops are bounded, but for those whose test is a step: who runs a program stops it.
+Drawn source goes into linecache, where `inspect` finds it as it finds a file. Values stay small: every store, every
+added number and every assigned sum is masked. Loops are bounded, but for those whose test is a step: who runs a program
+stops it.
 """
 
 import itertools
@@ -172,7 +173,7 @@ class _Writer:
         names, to = ("x", "y", "z", *counted), self.one("x", "y", "z")
         kinds = ["let", "step", "step", "store", "sum", "add", "effect", "return"]
         kinds += ["sub", "sub"] if self.callees else []
-        kinds += ["break", "continue"] if in_loop else []
+        kinds += ["break", "continue", "continue"] if in_loop else []
         kinds += ["if", "if step", "for", "while", "while step"] if depth < 3 else []
         match self.one(*kinds):
             case "let":
@@ -194,7 +195,7 @@ class _Writer:
             case "sub":
                 return [self.one(f"{to} = ", "") + f"yield from {self.sub(names)}"]
             case "break" | "continue" as leave:
-                return [f"if {self.number(names)} > 1:", f"    {leave}"]
+                return [f"if {self.number(names)} & 1:", f"    {leave}"]
             case "if":
                 test = self.number(names)
             case "if step":

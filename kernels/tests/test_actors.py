@@ -1,4 +1,4 @@
-"""Whole actors under random schedules: the compiled step machine against the generators, word by word, after every step."""
+"""Whole actors under random schedules: the compiled step machine against the generators, word by word."""
 
 import random
 from collections.abc import Callable

@@ -11,7 +11,14 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from kernels.atomics import ATOMIC, PLAIN, PYTHON, bit_length, monotonic_ns, pause, timestamp, yield_cpu
+from kernels import atomics
+from kernels.atomics import ATOMIC, PLAIN, PYTHON
+
+bit_length: Any = atomics.bit_length
+monotonic_ns: Any = atomics.monotonic_ns
+pause: Any = atomics.pause
+timestamp: Any = atomics.timestamp
+yield_cpu: Any = atomics.yield_cpu
 
 ADDS = 500_000
 TRIALS = 20_000
@@ -224,7 +231,7 @@ def test_contended_adds_of_two_processes_lose_none():
 def test_store_buffering_is_never_seen_with_seq_cst_stores():
     """Each process stores its own word and loads the other's; both loading the old value would be a buffered store.
 
-    With plain stores 1 to 20 % of the trials show it here, where two CPUs run them: were the stores plain, 20,000 trials
+    With plain stores 1 to 20 % of the trials show it where two CPUs run them: were the stores plain, 20,000 trials
     would pass with odds below 0.99 ** 20000. On a single CPU this can show nothing.
     Waits are bounded; a trial whose partner did not come ends the test with -1.
     """

@@ -67,7 +67,7 @@ def operands(name: str) -> int:
 
 
 def accesses(llvm: str) -> list[str]:
-    """The accesses to words in compiled functions, each with its orders; numba's wrappers and reference counts left out."""
+    """The accesses in compiled functions, each with its orders; without numba's wrappers and reference counts."""
     found = []
     for body in llvm.split("\ndefine ")[1:]:
         head = body.splitlines()[0]
@@ -81,15 +81,15 @@ def accesses(llvm: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ATOMIC)
 def test_a_primitive_is_one_access_with_the_order_in_its_name(name):
-    access = ATOMIC[name]
-    if operands(name) == 0:
-        tiny = njit("int64(int64[::1], int64)")(lambda words, index: access(words, index))
-    elif operands(name) == 1:
-        tiny = njit("void(int64[::1], int64, int64)")(lambda words, index, value: void(access(words, index, value)))
-    else:
-        tiny = njit("void(int64[::1], int64, int64, int64)")(
-            lambda words, index, e, v: void(access(words, index, e, v))
-        )
+    access: Any = ATOMIC[name]
+    returned: dict[int, Any] = {
+        0: lambda words, index: access(words, index),
+        1: lambda words, index, value: void(access(words, index, value)),
+        2: lambda words, index, expected, value: void(access(words, index, expected, value)),
+    }
+    numbers = ", int64" * operands(name)
+    signature = f"{'void' if numbers else 'int64'}(int64[::1], int64{numbers})"
+    tiny = njit(signature)(returned[operands(name)])
 
     found = accesses(tiny.inspect_llvm(tiny.signatures[0]))
 
@@ -146,7 +146,7 @@ def test_a_straight_line_is_weaker_nowhere_than_its_source(raced, name):
 
 
 def on_arm(emit: Any, result: ir.Type, arguments: list[ir.Type], features: str = "") -> list[str]:
-    """The instructions of one function for aarch64, whose body `emit(builder, arguments)` writes and whose value it returns."""
+    """The instructions of one function for aarch64 that returns what `emit(builder, arguments)` makes."""
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     made = ir.Module("arm")

@@ -3,7 +3,7 @@
 from kernels import words
 from kernels.rules import Rules
 from kernels.schedule import Schedule
-from kernels.tests.drive import enter, finish, leave, page_state, read, seen, start
+from kernels.tests.drive import enter, finish, leave, page_state, read, seen, stands, start
 from kernels.tests.orders import (
     FLAG_GATE,
     FLAG_UNSERIALIZED,
@@ -46,7 +46,7 @@ def test_spec_removes_the_page_once_the_kicked_vcpu_has_left_and_it_flushes_at_i
     run.until("vcpu 0", "td_exit.fetch_add_seq_cst_epoch_tracking")
     run.step("zapper 0")
 
-    assert run.site("zapper 0").name == KICK_IPI
+    assert stands(run, "zapper 0").name == KICK_IPI
     run.until("vcpu 0", "vcpu.store_seq_cst_mode")
     run.until("zapper 0", "populate.store_release_owner")
     assert page_state(run) == words.FREE
@@ -90,7 +90,7 @@ def test_v18_keeps_the_kicked_vcpu_outside_until_track_is_done():
     for _ in range(6):
         run.step("vcpu 0")
 
-    assert run.site("vcpu 0").function in ("flush_tlb", "acknowledge")
+    assert stands(run, "vcpu 0").function in ("flush_tlb", "acknowledge")
     run.until("zapper 0", "populate.store_release_owner")
     assert page_state(run) == words.FREE
     enter(run)
@@ -104,7 +104,7 @@ def test_v18_holds_without_a_lock_since_a_counter_stays_raised_for_the_other_zap
     for _ in range(8):
         run.step("vcpu 0")
 
-    assert run.site("vcpu 0").function in ("flush_tlb", "acknowledge")
+    assert stands(run, "vcpu 0").function in ("flush_tlb", "acknowledge")
     finish(run, "zapper 1")
     assert seen(run) == set()
 
@@ -217,7 +217,7 @@ def test_a_flag_for_a_gate_holds_serialized_since_the_other_zapper_waits_for_mmu
     for _ in range(20):
         run.step("zapper 1", 1 if run.choices("zapper 1") > 1 else 0)
 
-    assert run.site("zapper 1").name == "write_lock_mmu.try_lock_exclusive_mmu_lock"
+    assert stands(run, "zapper 1").name == "write_lock_mmu.try_lock_exclusive_mmu_lock"
 
 
 def test_a_gate_lowered_before_track_lets_a_vcpu_in_at_the_old_epoch():
@@ -279,7 +279,7 @@ def test_v6_16_keeps_vcpus_out_for_one_retry_when_track_is_busy():
     run.until("vcpu 0", "exit_requested.load_acquire_wait_for_sept_zap")
     run.step("vcpu 0")
 
-    assert run.site("vcpu 0").name == "vcpu.store_release_mode"
+    assert stands(run, "vcpu 0").name == "vcpu.store_release_mode"
     finish(run, "zapper 0", "vcpu 0")
     assert seen(run) == {"operand_busy"}
     assert run.words[run.lay.wait_for_sept_zap] == 0

@@ -1,5 +1,6 @@
 """Where words stand: apart where different actors write, together where that is meant, and named."""
 
+import itertools
 import re
 
 import pytest
@@ -78,7 +79,7 @@ def registers_of(lay: Layout) -> tuple[int, int]:
 def test_no_two_words_stand_in_one_place(lay):
     placed = sorted((start, count, name) for name, start, count in whole(lay, registers_of(lay)) if count)
 
-    for (start, count, name), (following, _, other) in zip(placed, placed[1:], strict=False):
+    for (start, count, name), (following, _, other) in itertools.pairwise(placed):
         assert start + count <= following, f"{name} reaches into {other}"
 
 
@@ -87,7 +88,7 @@ def test_every_word_lies_within_the_array_and_the_state_before_the_tally(lay):
     of_state = {name for name, _, _ in state(lay, registers_of(lay))}
 
     for name, start, count in whole(lay, registers_of(lay)):
-        assert 0 <= start
+        assert start >= 0
         assert start + count <= (lay.state_words if name in of_state else lay.total_words)
         assert name in of_state or start >= lay.state_words
 

@@ -9,14 +9,15 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
-from kernels import atomics, tally
+from kernels import atomics, straight, tally
 from kernels.layout import LABEL, RNG, Actor
 from kernels.machine import DONE, Machine, step_machine
 from kernels.steps import CHOICE_COUNTS, KINDS, SITES, Reference, Steps, World
-from kernels.straight import SITE_BITS, Names, straight_source, subs
+from kernels.straight import SITE_BITS, Names, subs
 
 Taken = tuple[str, tuple[int, ...]]  # a step, and the words that it found
 
@@ -71,10 +72,11 @@ def machine_of(function: Steps) -> tuple[Machine, Any, Any]:
 
 @functools.lru_cache(maxsize=128)
 def _straight(function: Steps) -> tuple[str, Names]:
-    """Source in which every function stores labels, and its names."""
-    names = Names()
+    """Source in which every function stores labels and calls its choices by name, and the names in it."""
+    names, in_place = Names(), straight._one_line
     labelled = (dataclasses.replace(one, labelled=True) for one in subs(function))
-    return "\n\n".join(straight_source(one, names, False) for one in labelled), names
+    with mock.patch.object(straight, "_one_line", lambda one: None if KINDS[one] == "choice" else in_place(one)):
+        return "\n\n".join(straight.straight_source(one, names, False) for one in labelled), names
 
 
 def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor, until: str = "end") -> None:
@@ -114,7 +116,8 @@ def _name(site: Any) -> str:
 
 def by_reference(function: Steps, case: Case) -> Run:
     """The generator itself."""
-    td, draw, taken = case.words.copy(), _drawer(case.choices), []
+    td, draw = case.words.copy(), _drawer(case.choices)
+    taken: list[Taken] = []
     run = Reference(function, td, case.lay, case.rules, case.me, *case.arguments)
     while not run.done and len(taken) < case.most:
         taken.append((_name(run.site), case.seen(td)))
@@ -124,7 +127,8 @@ def by_reference(function: Steps, case: Case) -> Run:
 
 def by_machine(function: Steps, case: Case) -> Run:
     """The step machine; `value` is always None. Fails where a register holds something that no local needs."""
-    td, draw, taken = case.words.copy(), _drawer(case.choices), []
+    td, draw = case.words.copy(), _drawer(case.choices)
+    taken: list[Taken] = []
     made, step, ways = machine_of(function)
     for place, local in enumerate(made.held[0]):
         if local is not None:
@@ -139,9 +143,14 @@ def by_machine(function: Steps, case: Case) -> Run:
 
 
 def by_straight_line(function: Steps, case: Case) -> Run:
-    """The straight line, stopped where it is about to take one step more than allowed."""
+    """The straight line, stopped where it is about to take one step more than allowed.
+
+    Here the next random number is the last one and 1; fails where one is drawn twice, or the last one is not kept.
+    """
+    first = int(case.words[case.me.tally + RNG]) + 1
     td, draw = case.words.copy(), _drawer(case.choices)
     taken: list[Taken] = []
+    drawn: list[int] = []
 
     def note(name: str) -> None:
         if len(taken) == case.most:
@@ -157,12 +166,13 @@ def by_straight_line(function: Steps, case: Case) -> Run:
     def choosing(name: str, count: Callable[..., int]) -> Callable[..., int]:
         def choose(words: np.ndarray, lay: Any, rules: Any, me: Actor, random: int, *arguments: int) -> int:
             note(name)
+            drawn.append(random)
             return draw(count(words, lay, rules, me, *arguments))
 
         return choose
 
     source, names = _straight(function)
-    space = {**_space(names), "set_own": set_own, "xorshift": lambda random: random, "LABEL": LABEL, "RNG": RNG}
+    space = {**_space(names), "set_own": set_own, "xorshift": lambda random: random + 1, "LABEL": LABEL, "RNG": RNG}
     for name, value in names.values.items():
         if KINDS.get(value) == "choice":
             space[name] = choosing(name, _WORLD.function(CHOICE_COUNTS[value]))  # type: ignore[arg-type]
@@ -171,6 +181,8 @@ def by_straight_line(function: Steps, case: Case) -> Run:
         value = space[function.name](td, case.lay, case.rules, case.me, *case.arguments)
     except _TooLong:
         return Run(taken, [], None, False)
+    assert drawn == list(range(first, first + len(drawn)))
+    assert td[case.me.tally + RNG] == first + len(drawn) - 1
     return Run(taken, list(case.seen(td)), int(value), True)
 
 
@@ -178,12 +190,12 @@ def check(function: Steps, case: Case) -> Run:
     """Take all three ways and compare them step by step; returns what the generator did."""
     reference = by_reference(function, case)
     machine = by_machine(function, case)
-    straight = by_straight_line(function, case)
+    line = by_straight_line(function, case)
 
     assert machine.taken == reference.taken
     assert (machine.words, machine.whole) == (reference.words, reference.whole)
-    assert straight.taken == reference.taken
-    assert straight.whole == reference.whole
+    assert line.taken == reference.taken
+    assert line.whole == reference.whole
     if reference.whole:
-        assert (straight.words, straight.value) == (reference.words, reference.value)
+        assert (line.words, line.value) == (reference.words, reference.value)
     return reference

@@ -105,10 +105,9 @@ def test_two_runs_at_once_in_one_directory_leave_one_whole_result(
 ) -> None:
     options = ("--ordering", "no_block", "--duration", "300ms", "--out", "out")
     both = [start_tdx_stress("run", *options) for _ in range(2)]
-    for one in both:
-        one.communicate(timeout=90)
+    said = [one.communicate(timeout=90)[1] for one in both]
 
-    assert [one.returncode for one in both] == [0, 0]
+    assert [one.returncode for one in both] == [0, 0], said
     assert json.loads((tmp_path / "out/result.json").read_text())["runs"][0]["ordering"] == "no_block"
     assert np.load(tmp_path / "out/raw.npz").files
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
