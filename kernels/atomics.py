@@ -1,7 +1,8 @@
 """Real atomics on int64 words, memory order in the name. The one file that knows LLVM.
 
 Every access to a word that another actor writes goes through these. Each exists three times under one name: as an LLVM
-atomic (what processes race), as a plain access (the step machine: one step at a time needs no lock prefix), and as Python
+atomic (what processes race), as a plain access (the step machine: one step at a time needs no lock prefix), and as
+Python
 (the reference). The Python body in this file is the meaning; the tables at the end hold the other two.
 x86-64 and aarch64. Inline assembly is not used: llvmlite's default set-up cannot parse it.
 """
@@ -22,21 +23,22 @@ _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint
 _COUNTERS = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
 
 # The words without numba's array around them: nothing to count references of between two atomic steps.
-WORDS = types.CPointer(types.int64)
+WORDS: Any = types.CPointer(types.int64)  # type: ignore[attr-defined]
 
 ATOMIC: dict[str, Any] = {}
 PLAIN: dict[str, Any] = {}
 PYTHON: dict[str, Callable[..., Any]] = {}
 
 
-def _check(name: str, words: types.Type, *numbers: types.Type) -> None:
+def _check(name: str, words: Any, *numbers: Any) -> None:
     """The typing rule: one C-contiguous writable array of int64 (or its address), everything else a signed integer."""
     fits = isinstance(words, types.Array) and words.dtype == types.int64 and words.ndim == 1
     if words != WORDS and not (fits and words.layout == "C" and words.mutable):
         raise TypingError(f"{name}: words must be a writable C-contiguous one-dimensional int64 array, found {words}")
     for number in numbers:
-        plain = number.literal_type if isinstance(number, types.Literal) else number
-        if not (isinstance(plain, types.Integer) and plain.signed and plain.bitwidth <= 64):
+        plain: Any = number.literal_type if isinstance(number, types.Literal) else number
+        whole = isinstance(plain, types.Integer)
+        if not (whole and plain.signed and plain.bitwidth <= 64):
             raise TypingError(f"{name}: index and values must be signed integers of at most 64 bits, found {number}")
 
 

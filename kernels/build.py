@@ -1,7 +1,8 @@
 """Generated source to compiled functions, through a cache that notices every change.
 
 numba's own cache does not see that a callee in another file has changed. So generated source, and numba's cache beside
-it, live in a directory named by a digest of every kernel source, the versions and the CPU: a changed constant is another
+it, live in a directory named by a digest of every kernel source, the versions and the CPU: a changed constant is
+another
 directory.
 """
 
@@ -19,10 +20,11 @@ from llvmlite import binding
 from numba import njit
 
 from kernels import atomics
+from kernels.language import Steps
 from kernels.layout import LABEL, RNG
 from kernels.machine import Machine, step_machine
-from kernels.steps import Steps, World
 from kernels.straight import Names, straight_source, subs
+from kernels.worlds import World
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -46,7 +48,9 @@ def digest() -> str:
 
 
 def cache_directory() -> Path:
-    """Where this version's compiled code is kept: TDX_STRESS_CACHE, XDG_CACHE_HOME or ~/.cache; a temporary one where that cannot be written."""
+    """Where this version's compiled code is kept: TDX_STRESS_CACHE, XDG_CACHE_HOME or ~/.cache; a temporary one where
+    that cannot be written.
+    """
     chosen = os.environ.get("TDX_STRESS_CACHE")
     base = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tdx-stress"
     for place in (base / digest(), Path(tempfile.gettempdir()) / f"tdx-stress-{os.getuid()}" / digest()):
@@ -88,16 +92,26 @@ def straight(function: Steps, *, perturbed: bool = False) -> Any:
     from kernels import tally
 
     names = Names()
-    sources = [f"@njit(forceinline=True, **_OPTIONS)\n{straight_source(one, names, perturbed)}" for one in subs(function)]
-    entry = f"@njit(cache=True, **_OPTIONS)\ndef run(words, lay, rules, me):\n    return {function.name}(address(words), lay, rules, me)"
+    sources = [
+        f"@njit(forceinline=True, **_OPTIONS)\n{straight_source(one, names, perturbed)}" for one in subs(function)
+    ]
+    entry = (
+        "@njit(cache=True, **_OPTIONS)\n"
+        "def run(words, lay, rules, me):\n"
+        f"    return {function.name}(address(words), lay, rules, me)"
+    )
     source = "\n\n\n".join([*sources, entry]) + "\n"
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
     values = {**_values(names, RACE, extra), "njit": njit, "_OPTIONS": _OPTIONS, "RNG": RNG, "LABEL": LABEL}
-    return _module(f"straight_{function.name}{'_perturbed' * perturbed}", source, {**values, "address": atomics.address}).run
+    return _module(
+        f"straight_{function.name}{'_perturbed' * perturbed}", source, {**values, "address": atomics.address}
+    ).run
 
 
 def machine(function: Steps) -> tuple[Machine, Any, Any]:
-    """The step machine with its jitted `step(td, lay, rules, me, chosen)` and `choices(td, lay, rules, me)`; cached on disk."""
+    """The step machine with its jitted `step(td, lay, rules, me, chosen)` and `choices(td, lay, rules, me)`; cached on
+    disk.
+    """
     names = Names()
     made = step_machine(function, names)
     mark = "@njit(cache=True, **_OPTIONS)\n"

@@ -13,7 +13,9 @@ from kernels.rules import NS_SHIFT, Clock
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Ticks of the clock that the kernels read. `ticks_to_ns` is nanoseconds a tick times 2**NS_SHIFT; the error is in parts per million."""
+    """Ticks of the clock that the kernels read. `ticks_to_ns` is nanoseconds a tick times 2**NS_SHIFT; the error is in
+    parts per million.
+    """
 
     clock: Clock
     ticks_per_s: float
@@ -39,7 +41,9 @@ def _read() -> int:
 
 
 def _sample() -> tuple[int, int, int]:
-    """Counter ticks and raw nanoseconds at one moment, as exact as the shortest of several tries; third, how exact in ns."""
+    """Counter ticks and raw nanoseconds at one moment, as exact as the shortest of several tries; third, how exact in
+    ns.
+    """
     tries = []
     for _ in range(20):
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
@@ -51,7 +55,9 @@ def _sample() -> tuple[int, int, int]:
 
 
 def calibrate(seconds: float = 0.05) -> Calibration:
-    """Measure the counter's rate over `seconds`; takes CLOCK_MONOTONIC_RAW itself where the counter has no constant rate."""
+    """Measure the counter's rate over `seconds`; takes CLOCK_MONOTONIC_RAW itself where the counter has no constant
+    rate.
+    """
     if not has_constant_counter():
         return Calibration(Clock.MONOTONIC, 1e9, 1 << NS_SHIFT, 0.0, False)
     _read()

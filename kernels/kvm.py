@@ -35,7 +35,11 @@ from kernels.words import (
 BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
 SPIN = int(Busy.SPIN)
-LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = int(Leaf.TDH_MEM_RANGE_BLOCK), int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_MEM_PAGE_REMOVE)
+LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
+    int(Leaf.TDH_MEM_RANGE_BLOCK),
+    int(Leaf.TDH_MEM_TRACK),
+    int(Leaf.TDH_MEM_PAGE_REMOVE),
+)
 GATE_WAIT = VCPU_HISTS.index("gate_wait")
 
 

@@ -1,7 +1,9 @@
 """Where every shared word stands: the protocol's state first, then the tally that only counts.
 
-One flat int64 array holds both. The first `state_words` are the state of the protocol: all that a step may depend on. What
-follows is the tally: counters, histograms and labels, which never influence a step. Words that different actors write stand
+One flat int64 array holds both. The first `state_words` are the state of the protocol: all that a step may depend on.
+What
+follows is the tally: counters, histograms and labels, which never influence a step. Words that different actors write
+stand
 on lines of their own (128 bytes: two 64-byte lines, as the adjacent-line prefetcher fetches them); `packed` puts every
 word beside the next, as a search over states wants it.
 """
@@ -28,7 +30,18 @@ STATUS_COUNTS, LEAVES, STATUSES = 80, 8, 16
 HEAD_WORDS = 256
 
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
-ZAPPER_HISTS = ("shootdown", "response", "lock", "block", "kick_send", "kick_ack", "kick", "track", "remove", "stale_window")
+ZAPPER_HISTS = (
+    "shootdown",
+    "response",
+    "lock",
+    "block",
+    "kick_send",
+    "kick_ack",
+    "kick",
+    "track",
+    "remove",
+    "stale_window",
+)
 VCPU_HISTS = ("gate_wait", "out_of_guest")
 # One shootdown of so many stamps its phases, the others the whole: a stamp costs some 10 ns, a phase often no more.
 PHASES_EVERY = 8
@@ -88,9 +101,11 @@ class Layout(NamedTuple):
 
 
 class Actor(NamedTuple):
-    """Who runs a step: the index among its kind, the base of its tally, its program counter and registers (step machine)."""
+    """Who runs a step: the index among its kind, the base of its tally, its program counter and registers (step
+    machine).
+    """
 
-    index: int
+    index: int  # type: ignore[assignment]
     tally: int
     pc: int
     register: int
@@ -177,7 +192,13 @@ def plan(
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(VCPU_HISTS) * HIST_WORDS),))
     repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
     return Layout(
-        vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=tlb_entries, state_words=state_words, total_words=used, **at
+        vcpus=vcpus,
+        zappers=zappers,
+        pages=pages,
+        tlb_entries=tlb_entries,
+        state_words=state_words,
+        total_words=used,
+        **at,
     )
 
 
@@ -198,7 +219,8 @@ def zapper_actor(lay: Layout, index: int) -> Actor:
 def name_of(lay: Layout, word: int) -> str:
     """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
     families = (
-        ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc", "vcpu_register")),
+        ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc",
+        "vcpu_register")),
         ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
         ("page", lay.pages, lay.page_stride, ("sept", "bepoch", "owner", "mirror")),
     )  # fmt: skip

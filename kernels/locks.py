@@ -1,6 +1,7 @@
 """The locks: the module's try-locks, which answer at once, and KVM's mmu_lock, for which one waits.
 
-Source: tdx-module 1.5.01, src/common/helpers/tdx_locks.h (sharex_lock: bit 0 exclusive, the count in steps of 2 above it;
+Source: tdx-module 1.5.01, src/common/helpers/tdx_locks.h (sharex_lock: bit 0 exclusive, the count in steps of 2 above
+it;
 a failed shared acquire leaves its 2 behind, the exclusive release wipes it) and the S-EPT entry lock (bit 11, host
 priority bit 52).
 """
@@ -45,7 +46,7 @@ def unlock_entry(td, entry):
 
 @steps
 def lock_entry(td, lay, rules, me, gpa):
-    """The host's try: failing it asks for priority over the guest; getting it takes the request back. Returns 1 or 0."""
+    """The host's try: failing it asks for priority over the guest; success takes that back. Returns 1 or 0."""
     if (yield fetch_or_seq_cst(td, sept(lay, gpa), TDEL)) & TDEL:
         yield fetch_or_seq_cst(td, sept(lay, gpa), HP)
         return 0

@@ -12,7 +12,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kernels.steps import (
+from kernels.language import (
     CHOICE_COUNTS,
     ENVIRONMENT,
     HARNESS_VALUES,
@@ -30,7 +30,7 @@ from kernels.steps import (
     Steps,
     Sub,
 )
-from kernels.straight import Names, resolve
+from kernels.straight import Names, assigned, resolve
 
 DONE = -1
 
@@ -62,7 +62,9 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The source of a step machine: `<name>_step(td, lay, rules, me, chosen)` and `<name>_choices(td, lay, rules, me)`."""
+    """The source of a step machine: `<name>_step(td, lay, rules, me, chosen)` and `<name>_choices(td, lay, rules,
+    me)`.
+    """
 
     name: str
     source: str
@@ -86,7 +88,7 @@ class _Inliner:
 
     def program(self, function: Steps) -> _Block:
         start, end = self.block(), self.block()
-        renamed = {name: ast.Name(self.fresh(name)) for name in function.parameters}
+        renamed: dict[str, ast.expr] = {name: ast.Name(self.fresh(name)) for name in function.parameters}
         last = self.run(function.body, start, function, renamed, None, end, None, None)
         if last:
             last.then = end
@@ -152,13 +154,15 @@ class _Inliner:
                     label.step = _Step(target and self.name(target, renamed), call.func.id, arguments, site, is_choice)
                     here.then, here = label, label
                 case Sub(target=target, function=callee, arguments=given):
-                    after, inner = self.block(), {}
-                    changed = set(_written(callee.body))
+                    after = self.block()
+                    inner: dict[str, ast.expr] = {}
+                    changed = set(assigned(callee.body))
                     for parameter, argument in zip(callee.parameters, given, strict=True):
                         value = self.expression(argument, function, renamed)
                         if parameter in changed or not isinstance(value, ast.Name | ast.Constant):
-                            inner[parameter] = ast.Name(self.fresh(parameter))
-                            here.work.append((inner[parameter].id, value))
+                            fresh = self.fresh(parameter)
+                            inner[parameter] = ast.Name(fresh)
+                            here.work.append((fresh, value))
                         else:
                             inner[parameter] = value
                     to = target and self.name(target, renamed)
@@ -204,15 +208,11 @@ class _Inliner:
         return made.id
 
 
-def _written(body: Iterable[Statement]) -> Iterable[str]:
-    from kernels.straight import _assigned
-
-    return _assigned(body)
-
-
 def _read(tree: ast.expr) -> set[str]:
     callees = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in callees and n.id not in ENVIRONMENT}
+    return {
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in callees and n.id not in ENVIRONMENT
+    }
 
 
 class _Emitter:
@@ -235,7 +235,11 @@ class _Emitter:
             for after in block.next():
                 before[after.number] = before.get(after.number, 0) + 1
         self.ends = {block.number for block in self.blocks if not block.next()}
-        joins = [b for b in self.blocks if before.get(b.number, 0) > 1 and b.number not in self.labels and b.number not in self.ends]
+        joins = [
+            b
+            for b in self.blocks
+            if before.get(b.number, 0) > 1 and b.number not in self.labels and b.number not in self.ends
+        ]
         self.joins = {block.number: len(self.labels) + place for place, block in enumerate(joins)}
         self.registers = self.colour()
 
@@ -274,7 +278,14 @@ class _Emitter:
     def skip_empty(self) -> None:
         def past(block: _Block | None) -> _Block | None:
             seen = set()
-            while block and not block.step and not block.work and not block.test and block.then and block.number not in seen:
+            while (
+                block
+                and not block.step
+                and not block.work
+                and not block.test
+                and block.then
+                and block.number not in seen
+            ):
                 seen.add(block.number)
                 block = block.then
             return block
@@ -324,7 +335,9 @@ class _Emitter:
 
     def machine(self) -> Machine:
         count = max(self.registers.values(), default=-1) + 1
-        by_label = sorted((block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number])
+        by_label = sorted(
+            (block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number]
+        )
         lines = [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)", "    while True:"]
         word = "if"
         for block in [*by_label, *(b for b in self.blocks if b.number in self.joins)]:
@@ -366,8 +379,8 @@ class _Emitter:
                 lines += [f"{pad}{target}chosen"] if step.target else []
             else:
                 lines.append(f"{pad}{target}{step.call}({', '.join(map(ast.unparse, step.arguments))})")
-        for target, tree in block.work:
-            lines.append(f"{pad}{target} = {ast.unparse(tree)}" if target else pad + ast.unparse(tree))
+        for name, tree in block.work:
+            lines.append(f"{pad}{name} = {ast.unparse(tree)}" if name else pad + ast.unparse(tree))
         if block.test is not None:
             assert block.then is not None and block.other is not None
             lines += [f"{pad}if {ast.unparse(block.test)}:", *self.go(block.then, depth + 1, registers)]

@@ -2,7 +2,8 @@
 
 Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_track.c, tdh_mem_page_remove.c, tdh_mem_page_aug.c,
 tdh_vp_enter.c (adjust_tlb_tracking_state in helpers.c), td_exit.c, tdg_mem_page_accept.c. Every lock is tried, never
-waited for; BUSY means that nothing has changed. Not here: the TDR, TDCS op-state, TDVPR and PAMT locks, which are shared
+waited for; BUSY means that nothing has changed. Not here: the TDR, TDCS op-state, TDVPR and PAMT locks, which are
+shared
 or private among these calls, S-EPT pages above the leaf, and L2 aliases.
 """
 
@@ -84,7 +85,8 @@ def mem_range_block(td, lay, rules, me, gpa):
         status = SUCCESS
         if state == MAPPED or state == PENDING:
             yield store_release(td, sept(lay, gpa), blocked_form(entry))
-            # After the entry is blocked: an epoch sampled earlier may be one too old. No fence stands between, as in the module.
+            # After the entry is blocked: an epoch sampled earlier may be one too old. No fence stands between, as in
+            # the module.
             epochs = yield load_acquire(td, lay.epoch_tracking)
             yield store_release(td, bepoch(lay, gpa), epoch_of(epochs))
         elif state == BLOCKED or state == PENDING_BLOCKED:
@@ -140,7 +142,7 @@ def mem_page_remove(td, lay, rules, me, gpa):
 
 @steps
 def mem_page_aug(td, lay, rules, me, gpa, page):
-    """TDH.MEM.PAGE.AUG: add a page to the TD, pending until the guest accepts it. `page` stands for its host address."""
+    """TDH.MEM.PAGE.AUG: add a page to the TD, pending until the guest accepts it. `page` is its host address."""
     if not (yield try_lock_shared(td, lay.tree_lock)):
         return OPERAND_BUSY | SEPT_TREE
     if (yield from lock_entry(td, lay, rules, me, gpa)):
@@ -200,7 +202,7 @@ def vp_enter(td, lay, rules, me):
 
 @steps
 def td_exit(td, lay, rules, me):
-    """TD exit: leave the epoch of the entry. Before SEAMRET, so before the host sees the exit or a pending interrupt."""
+    """TD exit: leave the epoch of the entry. It is over before the host sees the exit or an interrupt."""
     parity = own(td, vcpu_epoch(lay, me.index)) & 1
     epochs = yield fetch_add_seq_cst(td, lay.epoch_tracking, -one_reference(parity))
     if refcount_of(epochs, parity) == 0:

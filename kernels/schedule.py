@@ -1,4 +1,4 @@
-"""One chosen interleaving: the step machines of all actors over one packed state, driven by a list of (actor, choice)."""
+"""One chosen interleaving: the step machines of all actors over one packed state, driven by (actor, choice)."""
 
 import functools
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import numpy as np
 
 from kernels import layout
 from kernels.build import machine
+from kernels.language import Site
 from kernels.layout import Actor, Layout
 from kernels.machine import DONE, Machine
 from kernels.race import prepare, record
 from kernels.rules import Rules
-from kernels.steps import Site
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
 

@@ -1,6 +1,7 @@
 """The straight line: functions of steps as ordinary functions, the yields stripped. What real processes race.
 
-A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a trace
+A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a
+trace
 know who stands where. Random numbers of choices live in a local while a function runs.
 """
 
@@ -11,7 +12,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from kernels.steps import (
+from kernels.language import (
     ENVIRONMENT,
     KINDS,
     Break,
@@ -46,19 +47,22 @@ class Names:
 def resolve(
     tree: ast.expr, function: Steps, names: Names, inline: tuple[str, ...] = ("local",), free: tuple[str, ...] = ()
 ) -> ast.expr:
-    """The expression with global integers as literals, one-line callees of the kinds `inline` in place, the others in `names`.
+    """The expression with global integers as literals, one-line callees of the kinds `inline` in place, the others in
+    `names`.
 
     `free` are names of the generated code itself.
     """
     known: dict[str, Any] = {**function.source.__globals__, **inspect.getclosurevars(function.source).nonlocals}
-    assigned = {*function.parameters, *_assigned(function.body), *ENVIRONMENT, *free}
-    return _Resolve(known, {name: ast.Name(name) for name in assigned}, names, inline).visit(copy.deepcopy(tree))
+    locals_ = {*function.parameters, *assigned(function.body), *ENVIRONMENT, *free}
+    return _Resolve(known, {name: ast.Name(name) for name in locals_}, names, inline).visit(copy.deepcopy(tree))
 
 
 class _Resolve(ast.NodeTransformer):
     """`bound` says what each parameter or local stands for; other names are globals of the source."""
 
-    def __init__(self, known: dict[str, Any], bound: dict[str, ast.expr], names: Names, inline: tuple[str, ...]) -> None:
+    def __init__(
+        self, known: dict[str, Any], bound: dict[str, ast.expr], names: Names, inline: tuple[str, ...]
+    ) -> None:
         self.known, self.bound, self.names, self.inline = known, bound, names, inline
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
@@ -94,7 +98,8 @@ def _one_line(function: Any) -> tuple[tuple[str, ...], ast.expr] | None:
     return tuple(argument.arg for argument in tree.args.args), body[0].value
 
 
-def _assigned(body: Iterable[Statement]) -> Iterable[str]:
+def assigned(body: Iterable[Statement]) -> Iterable[str]:
+    """The locals that these statements write."""
     for statement in body:
         match statement:
             case Let(name=name):
@@ -102,8 +107,8 @@ def _assigned(body: Iterable[Statement]) -> Iterable[str]:
             case Step(target=str() as name) | Sub(target=str() as name):
                 yield name
             case If(body=inner, orelse=other) | Loop(body=inner, step=other):
-                yield from _assigned(inner)
-                yield from _assigned(other)
+                yield from assigned(inner)
+                yield from assigned(other)
 
 
 def subs(function: Steps) -> list[Steps]:
@@ -131,11 +136,13 @@ def _flat(body: Iterable[Statement]) -> Iterable[Statement]:
 
 
 def straight_source(function: Steps, names: Names, perturbed: bool) -> str:
-    """Source of one function of steps as an ordinary function `name(td, lay, rules, me, ...)`; 0 where nothing is returned.
+    """Source of one function of steps as an ordinary function `name(td, lay, rules, me, ...)`; 0 where nothing is
+    returned.
 
     `perturbed`: before each labelled step the actor may lose its CPU, with the odds that the tally holds for the site.
 
-    Fields of the layout and the rules are read once, at the top: an atomic load inside would keep LLVM from hoisting them.
+    Fields of the layout and the rules are read once, at the top: an atomic load inside would keep LLVM from hoisting
+    them.
     """
     made = ast.parse("\n".join([f"def {function.name}():", *_Straight(function, names, perturbed).lines()])).body[0]
     assert isinstance(made, ast.FunctionDef)
@@ -188,11 +195,12 @@ class _Straight:
             case Step():
                 return [pad + line for line in self.step(statement)]
             case Sub(target=target, function=function, arguments=arguments):
-                call = f"{function.name}({', '.join((*ENVIRONMENT, *map(self.text, arguments)))})"
+                inner = f"{function.name}({', '.join((*ENVIRONMENT, *map(self.text, arguments)))})"
+                line = f"{pad}{target} = {inner}" if target else pad + inner
                 if not self.draws:
-                    return [f"{pad}{target} = {call}" if target else pad + call]
+                    return [line]
                 save, load = "set_own(td, me.tally + RNG, _random)", "_random = own(td, me.tally + RNG)"
-                return [pad + save, f"{pad}{target} = {call}" if target else pad + call, pad + load]
+                return [pad + save, line, pad + load]
             case If(test=test, body=body, orelse=orelse):
                 lines = [f"{pad}if {self.text(test)}:", *self.block(body, depth + 1, after)]
                 return [*lines, f"{pad}else:", *self.block(orelse, depth + 1, after)] if orelse else lines

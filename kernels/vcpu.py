@@ -6,8 +6,8 @@ page's word holds its generation and phase, the TLB entry holds the word at fill
 
 from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.kvm import acknowledge, exit_requested, process_requests
-from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
 from kernels.layout import DEADLINE as DEADLINE_WORD
+from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
 from kernels.module import mem_page_accept, td_exit, vp_enter
 from kernels.outcomes import Outcome
 from kernels.rules import Pattern
@@ -99,7 +99,8 @@ def next_page(td, lay, rules, me, random):
 
 @steps
 def grade(td, lay, rules, me, gpa, filled, seen):
-    """Grade a read through a translation that is not current. `filled`, `seen`: the page's word at fill and at the read.
+    """Grade a read through a translation that is not current. `filled`, `seen`: the page's word at fill and at the
+    read.
 
     Where the page is blocked the shooter's stage decides, and the read is taken again behind it: what is graded is an
     access that came after the stage was reached. This vCPU is in the guest all the while, so it acknowledges nothing.

@@ -3,8 +3,10 @@
 from kernels.steps import local
 
 # TDCS.epoch_tracking = {u64 td_epoch; u16 refcount[2]}, which the module updates by locked operations and reads as one
-# 16-byte unit (lock cmpxchg16b). Here the unit is one packed int64: refcount[0] in bits 0-11, refcount[1] in bits 12-23,
-# td_epoch above. One word is read and changed as one unit by every CPU, just as the module's is, and reading it does not
+# 16-byte unit (lock cmpxchg16b). Here the unit is one packed int64: refcount[0] in bits 0-11, refcount[1] in bits
+# 12-23,
+# td_epoch above. One word is read and changed as one unit by every CPU, just as the module's is, and reading it does
+# not
 # need a locked write; 12 bits hold 4,095 vCPUs where the machine has at most 512, 39 bits of epoch last for days.
 ONE_EPOCH = 1 << 24
 REFCOUNT_BITS = 12
@@ -25,7 +27,8 @@ SPTE_PRESENT, SPTE_FROZEN = 1, 2
 OUTSIDE_GUEST_MODE, IN_GUEST_MODE, EXITING_GUEST_MODE = 0, 1, 2
 
 # The oracle's word of a host page: generation << 8 | zapper << 2 | phase. A TLB entry holds the word of a page in use.
-# How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the page's
+# How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
+# page's
 # line, and a shooter that wrote it once more would wait for it once more.
 TAG_BITS, TAG_MASK = 17, (1 << 17) - 1
 PAGE_IN_USE, PAGE_BLOCKED, PAGE_FREE = 0, 1, 2

@@ -108,7 +108,9 @@ def raised(left):
 
 @local
 def after_failure(left):
-    """What is still done once a status has failed: the gate is lowered if it is raised (v18: atomic_dec before KVM_BUG_ON)."""
+    """What is still done once a status has failed: the gate is lowered if it is raised (v18: atomic_dec before
+    KVM_BUG_ON).
+    """
     return GATE_LOWER << 4 if raised(left) else 0
 
 
@@ -175,7 +177,8 @@ def lower_gate(td, lay, rules, me):
 def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
 
-    After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the same.
+    After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the
+    same.
     `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
     shootdown of PHASES_EVERY is stamped between phases, the others at both ends; a gate step belongs to the phase after
     it; nothing is recorded before the end.
@@ -252,7 +255,9 @@ def in_use(page):
 
 @steps
 def populate(td, lay, rules, me, gpa):
-    """A new host page behind the guest page: TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY), then unfrozen."""
+    """A new host page behind the guest page: TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY), then
+    unfrozen.
+    """
     page = generation_of(own(td, owner(lay, gpa)))
     yield store_release(td, owner(lay, gpa), in_use(page))
     if rules.serialized:

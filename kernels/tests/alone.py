@@ -4,6 +4,7 @@ import numpy as np
 
 from kernels import layout
 from kernels.atomics import set_own
+from kernels.language import Steps
 from kernels.layout import HEAD_WORDS, Layout
 from kernels.module import (
     mem_page_accept,
@@ -16,7 +17,7 @@ from kernels.module import (
 )
 from kernels.race import prepare
 from kernels.rules import Rules
-from kernels.steps import Steps, local, steps
+from kernels.steps import local, steps
 from kernels.tests.orders import SPEC
 from kernels.tests.three import run_machine
 from kernels.words import ONE_EPOCH

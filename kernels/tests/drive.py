@@ -1,11 +1,11 @@
 """Driving a schedule in the protocol's words, for the tests."""
 
 from kernels import words
+from kernels.language import Site
 from kernels.layout import OUTCOME_COUNTS, SHOOTDOWNS, STATUS_COUNTS, STATUSES
 from kernels.outcomes import Outcome
 from kernels.rules import Rules
 from kernels.schedule import Schedule
-from kernels.steps import Site
 
 READ = {"guest.reads_before_tick": 1}
 

@@ -24,8 +24,9 @@ from kernels.atomics import (
     set_own,
     store_release,
 )
+from kernels.language import Steps
 from kernels.layout import Actor
-from kernels.steps import Steps, choice, harness, local, op, steps
+from kernels.steps import choice, harness, local, op, steps
 
 
 class Words(NamedTuple):

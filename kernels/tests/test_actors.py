@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from kernels import layout, race
+from kernels.language import Steps
 from kernels.layout import Actor, Layout
 from kernels.machine import DONE, Machine
 from kernels.outcomes import Outcome
+from kernels.reference import Reference
 from kernels.rules import Rules
 from kernels.schedule import machines
-from kernels.steps import Reference, Steps
 from kernels.tests.orders import GOES_ON, SAFE, WRONG
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper

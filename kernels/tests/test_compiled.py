@@ -179,7 +179,7 @@ def primitive_on_arm(name: str, features: str = "") -> str:
         return codegen(context, builder, signature, [words._getvalue(), *arguments[1:]])
 
     result = ir.VoidType() if signature.return_type == types.void else I64
-    pointer = context.get_data_type(types.CPointer(types.int64))
+    pointer = I64.as_pointer()
     lines = on_arm(emit, result, [pointer, I64, *([I64] * len(given))], features)
     return " ".join(line.split()[0] for line in lines if "[" in line)
 

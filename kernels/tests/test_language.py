@@ -10,7 +10,8 @@ import pytest
 
 from kernels import kvm, locks, module, vcpu, zapper
 from kernels.atomics import SHARED_ACCESSES, fetch_add_seq_cst, load_acquire, store_release
-from kernels.steps import KINDS, ROOT, SITES, LanguageError, Site, Steps, op, steps
+from kernels.language import KINDS, ROOT, SITES, LanguageError, Site, Steps
+from kernels.steps import op, steps
 from kernels.tests.programs import compiled
 
 SHIPPED = [site for site in SITES if site.file.startswith("kernels/") and "tests" not in site.file]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from kernels import kvm, layout, locks, module, vcpu, words, zapper
 from kernels.atomics import PYTHON
+from kernels.language import SITES, Steps
 from kernels.layout import OUTCOME_COUNTS, RNG
 from kernels.outcomes import OUTCOMES
 from kernels.race import prepare
 from kernels.rules import Busy, Rules
-from kernels.steps import SITES, Steps
 from kernels.straight import Names, straight_source
 from kernels.tests.orders import SAFE, WRONG
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, long_programs, programs

@@ -14,10 +14,12 @@ from unittest import mock
 import numpy as np
 
 from kernels import atomics, straight, tally
+from kernels.language import CHOICE_COUNTS, KINDS, SITES, Steps
 from kernels.layout import LABEL, RNG, Actor
 from kernels.machine import DONE, Machine, step_machine
-from kernels.steps import CHOICE_COUNTS, KINDS, SITES, Reference, Steps, World
+from kernels.reference import Reference
 from kernels.straight import SITE_BITS, Names, subs
+from kernels.worlds import World
 
 Taken = tuple[str, tuple[int, ...]]  # a step, and the words that it found
 

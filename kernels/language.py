@@ -1,0 +1,162 @@
+"""The step language: what a function of steps consists of once it is parsed, and what each marked function is.
+
+`steps.py` has the words to write it with, `parse.py` reads it, `straight.py`, `machine.py` and `reference.py` run it.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernels import atomics
+
+ENVIRONMENT = ("td", "lay", "rules", "me")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class LanguageError(SyntaxError):
+    """The source uses what the step language does not have; says file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One yield of the source: where it stands and what it does."""
+
+    number: int
+    function: str
+    text: str  # "load_acquire td_epoch"
+    file: str
+    line: int
+    name: str  # "mem_track.load_acquire_td_epoch": for `yields` in a scenario
+
+    def __str__(self) -> str:
+        return f"{self.function}: {self.text} ({self.file}:{self.line})"
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """name = expression of locals."""
+
+    name: str
+    value: ast.expr
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """A call for its effect on the actor's own words or on the tally."""
+
+    call: ast.Call
+    harness: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One atomic step; `target` takes its value."""
+
+    target: str | None
+    call: ast.Call
+    site: Site
+    is_choice: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sub:
+    """`yield from`: the steps of another function, in place."""
+
+    target: str | None
+    function: "Steps"
+    arguments: tuple[ast.expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    test: ast.expr
+    body: tuple["Statement", ...]
+    orelse: tuple["Statement", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Until a break; `step` runs after the body and on continue."""
+
+    body: tuple["Statement", ...]
+    step: tuple["Statement", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    value: ast.expr | None
+
+
+Statement = Let | Do | Step | Sub | If | Loop | Break | Continue | Return
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """A function of atomic steps, parsed and checked."""
+
+    name: str
+    source: Callable[..., Any]
+    parameters: tuple[str, ...]  # behind the environment
+    body: tuple[Statement, ...]
+    labelled: bool
+
+    def __call__(self, *args: Any) -> Any:
+        raise TypeError(f"{self.name} is a function of steps: take it through Reference, straight or machine")
+
+
+SITES: list[Site] = []
+KINDS: dict[Any, str] = {}
+CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
+HARNESS_VALUES: dict[Any, int] = {}
+
+
+def where(function: Callable[..., Any]) -> str:
+    """File and line of a function."""
+    code = function.__code__  # type: ignore[attr-defined]
+    return f"{short_path(code.co_filename)}:{code.co_firstlineno}"
+
+
+def short_path(file: str) -> str:
+    """The path below this checkout, or the file's name."""
+    path = Path(file)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
+def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
+    """The syntax tree of a function, with its own line numbers."""
+    lines, first = inspect.getsourcelines(function)
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, first - 1)
+    found = tree.body[0]
+    assert isinstance(found, ast.FunctionDef)
+    return found
+
+
+def kind_of(value: Any) -> str | None:
+    """`op`, `local`, `choice`, `harness`, `steps`, `int`, or None for what a step may not name."""
+    if isinstance(value, Steps):
+        return "steps"
+    if isinstance(value, int):
+        return "int"
+    if value in (atomics.own, atomics.set_own):
+        return "local"
+    try:
+        if value in KINDS:
+            return KINDS[value]
+    except TypeError:
+        return None
+    return "op" if any(value is atomic for atomic in atomics.ATOMIC.values()) else None
