@@ -7,7 +7,6 @@ stops it.
 
 import itertools
 import linecache
-from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
@@ -133,10 +132,14 @@ def compiled(source: str, name: str, **known: Any) -> Steps:
 class _Writer:
     """Draws the lines of one function. `callees` are the functions of steps above it, each with two parameters."""
 
-    def __init__(self, one: Callable[..., Any], callees: tuple[str, ...]) -> None:
-        self.one = one  # takes one of its arguments
+    def __init__(self, random: Random, callees: tuple[str, ...], statements: int, deepest: int) -> None:
+        self.random = random
+        self.statements, self.deepest = statements, deepest
         self.callees = callees
         self.loops = 0
+
+    def one(self, *ways: Any) -> Any:
+        return self.random.choice(ways)
 
     def number(self, names: tuple[str, ...]) -> str:
         """An expression of locals."""
@@ -167,7 +170,7 @@ class _Writer:
         return f"{self.one(*self.callees)}(td, lay, rules, me, {self.number(names)}, {self.number(names)})"
 
     def block(self, depth: int, counted: tuple[str, ...], in_loop: bool) -> list[str]:
-        many = self.one(*(range(4, 9) if depth == 0 else range(1, 4)))
+        many = self.statements if depth == 0 else self.one(1, 2, 3)
         return [f"    {line}" for _ in range(many) for line in self.statement(depth, counted, in_loop)]
 
     def statement(self, depth: int, counted: tuple[str, ...], in_loop: bool) -> list[str]:
@@ -175,7 +178,7 @@ class _Writer:
         kinds = ["let", "step", "step", "store", "sum", "add", "effect", "return"]
         kinds += ["sub", "sub"] if self.callees else []
         kinds += ["break", "continue", "continue"] if in_loop else []
-        kinds += ["if", "if step", "for", "while", "while step"] if depth < 3 else []
+        kinds += ["if", "if step", "for", "while", "while step"] if depth <= self.deepest else []
         match self.one(*kinds):
             case "let":
                 return [f"{to} = ({self.number(names)}) & 15"]
@@ -229,27 +232,19 @@ class _Writer:
         return "\n".join([head, *start, *first, *self.block(0, (), False), "    return (x + twice(y) - z) & 15", ""])
 
 
-def _program(one: Callable[..., Any]) -> str:
-    """Source of `program`, and of up to two functions of steps that it and one another call."""
-    callees: tuple[str, ...] = ()
-    sources = []
-    for name in ("inner", "middle")[: one(0, 1, 2)]:
-        sources.append(_Writer(one, callees).function(name, ("x", "y")))
-        callees = (*callees, name)
-    return "\n\n".join([*sources, _Writer(one, callees).function("program", ())])
+def programs() -> st.SearchStrategy[str]:
+    """Source of `program`, and of up to two functions of steps that it and one another call.
 
+    Drawn from a seed: every program is another one. A failing one comes back with few statements, not deep.
+    """
 
-@st.composite
-def programs(draw: Any) -> str:
-    """Drawn piece by piece: few kinds of programs, but a failing one comes back small."""
-    return _program(lambda *ways: draw(st.sampled_from(ways)))
-
-
-def long_programs() -> st.SearchStrategy[str]:
-    """Drawn from a seed: every program another one, and as long when it fails."""
-
-    def program(seed: int) -> str:
+    def program(statements: int, deepest: int, seed: int) -> str:
         random = Random(seed)
-        return _program(lambda *ways: random.choice(ways))
+        callees: tuple[str, ...] = ()
+        sources = []
+        for name in ("inner", "middle")[: random.randrange(3)]:
+            sources.append(_Writer(random, callees, statements, deepest).function(name, ("x", "y")))
+            callees = (*callees, name)
+        return "\n\n".join([*sources, _Writer(random, callees, statements, deepest).function("program", ())])
 
-    return st.integers(0, 1 << 32).map(program)
+    return st.builds(program, st.integers(1, 7), st.integers(0, 2), st.integers(0, 1 << 32))
