@@ -20,7 +20,6 @@ from numba.np.arrayobj import make_array
 
 I64 = ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
-_COUNTERS = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
 
 # The words without numba's array around them: nothing to count references of between two atomic steps.
 WORDS: Any = types.CPointer(types.int64)  # type: ignore[attr-defined]
@@ -171,9 +170,9 @@ def exchange_seq_cst(words: Any, index: int, value: int) -> int:
 
 @_modify("add")
 def fetch_add_seq_cst(words: Any, index: int, value: int) -> int:
-    """Add to the word (x86: lock xadd); returns what it held."""
+    """Add to the word, wrapping (x86: lock xadd); returns what it held."""
     old = int(words[index])
-    words[index] = old + value
+    words[index] = ((old + value + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
     return old
 
 
@@ -234,7 +233,12 @@ def emit_pause(builder: Any, machine: str) -> None:
 
 def emit_timestamp(builder: Any, machine: str) -> Any:
     """Emit a read of the counter that user space may read: x86 `rdtsc`, aarch64 `cntvct_el0`."""
-    return builder.call(builder.module.declare_intrinsic(_COUNTERS[machine], (), ir.FunctionType(I64, [])), [])
+    if machine == "x86_64":
+        return builder.call(builder.module.declare_intrinsic("llvm.readcyclecounter", (), ir.FunctionType(I64, [])), [])
+    # LLVM's own counters become PMCCNTR_EL0, which user space may not read, or nothing at all, by its version.
+    named = builder.module.add_metadata(["cntvct_el0"])
+    kind = ir.FunctionType(I64, [ir.MetaDataType()])
+    return builder.call(builder.module.declare_intrinsic("llvm.read_volatile_register", [I64], kind), [named])
 
 
 def _call_libc(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -334,6 +338,3 @@ def bit_length(typingctx, value):  # type: ignore[no-untyped-def]
         return builder.sub(ir.Constant(I64, 64), builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0)))
 
     return types.int64(types.int64), codegen
-
-
-PYTHON["fence_seq_cst"], PLAIN["fence_seq_cst"] = lambda: None, fence_seq_cst

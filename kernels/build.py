@@ -6,8 +6,12 @@ another
 directory.
 """
 
+import atexit
+import contextlib
+import functools
 import hashlib
 import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -51,20 +55,40 @@ def cache_directory() -> Path:
     """Where this version's compiled code is kept: TDX_STRESS_CACHE, XDG_CACHE_HOME or ~/.cache; a temporary one where
     that cannot be written.
     """
-    chosen = os.environ.get("TDX_STRESS_CACHE")
-    base = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tdx-stress"
-    for place in (base / digest(), Path(tempfile.gettempdir()) / f"tdx-stress-{os.getuid()}" / digest()):
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=place):
-                return place
-        except OSError:
-            continue
-    raise OSError(f"no directory for compiled code can be written: tried {base} and {tempfile.gettempdir()}")
+    chosen, temporary = os.environ.get("TDX_STRESS_CACHE"), Path(tempfile.gettempdir()) / f"tdx-stress-{os.getuid()}"
+    base = chosen or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/tdx-stress"
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home
+        return _writable(Path(base).expanduser() / digest())
+    with contextlib.suppress(OSError):
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        found = temporary.lstat()
+        # What lies there is unpickled: whoever else could write it would run code as us.
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+            return _writable(temporary / digest())
+    try:
+        return _private_directory()
+    except OSError:
+        tried = f"{base} and {tempfile.gettempdir()}"
+        raise OSError(f"no directory for compiled code can be written: tried {tried}") from None
+
+
+def _writable(place: Path) -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place):
+        return place
+
+
+@functools.cache
+def _private_directory() -> Path:
+    """One for this process alone, gone with it. Raises OSError where no temporary directory can be written."""
+    made = tempfile.TemporaryDirectory(prefix="tdx-stress-")
+    atexit.register(made.cleanup)
+    return Path(made.name)
 
 
 def _module(name: str, source: str, values: dict[str, Any]) -> ModuleType:
-    """Run generated source as a module whose file exists, so that numba can cache beside it."""
+    """Run generated source as a module whose file exists, so that numba can cache beside it; one file a text."""
+    name = f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     path = cache_directory() / f"{name}.py"
     if not path.exists() or path.read_text() != source:
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
@@ -104,7 +128,7 @@ def straight(function: Steps, *, perturbed: bool = False) -> Any:
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
     values = {**_values(names, RACE, extra), "njit": njit, "_OPTIONS": _OPTIONS, "RNG": RNG, "LABEL": LABEL}
     return _module(
-        f"straight_{function.name}{'_perturbed' * perturbed}", source, {**values, "address": atomics.address}
+        f"straight{'_perturbed' * perturbed}_{function.name}", source, {**values, "address": atomics.address}
     ).run
 
 

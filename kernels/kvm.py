@@ -11,6 +11,7 @@ from kernels.atomics import (
     fetch_and_seq_cst,
     fetch_or_seq_cst,
     load_acquire,
+    load_seq_cst,
     own,
     set_own,
     store_release,
@@ -127,13 +128,14 @@ def process_requests(td, lay, rules, me):
 @steps
 def exit_requested(td, lay, rules, me):
     """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off. Returns 1 or 0."""
-    if (yield load_acquire(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
+    # seq_cst, as the store of IN_GUEST_MODE before: on aarch64 an acquire load may pass that store.
+    if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
         return 1
     if rules.entry_requests:
-        if (yield load_acquire(td, requests(lay, me.index))) != 0:
+        if (yield load_seq_cst(td, requests(lay, me.index))) != 0:
             return 1
     if rules.entry_wait_for_sept_zap:
-        if (yield load_acquire(td, lay.wait_for_sept_zap)) != 0:
+        if (yield load_seq_cst(td, lay.wait_for_sept_zap)) != 0:
             return 1
     return 0
 

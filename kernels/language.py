@@ -124,6 +124,19 @@ CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
 HARNESS_VALUES: dict[Any, int] = {}
 
 
+def has_effect(function: Callable[..., Any]) -> bool:
+    """Whether a local function writes anything: it, or one that it calls."""
+    known = function.__globals__  # type: ignore[attr-defined]
+    for node in ast.walk(tree_of(function)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            value: Any = known.get(node.func.id)
+            name = next((name for name, atomic in atomics.ATOMIC.items() if value is atomic), "own")
+            writes = value is atomics.set_own or (name != "own" and not name.startswith("load"))
+            if writes or (KINDS.get(value) == "local" and has_effect(value)):
+                return True
+    return False
+
+
 def where(function: Callable[..., Any]) -> str:
     """File and line of a function."""
     code = function.__code__  # type: ignore[attr-defined]

@@ -108,14 +108,14 @@ class _Inliner:
 
         class Rename(ast.NodeTransformer):
             def visit_Name(self, node: ast.Name) -> ast.expr:
-                if node.id in ENVIRONMENT or node.id in names.values:
+                if node.id in ENVIRONMENT:
                     return node
                 return renamed.setdefault(node.id, ast.Name(fresh(node.id)))
 
             def visit_Call(self, node: ast.Call) -> ast.expr:
                 assert isinstance(node.func, ast.Name)
-                value = names.values[node.func.id]
-                if KINDS.get(value) == "harness":
+                value = names.values.get(node.func.id)
+                if value is not None and KINDS.get(value) == "harness":
                     return ast.Constant(HARNESS_VALUES[value])
                 node.args = [self.visit(argument) for argument in node.args]
                 return node
@@ -402,5 +402,6 @@ class _Emitter:
 
     def stop(self, label: int, places: dict[int, str], depth: int, registers: int) -> list[str]:
         pad = "    " * depth
-        lines = [f"{pad}set_own(td, me.register + {place}, {places.get(place, '0')})" for place in range(registers)]
+        held = [f"int({places[place]})" if place in places else "0" for place in range(registers)]
+        lines = [f"{pad}set_own(td, me.register + {place}, {value})" for place, value in enumerate(held)]
         return [*lines, f"{pad}set_own(td, me.pc, {label})", f"{pad}return 1"]

@@ -4,7 +4,7 @@ and line.
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from kernels.language import (
@@ -23,10 +23,51 @@ from kernels.language import (
     Step,
     Steps,
     Sub,
+    has_effect,
     kind_of,
     short_path,
     tree_of,
 )
+
+# Arithmetic that is the same for Python's integers, numba's and the hardware's.
+PURE = (
+    ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.expr_context, ast.And, ast.Or, ast.Not, ast.USub,
+    ast.Invert, ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift,
+    ast.RShift, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
+)  # fmt: skip
+
+
+def flat(body: Iterable[Statement]) -> Iterator[Statement]:
+    """These statements and all inside them."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, If):
+            yield from flat((*statement.body, *statement.orelse))
+        elif isinstance(statement, Loop):
+            yield from flat((*statement.body, *statement.step))
+
+
+def always_returns(body: Sequence[Statement]) -> bool:
+    """Whether control never runs off the end, and no return is without a value."""
+    if any(isinstance(statement, Return) and statement.value is None for statement in flat(body)):
+        return False
+    match body[-1] if body else None:
+        case Return():
+            return True
+        case If(body=then, orelse=orelse):
+            return always_returns(then) and always_returns(orelse)
+        case Loop(body=inner):
+            return not breaks(inner)
+    return False
+
+
+def breaks(body: Iterable[Statement]) -> bool:
+    """Whether a break among these statements ends the loop around them."""
+    return any(
+        isinstance(statement, Break)
+        or (isinstance(statement, If) and (breaks(statement.body) or breaks(statement.orelse)))
+        for statement in body
+    )
 
 
 class Parser:
@@ -43,6 +84,7 @@ class Parser:
         self.loop_names: list[str] = []
         self.temporaries = 0
         self.texts: dict[str, int] = {}
+        self.sites: list[Site] = []
 
     def parse(self) -> Steps:
         tree = tree_of(self.function)
@@ -56,8 +98,12 @@ class Parser:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 if node.id in ENVIRONMENT:
                     self.refuse(node, f"{node.id} cannot be assigned to")
+                if node.id.startswith("_") and node.id != "_":
+                    self.refuse(node, f"{node.id}: names that start with _ are the translator's")
                 self.locals.add(node.id)
         body = self.block(tree.body)
+        if not any(isinstance(statement, Step | Sub) for statement in flat(body)):
+            self.refuse(tree, f"{tree.name} takes no step")
         return Steps(tree.name, self.function, parameters, tuple(body), self.labelled)
 
     def refuse(self, node: ast.AST, why: str) -> None:
@@ -79,9 +125,11 @@ class Parser:
                     self.refuse(
                         node, f"a bare call may be to a local or harness function, {ast.unparse(call.func)} is {kind}"
                     )
-                self.pure(call)
+                for argument in call.args:
+                    self.pure(argument)
                 yield Do(call, kind == "harness")
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Yield() | ast.YieldFrom() as step):
+                self.assignable(node, name)
                 yield from self.step(name, step)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 yield from self.assign(node, name, value)
@@ -116,9 +164,12 @@ class Parser:
                     f"the step language has no {type(node).__name__} like this: {ast.unparse(node).splitlines()[0]}",
                 )
 
-    def assign(self, node: ast.stmt, name: str, value: ast.expr) -> Iterator[Statement]:
+    def assignable(self, node: ast.stmt, name: str) -> None:
         if name in self.loop_names:
             self.refuse(node, f"{name} counts a loop around this line and cannot be assigned to")
+
+    def assign(self, node: ast.stmt, name: str, value: ast.expr) -> Iterator[Statement]:
+        self.assignable(node, name)
         before, value = self.split(value)
         yield from before
         yield Let(name, value)
@@ -166,6 +217,11 @@ class Parser:
                 self.refuse(
                     value, "a yield under and, or, a conditional expression or a chained comparison may not happen"
                 )
+        inside = {id(node) for node in ast.walk(yields[0])}
+        for node in ast.walk(value):
+            reads = isinstance(node, ast.Call) and any(isinstance(a, ast.Name) and a.id == "td" for a in node.args)
+            if reads and id(node) not in inside:
+                self.refuse(value, "what reads words does not stand beside a yield: which comes first?")
         name = self.temporary()
         before = list(self.step(name, yields[0]))
 
@@ -194,6 +250,8 @@ class Parser:
             self.same_environment(call, 4)
             if len(call.args) != 4 + len(function.parameters):
                 self.refuse(node, f"{function.name} takes {len(function.parameters)} arguments behind the environment")
+            if target is not None and not always_returns(function.body):
+                self.refuse(node, f"{function.name} does not end with a return of a value everywhere")
             yield Sub(target, function, tuple(call.args[4:]))
             return
         if kind not in ("op", "choice"):
@@ -219,7 +277,10 @@ class Parser:
         function = self.function.__name__
         name = f"{function}.{what.replace(' ', '_')}" + (f"_{again}" if again > 1 else "")
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
+        if any((site.function, site.file, site.line) == (function, file, call.lineno) for site in self.sites):
+            self.refuse(call, "one step a line")
         site = Site(len(SITES) + 1, function, what, file, call.lineno, name)
+        self.sites.append(site)
         SITES.append(site)
         return site
 
@@ -233,11 +294,6 @@ class Parser:
 
     def pure(self, value: ast.expr) -> None:
         """Refuse what is not arithmetic over locals, integers, the environment, local and harness functions."""
-        fine = (
-            ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.operator, ast.unaryop, ast.boolop,
-            ast.cmpop,
-            ast.expr_context,
-        )  # fmt: skip
         callees = {id(node.func) for node in ast.walk(value) if isinstance(node, ast.Call)}
         for node in ast.walk(value):
             match node:
@@ -253,9 +309,13 @@ class Parser:
                     pass
                 case ast.Call():
                     kind = self.callee(node)
+                    name = ast.unparse(node.func)
                     if kind not in ("local", "harness"):
-                        self.refuse(node, f"{ast.unparse(node.func)} is {kind}: a shared access stands under a yield")
-                case _ if isinstance(node, fine):
+                        self.refuse(node, f"{name} is {kind}: a shared access stands under a yield")
+                    if name == "set_own" or (kind == "local" and name != "own" and has_effect(self.names[name])):
+                        self.refuse(node, f"{name} has an effect: it stands alone, not in an expression")
+                case _ if isinstance(node, PURE):
                     pass
                 case _:
-                    self.refuse(node, f"an expression has no {type(node).__name__}: {ast.unparse(value)}")
+                    at = node if hasattr(node, "lineno") else value
+                    self.refuse(at, f"an expression has no {type(node).__name__}: {ast.unparse(value)}")

@@ -71,7 +71,7 @@ def load_one(name: str, perturbed: bool) -> Run:
 def _compiling_elsewhere(name: str, perturbed: bool) -> Iterator[None]:
     """Where the cache is cold, another interpreter fills it with this actor meanwhile: two CPUs, half the wait."""
     kept = cache_directory()
-    if next(kept.glob(f"**/straight_{name}{'_perturbed' * perturbed}.run-*.nbi"), None):
+    if next(kept.glob(f"**/straight{'_perturbed' * perturbed}_{name}_*.nbi"), None):
         yield
         return
     code = f"from kernels.race import load_one; load_one({name!r}, {perturbed})"

@@ -39,6 +39,8 @@ def op(function: Callable[..., Any]) -> Callable[..., Any]:
         for node in ast.walk(tree_of(function))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in atomics.SHARED_ACCESSES
     ]
+    if any(isinstance(node, ast.For | ast.While) for node in ast.walk(tree_of(function))):
+        raise LanguageError(f"{where(function)}: an op is one shared access, {function.__name__} has a loop")
     if len(names) != 1:
         raise LanguageError(
             f"{where(function)}: an op is one shared access, {function.__name__} has {len(names)}: {names}"

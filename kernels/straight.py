@@ -28,6 +28,7 @@ from kernels.language import (
     Sub,
     tree_of,
 )
+from kernels.parse import flat
 
 SITE_BITS = 12
 
@@ -78,7 +79,9 @@ class _Resolve(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         node.args = [self.visit(argument) for argument in node.args]
         assert isinstance(node.func, ast.Name)
-        value = self.known[node.func.id]
+        value = self.known.get(node.func.id)
+        if value is None:  # a builtin
+            return node
         short = _one_line(value) if KINDS.get(value) in self.inline else None
         if short is None:
             self.names.add(node.func.id, value)
@@ -116,7 +119,7 @@ def subs(function: Steps) -> list[Steps]:
     found: list[Steps] = []
 
     def visit(one: Steps) -> None:
-        for statement in _flat(one.body):
+        for statement in flat(one.body):
             if isinstance(statement, Sub):
                 visit(statement.function)
         if one not in found:
@@ -124,15 +127,6 @@ def subs(function: Steps) -> list[Steps]:
 
     visit(function)
     return found
-
-
-def _flat(body: Iterable[Statement]) -> Iterable[Statement]:
-    for statement in body:
-        yield statement
-        if isinstance(statement, If):
-            yield from _flat((*statement.body, *statement.orelse))
-        elif isinstance(statement, Loop):
-            yield from _flat((*statement.body, *statement.step))
 
 
 def straight_source(function: Steps, names: Names, perturbed: bool) -> str:
@@ -166,7 +160,7 @@ class _Straight:
         self.function = function
         self.names = names
         self.perturbed = perturbed
-        self.draws = any(isinstance(s, Step) and s.is_choice for s in _flat(function.body))
+        self.draws = any(isinstance(s, Step) and s.is_choice for s in flat(function.body))
 
     def lines(self) -> list[str]:
         start = ["    _random = own(td, me.tally + RNG)"] if self.draws else []

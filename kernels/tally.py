@@ -202,7 +202,7 @@ def collect_flags(td, lay, me, gpa):
 @harness()
 def record(td, rules, me, histogram, ticks):
     """Count a duration in an HdrHistogram-shaped table of nanoseconds; returns the nanoseconds."""
-    ns = min(max(0, (ticks * rules.ticks_to_ns) >> NS_SHIFT), (1 << 40) - 1)
+    ns = min(max(0, (min(ticks, 1 << 43) * rules.ticks_to_ns) >> NS_SHIFT), (1 << 40) - 1)
     bucket = max(0, bit_length(ns) - 8)
     at = me.tally + HEAD_WORDS + histogram * HIST_WORDS + bucket * 128 + (ns >> bucket)
     set_own(td, at, own(td, at) + 1)

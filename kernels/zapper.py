@@ -147,9 +147,8 @@ def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, 
 
 
 @harness()
-def record_whole(td, rules, me, began, due):
-    """Record a whole shootdown that ends now, and in an open loop its time from the intended start."""
-    end = now(rules)
+def record_whole(td, rules, me, began, due, end):
+    """Record a whole shootdown, and in an open loop its time from the intended start."""
     record(td, rules, me, H_SHOOTDOWN, end - began)
     if due:
         record(td, rules, me, H_RESPONSE, end - due)
@@ -239,12 +238,13 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             else:
                 remove += spent
         left = left >> 4
+    ended = now(rules)
+    if rules.serialized:
+        yield write_unlock(td, lay.mmu_lock)
     if phases:
         record_phases(td, rules, me, lock, block, track, send, acknowledged, remove, window)
     elif failed == SUCCESS and not repair:
-        record_whole(td, rules, me, began, due)
-    if rules.serialized:
-        yield write_unlock(td, lay.mmu_lock)
+        record_whole(td, rules, me, began, due, ended)
     return failed
 
 

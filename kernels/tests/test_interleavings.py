@@ -276,7 +276,7 @@ def test_v6_16_keeps_vcpus_out_for_one_retry_when_track_is_busy():
     run.until("zapper 0", KICK_IPI)
     enter(run)
     run.step("vcpu 0", 1)
-    run.until("vcpu 0", "exit_requested.load_acquire_wait_for_sept_zap")
+    run.until("vcpu 0", "exit_requested.load_seq_cst_wait_for_sept_zap")
     run.step("vcpu 0")
 
     assert stands(run, "vcpu 0").name == "vcpu.store_release_mode"
