@@ -11,7 +11,7 @@ from results.statistics import ENOUGH
 from results.verdict import Ending, is_safe, seen
 from results.wording import plural
 
-HIGH_STEAL, BUSY_LOAD, RATE_MISSED = 0.01, 0.5, 0.95
+HIGH_STEAL, BUSY, RATE_MISSED = 0.01, 0.25, 0.95
 Facts = Mapping[str, Any]
 
 
@@ -72,10 +72,10 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             "the control group stops every actor when its share is used up: long tails",
             "a container without a CPU limit",
         )
-    if (host.get("load_1m") or 0) > BUSY_LOAD * cpus:
+    if (host.get("busy") or 0) > BUSY:
         yield Caveat(
             "busy_machine",
-            f"a busy machine, load {host['load_1m']:.1f} on {cpus} CPUs before the start",
+            f"a busy machine: {host['busy']:.0%} of its CPUs' time was taken just before the start",
             "others run here too: latency is theirs as well as ours",
             "an idle machine, or `--cpus` away from the others",
         )

@@ -35,8 +35,15 @@ def steal_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None
     return round(max(after.steal_s - before.steal_s, 0.0) / (after.total_s - before.total_s), 6)
 
 
+LISTEN_S = 0.1
+
+
 def host_facts() -> dict[str, Any]:
-    """Facts of the machine for `host` in result.json; a fact that cannot be read is None."""
+    """Facts of the machine for `host` in result.json; a fact that cannot be read is None.
+
+    `busy` is the share of all CPUs' time that went to anything in the `LISTEN_S` seconds that this takes. The load
+    average is kept beside it, but it remembers the run before this one.
+    """
     first = _first_cpu()
     flags = set((first.get("flags") or first.get("Features") or "").split())
     return {
@@ -56,6 +63,7 @@ def host_facts() -> dict[str, Any]:
         "numba": _version("numba"),
         "numpy": _version("numpy"),
         "load_1m": round(os.getloadavg()[0], 2),
+        "busy": round(psutil.cpu_percent(interval=LISTEN_S) / 100, 2),
     }
 
 

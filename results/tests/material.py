@@ -20,6 +20,7 @@ HOST = {
     "constant_tsc": True,
     "cpu_quota": None,
     "load_1m": 0.1,
+    "busy": 0.01,
     "governor": None,
 }
 SCENARIO = {"name": "review", "vcpus": 2, "zappers": 1, "pages": 64, "rate": 0.0, "workers": "process"}

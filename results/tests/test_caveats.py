@@ -25,7 +25,7 @@ def test_a_quiet_machine_with_enough_cpus_and_samples_has_no_caveat():
         ({"constant_tsc": False}, ["no_constant_tsc"]),
         ({"constant_tsc": None}, []),
         ({"cpu_quota": 1.5}, ["cpu_quota"]),
-        ({"load_1m": 3.0}, ["busy_machine"]),
+        ({"busy": 0.6}, ["busy_machine"]),
         ({"governor": "powersave"}, ["cpu_frequency"]),
     ],
 )
