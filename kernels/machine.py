@@ -9,55 +9,13 @@ returned. `step` takes the step of the label and the private work up to the next
 """
 
 import ast
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from kernels.language import (
-    CHOICE_COUNTS,
-    ENVIRONMENT,
-    HARNESS_VALUES,
-    KINDS,
-    Break,
-    Continue,
-    Do,
-    If,
-    Let,
-    Loop,
-    Return,
-    Site,
-    Statement,
-    Step,
-    Steps,
-    Sub,
-)
-from kernels.straight import Names, assigned, resolve
+from kernels.graph import Block, Inliner, names_in
+from kernels.language import CHOICE_COUNTS, ENVIRONMENT, Site, Steps
+from kernels.straight import Names
 
 DONE = -1
-
-
-@dataclass(slots=True)
-class _Step:
-    target: str | None
-    call: str
-    arguments: list[ast.expr]
-    site: Site
-    is_choice: bool
-
-
-@dataclass(slots=True)
-class _Block:
-    """A piece of code with one entry: perhaps a step first, then private work, then where it goes."""
-
-    number: int
-    step: _Step | None = None
-    work: list[tuple[str | None, ast.expr]] = field(default_factory=list)
-    test: ast.expr | None = None
-    then: "_Block | None" = None
-    other: "_Block | None" = None  # where the test fails
-    live: set[str] = field(default_factory=set)
-
-    def next(self) -> list["_Block"]:
-        return [block for block in (self.then, self.other) if block is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,150 +33,13 @@ class Machine:
 
 def step_machine(function: Steps, names: Names) -> Machine:
     """Translate. The generated function returns 1 after a step, 0 where the actor has returned."""
-    return _Emitter(function.name, _Inliner(names).program(function), names).machine()
-
-
-class _Inliner:
-    """Statements of one function and all that it calls, as a graph of blocks with names made unique."""
-
-    def __init__(self, names: Names) -> None:
-        self.names = names
-        self.count = 0
-        self.blocks: list[_Block] = []
-
-    def program(self, function: Steps) -> _Block:
-        start, end = self.block(), self.block()
-        renamed: dict[str, ast.expr] = {name: ast.Name(self.fresh(name)) for name in function.parameters}
-        last = self.run(function.body, start, function, renamed, None, end, None, None)
-        if last:
-            last.then = end
-        return start
-
-    def block(self) -> _Block:
-        made = _Block(len(self.blocks))
-        self.blocks.append(made)
-        return made
-
-    def fresh(self, name: str) -> str:
-        self.count += 1
-        return f"{name}_{self.count}"
-
-    def expression(self, tree: ast.expr, function: Steps, renamed: dict[str, ast.expr]) -> ast.expr:
-        fresh = self.fresh
-
-        class Rename(ast.NodeTransformer):
-            def visit_Name(self, node: ast.Name) -> ast.expr:
-                if node.id in ENVIRONMENT:
-                    return node
-                return renamed.setdefault(node.id, ast.Name(fresh(node.id)))
-
-            def visit_Call(self, node: ast.Call) -> ast.expr:
-                assert isinstance(node.func, ast.Name)
-                value = names.values.get(node.func.id)
-                if value is not None and KINDS.get(value) == "harness":
-                    return ast.Constant(HARNESS_VALUES[value])
-                node.args = [self.visit(argument) for argument in node.args]
-                return node
-
-        names = self.names
-        return Rename().visit(resolve(tree, function, names))
-
-    def run(
-        self,
-        body: Iterable[Statement],
-        at: _Block,
-        function: Steps,
-        renamed: dict[str, ast.expr],
-        result: str | None,
-        end: _Block,
-        on_break: _Block | None,
-        on_continue: _Block | None,
-    ) -> _Block | None:
-        """Append statements at the end of `at`; returns where the next one goes, None where control has left."""
-        here: _Block | None = at
-        for statement in body:
-            if here is None:
-                break
-            match statement:
-                case Let(name=name, value=value):
-                    made = self.expression(value, function, renamed)
-                    here.work.append((self.name(name, renamed), made))
-                case Do(call=call, harness=harness):
-                    if not harness:
-                        here.work.append((None, self.expression(call, function, renamed)))
-                case Step(target=target, call=call, site=site, is_choice=is_choice):
-                    arguments = [self.expression(argument, function, renamed) for argument in call.args]
-                    resolve(call.func, function, self.names)
-                    assert isinstance(call.func, ast.Name)
-                    label = self.block()
-                    label.step = _Step(target and self.name(target, renamed), call.func.id, arguments, site, is_choice)
-                    here.then, here = label, label
-                case Sub(target=target, function=callee, arguments=given):
-                    after = self.block()
-                    inner: dict[str, ast.expr] = {}
-                    changed = set(assigned(callee.body))
-                    for parameter, argument in zip(callee.parameters, given, strict=True):
-                        value = self.expression(argument, function, renamed)
-                        if parameter in changed or not isinstance(value, ast.Name | ast.Constant):
-                            fresh = self.fresh(parameter)
-                            inner[parameter] = ast.Name(fresh)
-                            here.work.append((fresh, value))
-                        else:
-                            inner[parameter] = value
-                    to = target and self.name(target, renamed)
-                    last = self.run(callee.body, here, callee, inner, to, after, None, None)
-                    if last is not None:
-                        if to:
-                            last.work.append((to, ast.Constant(0)))
-                        last.then = after
-                    here = after
-                case If(test=test, body=then, orelse=orelse):
-                    here.test = self.expression(test, function, renamed)
-                    after = self.block()
-                    here.then, here.other = self.block(), self.block()
-                    for branch, start in ((then, here.then), (orelse, here.other)):
-                        last = self.run(branch, start, function, renamed, result, end, on_break, on_continue)
-                        if last is not None:
-                            last.then = after
-                    here = after
-                case Loop(body=inside, step=step):
-                    top, again, after = self.block(), self.block(), self.block()
-                    here.then = top
-                    last = self.run(inside, top, function, renamed, result, end, after, again)
-                    if last is not None:
-                        last.then = again
-                    last = self.run(step, again, function, renamed, result, end, None, None)
-                    assert last is not None
-                    last.then = top
-                    here = after
-                case Break():
-                    here.then, here = on_break, None
-                case Continue():
-                    here.then, here = on_continue, None
-                case Return(value=value):
-                    if result is not None:
-                        made = ast.Constant(0) if value is None else self.expression(value, function, renamed)
-                        here.work.append((result, made))
-                    here.then, here = end, None
-        return here
-
-    def name(self, name: str, renamed: dict[str, ast.expr]) -> str:
-        made = renamed.setdefault(name, ast.Name(self.fresh(name)))
-        assert isinstance(made, ast.Name)
-        return made.id
-
-
-def _read(tree: ast.expr) -> set[str]:
-    callees = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    return {
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in callees and n.id not in ENVIRONMENT
-    }
+    return _Emitter(function.name, Inliner(names).program(function), names).machine()
 
 
 class _Emitter:
     """Blocks to source: dead work dropped, empty blocks skipped, liveness, registers, one place for each join."""
 
-    def __init__(self, name: str, start: _Block, names: Names) -> None:
+    def __init__(self, name: str, start: Block, names: Names) -> None:
         self.name, self.names = name, names
         self.start = start
         self.blocks = self.reachable()
@@ -243,8 +64,8 @@ class _Emitter:
         self.joins = {block.number: len(self.labels) + place for place, block in enumerate(joins)}
         self.registers = self.colour()
 
-    def reachable(self) -> list[_Block]:
-        found: dict[int, _Block] = {}
+    def reachable(self) -> list[Block]:
+        found: dict[int, Block] = {}
         waiting = [self.start]
         while waiting:
             block = waiting.pop()
@@ -258,17 +79,17 @@ class _Emitter:
         read: set[str] = set()
         for block in self.blocks:
             for tree in [*(block.step.arguments if block.step else ()), *([block.test] if block.test else ())]:
-                read |= _read(tree)
+                read |= names_in(tree)
             for target, tree in block.work:
                 if target is None:
-                    read |= _read(tree)
+                    read |= names_in(tree)
         grown = True
         while grown:
             grown = False
             for block in self.blocks:
                 for target, tree in block.work:
-                    if target in read and not _read(tree) <= read:
-                        read |= _read(tree)
+                    if target in read and not names_in(tree) <= read:
+                        read |= names_in(tree)
                         grown = True
         for block in self.blocks:
             block.work = [(target, tree) for target, tree in block.work if target is None or target in read]
@@ -276,7 +97,7 @@ class _Emitter:
                 block.step.target = None
 
     def skip_empty(self) -> None:
-        def past(block: _Block | None) -> _Block | None:
+        def past(block: Block | None) -> Block | None:
             seen = set()
             while (
                 block
@@ -308,14 +129,14 @@ class _Emitter:
             for block in reversed(self.blocks):
                 live = set().union(*(after.live for after in block.next())) if block.next() else set()
                 if block.test is not None:
-                    live |= _read(block.test)
+                    live |= names_in(block.test)
                 for target, tree in reversed(block.work):
                     live -= {target} if target else set()
-                    live |= _read(tree)
+                    live |= names_in(tree)
                 if block.step:
                     live -= {block.step.target} if block.step.target else set()
                     for tree in block.step.arguments:
-                        live |= _read(tree)
+                        live |= names_in(tree)
                 if live != block.live:
                     block.live = live
                     changed = True
@@ -355,7 +176,7 @@ class _Emitter:
                 counter = CHOICE_COUNTS[self.names.values[block.step.call]]
                 self.names.add(counter.__name__, counter)
                 arguments = block.step.arguments[4:]
-                used = sorted(set().union(*map(_read, arguments))) if arguments else []
+                used = sorted(set().union(*map(names_in, arguments))) if arguments else []
                 ways.append(f"    if _at == {self.labels[block.number]}:")
                 ways += [f"        {n} = own(td, me.register + {self.registers[n]})" for n in used]
                 given = ", ".join((*ENVIRONMENT, *map(ast.unparse, arguments)))
@@ -368,7 +189,7 @@ class _Emitter:
         sites = tuple(block.step.site if block.step else None for block in by_label)
         return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held)
 
-    def code(self, block: _Block, depth: int, registers: int) -> list[str]:
+    def code(self, block: Block, depth: int, registers: int) -> list[str]:
         """The block's own code and, nested, that of the blocks which only it leads to."""
         pad = "    " * depth
         lines = []
@@ -391,7 +212,7 @@ class _Emitter:
             lines += self.stop(DONE, {}, depth, registers)
         return lines
 
-    def go(self, to: _Block, depth: int, registers: int) -> list[str]:
+    def go(self, to: Block, depth: int, registers: int) -> list[str]:
         pad = "    " * depth
         if to.number in self.labels:
             places = {self.registers[name]: name for name in to.live}
