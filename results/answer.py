@@ -6,8 +6,8 @@ from typing import Any
 from results.wording import nanoseconds_with_interval, plural, share
 
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
-# Identical runs on one shared machine differed by this much at p50 (261 to 1,264 ns within an hour, as the host moved its
-# virtual CPUs), so one run ranks two orders only beyond it.
+# Identical runs on one shared machine differed by this much at p50 (261 to 1,264 ns within an hour, as the host moved
+# its virtual CPUs), so one run ranks two orders only beyond it.
 IDENTICAL_RUNS_P50 = 5
 # Caveats under which not even that much may be the order's doing.
 DISTURBING = {"busy_machine": "other work kept the CPUs busy", "high_steal": "the hypervisor took the CPUs away"}
