@@ -2,8 +2,7 @@
 
 numba's own cache does not see that a callee in another file has changed. So generated source, and numba's cache beside
 it, live in a directory named by a digest of every kernel source, the versions and the CPU: a changed constant is
-another
-directory.
+another directory.
 """
 
 import atexit
@@ -33,12 +32,12 @@ from kernels.worlds import World
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
-def _inlined(bound: FunctionType) -> Any:
+def _jitted(bound: FunctionType) -> Any:
     return njit(**_OPTIONS)(bound)
 
 
-RACE = World(atomics.ATOMIC, _inlined)
-SEARCH = World(atomics.PLAIN, _inlined)
+RACE = World(atomics.ATOMIC, _jitted)
+SEARCH = World(atomics.PLAIN, _jitted)
 
 
 def digest() -> str:

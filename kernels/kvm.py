@@ -78,7 +78,7 @@ def kick(td, lay, rules, me, request, wait, stamped):
     mine = 1 << me.index
     for vcpu in range(lay.vcpus):
         if own(td, awaiting(lay, me.index, vcpu)):
-            yield fetch_or_seq_cst(td, ipi(lay, vcpu), 1 << me.index)
+            yield fetch_or_seq_cst(td, ipi(lay, vcpu), mine)
             count(td, me, IPIS, 1)
     sent = stamp(rules, stamped)
     for vcpu in range(lay.vcpus):

@@ -1,11 +1,9 @@
 """Where every shared word stands: the protocol's state first, then the tally that only counts.
 
 One flat int64 array holds both. The first `state_words` are the state of the protocol: all that a step may depend on.
-What
-follows is the tally: counters, histograms and labels, which never influence a step. Words that different actors write
-stand
-on lines of their own (128 bytes: two 64-byte lines, as the adjacent-line prefetcher fetches them); `packed` puts every
-word beside the next, as a search over states wants it.
+What follows is the tally: counters, histograms and labels, which never influence a step. Words that different actors
+write stand on lines of their own (128 bytes: two 64-byte lines, as the adjacent-line prefetcher fetches them);
+`packed` puts every word beside the next, as a search over states wants it.
 """
 
 from typing import NamedTuple

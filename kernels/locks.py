@@ -1,8 +1,7 @@
 """The locks: the module's try-locks, which answer at once, and KVM's mmu_lock, for which one waits.
 
 Source: tdx-module 1.5.01, src/common/helpers/tdx_locks.h (sharex_lock: bit 0 exclusive, the count in steps of 2 above
-it;
-a failed shared acquire leaves its 2 behind, the exclusive release wipes it) and the S-EPT entry lock (bit 11, host
+it; a failed shared acquire leaves its 2 behind, the exclusive release wipes it) and the S-EPT entry lock (bit 11, host
 priority bit 52).
 """
 

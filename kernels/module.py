@@ -3,8 +3,7 @@
 Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_track.c, tdh_mem_page_remove.c, tdh_mem_page_aug.c,
 tdh_vp_enter.c (adjust_tlb_tracking_state in helpers.c), td_exit.c, tdg_mem_page_accept.c. Every lock is tried, never
 waited for; BUSY means that nothing has changed. Not here: the TDR, TDCS op-state, TDVPR and PAMT locks, which are
-shared
-or private among these calls, S-EPT pages above the leaf, and L2 aliases.
+shared or private among these calls, S-EPT pages above the leaf, and L2 aliases.
 """
 
 from kernels.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release

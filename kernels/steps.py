@@ -7,10 +7,9 @@
         ...
 
 Each `yield` is one access that others can see, or one locked read-modify-write, or one choice. The first four
-parameters
-are the same everywhere: the words, the layout, the rules, the actor; the others and all locals are int64. There are
-assignments to names, `if`, `while`, `for` over `range`, `break`, `continue`, `return` and `yield from`; one yield an
-expression. Anything else is a `LanguageError` at import, with file and line.
+parameters are the same everywhere: the words, the layout, the rules, the actor; the others and all locals are int64.
+There are assignments to names, `if`, `while`, `for` over `range`, `break`, `continue`, `return` and `yield from`; one
+yield an expression. Anything else is a `LanguageError` at import, with file and line.
 
 What a step may call is marked: `@op` one shared access (a primitive of `atomics` is one too), `@local` private work,
 `@choice` the only nondeterminism inside an actor, `@harness` what only a race does (time, counters, CPU yields).

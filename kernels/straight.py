@@ -1,8 +1,7 @@
 """The straight line: functions of steps as ordinary functions, the yields stripped. What real processes race.
 
 A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a
-trace
-know who stands where. Random numbers of choices live in a local while a function runs.
+trace know who stands where. Random numbers of choices live in a local while a function runs.
 """
 
 import ast

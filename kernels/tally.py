@@ -265,8 +265,7 @@ def wait_turn(td, lay, rules, me):
     """Wait for the next shootdown to be due; returns its intended start in ticks (0 in a closed loop).
 
     Open loop: starts are `period` ticks apart whatever the last one took, so that a slow one does not hide the wait
-    that it
-    causes (coordinated omission).
+    that it causes (coordinated omission).
     """
     if rules.period == 0:
         for _ in range(rules.gap):
