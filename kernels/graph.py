@@ -3,8 +3,10 @@
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from kernels.language import (
+    CHOICE_COUNTS,
     ENVIRONMENT,
     HARNESS_VALUES,
     KINDS,
@@ -121,9 +123,10 @@ class Inliner:
                     if not harness:
                         here.work.append((None, self.expression(call, function, renamed)))
                 case Step(target=target, call=call, site=site, is_choice=is_choice):
-                    arguments = [self.expression(argument, function, renamed) for argument in call.args]
                     resolve(call.func, function, self.names)
                     assert isinstance(call.func, ast.Name)
+                    given = call.args[: arity(self.names.values[call.func.id])] if is_choice else call.args
+                    arguments = [self.expression(argument, function, renamed) for argument in given]
                     label = self.block()
                     label.step = BlockStep(
                         target and self.name(target, renamed), call.func.id, arguments, site, is_choice
@@ -182,6 +185,11 @@ class Inliner:
         made = renamed.setdefault(name, ast.Name(self.fresh(name)))
         assert isinstance(made, ast.Name)
         return made.id
+
+
+def arity(choice: Any) -> int:
+    """How many arguments of a choice mean something outside a race: as many as its count takes."""
+    return int(CHOICE_COUNTS[choice].__code__.co_argcount)  # type: ignore[attr-defined]
 
 
 def names_in(tree: ast.expr) -> set[str]:

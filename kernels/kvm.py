@@ -21,7 +21,7 @@ from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS
 from kernels.module import mem_page_remove, mem_range_block, mem_track
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Step
 from kernels.status import OPERAND_BUSY, STATUS_MASK, SUCCESS, Leaf
-from kernels.steps import local, op, steps
+from kernels.steps import choice, local, op, steps
 from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp
 from kernels.words import (
     EXITING_GUEST_MODE,
@@ -41,6 +41,7 @@ LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
     int(Leaf.TDH_MEM_TRACK),
     int(Leaf.TDH_MEM_PAGE_REMOVE),
 )
+IPI_TO_SEND, IPI_SENT = 1, 2
 GATE_WAIT = VCPU_HISTS.index("gate_wait")
 
 
@@ -56,6 +57,59 @@ def needs_ipi(was, wait):
     return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE)
 
 
+@local
+def not_visited(td, lay, rules, me, visited):
+    """How many vCPUs the kick has still to visit; `visited` is a bit each."""
+    count = 0
+    for vcpu in range(lay.vcpus):
+        count += 1 - (visited >> vcpu & 1)
+    return count
+
+
+@local
+def nth_not_visited(td, lay, rules, me, number, visited):
+    for vcpu in range(lay.vcpus):
+        if visited >> vcpu & 1 == 0:
+            if number == 0:
+                return vcpu
+            number -= 1
+    return lay.vcpus
+
+
+@choice(not_visited, nth_not_visited)
+def next_vcpu(td, lay, rules, me, visited, place):
+    """kvm_for_each_vcpu(): in the order of their indices. A search takes every order, so that vCPUs are alike."""
+    return place
+
+
+@local
+def still_marked(td, lay, rules, me, mark):
+    """How many vCPUs bear this mark in `awaiting`; 1 where none does, as the loop ends one way."""
+    count = 0
+    for vcpu in range(lay.vcpus):
+        count += own(td, awaiting(lay, me.index, vcpu)) == mark
+    return max(1, count)
+
+
+@local
+def nth_marked(td, lay, rules, me, number, mark):
+    for vcpu in range(lay.vcpus):
+        if own(td, awaiting(lay, me.index, vcpu)) == mark:
+            if number == 0:
+                return vcpu
+            number -= 1
+    return lay.vcpus
+
+
+@choice(still_marked, nth_marked)
+def next_marked(td, lay, rules, me, mark, after):
+    """The next vCPU with this mark, `lay.vcpus` behind the last: IPIs go by CPU number, which is any order of vCPUs."""
+    vcpu = after + 1
+    while vcpu < lay.vcpus and own(td, awaiting(lay, me.index, vcpu)) != mark:
+        vcpu += 1
+    return vcpu
+
+
 @op
 def exiting_guest_mode(td, mode_word):
     """kvm_vcpu_exiting_guest_mode(): a full barrier, then IN to EXITING; returns the mode before."""
@@ -68,26 +122,35 @@ def kick(td, lay, rules, me, request, wait, stamped):
 
     Returns the ticks at which the last IPI was sent, where `stamped`.
     """
-    for vcpu in range(lay.vcpus):
+    visited = 0
+    for place in range(lay.vcpus):
+        vcpu = yield next_vcpu(td, lay, rules, me, visited, place)
+        visited |= 1 << vcpu
         if request:
             yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
         # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
         was = yield exiting_guest_mode(td, mode(lay, vcpu))
         if needs_ipi(was, wait):
-            set_own(td, awaiting(lay, me.index, vcpu), 1)
+            set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
     mine = 1 << me.index
-    for vcpu in range(lay.vcpus):
-        if own(td, awaiting(lay, me.index, vcpu)):
-            yield fetch_or_seq_cst(td, ipi(lay, vcpu), mine)
-            count(td, me, IPIS, 1)
+    vcpu = -1
+    while True:
+        vcpu = yield next_marked(td, lay, rules, me, IPI_TO_SEND, vcpu)
+        if vcpu == lay.vcpus:
+            break
+        yield fetch_or_seq_cst(td, ipi(lay, vcpu), mine)
+        set_own(td, awaiting(lay, me.index, vcpu), IPI_SENT if wait else 0)
+        count(td, me, IPIS, 1)
     sent = stamp(rules, stamped)
-    for vcpu in range(lay.vcpus):
-        if own(td, awaiting(lay, me.index, vcpu)):
-            set_own(td, awaiting(lay, me.index, vcpu), 0)
-            if wait:
-                # Acquire pairs with the exchange in acknowledge(): what the vCPU did in the guest is over.
-                while (yield load_acquire(td, ipi(lay, vcpu))) & mine:
-                    relax(td, rules, me)
+    vcpu = -1
+    while wait:
+        vcpu = yield next_marked(td, lay, rules, me, IPI_SENT, vcpu)
+        if vcpu == lay.vcpus:
+            break
+        # Acquire pairs with the exchange in acknowledge(): what the vCPU did in the guest is over.
+        while (yield load_acquire(td, ipi(lay, vcpu))) & mine:
+            relax(td, rules, me)
+        set_own(td, awaiting(lay, me.index, vcpu), 0)
     return sent
 
 

@@ -121,6 +121,7 @@ class Steps:
 SITES: list[Site] = []
 KINDS: dict[Any, str] = {}
 CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
+CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
 HARNESS_VALUES: dict[Any, int] = {}
 
 
@@ -135,6 +136,11 @@ def has_effect(function: Callable[..., Any]) -> bool:
             if writes or (KINDS.get(value) == "local" and has_effect(value)):
                 return True
     return False
+
+
+def is_drawn(choice: Callable[..., Any]) -> bool:
+    """Whether a race draws a random number for this choice; else its function alone says which way it goes."""
+    return "random" in choice.__code__.co_varnames[: choice.__code__.co_argcount]  # type: ignore[attr-defined]
 
 
 def where(function: Callable[..., Any]) -> str:

@@ -5,14 +5,15 @@ state, shared between locals that are never alive together; dead ones are zeroed
 behind a branch that meets again has a place of its own, so nothing is copied into each path.
 
 A label is a number: 0 before the first step, then one for each yield of the inlined source, and -1 when the actor has
-returned. `step` takes the step of the label and the private work up to the next label.
+returned. `step` takes the step of the label and the private work up to the next label; it returns 0 where the actor has
+returned, -1 where no shared word was touched (a choice, the start), else the index of the word and 1.
 """
 
 import ast
 from dataclasses import dataclass
 
-from kernels.graph import Block, Inliner, names_in
-from kernels.language import CHOICE_COUNTS, ENVIRONMENT, Site, Steps
+from kernels.graph import Block, BlockStep, Inliner, names_in
+from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, Site, Steps
 from kernels.straight import Names
 
 DONE = -1
@@ -32,7 +33,7 @@ class Machine:
 
 
 def step_machine(function: Steps, names: Names) -> Machine:
-    """Translate. The generated function returns 1 after a step, 0 where the actor has returned."""
+    """Translate."""
     return _Emitter(function.name, Inliner(names).program(function), names).machine()
 
 
@@ -159,7 +160,8 @@ class _Emitter:
         by_label = sorted(
             (block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number]
         )
-        lines = [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)", "    while True:"]
+        lines = [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)"]
+        lines += ["    _word = -2", "    while True:"]
         word = "if"
         for block in [*by_label, *(b for b in self.blocks if b.number in self.joins)]:
             number = self.labels.get(block.number, self.joins.get(block.number))
@@ -196,10 +198,12 @@ class _Emitter:
         if block.step:
             step = block.step
             target = f"{step.target} = " if step.target else ""
+            given = [*map(ast.unparse, step.arguments)]
             if step.is_choice:
-                lines += [f"{pad}{target}chosen"] if step.target else []
+                lines += [f"{pad}{target}{self.way(step, given)}"] if step.target else []
             else:
-                lines.append(f"{pad}{target}{step.call}({', '.join(map(ast.unparse, step.arguments))})")
+                lines.append(f"{pad}_word = {given[1]}")
+                lines.append(f"{pad}{target}{step.call}({', '.join((given[0], '_word', *given[2:]))})")
         for name, tree in block.work:
             lines.append(f"{pad}{name} = {ast.unparse(tree)}" if name else pad + ast.unparse(tree))
         if block.test is not None:
@@ -211,6 +215,14 @@ class _Emitter:
         else:
             lines += self.stop(DONE, {}, depth, registers)
         return lines
+
+    def way(self, step: BlockStep, given: list[str]) -> str:
+        """The value of a choice that goes the way `chosen`."""
+        made = CHOICE_WAYS.get(self.names.values[step.call])
+        if made is None:
+            return "chosen"
+        self.names.add(made.__name__, made)
+        return f"{made.__name__}({', '.join((*given[:4], 'chosen', *given[4:]))})"
 
     def go(self, to: Block, depth: int, registers: int) -> list[str]:
         pad = "    " * depth
@@ -225,4 +237,4 @@ class _Emitter:
         pad = "    " * depth
         held = [f"int({places[place]})" if place in places else "0" for place in range(registers)]
         lines = [f"{pad}set_own(td, me.register + {place}, {value})" for place, value in enumerate(held)]
-        return [*lines, f"{pad}set_own(td, me.pc, {label})", f"{pad}return 1"]
+        return [*lines, f"{pad}set_own(td, me.pc, {label})", f"{pad}return _word + 1"]

@@ -2,21 +2,24 @@
 against.
 """
 
+import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any, ClassVar
 
 from kernels import atomics
-from kernels.language import CHOICE_COUNTS, HARNESS_VALUES, SITES, Site, Steps, kind_of, short_path
+from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, HARNESS_VALUES, SITES, Site, Steps, kind_of, short_path
 from kernels.worlds import World, globals_of
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A step that waits for one of `count` choices."""
+    """A step that waits for one of `count` choices; `value` is what the step gives for the number of one."""
 
     count: int
+    value: Callable[[int], int]
 
 
 class Reference:
@@ -59,10 +62,18 @@ class Reference:
             return lambda *args: lambda: run(*args)
         if kind == "choice":
             count = cls._world.function(CHOICE_COUNTS[value])  # type: ignore[arg-type]
-            return lambda *args: Choice(count(*args))
+            way = cls._world.function(CHOICE_WAYS[value]) if value in CHOICE_WAYS else None  # type: ignore[arg-type]
+            return functools.partial(cls._choice, count, way, count.__code__.co_argcount)
         if kind == "harness":
             return lambda *args, value=value: HARNESS_VALUES[value]
         return cls._world.resolve(value)
+
+    @staticmethod
+    def _choice(count: Callable[..., int], way: Callable[..., int] | None, arity: int, *args: Any) -> Choice:
+        known = args[:arity]
+        if way is None:
+            return Choice(count(*known), int)
+        return Choice(count(*known), lambda chosen: way(*known[:4], chosen, *known[4:]))
 
     def _advance(self, result: Any) -> None:
         try:
@@ -87,4 +98,4 @@ class Reference:
 
     def step(self, chosen: int = 0) -> None:
         """Take the next step, then the private work up to the one after it."""
-        self._advance(chosen if isinstance(self._pending, Choice) else self._pending())
+        self._advance(self._pending.value(chosen) if isinstance(self._pending, Choice) else self._pending())

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kernels import atomics
-from kernels.language import CHOICE_COUNTS, HARNESS_VALUES, KINDS, LanguageError, tree_of, where
+from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, HARNESS_VALUES, KINDS, LanguageError, tree_of, where
 from kernels.parse import Parser
 
 
@@ -48,14 +48,21 @@ def op(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def choice(count: Callable[..., int]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def choice(
+    count: Callable[..., int], way: Callable[..., int] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A choice of `count(td, lay, rules, me, *args)` ways. The function `(td, lay, rules, me, random, *args)` draws in
-    a race.
+    a race; without `random` among its parameters it says itself which way a race goes.
+
+    Elsewhere the value is the number of the way, from 0, or `way(td, lay, rules, me, number, *args)`. What the function
+    takes behind the parameters of `count` is known to a race alone.
     """
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         KINDS[function] = "choice"
         CHOICE_COUNTS[function] = count
+        if way is not None:
+            CHOICE_WAYS[function] = way
         return function
 
     return mark

@@ -25,6 +25,7 @@ from kernels.language import (
     Step,
     Steps,
     Sub,
+    is_drawn,
     tree_of,
 )
 from kernels.parse import flat
@@ -159,13 +160,20 @@ class _Straight:
         self.function = function
         self.names = names
         self.perturbed = perturbed
-        self.draws = any(isinstance(s, Step) and s.is_choice for s in flat(function.body))
+        self.draws = any(isinstance(s, Step) and self.is_drawn(s) for s in flat(function.body))
 
     def lines(self) -> list[str]:
         start = ["    _random = own(td, me.tally + RNG)"] if self.draws else []
         body = self.function.body
         end = [] if isinstance(body[-1], Return) else self.leave("0", "    ")
         return [*start, *self.block(body, 1, ()), *end]
+
+    def is_drawn(self, step: Step) -> bool:
+        if not step.is_choice:
+            return False
+        assert isinstance(step.call.func, ast.Name)
+        resolve(step.call.func, self.function, self.names)
+        return is_drawn(self.names.values[step.call.func.id])
 
     def leave(self, value: str, pad: str) -> list[str]:
         save = [f"{pad}set_own(td, me.tally + RNG, _random)"] if self.draws else []
@@ -215,9 +223,10 @@ class _Straight:
         resolve(call.func, self.function, self.names)
         target = f"{step.target} = " if step.target else ""
         if step.is_choice:
-            drawn = ast.Call(call.func, [*map(ast.Name, ENVIRONMENT), ast.Name("_random"), *call.args[4:]], [])
+            random = [ast.Name("_random")] if self.is_drawn(step) else []
+            drawn = ast.Call(call.func, [*map(ast.Name, ENVIRONMENT), *random, *call.args[4:]], [])
             way = resolve(drawn, self.function, self.names, ("local", "harness", "choice"), ("_random",))
-            return ["_random = xorshift(_random)", target + ast.unparse(way)]
+            return [*(["_random = xorshift(_random)"] if random else []), target + ast.unparse(way)]
         if not self.function.labelled:
             return [f"{target}{name}({', '.join(arguments)})"]
         rest = ", ".join(("td", "_word", *arguments[2:]))

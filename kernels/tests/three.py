@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 
 from kernels import atomics, straight, tally
-from kernels.language import CHOICE_COUNTS, KINDS, SITES, Steps
+from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, Steps, is_drawn
 from kernels.layout import LABEL, RNG, Actor
 from kernels.machine import DONE, Machine, step_machine
 from kernels.reference import Reference
@@ -165,11 +165,19 @@ def by_straight_line(function: Steps, case: Case) -> Run:
         else:
             words[index] = value
 
-    def choosing(name: str, count: Callable[..., int]) -> Callable[..., int]:
-        def choose(words: np.ndarray, lay: Any, rules: Any, me: Actor, random: int, *arguments: int) -> int:
+    def choosing(name: str, value: Any) -> Callable[..., int]:
+        count: Any = _WORLD.function(CHOICE_COUNTS[value])  # type: ignore[arg-type]
+        way: Any = _WORLD.function(CHOICE_WAYS[value]) if value in CHOICE_WAYS else None  # type: ignore[arg-type]
+
+        def choose(*given: Any) -> int:
             note(name)
-            drawn.append(random)
-            return draw(count(words, lay, rules, me, *arguments))
+            arguments = given[4:]
+            if is_drawn(value):
+                drawn.append(given[4])
+                arguments = given[5:]
+            known = arguments[: count.__code__.co_argcount - 4]
+            chosen = draw(count(*given[:4], *known))
+            return chosen if way is None else int(way(*given[:4], chosen, *known))
 
         return choose
 
@@ -177,7 +185,7 @@ def by_straight_line(function: Steps, case: Case) -> Run:
     space = {**_space(names), "set_own": set_own, "xorshift": lambda random: random + 1, "LABEL": LABEL, "RNG": RNG}
     for name, value in names.values.items():
         if KINDS.get(value) == "choice":
-            space[name] = choosing(name, _WORLD.function(CHOICE_COUNTS[value]))  # type: ignore[arg-type]
+            space[name] = choosing(name, value)
     exec(compile(source, f"<straight line of {function.name}>", "exec"), space)
     try:
         value = space[function.name](td, case.lay, case.rules, case.me, *case.arguments)
