@@ -259,6 +259,29 @@ def address(typingctx, words):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def at_word(typingctx, words, index):  # type: ignore[no-untyped-def]
+    """The address of a word, given the address of the first."""
+    _check("at_word", words, index)
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return _pointer(context, builder, signature, args)
+
+    return WORDS(words, types.int64), codegen
+
+
+@intrinsic
+def words_at(typingctx, place):  # type: ignore[no-untyped-def]
+    """Words at an address that stands in an int64."""
+    if not isinstance(place, types.Integer):
+        raise TypingError(f"words_at: expected an address as an integer, found {place}")
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[0], context.get_value_type(WORDS))
+
+    return WORDS(types.int64), codegen
+
+
+@intrinsic
 def fence_seq_cst(typingctx):  # type: ignore[no-untyped-def]
     """A full fence (x86: mfence or a locked instruction; Linux: smp_mb)."""
 
@@ -313,17 +336,31 @@ def yield_cpu(typingctx):  # type: ignore[no-untyped-def]
     return types.void(), codegen
 
 
+def _emit_prefetch(builder: Any, at: Any, write: int) -> None:
+    i32 = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [at.type, i32, i32, i32])
+    hint = builder.module.declare_intrinsic("llvm.prefetch", [at.type], kind)
+    builder.call(hint, [at, ir.Constant(i32, write), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+
+
 @intrinsic
 def prefetch_write(typingctx, words, index):  # type: ignore[no-untyped-def]
     """Ask for the word's line, to write it soon; waits for nothing."""
     _check("prefetch_write", words, index)
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        at = _pointer(context, builder, signature, args)
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [at.type, i32, i32, i32])
-        hint = builder.module.declare_intrinsic("llvm.prefetch", [at.type], kind)
-        builder.call(hint, [at, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+        _emit_prefetch(builder, _pointer(context, builder, signature, args), 1)
+
+    return types.void(words, types.int64), codegen
+
+
+@intrinsic
+def prefetch_read(typingctx, words, index):  # type: ignore[no-untyped-def]
+    """Ask for the word's line, to read it soon; waits for nothing."""
+    _check("prefetch_read", words, index)
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        _emit_prefetch(builder, _pointer(context, builder, signature, args), 0)
 
     return types.void(words, types.int64), codegen
 

@@ -9,10 +9,12 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import inspect
 import os
 import stat
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -23,11 +25,11 @@ from llvmlite import binding
 from numba import njit
 
 from kernels import atomics
-from kernels.language import Steps
+from kernels.language import KINDS, Steps
 from kernels.layout import LABEL, RNG
 from kernels.machine import Machine, step_machine
 from kernels.straight import Names, straight_source, subs
-from kernels.worlds import World
+from kernels.worlds import World, globals_of
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -131,15 +133,47 @@ def straight(function: Steps, *, perturbed: bool = False) -> Any:
     ).run
 
 
-def machine(function: Steps) -> tuple[Machine, Any, Any]:
-    """The step machine with its jitted `step(td, lay, rules, me, chosen)` and `choices(td, lay, rules, me)`; cached on
-    disk.
+def machine(function: Steps) -> tuple[Machine, ModuleType]:
+    """The step machine and its compiled code: `step(words, lay, rules, me, chosen)` and `choices(words, lay, rules,
+    me)` on an array, `<name>_step` and `<name>_choices` on its address; cached on disk.
     """
     names = Names()
     made = step_machine(function, names)
     mark = "@njit(cache=True, **_OPTIONS)\n"
-    source = mark + made.source.replace(f"\ndef {made.name}_choices", f"\n{mark}def {made.name}_choices") + "\n"
+    generated = mark + made.source.replace(f"\ndef {made.name}_choices", f"\n{mark}def {made.name}_choices")
+    source = f"""{generated}
+
+{mark}def step(words, lay, rules, me, chosen):
+    return {made.name}_step(address(words), lay, rules, me, chosen)
+
+
+{mark}def choices(words, lay, rules, me):
+    return {made.name}_choices(address(words), lay, rules, me)
+"""
     extra = {"own": atomics.own, "set_own": atomics.set_own}
-    values = {**_values(names, SEARCH, extra), "njit": njit, "_OPTIONS": _OPTIONS}
-    module = _module(f"machine_{function.name}", source, values)
-    return made, getattr(module, f"{made.name}_step"), getattr(module, f"{made.name}_choices")
+    values = {**_values(names, SEARCH, extra), "njit": njit, "_OPTIONS": _OPTIONS, "address": atomics.address}
+    return made, _module(f"machine_{function.name}", source, values)
+
+
+def over_machines(
+    name: str, functions: Iterable[Callable[..., Any]], entries: Iterable[Callable[..., Any]]
+) -> ModuleType:
+    """Plain functions compiled into one module, which call each other and the step machines' generated functions by
+    name; cached on disk. `entries` are those that Python calls.
+    """
+    from kernels.schedule import machines
+
+    values: dict[str, Any] = {"njit": njit, "_OPTIONS": _OPTIONS}
+    for made, code in machines():
+        for generated in (f"{made.name}_step", f"{made.name}_choices"):
+            values[generated] = getattr(code, generated)
+    sources = []
+    entered = set(entries)
+    for function in functions:
+        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(**_OPTIONS)\n"
+        sources.append(mark + inspect.getsource(function))
+        names = globals_of(function)
+        for known, value in function.__globals__.items():  # type: ignore[attr-defined]
+            if known in names and known not in values:
+                values[known] = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
+    return _module(name, "\n\n".join(sources), values)

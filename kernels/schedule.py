@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Taken:
 
 
 @functools.cache
-def machines() -> tuple[tuple[Machine, Any, Any], tuple[Machine, Any, Any]]:
+def machines() -> tuple[tuple[Machine, ModuleType], tuple[Machine, ModuleType]]:
     """The step machines of a vCPU and of a zapper, compiled once a process."""
     return machine(vcpu), machine(zapper)
 
@@ -53,7 +53,7 @@ class Schedule:
         self.words = np.zeros(self.lay.total_words, np.int64)
         self.taken: list[Taken] = []
         self._records = record(self.lay), record(rules)
-        self._actors: dict[str, tuple[Actor, tuple[Machine, Any, Any]]] = {}
+        self._actors: dict[str, tuple[Actor, tuple[Machine, ModuleType]]] = {}
         for index in range(vcpus):
             self._actors[f"vcpu {index}"] = layout.vcpu_actor(self.lay, index), for_vcpu
         for index in range(zappers):
@@ -73,14 +73,14 @@ class Schedule:
 
     def site(self, name: str) -> Site | None:
         """The step that this actor is about to take; None where it has returned."""
-        me, (made, _, _) = self._actors[name]
+        me, (made, _) = self._actors[name]
         label = int(self.words[me.pc])
         return None if label == DONE else made.sites[label]
 
     def choices(self, name: str) -> int:
         """How many ways the next step can go."""
-        me, (_, _, ways) = self._actors[name]
-        return int(ways(self.words, *self._records, me))
+        me, (_, code) = self._actors[name]
+        return int(code.choices(self.words, *self._records, me))
 
     def step(self, name: str, chosen: int = 0) -> Site:
         """Take one step. Raises ValueError where the actor has returned or has no such choice."""
@@ -110,5 +110,5 @@ class Schedule:
             raise RuntimeError(f"{name} returned before it came to {site}")
 
     def _advance(self, name: str, chosen: int) -> None:
-        me, (_, step, _) = self._actors[name]
-        step(self.words, *self._records, me, chosen)
+        me, (_, code) = self._actors[name]
+        code.step(self.words, *self._records, me, chosen)

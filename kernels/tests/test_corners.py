@@ -147,7 +147,7 @@ def truth(td, lay, rules, me):
 def test_a_truth_value_that_lives_across_a_step_compiles(monkeypatch, tmp_path):
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
     td = np.zeros(TOTAL_WORDS, np.int64)
-    _, step, _ = build.machine(truth)
+    step = build.machine(truth)[1].step
     while step(td, 0, 0, ACTOR, 0):
         pass
 
@@ -164,7 +164,7 @@ def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp
     found = []
     for value in (11111, 22222):
         td = np.zeros(TOTAL_WORDS, np.int64)
-        _, step, _ = build.machine(same(value))
+        step = build.machine(same(value))[1].step
         while step(td, Words(), 0, ACTOR, 0):
             pass
         found.append(int(td[1]))

@@ -310,7 +310,7 @@ def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = {}
         for what in (track, block, remove):
-            made[what.name] = build.straight(what), build.machine(what)[1]
+            made[what.name] = build.straight(what), build.machine(what)[1].step
             m = Machine()
             given = m.words, race.record(m.lay), race.record(SPEC), layout.vcpu_actor(m.lay, 0)
             made[what.name][0](*given)
