@@ -14,7 +14,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -155,9 +155,7 @@ def machine(function: Steps) -> tuple[Machine, ModuleType]:
     return made, _module(f"machine_{function.name}", source, values)
 
 
-def over_machines(
-    name: str, functions: Iterable[Callable[..., Any]], entries: Iterable[Callable[..., Any]]
-) -> ModuleType:
+def over_machines(name: str, functions: Iterable[Any], entries: Iterable[Any]) -> ModuleType:
     """Plain functions compiled into one module, which call each other and the step machines' generated functions by
     name; cached on disk. `entries` are those that Python calls.
     """
@@ -173,7 +171,7 @@ def over_machines(
         mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(**_OPTIONS)\n"
         sources.append(mark + inspect.getsource(function))
         names = globals_of(function)
-        for known, value in function.__globals__.items():  # type: ignore[attr-defined]
+        for known, value in function.__globals__.items():
             if known in names and known not in values:
                 values[known] = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
     return _module(name, "\n\n".join(sources), values)

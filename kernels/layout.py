@@ -64,6 +64,7 @@ class Layout(NamedTuple):
     mmu_lock: int
     gate: int
     wait_for_sept_zap: int
+    vm_bugged: int
     # state: a page
     page_stride: int
     sept: int
@@ -149,7 +150,7 @@ def plan(
     # One structure in the module, and whoever takes the lock goes on to the epoch: the line travels once.
     at["epoch_tracking"], at["epoch_lock"] = used, used + 1
     used = _up(used + 2, line)
-    for name in ("tree_lock", "mmu_lock", "gate", "wait_for_sept_zap"):
+    for name in ("tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged"):
         put(name)
 
     def repeat(count: int, stride: str, fields: tuple[tuple[str, int], ...]) -> None:
@@ -230,5 +231,5 @@ def name_of(lay: Layout, word: int) -> str:
             offset = rest - (getattr(lay, field) - start)
             many = field in ("tlb", "awaiting", "vcpu_register", "zapper_register")
             return f"{field}[{kind} {index}]" + (f"[{offset}]" if many else "")
-    singles = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap")
+    singles = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged")
     return next((name for name in singles if getattr(lay, name) == word), f"word {word}")

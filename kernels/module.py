@@ -56,6 +56,7 @@ from kernels.words import (
 )
 
 NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
+REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)
 REFCOUNT_BROKEN = int(Outcome.refcount_broken)
 
 
@@ -127,7 +128,8 @@ def mem_page_remove(td, lay, rules, me, gpa):
         else:
             blocked_in = yield load_acquire(td, bepoch(lay, gpa))
             # Pairs with the decrement in td_exit: a reference not seen here has left the guest.
-            if is_tlb_tracked((yield load_acquire(td, lay.epoch_tracking)), blocked_in):
+            tracked = is_tlb_tracked((yield load_acquire(td, lay.epoch_tracking)), blocked_in)
+            if tracked or rules.faults & REMOVE_WITHOUT_TRACKING:
                 yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
                 status = SUCCESS
             else:

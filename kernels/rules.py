@@ -58,6 +58,7 @@ class Fault(IntFlag):
     """Ways to break the module on purpose."""
 
     NO_FLUSH_AT_ENTRY = 1  # TDH.VP.ENTER sees a new epoch and does not INVEPT
+    REMOVE_WITHOUT_TRACKING = 2  # TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done
 
 
 KVM_REQ_TLB_FLUSH = 1

@@ -178,7 +178,7 @@ def expand(plan, store, td, lay, rules, part):
                 copy(td, state, start, stop)
                 if word >= 0:
                     td[word] = state[word]
-        if alive and not moved:
+        if alive and not moved and not state[lay.vm_bugged]:
             stuck += 1
             note_finding(store, part, DEADLOCK, (parent << MOVE_BITS) + 1)
     kept = keep_new(store, part, kept, pending)

@@ -310,6 +310,7 @@ def zapper(td, lay, rules, me):
             repair = 1
             count(td, me, REPAIRS, 1)
         if status != SUCCESS:
+            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
             break
         yield from populate(td, lay, rules, me, gpa)
     finish(td, me)

@@ -1,0 +1,90 @@
+"""Whether zappers come to their end: the questions of `liveness`, asked of one machine and answered in words."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels import liveness
+from kernels.breadth import Move, schedule_of
+from kernels.machine import DONE
+from kernels.moves import Plan
+from kernels.plans import addressed, compiled, make_plan
+from kernels.race import record
+from kernels.schedule import Schedule, machines
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """Whether zappers finish.
+
+    `livelocks`: states from which no schedule lets every zapper finish, `livelock` a shortest way to one. `starving`:
+    by zapper, the step at which fair but unlucky scheduling can keep it for ever.
+    """
+
+    states: int
+    seconds: float
+    livelocks: int
+    livelock: tuple[Move, ...]
+    starving: dict[str, str]
+
+
+def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liveness | None:
+    """Look at the whole graph; None where it has more than `most_states` states."""
+    begun = time.monotonic()
+    code, lay = compiled(), start.lay
+    plan = make_plan(start, symmetry=False, reduction=reduction)
+    records = record(lay), record(start.rules)
+    words = np.zeros(lay.total_words, np.int64)
+    size = min(most_states, 1 << 14)
+    while True:
+        words[: lay.state_words] = start.words[: lay.state_words]
+        graph = _room_for(size, lay.state_words)
+        states = int(code.draw_graph(addressed(plan), addressed(graph), words, *records))
+        if states != liveness.FULL:
+            break
+        if size >= most_states:
+            return None
+        size = min(most_states, size * 8)
+    at = addressed(graph)
+    hopeful = np.zeros(states, np.int64)
+    livelocks = int(code.mark_hopeful(at, states, hopeful))
+    component = np.full(states, -1, np.int64)
+    components = code.find_components(at, states, component)
+    labels = np.full(lay.zappers, DONE, np.int64)
+    code.find_starving(addressed(plan), at, states, component, components, labels)
+    sites = machines()[1][0].sites
+    return Liveness(
+        states=states,
+        seconds=time.monotonic() - begun,
+        livelocks=livelocks,
+        livelock=_way(start, plan, graph, int(np.argmin(hopeful))) if livelocks else (),
+        starving={f"zapper {zapper}": str(sites[label]) for zapper, label in enumerate(labels) if label != DONE},
+    )
+
+
+def _room_for(states: int, words: int) -> liveness.Graph:
+    edges = 12 * states
+    slots = 1 << (2 * states).bit_length()
+    return liveness.Graph(
+        slots=slots,
+        most_states=states,
+        most_edges=edges,
+        table=np.zeros(slots, np.int64),
+        prints=np.empty(states + 1, np.int64),
+        rows=np.empty(states * words, np.int64),
+        first=np.empty(states + 1, np.int64),
+        target=np.empty(edges, np.int64),
+        mover=np.empty(edges, np.int64),
+        unfinished=np.empty(states, np.int64),
+    )
+
+
+def _way(start: Schedule, plan: Plan, graph: liveness.Graph, state: int) -> tuple[Move, ...]:
+    """A shortest way: states are numbered breadth first, so the first edge to one comes from its parent."""
+    numbered: list[tuple[int, int]] = []
+    while state:
+        edge = int(np.argmax(graph.target == state))
+        numbered.append((int(graph.mover[edge]) & 255, int(graph.mover[edge]) >> 8))
+        state = int(np.searchsorted(graph.first, edge, side="right")) - 1
+    return schedule_of(start, reversed(numbered), bool(plan.reduce))

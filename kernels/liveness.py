@@ -1,0 +1,217 @@
+"""Whether every zapper comes to its end: the whole graph of states, with the edges between them.
+
+Two questions. A livelock: a state from which no schedule at all lets every zapper finish; forbidden. And starvation: a
+cycle in which every actor takes steps and a zapper none that leads it out, so that fair but unlucky scheduling can keep
+it there for ever; that is what try-locks without a queue are like, and worth knowing. Actors are not folded here, or a
+cycle would not say whose steps it has.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kernels.atomics import address, at_word, words_at
+from kernels.machine import DONE
+from kernels.moves import fingerprint, move, noted, sum_own, sum_shared
+from kernels.search import copy, slot_of
+
+FULL = -1
+
+
+class Graph(NamedTuple):
+    """Flat arrays of int64, in the order of discovery."""
+
+    slots: int
+    most_states: int
+    most_edges: int
+    table: np.ndarray  # [slot] a state's number and 1
+    prints: np.ndarray  # [state]
+    rows: np.ndarray  # [state, word]
+    first: np.ndarray  # [state] its first edge; one more at the end
+    target: np.ndarray  # [edge]
+    mover: np.ndarray  # [edge] the number of the move * 256 + the actor
+    unfinished: np.ndarray  # [state] zappers that have not returned, a bit each; none where KVM_BUG_ON was hit
+
+
+def number_of(graph, print_, next_number):
+    """The number of the state with this fingerprint, `next_number` where it is new."""
+    at = slot_of(print_, graph.slots)
+    while True:
+        there = words_at(graph.table)[at] - 1
+        if there < 0:
+            words_at(graph.table)[at] = next_number + 1
+            words_at(graph.prints)[next_number] = print_
+            return next_number
+        if words_at(graph.prints)[there] == print_:
+            return there
+        at = (at + 1) & (graph.slots - 1)
+
+
+def draw_graph(plan, graph, words_, lay, rules):
+    """Every state from the one in `words_` on, and every edge; returns how many states, or FULL."""
+    td = address(words_)
+    everybody, words = plan.vcpus + plan.zappers, lay.state_words
+    rows, first, target = words_at(graph.rows), words_at(graph.first), words_at(graph.target)
+    mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
+    sums_words = np.zeros(1 + everybody, np.int64)
+    sums = address(sums_words)
+    states, edges, at = 1, 0, 0
+    copy(rows, td, 0, words)
+    number_of(graph, print_of(plan, td, sums), 0)
+    while at < states:
+        state = at_word(rows, at * words)
+        copy(td, state, 0, words)
+        first[at] = edges
+        left = 0
+        for actor in range(everybody):
+            if state[words_at(plan.pc)[actor]] == DONE:
+                continue
+            if actor >= plan.vcpus:
+                left |= 1 << (actor - plan.vcpus)
+            number, numbers = 0, 1
+            while number < numbers:
+                _, count = move(plan, td, lay, rules, actor, number)
+                noted(plan, td)
+                number += 1
+                numbers = max(numbers, abs(count))
+                if count > 0:
+                    if edges == graph.most_edges or states == graph.most_states:
+                        return FULL
+                    found = number_of(graph, print_of(plan, td, sums), states)
+                    if found == states:
+                        copy(at_word(rows, states * words), td, 0, words)
+                        states += 1
+                    target[edges] = found
+                    mover[edges] = ((number - 1) << 8) | actor
+                    edges += 1
+                copy(td, state, 0, words)
+        unfinished[at] = 0 if state[lay.vm_bugged] else left  # the VM is dead: nobody waits for anybody
+        at += 1
+    first[states] = edges
+    return states
+
+
+def print_of(plan, td, sums):
+    """The fingerprint of a state, from nothing."""
+    sums[0] = sum_shared(plan, td)
+    for actor in range(plan.vcpus + plan.zappers):
+        sums[1 + actor] = sum_own(plan, td, actor)
+    return fingerprint(plan, td, sums)
+
+
+def mark_hopeful(graph, states, hopeful):
+    """Mark the states from which some schedule lets every zapper finish; returns how many are not.
+
+    `hopeful`: int64 [state], zeroed.
+    """
+    first, target, unfinished = words_at(graph.first), words_at(graph.target), words_at(graph.unfinished)
+    begins = np.zeros(states + 2, np.int64)  # edges by target, backwards
+    for edge in range(first[states]):
+        begins[target[edge] + 2] += 1
+    for state in range(states):
+        begins[state + 2] += begins[state + 1]
+    sources = np.empty(first[states], np.int64)
+    for state in range(states):
+        for edge in range(first[state], first[state + 1]):
+            sources[begins[target[edge] + 1]] = state
+            begins[target[edge] + 1] += 1
+    waiting = np.empty(states, np.int64)
+    count = 0
+    for state in range(states):
+        if unfinished[state] == 0:
+            hopeful[state] = 1
+            waiting[count] = state
+            count += 1
+    marked = count
+    while count > 0:
+        count -= 1
+        state = waiting[count]
+        for place in range(begins[state], begins[state + 1]):
+            source = sources[place]
+            if hopeful[source] == 0:
+                hopeful[source] = 1
+                marked += 1
+                waiting[count] = source
+                count += 1
+    return states - marked
+
+
+def find_components(graph, states, component):
+    """Number the strongly connected components (Tarjan 1972, without recursion); returns how many there are."""
+    first, target = words_at(graph.first), words_at(graph.target)
+    index = np.zeros(states, np.int64)
+    low = np.zeros(states, np.int64)
+    edge_at = np.empty(states, np.int64)
+    path = np.empty(states, np.int64)
+    stack = np.empty(states, np.int64)
+    counter, depth, height, components = 0, 0, 0, 0
+    for root in range(states):
+        if index[root]:
+            continue
+        path[0], depth = root, 1
+        while depth:
+            state = path[depth - 1]
+            if index[state] == 0:
+                counter += 1
+                index[state] = low[state] = counter
+                edge_at[state] = first[state]
+                stack[height] = state
+                height += 1
+                component[state] = -1
+            deeper = False
+            while edge_at[state] < first[state + 1]:
+                to = target[edge_at[state]]
+                if index[to] == 0:
+                    path[depth] = to
+                    depth += 1
+                    deeper = True
+                    break
+                if component[to] == -1:
+                    low[state] = min(low[state], low[to])
+                edge_at[state] += 1
+            if deeper:
+                continue
+            depth -= 1
+            if low[state] == index[state]:
+                while True:
+                    height -= 1
+                    component[stack[height]] = components
+                    if stack[height] == state:
+                        break
+                components += 1
+    return components
+
+
+def find_starving(plan, graph, states, component, components, label):
+    """For each zapper, a label at which a fair cycle can keep it: `label[zapper]`, left as it is where there is none.
+
+    A component holds such a cycle where every actor that has not returned has an edge inside it: going round it takes
+    all of them. The label is that of an edge of the zapper's own which stays inside.
+    """
+    first, target = words_at(graph.first), words_at(graph.target)
+    mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
+    words = words_at(plan.stop)[plan.vcpus + plan.zappers - 1]  # the last actor's block ends a state
+    movers = np.zeros(components, np.int64)
+    for state in range(states):
+        for edge in range(first[state], first[state + 1]):
+            if component[target[edge]] == component[state]:
+                movers[component[state]] |= 1 << (mover[edge] & 255)
+    for state in range(states):
+        wanted = (1 << plan.vcpus) - 1 | unfinished[state] << plan.vcpus
+        if unfinished[state] == 0 or movers[component[state]] != wanted:
+            continue
+        for edge in range(first[state], first[state + 1]):
+            zapper = (mover[edge] & 255) - plan.vcpus
+            if zapper >= 0 and component[target[edge]] == component[state] and label[zapper] == DONE:
+                label[zapper] = words_at(graph.rows)[state * words + words_at(plan.pc)[mover[edge] & 255]]
+
+
+FUNCTIONS = (
+    number_of,
+    print_of,
+    draw_graph,
+    mark_hopeful,
+    find_components,
+    find_starving,
+)
+ENTRIES = (draw_graph, mark_hopeful, find_components, find_starving)
