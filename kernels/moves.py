@@ -193,6 +193,12 @@ def step_of(plan, td, lay, rules, actor, me, chosen):
     return zapper_step(td, lay, rules, me, chosen)
 
 
+def as_actor(plan, actor):
+    """The actor as its step functions take it; all share one tally."""
+    index = actor if actor < plan.vcpus else actor - plan.vcpus
+    return Actor(index, plan.tally, words_at(plan.pc)[actor], words_at(plan.register)[actor])
+
+
 def move(plan, td, lay, rules, actor, number):
     """Take the move with this number of an actor that has not returned.
 
@@ -202,8 +208,7 @@ def move(plan, td, lay, rules, actor, number):
     Returns the word touched (-1 for none) and how many numbers there are: `number` is a digit for each choice on the
     way, the first lowest, and one that is too high for its way is no move: then the count comes back negative.
     """
-    index = actor if actor < plan.vcpus else actor - plan.vcpus
-    me = Actor(index, plan.tally, words_at(plan.pc)[actor], words_at(plan.register)[actor])
+    me = as_actor(plan, actor)
     count = 1
     if words_at(plan.is_choice)[row_of(plan, td, actor)]:
         count = choices_of(plan, td, lay, rules, actor, me)
@@ -248,6 +253,7 @@ FUNCTIONS = (
     fingerprint,
     choices_of,
     step_of,
+    as_actor,
     move,
     noted,
 )

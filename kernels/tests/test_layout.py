@@ -33,7 +33,7 @@ SIZES = [
     plan(2, 2, 2, 2, packed=True, vcpu_registers=3, zapper_registers=7),
     plan(64, 4, 64, 64, packed=True),
 ]
-SINGLE = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap")
+SINGLE = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged")
 OF_A_PAGE = ("sept", "owner", "bepoch", "mirror")
 OF_A_VCPU = ("mode", "requests", "ipi", "vcpu_epoch", "vcpu_pc")
 OF_A_ZAPPER = ("stage", "zapper_pc")
@@ -160,7 +160,7 @@ def test_every_word_of_a_small_packed_state_has_its_name():
 
     assert len(names) == lay.state_words
     assert names == {
-        "epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap",
+        "epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged",
         "sept[page 0]", "owner[page 0]", "bepoch[page 0]", "mirror[page 0]",
         "sept[page 1]", "owner[page 1]", "bepoch[page 1]", "mirror[page 1]",
         "mode[vcpu 0]", "requests[vcpu 0]", "ipi[vcpu 0]", "vcpu_epoch[vcpu 0]", "vcpu_pc[vcpu 0]",
