@@ -389,6 +389,7 @@ def plant(plan, store, words_, lay):
     words_at(store.links)[part * store.most_links] = -1
     words_at(store.states)[part] = 1
     words_at(store.rows)[part] = 1
+    words_at(store.first)[PARTS + part] = 1  # the next level's states are numbered from here on
 
 
 def rehash(old, new, slots, more):
