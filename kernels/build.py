@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -32,10 +33,12 @@ from kernels.straight import Names, straight_source, subs
 from kernels.worlds import World, globals_of
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+# Compiled code alone calls most functions: no wrappers for Python and C, a quarter of the time that compiling takes.
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _jitted(bound: FunctionType) -> Any:
-    return njit(**_OPTIONS)(bound)
+    return njit(**_INNER)(bound)
 
 
 RACE = World(atomics.ATOMIC, _jitted)
@@ -117,9 +120,7 @@ def straight(function: Steps, *, perturbed: bool = False) -> Any:
     from kernels import tally
 
     names = Names()
-    sources = [
-        f"@njit(forceinline=True, **_OPTIONS)\n{straight_source(one, names, perturbed)}" for one in subs(function)
-    ]
+    sources = [f"@njit(forceinline=True, **_INNER)\n{straight_source(one, names, perturbed)}" for one in subs(function)]
     entry = (
         "@njit(cache=True, **_OPTIONS)\n"
         "def run(words, lay, rules, me):\n"
@@ -127,7 +128,14 @@ def straight(function: Steps, *, perturbed: bool = False) -> Any:
     )
     source = "\n\n\n".join([*sources, entry]) + "\n"
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
-    values = {**_values(names, RACE, extra), "njit": njit, "_OPTIONS": _OPTIONS, "RNG": RNG, "LABEL": LABEL}
+    values = {
+        **_values(names, RACE, extra),
+        "njit": njit,
+        "_OPTIONS": _OPTIONS,
+        "_INNER": _INNER,
+        "RNG": RNG,
+        "LABEL": LABEL,
+    }
     return _module(
         f"straight{'_perturbed' * perturbed}_{function.name}", source, {**values, "address": atomics.address}
     ).run
@@ -140,7 +148,7 @@ def machine(function: Steps) -> tuple[Machine, ModuleType]:
     names = Names()
     made = step_machine(function, names)
     mark = "@njit(cache=True, **_OPTIONS)\n"
-    generated = mark + made.source.replace(f"\ndef {made.name}_choices", f"\n{mark}def {made.name}_choices")
+    generated = re.sub("^def ", "@njit(cache=True, **_INNER)\ndef ", made.source, flags=re.MULTILINE)
     source = f"""{generated}
 
 {mark}def step(words, lay, rules, me, chosen):
@@ -151,7 +159,13 @@ def machine(function: Steps) -> tuple[Machine, ModuleType]:
     return {made.name}_choices(address(words), lay, rules, me)
 """
     extra = {"own": atomics.own, "set_own": atomics.set_own}
-    values = {**_values(names, SEARCH, extra), "njit": njit, "_OPTIONS": _OPTIONS, "address": atomics.address}
+    values = {
+        **_values(names, SEARCH, extra),
+        "njit": njit,
+        "_OPTIONS": _OPTIONS,
+        "_INNER": _INNER,
+        "address": atomics.address,
+    }
     return made, _module(f"machine_{function.name}", source, values)
 
 
@@ -161,14 +175,14 @@ def over_machines(name: str, functions: Iterable[Any], entries: Iterable[Any]) -
     """
     from kernels.schedule import machines
 
-    values: dict[str, Any] = {"njit": njit, "_OPTIONS": _OPTIONS}
+    values: dict[str, Any] = {"njit": njit, "_OPTIONS": _OPTIONS, "_INNER": _INNER}
     for made, code in machines():
         for generated in (f"{made.name}_step", f"{made.name}_choices"):
             values[generated] = getattr(code, generated)
     sources = []
     entered = set(entries)
     for function in functions:
-        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(**_OPTIONS)\n"
+        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(**_INNER)\n"
         sources.append(mark + inspect.getsource(function))
         names = globals_of(function)
         for known, value in function.__globals__.items():

@@ -1,5 +1,6 @@
 """Every interleaving of a small machine: which outcomes can be reached, and the shortest way to each."""
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -89,7 +90,9 @@ def explore(
     stopped_by = it.run(watch)
     now = it.progress()
     found = it.findings()
-    endings = check_liveness(start, GRAPH_STATES, reduction=reduction) if liveness and not stopped_by else None
+    unfolded = now.states * (math.factorial(size.vcpus) * math.factorial(size.zappers) if symmetry else 1)
+    drawable = liveness and not stopped_by and unfolded < 2 * GRAPH_STATES
+    endings = check_liveness(start, GRAPH_STATES, reduction=reduction) if drawable else None
     outcomes = {outcome.name: found[outcome] for outcome in Outcome if int(outcome) in found}
     if search.DEADLOCK in found:
         outcomes[NO_PROGRESS] = found[search.DEADLOCK]

@@ -19,6 +19,7 @@ from kernels.atomics import (
 )
 from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS
 from kernels.module import mem_page_remove, mem_range_block, mem_track
+from kernels.outcomes import Outcome
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Step
 from kernels.status import OPERAND_BUSY, STATUS_MASK, SUCCESS, Leaf
 from kernels.steps import choice, local, op, steps
@@ -36,6 +37,7 @@ from kernels.words import (
 BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
 SPIN = int(Busy.SPIN)
+BUSY_GIVEN_UP = int(Outcome.busy_given_up)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
     int(Leaf.TDH_MEM_RANGE_BLOCK),
     int(Leaf.TDH_MEM_TRACK),
@@ -237,6 +239,8 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
         relax(td, rules, me)
     if without_vcpus:
         yield store_release(td, lay.wait_for_sept_zap, 0)
+    if is_busy(status) and not quiet:
+        note(td, lay, me, gpa, BUSY_GIVEN_UP)
     if leaf == LEAF_TRACK:
         count_retries(td, me, retries)
     return status

@@ -160,7 +160,11 @@ class _Emitter:
         by_label = sorted(
             (block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number]
         )
-        lines = [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)"]
+        held_now = [f"_{place}" for place in range(count)]
+        lines = [f"def {self.name}_stop({', '.join(('td', 'me', '_label', '_word', *held_now))}):"]
+        lines += [f"    set_own(td, me.register + {place}, {value})" for place, value in enumerate(held_now)]
+        lines += ["    set_own(td, me.pc, _label)", "    return _word + 1", "", ""]
+        lines += [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)"]
         lines += ["    _word = -2", "    while True:"]
         word = "if"
         for block in [*by_label, *(b for b in self.blocks if b.number in self.joins)]:
@@ -236,5 +240,4 @@ class _Emitter:
     def stop(self, label: int, places: dict[int, str], depth: int, registers: int) -> list[str]:
         pad = "    " * depth
         held = [f"int({places[place]})" if place in places else "0" for place in range(registers)]
-        lines = [f"{pad}set_own(td, me.register + {place}, {value})" for place, value in enumerate(held)]
-        return [*lines, f"{pad}set_own(td, me.pc, {label})", f"{pad}return _word + 1"]
+        return [f"{pad}return {self.name}_stop({', '.join(('td', 'me', str(label), '_word', *held))})"]

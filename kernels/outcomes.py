@@ -22,6 +22,7 @@ class Outcome(IntEnum):
     refcount_broken = 13
     no_progress = 14
     unknown_status = 15
+    busy_given_up = 16
 
 
-OUTCOMES = 16
+OUTCOMES = 17

@@ -107,7 +107,7 @@ class Walks:
     """What random schedules showed: by outcome, how many did and the shortest of them.
 
     `unfinished`: schedules that were cut off; `longest` the steps of the longest other one. `least_chance` is PCT's
-    bound for one schedule and a bug of depth `depth`, with the actors and that length; None for uniform choice, which has none.
+    bound for one schedule and a bug of depth `depth`, with the actors and that length; None for uniform choice.
     """
 
     size: Size

@@ -29,6 +29,7 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.entry_state_incorrect: (Grade.forbidden, "S-EPT entry in no such state: KVM_BUG_ON"),
     Outcome.page_already_accepted: (Grade.acceptable, "two vCPUs accepted one page: no error bit"),
     Outcome.refcount_broken: (Grade.forbidden, "refcounts differ from the vCPUs inside"),
+    Outcome.busy_given_up: (Grade.forbidden, "BUSY taken for an error: KVM_BUG_ON"),
     Outcome.no_progress: (Grade.forbidden, "livelock or deadlock: nobody moves"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }

@@ -52,6 +52,7 @@ SHORT_WHY = {
     "entry_state_incorrect": "S-EPT: KVM_BUG_ON",
     "page_already_accepted": "guest only, no error",
     "refcount_broken": "not the vCPUs inside",
+    "busy_given_up": "as error: KVM_BUG_ON",
     "no_progress": "livelock or deadlock",
     "unknown_status": "undeclared: fails",
 }

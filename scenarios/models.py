@@ -33,6 +33,7 @@ FORBIDDEN = (
     Outcome.already_blocked.name,
     Outcome.entry_state_incorrect.name,
     Outcome.refcount_broken.name,
+    Outcome.busy_given_up.name,
     Outcome.no_progress.name,
 )
 

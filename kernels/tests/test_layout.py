@@ -6,6 +6,8 @@ import re
 import pytest
 
 from kernels.layout import (
+    AGE_BUCKETS,
+    AGES,
     CONTROL_WORDS,
     HEAD_WORDS,
     HIST_WORDS,
@@ -136,7 +138,8 @@ def test_the_two_words_that_stop_a_run_and_the_flags_stand_on_lines_of_their_own
 
 def test_the_head_of_a_tally_holds_every_counter():
     assert OUTCOME_SHOOTDOWNS == OUTCOME_COUNTS + OUTCOMES
-    assert OUTCOME_SHOOTDOWNS + OUTCOMES <= 64
+    assert OUTCOME_SHOOTDOWNS + OUTCOMES == AGES
+    assert AGES + AGE_BUCKETS == STATUS_COUNTS
     assert STATUS_COUNTS + len(Leaf) * STATUSES <= HEAD_WORDS
     assert (len(VCPU_HISTS), len(ZAPPER_HISTS)) == (2, 10)
 
