@@ -36,6 +36,8 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck"
 # Compiled code alone calls most functions: no wrappers for Python and C, a quarter of the time that compiling takes.
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
+_NJIT: dict[str, Any] = {"njit": njit, "_OPTIONS": _OPTIONS, "_INNER": _INNER}
+
 
 def _jitted(bound: FunctionType) -> Any:
     return njit(**_INNER)(bound)
@@ -175,7 +177,7 @@ def over_machines(name: str, functions: Iterable[Any], entries: Iterable[Any]) -
     """
     from kernels.schedule import machines
 
-    values: dict[str, Any] = {"njit": njit, "_OPTIONS": _OPTIONS, "_INNER": _INNER}
+    values: dict[str, Any] = {**_NJIT}
     for made, code in machines():
         for generated in (f"{made.name}_step", f"{made.name}_choices"):
             values[generated] = getattr(code, generated)
