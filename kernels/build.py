@@ -47,11 +47,17 @@ RACE = World(atomics.ATOMIC, _jitted)
 SEARCH = World(atomics.PLAIN, _jitted)
 
 
-def digest() -> str:
-    """Names the cache: every kernel source, Python, numba, LLVM, the CPU and its features."""
+def sources_digest() -> str:
+    """Names every kernel source, on any machine."""
     made = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         made.update(path.name.encode() + b"\0" + path.read_bytes())
+    return made.hexdigest()[:24]
+
+
+def digest() -> str:
+    """Names the cache: every kernel source, Python, numba, LLVM, the CPU and its features."""
+    made = hashlib.sha256(sources_digest().encode())
     versions = (sys.version, numba.__version__, llvmlite.__version__, binding.get_host_cpu_name())
     made.update(repr((versions, sorted(binding.get_host_cpu_features().items()))).encode())
     return made.hexdigest()[:24]

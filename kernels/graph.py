@@ -1,7 +1,7 @@
 """From functions of steps to one graph of blocks: subprograms inlined, names unique, control flow cut at the yields."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class BlockStep:
     arguments: list[ast.expr]
     site: Site
     is_choice: bool
+    calls: tuple[str, ...]  # the functions of steps that lead here, outermost first
 
 
 @dataclass(slots=True)
@@ -57,14 +58,18 @@ class Block:
 class Inliner:
     """Statements of one function and all that it calls, as a graph of blocks with names made unique."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, kept: Container[Any] = ()) -> None:
+        """`kept`: functions of the harness that stay, where they stand alone."""
         self.names = names
+        self.kept = kept
+        self.calls: tuple[str, ...] = ()
         self.count = 0
         self.blocks: list[Block] = []
 
     def program(self, function: Steps) -> Block:
         start, end = self.block(), self.block()
         renamed: dict[str, ast.expr] = {name: ast.Name(self.fresh(name)) for name in function.parameters}
+        self.calls = (function.name,)
         last = self.run(function.body, start, function, renamed, None, end, None, None)
         if last:
             last.then = end
@@ -86,17 +91,19 @@ class Inliner:
             def visit_Name(self, node: ast.Name) -> ast.expr:
                 if node.id in ENVIRONMENT:
                     return node
-                return renamed.setdefault(node.id, ast.Name(fresh(node.id)))
+                if node.id not in renamed:
+                    renamed[node.id] = ast.Name(fresh(node.id))
+                return renamed[node.id]
 
             def visit_Call(self, node: ast.Call) -> ast.expr:
                 assert isinstance(node.func, ast.Name)
                 value = names.values.get(node.func.id)
-                if value is not None and KINDS.get(value) == "harness":
+                if value is not None and KINDS.get(value) == "harness" and value not in kept:
                     return ast.Constant(HARNESS_VALUES[value])
                 node.args = [self.visit(argument) for argument in node.args]
                 return node
 
-        names = self.names
+        names, kept = self.names, self.kept
         return Rename().visit(resolve(tree, function, names))
 
     def run(
@@ -120,7 +127,7 @@ class Inliner:
                     made = self.expression(value, function, renamed)
                     here.work.append((self.name(name, renamed), made))
                 case Do(call=call, harness=harness):
-                    if not harness:
+                    if not harness or self.callee(call, function) in self.kept:
                         here.work.append((None, self.expression(call, function, renamed)))
                 case Step(target=target, call=call, site=site, is_choice=is_choice):
                     resolve(call.func, function, self.names)
@@ -129,7 +136,7 @@ class Inliner:
                     arguments = [self.expression(argument, function, renamed) for argument in given]
                     label = self.block()
                     label.step = BlockStep(
-                        target and self.name(target, renamed), call.func.id, arguments, site, is_choice
+                        target and self.name(target, renamed), call.func.id, arguments, site, is_choice, self.calls
                     )
                     here.then, here = label, label
                 case Sub(target=target, function=callee, arguments=given):
@@ -145,7 +152,9 @@ class Inliner:
                         else:
                             inner[parameter] = value
                     to = target and self.name(target, renamed)
+                    outer, self.calls = self.calls, (*self.calls, callee.name)
                     last = self.run(callee.body, here, callee, inner, to, after, None, None)
+                    self.calls = outer
                     if last is not None:
                         if to:
                             last.work.append((to, ast.Constant(0)))
@@ -180,6 +189,10 @@ class Inliner:
                         here.work.append((result, made))
                     here.then, here = end, None
         return here
+
+    def callee(self, call: ast.Call, function: Steps) -> Any:
+        assert isinstance(call.func, ast.Name)
+        return function.source.__globals__.get(call.func.id)
 
     def name(self, name: str, renamed: dict[str, ast.expr]) -> str:
         made = renamed.setdefault(name, ast.Name(self.fresh(name)))

@@ -10,7 +10,9 @@ returned, -1 where no shared word was touched (a choice, the start), else the in
 """
 
 import ast
+from collections.abc import Container
 from dataclasses import dataclass
+from typing import Any
 
 from kernels.graph import Block, BlockStep, Inliner, names_in
 from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, Site, Steps
@@ -30,11 +32,15 @@ class Machine:
     sites: tuple[Site | None, ...]  # by label
     registers: int
     held: tuple[tuple[str | None, ...], ...]  # by label: the local in each register
+    calls: tuple[tuple[str, ...], ...]  # by label: the functions of steps that lead there, outermost first
 
 
-def step_machine(function: Steps, names: Names) -> Machine:
-    """Translate."""
-    return _Emitter(function.name, Inliner(names).program(function), names).machine()
+def step_machine(function: Steps, names: Names, kept: Container[Any] = ()) -> Machine:
+    """Translate.
+
+    `kept`: functions of the harness that are called all the same, where they stand alone.
+    """
+    return _Emitter(function.name, Inliner(names, kept).program(function), names).machine()
 
 
 class _Emitter:
@@ -193,7 +199,8 @@ class _Emitter:
             for block in by_label
         )
         sites = tuple(block.step.site if block.step else None for block in by_label)
-        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held)
+        calls = tuple(block.step.calls if block.step else () for block in by_label)
+        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held, calls)
 
     def code(self, block: Block, depth: int, registers: int) -> list[str]:
         """The block's own code and, nested, that of the blocks which only it leads to."""

@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,11 @@ class Taken:
     site: Site
 
 
+Made = tuple[Machine, ModuleType]
+
+
 @functools.cache
-def machines() -> tuple[tuple[Machine, ModuleType], tuple[Machine, ModuleType]]:
+def machines() -> tuple[Made, Made]:
     """The step machines of a vCPU and of a zapper, compiled once a process."""
     return machine(vcpu), machine(zapper)
 
@@ -36,10 +40,20 @@ class Schedule:
     """A small machine that takes one step at a time.
 
     `words` is the packed state followed by the tally; `taken` the schedule so far. Actors are "vcpu 0", "zapper 0", ...
+    Compiled, unless `made` gives the step machines of a vCPU and of a zapper in Python.
     """
 
-    def __init__(self, rules: Rules, *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1) -> None:
-        for_vcpu, for_zapper = machines()
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        vcpus: int,
+        zappers: int,
+        pages: int = 1,
+        tlb_entries: int = 1,
+        made: tuple[Made, Made] | None = None,
+    ) -> None:
+        for_vcpu, for_zapper = made or machines()
         self.lay: Layout = layout.plan(
             vcpus,
             zappers,
@@ -52,8 +66,8 @@ class Schedule:
         self.rules = rules
         self.words = np.zeros(self.lay.total_words, np.int64)
         self.taken: list[Taken] = []
-        self._records = record(self.lay), record(rules)
-        self._actors: dict[str, tuple[Actor, tuple[Machine, ModuleType]]] = {}
+        self._records: tuple[Any, Any] = (self.lay, rules) if made else (record(self.lay), record(rules))
+        self._actors: dict[str, tuple[Actor, Made]] = {}
         for index in range(vcpus):
             self._actors[f"vcpu {index}"] = layout.vcpu_actor(self.lay, index), for_vcpu
         for index in range(zappers):
@@ -76,6 +90,12 @@ class Schedule:
         me, (made, _) = self._actors[name]
         label = int(self.words[me.pc])
         return None if label == DONE else made.sites[label]
+
+    def calls(self, name: str) -> tuple[str, ...]:
+        """The functions of steps in which this actor stands, outermost first; none where it has returned."""
+        me, (made, _) = self._actors[name]
+        label = int(self.words[me.pc])
+        return () if label == DONE else made.calls[label]
 
     def choices(self, name: str) -> int:
         """How many ways the next step can go."""
@@ -111,4 +131,5 @@ class Schedule:
 
     def _advance(self, name: str, chosen: int) -> None:
         me, (_, code) = self._actors[name]
-        code.step(self.words, *self._records, me, chosen)
+        word = int(code.step(self.words, *self._records, me, chosen)) - 1
+        self.touched = word if word >= 0 else None
