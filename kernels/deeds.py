@@ -1,0 +1,158 @@
+"""What an actor is doing: the steps of a schedule gathered into calls, kicks, stays in the guest and waits that nest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
+from kernels.story import Event, Kind, Span
+
+
+class Deed(NamedTuple):
+    """A stretch of time before it has ends. Two steps side by side with equal keys are part of one."""
+
+    key: str
+    name: str
+    kind: Kind
+
+
+def _leaf(leaf: Leaf, kind: Kind = Kind.seamcall) -> Deed:
+    return Deed(LEAF_NAMES[leaf], LEAF_NAMES[leaf], kind)
+
+
+# By function of steps. What stands in none of these is part of the call around it.
+DEEDS = {
+    "claim_page": Deed("claim", "claims a page", Kind.host),
+    "shootdown": Deed("shootdown", "shootdown", Kind.shootdown),
+    "write_lock_mmu": Deed("mmu_lock", "takes mmu_lock for write", Kind.wait),
+    "read_lock_mmu": Deed("mmu_lock", "takes mmu_lock for read", Kind.wait),
+    "raise_gate": Deed("raise", "raises the gate", Kind.host),
+    "lower_gate": Deed("lower", "lowers the gate", Kind.host),
+    "kick": Deed("kick", "kick", Kind.kick),
+    "mem_range_block": _leaf(Leaf.TDH_MEM_RANGE_BLOCK),
+    "mem_track": _leaf(Leaf.TDH_MEM_TRACK),
+    "mem_page_remove": _leaf(Leaf.TDH_MEM_PAGE_REMOVE),
+    "populate": Deed("populate", "maps the page again", Kind.host),
+    "mem_page_aug": _leaf(Leaf.TDH_MEM_PAGE_AUG),
+    "process_requests": Deed("requests", "handles requests", Kind.host),
+    "flush_tlb": Deed("gate", "waits at the gate", Kind.wait),
+    "exit_requested": Deed("entry", "enters", Kind.host),
+    "vp_enter": _leaf(Leaf.TDH_VP_ENTER),
+    "guest": Deed("guest", "in the guest", Kind.guest),
+    "mem_page_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
+    "td_exit": Deed("exit", "TD exit", Kind.host),
+}
+# Steps that a function takes itself, where they belong to another stretch than the function does.
+STEPS = {
+    "vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
+    "vcpu.store_release_mode": Deed("exit", "backs out", Kind.host),
+    "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
+    "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
+}
+ACKNOWLEDGEMENT = "kick.load_acquire_ipi"
+ENTER, SUCCESS = LEAF_NAMES[Leaf.TDH_VP_ENTER], NAMES[Status.SUCCESS]
+
+
+def path(calls: tuple[str, ...], name: str, word: str) -> list[Deed]:
+    """The stretches that a step is part of, outermost first; `name` is the site's."""
+    found = [DEEDS[call] for call in calls if call in DEEDS]
+    if name in STEPS:
+        found.append(STEPS[name])
+    elif calls[-2:] == ("vcpu", "acknowledge"):
+        found.append(DEEDS["td_exit"])
+    elif name == ACKNOWLEDGEMENT:
+        found.append(Deed(f"ack {word}", f"waits for {word.partition('[')[2].rstrip(']')}", Kind.wait))
+    return found
+
+
+@dataclass(slots=True)
+class _Open:
+    """A stretch that has begun: its place among the spans, and the name of its first step."""
+
+    deed: Deed
+    place: int
+    start: int
+    depth: int
+    first: str
+
+
+class Gatherer:
+    """Takes events one by one; `spans` is complete once `finish` was called."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.deeds: list[int] = []
+        self._open: dict[str, list[_Open]] = {}
+        self._behind: dict[str, int] = {}  # where the actor's last step ended
+
+    def add(self, event: Event) -> None:
+        """The next step of the schedule."""
+        here, now = len(self.deeds), self._open.setdefault(event.actor, [])
+        deeds = path(event.calls, event.name, event.access.word if event.access else "")
+        if not deeds:
+            deeds = [Deed(event.function, event.function, Kind.host)]
+        self._close(event.actor, self._shared(event, now, deeds), here)
+        for deed in deeds[len(now) :]:
+            self._begin(event, deed, here)
+        self.deeds.append(now[-1].place)
+        self._behind[event.actor] = here + 1
+        if event.status and now[-1].deed.name == event.leaf:
+            self._end(event.actor, here + 1, event.status)
+            if (event.leaf, event.status) == (ENTER, SUCCESS):
+                self._begin(event, DEEDS["guest"], here + 1)
+
+    def finish(self, ahead: dict[str, tuple[tuple[str, ...], str, str]]) -> None:
+        """The schedule is over. `ahead`: calls, site name and word of the step that each actor would take next."""
+        end = len(self.deeds)
+        for actor, (calls, name, word) in ahead.items():
+            now = self._open.get(actor, [])
+            deeds = path(calls, name, word)
+            shared = 0
+            while shared < min(len(now), len(deeds)) and now[shared].deed.key == deeds[shared].key:
+                shared += 1
+            self._close(actor, shared, end)
+            for opened in now:
+                self._put(opened, actor, end, whole=False)
+
+    def _shared(self, event: Event, now: list[_Open], deeds: list[Deed]) -> int:
+        """How many of the stretches that are open go on: a SEAMCALL that is back at its first step is another one."""
+        shared = 0
+        for opened, deed in zip(now, deeds, strict=False):
+            again = deed.kind in (Kind.seamcall, Kind.tdcall) and opened.first == event.name
+            if opened.deed.key != deed.key or again:
+                break
+            shared += 1
+        return shared
+
+    def _begin(self, event: Event, deed: Deed, at: int) -> None:
+        now = self._open[event.actor]
+        # What is waited for was waited for since the step before.
+        start = max(self._behind.get(event.actor, at), now[-1].start if now else 0) if deed.kind is Kind.wait else at
+        now.append(_Open(deed, len(self.spans), start, len(now), event.name))
+        self.spans.append(Span(event.actor, deed.name, deed.kind, start, start, len(now) - 1))
+
+    def _close(self, actor: str, keep: int, here: int) -> None:
+        """End what is open above the first `keep`; a stay in the guest lasts until the step that ends it."""
+        now = self._open.get(actor, [])
+        while len(now) > keep:
+            self._end(actor, here if now[-1].deed.kind is Kind.guest else self._behind[actor])
+
+    def _end(self, actor: str, end: int, status: str = "") -> None:
+        self._put(self._open[actor].pop(), actor, end, status=status)
+
+    def _put(self, opened: _Open, actor: str, end: int, *, whole: bool = True, status: str = "") -> None:
+        deed = opened.deed
+        self.spans[opened.place] = Span(
+            actor, deed.name, deed.kind, opened.start, end, opened.depth, whole=whole, status=status
+        )
+
+
+def gathered(
+    events: Sequence[Event], ahead: dict[str, tuple[tuple[str, ...], str, str]]
+) -> tuple[tuple[Span, ...], tuple[int, ...]]:
+    """All spans, in the order in which they begin, and for each event the innermost one that it is part of."""
+    gatherer = Gatherer()
+    for event in events:
+        gatherer.add(event)
+    gatherer.finish(ahead)
+    return tuple(gatherer.spans), tuple(gatherer.deeds)

@@ -1,0 +1,177 @@
+"""From moves to a story: the schedule runs once more, in Python, and every step says what it did.
+
+The step machines are those of `kernels.schedule`, interpreted: same labels, same registers, the same words after every
+step. What a step did is read off the words before and behind it and off the tally, so nothing here decides anything.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.deeds import gathered
+from kernels.interpreted import interpreted_machines
+from kernels.language import Site
+from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES, Layout, name_of
+from kernels.outcomes import OUTCOMES, Outcome
+from kernels.reading import family_of, reading
+from kernels.rules import Rules
+from kernels.schedule import Schedule
+from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
+from kernels.story import Access, Event, Held, Story
+from kernels.words import content_of, is_hit, page_of, state_of, tlb, translation
+
+# Where the step machine keeps its place: no part of the protocol.
+PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
+READS = ("guest.load_relaxed_owner", "guest.load_relaxed_owner_2")
+WALK = "guest.load_acquire_sept"
+
+
+class Narrator:
+    """A schedule that tells what it does. `run` is the schedule itself, `events` what has happened so far."""
+
+    def __init__(self, rules: Rules, *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1) -> None:
+        self._touched: list[int] = []
+        self.run = Schedule(
+            rules,
+            vcpus=vcpus,
+            zappers=zappers,
+            pages=pages,
+            tlb_entries=tlb_entries,
+            made=interpreted_machines(self._touched),
+        )
+        lay = self.run.lay
+        self._names = [name_of(lay, word) for word in range(lay.state_words)]
+        self._begun = self.state().copy()
+        self.events: list[Event] = []
+
+    def state(self) -> NDArray[np.int64]:
+        """The words of the protocol's state, places in the code included: all that decides what can happen next."""
+        return self.run.words[: self.run.lay.state_words]
+
+    def step(self, actor: str, chosen: int = 0) -> Event:
+        """Take one step and tell it. Raises KeyError, ValueError where there is no such actor or no such step."""
+        calls = self.run.calls(actor)
+        before = self.state().copy()
+        counted = self._counts(actor).copy()
+        self._touched.clear()
+        site = self.run.step(actor, chosen)
+        touched = next((word for word in self._touched if word < self.run.lay.state_words), None)
+        word = touched if " " in site.text else None  # a choice touches nothing
+        more = self._counts(actor) - counted
+        leaf, status = _status(more)
+        event = Event(
+            actor=actor,
+            chosen=chosen,
+            name=site.name,
+            function=site.function,
+            text=site.text,
+            file=site.file,
+            line=site.line,
+            calls=calls,
+            access=None if word is None else self._access(word, before),
+            own=tuple(self._own(word, before)),
+            leaf=leaf,
+            status=status,
+            outcomes=tuple(Outcome(place).name for place in np.flatnonzero(more[OUTCOME_COUNTS:][:OUTCOMES])),
+            says=self._says(site, actor, chosen, word),
+        )
+        self.events.append(event)
+        return event
+
+    def story(self) -> Story:
+        """What has happened so far, as a value."""
+        run = self.run
+        sites = {name: run.site(name) for name in run.actors}
+        ahead = {name: (run.calls(name), site.name, self._next_word(name)) for name, site in sites.items() if site}
+        spans, deeds = gathered(self.events, ahead)
+        return Story(
+            actors=run.actors,
+            events=tuple(self.events),
+            spans=spans,
+            deeds=deeds,
+            held=tuple(self._held()),
+            stands={name: str(site or "has returned") for name, site in sites.items()},
+            outcomes=tuple(dict.fromkeys(outcome for event in self.events for outcome in event.outcomes)),
+            state_sha256=state_sha256(self.state()),
+        )
+
+    def _counts(self, actor: str) -> NDArray[np.int64]:
+        """The head of the actor's tally up to its statuses."""
+        at = self.run.actor(actor).tally
+        return self.run.words[at : at + STATUS_COUNTS + len(Leaf) * STATUSES]
+
+    def _access(self, word: int, before: NDArray[np.int64]) -> Access:
+        lay: Layout = self.run.lay
+        old, new = int(before[word]), int(self.run.words[word])
+        return Access(self._names[word], old, new, reading(lay, word, old), reading(lay, word, new))
+
+    def _own(self, touched: int | None, before: NDArray[np.int64]) -> Iterator[Access]:
+        for word in np.flatnonzero(self.state() != before):
+            if word != touched and family_of(self._names[word]) not in PLACES:
+                yield self._access(int(word), before)
+
+    def _held(self) -> Iterator[Held]:
+        for word, name in enumerate(self._names):
+            if family_of(name) not in PLACES:
+                value = int(self.run.words[word])
+                yield Held(name, value, reading(self.run.lay, word, value), value != int(self._begun[word]))
+
+    def _next_word(self, actor: str) -> str:
+        """The word of the step ahead as far as a wait for it goes: an actor that waits looks at the same word again."""
+        last = next((event for event in reversed(self.events) if event.actor == actor and event.access), None)
+        return last.access.word if last and last.access else ""
+
+    def _says(self, site: Site, actor: str, chosen: int, word: int | None) -> str:
+        if word is None:
+            return CHOICES.get(site.text, "chooses way {}").format(chosen)
+        if site.name in READS:
+            return self._read(actor, (word - self.run.lay.owner) // self.run.lay.page_stride)
+        if site.name == WALK:
+            found = int(self.run.words[word])
+            held = f"fills the TLB with hpa={page_of(found) >> 8}"
+            return f"walks the S-EPT, {held}" if ENTRY_SAYS.get(state_of(found)) == "fill" else "walks the S-EPT"
+        return ""
+
+    def _read(self, actor: str, gpa: int) -> str:
+        """A guest read, by what the TLB holds: the page's word has just been compared with it."""
+        lay, words = self.run.lay, self.run.words
+        held = int(words[tlb(lay, self.run.actor(actor).index, gpa)])
+        if held == translation(gpa, int(words[lay.owner + gpa * lay.page_stride])):
+            return f"reads page {gpa}: fresh"
+        if is_hit(held, gpa):
+            return f"reads page {gpa} through hpa={content_of(held) >> 8}: not current"
+        return f"reads page {gpa}: not in the TLB"
+
+
+CHOICES = {
+    "any_page": "takes page {}",
+    "next_page": "the guest turns to page {}",
+    "reads_before_tick": "{}",
+}
+ENTRY_SAYS: dict[int, str] = {}
+
+
+def _status(more: NDArray[Any]) -> tuple[str, str]:
+    """The SEAMCALL or TDCALL that ended, and how, by name; empty where none did."""
+    for place in np.flatnonzero(more[STATUS_COUNTS:]):
+        leaf, status = divmod(int(place), STATUSES)
+        return LEAF_NAMES[Leaf(leaf)], NAMES[Status(status)]
+    return "", ""
+
+
+def narrate(
+    rules: Rules, moves: Iterable[Any], *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1
+) -> Story:
+    """The story of these moves, each with an `actor` and a `chosen`. Raises KeyError, ValueError as `Narrator.step`."""
+    narrator = Narrator(rules, vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=tlb_entries)
+    for move in moves:
+        narrator.step(move.actor, move.chosen)
+    return narrator.story()
+
+
+def state_sha256(state: NDArray[np.int64]) -> str:
+    """Names a state, on any machine."""
+    return hashlib.sha256(state.astype("<i8").tobytes()).hexdigest()
