@@ -40,12 +40,12 @@ DEEDS = {
     "vp_enter": _leaf(Leaf.TDH_VP_ENTER),
     "guest": Deed("guest", "in the guest", Kind.guest),
     "mem_page_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
-    "td_exit": Deed("exit", "TD exit", Kind.host),
+    "td_exit": Deed("exit", "TD exit", Kind.exit),
 }
 # Steps that a function takes itself, where they belong to another stretch than the function does.
 STEPS = {
     "vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
-    "vcpu.store_release_mode": Deed("exit", "backs out", Kind.host),
+    "vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
     "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
 }

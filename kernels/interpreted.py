@@ -1,13 +1,10 @@
-"""The step machines run by Python: nothing is compiled, and whoever watches learns which word a step touches.
+"""The step machines run by Python: nothing is compiled, so a single schedule is at its end in a fraction of a second.
 
-Some tens of microseconds a step, ready in a fraction of a second: for one schedule, told step by step. Statuses of
-SEAMCALLs and TDCALLs are counted here as in a race, so that the tally says in which status a step ended.
+Statuses of SEAMCALLs and TDCALLs are counted here as in a race, so that the tally says in which status a step ended.
 """
 
 import functools
-from collections.abc import Callable
-from types import CodeType
-from typing import Any
+from types import ModuleType
 
 from kernels import atomics
 from kernels.language import Steps
@@ -18,38 +15,23 @@ from kernels.vcpu import vcpu
 from kernels.worlds import World
 from kernels.zapper import zapper
 
-Made = tuple[Machine, Any, Any]
+Made = tuple[Machine, ModuleType]
 KEPT = (count_status,)
 
 
-def interpreted_machines(touched: list[int]) -> tuple[Made, Made]:
-    """The step machines of a vCPU and of a zapper, as Python; every shared access appends its word to `touched`."""
-    world = World(_watched(touched), lambda bound: bound)
+@functools.cache
+def interpreted_machines() -> tuple[Made, Made]:
+    """The step machines of a vCPU and of a zapper, as Python; to be given the layout and the rules themselves."""
+    world = World(atomics.PYTHON, lambda bound: bound)
     return _made(vcpu, world), _made(zapper, world)
 
 
-def _watched(touched: list[int]) -> dict[str, Any]:
-    def watch(access: Callable[..., Any]) -> Callable[..., Any]:
-        def run(words: Any, index: int, *values: int) -> Any:
-            touched.append(index)
-            return access(words, index, *values)
-
-        return run
-
-    shared = {name: watch(access) for name, access in atomics.PYTHON.items() if name in atomics.SHARED_ACCESSES}
-    return {**atomics.PYTHON, **shared}
-
-
-@functools.cache
-def _translated(function: Steps) -> tuple[Machine, CodeType, Names]:
+def _made(function: Steps, world: World) -> Made:
     names = Names()
     made = step_machine(function, names, KEPT)
-    return made, compile(made.source, f"<step machine of {function.name}>", "exec"), names
-
-
-def _made(function: Steps, world: World) -> Made:
-    made, code, names = _translated(function)
     values = {**names.values, "own": atomics.own, "set_own": atomics.set_own}
-    space = {name: world.resolve(value) for name, value in values.items()}
-    exec(code, space)
-    return made, space[f"{made.name}_step"], space[f"{made.name}_choices"]
+    code = ModuleType(f"tdx_stress_interpreted_{made.name}")
+    code.__dict__.update({name: world.resolve(value) for name, value in values.items()})
+    exec(compile(made.source, f"<step machine of {made.name}>", "exec"), code.__dict__)
+    code.__dict__.update(step=code.__dict__[f"{made.name}_step"], choices=code.__dict__[f"{made.name}_choices"])
+    return made, code

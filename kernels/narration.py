@@ -6,6 +6,7 @@ step. What a step did is read off the words before and behind it and off the tal
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from kernels.rules import Rules
 from kernels.schedule import Schedule
 from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
 from kernels.story import Access, Event, Held, Story
-from kernels.words import content_of, is_hit, page_of, state_of, tlb, translation
+from kernels.words import content_of, generation_of, is_hit, owner, tlb, translation
 
 # Where the step machine keeps its place: no part of the protocol.
 PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
@@ -33,14 +34,13 @@ class Narrator:
     """A schedule that tells what it does. `run` is the schedule itself, `events` what has happened so far."""
 
     def __init__(self, rules: Rules, *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1) -> None:
-        self._touched: list[int] = []
         self.run = Schedule(
             rules,
             vcpus=vcpus,
             zappers=zappers,
             pages=pages,
             tlb_entries=tlb_entries,
-            made=interpreted_machines(self._touched),
+            made=interpreted_machines(),
         )
         lay = self.run.lay
         self._names = [name_of(lay, word) for word in range(lay.state_words)]
@@ -56,10 +56,8 @@ class Narrator:
         calls = self.run.calls(actor)
         before = self.state().copy()
         counted = self._counts(actor).copy()
-        self._touched.clear()
         site = self.run.step(actor, chosen)
-        touched = next((word for word in self._touched if word < self.run.lay.state_words), None)
-        word = touched if " " in site.text else None  # a choice touches nothing
+        word = self.run.touched
         more = self._counts(actor) - counted
         leaf, status = _status(more)
         event = Event(
@@ -89,7 +87,7 @@ class Narrator:
         spans, deeds = gathered(self.events, ahead)
         return Story(
             actors=run.actors,
-            events=tuple(self.events),
+            events=tuple(self._told()),
             spans=spans,
             deeds=deeds,
             held=tuple(self._held()),
@@ -119,6 +117,18 @@ class Narrator:
                 value = int(self.run.words[word])
                 yield Held(name, value, reading(self.run.lay, word, value), value != int(self._begun[word]))
 
+    def _told(self) -> Iterator[Event]:
+        """The events, those that turn to a vCPU with its name: the actor's next step shows which one it was."""
+        after: dict[str, str] = {}
+        told = []
+        for event in reversed(self.events):
+            if event.text in TURNS:
+                event = replace(event, says=f"turns to {after.get(event.actor) or 'a vCPU'}")
+            on = event.access.word.partition("[")[2].partition("]")[0] if event.access else ""
+            after[event.actor] = on if on.startswith("vcpu ") else ""
+            told.append(event)
+        return reversed(told)
+
     def _next_word(self, actor: str) -> str:
         """The word of the step ahead as far as a wait for it goes: an actor that waits looks at the same word again."""
         last = next((event for event in reversed(self.events) if event.actor == actor and event.access), None)
@@ -126,32 +136,31 @@ class Narrator:
 
     def _says(self, site: Site, actor: str, chosen: int, word: int | None) -> str:
         if word is None:
-            return CHOICES.get(site.text, "chooses way {}").format(chosen)
+            if site.text in TURNS:
+                return ""
+            return CHOICES[site.text][min(chosen, len(CHOICES[site.text]) - 1)].format(chosen)
         if site.name in READS:
             return self._read(actor, (word - self.run.lay.owner) // self.run.lay.page_stride)
-        if site.name == WALK:
-            found = int(self.run.words[word])
-            held = f"fills the TLB with hpa={page_of(found) >> 8}"
-            return f"walks the S-EPT, {held}" if ENTRY_SAYS.get(state_of(found)) == "fill" else "walks the S-EPT"
-        return ""
+        return "walks the S-EPT" if site.name == WALK else ""
 
     def _read(self, actor: str, gpa: int) -> str:
         """A guest read, by what the TLB holds: the page's word has just been compared with it."""
         lay, words = self.run.lay, self.run.words
         held = int(words[tlb(lay, self.run.actor(actor).index, gpa)])
-        if held == translation(gpa, int(words[lay.owner + gpa * lay.page_stride])):
+        if held == translation(gpa, int(words[owner(lay, gpa)])):
             return f"reads page {gpa}: fresh"
         if is_hit(held, gpa):
-            return f"reads page {gpa} through hpa={content_of(held) >> 8}: not current"
+            return f"reads page {gpa} through hpa {generation_of(content_of(held))}: not current"
         return f"reads page {gpa}: not in the TLB"
 
 
+# What each way of a choice means; the last one stands for all behind it.
 CHOICES = {
-    "any_page": "takes page {}",
-    "next_page": "the guest turns to page {}",
-    "reads_before_tick": "{}",
+    "any_page": ("takes page {}",),
+    "next_page": ("the guest turns to page {}",),
+    "reads_before_tick": ("the tick comes", "the guest reads on"),
 }
-ENTRY_SAYS: dict[int, str] = {}
+TURNS = ("next_vcpu", "next_marked")
 
 
 def _status(more: NDArray[Any]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a word of the state holds, in the protocol's words: `E=2 R={0,1}`, `BLOCKED hpa=1 locked`, `EXITING_GUEST_MODE`."""
+"""What a word of the state holds, in the protocol's words: `E=2 R={0,1}`, `BLOCKED hpa 1 locked`, `EXITING_GUEST_MODE`."""
 
 from collections.abc import Callable
 
@@ -74,7 +74,7 @@ def lock(value: int) -> str:
 def entry(value: int) -> str:
     """An S-EPT entry: state, host page, lock bit and the host's priority."""
     state = state_of(value)
-    page = "" if state == FREE else f" hpa={(value & HPA_MASK) >> HPA_SHIFT}"
+    page = "" if state == FREE else f" hpa {(value & HPA_MASK) >> HPA_SHIFT}"
     bits = " locked" * bool(value & TDEL) + " HP" * bool(value & HP)
     return ENTRIES.get(state, f"{state:#x}") + page + bits
 
@@ -82,12 +82,12 @@ def entry(value: int) -> str:
 def page(value: int) -> str:
     """The oracle's word of a guest page: which host page stands behind it, and what becomes of it."""
     phases = {PAGE_IN_USE: "in use", PAGE_BLOCKED: f"blocked by zapper {shooter_of(value)}", PAGE_FREE: "free"}
-    return f"hpa={generation_of(value)} {phases.get(phase_of(value), '?')}"
+    return f"hpa {generation_of(value)} {phases.get(phase_of(value), '?')}"
 
 
 def translation(value: int) -> str:
     """A TLB entry: guest page and host page."""
-    return f"page {(value & TAG_MASK) - 1} at hpa={generation_of(content_of(value))}" if value else "empty"
+    return f"page {(value & TAG_MASK) - 1} at hpa {generation_of(content_of(value))}" if value else "empty"
 
 
 def progress(value: int) -> str:

@@ -39,7 +39,8 @@ def machines() -> tuple[Made, Made]:
 class Schedule:
     """A small machine that takes one step at a time.
 
-    `words` is the packed state followed by the tally; `taken` the schedule so far. Actors are "vcpu 0", "zapper 0", ...
+    `words` is the packed state followed by the tally; `taken` the schedule so far, `touched` the word that its last
+    step read or wrote, None for a choice. Actors are "vcpu 0", "zapper 0", ...
     Compiled, unless `made` gives the step machines of a vCPU and of a zapper in Python.
     """
 
@@ -66,6 +67,7 @@ class Schedule:
         self.rules = rules
         self.words = np.zeros(self.lay.total_words, np.int64)
         self.taken: list[Taken] = []
+        self.touched: int | None = None
         self._records: tuple[Any, Any] = (self.lay, rules) if made else (record(self.lay), record(rules))
         self._actors: dict[str, tuple[Actor, Made]] = {}
         for index in range(vcpus):

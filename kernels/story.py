@@ -11,6 +11,7 @@ class Kind(StrEnum):
     seamcall = "seamcall"
     tdcall = "tdcall"
     guest = "guest"  # a vCPU between TDH.VP.ENTER and TD exit
+    exit = "exit"  # a vCPU behind it: TD exit, OUTSIDE_GUEST_MODE, the IPI acknowledged
     kick = "kick"
     wait = "wait"  # for a lock, the gate or an acknowledgement
     host = "host"  # KVM's own work
