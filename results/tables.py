@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kernels.story import Held
 from results.grades import FAILING, Grade, grade_of, why
 from results.live import Live
 from results.statistics import ENOUGH
@@ -212,6 +213,17 @@ def observation_line(run: Run) -> str:
     other = max(run["all_shootdowns"] - forbidden, 0)
     often = "Never" if not forbidden else "Sometimes" if other else "Always"
     return f"Observation {run['ordering']} {often} {forbidden} {other}"
+
+
+def held_table(words: Sequence[Held]) -> RenderableType:
+    """Every word of the state by name: its value, what it means, and a star where it differs from the start."""
+    table = _table(("WORD", "left"), ("", "left"), ("VALUE", "right"), ("MEANING", "left"))
+    for held in words:
+        style = "bold" if held.changed else "dim"
+        number = str(held.value) if abs(held.value) < 1 << 20 else f"{held.value & (1 << 64) - 1:#018x}"
+        meaning = held.reading if held.reading != str(held.value) else ""
+        table.add_row(Text(held.word, style=style), "*" if held.changed else "", number, Text(meaning, style=style))
+    return Group(table, Text("* differs from the start", style="dim"))
 
 
 def live_table(live: Live) -> RenderableType:

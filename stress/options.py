@@ -53,3 +53,15 @@ Quiet = Annotated[bool, _option("-q", "--quiet", help="Only the lines to grep, a
 Verbose = Annotated[bool, _option("-v", "--verbose", help="Also the clock, the CPUs and the cache; tracebacks.")]
 NoColor = Annotated[bool, _option("--no-color", help="No colours; NO_COLOR in the environment says the same.")]
 AsJson = Annotated[bool, _option("--json", help="The same as JSON.")]
+
+WitnessFile = Annotated[Path, typer.Argument(metavar="FILE", help="A witness that `explore` has left.")]
+Until = Annotated[int | None, _option("--until", metavar="N", help="Stop after so many steps.")]
+ShowWhat = Annotated[
+    str | None, _option("--show", metavar="words", help="Also every word of the state after the last step.")
+]
+FromOrdering = Annotated[
+    str | None,
+    _option("--ordering", metavar="NAME|FILE|STEPS", help="Refuse a file that was not recorded from this ordering."),
+]
+Pictures = Annotated[Path | None, _option("--out", metavar="DIR", help="Leave trace.json and the timeline's pictures.")]
+EveryStep = Annotated[bool, _option("-v", "--verbose", help="Every step in a row of its own; tracebacks.")]

@@ -66,10 +66,11 @@ def check_files(request: Request) -> None:
     ]
     for option, path in named:
         if path is not None:
-            _check_writable(option, path)
+            check_writable(option, path)
 
 
-def _check_writable(option: str, path: Path) -> None:
+def check_writable(option: str, path: Path) -> None:
+    """That this option's file can be written, before any work. Raises UsageFault."""
     try:
         if path.is_dir():
             raise UsageFault(f"{option}: expected a file, found the directory {path}")

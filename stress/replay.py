@@ -1,0 +1,224 @@
+"""The verb `replay`: a recorded schedule runs again, step by step, and must end where it ended."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernels.build import sources_digest
+from kernels.narration import Narrator
+from kernels.outcomes import Outcome
+from kernels.story import Story
+from results.columns import Columns, every_step, folded
+from results.store import StoreError, open_run_directory, write_file
+from results.tables import held_table
+from results.witness import Step, Witness, WitnessError, read_witness
+from scenarios.loader import load_ordering
+from scenarios.wording import ScenarioError, listed
+from stress.errors import UsageFault
+from stress.provenance import version
+from stress.request import STDOUT, check_writable
+from stress.screen import Screen, write
+from stress.witness import (
+    layout_digest,
+    ordering_of,
+    rules_digest,
+    rules_of,
+    steps_of,
+    title_of,
+    write_pictures,
+)
+
+SCHEMA = "tdx-stress/replay/1"
+SHOWN = ("words",)
+AGREES, DIFFERS = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """The options of `replay` as they were typed."""
+
+    file: Path
+    until: int | None = None
+    show: str | None = None
+    ordering: str | None = None
+    json: str | None = None
+    out: Path | None = None
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of it. `difference` is what differs from the recording first, in words; empty where nothing does."""
+
+    witness: Witness
+    story: Story
+    difference: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether every step was taken: only then can the end be compared."""
+        return len(self.story.events) == len(self.witness.steps)
+
+
+def replay(request: ReplayRequest) -> int:
+    """Run the file's schedule again and show it; 0 where it agrees, 1 where it does not. Raises UsageFault, StoreError."""
+    if request.show not in (None, *SHOWN):
+        raise UsageFault(f'--show: expected {listed(SHOWN)}, found "{request.show}"')
+    witness, narrator = _prepared(request)
+    if request.json not in (None, STDOUT):
+        check_writable("--json", Path(str(request.json)))
+    directory = _opened(request.out)
+    done = _run(witness, narrator, len(witness.steps) if request.until is None else request.until)
+    _show(request, done)
+    if directory is not None:
+        for path in write_pictures(directory, witness, done.story):
+            if not request.quiet:
+                Screen(sys.stderr, color=request.color).line(f"wrote {path}")
+    _hand_out(request, done)
+    return DIFFERS if done.difference else AGREES
+
+
+def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
+    """The file, and the machine that it was recorded on. Raises UsageFault where it is none of ours."""
+    where = request.file
+    try:
+        witness = read_witness(where)
+        if (witness.version, witness.kernels) != (version(), sources_digest()):
+            recorded, ours = f"{witness.version} ({witness.kernels[:8]})", f"{version()} ({sources_digest()[:8]})"
+            raise UsageFault(f"{where}: recorded by version {recorded}, this is {ours}: explore again to record it anew")
+        ordering = ordering_of(witness, str(where))
+        rules = rules_of(ordering, witness.shootdowns, witness.faults)
+    except (WitnessError, ScenarioError) as error:
+        raise UsageFault(str(error)) from None
+    except KeyError as error:
+        raise UsageFault(f"{where}: faults: unknown fault {error}") from None
+    if rules_digest(rules) != witness.rules:
+        found = f"rules {witness.rules[:8]}, ordering {ordering.name} has {rules_digest(rules)[:8]}"
+        raise UsageFault(f"{where}: recorded from another ordering: {found}")
+    if request.ordering is not None:
+        wanted = load_ordering(request.ordering)
+        if rules_digest(rules_of(wanted, witness.shootdowns, witness.faults)) != witness.rules:
+            raise UsageFault(f"{where}: recorded from another ordering: from {ordering.name}, not from {wanted.name}")
+    steps = len(witness.steps)
+    if request.until is not None and not 0 <= request.until <= steps:
+        raise UsageFault(f"--until: expected a step from 0 to {steps}, found {request.until}")
+    return witness, _narrator(where, witness, rules)
+
+
+def _narrator(where: Path, witness: Witness, rules: Any) -> Narrator:
+    try:
+        narrator = Narrator(rules, **witness.size.model_dump())
+    except ValueError as error:
+        raise UsageFault(f"{where}: size: {error}") from None
+    if layout_digest(narrator.run.lay) != witness.layout:
+        ours = layout_digest(narrator.run.lay)[:8]
+        raise UsageFault(f"{where}: recorded with another layout of the words: {witness.layout[:8]}, this is {ours}")
+    return narrator
+
+
+def _opened(out: Path | None) -> Path | None:
+    try:
+        return None if out is None else open_run_directory(out, "replay").path
+    except StoreError as error:
+        raise UsageFault(str(error)) from None
+
+
+def _run(witness: Witness, narrator: Narrator, until: int) -> Replay:
+    """Take the steps; stop at the first one that cannot be taken."""
+    impossible = ""
+    for number, step in enumerate(witness.steps[:until], start=1):
+        try:
+            narrator.step(step.actor, step.chosen)
+        except (KeyError, ValueError) as error:
+            known = error if isinstance(error, ValueError) else f"there is no {step.actor}"
+            impossible = f"step {number} cannot be taken: {known}"
+            break
+    story = narrator.story()
+    return Replay(witness, story, impossible or _difference(witness, story))
+
+
+def _difference(witness: Witness, story: Story) -> str:
+    """The first step that went another way, or what differs at the end."""
+    for number, (ours, theirs) in enumerate(zip(steps_of(story), witness.steps, strict=False), start=1):
+        if ours != theirs:
+            return f"step {number} differs: recorded {_said(theirs)}, found {_said(ours)}"
+    if len(story.events) < len(witness.steps):
+        return ""
+    if story.state_sha256 != witness.end_state_sha256:
+        found = story.state_sha256[:12]
+        return f"the state at the end differs: recorded {witness.end_state_sha256[:12]}, found {found}"
+    if _is_noted(witness.outcome) and witness.outcome not in story.events[-1].outcomes:
+        seen = ", ".join(story.events[-1].outcomes) or "nothing"
+        return f"the outcome differs: recorded {witness.outcome}, the last step shows {seen}"
+    return ""
+
+
+def _is_noted(outcome: str) -> bool:
+    """Whether a step shows the outcome; that nobody gets on, or that counts do not add up, only the state does."""
+    return outcome in Outcome.__members__ and outcome != Outcome.no_progress.name
+
+
+def _said(step: Step) -> str:
+    word = f" {step.word} {step.before} -> {step.after}" if step.word else ""
+    return f"{step.actor} {step.label}{word}" + (f" ({', '.join(step.outcomes)})" if step.outcomes else "")
+
+
+def _show(request: ReplayRequest, done: Replay) -> None:
+    """The table, the words where they are wanted, where everybody stands, and the verdict."""
+    alone = request.json == STDOUT
+    screen = Screen(sys.stderr if alone else sys.stdout, color=request.color)
+    story = done.story
+    if not request.quiet:
+        screen.line(title_of(done.witness) + "\n")
+        rows = every_step(story) if request.verbose else folded(story)
+        screen.show(Columns(story.actors, rows), "")
+        if request.show == "words":
+            screen.show(held_table(story.held), "")
+        for actor, where in story.stands.items():
+            screen.line(f"{actor} stands at {where}")
+    screen.line(_verdict(done))
+
+
+def _verdict(done: Replay) -> str:
+    """One line: what was replayed, and whether it agrees."""
+    steps = f"{len(done.story.events)} of {len(done.witness.steps)} steps"
+    if done.difference:
+        return f"DIFFERS after {steps}: {done.difference}"
+    if not done.whole:
+        return f"AGREES: {steps}; the rest was left out, so the end was not compared"
+    return f"AGREES: {steps}, {done.witness.outcome}, same state at the end ({done.story.state_sha256[:12]})"
+
+
+def _hand_out(request: ReplayRequest, done: Replay) -> None:
+    """The replay as JSON, where it is wanted."""
+    if request.json is None:
+        return
+    text = json.dumps(as_json(done), indent=1, allow_nan=False) + "\n"
+    if request.json == STDOUT:
+        write(sys.stdout, text)
+    else:
+        write_file(Path(request.json), lambda file: file.write(text.encode()))
+
+
+def as_json(done: Replay) -> Mapping[str, Any]:
+    """What was replayed, as JSON's values."""
+    story = done.story
+    return {
+        "schema": SCHEMA,
+        "version": version(),
+        "ordering": done.witness.ordering.get("name"),
+        "size": done.witness.size.model_dump(),
+        "outcome": done.witness.outcome,
+        "agrees": not done.difference,
+        "difference": done.difference,
+        "whole": done.whole,
+        "steps": [step.model_dump(mode="json") for step in steps_of(story)],
+        "stands": story.stands,
+        "words": {held.word: held.value for held in story.held},
+        "end_state_sha256": story.state_sha256,
+    }

@@ -1,0 +1,142 @@
+"""Witnesses: from a schedule to its file and its pictures, and from a file back to what it runs on."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kernels.build import sources_digest
+from kernels.layout import Layout
+from kernels.narration import Narrator
+from kernels.rules import NS_SHIFT, Clock, Fault, OnError, Rules
+from kernels.story import Story
+from results import witness as files
+from results.store import write_file
+from results.trace_events import story_trace
+from results.trace_events import text as trace_text
+from results.witness import Step, Witness, write_witness
+from scenarios.models import Ordering, Scenario
+from scenarios.rules import compile_rules
+from scenarios.validation import validated
+from stress.provenance import version
+
+WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
+# Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
+DECIDING = (
+    "shootdown", "steps", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
+    "track_busy", "sept_busy", "serialized", "on_error", "faults", "shootdowns",
+)  # fmt: skip
+
+
+class Recorded(NamedTuple):
+    """A schedule as a file has it, and as it is told."""
+
+    witness: Witness
+    story: Story
+
+
+def rules_of(ordering: Ordering, shootdowns: int, faults: Iterable[str]) -> Rules:
+    """What a search makes of an ordering with so many shootdowns a zapper and these faults of the module."""
+    plain = Scenario(name="search", orderings=(ordering.name,), vcpus=1, zappers=1, gap=0, tick_us=0)
+    rules = compile_rules(
+        ordering, plain, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=False
+    )
+    on_error = OnError.STOP if rules.on_error == OnError.LEAK_PAGE else rules.on_error
+    broken = sum(int(Fault[fault.upper()]) for fault in faults)
+    return rules._replace(shootdowns=shootdowns, faults=broken, on_error=int(on_error))
+
+
+def rules_digest(rules: Rules) -> str:
+    """Names all of the rules that a step can depend on."""
+    return _digest([(name, int(getattr(rules, name))) for name in DECIDING])
+
+
+def layout_digest(lay: Layout) -> str:
+    """Names where every word of the state stands."""
+    return _digest(list(zip(lay._fields, lay, strict=True)))
+
+
+def recorded(ordering: Ordering, rules: Rules, size: Any, outcome: str, moves: Iterable[Any]) -> Recorded:
+    """Run the moves once more and keep all that a file needs.
+
+    `size` has vcpus, zappers, pages and tlb_entries, a move an actor and a choice, as `kernels.explorer` gives them;
+    `outcome` is what the last move shows. Raises KeyError, ValueError for a move that cannot be taken.
+    """
+    machine = files.Size(vcpus=size.vcpus, zappers=size.zappers, pages=size.pages, tlb_entries=size.tlb_entries)
+    narrator = Narrator(rules, **machine.model_dump())
+    for move in moves:
+        narrator.step(move.actor, move.chosen)
+    story = narrator.story()
+    witness = Witness(
+        version=version(),
+        kernels=sources_digest(),
+        layout=layout_digest(narrator.run.lay),
+        rules=rules_digest(rules),
+        ordering=ordering.model_dump(mode="json", exclude_none=True),
+        size=machine,
+        shootdowns=rules.shootdowns,
+        faults=tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault),
+        outcome=outcome,
+        steps=steps_of(story),
+        end_state_sha256=story.state_sha256,
+    )
+    return Recorded(witness, story)
+
+
+def steps_of(story: Story) -> tuple[Step, ...]:
+    """A story's events as a file has them."""
+    return tuple(
+        Step(
+            actor=event.actor,
+            chosen=event.chosen,
+            label=event.label,
+            at=f"{event.file}:{event.line}",
+            word=event.access.word if event.access else None,
+            old=event.access.old if event.access else None,
+            new=event.access.new if event.access else None,
+            before=event.access.before if event.access else "",
+            after=event.access.after if event.access else "",
+            says=event.says,
+            status=f"{event.leaf}: {event.status}" if event.leaf else "",
+            outcomes=event.outcomes,
+        )
+        for event in story.events
+    )
+
+
+def ordering_of(witness: Witness, where: str) -> Ordering:
+    """The ordering that a file holds. Raises ScenarioError `where: ordering: key: expected, found`."""
+    table = {key: value for key, value in witness.ordering.items() if key != "name"}
+    return validated(Ordering, f"{where}: ordering", str(witness.ordering.get("name", "")), table)
+
+
+def title_of(witness: Witness) -> str:
+    """What a witness is of: `kick_then_track shows tracking_not_done: 1 vCPU, 1 zapper, 1 page`."""
+    size = witness.size
+    counts = ((size.vcpus, "vCPU"), (size.zappers, "zapper"), (size.pages, "page"))
+    machine = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)
+    faults = f"; {', '.join(witness.faults)}" if witness.faults else ""
+    return f"{witness.ordering.get('name')} shows {witness.outcome}: {machine}{faults}"
+
+
+def write_pictures(directory: Path, witness: Witness, story: Story, prefix: str = "") -> list[Path]:
+    """Leave the trace and the timeline as PNG and SVG in a directory that is there, and say where. Raises StoreError."""
+    from results.timeline import timeline
+
+    title = title_of(witness)
+    trace = trace_text(story_trace(story, title))
+    places = [directory / f"{prefix}{name}" for name in (TRACE, f"{TIMELINE}.png", f"{TIMELINE}.svg")]
+    write_file(places[0], lambda file: file.write(trace.encode()))
+    write_file(places[1], lambda file: timeline(story, witness.outcome, title, file, "png"))
+    write_file(places[2], lambda file: timeline(story, witness.outcome, title, file, "svg"))
+    return places
+
+
+def write_all(directory: Path, found: Recorded, prefix: str = "") -> list[Path]:
+    """Leave the witness itself, too. Raises StoreError."""
+    write_witness(directory / f"{prefix}{WITNESS}", found.witness)
+    return [directory / f"{prefix}{WITNESS}", *write_pictures(directory, found.witness, found.story, prefix)]
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:24]
