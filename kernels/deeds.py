@@ -1,4 +1,4 @@
-"""What an actor is doing: the steps of a schedule gathered into calls, kicks, stays in the guest and waits that nest."""
+"""What actors are doing: the steps of a schedule gathered into calls, kicks, stays in the guest and waits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,11 +102,10 @@ class Gatherer:
                 self._begin(event, DEEDS["guest"], here + 1)
 
     def finish(self, ahead: dict[str, tuple[tuple[str, ...], str, str]]) -> None:
-        """The schedule is over. `ahead`: calls, site name and word of the step that each actor would take next."""
+        """The schedule is over. `ahead`: calls, site name and word of the next step of all who have not returned."""
         end = len(self.deeds)
-        for actor, (calls, name, word) in ahead.items():
-            now = self._open.get(actor, [])
-            deeds = path(calls, name, word)
+        for actor, now in self._open.items():
+            deeds = path(*ahead[actor]) if actor in ahead else []
             shared = 0
             while shared < min(len(now), len(deeds)) and now[shared].deed.key == deeds[shared].key:
                 shared += 1

@@ -21,7 +21,7 @@ from kernels.reading import family_of, reading
 from kernels.rules import Rules
 from kernels.schedule import Schedule
 from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
-from kernels.story import Access, Event, Held, Story
+from kernels.story import RETURNED, Access, Event, Held, Story
 from kernels.words import content_of, generation_of, is_hit, owner, tlb, translation
 
 # Where the step machine keeps its place: no part of the protocol.
@@ -73,7 +73,7 @@ class Narrator:
             own=tuple(self._own(word, before)),
             leaf=leaf,
             status=status,
-            outcomes=tuple(Outcome(place).name for place in np.flatnonzero(more[OUTCOME_COUNTS:][:OUTCOMES])),
+            outcomes=tuple(Outcome(int(place)).name for place in np.flatnonzero(more[OUTCOME_COUNTS:][:OUTCOMES])),
             says=self._says(site, actor, chosen, word),
         )
         self.events.append(event)
@@ -91,7 +91,7 @@ class Narrator:
             spans=spans,
             deeds=deeds,
             held=tuple(self._held()),
-            stands={name: str(site or "has returned") for name, site in sites.items()},
+            stands={name: str(site or RETURNED) for name, site in sites.items()},
             outcomes=tuple(dict.fromkeys(outcome for event in self.events for outcome in event.outcomes)),
             state_sha256=state_sha256(self.state()),
         )
@@ -123,9 +123,9 @@ class Narrator:
         told = []
         for event in reversed(self.events):
             if event.text in TURNS:
-                event = replace(event, says=f"turns to {after.get(event.actor) or 'a vCPU'}")
+                event = replace(event, says=after.get(event.actor, "turns to a vCPU"))
             on = event.access.word.partition("[")[2].partition("]")[0] if event.access else ""
-            after[event.actor] = on if on.startswith("vcpu ") else ""
+            after[event.actor] = f"turns to {on}" if on.startswith("vcpu ") else "no vCPU is left"
             told.append(event)
         return reversed(told)
 

@@ -1,4 +1,4 @@
-"""What a word of the state holds, in the protocol's words: `E=2 R={0,1}`, `BLOCKED hpa 1 locked`, `EXITING_GUEST_MODE`."""
+"""What a word of the state holds, in the protocol's words: `E=2 R={0,1}`, `BLOCKED hpa 1 locked`, `IN_GUEST_MODE`."""
 
 from collections.abc import Callable
 

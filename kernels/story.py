@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+RETURNED = "has returned"
+
 
 class Kind(StrEnum):
     """What a stretch of an actor's time is."""
@@ -67,7 +69,7 @@ class Event:
 class Span:
     """A stretch of one actor's time, in steps of the schedule: from step `start` up to, not including, `end`.
 
-    Spans of one actor nest: `depth` 0 is outermost. `last` is false where the schedule ends before the stretch does.
+    Spans of one actor nest: `depth` 0 is outermost. `whole` is false where the schedule ends before the stretch does.
     """
 
     actor: str
@@ -95,7 +97,7 @@ class Story:
     """A schedule from its first step to its last.
 
     `deeds` has for each event the index of the span in `spans` that it is part of, the innermost one. `stands` is where
-    each actor stands at the end: its next step, or "has returned".
+    each actor stands at the end: its next step, or RETURNED.
     """
 
     actors: tuple[str, ...]

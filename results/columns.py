@@ -70,9 +70,11 @@ class Columns:
         style = "bold red" if row.fails else "bold" if row.outcomes else ""
         said = [(does, style), *((held, "") for held in row.holds), *map(_mark, row.outcomes)]
         for text, look in said:
-            for number, part in enumerate(wrap(text, room, subsequent_indent="  ", break_on_hyphens=False) or [""]):
-                shown = part if (text, number) == (does, 0) else "  " + part if len(part) + 2 <= room else part
-                line = Text.assemble((when.ljust(first), "cyan"), (lanes, "dim"), (shown, look), no_wrap=True)
+            first_indent, indent = ("", "    ") if text is does else ("  ", "    ")
+            for part in wrap(
+                text, room, initial_indent=first_indent, subsequent_indent=indent, break_on_hyphens=False
+            ) or [""]:
+                line = Text.assemble((when.ljust(first), "cyan"), (lanes, "dim"), (part, look), no_wrap=True)
                 line.rstrip()
                 yield line
                 when = ""
@@ -91,7 +93,7 @@ def _mark(outcome: str) -> tuple[str, str]:
 
 
 def every_step(story: Story) -> list[Row]:
-    """A row for each step: its label and place in the source, the word that it touches, the status where a call ends."""
+    """A row for each step: its label and place in the source, the word that it touches, the status of a call's end."""
     rows = []
     for number, event in enumerate(story.events, start=1):
         does = f"{event.label} ({event.file}:{event.line})"
@@ -120,7 +122,7 @@ def _together(story: Story, one: int, other: int) -> bool:
     if story.events[one].actor != story.events[other].actor or story.events[one].outcomes:
         return False
     first, second = (story.spans[story.deeds[step]] for step in (one, other))
-    if first is second or (first.kind is Kind.kick and second.name.startswith("waits for vcpu")):
+    if first is second or {first.kind, second.kind} == {Kind.kick, Kind.wait}:
         return True
     return (first.kind in MERGED or second.kind is Kind.shootdown) and second.kind in MERGED
 
@@ -154,7 +156,7 @@ def _does(story: Story, span: Span, group: range, events: Sequence[Event]) -> st
         said = [event.says for event in events if event.says and event.text not in ("next_page", "next_vcpu")]
         said = [text for text in said if text != "the guest reads on"]
         return "in the guest" + (f": {', '.join(said)}" if said else "")
-    before, behind = mine[0] < group[0], mine[-1] > group[-1]
+    before, behind = mine[0] < group[0], mine[-1] > group[-1] or not span.whole
     page = next((event.access.word for event in events if event.access and "[page " in event.access.word), "")
     on = f"page {page.partition('[page ')[2].rstrip(']')}"
     name = span.name.replace("a page", on) if page else span.name

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from kernels.outcomes import Outcome
-from kernels.story import Event, Kind, Span, Story
+from kernels.story import RETURNED, Event, Kind, Span, Story
 from results.columns import failing_step
 from results.grades import why
 from results.plot_style import DPI, LINE_IN, MODEL, parameters
@@ -48,6 +48,10 @@ SHORT = {
     "lets vCPUs in": "let in",
     "backs out": "back out",
 }
+WAITS = {
+    "takes mmu_lock for write": "waits for mmu_lock",
+    "takes mmu_lock for read": "waits for mmu_lock",
+}
 LEFT_IN, RIGHT_IN, LANE_IN, WORD_IN, GAP_IN = 1.55, 0.3, 0.62, 0.34, 0.2
 CHAR_IN = 0.074  # of the labels in bars
 MOST_PAGES = 4
@@ -75,9 +79,7 @@ def timeline(
     with parameters():
         figure = Figure(figsize=(width, head + body + foot))
         height = head + body + foot
-        ax = figure.add_axes(
-            (LEFT_IN / width, foot / height, 1 - (LEFT_IN + RIGHT_IN) / width, body / height)
-        )
+        ax = figure.add_axes((LEFT_IN / width, foot / height, 1 - (LEFT_IN + RIGHT_IN) / width, body / height))
         _axes(ax, story, words, body)
         per_step = (width - LEFT_IN - RIGHT_IN) / max(steps, 1)
         for place, actor in enumerate(story.actors):
@@ -89,7 +91,7 @@ def timeline(
         figure.text(0.16 / width, 1 - 0.47 / height, "\n".join(said), fontsize=10, va="top", color=RED)
         _legend(figure, width, height)
         FigureCanvasAgg(figure)
-        figure.savefig(target, format=kind, dpi=DPI, **({"metadata": {"Date": None}} if kind == "svg" else {}))
+        figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
 
 
 def _failure(story: Story, outcome: str) -> str:
@@ -97,11 +99,15 @@ def _failure(story: Story, outcome: str) -> str:
     reason = why(outcome) if outcome in Outcome.__members__ else outcome
     step = failing_step(story, outcome)
     if step is None:
-        stands = "; ".join(f"{actor} at {where}" for actor, where in story.stands.items())
+        stands = "; ".join(f"{actor} {_stands(where)}" for actor, where in story.stands.items())
         return f"After step {len(story.events)}: {reason}. {stands}."
     event = story.events[step - 1]
     what = f"{event.leaf} = {event.status}" if event.leaf else event.says or event.label
     return f"Step {step}, {event.actor}: {what}. {outcome}: {reason}."
+
+
+def _stands(where: str) -> str:
+    return where if where == RETURNED else f"at {where}"
 
 
 def _axes(ax: Axes, story: Story, words: Sequence[tuple[str, list[Stretch]]], body: float) -> None:
@@ -169,12 +175,14 @@ def _bar(ax: Axes, story: Story, span: Span, y: int, per_step: float) -> None:
         zorder=2 + span.depth * 0.1,
     )
     ax.add_patch(patch)
-    texts = ("waits " + span.name.removeprefix("waits "), "waits") if waits else (name,)
+    texts: tuple[str, ...] = (WAITS.get(span.name, span.name), "waits") if waits else (name,)
+    if failed:
+        texts = (f"{name}: {span.status}", f"{name}: {span.status.partition('|')[0]}", f"{name} refused", name)
     light = colour in ("#F2C76E", "#BDBDBD", HOST) or waits
     backing = {"facecolor": "white", "edgecolor": "none", "pad": 0.8} if waits else None
-    if span.kind is not Kind.kick or not _inside(story, span):
+    if not _inside(story, span):
         _fitted(ax, texts, span.start + width / 2, low + tall / 2, width * per_step, INK if light else "white", backing)
-    else:
+    elif span.kind is Kind.kick:
         _fitted(ax, texts, span.start + 0.2, y + 0.3, width * per_step, INK, None, "left")
 
 
@@ -257,8 +265,10 @@ def _strip(ax: Axes, stretches: Sequence[Stretch], y: float, per_step: float) ->
 
 def _mark(ax: Axes, story: Story, outcome: str) -> None:
     """The moment of failure: a line through all lanes, a cross on the actor's."""
-    step = failing_step(story, outcome) or len(story.events)
-    ax.axvline(step, color=RED, linewidth=1.4, linestyle=(0, (4, 2)), zorder=7)
+    step = failing_step(story, outcome)
+    ax.axvline(step or len(story.events), color=RED, linewidth=1.4, linestyle=(0, (4, 2)), zorder=7)
+    if step is None:
+        return
     actor = story.events[step - 1].actor
     lane = len(story.actors) - story.actors.index(actor) - 1
     ax.plot([step], [lane], marker="X", markersize=11, color=RED, markeredgecolor="white", zorder=8, clip_on=False)

@@ -53,7 +53,7 @@ def chrome_trace(
     moments: Iterable[Moment] = (),
     counters: Iterable[Counter] = (),
 ) -> dict[str, Any]:
-    """The trace as JSON's values. Raises ValueError where two slices of one track overlap and neither holds the other."""
+    """The trace as JSON's values. Raises ValueError where two slices of a track overlap and neither holds the other."""
     numbers = {track: number for number, track in enumerate(tracks, start=1)}
     made: list[dict[str, Any]] = [_named("process_name", 0, name=title)]
     for track, number in numbers.items():

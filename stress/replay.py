@@ -10,7 +10,7 @@ from typing import Any
 from kernels.build import sources_digest
 from kernels.narration import Narrator
 from kernels.outcomes import Outcome
-from kernels.story import Story
+from kernels.story import RETURNED, Story
 from results.columns import Columns, every_step, folded
 from results.store import StoreError, open_run_directory, write_file
 from results.tables import held_table
@@ -66,7 +66,7 @@ class Replay:
 
 
 def replay(request: ReplayRequest) -> int:
-    """Run the file's schedule again and show it; 0 where it agrees, 1 where it does not. Raises UsageFault, StoreError."""
+    """Run the file's schedule again and show it; 0 where it agrees, else 1. Raises UsageFault, StoreError."""
     if request.show not in (None, *SHOWN):
         raise UsageFault(f'--show: expected {listed(SHOWN)}, found "{request.show}"')
     witness, narrator = _prepared(request)
@@ -90,7 +90,9 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
         witness = read_witness(where)
         if (witness.version, witness.kernels) != (version(), sources_digest()):
             recorded, ours = f"{witness.version} ({witness.kernels[:8]})", f"{version()} ({sources_digest()[:8]})"
-            raise UsageFault(f"{where}: recorded by version {recorded}, this is {ours}: explore again to record it anew")
+            raise UsageFault(
+                f"{where}: recorded by version {recorded}, this is {ours}: explore again to record it anew"
+            )
         ordering = ordering_of(witness, str(where))
         rules = rules_of(ordering, witness.shootdowns, witness.faults)
     except (WitnessError, ScenarioError) as error:
@@ -180,7 +182,7 @@ def _show(request: ReplayRequest, done: Replay) -> None:
         if request.show == "words":
             screen.show(held_table(story.held), "")
         for actor, where in story.stands.items():
-            screen.line(f"{actor} stands at {where}")
+            screen.line(f"{actor} {where}" if where == RETURNED else f"{actor} stands at {where}")
     screen.line(_verdict(done))
 
 

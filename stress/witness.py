@@ -120,7 +120,7 @@ def title_of(witness: Witness) -> str:
 
 
 def write_pictures(directory: Path, witness: Witness, story: Story, prefix: str = "") -> list[Path]:
-    """Leave the trace and the timeline as PNG and SVG in a directory that is there, and say where. Raises StoreError."""
+    """Leave the trace and the timeline, as PNG and as SVG, in a directory that is there. Raises StoreError."""
     from results.timeline import timeline
 
     title = title_of(witness)
