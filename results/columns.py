@@ -130,8 +130,7 @@ def _together(story: Story, one: int, other: int) -> bool:
 def _row(story: Story, group: range) -> Row:
     events = [story.events[step] for step in group]
     deeds = list(dict.fromkeys(story.deeds[step] for step in group))
-    spans = [story.spans[deed] for deed in deeds]
-    named = [_does(story, span, group, events) for span in spans if span.kind is not Kind.shootdown]
+    named = [_does(story, deed, group, events) for deed in deeds if story.spans[deed].kind is not Kind.shootdown]
     outcomes = dict.fromkeys(outcome for event in events for outcome in event.outcomes)
     first, last = group[0] + 1, group[-1] + 1
     return Row(
@@ -148,15 +147,15 @@ def _own_step(events: Sequence[Event]) -> str:
     return "gives mmu_lock back" if any("unlock" in event.text for event in events) else "notes it for the oracle"
 
 
-def _does(story: Story, span: Span, group: range, events: Sequence[Event]) -> str:
+def _does(story: Story, deed: int, group: range, events: Sequence[Event]) -> str:
     """The headline of one deed; dots where it began in an earlier row or goes on in a later one."""
-    place = next(place for place, other in enumerate(story.spans) if other is span)
-    mine = [step for step, deed in enumerate(story.deeds) if deed == place]
+    span: Span = story.spans[deed]
     if span.kind is Kind.guest:
         said = [event.says for event in events if event.says and event.text not in ("next_page", "next_vcpu")]
         said = [text for text in said if text != "the guest reads on"]
         return "in the guest" + (f": {', '.join(said)}" if said else "")
-    before, behind = mine[0] < group[0], mine[-1] > group[-1] or not span.whole
+    before = deed in story.deeds[span.start : group[0]]
+    behind = deed in story.deeds[group[-1] + 1 : span.end] or not span.whole
     page = next((event.access.word for event in events if event.access and "[page " in event.access.word), "")
     on = f"page {page.partition('[page ')[2].rstrip(']')}"
     name = span.name.replace("a page", on) if page else span.name

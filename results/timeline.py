@@ -73,7 +73,7 @@ def timeline(
     words = list(_words(story))
     steps = len(story.events)
     width = min(max(11.0, 0.17 * steps + LEFT_IN + RIGHT_IN), 30.0)
-    said = textwrap.wrap(_failure(story, outcome), round(width * 11))
+    said = textwrap.wrap(_failure(story, outcome), round(width * 9.5))
     body = LANE_IN * (len(story.actors) + 0.05) + GAP_IN + WORD_IN * len(words)
     head, foot = 0.62 + LINE_IN * len(said), 1.02
     with parameters():
@@ -125,7 +125,8 @@ def _axes(ax: Axes, story: Story, words: Sequence[tuple[str, list[Stretch]]], bo
         label.set_fontsize(8.5)
         label.set_color(PALE)
     ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=16))
+    steps = len(story.events)
+    ax.set_xticks([tick for tick in MaxNLocator(integer=True, nbins=16).tick_values(0, steps) if 0 <= tick <= steps])
     ax.set_xlabel("steps taken")
 
 
@@ -271,7 +272,7 @@ def _mark(ax: Axes, story: Story, outcome: str) -> None:
         return
     actor = story.events[step - 1].actor
     lane = len(story.actors) - story.actors.index(actor) - 1
-    ax.plot([step], [lane], marker="X", markersize=11, color=RED, markeredgecolor="white", zorder=8, clip_on=False)
+    ax.plot([step], [lane + 0.34], marker="X", markersize=11, color=RED, markeredgecolor="white", zorder=8, clip_on=False)
 
 
 def _legend(figure: Figure, width: float, height: float) -> None:

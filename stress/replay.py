@@ -16,7 +16,8 @@ from results.store import StoreError, open_run_directory, write_file
 from results.tables import held_table
 from results.witness import Step, Witness, WitnessError, read_witness
 from scenarios.loader import load_ordering
-from scenarios.wording import ScenarioError, listed
+from scenarios.models import FAULTS
+from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
 from stress.provenance import version
 from stress.request import STDOUT, check_writable
@@ -94,11 +95,12 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
                 f"{where}: recorded by version {recorded}, this is {ours}: explore again to record it anew"
             )
         ordering = ordering_of(witness, str(where))
-        rules = rules_of(ordering, witness.shootdowns, witness.faults)
     except (WitnessError, ScenarioError) as error:
         raise UsageFault(str(error)) from None
-    except KeyError as error:
-        raise UsageFault(f"{where}: faults: unknown fault {error}") from None
+    for fault in witness.faults:
+        if fault not in FAULTS:
+            raise UsageFault(f"{where}: faults: {unknown('fault', fault, FAULTS)}")
+    rules = rules_of(ordering, witness.shootdowns, witness.faults)
     if rules_digest(rules) != witness.rules:
         found = f"rules {witness.rules[:8]}, ordering {ordering.name} has {rules_digest(rules)[:8]}"
         raise UsageFault(f"{where}: recorded from another ordering: {found}")

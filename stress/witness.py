@@ -60,9 +60,13 @@ def recorded(ordering: Ordering, rules: Rules, size: Any, outcome: str, moves: I
     """Run the moves once more and keep all that a file needs.
 
     `size` has vcpus, zappers, pages and tlb_entries, a move an actor and a choice, as `kernels.explorer` gives them;
-    `outcome` is what the last move shows. Raises KeyError, ValueError for a move that cannot be taken.
+    `outcome` is what the last move shows. Raises KeyError, ValueError for a move that cannot be taken, ValueError for
+    rules that are not the ordering's.
     """
     machine = files.Size(vcpus=size.vcpus, zappers=size.zappers, pages=size.pages, tlb_entries=size.tlb_entries)
+    faults = tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault)
+    if rules_digest(rules) != rules_digest(rules_of(ordering, rules.shootdowns, faults)):
+        raise ValueError(f"expected the rules that a search makes of {ordering.name}, found others")
     narrator = Narrator(rules, **machine.model_dump())
     for move in moves:
         narrator.step(move.actor, move.chosen)
@@ -75,7 +79,7 @@ def recorded(ordering: Ordering, rules: Rules, size: Any, outcome: str, moves: I
         ordering=ordering.model_dump(mode="json", exclude_none=True),
         size=machine,
         shootdowns=rules.shootdowns,
-        faults=tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault),
+        faults=faults,
         outcome=outcome,
         steps=steps_of(story),
         end_state_sha256=story.state_sha256,
@@ -133,7 +137,7 @@ def write_pictures(directory: Path, witness: Witness, story: Story, prefix: str 
 
 
 def write_all(directory: Path, found: Recorded, prefix: str = "") -> list[Path]:
-    """Leave the witness itself, too. Raises StoreError."""
+    """Leave the witness itself, then what `write_pictures` leaves. Raises StoreError."""
     write_witness(directory / f"{prefix}{WITNESS}", found.witness)
     return [directory / f"{prefix}{WITNESS}", *write_pictures(directory, found.witness, found.story, prefix)]
 
