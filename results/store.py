@@ -28,6 +28,7 @@ RESULT, RAW, LATENCY, STALE = "result.json", "raw.npz", "latency.png", "stale.pn
 # About what the largest run writes at once: many orderings' histograms, compressed, and two pictures.
 PROBE_BYTES = 4 << 20
 _serial = itertools.count()
+Writer = Callable[[IO[bytes]], object]
 
 
 class StoreError(OSError):
@@ -49,15 +50,22 @@ class RunDirectory:
 
         May be called again and again as orderings finish. Raises StoreError; files not yet reached stay as they were.
         """
-        with _turn(self.path):
-            write_file(self.path / RAW, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
-            text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-            write_file(self.path / RESULT, lambda file: file.write(text.encode()))
-            if plots:
-                from results.plots import latency_png, stale_png
+        files: dict[str, Writer] = {
+            RAW: lambda file: np.savez_compressed(file, **arrays),  # type: ignore[arg-type]
+            RESULT: lambda file: file.write(json_bytes(result)),
+        }
+        if plots:
+            from results.plots import latency_png, stale_png
 
-                write_file(self.path / LATENCY, lambda file: latency_png(result, arrays, file))
-                write_file(self.path / STALE, lambda file: stale_png(result, arrays, file))
+            files[LATENCY] = lambda file: latency_png(result, arrays, file)
+            files[STALE] = lambda file: stale_png(result, arrays, file)
+        self.put(files)
+
+    def put(self, files: Mapping[str, Writer]) -> None:
+        """Write files by name, in this order and each atomically. Raises StoreError, as `write` does."""
+        with _turn(self.path):
+            for name, writer in files.items():
+                write_file(self.path / name, writer)
         if self.latest is not None:
             _point(self.latest, self.path.name)
             self.latest = None
@@ -155,7 +163,12 @@ def _turn(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """A result as the text of a file: UTF-8, a line end at its end. Raises ValueError on NaN."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def write_file(path: Path, write: Writer) -> None:
     """Put what `write` writes in the place of `path`, whole or not at all; into it where it is no regular file.
 
     Raises StoreError.

@@ -58,12 +58,9 @@ def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
     return scenario, orderings
 
 
-def check_files(request: Request) -> None:
-    """Before the race: that `--json` and `--junit` can be written. Raises UsageFault."""
-    named = [
-        ("--json", None if request.json in (None, STDOUT) else Path(str(request.json))),
-        ("--junit", request.junit),
-    ]
+def check_files(json: str | None, junit: Path | None) -> None:
+    """Before anything runs: that `--json` and `--junit` can be written. Raises UsageFault."""
+    named = [("--json", None if json in (None, STDOUT) else Path(str(json))), ("--junit", junit)]
     for option, path in named:
         if path is not None:
             check_writable(option, path)

@@ -1,12 +1,9 @@
 """The verb `run`: every ordering of a scenario races in turn; results are stored after each and shown at the end."""
 
-import contextlib
-import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,18 +12,16 @@ from kernels.clock import calibrate
 from kernels.race import cache_directory, load, site_names
 from results.caveats import caveats
 from results.collector import Run
-from results.host import host_facts
 from results.junit import write_junit
-from results.store import SCHEMA, RunDirectory, StoreError, open_run_directory, write_file
+from results.store import SCHEMA, RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict, exit_code
 from scenarios.models import Ordering, Scenario
-from stress.errors import UsageFault
 from stress.interrupts import Interrupts
+from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
 from stress.live import Show
 from stress.perturbation import site_numbers
 from stress.placement import Cpus, chosen_cpus, shown
-from stress.provenance import commit, version
 from stress.race import Machine, race
 from stress.report import observations, report
 from stress.request import STDOUT, Request, check_files
@@ -71,15 +66,10 @@ def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], com
     cpus = chosen_cpus(request.cpus)
     sites = site_numbers(scenario.yields, site_names())
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
-    check_files(request)
-    directory = _open(request.out, scenario.name)
+    check_files(request.json, request.junit)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
-    try:
+    with result_directory(request.out, scenario.name) as directory:
         return _carry_out(Plan(request, scenario, orderings, cpus, sites, directory, progress), command)
-    finally:
-        if request.out is None:  # a run that measured nothing leaves no directory of its own
-            with contextlib.suppress(OSError):
-                directory.path.rmdir()
 
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
@@ -87,36 +77,20 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     record = Record(_begun(plan, command))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
-        with _noted(refused):
+        with noted(refused):
             _race_all(plan, machine, record, interrupts)
         if not record.runs:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
-        with _noted(refused):
+        with noted(refused):
             # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
             pictures = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
             plan.directory.write(record.result, record.arrays, plots=pictures)
-        with _noted(refused):
+        with noted(refused):
             _hand_out(plan.request, record.result)
         _show(plan, record)
     if refused:
         raise refused[0]
     return Exit.INTERRUPTED.value if interrupts else exit_code(record.runs)
-
-
-@contextlib.contextmanager
-def _noted(refused: list[StoreError]) -> Iterator[None]:
-    """What was measured is shown, and written elsewhere, even where one file cannot be written."""
-    try:
-        yield
-    except StoreError as error:
-        refused.append(error)
-
-
-def _open(out: Path | None, scenario_name: str) -> RunDirectory:
-    try:
-        return open_run_directory(out, scenario_name)
-    except StoreError as error:
-        raise UsageFault(str(error)) from None
 
 
 def _machine(plan: Plan) -> Machine:
@@ -137,14 +111,12 @@ def _machine(plan: Plan) -> Machine:
 def _begun(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
     """The result before the first race."""
     names = [ordering.name for ordering in plan.orderings]
+    head = origin(command)
+    head["host"] |= {"cpus_allowed": len(plan.cpus), "cpus_used": shown(plan.cpus)}
     return {
         "schema": SCHEMA,
-        "command": list(command),
-        "version": version(),
-        "commit": commit(),
+        **head,
         "seed": plan.scenario.seed,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "host": {**host_facts(), "cpus_allowed": len(plan.cpus), "cpus_used": shown(plan.cpus)},
         "caveats": [],
         "scenario": {**plan.scenario.model_dump(mode="json"), "orderings": names},
         "runs": [],
@@ -175,9 +147,7 @@ def _race_all(plan: Plan, machine: Machine, record: Record, interrupts: Interrup
 
 def _hand_out(request: Request, result: Mapping[str, Any]) -> None:
     """The result in the files that were named. Raises StoreError."""
-    if request.json not in (None, STDOUT):
-        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-        write_file(Path(str(request.json)), lambda file: file.write(text.encode()))
+    hand_out_json(request.json, result)
     if request.junit is not None:
         write_junit(result, request.junit)
 
@@ -185,7 +155,7 @@ def _hand_out(request: Request, result: Mapping[str, Any]) -> None:
 def _show(plan: Plan, record: Record) -> None:
     request = plan.request
     if request.json == STDOUT:
-        write(sys.stdout, json.dumps(record.result, indent=1, allow_nan=False) + "\n")
+        write(sys.stdout, json_bytes(record.result).decode())
     screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
     if not request.quiet:
         report(screen, record.result, plan.directory.path)

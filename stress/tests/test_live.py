@@ -13,7 +13,7 @@ import pytest
 from conftest import SmallMachine
 from kernels.layout import READS, SHOOTDOWNS
 from results.collector import Snapshot, snapshot
-from stress import live
+from stress import canvas
 from stress.live import Show
 from stress.screen import Screen
 
@@ -32,7 +32,7 @@ class Moments:
 @pytest.fixture
 def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
     clock = Moments()
-    monkeypatch.setattr(live, "time", clock)
+    monkeypatch.setattr(canvas, "time", clock)
     return clock
 
 
