@@ -61,7 +61,7 @@ FEW, MANY_ORDERINGS = ("shootdown", "response", "kick", "track"), 4
 
 
 @dataclass(frozen=True, slots=True)
-class _ByWidth:
+class ByWidth:
     """What to print on a narrow terminal, and on one of at least WIDE columns."""
 
     narrow: RenderableType
@@ -73,12 +73,12 @@ class _ByWidth:
 
 def outcome_table(run: Run) -> RenderableType:
     """One ordering: every declared outcome with its count, rate, grade and why; then the verdict and its reason."""
-    table = _ByWidth(_outcomes(run, wide=False), _outcomes(run, wide=True))
-    return Group(_heading(run), table, *(Padding(line, (0, 0, 0, 2)) for line in _below(run)))
+    table = ByWidth(_outcomes(run, wide=False), _outcomes(run, wide=True))
+    return Group(heading(run), table, *(Padding(line, (0, 0, 0, 2)) for line in _below(run)))
 
 
 def _outcomes(run: Run, *, wide: bool) -> Table:
-    table = _table(("OUTCOME", "left"), ("COUNT", "right"), ("RATE", "left"), ("GRADE", "left"), ("WHY", "left"))
+    table = plain_table(("OUTCOME", "left"), ("COUNT", "right"), ("RATE", "left"), ("GRADE", "left"), ("WHY", "left"))
     order = list(Grade)
     for outcome in sorted(run["outcomes"], key=lambda o: order.index(o["grade"])):
         bad = outcome["count"] > 0 and outcome["grade"] in FAILING
@@ -94,7 +94,7 @@ def _outcomes(run: Run, *, wide: bool) -> Table:
     return table
 
 
-def _heading(run: Run) -> Text:
+def heading(run: Run) -> Text:
     mark = "" if is_safe(run) else f" [unsafe, known for {', '.join(run['expect'])}]"
     return Text.assemble((run["ordering"], "bold"), (mark, "red"), f": {run['title']}")
 
@@ -132,7 +132,7 @@ def caught_sentence(run: Run) -> str:
 def latency_table(runs: Sequence[Run]) -> RenderableType:
     """Percentiles by phase over all orderings. Above four orderings only the whole, the kick and TRACK."""
     names = FEW if len(runs) > MANY_ORDERINGS else tuple(PHASE_WORDS)
-    table = _table(
+    table = plain_table(
         ("PHASE / ordering", "left"), ("n", "right"), *((("p99.9" if c == "p999" else c), "right") for c in COLUMNS)
     )
     for name in names:
@@ -176,12 +176,12 @@ def _cell(phase: Mapping[str, Any], column: str) -> str:
 
 def verdict_table(runs: Sequence[Run]) -> RenderableType:
     """One line an ordering: verdict, shootdowns in all and with a forbidden outcome, throughput."""
-    table = _table(
+    table = plain_table(
         ("ORDERING", "left"), ("VERDICT", "left"), ("SHOOTDOWNS", "right"), ("FORBIDDEN", "right"), ("READS/s", "right")
     )
     for run in runs:
         table.add_row(
-            _marked(run["ordering"], is_safe(run)),
+            marked(run["ordering"], is_safe(run)),
             Text(run["verdict"], style=VERDICT_STYLES[run["verdict"]]),
             count(run["all_shootdowns"]),
             count(forbidden_shootdowns(run)),
@@ -229,9 +229,9 @@ def held_table(words: Sequence[Held]) -> RenderableType:
 def live_table(live: Live) -> RenderableType:
     """The ordering that runs now, a second's worth: throughput, latency, the outcomes that matter, the time left."""
     numbers = ("LEFT", "SHOOTDOWNS/s", "READS/s", "p50", "p99")
-    table = _table(("ORDERING", "left"), *((name, "right") for name in numbers))
+    table = plain_table(("ORDERING", "left"), *((name, "right") for name in numbers))
     table.add_row(
-        _marked(live.ordering, live.safe),
+        marked(live.ordering, live.safe),
         live.left,
         count(live.shootdowns_per_s),
         count(live.reads_per_s),
@@ -245,12 +245,12 @@ def live_table(live: Live) -> RenderableType:
     return Group(Text(live.place, style="dim"), table, Padding(seen, (0, 0, 0, 2)))
 
 
-def _marked(ordering: str, safe: bool) -> Text:
+def marked(ordering: str, safe: bool) -> Text:
     """An ordering's name beside a number of it."""
     return Text(ordering) if safe else Text(f"{ordering} (unsafe)", style="red")
 
 
-def _table(*columns: tuple[str, Any]) -> Table:
+def plain_table(*columns: tuple[str, Any]) -> Table:
     """A table without a box, one space between columns; only a last column of free text may wrap."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
     for name, justify in columns:
