@@ -45,11 +45,11 @@ def exploration_caveats(explorations: Sequence[Exploration]) -> list[dict[str, s
 def _of_the_method(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
     for sampled in [one for one in explorations if is_sampled(one)][:1]:
         yield Caveat("random_schedules", f"{looked_at(sampled)} of each ordering", _worth(sampled), MORE_SCHEDULES)
-    for whole in [one for one in explorations if not is_sampled(one)][:1]:
+    for whole in [one for one in explorations if one["complete"]][:1]:
         yield Caveat(
             "bounded",
-            f"explored: {size_words(whole)}, one atomic step at a time",
-            "a larger machine, or memory that reorders, may show more; a model of the protocol, not Intel silicon",
+            f"all of {size_words(whole)}, one atomic step at a time",
+            "a larger machine, or memory that reorders, may show more",
             f"{larger(whole)}; `tdx-stress run` for the memory of this CPU",
         )
     risky = [one for one in explorations if not is_sampled(one) and (one["chance_of_miss"] or 0) > LIKELY_MISS]

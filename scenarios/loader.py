@@ -9,7 +9,7 @@ from typing import Any
 from scenarios.durations import parse_duration
 from scenarios.files import is_file, name_of, shipped, shipped_names, toml_table
 from scenarios.models import STEPS, Ordering, Scenario
-from scenarios.settings import apply_settings, with_options
+from scenarios.settings import apply_settings, setting_key, with_faults, with_options
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, nearest, shown
 
@@ -21,8 +21,10 @@ __all__ = [
     "load_orderings",
     "load_scenario",
     "parse_duration",
+    "setting_key",
     "shipped_orderings",
     "shipped_scenarios",
+    "with_faults",
     "with_options",
 ]
 

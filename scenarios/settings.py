@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scenarios.models import Kick, Ordering, Scenario
+from scenarios.models import FAULTS, Kick, Ordering, Scenario
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, shown, unknown
 
@@ -45,6 +45,22 @@ def with_options(scenario: Scenario, **values: Any) -> Scenario:
     except ScenarioError as error:
         key, _, rest = str(error).partition(": ")
         raise ScenarioError(f"--{key.removesuffix('_s').replace('_', '-')}: {rest}") from None
+
+
+def with_faults(orderings: Sequence[Ordering], faults: Sequence[str]) -> list[Ordering]:
+    """Each ordering with these faults beside its own. Raises ScenarioError where there is no fault of that name."""
+    for fault in faults:
+        if fault not in FAULTS:
+            raise ScenarioError(f"--fault: {unknown('fault', fault, FAULTS)}")
+    return [
+        ordering.model_copy(update={"faults": tuple(dict.fromkeys((*ordering.faults, *faults)))})
+        for ordering in orderings
+    ]
+
+
+def setting_key(setting: str) -> str:
+    """The key of `key=value`. Raises ScenarioError where there is no value."""
+    return _key_and_value(setting)[0]
 
 
 def _with(scenario: Scenario, where: str, values: Mapping[str, Any]) -> Scenario:

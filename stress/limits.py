@@ -42,7 +42,7 @@ def _process_limits() -> list[tuple[str, int]]:
     """Each limit by name, with how many more processes it lets start."""
     found = [("kernel.threads-max", _number("/proc/sys/kernel/threads-max") - _system_threads())]
     found.append(("kernel.pid_max", _number("/proc/sys/kernel/pid_max") - _system_threads()))
-    for folder in _control_groups():
+    for folder in control_groups():
         most = _number(f"{folder}/pids.max")
         if most < UNKNOWN:
             found.append(("the control group's pids.max", most - _number(f"{folder}/pids.current", missing=0)))
@@ -82,7 +82,7 @@ def _threads_of_user() -> int:
     return count
 
 
-def _control_groups() -> list[str]:
+def control_groups() -> list[str]:
     """The folders of this process's control group of version 2 and of its parents."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()

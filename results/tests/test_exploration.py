@@ -51,13 +51,14 @@ def caveats(*explorations: dict[str, object]) -> dict[str, str]:
 
 def test_every_complete_search_says_how_small_its_machine_was() -> None:
     assert caveats(explored()) == {
-        "bounded": "explored: 2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown, one atomic step at a time"
+        "bounded": "all of 2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown, one atomic step at a time"
     }
 
 
 def test_a_search_that_was_stopped_says_how_far_it_came() -> None:
     found = caveats(explored(complete=False, stopped_by="memory", frontier=4000))
 
+    assert "bounded" not in found
     said = "the search ran out of the memory that it may use: v18 after 50,000 states, 4,000 states still to expand"
     assert found["out_of_memory"] == said
 

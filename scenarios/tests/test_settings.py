@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_options
+from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_faults, with_options
 from scenarios.models import Kick
 from scenarios.settings import ORDERING_KEYS, SCENARIO_KEYS
 
@@ -139,3 +139,16 @@ def test_an_option_that_does_not_hold_names_the_option(options: dict[str, Any], 
         with_options(load_scenario("review"), **options)
 
     assert str(refused.value) == line
+
+
+def test_faults_come_beside_those_of_the_ordering_each_once() -> None:
+    broken = load_ordering("no_flush_at_entry")
+
+    orderings = with_faults([load_ordering("spec"), broken], ["no_flush_at_entry"])
+
+    assert [ordering.faults for ordering in orderings] == [("no_flush_at_entry",), ("no_flush_at_entry",)]
+
+
+def test_an_unknown_fault_is_refused_with_the_nearest_right_one() -> None:
+    with pytest.raises(ScenarioError, match='--fault: unknown fault "no_flush_at_entri"; did you mean "no_flush_at_e'):
+        with_faults([load_ordering("spec")], ["no_flush_at_entri"])

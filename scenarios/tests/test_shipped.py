@@ -31,7 +31,7 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
 
 
 def test_these_scenarios_are_shipped_the_default_first() -> None:
-    assert [scenario.name for scenario in shipped_scenarios()] == ["review", "crowd", "wrong", "yardstick"]
+    assert [scenario.name for scenario in shipped_scenarios()] == ["review", "crowd", "small", "wrong", "yardstick"]
 
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
@@ -52,7 +52,7 @@ def test_a_scenario_has_a_title_and_one_sentence_of_what_it_shows(scenario) -> N
 def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
     files = [*ROOM.glob("*.toml"), *(ROOM / "orderings").glob("*.toml")]
 
-    assert len(files) == 18
+    assert len(files) == 19
     assert all(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
 
 
@@ -150,6 +150,13 @@ def test_review_races_the_three_orders_on_two_vcpus() -> None:
 
     assert review.orderings == ("spec", "v18", "v6_16")
     assert (review.vcpus, review.zappers) == (2, 1)
+
+
+def test_small_is_the_reviews_machine_with_as_little_as_can_be() -> None:
+    small = load_scenario("small")
+
+    assert small.orderings == load_scenario("review").orderings
+    assert (small.vcpus, small.zappers, small.tlb_entries, small.shootdowns) == (2, 1, 1, 1)
 
 
 def test_yardstick_has_the_parameters_of_the_program_it_is_held_against() -> None:

@@ -13,27 +13,9 @@ import pytest
 from conftest import SmallMachine
 from kernels.layout import READS, SHOOTDOWNS
 from results.collector import Snapshot, snapshot
-from stress import canvas
 from stress.live import Show
 from stress.screen import Screen
-
-
-class Moments:
-    """A clock that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def monotonic(self) -> float:
-        """As of `time`."""
-        return self.now_s
-
-
-@pytest.fixture
-def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
-    clock = Moments()
-    monkeypatch.setattr(canvas, "time", clock)
-    return clock
+from stress.tests.moments import Moments
 
 
 def test_without_a_terminal_there_is_a_line_every_15_s(small_machine: SmallMachine, moments: Moments) -> None:

@@ -1,0 +1,55 @@
+"""Amounts of memory as a user writes them, and how much of it this process may take."""
+
+from pathlib import Path
+
+import psutil
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+from stress.errors import UsageFault
+from stress.limits import control_groups
+
+LEAST_BYTES = 64 << 20
+SHARE = 0.75
+
+
+def chosen_memory(text: str | None) -> int:
+    """The bytes of `--memory`, such as 8G, 500MB or 2GiB; three quarters of what is free where nothing is said.
+
+    G is 10**9 and GiB is 2**30. Raises UsageFault on anything else, and on more than this machine has.
+    """
+    if text is None:
+        return max(int(free_bytes() * SHARE), LEAST_BYTES)
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text.strip()))
+    except (ValidationError, OverflowError):
+        raise UsageFault(f'--memory: expected an amount such as 8G, 500MB or 2GiB, found "{text}"') from None
+    total = psutil.virtual_memory().total
+    if not LEAST_BYTES <= size <= total:
+        most = in_words(total)
+        raise UsageFault(
+            f"--memory: expected from {in_words(LEAST_BYTES)} to {most}, what this machine has, found {text}"
+        )
+    return size
+
+
+def free_bytes() -> int:
+    """What can be had now without swapping, and without being killed for it by a control group of version 2."""
+    rooms = [_room(Path(folder)) for folder in control_groups()]
+    return min([psutil.virtual_memory().available, *(room for room in rooms if room is not None)])
+
+
+def _room(folder: Path) -> int | None:
+    """What is left under a control group's limit; None where it has none. Cached file pages can be given back."""
+    try:
+        limit = int((folder / "memory.max").read_text())
+        current = int((folder / "memory.current").read_text())
+        lines = (folder / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # not there, or "max"
+        return None
+    cached = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+    return max(limit - current + cached, 0)
+
+
+def in_words(size_bytes: float) -> str:
+    """`64.0 MiB`, `1.2 GiB`."""
+    return str(ByteSize(int(size_bytes)).human_readable(separator=" "))
