@@ -143,11 +143,17 @@ def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:
             "not a proof that it cannot happen: this run could not catch it",
             "a longer --duration, more --vcpus, or a scenario with `yields`",
         )
-    more = {r["ordering"]: [name for name in seen(r, *FAILING) if name not in r["expect"]] for r in runs}
-    if any(more.values()):
+    yield from undeclared(
+        {r["ordering"]: [name for name in seen(r, *FAILING) if name not in r["expect"]] for r in runs}
+    )
+
+
+def undeclared(outcomes: Mapping[str, Sequence[str]]) -> Iterator[Caveat]:
+    """Where known-wrong orderings showed forbidden outcomes, by ordering, that they do not declare."""
+    if any(outcomes.values()):
         yield Caveat(
             "undeclared_outcome",
-            f"forbidden and not declared: {_by_ordering(more)}",
+            f"forbidden and not declared: {_by_ordering(outcomes)}",
             "these orderings fail in more ways than the one that each must show to pass",
             "naming an outcome in the ordering's `expect` makes it required",
         )
