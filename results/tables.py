@@ -217,7 +217,7 @@ def observation_line(run: Run) -> str:
 
 def held_table(words: Sequence[Held]) -> RenderableType:
     """Every word of the state by name: its value, what it means, and a star where it differs from the start."""
-    table = _table(("WORD", "left"), ("", "left"), ("VALUE", "right"), ("MEANING", "left"))
+    table = plain_table(("WORD", "left"), ("", "left"), ("VALUE", "right"), ("MEANING", "left"))
     for held in words:
         style = "bold" if held.changed else "dim"
         number = str(held.value) if abs(held.value) < 1 << 20 else f"{held.value & (1 << 64) - 1:#018x}"

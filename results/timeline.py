@@ -272,7 +272,9 @@ def _mark(ax: Axes, story: Story, outcome: str) -> None:
         return
     actor = story.events[step - 1].actor
     lane = len(story.actors) - story.actors.index(actor) - 1
-    ax.plot([step], [lane + 0.34], marker="X", markersize=11, color=RED, markeredgecolor="white", zorder=8, clip_on=False)
+    ax.plot(
+        [step], [lane + 0.34], marker="X", markersize=11, color=RED, markeredgecolor="white", zorder=8, clip_on=False
+    )
 
 
 def _legend(figure: Figure, width: float, height: float) -> None:

@@ -10,12 +10,12 @@ from stress import options
 EXIT_CODES = """\b
 Exit codes:
   0    every expectation met (a known-wrong ordering that was caught counts as met)
-  1    a forbidden or unknown outcome in an ordering declared safe
+  1    a forbidden or unknown outcome in an ordering declared safe; exploring, a violation that cannot happen
   2    usage error; a scenario or ordering file that does not hold
   3    harness error: a worker crashed, nothing progressed, an internal fault
   4    skipped: this machine cannot run it
   5    nothing matched, nothing ran
-  6    inconclusive: too few samples, or a declared violation not seen in the time given
+  6    inconclusive: too few samples, a search not complete, or a declared violation not seen in the time given
   130  interrupted; what was measured is still written
 """
 
@@ -108,6 +108,72 @@ def _run(
     from stress.run import run
 
     return run(request, *resolved, ["tdx-stress", *sys.argv[1:]])
+
+
+@app.command("explore", epilog=EXIT_CODES)
+def _explore(
+    scenario: options.Name = "small",
+    ordering: options.Orderings = None,
+    fault: options.Faults = None,
+    vcpus: options.Vcpus = None,
+    zappers: options.Zappers = None,
+    pages: options.Pages = None,
+    tlb_entries: options.TlbEntries = None,
+    shootdowns: options.Each = None,
+    settings: options.Settings = None,
+    no_symmetry: options.NoSymmetry = False,
+    no_reduction: options.NoReduction = False,
+    no_liveness: options.NoLiveness = False,
+    memory: options.Memory = None,
+    threads: options.Threads = None,
+    random: options.Random = None,
+    pct: options.Pct = None,
+    seed: options.SearchSeed = None,
+    out: options.Out = None,
+    json: options.Json = None,
+    junit: options.Junit = None,
+    fail_fast: options.FirstOnly = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """Look at every interleaving of a small machine.
+
+    Which outcomes can happen, whatever the timing, in how few steps, and by which schedule. Without options: the
+    review's orders, 2 vCPUs and 1 zapper. On larger machines schedules can be drawn at random, which proves nothing.
+    """
+    from stress.exploring import ExploreRequest, resolve_exploration
+
+    request = ExploreRequest(
+        scenario=scenario,
+        orderings=tuple(ordering or ()),
+        faults=tuple(fault or ()),
+        vcpus=vcpus,
+        zappers=zappers,
+        pages=pages,
+        tlb_entries=tlb_entries,
+        shootdowns=shootdowns,
+        settings=tuple(settings or ()),
+        symmetry=not no_symmetry,
+        reduction=not no_reduction,
+        liveness=not no_liveness,
+        memory=memory,
+        threads=threads,
+        random=random,
+        pct=pct,
+        seed=seed,
+        out=out,
+        json=json,
+        junit=junit,
+        fail_fast=fail_fast,
+        quiet=quiet,
+        verbose=verbose,
+        color=not no_color,
+    )
+    resolved = resolve_exploration(request)
+    from stress.explore import run_explore
+
+    return run_explore(request, *resolved, ["tdx-stress", *sys.argv[1:]])
 
 
 @app.command("list")

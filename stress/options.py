@@ -32,6 +32,29 @@ Rate = Annotated[
     float | None,
     _option("--rate", metavar="R", help="Open loop: shootdowns a second over all zappers; 0 for a closed loop."),
 ]
+TlbEntries = Annotated[int | None, _option("--tlb-entries", metavar="N", help="Of each vCPU's TLB; a power of two.")]
+Each = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper.")]
+Faults = Annotated[
+    list[str] | None,
+    _option("--fault", metavar="NAME", help="Break the module on purpose; repeatable. `list` names the faults."),
+]
+NoSymmetry = Annotated[bool, _option("--no-symmetry", help="Do not fold states that differ in who is who.")]
+NoReduction = Annotated[bool, _option("--no-reduction", help="Also interleave steps that nobody else can see.")]
+NoLiveness = Annotated[bool, _option("--no-liveness", help="Do not look for livelocks.")]
+Memory = Annotated[
+    str | None, _option("--memory", metavar="SIZE", help="At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free.")
+]
+Threads = Annotated[int | None, _option("--threads", metavar="N", help="Searching at once; else one a CPU.")]
+Random = Annotated[
+    int | None, _option("--random", metavar="N", help="Instead of every interleaving, N schedules drawn at random.")
+]
+Pct = Annotated[
+    int | None, _option("--pct", metavar="D", help="Draw them by PCT, for bugs of D ordered steps; with --random.")
+]
+FirstOnly = Annotated[
+    bool, _option("--fail-fast", help="Stop a search at its first forbidden outcome, and at the first that fails.")
+]
+SearchSeed = Annotated[int | None, _option("--seed", metavar="N", help="Of the schedules drawn at random.")]
 Seed = Annotated[int | None, _option("--seed", metavar="N", help="Of every actor's random choices.")]
 Workers = Annotated[str | None, _option("--workers", metavar="process|thread", help="What an actor is.")]
 Cpus = Annotated[

@@ -23,7 +23,8 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert all(
-        f"  {text}" in done.stdout for text in ("run ", "list ", "0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "130 ")
+        f"  {text}" in done.stdout
+        for text in ("run ", "explore ", "list ", "0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "130 ")
     )
 
 
@@ -42,6 +43,16 @@ def test_the_help_of_run_names_every_option_once(tdx_stress: Command) -> None:
         "ordering vcpus zappers pages duration shootdowns warmup rate seed workers cpus set out json junit fail-fast"
     )
     assert all(done.stdout.count(f"--{option} ") == 1 for option in f"{options} quiet verbose no-color".split())
+
+
+def test_the_help_of_explore_names_every_option_once(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--help")
+
+    options = (
+        "ordering fault vcpus zappers pages tlb-entries shootdowns set no-symmetry no-reduction no-liveness memory "
+        "threads random pct seed out json junit fail-fast quiet verbose no-color"
+    )
+    assert all(done.stdout.count(f"--{option} ") == 1 for option in options.split()), done.stdout
 
 
 def test_no_verb_is_a_usage_error_that_shows_the_help(tdx_stress: Command) -> None:
@@ -80,6 +91,11 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
         (["run", "reviews"], 'unknown scenario "reviews"; did you mean "review"?'),
         (["run", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),
         (["run", "--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),
+        (["explore", "smal"], 'unknown scenario "smal"; did you mean "small"?'),
+        (["explore", "--fault", "no_flush"], '--fault: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'),
+        (["explore", "--memory", "lots"], '--memory: expected an amount such as 8G, 500MB or 2GiB, found "lots"'),
+        (["explore", "--pages", "64"], "expected at most 8 pages to look at every interleaving, found 64; try --pages"),
+        (["explore", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),
         (["run", "--set", "yields.nowhere=0.5"], 'yields: unknown label "nowhere"'),
     ],
 )

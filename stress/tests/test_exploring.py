@@ -1,24 +1,26 @@
 """What the options of `explore` come to, without exploring anything."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scenarios.loader import ScenarioError
+from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
 from stress.exploring import ExploreRequest, resolve_exploration
 
 CRAMPED = 'orderings = ["spec"]\nvcpus = 1\nzappers = 2\n'
 
 
-def resolved(scenario: str = "small", **options: object) -> tuple[object, list[object]]:
+def resolved(scenario: str = "small", **options: Any) -> tuple[Scenario, list[Ordering]]:
     """The machine and the orderings of these options."""
-    return resolve_exploration(ExploreRequest(scenario, **options))  # type: ignore[arg-type, return-value]
+    return resolve_exploration(ExploreRequest(scenario, **options))
 
 
-def sizes(scenario: str = "small", **options: object) -> tuple[int, ...]:
+def sizes(scenario: str = "small", **options: Any) -> tuple[int, ...]:
     """vCPUs, zappers, pages, TLB entries, shootdowns of each zapper."""
-    machine, _ = resolve_exploration(ExploreRequest(scenario, **options))  # type: ignore[arg-type]
+    machine, _ = resolve_exploration(ExploreRequest(scenario, **options))
     return machine.vcpus, machine.zappers, machine.pages, machine.tlb_entries, machine.shootdowns
 
 
@@ -67,7 +69,7 @@ def test_faults_are_added_to_those_of_each_ordering() -> None:
 
 
 def test_an_unknown_fault_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ScenarioError, match='--fault: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'):
+    with pytest.raises(ScenarioError, match=r'--fault: unknown fault "no_flush"; did you mean "no_flush_at_entry"\?'):
         resolved(faults=("no_flush",))
 
 
@@ -97,7 +99,7 @@ def test_settings_of_an_ordering_are_for_all_of_them() -> None:
         ({"random": 10, "memory": "1G"}, "--memory: belongs to a search of every interleaving"),
     ],
 )
-def test_what_cannot_be_explored_is_one_line_with_what_to_try(options: dict[str, object], said: str) -> None:
+def test_what_cannot_be_explored_is_one_line_with_what_to_try(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageFault, match=said):
         resolved(**options)
 

@@ -1,0 +1,210 @@
+"""The verb `explore` as a user types it, on machines of one or two vCPUs."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+ONE = ("--vcpus", "1", "--threads", "1")
+# More states than any machine holds.
+ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns", "9", "--memory", "200MB")
+
+
+def explored(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The JSON on stdout, with whatever was said on stderr where there is none."""
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "v18", *ONE, "--json", "-")
+
+    found = explored(done)
+    assert (done.returncode, found["verdict"], found["complete"], found["deadlocks"]) == (0, "passed", True, 0)
+    assert found["schema"] == "tdx-stress/exploration/1"
+    assert (found["vcpus"], found["zappers"], found["pages"], found["shootdowns"]) == (1, 1, 1, 1)
+    assert found["outcomes"] == ["fault", "stale_in_window", "operand_busy"]
+    assert "Observation v18 Never 0 3" in done.stderr
+
+
+def test_a_known_wrong_ordering_is_caught_by_a_shortest_schedule(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "kick_then_track", *ONE, "--json", "-")
+
+    found = explored(done)
+    witness = found["witnesses"]["tracking_not_done"]
+    assert (done.returncode, found["verdict"]) == (0, "passed")
+    assert len(witness) == found["witness_steps"]["tracking_not_done"]
+    assert witness[-1]["actor"] == "zapper 0"
+    assert {step["actor"] for step in witness} == {"vcpu 0", "zapper 0"}
+
+
+def test_an_outcome_that_takes_two_zappers_cannot_happen_with_one_and_that_is_said(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "spec_unserialized", *ONE)
+
+    assert done.returncode == 1
+    assert "known for previous_epoch_busy, which cannot happen in a machine of this size" in done.stderr
+    assert "try --zappers 2" in done.stderr
+
+
+def test_a_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "no_block", "--set", "expect=safe", *ONE)
+
+    assert done.returncode == 1
+    assert "FAILED: declared safe, and can happen: not_blocked in " in done.stdout
+    assert "Observation no_block Sometimes 1 " in done.stdout
+
+
+def test_a_fault_of_the_module_breaks_a_right_ordering(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "spec", "--fault", "no_flush_at_entry", *ONE, "--json", "-")
+
+    found = explored(done)
+    assert (done.returncode, found["faults"]) == (1, ["no_flush_at_entry"])
+    assert "use_after_remove" in found["outcomes"]
+
+
+def test_steps_from_the_command_line_are_an_ordering(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "block,track,remove", *ONE, "--json", "-")
+
+    assert done.returncode == 1
+    assert "tracking_not_done" in explored(done)["outcomes"]
+
+
+def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fails(tdx_stress: Command) -> None:
+    options = "--ordering no_block --ordering spec --set expect=safe --fail-fast --json -"
+
+    done = tdx_stress("explore", *options.split(), *ONE)
+
+    (found,) = explored(done)["explorations"]
+    assert (done.returncode, found["ordering"], found["stopped_by"], found["complete"]) == (
+        1,
+        "no_block",
+        "first",
+        False,
+    )
+
+
+def test_several_orderings_are_a_list_and_leave_one_file(tdx_stress: Command, tmp_path: Path) -> None:
+    options = "--ordering v18 --ordering spec --out out --json out.json --junit out.xml"
+
+    done = tdx_stress("explore", *options.split(), *ONE)
+
+    written = json.loads((tmp_path / "out" / "exploration.json").read_text())
+    assert done.returncode == 0
+    assert written == json.loads((tmp_path / "out.json").read_text())
+    assert [one["ordering"] for one in written["explorations"]] == ["v18", "spec"]
+    assert ElementTree.parse(tmp_path / "out.xml").getroot().get("tests") == "2"
+    assert done.stdout.rstrip().endswith("Files: out/")
+
+
+def test_an_exploration_says_where_it_comes_from(tdx_stress: Command, tmp_path: Path) -> None:
+    tdx_stress("explore", "--ordering", "v18", *ONE)
+
+    found = json.loads((tmp_path / "runs" / "latest" / "exploration.json").read_text())
+    assert found["command"] == ["tdx-stress", "explore", "--ordering", "v18", *ONE]
+    assert found["parameters"]["gate"] == "counter"
+    assert all(key in found for key in ("version", "commit", "started", "host", "caveats", "chance_of_miss"))
+
+
+def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "no_block", "--ordering", "spec", "-q", *ONE)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[:3] for line in done.stdout.splitlines()] == [
+        ["Observation", "no_block", "Sometimes"],
+        ["Observation", "spec", "Never"],
+    ]
+
+
+def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(tdx_stress: Command) -> None:
+    plain = explored(tdx_stress("explore", "--ordering", "v18", "--json", "-"))
+    bare = explored(tdx_stress("explore", "--ordering", "v18", "--no-symmetry", "--no-reduction", "--json", "-"))
+
+    assert (bare["symmetry"], bare["reduction"]) == (False, False)
+    assert (plain["verdict"], plain["outcomes"]) == (bare["verdict"], bare["outcomes"])
+    assert plain["states"] < bare["states"]
+
+
+def test_the_same_command_gives_the_same_numbers_on_one_thread_and_on_two(tdx_stress: Command) -> None:
+    one, two = (
+        explored(tdx_stress("explore", "--ordering", "kick_then_track", "--threads", threads, "--json", "-"))
+        for threads in ("1", "2")
+    )
+
+    same = ("states", "transitions", "depth", "outcomes", "witness_steps", "witnesses", "deadlocks")
+    assert {key: one[key] for key in same} == {key: two[key] for key in same}
+    assert (one["threads"], two["threads"]) == (1, 2)
+
+
+def test_a_search_without_enough_memory_is_inconclusive(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", *ENDLESS, "--json", "-")
+
+    found = explored(done)
+    assert (done.returncode, found["verdict"], found["stopped_by"]) == (6, "inconclusive", "memory")
+    assert "the search ran out of the memory that it may use: v18 after " in done.stderr
+
+
+def test_an_interrupted_search_writes_what_is_known_so_far(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start_tdx_stress("explore", *ENDLESS[:-1], "4GB", "--out", "out")
+    time.sleep(8.0)  # past its start, and far from its end
+    process.send_signal(signal.SIGINT)
+    said, progress = process.communicate(timeout=60)
+
+    found = json.loads((tmp_path / "out" / "exploration.json").read_text())
+    assert process.returncode == 130, progress
+    assert (found["stopped_by"], found["verdict"]) == ("interrupt", "inconclusive")
+    assert found["states"] > 0
+    assert "Observation v18 Unknown 0 " in said
+
+
+def test_random_schedules_prove_nothing_and_say_what_they_are_worth(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--ordering", "v18", "--random", "300", "--seed", "5")
+
+    assert done.returncode == 6
+    assert "300 schedules drawn uniformly, seed 5: " in done.stdout
+    assert "never a proof: what shows in 0.99 % of such schedules or more would have been seen" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_random_schedules_of_one_seed_are_the_same_twice(tdx_stress: Command) -> None:
+    options = "--ordering kick_then_track --random 300 --seed 5 --json -"
+    one, two = (explored(tdx_stress("explore", *options.split())) for _ in range(2))
+
+    same = ("transitions", "depth", "outcomes", "witness_steps", "schedules_with", "unfinished", "seed")
+    assert {key: one[key] for key in same} == {key: two[key] for key in same}
+
+
+def test_pct_finds_the_review_s_bug_and_states_the_odds(tdx_stress: Command) -> None:
+    # Seeded, so that there is no chance in it: this seed finds it, and every later run takes the same schedules.
+    options = "--ordering kick_then_track --vcpus 1 --random 3000 --pct 3 --seed 1 --json -"
+
+    found = explored(tdx_stress("explore", *options.split()))
+
+    assert (found["method"], found["pct_depth"], found["verdict"]) == ("pct", 3, "passed")
+    assert 0 < found["chance_of_miss"] < 1
+    assert found["schedules_with"]["tracking_not_done"] >= 1
+
+
+def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "crowd", "--ordering", "spec", "--random", "3", "--json", "-")
+
+    found = explored(done)
+    assert (done.returncode, found["vcpus"], found["zappers"], found["schedules"]) == (6, 64, 4, 3)
+
+
+def test_two_explorations_at_once_have_a_directory_each(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    both = [start_tdx_stress("explore", "--ordering", "no_block", *ONE) for _ in range(2)]
+    said = [one.communicate(timeout=90)[1] for one in both]
+
+    assert [one.returncode for one in both] == [0, 0], said
+    assert len([path for path in (tmp_path / "runs").iterdir() if not path.is_symlink()]) == 2
