@@ -18,6 +18,10 @@ FAULTS = {
         "TDH.VP.ENTER sees a new epoch and does not flush the TLB",
         "intel/tdx-module TDX_1.5.01, adjust_tlb_tracking_state(), without its INVEPT",
     ),
+    Fault.REMOVE_WITHOUT_TRACKING: (
+        "TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done",
+        "intel/tdx-module TDX_1.5.01, tdh_mem_page_remove.c, without its call of is_tlb_tracked()",
+    ),
 }
 Entry = Mapping[str, Any]
 
