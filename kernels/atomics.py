@@ -231,6 +231,14 @@ def emit_pause(builder: Any, machine: str) -> None:
     builder.call(hint, [ir.Constant(ir.IntType(32), value) for value in arguments])
 
 
+def emit_settle(builder: Any, machine: str) -> None:
+    """Emit a wait until every access before is over, for a clock read behind it: x86 `lfence`, aarch64 `isb`."""
+    name, arguments = {"x86_64": ("llvm.x86.sse2.lfence", ()), "aarch64": ("llvm.aarch64.isb", (15,))}[machine]
+    kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)] * len(arguments))
+    wait = builder.module.declare_intrinsic(name, (), kind)
+    builder.call(wait, [ir.Constant(ir.IntType(32), value) for value in arguments])
+
+
 def emit_timestamp(builder: Any, machine: str) -> Any:
     """Emit a read of the counter that user space may read: x86 `rdtsc`, aarch64 `cntvct_el0`."""
     if machine == "x86_64":
@@ -297,6 +305,16 @@ def pause(typingctx):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         emit_pause(builder, platform.machine())
+
+    return types.void(), codegen
+
+
+@intrinsic
+def settle(typingctx):  # type: ignore[no-untyped-def]
+    """Wait until the accesses before are over, so that a timestamp behind it comes after them."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        emit_settle(builder, platform.machine())
 
     return types.void(), codegen
 

@@ -30,6 +30,7 @@ from kernels.language import KINDS, Steps
 from kernels.layout import LABEL, RNG
 from kernels.machine import Machine, step_machine
 from kernels.straight import Names, straight_source, subs
+from kernels.variant import BARE, Variant
 from kernels.worlds import World, globals_of
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
@@ -120,7 +121,7 @@ def _values(names: Names, world: World, extra: dict[str, Any]) -> dict[str, Any]
     return {name: world.resolve(value) for name, value in {**names.values, **extra}.items()}
 
 
-def straight(function: Steps, *, perturbed: bool = False) -> Any:
+def straight(function: Steps, variant: Variant = BARE) -> Any:
     """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk.
 
     Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
@@ -128,25 +129,27 @@ def straight(function: Steps, *, perturbed: bool = False) -> Any:
     from kernels import tally
 
     names = Names()
-    sources = [f"@njit(forceinline=True, **_INNER)\n{straight_source(one, names, perturbed)}" for one in subs(function)]
+    sources = [f"@njit(forceinline=True, **_INNER)\n{straight_source(one, names, variant)}" for one in subs(function)]
+    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
+    values = {**_values(names, RACE, extra), **_NJIT, "RNG": RNG, "LABEL": LABEL}
+    return _runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)
+
+
+def alone(function: Any) -> Any:
+    """A function of the harness as a jitted `run(words, lay, rules, me)` like that of `straight`; cached on disk."""
+    name = function.__name__
+    return _runnable(name, [], name, {name: RACE.resolve(function), **_NJIT})
+
+
+def _runnable(file: str, sources: list[str], name: str, values: dict[str, Any]) -> Any:
+    """`run(words, lay, rules, me)`, which calls `name` of these sources with the words' address."""
     entry = (
         "@njit(cache=True, **_OPTIONS)\n"
         "def run(words, lay, rules, me):\n"
-        f"    return {function.name}(address(words), lay, rules, me)"
+        f"    return {name}(address(words), lay, rules, me)"
     )
     source = "\n\n\n".join([*sources, entry]) + "\n"
-    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
-    values = {
-        **_values(names, RACE, extra),
-        "njit": njit,
-        "_OPTIONS": _OPTIONS,
-        "_INNER": _INNER,
-        "RNG": RNG,
-        "LABEL": LABEL,
-    }
-    return _module(
-        f"straight{'_perturbed' * perturbed}_{function.name}", source, {**values, "address": atomics.address}
-    ).run
+    return _module(file, source, {**values, "address": atomics.address}).run
 
 
 def machine(function: Steps) -> tuple[Machine, ModuleType]:

@@ -19,6 +19,8 @@ HIST_WORDS = 34 * HIST_SUB_BUCKETS // 2
 
 # The head of an actor's tally. Offsets in words.
 LABEL, RNG, SPINS, DEADLINE, NEXT_START, SEQUENCE = 0, 1, 2, 3, 4, 5
+# Where the actor's ring begins, and how many entries it has written in all; see `kernels/rings.py`.
+TRACE_RING, TRACED = 6, 7
 ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READS = 16, 17, 18, 19, 20, 21, 22, 23
 SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED = 24, 25, 26, 27, 28, 29, 30
 OUTCOME_COUNTS = 32
@@ -46,8 +48,12 @@ PHASES_EVERY = 8
 
 # The control block of the tally. Offsets in words, each on its own line.
 GO, STOP_ZAPPERS, STOP_VCPUS, READY = 0, LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
-CONTROL_WORDS = 4 * LINE_WORDS
+# Every ring is frozen; outcomes, a bit each, at which an actor freezes them.
+FROZEN, FREEZE_ON = 4 * LINE_WORDS, 4 * LINE_WORDS + 1
+CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
+MAX_TRACE_ENTRIES = 1 << 16
+ENTRY_WORDS = 4  # of an entry of a ring
 
 
 class Layout(NamedTuple):
@@ -96,6 +102,9 @@ class Layout(NamedTuple):
     vcpu_tally_stride: int
     zapper_tally: int
     zapper_tally_stride: int
+    trace: int  # rings: those of the vCPUs, then those of the zappers
+    trace_stride: int
+    trace_entries: int  # of each ring, a power of two; 0 where nothing is traced
     total_words: int
 
 
@@ -123,10 +132,12 @@ def plan(
     packed: bool = False,
     vcpu_registers: int = 0,
     zapper_registers: int = 0,
+    trace: int = 0,
 ) -> Layout:
     """The layout of a machine of this size; `packed` for searches, else spread over lines for real processes.
 
-    Raises ValueError where a size is out of range or `tlb_entries` is not a power of two.
+    `trace`: how many entries the ring of each actor has, for traced kernels. Raises ValueError where a size is out of
+    range, or `tlb_entries` or `trace` is not a power of two.
     """
     for name, value, most in (
         ("vcpus", vcpus, MAX_VCPUS),
@@ -138,6 +149,8 @@ def plan(
             raise ValueError(f"{name}: expected 1 to {most}, found {value}")
     if tlb_entries & (tlb_entries - 1):
         raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
+    if trace & (trace - 1) or not 0 <= trace <= MAX_TRACE_ENTRIES:
+        raise ValueError(f"trace: expected 0 or a power of two up to {MAX_TRACE_ENTRIES}, found {trace}")
     line = 1 if packed else LINE_WORDS
     at: dict[str, int] = {}
     used = 0
@@ -190,12 +203,14 @@ def plan(
     put("perturb", MAX_SITES)
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(VCPU_HISTS) * HIST_WORDS),))
     repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
+    repeat(vcpus + zappers, "trace_stride", (("trace", trace * ENTRY_WORDS),))
     return Layout(
         vcpus=vcpus,
         zappers=zappers,
         pages=pages,
         tlb_entries=tlb_entries,
         state_words=state_words,
+        trace_entries=trace,
         total_words=used,
         **at,
     )

@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 
 from kernels import layout, words
-from kernels.build import cache_directory, straight
+from kernels.build import alone, cache_directory, straight
+from kernels.clock import Calibration
 from kernels.language import ROOT, SITES
 from kernels.layout import Actor, Layout
-from kernels.rules import Rules
-from kernels.straight import SITE_BITS
+from kernels.rings import SITE_BITS
+from kernels.rules import NS_SHIFT, Rules
+from kernels.trace import SO_MANY, ticks_of_entries
+from kernels.variant import BARE, Variant
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
 
-__all__ = ["Kernels", "cache_directory", "label_text", "load", "prepare", "site_names"]
+__all__ = ["Kernels", "cache_directory", "label_text", "load", "ns_of_entry", "prepare", "site_names"]
 
 Run = Callable[[np.ndarray, Layout, Rules, Actor], int]
 
@@ -37,28 +40,27 @@ def record(fields: Layout | Rules) -> Any:
     return np.array(tuple(fields), [(name, np.int64) for name in fields._fields])[()]
 
 
-def _entry(compiled: Any) -> Run:
+def _entry(compiled: Any, traced: bool) -> Run:
     def run(td: np.ndarray, lay: Layout, rules: Rules, me: Actor) -> int:
+        if traced and not lay.trace_entries:
+            raise ValueError("traced kernels need rings: expected a layout of plan(..., trace=N), found none")
         return int(compiled(td, record(lay), record(rules), me))
 
     return run
 
 
-def load(*, perturbed: bool = False) -> Kernels:
-    """Compile both actors, or take them from the cache; they run once on a machine of one page, already stopped.
-
-    `perturbed` kernels look before each step whether they are to lose the CPU; see `site_names`.
-    """
-    with _compiling_elsewhere("vcpu", perturbed):
-        run_zapper = load_one("zapper", perturbed)
-    return Kernels(load_one("vcpu", perturbed), run_zapper)
+def load(variant: Variant = BARE) -> Kernels:
+    """Compile both actors, or take them from the cache; they run once on a machine of one page, already stopped."""
+    with _compiling_elsewhere("vcpu", variant):
+        run_zapper = load_one("zapper", variant)
+    return Kernels(load_one("vcpu", variant), run_zapper)
 
 
-def load_one(name: str, perturbed: bool) -> Run:
+def load_one(name: str, variant: Variant) -> Run:
     """One actor, `vcpu` or `zapper`, compiled or from the cache."""
     function, actor = {"vcpu": (vcpu, layout.vcpu_actor), "zapper": (zapper, layout.zapper_actor)}[name]
-    run = _entry(straight(function, perturbed=perturbed))
-    lay = layout.plan(1, 1, 1, 1)
+    run = _entry(straight(function, variant), variant.traced)
+    lay = layout.plan(1, 1, 1, 1, trace=2 * variant.traced)
     td = np.zeros(lay.total_words, np.int64)
     rules = Rules(*([0] * len(Rules._fields)))
     prepare(td, lay, rules, 1)
@@ -68,15 +70,15 @@ def load_one(name: str, perturbed: bool) -> Run:
 
 
 @contextlib.contextmanager
-def _compiling_elsewhere(name: str, perturbed: bool) -> Iterator[None]:
+def _compiling_elsewhere(name: str, variant: Variant) -> Iterator[None]:
     """Where the cache is cold, another interpreter fills it with this actor meanwhile: two CPUs, half the wait."""
     kept = cache_directory()
-    if next(kept.glob(f"**/straight{'_perturbed' * perturbed}_{name}_*.nbi"), None):
+    if next(kept.glob(f"**/straight{variant.suffix}_{name}_*.nbi"), None):
         yield
         return
     # PR_SET_PDEATHSIG, SIGKILL: it ends with this process, however that ends.
     dies = "import ctypes; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)"
-    code = f"{dies}; from kernels.race import load_one; load_one({name!r}, {perturbed})"
+    code = f"{dies}; from kernels.race import Variant, load_one; load_one({name!r}, {variant})"
     paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH")) if path)
     silent = subprocess.DEVNULL
     helper = subprocess.Popen(
@@ -114,6 +116,8 @@ def prepare(td: np.ndarray, lay: Layout, rules: Rules, seed: int) -> None:
     ]
     for actor, drawn in zip(actors, seeds, strict=True):
         td[actor.tally + layout.RNG] = int(drawn) | 1
+    for place, actor in enumerate(actors):
+        td[actor.tally + layout.TRACE_RING] = lay.trace + place * lay.trace_stride
 
 
 def label_text(lay: Layout, label: int) -> str:
@@ -132,3 +136,14 @@ def label_text(lay: Layout, label: int) -> str:
 def site_names() -> list[str]:
     """Names of the places where a scenario may put yields, by site number; number 0 is none."""
     return ["", *(site.name for site in SITES)]
+
+
+def ns_of_entry(clock: Calibration) -> float:
+    """Nanoseconds that an entry of a ring takes, alone on this CPU with warm caches: the best of some tries."""
+    lay = layout.plan(1, 1, 1, 1, trace=1024)
+    td = np.zeros(lay.total_words, np.int64)
+    rules = Rules(*([0] * len(Rules._fields)))._replace(clock=int(clock.clock), ticks_to_ns=clock.ticks_to_ns)
+    prepare(td, lay, rules, 1)
+    run = _entry(alone(ticks_of_entries), True)
+    best = min(run(td, lay, rules, layout.zapper_actor(lay, 0)) for _ in range(9))
+    return best * clock.ticks_to_ns / (1 << NS_SHIFT) / SO_MANY

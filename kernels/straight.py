@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from kernels.atomics import ATOMIC
 from kernels.language import (
     ENVIRONMENT,
     KINDS,
@@ -29,8 +30,9 @@ from kernels.language import (
     tree_of,
 )
 from kernels.parse import flat
-
-SITE_BITS = 12
+from kernels.rings import SITE_BITS
+from kernels.trace import BESIDE, UNTRACED, keep
+from kernels.variant import Variant
 
 
 class Names:
@@ -114,6 +116,13 @@ def assigned(body: Iterable[Statement]) -> Iterable[str]:
                 yield from assigned(other)
 
 
+def answers(op: Any) -> bool:
+    """Whether a shared access gives back a value."""
+    if any(op is atomic for atomic in ATOMIC.values()):
+        return not op.__name__.startswith("store")
+    return any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(tree_of(op)))
+
+
 def subs(function: Steps) -> list[Steps]:
     """The functions of steps that this one needs, callees first, itself last."""
     found: list[Steps] = []
@@ -129,16 +138,14 @@ def subs(function: Steps) -> list[Steps]:
     return found
 
 
-def straight_source(function: Steps, names: Names, perturbed: bool) -> str:
+def straight_source(function: Steps, names: Names, variant: Variant) -> str:
     """Source of one function of steps as an ordinary function `name(td, lay, rules, me, ...)`; 0 where nothing is
     returned.
-
-    `perturbed`: before each labelled step the actor may lose its CPU, with the odds that the tally holds for the site.
 
     Fields of the layout and the rules are read once, at the top: an atomic load inside would keep LLVM from hoisting
     them.
     """
-    made = ast.parse("\n".join([f"def {function.name}():", *_Straight(function, names, perturbed).lines()])).body[0]
+    made = ast.parse("\n".join([f"def {function.name}():", *_Straight(function, names, variant).lines()])).body[0]
     assert isinstance(made, ast.FunctionDef)
     fields: dict[str, None] = {}
 
@@ -156,10 +163,10 @@ def straight_source(function: Steps, names: Names, perturbed: bool) -> str:
 
 
 class _Straight:
-    def __init__(self, function: Steps, names: Names, perturbed: bool) -> None:
+    def __init__(self, function: Steps, names: Names, variant: Variant) -> None:
         self.function = function
         self.names = names
-        self.perturbed = perturbed
+        self.variant = variant
         self.draws = any(isinstance(s, Step) and self.is_drawn(s) for s in flat(function.body))
 
     def lines(self) -> list[str]:
@@ -190,9 +197,9 @@ class _Straight:
         pad = "    " * depth
         match statement:
             case Let(name=name, value=value):
-                return [f"{pad}{name} = {self.text(value)}"]
+                return [*self.beside(value, pad), f"{pad}{name} = {self.text(value)}"]
             case Do(call=call):
-                return [pad + self.text(call)]
+                return [*self.beside(call, pad), pad + self.text(call)]
             case Step():
                 return [pad + line for line in self.step(statement)]
             case Sub(target=target, function=function, arguments=arguments):
@@ -231,5 +238,29 @@ class _Straight:
             return [f"{target}{name}({', '.join(arguments)})"]
         rest = ", ".join(("td", "_word", *arguments[2:]))
         at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
-        perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.perturbed else []
-        return [f"_word = {arguments[1]}", at, *perturb, f"{target}{name}({rest})"]
+        perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.variant.perturbed else []
+        before = [f"_word = {arguments[1]}", at, *perturb]
+        if not self.variant.traced or self.function in UNTRACED:
+            return [*before, f"{target}{name}({rest})"]
+        label = f"_word << {SITE_BITS} | {step.site.number}"
+        # Before the step, which may change what it is computed from.
+        before.insert(0, f"_operand = {arguments[-1] if arguments[2:] else 0}")
+        if not answers(self.names.values[name]):
+            return [*before, f"{name}({rest})", self.call_of(keep, label, "_operand", "_operand")]
+        seen = step.target or "_seen"
+        return [*before, f"{seen} = {name}({rest})", self.call_of(keep, label, f"int({seen})", "_operand")]
+
+    def beside(self, call: ast.expr, pad: str) -> list[str]:
+        """What a traced line keeps of a call that is no step; before it, while its arguments are what they are."""
+        if not (self.variant.traced and isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            return []
+        keeper = BESIDE.get(self.function.source.__globals__.get(call.func.id))
+        if keeper is None:
+            return []
+        arguments = [self.text(argument) for argument in call.args if ast.unparse(argument) not in ENVIRONMENT]
+        return [pad + self.call_of(keeper, *arguments)]
+
+    def call_of(self, function: Any, *arguments: str) -> str:
+        """A call with the environment first."""
+        self.names.add(function.__name__, function)
+        return f"{function.__name__}({', '.join((*ENVIRONMENT, *arguments))})"

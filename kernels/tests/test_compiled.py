@@ -12,7 +12,7 @@ from numba.core import types
 from numba.core.registry import cpu_target
 
 from kernels import layout, race
-from kernels.atomics import ATOMIC, I64, emit_pause
+from kernels.atomics import ATOMIC, I64, emit_pause, emit_settle
 from kernels.build import straight
 from kernels.tests.alone import block, enter, leave, remove, track
 from kernels.tests.orders import SPEC
@@ -198,3 +198,9 @@ def test_a_pause_is_the_yield_hint_on_aarch64():
     lines = on_arm(lambda builder, _: emit_pause(builder, "aarch64"), ir.VoidType(), [])
 
     assert lines == ["yield", "ret"]
+
+
+def test_a_clock_behind_a_step_waits_for_it_on_aarch64():
+    lines = on_arm(lambda builder, _: emit_settle(builder, "aarch64"), ir.VoidType(), [])
+
+    assert lines == ["isb", "ret"]

@@ -34,6 +34,7 @@ SIZES = [
     plan(512, 62, 3, 64),
     plan(2, 2, 2, 2, packed=True, vcpu_registers=3, zapper_registers=7),
     plan(64, 4, 64, 64, packed=True),
+    plan(3, 2, 5, 4, trace=8),
 ]
 SINGLE = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged")
 OF_A_PAGE = ("sept", "owner", "bepoch", "mirror")
@@ -70,7 +71,10 @@ def whole(lay: Layout, registers: tuple[int, int] = (0, 0)) -> list[tuple[str, i
     heads += [
         (f"zapper tally {i}", zapper_actor(lay, i).tally, HEAD_WORDS + 10 * HIST_WORDS) for i in range(lay.zappers)
     ]
-    return [*state(lay, registers), *tables, *heads]
+    rings = [
+        (f"ring {i}", lay.trace + i * lay.trace_stride, 4 * lay.trace_entries) for i in range(lay.vcpus + lay.zappers)
+    ]
+    return [*state(lay, registers), *tables, *heads, *rings]
 
 
 def registers_of(lay: Layout) -> tuple[int, int]:
@@ -95,7 +99,7 @@ def test_every_word_lies_within_the_array_and_the_state_before_the_tally(lay):
         assert name in of_state or start >= lay.state_words
 
 
-@pytest.mark.parametrize("lay", SIZES[3:], ids=["registers", "none"])
+@pytest.mark.parametrize("lay", SIZES[3:5], ids=["registers", "none"])
 def test_a_packed_state_has_no_holes(lay):
     assert sum(count for _, _, count in state(lay, registers_of(lay))) == lay.state_words
 
@@ -216,6 +220,19 @@ def test_a_word_of_the_tally_has_only_a_number():
 def test_a_size_out_of_range_says_what_was_expected(sizes, said):
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         plan(*sizes)
+
+
+@pytest.mark.parametrize("trace", [3, -2, 1 << 17])
+def test_rings_of_another_size_say_what_was_expected(trace):
+    with pytest.raises(ValueError, match=f"^trace: expected 0 or a power of two up to 65536, found {trace}$"):
+        plan(1, 1, 1, 1, trace=trace)
+
+
+def test_rings_take_no_room_where_none_are_asked_for():
+    without, rings = plan(3, 2, 5, 4), plan(3, 2, 5, 4, trace=8)
+
+    assert rings.total_words == without.total_words + 5 * 8 * 4
+    assert rings._replace(total_words=0, trace_stride=0, trace_entries=0) == without._replace(total_words=0)
 
 
 def test_the_largest_machine_fits():

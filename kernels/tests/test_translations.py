@@ -20,6 +20,7 @@ from kernels.straight import Names, straight_source
 from kernels.tests.orders import SAFE, WRONG
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, programs
 from kernels.tests.three import Case, Run, check
+from kernels.variant import BARE
 
 SHIPPED = {
     name: made
@@ -169,7 +170,7 @@ def test_a_choice_in_a_straight_line_is_drawn_by_its_function_from_the_next_rand
     """The one thing that the comparison above replaces: there choices come from a list."""
     source = "@steps\ndef draws(td, lay, rules, me):\n    return (yield die(td, lay, rules, me, 2))\n"
     names = Names()
-    line = straight_source(compiled(source, "draws"), names, False)
+    line = straight_source(compiled(source, "draws"), names, BARE)
     td = np.zeros(TOTAL_WORDS, np.int64)
     td[ACTOR.tally + RNG] = 88172645463325252
     given = {"own": PYTHON["own"], "set_own": PYTHON["set_own"], "RNG": RNG, "xorshift": lambda random: random + 7}

@@ -18,7 +18,9 @@ from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, Steps, is
 from kernels.layout import LABEL, RNG, Actor
 from kernels.machine import DONE, Machine, step_machine
 from kernels.reference import Reference
-from kernels.straight import SITE_BITS, Names, subs
+from kernels.rings import SITE_BITS
+from kernels.straight import Names, subs
+from kernels.variant import BARE
 from kernels.worlds import World
 
 Taken = tuple[str, tuple[int, ...]]  # a step, and the words that it found
@@ -78,7 +80,7 @@ def _straight(function: Steps) -> tuple[str, Names]:
     names, in_place = Names(), straight._one_line
     labelled = (dataclasses.replace(one, labelled=True) for one in subs(function))
     with mock.patch.object(straight, "_one_line", lambda one: None if KINDS[one] == "choice" else in_place(one)):
-        return "\n\n".join(straight.straight_source(one, names, False) for one in labelled), names
+        return "\n\n".join(straight.straight_source(one, names, BARE) for one in labelled), names
 
 
 def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor, until: str = "end") -> None:

@@ -1,0 +1,285 @@
+"""Tracing: what goes into a ring and what does not, when rings freeze, and that off is not there at all."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels import atomics, layout, race
+from kernels.build import RACE, straight
+from kernels.kvm import acknowledge
+from kernels.language import SITES, Steps
+from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED
+from kernels.locks import unlock_exclusive
+from kernels.module import mem_track, vp_enter
+from kernels.outcomes import Outcome
+from kernels.rings import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
+from kernels.straight import Names, answers, straight_source, subs
+from kernels.tests.orders import SPEC
+from kernels.trace import keep, keep_outcome
+from kernels.variant import BARE, Variant
+from kernels.vcpu import guest, vcpu
+from kernels.words import ONE_EPOCH
+from kernels.zapper import claim, zapper
+
+TRACING = Variant(traced=True)
+RING = 4
+SHIPPED = list({one.name: one for one in (*subs(vcpu), *subs(zapper))}.values())
+
+
+class Alone:
+    """A machine of one vCPU, one zapper and one page, with rings of so many entries."""
+
+    def __init__(self, trace: int = RING) -> None:
+        self.lay = layout.plan(1, 1, 1, 1, trace=trace)
+        self.words = np.zeros(self.lay.total_words, np.int64)
+        race.prepare(self.words, self.lay, SPEC, 1)
+        self.vcpu, self.zapper = layout.vcpu_actor(self.lay, 0), layout.zapper_actor(self.lay, 0)
+
+    @property
+    def records(self) -> tuple[object, object]:
+        return race.record(self.lay), race.record(SPEC)
+
+    def keep(self, label: int, value: int = 0, operand: int = 0) -> None:
+        """One entry of the zapper."""
+        RACE.resolve(keep)(self.words, *self.records, self.zapper, label, value, operand)
+
+    def ring(self, place: int = 1) -> list[list[int]]:
+        """The slots of a ring: the vCPU's is 0, the zapper's 1."""
+        start = self.lay.trace + place * self.lay.trace_stride
+        return self.words[start : start + self.lay.trace_entries * ENTRY_WORDS].reshape(-1, ENTRY_WORDS).tolist()
+
+    def labels(self, place: int = 1) -> list[int]:
+        return [slot[LABEL] for slot in self.ring(place)]
+
+
+@pytest.fixture
+def alone() -> Alone:
+    return Alone()
+
+
+@functools.cache
+def traced(function: Steps) -> Any:
+    return straight(function, TRACING)
+
+
+def told(machine: Alone, place: int) -> list[tuple[str, str, int]]:
+    """Each entry: the step's text or the mark, the word's name, the value."""
+    found = []
+    for _, label, value, _ in (slot for slot in machine.ring(place) if slot[LABEL]):
+        site, word = label & ((1 << SITE_BITS) - 1), label >> SITE_BITS
+        if site <= len(SITES):
+            found.append((SITES[site - 1].text.split()[0], layout.name_of(machine.lay, word), value))
+        else:
+            named = layout.name_of(machine.lay, word) if site == Mark.OWN else str(word)
+            found.append((Mark(site).name, named, value))
+    return found
+
+
+@pytest.mark.parametrize("function", SHIPPED, ids=lambda one: one.name)
+def test_a_bare_line_is_a_traced_line_without_what_tracing_adds(function):
+    bare = straight_source(function, Names(), BARE)
+    lines = straight_source(function, Names(), TRACING).splitlines()
+    kept = [line.replace("_seen = ", "") for line in lines if not line.strip().startswith(("keep", "_operand ="))]
+
+    assert kept == bare.splitlines()
+
+
+@pytest.mark.parametrize("function", SHIPPED, ids=lambda one: one.name)
+def test_a_bare_line_names_nothing_of_tracing(function):
+    names = Names()
+    source = straight_source(function, names, BARE)
+
+    assert "keep" not in source
+    assert not any(name.startswith("keep") for name in names.values)
+
+
+def test_a_bare_line_is_as_it_is_written_here():
+    """The whole text of one, so that nothing is built in without a test that says so."""
+    numbers = {site.name: site.number for site in SITES}
+
+    assert (
+        straight_source(acknowledge, Names(), BARE)
+        == f"""\
+def acknowledge(td, lay, rules, me):
+    _lay_ipi = lay.ipi
+    _lay_vcpu_stride = lay.vcpu_stride
+    _word = _lay_ipi + me.index * _lay_vcpu_stride
+    set_own(td, me.tally + LABEL, _word << 12 | {numbers["acknowledge.load_acquire_ipi"]})
+    _t1 = load_acquire(td, _word)
+    if _t1 != 0:
+        _word = _lay_ipi + me.index * _lay_vcpu_stride
+        set_own(td, me.tally + LABEL, _word << 12 | {numbers["acknowledge.exchange_seq_cst_ipi"]})
+        exchange_seq_cst(td, _word, 0)
+    return 0"""
+    )
+
+
+def test_a_traced_track_keeps_each_step_with_what_it_read_or_wrote(alone):
+    traced(mem_track)(alone.words, *alone.records, alone.zapper)
+
+    assert told(alone, 1) == [
+        ("try_lock_exclusive", "epoch_lock", 1),
+        ("load_acquire", "epoch_tracking", ONE_EPOCH),
+        ("fetch_add_seq_cst", "epoch_tracking", ONE_EPOCH),
+        ("unlock_exclusive", "epoch_lock", 0),
+    ]
+    assert alone.ring()[2][OPERAND] == ONE_EPOCH
+
+
+def test_a_traced_entry_keeps_the_epoch_that_the_vcpu_adopts_and_its_flush():
+    alone = Alone(trace=8)
+
+    traced(vp_enter)(alone.words, *alone.records, alone.vcpu)
+
+    assert told(alone, 0)[-2:] == [("FLUSHED", "0", 0), ("OWN", "vcpu_epoch[vcpu 0]", 1)]
+
+
+def test_a_traced_line_leaves_the_state_as_a_bare_one_does(alone):
+    bare = Alone()
+
+    traced(vp_enter)(alone.words, *alone.records, alone.vcpu)
+    straight(vp_enter)(bare.words, *bare.records, bare.vcpu)
+
+    assert alone.words[: alone.lay.state_words].tolist() == bare.words[: bare.lay.state_words].tolist()
+
+
+def test_what_tracing_keeps_beside_steps_stands_before_the_call_it_tells_of():
+    """With the same arguments: a call changes what they are computed from."""
+    lines = [line.strip() for line in straight_source(vcpu, Names(), TRACING).splitlines()]
+
+    assert lines[lines.index("count_status(td, me, 4, status)") - 1] == "keep_status(td, lay, rules, me, 4, status)"
+
+
+def test_the_guest_keeps_a_fill_and_a_fault_and_no_fresh_read():
+    kept = [
+        line.split("(")[0].strip() for line in straight_source(guest, Names(), TRACING).splitlines() if "keep" in line
+    ]
+
+    assert kept == ["keep_outcome", "keep_own"]
+
+
+def test_a_ring_keeps_the_last_entries(alone):
+    for label in range(1, 12):
+        alone.keep(label)
+
+    assert sorted(alone.labels()) == [8, 9, 10, 11]
+    assert alone.words[alone.zapper.tally + TRACED] == 11
+
+
+def test_entries_stand_in_the_order_of_time(alone):
+    for label in (1, 2, 3, 4):
+        alone.keep(label)
+
+    ticks = [slot[TICKS] for slot in alone.ring()]
+    assert 0 < ticks[0] <= ticks[1] <= ticks[2] <= ticks[3]
+
+
+def test_a_step_taken_again_with_the_same_result_counts_in_its_entry(alone):
+    for value in (8, 7, 7, 7):
+        alone.keep(1, value)
+
+    assert [(slot[LABEL] >> REPEAT_SHIFT, slot[VALUE]) for slot in alone.ring()[:2]] == [(0, 8), (2, 7)]
+    assert alone.words[alone.zapper.tally + TRACED] == 2
+
+
+def test_a_loop_of_three_steps_counts_its_turns_in_the_entries_of_the_first(alone):
+    for label in (1, 2, 3) * 5:
+        alone.keep(label)
+
+    assert [(label >> REPEAT_SHIFT, label & 3) for label in alone.labels()] == [(4, 1), (4, 2), (4, 3), (0, 0)]
+
+
+def test_a_loop_of_four_steps_has_an_entry_for_each(alone):
+    for label in (1, 2, 3, 4) * 2:
+        alone.keep(label)
+
+    assert alone.words[alone.zapper.tally + TRACED] == 8
+
+
+@pytest.mark.parametrize("changed", [(2, 7, 9), (1, 8, 9), (1, 7, 8)])
+def test_a_step_that_differs_in_anything_has_an_entry_of_its_own(alone, changed):
+    alone.keep(1, 7, 9)
+    alone.keep(*changed)
+
+    assert alone.words[alone.zapper.tally + TRACED] == 2
+
+
+def test_repeats_are_counted_as_far_as_there_is_room(alone):
+    alone.keep(1)
+    alone.words[alone.lay.trace + alone.lay.trace_stride + LABEL] |= MOST_REPEATS << REPEAT_SHIFT
+    alone.keep(1)
+
+    assert alone.labels()[0] == MOST_REPEATS << REPEAT_SHIFT | 1
+
+
+def test_frozen_rings_keep_nothing(alone):
+    alone.keep(1)
+    alone.words[alone.lay.control + FROZEN] = 1
+    alone.keep(2)
+
+    assert alone.labels() == [1, 0, 0, 0]
+
+
+def test_an_outcome_of_the_mask_is_the_last_entry_before_rings_freeze(alone):
+    alone.words[alone.lay.control + FREEZE_ON] = 1 << Outcome.tracking_not_done
+    for outcome in (Outcome.operand_busy, Outcome.tracking_not_done, Outcome.use_after_remove):
+        RACE.resolve(keep_outcome)(alone.words, *alone.records, alone.zapper, 0, outcome)
+
+    assert alone.words[alone.lay.control + FROZEN] == 1
+    assert told(alone, 1) == [
+        ("OUTCOME", str(Outcome.operand_busy.value), 0),
+        ("OUTCOME", str(Outcome.tracking_not_done.value), 0),
+    ]
+
+
+def test_a_freeze_is_seen_by_every_actor(alone):
+    alone.words[alone.lay.control + FREEZE_ON] = 1 << Outcome.use_after_remove
+    RACE.resolve(keep_outcome)(alone.words, *alone.records, alone.vcpu, 0, Outcome.use_after_remove)
+    alone.keep(1)
+
+    assert alone.labels() == [0, 0, 0, 0]
+
+
+def test_traced_kernels_refuse_a_layout_without_rings():
+    """They would write outside of it."""
+    lay = layout.plan(1, 1, 1, 1)
+    words = np.zeros(lay.total_words, np.int64)
+
+    with pytest.raises(ValueError, match="traced kernels need rings"):
+        race.load_one("zapper", TRACING)(words, lay, SPEC, layout.zapper_actor(lay, 0))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [("load_acquire", True), ("store_release", False), ("fetch_add_seq_cst", True), ("compare_exchange_seq_cst", True)],
+)
+def test_a_primitive_answers_unless_it_only_stores(function, expected):
+    assert answers(getattr(atomics, function)) is expected
+
+
+@pytest.mark.parametrize(("function", "expected"), [(claim, True), (unlock_exclusive, False)])
+def test_an_op_answers_where_it_returns_a_value(function, expected):
+    assert answers(function) is expected
+
+
+@pytest.mark.parametrize(
+    ("variant", "suffix"),
+    [
+        (BARE, ""),
+        (Variant(perturbed=True), "_perturbed"),
+        (TRACING, "_traced"),
+        (Variant(perturbed=True, traced=True), "_perturbed_traced"),
+    ],
+)
+def test_each_variant_has_files_of_its_own(variant, suffix):
+    assert variant.suffix == suffix
+
+
+def test_a_perturbed_and_traced_line_looks_for_its_cpu_before_the_step_and_keeps_it_behind():
+    lines = straight_source(acknowledge, Names(), Variant(perturbed=True, traced=True)).splitlines()
+    first = next(number for number, line in enumerate(lines) if "load_acquire" in line)
+
+    assert lines[first - 1].strip().startswith("perturb(td, _lay_perturb + ")
+    assert lines[first + 1].strip().startswith("keep(td, lay, rules, me, _word << 12")
