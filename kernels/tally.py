@@ -71,7 +71,7 @@ _OUTCOME_OF_STATUS = (
     (-1, EPT_VIOLATION_EXIT, int(Outcome.fault)),
 )
 _UNKNOWN = int(Outcome.unknown_status)
-_PLACE_OF_STATUS = (
+PLACE_OF_STATUS = (
     (SUCCESS, int(Status.SUCCESS)),
     (OPERAND_BUSY | TD_EPOCH, int(Status.BUSY_TD_EPOCH)),
     (OPERAND_BUSY | SEPT_TREE, int(Status.BUSY_SEPT_TREE)),
@@ -161,7 +161,7 @@ def count_reads(td, me, reads):
 def count_status(td, me, leaf, status):
     """Count the status of a SEAMCALL or TDCALL by leaf."""
     place = _OTHER
-    for code, known in _PLACE_OF_STATUS:
+    for code, known in PLACE_OF_STATUS:
         if status == code:
             place = known
             break
