@@ -72,6 +72,8 @@ def _ranking(track: Run, kick: Run, disturbed: Sequence[str]) -> str:
     phases = track["latency_ns"]["shootdown"], kick["latency_ns"]["shootdown"]
     if track["perturbed"] or kick["perturbed"]:
         return "which is faster a run perturbed on purpose cannot say"
+    if track.get("trace") or kick.get("trace"):
+        return "which is faster a traced run cannot say"
     if disturbed:
         return f"which is faster this run does not decide: {' and '.join(map(DISTURBING.__getitem__, disturbed))}"
     if phases[0]["p50"] is None or phases[1]["p50"] is None:

@@ -113,6 +113,14 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
             "a scenario without `yields` for latency",
         )
+    if traced := [run for run in runs if run.get("trace")]:
+        yield Caveat(
+            "traced",
+            f"traced steps in {_names([run['ordering'] for run in traced])}",
+            f"a step keeps an entry, {traced[0]['trace']['ns_of_entry']:.0f} ns until a failure froze that: rates and "
+            "latency say nothing of an untraced run",
+            "the same command without --trace for latency",
+        )
     yield from _of_known_wrong_orderings([run for run in runs if not is_safe(run)])
     if stopped := [
         f"{run['ordering']} after {run['seconds']:.1f} s" for run in runs if run["ending"] == Ending.interrupted

@@ -22,6 +22,7 @@ from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
 from results.grades import GRADES
 from results.histogram import Counts
 from results.host import CpuTimes, cpu_times, steal_share
+from results.race_trace import LastSteps
 from results.statistics import PERCENTILES, clopper_pearson, percentile_interval, summary, would_have_caught
 from results.verdict import Ending, Verdict, judge
 
@@ -158,6 +159,7 @@ class RunFacts:
     warmup_s: float = 0.0
     vcpus_entered: int | None = None
     perturbed: bool = False
+    last_steps: LastSteps | None = None  # of a traced race
     source: str = ""
     shootdown: tuple[str, ...] = ()
 
@@ -168,6 +170,7 @@ class Run:
 
     json: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
+    last_steps: LastSteps | None = None
 
 
 def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Series) -> Run:
@@ -193,6 +196,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "ending": str(facts.ending),
         "notes": list(facts.notes),
         "perturbed": facts.perturbed,
+        "trace": facts.last_steps and facts.last_steps.json,
         "vcpus": len(end.vcpu_heads),
         "zappers": len(end.zapper_heads),
         "vcpus_entered": entered,
@@ -231,7 +235,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
     arrays: dict[str, NDArray[Any]] = {f"{facts.ordering}/hist/{name}": counts for name, counts in measured.items()}
     arrays |= {f"{facts.ordering}/series/{name}": values for name, values in series.arrays().items()}
     arrays[f"{facts.ordering}/ages"] = ages
-    return Run(record, arrays)
+    return Run(record, arrays, facts.last_steps)
 
 
 def _measured(start: Snapshot, end: Snapshot) -> dict[str, Counts]:

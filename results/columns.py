@@ -4,7 +4,7 @@ In a row only one actor acts, so its text may run on to the right over the colum
 fits into 80 columns. Plain text carries everything, colours only help the eye.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
@@ -92,21 +92,30 @@ def _mark(outcome: str) -> tuple[str, str]:
     return f"{arrow}{outcome} ({grade}): {why(outcome)}", MARKED.get(grade, "green")
 
 
-def every_step(story: Story) -> list[Row]:
-    """A row for each step: its label and place in the source, the word that it touches, the status of a call's end."""
+def numbers(group: range) -> str:
+    """The numbers of these steps, from 1."""
+    first, last = group[0] + 1, group[-1] + 1
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def every_step(story: Story, when: Callable[[range], str] = numbers) -> list[Row]:
+    """A row for each step: its label and place in the source, the word that it touches, the status of a call's end.
+
+    `when` says what stands in the first column for some steps next to each other, counted from 0.
+    """
     rows = []
-    for number, event in enumerate(story.events, start=1):
+    for number, event in enumerate(story.events):
         does = f"{event.label} ({event.file}:{event.line})"
         words = [event.access, *event.own] if event.access else [*event.own]
         ends = [f"{event.leaf}: {event.status}"] if event.leaf else []
         holds = (*(_held(access) for access in words), *filter(None, [event.says]), *ends)
-        rows.append(Row(str(number), event.actor, does, holds, event.outcomes))
+        rows.append(Row(when(range(number, number + 1)), event.actor, does, holds, event.outcomes))
     return rows
 
 
-def folded(story: Story) -> list[Row]:
-    """A row for each call, kick and stay in the guest, as far as nobody else came between its steps."""
-    return [_row(story, group) for group in _groups(story)]
+def folded(story: Story, when: Callable[[range], str] = numbers) -> list[Row]:
+    """A row for each call, kick and stay in the guest, as far as nobody else came between; `when` as above."""
+    return [_row(story, group, when(group)) for group in _groups(story)]
 
 
 def _groups(story: Story) -> Iterator[range]:
@@ -127,14 +136,13 @@ def _together(story: Story, one: int, other: int) -> bool:
     return (first.kind in MERGED or second.kind is Kind.shootdown) and second.kind in MERGED
 
 
-def _row(story: Story, group: range) -> Row:
+def _row(story: Story, group: range, when: str) -> Row:
     events = [story.events[step] for step in group]
     deeds = list(dict.fromkeys(story.deeds[step] for step in group))
     named = [_does(story, deed, group, events) for deed in deeds if story.spans[deed].kind is not Kind.shootdown]
     outcomes = dict.fromkeys(outcome for event in events for outcome in event.outcomes)
-    first, last = group[0] + 1, group[-1] + 1
     return Row(
-        str(first) if first == last else f"{first}-{last}",
+        when,
         events[0].actor,
         "; ".join(named) or _own_step(events),
         tuple(_net(events)),

@@ -78,6 +78,7 @@ def _style(place: int, run: Mapping[str, Any]) -> Style:
     safe = is_safe(run)
     dashes = SAFE_DASHES if safe else UNSAFE_DASHES
     name = run["ordering"] + ("" if safe else " (unsafe)") + (" (perturbed)" if run["perturbed"] else "")
+    name += " (traced)" if run.get("trace") else ""
     marker = MARKERS[place % len(MARKERS)]
     return Style(shortened(name), COLOURS[colour], dashes[cycle % len(dashes)], marker, "" if safe else "////")
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCHEMA = "tdx-stress/result/1"
-RESULT, RAW, LATENCY, STALE = "result.json", "raw.npz", "latency.png", "stale.png"
+RESULT, RAW, LATENCY, STALE, TRACE = "result.json", "raw.npz", "latency.png", "stale.png", "trace.json"
 # About what the largest run writes at once: many orderings' histograms, compressed, and two pictures.
 PROBE_BYTES = 4 << 20
 _serial = itertools.count()
@@ -45,15 +45,26 @@ class RunDirectory:
     path: Path
     latest: Path | None = field(default=None)
 
-    def write(self, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, plots: bool = True) -> None:
-        """Write raw.npz, result.json and, with `plots`, both pictures, in that order and each atomically.
+    def write(
+        self,
+        result: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        *,
+        plots: bool = True,
+        trace: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write raw.npz, trace.json where there is one, result.json and, with `plots`, both pictures, each atomically.
 
         May be called again and again as orderings finish. Raises StoreError; files not yet reached stay as they were.
         """
         files: dict[str, Writer] = {
             RAW: lambda file: np.savez_compressed(file, **arrays),  # type: ignore[arg-type]
-            RESULT: lambda file: file.write(json_bytes(result)),
         }
+        if trace is not None:
+            from results.trace_events import text as trace_text
+
+            files[TRACE] = lambda file: file.write(trace_text(trace).encode())
+        files[RESULT] = lambda file: file.write(json_bytes(result))
         if plots:
             from results.plots import latency_png, stale_png
 

@@ -154,6 +154,8 @@ def latency_table(runs: Sequence[Run]) -> RenderableType:
         notes.append("n<3688: n is too small for this percentile to have a 95 % interval, so it is not printed.")
     if marked := [run["ordering"] for run in runs if run["perturbed"]]:
         notes.append(f"Perturbed on purpose, latency not to be compared: {', '.join(marked)}.")
+    if traced := [run["ordering"] for run in runs if run.get("trace")]:
+        notes.append(f"Traced, latency not to be compared with that of other runs: {', '.join(traced)}.")
     if len(runs) > MANY_ORDERINGS:
         notes.append("All phases stand in result.json under latency_ns and vcpu_ns.")
     return Group(

@@ -59,9 +59,8 @@ def chrome_trace(
     for track, number in numbers.items():
         made += [_named("thread_name", number, name=track), _named("thread_sort_index", number, sort_index=number)]
     for one in _nested(slices):
-        made.append(
-            _event("X", one.name, one.start_us, numbers[one.track], one.args) | {"dur": one.end_us - one.start_us}
-        )
+        length_us = round(one.end_us - one.start_us, 3)  # to the nanosecond
+        made.append(_event("X", one.name, one.start_us, numbers[one.track], one.args) | {"dur": length_us})
     for moment in moments:
         made.append(_event("i", moment.name, moment.at_us, numbers[moment.track], moment.args) | {"s": "g"})
     for counter in counters:
@@ -76,21 +75,36 @@ def text(trace: Mapping[str, Any]) -> str:
     return f'{{"traceEvents": [\n{events}\n],\n{json.dumps(rest, allow_nan=False)[1:]}\n'
 
 
-def story_trace(story: Story, title: str) -> dict[str, Any]:
-    """A schedule's trace: calls, kicks and stays in the guest, in them every step; what failed is a moment."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When each span and each event of a story began and ended, in microseconds."""
+
+    spans: Sequence[tuple[float, float]]
+    events: Sequence[tuple[float, float]]
+
+
+def numbered(story: Story) -> Times:
+    """The times of a schedule, which has none: a step takes a microsecond."""
+    return Times([(span.start, span.end) for span in story.spans], [(at, at + 1) for at in range(len(story.events))])
+
+
+def story_trace(story: Story, title: str, times: Times | None = None) -> dict[str, Any]:
+    """A story's trace: calls, kicks and stays in the guest, in them every step; what failed is a moment."""
+    times = times or numbered(story)
     spans = [
-        Slice(span.actor, span.name, span.start, span.end, {"status": span.status} if span.status else {})
-        for span in story.spans
-        if span.end > span.start
+        Slice(span.actor, span.name, start, end, {"status": span.status} if span.status else {})
+        for span, (start, end) in zip(story.spans, times.spans, strict=True)
+        if end > start
     ]
-    steps = [Slice(event.actor, event.label, at, at + 1, _step(event)) for at, event in enumerate(story.events)]
+    timed = list(zip(story.events, times.events, strict=True))
+    steps = [Slice(event.actor, event.label, start, end, _step(event)) for event, (start, end) in timed]
     moments = [
-        Moment(event.actor, outcome, at + 1, {"grade": str(grade_of(outcome)), "why": why(outcome)})
-        for at, event in enumerate(story.events)
+        Moment(event.actor, outcome, end, {"grade": str(grade_of(outcome)), "why": why(outcome)})
+        for event, (_, end) in timed
         for outcome in event.outcomes
         if grade_of(outcome) in FAILING
     ]
-    return chrome_trace(title, story.actors, [*spans, *steps], moments, _epochs(story))
+    return chrome_trace(title, story.actors, [*spans, *steps], moments, _epochs(story, times))
 
 
 def _step(event: Event) -> dict[str, Any]:
@@ -102,15 +116,15 @@ def _step(event: Event) -> dict[str, Any]:
     return {**words, "source": f"{event.file}:{event.line}", **{key: value for key, value in more.items() if value}}
 
 
-def _epochs(story: Story) -> Iterable[Counter]:
+def _epochs(story: Story, times: Times) -> Iterable[Counter]:
     """The TD epoch and both reference counts, wherever they change."""
-    for at, event in enumerate(story.events):
+    for event, (_, end) in zip(story.events, times.events, strict=True):
         access = event.access
         if access and access.word == EPOCHS and access.changed:
             epoch, _, counts = access.after.partition(" ")
             even, odd = counts.removeprefix("R={").removesuffix("}").split(",")
             values = {"td_epoch": int(epoch.removeprefix("E=")), "refcount[0]": int(even), "refcount[1]": int(odd)}
-            yield Counter(EPOCHS, at + 1, values)
+            yield Counter(EPOCHS, end, values)
 
 
 def _nested(slices: Iterable[Slice]) -> list[Slice]:

@@ -71,6 +71,12 @@ def test_a_perturbed_run_is_not_ranked():
     assert sentence.endswith("which is faster a run perturbed on purpose cannot say.")
 
 
+def test_a_traced_run_is_not_ranked():
+    sentence = review_sentence(a_result(a_run("spec"), a_run("v18", trace={"ns_of_entry": 22.2})))
+
+    assert sentence.endswith("which is faster a traced run cannot say.")
+
+
 def test_a_busy_machine_ranks_nothing_however_large_the_ratio():
     runs = a_run("spec", latency_ns=whole(6000, 5900, 6100)), a_run("v18", latency_ns=whole(750, 740, 760))
     sentence = review_sentence({**a_result(*runs), "caveats": [{"id": "oversubscribed"}, {"id": "busy_machine"}]})

@@ -39,6 +39,8 @@ def test_caveats_of_the_machine(host: dict[str, Any], expected: list[str]):
         ({"steal_share": 0.05}, ["high_steal"]),
         ({"steal_share": None}, []),
         ({"perturbed": True}, ["perturbed"]),
+        ({"trace": {"ns_of_entry": 22.2}}, ["traced"]),
+        ({"trace": None}, []),
         ({"ending": "interrupted"}, ["interrupted"]),
         ({"expect": ["tracking_not_done"]}, ["expected_not_seen"]),
         (

@@ -37,6 +37,14 @@ def test_without_plots_there_are_no_pictures(tmp_path: Path):
     assert names(tmp_path) == ["raw.npz", "result.json"]
 
 
+def test_a_traced_run_leaves_its_trace_too(tmp_path: Path):
+    trace = {"traceEvents": [{"name": "kick", "ph": "X"}], "displayTimeUnit": "ns"}
+    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, plots=False, trace=trace)
+
+    assert names(tmp_path) == ["raw.npz", "result.json", "trace.json"]
+    assert json.loads((tmp_path / "trace.json").read_text()) == trace
+
+
 def test_what_was_written_is_read_back(tmp_path: Path):
     open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, plots=False)
     stored = read_result(tmp_path)

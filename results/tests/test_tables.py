@@ -134,6 +134,12 @@ def test_perturbed_latency_is_marked():
     assert "Perturbed on purpose, latency not to be compared: v18." in text
 
 
+def test_traced_latency_is_marked():
+    text = " ".join(shown(latency_table([a_run(trace={"ns_of_entry": 22.2}), a_run("spec", trace=None)])))
+
+    assert "Traced, latency not to be compared with that of other runs: v18." in text
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
