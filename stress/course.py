@@ -7,7 +7,7 @@ clock changes nothing.
 import time
 from collections.abc import Callable
 
-from kernels.layout import GO, STOP_VCPUS, STOP_ZAPPERS, Layout
+from kernels.layout import FROZEN, GO, STOP_VCPUS, STOP_ZAPPERS, Layout
 from results.collector import Series, Snapshot, snapshot
 from results.verdict import Ending
 from scenarios.models import Scenario
@@ -76,6 +76,7 @@ class Course:
         except Over as over:
             ending = over.ending
             self.notes += over.notes
+        self._words[self._lay.control + FROZEN] = 1  # what happens while actors are told to stop is of no interest
         if self.warm is not None:
             self.seconds = (time.monotonic_ns() - self.warm.at_ns) / 1e9
         if not self._started or ending in (Ending.crashed, Ending.hung):

@@ -71,6 +71,10 @@ Json = Annotated[
     str | None, _option("--json", metavar="FILE|-", help="The result as JSON, into a file or alone on stdout.")
 ]
 Junit = Annotated[Path | None, _option("--junit", metavar="FILE", help="The verdicts as JUnit XML.")]
+Trace = Annotated[
+    bool,
+    _option("--trace", help="Keep everybody's last steps until a forbidden outcome: a table, and trace.json."),
+]
 FailFast = Annotated[bool, _option("--fail-fast", help="Stop at the first ordering that fails.")]
 Quiet = Annotated[bool, _option("-q", "--quiet", help="Only the lines to grep, and errors.")]
 Verbose = Annotated[bool, _option("-v", "--verbose", help="Also the clock, the CPUs and the cache; tracebacks.")]

@@ -18,6 +18,7 @@ from stress.interrupts import Interrupts
 from stress.memory import Words, shared_words
 from stress.perturbation import declare
 from stress.placement import Cpus, places, shares_cpus
+from stress.tracing import arm, last_steps, ring_entries
 from stress.worker import Job
 
 Tally = Callable[[], Snapshot]
@@ -31,6 +32,7 @@ class Machine:
     clock: Calibration
     cpus: Cpus
     yields: Mapping[int, float]  # probability by site
+    ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
 
 
 def race(
@@ -41,11 +43,13 @@ def race(
     `show` is given the means to look at the tally and gives what to call at every look. Raises HarnessFault where the
     workers could not be started.
     """
-    lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries)
+    rings = 0 if machine.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
+    lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries, trace=rings)
     words = shared_words(lay.total_words)
     rules = _rules(machine, ordering, scenario, shared_cpus=shares_cpus(lay, machine.cpus))
     prepare(words, lay, rules, scenario.seed)
     declare(words, lay, machine.yields)
+    arm(words, lay)
     jobs = _jobs(machine, words, lay, rules)
     teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
     crew = Crew(teams, go=lambda: bool(words[lay.control + GO]))
@@ -56,6 +60,7 @@ def race(
         ending = course.run()
     finally:
         crew.kill()
+    traced = machine.ns_of_entry and last_steps(words, lay, machine.clock, ordering.name, machine.ns_of_entry)
     facts = RunFacts(
         ordering=ordering.name,
         title=ordering.title,
@@ -67,6 +72,7 @@ def race(
         seconds=course.seconds,
         warmup_s=scenario.warmup_s,
         perturbed=bool(scenario.yields),
+        last_steps=traced or None,
     )
     run = run_record(facts, course.warm, snapshot(words, lay), course.series)
     run.json["steal_share"] = steal_share(before, cpu_times())

@@ -32,6 +32,7 @@ class Request:
     out: Path | None = None
     json: str | None = None
     junit: Path | None = None
+    trace: bool = False
     fail_fast: bool = False
     quiet: bool = False
     verbose: bool = False

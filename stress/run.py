@@ -9,10 +9,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kernels.clock import calibrate
-from kernels.race import cache_directory, load, site_names
+from kernels.race import cache_directory, load, ns_of_entry, site_names
+from kernels.variant import Variant
 from results.caveats import caveats
 from results.collector import Run
 from results.junit import write_junit
+from results.race_trace import LastSteps, together, trace
 from results.store import SCHEMA, RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict, exit_code
 from scenarios.models import Ordering, Scenario
@@ -47,6 +49,7 @@ class Record:
 
     result: dict[str, Any]
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    last_steps: list[LastSteps] = field(default_factory=list)
 
     @property
     def runs(self) -> list[dict[str, Any]]:
@@ -54,11 +57,17 @@ class Record:
         runs: list[dict[str, Any]] = self.result["runs"]
         return runs
 
+    @property
+    def trace(self) -> dict[str, Any] | None:
+        """The trace of all orderings that were traced."""
+        return together([trace(steps.whole) for steps in self.last_steps]) if self.last_steps else None
+
     def add(self, run: Run) -> None:
         """One more ordering."""
         self.runs.append(run.json)
         self.result["caveats"] = caveats(self.result["host"], self.result["scenario"], self.runs)
         self.arrays |= run.arrays
+        self.last_steps += filter(None, [run.last_steps])
 
 
 def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], command: Sequence[str]) -> int:
@@ -84,7 +93,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         with noted(refused):
             # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
             pictures = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
-            plan.directory.write(record.result, record.arrays, plots=pictures)
+            plan.directory.write(record.result, record.arrays, plots=pictures, trace=record.trace)
         with noted(refused):
             _hand_out(plan.request, record.result)
         _show(plan, record)
@@ -95,17 +104,18 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
 
 def _machine(plan: Plan) -> Machine:
     """Compiled kernels and a calibrated clock, before the first fork, so that no worker compiles anything."""
-    cache, perturbed = cache_directory(), bool(plan.scenario.yields)
-    if plan.progress is not None and not any(cache.rglob("*_perturbed*.nbi" if perturbed else "*.nbi")):
+    cache, variant = cache_directory(), Variant(perturbed=bool(plan.scenario.yields), traced=plan.request.trace)
+    if plan.progress is not None and not any(cache.rglob(f"straight{variant.suffix}_vcpu_*.nbi")):
         plan.progress.line("compiling the kernels, once: about 15 s")
     begun = time.monotonic()
-    kernels = load(perturbed=perturbed)
+    kernels = load(variant)
     clock = calibrate()
+    ns = ns_of_entry(clock) if variant.traced else None
     if plan.progress is not None and plan.request.verbose:
         plan.progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache}")
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
         plan.progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(plan.cpus)}")
-    return Machine(kernels, clock, plan.cpus, plan.sites)
+    return Machine(kernels, clock, plan.cpus, plan.sites, ns)
 
 
 def _begun(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
@@ -140,7 +150,7 @@ def _race_all(plan: Plan, machine: Machine, record: Record, interrupts: Interrup
                 workers = scenario.vcpus + scenario.zappers
                 plan.progress.line(f"{ordering.name}: {workers} workers ready after {run.json['ready_s']:.3f} s")
         if number < count:
-            plan.directory.write(record.result, record.arrays, plots=False)
+            plan.directory.write(record.result, record.arrays, plots=False, trace=record.trace)
         if verdict == Verdict.crashed or (plan.request.fail_fast and verdict in (Verdict.failed, Verdict.hung)):
             return
 
@@ -158,6 +168,6 @@ def _show(plan: Plan, record: Record) -> None:
         write(sys.stdout, json_bytes(record.result).decode())
     screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
     if not request.quiet:
-        report(screen, record.result, plan.directory.path)
+        report(screen, record.result, plan.directory.path, record.last_steps, every_step=request.verbose)
     elif request.json != STDOUT:
         observations(screen, record.result)
