@@ -200,3 +200,12 @@ def over_machines(name: str, functions: Iterable[Any], entries: Iterable[Any]) -
             if known in names and known not in values:
                 values[known] = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
     return _module(name, "\n\n".join(sources), values)
+
+
+def loops(name: str, *functions: Any) -> ModuleType:
+    """A module that holds these plain functions over the atomics, jitted without the GIL; cached on disk."""
+    mark = "@njit(cache=True, **_OPTIONS)\n"
+    # What annotations name is not among the values.
+    source = "\n\n\n".join(["from __future__ import annotations", *(mark + inspect.getsource(f) for f in functions)])
+    values = {used: f.__globals__[used] for f in functions for used in globals_of(f) if used in f.__globals__}
+    return _module(name, source, {**values, "njit": njit, "_OPTIONS": _OPTIONS})
