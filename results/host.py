@@ -2,11 +2,16 @@
 
 import os
 import platform
+import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+
+from results.system_files import ROOT, control_groups, line, number
+from results.topology import CPUS
 
 
 class CpuTimes(NamedTuple):
@@ -36,28 +41,33 @@ def steal_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None
 
 
 LISTEN_S = 0.1
+CLOCKSOURCE = "sys/devices/system/clocksource/clocksource0"
+X86 = ("x86_64", "i686")
+# A clock that only a guest has, and whose guest that is.
+BY_CLOCK = {"kvm": "KVM", "hyperv": "Hyper-V", "xen": "Xen"}
 
 
-def host_facts() -> dict[str, Any]:
+def host_facts(root: Path = ROOT) -> dict[str, Any]:
     """Facts of the machine for `host` in result.json; a fact that cannot be read is None.
 
     `busy` is the share of all CPUs' time that went to anything in the `LISTEN_S` seconds that this takes. The load
     average is kept beside it, but it remembers the run before this one.
     """
-    first = _first_cpu()
+    first = _first_cpu(root)
     flags = set((first.get("flags") or first.get("Features") or "").split())
+    allowed = sorted(os.sched_getaffinity(0))
     return {
-        "cpu_model": first.get("model name") or platform.processor() or platform.machine(),
+        "cpu_model": _model(first),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
-        "cpus_allowed": len(os.sched_getaffinity(0)),
-        "cpu_quota": _cpu_quota(),
-        "smt": _flag("/sys/devices/system/cpu/smt/active"),
-        "governor": _line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "cpus_allowed": len(allowed),
+        "cpu_quota": cpu_quota(root),
+        "smt": None if (smt := line(root, f"{CPUS}/smt/active")) is None else smt == "1",
+        "governor": governor(root, allowed),
         "memory_bytes": psutil.virtual_memory().total,
-        "hypervisor": _hypervisor(flags),
-        "constant_tsc": "constant_tsc" in flags if platform.machine() in ("x86_64", "i686") else None,
-        "clocksource": _line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        "hypervisor": hypervisor(root, flags),
+        "constant_tsc": "constant_tsc" in flags if platform.machine() in X86 else None,
+        "clocksource": line(root, f"{CLOCKSOURCE}/current_clocksource"),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "numba": _version("numba"),
@@ -67,38 +77,66 @@ def host_facts() -> dict[str, Any]:
     }
 
 
-def _first_cpu() -> dict[str, str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n", 1)[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in text.splitlines())
+def _first_cpu(root: Path) -> dict[str, str]:
+    text = (line(root, "proc/cpuinfo") or "").split("\n\n", 1)[0]
+    pairs = (entry.partition(":") for entry in text.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _line(path: str) -> str | None:
-    try:
-        return Path(path).read_text(errors="replace").strip() or None
-    except OSError:
+def _model(first: dict[str, str]) -> str:
+    """The CPU's name; on aarch64, where Linux tells none, its maker and part as numbers."""
+    if "CPU part" in first:
+        return f"Arm implementer {first.get('CPU implementer', 'unknown')}, part {first['CPU part']}"
+    return first.get("model name") or platform.processor() or platform.machine()
+
+
+def governor(root: Path, cpus: Sequence[int]) -> str | None:
+    """The frequency governor of these CPUs, `performance, powersave` where they differ; None where none is told."""
+    found = {line(root, f"{CPUS}/cpu{cpu}/cpufreq/scaling_governor") for cpu in cpus} - {None}
+    return ", ".join(sorted(map(str, found))) or None
+
+
+def hypervisor(root: Path, flags: set[str]) -> str | None:
+    """The hypervisor's name where the system tells or lets it be seen, "unnamed" where only the CPU flag does.
+
+    None on bare metal, and on machines of other kinds than x86 where nothing tells.
+    """
+    clocks = line(root, f"{CLOCKSOURCE}/available_clocksource") or ""
+    by_clock = next((name for key, name in BY_CLOCK.items() if key in clocks), None)
+    tree = line(root, "sys/firmware/devicetree/base/hypervisor/compatible")
+    told = line(root, "sys/hypervisor/type") or (tree and re.split(r"[,\0]", tree)[-1])
+    if "hypervisor" not in flags and not told and not by_clock:
         return None
+    return told or line(root, "sys/class/dmi/id/sys_vendor") or by_clock or "unnamed"
 
 
-def _flag(path: str) -> bool | None:
-    text = _line(path)
-    return None if text is None else text == "1"
+def cpu_quota(root: Path) -> float | None:
+    """CPUs that the control groups let this process use; None where there is no limit.
+
+    The least of cpu.max (version 2), of its own group and of those above, and of cpu.cfs_quota_us (version 1).
+    """
+    found = []
+    for folder in control_groups(root) or ["sys/fs/cgroup"]:
+        quota, _, period = (line(root, f"{folder}/cpu.max") or "max").partition(" ")
+        if quota.isdigit() and period.isdigit() and int(period):
+            found.append(int(quota) / int(period))
+    for folder in control_groups(root, "cpu"):
+        micros, every = number(root, f"{folder}/cpu.cfs_quota_us"), number(root, f"{folder}/cpu.cfs_period_us")
+        if micros and every and micros > 0:
+            found.append(micros / every)
+    return round(min(found), 3) if found else None
 
 
-def _hypervisor(flags: set[str]) -> str | None:
-    """The hypervisor's name where the system tells, "unnamed" where only the CPU flag does, None on bare metal."""
-    if "hypervisor" not in flags and _line("/sys/hypervisor/type") is None:
-        return None
-    return _line("/sys/hypervisor/type") or _line("/sys/class/dmi/id/sys_vendor") or "unnamed"
-
-
-def _cpu_quota() -> float | None:
-    """CPUs that the control group may use, from cpu.max of cgroup 2; None where there is no limit."""
-    quota, _, period = (_line("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    return round(int(quota) / int(period), 3) if quota.isdigit() and period.isdigit() and int(period) else None
+def memory_to_be_had(root: Path = ROOT) -> int:
+    """Bytes that processes can still take: what the system has, or less where a control group is full before."""
+    room = [int(psutil.virtual_memory().available)]
+    limits = [(folder, "memory.max", "memory.current") for folder in control_groups(root)]
+    limits += [(f, "memory.limit_in_bytes", "memory.usage_in_bytes") for f in control_groups(root, "memory")]
+    for folder, most, now in limits:
+        limit = number(root, f"{folder}/{most}")
+        if limit is not None:
+            room.append(max(limit - (number(root, f"{folder}/{now}") or 0), 0))
+    return min(room)
 
 
 def _version(package: str) -> str | None:

@@ -15,14 +15,14 @@ from stress.provenance import commit, version
 from stress.request import STDOUT
 
 
-def origin(command: Sequence[str]) -> dict[str, Any]:
-    """Command, version, commit, the time in UTC, and the host's facts: the head of a result."""
+def origin(command: Sequence[str], host: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Command, version, commit, the time in UTC, and the host's facts, if they are not given: the head of a result."""
     return {
         "command": list(command),
         "version": version(),
         "commit": commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "host": host_facts(),
+        "host": dict(host or host_facts()),
     }
 
 

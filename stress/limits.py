@@ -4,6 +4,7 @@ import os
 import resource
 from pathlib import Path
 
+from results.system_files import ROOT, control_groups
 from stress.errors import CannotRunHere
 
 # Two pipes a worker (multiprocess's sentinel and the parent's), and what a Python process has open anyway.
@@ -38,14 +39,19 @@ def _files(workers: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 
+def least_room() -> tuple[str, int]:
+    """The limit that is reached first as processes start, and how many more it lets start."""
+    return min(_process_limits(), key=lambda named: named[1])
+
+
 def _process_limits() -> list[tuple[str, int]]:
     """Each limit by name, with how many more processes it lets start."""
     found = [("kernel.threads-max", _number("/proc/sys/kernel/threads-max") - _system_threads())]
     found.append(("kernel.pid_max", _number("/proc/sys/kernel/pid_max") - _system_threads()))
-    for folder in control_groups():
-        most = _number(f"{folder}/pids.max")
+    for folder in control_groups(ROOT):
+        most = _number(f"/{folder}/pids.max")
         if most < UNKNOWN:
-            found.append(("the control group's pids.max", most - _number(f"{folder}/pids.current", missing=0)))
+            found.append(("the control group's pids.max", most - _number(f"/{folder}/pids.current", missing=0)))
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if soft != resource.RLIM_INFINITY and os.geteuid() != 0:  # root is not counted
         found.append(("the user's limit of processes (ulimit -u)", soft - _threads_of_user()))
@@ -80,16 +86,3 @@ def _threads_of_user() -> int:
         except OSError:
             continue
     return count
-
-
-def control_groups() -> list[str]:
-    """The folders of this process's control group of version 2 and of its parents."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
-    if own is None:
-        return []
-    path = Path("/sys/fs/cgroup") / own.strip("/")
-    return [str(folder) for folder in (path, *path.parents) if folder.is_relative_to("/sys/fs/cgroup")]

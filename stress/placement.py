@@ -1,10 +1,9 @@
 """Which CPUs the actors run on: never one that this process did not inherit."""
 
-from collections.abc import Sequence
-
 import psutil
 
 from kernels.layout import Layout
+from results.system_files import shown_cpus as shown
 from stress.errors import UsageFault
 
 Cpus = tuple[int, ...]
@@ -37,17 +36,6 @@ def _listed(text: str) -> Cpus:
             raise UsageFault(f'--cpus: expected the lower CPU first, found "{part.strip()}"')
         cpus.update(range(int(bounds[0]), int(bounds[1]) + 1))
     return tuple(sorted(cpus))
-
-
-def shown(cpus: Sequence[int]) -> str:
-    """CPUs as a user writes them: `0-3,6`."""
-    runs: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if runs and runs[-1][1] == cpu - 1:
-            runs[-1][1] = cpu
-        else:
-            runs.append([cpu, cpu])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def shares_cpus(lay: Layout, cpus: Cpus) -> bool:

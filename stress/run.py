@@ -24,6 +24,7 @@ from stress.limits import make_room
 from stress.live import Show
 from stress.perturbation import site_numbers
 from stress.placement import Cpus, chosen_cpus, shown
+from stress.probing import host_record
 from stress.race import Machine, race
 from stress.report import observations, report
 from stress.request import STDOUT, Request, check_files
@@ -83,7 +84,7 @@ def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], com
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     machine = _machine(plan)
-    record = Record(_begun(plan, command))
+    record = Record(_begun(plan, command, machine))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         with noted(refused):
@@ -118,11 +119,10 @@ def _machine(plan: Plan) -> Machine:
     return Machine(kernels, clock, plan.cpus, plan.sites, ns)
 
 
-def _begun(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
+def _begun(plan: Plan, command: Sequence[str], machine: Machine) -> dict[str, Any]:
     """The result before the first race."""
     names = [ordering.name for ordering in plan.orderings]
-    head = origin(command)
-    head["host"] |= {"cpus_allowed": len(plan.cpus), "cpus_used": shown(plan.cpus)}
+    head = origin(command, host_record(machine))
     return {
         "schema": SCHEMA,
         **head,

@@ -5,8 +5,8 @@ from pathlib import Path
 import psutil
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from results.system_files import ROOT, control_groups
 from stress.errors import UsageFault
-from stress.limits import control_groups
 
 LEAST_BYTES = 64 << 20
 SHARE = 0.75
@@ -34,7 +34,7 @@ def chosen_memory(text: str | None) -> int:
 
 def free_bytes() -> int:
     """What can be had now without swapping, and without being killed for it by a control group of version 2."""
-    rooms = [_room(Path(folder)) for folder in control_groups()]
+    rooms = [_room(ROOT / folder) for folder in control_groups(ROOT)]
     return min([psutil.virtual_memory().available, *(room for room in rooms if room is not None)])
 
 

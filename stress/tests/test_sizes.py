@@ -38,14 +38,14 @@ def test_a_control_group_leaves_less_than_the_machine_has(tmp_path: Path, monkey
     (tmp_path / "memory.max").write_text("300000000\n")
     (tmp_path / "memory.current").write_text("250000000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 20000000\n")
-    monkeypatch.setattr(sizes, "control_groups", lambda: [str(tmp_path)])
+    monkeypatch.setattr(sizes, "control_groups", lambda root: [str(tmp_path)])
 
     assert free_bytes() == 70_000_000
 
 
 def test_a_control_group_without_a_limit_leaves_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "memory.max").write_text("max\n")
-    monkeypatch.setattr(sizes, "control_groups", lambda: [str(tmp_path), "/nowhere"])
+    monkeypatch.setattr(sizes, "control_groups", lambda root: [str(tmp_path), "/nowhere"])
 
     assert 0 < free_bytes() <= psutil.virtual_memory().total
 
