@@ -19,6 +19,16 @@ Exit codes:
   130  interrupted; what was measured is still written
 """
 
+DOCTOR_CODES = """\b
+Exit codes:
+  0    good for verdicts; the last line says what latency is worth
+  2    usage error
+  3    harness error: a probe crashed
+  4    this machine cannot run it, or not with so many vCPUs
+  6    weak for verdicts: a single CPU
+  130  interrupted; what was found is still shown
+"""
+
 app = typer.Typer(
     name="tdx-stress",
     help="Race the TLB shootdown of Intel TDX under KVM with real processes: which orders of its steps are right, "
@@ -221,3 +231,23 @@ def _replay(
             color=not no_color,
         )
     )
+
+
+@app.command("doctor", epilog=DOCTOR_CODES)
+def _doctor(
+    vcpus: options.Vcpus = None,
+    cpus: options.Cpus = None,
+    json: options.AsJson = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """Say what this machine can and cannot measure, and why.
+
+    CPUs, clocks, the way of a line from CPU to CPU, store buffers, what processes and memory there is room for; what
+    each means for a result, and what to try. Takes a second or two. `--vcpus` asks whether so many have room.
+    """
+    from stress.placement import chosen_cpus, chosen_vcpus
+
+    chosen, asked = chosen_cpus(cpus), chosen_vcpus(vcpus)  # a mistake is told before anything heavy is imported
+    from stress.doctor import doctor
+
+    return doctor(cpus=chosen, vcpus=asked, as_json=json, color=not no_color)

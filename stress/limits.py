@@ -40,8 +40,10 @@ def _files(workers: int) -> None:
 
 
 def least_room() -> tuple[str, int]:
-    """The limit that is reached first as processes start, and how many more it lets start."""
-    return min(_process_limits(), key=lambda named: named[1])
+    """The limit that is reached first as worker processes start, and how many more it lets start."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = UNKNOWN if hard == resource.RLIM_INFINITY else (hard - FILES_BESIDE) // FILES_A_WORKER
+    return min([*_process_limits(), ("the limit of open files (ulimit -Hn)", files)], key=lambda named: named[1])
 
 
 def _process_limits() -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from stress.memory import Words, shared_words
 from stress.placement import Cpus, inherited_cpus
 from stress.worker import Job
 
-Pair = tuple[int, int]
+Pair = tuple[int, ...]
 
 BATCHES, ROUNDS = 64, 32
 ENOUGH_BATCHES = 8
@@ -39,7 +39,7 @@ class Errand:
     """
 
     pairs: tuple[Pair, ...]
-    buffering: Pair | None = None
+    buffering: Pair = ()
     worker: bool = False
     pair_s: float = 0.05
     within_s: float = 10.0
@@ -61,14 +61,16 @@ class Found:
     """What came back. `round_trips_ns`: mean of each batch of ROUNDS, for each pair that had enough of them.
 
     `realtime` is whether SCHED_FIFO was granted, `worker_bytes` the memory that a worker shares with nobody; None
-    where it was not asked for or not found out. `trouble` is why something is missing, or "".
+    where it was not asked for or not found out. `trouble` is why something is missing, or ""; `crashed` where that
+    was the end of a process that had not done its work.
     """
 
-    round_trips_ns: dict[Pair, tuple[float, ...]]
-    buffering: Buffering | None
-    realtime: bool | None
-    worker_bytes: int | None
-    trouble: str
+    round_trips_ns: dict[Pair, tuple[float, ...]] = field(default_factory=dict)
+    buffering: Buffering | None = None
+    realtime: bool | None = None
+    worker_bytes: int | None = None
+    trouble: str = ""
+    crashed: bool = False
 
 
 def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[], bool] = lambda: False) -> Found:
@@ -83,27 +85,27 @@ def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[
     ]
     crew = Crew(jobs, go=lambda: bool(words[where.told + GO]))
     try:
-        trouble = _attend(crew, words, where.told + GO, errand.within_s, stop)
+        trouble, crashed = _attend(crew, words, where.told + GO, errand.within_s, stop)
     finally:
         crew.kill()
-    return _found(errand, clock, words, where, trouble)
+    return replace(_found(errand, clock, words, where, trouble), crashed=crashed)
 
 
-def _attend(crew: Crew, words: Words, go: int, within_s: float, stop: Callable[[], bool]) -> str:
-    """Let them work to the end; what went wrong, or ""."""
+def _attend(crew: Crew, words: Words, go: int, within_s: float, stop: Callable[[], bool]) -> tuple[str, bool]:
+    """Let them work to the end; what went wrong, or "", and whether a worker was at fault."""
     crew.start(tidy=False)
     until, released = time.monotonic() + within_s, False
     while crew.alive:
         if dead := [ended for ended in crew.wait(LOOK_S) if ended.code != 0]:
-            return str(dead[0])
+            return str(dead[0]), True
         if stop():
-            return "interrupted"
+            return "interrupted", False
         if time.monotonic() > until:
-            return f"not done after {within_s:g} s: something else holds the CPUs"
+            return f"not done after {within_s:g} s: something else holds the CPUs", False
         if not released and crew.ready == crew.size:
             words[go], released = 1, True
             crew.release()
-    return ""
+    return "", False
 
 
 def _serve(

@@ -2,7 +2,7 @@
 
 import psutil
 
-from kernels.layout import Layout
+from kernels.layout import MAX_VCPUS, Layout
 from results.system_files import shown_cpus as shown
 from stress.errors import UsageFault
 
@@ -23,6 +23,13 @@ def chosen_cpus(text: str | None) -> Cpus:
     if missing := sorted(set(chosen) - set(inherited)):
         raise UsageFault(f"--cpus: CPU {missing[0]} is not among those that this process may use ({shown(inherited)})")
     return chosen
+
+
+def chosen_vcpus(number: int | None) -> int | None:
+    """The number of `--vcpus`, or None. Raises UsageFault where no machine can be so large."""
+    if number is not None and not 1 <= number <= MAX_VCPUS:
+        raise UsageFault(f"--vcpus: expected a whole number from 1 to {MAX_VCPUS}, found {number}")
+    return number
 
 
 def _listed(text: str) -> Cpus:

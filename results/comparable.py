@@ -1,0 +1,94 @@
+"""Whether two results can be compared: how the machines that made them differ, in sentences. Pure.
+
+From `host` of two results. What changes no figure (memory, load average, Python) is not looked at; what changes every
+figure comes first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from results.wording import nanoseconds, share
+
+Host = Mapping[str, Any]
+
+# Measured twice on one idle machine these stay within so much of each other.
+ALIKE = 1.5
+# Shorter than that a difference is the clock's grain, not the machine's.
+GRAIN_NS = 20
+BUSY, POOR_CLOCK_PPM = 0.25, 100
+
+
+class Fact(NamedTuple):
+    """One fact that both must share; `consequence` is what a difference does to a comparison."""
+
+    key: str
+    name: str
+    consequence: str
+    shown: Callable[[Any], str] = str
+
+
+def _yes(value: Any) -> str:
+    return "on" if value else "off"
+
+
+def _cpus(value: Any) -> str:
+    return f"{value:g}"
+
+
+FACTS = (
+    Fact("machine", "architecture", "nothing is comparable but verdicts"),
+    Fact("cpu_model", "CPU", "latency is another CPU's"),
+    Fact("hypervisor", "hypervisor", "tails are another host's"),
+    Fact("cpus_allowed", "CPUs raced on", "other actors had to share a CPU"),
+    Fact("cpus_used", "places", "other pairs of CPUs are nearer or farther"),
+    Fact("cpu_quota", "CPU quota", "the control group stopped actors at other times", _cpus),
+    Fact("smt", "SMT", "actors shared cores differently", _yes),
+    Fact("governor", "frequency governor", "the clock rate was another"),
+    Fact("constant_tsc", "constant timestamp counter", "timestamps cost and tell other times", _yes),
+    Fact("clocksource", "clock source", "timestamps may be worth less in one of them"),
+    Fact("kernel", "kernel", "scheduling, and so tails, may differ"),
+    Fact("numba", "numba", "the kernels are other machine code"),
+)
+MEASURES = (
+    Fact("round_trip_ns", "core-to-core round trip", "latencies compare only as multiples of it", nanoseconds),
+    Fact("empty_shootdown_ns", "empty shootdown", "the steps alone take another time", nanoseconds),
+    Fact("timer_ns", "reading of the clock", "every phase contains one", nanoseconds),
+)
+
+
+def differences(host_a: Host, host_b: Host) -> list[str]:
+    """One sentence for each difference that matters; none where the two can be compared."""
+    return [*_facts(host_a, host_b), *_measures(host_a, host_b), *_moments(host_a, host_b)]
+
+
+def _facts(host_a: Host, host_b: Host) -> Iterator[str]:
+    for fact in FACTS:
+        a, b = host_a.get(fact.key), host_b.get(fact.key)
+        if a != b:
+            told = [fact.shown(value) if value is not None else "none or not told" for value in (a, b)]
+            yield f"{fact.name}: {told[0]} in the first, {told[1]} in the second: {fact.consequence}."
+
+
+def _measures(host_a: Host, host_b: Host) -> Iterator[str]:
+    for fact in MEASURES:
+        a, b = host_a.get(fact.key), host_b.get(fact.key)
+        if a is None and b is None:
+            continue
+        if a is None or b is None:
+            known = "second" if a is None else "first"
+            yield f"{fact.name}: known for the {known} only: whether the machines ran alike cannot be judged by it."
+        elif max(a, b) > ALIKE * min(a, b) and abs(a - b) > GRAIN_NS:
+            yield (
+                f"{fact.name}: {fact.shown(a)} in the first, {fact.shown(b)} in the second "
+                f"({max(a, b) / max(min(a, b), 0.1):.1f}x): {fact.consequence}."
+            )
+
+
+def _moments(host_a: Host, host_b: Host) -> Iterator[str]:
+    """What was wrong with one of the two moments, though not with the machine."""
+    for which, host in (("first", host_a), ("second", host_b)):
+        if (host.get("busy") or 0) > BUSY:
+            taken = share(host["busy"])
+            yield f"load: {taken} of the CPUs' time was taken before the {which}: its latency is others' as well."
+        if (host.get("clock_error_ppm") or 0) > POOR_CLOCK_PPM:
+            yield f"clock: known only to {host['clock_error_ppm']:.0f} ppm in the {which}."

@@ -1,0 +1,55 @@
+"""The verb `doctor`: what this machine can and cannot measure, and why. Looks, measures for a second, judges."""
+
+import json
+import platform
+import sys
+import time
+
+from kernels.race import cache_directory
+from results.diagnosis import diagnose
+from results.diagnosis_table import findings_table, round_trip_tables
+from results.findings import Limits, judge
+from results.verdict import Exit
+from stress.errors import CannotRunHere, HarnessFault
+from stress.examination import examine
+from stress.interrupts import Interrupts
+from stress.placement import Cpus
+from stress.provenance import version
+from stress.screen import Screen, write
+
+SCHEMA = "tdx-stress/doctor/1"
+EXIT_CODES = {Limits.verdicts: Exit.INCONCLUSIVE.value, Limits.everything: CannotRunHere.exit_code}
+MACHINES = ("x86_64", "aarch64")
+
+
+def doctor(*, cpus: Cpus, vcpus: int | None, as_json: bool, color: bool) -> int:
+    """Examine the machine and say what was found; returns the exit code. Raises the errors of `stress.errors`."""
+    if sys.platform != "linux" or platform.machine() not in MACHINES:
+        raise CannotRunHere(f"expected Linux on x86-64 or aarch64, found {platform.system()} on {platform.machine()}")
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if not any(cache_directory().rglob("*.nbi")):
+        Screen(sys.stderr, color=color).line("compiling the kernels, once: about 15 s")
+    with Interrupts() as interrupts:
+        facts = examine(cpus, vcpus, lambda: bool(interrupts))
+        findings = diagnose(facts)
+        judgement = judge(findings)
+        if as_json:
+            told = {
+                "schema": SCHEMA,
+                "version": version(),
+                "started": started,
+                "host": facts,
+                "findings": [finding.as_dict() for finding in findings],
+                "judgement": judgement.as_dict(),
+            }
+            write(sys.stdout, json.dumps(told, indent=1, allow_nan=False) + "\n")
+        else:
+            screen = Screen(sys.stdout, color=color)
+            width = screen.console.width
+            screen.show(findings_table(findings, width), "", *round_trip_tables(facts["round_trips"], width))
+            screen.line(f"This machine is {judgement.sentence}.")
+        if interrupts:
+            return Exit.INTERRUPTED.value
+    if facts["crashed"]:
+        raise HarnessFault(f"not everything was measured: {facts['trouble']}")
+    return EXIT_CODES.get(judgement.limits, 0)
