@@ -1,13 +1,13 @@
 """Whether two results can be compared: how the machines that made them differ, in sentences. Pure.
 
-From `host` of two results. What changes no figure (memory, load average, Python) is not looked at; what changes every
-figure comes first.
+From `host` of two results. What changes no figure (memory, load average, Python) is not looked at, nor what only one of
+them has recorded; what changes every figure comes first.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from results.wording import nanoseconds, share
+from results.wording import nanoseconds, share, tenths
 
 Host = Mapping[str, Any]
 
@@ -39,8 +39,8 @@ FACTS = (
     Fact("machine", "architecture", "nothing is comparable but verdicts"),
     Fact("cpu_model", "CPU", "latency is another CPU's"),
     Fact("hypervisor", "hypervisor", "tails are another host's"),
-    Fact("cpus_allowed", "CPUs raced on", "other actors had to share a CPU"),
-    Fact("cpus_used", "places", "other pairs of CPUs are nearer or farther"),
+    Fact("cpus_allowed", "number of CPUs", "other actors had to share one"),
+    Fact("cpus_used", "CPUs raced on", "other pairs of CPUs are nearer or farther apart"),
     Fact("cpu_quota", "CPU quota", "the control group stopped actors at other times", _cpus),
     Fact("smt", "SMT", "actors shared cores differently", _yes),
     Fact("governor", "frequency governor", "the clock rate was another"),
@@ -52,7 +52,7 @@ FACTS = (
 MEASURES = (
     Fact("round_trip_ns", "core-to-core round trip", "latencies compare only as multiples of it", nanoseconds),
     Fact("empty_shootdown_ns", "empty shootdown", "the steps alone take another time", nanoseconds),
-    Fact("timer_ns", "reading of the clock", "every phase contains one", nanoseconds),
+    Fact("timer_ns", "reading of the clock", "every phase contains one", tenths),
 )
 
 
@@ -64,7 +64,7 @@ def differences(host_a: Host, host_b: Host) -> list[str]:
 def _facts(host_a: Host, host_b: Host) -> Iterator[str]:
     for fact in FACTS:
         a, b = host_a.get(fact.key), host_b.get(fact.key)
-        if a != b:
+        if a != b and fact.key in host_a and fact.key in host_b:
             told = [fact.shown(value) if value is not None else "none or not told" for value in (a, b)]
             yield f"{fact.name}: {told[0]} in the first, {told[1]} in the second: {fact.consequence}."
 

@@ -5,15 +5,10 @@ Every function takes the facts that `doctor` gathers and gives one finding. A fi
 """
 
 from results.findings import Facts, Finding, Limits
-from results.wording import count, nanoseconds, plural, share
+from results.wording import count, nanoseconds, plural, share, tenths
 
 SLOW_TIMER_NS, COARSE_STEP_NS, UNEVEN = 100, 20, 1.5
 NOT_MEASURED = "not measured"
-
-
-def tenths(value_ns: float) -> str:
-    """Nanoseconds, below 100 with a tenth: `9.5 ns`, `319 ns`."""
-    return f"{value_ns:.1f} ns" if value_ns < 99.95 else nanoseconds(value_ns)
 
 
 def timer(facts: Facts) -> Finding:

@@ -29,6 +29,11 @@ def nanoseconds(value_ns: float | None) -> str:
     raise AssertionError("unreachable")
 
 
+def tenths(value_ns: float) -> str:
+    """Nanoseconds that are few: below 100 with a tenth, `9.5 ns`, above as always, `319 ns`."""
+    return f"{value_ns:.1f} ns" if value_ns < 99.95 else nanoseconds(value_ns)
+
+
 def nanoseconds_with_interval(value_ns: float, low_ns: float, high_ns: float) -> str:
     """`667 ns (663-671)`; the ends carry units of their own where they differ: `940 ns (870 ns-1.02 us)`."""
     texts = [nanoseconds(value) for value in (value_ns, low_ns, high_ns)]
