@@ -1,0 +1,157 @@
+"""The loops that measure a machine: each alone, two against each other in threads, and what they are compiled to."""
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import njit, types
+
+from kernels import probes
+from kernels.layout import LINE_WORDS
+from kernels.probes import Probes, load_probes, places
+from kernels.rules import Clock
+
+TSC, MONOTONIC = int(Clock.TSC), int(Clock.MONOTONIC)
+# Two threads on a CPU that others use, too: long enough for any test machine.
+A_MINUTE_NS = 60 * 10**9
+
+
+@pytest.fixture(scope="module")
+def loops() -> Probes:
+    return load_probes()
+
+
+def both(first: Callable[[], object], second: Callable[[], object]) -> None:
+    """Run two loops at the same time; they hold no GIL."""
+    other = threading.Thread(target=second)
+    other.start()
+    first()
+    other.join(60)
+    assert not other.is_alive()
+
+
+def test_places_lie_behind_one_another_each_on_lines_of_its_own():
+    where = places(balls=3, batches=20, cells=5)
+
+    assert where == (0, 32, 64, 112, 176, 336, 368)
+    assert all(start % LINE_WORDS == 0 for start in where)
+
+
+@pytest.mark.parametrize("clock", [TSC, MONOTONIC])
+def test_more_readings_of_the_clock_take_more_ticks(loops, clock):
+    few, _ = loops.read_clock(100, clock)
+    many, step = loops.read_clock(100_000, clock)
+
+    assert 0 < few < many
+    assert 0 < step < many
+
+
+def test_the_ball_goes_to_and_fro_as_often_as_asked_and_every_batch_has_a_time(loops):
+    words = np.zeros(4 * LINE_WORDS, np.int64)
+    done = []
+
+    both(
+        lambda: done.append(loops.ping(words, 0, LINE_WORDS, 5, 3, A_MINUTE_NS, MONOTONIC)),
+        lambda: done.append(loops.pong(words, 0, 5, 3, A_MINUTE_NS, MONOTONIC)),
+    )
+
+    assert words[0] == 2 * 5 * 3
+    assert sorted(done) == [5, 15]
+    assert (words[LINE_WORDS : LINE_WORDS + 5] > 0).all()
+    assert not words[LINE_WORDS + 5 :].any()
+
+
+def test_a_ball_that_nobody_gives_back_is_given_up(loops):
+    words = np.zeros(2 * LINE_WORDS, np.int64)
+
+    assert loops.ping(words, 0, LINE_WORDS, 5, 3, 1000, MONOTONIC) == 0
+    assert words[0] == 1
+    assert not words[LINE_WORDS:].any()
+
+
+def test_a_ball_that_nobody_passes_is_given_up(loops):
+    words = np.zeros(LINE_WORDS, np.int64)
+
+    assert loops.pong(words, 0, 5, 3, 1000, MONOTONIC) == 0
+    assert not words.any()
+
+
+def test_nobody_leaves_a_meeting_before_the_other_has_come(loops):
+    words = np.zeros(2 * LINE_WORDS, np.int64)
+    left: list[str] = []
+
+    def wait() -> None:
+        loops.meet(words, 0, LINE_WORDS, 7)
+        left.append("first")
+
+    other = threading.Thread(target=wait)
+    other.start()
+    while words[0] != 7:
+        pass
+    before = list(left)
+    loops.meet(words, LINE_WORDS, 0, 7)
+    other.join(60)
+
+    assert (before, left) == ([], ["first"])
+
+
+@pytest.mark.parametrize("fenced", [0, 1])
+def test_each_cell_is_stored_and_the_other_sides_cell_is_loaded(loops, fenced):
+    words = np.zeros(8 * LINE_WORDS, np.int64)
+    words[2 * LINE_WORDS], words[3 * LINE_WORDS] = 41, 43
+
+    loops.store_then_load(words, 0, 2 * LINE_WORDS, 4 * LINE_WORDS, 2, 42, fenced)
+
+    assert words[[0, LINE_WORDS]].tolist() == [42, 42]
+    assert words[4 * LINE_WORDS : 4 * LINE_WORDS + 3].tolist() == [41, 43, 0]
+
+
+@pytest.mark.processes
+def test_with_a_fence_no_trial_has_both_sides_miss_the_others_store(loops):
+    """The litmus test SB on two threads: a fence between store and load forbids it, so one miss in 51,200 fails."""
+    cells, words = 256, np.zeros(2 * LINE_WORDS + 2 * 256 * LINE_WORDS + 2 * 256, np.int64)
+    stored = (2 * LINE_WORDS, (2 + cells) * LINE_WORDS)
+    seen = (2 + 2 * cells) * LINE_WORDS
+    missed = []
+
+    def side(mine: int) -> None:
+        for number in range(1, 201):
+            loops.meet(words, mine * LINE_WORDS, (1 - mine) * LINE_WORDS, 2 * number - 1)
+            loops.store_then_load(words, stored[mine], stored[1 - mine], seen + mine * cells, cells, number, 1)
+            loops.meet(words, mine * LINE_WORDS, (1 - mine) * LINE_WORDS, 2 * number)
+            if mine == 0:
+                missed.append(int((words[seen:].reshape(2, cells) < number).all(axis=0).sum()))
+
+    both(lambda: side(0), lambda: side(1))
+
+    assert missed == [0] * 200
+
+
+def test_store_and_load_are_relaxed_and_only_a_fenced_trial_has_a_fence():
+    compiled = njit((types.Array(types.int64, 1, "C"), *[types.int64] * 6))(probes.store_then_load)
+
+    [code] = compiled.inspect_llvm().values()
+    accesses = re.findall(r"(?:load|store) atomic i64.* (monotonic|acquire|release|seq_cst),|\b(fence seq_cst)", code)
+    kinds = {order or fence for order, fence in accesses}
+    assert kinds == {"monotonic", "fence seq_cst"}
+
+
+def test_a_second_start_takes_every_loop_from_the_cache(tmp_path: Path, command_environment: dict[str, str]):
+    code = (
+        "from kernels.probes import load_probes; loops = load_probes();"
+        "print(*[sum(loop.stats.cache_hits.values()) for loop in (loops.read_clock, loops.meet, loops.ping,"
+        " loops.pong, loops.store_then_load)])"
+    )
+    environment = {**command_environment, "TDX_STRESS_CACHE": str(tmp_path)}
+
+    hits = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+
+    assert hits == ["0 0 0 0 0\n", "1 1 1 1 1\n"]
