@@ -7,7 +7,7 @@ them has recorded; what changes every figure comes first.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from results.wording import nanoseconds, share, tenths
+from results.wording import nanoseconds, tenths
 
 Host = Mapping[str, Any]
 
@@ -88,7 +88,6 @@ def _moments(host_a: Host, host_b: Host) -> Iterator[str]:
     """What was wrong with one of the two moments, though not with the machine."""
     for which, host in (("first", host_a), ("second", host_b)):
         if (host.get("busy") or 0) > BUSY:
-            taken = share(host["busy"])
-            yield f"load: {taken} of the CPUs' time was taken before the {which}: its latency is others' as well."
+            yield f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}: its latency is others' as well."
         if (host.get("clock_error_ppm") or 0) > POOR_CLOCK_PPM:
             yield f"clock: known only to {host['clock_error_ppm']:.0f} ppm in the {which}."
