@@ -88,6 +88,6 @@ def _moments(host_a: Host, host_b: Host) -> Iterator[str]:
     """What was wrong with one of the two moments, though not with the machine."""
     for which, host in (("first", host_a), ("second", host_b)):
         if (host.get("busy") or 0) > BUSY:
-            yield f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}: its latency is others' as well."
+            yield f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}: its latency is others', too."
         if (host.get("clock_error_ppm") or 0) > POOR_CLOCK_PPM:
             yield f"clock: known only to {host['clock_error_ppm']:.0f} ppm in the {which}."
