@@ -50,6 +50,6 @@ def doctor(*, cpus: Cpus, vcpus: int | None, as_json: bool, color: bool) -> int:
             screen.line(f"This machine is {judgement.sentence}.")
         if interrupts:
             return Exit.INTERRUPTED.value
-    if facts["crashed"]:
+    if facts["crashed"] and judgement.limits is not Limits.everything:
         raise HarnessFault(f"not everything was measured: {facts['trouble']}")
     return EXIT_CODES.get(judgement.limits, 0)
