@@ -6,10 +6,11 @@ Each says what was seen, what it means, and what to try. Pure: from the facts of
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from results.comparable import alike
 from results.grades import FAILING
 from results.statistics import ENOUGH
 from results.verdict import Ending, is_safe, seen
-from results.wording import plural
+from results.wording import nanoseconds, plural
 
 HIGH_STEAL, BUSY, RATE_MISSED = 0.01, 0.25, 0.95
 Facts = Mapping[str, Any]
@@ -85,6 +86,14 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             f"frequency governor {host['governor']}",
             "the clock rate changes as the load does: early shootdowns are slower",
             "the governor `performance`, or a longer --set warmup_s",
+        )
+    before, after = host.get("round_trip_ns"), host.get("round_trip_after_ns")
+    if before and after and not alike(before, after):
+        yield Caveat(
+            "cpus_moved",
+            f"a line from CPU to CPU and back took {nanoseconds(before)} before the races, {nanoseconds(after)} after",
+            "CPUs were moved, or others came: orderings that raced early and late did not race alike",
+            "`bench`, whose rounds take turns, or bare metal",
         )
     if scenario.get("workers") == "thread":
         yield Caveat(

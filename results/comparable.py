@@ -56,6 +56,11 @@ MEASURES = (
 )
 
 
+def alike(a_ns: float, b_ns: float) -> bool:
+    """Whether one machine that did not change may have given both figures."""
+    return max(a_ns, b_ns) <= ALIKE * min(a_ns, b_ns) or abs(a_ns - b_ns) <= GRAIN_NS
+
+
 def differences(host_a: Host, host_b: Host) -> list[str]:
     """One sentence for each difference that matters; none where the two can be compared."""
     return [*_facts(host_a, host_b), *_measures(host_a, host_b), *_moments(host_a, host_b)]
@@ -77,7 +82,7 @@ def _measures(host_a: Host, host_b: Host) -> Iterator[str]:
         if a is None or b is None:
             known = "second" if a is None else "first"
             yield f"{fact.name}: known for the {known} only: whether the machines ran alike cannot be judged by it."
-        elif max(a, b) > ALIKE * min(a, b) and abs(a - b) > GRAIN_NS:
+        elif not alike(a, b):
             yield (
                 f"{fact.name}: {fact.shown(a)} in the first, {fact.shown(b)} in the second "
                 f"({max(a, b) / max(min(a, b), 0.1):.1f}x): {fact.consequence}."
@@ -88,6 +93,6 @@ def _moments(host_a: Host, host_b: Host) -> Iterator[str]:
     """What was wrong with one of the two moments, though not with the machine."""
     for which, host in (("first", host_a), ("second", host_b)):
         if (host.get("busy") or 0) > BUSY:
-            yield f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}: its latency is others', too."
+            yield f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}: not ours alone."
         if (host.get("clock_error_ppm") or 0) > POOR_CLOCK_PPM:
             yield f"clock: known only to {host['clock_error_ppm']:.0f} ppm in the {which}."

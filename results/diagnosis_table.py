@@ -64,8 +64,8 @@ def _stack(findings: Sequence[Finding]) -> RenderableType:
 
 
 def round_trip_tables(trips: Mapping[str, Any] | None, width: int) -> list[RenderableType]:
-    """Nothing for a single pair; else a line for each kind of pair, and the matrix where the width has room for it."""
-    if not trips or trips["pairs"] == 1:
+    """Nothing for two CPUs; else a line for each kind of pair, and the matrix where the width has room for it."""
+    if not trips or len(trips["cpus"]) == 2:
         return []
     parts: list[RenderableType] = [Text("Round trip of one line between two CPUs, ns", style="bold")]
     kinds = Table.grid(padding=(0, 2))

@@ -41,7 +41,7 @@ def round_trip(facts: Facts) -> Finding:
         more = "" if facts["cpus_allowed"] == 1 else "again, when the CPUs are free"
         return Finding("round_trip", name, NOT_MEASURED, why, more)
     means = "a line's way there and back, the least a kick can take: read latencies as multiples of it"
-    if trips["pairs"] == 1:
+    if len(trips["cpus"]) == 2:
         low, high = facts["round_trip_range_ns"]
         first, second = facts["round_trip_cpus"]
         found = f"{nanoseconds(trips['median_ns'])} ({low:.0f}-{high:.0f}) between CPUs {first} and {second}"
@@ -52,6 +52,9 @@ def round_trip(facts: Facts) -> Finding:
     )
     if len(trips["cpus"]) < facts["cpus_allowed"]:
         found += f", {len(trips['cpus'])} of {facts['cpus_allowed']} CPUs tried"
+    missing = len(trips["cpus"]) * (len(trips["cpus"]) - 1) // 2 - trips["pairs"]
+    if missing > 0:
+        means += f"; {plural(missing, 'pair')} not measured: {facts['trouble']}"
     if most > UNEVEN * least:
         means += f"; pairs differ by {most / least:.1f}x"
         return Finding("round_trip", name, found, means, f"--cpus {facts['topology']['near']} (one cache)")
@@ -73,7 +76,9 @@ def store_buffering(facts: Facts) -> Finding:
         means = "both sides missed the other's store in spite of a fence: the base of every verdict does not hold"
         return Finding("store_buffering", name, found, means, "report it, with doctor --json", Limits.everything)
     if not seen["missed"]:
-        return Finding("store_buffering", name, found, "not seen: a missing fence may go unseen here", "a longer run")
+        return Finding(
+            "store_buffering", name, found, "not seen: a missing fence may go unseen here", "--cpus of two cores"
+        )
     means = "loads overtake stores here: an order that lacks a fence can be seen to fail"
     if facts["machine"] == "aarch64":
         means += "; aarch64 reorders more than that"

@@ -23,7 +23,6 @@ class Topology:
     packages: tuple[Cpus, ...]
     nodes: tuple[Cpus, ...]
     kinds: tuple[Cpus, ...]
-    online: Cpus
     offline: Cpus
 
     @property
@@ -41,14 +40,12 @@ class Topology:
 
 def topology(cpus: Sequence[int], root: Path = ROOT) -> Topology:
     """Of these CPUs. Where a container hides /sys, every CPU is a core of its own in one cache, package and node."""
-    online = cpu_list(line(root, f"{CPUS}/online")) or tuple(sorted(cpus))
     return Topology(
         cores=_groups(cpus, root, ("topology/core_cpus_list", "topology/thread_siblings_list"), alone=True),
         caches=_groups(cpus, root, _last_caches(cpus, root)),
         packages=_groups(cpus, root, ("topology/package_cpus_list", "topology/core_siblings_list")),
         nodes=_by_key(cpus, {cpu: _node(root, cpu) for cpu in cpus}),
         kinds=_by_key(cpus, {cpu: _kind(root, cpu) for cpu in cpus}),
-        online=online,
         offline=cpu_list(line(root, f"{CPUS}/offline")),
     )
 

@@ -37,7 +37,7 @@ def examine(cpus: Cpus, vcpus: int | None, stop: Callable[[], bool]) -> Facts:
     before = cpu_times()
     groups = topology(cpus)
     facts = {**host_facts(), **system_facts(cpus, groups), **_measured(cpus, groups, stop)}
-    return {**facts, **_room(facts["worker_bytes"], vcpus), "steal_share": steal_share(before, cpu_times())}
+    return {**facts, **room(facts["worker_bytes"], vcpus), "steal_share": steal_share(before, cpu_times())}
 
 
 def system_facts(cpus: Cpus, groups: Topology, root: Path = ROOT) -> Facts:
@@ -75,16 +75,18 @@ def _measured(cpus: Cpus, groups: Topology, stop: Callable[[], bool]) -> Facts:
         **timer_facts(clock, probes),
         **empty_shootdown_facts(clock, kernels.zapper),
         **fork_facts(),
-        **_pair_facts(cpus, groups, clock, probes, stop),
+        **pair_facts(cpus, groups, clock, probes, stop),
     }
 
 
-def _pair_facts(cpus: Cpus, groups: Topology, clock: Calibration, probes: Probes, stop: Callable[[], bool]) -> Facts:
+def pair_facts(cpus: Cpus, groups: Topology, clock: Calibration, probes: Probes, stop: Callable[[], bool]) -> Facts:
     """What takes processes of their own: round trips of all pairs, store buffers, real time, a worker's memory."""
     tried = spread(cpus, groups, MOST_CPUS)
+    # A run's own pair among them, whatever else is tried.
+    pairs = tuple(dict.fromkeys((cpus[:2], *all_pairs(tried)))) if len(cpus) > 1 else ()
     apart = (groups.one_a_core if len(groups.cores) > 1 else cpus)[:2] if len(cpus) > 1 else ()
     try:
-        found = measure(Errand(all_pairs(tried), apart, worker=True), clock, probes, stop)
+        found = measure(Errand(pairs, apart, worker=True), clock, probes, stop)
     except HarnessFault as fault:
         found = Found(trouble=str(fault), crashed=True)
     medians = {pair: round(statistics.median(samples), 1) for pair, samples in found.round_trips_ns.items()}
@@ -99,7 +101,7 @@ def _pair_facts(cpus: Cpus, groups: Topology, clock: Calibration, probes: Probes
     }
 
 
-def _room(worker_bytes: int | None, vcpus: int | None) -> Facts:
+def room(worker_bytes: int | None, vcpus: int | None) -> Facts:
     """How many vCPUs have room, and what is in the way of more; one zapper beside them."""
     available = memory_to_be_had()
     shared = (plan(2, 1, 1, 64).total_words - plan(1, 1, 1, 64).total_words) * WORD_BYTES

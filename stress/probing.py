@@ -45,11 +45,19 @@ def clock_facts(clock: Calibration) -> dict[str, Any]:
     return {"ticks_per_us": round(clock.ticks_per_s / 1e6, 3), "clock_error_ppm": round(clock.error_ppm, 1)}
 
 
+def round_trip_after(machine: Machine) -> dict[str, Any]:
+    """The round trip once more, when all have raced: a host that moves CPUs changes it meanwhile."""
+    return {"round_trip_after_ns": _round_trip_now(machine, load_probes())["round_trip_ns"]}
+
+
 def _quick_facts(machine: Machine) -> dict[str, Any]:
     probes = load_probes()
-    facts = timer_facts(machine.clock, probes)
+    facts = {**timer_facts(machine.clock, probes), **_round_trip_now(machine, probes)}
     # Kernels that look before each step whether they are to yield are not those of other runs.
-    facts |= {} if machine.yields else empty_shootdown_facts(machine.clock, machine.kernels.zapper)
+    return facts | ({} if machine.yields else empty_shootdown_facts(machine.clock, machine.kernels.zapper))
+
+
+def _round_trip_now(machine: Machine, probes: Probes) -> dict[str, Any]:
     first_two = machine.cpus[:2]
     samples: Sequence[float] = ()
     if len(first_two) == 2:
@@ -59,7 +67,7 @@ def _quick_facts(machine: Machine) -> dict[str, Any]:
             samples = measure(errand, machine.clock, probes).round_trips_ns.get(pair, ())
         except HarnessFault:  # no process to be had: the race will say so
             samples = ()
-    return facts | round_trip_facts(first_two, samples)
+    return round_trip_facts(first_two, samples)
 
 
 def round_trip_facts(pair: Sequence[int], samples: Sequence[float]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from stress.limits import make_room
 from stress.live import Show
 from stress.perturbation import site_numbers
 from stress.placement import Cpus, chosen_cpus, shown
-from stress.probing import host_record
+from stress.probing import host_record, round_trip_after
 from stress.race import Machine, race
 from stress.report import observations, report
 from stress.request import STDOUT, Request, check_files
@@ -66,9 +66,14 @@ class Record:
     def add(self, run: Run) -> None:
         """One more ordering."""
         self.runs.append(run.json)
-        self.result["caveats"] = caveats(self.result["host"], self.result["scenario"], self.runs)
         self.arrays |= run.arrays
         self.last_steps += filter(None, [run.last_steps])
+        self.add_facts({})
+
+    def add_facts(self, facts: Mapping[str, Any]) -> None:
+        """What was found out about the machine meanwhile."""
+        self.result["host"] |= facts
+        self.result["caveats"] = caveats(self.result["host"], self.result["scenario"], self.runs)
 
 
 def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], command: Sequence[str]) -> int:
@@ -89,6 +94,8 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     with Interrupts() as interrupts:
         with noted(refused):
             _race_all(plan, machine, record, interrupts)
+        if record.runs and not interrupts:
+            record.add_facts(round_trip_after(machine))
         if not record.runs:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
         with noted(refused):

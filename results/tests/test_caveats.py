@@ -27,6 +27,10 @@ def test_a_quiet_machine_with_enough_cpus_and_samples_has_no_caveat():
         ({"cpu_quota": 1.5}, ["cpu_quota"]),
         ({"busy": 0.6}, ["busy_machine"]),
         ({"governor": "powersave"}, ["cpu_frequency"]),
+        ({"round_trip_ns": 86.0, "round_trip_after_ns": 312.0}, ["cpus_moved"]),
+        ({"round_trip_ns": 312.0, "round_trip_after_ns": 86.0}, ["cpus_moved"]),
+        ({"round_trip_ns": 86.0, "round_trip_after_ns": 120.0}, []),
+        ({"round_trip_ns": 86.0, "round_trip_after_ns": None}, []),
     ],
 )
 def test_caveats_of_the_machine(host: dict[str, Any], expected: list[str]):

@@ -147,6 +147,15 @@ def test_many_pairs_are_told_by_their_spread_and_how_many_cpus_were_tried():
     assert told.try_ == "--cpus 0-1 (one cache)"
 
 
+def test_of_many_cpus_a_single_pair_may_have_been_measured():
+    trips = {"cpus": [0, 1, 2], "pairs": 1, "median_ns": 80.0, "least_ns": 80.0, "most_ns": 80.0}
+
+    told = finding("round_trip", round_trips=trips, round_trip_ns=None, round_trip_range_ns=None, trouble="interrupted")
+
+    assert told.found == "80 ns, 80 to 80 over 1 pair of CPUs, 3 of 4 CPUs tried"
+    assert told.means.endswith("; 2 pairs not measured: interrupted")
+
+
 def test_a_finding_as_json_has_its_five_words_and_what_it_takes():
     assert finding("load", busy=0.9).as_dict() == {
         "id": "load",

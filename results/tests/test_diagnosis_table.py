@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 from results.diagnosis import diagnose
 from results.diagnosis_table import findings_table, round_trip_tables
-from results.round_trips import round_trips
+from results.round_trips import Pair, round_trips
 from results.tests.machines import facts
 
 
@@ -22,7 +22,7 @@ def shown(renderables: Sequence[RenderableType], width: int) -> list[str]:
 
 
 def pairs(cpus: int) -> dict[str, Any]:
-    medians = {(a, b): 100.0 + a for a in range(cpus) for b in range(a + 1, cpus)}
+    medians: dict[Pair, float] = {(a, b): 100.0 + a for a in range(cpus) for b in range(a + 1, cpus)}
     found = round_trips(range(cpus), medians, lambda a, b: "cache" if a < 2 else "machine")
     assert found is not None
     return found

@@ -1,8 +1,8 @@
 """Medians of pairs become a matrix and a line for each kind of pair."""
 
-from results.round_trips import round_trips
+from results.round_trips import Pair, round_trips
 
-MEDIANS = {(0, 1): 100.0, (0, 4): 20.0, (1, 4): 90.0}
+MEDIANS: dict[Pair, float] = {(0, 1): 100.0, (0, 4): 20.0, (1, 4): 90.0}
 
 
 def relation(a: int, b: int) -> str:
