@@ -36,6 +36,11 @@ def topology(facts: Facts) -> Finding:
     if groups["caches"] > 1 or groups["packages"] > 1:
         means = "some pairs of CPUs are much farther apart than others: where actors land decides their latency"
         return Finding("topology", "topology", found, means, f"--cpus {groups['near']} (one cache)")
+    if not groups["told"]:
+        means = "how CPUs hang together cannot be read: each is taken for a core of its own, all for one package"
+        return Finding(
+            "topology", "topology", f"{facts['cpu_model']}: {NOT_TOLD}", means, "a container that shows /sys"
+        )
     means = "all pairs of CPUs are about as far apart"
     if facts["hypervisor"]:
         means += ", as far as the hypervisor tells"
@@ -53,7 +58,8 @@ def smt(facts: Facts) -> Finding:
     if facts["smt"]:
         means = "our CPUs are on cores of their own, but others may run on the siblings"
         return Finding("smt", "SMT", told, means, "keep the siblings idle, or boot with nosmt")
-    return Finding("smt", "SMT", told, "no two of our CPUs share a core, as far as the system tells")
+    known = "no two of our CPUs share a core" if groups["told"] else "whether two of our CPUs share a core is not known"
+    return Finding("smt", "SMT", told, known)
 
 
 def frequency(facts: Facts) -> Finding:
@@ -165,6 +171,8 @@ def isolation(facts: Facts) -> Finding:
         return Finding(
             "isolation", "isolation", f"CPUs {isolated} isolated", means, f"taskset -c {isolated} tdx-stress run"
         )
+    if isolated is None:
+        return Finding("isolation", "isolation", NOT_TOLD, "whether some CPUs are kept from others cannot be read")
     means = "Linux runs others on our CPUs, too: their time is in the tails"
     return Finding(
         "isolation", "isolation", "none", means, "boot with isolcpus=LIST nohz_full=LIST, then taskset -c LIST"

@@ -9,13 +9,17 @@ from results.system_files import ROOT, cpu_list, line, number
 CPUS = "sys/devices/system/cpu"
 Cpus = tuple[int, ...]
 
+# The newer name of a file first.
+CORES = ("topology/core_cpus_list", "topology/thread_siblings_list")
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
     """Groups of the CPUs asked about, each group sorted, groups by their first CPU; a group for whatever is not told.
 
     `cores` share a core (SMT siblings), `caches` the last level of cache, `packages` a socket, `nodes` memory.
-    `kinds` are of one speed: more than one group where CPUs differ (big.LITTLE, P and E cores).
+    `kinds` are of one speed: more than one group where CPUs differ (big.LITTLE, P and E cores). `told` is whether the
+    system said how they hang together.
     """
 
     cores: tuple[Cpus, ...]
@@ -24,6 +28,7 @@ class Topology:
     nodes: tuple[Cpus, ...]
     kinds: tuple[Cpus, ...]
     offline: Cpus
+    told: bool
 
     @property
     def one_a_core(self) -> Cpus:
@@ -41,12 +46,13 @@ class Topology:
 def topology(cpus: Sequence[int], root: Path = ROOT) -> Topology:
     """Of these CPUs. Where a container hides /sys, every CPU is a core of its own in one cache, package and node."""
     return Topology(
-        cores=_groups(cpus, root, ("topology/core_cpus_list", "topology/thread_siblings_list"), alone=True),
+        cores=_groups(cpus, root, CORES, alone=True),
         caches=_groups(cpus, root, _last_caches(cpus, root)),
         packages=_groups(cpus, root, ("topology/package_cpus_list", "topology/core_siblings_list")),
         nodes=_by_key(cpus, {cpu: _node(root, cpu) for cpu in cpus}),
         kinds=_by_key(cpus, {cpu: _kind(root, cpu) for cpu in cpus}),
         offline=cpu_list(line(root, f"{CPUS}/offline")),
+        told=any(line(root, f"{CPUS}/cpu{cpu}/{name}") for cpu in cpus for name in CORES),
     )
 
 

@@ -48,6 +48,7 @@ def system_facts(cpus: Cpus, groups: Topology, root: Path = ROOT) -> Facts:
         "cpus_used": shown_cpus(cpus),
         "offline": shown_cpus(groups.offline),
         "topology": {
+            "told": groups.told,
             "cores": len(groups.cores),
             "caches": len(groups.caches),
             "packages": len(groups.packages),
@@ -57,7 +58,7 @@ def system_facts(cpus: Cpus, groups: Topology, root: Path = ROOT) -> Facts:
             "near": shown_cpus(_largest(groups.caches)),
             "alike": shown_cpus(_largest(groups.kinds)),
         },
-        "isolated": shown_cpus(isolated),
+        "isolated": shown_cpus(isolated) if (root / CPUS / "isolated").exists() else None,
         "isolated_allowed": shown_cpus(set(isolated) & set(cpus)),
         "nohz_full": shown_cpus(cpu_list(line(root, f"{CPUS}/nohz_full"))),
     }

@@ -54,6 +54,7 @@ def facts(**changed: Any) -> dict[str, Any]:
         "cpus_used": "0-3",
         "offline": "",
         "topology": {
+            "told": True,
             "cores": 4,
             "caches": 1,
             "packages": 1,

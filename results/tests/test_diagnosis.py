@@ -113,6 +113,21 @@ def test_what_is_found_and_what_to_try(id: str, changed: dict[str, Any], found: 
     assert (told.found, told.try_) == (found, try_)
 
 
+def test_what_a_container_hides_is_not_taken_for_known():
+    hidden = {
+        "topology": GROUPS | {"told": False},
+        "isolated": None,
+        "smt": None,
+        "clocksource": None,
+        "governor": None,
+    }
+
+    told = {id: finding(id, **hidden).found for id in ("smt", "clocksource", "frequency", "isolation", "topology")}
+
+    assert set(told.values()) == {"not told", "Some CPU: not told"}
+    assert "not known" in finding("smt", **hidden).means
+
+
 def test_the_counter_of_aarch64_has_its_own_name():
     assert "generic timer" in finding("counter", machine="aarch64").found
     assert "timestamp counter" in finding("counter").found

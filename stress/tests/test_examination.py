@@ -103,6 +103,13 @@ def test_probes_that_cannot_start_are_told_and_the_rest_stands(monkeypatch: pyte
     assert (facts["trouble"], facts["crashed"], facts["round_trips"]) == ("no process for probe 0", True, None)
 
 
+def test_a_container_without_sys_tells_neither_topology_nor_isolation(tmp_path: Path) -> None:
+    facts = system_facts((0, 1), topology((0, 1), tmp_path), tmp_path)
+
+    assert facts["topology"]["told"] is False
+    assert (facts["isolated"], facts["isolated_allowed"], facts["nohz_full"], facts["offline"]) == (None, "", "", "")
+
+
 def test_facts_of_a_machine_with_two_sockets(tmp_path: Path) -> None:
     root = two_sockets(tmp_path)
     cpus = (0, 1, 2, 3, 4, 5)
@@ -114,6 +121,7 @@ def test_facts_of_a_machine_with_two_sockets(tmp_path: Path) -> None:
         "cpus_used": "0-5",
         "offline": "8",
         "topology": {
+            "told": True,
             "cores": 4,
             "caches": 2,
             "packages": 2,
