@@ -34,7 +34,7 @@ def topology(facts: Facts) -> Finding:
         means = f"CPUs of {groups['kinds']} speeds: the same step takes longer on some of them"
         return Finding("topology", "topology", found, means, f"--cpus {groups['alike']}", Limits.absolute)
     if groups["caches"] > 1 or groups["packages"] > 1:
-        means = "some pairs of CPUs are much farther apart than others: where actors land decides their latency"
+        means = "some pairs of CPUs are farther apart than others: where actors land decides their latency"
         return Finding("topology", "topology", found, means, f"--cpus {groups['near']} (one cache)")
     if not groups["told"]:
         means = "how CPUs hang together cannot be read: each is taken for a core of its own, all for one package"
@@ -53,7 +53,7 @@ def smt(facts: Facts) -> Finding:
     told = {True: "on", False: "off", None: NOT_TOLD}[facts["smt"]]
     if groups["cores"] < allowed:
         found = f"{told}: {plural(allowed, 'CPU')} on {plural(groups['cores'], 'core')}"
-        means = "two actors on one core slow each other and halve its store buffer"
+        means = "two actors on one core slow each other and share its store buffer"
         return Finding("smt", "SMT", found, means, f"--cpus {groups['one_a_core']}", Limits.absolute)
     if facts["smt"]:
         means = "our CPUs are on cores of their own, but others may run on the siblings"
