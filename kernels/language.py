@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -149,6 +150,7 @@ def where(function: Callable[..., Any]) -> str:
     return f"{short_path(code.co_filename)}:{code.co_firstlineno}"
 
 
+@functools.cache
 def short_path(file: str) -> str:
     """The path below this checkout, or the file's name."""
     path = Path(file)

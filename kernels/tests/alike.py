@@ -1,0 +1,109 @@
+"""Actors that are alike, renamed in a state of the step machine: by hand, word by word, from what each word means.
+
+A vCPU's index stands in who its words are, in a zapper's `awaiting`, and in two locals of the kick. A zapper's stands
+in who its words are, in every vCPU's `ipi` (a bit each), in the owner of a page that it has blocked, in its stage, and
+in the locals that hold such a word.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kernels.machine import DONE
+from kernels.tests.naive import StepMachine
+from kernels.words import PAGE_BLOCKED, TAG_BITS, TAG_MASK, phase_of, shooter_of
+
+Words = tuple[int, ...]
+Order = tuple[int, ...]  # the new index of each old one
+
+# By the name that a local has in the source. Whoever writes a local anew decides here what it is.
+BITS_OF_VCPUS, INDEX_OF_VCPU, BITS_OF_ZAPPERS = {"visited"}, {"vcpu"}, {"mine"}
+PAGE_WORDS, STAGE_WORDS = {"seen"}, {"how_far"}
+WITHOUT_NAMES = {
+    "_t1", "_t2", "blocked_in", "entry", "epoch", "epochs", "failed", "gpa", "held", "leaf", "left", "outcome", "page",
+    "parity", "policy", "repair", "request", "status", "todo", "visits", "wait", "what", "without_vcpus",
+}  # fmt: skip
+
+
+def bits(word: int, order: Order) -> int:
+    """The set of the new indices."""
+    return sum(1 << new for old, new in enumerate(order) if word >> old & 1)
+
+
+def page(word: int, zappers: Order) -> int:
+    """The oracle's word of a page."""
+    if phase_of(word) != PAGE_BLOCKED:
+        return word
+    return word & ~(63 << 2) | zappers[shooter_of(word)] << 2
+
+
+def stage(word: int, zappers: Order) -> int:
+    """A zapper's word: how far the shootdown of the page that it names has come."""
+    tag, how_far = word >> 2 & TAG_MASK, word & 3
+    return (page(word >> 2 >> TAG_BITS, zappers) << TAG_BITS | tag) << 2 | how_far
+
+
+def local(name: str, word: int, vcpus: Order, zappers: Order) -> int:
+    """A register that holds this local. Raises LookupError for a local that this file says nothing of."""
+    meaning: tuple[tuple[set[str], Callable[[], int]], ...] = (
+        (BITS_OF_VCPUS, lambda: bits(word, vcpus)),
+        (INDEX_OF_VCPU, lambda: vcpus[word]),
+        (BITS_OF_ZAPPERS, lambda: bits(word, zappers)),
+        (PAGE_WORDS, lambda: page(word, zappers)),
+        (STAGE_WORDS, lambda: stage(word, zappers)),
+        (WITHOUT_NAMES, lambda: word),
+    )
+    for names, renamed in meaning:
+        if name in names:
+            return renamed()
+    raise LookupError(f"the local {name}: expected a word on what renaming actors does to it, found none")
+
+
+def renamed(machine: StepMachine, state: Words, vcpus: Order, zappers: Order) -> Words:
+    """The state in which every actor bears its new name."""
+    lay, words = machine.lay, list(state)
+    for gpa in range(lay.pages):
+        at = lay.owner + gpa * lay.page_stride
+        words[at] = page(words[at], zappers)
+    for old, new in enumerate(vcpus):
+        block = _registers_renamed(machine, f"vcpu {old}", state, vcpus, zappers)
+        start = lay.mode + old * lay.vcpu_stride
+        block[lay.ipi - lay.mode] = bits(state[lay.ipi + old * lay.vcpu_stride], zappers)
+        to = start + (new - old) * lay.vcpu_stride
+        words[to : to + lay.vcpu_stride] = block
+    for old, new in enumerate(zappers):
+        block = _registers_renamed(machine, f"zapper {old}", state, vcpus, zappers)
+        block[0] = stage(block[0], zappers)
+        awaiting = block[1 : 1 + lay.vcpus]
+        for vcpu, mark in zip(vcpus, awaiting, strict=True):
+            block[1 + vcpu] = mark
+        to = lay.stage + new * lay.zapper_stride
+        words[to : to + lay.zapper_stride] = block
+    return tuple(words)
+
+
+def _registers_renamed(machine: StepMachine, name: str, state: Words, vcpus: Order, zappers: Order) -> list[int]:
+    """The block of words that belongs to one actor, its registers renamed."""
+    lay = machine.lay
+    actor, kind = machine.actors[name]
+    start, stride = (lay.mode, lay.vcpu_stride) if name.startswith("vcpu") else (lay.stage, lay.zapper_stride)
+    start += actor.index * stride
+    block = list(state[start : start + stride])
+    label = state[actor.pc]
+    held: Iterable[Any] = kind.made.held[label] if label != DONE else ()
+    for place, of in enumerate(held):
+        if of is not None:
+            at = actor.register + place
+            block[at - start] = local(of.rpartition("_")[0], state[at], vcpus, zappers)
+    return block
+
+
+def orders(machine: StepMachine) -> list[tuple[Order, Order]]:
+    """Every way to rename vCPUs among themselves and zappers among themselves; the first changes nothing."""
+    vcpus = itertools.permutations(range(machine.lay.vcpus))
+    return list(itertools.product(vcpus, itertools.permutations(range(machine.lay.zappers))))
+
+
+def representative(machine: StepMachine, state: Words) -> Words:
+    """One state for all that differ in names only."""
+    return min(state, *(renamed(machine, state, *order) for order in orders(machine)[1:]))
