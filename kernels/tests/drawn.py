@@ -1,0 +1,42 @@
+"""Orderings at random: any order of any of the steps that a file could ask for, with all that belongs to it."""
+
+from hypothesis import strategies as st
+
+from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Gate, OnError, Rules, Step
+from kernels.tests.orders import order
+
+FAULTS = sorted(Fault)
+
+
+@st.composite
+def orderings(draw: st.DrawFn, most_shootdowns: int = 1) -> Rules:
+    """REMOVE stands once, the gate's steps together or not at all; a request or a gate is looked at where there is
+    one; who keeps vCPUs out relies on their looking; everything else is free.
+    """
+    gated = draw(st.booleans())
+    gate = [Step.GATE_RAISE, Step.GATE_LOWER] if gated else []
+    shootdown = draw(st.permutations([Step.BLOCK, Step.KICK, Step.TRACK, *gate]))
+    left_out = draw(st.sampled_from([None, None, Step.BLOCK, Step.KICK, Step.TRACK]))
+    shootdown = [step for step in shootdown if step != left_out]
+    # Most often at the end: too early it is refused, and nothing else comes to pass.
+    shootdown.insert(draw(st.sampled_from([len(shootdown)] * 4 + [*range(len(shootdown))])), Step.REMOVE)
+    kicks = Step.KICK in shootdown
+    request = draw(st.sampled_from([0, KVM_REQ_TLB_FLUSH])) if kicks else 0
+    entry_requests = 1 if request else draw(st.integers(0, 1))
+    wait_for_sept_zap = draw(st.integers(0, 1))
+    policy = st.sampled_from([Busy.NONE, Busy.SPIN, *[Busy.RETRY_WITHOUT_VCPUS] * wait_for_sept_zap])
+    return order(
+        *shootdown,
+        request=request,
+        wait=draw(st.integers(0, 1)) if kicks else 0,
+        gate=int(draw(st.sampled_from([Gate.COUNTER, Gate.FLAG]))) if gated else int(Gate.NONE),
+        entry_requests=entry_requests,
+        entry_gate=draw(st.integers(0, 1)) if gated and entry_requests else 0,
+        entry_wait_for_sept_zap=wait_for_sept_zap,
+        track_busy=int(draw(policy)),
+        sept_busy=int(draw(policy)),
+        serialized=draw(st.integers(0, 1)),
+        on_error=int(draw(st.sampled_from([OnError.STOP, OnError.FREE_PAGE]))),
+        faults=sum(int(fault) for fault in draw(st.lists(st.sampled_from(FAULTS), unique=True, max_size=1))),
+        shootdowns=draw(st.integers(1, most_shootdowns)),
+    )

@@ -1,0 +1,42 @@
+"""What tests of the explorer share: a witness taken again step by step, and how many of its moves are accesses."""
+
+from kernels.breadth import Move
+from kernels.explorer import Size
+from kernels.layout import OUTCOME_COUNTS
+from kernels.outcomes import Outcome
+from kernels.rules import Rules
+from kernels.schedule import Schedule
+
+ALWAYS_LEGAL = {"stale_in_window", "stale_after_kick", "operand_busy", "fault", "page_already_accepted"}
+
+
+def machine(rules: Rules, size: Size) -> Schedule:
+    """Everybody before their first step."""
+    return Schedule(rules, **size._asdict())
+
+
+def counted(run: Schedule, outcome: str) -> int:
+    """How often an outcome has been noted so far."""
+    at = OUTCOME_COUNTS + Outcome[outcome]
+    return sum(int(run.words[run.actor(name).tally + at]) for name in run.actors)
+
+
+def taken_again(rules: Rules, size: Size, witness: tuple[Move, ...], outcome: str) -> list[int]:
+    """After each move of a schedule, how often the outcome was seen. Raises ValueError for a move that cannot be."""
+    run = machine(rules, size)
+    seen = []
+    for move in witness:
+        run.step(move.actor, move.chosen)
+        seen.append(counted(run, outcome))
+    return seen
+
+
+def shows_at_its_end(rules: Rules, size: Size, witness: tuple[Move, ...], outcome: str) -> bool:
+    """Whether the last move of the schedule shows the outcome, once, and no move before it does."""
+    return taken_again(rules, size, witness, outcome) == [0] * (len(witness) - 1) + [1]
+
+
+def accesses(rules: Rules, size: Size, witness: tuple[Move, ...]) -> int:
+    """The moves that are no choice: what a reduced search counts, as it takes a choice with the step before it."""
+    run = machine(rules, size)
+    return sum(" " in run.step(move.actor, move.chosen).text for move in witness)

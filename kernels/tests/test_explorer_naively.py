@@ -1,0 +1,133 @@
+"""The explorer finds what the slow search finds: as many states, moves and outcomes, on machines drawn at random."""
+
+import pytest
+from hypothesis import given, settings
+
+from kernels.explorer import Exploration, Size, explore, explored
+from kernels.rules import OnError, Rules
+from kernels.tests.alike import representative
+from kernels.tests.drawn import orderings
+from kernels.tests.exploring import accesses, shows_at_its_end
+from kernels.tests.naive import StepMachine, search
+from kernels.tests.orders import KICK, REMOVE, SPEC, order
+
+# Each drawn example is the same in every run: what is found here is found again.
+REPEATED = {"derandomize": True, "deadline": None, "database": None}
+
+
+def lengths(found: Exploration) -> dict[str, int]:
+    """By outcome of a step, the moves of its witness."""
+    return {name: len(witness) for name, witness in found.outcomes.items() if name != "no_progress"}
+
+
+def found_alike(rules: Rules, size: Size) -> Exploration:
+    """Compare a whole search, nothing folded and nothing taken together, with the slow one; returns it."""
+    machine = StepMachine(explored(rules), size)
+    slow = search(machine)
+    fast = explore(rules, size, symmetry=False, reduction=False, threads=1)
+
+    assert fast.complete
+    assert fast.states == len(slow.depth)
+    assert fast.transitions == len(slow.edges)
+    assert fast.depth == max(slow.depth.values())
+    assert lengths(fast) == slow.outcomes
+    assert fast.deadlocks == len(slow.deadlocks)
+    assert fast.broken == {}
+    assert fast.liveness is not None
+    assert fast.liveness.livelocks == len(slow.hopeless)
+    return fast
+
+
+def found_as_well(rules: Rules, size: Size, whole: Exploration) -> None:
+    """Compare what a search that folds and reduces finds with what the whole one has found, witness by witness."""
+    for symmetry, reduction in [(True, False), (False, True), (True, True)]:
+        less = explore(rules, size, symmetry=symmetry, reduction=reduction, threads=1, liveness=False)
+
+        assert set(lengths(less)) == set(lengths(whole))
+        for name in lengths(less):
+            assert shows_at_its_end(explored(rules), size, less.outcomes[name], name)
+            most = accesses(explored(rules), size, whole.outcomes[name])
+            assert accesses(explored(rules), size, less.outcomes[name]) <= most
+            assert reduction or len(less.outcomes[name]) == len(whole.outcomes[name])
+
+
+@settings(max_examples=40, **REPEATED)  # type: ignore[arg-type]
+@given(orderings())
+def test_one_vcpu_against_one_zapper(rules):
+    size = Size(1, 1)
+
+    found_as_well(rules, size, found_alike(rules, size))
+
+
+@settings(max_examples=8, **REPEATED)  # type: ignore[arg-type]
+@given(orderings(most_shootdowns=2))
+def test_one_vcpu_against_two_shootdowns(rules):
+    size = Size(1, 1)
+
+    found_as_well(rules, size, found_alike(rules, size))
+
+
+@pytest.mark.parametrize("entries", [1, 2])
+def test_one_vcpu_with_two_pages_and_a_tlb_for_one_or_both(entries):
+    @settings(max_examples=3, **REPEATED)  # type: ignore[arg-type]
+    @given(orderings())
+    def draw(rules):
+        size = Size(1, 1, 2, entries)
+        found_as_well(rules, size, found_alike(rules, size))
+
+    draw()
+
+
+@settings(max_examples=4, **REPEATED)  # type: ignore[arg-type]
+@given(orderings())
+def test_one_vcpu_against_two_zappers_at_one_page(rules):
+    size = Size(1, 2)
+    rules = rules._replace(on_error=int(OnError.STOP))
+
+    found_as_well(rules, size, found_alike(rules, size))
+
+
+@pytest.mark.parametrize(("rules", "size"), [(SPEC, Size(1, 2)), (order(KICK, REMOVE), Size(2, 1))])
+def test_folding_leaves_one_state_for_all_that_differ_in_names_alone(rules, size):
+    """Two zappers that block a page and wait for one another; two vCPUs that are kicked in either order."""
+    machine = StepMachine(rules, size)
+    slow = search(machine)
+    alike = {representative(machine, state) for state in slow.depth}
+
+    assert explore(rules, size, symmetry=False, reduction=False, threads=1, liveness=False).states == len(slow.depth)
+    assert explore(rules, size, symmetry=True, reduction=False, threads=1, liveness=False).states == len(alike)
+
+
+@pytest.mark.parametrize(
+    ("rules", "size", "states", "transitions", "outcomes"),
+    [
+        (SPEC._replace(shootdowns=0), Size(1, 1), 34, 36, {}),
+        (SPEC._replace(shootdowns=0), Size(2, 1), 1156, 2448, {}),
+        (SPEC._replace(shootdowns=0), Size(1, 1, 2, 2), 70, 78, {}),
+        (SPEC._replace(shootdowns=0), Size(1, 1, 2, 1), 54, 60, {}),
+        (order(REMOVE), Size(1, 1), 340, 666, {"not_blocked": 8}),
+    ],
+)
+def test_machines_counted_by_hand(rules, size, states, transitions, outcomes):
+    """The counts and their reasons stand in test_naive."""
+    found = explore(rules, size, symmetry=False, reduction=False, threads=1)
+
+    assert (found.states, found.transitions) == (states, transitions)
+    assert lengths(found) == outcomes
+
+
+@pytest.mark.parametrize(("vcpus", "states"), [(2, 595), (3, 7140), (4, 66045)])
+def test_idle_vcpus_folded_are_counted_as_a_set_with_repetition(vcpus, states):
+    """34 states each: 34 * 35 / 2, times 36 / 3, times 37 / 4."""
+    found = explore(SPEC._replace(shootdowns=0), Size(vcpus, 1), reduction=False, threads=1, liveness=False)
+
+    assert found.states == states
+
+
+def test_a_choice_taken_with_the_step_before_it_leaves_no_state_in_between():
+    """Of the 34 states of an idle vCPU four stand before a choice, the tick or the page, each with an empty and with a
+    full TLB.
+    """
+    found = explore(SPEC._replace(shootdowns=0), Size(1, 1), threads=1)
+
+    assert found.states == 34 - 4
