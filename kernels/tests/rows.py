@@ -2,6 +2,7 @@
 
     R1   BLOCK TRACK KICK(wait) REMOVE under mmu_lock         nothing
     R1b  the same, BUSY tried again once without vCPUs        nothing
+    R1c  R1b, entry does not look at wait_for_sept_zap        BUSY a second time: KVM_BUG_ON
     R2   v18: kick first behind a counter, under mmu_lock     nothing
     R2u  v18 without mmu_lock                                 nothing
     W1   BLOCK KICK TRACK REMOVE, no gate                     TLB_TRACKING_NOT_DONE
@@ -87,6 +88,21 @@ def filled_and_out(rules: Rules) -> Schedule:
     run = filled(rules)
     leave(run)
     return run
+
+
+ENTRY_BLIND = V6_16._replace(entry_wait_for_sept_zap=0)
+
+
+def r1c() -> Schedule:
+    """v0 enters, holds the epoch lock | BLOCK, TRACK: BUSY | kick | v0 leaves, enters again, holds it | TRACK: BUSY."""
+    run = start(ENTRY_BLIND)
+    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
+    run.until("zapper 0", "kick.load_acquire_ipi")
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "vcpu.store_seq_cst_mode")
+    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
+    return until_shown(run, "zapper 0", "busy_given_up")
 
 
 def w1(rules: Rules = KICK_THEN_TRACK) -> Schedule:
@@ -244,6 +260,7 @@ RIGHT = {
     "W8s": FLAG_GATE,
 }
 WRONG = {
+    "R1c": Row(ENTRY_BLIND, TINY, {"busy_given_up": r1c}),
     "W1": Row(KICK_THEN_TRACK, TINY, {"tracking_not_done": w1, "stale_after_done": w1_stale}),
     "W2": Row(NO_KICK, TINY, {"tracking_not_done": w2, "stale_after_done": w2_stale}),
     "W2, two zappers": Row(

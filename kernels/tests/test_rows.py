@@ -15,7 +15,7 @@ from kernels.tally import vcpu_stopping
 from kernels.tests.exploring import ALWAYS_LEGAL, accesses, shows_at_its_end
 from kernels.tests.naive import State, StepMachine, as_python, search
 from kernels.tests.orders import SPEC, TRACK_THEN_BLOCK, V6_16
-from kernels.tests.rows import RIGHT, TINY, WRONG
+from kernels.tests.rows import ENTRY_BLIND, RIGHT, TINY, WRONG
 from kernels.vcpu import guest
 from kernels.words import (
     BLOCKED,
@@ -99,10 +99,10 @@ def test_a_block_behind_the_kick_is_refused_in_every_run():
     assert len(ended) > 30
 
 
-def test_one_retry_without_vcpus_is_enough_where_entry_looks_at_the_flag():
-    """R1b, and R1c beside it: without the look a second BUSY is possible, which is KVM_BUG_ON and leaves the page."""
+def test_one_retry_without_vcpus_gives_every_page_back_where_entry_looks_at_the_flag():
+    """R1b, and R1c beside it: a BUSY that is given up leaves the page frozen."""
     machine, ended = ends(V6_16)
-    blind, stopped = ends(V6_16._replace(entry_wait_for_sept_zap=0))
+    blind, stopped = ends(ENTRY_BLIND)
 
     assert {state[machine.lay.mirror] for state in ended} == {SPTE_PRESENT}
     assert {state[blind.lay.mirror] for state in stopped} == {SPTE_PRESENT, SPTE_FROZEN}
