@@ -14,6 +14,10 @@ from kernels.race import record
 from kernels.schedule import Schedule, machines
 
 
+EDGES = 12  # room for so many moves of a state, on average
+EDGES_WORDS = 2 * EDGES + 16  # words that a state takes beside its own
+
+
 @dataclass(frozen=True, slots=True)
 class Liveness:
     """Whether zappers finish.
@@ -64,7 +68,7 @@ def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liv
 
 
 def _room_for(states: int, words: int) -> liveness.Graph:
-    edges = 12 * states
+    edges = EDGES * states
     slots = 1 << (2 * states).bit_length()
     return liveness.Graph(
         slots=slots,

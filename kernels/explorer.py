@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kernels import search
 from kernels.breadth import Move, Progress, Search
-from kernels.endings import Liveness, check_liveness
+from kernels.endings import EDGES_WORDS, Liveness, check_liveness
 from kernels.outcomes import Outcome
 from kernels.plans import make_plan
 from kernels.rules import OnError, Rules
@@ -41,7 +41,8 @@ def explored(rules: Rules) -> Rules:
 class Exploration:
     """What a search found.
 
-    `outcomes` and `broken` invariants go by name to a shortest schedule, whose last move shows it. `seconds` are those
+    `outcomes` and `broken` invariants go by name to a shortest schedule, whose last move shows it; shortest in accesses
+    where choices are reduced, as those then cost nothing. `seconds` are those
     of the search, compiled before; `chance_of_miss` that two of its states shared a fingerprint of 64 bits.
     `stopped_by`: "memory", "interrupt", "first", or nothing where it is complete. `liveness` is None where it was not
     asked for, or the search is not complete, or the graph too large.
@@ -81,18 +82,19 @@ def explore(
     `symmetry` takes states that differ only in the names of vCPUs or zappers for one, `reduction` a choice together
     with the step before it. `threads` defaults to the CPUs allowed; the numbers do not depend on it. `until` are
     outcomes of which the first one seen ends the search. `watch` is called some times a second; its False ends the
-    search. Raises MemoryError where not even the smallest tables fit.
+    search. `memory_bytes` bounds the tables and the frontier, which start at some 30 MB.
     """
     start = Schedule(explored(rules), **size._asdict())
-    threads = min(threads or len(os.sched_getaffinity(0)), search.PARTS)
+    threads = max(1, min(threads or len(os.sched_getaffinity(0)), search.PARTS))
     it = Search(start, make_plan(start, symmetry=symmetry, reduction=reduction), threads, memory_bytes)
     it.stop_at(search.DEADLOCK if name == NO_PROGRESS else int(Outcome[name]) for name in until)
     stopped_by = it.run(watch)
     now = it.progress()
     found = it.findings()
     unfolded = now.states * (math.factorial(size.vcpus) * math.factorial(size.zappers) if symmetry else 1)
-    drawable = liveness and not stopped_by and unfolded < 2 * GRAPH_STATES
-    endings = check_liveness(start, GRAPH_STATES, reduction=reduction) if drawable else None
+    most = min(GRAPH_STATES, memory_bytes // (8 * (start.lay.state_words + EDGES_WORDS)))
+    drawable = liveness and not stopped_by and unfolded < 2 * most
+    endings = check_liveness(start, most, reduction=reduction) if drawable else None
     outcomes = {outcome.name: found[outcome] for outcome in Outcome if int(outcome) in found}
     if search.DEADLOCK in found:
         outcomes[NO_PROGRESS] = found[search.DEADLOCK]

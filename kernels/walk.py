@@ -141,8 +141,10 @@ def walk(
     """Run so many schedules; the same seed gives the same ones.
 
     `depth` None chooses uniformly, else by PCT for bugs of that depth, from 1. `watch` is called some times a second
-    with the schedules run as `states`; its False ends it.
+    with the schedules run as `states`; its False ends it. Raises ValueError for a depth below 1.
     """
+    if depth is not None and depth < 1:
+        raise ValueError(f"depth: expected 1 or more, found {depth}")
     start = Schedule(explored(rules), **size._asdict())
     plan = make_plan(start, symmetry=False, reduction=False)
     run, at, records = compiled(), addressed(plan), (record(start.lay), record(start.rules))
