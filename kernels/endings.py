@@ -13,7 +13,6 @@ from kernels.plans import addressed, compiled, make_plan
 from kernels.race import record
 from kernels.schedule import Schedule, machines
 
-
 EDGES = 12  # room for so many moves of a state, on average
 EDGES_WORDS = 2 * EDGES + 16  # words that a state takes beside its own
 
