@@ -135,27 +135,23 @@ class Search:
         return command
 
     def _grow(self, code: Any, command: int) -> bool:
-        """Twice the room, or four times for tables; False where the memory allowed does not hold it."""
+        """Four times the room, or twice; False where the memory allowed does not hold that."""
         store, parts = self.store, search.PARTS
+        arrays = {search.TABLE_FULL: store.tables, search.LINKS_FULL: store.links}
+        full = arrays.get(command, store.frontier)
         used = store.tables.size + store.links.size + store.frontier.size
-        if command == search.TABLE_FULL:
-            if used + 4 * store.tables.size > self.most_words:
-                return False
-            slots = 4 * store.slots
-            tables = np.zeros(parts * slots, np.int64)
-            code.rehash(store.tables, tables, store.slots, slots)
-            self.store = store._replace(tables=tables, slots=slots)
-        elif command == search.LINKS_FULL:
-            if used + 2 * store.links.size > self.most_words:
-                return False
-            links = _wider(store.links, parts, store.most_links)
-            self.store = store._replace(links=links, most_links=2 * store.most_links)
-        else:
-            if used + 2 * store.frontier.size > self.most_words:
-                return False
-            frontier = _wider(store.frontier, 2 * parts, store.most_rows * store.columns)
-            self.store = store._replace(frontier=frontier, most_rows=2 * store.most_rows)
-        return True
+        times = next((times for times in (4, 2) if used + times * full.size <= self.most_words), 0)
+        if times and command == search.TABLE_FULL:
+            tables = _zeroed(parts * store.slots * times)
+            code.rehash(store.tables, tables, store.slots, store.slots * times)
+            self.store = store._replace(tables=tables, slots=store.slots * times)
+        elif times and command == search.LINKS_FULL:
+            links = _wider(store.links, parts, int(store.states.max()), times)
+            self.store = store._replace(links=links, most_links=store.most_links * times)
+        elif times:
+            frontier = _wider(store.frontier, 2 * parts, int(store.rows.max()) * store.columns, times)
+            self.store = store._replace(frontier=frontier, most_rows=store.most_rows * times)
+        return times > 0
 
     def schedule(self, finding: int) -> tuple[Move, ...]:
         """The way to a finding, step by step; it ends with the step that shows it."""
@@ -201,8 +197,16 @@ def _noted(run: Schedule, outcome: int) -> bool:
     return any(run.words[run.actor(name).tally + OUTCOME_COUNTS + outcome] for name in run.actors)
 
 
-def _wider(array: np.ndarray, blocks: int, used: int) -> np.ndarray:
-    """Blocks of `used` words each, with as much again behind each."""
-    wider = np.empty((blocks, 2 * used), np.int64)
-    wider[:, :used] = array.reshape(blocks, used)
+def _zeroed(words: int) -> np.ndarray:
+    """Zeroes that numpy asks huge pages for, which it does not for `zeros`: most of a probe is the page walk."""
+    made = np.empty(words, np.int64)
+    made.fill(0)
+    return made
+
+
+def _wider(array: np.ndarray, blocks: int, used: int, times: int) -> np.ndarray:
+    """Blocks so many times as long; the first `used` words of each are kept."""
+    old = array.reshape(blocks, -1)
+    wider = np.empty((blocks, old.shape[1] * times), np.int64)
+    wider[:, :used] = old[:, :used]
     return wider.ravel()

@@ -193,7 +193,7 @@ def over_machines(name: str, functions: Iterable[Any], entries: Iterable[Any]) -
     sources = []
     entered = set(entries)
     for function in functions:
-        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(**_INNER)\n"
+        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(forceinline=True, **_INNER)\n"
         sources.append(mark + inspect.getsource(function))
         names = globals_of(function)
         for known, value in function.__globals__.items():

@@ -64,10 +64,9 @@ class Plan(NamedTuple):
 
 
 def mix(word):
-    """A bijection of 64 bits that spreads each over all."""
+    """A bijection of 64 bits that is not linear, so that a sum of its values tells whose part is whose."""
     word = (word ^ ((word >> 32) & 0xFFFFFFFF)) * FACTOR_2
-    word = (word ^ ((word >> 29) & 0x7FFFFFFFF)) * FACTOR_3
-    return word ^ ((word >> 32) & 0xFFFFFFFF)
+    return word ^ ((word >> 29) & 0x7FFFFFFFF)
 
 
 def term(salt, word):
@@ -141,30 +140,54 @@ def relation(plan, td, zapper, vcpu):
     return word
 
 
+def share_of(plan, td, sums, actor):
+    """What an actor adds to the fingerprint where zappers are not folded."""
+    if actor >= plan.vcpus:
+        return mix(sums[1 + actor] + (actor - plan.vcpus + 1) * FACTOR_1)
+    part = sums[1 + actor]
+    if not plan.fold_vcpus:
+        return mix(part + actor * FACTOR_3)
+    for zapper in range(plan.zappers):
+        part += term(FACTOR_3 + 2 * zapper, relation(plan, td, zapper, actor))
+    return mix(part)
+
+
+def total_of(plan, td, sums):
+    """The sum over everybody, from which `fingerprint` makes 64 bits, where zappers are not folded."""
+    total = sums[0]
+    for actor in range(plan.vcpus + plan.zappers):
+        total += share_of(plan, td, sums, actor)
+    return total
+
+
+def finish_print(total):
+    total = mix(mix(total))
+    return total if total != 0 else 1
+
+
 def fingerprint(plan, td, sums):
     """64 bits of the state, never 0; `sums` are its parts: shared, then each actor's."""
+    if plan.orders == 1:
+        return finish_print(total_of(plan, td, sums))
     least = 0
-    orders = plan.orders
-    for order in range(orders):
+    for order in range(plan.orders):
         total = sums[0]
         for zapper in range(plan.zappers):
             actor = plan.vcpus + zapper
             part = sums[1 + actor]
             place = words_at(plan.place)[order * plan.zappers + zapper]
-            if orders > 1:
-                part += term(FACTOR_2, stage_with(plan, td[words_at(plan.stages)[zapper]], order))
+            part += term(FACTOR_2, stage_with(plan, td[words_at(plan.stages)[zapper]], order))
             total += mix(part + (place + 1) * FACTOR_1)
         for vcpu in range(plan.vcpus):
             part = sums[1 + vcpu]
-            if orders > 1:
-                part += term(FACTOR_3, senders_with(plan, td[words_at(plan.ipis)[vcpu]], order))
-                at = words_at(plan.register)[vcpu]
-                row = row_of(plan, td, vcpu) * COLUMNS
-                first, second = words_at(plan.holds)[row + FIRST], words_at(plan.holds)[row + SECOND]
-                if first:
-                    part += term(FACTOR_1, page_with(plan, td[at + first - 1], order))
-                if second:
-                    part += term(FACTOR_2, stage_with(plan, td[at + second - 1], order))
+            part += term(FACTOR_3, senders_with(plan, td[words_at(plan.ipis)[vcpu]], order))
+            at = words_at(plan.register)[vcpu]
+            row = row_of(plan, td, vcpu) * COLUMNS
+            first, second = words_at(plan.holds)[row + FIRST], words_at(plan.holds)[row + SECOND]
+            if first:
+                part += term(FACTOR_1, page_with(plan, td[at + first - 1], order))
+            if second:
+                part += term(FACTOR_2, stage_with(plan, td[at + second - 1], order))
             if plan.fold_vcpus:
                 for zapper in range(plan.zappers):
                     word = relation(plan, td, zapper, vcpu)
@@ -172,13 +195,12 @@ def fingerprint(plan, td, sums):
                 total += mix(part)
             else:
                 total += mix(part + vcpu * FACTOR_3)
-        if orders > 1:
-            for page in range(plan.pages):
-                total += term(FACTOR_1 + 2 * page, page_with(plan, td[words_at(plan.owner)[page]], order))
-        total = mix(total)
+        for page in range(plan.pages):
+            total += term(FACTOR_1 + 2 * page, page_with(plan, td[words_at(plan.owner)[page]], order))
+        total = finish_print(total)
         if order == 0 or total < least:
             least = total
-    return least if least != 0 else 1
+    return least
 
 
 def choices_of(plan, td, lay, rules, actor, me):
@@ -250,6 +272,9 @@ FUNCTIONS = (
     sum_own,
     sum_shared,
     relation,
+    share_of,
+    total_of,
+    finish_print,
     fingerprint,
     choices_of,
     step_of,

@@ -25,7 +25,18 @@ from kernels.atomics import (
     yield_cpu,
 )
 from kernels.machine import DONE
-from kernels.moves import fingerprint, move, noted, row_of, sum_own, sum_shared, term
+from kernels.moves import (
+    fingerprint,
+    finish_print,
+    move,
+    noted,
+    row_of,
+    share_of,
+    sum_own,
+    sum_shared,
+    term,
+    total_of,
+)
 from kernels.outcomes import OUTCOMES
 from kernels.words import epoch_of, refcount_of
 
@@ -137,7 +148,10 @@ def expand(plan, store, td, lay, rules, part):
             end = row
             break
         state = at_word(words_at(store.frontier), ((side * PARTS + part) * store.most_rows + row) * store.columns)
+        for word in range(0, store.columns, 8):  # the next row, while this one is worked on
+            prefetch_read(state, store.columns + word)
         copy(td, state, 0, words)
+        whole = total_of(plan, td, at_word(state, words)) if plan.orders == 1 else 0
         parent = (words_at(store.first)[side * PARTS + part] + row) * PARTS + part
         alive, moved = False, False
         for actor in range(everybody):
@@ -164,7 +178,7 @@ def expand(plan, store, td, lay, rules, part):
                             check_epoch(plan, store, state[word], td[word], row_of(plan, state, actor), part, link + 1)
                         at = (part * store.most_candidates + kept + pending) * store.breadth
                         candidate = at_word(words_at(store.candidates), at)
-                        tell(plan, candidate, td, state, words, actor, word)
+                        tell(plan, candidate, td, state, words, actor, word, whole)
                         candidate[PARENT] = link
                         candidate[ROW] = row
                         print_ = candidate[PRINT]
@@ -188,8 +202,12 @@ def expand(plan, store, td, lay, rules, part):
     sort_candidates(store, part, kept)
 
 
-def tell(plan, candidate, td, state, words, actor, word):
-    """Write what a move has changed, and the fingerprint, into a candidate's row."""
+def tell(plan, candidate, td, state, words, actor, word, whole):
+    """Write what a move has changed, and the fingerprint, into a candidate's row.
+
+    `whole`: the sum over everybody before the move, where zappers are not folded. A vCPU writes no other actor's word:
+    its own share changes, and the shared words'.
+    """
     for place in range(1 + plan.vcpus + plan.zappers):
         candidate[HEAD + place] = state[words + place]
     if word >= 0:
@@ -199,7 +217,13 @@ def tell(plan, candidate, td, state, words, actor, word):
     candidate[HEAD + 1 + actor] = sum_own(plan, td, actor)
     candidate[WORD] = word
     candidate[ACTOR] = actor
-    candidate[PRINT] = fingerprint(plan, td, at_word(candidate, HEAD))
+    sums = at_word(candidate, HEAD)
+    if plan.orders == 1 and actor < plan.vcpus:
+        before = at_word(state, words)
+        whole += sums[0] - before[0] + share_of(plan, td, sums, actor) - share_of(plan, state, before, actor)
+        candidate[PRINT] = finish_print(whole)
+    else:
+        candidate[PRINT] = fingerprint(plan, td, sums)
     start = words_at(plan.start)[actor]
     own = at_word(candidate, HEAD + 1 + plan.vcpus + plan.zappers - start)
     copy(own, td, start, words_at(plan.stop)[actor])
