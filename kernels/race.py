@@ -1,10 +1,6 @@
 """What a harness needs of the kernels: both actors compiled, the state at the start, and labels as text."""
 
-import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +9,8 @@ import numpy as np
 from kernels import layout, words
 from kernels.build import alone, cache_directory, straight
 from kernels.clock import Calibration
-from kernels.language import ROOT, SITES
+from kernels.elsewhere import compiling_elsewhere
+from kernels.language import SITES
 from kernels.layout import Actor, Layout
 from kernels.rings import SITE_BITS
 from kernels.rules import NS_SHIFT, Rules
@@ -51,7 +48,9 @@ def _entry(compiled: Any, traced: bool) -> Run:
 
 def load(variant: Variant = BARE) -> Kernels:
     """Compile both actors, or take them from the cache; they run once on a machine of one page, already stopped."""
-    with _compiling_elsewhere("vcpu", variant):
+    with compiling_elsewhere(
+        f"straight{variant.suffix}_vcpu", f"from kernels.race import Variant, load_one; load_one('vcpu', {variant})"
+    ):
         run_zapper = load_one("zapper", variant)
     return Kernels(load_one("vcpu", variant), run_zapper)
 
@@ -67,33 +66,6 @@ def load_one(name: str, variant: Variant) -> Run:
     td[lay.control + layout.STOP_ZAPPERS] = td[lay.control + layout.STOP_VCPUS] = 1
     run(td, lay, rules, actor(lay, 0))
     return run
-
-
-@contextlib.contextmanager
-def _compiling_elsewhere(name: str, variant: Variant) -> Iterator[None]:
-    """Where the cache is cold, another interpreter fills it with this actor meanwhile: two CPUs, half the wait."""
-    kept = cache_directory()
-    if next(kept.glob(f"**/straight{variant.suffix}_{name}_*.nbi"), None):
-        yield
-        return
-    # PR_SET_PDEATHSIG, SIGKILL: it ends with this process, however that ends.
-    dies = "import ctypes; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)"
-    code = f"{dies}; from kernels.race import Variant, load_one; load_one({name!r}, {variant})"
-    paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH")) if path)
-    silent = subprocess.DEVNULL
-    helper = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": paths},
-        stdin=silent,
-        stdout=silent,
-        stderr=silent,
-    )
-    try:
-        yield
-        helper.wait()  # failing is no harm: then it is compiled here
-    finally:
-        helper.kill()
-        helper.wait()
 
 
 def prepare(td: np.ndarray, lay: Layout, rules: Rules, seed: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels import layout
 from kernels.build import machine
+from kernels.elsewhere import compiling_elsewhere
 from kernels.language import Site
 from kernels.layout import Actor, Layout
 from kernels.machine import DONE, Machine
@@ -32,8 +33,23 @@ Made = tuple[Machine, ModuleType]
 
 @functools.cache
 def machines() -> tuple[Made, Made]:
-    """The step machines of a vCPU and of a zapper, compiled once a process."""
-    return machine(vcpu), machine(zapper)
+    """The step machines of a vCPU and of a zapper, compiled, or taken from the cache, once a process."""
+    with compiling_elsewhere("machine_vcpu", "from kernels.schedule import machine_of; machine_of('vcpu')"):
+        for_zapper = machine_of("zapper")
+    return machine_of("vcpu"), for_zapper
+
+
+def machine_of(name: str) -> Made:
+    """One of them, `vcpu` or `zapper`: compiled by letting it take its first step on a machine of one page."""
+    function, actor = {"vcpu": (vcpu, layout.vcpu_actor), "zapper": (zapper, layout.zapper_actor)}[name]
+    made, code = machine(function)
+    count = made.registers
+    lay = layout.plan(1, 1, 1, 1, packed=True, vcpu_registers=count, zapper_registers=count)
+    words, rules, me = np.zeros(lay.total_words, np.int64), Rules(*([0] * len(Rules._fields))), actor(lay, 0)
+    prepare(words, lay, rules, 1)
+    code.step(words, record(lay), record(rules), me, 0)
+    code.choices(words, record(lay), record(rules), me)
+    return made, code
 
 
 class Schedule:
