@@ -206,6 +206,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "warmup_s": round(facts.warmup_s, 6),
         "reads_per_s": _per_second(reads, seconds),
         "shootdowns_per_s": _per_second(shootdowns, seconds),
+        "out_of_guest_share": _out_of_guest(start, end, seconds),
         "all_shootdowns": end.shootdowns,
         "all_reads": end.reads,
         "outcomes": _outcomes(facts, end),
@@ -258,6 +259,12 @@ def _intervals(counts: Counts) -> dict[str, list[int] | None]:
 
 def _per_second(count: int, seconds: float) -> float:
     return round(count / seconds, 3) if seconds > 0 else 0.0
+
+
+def _out_of_guest(start: Snapshot, end: Snapshot, seconds: float) -> float:
+    """The share (0 to 1) of the measured time that a vCPU spent outside the guest, for whatever reason; mean of all."""
+    outside_s = int((end.vcpu_heads - start.vcpu_heads)[:, tally.OUT_OF_GUEST_NS].sum()) / 1e9
+    return round(min(outside_s / (seconds * len(end.vcpu_heads)), 1.0), 6) if seconds > 0 else 0.0
 
 
 def _named(counts: Words, *, all_declared: bool) -> dict[str, int]:

@@ -84,6 +84,12 @@ def _last(first: int, end: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
+def share_margin(n: int, level: float = 0.95) -> float:
+    """Half the width of a band that holds the whole true distribution at once: Dvoretzky, Kiefer and Wolfowitz with
+    Massart's constant; 1 where there is no sample."""
+    return min(math.sqrt(math.log(2 / (1 - level)) / (2 * n)), 1.0) if n > 0 else 1.0
+
+
 def summary(counts: Counts) -> dict[str, int | None]:
     """n, min, percentiles and max in ns; None stands where n is too small for the number."""
     n = int(counts.sum())

@@ -1,4 +1,4 @@
-"""The directory of a run: `result.json`, `raw.npz` and the pictures, each file whole or not there.
+"""The directory of a run: `result.json`, `raw.npz` and what is made of them, each file whole or not there.
 
 Every file is written under a temporary name of this process, then renamed. Without `--out` a run makes a directory of
 its own, `runs/<UTC time>-<scenario>`, and `runs/latest` points to the run that first wrote last. With `--out DIR` the
@@ -14,7 +14,6 @@ import json
 import os
 import re
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from results.shape import trouble_with, trouble_with_arrays
+
 SCHEMA = "tdx-stress/result/1"
-RESULT, RAW, LATENCY, STALE, TRACE = "result.json", "raw.npz", "latency.png", "stale.png", "trace.json"
+RESULT, RAW, TRACE = "result.json", "raw.npz", "trace.json"
 # About what the largest run writes at once: many orderings' histograms, compressed, and two pictures.
 PROBE_BYTES = 4 << 20
 _serial = itertools.count()
@@ -53,9 +54,10 @@ class RunDirectory:
         plots: bool = True,
         trace: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write raw.npz, trace.json where there is one, result.json and, with `plots`, both pictures, each atomically.
+        """Write raw.npz, trace.json where there is one, result.json and, with `plots`, all that is made of the two.
 
-        May be called again and again as orderings finish. Raises StoreError; files not yet reached stay as they were.
+        In that order, each atomically; may be called again and again as orderings finish. Raises StoreError; files not
+        yet reached stay as they were.
         """
         files: dict[str, Writer] = {
             RAW: lambda file: np.savez_compressed(file, **arrays),  # type: ignore[arg-type]
@@ -65,20 +67,27 @@ class RunDirectory:
 
             files[TRACE] = lambda file: file.write(trace_text(trace).encode())
         files[RESULT] = lambda file: file.write(json_bytes(result))
-        if plots:
-            from results.plots import latency_png, stale_png
+        with _turn(self.path):
+            self._write_each(files)
+            if plots:
+                from results.report_files import write_report
 
-            files[LATENCY] = lambda file: latency_png(result, arrays, file)
-            files[STALE] = lambda file: stale_png(result, arrays, file)
-        self.put(files)
+                write_report(self.path, result, arrays)
+        self._point_latest()
 
     def put(self, files: Mapping[str, Writer]) -> None:
         """Write files by name, in this order and each atomically. Raises StoreError, as `write` does."""
         with _turn(self.path):
-            for name, writer in files.items():
-                write_file(self.path / name, writer)
+            self._write_each(files)
+        self._point_latest()
+
+    def _write_each(self, files: Mapping[str, Writer]) -> None:
+        for name, writer in files.items():
+            write_file(self.path / name, writer)
+
+    def _point_latest(self) -> None:
         if self.latest is not None:
-            _point(self.latest, self.path.name)
+            point_latest(self.latest, self.path.name)
             self.latest = None
 
 
@@ -120,18 +129,30 @@ def read_result(directory: Path) -> Stored:
     except FileNotFoundError:
         raise StoreError(f"{directory}: expected the directory of a run, found no {RESULT} in it") from None
     except OSError as error:
-        raise _refused(error, where, "check the directory") from None
-    except ValueError as error:
+        said = error.strerror or error
+        raise StoreError(f"{where}: cannot read: {said}; give a directory that a run left") from None
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{where}: expected JSON, found something else: {error}") from None
     found = result.get("schema") if isinstance(result, dict) else None
     if found != SCHEMA:
         raise StoreError(f"{where}: expected schema {SCHEMA}, found {found}")
+    if trouble := trouble_with(result):
+        raise StoreError(f"{where}: {trouble}")
+    arrays = read_arrays(directory / RAW, "a run")
+    if trouble := trouble_with_arrays(result, arrays):
+        raise StoreError(f"{directory / RAW}: {trouble}")
+    return Stored(result, arrays)
+
+
+def read_arrays(path: Path, whose: str) -> dict[str, NDArray[Any]]:
+    """All arrays of a file. Raises StoreError, which says whose arrays were expected."""
     try:
         # From memory: numpy leaves a file open that turns out to be no archive.
-        with np.load(io.BytesIO((directory / RAW).read_bytes()), allow_pickle=False) as raw:
-            return Stored(result, {name: raw[name] for name in raw.files})
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{directory / RAW}: expected the arrays of a run: {error}") from None
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as raw:
+            return {name: raw[name] for name in raw.files}
+    except Exception as error:  # zipfile, zlib, numpy's parser and its tokenizer each have errors of their own
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise StoreError(f"{path}: expected the arrays of {whose}: {said}") from None
 
 
 def _own_directory(root: Path, scenario_name: str) -> Path:
@@ -203,6 +224,11 @@ def write_file(path: Path, write: Writer) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """The same with a text, in UTF-8."""
+    write_file(path, lambda file: file.write(text.encode()))
+
+
 def _write_into(path: Path, content: bytes) -> None:
     """A pipe or a device, such as /dev/stdout: nothing to rename."""
     try:
@@ -212,7 +238,7 @@ def _write_into(path: Path, content: bytes) -> None:
         raise _refused(error, path, "give a file that can be written") from None
 
 
-def _point(link: Path, target: str) -> None:
+def point_latest(link: Path, target: str) -> None:
     """Point the link to the target. A convenience: where links cannot be made, there is none."""
     temporary = _temporary(link)
     with contextlib.suppress(OSError):

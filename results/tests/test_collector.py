@@ -9,6 +9,7 @@ from kernels.layout import (
     AGES,
     BUG_ON,
     ENTRIES,
+    OUT_OF_GUEST_NS,
     OUTCOME_COUNTS,
     OUTCOME_SHOOTDOWNS,
     OUTCOMES,
@@ -271,3 +272,13 @@ def test_a_long_series_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch):
 
 def test_an_empty_series_gives_empty_arrays():
     assert Series().arrays()["outcomes"].shape == (0, OUTCOMES)
+
+
+def test_the_share_of_time_outside_the_guest_is_the_mean_over_vcpus_of_the_measured_time():
+    machine = Machine()
+    machine.vcpu(0, OUT_OF_GUEST_NS, 5_000_000_000)
+    warm = machine.snapshot()
+    machine.vcpu(0, OUT_OF_GUEST_NS, 1_000_000_000)
+
+    # One second of one vCPU, of two seconds of two.
+    assert recorded(machine, warm).json["out_of_guest_share"] == 0.25

@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from results.junit import junit_xml, write_junit
+from results.junit import junit_xml, write_exploration_junit, write_junit
+from results.tests.explorations import explored
 from results.tests.material import a_result, a_run
 
 
@@ -57,3 +58,14 @@ def test_the_file_is_written_whole(tmp_path: Path):
 
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
     assert [path.name for path in tmp_path.iterdir()] == ["junit.xml"]
+
+
+def test_an_exploration_lists_what_was_reached_and_what_was_looked_at(tmp_path: Path):
+    entry = explored({"use_after_remove": 42})
+    write_exploration_junit("small", [{**entry, "verdict": "failed", "reason": "why"}], tmp_path / "junit.xml")
+
+    found = ElementTree.parse(tmp_path / "junit.xml").getroot().find("testsuite/testcase")
+    assert found is not None
+    assert found.attrib == {"classname": "small", "name": "v18", "time": "0.500"}
+    assert [(child.tag, child.get("message")) for child in found] == [("failure", "why")]
+    assert str(found[0].text).startswith("use_after_remove: 42 steps\nlooked at ")

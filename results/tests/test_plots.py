@@ -4,6 +4,7 @@ How they look is for eyes; here they must exist, be of a sane size, keep their t
 """
 
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,17 @@ from numpy.typing import NDArray
 from kernels.layout import AGES, ENTRIES, OUTCOME_COUNTS, SHOOTDOWNS
 from kernels.outcomes import Outcome
 from results.collector import Run, RunFacts, Series, run_record
-from results.plot_style import Sheet, percentile_curve, shortened, styles, time_text
-from results.plots import latency_png, stale_png
+from results.plot_style import (
+    KNOWN,
+    parameters,
+    percentile_band,
+    percentile_curve,
+    places_of,
+    shortened,
+    styles,
+    time_text,
+)
+from results.plots import latency_sheet, pictures, stale_sheet
 from results.tests.material import Machine, a_result, a_run, recorded
 
 NAMES = (
@@ -23,7 +33,7 @@ NAMES = (
     "no_block", "kick_without_wait", "flag_gate_unserialized", "gate_lowered_early", "free_despite_error",
     "no_flush_at_entry",
 )  # fmt: skip
-PICTURES = [latency_png, stale_png]
+PICTURES = [latency_sheet, stale_sheet]
 
 
 def raced(name: str, place: int, samples: int = 400) -> Run:
@@ -52,18 +62,20 @@ def together(runs: list[Run]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     return a_result(*(run.json for run in runs), caveats=[caveat] * 8), arrays
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, picture: Any, runs: list[Run]) -> Figure:
+def drawn(picture: Any, runs: list[Run]) -> Figure:
     """The figure of a picture, laid out as it was saved."""
-    kept: list[Figure] = []
-    save = Sheet.save
+    with parameters():
+        page = picture(*together(runs))
+        page.save(io.BytesIO())
+    figure: Figure = page.figure
+    return figure
 
-    def keep(self: Sheet, target: Any) -> None:
-        save(self, target)
-        kept.append(self.figure)
 
-    monkeypatch.setattr(Sheet, "save", keep)
-    picture(*together(runs), io.BytesIO())
-    return kept[0]
+def png(picture: Any, *material: Any) -> bytes:
+    target = io.BytesIO()
+    with parameters():
+        picture(*material).save(target)
+    return target.getvalue()
 
 
 def texts(figure: Figure) -> list[str]:
@@ -73,9 +85,7 @@ def texts(figure: Figure) -> list[str]:
 @pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("orderings", [1, 3, 14])
 def test_a_picture_of_any_number_of_orderings_is_a_png_of_sane_size(picture: Any, orderings: int):
-    target = io.BytesIO()
-    picture(*together([raced(name, place) for place, name in enumerate(NAMES[:orderings])]), target)
-    header = target.getvalue()[:24]
+    header = png(picture, *together([raced(name, place) for place, name in enumerate(NAMES[:orderings])]))[:24]
     width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
 
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
@@ -84,8 +94,8 @@ def test_a_picture_of_any_number_of_orderings_is_a_png_of_sane_size(picture: Any
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_panels_and_their_labels_do_not_overlap_with_fourteen_orderings(monkeypatch: pytest.MonkeyPatch, picture: Any):
-    figure = drawn(monkeypatch, picture, [raced(name, place) for place, name in enumerate(NAMES)])
+def test_panels_and_their_labels_do_not_overlap_with_fourteen_orderings(picture: Any):
+    figure = drawn(picture, [raced(name, place) for place, name in enumerate(NAMES)])
     boxes = [box for ax in figure.axes if (box := ax.get_tightbbox()) is not None]
     overlaps = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.padded(-2).overlaps(b.padded(-2))]
 
@@ -93,8 +103,8 @@ def test_panels_and_their_labels_do_not_overlap_with_fourteen_orderings(monkeypa
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_the_legend_stays_inside_the_sheet_and_off_the_panels(monkeypatch: pytest.MonkeyPatch, picture: Any):
-    figure = drawn(monkeypatch, picture, [raced(name, place) for place, name in enumerate(NAMES)])
+def test_the_legend_stays_inside_the_sheet_and_off_the_panels(picture: Any):
+    figure = drawn(picture, [raced(name, place) for place, name in enumerate(NAMES)])
     legends = [legend for part in figure.subfigs for legend in part.legends]
     boxes = [legend.get_window_extent() for legend in legends]
     lowest = min(box.y0 for ax in figure.axes if (box := ax.get_tightbbox()) is not None)
@@ -104,8 +114,8 @@ def test_the_legend_stays_inside_the_sheet_and_off_the_panels(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_a_picture_says_that_it_is_a_model_and_names_the_caveats(monkeypatch: pytest.MonkeyPatch, picture: Any):
-    said = "\n".join(texts(drawn(monkeypatch, picture, [raced("spec", 0)])))
+def test_a_picture_says_that_it_is_a_model_and_names_the_caveats(picture: Any):
+    said = "\n".join(texts(drawn(picture, [raced("spec", 0)])))
 
     assert "A model of the protocol, not Intel silicon." in said
     assert "something was seen" in said
@@ -113,31 +123,31 @@ def test_a_picture_says_that_it_is_a_model_and_names_the_caveats(monkeypatch: py
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_an_unsafe_ordering_is_marked_in_a_picture(monkeypatch: pytest.MonkeyPatch, picture: Any):
-    said = texts(drawn(monkeypatch, picture, [raced("no_kick", 5)]))
+def test_an_unsafe_ordering_is_marked_in_a_picture(picture: Any):
+    said = texts(drawn(picture, [raced("no_kick", 5)]))
 
     assert any("no_kick (unsafe)" in text for text in said)
     assert not any(text.startswith("no_kick") and "(unsafe)" not in text for text in said)
 
 
-def test_the_latency_picture_gives_n(monkeypatch: pytest.MonkeyPatch):
-    assert "spec, n = 400" in texts(drawn(monkeypatch, latency_png, [raced("spec", 0)]))
+def test_the_latency_picture_gives_n():
+    assert "spec, n = 400" in texts(drawn(latency_sheet, [raced("spec", 0)]))
 
 
-def test_a_crash_before_the_first_shootdown_still_gives_both_pictures(monkeypatch: pytest.MonkeyPatch):
+def test_a_crash_before_the_first_shootdown_still_gives_both_pictures():
     facts = RunFacts("spec", "A title", "safe", ending="crashed")
     nothing = run_record(facts, None, Machine().snapshot(), Series())
 
-    said = "\n".join(texts(drawn(monkeypatch, latency_png, [nothing])))
+    said = "\n".join(texts(drawn(latency_sheet, [nothing])))
 
     assert "No ordering completed the 6 shootdowns\nthat a median needs (crashed)." in said
-    assert "No stale read was seen." in texts(drawn(monkeypatch, stale_png, [nothing]))
+    assert "No stale read was seen." in texts(drawn(stale_sheet, [nothing]))
 
 
-def test_many_ages_share_bars(monkeypatch: pytest.MonkeyPatch):
+def test_many_ages_share_bars():
     machine = Machine()
     machine.vcpu(0, AGES + 9, 7)
-    said = texts(drawn(monkeypatch, stale_png, [recorded(machine)]))
+    said = texts(drawn(stale_sheet, [recorded(machine)]))
 
     assert {"0", "1", "2", "3", "4-7", "8-14", "15+"} <= set(said)
     assert "Age of stale reads, n = 7" in said
@@ -145,33 +155,24 @@ def test_many_ages_share_bars(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_arrays_that_are_missing_leave_panels_empty(picture: Any):
-    target = io.BytesIO()
-    picture(a_result(a_run()), {}, target)
-
-    assert target.getvalue().startswith(b"\x89PNG")
+    assert png(picture, a_result(a_run()), {}).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_no_ordering_at_all_gives_a_picture_too(picture: Any):
-    target = io.BytesIO()
-    picture(a_result(), {}, target)
-
-    assert target.getvalue().startswith(b"\x89PNG")
+    assert png(picture, a_result(), {}).startswith(b"\x89PNG")
 
 
-def test_an_open_loop_shows_the_time_from_the_intended_start(monkeypatch: pytest.MonkeyPatch):
+def test_an_open_loop_shows_the_time_from_the_intended_start():
     machine = Machine()
     machine.record("shootdown", *[500] * 50)
     machine.record("response", *[5000] * 50)
 
-    assert "from the intended start" in texts(drawn(monkeypatch, latency_png, [recorded(machine)]))
+    assert "from the intended start" in texts(drawn(latency_sheet, [recorded(machine)]))
 
 
 def test_a_dollar_sign_in_a_name_is_no_formula():
-    target = io.BytesIO()
-    latency_png(*together([raced(r"cost_$\frac$", 0)]), target)
-
-    assert target.getvalue().startswith(b"\x89PNG")
+    assert png(latency_sheet, *together([raced(r"cost_$\frac$", 0)])).startswith(b"\x89PNG")
 
 
 def test_no_two_of_fourteen_orderings_look_the_same():
@@ -211,3 +212,60 @@ def test_five_samples_have_no_curve():
 @pytest.mark.parametrize(("value", "text"), [(200, "200 ns"), (1000, "1 µs"), (1500, "1.5 µs"), (5e7, "50 ms")])
 def test_ticks_of_time_have_short_texts(value: float, text: str):
     assert time_text(value) == text
+
+
+def test_every_picture_is_there_for_screens_and_for_paper():
+    drawn = pictures(*together([raced("spec", 0)]))
+
+    assert list(drawn) == ["latency.png", "latency.svg", "stale.png", "stale.svg"]
+    assert drawn["latency.png"].startswith(b"\x89PNG")
+
+
+def test_an_svg_needs_no_font_and_nothing_from_elsewhere():
+    svg = pictures(*together([raced("spec", 0)]))["latency.svg"].decode()
+    addresses = {value for value in re.findall(r'(?:href|src)="([^"]*)"', svg) if not value.startswith("#")}
+
+    assert addresses == set()
+    assert "<text" not in svg
+
+
+def test_a_picture_drawn_twice_is_the_same():
+    material = together([raced("spec", 0)])
+    first, second = pictures(*material), pictures(*material)
+
+    assert [first[name] == second[name] for name in ("latency.png", "stale.png")] == [True, True]
+
+
+def test_a_shipped_ordering_looks_the_same_in_any_company():
+    alone, *_ = styles([a_run("v6_16")])
+    _, among = styles([a_run("mine"), a_run("v6_16")])
+
+    assert alone == among
+
+
+def test_an_ordering_of_a_users_own_looks_the_same_from_run_to_run():
+    assert places_of(["mine"]) == {"mine": 4}
+    assert places_of(["spec", "mine"]) == {"spec": 0, "mine": 4}
+
+
+def test_no_two_orderings_of_one_picture_share_a_place():
+    names = [*KNOWN[:4], "a", "b", "c", "d", "e", "f", "g"]
+
+    assert len(set(places_of(names).values())) == len(names)
+
+
+def test_a_band_holds_its_curve():
+    machine = Machine()
+    machine.record("shootdown", *range(1, 101))
+    counts = machine.snapshot().histograms["shootdown"]
+    xs, low, high = percentile_band(counts)
+
+    # The median of 1 to 100 by order statistics: ranks 40 and 61.
+    assert (xs[0], low[0], high[0]) == (2, 40, 61)
+    assert all(a <= b for a, b in zip(low, high, strict=True))
+
+
+def test_a_traced_run_and_a_perturbed_one_are_marked_in_legends():
+    traced, perturbed = styles([a_run("spec", trace={"ns_of_entry": 20.0}), a_run("v18", perturbed=True)])
+
+    assert (traced.name, perturbed.name) == ("spec (traced)", "v18 (perturbed)")

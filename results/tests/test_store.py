@@ -24,11 +24,21 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_a_run_leaves_its_result_its_arrays_and_two_pictures(tmp_path: Path):
+def test_a_run_leaves_its_result_its_arrays_and_all_that_is_made_of_them(tmp_path: Path):
     directory = open_run_directory(tmp_path / "out", "review")
     directory.write(a_result(a_run()), ARRAYS)
 
-    assert names(tmp_path / "out") == ["latency.png", "raw.npz", "result.json", "stale.png"]
+    assert names(tmp_path / "out") == [
+        "latency.hgrm",
+        "latency.hlog",
+        "latency.png",
+        "latency.svg",
+        "raw.npz",
+        "report.html",
+        "result.json",
+        "stale.png",
+        "stale.svg",
+    ]
 
 
 def test_without_plots_there_are_no_pictures(tmp_path: Path):
@@ -250,3 +260,22 @@ def test_arrays_that_are_not_whole_are_refused(tmp_path: Path, raw: bytes | None
 
     with pytest.raises(StoreError, match=r"raw\.npz: expected the arrays of a run"):
         read_result(tmp_path)
+
+
+def test_any_damage_to_the_arrays_is_one_line_that_names_them(tmp_path: Path):
+    directory = open_run_directory(tmp_path, "review")
+    directory.write(a_result(a_run()), {"v18/ages": np.zeros(16, dtype=np.int64)}, plots=False)
+    whole = (tmp_path / "raw.npz").read_bytes()
+    # Every prefix, and every byte turned into another: the archive's own headers hold fields that nobody reads.
+    damaged = [whole[:end] for end in range(0, len(whole), 7)]
+    damaged += [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(0, len(whole), 3)]
+    lines = []
+    for content in damaged:
+        (tmp_path / "raw.npz").write_bytes(content)
+        try:
+            read_result(tmp_path)
+        except StoreError as error:
+            lines.append(str(error))
+
+    assert len(lines) > 0.6 * len(damaged)
+    assert all(line.startswith(f"{tmp_path}/raw.npz: ") and "\n" not in line for line in lines)

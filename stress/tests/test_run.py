@@ -111,10 +111,9 @@ def test_two_runs_at_once_in_one_directory_leave_one_whole_result(
     assert json.loads((tmp_path / "out/result.json").read_text())["runs"][0]["ordering"] == "no_block"
     assert np.load(tmp_path / "out/raw.npz").files
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "result.json",
-        "raw.npz",
-        "latency.png",
-        "stale.png",
+        *("result.json", "raw.npz", "report.html"),
+        *("latency.png", "latency.svg", "latency.hgrm", "latency.hlog"),
+        *("stale.png", "stale.svg"),
     }
 
 

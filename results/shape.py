@@ -1,0 +1,229 @@
+"""What `result.json` and `raw.npz` must hold to be shown again: checked once, when a directory is read.
+
+A directory may come from another machine, an older version or a broken copy. Here each field that tables, pictures and
+pages rely on is declared; what is missing or of another kind is one line that names it. Fields that are not declared
+are kept as they are: a newer run may know more.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kernels.layout import AGE_BUCKETS, HIST_WORDS
+from kernels.outcomes import OUTCOMES
+from results.grades import Grade
+from results.verdict import Ending, Verdict
+
+# Percentiles whose intervals sentences are made of.
+WITH_INTERVAL = ("p50", "p90", "p99")
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Outcome(_Shape):
+    id: str
+    grade: Annotated[Grade, Field(strict=False)]
+    count: Count
+    shootdowns: Count | None
+    of: Count
+    rate: Share | None
+    ci95: tuple[Share, Share] | None = Field(strict=False)
+    would_have_caught: Share | None
+
+
+class _Intervals(_Shape):
+    p50: tuple[Count, Count] | None = Field(strict=False)
+    p90: tuple[Count, Count] | None = Field(strict=False)
+    p99: tuple[Count, Count] | None = Field(strict=False)
+    p999: tuple[Count, Count] | None = Field(strict=False, default=None)
+
+
+class _Phase(_Shape):
+    n: Count
+    min: Count | None
+    p50: Count | None
+    p90: Count | None
+    p99: Count | None
+    p999: Count | None
+    max: Count | None
+    ci95: _Intervals
+
+    @model_validator(mode="after")
+    def _intervals_where_percentiles_are(self) -> "_Phase":
+        bare = [n for n in WITH_INTERVAL if getattr(self, n) is not None and getattr(self.ci95, n) is None]
+        if bare:
+            raise ValueError(f"expected an interval in ci95 for {', '.join(bare)}, found none")
+        return self
+
+
+class _Latency(_Shape):
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, _Phase] = Field(init=False)
+    shootdown: _Phase
+
+
+class _VcpuTimes(_Shape):
+    out_of_guest: _Phase
+    gate_wait: _Phase
+
+
+class _Retries(_Shape):
+    max: Count
+    mean: Seconds
+
+
+class _Run(_Shape):
+    ordering: Annotated[str, Field(min_length=1)]
+    title: str
+    shootdown: list[str]
+    expect: Literal["safe"] | list[str]
+    verdict: Annotated[Verdict, Field(strict=False)]
+    reason: str
+    ending: Annotated[Ending, Field(strict=False)]
+    notes: list[str]
+    perturbed: bool
+    vcpus: Count
+    zappers: Count
+    shootdowns: Count
+    seconds: Seconds
+    warmup_s: Seconds
+    reads_per_s: Seconds
+    shootdowns_per_s: Seconds
+    all_shootdowns: Count
+    all_reads: Count
+    outcomes: list[_Outcome]
+    operand_busy_by_lock: dict[str, Count]
+    stale_age_epochs: dict[str, Count]
+    latency_ns: _Latency
+    vcpu_ns: _VcpuTimes
+    track_retries: _Retries
+
+    @model_validator(mode="after")
+    def _an_age_for_every_bucket(self) -> "_Run":
+        if missing := [str(age) for age in range(AGE_BUCKETS) if str(age) not in self.stale_age_epochs]:
+            raise ValueError(f"expected stale_age_epochs for 0 to {AGE_BUCKETS - 1}, found none for {missing[0]}")
+        return self
+
+
+class _Caveat(_Shape):
+    id: str
+    seen: str
+    means: str
+    try_: str = Field(alias="try")
+
+
+class _Host(_Shape):
+    round_trip_ns: Seconds | None = None
+    round_trip_after_ns: Seconds | None = None
+    round_trip_range_ns: tuple[Seconds, Seconds] | None = Field(strict=False, default=None)
+    round_trip_cpus: list[Count] = []
+    timer_ns: Seconds | None = None
+    timer_step_ns: Seconds | None = None
+    empty_shootdown_ns: Count | None = None
+
+    @model_validator(mode="after")
+    def _round_trip_with_its_range(self) -> "_Host":
+        if self.round_trip_ns and (self.round_trip_range_ns is None or len(self.round_trip_cpus) != 2):
+            raise ValueError("expected round_trip_range_ns and two round_trip_cpus beside round_trip_ns")
+        return self
+
+
+class _Scenario(_Shape):
+    name: str
+    vcpus: Count
+    zappers: Count
+    pages: Count
+    rate: Seconds = 0.0
+
+
+class _Result(_Shape):
+    host: _Host
+    scenario: _Scenario
+    caveats: list[_Caveat]
+    runs: list[_Run]
+    command: list[str] = []
+    started: str = ""
+
+    @model_validator(mode="after")
+    def _every_ordering_once(self) -> "_Result":
+        names = [run.ordering for run in self.runs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"expected every ordering once in runs, found {min(twice)} again")
+        return self
+
+
+def trouble_with(result: Any) -> str | None:
+    """What keeps this from being shown, in one line: `runs[0].latency_ns.shootdown.p50: Field required`; None if sound.
+
+    Where there is more than one trouble, the first with how many follow.
+    """
+    return trouble_by(_Result, result)
+
+
+def trouble_by(model: type[BaseModel], value: Any) -> str | None:
+    """What keeps this value from being one of the model's, in one line; None where nothing does."""
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False, include_context=False)
+        found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+        more = f" (and {len(others)} more)" if others else ""
+        what = first["msg"].removeprefix("Value error, ")
+        return f"{_place(first['loc'])}: {what}{found if 'found' not in what else ''}{more}"
+    return None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the whole"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def trouble_with_arrays(result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """What is wrong with the arrays beside a sound result, in one line; None where nothing is.
+
+    Arrays may be missing: an ordering that measured nothing has none to show.
+    """
+    for run in result["runs"]:
+        name = run["ordering"]
+        for key, array in arrays.items():
+            if key.startswith(f"{name}/") and (trouble := _trouble_with_array(key.removeprefix(f"{name}/"), array)):
+                return f"{key}: {trouble}"
+        counts, n = arrays.get(f"{name}/hist/shootdown"), run["latency_ns"]["shootdown"]["n"]
+        if counts is not None and int(counts.sum()) != n:
+            return f"{name}/hist/shootdown: expected the {n:,} samples of result.json, found {int(counts.sum()):,}"
+        rows = {len(array) for key, array in arrays.items() if key.startswith(f"{name}/series/")}
+        if len(rows) > 1:
+            return f"{name}/series: expected arrays of one length, found {', '.join(map(str, sorted(rows)))}"
+    return None
+
+
+def _trouble_with_array(key: str, array: NDArray[Any]) -> str | None:
+    shapes = {
+        "hist": (HIST_WORDS,),
+        "ages": (AGE_BUCKETS,),
+        "series/outcomes": (len(array) if array.ndim else 0, OUTCOMES),
+    }
+    expected = shapes.get(key) or shapes.get(key.split("/")[0])
+    if expected is not None and array.shape != expected:
+        return f"expected shape {expected}, found {array.shape}"
+    if key == "series/time_s":
+        sound = array.ndim == 1 and array.dtype == np.float64 and bool(np.isfinite(array).all())
+        return None if sound else "expected finite seconds in one dimension"
+    if expected is not None and (array.dtype != np.int64 or bool((array < 0).any())):
+        return f"expected counts as int64 of 0 or more, found {array.dtype}"
+    return None
