@@ -5,6 +5,7 @@ them has recorded; what changes every figure comes first.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from results.wording import nanoseconds, tenths
@@ -25,6 +26,27 @@ class Fact(NamedTuple):
     name: str
     consequence: str
     shown: Callable[[Any], str] = str
+
+
+class Kind(StrEnum):
+    """What two results differ in: the machine itself, what was measured of it, or the moment."""
+
+    machine = "machine"
+    measure = "measure"
+    moment = "moment"
+
+
+class Difference(NamedTuple):
+    """One difference, and what it does to a comparison."""
+
+    kind: Kind
+    seen: str
+    means: str
+
+    @property
+    def text(self) -> str:
+        """As a sentence."""
+        return f"{self.seen}: {self.means}."
 
 
 def _yes(value: Any) -> str:
@@ -63,36 +85,44 @@ def alike(a_ns: float, b_ns: float) -> bool:
 
 def differences(host_a: Host, host_b: Host) -> list[str]:
     """One sentence for each difference that matters; none where the two can be compared."""
+    return [one.text for one in differing(host_a, host_b)]
+
+
+def differing(host_a: Host, host_b: Host) -> list[Difference]:
+    """The same by their parts."""
     return [*_facts(host_a, host_b), *_measures(host_a, host_b), *_moments(host_a, host_b)]
 
 
-def _facts(host_a: Host, host_b: Host) -> Iterator[str]:
+def _facts(host_a: Host, host_b: Host) -> Iterator[Difference]:
     for fact in FACTS:
         a, b = host_a.get(fact.key), host_b.get(fact.key)
         if a != b and fact.key in host_a and fact.key in host_b:
             told = [fact.shown(value) if value is not None else "none or not told" for value in (a, b)]
-            yield f"{fact.name}: {told[0]} in the first, {told[1]} in the second: {fact.consequence}."
+            seen = f"{fact.name}: {told[0]} in the first, {told[1]} in the second"
+            yield Difference(Kind.machine, seen, fact.consequence)
 
 
-def _measures(host_a: Host, host_b: Host) -> Iterator[str]:
+def _measures(host_a: Host, host_b: Host) -> Iterator[Difference]:
     for fact in MEASURES:
         a, b = host_a.get(fact.key), host_b.get(fact.key)
         if a is None and b is None:
             continue
         if a is None or b is None:
             known = "second" if a is None else "first"
-            yield f"{fact.name}: known for the {known} only: whether the machines ran alike cannot be judged by it."
+            seen = f"{fact.name}: known for the {known} only"
+            yield Difference(Kind.measure, seen, "whether the machines ran alike cannot be judged by it")
         elif not alike(a, b):
-            yield (
-                f"{fact.name}: {fact.shown(a)} in the first, {fact.shown(b)} in the second "
-                f"({max(a, b) / max(min(a, b), 0.1):.1f}x): {fact.consequence}."
-            )
+            times = f"{max(a, b) / max(min(a, b), 0.1):.1f}x"
+            seen = f"{fact.name}: {fact.shown(a)} in the first, {fact.shown(b)} in the second ({times})"
+            yield Difference(Kind.measure, seen, fact.consequence)
 
 
-def _moments(host_a: Host, host_b: Host) -> Iterator[str]:
+def _moments(host_a: Host, host_b: Host) -> Iterator[Difference]:
     """What was wrong with one of the two moments, though not with the machine."""
     for which, host in (("first", host_a), ("second", host_b)):
         if (host.get("busy") or 0) > BUSY:
-            yield f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}: not ours alone."
+            seen = f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}"
+            yield Difference(Kind.moment, seen, "not ours alone")
         if (host.get("clock_error_ppm") or 0) > POOR_CLOCK_PPM:
-            yield f"clock: known only to {host['clock_error_ppm']:.0f} ppm in the {which}."
+            seen = f"clock: known only to {host['clock_error_ppm']:.0f} ppm in the {which}"
+            yield Difference(Kind.moment, seen, "its times may be wrong by as much")

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from results.store import write_file, write_text
+
+if TYPE_CHECKING:
+    from results.bench_record import Bench
+    from results.pooled_rounds import Hists
 
 PAGE, HGRM, HLOG = "report.html", "latency.hgrm", "latency.hlog"
 
@@ -22,6 +26,17 @@ def write_report(directory: Path, result: Mapping[str, Any], arrays: Mapping[str
     write_file(directory / HGRM, lambda file: write_hgrm(result, arrays, file))
     write_file(directory / HLOG, lambda file: write_hlog(result, arrays, file))
     write_text(directory / PAGE, render(run_page(result, arrays)))
+
+
+def write_bench_report(directory: Path, bench: "Bench", hists: "Hists | None" = None) -> None:
+    """Make all of a bench's files from its record and its rounds' arrays, or `hists`. Raises StoreError."""
+    from results.bench_page import bench_page
+    from results.bench_plots import bench_pictures
+    from results.page import render
+    from results.pooled_rounds import pooled
+
+    _write_all(directory, bench_pictures(bench))
+    write_text(directory / PAGE, render(bench_page(bench, hists or pooled(bench, directory))))
 
 
 def _write_all(directory: Path, contents: Mapping[str, bytes]) -> None:

@@ -40,6 +40,7 @@ class Exit(IntEnum):
     HARNESS = 3
     NOTHING_RAN = 5
     INCONCLUSIVE = 6
+    GATE_FAILED = 7
     INTERRUPTED = 130
 
 

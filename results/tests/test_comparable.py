@@ -77,7 +77,7 @@ def test_what_changes_no_figure_is_no_difference(changed: dict[str, Any]):
             {"busy": 0.9},
             "load: 90% of the CPUs' time was taken before the second: not ours alone.",
         ),
-        ({"clock_error_ppm": 250.0}, "clock: known only to 250 ppm in the second."),
+        ({"clock_error_ppm": 250.0}, "clock: known only to 250 ppm in the second: its times may be wrong by as much."),
     ],
 )
 def test_a_difference_is_one_sentence(changed: dict[str, Any], said: str):

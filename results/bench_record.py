@@ -1,0 +1,193 @@
+"""What a bench leaves, as a value: `bench.json`, schema `tdx-stress/bench/1`, and the names of the arrays beside it.
+
+A *race* is one ordering run once in fresh processes; a *round* is every arm raced once at every point; a *point* is one
+value of the sweep ("vcpus=8"), or "" without a sweep; an *arm* is an ordering's place in the bench: "A" is the first
+ordering, "A2" its second copy (the A/A arm), then "B", "C", ... Only finished rounds stand in the record.
+
+`rounds/0001.npz` holds the histograms (HIST_WORDS counts, see `results.histogram`) of each race of round 1 under
+`<point>/<arm>/hist/<name>` (`<arm>/hist/<name>` without a sweep), and the ages of its stale reads under `.../ages`.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BENCH_SCHEMA = "tdx-stress/bench/1"
+BENCH, ROUNDS = "bench.json", "rounds"
+REFERENCE, AGAIN = "A", "A2"
+Finding = Literal["differs", "no_difference", "too_few"]
+
+
+class Part(BaseModel):
+    """What every part of a record is: without unknown keys, without NaN, not to be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Arm(Part):
+    """An ordering's place in the bench. `parameters` are the ordering's own, every key of them."""
+
+    arm: str
+    ordering: str
+    title: str
+    source: str = ""
+    expect: str | tuple[str, ...]
+    shootdown: tuple[str, ...] = ()
+    perturbed: bool = False
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def safe(self) -> bool:
+        """Whether no forbidden outcome is expected of it."""
+        return self.expect == "safe"
+
+
+class Sweep(Part):
+    """The axis: a key of the scenario and its values in the order given; `points` name them in the races."""
+
+    key: str
+    values: tuple[int | float | str, ...]
+    points: tuple[str, ...]
+
+
+class Design(Part):
+    """How the bench was laid out. Times in seconds; `budget_s` is None where `rounds` were asked for.
+
+    `rounds` is how many there shall be, as far as is known; with a budget the machine's speed decides.
+    """
+
+    rounds: int
+    budget_s: float | None
+    duration_s: float
+    warmup_s: float
+    seed: int
+
+
+class Race(Part):
+    """One ordering raced once. `place` is its turn within the round, from 0.
+
+    `outcomes` are the events of each outcome that was seen, over the whole race; `forbidden_shootdowns` counts what
+    fails. `figures` holds every id of `results.figures.FIGURES`, None where this race could not measure it.
+    """
+
+    round: int
+    point: str
+    place: int
+    arm: str
+    ordering: str
+    seed: int
+    verdict: str
+    reason: str
+    ending: str
+    seconds: float
+    all_shootdowns: int
+    forbidden_shootdowns: int
+    outcomes: dict[str, int]
+    steal_share: float | None
+    figures: dict[str, int | float | None]
+
+
+class Comparison(Part):
+    """One figure of one arm against arm A at one point: the ratio is this arm's value over A's.
+
+    A2 has one comparison a figure, over all points together (`point` is ""), whose interval holds for all figures at
+    once: it leaves 1 out just where `aa.differs`.
+
+    `ratio` is the median of the rounds' ratios with its 95 % bootstrap interval `low` to `high`; all three are None
+    where there is no ratio, because a value was 0 or there were too few rounds. `p` is of the sign-flip test, `holm_p`
+    corrected for the other arms of this figure and point (for A2: for the other figures). `could_have_shown` is
+    the smallest ratio (above 1) that a bench like this one shows 4 times in 5. `value` and `reference` are medians over
+    the rounds, in the figure's unit.
+    """
+
+    figure: str
+    point: str
+    arm: str
+    ordering: str
+    rounds: int
+    reference: float | None
+    value: float | None
+    ratio: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    holm_p: float | None
+    could_have_shown: float | None
+    finding: Finding
+    verdict_text: str
+
+
+class Slope(Part):
+    """How a figure of an ordering grows along the sweep: as the axis to the power of `slope`; a 95 % interval."""
+
+    figure: str
+    arm: str
+    ordering: str
+    slope: float
+    low: float
+    high: float
+    points: int
+
+
+class AA(Part):
+    """Whether the first ordering differs from itself; `p` is the smallest over all figures, corrected for them."""
+
+    differs: bool
+    p: float
+    sentence: str
+
+
+class Bench(Part):
+    """The whole of `bench.json`. `scenario` is the resolved one, its `orderings` the names; `sweep` overrides a key.
+
+    `comparisons`, `slopes` and `aa` are made from `rounds`, by `results.bench_findings.found`, and can be made again.
+    """
+
+    schema_: Literal["tdx-stress/bench/1"] = Field(default="tdx-stress/bench/1", alias="schema")
+    command: tuple[str, ...]
+    version: str
+    commit: str | None
+    seed: int
+    started: str
+    host: dict[str, Any]
+    caveats: tuple[dict[str, str], ...] = ()
+    scenario: dict[str, Any]
+    design: Design
+    sweep: Sweep | None = None
+    arms: tuple[Arm, ...]
+    rounds: tuple[Race, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    slopes: tuple[Slope, ...] = ()
+    aa: AA | None = None
+    seconds: float = 0.0
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points in the order of the sweep; one, "", without a sweep."""
+        return self.sweep.points if self.sweep else ("",)
+
+    @property
+    def finished_rounds(self) -> int:
+        """How many rounds are whole."""
+        return max((race.round for race in self.rounds), default=0)
+
+    def races(self, point: str, arm: str) -> list[Race]:
+        """The races of one arm at one point, by round."""
+        return [race for race in self.rounds if race.point == point and race.arm == arm]
+
+    def json_text(self) -> str:
+        """The text of the file: one race a line would be shorter, one key a line is what people can diff."""
+        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+def round_file(directory: Path, number: int) -> Path:
+    """Where the arrays of this round stand."""
+    return directory / ROUNDS / f"{number:04d}.npz"
+
+
+def array_name(point: str, arm: str, name: str) -> str:
+    """The name of an array in a round's file, such as `vcpus=8/A2/hist/shootdown`; without a sweep `A2/...`."""
+    return "/".join(part for part in (point, arm, name) if part)

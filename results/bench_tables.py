@@ -1,0 +1,144 @@
+"""A bench on a terminal of 80 columns: one table, the effect first; the A/A arm beneath every figure."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from results.bench_findings import seen
+from results.bench_record import AGAIN, Arm, Bench, Comparison, Slope
+from results.bench_wording import value_text
+from results.figures import BY_ID, FIGURES
+from results.gate import Outcome
+from results.rounds import Rounds
+from results.wording import plural
+
+# Of a sweep only these are shown: the others would be hundreds of rows.
+SWEPT = ("p50_ns", "p99_ns", "reads_per_s", "out_of_guest_p50_ns")
+STYLES = {"differs": "bold", "no_difference": "", "too_few": "dim"}
+
+
+def bench_table(bench: Bench) -> RenderableType:
+    """Every comparison, then the growth along a sweep, then what the A/A arm says."""
+    failed = [Text(line, style="bold red") for line in failures(bench)]
+    parts: list[RenderableType] = [Text(heading(bench), style="bold"), *failed, _comparisons(bench)]
+    if bench.slopes:
+        parts += [Text(""), _growth(bench)]
+    if bench.aa is not None:
+        style = "bold red" if bench.aa.differs else "green"
+        parts += [Text(""), Text.assemble(("A/A ", style), bench.aa.sentence)]
+    notes = [f"Ratios are to {arm_name(bench.arms[0])}: medians of the rounds' ratios, 95 % bootstrap intervals."]
+    if len(bench.arms) > 3:
+        notes.append("With several orderings, a difference is shown where it holds after Holm's correction.")
+    if bench.sweep:
+        notes.append("The other figures stand in bench.json and rounds.csv.")
+    return Group(*parts, *(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes))
+
+
+def heading(bench: Bench) -> str:
+    """What was compared, and how much of it: `review: 20 rounds of 4 races, each 1 s after 0.25 s of warm-up`."""
+    races = len(bench.arms) * len(bench.points)
+    design = bench.design
+    return (
+        f"{bench.scenario['name']}: {plural(bench.finished_rounds, 'round')} of {plural(races, 'race')}, each "
+        f"{design.duration_s:g} s after {design.warmup_s:g} s of warm-up"
+    )
+
+
+def failures(bench: Bench) -> Iterable[str]:
+    """A line for every ordering declared safe that showed what is forbidden: its figures are no result."""
+    safe = {arm.ordering for arm in bench.arms if arm.safe}
+    for (point, ordering), entry in seen(bench).items():
+        if ordering in safe and entry["verdict"] == "failed":
+            yield f"FAILED: {ordering}{f' at {point}' if point else ''}, {entry['reason']}; its figures are no result"
+
+
+def _comparisons(bench: Bench) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
+    table.add_column("FIGURE / ordering", no_wrap=True)
+    table.add_column(f"EFFECT against {arm_name(bench.arms[0])}")
+    table.add_column("MEDIAN", justify="right", no_wrap=True)
+    for figure in FIGURES:
+        if bench.sweep and figure.id not in SWEPT:
+            continue
+        rows = [one for one in bench.comparisons if one.figure == figure.id and one.rounds]
+        if not rows:
+            continue
+        alone = rows[0].reference if bench.sweep is None else None
+        table.add_row(Text(figure.words, style="bold"), "", value_text(figure, alone) if alone is not None else "")
+        for one in rows:
+            table.add_row(_who(bench, one), Text(one.verdict_text, style=STYLES[one.finding]), _value(one))
+    return table
+
+
+def _value(one: Comparison) -> str:
+    return value_text(BY_ID[one.figure], one.value)
+
+
+def _who(bench: Bench, one: Comparison) -> Text:
+    if one.arm == AGAIN:
+        return Text(f" {arm_name(bench.arms[0])} again ({'all points' if bench.sweep else 'A/A'})", style="dim")
+    arm = next(arm for arm in bench.arms if arm.arm == one.arm)
+    point = f" {one.point}" if one.point else ""
+    return Text(f" {arm_name(arm)}{point}", style="" if arm.safe else "red")
+
+
+def arm_name(arm: Arm) -> str:
+    """The ordering's name, marked where it is not safe."""
+    return arm.ordering if arm.safe else f"{arm.ordering} (unsafe)"
+
+
+def _growth(bench: Bench) -> RenderableType:
+    assert bench.sweep is not None
+    lines = [Text(f"Growth with {bench.sweep.key}, to the power of", style="bold")]
+    for name in SWEPT:
+        slopes = [slope for slope in bench.slopes if slope.figure == name]
+        if slopes:
+            lines.append(Text(f"  {BY_ID[name].words}: {', '.join(map(_slope, slopes))}"))
+    return Group(*lines)
+
+
+def _slope(slope: Slope) -> str:
+    return f"{slope.ordering} {slope.slope:.2f} ({slope.low:.2f} to {slope.high:.2f})"
+
+
+def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Comparison]) -> RenderableType:
+    """B over A: every ordering and point that both have, the effect first."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
+    table.add_column("FIGURE / ordering", no_wrap=True)
+    table.add_column("EFFECT, B over A")
+    table.add_column("A", justify="right", no_wrap=True)
+    table.add_column("B", justify="right", no_wrap=True)
+    for figure in FIGURES:
+        rows = [one for one in comparisons if one.figure == figure.id]
+        if rows:
+            table.add_row(Text(figure.words, style="bold"), "", "", "")
+        for one in rows:
+            safe = first.safe[one.ordering] and second.safe[one.ordering]
+            who = f" {one.ordering}{'' if safe else ' (unsafe)'}{f' {one.point}' if one.point else ''}"
+            values = (value_text(figure, one.reference), value_text(figure, one.value))
+            effect = Text(one.verdict_text, style=STYLES[one.finding])
+            table.add_row(Text(who, style="" if safe else "red"), effect, *values)
+    return Group(Text(f"A: {first.path}\nB: {second.path}"), table)
+
+
+def gate_lines(outcomes: Sequence[Outcome]) -> Iterable[Text]:
+    """A line a gate: what it says and why."""
+    words = {"held": ("held", "green"), "failed": ("FAILED", "bold red"), "undecided": ("undecided", "yellow")}
+    for outcome in outcomes:
+        yield Text.assemble(f"gate {outcome.gate.text} ", words[outcome.state], f": {outcome.why}")
+
+
+def observation_lines(bench: Bench) -> Iterable[str]:
+    """The lines to grep, one an ordering and point: `Observation v18@vcpus=8 Never 0 812345`."""
+    for (point, ordering), entry in sorted(seen(bench).items(), key=lambda item: _turn(bench, *item[0])):
+        forbidden, other = entry["forbidden"], max(entry["all_shootdowns"] - entry["forbidden"], 0)
+        often = "Never" if not forbidden else "Sometimes" if other else "Always"
+        yield f"Observation {ordering}{'@' + point if point else ''} {often} {forbidden} {other}"
+
+
+def _turn(bench: Bench, point: str, ordering: str) -> tuple[int, int]:
+    names = [arm.ordering for arm in bench.arms]
+    return bench.points.index(point), names.index(ordering)

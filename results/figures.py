@@ -1,0 +1,55 @@
+"""The figures of one race that a bench compares: what each is, in which unit, and which way is better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure. `unit` is ns, /s, share (0 to 1) or /shootdown; `more` and `less` say on which side of 1 a ratio is.
+
+    `also` are short names for the command line.
+    """
+
+    id: str
+    words: str
+    unit: str
+    better: str
+    more: str
+    less: str
+    also: tuple[str, ...] = ()
+
+
+SLOWER, MORE, LONGER, HIGHER = ("slower", "faster"), ("more", "fewer"), ("longer", "shorter"), ("higher", "lower")
+FIGURES = (
+    Figure("p50_ns", "shootdown, p50", "ns", "lower", *SLOWER, ("p50",)),
+    Figure("p90_ns", "shootdown, p90", "ns", "lower", *SLOWER, ("p90",)),
+    Figure("p99_ns", "shootdown, p99", "ns", "lower", *SLOWER, ("p99",)),
+    Figure("max_ns", "shootdown, max", "ns", "lower", *SLOWER, ("max",)),
+    Figure("shootdowns_per_s", "shootdowns/s", "/s", "higher", *MORE, ("shootdowns/s", "shootdowns")),
+    Figure("reads_per_s", "guest reads/s", "/s", "higher", *MORE, ("reads/s", "reads")),
+    Figure("out_of_guest_p50_ns", "vCPU out of guest, p50", "ns", "lower", *LONGER, ("out_of_guest",)),
+    Figure("out_of_guest_share", "vCPU time out of guest", "share", "lower", *MORE),
+    Figure("track_retries", "TRACK BUSY retries", "/shootdown", "lower", *MORE, ("retries",)),
+    Figure("stale_window_p50_ns", "legal stale window, p50", "ns", "lower", *LONGER, ("stale_window",)),
+)
+BY_ID = {figure.id: figure for figure in FIGURES}
+
+
+def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
+    """The figures of one entry of `runs`, as `results.collector.run_record` makes it; None where n is too small."""
+    whole, outside = run["latency_ns"]["shootdown"], run["vcpu_ns"]["out_of_guest"]
+    measured = run["seconds"] > 0 and run["shootdowns"] > 0
+    return {
+        "p50_ns": whole["p50"],
+        "p90_ns": whole["p90"],
+        "p99_ns": whole["p99"],
+        "max_ns": whole["max"],
+        "shootdowns_per_s": run["shootdowns_per_s"] if measured else None,
+        "reads_per_s": run["reads_per_s"] if measured else None,
+        "out_of_guest_p50_ns": outside["p50"],
+        "out_of_guest_share": run.get("out_of_guest_share") if measured else None,
+        "track_retries": run["track_retries"]["mean"] if measured else None,
+        "stale_window_p50_ns": run["latency_ns"]["stale_window"]["p50"],
+    }

@@ -1,0 +1,176 @@
+"""What a bench's rounds say, from records whose truth is known."""
+
+import pytest
+
+from results.bench_findings import exit_code, found, seen
+from results.bench_record import Bench, Comparison
+from results.tests.bench_material import ARMS, a_bench, an_arm, noisy
+
+THREE = (*ARMS, an_arm("C", "v6_16"))
+
+
+def of(bench: Bench, figure: str, arm: str = "B", point: str = "") -> Comparison:
+    return next(c for c in bench.comparisons if (c.figure, c.arm, c.point) == (figure, arm, point))
+
+
+def test_a_slower_ordering_is_shown_with_its_ratio_first():
+    bench = found(a_bench(20, noisy({"B": 1.2})))
+
+    p50 = of(bench, "p50_ns")
+    assert (p50.finding, p50.rounds) == ("differs", 20)
+    assert p50.ratio == pytest.approx(1.2, rel=0.05)
+    assert p50.verdict_text.startswith("1.2")
+    assert p50.verdict_text.endswith(", 20 rounds), slower")
+
+
+def test_more_reads_are_called_more_and_not_slower():
+    bench = found(a_bench(12, noisy({"B": 1.3})))
+
+    assert of(bench, "reads_per_s").verdict_text.endswith("more")
+
+
+def test_no_difference_says_what_could_have_been_shown():
+    bench = found(a_bench(12, noisy({})))
+
+    p50 = of(bench, "p50_ns")
+    assert p50.finding == "no_difference"
+    assert p50.could_have_shown is not None
+    assert 1.01 < p50.could_have_shown < 1.2
+    assert p50.verdict_text.startswith("no difference shown (")
+    assert p50.verdict_text.endswith("x would have shown")
+
+
+def test_nine_rounds_are_too_few_for_any_ratio():
+    bench = found(a_bench(9, noisy({"B": 5.0})))
+
+    p50 = of(bench, "p50_ns")
+    assert (p50.finding, p50.ratio) == ("too_few", None)
+    assert p50.verdict_text == "too few: measured in 9 rounds, 10 are needed"
+    assert (bench.aa, exit_code(bench)) == (None, 6)
+
+
+def test_a_figure_that_a_round_could_not_measure_is_left_out_of_that_round():
+    steady = noisy({"B": 1.2})
+    bench = found(
+        a_bench(12, lambda arm, point, number: None if (arm, number) == ("B", 3) else steady(arm, point, number))
+    )
+
+    assert of(bench, "p50_ns").rounds == 11
+
+
+def test_a_figure_that_is_never_measured_says_so():
+    bench = found(a_bench(12, lambda arm, point, number: None))
+
+    assert of(bench, "p99_ns").verdict_text == "not measured: too few shootdowns a race"
+    assert of(bench, "reads_per_s").verdict_text == "not measured"
+
+
+def test_a_figure_that_is_0_has_no_ratio_and_may_still_differ():
+    bench = found(a_bench(12, lambda arm, point, number: 0.0 if arm.startswith("A") else 0.001 * number))
+
+    retries = of(bench, "track_retries")
+    assert (retries.finding, retries.ratio) == ("differs", None)
+    assert retries.verdict_text == "more, no ratio: 0 in some of 12 rounds"
+
+
+def test_a_figure_that_is_0_everywhere_does_not_differ():
+    bench = found(a_bench(12, lambda arm, point, number: 0.0))
+
+    assert of(bench, "track_retries").verdict_text == "no difference shown: hardly ever above 0 (12 rounds)"
+    assert exit_code(bench) == 0
+
+
+def test_identical_arms_do_not_differ_and_the_bench_exits_0():
+    bench = found(a_bench(12, noisy({"B": 1.3})))
+
+    assert bench.aa is not None
+    assert not bench.aa.differs
+    assert bench.aa.sentence.startswith("spec against itself: no figure differs")
+    assert exit_code(bench) == 0
+
+
+def test_a_first_ordering_that_differs_from_itself_makes_the_bench_exit_6():
+    bench = found(a_bench(12, noisy({"A2": 1.3})))
+
+    assert bench.aa is not None
+    assert bench.aa.differs
+    assert "no difference of this bench can be believed" in bench.aa.sentence
+    assert exit_code(bench) == 6
+
+
+def test_the_interval_of_the_a_a_arm_leaves_1_out_only_where_the_bench_exits_6():
+    for seed in range(30):
+        bench = found(a_bench(10, noisy({}, seed=seed)))
+        outside = [c for c in bench.comparisons if c.arm == "A2" and c.low and c.high and not c.low <= 1 <= c.high]
+        assert bool(outside) == (exit_code(bench) == 6)
+
+
+def test_several_orderings_are_held_to_holms_correction():
+    bench = found(a_bench(10, noisy({"B": 1.5, "C": 1.5}), THREE))
+
+    for arm in ("B", "C"):
+        one = of(bench, "p50_ns", arm)
+        assert one.p == pytest.approx(2 / 2**10)
+        assert one.holm_p == pytest.approx(4 / 2**10)
+
+
+def test_an_interval_that_leaves_1_out_but_fails_holms_correction_is_no_difference():
+    # Nine of ten rounds are slower by 5 to 45 %, one is faster by 60 %: p = 0.084 over one arm, 0.17 over two.
+    values = {n: 1 + 0.05 * n for n in range(1, 10)} | {10: 0.4}
+    bench = found(a_bench(10, lambda arm, point, n: 1000 * values[n] if arm in "BC" else 1000.0, THREE))
+
+    one = of(bench, "p50_ns")
+    assert one.low is not None
+    assert one.low > 1
+    assert one.finding == "no_difference"
+    assert "after Holm" in one.verdict_text
+
+
+def test_growth_along_a_sweep_is_a_power_with_an_interval():
+    steady = noisy({}, noise=0.02)
+    bench = found(
+        a_bench(
+            12, lambda arm, point, n: steady(arm, point, n) * float(point.partition("=")[2]) ** 0.5, values=(1, 2, 4, 8)
+        )
+    )
+
+    slope = next(s for s in bench.slopes if (s.figure, s.ordering) == ("p50_ns", "v18"))
+    assert slope.low < 0.5 < slope.high
+    assert slope.high - slope.low < 0.05
+
+
+def test_an_axis_of_words_has_no_growth():
+    bench = found(a_bench(12, noisy({}), values=("process", "thread", "other"), key="workers"))
+
+    assert bench.slopes == ()
+
+
+def test_along_a_sweep_the_a_a_arm_speaks_for_all_points_at_once():
+    bench = found(a_bench(10, noisy({}), values=(1, 2, 4)))
+
+    again = [c for c in bench.comparisons if c.arm == "A2"]
+    assert {c.point for c in again} == {""}
+    assert of(bench, "p50_ns", "A2").rounds == 30
+
+
+def test_a_forbidden_outcome_of_a_safe_ordering_makes_the_bench_exit_1():
+    bench = a_bench(10, noisy({}))
+    bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "showed it", "forbidden_shootdowns": 3})
+    bench = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
+
+    assert exit_code(bench) == 1
+    assert seen(bench)["", bad.ordering]["reason"] == f"round {bad.round}: showed it"
+
+
+def test_an_unsafe_ordering_that_fails_as_it_is_known_to_does_not_fail_the_bench():
+    arms = (*ARMS[:2], an_arm("B", "no_kick", ("tracking_not_done",)))
+    bench = a_bench(10, noisy({}, seed=2), arms)
+    rounds = tuple(r.model_copy(update={"verdict": "failed"}) if r.arm == "B" else r for r in bench.rounds)
+
+    assert exit_code(found(bench.model_copy(update={"rounds": rounds}))) == 0
+
+
+def test_making_the_findings_again_gives_the_same():
+    bench = found(a_bench(12, noisy({"B": 1.1})))
+
+    assert found(Bench.model_validate_json(bench.json_text())) == bench

@@ -1,0 +1,48 @@
+"""The figures of one race, from its entry of `runs`."""
+
+import pytest
+
+from results.bench_record import Bench
+from results.figures import FIGURES, figures_of
+from results.gate import NAMES
+from results.tests.bench_material import a_bench
+from results.tests.material import a_run, phase
+
+
+def test_the_figures_of_a_race_are_what_its_result_says() -> None:
+    assert figures_of(a_run(out_of_guest_share=0.125)) == {
+        "p50_ns": 667,
+        "p90_ns": 871,
+        "p99_ns": 6847,
+        "max_ns": 112000,
+        "shootdowns_per_s": 900.0,
+        "reads_per_s": 180_000.0,
+        "out_of_guest_p50_ns": 667,
+        "out_of_guest_share": 0.125,
+        "track_retries": 0.02,
+        "stale_window_p50_ns": 667,
+    }
+
+
+def test_a_race_that_measured_nothing_has_no_figures() -> None:
+    nothing = {name: phase(0) for name in a_run()["latency_ns"]}
+    run = a_run(seconds=0.0, shootdowns=0, latency_ns=nothing, vcpu_ns={"out_of_guest": phase(0)})
+
+    assert set(figures_of(run).values()) == {None}
+
+
+def test_every_figure_has_one_meaning_for_each_of_its_names() -> None:
+    names = [name for figure in FIGURES for name in (figure.id, *figure.also)]
+
+    assert len(names) == len(set(names)) == len(NAMES)
+
+
+def test_a_record_reads_back_as_it_was_written() -> None:
+    bench = a_bench(2, lambda arm, point, number: None if number == 1 else 0.5, values=(1, 2.5), key="rate")
+
+    assert Bench.model_validate_json(bench.json_text()) == bench
+
+
+@pytest.mark.parametrize("word", ["schema", "rounds", "arms", "comparisons"])
+def test_the_record_stands_under_the_names_that_others_read(word: str) -> None:
+    assert f'"{word}":' in a_bench(1, lambda arm, point, number: 1.0).json_text()
