@@ -63,6 +63,8 @@ def explained(error: Exception) -> tuple[str, int]:
         return str(error), USAGE
     if isinstance(error, UsageFault | HarnessFault | CannotRunHere):
         return str(error), error.exit_code
+    if "results.gate" in sys.modules and isinstance(error, sys.modules["results.gate"].GateError):
+        return str(error), USAGE
     if "results.store" in sys.modules and isinstance(error, sys.modules["results.store"].StoreError):
         return str(error), HARNESS
     return f"internal error: {type(error).__name__}: {error} (-v shows where)", HARNESS

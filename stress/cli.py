@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stress import options
+from stress import cli_results, options
 
 EXIT_CODES = """\b
 Exit codes:
@@ -15,7 +15,8 @@ Exit codes:
   3    harness error: a worker crashed, nothing progressed, an internal fault
   4    skipped: this machine cannot run it
   5    nothing matched, nothing ran
-  6    inconclusive: too few samples, a search not complete, or a declared violation not seen in the time given
+  6    inconclusive: too few samples, too noisy, a search not complete, or a declared violation not seen in its time
+  7    the performance gate failed
   130  interrupted; what was measured is still written
 """
 
@@ -80,6 +81,7 @@ def _run(
     out: options.Out = None,
     json: options.Json = None,
     junit: options.Junit = None,
+    ktap: options.Ktap = None,
     trace: options.Trace = False,
     fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
@@ -110,6 +112,7 @@ def _run(
         out=out,
         json=json,
         junit=junit,
+        ktap=ktap,
         trace=trace,
         fail_fast=fail_fast,
         quiet=quiet,
@@ -120,6 +123,84 @@ def _run(
     from stress.run import run
 
     return run(request, *resolved, ["tdx-stress", *sys.argv[1:]])
+
+
+@app.command("bench", epilog=EXIT_CODES)
+def _bench(
+    scenario: options.BenchName = "",
+    orderings: options.OrderingList = None,
+    ordering: options.Orderings = None,
+    include_unsafe: options.IncludeUnsafe = False,
+    rounds: options.Rounds = None,
+    budget: options.Budget = None,
+    sweep: options.Sweep = None,
+    resume: options.Resume = None,
+    vcpus: options.Vcpus = None,
+    zappers: options.Zappers = None,
+    pages: options.Pages = None,
+    duration: options.RaceDuration = None,
+    warmup: options.Warmup = None,
+    rate: options.Rate = None,
+    seed: options.Seed = None,
+    workers: options.Workers = None,
+    cpus: options.Cpus = None,
+    settings: options.Settings = None,
+    fail_if: options.FailIf = None,
+    out: options.Out = None,
+    json: options.Json = None,
+    junit: options.Junit = None,
+    ktap: options.Ktap = None,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """Compare orderings: ratios to the first one, with intervals.
+
+    Every round races each ordering once in fresh processes, in shuffled order, and the first one twice: where it
+    differs from itself, no difference is to be believed (exit 6). Ctrl-C keeps the finished rounds; --resume goes on.
+    """
+    from stress.bench_request import BenchRequest, lay_out
+    from stress.request import Request
+
+    listed = [name.strip() for name in orderings.split(",")] if orderings else []
+    run = Request(
+        scenario=scenario,
+        orderings=(*listed, *(ordering or ())),
+        vcpus=vcpus,
+        zappers=zappers,
+        pages=pages,
+        duration=duration,
+        warmup=warmup,
+        rate=rate,
+        seed=seed,
+        workers=workers,
+        cpus=cpus,
+        settings=tuple(settings or ()),
+        out=out,
+        json=json,
+        junit=junit,
+        ktap=ktap,
+        quiet=quiet,
+        verbose=verbose,
+        color=not no_color,
+    )
+    request = BenchRequest(
+        run=run,
+        include_unsafe=include_unsafe,
+        rounds=rounds,
+        budget=budget,
+        sweep=sweep,
+        resume=resume,
+        csv=csv,
+        parquet=parquet,
+        fail_if=tuple(fail_if or ()),
+    )
+    layout = lay_out(request) if resume is None else None  # a misspelt name is told before anything heavy is imported
+    from stress.bench import bench
+
+    return bench(request, layout, ["tdx-stress", *sys.argv[1:]])
 
 
 @app.command("explore", epilog=EXIT_CODES)
@@ -186,6 +267,9 @@ def _explore(
     from stress.explore import run_explore
 
     return run_explore(request, *resolved, ["tdx-stress", *sys.argv[1:]])
+
+
+app.command("compare", epilog=EXIT_CODES)(cli_results.compare)
 
 
 @app.command("list")

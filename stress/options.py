@@ -71,6 +71,9 @@ Json = Annotated[
     str | None, _option("--json", metavar="FILE|-", help="The result as JSON, into a file or alone on stdout.")
 ]
 Junit = Annotated[Path | None, _option("--junit", metavar="FILE", help="The verdicts as JUnit XML.")]
+Ktap = Annotated[
+    str | None, _option("--ktap", metavar="FILE|-", help="The verdicts as KTAP, into a file or alone on stdout.")
+]
 Trace = Annotated[
     bool,
     _option("--trace", help="Keep everybody's last steps until a forbidden outcome: a table, and trace.json."),
@@ -79,8 +82,64 @@ FailFast = Annotated[bool, _option("--fail-fast", help="Stop at the first orderi
 Quiet = Annotated[bool, _option("-q", "--quiet", help="Only the lines to grep, and errors.")]
 Verbose = Annotated[bool, _option("-v", "--verbose", help="Also the clock, the CPUs and the cache; tracebacks.")]
 NoColor = Annotated[bool, _option("--no-color", help="No colours; NO_COLOR in the environment says the same.")]
+Directories = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[DIR]...", help="Directories that runs left.", show_default=False),
+]
+WantedScenario = Annotated[str | None, _option("--scenario", metavar="GLOB", help="Only runs of these scenarios.")]
+WantedOrdering = Annotated[str | None, _option("--ordering", metavar="GLOB", help="Only these orderings: 'v*'.")]
+WantedHost = Annotated[str | None, _option("--host", metavar="TEXT", help="Only hosts whose CPU or hypervisor has it.")]
+WantedVersion = Annotated[
+    str | None, _option("--version", metavar="GLOB", help="Only by these versions of tdx-stress.")
+]
+WantedVerdict = Annotated[str | None, _option("--verdict", metavar="NAME", help="Only with this verdict.")]
+Since = Annotated[str | None, _option("--since", metavar="TIME", help="Only from this UTC time on: 2026-11-22.")]
+Last = Annotated[int, _option("--last", metavar="N", help="Only the newest N rows; 0 for all.")]
+Plot = Annotated[
+    str | None, _option("--plot", metavar="FIGURE", help="Draw p50, p99, reads_per_s or another figure over time.")
+]
+Picture = Annotated[
+    Path | None, _option("--out", metavar="FILE", help="The picture's .svg, .png or .pdf; else DIR/history-FIGURE.svg.")
+]
+Export = Annotated[
+    Path | None, _option("--export", metavar="FILE", help="All figures of the rows as .csv, .parquet or .json.")
+]
+Sql = Annotated[
+    str | None, _option("--sql", metavar="QUERY", help="Any query of `runs`, `rounds`, or `chosen`: what filters left.")
+]
 AsJson = Annotated[bool, _option("--json", help="The same as JSON.")]
 
+# Of `bench` and `compare`.
+BenchName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A shipped scenario, or a TOML file; review.")]
+OrderingList = Annotated[
+    str | None,
+    _option(
+        "--orderings", metavar="NAME,NAME", help="Instead of the scenario's; the others are held against the first."
+    ),
+]
+IncludeUnsafe = Annotated[bool, _option("--include-unsafe", help="Race orderings known to be wrong; they are marked.")]
+Rounds = Annotated[int | None, _option("--rounds", metavar="N", help="How many rounds, 10 or more; 10.")]
+Budget = Annotated[
+    str | None,
+    _option("--budget", metavar="TIME", help="As many rounds as fit into this time; shorter races if need be."),
+]
+Sweep = Annotated[
+    str | None, _option("--sweep", metavar="KEY=V,V,...", help="A key of the scenario and its values: vcpus=1,2,4,8.")
+]
+Resume = Annotated[Path | None, _option("--resume", metavar="DIR", help="Go on with a bench that was interrupted.")]
+RaceDuration = Annotated[str | None, _option("--duration", metavar="TIME", help="Of each race, after its warm-up; 1s.")]
+Csv = Annotated[Path | None, _option("--csv", metavar="FILE", help="The figures of every race as CSV.")]
+Parquet = Annotated[
+    Path | None, _option("--parquet", metavar="FILE", help="The same as Parquet; needs the extra `history`.")
+]
+FailIf = Annotated[
+    list[str] | None,
+    _option("--fail-if", metavar="GATE", help="Exit 7 where it holds: 'p99>+15%', 'v18:reads/s<-5%'; repeatable."),
+]
+First = Annotated[Path, typer.Argument(metavar="A", help="The directory of a run or a bench: what to hold against.")]
+Second = Annotated[Path, typer.Argument(metavar="B", help="Another one.")]
+
+# Of `replay`.
 WitnessFile = Annotated[Path, typer.Argument(metavar="FILE", help="A witness that `explore` has left.")]
 Until = Annotated[int | None, _option("--until", metavar="N", help="Stop after so many steps.")]
 ShowWhat = Annotated[

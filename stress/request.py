@@ -32,6 +32,7 @@ class Request:
     out: Path | None = None
     json: str | None = None
     junit: Path | None = None
+    ktap: str | None = None
     trace: bool = False
     fail_fast: bool = False
     quiet: bool = False
@@ -59,12 +60,19 @@ def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
     return scenario, orderings
 
 
-def check_files(json: str | None, junit: Path | None) -> None:
-    """Before anything runs: that `--json` and `--junit` can be written. Raises UsageFault."""
-    named = [("--json", None if json in (None, STDOUT) else Path(str(json))), ("--junit", junit)]
+def check_files(json: str | None, junit: Path | None, ktap: str | None = None) -> None:
+    """Before anything runs: that `--json`, `--junit` and `--ktap` can be written. Raises UsageFault."""
+    if json == ktap == STDOUT:
+        raise UsageFault("--ktap: expected a file beside `--json -`, found -: only one of them can have stdout")
+    named = [("--json", named_file(json)), ("--junit", junit), ("--ktap", named_file(ktap))]
     for option, path in named:
         if path is not None:
             check_writable(option, path)
+
+
+def named_file(typed: str | None) -> Path | None:
+    """The file that an option FILE|- names; None where it was not typed, or is stdout."""
+    return None if typed in (None, STDOUT) else Path(str(typed))
 
 
 def check_writable(option: str, path: Path) -> None:

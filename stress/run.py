@@ -1,19 +1,17 @@
 """The verb `run`: every ordering of a scenario races in turn; results are stored after each and shown at the end."""
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
-from kernels.clock import calibrate
-from kernels.race import cache_directory, load, ns_of_entry, site_names
-from kernels.variant import Variant
+from kernels.race import site_names
 from results.caveats import caveats
 from results.collector import Run
 from results.junit import write_junit
+from results.ktap import ktap_text, write_ktap
 from results.race_trace import LastSteps, together, trace
 from results.store import SCHEMA, RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict, exit_code
@@ -22,12 +20,13 @@ from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
 from stress.live import Show
+from stress.machine import machine
 from stress.perturbation import site_numbers
-from stress.placement import Cpus, chosen_cpus, shown
+from stress.placement import Cpus, chosen_cpus
 from stress.probing import host_record, round_trip_after
 from stress.race import Machine, race
 from stress.report import observations, report
-from stress.request import STDOUT, Request, check_files
+from stress.request import STDOUT, Request, check_files, named_file
 from stress.screen import Screen, write
 
 
@@ -81,21 +80,22 @@ def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], com
     cpus = chosen_cpus(request.cpus)
     sites = site_numbers(scenario.yields, site_names())
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
-    check_files(request.json, request.junit)
+    check_files(request.json, request.junit, request.ktap)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, scenario.name) as directory:
         return _carry_out(Plan(request, scenario, orderings, cpus, sites, directory, progress), command)
 
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
-    machine = _machine(plan)
-    record = Record(_begun(plan, command, machine))
+    traced = plan.request.trace
+    prepared = machine(plan.cpus, plan.sites, plan.progress, traced=traced, verbose=plan.request.verbose)
+    record = Record(_begun(plan, command, prepared))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         with noted(refused):
-            _race_all(plan, machine, record, interrupts)
+            _race_all(plan, prepared, record, interrupts)
         if record.runs and not interrupts:
-            record.add_facts(round_trip_after(machine))
+            record.add_facts(round_trip_after(prepared))
         if not record.runs:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
         with noted(refused):
@@ -110,26 +110,10 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     return Exit.INTERRUPTED.value if interrupts else exit_code(record.runs)
 
 
-def _machine(plan: Plan) -> Machine:
-    """Compiled kernels and a calibrated clock, before the first fork, so that no worker compiles anything."""
-    cache, variant = cache_directory(), Variant(perturbed=bool(plan.scenario.yields), traced=plan.request.trace)
-    if plan.progress is not None and not any(cache.rglob(f"straight{variant.suffix}_vcpu_*.nbi")):
-        plan.progress.line("compiling the kernels, once: about 15 s")
-    begun = time.monotonic()
-    kernels = load(variant)
-    clock = calibrate()
-    ns = ns_of_entry(clock) if variant.traced else None
-    if plan.progress is not None and plan.request.verbose:
-        plan.progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache}")
-        rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
-        plan.progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(plan.cpus)}")
-    return Machine(kernels, clock, plan.cpus, plan.sites, ns)
-
-
-def _begun(plan: Plan, command: Sequence[str], machine: Machine) -> dict[str, Any]:
+def _begun(plan: Plan, command: Sequence[str], prepared: Machine) -> dict[str, Any]:
     """The result before the first race."""
     names = [ordering.name for ordering in plan.orderings]
-    head = origin(command, host_record(machine))
+    head = origin(command, host_record(prepared))
     return {
         "schema": SCHEMA,
         **head,
@@ -140,7 +124,7 @@ def _begun(plan: Plan, command: Sequence[str], machine: Machine) -> dict[str, An
     }
 
 
-def _race_all(plan: Plan, machine: Machine, record: Record, interrupts: Interrupts) -> None:
+def _race_all(plan: Plan, prepared: Machine, record: Record, interrupts: Interrupts) -> None:
     """Every ordering in turn, until one breaks the harness, the user has enough, or `--fail-fast` says so."""
     scenario, count = plan.scenario, len(plan.orderings)
     for number, ordering in enumerate(plan.orderings, start=1):
@@ -148,7 +132,7 @@ def _race_all(plan: Plan, machine: Machine, record: Record, interrupts: Interrup
             return
         place = f"{scenario.name}, ordering {number} of {count}"
         with Show(plan.progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s) as show:
-            run = race(machine, ordering, scenario, interrupts, show)
+            run = race(prepared, ordering, scenario, interrupts, show)
         record.add(run)
         verdict = run.json["verdict"]
         if plan.progress is not None:
@@ -167,14 +151,19 @@ def _hand_out(request: Request, result: Mapping[str, Any]) -> None:
     hand_out_json(request.json, result)
     if request.junit is not None:
         write_junit(result, request.junit)
+    if (path := named_file(request.ktap)) is not None:
+        write_ktap(result, path)
 
 
 def _show(plan: Plan, record: Record) -> None:
     request = plan.request
     if request.json == STDOUT:
         write(sys.stdout, json_bytes(record.result).decode())
-    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    if request.ktap == STDOUT:
+        write(sys.stdout, ktap_text(record.result))
+    data_on_stdout = STDOUT in (request.json, request.ktap)
+    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=request.color)
     if not request.quiet:
         report(screen, record.result, plan.directory.path, record.last_steps, every_step=request.verbose)
-    elif request.json != STDOUT:
+    elif not data_on_stdout:
         observations(screen, record.result)

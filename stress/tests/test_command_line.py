@@ -24,7 +24,10 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert all(
         f"  {text}" in done.stdout
-        for text in ("run ", "explore ", "list ", "0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "130 ")
+        for text in (
+            *("run ", "bench ", "compare ", "explore ", "list ", "replay ", "doctor "),
+            *("0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "7 ", "130 "),
+        )
     )
 
 
@@ -39,10 +42,9 @@ def test_help_imports_nothing_heavy(tmp_path: Path, command_environment: dict[st
 def test_the_help_of_run_names_every_option_once(tdx_stress: Command) -> None:
     done = tdx_stress("run", "--help")
 
-    options = (
-        "ordering vcpus zappers pages duration shootdowns warmup rate seed workers cpus set out json junit fail-fast"
-    )
-    assert all(done.stdout.count(f"--{option} ") == 1 for option in f"{options} quiet verbose no-color".split())
+    options = "ordering vcpus zappers pages duration shootdowns warmup rate seed workers cpus set out"
+    files = "json junit ktap trace fail-fast quiet verbose no-color"
+    assert all(done.stdout.count(f"--{option} ") == 1 for option in f"{options} {files}".split())
 
 
 def test_the_help_of_explore_names_every_option_once(tdx_stress: Command) -> None:
@@ -229,19 +231,36 @@ def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
 
 @pytest.mark.processes
 def test_a_result_goes_into_every_file_that_is_named(tdx_stress: Command, tmp_path: Path) -> None:
-    options = "--ordering no_block --duration 200ms --warmup 0s --out out --json out.json --junit out.xml"
+    options = (
+        "--ordering no_block --duration 200ms --warmup 0s --out out --json out.json --junit out.xml --ktap out.ktap"
+    )
 
     done = tdx_stress("run", *options.split())
 
     assert done.returncode == 0
     assert json.loads((tmp_path / "out.json").read_text()) == json.loads((tmp_path / "out/result.json").read_text())
     assert ElementTree.parse(tmp_path / "out.xml").getroot().get("tests") == "1"
+    assert "\nok 1 review.no_block # caught: " in (tmp_path / "out.ktap").read_text()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "result.json",
-        "raw.npz",
-        "latency.png",
-        "stale.png",
+        *("result.json", "raw.npz", "report.html"),
+        *("latency.png", "latency.svg", "latency.hgrm", "latency.hlog"),
+        *("stale.png", "stale.svg"),
     }
+
+
+@pytest.mark.processes
+def test_ktap_stands_alone_on_stdout(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "no_block", "--duration", "200ms", "--warmup", "0s", "--ktap", "-")
+
+    assert done.stdout.startswith("KTAP version 1\n1..1\n")
+    assert done.stdout.endswith("# Totals: pass:1 fail:0 xfail:0 xpass:0 skip:0 error:0\n")
+
+
+def test_json_and_ktap_cannot_both_have_stdout(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--json", "-", "--ktap", "-")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--ktap: expected a file beside `--json -`" in done.stderr
 
 
 @pytest.mark.processes

@@ -1,0 +1,64 @@
+"""A bench that goes on: its layout from its own record, and a refusal where going on would mix two things."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from results.bench_record import AGAIN, Bench
+from results.comparable import Kind, differing
+from scenarios.models import Ordering, Scenario
+from stress.bench_request import BenchRequest, Layout, budget_seconds, checked_rounds, points
+from stress.errors import UsageFault
+from stress.provenance import commit, version
+from stress.request import Request
+
+STILL_FREE = {"json", "junit", "ktap", "quiet", "verbose", "color", "scenario"}
+
+
+def resumed(bench: Bench, request: BenchRequest, host: Mapping[str, Any]) -> Bench:
+    """The record with the rounds or the budget that are asked for now; `host` are the machine's facts as they are now.
+
+    Raises UsageFault where rounds of then and now would not belong together.
+    """
+    _refuse_changes(request)
+    for one in differing(bench.host, host):
+        if one.kind == Kind.machine:
+            raise UsageFault(f"--resume: not the machine of the first rounds: {one.text}")
+    for words, before, now in (("version", bench.version, version()), ("commit", bench.commit, commit())):
+        if before != now:
+            raise UsageFault(f"--resume: {words} was {before}, and is {now}: rounds of both do not compare")
+    design = bench.design
+    if request.rounds is not None:
+        design = design.model_copy(update={"rounds": checked_rounds(request.rounds), "budget_s": None})
+    if request.budget is not None:
+        design = design.model_copy(update={"budget_s": budget_seconds(request.budget)})
+    return bench.model_copy(update={"design": design})
+
+
+def _refuse_changes(request: BenchRequest) -> None:
+    """Everything else stands in the record already."""
+    plain = Request(scenario=request.run.scenario)
+    changed = [
+        "ordering" if field.name == "orderings" else "set" if field.name == "settings" else field.name
+        for field in fields(Request)
+        if field.name not in STILL_FREE and getattr(request.run, field.name) != getattr(plain, field.name)
+    ]
+    if request.sweep is not None:
+        changed.append("sweep")
+    if changed or request.run.scenario:
+        what = f"--{changed[0]}" if changed else f'the scenario "{request.run.scenario}"'
+        raise UsageFault(
+            f"--resume: goes on with what the bench began with, found {what}; only --rounds or --budget change"
+        )
+    if request.rounds is not None and request.budget is not None:
+        raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
+
+
+def layout_of(bench: Bench) -> Layout:
+    """The layout that the record was begun with."""
+    scenario = Scenario.model_validate(bench.scenario)
+    key = bench.sweep.key if bench.sweep else None
+    values = bench.sweep.values if bench.sweep else ()
+    scenarios = [Scenario.model_validate({**bench.scenario, key: value}) for value in values] if key else [scenario]
+    orderings = [Ordering.model_validate(arm.parameters) for arm in bench.arms if arm.arm != AGAIN]
+    return Layout(scenario, orderings, key, points(key, scenarios), bench.design.rounds, bench.design.budget_s)

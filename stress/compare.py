@@ -1,0 +1,95 @@
+"""The verb `compare`: two result directories, B over A, and the gates that decide on the exit code."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.bench_tables import compare_table, gate_lines
+from results.compare import compare_caveats, compared
+from results.gate import Gate, Outcome, judged, parse_gate
+from results.rounds import Rounds, read_rounds
+from results.store import StoreError, json_bytes
+from results.tables import caveat_lines
+from results.verdict import Exit
+from stress.errors import UsageFault
+from stress.leaving import hand_out_json
+from stress.request import STDOUT, check_files
+from stress.screen import Screen, write
+
+SCHEMA = "tdx-stress/comparison/1"
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRequest:
+    """The options of `compare` as they were typed."""
+
+    first: Path
+    second: Path
+    fail_if: tuple[str, ...] = ()
+    json: str | None = None
+    quiet: bool = False
+    color: bool = True
+
+
+def compare(request: CompareRequest) -> int:
+    """Hold B against A, show, judge; returns the exit code. Raises UsageFault, GateError and StoreError."""
+    gates = [parse_gate(text) for text in request.fail_if]
+    check_files(request.json, None)
+    try:
+        first, second = read_rounds(request.first), read_rounds(request.second)
+    except StoreError as error:
+        raise UsageFault(str(error)) from None
+    comparisons = compared(first, second)
+    if not comparisons:
+        Screen(sys.stderr, color=request.color).line(f"tdx-stress: {_nothing_common(first, second)}")
+        return Exit.NOTHING_RAN.value
+    outcomes = [judged(gate, comparisons, first.points) for gate in gates]
+    caveats = compare_caveats(first, second)
+    _check_gates(gates, first, second)
+    document = {
+        "schema": SCHEMA,
+        "a": _about(first),
+        "b": _about(second),
+        "caveats": caveats,
+        "comparisons": [one.model_dump(mode="json", exclude={"arm"}) for one in comparisons],
+        "gates": [{"gate": o.gate.text, "state": o.state, "why": o.why} for o in outcomes],
+    }
+    hand_out_json(request.json, document)
+    if request.json == STDOUT:
+        write(sys.stdout, json_bytes(document).decode())
+    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    if not request.quiet:
+        screen.show(compare_table(first, second, comparisons), "", caveat_lines(caveats))
+    for line in gate_lines(outcomes):
+        screen.show(line)
+    return _exit_code(outcomes)
+
+
+def _check_gates(gates: Sequence[Gate], first: Rounds, second: Rounds) -> None:
+    for gate in gates:
+        if gate.ordering is not None and not (gate.ordering in first.safe and gate.ordering in second.safe):
+            both = [name for name in first.safe if name in second.safe]
+            raise UsageFault(f'--fail-if: no ordering "{gate.ordering}" in both; expected one of {", ".join(both)}')
+
+
+def _nothing_common(first: Rounds, second: Rounds) -> str:
+    shown = [f"{one.path} holds {', '.join(one.orderings)}" for one in (first, second)]
+    return f"nothing to compare: {shown[0]}; {shown[1]}"
+
+
+def _about(one: Rounds) -> dict[str, Any]:
+    return {
+        "directory": str(one.path),
+        "kind": "bench" if one.is_bench else "run",
+        "version": one.version,
+        "commit": one.commit,
+        "orderings": list(one.orderings),
+    }
+
+
+def _exit_code(outcomes: Sequence[Outcome]) -> int:
+    if any(outcome.state == "failed" for outcome in outcomes):
+        return Exit.GATE_FAILED.value
+    return Exit.INCONCLUSIVE.value if any(outcome.state == "undecided" for outcome in outcomes) else 0

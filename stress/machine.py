@@ -1,0 +1,29 @@
+"""What every race of one command stands on, made once: compiled kernels, a calibrated clock, CPUs."""
+
+import time
+from collections.abc import Mapping
+
+from kernels.clock import calibrate
+from kernels.race import cache_directory, load, ns_of_entry
+from kernels.variant import Variant
+from stress.placement import Cpus, shown
+from stress.race import Machine
+from stress.screen import Screen
+
+
+def machine(
+    cpus: Cpus, yields: Mapping[int, float], progress: Screen | None, *, traced: bool = False, verbose: bool = False
+) -> Machine:
+    """Compiled kernels and a calibrated clock, before the first fork, so that no worker compiles anything."""
+    cache, variant = cache_directory(), Variant(perturbed=bool(yields), traced=traced)
+    if progress is not None and not any(cache.rglob(f"straight{variant.suffix}_vcpu_*.nbi")):
+        progress.line("compiling the kernels, once: about 15 s")
+    begun = time.monotonic()
+    kernels = load(variant)
+    clock = calibrate()
+    ns = ns_of_entry(clock) if traced else None
+    if progress is not None and verbose:
+        progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache}")
+        rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
+        progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
+    return Machine(kernels, clock, cpus, yields, ns)

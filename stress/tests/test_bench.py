@@ -1,0 +1,154 @@
+"""Benches as a user types them, with real races. On a shared machine A may differ from A: exit 6 is no failure here."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+SHORT = ("--duration", "60ms", "--warmup", "10ms")
+UNSURE = (0, 6)
+
+
+def bench_of(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@pytest.mark.processes
+def test_a_bench_races_every_ordering_in_every_round_and_the_first_one_twice(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress("bench", "--orderings", "spec,v18", *SHORT, "--out", "out", "--json", "-", "--seed", "5")
+
+    assert done.returncode in UNSURE, done.stderr
+    bench = bench_of(done.stdout)
+    assert (bench["schema"], bench["seed"], bench["design"]["rounds"]) == ("tdx-stress/bench/1", 5, 10)
+    assert sorted((race["round"], race["arm"]) for race in bench["rounds"]) == [
+        (number, arm) for number in range(1, 11) for arm in ("A", "A2", "B")
+    ]
+    assert {race["verdict"] for race in bench["rounds"]} == {"passed"}
+    assert {one["figure"] for one in bench["comparisons"]} >= {"p50_ns", "p99_ns", "reads_per_s", "track_retries"}
+    assert bench["aa"]["differs"] == (done.returncode == 6)
+    assert "Observation v18 Never 0 " in done.stderr
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"bench.json", "rounds", "rounds.csv", "ratios.png", "ratios.svg", "report.html"}
+    assert len(list((tmp_path / "out/rounds").iterdir())) == 10
+    with np.load(tmp_path / "out/rounds/0010.npz") as raw:
+        assert raw["A2/hist/shootdown"].sum() > 0
+
+
+@pytest.mark.processes
+def test_a_sweep_is_written_into_every_file_that_is_named(tdx_stress: Command, tmp_path: Path) -> None:
+    named = ("--junit", "b.xml", "--ktap", "b.ktap", "--csv", "b.csv", "--json", "b.json")
+
+    done = tdx_stress(
+        "bench", "yardstick", "--orderings", "spec", "--sweep", "vcpus=1,2,3", *SHORT, "--out", "o", *named
+    )
+
+    assert done.returncode in UNSURE, done.stderr
+    bench = bench_of((tmp_path / "b.json").read_text())
+    assert bench["sweep"] == {"key": "vcpus", "values": [1, 2, 3], "points": ["vcpus=1", "vcpus=2", "vcpus=3"]}
+    assert {slope["ordering"] for slope in bench["slopes"]} == {"spec"}
+    assert ElementTree.parse(tmp_path / "b.xml").getroot().get("tests") == "4"
+    assert "\nok 1 yardstick.spec_vcpus=1 # nothing forbidden in " in (tmp_path / "b.ktap").read_text()
+    assert (tmp_path / "b.csv").read_text() == (tmp_path / "o/rounds.csv").read_text()
+    assert (tmp_path / "o/scaling.svg").exists()
+
+
+@pytest.mark.processes
+def test_an_interrupted_bench_keeps_its_rounds_and_goes_on(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
+) -> None:
+    parent = start_tdx_stress("bench", "--orderings", "spec", *SHORT, "--out", "out", "--rounds", "500")
+    while not (tmp_path / "out/rounds/0002.npz").exists() and parent.poll() is None:
+        time.sleep(0.02)
+    parent.send_signal(signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+
+    kept = bench_of((tmp_path / "out/bench.json").read_text())["rounds"]
+    assert parent.returncode == 130
+    assert f"{kept[-1]['round']} rounds kept; to go on: tdx-stress bench --resume out" in said
+
+    rounds = max(kept[-1]["round"], 10) + 1
+    done = tdx_stress("bench", "--resume", "out", "--rounds", str(rounds), "--json", "-")
+    assert done.returncode in UNSURE, done.stderr
+    bench = bench_of(done.stdout)
+    assert bench["rounds"][: len(kept)] == kept
+    assert bench["rounds"][-1]["round"] == rounds
+
+
+@pytest.mark.processes
+def test_a_killed_bench_goes_on_from_its_last_whole_round(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
+) -> None:
+    parent = start_tdx_stress("bench", "--orderings", "spec", *SHORT, "--out", "out")
+    while not (tmp_path / "out/bench.json").exists() and parent.poll() is None:
+        time.sleep(0.02)
+    parent.kill()
+    parent.communicate(timeout=60)
+
+    done = tdx_stress("bench", "--resume", "out", "--json", "-")
+    assert done.returncode in UNSURE, done.stderr
+    assert [race["round"] for race in bench_of(done.stdout)["rounds"]] == [n for n in range(1, 11) for _ in "AA"]
+
+
+@pytest.mark.processes
+def test_a_bench_that_measured_nothing_leaves_nothing(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    parent = start_tdx_stress("bench", "--orderings", "spec", "--duration", "1h")
+    while not (tmp_path / "runs").exists() and parent.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    parent.send_signal(signal.SIGINT)
+    parent.communicate(timeout=60)
+
+    assert parent.returncode == 130
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.processes
+def test_an_unsafe_ordering_is_raced_on_request_and_marked(tdx_stress: Command) -> None:
+    done = tdx_stress("bench", "--orderings", "spec,free_despite_error", "--include-unsafe", *SHORT)
+
+    assert done.returncode in UNSURE, done.stderr
+    assert " free_despite_error (unsafe)" in done.stdout
+    assert "known to be wrong and raced all the same" in done.stdout
+
+
+def test_a_resumed_bench_takes_no_other_options(tdx_stress: Command, tmp_path: Path) -> None:
+    done = tdx_stress("bench", "--resume", "nowhere")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("tdx-stress: nowhere: expected the directory of a bench, found no bench.json in it\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bench", "--orderings", "spec,no_kick"], "--include-unsafe races it and marks it"),
+        (["bench", "--rounds", "3"], "--rounds: expected 10 to 9999, found 3"),
+        (["bench", "--sweep", "vcpus=0,1"], "--sweep: vcpus: expected a whole number"),
+        (["bench", "--fail-if", "p99"], "--fail-if: expected FIGURE>+15%"),
+        (["bench", "--ktap", "/proc/nowhere/x"], "--ktap: /proc/nowhere/x: cannot write"),
+        (["compare", "a", "b"], "a: expected the directory of a run, found no result.json in it"),
+        (["compare", "a", "b", "--fail-if", "p98>+1%"], 'unknown figure "p98"; did you mean "p99"?'),
+    ],
+)
+def test_a_usage_error_is_one_line_and_leaves_nothing(
+    tdx_stress: Command, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = tdx_stress(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,75 @@
+"""`tdx-stress compare` as a user types it, on stored benches."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from results.tests.bench_material import ARMS, a_bench, an_arm, noisy
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """Three benches: `before`; `slow`, where v18 takes 1.5 times as long; `other`, of an ordering of its own."""
+    benches = {
+        "before": a_bench(12, noisy({}, seed=1)),
+        "slow": a_bench(12, noisy({"B": 1.5}, seed=2)),
+        "other": a_bench(12, noisy({}), (an_arm("A", "mine"), an_arm("A2", "mine"))),
+        "few": a_bench(4, noisy({}, seed=3), ARMS),
+    }
+    for name, bench in benches.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bench.json").write_text(bench.json_text())
+    return tmp_path
+
+
+def test_a_planted_slowdown_fails_its_gate(tdx_stress: Command, stored: Path) -> None:
+    done = tdx_stress("compare", "before", "slow", "--fail-if", "p99>+15%")
+
+    assert done.returncode == 7
+    assert "gate p99>+15% FAILED: v18: shootdown, p99 1." in done.stdout
+    assert "rounds of two moments" in done.stdout
+
+
+def test_the_same_directory_twice_holds_every_gate(tdx_stress: Command, stored: Path) -> None:
+    done = tdx_stress("compare", "slow", "slow", "--fail-if", "p99>+15%", "--fail-if", "reads/s<-5%")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_a_gate_a_difference_is_no_failure(tdx_stress: Command, stored: Path) -> None:
+    assert tdx_stress("compare", "before", "slow").returncode == 0
+
+
+def test_the_comparison_as_json_is_alone_on_stdout(tdx_stress: Command, stored: Path) -> None:
+    done = tdx_stress("compare", "before", "slow", "--fail-if", "v18:p50>+15%", "--json", "-")
+
+    document = json.loads(done.stdout)
+    assert document["schema"] == "tdx-stress/comparison/1"
+    assert [gate["state"] for gate in document["gates"]] == ["failed"]
+    assert {one["ordering"] for one in document["comparisons"]} == {"spec", "v18"}
+
+
+def test_nothing_in_common_is_exit_5(tdx_stress: Command, stored: Path) -> None:
+    done = tdx_stress("compare", "before", "other")
+
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == "tdx-stress: nothing to compare: before holds spec, v18; other holds mine\n"
+
+
+def test_a_gate_on_an_ordering_that_one_side_lacks_is_a_usage_error(tdx_stress: Command, stored: Path) -> None:
+    done = tdx_stress("compare", "before", "slow", "--fail-if", "v6_16:p99>+15%")
+
+    assert done.returncode == 2
+    assert 'no ordering "v6_16" in both; expected one of spec, v18' in done.stderr
+
+
+def test_a_bench_of_too_few_rounds_is_compared_with_a_warning(tdx_stress: Command, stored: Path) -> None:
+    done = tdx_stress("compare", "before", "few")
+
+    assert done.returncode == 0
+    assert "fewer than 10 rounds in B" in done.stdout
