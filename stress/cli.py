@@ -270,6 +270,8 @@ def _explore(
 
 
 app.command("compare", epilog=EXIT_CODES)(cli_results.compare)
+app.command("report")(cli_results.report)
+app.command("history")(cli_results.history)
 
 
 @app.command("list")

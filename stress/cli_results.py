@@ -19,3 +19,59 @@ def compare(
     from stress.compare import CompareRequest, compare
 
     return compare(CompareRequest(first, second, tuple(fail_if or ()), json, quiet, not no_color))
+
+
+def report(
+    directories: options.Directories = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """Make tables, pictures and report.html again.
+
+    From the directories that runs and benches left, and from nothing else: a copy from another machine is enough. What
+    was made before is replaced; raw results are only read.
+    """
+    from pathlib import Path
+
+    from stress.report_verb import report_again
+
+    return report_again(directories or [Path("runs/latest")], quiet=quiet, color=not no_color)
+
+
+def history(
+    directories: options.Directories = None,
+    scenario: options.WantedScenario = None,
+    ordering: options.WantedOrdering = None,
+    host: options.WantedHost = None,
+    version: options.WantedVersion = None,
+    verdict: options.WantedVerdict = None,
+    since: options.Since = None,
+    last: options.Last = 0,
+    plot: options.Plot = None,
+    out: options.Picture = None,
+    export: options.Export = None,
+    sql: options.Sql = None,
+    json: options.Json = None,
+    no_color: options.NoColor = False,
+) -> int:
+    """List the runs in a directory, with verdicts and key figures.
+
+    Filters them, plots a figure over time, or answers a query; DIR is runs unless given, or the directory of one run.
+    Needs DuckDB: pip install 'tdx-stress[history]'.
+    """
+    from pathlib import Path
+
+    from stress.history import Wanted, history
+
+    filters = {
+        "scenario": scenario,
+        "ordering": ordering,
+        "host": host,
+        "version": version,
+        "verdict": verdict,
+        "since": since,
+    }
+    given = {name: value for name, value in filters.items() if value is not None}
+    folders = tuple(directories or [Path("runs")])
+    return history(Wanted(folders, given, last, plot, out, export, sql, json, not no_color))

@@ -25,7 +25,7 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
     assert all(
         f"  {text}" in done.stdout
         for text in (
-            *("run ", "bench ", "compare ", "explore ", "list ", "replay ", "doctor "),
+            *("run ", "bench ", "compare ", "report ", "history ", "explore ", "list ", "replay ", "doctor "),
             *("0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "7 ", "130 "),
         )
     )

@@ -1,0 +1,181 @@
+"""All results of a directory as two tables of an embedded DuckDB, in memory: `runs` and `rounds`.
+
+`runs` has a row for each ordering of each run, and for each arm and point of each bench, whose figures are medians over
+its rounds. `rounds` has a row for each race of each bench. Nothing is stored: the files are the history.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from results.store import RESULT, StoreError, write_file
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+BENCH = "bench.json"
+INSTALL = "history needs DuckDB; install it with: pip install 'tdx-stress[history]'"
+RUN_SCHEMA, BENCH_SCHEMA = "tdx-stress/result/1", "tdx-stress/bench/1"
+SQL = Path(__file__).resolve().parent / "history.sql"
+# How a copy is written, by the file's ending.
+FORMATS = {".csv": "FORMAT csv, HEADER", ".parquet": "FORMAT parquet", ".json": "FORMAT json, ARRAY"}
+FILTERS = {
+    "scenario": "scenario GLOB $1",
+    "ordering": "ordering GLOB $1",
+    "host": "contains(lower(host), lower($1))",
+    "version": "version GLOB $1",
+    "verdict": "verdict = $1",
+    "since": "started >= $1::TIMESTAMP",
+}
+
+
+class NoHistory(Exception):
+    """DuckDB is not installed; `str()` is the line for the user."""
+
+
+class Skipped(NamedTuple):
+    """A file that is no result, and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class History:
+    """The tables, filled from the directories that were given. `skipped` are the files that could not be read."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        """Raises NoHistory without DuckDB, and StoreError where a directory cannot be read."""
+        self._tables = _connected()
+        self.skipped: list[Skipped] = []
+        statements = _statements()
+        self._tables.execute(statements["tables"])
+        for path in result_files(directories):
+            self._load(path, statements)
+
+    def _load(self, path: Path, statements: dict[str, str]) -> None:
+        import duckdb
+
+        kind = "run" if path.name == RESULT else "bench"
+        expected = RUN_SCHEMA if kind == "run" else BENCH_SCHEMA
+        try:
+            # DuckDB takes a path for a pattern.
+            literal = re.sub(r"([*?[])", r"[\1]", str(path))
+            schema = self._tables.execute(statements["schema"], [literal]).fetchone()
+            found = schema[0] if schema else None
+            if found != expected:
+                self.skipped.append(Skipped(path, f"expected schema {expected}, found {found}"))
+                return
+            for name in ("runs",) if kind == "run" else ("rounds", "arms"):
+                self._tables.execute(statements[f"{kind}: {name}"], [literal, str(path.parent)])
+        except (duckdb.Error, OSError) as error:
+            self.skipped.append(Skipped(path, _first_line(error)))
+
+    def rows(self, wanted: dict[str, str], last: int = 0) -> list[dict[str, Any]]:
+        """The rows of `runs` that match all filters, the oldest first; with `last` only so many, the newest.
+
+        Raises StoreError where a filter does not hold, such as a date that is none.
+        """
+        self._narrow(wanted)
+        newest = "SELECT * FROM chosen ORDER BY started DESC, directory DESC, place DESC" + f" LIMIT {last}" * (
+            last > 0
+        )
+        return self.query(f"SELECT * EXCLUDE (place) FROM ({newest}) ORDER BY started, directory, place")
+
+    def _narrow(self, wanted: dict[str, str]) -> None:
+        self._tables.execute("CREATE OR REPLACE TEMP TABLE chosen AS SELECT * FROM runs")
+        for name, value in wanted.items():
+            if name == "since":
+                value = _utc(value)
+            condition = FILTERS[name].replace("$1", "?")
+            self._tables.execute(f"DELETE FROM chosen WHERE NOT coalesce({condition}, false)", [value])
+
+    def values(self, column: str) -> list[str]:
+        """What there is to filter by."""
+        found = self._tables.execute(f"SELECT DISTINCT {column} FROM runs WHERE {column} IS NOT NULL ORDER BY 1")
+        return [str(value) for (value,) in found.fetchall()]
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """Any SQL over `runs`, `rounds`, and `chosen`: the rows that passed the filters. Raises StoreError."""
+        import duckdb
+
+        try:
+            done = self._tables.execute(text)
+            names = [column[0] for column in done.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in done.fetchall()]
+        except duckdb.Error as error:
+            raise StoreError(f"--sql: {_first_line(error)}") from None
+
+    def copy(self, path: Path, wanted: dict[str, str]) -> None:
+        """The rows that match, as .csv, .parquet or .json. Raises StoreError."""
+        if path.suffix not in FORMATS:
+            raise StoreError(f"{path}: expected a name that ends in {', '.join(FORMATS)}")
+        self._narrow(wanted)
+        write_file(path, lambda file: file.write(self._bytes(path.suffix)))
+
+    def _bytes(self, suffix: str) -> bytes:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / f"copy{suffix}"
+            quoted = str(target).replace("'", "''")
+            self._tables.execute(f"COPY (SELECT * EXCLUDE (place) FROM chosen) TO '{quoted}' ({FORMATS[suffix]})")
+            return target.read_bytes()
+
+
+def result_files(directories: Sequence[Path]) -> Iterator[Path]:
+    """The results in these directories, each of which is one of a run or one that holds such; each file once."""
+    seen: set[Path] = set()
+    for directory in directories:
+        try:
+            folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
+        except OSError as error:
+            raise StoreError(f"{directory}: cannot read: {error.strerror}; give a directory with runs in it") from None
+        for path in (folder / name for folder in folders for name in (RESULT, BENCH)):
+            real = path.resolve()
+            if path.is_file() and real not in seen:
+                seen.add(real)
+                # A directory may be only a name for another, such as runs/latest.
+                yield real if path.parent.is_symlink() else path
+
+
+def _connected() -> "DuckDBPyConnection":
+    try:
+        import duckdb
+    except ImportError:
+        raise NoHistory(INSTALL) from None
+    # Nothing is fetched from anywhere: what reads JSON and Parquet is part of the package.
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "threads": "1",
+    }
+    return duckdb.connect(":memory:", config=settings)
+
+
+def _statements() -> dict[str, str]:
+    """The statements of history.sql by the name on the line above each."""
+    parts = SQL.read_text(encoding="utf-8").split("-- name: ")[1:]
+    return {name: text for name, _, text in (part.partition("\n") for part in parts)}
+
+
+def _utc(text: str) -> str:
+    """A time as DuckDB reads it, in UTC as results have it. Raises StoreError."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise StoreError(f"--since: expected a time such as 2026-11-22 or 2026-11-22T14:00, found {text}") from None
+    return (time.astimezone(UTC) if time.tzinfo else time).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def as_json(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as a JSON array; times in ISO 8601."""
+    return json.dumps(rows, indent=1, default=str, allow_nan=False) + "\n"

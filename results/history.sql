@@ -1,0 +1,105 @@
+-- What `results.history` asks DuckDB. Parameters: $1 the file, $2 its directory.
+
+-- name: tables
+CREATE TABLE runs (
+  started TIMESTAMP, kind VARCHAR, directory VARCHAR, scenario VARCHAR, point VARCHAR, ordering VARCHAR, safe BOOLEAN,
+  verdict VARCHAR, vcpus BIGINT, zappers BIGINT, rounds BIGINT, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE,
+  p50_low_ns DOUBLE, p50_high_ns DOUBLE, p90_ns DOUBLE, p90_low_ns DOUBLE, p90_high_ns DOUBLE, p99_ns DOUBLE,
+  p99_low_ns DOUBLE, p99_high_ns DOUBLE, max_ns DOUBLE, shootdowns_per_s DOUBLE, reads_per_s DOUBLE,
+  out_of_guest_p50_ns DOUBLE, stale_window_p50_ns DOUBLE, track_retries DOUBLE, perturbed BOOLEAN, host VARCHAR,
+  version VARCHAR, "commit" VARCHAR, seed BIGINT, place BIGINT
+);
+CREATE TABLE rounds (
+  started TIMESTAMP, directory VARCHAR, scenario VARCHAR, round BIGINT, point VARCHAR, arm VARCHAR, ordering VARCHAR,
+  verdict VARCHAR, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE, max_ns DOUBLE,
+  shootdowns_per_s DOUBLE, reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
+  stale_window_p50_ns DOUBLE, track_retries DOUBLE
+);
+
+-- name: schema
+SELECT schema FROM read_json($1, columns = {schema: 'VARCHAR'}, format = 'unstructured', maximum_object_size = 67108864);
+
+-- name: run: runs
+INSERT INTO runs BY NAME
+WITH file AS (
+  SELECT * FROM read_json($1, format = 'unstructured', columns = {
+    started: 'TIMESTAMP', version: 'VARCHAR', "commit": 'VARCHAR', seed: 'BIGINT',
+    host: 'STRUCT(cpu_model VARCHAR, cpus_allowed BIGINT, hypervisor VARCHAR)', scenario: 'STRUCT("name" VARCHAR)',
+    runs: 'STRUCT(ordering VARCHAR, expect JSON, verdict VARCHAR, vcpus BIGINT, zappers BIGINT, all_shootdowns BIGINT,
+      outcomes STRUCT(grade VARCHAR, "count" BIGINT, shootdowns BIGINT)[], perturbed BOOLEAN,
+      latency_ns STRUCT(
+        shootdown STRUCT(p50 DOUBLE, p90 DOUBLE, p99 DOUBLE, "max" DOUBLE,
+          ci95 STRUCT(p50 DOUBLE[], p90 DOUBLE[], p99 DOUBLE[])),
+        stale_window STRUCT(p50 DOUBLE)),
+      vcpu_ns STRUCT(out_of_guest STRUCT(p50 DOUBLE)), shootdowns_per_s DOUBLE, reads_per_s DOUBLE,
+      track_retries STRUCT(mean DOUBLE))[]'})
+), one AS (
+  SELECT *, unnest(runs) AS run, generate_subscripts(runs, 1) AS place FROM file
+), flat AS (
+  SELECT *, run.latency_ns.shootdown AS whole FROM one
+)
+SELECT
+  started, 'run' AS kind, $2 AS directory, scenario."name" AS scenario, '' AS point, run.ordering AS ordering,
+  run.expect::VARCHAR = '"safe"' AS safe, run.verdict AS verdict, run.vcpus AS vcpus, run.zappers AS zappers,
+  1 AS rounds, run.all_shootdowns AS shootdowns,
+  coalesce(list_max([coalesce(o.shootdowns, 1) FOR o IN run.outcomes
+    IF o.grade IN ('forbidden', 'unknown') AND o."count" > 0]), 0) AS forbidden,
+  whole.p50 AS p50_ns, whole.ci95.p50[1] AS p50_low_ns, whole.ci95.p50[2] AS p50_high_ns,
+  whole.p90 AS p90_ns, whole.ci95.p90[1] AS p90_low_ns, whole.ci95.p90[2] AS p90_high_ns,
+  whole.p99 AS p99_ns, whole.ci95.p99[1] AS p99_low_ns, whole.ci95.p99[2] AS p99_high_ns, whole."max" AS max_ns,
+  run.shootdowns_per_s AS shootdowns_per_s, run.reads_per_s AS reads_per_s,
+  run.vcpu_ns.out_of_guest.p50 AS out_of_guest_p50_ns, run.latency_ns.stale_window.p50 AS stale_window_p50_ns,
+  run.track_retries.mean AS track_retries, run.perturbed AS perturbed,
+  concat_ws(', ', host.cpu_model, host.cpus_allowed || ' CPUs', host.hypervisor) AS host, version, "commit", seed, place
+FROM flat;
+
+-- name: bench: rounds
+INSERT INTO rounds BY NAME
+WITH file AS (
+  SELECT * FROM read_json($1, format = 'unstructured', maximum_object_size = 67108864, columns = {
+    started: 'TIMESTAMP', scenario: 'STRUCT("name" VARCHAR)',
+    rounds: 'STRUCT(round BIGINT, point VARCHAR, arm VARCHAR, ordering VARCHAR, verdict VARCHAR, all_shootdowns BIGINT,
+      forbidden_shootdowns BIGINT, figures STRUCT(p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE, max_ns DOUBLE,
+        shootdowns_per_s DOUBLE, reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
+        stale_window_p50_ns DOUBLE, track_retries DOUBLE))[]'})
+), one AS (
+  SELECT *, unnest(rounds) AS race FROM file
+)
+SELECT
+  started, $2 AS directory, scenario."name" AS scenario, race.round AS round, race.point AS point, race.arm AS arm,
+  race.ordering AS ordering, race.verdict AS verdict, race.all_shootdowns AS shootdowns,
+  race.forbidden_shootdowns AS forbidden, unnest(race.figures)
+FROM one;
+
+-- name: bench: arms
+INSERT INTO runs BY NAME
+WITH file AS (
+  SELECT * FROM read_json($1, format = 'unstructured', maximum_object_size = 67108864, columns = {
+    version: 'VARCHAR', "commit": 'VARCHAR', seed: 'BIGINT', sweep: 'STRUCT("key" VARCHAR)',
+    host: 'STRUCT(cpu_model VARCHAR, cpus_allowed BIGINT, hypervisor VARCHAR)',
+    scenario: 'STRUCT("name" VARCHAR, vcpus BIGINT, zappers BIGINT)',
+    arms: 'STRUCT(arm VARCHAR, ordering VARCHAR, expect JSON, perturbed BOOLEAN)[]'})
+), arm AS (
+  SELECT * EXCLUDE (arms), unnest(arms) AS a, generate_subscripts(arms, 1) AS place FROM file
+), figures AS (
+  SELECT
+    any_value(started) AS started, directory, point, arm, count(*) AS rounds, sum(shootdowns)::BIGINT AS shootdowns,
+    sum(forbidden)::BIGINT AS forbidden,
+    -- The worst of its races: crashed, failed, hung, inconclusive, passed is also their order by letters.
+    min(verdict) AS verdict,
+    median(p50_ns) AS p50_ns, median(p90_ns) AS p90_ns, median(p99_ns) AS p99_ns, median(max_ns) AS max_ns,
+    median(shootdowns_per_s) AS shootdowns_per_s, median(reads_per_s) AS reads_per_s,
+    median(out_of_guest_p50_ns) AS out_of_guest_p50_ns, median(stale_window_p50_ns) AS stale_window_p50_ns,
+    median(track_retries) AS track_retries
+  FROM rounds WHERE directory = $2 GROUP BY directory, point, arm
+)
+SELECT
+  figures.* EXCLUDE (arm), 'bench' AS kind, scenario."name" AS scenario,
+  a.ordering AS ordering,
+  a.expect::VARCHAR = '"safe"' AS safe, a.perturbed AS perturbed,
+  CASE WHEN sweep."key" = 'vcpus' THEN try_cast(split_part(point, '=', 2) AS BIGINT) ELSE scenario.vcpus END AS vcpus,
+  CASE WHEN sweep."key" = 'zappers' THEN try_cast(split_part(point, '=', 2) AS BIGINT) ELSE scenario.zappers END
+    AS zappers,
+  concat_ws(', ', host.cpu_model, host.cpus_allowed || ' CPUs', host.hypervisor) AS host, version, "commit", seed, place
+-- The first ordering's second copy is there to doubt the bench, not to be listed.
+FROM arm JOIN figures ON figures.arm = a.arm WHERE a.arm <> 'A2';

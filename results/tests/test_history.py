@@ -1,0 +1,182 @@
+"""Directories as tables: what is listed, filtered, exported and skipped."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.bench_record import Bench
+from results.history import History, as_json
+from results.history_plot import FIGURES, history_picture
+from results.store import StoreError
+from results.tests.bench_material import a_bench, noisy
+from results.tests.material import a_result, a_run
+
+
+def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
+    directory.mkdir(parents=True)
+    about = {"started": "2026-11-22T14:41:49Z", "version": "0.1.0", "commit": None, "seed": 1}
+    (directory / "result.json").write_text(json.dumps(a_result(*runs, **{**about, **changes})))
+
+
+def keep_bench(directory: Path, bench: Bench) -> None:
+    directory.mkdir(parents=True)
+    (directory / "bench.json").write_text(bench.json_text())
+
+
+def test_a_run_has_a_row_for_each_ordering_with_its_figures(tmp_path: Path):
+    keep(tmp_path / "one", a_run("spec"), a_run("no_kick", expect=["tracking_not_done"], seen={"tracking_not_done": 3}))
+    first, second = History([tmp_path]).rows({})
+
+    assert (first["ordering"], first["safe"], first["verdict"], first["forbidden"]) == ("spec", True, "passed", 0)
+    assert (first["p50_ns"], first["p50_low_ns"], first["p50_high_ns"], first["p99_ns"]) == (667, 663, 671, 6847)
+    assert (first["started"], first["scenario"]) == (datetime(2026, 11, 22, 14, 41, 49), "review")
+    assert first["host"] == "Some CPU, 4 CPUs"
+    assert (second["ordering"], second["safe"], second["forbidden"]) == ("no_kick", False, 3)
+
+
+def test_a_bench_has_a_row_for_each_ordering_with_medians_over_its_rounds(tmp_path: Path):
+    keep_bench(tmp_path / "b", a_bench(5, lambda arm, point, number: number * (10.0 if arm == "B" else 1.0)))
+    history = History([tmp_path])
+    spec, v18 = history.rows({})
+
+    assert (spec["kind"], spec["ordering"], spec["rounds"], spec["p50_ns"]) == ("bench", "spec", 5, 3)
+    assert (v18["ordering"], v18["p50_ns"], v18["shootdowns"]) == ("v18", 30, 5000)
+    assert len(history.query("SELECT * FROM rounds")) == 15
+
+
+def test_a_sweep_has_a_row_for_each_point(tmp_path: Path):
+    keep_bench(tmp_path / "b", a_bench(2, noisy({}), values=(1, 8)))
+    rows = History([tmp_path]).rows({"ordering": "v18"})
+
+    assert sorted((row["point"], row["vcpus"]) for row in rows) == [("vcpus=1", 1), ("vcpus=8", 8)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ({"scenario": "review"}, ["old", "new"]),
+        ({"scenario": "crowd"}, []),
+        ({"ordering": "o*"}, ["old"]),
+        ({"host": "some cpu"}, ["old"]),
+        ({"version": "0.2.*"}, ["new"]),
+        ({"verdict": "failed"}, ["new"]),
+        ({"since": "2026-01-01"}, ["new"]),
+        ({"since": "2025-06-01T02:00+02:00"}, ["old", "new"]),
+        ({"since": "2026-01-01", "verdict": "passed"}, []),
+    ],
+)
+def test_filters_keep_what_matches_all_of_them(tmp_path: Path, wanted: dict[str, str], kept: list[str]):
+    keep(tmp_path / "a", a_run("old"), started="2025-06-01T00:00:00Z", version="0.1.0")
+    other = {"cpu_model": "Another", "cpus_allowed": 2}
+    keep(tmp_path / "b", a_run("new", verdict="failed"), version="0.2.1", host=other)
+
+    assert [row["ordering"] for row in History([tmp_path]).rows(wanted)] == kept
+
+
+def test_the_newest_rows_are_the_last(tmp_path: Path):
+    keep(tmp_path / "a", a_run("new"), started="2026-06-01T00:00:00Z")
+    keep(tmp_path / "b", a_run("old"), started="2025-06-01T00:00:00Z")
+
+    assert [row["ordering"] for row in History([tmp_path]).rows({})] == ["old", "new"]
+    assert [row["ordering"] for row in History([tmp_path]).rows({}, last=1)] == ["new"]
+
+
+def test_a_link_to_a_run_does_not_count_it_twice(tmp_path: Path):
+    keep(tmp_path / "one", a_run())
+    (tmp_path / "latest").symlink_to("one")
+
+    assert len(History([tmp_path, tmp_path / "one"]).rows({})) == 1
+
+
+def test_a_name_with_a_pattern_in_it_is_only_a_name(tmp_path: Path):
+    keep(tmp_path / "[a]*?", a_run())
+    history = History([tmp_path])
+
+    assert (history.skipped, len(history.rows({}))) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "Malformed JSON"),
+        ('{"schema": "other/1"}', "expected schema tdx-stress/result/1, found other/1"),
+        ('{"a": 1}', "expected schema tdx-stress/result/1, found None"),
+        ('{"schema": "tdx-stress/result/1", "runs": [{"vcpus": "many"}]}', "many"),
+    ],
+)
+def test_a_file_that_is_no_result_is_skipped_and_named(tmp_path: Path, text: str, said: str):
+    keep(tmp_path / "good", a_run())
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/result.json").write_text(text)
+    history = History([tmp_path])
+    (skipped,) = map(str, history.skipped)
+
+    assert len(history.rows({})) == 1
+    assert skipped.startswith(f"{tmp_path}/bad/result.json: ")
+    assert said in skipped
+    assert "\n" not in skipped
+
+
+def test_a_directory_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(StoreError, match="nowhere: cannot read: No such file or directory; give a directory with runs"):
+        History([tmp_path / "nowhere"])
+
+
+def test_a_date_that_is_none_is_refused(tmp_path: Path):
+    with pytest.raises(
+        StoreError, match="--since: expected a time such as 2026-11-22 or 2026-11-22T14:00, found tuesday"
+    ):
+        History([tmp_path]).rows({"since": "tuesday"})
+
+
+def test_a_query_sees_what_the_filters_left(tmp_path: Path):
+    keep(tmp_path / "one", a_run("spec"), a_run("v18"))
+    history = History([tmp_path])
+    history.rows({"ordering": "v18"})
+
+    assert history.query("SELECT count(*) AS n FROM chosen") == [{"n": 1}]
+    assert history.query("SELECT count(*) AS n FROM runs") == [{"n": 2}]
+
+
+def test_a_query_that_does_not_hold_is_one_line(tmp_path: Path):
+    with pytest.raises(StoreError, match=r"^--sql: .*nothing"):
+        History([tmp_path]).query("SELECT nothing FROM runs")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_a_copy_is_read_back_with_every_row(tmp_path: Path, suffix: str):
+    keep(tmp_path / "runs/one", a_run("spec"), a_run("v18"))
+    history = History([tmp_path / "runs"])
+    history.copy(tmp_path / f"copy{suffix}", {"ordering": "v18"})
+
+    assert history.query(f"SELECT ordering, p50_ns FROM '{tmp_path}/copy{suffix}'") == [
+        {"ordering": "v18", "p50_ns": 667}
+    ]
+
+
+def test_a_copy_of_another_kind_is_refused(tmp_path: Path):
+    with pytest.raises(StoreError, match=r"copy\.xlsx: expected a name that ends in \.csv, \.parquet, \.json"):
+        History([tmp_path]).copy(tmp_path / "copy.xlsx", {})
+
+
+def test_rows_as_json_hold_times_as_text(tmp_path: Path):
+    keep(tmp_path / "one", a_run())
+
+    assert json.loads(as_json(History([tmp_path]).rows({})))[0]["started"] == "2026-11-22 14:41:49"
+
+
+@pytest.mark.parametrize("figure", list(FIGURES))
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_every_figure_can_be_drawn_over_time(tmp_path: Path, figure: str, kind: str):
+    keep(tmp_path / "a", a_run("spec"), a_run("no_kick", expect=["tracking_not_done"], verdict="inconclusive"))
+    keep(tmp_path / "b", a_run("spec"), started="2026-11-25T00:00:00Z", scenario={"name": "crowd"})
+    picture = history_picture(History([tmp_path]).rows({}), figure, kind)
+
+    assert picture.startswith(b"\x89PNG" if kind == "png" else b"<?xml")
+
+
+def test_no_run_with_the_figure_is_a_picture_that_says_so():
+    assert history_picture([], "p50", "png").startswith(b"\x89PNG")

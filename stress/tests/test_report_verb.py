@@ -1,0 +1,137 @@
+"""The verb `report` as a user types it: from a directory alone, and one line for one that holds no result."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from results.store import RunDirectory
+from results.tests.bench_material import a_bench, noisy
+from results.tests.material import Machine, a_result, recorded
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+MADE = ["latency.hgrm", "latency.hlog", "latency.png", "latency.svg", "report.html", "stale.png", "stale.svg"]
+
+
+@pytest.fixture
+def left_by_a_run(tmp_path: Path) -> Path:
+    """A directory with result.json and raw.npz and nothing made of them."""
+    machine = Machine()
+    machine.record("shootdown", *range(200, 900))
+    run = recorded(machine, ordering="v18")
+    RunDirectory(tmp_path / "run").write(a_result(run.json), run.arrays, plots=False)
+    return tmp_path / "run"
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_copied_directory_alone_gives_tables_pictures_and_page(tdx_stress: Command, left_by_a_run: Path) -> None:
+    first = tdx_stress("report", "run")
+    shutil.copytree(left_by_a_run, left_by_a_run.parent / "copy")
+    for name in MADE:
+        (left_by_a_run.parent / "copy" / name).unlink()
+    second = tdx_stress("report", "copy")
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert names(left_by_a_run.parent / "copy") == sorted([*MADE, "raw.npz", "result.json"])
+    assert second.stdout == first.stdout.replace("run/", "copy/")
+    assert (left_by_a_run.parent / "copy/report.html").read_text() == (left_by_a_run / "report.html").read_text()
+
+
+def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command, left_by_a_run: Path) -> None:
+    assert tdx_stress("report", "run", "-q").stdout == "Observation v18 Never 0 0\n"
+
+
+def test_what_was_measured_is_only_read(tdx_stress: Command, left_by_a_run: Path) -> None:
+    before = (left_by_a_run / "result.json").read_bytes(), (left_by_a_run / "raw.npz").read_bytes()
+    tdx_stress("report", "run")
+
+    assert before == ((left_by_a_run / "result.json").read_bytes(), (left_by_a_run / "raw.npz").read_bytes())
+
+
+def test_others_are_made_where_one_cannot_be_read(tdx_stress: Command, left_by_a_run: Path) -> None:
+    done = tdx_stress("report", "nowhere", "run")
+
+    assert done.returncode == 2
+    assert done.stderr == "tdx-stress: nowhere: expected the directory of a run, found no result.json in it\n"
+    assert "report.html" in names(left_by_a_run)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("result.json", b"", "run/result.json: expected JSON, found something else: "),
+        ("result.json", b"[" * 100_000, "run/result.json: expected JSON, found something else: "),
+        ("result.json", b'{"schema": "tdx-stress/result/1"}', "run/result.json: host: Field required"),
+        ("raw.npz", b"PK", "run/raw.npz: expected the arrays of a run: "),
+        (
+            "bench.json",
+            b"{}",
+            "run: expected a run or a bench, found result.json and bench.json; move one of them away",
+        ),
+    ],
+)
+def test_a_broken_file_is_one_line_that_names_it(
+    tdx_stress: Command, left_by_a_run: Path, name: str, content: bytes, said: str
+) -> None:
+    (left_by_a_run / name).write_bytes(content)
+    done = tdx_stress("report", "run")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"tdx-stress: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_every_truncation_of_a_result_is_one_line(tdx_stress: Command, left_by_a_run: Path) -> None:
+    whole = (left_by_a_run / "raw.npz").read_bytes()
+    (left_by_a_run / "raw.npz").write_bytes(whole[: len(whole) // 2])
+    done = tdx_stress("report", "run")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("tdx-stress: run/raw.npz: expected the arrays of a run: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_in_place_of_a_directory_is_one_line(tdx_stress: Command, left_by_a_run: Path) -> None:
+    done = tdx_stress("report", "run/result.json")
+
+    assert done.returncode == 2
+    assert "run/result.json/result.json: cannot read: Not a directory; give a directory that a run left" in done.stderr
+
+
+def test_a_bench_is_found_again_from_its_rounds(tdx_stress: Command, tmp_path: Path) -> None:
+    import numpy as np
+
+    bench = a_bench(12, noisy({"B": 1.5}))
+    (tmp_path / "b/rounds").mkdir(parents=True)
+    (tmp_path / "b/bench.json").write_text(bench.json_text())
+    for number in range(1, 13):
+        np.savez(tmp_path / f"b/rounds/{number:04d}.npz")
+    done = tdx_stress("report", "b")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Observation v18 Never 0 12000" in done.stdout
+    assert names(tmp_path / "b") == ["bench.json", "ratios.png", "ratios.svg", "report.html", "rounds"]
+    assert json.loads((tmp_path / "b/bench.json").read_text())["comparisons"] == []
+
+
+def test_a_bench_without_a_round_is_one_line(tdx_stress: Command, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/bench.json").write_text(a_bench(0, noisy({})).json_text())
+    done = tdx_stress("report", "b")
+
+    assert done.returncode == 2
+    assert done.stderr == "tdx-stress: b/bench.json: expected rounds, found none; tdx-stress bench --resume goes on\n"
+
+
+def test_without_a_directory_it_is_the_latest_run(tdx_stress: Command, left_by_a_run: Path) -> None:
+    (left_by_a_run.parent / "runs").mkdir()
+    (left_by_a_run.parent / "runs/latest").symlink_to(left_by_a_run)
+
+    assert tdx_stress("report", "-q").returncode == 0
+    assert "report.html" in names(left_by_a_run)
