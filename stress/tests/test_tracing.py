@@ -44,7 +44,7 @@ def test_rings_freeze_at_what_is_forbidden_or_unknown() -> None:
     mask = int(words[lay.control + FREEZE_ON])
     assert {outcome.name for outcome in Outcome if mask >> outcome & 1} == {
         "stale_after_done", "use_after_remove", "previous_epoch_busy", "tracking_not_done", "not_blocked",
-        "already_blocked", "entry_state_incorrect", "refcount_broken", "no_progress", "unknown_status",
+        "already_blocked", "entry_state_incorrect", "refcount_broken", "no_progress", "unknown_status", "busy_given_up",
     }  # fmt: skip
 
 
