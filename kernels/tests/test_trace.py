@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import njit
 
 from kernels import atomics, layout, race
-from kernels.build import RACE, straight
+from kernels.build import straight
 from kernels.kvm import acknowledge
 from kernels.language import SITES, Steps
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED
@@ -21,9 +22,12 @@ from kernels.trace import keep, keep_outcome
 from kernels.variant import BARE, Variant
 from kernels.vcpu import guest, vcpu
 from kernels.words import ONE_EPOCH
+from kernels.worlds import World
 from kernels.zapper import claim, zapper
 
 TRACING = Variant(traced=True)
+# As the kernels are compiled, but for Python to call: theirs have no wrappers.
+CALLED = World(atomics.ATOMIC, njit(error_model="numpy"))
 RING = 4
 SHIPPED = list({one.name: one for one in (*subs(vcpu), *subs(zapper))}.values())
 
@@ -43,7 +47,7 @@ class Alone:
 
     def keep(self, label: int, value: int = 0, operand: int = 0) -> None:
         """One entry of the zapper."""
-        RACE.resolve(keep)(self.words, *self.records, self.zapper, label, value, operand)
+        CALLED.resolve(keep)(self.words, *self.records, self.zapper, label, value, operand)
 
     def ring(self, place: int = 1) -> list[list[int]]:
         """The slots of a ring: the vCPU's is 0, the zapper's 1."""
@@ -225,7 +229,7 @@ def test_frozen_rings_keep_nothing(alone):
 def test_an_outcome_of_the_mask_is_the_last_entry_before_rings_freeze(alone):
     alone.words[alone.lay.control + FREEZE_ON] = 1 << Outcome.tracking_not_done
     for outcome in (Outcome.operand_busy, Outcome.tracking_not_done, Outcome.use_after_remove):
-        RACE.resolve(keep_outcome)(alone.words, *alone.records, alone.zapper, 0, outcome)
+        CALLED.resolve(keep_outcome)(alone.words, *alone.records, alone.zapper, 0, outcome)
 
     assert alone.words[alone.lay.control + FROZEN] == 1
     assert told(alone, 1) == [
@@ -236,7 +240,7 @@ def test_an_outcome_of_the_mask_is_the_last_entry_before_rings_freeze(alone):
 
 def test_a_freeze_is_seen_by_every_actor(alone):
     alone.words[alone.lay.control + FREEZE_ON] = 1 << Outcome.use_after_remove
-    RACE.resolve(keep_outcome)(alone.words, *alone.records, alone.vcpu, 0, Outcome.use_after_remove)
+    CALLED.resolve(keep_outcome)(alone.words, *alone.records, alone.vcpu, 0, Outcome.use_after_remove)
     alone.keep(1)
 
     assert alone.labels() == [0, 0, 0, 0]
