@@ -1,0 +1,81 @@
+"""Safe orders raced in rounds: each round's median latency an order, and over the rounds a median with its interval.
+
+Rounds are compared, not samples: identical races differ far more than the samples within one. A ratio is taken within a
+round, against the reference that raced in it, so that what all of a round share falls out.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+REFERENCE = "v18"
+
+
+class Spread(NamedTuple):
+    """A median over rounds and its interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float], level: float = 0.95) -> Spread | None:
+    """The median of these rounds with its interval by order statistics, which needs no more than independence.
+
+    None below 6 rounds: fewer give the median no interval of 95 %.
+    """
+    n, ordered = len(values), sorted(values)
+    tail, rank, below = (1 - level) / 2, 0, 0.0
+    while rank < n // 2 and below + math.comb(n, rank) / 2**n <= tail:
+        below += math.comb(n, rank) / 2**n
+        rank += 1
+    return Spread(median(ordered), ordered[rank - 1], ordered[n - rank]) if rank else None
+
+
+def race_entries(
+    rounds: Sequence[Mapping[str, Mapping[str, Any]]], orders: Mapping[str, Sequence[str]], known: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One entry a raced ordering, the fastest first. `rounds`: by name, an entry of `runs` as result.json has it.
+
+    `orders` are the steps by name; `known` the names of orderings that race beside the orders.
+    """
+    entries = []
+    for name, steps in orders.items():
+        p50s = [_p50(one.get(name)) for one in rounds]
+        ratios = [
+            mine / theirs
+            for one, mine in zip(rounds, p50s, strict=True)
+            if mine is not None and (theirs := _p50(one.get(REFERENCE)))
+        ]
+        runs = [one[name] for one in rounds if name in one]
+        whole, ratio = spread([value for value in p50s if value is not None]), spread(ratios)
+        entries.append(
+            {
+                "name": name,
+                "order": list(steps),
+                "known": name in known,
+                "verdicts": sorted({str(run["verdict"]) for run in runs}),
+                "shootdowns": sum(run["all_shootdowns"] for run in runs),
+                "rounds_p50_ns": p50s,
+                "p50_ns": _as_dict(whole),
+                "ratio": _as_dict(ratio),
+            }
+        )
+    return sorted(entries, key=lambda it: it["p50_ns"]["median"] if it["p50_ns"] else math.inf)
+
+
+def _p50(run: Mapping[str, Any] | None) -> float | None:
+    return run["latency_ns"]["shootdown"]["p50"] if run is not None else None
+
+
+def _as_dict(found: Spread | None) -> dict[str, float] | None:
+    return None if found is None else {key: round(value, 6) for key, value in found._asdict().items()}
+
+
+def same_order_twice(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The entry whose steps are the reference's own, raced under another name: what identical orders differ by."""
+    reference = next((one for one in entries if one["name"] == REFERENCE), None)
+    if reference is None:
+        return None
+    return next((one for one in entries if not one["known"] and one["order"] == reference["order"]), None)
