@@ -122,11 +122,14 @@ def shortest(entry: Mapping[str, Any], variant: str, names: Iterable[str] | None
 
 
 class Kind(NamedTuple):
-    """All orders of one kind: how many, how many of them are stale by variant, and the range of their witnesses."""
+    """All orders of one kind: how many, how many of them are stale by variant and of how many that is open, and the
+    range of their witnesses.
+    """
 
     kind: str
     orders: int
     stale: Mapping[str, int]
+    open: Mapping[str, int]
     witness: tuple[int, int] | None
     machines: tuple[str, ...]
 
@@ -143,11 +146,13 @@ def kinds(entries: Sequence[Mapping[str, Any]]) -> list[Kind]:
 def _kind(kind: str, entries: Sequence[Mapping[str, Any]]) -> Kind:
     lengths = [steps for one in entries if (steps := shortest(one, AS_IS)) is not None]
     stale = Counter(variant for one in entries for variant in one["stale_in"])
+    unsettled = Counter(variant for one in entries for variant in one["stale_open_in"])
     machines = {Tier(**one["decided"], liveness=False): None for one in entries if one["decided"]}
     return Kind(
         kind,
         len(entries),
         {variant: stale[variant] for variant in VARIANTS},
+        {variant: unsettled[variant] for variant in VARIANTS},
         (min(lengths), max(lengths)) if lengths else None,
         tuple(machine.words for machine in sorted(machines)),
     )

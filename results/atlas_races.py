@@ -1,7 +1,7 @@
 """Safe orders raced in rounds: each round's median latency an order, and over the rounds a median with its interval.
 
 Rounds are compared, not samples: identical races differ far more than the samples within one. A ratio is taken within a
-round, against the reference that raced in it, so that what all of a round share falls out.
+round, to the median of all that raced in it, so that what a round has in common falls out.
 """
 
 import math
@@ -41,13 +41,10 @@ def race_entries(
     `orders` are the steps by name; `known` the names of orderings that race beside the orders.
     """
     entries = []
+    middles = [median([value for run in one.values() if (value := _p50(run))] or [0]) for one in rounds]
     for name, steps in orders.items():
         p50s = [_p50(one.get(name)) for one in rounds]
-        ratios = [
-            mine / theirs
-            for one, mine in zip(rounds, p50s, strict=True)
-            if mine is not None and (theirs := _p50(one.get(REFERENCE)))
-        ]
+        ratios = [mine / middle for mine, middle in zip(p50s, middles, strict=True) if mine is not None and middle]
         runs = [one[name] for one in rounds if name in one]
         whole, ratio = spread([value for value in p50s if value is not None]), spread(ratios)
         entries.append(
@@ -71,6 +68,12 @@ def _p50(run: Mapping[str, Any] | None) -> float | None:
 
 def _as_dict(found: Spread | None) -> dict[str, float] | None:
     return None if found is None else {key: round(value, 6) for key, value in found._asdict().items()}
+
+
+def differs(entry: Mapping[str, Any]) -> bool:
+    """Whether its rounds show it faster or slower than what raced beside it: the ratio's interval leaves 1 out."""
+    ratio = entry["ratio"]
+    return ratio is not None and not ratio["low"] <= 1 <= ratio["high"]
 
 
 def same_order_twice(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

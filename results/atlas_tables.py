@@ -1,0 +1,152 @@
+"""The atlas for a terminal: how many orders are what, the fastest safe ones, and where the known orderings stand."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from results.atlas import AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, kinds
+from results.atlas_races import differs, same_order_twice
+from results.tables import plain_table
+from results.wording import count, nanoseconds, nanoseconds_with_interval, plural
+
+Document = Mapping[str, Any]
+FASTEST = 10
+VERDICT_STYLES = {"safe": "green", "refused": "yellow", "open": "dim"}
+
+
+def atlas_tables(atlas: Document) -> RenderableType:
+    """The whole atlas, summary first."""
+    parts: list[RenderableType] = [Text(_heading(atlas), style="bold"), _summary(atlas["orders"], atlas["machines"]), *_how(atlas)]
+    if not atlas["races"]:
+        parts += [Text(""), *_safe_orders(atlas["orders"])]
+    elif atlas["races"]["orders"]:
+        parts += [Text(""), _races(atlas["races"]), *map(Text, _race_notes(atlas["races"]))]
+    return Group(*parts)
+
+
+def _heading(atlas: Document) -> str:
+    return f"Every order of {', '.join(atlas['steps'])}; all else as in {atlas['ordering']}"
+
+
+def _summary(entries: Sequence[Mapping[str, Any]], machines: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """`machines` are those of the atlas, numbered from 1."""
+    table = plain_table(
+        ("VERDICT", "left"),
+        ("ORDERS", "right"),
+        ("STEPS", "right"),
+        ("STALE: CHECK OFF", "right"),
+        ("HOST FREES", "right"),
+        ("MACHINE", "right"),
+    )
+    numbers = {Tier(**machine).words: str(number) for number, machine in enumerate(machines, start=1)}
+    for kind in kinds(entries):
+        style = VERDICT_STYLES.get(kind.kind.partition(":")[0], "red")
+        table.add_row(
+            Text(kind.kind, style=style),
+            count(kind.orders),
+            _range(kind.witness),
+            *(_stale(kind, variant) for variant in (CHECK_OFF, HOST_FREES)),
+            _machines(kind, numbers),
+        )
+    return table
+
+
+def _range(witness: tuple[int, int] | None) -> str:
+    if witness is None:
+        return "-"
+    low, high = witness
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _stale(kind: Kind, variant: str) -> str:
+    """How many are stale, and of how many that is not known."""
+    if kind.kind == OrderVerdict.safe:
+        return "never"
+    if kind.kind == OrderVerdict.open:
+        return "-"
+    said = count(kind.stale[variant])
+    return f"{said}, {kind.open[variant]} open" if kind.open[variant] else said
+
+
+def _machines(kind: Kind, numbers: Mapping[str, str]) -> str:
+    if kind.kind == OrderVerdict.safe:
+        return "all"
+    return ", ".join(numbers[words] for words in kind.machines) or "-"
+
+
+def _how(atlas: Document) -> Iterator[Text]:
+    explored = atlas["explored"]
+    done = "" if explored["complete"] else f", {count(explored['decided'])} decided"
+    seconds = nanoseconds(explored["seconds"] * 1e9)
+    yield Text(
+        f"  {plural(explored['orders'], 'order')}{done}: {plural(explored['states'], 'state')}, "
+        f"{plural(explored['transitions'], 'transition')} in {seconds} on {plural(explored['threads'], 'thread')}"
+    )
+    yield Text("  STEPS: to what refuses it, at the least. STALE: orders that let a vCPU read through an old")
+    yield Text("  translation too late, with REMOVE's check of TLB tracking off, or with a host that frees the")
+    yield Text("  page all the same. MACHINE: the first that shows something forbidden, of:")
+    for number, machine in enumerate(atlas["machines"], start=1):
+        yield Text(f"    {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}", style="dim")
+    stale = sum(AS_IS in one["stale_in"] for one in atlas["orders"])
+    if stale:
+        yield Text(f"  With the module as it is, {plural(stale, 'order')} that it refuses let a vCPU do so before they")
+        yield Text("  are refused; the page is not given away.")
+
+
+def _safe_orders(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    safe = [one for one in entries if one["verdict"] == OrderVerdict.safe]
+    for one in safe[:FASTEST]:
+        yield Text(f"  safe: {', '.join(one['order'])}")
+    if len(safe) > FASTEST:
+        yield Text(f"  and {plural(len(safe) - FASTEST, 'more safe order')} in atlas.json")
+
+
+def _races(races: Mapping[str, Any]) -> RenderableType:
+    """The fastest safe orders and the known orderings, by latency, with their places among all that raced."""
+    table = plain_table(("RANK", "right"), ("ORDER", "left"), ("p50 OF A SHOOTDOWN", "left"), ("OF ITS ROUND", "left"))
+    for rank, entry in enumerate(races["orders"], start=1):
+        if rank > FASTEST and not entry["known"]:
+            continue
+        bad = sorted(set(entry["verdicts"]) - {"passed", "inconclusive"})
+        name = f"{entry['name']}: {' '.join(entry['order'])}" if entry["known"] else " ".join(entry["order"])
+        text = Text(name + (f" ({', '.join(bad)})" if bad else ""), style="red" if bad else "bold" * entry["known"])
+        table.add_row(f"{rank}.", text, _latency(entry["p50_ns"]), _ratio(entry))
+    scenario = races["scenario"]
+    head = (
+        f"The safe orders raced: {plural(scenario['vcpus'], 'vCPU')}, {plural(scenario['zappers'], 'zapper')}, "
+        f"{plural(races['rounds'], 'round')} of {scenario['duration_s']:.3g} s each"
+    )
+    return Group(Text(head, style="bold"), table)
+
+
+def _latency(found: Mapping[str, float] | None) -> str:
+    return "too few rounds" if found is None else nanoseconds_with_interval(*(found[k] for k in SPREAD))
+
+
+SPREAD = ("median", "low", "high")
+
+
+def _ratio(entry: Mapping[str, Any]) -> str:
+    ratio = entry["ratio"]
+    if ratio is None:
+        return "-"
+    said = f"{ratio['median']:.2f}x ({ratio['low']:.2f}-{ratio['high']:.2f})"
+    return said + (" slower" if ratio["low"] > 1 else " faster" if ratio["high"] < 1 else "")
+
+
+def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
+    entries = races["orders"]
+    yield "  Medians over rounds, with intervals of 95 %; of its round: against the median of all that raced in it."
+    hidden = sum(not entry["known"] for entry in entries[FASTEST:])
+    if hidden:
+        yield f"  {plural(hidden, 'slower safe order')} in atlas.json."
+    if not any(map(differs, entries)):
+        yield "  No difference shown: every order's interval spans its round's median."
+    twin = same_order_twice(entries)
+    if twin is not None and twin["p50_ns"] is not None:
+        theirs = next(entry for entry in entries if entry["known"] and entry["order"] == twin["order"])
+        if theirs["p50_ns"] is not None:
+            two = " and ".join(nanoseconds(one["p50_ns"]["median"]) for one in (theirs, twin))
+            yield f"  {theirs['name']} raced twice, under its name and as one of the orders: {two}; less means nothing."
