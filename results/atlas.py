@@ -75,16 +75,20 @@ class Order:
     tier: Tier | None
     states: int
 
+    @property
+    def verdict(self) -> OrderVerdict:
+        """On the module as it is."""
+        return OrderVerdict.open if self.tier is None else verdict_of(self.found[AS_IS])
+
     def entry(self) -> dict[str, Any]:
         """As it stands in the JSON."""
         as_is = self.found.get(AS_IS, {})
-        verdict = verdict_of(as_is) if self.tier is not None else OrderVerdict.open
         decided = None
         if self.tier is not None:
             decided = {key: value for key, value in self.tier._asdict().items() if key != "liveness"}
         return {
             "order": list(self.steps),
-            "verdict": verdict.value,
+            "verdict": self.verdict.value,
             "statuses": [name for name in STATUSES if name in as_is],
             "stale_in": [variant for variant in VARIANTS if any(name in STALE for name in self.found.get(variant, {}))],
             "stale_open_in": list(self.unsettled),

@@ -117,13 +117,15 @@ def _styles(entries: Sequence[Entry]) -> dict[str, Look]:
 
 def _title(atlas: Mapping[str, Any]) -> str:
     safe = sum(one["verdict"] == OrderVerdict.safe for one in atlas["orders"])
-    return f"{safe} of {plural(len(atlas['orders']), 'order')} of a shootdown's steps {'is' if safe == 1 else 'are'} safe"
+    return (
+        f"{safe} of {plural(len(atlas['orders']), 'order')} of a shootdown's steps {'is' if safe == 1 else 'are'} safe"
+    )
 
 
 def _subtitle(atlas: Mapping[str, Any]) -> str:
     return (
-        f"All else as in {atlas['ordering']}. From left to right: the step that comes first, second, ...; a branch ends "
-        "where every order below it is safe, or none is."
+        f"All else as in {atlas['ordering']}. From left to right: the step that comes first, second, ...; "
+        "a branch ends where every order below it is safe, or none is."
     )
 
 
@@ -179,7 +181,9 @@ def _draw_races(ax: Axes, shown: Sequence[Entry]) -> None:
     for row, entry in enumerate(shown):
         found, known = entry["p50_ns"], entry["known"]
         colour = "#D55E00" if known else SAFE
-        ax.plot([found["low"], found["high"]], [row, row], color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="butt")
+        ax.plot(
+            [found["low"], found["high"]], [row, row], color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="butt"
+        )
         ax.plot(found["median"], row, marker="D" if known else "o", color=colour, markersize=6, markeredgecolor="white")
     names = [entry["name"] if entry["known"] else " ".join(SHORT.get(s, s) for s in entry["order"]) for entry in shown]
     ax.set_yticks(range(len(shown)), names, fontsize=8)

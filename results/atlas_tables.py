@@ -18,7 +18,11 @@ VERDICT_STYLES = {"safe": "green", "refused": "yellow", "open": "dim"}
 
 def atlas_tables(atlas: Document) -> RenderableType:
     """The whole atlas, summary first."""
-    parts: list[RenderableType] = [Text(_heading(atlas), style="bold"), _summary(atlas["orders"], atlas["machines"]), *_how(atlas)]
+    parts: list[RenderableType] = [
+        Text(_heading(atlas), style="bold"),
+        _summary(atlas["orders"], atlas["machines"]),
+        *_how(atlas),
+    ]
     if not atlas["races"]:
         parts += [Text(""), *_safe_orders(atlas["orders"])]
     elif atlas["races"]["orders"]:
@@ -88,7 +92,9 @@ def _how(atlas: Document) -> Iterator[Text]:
     yield Text("  translation too late, with REMOVE's check of TLB tracking off, or with a host that frees the")
     yield Text("  page all the same. MACHINE: the first that shows something forbidden, of:")
     for number, machine in enumerate(atlas["machines"], start=1):
-        yield Text(f"    {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}", style="dim")
+        yield Text(
+            f"    {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}", style="dim"
+        )
     stale = sum(AS_IS in one["stale_in"] for one in atlas["orders"])
     if stale:
         yield Text(f"  With the module as it is, {plural(stale, 'order')} that it refuses let a vCPU do so before they")

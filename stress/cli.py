@@ -207,6 +207,7 @@ def _bench(
 def _explore(
     scenario: options.Name = "small",
     ordering: options.Orderings = None,
+    orders: options.Orders = False,
     fault: options.Faults = None,
     vcpus: options.Vcpus = None,
     zappers: options.Zappers = None,
@@ -263,6 +264,13 @@ def _explore(
         verbose=verbose,
         color=not no_color,
     )
+    if orders:
+        from stress.atlas_request import resolve_atlas
+
+        subject = resolve_atlas(request)
+        from stress.atlas import run_atlas
+
+        return run_atlas(request, *subject, ["tdx-stress", *sys.argv[1:]])
     resolved = resolve_exploration(request)
     from stress.explore import run_explore
 

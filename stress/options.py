@@ -51,6 +51,10 @@ Random = Annotated[
 Pct = Annotated[
     int | None, _option("--pct", metavar="D", help="Draw them by PCT, for bugs of D ordered steps; with --random.")
 ]
+Orders = Annotated[
+    bool,
+    _option("--orders", help="The atlas: every order of the steps of --ordering, v18's if none is given, then races."),
+]
 FirstOnly = Annotated[
     bool, _option("--fail-fast", help="Stop a search at its first forbidden outcome, and at the first that fails.")
 ]

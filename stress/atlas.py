@@ -1,0 +1,177 @@
+"""The verb `explore --orders`: each order of an ordering's steps is decided, the safe ones race, atlas.json says it."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from results.atlas import OrderVerdict, atlas_document
+from results.atlas_map import atlas_picture
+from results.atlas_tables import atlas_tables
+from results.caveats import caveats
+from results.store import RunDirectory, StoreError, json_bytes
+from results.tables import caveat_lines
+from results.verdict import Exit, Verdict
+from scenarios.models import Ordering, Scenario
+from stress.atlas_race import KNOWN, Heat, Raced, race_orders, racing_scenario
+from stress.atlas_search import TIERS, Advance, Explored, explore_orders
+from stress.canvas import Canvas
+from stress.exploration_report import report_files
+from stress.exploring import ExploreRequest
+from stress.interrupts import Interrupts
+from stress.leaving import hand_out_json, noted, origin, result_directory
+from stress.limits import make_room
+from stress.placement import chosen_cpus, inherited_cpus, shown
+from stress.request import STDOUT, check_files
+from stress.screen import Screen, write
+from stress.search import Whole, is_compiled, make_ready
+
+ATLAS = "atlas"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be looked at, checked before anything starts."""
+
+    request: ExploreRequest
+    ordering: Ordering
+    scenario: Scenario
+    threads: int
+    directory: RunDirectory
+    progress: Screen | None
+
+
+def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering, command: Sequence[str]) -> int:
+    """Decide, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
+    make_room(2, threads=False)
+    check_files(request.json, None)
+    threads = request.threads or len(inherited_cpus())
+    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    with result_directory(request.out, f"atlas-{ordering.name}") as directory:
+        return _carry_out(Plan(request, ordering, scenario, threads, directory, progress), command)
+
+
+def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+    head = origin(command)
+    cpus = inherited_cpus()
+    head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
+    refused: list[StoreError] = []
+    _compile(plan)
+    with Interrupts() as interrupts:
+        explored = _explore(plan, interrupts)
+        document = _document(plan, head, explored, None)
+        with noted(refused):
+            _store(plan, document, pictures=False)
+        raced = _race(plan, explored, interrupts)
+        if raced is not None:
+            document = _document(plan, head, explored, raced)
+        with noted(refused):
+            _store(plan, document, pictures=interrupts.received < 2)
+        with noted(refused):
+            hand_out_json(plan.request.json, document)
+        _show(plan, document)
+    if refused:
+        raise refused[0]
+    return Exit.INTERRUPTED.value if interrupts else _exit_code(raced)
+
+
+def _compile(plan: Plan) -> None:
+    method = Whole(memory_bytes=1 << 30, threads=1)
+    if plan.progress is not None and not is_compiled(method):
+        plan.progress.line("compiling the kernels and the search, once: about 30 s")
+    make_ready(plan.ordering, plan.scenario, method)
+
+
+def _explore(plan: Plan, interrupts: Interrupts) -> Explored:
+    with Canvas(plan.progress) as canvas:
+
+        def show(advance: Advance) -> None:
+            if canvas.is_due():
+                text = _advance_line(advance)
+                canvas.draw(text, text)
+
+        explored = explore_orders(plan.ordering, plan.scenario, interrupts, show, threads=plan.threads)
+    if plan.progress is not None:
+        facts = explored.facts()
+        safe = sum(order.verdict == OrderVerdict.safe for order in explored.orders)
+        plan.progress.line(
+            f"{facts['decided']} of {facts['orders']} orders decided in {facts['seconds']:.1f} s: {safe} safe"
+        )
+    return explored
+
+
+def _advance_line(advance: Advance) -> str:
+    left = "" if advance.left_s is None else f", about {advance.left_s:.0f} s left on it"
+    where = f"machine {advance.machine} of {len(TIERS)} ({advance.tier.words})"
+    return f"exploring {where}: {advance.done} of {advance.of} orders{left}"
+
+
+def _race(plan: Plan, explored: Explored, interrupts: Interrupts) -> Raced | None:
+    """The safe orders' races; None where there is nothing to race, or no time."""
+    safe = [
+        ordering
+        for ordering, order in zip(explored.orderings, explored.orders, strict=True)
+        if order.verdict == OrderVerdict.safe
+    ]
+    if interrupts or not safe:
+        return None
+    with Canvas(plan.progress) as canvas:
+        if plan.progress is not None:
+            each = racing_scenario(len(safe) + len(KNOWN), 1).duration_s
+            plan.progress.line(f"racing {len(safe)} safe orders and {', '.join(KNOWN)}, {each:.2g} s at a time")
+
+        def show(heat: Heat) -> None:
+            if canvas.is_due():
+                text = f"round {heat.round}: race {heat.number} of {heat.of}, about {heat.left_s:.0f} s left"
+                canvas.draw(text, text)
+
+        seed = 1 if plan.request.seed is None else plan.request.seed
+        return race_orders(safe, chosen_cpus(None), seed, interrupts, show)
+
+
+def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced | None) -> dict[str, Any]:
+    subject = {
+        "ordering": plan.ordering.name,
+        "parameters": plan.ordering.model_dump(mode="json"),
+        "steps": list(plan.ordering.shootdown),
+        "machines": [tier._asdict() for tier in TIERS],
+    }
+    said = caveats(head["host"], raced.scenario.model_dump(mode="json"), []) if raced is not None else []
+    entries = [order.entry() for order in explored.orders]
+    return atlas_document(
+        head, subject, explored.facts(), entries, raced.document() if raced is not None else None, said
+    )
+
+
+def _store(plan: Plan, document: dict[str, Any], *, pictures: bool) -> None:
+    """atlas.json, and the picture as PNG and as SVG. Raises StoreError."""
+    content = json_bytes(document)
+    plan.directory.put({f"{ATLAS}.json": lambda file: file.write(content)})
+    if pictures:
+        plan.directory.put(
+            {
+                f"{ATLAS}.png": partial(atlas_picture, document, kind="png"),
+                f"{ATLAS}.svg": partial(atlas_picture, document, kind="svg"),
+            }
+        )
+
+
+def _show(plan: Plan, document: dict[str, Any]) -> None:
+    if plan.request.json == STDOUT:
+        write(sys.stdout, json_bytes(document).decode())
+    if plan.request.quiet:
+        return
+    screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=plan.request.color)
+    screen.show(atlas_tables(document), "")
+    if document["caveats"]:
+        screen.show(caveat_lines(document["caveats"]))
+    report_files(screen, plan.directory.path)
+
+
+def _exit_code(raced: Raced | None) -> int:
+    """0 unless a race contradicts the search, or broke."""
+    verdicts = {run["verdict"] for run in raced.runs} if raced is not None else set()
+    if verdicts & {Verdict.crashed, Verdict.hung}:
+        return Exit.HARNESS.value
+    return (Exit.FAILED if Verdict.failed in verdicts else Exit.MET).value

@@ -1,0 +1,52 @@
+"""What `explore --orders` was asked for: an ordering whose steps are taken in every order."""
+
+from scenarios.loader import apply_settings, load_orderings, load_scenario, setting_key, with_faults
+from scenarios.models import Ordering, Scenario
+from scenarios.settings import SCENARIO_KEYS
+from stress.errors import UsageFault
+from stress.exploring import MOST_THREADS, ExploreRequest
+
+DEFAULT, SCENARIO = "v18", "small"
+
+
+def resolve_atlas(request: ExploreRequest) -> tuple[Scenario, Ordering]:
+    """What no search looks at, and the ordering with its faults. Raises ScenarioError and UsageFault."""
+    _refuse_what_the_atlas_decides(request)
+    if len(request.orderings) > 1:
+        raise UsageFault(
+            f"--orders: expected one --ordering, whose steps are reordered, found {len(request.orderings)}"
+        )
+    if request.threads is not None and not 1 <= request.threads <= MOST_THREADS:
+        raise UsageFault(f"--threads: expected a whole number from 1 to {MOST_THREADS}, found {request.threads}")
+    if request.seed is not None and request.seed < 0:
+        raise UsageFault(f"--seed: expected 0 or more, found {request.seed}")
+    scenario, orderings = apply_settings(
+        load_scenario(SCENARIO), load_orderings(request.orderings or (DEFAULT,)), request.settings
+    )
+    return scenario, with_faults(orderings, request.faults)[0]
+
+
+def _refuse_what_the_atlas_decides(request: ExploreRequest) -> None:
+    """The atlas has machines of its own, and no one method, so that its tables can be held against one another."""
+    given = {
+        f"SCENARIO {request.scenario}": request.scenario != SCENARIO,
+        "--vcpus": request.vcpus is not None,
+        "--zappers": request.zappers is not None,
+        "--pages": request.pages is not None,
+        "--tlb-entries": request.tlb_entries is not None,
+        "--shootdowns": request.shootdowns is not None,
+        "--no-symmetry": not request.symmetry,
+        "--no-reduction": not request.reduction,
+        "--no-liveness": not request.liveness,
+        "--memory": request.memory is not None,
+        "--random": request.random is not None,
+        "--pct": request.pct is not None,
+        "--junit": request.junit is not None,
+        "--fail-fast": request.fail_fast,
+    }
+    given |= {f"--set {key}": key in SCENARIO_KEYS for key in map(setting_key, request.settings)}
+    found = next((option for option, there in given.items() if there), None)
+    if found is not None:
+        raise UsageFault(
+            f"{found}: means nothing beside --orders, which has machines of its own; leave one of them out"
+        )

@@ -1,0 +1,85 @@
+"""The verb `explore --orders`, as a user types it, and its races."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scenarios.loader import load_ordering
+from stress import atlas_race
+from stress.atlas_race import KNOWN, race_orders, racing_scenario
+from stress.atlas_request import resolve_atlas
+from stress.errors import UsageFault
+from stress.exploring import ExploreRequest
+from stress.interrupts import Interrupts
+from stress.placement import inherited_cpus
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress: Command, tmp_path: Path) -> None:
+    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--out", "out", "--json", "-")
+
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (found["schema"], found["ordering"], found["races"]) == ("tdx-stress/atlas/1", "no_kick", None)
+    assert found["summary"] == {"refused: tracking_not_done": 3, "refused: not_blocked": 3}
+    assert found["explored"]["complete"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"atlas.json", "atlas.png", "atlas.svg"}
+    assert json.loads((tmp_path / "out" / "atlas.json").read_text()) == found
+
+
+def test_an_option_of_a_single_exploration_is_refused_beside_orders(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--orders", "--vcpus", "3")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tdx-stress: --vcpus: means nothing beside --orders, which has machines of its own")
+
+
+def test_without_an_ordering_the_steps_are_v18s() -> None:
+    _, ordering = resolve_atlas(ExploreRequest("small"))
+
+    assert ordering == load_ordering("v18")
+
+
+def test_settings_of_the_ordering_and_faults_are_applied() -> None:
+    _, ordering = resolve_atlas(ExploreRequest("small", settings=("serialized=true",), faults=("no_flush_at_entry",)))
+
+    assert (ordering.serialized, ordering.faults) == (True, ("no_flush_at_entry",))
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (ExploreRequest("small", orderings=("v18", "spec")), "expected one --ordering"),
+        (ExploreRequest("crowd"), "SCENARIO crowd: means nothing"),
+        (ExploreRequest("small", settings=("pages=3",)), "--set pages: means nothing"),
+        (ExploreRequest("small", threads=0), "--threads: expected a whole number from 1"),
+        (ExploreRequest("small", seed=-1), "--seed: expected 0 or more"),
+    ],
+)
+def test_what_means_nothing_is_refused_in_one_line(request_: ExploreRequest, said: str) -> None:
+    with pytest.raises(UsageFault, match=said):
+        resolve_atlas(request_)
+
+
+def test_however_many_orders_are_safe_their_races_take_as_long_together() -> None:
+    assert [racing_scenario(orderings, 1).duration_s for orderings in (4, 15, 45, 700)] == [1.0, 0.739, 0.146, 0.1]
+
+
+@pytest.mark.processes
+def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas_race, "ROUNDS", 2)
+    monkeypatch.setattr(atlas_race, "RACING_S", 0.1)
+    safe = load_ordering("block,track,kick,remove")
+    heats: list[int] = []
+
+    with Interrupts() as interrupts:
+        raced = race_orders([safe], inherited_cpus(), 7, interrupts, lambda heat: heats.append(heat.number))
+
+    assert heats == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [set(one) for one in raced.rounds] == [{safe.name, *KNOWN}] * 2
+    assert {run["verdict"] for run in raced.runs} == {"passed"}
+    assert raced.document()["rounds"] == 2
