@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from results.atlas import AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, kinds
+from results.atlas import AFTER_DONE, AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, kinds
 from results.atlas_races import differs, same_order_twice
 from results.tables import plain_table
 from results.wording import count, nanoseconds, nanoseconds_with_interval, plural
@@ -88,17 +88,19 @@ def _how(atlas: Document) -> Iterator[Text]:
         f"  {plural(explored['orders'], 'order')}{done}: {plural(explored['states'], 'state')}, "
         f"{plural(explored['transitions'], 'transition')} in {seconds} on {plural(explored['threads'], 'thread')}"
     )
-    yield Text("  STEPS: to what refuses it, at the least. STALE: orders that let a vCPU read through an old")
-    yield Text("  translation too late, with REMOVE's check of TLB tracking off, or with a host that frees the")
+    yield Text("  STEPS: to what refuses it, at the least. STALE: orders by which a vCPU reads a page that is")
+    yield Text("  someone else's by then, with REMOVE's check of TLB tracking off, or with a host that frees the")
     yield Text("  page all the same. MACHINE: the first that shows something forbidden, of:")
     for number, machine in enumerate(atlas["machines"], start=1):
         yield Text(
             f"    {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}", style="dim"
         )
-    stale = sum(AS_IS in one["stale_in"] for one in atlas["orders"])
+    stale = sum(AFTER_DONE in one["witness_steps"].get(AS_IS, {}) for one in atlas["orders"])
     if stale:
-        yield Text(f"  With the module as it is, {plural(stale, 'order')} that it refuses let a vCPU do so before they")
-        yield Text("  are refused; the page is not given away.")
+        yield Text(
+            f"  {plural(stale, 'order')}, refused, let a vCPU use an old translation after the flush was declared done:"
+        )
+        yield Text("  it is the module's refusal that keeps the page from being someone else's.")
 
 
 def _safe_orders(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:

@@ -163,8 +163,8 @@ def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) 
     """One order on one machine, and where it shows something forbidden whether it is stale in the other variants too.
 
     What is never refused needs no variants: it does the same without the module's check, and a host never sees an
-    error. A variant is searched up to its first stale read, within VARIANT_BYTES: what a bound on memory leaves out is
-    the same everywhere.
+    error. A variant is searched up to its first use after REMOVE, within VARIANT_BYTES: what a bound on memory leaves
+    out is the same everywhere.
     """
     rules = rules._replace(shootdowns=tier.shootdowns)
     size = Size(tier.vcpus, tier.zappers, tier.pages)
@@ -182,7 +182,7 @@ def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) 
             size,
             threads=1,
             liveness=False,
-            until=STALE,
+            until=(STALE,),
             memory_bytes=VARIANT_BYTES[variant],
             watch=lambda _: go_on(),
         )

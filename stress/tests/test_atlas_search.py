@@ -48,14 +48,14 @@ def test_wrong_orders_are_refused_and_stale_once_nobody_refuses_them(steps: str,
 
     assert "tracking_not_done" in found[AS_IS]
     assert "use_after_remove" not in found[AS_IS]
-    assert {"use_after_remove"} <= found[CHECK_OFF].keys() | found[HOST_FREES].keys()
-    assert all({"use_after_remove", "stale_after_done"} & found[variant].keys() for variant in (CHECK_OFF, HOST_FREES))
+    assert "use_after_remove" in found[CHECK_OFF]
+    assert "use_after_remove" in found[HOST_FREES]
 
 
-def test_a_page_removed_while_every_vcpu_waits_at_the_gate_is_refused_and_never_stale() -> None:
+def test_a_page_removed_while_every_vcpu_waits_at_the_gate_is_refused_and_not_stale_without_that() -> None:
     found = look("block gate_raise kick remove track gate_lower")
 
-    assert set(found[AS_IS]) == {"tracking_not_done"}
+    assert "tracking_not_done" in found[AS_IS]
     assert found[CHECK_OFF] == {}
 
 
@@ -128,7 +128,7 @@ def test_an_interrupt_leaves_open_what_was_not_looked_at() -> None:
         found = explore_orders(load_ordering("v18"), load_scenario("small"), interrupts, show, threads=1)
         interrupts.received = 0
 
-    verdicts = [order.verdict for order in found.orders]
+    verdicts = [order.verdict.value for order in found.orders]
     assert len(seen) == 1
     assert not found.complete
     assert verdicts.count("open") > 600
