@@ -22,6 +22,7 @@ from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
+from stress.machine import machine
 from stress.placement import chosen_cpus, inherited_cpus, shown
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
@@ -116,6 +117,7 @@ def _race(plan: Plan, explored: Explored, interrupts: Interrupts) -> Raced | Non
     ]
     if interrupts or not safe:
         return None
+    ready = machine(chosen_cpus(None), {}, plan.progress, verbose=plan.request.verbose)
     with Canvas(plan.progress) as canvas:
         if plan.progress is not None:
             each = racing_scenario(len(safe) + len(KNOWN), 1).duration_s
@@ -127,7 +129,7 @@ def _race(plan: Plan, explored: Explored, interrupts: Interrupts) -> Raced | Non
                 canvas.draw(text, text)
 
         seed = 1 if plan.request.seed is None else plan.request.seed
-        return race_orders(safe, chosen_cpus(None), seed, interrupts, show)
+        return race_orders(ready, safe, seed, interrupts, show)
 
 
 def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced | None) -> dict[str, Any]:

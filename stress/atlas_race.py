@@ -9,15 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.clock import calibrate
-from kernels.race import load
 from results.atlas_races import race_entries
 from results.collector import Snapshot
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.models import Ordering, Scenario
 from stress.course import Watch
 from stress.interrupts import Interrupts
-from stress.placement import Cpus
 from stress.race import Machine, race
 
 KNOWN = ("spec", "v18", "v6_16")
@@ -66,7 +63,7 @@ class Raced:
 
 
 def race_orders(
-    safe: Sequence[Ordering], cpus: Cpus, seed: int, interrupts: Interrupts, show: Callable[[Heat], None]
+    machine: Machine, safe: Sequence[Ordering], seed: int, interrupts: Interrupts, show: Callable[[Heat], None]
 ) -> Raced:
     """Race these orders and the known orderings; what an interrupt leaves out is not there.
 
@@ -75,7 +72,6 @@ def race_orders(
     begun = time.monotonic()
     orderings = [*safe, *load_orderings(KNOWN)]
     raced = Raced(racing_scenario(len(orderings), seed), orderings, [], seed)
-    machine = Machine(load(perturbed=False), calibrate(), cpus, {})
     chance, count = random.Random(seed), ROUNDS * len(orderings)
     for number in range(ROUNDS):
         if time.monotonic() - begun > LONGEST_S:

@@ -14,6 +14,7 @@ from stress.atlas_request import resolve_atlas
 from stress.errors import UsageFault
 from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
+from stress.machine import machine
 from stress.placement import inherited_cpus
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -75,9 +76,10 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     monkeypatch.setattr(atlas_race, "RACING_S", 0.1)
     safe = load_ordering("block,track,kick,remove")
     heats: list[int] = []
+    ready = machine(inherited_cpus(), {}, None)
 
     with Interrupts() as interrupts:
-        raced = race_orders([safe], inherited_cpus(), 7, interrupts, lambda heat: heats.append(heat.number))
+        raced = race_orders(ready, [safe], 7, interrupts, lambda heat: heats.append(heat.number))
 
     assert heats == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [set(one) for one in raced.rounds] == [{safe.name, *KNOWN}] * 2
