@@ -150,7 +150,7 @@ def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
     hidden = sum(not entry["known"] for entry in entries[FASTEST:])
     if hidden:
         yield f"  {plural(hidden, 'slower safe order')} in atlas.json."
-    if not any(map(differs, entries)):
+    if any(entry["ratio"] for entry in entries) and not any(map(differs, entries)):
         yield "  No difference shown: every order's interval spans its round's median."
     twin = same_order_twice(entries)
     if twin is not None and twin["p50_ns"] is not None:

@@ -115,6 +115,9 @@ def explore_orders(
     decided: dict[int, Tier] = {}
     going = list(range(len(orderings)))
     for machine, tier in enumerate(tiers, start=1):
+        if interrupts:
+            going = []
+            break
         found = _on(tier, {place: rules[place] for place in going}, interrupts, show, threads, machine)
         for place, look in found.items():
             looks[place].append(look)
