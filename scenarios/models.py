@@ -197,9 +197,6 @@ def _contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
             "entry",
             f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it',
         )
-    for key, policy in (("track_busy", o.track_busy), ("sept_busy", o.sept_busy)):
-        if policy == "retry_without_vcpus" and "wait_for_sept_zap" not in o.entry:
-            yield key, '"retry_without_vcpus" needs "wait_for_sept_zap" in entry: that check is what keeps vCPUs out'
 
 
 def whole(least: int, most: int, unit: str = "") -> FieldInfo:

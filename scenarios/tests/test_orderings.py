@@ -208,14 +208,6 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'entry: expected "requests", as the kick makes the request "tlb_flush" and nobody else handles it',
         ),
         (NO_KICK + 'entry = ["requests", "requests"]', 'entry: expected each at most once, found "requests" twice'),
-        (
-            NO_KICK + 'track_busy = "retry_without_vcpus"',
-            'track_busy: "retry_without_vcpus" needs "wait_for_sept_zap" in entry: that check is what keeps vCPUs out',
-        ),
-        (
-            NO_KICK + 'sept_busy = "retry_without_vcpus"',
-            'sept_busy: "retry_without_vcpus" needs "wait_for_sept_zap" in entry: that check is what keeps vCPUs out',
-        ),
     ],
 )
 def test_a_combination_that_means_nothing_gives_one_line(refusal, text: str, line: str) -> None:

@@ -77,6 +77,7 @@ def test_what_follows_an_error_is_compiled(ordering: str, on_error: int) -> None
 
 def test_a_fault_of_the_module_is_a_bit() -> None:
     assert compiled("no_flush_at_entry").faults == 1
+    assert compiled("remove_without_tracking").faults == 2
 
 
 @pytest.mark.parametrize(("reads", "pattern"), [("uniform", 0), ("sequential", 1), ("hot_set", 2)])

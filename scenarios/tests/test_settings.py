@@ -65,13 +65,13 @@ def test_yields_are_added_one_by_one() -> None:
 
 
 def test_settings_are_checked_together_when_all_are_applied() -> None:
-    _, [spec] = apply_settings(
+    _, [ungated] = apply_settings(
         load_scenario("review"),
-        [load_ordering("spec")],
-        ["track_busy=retry_without_vcpus", 'entry=["wait_for_sept_zap"]'],
+        [load_ordering("v18")],
+        ["gate=none", 'entry=["requests"]', 'shootdown=["block", "kick", "track", "remove"]'],
     )
 
-    assert spec.track_busy == "retry_without_vcpus"
+    assert ungated.gate == "none"
 
 
 @pytest.mark.parametrize(

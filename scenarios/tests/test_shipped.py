@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
-from scenarios.models import Kick, Ordering
+from scenarios.models import FAULTS, Kick, Ordering
 
 ROOM = Path(__file__).parent.parent
 
@@ -25,8 +25,10 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
         "no_block",
         "no_flush_at_entry",
         "no_kick",
+        "remove_without_tracking",
         "spec_unserialized",
         "track_then_block",
+        "v6_16_entry_unchecked",
     ]
 
 
@@ -52,7 +54,7 @@ def test_a_scenario_has_a_title_and_one_sentence_of_what_it_shows(scenario) -> N
 def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
     files = [*ROOM.glob("*.toml"), *(ROOM / "orderings").glob("*.toml")]
 
-    assert len(files) == 19
+    assert len(files) == 21
     assert all(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
 
 
@@ -129,6 +131,12 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
         ),
         ("free_despite_error", "kick_then_track", {"on_error": "free_page", "expect": ("use_after_remove",)}),
         ("no_flush_at_entry", "spec", {"faults": ("no_flush_at_entry",), "expect": ("use_after_remove",)}),
+        (
+            "remove_without_tracking",
+            "kick_then_track",
+            {"faults": ("remove_without_tracking",), "expect": ("use_after_remove",)},
+        ),
+        ("v6_16_entry_unchecked", "v6_16", {"entry": (), "expect": ("busy_given_up",)}),
     ],
 )
 def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str, difference: dict[str, object]) -> None:
@@ -178,3 +186,9 @@ def test_wrong_holds_every_ordering_that_is_known_to_be_wrong() -> None:
     wrong = {ordering.name for ordering in shipped_orderings() if not ordering.safe}
 
     assert set(load_scenario("wrong").orderings) == wrong
+
+
+def test_every_fault_of_the_module_is_in_an_ordering_of_wrong() -> None:
+    broken = {fault for name in load_scenario("wrong").orderings for fault in load_ordering(name).faults}
+
+    assert broken == set(FAULTS)
