@@ -5,9 +5,11 @@ clock changes nothing.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from kernels.layout import FROZEN, GO, STOP_VCPUS, STOP_ZAPPERS, Layout
+from kernels.outcomes import Outcome
 from results.collector import Series, Snapshot, snapshot
 from results.verdict import Ending
 from scenarios.models import Scenario
@@ -24,6 +26,15 @@ LINE_UP_S, REAP_S, LAST_WORD_S = 60.0, 2.0, 1.0
 PAUSE_S = 200e-9  # of one pause between two shootdowns, on the slowest CPU known to us
 
 Watch = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """The first look at which an outcome had shown itself: how long after the start, after how many shootdowns."""
+
+    outcome: Outcome
+    seconds: float
+    shootdowns: int
 
 
 class Over(Exception):
@@ -44,8 +55,11 @@ def longest_rest_s(scenario: Scenario) -> float:
 class Course:
     """One race. `watch` is called at every look, with the phase and the seconds that it has left, or None.
 
-    After `run`: `warm` is the tally at the end of the warm-up, None where it did not end; `seconds` the time measured;
-    `ready_s` how long the workers took to the start line; `series` the counters over time; `notes` what is to be said.
+    The first outcome of `until` ends it; it is looked for every 10 ms, so that a catch is up to that much late.
+
+    After `run`: `caught` is that outcome, None where none showed; `warm` is the tally at the end of the warm-up, None
+    where it did not end; `seconds` the time measured; `ready_s` how long the workers took to the start line; `series`
+    the counters over time; `notes` what is to be said.
     """
 
     def __init__(
@@ -57,10 +71,13 @@ class Course:
         interrupts: Interrupts,
         label_text: LabelText,
         watch: Watch,
+        until: Collection[Outcome] = (),
     ) -> None:
         self._words, self._lay, self._scenario, self._crew = words, lay, scenario, crew
         self._interrupts, self._label_text, self._watch = interrupts, label_text, watch
+        self._until = tuple(until)
         self._started = False
+        self.caught: Catch | None = None
         self.series = Series()
         self.warm: Snapshot | None = None
         self.seconds = 0.0
@@ -101,6 +118,7 @@ class Course:
 
     def _race(self) -> None:
         start = snapshot(self._words, self._lay)
+        self._started_ns = start.at_ns
         self._started = True
         self._watchdog = Watchdog(self._words, self._lay, self._scenario.watchdog_s, longest_rest_s(self._scenario))
         self._seen_s = time.monotonic()
@@ -111,13 +129,14 @@ class Course:
             self._pass("measuring", None if self._scenario.shootdowns else self._scenario.duration_s)
         else:
             self.warm = start
-            self.notes.append("the last zapper ended before the warm-up did: all of the race is taken as measured")
+            how = "the last zapper ended" if self.caught is None else "the race was over"
+            self.notes.append(f"{how} before the warm-up did: all of the race is taken as measured")
 
     def _pass(self, phase: str, seconds: float | None) -> bool:
-        """Let this much time pass, or all the time it takes; False where every zapper has finished before."""
+        """Let this much time pass, or all it takes; False where every zapper has finished before, or one was caught."""
         until = None if seconds is None else time.monotonic() + seconds
-        step = SHORT_LOOK_S if self._scenario.shootdowns else LOOK_S
-        while not self._finished(self._lay.zappers):
+        step = SHORT_LOOK_S if self._scenario.shootdowns or self._until else LOOK_S
+        while self.caught is None and not self._finished(self._lay.zappers):
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
                 return True
@@ -139,7 +158,14 @@ class Course:
         stuck = self._watchdog.look(min(elapsed, LONGEST_LOOK_S))
         if stuck:
             self._over_without_progress(f"no progress for {self._scenario.watchdog_s:g} s: {named(self._lay, stuck)}")
-        self.series.append(snapshot(self._words, self._lay, histograms=False))
+        seen = snapshot(self._words, self._lay, histograms=False)
+        self.series.append(seen)
+        self._note_catch(seen)
+
+    def _note_catch(self, seen: Snapshot) -> None:
+        shown = [outcome for outcome in self._until if seen.outcomes[outcome] > 0]
+        if self.caught is None and shown:
+            self.caught = Catch(shown[0], (seen.at_ns - self._started_ns) / 1e9, seen.shootdowns)
 
     def _over_without_progress(self, what: str) -> None:
         raise Over(Ending.hung, what, *standing(self._words, self._lay, self._label_text))
@@ -167,3 +193,4 @@ class Course:
                     self._over_without_progress(f"told to stop, and went on for {limit_s:g} s")
                 self._look(SHORT_LOOK_S)
         self._bury(self._crew.wait_for_end(REAP_S))
+        self._note_catch(snapshot(self._words, self._lay, histograms=False))  # what the last steps showed

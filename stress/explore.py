@@ -1,14 +1,12 @@
 """The verb `explore`: each ordering is searched in turn; the record is stored after each and shown at the end."""
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from kernels.build import cache_directory
 from results.exploration import document
 from results.exploration_verdict import exploration_exit_code
 from results.junit import write_exploration_junit
@@ -24,8 +22,8 @@ from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.placement import inherited_cpus
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
-from stress.search import Sample, Searched, Whole, is_compiled, make_ready, search
-from stress.search_live import SearchShow
+from stress.search import FORBIDDEN, Sample, Searched, Whole, search
+from stress.search_live import SearchShow, get_ready
 from stress.sizes import chosen_memory
 from stress.witness import Recorded, write_pictures
 
@@ -88,14 +86,15 @@ def _method(request: ExploreRequest, scenario: Scenario) -> Whole | Sample:
         symmetry=request.symmetry,
         reduction=request.reduction,
         liveness=request.liveness,
-        first=request.fail_fast,
+        until=FORBIDDEN if request.fail_fast else (),
     )
 
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     record = Record(origin(command), single=len(plan.orderings) == 1)
     refused: list[StoreError] = []
-    _compile(plan)
+    # Before interrupts are only counted: so that who waits for the compiler can end it at once.
+    get_ready(plan.orderings[0], plan.scenario, plan.method, plan.progress, verbose=plan.request.verbose)
     with Interrupts() as interrupts:
         with noted(refused):
             _search_all(plan, record, interrupts)
@@ -114,16 +113,6 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     if refused:
         raise refused[0]
     return Exit.INTERRUPTED.value if interrupts else exploration_exit_code(record.entries)
-
-
-def _compile(plan: Plan) -> None:
-    """Before interrupts are only counted: so that who waits for the compiler can end it at once."""
-    if plan.progress is not None and not is_compiled(plan.method):
-        plan.progress.line("compiling the kernels and the search, once: about 30 s")
-    begun = time.monotonic()
-    make_ready(plan.orderings[0], plan.scenario, plan.method)
-    if plan.progress is not None and plan.request.verbose:
-        plan.progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache_directory()}")
 
 
 def _search_all(plan: Plan, record: Record, interrupts: Interrupts) -> None:

@@ -1,11 +1,12 @@
 """One ordering's race under one scenario: the machine is laid out, a crew runs the kernels over it, a Run comes out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from kernels.clock import Calibration
 from kernels.layout import GO, Layout, plan, vcpu_actor, zapper_actor
+from kernels.outcomes import Outcome
 from kernels.race import Kernels, label_text, prepare
 from kernels.rules import Rules
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
@@ -36,12 +37,18 @@ class Machine:
 
 
 def race(
-    machine: Machine, ordering: Ordering, scenario: Scenario, interrupts: Interrupts, show: Callable[[Tally], Watch]
+    machine: Machine,
+    ordering: Ordering,
+    scenario: Scenario,
+    interrupts: Interrupts,
+    show: Callable[[Tally], Watch],
+    until: Collection[Outcome] = (),
 ) -> Run:
     """Race this ordering once. However it ends, no worker is left, and what was measured until then is in the Run.
 
-    `show` is given the means to look at the tally and gives what to call at every look. Raises HarnessFault where the
-    workers could not be started.
+    `show` is given the means to look at the tally and gives what to call at every look. The first outcome of `until`
+    ends the race, and is the Run's `caught`: which, after how many seconds and shootdowns. Raises HarnessFault where
+    the workers could not be started.
     """
     rings = 0 if machine.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
     lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries, trace=rings)
@@ -54,7 +61,7 @@ def race(
     teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
     crew = Crew(teams, go=lambda: bool(words[lay.control + GO]))
     watch = show(partial(snapshot, words, lay))
-    course = Course(words, lay, scenario, crew, interrupts, label_text, watch)
+    course = Course(words, lay, scenario, crew, interrupts, label_text, watch, until)
     before = cpu_times()
     try:
         ending = course.run()
@@ -77,6 +84,8 @@ def race(
     run = run_record(facts, course.warm, snapshot(words, lay), course.series)
     run.json["steal_share"] = steal_share(before, cpu_times())
     run.json["ready_s"] = course.ready_s
+    if caught := course.caught:
+        run.json["caught"] = {"id": caught.outcome.name, "seconds": caught.seconds, "shootdowns": caught.shootdowns}
     run.json["parameters"] = ordering.model_dump(mode="json")
     return run
 

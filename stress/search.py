@@ -28,14 +28,14 @@ Told = tuple[dict[str, Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Every interleaving, within these bounds. `first` ends the search at the first forbidden outcome."""
+    """Every interleaving, within these bounds. The first outcome of `until` ends the search."""
 
     memory_bytes: int
     threads: int
     symmetry: bool = True
     reduction: bool = True
     liveness: bool = True
-    first: bool = False
+    until: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
         reduction=method.reduction,
         threads=method.threads,
         memory_bytes=method.memory_bytes,
-        until=FORBIDDEN if method.first else (),
+        until=method.until,
         liveness=method.liveness,
         watch=noting,
     )
