@@ -282,6 +282,45 @@ app.command("report")(cli_results.report)
 app.command("history")(cli_results.history)
 
 
+@app.command("selftest", epilog=EXIT_CODES)
+def _selftest(
+    ordering: options.Orderings = None,
+    short: options.Short = False,
+    duration: options.SelftestDuration = None,
+    seed: options.Seed = None,
+    cpus: options.Cpus = None,
+    memory: options.Memory = None,
+    out: options.Out = None,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """Catch every known-wrong ordering and every fault.
+
+    By exploring, which must show it, and by racing, which ends at the first catch: after how long and how many
+    shootdowns, and what rate would have been caught. The safe orderings must show nothing.
+    """
+    from stress.selftest import SelftestRequest, selftest
+
+    return selftest(
+        SelftestRequest(
+            orderings=tuple(ordering or ()),
+            short=short,
+            duration=duration,
+            seed=seed,
+            cpus=cpus,
+            memory=memory,
+            out=out,
+            json=json,
+            quiet=quiet,
+            verbose=verbose,
+            color=not no_color,
+        ),
+        ["tdx-stress", *sys.argv[1:]],
+    )
+
+
 @app.command("list")
 def _list(json: options.AsJson = False, no_color: options.NoColor = False) -> int:
     """List scenarios, orderings, outcomes and faults.

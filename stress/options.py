@@ -111,6 +111,13 @@ Export = Annotated[
 Sql = Annotated[
     str | None, _option("--sql", metavar="QUERY", help="Any query of `runs`, `rounds`, or `chosen`: what filters left.")
 ]
+Short = Annotated[
+    bool, _option("--short", help="Safe orderings for 2 s each and on the smallest machines: for a gate.")
+]
+SelftestDuration = Annotated[
+    str | None,
+    _option("--duration", metavar="TIME", help="At most so long a race; else 20s, and 5s of each safe ordering."),
+]
 AsJson = Annotated[bool, _option("--json", help="The same as JSON.")]
 
 # Of `bench` and `compare`.

@@ -99,6 +99,11 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
         (["explore", "--pages", "64"], "expected at most 8 pages to look at every interleaving, found 64; try --pages"),
         (["explore", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),
         (["run", "--set", "yields.nowhere=0.5"], 'yields: unknown label "nowhere"'),
+        (["selftest", "--ordering", "v81"], 'unknown ordering "v81"; did you mean "v18"?'),
+        (["selftest", "--duration", "soon"], "--duration: expected a duration above 0"),
+        (["selftest", "--cpus", "all"], "--cpus: expected a list such as 0-3,6"),
+        (["selftest", "--memory", "lots"], '--memory: expected an amount such as 8G, 500MB or 2GiB, found "lots"'),
+        (["selftest", "--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),
     ],
 )
 def test_a_usage_error_is_one_line_on_stderr_and_exit_2(tdx_stress: Command, arguments: list[str], said: str) -> None:

@@ -1,0 +1,202 @@
+"""The verb `selftest`: every known-wrong ordering and every fault must be caught, by exploring and by racing; no safe
+ordering may show anything.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from kernels.outcomes import Outcome
+from kernels.race import site_names
+from results.selftest import SCHEMA, claim, raced, selftest_exit_code
+from results.selftest_tables import selftest_lines, selftest_table
+from results.store import RunDirectory, StoreError, json_bytes
+from results.verdict import Exit, Verdict
+from scenarios.loader import load_orderings, load_scenario, shipped_orderings, with_options
+from scenarios.models import Ordering, Scenario
+from stress.canvas import Canvas
+from stress.interrupts import Interrupts
+from stress.leaving import hand_out_json, noted, origin, result_directory
+from stress.limits import make_room
+from stress.live import Show
+from stress.machine import machine
+from stress.perturbation import site_numbers
+from stress.placement import Cpus, chosen_cpus, inherited_cpus
+from stress.race import Machine, race
+from stress.report import MODEL
+from stress.request import STDOUT, check_files
+from stress.screen import Screen, write
+from stress.search import Whole, search
+from stress.search_live import SearchShow, get_ready
+from stress.sizes import chosen_memory
+
+SELFTEST = "selftest.json"
+# vCPUs, zappers, shootdowns of each: tried in turn until a wrong ordering is caught; a safe one must hold on each.
+SMALL = ((1, 1, 1), (2, 1, 1), (1, 2, 1))
+LARGE = (*SMALL, (2, 1, 2), (1, 2, 2))
+WRONG_S, SAFE_S, SHORT_SAFE_S = "20s", "5s", "2s"
+
+
+@dataclass(frozen=True, slots=True)
+class SelftestRequest:
+    """The options of `selftest` as they were typed; None where one was not."""
+
+    orderings: tuple[str, ...] = ()
+    short: bool = False
+    duration: str | None = None
+    seed: int | None = None
+    cpus: str | None = None
+    memory: str | None = None
+    out: Path | None = None
+    json: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is claimed, and the machines to hold it against. `wrong` and `safe` are the same machine, raced so long."""
+
+    request: SelftestRequest
+    claims: Sequence[Ordering]
+    small: Scenario
+    wrong: Scenario
+    safe: Scenario
+    sizes: Sequence[tuple[int, int, int]]
+    method: Whole
+    cpus: Cpus
+    directory: RunDirectory
+    progress: Screen | None
+
+
+@dataclass(slots=True)
+class Record:
+    """What a selftest leaves, as it grows."""
+
+    header: dict[str, Any]
+    claims: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As it goes into a file."""
+        return {"schema": SCHEMA, **self.header, "claims": self.claims}
+
+
+def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
+    """Explore and race every claim, show, store; returns the exit code. Raises what `run` and `explore` raise."""
+    claims = claims_of(load_orderings(request.orderings) if request.orderings else shipped_orderings())
+    base = with_options(load_scenario("wrong"), duration_s=request.duration or WRONG_S, seed=request.seed)
+    wrong = base.model_copy(update={"warmup_s": 0.0})
+    safe = wrong
+    if request.duration is None:
+        safe = with_options(wrong, duration_s=SHORT_SAFE_S if request.short else SAFE_S)
+    cpus = chosen_cpus(request.cpus)
+    method = Whole(memory_bytes=chosen_memory(request.memory), threads=len(inherited_cpus()))
+    make_room(wrong.vcpus + wrong.zappers, threads=False)
+    check_files(request.json, None)
+    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    sizes = SMALL if request.short else LARGE
+    with result_directory(request.out, "selftest") as directory:
+        plan = Plan(request, claims, load_scenario("small"), wrong, safe, sizes, method, cpus, directory, progress)
+        return _carry_out(plan, command)
+
+
+def claims_of(orderings: Sequence[Ordering]) -> list[Ordering]:
+    """Each safe ordering once, a wrong one once for each outcome that it is known for."""
+    return [
+        one
+        for ordering in orderings
+        for one in (
+            [ordering]
+            if isinstance(ordering.expect, str)
+            else [ordering.model_copy(update={"expect": (outcome,)}) for outcome in ordering.expect]
+        )
+    ]
+
+
+def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+    request = plan.request
+    get_ready(plan.claims[0], plan.small, plan.method, plan.progress, verbose=request.verbose)
+    sites = site_numbers(plan.wrong.yields, site_names())
+    prepared = machine(plan.cpus, sites, plan.progress, verbose=request.verbose)
+    record = Record(origin(command) | {"seed": plan.wrong.seed, "scenario": plan.wrong.model_dump(mode="json")})
+    refused: list[StoreError] = []
+    with Interrupts() as interrupts:
+        with noted(refused):
+            for number, ordering in enumerate(plan.claims, start=1):
+                if not interrupts:
+                    place = f"selftest, {number} of {len(plan.claims)}"
+                    _hold(plan, prepared, ordering, place, record, interrupts)
+        if not record.claims:
+            return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
+        content = json_bytes(record.document)
+        with noted(refused):
+            plan.directory.put({SELFTEST: lambda file: file.write(content)})
+        with noted(refused):
+            hand_out_json(request.json, record.document)
+        _show(plan, record)
+    if refused:
+        raise refused[0]
+    return Exit.INTERRUPTED.value if interrupts else selftest_exit_code(record.claims)
+
+
+def _hold(
+    plan: Plan,
+    prepared: Machine,
+    ordering: Ordering,
+    place: str,
+    record: Record,
+    interrupts: Interrupts,
+) -> None:
+    """One claim against both: first explored, then raced; it stands in the record after each."""
+    tried = _explore(plan, ordering, place, interrupts)
+    made = claim(ordering.name, ordering.expect, ordering.faults, tried)
+    record.claims.append(made)
+    if not interrupts:
+        made = raced(made, _race(plan, prepared, ordering, place, interrupts))
+        record.claims[-1] = made
+    if plan.progress is not None:
+        plan.progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
+
+
+def _explore(plan: Plan, ordering: Ordering, place: str, interrupts: Interrupts) -> list[dict[str, Any]]:
+    """An entry for each size of machine, until the outcome is caught; a safe ordering is explored to the end on all."""
+    method = plan.method
+    if not ordering.safe:
+        method = replace(method, until=tuple(ordering.expect), liveness="no_progress" in ordering.expect)
+    entries: list[dict[str, Any]] = []
+    for vcpus, zappers, shootdowns in plan.sizes if ordering.safe else LARGE:
+        sized = plan.small.model_copy(
+            update={"vcpus": vcpus, "zappers": zappers, "pages": zappers, "shootdowns": shootdowns}
+        )
+        with Canvas(plan.progress) as canvas:
+            show = SearchShow(canvas, interrupts, ordering.name, safe=ordering.safe, place=place, sampled=False)
+            entries.append(search(ordering, sized, method, show).entry)
+        if interrupts or (not ordering.safe and entries[-1]["verdict"] == Verdict.passed):
+            break
+    return entries
+
+
+def _race(plan: Plan, prepared: Machine, ordering: Ordering, place: str, interrupts: Interrupts) -> dict[str, Any]:
+    """The entry of one race, which ends at the first catch; a safe ordering races to the end of its time."""
+    scenario = plan.safe if ordering.safe else plan.wrong
+    until = () if ordering.safe else tuple(Outcome[name] for name in ordering.expect)
+    with Show(plan.progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s) as show:
+        return race(prepared, ordering, scenario, interrupts, show, until).json
+
+
+def _show(plan: Plan, record: Record) -> None:
+    request = plan.request
+    if request.json == STDOUT:
+        write(sys.stdout, json_bytes(record.document).decode())
+    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    if not request.quiet:
+        screen.show(selftest_table(record.claims), "")
+    if not request.quiet or request.json != STDOUT:
+        for line in selftest_lines(record.claims):
+            screen.line(line)
+    if not request.quiet:
+        screen.line(f"\n{MODEL}\nFiles: {plan.directory.path}/")

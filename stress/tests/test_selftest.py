@@ -1,0 +1,113 @@
+"""The verb `selftest` as a user types it, and what it claims."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scenarios.loader import load_ordering, shipped_orderings
+from scenarios.models import FAULTS
+from stress.selftest import claims_of
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_every_shipped_ordering_and_every_fault_is_claimed() -> None:
+    claims = claims_of(shipped_orderings())
+
+    assert {one.name for one in claims} == {ordering.name for ordering in shipped_orderings()}
+    assert {fault for one in claims for fault in one.faults} == set(FAULTS)
+
+
+def test_each_outcome_that_an_ordering_is_known_for_is_a_claim_of_its_own() -> None:
+    both = load_ordering("no_kick").model_copy(update={"expect": ("tracking_not_done", "stale_after_done")})
+
+    assert [one.expect for one in claims_of([both])] == [("tracking_not_done",), ("stale_after_done",)]
+
+
+@pytest.mark.processes
+def test_a_wrong_ordering_is_caught_by_exploring_and_the_race_ends_at_the_first_catch(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    # no_block refuses every REMOVE: the first shootdown shows it, without chance.
+    done = tdx_stress("selftest", "--ordering", "no_block", "--duration", "60s", "--json", "-")
+
+    (made,) = json.loads(done.stdout)["claims"]
+    assert (done.returncode, made["verdict"]) == (0, "passed")
+    assert [(one["vcpus"], one["zappers"], one["failing"]["not_blocked"]) for one in made["explored"]] == [(1, 1, 17)]
+    assert made["race"]["caught"] is True
+    assert 0 < made["race"]["seconds"] < 60
+    assert made["race"]["shootdowns"] >= 1
+    assert json.loads((tmp_path / "runs/latest/selftest.json").read_text()) == json.loads(done.stdout)
+
+
+@pytest.mark.processes
+def test_what_takes_two_zappers_is_found_on_the_third_machine(tdx_stress: Command) -> None:
+    done = tdx_stress("selftest", "--ordering", "spec_unserialized", "--duration", "100ms", "--json", "-")
+
+    (made,) = json.loads(done.stdout)["claims"]
+    assert [(one["vcpus"], one["zappers"], one["verdict"]) for one in made["explored"]] == [
+        (1, 1, "failed"),
+        (2, 1, "failed"),
+        (1, 2, "passed"),
+    ]
+
+
+@pytest.mark.processes
+def test_a_safe_ordering_is_explored_on_every_machine_and_raced_to_its_end(tdx_stress: Command) -> None:
+    done = tdx_stress("selftest", "--ordering", "spec", "--short", "--duration", "1s", "--json", "-")
+
+    (made,) = json.loads(done.stdout)["claims"]
+    assert done.returncode in (0, 6)  # 6: in one second not every vCPU of a busy machine enters its guest
+    assert [(one["verdict"], one["complete"]) for one in made["explored"]] == [("passed", True)] * 3
+    assert made["race"]["caught"] is False
+    assert made["race"]["seconds"] >= 1
+
+
+@pytest.mark.processes
+def test_a_wrong_ordering_declared_safe_fails_with_exit_1(tdx_stress: Command, tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    text = shipped.read_text().replace('expect     = ["not_blocked"]', 'expect = "safe"')
+    (tmp_path / "mine.toml").write_text(text)
+
+    done = tdx_stress("selftest", "--ordering", "mine.toml", "--short", "--duration", "100ms")
+
+    assert done.returncode == 1
+    assert "FAILED: mine: exploring: declared safe, and can happen: not_blocked in 17 steps" in done.stdout
+
+
+@pytest.mark.processes
+def test_a_wrong_ordering_known_for_what_it_does_not_show_fails_with_exit_1(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    text = shipped.read_text().replace('["not_blocked"]', '["previous_epoch_busy"]')
+    (tmp_path / "mine.toml").write_text(text)
+
+    done = tdx_stress("selftest", "--ordering", "mine.toml", "--duration", "100ms", "-q")
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == "Selftest mine previous_epoch_busy failed\n"
+
+
+@pytest.mark.processes
+def test_an_interrupted_selftest_writes_what_is_known_so_far(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start_tdx_stress("selftest", "--ordering", "no_block", "--ordering", "spec", "--duration", "60s")
+    said = ""
+    while "no_block: passed" not in said:
+        said += process.stderr.readline()  # type: ignore[union-attr]
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    (path,) = (tmp_path / "runs").glob("*-selftest")
+    claims = json.loads((path / "selftest.json").read_text())["claims"]
+    assert process.returncode == 130
+    assert [one["ordering"] for one in claims] == ["no_block", "spec"]
+    assert [one["verdict"] for one in claims] == ["passed", "inconclusive"]
