@@ -284,7 +284,7 @@ app.command("history")(cli_results.history)
 
 @app.command("selftest", epilog=EXIT_CODES)
 def _selftest(
-    ordering: options.Orderings = None,
+    ordering: options.Claimed = None,
     short: options.Short = False,
     duration: options.SelftestDuration = None,
     seed: options.Seed = None,

@@ -114,6 +114,10 @@ Sql = Annotated[
 Short = Annotated[
     bool, _option("--short", help="Safe orderings for 2 s each and on the smallest machines: for a gate.")
 ]
+Claimed = Annotated[
+    list[str] | None,
+    _option("--ordering", metavar="NAME|FILE|STEPS", help="Instead of every shipped one; repeatable."),
+]
 SelftestDuration = Annotated[
     str | None,
     _option("--duration", metavar="TIME", help="At most so long a race; else 20s, and 5s of each safe ordering."),
