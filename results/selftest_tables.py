@@ -114,8 +114,8 @@ VERDICT: Column = ("VERDICT", "left", _verdict)
 
 def _below(claims: Sequence[Claim]) -> Iterator[Text]:
     sizes = dict.fromkeys(_size(tried) for one in claims if is_safe(one) for tried in one["explored"])
-    safe = f"; the safe ones on {', '.join(sizes)}, all of it" if sizes else ""
-    yield Text(f"MACHINE: vCPUs x zappers, with a page and a shootdown each, or x so many{safe}.")
+    safe = f"; the safe ones to the end on {', '.join(sizes)}" if sizes else ""
+    yield Text(f"MACHINE: vCPUs x zappers, a page and a shootdown to each zapper, or x so many{safe}.")
     yield Text("EXPLORED, RACED: the time to the first catch, or all of it; a race is looked at every 10 ms.")
     yield Text("POWER: a rate that in so many shootdowns would have been caught (95 %).")
     for one in claims:
