@@ -14,7 +14,7 @@ from kernels.machine import DONE, Machine
 from kernels.outcomes import Outcome
 from kernels.reference import Reference
 from kernels.rules import Rules
-from kernels.schedule import machines
+from kernels.schedule import Made, machines
 from kernels.tests.orders import GOES_ON, SAFE, WRONG
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
@@ -42,16 +42,16 @@ def start(rules: Rules) -> tuple[Layout, np.ndarray, np.ndarray, list[Both]]:
     actors = []
     for td in (ours, theirs):
         race.prepare(td, lay, rules, 1)
-    kinds: list[tuple[Steps, Any, Any]] = [
+    kinds: list[tuple[Steps, Made, Any]] = [
         (vcpu, for_vcpu, layout.vcpu_actor),
         (zapper, for_zapper, layout.zapper_actor),
     ]
-    for function, (made, step, ways), actor in kinds:
+    for function, (made, code), actor in kinds:
         for index in range(2):
             me = actor(lay, index)
             reference = Reference(function, ours, lay, rules, me)
-            step(theirs, race.record(lay), race.record(rules), me, 0)
-            actors.append(Both(f"{function.name} {index}", reference, made, step, ways, me))
+            code.step(theirs, race.record(lay), race.record(rules), me, 0)
+            actors.append(Both(f"{function.name} {index}", reference, made, code.step, code.choices, me))
     return lay, ours, theirs, actors
 
 
