@@ -27,7 +27,6 @@ zapper_choices: Any = None
 # a zapper's vCPU at hand and its set of vCPUs visited, a vCPU's word of a page and word of a stage.
 NAMING, FIRST, SECOND, COLUMNS = range(4)
 FACTOR_1, FACTOR_2, FACTOR_3 = -0x61C8864680B583EB, -0x4B47D0C5A1A2B3DB, -0x3D4D51C2D82B14B1
-FREE_SENDERS = (1 << 62) - 1
 
 
 class Plan(NamedTuple):

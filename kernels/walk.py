@@ -94,7 +94,7 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
         for at in range(begin, stop):
             after = after * 31 + td[at]
         left = actor < plan.vcpus and word == lay.mode + actor * lay.vcpu_stride and td[word] == OUTSIDE_GUEST_MODE
-        due = not uniform and changes[change] == taken
+        due = not uniform and changes[change] <= taken  # two that fall on one step follow each other
         if not uniform and (due or before == after or left):
             lowest -= 1
             priorities[actor] = lowest
