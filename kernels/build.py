@@ -29,6 +29,7 @@ from kernels import atomics
 from kernels.language import KINDS, Steps
 from kernels.layout import LABEL, RNG
 from kernels.machine import Machine, step_machine
+from kernels.rules import Flow
 from kernels.straight import Names, straight_source, subs
 from kernels.variant import BARE, Variant
 from kernels.worlds import World, globals_of
@@ -180,16 +181,16 @@ def machine(function: Steps) -> tuple[Machine, ModuleType]:
     return made, _module(f"machine_{function.name}", source, values)
 
 
-def over_machines(name: str, functions: Iterable[Any], entries: Iterable[Any]) -> ModuleType:
-    """Plain functions compiled into one module, which call each other and the step machines' generated functions by
-    name; cached on disk. `entries` are those that Python calls.
+def over_machines(name: str, flow: int, functions: Iterable[Any], entries: Iterable[Any]) -> ModuleType:
+    """Plain functions compiled into one module, which call each other and the flow's step machines by the names of
+    `kernels.moves`; cached on disk. `entries` are those that Python calls.
     """
     from kernels.schedule import machines
 
     values: dict[str, Any] = {**_NJIT}
-    for made, code in machines():
-        for generated in (f"{made.name}_step", f"{made.name}_choices"):
-            values[generated] = getattr(code, generated)
+    for kind, (made, code) in zip(("vcpu", "zapper"), machines(flow), strict=True):
+        for what in ("step", "choices"):
+            values[f"{kind}_{what}"] = getattr(code, f"{made.name}_{what}")
     sources = []
     entered = set(entries)
     for function in functions:
@@ -199,7 +200,7 @@ def over_machines(name: str, functions: Iterable[Any], entries: Iterable[Any]) -
         for known, value in function.__globals__.items():
             if known in names and known not in values:
                 values[known] = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
-    return _module(name, "\n\n".join(sources), values)
+    return _module(f"{name}_{Flow(flow).name.lower()}", "\n\n".join(sources), values)
 
 
 def loops(name: str, *functions: Any) -> ModuleType:

@@ -35,7 +35,7 @@ class Liveness:
 def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liveness | None:
     """Look at the whole graph; None where it has more than `most_states` states."""
     begun = time.monotonic()
-    code, lay = compiled(), start.lay
+    code, lay = compiled(start.rules.flow), start.lay
     plan = make_plan(start, symmetry=False, reduction=reduction)
     records = record(lay), record(start.rules)
     words = np.zeros(lay.total_words, np.int64)
@@ -56,7 +56,7 @@ def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liv
     components = code.find_components(at, states, component)
     labels = np.full(lay.zappers, DONE, np.int64)
     code.find_starving(addressed(plan), at, states, component, components, labels)
-    sites = machines()[1][0].sites
+    sites = machines(start.rules.flow)[1][0].sites
     return Liveness(
         states=states,
         seconds=time.monotonic() - begun,

@@ -7,23 +7,24 @@ import functools
 from types import ModuleType
 
 from kernels import atomics
+from kernels.flows import FLOWS
 from kernels.language import Steps
 from kernels.machine import Machine, step_machine
+from kernels.rules import Flow
 from kernels.straight import Names
 from kernels.tally import count_status
-from kernels.vcpu import vcpu
 from kernels.worlds import World
-from kernels.zapper import zapper
 
 Made = tuple[Machine, ModuleType]
 KEPT = (count_status,)
 
 
 @functools.cache
-def interpreted_machines() -> tuple[Made, Made]:
-    """The step machines of a vCPU and of a zapper, as Python; to be given the layout and the rules themselves."""
+def interpreted_machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
+    """The step machines of a flow's vCPU and zapper, as Python; to be given the layout and the rules themselves."""
     world = World(atomics.PYTHON, lambda bound: bound)
-    return _made(vcpu, world), _made(zapper, world)
+    actors = FLOWS[Flow(flow)]
+    return _made(actors.vcpu, world), _made(actors.zapper, world)
 
 
 def _made(function: Steps, world: World) -> Made:

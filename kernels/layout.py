@@ -230,6 +230,9 @@ def zapper_actor(lay: Layout, index: int) -> Actor:
     )
 
 
+ACTORS = {"vcpu": vcpu_actor, "zapper": zapper_actor}
+
+
 def name_of(lay: Layout, word: int) -> str:
     """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
     families = (

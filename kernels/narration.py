@@ -40,7 +40,7 @@ class Narrator:
             zappers=zappers,
             pages=pages,
             tlb_entries=tlb_entries,
-            made=interpreted_machines(),
+            made=interpreted_machines(rules.flow),
         )
         lay = self.run.lay
         self._names = [name_of(lay, word) for word in range(lay.state_words)]

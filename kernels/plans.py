@@ -8,7 +8,9 @@ import numpy as np
 
 from kernels import liveness, moves, search
 from kernels.build import over_machines
+from kernels.flows import FLOWS
 from kernels.language import Site
+from kernels.rules import Flow
 from kernels.schedule import Schedule, machines
 
 # What a register holds that names a vCPU or a zapper, by the local's name in the source.
@@ -18,10 +20,10 @@ HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECO
 
 
 @functools.cache
-def compiled() -> Any:
-    """The search and the graph, compiled over the step machines of both actors; once a process."""
+def compiled(flow: int) -> Any:
+    """The search and the graph, compiled over the step machines of the flow's actors; once a process."""
     entries = (search.search, search.plant, search.rehash, *liveness.ENTRIES)
-    return over_machines("search", (*moves.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS), entries)
+    return over_machines("search", flow, (*moves.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS), entries)
 
 
 def addressed(fields: moves.Plan | search.Store | liveness.Graph) -> Any:
@@ -43,7 +45,8 @@ def salts(count: int) -> np.ndarray:
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     """What a search must know about this machine beside its layout."""
     lay = run.lay
-    kinds = [machines()[0][0], machines()[1][0]]
+    kinds = [made for made, _ in machines(run.rules.flow)]
+    symmetry = symmetry and FLOWS[Flow(run.rules.flow)].folds
     actors = [run.actor(name) for name in run.actors]
     fold_vcpus = int(symmetry and lay.vcpus > 1)
     orders = np.array(

@@ -10,14 +10,13 @@ from kernels import layout, words
 from kernels.build import alone, cache_directory, straight
 from kernels.clock import Calibration
 from kernels.elsewhere import compiling_elsewhere
+from kernels.flows import FLOWS
 from kernels.language import SITES
 from kernels.layout import Actor, Layout
 from kernels.rings import SITE_BITS
-from kernels.rules import NS_SHIFT, Rules
+from kernels.rules import NS_SHIFT, Flow, Rules
 from kernels.trace import SO_MANY, ticks_of_entries
 from kernels.variant import BARE, Variant
-from kernels.vcpu import vcpu
-from kernels.zapper import zapper
 
 __all__ = ["Kernels", "cache_directory", "label_text", "load", "ns_of_entry", "prepare", "site_names"]
 
@@ -46,25 +45,25 @@ def _entry(compiled: Any, traced: bool) -> Run:
     return run
 
 
-def load(variant: Variant = BARE) -> Kernels:
-    """Compile both actors, or take them from the cache; they run once on a machine of one page, already stopped."""
-    with compiling_elsewhere(
-        f"straight{variant.suffix}_vcpu", f"from kernels.race import Variant, load_one; load_one('vcpu', {variant})"
-    ):
-        run_zapper = load_one("zapper", variant)
-    return Kernels(load_one("vcpu", variant), run_zapper)
+def load(variant: Variant = BARE, flow: int = Flow.SHOOTDOWN) -> Kernels:
+    """Compile both actors of a flow, or take them from the cache; they run once on a machine of one page, already
+    stopped.
+    """
+    code = f"from kernels.race import Variant, load_one; load_one('vcpu', {variant}, {int(flow)})"
+    with compiling_elsewhere(f"straight{variant.suffix}_{FLOWS[Flow(flow)].vcpu.name}", code):
+        run_zapper = load_one("zapper", variant, flow)
+    return Kernels(load_one("vcpu", variant, flow), run_zapper)
 
 
-def load_one(name: str, variant: Variant) -> Run:
+def load_one(kind: str, variant: Variant, flow: int = Flow.SHOOTDOWN) -> Run:
     """One actor, `vcpu` or `zapper`, compiled or from the cache."""
-    function, actor = {"vcpu": (vcpu, layout.vcpu_actor), "zapper": (zapper, layout.zapper_actor)}[name]
-    run = _entry(straight(function, variant), variant.traced)
+    run = _entry(straight(FLOWS[Flow(flow)].of(kind), variant), variant.traced)
     lay = layout.plan(1, 1, 1, 1, trace=2 * variant.traced)
     td = np.zeros(lay.total_words, np.int64)
-    rules = Rules(*([0] * len(Rules._fields)))
+    rules = Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
     prepare(td, lay, rules, 1)
     td[lay.control + layout.STOP_ZAPPERS] = td[lay.control + layout.STOP_VCPUS] = 1
-    run(td, lay, rules, actor(lay, 0))
+    run(td, lay, rules, layout.ACTORS[kind](lay, 0))
     return run
 
 

@@ -47,6 +47,12 @@ class Pattern(IntEnum):
     HOT_SET = 2  # nine reads of ten go to the first eighth of the pages
 
 
+class Flow(IntEnum):
+    """What the actors do; `kernels/flows.py` has their steps. The lower-case name stands in TOML."""
+
+    SHOOTDOWN = 0
+
+
 class Clock(IntEnum):
     """Where timestamps come from."""
 
@@ -73,6 +79,7 @@ class Rules(NamedTuple):
     `ticks_to_ns` is nanoseconds a tick times 2**NS_SHIFT.
     """
 
+    flow: int
     shootdown: int
     steps: int
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)

@@ -10,13 +10,12 @@ import numpy as np
 from kernels import layout
 from kernels.build import machine
 from kernels.elsewhere import compiling_elsewhere
+from kernels.flows import FLOWS
 from kernels.language import Site
 from kernels.layout import Actor, Layout
 from kernels.machine import DONE, Machine
 from kernels.race import prepare, record
-from kernels.rules import Rules
-from kernels.vcpu import vcpu
-from kernels.zapper import zapper
+from kernels.rules import Flow, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +31,23 @@ Made = tuple[Machine, ModuleType]
 
 
 @functools.cache
-def machines() -> tuple[Made, Made]:
-    """The step machines of a vCPU and of a zapper, compiled, or taken from the cache, once a process."""
-    with compiling_elsewhere("machine_vcpu", "from kernels.schedule import machine_of; machine_of('vcpu')"):
-        for_zapper = machine_of("zapper")
-    return machine_of("vcpu"), for_zapper
+def machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
+    """The step machines of a flow's vCPU and zapper, compiled, or taken from the cache, once a process."""
+    name = FLOWS[Flow(flow)].vcpu.name
+    with compiling_elsewhere(
+        f"machine_{name}", f"from kernels.schedule import machine_of; machine_of('vcpu', {int(flow)})"
+    ):
+        for_zapper = machine_of("zapper", flow)
+    return machine_of("vcpu", flow), for_zapper
 
 
-def machine_of(name: str) -> Made:
+def machine_of(kind: str, flow: int) -> Made:
     """One of them, `vcpu` or `zapper`: compiled by letting it take its first step on a machine of one page."""
-    function, actor = {"vcpu": (vcpu, layout.vcpu_actor), "zapper": (zapper, layout.zapper_actor)}[name]
-    made, code = machine(function)
+    made, code = machine(FLOWS[Flow(flow)].of(kind))
     count = made.registers
     lay = layout.plan(1, 1, 1, 1, packed=True, vcpu_registers=count, zapper_registers=count)
-    words, rules, me = np.zeros(lay.total_words, np.int64), Rules(*([0] * len(Rules._fields))), actor(lay, 0)
+    words, rules = np.zeros(lay.total_words, np.int64), Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
+    me = layout.ACTORS[kind](lay, 0)
     prepare(words, lay, rules, 1)
     code.step(words, record(lay), record(rules), me, 0)
     code.choices(words, record(lay), record(rules), me)
@@ -70,7 +72,7 @@ class Schedule:
         tlb_entries: int = 1,
         made: tuple[Made, Made] | None = None,
     ) -> None:
-        for_vcpu, for_zapper = made or machines()
+        for_vcpu, for_zapper = made or machines(rules.flow)
         self.lay: Layout = layout.plan(
             vcpus,
             zappers,

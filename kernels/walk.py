@@ -123,9 +123,9 @@ class Walks:
 
 
 @functools.cache
-def compiled() -> Any:
+def compiled(flow: int) -> Any:
     """Walking, compiled over the step machines; once a process."""
-    return over_machines("walk", (*moves.FUNCTIONS, below, walk_once), (walk_once,)).walk_once
+    return over_machines("walk", flow, (*moves.FUNCTIONS, below, walk_once), (walk_once,)).walk_once
 
 
 def walk(
@@ -147,7 +147,7 @@ def walk(
         raise ValueError(f"depth: expected 1 or more, found {depth}")
     start = Schedule(explored(rules), **size._asdict())
     plan = make_plan(start, symmetry=False, reduction=False)
-    run, at, records = compiled(), addressed(plan), (record(start.lay), record(start.rules))
+    run, at, records = compiled(rules.flow), addressed(plan), (record(start.lay), record(start.rules))
     random = np.random.default_rng(seed)
     words, steps = np.zeros(start.lay.total_words, np.int64), np.empty(most_steps, np.int64)
     best: dict[int, tuple[int, int, np.ndarray]] = {}

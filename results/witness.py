@@ -72,6 +72,7 @@ class Witness(BaseModel):
     layout: Digest
     rules: Digest
     ordering: dict[str, Any] = Field(description="the ordering's table")
+    machine: dict[str, Any] = Field(default={}, description="a table of keys of a scenario")
     size: Size = Field(description="a table of vcpus, zappers, pages and tlb_entries")
     shootdowns: int = Field(ge=1, le=1 << 60, description="a whole number from 1")
     faults: tuple[str, ...] = Field(strict=False, description="a list of faults")

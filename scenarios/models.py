@@ -13,12 +13,13 @@ from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
-from kernels.rules import Busy, Fault, Gate, OnError, Pattern, Step
+from kernels.rules import Busy, Fault, Flow, Gate, OnError, Pattern, Step
 from scenarios.durations import parse_duration
 from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
+FLOW_NAMES = names(Flow)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -205,6 +206,8 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
     return Field(ge=least, le=most, description=f"a whole number{of} from {least} to {most}")
 
 
+# The keys of a scenario, beside the sizes, by which steps go one way or the other.
+MACHINE_KEYS = ("flow",)
 A_WEEK_S = 7 * 24 * 3600.0
 LEAST_RATE, MOST_RATE = 0.001, 1e7
 
@@ -212,10 +215,10 @@ LEAST_RATE, MOST_RATE = 0.001, 1e7
 class Scenario(BaseModel):
     """The machine and the load under which orderings race. Immutable; times are in seconds or as their names say.
 
-    `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is
-    none. `gap` is pauses between two shootdowns of a zapper. `rate` is shootdowns a second over all zappers;
-    0 is one after another. `shootdowns` ends a zapper after so many; 0 is by time. `yields` are the odds, by label,
-    that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
+    `flow` is what the actors do. `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only
+    where actors share CPUs; 0 is none. `gap` is pauses between two shootdowns of a zapper. `rate` is shootdowns
+    a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so many; 0 is by time. `yields` are the
+    odds, by label, that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
     """
 
     model_config = STRICT
@@ -224,6 +227,9 @@ class Scenario(BaseModel):
     title: str = Field(default="", description=TEXT)
     shows: str = Field(default="", description=TEXT)
     orderings: Names = Field(description="a list of at least one ordering: names, paths or steps")
+    flow: Annotated[str, one_of("flow", FLOW_NAMES)] = Field(
+        default="shootdown", description=f"a flow ({listed(FLOW_NAMES)})"
+    )
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64
@@ -258,6 +264,12 @@ class Scenario(BaseModel):
     watchdog_s: Duration = Field(
         default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
     )
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What decides, beside the sizes, which steps the actors can take; only what is not the default."""
+        fields = Scenario.model_fields
+        return {key: found for key in MACHINE_KEYS if (found := getattr(self, key)) != fields[key].default}
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:

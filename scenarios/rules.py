@@ -5,6 +5,7 @@ from kernels.rules import (
     UNLIMITED,
     Busy,
     Fault,
+    Flow,
     Gate,
     OnError,
     Pattern,
@@ -26,6 +27,7 @@ def compile_rules(
     steps = [Step[step.upper()] for step in ordering.shootdown]
     kick = ordering.kick
     return Rules(
+        flow=int(Flow[scenario.flow.upper()]),
         shootdown=pack_steps(steps),
         steps=len(steps),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,

@@ -79,7 +79,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
 
 def _compile(plan: Plan) -> None:
     method = Whole(memory_bytes=1 << 30, threads=1)
-    if plan.progress is not None and not is_compiled(method):
+    if plan.progress is not None and not is_compiled(method, plan.scenario.flow):
         plan.progress.line("compiling the kernels and the search, once: about 30 s")
     make_ready(plan.ordering, plan.scenario, method)
 

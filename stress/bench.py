@@ -146,7 +146,8 @@ def _carry_out(begun: Begun) -> int:
     with Interrupts() as interrupts:
         if _rounds_left(begun):
             sites = site_numbers(begun.layout.scenario.yields, site_names())
-            prepared = machine(begun.cpus, sites, begun.progress, verbose=run.verbose)
+            flow = begun.layout.scenario.flow
+            prepared = machine(begun.cpus, sites, begun.progress, flow=flow, verbose=run.verbose)
             _meet(begun, prepared)
             _race_all(begun, prepared, interrupts)
             if begun.bench.rounds and not interrupts:

@@ -4,7 +4,9 @@ import time
 from collections.abc import Mapping
 
 from kernels.clock import calibrate
+from kernels.flows import FLOWS
 from kernels.race import cache_directory, load, ns_of_entry
+from kernels.rules import Flow
 from kernels.variant import Variant
 from stress.placement import Cpus, shown
 from stress.race import Machine
@@ -12,14 +14,21 @@ from stress.screen import Screen
 
 
 def machine(
-    cpus: Cpus, yields: Mapping[int, float], progress: Screen | None, *, traced: bool = False, verbose: bool = False
+    cpus: Cpus,
+    yields: Mapping[int, float],
+    progress: Screen | None,
+    *,
+    flow: str = "shootdown",
+    traced: bool = False,
+    verbose: bool = False,
 ) -> Machine:
-    """Compiled kernels and a calibrated clock, before the first fork, so that no worker compiles anything."""
+    """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles."""
     cache, variant = cache_directory(), Variant(perturbed=bool(yields), traced=traced)
-    if progress is not None and not any(cache.rglob(f"straight{variant.suffix}_vcpu_*.nbi")):
+    played = Flow[flow.upper()]
+    if progress is not None and not any(cache.rglob(f"straight{variant.suffix}_{FLOWS[played].vcpu.name}_*.nbi")):
         progress.line("compiling the kernels, once: about 15 s")
     begun = time.monotonic()
-    kernels = load(variant)
+    kernels = load(variant, played)
     clock = calibrate()
     ns = ns_of_entry(clock) if traced else None
     if progress is not None and verbose:

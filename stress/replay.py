@@ -100,13 +100,16 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
     for fault in witness.faults:
         if fault not in FAULTS:
             raise UsageFault(f"{where}: faults: {unknown('fault', fault, FAULTS)}")
-    rules = rules_of(ordering, witness.shootdowns, witness.faults)
+    try:
+        rules = rules_of(ordering, witness.shootdowns, witness.faults, witness.machine)
+    except ScenarioError as error:
+        raise UsageFault(f"{where}: {error}") from None
     if rules_digest(rules) != witness.rules:
         found = f"rules {witness.rules[:8]}, ordering {ordering.name} has {rules_digest(rules)[:8]}"
         raise UsageFault(f"{where}: recorded from another ordering: {found}")
     if request.ordering is not None:
         wanted = load_ordering(request.ordering)
-        if rules_digest(rules_of(wanted, witness.shootdowns, witness.faults)) != witness.rules:
+        if rules_digest(rules_of(wanted, witness.shootdowns, witness.faults, witness.machine)) != witness.rules:
             raise UsageFault(f"{where}: recorded from another ordering: from {ordering.name}, not from {wanted.name}")
     steps = len(witness.steps)
     if request.until is not None and not 0 <= request.until <= steps:

@@ -88,7 +88,14 @@ def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], com
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     traced = plan.request.trace
-    prepared = machine(plan.cpus, plan.sites, plan.progress, traced=traced, verbose=plan.request.verbose)
+    prepared = machine(
+        plan.cpus,
+        plan.sites,
+        plan.progress,
+        flow=plan.scenario.flow,
+        traced=traced,
+        verbose=plan.request.verbose,
+    )
     record = Record(_begun(plan, command, prepared))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:

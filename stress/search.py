@@ -67,7 +67,9 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
         how, reached, broken, times = _whole(rules, size, method, watch)
     failing = {**{name: moves for name, moves in reached.items() if grade_of(name) in FAILING}, **broken}
     failing = dict(sorted(failing.items(), key=lambda found: len(found[1])))
-    witnesses = {name: recorded(ordering, rules, size, name, moves) for name, moves in failing.items()}
+    witnesses = {
+        name: recorded(ordering, rules, size, name, moves, scenario.machine) for name, moves in failing.items()
+    }
 
     def found(schedules: Mapping[str, Schedule_]) -> dict[str, Found]:
         return {name: Found(len(s), times.get(name), _told(witnesses.get(name))) for name, s in schedules.items()}
@@ -75,9 +77,9 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
     return Searched(record(_subject(ordering, scenario), how, found(reached), found(broken)), witnesses)
 
 
-def is_compiled(method: Whole | Sample) -> bool:
+def is_compiled(method: Whole | Sample, flow: str) -> bool:
     """Whether an earlier search of this kind left its compiled code."""
-    name = "walk" if isinstance(method, Sample) else "search"
+    name = f"{'walk' if isinstance(method, Sample) else 'search'}_{flow}"
     return next(cache_directory().glob(f"**/{name}_*.nbi"), None) is not None
 
 

@@ -1,7 +1,7 @@
 """Witnesses: from a schedule to its file and its pictures, and from a file back to what it runs on."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from stress.provenance import version
 WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
-    "shootdown", "steps", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
+    "flow", "shootdown", "steps", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
     "track_busy", "sept_busy", "serialized", "on_error", "faults", "shootdowns",
 )  # fmt: skip
 
@@ -35,9 +35,14 @@ class Recorded(NamedTuple):
     story: Story
 
 
-def rules_of(ordering: Ordering, shootdowns: int, faults: Iterable[str]) -> Rules:
-    """What a search makes of an ordering with so many shootdowns a zapper and these faults of the module."""
-    plain = Scenario(name="search", orderings=(ordering.name,), vcpus=1, zappers=1, gap=0, tick_us=0)
+def rules_of(
+    ordering: Ordering, shootdowns: int, faults: Iterable[str], machine: Mapping[str, Any] | None = None
+) -> Rules:
+    """What a search makes of an ordering with so many shootdowns a zapper, these faults of the module and a scenario's
+    `machine`.
+    """
+    keys = {"orderings": (ordering.name,), "vcpus": 1, "zappers": 1, "gap": 0, "tick_us": 0, **(machine or {})}
+    plain = validated(Scenario, "machine", "search", keys)
     rules = compile_rules(
         ordering, plain, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=False
     )
@@ -56,16 +61,24 @@ def layout_digest(lay: Layout) -> str:
     return _digest(list(zip(lay._fields, lay, strict=True)))
 
 
-def recorded(ordering: Ordering, rules: Rules, size: Any, outcome: str, moves: Iterable[Any]) -> Recorded:
+def recorded(
+    ordering: Ordering,
+    rules: Rules,
+    size: Any,
+    outcome: str,
+    moves: Iterable[Any],
+    setting: Mapping[str, Any] | None = None,
+) -> Recorded:
     """Run the moves once more and keep all that a file needs.
 
-    `size` has vcpus, zappers, pages and tlb_entries, a move an actor and a choice, as `kernels.explorer` gives them;
+    `setting` is the scenario's `machine`; `size` has vcpus, zappers, pages and tlb_entries, a move an actor and a
+    choice, as `kernels.explorer` gives them;
     `outcome` is what the last move shows. Raises KeyError, ValueError for a move that cannot be taken, ValueError for
     rules that are not the ordering's.
     """
     machine = files.Size(vcpus=size.vcpus, zappers=size.zappers, pages=size.pages, tlb_entries=size.tlb_entries)
     faults = tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault)
-    if rules_digest(rules) != rules_digest(rules_of(ordering, rules.shootdowns, faults)):
+    if rules_digest(rules) != rules_digest(rules_of(ordering, rules.shootdowns, faults, setting)):
         raise ValueError(f"expected the rules that a search makes of {ordering.name}, found others")
     narrator = Narrator(rules, **machine.model_dump())
     for move in moves:
@@ -77,6 +90,7 @@ def recorded(ordering: Ordering, rules: Rules, size: Any, outcome: str, moves: I
         layout=layout_digest(narrator.run.lay),
         rules=rules_digest(rules),
         ordering=ordering.model_dump(mode="json", exclude_none=True),
+        machine=dict(setting or {}),
         size=machine,
         shootdowns=rules.shootdowns,
         faults=faults,

@@ -1,0 +1,32 @@
+"""Which actors a machine has: for each flow of the patch, what a vCPU does and what a zapper does.
+
+A flow has step machines and straight lines of its own, compiled when they are first wanted: what one flow needs costs
+the others nothing, neither words of the state nor time.
+"""
+
+from dataclasses import dataclass
+
+from kernels.language import Steps
+from kernels.rules import Flow
+from kernels.vcpu import vcpu
+from kernels.zapper import zapper
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """The functions of steps of a flow's actors. Their names are those of compiled files, so no two flows share one.
+
+    `folds`: whether a search may take states for one that differ only in the names of vCPUs or zappers; then whatever
+    holds such a name is known to `kernels/plans.py`.
+    """
+
+    vcpu: Steps
+    zapper: Steps
+    folds: bool = True
+
+    def of(self, kind: str) -> Steps:
+        """The function of one kind of actor, `vcpu` or `zapper`."""
+        return {"vcpu": self.vcpu, "zapper": self.zapper}[kind]
+
+
+FLOWS = {Flow.SHOOTDOWN: Actors(vcpu, zapper)}
