@@ -217,8 +217,8 @@ class Scenario(BaseModel):
 
     `flow` is what the actors do. `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only
     where actors share CPUs; 0 is none. `gap` is pauses between two shootdowns of a zapper. `rate` is shootdowns
-    a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so many; 0 is by time. `yields` are the
-    odds, by label, that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
+    a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so many; 0 is by time. `yields`
+    are the odds, by label, that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
     """
 
     model_config = STRICT
