@@ -1,5 +1,6 @@
 """One breadth-first search: its arrays, grown as it goes, the threads that share it, and the way to what it found."""
 
+import mmap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from kernels import moves, search
+from kernels import moves, store
 from kernels.layout import OUTCOME_COUNTS
 from kernels.outcomes import Outcome
 from kernels.plans import addressed, compiled, is_a_choice
 from kernels.race import record
 from kernels.schedule import Schedule
 
+MAP_NORESERVE = 0x4000  # as in Linux on every architecture
 SLICE_NS = 200_000_000
 
 
@@ -48,31 +50,34 @@ class Search:
         self.seconds = 0.0
         actors = len(start.actors)
         columns = start.lay.state_words + 1 + actors
-        breadth = search.HEAD + 1 + actors + int(max(plan.stop - plan.start))
-        candidates = search.CHUNK * actors * 2 + plan.most_moves
-        parts = search.PARTS
-        self.store = search.Store(
-            slots=1024,
-            most_links=512,
-            most_rows=256,
+        parts, bits = store.PARTS, 10
+        # Twice what an equal share of the memory holds; untouched, it takes none.
+        links, rows = self.most_words // parts * 2, max(self.most_words // parts // columns * 2, 1)
+        bucket = store.CHUNK * actors * 2 // parts + 4 * plan.most_moves
+        self.store = store.Store(
+            slots=1 << bits,
+            bits=bits,
+            most_links=links,
+            most_rows=rows,
+            most_words=self.most_words,
             columns=columns,
-            most_candidates=candidates,
-            breadth=breadth,
-            tables=np.zeros(parts * 1024, np.int64),
-            links=np.empty(parts * 512, np.int64),
-            frontier=np.empty(2 * parts * 256 * columns, np.int64),
+            bucket=bucket,
+            tables=np.zeros(parts << bits, np.int64),
+            links=_reserved(parts * links),
+            frontier=_reserved(2 * parts * rows * columns),
             rows=np.zeros(2 * parts, np.int64),
+            touched=np.zeros(2 * parts, np.int64),
             done=np.zeros(parts, np.int64),
             states=np.zeros(parts, np.int64),
             first=np.zeros(2 * parts, np.int64),
-            candidates=np.empty(parts * candidates * breadth, np.int64),
-            order=np.empty(parts * candidates, np.int64),
-            begins=np.zeros(parts * (parts + 2), np.int64),
+            buckets=np.empty(parts * parts * bucket * store.CANDIDATE, np.int64),
+            filled=np.zeros(parts * parts, np.int64),
+            scratch=np.zeros(parts * (1 + actors), np.int64),
             transitions=np.zeros(parts * 16, np.int64),
             deadlocks=np.zeros(parts * 16, np.int64),
-            seen=np.zeros(parts * search.FINDINGS, np.int64),
-            found=np.zeros(search.FINDINGS, np.int64),
-            control=np.zeros(search.CONTROL_WORDS, np.int64),
+            seen=np.zeros(parts * store.FINDINGS, np.int64),
+            found=np.zeros(store.FINDINGS, np.int64),
+            control=np.zeros(store.CONTROL_WORDS, np.int64),
         )
 
     def run(self, watch: Callable[[Progress], bool] | None) -> str:
@@ -83,14 +88,14 @@ class Search:
         code.plant(addressed(self.plan), addressed(self.store), self.words[0], self.records[0])
         while True:
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-            self.store.control[search.DEADLINE] = now + SLICE_NS
+            self.store.control[store.DEADLINE] = now + SLICE_NS
             command = self._slice(code)
             self.seconds = time.monotonic() - begun
-            if command == search.FINISHED:
+            if command == store.FINISHED:
                 return ""
-            if command == search.STOP:
+            if command == store.STOP:
                 return "first"
-            if command == search.PAUSE:
+            if command == store.PAUSE:
                 if watch is not None and not watch(self.progress()):
                     return "interrupt"
             elif not self._grow(code, command):
@@ -98,33 +103,33 @@ class Search:
 
     def progress(self) -> Progress:
         """How far it has come."""
-        store = self.store
+        now = self.store
         return Progress(
-            states=int(store.states.sum()),
-            transitions=int(store.transitions.sum()),
-            depth=int(store.control[search.DEPTH]),
-            frontier=int(store.rows.sum() - store.done.sum()),
+            states=int(now.states.sum()),
+            transitions=int(now.transitions.sum()),
+            depth=int(now.control[store.DEPTH]),
+            frontier=int(now.rows.sum() - now.done.sum()),
             seconds=self.seconds,
         )
 
     def stop_at(self, findings: Iterable[int]) -> None:
         """Let the first of these findings end the search."""
         for finding in findings:
-            self.store.control[search.WANTED] |= 1 << finding
+            self.store.control[store.WANTED] |= 1 << finding
 
     def findings(self) -> dict[int, tuple[Move, ...]]:
         """The way to everything found."""
-        return {number: self.schedule(number) for number in range(search.FINDINGS) if self.store.found[number]}
+        return {number: self.schedule(number) for number in range(store.FINDINGS) if self.store.found[number]}
 
     def deadlocks(self) -> int:
         """States in which nobody can change anything and a zapper has not returned."""
         return int(self.store.deadlocks.sum())
 
     def _slice(self, code: Any) -> int:
-        plan, store = addressed(self.plan), addressed(self.store)
+        plan, arrays = addressed(self.plan), addressed(self.store)
 
         def share(thread: int) -> int:
-            return int(code.search(plan, store, self.words[thread], *self.records, thread, self.threads))
+            return int(code.search(plan, arrays, self.words[thread], *self.records, thread, self.threads))
 
         others = [threading.Thread(target=share, args=(thread,)) for thread in range(1, self.threads)]
         for other in others:
@@ -135,36 +140,29 @@ class Search:
         return command
 
     def _grow(self, code: Any, command: int) -> bool:
-        """Four times the room, or twice; False where the memory allowed does not hold that."""
-        store, parts = self.store, search.PARTS
-        arrays = {search.TABLE_FULL: store.tables, search.LINKS_FULL: store.links}
-        full = arrays.get(command, store.frontier)
-        used = store.tables.size + store.links.size + store.frontier.size
-        times = next((times for times in (4, 2) if used + times * full.size <= self.most_words), 0)
-        if times and command == search.TABLE_FULL:
-            tables = _zeroed(parts * store.slots * times)
-            code.rehash(store.tables, tables, store.slots, store.slots * times)
-            self.store = store._replace(tables=tables, slots=store.slots * times)
-        elif times and command == search.LINKS_FULL:
-            links = _wider(store.links, parts, int(store.states.max()), times)
-            self.store = store._replace(links=links, most_links=store.most_links * times)
-        elif times:
-            frontier = _wider(store.frontier, 2 * parts, int(store.rows.max()) * store.columns, times)
-            self.store = store._replace(frontier=frontier, most_rows=store.most_rows * times)
-        return times > 0
+        """Tables of twice the size; False where the memory allowed does not hold them beside all else."""
+        old = self.store
+        links, rows = int(old.states.sum()), int(np.maximum(old.touched, old.rows).sum())
+        used = 3 * old.tables.size + links + rows * old.columns
+        if command != store.TABLE_FULL or used > self.most_words:
+            return False
+        tables = _zeroed(2 * old.tables.size)
+        code.rehash(old.tables, tables, old.bits, old.bits + 1)
+        self.store = old._replace(tables=tables, slots=2 * old.slots, bits=old.bits + 1)
+        return True
 
     def schedule(self, finding: int) -> tuple[Move, ...]:
         """The way to a finding, step by step; it ends with the step that shows it."""
         link = int(self.store.found[finding]) - 1
-        numbers = [] if finding == search.DEADLOCK else [link & (1 << search.MOVE_BITS) - 1]
-        state = link >> search.MOVE_BITS
+        numbers = [] if finding == store.DEADLOCK else [link & (1 << store.MOVE_BITS) - 1]
+        state = link >> store.MOVE_BITS
         while True:
-            link = int(self.store.links[(state % search.PARTS) * self.store.most_links + state // search.PARTS])
+            link = int(self.store.links[(state % store.PARTS) * self.store.most_links + state // store.PARTS])
             if link < 0:
                 break
-            numbers.append(link & (1 << search.MOVE_BITS) - 1)
-            state = link >> search.MOVE_BITS
-        steps = [(number >> 12, number & search.NUMBERS - 1) for number in reversed(numbers)]
+            numbers.append(link & (1 << store.MOVE_BITS) - 1)
+            state = link >> store.MOVE_BITS
+        steps = [(number >> 12, number & store.NUMBERS - 1) for number in reversed(numbers)]
         return schedule_of(self.start, steps, bool(self.plan.reduce), finding if finding < len(Outcome) else None)
 
 
@@ -204,9 +202,7 @@ def _zeroed(words: int) -> np.ndarray:
     return made
 
 
-def _wider(array: np.ndarray, blocks: int, used: int, times: int) -> np.ndarray:
-    """Blocks so many times as long; the first `used` words of each are kept."""
-    old = array.reshape(blocks, -1)
-    wider = np.empty((blocks, old.shape[1] * times), np.int64)
-    wider[:, :used] = old[:, :used]
-    return wider.ravel()
+def _reserved(words: int) -> np.ndarray:
+    """Zeroes in address space alone: the system gives memory as they are touched."""
+    space = mmap.mmap(-1, 8 * words, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+    return np.frombuffer(space, np.int64)

@@ -68,12 +68,12 @@ def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liv
 
 def _room_for(states: int, words: int) -> liveness.Graph:
     edges = EDGES * states
-    slots = 1 << (2 * states).bit_length()
+    bits = (2 * states).bit_length()
     return liveness.Graph(
-        slots=slots,
+        bits=bits,
         most_states=states,
         most_edges=edges,
-        table=np.zeros(slots, np.int64),
+        table=np.zeros(1 << bits, np.int64),
         prints=np.empty(states + 1, np.int64),
         rows=np.empty(states * words, np.int64),
         first=np.empty(states + 1, np.int64),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kernels import search
+from kernels import store
 from kernels.breadth import Move, Progress, Search
 from kernels.endings import EDGES_WORDS, Liveness, check_liveness
 from kernels.outcomes import Outcome
@@ -15,7 +15,7 @@ from kernels.rules import OnError, Rules
 from kernels.schedule import Schedule
 
 NO_PROGRESS = Outcome.no_progress.name
-INVARIANTS = {search.REFCOUNTS: "refcounts_add_up", search.EPOCH: "epoch_monotone"}
+INVARIANTS = {store.REFCOUNTS: "refcounts_add_up", store.EPOCH: "epoch_monotone"}
 GRAPH_STATES = 2_000_000  # the most states whose whole graph is looked at
 
 
@@ -82,12 +82,12 @@ def explore(
     `symmetry` takes states that differ only in the names of vCPUs or zappers for one, `reduction` a choice together
     with the step before it. `threads` defaults to the CPUs allowed; the numbers do not depend on it. `until` are
     outcomes of which the first one seen ends the search. `watch` is called some times a second; its False ends the
-    search. `memory_bytes` bounds the tables and the frontier, which start at some 30 MB.
+    search. `memory_bytes` bounds the tables, the links and the frontier.
     """
     start = Schedule(explored(rules), **size._asdict())
-    threads = max(1, min(threads or len(os.sched_getaffinity(0)), search.PARTS))
+    threads = max(1, min(threads or len(os.sched_getaffinity(0)), store.PARTS))
     it = Search(start, make_plan(start, symmetry=symmetry, reduction=reduction), threads, memory_bytes)
-    it.stop_at(search.DEADLOCK if name == NO_PROGRESS else int(Outcome[name]) for name in until)
+    it.stop_at(store.DEADLOCK if name == NO_PROGRESS else int(Outcome[name]) for name in until)
     stopped_by = it.run(watch)
     now = it.progress()
     found = it.findings()
@@ -96,8 +96,8 @@ def explore(
     drawable = liveness and not stopped_by and unfolded < 2 * most
     endings = check_liveness(start, most, reduction=reduction) if drawable else None
     outcomes = {outcome.name: found[outcome] for outcome in Outcome if int(outcome) in found}
-    if search.DEADLOCK in found:
-        outcomes[NO_PROGRESS] = found[search.DEADLOCK]
+    if store.DEADLOCK in found:
+        outcomes[NO_PROGRESS] = found[store.DEADLOCK]
     elif endings is not None and endings.livelocks:
         outcomes[NO_PROGRESS] = endings.livelock
     return Exploration(

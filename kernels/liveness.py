@@ -13,7 +13,7 @@ import numpy as np
 from kernels.atomics import address, at_word, words_at
 from kernels.machine import DONE
 from kernels.moves import fingerprint, move, noted, sum_own, sum_shared
-from kernels.search import copy, slot_of
+from kernels.store import copy, slot_of
 
 FULL = -1
 
@@ -21,7 +21,7 @@ FULL = -1
 class Graph(NamedTuple):
     """Flat arrays of int64, in the order of discovery."""
 
-    slots: int
+    bits: int  # the logarithm of how many slots the table has
     most_states: int
     most_edges: int
     table: np.ndarray  # [slot] a state's number and 1
@@ -35,7 +35,7 @@ class Graph(NamedTuple):
 
 def number_of(graph, print_, next_number):
     """The number of the state with this fingerprint, `next_number` where it is new."""
-    at = slot_of(print_, graph.slots)
+    at = slot_of(print_, graph.bits)
     while True:
         there = words_at(graph.table)[at] - 1
         if there < 0:
@@ -44,7 +44,7 @@ def number_of(graph, print_, next_number):
             return next_number
         if words_at(graph.prints)[there] == print_:
             return there
-        at = (at + 1) & (graph.slots - 1)
+        at = (at + 1) & ((1 << graph.bits) - 1)
 
 
 def draw_graph(plan, graph, words_, lay, rules):

@@ -251,13 +251,15 @@ def move(plan, td, lay, rules, actor, number):
 
 def noted(plan, td):
     """The outcomes that the last move showed, a bit each; forgets them."""
-    bits = 0
     at = plan.tally + OUTCOME_COUNTS
+    shown = 0
     for outcome in range(OUTCOMES):
+        shown |= td[at + outcome]
+    bits, outcome = 0, 0
+    while shown and outcome < OUTCOMES:
         bits |= (td[at + outcome] != 0) << outcome
-    if bits:
-        for outcome in range(OUTCOMES):
-            td[at + outcome] = 0
+        td[at + outcome] = 0
+        outcome += 1
     return bits
 
 

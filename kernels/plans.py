@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import liveness, moves, search
+from kernels import liveness, moves, search, store
 from kernels.build import over_machines
 from kernels.flows import FLOWS
 from kernels.language import Site
@@ -22,11 +22,13 @@ HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECO
 @functools.cache
 def compiled(flow: int) -> Any:
     """The search and the graph, compiled over the step machines of the flow's actors; once a process."""
-    entries = (search.search, search.plant, search.rehash, *liveness.ENTRIES)
-    return over_machines("search", flow, (*moves.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS), entries)
+    entries = (search.search, store.plant, store.rehash, *liveness.ENTRIES)
+    return over_machines(
+        "search", flow, (*moves.FUNCTIONS, *store.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS), entries
+    )
 
 
-def addressed(fields: moves.Plan | search.Store | liveness.Graph) -> Any:
+def addressed(fields: moves.Plan | store.Store | liveness.Graph) -> Any:
     """The fields as one record, addresses in place of arrays, which the caller keeps alive."""
     numbers = [it.ctypes.data if isinstance(it, np.ndarray) else it for it in fields]
     return np.array(tuple(numbers), [(name, np.int64) for name in fields._fields])[()]

@@ -1,23 +1,17 @@
 """Breadth-first search over the states of a small machine, in rounds that any number of threads share.
 
-States are divided by their fingerprints among a fixed number of parts. In a round every part expands some states of its
-frontier and keeps what the tables do not hold yet; then every part takes in what is its own, from all parts in turn.
+In a round every part expands some states of its frontier and sorts what comes out, a fingerprint and a link, by the
+parts that they belong to; then every part takes in what is its own, from all parts in turn, and makes the states that
+its table does not hold yet by taking the move once more. So a table is looked at by one thread at a time, a sixteenth
+of all, while the processor's caches hold it.
 Nothing depends on how many threads there are: one part after the other gives the same numbers and the same parents.
-
-A table holds fingerprints, a link is the parent's number and the move. Only the frontier holds whole states: a row is
-the words, then the parts of the fingerprint.
 """
-
-from typing import NamedTuple
-
-import numpy as np
 
 from kernels.atomics import (
     address,
     at_word,
     fetch_add_seq_cst,
     load_acquire,
-    monotonic_ns,
     pause,
     prefetch_read,
     store_release,
@@ -33,83 +27,39 @@ from kernels.moves import (
     row_of,
     share_of,
     sum_own,
-    sum_shared,
     term,
     total_of,
 )
 from kernels.outcomes import OUTCOMES
+from kernels.store import (
+    ARRIVED,
+    CANDIDATE,
+    CHUNK,
+    COMMAND,
+    DEADLOCK,
+    EPOCH,
+    EXPAND,
+    GENERATION,
+    GO,
+    INSERT,
+    LINK,
+    MOVE_BITS,
+    NUMBERS,
+    PARTS,
+    PRINT,
+    REFCOUNTS,
+    SIDE,
+    STAGE,
+    copy,
+    note_finding,
+    part_of,
+    room,
+    settle,
+    slot_of,
+)
 from kernels.words import epoch_of, refcount_of
 
-PARTS = 16
-CHUNK = 256  # states of one part in one round
-BATCH = 32  # looked up together, so that the tables' lines are on their way
-MOVE_BITS = 20  # of a link: the actor in the upper 8, the number of the move in the lower 12
-NUMBERS = 1 << 12
-
-# What `found` keeps the first of: each outcome, then these.
-REFCOUNTS, EPOCH, DEADLOCK = OUTCOMES, OUTCOMES + 1, OUTCOMES + 2
-FINDINGS = OUTCOMES + 3
-
-# Control words, each on a line of its own.
-COMMAND, ARRIVED, GENERATION, STAGE, DEADLINE, SIDE, DEPTH, WANTED = (16 * place for place in range(8))
-CONTROL_WORDS = 8 * 16
-GO, PAUSE, FINISHED, TABLE_FULL, LINKS_FULL, FRONTIER_FULL, STOP = range(7)
-EXPAND, INSERT = 0, 1
-
-# A candidate row: what a child is told by.
-PRINT, PARENT, ROW, WORD, VALUE, ACTOR, HEAD = range(7)
-
-
-class Store(NamedTuple):
-    """The sizes and the arrays of a search: flat, of int64."""
-
-    slots: int  # of each table, a power of two
-    most_links: int
-    most_rows: int
-    columns: int  # of a row
-    most_candidates: int
-    breadth: int  # of a candidate
-    tables: np.ndarray  # [part, slot] fingerprints, 0 where empty
-    links: np.ndarray  # [part, state] parent * 2**MOVE_BITS + move; a state's number is state * PARTS + part
-    frontier: np.ndarray  # [side, part, row, word]
-    rows: np.ndarray  # [side, part] how many
-    done: np.ndarray  # [part] rows expanded so far
-    states: np.ndarray  # [part]
-    first: np.ndarray  # [side, part] the state that row 0 is
-    candidates: np.ndarray  # [part, candidate, column]
-    order: np.ndarray  # [part, candidate] candidates by the part that they go to
-    begins: np.ndarray  # [part, part they go to]
-    transitions: np.ndarray  # [part, 16]
-    deadlocks: np.ndarray  # [part, 16]
-    seen: np.ndarray  # [part, finding] the link of the first in this round, 0 for none
-    found: np.ndarray  # [finding] the link of the first
-    control: np.ndarray
-
-
-def part_of(print_):
-    return (print_ >> 58) & (PARTS - 1)
-
-
-def slot_of(print_, slots):
-    return (print_ ^ (print_ >> 32)) & (slots - 1)
-
-
-def holds(store, print_):
-    """Whether the tables hold this fingerprint."""
-    table = part_of(print_) * store.slots
-    at = slot_of(print_, store.slots)
-    while True:
-        there = words_at(store.tables)[table + at]
-        if there == print_:
-            return True
-        if there == 0:
-            return False
-        at = (at + 1) & (store.slots - 1)
-
-
-def note_finding(store, part, finding, link):
-    if words_at(store.seen)[part * FINDINGS + finding] == 0:
-        words_at(store.seen)[part * FINDINGS + finding] = link
+AHEAD = 8  # candidates whose line of the table is fetched before it is looked at
 
 
 def check_epoch(plan, store, before, after, row, part, link):
@@ -121,30 +71,26 @@ def check_epoch(plan, store, before, after, row, part, link):
         note_finding(store, part, REFCOUNTS, link)
 
 
-def keep_new(store, part, kept, pending):
-    """Of the candidates behind the first `kept`, keep those that no table holds; returns how many there are now."""
-    first = part * store.most_candidates
-    for row in range(kept, kept + pending):
-        at = (first + row) * store.breadth
-        if not holds(store, words_at(store.candidates)[at + PRINT]):
-            if row != kept:
-                to = (first + kept) * store.breadth
-                for column in range(store.breadth):
-                    words_at(store.candidates)[to + column] = words_at(store.candidates)[at + column]
-            kept += 1
-    return kept
+def differ(one, other, start, stop):
+    differing = 0
+    for word in range(start, stop):
+        differing |= one[word] ^ other[word]
+    return differing != 0
 
 
 def expand(plan, store, td, lay, rules, part):
-    """Every move of the next states of this part; what is new stays as candidates, in the order of discovery."""
+    """Every move of the next states of this part; what may be new stays in its buckets, in the order of discovery."""
     side = words_at(store.control)[SIDE]
     words = lay.state_words
     everybody = plan.vcpus + plan.zappers
+    filled = at_word(words_at(store.filled), part * PARTS)
+    for to in range(PARTS):
+        filled[to] = 0
     begin = words_at(store.done)[part]
     end = min(words_at(store.rows)[side * PARTS + part], begin + CHUNK)
-    kept, pending, steps, stuck = 0, 0, 0, 0
+    fullest, steps, stuck = 0, 0, 0
     for row in range(begin, end):
-        if kept + pending + plan.most_moves > store.most_candidates:
+        if fullest + plan.most_moves > store.bucket:
             end = row
             break
         state = at_word(words_at(store.frontier), ((side * PARTS + part) * store.most_rows + row) * store.columns)
@@ -176,176 +122,111 @@ def expand(plan, store, td, lay, rules, part):
                         moved = True
                         if word == lay.epoch_tracking:
                             check_epoch(plan, store, state[word], td[word], row_of(plan, state, actor), part, link + 1)
-                        at = (part * store.most_candidates + kept + pending) * store.breadth
-                        candidate = at_word(words_at(store.candidates), at)
-                        tell(plan, candidate, td, state, words, actor, word, whole)
-                        candidate[PARENT] = link
-                        candidate[ROW] = row
-                        print_ = candidate[PRINT]
-                        prefetch_read(
-                            words_at(store.tables), part_of(print_) * store.slots + slot_of(print_, store.slots)
-                        )
-                        pending += 1
-                        if pending == BATCH:
-                            kept = keep_new(store, part, kept, pending)
-                            pending = 0
+                        print_ = print_behind(plan, store, td, state, words, actor, word, whole, part)
+                        to = part_of(print_)
+                        at = ((part * PARTS + to) * store.bucket + filled[to]) * CANDIDATE
+                        words_at(store.buckets)[at + PRINT] = print_
+                        words_at(store.buckets)[at + LINK] = link
+                        filled[to] += 1
+                        fullest = max(fullest, filled[to])
                 copy(td, state, start, stop)
                 if word >= 0:
                     td[word] = state[word]
         if alive and not moved and not state[lay.vm_bugged]:
             stuck += 1
             note_finding(store, part, DEADLOCK, (parent << MOVE_BITS) + 1)
-    kept = keep_new(store, part, kept, pending)
     words_at(store.done)[part] = end
     words_at(store.transitions)[part * 16] += steps
     words_at(store.deadlocks)[part * 16] += stuck
-    sort_candidates(store, part, kept)
 
 
-def tell(plan, candidate, td, state, words, actor, word, whole):
-    """Write what a move has changed, and the fingerprint, into a candidate's row.
+def print_behind(plan, store, td, state, words, actor, word, whole, part):
+    """The fingerprint behind a move.
 
-    `whole`: the sum over everybody before the move, where zappers are not folded. A vCPU writes no other actor's word:
-    its own share changes, and the shared words'.
+    `whole`: the sum over everybody before it, where zappers are not folded. A vCPU writes no other actor's word: its
+    own share changes, and the shared words'.
     """
-    for place in range(1 + plan.vcpus + plan.zappers):
-        candidate[HEAD + place] = state[words + place]
-    if word >= 0:
-        salt = words_at(plan.salt)[word]
-        candidate[HEAD + words_at(plan.region)[word]] += term(salt, td[word]) - term(salt, state[word])
-        candidate[VALUE] = td[word]
-    candidate[HEAD + 1 + actor] = sum_own(plan, td, actor)
-    candidate[WORD] = word
-    candidate[ACTOR] = actor
-    sums = at_word(candidate, HEAD)
+    before = at_word(state, words)
+    sums = at_word(words_at(store.scratch), part * (1 + plan.vcpus + plan.zappers))
     if plan.orders == 1 and actor < plan.vcpus:
-        before = at_word(state, words)
+        sums[0], sums[1 + actor] = before[0], before[1 + actor]
+        change_sums(plan, sums, td, state, actor, word)
         whole += sums[0] - before[0] + share_of(plan, td, sums, actor) - share_of(plan, state, before, actor)
-        candidate[PRINT] = finish_print(whole)
-    else:
-        candidate[PRINT] = fingerprint(plan, td, sums)
-    start = words_at(plan.start)[actor]
-    own = at_word(candidate, HEAD + 1 + plan.vcpus + plan.zappers - start)
-    copy(own, td, start, words_at(plan.stop)[actor])
+        return finish_print(whole)
+    copy(sums, before, 0, 1 + plan.vcpus + plan.zappers)
+    change_sums(plan, sums, td, state, actor, word)
+    return fingerprint(plan, td, sums)
 
 
-def copy(to, source, start, stop):
-    for word in range(start, stop):
-        to[word] = source[word]
+def change_sums(plan, sums, td, state, actor, word):
+    """The parts of the fingerprint as a move changes them."""
+    if word >= 0 and words_at(plan.region)[word] != 1 + actor:
+        salt = words_at(plan.salt)[word]
+        sums[words_at(plan.region)[word]] += term(salt, td[word]) - term(salt, state[word])
+    sums[1 + actor] = sum_own(plan, td, actor)
 
 
-def differ(one, other, start, stop):
-    differing = 0
-    for word in range(start, stop):
-        differing |= one[word] ^ other[word]
-    return differing != 0
-
-
-def sort_candidates(store, part, kept):
-    """Order the candidates by the part that they go to, else as they are."""
-    first = part * store.most_candidates
-    begins = at_word(words_at(store.begins), part * (PARTS + 2))
-    for to in range(PARTS + 2):
-        begins[to] = 0
-    for row in range(kept):
-        begins[part_of(words_at(store.candidates)[(first + row) * store.breadth + PRINT]) + 2] += 1
-    for to in range(PARTS):
-        begins[to + 2] += begins[to + 1]
-    for row in range(kept):  # begins[part + 1] runs from its begin to its end
-        to = part_of(words_at(store.candidates)[(first + row) * store.breadth + PRINT])
-        words_at(store.order)[first + begins[to + 1]] = row
-        begins[to + 1] += 1
-
-
-def insert(plan, store, lay, part):
-    """Take in this part's candidates of all parts, in turn."""
-    side = words_at(store.control)[SIDE]
-    other = 1 - side
-    words = lay.state_words
-    everybody = plan.vcpus + plan.zappers
-    table = part * store.slots
+def look_up(store, part):
+    """Enter this part's candidates, of all parts in turn, that its table does not hold; each gets a link."""
+    table = at_word(words_at(store.tables), part << store.bits)
+    links = at_word(words_at(store.links), part * store.most_links)
+    last = (1 << store.bits) - 1
+    states = words_at(store.states)[part]
     for source in range(PARTS):
-        first = source * store.most_candidates
-        begin, end = (
-            words_at(store.begins)[source * (PARTS + 2) + part],
-            words_at(store.begins)[source * (PARTS + 2) + part + 1],
-        )
-        for number in range(begin, end):
-            ahead = first + words_at(store.order)[first + min(number + 4, end - 1)]
-            prefetch_read(
-                words_at(store.tables),
-                table + slot_of(words_at(store.candidates)[ahead * store.breadth + PRINT], store.slots),
-            )
-            candidate = at_word(
-                words_at(store.candidates), (first + words_at(store.order)[first + number]) * store.breadth
-            )
-            print_ = candidate[PRINT]
-            at = slot_of(print_, store.slots)
-            while words_at(store.tables)[table + at] != 0 and words_at(store.tables)[table + at] != print_:
-                at = (at + 1) & (store.slots - 1)
-            if words_at(store.tables)[table + at] == print_:
-                continue
-            words_at(store.tables)[table + at] = print_
-            words_at(store.links)[part * store.most_links + words_at(store.states)[part]] = candidate[PARENT]
-            words_at(store.states)[part] += 1
-            row = (side * PARTS + source) * store.most_rows + candidate[ROW]
-            parent = at_word(words_at(store.frontier), row * store.columns)
-            row = (other * PARTS + part) * store.most_rows + words_at(store.rows)[other * PARTS + part]
-            child = at_word(words_at(store.frontier), row * store.columns)
-            words_at(store.rows)[other * PARTS + part] += 1
-            copy(child, parent, 0, words)
-            if candidate[WORD] >= 0:
-                child[candidate[WORD]] = candidate[VALUE]
-            actor = candidate[ACTOR]
-            start = words_at(plan.start)[actor]
-            copy(child, at_word(candidate, HEAD + 1 + everybody - start), start, words_at(plan.stop)[actor])
-            copy(at_word(child, words), at_word(candidate, HEAD), 0, 1 + everybody)
+        bucket = at_word(words_at(store.buckets), (source * PARTS + part) * store.bucket * CANDIDATE)
+        count = words_at(store.filled)[source * PARTS + part]
+        for number in range(min(AHEAD, count)):
+            prefetch_read(table, slot_of(bucket[number * CANDIDATE + PRINT], store.bits))
+        for number in range(count):
+            ahead = min(number + AHEAD, count - 1)
+            prefetch_read(table, slot_of(bucket[ahead * CANDIDATE + PRINT], store.bits))
+            print_ = bucket[number * CANDIDATE + PRINT]
+            at = slot_of(print_, store.bits)
+            there = table[at]
+            while there != 0 and there != print_:
+                at = (at + 1) & last
+                there = table[at]
+            if there == 0:
+                table[at] = print_
+                links[states] = bucket[number * CANDIDATE + LINK]
+                states += 1
+    words_at(store.states)[part] = states
 
 
-def room(store):
-    """Whether every part can take in its candidates."""
-    other = 1 - words_at(store.control)[SIDE]
-    for part in range(PARTS):
-        more = 0
-        for source in range(PARTS):
-            at = source * (PARTS + 2) + part
-            more += words_at(store.begins)[at + 1] - words_at(store.begins)[at]
-        after = words_at(store.states)[part] + more
-        if after * 8 > store.slots * 5:
-            return TABLE_FULL
-        if after > store.most_links:
-            return LINKS_FULL
-        if words_at(store.rows)[other * PARTS + part] + more > store.most_rows:
-            return FRONTIER_FULL
-    return GO
+def row_at(store, side, link):
+    """The row of a link's parent."""
+    parent = link >> MOVE_BITS
+    at = side * PARTS + parent % PARTS
+    row = at * store.most_rows + parent // PARTS - words_at(store.first)[at]
+    return at_word(words_at(store.frontier), row * store.columns)
 
 
-def settle(store):
-    """Between two rounds: what was found first, whether the level is over, whether to go on."""
-    for finding in range(FINDINGS):
-        for part in range(PARTS):
-            if words_at(store.found)[finding] == 0:
-                words_at(store.found)[finding] = words_at(store.seen)[part * FINDINGS + finding]
-            words_at(store.seen)[part * FINDINGS + finding] = 0
+def insert(plan, store, td, lay, rules, part):
+    """Take in what is new of this part's candidates: their rows are made by taking the move once more."""
     side = words_at(store.control)[SIDE]
-    left = 0
-    for part in range(PARTS):
-        left += words_at(store.rows)[side * PARTS + part] - words_at(store.done)[part]
-    if left == 0:
-        more = 0
-        for part in range(PARTS):
-            words_at(store.done)[part] = 0
-            words_at(store.rows)[side * PARTS + part] = 0
-            more += words_at(store.rows)[(1 - side) * PARTS + part]
-            words_at(store.first)[side * PARTS + part] = words_at(store.states)[part]
-        words_at(store.control)[SIDE] = 1 - side
-        if more == 0:
-            return FINISHED
-        words_at(store.control)[DEPTH] += 1
-    for finding in range(FINDINGS):
-        if words_at(store.found)[finding] != 0 and (words_at(store.control)[WANTED] >> finding) & 1:
-            return STOP
-    return PAUSE if monotonic_ns() > words_at(store.control)[DEADLINE] else GO
+    to = (1 - side) * PARTS + part
+    words = lay.state_words
+    links = at_word(words_at(store.links), part * store.most_links)
+    state = words_at(store.states)[part]
+    look_up(store, part)
+    states = words_at(store.states)[part]
+    while state < states:
+        parent = row_at(store, side, links[state])
+        ahead = row_at(store, side, links[min(state + 1, states - 1)])
+        for word in range(0, store.columns, 8):
+            prefetch_read(ahead, word)
+        row = to * store.most_rows + words_at(store.rows)[to]
+        child = at_word(words_at(store.frontier), row * store.columns)
+        actor = (links[state] >> 12) & 255
+        copy(td, parent, 0, words)
+        word, _ = move(plan, td, lay, rules, actor, links[state] & (NUMBERS - 1))
+        noted(plan, td)
+        copy(child, td, 0, words)
+        sums = at_word(child, words)
+        copy(sums, at_word(parent, words), 0, 1 + plan.vcpus + plan.zappers)
+        change_sums(plan, sums, td, parent, actor, word)
+        words_at(store.rows)[to] += 1
+        state += 1
 
 
 def meet(control, threads):
@@ -386,7 +267,7 @@ def search(plan, store, words, lay, rules, thread, threads):
         if command != GO:
             return command
         for part in range(thread, PARTS, threads):
-            insert(plan, store, lay, part)
+            insert(plan, store, td, lay, rules, part)
         meet(control, threads)
         if thread == 0:
             control[STAGE] = EXPAND
@@ -397,54 +278,15 @@ def search(plan, store, words, lay, rules, thread, threads):
             return command
 
 
-def plant(plan, store, words_, lay):
-    """Put the state in `words_` as the only one."""
-    td, words = address(words_), lay.state_words
-    sums = at_word(words_at(store.candidates), 0)
-    sums[0] = sum_shared(plan, td)
-    for actor in range(plan.vcpus + plan.zappers):
-        sums[1 + actor] = sum_own(plan, td, actor)
-    print_ = fingerprint(plan, td, sums)
-    part = part_of(print_)
-    state = at_word(words_at(store.frontier), part * store.most_rows * store.columns)
-    copy(state, td, 0, words)
-    copy(at_word(state, words), sums, 0, 1 + plan.vcpus + plan.zappers)
-    words_at(store.tables)[part * store.slots + slot_of(print_, store.slots)] = print_
-    words_at(store.links)[part * store.most_links] = -1
-    words_at(store.states)[part] = 1
-    words_at(store.rows)[part] = 1
-    words_at(store.first)[PARTS + part] = 1  # the next level's states are numbered from here on
-
-
-def rehash(old, new, slots, more):
-    """Move the fingerprints of all parts into larger tables."""
-    for part in range(PARTS):
-        for place in range(slots):
-            print_ = old[part * slots + place]
-            if print_ != 0:
-                at = slot_of(print_, more)
-                while new[part * more + at] != 0:
-                    at = (at + 1) & (more - 1)
-                new[part * more + at] = print_
-
-
 FUNCTIONS = (
-    part_of,
-    slot_of,
-    holds,
-    note_finding,
     check_epoch,
-    keep_new,
-    copy,
     differ,
-    tell,
-    sort_candidates,
+    change_sums,
+    print_behind,
     expand,
+    look_up,
+    row_at,
     insert,
-    room,
-    settle,
     meet,
     search,
-    plant,
-    rehash,
 )
