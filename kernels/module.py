@@ -4,6 +4,10 @@ Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_track.c, tdh
 tdh_vp_enter.c (adjust_tlb_tracking_state in helpers.c), td_exit.c, tdg_mem_page_accept.c. Every lock is tried, never
 waited for; BUSY means that nothing has changed. Not here: the TDR, TDCS op-state, TDVPR and PAMT locks, which are
 shared or private among these calls, S-EPT pages above the leaf, and L2 aliases.
+
+With `rules.module == Module.NONE` there is no module: a host with plain EPT takes the same steps under the same locks,
+its epoch is a TLB generation of its own that TRACK advances, a CPU flushes where it enters at a new one, and nobody
+asks whether the order is right.
 """
 
 from kernels.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
@@ -17,7 +21,7 @@ from kernels.locks import (
     unlock_shared,
 )
 from kernels.outcomes import Outcome
-from kernels.rules import Fault
+from kernels.rules import Fault, Module
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_VIOLATION_EXIT,
@@ -57,6 +61,7 @@ from kernels.words import (
 
 NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
 REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)
+NO_MODULE = int(Module.NONE)
 REFCOUNT_BROKEN = int(Outcome.refcount_broken)
 
 
@@ -65,6 +70,12 @@ def is_tlb_tracked(epochs, blocked_in):
     """Whether no CPU can hold a translation from before the block: one read of {td_epoch, refcount[2]} decides."""
     before = epoch_of(epochs) - 1
     return (blocked_in == before and refcount_of(epochs, blocked_in & 1) == 0) or blocked_in < before
+
+
+@local
+def is_leaf(state):
+    """Whether an entry of this state has a page behind it."""
+    return state == MAPPED or state == PENDING or state == BLOCKED or state == PENDING_BLOCKED
 
 
 @local
@@ -107,7 +118,7 @@ def mem_track(td, lay, rules, me):
         return OPERAND_BUSY | TD_EPOCH
     epochs = yield load_acquire(td, lay.epoch_tracking)
     status = PREVIOUS_TLB_EPOCH_BUSY
-    if refcount_of(epochs, 1 - (epoch_of(epochs) & 1)) == 0:
+    if refcount_of(epochs, 1 - (epoch_of(epochs) & 1)) == 0 or rules.module == NO_MODULE:
         yield fetch_add_seq_cst(td, lay.epoch_tracking, ONE_EPOCH)
         status = SUCCESS
     yield unlock_exclusive(td, lay.epoch_lock)
@@ -121,15 +132,15 @@ def mem_page_remove(td, lay, rules, me, gpa):
         return OPERAND_BUSY | SEPT_TREE
     if (yield from lock_entry(td, lay, rules, me, gpa)):
         state = state_of((yield load_acquire(td, sept(lay, gpa))))
-        if state == MAPPED or state == PENDING:
+        if (state == MAPPED or state == PENDING) and rules.module != NO_MODULE:
             status = GPA_RANGE_NOT_BLOCKED | RCX
-        elif state != BLOCKED and state != PENDING_BLOCKED:
+        elif not is_leaf(state):
             status = EPT_ENTRY_STATE_INCORRECT | RCX
         else:
             blocked_in = yield load_acquire(td, bepoch(lay, gpa))
             # Pairs with the decrement in td_exit: a reference not seen here has left the guest.
             tracked = is_tlb_tracked((yield load_acquire(td, lay.epoch_tracking)), blocked_in)
-            if tracked or rules.faults & REMOVE_WITHOUT_TRACKING:
+            if tracked or rules.module == NO_MODULE or rules.faults & REMOVE_WITHOUT_TRACKING:
                 yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
                 status = SUCCESS
             else:

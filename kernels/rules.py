@@ -53,6 +53,13 @@ class Flow(IntEnum):
     SHOOTDOWN = 0
 
 
+class Module(IntEnum):
+    """What checks the host's order of steps. The lower-case name stands in TOML."""
+
+    TDX = 0
+    NONE = 1  # plain EPT: the epoch is the host's own TLB generation, and nobody refuses TRACK or REMOVE
+
+
 class Clock(IntEnum):
     """Where timestamps come from."""
 
@@ -80,6 +87,7 @@ class Rules(NamedTuple):
     """
 
     flow: int
+    module: int
     shootdown: int
     steps: int
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)

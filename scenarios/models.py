@@ -13,13 +13,14 @@ from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
-from kernels.rules import Busy, Fault, Flow, Gate, OnError, Pattern, Step
+from kernels.rules import Busy, Fault, Flow, Gate, Module, OnError, Pattern, Step
 from scenarios.durations import parse_duration
+from scenarios.machines import scenario_contradictions
 from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
-FLOW_NAMES = names(Flow)
+FLOW_NAMES, MODULES = names(Flow), names(Module)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -207,18 +208,19 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
 
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
-MACHINE_KEYS = ("flow",)
+MACHINE_KEYS = ("flow", "module")
 A_WEEK_S = 7 * 24 * 3600.0
-LEAST_RATE, MOST_RATE = 0.001, 1e7
+MOST_RATE = 1e7
 
 
 class Scenario(BaseModel):
     """The machine and the load under which orderings race. Immutable; times are in seconds or as their names say.
 
-    `flow` is what the actors do. `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only
-    where actors share CPUs; 0 is none. `gap` is pauses between two shootdowns of a zapper. `rate` is shootdowns
-    a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so many; 0 is by time. `yields`
-    are the odds, by label, that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
+    `flow` is what the actors do, `module` what checks the order of steps. `orderings` are names, paths or steps.
+    `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two
+    shootdowns of a zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a
+    zapper after so many; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there.
+    `watchdog_s` without progress is a hang.
     """
 
     model_config = STRICT
@@ -229,6 +231,9 @@ class Scenario(BaseModel):
     orderings: Names = Field(description="a list of at least one ordering: names, paths or steps")
     flow: Annotated[str, one_of("flow", FLOW_NAMES)] = Field(
         default="shootdown", description=f"a flow ({listed(FLOW_NAMES)})"
+    )
+    module: Annotated[str, one_of("module", MODULES)] = Field(
+        default="tdx", description=f"a module ({listed(MODULES)})"
     )
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
@@ -273,12 +278,8 @@ class Scenario(BaseModel):
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
-        if 0 < self.rate < LEAST_RATE:
-            raise problem(f"expected {Scenario.model_fields['rate'].description}, found {shown(self.rate)}", "rate")
-        if self.reads == "hot_set" and self.pages < 8:
-            raise problem(
-                f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {self.pages}', "pages"
-            )
+        for key, text in scenario_contradictions(self, Scenario.model_fields["rate"].description):
+            raise problem(text, key)
         return self
 
 

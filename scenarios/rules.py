@@ -7,6 +7,7 @@ from kernels.rules import (
     Fault,
     Flow,
     Gate,
+    Module,
     OnError,
     Pattern,
     Rules,
@@ -28,6 +29,7 @@ def compile_rules(
     kick = ordering.kick
     return Rules(
         flow=int(Flow[scenario.flow.upper()]),
+        module=int(Module[scenario.module.upper()]),
         shootdown=pack_steps(steps),
         steps=len(steps),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scenarios.expectations import expecting
 from scenarios.models import FAULTS, Kick, Ordering, Scenario
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, shown, unknown
@@ -21,6 +22,7 @@ def apply_settings(
 
     A value is TOML; what is not is taken as a word: `gate=flag`, `pages=128`, `kick.wait=false`,
     `expect=["tracking_not_done"]`, `yields.kick.done=0.01`. What comes out is checked once, when all are applied.
+    Where the scenario has no module to refuse an order, orderings are known for what happens instead.
     """
     of_scenario: dict[str, Any] = {}
     of_ordering: dict[str, Any] = {}
@@ -34,7 +36,8 @@ def apply_settings(
             raise ScenarioError("--set: orderings: not a setting; give --ordering instead")
         else:
             raise ScenarioError(f"--set: {unknown('key', key, (*SCENARIO_KEYS, *ORDERING_KEYS, *KICK_KEYS))}")
-    return _with(scenario, "--set", of_scenario), [_changed(ordering, of_ordering) for ordering in orderings]
+    scenario = _with(scenario, "--set", of_scenario)
+    return scenario, [expecting(_changed(ordering, of_ordering), scenario) for ordering in orderings]
 
 
 def with_options(scenario: Scenario, **values: Any) -> Scenario:

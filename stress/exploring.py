@@ -13,7 +13,7 @@ from scenarios.loader import (
     with_faults,
     with_options,
 )
-from scenarios.models import Ordering, Scenario
+from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from stress.errors import UsageFault
 
 # Where a scenario says nothing: the smallest machine, and a page for each zapper.
@@ -21,7 +21,7 @@ SMALLEST = {"tlb_entries": 1, "shootdowns": 1}
 # Above, an exhaustive search has no hope, and its words no room.
 MOST_ACTORS, MOST_PAGES = 8, 8
 SETTABLE = ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "seed")
-NOT_SETTABLE = frozenset(Scenario.model_fields) - {*SETTABLE, "orderings"}
+NOT_SETTABLE = frozenset(Scenario.model_fields) - {*SETTABLE, *MACHINE_KEYS, "orderings"}
 MOST_SCHEDULES, MOST_DEPTH, MOST_THREADS = 1_000_000_000, 100, 256
 
 

@@ -23,7 +23,8 @@ from stress.provenance import version
 WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
-    "flow", "shootdown", "steps", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
+    "flow", "module",
+    "shootdown", "steps", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
     "track_busy", "sept_busy", "serialized", "on_error", "faults", "shootdowns",
 )  # fmt: skip
 

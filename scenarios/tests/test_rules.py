@@ -23,6 +23,7 @@ def compiled(ordering: str, *, shared_cpus: bool = True, **options: Any) -> Rule
 def test_spec_compiles_to_these_integers() -> None:
     assert compiled("spec") == Rules(
         flow=0,
+        module=0,
         shootdown=0x6341,
         steps=4,
         request=0,

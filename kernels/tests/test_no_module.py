@@ -1,0 +1,58 @@
+"""Plain EPT: the same orders where nobody refuses a TRACK or a REMOVE."""
+
+import pytest
+
+from kernels.explorer import Size, explore, explored
+from kernels.rules import Module, Rules
+from kernels.tests.alone import Machine, remove, track
+from kernels.tests.naive import StepMachine, search
+from kernels.tests.orders import SAFE, SPEC, UNSERIALIZED, WRONG
+from kernels.words import MAPPED
+
+NONE = {"module": int(Module.NONE)}
+REFUSALS = {"tracking_not_done", "not_blocked", "previous_epoch_busy"}
+STALE = {"stale_after_done", "use_after_remove"}
+# Wrong only where two zappers meet, which the slow search does not look at.
+FOR_TWO = {"spec_unserialized", "flag_gate_unserialized"}
+
+
+def outcomes(rules: Rules) -> set[str]:
+    """What one vCPU and one zapper can show."""
+    return set(search(StepMachine(explored(rules)._replace(**NONE), Size(1, 1))).outcomes)
+
+
+def test_track_goes_through_while_a_vcpu_runs_in_the_previous_epoch():
+    m = Machine(rules=SPEC._replace(**NONE))
+    m.epochs(4, odd=1)
+
+    assert m.call(track) == 0
+    assert m["epoch_tracking"] >> 24 == 5
+
+
+def test_remove_takes_a_page_that_was_never_blocked():
+    m = Machine(rules=SPEC._replace(**NONE))
+    assert m["sept"] & MAPPED
+
+    assert m.call(remove) == 0
+    assert not m["sept"] & MAPPED
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_a_safe_order_stays_safe_where_nobody_checks_it(name):
+    assert not outcomes(SAFE[name]) & (REFUSALS | STALE)
+
+
+@pytest.mark.parametrize("name", sorted(WRONG.keys() - FOR_TWO))
+def test_a_wrong_order_is_a_stale_read_where_nobody_refuses_it(name):
+    shown = outcomes(WRONG[name])
+
+    assert "use_after_remove" in shown
+    assert not shown & REFUSALS
+
+
+def test_tracks_that_overtake_each_other_are_harmless_where_nobody_counts_them():
+    """Two zappers, each of which waits for every vCPU after its own TRACK; the module refuses the second TRACK."""
+    found = explore(UNSERIALIZED._replace(**NONE), Size(1, 2, 2), liveness=False)
+
+    assert found.complete
+    assert not found.outcomes.keys() & (REFUSALS | STALE)
