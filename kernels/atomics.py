@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+from numba.np.numpy_support import from_dtype
 
 I64 = ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
@@ -287,6 +289,39 @@ def words_at(typingctx, place):  # type: ignore[no-untyped-def]
         return builder.inttoptr(args[0], context.get_value_type(WORDS))
 
     return WORDS(types.int64), codegen
+
+
+def fields_at(fields: tuple[str, ...]) -> Any:
+    """An intrinsic that takes an address in an int64 for a record of these int64 fields, as `kernels.race.record`
+    makes them.
+    """
+    record = from_dtype(np.dtype([(name, np.int64) for name in fields]))
+
+    @intrinsic
+    def at(typingctx, place):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(args[0], context.get_value_type(record))
+
+        return record(types.int64), codegen
+
+    return at
+
+
+@intrinsic
+def enter(typingctx, place, words, lay, rules, index, tally, pc, register, chosen):  # type: ignore[no-untyped-def]
+    """Call the C function at an address: words and records go as addresses, all else as it is; returns an int64.
+
+    So that a search is compiled before the step machines that it searches, and once for all of them.
+    """
+    _check("enter", words, place, index, tally, pc, register, chosen)
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        place, words, lay, rules, *numbers = args
+        given = [*(builder.ptrtoint(it, I64) for it in (words, lay, rules)), *numbers]
+        function = builder.inttoptr(place, ir.FunctionType(I64, [I64] * len(given)).as_pointer())
+        return builder.call(function, given)
+
+    return types.int64(types.int64, words, lay, rules, *([types.int64] * 5)), codegen
 
 
 @intrinsic

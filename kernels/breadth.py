@@ -82,7 +82,7 @@ class Search:
 
     def run(self, watch: Callable[[Progress], bool] | None) -> str:
         """Search to the end, or to what stops it: returns "", "memory", "interrupt" or "first"."""
-        code, lay = compiled(self.start.rules.flow), self.start.lay
+        code, lay = compiled(), self.start.lay
         self.words[0][: lay.state_words] = self.start.words[: lay.state_words]
         begun = time.monotonic()
         code.plant(addressed(self.plan), addressed(self.store), self.words[0], self.records[0])

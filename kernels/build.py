@@ -15,21 +15,24 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from llvmlite import binding
-from numba import njit
+from numba import cfunc, njit, types
+from numba.np.numpy_support import from_dtype
 
 from kernels import atomics
 from kernels.language import KINDS, Steps
-from kernels.layout import LABEL, RNG
+from kernels.layout import LABEL, RNG, Actor, Layout
 from kernels.machine import Machine, step_machine
-from kernels.rules import Flow
+from kernels.rules import Rules
 from kernels.straight import Names, straight_source, subs
 from kernels.variant import BARE, Variant
 from kernels.worlds import World, globals_of
@@ -47,6 +50,7 @@ def _jitted(bound: FunctionType) -> Any:
 
 RACE = World(atomics.ATOMIC, _jitted)
 SEARCH = World(atomics.PLAIN, _jitted)
+LAYOUT_AT, RULES_AT = atomics.fields_at(Layout._fields), atomics.fields_at(Rules._fields)
 
 
 def sources_digest() -> str:
@@ -153,46 +157,72 @@ def _runnable(file: str, sources: list[str], name: str, values: dict[str, Any]) 
     return _module(file, source, {**values, "address": atomics.address}).run
 
 
-def machine(function: Steps) -> tuple[Machine, ModuleType]:
-    """The step machine and its compiled code: `step(words, lay, rules, me, chosen)` and `choices(words, lay, rules,
-    me)` on an array, `<name>_step` and `<name>_choices` on its address; cached on disk.
-    """
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A compiled step machine. `step_at` and `choices_at` are addresses for `kernels.atomics.enter`."""
+
+    step_at: int
+    choices_at: int
+    _step: Callable[..., int]
+    _choices: Callable[..., int]
+
+    def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
+        """Take one step on an array of words; see `kernels.machine`. `lay` and `rules` are records."""
+        return self._step(_place(words), _place(lay), _place(rules), *me, chosen)
+
+    def choices(self, words: np.ndarray, lay: Any, rules: Any, me: Actor) -> int:
+        """How many ways that step can go."""
+        return self._choices(_place(words), _place(lay), _place(rules), *me, 0)
+
+
+def _place(fields: Any) -> int:
+    """Where an array of words, or a record of them, stands in memory."""
+    return int(np.frombuffer(fields, np.int64).ctypes.data)
+
+
+ENTRY = types.int64(*([types.int64] * 8))
+
+
+def machine(function: Steps) -> tuple[Machine, Entered]:
+    """The step machine and its compiled code, cached on disk."""
     names = Names()
     made = step_machine(function, names)
-    mark = "@njit(cache=True, **_OPTIONS)\n"
-    generated = re.sub("^def ", "@njit(cache=True, **_INNER)\ndef ", made.source, flags=re.MULTILINE)
+    generated = re.sub("^def ", "@njit(**_INNER)\ndef ", made.source, flags=re.MULTILINE)
+    mark, actor = "@cfunc(ENTRY, cache=True, **_ENTERED)\n", "Actor(index, tally, pc, register)"
+    head = "(td, lay, rules, index, tally, pc, register, chosen):\n"
+    words = "words_at(td), layout_at(lay), rules_at(rules)"
     source = f"""{generated}
 
-{mark}def step(words, lay, rules, me, chosen):
-    return {made.name}_step(address(words), lay, rules, me, chosen)
+{mark}def step{head}    return {made.name}_step({words}, {actor}, chosen)
 
 
-{mark}def choices(words, lay, rules, me):
-    return {made.name}_choices(address(words), lay, rules, me)
+{mark}def choices{head}    return {made.name}_choices({words}, {actor})
 """
     extra = {"own": atomics.own, "set_own": atomics.set_own}
     values = {
         **_values(names, SEARCH, extra),
-        "njit": njit,
-        "_OPTIONS": _OPTIONS,
-        "_INNER": _INNER,
-        "address": atomics.address,
+        **_NJIT,
+        "cfunc": cfunc,
+        "ENTRY": ENTRY,
+        "_ENTERED": {"error_model": "numpy", "boundscheck": False},
+        "words_at": atomics.words_at,
+        "layout_at": LAYOUT_AT,
+        "rules_at": RULES_AT,
+        "Actor": Actor,
     }
-    return made, _module(f"machine_{function.name}", source, values)
+    code = _module(f"machine_{function.name}", source, values)
+    return made, Entered(code.step.address, code.choices.address, code.step.ctypes, code.choices.ctypes)
 
 
-def over_machines(name: str, flow: int, functions: Iterable[Any], entries: Iterable[Any]) -> ModuleType:
-    """Plain functions compiled into one module, which call each other and the flow's step machines by the names of
-    `kernels.moves`; cached on disk. `entries` are those that Python calls.
+def plain(name: str, functions: Iterable[Any], entries: Iterable[Any], records: dict[str, Any]) -> ModuleType:
+    """Plain functions compiled into one module, which call each other by name; cached on disk.
+
+    `entries` are those that Python calls, compiled at once: a parameter named in `records` is a record of those int64
+    fields, one that ends in an underscore an array of int64, any other an int64.
     """
-    from kernels.schedule import machines
-
     values: dict[str, Any] = {**_NJIT}
-    for kind, (made, code) in zip(("vcpu", "zapper"), machines(flow), strict=True):
-        for what in ("step", "choices"):
-            values[f"{kind}_{what}"] = getattr(code, f"{made.name}_{what}")
     sources = []
-    entered = set(entries)
+    entered = tuple(entries)
     for function in functions:
         mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(forceinline=True, **_INNER)\n"
         sources.append(mark + inspect.getsource(function))
@@ -200,7 +230,15 @@ def over_machines(name: str, flow: int, functions: Iterable[Any], entries: Itera
         for known, value in function.__globals__.items():
             if known in names and known not in values:
                 values[known] = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
-    return _module(f"{name}_{Flow(flow).name.lower()}", "\n\n".join(sources), values)
+    made = _module(name, "\n\n".join(sources), values)
+    kinds = {name: from_dtype(np.dtype([(field, np.int64) for field in it._fields])) for name, it in records.items()}
+    for function in entered:
+        signature = [
+            kinds.get(it) or (types.int64[::1] if it.endswith("_") else types.int64)
+            for it in inspect.signature(function).parameters
+        ]
+        getattr(made, function.__name__).compile(tuple(signature))
+    return made
 
 
 def loops(name: str, *functions: Any) -> ModuleType:

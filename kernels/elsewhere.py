@@ -4,18 +4,18 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kernels.build import cache_directory
 from kernels.language import ROOT
 
 
 @contextlib.contextmanager
-def compiling_elsewhere(name: str, code: str) -> Iterator[None]:
-    """Where the cache holds nothing compiled under `name`, run `code` in another interpreter meanwhile: two CPUs, half
-    the wait.
+def compiling_elsewhere(names: Iterable[str], code: str) -> Iterator[None]:
+    """Where the cache holds nothing compiled under one of these names, run `code` in another interpreter meanwhile: two
+    CPUs, half the wait.
     """
-    if next(cache_directory().glob(f"**/{name}_*.nbi"), None):
+    if all(next(cache_directory().glob(f"**/{name}_*.nbi"), None) for name in names):
         yield
         return
     # PR_SET_PDEATHSIG, SIGKILL: it ends with this process, however that ends.

@@ -35,7 +35,7 @@ class Liveness:
 def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liveness | None:
     """Look at the whole graph; None where it has more than `most_states` states."""
     begun = time.monotonic()
-    code, lay = compiled(start.rules.flow), start.lay
+    code, lay = compiled(), start.lay
     plan = make_plan(start, symmetry=False, reduction=reduction)
     records = record(lay), record(start.rules)
     words = np.zeros(lay.total_words, np.int64)

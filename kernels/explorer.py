@@ -10,7 +10,7 @@ from kernels import store
 from kernels.breadth import Move, Progress, Search
 from kernels.endings import EDGES_WORDS, Liveness, check_liveness
 from kernels.outcomes import Outcome
-from kernels.plans import make_plan
+from kernels.plans import get_ready, make_plan
 from kernels.rules import OnError, Rules
 from kernels.schedule import Schedule
 
@@ -84,6 +84,7 @@ def explore(
     outcomes of which the first one seen ends the search. `watch` is called some times a second; its False ends the
     search. `memory_bytes` bounds the tables, the links and the frontier.
     """
+    get_ready(rules.flow)
     start = Schedule(explored(rules), **size._asdict())
     threads = max(1, min(threads or len(os.sched_getaffinity(0)), store.PARTS))
     it = Search(start, make_plan(start, symmetry=symmetry, reduction=reduction), threads, memory_bytes)

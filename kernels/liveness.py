@@ -99,12 +99,13 @@ def print_of(plan, td, sums):
     return fingerprint(plan, td, sums)
 
 
-def mark_hopeful(graph, states, hopeful):
+def mark_hopeful(graph, states, hopeful_):
     """Mark the states from which some schedule lets every zapper finish; returns how many are not.
 
-    `hopeful`: int64 [state], zeroed.
+    `hopeful_`: int64 [state], zeroed.
     """
     first, target, unfinished = words_at(graph.first), words_at(graph.target), words_at(graph.unfinished)
+    hopeful = address(hopeful_)
     begins = np.zeros(states + 2, np.int64)  # edges by target, backwards
     for edge in range(first[states]):
         begins[target[edge] + 2] += 1
@@ -136,9 +137,9 @@ def mark_hopeful(graph, states, hopeful):
     return states - marked
 
 
-def find_components(graph, states, component):
+def find_components(graph, states, component_):
     """Number the strongly connected components (Tarjan 1972, without recursion); returns how many there are."""
-    first, target = words_at(graph.first), words_at(graph.target)
+    first, target, component = words_at(graph.first), words_at(graph.target), address(component_)
     index = np.zeros(states, np.int64)
     low = np.zeros(states, np.int64)
     edge_at = np.empty(states, np.int64)
@@ -182,14 +183,15 @@ def find_components(graph, states, component):
     return components
 
 
-def find_starving(plan, graph, states, component, components, label):
-    """For each zapper, a label at which a fair cycle can keep it: `label[zapper]`, left as it is where there is none.
+def find_starving(plan, graph, states, component_, components, label_):
+    """For each zapper, a label at which a fair cycle can keep it: `label_[zapper]`, left as it is where there is none.
 
     A component holds such a cycle where every actor that has not returned has an edge inside it: going round it takes
     all of them. The label is that of an edge of the zapper's own which stays inside.
     """
     first, target = words_at(graph.first), words_at(graph.target)
     mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
+    component, label = address(component_), address(label_)
     words = words_at(plan.stop)[plan.vcpus + plan.zappers - 1]  # the last actor's block ends a state
     movers = np.zeros(components, np.int64)
     for state in range(states):

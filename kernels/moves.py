@@ -5,23 +5,17 @@ that another actor sees, so nobody need come between. The fingerprint is a sum o
 terms of it; it is the same for states that differ only in the names of the vCPUs or of the zappers: a term for each
 vCPU, added up, and the least over all orders of the zappers (Murphi's scalarsets; 64-bit compaction as in TLC).
 
-These functions are compiled together with the step machines; `vcpu_step` and the like are theirs.
+The step machines are called by address: compiled once, these functions serve all of them.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from kernels.atomics import words_at
+from kernels.atomics import enter, words_at
 from kernels.layout import OUTCOME_COUNTS, Actor
 from kernels.outcomes import OUTCOMES
 from kernels.words import PAGE_BLOCKED, TAG_BITS
-
-# Generated; the real ones stand here where this is compiled.
-vcpu_step: Any = None
-vcpu_choices: Any = None
-zapper_step: Any = None
-zapper_choices: Any = None
 
 # By label: registers that name a vCPU or a zapper (a bit each, kept out of the sum), and which one holds what, from 1:
 # a zapper's vCPU at hand and its set of vCPUs visited, a vCPU's word of a page and word of a stage.
@@ -45,6 +39,10 @@ class Plan(NamedTuple):
     most_moves: int  # of one state
     labels: int  # rows of a kind of actor in what follows
     orders: int  # permutations of the zappers
+    vcpu_step: int  # addresses, see `kernels.build.Entered`
+    vcpu_choices: int
+    zapper_step: int
+    zapper_choices: int
     begin: np.ndarray  # [actor] the first word of its block
     start: np.ndarray  # [actor] the first word that nobody else writes
     stop: np.ndarray  # [actor] the end of both
@@ -203,15 +201,13 @@ def fingerprint(plan, td, sums):
 
 
 def choices_of(plan, td, lay, rules, actor, me):
-    if actor < plan.vcpus:
-        return vcpu_choices(td, lay, rules, me)
-    return zapper_choices(td, lay, rules, me)
+    place = plan.vcpu_choices if actor < plan.vcpus else plan.zapper_choices
+    return enter(place, td, lay, rules, me.index, me.tally, me.pc, me.register, 0)
 
 
 def step_of(plan, td, lay, rules, actor, me, chosen):
-    if actor < plan.vcpus:
-        return vcpu_step(td, lay, rules, me, chosen)
-    return zapper_step(td, lay, rules, me, chosen)
+    place = plan.vcpu_step if actor < plan.vcpus else plan.zapper_step
+    return enter(place, td, lay, rules, me.index, me.tally, me.pc, me.register, chosen)
 
 
 def as_actor(plan, actor):

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from kernels import liveness, moves, search, store
-from kernels.build import over_machines
+from kernels.build import plain
+from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
 from kernels.language import Site
-from kernels.rules import Flow
-from kernels.schedule import Schedule, machines
+from kernels.layout import Layout
+from kernels.rules import Flow, Rules
+from kernels.schedule import Schedule, machine_of, machines
 
 # What a register holds that names a vCPU or a zapper, by the local's name in the source.
 HOLDS_VCPU = {"vcpu": moves.FIRST, "visited": moves.SECOND}
@@ -19,13 +21,26 @@ COUNTS = {"vp_enter.fetch_add_seq_cst_epoch_tracking": 1, "td_exit.fetch_add_seq
 HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
 
 
+RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
+
+
 @functools.cache
-def compiled(flow: int) -> Any:
-    """The search and the graph, compiled over the step machines of the flow's actors; once a process."""
+def compiled() -> Any:
+    """The search and the graph, for every flow; once a process."""
     entries = (search.search, store.plant, store.rehash, *liveness.ENTRIES)
-    return over_machines(
-        "search", flow, (*moves.FUNCTIONS, *store.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS), entries
-    )
+    functions = (*moves.FUNCTIONS, *store.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS)
+    return plain("search", functions, entries, {**RECORDS, "store": store.Store, "graph": liveness.Graph})
+
+
+@functools.cache
+def get_ready(flow: int) -> None:
+    """Compile all that a search of this flow takes, or take it from the cache: two things at once, once a process."""
+    name = FLOWS[Flow(flow)].vcpu.name
+    code = f"from kernels.plans import compiled, machine_of; machine_of('vcpu', {int(flow)}); compiled()"
+    with compiling_elsewhere((f"machine_{name}", "search"), code):
+        machine_of("zapper", flow)
+    machines(flow)
+    compiled()
 
 
 def addressed(fields: moves.Plan | store.Store | liveness.Graph) -> Any:
@@ -47,7 +62,8 @@ def salts(count: int) -> np.ndarray:
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     """What a search must know about this machine beside its layout."""
     lay = run.lay
-    kinds = [made for made, _ in machines(run.rules.flow)]
+    (for_vcpu, vcpu_code), (for_zapper, zapper_code) = machines(run.rules.flow)
+    kinds = [for_vcpu, for_zapper]
     symmetry = symmetry and FLOWS[Flow(run.rules.flow)].folds
     actors = [run.actor(name) for name in run.actors]
     fold_vcpus = int(symmetry and lay.vcpus > 1)
@@ -105,6 +121,10 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         most_moves=len(actors) * ways * ways,
         labels=labels,
         orders=len(orders),
+        vcpu_step=vcpu_code.step_at,
+        vcpu_choices=vcpu_code.choices_at,
+        zapper_step=zapper_code.step_at,
+        zapper_choices=zapper_code.choices_at,
         begin=np.array(begins, np.int64),
         start=np.array(starts, np.int64),
         stop=np.array(ends, np.int64),

@@ -50,7 +50,7 @@ def load(variant: Variant = BARE, flow: int = Flow.SHOOTDOWN) -> Kernels:
     stopped.
     """
     code = f"from kernels.race import Variant, load_one; load_one('vcpu', {variant}, {int(flow)})"
-    with compiling_elsewhere(f"straight{variant.suffix}_{FLOWS[Flow(flow)].vcpu.name}", code):
+    with compiling_elsewhere((f"straight{variant.suffix}_{FLOWS[Flow(flow)].vcpu.name}",), code):
         run_zapper = load_one("zapper", variant, flow)
     return Kernels(load_one("vcpu", variant, flow), run_zapper)
 

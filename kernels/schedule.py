@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ class Taken:
     site: Site
 
 
-Made = tuple[Machine, ModuleType]
+Made = tuple[Machine, Any]
 
 
 @functools.cache
@@ -35,7 +34,7 @@ def machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
     """The step machines of a flow's vCPU and zapper, compiled, or taken from the cache, once a process."""
     name = FLOWS[Flow(flow)].vcpu.name
     with compiling_elsewhere(
-        f"machine_{name}", f"from kernels.schedule import machine_of; machine_of('vcpu', {int(flow)})"
+        (f"machine_{name}",), f"from kernels.schedule import machine_of; machine_of('vcpu', {int(flow)})"
     ):
         for_zapper = machine_of("zapper", flow)
     return machine_of("vcpu", flow), for_zapper

@@ -246,12 +246,12 @@ def meet(control, threads):
             yield_cpu()
 
 
-def search(plan, store, words, lay, rules, thread, threads):
+def search(plan, store, words_, lay, rules, thread, threads):
     """One thread's share of the search, until there is something for Python to do; returns the command that says what.
 
-    `words`: this thread's own copy of a state with a tally behind it.
+    `words_`: this thread's own copy of a state with a tally behind it.
     """
-    td = address(words)
+    td = address(words_)
     control = words_at(store.control)
     while True:
         if control[STAGE] == EXPAND:

@@ -146,8 +146,9 @@ def plant(plan, store, words_, lay):
     words_at(store.first)[PARTS + part] = 1  # the next level's states are numbered from here on
 
 
-def rehash(old, new, bits, more):
+def rehash(old_, new_, bits, more):
     """Move the fingerprints of all parts into larger tables, of 2**more slots; in order, or nearly."""
+    old, new = address(old_), address(new_)
     for part in range(PARTS):
         for place in range(1 << bits):
             print_ = old[(part << bits) + place]

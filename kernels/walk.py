@@ -17,12 +17,12 @@ import numpy as np
 from kernels import moves
 from kernels.atomics import address, words_at
 from kernels.breadth import Move, Progress, schedule_of
-from kernels.build import over_machines
+from kernels.build import plain
 from kernels.explorer import Size, explored
 from kernels.machine import DONE
 from kernels.moves import as_actor, choices_of, move, noted
 from kernels.outcomes import OUTCOMES, Outcome
-from kernels.plans import addressed, make_plan
+from kernels.plans import RECORDS, addressed, make_plan
 from kernels.race import record
 from kernels.rules import Rules
 from kernels.schedule import Schedule
@@ -123,9 +123,9 @@ class Walks:
 
 
 @functools.cache
-def compiled(flow: int) -> Any:
-    """Walking, compiled over the step machines; once a process."""
-    return over_machines("walk", flow, (*moves.FUNCTIONS, below, walk_once), (walk_once,)).walk_once
+def compiled() -> Any:
+    """Walking, for every flow; once a process."""
+    return plain("walk", (*moves.FUNCTIONS, below, walk_once), (walk_once,), RECORDS).walk_once
 
 
 def walk(
@@ -147,7 +147,7 @@ def walk(
         raise ValueError(f"depth: expected 1 or more, found {depth}")
     start = Schedule(explored(rules), **size._asdict())
     plan = make_plan(start, symmetry=False, reduction=False)
-    run, at, records = compiled(rules.flow), addressed(plan), (record(start.lay), record(start.rules))
+    run, at, records = compiled(), addressed(plan), (record(start.lay), record(start.rules))
     random = np.random.default_rng(seed)
     words, steps = np.zeros(start.lay.total_words, np.int64), np.empty(most_steps, np.int64)
     best: dict[int, tuple[int, int, np.ndarray]] = {}

@@ -11,7 +11,8 @@ from kernels.breadth import Move, Progress
 from kernels.build import cache_directory
 from kernels.endings import Liveness
 from kernels.explorer import Size, explore, explored
-from kernels.rules import NS_SHIFT, Clock, Rules
+from kernels.flows import FLOWS
+from kernels.rules import NS_SHIFT, Clock, Flow, Rules
 from kernels.walk import walk
 from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
 from results.exploration_verdict import INTERRUPT
@@ -79,13 +80,13 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
 
 def is_compiled(method: Whole | Sample, flow: str) -> bool:
     """Whether an earlier search of this kind left its compiled code."""
-    name = f"{'walk' if isinstance(method, Sample) else 'search'}_{flow}"
-    return next(cache_directory().glob(f"**/{name}_*.nbi"), None) is not None
+    names = ("walk" if isinstance(method, Sample) else "search", f"machine_{FLOWS[Flow[flow.upper()]].vcpu.name}")
+    return all(next(cache_directory().glob(f"**/{name}_*.nbi"), None) for name in names)
 
 
 def make_ready(ordering: Ordering, scenario: Scenario, method: Whole | Sample) -> None:
-    """Compile what this method takes, or take it from the cache, by one search of the smallest machine: compiling is no
-    part of any search's seconds.
+    """Compile what this method takes, or take it from the cache; one search of the smallest machine uses all of it, so
+    that compiling is no part of any search's seconds.
     """
     rules, size = rules_of(ordering, scenario)._replace(shootdowns=1), Size(1, 1)
     if isinstance(method, Sample):

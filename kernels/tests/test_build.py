@@ -204,6 +204,7 @@ def test_no_place_for_a_cache_is_one_line_that_names_what_was_tried(monkeypatch,
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    build._private_directory.cache_clear()
 
     with pytest.raises(OSError, match=r"^no directory for compiled code can be written: tried ") as error:
         cache_directory()

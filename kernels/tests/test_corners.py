@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import build
+from kernels import build, race
 from kernels.atomics import (
     ATOMIC,
     I64,
@@ -19,7 +19,9 @@ from kernels.atomics import (
     store_release,
 )
 from kernels.language import LanguageError
+from kernels.layout import plan, zapper_actor
 from kernels.steps import local, op, steps
+from kernels.tests.orders import SPEC
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled
 from kernels.tests.test_compiled import on_arm, primitive_on_arm
 from kernels.tests.three import Case, check
@@ -146,28 +148,30 @@ def truth(td, lay, rules, me):
 
 def test_a_truth_value_that_lives_across_a_step_compiles(monkeypatch, tmp_path):
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
-    td = np.zeros(TOTAL_WORDS, np.int64)
-    step = build.machine(truth)[1].step
-    while step(td, 0, 0, ACTOR, 0):
-        pass
+    td = stepped_through(truth)
 
     assert td[:3].tolist() == [0, 3, 4]
 
 
+def stepped_through(function: Any) -> Any:
+    """The words of a small machine behind every step of the compiled machine, of zapper 0."""
+    lay = plan(1, 1, 1, 1, zapper_registers=4)
+    td = np.zeros(lay.total_words, np.int64)
+    step = build.machine(function)[1].step
+    while step(td, race.record(lay), race.record(SPEC), zapper_actor(lay, 0), 0):
+        pass
+    return td
+
+
 def same(value: int) -> Any:
-    source = f"@steps\ndef same(td, lay, rules, me):\n    yield store_release(td, lay.b, {value})\n"
+    source = f"@steps\ndef same(td, lay, rules, me):\n    yield store_release(td, lay.gate, {value})\n"
     return compiled(source, "same")
 
 
 def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp_path):
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
-    found = []
-    for value in (11111, 22222):
-        td = np.zeros(TOTAL_WORDS, np.int64)
-        step = build.machine(same(value))[1].step
-        while step(td, Words(), 0, ACTOR, 0):
-            pass
-        found.append(int(td[1]))
+    gate = plan(1, 1, 1, 1).gate
+    found = [int(stepped_through(same(value))[gate]) for value in (11111, 22222)]
 
     assert found == [11111, 22222]
 

@@ -1,6 +1,5 @@
 """The TDX module, one call at a time: every status in reach, exactly, and the words afterwards."""
 
-import numpy as np
 import pytest
 
 from kernels import build, layout, race
@@ -314,5 +313,5 @@ def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
             m = Machine()
             given = m.words, race.record(m.lay), race.record(SPEC), layout.vcpu_actor(m.lay, 0)
             made[what.name][0](*given)
-            made[what.name][1](*given, np.int64(0))
+            made[what.name][1](*given, 0)
     return made
