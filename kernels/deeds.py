@@ -23,6 +23,11 @@ def _leaf(leaf: Leaf, kind: Kind = Kind.seamcall) -> Deed:
 # By function of steps. What stands in none of these is part of the call around it.
 DEEDS = {
     "claim_page": Deed("claim", "claims a page", Kind.host),
+    "claim_range": Deed("claim", "claims a range", Kind.host),
+    "cond_resched": Deed("resched", "yields", Kind.host),
+    "shoot_range": Deed("shootdown", "shootdown", Kind.shootdown),
+    "zap_shared": Deed("shootdown", "zaps a shared page", Kind.shootdown),
+    "map_shared": Deed("populate", "maps the shared page again", Kind.host),
     "shootdown": Deed("shootdown", "shootdown", Kind.shootdown),
     "write_lock_mmu": Deed("mmu_lock", "takes mmu_lock for write", Kind.wait),
     "read_lock_mmu": Deed("mmu_lock", "takes mmu_lock for read", Kind.wait),

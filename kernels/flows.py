@@ -6,15 +6,18 @@ the others nothing, neither words of the state nor time.
 
 from dataclasses import dataclass
 
+from kernels.batch import batch_zapper
 from kernels.language import Steps
 from kernels.rules import Flow
+from kernels.shared import shared_zapper
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
 
 
 @dataclass(frozen=True, slots=True)
 class Actors:
-    """The functions of steps of a flow's actors. Their names are those of compiled files, so no two flows share one.
+    """The functions of steps of a flow's actors. Their names are those of compiled files: flows share one only where
+    they share the function.
 
     `folds`: whether a search may take states for one that differ only in the names of vCPUs or zappers; then whatever
     holds such a name is known to `kernels/plans.py`.
@@ -29,4 +32,8 @@ class Actors:
         return {"vcpu": self.vcpu, "zapper": self.zapper}[kind]
 
 
-FLOWS = {Flow.SHOOTDOWN: Actors(vcpu, zapper)}
+FLOWS = {
+    Flow.SHOOTDOWN: Actors(vcpu, zapper),
+    Flow.BATCH: Actors(vcpu, batch_zapper),
+    Flow.SHARED_EPT: Actors(vcpu, shared_zapper),
+}

@@ -18,9 +18,9 @@ from kernels.atomics import (
     store_seq_cst,
 )
 from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS
-from kernels.module import mem_page_remove, mem_range_block, mem_track
+from kernels.module import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.outcomes import Outcome
-from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Step
+from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, SharedFlush, Step
 from kernels.status import OPERAND_BUSY, STATUS_MASK, SUCCESS, Leaf
 from kernels.steps import choice, local, op, steps
 from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp
@@ -37,6 +37,7 @@ from kernels.words import (
 BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
 SPIN = int(Busy.SPIN)
+BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
 BUSY_GIVEN_UP = int(Outcome.busy_given_up)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
     int(Leaf.TDH_MEM_RANGE_BLOCK),
@@ -179,12 +180,22 @@ def flush_tlb(td, lay, rules, me):
     return 0
 
 
+@local
+def invepts_on_request(rules):
+    """Whether a vCPU's translations go where it handles KVM_REQ_TLB_FLUSH: those of a shared EPT do, and as INVEPT
+    tells none apart, the private ones with them (tdx_flush_tlb_all()). For private pages alone there is nothing to do.
+    """
+    return rules.shared_pages and rules.shared_flush == BY_REQUEST and not rules.faults & INVEPT_SHARED_ROOT
+
+
 @steps
 def process_requests(td, lay, rules, me):
     """The head of vcpu_enter_guest(): interrupts are on."""
     if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
         # kvm_check_request(): clear the bit, then a full barrier, so that the handler sees what was set before the bit.
         yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
+        if invepts_on_request(rules):
+            invept(td, lay, me)
         if rules.entry_gate:
             yield from flush_tlb(td, lay, rules, me)
     return 0

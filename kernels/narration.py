@@ -157,6 +157,8 @@ class Narrator:
 # What each way of a choice means; the last one stands for all behind it.
 CHOICES = {
     "any_page": ("takes page {}",),
+    "any_range": ("takes range {}",),
+    "pages_after_yield": ("will yield behind the last page", "will yield with pages left: {}"),
     "next_page": ("the guest turns to page {}",),
     "reads_before_tick": ("the tick comes", "the guest reads on"),
 }

@@ -51,6 +51,8 @@ class Flow(IntEnum):
     """What the actors do; `kernels/flows.py` has their steps. The lower-case name stands in TOML."""
 
     SHOOTDOWN = 0
+    BATCH = 1
+    SHARED_EPT = 2
 
 
 class Module(IntEnum):
@@ -58,6 +60,13 @@ class Module(IntEnum):
 
     TDX = 0
     NONE = 1  # plain EPT: the epoch is the host's own TLB generation, and nobody refuses TRACK or REMOVE
+
+
+class SharedFlush(IntEnum):
+    """How KVM flushes a translation of the shared EPT. The lower-case name stands in TOML."""
+
+    REQUEST = 0  # the way that VMX does: KVM_REQ_TLB_FLUSH, whose handler INVEPTs
+    TRACK = 1  # tdx_track(): the flush at the next entry, in a new epoch, covers shared translations too
 
 
 class Clock(IntEnum):
@@ -68,10 +77,12 @@ class Clock(IntEnum):
 
 
 class Fault(IntFlag):
-    """Ways to break the module on purpose."""
+    """Ways to break the module, or KVM, on purpose."""
 
     NO_FLUSH_AT_ENTRY = 1  # TDH.VP.ENTER sees a new epoch and does not INVEPT
     REMOVE_WITHOUT_TRACKING = 2  # TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done
+    FLUSH_DROPPED_AT_YIELD = 4  # a batch that yields does not flush what is pending, and forgets it
+    INVEPT_SHARED_ROOT = 8  # KVM_REQ_TLB_FLUSH: INVEPT names the shared EPT's root, which no translation is tagged with
 
 
 KVM_REQ_TLB_FLUSH = 1
@@ -88,6 +99,10 @@ class Rules(NamedTuple):
 
     flow: int
     module: int
+    batch: int  # pages of one shootdown, in the flow of that name
+    resched: int  # a batch yields once
+    shared_pages: int  # the last so many pages are shared, in the flow of shared EPT
+    shared_flush: int
     shootdown: int
     steps: int
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)

@@ -49,7 +49,6 @@ from kernels.words import (
     sept,
     shooter_of,
     stage,
-    stage_word,
     state_of,
     tlb,
     translation,
@@ -104,6 +103,7 @@ def grade(td, lay, rules, me, gpa, filled, seen):
 
     Where the page is blocked the shooter's stage decides, and the read is taken again behind it: what is graded is an
     access that came after the stage was reached. This vCPU is in the guest all the while, so it acknowledges nothing.
+    The stage speaks of this page, or of the batch that it is blocked in: its shooter has it at none while it blocks.
     """
     outcome = USE_AFTER_REMOVE
     if generation_of(seen) == generation_of(filled) and phase_of(seen) == PAGE_BLOCKED:
@@ -111,9 +111,9 @@ def grade(td, lay, rules, me, gpa, filled, seen):
         again = yield load_relaxed(td, owner(lay, gpa))
         if again == seen:
             outcome = STALE_IN_WINDOW
-            if how_far == stage_word(gpa, seen, KICKED):
+            if how_far & 3 == KICKED:
                 outcome = STALE_AFTER_KICK
-            elif how_far == stage_word(gpa, seen, DONE):
+            elif how_far & 3 == DONE:
                 outcome = STALE_AFTER_DONE
     note(td, lay, me, gpa, outcome)
     count(td, me, READS, 1)

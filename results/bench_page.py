@@ -5,12 +5,13 @@ from typing import Any
 
 from matplotlib.text import Annotation
 
+from results.bench_axis import swept, words
 from results.bench_caveats import bench_caveats
 from results.bench_findings import exit_code, seen
 from results.bench_panels import ratio_curves, ratio_rows, scaling_curves
 from results.bench_plots import arm_styles, setting
 from results.bench_record import AGAIN, REFERENCE, Arm, Bench
-from results.bench_tables import SWEPT, arm_name, heading
+from results.bench_tables import arm_name, heading
 from results.bench_wording import value_text
 from results.figures import BY_ID, FIGURES
 from results.inline_svg import coloured, panel, sample
@@ -99,14 +100,15 @@ def _answer(bench: Bench) -> tuple[str, ...]:
         if arm.arm in (REFERENCE, AGAIN):
             continue
         for point in points:
-            chosen = [c for c in bench.comparisons if c.arm == arm.arm and c.point == point and c.figure in SWEPT]
-            told = "; ".join(f"{BY_ID[c.figure].words} {c.verdict_text}" for c in chosen)
+            here = [c for c in bench.comparisons if c.arm == arm.arm and c.point == point]
+            chosen = [c for c in here if c.figure in swept(bench)]
+            told = "; ".join(f"{words(bench, c.figure)} {c.verdict_text}" for c in chosen)
             at = f" at {point}" if point else ""
             lines.append(f"{arm_name(arm)} against {reference}{at}: {told}." if told else f"{arm_name(arm)}: nothing.")
     for slope in bench.slopes:
-        if slope.figure == SWEPT[0] and bench.sweep is not None:
+        if slope.figure == swept(bench)[0] and bench.sweep is not None:
             grows = f"{bench.sweep.key}^{slope.slope:.2f} ({slope.low:.2f} to {slope.high:.2f})"
-            lines.append(f"{slope.ordering}: {BY_ID[slope.figure].words} grows as {grows}.")
+            lines.append(f"{slope.ordering}: {words(bench, slope.figure)} grows as {grows}.")
     return tuple(lines)
 
 
@@ -119,8 +121,8 @@ def _ratios(bench: Bench, looks: dict[str, Style]) -> Section:
     reference = bench.arms[0].ordering
     if bench.sweep is not None:
         figures = tuple(
-            Figure(panel(f"ratio-{name}", f"Ratio of {BY_ID[name].words} along the sweep", _curve(bench, name, looks)))
-            for name in SWEPT
+            Figure(panel(f"ratio-{name}", f"Ratio of {words(bench, name)} along the sweep", _curve(bench, name, looks)))
+            for name in swept(bench)
         )
         grey = Key(_grey_band(), f"{reference} against itself, all points (A/A)")
     else:
@@ -199,7 +201,7 @@ def _comparisons(bench: Bench) -> Table:
             name = f"{arm.ordering} again (A/A)" if one.arm == AGAIN else arm_name(arm)
             point = (one.point or "all",) if bench.sweep else ()
             medians = value_text(figure, one.value), value_text(figure, one.reference)
-            rows.append((figure.words, name, *point, one.verdict_text, *medians))
+            rows.append((words(bench, figure.id), name, *point, one.verdict_text, *medians))
     numbers = frozenset((len(head) - 2, len(head) - 1))
     caption = "Every comparison: median of the rounds' ratios, 95 % bootstrap interval"
     return Table(caption, head, tuple(rows), numbers, frozenset(marked), folded=bench.sweep is not None)
@@ -208,12 +210,12 @@ def _comparisons(bench: Bench) -> Table:
 def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
     assert bench.sweep is not None
     figures = tuple(
-        Figure(panel(f"scaling-{name}", f"{BY_ID[name].words} along the sweep", _scaled(bench, name, looks)))
-        for name in SWEPT
+        Figure(panel(f"scaling-{name}", f"{words(bench, name)} along the sweep", _scaled(bench, name, looks)))
+        for name in swept(bench)
     )
     head = ("figure", "ordering", f"grows as {bench.sweep.key} to the power of", "95 %")
     rows = tuple(
-        (BY_ID[s.figure].words, s.ordering, f"{s.slope:.2f}", f"{s.low:.2f} to {s.high:.2f}") for s in bench.slopes
+        (words(bench, s.figure), s.ordering, f"{s.slope:.2f}", f"{s.low:.2f} to {s.high:.2f}") for s in bench.slopes
     )
     return Section(
         "scaling",

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from results.bench_axis import words
 from results.bench_record import AGAIN, REFERENCE, Arm, Bench, Comparison
 from results.bench_tables import arm_name
 from results.bench_wording import ratio_text, span, value_text
@@ -47,7 +48,7 @@ def ratio_rows(ax: Axes, bench: Bench, looks: dict[str, Style]) -> None:
         for row in rows:
             _ratio_row(ax, place, row, looks[row.arm], low, high)
             place += 1
-        ticks.append(((first + place - 1) / 2, figure.words))
+        ticks.append(((first + place - 1) / 2, words(bench, figure.id)))
         if number % 2 == 0:
             ax.axhspan(first - 0.75, place - 0.25, color="#F5F5F5", zorder=0)
         place += 0.5
@@ -108,7 +109,7 @@ def _ratio_axis(ax: Axes, which: str, low: float, high: float) -> None:
 
 def ratio_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Style]) -> None:
     """One figure's ratio at every point, with intervals, over the band of the A/A arm."""
-    ax.set_title(figure.words)
+    ax.set_title(words(bench, figure.id))
     rows = ratios_of(bench, figure)
     if not rows:
         say(ax, "No ratio: too few rounds, or nothing was measured.")
@@ -138,7 +139,7 @@ def ratio_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Style]
 
 def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Style]) -> None:
     """One figure at every point, medians over the rounds with intervals, and the power that it grows with."""
-    ax.set_title(figure.words)
+    ax.set_title(words(bench, figure.id))
     xs = _axis_values(bench)
     drawn = False
     arms = [arm for arm in bench.arms if arm.arm != AGAIN]
@@ -155,14 +156,22 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
     if not drawn:
         say(ax, "Nothing was measured.")
         return
-    ax.set_yscale("log")
+    ax.set_yscale("linear" if figure.unit == "share" else "log")
     if figure.unit == "ns":
         time_axis(ax)
+    elif figure.unit == "share":
+        _share_axis(ax)
     else:
         _plain_axis(ax, figure)
     _point_axis(ax, bench)
-    ax.set_ylabel("median of the rounds (log)")
+    ax.set_ylabel("median of the rounds" + ("" if figure.unit == "share" else " (log)"))
     _growth_note(ax, bench, figure)
+
+
+def _share_axis(ax: Axes) -> None:
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
 
 
 def _plain_axis(ax: Axes, figure: Figure) -> None:

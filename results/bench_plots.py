@@ -11,10 +11,11 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from results.bench_axis import swept
 from results.bench_caveats import bench_caveats
 from results.bench_panels import BAND, GREY, others, ratio_curves, ratio_rows, ratios_of, reference, scaling_curves
 from results.bench_record import AGAIN, Bench
-from results.bench_tables import SWEPT, heading
+from results.bench_tables import heading
 from results.figures import BY_ID, FIGURES
 from results.plot_style import Sheet, Style, parameters, sheet, shortened, styles
 from results.wording import plural
@@ -47,7 +48,7 @@ def ratio_sheet(bench: Bench) -> Sheet:
         handles.append(Patch(facecolor=BAND, label=f"{name} against itself, all points (A/A)"))
         page = _sheet(bench, title, 6.4, handles)
         panels: Any = page.body.subplots(2, 2)
-        for ax, name in zip(panels.flat, SWEPT, strict=True):
+        for ax, name in zip(panels.flat, swept(bench), strict=True):
             ratio_curves(ax, bench, BY_ID[name], looks)
         return page
     handles.append(_again_handle(bench))
@@ -64,7 +65,7 @@ def scaling_sheet(bench: Bench) -> Sheet:
     arms = [arm for arm in bench.arms if arm.arm != AGAIN]
     page = _sheet(bench, f"How it grows with {bench.sweep.key}", 7.0, [_sample(looks[a.arm]) for a in arms])
     panels: Any = page.body.subplots(2, 2)
-    for ax, name in zip(panels.flat, SWEPT, strict=True):
+    for ax, name in zip(panels.flat, swept(bench), strict=True):
         scaling_curves(ax, bench, BY_ID[name], looks)
     return page
 

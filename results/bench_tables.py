@@ -7,6 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from results.bench_axis import swept, words
+from results.bench_batches import batches_table
 from results.bench_findings import seen
 from results.bench_record import AGAIN, Arm, Bench, Comparison, Slope
 from results.bench_wording import value_text
@@ -15,8 +17,6 @@ from results.gate import Outcome
 from results.rounds import Rounds
 from results.wording import plural
 
-# Of a sweep only these are shown: the others would be hundreds of rows.
-SWEPT = ("p50_ns", "p99_ns", "reads_per_s", "out_of_guest_p50_ns")
 STYLES = {"differs": "bold", "no_difference": "", "too_few": "dim"}
 
 
@@ -26,6 +26,8 @@ def bench_table(bench: Bench) -> RenderableType:
     parts: list[RenderableType] = [Text(heading(bench), style="bold"), *failed, _comparisons(bench)]
     if bench.slopes:
         parts += [Text(""), _growth(bench)]
+    if (batches := batches_table(bench)) is not None:
+        parts += [Text(""), batches]
     if bench.aa is not None:
         style = "bold red" if bench.aa.differs else "green"
         parts += [Text(""), Text.assemble(("A/A ", style), bench.aa.sentence)]
@@ -61,13 +63,15 @@ def _comparisons(bench: Bench) -> Table:
     table.add_column(f"EFFECT against {arm_name(bench.arms[0])}")
     table.add_column("MEDIAN", justify="right", no_wrap=True)
     for figure in FIGURES:
-        if bench.sweep and figure.id not in SWEPT:
+        if bench.sweep and figure.id not in swept(bench):
             continue
         rows = [one for one in bench.comparisons if one.figure == figure.id and one.rounds]
         if not rows:
             continue
         alone = rows[0].reference if bench.sweep is None else None
-        table.add_row(Text(figure.words, style="bold"), "", value_text(figure, alone) if alone is not None else "")
+        table.add_row(
+            Text(words(bench, figure.id), style="bold"), "", value_text(figure, alone) if alone is not None else ""
+        )
         for one in rows:
             table.add_row(_who(bench, one), Text(one.verdict_text, style=STYLES[one.finding]), _value(one))
     return table
@@ -93,10 +97,10 @@ def arm_name(arm: Arm) -> str:
 def _growth(bench: Bench) -> RenderableType:
     assert bench.sweep is not None
     lines = [Text(f"Growth with {bench.sweep.key}, to the power of", style="bold")]
-    for name in SWEPT:
+    for name in swept(bench):
         slopes = [slope for slope in bench.slopes if slope.figure == name]
         if slopes:
-            lines.append(Text(f"  {BY_ID[name].words}: {', '.join(map(_slope, slopes))}"))
+            lines.append(Text(f"  {words(bench, name)}: {', '.join(map(_slope, slopes))}"))
     return Group(*lines)
 
 

@@ -210,6 +210,8 @@ def subtitle(result: Mapping[str, Any]) -> str:
         f"{plural(scenario.get('vcpus', 0), 'vCPU')}, {plural(scenario.get('zappers', 0), 'zapper')}",
         f"{plural(scenario.get('pages', 0), 'page')}",
     ]
+    if scenario.get("flow") == "batch":
+        parts.append(f"batches of {plural(scenario['batch'], 'page')}")
     if scenario.get("rate"):
         parts.append(f"open loop at {scenario['rate']:g} shootdowns/s")
     cpus = host.get("cpus_allowed")

@@ -22,7 +22,7 @@ from results.wording import nanoseconds
 STEP_NS = 20
 MOST_ROWS, FIRST_ROWS, MOST_EVENTS = 60, 16, 4096
 ENTERED = 8
-CLAIM = "claim_page"
+CLAIMS = frozenset({"claim_page", "claim_range"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _under_way(events: Sequence[Event], but: str) -> list[int]:
 def _claims(event: Event, mirror: str) -> bool:
     """Whether a zapper takes for itself a page whose mirror SPTE's name starts so."""
     access = event.access
-    return event.function == CLAIM and access is not None and access.changed and access.word.startswith(mirror)
+    return event.function in CLAIMS and access is not None and access.changed and access.word.startswith(mirror)
 
 
 def columns(traced: Traced, *, every: bool = False) -> Columns:

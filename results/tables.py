@@ -18,7 +18,7 @@ from results.grades import FAILING, Grade, grade_of, why
 from results.live import Live
 from results.statistics import ENOUGH
 from results.verdict import is_safe
-from results.wording import PHASE_WORDS, count, nanoseconds, rate_with_interval, share
+from results.wording import PHASE_WORDS, count, nanoseconds, plural, rate_with_interval, share
 
 Run = Mapping[str, Any]
 
@@ -163,6 +163,14 @@ def latency_table(runs: Sequence[Run]) -> RenderableType:
         table,
         *(Padding(Text(n, style="dim"), (0, 0, 0, 2)) for n in notes),
     )
+
+
+def unit_lines(scenario: Mapping[str, Any]) -> list[RenderableType]:
+    """What a shootdown is where it is not a page's alone."""
+    if scenario.get("flow") != "batch":
+        return []
+    pages = plural(scenario["batch"], "page")
+    return [Text(f"Times are of whole batches of {pages}; shootdowns, their rates and outcomes are of pages.")]
 
 
 def _phase(run: Run, name: str) -> Mapping[str, Any] | None:

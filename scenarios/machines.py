@@ -19,3 +19,42 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         yield "rate", f"expected {a_rate}, found {shown(s.rate)}"
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
+    yield from _of_batches(s)
+    yield from _of_shared_pages(s)
+
+
+def _of_batches(s: Scenario) -> Iterator[tuple[str, str]]:
+    if s.flow != "batch":
+        if s.batch != 1:
+            yield "batch", f'expected 1, or flow = "batch", as flow = "{s.flow}" takes page after page, found {s.batch}'
+        if s.resched:
+            yield "resched", f'expected flow = "batch" beside it, found flow = "{s.flow}", where nobody yields in a zap'
+        return
+    least = s.batch * s.zappers
+    if s.pages < least:
+        yield (
+            "pages",
+            f"expected {least} or more, zappers = {s.zappers} times batch = {s.batch}, found {s.pages}",
+        )
+    if s.tlb_entries < s.batch:
+        yield (
+            "tlb_entries",
+            f"expected {_power_of_two(s.batch)} or more, or a vCPU's TLB forgets part of a batch of {s.batch} pages "
+            f"before it is flushed, found {s.tlb_entries}",
+        )
+
+
+def _of_shared_pages(s: Scenario) -> Iterator[tuple[str, str]]:
+    if s.flow != "shared_ept":
+        if s.shared_pages:
+            yield (
+                "shared_pages",
+                f'expected 0, or flow = "shared_ept", as flow = "{s.flow}" has none, found {s.shared_pages}',
+            )
+        return
+    if not 1 <= s.shared_pages <= s.pages:
+        yield "shared_pages", f"expected from 1 to {s.pages}, as pages = {s.pages}, found {s.shared_pages}"
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()

@@ -13,14 +13,14 @@ from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
-from kernels.rules import Busy, Fault, Flow, Gate, Module, OnError, Pattern, Step
+from kernels.rules import Busy, Fault, Flow, Gate, Module, OnError, Pattern, SharedFlush, Step
 from scenarios.durations import parse_duration
 from scenarios.machines import scenario_contradictions
 from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
-FLOW_NAMES, MODULES = names(Flow), names(Module)
+FLOW_NAMES, MODULES, FLUSHES = names(Flow), names(Module), names(SharedFlush)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -208,7 +208,8 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
 
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
-MACHINE_KEYS = ("flow", "module")
+MACHINE_KEYS = ("flow", "module", "batch", "resched", "shared_pages", "shared_flush")
+MOST_BATCH = 512
 A_WEEK_S = 7 * 24 * 3600.0
 MOST_RATE = 1e7
 
@@ -216,10 +217,12 @@ MOST_RATE = 1e7
 class Scenario(BaseModel):
     """The machine and the load under which orderings race. Immutable; times are in seconds or as their names say.
 
-    `flow` is what the actors do, `module` what checks the order of steps. `orderings` are names, paths or steps.
-    `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two
-    shootdowns of a zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a
-    zapper after so many; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there.
+    `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
+    `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
+    and flushed by `shared_flush`. `orderings` are names, paths or
+    steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between
+    two batches of a zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a
+    zapper after so many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there.
     `watchdog_s` without progress is a hang.
     """
 
@@ -238,6 +241,12 @@ class Scenario(BaseModel):
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64
+    batch: Annotated[int, whole(1, MOST_BATCH)] = 1
+    resched: bool = Field(default=False, description="true or false")
+    shared_pages: Annotated[int, whole(0, MAX_PAGES)] = 0
+    shared_flush: Annotated[str, one_of("flush", FLUSHES)] = Field(
+        default="request", description=f"a flush ({listed(FLUSHES)})"
+    )
     tlb_entries: Annotated[int, AfterValidator(a_power_of_two)] = Field(
         default=64, ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"
     )

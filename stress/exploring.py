@@ -77,7 +77,7 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
     sizes = {key: getattr(request, key) for key in SETTABLE}
     scenario = with_options(scenario, **sizes)
     if "pages" not in said and request.pages is None:
-        scenario = scenario.model_copy(update={"pages": scenario.zappers})
+        scenario = scenario.model_copy(update={"pages": scenario.zappers * scenario.batch})
     if not request.sampled:
         _check_size(scenario)
     if not scenario.shootdowns:
@@ -125,7 +125,9 @@ def _check_size(scenario: Scenario) -> None:
             "try --vcpus 2 --zappers 2, or --random 10000"
         )
     if scenario.pages > MOST_PAGES:
+        batch = "--set batch=2 --tlb-entries 2 " if scenario.batch > 1 else ""
+        least = scenario.zappers * (2 if batch else 1)
         raise UsageFault(
             f"{scenario.name}: expected at most {MOST_PAGES} pages to look at every interleaving, found "
-            f"{scenario.pages}; try --pages {scenario.zappers}, or --random 10000"
+            f"{scenario.pages}; try {batch}--pages {least}, or --random 10000"
         )

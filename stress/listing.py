@@ -22,6 +22,14 @@ FAULTS = {
         "TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done",
         "intel/tdx-module TDX_1.5.01, tdh_mem_page_remove.c, without its call of is_tlb_tracked()",
     ),
+    Fault.FLUSH_DROPPED_AT_YIELD: (
+        'flow = "batch": a zap yields without its pending flush, and forgets it',
+        "Linux a835429cda91, tdp_mmu_iter_cond_resched() in a GFN range zap, and its kin",
+    ),
+    Fault.INVEPT_SHARED_ROOT: (
+        'flow = "shared_ept": INVEPT names the shared EPT\'s root, which no translation is tagged with',
+        "Linux v6.16, arch/x86/kvm/vmx/tdx.c: tdx_flush_tlb_current(), why it does not do so",
+    ),
 }
 Entry = Mapping[str, Any]
 

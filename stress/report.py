@@ -6,7 +6,7 @@ from typing import Any
 
 from results.answer import review_sentence
 from results.race_trace import LastSteps, what_led_to_it
-from results.tables import caveat_lines, latency_table, observation_line, outcome_table, verdict_table
+from results.tables import caveat_lines, latency_table, observation_line, outcome_table, unit_lines, verdict_table
 from results.yardsticks import yardstick_lines
 from scenarios.loader import DEFAULT_SCENARIO
 from stress.screen import Screen
@@ -28,7 +28,7 @@ def report(
     runs = result["runs"]
     for run in runs:
         screen.show(outcome_table(run), "")
-    screen.show(latency_table(runs), *yardstick_lines(result["host"], runs), "")
+    screen.show(latency_table(runs), *unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
     if len(runs) > 1:
         screen.show(verdict_table(runs), "")
     for steps in last_steps:

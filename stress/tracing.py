@@ -17,7 +17,7 @@ from stress.memory import Words
 
 # Of each ring; fewer where there are many actors: a trace of some ten thousand steps is as much as one can read.
 MOST_ENTRIES, LEAST_ENTRIES, ALL_ENTRIES = 1024, 64, 1 << 16
-CLAIM = "claim_page.claim_mirror"
+CLAIMS = frozenset({"claim_page.claim_mirror", "claim_range.claim_mirror", "claim_range.store_release_mirror"})
 FORBIDDEN = frozenset(outcome for outcome in Outcome if GRADES[outcome][0] in FAILING)
 
 
@@ -85,4 +85,4 @@ def entries_of_a_shootdown(found: Sequence[Entry], lay: Layout) -> float | None:
 
 
 def _is_claim(entry: Entry) -> bool:
-    return entry.site <= len(SITES) and bool(entry.value) and SITES[entry.site - 1].name == CLAIM
+    return entry.site <= len(SITES) and bool(entry.value) and SITES[entry.site - 1].name in CLAIMS

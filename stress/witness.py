@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kernels.build import sources_digest
-from kernels.layout import Layout
+from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, Layout
 from kernels.narration import Narrator
 from kernels.rules import NS_SHIFT, Clock, Fault, OnError, Rules
 from kernels.story import Story
@@ -23,7 +23,7 @@ from stress.provenance import version
 WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
-    "flow", "module",
+    "flow", "module", "batch", "resched", "shared_pages", "shared_flush",
     "shootdown", "steps", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
     "track_busy", "sept_busy", "serialized", "on_error", "faults", "shootdowns",
 )  # fmt: skip
@@ -42,7 +42,8 @@ def rules_of(
     """What a search makes of an ordering with so many shootdowns a zapper, these faults of the module and a scenario's
     `machine`.
     """
-    keys = {"orderings": (ordering.name,), "vcpus": 1, "zappers": 1, "gap": 0, "tick_us": 0, **(machine or {})}
+    room = {"vcpus": 1, "zappers": 1, "pages": MAX_PAGES, "tlb_entries": MAX_TLB_ENTRIES}
+    keys = {"orderings": (ordering.name,), **room, "gap": 0, "tick_us": 0, **(machine or {})}
     plain = validated(Scenario, "machine", "search", keys)
     rules = compile_rules(
         ordering, plain, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels import kvm, layout, locks, module, vcpu, words, zapper
+from kernels import batch, kvm, layout, locks, module, shared, vcpu, words, zapper
 from kernels.atomics import PYTHON
 from kernels.language import SITES, Steps
 from kernels.layout import OUTCOME_COUNTS, RNG
@@ -24,10 +24,11 @@ from kernels.variant import BARE
 
 SHIPPED = {
     name: made
-    for room in (locks, module, kvm, vcpu, zapper)
+    for room in (locks, module, kvm, vcpu, zapper, batch, shared)
     for name, made in vars(room).items()
     if isinstance(made, Steps) and inspect.unwrap(made.source).__module__ == room.__name__
 }
+ZAPPERS = {name for room in (zapper, batch, shared) for name in vars(room)} - vars(vcpu).keys()
 LAY = layout.plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
 STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
@@ -72,6 +73,7 @@ def test_a_drawn_program_goes_the_same_way_in_all_three():
 
 PARAMETERS: dict[str, Any] = {
     "gpa": st.integers(0, 1),
+    "first": st.just(0),
     "page": st.integers(1, 3),
     "request": st.integers(0, 1),
     "wait": st.integers(0, 1),
@@ -142,7 +144,9 @@ def small_states(draw: Any) -> np.ndarray:
 
 def rules_of(draw: Any) -> Rules:
     rules: Rules = ORDERS[draw(st.sampled_from(sorted(ORDERS)))]
-    return rules._replace(shootdowns=2, on_error=draw(st.integers(0, 2)))
+    flows = {"batch": draw(st.integers(1, 2)), "resched": draw(st.integers(0, 1)), "shared_pages": 1}
+    flush = draw(st.integers(0, 1))
+    return rules._replace(shootdowns=2, on_error=draw(st.integers(0, 2)), shared_flush=flush, **flows)
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
@@ -150,9 +154,7 @@ def rules_of(draw: Any) -> Rules:
 @given(td=small_states(), data=st.data())
 def test_a_function_that_ships_goes_the_same_way_in_all_three(name, td, data):
     function = SHIPPED[name]
-    me = (layout.zapper_actor if name in vars(zapper) and name not in vars(vcpu) else layout.vcpu_actor)(
-        LAY, data.draw(st.integers(0, 1))
-    )
+    me = (layout.zapper_actor if name in ZAPPERS else layout.vcpu_actor)(LAY, data.draw(st.integers(0, 1)))
     arguments = tuple(data.draw(PARAMETERS[parameter]) for parameter in function.parameters)
     choices = tuple(data.draw(st.lists(st.integers(0, 3), min_size=12, max_size=12)))
 

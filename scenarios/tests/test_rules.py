@@ -24,6 +24,10 @@ def test_spec_compiles_to_these_integers() -> None:
     assert compiled("spec") == Rules(
         flow=0,
         module=0,
+        batch=1,
+        resched=0,
+        shared_pages=0,
+        shared_flush=0,
         shootdown=0x6341,
         steps=4,
         request=0,

@@ -21,3 +21,26 @@ def test_without_the_module_the_refused_order_is_a_stale_read(tdx_stress: Comman
     assert (done.returncode, run["expect"]) == (0, ["use_after_remove"])
     assert counts["use_after_remove"] > 0
     assert counts["tracking_not_done"] == 0
+
+
+@pytest.mark.processes
+def test_a_run_of_batches_counts_pages_and_times_batches(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "batch", "--ordering", "spec", "--set", "resched=true", "--duration", "1s", "--json", "-")
+
+    (run,) = json.loads(done.stdout)["runs"]
+    assert (done.returncode, run["verdict"]) == (0, "passed")
+    assert run["all_shootdowns"] % 16 == 0
+    assert 0 < run["latency_ns"]["shootdown"]["n"] <= run["all_shootdowns"] // 16
+    assert "Times are of whole batches of 16 pages" in done.stderr
+
+
+@pytest.mark.processes
+def test_tdx_track_in_the_wrong_order_is_a_stale_read_of_a_shared_page_on_the_module_too(tdx_stress: Command) -> None:
+    # Some 2 % of the shared shootdowns show it, and a second has tens of thousands.
+    track = ("--set", "shared_flush=track", "--set", 'expect=["tracking_not_done", "use_after_remove"]')
+    done = tdx_stress(
+        "run", "shared_ept", "--ordering", "kick_then_track", *track, "--duration", "1s", "-q", "--json", "-"
+    )
+
+    (run,) = json.loads(done.stdout)["runs"]
+    assert (done.returncode, run["verdict"]) == (0, "passed")

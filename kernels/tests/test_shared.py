@@ -1,0 +1,79 @@
+"""Shared pages beside private ones: flushed by a request or by tdx_track(), and checked by nobody."""
+
+import pytest
+
+from kernels.explorer import Size, explored
+from kernels.rules import Fault, Flow, Rules, SharedFlush
+from kernels.shared import shared_zapper
+from kernels.tests.naive import Space, StepMachine, as_python, search
+from kernels.tests.orders import GOES_ON, SAFE, SPEC, V18, WRONG
+from kernels.words import HPA_SHIFT, MAPPED, RWX, SVE
+
+BESIDE = {"flow": int(Flow.SHARED_EPT), "shared_pages": 1, "entry_requests": 1}
+TRACK, REQUEST = {"shared_flush": int(SharedFlush.TRACK)}, {"shared_flush": int(SharedFlush.REQUEST)}
+NAMES_SHARED_ROOT = {"faults": int(Fault.INVEPT_SHARED_ROOT)}
+FORBIDDEN = {"stale_after_done", "use_after_remove", "tracking_not_done", "previous_epoch_busy"}
+# Right for a page that is not blocked by a SEAMCALL: the SPTE is gone before TRACK and kick, whenever BLOCK comes.
+RIGHT_HERE = {"track_then_block", "no_block", "spec_unserialized", "flag_gate_unserialized"}
+
+
+def machine(rules: Rules, *, pages: int = 1, **fields: int) -> StepMachine:
+    """One vCPU, one zapper; the last page is shared, and with one page nothing else is."""
+    size = Size(1, 1, pages, pages)
+    return StepMachine(rules._replace(**{**BESIDE, **fields}), size, for_zapper=as_python(shared_zapper))
+
+
+def reached(rules: Rules, **fields: int) -> Space:
+    return search(machine(explored(rules), **fields))
+
+
+@pytest.mark.parametrize("flush", [TRACK, REQUEST], ids=["track", "request"])
+@pytest.mark.parametrize("name", SAFE)
+def test_a_safe_order_is_safe_beside_shared_pages_however_these_are_flushed(name, flush):
+    space = reached(SAFE[name], pages=2, **flush)
+
+    assert not space.outcomes.keys() & FORBIDDEN
+    assert not space.hopeless
+
+
+@pytest.mark.parametrize("name", sorted(WRONG.keys() - RIGHT_HERE))
+def test_tdx_track_in_a_wrong_order_is_a_stale_read_of_a_shared_page_as_no_module_checks_it(name):
+    shown = reached(WRONG[name], **TRACK).outcomes
+
+    assert {"stale_after_done", "use_after_remove"} <= shown.keys()
+    assert "tracking_not_done" not in shown
+
+
+@pytest.mark.parametrize("name", sorted(RIGHT_HERE))
+def test_an_order_that_is_wrong_for_blocking_alone_flushes_a_shared_page(name):
+    assert not reached(WRONG[name], **TRACK).outcomes.keys() & FORBIDDEN
+
+
+def test_a_request_flushes_a_shared_page_whatever_the_order_of_private_ones():
+    assert not reached(WRONG["no_kick"], **REQUEST).outcomes.keys() & FORBIDDEN
+
+
+@pytest.mark.parametrize("rules", [SPEC, V18], ids=["spec", "v18"])
+def test_invept_of_the_shared_root_flushes_nothing(rules):
+    assert "use_after_remove" in reached(rules, **REQUEST, **NAMES_SHARED_ROOT).outcomes
+
+
+def test_a_refused_track_keeps_the_shared_page_until_a_repair_has_flushed():
+    """TRACK and no kick, then on: the vCPU that stays behind is met by the next TRACK, and kicked by the repair."""
+    space = search(machine(WRONG["no_kick"]._replace(shootdowns=2, **GOES_ON), **TRACK))
+
+    assert "previous_epoch_busy" in space.outcomes
+    assert not space.hopeless
+
+
+def test_zapping_clears_the_spte_to_suppress_ve_alone_and_mapping_makes_a_present_leaf_of_the_new_page():
+    moving = machine(SPEC, **REQUEST)
+    state, entries = moving.start, [moving.start[moving.lay.sept]]
+    while not moving.returned(state):
+        (made, *_) = [move for move in moving.moves(state) if move.actor == "zapper 0"]
+        state, _ = moving.after(state, made)
+        if state[moving.lay.sept] != entries[-1]:
+            entries.append(state[moving.lay.sept])
+
+    present = [MAPPED | RWX | SVE | page << HPA_SHIFT for page in (1, 2)]
+    assert entries == [present[0], SVE, present[1]]
