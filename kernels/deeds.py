@@ -46,6 +46,13 @@ DEEDS = {
     "guest": Deed("guest", "in the guest", Kind.guest),
     "mem_page_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
     "td_exit": Deed("exit", "TD exit", Kind.exit),
+    "shared_requests": Deed("requests", "handles requests", Kind.host),
+    "shared_exit_requested": Deed("entry", "enters", Kind.host),
+    "mmio_guest": Deed("guest", "in the guest", Kind.guest),
+    "shared_fault": Deed("fault", "handles an EPT violation on a shared page", Kind.host),
+    "change_memslot": Deed("memslot", "changes a memslot", Kind.host),
+    "synchronize_srcu": Deed("srcu", "waits for the readers of the old memslots", Kind.wait),
+    "zap_mmio_spte": Deed("zap", "zaps the shared SPTE", Kind.host),
 }
 # Steps that a function takes itself, where they belong to another stretch than the function does.
 STEPS = {

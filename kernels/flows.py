@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from kernels.batch import batch_zapper
 from kernels.language import Steps
+from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.rules import Flow
 from kernels.shared import shared_zapper
 from kernels.vcpu import vcpu
@@ -36,4 +37,5 @@ FLOWS = {
     Flow.SHOOTDOWN: Actors(vcpu, zapper),
     Flow.BATCH: Actors(vcpu, batch_zapper),
     Flow.SHARED_EPT: Actors(vcpu, shared_zapper),
+    Flow.MMIO: Actors(mmio_vcpu, mmio_zapper, folds=False),
 }

@@ -8,7 +8,9 @@ write stand on lines of their own (128 bytes: two 64-byte lines, as the adjacent
 
 from typing import NamedTuple
 
+from kernels.extras import OF_PAGE, OF_VCPU, SINGLES, words_of
 from kernels.outcomes import OUTCOMES
+from kernels.rules import Flow
 
 LINE_WORDS = 16
 MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES = 512, 62, 65536, 4096
@@ -26,8 +28,8 @@ SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED = 
 OUTCOME_COUNTS = 32
 OUTCOME_SHOOTDOWNS = OUTCOME_COUNTS + OUTCOMES
 AGES, AGE_BUCKETS = OUTCOME_SHOOTDOWNS + OUTCOMES, 16
-STATUS_COUNTS, LEAVES, STATUSES = AGES + AGE_BUCKETS, 8, 16
-HEAD_WORDS = 256
+STATUS_COUNTS, LEAVES, STATUSES = AGES + AGE_BUCKETS, 16, 24
+HEAD_WORDS = 512
 
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
 ZAPPER_HISTS = (
@@ -43,6 +45,8 @@ ZAPPER_HISTS = (
     "stale_window",
 )
 VCPU_HISTS = ("gate_wait", "out_of_guest")
+# Those that a flow has beside them.
+MORE_VCPU_HISTS: dict[int, tuple[str, ...]] = {Flow.MMIO: ("mmio_trip", "mmio_ve")}
 # One shootdown of so many stamps its phases, the others the whole: a stamp costs some 10 ns, a phase often no more.
 PHASES_EVERY = 8
 
@@ -63,6 +67,7 @@ class Layout(NamedTuple):
     zappers: int
     pages: int
     tlb_entries: int  # a power of two
+    flow: int
     # state: one each
     epoch_tracking: int
     epoch_lock: int
@@ -71,17 +76,22 @@ class Layout(NamedTuple):
     gate: int
     wait_for_sept_zap: int
     vm_bugged: int
+    slots_lock: int
     # state: a page
     page_stride: int
     sept: int
     owner: int
     bepoch: int
     mirror: int
+    memslot: int
+    shared_spte: int
+    shared_owner: int
     # state: a vCPU
     vcpu_stride: int
     mode: int
     requests: int
     ipi: int
+    srcu: int
     vcpu_epoch: int
     tlb: int
     vcpu_pc: int
@@ -119,6 +129,11 @@ class Actor(NamedTuple):
     register: int
 
 
+def vcpu_hists(flow: int) -> tuple[str, ...]:
+    """The histograms of a vCPU under a flow, in the order in which they stand behind the head."""
+    return VCPU_HISTS + MORE_VCPU_HISTS.get(flow, ())
+
+
 def _up(words: int, line: int) -> int:
     return -(-words // line) * line
 
@@ -129,12 +144,14 @@ def plan(
     pages: int,
     tlb_entries: int,
     *,
+    flow: int = Flow.SHOOTDOWN,
     packed: bool = False,
     vcpu_registers: int = 0,
     zapper_registers: int = 0,
     trace: int = 0,
 ) -> Layout:
     """The layout of a machine of this size; `packed` for searches, else spread over lines for real processes.
+    A `flow` may have words of its own (`kernels/extras.py`).
 
     `trace`: how many entries the ring of each actor has, for traced kernels. Raises ValueError where a size is out of
     range, or `tlb_entries` or `trace` is not a power of two.
@@ -165,6 +182,8 @@ def plan(
     used = _up(used + 2, line)
     for name in ("tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged"):
         put(name)
+    for name, words in words_of(SINGLES, flow):
+        put(name, words)
 
     def repeat(count: int, stride: str, fields: tuple[tuple[str, int], ...]) -> None:
         nonlocal used
@@ -174,7 +193,7 @@ def plan(
         at[stride] = used - start
         used = start + count * at[stride]
 
-    repeat(pages, "page_stride", (("sept", 2), ("owner", 1), ("mirror", 1)))
+    repeat(pages, "page_stride", (("sept", 2), ("owner", 1), ("mirror", 1), *words_of(OF_PAGE, flow)))
     at["bepoch"] = at["sept"] + 1  # whoever blocks or removes the page uses both
     repeat(
         vcpus,
@@ -183,6 +202,7 @@ def plan(
             ("mode", 1),
             ("requests", 1),
             ("ipi", 1),
+            *words_of(OF_VCPU, flow),
             ("vcpu_epoch", 1),
             ("tlb", tlb_entries),
             ("vcpu_pc", 1),
@@ -201,7 +221,7 @@ def plan(
     put("page_flags", pages)
     put("page_blocked_at", pages)
     put("perturb", MAX_SITES)
-    repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(VCPU_HISTS) * HIST_WORDS),))
+    repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))
     repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
     repeat(vcpus + zappers, "trace_stride", (("trace", trace * ENTRY_WORDS),))
     return Layout(
@@ -209,6 +229,7 @@ def plan(
         zappers=zappers,
         pages=pages,
         tlb_entries=tlb_entries,
+        flow=int(flow),
         state_words=state_words,
         trace_entries=trace,
         total_words=used,
@@ -237,9 +258,9 @@ def name_of(lay: Layout, word: int) -> str:
     """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
     families = (
         ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc",
-        "vcpu_register")),
+        "vcpu_register", *OF_VCPU)),
         ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
-        ("page", lay.pages, lay.page_stride, ("sept", "bepoch", "owner", "mirror")),
+        ("page", lay.pages, lay.page_stride, ("sept", "bepoch", "owner", "mirror", *OF_PAGE)),
     )  # fmt: skip
     for kind, count, stride, fields in families:
         start = getattr(lay, fields[0])
@@ -249,5 +270,6 @@ def name_of(lay: Layout, word: int) -> str:
             offset = rest - (getattr(lay, field) - start)
             many = field in ("tlb", "awaiting", "vcpu_register", "zapper_register")
             return f"{field}[{kind} {index}]" + (f"[{offset}]" if many else "")
-    singles = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged")
+    more = [name for name, words in words_of(SINGLES, lay.flow) if words]
+    singles = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged", *more)
     return next((name for name in singles if getattr(lay, name) == word), f"word {word}")

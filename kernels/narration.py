@@ -160,6 +160,8 @@ CHOICES = {
     "any_range": ("takes range {}",),
     "pages_after_yield": ("will yield behind the last page", "will yield with pages left: {}"),
     "next_page": ("the guest turns to page {}",),
+    "next_access": ("the guest turns to page {}, private ones first",),
+    "private_or_shared": ("shoots a private page down", "changes a memslot"),
     "reads_before_tick": ("the tick comes", "the guest reads on"),
 }
 TURNS = ("next_vcpu", "next_marked")

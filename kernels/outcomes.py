@@ -23,6 +23,11 @@ class Outcome(IntEnum):
     no_progress = 14
     unknown_status = 15
     busy_given_up = 16
+    mmio_installed = 17
+    ve_in_guest = 18
+    mmio_emulated = 19
+    ve_on_memory = 20
+    access_before_accept = 21
 
 
-OUTCOMES = 17
+OUTCOMES = 22

@@ -58,7 +58,7 @@ def load(variant: Variant = BARE, flow: int = Flow.SHOOTDOWN) -> Kernels:
 def load_one(kind: str, variant: Variant, flow: int = Flow.SHOOTDOWN) -> Run:
     """One actor, `vcpu` or `zapper`, compiled or from the cache."""
     run = _entry(straight(FLOWS[Flow(flow)].of(kind), variant), variant.traced)
-    lay = layout.plan(1, 1, 1, 1, trace=2 * variant.traced)
+    lay = layout.plan(1, 1, 1, 1, flow=flow, trace=2 * variant.traced)
     td = np.zeros(lay.total_words, np.int64)
     rules = Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
     prepare(td, lay, rules, 1)
@@ -81,6 +81,10 @@ def prepare(td: np.ndarray, lay: Layout, rules: Rules, seed: int) -> None:
         td[lay.sept + at] = words.MAPPED | words.RWX | words.SVE | (1 << words.HPA_SHIFT)
         td[lay.owner + at] = 1 << 8
         td[lay.mirror + at] = words.SPTE_PRESENT
+        if lay.flow == Flow.MMIO:
+            td[lay.memslot + at] = words.SLOT_NONE | words.SLOT_SETTLED
+            td[lay.shared_spte + at] = words.SPTE_NONPRESENT
+            td[lay.shared_owner + at] = (1 << 8) | words.PAGE_FREE
     seeds = np.random.SeedSequence(seed).generate_state(lay.vcpus + lay.zappers, np.uint64) >> np.uint64(2)
     actors = [layout.vcpu_actor(lay, i) for i in range(lay.vcpus)] + [
         layout.zapper_actor(lay, i) for i in range(lay.zappers)

@@ -20,8 +20,17 @@ from kernels.words import (
     PAGE_IN_USE,
     PENDING,
     PENDING_BLOCKED,
+    RWX,
+    SLOT_INVALID,
+    SLOT_NONE,
+    SLOT_PAGE_SHIFT,
+    SLOT_SETTLED,
+    SLOT_VALID,
     SPTE_FROZEN,
+    SPTE_GFN_SHIFT,
     SPTE_PRESENT,
+    SRCU_AWAITED,
+    SRCU_READING,
     TAG_MASK,
     TDEL,
     content_of,
@@ -101,6 +110,19 @@ def senders(value: int) -> str:
     return ", ".join(f"zapper {bit}" for bit in range(value.bit_length()) if value >> bit & 1) or "none"
 
 
+def shared_entry(value: int) -> str:
+    """A shared SPTE: memory, an MMIO SPTE, or neither with #VE suppressed."""
+    if value & RWX:
+        return f"hpa {(value & HPA_MASK) >> HPA_SHIFT}"
+    return "nonpresent, #VE suppressed" if value < 0 else f"MMIO SPTE of page {(value >> SPTE_GFN_SHIFT) - 1}"
+
+
+def slot(value: int) -> str:
+    """A memslot, and whether a change of it is under way."""
+    states = {SLOT_NONE: "none", SLOT_VALID: f"hpa {value >> SLOT_PAGE_SHIFT}", SLOT_INVALID: "invalid"}
+    return states.get(value & 3, "?") + ("" if value & SLOT_SETTLED else ", changing")
+
+
 READINGS: dict[str, Callable[[int], str]] = {
     "epoch_tracking": epochs,
     "epoch_lock": lock,
@@ -115,5 +137,10 @@ READINGS: dict[str, Callable[[int], str]] = {
     "ipi": senders,
     "tlb": translation,
     "stage": progress,
+    "slots_lock": lock,
+    "memslot": slot,
+    "shared_spte": shared_entry,
+    "shared_owner": page,
+    "srcu": lambda value: {SRCU_READING: "inside", SRCU_AWAITED: "inside, awaited"}.get(value, "outside"),
     "awaiting": lambda value: "ack" if value else "none",
 }

@@ -14,8 +14,10 @@ from typing import Any
 
 from kernels import atomics
 from kernels.deeds import gathered
+from kernels.flows import FLOWS
 from kernels.language import SITES, Site, Step, Steps, Sub
 from kernels.layout import Layout, name_of
+from kernels.mmio_actors import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.outcomes import Outcome
 from kernels.parse import flat
 from kernels.reading import reading
@@ -24,13 +26,19 @@ from kernels.status import LEAF_NAMES, NAMES, SUCCESS, Leaf, Status
 from kernels.story import Access, Event, Story
 from kernels.straight import subs
 from kernels.tally import PLACE_OF_STATUS
-from kernels.vcpu import EPT_VIOLATION, IPI, TICK, vcpu
+from kernels.vcpu import EPT_VIOLATION, IPI, TICK
 from kernels.words import owner
 from kernels.worlds import World
-from kernels.zapper import zapper
 
 WALK, READ = "guest.load_acquire_sept", "guest.load_relaxed_owner"
-LEFT = {IPI: "left for an IPI", TICK: "left for the host's tick", EPT_VIOLATION: "left for an EPT violation"}
+LEFT = {
+    IPI: "left for an IPI",
+    TICK: "left for the host's tick",
+    EPT_VIOLATION: "left for an EPT violation",
+    SHARED_VIOLATION: "left for an EPT violation on a shared page",
+    VMCALL: "left by TDG.VP.VMCALL",
+    PENDING_VIOLATION: "left for an EPT violation on a pending page",
+}
 _PYTHON = World(atomics.PYTHON, lambda bound: bound)
 Paths = dict[str, list[tuple[str, ...]]]
 
@@ -216,7 +224,8 @@ def _paths(of_vcpu: bool) -> Paths:
         for inner in dict.fromkeys(s.function for s in flat(one.body) if isinstance(s, Sub)):
             visit(inner, here)
 
-    visit(vcpu if of_vcpu else zapper, ())
+    for actors in FLOWS.values():
+        visit(actors.vcpu if of_vcpu else actors.zapper, ())
     return found
 
 
@@ -224,7 +233,7 @@ def _paths(of_vcpu: bool) -> Paths:
 def _operations() -> dict[int, tuple[Callable[..., Any], bool]]:
     """By site, what its step does as Python, and whether that takes an operand."""
     found: dict[int, tuple[Callable[..., Any], bool]] = {}
-    for one in (*subs(vcpu), *subs(zapper)):
+    for one in (one for actors in FLOWS.values() for one in (*subs(actors.vcpu), *subs(actors.zapper))):
         known: dict[str, Any] = {**one.source.__globals__}  # type: ignore[attr-defined]
         for step in flat(one.body):
             if isinstance(step, Step) and not step.is_choice:

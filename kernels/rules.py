@@ -53,6 +53,7 @@ class Flow(IntEnum):
     SHOOTDOWN = 0
     BATCH = 1
     SHARED_EPT = 2
+    MMIO = 3  # shared guest pages that memslots come to and go from, beside private ones that are shot down
 
 
 class Module(IntEnum):
@@ -83,6 +84,8 @@ class Fault(IntFlag):
     REMOVE_WITHOUT_TRACKING = 2  # TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done
     FLUSH_DROPPED_AT_YIELD = 4  # a batch that yields does not flush what is pending, and forgets it
     INVEPT_SHARED_ROOT = 8  # KVM_REQ_TLB_FLUSH: INVEPT names the shared EPT's root, which no translation is tagged with
+    KEEP_MMIO_SPTE = 16  # KVM creates a memslot and does not zap the MMIO SPTE that stands where it is
+    NO_GRACE_PERIOD = 32  # KVM changes memslots and does not wait for the readers of the old ones (synchronize_srcu)
 
 
 KVM_REQ_TLB_FLUSH = 1
@@ -116,6 +119,7 @@ class Rules(NamedTuple):
     serialized: int
     on_error: int
     faults: int
+    sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit
     pattern: int
     shootdowns: int  # for each zapper
     gap: int  # pauses between two shootdowns of one zapper

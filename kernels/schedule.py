@@ -44,7 +44,7 @@ def machine_of(kind: str, flow: int) -> Made:
     """One of them, `vcpu` or `zapper`: compiled by letting it take its first step on a machine of one page."""
     made, code = machine(FLOWS[Flow(flow)].of(kind))
     count = made.registers
-    lay = layout.plan(1, 1, 1, 1, packed=True, vcpu_registers=count, zapper_registers=count)
+    lay = layout.plan(1, 1, 1, 1, flow=flow, packed=True, vcpu_registers=count, zapper_registers=count)
     words, rules = np.zeros(lay.total_words, np.int64), Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
     me = layout.ACTORS[kind](lay, 0)
     prepare(words, lay, rules, 1)
@@ -77,6 +77,7 @@ class Schedule:
             zappers,
             pages,
             tlb_entries,
+            flow=rules.flow,
             packed=True,
             vcpu_registers=for_vcpu[0].registers,
             zapper_registers=for_zapper[0].registers,

@@ -23,6 +23,13 @@ HPA_SHIFT, HPA_MASK = 12, ((1 << 40) - 1) << 12
 # KVM's view of a private page (mirror SPTE).
 SPTE_PRESENT, SPTE_FROZEN = 1, 2
 
+# The shared EPT (SPTEs of KVM): suppress #VE is bit 63, as in S-EPT entries. SHADOW_NONPRESENT_VALUE has nothing else;
+# an MMIO SPTE of a TD is neither present nor suppressed, and holds the guest page.
+SPTE_NONPRESENT, SPTE_GFN_SHIFT = SVE, 12
+# A memslot: host page << 3 | settled << 2 | state. That a change is over is for the oracle alone.
+SLOT_NONE, SLOT_VALID, SLOT_INVALID, SLOT_SETTLED, SLOT_PAGE_SHIFT = 0, 1, 2, 4, 3
+SRCU_OUTSIDE, SRCU_READING, SRCU_AWAITED = 0, 1, 2
+
 # vcpu->mode
 OUTSIDE_GUEST_MODE, IN_GUEST_MODE, EXITING_GUEST_MODE = 0, 1, 2
 
@@ -94,6 +101,26 @@ def bepoch(lay, gpa):
 @local
 def mirror(lay, gpa):
     return lay.mirror + gpa * lay.page_stride
+
+
+@local
+def memslot(lay, gpa):
+    return lay.memslot + gpa * lay.page_stride
+
+
+@local
+def shared_spte(lay, gpa):
+    return lay.shared_spte + gpa * lay.page_stride
+
+
+@local
+def shared_owner(lay, gpa):
+    return lay.shared_owner + gpa * lay.page_stride
+
+
+@local
+def srcu(lay, vcpu):
+    return lay.srcu + vcpu * lay.vcpu_stride
 
 
 @local

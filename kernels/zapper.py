@@ -289,6 +289,25 @@ def claim_page(td, lay, rules, me):
 
 
 @steps
+def shoot_down(td, lay, rules, me, gpa, due):
+    """One shootdown of a claimed page as the rules have it, with what they do after KVM_BUG_ON. Returns its status."""
+    todo = rules.shootdown
+    repair = 0
+    while True:
+        status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
+        if not repair:
+            count(td, me, SHOOTDOWNS, 1)
+            if status != SUCCESS:
+                count(td, me, BUG_ON, 1)
+        if status == SUCCESS or rules.on_error == STOP:
+            break
+        todo = COMPLETE
+        repair = 1
+        count(td, me, REPAIRS, 1)
+    return status
+
+
+@steps
 def zapper(td, lay, rules, me):
     """Shoot pages down until told to stop."""
     for _ in range(rules.shootdowns):
@@ -296,19 +315,7 @@ def zapper(td, lay, rules, me):
         if zapper_stopping(td, lay):
             break
         gpa = yield from claim_page(td, lay, rules, me)
-        todo = rules.shootdown
-        repair = 0
-        while True:
-            status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
-            if not repair:
-                count(td, me, SHOOTDOWNS, 1)
-                if status != SUCCESS:
-                    count(td, me, BUG_ON, 1)
-            if status == SUCCESS or rules.on_error == STOP:
-                break
-            todo = COMPLETE
-            repair = 1
-            count(td, me, REPAIRS, 1)
+        status = yield from shoot_down(td, lay, rules, me, gpa, due)
         if status != SUCCESS:
             yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
             break

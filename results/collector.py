@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from kernels import layout as tally
 from kernels.layout import Layout
 from kernels.outcomes import OUTCOMES, Outcome
+from kernels.rules import Flow
 from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
-from results.grades import GRADES
+from results.grades import GRADES, declared
 from results.histogram import Counts
 from results.host import CpuTimes, cpu_times, steal_share
 from results.race_trace import LastSteps
@@ -29,7 +30,7 @@ from results.verdict import Ending, Verdict, judge
 Words = NDArray[np.int64]
 
 # Counted by the read, not by the shootdown: they belong to none.
-BY_READ = frozenset({Outcome.fresh, Outcome.fault})
+BY_READ = frozenset({Outcome.fresh, Outcome.fault, Outcome.mmio_installed, Outcome.ve_in_guest, Outcome.mmio_emulated})
 LOCKS = {"epoch": Status.BUSY_TD_EPOCH, "S-EPT tree": Status.BUSY_SEPT_TREE, "S-EPT entry": Status.BUSY_RCX}
 
 
@@ -93,7 +94,7 @@ def snapshot(words: Words, lay: Layout, *, histograms: bool = True) -> Snapshot:
         return Snapshot(at_ns, *heads, np.zeros(OUTCOMES, dtype=np.int64))
     flags = words[lay.page_flags : lay.page_flags + lay.pages]
     flagged = ((flags[:, None] >> np.arange(OUTCOMES)) & 1).sum(axis=0)
-    counts = _sum_histograms(zappers, tally.ZAPPER_HISTS) | _sum_histograms(vcpus, tally.VCPU_HISTS)
+    counts = _sum_histograms(zappers, tally.ZAPPER_HISTS) | _sum_histograms(vcpus, tally.vcpu_hists(lay.flow))
     return Snapshot(at_ns, *heads, flagged, counts, cpu_times())
 
 
@@ -162,6 +163,7 @@ class RunFacts:
     last_steps: LastSteps | None = None  # of a traced race
     source: str = ""
     shootdown: tuple[str, ...] = ()
+    flow: int = Flow.SHOOTDOWN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +181,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
     `warm` is None where the warm-up did not end: then nothing was measured, and the evidence still stands.
     """
     start = warm if warm is not None else end
-    measured = _measured(start, end)
+    measured = _measured(start, end, facts.flow)
     seconds = facts.seconds if warm is not None else 0.0
     shootdowns, reads = end.shootdowns - start.shootdowns, end.reads - start.reads
     retries, most = end.zapper_heads[:, tally.TRACK_RETRIES].sum(), end.zapper_heads[:, tally.TRACK_RETRIES_MAX].max()
@@ -215,7 +217,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "seamcalls": {LEAF_NAMES[leaf]: _named(end.statuses[leaf], all_declared=False) for leaf in Leaf},
         "stale_age_epochs": {str(age): int(count) for age, count in enumerate(ages)},
         "latency_ns": _summaries(measured, tally.ZAPPER_HISTS),
-        "vcpu_ns": _summaries(measured, tally.VCPU_HISTS),
+        "vcpu_ns": _summaries(measured, tally.vcpu_hists(facts.flow)),
         "track_retries": {"max": int(most), "mean": round(int(retries) / max(end.shootdowns, 1), 6)},
         "bug_on": int(end.both(tally.BUG_ON)[0]),
         "steal_share": steal_share(start.cpu, end.cpu),
@@ -239,9 +241,9 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
     return Run(record, arrays, facts.last_steps)
 
 
-def _measured(start: Snapshot, end: Snapshot) -> dict[str, Counts]:
+def _measured(start: Snapshot, end: Snapshot, flow: int) -> dict[str, Counts]:
     none = np.zeros(tally.HIST_WORDS, dtype=np.int64)
-    names = tally.ZAPPER_HISTS + tally.VCPU_HISTS
+    names = tally.ZAPPER_HISTS + tally.vcpu_hists(flow)
     return {n: np.maximum(end.histograms.get(n, none) - start.histograms.get(n, none), 0) for n in names}
 
 
@@ -276,7 +278,7 @@ def _named(counts: Words, *, all_declared: bool) -> dict[str, int]:
 
 
 def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
-    """Every declared outcome, even at 0.
+    """Every outcome that the flow declares, even at 0, and what was seen beside them.
 
     `count` is events (reads or statuses); `shootdowns` of `of` is how many distinct shootdowns showed it, which is what
     `rate` and `ci95` are of. An outcome that was seen but belongs to no shootdown has None there, not a rate of 0.
@@ -286,7 +288,10 @@ def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
         counts[Outcome.no_progress] = 1
     undeclared = [s for s in range(tally.STATUSES) if s not in Status.__members__.values() or s == Status.OTHER]
     counts[Outcome.unknown_status] = max(counts[Outcome.unknown_status], end.statuses[:, undeclared].sum())
-    return [_outcome(o, int(counts[o]), int(by_shootdown[o]), end.shootdowns) for o in Outcome]
+    told = declared(facts.flow)
+    return [
+        _outcome(o, int(counts[o]), int(by_shootdown[o]), end.shootdowns) for o in Outcome if o in told or counts[o]
+    ]
 
 
 def _outcome(outcome: Outcome, count: int, shootdowns: int, of: int) -> dict[str, Any]:

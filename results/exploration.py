@@ -32,6 +32,7 @@ class Subject:
     pages: int
     tlb_entries: int
     shootdowns: int  # for each zapper
+    flow: str = "shootdown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kernels.rules import Flow
 from results.exploration_verdict import failing, is_sampled, size_words
-from results.grades import GRADES, Grade, grade_of, why
+from results.grades import GRADES, Grade, declared, grade_of, why
 from results.tables import GRADE_STYLES, SHORT_WHY, VERDICT_STYLES, ByWidth, heading, marked, plain_table
 from results.verdict import is_safe
 from results.wording import count, nanoseconds, plural, share
@@ -54,10 +55,11 @@ def _outcomes(exploration: Exploration, *, wide: bool) -> Table:
 
 
 def _names(exploration: Exploration) -> list[str]:
-    """Every outcome but `fresh`, by grade; then what no table declares, and the invariants that are broken."""
+    """Every outcome of the flow but `fresh`, by grade; then what else was seen, and the invariants that are broken."""
     order = list(Grade)
-    declared = sorted(GRADES, key=lambda outcome: (order.index(GRADES[outcome][0]), outcome))
-    names = [outcome.name for outcome in declared if outcome.name != "fresh"]
+    flow = Flow[exploration.get("flow", "shootdown").upper()]
+    told = sorted(declared(flow), key=lambda outcome: (order.index(GRADES[outcome][0]), outcome))
+    names = [outcome.name for outcome in told if outcome.name != "fresh"]
     return names + [name for name in (*exploration["outcomes"], *failing(exploration)) if name not in names]
 
 

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from kernels.outcomes import Outcome
+from kernels.rules import Flow
 
 
 class Grade(StrEnum):
@@ -31,7 +32,21 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.refcount_broken: (Grade.forbidden, "refcounts differ from the vCPUs inside"),
     Outcome.busy_given_up: (Grade.forbidden, "BUSY taken for an error: KVM_BUG_ON"),
     Outcome.no_progress: (Grade.forbidden, "livelock or deadlock: nobody moves"),
+    Outcome.mmio_installed: (Grade.acceptable, "EPT violation, no memslot: MMIO SPTE installed"),
+    Outcome.ve_in_guest: (Grade.acceptable, "#VE in the guest: an MMIO SPTE, or a pending page"),
+    Outcome.mmio_emulated: (Grade.acceptable, "TDG.VP.VMCALL<#VE.RequestMMIO>: emulated"),
+    Outcome.ve_on_memory: (Grade.forbidden, "#VE on a page that a memslot backs: for ever"),
+    Outcome.access_before_accept: (Grade.forbidden, "pending page, SEPT_VE_DISABLE: VM killed"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
+}
+
+# Outcomes that one flow alone can show: elsewhere they are no zero worth telling.
+OF_FLOW: dict[Outcome, Flow] = {
+    Outcome.mmio_installed: Flow.MMIO,
+    Outcome.ve_in_guest: Flow.MMIO,
+    Outcome.mmio_emulated: Flow.MMIO,
+    Outcome.ve_on_memory: Flow.MMIO,
+    Outcome.access_before_accept: Flow.MMIO,
 }
 
 FAILING = frozenset({Grade.forbidden, Grade.unknown})
@@ -40,6 +55,11 @@ FAILING = frozenset({Grade.forbidden, Grade.unknown})
 def grade_of(outcome_id: str) -> Grade:
     """The grade of an outcome by its id; `unknown` where no such outcome is declared."""
     return GRADES[Outcome[outcome_id]][0] if outcome_id in Outcome.__members__ else Grade.unknown
+
+
+def declared(flow: int) -> tuple[Outcome, ...]:
+    """The outcomes that a flow can show."""
+    return tuple(outcome for outcome in Outcome if OF_FLOW.get(outcome, flow) == flow)
 
 
 def why(outcome_id: str) -> str:

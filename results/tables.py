@@ -55,6 +55,11 @@ SHORT_WHY = {
     "refcount_broken": "not the vCPUs inside",
     "busy_given_up": "as error: KVM_BUG_ON",
     "no_progress": "livelock or deadlock",
+    "mmio_installed": "no memslot there",
+    "ve_in_guest": "MMIO or pending",
+    "mmio_emulated": "by #VE, VMCALL",
+    "ve_on_memory": "#VE for ever",
+    "access_before_accept": "the VM is killed",
     "unknown_status": "undeclared: fails",
 }
 FEW, MANY_ORDERINGS = ("shootdown", "response", "kick", "track"), 4

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from kernels.layout import MAX_PAGES
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
     from scenarios.models import Scenario
 
 LEAST_RATE = 0.001
+# A TLB entry's tag has room for so many pages, private and shared ones together.
+MAX_SHARED_PAGES = MAX_PAGES // 2
 
 
 def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[str, str]]:
@@ -20,6 +23,7 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
     yield from _of_batches(s)
+    yield from _of_mmio(s)
     yield from _of_shared_pages(s)
 
 
@@ -58,3 +62,11 @@ def _of_shared_pages(s: Scenario) -> Iterator[tuple[str, str]]:
 
 def _power_of_two(least: int) -> int:
     return 1 << (least - 1).bit_length()
+
+
+def _of_mmio(s: Scenario) -> Iterator[tuple[str, str]]:
+    if s.sept_ve_disable and s.flow != "mmio":
+        yield "sept_ve_disable", f'expected false, as flow = "{s.flow}" raises no #VE, found true'
+    if s.flow == "mmio" and s.pages > MAX_SHARED_PAGES:
+        text = f'expected at most {MAX_SHARED_PAGES}, as flow = "mmio" has as many shared pages, found {s.pages}'
+        yield "pages", text

@@ -37,6 +37,8 @@ FORBIDDEN = (
     Outcome.refcount_broken.name,
     Outcome.busy_given_up.name,
     Outcome.no_progress.name,
+    Outcome.ve_on_memory.name,
+    Outcome.access_before_accept.name,
 )
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -208,7 +210,7 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
 
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
-MACHINE_KEYS = ("flow", "module", "batch", "resched", "shared_pages", "shared_flush")
+MACHINE_KEYS = ("flow", "module", "batch", "resched", "shared_pages", "shared_flush", "sept_ve_disable")
 MOST_BATCH = 512
 A_WEEK_S = 7 * 24 * 3600.0
 MOST_RATE = 1e7
@@ -219,11 +221,11 @@ class Scenario(BaseModel):
 
     `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
     `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
-    and flushed by `shared_flush`. `orderings` are names, paths or
-    steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between
-    two batches of a zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a
-    zapper after so many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there.
-    `watchdog_s` without progress is a hang.
+    and flushed by `shared_flush`. `sept_ve_disable` is the TD's attribute, for the flow `mmio`. `orderings` are names,
+    paths or steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses
+    between two batches of a zapper. `rate` is shootdowns a second over all zappers; 0 is one after another.
+    `shootdowns` ends a zapper after so many batches; 0 is by time. `yields` are the odds, by label, that an actor gives
+    up its CPU there. `watchdog_s` without progress is a hang.
     """
 
     model_config = STRICT
@@ -238,6 +240,7 @@ class Scenario(BaseModel):
     module: Annotated[str, one_of("module", MODULES)] = Field(
         default="tdx", description=f"a module ({listed(MODULES)})"
     )
+    sept_ve_disable: bool = Field(default=False, description="true or false")
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64

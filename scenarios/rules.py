@@ -49,6 +49,7 @@ def compile_rules(
         serialized=int(ordering.serialized),
         on_error=int(OnError[ordering.on_error.upper()]),
         faults=sum(int(Fault[fault.upper()]) for fault in ordering.faults),
+        sept_ve_disable=int(scenario.sept_ve_disable),
         pattern=int(Pattern[scenario.reads.upper()]),
         shootdowns=scenario.shootdowns or UNLIMITED,
         gap=scenario.gap,

@@ -30,6 +30,14 @@ FAULTS = {
         'flow = "shared_ept": INVEPT names the shared EPT\'s root, which no translation is tagged with',
         "Linux v6.16, arch/x86/kvm/vmx/tdx.c: tdx_flush_tlb_current(), why it does not do so",
     ),
+    Fault.KEEP_MMIO_SPTE: (
+        "KVM creates a memslot and does not zap the MMIO SPTE there (flow mmio)",
+        "Linux arch/x86/kvm/mmu, a TD's MMIO SPTE: #VE is the CPU's own, no generation is looked at",
+    ),
+    Fault.NO_GRACE_PERIOD: (
+        "KVM changes memslots and does not wait for the readers of the old ones (flow mmio)",
+        "Linux virt/kvm/kvm_main.c, kvm_swap_active_memslots() without its synchronize_srcu_expedited()",
+    ),
 }
 Entry = Mapping[str, Any]
 

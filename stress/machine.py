@@ -35,4 +35,4 @@ def machine(
         progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache}")
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
         progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
-    return Machine(kernels, clock, cpus, yields, ns)
+    return Machine(kernels, clock, cpus, yields, ns, flow)

@@ -53,8 +53,9 @@ def round_trip_after(machine: Machine) -> dict[str, Any]:
 def _quick_facts(machine: Machine) -> dict[str, Any]:
     probes = load_probes()
     facts = {**timer_facts(machine.clock, probes), **_round_trip_now(machine, probes)}
-    # Kernels that look before each step whether they are to yield, or keep it in a ring, are not those of other runs.
-    other_kernels = machine.yields or machine.ns_of_entry is not None
+    # Kernels of another flow, that look before each step whether they are to yield, or that keep it in a ring, are not
+    # those of other runs.
+    other_kernels = machine.flow != "shootdown" or machine.yields or machine.ns_of_entry is not None
     return facts | ({} if other_kernels else empty_shootdown_facts(machine.clock, machine.kernels.zapper))
 
 

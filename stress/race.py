@@ -8,7 +8,7 @@ from kernels.clock import Calibration
 from kernels.layout import GO, Layout, plan, vcpu_actor, zapper_actor
 from kernels.outcomes import Outcome
 from kernels.race import Kernels, label_text, prepare
-from kernels.rules import Rules
+from kernels.rules import Flow, Rules
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
 from scenarios.models import Ordering, Scenario
@@ -34,6 +34,7 @@ class Machine:
     cpus: Cpus
     yields: Mapping[int, float]  # probability by site
     ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
+    flow: str = "shootdown"
 
 
 def race(
@@ -51,7 +52,8 @@ def race(
     the workers could not be started.
     """
     rings = 0 if machine.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
-    lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries, trace=rings)
+    flow = int(Flow[scenario.flow.upper()])
+    lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries, flow=flow, trace=rings)
     words = shared_words(lay.total_words)
     rules = _rules(machine, ordering, scenario, shared_cpus=shares_cpus(lay, machine.cpus))
     prepare(words, lay, rules, scenario.seed)
@@ -80,6 +82,7 @@ def race(
         warmup_s=scenario.warmup_s,
         perturbed=bool(scenario.yields),
         last_steps=traced or None,
+        flow=flow,
     )
     run = run_record(facts, course.warm, snapshot(words, lay), course.series)
     run.json["steal_share"] = steal_share(before, cpu_times())

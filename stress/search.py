@@ -123,6 +123,7 @@ def _subject(ordering: Ordering, scenario: Scenario) -> Subject:
         pages=scenario.pages,
         tlb_entries=scenario.tlb_entries,
         shootdowns=scenario.shootdowns,
+        flow=scenario.flow,
     )
 
 

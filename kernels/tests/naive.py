@@ -21,16 +21,15 @@ import numpy as np
 from kernels import atomics, layout
 from kernels.breadth import Move
 from kernels.explorer import Size
+from kernels.flows import FLOWS
 from kernels.language import Steps
 from kernels.layout import OUTCOME_COUNTS, Actor, Layout
 from kernels.machine import DONE, Machine, step_machine
 from kernels.outcomes import OUTCOMES, Outcome
 from kernels.race import prepare
-from kernels.rules import Rules
+from kernels.rules import Flow, Rules
 from kernels.straight import Names
-from kernels.vcpu import vcpu
 from kernels.worlds import World
-from kernels.zapper import zapper
 
 State = tuple[Any, ...]
 
@@ -178,9 +177,10 @@ class StepMachine:
     def __init__(
         self, rules: Rules, size: Size, for_vcpu: AsPython | None = None, for_zapper: AsPython | None = None
     ) -> None:
-        kinds = {"vcpu": for_vcpu or as_python(vcpu), "zapper": for_zapper or as_python(zapper)}
+        does = FLOWS[Flow(rules.flow)]
+        kinds = {"vcpu": for_vcpu or as_python(does.vcpu), "zapper": for_zapper or as_python(does.zapper)}
         registers = {f"{kind}_registers": made.made.registers for kind, made in kinds.items()}
-        lay = layout.plan(*size, packed=True, **registers)
+        lay = layout.plan(*size, flow=rules.flow, packed=True, **registers)
         words = start(lay, rules)
         self.rules, self.size, self.lay = rules, size, with_short_tally(lay)
         self.tally = [0] * (size.pages + OUTCOME_COUNTS + OUTCOMES)

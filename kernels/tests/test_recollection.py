@@ -228,7 +228,7 @@ def test_a_step_taken_again_agrees_with_what_it_answered(name, known, value, ope
     assert retaken(site(name), known, value, operand) == expected
 
 
-SHOOTDOWN = ("zapper", "shootdown")
+SHOOTDOWN = ("zapper", "shoot_down", "shootdown")
 
 
 @pytest.mark.parametrize(

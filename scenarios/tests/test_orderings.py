@@ -13,7 +13,7 @@ GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
 KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
-    "entry_state_incorrect, refcount_broken, busy_given_up or no_progress"
+    "entry_state_incorrect, refcount_broken, busy_given_up, no_progress, ve_on_memory or access_before_accept"
 )
 
 
