@@ -26,6 +26,10 @@ REMEDIES = {
 SCENARIO = (
     "vcpus", "zappers", "pages", "tlb_entries", "reads", "tick_us", "gap", "rate", "workers", "duration_s", "warmup_s",
 )  # fmt: skip
+# Keys that a result of an earlier version does not have, and what they were then.
+LATER = {
+    "flow": "shootdown", "module": "tdx", "batch": 1, "resched": False, "shared_pages": 0, "shared_flush": "request",
+}  # fmt: skip
 
 
 def compared(first: Rounds, second: Rounds) -> list[Comparison]:
@@ -121,9 +125,9 @@ def _caveats(first: Rounds, second: Rounds) -> Iterable[Caveat]:
         kind = difference.kind
         yield Caveat(f"other_{kind}", difference.seen, difference.means, REMEDIES[kind])
     if changed := [
-        f"{key} {first.scenario.get(key)} and {second.scenario.get(key)}"
-        for key in SCENARIO
-        if first.scenario.get(key) != second.scenario.get(key)
+        f"{key} {before} and {after}"
+        for key in (*SCENARIO, *LATER)
+        if (before := first.scenario.get(key, LATER.get(key))) != (after := second.scenario.get(key, LATER.get(key)))
     ]:
         yield Caveat(
             "other_scenario", f"not the same parameters: {'; '.join(changed)}",

@@ -100,6 +100,19 @@ def test_another_machine_and_other_parameters_are_caveats(tmp_path: Path):
     ]
 
 
+def test_a_result_from_before_batches_is_one_of_single_pages(tmp_path: Path):
+    first = a_bench(12, noisy({}))
+    single = first.model_copy(update={"scenario": {**first.scenario, "flow": "shootdown", "batch": 1}})
+    batches = first.model_copy(update={"scenario": {**first.scenario, "flow": "batch", "batch": 16}})
+
+    def told(name: str, second: Bench) -> list[str]:
+        caveats = compare_caveats(stored(tmp_path / f"a-{name}", first), stored(tmp_path / name, second))
+        return [c["seen"] for c in caveats if c["id"] == "other_scenario"]
+
+    assert told("single", single) == []
+    assert told("batches", batches) == ["not the same parameters: flow shootdown and batch; batch 1 and 16"]
+
+
 def test_what_was_measured_of_the_machine_and_a_busy_moment_are_caveats_of_their_own(tmp_path: Path):
     bench = a_bench(12, noisy({}))
     first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, "busy": 0.6}})
