@@ -45,6 +45,12 @@ DEEDS = {
     "vp_enter": _leaf(Leaf.TDH_VP_ENTER),
     "guest": Deed("guest", "in the guest", Kind.guest),
     "mem_page_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
+    "guest_with_faults": Deed("guest", "in the guest", Kind.guest),
+    "mem_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
+    "handle_ept_violation": Deed("fault", "handles the fault", Kind.host),
+    "mem_add": Deed("add", "SEPT.ADD or AUG", Kind.seamcall),
+    "read_lock_with_interrupts": Deed("mmu_lock", "takes mmu_lock for read", Kind.wait),
+    "take_page": Deed("claim", "takes a page", Kind.host),
     "td_exit": Deed("exit", "TD exit", Kind.exit),
     "shared_requests": Deed("requests", "handles requests", Kind.host),
     "shared_exit_requested": Deed("entry", "enters", Kind.host),
@@ -58,9 +64,14 @@ DEEDS = {
 STEPS = {
     "vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
+    "faulting_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
+    "faulting_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
+    "faulting_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
     "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
 }
+# Interrupts on again behind an exit.
+AWAKE = (("vcpu", "acknowledge"), ("faulting_vcpu", "acknowledge"))
 ACKNOWLEDGEMENT = "kick.load_acquire_ipi"
 ENTER, SUCCESS = LEAF_NAMES[Leaf.TDH_VP_ENTER], NAMES[Status.SUCCESS]
 
@@ -70,7 +81,7 @@ def path(calls: tuple[str, ...], name: str, word: str) -> list[Deed]:
     found = [DEEDS[call] for call in calls if call in DEEDS]
     if name in STEPS:
         found.append(STEPS[name])
-    elif calls[-2:] == ("vcpu", "acknowledge"):
+    elif calls[-2:] in AWAKE:
         found.append(DEEDS["td_exit"])
     elif name == ACKNOWLEDGEMENT:
         found.append(Deed(f"ack {word}", f"waits for {word.partition('[')[2].rstrip(']')}", Kind.wait))

@@ -9,6 +9,7 @@ SINGLES = {
     "slots_lock": Flow.MMIO,  # kvm->slots_lock, a mutex
 }
 OF_PAGE = {
+    "content": Flow.POPULATE,  # what a guest page holds
     "memslot": Flow.MMIO,  # the memslot of a shared guest page
     "shared_spte": Flow.MMIO,  # its entry in the shared EPT
     "shared_owner": Flow.MMIO,  # the oracle's word of the memory behind it

@@ -7,12 +7,14 @@ the others nothing, neither words of the state nor time.
 from dataclasses import dataclass
 
 from kernels.batch import batch_zapper
+from kernels.faulting import faulting_vcpu
 from kernels.language import Steps
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.rules import Flow
 from kernels.shared import shared_zapper
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
+from kernels.zapping import zapping_zapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +40,5 @@ FLOWS = {
     Flow.BATCH: Actors(vcpu, batch_zapper),
     Flow.SHARED_EPT: Actors(vcpu, shared_zapper),
     Flow.MMIO: Actors(mmio_vcpu, mmio_zapper, folds=False),
+    Flow.POPULATE: Actors(faulting_vcpu, zapping_zapper),
 }

@@ -21,7 +21,7 @@ from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS
 from kernels.module import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.outcomes import Outcome
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, SharedFlush, Step
-from kernels.status import OPERAND_BUSY, STATUS_MASK, SUCCESS, Leaf
+from kernels.status import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
 from kernels.steps import choice, local, op, steps
 from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp
 from kernels.words import (
@@ -36,7 +36,7 @@ from kernels.words import (
 
 BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
-SPIN = int(Busy.SPIN)
+SPIN, SPIN_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE)
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
 BUSY_GIVEN_UP = int(Outcome.busy_given_up)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
@@ -52,6 +52,12 @@ GATE_WAIT = VCPU_HISTS.index("gate_wait")
 def is_busy(status):
     """v6.16's tdx_operand_busy(): the operand id is masked off."""
     return status & STATUS_MASK == OPERAND_BUSY
+
+
+@local
+def is_retried(policy, status):
+    """Whether KVM takes this status for BUSY under a policy that retries; v18 knew BUSY of the S-EPT tree alone."""
+    return is_busy(status) and (policy != SPIN_ON_TREE or status == OPERAND_BUSY | SEPT_TREE)
 
 
 @local
@@ -239,7 +245,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
             count_status(td, me, leaf, status)
             if status != SUCCESS:
                 note(td, lay, me, gpa, outcome_of(status))
-        if without_vcpus or policy == BUSY_IS_ERROR or not is_busy(status):
+        if without_vcpus or policy == BUSY_IS_ERROR or not is_retried(policy, status):
             break
         if policy == RETRY_WITHOUT_VCPUS:
             without_vcpus = 1

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from kernels.extras import OF_PAGE, OF_VCPU, SINGLES, words_of
 from kernels.outcomes import OUTCOMES
-from kernels.rules import Flow
+from kernels.rules import TWO_LEVELS, Flow
 
 LINE_WORDS = 16
+# Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
+LEAVES_SHIFT = 3
 MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES = 512, 62, 65536, 4096
 
 # Histograms: HdrHistogram's buckets for 2 significant digits from 1 ns to 2**40 ns.
@@ -66,6 +68,7 @@ class Layout(NamedTuple):
     vcpus: int
     zappers: int
     pages: int
+    tables: int  # page-table pages above the guest pages; 0 where a flow has leaves alone
     tlb_entries: int  # a power of two
     flow: int
     # state: one each
@@ -77,7 +80,7 @@ class Layout(NamedTuple):
     wait_for_sept_zap: int
     vm_bugged: int
     slots_lock: int
-    # state: a page
+    # state: a page, then a page-table page
     page_stride: int
     sept: int
     owner: int
@@ -86,6 +89,7 @@ class Layout(NamedTuple):
     memslot: int
     shared_spte: int
     shared_owner: int
+    content: int  # no word where a flow has leaves alone
     # state: a vCPU
     vcpu_stride: int
     mode: int
@@ -152,6 +156,7 @@ def plan(
 ) -> Layout:
     """The layout of a machine of this size; `packed` for searches, else spread over lines for real processes.
     A `flow` may have words of its own (`kernels/extras.py`).
+    A two-level `flow` has page-table pages above the guest pages, and what each page holds.
 
     `trace`: how many entries the ring of each actor has, for traced kernels. Raises ValueError where a size is out of
     range, or `tlb_entries` or `trace` is not a power of two.
@@ -171,6 +176,7 @@ def plan(
     line = 1 if packed else LINE_WORDS
     at: dict[str, int] = {}
     used = 0
+    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow in TWO_LEVELS else 0
 
     def put(name: str, words: int = 1) -> None:
         nonlocal used
@@ -193,7 +199,7 @@ def plan(
         at[stride] = used - start
         used = start + count * at[stride]
 
-    repeat(pages, "page_stride", (("sept", 2), ("owner", 1), ("mirror", 1), *words_of(OF_PAGE, flow)))
+    repeat(pages + tables, "page_stride", (("sept", 2), ("owner", 1), ("mirror", 1), *words_of(OF_PAGE, flow)))
     at["bepoch"] = at["sept"] + 1  # whoever blocks or removes the page uses both
     repeat(
         vcpus,
@@ -228,6 +234,7 @@ def plan(
         vcpus=vcpus,
         zappers=zappers,
         pages=pages,
+        tables=tables,
         tlb_entries=tlb_entries,
         flow=int(flow),
         state_words=state_words,
@@ -256,11 +263,12 @@ ACTORS = {"vcpu": vcpu_actor, "zapper": zapper_actor}
 
 def name_of(lay: Layout, word: int) -> str:
     """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
+    of_page = (name for name, words in words_of(OF_PAGE, lay.flow) if words)
     families = (
         ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc",
         "vcpu_register", *OF_VCPU)),
         ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
-        ("page", lay.pages, lay.page_stride, ("sept", "bepoch", "owner", "mirror", *OF_PAGE)),
+        ("page", lay.pages + lay.tables, lay.page_stride, ("sept", "bepoch", "owner", "mirror", *of_page)),
     )  # fmt: skip
     for kind, count, stride, fields in families:
         start = getattr(lay, fields[0])
@@ -269,6 +277,8 @@ def name_of(lay: Layout, word: int) -> str:
             field = max((f for f in fields if getattr(lay, f) - start <= rest), key=lambda f: getattr(lay, f))
             offset = rest - (getattr(lay, field) - start)
             many = field in ("tlb", "awaiting", "vcpu_register", "zapper_register")
+            if kind == "page" and index >= lay.pages:
+                kind, index = "table", index - lay.pages
             return f"{field}[{kind} {index}]" + (f"[{offset}]" if many else "")
     more = [name for name, words in words_of(SINGLES, lay.flow) if words]
     singles = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged", *more)

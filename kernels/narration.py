@@ -26,8 +26,8 @@ from kernels.words import content_of, generation_of, is_hit, owner, tlb, transla
 
 # Where the step machine keeps its place: no part of the protocol.
 PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
-READS = ("guest.load_relaxed_owner", "guest.load_relaxed_owner_2")
-WALK = "guest.load_acquire_sept"
+READS = tuple(f"{guest}.load_relaxed_owner{place}" for guest in ("guest", "guest_with_faults") for place in ("", "_2"))
+WALKS = ("guest.load_acquire_sept", "guest_with_faults.load_acquire_sept", "guest_with_faults.load_acquire_sept_2")
 
 
 class Narrator:
@@ -141,7 +141,7 @@ class Narrator:
             return CHOICES[site.text][min(chosen, len(CHOICES[site.text]) - 1)].format(chosen)
         if site.name in READS:
             return self._read(actor, (word - self.run.lay.owner) // self.run.lay.page_stride)
-        return "walks the S-EPT" if site.name == WALK else ""
+        return "walks the S-EPT" if site.name in WALKS else ""
 
     def _read(self, actor: str, gpa: int) -> str:
         """A guest read, by what the TLB holds: the page's word has just been compared with it."""

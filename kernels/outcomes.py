@@ -28,6 +28,11 @@ class Outcome(IntEnum):
     mmio_emulated = 19
     ve_on_memory = 20
     access_before_accept = 21
+    fault_retried = 22
+    ept_walk_failed = 23
+    mirror_disagrees = 24
+    two_owners = 25
+    not_zeroed = 26
 
 
-OUTCOMES = 22
+OUTCOMES = 27

@@ -68,16 +68,21 @@ def load_one(kind: str, variant: Variant, flow: int = Flow.SHOOTDOWN) -> Run:
 
 
 def prepare(td: np.ndarray, lay: Layout, rules: Rules, seed: int) -> None:
-    """Write the start into zeroed words: every page mapped and accepted, epoch 1, nobody inside, each actor's random
-    seed.
+    """Write the start into zeroed words: every page mapped and accepted, or in a two-level flow none, epoch 1, nobody
+    inside, each actor's random seed.
 
     `td` is an int64 array of `lay.total_words`. Raises ValueError where it is not, or is not aligned to 8 bytes.
     """
     if td.dtype != np.int64 or td.shape != (lay.total_words,) or td.ctypes.data % 8:
         raise ValueError(f"expected {lay.total_words} aligned int64 words, found {td.shape} of {td.dtype}")
     td[lay.epoch_tracking] = words.ONE_EPOCH
-    for gpa in range(lay.pages):
-        at = gpa * lay.page_stride
+    for node in range(lay.pages + lay.tables):
+        at = node * lay.page_stride
+        if lay.tables:
+            td[lay.sept + at] = words.FREE | words.SVE
+            td[lay.owner + at] = 1 << 8 | words.PAGE_FREE
+            td[lay.content + at] = words.LEFT_BEHIND
+            continue
         td[lay.sept + at] = words.MAPPED | words.RWX | words.SVE | (1 << words.HPA_SHIFT)
         td[lay.owner + at] = 1 << 8
         td[lay.mirror + at] = words.SPTE_PRESENT

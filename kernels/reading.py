@@ -14,6 +14,8 @@ from kernels.words import (
     IN_GUEST_MODE,
     KICKED,
     MAPPED,
+    NL_BLOCKED,
+    NL_MAPPED,
     OUTSIDE_GUEST_MODE,
     PAGE_BLOCKED,
     PAGE_FREE,
@@ -53,6 +55,8 @@ ENTRIES = {
     BLOCKED: "BLOCKED",
     PENDING: "PENDING",
     PENDING_BLOCKED: "PENDING_BLOCKED",
+    NL_MAPPED: "NL_MAPPED",
+    NL_BLOCKED: "NL_BLOCKED",
 }
 SPTES = {0: "nonpresent", SPTE_PRESENT: "present", SPTE_FROZEN: "FROZEN"}
 
@@ -132,6 +136,7 @@ READINGS: dict[str, Callable[[int], str]] = {
     "sept": entry,
     "owner": page,
     "mirror": lambda value: SPTES.get(value, str(value)),
+    "content": lambda value: "left behind" if value else "zeroes",
     "mode": lambda value: MODES.get(value, str(value)),
     "requests": lambda value: "TLB_FLUSH" if value else "none",
     "ipi": senders,

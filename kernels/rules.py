@@ -29,6 +29,7 @@ class Busy(IntEnum):
     NONE = 0  # take it for an error: KVM_BUG_ON
     SPIN = 1  # v18: try again until it is not
     RETRY_WITHOUT_VCPUS = 2  # v6.16: keep vCPUs out, try once more
+    SPIN_ON_TREE = 3  # v18: TDX_ERROR_SEPT_BUSY, compared exactly: BUSY of the S-EPT tree alone, else KVM_BUG_ON
 
 
 class OnError(IntEnum):
@@ -54,6 +55,10 @@ class Flow(IntEnum):
     BATCH = 1
     SHARED_EPT = 2
     MMIO = 3  # shared guest pages that memslots come to and go from, beside private ones that are shot down
+    POPULATE = 4  # vCPUs that fault populate, zappers only zap
+
+
+TWO_LEVELS = (Flow.POPULATE,)  # flows with page-table pages above the guest pages, none of them there at the start
 
 
 class Module(IntEnum):
@@ -86,6 +91,9 @@ class Fault(IntFlag):
     INVEPT_SHARED_ROOT = 8  # KVM_REQ_TLB_FLUSH: INVEPT names the shared EPT's root, which no translation is tagged with
     KEEP_MMIO_SPTE = 16  # KVM creates a memslot and does not zap the MMIO SPTE that stands where it is
     NO_GRACE_PERIOD = 32  # KVM changes memslots and does not wait for the readers of the old ones (synchronize_srcu)
+    POPULATE_UNFROZEN = 64  # KVM populates without freezing the mirror SPTE: two vCPUs may populate one page
+    UNFREEZE_EARLY = 128  # KVM makes the mirror SPTE present before TDH.MEM.SEPT.ADD or TDH.MEM.PAGE.AUG
+    ACCEPT_WITHOUT_ZEROING = 256  # TDG.MEM.PAGE.ACCEPT leaves in the page what it held
 
 
 KVM_REQ_TLB_FLUSH = 1
@@ -117,6 +125,7 @@ class Rules(NamedTuple):
     track_busy: int
     sept_busy: int
     serialized: int
+    zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     on_error: int
     faults: int
     sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit

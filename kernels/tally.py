@@ -42,6 +42,7 @@ from kernels.rules import NS_SHIFT
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_VIOLATION_EXIT,
+    EPT_WALK_FAILED,
     GPA_RANGE_ALREADY_BLOCKED,
     GPA_RANGE_NOT_BLOCKED,
     OPERAND_BUSY,
@@ -67,6 +68,7 @@ _OUTCOME_OF_STATUS = (
     (-1, GPA_RANGE_NOT_BLOCKED | RCX, int(Outcome.not_blocked)),
     (-1, GPA_RANGE_ALREADY_BLOCKED | RCX, int(Outcome.already_blocked)),
     (-1, EPT_ENTRY_STATE_INCORRECT | RCX, int(Outcome.entry_state_incorrect)),
+    (-1, EPT_WALK_FAILED | RCX, int(Outcome.ept_walk_failed)),
     (-1, PAGE_ALREADY_ACCEPTED, int(Outcome.page_already_accepted)),
     (-1, EPT_VIOLATION_EXIT, int(Outcome.fault)),
 )
@@ -84,6 +86,7 @@ PLACE_OF_STATUS = (
     (PAGE_ALREADY_ACCEPTED, int(Status.PAGE_ALREADY_ACCEPTED)),
     (EPT_VIOLATION_EXIT, int(Status.EPT_VIOLATION_EXIT)),
     (OPERAND_INVALID | RCX, int(Status.OPERAND_INVALID)),
+    (EPT_WALK_FAILED | RCX, int(Status.EPT_WALK_FAILED)),
 )
 _OTHER = int(Status.OTHER)
 
@@ -241,6 +244,20 @@ def arm_tick(td, rules, me, entered):
 def share_cpu(rules):
     """Outside the guest, where actors share CPUs: let another one run."""
     if rules.shared_cpus:
+        yield_cpu()
+
+
+@harness()
+def arm_tick_once(td, rules, me, entered):
+    """The same where the last one is over: a vCPU that faults again and again is interrupted as often as another."""
+    if entered > own(td, me.tally + DEADLINE):
+        arm_tick(td, rules, me, entered)
+
+
+@harness()
+def share_cpu_at_tick(td, rules, me):
+    """Outside the guest, where actors share CPUs: let another one run once the tick was due."""
+    if rules.shared_cpus and now(rules) > own(td, me.tally + DEADLINE):
         yield_cpu()
 
 

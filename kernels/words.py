@@ -1,5 +1,6 @@
 """The shared words by name: where a page's, a vCPU's or a zapper's word stands, and what its bits mean."""
 
+from kernels.layout import LEAVES_SHIFT
 from kernels.steps import local
 
 # TDCS.epoch_tracking = {u64 td_epoch; u16 refcount[2]}, which the module updates by locked operations and reads as one
@@ -18,10 +19,14 @@ SVE = -1 << 63
 STATE_MASK = (0b1111 << 53) | (1 << 9) | LEAF
 FREE, MAPPED, BLOCKED = 0x00E0000000000000, LEAF, 0x0080000000000000 | LEAF
 PENDING, PENDING_BLOCKED = 0x0100000000000000 | LEAF, 0x0180000000000000 | LEAF
+NL_MAPPED, NL_BLOCKED = 0, 0x0080000000000000  # above the leaves: a page-table page, RWX set or cleared
 HPA_SHIFT, HPA_MASK = 12, ((1 << 40) - 1) << 12
 
-# KVM's view of a private page (mirror SPTE).
-SPTE_PRESENT, SPTE_FROZEN = 1, 2
+# KVM's view of a private page or of a page-table page (mirror SPTE).
+MIRROR_NONPRESENT, SPTE_PRESENT, SPTE_FROZEN = 0, 1, 2
+
+# What a guest page holds: zeroes, or what its last owner left. Only two-level flows have the word.
+ZEROED, LEFT_BEHIND = 0, 1
 
 # The shared EPT (SPTEs of KVM): suppress #VE is bit 63, as in S-EPT entries. SHADOW_NONPRESENT_VALUE has nothing else;
 # an MMIO SPTE of a TD is neither present nor suppressed, and holds the guest page.
@@ -121,6 +126,17 @@ def shared_owner(lay, gpa):
 @local
 def srcu(lay, vcpu):
     return lay.srcu + vcpu * lay.vcpu_stride
+
+
+@local
+def content(lay, gpa):
+    return lay.content + gpa * lay.page_stride
+
+
+@local
+def table_of(lay, gpa):
+    """The page-table page above a guest page; its words stand behind those of the guest pages."""
+    return lay.pages + (gpa >> LEAVES_SHIFT)
 
 
 @local

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kernels.layout import MAX_PAGES
+from kernels.rules import TWO_LEVELS, Flow
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
     """Each key that contradicts another, and how; `a_rate` is what a rate is. The first one is reported."""
     if 0 < s.rate < LEAST_RATE:
         yield "rate", f"expected {a_rate}, found {shown(s.rate)}"
+    if s.module == "none" and Flow[s.flow.upper()] in TWO_LEVELS:
+        yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
     yield from _of_batches(s)

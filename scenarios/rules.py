@@ -2,6 +2,7 @@
 
 from kernels.rules import (
     KVM_REQ_TLB_FLUSH,
+    TWO_LEVELS,
     UNLIMITED,
     Busy,
     Fault,
@@ -28,8 +29,11 @@ def compile_rules(
     """
     steps = [Step[step.upper()] for step in ordering.shootdown]
     kick = ordering.kick
+    flow = Flow[scenario.flow.upper()]
+    # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
+    two_levels = flow in TWO_LEVELS
     return Rules(
-        flow=int(Flow[scenario.flow.upper()]),
+        flow=int(flow),
         module=int(Module[scenario.module.upper()]),
         batch=scenario.batch,
         resched=int(scenario.resched),
@@ -46,7 +50,8 @@ def compile_rules(
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
         track_busy=int(Busy[ordering.track_busy.upper()]),
         sept_busy=int(Busy[ordering.sept_busy.upper()]),
-        serialized=int(ordering.serialized),
+        serialized=int(ordering.serialized and not two_levels),
+        zap_for_write=int(ordering.serialized and two_levels),
         on_error=int(OnError[ordering.on_error.upper()]),
         faults=sum(int(Fault[fault.upper()]) for fault in ordering.faults),
         sept_ve_disable=int(scenario.sept_ve_disable),

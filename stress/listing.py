@@ -38,6 +38,18 @@ FAULTS = {
         "KVM changes memslots and does not wait for the readers of the old ones (flow mmio)",
         "Linux virt/kvm/kvm_main.c, kvm_swap_active_memslots() without its synchronize_srcu_expedited()",
     ),
+    Fault.POPULATE_UNFROZEN: (
+        "KVM populates without freezing the mirror SPTE",
+        "arch/x86/kvm/mmu/tdp_mmu.c, set_external_spte_present() without its try_cmpxchg64()",
+    ),
+    Fault.UNFREEZE_EARLY: (
+        "KVM makes the mirror SPTE present before TDH.MEM.SEPT.ADD or TDH.MEM.PAGE.AUG",
+        "arch/x86/kvm/mmu/tdp_mmu.c, set_external_spte_present() with its last store first",
+    ),
+    Fault.ACCEPT_WITHOUT_ZEROING: (
+        "TDG.MEM.PAGE.ACCEPT leaves in the page what it held",
+        "intel/tdx-module TDX_1.5.01, tdg_mem_page_accept.c, without its zeroing of the page",
+    ),
 }
 Entry = Mapping[str, Any]
 

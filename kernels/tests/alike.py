@@ -20,8 +20,9 @@ Order = tuple[int, ...]  # the new index of each old one
 BITS_OF_VCPUS, INDEX_OF_VCPU, BITS_OF_ZAPPERS = {"visited"}, {"vcpu"}, {"mine"}
 PAGE_WORDS, STAGE_WORDS = {"seen"}, {"how_far"}
 WITHOUT_NAMES = {
-    "_t1", "_t2", "blocked_in", "entry", "epoch", "epochs", "failed", "gpa", "held", "leaf", "left", "outcome", "page",
-    "parity", "policy", "repair", "request", "status", "todo", "visits", "wait", "what", "without_vcpus",
+    "_t1", "_t2", "above", "blocked_in", "entry", "epoch", "epochs", "failed", "gpa", "held", "leaf", "left", "node",
+    "outcome", "page", "parity", "policy", "repair", "request", "result", "spte", "state", "status", "taken", "todo",
+    "visits", "wait", "went", "what", "without_vcpus",
 }  # fmt: skip
 
 

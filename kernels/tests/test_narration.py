@@ -11,7 +11,7 @@ from kernels import layout
 from kernels.deeds import ACKNOWLEDGEMENT, DEEDS, STEPS
 from kernels.interpreted import interpreted_machines
 from kernels.language import SITES
-from kernels.narration import CHOICES, READS, TURNS, WALK, Narrator, narrate
+from kernels.narration import CHOICES, READS, TURNS, WALKS, Narrator, narrate
 from kernels.reading import reading
 from kernels.schedule import Schedule, machines
 from kernels.status import LEAF_NAMES
@@ -225,6 +225,6 @@ def test_every_name_that_narration_knows_stands_in_the_source():
     ours = [site for site in SITES if "tests" not in site.file]
 
     assert set(DEEDS) <= {site.function for site in ours}
-    assert {*STEPS, *READS, WALK, ACKNOWLEDGEMENT} <= {site.name for site in ours}
+    assert {*STEPS, *READS, *WALKS, ACKNOWLEDGEMENT} <= {site.name for site in ours}
     assert {*CHOICES, *TURNS} == {site.text for site in ours if " " not in site.text}
     assert {DEEDS[name].name for name in ("mem_track", "vp_enter")} <= set(LEAF_NAMES.values())

@@ -13,7 +13,8 @@ GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
 KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
-    "entry_state_incorrect, refcount_broken, busy_given_up, no_progress, ve_on_memory or access_before_accept"
+    "entry_state_incorrect, refcount_broken, busy_given_up, ept_walk_failed, mirror_disagrees, two_owners, "
+    "not_zeroed, no_progress, ve_on_memory or access_before_accept"
 )
 
 
@@ -111,7 +112,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (NO_KICK + 'entry = ["request"]', 'entry[0]: unknown check "request"; did you mean "requests"?'),
         (
             NO_KICK + 'track_busy = "xyz"',
-            'track_busy: unknown policy "xyz"; expected none, spin or retry_without_vcpus',
+            'track_busy: unknown policy "xyz"; expected none, spin, retry_without_vcpus or spin_on_tree',
         ),
         (NO_KICK + 'sept_busy = "Spin"', 'sept_busy: unknown policy "Spin"; did you mean "spin"?'),
         (NO_KICK + 'on_error = "free"', 'on_error: unknown reaction "free"; did you mean "free_page"?'),

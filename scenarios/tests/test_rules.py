@@ -38,6 +38,7 @@ def test_spec_compiles_to_these_integers() -> None:
         entry_wait_for_sept_zap=0,
         track_busy=1,
         sept_busy=1,
+        zap_for_write=0,
         serialized=1,
         on_error=0,
         faults=0,

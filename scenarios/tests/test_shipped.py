@@ -17,6 +17,7 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
         "spec",
         "v18",
         "v6_16",
+        "exact_busy",
         "flag_gate_unserialized",
         "free_despite_error",
         "gate_lowered_early",
@@ -35,7 +36,7 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
 def test_these_scenarios_are_shipped_the_default_first() -> None:
     names = [scenario.name for scenario in shipped_scenarios()]
 
-    assert names == ["review", "batch", "crowd", "mmio", "shared_ept", "small", "wrong", "yardstick"]
+    assert names == ["review", "batch", "crowd", "mmio", "populate", "shared_ept", "small", "wrong", "yardstick"]
 
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
@@ -138,6 +139,11 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
             "kick_then_track",
             {"faults": ("remove_without_tracking",), "expect": ("use_after_remove",)},
         ),
+        (
+            "exact_busy",
+            "spec",
+            {"sept_busy": "spin_on_tree", "on_error": "leak_page", "expect": ("busy_given_up",)},
+        ),
         ("v6_16_entry_unchecked", "v6_16", {"entry": (), "expect": ("busy_given_up",)}),
     ],
 )
@@ -194,4 +200,12 @@ def test_every_fault_of_the_default_flow_is_in_an_ordering_of_wrong() -> None:
     broken = {fault for name in load_scenario("wrong").orderings for fault in load_ordering(name).faults}
 
     # Those of other flows are caught there; see kernels/tests.
-    assert broken == set(FAULTS) - {"flush_dropped_at_yield", "invept_shared_root", "keep_mmio_spte", "no_grace_period"}
+    assert broken == set(FAULTS) - {
+        "flush_dropped_at_yield",
+        "invept_shared_root",
+        "keep_mmio_spte",
+        "no_grace_period",
+        "populate_unfrozen",
+        "unfreeze_early",
+        "accept_without_zeroing",
+    }

@@ -1,0 +1,160 @@
+"""A vCPU whose faults populate: as in `kernels/vcpu.py`, but a page that is not mapped is KVM's to map.
+
+Source: arch/x86/kvm/x86.c vcpu_enter_guest() with its KVM_REQ_VM_DEAD, arch/x86/kvm/vmx/tdx.c
+tdx_handle_ept_violation(). The guest's walk goes through both levels of the S-EPT. Where it fills its TLB it also looks
+whether the page holds zeroes: it has accepted it, and nobody writes here.
+"""
+
+from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
+from kernels.kvm import acknowledge, exit_requested, process_requests
+from kernels.layout import ENTRIES
+from kernels.module import td_exit, vp_enter
+from kernels.outcomes import Outcome
+from kernels.population import handle_ept_violation
+from kernels.sept import mem_accept
+from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
+from kernels.steps import steps
+from kernels.tally import (
+    arm_tick_once,
+    count,
+    count_reads,
+    count_status,
+    finish,
+    note,
+    now,
+    outcome_of,
+    relax,
+    share_cpu_at_tick,
+    vcpu_stopping,
+)
+from kernels.vcpu import (
+    EPT_VIOLATION,
+    FAULT,
+    IPI,
+    LEAF_ACCEPT,
+    LEAF_ENTER,
+    TICK,
+    count_stay,
+    grade,
+    next_page,
+    reads_before_tick,
+)
+from kernels.words import (
+    IN_GUEST_MODE,
+    MAPPED,
+    NL_MAPPED,
+    OUTSIDE_GUEST_MODE,
+    PENDING,
+    ZEROED,
+    content,
+    content_of,
+    ipi,
+    is_hit,
+    mode,
+    owner,
+    page_of,
+    sept,
+    state_of,
+    table_of,
+    tlb,
+    translation,
+)
+
+NOT_ZEROED = int(Outcome.not_zeroed)
+# What guest_with_faults() returns: why it was left, and above that the guest page of a fault.
+WHY_BITS, WHY_MASK = 2, 3
+
+
+@steps
+def accept_page(td, lay, rules, me, gpa):
+    """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
+    status = yield from mem_accept(td, lay, rules, me, gpa)
+    count_status(td, me, LEAF_ACCEPT, status)
+    if status != SUCCESS:
+        note(td, lay, me, gpa, outcome_of(status))
+    return status
+
+
+@steps(labelled=False)
+def guest_with_faults(td, lay, rules, me):
+    """Reads until an IPI is pending, the tick comes or a translation is missing; returns which, and of which page."""
+    fresh = 0
+    while True:
+        burst = yield reads_before_tick(td, lay, rules, me)
+        if burst == 0:
+            count_reads(td, me, fresh)
+            return TICK
+        for _ in range(burst):
+            if (yield load_acquire(td, ipi(lay, me.index))) != 0:
+                count_reads(td, me, fresh)
+                return IPI
+            gpa = yield next_page(td, lay, rules, me)
+            seen = yield load_relaxed(td, owner(lay, gpa))
+            held = own(td, tlb(lay, me.index, gpa))
+            if held == translation(gpa, seen):
+                fresh += 1
+                continue
+            if not is_hit(held, gpa):
+                above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
+                entry = 0
+                if state_of(above) == NL_MAPPED:
+                    entry = yield load_acquire(td, sept(lay, gpa))
+                if state_of(entry) == PENDING:
+                    status = yield from accept_page(td, lay, rules, me, gpa)
+                    if status == EPT_VIOLATION_EXIT:
+                        count_reads(td, me, fresh)
+                        return EPT_VIOLATION | (gpa << WHY_BITS)
+                    continue
+                if state_of(entry) != MAPPED:
+                    note(td, lay, me, gpa, FAULT)
+                    count_reads(td, me, fresh)
+                    return EPT_VIOLATION | (gpa << WHY_BITS)
+                held = translation(gpa, page_of(entry))
+                set_own(td, tlb(lay, me.index, gpa), held)
+                left = yield load_relaxed(td, content(lay, gpa))
+                seen = yield load_relaxed(td, owner(lay, gpa))
+                if held == translation(gpa, seen):
+                    fresh += 1
+                    if left != ZEROED:
+                        note(td, lay, me, gpa, NOT_ZEROED)
+                    continue
+            yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
+
+
+@steps
+def faulting_vcpu(td, lay, rules, me):
+    """vcpu_run(): as `vcpu`, and on an EPT violation KVM maps the page before the next entry."""
+    left = now(rules)
+    while not vcpu_stopping(td, lay):
+        if (yield load_acquire(td, lay.vm_bugged)):
+            break
+        if rules.entry_requests:
+            yield from process_requests(td, lay, rules, me)
+        yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+        entered = 0
+        leaving = 0
+        went = IPI
+        if not (yield from exit_requested(td, lay, rules, me)):
+            status = yield from vp_enter(td, lay, rules, me)
+            count_status(td, me, LEAF_ENTER, status)
+            if status == SUCCESS:
+                entered = now(rules)
+                count(td, me, ENTRIES, 1)
+                arm_tick_once(td, rules, me, entered)
+                went = yield from guest_with_faults(td, lay, rules, me)
+                leaving = now(rules)
+                yield from td_exit(td, lay, rules, me)
+            else:
+                # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
+                note(td, lay, me, -1, outcome_of(status))
+                relax(td, rules, me)
+        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+        yield from acknowledge(td, lay, rules, me)
+        if entered:
+            left = count_stay(td, rules, me, entered - left, leaving, went & WHY_MASK)
+        if went & WHY_MASK == EPT_VIOLATION:
+            yield from handle_ept_violation(td, lay, rules, me, went >> WHY_BITS)
+        share_cpu_at_tick(td, rules, me)
+    yield from acknowledge(td, lay, rules, me)
+    finish(td, me)
+    return 0

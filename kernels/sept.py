@@ -1,0 +1,102 @@
+"""The module's calls on a Secure EPT of two levels: page-table pages, and the guest pages below them.
+
+Source: intel/tdx-module TDX_1.5.01: tdh_mem_sept_add.c, tdh_mem_page_aug.c, tdg_mem_page_accept.c. As in
+`kernels/module.py`, whose BLOCK, TRACK and REMOVE are taken as they are: they hold the S-EPT tree, and the page-table
+page above a page that is mapped stays. Not here: the PAMT lock of the page to be added, which is private to its call.
+"""
+
+from kernels.atomics import load_acquire, store_release
+from kernels.locks import (
+    lock_entry,
+    lock_entry_as_guest,
+    try_lock_shared,
+    unlock_entry,
+    unlock_shared,
+)
+from kernels.rules import Fault
+from kernels.status import (
+    EPT_ENTRY_STATE_INCORRECT,
+    EPT_VIOLATION_EXIT,
+    EPT_WALK_FAILED,
+    OPERAND_BUSY,
+    PAGE_ALREADY_ACCEPTED,
+    RCX,
+    SEPT_TREE,
+    SUCCESS,
+)
+from kernels.steps import local, steps
+from kernels.words import (
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    NL_MAPPED,
+    PENDING,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TDEL,
+    ZEROED,
+    bepoch,
+    content,
+    sept,
+    state_of,
+    table_of,
+)
+
+ACCEPT_WITHOUT_ZEROING = int(Fault.ACCEPT_WITHOUT_ZEROING)
+
+
+@local
+def added_form(lay, node, page):
+    """The entry of a page that has just been added, still locked: a page-table page is mapped, a guest page pending."""
+    if node < lay.pages:
+        return PENDING | SVE | TDEL | (page << HPA_SHIFT)
+    return NL_MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT)
+
+
+@steps
+def mem_add(td, lay, rules, me, node, page):
+    """TDH.MEM.PAGE.AUG of a guest page, TDH.MEM.SEPT.ADD of a page-table page; `page` is its host address.
+
+    Both take the tree shared and the entry, which must be free; AUG alone walks through the level above.
+    """
+    if not (yield try_lock_shared(td, lay.tree_lock)):
+        return OPERAND_BUSY | SEPT_TREE
+    status = SUCCESS
+    if node < lay.pages:
+        if state_of((yield load_acquire(td, sept(lay, table_of(lay, node))))) != NL_MAPPED:
+            status = EPT_WALK_FAILED | RCX
+    if status == SUCCESS:
+        if (yield from lock_entry(td, lay, rules, me, node)):
+            status = EPT_ENTRY_STATE_INCORRECT | RCX
+            if state_of((yield load_acquire(td, sept(lay, node)))) == FREE:
+                yield store_release(td, bepoch(lay, node), 0)
+                yield store_release(td, sept(lay, node), added_form(lay, node, page))
+                status = SUCCESS
+            yield unlock_entry(td, sept(lay, node))
+        else:
+            status = OPERAND_BUSY | RCX
+    yield unlock_shared(td, lay.tree_lock)
+    return status
+
+
+@steps
+def mem_accept(td, lay, rules, me, gpa):
+    """TDG.MEM.PAGE.ACCEPT: a walk without the tree lock; then the page is zeroed, and mapped behind that."""
+    if state_of((yield load_acquire(td, sept(lay, table_of(lay, gpa))))) != NL_MAPPED:
+        return EPT_VIOLATION_EXIT
+    if not (yield from lock_entry_as_guest(td, lay, rules, me, gpa)):
+        return OPERAND_BUSY | RCX
+    entry = yield load_acquire(td, sept(lay, gpa))
+    state = state_of(entry)
+    if state == PENDING:
+        if not rules.faults & ACCEPT_WITHOUT_ZEROING:
+            yield store_release(td, content(lay, gpa), ZEROED)
+        yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | MAPPED | RWX)
+        status = SUCCESS
+    elif state == MAPPED:
+        status = PAGE_ALREADY_ACCEPTED
+    else:
+        status = EPT_VIOLATION_EXIT
+    yield unlock_entry(td, sept(lay, gpa))
+    return status
