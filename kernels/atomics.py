@@ -389,6 +389,25 @@ def yield_cpu(typingctx):  # type: ignore[no-untyped-def]
     return types.void(), codegen
 
 
+@intrinsic
+def pin_to(typingctx, cpu):  # type: ignore[no-untyped-def]
+    """sched_setaffinity(2): this thread runs on this CPU alone, one of the first 1,024; returns 0, or -1 if refused."""
+    if not isinstance(cpu, types.Integer):
+        raise TypingError(f"pin_to: expected the number of a CPU as an integer, found {cpu}")
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        words = 1024 // 64
+        mask = builder.alloca(I64, size=ir.Constant(ir.IntType(32), words))
+        for word in range(words):
+            builder.store(ir.Constant(I64, 0), builder.gep(mask, [ir.Constant(I64, word)]))
+        at = builder.gep(mask, [builder.lshr(args[0], ir.Constant(I64, 6))])
+        builder.store(builder.shl(ir.Constant(I64, 1), builder.and_(args[0], ir.Constant(I64, 63))), at)
+        given = [ir.Constant(ir.IntType(32), 0), ir.Constant(I64, words * 8), mask]
+        return builder.sext(_call_libc(builder, "sched_setaffinity", ir.IntType(32), given), I64)
+
+    return types.int64(types.int64), codegen
+
+
 def _emit_prefetch(builder: Any, at: Any, write: int) -> None:
     i32 = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [at.type, i32, i32, i32])

@@ -7,6 +7,7 @@ from kernels.rules import Flow
 
 SINGLES = {
     "slots_lock": Flow.MMIO,  # kvm->slots_lock, a mutex
+    "num_assoc_vcpus": Flow.MIGRATE,  # TDCS.num_assoc_vcpus
 }
 OF_PAGE = {
     "content": Flow.POPULATE,  # what a guest page holds
@@ -17,6 +18,14 @@ OF_PAGE = {
 # Of a vCPU, and others write them too.
 OF_VCPU = {
     "srcu": Flow.MMIO,  # whether its thread is inside kvm->srcu
+    "assoc_lpid": Flow.MIGRATE,  # TDVPS.assoc_lpid: the processor that it is associated with and 1, or 0
+}
+# Of a logical processor; `lp_tlb` has as many words as the TLB has entries.
+OF_LP = {
+    "occupant": Flow.MIGRATE,  # the vCPU that runs there and 1, or 0
+    "lp_ipi": Flow.MIGRATE,  # an IPI is on its way there
+    "last_tdvpr": Flow.MIGRATE,  # the vCPU that was entered there last and 1, or 0
+    "lp_tlb": Flow.MIGRATE,
 }
 
 

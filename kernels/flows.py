@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kernels.batch import batch_zapper
 from kernels.faulting import faulting_vcpu
 from kernels.language import Steps
+from kernels.migrate import migrating_vcpu
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.rules import Flow
 from kernels.shared import shared_zapper
@@ -39,6 +40,7 @@ FLOWS = {
     Flow.SHOOTDOWN: Actors(vcpu, zapper),
     Flow.BATCH: Actors(vcpu, batch_zapper),
     Flow.SHARED_EPT: Actors(vcpu, shared_zapper),
+    Flow.MIGRATE: Actors(migrating_vcpu, zapper, folds=False),
     Flow.MMIO: Actors(mmio_vcpu, mmio_zapper, folds=False),
     Flow.POPULATE: Actors(faulting_vcpu, zapping_zapper),
 }

@@ -8,14 +8,14 @@ write stand on lines of their own (128 bytes: two 64-byte lines, as the adjacent
 
 from typing import NamedTuple
 
-from kernels.extras import OF_PAGE, OF_VCPU, SINGLES, words_of
+from kernels.extras import OF_LP, OF_PAGE, OF_VCPU, SINGLES, words_of
 from kernels.outcomes import OUTCOMES
 from kernels.rules import TWO_LEVELS, Flow
 
 LINE_WORDS = 16
 # Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
 LEAVES_SHIFT = 3
-MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES = 512, 62, 65536, 4096
+MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 
 # Histograms: HdrHistogram's buckets for 2 significant digits from 1 ns to 2**40 ns.
 HIST_SUB_BUCKETS = 256
@@ -26,7 +26,7 @@ LABEL, RNG, SPINS, DEADLINE, NEXT_START, SEQUENCE = 0, 1, 2, 3, 4, 5
 # Where the actor's ring begins, and how many entries it has written in all; see `kernels/rings.py`.
 TRACE_RING, TRACED = 6, 7
 ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READS = 16, 17, 18, 19, 20, 21, 22, 23
-SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED = 24, 25, 26, 27, 28, 29, 30
+SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED, MOVES = 24, 25, 26, 27, 28, 29, 30, 31
 OUTCOME_COUNTS = 32
 OUTCOME_SHOOTDOWNS = OUTCOME_COUNTS + OUTCOMES
 AGES, AGE_BUCKETS = OUTCOME_SHOOTDOWNS + OUTCOMES, 16
@@ -48,7 +48,7 @@ ZAPPER_HISTS = (
 )
 VCPU_HISTS = ("gate_wait", "out_of_guest")
 # Those that a flow has beside them.
-MORE_VCPU_HISTS: dict[int, tuple[str, ...]] = {Flow.MMIO: ("mmio_trip", "mmio_ve")}
+MORE_VCPU_HISTS: dict[int, tuple[str, ...]] = {Flow.MMIO: ("mmio_trip", "mmio_ve"), Flow.MIGRATE: ("move", "pin")}
 # One shootdown of so many stamps its phases, the others the whole: a stamp costs some 10 ns, a phase often no more.
 PHASES_EVERY = 8
 
@@ -71,6 +71,7 @@ class Layout(NamedTuple):
     tables: int  # page-table pages above the guest pages; 0 where a flow has leaves alone
     tlb_entries: int  # a power of two
     flow: int
+    lps: int  # logical processors; 0 where TLBs belong to vCPUs
     # state: one each
     epoch_tracking: int
     epoch_lock: int
@@ -80,6 +81,7 @@ class Layout(NamedTuple):
     wait_for_sept_zap: int
     vm_bugged: int
     slots_lock: int
+    num_assoc_vcpus: int
     # state: a page, then a page-table page
     page_stride: int
     sept: int
@@ -90,12 +92,19 @@ class Layout(NamedTuple):
     shared_spte: int
     shared_owner: int
     content: int  # no word where a flow has leaves alone
+    # state: a logical processor
+    lp_stride: int
+    occupant: int
+    lp_ipi: int
+    last_tdvpr: int
+    lp_tlb: int
     # state: a vCPU
     vcpu_stride: int
     mode: int
     requests: int
     ipi: int
     srcu: int
+    assoc_lpid: int
     vcpu_epoch: int
     tlb: int
     vcpu_pc: int
@@ -111,6 +120,7 @@ class Layout(NamedTuple):
     control: int
     page_flags: int
     page_blocked_at: int
+    lp_cpus: int
     perturb: int
     vcpu_tally: int
     vcpu_tally_stride: int
@@ -149,13 +159,14 @@ def plan(
     tlb_entries: int,
     *,
     flow: int = Flow.SHOOTDOWN,
+    lps: int = 1,
     packed: bool = False,
     vcpu_registers: int = 0,
     zapper_registers: int = 0,
     trace: int = 0,
 ) -> Layout:
     """The layout of a machine of this size; `packed` for searches, else spread over lines for real processes.
-    A `flow` may have words of its own (`kernels/extras.py`).
+    A `flow` may have words of its own (`kernels/extras.py`), and `lps` logical processors.
     A two-level `flow` has page-table pages above the guest pages, and what each page holds.
 
     `trace`: how many entries the ring of each actor has, for traced kernels. Raises ValueError where a size is out of
@@ -166,6 +177,7 @@ def plan(
         ("zappers", zappers, MAX_ZAPPERS),
         ("pages", pages, MAX_PAGES),
         ("tlb_entries", tlb_entries, MAX_TLB_ENTRIES),
+        ("lps", lps, MAX_LPS),
     ):
         if not 1 <= value <= most:
             raise ValueError(f"{name}: expected 1 to {most}, found {value}")
@@ -201,6 +213,9 @@ def plan(
 
     repeat(pages + tables, "page_stride", (("sept", 2), ("owner", 1), ("mirror", 1), *words_of(OF_PAGE, flow)))
     at["bepoch"] = at["sept"] + 1  # whoever blocks or removes the page uses both
+    lps *= flow == Flow.MIGRATE
+    of_lp = dict(words_of(OF_LP, flow))
+    repeat(lps, "lp_stride", (*{**of_lp, "lp_tlb": tlb_entries * of_lp["lp_tlb"]}.items(),))
     repeat(
         vcpus,
         "vcpu_stride",
@@ -226,6 +241,7 @@ def plan(
     put("control", CONTROL_WORDS)
     put("page_flags", pages)
     put("page_blocked_at", pages)
+    put("lp_cpus", lps)
     put("perturb", MAX_SITES)
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))
     repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
@@ -237,6 +253,7 @@ def plan(
         tables=tables,
         tlb_entries=tlb_entries,
         flow=int(flow),
+        lps=lps,
         state_words=state_words,
         trace_entries=trace,
         total_words=used,
@@ -269,6 +286,7 @@ def name_of(lay: Layout, word: int) -> str:
         "vcpu_register", *OF_VCPU)),
         ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
         ("page", lay.pages + lay.tables, lay.page_stride, ("sept", "bepoch", "owner", "mirror", *of_page)),
+        ("lp", lay.lps, lay.lp_stride, tuple(OF_LP)),
     )  # fmt: skip
     for kind, count, stride, fields in families:
         start = getattr(lay, fields[0])
@@ -276,7 +294,7 @@ def name_of(lay: Layout, word: int) -> str:
             index, rest = divmod(word - start, stride)
             field = max((f for f in fields if getattr(lay, f) - start <= rest), key=lambda f: getattr(lay, f))
             offset = rest - (getattr(lay, field) - start)
-            many = field in ("tlb", "awaiting", "vcpu_register", "zapper_register")
+            many = field in ("tlb", "lp_tlb", "awaiting", "vcpu_register", "zapper_register")
             if kind == "page" and index >= lay.pages:
                 kind, index = "table", index - lay.pages
             return f"{field}[{kind} {index}]" + (f"[{offset}]" if many else "")

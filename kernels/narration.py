@@ -161,6 +161,7 @@ CHOICES = {
     "pages_after_yield": ("will yield behind the last page", "will yield with pages left: {}"),
     "next_page": ("the guest turns to page {}",),
     "next_access": ("the guest turns to page {}, private ones first",),
+    "next_lp": ("is scheduled on processor {}",),
     "private_or_shared": ("shoots a private page down", "changes a memslot"),
     "reads_before_tick": ("the tick comes", "the guest reads on"),
 }

@@ -33,6 +33,9 @@ class Outcome(IntEnum):
     mirror_disagrees = 24
     two_owners = 25
     not_zeroed = 26
+    vcpu_associated = 27
+    vcpu_not_associated = 28
+    flushvp_not_done = 29
 
 
-OUTCOMES = 27
+OUTCOMES = 30

@@ -17,7 +17,11 @@ from kernels.schedule import Schedule, machine_of, machines
 
 # What a register holds that names a vCPU or a zapper, by the local's name in the source.
 HOLDS_VCPU = {"vcpu": moves.FIRST, "visited": moves.SECOND}
-COUNTS = {"vp_enter.fetch_add_seq_cst_epoch_tracking": 1, "td_exit.fetch_add_seq_cst_epoch_tracking": -1}
+COUNTS = {
+    "vp_enter.fetch_add_seq_cst_epoch_tracking": 1,
+    "vp_enter_here.fetch_add_seq_cst_epoch_tracking": 1,
+    "td_exit.fetch_add_seq_cst_epoch_tracking": -1,
+}
 HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
 
 

@@ -58,7 +58,7 @@ def load(variant: Variant = BARE, flow: int = Flow.SHOOTDOWN) -> Kernels:
 def load_one(kind: str, variant: Variant, flow: int = Flow.SHOOTDOWN) -> Run:
     """One actor, `vcpu` or `zapper`, compiled or from the cache."""
     run = _entry(straight(FLOWS[Flow(flow)].of(kind), variant), variant.traced)
-    lay = layout.plan(1, 1, 1, 1, flow=flow, trace=2 * variant.traced)
+    lay = layout.plan(1, 1, 1, 1, flow=flow, lps=1, trace=2 * variant.traced)
     td = np.zeros(lay.total_words, np.int64)
     rules = Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
     prepare(td, lay, rules, 1)

@@ -114,6 +114,11 @@ def senders(value: int) -> str:
     return ", ".join(f"zapper {bit}" for bit in range(value.bit_length()) if value >> bit & 1) or "none"
 
 
+def vcpu_and_1(value: int) -> str:
+    """Which vCPU a word names that holds 0 for none."""
+    return f"vcpu {value - 1}" if value else "none"
+
+
 def shared_entry(value: int) -> str:
     """A shared SPTE: memory, an MMIO SPTE, or neither with #VE suppressed."""
     if value & RWX:
@@ -142,6 +147,11 @@ READINGS: dict[str, Callable[[int], str]] = {
     "ipi": senders,
     "tlb": translation,
     "stage": progress,
+    "occupant": vcpu_and_1,
+    "last_tdvpr": vcpu_and_1,
+    "assoc_lpid": lambda value: f"lp {value - 1}" if value else "none",
+    "lp_ipi": lambda value: "pending" if value else "none",
+    "lp_tlb": translation,
     "slots_lock": lock,
     "memslot": slot,
     "shared_spte": shared_entry,

@@ -22,6 +22,7 @@ from kernels.outcomes import Outcome
 from kernels.parse import flat
 from kernels.reading import reading
 from kernels.rings import Entry, Mark
+from kernels.rules import Flow
 from kernels.status import LEAF_NAMES, NAMES, SUCCESS, Leaf, Status
 from kernels.story import Access, Event, Story
 from kernels.straight import subs
@@ -161,7 +162,7 @@ class _Told:
 
     def _append(self, entry: Entry, site: Site, access: Access | None, says: str) -> None:
         last = self._last.get(entry.actor)
-        calls = called(entry.actor, site.function, () if last is None else self.events[last].calls)
+        calls = called(entry.actor, site.function, () if last is None else self.events[last].calls, self.lay.flow)
         self._last[entry.actor] = len(self.events)
         self._fills.pop(entry.actor, None)
         self.ticks.append(entry.ticks)
@@ -202,20 +203,20 @@ def retaken(site: int, known: int | None, value: int, operand: int) -> tuple[int
     return value, value
 
 
-def called(actor: str, function: str, before: tuple[str, ...]) -> tuple[str, ...]:
+def called(actor: str, function: str, before: tuple[str, ...], flow: int = Flow.SHOOTDOWN) -> tuple[str, ...]:
     """The calls that lead to a step of `function`, outermost first, where the actor's step before came by `before`.
 
     A function that several call was called by the one whose own step came before; else it is the outermost call.
     """
     if before and before[-1] == function:
         return before
-    ways = _paths(actor.startswith("vcpu"))[function]
+    ways = _paths(actor.startswith("vcpu"), flow)[function]
     return next((way for way in ways if way[:-1] == before), min(ways, key=len))
 
 
 @cache
-def _paths(of_vcpu: bool) -> Paths:
-    """By function, every chain of calls that leads to it."""
+def _paths(of_vcpu: bool, flow: int) -> Paths:
+    """By function, every chain of calls that leads to it from an actor of the flow."""
     found: Paths = {}
 
     def visit(one: Steps, chain: tuple[str, ...]) -> None:
@@ -224,8 +225,8 @@ def _paths(of_vcpu: bool) -> Paths:
         for inner in dict.fromkeys(s.function for s in flat(one.body) if isinstance(s, Sub)):
             visit(inner, here)
 
-    for actors in FLOWS.values():
-        visit(actors.vcpu if of_vcpu else actors.zapper, ())
+    actors = FLOWS[Flow(flow)]
+    visit(actors.vcpu if of_vcpu else actors.zapper, ())
     return found
 
 

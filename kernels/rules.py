@@ -56,6 +56,7 @@ class Flow(IntEnum):
     SHARED_EPT = 2
     MMIO = 3  # shared guest pages that memslots come to and go from, beside private ones that are shot down
     POPULATE = 4  # vCPUs that fault populate, zappers only zap
+    MIGRATE = 5  # vCPUs that move among logical processors, whose TLBs they share
 
 
 TWO_LEVELS = (Flow.POPULATE,)  # flows with page-table pages above the guest pages, none of them there at the start
@@ -94,6 +95,10 @@ class Fault(IntFlag):
     POPULATE_UNFROZEN = 64  # KVM populates without freezing the mirror SPTE: two vCPUs may populate one page
     UNFREEZE_EARLY = 128  # KVM makes the mirror SPTE present before TDH.MEM.SEPT.ADD or TDH.MEM.PAGE.AUG
     ACCEPT_WITHOUT_ZEROING = 256  # TDG.MEM.PAGE.ACCEPT leaves in the page what it held
+    MOVE_WITHOUT_VP_FLUSH = 512  # KVM moves a vCPU to another processor without TDH.VP.FLUSH
+    NO_FLUSH_ON_SWITCH = 1024  # TDH.VP.ENTER does not INVEPT where another vCPU was entered last on this processor
+    VP_FLUSH_WITHOUT_INVEPT = 2048  # TDH.VP.FLUSH leaves the processor's TLB as it is
+    VP_FLUSH_KEEPS_LAST = 4096  # TDH.VP.FLUSH does not forget which vCPU was entered last
 
 
 KVM_REQ_TLB_FLUSH = 1
@@ -128,6 +133,7 @@ class Rules(NamedTuple):
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     on_error: int
     faults: int
+    lps: int  # logical processors, where TLBs are theirs
     sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit
     pattern: int
     shootdowns: int  # for each zapper

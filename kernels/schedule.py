@@ -78,6 +78,7 @@ class Schedule:
             pages,
             tlb_entries,
             flow=rules.flow,
+            lps=max(1, rules.lps),
             packed=True,
             vcpu_registers=for_vcpu[0].registers,
             zapper_registers=for_zapper[0].registers,

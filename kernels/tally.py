@@ -43,6 +43,7 @@ from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_VIOLATION_EXIT,
     EPT_WALK_FAILED,
+    FLUSHVP_NOT_DONE,
     GPA_RANGE_ALREADY_BLOCKED,
     GPA_RANGE_NOT_BLOCKED,
     OPERAND_BUSY,
@@ -55,6 +56,8 @@ from kernels.status import (
     SUCCESS,
     TD_EPOCH,
     TLB_TRACKING_NOT_DONE,
+    VCPU_ASSOCIATED,
+    VCPU_NOT_ASSOCIATED,
     Status,
 )
 from kernels.steps import harness, local
@@ -71,6 +74,9 @@ _OUTCOME_OF_STATUS = (
     (-1, EPT_WALK_FAILED | RCX, int(Outcome.ept_walk_failed)),
     (-1, PAGE_ALREADY_ACCEPTED, int(Outcome.page_already_accepted)),
     (-1, EPT_VIOLATION_EXIT, int(Outcome.fault)),
+    (-1, VCPU_ASSOCIATED, int(Outcome.vcpu_associated)),
+    (-1, VCPU_NOT_ASSOCIATED, int(Outcome.vcpu_not_associated)),
+    (-1, FLUSHVP_NOT_DONE, int(Outcome.flushvp_not_done)),
 )
 _UNKNOWN = int(Outcome.unknown_status)
 PLACE_OF_STATUS = (
@@ -87,6 +93,9 @@ PLACE_OF_STATUS = (
     (EPT_VIOLATION_EXIT, int(Status.EPT_VIOLATION_EXIT)),
     (OPERAND_INVALID | RCX, int(Status.OPERAND_INVALID)),
     (EPT_WALK_FAILED | RCX, int(Status.EPT_WALK_FAILED)),
+    (VCPU_ASSOCIATED, int(Status.VCPU_ASSOCIATED)),
+    (VCPU_NOT_ASSOCIATED, int(Status.VCPU_NOT_ASSOCIATED)),
+    (FLUSHVP_NOT_DONE, int(Status.FLUSHVP_NOT_DONE)),
 )
 _OTHER = int(Status.OTHER)
 

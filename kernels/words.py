@@ -140,6 +140,31 @@ def table_of(lay, gpa):
 
 
 @local
+def assoc_lpid(lay, vcpu):
+    return lay.assoc_lpid + vcpu * lay.vcpu_stride
+
+
+@local
+def occupant(lay, lp):
+    return lay.occupant + lp * lay.lp_stride
+
+
+@local
+def lp_ipi(lay, lp):
+    return lay.lp_ipi + lp * lay.lp_stride
+
+
+@local
+def last_tdvpr(lay, lp):
+    return lay.last_tdvpr + lp * lay.lp_stride
+
+
+@local
+def lp_tlb(lay, lp, gpa):
+    return lay.lp_tlb + lp * lay.lp_stride + (gpa & (lay.tlb_entries - 1))
+
+
+@local
 def mode(lay, vcpu):
     return lay.mode + vcpu * lay.vcpu_stride
 

@@ -30,7 +30,17 @@ from results.verdict import Ending, Verdict, judge
 Words = NDArray[np.int64]
 
 # Counted by the read, not by the shootdown: they belong to none.
-BY_READ = frozenset({Outcome.fresh, Outcome.fault, Outcome.mmio_installed, Outcome.ve_in_guest, Outcome.mmio_emulated})
+BY_READ = frozenset(
+    {
+        Outcome.fresh,
+        Outcome.fault,
+        Outcome.mmio_installed,
+        Outcome.ve_in_guest,
+        Outcome.mmio_emulated,
+        Outcome.vcpu_not_associated,
+        Outcome.flushvp_not_done,
+    }
+)
 LOCKS = {"epoch": Status.BUSY_TD_EPOCH, "S-EPT tree": Status.BUSY_SEPT_TREE, "S-EPT entry": Status.BUSY_RCX}
 
 
@@ -231,6 +241,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
                 ("flushes", tally.FLUSHES),
                 ("fault_exits", tally.FAULT_EXITS),
                 ("ticks", tally.TICKS),
+                ("moves", tally.MOVES),
             )
         },
     }

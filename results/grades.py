@@ -42,6 +42,9 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.mmio_emulated: (Grade.acceptable, "TDG.VP.VMCALL<#VE.RequestMMIO>: emulated"),
     Outcome.ve_on_memory: (Grade.forbidden, "#VE on a page that a memslot backs: for ever"),
     Outcome.access_before_accept: (Grade.forbidden, "pending page, SEPT_VE_DISABLE: VM killed"),
+    Outcome.vcpu_associated: (Grade.forbidden, "VP.ENTER: the vCPU is another processor's still"),
+    Outcome.vcpu_not_associated: (Grade.acceptable, "VP.FLUSH of a vCPU that never entered there"),
+    Outcome.flushvp_not_done: (Grade.acceptable, "VPFLUSHDONE too early: the next vCPU asks again"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
 
@@ -52,6 +55,9 @@ OF_FLOW: dict[Outcome, Flow] = {
     Outcome.mmio_emulated: Flow.MMIO,
     Outcome.ve_on_memory: Flow.MMIO,
     Outcome.access_before_accept: Flow.MMIO,
+    Outcome.vcpu_associated: Flow.MIGRATE,
+    Outcome.vcpu_not_associated: Flow.MIGRATE,
+    Outcome.flushvp_not_done: Flow.MIGRATE,
 }
 
 FAILING = frozenset({Grade.forbidden, Grade.unknown})

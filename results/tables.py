@@ -65,6 +65,9 @@ SHORT_WHY = {
     "mmio_emulated": "by #VE, VMCALL",
     "ve_on_memory": "#VE for ever",
     "access_before_accept": "the VM is killed",
+    "vcpu_associated": "with another LP",
+    "vcpu_not_associated": "never entered there",
+    "flushvp_not_done": "asked again later",
     "unknown_status": "undeclared: fails",
 }
 FEW, MANY_ORDERINGS = ("shootdown", "response", "kick", "track"), 4

@@ -16,6 +16,8 @@ PHASE_WORDS = {
     "stale_window": "legal stale window",
     "gate_wait": "vCPU at the gate",
     "out_of_guest": "vCPU out of guest",
+    "move": "vCPU moves, in all",
+    "pin": "vCPU moves: pinning",
     "mmio_ve": "MMIO: #VE to resume",
     "mmio_trip": "MMIO: first touch",
 }

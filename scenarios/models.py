@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
+from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
 from kernels.rules import Busy, Fault, Flow, Gate, Module, OnError, Pattern, SharedFlush, Step
 from scenarios.durations import parse_duration
+from scenarios.forbidden import FORBIDDEN
 from scenarios.machines import scenario_contradictions
 from scenarios.wording import listed, names, nearest, shown, unknown
 
@@ -24,26 +25,6 @@ FLOW_NAMES, MODULES, FLUSHES = names(Flow), names(Module), names(SharedFlush)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
-
-# The outcomes that no safe ordering shows: what an ordering may be known for. KVM_BUG_ON, a stale read, or no end.
-FORBIDDEN = (
-    Outcome.stale_after_done.name,
-    Outcome.use_after_remove.name,
-    Outcome.previous_epoch_busy.name,
-    Outcome.tracking_not_done.name,
-    Outcome.not_blocked.name,
-    Outcome.already_blocked.name,
-    Outcome.entry_state_incorrect.name,
-    Outcome.refcount_broken.name,
-    Outcome.busy_given_up.name,
-    Outcome.ept_walk_failed.name,
-    Outcome.mirror_disagrees.name,
-    Outcome.two_owners.name,
-    Outcome.not_zeroed.name,
-    Outcome.no_progress.name,
-    Outcome.ve_on_memory.name,
-    Outcome.access_before_accept.name,
-)
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -214,7 +195,7 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
 
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
-MACHINE_KEYS = ("flow", "module", "batch", "resched", "shared_pages", "shared_flush", "sept_ve_disable")
+MACHINE_KEYS = ("flow", "module", "batch", "resched", "shared_pages", "shared_flush", "sept_ve_disable", "lps")
 MOST_BATCH = 512
 A_WEEK_S = 7 * 24 * 3600.0
 MOST_RATE = 1e7
@@ -225,11 +206,11 @@ class Scenario(BaseModel):
 
     `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
     `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
-    and flushed by `shared_flush`. `sept_ve_disable` is the TD's attribute, for the flow `mmio`. `orderings` are names,
-    paths or steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses
-    between two batches of a zapper. `rate` is shootdowns a second over all zappers; 0 is one after another.
-    `shootdowns` ends a zapper after so many batches; 0 is by time. `yields` are the odds, by label, that an actor gives
-    up its CPU there. `watchdog_s` without progress is a hang.
+    and flushed by `shared_flush`. `sept_ve_disable` is the TD's attribute, for the flow `mmio`; `migrate` has `lps`
+    logical processors. `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only where
+    actors share CPUs; 0 is none. `gap` is pauses between two batches of a zapper. `rate` is shootdowns a second over
+    all zappers; 0 is one after another. `shootdowns` ends a zapper after so many batches; 0 is by time. `yields` are
+    the odds, by label, that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
     """
 
     model_config = STRICT
@@ -245,6 +226,7 @@ class Scenario(BaseModel):
         default="tdx", description=f"a module ({listed(MODULES)})"
     )
     sept_ve_disable: bool = Field(default=False, description="true or false")
+    lps: Annotated[int, whole(1, MAX_LPS)] = 2
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64

@@ -32,6 +32,7 @@ def compile_rules(
     flow = Flow[scenario.flow.upper()]
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
     two_levels = flow in TWO_LEVELS
+    takes_turns = shared_cpus or scenario.flow == "migrate"  # there vCPUs share logical processors
     return Rules(
         flow=int(flow),
         module=int(Module[scenario.module.upper()]),
@@ -54,12 +55,13 @@ def compile_rules(
         zap_for_write=int(ordering.serialized and two_levels),
         on_error=int(OnError[ordering.on_error.upper()]),
         faults=sum(int(Fault[fault.upper()]) for fault in ordering.faults),
+        lps=scenario.lps,
         sept_ve_disable=int(scenario.sept_ve_disable),
         pattern=int(Pattern[scenario.reads.upper()]),
         shootdowns=scenario.shootdowns or UNLIMITED,
         gap=scenario.gap,
         period=_ticks(scenario.zappers * scenario.batch / scenario.rate, ticks_per_s) if scenario.rate else 0,
-        tick=_ticks(scenario.tick_us / 1e6, ticks_per_s) if shared_cpus and scenario.tick_us else 0,
+        tick=_ticks(scenario.tick_us / 1e6, ticks_per_s) if takes_turns and scenario.tick_us else 0,
         shared_cpus=int(shared_cpus),
         perturbed=int(bool(scenario.yields)),
         clock=int(clock),

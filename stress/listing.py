@@ -50,6 +50,22 @@ FAULTS = {
         "TDG.MEM.PAGE.ACCEPT leaves in the page what it held",
         "intel/tdx-module TDX_1.5.01, tdg_mem_page_accept.c, without its zeroing of the page",
     ),
+    Fault.MOVE_WITHOUT_VP_FLUSH: (
+        "KVM moves a vCPU to another processor without TDH.VP.FLUSH (flow migrate)",
+        "Linux arch/x86/kvm/vmx/tdx.c, tdx_vcpu_load() without tdx_flush_vp_on_cpu()",
+    ),
+    Fault.NO_FLUSH_ON_SWITCH: (
+        "TDH.VP.ENTER does not flush where another vCPU was entered last (flow migrate)",
+        "intel/tdx-module TDX_1.5.01, tdh_vp_enter.c, without its comparison of last_tdvpr_pa",
+    ),
+    Fault.VP_FLUSH_WITHOUT_INVEPT: (
+        "TDH.VP.FLUSH leaves the processor's TLB as it is (flow migrate)",
+        "intel/tdx-module TDX_1.5.01, tdh_vp_flush.c, without its INVEPT",
+    ),
+    Fault.VP_FLUSH_KEEPS_LAST: (
+        "TDH.VP.FLUSH does not forget which vCPU was entered last (flow migrate)",
+        "intel/tdx-module TDX_1.5.01, tdh_vp_flush.c, without its reset of last_tdvpr_pa",
+    ),
 }
 Entry = Mapping[str, Any]
 

@@ -53,12 +53,15 @@ def race(
     """
     rings = 0 if machine.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
     flow = int(Flow[scenario.flow.upper()])
-    lay = plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries, flow=flow, trace=rings)
+    sizes = scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries
+    lay = plan(*sizes, flow=flow, lps=scenario.lps, trace=rings)
     words = shared_words(lay.total_words)
     rules = _rules(machine, ordering, scenario, shared_cpus=shares_cpus(lay, machine.cpus))
     prepare(words, lay, rules, scenario.seed)
     declare(words, lay, machine.yields)
     arm(words, lay)
+    for lp in range(lay.lps):  # more of them than CPUs share those
+        words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
     jobs = _jobs(machine, words, lay, rules)
     teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
     crew = Crew(teams, go=lambda: bool(words[lay.control + GO]))

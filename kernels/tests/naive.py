@@ -180,7 +180,7 @@ class StepMachine:
         does = FLOWS[Flow(rules.flow)]
         kinds = {"vcpu": for_vcpu or as_python(does.vcpu), "zapper": for_zapper or as_python(does.zapper)}
         registers = {f"{kind}_registers": made.made.registers for kind, made in kinds.items()}
-        lay = layout.plan(*size, flow=rules.flow, packed=True, **registers)
+        lay = layout.plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
         words = start(lay, rules)
         self.rules, self.size, self.lay = rules, size, with_short_tally(lay)
         self.tally = [0] * (size.pages + OUTCOME_COUNTS + OUTCOMES)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from scenarios.durations import parse_duration
 from scenarios.files import parsed
+from scenarios.forbidden import FORBIDDEN
 from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_options
-from scenarios.models import ENTRY_CHECKS, FORBIDDEN, GATES, POLICIES, STEPS, Ordering, Scenario
+from scenarios.models import ENTRY_CHECKS, GATES, POLICIES, STEPS, Ordering, Scenario
 from scenarios.validation import validated
 
 # Neither a time limit, which would make a duration a verdict, nor a database, which would leave files behind.

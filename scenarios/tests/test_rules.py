@@ -42,6 +42,7 @@ def test_spec_compiles_to_these_integers() -> None:
         serialized=1,
         on_error=0,
         faults=0,
+        lps=2,
         sept_ve_disable=0,
         pattern=0,
         shootdowns=UNLIMITED,
