@@ -61,7 +61,7 @@ def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liv
         states=states,
         seconds=time.monotonic() - begun,
         livelocks=livelocks,
-        livelock=_way(start, plan, graph, int(np.argmin(hopeful))) if livelocks else (),
+        livelock=_way(start, plan, graph, states, int(np.argmin(hopeful))) if livelocks else (),
         starving={f"zapper {zapper}": str(sites[label]) for zapper, label in enumerate(labels) if label != DONE},
     )
 
@@ -83,11 +83,16 @@ def _room_for(states: int, words: int) -> liveness.Graph:
     )
 
 
-def _way(start: Schedule, plan: Plan, graph: liveness.Graph, state: int) -> tuple[Move, ...]:
-    """A shortest way: states are numbered breadth first, so the first edge to one comes from its parent."""
+def _way(start: Schedule, plan: Plan, graph: liveness.Graph, states: int, state: int) -> tuple[Move, ...]:
+    """A shortest way: states are numbered breadth first, so the first edge to one comes from its parent.
+
+    The graph has room for more than its `states`, and what stands behind them is anything.
+    """
+    first = graph.first[: states + 1]
+    target = graph.target[: first[-1]]
     numbered: list[tuple[int, int]] = []
     while state:
-        edge = int(np.argmax(graph.target == state))
+        edge = int(np.argmax(target == state))
         numbered.append((int(graph.mover[edge]) & 255, int(graph.mover[edge]) >> 8))
-        state = int(np.searchsorted(graph.first, edge, side="right")) - 1
+        state = int(np.searchsorted(first, edge, side="right")) - 1
     return schedule_of(start, reversed(numbered), bool(plan.reduce))

@@ -44,6 +44,9 @@ LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
     int(Leaf.TDH_MEM_TRACK),
     int(Leaf.TDH_MEM_PAGE_REMOVE),
 )
+ENTRY_UNCHECKED, EXITING_NOT_AWAITED = int(Fault.ENTRY_UNCHECKED), int(Fault.EXITING_NOT_AWAITED)
+REQUEST_CLEARED_LATE, GATE_WITHOUT_INTERRUPTS = int(Fault.REQUEST_CLEARED_LATE), int(Fault.GATE_WITHOUT_INTERRUPTS)
+LET_IN_TOO_EARLY = int(Fault.LET_IN_TOO_EARLY)
 IPI_TO_SEND, IPI_SENT = 1, 2
 GATE_WAIT = VCPU_HISTS.index("gate_wait")
 
@@ -61,9 +64,9 @@ def is_retried(policy, status):
 
 
 @local
-def needs_ipi(was, wait):
+def needs_ipi(rules, was, wait):
     """kvm_request_needs_ipi(): with KVM_REQUEST_WAIT also where another kicker got it out of IN_GUEST_MODE first."""
-    return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE)
+    return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE and not rules.faults & EXITING_NOT_AWAITED)
 
 
 @local
@@ -139,7 +142,7 @@ def kick(td, lay, rules, me, request, wait, stamped):
             yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
         # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
         was = yield exiting_guest_mode(td, mode(lay, vcpu))
-        if needs_ipi(was, wait):
+        if needs_ipi(rules, was, wait):
             set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
     mine = 1 << me.index
     vcpu = -1
@@ -178,7 +181,8 @@ def flush_tlb(td, lay, rules, me):
     waited = 0
     while (yield load_acquire(td, lay.gate)) != 0:
         waited = 1
-        yield from acknowledge(td, lay, rules, me)
+        if not rules.faults & GATE_WITHOUT_INTERRUPTS:
+            yield from acknowledge(td, lay, rules, me)
         relax(td, rules, me)
     if waited:
         spent = record(td, rules, me, GATE_WAIT, now(rules) - started)
@@ -199,17 +203,22 @@ def process_requests(td, lay, rules, me):
     """The head of vcpu_enter_guest(): interrupts are on."""
     if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
         # kvm_check_request(): clear the bit, then a full barrier, so that the handler sees what was set before the bit.
-        yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
+        if not rules.faults & REQUEST_CLEARED_LATE:
+            yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
         if invepts_on_request(rules):
             invept(td, lay, me)
         if rules.entry_gate:
             yield from flush_tlb(td, lay, rules, me)
+        if rules.faults & REQUEST_CLEARED_LATE:
+            yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
     return 0
 
 
 @steps
 def exit_requested(td, lay, rules, me):
     """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off. Returns 1 or 0."""
+    if rules.faults & ENTRY_UNCHECKED:
+        return 0
     # seq_cst, as the store of IN_GUEST_MODE before: on aarch64 an acquire load may pass that store.
     if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
         return 1
@@ -252,6 +261,8 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
             yield from kick(td, lay, rules, me, 0, 1, 0)
+            if rules.faults & LET_IN_TOO_EARLY:
+                yield store_release(td, lay.wait_for_sept_zap, 0)
         retries += 1
         relax(td, rules, me)
     if without_vcpus:

@@ -10,7 +10,14 @@ its epoch is a TLB generation of its own that TRACK advances, a CPU flushes wher
 asks whether the order is right.
 """
 
-from kernels.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
+from kernels.atomics import (
+    compare_exchange_seq_cst,
+    fetch_add_seq_cst,
+    load_acquire,
+    own,
+    set_own,
+    store_release,
+)
 from kernels.locks import (
     lock_entry,
     lock_entry_as_guest,
@@ -36,7 +43,7 @@ from kernels.status import (
     TD_EPOCH,
     TLB_TRACKING_NOT_DONE,
 )
-from kernels.steps import local, steps
+from kernels.steps import local, op, steps
 from kernels.tally import note
 from kernels.words import (
     BLOCKED,
@@ -62,6 +69,10 @@ from kernels.words import (
 NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
 REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)
 NO_MODULE = int(Module.NONE)
+ENTRY_WITHOUT_EPOCH_LOCK = int(Fault.ENTRY_WITHOUT_EPOCH_LOCK)
+REMOVE_IGNORES_REFCOUNT, TRACK_IGNORES_REFCOUNT = int(Fault.REMOVE_IGNORES_REFCOUNT), int(Fault.TRACK_IGNORES_REFCOUNT)
+BLOCK_STORES_EPOCH_FIRST = int(Fault.BLOCK_STORES_EPOCH_FIRST)
+EXIT_LOWERS_CURRENT_EPOCH, TORN_EPOCH_READ = int(Fault.EXIT_LOWERS_CURRENT_EPOCH), int(Fault.TORN_EPOCH_READ)
 REFCOUNT_BROKEN = int(Outcome.refcount_broken)
 
 
@@ -79,10 +90,32 @@ def is_leaf(state):
 
 
 @local
+def lets_go(rules, epochs, blocked_in):
+    """What REMOVE makes of TLB tracking, faults included; nobody asks where there is no module."""
+    if rules.module == NO_MODULE or (rules.faults & REMOVE_IGNORES_REFCOUNT and blocked_in < epoch_of(epochs)):
+        return 1
+    return is_tlb_tracked(epochs, blocked_in) or rules.faults & REMOVE_WITHOUT_TRACKING
+
+
+@local
+def torn(first, second):
+    """{refcount[2]} of one read and {td_epoch} of another."""
+    return (first & (ONE_EPOCH - 1)) | (second & -ONE_EPOCH)
+
+
+@local
 def blocked_form(entry):
     """RWX cleared, suppress #VE and TDB set; the lock bit stays as it is."""
     blocked = BLOCKED if state_of(entry) == MAPPED else PENDING_BLOCKED
     return (entry & ~(STATE_MASK | RWX)) | blocked | SVE
+
+
+@steps
+def store_bepoch(td, lay, rules, me, gpa):
+    """Sample td_epoch into the page's PAMT entry. No fence stands before it, as in the module."""
+    epochs = yield load_acquire(td, lay.epoch_tracking)
+    yield store_release(td, bepoch(lay, gpa), epoch_of(epochs))
+    return 0
 
 
 @steps
@@ -95,11 +128,12 @@ def mem_range_block(td, lay, rules, me, gpa):
         state = state_of(entry)
         status = SUCCESS
         if state == MAPPED or state == PENDING:
+            if rules.faults & BLOCK_STORES_EPOCH_FIRST:
+                yield from store_bepoch(td, lay, rules, me, gpa)
             yield store_release(td, sept(lay, gpa), blocked_form(entry))
-            # After the entry is blocked: an epoch sampled earlier may be one too old. No fence stands between, as in
-            # the module.
-            epochs = yield load_acquire(td, lay.epoch_tracking)
-            yield store_release(td, bepoch(lay, gpa), epoch_of(epochs))
+            # After the entry is blocked: an epoch sampled earlier may be one too old.
+            if not rules.faults & BLOCK_STORES_EPOCH_FIRST:
+                yield from store_bepoch(td, lay, rules, me, gpa)
         elif state == BLOCKED or state == PENDING_BLOCKED:
             status = GPA_RANGE_ALREADY_BLOCKED | RCX
         else:
@@ -118,7 +152,11 @@ def mem_track(td, lay, rules, me):
         return OPERAND_BUSY | TD_EPOCH
     epochs = yield load_acquire(td, lay.epoch_tracking)
     status = PREVIOUS_TLB_EPOCH_BUSY
-    if refcount_of(epochs, 1 - (epoch_of(epochs) & 1)) == 0 or rules.module == NO_MODULE:
+    if (
+        refcount_of(epochs, 1 - (epoch_of(epochs) & 1)) == 0
+        or rules.module == NO_MODULE
+        or rules.faults & TRACK_IGNORES_REFCOUNT
+    ):
         yield fetch_add_seq_cst(td, lay.epoch_tracking, ONE_EPOCH)
         status = SUCCESS
     yield unlock_exclusive(td, lay.epoch_lock)
@@ -139,8 +177,10 @@ def mem_page_remove(td, lay, rules, me, gpa):
         else:
             blocked_in = yield load_acquire(td, bepoch(lay, gpa))
             # Pairs with the decrement in td_exit: a reference not seen here has left the guest.
-            tracked = is_tlb_tracked((yield load_acquire(td, lay.epoch_tracking)), blocked_in)
-            if tracked or rules.module == NO_MODULE or rules.faults & REMOVE_WITHOUT_TRACKING:
+            epochs = yield load_acquire(td, lay.epoch_tracking)
+            if rules.faults & TORN_EPOCH_READ:
+                epochs = torn(epochs, (yield load_acquire(td, lay.epoch_tracking)))
+            if lets_go(rules, epochs, blocked_in):
                 yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
                 status = SUCCESS
             else:
@@ -199,12 +239,14 @@ def invept(td, lay, me):
 @steps
 def vp_enter(td, lay, rules, me):
     """TDH.VP.ENTER up to VMLAUNCH: count this vCPU in the epoch that it samples, flush if the epoch is new to it."""
-    if not (yield try_lock_shared(td, lay.epoch_lock)):
-        return OPERAND_BUSY | TD_EPOCH
+    if not rules.faults & ENTRY_WITHOUT_EPOCH_LOCK:
+        if not (yield try_lock_shared(td, lay.epoch_lock)):
+            return OPERAND_BUSY | TD_EPOCH
     # The shared lock keeps TRACK out between the sample and the increment.
     epoch = epoch_of((yield load_acquire(td, lay.epoch_tracking)))
     yield fetch_add_seq_cst(td, lay.epoch_tracking, one_reference(epoch & 1))
-    yield unlock_shared(td, lay.epoch_lock)
+    if not rules.faults & ENTRY_WITHOUT_EPOCH_LOCK:
+        yield unlock_shared(td, lay.epoch_lock)
     if epoch != own(td, vcpu_epoch(lay, me.index)):
         if not rules.faults & NO_FLUSH_AT_ENTRY:
             invept(td, lay, me)
@@ -212,11 +254,37 @@ def vp_enter(td, lay, rules, me):
     return SUCCESS
 
 
+@local
+def without_current(epochs):
+    """One reference less in the current epoch; none where none is: 16 bits that wrap would carry over here."""
+    parity = epoch_of(epochs) & 1
+    return epochs - one_reference(parity) if refcount_of(epochs, parity) else epochs
+
+
+@op
+def replace(td, word, before, after):
+    """Whether the word was as before; then it is as after."""
+    return compare_exchange_seq_cst(td, word, before, after) == before
+
+
+@steps
+def leave_current_epoch(td, lay, rules, me):
+    """The faulty exit's decrement; returns {td_epoch, refcount[2]} as it was."""
+    epochs = yield load_acquire(td, lay.epoch_tracking)
+    while not (yield replace(td, lay.epoch_tracking, epochs, without_current(epochs))):
+        epochs = yield load_acquire(td, lay.epoch_tracking)
+    return epochs
+
+
 @steps
 def td_exit(td, lay, rules, me):
     """TD exit: leave the epoch of the entry. It is over before the host sees the exit or an interrupt."""
     parity = own(td, vcpu_epoch(lay, me.index)) & 1
-    epochs = yield fetch_add_seq_cst(td, lay.epoch_tracking, -one_reference(parity))
+    if rules.faults & EXIT_LOWERS_CURRENT_EPOCH:
+        epochs = yield from leave_current_epoch(td, lay, rules, me)
+        parity = epoch_of(epochs) & 1
+    else:
+        epochs = yield fetch_add_seq_cst(td, lay.epoch_tracking, -one_reference(parity))
     if refcount_of(epochs, parity) == 0:
         note(td, lay, me, -1, REFCOUNT_BROKEN)
     return 0

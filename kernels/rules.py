@@ -84,7 +84,7 @@ class Clock(IntEnum):
 
 
 class Fault(IntFlag):
-    """Ways to break the module, or KVM, on purpose."""
+    """Ways to break the module, or KVM, on purpose; `scenarios/faults.py` says what each breaks."""
 
     NO_FLUSH_AT_ENTRY = 1  # TDH.VP.ENTER sees a new epoch and does not INVEPT
     REMOVE_WITHOUT_TRACKING = 2  # TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done
@@ -99,6 +99,20 @@ class Fault(IntFlag):
     NO_FLUSH_ON_SWITCH = 1024  # TDH.VP.ENTER does not INVEPT where another vCPU was entered last on this processor
     VP_FLUSH_WITHOUT_INVEPT = 2048  # TDH.VP.FLUSH leaves the processor's TLB as it is
     VP_FLUSH_KEEPS_LAST = 4096  # TDH.VP.FLUSH does not forget which vCPU was entered last
+    ENTRY_WITHOUT_EPOCH_LOCK = 1 << 13  # TDH.VP.ENTER samples the epoch and counts itself in, and TRACK comes between
+    REMOVE_IGNORES_REFCOUNT = 1 << 14  # TLB tracking is done as soon as the epoch has advanced
+    TRACK_IGNORES_REFCOUNT = 1 << 15  # TDH.MEM.TRACK advances the epoch while a vCPU runs in the previous one
+    BLOCK_STORES_EPOCH_FIRST = 1 << 16  # TDH.MEM.RANGE.BLOCK samples the epoch before the entry is blocked
+    EXIT_LOWERS_CURRENT_EPOCH = 1 << 17  # TD exit takes its reference from td_epoch's count, not from its own epoch's
+    TORN_EPOCH_READ = 1 << 18  # is_tlb_tracked() reads refcount[2], then td_epoch, not both as one unit
+    LOST_KICK = 1 << 19  # the store of IN_GUEST_MODE is not seen until the vCPU is in the guest
+    OUTSIDE_TOO_EARLY = 1 << 20  # OUTSIDE_GUEST_MODE is stored before TD exit: a kick is skipped (CVE-2022-39189)
+    ACKNOWLEDGED_TOO_EARLY = 1 << 21  # the IPI is acknowledged before TD exit
+    ENTRY_UNCHECKED = 1 << 22  # behind IN_GUEST_MODE nothing is looked at again
+    EXITING_NOT_AWAITED = 1 << 23  # a kick with WAIT sends and awaits no IPI where another kicker was first
+    REQUEST_CLEARED_LATE = 1 << 24  # kvm_check_request() clears the bit behind the handler
+    GATE_WITHOUT_INTERRUPTS = 1 << 25  # the wait at the gate acknowledges no IPI
+    LET_IN_TOO_EARLY = 1 << 26  # wait_for_sept_zap is cleared before the SEAMCALL is tried again
 
 
 KVM_REQ_TLB_FLUSH = 1

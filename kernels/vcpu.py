@@ -10,7 +10,7 @@ from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
 from kernels.module import mem_page_accept, td_exit, vp_enter
 from kernels.outcomes import Outcome
-from kernels.rules import Pattern
+from kernels.rules import Fault, Pattern
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS, Leaf
 from kernels.steps import choice, harness, local, steps
 from kernels.tally import (
@@ -58,6 +58,8 @@ FAULT, USE_AFTER_REMOVE = int(Outcome.fault), int(Outcome.use_after_remove)
 STALE_IN_WINDOW, STALE_AFTER_KICK = int(Outcome.stale_in_window), int(Outcome.stale_after_kick)
 STALE_AFTER_DONE = int(Outcome.stale_after_done)
 LEAF_ENTER, LEAF_ACCEPT = int(Leaf.TDH_VP_ENTER), int(Leaf.TDG_MEM_PAGE_ACCEPT)
+LOST_KICK, OUTSIDE_TOO_EARLY = int(Fault.LOST_KICK), int(Fault.OUTSIDE_TOO_EARLY)
+ACKNOWLEDGED_TOO_EARLY = int(Fault.ACKNOWLEDGED_TOO_EARLY)
 UNIFORM, SEQUENTIAL = int(Pattern.UNIFORM), int(Pattern.SEQUENTIAL)
 OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
 IPI, TICK, EPT_VIOLATION = 0, 1, 2
@@ -191,19 +193,26 @@ def vcpu(td, lay, rules, me):
     while not vcpu_stopping(td, lay):
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)
-        yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+        if not rules.faults & LOST_KICK:
+            yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
         entered = 0
         leaving = 0
         why = IPI
         if not (yield from exit_requested(td, lay, rules, me)):
             status = yield from vp_enter(td, lay, rules, me)
             count_status(td, me, LEAF_ENTER, status)
+            if rules.faults & LOST_KICK:  # it leaves the store buffer only now
+                yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
             if status == SUCCESS:
                 entered = now(rules)
                 count(td, me, ENTRIES, 1)
                 arm_tick(td, rules, me, entered)
                 why = yield from guest(td, lay, rules, me)
                 leaving = now(rules)
+                if rules.faults & OUTSIDE_TOO_EARLY:
+                    yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+                if rules.faults & ACKNOWLEDGED_TOO_EARLY:
+                    yield from acknowledge(td, lay, rules, me)
                 yield from td_exit(td, lay, rules, me)
             else:
                 # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.

@@ -9,7 +9,7 @@ from typing import Any
 
 from results.exploration_verdict import INTERRUPT, failing
 from results.statistics import would_have_caught
-from results.verdict import Ending, Exit, Judgement, Verdict, is_safe
+from results.verdict import Ending, Exit, Judgement, Verdict, hung_as_expected, is_safe
 
 SCHEMA = "tdx-stress/selftest/1"
 Entry = Mapping[str, Any]
@@ -21,13 +21,19 @@ EXPLORED = (
 GRAVEST_FIRST = (Verdict.crashed, Verdict.hung, Verdict.failed, Verdict.inconclusive, Verdict.passed)
 
 
-def claim(ordering: str, expect: str | Sequence[str], faults: Sequence[str], tried: Sequence[Entry]) -> dict[str, Any]:
-    """One claim after its explorations, one for each size of machine that was tried; `race` is still None."""
+def claim(
+    ordering: str, expect: str | Sequence[str], faults: Sequence[str], tried: Sequence[Entry], *, to_race: bool = True
+) -> dict[str, Any]:
+    """One claim after its explorations, one for each size of machine that was tried; `race` is still None.
+
+    `to_race`: whether a race is to come; what is too rare for one is claimed by exploring alone.
+    """
     made: dict[str, Any] = {
         "ordering": ordering,
         "expect": expect if isinstance(expect, str) else list(expect),
         "faults": list(faults),
         "explored": [{**{key: one[key] for key in EXPLORED}, "failing": failing(one)} for one in tried],
+        "to_race": to_race,
         "race": None,
     }
     return judged(made)
@@ -36,10 +42,11 @@ def claim(ordering: str, expect: str | Sequence[str], faults: Sequence[str], tri
 def raced(made: Entry, run: Entry) -> dict[str, Any]:
     """The claim with its race. Seconds and shootdowns are those to the first catch, or of all the race."""
     caught = run.get("caught")
+    hung = hung_as_expected(run)
     shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
     race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
     race |= {
-        "caught": caught is not None,
+        "caught": caught is not None or hung,
         "seconds": run["seconds"] if caught is None else caught["seconds"],
         "shootdowns": shootdowns,
         "would_have_caught": would_have_caught(shootdowns),
@@ -56,6 +63,8 @@ def judged(made: Entry) -> dict[str, Any]:
 def judge_claim(made: Entry) -> Judgement:
     """The graver verdict of the two, with its reason; with both where both passed."""
     explored, race = judge_explored(made), Judgement(Verdict.inconclusive, "was not raced")
+    if not made["to_race"]:
+        return explored
     if made["race"] is not None:
         race = Judgement(Verdict(made["race"]["verdict"]), f"racing: {made['race']['reason']}")
     if explored.verdict == race.verdict == Verdict.passed:

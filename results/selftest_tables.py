@@ -42,7 +42,7 @@ def _table(claims: Sequence[Claim], columns: Sequence[Column]) -> Table:
 
 def _groups(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:
     yield "known-wrong orderings", [one for one in claims if not is_safe(one) and not one["faults"]]
-    yield "faults of the module", [one for one in claims if not is_safe(one) and one["faults"]]
+    yield "faults of the module and of KVM", [one for one in claims if not is_safe(one) and one["faults"]]
     yield "safe orderings", [one for one in claims if is_safe(one)]
 
 
@@ -129,8 +129,10 @@ def _summary(claims: Sequence[Claim]) -> str:
     wrong, safe = [one for one in claims if not is_safe(one)], [one for one in claims if is_safe(one)]
     explored = sum(judge_explored(one).verdict == Verdict.passed for one in wrong)
     raced = sum(one["race"] is not None and one["race"]["caught"] for one in wrong)
+    unraced = sum(not one["to_race"] for one in claims)
+    rare = f" ({unraced} too rare to race)" if unraced else ""
     clean = sum(one["verdict"] == Verdict.passed for one in safe)
     return (
-        f"Of {len(wrong)} known wrong {explored} caught by exploring, {raced} by racing; "
+        f"Of {len(wrong)} known wrong {explored} caught by exploring, {raced} by racing{rare}; "
         f"of {len(safe)} safe {clean} showed nothing."
     )

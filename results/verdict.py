@@ -56,6 +56,11 @@ def is_safe(run: Run) -> bool:
     return bool(run["expect"] == "safe")
 
 
+def hung_as_expected(run: Run) -> bool:
+    """Whether nothing progressed any more, and that is what the ordering is known for."""
+    return bool(run["ending"] == Ending.hung and not is_safe(run) and "no_progress" in run["expect"])
+
+
 def seen(run: Run, *grades: Grade) -> dict[str, int]:
     """The outcomes of these grades that were seen, with their counts of events."""
     return {o["id"]: o["count"] for o in run["outcomes"] if o["grade"] in grades and o["count"] > 0}
@@ -67,7 +72,7 @@ def _list(counts: Mapping[str, int]) -> str:
 
 def judge(run: Run) -> Judgement:
     """The verdict on one ordering, with its reason."""
-    if run["ending"] in (Ending.crashed, Ending.hung):
+    if run["ending"] in (Ending.crashed, Ending.hung) and not hung_as_expected(run):
         plain = "a worker died" if run["ending"] == Ending.crashed else "nothing progressed"
         said = "; ".join(run["notes"]) or plain
         bad = seen(run, *FAILING) if is_safe(run) else {}

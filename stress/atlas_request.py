@@ -11,13 +11,11 @@ DEFAULT, SCENARIO = "v18", "small"
 
 def resolve_atlas(request: ExploreRequest) -> tuple[Scenario, Ordering]:
     """What no search looks at, and the ordering with its faults. Raises ScenarioError and UsageFault."""
-    _refuse_what_the_atlas_decides(request)
+    refuse_what_is_decided(request, "--orders")
     if len(request.orderings) > 1:
         raise UsageFault(
             f"--orders: expected one --ordering, whose steps are reordered, found {len(request.orderings)}"
         )
-    if request.threads is not None and not 1 <= request.threads <= MOST_THREADS:
-        raise UsageFault(f"--threads: expected a whole number from 1 to {MOST_THREADS}, found {request.threads}")
     if request.seed is not None and request.seed < 0:
         raise UsageFault(f"--seed: expected 0 or more, found {request.seed}")
     scenario, orderings = apply_settings(
@@ -26,8 +24,10 @@ def resolve_atlas(request: ExploreRequest) -> tuple[Scenario, Ordering]:
     return scenario, with_faults(orderings, request.faults)[0]
 
 
-def _refuse_what_the_atlas_decides(request: ExploreRequest) -> None:
-    """The atlas has machines of its own, and no one method, so that its tables can be held against one another."""
+def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
+    """The atlas, and the matrix, has machines of its own, and no one method, so that its tables can be held against one
+    another.
+    """
     given = {
         f"SCENARIO {request.scenario}": request.scenario != SCENARIO,
         "--vcpus": request.vcpus is not None,
@@ -45,8 +45,8 @@ def _refuse_what_the_atlas_decides(request: ExploreRequest) -> None:
         "--fail-fast": request.fail_fast,
     }
     given |= {f"--set {key}": key in SCENARIO_KEYS for key in map(setting_key, request.settings)}
+    if request.threads is not None and not 1 <= request.threads <= MOST_THREADS:
+        raise UsageFault(f"--threads: expected a whole number from 1 to {MOST_THREADS}, found {request.threads}")
     found = next((option for option, there in given.items() if there), None)
     if found is not None:
-        raise UsageFault(
-            f"{found}: means nothing beside --orders, which has machines of its own; leave one of them out"
-        )
+        raise UsageFault(f"{found}: means nothing beside {verb}, which has machines of its own; leave one of them out")

@@ -5,10 +5,10 @@ Two orders are looked at at once, each by one thread: what is found does not dep
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kernels.explorer import Exploration, Size, explore
 from kernels.rules import Fault, OnError, Rules
@@ -93,6 +93,7 @@ class Explored:
 
 
 Show = Callable[[Advance], None]
+Seen = TypeVar("Seen")
 
 
 def explore_orders(
@@ -118,7 +119,7 @@ def explore_orders(
         if interrupts:
             going = []
             break
-        found = _on(tier, {place: rules[place] for place in going}, interrupts, show, threads, machine)
+        found = on_machine(tier, {place: rules[place] for place in going}, look_at, interrupts, show, threads, machine)
         for place, look in found.items():
             looks[place].append(look)
             if look.complete and look.found[AS_IS]:
@@ -143,14 +144,20 @@ def _order(steps: tuple[str, ...], looks: Sequence[Look], tier: Tier | None) -> 
     return Order(steps, looks[-1].found, looks[-1].unsettled, tier, states)
 
 
-def _on(
-    tier: Tier, rules: dict[int, Rules], interrupts: Interrupts, show: Show, threads: int, machine: int
-) -> dict[int, Look]:
+def on_machine(
+    tier: Tier,
+    rules: Mapping[int, Rules],
+    look: Callable[[Rules, Tier, Callable[[], bool]], Seen],
+    interrupts: Interrupts,
+    show: Show,
+    threads: int,
+    machine: int,
+) -> dict[int, Seen]:
     """All of these orders on this machine, by their places; those that an interrupt left out are not among them."""
-    begun, found = time.monotonic(), dict[int, Look]()
+    begun, found = time.monotonic(), dict[int, Seen]()
     with ThreadPoolExecutor(threads) as pool:
-        pending: dict[Future[Look], int] = {
-            pool.submit(look_at, its, tier, lambda: not interrupts): place for place, its in rules.items()
+        pending: dict[Future[Seen], int] = {
+            pool.submit(look, its, tier, lambda: not interrupts): place for place, its in rules.items()
         }
         left = set(pending)
         while left and not interrupts:

@@ -208,6 +208,7 @@ def _explore(
     scenario: options.Name = "small",
     ordering: options.Orderings = None,
     orders: options.Orders = False,
+    matrix: options.Crossed = False,
     fault: options.Faults = None,
     vcpus: options.Vcpus = None,
     zappers: options.Zappers = None,
@@ -264,6 +265,10 @@ def _explore(
         verbose=verbose,
         color=not no_color,
     )
+    if orders and matrix:
+        from stress.errors import UsageFault
+
+        raise UsageFault("--orders, --matrix: one at a time: each has machines of its own")
     if orders:
         from stress.atlas_request import resolve_atlas
 
@@ -271,6 +276,13 @@ def _explore(
         from stress.atlas import run_atlas
 
         return run_atlas(request, *subject, ["tdx-stress", *sys.argv[1:]])
+    if matrix:
+        from stress.matrix_request import resolve_matrix
+
+        crossed = resolve_matrix(request)
+        from stress.matrix import run_matrix
+
+        return run_matrix(request, crossed, ["tdx-stress", *sys.argv[1:]])
     resolved = resolve_exploration(request)
     from stress.explore import run_explore
 

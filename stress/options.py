@@ -55,6 +55,10 @@ Orders = Annotated[
     bool,
     _option("--orders", help="The atlas: every order of the steps of --ordering, v18's if none is given, then races."),
 ]
+Crossed = Annotated[
+    bool,
+    _option("--matrix", help="Every ordering, or each --ordering, with every fault, or each --fault, one at a time."),
+]
 FirstOnly = Annotated[
     bool, _option("--fail-fast", help="Stop a search at its first forbidden outcome, and at the first that fails.")
 ]

@@ -14,6 +14,7 @@ from results.selftest import SCHEMA, claim, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict
+from scenarios.faults import broken_orderings, shown_by
 from scenarios.loader import load_orderings, load_scenario, shipped_orderings, with_options
 from scenarios.models import Ordering, Scenario
 from stress.canvas import Canvas
@@ -87,7 +88,7 @@ class Record:
 
 def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
     """Explore and race every claim, show, store; returns the exit code. Raises what `run` and `explore` raise."""
-    claims = claims_of(load_orderings(request.orderings) if request.orderings else shipped_orderings())
+    claims = claims_of(load_orderings(request.orderings) if request.orderings else everything_known())
     base = with_options(load_scenario("wrong"), duration_s=request.duration or WRONG_S, seed=request.seed)
     # Standing still for as long as a race lasts is a race that catches nothing, no broken harness.
     wrong = base.model_copy(update={"warmup_s": 0.0, "watchdog_s": max(base.watchdog_s, base.duration_s)})
@@ -104,6 +105,11 @@ def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
     with result_directory(request.out, "selftest") as directory:
         plan = Plan(request, claims, load_scenario("small"), wrong, safe, sizes, method, cpus, directory, progress)
         return _carry_out(plan, command)
+
+
+def everything_known() -> list[Ordering]:
+    """Every shipped ordering, and every fault under the ordering that shows it; those of one name once."""
+    return list({one.name: one for one in (*broken_orderings(), *shipped_orderings())}.values())
 
 
 def claims_of(orderings: Sequence[Ordering]) -> list[Ordering]:
@@ -168,9 +174,11 @@ def _hold(
 ) -> None:
     """One claim against both: first explored, then raced; it stands in the record after each."""
     tried = _explore(plan, ordering, place, interrupts)
-    made = claim(ordering.name, ordering.expect, ordering.faults, tried)
+    shown = shown_by(ordering)
+    to_race = shown is None or shown.raced
+    made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=to_race)
     record.claims.append(made)
-    if not interrupts:
+    if to_race and not interrupts:
         made = raced(made, _race(plan, prepared, ordering, place, interrupts))
         record.claims[-1] = made
     if plan.progress is not None:
@@ -198,6 +206,12 @@ def _explore(plan: Plan, ordering: Ordering, place: str, interrupts: Interrupts)
 def _race(plan: Plan, prepared: Machine, ordering: Ordering, place: str, interrupts: Interrupts) -> dict[str, Any]:
     """The entry of one race, which ends at the first catch; a safe ordering races to the end of its time."""
     scenario = plan.safe if ordering.safe else plan.wrong
+    shown = shown_by(ordering)
+    if shown is not None and shown.yields:
+        scenario = scenario.model_copy(update={"yields": dict(shown.yields)})
+        prepared = replace(prepared, yields=site_numbers(shown.yields, site_names()))
+    if not ordering.safe and "no_progress" in ordering.expect:  # here standing still is the catch
+        scenario = scenario.model_copy(update={"watchdog_s": plan.safe.watchdog_s})
     until = () if ordering.safe else tuple(Outcome[name] for name in ordering.expect)
     with Show(plan.progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s) as show:
         return race(prepared, ordering, scenario, interrupts, show, until).json

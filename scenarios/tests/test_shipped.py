@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from kernels.rules import Fault
+from scenarios.faults import ELSEWHERE, broken_orderings, name_of
+from scenarios.faults import FAULTS as FAULTS_IN_WORDS
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.models import FAULTS, Kick, Ordering
 
@@ -29,6 +32,7 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
         "remove_without_tracking",
         "spec_unserialized",
         "track_then_block",
+        "track_then_block_unserialized",
         "v6_16_entry_unchecked",
     ]
 
@@ -155,6 +159,7 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
             "spec",
             {"sept_busy": "spin_on_tree", "on_error": "leak_page", "expect": ("busy_given_up",)},
         ),
+        ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
         ("v6_16_entry_unchecked", "v6_16", {"entry": (), "expect": ("busy_given_up",)}),
     ],
 )
@@ -207,21 +212,19 @@ def test_wrong_holds_every_ordering_that_is_known_to_be_wrong() -> None:
     assert set(load_scenario("wrong").orderings) == wrong
 
 
-def test_every_fault_of_the_default_flow_is_in_an_ordering_of_wrong() -> None:
-    broken = {fault for name in load_scenario("wrong").orderings for fault in load_ordering(name).faults}
+def test_every_fault_of_the_default_flow_has_an_ordering_under_which_it_shows() -> None:
+    broken = broken_orderings()
+    names = [name_of(fault) for fault in FAULTS_IN_WORDS]
 
-    # Those of other flows are caught there; see kernels/tests.
-    elsewhere = {
-        "flush_dropped_at_yield",
-        "invept_shared_root",
-        "keep_mmio_spte",
-        "no_grace_period",
-        "populate_unfrozen",
-        "unfreeze_early",
-        "accept_without_zeroing",
-        "move_without_vp_flush",
-        "no_flush_on_switch",
-        "vp_flush_without_invept",
-        "vp_flush_keeps_last",
-    }
-    assert broken == set(FAULTS) - elsewhere
+    assert {*names, *map(name_of, ELSEWHERE)} == set(FAULTS)
+    assert [ordering.name for ordering in broken] == names
+    assert [ordering.faults for ordering in broken] == [(name,) for name in names]
+    assert all(len(ordering.expect) == 1 for ordering in broken)
+
+
+@pytest.mark.parametrize("broken", broken_orderings(), ids=lambda ordering: ordering.name)
+def test_a_fault_adds_something_that_its_ordering_is_not_known_for(broken: Ordering) -> None:
+    base = load_ordering(FAULTS_IN_WORDS[Fault[broken.name.upper()]].ordering)
+
+    assert base.faults == ()
+    assert not set(broken.expect) & set(() if base.safe else base.expect)

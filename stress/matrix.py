@@ -1,0 +1,118 @@
+"""The verb `explore --matrix`: every ordering with every fault, one at a time; matrix.json says it."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from results.matrix import entries, matrix_document
+from results.matrix_map import matrix_picture
+from results.matrix_tables import matrix_tables
+from results.store import RunDirectory, StoreError, json_bytes
+from results.verdict import Exit
+from scenarios.faults import FAULTS, name_of
+from stress.atlas_search import Advance
+from stress.canvas import Canvas
+from stress.exploration_report import report_files
+from stress.exploring import ExploreRequest
+from stress.interrupts import Interrupts
+from stress.leaving import hand_out_json, noted, origin, result_directory
+from stress.matrix_request import Matrix
+from stress.matrix_search import MACHINES, Crossed, cross
+from stress.placement import inherited_cpus
+from stress.request import STDOUT, check_files
+from stress.screen import Screen, write
+from stress.search import Whole
+from stress.search_live import get_ready
+
+MATRIX = "matrix"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be crossed, checked before anything starts."""
+
+    request: ExploreRequest
+    matrix: Matrix
+    threads: int
+    directory: RunDirectory
+    progress: Screen | None
+
+
+def run_matrix(request: ExploreRequest, matrix: Matrix, command: Sequence[str]) -> int:
+    """Cross, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
+    check_files(request.json, None)
+    threads = request.threads or len(inherited_cpus())
+    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    with result_directory(request.out, MATRIX) as directory:
+        return _carry_out(Plan(request, matrix, threads, directory, progress), command)
+
+
+def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+    matrix, request = plan.matrix, plan.request
+    method = Whole(memory_bytes=1 << 30, threads=1)
+    get_ready(matrix.orderings[0], matrix.scenario, method, plan.progress, verbose=request.verbose)
+    head = origin(command)
+    refused: list[StoreError] = []
+    with Interrupts() as interrupts:
+        document = _document(plan, head, _cross(plan, interrupts))
+        with noted(refused):
+            _store(plan, document, pictures=interrupts.received < 2)
+        with noted(refused):
+            hand_out_json(request.json, document)
+        _show(plan, document)
+    if refused:
+        raise refused[0]
+    return (Exit.INTERRUPTED if interrupts else Exit.MET).value
+
+
+def _cross(plan: Plan, interrupts: Interrupts) -> Crossed:
+    with Canvas(plan.progress) as canvas:
+
+        def show(advance: Advance) -> None:
+            if canvas.is_due():
+                left = "" if advance.left_s is None else f", about {advance.left_s:.0f} s left on it"
+                where = f"machine {advance.machine} of {len(MACHINES)} ({advance.tier.words})"
+                text = f"exploring {where}: {advance.done} of {advance.of} pairs{left}"
+                canvas.draw(text, text)
+
+        its = plan.matrix
+        return cross(its.orderings, its.faults, its.scenario, interrupts, show, threads=plan.threads)
+
+
+def _document(plan: Plan, head: dict[str, Any], crossed: Crossed) -> dict[str, Any]:
+    pairs = crossed.pairs
+    told = {(pair.ordering, pair.fault): course.witness() for course, pair in zip(crossed.courses, pairs, strict=True)}
+    subject = {
+        "orderings": [one.model_dump(mode="json") for one in plan.matrix.orderings],
+        "faults": [
+            {"name": name_of(fault), "title": FAULTS[fault].title, "source": FAULTS[fault].source}
+            for fault in plan.matrix.faults
+        ],
+        "machines": [tier._asdict() for tier in MACHINES],
+    }
+    return matrix_document(head, subject, crossed.facts(), entries(pairs, told))
+
+
+def _store(plan: Plan, document: dict[str, Any], *, pictures: bool) -> None:
+    """matrix.json, and the picture as PNG and as SVG. Raises StoreError."""
+    content = json_bytes(document)
+    plan.directory.put({f"{MATRIX}.json": lambda file: file.write(content)})
+    if pictures:
+        plan.directory.put(
+            {
+                f"{MATRIX}.png": partial(matrix_picture, document, kind="png"),
+                f"{MATRIX}.svg": partial(matrix_picture, document, kind="svg"),
+            }
+        )
+
+
+def _show(plan: Plan, document: dict[str, Any]) -> None:
+    if plan.request.json == STDOUT:
+        write(sys.stdout, json_bytes(document).decode())
+    if plan.request.quiet:
+        return
+    screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=plan.request.color)
+    screen.show(matrix_tables(document), "")
+    report_files(screen, plan.directory.path)
