@@ -104,13 +104,18 @@ def pytest_configure() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under `--dist loadgroup` all races go to one worker: they would starve one another."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Under `--dist loadgroup` all races go to one worker: they would starve one another.
+
+    They come first, so that the others are spread over the rest meanwhile. Marked before xdist looks for the mark.
+    """
     if config.pluginmanager.hasplugin("xdist"):
+        items.sort(key=lambda item: item.get_closest_marker("processes") is None)
         for item in items:
             if item.get_closest_marker("processes"):
                 item.add_marker(pytest.mark.xdist_group("races"))
+    return (yield)
 
 
 @pytest.fixture(autouse=True)

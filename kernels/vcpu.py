@@ -187,6 +187,23 @@ def count_stay(td, rules, me, outside, leaving, why):
 
 
 @steps
+def seen_late(td, lay, rules, me):
+    """The store of IN_GUEST_MODE leaves the store buffer only now: nobody saw it at the entry."""
+    yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+    return 0
+
+
+@steps
+def leave_too_early(td, lay, rules, me):
+    """A vCPU that is reported outside, or that answers an IPI, before its TD exit."""
+    if rules.faults & OUTSIDE_TOO_EARLY:
+        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+    if rules.faults & ACKNOWLEDGED_TOO_EARLY:
+        yield from acknowledge(td, lay, rules, me)
+    return 0
+
+
+@steps
 def vcpu(td, lay, rules, me):
     """vcpu_run(): requests, IN_GUEST_MODE, VP.ENTER, the guest, TD exit, OUTSIDE_GUEST_MODE, interrupts on; again."""
     left = now(rules)
@@ -201,18 +218,16 @@ def vcpu(td, lay, rules, me):
         if not (yield from exit_requested(td, lay, rules, me)):
             status = yield from vp_enter(td, lay, rules, me)
             count_status(td, me, LEAF_ENTER, status)
-            if rules.faults & LOST_KICK:  # it leaves the store buffer only now
-                yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+            if rules.faults & LOST_KICK:
+                yield from seen_late(td, lay, rules, me)
             if status == SUCCESS:
                 entered = now(rules)
                 count(td, me, ENTRIES, 1)
                 arm_tick(td, rules, me, entered)
                 why = yield from guest(td, lay, rules, me)
                 leaving = now(rules)
-                if rules.faults & OUTSIDE_TOO_EARLY:
-                    yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
-                if rules.faults & ACKNOWLEDGED_TOO_EARLY:
-                    yield from acknowledge(td, lay, rules, me)
+                if rules.faults & (OUTSIDE_TOO_EARLY | ACKNOWLEDGED_TOO_EARLY):
+                    yield from leave_too_early(td, lay, rules, me)
                 yield from td_exit(td, lay, rules, me)
             else:
                 # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
