@@ -40,8 +40,9 @@ def machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
     return machine_of("vcpu", flow), for_zapper
 
 
+@functools.cache
 def machine_of(kind: str, flow: int) -> Made:
-    """One of them, `vcpu` or `zapper`: compiled by letting it take its first step on a machine of one page."""
+    """One of them, `vcpu` or `zapper`, once a process: compiled by letting it take its first step on one page."""
     made, code = machine(FLOWS[Flow(flow)].of(kind))
     count = made.registers
     lay = layout.plan(1, 1, 1, 1, flow=flow, packed=True, vcpu_registers=count, zapper_registers=count)

@@ -7,12 +7,11 @@ itself is that of `kernels/zapper.py`; its time does not hold the wait for mmu_l
 """
 
 from kernels.atomics import compare_exchange_seq_cst, load_acquire, own, store_release
-from kernels.layout import BUG_ON, REPAIRS, SHOOTDOWNS
 from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.outcomes import Outcome
 from kernels.status import SUCCESS
 from kernels.steps import local, op, steps
-from kernels.tally import collect_flags, count, finish, note, relax, wait_turn, zapper_stopping
+from kernels.tally import collect_flags, finish, note, relax, wait_turn, zapper_stopping
 from kernels.words import (
     LEFT_BEHIND,
     MAPPED,
@@ -29,7 +28,7 @@ from kernels.words import (
     stage,
     state_of,
 )
-from kernels.zapper import COMPLETE, STOP, any_page, shootdown
+from kernels.zapper import any_page, shoot_down
 
 MIRROR_DISAGREES, TWO_OWNERS = int(Outcome.mirror_disagrees), int(Outcome.two_owners)
 NONE = -1
@@ -108,19 +107,7 @@ def zapping_zapper(td, lay, rules, me):
         gpa = yield from take_page(td, lay, rules, me)
         if gpa == NONE:
             break
-        todo = rules.shootdown
-        repair = 0
-        while True:
-            status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
-            if not repair:
-                count(td, me, SHOOTDOWNS, 1)
-                if status != SUCCESS:
-                    count(td, me, BUG_ON, 1)
-            if status == SUCCESS or rules.on_error == STOP:
-                break
-            todo = COMPLETE
-            repair = 1
-            count(td, me, REPAIRS, 1)
+        status = yield from shoot_down(td, lay, rules, me, gpa, due)
         if status != SUCCESS:
             yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
             yield from unlock_mmu(td, lay, rules, me)

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from results.atlas import OrderVerdict, atlas_document
@@ -20,7 +19,7 @@ from stress.canvas import Canvas
 from stress.exploration_report import report_files
 from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
-from stress.leaving import hand_out_json, noted, origin, result_directory
+from stress.leaving import hand_out_json, noted, origin, put_document, result_directory
 from stress.limits import make_room
 from stress.machine import machine
 from stress.placement import chosen_cpus, inherited_cpus, shown
@@ -148,15 +147,7 @@ def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced
 
 def _store(plan: Plan, document: dict[str, Any], *, pictures: bool) -> None:
     """atlas.json, and the picture as PNG and as SVG. Raises StoreError."""
-    content = json_bytes(document)
-    plan.directory.put({f"{ATLAS}.json": lambda file: file.write(content)})
-    if pictures:
-        plan.directory.put(
-            {
-                f"{ATLAS}.png": partial(atlas_picture, document, kind="png"),
-                f"{ATLAS}.svg": partial(atlas_picture, document, kind="svg"),
-            }
-        )
+    put_document(plan.directory, ATLAS, document, atlas_picture if pictures else None)
 
 
 def _show(plan: Plan, document: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ with a file that cannot be written.
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,13 @@ def hand_out_json(target: str | None, result: Mapping[str, Any]) -> None:
     if target not in (None, STDOUT):
         content = json_bytes(result)
         write_file(Path(str(target)), lambda file: file.write(content))
+
+
+def put_document(
+    directory: RunDirectory, stem: str, document: Mapping[str, Any], picture: Callable[..., None] | None
+) -> None:
+    """`stem`.json, and what `picture` draws of it as PNG and as SVG. Raises StoreError."""
+    content = json_bytes(document)
+    directory.put({f"{stem}.json": lambda file: file.write(content)})
+    if picture is not None:
+        directory.put({f"{stem}.{kind}": partial(picture, document, kind=kind) for kind in ("png", "svg")})

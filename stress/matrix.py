@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from results.matrix import entries, matrix_document
@@ -17,7 +16,7 @@ from stress.canvas import Canvas
 from stress.exploration_report import report_files
 from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
-from stress.leaving import hand_out_json, noted, origin, result_directory
+from stress.leaving import hand_out_json, noted, origin, put_document, result_directory
 from stress.matrix_request import Matrix
 from stress.matrix_search import MACHINES, Crossed, cross
 from stress.placement import inherited_cpus
@@ -97,15 +96,7 @@ def _document(plan: Plan, head: dict[str, Any], crossed: Crossed) -> dict[str, A
 
 def _store(plan: Plan, document: dict[str, Any], *, pictures: bool) -> None:
     """matrix.json, and the picture as PNG and as SVG. Raises StoreError."""
-    content = json_bytes(document)
-    plan.directory.put({f"{MATRIX}.json": lambda file: file.write(content)})
-    if pictures:
-        plan.directory.put(
-            {
-                f"{MATRIX}.png": partial(matrix_picture, document, kind="png"),
-                f"{MATRIX}.svg": partial(matrix_picture, document, kind="svg"),
-            }
-        )
+    put_document(plan.directory, MATRIX, document, matrix_picture if pictures else None)
 
 
 def _show(plan: Plan, document: dict[str, Any]) -> None:
