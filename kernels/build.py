@@ -29,6 +29,7 @@ from numba import cfunc, njit, types
 from numba.np.numpy_support import from_dtype
 
 from kernels import atomics
+from kernels.contention import contended
 from kernels.language import KINDS, Steps
 from kernels.layout import LABEL, RNG, Actor, Layout
 from kernels.machine import Machine, step_machine
@@ -180,7 +181,17 @@ def _place(fields: Any) -> int:
     return int(np.frombuffer(fields, np.int64).ctypes.data)
 
 
+# Of C functions that `kernels.atomics.enter` calls.
 ENTRY = types.int64(*([types.int64] * 8))
+_ENTER, _PLACES = "@cfunc(ENTRY, cache=True, **_ENTERED)\n", "words_at(td), layout_at(lay), rules_at(rules)"
+_ENTERING: dict[str, Any] = {
+    "cfunc": cfunc,
+    "ENTRY": ENTRY,
+    "_ENTERED": {"error_model": "numpy", "boundscheck": False},
+    "words_at": atomics.words_at,
+    "layout_at": LAYOUT_AT,
+    "rules_at": RULES_AT,
+}
 
 
 def machine(function: Steps) -> tuple[Machine, Entered]:
@@ -188,30 +199,26 @@ def machine(function: Steps) -> tuple[Machine, Entered]:
     names = Names()
     made = step_machine(function, names)
     generated = re.sub("^def ", "@njit(**_INNER)\ndef ", made.source, flags=re.MULTILINE)
-    mark, actor = "@cfunc(ENTRY, cache=True, **_ENTERED)\n", "Actor(index, tally, pc, register)"
-    head = "(td, lay, rules, index, tally, pc, register, chosen):\n"
-    words = "words_at(td), layout_at(lay), rules_at(rules)"
+    actor, head = "Actor(index, tally, pc, register)", "(td, lay, rules, index, tally, pc, register, chosen):\n"
     source = f"""{generated}
 
-{mark}def step{head}    return {made.name}_step({words}, {actor}, chosen)
+{_ENTER}def step{head}    return {made.name}_step({_PLACES}, {actor}, chosen)
 
 
-{mark}def choices{head}    return {made.name}_choices({words}, {actor})
+{_ENTER}def choices{head}    return {made.name}_choices({_PLACES}, {actor})
 """
     extra = {"own": atomics.own, "set_own": atomics.set_own}
-    values = {
-        **_values(names, SEARCH, extra),
-        **_NJIT,
-        "cfunc": cfunc,
-        "ENTRY": ENTRY,
-        "_ENTERED": {"error_model": "numpy", "boundscheck": False},
-        "words_at": atomics.words_at,
-        "layout_at": LAYOUT_AT,
-        "rules_at": RULES_AT,
-        "Actor": Actor,
-    }
+    values = {**_values(names, SEARCH, extra), **_NJIT, **_ENTERING, "Actor": Actor}
     code = _module(f"machine_{function.name}", source, values)
     return made, Entered(code.step.address, code.choices.address, code.step.ctypes, code.choices.ctypes)
+
+
+@functools.cache
+def contended_at() -> int:
+    """The address of compiled `kernels.contention.contended`, for the control block; cached on disk."""
+    head = f"def entry(td, lay, rules, what, tally, word, _, __):\n    return contended({_PLACES}, what, tally, word)\n"
+    code = _module("contended", _ENTER + head, {"contended": RACE.resolve(contended), **_ENTERING})
+    return int(code.entry.address)
 
 
 def plain(name: str, functions: Iterable[Any], entries: Iterable[Any], records: dict[str, Any]) -> ModuleType:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernels import layout, words
-from kernels.build import alone, cache_directory, straight
+from kernels.build import alone, cache_directory, contended_at, straight
 from kernels.clock import Calibration
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
@@ -18,7 +18,7 @@ from kernels.rules import NS_SHIFT, Flow, Rules
 from kernels.trace import SO_MANY, ticks_of_entries
 from kernels.variant import BARE, Variant
 
-__all__ = ["Kernels", "cache_directory", "label_text", "load", "ns_of_entry", "prepare", "site_names"]
+__all__ = ["Kernels", "cache_directory", "contended_at", "label_text", "load", "ns_of_entry", "prepare", "site_names"]
 
 Run = Callable[[np.ndarray, Layout, Rules, Actor], int]
 

@@ -20,6 +20,7 @@ from kernels.layout import Layout
 from kernels.outcomes import OUTCOMES, Outcome
 from kernels.rules import Flow
 from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
+from results.contention import lock_contention
 from results.grades import GRADES, declared
 from results.histogram import Counts
 from results.host import CpuTimes, cpu_times, steal_share
@@ -41,7 +42,6 @@ BY_READ = frozenset(
         Outcome.flushvp_not_done,
     }
 )
-LOCKS = {"epoch": Status.BUSY_TD_EPOCH, "S-EPT tree": Status.BUSY_SEPT_TREE, "S-EPT entry": Status.BUSY_RCX}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,7 +222,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "all_shootdowns": end.shootdowns,
         "all_reads": end.reads,
         "outcomes": _outcomes(facts, end),
-        "operand_busy_by_lock": {lock: int(end.statuses[:, status].sum()) for lock, status in LOCKS.items()},
+        "lock_contention": lock_contention(np.concatenate((end.vcpu_heads, end.zapper_heads))),
         "status": _named(end.statuses.sum(axis=0), all_declared=True),
         "seamcalls": {LEAF_NAMES[leaf]: _named(end.statuses[leaf], all_declared=False) for leaf in Leaf},
         "stale_age_epochs": {str(age): int(count) for age, count in enumerate(ages)},

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from kernels.clock import Calibration
-from kernels.layout import GO, Layout, plan, vcpu_actor, zapper_actor
+from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
 from kernels.outcomes import Outcome
-from kernels.race import Kernels, label_text, prepare
+from kernels.race import Kernels, contended_at, label_text, prepare
 from kernels.rules import Flow, Rules
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
@@ -60,6 +60,7 @@ def race(
     prepare(words, lay, rules, scenario.seed)
     declare(words, lay, machine.yields)
     arm(words, lay)
+    words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
     jobs = _jobs(machine, words, lay, rules)
