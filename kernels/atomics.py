@@ -390,6 +390,21 @@ def yield_cpu(typingctx):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def sleep_ns(typingctx, length):  # type: ignore[no-untyped-def]
+    """nanosleep(2): sleep for so many nanoseconds, less than a second, or until a signal."""
+    if not isinstance(length, types.Integer):
+        raise TypingError(f"sleep_ns: expected nanoseconds as an integer, found {length}")
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pair = builder.alloca(I64, size=ir.Constant(ir.IntType(32), 2))
+        builder.store(ir.Constant(I64, 0), pair)
+        builder.store(args[0], builder.gep(pair, [ir.Constant(I64, 1)]))
+        _call_libc(builder, "nanosleep", ir.IntType(32), [pair, ir.Constant(I64.as_pointer(), None)])
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
 def pin_to(typingctx, cpu):  # type: ignore[no-untyped-def]
     """sched_setaffinity(2): this thread runs on this CPU alone, one of the first 1,024; returns 0, or -1 if refused."""
     if not isinstance(cpu, types.Integer):

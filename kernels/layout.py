@@ -29,6 +29,8 @@ TRACE_RING, TRACED = 6, 7
 # The module locks that the actor holds, of the epoch or the tree and of an entry; those that it waits for, a bit each;
 # see `kernels/contention.py`.
 HELD, HELD_ENTRY, WAITING_LOCKS = 8, 9, 10
+# What a perturbed run did to the actor: yields, delays, their ticks where it spun, nanoseconds where it slept.
+YIELDED, DELAYED, SPUN_TICKS, SLEPT_NS = 11, 12, 13, 14
 ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READS = 16, 17, 18, 19, 20, 21, 22, 23
 SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED, MOVES = 24, 25, 26, 27, 28, 29, 30, 31
 OUTCOME_COUNTS = 32
@@ -81,6 +83,8 @@ FROZEN, FREEZE_ON = 4 * LINE_WORDS, 4 * LINE_WORDS + 1
 CONTENDED = 4 * LINE_WORDS + 2
 CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
+# Of a site: odds of a yield, above them those of a delay, both in 65536, and whether it sleeps; the least, the most.
+DELAY_ODDS_SHIFT, SLEEPS, PERTURB_FIELDS = 20, 1 << 40, 3
 MAX_TRACE_ENTRIES = 1 << 16
 ENTRY_WORDS = 4  # of an entry of a ring
 
@@ -265,7 +269,7 @@ def plan(
     put("page_flags", pages)
     put("page_blocked_at", pages)
     put("lp_cpus", lps)
-    put("perturb", MAX_SITES)
+    put("perturb", PERTURB_FIELDS * MAX_SITES)
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))
     repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
     repeat(vcpus + zappers, "trace_stride", (("trace", trace * ENTRY_WORDS),))

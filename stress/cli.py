@@ -78,6 +78,7 @@ def _run(
     workers: options.Workers = None,
     cpus: options.Cpus = None,
     settings: options.Settings = None,
+    delay: options.Delays = None,
     out: options.Out = None,
     json: options.Json = None,
     junit: options.Junit = None,
@@ -109,6 +110,7 @@ def _run(
         workers=workers,
         cpus=cpus,
         settings=tuple(settings or ()),
+        delays=tuple(delay or ()),
         out=out,
         json=json,
         junit=junit,
@@ -334,13 +336,15 @@ def _selftest(
 
 
 @app.command("list")
-def _list(json: options.AsJson = False, no_color: options.NoColor = False) -> int:
+def _list(labels: options.Labels = None, json: options.AsJson = False, no_color: options.NoColor = False) -> int:
     """List scenarios, orderings, outcomes and faults.
 
-    Each with one line and its source.
+    Each with one line and its source. With --labels: the steps of a flow by label, for `--delay` and `yields`.
     """
-    from stress.listing import list_all
+    from stress.listing import list_all, list_labels
 
+    if labels is not None:
+        return list_labels(labels, as_json=json, color=not no_color)
     return list_all(as_json=json, color=not no_color)
 
 
