@@ -18,8 +18,13 @@ from kernels.layout import (
     HELD_ENTRY,
     HOST_PRIORITY,
     LEAVES,
+    LONGEST_NS,
+    MOST_TRIES,
     SEVERAL,
+    TIMES,
+    TRIES,
     WAIT_FIELDS,
+    WAITED_NS,
     WAITING,
     WAITING_LOCKS,
     WAITS,
@@ -37,8 +42,6 @@ ENTRY, GUEST_LEAF = int(ModuleLock.ENTRY), int(Leaf.TDG_MEM_PAGE_ACCEPT)
 WORD_SHIFT, EXCLUSIVE = 9, 1 << 8
 # What is packed for `contended`: the leaf, EXCLUSIVE, whether the lock was got, the lock.
 GOT, LOCK_SHIFT = 1 << 9, 10
-# A wait that is over: how many, their failed tries, the most of one, nanoseconds, the most of one.
-TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
 # A wait that goes on: word << WORD_SHIFT | leaf, when it began, its failed tries.
 WHAT, SINCE, FAILED = range(3)
 

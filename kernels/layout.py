@@ -51,8 +51,10 @@ class ModuleLock(IntEnum):
 # host's wish for priority.
 CONTENTION = STATUS_COUNTS + LEAVES * STATUSES
 SEVERAL, GONE, HOST_PRIORITY, COLUMNS = LEAVES, LEAVES + 1, LEAVES + 2, LEAVES + 3
-# Waits that ended with the lock, by lock and SEAMCALL; and the one that goes on, by lock.
+# Waits that ended with the lock, by lock and SEAMCALL: how many, their failed tries, the most of one, nanoseconds, the
+# most of one; and the one that goes on, by lock.
 WAITING, WAIT_FIELDS = CONTENTION + len(ModuleLock) * LEAVES * COLUMNS, 5
+TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
 WAITS = WAITING + len(ModuleLock) * LEAVES * WAIT_FIELDS
 HEAD_WORDS = 2048
 
@@ -83,8 +85,10 @@ FROZEN, FREEZE_ON = 4 * LINE_WORDS, 4 * LINE_WORDS + 1
 CONTENDED = 4 * LINE_WORDS + 2
 CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
-# Of a site: odds of a yield, above them those of a delay, both in 65536, and whether it sleeps; the least, the most.
-DELAY_ODDS_SHIFT, SLEEPS, PERTURB_FIELDS = 20, 1 << 40, 3
+# Of a site: odds of a yield, above them those of a delay, both in 65536, and whether it sleeps; the least, the most;
+# whether a delay has struck.
+DELAY_ODDS_SHIFT, SLEEPS, PERTURB_FIELDS = 20, 1 << 40, 4
+STRUCK = 3 * MAX_SITES
 MAX_TRACE_ENTRIES = 1 << 16
 ENTRY_WORDS = 4  # of an entry of a ring
 

@@ -14,6 +14,7 @@ from kernels.atomics import (
     prefetch_write,
     set_own,
     sleep_ns,
+    store_relaxed,
     store_release,
     timestamp,
     yield_cpu,
@@ -41,6 +42,7 @@ from kernels.layout import (
     STATUSES,
     STOP_VCPUS,
     STOP_ZAPPERS,
+    STRUCK,
     TRACK_RETRIES,
     TRACK_RETRIES_MAX,
     YIELDED,
@@ -246,6 +248,7 @@ def linger(td, at, tally, drawn):
     least, most = own(td, at + MAX_SITES), own(td, at + 2 * MAX_SITES)
     length = least + ((most - least + 1) * ((drawn >> 36) & 0xFFFFFF) >> 24)
     set_own(td, tally + DELAYED, own(td, tally + DELAYED) + 1)
+    store_relaxed(td, at + STRUCK, 1)
     if own(td, at) & SLEEPS:
         set_own(td, tally + SLEPT_NS, own(td, tally + SLEPT_NS) + length)
         sleep_ns(length)

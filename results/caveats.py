@@ -152,6 +152,14 @@ def _of_what_is_done_on_purpose(scenario: Facts, runs: Sequence[Facts]) -> Itera
             "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
             "a scenario without `yields` and `delays` for latency",
         )
+    idle = {run["ordering"]: (run.get("perturbation") or {}).get("never_struck", ()) for run in perturbed}
+    if any(idle.values()):
+        yield Caveat(
+            "delay_never_struck",
+            f"delays that held nobody up: {_by_ordering(idle)}",
+            "no actor took these steps, or not with these odds",
+            "`list --labels`, and a label that the ordering comes by",
+        )
     if storm_us := scenario.get("storm_us"):
         yield Caveat(
             "storm",

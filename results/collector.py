@@ -159,7 +159,8 @@ class RunFacts:
 
     `seconds` is the measured time: from the end of the warm-up to the moment the zappers were told to stop. `notes` say
     who stood where, or who died. `vcpus_entered` overrides what the tally says. `perturbed` marks declared yields
-    and delays, and `declared` says which, by label.
+    and delays, and `declared` says which, by label, `never_struck` which delays held nobody
+    up.
     """
 
     ordering: str
@@ -172,6 +173,7 @@ class RunFacts:
     vcpus_entered: int | None = None
     perturbed: bool = False
     declared: Mapping[str, str] = field(default_factory=dict)
+    never_struck: tuple[str, ...] = ()
     ticks_to_ns: int = 1 << NS_SHIFT
     last_steps: LastSteps | None = None  # of a traced race
     source: str = ""
@@ -261,6 +263,7 @@ def _perturbation(facts: RunFacts, end: Snapshot) -> dict[str, Any]:
     spun_ns = int(end.both(tally.SPUN_TICKS)[0]) * facts.ticks_to_ns >> NS_SHIFT
     return {
         "declared": dict(facts.declared),
+        "never_struck": list(facts.never_struck),
         "yields": int(end.both(tally.YIELDED)[0]),
         "delays": int(end.both(tally.DELAYED)[0]),
         "delayed_ns": spun_ns + int(end.both(tally.SLEPT_NS)[0]),

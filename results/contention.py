@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.contention import LONGEST_NS, MOST_TRIES, TIMES, TRIES, WAITED_NS
 from kernels.layout import (
     COLUMNS,
     CONTENTION,
     GONE,
     HOST_PRIORITY,
     LEAVES,
+    LONGEST_NS,
+    MOST_TRIES,
     SEVERAL,
+    TIMES,
+    TRIES,
     WAIT_FIELDS,
+    WAITED_NS,
     WAITING,
     ModuleLock,
 )

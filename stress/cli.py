@@ -79,6 +79,9 @@ def _run(
     cpus: options.Cpus = None,
     settings: options.Settings = None,
     delay: options.Delays = None,
+    amplify: options.Amplify = None,
+    for_: options.For = None,
+    budget: options.AmplifyBudget = None,
     out: options.Out = None,
     json: options.Json = None,
     junit: options.Junit = None,
@@ -122,6 +125,17 @@ def _run(
         color=not no_color,
     )
     resolved = resolve(request)  # a misspelt name is told before anything heavy is imported
+    if amplify is not None:
+        from stress.amplify_request import AmplifyOptions, resolve_amplification
+
+        targets, budget_s = resolve_amplification(request, *resolved, AmplifyOptions(amplify, for_, budget))
+        from stress.amplify import run_amplify
+
+        return run_amplify(request, resolved[0], targets, budget_s, ["tdx-stress", *sys.argv[1:]])
+    if for_ is not None or budget is not None:
+        from stress.errors import UsageFault
+
+        raise UsageFault("--for, --budget: expected --amplify auto beside them, found none")
     from stress.run import run
 
     return run(request, *resolved, ["tdx-stress", *sys.argv[1:]])

@@ -44,6 +44,19 @@ Labels = Annotated[
     str | None,
     _option("--labels", metavar="SCENARIO", help="The labels at which the actors of a scenario can be perturbed."),
 ]
+Amplify = Annotated[
+    str | None,
+    _option(
+        "--amplify", metavar="auto", help="Search for what shows an outcome most often: delays, yields, sizes, storms."
+    ),
+]
+For = Annotated[
+    str | None,
+    _option("--for", metavar="OUTCOME", help="What --amplify looks for; otherwise what the ordering is known for."),
+]
+AmplifyBudget = Annotated[
+    str | None, _option("--budget", metavar="TIME", help="Of --amplify, for each ordering; otherwise 60s.")
+]
 TlbEntries = Annotated[int | None, _option("--tlb-entries", metavar="N", help="Of each vCPU's TLB; a power of two.")]
 Each = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper.")]
 Faults = Annotated[

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kernels.clock import Calibration
-from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, Layout
+from kernels.language import SITES
+from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, STRUCK, Layout
 from kernels.race import labels_of
 from kernels.rules import Clock, Flow
 from scenarios.delays import Delay, parse_delay
@@ -39,6 +40,14 @@ def declared_sites(scenario: Scenario) -> Sites:
         for site in sites_of("delays", label, labels):
             sites[site] = replace(sites.get(site, AtSite()), delay=parse_delay(text))
     return sites
+
+
+def never_struck(words: Words, lay: Layout, scenario: Scenario, sites: Sites) -> list[str]:
+    """The labels whose delay held nobody up in the race that these words are from: steps that nobody took."""
+    struck = {
+        SITES[site - 1].name for site, there in sites.items() if there.delay and words[lay.perturb + STRUCK + site]
+    }
+    return [label for label in scenario.delays if label not in struck]
 
 
 def declared_texts(scenario: Scenario) -> dict[str, str]:

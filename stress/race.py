@@ -17,7 +17,7 @@ from stress.course import Course, Watch
 from stress.crew import Crew
 from stress.interrupts import Interrupts
 from stress.memory import Words, shared_words
-from stress.perturbation import Sites, declare, declared_texts
+from stress.perturbation import Sites, declare, declared_texts, never_struck
 from stress.placement import Cpus, places, shares_cpus
 from stress.tracing import arm, last_steps, ring_entries
 from stress.worker import Job
@@ -87,6 +87,7 @@ def race(
         warmup_s=scenario.warmup_s,
         perturbed=bool(machine.perturbation),
         declared=declared_texts(scenario),
+        never_struck=tuple(never_struck(words, lay, scenario, machine.perturbation)),
         ticks_to_ns=machine.clock.ticks_to_ns,
         last_steps=traced or None,
         flow=flow,
