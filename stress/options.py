@@ -52,10 +52,10 @@ Amplify = Annotated[
 ]
 For = Annotated[
     str | None,
-    _option("--for", metavar="OUTCOME", help="What --amplify looks for; otherwise what the ordering is known for."),
+    _option("--for", metavar="OUTCOME", help="What the search looks for; otherwise what the ordering is known for."),
 ]
 AmplifyBudget = Annotated[
-    str | None, _option("--budget", metavar="TIME", help="Of --amplify, for each ordering; otherwise 60s.")
+    str | None, _option("--budget", metavar="TIME", help="Of the search, for each ordering; otherwise 60s.")
 ]
 TlbEntries = Annotated[int | None, _option("--tlb-entries", metavar="N", help="Of each vCPU's TLB; a power of two.")]
 Each = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper.")]
