@@ -36,7 +36,7 @@ from stress.screen import Screen, write
 AMPLIFICATION = "amplification"
 SEARCHED, MEASURED, BEST, CATCHES = 0.55, 0.2, 3, 3
 CENSUS_S = 0.3
-STUCK_S = 1.0  # without progress a setting is of no use
+STUCK_S = 1.0  # without progress a race is over: what it showed until then counts
 MOST_ACTORS = 16  # of a drawn setting, more than that only where the scenario has them
 
 
@@ -175,9 +175,9 @@ class _Search:
         return Drawer(plan.declared, labels, given, plan.scenario.seed)
 
     def _measure(self, setting: Setting, seconds: float) -> dict[str, Any] | None:
-        """What one race of so long shows; None where it hung, crashed or did nothing."""
+        """What one race of so long shows, until it hung if it did; None where it crashed or did nothing."""
         run = self._race(setting, seconds, ())
-        if run["ending"] != Ending.finished or not run["all_shootdowns"]:
+        if run["ending"] == Ending.crashed or not run["all_shootdowns"]:
             return None
         found = measured(run, self._target.outcome)
         if found["hits"] and (self._best is None or found["per_s"] > self._best.found["per_s"]):

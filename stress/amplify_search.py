@@ -150,12 +150,12 @@ def amplify(drawer: Drawer, measure: Measure, planned: Sequence[Pass], going_on:
     best: list[Tried] = []
     before: list[Tried] = []
     for one_pass in planned:
-        settings = [one.setting for one in best[: one_pass.kept]]
+        promising = [one.setting for one in best[: one_pass.kept] if one.found["hits"]]
+        settings = list(promising)
         start = [drawer.declared] if not best else []
         settings += [one for one in start if one.yields or one.delays or one.storm_us]
-        varied = [one for one in best[: one_pass.kept] if one.found["hits"]]
         while len(settings) < one_pass.count:
-            settings.append(drawer.varied(varied[len(settings) % len(varied)].setting) if varied else drawer.draw())
+            settings.append(drawer.varied(promising[len(settings) % len(promising)]) if promising else drawer.draw())
         tried: list[Tried] = []
         for setting in settings:
             if tried and not going_on():
