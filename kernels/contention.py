@@ -45,6 +45,8 @@ GOT, LOCK_SHIFT = 1 << 9, 10
 # A wait that goes on: word << WORD_SHIFT | leaf, when it began, its failed tries.
 WHAT, SINCE, FAILED = range(3)
 
+# The name of `kernels.atomics.enter` in a straight line, in which a function of steps may be called so.
+CALL = "call_contended"
 # The locks that a SEAMCALL tries by their field of the layout; an S-EPT entry's is tried by a function of steps.
 BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE}
 TRIES_OF_ENTRY = ("lock_entry", "lock_entry_as_guest")
@@ -120,9 +122,9 @@ def behind_a_try(lock: ModuleLock, leaf: str, exclusive: bool, word: str, got: s
     what = f"{lock << LOCK_SHIFT | held} | {leaf} | ({GOT} if {got} else 0)"
     return [
         f"if {got}:",
-        f"    store_relaxed(td, me.tally + {place}, {word} << {WORD_SHIFT} | {held} | {leaf})",
+        f"    set_own(td, me.tally + {place}, {word} << {WORD_SHIFT} | {held} | {leaf})",
         f"if (not {got} or own(td, me.tally + {WAITING_LOCKS})) and own(td, lay.control + {CONTENDED}):",
-        f"    enter(own(td, lay.control + {CONTENDED}), td, lay, rules, {what}, me.tally, {word}, 0, 0)",
+        f"    {CALL}(own(td, lay.control + {CONTENDED}), td, lay, rules, {what}, me.tally, {word}, 0, 0)",
     ]
 
 
@@ -130,4 +132,4 @@ def behind_an_unlock(lock: ModuleLock) -> list[str]:
     """Lines behind the release of a lock: not before, for whoever's try has failed meanwhile has taken the lock's line
     away, and looks while the release waits for it.
     """
-    return [f"store_relaxed(td, me.tally + {HELD_ENTRY if lock == ModuleLock.ENTRY else HELD}, 0)"]
+    return [f"set_own(td, me.tally + {HELD_ENTRY if lock == ModuleLock.ENTRY else HELD}, 0)"]

@@ -12,8 +12,8 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from kernels.atomics import ATOMIC, enter, store_relaxed
-from kernels.contention import BY_FIELD, TRIES_OF_ENTRY, behind_a_try, behind_an_unlock, leaf_text
+from kernels.atomics import ATOMIC, enter
+from kernels.contention import BY_FIELD, CALL, TRIES_OF_ENTRY, behind_a_try, behind_an_unlock, leaf_text
 from kernels.language import (
     ENVIRONMENT,
     KINDS,
@@ -273,8 +273,7 @@ class _Straight:
 
     def tried(self, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
         assert self.leaf is not None
-        self.names.add("enter", enter)
-        self.names.add("store_relaxed", store_relaxed)
+        self.names.add(CALL, enter)
         return behind_a_try(lock, self.leaf, exclusive, word, got)
 
     def lock_let_go(self, step: Step) -> list[str]:

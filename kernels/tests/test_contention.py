@@ -143,9 +143,9 @@ def test_a_track_keeps_the_lock_between_its_try_and_behind_its_release():
 
     assert lines[tried + 1 : tried + 3] == [
         "if _t1:",
-        f"store_relaxed(td, me.tally + {HELD}, _word << 9 | 256 | {TRACK})",
+        f"set_own(td, me.tally + {HELD}, _word << 9 | 256 | {TRACK})",
     ]
-    assert lines[freed + 1] == f"store_relaxed(td, me.tally + {HELD}, 0)"
+    assert lines[freed + 1] == f"set_own(td, me.tally + {HELD}, 0)"
 
 
 @pytest.mark.parametrize(
