@@ -8,10 +8,11 @@ whether the page holds zeroes: it has accepted it, and nobody writes here.
 from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.kvm import acknowledge, exit_requested, process_requests
 from kernels.layout import ENTRIES
+from kernels.locks import for_guest
 from kernels.module import td_exit, vp_enter
 from kernels.outcomes import Outcome
 from kernels.population import handle_ept_violation
-from kernels.sept import mem_accept
+from kernels.sept import mem_accept, walk
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
 from kernels.steps import steps
 from kernels.tally import (
@@ -42,7 +43,6 @@ from kernels.vcpu import (
 from kernels.words import (
     IN_GUEST_MODE,
     MAPPED,
-    NL_MAPPED,
     OUTSIDE_GUEST_MODE,
     PENDING,
     ZEROED,
@@ -53,9 +53,7 @@ from kernels.words import (
     mode,
     owner,
     page_of,
-    sept,
     state_of,
-    table_of,
     tlb,
     translation,
 )
@@ -68,11 +66,23 @@ WHY_BITS, WHY_MASK = 2, 3
 @steps
 def accept_page(td, lay, rules, me, gpa):
     """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
-    status = yield from mem_accept(td, lay, rules, me, gpa)
+    answer = yield from mem_accept(td, lay, rules, me, gpa)
+    status = for_guest(answer)
     count_status(td, me, LEAF_ACCEPT, status)
     if status != SUCCESS:
         note(td, lay, me, gpa, outcome_of(status))
     return status
+
+
+@steps(labelled=False)
+def first_read(td, lay, rules, me, gpa, held):
+    """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
+    set_own(td, tlb(lay, me.index, gpa), held)
+    left = yield load_relaxed(td, content(lay, gpa))
+    seen = yield load_relaxed(td, owner(lay, gpa))
+    if held == translation(gpa, seen) and left != ZEROED:
+        note(td, lay, me, gpa, NOT_ZEROED)
+    return seen
 
 
 @steps(labelled=False)
@@ -95,10 +105,7 @@ def guest_with_faults(td, lay, rules, me):
                 fresh += 1
                 continue
             if not is_hit(held, gpa):
-                above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
-                entry = 0
-                if state_of(above) == NL_MAPPED:
-                    entry = yield load_acquire(td, sept(lay, gpa))
+                entry = yield from walk(td, lay, rules, me, gpa)
                 if state_of(entry) == PENDING:
                     status = yield from accept_page(td, lay, rules, me, gpa)
                     if status == EPT_VIOLATION_EXIT:
@@ -110,13 +117,9 @@ def guest_with_faults(td, lay, rules, me):
                     count_reads(td, me, fresh)
                     return EPT_VIOLATION | (gpa << WHY_BITS)
                 held = translation(gpa, page_of(entry))
-                set_own(td, tlb(lay, me.index, gpa), held)
-                left = yield load_relaxed(td, content(lay, gpa))
-                seen = yield load_relaxed(td, owner(lay, gpa))
+                seen = yield from first_read(td, lay, rules, me, gpa, held)
                 if held == translation(gpa, seen):
                     fresh += 1
-                    if left != ZEROED:
-                        note(td, lay, me, gpa, NOT_ZEROED)
                     continue
             yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
 

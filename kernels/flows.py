@@ -13,6 +13,7 @@ from kernels.migrate import migrating_vcpu
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.rules import Flow
 from kernels.shared import shared_zapper
+from kernels.stepping import stepping_vcpu
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
 from kernels.zapping import zapping_zapper
@@ -43,4 +44,5 @@ FLOWS = {
     Flow.MIGRATE: Actors(migrating_vcpu, zapper, folds=False),
     Flow.MMIO: Actors(mmio_vcpu, mmio_zapper, folds=False),
     Flow.POPULATE: Actors(faulting_vcpu, zapping_zapper),
+    Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper),
 }

@@ -36,6 +36,9 @@ class Outcome(IntEnum):
     vcpu_associated = 27
     vcpu_not_associated = 28
     flushvp_not_done = 29
+    zero_step_busy = 30
+    zero_step_fault = 31
+    host_priority_timeout = 32
 
 
-OUTCOMES = 30
+OUTCOMES = 33

@@ -24,6 +24,7 @@ from kernels.reading import reading
 from kernels.rings import Entry, Mark
 from kernels.rules import Flow
 from kernels.status import LEAF_NAMES, NAMES, SUCCESS, Leaf, Status
+from kernels.stepping import PRIORITY_TIMEOUT
 from kernels.story import Access, Event, Story
 from kernels.straight import subs
 from kernels.tally import PLACE_OF_STATUS
@@ -39,6 +40,7 @@ LEFT = {
     SHARED_VIOLATION: "left for an EPT violation on a shared page",
     VMCALL: "left by TDG.VP.VMCALL",
     PENDING_VIOLATION: "left for an EPT violation on a pending page",
+    PRIORITY_TIMEOUT: "left as the host's priority lasted",
 }
 _PYTHON = World(atomics.PYTHON, lambda bound: bound)
 Paths = dict[str, list[tuple[str, ...]]]

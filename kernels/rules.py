@@ -57,9 +57,13 @@ class Flow(IntEnum):
     MMIO = 3  # shared guest pages that memslots come to and go from, beside private ones that are shot down
     POPULATE = 4  # vCPUs that fault populate, zappers only zap
     MIGRATE = 5  # vCPUs that move among logical processors, whose TLBs they share
+    ZERO_STEP = 6  # as POPULATE, with the module's guard against stepping a guest by EPT violations
 
 
-TWO_LEVELS = (Flow.POPULATE,)  # flows with page-table pages above the guest pages, none of them there at the start
+TWO_LEVELS = (
+    Flow.POPULATE,
+    Flow.ZERO_STEP,
+)  # flows with page-table pages above the guest pages, none of them there at the start
 
 
 class Module(IntEnum):
@@ -74,6 +78,13 @@ class SharedFlush(IntEnum):
 
     REQUEST = 0  # the way that VMX does: KVM_REQ_TLB_FLUSH, whose handler INVEPTs
     TRACK = 1  # tdx_track(): the flush at the next entry, in a new epoch, covers shared translations too
+
+
+class FaultRetry(IntEnum):
+    """What KVM does on RET_PF_RETRY. The lower-case name stands in TOML."""
+
+    REENTER = 0  # go back to the guest, which faults again at the same instruction
+    LOCAL = 1  # v6.16: try again within the host, until an event is pending
 
 
 class Clock(IntEnum):
@@ -113,6 +124,9 @@ class Fault(IntFlag):
     REQUEST_CLEARED_LATE = 1 << 24  # kvm_check_request() clears the bit behind the handler
     GATE_WITHOUT_INTERRUPTS = 1 << 25  # the wait at the gate acknowledges no IPI
     LET_IN_TOO_EARLY = 1 << 26  # wait_for_sept_zap is cleared before the SEAMCALL is tried again
+    FASTPATH_REENTER = 1 << 27  # where KVM has to leave the fast path it re-enters, interrupts off, IN_GUEST_MODE
+    ZERO_STEP_KEEPS_TREE = 1 << 28  # TDH.VP.ENTER's 0-step filter enters with the S-EPT tree locked, and leaves it so
+    ZERO_STEP_KEEPS_REFERENCE = 1 << 29  # where that filter fails, TDH.VP.ENTER leaves its reference in the epoch
 
 
 KVM_REQ_TLB_FLUSH = 1
@@ -146,6 +160,9 @@ class Rules(NamedTuple):
     serialized: int
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     on_error: int
+    fault_retry: int  # in the flow `zero_step`
+    epf_threshold: int  # EPT violations at one instruction that are not listed yet
+    hp_lock_timeout: int  # TDCALLs in a row that stand back for the host before one is a TD exit
     faults: int
     lps: int  # logical processors, where TLBs are theirs
     sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit

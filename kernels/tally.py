@@ -46,6 +46,7 @@ from kernels.status import (
     FLUSHVP_NOT_DONE,
     GPA_RANGE_ALREADY_BLOCKED,
     GPA_RANGE_NOT_BLOCKED,
+    HOST_PRIORITY_BUSY_TIMEOUT,
     OPERAND_BUSY,
     OPERAND_INVALID,
     PAGE_ALREADY_ACCEPTED,
@@ -77,6 +78,7 @@ _OUTCOME_OF_STATUS = (
     (-1, VCPU_ASSOCIATED, int(Outcome.vcpu_associated)),
     (-1, VCPU_NOT_ASSOCIATED, int(Outcome.vcpu_not_associated)),
     (-1, FLUSHVP_NOT_DONE, int(Outcome.flushvp_not_done)),
+    (-1, HOST_PRIORITY_BUSY_TIMEOUT, int(Outcome.host_priority_timeout)),
 )
 _UNKNOWN = int(Outcome.unknown_status)
 PLACE_OF_STATUS = (
@@ -96,6 +98,7 @@ PLACE_OF_STATUS = (
     (VCPU_ASSOCIATED, int(Status.VCPU_ASSOCIATED)),
     (VCPU_NOT_ASSOCIATED, int(Status.VCPU_NOT_ASSOCIATED)),
     (FLUSHVP_NOT_DONE, int(Status.FLUSHVP_NOT_DONE)),
+    (HOST_PRIORITY_BUSY_TIMEOUT, int(Status.HOST_PRIORITY_BUSY_TIMEOUT)),
 )
 _OTHER = int(Status.OTHER)
 

@@ -145,6 +145,21 @@ def assoc_lpid(lay, vcpu):
 
 
 @local
+def possibly_epf_stepping(lay, vcpu):
+    return lay.possibly_epf_stepping + vcpu * lay.vcpu_stride
+
+
+@local
+def last_epf_gpa(lay, vcpu):
+    return lay.last_epf_gpa + vcpu * lay.vcpu_stride
+
+
+@local
+def hp_lock_busy(lay, vcpu):
+    return lay.hp_lock_busy + vcpu * lay.vcpu_stride
+
+
+@local
 def occupant(lay, lp):
     return lay.occupant + lp * lay.lp_stride
 

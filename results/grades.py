@@ -45,6 +45,9 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.vcpu_associated: (Grade.forbidden, "VP.ENTER: the vCPU is another processor's still"),
     Outcome.vcpu_not_associated: (Grade.acceptable, "VP.FLUSH of a vCPU that never entered there"),
     Outcome.flushvp_not_done: (Grade.acceptable, "VPFLUSHDONE too early: the next vCPU asks again"),
+    Outcome.zero_step_busy: (Grade.acceptable, "0-step filter: VP.ENTER found the S-EPT tree locked"),
+    Outcome.zero_step_fault: (Grade.acceptable, "0-step filter: a TD exit without an entry"),
+    Outcome.host_priority_timeout: (Grade.interesting, "the guest stood back for too long: a TD exit"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
 
@@ -58,6 +61,9 @@ OF_FLOW: dict[Outcome, Flow] = {
     Outcome.vcpu_associated: Flow.MIGRATE,
     Outcome.vcpu_not_associated: Flow.MIGRATE,
     Outcome.flushvp_not_done: Flow.MIGRATE,
+    Outcome.zero_step_busy: Flow.ZERO_STEP,
+    Outcome.zero_step_fault: Flow.ZERO_STEP,
+    Outcome.host_priority_timeout: Flow.ZERO_STEP,
 }
 
 FAILING = frozenset({Grade.forbidden, Grade.unknown})

@@ -68,6 +68,9 @@ SHORT_WHY = {
     "vcpu_associated": "with another LP",
     "vcpu_not_associated": "never entered there",
     "flushvp_not_done": "asked again later",
+    "zero_step_busy": "VP.ENTER refused",
+    "zero_step_fault": "exit without entry",
+    "host_priority_timeout": "TD exit of ACCEPT",
     "unknown_status": "undeclared: fails",
 }
 FEW, MANY_ORDERINGS = ("shootdown", "response", "kick", "track"), 4
