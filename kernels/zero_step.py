@@ -10,7 +10,7 @@ lock is held while all of the guest's registers are restored; here it is given b
 HP_LOCK_TIMEOUT is a time there. Steps have none, so that `rules.hp_lock_timeout` counts TDCALLs in a row that stood back.
 """
 
-from kernels.atomics import fetch_add_seq_cst, own, set_own
+from kernels.atomics import fetch_add_seq_cst, load_acquire, own, set_own
 from kernels.locks import for_guest, try_lock_exclusive, unlock_exclusive
 from kernels.outcomes import Outcome
 from kernels.rules import Fault
@@ -34,6 +34,7 @@ from kernels.words import (
     last_epf_gpa,
     one_reference,
     possibly_epf_stepping,
+    refcount_of,
     state_of,
     vcpu_epoch,
 )
@@ -65,8 +66,14 @@ def log_epf(td, lay, rules, me, gpa):
 
 @steps
 def revert_tlb_tracking(td, lay, rules, me):
-    """A TDH.VP.ENTER that fails behind its sample of the epoch takes its reference back."""
+    """A TDH.VP.ENTER that fails behind its sample of the epoch takes its reference back.
+
+    The fault leaves it there, once for each vCPU at most: a search over references that only grow has no end.
+    """
     parity = own(td, vcpu_epoch(lay, me.index)) & 1
+    if rules.faults & ZERO_STEP_KEEPS_REFERENCE:
+        if refcount_of((yield load_acquire(td, lay.epoch_tracking)), parity) <= lay.vcpus:
+            return 0
     yield fetch_add_seq_cst(td, lay.epoch_tracking, -one_reference(parity))
     return 0
 
@@ -89,7 +96,7 @@ def zero_step_filter(td, lay, rules, me):
             status = EPT_VIOLATION_EXIT
             yield unlock_exclusive(td, lay.tree_lock)
             note(td, lay, me, -1, ZERO_STEP_FAULT)
-    if status != SUCCESS and not rules.faults & ZERO_STEP_KEEPS_REFERENCE:
+    if status != SUCCESS:
         yield from revert_tlb_tracking(td, lay, rules, me)
     return status
 
