@@ -3,6 +3,8 @@
 Each name is a field of `kernels.layout.Layout` and a function of `kernels.words`, where there are several.
 """
 
+from collections.abc import Mapping
+
 from kernels.rules import TWO_LEVELS, Flow
 
 SINGLES = {
@@ -32,6 +34,6 @@ OF_LP = {
 }
 
 
-def words_of(names: dict[str, tuple[Flow, ...]], flow: int) -> tuple[tuple[str, int], ...]:
+def words_of(names: Mapping[str, tuple[Flow, ...]], flow: int) -> tuple[tuple[str, int], ...]:
     """How many words each of these has under a flow: one, or none."""
     return tuple((name, int(flow in owners)) for name, owners in names.items())

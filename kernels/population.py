@@ -104,7 +104,10 @@ def set_external_spte(td, lay, rules, me, node):
 
 @steps
 def handle_ept_violation(td, lay, rules, me, gpa):
-    """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present. Returns DONE, RETRY or BUG."""
+    """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present.
+
+    Returns DONE, RETRY or BUG.
+    """
     yield from read_lock_with_interrupts(td, lay, rules, me)
     node = table_of(lay, gpa)
     while True:

@@ -1,10 +1,10 @@
-"""A vCPU that faults at one instruction again and again: as in `kernels/faulting.py`, and it executes it until it is done.
+"""A vCPU that faults at one instruction again and again: as in `kernels/faulting.py`, and RIP stays until it is done.
 
-Source: arch/x86/kvm/vmx/tdx.c of v6.16: tdx_handle_ept_violation() with its local loop on RET_PF_RETRY, tdx_vcpu_run(),
-tdx_exit_handlers_fastpath(), tdx_handle_exit(); before it RET_PF_RETRY went back to the guest. The guest touches a page,
-or accepts it first as Linux does with memory that it takes into use; one that is pending where it is touched ends in
-#VE, whose handler accepts. TDX_HOST_PRIORITY_BUSY_TIMEOUT is an exit that v6.16 does not know and hands to user space;
-here that runs the vCPU again, and the guest turns to whatever comes next.
+Source: arch/x86/kvm/vmx/tdx.c of v6.16: tdx_handle_ept_violation() with its loop on RET_PF_RETRY, tdx_vcpu_run(),
+tdx_exit_handlers_fastpath(), tdx_handle_exit(); before it RET_PF_RETRY went back to the guest. The guest touches a
+page, or accepts it first, as Linux does with memory that it takes into use; one that is pending where it is touched
+ends in #VE, whose handler accepts. TDX_HOST_PRIORITY_BUSY_TIMEOUT is an exit that v6.16 does not know and hands to user
+space, which here runs the vCPU again; the guest turns to whatever comes next.
 """
 
 from kernels.atomics import load_acquire, load_relaxed, load_seq_cst, own, store_release, store_seq_cst

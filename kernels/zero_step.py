@@ -1,13 +1,13 @@
 """The module's guard against a host that steps a guest by EPT violations, and what becomes of host priority.
 
 Source: intel/tdx-module TDX_1.5.01: td_exit_stepping.c (td_exit_epf_stepping_log(), td_entry_stepping_filter()),
-tdh_vp_enter.c (handle_stepping_filter(), revert_tlb_tracking_state()), tdx_td_dispatcher.c. The module takes a guest for
+tdh_vp_enter.c (handle_stepping_filter(), revert_tlb_tracking_state()), tdx_td_dispatcher.c. For the module a guest is
 stuck at an instruction where RIP at an exit is RIP at the entry; here each read is an instruction of its own. An EPT
 violation that finds epf_threshold (STEPPING_EPF_THRESHOLD, 6) of them counted lists its guest page; one instruction
 reads one page, so the list holds one at most. ACCEPT's own EPT violation is not counted. In the module the filter's
 lock is held while all of the guest's registers are restored; here it is given back in the step behind the walk.
 
-HP_LOCK_TIMEOUT is a time there. Steps have none, so that `rules.hp_lock_timeout` counts TDCALLs in a row that stood back.
+HP_LOCK_TIMEOUT is a time. Steps have none: `rules.hp_lock_timeout` counts TDCALLs in a row that stood back.
 """
 
 from kernels.atomics import fetch_add_seq_cst, load_acquire, own, set_own
@@ -80,8 +80,8 @@ def revert_tlb_tracking(td, lay, rules, me):
 
 @steps
 def zero_step_filter(td, lay, rules, me):
-    """TDH.VP.ENTER behind the epoch, with a guest page listed: does it still fault? The status, EPT_VIOLATION_EXIT for a
-    TD exit that the module makes up.
+    """TDH.VP.ENTER behind the epoch, with a guest page listed: does it still fault? Returns the status, which is
+    EPT_VIOLATION_EXIT for a TD exit that the module makes up.
     """
     if not (yield try_lock_exclusive(td, lay.tree_lock)):
         note(td, lay, me, -1, ZERO_STEP_BUSY)

@@ -16,7 +16,7 @@ from kernels.outcomes import Outcome
 from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SharedFlush, Step
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
-from scenarios.machines import scenario_contradictions
+from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
 from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
@@ -215,11 +215,12 @@ class Scenario(BaseModel):
     `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
     `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
     and flushed by `shared_flush`. `sept_ve_disable` is the TD's attribute, for the flow `mmio`; `migrate` has `lps`
-    logical processors; in `zero_step`, `epf_threshold` EPT violations at an instruction go unlisted, and as many
-    TDCALLs in a row as `hp_lock_timeout` may stand back for the host. `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only where
-    actors share CPUs; 0 is none. `gap` is pauses between two batches of a zapper. `rate` is shootdowns a second over
-    all zappers; 0 is one after another. `shootdowns` ends a zapper after so many batches; 0 is by time. `yields` are
-    the odds, by label, that an actor gives up its CPU there. `watchdog_s` without progress is a hang.
+    logical processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
+    `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
+    the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
+    zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so
+    many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there. `watchdog_s`
+    without progress is a hang.
     """
 
     model_config = STRICT
@@ -236,8 +237,8 @@ class Scenario(BaseModel):
     )
     sept_ve_disable: bool = Field(default=False, description="true or false")
     lps: Annotated[int, whole(1, MAX_LPS)] = 2
-    epf_threshold: Annotated[int, whole(0, MOST_TRIES)] = 6
-    hp_lock_timeout: Annotated[int, whole(0, MOST_TRIES)] = 100
+    epf_threshold: Annotated[int, whole(0, MOST_TRIES)] = EPF_THRESHOLD
+    hp_lock_timeout: Annotated[int, whole(0, MOST_TRIES)] = HP_LOCK_TIMEOUT
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64

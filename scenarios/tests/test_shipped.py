@@ -51,6 +51,7 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
         "small",
         "wrong",
         "yardstick",
+        "zero_step",
     ]
 
 
