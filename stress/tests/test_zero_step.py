@@ -1,4 +1,4 @@
-"""`run zero_step` as a user types it: a guest that faults at one instruction again and again, and what the module does."""
+"""`run zero_step` as a user types it: a guest stuck at one instruction, and what the module does about it."""
 
 import json
 import subprocess
