@@ -26,6 +26,7 @@ from kernels.layout import (
     zapper_actor,
 )
 from kernels.outcomes import OUTCOMES
+from kernels.rules import Flow
 from kernels.status import Leaf
 
 SIZES = [
@@ -239,3 +240,13 @@ def test_the_largest_machine_fits():
     lay = plan(512, 62, 65536, 4096)
 
     assert lay.total_words * 8 < 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("flow", "field"),
+    [(Flow.MMIO, "srcu"), (Flow.MIGRATE, "assoc_lpid"), (Flow.ZERO_STEP, "last_epf_gpa"), (Flow.POPULATE, "content")],
+)
+def test_a_word_that_some_flows_alone_have_has_its_own_name_there(flow: Flow, field: str) -> None:
+    lay = plan(1, 1, 1, 1, flow=flow, lps=1)
+
+    assert name_of(lay, getattr(lay, field)).startswith(f"{field}[")
