@@ -1,9 +1,9 @@
 """Real atomics on int64 words, memory order in the name. The one file that knows LLVM.
 
 Every access to a word that another actor writes goes through these. Each exists three times under one name: as an LLVM
-atomic (what processes race), as a plain access (the step machine: one step at a time needs no lock prefix), and as
-Python
-(the reference). The Python body in this file is the meaning; the tables at the end hold the other two.
+atomic (what processes race), as a plain access that writes down which word it was of (the step machine: one step at a
+time needs no lock prefix, and a search asks what a step depends on), and as Python (the reference). The Python body in
+this file is the meaning; the tables hold the others.
 x86-64 and aarch64. Inline assembly is not used: llvmlite's default set-up cannot parse it.
 """
 
@@ -27,8 +27,11 @@ _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint
 WORDS: Any = types.CPointer(types.int64)  # type: ignore[attr-defined]
 
 ATOMIC: dict[str, Any] = {}
-PLAIN: dict[str, Any] = {}
+SEEN: dict[str, Any] = {}
 PYTHON: dict[str, Callable[..., Any]] = {}
+
+# What SEEN writes down stands before the words: how many accesses, and before that the index of each.
+SEEN_ROOM, SEEN_COUNT = 8192, -1
 
 
 def _check(name: str, words: Any, *numbers: Any) -> None:
@@ -43,20 +46,44 @@ def _check(name: str, words: Any, *numbers: Any) -> None:
             raise TypingError(f"{name}: index and values must be signed integers of at most 64 bits, found {number}")
 
 
+def _start(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return args[0] if signature.args[0] == WORDS else make_array(signature.args[0])(context, builder, args[0]).data
+
+
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    start = args[0] if signature.args[0] == WORDS else make_array(signature.args[0])(context, builder, args[0]).data
-    return builder.gep(start, [args[1]], inbounds=True)
+    return builder.gep(_start(context, builder, signature, args), [args[1]], inbounds=True)
 
 
 Emit = Callable[[Any, Any, list[Any]], Any]
+
+
+def _write_down(builder: Any, start: Any, index: Any) -> None:
+    """Call the one function that notes an index before the words, up to the room there is."""
+    name = "tdx_stress_seen"
+    known = builder.module.globals.get(name)
+    if known is None:
+        known = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64]), name)
+        known.linkage = "linkonce_odr"
+        known.attributes.add("noinline")
+        inside = ir.IRBuilder(known.append_basic_block())
+        words, noted = known.args
+        at = inside.gep(words, [ir.Constant(I64, SEEN_COUNT)])
+        count = inside.load(at)
+        inside.store(noted, inside.gep(words, [inside.sub(ir.Constant(I64, SEEN_COUNT - 1), count)]))
+        room = inside.icmp_signed("<", count, ir.Constant(I64, SEEN_ROOM - 2))
+        inside.store(inside.add(count, inside.zext(room, I64)), at)
+        inside.ret_void()
+    builder.call(known, [start, index])
 
 
 def _define(body: Callable[..., Any], operands: int, result: types.Type, atomic: Emit, plain: Emit) -> Any:
     """Make the intrinsics of `body`, an access `(words, index, *operands)`; returns the atomic one."""
     name = body.__name__
 
-    def typed(emit: Emit) -> Any:
+    def typed(emit: Emit, noted: bool) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if noted:
+                _write_down(builder, _start(context, builder, signature, args), args[1])
             return emit(builder, _pointer(context, builder, signature, args), list(args[2:]))
 
         def typing(typingctx: Any, words: Any, index: Any, *values: Any) -> Any:
@@ -73,7 +100,7 @@ def _define(body: Callable[..., Any], operands: int, result: types.Type, atomic:
         made.__doc__ = body.__doc__
         return intrinsic(made)
 
-    PYTHON[name], ATOMIC[name], PLAIN[name] = body, typed(atomic), typed(plain)
+    PYTHON[name], ATOMIC[name], SEEN[name] = body, typed(atomic, noted=False), typed(plain, noted=True)
     return ATOMIC[name]
 
 

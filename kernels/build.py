@@ -49,7 +49,7 @@ def _jitted(bound: FunctionType) -> Any:
 
 
 RACE = World(atomics.ATOMIC, _jitted)
-SEARCH = World(atomics.PLAIN, _jitted)
+SEARCH = World(atomics.SEEN, _jitted)
 LAYOUT_AT, RULES_AT = atomics.fields_at(Layout._fields), atomics.fields_at(Rules._fields)
 
 
@@ -159,7 +159,10 @@ def _runnable(file: str, sources: list[str], name: str, values: dict[str, Any]) 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A compiled step machine. `step_at` and `choices_at` are addresses for `kernels.atomics.enter`."""
+    """A compiled step machine. `step_at` and `choices_at` are addresses for `kernels.atomics.enter`.
+
+    Its words are `words_with_room`: which ones a step looks at is written down before them.
+    """
 
     step_at: int
     choices_at: int
@@ -168,11 +171,23 @@ class Entered:
 
     def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
         """Take one step on an array of words; see `kernels.machine`. `lay` and `rules` are records."""
-        return self._step(_place(words), _place(lay), _place(rules), *me, chosen)
+        return self._step(_noted(words), _place(lay), _place(rules), *me, chosen)
 
     def choices(self, words: np.ndarray, lay: Any, rules: Any, me: Actor) -> int:
         """How many ways that step can go."""
-        return self._choices(_place(words), _place(lay), _place(rules), *me, 0)
+        return self._choices(_noted(words), _place(lay), _place(rules), *me, 0)
+
+
+def words_with_room(count: int) -> np.ndarray:
+    """So many zeroed words, with the room before them in which compiled step machines note their accesses."""
+    return np.zeros(atomics.SEEN_ROOM + count, np.int64)[atomics.SEEN_ROOM :]
+
+
+def _noted(words: np.ndarray) -> int:
+    before = words.base
+    if not isinstance(before, np.ndarray) or words.ctypes.data - before.ctypes.data < 8 * atomics.SEEN_ROOM:
+        raise ValueError("words: expected an array of words_with_room(), found one without room before it")
+    return int(words.ctypes.data)
 
 
 def _place(fields: Any) -> int:
@@ -188,6 +203,8 @@ def machine(function: Steps) -> tuple[Machine, Entered]:
     names = Names()
     made = step_machine(function, names)
     generated = re.sub("^def ", "@njit(**_INNER)\ndef ", made.source, flags=re.MULTILINE)
+    # Its own label and registers are nobody else's: not worth a note.
+    generated = re.sub(r"\b(own|set_own)\(td, me\.(pc|register)\b", r"unseen_\1(td, me.\2", generated)
     mark, actor = "@cfunc(ENTRY, cache=True, **_ENTERED)\n", "Actor(index, tally, pc, register)"
     head = "(td, lay, rules, index, tally, pc, register, chosen):\n"
     words = "words_at(td), layout_at(lay), rules_at(rules)"
@@ -201,6 +218,7 @@ def machine(function: Steps) -> tuple[Machine, Entered]:
     extra = {"own": atomics.own, "set_own": atomics.set_own}
     values = {
         **_values(names, SEARCH, extra),
+        **{f"unseen_{name}": access for name, access in extra.items()},
         **_NJIT,
         "cfunc": cfunc,
         "ENTRY": ENTRY,
@@ -214,22 +232,27 @@ def machine(function: Steps) -> tuple[Machine, Entered]:
     return made, Entered(code.step.address, code.choices.address, code.step.ctypes, code.choices.ctypes)
 
 
-def plain(name: str, functions: Iterable[Any], entries: Iterable[Any], records: dict[str, Any]) -> ModuleType:
+def plain(
+    name: str, functions: Iterable[Any], entries: Iterable[Any], records: dict[str, Any], called: Iterable[Any] = ()
+) -> ModuleType:
     """Plain functions compiled into one module, which call each other by name; cached on disk.
 
     `entries` are those that Python calls, compiled at once: a parameter named in `records` is a record of those int64
-    fields, one that ends in an underscore an array of int64, any other an int64.
+    fields, one that ends in an underscore an array of int64, any other an int64. The others are inlined where they are
+    called, but for those in `called`.
     """
     values: dict[str, Any] = {**_NJIT}
     sources = []
-    entered = tuple(entries)
+    entered, apart = tuple(entries), tuple(called)
     for function in functions:
-        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(forceinline=True, **_INNER)\n"
+        inner = "@njit(**_INNER)\n" if function in apart else "@njit(forceinline=True, **_INNER)\n"
+        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else inner
         sources.append(mark + inspect.getsource(function))
         names = globals_of(function)
         for known, value in function.__globals__.items():
-            if known in names and known not in values:
-                values[known] = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
+            if known in names:
+                meant = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
+                assert values.setdefault(known, meant) is meant or values[known] == meant, known
     made = _module(name, "\n\n".join(sources), values)
     kinds = {name: from_dtype(np.dtype([(field, np.int64) for field in it._fields])) for name, it in records.items()}
     for function in entered:

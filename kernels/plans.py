@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import liveness, moves, search, store
+from kernels import liveness, memo, moves, prints, search, store
 from kernels.build import plain
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
@@ -32,8 +32,10 @@ RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
 def compiled() -> Any:
     """The search and the graph, for every flow; once a process."""
     entries = (search.search, store.plant, store.rehash, *liveness.ENTRIES)
-    functions = (*moves.FUNCTIONS, *store.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS)
-    return plain("search", functions, entries, {**RECORDS, "store": store.Store, "graph": liveness.Graph})
+    rooms = (prints, moves, memo, store, search, liveness)
+    functions = [function for room in rooms for function in room.FUNCTIONS]
+    records = {**RECORDS, "memo": memo.Memo, "store": store.Store, "graph": liveness.Graph}
+    return plain("search", functions, entries, records, (*memo.CALLED, moves.move, prints.fingerprint))
 
 
 @functools.cache
@@ -47,7 +49,7 @@ def get_ready(flow: int) -> None:
     compiled()
 
 
-def addressed(fields: moves.Plan | store.Store | liveness.Graph) -> Any:
+def addressed(fields: moves.Plan | memo.Memo | store.Store | liveness.Graph) -> Any:
     """The fields as one record, addresses in place of arrays, which the caller keeps alive."""
     numbers = [it.ctypes.data if isinstance(it, np.ndarray) else it for it in fields]
     return np.array(tuple(numbers), [(name, np.int64) for name in fields._fields])[()]
@@ -91,15 +93,16 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
                     if column != moves.NAMING:
                         holds[kind, 1 + label, column] = 1 + place
 
+    everybody = lay.vcpus + lay.zappers
     begins = [lay.mode + i * lay.vcpu_stride for i in range(lay.vcpus)]
     begins += [lay.stage + i * lay.zapper_stride for i in range(lay.zappers)]
     starts = [lay.vcpu_epoch + i * lay.vcpu_stride for i in range(lay.vcpus)]
     starts += [lay.awaiting + i * lay.zapper_stride for i in range(lay.zappers)]
     ends = [*begins[1:], lay.state_words]
-    pages = np.array([lay.owner + i * lay.page_stride for i in range(lay.pages)], np.int64)
-    stages = np.array(begins[lay.vcpus :], np.int64)
-    ipis = np.array([lay.ipi + i * lay.vcpu_stride for i in range(lay.vcpus)], np.int64)
-    awaiting = np.array(starts[lay.vcpus :], np.int64)
+    pages = [lay.owner + i * lay.page_stride for i in range(lay.pages)]
+    stages = begins[lay.vcpus :]
+    ipis = [lay.ipi + i * lay.vcpu_stride for i in range(lay.vcpus)]
+    awaiting = starts[lay.vcpus :]
 
     random = salts(3 * lay.state_words)
     salt = random[: lay.state_words].copy()
@@ -113,6 +116,14 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
             salt[at : at + lay.vcpus] = 0
     if fold_zappers:
         salt[pages] = salt[stages] = salt[ipis] = 0
+    owned = np.zeros(lay.state_words, bool)
+    column = np.zeros(lay.state_words, np.int64)
+    for start, stop in zip(starts, ends, strict=True):
+        owned[start:stop] = True
+    word = np.flatnonzero(~owned)
+    column[word] = np.arange(len(word))
+    for actor, (start, stop) in enumerate(zip(starts, ends, strict=True)):
+        column[start:stop] = len(word) + actor
 
     ways = max(2, lay.pages, lay.vcpus)
     return moves.Plan(
@@ -125,23 +136,28 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         most_moves=len(actors) * ways * ways,
         labels=labels,
         orders=len(orders),
+        shared=len(word),
+        columns=len(word) + 2 * everybody + 1,
+        bugged=int(column[lay.vm_bugged]),
         vcpu_step=vcpu_code.step_at,
         vcpu_choices=vcpu_code.choices_at,
         zapper_step=zapper_code.step_at,
         zapper_choices=zapper_code.choices_at,
-        begin=np.array(begins, np.int64),
+        word=word,
+        column=column,
+        salt_of=salt[word],
+        region=region[word],
+        salt=salt,
         start=np.array(starts, np.int64),
         stop=np.array(ends, np.int64),
         pc=np.array([actor.pc for actor in actors], np.int64),
         register=np.array([actor.register for actor in actors], np.int64),
-        salt=salt,
-        region=region,
         is_choice=is_choice.ravel(),
         counts=counts.ravel(),
         holds=holds.ravel(),
         place=orders.ravel(),
-        owner=pages,
-        stages=stages,
-        ipis=ipis,
-        awaiting=awaiting,
+        owner=column[pages],
+        stages=column[stages],
+        ipis=column[ipis],
+        awaiting=np.array(awaiting, np.int64),
     )

@@ -4,10 +4,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from kernels import layout
-from kernels.build import machine
+from kernels.build import machine, words_with_room
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
 from kernels.language import Site
@@ -46,7 +44,7 @@ def machine_of(kind: str, flow: int) -> Made:
     made, code = machine(FLOWS[Flow(flow)].of(kind))
     count = made.registers
     lay = layout.plan(1, 1, 1, 1, flow=flow, packed=True, vcpu_registers=count, zapper_registers=count)
-    words, rules = np.zeros(lay.total_words, np.int64), Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
+    words, rules = words_with_room(lay.total_words), Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
     me = layout.ACTORS[kind](lay, 0)
     prepare(words, lay, rules, 1)
     code.step(words, record(lay), record(rules), me, 0)
@@ -85,7 +83,7 @@ class Schedule:
             zapper_registers=for_zapper[0].registers,
         )
         self.rules = rules
-        self.words = np.zeros(self.lay.total_words, np.int64)
+        self.words = words_with_room(self.lay.total_words)
         self.taken: list[Taken] = []
         self.touched: int | None = None
         self._records: tuple[Any, Any] = (self.lay, rules) if made else (record(self.lay), record(rules))

@@ -12,7 +12,8 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from kernels import atomics
-from kernels.atomics import ATOMIC, PLAIN, PYTHON
+from kernels.atomics import ATOMIC, PYTHON, SEEN, SEEN_COUNT, SEEN_ROOM
+from kernels.build import words_with_room
 
 bit_length: Any = atomics.bit_length
 monotonic_ns: Any = atomics.monotonic_ns
@@ -39,7 +40,7 @@ OPERANDS = {
     "own": 0,
     "set_own": 1,
 }
-WORLDS = {"atomic": ATOMIC, "plain": PLAIN, "python": PYTHON}
+WORLDS = {"atomic": ATOMIC, "seen": SEEN, "python": PYTHON}
 # name, the word before, operands, what is returned, the word after
 MEANINGS = [
     ("load_relaxed", 7, (), 7, 7),
@@ -73,25 +74,47 @@ def compiled(primitive: Any, operands: int) -> Callable[..., Any]:
 @pytest.fixture(scope="module")
 def accesses() -> dict[tuple[str, str], Callable[..., Any]]:
     """By world and name, each compiled once."""
-    jitted = {(w, n): compiled(WORLDS[w][n], count) for w in ("atomic", "plain") for n, count in OPERANDS.items()}
+    jitted = {(w, n): compiled(WORLDS[w][n], count) for w in ("atomic", "seen") for n, count in OPERANDS.items()}
     return {**jitted, **{("python", name): PYTHON[name] for name in OPERANDS}}
 
 
 def test_the_list_of_primitives_here_is_whole():
     assert set(ATOMIC) == set(OPERANDS)
-    assert set(OPERANDS) <= set(PLAIN)
+    assert set(OPERANDS) <= set(SEEN)
     assert set(OPERANDS) <= set(PYTHON)
 
 
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(("name", "before", "operands", "returned", "after"), MEANINGS)
 def test_an_access_means_the_same_in_every_world(accesses, world, name, before, operands, returned, after):
-    words = np.array([111, before, 222], np.int64)
+    words = words_with_room(3)
+    words[:] = 111, before, 222
 
     got = accesses[world, name](words, 1, *operands)
 
     assert got == returned
     assert words.tolist() == [111, after, 222]
+
+
+@pytest.mark.parametrize("name", OPERANDS)
+def test_an_access_that_is_seen_writes_down_its_word_before_the_words(accesses, name):
+    words = words_with_room(5)
+    for index in (4, 2):
+        accesses["seen", name](words, index, *([1] * OPERANDS[name]))
+
+    before = words.base[:SEEN_ROOM]
+    assert before[SEEN_COUNT] == 2
+    assert before[SEEN_COUNT - 2 :][:2].tolist() == [2, 4]
+    assert not before[: SEEN_COUNT - 2].any()
+
+
+def test_what_is_written_down_ends_where_the_room_does(accesses):
+    words = words_with_room(1)
+    for _ in range(SEEN_ROOM + 10):
+        accesses["seen", "own"](words, 0)
+
+    assert words.base[SEEN_ROOM + SEEN_COUNT] == SEEN_ROOM - 2
+    assert words.tolist() == [0]
 
 
 READ_ONLY = np.zeros(4, np.int64)
