@@ -1,9 +1,9 @@
 """Real atomics on int64 words, memory order in the name. The one file that knows LLVM.
 
 Every access to a word that another actor writes goes through these. Each exists three times under one name: as an LLVM
-atomic (what processes race), as a plain access that writes down which word it was of (the step machine: one step at a
-time needs no lock prefix, and a search asks what a step depends on), and as Python (the reference). The Python body in
-this file is the meaning; the tables hold the others.
+atomic (what processes race), as a plain access that notes which word it was of (the step machine: one step at a time
+needs no lock prefix, and a search asks what a step depends on), and as Python (the reference). The Python body in this
+file is the meaning; the tables hold the others.
 x86-64 and aarch64. Inline assembly is not used: llvmlite's default set-up cannot parse it.
 """
 
@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
-from numba.np.numpy_support import from_dtype
 
 I64 = ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
@@ -27,10 +25,10 @@ _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint
 WORDS: Any = types.CPointer(types.int64)  # type: ignore[attr-defined]
 
 ATOMIC: dict[str, Any] = {}
-SEEN: dict[str, Any] = {}
+PLAIN: dict[str, Callable[[Any, Any, list[Any]], Any]] = {}  # what emits it, given the place of the word
 PYTHON: dict[str, Callable[..., Any]] = {}
 
-# What SEEN writes down stands before the words: how many accesses, and before that the index of each.
+# What is noted of plain accesses stands before the words: how many there were, and before that the index of each.
 SEEN_ROOM, SEEN_COUNT = 8192, -1
 
 
@@ -46,12 +44,9 @@ def _check(name: str, words: Any, *numbers: Any) -> None:
             raise TypingError(f"{name}: index and values must be signed integers of at most 64 bits, found {number}")
 
 
-def _start(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    return args[0] if signature.args[0] == WORDS else make_array(signature.args[0])(context, builder, args[0]).data
-
-
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    return builder.gep(_start(context, builder, signature, args), [args[1]], inbounds=True)
+    start = args[0] if signature.args[0] == WORDS else make_array(signature.args[0])(context, builder, args[0]).data
+    return builder.gep(start, [args[1]], inbounds=True)
 
 
 Emit = Callable[[Any, Any, list[Any]], Any]
@@ -63,7 +58,7 @@ def _write_down(builder: Any, start: Any, index: Any) -> None:
     known = builder.module.globals.get(name)
     if known is None:
         known = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64]), name)
-        known.linkage = "linkonce_odr"
+        known.linkage = "internal"
         known.attributes.add("noinline")
         inside = ir.IRBuilder(known.append_basic_block())
         words, noted = known.args
@@ -76,14 +71,23 @@ def _write_down(builder: Any, start: Any, index: Any) -> None:
     builder.call(known, [start, index])
 
 
+def emit_seen(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
+    """Emit the plain access of this name, and a note of its index before the words."""
+    _write_down(builder, words, index)
+    return emit_plain(name, builder, words, index, values)
+
+
+def emit_plain(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
+    """Emit the plain access of this name; None where it has no value."""
+    return PLAIN[name](builder, builder.gep(words, [index], inbounds=True), values)
+
+
 def _define(body: Callable[..., Any], operands: int, result: types.Type, atomic: Emit, plain: Emit) -> Any:
     """Make the intrinsics of `body`, an access `(words, index, *operands)`; returns the atomic one."""
     name = body.__name__
 
-    def typed(emit: Emit, noted: bool) -> Any:
+    def typed(emit: Emit) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            if noted:
-                _write_down(builder, _start(context, builder, signature, args), args[1])
             return emit(builder, _pointer(context, builder, signature, args), list(args[2:]))
 
         def typing(typingctx: Any, words: Any, index: Any, *values: Any) -> Any:
@@ -100,7 +104,7 @@ def _define(body: Callable[..., Any], operands: int, result: types.Type, atomic:
         made.__doc__ = body.__doc__
         return intrinsic(made)
 
-    PYTHON[name], ATOMIC[name], SEEN[name] = body, typed(atomic, noted=False), typed(plain, noted=True)
+    PYTHON[name], ATOMIC[name], PLAIN[name] = body, typed(atomic), plain
     return ATOMIC[name]
 
 
@@ -316,22 +320,6 @@ def words_at(typingctx, place):  # type: ignore[no-untyped-def]
         return builder.inttoptr(args[0], context.get_value_type(WORDS))
 
     return WORDS(types.int64), codegen
-
-
-def fields_at(fields: tuple[str, ...]) -> Any:
-    """An intrinsic that takes an address in an int64 for a record of these int64 fields, as `kernels.race.record`
-    makes them.
-    """
-    record = from_dtype(np.dtype([(name, np.int64) for name in fields]))
-
-    @intrinsic
-    def at(typingctx, place):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            return builder.inttoptr(args[0], context.get_value_type(record))
-
-        return record(types.int64), codegen
-
-    return at
 
 
 @intrinsic

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kernels import moves, store
-from kernels.build import words_with_room
+from kernels.entered import words_with_room
 from kernels.layout import OUTCOME_COUNTS
 from kernels.memory import check, memos, reserved, zeroed
 from kernels.outcomes import Outcome

@@ -11,12 +11,10 @@ import functools
 import hashlib
 import inspect
 import os
-import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -25,14 +23,12 @@ import llvmlite
 import numba
 import numpy as np
 from llvmlite import binding
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.np.numpy_support import from_dtype
 
 from kernels import atomics
 from kernels.language import KINDS, Steps
-from kernels.layout import LABEL, RNG, Actor, Layout
-from kernels.machine import Machine, step_machine
-from kernels.rules import Rules
+from kernels.layout import LABEL, RNG
 from kernels.straight import Names, straight_source, subs
 from kernels.variant import BARE, Variant
 from kernels.worlds import World, globals_of
@@ -49,8 +45,6 @@ def _jitted(bound: FunctionType) -> Any:
 
 
 RACE = World(atomics.ATOMIC, _jitted)
-SEARCH = World(atomics.SEEN, _jitted)
-LAYOUT_AT, RULES_AT = atomics.fields_at(Layout._fields), atomics.fields_at(Rules._fields)
 
 
 def sources_digest() -> str:
@@ -157,81 +151,6 @@ def _runnable(file: str, sources: list[str], name: str, values: dict[str, Any]) 
     return _module(file, source, {**values, "address": atomics.address}).run
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """A compiled step machine. `step_at` and `choices_at` are addresses for `kernels.atomics.enter`.
-
-    Its words are `words_with_room`: which ones a step looks at is written down before them.
-    """
-
-    step_at: int
-    choices_at: int
-    _step: Callable[..., int]
-    _choices: Callable[..., int]
-
-    def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
-        """Take one step on an array of words; see `kernels.machine`. `lay` and `rules` are records."""
-        return self._step(_noted(words), _place(lay), _place(rules), *me, chosen)
-
-    def choices(self, words: np.ndarray, lay: Any, rules: Any, me: Actor) -> int:
-        """How many ways that step can go."""
-        return self._choices(_noted(words), _place(lay), _place(rules), *me, 0)
-
-
-def words_with_room(count: int) -> np.ndarray:
-    """So many zeroed words, with the room before them in which compiled step machines note their accesses."""
-    return np.zeros(atomics.SEEN_ROOM + count, np.int64)[atomics.SEEN_ROOM :]
-
-
-def _noted(words: np.ndarray) -> int:
-    before = words.base
-    if not isinstance(before, np.ndarray) or words.ctypes.data - before.ctypes.data < 8 * atomics.SEEN_ROOM:
-        raise ValueError("words: expected an array of words_with_room(), found one without room before it")
-    return int(words.ctypes.data)
-
-
-def _place(fields: Any) -> int:
-    """Where an array of words, or a record of them, stands in memory."""
-    return int(np.frombuffer(fields, np.int64).ctypes.data)
-
-
-ENTRY = types.int64(*([types.int64] * 8))
-
-
-def machine(function: Steps) -> tuple[Machine, Entered]:
-    """The step machine and its compiled code, cached on disk."""
-    names = Names()
-    made = step_machine(function, names)
-    generated = re.sub("^def ", "@njit(**_INNER)\ndef ", made.source, flags=re.MULTILINE)
-    # Its own label and registers are nobody else's: not worth a note.
-    generated = re.sub(r"\b(own|set_own)\(td, me\.(pc|register)\b", r"unseen_\1(td, me.\2", generated)
-    mark, actor = "@cfunc(ENTRY, cache=True, **_ENTERED)\n", "Actor(index, tally, pc, register)"
-    head = "(td, lay, rules, index, tally, pc, register, chosen):\n"
-    words = "words_at(td), layout_at(lay), rules_at(rules)"
-    source = f"""{generated}
-
-{mark}def step{head}    return {made.name}_step({words}, {actor}, chosen)
-
-
-{mark}def choices{head}    return {made.name}_choices({words}, {actor})
-"""
-    extra = {"own": atomics.own, "set_own": atomics.set_own}
-    values = {
-        **_values(names, SEARCH, extra),
-        **{f"unseen_{name}": access for name, access in extra.items()},
-        **_NJIT,
-        "cfunc": cfunc,
-        "ENTRY": ENTRY,
-        "_ENTERED": {"error_model": "numpy", "boundscheck": False},
-        "words_at": atomics.words_at,
-        "layout_at": LAYOUT_AT,
-        "rules_at": RULES_AT,
-        "Actor": Actor,
-    }
-    code = _module(f"machine_{function.name}", source, values)
-    return made, Entered(code.step.address, code.choices.address, code.step.ctypes, code.choices.ctypes)
-
-
 def plain(
     name: str, functions: Iterable[Any], entries: Iterable[Any], records: dict[str, Any], called: Iterable[Any] = ()
 ) -> ModuleType:
@@ -251,7 +170,7 @@ def plain(
         names = globals_of(function)
         for known, value in function.__globals__.items():
             if known in names:
-                meant = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
+                meant = RACE.function(value) if isinstance(value, FunctionType) and value in KINDS else value
                 assert values.setdefault(known, meant) is meant or values[known] == meant, known
     made = _module(name, "\n\n".join(sources), values)
     kinds = {name: from_dtype(np.dtype([(field, np.int64) for field in it._fields])) for name, it in records.items()}

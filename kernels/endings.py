@@ -7,11 +7,11 @@ import numpy as np
 
 from kernels import liveness
 from kernels.breadth import Move, schedule_of
-from kernels.build import words_with_room
+from kernels.entered import words_with_room
 from kernels.machine import DONE
 from kernels.memory import check, memos
 from kernels.moves import Plan
-from kernels.plans import addressed, compiled, make_plan
+from kernels.plans import addressed, compiled_graph, make_plan
 from kernels.race import record
 from kernels.schedule import Schedule, machines
 
@@ -37,7 +37,7 @@ class Liveness:
 def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liveness | None:
     """Look at the whole graph; None where it has more than `most_states` states."""
     begun = time.monotonic()
-    code, lay = compiled(), start.lay
+    code, lay = compiled_graph(), start.lay
     plan = make_plan(start, symmetry=False, reduction=reduction)
     records = record(lay), record(start.rules)
     words = words_with_room(lay.total_words)

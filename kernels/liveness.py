@@ -200,6 +200,8 @@ def find_starving(plan, memo, graph, states, component_, components, label_):
 
 
 FUNCTIONS = (
+    copy,
+    slot_of,
     number_of,
     draw_graph,
     mark_hopeful,

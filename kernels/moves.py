@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     shared: int  # columns of words that several actors use
     columns: int  # of a row
     bugged: int  # the column of vm_bugged
-    vcpu_step: int  # addresses, see `kernels.build.Entered`
+    vcpu_step: int  # addresses, see `kernels.entered.Entered`
     vcpu_choices: int
     zapper_step: int
     zapper_choices: int

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from kernels.flows import FLOWS
 from kernels.language import Site
 from kernels.layout import Layout
 from kernels.rules import Flow, Rules
-from kernels.schedule import Schedule, machine_of, machines
+from kernels.schedule import Schedule, machines
 
 # What a register holds that names a vCPU or a zapper, by the local's name in the source.
 HOLDS_VCPU = {"vcpu": moves.FIRST, "visited": moves.SECOND}
@@ -30,23 +31,27 @@ RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
 
 @functools.cache
 def compiled() -> Any:
-    """The search and the graph, for every flow; once a process."""
-    entries = (search.search, store.plant, store.rehash, *liveness.ENTRIES)
-    rooms = (prints, moves, memo, store, search, liveness)
-    functions = [function for room in rooms for function in room.FUNCTIONS]
-    records = {**RECORDS, "memo": memo.Memo, "store": store.Store, "graph": liveness.Graph}
-    return plain("search", functions, entries, records, (*memo.CALLED, moves.move, prints.fingerprint))
+    """The search, for every flow; once a process."""
+    return _compiled("search", (prints, moves, memo, store, search), (search.search, store.plant, store.rehash))
 
 
 @functools.cache
+def compiled_graph() -> Any:
+    """The graph of states and the questions asked of it, for every flow; once a process."""
+    return _compiled("graph", (prints, moves, memo, liveness), liveness.ENTRIES)
+
+
+def _compiled(name: str, rooms: tuple[ModuleType, ...], entries: tuple[Any, ...]) -> Any:
+    functions = [function for room in rooms for function in room.FUNCTIONS]
+    records = {**RECORDS, "memo": memo.Memo, "store": store.Store, "graph": liveness.Graph}
+    return plain(name, functions, entries, records, (*memo.CALLED, moves.move, prints.fingerprint))
+
+
 def get_ready(flow: int) -> None:
-    """Compile all that a search of this flow takes, or take it from the cache: two things at once, once a process."""
-    name = FLOWS[Flow(flow)].vcpu.name
-    code = f"from kernels.plans import compiled, machine_of; machine_of('vcpu', {int(flow)}); compiled()"
-    with compiling_elsewhere((f"machine_{name}", "search"), code):
-        machine_of("zapper", flow)
-    machines(flow)
-    compiled()
+    """Compile all that a search of this flow takes: two things at once."""
+    with compiling_elsewhere(("graph",), "from kernels.plans import compiled_graph; compiled_graph()"):
+        compiled()
+        machines(flow)
 
 
 def addressed(fields: moves.Plan | memo.Memo | store.Store | liveness.Graph) -> Any:
@@ -116,14 +121,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
             salt[at : at + lay.vcpus] = 0
     if fold_zappers:
         salt[pages] = salt[stages] = salt[ipis] = 0
-    owned = np.zeros(lay.state_words, bool)
-    column = np.zeros(lay.state_words, np.int64)
-    for start, stop in zip(starts, ends, strict=True):
-        owned[start:stop] = True
-    word = np.flatnonzero(~owned)
-    column[word] = np.arange(len(word))
-    for actor, (start, stop) in enumerate(zip(starts, ends, strict=True)):
-        column[start:stop] = len(word) + actor
+    word, column_of = _columns(lay.state_words, starts, ends)
 
     ways = max(2, lay.pages, lay.vcpus)
     return moves.Plan(
@@ -138,13 +136,13 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         orders=len(orders),
         shared=len(word),
         columns=len(word) + 2 * everybody + 1,
-        bugged=int(column[lay.vm_bugged]),
+        bugged=int(column_of[lay.vm_bugged]),
         vcpu_step=vcpu_code.step_at,
         vcpu_choices=vcpu_code.choices_at,
         zapper_step=zapper_code.step_at,
         zapper_choices=zapper_code.choices_at,
         word=word,
-        column=column,
+        column=column_of,
         salt_of=salt[word],
         region=region[word],
         salt=salt,
@@ -156,8 +154,20 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         counts=counts.ravel(),
         holds=holds.ravel(),
         place=orders.ravel(),
-        owner=column[pages],
-        stages=column[stages],
-        ipis=column[ipis],
+        owner=column_of[pages],
+        stages=column_of[stages],
+        ipis=column_of[ipis],
         awaiting=np.array(awaiting, np.int64),
     )
+
+
+def _columns(words: int, starts: list[int], ends: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The words that have a column each, and the column of every word; see `kernels.moves.Plan`."""
+    owned, column = np.zeros(words, bool), np.zeros(words, np.int64)
+    for start, end in zip(starts, ends, strict=True):
+        owned[start:end] = True
+    shared = np.flatnonzero(~owned)
+    column[shared] = np.arange(len(shared))
+    for actor, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        column[start:end] = len(shared) + actor
+    return shared, column

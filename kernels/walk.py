@@ -17,7 +17,8 @@ import numpy as np
 from kernels import moves
 from kernels.atomics import address, words_at
 from kernels.breadth import Move, Progress, schedule_of
-from kernels.build import plain, words_with_room
+from kernels.build import plain
+from kernels.entered import words_with_room
 from kernels.explorer import Size, explored
 from kernels.machine import DONE
 from kernels.moves import as_actor, choices_of, move, noted

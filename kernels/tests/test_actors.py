@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import layout, race
-from kernels.build import words_with_room
+from kernels.entered import words_with_room
 from kernels.flows import FLOWS
 from kernels.interpreted import interpreted_machines
 from kernels.language import Steps
