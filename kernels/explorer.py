@@ -82,7 +82,7 @@ def explore(
     `symmetry` takes states that differ only in the names of vCPUs or zappers for one, `reduction` a choice together
     with the step before it. `threads` defaults to the CPUs allowed; the numbers do not depend on it. `until` are
     outcomes of which the first one seen ends the search. `watch` is called some times a second; its False ends the
-    search. `memory_bytes` bounds the tables, the links and the frontier.
+    search. `memory_bytes` bounds the tables, the links, the frontier and what is remembered of moves.
     """
     get_ready(rules.flow)
     start = Schedule(explored(rules), **size._asdict())
