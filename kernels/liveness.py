@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.atomics import address, at_word, words_at
+from kernels.effects import WAYS, apply
 from kernels.machine import DONE
-from kernels.memo import STATE, WAYS, apply, effect_of, pack
+from kernels.memo import effect_of
+from kernels.own_words import STATE, pack
 from kernels.prints import LABEL, facts_of, fingerprint
 from kernels.store import copy, slot_of
 

@@ -4,7 +4,7 @@ import mmap
 
 import numpy as np
 
-from kernels import memo
+from kernels import effects, memo, own_words
 from kernels.memo import Memo
 from kernels.moves import Plan
 from kernels.prints import RELATIONS
@@ -36,13 +36,17 @@ def memos(plan: Plan, threads: int, most_words: int) -> list[Memo]:
     bits = max(LEAST_BITS, (part // memo.EDGE_WORDS).bit_length() - 2)
     most_locals = part // width
     slot_bits = most_locals.bit_length() + 1
-    common, locals_, slots = np.zeros(memo.COMMON, np.int64), reserved(most_locals * width), reserved(2 << slot_bits)
-    common[memo.SLOT_BITS] = LEAST_BITS
+    common, locals_, slots = (
+        np.zeros(own_words.COMMON, np.int64),
+        reserved(most_locals * width),
+        reserved(2 << slot_bits),
+    )
+    common[own_words.SLOT_BITS] = LEAST_BITS
     made = []
     for _ in range(threads):
         counters = np.zeros(memo.COUNTERS, np.int64)
         counters[memo.BITS] = LEAST_BITS
-        counters[memo.POOL] = memo.EFFECT_WORDS + plan.shared * memo.WRITE_WORDS
+        counters[memo.POOL] = effects.EFFECT_WORDS + plan.shared * effects.WRITE_WORDS
         made.append(
             Memo(
                 width=width,
@@ -67,5 +71,5 @@ def memos(plan: Plan, threads: int, most_words: int) -> list[Memo]:
 
 def check(made: Memo) -> None:
     """Raise RuntimeError where a step machine did what no step may."""
-    if made.common[memo.STATE] & memo.IMPOSSIBLE:
+    if made.common[own_words.STATE] & own_words.IMPOSSIBLE:
         raise RuntimeError("a step looked at other words than before in an equal state, or changed another actor's own")

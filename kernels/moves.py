@@ -22,8 +22,8 @@ class Plan(NamedTuple):
 
     Actors count from 0, vCPUs first. A label's row is its number and 1, as DONE is -1. A *row* is a state as searches
     keep it: the words that several actors use, a column each; then for each actor the number of its own words, taken
-    together (see `kernels/memo.py`); then the parts of the fingerprint. Compiled code takes a plan as one record with
-    addresses in place of arrays; see `addressed`.
+    together (see `kernels/own_words.py`); then the parts of the fingerprint. Compiled code takes a plan as one record
+    with addresses in place of arrays; see `addressed`.
     """
 
     vcpus: int

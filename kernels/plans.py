@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import liveness, memo, moves, prints, search, store
+from kernels import effects, liveness, memo, moves, own_words, prints, search, store
 from kernels.build import plain
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
@@ -26,25 +26,26 @@ COUNTS = {
 HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
 
 
+ROOMS = (prints, moves, own_words, effects, memo)  # what every search is made of
 RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
 
 
 @functools.cache
 def compiled() -> Any:
     """The search, for every flow; once a process."""
-    return _compiled("search", (prints, moves, memo, store, search), (search.search, store.plant, store.rehash))
+    return _compiled("search", (*ROOMS, store, search), (search.search, store.plant, store.rehash))
 
 
 @functools.cache
 def compiled_graph() -> Any:
     """The graph of states and the questions asked of it, for every flow; once a process."""
-    return _compiled("graph", (prints, moves, memo, liveness), liveness.ENTRIES)
+    return _compiled("graph", (*ROOMS, liveness), liveness.ENTRIES)
 
 
 def _compiled(name: str, rooms: tuple[ModuleType, ...], entries: tuple[Any, ...]) -> Any:
     functions = [function for room in rooms for function in room.FUNCTIONS]
     records = {**RECORDS, "memo": memo.Memo, "store": store.Store, "graph": liveness.Graph}
-    return plain(name, functions, entries, records, (*memo.CALLED, moves.move, prints.fingerprint))
+    return plain(name, functions, entries, records, (*own_words.CALLED, *memo.CALLED, moves.move, prints.fingerprint))
 
 
 def get_ready(flow: int) -> None:

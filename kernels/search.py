@@ -18,19 +18,9 @@ from kernels.atomics import (
     words_at,
     yield_cpu,
 )
+from kernels.effects import ABROAD, BROKEN, EPOCH_FELL, REFERENCES_LOST, SHOWN, WAYS, apply, changes, undo
 from kernels.machine import DONE
-from kernels.memo import (
-    ABROAD,
-    BROKEN,
-    EPOCH_FELL,
-    REFERENCES_LOST,
-    SHOWN,
-    WAYS,
-    apply,
-    changes,
-    effect_of,
-    undo,
-)
+from kernels.memo import effect_of
 from kernels.outcomes import OUTCOMES
 from kernels.prints import LABEL, facts_of, fingerprint, finish_print, share_of, sums_of
 from kernels.store import (

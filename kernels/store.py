@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.atomics import address, at_word, monotonic_ns, words_at
-from kernels.memo import STATE, memory_of, pack
+from kernels.memo import memory_of
 from kernels.outcomes import OUTCOMES
+from kernels.own_words import STATE, pack
 from kernels.prints import fingerprint
 
 PARTS = 16

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kernels import breadth, memo, memory, native, schedule
+from kernels import breadth, memo, memory, native, own_words, schedule
 from kernels.atomics import emit_plain
 from kernels.breadth import Search
 from kernels.explorer import Size, explore
@@ -57,7 +57,7 @@ def test_where_no_room_is_left_moves_are_taken_anew_and_the_numbers_stay(monkeyp
 
 def test_a_step_that_no_step_may_be_ends_a_search_with_an_error():
     it = begun()
-    it.memos[0].common[memo.STATE] = memo.IMPOSSIBLE
+    it.memos[0].common[own_words.STATE] = own_words.IMPOSSIBLE
 
     with pytest.raises(RuntimeError, match="a step looked at other words than before in an equal state"):
         it.run(None)
@@ -68,7 +68,7 @@ def test_own_words_are_kept_once_however_many_threads_meet_them():
 
     assert it.run(None) == ""
     common = it.memos[0].common
-    rows = it.memos[0].locals[: common[memo.INTERNED] * it.memos[0].width].reshape(-1, it.memos[0].width)
+    rows = it.memos[0].locals[: common[own_words.INTERNED] * it.memos[0].width].reshape(-1, it.memos[0].width)
     assert len({tuple(row) for row in rows.tolist()}) == len(rows) > 100
 
 
