@@ -73,10 +73,24 @@ def test_a_drawn_program_goes_the_same_way_in_all_three():
     assert sum(run.whole for run in runs) > 50
 
 
+def test_an_argument_that_stands_at_two_places_of_what_it_is_put_into_is_the_same_at_both():
+    """Put in place as one tree, its second place was renamed once more, to a local that nobody assigns."""
+    source = """\
+@steps
+def program(td, lay, rules, me):
+    seen = yield load_acquire(td, lay.a)
+    yield store_release(td, lay.b, twice(seen & 3))
+    return seen
+"""
+
+    assert goes_the_same_way(source, (5, 0, 0, 0), []).words[1] == 2
+
+
 PARAMETERS: dict[str, Any] = {
     "gpa": st.integers(0, 1),
     "first": st.just(0),
     "page": st.integers(1, 3),
+    "table": st.just(LAY.pages),
     "request": st.integers(0, 1),
     "wait": st.integers(0, 1),
     "stamped": st.just(0),
