@@ -239,8 +239,8 @@ def plan(
     line = LINE_WORDS
     used = _up(used, line)
     put("control", CONTROL_WORDS)
-    put("page_flags", pages)
-    put("page_blocked_at", pages)
+    put("page_flags", pages + tables)
+    put("page_blocked_at", pages + tables)
     put("lp_cpus", lps)
     put("perturb", MAX_SITES)
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))

@@ -54,7 +54,7 @@ class Plan(NamedTuple):
     counts: np.ndarray  # [kind, label] by how much the step changes the sum of the epoch's reference counts
     holds: np.ndarray  # [kind, label, column] registers that name others
     place: np.ndarray  # [order, zapper] the place that a zapper takes
-    owner: np.ndarray  # [page] the oracle's word
+    owner: np.ndarray  # [page] the oracle's word, of page-table pages too
     stages: np.ndarray  # [zapper]
     ipis: np.ndarray  # [vcpu]
     awaiting: np.ndarray  # [zapper] its first word

@@ -96,7 +96,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     starts = [lay.vcpu_epoch + i * lay.vcpu_stride for i in range(lay.vcpus)]
     starts += [lay.awaiting + i * lay.zapper_stride for i in range(lay.zappers)]
     ends = [*begins[1:], lay.state_words]
-    pages = np.array([lay.owner + i * lay.page_stride for i in range(lay.pages)], np.int64)
+    pages = np.array([lay.owner + i * lay.page_stride for i in range(lay.pages + lay.tables)], np.int64)
     stages = np.array(begins[lay.vcpus :], np.int64)
     ipis = np.array([lay.ipi + i * lay.vcpu_stride for i in range(lay.vcpus)], np.int64)
     awaiting = np.array(starts[lay.vcpus :], np.int64)
@@ -118,7 +118,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     return moves.Plan(
         vcpus=lay.vcpus,
         zappers=lay.zappers,
-        pages=lay.pages,
+        pages=len(pages),
         fold_vcpus=fold_vcpus,
         reduce=int(reduction),
         tally=lay.vcpu_tally,

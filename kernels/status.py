@@ -28,6 +28,7 @@ VCPU_NOT_ASSOCIATED = signed(0x8000070200000000)
 FLUSHVP_NOT_DONE = signed(0x8000082400000000)
 PAGE_ALREADY_ACCEPTED = 0x00000B0A00000000
 EPT_ENTRY_STATE_INCORRECT = signed(0xC0000B0D00000000)
+EPT_PAGE_NOT_FREE = signed(0xC0000B0E00000000)
 # Not a SEAMCALL status: a guest access that ends in a TD exit with the EPT-violation reason.
 EPT_VIOLATION_EXIT = 0x30
 
@@ -54,6 +55,7 @@ class Status(IntEnum):
     VCPU_ASSOCIATED = 16
     VCPU_NOT_ASSOCIATED = 17
     FLUSHVP_NOT_DONE = 18
+    EPT_PAGE_NOT_FREE = 19
 
 
 NAMES = {
@@ -74,6 +76,7 @@ NAMES = {
     Status.VCPU_ASSOCIATED: "VCPU_ASSOCIATED",
     Status.VCPU_NOT_ASSOCIATED: "VCPU_NOT_ASSOCIATED",
     Status.FLUSHVP_NOT_DONE: "FLUSHVP_NOT_DONE",
+    Status.EPT_PAGE_NOT_FREE: "EPT_PAGE_NOT_FREE|RCX",
 }
 
 
@@ -89,6 +92,7 @@ class Leaf(IntEnum):
     TDH_MEM_SEPT_ADD = 6
     TDH_VP_FLUSH = 7
     TDH_MNG_VPFLUSHDONE = 8
+    TDH_MEM_SEPT_REMOVE = 9
 
 
 LEAF_NAMES = {leaf: leaf.name.replace("_", ".") for leaf in Leaf}

@@ -41,6 +41,7 @@ from kernels.outcomes import OUTCOMES, Outcome
 from kernels.rules import NS_SHIFT
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
+    EPT_PAGE_NOT_FREE,
     EPT_VIOLATION_EXIT,
     EPT_WALK_FAILED,
     FLUSHVP_NOT_DONE,
@@ -77,6 +78,7 @@ _OUTCOME_OF_STATUS = (
     (-1, VCPU_ASSOCIATED, int(Outcome.vcpu_associated)),
     (-1, VCPU_NOT_ASSOCIATED, int(Outcome.vcpu_not_associated)),
     (-1, FLUSHVP_NOT_DONE, int(Outcome.flushvp_not_done)),
+    (-1, EPT_PAGE_NOT_FREE | RCX, int(Outcome.ept_page_not_free)),
 )
 _UNKNOWN = int(Outcome.unknown_status)
 PLACE_OF_STATUS = (
@@ -96,6 +98,7 @@ PLACE_OF_STATUS = (
     (VCPU_ASSOCIATED, int(Status.VCPU_ASSOCIATED)),
     (VCPU_NOT_ASSOCIATED, int(Status.VCPU_NOT_ASSOCIATED)),
     (FLUSHVP_NOT_DONE, int(Status.FLUSHVP_NOT_DONE)),
+    (EPT_PAGE_NOT_FREE | RCX, int(Status.EPT_PAGE_NOT_FREE)),
 )
 _OTHER = int(Status.OTHER)
 

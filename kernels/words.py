@@ -19,7 +19,8 @@ SVE = -1 << 63
 STATE_MASK = (0b1111 << 53) | (1 << 9) | LEAF
 FREE, MAPPED, BLOCKED = 0x00E0000000000000, LEAF, 0x0080000000000000 | LEAF
 PENDING, PENDING_BLOCKED = 0x0100000000000000 | LEAF, 0x0180000000000000 | LEAF
-NL_MAPPED, NL_BLOCKED = 0, 0x0080000000000000  # above the leaves: a page-table page, RWX set or cleared
+TDB = 1 << 55  # blocked, in every state that can be
+NL_MAPPED, NL_BLOCKED = 0, TDB  # above the leaves: a page-table page, RWX set or cleared
 HPA_SHIFT, HPA_MASK = 12, ((1 << 40) - 1) << 12
 
 # KVM's view of a private page or of a page-table page (mirror SPTE).
@@ -137,6 +138,18 @@ def content(lay, gpa):
 def table_of(lay, gpa):
     """The page-table page above a guest page; its words stand behind those of the guest pages."""
     return lay.pages + (gpa >> LEAVES_SHIFT)
+
+
+@local
+def first_below(lay, table):
+    """The first guest page below a page-table page."""
+    return table - lay.pages << LEAVES_SHIFT
+
+
+@local
+def end_below(lay, table):
+    """Behind the last one."""
+    return min(lay.pages, table - lay.pages + 1 << LEAVES_SHIFT)
 
 
 @local

@@ -45,6 +45,8 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.vcpu_associated: (Grade.forbidden, "VP.ENTER: the vCPU is another processor's still"),
     Outcome.vcpu_not_associated: (Grade.acceptable, "VP.FLUSH of a vCPU that never entered there"),
     Outcome.flushvp_not_done: (Grade.acceptable, "VPFLUSHDONE too early: the next vCPU asks again"),
+    Outcome.sept_use_after_free: (Grade.forbidden, "a walk went on in a page-table page given away"),
+    Outcome.ept_page_not_free: (Grade.forbidden, "SEPT.REMOVE, entries below: KVM_BUG_ON"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
 
@@ -58,6 +60,8 @@ OF_FLOW: dict[Outcome, Flow] = {
     Outcome.vcpu_associated: Flow.MIGRATE,
     Outcome.vcpu_not_associated: Flow.MIGRATE,
     Outcome.flushvp_not_done: Flow.MIGRATE,
+    Outcome.sept_use_after_free: Flow.SEPT_PAGES,
+    Outcome.ept_page_not_free: Flow.SEPT_PAGES,
 }
 
 FAILING = frozenset({Grade.forbidden, Grade.unknown})

@@ -198,6 +198,16 @@ ELSEWHERE: dict[Fault, Elsewhere] = {
         "TDG.MEM.PAGE.ACCEPT leaves in the page what it held",
         "intel/tdx-module TDX_1.5.01, tdg_mem_page_accept.c, without its zeroing of the page",
     ),
+    Fault.SEPT_REMOVE_WITHOUT_TRACKING: Elsewhere(
+        "sept_pages",
+        "TDH.MEM.SEPT.REMOVE does not ask whether TLB tracking is done",
+        "intel/tdx-module TDX_1.5.01, tdh_mem_sept_remove.c, without its call of is_tlb_tracked()",
+    ),
+    Fault.FREEZE_CHILD_ONCE: Elsewhere(
+        "sept_pages",
+        "handle_removed_pt() takes an SPTE that a fault has frozen for one that nobody changes any more",
+        "Linux arch/x86/kvm/mmu/tdp_mmu.c, handle_removed_pt() without its loop around the exchange",
+    ),
     Fault.MOVE_WITHOUT_VP_FLUSH: Elsewhere(
         "migrate",
         "KVM moves a vCPU to another processor without TDH.VP.FLUSH",
