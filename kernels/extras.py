@@ -9,7 +9,10 @@ Owners = Flow | tuple[Flow, ...]
 
 SINGLES: dict[str, Owners] = {
     "slots_lock": Flow.MMIO,  # kvm->slots_lock, a mutex
-    "num_assoc_vcpus": Flow.MIGRATE,  # TDCS.num_assoc_vcpus
+    "num_assoc_vcpus": (Flow.MIGRATE, Flow.TEARDOWN),  # TDCS.num_assoc_vcpus
+    "tdr_lock": Flow.TEARDOWN,
+    "td_state": Flow.TEARDOWN,  # TDR.lifecycle_state and TDCS.op_state
+    "runnable": Flow.TEARDOWN,  # KVM: the TD is finalized, and the VM is not dead
 }
 OF_PAGE: dict[str, Owners] = {
     "content": TWO_LEVELS,  # what a guest page holds
@@ -20,7 +23,11 @@ OF_PAGE: dict[str, Owners] = {
 # Of a vCPU, and others write them too.
 OF_VCPU: dict[str, Owners] = {
     "srcu": Flow.MMIO,  # whether its thread is inside kvm->srcu
-    "assoc_lpid": Flow.MIGRATE,  # TDVPS.assoc_lpid: the processor that it is associated with and 1, or 0
+    "assoc_lpid": (
+        Flow.MIGRATE,
+        Flow.TEARDOWN,
+    ),  # TDVPS.assoc_lpid: the processor that it is associated with and 1, or 0
+    "flush_ipi": Flow.TEARDOWN,  # an IPI is on its way to its processor whose function is TDH.VP.FLUSH
 }
 # Of a logical processor; `lp_tlb` has as many words as the TLB has entries.
 OF_LP: dict[str, Owners] = {

@@ -82,6 +82,9 @@ class Layout(NamedTuple):
     vm_bugged: int
     slots_lock: int
     num_assoc_vcpus: int
+    tdr_lock: int
+    td_state: int
+    runnable: int
     # state: a page, then a page-table page
     page_stride: int
     sept: int
@@ -105,6 +108,7 @@ class Layout(NamedTuple):
     ipi: int
     srcu: int
     assoc_lpid: int
+    flush_ipi: int
     vcpu_epoch: int
     tlb: int
     vcpu_pc: int

@@ -15,7 +15,10 @@ import numpy as np
 from kernels.atomics import enter, words_at
 from kernels.layout import OUTCOME_COUNTS, Actor
 from kernels.outcomes import OUTCOMES
+from kernels.rules import Flow
 from kernels.words import PAGE_BLOCKED, TAG_BITS
+
+TEARDOWN = int(Flow.TEARDOWN)
 
 # By label: registers that name a vCPU or a zapper (a bit each, kept out of the sum), and which one holds what, from 1:
 # a zapper's vCPU at hand and its set of vCPUs visited, a vCPU's word of a page and word of a stage.
@@ -234,7 +237,8 @@ def move(plan, td, lay, rules, actor, number):
     else:
         chosen = 0
     word = step_of(plan, td, lay, rules, actor, me, chosen) - 1
-    if (word == lay.epoch_lock or word == lay.tree_lock) and td[word] & 1:
+    tdr_lock = lay.tdr_lock if lay.flow == TEARDOWN else lay.tree_lock
+    if (word == lay.epoch_lock or word == lay.tree_lock or word == tdr_lock) and td[word] & 1:
         td[word] = 1
     if plan.reduce:
         while words_at(plan.is_choice)[row_of(plan, td, actor)]:

@@ -163,6 +163,7 @@ CHOICES = {
     "next_page": ("the guest turns to page {}",),
     "next_access": ("the guest turns to page {}, private ones first",),
     "next_lp": ("is scheduled on processor {}",),
+    "zaps": ("no page goes now", "a page goes"),
     "private_or_shared": ("shoots a private page down", "changes a memslot"),
     "reads_before_tick": ("the tick comes", "the guest reads on"),
 }

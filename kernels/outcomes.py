@@ -38,6 +38,8 @@ class Outcome(IntEnum):
     flushvp_not_done = 29
     sept_use_after_free = 30
     ept_page_not_free = 31
+    td_state_incorrect = 32
+    hkid_leaked = 33
 
 
-OUTCOMES = 32
+OUTCOMES = 34

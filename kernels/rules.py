@@ -58,10 +58,11 @@ class Flow(IntEnum):
     POPULATE = 4  # vCPUs that fault populate, zappers only zap
     MIGRATE = 5  # vCPUs that move among logical processors, whose TLBs they share
     SEPT_PAGES = 6  # as populate, but zappers take whole page-table pages away
+    TEARDOWN = 7  # one TD after the other is built, runs and is torn down
 
 
 # Flows with page-table pages above the guest pages, none of them there at the start.
-TWO_LEVELS = (Flow.POPULATE, Flow.SEPT_PAGES)
+TWO_LEVELS = (Flow.POPULATE, Flow.SEPT_PAGES, Flow.TEARDOWN)
 
 
 class Module(IntEnum):
@@ -124,6 +125,14 @@ class Fault(IntFlag):
     LET_IN_TOO_EARLY = 1 << 26  # wait_for_sept_zap is cleared before the SEAMCALL is tried again
     SEPT_REMOVE_WITHOUT_TRACKING = 1 << 27  # TDH.MEM.SEPT.REMOVE does not ask whether TLB tracking is done
     FREEZE_CHILD_ONCE = 1 << 28  # handle_removed_pt() takes an SPTE that a fault has frozen for frozen by itself
+    RECLAIM_EARLY = 1 << 29  # KVM reclaims pages without asking is_hkid_assigned()
+    RECLAIM_IGNORES_STATE = 1 << 30  # TDH.PHYMEM.PAGE.RECLAIM does not ask whether the TD is being torn down
+    VCPUS_COME_BACK = 1 << 31  # KVM kicks and flushes vCPUs and does not keep them from entering again
+    ENTER_IGNORES_STATE = 1 << 32  # TDH.VP.ENTER does not ask whether the TD can run
+    KEEP_VCPUS = 1 << 33  # KVM tears a TD down without TDH.VP.FLUSH of its vCPUs
+    FLUSHDONE_IGNORES_VCPUS = 1 << 34  # TDH.MNG.VPFLUSHDONE does not ask whether a vCPU is associated
+    TAKEN_FOR_UNFINALIZED = 1 << 35  # KVM removes a page of a finalized TD without TDH.MEM.RANGE.BLOCK and TRACK
+    REMOVE_IGNORES_STATE = 1 << 36  # TDH.MEM.PAGE.REMOVE takes a finalized TD for one that does not run yet
 
 
 KVM_REQ_TLB_FLUSH = 1

@@ -39,6 +39,10 @@ SRCU_OUTSIDE, SRCU_READING, SRCU_AWAITED = 0, 1, 2
 # vcpu->mode
 OUTSIDE_GUEST_MODE, IN_GUEST_MODE, EXITING_GUEST_MODE = 0, 1, 2
 
+# The state of a TD: what its TDR says of its key (TD_KEYS_CONFIGURED, TD_BLOCKED, TD_TEARDOWN), and of one with a key
+# what its TDCS says (OP_STATE_INITIALIZED, OP_STATE_RUNNABLE).
+TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN = 0, 1, 2, 3
+
 # The oracle's word of a host page: generation << 8 | zapper << 2 | phase. A TLB entry holds the word of a page in use.
 # How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
 # page's
@@ -155,6 +159,11 @@ def end_below(lay, table):
 @local
 def assoc_lpid(lay, vcpu):
     return lay.assoc_lpid + vcpu * lay.vcpu_stride
+
+
+@local
+def flush_ipi(lay, vcpu):
+    return lay.flush_ipi + vcpu * lay.vcpu_stride
 
 
 @local

@@ -23,4 +23,6 @@ FORBIDDEN = (
     Outcome.vcpu_associated.name,
     Outcome.sept_use_after_free.name,
     Outcome.ept_page_not_free.name,
+    Outcome.td_state_incorrect.name,
+    Outcome.hkid_leaked.name,
 )

@@ -1,6 +1,8 @@
 """Three translations of one source against one another, step by step: drawn programs, and every function that ships."""
 
+import ast
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 
 from kernels import batch, kvm, layout, locks, module, shared, vcpu, words, zapper
 from kernels.atomics import PYTHON
+from kernels.interpreted import interpreted_machines
 from kernels.language import SITES, Steps
 from kernels.layout import OUTCOME_COUNTS, RNG
 from kernels.outcomes import OUTCOMES
 from kernels.race import prepare
-from kernels.rules import Busy, Rules
+from kernels.rules import Busy, Flow, Rules
 from kernels.straight import Names, straight_source
 from kernels.tests.orders import SAFE, WRONG
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, programs
@@ -84,6 +87,20 @@ def program(td, lay, rules, me):
 """
 
     assert goes_the_same_way(source, (5, 0, 0, 0), []).words[1] == 2
+
+
+def test_a_step_machine_reads_no_local_further_up_than_its_text_first_assigns_one():
+    """The compiler goes through the text once; what is assigned further down is not defined to it. The largest flow."""
+    for made, _ in interpreted_machines(Flow.TEARDOWN):
+        tree = ast.parse(made.source).body[1]
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and re.search(r"_\d+$", node.id)]
+        written: dict[str, int] = {}
+        for node in names:
+            if isinstance(node.ctx, ast.Store):
+                written[node.id] = min(written.get(node.id, node.lineno), node.lineno)
+
+        assert len(written) > 20
+        assert [node.id for node in names if isinstance(node.ctx, ast.Load) and node.lineno <= written[node.id]] == []
 
 
 PARAMETERS: dict[str, Any] = {

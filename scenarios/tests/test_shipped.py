@@ -50,6 +50,7 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
         "sept_pages",
         "shared_ept",
         "small",
+        "teardown",
         "wrong",
         "yardstick",
     ]
