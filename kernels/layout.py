@@ -284,10 +284,10 @@ ACTORS = {"vcpu": vcpu_actor, "zapper": zapper_actor}
 
 def name_of(lay: Layout, word: int) -> str:
     """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
-    of_page = (name for name, words in words_of(OF_PAGE, lay.flow) if words)
+    of_page, of_vcpu = ([name for name, words in words_of(names, lay.flow) if words] for names in (OF_PAGE, OF_VCPU))
     families = (
         ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc",
-        "vcpu_register", *OF_VCPU)),
+        "vcpu_register", *of_vcpu)),
         ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
         ("page", lay.pages + lay.tables, lay.page_stride, ("sept", "bepoch", "owner", "mirror", *of_page)),
         ("lp", lay.lps, lay.lp_stride, tuple(OF_LP)),

@@ -8,7 +8,7 @@ the HKID is released, and every page, those of the S-EPT last, is reclaimed as i
 """
 
 from kernels.atomics import fetch_or_seq_cst, load_acquire, own, store_release, store_seq_cst
-from kernels.kvm import is_busy, kick
+from kernels.kvm import kick
 from kernels.layout import BUG_ON, SHOOTDOWNS
 from kernels.lifecycle import (
     block_td,
@@ -193,13 +193,8 @@ def release_hkid(td, lay, rules, me):
     yield from kick(td, lay, rules, me, 0, 1, 0)
     if not rules.faults & KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
-    while True:
-        status = yield from block_td(td, lay, rules, me)
-        count_status(td, me, LEAF_FLUSH_DONE, status)
-        if not is_busy(status):
-            break
-        note(td, lay, me, -1, outcome_of(status))
-        relax(td, rules, me)
+    status = yield from block_td(td, lay, rules, me)
+    count_status(td, me, LEAF_FLUSH_DONE, status)
     if status == SUCCESS:
         status = yield from mng_key_freeid(td, lay, rules, me)
         count_status(td, me, LEAF_FREEID, status)
