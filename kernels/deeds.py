@@ -94,7 +94,6 @@ STEPS = {
     "faulting_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
-    "mortal_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
     "mortal_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "mortal_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),

@@ -47,12 +47,14 @@ def flush_vp(td, lay, rules, me):
 @steps
 def stays_out(td, lay, rules, me):
     """Whether the vCPU is not to enter now: 1 or 0. Behind IN_GUEST_MODE it looks for KVM_REQ_VM_DEAD, too: the kick
-    that goes with it finds the vCPU in the guest, or the vCPU finds this.
+    that goes with it finds the vCPU in the guest, or the vCPU finds this. KVM_BUG_ON is as good as that; the vCPU's
+    thread goes on, as its processor answers IPIs.
     """
     if (yield from exit_requested(td, lay, rules, me)):
         return 1
     if (yield load_seq_cst(td, lay.runnable)):
-        return 0
+        if not (yield load_acquire(td, lay.vm_bugged)):
+            return 0
     relax(td, rules, me)
     return 1
 
@@ -62,8 +64,6 @@ def mortal_vcpu(td, lay, rules, me):
     """vcpu_run() in one TD after the other."""
     left = now(rules)
     while not vcpu_stopping(td, lay):
-        if (yield load_acquire(td, lay.vm_bugged)):
-            break
         yield from flush_vp(td, lay, rules, me)
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)

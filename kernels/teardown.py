@@ -255,6 +255,8 @@ def destroying_zapper(td, lay, rules, me):
     for _ in range(rules.shootdowns):
         if zapper_stopping(td, lay):
             break
+        if (yield load_acquire(td, lay.vm_bugged)):
+            break
         status = yield from build(td, lay, rules, me)
         if status == SUCCESS:
             status = yield from live(td, lay, rules, me)

@@ -226,7 +226,7 @@ def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflu
         run.step("vcpu 0", 1)
         run.until("vcpu 0", "guest_with_faults.reads_before_tick")
         run.step("vcpu 0", 0)
-        run.until("vcpu 0", "mortal_vcpu.load_acquire_vm_bugged")
+        run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
         run.step("zapper 0", 0)
 
     assert ("use_after_remove" in seen(run)) == stale
