@@ -11,6 +11,9 @@ import numpy as np
 from kernels.atomics import enter, words_at
 from kernels.layout import OUTCOME_COUNTS, Actor
 from kernels.outcomes import OUTCOMES
+from kernels.rules import Flow
+
+TEARDOWN = int(Flow.TEARDOWN)
 
 # By label: registers that name a vCPU or a zapper (a bit each, kept out of the sum), and which one holds what, from 1:
 # a zapper's vCPU at hand and its set of vCPUs visited, a vCPU's word of a page and word of a stage.
@@ -55,7 +58,7 @@ class Plan(NamedTuple):
     counts: np.ndarray  # [kind, label] by how much the step changes the sum of the epoch's reference counts
     holds: np.ndarray  # [kind, label, column] registers that name others
     place: np.ndarray  # [order, zapper] the place that a zapper takes
-    owner: np.ndarray  # [page] the column of the oracle's word
+    owner: np.ndarray  # [page] the column of the oracle's word, of page-table pages too
     stages: np.ndarray  # [zapper] the column
     ipis: np.ndarray  # [vcpu] the column
     awaiting: np.ndarray  # [zapper] its first word
@@ -100,7 +103,8 @@ def move(plan, td, lay, rules, actor, number):
     else:
         chosen = 0
     word = step_of(plan, td, lay, rules, actor, me, chosen) - 1
-    if (word == lay.epoch_lock or word == lay.tree_lock) and td[word] & 1:
+    tdr_lock = lay.tdr_lock if lay.flow == TEARDOWN else lay.tree_lock
+    if (word == lay.epoch_lock or word == lay.tree_lock or word == tdr_lock) and td[word] & 1:
         td[word] = 1
     if plan.reduce:
         while words_at(plan.is_choice)[row_of(plan, td, actor)]:

@@ -27,7 +27,7 @@ from kernels.words import content_of, generation_of, is_hit, owner, tlb, transla
 # Where the step machine keeps its place: no part of the protocol.
 PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
 READS = tuple(f"{guest}.load_relaxed_owner{place}" for guest in ("guest", "guest_with_faults") for place in ("", "_2"))
-WALKS = ("guest.load_acquire_sept", "guest_with_faults.load_acquire_sept", "guest_with_faults.load_acquire_sept_2")
+WALKS = ("guest.load_acquire_sept", "guest_with_faults.load_acquire_sept", "walk_to_table.load_acquire_sept")
 
 
 class Narrator:
@@ -158,10 +158,12 @@ class Narrator:
 CHOICES = {
     "any_page": ("takes page {}",),
     "any_range": ("takes range {}",),
+    "any_table": ("takes page-table page {}",),
     "pages_after_yield": ("will yield behind the last page", "will yield with pages left: {}"),
     "next_page": ("the guest turns to page {}",),
     "next_access": ("the guest turns to page {}, private ones first",),
     "next_lp": ("is scheduled on processor {}",),
+    "zaps": ("no page goes now", "a page goes"),
     "private_or_shared": ("shoots a private page down", "changes a memslot"),
     "reads_before_tick": ("the tick comes", "the guest reads on"),
 }

@@ -105,7 +105,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     starts = [lay.vcpu_epoch + i * lay.vcpu_stride for i in range(lay.vcpus)]
     starts += [lay.awaiting + i * lay.zapper_stride for i in range(lay.zappers)]
     ends = [*begins[1:], lay.state_words]
-    pages = [lay.owner + i * lay.page_stride for i in range(lay.pages)]
+    pages = [lay.owner + i * lay.page_stride for i in range(lay.pages + lay.tables)]
     stages = begins[lay.vcpus :]
     ipis = [lay.ipi + i * lay.vcpu_stride for i in range(lay.vcpus)]
     awaiting = starts[lay.vcpus :]
@@ -128,7 +128,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     return moves.Plan(
         vcpus=lay.vcpus,
         zappers=lay.zappers,
-        pages=lay.pages,
+        pages=len(pages),
         fold_vcpus=fold_vcpus,
         reduce=int(reduction),
         tally=lay.vcpu_tally,

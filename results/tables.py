@@ -68,6 +68,10 @@ SHORT_WHY = {
     "vcpu_associated": "with another LP",
     "vcpu_not_associated": "never entered there",
     "flushvp_not_done": "asked again later",
+    "sept_use_after_free": "a walk in a freed page",
+    "ept_page_not_free": "KVM_BUG_ON",
+    "td_state_incorrect": "KVM_BUG_ON",
+    "hkid_leaked": "never given back",
     "unknown_status": "undeclared: fails",
 }
 FEW, MANY_ORDERINGS = ("shootdown", "response", "kick", "track"), 4
