@@ -1,9 +1,9 @@
 """Real atomics on int64 words, memory order in the name. The one file that knows LLVM.
 
 Every access to a word that another actor writes goes through these. Each exists three times under one name: as an LLVM
-atomic (what processes race), as a plain access (the step machine: one step at a time needs no lock prefix), and as
-Python
-(the reference). The Python body in this file is the meaning; the tables at the end hold the other two.
+atomic (what processes race), as a plain access that notes which word it was of (the step machine: one step at a time
+needs no lock prefix, and a search asks what a step depends on), and as Python (the reference). The Python body in this
+file is the meaning; the tables hold the others.
 x86-64 and aarch64. Inline assembly is not used: llvmlite's default set-up cannot parse it.
 """
 
@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
-from numba.np.numpy_support import from_dtype
 
 I64 = ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
@@ -27,8 +25,11 @@ _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint
 WORDS: Any = types.CPointer(types.int64)  # type: ignore[attr-defined]
 
 ATOMIC: dict[str, Any] = {}
-PLAIN: dict[str, Any] = {}
+PLAIN: dict[str, Callable[[Any, Any, list[Any]], Any]] = {}  # what emits it, given the place of the word
 PYTHON: dict[str, Callable[..., Any]] = {}
+
+# What is noted of plain accesses stands before the words: how many there were, and before that the index of each.
+SEEN_ROOM, SEEN_COUNT = 8192, -1
 
 
 def _check(name: str, words: Any, *numbers: Any) -> None:
@@ -49,6 +50,36 @@ def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 Emit = Callable[[Any, Any, list[Any]], Any]
+
+
+def _write_down(builder: Any, start: Any, index: Any) -> None:
+    """Call the one function that notes an index before the words, up to the room there is."""
+    name = "tdx_stress_seen"
+    known = builder.module.globals.get(name)
+    if known is None:
+        known = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64]), name)
+        known.linkage = "internal"
+        known.attributes.add("noinline")
+        inside = ir.IRBuilder(known.append_basic_block())
+        words, noted = known.args
+        at = inside.gep(words, [ir.Constant(I64, SEEN_COUNT)])
+        count = inside.load(at)
+        inside.store(noted, inside.gep(words, [inside.sub(ir.Constant(I64, SEEN_COUNT - 1), count)]))
+        room = inside.icmp_signed("<", count, ir.Constant(I64, SEEN_ROOM - 2))
+        inside.store(inside.add(count, inside.zext(room, I64)), at)
+        inside.ret_void()
+    builder.call(known, [start, index])
+
+
+def emit_seen(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
+    """Emit the plain access of this name, and a note of its index before the words."""
+    _write_down(builder, words, index)
+    return emit_plain(name, builder, words, index, values)
+
+
+def emit_plain(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
+    """Emit the plain access of this name; None where it has no value."""
+    return PLAIN[name](builder, builder.gep(words, [index], inbounds=True), values)
 
 
 def _define(body: Callable[..., Any], operands: int, result: types.Type, atomic: Emit, plain: Emit) -> Any:
@@ -73,7 +104,7 @@ def _define(body: Callable[..., Any], operands: int, result: types.Type, atomic:
         made.__doc__ = body.__doc__
         return intrinsic(made)
 
-    PYTHON[name], ATOMIC[name], PLAIN[name] = body, typed(atomic), typed(plain)
+    PYTHON[name], ATOMIC[name], PLAIN[name] = body, typed(atomic), plain
     return ATOMIC[name]
 
 
@@ -289,22 +320,6 @@ def words_at(typingctx, place):  # type: ignore[no-untyped-def]
         return builder.inttoptr(args[0], context.get_value_type(WORDS))
 
     return WORDS(types.int64), codegen
-
-
-def fields_at(fields: tuple[str, ...]) -> Any:
-    """An intrinsic that takes an address in an int64 for a record of these int64 fields, as `kernels.race.record`
-    makes them.
-    """
-    record = from_dtype(np.dtype([(name, np.int64) for name in fields]))
-
-    @intrinsic
-    def at(typingctx, place):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            return builder.inttoptr(args[0], context.get_value_type(record))
-
-        return record(types.int64), codegen
-
-    return at
 
 
 @intrinsic

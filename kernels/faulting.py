@@ -1,8 +1,9 @@
 """A vCPU whose faults populate: as in `kernels/vcpu.py`, but a page that is not mapped is KVM's to map.
 
 Source: arch/x86/kvm/x86.c vcpu_enter_guest() with its KVM_REQ_VM_DEAD, arch/x86/kvm/vmx/tdx.c
-tdx_handle_ept_violation(). The guest's walk goes through both levels of the S-EPT. Where it fills its TLB it also looks
-whether the page holds zeroes: it has accepted it, and nobody writes here.
+tdx_handle_ept_violation(). The guest's walk goes through both levels of the S-EPT; where page-table pages are freed its
+CPU also caches where the upper level led. Where it fills its TLB it also looks whether the page holds zeroes: it has
+accepted it, and nobody writes here.
 """
 
 from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
@@ -12,9 +13,9 @@ from kernels.locks import for_guest
 from kernels.module import td_exit, vp_enter
 from kernels.outcomes import Outcome
 from kernels.population import handle_ept_violation
-from kernels.sept import mem_accept, walk
+from kernels.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
-from kernels.steps import steps
+from kernels.steps import local, steps
 from kernels.tally import (
     arm_tick_once,
     count,
@@ -43,6 +44,7 @@ from kernels.vcpu import (
 from kernels.words import (
     IN_GUEST_MODE,
     MAPPED,
+    NL_MAPPED,
     OUTSIDE_GUEST_MODE,
     PENDING,
     ZEROED,
@@ -53,7 +55,9 @@ from kernels.words import (
     mode,
     owner,
     page_of,
+    sept,
     state_of,
+    table_of,
     tlb,
     translation,
 )
@@ -72,6 +76,38 @@ def accept_page(td, lay, rules, me, gpa):
     if status != SUCCESS:
         note(td, lay, me, gpa, outcome_of(status))
     return status
+
+
+@local
+def cached_table(td, lay, rules, me, gpa):
+    """The page-table page above a guest page where this CPU's paging-structure caches have it, as the oracle's word of
+    it; 0 where not. They share the TLB's entries, and INVEPT drops both.
+    """
+    node = table_of(lay, gpa)
+    held = own(td, tlb(lay, me.index, node)) if rules.flow == SEPT_PAGES else 0
+    return content_of(held) if is_hit(held, node) else 0
+
+
+@local
+def cache_table(td, lay, rules, me, gpa, table):
+    node = table_of(lay, gpa)
+    if rules.flow == SEPT_PAGES:
+        set_own(td, tlb(lay, me.index, node), translation(node, table))
+
+
+@steps(labelled=False)
+def walk_to_table(td, lay, rules, me, gpa):
+    """The upper level of the CPU's walk: the page-table page to go on in, as the oracle's word of it, or 0."""
+    table = cached_table(td, lay, rules, me, gpa)
+    if table == 0:
+        above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
+        if state_of(above) != NL_MAPPED:
+            return 0
+        table = page_of(above)
+        cache_table(td, lay, rules, me, gpa, table)
+    if not (yield from goes_on(td, lay, rules, me, gpa, table)):
+        return 0
+    return table
 
 
 @steps(labelled=False)
@@ -105,7 +141,10 @@ def guest_with_faults(td, lay, rules, me):
                 fresh += 1
                 continue
             if not is_hit(held, gpa):
-                entry = yield from walk(td, lay, rules, me, gpa)
+                table = yield from walk_to_table(td, lay, rules, me, gpa)
+                entry = 0
+                if table:
+                    entry = yield load_acquire(td, sept(lay, gpa))
                 if state_of(entry) == PENDING:
                     status = yield from accept_page(td, lay, rules, me, gpa)
                     if status == EPT_VIOLATION_EXIT:

@@ -82,6 +82,9 @@ class Layout(NamedTuple):
     vm_bugged: int
     slots_lock: int
     num_assoc_vcpus: int
+    tdr_lock: int
+    td_state: int
+    runnable: int
     # state: a page, then a page-table page
     page_stride: int
     sept: int
@@ -105,6 +108,7 @@ class Layout(NamedTuple):
     ipi: int
     srcu: int
     assoc_lpid: int
+    flush_ipi: int
     possibly_epf_stepping: int
     last_epf_gpa: int
     hp_lock_busy: int
@@ -242,8 +246,8 @@ def plan(
     line = LINE_WORDS
     used = _up(used, line)
     put("control", CONTROL_WORDS)
-    put("page_flags", pages)
-    put("page_blocked_at", pages)
+    put("page_flags", pages + tables)
+    put("page_blocked_at", pages + tables)
     put("lp_cpus", lps)
     put("perturb", MAX_SITES)
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))
@@ -283,7 +287,7 @@ ACTORS = {"vcpu": vcpu_actor, "zapper": zapper_actor}
 
 def name_of(lay: Layout, word: int) -> str:
     """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
-    of_page, of_vcpu = ([name for name, words in words_of(of, lay.flow) if words] for of in (OF_PAGE, OF_VCPU))
+    of_page, of_vcpu = ([name for name, words in words_of(names, lay.flow) if words] for names in (OF_PAGE, OF_VCPU))
     families = (
         ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc",
         "vcpu_register", *of_vcpu)),

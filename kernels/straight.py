@@ -70,7 +70,7 @@ class _Resolve(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.bound:
-            return self.bound[node.id]
+            return copy.deepcopy(self.bound[node.id])  # each place is renamed by itself
         value = self.known.get(node.id)
         if isinstance(value, int):
             return ast.Constant(int(value))

@@ -27,6 +27,11 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
+    if s.flow == "teardown" and s.zappers != 1:
+        yield (
+            "zappers",
+            f'expected 1, as one thread builds and destroys the TDs of flow = "teardown", found {s.zappers}',
+        )
     yield from _of_batches(s)
     yield from _of_mmio(s)
     yield from _of_shared_pages(s)

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
-from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SharedFlush, Step
+from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SeptFree, SharedFlush, Step
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
@@ -22,6 +22,7 @@ from scenarios.wording import listed, names, nearest, shown, unknown
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES, MODULES, FLUSHES, RETRIES = names(Flow), names(Module), names(SharedFlush), names(FaultRetry)
+SEPT_FREES = names(SeptFree)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -124,8 +125,9 @@ class Ordering(BaseModel):
 
     `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
     `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
-    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module. `fault_retry` is
-    what a vCPU does on RET_PF_RETRY, in the flow `zero_step`.
+    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module. `sept_free` says
+    when a TD's page-table pages are freed, where a flow frees them, `fault_retry` what a vCPU does on RET_PF_RETRY in
+    the flow `zero_step`.
 
     `remove` stands once, anywhere: to remove too early is wrong, not meaningless.
     So it is with the gate's two steps, which stand in any order.
@@ -144,6 +146,9 @@ class Ordering(BaseModel):
     track_busy: Policy = Field(default="spin", description=A_POLICY)
     sept_busy: Policy = Field(default="spin", description=A_POLICY)
     serialized: bool = Field(default=True, description="true or false")
+    sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
+        default="live", description=f"a moment ({listed(SEPT_FREES)})"
+    )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
         default="stop", description=f"a reaction ({listed(ON_ERROR)})"
     )

@@ -242,11 +242,10 @@ def test_the_largest_machine_fits():
     assert lay.total_words * 8 < 1 << 30
 
 
-@pytest.mark.parametrize(
-    ("flow", "field"),
-    [(Flow.MMIO, "srcu"), (Flow.MIGRATE, "assoc_lpid"), (Flow.ZERO_STEP, "last_epf_gpa"), (Flow.POPULATE, "content")],
-)
-def test_a_word_that_some_flows_alone_have_has_its_own_name_there(flow: Flow, field: str) -> None:
-    lay = plan(1, 1, 1, 1, flow=flow, lps=1)
+@pytest.mark.parametrize(("flow", "of_vcpu"), [(Flow.MMIO, ["srcu"]), (Flow.TEARDOWN, ["assoc_lpid", "flush_ipi"])])
+def test_a_word_that_few_flows_have_is_named_where_it_is_and_nowhere_else(flow, of_vcpu):
+    lay = plan(2, 1, 1, 1, flow=flow, packed=True)
 
-    assert name_of(lay, getattr(lay, field)).startswith(f"{field}[")
+    names = {name_of(lay, word).partition("[")[0] for word in range(lay.state_words)}
+    assert {*of_vcpu} == names & {"srcu", "assoc_lpid", "flush_ipi"}
+    assert [name_of(lay, getattr(lay, name) + lay.vcpu_stride) for name in of_vcpu] == [f"{n}[vcpu 1]" for n in of_vcpu]

@@ -23,8 +23,10 @@ def searched(rules: Rules, size: Size) -> tuple[StepMachine, Space]:
 
 ORDERS = {name: two_levels(rules, Flow.POPULATE) for name, rules in (("spec", SPEC), ("v18", V18), ("v6_16", V6_16))}
 ZAPPED = [(rules, Size(1, 1)) for rules in ORDERS.values()]
-ALL = [*ZAPPED, (ORDERS["spec"]._replace(shootdowns=0), Size(2, 1))]
-IDS = [*ORDERS, "two vCPUs"]
+TWO = (ORDERS["spec"]._replace(shootdowns=0), Size(2, 1))
+FREED = [(rules._replace(flow=int(Flow.SEPT_PAGES)), Size(1, 1, 1, 2)) for rules in (ORDERS["spec"], ORDERS["v18"])]
+ALL = [*ZAPPED, TWO, *FREED]
+IDS = [*ORDERS, "two vCPUs", "page-table pages go", "page-table pages go, mmu_lock held for read"]
 
 
 @pytest.mark.parametrize(("rules", "size"), ZAPPED, ids=[*ORDERS])
@@ -37,7 +39,7 @@ def test_nothing_forbidden_happens_where_a_zapper_zaps_what_a_vcpu_populates(rul
 
 
 def test_of_two_vcpus_that_fault_on_one_page_the_loser_retries():
-    _, space = searched(*ALL[-1])
+    _, space = searched(*TWO)
 
     assert set(space.outcomes) == ALWAYS | {"fault_retried", "page_already_accepted"}
 
@@ -146,7 +148,7 @@ def test_each_fault_breaks_an_invariant_that_the_right_protocol_keeps(fault, hol
 
 
 def test_the_explorer_finds_what_the_slow_search_finds_and_folds_vcpus_that_are_alike():
-    rules, size = ALL[-1]
+    rules, size = TWO
     machine, slow = searched(rules, size)
     alike = {representative(machine, state) for state in slow.depth}
 
