@@ -72,6 +72,10 @@ DEEDS = {
     "mng_key_freeid": _leaf(Leaf.TDH_MNG_KEY_FREEID),
     "phymem_page_reclaim": _leaf(Leaf.TDH_PHYMEM_PAGE_RECLAIM),
     "reclaim": Deed("reclaim", "reclaims a page", Kind.host),
+    "zero_step_filter": _leaf(Leaf.TDH_VP_ENTER),
+    "stepping_guest": Deed("guest", "in the guest", Kind.guest),
+    "retry_fault": Deed("fault", "handles the fault", Kind.host),
+    "run_fast_path": Deed("entry", "enters", Kind.host),
     "td_exit": Deed("exit", "TD exit", Kind.exit),
     "vp_enter_here": _leaf(Leaf.TDH_VP_ENTER),
     "vp_flush": _leaf(Leaf.TDH_VP_FLUSH),
@@ -96,11 +100,19 @@ STEPS = {
     "faulting_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "mortal_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "mortal_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
+    "stepping_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
+    "stepping_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
+    "stepping_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
     "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
 }
 # Interrupts on again behind an exit.
-AWAKE = (("vcpu", "acknowledge"), ("faulting_vcpu", "acknowledge"), ("mortal_vcpu", "acknowledge"))
+AWAKE = (
+    ("vcpu", "acknowledge"),
+    ("faulting_vcpu", "acknowledge"),
+    ("mortal_vcpu", "acknowledge"),
+    ("stepping_vcpu", "acknowledge"),
+)
 ACKNOWLEDGEMENT = "kick.load_acquire_ipi"
 ENTER, SUCCESS = LEAF_NAMES[Leaf.TDH_VP_ENTER], NAMES[Status.SUCCESS]
 

@@ -20,7 +20,6 @@ OF_PAGE: dict[str, Owners] = {
     "shared_spte": Flow.MMIO,  # its entry in the shared EPT
     "shared_owner": Flow.MMIO,  # the oracle's word of the memory behind it
 }
-# Of a vCPU, and others write them too.
 OF_VCPU: dict[str, Owners] = {
     "srcu": Flow.MMIO,  # whether its thread is inside kvm->srcu
     "assoc_lpid": (
@@ -28,6 +27,10 @@ OF_VCPU: dict[str, Owners] = {
         Flow.TEARDOWN,
     ),  # TDVPS.assoc_lpid: the processor that it is associated with and 1, or 0
     "flush_ipi": Flow.TEARDOWN,  # an IPI is on its way to its processor whose function is TDH.VP.FLUSH
+    # Of TDVPS, its own:
+    "possibly_epf_stepping": Flow.ZERO_STEP,  # EPT violations at the instruction at hand
+    "last_epf_gpa": Flow.ZERO_STEP,  # the guest page and 1 on the list that the 0-step filter goes through, or 0
+    "hp_lock_busy": Flow.ZERO_STEP,  # TDCALLs in a row that stood back for the host
 }
 # Of a logical processor; `lp_tlb` has as many words as the TLB has entries.
 OF_LP: dict[str, Owners] = {

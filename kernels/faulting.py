@@ -9,6 +9,7 @@ accepted it, and nobody writes here.
 from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.kvm import acknowledge, exit_requested, process_requests
 from kernels.layout import ENTRIES
+from kernels.locks import for_guest
 from kernels.module import td_exit, vp_enter
 from kernels.outcomes import Outcome
 from kernels.population import handle_ept_violation
@@ -69,7 +70,8 @@ WHY_BITS, WHY_MASK = 2, 3
 @steps
 def accept_page(td, lay, rules, me, gpa):
     """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
-    status = yield from mem_accept(td, lay, rules, me, gpa)
+    answer = yield from mem_accept(td, lay, rules, me, gpa)
+    status = for_guest(answer)
     count_status(td, me, LEAF_ACCEPT, status)
     if status != SUCCESS:
         note(td, lay, me, gpa, outcome_of(status))
@@ -109,6 +111,17 @@ def walk_to_table(td, lay, rules, me, gpa):
 
 
 @steps(labelled=False)
+def first_read(td, lay, rules, me, gpa, held):
+    """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
+    set_own(td, tlb(lay, me.index, gpa), held)
+    left = yield load_relaxed(td, content(lay, gpa))
+    seen = yield load_relaxed(td, owner(lay, gpa))
+    if held == translation(gpa, seen) and left != ZEROED:
+        note(td, lay, me, gpa, NOT_ZEROED)
+    return seen
+
+
+@steps(labelled=False)
 def guest_with_faults(td, lay, rules, me):
     """Reads until an IPI is pending, the tick comes or a translation is missing; returns which, and of which page."""
     fresh = 0
@@ -143,13 +156,9 @@ def guest_with_faults(td, lay, rules, me):
                     count_reads(td, me, fresh)
                     return EPT_VIOLATION | (gpa << WHY_BITS)
                 held = translation(gpa, page_of(entry))
-                set_own(td, tlb(lay, me.index, gpa), held)
-                left = yield load_relaxed(td, content(lay, gpa))
-                seen = yield load_relaxed(td, owner(lay, gpa))
+                seen = yield from first_read(td, lay, rules, me, gpa, held)
                 if held == translation(gpa, seen):
                     fresh += 1
-                    if left != ZEROED:
-                        note(td, lay, me, gpa, NOT_ZEROED)
                     continue
             yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
 

@@ -15,6 +15,7 @@ from kernels.mortal import mortal_vcpu
 from kernels.page_tables import freeing_zapper
 from kernels.rules import Flow
 from kernels.shared import shared_zapper
+from kernels.stepping import stepping_vcpu
 from kernels.teardown import destroying_zapper
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
@@ -48,4 +49,5 @@ FLOWS = {
     Flow.POPULATE: Actors(faulting_vcpu, zapping_zapper),
     Flow.SEPT_PAGES: Actors(faulting_vcpu, freeing_zapper),
     Flow.TEARDOWN: Actors(mortal_vcpu, destroying_zapper, folds=False),
+    Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper),
 }

@@ -140,6 +140,9 @@ class Layout(NamedTuple):
     srcu: int
     assoc_lpid: int
     flush_ipi: int
+    possibly_epf_stepping: int
+    last_epf_gpa: int
+    hp_lock_busy: int
     vcpu_epoch: int
     tlb: int
     vcpu_pc: int

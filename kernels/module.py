@@ -20,6 +20,7 @@ from kernels.atomics import (
     store_release,
 )
 from kernels.locks import (
+    for_guest,
     lock_entry,
     lock_entry_as_guest,
     try_lock_exclusive,
@@ -247,8 +248,9 @@ def mem_page_aug(td, lay, rules, me, gpa, page):
 @steps
 def mem_page_accept(td, lay, rules, me, gpa):
     """TDG.MEM.PAGE.ACCEPT, by the guest: a walk without the tree lock; the vCPU's reference protects it."""
-    if not (yield from lock_entry_as_guest(td, lay, rules, me, gpa)):
-        return OPERAND_BUSY | RCX
+    status = yield from lock_entry_as_guest(td, lay, rules, me, gpa)
+    if status != SUCCESS:
+        return for_guest(status)
     entry = yield load_acquire(td, sept(lay, gpa))
     state = state_of(entry)
     if state == PENDING:

@@ -40,6 +40,9 @@ class Outcome(IntEnum):
     ept_page_not_free = 31
     td_state_incorrect = 32
     hkid_leaked = 33
+    zero_step_busy = 34
+    zero_step_fault = 35
+    host_priority_timeout = 36
 
 
-OUTCOMES = 34
+OUTCOMES = 37

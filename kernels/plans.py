@@ -22,6 +22,7 @@ COUNTS = {
     "vp_enter.fetch_add_seq_cst_epoch_tracking": 1,
     "vp_enter_here.fetch_add_seq_cst_epoch_tracking": 1,
     "td_exit.fetch_add_seq_cst_epoch_tracking": -1,
+    "revert_tlb_tracking.fetch_add_seq_cst_epoch_tracking": -1,
 }
 HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
 

@@ -1,9 +1,9 @@
 """KVM's fault path on a private page: the mirror SPTE is frozen, the module adds the page, the SPTE becomes present.
 
 Source: arch/x86/kvm/mmu/tdp_mmu.c kvm_tdp_mmu_map(), __tdp_mmu_set_spte_atomic(), set_external_spte_present();
-arch/x86/kvm/vmx/tdx.c tdx_sept_link_private_spt(), tdx_sept_set_private_spte() of v18 and of v6.16. RET_PF_RETRY goes
-back to the guest, which faults again (v18); v6.16's loop within the host is the same but for the entry between. Not
-here: mmu_invalidate_seq, as the host page is looked up with the SPTE already frozen.
+arch/x86/kvm/vmx/tdx.c tdx_sept_link_private_spt(), tdx_sept_set_private_spte() of v18 and of v6.16. On RET_PF_RETRY the
+guest faults again; v6.16's loop within the host is in `kernels/stepping.py`. Not here: mmu_invalidate_seq, as the host
+page is looked up with the SPTE already frozen.
 """
 
 from kernels.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
@@ -118,7 +118,10 @@ def set_external_spte(td, lay, rules, me, node):
 
 @steps
 def handle_ept_violation(td, lay, rules, me, gpa):
-    """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present."""
+    """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present.
+
+    Returns DONE, RETRY or BUG.
+    """
     yield from read_lock_with_interrupts(td, lay, rules, me)
     node = table_of(lay, gpa)
     while True:
@@ -133,4 +136,4 @@ def handle_ept_violation(td, lay, rules, me, gpa):
         count(td, me, BUG_ON, 1)
         if rules.on_error == STOP:
             yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-    return 0
+    return result

@@ -162,6 +162,7 @@ READINGS: dict[str, Callable[[int], str]] = {
     "assoc_lpid": lambda value: f"lp {value - 1}" if value else "none",
     "lp_ipi": lambda value: "pending" if value else "none",
     "lp_tlb": translation,
+    "last_epf_gpa": lambda value: f"page {value - 1}" if value else "none",
     "slots_lock": lock,
     "tdr_lock": lock,
     "td_state": lambda value: TD_STATES.get(value, str(value)),

@@ -59,10 +59,11 @@ class Flow(IntEnum):
     MIGRATE = 5  # vCPUs that move among logical processors, whose TLBs they share
     SEPT_PAGES = 6  # as populate, but zappers take whole page-table pages away
     TEARDOWN = 7  # one TD after the other is built, runs and is torn down
+    ZERO_STEP = 8  # as POPULATE, with the module's guard against stepping a guest by EPT violations
 
 
 # Flows with page-table pages above the guest pages, none of them there at the start.
-TWO_LEVELS = (Flow.POPULATE, Flow.SEPT_PAGES, Flow.TEARDOWN)
+TWO_LEVELS = (Flow.POPULATE, Flow.SEPT_PAGES, Flow.TEARDOWN, Flow.ZERO_STEP)
 
 
 class Module(IntEnum):
@@ -84,6 +85,13 @@ class SeptFree(IntEnum):
 
     LIVE = 0  # as it is zapped
     AFTER_HKID = 1  # not before the TD's HKID is released: until then it zaps what is below
+
+
+class FaultRetry(IntEnum):
+    """What KVM does on RET_PF_RETRY. The lower-case name stands in TOML."""
+
+    REENTER = 0  # go back to the guest, which faults again at the same instruction
+    LOCAL = 1  # v6.16: try again within the host, until an event is pending
 
 
 class Clock(IntEnum):
@@ -133,6 +141,9 @@ class Fault(IntFlag):
     FLUSHDONE_IGNORES_VCPUS = 1 << 34  # TDH.MNG.VPFLUSHDONE does not ask whether a vCPU is associated
     TAKEN_FOR_UNFINALIZED = 1 << 35  # KVM removes a page of a finalized TD without TDH.MEM.RANGE.BLOCK and TRACK
     REMOVE_IGNORES_STATE = 1 << 36  # TDH.MEM.PAGE.REMOVE takes a finalized TD for one that does not run yet
+    FASTPATH_REENTER = 1 << 37  # where KVM has to leave the fast path it re-enters, interrupts off, IN_GUEST_MODE
+    ZERO_STEP_KEEPS_TREE = 1 << 38  # TDH.VP.ENTER's 0-step filter enters with the S-EPT tree locked, and leaves it so
+    ZERO_STEP_KEEPS_REFERENCE = 1 << 39  # where that filter fails, TDH.VP.ENTER leaves its reference in the epoch
 
 
 KVM_REQ_TLB_FLUSH = 1
@@ -167,6 +178,9 @@ class Rules(NamedTuple):
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int
     on_error: int
+    fault_retry: int  # in the flow `zero_step`
+    epf_threshold: int  # EPT violations at one instruction that are not listed yet
+    hp_lock_timeout: int  # TDCALLs in a row that stand back for the host before one is a TD exit
     faults: int
     lps: int  # logical processors, where TLBs are theirs
     sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit

@@ -64,6 +64,15 @@ def added_form(lay, node, page):
     return NL_MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT)
 
 
+@steps(labelled=False)
+def walk(td, lay, rules, me, gpa):
+    """The entry of a guest page by way of both levels; 0, as of no state, where there is no page-table page."""
+    entry = 0
+    if state_of((yield load_acquire(td, sept(lay, table_of(lay, gpa))))) == NL_MAPPED:
+        entry = yield load_acquire(td, sept(lay, gpa))
+    return entry
+
+
 @steps
 def mem_add(td, lay, rules, me, node, page):
     """TDH.MEM.PAGE.AUG of a guest page, TDH.MEM.SEPT.ADD of a page-table page; `page` is its host address.
@@ -103,14 +112,18 @@ def goes_on(td, lay, rules, me, gpa, table):
 
 @steps
 def mem_accept(td, lay, rules, me, gpa):
-    """TDG.MEM.PAGE.ACCEPT: a walk without the tree lock; then the page is zeroed, and mapped behind that."""
+    """TDG.MEM.PAGE.ACCEPT: a walk without the tree lock; then the page is zeroed, and mapped behind that.
+
+    Returns the status as the dispatcher takes it, which may be BUSY_HOST_PRIORITY.
+    """
     above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
     if state_of(above) != NL_MAPPED:
         return EPT_VIOLATION_EXIT
     if not (yield from goes_on(td, lay, rules, me, gpa, page_of(above))):
         return EPT_VIOLATION_EXIT
-    if not (yield from lock_entry_as_guest(td, lay, rules, me, gpa)):
-        return OPERAND_BUSY | RCX
+    status = yield from lock_entry_as_guest(td, lay, rules, me, gpa)
+    if status != SUCCESS:
+        return status
     entry = yield load_acquire(td, sept(lay, gpa))
     state = state_of(entry)
     if state == PENDING:

@@ -57,6 +57,7 @@ from kernels.status import (
     FLUSHVP_NOT_DONE,
     GPA_RANGE_ALREADY_BLOCKED,
     GPA_RANGE_NOT_BLOCKED,
+    HOST_PRIORITY_BUSY_TIMEOUT,
     LIFECYCLE_STATE_INCORRECT,
     OP_STATE_INCORRECT,
     OPERAND_BUSY,
@@ -94,6 +95,7 @@ _OUTCOME_OF_STATUS = (
     (-1, EPT_PAGE_NOT_FREE | RCX, int(Outcome.ept_page_not_free)),
     (-1, LIFECYCLE_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
     (-1, OP_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
+    (-1, HOST_PRIORITY_BUSY_TIMEOUT, int(Outcome.host_priority_timeout)),
 )
 _UNKNOWN = int(Outcome.unknown_status)
 PLACE_OF_STATUS = (
@@ -117,6 +119,7 @@ PLACE_OF_STATUS = (
     (OPERAND_BUSY | TDR, int(Status.BUSY_TDR)),
     (LIFECYCLE_STATE_INCORRECT, int(Status.LIFECYCLE_STATE_INCORRECT)),
     (OP_STATE_INCORRECT, int(Status.OP_STATE_INCORRECT)),
+    (HOST_PRIORITY_BUSY_TIMEOUT, int(Status.HOST_PRIORITY_BUSY_TIMEOUT)),
 )
 _OTHER = int(Status.OTHER)
 

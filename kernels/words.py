@@ -162,6 +162,21 @@ def assoc_lpid(lay, vcpu):
 
 
 @local
+def possibly_epf_stepping(lay, vcpu):
+    return lay.possibly_epf_stepping + vcpu * lay.vcpu_stride
+
+
+@local
+def last_epf_gpa(lay, vcpu):
+    return lay.last_epf_gpa + vcpu * lay.vcpu_stride
+
+
+@local
+def hp_lock_busy(lay, vcpu):
+    return lay.hp_lock_busy + vcpu * lay.vcpu_stride
+
+
+@local
 def flush_ipi(lay, vcpu):
     return lay.flush_ipi + vcpu * lay.vcpu_stride
 

@@ -49,6 +49,9 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.ept_page_not_free: (Grade.forbidden, "SEPT.REMOVE, entries below: KVM_BUG_ON"),
     Outcome.td_state_incorrect: (Grade.forbidden, "a call on a TD in no such state: KVM_BUG_ON"),
     Outcome.hkid_leaked: (Grade.forbidden, "the HKID of a dead TD is never given back"),
+    Outcome.zero_step_busy: (Grade.acceptable, "0-step filter: VP.ENTER found the S-EPT tree locked"),
+    Outcome.zero_step_fault: (Grade.acceptable, "0-step filter: a TD exit without an entry"),
+    Outcome.host_priority_timeout: (Grade.interesting, "the guest stood back for too long: a TD exit"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
 
@@ -66,6 +69,9 @@ OF_FLOW: dict[Outcome, Flow | tuple[Flow, ...]] = {
     Outcome.ept_page_not_free: Flow.SEPT_PAGES,
     Outcome.td_state_incorrect: Flow.TEARDOWN,
     Outcome.hkid_leaked: Flow.TEARDOWN,
+    Outcome.zero_step_busy: Flow.ZERO_STEP,
+    Outcome.zero_step_fault: Flow.ZERO_STEP,
+    Outcome.host_priority_timeout: Flow.ZERO_STEP,
 }
 
 FAILING = frozenset({Grade.forbidden, Grade.unknown})

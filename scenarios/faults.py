@@ -268,6 +268,21 @@ ELSEWHERE: dict[Fault, Elsewhere] = {
         "TDH.VP.FLUSH does not forget which vCPU was entered last",
         "intel/tdx-module TDX_1.5.01, tdh_vp_flush.c, without its reset of last_tdvpr_pa",
     ),
+    Fault.FASTPATH_REENTER: Elsewhere(
+        "zero_step",
+        "where TDH.VP.ENTER is busy or held out KVM enters again in the fast path, with interrupts off",
+        f"Linux v6.16, {TDX}, tdx_exit_handlers_fastpath(): EXIT_FASTPATH_REENTER_GUEST, why it does not do so",
+    ),
+    Fault.ZERO_STEP_KEEPS_TREE: Elsewhere(
+        "zero_step",
+        "TDH.VP.ENTER's 0-step filter enters the guest with the S-EPT tree locked, for ever",
+        f"{MODULE}, tdh_vp_enter.c, without the release before VMLAUNCH",
+    ),
+    Fault.ZERO_STEP_KEEPS_REFERENCE: Elsewhere(
+        "zero_step",
+        "where TDH.VP.ENTER's 0-step filter fails, the reference in the epoch stays",
+        f"{MODULE}, tdh_vp_enter.c, without revert_tlb_tracking_state()",
+    ),
 }
 
 

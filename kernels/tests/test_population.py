@@ -9,15 +9,9 @@ from kernels.explorer import Size, explore
 from kernels.rules import Busy, Fault, Flow, Rules
 from kernels.tests.alike import representative
 from kernels.tests.naive import Space, State, StepMachine, search
-from kernels.tests.orders import SPEC, V6_16, V18
+from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
 ALWAYS = {"fault", "operand_busy"}
-
-
-def populating(rules: Rules, **fields: int) -> Rules:
-    """The order's rules in the flow: mmu_lock for write where the order is serialized, else for read."""
-    rules = rules._replace(flow=int(Flow.POPULATE), serialized=0, zap_for_write=rules.serialized)
-    return rules._replace(**fields)
 
 
 @functools.cache
@@ -27,7 +21,7 @@ def searched(rules: Rules, size: Size) -> tuple[StepMachine, Space]:
     return machine, search(machine)
 
 
-ORDERS = {"spec": populating(SPEC), "v18": populating(V18), "v6_16": populating(V6_16)}
+ORDERS = {name: two_levels(rules, Flow.POPULATE) for name, rules in (("spec", SPEC), ("v18", V18), ("v6_16", V6_16))}
 ZAPPED = [(rules, Size(1, 1)) for rules in ORDERS.values()]
 TWO = (ORDERS["spec"]._replace(shootdowns=0), Size(2, 1))
 FREED = [(rules._replace(flow=int(Flow.SEPT_PAGES)), Size(1, 1, 1, 2)) for rules in (ORDERS["spec"], ORDERS["v18"])]

@@ -53,6 +53,7 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
         "teardown",
         "wrong",
         "yardstick",
+        "zero_step",
     ]
 
 
