@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+from numba.np.numpy_support import from_dtype
 
 I64 = ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
@@ -322,6 +324,22 @@ def words_at(typingctx, place):  # type: ignore[no-untyped-def]
     return WORDS(types.int64), codegen
 
 
+def fields_at(fields: tuple[str, ...]) -> Any:
+    """An intrinsic that takes an address in an int64 for a record of these int64 fields, as `kernels.race.record`
+    makes them.
+    """
+    record = from_dtype(np.dtype([(name, np.int64) for name in fields]))
+
+    @intrinsic
+    def at(typingctx, place):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(args[0], context.get_value_type(record))
+
+        return record(types.int64), codegen
+
+    return at
+
+
 @intrinsic
 def enter(typingctx, place, words, lay, rules, index, tally, pc, register, chosen):  # type: ignore[no-untyped-def]
     """Call the C function at an address: words and records go as addresses, all else as it is; returns an int64.
@@ -402,6 +420,21 @@ def yield_cpu(typingctx):  # type: ignore[no-untyped-def]
         _call_libc(builder, "sched_yield", ir.IntType(32), [])
 
     return types.void(), codegen
+
+
+@intrinsic
+def sleep_ns(typingctx, length):  # type: ignore[no-untyped-def]
+    """nanosleep(2): sleep for so many nanoseconds, less than a second, or until a signal."""
+    if not isinstance(length, types.Integer):
+        raise TypingError(f"sleep_ns: expected nanoseconds as an integer, found {length}")
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pair = builder.alloca(I64, size=ir.Constant(ir.IntType(32), 2))
+        builder.store(ir.Constant(I64, 0), pair)
+        builder.store(args[0], builder.gep(pair, [ir.Constant(I64, 1)]))
+        _call_libc(builder, "nanosleep", ir.IntType(32), [pair, ir.Constant(I64.as_pointer(), None)])
+
+    return types.void(types.int64), codegen
 
 
 @intrinsic

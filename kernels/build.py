@@ -23,12 +23,14 @@ import llvmlite
 import numba
 import numpy as np
 from llvmlite import binding
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.np.numpy_support import from_dtype
 
 from kernels import atomics
+from kernels.contention import contended
 from kernels.language import KINDS, Steps
-from kernels.layout import LABEL, RNG
+from kernels.layout import LABEL, RNG, Layout
+from kernels.rules import Rules
 from kernels.straight import Names, straight_source, subs
 from kernels.variant import BARE, Variant
 from kernels.worlds import World, globals_of
@@ -149,6 +151,27 @@ def _runnable(file: str, sources: list[str], name: str, values: dict[str, Any]) 
     )
     source = "\n\n\n".join([*sources, entry]) + "\n"
     return _module(file, source, {**values, "address": atomics.address}).run
+
+
+# Of the C function that `kernels.atomics.enter` calls.
+ENTRY = types.int64(*([types.int64] * 8))
+_ENTER, _PLACES = "@cfunc(ENTRY, cache=True, **_ENTERED)\n", "words_at(td), layout_at(lay), rules_at(rules)"
+_ENTERING: dict[str, Any] = {
+    "cfunc": cfunc,
+    "ENTRY": ENTRY,
+    "_ENTERED": {"error_model": "numpy", "boundscheck": False},
+    "words_at": atomics.words_at,
+    "layout_at": atomics.fields_at(Layout._fields),
+    "rules_at": atomics.fields_at(Rules._fields),
+}
+
+
+@functools.cache
+def contended_at() -> int:
+    """The address of compiled `kernels.contention.contended`, for the control block; cached on disk."""
+    head = f"def entry(td, lay, rules, what, tally, word, _, __):\n    return contended({_PLACES}, what, tally, word)\n"
+    code = _module("contended", _ENTER + head, {"contended": RACE.resolve(contended), **_ENTERING})
+    return int(code.entry.address)
 
 
 def plain(

@@ -6,6 +6,7 @@ write stand on lines of their own (128 bytes: two 64-byte lines, as the adjacent
 `packed` puts every word beside the next, as a search over states wants it.
 """
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from kernels.extras import OF_LP, OF_PAGE, OF_VCPU, SINGLES, words_of
@@ -25,13 +26,37 @@ HIST_WORDS = 34 * HIST_SUB_BUCKETS // 2
 LABEL, RNG, SPINS, DEADLINE, NEXT_START, SEQUENCE = 0, 1, 2, 3, 4, 5
 # Where the actor's ring begins, and how many entries it has written in all; see `kernels/rings.py`.
 TRACE_RING, TRACED = 6, 7
+# The module locks that the actor holds, of the epoch or the tree and of an entry; those that it waits for, a bit each;
+# see `kernels/contention.py`.
+HELD, HELD_ENTRY, WAITING_LOCKS = 8, 9, 10
+# What a perturbed run did to the actor: yields, delays, their ticks where it spun, nanoseconds where it slept.
+YIELDED, DELAYED, SPUN_TICKS, SLEPT_NS = 11, 12, 13, 14
 ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READS = 16, 17, 18, 19, 20, 21, 22, 23
 SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED, MOVES = 24, 25, 26, 27, 28, 29, 30, 31
 OUTCOME_COUNTS = 32
 OUTCOME_SHOOTDOWNS = OUTCOME_COUNTS + OUTCOMES
 AGES, AGE_BUCKETS = OUTCOME_SHOOTDOWNS + OUTCOMES, 16
 STATUS_COUNTS, LEAVES, STATUSES = AGES + AGE_BUCKETS, 16, 24
-HEAD_WORDS = 512
+
+
+class ModuleLock(IntEnum):
+    """The module's locks that are raced for."""
+
+    EPOCH = 0
+    TREE = 1
+    ENTRY = 2
+
+
+# Failed tries by lock, SEAMCALL and who held it: a SEAMCALL, several different ones, nobody any more, or nobody but the
+# host's wish for priority.
+CONTENTION = STATUS_COUNTS + LEAVES * STATUSES
+SEVERAL, GONE, HOST_PRIORITY, COLUMNS = LEAVES, LEAVES + 1, LEAVES + 2, LEAVES + 3
+# Waits that ended with the lock, by lock and SEAMCALL: how many, their failed tries, the most of one, nanoseconds, the
+# most of one; and the one that goes on, by lock.
+WAITING, WAIT_FIELDS = CONTENTION + len(ModuleLock) * LEAVES * COLUMNS, 5
+TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
+WAITS = WAITING + len(ModuleLock) * LEAVES * WAIT_FIELDS
+HEAD_WORDS = 2048
 
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
 ZAPPER_HISTS = (
@@ -56,8 +81,14 @@ PHASES_EVERY = 8
 GO, STOP_ZAPPERS, STOP_VCPUS, READY = 0, LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
 # Every ring is frozen; outcomes, a bit each, at which an actor freezes them.
 FROZEN, FREEZE_ON = 4 * LINE_WORDS, 4 * LINE_WORDS + 1
+# The address of compiled `kernels.contention.contended`, or 0; beside words that change as seldom.
+CONTENDED = 4 * LINE_WORDS + 2
 CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
+# Of a site: odds of a yield, above them those of a delay, both in 65536, and whether it sleeps; the least, the most;
+# whether a delay has struck.
+DELAY_ODDS_SHIFT, SLEEPS, PERTURB_FIELDS = 20, 1 << 40, 4
+STRUCK = 3 * MAX_SITES
 MAX_TRACE_ENTRIES = 1 << 16
 ENTRY_WORDS = 4  # of an entry of a ring
 
@@ -249,7 +280,7 @@ def plan(
     put("page_flags", pages + tables)
     put("page_blocked_at", pages + tables)
     put("lp_cpus", lps)
-    put("perturb", MAX_SITES)
+    put("perturb", PERTURB_FIELDS * MAX_SITES)
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))
     repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
     repeat(vcpus + zappers, "trace_stride", (("trace", trace * ENTRY_WORDS),))

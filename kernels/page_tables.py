@@ -112,18 +112,22 @@ def left_behind(td, lay, rules, me, node):
 def handle_removed_pt(td, lay, rules, me, table, due):
     """Shoot down what is mapped below, and then the page-table page. Returns SUCCESS, or the status of KVM_BUG_ON."""
     status = SUCCESS
+    zapped = 0
     node = first_below(lay, table)
     while node != NONE and status == SUCCESS:
         taken = 1
         if node < lay.pages:
             taken = yield from freeze_child(td, lay, rules, me, node)
         if taken:
+            zapped = 1
             collect_flags(td, lay, me, node)
             yield from look(td, lay, rules, me, node)
             status = yield from shoot_down(td, lay, rules, me, node, due)
             if status == SUCCESS:
                 yield from left_behind(td, lay, rules, me, node)
         node = behind(lay, rules, table, node)
+    if not zapped:
+        relax(td, rules, me)
     return status
 
 

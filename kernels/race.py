@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 
 from kernels import layout, words
-from kernels.build import alone, cache_directory, straight
+from kernels.build import alone, cache_directory, contended_at, straight
 from kernels.clock import Calibration
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
-from kernels.language import SITES
+from kernels.language import SITES, Step
 from kernels.layout import Actor, Layout
+from kernels.parse import flat
 from kernels.rings import SITE_BITS
 from kernels.rules import NS_SHIFT, Flow, Rules
+from kernels.straight import subs
 from kernels.trace import SO_MANY, ticks_of_entries
 from kernels.variant import BARE, Variant
 
-__all__ = ["Kernels", "cache_directory", "label_text", "load", "ns_of_entry", "prepare", "site_names"]
+__all__ = ["Kernels", "cache_directory", "contended_at", "label_text", "labels_of", "load", "ns_of_entry", "prepare"]
 
 Run = Callable[[np.ndarray, Layout, Rules, Actor], int]
 
@@ -113,9 +115,17 @@ def label_text(lay: Layout, label: int) -> str:
     )
 
 
-def site_names() -> list[str]:
-    """Names of the places where a scenario may put yields, by site number; number 0 is none."""
-    return ["", *(site.name for site in SITES)]
+def labels_of(flow: int, kinds: tuple[str, ...] = ("vcpu", "zapper")) -> list[str]:
+    """The labels of a flow's actors, where a scenario may perturb them, by site number; empty where there is none: at
+    steps of other flows, choices, and the steps of a guest's innermost loop.
+    """
+    labels = [""] * (len(SITES) + 1)
+    for kind in kinds:
+        for function in filter(lambda one: one.labelled, subs(FLOWS[Flow(flow)].of(kind))):
+            for step in flat(function.body):
+                if isinstance(step, Step) and not step.is_choice:
+                    labels[step.site.number] = step.site.name
+    return labels
 
 
 def ns_of_entry(clock: Calibration) -> float:

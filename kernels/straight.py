@@ -1,7 +1,8 @@
 """The straight line: functions of steps as ordinary functions, the yields stripped. What real processes race.
 
 A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a
-trace know who stands where. Random numbers of choices live in a local while a function runs.
+trace know who stands where. A SEAMCALL keeps which module locks it holds, and counts those that it does not get
+(`kernels/contention.py`). Random numbers of choices live in a local while a function runs.
 """
 
 import ast
@@ -11,7 +12,8 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from kernels.atomics import ATOMIC
+from kernels.atomics import ATOMIC, enter, store_relaxed
+from kernels.contention import BY_FIELD, TRIES_OF_ENTRY, behind_a_try, behind_an_unlock, leaf_text
 from kernels.language import (
     ENVIRONMENT,
     KINDS,
@@ -29,6 +31,8 @@ from kernels.language import (
     is_drawn,
     tree_of,
 )
+from kernels.layout import ModuleLock
+from kernels.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
 from kernels.parse import flat
 from kernels.rings import SITE_BITS
 from kernels.trace import BESIDE, UNTRACED, keep
@@ -167,6 +171,7 @@ class _Straight:
         self.function = function
         self.names = names
         self.variant = variant
+        self.leaf = leaf_text(function)
         self.draws = any(isinstance(s, Step) and self.is_drawn(s) for s in flat(function.body))
 
     def lines(self) -> list[str]:
@@ -205,10 +210,11 @@ class _Straight:
             case Sub(target=target, function=function, arguments=arguments):
                 inner = f"{function.name}({', '.join((*ENVIRONMENT, *map(self.text, arguments)))})"
                 line = f"{pad}{target} = {inner}" if target else pad + inner
+                entry = [pad + line for line in self.entry_tried(function, target, arguments)]
                 if not self.draws:
-                    return [line]
+                    return [line, *entry]
                 save, load = "set_own(td, me.tally + RNG, _random)", "_random = own(td, me.tally + RNG)"
-                return [pad + save, line, pad + load]
+                return [pad + save, line, *entry, pad + load]
             case If(test=test, body=body, orelse=orelse):
                 lines = [f"{pad}if {self.text(test)}:", *self.block(body, depth + 1, after)]
                 return [*lines, f"{pad}else:", *self.block(orelse, depth + 1, after)] if orelse else lines
@@ -240,15 +246,43 @@ class _Straight:
         at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
         perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.variant.perturbed else []
         before = [f"_word = {arguments[1]}", at, *perturb]
+        behind = [*self.lock_tried(step), *self.lock_let_go(step)]
         if not self.variant.traced or self.function in UNTRACED:
-            return [*before, f"{target}{name}({rest})"]
+            return [*before, f"{target}{name}({rest})", *behind]
         label = f"_word << {SITE_BITS} | {step.site.number}"
         # Before the step, which may change what it is computed from.
         before.insert(0, f"_operand = {arguments[-1] if arguments[2:] else 0}")
         if not answers(self.names.values[name]):
-            return [*before, f"{name}({rest})", self.call_of(keep, label, "_operand", "_operand")]
+            return [*before, f"{name}({rest})", self.call_of(keep, label, "_operand", "_operand"), *behind]
         seen = step.target or "_seen"
-        return [*before, f"{seen} = {name}({rest})", self.call_of(keep, label, f"int({seen})", "_operand")]
+        return [*before, f"{seen} = {name}({rest})", self.call_of(keep, label, f"int({seen})", "_operand"), *behind]
+
+    def lock_tried(self, step: Step) -> list[str]:
+        """What a SEAMCALL keeps behind a try of the epoch's or the tree's lock."""
+        op = self.names.values[ast.unparse(step.call.func)]
+        if self.leaf is None or op not in (try_lock_exclusive, try_lock_shared):
+            return []
+        return self.tried(_lock(step), op is try_lock_exclusive, "_word", str(step.target))
+
+    def entry_tried(self, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
+        """The same behind a try of an S-EPT entry's lock."""
+        if self.leaf is None or function.name not in TRIES_OF_ENTRY:
+            return []
+        word = f"(lay.sept + ({self.text(arguments[0])}) * lay.page_stride)"
+        return self.tried(ModuleLock.ENTRY, True, word, str(target))
+
+    def tried(self, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
+        assert self.leaf is not None
+        self.names.add("_enter", enter)
+        self.names.add("store_relaxed", store_relaxed)
+        return behind_a_try(lock, self.leaf, exclusive, word, got)
+
+    def lock_let_go(self, step: Step) -> list[str]:
+        """What it keeps behind the release of a lock."""
+        op = self.names.values[ast.unparse(step.call.func)]
+        if self.leaf is None or op not in (unlock_exclusive, unlock_shared, unlock_entry):
+            return []
+        return behind_an_unlock(ModuleLock.ENTRY if op is unlock_entry else _lock(step))
 
     def beside(self, call: ast.expr, pad: str) -> list[str]:
         """What a traced line keeps of a call that is no step; before it, while its arguments are what they are."""
@@ -264,3 +298,10 @@ class _Straight:
         """A call with the environment first."""
         self.names.add(function.__name__, function)
         return f"{function.__name__}({', '.join((*ENVIRONMENT, *arguments))})"
+
+
+def _lock(step: Step) -> ModuleLock:
+    """The lock that a step tries or releases."""
+    field = step.call.args[1]
+    assert isinstance(field, ast.Attribute)
+    return BY_FIELD[field.attr]

@@ -13,6 +13,8 @@ from kernels.atomics import (
     pause,
     prefetch_write,
     set_own,
+    sleep_ns,
+    store_relaxed,
     store_release,
     timestamp,
     yield_cpu,
@@ -21,21 +23,29 @@ from kernels.layout import (
     AGE_BUCKETS,
     AGES,
     DEADLINE,
+    DELAY_ODDS_SHIFT,
+    DELAYED,
     FINISHED,
     HEAD_WORDS,
     HIST_WORDS,
+    MAX_SITES,
     NEXT_START,
     OUTCOME_COUNTS,
     OUTCOME_SHOOTDOWNS,
     READS,
     RNG,
+    SLEEPS,
+    SLEPT_NS,
     SPINS,
+    SPUN_TICKS,
     STATUS_COUNTS,
     STATUSES,
     STOP_VCPUS,
     STOP_ZAPPERS,
+    STRUCK,
     TRACK_RETRIES,
     TRACK_RETRIES_MAX,
+    YIELDED,
 )
 from kernels.outcomes import OUTCOMES, Outcome
 from kernels.rules import NS_SHIFT
@@ -247,14 +257,34 @@ def relax(td, rules, me):
 
 
 @harness()
-def perturb(td, odds_at, tally):
-    """In a perturbed run an actor may lose its CPU before a step: with the odds, in 65536, of the step's site."""
-    odds = own(td, odds_at)
+def linger(td, at, tally, drawn):
+    """Wait before a step, by the timestamp counter or asleep, between the least and the most of its site."""
+    least, most = own(td, at + MAX_SITES), own(td, at + 2 * MAX_SITES)
+    length = least + ((most - least + 1) * ((drawn >> 36) & 0xFFFFFF) >> 24)
+    set_own(td, tally + DELAYED, own(td, tally + DELAYED) + 1)
+    store_relaxed(td, at + STRUCK, 1)
+    if own(td, at) & SLEEPS:
+        set_own(td, tally + SLEPT_NS, own(td, tally + SLEPT_NS) + length)
+        sleep_ns(length)
+    else:
+        set_own(td, tally + SPUN_TICKS, own(td, tally + SPUN_TICKS) + length)
+        began = timestamp()
+        while timestamp() - began < length:
+            pause()
+
+
+@harness()
+def perturb(td, at, tally):
+    """In a perturbed run an actor may lose its CPU before a step, or be held up: with the odds of the step's site."""
+    odds = own(td, at)
     if odds:
         drawn = xorshift(own(td, tally + RNG))
         set_own(td, tally + RNG, drawn)
-        if ((drawn >> 20) & 65535) < odds:
+        if ((drawn >> 20) & 65535) < odds & ((1 << DELAY_ODDS_SHIFT) - 1):
+            set_own(td, tally + YIELDED, own(td, tally + YIELDED) + 1)
             yield_cpu()
+        if (drawn & 65535) < (odds & (SLEEPS - 1)) >> DELAY_ODDS_SHIFT:
+            linger(td, at, tally, drawn)
 
 
 @harness()

@@ -7,9 +7,9 @@ page goes by the ordering's steps. Its end: no vCPU comes in any more, all are k
 the HKID is released, and every page, those of the S-EPT last, is reclaimed as it stands.
 """
 
-from kernels.atomics import fetch_or_seq_cst, load_acquire, own, store_release, store_seq_cst
+from kernels.atomics import fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release, store_seq_cst
 from kernels.kvm import kick
-from kernels.layout import BUG_ON, SHOOTDOWNS
+from kernels.layout import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.lifecycle import (
     block_td,
     mem_page_add,
@@ -24,7 +24,7 @@ from kernels.processors import LEAF_FLUSH_DONE
 from kernels.rules import Fault
 from kernels.sept import mem_add
 from kernels.status import SUCCESS, Leaf
-from kernels.steps import choice, steps
+from kernels.steps import choice, harness, steps
 from kernels.tally import (
     collect_flags,
     count,
@@ -154,6 +154,22 @@ def zap_page(td, lay, rules, me, finalized, due):
     return status
 
 
+@harness()
+def entries(td, lay):
+    """How often vCPUs have entered."""
+    total = 0
+    for vcpu in range(lay.vcpus):
+        total += load_relaxed(td, lay.vcpu_tally + vcpu * lay.vcpu_tally_stride + ENTRIES)
+    return total
+
+
+@harness()
+def wait_for_guest(td, lay, rules, me, before):
+    """A TD lives until a vCPU has entered it: where actors share CPUs none might be there to do so."""
+    while entries(td, lay) == before and not load_relaxed(td, lay.vm_bugged) and not zapper_stopping(td, lay):
+        relax(td, rules, me)
+
+
 @steps
 def live(td, lay, rules, me):
     """The TD is finalized and runs; before that and after it a page may go."""
@@ -168,7 +184,9 @@ def live(td, lay, rules, me):
             return SUCCESS
         finalized = 1
         yield store_release(td, lay.td_state, TD_RUNNABLE)  # TDH.MR.FINALIZE
+        before = entries(td, lay)
         yield store_release(td, lay.runnable, 1)
+        wait_for_guest(td, lay, rules, me, before)
         due = wait_turn(td, lay, rules, me)
 
 

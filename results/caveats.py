@@ -10,7 +10,7 @@ from results.comparable import alike
 from results.grades import FAILING
 from results.statistics import ENOUGH
 from results.verdict import Ending, is_safe, seen
-from results.wording import nanoseconds, plural
+from results.wording import count, nanoseconds, plural
 
 HIGH_STEAL, BUSY, RATE_MISSED = 0.01, 0.25, 0.95
 Facts = Mapping[str, Any]
@@ -115,13 +115,7 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             "actors stood still without knowing: tails are the machine's, not the protocol's",
             "another hour or another machine; compare within interleaved rounds only",
         )
-    if perturbed := [run["ordering"] for run in runs if run.get("perturbed")]:
-        yield Caveat(
-            "perturbed",
-            f"declared yields at named labels in {_names(perturbed)}",
-            "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
-            "a scenario without `yields` for latency",
-        )
+    yield from _of_what_is_done_on_purpose(scenario, runs)
     if traced := [run for run in runs if run.get("trace")]:
         yield Caveat(
             "traced",
@@ -147,6 +141,40 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             "response time grows with the backlog and measures the length of the run",
             "a lower --rate",
         )
+
+
+def _of_what_is_done_on_purpose(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
+    if perturbed := [run for run in runs if run.get("perturbed")]:
+        told = [f"{run['ordering']}{_strength(run.get('perturbation'))}" for run in perturbed]
+        yield Caveat(
+            "perturbed",
+            f"declared yields or delays at named labels in {_names(told)}",
+            "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
+            "a scenario without `yields` and `delays` for latency",
+        )
+    idle = {run["ordering"]: (run.get("perturbation") or {}).get("never_struck", ()) for run in perturbed}
+    if any(idle.values()):
+        yield Caveat(
+            "delay_never_struck",
+            f"delays that held nobody up: {_by_ordering(idle)}",
+            "no actor took these steps, or not with these odds",
+            "`list --labels`, and a label that the ordering comes by",
+        )
+    if storm_us := scenario.get("storm_us"):
+        yield Caveat(
+            "storm",
+            f"a storm of entries and exits: a vCPU leaves the guest after {storm_us} us",
+            "no host's timer ticks so fast: rates and latency say nothing of one that ticks as it should",
+            "storm_us = 0 for latency",
+        )
+
+
+def _strength(perturbation: Facts | None) -> str:
+    """How much was done, in brackets: what struck how often, and for how long."""
+    if perturbation is None:
+        return ""
+    delays = f", {count(perturbation['delays'])} delays of {nanoseconds(perturbation['delayed_ns'])} in all"
+    return f" ({count(perturbation['yields'])} yields{delays if perturbation['delays'] else ''})"
 
 
 def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:

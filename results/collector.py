@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from kernels import layout as tally
 from kernels.layout import Layout
 from kernels.outcomes import OUTCOMES, Outcome
-from kernels.rules import Flow
+from kernels.rules import NS_SHIFT, Flow
 from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
+from results.contention import lock_contention
 from results.grades import GRADES, declared
 from results.histogram import Counts
 from results.host import CpuTimes, cpu_times, steal_share
@@ -41,7 +42,6 @@ BY_READ = frozenset(
         Outcome.flushvp_not_done,
     }
 )
-LOCKS = {"epoch": Status.BUSY_TD_EPOCH, "S-EPT tree": Status.BUSY_SEPT_TREE, "S-EPT entry": Status.BUSY_RCX}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +158,9 @@ class RunFacts:
     """What the harness knows of one ordering's race and the tally does not.
 
     `seconds` is the measured time: from the end of the warm-up to the moment the zappers were told to stop. `notes` say
-    who stood where, or who died. `vcpus_entered` overrides what the tally says. `perturbed` marks declared yields.
+    who stood where, or who died. `vcpus_entered` overrides what the tally says. `perturbed` marks declared yields
+    and delays, and `declared` says which, by label, `never_struck` which delays held nobody
+    up.
     """
 
     ordering: str
@@ -170,6 +172,9 @@ class RunFacts:
     warmup_s: float = 0.0
     vcpus_entered: int | None = None
     perturbed: bool = False
+    declared: Mapping[str, str] = field(default_factory=dict)
+    never_struck: tuple[str, ...] = ()
+    ticks_to_ns: int = 1 << NS_SHIFT
     last_steps: LastSteps | None = None  # of a traced race
     source: str = ""
     shootdown: tuple[str, ...] = ()
@@ -208,6 +213,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "ending": str(facts.ending),
         "notes": list(facts.notes),
         "perturbed": facts.perturbed,
+        "perturbation": _perturbation(facts, end) if facts.perturbed else None,
         "trace": facts.last_steps and facts.last_steps.json,
         "vcpus": len(end.vcpu_heads),
         "zappers": len(end.zapper_heads),
@@ -222,7 +228,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "all_shootdowns": end.shootdowns,
         "all_reads": end.reads,
         "outcomes": _outcomes(facts, end),
-        "operand_busy_by_lock": {lock: int(end.statuses[:, status].sum()) for lock, status in LOCKS.items()},
+        "lock_contention": lock_contention(np.concatenate((end.vcpu_heads, end.zapper_heads))),
         "status": _named(end.statuses.sum(axis=0), all_declared=True),
         "seamcalls": {LEAF_NAMES[leaf]: _named(end.statuses[leaf], all_declared=False) for leaf in Leaf},
         "stale_age_epochs": {str(age): int(count) for age, count in enumerate(ages)},
@@ -250,6 +256,18 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
     arrays |= {f"{facts.ordering}/series/{name}": values for name, values in series.arrays().items()}
     arrays[f"{facts.ordering}/ages"] = ages
     return Run(record, arrays, facts.last_steps)
+
+
+def _perturbation(facts: RunFacts, end: Snapshot) -> dict[str, Any]:
+    """How strong the perturbation was: what was declared, how often it struck, and how long actors were held up."""
+    spun_ns = int(end.both(tally.SPUN_TICKS)[0]) * facts.ticks_to_ns >> NS_SHIFT
+    return {
+        "declared": dict(facts.declared),
+        "never_struck": list(facts.never_struck),
+        "yields": int(end.both(tally.YIELDED)[0]),
+        "delays": int(end.both(tally.DELAYED)[0]),
+        "delayed_ns": spun_ns + int(end.both(tally.SLEPT_NS)[0]),
+    }
 
 
 def _measured(start: Snapshot, end: Snapshot, flow: int) -> dict[str, Counts]:

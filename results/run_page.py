@@ -1,12 +1,13 @@
 """The page of a run: what result.json and raw.npz say, in the order in which a reader asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
 from kernels.outcomes import Outcome
 from results.answer import KICK_FIRST, TRACK_FIRST, review_sentence
+from results.contention_table import contention_page_table
 from results.grades import FAILING, why
 from results.inline_svg import WIDTH_IN, element, panel, sample, swatch
 from results.page import Card, Figure, Key, Page, Section, Table
@@ -31,6 +32,12 @@ HEADLINES = {
 }
 # Names longer than this widen the panel that they stand beside.
 LONG_NAMES_IN = 1.5
+CONTENTION = (
+    "The module tries its locks and never waits: a try that fails is OPERAND_BUSY, and KVM tries again. Who held the "
+    "lock is looked up right behind the failure: whoever has let go by then is gone, different SEAMCALLs that share it "
+    "are several.",
+    "Tries: the failed ones of a wait that ended with the lock, on average and at most, and the time from the first.",
+)
 PERCENTILES = ("p50", "p90", "p99", "p999")
 
 
@@ -47,7 +54,7 @@ def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
         headline=headline,
         cards=tuple(_card(run, sample(look)) for run, look in shown.each()),
         answer=_answer(result),
-        sections=(_latency(shown), _phases(shown), _stale(shown), _outcomes(runs)),
+        sections=(_latency(shown), _phases(shown), _stale(shown), _outcomes(runs), *_locks(runs)),
         facts=(
             host_table(result["host"]),
             mapping_table("The scenario", result["scenario"], folded=True),
@@ -225,6 +232,15 @@ def _outcomes(runs: Sequence[Run]) -> Section:
         ("From the first shootdown, warm-up included. An outcome that never showed says which rate would have.",),
         tables=tuple(tables),
     )
+
+
+def _locks(runs: Sequence[Run]) -> Iterator[Section]:
+    """Who held the module's locks where a try failed, of each ordering that saw that; no section where none did."""
+    found = {run["ordering"]: entries for run in runs if (entries := run.get("lock_contention"))}
+    if found:
+        yield Section(
+            "locks", "Lock contention", CONTENTION, tables=tuple(map(contention_page_table, found.values(), found))
+        )
 
 
 def _rate(outcome: Mapping[str, Any], run: Run) -> str:

@@ -75,9 +75,17 @@ class _VcpuTimes(_Shape):
     gate_wait: _Phase
 
 
-class _Retries(_Shape):
-    max: Count
+class _Mean(_Shape):
     mean: Seconds
+    max: Count
+
+
+class _Contention(_Shape):
+    lock: str
+    seamcall: str
+    held_by: dict[str, Count]
+    tries: _Mean | None
+    got_after_ns: _Mean | None
 
 
 class _Run(_Shape):
@@ -100,11 +108,11 @@ class _Run(_Shape):
     all_shootdowns: Count
     all_reads: Count
     outcomes: list[_Outcome]
-    operand_busy_by_lock: dict[str, Count]
+    lock_contention: list[_Contention] = []
     stale_age_epochs: dict[str, Count]
     latency_ns: _Latency
     vcpu_ns: _VcpuTimes
-    track_retries: _Retries
+    track_retries: _Mean
 
     @model_validator(mode="after")
     def _an_age_for_every_bucket(self) -> "_Run":

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kernels.story import Held
+from results.contention_table import contention_table
 from results.grades import FAILING, Grade, grade_of, why
 from results.live import Live
 from results.statistics import ENOUGH
@@ -92,9 +93,12 @@ class ByWidth:
 
 
 def outcome_table(run: Run) -> RenderableType:
-    """One ordering: every declared outcome with its count, rate, grade and why; then the verdict and its reason."""
+    """One ordering: every declared outcome with its count, rate, grade and why; who held the locks that others failed
+    to get; then the verdict and its reason.
+    """
     table = ByWidth(_outcomes(run, wide=False), _outcomes(run, wide=True))
-    return Group(heading(run), table, *(Padding(line, (0, 0, 0, 2)) for line in _below(run)))
+    locks: list[RenderableType] = [contention_table(found), ""] if (found := run.get("lock_contention")) else []
+    return Group(heading(run), table, *locks, *(Padding(line, (0, 0, 0, 2)) for line in _below(run)))
 
 
 def _outcomes(run: Run, *, wide: bool) -> Table:
@@ -128,9 +132,7 @@ def _rate(outcome: Mapping[str, Any], run: Run) -> str:
 
 
 def _below(run: Run) -> Iterable[Text]:
-    locks = ", ".join(f"{lock} {count(times)}" for lock, times in run["operand_busy_by_lock"].items())
     retries = run["track_retries"]
-    yield Text(f"operand_busy by lock: {locks}")
     yield Text(f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most")
     yield Text(
         f"Rates and 95 % intervals: of all {run['all_shootdowns']:,} shootdowns, warm-up included. Counts: of events."

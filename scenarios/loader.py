@@ -9,7 +9,7 @@ from typing import Any
 from scenarios.durations import parse_duration
 from scenarios.files import is_file, name_of, shipped, shipped_names, toml_table
 from scenarios.models import STEPS, Ordering, Scenario
-from scenarios.settings import apply_settings, setting_key, with_faults, with_options
+from scenarios.settings import apply_settings, setting_key, with_delays, with_faults, with_options
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, nearest, shown
 
@@ -24,6 +24,7 @@ __all__ = [
     "setting_key",
     "shipped_orderings",
     "shipped_scenarios",
+    "with_delays",
     "with_faults",
     "with_options",
 ]

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
 from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SeptFree, SharedFlush, Step
+from scenarios.delays import A_DELAY, parse_delay
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
@@ -77,6 +78,12 @@ def a_power_of_two(value: int) -> int:
     if value & (value - 1):
         raise ValueError
     return value
+
+
+def a_delay(text: str) -> str:
+    """A delay stays as it was written once it holds."""
+    parse_delay(text)
+    return text
 
 
 def seconds(value: Any) -> Any:
@@ -224,8 +231,9 @@ class Scenario(BaseModel):
     `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
     the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
     zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so
-    many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there. `watchdog_s`
-    without progress is a hang.
+    many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there, `delays` how long
+    one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. `watchdog_s` without progress
+    is a hang.
     """
 
     model_config = STRICT
@@ -260,6 +268,7 @@ class Scenario(BaseModel):
         default="uniform", description=f"a pattern ({listed(READS)})"
     )
     tick_us: Annotated[int, whole(0, 1_000_000, "microseconds")] = 50
+    storm_us: Annotated[int, whole(0, 1_000_000, "microseconds")] = 0
     gap: Annotated[int, whole(0, 1_000_000_000, "pauses")] = 2000
     duration_s: Duration = Field(
         default=5.0, gt=0, le=A_WEEK_S, description="a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h"
@@ -280,6 +289,9 @@ class Scenario(BaseModel):
     )
     yields: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict, description='a table of probabilities by label, such as { "kick.done" = 0.01 }'
+    )
+    delays: dict[str, Annotated[str, AfterValidator(a_delay), Field(description=A_DELAY)]] = Field(
+        default_factory=dict, description='a table of delays by label, such as { "kick.done" = "200ns" }'
     )
     watchdog_s: Duration = Field(
         default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
@@ -306,4 +318,5 @@ ELEMENTS = {
     "expect": f"an outcome ({listed(FORBIDDEN)})",
     "orderings": "an ordering in quotes",
     "yields": "a probability from 0 to 1",
+    "delays": A_DELAY,
 }

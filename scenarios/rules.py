@@ -27,7 +27,7 @@ def compile_rules(
     """The rules of one ordering under one scenario.
 
     `clock` is a kernels.rules.Clock, `ticks_per_s` its rate, `ticks_to_ns` nanoseconds a tick times 2**NS_SHIFT.
-    The host's timer ticks only where actors share CPUs: elsewhere nobody has to give way.
+    The host's timer ticks only where actors share CPUs, or for a storm: elsewhere nobody has to give way.
     """
     steps = [Step[step.upper()] for step in ordering.shootdown]
     kick = ordering.kick
@@ -35,6 +35,7 @@ def compile_rules(
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
     two_levels = flow in TWO_LEVELS
     takes_turns = shared_cpus or scenario.flow == "migrate"  # there vCPUs share logical processors
+    tick_us = scenario.storm_us or (scenario.tick_us if takes_turns else 0)
     return Rules(
         flow=int(flow),
         module=int(Module[scenario.module.upper()]),
@@ -67,9 +68,9 @@ def compile_rules(
         shootdowns=scenario.shootdowns or UNLIMITED,
         gap=scenario.gap,
         period=_ticks(scenario.zappers * scenario.batch / scenario.rate, ticks_per_s) if scenario.rate else 0,
-        tick=_ticks(scenario.tick_us / 1e6, ticks_per_s) if takes_turns and scenario.tick_us else 0,
+        tick=_ticks(tick_us / 1e6, ticks_per_s) if tick_us else 0,
         shared_cpus=int(shared_cpus),
-        perturbed=int(bool(scenario.yields)),
+        perturbed=int(bool(scenario.yields or scenario.delays)),
         clock=int(clock),
         ticks_to_ns=int(ticks_to_ns),
     )

@@ -12,6 +12,7 @@ from scenarios.wording import ScenarioError, shown, unknown
 NOT_SET = {"name", "title", "source", "why", "shows", "orderings"}
 SCENARIO_KEYS = tuple(key for key in Scenario.model_fields if key not in NOT_SET)
 ORDERING_KEYS = tuple(key for key in Ordering.model_fields if key not in NOT_SET)
+BY_LABEL = ("yields.", "delays.")
 KICK_KEYS = tuple(f"kick.{key}" for key in Kick.model_fields)
 
 
@@ -28,7 +29,7 @@ def apply_settings(
     of_ordering: dict[str, Any] = {}
     for setting in settings:
         key, value = _key_and_value(setting)
-        if key in SCENARIO_KEYS or key.startswith("yields."):
+        if key in SCENARIO_KEYS or key.startswith(BY_LABEL):
             of_scenario[key] = value
         elif key in ORDERING_KEYS or key in KICK_KEYS:
             of_ordering[key] = value
@@ -48,6 +49,17 @@ def with_options(scenario: Scenario, **values: Any) -> Scenario:
     except ScenarioError as error:
         key, _, rest = str(error).partition(": ")
         raise ScenarioError(f"--{key.removesuffix('_s').replace('_', '-')}: {rest}") from None
+
+
+def with_delays(scenario: Scenario, delays: Sequence[str]) -> Scenario:
+    """The scenario with each `LABEL=TIME` beside its own delays."""
+    values: dict[str, Any] = {}
+    for delay in delays:
+        label, equals, text = delay.rpartition("=")
+        if not equals:
+            raise ScenarioError(f"--delay: expected LABEL=TIME, found {shown(delay)}")
+        values[f"delays.{label}"] = text
+    return _with(scenario, "--delay", values)
 
 
 def with_faults(orderings: Sequence[Ordering], faults: Sequence[str]) -> list[Ordering]:
@@ -90,8 +102,8 @@ def _merged(model: Scenario | Ordering, values: Mapping[str, Any]) -> dict[str, 
 
 
 def _key_and_value(setting: str) -> tuple[str, Any]:
-    # A label may hold "=", a probability may not.
-    key, equals, text = setting.rpartition("=") if setting.startswith("yields.") else setting.partition("=")
+    # A label may hold "=", a probability or a delay may not.
+    key, equals, text = setting.rpartition("=") if setting.startswith(BY_LABEL) else setting.partition("=")
     if not equals:
         raise ScenarioError(f"--set: expected key=value, found {shown(setting)}")
     return key.strip().replace('"', ""), _value(text.strip())

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.race import site_names
 from results.bench_caveats import bench_caveats
 from results.bench_findings import exit_code, found
 from results.bench_record import Bench, Design, Sweep
@@ -28,7 +27,7 @@ from stress.interrupts import Interrupts
 from stress.leaving import origin
 from stress.limits import make_room
 from stress.machine import machine
-from stress.perturbation import site_numbers
+from stress.perturbation import declared_sites
 from stress.placement import Cpus, chosen_cpus, shown
 from stress.probing import host_record, round_trip_after
 from stress.race import Machine
@@ -81,7 +80,7 @@ def _check_outputs(request: BenchRequest) -> None:
 def _new(request: BenchRequest, layout: Layout, gates: Sequence[Gate], command: Sequence[str]) -> Begun:
     cpus = chosen_cpus(request.run.cpus)
     _make_room(layout.points)
-    site_numbers(layout.scenario.yields, site_names())
+    declared_sites(layout.scenario)
     record = _record(layout, cpus, command)
     directory = _opened(lambda: open_bench_directory(request.run.out, layout.scenario.name))
     return Begun(request, layout, gates, cpus, directory, record, _progress(request))
@@ -137,7 +136,7 @@ def _record(layout: Layout, cpus: Cpus, command: Sequence[str]) -> Bench:
             seed=scenario.seed,
         ),
         sweep=sweep,
-        arms=arms(layout.orderings, perturbed=bool(scenario.yields)),
+        arms=arms(layout.orderings, perturbed=bool(scenario.yields or scenario.delays)),
     )
 
 
@@ -145,7 +144,7 @@ def _carry_out(begun: Begun) -> int:
     run = begun.request.run
     with Interrupts() as interrupts:
         if _rounds_left(begun):
-            sites = site_numbers(begun.layout.scenario.yields, site_names())
+            sites = declared_sites(begun.layout.scenario)
             flow = begun.layout.scenario.flow
             prepared = machine(begun.cpus, sites, begun.progress, flow=flow, verbose=run.verbose)
             _meet(begun, prepared)

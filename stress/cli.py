@@ -78,6 +78,10 @@ def _run(
     workers: options.Workers = None,
     cpus: options.Cpus = None,
     settings: options.Settings = None,
+    delay: options.Delays = None,
+    amplify: options.Amplify = None,
+    for_: options.For = None,
+    budget: options.AmplifyBudget = None,
     out: options.Out = None,
     json: options.Json = None,
     junit: options.Junit = None,
@@ -109,6 +113,7 @@ def _run(
         workers=workers,
         cpus=cpus,
         settings=tuple(settings or ()),
+        delays=tuple(delay or ()),
         out=out,
         json=json,
         junit=junit,
@@ -120,6 +125,17 @@ def _run(
         color=not no_color,
     )
     resolved = resolve(request)  # a misspelt name is told before anything heavy is imported
+    if amplify is not None:
+        from stress.amplify_request import AmplifyOptions, resolve_amplification
+
+        targets, budget_s = resolve_amplification(request, *resolved, AmplifyOptions(amplify, for_, budget))
+        from stress.amplify import run_amplify
+
+        return run_amplify(request, resolved[0], targets, budget_s, ["tdx-stress", *sys.argv[1:]])
+    if for_ is not None or budget is not None:
+        from stress.errors import UsageFault
+
+        raise UsageFault("--for, --budget: expected --amplify auto beside them, found none")
     from stress.run import run
 
     return run(request, *resolved, ["tdx-stress", *sys.argv[1:]])
@@ -334,13 +350,15 @@ def _selftest(
 
 
 @app.command("list")
-def _list(json: options.AsJson = False, no_color: options.NoColor = False) -> int:
+def _list(labels: options.Labels = None, json: options.AsJson = False, no_color: options.NoColor = False) -> int:
     """List scenarios, orderings, outcomes and faults.
 
-    Each with one line and its source.
+    Each with one line and its source. With --labels: the steps of a flow by label, for `--delay` and `yields`.
     """
-    from stress.listing import list_all
+    from stress.listing import list_all, list_labels
 
+    if labels is not None:
+        return list_labels(labels, as_json=json, color=not no_color)
     return list_all(as_json=json, color=not no_color)
 
 

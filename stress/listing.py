@@ -7,10 +7,13 @@ from typing import Any
 
 from rich.text import Text
 
+from kernels.language import SITES
+from kernels.race import labels_of
+from kernels.rules import Flow
 from results.grades import GRADES, Grade
 from results.tables import GRADE_STYLES
 from scenarios.faults import ELSEWHERE, FAULTS, name_of
-from scenarios.loader import shipped_orderings, shipped_scenarios
+from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
 from stress.screen import Screen, write
 
 Entry = Mapping[str, Any]
@@ -62,6 +65,31 @@ def list_all(*, as_json: bool, color: bool) -> int:
         width = max(len(entry["name"]) for entry in entries)
         screen.show(Text(section.upper(), style="bold"), *(_entry(entry, width) for entry in entries), "", wrap=False)
     screen.line("tdx-stress run SCENARIO, or tdx-stress run --ordering ORDERING")
+    return 0
+
+
+def list_labels(name: str, *, as_json: bool, color: bool) -> int:
+    """Print the labels of a scenario's flow, in the order of the source, each with its actors and its place; 0.
+
+    Raises ScenarioError where there is no such scenario.
+    """
+    flow = Flow[load_scenario(name).flow.upper()]
+    kinds = {kind: labels_of(flow, (kind,)) for kind in ("vcpu", "zapper")}
+    entries = [
+        {
+            "name": label,
+            "title": " and ".join({"vcpu": "vCPU", "zapper": "zapper"}[kind] for kind in kinds if kinds[kind][number]),
+            "source": f"{SITES[number - 1].file}:{SITES[number - 1].line}",
+        }
+        for number, label in enumerate(labels_of(flow))
+        if label
+    ]
+    if as_json:
+        write(sys.stdout, json.dumps({"flow": flow.name.lower(), "labels": entries}, indent=1) + "\n")
+        return 0
+    screen, width = Screen(sys.stdout, color=color), max(len(entry["name"]) for entry in entries)
+    for entry in entries:
+        screen.show(Text(f"{entry['name']:<{width}}  {entry['title']:<15}  {entry['source']}"), wrap=False)
     return 0
 
 

@@ -32,6 +32,31 @@ Rate = Annotated[
     float | None,
     _option("--rate", metavar="R", help="Open loop: shootdowns a second over all zappers; 0 for a closed loop."),
 ]
+Delays = Annotated[
+    list[str] | None,
+    _option(
+        "--delay",
+        metavar="LABEL=TIME",
+        help="Hold actors up at a label: 200ns, 0-500ns, 20us@0.1; repeatable. `list --labels` names the labels.",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    _option("--labels", metavar="SCENARIO", help="The labels at which the actors of a scenario can be perturbed."),
+]
+Amplify = Annotated[
+    str | None,
+    _option(
+        "--amplify", metavar="auto", help="Search for what shows an outcome most often: delays, yields, sizes, storms."
+    ),
+]
+For = Annotated[
+    str | None,
+    _option("--for", metavar="OUTCOME", help="What the search looks for; otherwise what the ordering is known for."),
+]
+AmplifyBudget = Annotated[
+    str | None, _option("--budget", metavar="TIME", help="Of the search, for each ordering; otherwise 60s.")
+]
 TlbEntries = Annotated[int | None, _option("--tlb-entries", metavar="N", help="Of each vCPU's TLB; a power of two.")]
 Each = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper.")]
 Faults = Annotated[

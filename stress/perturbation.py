@@ -1,32 +1,81 @@
-"""Declared yields: at a label of the kernels an actor gives its CPU away, with the probability that a scenario says."""
+"""Declared perturbation: at a label of the kernels an actor gives its CPU away, or is held up, as a scenario says."""
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from kernels.layout import Layout
+from kernels.clock import Calibration
+from kernels.language import SITES
+from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, STRUCK, Layout
+from kernels.race import labels_of
+from kernels.rules import Clock, Flow
+from scenarios.delays import Delay, parse_delay
+from scenarios.models import Scenario
 from stress.errors import UsageFault
 from stress.memory import Words
 
 CERTAIN = 1 << 16
+# Longer delays sleep: spinning through them would keep others from the CPU, which is a perturbation of its own.
+SLEEPS_FROM_NS = 100_000
 
 
-def site_numbers(yields: Mapping[str, float], names: Sequence[str]) -> dict[int, float]:
-    """Each declared label's site in the kernels, with its probability. `names[site]` is a site's label.
+@dataclass(frozen=True, slots=True)
+class AtSite:
+    """What is declared for one site: the probability of a yield, and a delay."""
 
-    Raises UsageFault for a label that no site has, with the nearest one.
-    """
-    sites: dict[int, float] = {}
-    for label, probability in yields.items():
-        found = [site for site, name in enumerate(names) if name == label]
-        if not found:
-            near = difflib.get_close_matches(label, names, n=1, cutoff=0.4)
-            hint = f'did you mean "{near[0]}"?' if near else f'they look like "{next(filter(None, names))}"'
-            raise UsageFault(f'yields: unknown label "{label}"; {hint}')
-        sites.update(dict.fromkeys(found, probability))
+    yields: float = 0.0
+    delay: Delay | None = None
+
+
+Sites = Mapping[int, AtSite]
+
+
+def declared_sites(scenario: Scenario) -> Sites:
+    """Each site that a scenario perturbs. Raises UsageFault for a label that its flow has not, with the nearest."""
+    labels = labels_of(Flow[scenario.flow.upper()])
+    sites: dict[int, AtSite] = {}
+    for label, probability in scenario.yields.items():
+        sites |= dict.fromkeys(sites_of("yields", label, labels), AtSite(yields=probability))
+    for label, text in scenario.delays.items():
+        for site in sites_of("delays", label, labels):
+            sites[site] = replace(sites.get(site, AtSite()), delay=parse_delay(text))
     return sites
 
 
-def declare(words: Words, lay: Layout, sites: Mapping[int, float]) -> None:
-    """Write the probabilities where the kernels look for them."""
-    for site, probability in sites.items():
-        words[lay.perturb + site] = round(probability * CERTAIN)
+def never_struck(words: Words, lay: Layout, scenario: Scenario, sites: Sites) -> list[str]:
+    """The labels whose delay held nobody up in the race that these words are from: steps that nobody took."""
+    struck = {
+        SITES[site - 1].name for site, there in sites.items() if there.delay and words[lay.perturb + STRUCK + site]
+    }
+    return [label for label in scenario.delays if label not in struck]
+
+
+def declared_texts(scenario: Scenario) -> dict[str, str]:
+    """By label what a scenario declares there, for people: `yield 0.5`, `delay 200ns`, or both."""
+    texts = {label: f"yield {probability:g}" for label, probability in scenario.yields.items()}
+    for label, delay in scenario.delays.items():
+        texts[label] = ", ".join(filter(None, (texts.get(label), f"delay {delay}")))
+    return texts
+
+
+def sites_of(key: str, label: str, labels: Sequence[str]) -> list[int]:
+    """The sites of a label, where `labels[site]` is a site's. Raises UsageFault where there is none."""
+    found = [site for site, name in enumerate(labels) if name == label]
+    if not found:
+        near = difflib.get_close_matches(label, labels, n=1, cutoff=0.4)
+        hint = f'did you mean "{near[0]}"?' if near else f'they look like "{next(filter(None, labels))}"'
+        raise UsageFault(f'{key}: unknown label "{label}"; {hint}')
+    return found
+
+
+def declare(words: Words, lay: Layout, sites: Sites, clock: Calibration) -> None:
+    """Write what is declared where the kernels look for it: odds in 65536, delays in ticks, or in ns for a sleep."""
+    for site, there in sites.items():
+        at = lay.perturb + site
+        words[at] = round(there.yields * CERTAIN)
+        if there.delay is not None:
+            sleeps = there.delay.most_ns >= SLEEPS_FROM_NS or clock.clock != Clock.TSC
+            per_ns = 1.0 if sleeps else clock.ticks_per_s / 1e9
+            words[at] += (round(there.delay.odds * CERTAIN) << DELAY_ODDS_SHIFT) + sleeps * SLEEPS
+            words[at + MAX_SITES] = round(there.delay.least_ns * per_ns)
+            words[at + 2 * MAX_SITES] = round(there.delay.most_ns * per_ns)

@@ -55,7 +55,7 @@ def _quick_facts(machine: Machine) -> dict[str, Any]:
     facts = {**timer_facts(machine.clock, probes), **_round_trip_now(machine, probes)}
     # Kernels of another flow, that look before each step whether they are to yield, or that keep it in a ring, are not
     # those of other runs.
-    other_kernels = machine.flow != "shootdown" or machine.yields or machine.ns_of_entry is not None
+    other_kernels = machine.flow != "shootdown" or machine.perturbation or machine.ns_of_entry is not None
     return facts | ({} if other_kernels else empty_shootdown_facts(machine.clock, machine.kernels.zapper))
 
 

@@ -1,13 +1,13 @@
 """One ordering's race under one scenario: the machine is laid out, a crew runs the kernels over it, a Run comes out."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
 from kernels.clock import Calibration
-from kernels.layout import GO, Layout, plan, vcpu_actor, zapper_actor
+from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
 from kernels.outcomes import Outcome
-from kernels.race import Kernels, label_text, prepare
+from kernels.race import Kernels, contended_at, label_text, prepare
 from kernels.rules import Flow, Rules
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
@@ -17,7 +17,7 @@ from stress.course import Course, Watch
 from stress.crew import Crew
 from stress.interrupts import Interrupts
 from stress.memory import Words, shared_words
-from stress.perturbation import declare
+from stress.perturbation import Sites, declare, declared_texts, never_struck
 from stress.placement import Cpus, places, shares_cpus
 from stress.tracing import arm, last_steps, ring_entries
 from stress.worker import Job
@@ -27,12 +27,13 @@ Tally = Callable[[], Snapshot]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and where they yield."""
+    """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and what is
+    done to actors on purpose."""
 
     kernels: Kernels
     clock: Calibration
     cpus: Cpus
-    yields: Mapping[int, float]  # probability by site
+    perturbation: Sites  # what is declared by site
     ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
     flow: str = "shootdown"
 
@@ -58,8 +59,9 @@ def race(
     words = shared_words(lay.total_words)
     rules = _rules(machine, ordering, scenario, shared_cpus=shares_cpus(lay, machine.cpus))
     prepare(words, lay, rules, scenario.seed)
-    declare(words, lay, machine.yields)
+    declare(words, lay, machine.perturbation, machine.clock)
     arm(words, lay)
+    words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
     jobs = _jobs(machine, words, lay, rules)
@@ -83,7 +85,10 @@ def race(
         notes=tuple(course.notes),
         seconds=course.seconds,
         warmup_s=scenario.warmup_s,
-        perturbed=bool(scenario.yields),
+        perturbed=bool(machine.perturbation),
+        declared=declared_texts(scenario),
+        never_struck=tuple(never_struck(words, lay, scenario, machine.perturbation)),
+        ticks_to_ns=machine.clock.ticks_to_ns,
         last_steps=traced or None,
         flow=flow,
     )

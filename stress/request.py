@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenarios.loader import apply_settings, load_orderings, load_scenario, with_options
+from scenarios.loader import apply_settings, load_orderings, load_scenario, with_delays, with_options
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
 
@@ -29,6 +29,7 @@ class Request:
     workers: str | None = None
     cpus: str | None = None
     settings: tuple[str, ...] = ()
+    delays: tuple[str, ...] = ()
     out: Path | None = None
     json: str | None = None
     junit: Path | None = None
@@ -45,6 +46,7 @@ def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
     scenario = load_scenario(request.scenario)
     orderings = load_orderings(request.orderings or scenario.orderings)
     scenario, orderings = apply_settings(scenario, orderings, request.settings)
+    scenario = with_delays(scenario, request.delays)
     scenario = with_options(
         scenario,
         vcpus=request.vcpus,

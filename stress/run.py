@@ -7,7 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from kernels.race import site_names
 from results.caveats import caveats
 from results.collector import Run
 from results.junit import write_junit
@@ -21,7 +20,7 @@ from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
 from stress.live import Show
 from stress.machine import machine
-from stress.perturbation import site_numbers
+from stress.perturbation import Sites, declared_sites
 from stress.placement import Cpus, chosen_cpus
 from stress.probing import host_record, round_trip_after
 from stress.race import Machine, race
@@ -38,7 +37,7 @@ class Plan:
     scenario: Scenario
     orderings: Sequence[Ordering]
     cpus: Cpus
-    sites: Mapping[int, float]
+    sites: Sites
     directory: RunDirectory
     progress: Screen | None
 
@@ -78,7 +77,7 @@ class Record:
 def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], command: Sequence[str]) -> int:
     """Race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     cpus = chosen_cpus(request.cpus)
-    sites = site_numbers(scenario.yields, site_names())
+    sites = declared_sites(scenario)
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
     check_files(request.json, request.junit, request.ktap)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from kernels.outcomes import Outcome
-from kernels.race import site_names
 from results.selftest import SCHEMA, claim, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.store import RunDirectory, StoreError, json_bytes
@@ -23,7 +22,7 @@ from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
 from stress.live import Show
 from stress.machine import machine
-from stress.perturbation import site_numbers
+from stress.perturbation import declared_sites
 from stress.placement import Cpus, chosen_cpus, inherited_cpus
 from stress.race import Machine, race
 from stress.report import MODEL
@@ -156,7 +155,7 @@ def _machines(plan: Plan) -> dict[bool, Machine]:
     return {
         safe: machine(
             plan.cpus,
-            site_numbers(scenario.yields, site_names()),
+            declared_sites(scenario),
             plan.progress,
             verbose=plan.request.verbose,
         )
@@ -209,7 +208,7 @@ def _race(plan: Plan, prepared: Machine, ordering: Ordering, place: str, interru
     shown = shown_by(ordering)
     if shown is not None and shown.yields:
         scenario = scenario.model_copy(update={"yields": dict(shown.yields)})
-        prepared = replace(prepared, yields=site_numbers(shown.yields, site_names()))
+        prepared = replace(prepared, perturbation=declared_sites(scenario))
     if not ordering.safe and "no_progress" in ordering.expect:  # here standing still is the catch
         scenario = scenario.model_copy(update={"watchdog_s": plan.safe.watchdog_s})
     until = () if ordering.safe else tuple(Outcome[name] for name in ordering.expect)

@@ -15,6 +15,7 @@ from kernels.layout import (
     MAX_SITES,
     OUTCOME_COUNTS,
     OUTCOME_SHOOTDOWNS,
+    PERTURB_FIELDS,
     STATUS_COUNTS,
     STATUSES,
     VCPU_HISTS,
@@ -66,7 +67,7 @@ def whole(lay: Layout, registers: tuple[int, int] = (0, 0)) -> list[tuple[str, i
         ("control", lay.control, CONTROL_WORDS),
         ("page_flags", lay.page_flags, lay.pages),
         ("page_blocked_at", lay.page_blocked_at, lay.pages),
-        ("perturb", lay.perturb, MAX_SITES),
+        ("perturb", lay.perturb, PERTURB_FIELDS * MAX_SITES),
     ]
     heads = [(f"vcpu tally {i}", vcpu_actor(lay, i).tally, HEAD_WORDS + 2 * HIST_WORDS) for i in range(lay.vcpus)]
     heads += [

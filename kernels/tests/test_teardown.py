@@ -182,12 +182,6 @@ def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
     assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
 
 
-def test_the_next_td_has_nothing_of_the_one_before():
-    space = searched(mortal(SPEC, lives=2))
-
-    assert forbidden(space) == set()
-
-
 PAIRS = [
     (Fault.RECLAIM_EARLY, Fault.RECLAIM_IGNORES_STATE, "td_state_incorrect"),
     (Fault.VCPUS_COME_BACK, Fault.ENTER_IGNORES_STATE, "td_state_incorrect"),

@@ -70,7 +70,7 @@ def a_run(ordering: str = "v18", seen: dict[str, int] | None = None, **changes: 
         "all_shootdowns": 5000,
         "all_reads": 1_000_000,
         "outcomes": entries,
-        "operand_busy_by_lock": {"epoch": 3, "S-EPT tree": 0, "S-EPT entry": 1},
+        "lock_contention": [],
         "stale_age_epochs": {str(age): 0 for age in range(16)},
         "latency_ns": {n: {**PHASE, "ci95": INTERVALS} for n in ZAPPER_HISTS if n != "response"},
         "vcpu_ns": {n: {**PHASE, "ci95": INTERVALS} for n in VCPU_HISTS},

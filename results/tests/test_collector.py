@@ -173,7 +173,6 @@ def test_statuses_are_counted_in_all_and_by_seamcall():
     assert (run["status"]["SUCCESS"], run["status"]["OPERAND_BUSY|TD_EPOCH"], run["status"]["OTHER"]) == (40, 5, 0)
     assert run["seamcalls"]["TDH.MEM.TRACK"] == {"SUCCESS": 10, "OPERAND_BUSY|TD_EPOCH": 2}
     assert run["seamcalls"]["TDH.MEM.RANGE.BLOCK"] == {"SUCCESS": 0}
-    assert run["operand_busy_by_lock"] == {"epoch": 5, "S-EPT tree": 0, "S-EPT entry": 4}
 
 
 def test_a_status_in_a_slot_that_nobody_declared_is_unknown():

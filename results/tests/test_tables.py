@@ -73,10 +73,9 @@ def test_a_narrow_terminal_has_a_short_reason_for_every_outcome():
     assert set(SHORT_WHY) == {o.name for o in Outcome}
 
 
-def test_below_the_outcomes_stand_the_locks_the_bound_and_the_verdict():
+def test_below_the_outcomes_stand_the_bound_and_the_verdict():
     text = "\n".join(shown(outcome_table(a_run())))
 
-    assert "operand_busy by lock: epoch 3, S-EPT tree 0, S-EPT entry 1" in text
     assert "a rate of 6.0e-04 of shootdowns or more would have been caught" in text
     assert "PASSED: nothing forbidden in 5,000 shootdowns" in text
 

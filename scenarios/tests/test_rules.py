@@ -114,6 +114,11 @@ def test_the_host_ticks_only_where_cpus_are_shared() -> None:
     assert (alone.tick, alone.shared_cpus) == (0, 0)
 
 
+def test_a_storm_ticks_on_any_machine() -> None:
+    assert compiled("spec", storm_us=3, shared_cpus=False).tick == 6000
+    assert compiled("spec", storm_us=3, tick_us=50).tick == 6000
+
+
 def test_no_tick_is_no_tick() -> None:
     assert compiled("spec", tick_us=0).tick == 0
 
@@ -122,8 +127,9 @@ def test_a_number_of_shootdowns_is_kept() -> None:
     assert compiled("spec", shootdowns=500).shootdowns == 500
 
 
-def test_yields_mark_a_run_as_perturbed() -> None:
+def test_yields_or_delays_mark_a_run_as_perturbed() -> None:
     assert compiled("spec", yields={"kick.done": 0.01}).perturbed == 1
+    assert compiled("spec", delays={"kick.done": "1us"}).perturbed == 1
 
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)

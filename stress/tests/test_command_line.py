@@ -42,8 +42,8 @@ def test_help_imports_nothing_heavy(tmp_path: Path, command_environment: dict[st
 def test_the_help_of_run_names_every_option_once(tdx_stress: Command) -> None:
     done = tdx_stress("run", "--help")
 
-    options = "ordering vcpus zappers pages duration shootdowns warmup rate seed workers cpus set out"
-    files = "json junit ktap trace fail-fast quiet verbose no-color"
+    options = "ordering vcpus zappers pages duration shootdowns warmup rate seed workers cpus set delay"
+    files = "amplify for budget out json junit ktap trace fail-fast quiet verbose no-color"
     assert all(done.stdout.count(f"--{option} ") == 1 for option in f"{options} {files}".split())
 
 

@@ -11,6 +11,7 @@ from kernels.probes import load_probes
 from kernels.race import load
 from stress import probing
 from stress.errors import HarnessFault
+from stress.perturbation import AtSite
 from stress.probing import clock_facts, empty_shootdown_facts, fork_facts, host_record, round_trip_facts, timer_facts
 from stress.race import Machine
 
@@ -80,7 +81,7 @@ def test_with_one_cpu_there_is_no_round_trip() -> None:
 
 
 def test_perturbed_kernels_measure_no_empty_shootdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = host_record(Machine(load(), calibrate(), (0,), {3: 0.01}))
+    record = host_record(Machine(load(), calibrate(), (0,), {3: AtSite(yields=0.01)}))
 
     assert "empty_shootdown_ns" not in record
 

@@ -86,12 +86,19 @@ def test_512_vcpus_line_up_race_and_are_reaped(tdx_stress: Command) -> None:
     assert (run["vcpus"], run["ending"]) == (512, "finished")
 
 
-def test_a_declared_yield_marks_the_run_as_perturbed(tdx_stress: Command) -> None:
+def test_declared_yields_and_delays_mark_the_run_as_perturbed_and_say_how_much(tdx_stress: Command) -> None:
     setting = "yields={ 'kick.load_acquire_ipi' = 0.5 }"
 
-    done = tdx_stress("run", "--ordering", "spec", "--set", setting, *SHORT)
+    done = tdx_stress(
+        "run", "--ordering", "spec", "--set", setting, "--delay", "mem_track.load_acquire_epoch_tracking=2us", *SHORT
+    )
 
-    assert result_of(done)["runs"][0]["perturbed"] is True
+    run = result_of(done)["runs"][0]
+    done_to_it = run["perturbation"]
+    assert run["perturbed"] is True
+    assert done_to_it["declared"]["mem_track.load_acquire_epoch_tracking"] == "delay 2us"
+    assert done_to_it["delays"] >= run["all_shootdowns"] > 0
+    assert 1900 < done_to_it["delayed_ns"] / done_to_it["delays"] < 2100
 
 
 def test_every_known_wrong_ordering_ends_without_a_harness_error(tdx_stress: Command) -> None:

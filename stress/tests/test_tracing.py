@@ -10,7 +10,7 @@ from kernels.clock import calibrate
 from kernels.language import SITES
 from kernels.layout import FREEZE_ON, plan
 from kernels.outcomes import Outcome
-from kernels.race import load, ns_of_entry, site_names
+from kernels.race import load, ns_of_entry
 from kernels.rings import Entry
 from kernels.variant import Variant
 from results.collector import Run
@@ -19,7 +19,7 @@ from scenarios.loader import load_orderings, load_scenario, with_options
 from stress import tracing
 from stress.interrupts import Interrupts
 from stress.memory import shared_words
-from stress.perturbation import site_numbers
+from stress.perturbation import declared_sites
 from stress.placement import inherited_cpus
 from stress.race import Machine, race
 from stress.tests.test_survives import FOREVER, ended, racing, stored
@@ -91,7 +91,7 @@ def raced(ordering: str) -> Run:
     """A race between two vCPUs and one zapper, traced, with the yields of the scenario of wrong orderings."""
     scenario = with_options(load_scenario("wrong"), vcpus=2, zappers=1, duration_s=RACE_S, warmup_s=0.0)
     clock = calibrate(0.02)
-    sites = site_numbers(scenario.yields, site_names())
+    sites = declared_sites(scenario)
     kernels = load(Variant(perturbed=True, traced=True))
     machine = Machine(kernels, clock, inherited_cpus(), sites, ns_of_entry(clock))
     with Interrupts() as interrupts:

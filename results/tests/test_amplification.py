@@ -1,0 +1,117 @@
+"""How many times as often: rates, ratios and their ends, the first catch, and the table of it."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from results.amplification import amplification_exit_code, factor, judged, measured, median_catch, score
+from results.amplification_tables import amplification_table, first_catch_table
+from results.tests.material import a_run, outcome
+
+
+def an_entry(**changes: Any) -> dict[str, Any]:
+    """A wrong ordering that was caught seldom, and with a setting often."""
+    best = {**judged(1000, 640, 2.0), "setting": "1 vCPU, 1 zapper, mem_track.try 20us", "first_catch_s": 0.0247}
+    entry: dict[str, Any] = {
+        "ordering": "kick_then_track",
+        "expect": ["tracking_not_done"],
+        "outcome": "tracking_not_done",
+        "forbidden": True,
+        "races": 50,
+        "cap_s": 2.5,
+        "without": {**judged(20_000, 40, 2.0), "first_catch_s": None, "catches_s": [None, None, 1.9]},
+        "best": [{**best, "catches_s": [0.02, 0.0247, 0.03]}],
+        "command": "tdx-stress run review --delay mem_track.try=20us",
+        "tried": [],
+    }
+    return entry | changes
+
+
+def shown(table: Any) -> str:
+    out = StringIO()
+    Console(file=out, width=100, force_terminal=False).print(table)
+    return out.getvalue()
+
+
+def test_a_measurement_is_of_shootdowns_that_showed_the_outcome():
+    run = a_run(outcomes=[outcome("tracking_not_done", 9, 3, of=5000)], all_shootdowns=5000, seconds=2.0)
+    found = measured(run, "tracking_not_done")
+
+    assert (found["hits"], found["shootdowns"], found["per_s"]) == (3, 5000, 1.5)
+    assert found["ci95"][0] < 3 / 5000 < found["ci95"][1]
+
+
+def test_events_that_belong_to_no_shootdown_count_each_as_one():
+    run = a_run(outcomes=[outcome("refcount_broken", 4, None)])
+
+    assert measured(run, "refcount_broken")["hits"] == 4
+
+
+def test_what_did_not_show_scores_nothing_and_the_same_rate_in_half_the_time_twice_as_much():
+    assert score(judged(1000, 0, 1.0)) == 0
+    assert score(judged(1000, 50, 1.0)) == pytest.approx(2 * score(judged(1000, 50, 2.0)))
+
+
+def test_a_ratio_has_the_far_ends_of_both_intervals():
+    base, amplified = judged(1000, 10, 1.0), judged(1000, 500, 1.0)
+    ratio, least, most = factor(base, amplified)
+
+    assert ratio == 50
+    assert most is not None
+    assert least == amplified["ci95"][0] / base["ci95"][1] < 50 < most == amplified["ci95"][1] / base["ci95"][0]
+
+
+def test_beside_nothing_only_the_least_ratio_is_known():
+    assert factor(judged(1000, 0, 1.0), judged(1000, 500, 1.0))[::2] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("catches", "expected"), [([], None), ([0.3, None, 0.1], 0.3), ([None, 0.1, None], None), ([0.2, 0.1, 0.3], 0.2)]
+)
+def test_a_race_without_a_catch_counts_as_later_than_all(catches: list[float | None], expected: float | None):
+    assert median_catch(catches) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 0),
+        ({"without": judged(10, 0, 1.0), "best": []}, 6),
+        ({"without": judged(10, 0, 1.0) | {"catches_s": [None, 0.2]}, "best": []}, 0),
+        ({"expect": "safe"}, 1),
+        ({"expect": "safe", "forbidden": False}, 0),
+    ],
+)
+def test_the_exit_code_says_whether_it_was_shown_and_whether_that_is_a_failure(changes: dict[str, Any], expected: int):
+    assert amplification_exit_code([an_entry(**changes)], interrupted=False) == expected
+
+
+def test_an_interrupted_search_and_one_of_nothing_have_codes_of_their_own():
+    assert amplification_exit_code([an_entry()], interrupted=True) == 130
+    assert amplification_exit_code([], interrupted=False) == 5
+
+
+def test_the_table_has_the_rate_without_and_with_the_factor_the_first_catch_and_the_command():
+    text = shown(amplification_table(an_entry()))
+
+    assert "none 0.20 % (0.14-0.27)" in text
+    assert "320x (" in text
+    assert "> 2.50 s" in text
+    assert "24.7 ms" in text
+    assert "The best again: tdx-stress run review --delay mem_track.try=20us" in text
+
+
+def test_an_ordering_that_nothing_amplified_has_its_own_row_alone():
+    text = shown(amplification_table(an_entry(best=[], command=None)))
+
+    assert "The best again" not in text
+
+
+def test_the_first_catches_of_all_orderings_stand_before_and_after():
+    text = shown(first_catch_table([an_entry(), an_entry(ordering="no_kick", best=[])]))
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+
+    assert rows[1].startswith("kick_then_track: tracking_not_done > 2.50 s 24.7 ms 0.20 %")
+    assert rows[2].startswith("no_kick: tracking_not_done > 2.50 s > 2.50 s 0.20 %")

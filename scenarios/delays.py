@@ -1,0 +1,33 @@
+"""Delays as a user writes them: `200ns`, `0-500ns`, `1us-20us@0.1`."""
+
+import re
+from dataclasses import dataclass
+
+UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000}
+MOST_NS = 999_000_000
+_NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,12})?)"
+_DELAY = re.compile(rf"(?:{_NUMBER}(ns|us|ms)?-)?{_NUMBER}(ns|us|ms)(?:@([01]?(?:\.[0-9]{{1,12}})?|1\.0*))?", re.ASCII)
+A_DELAY = "a delay of up to 999ms such as 200ns, 0-500ns (drawn each time) or 20us@0.1 (one time in ten)"
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """An actor waits so long before a step, each length from the least to the most as likely, with these odds."""
+
+    least_ns: int
+    most_ns: int
+    odds: float
+
+
+def parse_delay(text: str) -> Delay:
+    """A delay from its text; the unit of the least is that of the most where it has none. Raises ValueError."""
+    found = _DELAY.fullmatch(text.replace(" ", ""))
+    if not found:
+        raise ValueError(text)
+    least, unit_of_least, most, unit, odds = found.groups()
+    most_ns = round(float(most) * UNITS_NS[unit])
+    least_ns = most_ns if least is None else round(float(least) * UNITS_NS[unit_of_least or unit])
+    chance = 1.0 if odds is None else float(odds or "nan")
+    if not least_ns <= most_ns <= MOST_NS or not 0 <= chance <= 1:
+        raise ValueError(text)
+    return Delay(least_ns, most_ns, chance)

@@ -1,0 +1,83 @@
+"""What `run --amplify` was asked for: an outcome for each ordering and a budget; the command that repeats a setting."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scenarios.models import OUTCOMES, Ordering, Scenario
+from scenarios.wording import nearest
+from stress.amplify_search import Setting
+from stress.bench_request import budget_seconds
+from stress.errors import UsageFault
+from stress.request import Request
+
+DEFAULT_BUDGET, NOT_COUNTED = "60s", "no_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class AmplifyOptions:
+    """`--amplify`, `--for` and `--budget` as they were typed."""
+
+    way: str
+    outcome: str | None = None
+    budget: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An ordering, as it was typed or stands in the scenario, and the outcome that it is to show."""
+
+    ordering: Ordering
+    typed: str
+    outcome: str
+
+
+def resolve_amplification(
+    request: Request, scenario: Scenario, orderings: Sequence[Ordering], amplify: AmplifyOptions
+) -> tuple[list[Target], float]:
+    """Each ordering with the outcome to look for, and the seconds for each. Raises UsageFault."""
+    if amplify.way != "auto":
+        raise UsageFault(f'--amplify: expected auto, found "{amplify.way}"; a setting of your own is --delay and --set')
+    if request.trace:
+        raise UsageFault("--amplify: expected no --trace beside it: trace the setting that it finds")
+    outcome = amplify.outcome
+    if outcome is not None and outcome not in OUTCOMES:
+        near = nearest(outcome, OUTCOMES)
+        raise UsageFault(
+            f'--for: unknown outcome "{outcome}"; ' + (f'did you mean "{near}"?' if near else "see `list`")
+        )
+    typed = request.orderings or scenario.orderings
+    targets = [Target(one, text, _expected(one, outcome)) for one, text in zip(orderings, typed, strict=True)]
+    return targets, budget_seconds(amplify.budget or DEFAULT_BUDGET)
+
+
+def _expected(ordering: Ordering, outcome: str | None) -> str:
+    if outcome is None and isinstance(ordering.expect, str):
+        raise UsageFault(f"--for: expected an outcome to look for, as {ordering.name} is declared safe, found none")
+    chosen = outcome or ordering.expect[0]
+    if chosen == NOT_COUNTED:
+        raise UsageFault(f"--for: expected an outcome that is counted, found {NOT_COUNTED}, which ends a race")
+    return chosen
+
+
+def repeated(request: Request, scenario: Scenario, target: Target, setting: Setting) -> str:
+    """The command that races this setting for itself."""
+    words = ["tdx-stress", "run", request.scenario, "--ordering", target.typed]
+    words += ["--vcpus", str(setting.vcpus), "--zappers", str(setting.zappers), "--duration", "5s"]
+    pages = setting.applied(scenario).pages
+    if request.pages is not None or pages != scenario.pages:
+        words += ["--pages", str(pages)]
+    for option, value in (("--seed", request.seed), ("--workers", request.workers), ("--cpus", request.cpus)):
+        words += [option, str(value)] if value is not None else []
+    for text in request.settings:
+        words += ["--set", text]
+    if scenario.yields or setting.yields:
+        inner = ", ".join(f'"{label}" = {odds:g}' for label, odds in setting.yields)
+        words += ["--set", f"yields={{ {inner} }}" if inner else "yields={}"]
+    if scenario.storm_us or setting.storm_us:
+        words += ["--set", f"storm_us={setting.storm_us}"]
+    if scenario.delays:
+        words += ["--set", "delays={}"]
+    for label, delay in setting.delays:
+        words += ["--delay", f"{label}={delay}"]
+    return shlex.join(words)

@@ -1,0 +1,172 @@
+"""The search for amplifiers: what it draws and keeps, what it refuses, and once a real one."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from results.amplification import judged
+from scenarios.loader import load_orderings, load_scenario
+from stress.amplify_request import AmplifyOptions, Target, repeated, resolve_amplification
+from stress.amplify_search import Drawer, Pass, Setting, amplify, passes
+from stress.errors import UsageFault
+from stress.request import Request, resolve
+
+Command = Callable[..., CompletedProcess[str]]
+LABELS = [f"step.{number}" for number in range(10)]
+PASSES = (Pass(20, 0, 1.0), Pass(10, 5, 2.0))
+
+
+def a_drawer(seed: int = 1, **fixed: int) -> Drawer:
+    return Drawer(load_scenario("small"), LABELS, fixed, seed)
+
+
+def found(hits: int) -> dict[str, Any]:
+    return judged(1000, hits, 1.0)
+
+
+def test_the_same_seed_draws_the_same_settings_and_another_one_others() -> None:
+    first, again, other = ([drawer.draw() for _ in range(5)] for drawer in (a_drawer(), a_drawer(), a_drawer(2)))
+
+    assert first == again != other
+
+
+def test_every_label_is_drawn_before_one_is_drawn_again() -> None:
+    drawer = a_drawer()
+    drawn = [label for _ in range(5) for one in [drawer.draw()] for label, _ in (*one.delays, *one.yields)]
+
+    assert len(drawn) == len(set(drawn)) >= 5
+
+
+def test_a_size_that_was_asked_for_stays() -> None:
+    drawer = a_drawer(vcpus=3, zappers=2)
+
+    assert {(one.vcpus, one.zappers) for one in (drawer.draw() for _ in range(30))} == {(3, 2)}
+
+
+def test_a_setting_leaves_every_zapper_a_page_and_nothing_of_what_was_declared() -> None:
+    scenario = load_scenario("wrong").model_copy(update={"pages": 1})
+    applied = Setting(2, 3, delays=(("a", "1us"),)).applied(scenario)
+
+    assert (applied.vcpus, applied.zappers, applied.pages) == (2, 3, 3)
+    assert (applied.yields, applied.delays, applied.storm_us) == ({}, {"a": "1us"}, 0)
+
+
+def test_the_search_comes_back_with_the_setting_that_shows_it_most_often() -> None:
+    """A fake race shows the outcome often only where something is done at step.7."""
+    raced: list[tuple[Setting, float]] = []
+
+    def measure(setting: Setting, seconds: float) -> dict[str, Any]:
+        raced.append((setting, seconds))
+        return found(500 if "step.7" in {**dict(setting.delays), **dict(setting.yields)} else 1)
+
+    best = amplify(a_drawer(5), measure, PASSES, lambda: True)
+
+    assert "step.7" in str(best[0].setting)
+    assert len(raced) == 30
+    assert [seconds for _, seconds in raced[18:22]] == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_what_the_scenario_declares_is_tried_first() -> None:
+    first: list[Setting] = []
+    scenario = load_scenario("wrong")
+
+    amplify(Drawer(scenario, LABELS, {}, 1), lambda setting, _: first.append(setting), PASSES, lambda: True)
+
+    assert dict(first[0].yields) == scenario.yields
+
+
+def test_a_search_that_is_out_of_time_races_one_setting_a_pass() -> None:
+    raced: list[float] = []
+
+    def measure(setting: Setting, seconds: float) -> dict[str, Any]:
+        raced.append(seconds)
+        return found(0)
+
+    amplify(a_drawer(), measure, PASSES, lambda: len(raced) < 4)
+
+    assert raced == [1.0, 1.0, 1.0, 1.0, 2.0]
+
+
+def test_passes_fit_their_budget_unless_it_is_too_small_for_any() -> None:
+    for budget_s, a_race_s in ((10.0, 0.1), (33.0, 0.1), (33.0, 0.5), (300.0, 0.05)):
+        planned = passes(budget_s, a_race_s)
+
+        assert sum(one.count * (one.seconds + a_race_s) for one in planned) == pytest.approx(budget_s)
+
+
+def asked(amplify: AmplifyOptions, *, ordering: str = "spec") -> Any:
+    request = Request("small", orderings=(ordering,))
+    return resolve_amplification(request, *resolve(request), amplify)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (AmplifyOptions("always"), "--amplify: expected auto"),
+        (AmplifyOptions("auto"), "--for: expected an outcome to look for, as spec is declared safe"),
+        (AmplifyOptions("auto", "stale"), '--for: unknown outcome "stale"'),
+        (AmplifyOptions("auto", "no_progress"), "--for: expected an outcome that is counted"),
+        (AmplifyOptions("auto", "operand_busy", "0s"), "--budget: expected a duration above 0"),
+    ],
+)
+def test_what_cannot_be_amplified_is_refused_in_one_line(options: AmplifyOptions, expected: str) -> None:
+    with pytest.raises(UsageFault) as refused:
+        asked(options)
+
+    assert str(refused.value).startswith(expected)
+
+
+def test_a_wrong_ordering_is_amplified_for_what_it_is_known_for() -> None:
+    targets, budget_s = asked(AmplifyOptions("auto"), ordering="kick_then_track")
+
+    assert ([one.outcome for one in targets], budget_s) == (["tracking_not_done"], 60.0)
+
+
+def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
+    request = Request("wrong", orderings=("no_kick",), settings=("gap=100",), seed=5)
+    target = Target(load_orderings(["no_kick"])[0], "no_kick", "tracking_not_done")
+    setting = Setting(1, 2, (("a.b", 0.5),), (("c.d", "0-5us@0.3"),), 20)
+    words = shlex.split(repeated(request, load_scenario("wrong"), target, setting))
+    given = [(words[place], words[place + 1]) for place in range(3, len(words), 2)]
+    typed = {option: [value for name, value in given if name == option] for option, _ in given}
+
+    scenario, orderings = resolve(
+        Request(
+            words[2],
+            orderings=tuple(typed["--ordering"]),
+            vcpus=int(typed["--vcpus"][0]),
+            zappers=int(typed["--zappers"][0]),
+            duration=typed["--duration"][0],
+            seed=int(typed["--seed"][0]),
+            settings=tuple(typed["--set"]),
+            delays=tuple(typed["--delay"]),
+        )
+    )
+    assert [one.name for one in orderings] == ["no_kick"]
+    assert (scenario.gap, scenario.seed, scenario.duration_s) == (100, 5, 5.0)
+    assert (scenario.vcpus, scenario.zappers, scenario.storm_us) == (1, 2, 20)
+    assert (scenario.yields, scenario.delays) == ({"a.b": 0.5}, {"c.d": "0-5us@0.3"})
+
+
+@pytest.mark.processes
+def test_a_search_of_a_second_races_settings_and_writes_down_what_they_show(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    """Current translations are read in every race: what is tested is that rates, settings and the command come out."""
+    options = "--ordering spec --vcpus 2 --zappers 1 --amplify auto --for fresh --budget 1s --out out"
+
+    done = tdx_stress("run", "review", *options.split())
+
+    entry = json.loads((tmp_path / "out" / "amplification.json").read_text())["orderings"][0]
+    assert done.returncode == 0, done.stderr
+    assert entry["without"]["shootdowns"] > 0
+    assert entry["races"] >= len(entry["tried"]) > 0
+    assert all((one["vcpus"], one["zappers"]) == (2, 1) for one in entry["tried"])
+    assert entry["command"] is not None
+    assert entry["command"].split()[:5] == ["tdx-stress", "run", "review", "--ordering", "spec"]
+    assert "spec: amplified for fresh" in done.stdout
