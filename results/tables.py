@@ -69,7 +69,7 @@ SHORT_WHY = {
     "vcpu_associated": "with another LP",
     "vcpu_not_associated": "never entered there",
     "flushvp_not_done": "asked again later",
-    "sept_use_after_free": "a walk in a freed page",
+    "sept_use_after_free": "walk in freed page",
     "ept_page_not_free": "KVM_BUG_ON",
     "td_state_incorrect": "KVM_BUG_ON",
     "hkid_leaked": "never given back",
