@@ -209,7 +209,7 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
                 yield store_release(td, stage(lay, me.index), stage_word(first, own(td, owner(lay, first)), DONE))
                 window = mark - window_began
             policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
-            status = yield from seamcall_until(td, lay, rules, me, leaf_of(what), gpa, policy, repair)
+            status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
             if status == SUCCESS and what == BLOCK and not repair:
                 blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
                 yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))

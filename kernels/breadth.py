@@ -1,6 +1,5 @@
 """One breadth-first search: its arrays, grown as it goes, the threads that share it, and the way to what it found."""
 
-import mmap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from kernels import moves, store
+from kernels.entered import words_with_room
 from kernels.layout import OUTCOME_COUNTS
+from kernels.memory import check, memos, reserved, zeroed
 from kernels.outcomes import Outcome
 from kernels.plans import addressed, compiled, is_a_choice
 from kernels.race import record
 from kernels.schedule import Schedule
 
-MAP_NORESERVE = 0x4000  # as in Linux on every architecture
 SLICE_NS = 200_000_000
 
 
@@ -46,10 +46,10 @@ class Search:
         self.start, self.plan, self.threads = start, plan, threads
         self.most_words = memory_bytes // 8
         self.records = record(start.lay), record(start.rules)
-        self.words = [np.zeros(start.lay.total_words, np.int64) for _ in range(threads)]
+        self.words = [words_with_room(start.lay.total_words) for _ in range(threads)]
+        self.memos = memos(plan, threads, self.most_words)
         self.seconds = 0.0
-        actors = len(start.actors)
-        columns = start.lay.state_words + 1 + actors
+        actors, columns = len(start.actors), plan.columns
         parts, bits = store.PARTS, 10
         # Twice what an equal share of the memory holds; untouched, it takes none.
         links, rows = self.most_words // parts * 2, max(self.most_words // parts // columns * 2, 1)
@@ -60,11 +60,12 @@ class Search:
             most_links=links,
             most_rows=rows,
             most_words=self.most_words,
+            threads=threads,
             columns=columns,
             bucket=bucket,
             tables=np.zeros(parts << bits, np.int64),
-            links=_reserved(parts * links),
-            frontier=_reserved(2 * parts * rows * columns),
+            links=reserved(parts * links),
+            frontier=reserved(2 * parts * rows * columns),
             rows=np.zeros(2 * parts, np.int64),
             touched=np.zeros(2 * parts, np.int64),
             done=np.zeros(parts, np.int64),
@@ -72,7 +73,8 @@ class Search:
             first=np.zeros(2 * parts, np.int64),
             buckets=np.empty(parts * parts * bucket * store.CANDIDATE, np.int64),
             filled=np.zeros(parts * parts, np.int64),
-            scratch=np.zeros(parts * (1 + actors), np.int64),
+            scratch=np.zeros(parts * columns, np.int64),
+            shares=np.zeros(parts * actors, np.int64),
             transitions=np.zeros(parts * 16, np.int64),
             deadlocks=np.zeros(parts * 16, np.int64),
             seen=np.zeros(parts * store.FINDINGS, np.int64),
@@ -85,7 +87,9 @@ class Search:
         code, lay = compiled(), self.start.lay
         self.words[0][: lay.state_words] = self.start.words[: lay.state_words]
         begun = time.monotonic()
-        code.plant(addressed(self.plan), addressed(self.store), self.words[0], self.records[0])
+        code.plant(
+            addressed(self.plan), addressed(self.memos[0]), addressed(self.store), self.words[0], self.records[0]
+        )
         while True:
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
             self.store.control[store.DEADLINE] = now + SLICE_NS
@@ -126,10 +130,11 @@ class Search:
         return int(self.store.deadlocks.sum())
 
     def _slice(self, code: Any) -> int:
-        plan, arrays = addressed(self.plan), addressed(self.store)
+        plan, arrays, memos = addressed(self.plan), addressed(self.store), [addressed(memo) for memo in self.memos]
 
         def share(thread: int) -> int:
-            return int(code.search(plan, arrays, self.words[thread], *self.records, thread, self.threads))
+            words = self.words[thread]
+            return int(code.search(plan, memos[thread], arrays, words, *self.records, thread, self.threads))
 
         others = [threading.Thread(target=share, args=(thread,)) for thread in range(1, self.threads)]
         for other in others:
@@ -137,6 +142,7 @@ class Search:
         command = share(0)
         for other in others:
             other.join()
+        check(self.memos[0])
         return command
 
     def _grow(self, code: Any, command: int) -> bool:
@@ -146,7 +152,7 @@ class Search:
         used = 3 * old.tables.size + links + rows * old.columns
         if command != store.TABLE_FULL or used > self.most_words:
             return False
-        tables = _zeroed(2 * old.tables.size)
+        tables = zeroed(2 * old.tables.size)
         code.rehash(old.tables, tables, old.bits, old.bits + 1)
         self.store = old._replace(tables=tables, slots=2 * old.slots, bits=old.bits + 1)
         return True
@@ -193,16 +199,3 @@ def _steps(run: Schedule, actor: str, number: int, reduced: bool) -> Iterator[Mo
 
 def _noted(run: Schedule, outcome: int) -> bool:
     return any(run.words[run.actor(name).tally + OUTCOME_COUNTS + outcome] for name in run.actors)
-
-
-def _zeroed(words: int) -> np.ndarray:
-    """Zeroes that numpy asks huge pages for, which it does not for `zeros`: most of a probe is the page walk."""
-    made = np.empty(words, np.int64)
-    made.fill(0)
-    return made
-
-
-def _reserved(words: int) -> np.ndarray:
-    """Zeroes in address space alone: the system gives memory as they are touched."""
-    space = mmap.mmap(-1, 8 * words, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
-    return np.frombuffer(space, np.int64)

@@ -11,12 +11,10 @@ import functools
 import hashlib
 import inspect
 import os
-import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -31,8 +29,7 @@ from numba.np.numpy_support import from_dtype
 from kernels import atomics
 from kernels.contention import contended
 from kernels.language import KINDS, Steps
-from kernels.layout import LABEL, RNG, Actor, Layout
-from kernels.machine import Machine, step_machine
+from kernels.layout import LABEL, RNG, Layout
 from kernels.rules import Rules
 from kernels.straight import Names, straight_source, subs
 from kernels.variant import BARE, Variant
@@ -50,8 +47,6 @@ def _jitted(bound: FunctionType) -> Any:
 
 
 RACE = World(atomics.ATOMIC, _jitted)
-SEARCH = World(atomics.PLAIN, _jitted)
-LAYOUT_AT, RULES_AT = atomics.fields_at(Layout._fields), atomics.fields_at(Rules._fields)
 
 
 def sources_digest() -> str:
@@ -158,30 +153,7 @@ def _runnable(file: str, sources: list[str], name: str, values: dict[str, Any]) 
     return _module(file, source, {**values, "address": atomics.address}).run
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """A compiled step machine. `step_at` and `choices_at` are addresses for `kernels.atomics.enter`."""
-
-    step_at: int
-    choices_at: int
-    _step: Callable[..., int]
-    _choices: Callable[..., int]
-
-    def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
-        """Take one step on an array of words; see `kernels.machine`. `lay` and `rules` are records."""
-        return self._step(_place(words), _place(lay), _place(rules), *me, chosen)
-
-    def choices(self, words: np.ndarray, lay: Any, rules: Any, me: Actor) -> int:
-        """How many ways that step can go."""
-        return self._choices(_place(words), _place(lay), _place(rules), *me, 0)
-
-
-def _place(fields: Any) -> int:
-    """Where an array of words, or a record of them, stands in memory."""
-    return int(np.frombuffer(fields, np.int64).ctypes.data)
-
-
-# Of C functions that `kernels.atomics.enter` calls.
+# Of the C function that `kernels.atomics.enter` calls.
 ENTRY = types.int64(*([types.int64] * 8))
 _ENTER, _PLACES = "@cfunc(ENTRY, cache=True, **_ENTERED)\n", "words_at(td), layout_at(lay), rules_at(rules)"
 _ENTERING: dict[str, Any] = {
@@ -189,28 +161,9 @@ _ENTERING: dict[str, Any] = {
     "ENTRY": ENTRY,
     "_ENTERED": {"error_model": "numpy", "boundscheck": False},
     "words_at": atomics.words_at,
-    "layout_at": LAYOUT_AT,
-    "rules_at": RULES_AT,
+    "layout_at": atomics.fields_at(Layout._fields),
+    "rules_at": atomics.fields_at(Rules._fields),
 }
-
-
-def machine(function: Steps) -> tuple[Machine, Entered]:
-    """The step machine and its compiled code, cached on disk."""
-    names = Names()
-    made = step_machine(function, names)
-    generated = re.sub("^def ", "@njit(**_INNER)\ndef ", made.source, flags=re.MULTILINE)
-    actor, head = "Actor(index, tally, pc, register)", "(td, lay, rules, index, tally, pc, register, chosen):\n"
-    source = f"""{generated}
-
-{_ENTER}def step{head}    return {made.name}_step({_PLACES}, {actor}, chosen)
-
-
-{_ENTER}def choices{head}    return {made.name}_choices({_PLACES}, {actor})
-"""
-    extra = {"own": atomics.own, "set_own": atomics.set_own}
-    values = {**_values(names, SEARCH, extra), **_NJIT, **_ENTERING, "Actor": Actor}
-    code = _module(f"machine_{function.name}", source, values)
-    return made, Entered(code.step.address, code.choices.address, code.step.ctypes, code.choices.ctypes)
 
 
 @functools.cache
@@ -221,22 +174,27 @@ def contended_at() -> int:
     return int(code.entry.address)
 
 
-def plain(name: str, functions: Iterable[Any], entries: Iterable[Any], records: dict[str, Any]) -> ModuleType:
+def plain(
+    name: str, functions: Iterable[Any], entries: Iterable[Any], records: dict[str, Any], called: Iterable[Any] = ()
+) -> ModuleType:
     """Plain functions compiled into one module, which call each other by name; cached on disk.
 
     `entries` are those that Python calls, compiled at once: a parameter named in `records` is a record of those int64
-    fields, one that ends in an underscore an array of int64, any other an int64.
+    fields, one that ends in an underscore an array of int64, any other an int64. The others are inlined where they are
+    called, but for those in `called`.
     """
     values: dict[str, Any] = {**_NJIT}
     sources = []
-    entered = tuple(entries)
+    entered, apart = tuple(entries), tuple(called)
     for function in functions:
-        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else "@njit(forceinline=True, **_INNER)\n"
+        inner = "@njit(**_INNER)\n" if function in apart else "@njit(forceinline=True, **_INNER)\n"
+        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else inner
         sources.append(mark + inspect.getsource(function))
         names = globals_of(function)
         for known, value in function.__globals__.items():
-            if known in names and known not in values:
-                values[known] = SEARCH.function(value) if isinstance(value, FunctionType) and value in KINDS else value
+            if known in names:
+                meant = RACE.function(value) if isinstance(value, FunctionType) and value in KINDS else value
+                assert values.setdefault(known, meant) is meant or values[known] == meant, known
     made = _module(name, "\n\n".join(sources), values)
     kinds = {name: from_dtype(np.dtype([(field, np.int64) for field in it._fields])) for name, it in records.items()}
     for function in entered:

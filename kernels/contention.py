@@ -45,8 +45,6 @@ GOT, LOCK_SHIFT = 1 << 9, 10
 # A wait that goes on: word << WORD_SHIFT | leaf, when it began, its failed tries.
 WHAT, SINCE, FAILED = range(3)
 
-# The name of `kernels.atomics.enter` in a straight line, in which a function of steps may be called so.
-CALL = "call_contended"
 # The locks that a SEAMCALL tries by their field of the layout; an S-EPT entry's is tried by a function of steps.
 BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE}
 TRIES_OF_ENTRY = ("lock_entry", "lock_entry_as_guest")
@@ -124,7 +122,7 @@ def behind_a_try(lock: ModuleLock, leaf: str, exclusive: bool, word: str, got: s
         f"if {got}:",
         f"    set_own(td, me.tally + {place}, {word} << {WORD_SHIFT} | {held} | {leaf})",
         f"if (not {got} or own(td, me.tally + {WAITING_LOCKS})) and own(td, lay.control + {CONTENDED}):",
-        f"    {CALL}(own(td, lay.control + {CONTENDED}), td, lay, rules, {what}, me.tally, {word}, 0, 0)",
+        f"    _enter(own(td, lay.control + {CONTENDED}), td, lay, rules, {what}, me.tally, {word}, 0, 0)",
     ]
 
 

@@ -53,6 +53,29 @@ DEEDS = {
     "mem_add": Deed("add", "SEPT.ADD or AUG", Kind.seamcall),
     "read_lock_with_interrupts": Deed("mmu_lock", "takes mmu_lock for read", Kind.wait),
     "take_page": Deed("claim", "takes a page", Kind.host),
+    "take_table": Deed("claim", "takes the page-table page", Kind.host),
+    "freeze_child": Deed("freeze", "freezes a page", Kind.host),
+    "look": Deed("look", "looks whether the S-EPT agrees", Kind.host),
+    "left_behind": Deed("free", "gives a page away", Kind.host),
+    "new_td": Deed("create", "creates a TD", Kind.host),
+    "live": Deed("live", "lets the TD run", Kind.host),
+    "add_page": Deed("add page", "adds a page", Kind.host),
+    "mem_page_add": _leaf(Leaf.TDH_MEM_PAGE_ADD),
+    "mem_page_remove_mapped": _leaf(Leaf.TDH_MEM_PAGE_REMOVE),
+    "flush_vps": Deed("flush", "has every vCPU flushed", Kind.wait),
+    "flush_vp": Deed("flush", "answers an IPI", Kind.host),
+    "vp_flush_own": _leaf(Leaf.TDH_VP_FLUSH),
+    "vp_enter_alive": _leaf(Leaf.TDH_VP_ENTER),
+    "td_exit_alive": Deed("exit", "TD exit", Kind.exit),
+    "stays_out": Deed("entry", "enters", Kind.host),
+    "block_td": _leaf(Leaf.TDH_MNG_VPFLUSHDONE),
+    "mng_key_freeid": _leaf(Leaf.TDH_MNG_KEY_FREEID),
+    "phymem_page_reclaim": _leaf(Leaf.TDH_PHYMEM_PAGE_RECLAIM),
+    "reclaim": Deed("reclaim", "reclaims a page", Kind.host),
+    "zero_step_filter": _leaf(Leaf.TDH_VP_ENTER),
+    "stepping_guest": Deed("guest", "in the guest", Kind.guest),
+    "retry_fault": Deed("fault", "handles the fault", Kind.host),
+    "run_fast_path": Deed("entry", "enters", Kind.host),
     "td_exit": Deed("exit", "TD exit", Kind.exit),
     "vp_enter_here": _leaf(Leaf.TDH_VP_ENTER),
     "vp_flush": _leaf(Leaf.TDH_VP_FLUSH),
@@ -75,11 +98,21 @@ STEPS = {
     "faulting_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
+    "mortal_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
+    "mortal_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
+    "stepping_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
+    "stepping_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
+    "stepping_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
     "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
 }
 # Interrupts on again behind an exit.
-AWAKE = (("vcpu", "acknowledge"), ("faulting_vcpu", "acknowledge"))
+AWAKE = (
+    ("vcpu", "acknowledge"),
+    ("faulting_vcpu", "acknowledge"),
+    ("mortal_vcpu", "acknowledge"),
+    ("stepping_vcpu", "acknowledge"),
+)
 ACKNOWLEDGEMENT = "kick.load_acquire_ipi"
 ENTER, SUCCESS = LEAF_NAMES[Leaf.TDH_VP_ENTER], NAMES[Status.SUCCESS]
 

@@ -7,9 +7,11 @@ import numpy as np
 
 from kernels import liveness
 from kernels.breadth import Move, schedule_of
+from kernels.entered import words_with_room
 from kernels.machine import DONE
+from kernels.memory import check, memos
 from kernels.moves import Plan
-from kernels.plans import addressed, compiled, make_plan
+from kernels.plans import addressed, compiled_graph, make_plan
 from kernels.race import record
 from kernels.schedule import Schedule, machines
 
@@ -35,15 +37,17 @@ class Liveness:
 def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liveness | None:
     """Look at the whole graph; None where it has more than `most_states` states."""
     begun = time.monotonic()
-    code, lay = compiled(), start.lay
+    code, lay = compiled_graph(), start.lay
     plan = make_plan(start, symmetry=False, reduction=reduction)
     records = record(lay), record(start.rules)
-    words = np.zeros(lay.total_words, np.int64)
+    words = words_with_room(lay.total_words)
+    (memo,) = memos(plan, 1, most_states * lay.state_words)
     size = min(most_states, 1 << 14)
     while True:
         words[: lay.state_words] = start.words[: lay.state_words]
-        graph = _room_for(size, lay.state_words)
-        states = int(code.draw_graph(addressed(plan), addressed(graph), words, *records))
+        graph = _room_for(size, plan.columns)
+        states = int(code.draw_graph(addressed(plan), addressed(memo), addressed(graph), words, *records))
+        check(memo)
         if states != liveness.FULL:
             break
         if size >= most_states:
@@ -55,7 +59,7 @@ def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liv
     component = np.full(states, -1, np.int64)
     components = code.find_components(at, states, component)
     labels = np.full(lay.zappers, DONE, np.int64)
-    code.find_starving(addressed(plan), at, states, component, components, labels)
+    code.find_starving(addressed(plan), addressed(memo), at, states, component, components, labels)
     sites = machines(start.rules.flow)[1][0].sites
     return Liveness(
         states=states,
@@ -66,7 +70,7 @@ def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liv
     )
 
 
-def _room_for(states: int, words: int) -> liveness.Graph:
+def _room_for(states: int, columns: int) -> liveness.Graph:
     edges = EDGES * states
     bits = (2 * states).bit_length()
     return liveness.Graph(
@@ -75,7 +79,7 @@ def _room_for(states: int, words: int) -> liveness.Graph:
         most_edges=edges,
         table=np.zeros(1 << bits, np.int64),
         prints=np.empty(states + 1, np.int64),
-        rows=np.empty(states * words, np.int64),
+        rows=np.empty((states + 1) * columns, np.int64),
         first=np.empty(states + 1, np.int64),
         target=np.empty(edges, np.int64),
         mover=np.empty(edges, np.int64),

@@ -11,7 +11,7 @@ from kernels.breadth import Move, Progress, Search
 from kernels.endings import EDGES_WORDS, Liveness, check_liveness
 from kernels.outcomes import Outcome
 from kernels.plans import get_ready, make_plan
-from kernels.rules import Fault, OnError, Rules
+from kernels.rules import Fault, Flow, OnError, Rules
 from kernels.schedule import Schedule
 
 NO_PROGRESS = Outcome.no_progress.name
@@ -82,7 +82,7 @@ def explore(
     `symmetry` takes states that differ only in the names of vCPUs or zappers for one, `reduction` a choice together
     with the step before it. `threads` defaults to the CPUs allowed; the numbers do not depend on it. `until` are
     outcomes of which the first one seen ends the search. `watch` is called some times a second; its False ends the
-    search. `memory_bytes` bounds the tables, the links and the frontier.
+    search. `memory_bytes` bounds the tables, the links, the frontier and what is remembered of moves.
     """
     get_ready(rules.flow)
     start = Schedule(explored(rules), **size._asdict())
@@ -125,6 +125,8 @@ def _invariants(rules: Rules) -> dict[int, str]:
     exit does with references is known only where it takes one too many, which is an outcome: refcount_broken.
     """
     known = dict(INVARIANTS)
+    if rules.flow == Flow.TEARDOWN:  # another TD begins in its first epoch
+        del known[store.EPOCH]
     if rules.faults & Fault.EXIT_LOWERS_CURRENT_EPOCH:
         del known[store.REFCOUNTS]
     return known

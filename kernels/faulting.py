@@ -1,19 +1,21 @@
 """A vCPU whose faults populate: as in `kernels/vcpu.py`, but a page that is not mapped is KVM's to map.
 
 Source: arch/x86/kvm/x86.c vcpu_enter_guest() with its KVM_REQ_VM_DEAD, arch/x86/kvm/vmx/tdx.c
-tdx_handle_ept_violation(). The guest's walk goes through both levels of the S-EPT. Where it fills its TLB it also looks
-whether the page holds zeroes: it has accepted it, and nobody writes here.
+tdx_handle_ept_violation(). The guest's walk goes through both levels of the S-EPT; where page-table pages are freed its
+CPU also caches where the upper level led. Where it fills its TLB it also looks whether the page holds zeroes: it has
+accepted it, and nobody writes here.
 """
 
 from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.kvm import acknowledge, exit_requested, process_requests
 from kernels.layout import ENTRIES
+from kernels.locks import for_guest
 from kernels.module import td_exit, vp_enter
 from kernels.outcomes import Outcome
 from kernels.population import handle_ept_violation
-from kernels.sept import mem_accept
+from kernels.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
-from kernels.steps import steps
+from kernels.steps import local, steps
 from kernels.tally import (
     arm_tick_once,
     count,
@@ -68,11 +70,55 @@ WHY_BITS, WHY_MASK = 2, 3
 @steps
 def accept_page(td, lay, rules, me, gpa):
     """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
-    status = yield from mem_accept(td, lay, rules, me, gpa)
+    answer = yield from mem_accept(td, lay, rules, me, gpa)
+    status = for_guest(answer)
     count_status(td, me, LEAF_ACCEPT, status)
     if status != SUCCESS:
         note(td, lay, me, gpa, outcome_of(status))
     return status
+
+
+@local
+def cached_table(td, lay, rules, me, gpa):
+    """The page-table page above a guest page where this CPU's paging-structure caches have it, as the oracle's word of
+    it; 0 where not. They share the TLB's entries, and INVEPT drops both.
+    """
+    node = table_of(lay, gpa)
+    held = own(td, tlb(lay, me.index, node)) if rules.flow == SEPT_PAGES else 0
+    return content_of(held) if is_hit(held, node) else 0
+
+
+@local
+def cache_table(td, lay, rules, me, gpa, table):
+    node = table_of(lay, gpa)
+    if rules.flow == SEPT_PAGES:
+        set_own(td, tlb(lay, me.index, node), translation(node, table))
+
+
+@steps(labelled=False)
+def walk_to_table(td, lay, rules, me, gpa):
+    """The upper level of the CPU's walk: the page-table page to go on in, as the oracle's word of it, or 0."""
+    table = cached_table(td, lay, rules, me, gpa)
+    if table == 0:
+        above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
+        if state_of(above) != NL_MAPPED:
+            return 0
+        table = page_of(above)
+        cache_table(td, lay, rules, me, gpa, table)
+    if not (yield from goes_on(td, lay, rules, me, gpa, table)):
+        return 0
+    return table
+
+
+@steps(labelled=False)
+def first_read(td, lay, rules, me, gpa, held):
+    """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
+    set_own(td, tlb(lay, me.index, gpa), held)
+    left = yield load_relaxed(td, content(lay, gpa))
+    seen = yield load_relaxed(td, owner(lay, gpa))
+    if held == translation(gpa, seen) and left != ZEROED:
+        note(td, lay, me, gpa, NOT_ZEROED)
+    return seen
 
 
 @steps(labelled=False)
@@ -95,9 +141,9 @@ def guest_with_faults(td, lay, rules, me):
                 fresh += 1
                 continue
             if not is_hit(held, gpa):
-                above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
+                table = yield from walk_to_table(td, lay, rules, me, gpa)
                 entry = 0
-                if state_of(above) == NL_MAPPED:
+                if table:
                     entry = yield load_acquire(td, sept(lay, gpa))
                 if state_of(entry) == PENDING:
                     status = yield from accept_page(td, lay, rules, me, gpa)
@@ -110,13 +156,9 @@ def guest_with_faults(td, lay, rules, me):
                     count_reads(td, me, fresh)
                     return EPT_VIOLATION | (gpa << WHY_BITS)
                 held = translation(gpa, page_of(entry))
-                set_own(td, tlb(lay, me.index, gpa), held)
-                left = yield load_relaxed(td, content(lay, gpa))
-                seen = yield load_relaxed(td, owner(lay, gpa))
+                seen = yield from first_read(td, lay, rules, me, gpa, held)
                 if held == translation(gpa, seen):
                     fresh += 1
-                    if left != ZEROED:
-                        note(td, lay, me, gpa, NOT_ZEROED)
                     continue
             yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
 

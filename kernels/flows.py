@@ -11,8 +11,12 @@ from kernels.faulting import faulting_vcpu
 from kernels.language import Steps
 from kernels.migrate import migrating_vcpu
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
+from kernels.mortal import mortal_vcpu
+from kernels.page_tables import freeing_zapper
 from kernels.rules import Flow
 from kernels.shared import shared_zapper
+from kernels.stepping import stepping_vcpu
+from kernels.teardown import destroying_zapper
 from kernels.vcpu import vcpu
 from kernels.zapper import zapper
 from kernels.zapping import zapping_zapper
@@ -43,4 +47,7 @@ FLOWS = {
     Flow.MIGRATE: Actors(migrating_vcpu, zapper, folds=False),
     Flow.MMIO: Actors(mmio_vcpu, mmio_zapper, folds=False),
     Flow.POPULATE: Actors(faulting_vcpu, zapping_zapper),
+    Flow.SEPT_PAGES: Actors(faulting_vcpu, freeing_zapper),
+    Flow.TEARDOWN: Actors(mortal_vcpu, destroying_zapper, folds=False),
+    Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper),
 }

@@ -48,6 +48,7 @@ ENTRY_UNCHECKED, EXITING_NOT_AWAITED = int(Fault.ENTRY_UNCHECKED), int(Fault.EXI
 REQUEST_CLEARED_LATE, GATE_WITHOUT_INTERRUPTS = int(Fault.REQUEST_CLEARED_LATE), int(Fault.GATE_WITHOUT_INTERRUPTS)
 LET_IN_TOO_EARLY = int(Fault.LET_IN_TOO_EARLY)
 IPI_TO_SEND, IPI_SENT = 1, 2
+EXIT_REQUESTED, HELD_OUT = 1, 2
 GATE_WAIT = VCPU_HISTS.index("gate_wait")
 
 
@@ -216,18 +217,20 @@ def process_requests(td, lay, rules, me):
 
 @steps
 def exit_requested(td, lay, rules, me):
-    """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off. Returns 1 or 0."""
+    """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off, and tdx_vcpu_run()
+    behind that. Returns EXIT_REQUESTED, HELD_OUT by wait_for_sept_zap, or 0.
+    """
     if rules.faults & ENTRY_UNCHECKED:
         return 0
     # seq_cst, as the store of IN_GUEST_MODE before: on aarch64 an acquire load may pass that store.
     if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
-        return 1
+        return EXIT_REQUESTED
     if rules.entry_requests:
         if (yield load_seq_cst(td, requests(lay, me.index))) != 0:
-            return 1
+            return EXIT_REQUESTED
     if rules.entry_wait_for_sept_zap:
         if (yield load_seq_cst(td, lay.wait_for_sept_zap)) != 0:
-            return 1
+            return HELD_OUT
     return 0
 
 

@@ -113,6 +113,9 @@ class Layout(NamedTuple):
     vm_bugged: int
     slots_lock: int
     num_assoc_vcpus: int
+    tdr_lock: int
+    td_state: int
+    runnable: int
     # state: a page, then a page-table page
     page_stride: int
     sept: int
@@ -136,6 +139,10 @@ class Layout(NamedTuple):
     ipi: int
     srcu: int
     assoc_lpid: int
+    flush_ipi: int
+    possibly_epf_stepping: int
+    last_epf_gpa: int
+    hp_lock_busy: int
     vcpu_epoch: int
     tlb: int
     vcpu_pc: int
@@ -270,8 +277,8 @@ def plan(
     line = LINE_WORDS
     used = _up(used, line)
     put("control", CONTROL_WORDS)
-    put("page_flags", pages)
-    put("page_blocked_at", pages)
+    put("page_flags", pages + tables)
+    put("page_blocked_at", pages + tables)
     put("lp_cpus", lps)
     put("perturb", PERTURB_FIELDS * MAX_SITES)
     repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))
@@ -311,10 +318,10 @@ ACTORS = {"vcpu": vcpu_actor, "zapper": zapper_actor}
 
 def name_of(lay: Layout, word: int) -> str:
     """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
-    of_page = (name for name, words in words_of(OF_PAGE, lay.flow) if words)
+    of_page, of_vcpu = ([name for name, words in words_of(names, lay.flow) if words] for names in (OF_PAGE, OF_VCPU))
     families = (
         ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc",
-        "vcpu_register", *OF_VCPU)),
+        "vcpu_register", *of_vcpu)),
         ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
         ("page", lay.pages + lay.tables, lay.page_stride, ("sept", "bepoch", "owner", "mirror", *of_page)),
         ("lp", lay.lps, lay.lp_stride, tuple(OF_LP)),

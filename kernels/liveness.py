@@ -11,8 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.atomics import address, at_word, words_at
+from kernels.effects import WAYS, apply
 from kernels.machine import DONE
-from kernels.moves import fingerprint, move, noted, sum_own, sum_shared
+from kernels.memo import effect_of
+from kernels.own_words import STATE, pack
+from kernels.prints import LABEL, facts_of, fingerprint
 from kernels.store import copy, slot_of
 
 FULL = -1
@@ -26,7 +29,7 @@ class Graph(NamedTuple):
     most_edges: int
     table: np.ndarray  # [slot] a state's number and 1
     prints: np.ndarray  # [state]
-    rows: np.ndarray  # [state, word]
+    rows: np.ndarray  # [state, column], see `kernels.moves.Plan`
     first: np.ndarray  # [state] its first edge; one more at the end
     target: np.ndarray  # [edge]
     mover: np.ndarray  # [edge] the number of the move * 256 + the actor
@@ -47,56 +50,46 @@ def number_of(graph, print_, next_number):
         at = (at + 1) & ((1 << graph.bits) - 1)
 
 
-def draw_graph(plan, graph, words_, lay, rules):
+def draw_graph(plan, memo, graph, words_, lay, rules):
     """Every state from the one in `words_` on, and every edge; returns how many states, or FULL."""
     td = address(words_)
-    everybody, words = plan.vcpus + plan.zappers, lay.state_words
+    everybody = plan.vcpus + plan.zappers
     rows, first, target = words_at(graph.rows), words_at(graph.first), words_at(graph.target)
     mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
-    sums_words = np.zeros(1 + everybody, np.int64)
-    sums = address(sums_words)
     states, edges, at = 1, 0, 0
-    copy(rows, td, 0, words)
-    number_of(graph, print_of(plan, td, sums), 0)
+    pack(plan, memo, td, rows)
+    number_of(graph, fingerprint(plan, memo, rows), 0)
     while at < states:
-        state = at_word(rows, at * words)
-        copy(td, state, 0, words)
+        state, behind = at_word(rows, at * plan.columns), at_word(rows, states * plan.columns)
         first[at] = edges
         left = 0
         for actor in range(everybody):
-            if state[words_at(plan.pc)[actor]] == DONE:
+            if facts_of(plan, memo, state, actor)[LABEL] == DONE:
                 continue
             if actor >= plan.vcpus:
                 left |= 1 << (actor - plan.vcpus)
             number, numbers = 0, 1
             while number < numbers:
-                _, count = move(plan, td, lay, rules, actor, number)
-                noted(plan, td)
+                effect = effect_of(plan, memo, td, lay, rules, state, actor, number)
+                count = words_at(memo.pool)[effect + WAYS]
                 number += 1
                 numbers = max(numbers, abs(count))
                 if count > 0:
-                    if edges == graph.most_edges or states == graph.most_states:
+                    if edges == graph.most_edges or states == graph.most_states or words_at(memo.common)[STATE]:
                         return FULL
-                    found = number_of(graph, print_of(plan, td, sums), states)
+                    copy(behind, state, 0, plan.columns)
+                    apply(plan, memo, behind, actor, effect)
+                    found = number_of(graph, fingerprint(plan, memo, behind), states)
                     if found == states:
-                        copy(at_word(rows, states * words), td, 0, words)
                         states += 1
+                        behind = at_word(rows, states * plan.columns)
                     target[edges] = found
                     mover[edges] = ((number - 1) << 8) | actor
                     edges += 1
-                copy(td, state, 0, words)
-        unfinished[at] = 0 if state[lay.vm_bugged] else left  # the VM is dead: nobody waits for anybody
+        unfinished[at] = 0 if state[plan.bugged] else left  # the VM is dead: nobody waits for anybody
         at += 1
     first[states] = edges
     return states
-
-
-def print_of(plan, td, sums):
-    """The fingerprint of a state, from nothing."""
-    sums[0] = sum_shared(plan, td)
-    for actor in range(plan.vcpus + plan.zappers):
-        sums[1 + actor] = sum_own(plan, td, actor)
-    return fingerprint(plan, td, sums)
 
 
 def mark_hopeful(graph, states, hopeful_):
@@ -183,7 +176,7 @@ def find_components(graph, states, component_):
     return components
 
 
-def find_starving(plan, graph, states, component_, components, label_):
+def find_starving(plan, memo, graph, states, component_, components, label_):
     """For each zapper, a label at which a fair cycle can keep it: `label_[zapper]`, left as it is where there is none.
 
     A component holds such a cycle where every actor that has not returned has an edge inside it: going round it takes
@@ -192,7 +185,6 @@ def find_starving(plan, graph, states, component_, components, label_):
     first, target = words_at(graph.first), words_at(graph.target)
     mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
     component, label = address(component_), address(label_)
-    words = words_at(plan.stop)[plan.vcpus + plan.zappers - 1]  # the last actor's block ends a state
     movers = np.zeros(components, np.int64)
     for state in range(states):
         for edge in range(first[state], first[state + 1]):
@@ -205,12 +197,14 @@ def find_starving(plan, graph, states, component_, components, label_):
         for edge in range(first[state], first[state + 1]):
             zapper = (mover[edge] & 255) - plan.vcpus
             if zapper >= 0 and component[target[edge]] == component[state] and label[zapper] == DONE:
-                label[zapper] = words_at(graph.rows)[state * words + words_at(plan.pc)[mover[edge] & 255]]
+                row = at_word(words_at(graph.rows), state * plan.columns)
+                label[zapper] = facts_of(plan, memo, row, mover[edge] & 255)[LABEL]
 
 
 FUNCTIONS = (
+    copy,
+    slot_of,
     number_of,
-    print_of,
     draw_graph,
     mark_hopeful,
     find_components,

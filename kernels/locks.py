@@ -12,7 +12,8 @@ from kernels.atomics import (
     fetch_and_seq_cst,
     fetch_or_seq_cst,
 )
-from kernels.steps import op, steps
+from kernels.status import BUSY_HOST_PRIORITY, OPERAND_BUSY, RCX, SUCCESS
+from kernels.steps import local, op, steps
 from kernels.tally import relax
 from kernels.words import HP, TDEL, sept
 
@@ -55,14 +56,22 @@ def lock_entry(td, lay, rules, me, gpa):
 
 @steps
 def lock_entry_as_guest(td, lay, rules, me, gpa):
-    """The guest's try: stands back where the host has asked for priority. Returns 1 or 0."""
+    """The guest's try: stands back where the host has asked for priority. Returns the status of the TDCALL that it
+    fails, or SUCCESS.
+    """
     entry = yield fetch_or_seq_cst(td, sept(lay, gpa), TDEL)
     if entry & TDEL:
-        return 0
+        return OPERAND_BUSY | RCX
     if entry & HP:
         yield unlock_entry(td, sept(lay, gpa))
-        return 0
-    return 1
+        return BUSY_HOST_PRIORITY | RCX
+    return SUCCESS
+
+
+@local
+def for_guest(status):
+    """The TDCALL dispatcher's answer: TDs that know no host priority are told of a busy operand."""
+    return OPERAND_BUSY | RCX if status == BUSY_HOST_PRIORITY | RCX else status
 
 
 @steps

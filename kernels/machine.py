@@ -65,7 +65,7 @@ class _Emitter:
         self.ends = {block.number for block in self.blocks if not block.next()}
         joins = [
             b
-            for b in self.blocks
+            for b in self.forwards()
             if before.get(b.number, 0) > 1 and b.number not in self.labels and b.number not in self.ends
         ]
         self.joins = {block.number: len(self.labels) + place for place, block in enumerate(joins)}
@@ -80,6 +80,24 @@ class _Emitter:
                 found[block.number] = block
                 waiting += reversed(block.next())
         return sorted(found.values(), key=lambda block: block.number)
+
+    def forwards(self) -> list[Block]:
+        """Every block behind one that leads to it, but for the way back in a loop: where a join reads a local, the text
+        has assigned it further up, as the compiler wants to see.
+        """
+        left: list[Block] = []
+        seen = {self.start.number}
+        path = [(self.start, iter(self.start.next()))]
+        while path:
+            block, following = path[-1]
+            after = next((one for one in following if one.number not in seen), None)
+            if after is None:
+                left.append(block)
+                path.pop()
+            else:
+                seen.add(after.number)
+                path.append((after, iter(after.next())))
+        return left[::-1]
 
     def drop_unread(self) -> None:
         """Locals that only measurements read are not computed."""
@@ -173,7 +191,8 @@ class _Emitter:
         lines += [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)"]
         lines += ["    _word = -2", "    while True:"]
         word = "if"
-        for block in [*by_label, *(b for b in self.blocks if b.number in self.joins)]:
+        blocks = {block.number: block for block in self.blocks}
+        for block in [*by_label, *map(blocks.__getitem__, self.joins)]:
             number = self.labels.get(block.number, self.joins.get(block.number))
             lines.append(f"        {word} _at == {number}:")
             word = "elif"

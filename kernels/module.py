@@ -1,9 +1,10 @@
 """The TDX module: SEAMCALLs as atomic steps that end in a 64-bit status.
 
-Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_track.c, tdh_mem_page_remove.c, tdh_mem_page_aug.c,
-tdh_vp_enter.c (adjust_tlb_tracking_state in helpers.c), td_exit.c, tdg_mem_page_accept.c. Every lock is tried, never
-waited for; BUSY means that nothing has changed. Not here: the TDR, TDCS op-state, TDVPR and PAMT locks, which are
-shared or private among these calls, S-EPT pages above the leaf, and L2 aliases.
+Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_track.c, tdh_mem_page_remove.c,
+tdh_mem_sept_remove.c, tdh_mem_page_aug.c, tdh_vp_enter.c (adjust_tlb_tracking_state in helpers.c), td_exit.c,
+tdg_mem_page_accept.c. Every lock is tried, never waited for; BUSY means that nothing has changed. Not here: the TDR,
+TDCS op-state, TDVPR and PAMT locks, which are shared or private among these calls, and L2 aliases. A page-table page,
+where a flow has them, has a number behind those of the guest pages.
 
 With `rules.module == Module.NONE` there is no module: a host with plain EPT takes the same steps under the same locks,
 its epoch is a TLB generation of its own that TRACK advances, a CPU flushes where it enters at a new one, and nobody
@@ -19,6 +20,7 @@ from kernels.atomics import (
     store_release,
 )
 from kernels.locks import (
+    for_guest,
     lock_entry,
     lock_entry_as_guest,
     try_lock_exclusive,
@@ -31,6 +33,7 @@ from kernels.outcomes import Outcome
 from kernels.rules import Fault, Module
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
+    EPT_PAGE_NOT_FREE,
     EPT_VIOLATION_EXIT,
     GPA_RANGE_ALREADY_BLOCKED,
     GPA_RANGE_NOT_BLOCKED,
@@ -50,15 +53,20 @@ from kernels.words import (
     FREE,
     HPA_SHIFT,
     MAPPED,
+    NL_BLOCKED,
+    NL_MAPPED,
     ONE_EPOCH,
     PENDING,
     PENDING_BLOCKED,
     RWX,
     STATE_MASK,
     SVE,
+    TDB,
     TDEL,
     bepoch,
+    end_below,
     epoch_of,
+    first_below,
     one_reference,
     refcount_of,
     sept,
@@ -68,6 +76,7 @@ from kernels.words import (
 
 NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
 REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)
+SEPT_REMOVE_WITHOUT_TRACKING = int(Fault.SEPT_REMOVE_WITHOUT_TRACKING)
 NO_MODULE = int(Module.NONE)
 ENTRY_WITHOUT_EPOCH_LOCK = int(Fault.ENTRY_WITHOUT_EPOCH_LOCK)
 REMOVE_IGNORES_REFCOUNT, TRACK_IGNORES_REFCOUNT = int(Fault.REMOVE_IGNORES_REFCOUNT), int(Fault.TRACK_IGNORES_REFCOUNT)
@@ -84,17 +93,23 @@ def is_tlb_tracked(epochs, blocked_in):
 
 
 @local
-def is_leaf(state):
-    """Whether an entry of this state has a page behind it."""
-    return state == MAPPED or state == PENDING or state == BLOCKED or state == PENDING_BLOCKED
+def can_be_blocked(state):
+    """Whether an entry of this state has a page behind it, a guest page or a page-table page, that is not blocked."""
+    return state == MAPPED or state == PENDING or state == NL_MAPPED
 
 
 @local
-def lets_go(rules, epochs, blocked_in):
+def is_blocked(state):
+    return state == BLOCKED or state == PENDING_BLOCKED or state == NL_BLOCKED
+
+
+@local
+def lets_go(lay, rules, gpa, epochs, blocked_in):
     """What REMOVE makes of TLB tracking, faults included; nobody asks where there is no module."""
     if rules.module == NO_MODULE or (rules.faults & REMOVE_IGNORES_REFCOUNT and blocked_in < epoch_of(epochs)):
         return 1
-    return is_tlb_tracked(epochs, blocked_in) or rules.faults & REMOVE_WITHOUT_TRACKING
+    unasked = REMOVE_WITHOUT_TRACKING if gpa < lay.pages else SEPT_REMOVE_WITHOUT_TRACKING
+    return is_tlb_tracked(epochs, blocked_in) or rules.faults & unasked
 
 
 @local
@@ -106,8 +121,7 @@ def torn(first, second):
 @local
 def blocked_form(entry):
     """RWX cleared, suppress #VE and TDB set; the lock bit stays as it is."""
-    blocked = BLOCKED if state_of(entry) == MAPPED else PENDING_BLOCKED
-    return (entry & ~(STATE_MASK | RWX)) | blocked | SVE
+    return (entry & ~RWX) | TDB | SVE
 
 
 @steps
@@ -127,14 +141,14 @@ def mem_range_block(td, lay, rules, me, gpa):
         entry = yield load_acquire(td, sept(lay, gpa))
         state = state_of(entry)
         status = SUCCESS
-        if state == MAPPED or state == PENDING:
+        if can_be_blocked(state):
             if rules.faults & BLOCK_STORES_EPOCH_FIRST:
                 yield from store_bepoch(td, lay, rules, me, gpa)
             yield store_release(td, sept(lay, gpa), blocked_form(entry))
             # After the entry is blocked: an epoch sampled earlier may be one too old.
             if not rules.faults & BLOCK_STORES_EPOCH_FIRST:
                 yield from store_bepoch(td, lay, rules, me, gpa)
-        elif state == BLOCKED or state == PENDING_BLOCKED:
+        elif is_blocked(state):
             status = GPA_RANGE_ALREADY_BLOCKED | RCX
         else:
             status = EPT_ENTRY_STATE_INCORRECT | RCX
@@ -164,15 +178,31 @@ def mem_track(td, lay, rules, me):
 
 
 @steps
+def all_free(td, lay, rules, me, table):
+    """Whether every entry of a page-table page is FREE: SUCCESS, or the status of one that is not."""
+    gpa = first_below(lay, table)
+    while gpa < end_below(lay, table):
+        if state_of((yield load_acquire(td, sept(lay, gpa)))) != FREE:
+            return EPT_PAGE_NOT_FREE | RCX
+        gpa += 1
+    return SUCCESS
+
+
+@steps
 def mem_page_remove(td, lay, rules, me, gpa):
-    """TDH.MEM.PAGE.REMOVE: the page leaves the TD; refused until TLB tracking of its block is done."""
-    if not (yield try_lock_shared(td, lay.tree_lock)):
+    """TDH.MEM.PAGE.REMOVE, and of a page-table page TDH.MEM.SEPT.REMOVE, which wants the tree for itself: the page
+    leaves the TD; refused until TLB tracking of its block is done, and while a page-table page has entries.
+    """
+    if gpa < lay.pages:
+        if not (yield try_lock_shared(td, lay.tree_lock)):
+            return OPERAND_BUSY | SEPT_TREE
+    elif not (yield try_lock_exclusive(td, lay.tree_lock)):
         return OPERAND_BUSY | SEPT_TREE
     if (yield from lock_entry(td, lay, rules, me, gpa)):
         state = state_of((yield load_acquire(td, sept(lay, gpa))))
-        if (state == MAPPED or state == PENDING) and rules.module != NO_MODULE:
+        if can_be_blocked(state) and rules.module != NO_MODULE:
             status = GPA_RANGE_NOT_BLOCKED | RCX
-        elif not is_leaf(state):
+        elif not (can_be_blocked(state) or is_blocked(state)):
             status = EPT_ENTRY_STATE_INCORRECT | RCX
         else:
             blocked_in = yield load_acquire(td, bepoch(lay, gpa))
@@ -180,15 +210,20 @@ def mem_page_remove(td, lay, rules, me, gpa):
             epochs = yield load_acquire(td, lay.epoch_tracking)
             if rules.faults & TORN_EPOCH_READ:
                 epochs = torn(epochs, (yield load_acquire(td, lay.epoch_tracking)))
-            if lets_go(rules, epochs, blocked_in):
-                yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
+            status = TLB_TRACKING_NOT_DONE | RCX
+            if lets_go(lay, rules, gpa, epochs, blocked_in):
                 status = SUCCESS
-            else:
-                status = TLB_TRACKING_NOT_DONE | RCX
+                if gpa >= lay.pages:
+                    status = yield from all_free(td, lay, rules, me, gpa)
+                if status == SUCCESS:
+                    yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
         yield unlock_entry(td, sept(lay, gpa))
     else:
         status = OPERAND_BUSY | RCX
-    yield unlock_shared(td, lay.tree_lock)
+    if gpa < lay.pages:
+        yield unlock_shared(td, lay.tree_lock)
+    else:
+        yield unlock_exclusive(td, lay.tree_lock)
     return status
 
 
@@ -213,8 +248,9 @@ def mem_page_aug(td, lay, rules, me, gpa, page):
 @steps
 def mem_page_accept(td, lay, rules, me, gpa):
     """TDG.MEM.PAGE.ACCEPT, by the guest: a walk without the tree lock; the vCPU's reference protects it."""
-    if not (yield from lock_entry_as_guest(td, lay, rules, me, gpa)):
-        return OPERAND_BUSY | RCX
+    status = yield from lock_entry_as_guest(td, lay, rules, me, gpa)
+    if status != SUCCESS:
+        return for_guest(status)
     entry = yield load_acquire(td, sept(lay, gpa))
     state = state_of(entry)
     if state == PENDING:

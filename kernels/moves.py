@@ -1,11 +1,7 @@
-"""One move of one actor, and the fingerprint of the state behind it: what every search over states is made of.
+"""One move of one actor on the words themselves: a step and, with the reduction, the choices behind it.
 
-A state is the packed words. A move is one step and, with the reduction, the choices behind it: a choice touches nothing
-that another actor sees, so nobody need come between. The fingerprint is a sum over words, so that a move changes few
-terms of it; it is the same for states that differ only in the names of the vCPUs or of the zappers: a term for each
-vCPU, added up, and the least over all orders of the zappers (Murphi's scalarsets; 64-bit compaction as in TLC).
-
-The step machines are called by address: compiled once, these functions serve all of them.
+A choice touches nothing that another actor sees, so nobody need come between. The step machines are called by address:
+compiled once, these functions serve all of them.
 """
 
 from typing import NamedTuple
@@ -15,19 +11,22 @@ import numpy as np
 from kernels.atomics import enter, words_at
 from kernels.layout import OUTCOME_COUNTS, Actor
 from kernels.outcomes import OUTCOMES
-from kernels.words import PAGE_BLOCKED, TAG_BITS
+from kernels.rules import Flow
+
+TEARDOWN = int(Flow.TEARDOWN)
 
 # By label: registers that name a vCPU or a zapper (a bit each, kept out of the sum), and which one holds what, from 1:
 # a zapper's vCPU at hand and its set of vCPUs visited, a vCPU's word of a page and word of a stage.
 NAMING, FIRST, SECOND, COLUMNS = range(4)
-FACTOR_1, FACTOR_2, FACTOR_3 = -0x61C8864680B583EB, -0x4B47D0C5A1A2B3DB, -0x3D4D51C2D82B14B1
 
 
 class Plan(NamedTuple):
     """What a search knows of the machine beside its layout: numbers, and flat arrays of int64.
 
-    Actors count from 0, vCPUs first. A label's row is its number and 1, as DONE is -1. Compiled code takes it as one
-    record with addresses in place of arrays; see `addressed`.
+    Actors count from 0, vCPUs first. A label's row is its number and 1, as DONE is -1. A *row* is a state as searches
+    keep it: the words that several actors use, a column each; then for each actor the number of its own words, taken
+    together (see `kernels/own_words.py`); then the parts of the fingerprint. Compiled code takes a plan as one record
+    with addresses in place of arrays; see `addressed`.
     """
 
     vcpus: int
@@ -39,165 +38,35 @@ class Plan(NamedTuple):
     most_moves: int  # of one state
     labels: int  # rows of a kind of actor in what follows
     orders: int  # permutations of the zappers
-    vcpu_step: int  # addresses, see `kernels.build.Entered`
+    shared: int  # columns of words that several actors use
+    columns: int  # of a row
+    bugged: int  # the column of vm_bugged
+    vcpu_step: int  # addresses, see `kernels.entered.Entered`
     vcpu_choices: int
     zapper_step: int
     zapper_choices: int
-    begin: np.ndarray  # [actor] the first word of its block
+    word: np.ndarray  # [column] which word it is
+    column: np.ndarray  # [word] the column of what several use, else that of whose word it is
+    salt_of: np.ndarray  # [column] 0 where it has a place of its own in the fingerprint
+    region: np.ndarray  # [column] part of the fingerprint: 0 shared, 1 + actor
+    salt: np.ndarray  # [word] of an actor's own words; 0 as above
     start: np.ndarray  # [actor] the first word that nobody else writes
-    stop: np.ndarray  # [actor] the end of both
+    stop: np.ndarray  # [actor] the end of them
     pc: np.ndarray
     register: np.ndarray
-    salt: np.ndarray  # [word] 0 where it has a place of its own in the fingerprint
-    region: np.ndarray  # [word] part of the fingerprint: 0 shared, 1 + actor
     is_choice: np.ndarray  # [kind, label]
     counts: np.ndarray  # [kind, label] by how much the step changes the sum of the epoch's reference counts
     holds: np.ndarray  # [kind, label, column] registers that name others
     place: np.ndarray  # [order, zapper] the place that a zapper takes
-    owner: np.ndarray  # [page] the oracle's word
-    stages: np.ndarray  # [zapper]
-    ipis: np.ndarray  # [vcpu]
+    owner: np.ndarray  # [page] the column of the oracle's word, of page-table pages too
+    stages: np.ndarray  # [zapper] the column
+    ipis: np.ndarray  # [vcpu] the column
     awaiting: np.ndarray  # [zapper] its first word
-
-
-def mix(word):
-    """A bijection of 64 bits that is not linear, so that a sum of its values tells whose part is whose."""
-    word = (word ^ ((word >> 32) & 0xFFFFFFFF)) * FACTOR_2
-    return word ^ ((word >> 29) & 0x7FFFFFFFF)
-
-
-def term(salt, word):
-    """What a word adds to the sum; nothing where it has no salt."""
-    word = (word + salt) * FACTOR_1
-    word = (word ^ ((word >> 32) & 0xFFFFFFFF)) * salt
-    return word ^ ((word >> 31) & 0x1FFFFFFFF)
-
-
-def page_with(plan, word, order):
-    """The oracle's word of a page with its zapper's place in place of its index."""
-    if word & 3 != PAGE_BLOCKED:
-        return word
-    return (word & ~(63 << 2)) | (words_at(plan.place)[order * plan.zappers + ((word >> 2) & 63)] << 2)
-
-
-def stage_with(plan, word, order):
-    """The same in a zapper's stage word."""
-    if word == 0:
-        return 0
-    low = TAG_BITS + 2
-    return (page_with(plan, word >> low, order) << low) | (word & ((1 << low) - 1))
-
-
-def senders_with(plan, word, order):
-    """The same for an IPI word, a bit each."""
-    if word == 0 or order == 0:
-        return word
-    made = 0
-    for zapper in range(plan.zappers):
-        made |= ((word >> zapper) & 1) << words_at(plan.place)[order * plan.zappers + zapper]
-    return made
 
 
 def row_of(plan, td, actor):
     """The row of an actor's label in tables by kind and label."""
     return (0 if actor < plan.vcpus else plan.labels) + td[words_at(plan.pc)[actor]] + 1
-
-
-def sum_own(plan, td, actor):
-    """The part of the fingerprint that an actor's own words make, but for what names others."""
-    total = 0
-    for word in range(words_at(plan.begin)[actor], words_at(plan.register)[actor]):
-        total += term(words_at(plan.salt)[word], td[word])
-    at = words_at(plan.register)[actor]
-    naming = words_at(plan.holds)[row_of(plan, td, actor) * COLUMNS + NAMING]
-    for place in range(words_at(plan.stop)[actor] - at):
-        total += term(words_at(plan.salt)[at + place] * (1 - (naming >> place & 1)), td[at + place])
-    return total
-
-
-def sum_shared(plan, td):
-    """The part that the words which belong to nobody make."""
-    total = 0
-    for word in range(words_at(plan.begin)[0]):
-        total += term(words_at(plan.salt)[word], td[word])
-    return total
-
-
-def relation(plan, td, zapper, vcpu):
-    """What a zapper's words say about one vCPU: awaited, visited, at hand."""
-    actor = plan.vcpus + zapper
-    at = words_at(plan.register)[actor]
-    row = row_of(plan, td, actor) * COLUMNS
-    word = td[words_at(plan.awaiting)[zapper] + vcpu]
-    first, second = words_at(plan.holds)[row + FIRST], words_at(plan.holds)[row + SECOND]
-    if first:
-        word |= (td[at + first - 1] == vcpu) << 8
-    if second:
-        word |= ((td[at + second - 1] >> vcpu) & 1) << 9
-    return word
-
-
-def share_of(plan, td, sums, actor):
-    """What an actor adds to the fingerprint where zappers are not folded."""
-    if actor >= plan.vcpus:
-        return mix(sums[1 + actor] + (actor - plan.vcpus + 1) * FACTOR_1)
-    part = sums[1 + actor]
-    if not plan.fold_vcpus:
-        return mix(part + actor * FACTOR_3)
-    for zapper in range(plan.zappers):
-        part += term(FACTOR_3 + 2 * zapper, relation(plan, td, zapper, actor))
-    return mix(part)
-
-
-def total_of(plan, td, sums):
-    """The sum over everybody, from which `fingerprint` makes 64 bits, where zappers are not folded."""
-    total = sums[0]
-    for actor in range(plan.vcpus + plan.zappers):
-        total += share_of(plan, td, sums, actor)
-    return total
-
-
-def finish_print(total):
-    total = mix(mix(total))
-    return total if total != 0 else 1
-
-
-def fingerprint(plan, td, sums):
-    """64 bits of the state, never 0; `sums` are its parts: shared, then each actor's."""
-    if plan.orders == 1:
-        return finish_print(total_of(plan, td, sums))
-    least = 0
-    for order in range(plan.orders):
-        total = sums[0]
-        for zapper in range(plan.zappers):
-            actor = plan.vcpus + zapper
-            part = sums[1 + actor]
-            place = words_at(plan.place)[order * plan.zappers + zapper]
-            part += term(FACTOR_2, stage_with(plan, td[words_at(plan.stages)[zapper]], order))
-            total += mix(part + (place + 1) * FACTOR_1)
-        for vcpu in range(plan.vcpus):
-            part = sums[1 + vcpu]
-            part += term(FACTOR_3, senders_with(plan, td[words_at(plan.ipis)[vcpu]], order))
-            at = words_at(plan.register)[vcpu]
-            row = row_of(plan, td, vcpu) * COLUMNS
-            first, second = words_at(plan.holds)[row + FIRST], words_at(plan.holds)[row + SECOND]
-            if first:
-                part += term(FACTOR_1, page_with(plan, td[at + first - 1], order))
-            if second:
-                part += term(FACTOR_2, stage_with(plan, td[at + second - 1], order))
-            if plan.fold_vcpus:
-                for zapper in range(plan.zappers):
-                    word = relation(plan, td, zapper, vcpu)
-                    part += term(FACTOR_3 + 2 * words_at(plan.place)[order * plan.zappers + zapper], word)
-                total += mix(part)
-            else:
-                total += mix(part + vcpu * FACTOR_3)
-        for page in range(plan.pages):
-            total += term(FACTOR_1 + 2 * page, page_with(plan, td[words_at(plan.owner)[page]], order))
-        total = finish_print(total)
-        if order == 0 or total < least:
-            least = total
-    return least
 
 
 def choices_of(plan, td, lay, rules, actor, me):
@@ -234,7 +103,8 @@ def move(plan, td, lay, rules, actor, number):
     else:
         chosen = 0
     word = step_of(plan, td, lay, rules, actor, me, chosen) - 1
-    if (word == lay.epoch_lock or word == lay.tree_lock) and td[word] & 1:
+    tdr_lock = lay.tdr_lock if lay.flow == TEARDOWN else lay.tree_lock
+    if (word == lay.epoch_lock or word == lay.tree_lock or word == tdr_lock) and td[word] & 1:
         td[word] = 1
     if plan.reduce:
         while words_at(plan.is_choice)[row_of(plan, td, actor)]:
@@ -259,23 +129,4 @@ def noted(plan, td):
     return bits
 
 
-FUNCTIONS = (
-    mix,
-    term,
-    page_with,
-    stage_with,
-    senders_with,
-    row_of,
-    sum_own,
-    sum_shared,
-    relation,
-    share_of,
-    total_of,
-    finish_print,
-    fingerprint,
-    choices_of,
-    step_of,
-    as_actor,
-    move,
-    noted,
-)
+FUNCTIONS = (row_of, choices_of, step_of, as_actor, move, noted)

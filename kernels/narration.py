@@ -26,8 +26,10 @@ from kernels.words import content_of, generation_of, is_hit, owner, tlb, transla
 
 # Where the step machine keeps its place: no part of the protocol.
 PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
-READS = tuple(f"{guest}.load_relaxed_owner{place}" for guest in ("guest", "guest_with_faults") for place in ("", "_2"))
-WALKS = ("guest.load_acquire_sept", "guest_with_faults.load_acquire_sept", "guest_with_faults.load_acquire_sept_2")
+READERS = ("guest", "guest_with_faults", "stepping_guest", "first_read")
+READS = (*(f"{reader}.load_relaxed_owner" for reader in READERS), "guest.load_relaxed_owner_2")
+WALKERS = ("guest", "guest_with_faults", "walk_to_table", "walk")
+WALKS = (*(f"{walker}.load_acquire_sept" for walker in WALKERS), "walk.load_acquire_sept_2")
 
 
 class Narrator:
@@ -158,10 +160,14 @@ class Narrator:
 CHOICES = {
     "any_page": ("takes page {}",),
     "any_range": ("takes range {}",),
+    "any_table": ("takes page-table page {}",),
     "pages_after_yield": ("will yield behind the last page", "will yield with pages left: {}"),
     "next_page": ("the guest turns to page {}",),
     "next_access": ("the guest turns to page {}, private ones first",),
     "next_lp": ("is scheduled on processor {}",),
+    "zaps": ("no page goes now", "a page goes"),
+    "accepts_first": ("touches it", "accepts it first"),
+    "event_pending": ("nothing else to do", "an event is pending"),
     "private_or_shared": ("shoots a private page down", "changes a memslot"),
     "reads_before_tick": ("the tick comes", "the guest reads on"),
 }

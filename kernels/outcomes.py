@@ -36,6 +36,13 @@ class Outcome(IntEnum):
     vcpu_associated = 27
     vcpu_not_associated = 28
     flushvp_not_done = 29
+    sept_use_after_free = 30
+    ept_page_not_free = 31
+    td_state_incorrect = 32
+    hkid_leaked = 33
+    zero_step_busy = 34
+    zero_step_fault = 35
+    host_priority_timeout = 36
 
 
-OUTCOMES = 30
+OUTCOMES = 37

@@ -2,18 +2,19 @@
 
 import functools
 import itertools
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from kernels import liveness, moves, search, store
+from kernels import effects, liveness, memo, moves, own_words, prints, search, store
 from kernels.build import plain
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
 from kernels.language import Site
 from kernels.layout import Layout
 from kernels.rules import Flow, Rules
-from kernels.schedule import Schedule, machine_of, machines
+from kernels.schedule import Schedule, machines
 
 # What a register holds that names a vCPU or a zapper, by the local's name in the source.
 HOLDS_VCPU = {"vcpu": moves.FIRST, "visited": moves.SECOND}
@@ -21,33 +22,41 @@ COUNTS = {
     "vp_enter.fetch_add_seq_cst_epoch_tracking": 1,
     "vp_enter_here.fetch_add_seq_cst_epoch_tracking": 1,
     "td_exit.fetch_add_seq_cst_epoch_tracking": -1,
+    "revert_tlb_tracking.fetch_add_seq_cst_epoch_tracking": -1,
 }
 HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
 
 
+ROOMS = (prints, moves, own_words, effects, memo)  # what every search is made of
 RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
 
 
 @functools.cache
 def compiled() -> Any:
-    """The search and the graph, for every flow; once a process."""
-    entries = (search.search, store.plant, store.rehash, *liveness.ENTRIES)
-    functions = (*moves.FUNCTIONS, *store.FUNCTIONS, *search.FUNCTIONS, *liveness.FUNCTIONS)
-    return plain("search", functions, entries, {**RECORDS, "store": store.Store, "graph": liveness.Graph})
+    """The search, for every flow; once a process."""
+    return _compiled("search", (*ROOMS, store, search), (search.search, store.plant, store.rehash))
 
 
 @functools.cache
+def compiled_graph() -> Any:
+    """The graph of states and the questions asked of it, for every flow; once a process."""
+    return _compiled("graph", (*ROOMS, liveness), liveness.ENTRIES)
+
+
+def _compiled(name: str, rooms: tuple[ModuleType, ...], entries: tuple[Any, ...]) -> Any:
+    functions = [function for room in rooms for function in room.FUNCTIONS]
+    records = {**RECORDS, "memo": memo.Memo, "store": store.Store, "graph": liveness.Graph}
+    return plain(name, functions, entries, records, (*own_words.CALLED, *memo.CALLED, moves.move, prints.fingerprint))
+
+
 def get_ready(flow: int) -> None:
-    """Compile all that a search of this flow takes, or take it from the cache: two things at once, once a process."""
-    name = FLOWS[Flow(flow)].vcpu.name
-    code = f"from kernels.plans import compiled, machine_of; machine_of('vcpu', {int(flow)}); compiled()"
-    with compiling_elsewhere((f"machine_{name}", "search"), code):
-        machine_of("zapper", flow)
-    machines(flow)
-    compiled()
+    """Compile all that a search of this flow takes: two things at once."""
+    with compiling_elsewhere(("graph",), "from kernels.plans import compiled_graph; compiled_graph()"):
+        compiled()
+        machines(flow)
 
 
-def addressed(fields: moves.Plan | store.Store | liveness.Graph) -> Any:
+def addressed(fields: moves.Plan | memo.Memo | store.Store | liveness.Graph) -> Any:
     """The fields as one record, addresses in place of arrays, which the caller keeps alive."""
     numbers = [it.ctypes.data if isinstance(it, np.ndarray) else it for it in fields]
     return np.array(tuple(numbers), [(name, np.int64) for name in fields._fields])[()]
@@ -91,15 +100,16 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
                     if column != moves.NAMING:
                         holds[kind, 1 + label, column] = 1 + place
 
+    everybody = lay.vcpus + lay.zappers
     begins = [lay.mode + i * lay.vcpu_stride for i in range(lay.vcpus)]
     begins += [lay.stage + i * lay.zapper_stride for i in range(lay.zappers)]
     starts = [lay.vcpu_epoch + i * lay.vcpu_stride for i in range(lay.vcpus)]
     starts += [lay.awaiting + i * lay.zapper_stride for i in range(lay.zappers)]
     ends = [*begins[1:], lay.state_words]
-    pages = np.array([lay.owner + i * lay.page_stride for i in range(lay.pages)], np.int64)
-    stages = np.array(begins[lay.vcpus :], np.int64)
-    ipis = np.array([lay.ipi + i * lay.vcpu_stride for i in range(lay.vcpus)], np.int64)
-    awaiting = np.array(starts[lay.vcpus :], np.int64)
+    pages = [lay.owner + i * lay.page_stride for i in range(lay.pages + lay.tables)]
+    stages = begins[lay.vcpus :]
+    ipis = [lay.ipi + i * lay.vcpu_stride for i in range(lay.vcpus)]
+    awaiting = starts[lay.vcpus :]
 
     random = salts(3 * lay.state_words)
     salt = random[: lay.state_words].copy()
@@ -113,35 +123,53 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
             salt[at : at + lay.vcpus] = 0
     if fold_zappers:
         salt[pages] = salt[stages] = salt[ipis] = 0
+    word, column_of = _columns(lay.state_words, starts, ends)
 
     ways = max(2, lay.pages, lay.vcpus)
     return moves.Plan(
         vcpus=lay.vcpus,
         zappers=lay.zappers,
-        pages=lay.pages,
+        pages=len(pages),
         fold_vcpus=fold_vcpus,
         reduce=int(reduction),
         tally=lay.vcpu_tally,
         most_moves=len(actors) * ways * ways,
         labels=labels,
         orders=len(orders),
+        shared=len(word),
+        columns=len(word) + 2 * everybody + 1,
+        bugged=int(column_of[lay.vm_bugged]),
         vcpu_step=vcpu_code.step_at,
         vcpu_choices=vcpu_code.choices_at,
         zapper_step=zapper_code.step_at,
         zapper_choices=zapper_code.choices_at,
-        begin=np.array(begins, np.int64),
+        word=word,
+        column=column_of,
+        salt_of=salt[word],
+        region=region[word],
+        salt=salt,
         start=np.array(starts, np.int64),
         stop=np.array(ends, np.int64),
         pc=np.array([actor.pc for actor in actors], np.int64),
         register=np.array([actor.register for actor in actors], np.int64),
-        salt=salt,
-        region=region,
         is_choice=is_choice.ravel(),
         counts=counts.ravel(),
         holds=holds.ravel(),
         place=orders.ravel(),
-        owner=pages,
-        stages=stages,
-        ipis=ipis,
-        awaiting=awaiting,
+        owner=column_of[pages],
+        stages=column_of[stages],
+        ipis=column_of[ipis],
+        awaiting=np.array(awaiting, np.int64),
     )
+
+
+def _columns(words: int, starts: list[int], ends: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The words that have a column each, and the column of every word; see `kernels.moves.Plan`."""
+    owned, column = np.zeros(words, bool), np.zeros(words, np.int64)
+    for start, end in zip(starts, ends, strict=True):
+        owned[start:end] = True
+    shared = np.flatnonzero(~owned)
+    column[shared] = np.arange(len(shared))
+    for actor, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        column[start:end] = len(shared) + actor
+    return shared, column

@@ -1,9 +1,9 @@
 """KVM's fault path on a private page: the mirror SPTE is frozen, the module adds the page, the SPTE becomes present.
 
 Source: arch/x86/kvm/mmu/tdp_mmu.c kvm_tdp_mmu_map(), __tdp_mmu_set_spte_atomic(), set_external_spte_present();
-arch/x86/kvm/vmx/tdx.c tdx_sept_link_private_spt(), tdx_sept_set_private_spte() of v18 and of v6.16. RET_PF_RETRY goes
-back to the guest, which faults again (v18); v6.16's loop within the host is the same but for the entry between. Not
-here: mmu_invalidate_seq, as the host page is looked up with the SPTE already frozen.
+arch/x86/kvm/vmx/tdx.c tdx_sept_link_private_spt(), tdx_sept_set_private_spte() of v18 and of v6.16. On RET_PF_RETRY the
+guest faults again; v6.16's loop within the host is in `kernels/stepping.py`. Not here: mmu_invalidate_seq, as the host
+page is looked up with the SPTE already frozen.
 """
 
 from kernels.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
@@ -12,7 +12,7 @@ from kernels.layout import BUG_ON
 from kernels.locks import read_unlock
 from kernels.outcomes import Outcome
 from kernels.rules import Fault, OnError
-from kernels.sept import mem_add
+from kernels.sept import SEPT_PAGES, mem_add
 from kernels.status import SUCCESS, Leaf
 from kernels.steps import local, op, steps
 from kernels.tally import count, count_status, note, outcome_of, relax
@@ -21,6 +21,8 @@ from kernels.words import (
     PAGE_FREE,
     SPTE_FROZEN,
     SPTE_PRESENT,
+    end_below,
+    first_below,
     generation_of,
     mirror,
     owner,
@@ -71,6 +73,16 @@ def read_lock_with_interrupts(td, lay, rules, me):
 
 
 @steps
+def clear_children(td, lay, rules, me, table):
+    """tdp_mmu_alloc_sp(): a page-table page without an SPTE. Those of the page that was there before stay frozen, until
+    then, for whoever still walks it: here both have the same words.
+    """
+    for gpa in range(first_below(lay, table), end_below(lay, table)):
+        yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+    return 0
+
+
+@steps
 def set_external_spte(td, lay, rules, me, node):
     """Make one level present, in the mirror and in the S-EPT. Returns DONE, RETRY or BUG."""
     spte = yield load_acquire(td, mirror(lay, node))
@@ -89,6 +101,8 @@ def set_external_spte(td, lay, rules, me, node):
     status = yield from mem_add(td, lay, rules, me, node, generation_of(page))
     count_status(td, me, leaf_of(lay, node), status)
     if status == SUCCESS:
+        if rules.flow == SEPT_PAGES and node >= lay.pages:
+            yield from clear_children(td, lay, rules, me, node)
         if not rules.faults & UNFREEZE_EARLY:
             # Pairs with the load above: who sees the level present finds it in the S-EPT.
             yield store_release(td, mirror(lay, node), SPTE_PRESENT)
@@ -104,7 +118,10 @@ def set_external_spte(td, lay, rules, me, node):
 
 @steps
 def handle_ept_violation(td, lay, rules, me, gpa):
-    """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present."""
+    """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present.
+
+    Returns DONE, RETRY or BUG.
+    """
     yield from read_lock_with_interrupts(td, lay, rules, me)
     node = table_of(lay, gpa)
     while True:
@@ -119,4 +136,4 @@ def handle_ept_violation(td, lay, rules, me, gpa):
         count(td, me, BUG_ON, 1)
         if rules.on_error == STOP:
             yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-    return 0
+    return result

@@ -34,6 +34,10 @@ from kernels.words import (
     SRCU_AWAITED,
     SRCU_READING,
     TAG_MASK,
+    TD_BLOCKED,
+    TD_INITIALIZED,
+    TD_RUNNABLE,
+    TD_TEARDOWN,
     TDEL,
     content_of,
     epoch_of,
@@ -57,6 +61,12 @@ ENTRIES = {
     PENDING_BLOCKED: "PENDING_BLOCKED",
     NL_MAPPED: "NL_MAPPED",
     NL_BLOCKED: "NL_BLOCKED",
+}
+TD_STATES = {
+    TD_INITIALIZED: "INITIALIZED",
+    TD_RUNNABLE: "RUNNABLE",
+    TD_BLOCKED: "TD_BLOCKED",
+    TD_TEARDOWN: "TD_TEARDOWN",
 }
 SPTES = {0: "nonpresent", SPTE_PRESENT: "present", SPTE_FROZEN: "FROZEN"}
 
@@ -152,7 +162,12 @@ READINGS: dict[str, Callable[[int], str]] = {
     "assoc_lpid": lambda value: f"lp {value - 1}" if value else "none",
     "lp_ipi": lambda value: "pending" if value else "none",
     "lp_tlb": translation,
+    "last_epf_gpa": lambda value: f"page {value - 1}" if value else "none",
     "slots_lock": lock,
+    "tdr_lock": lock,
+    "td_state": lambda value: TD_STATES.get(value, str(value)),
+    "runnable": lambda value: "yes" if value else "no",
+    "flush_ipi": lambda value: "pending" if value else "none",
     "memslot": slot,
     "shared_spte": shared_entry,
     "shared_owner": page,

@@ -24,6 +24,7 @@ from kernels.reading import reading
 from kernels.rings import Entry, Mark
 from kernels.rules import Flow
 from kernels.status import LEAF_NAMES, NAMES, SUCCESS, Leaf, Status
+from kernels.stepping import PRIORITY_TIMEOUT
 from kernels.story import Access, Event, Story
 from kernels.straight import subs
 from kernels.tally import PLACE_OF_STATUS
@@ -31,7 +32,11 @@ from kernels.vcpu import EPT_VIOLATION, IPI, TICK
 from kernels.words import owner
 from kernels.worlds import World
 
-WALK, READ = "guest.load_acquire_sept", "guest.load_relaxed_owner"
+# Where a guest walks the S-EPT and where it reads; each flow has one of them.
+WALKERS = ("guest", "guest_with_faults", "walk", "read_here", "read_private")
+WALKS = tuple(f"{walker}.load_acquire_sept" for walker in WALKERS)
+READERS = ("guest", "guest_with_faults", "stepping_guest", "read_here", "read_private")
+READS = tuple(f"{reader}.load_relaxed_owner" for reader in READERS)
 LEFT = {
     IPI: "left for an IPI",
     TICK: "left for the host's tick",
@@ -39,6 +44,7 @@ LEFT = {
     SHARED_VIOLATION: "left for an EPT violation on a shared page",
     VMCALL: "left by TDG.VP.VMCALL",
     PENDING_VIOLATION: "left for an EPT violation on a pending page",
+    PRIORITY_TIMEOUT: "left as the host's priority lasted",
 }
 _PYTHON = World(atomics.PYTHON, lambda bound: bound)
 Paths = dict[str, list[tuple[str, ...]]]
@@ -127,7 +133,7 @@ class _Told:
         """Of the call that has just ended in an error, of a TD exit, or of a guest read."""
         outcome, last = Outcome(entry.word), self._last.get(entry.actor)
         if not ended and (last is None or self.events[last].function != "td_exit"):
-            site = _site(WALK if outcome == Outcome.fault else READ)
+            site = guest_site(WALKS if outcome == Outcome.fault else READS, self.lay.flow)
             word = owner(self.lay, entry.value)
             access = self._access(word, self._known[word], self._known[word]) if word in self._known else None
             self._append(entry, site, access, ", ".join(filter(None, [f"reads page {entry.value}", times(entry)])))
@@ -143,12 +149,12 @@ class _Told:
                 self._change(last, own=(*self.events[last].own, access))
             return
         if access.after.startswith(f"page {self.page} "):
-            self._append(entry, _site(WALK), None, f"fills {access.after}")
+            self._append(entry, guest_site(WALKS, self.lay.flow), None, f"fills {access.after}")
             self._change(self._last[entry.actor], own=(access,))
             return
         before = self._fills.get(entry.actor, 0)
         if not before:
-            self._append(entry, _site(WALK), None, "")
+            self._append(entry, guest_site(WALKS, self.lay.flow), None, "")
         self._fills[entry.actor] = before + 1
         pages = "a page" if before == 0 else f"{before + 1} pages"
         self._change(self._last[entry.actor], says=f"fills its TLB with {pages}")
@@ -244,8 +250,10 @@ def _operations() -> dict[int, tuple[Callable[..., Any], bool]]:
 
 
 @cache
-def _site(name: str) -> Site:
-    return next(site for site in SITES if site.name == name)
+def guest_site(names: tuple[str, ...], flow: int) -> Site:
+    """The one of these sites that stands in the flow's guest."""
+    taken = _paths(of_vcpu=True, flow=flow)
+    return next(site for site in SITES if site.name in names and site.function in taken)
 
 
 def _status(code: int) -> str:

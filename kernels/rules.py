@@ -57,9 +57,13 @@ class Flow(IntEnum):
     MMIO = 3  # shared guest pages that memslots come to and go from, beside private ones that are shot down
     POPULATE = 4  # vCPUs that fault populate, zappers only zap
     MIGRATE = 5  # vCPUs that move among logical processors, whose TLBs they share
+    SEPT_PAGES = 6  # as populate, but zappers take whole page-table pages away
+    TEARDOWN = 7  # one TD after the other is built, runs and is torn down
+    ZERO_STEP = 8  # as POPULATE, with the module's guard against stepping a guest by EPT violations
 
 
-TWO_LEVELS = (Flow.POPULATE,)  # flows with page-table pages above the guest pages, none of them there at the start
+# Flows with page-table pages above the guest pages, none of them there at the start.
+TWO_LEVELS = (Flow.POPULATE, Flow.SEPT_PAGES, Flow.TEARDOWN, Flow.ZERO_STEP)
 
 
 class Module(IntEnum):
@@ -74,6 +78,20 @@ class SharedFlush(IntEnum):
 
     REQUEST = 0  # the way that VMX does: KVM_REQ_TLB_FLUSH, whose handler INVEPTs
     TRACK = 1  # tdx_track(): the flush at the next entry, in a new epoch, covers shared translations too
+
+
+class SeptFree(IntEnum):
+    """When KVM frees a page-table page of a TD. The lower-case name stands in TOML."""
+
+    LIVE = 0  # as it is zapped
+    AFTER_HKID = 1  # not before the TD's HKID is released: until then it zaps what is below
+
+
+class FaultRetry(IntEnum):
+    """What KVM does on RET_PF_RETRY. The lower-case name stands in TOML."""
+
+    REENTER = 0  # go back to the guest, which faults again at the same instruction
+    LOCAL = 1  # v6.16: try again within the host, until an event is pending
 
 
 class Clock(IntEnum):
@@ -113,6 +131,19 @@ class Fault(IntFlag):
     REQUEST_CLEARED_LATE = 1 << 24  # kvm_check_request() clears the bit behind the handler
     GATE_WITHOUT_INTERRUPTS = 1 << 25  # the wait at the gate acknowledges no IPI
     LET_IN_TOO_EARLY = 1 << 26  # wait_for_sept_zap is cleared before the SEAMCALL is tried again
+    SEPT_REMOVE_WITHOUT_TRACKING = 1 << 27  # TDH.MEM.SEPT.REMOVE does not ask whether TLB tracking is done
+    FREEZE_CHILD_ONCE = 1 << 28  # handle_removed_pt() takes an SPTE that a fault has frozen for frozen by itself
+    RECLAIM_EARLY = 1 << 29  # KVM reclaims pages without asking is_hkid_assigned()
+    RECLAIM_IGNORES_STATE = 1 << 30  # TDH.PHYMEM.PAGE.RECLAIM does not ask whether the TD is being torn down
+    VCPUS_COME_BACK = 1 << 31  # KVM kicks and flushes vCPUs and does not keep them from entering again
+    ENTER_IGNORES_STATE = 1 << 32  # TDH.VP.ENTER does not ask whether the TD can run
+    KEEP_VCPUS = 1 << 33  # KVM tears a TD down without TDH.VP.FLUSH of its vCPUs
+    FLUSHDONE_IGNORES_VCPUS = 1 << 34  # TDH.MNG.VPFLUSHDONE does not ask whether a vCPU is associated
+    TAKEN_FOR_UNFINALIZED = 1 << 35  # KVM removes a page of a finalized TD without TDH.MEM.RANGE.BLOCK and TRACK
+    REMOVE_IGNORES_STATE = 1 << 36  # TDH.MEM.PAGE.REMOVE takes a finalized TD for one that does not run yet
+    FASTPATH_REENTER = 1 << 37  # where KVM has to leave the fast path it re-enters, interrupts off, IN_GUEST_MODE
+    ZERO_STEP_KEEPS_TREE = 1 << 38  # TDH.VP.ENTER's 0-step filter enters with the S-EPT tree locked, and leaves it so
+    ZERO_STEP_KEEPS_REFERENCE = 1 << 39  # where that filter fails, TDH.VP.ENTER leaves its reference in the epoch
 
 
 KVM_REQ_TLB_FLUSH = 1
@@ -145,7 +176,11 @@ class Rules(NamedTuple):
     sept_busy: int
     serialized: int
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
+    sept_free: int
     on_error: int
+    fault_retry: int  # in the flow `zero_step`
+    epf_threshold: int  # EPT violations at one instruction that are not listed yet
+    hp_lock_timeout: int  # TDCALLs in a row that stand back for the host before one is a TD exit
     faults: int
     lps: int  # logical processors, where TLBs are theirs
     sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit

@@ -4,11 +4,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from kernels import layout
-from kernels.build import machine
-from kernels.elsewhere import compiling_elsewhere
+from kernels.entered import entered, words_with_room
 from kernels.flows import FLOWS
 from kernels.language import Site
 from kernels.layout import Actor, Layout
@@ -31,27 +28,9 @@ Made = tuple[Machine, Any]
 
 @functools.cache
 def machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
-    """The step machines of a flow's vCPU and zapper, compiled, or taken from the cache, once a process."""
-    name = FLOWS[Flow(flow)].vcpu.name
-    with compiling_elsewhere(
-        (f"machine_{name}",), f"from kernels.schedule import machine_of; machine_of('vcpu', {int(flow)})"
-    ):
-        for_zapper = machine_of("zapper", flow)
-    return machine_of("vcpu", flow), for_zapper
-
-
-@functools.cache
-def machine_of(kind: str, flow: int) -> Made:
-    """One of them, `vcpu` or `zapper`, once a process: compiled by letting it take its first step on one page."""
-    made, code = machine(FLOWS[Flow(flow)].of(kind))
-    count = made.registers
-    lay = layout.plan(1, 1, 1, 1, flow=flow, packed=True, vcpu_registers=count, zapper_registers=count)
-    words, rules = np.zeros(lay.total_words, np.int64), Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
-    me = layout.ACTORS[kind](lay, 0)
-    prepare(words, lay, rules, 1)
-    code.step(words, record(lay), record(rules), me, 0)
-    code.choices(words, record(lay), record(rules), me)
-    return made, code
+    """The step machines of a flow's vCPU and zapper, compiled once a process."""
+    actors = FLOWS[Flow(flow)]
+    return entered(actors.vcpu), entered(actors.zapper)
 
 
 class Schedule:
@@ -85,7 +64,7 @@ class Schedule:
             zapper_registers=for_zapper[0].registers,
         )
         self.rules = rules
-        self.words = np.zeros(self.lay.total_words, np.int64)
+        self.words = words_with_room(self.lay.total_words)
         self.taken: list[Taken] = []
         self.touched: int | None = None
         self._records: tuple[Any, Any] = (self.lay, rules) if made else (record(self.lay), record(rules))

@@ -1,11 +1,15 @@
 """The module's calls on a Secure EPT of two levels: page-table pages, and the guest pages below them.
 
 Source: intel/tdx-module TDX_1.5.01: tdh_mem_sept_add.c, tdh_mem_page_aug.c, tdg_mem_page_accept.c. As in
-`kernels/module.py`, whose BLOCK, TRACK and REMOVE are taken as they are: they hold the S-EPT tree, and the page-table
-page above a page that is mapped stays. Not here: the PAMT lock of the page to be added, which is private to its call.
+`kernels/module.py`, whose BLOCK, TRACK and REMOVE are of both levels. Not here: the PAMT lock of the page to be added,
+which is private to its call.
+
+Where page-table pages go, a walk may go on in one that is someone else's by now. Every walk that takes no lock, a CPU's
+and that of ACCEPT, is held against the oracle's word of the page-table page before it goes on there. There is no false
+alarm: whoever walks is in the guest, and its reference keeps TLB tracking of that page from being done.
 """
 
-from kernels.atomics import load_acquire, store_release
+from kernels.atomics import load_acquire, load_relaxed, store_release
 from kernels.locks import (
     lock_entry,
     lock_entry_as_guest,
@@ -13,7 +17,8 @@ from kernels.locks import (
     unlock_entry,
     unlock_shared,
 )
-from kernels.rules import Fault
+from kernels.outcomes import Outcome
+from kernels.rules import Fault, Flow
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_VIOLATION_EXIT,
@@ -25,6 +30,7 @@ from kernels.status import (
     SUCCESS,
 )
 from kernels.steps import local, steps
+from kernels.tally import note
 from kernels.words import (
     FREE,
     HPA_SHIFT,
@@ -38,12 +44,16 @@ from kernels.words import (
     ZEROED,
     bepoch,
     content,
+    generation_of,
+    owner,
+    page_of,
     sept,
     state_of,
     table_of,
 )
 
 ACCEPT_WITHOUT_ZEROING = int(Fault.ACCEPT_WITHOUT_ZEROING)
+SEPT_PAGES, SEPT_USE_AFTER_FREE = int(Flow.SEPT_PAGES), int(Outcome.sept_use_after_free)
 
 
 @local
@@ -52,6 +62,15 @@ def added_form(lay, node, page):
     if node < lay.pages:
         return PENDING | SVE | TDEL | (page << HPA_SHIFT)
     return NL_MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT)
+
+
+@steps(labelled=False)
+def walk(td, lay, rules, me, gpa):
+    """The entry of a guest page by way of both levels; 0, as of no state, where there is no page-table page."""
+    entry = 0
+    if state_of((yield load_acquire(td, sept(lay, table_of(lay, gpa))))) == NL_MAPPED:
+        entry = yield load_acquire(td, sept(lay, gpa))
+    return entry
 
 
 @steps
@@ -81,12 +100,30 @@ def mem_add(td, lay, rules, me, node, page):
 
 
 @steps
+def goes_on(td, lay, rules, me, gpa, table):
+    """Whether the page-table page that a walk has found, by the oracle's word of it, is this TD's still: 1 or 0."""
+    if rules.flow == SEPT_PAGES:
+        seen = yield load_relaxed(td, owner(lay, table_of(lay, gpa)))
+        if generation_of(seen) != generation_of(table):
+            note(td, lay, me, gpa, SEPT_USE_AFTER_FREE)
+            return 0
+    return 1
+
+
+@steps
 def mem_accept(td, lay, rules, me, gpa):
-    """TDG.MEM.PAGE.ACCEPT: a walk without the tree lock; then the page is zeroed, and mapped behind that."""
-    if state_of((yield load_acquire(td, sept(lay, table_of(lay, gpa))))) != NL_MAPPED:
+    """TDG.MEM.PAGE.ACCEPT: a walk without the tree lock; then the page is zeroed, and mapped behind that.
+
+    Returns the status as the dispatcher takes it, which may be BUSY_HOST_PRIORITY.
+    """
+    above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
+    if state_of(above) != NL_MAPPED:
         return EPT_VIOLATION_EXIT
-    if not (yield from lock_entry_as_guest(td, lay, rules, me, gpa)):
-        return OPERAND_BUSY | RCX
+    if not (yield from goes_on(td, lay, rules, me, gpa, page_of(above))):
+        return EPT_VIOLATION_EXIT
+    status = yield from lock_entry_as_guest(td, lay, rules, me, gpa)
+    if status != SUCCESS:
+        return status
     entry = yield load_acquire(td, sept(lay, gpa))
     state = state_of(entry)
     if state == PENDING:

@@ -1,8 +1,8 @@
 """What a search keeps: tables of fingerprints, links to parents, the frontier; and what is done between two rounds.
 
 States are divided by their fingerprints among a fixed number of parts, each with a table, links and rows of its own. A
-table holds fingerprints, a link is the parent's number and the move. Only the frontier holds whole states: a row is the
-words, then the parts of the fingerprint. Compiled together with `kernels/search.py`.
+table holds fingerprints, a link is the parent's number and the move. Only the frontier holds whole states, as rows (see
+`kernels.moves.Plan`). Compiled together with `kernels/search.py`.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.atomics import address, at_word, monotonic_ns, words_at
-from kernels.moves import fingerprint, sum_own, sum_shared
+from kernels.memo import memory_of
 from kernels.outcomes import OUTCOMES
+from kernels.own_words import STATE, pack
+from kernels.prints import fingerprint
 
 PARTS = 16
 CHUNK = 128  # states of one part in one round
@@ -37,7 +39,8 @@ class Store(NamedTuple):
     bits: int  # its logarithm
     most_links: int
     most_rows: int
-    most_words: int  # that tables, links and rows may take together
+    most_words: int  # that tables, links, rows and what is remembered of moves may take together
+    threads: int
     columns: int  # of a row
     bucket: int  # candidates of one part for another in one round
     tables: np.ndarray  # [part, slot] fingerprints, 0 where empty
@@ -50,7 +53,8 @@ class Store(NamedTuple):
     first: np.ndarray  # [side, part] the state that row 0 is
     buckets: np.ndarray  # [part, part they go to, candidate, word]
     filled: np.ndarray  # [part, part they go to]
-    scratch: np.ndarray  # [part, 1 + actor] the parts of a fingerprint
+    scratch: np.ndarray  # [part, column] the row at hand
+    shares: np.ndarray  # [part, actor] what each actor adds to its fingerprint
     transitions: np.ndarray  # [part, 16]
     deadlocks: np.ndarray  # [part, 16]
     seen: np.ndarray  # [part, finding] the link of the first in this round, 0 for none
@@ -77,11 +81,13 @@ def copy(to, source, start, stop):
         to[word] = source[word]
 
 
-def room(store):
+def room(store, memo):
     """Whether every part can take in its candidates."""
+    if words_at(memo.common)[STATE]:
+        return MEMORY_FULL
     side = words_at(store.control)[SIDE]
     other = 1 - side
-    used = PARTS * store.slots
+    used = PARTS * store.slots + store.threads * memory_of(memo)
     for part in range(PARTS):
         more = 0
         for source in range(PARTS):
@@ -127,18 +133,13 @@ def settle(store):
     return PAUSE if monotonic_ns() > words_at(store.control)[DEADLINE] else GO
 
 
-def plant(plan, store, words_, lay):
+def plant(plan, memo, store, words_, lay):
     """Put the state in `words_` as the only one."""
-    td, words = address(words_), lay.state_words
-    sums = words_at(store.scratch)
-    sums[0] = sum_shared(plan, td)
-    for actor in range(plan.vcpus + plan.zappers):
-        sums[1 + actor] = sum_own(plan, td, actor)
-    print_ = fingerprint(plan, td, sums)
+    row = words_at(store.scratch)
+    pack(plan, memo, address(words_), row)
+    print_ = fingerprint(plan, memo, row)
     part = part_of(print_)
-    state = at_word(words_at(store.frontier), part * store.most_rows * store.columns)
-    copy(state, td, 0, words)
-    copy(at_word(state, words), sums, 0, 1 + plan.vcpus + plan.zappers)
+    copy(at_word(words_at(store.frontier), part * store.most_rows * store.columns), row, 0, store.columns)
     words_at(store.tables)[part * store.slots + slot_of(print_, store.bits)] = print_
     words_at(store.links)[part * store.most_links] = -1
     words_at(store.states)[part] = 1

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kernels.atomics import ATOMIC, enter
-from kernels.contention import BY_FIELD, CALL, TRIES_OF_ENTRY, behind_a_try, behind_an_unlock, leaf_text
+from kernels.contention import BY_FIELD, TRIES_OF_ENTRY, behind_a_try, behind_an_unlock, leaf_text
 from kernels.language import (
     ENVIRONMENT,
     KINDS,
@@ -74,7 +74,7 @@ class _Resolve(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.bound:
-            return self.bound[node.id]
+            return copy.deepcopy(self.bound[node.id])  # each place is renamed by itself
         value = self.known.get(node.id)
         if isinstance(value, int):
             return ast.Constant(int(value))
@@ -273,7 +273,7 @@ class _Straight:
 
     def tried(self, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
         assert self.leaf is not None
-        self.names.add(CALL, enter)
+        self.names.add("_enter", enter)
         return behind_a_try(lock, self.leaf, exclusive, word, got)
 
     def lock_let_go(self, step: Step) -> list[str]:

@@ -51,11 +51,15 @@ from kernels.outcomes import OUTCOMES, Outcome
 from kernels.rules import NS_SHIFT
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
+    EPT_PAGE_NOT_FREE,
     EPT_VIOLATION_EXIT,
     EPT_WALK_FAILED,
     FLUSHVP_NOT_DONE,
     GPA_RANGE_ALREADY_BLOCKED,
     GPA_RANGE_NOT_BLOCKED,
+    HOST_PRIORITY_BUSY_TIMEOUT,
+    LIFECYCLE_STATE_INCORRECT,
+    OP_STATE_INCORRECT,
     OPERAND_BUSY,
     OPERAND_INVALID,
     PAGE_ALREADY_ACCEPTED,
@@ -65,6 +69,7 @@ from kernels.status import (
     STATUS_MASK,
     SUCCESS,
     TD_EPOCH,
+    TDR,
     TLB_TRACKING_NOT_DONE,
     VCPU_ASSOCIATED,
     VCPU_NOT_ASSOCIATED,
@@ -87,6 +92,10 @@ _OUTCOME_OF_STATUS = (
     (-1, VCPU_ASSOCIATED, int(Outcome.vcpu_associated)),
     (-1, VCPU_NOT_ASSOCIATED, int(Outcome.vcpu_not_associated)),
     (-1, FLUSHVP_NOT_DONE, int(Outcome.flushvp_not_done)),
+    (-1, EPT_PAGE_NOT_FREE | RCX, int(Outcome.ept_page_not_free)),
+    (-1, LIFECYCLE_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
+    (-1, OP_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
+    (-1, HOST_PRIORITY_BUSY_TIMEOUT, int(Outcome.host_priority_timeout)),
 )
 _UNKNOWN = int(Outcome.unknown_status)
 PLACE_OF_STATUS = (
@@ -106,6 +115,11 @@ PLACE_OF_STATUS = (
     (VCPU_ASSOCIATED, int(Status.VCPU_ASSOCIATED)),
     (VCPU_NOT_ASSOCIATED, int(Status.VCPU_NOT_ASSOCIATED)),
     (FLUSHVP_NOT_DONE, int(Status.FLUSHVP_NOT_DONE)),
+    (EPT_PAGE_NOT_FREE | RCX, int(Status.EPT_PAGE_NOT_FREE)),
+    (OPERAND_BUSY | TDR, int(Status.BUSY_TDR)),
+    (LIFECYCLE_STATE_INCORRECT, int(Status.LIFECYCLE_STATE_INCORRECT)),
+    (OP_STATE_INCORRECT, int(Status.OP_STATE_INCORRECT)),
+    (HOST_PRIORITY_BUSY_TIMEOUT, int(Status.HOST_PRIORITY_BUSY_TIMEOUT)),
 )
 _OTHER = int(Status.OTHER)
 

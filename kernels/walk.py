@@ -18,6 +18,7 @@ from kernels import moves
 from kernels.atomics import address, words_at
 from kernels.breadth import Move, Progress, schedule_of
 from kernels.build import plain
+from kernels.entered import words_with_room
 from kernels.explorer import Size, explored
 from kernels.machine import DONE
 from kernels.moves import as_actor, choices_of, move, noted
@@ -149,7 +150,7 @@ def walk(
     plan = make_plan(start, symmetry=False, reduction=False)
     run, at, records = compiled(), addressed(plan), (record(start.lay), record(start.rules))
     random = np.random.default_rng(seed)
-    words, steps = np.zeros(start.lay.total_words, np.int64), np.empty(most_steps, np.int64)
+    words, steps = words_with_room(start.lay.total_words), np.empty(most_steps, np.int64)
     best: dict[int, tuple[int, int, np.ndarray]] = {}
     done = total = unfinished = longest = 0
     begun = watched = time.monotonic()

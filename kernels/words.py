@@ -19,7 +19,8 @@ SVE = -1 << 63
 STATE_MASK = (0b1111 << 53) | (1 << 9) | LEAF
 FREE, MAPPED, BLOCKED = 0x00E0000000000000, LEAF, 0x0080000000000000 | LEAF
 PENDING, PENDING_BLOCKED = 0x0100000000000000 | LEAF, 0x0180000000000000 | LEAF
-NL_MAPPED, NL_BLOCKED = 0, 0x0080000000000000  # above the leaves: a page-table page, RWX set or cleared
+TDB = 1 << 55  # blocked, in every state that can be
+NL_MAPPED, NL_BLOCKED = 0, TDB  # above the leaves: a page-table page, RWX set or cleared
 HPA_SHIFT, HPA_MASK = 12, ((1 << 40) - 1) << 12
 
 # KVM's view of a private page or of a page-table page (mirror SPTE).
@@ -37,6 +38,10 @@ SRCU_OUTSIDE, SRCU_READING, SRCU_AWAITED = 0, 1, 2
 
 # vcpu->mode
 OUTSIDE_GUEST_MODE, IN_GUEST_MODE, EXITING_GUEST_MODE = 0, 1, 2
+
+# The state of a TD: what its TDR says of its key (TD_KEYS_CONFIGURED, TD_BLOCKED, TD_TEARDOWN), and of one with a key
+# what its TDCS says (OP_STATE_INITIALIZED, OP_STATE_RUNNABLE).
+TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN = 0, 1, 2, 3
 
 # The oracle's word of a host page: generation << 8 | zapper << 2 | phase. A TLB entry holds the word of a page in use.
 # How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
@@ -140,8 +145,40 @@ def table_of(lay, gpa):
 
 
 @local
+def first_below(lay, table):
+    """The first guest page below a page-table page."""
+    return table - lay.pages << LEAVES_SHIFT
+
+
+@local
+def end_below(lay, table):
+    """Behind the last one."""
+    return min(lay.pages, table - lay.pages + 1 << LEAVES_SHIFT)
+
+
+@local
 def assoc_lpid(lay, vcpu):
     return lay.assoc_lpid + vcpu * lay.vcpu_stride
+
+
+@local
+def possibly_epf_stepping(lay, vcpu):
+    return lay.possibly_epf_stepping + vcpu * lay.vcpu_stride
+
+
+@local
+def last_epf_gpa(lay, vcpu):
+    return lay.last_epf_gpa + vcpu * lay.vcpu_stride
+
+
+@local
+def hp_lock_busy(lay, vcpu):
+    return lay.hp_lock_busy + vcpu * lay.vcpu_stride
+
+
+@local
+def flush_ipi(lay, vcpu):
+    return lay.flush_ipi + vcpu * lay.vcpu_stride
 
 
 @local

@@ -20,7 +20,7 @@ from kernels.layout import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HIS
 from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.module import mem_page_aug
 from kernels.rules import Gate, OnError, Step, pack_steps
-from kernels.status import SUCCESS, Leaf
+from kernels.status import EPT_PAGE_NOT_FREE, RCX, SUCCESS, Leaf
 from kernels.steps import choice, harness, local, op, steps
 from kernels.tally import (
     blocked_at,
@@ -59,7 +59,7 @@ from kernels.words import (
 GATE_RAISE, KICK, GATE_LOWER = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER)
 COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
-LEAF_AUG = int(Leaf.TDH_MEM_PAGE_AUG)
+LEAF_AUG, LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_REMOVE)
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
 H_SHOOTDOWN, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(10)
 assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
@@ -121,9 +121,10 @@ def is_last(left):
 
 
 @local
-def leaf_of(what):
-    """The SEAMCALL of a step."""
-    return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else LEAF_REMOVE
+def leaf_of(lay, what, gpa):
+    """The SEAMCALL of a step; that which removes the page may be of a page-table page."""
+    removes = LEAF_REMOVE if gpa < lay.pages else LEAF_SEPT_REMOVE
+    return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else removes
 
 
 @harness()
@@ -218,7 +219,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
                 window = mark - window_began
             policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
-            status = yield from seamcall_until(td, lay, rules, me, leaf_of(what), gpa, policy, repair)
+            status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
             if status == SUCCESS and what == BLOCK and not repair:
                 blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
                 yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
@@ -299,7 +300,8 @@ def shoot_down(td, lay, rules, me, gpa, due):
             count(td, me, SHOOTDOWNS, 1)
             if status != SUCCESS:
                 count(td, me, BUG_ON, 1)
-        if status == SUCCESS or rules.on_error == STOP:
+        # What stands below a page-table page is none of its shootdown's: another one would end as this one did.
+        if status == SUCCESS or rules.on_error == STOP or status == EPT_PAGE_NOT_FREE | RCX:
             break
         todo = COMPLETE
         repair = 1

@@ -8,15 +8,14 @@ itself is that of `kernels/zapper.py`; its time does not hold the wait for mmu_l
 
 from kernels.atomics import compare_exchange_seq_cst, load_acquire, own, store_release
 from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
+from kernels.module import can_be_blocked
 from kernels.outcomes import Outcome
 from kernels.status import SUCCESS
 from kernels.steps import local, op, steps
 from kernels.tally import collect_flags, finish, note, relax, wait_turn, zapper_stopping
 from kernels.words import (
     LEFT_BEHIND,
-    MAPPED,
     MIRROR_NONPRESENT,
-    PENDING,
     SPTE_FROZEN,
     SPTE_PRESENT,
     content,
@@ -69,7 +68,7 @@ def maps(entry, page):
 def look(td, lay, rules, me, gpa):
     """Hold the S-EPT against the mirror SPTE, which was present and is this zapper's now."""
     entry = yield load_acquire(td, sept(lay, gpa))
-    if state_of(entry) != MAPPED and state_of(entry) != PENDING:
+    if not can_be_blocked(state_of(entry)):
         note(td, lay, me, gpa, MIRROR_DISAGREES)
     elif not maps(entry, own(td, owner(lay, gpa))):
         note(td, lay, me, gpa, TWO_OWNERS)

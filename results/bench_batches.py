@@ -1,17 +1,14 @@
 """What batching saves, and what it costs the vCPUs: a sweep over batch sizes, from the record alone."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from results.bench_axis import of_batches
+from results.bench_medians import median_text
 from results.bench_record import AGAIN, Arm, Bench
-from results.bench_wording import value_text
 from results.comparison import median_interval
-from results.figures import BY_ID
 from results.wording import nanoseconds_with_interval
 
 SHARE, PAGES, READS = "out_of_guest_share", "shootdowns_per_s", "reads_per_s"
@@ -49,11 +46,4 @@ def _row(bench: Bench, arm: Arm, point: str) -> tuple[str, ...]:
     measured = np.array([time for time in times if time is not None], dtype=np.float64)
     time = nanoseconds_with_interval(float(np.median(measured)), *median_interval(measured)) if len(measured) else "-"
     saved = f"{float(np.median(ratios)):.2g}x" if ratios else "-"
-    return time, saved, *(_median(bench, arm, point, name) for name in (PAGES, SHARE, READS))
-
-
-def _median(bench: Bench, arm: Arm, point: str, figure: str) -> str:
-    values: Sequence[float] = [
-        value for race in bench.races(point, arm.arm) if (value := race.figures[figure]) is not None
-    ]
-    return value_text(BY_ID[figure], float(np.median(values))) if values else "-"
+    return time, saved, *(median_text(bench, arm, point, name) for name in (PAGES, SHARE, READS))

@@ -10,6 +10,7 @@ from rich.text import Text
 from results.bench_axis import swept, words
 from results.bench_batches import batches_table
 from results.bench_findings import seen
+from results.bench_medians import medians_table
 from results.bench_record import AGAIN, Arm, Bench, Comparison, Slope
 from results.bench_wording import value_text
 from results.figures import BY_ID, FIGURES
@@ -26,8 +27,9 @@ def bench_table(bench: Bench) -> RenderableType:
     parts: list[RenderableType] = [Text(heading(bench), style="bold"), *failed, _comparisons(bench)]
     if bench.slopes:
         parts += [Text(""), _growth(bench)]
-    if (batches := batches_table(bench)) is not None:
-        parts += [Text(""), batches]
+    for table in (medians_table(bench), batches_table(bench)):
+        if table is not None:
+            parts += [Text(""), table]
     if bench.aa is not None:
         style = "bold red" if bench.aa.differs else "green"
         parts += [Text(""), Text.assemble(("A/A ", style), bench.aa.sentence)]
@@ -35,7 +37,7 @@ def bench_table(bench: Bench) -> RenderableType:
     if len(bench.arms) > 3:
         notes.append("With several orderings, a difference is shown where it holds after Holm's correction.")
     if bench.sweep:
-        notes.append("The other figures stand in bench.json and rounds.csv.")
+        notes.append("Ratios of the other figures stand in bench.json and report.html.")
     return Group(*parts, *(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes))
 
 
@@ -61,19 +63,19 @@ def _comparisons(bench: Bench) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
     table.add_column("FIGURE / ordering", no_wrap=True)
     table.add_column(f"EFFECT against {arm_name(bench.arms[0])}")
-    table.add_column("MEDIAN", justify="right", no_wrap=True)
+    if bench.sweep is None:
+        table.add_column("MEDIAN", justify="right", no_wrap=True)
     for figure in FIGURES:
         if bench.sweep and figure.id not in swept(bench):
             continue
         rows = [one for one in bench.comparisons if one.figure == figure.id and one.rounds]
         if not rows:
             continue
-        alone = rows[0].reference if bench.sweep is None else None
-        table.add_row(
-            Text(words(bench, figure.id), style="bold"), "", value_text(figure, alone) if alone is not None else ""
-        )
+        median = [value_text(figure, rows[0].reference)] if bench.sweep is None else []
+        table.add_row(Text(words(bench, figure.id), style="bold"), "", *median)
         for one in rows:
-            table.add_row(_who(bench, one), Text(one.verdict_text, style=STYLES[one.finding]), _value(one))
+            median = [_value(one)] if bench.sweep is None else []
+            table.add_row(_who(bench, one), Text(one.verdict_text, style=STYLES[one.finding]), *median)
     return table
 
 

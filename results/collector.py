@@ -102,7 +102,7 @@ def snapshot(words: Words, lay: Layout, *, histograms: bool = True) -> Snapshot:
     heads = vcpus[:, : tally.HEAD_WORDS].copy(), zappers[:, : tally.HEAD_WORDS].copy()
     if not histograms:
         return Snapshot(at_ns, *heads, np.zeros(OUTCOMES, dtype=np.int64))
-    flags = words[lay.page_flags : lay.page_flags + lay.pages]
+    flags = words[lay.page_flags : lay.page_flags + lay.pages + lay.tables]
     flagged = ((flags[:, None] >> np.arange(OUTCOMES)) & 1).sum(axis=0)
     counts = _sum_histograms(zappers, tally.ZAPPER_HISTS) | _sum_histograms(vcpus, tally.vcpu_hists(lay.flow))
     return Snapshot(at_ns, *heads, flagged, counts, cpu_times())

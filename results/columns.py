@@ -144,7 +144,7 @@ def _row(story: Story, group: range, when: str) -> Row:
     return Row(
         when,
         events[0].actor,
-        "; ".join(named) or _own_step(events),
+        "; ".join(dict.fromkeys(named)) or _own_step(events),  # a wait is told once, however often it was tried
         tuple(_net(events)),
         tuple(outcomes),
     )

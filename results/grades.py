@@ -45,19 +45,33 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.vcpu_associated: (Grade.forbidden, "VP.ENTER: the vCPU is another processor's still"),
     Outcome.vcpu_not_associated: (Grade.acceptable, "VP.FLUSH of a vCPU that never entered there"),
     Outcome.flushvp_not_done: (Grade.acceptable, "VPFLUSHDONE too early: the next vCPU asks again"),
+    Outcome.sept_use_after_free: (Grade.forbidden, "a walk went on in a page-table page given away"),
+    Outcome.ept_page_not_free: (Grade.forbidden, "SEPT.REMOVE, entries below: KVM_BUG_ON"),
+    Outcome.td_state_incorrect: (Grade.forbidden, "a call on a TD in no such state: KVM_BUG_ON"),
+    Outcome.hkid_leaked: (Grade.forbidden, "the HKID of a dead TD is never given back"),
+    Outcome.zero_step_busy: (Grade.acceptable, "0-step filter: VP.ENTER found the S-EPT tree locked"),
+    Outcome.zero_step_fault: (Grade.acceptable, "0-step filter: a TD exit without an entry"),
+    Outcome.host_priority_timeout: (Grade.interesting, "the guest stood back for too long: a TD exit"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
 
 # Outcomes that one flow alone can show: elsewhere they are no zero worth telling.
-OF_FLOW: dict[Outcome, Flow] = {
+OF_FLOW: dict[Outcome, Flow | tuple[Flow, ...]] = {
     Outcome.mmio_installed: Flow.MMIO,
     Outcome.ve_in_guest: Flow.MMIO,
     Outcome.mmio_emulated: Flow.MMIO,
     Outcome.ve_on_memory: Flow.MMIO,
     Outcome.access_before_accept: Flow.MMIO,
     Outcome.vcpu_associated: Flow.MIGRATE,
-    Outcome.vcpu_not_associated: Flow.MIGRATE,
-    Outcome.flushvp_not_done: Flow.MIGRATE,
+    Outcome.vcpu_not_associated: (Flow.MIGRATE, Flow.TEARDOWN),
+    Outcome.flushvp_not_done: (Flow.MIGRATE, Flow.TEARDOWN),
+    Outcome.sept_use_after_free: Flow.SEPT_PAGES,
+    Outcome.ept_page_not_free: Flow.SEPT_PAGES,
+    Outcome.td_state_incorrect: Flow.TEARDOWN,
+    Outcome.hkid_leaked: Flow.TEARDOWN,
+    Outcome.zero_step_busy: Flow.ZERO_STEP,
+    Outcome.zero_step_fault: Flow.ZERO_STEP,
+    Outcome.host_priority_timeout: Flow.ZERO_STEP,
 }
 
 FAILING = frozenset({Grade.forbidden, Grade.unknown})
@@ -70,7 +84,8 @@ def grade_of(outcome_id: str) -> Grade:
 
 def declared(flow: int) -> tuple[Outcome, ...]:
     """The outcomes that a flow can show."""
-    return tuple(outcome for outcome in Outcome if OF_FLOW.get(outcome, flow) == flow)
+    owners = ((outcome, OF_FLOW.get(outcome, flow)) for outcome in Outcome)
+    return tuple(outcome for outcome, owner in owners if (flow in owner if isinstance(owner, tuple) else flow == owner))
 
 
 def why(outcome_id: str) -> str:

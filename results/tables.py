@@ -69,6 +69,13 @@ SHORT_WHY = {
     "vcpu_associated": "with another LP",
     "vcpu_not_associated": "never entered there",
     "flushvp_not_done": "asked again later",
+    "sept_use_after_free": "walk in freed page",
+    "ept_page_not_free": "KVM_BUG_ON",
+    "td_state_incorrect": "KVM_BUG_ON",
+    "hkid_leaked": "never given back",
+    "zero_step_busy": "VP.ENTER refused",
+    "zero_step_fault": "exit without entry",
+    "host_priority_timeout": "TD exit of ACCEPT",
     "unknown_status": "undeclared: fails",
 }
 FEW, MANY_ORDERINGS = ("shootdown", "response", "kick", "track"), 4

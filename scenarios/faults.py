@@ -198,6 +198,56 @@ ELSEWHERE: dict[Fault, Elsewhere] = {
         "TDG.MEM.PAGE.ACCEPT leaves in the page what it held",
         "intel/tdx-module TDX_1.5.01, tdg_mem_page_accept.c, without its zeroing of the page",
     ),
+    Fault.SEPT_REMOVE_WITHOUT_TRACKING: Elsewhere(
+        "sept_pages",
+        "TDH.MEM.SEPT.REMOVE does not ask whether TLB tracking is done",
+        "intel/tdx-module TDX_1.5.01, tdh_mem_sept_remove.c, without its call of is_tlb_tracked()",
+    ),
+    Fault.FREEZE_CHILD_ONCE: Elsewhere(
+        "sept_pages",
+        "handle_removed_pt() takes an SPTE that a fault has frozen for one that nobody changes any more",
+        "Linux arch/x86/kvm/mmu/tdp_mmu.c, handle_removed_pt() without its loop around the exchange",
+    ),
+    Fault.RECLAIM_EARLY: Elsewhere(
+        "teardown",
+        "KVM reclaims pages of a TD that has its HKID still",
+        "arch/x86/kvm/vmx/tdx.c, tdx_sept_drop_private_spte() without is_hkid_assigned()",
+    ),
+    Fault.RECLAIM_IGNORES_STATE: Elsewhere(
+        "teardown",
+        "TDH.PHYMEM.PAGE.RECLAIM does not ask whether the TD is being torn down",
+        "intel/tdx-module TDX_1.5.01, tdh_phymem_page_reclaim.c, without its look at lifecycle_state",
+    ),
+    Fault.VCPUS_COME_BACK: Elsewhere(
+        "teardown",
+        "KVM kicks and flushes vCPUs, and lets them enter again",
+        "Linux virt/kvm/kvm_main.c, kvm_vm_dead() without kvm->vm_dead and KVM_REQ_VM_DEAD",
+    ),
+    Fault.ENTER_IGNORES_STATE: Elsewhere(
+        "teardown",
+        "TDH.VP.ENTER does not ask whether the TD can run",
+        "intel/tdx-module TDX_1.5.01, tdh_vp_enter.c, without check_state_map_tdcs_and_lock()",
+    ),
+    Fault.KEEP_VCPUS: Elsewhere(
+        "teardown",
+        "KVM tears a TD down without TDH.VP.FLUSH of its vCPUs",
+        "arch/x86/kvm/vmx/tdx.c, tdx_mmu_release_hkid() without tdx_flush_vp_on_cpu()",
+    ),
+    Fault.FLUSHDONE_IGNORES_VCPUS: Elsewhere(
+        "teardown",
+        "TDH.MNG.VPFLUSHDONE does not ask whether a vCPU is associated",
+        "intel/tdx-module TDX_1.5.01, tdh_mng_vpflushdone.c, without num_assoc_vcpus",
+    ),
+    Fault.TAKEN_FOR_UNFINALIZED: Elsewhere(
+        "teardown",
+        "KVM removes a page of a finalized TD without BLOCK, TRACK and kick",
+        "arch/x86/kvm/vmx/tdx.c, tdx_track() with is_td_finalized() the wrong way round",
+    ),
+    Fault.REMOVE_IGNORES_STATE: Elsewhere(
+        "teardown",
+        "TDH.MEM.PAGE.REMOVE takes a finalized TD for one that does not run yet",
+        "intel/tdx-module TDX_1.5.01, op_state_is_tlb_tracking_required()",
+    ),
     Fault.MOVE_WITHOUT_VP_FLUSH: Elsewhere(
         "migrate",
         "KVM moves a vCPU to another processor without TDH.VP.FLUSH",
@@ -217,6 +267,21 @@ ELSEWHERE: dict[Fault, Elsewhere] = {
         "migrate",
         "TDH.VP.FLUSH does not forget which vCPU was entered last",
         "intel/tdx-module TDX_1.5.01, tdh_vp_flush.c, without its reset of last_tdvpr_pa",
+    ),
+    Fault.FASTPATH_REENTER: Elsewhere(
+        "zero_step",
+        "where TDH.VP.ENTER is busy or held out KVM enters again in the fast path, with interrupts off",
+        f"Linux v6.16, {TDX}, tdx_exit_handlers_fastpath(): EXIT_FASTPATH_REENTER_GUEST, why it does not do so",
+    ),
+    Fault.ZERO_STEP_KEEPS_TREE: Elsewhere(
+        "zero_step",
+        "TDH.VP.ENTER's 0-step filter enters the guest with the S-EPT tree locked, for ever",
+        f"{MODULE}, tdh_vp_enter.c, without the release before VMLAUNCH",
+    ),
+    Fault.ZERO_STEP_KEEPS_REFERENCE: Elsewhere(
+        "zero_step",
+        "where TDH.VP.ENTER's 0-step filter fails, the reference in the epoch stays",
+        f"{MODULE}, tdh_vp_enter.c, without revert_tlb_tracking_state()",
     ),
 }
 

@@ -21,4 +21,8 @@ FORBIDDEN = (
     Outcome.ve_on_memory.name,
     Outcome.access_before_accept.name,
     Outcome.vcpu_associated.name,
+    Outcome.sept_use_after_free.name,
+    Outcome.ept_page_not_free.name,
+    Outcome.td_state_incorrect.name,
+    Outcome.hkid_leaked.name,
 )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LEAST_RATE = 0.001
 # A TLB entry's tag has room for so many pages, private and shared ones together.
 MAX_SHARED_PAGES = MAX_PAGES // 2
+# The module's own threshold; and failed TDCALLs where it has a time, which a TD's parameters set.
+EPF_THRESHOLD, HP_LOCK_TIMEOUT = 6, 100
 
 
 def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[str, str]]:
@@ -25,9 +27,15 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
+    if s.flow == "teardown" and s.zappers != 1:
+        yield (
+            "zappers",
+            f'expected 1, as one thread builds and destroys the TDs of flow = "teardown", found {s.zappers}',
+        )
     yield from _of_batches(s)
     yield from _of_mmio(s)
     yield from _of_shared_pages(s)
+    yield from _of_zero_step(s)
 
 
 def _of_batches(s: Scenario) -> Iterator[tuple[str, str]]:
@@ -73,3 +81,10 @@ def _of_mmio(s: Scenario) -> Iterator[tuple[str, str]]:
     if s.flow == "mmio" and s.pages > MAX_SHARED_PAGES:
         text = f'expected at most {MAX_SHARED_PAGES}, as flow = "mmio" has as many shared pages, found {s.pages}'
         yield "pages", text
+
+
+def _of_zero_step(s: Scenario) -> Iterator[tuple[str, str]]:
+    for key, usual in (("epf_threshold", EPF_THRESHOLD), ("hp_lock_timeout", HP_LOCK_TIMEOUT)):
+        found = getattr(s, key)
+        if found != usual and s.flow != "zero_step":
+            yield key, f'expected {usual}, or flow = "zero_step", as flow = "{s.flow}" has no such limit, found {found}'

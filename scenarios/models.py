@@ -13,16 +13,17 @@ from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
-from kernels.rules import Busy, Fault, Flow, Gate, Module, OnError, Pattern, SharedFlush, Step
+from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SeptFree, SharedFlush, Step
 from scenarios.delays import A_DELAY, parse_delay
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
-from scenarios.machines import scenario_contradictions
+from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
 from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
-FLOW_NAMES, MODULES, FLUSHES = names(Flow), names(Module), names(SharedFlush)
+FLOW_NAMES, MODULES, FLUSHES, RETRIES = names(Flow), names(Module), names(SharedFlush), names(FaultRetry)
+SEPT_FREES = names(SeptFree)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -131,7 +132,9 @@ class Ordering(BaseModel):
 
     `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
     `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
-    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module.
+    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module. `sept_free` says
+    when a TD's page-table pages are freed, where a flow frees them, `fault_retry` what a vCPU does on RET_PF_RETRY in
+    the flow `zero_step`.
 
     `remove` stands once, anywhere: to remove too early is wrong, not meaningless.
     So it is with the gate's two steps, which stand in any order.
@@ -150,8 +153,14 @@ class Ordering(BaseModel):
     track_busy: Policy = Field(default="spin", description=A_POLICY)
     sept_busy: Policy = Field(default="spin", description=A_POLICY)
     serialized: bool = Field(default=True, description="true or false")
+    sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
+        default="live", description=f"a moment ({listed(SEPT_FREES)})"
+    )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
         default="stop", description=f"a reaction ({listed(ON_ERROR)})"
+    )
+    fault_retry: Annotated[str, one_of("retry", RETRIES)] = Field(
+        default="reenter", description=f"a retry ({listed(RETRIES)})"
     )
     faults: Faults = Field(default=(), description=f"a list of faults ({listed(FAULTS)})")
     expect: Expect = Field(default="safe", description='"safe" or a list of at least one forbidden outcome')
@@ -202,7 +211,11 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
 
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
-MACHINE_KEYS = ("flow", "module", "batch", "resched", "shared_pages", "shared_flush", "sept_ve_disable", "lps")
+MACHINE_KEYS = (
+    "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "sept_ve_disable", "lps", "epf_threshold",
+    "hp_lock_timeout",
+)  # fmt: skip
+MOST_TRIES = 1_000_000
 MOST_BATCH = 512
 A_WEEK_S = 7 * 24 * 3600.0
 MOST_RATE = 1e7
@@ -214,11 +227,13 @@ class Scenario(BaseModel):
     `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
     `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
     and flushed by `shared_flush`. `sept_ve_disable` is the TD's attribute, for the flow `mmio`; `migrate` has `lps`
-    logical processors. `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only where
-    actors share CPUs; 0 is none. `gap` is pauses between two batches of a zapper. `rate` is shootdowns a second over
-    all zappers; 0 is one after another. `shootdowns` ends a zapper after so many batches; 0 is by time. `yields` are
-    the odds, by label, that an actor gives up its CPU there, `delays` how long one is held up. `storm_us` is a tick on
-    any machine, in place of `tick_us`; 0 is none. `watchdog_s` without progress is a hang.
+    logical processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
+    `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
+    the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
+    zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so
+    many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there, `delays` how long
+    one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. `watchdog_s` without progress
+    is a hang.
     """
 
     model_config = STRICT
@@ -235,6 +250,8 @@ class Scenario(BaseModel):
     )
     sept_ve_disable: bool = Field(default=False, description="true or false")
     lps: Annotated[int, whole(1, MAX_LPS)] = 2
+    epf_threshold: Annotated[int, whole(0, MOST_TRIES)] = EPF_THRESHOLD
+    hp_lock_timeout: Annotated[int, whole(0, MOST_TRIES)] = HP_LOCK_TIMEOUT
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64

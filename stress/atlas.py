@@ -25,7 +25,8 @@ from stress.machine import machine
 from stress.placement import chosen_cpus, inherited_cpus, shown
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
-from stress.search import Whole, is_compiled, make_ready
+from stress.search import Whole
+from stress.search_live import get_ready
 
 ATLAS = "atlas"
 
@@ -57,7 +58,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     cpus = inherited_cpus()
     head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
     refused: list[StoreError] = []
-    _compile(plan)
+    get_ready(plan.ordering, plan.scenario, Whole(memory_bytes=1 << 30, threads=1), plan.progress, verbose=False)
     with Interrupts() as interrupts:
         explored = _explore(plan, interrupts)
         document = _document(plan, head, explored, None)
@@ -74,13 +75,6 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     if refused:
         raise refused[0]
     return Exit.INTERRUPTED.value if interrupts else _exit_code(raced)
-
-
-def _compile(plan: Plan) -> None:
-    method = Whole(memory_bytes=1 << 30, threads=1)
-    if plan.progress is not None and not is_compiled(method, plan.scenario.flow):
-        plan.progress.line("compiling the kernels and the search, once: about 30 s")
-    make_ready(plan.ordering, plan.scenario, method)
 
 
 def _explore(plan: Plan, interrupts: Interrupts) -> Explored:

@@ -11,8 +11,7 @@ from kernels.breadth import Move, Progress
 from kernels.build import cache_directory
 from kernels.endings import Liveness
 from kernels.explorer import Size, explore, explored
-from kernels.flows import FLOWS
-from kernels.rules import NS_SHIFT, Clock, Flow, Rules
+from kernels.rules import NS_SHIFT, Clock, Rules
 from kernels.walk import walk
 from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
 from results.exploration_verdict import INTERRUPT
@@ -78,9 +77,9 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
     return Searched(record(_subject(ordering, scenario), how, found(reached), found(broken)), witnesses)
 
 
-def is_compiled(method: Whole | Sample, flow: str) -> bool:
+def is_compiled(method: Whole | Sample) -> bool:
     """Whether an earlier search of this kind left its compiled code."""
-    names = ("walk" if isinstance(method, Sample) else "search", f"machine_{FLOWS[Flow[flow.upper()]].vcpu.name}")
+    names = ("walk",) if isinstance(method, Sample) else ("search", "graph")
     return all(next(cache_directory().glob(f"**/{name}_*.nbi"), None) for name in names)
 
 

@@ -18,8 +18,8 @@ def get_ready(
     ordering: Ordering, scenario: Scenario, method: Whole | Sample, progress: Screen | None, *, verbose: bool
 ) -> None:
     """Compile what the search takes, or take it from the cache, and say so."""
-    if progress is not None and not is_compiled(method, scenario.flow):
-        progress.line("compiling the kernels and the search, once: about 30 s")
+    if progress is not None and not is_compiled(method):
+        progress.line("compiling the search, once: about 10 s")
     begun = time.monotonic()
     make_ready(ordering, scenario, method)
     if progress is not None and verbose:

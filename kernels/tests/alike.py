@@ -21,8 +21,8 @@ BITS_OF_VCPUS, INDEX_OF_VCPU, BITS_OF_ZAPPERS = {"visited"}, {"vcpu"}, {"mine"}
 PAGE_WORDS, STAGE_WORDS = {"seen"}, {"how_far"}
 WITHOUT_NAMES = {
     "_t1", "_t2", "above", "blocked_in", "entry", "epoch", "epochs", "failed", "gpa", "held", "leaf", "left", "node",
-    "outcome", "page", "parity", "policy", "repair", "request", "result", "spte", "state", "status", "taken", "todo",
-    "visits", "wait", "went", "what", "without_vcpus",
+    "outcome", "page", "parity", "policy", "repair", "request", "result", "spte", "state", "status", "table", "taken",
+    "todo", "visits", "wait", "went", "what", "without_vcpus",
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def local(name: str, word: int, vcpus: Order, zappers: Order) -> int:
 def renamed(machine: StepMachine, state: Words, vcpus: Order, zappers: Order) -> Words:
     """The state in which every actor bears its new name."""
     lay, words = machine.lay, list(state)
-    for gpa in range(lay.pages):
+    for gpa in range(lay.pages + lay.tables):
         at = lay.owner + gpa * lay.page_stride
         words[at] = page(words[at], zappers)
     for old, new in enumerate(vcpus):

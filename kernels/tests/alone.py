@@ -1,9 +1,8 @@
 """SEAMCALLs and TDCALLs as actors of their own: each takes one call on guest page 0 and keeps the status."""
 
-import numpy as np
-
 from kernels import layout
 from kernels.atomics import set_own
+from kernels.entered import words_with_room
 from kernels.language import Steps
 from kernels.layout import HEAD_WORDS, Layout
 from kernels.module import (
@@ -29,6 +28,7 @@ BUSY_ENTRY = 0x8000020000000001
 PREVIOUS_EPOCH_BUSY = 0x8000020100000000
 NOT_TRACKED = 0xC0000B0800000001
 NOT_BLOCKED = 0xC0000B0600000001
+PAGE_NOT_FREE = 0xC0000B0E00000001
 ALREADY_BLOCKED = 0x00000B0700000001
 STATE_INCORRECT = 0xC0000B0D00000001
 ALREADY_ACCEPTED = 0x00000B0A00000000
@@ -91,9 +91,9 @@ class Machine:
     """
 
     def __init__(self, *, rules: Rules = SPEC, tlb_entries: int = 2) -> None:
-        self.lay: Layout = layout.plan(2, 1, 1, tlb_entries, packed=True, vcpu_registers=8)
+        self.lay: Layout = layout.plan(2, 1, 1, tlb_entries, flow=rules.flow, packed=True, vcpu_registers=8)
         self.rules = rules
-        self.words = np.zeros(self.lay.total_words, np.int64)
+        self.words = words_with_room(self.lay.total_words)
         prepare(self.words, self.lay, rules, 1)
 
     def __getitem__(self, word: str) -> int:

@@ -137,7 +137,7 @@ def as_python(function: Steps, world: World = WORLD) -> AsPython:
 
 def fold(words: list[int], lay: Layout) -> None:
     """Forget how often an exclusively held lock was tried in vain."""
-    for lock in (lay.epoch_lock, lay.tree_lock):
+    for lock in (lay.epoch_lock, lay.tree_lock, *([lay.tdr_lock] if lay.flow == Flow.TEARDOWN else [])):
         if words[lock] & 1:
             words[lock] = 1
 
@@ -156,7 +156,7 @@ def start(lay: Layout, rules: Rules) -> list[int]:
 
 def actors(lay: Layout, size: Size) -> Iterator[tuple[str, Actor]]:
     """Everybody, by name, with the one short tally."""
-    tally = lay.state_words + lay.pages
+    tally = lay.state_words + lay.pages + lay.tables
     for index in range(size.vcpus):
         yield f"vcpu {index}", layout.vcpu_actor(lay, index)._replace(tally=tally)
     for index in range(size.zappers):
@@ -167,7 +167,7 @@ def shown(words: list[int], lay: Layout) -> set[str]:
     """The names of the outcomes in the tally."""
     if not any(words[lay.state_words :]):
         return set()
-    counts = lay.state_words + lay.pages + OUTCOME_COUNTS
+    counts = lay.state_words + lay.pages + lay.tables + OUTCOME_COUNTS
     return {Outcome(at).name for at, count in enumerate(words[counts : counts + OUTCOMES]) if count}
 
 
@@ -183,7 +183,7 @@ class StepMachine:
         lay = layout.plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
         words = start(lay, rules)
         self.rules, self.size, self.lay = rules, size, with_short_tally(lay)
-        self.tally = [0] * (size.pages + OUTCOME_COUNTS + OUTCOMES)
+        self.tally = [0] * (lay.pages + lay.tables + OUTCOME_COUNTS + OUTCOMES)
         self.actors = {name: (actor, kinds[name.split()[0]]) for name, actor in actors(self.lay, size)}
         self.ends = [actor.pc for name, (actor, _) in self.actors.items() if name.startswith("zapper")]
         self.ways = {name: [Move(name, chosen) for chosen in range(max(2, *size))] for name in self.actors}

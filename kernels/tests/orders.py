@@ -1,6 +1,6 @@
 """Rules of the orders that the tests here drive, written out: the kernels know no file."""
 
-from kernels.rules import Busy, Fault, Gate, OnError, Rules, Step, pack_steps
+from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, OnError, Rules, Step, pack_steps
 
 BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE = Step
 
@@ -20,6 +20,11 @@ def order(*steps: Step, **fields: int) -> Rules:
     return base._replace(**{**usual, **fields})
 
 
+def two_levels(rules: Rules, flow: Flow, **fields: int) -> Rules:
+    """An order's rules in a two-level flow: mmu_lock for write where the order is serialized, else for read."""
+    return rules._replace(flow=int(flow), serialized=0, zap_for_write=rules.serialized, **fields)
+
+
 REQUESTS = {"request": 1, "entry_requests": 1}
 GATED = {**REQUESTS, "entry_gate": 1, "gate": int(Gate.COUNTER)}
 FLAGGED = {**GATED, "gate": int(Gate.FLAG)}
@@ -31,6 +36,7 @@ V6_16 = order(
     BLOCK, TRACK, KICK, REMOVE,
     serialized=1, entry_wait_for_sept_zap=1,
     track_busy=int(Busy.RETRY_WITHOUT_VCPUS), sept_busy=int(Busy.RETRY_WITHOUT_VCPUS),
+    fault_retry=int(FaultRetry.LOCAL),
 )  # fmt: skip
 FLAG_GATE = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, serialized=1, **FLAGGED)
 KICK_THEN_TRACK = order(BLOCK, KICK, TRACK, REMOVE, serialized=1, **REQUESTS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import layout, race
+from kernels.entered import words_with_room
 from kernels.flows import FLOWS
 from kernels.interpreted import interpreted_machines
 from kernels.language import Steps
@@ -42,7 +43,7 @@ def start(rules: Rules) -> tuple[Layout, np.ndarray, np.ndarray, list[Both]]:
     for_vcpu, for_zapper = machines() if compiled else interpreted_machines(rules.flow)
     sizes = {"vcpu_registers": for_vcpu[0].registers, "zapper_registers": for_zapper[0].registers}
     lay = layout.plan(2, 2, 2, 1, packed=True, flow=rules.flow, **sizes)
-    ours, theirs = np.zeros(lay.total_words, np.int64), np.zeros(lay.total_words, np.int64)
+    ours, theirs = np.zeros(lay.total_words, np.int64), words_with_room(lay.total_words)
     actors = []
     for td in (ours, theirs):
         race.prepare(td, lay, rules, 1)

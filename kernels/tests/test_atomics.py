@@ -1,5 +1,6 @@
 """The primitives: one meaning in three worlds, the typing rule's sentences, and what two processes see of them."""
 
+import ctypes
 import mmap
 import os
 import time
@@ -12,7 +13,10 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from kernels import atomics
-from kernels.atomics import ATOMIC, PLAIN, PYTHON
+from kernels.atomics import ATOMIC, PLAIN, PYTHON, SEEN_COUNT, SEEN_ROOM
+from kernels.entered import words_with_room
+from kernels.layout import Layout
+from kernels.native import Native
 
 bit_length: Any = atomics.bit_length
 monotonic_ns: Any = atomics.monotonic_ns
@@ -39,7 +43,7 @@ OPERANDS = {
     "own": 0,
     "set_own": 1,
 }
-WORLDS = {"atomic": ATOMIC, "plain": PLAIN, "python": PYTHON}
+WORLDS = ("atomic", "plain", "python")
 # name, the word before, operands, what is returned, the word after
 MEANINGS = [
     ("load_relaxed", 7, (), 7, 7),
@@ -70,11 +74,39 @@ def compiled(primitive: Any, operands: int) -> Callable[..., Any]:
     return njit(lambda words, index, expected, value: primitive(words, index, expected, value))  # type: ignore[no-any-return]
 
 
+def noted(words: np.ndarray) -> np.ndarray:
+    """The room before the words."""
+    assert words.base is not None
+    return words.base[:SEEN_ROOM]
+
+
+def stepping(name: str, operands: int) -> Callable[..., Any]:
+    """The same as step machines have it: index and operands stand in fields of the layout."""
+    fields = ("vcpus", "zappers", "pages")[: 1 + operands]
+    native = Native(
+        f"def access(td, lay, rules, me): return {name}(td, {', '.join(f'lay.{field}' for field in fields)})", ATOMIC
+    )
+    entry = native.entry("access")
+    engine = native.finish()
+    enter = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
+
+    def access(words: np.ndarray, *given: int, engine: Any = engine) -> int | None:
+        lay = np.array([*given, *[0] * len(Layout._fields)], np.int64)
+        got = int(enter(words.ctypes.data, lay.ctypes.data, 0, 0, 0, 0, 0, 0))
+        return None if "store" in name or name == "set_own" else got
+
+    return access
+
+
 @pytest.fixture(scope="module")
 def accesses() -> dict[tuple[str, str], Callable[..., Any]]:
     """By world and name, each compiled once."""
-    jitted = {(w, n): compiled(WORLDS[w][n], count) for w in ("atomic", "plain") for n, count in OPERANDS.items()}
-    return {**jitted, **{("python", name): PYTHON[name] for name in OPERANDS}}
+    made: dict[tuple[str, str], Callable[..., Any]] = {}
+    for name, count in OPERANDS.items():
+        made["atomic", name] = compiled(ATOMIC[name], count)
+        made["plain", name] = stepping(name, count)
+        made["python", name] = PYTHON[name]
+    return made
 
 
 def test_the_list_of_primitives_here_is_whole():
@@ -86,12 +118,34 @@ def test_the_list_of_primitives_here_is_whole():
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(("name", "before", "operands", "returned", "after"), MEANINGS)
 def test_an_access_means_the_same_in_every_world(accesses, world, name, before, operands, returned, after):
-    words = np.array([111, before, 222], np.int64)
+    words = words_with_room(3)
+    words[:] = 111, before, 222
 
     got = accesses[world, name](words, 1, *operands)
 
     assert got == returned
     assert words.tolist() == [111, after, 222]
+
+
+@pytest.mark.parametrize("name", OPERANDS)
+def test_an_access_that_is_seen_writes_down_its_word_before_the_words(accesses, name):
+    words = words_with_room(5)
+    for index in (4, 2):
+        accesses["plain", name](words, index, *([1] * OPERANDS[name]))
+
+    before = noted(words)
+    assert before[SEEN_COUNT] == 2
+    assert before[SEEN_COUNT - 2 :][:2].tolist() == [2, 4]
+    assert not before[: SEEN_COUNT - 2].any()
+
+
+def test_what_is_written_down_ends_where_the_room_does(accesses):
+    words = words_with_room(1)
+    for _ in range(SEEN_ROOM + 10):
+        accesses["plain", "own"](words, 0)
+
+    assert noted(words)[SEEN_COUNT] == SEEN_ROOM - 2
+    assert words.tolist() == [0]
 
 
 READ_ONLY = np.zeros(4, np.int64)

@@ -18,6 +18,7 @@ from kernels.atomics import (
     set_own,
     store_release,
 )
+from kernels.entered import entered, words_with_room
 from kernels.language import LanguageError
 from kernels.layout import plan, zapper_actor
 from kernels.steps import local, op, steps
@@ -146,8 +147,7 @@ def truth(td, lay, rules, me):
         yield store_release(td, 2, 4)
 
 
-def test_a_truth_value_that_lives_across_a_step_compiles(monkeypatch, tmp_path):
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
+def test_a_truth_value_that_lives_across_a_step_compiles():
     td = stepped_through(truth)
 
     assert td[:3].tolist() == [0, 3, 4]
@@ -156,8 +156,8 @@ def test_a_truth_value_that_lives_across_a_step_compiles(monkeypatch, tmp_path):
 def stepped_through(function: Any) -> Any:
     """The words of a small machine behind every step of the compiled machine, of zapper 0."""
     lay = plan(1, 1, 1, 1, zapper_registers=4)
-    td = np.zeros(lay.total_words, np.int64)
-    step = build.machine(function)[1].step
+    td = words_with_room(lay.total_words)
+    step = entered(function)[1].step
     while step(td, race.record(lay), race.record(SPEC), zapper_actor(lay, 0), 0):
         pass
     return td
@@ -170,8 +170,12 @@ def same(value: int) -> Any:
 
 def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp_path):
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
-    gate = plan(1, 1, 1, 1).gate
-    found = [int(stepped_through(same(value))[gate]) for value in (11111, 22222)]
+    lay = plan(1, 1, 1, 1)
+    found = []
+    for value in (11111, 22222):
+        td = np.zeros(lay.total_words, np.int64)
+        build.straight(same(value))(td, lay, SPEC, zapper_actor(lay, 0))
+        found.append(int(td[lay.gate]))
 
     assert found == [11111, 22222]
 

@@ -27,6 +27,7 @@ from kernels.layout import (
     zapper_actor,
 )
 from kernels.outcomes import OUTCOMES
+from kernels.rules import Flow
 from kernels.status import Leaf
 
 SIZES = [
@@ -240,3 +241,12 @@ def test_the_largest_machine_fits():
     lay = plan(512, 62, 65536, 4096)
 
     assert lay.total_words * 8 < 1 << 30
+
+
+@pytest.mark.parametrize(("flow", "of_vcpu"), [(Flow.MMIO, ["srcu"]), (Flow.TEARDOWN, ["assoc_lpid", "flush_ipi"])])
+def test_a_word_that_few_flows_have_is_named_where_it_is_and_nowhere_else(flow, of_vcpu):
+    lay = plan(2, 1, 1, 1, flow=flow, packed=True)
+
+    names = {name_of(lay, word).partition("[")[0] for word in range(lay.state_words)}
+    assert {*of_vcpu} == names & {"srcu", "assoc_lpid", "flush_ipi"}
+    assert [name_of(lay, getattr(lay, name) + lay.vcpu_stride) for name in of_vcpu] == [f"{n}[vcpu 1]" for n in of_vcpu]

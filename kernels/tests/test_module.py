@@ -3,6 +3,7 @@
 import pytest
 
 from kernels import build, layout, race
+from kernels.entered import entered
 from kernels.module import is_tlb_tracked
 from kernels.tests import alone
 from kernels.tests.alone import (
@@ -309,7 +310,7 @@ def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = {}
         for what in (track, block, remove):
-            made[what.name] = build.straight(what), build.machine(what)[1].step
+            made[what.name] = build.straight(what), entered(what)[1].step
             m = Machine()
             given = m.words, race.record(m.lay), race.record(SPEC), layout.vcpu_actor(m.lay, 0)
             made[what.name][0](*given)

@@ -9,15 +9,9 @@ from kernels.explorer import Size, explore
 from kernels.rules import Busy, Fault, Flow, Rules
 from kernels.tests.alike import representative
 from kernels.tests.naive import Space, State, StepMachine, search
-from kernels.tests.orders import SPEC, V6_16, V18
+from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
 ALWAYS = {"fault", "operand_busy"}
-
-
-def populating(rules: Rules, **fields: int) -> Rules:
-    """The order's rules in the flow: mmu_lock for write where the order is serialized, else for read."""
-    rules = rules._replace(flow=int(Flow.POPULATE), serialized=0, zap_for_write=rules.serialized)
-    return rules._replace(**fields)
 
 
 @functools.cache
@@ -27,10 +21,12 @@ def searched(rules: Rules, size: Size) -> tuple[StepMachine, Space]:
     return machine, search(machine)
 
 
-ORDERS = {"spec": populating(SPEC), "v18": populating(V18), "v6_16": populating(V6_16)}
+ORDERS = {name: two_levels(rules, Flow.POPULATE) for name, rules in (("spec", SPEC), ("v18", V18), ("v6_16", V6_16))}
 ZAPPED = [(rules, Size(1, 1)) for rules in ORDERS.values()]
-ALL = [*ZAPPED, (ORDERS["spec"]._replace(shootdowns=0), Size(2, 1))]
-IDS = [*ORDERS, "two vCPUs"]
+TWO = (ORDERS["spec"]._replace(shootdowns=0), Size(2, 1))
+FREED = [(rules._replace(flow=int(Flow.SEPT_PAGES)), Size(1, 1, 1, 2)) for rules in (ORDERS["spec"], ORDERS["v18"])]
+ALL = [*ZAPPED, TWO, *FREED]
+IDS = [*ORDERS, "two vCPUs", "page-table pages go", "page-table pages go, mmu_lock held for read"]
 
 
 @pytest.mark.parametrize(("rules", "size"), ZAPPED, ids=[*ORDERS])
@@ -43,7 +39,7 @@ def test_nothing_forbidden_happens_where_a_zapper_zaps_what_a_vcpu_populates(rul
 
 
 def test_of_two_vcpus_that_fault_on_one_page_the_loser_retries():
-    _, space = searched(*ALL[-1])
+    _, space = searched(*TWO)
 
     assert set(space.outcomes) == ALWAYS | {"fault_retried", "page_already_accepted"}
 
@@ -152,7 +148,7 @@ def test_each_fault_breaks_an_invariant_that_the_right_protocol_keeps(fault, hol
 
 
 def test_the_explorer_finds_what_the_slow_search_finds_and_folds_vcpus_that_are_alike():
-    rules, size = ALL[-1]
+    rules, size = TWO
     machine, slow = searched(rules, size)
     alike = {representative(machine, state) for state in slow.depth}
 

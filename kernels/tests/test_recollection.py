@@ -9,6 +9,7 @@ import pytest
 
 from kernels import layout, race
 from kernels.build import straight
+from kernels.flows import FLOWS
 from kernels.language import SITES
 from kernels.layout import name_of, plan
 from kernels.outcomes import Outcome
@@ -249,3 +250,21 @@ SHOOTDOWN = ("zapper", "shoot_down", "shootdown")
 )
 def test_a_step_is_called_from_where_the_step_before_it_was(actor, function, before, expected):
     assert called(actor, function, before) == expected
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow):
+    told = recollect(
+        [
+            Entry("vcpu 0", 1, Mark.OUTCOME, Outcome.fault, 0, 0, 0),
+            Entry("vcpu 0", 2, Mark.OUTCOME, Outcome.use_after_remove, 0, 0, 0),
+        ],
+        plan(1, 1, 1, 1, flow=flow, trace=2),
+        FAILING,
+    )
+
+    assert [(event.outcomes, event.says) for event in told.events] == [
+        (("fault",), "reads page 0"),
+        (("use_after_remove",), "reads page 0"),
+    ]
+    assert all(FLOWS[flow].vcpu.name == event.calls[0] for event in told.events)

@@ -75,7 +75,18 @@ def test_a_sweep_shows_the_chief_figures_at_every_point_and_their_growth():
 
     assert shown.count(" v18 vcpus=2 ") == 4
     assert "Growth with vcpus, to the power of" in shown
-    assert "legal stale window" not in shown
+    assert "legal stale window" not in shown.partition("Medians of the rounds")[0]
+
+
+def test_a_sweep_shows_the_median_of_every_figure_at_every_point():
+    rows = printed(found(a_bench(12, noisy({}), values=(1, 2, 4))), 120).partition("Medians of the rounds\n")[2]
+
+    lines = rows.splitlines()
+    assert lines[0].split() == ["by", "vcpus", "1", "2", "4"]
+    assert [line for line in lines if line.startswith("shootdown, p50")]
+    assert lines[2].split()[0] == "spec"
+    assert len(lines[2].split()) == 1 + 3 * 2
+    assert "again" not in rows.partition("A/A")[0]
 
 
 @pytest.mark.parametrize(

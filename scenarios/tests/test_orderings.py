@@ -14,7 +14,8 @@ KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
     "entry_state_incorrect, refcount_broken, busy_given_up, ept_walk_failed, mirror_disagrees, two_owners, "
-    "not_zeroed, no_progress, ve_on_memory, access_before_accept or vcpu_associated"
+    "not_zeroed, no_progress, ve_on_memory, access_before_accept, vcpu_associated, sept_use_after_free, "
+    "ept_page_not_free, td_state_incorrect or hkid_leaked"
 )
 
 
@@ -83,7 +84,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, "
-            "serialized, on_error, faults or expect",
+            "serialized, sept_free, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),

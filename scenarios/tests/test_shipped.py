@@ -47,10 +47,13 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
         "migrate",
         "mmio",
         "populate",
+        "sept_pages",
         "shared_ept",
         "small",
+        "teardown",
         "wrong",
         "yardstick",
+        "zero_step",
     ]
 
 

@@ -1,0 +1,90 @@
+"""Moves remembered: where what they depend on is not noted, where there is no room, where a step does what none may."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kernels import breadth, memo, memory, native, own_words, schedule
+from kernels.atomics import emit_plain
+from kernels.breadth import Search
+from kernels.explorer import Size, explore
+from kernels.language import LanguageError
+from kernels.plans import get_ready, make_plan
+from kernels.tests.naive import StepMachine, search
+from kernels.tests.orders import SPEC, V18
+
+SIZE = Size(1, 1)
+
+
+@pytest.fixture
+def unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Step machines that note no access."""
+    schedule.machines.cache_clear()
+    monkeypatch.setattr(native, "emit_seen", emit_plain)
+    yield
+    schedule.machines.cache_clear()
+
+
+def begun(threads: int = 1) -> Search:
+    """A search of one vCPU against one zapper that has not run."""
+    get_ready(SPEC.flow)
+    start = schedule.Schedule(SPEC, **SIZE._asdict())
+    return Search(start, make_plan(start, symmetry=True, reduction=True), threads, 1 << 26)
+
+
+@pytest.mark.usefixtures("unseen")
+def test_a_search_that_is_not_told_what_steps_look_at_loses_states():
+    found = explore(SPEC, SIZE, symmetry=False, reduction=False, threads=1, liveness=False)
+
+    assert found.states < len(search(StepMachine(SPEC, SIZE)).depth)
+
+
+def test_where_no_room_is_left_moves_are_taken_anew_and_the_numbers_stay(monkeypatch):
+    size = Size(2, 2)
+    whole = explore(V18, size, liveness=False)
+    made: list[memo.Memo] = []
+
+    def small(*given):
+        made.extend(it._replace(most_pool=1500) for it in memory.memos(*given))
+        return made
+
+    monkeypatch.setattr(breadth, "memos", small)
+    less = explore(V18, size, liveness=False)
+
+    assert all(it.counters[memo.POOL] > 1300 for it in made)
+    assert (less.states, less.transitions, less.depth) == (whole.states, whole.transitions, whole.depth)
+
+
+def test_a_step_that_no_step_may_be_ends_a_search_with_an_error():
+    it = begun()
+    it.memos[0].common[own_words.STATE] = own_words.IMPOSSIBLE
+
+    with pytest.raises(RuntimeError, match="a step looked at other words than before in an equal state"):
+        it.run(None)
+
+
+def test_own_words_are_kept_once_however_many_threads_meet_them():
+    it = begun(threads=2)
+
+    assert it.run(None) == ""
+    common = it.memos[0].common
+    rows = it.memos[0].locals[: common[own_words.INTERNED] * it.memos[0].width].reshape(-1, it.memos[0].width)
+    assert len({tuple(row) for row in rows.tolist()}) == len(rows) > 100
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("x = td[0]", "td[0]"),
+        ("for x in range(0, 9, 2): pass", "a range with a step"),
+        ("x = print(1)", "a call of print"),
+        ("x = 1.5", "1.5"),
+    ],
+)
+def test_source_that_no_step_machine_has_is_refused_with_its_function(line, what):
+    source = f"def step(td, lay, rules, me, chosen):\n    {line}\n    return 0\n"
+
+    with pytest.raises(SyntaxError, match="step: no step machine has") as refused:
+        native.Native(source, {}).function("step")
+    assert str(refused.value).endswith(what)
+    assert not isinstance(refused.value, LanguageError)

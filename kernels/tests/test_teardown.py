@@ -1,0 +1,227 @@
+"""TDs that are built, run and are torn down: each state of a TD, what is refused in it, and what gives a page away."""
+
+import functools
+
+import pytest
+
+from kernels import words
+from kernels.explorer import Size
+from kernels.interpreted import interpreted_machines
+from kernels.lifecycle import (
+    block_td,
+    mem_page_add,
+    mem_page_remove_mapped,
+    mng_key_freeid,
+    phymem_page_reclaim,
+    td_exit_alive,
+    vp_enter_alive,
+    vp_flush_own,
+)
+from kernels.rules import Fault, Flow, Rules
+from kernels.schedule import Schedule
+from kernels.steps import steps
+from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, keep
+from kernels.tests.drive import seen
+from kernels.tests.naive import Space, StepMachine, search
+from kernels.tests.orders import SPEC, V6_16, V18
+from kernels.words import TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
+
+SUCCESS = 0
+BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001
+LIFECYCLE, OP_STATE = 0xC000060700000000, 0xC000060800000000
+FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
+
+
+@steps
+def add(td, lay, rules, me):
+    status = yield from mem_page_add(td, lay, rules, me, 0, 9)
+    keep(td, me, status)
+
+
+@steps
+def remove_unblocked(td, lay, rules, me):
+    status = yield from mem_page_remove_mapped(td, lay, rules, me, 0)
+    keep(td, me, status)
+
+
+@steps
+def enter_alive(td, lay, rules, me):
+    status = yield from vp_enter_alive(td, lay, rules, me)
+    keep(td, me, status)
+
+
+@steps
+def leave_alive(td, lay, rules, me):
+    status = yield from td_exit_alive(td, lay, rules, me)
+    keep(td, me, status)
+
+
+@steps
+def flush_own(td, lay, rules, me):
+    status = yield from vp_flush_own(td, lay, rules, me)
+    keep(td, me, status)
+
+
+@steps
+def vpflushdone(td, lay, rules, me):
+    status = yield from block_td(td, lay, rules, me)
+    keep(td, me, status)
+
+
+@steps
+def key_freeid(td, lay, rules, me):
+    status = yield from mng_key_freeid(td, lay, rules, me)
+    keep(td, me, status)
+
+
+@steps
+def page_reclaim(td, lay, rules, me):
+    status = yield from phymem_page_reclaim(td, lay, rules, me)
+    keep(td, me, status)
+
+
+def mortal(rules: Rules, faults: int = 0, lives: int = 1) -> Rules:
+    """The order's rules in the flow, so many TDs one after the other."""
+    rules = rules._replace(flow=int(Flow.TEARDOWN), serialized=0, zap_for_write=rules.serialized)
+    return rules._replace(faults=faults, shootdowns=lives)
+
+
+@pytest.fixture
+def m() -> Machine:
+    return Machine(rules=mortal(SPEC))
+
+
+def test_a_page_is_added_mapped_before_the_td_runs_and_never_after(m):
+    assert m.call(add) == SUCCESS
+    assert m["sept"] & words.STATE_MASK == words.MAPPED
+    assert m.call(add) == STATE_INCORRECT
+    m["td_state"] = TD_RUNNABLE
+    assert m.call(add) == OP_STATE
+
+
+def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
+    m.call(add)
+    m["td_state"] = TD_RUNNABLE
+    assert m.call(remove_unblocked) == NOT_BLOCKED
+    m["td_state"] = TD_INITIALIZED
+    m["sept"] |= words.TDEL
+    assert m.call(remove_unblocked) == BUSY_ENTRY
+    m["sept"] &= ~(words.TDEL | words.HP)
+    assert m.call(remove_unblocked) == SUCCESS
+    assert m.call(remove_unblocked) == STATE_INCORRECT
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [(TD_INITIALIZED, OP_STATE), (TD_RUNNABLE, SUCCESS), (TD_BLOCKED, LIFECYCLE), (TD_TEARDOWN, LIFECYCLE)],
+)
+def test_a_vcpu_enters_a_td_that_can_run(m, state, status):
+    m["td_state"] = state
+
+    assert m.call(enter_alive) == status
+    assert (m["num_assoc_vcpus"], m["tdr_lock"]) == ((1, 2) if status == SUCCESS else (0, 0))
+
+
+def test_a_td_is_blocked_when_every_vcpu_is_out_and_flushed(m):
+    m["td_state"] = TD_RUNNABLE
+    m.call(enter_alive)
+    assert m.call(vpflushdone, 1) == TDR_BUSY_TO_VPFLUSHDONE
+    m.call(leave_alive)
+    assert m.call(vpflushdone, 1) == FLUSHVP_NOT_DONE
+    assert m.call(flush_own) == SUCCESS
+    assert m.call(flush_own) == NOT_ASSOCIATED
+    assert m.call(vpflushdone, 1) == SUCCESS
+    assert m["td_state"] == TD_BLOCKED
+
+
+def test_a_vcpu_that_meets_vpflushdone_at_the_tdr_is_told_to_come_back(m):
+    m["td_state"] = TD_RUNNABLE
+    m["tdr_lock"] = 1
+
+    assert m.call(enter_alive) == BUSY_TDR
+
+
+@pytest.mark.parametrize("state", [TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN])
+def test_a_page_is_reclaimed_once_the_hkid_is_free_and_the_hkid_is_freed_once_the_td_is_blocked(m, state):
+    m["td_state"] = state
+    assert m.call(page_reclaim) == (SUCCESS if state == TD_TEARDOWN else LIFECYCLE)
+    assert m.call(key_freeid) == (SUCCESS if state == TD_BLOCKED else LIFECYCLE)
+    assert m["tdr_lock"] == 0
+
+
+def test_a_vcpu_that_is_flushed_holds_nothing_and_one_that_is_new_begins_with_nothing(m):
+    m["td_state"] = TD_RUNNABLE
+    m["tlb"] = 7
+    m.call(enter_alive)
+    assert m["tlb"] == 0
+    m["tlb"] = 7
+    m.call(leave_alive)
+    m.call(flush_own)
+    assert m["tlb"] == 0
+
+
+ALWAYS = {"fault", "operand_busy", "stale_in_window", "vcpu_not_associated"}
+SMALL = Size(1, 1)
+
+
+@functools.cache
+def searched(rules: Rules) -> Space:
+    return search(StepMachine(rules, SMALL))
+
+
+def forbidden(space: Space) -> set[str]:
+    return set(space.outcomes) - ALWAYS - {"fault_retried", "flushvp_not_done"}
+
+
+@pytest.mark.parametrize("rules", [SPEC, V18, V6_16], ids=["spec", "v18", "v6_16"])
+def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
+    space = searched(mortal(rules))
+
+    assert forbidden(space) == set()
+    assert set(space.outcomes) >= ALWAYS
+    assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
+
+
+PAIRS = [
+    (Fault.RECLAIM_EARLY, Fault.RECLAIM_IGNORES_STATE, "td_state_incorrect"),
+    (Fault.VCPUS_COME_BACK, Fault.ENTER_IGNORES_STATE, "td_state_incorrect"),
+    (Fault.TAKEN_FOR_UNFINALIZED, Fault.REMOVE_IGNORES_STATE, "not_blocked"),
+]
+
+
+@pytest.mark.parametrize(("kernels", "modules", "refused"), PAIRS, ids=lambda it: getattr(it, "name", it))
+def test_the_module_refuses_what_the_kernel_gets_wrong_and_without_that_a_page_is_read_that_is_someone_elses(
+    kernels, modules, refused
+):
+    alone, hidden = searched(mortal(SPEC, int(kernels))), searched(mortal(SPEC, int(modules)))
+    both = searched(mortal(SPEC, int(kernels | modules)))
+
+    assert refused in alone.outcomes
+    assert "use_after_remove" not in alone.outcomes
+    assert forbidden(hidden) == set()
+    assert "use_after_remove" in both.outcomes
+
+
+def test_an_hkid_is_leaked_where_a_vcpu_is_not_flushed():
+    space = searched(mortal(SPEC, int(Fault.KEEP_VCPUS)))
+
+    assert {"flushvp_not_done", "hkid_leaked"} <= set(space.outcomes)
+
+
+@pytest.mark.parametrize(("more", "stale"), [(Fault(0), False), (Fault.NO_FLUSH_ON_SWITCH, True)])
+def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflushdone_cares_for_vcpus(more, stale):
+    faults = int(Fault.KEEP_VCPUS | Fault.FLUSHDONE_IGNORES_VCPUS | more)
+    run = Schedule(mortal(SPEC, faults, 2), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+    for _ in range(2):  # in each TD a read
+        run.until("zapper 0", "live.zaps")
+        run.step("zapper 0", 0)
+        run.until("zapper 0", "live.zaps")
+        run.until("vcpu 0", "guest_with_faults.reads_before_tick")
+        run.step("vcpu 0", 1)
+        run.until("vcpu 0", "guest_with_faults.reads_before_tick")
+        run.step("vcpu 0", 0)
+        run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
+        run.step("zapper 0", 0)
+
+    assert ("use_after_remove" in seen(run)) == stale
+    assert seen(run) <= {"use_after_remove"}
