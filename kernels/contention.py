@@ -16,6 +16,7 @@ from kernels.layout import (
     GONE,
     HELD,
     HELD_ENTRY,
+    HELD_TDR,
     HOST_PRIORITY,
     LEAVES,
     LONGEST_NS,
@@ -37,7 +38,7 @@ from kernels.story import Kind
 from kernels.tally import now
 from kernels.words import HP
 
-ENTRY, GUEST_LEAF = int(ModuleLock.ENTRY), int(Leaf.TDG_MEM_PAGE_ACCEPT)
+ENTRY, TDR, GUEST_LEAF = int(ModuleLock.ENTRY), int(ModuleLock.TDR), int(Leaf.TDG_MEM_PAGE_ACCEPT)
 # What is kept of a lock that is held: its word, whether nobody shares it, the leaf.
 WORD_SHIFT, EXCLUSIVE = 9, 1 << 8
 # What is packed for `contended`: the leaf, EXCLUSIVE, whether the lock was got, the lock.
@@ -46,11 +47,16 @@ GOT, LOCK_SHIFT = 1 << 9, 10
 WHAT, SINCE, FAILED = range(3)
 
 # The locks that a SEAMCALL tries by their field of the layout; an S-EPT entry's is tried by a function of steps.
-BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE}
+BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE, "tdr_lock": ModuleLock.TDR}
+# Where what is held of a lock is kept, if not in HELD: one of these is held beside another lock.
+PLACES = {ModuleLock.ENTRY: HELD_ENTRY, ModuleLock.TDR: HELD_TDR}
 TRIES_OF_ENTRY = ("lock_entry", "lock_entry_as_guest")
 _LEAF_OF_NAME = {name: leaf for leaf, name in LEAF_NAMES.items()}
 # Two leaves in one function of steps: which of them it is.
-_EITHER = {"mem_add": f"({int(Leaf.TDH_MEM_PAGE_AUG)} if node < lay.pages else {int(Leaf.TDH_MEM_SEPT_ADD)})"}
+_EITHER = {
+    "mem_add": f"({int(Leaf.TDH_MEM_PAGE_AUG)} if node < lay.pages else {int(Leaf.TDH_MEM_SEPT_ADD)})",
+    "mem_page_remove": f"({int(Leaf.TDH_MEM_PAGE_REMOVE)} if gpa < lay.pages else {int(Leaf.TDH_MEM_SEPT_REMOVE)})",
+}
 
 
 def leaf_text(function: Steps) -> str | None:
@@ -100,7 +106,8 @@ def contended(td, lay, rules, what, tally, word):
             set_own(td, at + WAITED_NS, own(td, at + WAITED_NS) + waited)
             set_own(td, at + LONGEST_NS, max(own(td, at + LONGEST_NS), waited))
         return 0
-    column = holder(td, lay, tally, word, exclusive, HELD_ENTRY if lock == ENTRY else HELD)
+    place = HELD_ENTRY if lock == ENTRY else HELD_TDR if lock == TDR else HELD
+    column = holder(td, lay, tally, word, exclusive, place)
     if column == GONE and leaf == GUEST_LEAF and load_relaxed(td, word) & HP:
         column = HOST_PRIORITY
     at = tally + CONTENTION + (lock * LEAVES + leaf) * COLUMNS + column
@@ -116,7 +123,7 @@ def contended(td, lay, rules, what, tally, word):
 
 def behind_a_try(lock: ModuleLock, leaf: str, exclusive: bool, word: str, got: str) -> list[str]:
     """Lines of a straight line behind a try of a lock, all as expressions there: `got` says whether it succeeded."""
-    place, held = HELD_ENTRY if lock == ModuleLock.ENTRY else HELD, exclusive * EXCLUSIVE
+    place, held = PLACES.get(lock, HELD), exclusive * EXCLUSIVE
     what = f"{lock << LOCK_SHIFT | held} | {leaf} | ({GOT} if {got} else 0)"
     return [
         f"if {got}:",
@@ -130,4 +137,4 @@ def behind_an_unlock(lock: ModuleLock) -> list[str]:
     """Lines behind the release of a lock: not before, for whoever's try has failed meanwhile has taken the lock's line
     away, and looks while the release waits for it.
     """
-    return [f"set_own(td, me.tally + {HELD_ENTRY if lock == ModuleLock.ENTRY else HELD}, 0)"]
+    return [f"set_own(td, me.tally + {PLACES.get(lock, HELD)}, 0)"]

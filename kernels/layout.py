@@ -26,9 +26,9 @@ HIST_WORDS = 34 * HIST_SUB_BUCKETS // 2
 LABEL, RNG, SPINS, DEADLINE, NEXT_START, SEQUENCE = 0, 1, 2, 3, 4, 5
 # Where the actor's ring begins, and how many entries it has written in all; see `kernels/rings.py`.
 TRACE_RING, TRACED = 6, 7
-# The module locks that the actor holds, of the epoch or the tree and of an entry; those that it waits for, a bit each;
-# see `kernels/contention.py`.
-HELD, HELD_ENTRY, WAITING_LOCKS = 8, 9, 10
+# The module locks that the actor holds: of the epoch or the tree, of an entry, of the TDR; and those that it waits for,
+# a bit each; see `kernels/contention.py`.
+HELD, HELD_ENTRY, WAITING_LOCKS, HELD_TDR = 8, 9, 10, 15
 # What a perturbed run did to the actor: yields, delays, their ticks where it spun, nanoseconds where it slept.
 YIELDED, DELAYED, SPUN_TICKS, SLEPT_NS = 11, 12, 13, 14
 ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READS = 16, 17, 18, 19, 20, 21, 22, 23
@@ -45,6 +45,7 @@ class ModuleLock(IntEnum):
     EPOCH = 0
     TREE = 1
     ENTRY = 2
+    TDR = 3
 
 
 # Failed tries by lock, SEAMCALL and who held it: a SEAMCALL, several different ones, nobody any more, or nobody but the
@@ -56,7 +57,7 @@ SEVERAL, GONE, HOST_PRIORITY, COLUMNS = LEAVES, LEAVES + 1, LEAVES + 2, LEAVES +
 WAITING, WAIT_FIELDS = CONTENTION + len(ModuleLock) * LEAVES * COLUMNS, 5
 TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
 WAITS = WAITING + len(ModuleLock) * LEAVES * WAIT_FIELDS
-HEAD_WORDS = 2048
+HEAD_WORDS = 2304
 
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
 ZAPPER_HISTS = (

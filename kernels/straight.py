@@ -262,7 +262,8 @@ class _Straight:
         op = self.names.values[ast.unparse(step.call.func)]
         if self.leaf is None or op not in (try_lock_exclusive, try_lock_shared):
             return []
-        return self.tried(_lock(step), op is try_lock_exclusive, "_word", str(step.target))
+        lock = _lock(step)
+        return [] if lock is None else self.tried(lock, op is try_lock_exclusive, "_word", str(step.target))
 
     def entry_tried(self, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
         """The same behind a try of an S-EPT entry's lock."""
@@ -277,11 +278,12 @@ class _Straight:
         return behind_a_try(lock, self.leaf, exclusive, word, got)
 
     def lock_let_go(self, step: Step) -> list[str]:
-        """What it keeps behind the release of a lock."""
+        """What is kept behind the release of a module lock, in a TD exit as well: an entry may leave it one."""
         op = self.names.values[ast.unparse(step.call.func)]
-        if self.leaf is None or op not in (unlock_exclusive, unlock_shared, unlock_entry):
-            return []
-        return behind_an_unlock(ModuleLock.ENTRY if op is unlock_entry else _lock(step))
+        if op is unlock_entry:
+            return behind_an_unlock(ModuleLock.ENTRY)
+        lock = _lock(step) if op in (unlock_exclusive, unlock_shared) else None
+        return [] if lock is None else behind_an_unlock(lock)
 
     def beside(self, call: ast.expr, pad: str) -> list[str]:
         """What a traced line keeps of a call that is no step; before it, while its arguments are what they are."""
@@ -299,8 +301,7 @@ class _Straight:
         return f"{function.__name__}({', '.join((*ENVIRONMENT, *arguments))})"
 
 
-def _lock(step: Step) -> ModuleLock:
-    """The lock that a step tries or releases."""
+def _lock(step: Step) -> ModuleLock | None:
+    """The module lock that a step tries or releases; None of a lock that is KVM's."""
     field = step.call.args[1]
-    assert isinstance(field, ast.Attribute)
-    return BY_FIELD[field.attr]
+    return BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None

@@ -26,7 +26,12 @@ from kernels.layout import (
 )
 from kernels.status import LEAF_NAMES, Leaf
 
-LOCK_NAMES = {ModuleLock.EPOCH: "epoch", ModuleLock.TREE: "S-EPT tree", ModuleLock.ENTRY: "S-EPT entry"}
+LOCK_NAMES = {
+    ModuleLock.EPOCH: "epoch",
+    ModuleLock.TREE: "S-EPT tree",
+    ModuleLock.ENTRY: "S-EPT entry",
+    ModuleLock.TDR: "TDR",
+}
 # Who held the lock, where it was not one SEAMCALL.
 OTHERS = {SEVERAL: "several", GONE: "gone", HOST_PRIORITY: "host priority"}
 

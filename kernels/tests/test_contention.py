@@ -9,6 +9,7 @@ import pytest
 from kernels import layout, module, race
 from kernels.atomics import PYTHON
 from kernels.contention import EXCLUSIVE, GOT, LOCK_SHIFT, WORD_SHIFT, contended, leaf_text
+from kernels.flows import FLOWS
 from kernels.kvm import kick
 from kernels.layout import (
     COLUMNS,
@@ -18,6 +19,7 @@ from kernels.layout import (
     HEAD_WORDS,
     HELD,
     HELD_ENTRY,
+    HELD_TDR,
     HOST_PRIORITY,
     LEAVES,
     SEVERAL,
@@ -28,10 +30,10 @@ from kernels.layout import (
     vcpu_actor,
     zapper_actor,
 )
-from kernels.rules import Busy, Rules
+from kernels.rules import Busy, Flow, Rules
 from kernels.sept import mem_add
 from kernels.status import Leaf
-from kernels.straight import Names, straight_source
+from kernels.straight import Names, straight_source, subs
 from kernels.tests.orders import SAFE
 from kernels.variant import BARE
 from kernels.words import HP
@@ -151,7 +153,7 @@ def test_a_track_keeps_the_lock_between_its_try_and_behind_its_release():
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (module.mem_page_remove, str(REMOVE)),
+        (module.mem_range_block, str(BLOCK)),
         (module.mem_page_accept, str(ACCEPT)),
         (kick, None),
         (module.td_exit, None),
@@ -161,11 +163,33 @@ def test_a_seamcall_or_tdcall_is_known_by_its_leaf(function: Any, expected: str 
     assert leaf_text(function) == expected
 
 
-def test_of_two_leaves_in_one_function_the_page_says_which():
-    text = leaf_text(mem_add)
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (mem_add, [Leaf.TDH_MEM_PAGE_AUG, Leaf.TDH_MEM_SEPT_ADD]),
+        (module.mem_page_remove, [Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_MEM_SEPT_REMOVE]),
+    ],
+)
+def test_of_two_leaves_in_one_function_the_page_says_which(function: Any, expected: list[Leaf]):
+    text = leaf_text(function)
 
     assert text is not None
-    assert [eval(text, {"node": node, "lay": LAY}) for node in (1, 2)] == [Leaf.TDH_MEM_PAGE_AUG, Leaf.TDH_MEM_SEPT_ADD]
+    assert [eval(text, {"node": page, "gpa": page, "lay": LAY}) for page in (1, 2)] == expected
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_whoever_keeps_a_lock_in_a_flow_also_lets_it_go_there(flow: Flow):
+    lines = [
+        line.strip()
+        for kind in ("vcpu", "zapper")
+        for function in subs(FLOWS[flow].of(kind))
+        for line in straight_source(function, Names(), BARE).splitlines()
+    ]
+    places = {place: f"set_own(td, me.tally + {place}, " for place in (HELD, HELD_ENTRY, HELD_TDR)}
+    kept = {place for place, start in places.items() if any(it.startswith(start) and "<<" in it for it in lines)}
+
+    assert kept == {place for place, start in places.items() if f"{start}0)" in lines}
+    assert HELD_ENTRY in kept
 
 
 def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
