@@ -32,7 +32,7 @@ from kernels.layout import (
     ModuleLock,
 )
 from kernels.rules import NS_SHIFT
-from kernels.status import LEAF_NAMES, Leaf
+from kernels.status import LEAF_NAMES, SUCCESS, Leaf
 from kernels.steps import harness
 from kernels.story import Kind
 from kernels.tally import now
@@ -50,7 +50,8 @@ WHAT, SINCE, FAILED = range(3)
 BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE, "tdr_lock": ModuleLock.TDR}
 # Where what is held of a lock is kept, if not in HELD: one of these is held beside another lock.
 PLACES = {ModuleLock.ENTRY: HELD_ENTRY, ModuleLock.TDR: HELD_TDR}
-TRIES_OF_ENTRY = ("lock_entry", "lock_entry_as_guest")
+# Whether what they return is success: the guest's try returns a status.
+TRIES_OF_ENTRY = {"lock_entry": "{}", "lock_entry_as_guest": f"({{}} == {SUCCESS})"}
 _LEAF_OF_NAME = {name: leaf for leaf, name in LEAF_NAMES.items()}
 # Two leaves in one function of steps: which of them it is.
 _EITHER = {

@@ -270,7 +270,7 @@ class _Straight:
         if self.leaf is None or function.name not in TRIES_OF_ENTRY:
             return []
         word = f"(lay.sept + ({self.text(arguments[0])}) * lay.page_stride)"
-        return self.tried(ModuleLock.ENTRY, True, word, str(target))
+        return self.tried(ModuleLock.ENTRY, True, word, TRIES_OF_ENTRY[function.name].format(target))
 
     def tried(self, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
         assert self.leaf is not None

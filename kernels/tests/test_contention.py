@@ -8,7 +8,7 @@ import pytest
 
 from kernels import layout, module, race
 from kernels.atomics import PYTHON
-from kernels.contention import EXCLUSIVE, GOT, LOCK_SHIFT, WORD_SHIFT, contended, leaf_text
+from kernels.contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
 from kernels.flows import FLOWS
 from kernels.kvm import kick
 from kernels.layout import (
@@ -30,13 +30,15 @@ from kernels.layout import (
     vcpu_actor,
     zapper_actor,
 )
+from kernels.locks import lock_entry, lock_entry_as_guest
+from kernels.reference import Reference
 from kernels.rules import Busy, Flow, Rules
 from kernels.sept import mem_add
 from kernels.status import Leaf
 from kernels.straight import Names, straight_source, subs
 from kernels.tests.orders import SAFE
 from kernels.variant import BARE
-from kernels.words import HP
+from kernels.words import HP, TDEL
 from kernels.worlds import World
 
 TRACK, ENTER, BLOCK = int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_VP_ENTER), int(Leaf.TDH_MEM_RANGE_BLOCK)
@@ -190,6 +192,18 @@ def test_whoever_keeps_a_lock_in_a_flow_also_lets_it_go_there(flow: Flow):
 
     assert kept == {place for place, start in places.items() if f"{start}0)" in lines}
     assert HELD_ENTRY in kept
+
+
+@pytest.mark.parametrize("function", [lock_entry, lock_entry_as_guest], ids=lambda one: one.name)
+@pytest.mark.parametrize(("entry", "expected"), [(0, True), (TDEL, False)])
+def test_a_try_of_an_entry_is_known_to_have_succeeded_by_what_it_returns(function: Any, entry: int, expected: bool):
+    words = np.zeros(LAY.total_words, np.int64)
+    words[SEPT_0] = entry
+    run = Reference(function, words, LAY, RULES, VCPUS[0], 0)
+    while not run.done:
+        run.step(0)
+
+    assert bool(eval(TRIES_OF_ENTRY[function.name].format(run.value))) is expected
 
 
 def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
