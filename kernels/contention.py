@@ -50,7 +50,10 @@ BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE}
 TRIES_OF_ENTRY = ("lock_entry", "lock_entry_as_guest")
 _LEAF_OF_NAME = {name: leaf for leaf, name in LEAF_NAMES.items()}
 # Two leaves in one function of steps: which of them it is.
-_EITHER = {"mem_add": f"({int(Leaf.TDH_MEM_PAGE_AUG)} if node < lay.pages else {int(Leaf.TDH_MEM_SEPT_ADD)})"}
+_EITHER = {
+    "mem_add": f"({int(Leaf.TDH_MEM_PAGE_AUG)} if node < lay.pages else {int(Leaf.TDH_MEM_SEPT_ADD)})",
+    "mem_page_remove": f"({int(Leaf.TDH_MEM_PAGE_REMOVE)} if gpa < lay.pages else {int(Leaf.TDH_MEM_SEPT_REMOVE)})",
+}
 
 
 def leaf_text(function: Steps) -> str | None:

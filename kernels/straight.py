@@ -260,9 +260,10 @@ class _Straight:
     def lock_tried(self, step: Step) -> list[str]:
         """What a SEAMCALL keeps behind a try of the epoch's or the tree's lock."""
         op = self.names.values[ast.unparse(step.call.func)]
-        if self.leaf is None or op not in (try_lock_exclusive, try_lock_shared):
+        lock = _lock(step) if op in (try_lock_exclusive, try_lock_shared) else None
+        if self.leaf is None or lock is None:
             return []
-        return self.tried(_lock(step), op is try_lock_exclusive, "_word", str(step.target))
+        return self.tried(lock, op is try_lock_exclusive, "_word", str(step.target))
 
     def entry_tried(self, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
         """The same behind a try of an S-EPT entry's lock."""
@@ -281,7 +282,8 @@ class _Straight:
         op = self.names.values[ast.unparse(step.call.func)]
         if self.leaf is None or op not in (unlock_exclusive, unlock_shared, unlock_entry):
             return []
-        return behind_an_unlock(ModuleLock.ENTRY if op is unlock_entry else _lock(step))
+        lock = ModuleLock.ENTRY if op is unlock_entry else _lock(step)
+        return [] if lock is None else behind_an_unlock(lock)
 
     def beside(self, call: ast.expr, pad: str) -> list[str]:
         """What a traced line keeps of a call that is no step; before it, while its arguments are what they are."""
@@ -299,8 +301,8 @@ class _Straight:
         return f"{function.__name__}({', '.join((*ENVIRONMENT, *arguments))})"
 
 
-def _lock(step: Step) -> ModuleLock:
-    """The lock that a step tries or releases."""
+def _lock(step: Step) -> ModuleLock | None:
+    """The lock that a step tries or releases; None of one that nothing is kept of, as the TDR's is."""
     field = step.call.args[1]
     assert isinstance(field, ast.Attribute)
-    return BY_FIELD[field.attr]
+    return BY_FIELD.get(field.attr)

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from kernels import layout, module, race
+from kernels import layout, lifecycle, module, race
 from kernels.atomics import PYTHON
 from kernels.contention import EXCLUSIVE, GOT, LOCK_SHIFT, WORD_SHIFT, contended, leaf_text
 from kernels.kvm import kick
@@ -151,7 +151,7 @@ def test_a_track_keeps_the_lock_between_its_try_and_behind_its_release():
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (module.mem_page_remove, str(REMOVE)),
+        (module.mem_range_block, str(BLOCK)),
         (module.mem_page_accept, str(ACCEPT)),
         (kick, None),
         (module.td_exit, None),
@@ -161,11 +161,28 @@ def test_a_seamcall_or_tdcall_is_known_by_its_leaf(function: Any, expected: str 
     assert leaf_text(function) == expected
 
 
-def test_of_two_leaves_in_one_function_the_page_says_which():
-    text = leaf_text(mem_add)
+@pytest.mark.parametrize(
+    ("function", "leaves"),
+    [
+        (mem_add, [Leaf.TDH_MEM_PAGE_AUG, Leaf.TDH_MEM_SEPT_ADD]),
+        (module.mem_page_remove, [Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_MEM_SEPT_REMOVE]),
+    ],
+    ids=["added", "removed"],
+)
+def test_of_two_leaves_in_one_function_the_page_says_which(function: Any, leaves: list[Leaf]):
+    text = leaf_text(function)
 
     assert text is not None
-    assert [eval(text, {"node": node, "lay": LAY}) for node in (1, 2)] == [Leaf.TDH_MEM_PAGE_AUG, Leaf.TDH_MEM_SEPT_ADD]
+    assert [eval(text, {"node": node, "gpa": node, "lay": LAY}) for node in (1, 2)] == leaves
+
+
+def test_of_a_lock_that_few_flows_have_nothing_is_kept():
+    names = Names()
+
+    text = straight_source(lifecycle.mng_key_freeid, names, BARE)
+
+    assert "tdr_lock" in text
+    assert f"me.tally + {HELD}," not in text
 
 
 def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
