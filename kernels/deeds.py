@@ -98,6 +98,7 @@ STEPS = {
     "faulting_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
+    "destroying_zapper.load_acquire_vm_bugged": Deed("next", "goes on to the next TD", Kind.host),
     "mortal_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "mortal_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "stepping_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
