@@ -45,7 +45,8 @@ def test_rings_freeze_at_what_is_forbidden_or_unknown() -> None:
     assert {outcome.name for outcome in Outcome if mask >> outcome & 1} == {
         "stale_after_done", "use_after_remove", "previous_epoch_busy", "tracking_not_done", "not_blocked",
         "already_blocked", "entry_state_incorrect", "refcount_broken", "no_progress", "unknown_status", "busy_given_up",
-        "access_before_accept", "ept_walk_failed", "mirror_disagrees", "not_zeroed", "two_owners", "vcpu_associated",
+        "access_before_accept", "ept_page_not_free", "ept_walk_failed", "hkid_leaked", "mirror_disagrees", "not_zeroed",
+            "sept_use_after_free", "td_state_incorrect", "two_owners", "vcpu_associated",
         "ve_on_memory",
     }  # fmt: skip
 
