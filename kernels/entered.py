@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels.atomics import SEEN_ROOM, own, set_own
+from kernels.build import cache_directory
 from kernels.language import Steps
 from kernels.layout import Actor
 from kernels.machine import Machine, step_machine
@@ -43,12 +44,12 @@ def words_with_room(count: int) -> np.ndarray:
 
 
 def entered(function: Steps) -> tuple[Machine, Entered]:
-    """The step machine and its compiled code."""
+    """The step machine and its compiled code, cached on disk."""
     names = Names()
     made = step_machine(function, names)
     native = Native(made.source, {**names.values, "own": own, "set_own": set_own})
     entries = [native.entry(f"{made.name}_{which}") for which in ("step", "choices")]
-    engine = native.finish()
+    engine = native.finish(lambda digest: cache_directory() / f"native_{digest}.o")
     step, choices = (int(engine.get_function_address(entry)) for entry in entries)
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * len(ENTRY_WORDS)))
     return made, Entered(step, choices, kind(step), kind(choices), engine)

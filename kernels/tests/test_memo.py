@@ -1,7 +1,9 @@
 """Moves remembered: where what they depend on is not noted, where there is no room, where a step does what none may."""
 
+import ctypes
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from kernels import breadth, memo, memory, native, own_words, schedule
@@ -88,3 +90,20 @@ def test_source_that_no_step_machine_has_is_refused_with_its_function(line, what
         native.Native(source, {}).function("step")
     assert str(refused.value).endswith(what)
     assert not isinstance(refused.value, LanguageError)
+
+
+def test_object_code_is_kept_and_what_is_not_all_of_it_is_not_taken(tmp_path):
+    def answer() -> int:
+        code = native.Native("def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
+        entry = code.entry("answer")
+        engine = code.finish(lambda digest: tmp_path / digest)
+        run = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
+        return int(run(0, np.zeros(99, np.int64).ctypes.data, *([0] * 6)))
+
+    assert answer() == 42
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    assert answer() == 42
+    file.write_bytes(whole[:-100])
+    assert answer() == 42
+    assert file.read_bytes() == whole

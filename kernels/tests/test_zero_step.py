@@ -210,10 +210,12 @@ def test_one_zap_of_a_right_order_sets_the_filter_off_below_the_threshold_that_i
     assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
 
 
-def test_a_filter_that_keeps_the_tree_locked_lets_no_zapper_finish() -> None:
-    space = searched(SPEC, epf_threshold=0, faults=int(Fault.ZERO_STEP_KEEPS_TREE))
+def test_a_filter_that_keeps_the_tree_locked_lets_no_zapper_finish_where_the_order_sets_the_filter_off() -> None:
+    caught = searched(SPEC, epf_threshold=0, faults=int(Fault.ZERO_STEP_KEEPS_TREE))
+    hidden = searched(SPEC, epf_threshold=1, faults=int(Fault.ZERO_STEP_KEEPS_TREE))
 
-    assert len(space.hopeless) > 0
+    assert len(caught.hopeless) > 0
+    assert (len(hidden.deadlocks), len(hidden.hopeless)) == (0, 0)
 
 
 def test_a_filter_that_keeps_its_reference_is_refused_by_remove_where_the_order_sets_the_filter_off() -> None:
