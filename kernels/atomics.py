@@ -1,4 +1,4 @@
-"""Real atomics on int64 words, memory order in the name. The one file that knows LLVM.
+"""Real atomics on int64 words, memory order in the name. Here and in `kernels/native.py` is what knows LLVM.
 
 Every access to a word that another actor writes goes through these. Each exists three times under one name: as an LLVM
 atomic (what processes race), as a plain access that notes which word it was of (the step machine: one step at a time
@@ -52,36 +52,6 @@ def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 Emit = Callable[[Any, Any, list[Any]], Any]
-
-
-def _write_down(builder: Any, start: Any, index: Any) -> None:
-    """Call the one function that notes an index before the words, up to the room there is."""
-    name = "tdx_stress_seen"
-    known = builder.module.globals.get(name)
-    if known is None:
-        known = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64]), name)
-        known.linkage = "internal"
-        known.attributes.add("noinline")
-        inside = ir.IRBuilder(known.append_basic_block())
-        words, noted = known.args
-        at = inside.gep(words, [ir.Constant(I64, SEEN_COUNT)])
-        count = inside.load(at)
-        inside.store(noted, inside.gep(words, [inside.sub(ir.Constant(I64, SEEN_COUNT - 1), count)]))
-        room = inside.icmp_signed("<", count, ir.Constant(I64, SEEN_ROOM - 2))
-        inside.store(inside.add(count, inside.zext(room, I64)), at)
-        inside.ret_void()
-    builder.call(known, [start, index])
-
-
-def emit_seen(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
-    """Emit the plain access of this name, and a note of its index before the words."""
-    _write_down(builder, words, index)
-    return emit_plain(name, builder, words, index, values)
-
-
-def emit_plain(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
-    """Emit the plain access of this name; None where it has no value."""
-    return PLAIN[name](builder, builder.gep(words, [index], inbounds=True), values)
 
 
 def _define(body: Callable[..., Any], operands: int, result: types.Type, atomic: Emit, plain: Emit) -> Any:

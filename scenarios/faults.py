@@ -14,7 +14,7 @@ from scenarios.models import Ordering
 MODULE, KVM_MAIN = "intel/tdx-module TDX_1.5.01", "Linux virt/kvm/kvm_main.c"
 ENTER_GUEST, TDX = "Linux arch/x86/kvm/x86.c, vcpu_enter_guest()", "arch/x86/kvm/vmx/tdx.c"
 
-BEFORE_TRACK, IN_THE_KICK = "mem_track.try_lock_exclusive_epoch_lock", "kick.exiting_guest_mode_mode"
+BEFORE_TRACK = "mem_track.try_lock_exclusive_epoch_lock"
 BEFORE_EXIT = "td_exit.fetch_add_seq_cst_epoch_tracking"
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from kernels import breadth, memo, memory, native, own_words, schedule
-from kernels.atomics import emit_plain
 from kernels.breadth import Search
 from kernels.explorer import Size, explore
 from kernels.language import LanguageError
@@ -22,7 +21,7 @@ SIZE = Size(1, 1)
 def unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Step machines that note no access."""
     schedule.machines.cache_clear()
-    monkeypatch.setattr(native, "emit_seen", emit_plain)
+    monkeypatch.setattr(native, "emit_seen", native.emit_plain)
     yield
     schedule.machines.cache_clear()
 
