@@ -60,7 +60,7 @@ def draw_graph(plan, memo, graph, words_, lay, rules):
     pack(plan, memo, td, rows)
     number_of(graph, fingerprint(plan, memo, rows), 0)
     while at < states:
-        state, behind = at_word(rows, at * plan.columns), at_word(rows, states * plan.columns)
+        state = at_word(rows, at * plan.columns)
         first[at] = edges
         left = 0
         for actor in range(everybody):
@@ -77,12 +77,12 @@ def draw_graph(plan, memo, graph, words_, lay, rules):
                 if count > 0:
                     if edges == graph.most_edges or states == graph.most_states or words_at(memo.common)[STATE]:
                         return FULL
+                    behind = at_word(rows, states * plan.columns)
                     copy(behind, state, 0, plan.columns)
                     apply(plan, memo, behind, actor, effect)
                     found = number_of(graph, fingerprint(plan, memo, behind), states)
                     if found == states:
                         states += 1
-                        behind = at_word(rows, states * plan.columns)
                     target[edges] = found
                     mover[edges] = ((number - 1) << 8) | actor
                     edges += 1
