@@ -10,7 +10,7 @@ import numpy as np
 
 from kernels import moves, store
 from kernels.entered import words_with_room
-from kernels.layout import OUTCOME_COUNTS
+from kernels.layout import LINE_WORDS, OUTCOME_COUNTS
 from kernels.memory import check, memos, reserved, zeroed
 from kernels.outcomes import Outcome
 from kernels.plans import addressed, compiled, is_a_choice
@@ -53,6 +53,8 @@ class Search:
         parts, bits = store.PARTS, 10
         # Twice what an equal share of the memory holds; untouched, it takes none.
         links, rows = self.most_words // parts * 2, max(self.most_words // parts // columns * 2, 1)
+        # Two threads write beside each other: what is theirs begins on a line of its own, and ends on one.
+        work = -(-(columns + actors) // LINE_WORDS) * LINE_WORDS
         bucket = store.CHUNK * actors * 2 // parts + 4 * plan.most_moves
         self.store = store.Store(
             slots=1 << bits,
@@ -62,6 +64,7 @@ class Search:
             most_words=self.most_words,
             threads=threads,
             columns=columns,
+            work=work,
             bucket=bucket,
             tables=np.zeros(parts << bits, np.int64),
             links=reserved(parts * links),
@@ -71,15 +74,14 @@ class Search:
             done=np.zeros(parts, np.int64),
             states=np.zeros(parts, np.int64),
             first=np.zeros(2 * parts, np.int64),
-            buckets=np.empty(parts * parts * bucket * store.CANDIDATE, np.int64),
-            filled=np.zeros(parts * parts, np.int64),
-            scratch=np.zeros(parts * columns, np.int64),
-            shares=np.zeros(parts * actors, np.int64),
+            buckets=reserved(parts * parts * bucket * store.CANDIDATE),
+            filled=reserved(parts * parts),
+            scratch=reserved(parts * work),
             transitions=np.zeros(parts * 16, np.int64),
             deadlocks=np.zeros(parts * 16, np.int64),
             seen=np.zeros(parts * store.FINDINGS, np.int64),
             found=np.zeros(store.FINDINGS, np.int64),
-            control=np.zeros(store.CONTROL_WORDS, np.int64),
+            control=reserved(store.CONTROL_WORDS),
         )
 
     def run(self, watch: Callable[[Progress], bool] | None) -> str:

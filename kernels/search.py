@@ -74,8 +74,8 @@ def expand(plan, memo, store, td, lay, rules, part):
     filled = at_word(words_at(store.filled), part * PARTS)
     for to in range(PARTS):
         filled[to] = 0
-    row = at_word(words_at(store.scratch), part * store.columns)
-    shares = at_word(words_at(store.shares), part * everybody)
+    row = at_word(words_at(store.scratch), part * store.work)
+    shares = at_word(row, store.columns)
     begin = words_at(store.done)[part]
     end = min(words_at(store.rows)[side * PARTS + part], begin + CHUNK)
     fullest, steps, stuck = 0, 0, 0
@@ -176,19 +176,20 @@ def insert(plan, memo, store, td, lay, rules, part):
     state = words_at(store.states)[part]
     look_up(store, part)
     states = words_at(store.states)[part]
+    rows = words_at(store.rows)[to]
     while state < states:
         parent = row_at(store, side, links[state])
         ahead = row_at(store, side, links[min(state + 1, states - 1)])
         for column in range(0, store.columns, 8):
             prefetch_read(ahead, column)
-        row = to * store.most_rows + words_at(store.rows)[to]
-        child = at_word(words_at(store.frontier), row * store.columns)
+        child = at_word(words_at(store.frontier), (to * store.most_rows + rows) * store.columns)
         actor = (links[state] >> 12) & 255
         copy(child, parent, 0, store.columns)
         effect = effect_of(plan, memo, td, lay, rules, parent, actor, links[state] & (NUMBERS - 1))
         apply(plan, memo, child, actor, effect)
-        words_at(store.rows)[to] += 1
+        rows += 1
         state += 1
+    words_at(store.rows)[to] = rows
 
 
 def meet(control, threads):

@@ -42,6 +42,7 @@ class Store(NamedTuple):
     most_words: int  # that tables, links, rows and what is remembered of moves may take together
     threads: int
     columns: int  # of a row
+    work: int  # words of a part's scratch, whole lines
     bucket: int  # candidates of one part for another in one round
     tables: np.ndarray  # [part, slot] fingerprints, 0 where empty
     links: np.ndarray  # [part, state] parent * 2**MOVE_BITS + move; a state's number is state * PARTS + part
@@ -53,8 +54,7 @@ class Store(NamedTuple):
     first: np.ndarray  # [side, part] the state that row 0 is
     buckets: np.ndarray  # [part, part they go to, candidate, word]
     filled: np.ndarray  # [part, part they go to]
-    scratch: np.ndarray  # [part, column] the row at hand
-    shares: np.ndarray  # [part, actor] what each actor adds to its fingerprint
+    scratch: np.ndarray  # [part, work place] the row at hand, then what each actor adds to its fingerprint
     transitions: np.ndarray  # [part, 16]
     deadlocks: np.ndarray  # [part, 16]
     seen: np.ndarray  # [part, finding] the link of the first in this round, 0 for none

@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
-from kernels.explorer import Exploration, Size, explore
+from kernels.breadth import Search
+from kernels.explorer import Exploration, Size, explore, explored
+from kernels.layout import LINE_WORDS
+from kernels.plans import make_plan
+from kernels.schedule import Schedule
 from kernels.tests.exploring import ALWAYS_LEGAL, shows_at_its_end
 from kernels.tests.orders import FLAG_UNSERIALIZED, KICK_THEN_TRACK, SPEC, UNSERIALIZED, V18
 
@@ -27,6 +31,15 @@ def test_the_same_search_twice_and_with_any_number_of_threads_is_the_same(rules,
 
     assert others == [first] * 3
     assert first["states"] > 50_000
+
+
+def test_what_two_threads_write_for_every_move_stands_on_lines_of_its_own():
+    start = Schedule(explored(SPEC), vcpus=2, zappers=1, pages=1, tlb_entries=1)
+    made = Search(start, make_plan(start, symmetry=True, reduction=True), 2, 1 << 26).store
+
+    assert made.work % LINE_WORDS == 0
+    assert made.work >= made.columns + 3
+    assert [array.ctypes.data % (8 * LINE_WORDS) for array in (made.scratch, made.filled, made.buckets)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("rules", "size"), [(V18, Size(2, 1)), LARGER[2]])
