@@ -8,7 +8,7 @@ the HKID is released, and every page, those of the S-EPT last, is reclaimed as i
 """
 
 from kernels.atomics import fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release, store_seq_cst
-from kernels.kvm import kick
+from kernels.kvm import is_busy, kick
 from kernels.layout import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.lifecycle import (
     block_td,
@@ -62,7 +62,7 @@ from kernels.zapping import NONE, take_page, unlock_mmu
 
 RECLAIM_EARLY, VCPUS_COME_BACK = int(Fault.RECLAIM_EARLY), int(Fault.VCPUS_COME_BACK)
 KEEP_VCPUS, TAKEN_FOR_UNFINALIZED = int(Fault.KEEP_VCPUS), int(Fault.TAKEN_FOR_UNFINALIZED)
-HKID_LEAKED = int(Outcome.hkid_leaked)
+HKID_LEAKED, BUSY_GIVEN_UP = int(Outcome.hkid_leaked), int(Outcome.busy_given_up)
 LEAF_ADD, LEAF_RECLAIM = int(Leaf.TDH_MEM_PAGE_ADD), int(Leaf.TDH_PHYMEM_PAGE_RECLAIM)
 LEAF_FREEID = int(Leaf.TDH_MNG_KEY_FREEID)
 
@@ -102,6 +102,8 @@ def add_page(td, lay, rules, me, node):
         count_status(td, me, LEAF_SEPT_ADD, status)
     if status != SUCCESS:
         note(td, lay, me, -1, outcome_of(status))
+        if is_busy(status):  # an error for KVM_TDX_INIT_MEM_REGION
+            note(td, lay, me, -1, BUSY_GIVEN_UP)
         return status
     yield store_release(td, mirror(lay, node), SPTE_PRESENT)
     return SUCCESS
