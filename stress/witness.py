@@ -15,6 +15,7 @@ from results.store import write_file
 from results.trace_events import story_trace
 from results.trace_events import text as trace_text
 from results.witness import Step, Witness, write_witness
+from scenarios.machines import MAX_SHARED_PAGES
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from scenarios.validation import validated
@@ -43,7 +44,8 @@ def rules_of(
     """What a search makes of an ordering with so many shootdowns a zapper, these faults of the module and a scenario's
     `machine`.
     """
-    room = {"vcpus": 1, "zappers": 1, "pages": MAX_PAGES, "tlb_entries": MAX_TLB_ENTRIES}
+    most_pages = MAX_SHARED_PAGES if (machine or {}).get("flow") == "mmio" else MAX_PAGES
+    room = {"vcpus": 1, "zappers": 1, "pages": most_pages, "tlb_entries": MAX_TLB_ENTRIES}
     keys = {"orderings": (ordering.name,), **room, "gap": 0, "tick_us": 0, **(machine or {})}
     plain = validated(Scenario, "machine", "search", keys)
     rules = compile_rules(
