@@ -102,7 +102,9 @@ class Course:
             self._stop(ending)
         except Over as over:
             self.notes += over.notes
-            return ending if ending == Ending.interrupted else over.ending
+            # Behind a catch nothing is asked any more: a broken protocol need not come to an end.
+            over_already = ending == Ending.interrupted or (self.caught is not None and over.ending == Ending.hung)
+            return ending if over_already else over.ending
         return ending
 
     def _line_up(self) -> None:
@@ -182,8 +184,11 @@ class Course:
             raise Over(Ending.crashed, *map(str, dead), *where)
 
     def _stop(self, ending: Ending) -> None:
-        """Zappers first: to finish the shootdown in hand they need the vCPUs. After an interrupt nobody waits long."""
-        limit_s = LAST_WORD_S if ending == Ending.interrupted else 2 * self._scenario.watchdog_s
+        """Zappers first: to finish the shootdown in hand they need the vCPUs. After an interrupt nobody waits long, nor
+        after a catch.
+        """
+        soon = ending == Ending.interrupted or self.caught is not None
+        limit_s = LAST_WORD_S if soon else 2 * self._scenario.watchdog_s
         zappers, everyone = self._lay.zappers, len(actors(self._lay))
         for word, count in ((STOP_ZAPPERS, zappers), (STOP_VCPUS, everyone)):
             self._words[self._lay.control + word] = 1
