@@ -55,6 +55,7 @@ class Tier(NamedTuple):
     pages: int
     shootdowns: int
     liveness: bool
+    tlb_entries: int = 1
 
     @property
     def words(self) -> str:

@@ -1,7 +1,8 @@
-"""The matrix: every ordering with every fault, one at a time, and what came of each pair. Pure.
+"""The matrix: every ordering with every fault, and what came of each pair. Pure.
 
-A pair is a dict of the JSON: its `verdict`, the `outcome` that decides it with the steps of a shortest witness, what
-else was `found`, and what of that the ordering does not show without the fault (`added`) or no longer shows (`lost`).
+A pair is a dict of the JSON: its flow and `verdict`, the `outcome` that decides it with the steps of a shortest
+witness, what else was `found`, and what of that the ordering does not show without the fault (`added`) or no longer
+shows (`lost`). A row is a fault, or several at once by their names with a `+` between.
 """
 
 from collections import Counter
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from results.atlas import AFTER_DONE, STALE, OrderVerdict, Tier, verdict_of
+from kernels.outcomes import Outcome
+from results.atlas import AFTER_DONE, STALE, STATUSES, Tier
 
 SCHEMA = "tdx-stress/matrix/1"
 NO_FAULT = "none"
@@ -30,24 +32,33 @@ class PairVerdict(StrEnum):
 MEANING = {
     PairVerdict.safe: "nothing forbidden in any interleaving",
     PairVerdict.refused: "KVM_BUG_ON: a status that stops the host",
-    PairVerdict.stale: "a vCPU reads a page that is someone else's",
-    PairVerdict.stuck: "a deadlock or a livelock",
+    PairVerdict.stale: "a vCPU, or the module, reads what is someone else's",
+    PairVerdict.stuck: "a deadlock or a livelock; #VE or an HKID for ever",
     PairVerdict.broken: "an invariant of the module",
     PairVerdict.open: "not looked at to the end",
 }
-OF_ORDER = {
-    OrderVerdict.safe: PairVerdict.safe,
-    OrderVerdict.refused: PairVerdict.refused,
-    OrderVerdict.stale: PairVerdict.stale,
-    OrderVerdict.deadlock: PairVerdict.stuck,
-    OrderVerdict.broken: PairVerdict.broken,
+# What is read that is someone else's: the gravest, though a status refuses it in other schedules.
+OTHERS = (STALE, Outcome.sept_use_after_free.name, Outcome.not_zeroed.name)
+# The rest by gravity. A status ends the zapper: what is refused is not called stale, even where a vCPU can read through
+# its old translation until then.
+KINDS = {
+    PairVerdict.refused: (
+        *STATUSES,
+        Outcome.ept_walk_failed.name,
+        Outcome.ept_page_not_free.name,
+        Outcome.td_state_incorrect.name,
+        Outcome.vcpu_associated.name,
+    ),
+    PairVerdict.stale: (AFTER_DONE,),
+    PairVerdict.stuck: (Outcome.no_progress.name, Outcome.ve_on_memory.name, Outcome.hkid_leaked.name),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One ordering with one fault. `found`: forbidden outcomes with the steps to each, the least over all machines."""
+    """One ordering with one row. `found`: forbidden outcomes with the steps to each, the least over all machines."""
 
+    flow: str
     ordering: str
     fault: str
     found: Mapping[str, int]
@@ -57,40 +68,46 @@ class Pair:
 
     @property
     def verdict(self) -> PairVerdict:
-        """The gravest: someone else's page, though a status refuses it in other schedules."""
-        if STALE in self.found:
-            return PairVerdict.stale
-        if not self.complete:
+        """The gravest that was found."""
+        if not self.complete and not set(OTHERS) & set(self.found):
             return PairVerdict.open
-        return OF_ORDER[verdict_of(self.found)]
+        return judged(self.found)[0]
 
     @property
     def outcome(self) -> str | None:
         """The outcome that decides, the one in the fewest steps where there are several of the kind."""
-        return deciding(self.found)
+        return judged(self.found)[1]
 
 
-def deciding(found: Mapping[str, int]) -> str | None:
-    """Of these outcomes with their steps the one that the verdict goes by; None where there is none."""
-    if STALE in found:
-        return STALE
-    kinds = {name: verdict_of({name: steps}) for name, steps in found.items()}
-    whole = verdict_of(found)
-    return min((name for name in found if kinds[name] == whole), key=lambda name: found[name], default=None)
+def judged(found: Mapping[str, int]) -> tuple[PairVerdict, str | None]:
+    """Of these outcomes with their steps the verdict, and the outcome that it goes by; None where there is none."""
+    kinds = ((PairVerdict.stale, OTHERS), *KINDS.items(), (PairVerdict.broken, tuple(found)))
+    for verdict, names in kinds:
+        if shown := [name for name in names if name in found]:
+            return verdict, min(shown, key=lambda name: found[name])
+    return PairVerdict.safe, None
 
 
 def entries(
-    pairs: Sequence[Pair], witnesses: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+    pairs: Sequence[Pair], witnesses: Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """As they stand in the JSON; `witnesses` are told, by ordering and fault."""
-    bare = {pair.ordering: pair for pair in pairs if pair.fault == NO_FAULT}
-    return [_entry(pair, bare.get(pair.ordering), witnesses.get((pair.ordering, pair.fault), ())) for pair in pairs]
+    """As they stand in the JSON; `witnesses` are told, by flow, ordering and fault."""
+    bare = {(pair.flow, pair.ordering): pair for pair in pairs if pair.fault == NO_FAULT}
+    return [
+        _entry(
+            pair,
+            bare.get((pair.flow, pair.ordering)),
+            witnesses.get((pair.flow, pair.ordering, pair.fault), ()),
+        )
+        for pair in pairs
+    ]
 
 
 def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     without = set(bare.found) if bare is not None else set()
     outcome = pair.outcome
     return {
+        "flow": pair.flow,
         "ordering": pair.ordering,
         "fault": pair.fault,
         "verdict": pair.verdict.value,
@@ -110,12 +127,12 @@ def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) 
 
 def breaks_a_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """By fault, the orderings that are safe without it and not with it."""
-    right = {one["ordering"] for one in cells if one["fault"] == NO_FAULT and one["verdict"] == PairVerdict.safe}
+    right = _bare(cells, ("safe",))
     return {
         fault: [
             one["ordering"]
             for one in cells
-            if one["fault"] == fault and one["ordering"] in right and one["verdict"] not in ("safe", "open")
+            if one["fault"] == fault and _order(one) in right and one["verdict"] not in ("safe", "open")
         ]
         for fault in faults_of(cells)
     }
@@ -133,13 +150,27 @@ def hidden(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 def heals(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Fault and ordering, where a wrong ordering shows nothing any more."""
-    wrong = {one["ordering"] for one in cells if one["fault"] == NO_FAULT and one["verdict"] not in ("safe", "open")}
-    return [(one["fault"], one["ordering"]) for one in cells if one["verdict"] == "safe" and one["ordering"] in wrong]
+    wrong = _bare(cells, ("stale", "refused", "stuck", "broken"))
+    return [(one["fault"], one["ordering"]) for one in cells if one["verdict"] == "safe" and _order(one) in wrong]
+
+
+def _bare(cells: Sequence[Mapping[str, Any]], verdicts: Sequence[str]) -> set[tuple[str, str]]:
+    """The orderings that have one of these verdicts without a fault, in the flow where they have it."""
+    return {_order(one) for one in cells if one["fault"] == NO_FAULT and one["verdict"] in verdicts}
+
+
+def _order(cell: Mapping[str, Any]) -> tuple[str, str]:
+    return cell["flow"], cell["ordering"]
 
 
 def faults_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """The faults, in their order."""
     return list(dict.fromkeys(one["fault"] for one in cells if one["fault"] != NO_FAULT))
+
+
+def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Flow and fault of each row; each flow begins with its orderings as they are."""
+    return list(dict.fromkeys((one["flow"], one["fault"]) for one in cells))
 
 
 def orderings_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.atlas import Tier
-from results.matrix import NO_FAULT, PairVerdict, broken_name, faults_of, orderings_of
+from results.matrix import NO_FAULT, PairVerdict, broken_name, orderings_of, rows_of
 from results.tables import plain_table
 from results.wording import count, nanoseconds, plural
 
@@ -20,7 +20,7 @@ COLUMNS = 5  # orderings side by side: what 112 columns hold
 def matrix_tables(matrix: Document) -> RenderableType:
     """The whole matrix, several columns at a time, then what it says."""
     cells, names = matrix["pairs"], orderings_of(matrix["pairs"])
-    parts: list[RenderableType] = [Text("Every ordering with every fault, one at a time", style="bold")]
+    parts: list[RenderableType] = [Text("Every ordering with every fault", style="bold")]
     for first in range(0, len(names), COLUMNS):
         parts += [_table(cells, names[first : first + COLUMNS]), Text("")]
     return Group(*parts, *_how(matrix), *_findings(matrix))
@@ -28,10 +28,17 @@ def matrix_tables(matrix: Document) -> RenderableType:
 
 def _table(cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
     table = plain_table(("FAULT / ordering", "left"), *((broken_name(name), "left") for name in names))
-    for fault in (NO_FAULT, *faults_of(cells)):
-        found = {one["ordering"]: one for one in cells if one["fault"] == fault}
-        table.add_row(Text(fault, style="bold" * (fault == NO_FAULT)), *(_cell(found[name]) for name in names))
+    for flow, fault in rows_of(cells):
+        found = {one["ordering"]: one for one in cells if (one["flow"], one["fault"]) == (flow, fault)}
+        table.add_row(_row(flow, fault), *(_cell(found[name]) for name in names))
     return table
+
+
+def _row(flow: str, fault: str) -> Text:
+    """A fault beside others below them, so that the column stays narrow."""
+    if fault == NO_FAULT:
+        return Text(f"flow {flow}", style="bold")
+    return Text(" " + fault.replace("+", "\n   + "))
 
 
 def _cell(cell: Mapping[str, Any]) -> Text:
@@ -55,18 +62,22 @@ def _how(matrix: Document) -> Iterator[Text]:
     for verdict, text in matrix["verdicts"].items():
         if verdict in matrix["summary"]:
             yield Text(f"    {verdict:<8}{matrix['summary'][verdict]:>4}  {text}", style="dim")
-    yield Text("  Each pair on all of these machines, or up to its first stale read:")
-    for number, machine in enumerate(matrix["machines"], start=1):
-        lively = "; livelocks too" if machine["liveness"] else ""
-        yield Text(f"    {number}  {Tier(**machine).words}{lively}", style="dim")
+    yield Text("  Each pair on all machines of its flow, or up to the first read of what is someone else's:")
+    for flow, machines in matrix["machines"].items():
+        for number, machine in enumerate(machines, start=1):
+            lively = "; livelocks too" if machine["liveness"] else ""
+            more = "".join(f", {setting}" for setting in machine["set"])
+            its = Tier(**{key: machine[key] for key in Tier._fields})
+            yield Text(f"    {flow} {number}: {its.words}{more}{lively}", style="dim")
 
 
 def _findings(matrix: Document) -> Iterator[Text]:
     broken = {fault: its for fault, its in matrix["breaks_a_right_order"].items() if its}
-    if broken:
-        yield Text("Faults that break a right order alone:", style="bold")
-        for fault, its in broken.items():
-            yield Text(f"  {fault}: {', '.join(its)}")
+    for title, several in (("Faults that break a right order alone:", False), ("Beside another fault:", True)):
+        shown = {fault: its for fault, its in broken.items() if ("+" in fault) == several}
+        if shown:
+            yield Text(title, style="bold")
+            yield from (Text(f"  {fault}: {', '.join(its)}") for fault, its in shown.items())
     if matrix["hidden"]:
         yield Text(
             "Faults that every right order hides, and the wrong orders to which they add something:", style="bold"

@@ -15,7 +15,7 @@ SCHEMA = "tdx-stress/selftest/1"
 Entry = Mapping[str, Any]
 
 EXPLORED = (
-    "vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "verdict", "reason",
+    "flow", "vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "verdict", "reason",
     "states", "transitions", "depth", "seconds", "complete", "stopped_by", "deadlocks",
 )  # fmt: skip
 GRAVEST_FIRST = (Verdict.crashed, Verdict.hung, Verdict.failed, Verdict.inconclusive, Verdict.passed)
@@ -26,7 +26,7 @@ def claim(
 ) -> dict[str, Any]:
     """One claim after its explorations, one for each size of machine that was tried; `race` is still None.
 
-    `to_race`: whether a race is to come; what is too rare for one is claimed by exploring alone.
+    `to_race`: whether a race is to come; a short selftest claims some by exploring alone.
     """
     made: dict[str, Any] = {
         "ordering": ordering,
@@ -39,8 +39,8 @@ def claim(
     return judged(made)
 
 
-def raced(made: Entry, run: Entry) -> dict[str, Any]:
-    """The claim with its race. Seconds and shootdowns are those to the first catch, or of all the race."""
+def raced(made: Entry, run: Entry, scenario: Entry) -> dict[str, Any]:
+    """The claim with its race under this scenario. Seconds and shootdowns are those to the first catch, or of all."""
     caught = run.get("caught")
     hung = hung_as_expected(run)
     shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
@@ -50,6 +50,7 @@ def raced(made: Entry, run: Entry) -> dict[str, Any]:
         "seconds": run["seconds"] if caught is None else caught["seconds"],
         "shootdowns": shootdowns,
         "would_have_caught": would_have_caught(shootdowns),
+        "scenario": dict(scenario),
     }
     return judged({**made, "race": race})
 

@@ -117,6 +117,11 @@ def _below(claims: Sequence[Claim]) -> Iterator[Text]:
     safe = f"; the safe ones to the end on {', '.join(sizes)}" if sizes else ""
     yield Text(f"MACHINE: vCPUs x zappers, a page and a shootdown to each zapper, or x so many{safe}.")
     yield Text("EXPLORED, RACED: the time to the first catch, or all of it; a race is looked at every 10 ms.")
+    if beside := {one["ordering"]: one["faults"][1:] for one in claims if len(one["faults"]) > 1}:
+        pairs = "; ".join(f"{name} beside {' and '.join(others)}" for name, others in beside.items())
+        yield Text(f"Hidden alone, and so shown with another fault: {pairs}.")
+    if any(not one["to_race"] for one in claims):
+        yield Text("Explored alone: faults of flows that a short selftest does not compile; the whole one races them.")
     yield Text("POWER: a rate that in so many shootdowns would have been caught (95 %).")
     for one in claims:
         if one["verdict"] != Verdict.passed:
@@ -130,7 +135,7 @@ def _summary(claims: Sequence[Claim]) -> str:
     explored = sum(judge_explored(one).verdict == Verdict.passed for one in wrong)
     raced = sum(one["race"] is not None and one["race"]["caught"] for one in wrong)
     unraced = sum(not one["to_race"] for one in claims)
-    rare = f" ({unraced} too rare to race)" if unraced else ""
+    rare = f" ({unraced} not raced)" if unraced else ""
     clean = sum(one["verdict"] == Verdict.passed for one in safe)
     return (
         f"Of {len(wrong)} known wrong {explored} caught by exploring, {raced} by racing{rare}; "

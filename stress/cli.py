@@ -313,6 +313,7 @@ app.command("history")(cli_results.history)
 @app.command("selftest", epilog=EXIT_CODES)
 def _selftest(
     ordering: options.Claimed = None,
+    fault: options.ClaimedFaults = None,
     short: options.Short = False,
     duration: options.SelftestDuration = None,
     seed: options.Seed = None,
@@ -334,6 +335,7 @@ def _selftest(
     return selftest(
         SelftestRequest(
             orderings=tuple(ordering or ()),
+            faults=tuple(fault or ()),
             short=short,
             duration=duration,
             seed=seed,

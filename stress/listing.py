@@ -12,7 +12,7 @@ from kernels.race import labels_of
 from kernels.rules import Flow
 from results.grades import GRADES, Grade
 from results.tables import GRADE_STYLES
-from scenarios.faults import ELSEWHERE, FAULTS, name_of
+from scenarios.faults import faults as known_faults
 from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
 from stress.screen import Screen, write
 
@@ -45,11 +45,16 @@ def everything() -> dict[str, list[dict[str, Any]]]:
         for outcome, (grade, why) in sorted(GRADES.items())
     ]
     faults = [
-        {"name": name_of(fault), "title": shown.title, "source": shown.source, "ordering": shown.ordering}
-        for fault, shown in FAULTS.items()
-    ] + [
-        {"name": name_of(fault), "title": f"{broken.title} (flow {broken.flow})", "source": broken.source}
-        for fault, broken in ELSEWHERE.items()
+        {
+            "name": shown.name,
+            "title": shown.title if shown.flow == "shootdown" else f"{shown.title} (flow {shown.flow})",
+            "source": shown.source,
+            "breaks": shown.breaks,
+            "ordering": shown.ordering,
+            "shows": shown.shows,
+            "beside": list(shown.beside),
+        }
+        for shown in known_faults().values()
     ]
     return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults}
 

@@ -1,4 +1,4 @@
-"""The verb `explore --matrix`: every ordering with every fault, one at a time; matrix.json says it."""
+"""The verb `explore --matrix`: every ordering with every fault; matrix.json says it."""
 
 import sys
 from collections.abc import Sequence
@@ -10,15 +10,17 @@ from results.matrix_map import matrix_picture
 from results.matrix_tables import matrix_tables
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit
-from scenarios.faults import FAULTS, name_of
+from scenarios.faults import faults
+from scenarios.loader import load_scenario
 from stress.atlas_search import Advance
 from stress.canvas import Canvas
 from stress.exploration_report import report_files
 from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, put_document, result_directory
+from stress.matrix_machines import MACHINES
 from stress.matrix_request import Matrix
-from stress.matrix_search import MACHINES, Crossed, cross
+from stress.matrix_search import Crossed, cross
 from stress.placement import inherited_cpus
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
@@ -51,7 +53,8 @@ def run_matrix(request: ExploreRequest, matrix: Matrix, command: Sequence[str]) 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     matrix, request = plan.matrix, plan.request
     method = Whole(memory_bytes=1 << 30, threads=1)
-    get_ready(matrix.orderings[0], matrix.scenario, method, plan.progress, verbose=request.verbose)
+    smallest = load_scenario(next(iter(MACHINES.values()))[0].scenario)
+    get_ready(matrix.orderings[0], smallest, method, plan.progress, verbose=request.verbose)
     head = origin(command)
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
@@ -69,27 +72,30 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
 def _cross(plan: Plan, interrupts: Interrupts) -> Crossed:
     with Canvas(plan.progress) as canvas:
 
-        def show(advance: Advance) -> None:
+        def show(flow: str, advance: Advance) -> None:
             if canvas.is_due():
                 left = "" if advance.left_s is None else f", about {advance.left_s:.0f} s left on it"
-                where = f"machine {advance.machine} of {len(MACHINES)} ({advance.tier.words})"
+                where = f"flow {flow}, machine {advance.machine} of {len(MACHINES[flow])} ({advance.tier.words})"
                 text = f"exploring {where}: {advance.done} of {advance.of} pairs{left}"
                 canvas.draw(text, text)
 
-        its = plan.matrix
-        return cross(its.orderings, its.faults, its.scenario, interrupts, show, threads=plan.threads)
+        return cross(plan.matrix.orderings, plan.matrix.rows, interrupts, show, threads=plan.threads)
 
 
 def _document(plan: Plan, head: dict[str, Any], crossed: Crossed) -> dict[str, Any]:
     pairs = crossed.pairs
-    told = {(pair.ordering, pair.fault): course.witness() for course, pair in zip(crossed.courses, pairs, strict=True)}
+    told = {
+        (pair.flow, pair.ordering, pair.fault): course.witness()
+        for course, pair in zip(crossed.courses, pairs, strict=True)
+    }
+    known = faults()
     subject = {
         "orderings": [one.model_dump(mode="json") for one in plan.matrix.orderings],
         "faults": [
-            {"name": name_of(fault), "title": FAULTS[fault].title, "source": FAULTS[fault].source}
-            for fault in plan.matrix.faults
+            {key: getattr(known[name], key) for key in ("name", "breaks", "flow", "title", "source")}
+            for name in plan.matrix.faults
         ],
-        "machines": [tier._asdict() for tier in MACHINES],
+        "machines": {flow: [machine.json() for machine in MACHINES[flow]] for flow in plan.matrix.rows},
     }
     return matrix_document(head, subject, crossed.facts(), entries(pairs, told))
 

@@ -1,23 +1,28 @@
 """What `explore --matrix` was asked for: orderings without a fault of their own, and faults."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kernels.rules import Fault
-from scenarios.faults import FAULTS, name_of
+from scenarios.faults import faults
 from scenarios.loader import apply_settings, load_orderings, load_scenario, shipped_orderings, with_faults
-from scenarios.models import Ordering, Scenario
+from scenarios.models import Ordering
 from stress.atlas_request import SCENARIO, refuse_what_is_decided
 from stress.errors import UsageFault
 from stress.exploring import ExploreRequest
+from stress.matrix_machines import MACHINES
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """What is crossed; `scenario` gives what no search looks at."""
+    """What is crossed. `rows`, by flow: each fault alone, then each that shows only beside others with those."""
 
-    scenario: Scenario
     orderings: tuple[Ordering, ...]
-    faults: tuple[Fault, ...]
+    rows: dict[str, list[tuple[str, ...]]]
+
+    @property
+    def faults(self) -> list[str]:
+        """Every fault, in the order of the rows."""
+        return list(dict.fromkeys(fault for its in self.rows.values() for row in its for fault in row))
 
 
 def resolve_matrix(request: ExploreRequest) -> Matrix:
@@ -34,6 +39,17 @@ def resolve_matrix(request: ExploreRequest) -> Matrix:
                 "--matrix adds them one at a time"
             )
     chosen = named or [ordering for ordering in shipped_orderings() if not ordering.faults]
-    scenario, orderings = apply_settings(load_scenario(SCENARIO), chosen, request.settings)
-    faults = tuple(fault for fault in FAULTS if not request.faults or name_of(fault) in request.faults)
-    return Matrix(scenario, tuple(orderings), faults)
+    _, orderings = apply_settings(load_scenario(SCENARIO), chosen, request.settings)
+    return Matrix(tuple(orderings), _rows(request.faults))
+
+
+def _rows(wanted: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
+    """The rows of the faults that are wanted, of every one where none is named, in the order of the flows."""
+    rows: dict[str, dict[tuple[str, ...], None]] = {flow: {} for flow in MACHINES}
+    chosen = [shown for shown in faults().values() if not wanted or shown.name in wanted]
+    for shown in chosen:
+        rows[shown.flow][(shown.name,)] = None
+    for shown in chosen:
+        if shown.beside and not any(set(row) == set(shown.faults) for row in rows[shown.flow]):
+            rows[shown.flow][shown.faults] = None
+    return {flow: list(its) for flow, its in rows.items() if its}

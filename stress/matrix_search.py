@@ -1,35 +1,27 @@
-"""Every ordering with every fault on machines that grow: unlike an order of the atlas, a pair is looked at on all of
-them, as a fault may add a stale read to an order that is refused anyway. Only the stale read ends a pair.
+"""Every ordering with every fault on the machines of its flow: unlike an order of the atlas, a pair is looked at on all
+of them, as a fault may add a stale read to an order that is refused anyway. Only the stale read ends a pair.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kernels.breadth import Move
 from kernels.explorer import Size, explore
 from kernels.rules import Fault, Rules
-from results.atlas import STALE, Tier
+from results.atlas import Tier
 from results.exploration_verdict import FIRST
 from results.grades import FAILING, grade_of
-from results.matrix import NO_FAULT, Pair, deciding
-from scenarios.faults import name_of
-from scenarios.models import Ordering, Scenario
-from stress.atlas_search import Show, on_machine
+from results.matrix import NO_FAULT, OTHERS, Pair, judged
+from scenarios.models import Ordering
+from stress.atlas_search import Advance, on_machine
 from stress.interrupts import Interrupts
+from stress.matrix_machines import MACHINES, Machine
 from stress.search import rules_of
 from stress.witness import recorded
 
-# Two vCPUs and two zappers share a page: with a page each, v18 alone has 30 million states.
-MACHINES = (
-    Tier(vcpus=1, zappers=1, pages=1, shootdowns=1, liveness=True),
-    Tier(vcpus=1, zappers=1, pages=1, shootdowns=2, liveness=True),
-    Tier(vcpus=1, zappers=2, pages=1, shootdowns=1, liveness=True),
-    Tier(vcpus=1, zappers=2, pages=2, shootdowns=1, liveness=False),
-    Tier(vcpus=2, zappers=1, pages=1, shootdowns=2, liveness=False),
-    Tier(vcpus=2, zappers=2, pages=1, shootdowns=1, liveness=False),
-)
 # free_despite_error goes on after errors, for ever in effect: what has shown nothing stale by then is open.
 MEMORY_BYTES = 1 << 30
 
@@ -46,73 +38,80 @@ class Seen:
     @property
     def stale(self) -> bool:
         """Whether there is nothing left to ask."""
-        return STALE in self.found
+        return any(name in self.found for name in OTHERS)
 
 
 @dataclass(slots=True)
 class Course:
-    """What is known of one pair so far."""
+    """What is known of one pair so far; `ordering` as it is everywhere, `seen` by machine."""
 
+    flow: str
     ordering: Ordering
-    fault: Fault | None
-    rules: Rules
-    seen: list[tuple[Tier, Seen]] = field(default_factory=list)
+    faults: tuple[str, ...]
+    seen: list[tuple[Machine, Seen]] = field(default_factory=list)
 
     @property
-    def fault_name(self) -> str:
+    def row(self) -> str:
         """As it stands in the JSON."""
-        return NO_FAULT if self.fault is None else name_of(self.fault)
+        return "+".join(self.faults) or NO_FAULT
+
+    def rules(self, machine: Machine) -> Rules:
+        """The ordering's on this machine, with the faults."""
+        scenario, (ordering,) = machine.under([self.ordering])
+        faults = sum(int(Fault[name.upper()]) for name in self.faults)
+        return rules_of(ordering, scenario)._replace(faults=faults)
 
     @property
-    def shortest(self) -> dict[str, tuple[Tier, tuple[Move, ...]]]:
+    def shortest(self) -> dict[str, tuple[Machine, tuple[Move, ...]]]:
         """To each forbidden outcome the shortest schedule, with its machine."""
-        best: dict[str, tuple[Tier, tuple[Move, ...]]] = {}
-        for tier, seen in self.seen:
+        best: dict[str, tuple[Machine, tuple[Move, ...]]] = {}
+        for machine, seen in self.seen:
             for name, moves in seen.found.items():
                 if name not in best or len(moves) < len(best[name][1]):
-                    best[name] = tier, moves
+                    best[name] = machine, moves
         return best
 
-    def pair(self, machines: int) -> Pair:
+    def pair(self) -> Pair:
         """The result; complete where every machine was searched to its end, or until the stale read."""
         whole = all(seen.complete for _, seen in self.seen)
-        done = bool(self.seen) and (self.seen[-1][1].stale or (len(self.seen) == machines and whole))
-        found = {name: len(moves) for name, (_, moves) in self.shortest.items()}
-        decides = deciding(found)
+        done = bool(self.seen) and (self.seen[-1][1].stale or (len(self.seen) == len(MACHINES[self.flow]) and whole))
+        best = self.shortest
+        found = {name: len(moves) for name, (_, moves) in best.items()}
+        decides = judged(found)[1]
         return Pair(
+            self.flow,
             self.ordering.name,
-            self.fault_name,
+            self.row,
             found,
             done,
             sum(seen.states for _, seen in self.seen),
-            self.shortest[decides][0] if decides else None,
+            best[decides][0].tier if decides else None,
         )
 
     def witness(self) -> list[dict[str, Any]]:
         """The shortest schedule to what decides, step by step; none where nothing is forbidden."""
         best = self.shortest
-        decides = deciding({name: len(moves) for name, (_, moves) in best.items()})
+        decides = judged({name: len(moves) for name, (_, moves) in best.items()})[1]
         if decides is None:
             return []
-        tier, moves = best[decides]
-        rules, size = self.rules._replace(shootdowns=tier.shootdowns), Size(tier.vcpus, tier.zappers, tier.pages)
-        kept = recorded(self.ordering, rules, size, decides, moves, {})
+        machine, moves = best[decides]
+        scenario, (ordering,) = machine.under([self.ordering])
+        kept = recorded(ordering, self.rules(machine), size_of(machine.tier), decides, moves, scenario.machine)
         return [{"actor": step.actor, "step": f"{step.label} ({step.at})"} for step in kept.witness.steps]
 
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """Every pair, orderings in turn, and how it went."""
+    """Every pair, flows in turn and orderings in turn within each, and how it went."""
 
     courses: Sequence[Course]
-    machines: Sequence[Tier]
     threads: int
     seconds: float
 
     @property
     def pairs(self) -> list[Pair]:
         """The results."""
-        return [course.pair(len(self.machines)) for course in self.courses]
+        return [course.pair() for course in self.courses]
 
     def facts(self) -> dict[str, Any]:
         """As they stand in the JSON."""
@@ -129,46 +128,52 @@ class Crossed:
 
 def cross(
     orderings: Sequence[Ordering],
-    faults: Sequence[Fault],
-    scenario: Scenario,
+    rows: Mapping[str, Sequence[tuple[str, ...]]],
     interrupts: Interrupts,
-    show: Show,
+    show: Callable[[str, Advance], None],
     *,
     threads: int,
-    machines: Sequence[Tier] = MACHINES,
 ) -> Crossed:
-    """Look at every pair, and at every ordering without a fault; what an interrupt leaves out stays open."""
+    """Look at every ordering with every row of faults, by flow, and without a fault; what an interrupt leaves out stays
+    open. `show` is called some times a second, with the flow.
+    """
     begun = time.monotonic()
     courses = [
-        Course(ordering, fault, _with(rules_of(ordering, scenario), fault))
-        for ordering in orderings
-        for fault in (None, *faults)
+        Course(flow, ordering, faults) for flow, its in rows.items() for ordering in orderings for faults in ((), *its)
     ]
-    going = list(range(len(courses)))
-    for number, tier in enumerate(machines, start=1):
-        if interrupts:
-            break
-        rules = {place: courses[place].rules for place in going}
-        for place, seen in on_machine(tier, rules, look_at, interrupts, show, threads, number).items():
-            courses[place].seen.append((tier, seen))
-        going = [
-            place for place in going if len(courses[place].seen) == number and not courses[place].seen[-1][1].stale
-        ]
-    return Crossed(courses, machines, threads, time.monotonic() - begun)
+    for flow in rows:
+        going = [course for course in courses if course.flow == flow]
+        for number, machine in enumerate(MACHINES[flow], start=1):
+            if interrupts:
+                break
+            found = on_machine(
+                machine.tier,
+                {place: course.rules(machine) for place, course in enumerate(going)},
+                look_at,
+                interrupts,
+                partial(show, flow),
+                threads,
+                number,
+            )
+            for place, seen in found.items():
+                going[place].seen.append((machine, seen))
+            going = [course for course in going if len(course.seen) == number and not course.seen[-1][1].stale]
+    return Crossed(courses, threads, time.monotonic() - begun)
 
 
-def _with(rules: Rules, fault: Fault | None) -> Rules:
-    return rules._replace(faults=rules.faults | (0 if fault is None else int(fault)))
+def size_of(tier: Tier) -> Size:
+    """As the explorer takes it."""
+    return Size(tier.vcpus, tier.zappers, tier.pages, tier.tlb_entries)
 
 
 def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) -> Seen:
-    """One pair on one machine, up to its first read of someone else's page."""
+    """One pair on one machine, up to its first read of what is someone else's."""
     done = explore(
-        rules._replace(shootdowns=tier.shootdowns),
-        Size(tier.vcpus, tier.zappers, tier.pages),
+        rules,
+        size_of(tier),
         threads=1,
         liveness=tier.liveness,
-        until=(STALE,),
+        until=OTHERS,
         memory_bytes=MEMORY_BYTES,
         watch=lambda _: go_on(),
     )

@@ -147,6 +147,9 @@ Claimed = Annotated[
     list[str] | None,
     _option("--ordering", metavar="NAME|FILE|STEPS", help="Instead of every shipped one; repeatable."),
 ]
+ClaimedFaults = Annotated[
+    list[str] | None, _option("--fault", metavar="NAME", help="Only this fault, or these; repeatable.")
+]
 SelftestDuration = Annotated[
     str | None,
     _option("--duration", metavar="TIME", help="At most so long a race; else 20s, and 5s of each safe ordering."),

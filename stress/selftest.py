@@ -13,10 +13,10 @@ from results.selftest import SCHEMA, claim, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict
-from scenarios.faults import broken_orderings, shown_by
-from scenarios.loader import load_orderings, load_scenario, shipped_orderings, with_options
-from scenarios.models import Ordering, Scenario
+from scenarios.loader import load_orderings
+from scenarios.models import Scenario
 from stress.canvas import Canvas
+from stress.claims import Claim, claims
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
@@ -33,10 +33,6 @@ from stress.search_live import SearchShow, get_ready
 from stress.sizes import chosen_memory
 
 SELFTEST = "selftest.json"
-# vCPUs, zappers, shootdowns of each: tried in turn until a wrong ordering is caught; a safe one must hold on each.
-SMALL = ((1, 1, 1), (2, 1, 1), (1, 2, 1))
-LARGE = (*SMALL, (2, 1, 2), (1, 2, 2))
-WRONG_S, SAFE_S, SHORT_SAFE_S = "20s", "5s", "2s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +40,7 @@ class SelftestRequest:
     """The options of `selftest` as they were typed; None where one was not."""
 
     orderings: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
     short: bool = False
     duration: str | None = None
     seed: int | None = None
@@ -58,14 +55,10 @@ class SelftestRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is claimed, and the machines to hold it against. `wrong` and `safe` differ in how long and how they race."""
+    """What is claimed, and with what it is held against the machines."""
 
     request: SelftestRequest
-    claims: Sequence[Ordering]
-    small: Scenario
-    wrong: Scenario
-    safe: Scenario
-    sizes: Sequence[tuple[int, int, int]]
+    claims: Sequence[Claim]
     method: Whole
     cpus: Cpus
     directory: RunDirectory
@@ -87,55 +80,30 @@ class Record:
 
 def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
     """Explore and race every claim, show, store; returns the exit code. Raises what `run` and `explore` raise."""
-    claims = claims_of(load_orderings(request.orderings) if request.orderings else everything_known())
-    base = with_options(load_scenario("wrong"), duration_s=request.duration or WRONG_S, seed=request.seed)
-    # Standing still for as long as a race lasts is a race that catches nothing, no broken harness.
-    wrong = base.model_copy(update={"warmup_s": 0.0, "watchdog_s": max(base.watchdog_s, base.duration_s)})
-    # No yields: who gives the CPU away before TRACK, as 3 zappers do here all the time, keeps v18's vCPUs at its gate.
-    safe = wrong.model_copy(update={"yields": {}, "watchdog_s": base.watchdog_s})
-    if request.duration is None:
-        safe = with_options(safe, duration_s=SHORT_SAFE_S if request.short else SAFE_S)
+    named = load_orderings(request.orderings) if request.orderings else []
+    claimed = claims(named, request.faults, short=request.short, duration=request.duration, seed=request.seed)
     cpus = chosen_cpus(request.cpus)
     method = Whole(memory_bytes=chosen_memory(request.memory), threads=len(inherited_cpus()))
-    make_room(wrong.vcpus + wrong.zappers, threads=False)
+    make_room(max(one.raced.vcpus + one.raced.zappers for one in claimed), threads=False)
     check_files(request.json, None)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
-    sizes = SMALL if request.short else LARGE
     with result_directory(request.out, "selftest") as directory:
-        plan = Plan(request, claims, load_scenario("small"), wrong, safe, sizes, method, cpus, directory, progress)
-        return _carry_out(plan, command)
-
-
-def everything_known() -> list[Ordering]:
-    """Every shipped ordering, and every fault under the ordering that shows it; those of one name once."""
-    return list({one.name: one for one in (*broken_orderings(), *shipped_orderings())}.values())
-
-
-def claims_of(orderings: Sequence[Ordering]) -> list[Ordering]:
-    """Each safe ordering once, a wrong one once for each outcome that it is known for."""
-    return [
-        one
-        for ordering in orderings
-        for one in (
-            [ordering]
-            if isinstance(ordering.expect, str)
-            else [ordering.model_copy(update={"expect": (outcome,)}) for outcome in ordering.expect]
-        )
-    ]
+        return _carry_out(Plan(request, claimed, method, cpus, directory, progress), command)
 
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     request = plan.request
-    get_ready(plan.claims[0], plan.small, plan.method, plan.progress, verbose=request.verbose)
-    machines = _machines(plan)
-    record = Record(origin(command) | {"seed": plan.wrong.seed, "scenario": plan.wrong.model_dump(mode="json")})
+    first = plan.claims[0]
+    get_ready(first.explored, first.machines[0], plan.method, plan.progress, verbose=request.verbose)
+    machines = Machines(plan)
+    record = Record(origin(command) | {"seed": first.raced.seed})
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         with noted(refused):
-            for number, ordering in enumerate(plan.claims, start=1):
+            for number, claimed in enumerate(plan.claims, start=1):
                 if not interrupts:
                     place = f"selftest, {number} of {len(plan.claims)}"
-                    _hold(plan, machines[ordering.safe], ordering, place, record, interrupts)
+                    _hold(plan, machines, claimed, place, record, interrupts)
         if not record.claims:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
         content = json_bytes(record.document)
@@ -149,70 +117,59 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     return Exit.INTERRUPTED.value if interrupts else selftest_exit_code(record.claims)
 
 
-def _machines(plan: Plan) -> dict[bool, Machine]:
-    """For wrong and for safe orderings: kernels that yield at labels, and kernels that never do. By being safe."""
-    named = {ordering.safe: plan.safe if ordering.safe else plan.wrong for ordering in plan.claims}
-    return {
-        safe: machine(
-            plan.cpus,
-            declared_sites(scenario),
-            plan.progress,
-            verbose=plan.request.verbose,
-        )
-        for safe, scenario in named.items()
-    }
+class Machines:
+    """What races stand on: compiled when the first race of its kind is due, by flow and by whether actors yield."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._made: dict[tuple[str, bool], Machine] = {}
+
+    def of(self, scenario: Scenario) -> Machine:
+        """With the scenario's own yields and delays."""
+        sites = declared_sites(scenario)
+        kind = scenario.flow, bool(sites)
+        if kind not in self._made:
+            plan = self._plan
+            self._made[kind] = machine(
+                plan.cpus, sites, plan.progress, flow=scenario.flow, verbose=plan.request.verbose
+            )
+        return replace(self._made[kind], perturbation=sites)
 
 
-def _hold(
-    plan: Plan,
-    prepared: Machine,
-    ordering: Ordering,
-    place: str,
-    record: Record,
-    interrupts: Interrupts,
-) -> None:
+def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Record, interrupts: Interrupts) -> None:
     """One claim against both: first explored, then raced; it stands in the record after each."""
-    tried = _explore(plan, ordering, place, interrupts)
-    shown = shown_by(ordering)
-    to_race = shown is None or shown.raced
-    made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=to_race)
+    ordering = claimed.ordering
+    tried = _explore(plan, claimed, place, interrupts)
+    made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=claimed.to_race)
     record.claims.append(made)
-    if to_race and not interrupts:
-        made = raced(made, _race(plan, prepared, ordering, place, interrupts))
+    if claimed.to_race and not interrupts:
+        run = _race(plan, machines.of(claimed.raced), claimed, place, interrupts)
+        made = raced(made, run, claimed.raced.model_dump(mode="json"))
         record.claims[-1] = made
     if plan.progress is not None:
         plan.progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
 
 
-def _explore(plan: Plan, ordering: Ordering, place: str, interrupts: Interrupts) -> list[dict[str, Any]]:
-    """An entry for each size of machine, until the outcome is caught; a safe ordering is explored to the end on all."""
-    method = plan.method
-    if not ordering.safe:
-        method = replace(method, until=tuple(ordering.expect), liveness="no_progress" in ordering.expect)
+def _explore(plan: Plan, claimed: Claim, place: str, interrupts: Interrupts) -> list[dict[str, Any]]:
+    """An entry for each machine, until the outcome is caught; a safe ordering is explored to the end on all."""
+    method, ordering = plan.method, claimed.explored
+    if not claimed.safe:
+        method = replace(method, until=tuple(ordering.expect), liveness=claimed.stuck)
     entries: list[dict[str, Any]] = []
-    for vcpus, zappers, shootdowns in plan.sizes if ordering.safe else LARGE:
-        sized = plan.small.model_copy(
-            update={"vcpus": vcpus, "zappers": zappers, "pages": zappers, "shootdowns": shootdowns}
-        )
+    for sized in claimed.machines:
         with Canvas(plan.progress) as canvas:
-            show = SearchShow(canvas, interrupts, ordering.name, safe=ordering.safe, place=place, sampled=False)
+            show = SearchShow(canvas, interrupts, ordering.name, safe=claimed.safe, place=place, sampled=False)
             entries.append(search(ordering, sized, method, show).entry)
-        if interrupts or (not ordering.safe and entries[-1]["verdict"] == Verdict.passed):
+        if interrupts or (not claimed.safe and entries[-1]["verdict"] == Verdict.passed):
             break
     return entries
 
 
-def _race(plan: Plan, prepared: Machine, ordering: Ordering, place: str, interrupts: Interrupts) -> dict[str, Any]:
+def _race(plan: Plan, prepared: Machine, claimed: Claim, place: str, interrupts: Interrupts) -> dict[str, Any]:
     """The entry of one race, which ends at the first catch; a safe ordering races to the end of its time."""
-    scenario = plan.safe if ordering.safe else plan.wrong
-    shown = shown_by(ordering)
-    if shown is not None and shown.yields:
-        scenario = scenario.model_copy(update={"yields": dict(shown.yields)})
-        prepared = replace(prepared, perturbation=declared_sites(scenario))
-    if not ordering.safe and "no_progress" in ordering.expect:  # here standing still is the catch
-        scenario = scenario.model_copy(update={"watchdog_s": plan.safe.watchdog_s})
-    until = () if ordering.safe else tuple(Outcome[name] for name in ordering.expect)
-    with Show(plan.progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s) as show:
+    ordering, scenario = claimed.ordering, claimed.raced
+    until = () if claimed.safe else tuple(Outcome[name] for name in ordering.expect)
+    with Show(plan.progress, ordering.name, safe=claimed.safe, place=place, after_s=scenario.duration_s) as show:
         return race(prepared, ordering, scenario, interrupts, show, until).json
 
 

@@ -7,17 +7,18 @@ import pytest
 from rich.console import Console
 
 from results.atlas import Tier
-from results.matrix import NO_FAULT, Pair, breaks_a_right_order, entries, heals, hidden, matrix_document
+from results.matrix import NO_FAULT, Pair, breaks_a_right_order, entries, heals, hidden, matrix_document, rows_of
 from results.matrix_map import matrix_picture
 from results.matrix_tables import matrix_tables
 
+FLOW = "shootdown"
 SMALLEST = Tier(vcpus=1, zappers=1, pages=1, shootdowns=1, liveness=True)
 NOT_DONE, STALE = {"tracking_not_done": 33, "stale_after_done": 32}, {"use_after_remove": 40, "tracking_not_done": 33}
 
 
 def pair(ordering: str, fault: str, found: dict[str, int], *, complete: bool = True) -> Pair:
     """A pair looked at on the smallest machine."""
-    return Pair(ordering, fault, found, complete, 100, SMALLEST if found else None)
+    return Pair(FLOW, ordering, fault, found, complete, 100, SMALLEST if found else None)
 
 
 # `blind` shows in the wrong order alone, `late` breaks the right one, `kind` heals the wrong one.
@@ -35,9 +36,10 @@ PAIRS = [
 
 def matrix() -> dict[str, Any]:
     """The document of these pairs."""
-    told = {("wrong", "blind"): [{"actor": "vcpu 0", "step": "guest: load_relaxed owner (kernels/vcpu.py:1)"}]}
+    told = {(FLOW, "wrong", "blind"): [{"actor": "vcpu 0", "step": "guest: load_relaxed owner (kernels/vcpu.py:1)"}]}
     explored = {"pairs": 8, "complete": True, "states": 800, "transitions": 900, "threads": 2, "seconds": 1.5}
-    return matrix_document({}, {"machines": [SMALLEST._asdict()]}, explored, entries(PAIRS, told))
+    machines = {FLOW: [{**SMALLEST._asdict(), "set": ["lps=1"]}]}
+    return matrix_document({}, {"machines": machines}, explored, entries(PAIRS, told))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,10 @@ def matrix() -> dict[str, Any]:
         ({"no_progress": 27}, True, "stuck", "no_progress"),
         ({"no_progress": 27, "busy_given_up": 30}, True, "refused", "busy_given_up"),
         ({"refcount_broken": 25}, True, "broken", "refcount_broken"),
+        ({"tracking_not_done": 30, "sept_use_after_free": 99}, True, "stale", "sept_use_after_free"),
+        ({"not_zeroed": 70, "use_after_remove": 80}, True, "stale", "not_zeroed"),
+        ({"hkid_leaked": 50, "td_state_incorrect": 55}, True, "refused", "td_state_incorrect"),
+        ({"ve_on_memory": 51}, True, "stuck", "ve_on_memory"),
     ],
 )
 def test_the_gravest_outcome_decides_a_pair(
@@ -79,13 +85,27 @@ def test_faults_are_told_apart_by_whether_a_right_order_hides_them() -> None:
     assert heals(cells) == [("kind", "wrong")]
 
 
+def test_a_fault_is_held_against_the_ordering_in_its_own_flow() -> None:
+    elsewhere = [
+        Pair("mmio", "right", NO_FAULT, NOT_DONE, True, 100, SMALLEST),
+        Pair("mmio", "right", "keep", NOT_DONE, True, 100, SMALLEST),
+    ]
+    cells = entries([*PAIRS, *elsewhere], {})
+
+    assert breaks_a_right_order(cells)["keep"] == []
+    assert cells[-1]["added"] == []
+    assert rows_of(cells)[-2:] == [("mmio", NO_FAULT), ("mmio", "keep")]
+
+
 def test_the_table_has_a_row_for_each_fault_and_says_what_follows() -> None:
     out = io.StringIO()
     Console(file=out, width=112).print(matrix_tables(matrix()))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
 
-    assert "blind            safe        stale 40+-" in lines
-    assert "late             refused 33+ refused 33" in lines
+    assert "flow shootdown   safe        refused 33" in lines
+    assert " blind           safe        stale 40+-" in lines
+    assert " late            refused 33+ refused 33" in lines
+    assert "    shootdown 1: 1 vCPU, 1 zapper, 1 page, 1 shootdown, lps=1; livelocks too" in lines
     assert "  late: right" in lines
     assert "  wrong shows nothing any more with kind" in lines
 
@@ -96,4 +116,4 @@ def test_the_picture_is_drawn_in_both_kinds(kind: Any, start: bytes) -> None:
     matrix_picture(matrix(), out, kind)
 
     assert out.getvalue().startswith(start)
-    assert kind == "png" or b"1 of 3 faults break a right order; 2 show only in a wrong one" in out.getvalue()
+    assert kind == "png" or b"1 of 3 faults break a right order; 2 show only where more is wrong" in out.getvalue()

@@ -35,11 +35,11 @@ def not_found(**changes: Any) -> Any:
 
 
 def wrong(*tried: Any, run: Any = CAUGHT) -> dict[str, Any]:
-    return raced(claim("no_kick", KNOWN, (), tried), run)
+    return raced(claim("no_kick", KNOWN, (), tried), run, {})
 
 
 def safe(*tried: Any, run: Any = None) -> dict[str, Any]:
-    return raced(claim("v18", "safe", (), tried), run_of("v18", {}) if run is None else run)
+    return raced(claim("v18", "safe", (), tried), run_of("v18", {}) if run is None else run, {})
 
 
 def test_a_wrong_ordering_caught_twice_has_passed_and_says_both() -> None:
@@ -153,7 +153,7 @@ def test_a_narrow_terminal_gets_two_tables_and_nothing_is_cut() -> None:
 
 
 def test_faults_and_safe_orderings_stand_apart() -> None:
-    fault = raced(claim("broken", KNOWN, ["no_flush_at_entry"], [found()]), CAUGHT)
+    fault = raced(claim("broken", KNOWN, ["no_flush_at_entry"], [found()]), CAUGHT, {})
 
     lines = [line.strip() for line in shown(selftest_table([safe(explored()), fault, wrong(found())]), 120)]
     titles = [
@@ -165,6 +165,15 @@ def test_faults_and_safe_orderings_stand_apart() -> None:
         < lines.index(line_of(lines, "broken"))
         < lines.index("safe orderings")
     )
+
+
+def test_a_fault_that_is_hidden_alone_is_told_with_those_beside_it_and_what_is_not_raced_is_counted() -> None:
+    pair = claim("reclaim_early", KNOWN, ["reclaim_early", "keep_vcpus"], [found()], to_race=False)
+
+    lines = [line.strip() for line in shown(selftest_table([pair]), 120)]
+
+    assert "Hidden alone, and so shown with another fault: reclaim_early beside keep_vcpus." in lines
+    assert "Of 1 known wrong 1 caught by exploring, 0 by racing (1 not raced); of 0 safe 0 showed nothing." in lines
 
 
 def test_what_did_not_pass_is_said_below_and_counted() -> None:

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.rules import Fault
-from scenarios.faults import ELSEWHERE, broken_orderings, name_of
-from scenarios.faults import FAULTS as FAULTS_IN_WORDS
+from scenarios.faults import Shown, faults, to_explore, to_race
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.models import FAULTS, Kick, Ordering
 
@@ -215,19 +213,44 @@ def test_wrong_holds_every_ordering_that_is_known_to_be_wrong() -> None:
     assert set(load_scenario("wrong").orderings) == wrong
 
 
-def test_every_fault_of_the_default_flow_has_an_ordering_under_which_it_shows() -> None:
-    broken = broken_orderings()
-    names = [name_of(fault) for fault in FAULTS_IN_WORDS]
+def test_every_fault_is_told_with_whose_it_is_and_an_ordering_under_which_it_shows() -> None:
+    known = faults()
 
-    assert {*names, *map(name_of, ELSEWHERE)} == set(FAULTS)
-    assert [ordering.name for ordering in broken] == names
-    assert [ordering.faults for ordering in broken] == [(name,) for name in names]
-    assert all(len(ordering.expect) == 1 for ordering in broken)
+    assert set(known) == set(FAULTS)
+    assert {shown.breaks for shown in known.values()} == {"module", "kvm"}
+    assert all(set(shown.beside) <= set(known) and shown.name not in shown.beside for shown in known.values())
 
 
-@pytest.mark.parametrize("broken", broken_orderings(), ids=lambda ordering: ordering.name)
-def test_a_fault_adds_something_that_its_ordering_is_not_known_for(broken: Ordering) -> None:
-    base = load_ordering(FAULTS_IN_WORDS[Fault[broken.name.upper()]].ordering)
+@pytest.mark.parametrize("shown", faults().values(), ids=lambda shown: shown.name)
+def test_a_fault_adds_something_that_its_ordering_is_not_known_for(shown: Shown) -> None:
+    base = load_ordering(shown.ordering)
 
     assert base.faults == ()
-    assert not set(broken.expect) & set(() if base.safe else base.expect)
+    assert shown.shows not in (() if base.safe else base.expect)
+
+
+@pytest.mark.parametrize("shown", faults().values(), ids=lambda shown: shown.name)
+def test_a_fault_races_and_is_explored_in_its_own_flow_under_its_own_name(shown: Shown) -> None:
+    (raced, racing), (machines, explored) = to_race(shown), to_explore(shown)
+
+    assert {raced.flow, *(machine.flow for machine in machines)} == {shown.flow}
+    assert racing.name == explored.name == shown.name
+    assert racing.faults == explored.faults == (shown.name, *shown.beside)
+    assert racing.expect == explored.expect == (shown.shows,)
+    assert all(machine.vcpus + machine.zappers <= 4 for machine in machines)
+
+
+def test_what_perturbs_a_fault_takes_the_place_of_the_yields_of_its_scenario() -> None:
+    of = {name: to_race(shown)[0] for name, shown in faults().items()}
+
+    assert of["no_flush_at_entry"].yields == load_scenario("wrong").yields
+    assert set(of["lost_kick"].yields) == {"vcpu.store_seq_cst_mode"}
+    assert set(of["torn_epoch_read"].delays) == {"mem_page_remove.load_acquire_epoch_tracking_2"}
+
+
+def test_a_fault_of_the_default_flow_is_explored_on_machines_that_grow() -> None:
+    machines, _ = to_explore(faults()["torn_epoch_read"])
+
+    assert [(one.vcpus, one.zappers, one.pages, one.shootdowns) for one in machines] == [
+        (1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 2, 1), (2, 1, 1, 2), (1, 2, 2, 2),
+    ]  # fmt: skip

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.faults import FAULTS
+from kernels.rules import Flow
+from scenarios.faults import faults
 from stress.errors import UsageFault
 from stress.exploring import ExploreRequest
 from stress.matrix_request import resolve_matrix
@@ -38,9 +39,35 @@ def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stres
 def test_every_ordering_without_a_fault_is_crossed_with_every_fault() -> None:
     matrix = resolve_matrix(ExploreRequest("small"))
 
-    assert list(matrix.faults) == list(FAULTS)
+    assert set(matrix.faults) == set(faults())
+    assert set(matrix.rows) == {flow.name.lower() for flow in Flow}
     assert {"spec", "v18", "v6_16", "no_kick"} <= {ordering.name for ordering in matrix.orderings}
     assert "no_flush_at_entry" not in {ordering.name for ordering in matrix.orderings}
+
+
+def test_a_fault_that_shows_only_beside_others_has_a_row_alone_and_one_with_them() -> None:
+    alone, pair = ("vp_flush_keeps_last",), ("vp_flush_without_invept", "vp_flush_keeps_last")
+
+    assert resolve_matrix(ExploreRequest("small", faults=alone)).rows == {"migrate": [alone, pair[::-1]]}
+    assert resolve_matrix(ExploreRequest("small", faults=pair)).rows["migrate"] == [pair[:1], pair[1:], pair]
+
+
+def test_a_fault_of_another_flow_is_crossed_on_the_machines_of_its_flow(tdx_stress: Command) -> None:
+    done = tdx_stress(
+        "explore", "--matrix", "--ordering", "spec", "--ordering", "v6_16",
+        "--fault", "invept_shared_root", "--json", "-",
+    )  # fmt: skip
+
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert [(one["flow"], one["ordering"], one["fault"], one["verdict"], one["steps"]) for one in found["pairs"]] == [
+        ("shared_ept", "spec", "none", "safe", None),
+        ("shared_ept", "spec", "invept_shared_root", "stale", 43),
+        ("shared_ept", "v6_16", "none", "safe", None),
+        ("shared_ept", "v6_16", "invept_shared_root", "stale", 45),
+    ]
+    assert found["breaks_a_right_order"] == {"invept_shared_root": ["spec", "v6_16"]}
+    assert list(found["machines"]) == ["shared_ept"]
 
 
 @pytest.mark.parametrize(

@@ -9,27 +9,71 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.faults import FAULTS as FAULTS_IN_WORDS
-from scenarios.faults import name_of
-from scenarios.loader import load_ordering, shipped_orderings
-from stress.selftest import claims_of, everything_known
+from scenarios.faults import faults
+from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
+from stress.claims import Claim, claims
 
-# Those of other flows are caught in the tests of their own flow.
-FAULTS = {name_of(fault) for fault in FAULTS_IN_WORDS}
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_every_shipped_ordering_and_every_fault_is_claimed() -> None:
-    claims = claims_of(everything_known())
+def everything(*, short: bool = False) -> list[Claim]:
+    """What a selftest without options claims."""
+    return claims([], [], short=short, duration=None, seed=None)
 
-    assert {one.name for one in claims} == {*(ordering.name for ordering in shipped_orderings()), *FAULTS}
-    assert {fault for one in claims for fault in one.faults} == FAULTS
+
+def test_every_shipped_ordering_and_every_fault_is_claimed_and_raced() -> None:
+    made = everything()
+
+    assert {one.ordering.name for one in made} == {*(ordering.name for ordering in shipped_orderings()), *faults()}
+    assert {fault for one in made for fault in one.ordering.faults} == set(faults())
+    assert all(one.to_race for one in made)
+
+
+def test_a_short_selftest_explores_every_claim_and_races_those_of_the_default_flow() -> None:
+    made = everything(short=True)
+
+    assert {one.ordering.name for one in made} == {one.ordering.name for one in everything()}
+    assert {one.raced.flow for one in made if one.to_race} == {"shootdown"}
+    assert "shootdown" not in {one.raced.flow for one in made if not one.to_race}
 
 
 def test_each_outcome_that_an_ordering_is_known_for_is_a_claim_of_its_own() -> None:
     both = load_ordering("no_kick").model_copy(update={"expect": ("tracking_not_done", "stale_after_done")})
 
-    assert [one.expect for one in claims_of([both])] == [("tracking_not_done",), ("stale_after_done",)]
+    made = claims([both], [], short=False, duration=None, seed=None)
+
+    assert [one.ordering.expect for one in made] == [("tracking_not_done",), ("stale_after_done",)]
+    assert [one.explored.expect for one in made] == [("tracking_not_done",), ("stale_after_done",)]
+
+
+def test_a_safe_ordering_races_without_yields_and_a_wrong_one_may_stand_still_for_all_its_time() -> None:
+    safe, wrong = claims([load_ordering("v18"), load_ordering("no_kick")], [], short=False, duration="30s", seed=7)
+
+    assert (safe.raced.yields, safe.raced.watchdog_s) == ({}, 5.0)
+    assert (bool(wrong.raced.yields), wrong.raced.watchdog_s) == (True, 30.0)
+    assert (safe.raced.seed, wrong.raced.warmup_s) == (7, 0.0)
+
+
+def test_where_standing_still_is_the_catch_the_watchdog_is_the_scenarios_own() -> None:
+    (made,) = claims([], ["fastpath_reenter"], short=True, duration=None, seed=None)
+
+    assert (made.raced.watchdog_s, made.to_race) == (5.0, True)
+
+
+def test_a_fault_that_there_is_not_is_told_with_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match=r'--fault: unknown fault "reclaim_erly"; did you mean "reclaim_early"\?'):
+        claims([], ["reclaim_erly"], short=False, duration=None, seed=None)
+
+
+@pytest.mark.processes
+def test_a_fault_of_another_flow_is_caught_in_its_own_flow(tdx_stress: Command) -> None:
+    # The first TD that is torn down shows it, without chance.
+    done = tdx_stress("selftest", "--fault", "reclaim_early", "--duration", "60s", "--json", "-")
+
+    (made,) = json.loads(done.stdout)["claims"]
+    assert (done.returncode, made["verdict"]) == (0, "passed")
+    assert [(one["flow"], one["failing"]["td_state_incorrect"]) for one in made["explored"]] == [("teardown", 39)]
+    assert (made["race"]["caught"], made["race"]["scenario"]["flow"]) == (True, "teardown")
 
 
 @pytest.mark.processes

@@ -6,6 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from kernels.outcomes import Outcome
+from scenarios.faults import faults, to_race
+from stress.interrupts import Interrupts
+from stress.machine import machine
+from stress.placement import chosen_cpus
+from stress.race import race
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -25,6 +32,22 @@ def test_the_module_guards_a_guest_that_is_stepped_and_nothing_forbidden_is_seen
     assert entries.get("OPERAND_BUSY|SEPT_TREE", 0) == seen["zero_step_busy"]
     assert entries.get("EPT_VIOLATION_EXIT", 0) == seen["zero_step_fault"]
     assert entries.get("HOST_PRIORITY_BUSY_TIMEOUT", 0) == seen["host_priority_timeout"]
+
+
+@pytest.mark.processes
+def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
+    """With the tree locked for ever both zappers soon wait in BLOCK; should neither have begun one by the first look,
+    after 10 ms, the race just ends: not seen in 20 tries.
+    """
+    scenario, ordering = to_race(faults()["zero_step_keeps_tree"])
+    bare = scenario.model_copy(update={"yields": {}, "warmup_s": 0.0, "duration_s": 60.0})
+    prepared = machine(chosen_cpus(None), {}, None, flow="zero_step")
+
+    with Interrupts() as interrupts:
+        run = race(prepared, ordering, bare, interrupts, lambda _: lambda *_: None, (Outcome.fault,)).json
+
+    assert (run["ending"], run["caught"]["id"]) == ("finished", "fault")
+    assert [note for note in run["notes"] if note.startswith("told to stop, and went on for 1 s")]
 
 
 def test_a_limit_of_this_flow_is_refused_elsewhere(tdx_stress: Command) -> None:
