@@ -297,7 +297,7 @@ def shoot_down(td, lay, rules, me, gpa, due):
     while True:
         status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
         if not repair:
-            count(td, me, SHOOTDOWNS, 1)
+            count(td, me, SHOOTDOWNS, rules.batch)
             if status != SUCCESS:
                 count(td, me, BUG_ON, 1)
         # What stands below a page-table page is none of its shootdown's: another one would end as this one did.
