@@ -57,6 +57,7 @@ DEEDS = {
     "freeze_child": Deed("freeze", "freezes a page", Kind.host),
     "look": Deed("look", "looks whether the S-EPT agrees", Kind.host),
     "left_behind": Deed("free", "gives a page away", Kind.host),
+    "give_away": Deed("free", "gives a page away", Kind.host),
     "new_td": Deed("create", "creates a TD", Kind.host),
     "live": Deed("live", "lets the TD run", Kind.host),
     "add_page": Deed("add page", "adds a page", Kind.host),
