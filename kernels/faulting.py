@@ -164,11 +164,17 @@ def guest_with_faults(td, lay, rules, me):
 
 
 @steps
+def before_entry(td, lay, rules, me):
+    """KVM_REQ_VM_DEAD: whether the vCPU enters no more."""
+    return (yield load_acquire(td, lay.vm_bugged))
+
+
+@steps
 def faulting_vcpu(td, lay, rules, me):
     """vcpu_run(): as `vcpu`, and on an EPT violation KVM maps the page before the next entry."""
     left = now(rules)
     while not vcpu_stopping(td, lay):
-        if (yield load_acquire(td, lay.vm_bugged)):
+        if (yield from before_entry(td, lay, rules, me)):
             break
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)
