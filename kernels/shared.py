@@ -12,7 +12,7 @@ the S-EPT root's tag too, so that the flush at an entry in a new epoch covers th
 
 from kernels.atomics import load_relaxed, own, store_release
 from kernels.kvm import BLOCK, LEAF_TRACK, REMOVE, SPIN, kick, seamcall_until
-from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
+from kernels.locks import write_lock_mmu, write_unlock
 from kernels.rules import KVM_REQ_TLB_FLUSH, SharedFlush, Step, pack_steps
 from kernels.status import SUCCESS
 from kernels.steps import harness, like, local, steps
@@ -22,11 +22,8 @@ from kernels.words import (
     HPA_SHIFT,
     MAPPED,
     RWX,
-    SPTE_PRESENT,
     SVE,
     epoch_of,
-    generation_of,
-    mirror,
     owner,
     sept,
     stage,
@@ -39,7 +36,6 @@ from kernels.zapper import (
     KICK,
     after_failure,
     blocked_page,
-    in_use,
     lower_gate,
     next_page_word,
     populate,
@@ -146,19 +142,14 @@ def zap_shared(td, lay, rules, me, gpa, repair, due):
 
 
 @steps
+def set_shared_spte(td, lay, rules, me, gpa, page):
+    yield store_release(td, sept(lay, gpa), shared_spte(page))
+    return 0
+
+
+@like(populate, map_page=set_shared_spte)
 def map_shared(td, lay, rules, me, gpa):
     """A new host page behind the shared guest page; the guest need not accept it."""
-    page = generation_of(own(td, owner(lay, gpa)))
-    yield store_release(td, owner(lay, gpa), in_use(page))
-    if rules.serialized:
-        yield from read_lock_mmu(td, lay, rules, me)
-    yield store_release(td, sept(lay, gpa), shared_spte(page))
-    if rules.serialized:
-        yield read_unlock(td, lay.mmu_lock)
-    if own(td, stage(lay, me.index)):
-        yield store_release(td, stage(lay, me.index), 0)
-    yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
-    return 0
 
 
 @steps

@@ -255,14 +255,8 @@ def in_use(page):
 
 
 @steps
-def populate(td, lay, rules, me, gpa):
-    """A new host page behind the guest page: TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY), then
-    unfrozen.
-    """
-    page = generation_of(own(td, owner(lay, gpa)))
-    yield store_release(td, owner(lay, gpa), in_use(page))
-    if rules.serialized:
-        yield from read_lock_mmu(td, lay, rules, me)
+def map_page(td, lay, rules, me, gpa, page):
+    """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY)."""
     while True:
         status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
         count_status(td, me, LEAF_AUG, status)
@@ -270,6 +264,17 @@ def populate(td, lay, rules, me, gpa):
             break
         note(td, lay, me, gpa, outcome_of(status))
         relax(td, rules, me)
+    return 0
+
+
+@steps
+def populate(td, lay, rules, me, gpa):
+    """A new host page behind the guest page, whose mirror SPTE is present then."""
+    page = generation_of(own(td, owner(lay, gpa)))
+    yield store_release(td, owner(lay, gpa), in_use(page))
+    if rules.serialized:
+        yield from read_lock_mmu(td, lay, rules, me)
+    yield from map_page(td, lay, rules, me, gpa, page)
     if rules.serialized:
         yield read_unlock(td, lay.mmu_lock)
     if own(td, stage(lay, me.index)):
