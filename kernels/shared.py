@@ -152,7 +152,7 @@ def map_shared(td, lay, rules, me, gpa):
     """A new host page behind the shared guest page; the guest need not accept it."""
 
 
-@steps
+@steps(in_place=True)
 def shoot_either(td, lay, rules, me, gpa, todo, repair, due):
     """One shootdown of a page, shared or private."""
     if is_shared(lay, rules, gpa):
@@ -167,7 +167,7 @@ def shoot_either_down(td, lay, rules, me, gpa, due):
     """One shootdown of a claimed page of either kind. Returns its status."""
 
 
-@steps
+@steps(in_place=True)
 def map_either(td, lay, rules, me, gpa):
     if is_shared(lay, rules, gpa):
         yield from map_shared(td, lay, rules, me, gpa)

@@ -90,11 +90,15 @@ def harness(value: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return mark
 
 
-def steps(function: Callable[..., Any] | None = None, *, labelled: bool = True) -> Any:
-    """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels."""
+def steps(function: Callable[..., Any] | None = None, *, labelled: bool = True, in_place: bool = False) -> Any:
+    """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels.
+
+    `in_place`: a straight line does not call it, but has its steps in the place of the call. That is one function less
+    to compile, whose callees are compiled once more for each that calls it, and no field of the layout is read twice.
+    """
     if function is None:
-        return lambda inner: steps(inner, labelled=labelled)
-    return Parser(function, labelled).parse()
+        return lambda inner: steps(inner, labelled=labelled, in_place=in_place)
+    return Parser(function, labelled, in_place).parse()
 
 
 def like(base: Steps, **callees: Steps) -> Callable[[Callable[..., Any]], Steps]:
@@ -119,6 +123,6 @@ def like(base: Steps, **callees: Steps) -> Callable[[Callable[..., Any]], Steps]
         names = {**inner.__globals__, **callees}
         made = FunctionType(inner.__code__, names, function.__name__, None, inner.__closure__)
         made.__module__, made.__doc__ = function.__module__, function.__doc__
-        return Parser(made, base.labelled).parse()
+        return Parser(made, base.labelled, base.in_place).parse()
 
     return mark

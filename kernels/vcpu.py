@@ -135,6 +135,7 @@ def accept(td, lay, rules, me, gpa):
     return status
 
 
+# Not in place, nor is what follows: what only a miss looks at would take registers from the reads that hit.
 @steps(labelled=False)
 def walk_to_leaf(td, lay, rules, me, gpa):
     """The CPU's walk: the S-EPT entry of a guest page."""

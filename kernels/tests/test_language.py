@@ -213,6 +213,16 @@ def test_an_error_names_the_file_and_the_line_as_an_editor_opens_them():
     assert str(error.value) == f"kernels/tests/test_language.py:{line}: an expression has no List: [1]"
 
 
+def test_what_is_taken_in_place_returns_at_its_end_alone():
+    source = (
+        "@steps(in_place=True)\ndef f(td, lay, rules, me):\n"
+        "    if lay.a:\n        return 1\n    yield load_acquire(td, lay.a)\n    return 0\n"
+    )
+
+    with pytest.raises(LanguageError, match=">:2: f is taken in place: it returns at its end and nowhere else"):
+        compiled(source, "f")
+
+
 def test_what_stands_below_is_not_known_yet():
     source = HEAD + "    yield from later(td, lay, rules, me)\n\n\n" + OTHER.replace("other", "later")
 

@@ -90,6 +90,40 @@ def program(td, lay, rules, me):
     assert goes_the_same_way(source, (5, 0, 0, 0), []).words[1] == 2
 
 
+def test_steps_in_the_place_of_their_call_go_the_same_way_and_are_no_function():
+    source = """\
+@steps
+def store(td, lay, rules, me, seen):
+    yield store_release(td, lay.b, seen)
+    return seen + 1
+
+
+@steps(in_place=True)
+def other(td, lay, rules, me, seen):
+    while seen < 3:
+        seen += 1
+        if seen == 2:
+            continue
+        yield store_release(td, lay.c, seen)
+    more = yield from store(td, lay, rules, me, seen)
+    return more + seen
+
+
+@steps
+def program(td, lay, rules, me):
+    seen = yield load_acquire(td, lay.a)
+    for _ in range(2):
+        more = yield from other(td, lay, rules, me, seen)
+        yield from other(td, lay, rules, me, more)
+    return seen + more
+"""
+    line = straight_source(compiled(source, "program"), Names(), BARE)
+
+    assert goes_the_same_way(source, (0, 0, 0, 0), []).value == 7
+    assert line.count(" store(td,") == 2
+    assert " other(" not in line
+
+
 def test_a_step_machine_reads_no_local_further_up_than_its_text_first_assigns_one():
     """The compiler goes through the text once; what is assigned further down is not defined to it. The largest flow."""
     for made, _ in interpreted_machines(Flow.TEARDOWN):
@@ -113,6 +147,7 @@ PARAMETERS: dict[str, Any] = {
     "wait": st.integers(0, 1),
     "stamped": st.just(0),
     "leaf": st.sampled_from([kvm.LEAF_BLOCK, kvm.LEAF_TRACK, kvm.LEAF_REMOVE]),
+    "what": st.sampled_from([kvm.BLOCK, kvm.TRACK, kvm.REMOVE]),
     "policy": st.sampled_from([int(busy) for busy in Busy]),
     "quiet": st.integers(0, 1),
     "todo": st.sampled_from([rules.shootdown for rules in ORDERS.values()]),
