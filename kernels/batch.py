@@ -13,30 +13,28 @@ FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields a
 """
 
 from kernels.atomics import own, store_release
-from kernels.kvm import BLOCK, REMOVE, SPIN, TRACK, kick, seamcall_until
+from kernels.kvm import BLOCK, REMOVE, TRACK, kick
 from kernels.layout import PHASES_EVERY, SHOOTDOWNS
 from kernels.locks import write_lock_mmu, write_unlock
 from kernels.rules import Fault
 from kernels.status import EPT_ENTRY_STATE_INCORRECT, RCX, SUCCESS
 from kernels.steps import choice, harness, like, local, steps
-from kernels.tally import blocked_at, collect_flags, now, relax, stamp
-from kernels.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, bepoch, mirror, owner, phase_of, stage, stage_word
+from kernels.tally import collect_flags, now, relax, stamp
+from kernels.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, mirror, owner, phase_of, stage, stage_word
 from kernels.zapper import (
     FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
     KICK,
     after_failure,
-    blocked_page,
     claim,
     is_last,
-    leaf_of,
     lower_gate,
-    next_page_word,
     populate,
     raise_gate,
     record_phases,
     record_whole,
+    seamcall_step,
     shoot_down,
     zapper,
 )
@@ -198,13 +196,7 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
                 # tdx_track() has returned for all of them: from here on a read through an old translation is forbidden.
                 yield store_release(td, stage(lay, me.index), stage_word(first, own(td, owner(lay, first)), DONE))
                 window = mark - window_began
-            policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
-            status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
-            if status == SUCCESS and what == BLOCK and not repair:
-                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
-                yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-            elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
-                yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
             spent = stamp(rules, phases) - mark
             mark += spent
             if what == BLOCK:
@@ -243,7 +235,7 @@ def shoot_range_down(td, lay, rules, me, gpa, due):
     """One shootdown of a claimed range, from its first page on. Returns its status."""
 
 
-@steps
+@steps(in_place=True)
 def populate_range(td, lay, rules, me, first):
     """New host pages behind the range. The first page last: until it is there again nobody else takes the range."""
     for place in range(rules.batch):

@@ -173,6 +173,21 @@ def lower_gate(td, lay, rules, me):
     return 0
 
 
+@steps(in_place=True)
+def seamcall_step(td, lay, rules, me, what, gpa, repair):
+    """BLOCK, TRACK or REMOVE, under the policy for BUSY of its kind, and what it does to the oracle's word of the page.
+    Returns the status.
+    """
+    policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
+    status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
+    if status == SUCCESS and what == BLOCK and not repair:
+        blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
+        yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
+    elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
+        yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+    return status
+
+
 @steps
 def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
@@ -218,13 +233,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 # tdx_track() has returned: from here on a read through the old translation is forbidden.
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
                 window = mark - window_began
-            policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
-            status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
-            if status == SUCCESS and what == BLOCK and not repair:
-                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
-                yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-            elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
-                yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
             if status != SUCCESS and (not repair or what == REMOVE):
                 failed = status
                 if rules.on_error != FREE_PAGE:
