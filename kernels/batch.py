@@ -13,42 +13,30 @@ FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields a
 """
 
 from kernels.atomics import own, store_release
-from kernels.kvm import BLOCK, REMOVE, SPIN, TRACK, kick, seamcall_until
-from kernels.layout import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS
+from kernels.kvm import BLOCK, REMOVE, TRACK, kick
+from kernels.layout import PHASES_EVERY, SHOOTDOWNS
 from kernels.locks import write_lock_mmu, write_unlock
 from kernels.rules import Fault
 from kernels.status import EPT_ENTRY_STATE_INCORRECT, RCX, SUCCESS
-from kernels.steps import choice, harness, local, steps
-from kernels.tally import (
-    blocked_at,
-    collect_flags,
-    count,
-    finish,
-    now,
-    relax,
-    stamp,
-    wait_turn,
-    zapper_stopping,
-)
-from kernels.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, bepoch, mirror, owner, phase_of, stage, stage_word
+from kernels.steps import choice, harness, like, local, steps
+from kernels.tally import collect_flags, now, relax, stamp
+from kernels.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, mirror, owner, phase_of, stage, stage_word
 from kernels.zapper import (
-    COMPLETE,
     FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
     KICK,
-    STOP,
     after_failure,
-    blocked_page,
     claim,
     is_last,
-    leaf_of,
     lower_gate,
-    next_page_word,
     populate,
     raise_gate,
     record_phases,
     record_whole,
+    seamcall_step,
+    shoot_down,
+    zapper,
 )
 
 FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)
@@ -208,13 +196,7 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
                 # tdx_track() has returned for all of them: from here on a read through an old translation is forbidden.
                 yield store_release(td, stage(lay, me.index), stage_word(first, own(td, owner(lay, first)), DONE))
                 window = mark - window_began
-            policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
-            status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
-            if status == SUCCESS and what == BLOCK and not repair:
-                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
-                yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-            elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
-                yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
             spent = stamp(rules, phases) - mark
             mark += spent
             if what == BLOCK:
@@ -248,32 +230,19 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
     return failed
 
 
-@steps
+@like(shoot_down, shootdown=shoot_range)
+def shoot_range_down(td, lay, rules, me, gpa, due):
+    """One shootdown of a claimed range, from its first page on. Returns its status."""
+
+
+@steps(in_place=True)
+def populate_range(td, lay, rules, me, first):
+    """New host pages behind the range. The first page last: until it is there again nobody else takes the range."""
+    for place in range(rules.batch):
+        yield from populate(td, lay, rules, me, first + rules.batch - 1 - place)
+    return 0
+
+
+@like(zapper, claim_page=claim_range, shoot_down=shoot_range_down, populate=populate_range)
 def batch_zapper(td, lay, rules, me):
     """Shoot ranges down until told to stop. A shootdown that is counted is a page's."""
-    for _ in range(rules.shootdowns):
-        due = wait_turn(td, lay, rules, me)
-        if zapper_stopping(td, lay):
-            break
-        first = yield from claim_range(td, lay, rules, me)
-        todo = rules.shootdown
-        repair = 0
-        while True:
-            status = yield from shoot_range(td, lay, rules, me, first, todo, repair, due)
-            if not repair:
-                count(td, me, SHOOTDOWNS, rules.batch)
-                if status != SUCCESS:
-                    count(td, me, BUG_ON, 1)
-            if status == SUCCESS or rules.on_error == STOP:
-                break
-            todo = COMPLETE
-            repair = 1
-            count(td, me, REPAIRS, 1)
-        if status != SUCCESS:
-            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-            break
-        # The first page last: until it is there again nobody else takes the range.
-        for place in range(rules.batch):
-            yield from populate(td, lay, rules, me, first + rules.batch - 1 - place)
-    finish(td, me)
-    return 0

@@ -130,7 +130,8 @@ def straight(function: Steps, variant: Variant = BARE) -> Any:
     from kernels import tally
 
     names = Names()
-    sources = [f"@njit(forceinline=True, **_INNER)\n{straight_source(one, names, variant)}" for one in subs(function)]
+    called = [one for one in subs(function) if one is function or not one.in_place]
+    sources = [f"@njit(forceinline=True, **_INNER)\n{straight_source(one, names, variant)}" for one in called]
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
     values = {**_values(names, RACE, extra), **_NJIT, "RNG": RNG, "LABEL": LABEL}
     return _runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)

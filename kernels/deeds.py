@@ -47,6 +47,7 @@ DEEDS = {
     "seen_late": Deed("entry", "is seen to enter, late", Kind.host),
     "leave_too_early": Deed("early", "is seen to have left, early", Kind.exit),
     "mem_page_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
+    "before_entry": Deed("entry", "enters", Kind.host),
     "guest_with_faults": Deed("guest", "in the guest", Kind.guest),
     "mem_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
     "handle_ept_violation": Deed("fault", "handles the fault", Kind.host),
@@ -57,6 +58,7 @@ DEEDS = {
     "freeze_child": Deed("freeze", "freezes a page", Kind.host),
     "look": Deed("look", "looks whether the S-EPT agrees", Kind.host),
     "left_behind": Deed("free", "gives a page away", Kind.host),
+    "give_away": Deed("free", "gives a page away", Kind.host),
     "new_td": Deed("create", "creates a TD", Kind.host),
     "live": Deed("live", "lets the TD run", Kind.host),
     "add_page": Deed("add page", "adds a page", Kind.host),
@@ -95,7 +97,6 @@ DEEDS = {
 STEPS = {
     "vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
-    "faulting_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "faulting_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "destroying_zapper.load_acquire_vm_bugged": Deed("next", "goes on to the next TD", Kind.host),

@@ -14,12 +14,11 @@ from kernels.module import td_exit, vp_enter
 from kernels.outcomes import Outcome
 from kernels.population import handle_ept_violation
 from kernels.sept import SEPT_PAGES, goes_on, mem_accept
-from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
-from kernels.steps import local, steps
+from kernels.status import SUCCESS
+from kernels.steps import like, local, steps
 from kernels.tally import (
     arm_tick_once,
     count,
-    count_reads,
     count_status,
     finish,
     note,
@@ -31,26 +30,21 @@ from kernels.tally import (
 )
 from kernels.vcpu import (
     EPT_VIOLATION,
-    FAULT,
     IPI,
     LEAF_ACCEPT,
     LEAF_ENTER,
-    TICK,
+    WHY_BITS,
+    WHY_MASK,
     count_stay,
-    grade,
-    next_page,
-    reads_before_tick,
+    guest,
 )
 from kernels.words import (
     IN_GUEST_MODE,
-    MAPPED,
     NL_MAPPED,
     OUTSIDE_GUEST_MODE,
-    PENDING,
     ZEROED,
     content,
     content_of,
-    ipi,
     is_hit,
     mode,
     owner,
@@ -63,8 +57,6 @@ from kernels.words import (
 )
 
 NOT_ZEROED = int(Outcome.not_zeroed)
-# What guest_with_faults() returns: why it was left, and above that the guest page of a fault.
-WHY_BITS, WHY_MASK = 2, 3
 
 
 @steps
@@ -111,6 +103,15 @@ def walk_to_table(td, lay, rules, me, gpa):
 
 
 @steps(labelled=False)
+def walk_both_levels(td, lay, rules, me, gpa):
+    """The CPU's walk: the S-EPT entry of a guest page; 0, as of no state, where there is no page-table page."""
+    table = yield from walk_to_table(td, lay, rules, me, gpa)
+    if table == 0:
+        return 0
+    return (yield load_acquire(td, sept(lay, gpa)))
+
+
+@steps(labelled=False)
 def first_read(td, lay, rules, me, gpa, held):
     """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
     set_own(td, tlb(lay, me.index, gpa), held)
@@ -121,46 +122,15 @@ def first_read(td, lay, rules, me, gpa, held):
     return seen
 
 
-@steps(labelled=False)
+@like(guest, walk_to_leaf=walk_both_levels, accept=accept_page, fill_and_read=first_read)
 def guest_with_faults(td, lay, rules, me):
-    """Reads until an IPI is pending, the tick comes or a translation is missing; returns which, and of which page."""
-    fresh = 0
-    while True:
-        burst = yield reads_before_tick(td, lay, rules, me)
-        if burst == 0:
-            count_reads(td, me, fresh)
-            return TICK
-        for _ in range(burst):
-            if (yield load_acquire(td, ipi(lay, me.index))) != 0:
-                count_reads(td, me, fresh)
-                return IPI
-            gpa = yield next_page(td, lay, rules, me)
-            seen = yield load_relaxed(td, owner(lay, gpa))
-            held = own(td, tlb(lay, me.index, gpa))
-            if held == translation(gpa, seen):
-                fresh += 1
-                continue
-            if not is_hit(held, gpa):
-                table = yield from walk_to_table(td, lay, rules, me, gpa)
-                entry = 0
-                if table:
-                    entry = yield load_acquire(td, sept(lay, gpa))
-                if state_of(entry) == PENDING:
-                    status = yield from accept_page(td, lay, rules, me, gpa)
-                    if status == EPT_VIOLATION_EXIT:
-                        count_reads(td, me, fresh)
-                        return EPT_VIOLATION | (gpa << WHY_BITS)
-                    continue
-                if state_of(entry) != MAPPED:
-                    note(td, lay, me, gpa, FAULT)
-                    count_reads(td, me, fresh)
-                    return EPT_VIOLATION | (gpa << WHY_BITS)
-                held = translation(gpa, page_of(entry))
-                seen = yield from first_read(td, lay, rules, me, gpa, held)
-                if held == translation(gpa, seen):
-                    fresh += 1
-                    continue
-            yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
+    """Reads as those of `guest`, each walk through both levels."""
+
+
+@steps
+def before_entry(td, lay, rules, me):
+    """KVM_REQ_VM_DEAD: whether the vCPU enters no more."""
+    return (yield load_acquire(td, lay.vm_bugged))
 
 
 @steps
@@ -168,7 +138,7 @@ def faulting_vcpu(td, lay, rules, me):
     """vcpu_run(): as `vcpu`, and on an EPT violation KVM maps the page before the next entry."""
     left = now(rules)
     while not vcpu_stopping(td, lay):
-        if (yield load_acquire(td, lay.vm_bugged)):
+        if (yield from before_entry(td, lay, rules, me)):
             break
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)

@@ -234,7 +234,7 @@ def exit_requested(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(in_place=True)
 def seamcall(td, lay, rules, me, leaf, gpa):
     """The leaf's SEAMCALL; returns its status."""
     if leaf == LEAF_BLOCK:

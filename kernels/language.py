@@ -114,6 +114,7 @@ class Steps:
     parameters: tuple[str, ...]  # behind the environment
     body: tuple[Statement, ...]
     labelled: bool
+    in_place: bool = False  # a straight line has its steps in the place of the call
 
     def __call__(self, *args: Any) -> Any:
         raise TypeError(f"{self.name} is a function of steps: take it through Reference, straight or machine")

@@ -10,7 +10,6 @@ levels above the leaf, and mmu_invalidate_seq: the grace period alone keeps old 
 from kernels.atomics import (
     compare_exchange_seq_cst,
     exchange_seq_cst,
-    fetch_add_seq_cst,
     fetch_and_seq_cst,
     load_acquire,
     load_seq_cst,
@@ -18,11 +17,12 @@ from kernels.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.kvm import acknowledge, exit_requested, flush_tlb, kick
+from kernels.kvm import exit_requested, flush_tlb, kick
 from kernels.layout import SHOOTDOWNS
 from kernels.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
 from kernels.module import invept
 from kernels.outcomes import Outcome
+from kernels.population import read_lock_with_interrupts
 from kernels.rules import KVM_REQ_TLB_FLUSH, Fault
 from kernels.steps import local, op, steps
 from kernels.tally import collect_flags, count, note, relax
@@ -134,23 +134,13 @@ def synchronize_srcu(td, lay, rules, me):
 
 
 @steps
-def read_lock_mmu_in_fault(td, lay, rules, me):
-    """mmu_lock for read by a vCPU: interrupts are on, so kicks are acknowledged while it waits."""
-    while (yield fetch_add_seq_cst(td, lay.mmu_lock, 2)) & 1:
-        yield fetch_add_seq_cst(td, lay.mmu_lock, -2)
-        yield from acknowledge(td, lay, rules, me)
-        relax(td, rules, me)
-    return 0
-
-
-@steps
 def shared_fault(td, lay, rules, me, gpa):
     """kvm_tdp_page_fault() on a shared page; RET_PF_RETRY, RET_PF_FIXED and RET_PF_EMULATE all resume the guest, for
     which a TD's MMIO SPTE raises the #VE that emulation needs.
     """
     slot = yield load_acquire(td, memslot(lay, gpa))
     if slot_state(slot) != SLOT_INVALID:
-        yield from read_lock_mmu_in_fault(td, lay, rules, me)
+        yield from read_lock_with_interrupts(td, lay, rules, me)
         old = yield load_acquire(td, shared_spte(lay, gpa))
         if old != wanted_spte(slot, gpa):
             installed = yield install(td, shared_spte(lay, gpa), old, wanted_spte(slot, gpa))

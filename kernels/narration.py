@@ -26,9 +26,9 @@ from kernels.words import content_of, generation_of, is_hit, owner, tlb, transla
 
 # Where the step machine keeps its place: no part of the protocol.
 PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
-READERS = ("guest", "guest_with_faults", "stepping_guest", "first_read")
-READS = (*(f"{reader}.load_relaxed_owner" for reader in READERS), "guest.load_relaxed_owner_2")
-WALKERS = ("guest", "guest_with_faults", "walk_to_table", "walk")
+READERS = ("guest", "fill_and_read", "guest_with_faults", "stepping_guest", "first_read")
+READS = tuple(f"{reader}.load_relaxed_owner" for reader in READERS)
+WALKERS = ("walk_to_leaf", "walk_both_levels", "walk_to_table", "walk")
 WALKS = (*(f"{walker}.load_acquire_sept" for walker in WALKERS), "walk.load_acquire_sept_2")
 
 

@@ -20,9 +20,10 @@ from typing import Any
 
 from llvmlite import binding, ir
 
-from kernels.atomics import ATOMIC, I64, PLAIN, SEEN_COUNT, SEEN_ROOM
+from kernels.atomics import ATOMIC, PLAIN, SEEN_COUNT, SEEN_ROOM
 from kernels.language import ENVIRONMENT, KINDS, tree_of
 from kernels.layout import Actor, Layout
+from kernels.llvm import I64
 from kernels.rules import Rules
 
 RECORDS = {"lay": Layout._fields, "rules": Rules._fields, "me": Actor._fields}

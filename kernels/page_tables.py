@@ -9,8 +9,8 @@ TDH.MEM.SEPT.REMOVE lets a live one go, after BLOCK and TLB tracking of its own.
 from kernels.atomics import exchange_seq_cst, load_acquire, own, store_release
 from kernels.rules import Fault, SeptFree
 from kernels.status import SUCCESS
-from kernels.steps import choice, local, steps
-from kernels.tally import collect_flags, finish, relax, wait_turn, zapper_stopping
+from kernels.steps import choice, like, local, steps
+from kernels.tally import collect_flags, relax
 from kernels.words import (
     LEFT_BEHIND,
     MIRROR_NONPRESENT,
@@ -23,7 +23,7 @@ from kernels.words import (
     stage,
 )
 from kernels.zapper import shoot_down
-from kernels.zapping import NONE, freeze_present, lock_mmu, look, unlock_mmu
+from kernels.zapping import NONE, freeze_present, look, take_page, zapping_zapper
 
 FREEZE_CHILD_ONCE, AFTER_HKID = int(Fault.FREEZE_CHILD_ONCE), int(SeptFree.AFTER_HKID)
 
@@ -58,18 +58,16 @@ def take_present(td, lay, rules, me, table):
 
 
 @steps
+def try_table(td, lay, rules, me):
+    """A page-table page of whatever number, if it is there; else NONE."""
+    table = yield any_table(td, lay, rules, me)
+    taken = yield from take_present(td, lay, rules, me, table)
+    return table if taken else NONE
+
+
+@like(take_page, try_page=try_table)
 def take_table(td, lay, rules, me):
     """A page-table page that was there, with mmu_lock held; NONE where the run, or the VM, has come to its end."""
-    while not zapper_stopping(td, lay):
-        if (yield load_acquire(td, lay.vm_bugged)):
-            break
-        yield from lock_mmu(td, lay, rules, me)
-        table = yield any_table(td, lay, rules, me)
-        if (yield from take_present(td, lay, rules, me, table)):
-            return table
-        yield from unlock_mmu(td, lay, rules, me)
-        relax(td, rules, me)
-    return NONE
 
 
 @steps
@@ -128,24 +126,13 @@ def handle_removed_pt(td, lay, rules, me, table, due):
         node = behind(lay, rules, table, node)
     if not zapped:
         relax(td, rules, me)
-    return status
+    if status != SUCCESS:
+        return status
+    if rules.sept_free != AFTER_HKID and not rules.zap_for_write:
+        yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
+    return SUCCESS
 
 
-@steps
+@like(zapping_zapper, take_page=take_table, zap_taken=handle_removed_pt)
 def freeing_zapper(td, lay, rules, me):
     """Take page-table pages away until told to stop."""
-    for _ in range(rules.shootdowns):
-        due = wait_turn(td, lay, rules, me)
-        table = yield from take_table(td, lay, rules, me)
-        if table == NONE:
-            break
-        status = yield from handle_removed_pt(td, lay, rules, me, table, due)
-        if status != SUCCESS:
-            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-            yield from unlock_mmu(td, lay, rules, me)
-            break
-        if rules.sept_free != AFTER_HKID and not rules.zap_for_write:
-            yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
-        yield from unlock_mmu(td, lay, rules, me)
-    finish(td, me)
-    return 0

@@ -73,9 +73,10 @@ def breaks(body: Iterable[Statement]) -> bool:
 class Parser:
     """One function: from its source to checked statements."""
 
-    def __init__(self, function: Callable[..., Any], labelled: bool) -> None:
+    def __init__(self, function: Callable[..., Any], labelled: bool, in_place: bool = False) -> None:
         self.function = function
         self.labelled = labelled
+        self.in_place = in_place
         self.names = function.__globals__  # type: ignore[attr-defined]
         code = function.__code__  # type: ignore[attr-defined]
         if code.co_freevars:
@@ -87,11 +88,11 @@ class Parser:
         self.sites: list[Site] = []
 
     def parse(self) -> Steps:
-        tree = tree_of(self.function)
+        tree, name = tree_of(self.function), self.function.__name__
         given = [argument.arg for argument in tree.args.args]
         plain = not (tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.defaults)
         if tuple(given[:4]) != ENVIRONMENT or not plain:
-            self.refuse(tree, f"the first parameters of {tree.name} must be {', '.join(ENVIRONMENT)}, without defaults")
+            self.refuse(tree, f"the first parameters of {name} must be {', '.join(ENVIRONMENT)}, without defaults")
         parameters = tuple(given[4:])
         self.locals = set(parameters)
         for node in ast.walk(tree):
@@ -103,8 +104,10 @@ class Parser:
                 self.locals.add(node.id)
         body = self.block(tree.body)
         if not any(isinstance(statement, Step | Sub) for statement in flat(body)):
-            self.refuse(tree, f"{tree.name} takes no step")
-        return Steps(tree.name, self.function, parameters, tuple(body), self.labelled)
+            self.refuse(tree, f"{name} takes no step")
+        if self.in_place and any(isinstance(statement, Return) for statement in flat(body[:-1])):
+            self.refuse(tree, f"{name} is taken in place: it returns at its end and nowhere else")
+        return Steps(name, self.function, parameters, tuple(body), self.labelled, self.in_place)
 
     def refuse(self, node: ast.AST, why: str) -> None:
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]

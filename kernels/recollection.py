@@ -33,7 +33,7 @@ from kernels.words import owner
 from kernels.worlds import World
 
 # Where a guest walks the S-EPT and where it reads; each flow has one of them.
-WALKERS = ("guest", "guest_with_faults", "walk", "read_here", "read_private")
+WALKERS = ("walk_to_leaf", "walk_both_levels", "walk", "read_here", "read_private")
 WALKS = tuple(f"{walker}.load_acquire_sept" for walker in WALKERS)
 READERS = ("guest", "guest_with_faults", "stepping_guest", "read_here", "read_private")
 READS = tuple(f"{reader}.load_relaxed_owner" for reader in READERS)

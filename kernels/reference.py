@@ -32,7 +32,7 @@ class Reference:
         self.value: int | None = None
         self.site: Site | None = None
         self._run = self._generator(function)(td, lay, rules, me, *args)
-        self._sites = {(site.file, site.line): site for site in SITES}
+        self._sites = {(site.function, site.file, site.line): site for site in SITES}
         self._pending: Any = None
         self._advance(None)
 
@@ -84,7 +84,8 @@ class Reference:
         inner: Any = self._run
         while inner.gi_yieldfrom is not None:
             inner = inner.gi_yieldfrom
-        self.site = self._sites.get((short_path(inner.gi_code.co_filename), inner.gi_frame.f_lineno))
+        file, line = short_path(inner.gi_code.co_filename), inner.gi_frame.f_lineno
+        self.site = self._sites.get((inner.__name__, file, line))
 
     @property
     def done(self) -> bool:

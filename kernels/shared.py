@@ -12,44 +12,38 @@ the S-EPT root's tag too, so that the flush at an entry in a new epoch covers th
 
 from kernels.atomics import load_relaxed, own, store_release
 from kernels.kvm import BLOCK, LEAF_TRACK, REMOVE, SPIN, kick, seamcall_until
-from kernels.layout import BUG_ON, REPAIRS, SHOOTDOWNS
-from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
+from kernels.locks import write_lock_mmu, write_unlock
 from kernels.rules import KVM_REQ_TLB_FLUSH, SharedFlush, Step, pack_steps
 from kernels.status import SUCCESS
-from kernels.steps import harness, local, steps
-from kernels.tally import blocked_at, count, finish, now, wait_turn, zapper_stopping
+from kernels.steps import harness, like, local, steps
+from kernels.tally import blocked_at, now
 from kernels.words import (
     DONE,
     HPA_SHIFT,
     MAPPED,
     RWX,
-    SPTE_PRESENT,
     SVE,
     epoch_of,
-    generation_of,
-    mirror,
     owner,
     sept,
     stage,
     stage_word,
 )
 from kernels.zapper import (
-    COMPLETE,
     FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
     KICK,
-    STOP,
     after_failure,
     blocked_page,
-    claim_page,
-    in_use,
     lower_gate,
     next_page_word,
     populate,
     raise_gate,
     record_whole,
+    shoot_down,
     shootdown,
+    zapper,
 )
 
 BY_REQUEST = int(SharedFlush.REQUEST)
@@ -148,51 +142,40 @@ def zap_shared(td, lay, rules, me, gpa, repair, due):
 
 
 @steps
+def set_shared_spte(td, lay, rules, me, gpa, page):
+    yield store_release(td, sept(lay, gpa), shared_spte(page))
+    return 0
+
+
+@like(populate, map_page=set_shared_spte)
 def map_shared(td, lay, rules, me, gpa):
     """A new host page behind the shared guest page; the guest need not accept it."""
-    page = generation_of(own(td, owner(lay, gpa)))
-    yield store_release(td, owner(lay, gpa), in_use(page))
-    if rules.serialized:
-        yield from read_lock_mmu(td, lay, rules, me)
-    yield store_release(td, sept(lay, gpa), shared_spte(page))
-    if rules.serialized:
-        yield read_unlock(td, lay.mmu_lock)
-    if own(td, stage(lay, me.index)):
-        yield store_release(td, stage(lay, me.index), 0)
-    yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+
+
+@steps(in_place=True)
+def shoot_either(td, lay, rules, me, gpa, todo, repair, due):
+    """One shootdown of a page, shared or private."""
+    if is_shared(lay, rules, gpa):
+        status = yield from zap_shared(td, lay, rules, me, gpa, repair, due)
+    else:
+        status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
+    return status
+
+
+@like(shoot_down, shootdown=shoot_either)
+def shoot_either_down(td, lay, rules, me, gpa, due):
+    """One shootdown of a claimed page of either kind. Returns its status."""
+
+
+@steps(in_place=True)
+def map_either(td, lay, rules, me, gpa):
+    if is_shared(lay, rules, gpa):
+        yield from map_shared(td, lay, rules, me, gpa)
+    else:
+        yield from populate(td, lay, rules, me, gpa)
     return 0
 
 
-@steps
+@like(zapper, shoot_down=shoot_either_down, populate=map_either)
 def shared_zapper(td, lay, rules, me):
     """Replace private and shared pages until told to stop."""
-    for _ in range(rules.shootdowns):
-        due = wait_turn(td, lay, rules, me)
-        if zapper_stopping(td, lay):
-            break
-        gpa = yield from claim_page(td, lay, rules, me)
-        todo = rules.shootdown
-        repair = 0
-        while True:
-            if is_shared(lay, rules, gpa):
-                status = yield from zap_shared(td, lay, rules, me, gpa, repair, due)
-            else:
-                status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
-            if not repair:
-                count(td, me, SHOOTDOWNS, 1)
-                if status != SUCCESS:
-                    count(td, me, BUG_ON, 1)
-            if status == SUCCESS or rules.on_error == STOP:
-                break
-            todo = COMPLETE
-            repair = 1
-            count(td, me, REPAIRS, 1)
-        if status != SUCCESS:
-            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-            break
-        if is_shared(lay, rules, gpa):
-            yield from map_shared(td, lay, rules, me, gpa)
-        else:
-            yield from populate(td, lay, rules, me, gpa)
-    finish(td, me)
-    return 0

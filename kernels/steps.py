@@ -18,10 +18,21 @@ What a step may call is marked: `@op` one shared access (a primitive of `atomics
 
 import ast
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from kernels import atomics
-from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, HARNESS_VALUES, KINDS, LanguageError, tree_of, where
+from kernels.language import (
+    CHOICE_COUNTS,
+    CHOICE_WAYS,
+    ENVIRONMENT,
+    HARNESS_VALUES,
+    KINDS,
+    LanguageError,
+    Steps,
+    tree_of,
+    where,
+)
 from kernels.parse import Parser
 
 
@@ -79,8 +90,39 @@ def harness(value: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return mark
 
 
-def steps(function: Callable[..., Any] | None = None, *, labelled: bool = True) -> Any:
-    """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels."""
+def steps(function: Callable[..., Any] | None = None, *, labelled: bool = True, in_place: bool = False) -> Any:
+    """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels.
+
+    `in_place`: a straight line does not call it, but has its steps in the place of the call. That is one function less
+    to compile, whose callees are compiled once more for each that calls it, and no field of the layout is read twice.
+    """
     if function is None:
-        return lambda inner: steps(inner, labelled=labelled)
-    return Parser(function, labelled).parse()
+        return lambda inner: steps(inner, labelled=labelled, in_place=in_place)
+    return Parser(function, labelled, in_place).parse()
+
+
+def like(base: Steps, **callees: Steps) -> Callable[[Callable[..., Any]], Steps]:
+    """Mark a function of a docstring alone: it takes the steps of `base`, each name of `callees` in which means another
+    function of steps. Its sites bear its own name and stand where those of `base` do.
+
+        @like(zapper, claim_page=claim_range, ...)
+        def batch_zapper(td, lay, rules, me):
+            \"""Shoot ranges down until told to stop.\"""
+    """
+
+    def mark(function: Callable[..., Any]) -> Steps:
+        tree, inner = tree_of(function), base.source
+        if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+            raise LanguageError(f"{where(function)}: {tree.name} is like {base.name}: it has a docstring and no steps")
+        given, wanted = [argument.arg for argument in tree.args.args], [*ENVIRONMENT, *base.parameters]
+        if given != wanted:
+            raise LanguageError(f"{where(function)}: {tree.name} is like {base.name}: it takes {', '.join(wanted)}")
+        for name in callees:
+            if not isinstance(inner.__globals__.get(name), Steps) or name not in inner.__code__.co_names:
+                raise LanguageError(f"{where(function)}: {base.name} has no steps of {name}")
+        names = {**inner.__globals__, **callees}
+        made = FunctionType(inner.__code__, names, function.__name__, None, inner.__closure__)
+        made.__module__, made.__doc__ = function.__module__, function.__doc__
+        return Parser(made, base.labelled, base.in_place).parse()
+
+    return mark

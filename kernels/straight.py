@@ -52,16 +52,22 @@ class Names:
 
 
 def resolve(
-    tree: ast.expr, function: Steps, names: Names, inline: tuple[str, ...] = ("local",), free: tuple[str, ...] = ()
+    tree: ast.expr,
+    function: Steps,
+    names: Names,
+    inline: tuple[str, ...] = ("local",),
+    free: tuple[str, ...] = (),
+    prefix: str = "",
 ) -> ast.expr:
     """The expression with global integers as literals, one-line callees of the kinds `inline` in place, the others in
-    `names`.
+    `names`, and `prefix` before the names of locals.
 
     `free` are names of the generated code itself.
     """
     known: dict[str, Any] = {**function.source.__globals__, **inspect.getclosurevars(function.source).nonlocals}
-    locals_ = {*function.parameters, *assigned(function.body), *ENVIRONMENT, *free}
-    return _Resolve(known, {name: ast.Name(name) for name in locals_}, names, inline).visit(copy.deepcopy(tree))
+    bound: dict[str, ast.expr] = {name: ast.Name(name) for name in (*ENVIRONMENT, *free)}
+    bound |= {name: ast.Name(prefix + name) for name in (*function.parameters, *assigned(function.body))}
+    return _Resolve(known, bound, names, inline).visit(copy.deepcopy(tree))
 
 
 class _Resolve(ast.NodeTransformer):
@@ -167,12 +173,17 @@ def straight_source(function: Steps, names: Names, variant: Variant) -> str:
 
 
 class _Straight:
-    def __init__(self, function: Steps, names: Names, variant: Variant) -> None:
+    """One function's lines. `within`: the lines in which they stand in the place of a call."""
+
+    def __init__(self, function: Steps, names: Names, variant: Variant, within: "_Straight | None" = None) -> None:
         self.function = function
         self.names = names
         self.variant = variant
         self.leaf = leaf_text(function)
-        self.draws = any(isinstance(s, Step) and self.is_drawn(s) for s in flat(function.body))
+        self.prefix: str = f"{within.prefix}_{function.name}_" if within else ""
+        own = any(isinstance(s, Step) and self.is_drawn(s) for s in flat(function.body))
+        self.draws: bool = within.draws if within else own
+        assert self.draws or not own, f"{function.name} draws, and what it stands in does not"
 
     def lines(self) -> list[str]:
         start = ["    _random = own(td, me.tally + RNG)"] if self.draws else []
@@ -192,7 +203,7 @@ class _Straight:
         return [*save, f"{pad}return {value}"]
 
     def text(self, tree: ast.expr) -> str:
-        return ast.unparse(resolve(tree, self.function, self.names, ("local", "harness")))
+        return ast.unparse(resolve(tree, self.function, self.names, ("local", "harness"), prefix=self.prefix))
 
     def block(self, body: Iterable[Statement], depth: int, after: tuple[Statement, ...]) -> list[str]:
         lines = [line for statement in body for line in self.statement(statement, depth, after)]
@@ -202,12 +213,15 @@ class _Straight:
         pad = "    " * depth
         match statement:
             case Let(name=name, value=value):
-                return [*self.beside(value, pad), f"{pad}{name} = {self.text(value)}"]
+                return [*self.beside(value, pad), f"{pad}{self.prefix}{name} = {self.text(value)}"]
             case Do(call=call):
                 return [*self.beside(call, pad), pad + self.text(call)]
             case Step():
                 return [pad + line for line in self.step(statement)]
+            case Sub(function=Steps(in_place=True)):
+                return self.in_place(statement, depth)
             case Sub(target=target, function=function, arguments=arguments):
+                target = target and self.prefix + target
                 inner = f"{function.name}({', '.join((*ENVIRONMENT, *map(self.text, arguments)))})"
                 line = f"{pad}{target} = {inner}" if target else pad + inner
                 entry = [pad + line for line in self.entry_tried(function, target, arguments)]
@@ -229,16 +243,31 @@ class _Straight:
                 return self.leave("0" if value is None else self.text(value), pad)
         raise AssertionError(statement)
 
+    def in_place(self, sub: Sub, depth: int) -> list[str]:
+        """The steps of a callee where it is called; what it returns at its end goes into the target."""
+        inner, pad = _Straight(sub.function, self.names, self.variant, self), "    " * depth
+        *body, last = sub.function.body
+        given = zip(sub.function.parameters, map(self.text, sub.arguments), strict=True)
+        lines = [f"{pad}{inner.prefix}{parameter} = {value}" for parameter, value in given]
+        if not isinstance(last, Return):
+            return [*lines, *inner.block((*body, last), depth, ())]
+        lines += inner.block(body, depth, ())
+        if sub.target and last.value is not None:
+            lines.append(f"{pad}{self.prefix}{sub.target} = {inner.text(last.value)}")
+        return lines
+
     def step(self, step: Step) -> list[str]:
         call = step.call
         name = ast.unparse(call.func)
         arguments = [self.text(argument) for argument in call.args]
         resolve(call.func, self.function, self.names)
-        target = f"{step.target} = " if step.target else ""
+        into = step.target and self.prefix + step.target
+        target = f"{into} = " if into else ""
         if step.is_choice:
             random = [ast.Name("_random")] if self.is_drawn(step) else []
             drawn = ast.Call(call.func, [*map(ast.Name, ENVIRONMENT), *random, *call.args[4:]], [])
-            way = resolve(drawn, self.function, self.names, ("local", "harness", "choice"), ("_random",))
+            kinds = ("local", "harness", "choice")
+            way = resolve(drawn, self.function, self.names, kinds, ("_random",), self.prefix)
             return [*(["_random = xorshift(_random)"] if random else []), target + ast.unparse(way)]
         if not self.function.labelled:
             return [f"{target}{name}({', '.join(arguments)})"]
@@ -246,7 +275,7 @@ class _Straight:
         at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
         perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.variant.perturbed else []
         before = [f"_word = {arguments[1]}", at, *perturb]
-        behind = [*self.lock_tried(step), *self.lock_let_go(step)]
+        behind = [*self.lock_tried(step, str(into)), *self.lock_let_go(step)]
         if not self.variant.traced or self.function in UNTRACED:
             return [*before, f"{target}{name}({rest})", *behind]
         label = f"_word << {SITE_BITS} | {step.site.number}"
@@ -254,16 +283,16 @@ class _Straight:
         before.insert(0, f"_operand = {arguments[-1] if arguments[2:] else 0}")
         if not answers(self.names.values[name]):
             return [*before, f"{name}({rest})", self.call_of(keep, label, "_operand", "_operand"), *behind]
-        seen = step.target or "_seen"
+        seen = into or "_seen"
         return [*before, f"{seen} = {name}({rest})", self.call_of(keep, label, f"int({seen})", "_operand"), *behind]
 
-    def lock_tried(self, step: Step) -> list[str]:
+    def lock_tried(self, step: Step, got: str) -> list[str]:
         """What a SEAMCALL keeps behind a try of the epoch's or the tree's lock."""
         op = self.names.values[ast.unparse(step.call.func)]
         if self.leaf is None or op not in (try_lock_exclusive, try_lock_shared):
             return []
         lock = _lock(step)
-        return [] if lock is None else self.tried(lock, op is try_lock_exclusive, "_word", str(step.target))
+        return [] if lock is None else self.tried(lock, op is try_lock_exclusive, "_word", got)
 
     def entry_tried(self, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
         """The same behind a try of an S-EPT entry's lock."""

@@ -55,10 +55,9 @@ from kernels.words import (
     mirror,
     owner,
     sept,
-    stage,
 )
 from kernels.zapper import LEAF_REMOVE, next_page_word, shoot_down
-from kernels.zapping import NONE, take_page, unlock_mmu
+from kernels.zapping import NONE, give_away, take_page, unlock_mmu
 
 RECLAIM_EARLY, VCPUS_COME_BACK = int(Fault.RECLAIM_EARLY), int(Fault.VCPUS_COME_BACK)
 KEEP_VCPUS, TAKEN_FOR_UNFINALIZED = int(Fault.KEEP_VCPUS), int(Fault.TAKEN_FOR_UNFINALIZED)
@@ -147,11 +146,7 @@ def zap_page(td, lay, rules, me, finalized, due):
     else:
         status = yield from remove_mapped(td, lay, rules, me, gpa)
     if status == SUCCESS:
-        if own(td, stage(lay, me.index)):
-            yield store_release(td, stage(lay, me.index), 0)
-        yield store_release(td, content(lay, gpa), LEFT_BEHIND)
-        if not rules.zap_for_write:
-            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+        yield from give_away(td, lay, rules, me, gpa)
     yield from unlock_mmu(td, lay, rules, me)
     return status
 

@@ -62,7 +62,9 @@ LOST_KICK, OUTSIDE_TOO_EARLY = int(Fault.LOST_KICK), int(Fault.OUTSIDE_TOO_EARLY
 ACKNOWLEDGED_TOO_EARLY = int(Fault.ACKNOWLEDGED_TOO_EARLY)
 UNIFORM, SEQUENTIAL = int(Pattern.UNIFORM), int(Pattern.SEQUENTIAL)
 OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
+# What guest() returns: why it was left, and above that the guest page of a fault.
 IPI, TICK, EPT_VIOLATION = 0, 1, 2
+WHY_BITS, WHY_MASK = 2, 3
 BURST = 64
 
 
@@ -133,9 +135,23 @@ def accept(td, lay, rules, me, gpa):
     return status
 
 
+# Not in place, nor is what follows: what only a miss looks at would take registers from the reads that hit.
+@steps(labelled=False)
+def walk_to_leaf(td, lay, rules, me, gpa):
+    """The CPU's walk: the S-EPT entry of a guest page."""
+    return (yield load_acquire(td, sept(lay, gpa)))
+
+
+@steps(labelled=False)
+def fill_and_read(td, lay, rules, me, gpa, held):
+    """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
+    set_own(td, tlb(lay, me.index, gpa), held)
+    return (yield load_relaxed(td, owner(lay, gpa)))
+
+
 @steps(labelled=False)
 def guest(td, lay, rules, me):
-    """Reads until an IPI is pending, the tick comes or a translation is missing; returns which."""
+    """Reads until an IPI is pending, the tick comes or a translation is missing; returns which, and of which page."""
     fresh = 0
     while True:
         burst = yield reads_before_tick(td, lay, rules, me)
@@ -154,20 +170,19 @@ def guest(td, lay, rules, me):
                 fresh += 1
                 continue
             if not is_hit(held, gpa):
-                entry = yield load_acquire(td, sept(lay, gpa))
+                entry = yield from walk_to_leaf(td, lay, rules, me, gpa)
                 if state_of(entry) == PENDING:
                     status = yield from accept(td, lay, rules, me, gpa)
                     if status == EPT_VIOLATION_EXIT:
                         count_reads(td, me, fresh)
-                        return EPT_VIOLATION
+                        return EPT_VIOLATION | (gpa << WHY_BITS)
                     continue
                 if state_of(entry) != MAPPED:
                     note(td, lay, me, gpa, FAULT)
                     count_reads(td, me, fresh)
-                    return EPT_VIOLATION
+                    return EPT_VIOLATION | (gpa << WHY_BITS)
                 held = translation(gpa, page_of(entry))
-                set_own(td, tlb(lay, me.index, gpa), held)
-                seen = yield load_relaxed(td, owner(lay, gpa))
+                seen = yield from fill_and_read(td, lay, rules, me, gpa, held)
                 if held == translation(gpa, seen):
                     fresh += 1
                     continue
@@ -214,7 +229,7 @@ def vcpu(td, lay, rules, me):
             yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
         entered = 0
         leaving = 0
-        why = IPI
+        went = IPI
         if not (yield from exit_requested(td, lay, rules, me)):
             status = yield from vp_enter(td, lay, rules, me)
             count_status(td, me, LEAF_ENTER, status)
@@ -224,7 +239,7 @@ def vcpu(td, lay, rules, me):
                 entered = now(rules)
                 count(td, me, ENTRIES, 1)
                 arm_tick(td, rules, me, entered)
-                why = yield from guest(td, lay, rules, me)
+                went = yield from guest(td, lay, rules, me)
                 leaving = now(rules)
                 if rules.faults & (OUTSIDE_TOO_EARLY | ACKNOWLEDGED_TOO_EARLY):
                     yield from leave_too_early(td, lay, rules, me)
@@ -236,7 +251,7 @@ def vcpu(td, lay, rules, me):
         yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
         yield from acknowledge(td, lay, rules, me)
         if entered:
-            left = count_stay(td, rules, me, entered - left, leaving, why)
+            left = count_stay(td, rules, me, entered - left, leaving, went & WHY_MASK)
         share_cpu(rules)
     yield from acknowledge(td, lay, rules, me)
     finish(td, me)

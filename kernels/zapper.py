@@ -173,6 +173,21 @@ def lower_gate(td, lay, rules, me):
     return 0
 
 
+@steps(in_place=True)
+def seamcall_step(td, lay, rules, me, what, gpa, repair):
+    """BLOCK, TRACK or REMOVE, under the policy for BUSY of its kind, and what it does to the oracle's word of the page.
+    Returns the status.
+    """
+    policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
+    status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
+    if status == SUCCESS and what == BLOCK and not repair:
+        blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
+        yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
+    elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
+        yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+    return status
+
+
 @steps
 def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
@@ -218,13 +233,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 # tdx_track() has returned: from here on a read through the old translation is forbidden.
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
                 window = mark - window_began
-            policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
-            status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
-            if status == SUCCESS and what == BLOCK and not repair:
-                blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
-                yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-            elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
-                yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
             if status != SUCCESS and (not repair or what == REMOVE):
                 failed = status
                 if rules.on_error != FREE_PAGE:
@@ -255,14 +264,8 @@ def in_use(page):
 
 
 @steps
-def populate(td, lay, rules, me, gpa):
-    """A new host page behind the guest page: TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY), then
-    unfrozen.
-    """
-    page = generation_of(own(td, owner(lay, gpa)))
-    yield store_release(td, owner(lay, gpa), in_use(page))
-    if rules.serialized:
-        yield from read_lock_mmu(td, lay, rules, me)
+def map_page(td, lay, rules, me, gpa, page):
+    """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY)."""
     while True:
         status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
         count_status(td, me, LEAF_AUG, status)
@@ -270,6 +273,17 @@ def populate(td, lay, rules, me, gpa):
             break
         note(td, lay, me, gpa, outcome_of(status))
         relax(td, rules, me)
+    return 0
+
+
+@steps
+def populate(td, lay, rules, me, gpa):
+    """A new host page behind the guest page, whose mirror SPTE is present then."""
+    page = generation_of(own(td, owner(lay, gpa)))
+    yield store_release(td, owner(lay, gpa), in_use(page))
+    if rules.serialized:
+        yield from read_lock_mmu(td, lay, rules, me)
+    yield from map_page(td, lay, rules, me, gpa, page)
     if rules.serialized:
         yield read_unlock(td, lay.mmu_lock)
     if own(td, stage(lay, me.index)):
@@ -297,7 +311,7 @@ def shoot_down(td, lay, rules, me, gpa, due):
     while True:
         status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
         if not repair:
-            count(td, me, SHOOTDOWNS, 1)
+            count(td, me, SHOOTDOWNS, rules.batch)
             if status != SUCCESS:
                 count(td, me, BUG_ON, 1)
         # What stands below a page-table page is none of its shootdown's: another one would end as this one did.

@@ -76,26 +76,58 @@ def look(td, lay, rules, me, gpa):
 
 
 @steps
+def try_page(td, lay, rules, me):
+    """A page of whatever number, if its mirror SPTE is present, and this zapper's then; else NONE."""
+    gpa = yield any_page(td, lay, rules, me)
+    if rules.zap_for_write:
+        taken = (yield load_acquire(td, mirror(lay, gpa))) == SPTE_PRESENT
+        if taken:
+            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+    else:
+        taken = yield freeze_present(td, mirror(lay, gpa))
+    if not taken:
+        return NONE
+    collect_flags(td, lay, me, gpa)
+    yield from look(td, lay, rules, me, gpa)
+    return gpa
+
+
+@steps
 def take_page(td, lay, rules, me):
     """A page whose mirror SPTE was present, with mmu_lock held; NONE where the run, or the VM, has come to its end."""
     while not zapper_stopping(td, lay):
         if (yield load_acquire(td, lay.vm_bugged)):
             break
         yield from lock_mmu(td, lay, rules, me)
-        gpa = yield any_page(td, lay, rules, me)
-        if rules.zap_for_write:
-            taken = (yield load_acquire(td, mirror(lay, gpa))) == SPTE_PRESENT
-            if taken:
-                yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
-        else:
-            taken = yield freeze_present(td, mirror(lay, gpa))
-        if taken:
-            collect_flags(td, lay, me, gpa)
-            yield from look(td, lay, rules, me, gpa)
-            return gpa
+        page = yield from try_page(td, lay, rules, me)
+        if page != NONE:
+            return page
         yield from unlock_mmu(td, lay, rules, me)
         relax(td, rules, me)
     return NONE
+
+
+@steps
+def give_away(td, lay, rules, me, gpa):
+    """A page that is gone: its zapper has no shootdown at hand, whoever has the page next writes to it, and its mirror
+    SPTE is nobody's.
+    """
+    if own(td, stage(lay, me.index)):
+        yield store_release(td, stage(lay, me.index), 0)
+    yield store_release(td, content(lay, gpa), LEFT_BEHIND)
+    if not rules.zap_for_write:
+        yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+    return 0
+
+
+@steps
+def zap_taken(td, lay, rules, me, page, due):
+    """Shoot a page down that was taken, and give it away. Returns SUCCESS, or the status of KVM_BUG_ON."""
+    status = yield from shoot_down(td, lay, rules, me, page, due)
+    if status != SUCCESS:
+        return status
+    yield from give_away(td, lay, rules, me, page)
+    return SUCCESS
 
 
 @steps
@@ -103,20 +135,14 @@ def zapping_zapper(td, lay, rules, me):
     """Zap pages until told to stop."""
     for _ in range(rules.shootdowns):
         due = wait_turn(td, lay, rules, me)
-        gpa = yield from take_page(td, lay, rules, me)
-        if gpa == NONE:
+        page = yield from take_page(td, lay, rules, me)
+        if page == NONE:
             break
-        status = yield from shoot_down(td, lay, rules, me, gpa, due)
+        status = yield from zap_taken(td, lay, rules, me, page, due)
         if status != SUCCESS:
             yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
             yield from unlock_mmu(td, lay, rules, me)
             break
-        if own(td, stage(lay, me.index)):
-            yield store_release(td, stage(lay, me.index), 0)
-        # Whoever has the page next writes to it.
-        yield store_release(td, content(lay, gpa), LEFT_BEHIND)
-        if not rules.zap_for_write:
-            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
         yield from unlock_mmu(td, lay, rules, me)
     finish(td, me)
     return 0

@@ -1,9 +1,11 @@
 """SEAMCALLs and TDCALLs as actors of their own: each takes one call on guest page 0 and keeps the status."""
 
+import ast
+
 from kernels import layout
 from kernels.atomics import set_own
 from kernels.entered import words_with_room
-from kernels.language import Steps
+from kernels.language import Do, Steps, Sub
 from kernels.layout import HEAD_WORDS, Layout
 from kernels.module import (
     mem_page_accept,
@@ -16,7 +18,7 @@ from kernels.module import (
 )
 from kernels.race import prepare
 from kernels.rules import Rules
-from kernels.steps import local, steps
+from kernels.steps import local
 from kernels.tests.orders import SPEC
 from kernels.tests.three import run_machine
 from kernels.words import ONE_EPOCH
@@ -41,47 +43,17 @@ def keep(td, me, status):
     set_own(td, me.tally + ANSWER, status)
 
 
-@steps
-def block(td, lay, rules, me):
-    status = yield from mem_range_block(td, lay, rules, me, 0)
-    keep(td, me, status)
+def kept(call: Steps, *arguments: int) -> Steps:
+    """A function of steps that takes this call and keeps its status."""
+    keeping = ast.parse("keep(td, me, status)", mode="eval").body
+    assert isinstance(keeping, ast.Call)
+    body = (Sub("status", call, tuple(map(ast.Constant, arguments))), Do(keeping, harness=False))
+    return Steps(f"{call.name}_alone", keep, (), body, labelled=True)
 
 
-@steps
-def track(td, lay, rules, me):
-    status = yield from mem_track(td, lay, rules, me)
-    keep(td, me, status)
-
-
-@steps
-def remove(td, lay, rules, me):
-    status = yield from mem_page_remove(td, lay, rules, me, 0)
-    keep(td, me, status)
-
-
-@steps
-def aug(td, lay, rules, me):
-    """Host page 9 behind guest page 0."""
-    status = yield from mem_page_aug(td, lay, rules, me, 0, 9)
-    keep(td, me, status)
-
-
-@steps
-def accept(td, lay, rules, me):
-    status = yield from mem_page_accept(td, lay, rules, me, 0)
-    keep(td, me, status)
-
-
-@steps
-def enter(td, lay, rules, me):
-    status = yield from vp_enter(td, lay, rules, me)
-    keep(td, me, status)
-
-
-@steps
-def leave(td, lay, rules, me):
-    status = yield from td_exit(td, lay, rules, me)
-    keep(td, me, status)
+block, track, remove = kept(mem_range_block, 0), kept(mem_track), kept(mem_page_remove, 0)
+aug, accept = kept(mem_page_aug, 0, 9), kept(mem_page_accept, 0)  # host page 9 behind guest page 0
+enter, leave = kept(vp_enter), kept(td_exit)
 
 
 class Machine:

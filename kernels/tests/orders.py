@@ -12,6 +12,7 @@ def order(*steps: Step, **fields: int) -> Rules:
         "shootdown": pack_steps(list(steps)),
         "steps": len(steps),
         "wait": 1,
+        "batch": 1,
         "track_busy": int(Busy.SPIN),
         "sept_busy": int(Busy.SPIN),
         "shootdowns": 1,

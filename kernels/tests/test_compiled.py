@@ -12,8 +12,9 @@ from numba.core import types
 from numba.core.registry import cpu_target
 
 from kernels import layout, race
-from kernels.atomics import ATOMIC, I64, emit_pause, emit_settle
+from kernels.atomics import ATOMIC
 from kernels.build import straight
+from kernels.llvm import I64, emit_pause, emit_settle
 from kernels.tests.alone import block, enter, leave, remove, track
 from kernels.tests.orders import SPEC
 

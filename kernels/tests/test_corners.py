@@ -8,10 +8,8 @@ import pytest
 from kernels import build, race
 from kernels.atomics import (
     ATOMIC,
-    I64,
     PLAIN,
     PYTHON,
-    emit_timestamp,
     fetch_add_seq_cst,
     load_acquire,
     own,
@@ -21,6 +19,7 @@ from kernels.atomics import (
 from kernels.entered import entered, words_with_room
 from kernels.language import LanguageError
 from kernels.layout import plan, zapper_actor
+from kernels.llvm import I64, emit_timestamp
 from kernels.steps import local, op, steps
 from kernels.tests.orders import SPEC
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled

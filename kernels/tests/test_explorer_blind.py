@@ -11,8 +11,8 @@ from kernels.tests.orders import NO_WAIT
 SIZE = Size(1, 1)
 READING = {
     "guest.load_relaxed_owner",
-    "guest.load_acquire_sept",
-    "guest.load_relaxed_owner_2",
+    "walk_to_leaf.load_acquire_sept",
+    "fill_and_read.load_relaxed_owner",
     "grade.load_acquire_stage",
     "grade.load_relaxed_owner",
 }

@@ -10,11 +10,14 @@ import pytest
 
 from kernels import kvm, locks, module, vcpu, zapper
 from kernels.atomics import SHARED_ACCESSES, fetch_add_seq_cst, load_acquire, store_release
+from kernels.flows import FLOWS
 from kernels.language import KINDS, ROOT, SITES, LanguageError, Site, Steps
-from kernels.steps import op, steps
+from kernels.steps import like, op, steps
+from kernels.straight import subs
 from kernels.tests.programs import compiled
 
 SHIPPED = [site for site in SITES if site.file.startswith("kernels/") and "tests" not in site.file]
+MADE = {one.name: one for it in FLOWS.values() for one in (*subs(it.vcpu), *subs(it.zapper))}
 
 # Behind `@steps` and `def f(td, lay, rules, me):` these lines; the error stands in the one that ends with "# here".
 REFUSED = {
@@ -210,6 +213,16 @@ def test_an_error_names_the_file_and_the_line_as_an_editor_opens_them():
     assert str(error.value) == f"kernels/tests/test_language.py:{line}: an expression has no List: [1]"
 
 
+def test_what_is_taken_in_place_returns_at_its_end_alone():
+    source = (
+        "@steps(in_place=True)\ndef f(td, lay, rules, me):\n"
+        "    if lay.a:\n        return 1\n    yield load_acquire(td, lay.a)\n    return 0\n"
+    )
+
+    with pytest.raises(LanguageError, match=">:2: f is taken in place: it returns at its end and nowhere else"):
+        compiled(source, "f")
+
+
 def test_what_stands_below_is_not_known_yet():
     source = HEAD + "    yield from later(td, lay, rules, me)\n\n\n" + OTHER.replace("other", "later")
 
@@ -246,6 +259,57 @@ def test_an_op_without_a_shared_access_is_refused():
 
     with pytest.raises(LanguageError, match=r"an op is one shared access, nothing has 0: \[\]"):
         op(nothing)
+
+
+ALIKE = """\
+@steps
+def other(td, lay, rules, me, gpa):
+    return (yield load_acquire(td, lay.a + gpa))
+
+
+@steps
+def another(td, lay, rules, me, gpa):
+    return (yield load_acquire(td, lay.b + gpa))
+
+
+@steps
+def base(td, lay, rules, me, gpa):
+    seen = yield from other(td, lay, rules, me, gpa)
+    yield store_release(td, lay.c, seen)
+    return seen
+
+
+"""
+
+
+def test_a_function_like_another_takes_its_steps_under_its_own_name_and_calls_what_it_names():
+    known = len(SITES)
+    source = ALIKE + '@like(base, other=another)\ndef f(td, lay, rules, me, gpa):\n    """Reads b."""\n'
+    made = compiled(source, "f", like=like)
+
+    assert (made.name, made.parameters, made.source.__doc__) == ("f", ("gpa",), "Reads b.")
+    assert [one.name for one in subs(made)] == ["another", "f"]
+    base, own = SITES[known + 2 :]
+    assert (base.name, own.name) == ("base.store_release_c", "f.store_release_c")
+    assert (base.file, base.line) == (own.file, own.line)
+
+
+@pytest.mark.parametrize(
+    ("mark", "rest", "why"),
+    [
+        ("other=another", "(td, lay, rules, me):\n    pass", "it has a docstring and no steps"),
+        ("other=another", "(td, lay, rules, me):\n    'Reads b.'", "it takes td, lay, rules, me, gpa"),
+        ("another=other", "(td, lay, rules, me, gpa):\n    'Reads b.'", "base has no steps of another"),
+        ("unheard_of=other", "(td, lay, rules, me, gpa):\n    'Reads b.'", "base has no steps of unheard_of"),
+        ("other=none", "(td, lay, rules, me, gpa):\n    'Reads b.'", "none takes 0 arguments behind the environment"),
+        ("other=plain", "(td, lay, rules, me, gpa):\n    'Reads b.'", "yield from takes a function of steps"),
+    ],
+)
+def test_what_is_like_another_fits_it(mark, rest, why):
+    none = "@steps\ndef none(td, lay, rules, me):\n    return (yield load_acquire(td, lay.a))\n\n\n"
+
+    with pytest.raises(LanguageError, match=why):
+        compiled(f"{ALIKE}{none}@like(base, {mark})\ndef f{rest}\n", "f", like=like, plain=plain)
 
 
 def test_a_function_of_steps_cannot_be_called():
@@ -291,7 +355,8 @@ def test_site_names_are_unique():
 def test_a_site_stands_at_the_line_that_it_names(site: Site):
     """The file, read anew: at that line, inside that function, is a yield of that call."""
     tree = ast.parse((Path(ROOT) / site.file).read_text())
-    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == site.function)
+    written = MADE[site.function].source.__code__.co_name  # type: ignore[attr-defined]
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == written)
     yields = [node.value for node in ast.walk(function) if isinstance(node, ast.Yield)]
     here = [ast.unparse(call) for call in yields if isinstance(call, ast.Call) and call.lineno == site.line]
 
@@ -302,11 +367,11 @@ def test_a_site_stands_at_the_line_that_it_names(site: Site):
 
 
 def test_every_yield_that_ships_is_a_site():
-    """Nothing is stepped over: the files have as many yields as there are sites."""
+    """Nothing is stepped over: the files have as many yields as sites have lines."""
     texts = [(ROOT / file).read_text(encoding="utf-8") for file in {site.file for site in SHIPPED}]
     nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
 
-    assert sum(isinstance(node, ast.Yield) for node in nodes) == len(SHIPPED)
+    assert sum(isinstance(node, ast.Yield) for node in nodes) == len({(site.file, site.line) for site in SHIPPED})
 
 
 def shared_calls(function: object) -> list[str]:

@@ -5,9 +5,9 @@ import pytest
 from kernels import build, layout, race
 from kernels.entered import entered
 from kernels.module import is_tlb_tracked
-from kernels.tests import alone
 from kernels.tests.alone import (
     ALREADY_BLOCKED,
+    ANSWER,
     BUSY_ENTRY,
     BUSY_EPOCH,
     BUSY_TREE,
@@ -272,12 +272,12 @@ def test_tracking_of_a_block_is_done(m, epoch, even, odd, blocked_in, tracked):
 @pytest.mark.parametrize(
     ("what", "words", "status"),
     [
-        ("track", {"epoch_tracking": 3 << 24 | 1}, PREVIOUS_EPOCH_BUSY),
-        ("track", {"epoch_lock": 2}, BUSY_EPOCH),
-        ("block", {"tree_lock": 2}, BUSY_TREE),
-        ("block", {"sept": MAPPED | SVE | TDEL}, BUSY_ENTRY),
-        ("remove", {"sept": BLOCKED | SVE, "bepoch": 1}, NOT_TRACKED),
-        ("remove", {}, NOT_BLOCKED),
+        (track, {"epoch_tracking": 3 << 24 | 1}, PREVIOUS_EPOCH_BUSY),
+        (track, {"epoch_lock": 2}, BUSY_EPOCH),
+        (block, {"tree_lock": 2}, BUSY_TREE),
+        (block, {"sept": MAPPED | SVE | TDEL}, BUSY_ENTRY),
+        (remove, {"sept": BLOCKED | SVE, "bepoch": 1}, NOT_TRACKED),
+        (remove, {}, NOT_BLOCKED),
     ],
 )
 def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compiled_calls, what, words, status):
@@ -289,14 +289,14 @@ def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compile
     lay, rules = race.record(m.lay), race.record(SPEC)
     run, step = compiled_calls[what]
 
-    expected = m.call(getattr(alone, what))
+    expected = m.call(what)
     run(raced.words, lay, rules, me)
     while step(stepped.words, lay, rules, me, 0):
         pass
 
     assert expected == status
     for machine in (raced, stepped):
-        assert int(machine.words[me.tally + alone.ANSWER]) & (1 << 64) - 1 == status
+        assert int(machine.words[me.tally + ANSWER]) & (1 << 64) - 1 == status
         assert (
             machine.words[m.lay.epoch_tracking : m.lay.mode].tolist()
             == m.words[m.lay.epoch_tracking : m.lay.mode].tolist()
@@ -305,14 +305,14 @@ def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compile
 
 @pytest.fixture(scope="module")
 def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
-    """By name, the straight line and the step machine; in a cache of its own, for the digest leaves tests out."""
+    """By call, the straight line and the step machine; in a cache of its own, for the digest leaves tests out."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = {}
         for what in (track, block, remove):
-            made[what.name] = build.straight(what), entered(what)[1].step
+            made[what] = build.straight(what), entered(what)[1].step
             m = Machine()
             given = m.words, race.record(m.lay), race.record(SPEC), layout.vcpu_actor(m.lay, 0)
-            made[what.name][0](*given)
-            made[what.name][1](*given, 0)
+            made[what][0](*given)
+            made[what][1](*given, 0)
     return made

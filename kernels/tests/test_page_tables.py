@@ -9,7 +9,6 @@ from kernels.explorer import Size
 from kernels.module import mem_page_remove, mem_range_block
 from kernels.rules import Fault, Flow, Rules, SeptFree
 from kernels.sept import mem_accept
-from kernels.steps import steps
 from kernels.tests.alone import (
     BUSY_ENTRY,
     BUSY_TREE,
@@ -19,7 +18,7 @@ from kernels.tests.alone import (
     STATE_INCORRECT,
     VIOLATION,
     Machine,
-    keep,
+    kept,
     track,
 )
 from kernels.tests.naive import Space, StepMachine, search
@@ -30,22 +29,8 @@ SUCCESS, HOST_PAGE = 0, 1 << 12
 ALWAYS = {"fault", "operand_busy", "stale_in_window"}
 
 
-@steps
-def block_table(td, lay, rules, me):
-    status = yield from mem_range_block(td, lay, rules, me, 1)
-    keep(td, me, status)
-
-
-@steps
-def remove_table(td, lay, rules, me):
-    status = yield from mem_page_remove(td, lay, rules, me, 1)
-    keep(td, me, status)
-
-
-@steps
-def accept_walking(td, lay, rules, me):
-    status = yield from mem_accept(td, lay, rules, me, 0)
-    keep(td, me, status)
+block_table, remove_table = kept(mem_range_block, 1), kept(mem_page_remove, 1)
+accept_walking = kept(mem_accept, 0)
 
 
 def freeing(rules: Rules, *, zap_for_write: int | None = None, **fields: int) -> Rules:

@@ -141,10 +141,10 @@ def test_a_stale_read_right_behind_an_entry_is_not_the_entry_s(made):
 
 def test_what_a_word_held_is_not_told_from_a_time_that_some_ring_has_lost(made):
     """Between the zapper's two stores the vCPU may have written the word: its ring begins later."""
-    made.step("zapper 0", "shootdown.store_release_owner", LAY.owner, 256, 256)
+    made.step("zapper 0", "seamcall_step.store_release_owner", LAY.owner, 256, 256)
     made.step("vcpu 0", "acknowledge.load_acquire_ipi", LAY.ipi, 0)
-    made.step("zapper 0", "shootdown.store_release_owner", LAY.owner, 769, 769)
-    made.step("zapper 0", "shootdown.store_release_owner_2", LAY.owner, 1026, 1026)
+    made.step("zapper 0", "seamcall_step.store_release_owner", LAY.owner, 769, 769)
+    made.step("zapper 0", "seamcall_step.store_release_owner_2", LAY.owner, 1026, 1026)
 
     accesses = [event.access for event in made.told().events if event.actor == "zapper 0"]
     assert [(access.old, access.new) for access in accesses if access] == [(256, 256), (769, 769), (769, 1026)]
@@ -230,15 +230,16 @@ def test_a_step_taken_again_agrees_with_what_it_answered(name, known, value, ope
 
 
 SHOOTDOWN = ("zapper", "shoot_down", "shootdown")
+UNTIL = (*SHOOTDOWN, "seamcall_step", "seamcall_until")
 
 
 @pytest.mark.parametrize(
     ("actor", "function", "before", "expected"),
     [
         ("zapper 0", "shootdown", (), SHOOTDOWN),
-        ("zapper 0", "kick", (*SHOOTDOWN, "seamcall_until", "seamcall", "mem_track"), (*SHOOTDOWN, "kick")),
-        ("zapper 0", "kick", (*SHOOTDOWN, "seamcall_until"), (*SHOOTDOWN, "seamcall_until", "kick")),
-        ("zapper 0", "kick", (*SHOOTDOWN, "seamcall_until", "kick"), (*SHOOTDOWN, "seamcall_until", "kick")),
+        ("zapper 0", "kick", (*UNTIL, "seamcall", "mem_track"), (*SHOOTDOWN, "kick")),
+        ("zapper 0", "kick", UNTIL, (*UNTIL, "kick")),
+        ("zapper 0", "kick", (*UNTIL, "kick"), (*UNTIL, "kick")),
         ("vcpu 0", "acknowledge", ("vcpu",), ("vcpu", "acknowledge")),
         (
             "vcpu 0",

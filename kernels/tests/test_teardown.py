@@ -19,8 +19,7 @@ from kernels.lifecycle import (
 )
 from kernels.rules import Fault, Flow, Rules
 from kernels.schedule import Schedule
-from kernels.steps import steps
-from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, keep
+from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, kept
 from kernels.tests.drive import seen
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18
@@ -32,52 +31,9 @@ LIFECYCLE, OP_STATE = 0xC000060700000000, 0xC000060800000000
 FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
 
 
-@steps
-def add(td, lay, rules, me):
-    status = yield from mem_page_add(td, lay, rules, me, 0, 9)
-    keep(td, me, status)
-
-
-@steps
-def remove_unblocked(td, lay, rules, me):
-    status = yield from mem_page_remove_mapped(td, lay, rules, me, 0)
-    keep(td, me, status)
-
-
-@steps
-def enter_alive(td, lay, rules, me):
-    status = yield from vp_enter_alive(td, lay, rules, me)
-    keep(td, me, status)
-
-
-@steps
-def leave_alive(td, lay, rules, me):
-    status = yield from td_exit_alive(td, lay, rules, me)
-    keep(td, me, status)
-
-
-@steps
-def flush_own(td, lay, rules, me):
-    status = yield from vp_flush_own(td, lay, rules, me)
-    keep(td, me, status)
-
-
-@steps
-def vpflushdone(td, lay, rules, me):
-    status = yield from block_td(td, lay, rules, me)
-    keep(td, me, status)
-
-
-@steps
-def key_freeid(td, lay, rules, me):
-    status = yield from mng_key_freeid(td, lay, rules, me)
-    keep(td, me, status)
-
-
-@steps
-def page_reclaim(td, lay, rules, me):
-    status = yield from phymem_page_reclaim(td, lay, rules, me)
-    keep(td, me, status)
+add, remove_unblocked = kept(mem_page_add, 0, 9), kept(mem_page_remove_mapped, 0)
+enter_alive, leave_alive, flush_own = kept(vp_enter_alive), kept(td_exit_alive), kept(vp_flush_own)
+vpflushdone, key_freeid, page_reclaim = kept(block_td), kept(mng_key_freeid), kept(phymem_page_reclaim)
 
 
 def mortal(rules: Rules, faults: int = 0, lives: int = 1) -> Rules:

@@ -20,7 +20,7 @@ from kernels.straight import Names, answers, straight_source, subs
 from kernels.tests.orders import SPEC
 from kernels.trace import keep, keep_outcome
 from kernels.variant import BARE, Variant
-from kernels.vcpu import guest, vcpu
+from kernels.vcpu import fill_and_read, guest, vcpu
 from kernels.words import ONE_EPOCH
 from kernels.worlds import World
 from kernels.zapper import claim, zapper
@@ -157,9 +157,8 @@ def test_what_tracing_keeps_beside_steps_stands_before_the_call_it_tells_of():
 
 
 def test_the_guest_keeps_a_fill_and_a_fault_and_no_fresh_read():
-    kept = [
-        line.split("(")[0].strip() for line in straight_source(guest, Names(), TRACING).splitlines() if "keep" in line
-    ]
+    lines = [line for one in (guest, fill_and_read) for line in straight_source(one, Names(), TRACING).splitlines()]
+    kept = [line.split("(")[0].strip() for line in lines if "keep" in line]
 
     assert kept == ["keep_outcome", "keep_own"]
 
