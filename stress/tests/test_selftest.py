@@ -12,6 +12,7 @@ import pytest
 from scenarios.faults import faults
 from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
 from stress.claims import Claim, claims
+from stress.perturbation import declared_sites
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -63,6 +64,10 @@ def test_where_standing_still_is_the_catch_the_watchdog_is_the_scenarios_own() -
 def test_a_fault_that_there_is_not_is_told_with_the_nearest() -> None:
     with pytest.raises(ScenarioError, match=r'--fault: unknown fault "reclaim_erly"; did you mean "reclaim_early"\?'):
         claims([], ["reclaim_erly"], short=False, duration=None, seed=None)
+
+
+def test_every_label_at_which_a_race_of_the_selftest_perturbs_is_one_of_its_flow() -> None:
+    assert all(set(declared_sites(made.raced)) for made in everything() if made.raced.yields or made.raced.delays)
 
 
 @pytest.mark.processes
