@@ -4,9 +4,10 @@ import functools
 
 import pytest
 
-from kernels import words
+from kernels import layout, words
 from kernels.explorer import Size
 from kernels.interpreted import interpreted_machines
+from kernels.layout import OUTCOME_COUNTS
 from kernels.lifecycle import (
     block_td,
     mem_page_add,
@@ -17,8 +18,12 @@ from kernels.lifecycle import (
     vp_enter_alive,
     vp_flush_own,
 )
+from kernels.outcomes import Outcome
 from kernels.rules import Fault, Flow, Rules
 from kernels.schedule import Schedule
+from kernels.status import Status, signed
+from kernels.tally import PLACE_OF_STATUS
+from kernels.teardown import add_page
 from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, kept
 from kernels.tests.drive import seen
 from kernels.tests.naive import Space, StepMachine, search
@@ -27,6 +32,7 @@ from kernels.words import TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
 
 SUCCESS = 0
 BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001
+TDR_BUSY_TO_PAGE_ADD = 0x8000020000000002
 LIFECYCLE, OP_STATE = 0xC000060700000000, 0xC000060800000000
 FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
 
@@ -53,6 +59,16 @@ def test_a_page_is_added_mapped_before_the_td_runs_and_never_after(m):
     assert m.call(add) == STATE_INCORRECT
     m["td_state"] = TD_RUNNABLE
     assert m.call(add) == OP_STATE
+
+
+def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_undeclared(m):
+    m["tdr_lock"] = 2
+    me = layout.vcpu_actor(m.lay, 0)
+    outcomes = {name: me.tally + OUTCOME_COUNTS + Outcome[name] for name in ("operand_busy", "busy_given_up")}
+
+    assert m.call(kept(add_page, 0)) == TDR_BUSY_TO_PAGE_ADD
+    assert {name: int(m.words[at]) for name, at in outcomes.items()} == {"operand_busy": 1, "busy_given_up": 1}
+    assert dict(PLACE_OF_STATUS)[signed(TDR_BUSY_TO_PAGE_ADD)] == Status.BUSY_RDX
 
 
 def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
