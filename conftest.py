@@ -2,14 +2,17 @@
 
 import ctypes
 import fcntl
+import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import psutil
 import pytest
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent
-GRACE_S = 2.0
+GRACE_S, MOST_S = 2.0, 90.0
 PR_SET_CHILD_SUBREAPER = 36
 NOT_OURS = {"__pycache__", "build", "dist", "tdx_stress.egg-info"}
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -43,29 +46,60 @@ def small_machine() -> SmallMachine:
     return SmallMachine(np.zeros(lay.total_words, np.int64), lay)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command_environment() -> dict[str, str]:
     """The environment in which the command finds this checkout, whether it is installed or not, and has no colours."""
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR", "PYTHONPATH")}
     return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
+@pytest.fixture(scope="session")
+def warm(command_environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """See `stress.tests.warm`; one for all tests of a worker."""
+    command = [sys.executable, "-W", "error", "-m", "stress.tests.warm"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=command_environment, stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+        process.kill()
+
+
 @pytest.fixture
-def tdx_stress(tmp_path: Path, command_environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error."""
+def tdx_stress(
+    tmp_path: Path, command_environment: dict[str, str], warm: subprocess.Popen[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error; in a new
+    interpreter where the environment is `changed`.
+    """
 
     def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "stress", *arguments],
-            cwd=tmp_path,
-            env={**command_environment, **changed},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
+        if changed:
+            return subprocess.run(
+                [sys.executable, "-W", "error", "-m", "stress", *arguments],
+                cwd=tmp_path,
+                env={**command_environment, **changed},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=MOST_S,
+            )
+        with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+            said = {
+                name: f"/proc/{os.getpid()}/fd/{file.fileno()}"
+                for name, file in (("stdout", stdout), ("stderr", stderr))
+            }
+            print(json.dumps({"directory": str(tmp_path), "arguments": arguments, **said}), file=warm.stdin, flush=True)
+            if not select.select([warm.stdout], [], [], MOST_S)[0]:
+                warm.kill()
+                raise TimeoutError(f"{arguments}: not done after {MOST_S} s")
+            code = int(warm.stdout.readline())  # type: ignore[union-attr]
+            return subprocess.CompletedProcess(arguments, code, *(_whole(file) for file in (stdout, stderr)))
 
     return run
+
+
+def _whole(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def _run(
     junit: options.Junit = None,
     ktap: options.Ktap = None,
     trace: options.Trace = False,
+    no_report: options.NoReport = False,
     fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -119,6 +120,7 @@ def _run(
         junit=junit,
         ktap=ktap,
         trace=trace,
+        report=not no_report,
         fail_fast=fail_fast,
         quiet=quiet,
         verbose=verbose,
@@ -364,38 +366,7 @@ def _list(labels: options.Labels = None, json: options.AsJson = False, no_color:
     return list_all(as_json=json, color=not no_color)
 
 
-@app.command("replay", epilog=EXIT_CODES)
-def _replay(
-    file: options.WitnessFile,
-    until: options.Until = None,
-    show: options.ShowWhat = None,
-    ordering: options.FromOrdering = None,
-    out: options.Pictures = None,
-    json: options.Json = None,
-    quiet: options.Quiet = False,
-    verbose: options.EveryStep = False,
-    no_color: options.NoColor = False,
-) -> int:
-    """Run a recorded schedule again, step by step.
-
-    It must end in the state in which it was recorded: 0 where it does, 1 where it does not. A file from another
-    ordering, layout or version is refused.
-    """
-    from stress.replay import ReplayRequest, replay
-
-    return replay(
-        ReplayRequest(
-            file=file,
-            until=until,
-            show=show,
-            ordering=ordering,
-            json=json,
-            out=out,
-            quiet=quiet,
-            verbose=verbose,
-            color=not no_color,
-        )
-    )
+app.command("replay", epilog=EXIT_CODES)(cli_results.replay)
 
 
 @app.command("doctor", epilog=DOCTOR_CODES)

@@ -75,3 +75,36 @@ def history(
     given = {name: value for name, value in filters.items() if value is not None}
     folders = tuple(directories or [Path("runs")])
     return history(Wanted(folders, given, last, plot, out, export, sql, json, not no_color))
+
+
+def replay(
+    file: options.WitnessFile,
+    until: options.Until = None,
+    show: options.ShowWhat = None,
+    ordering: options.FromOrdering = None,
+    out: options.Pictures = None,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+    verbose: options.EveryStep = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """Run a recorded schedule again, step by step.
+
+    It must end in the state in which it was recorded: 0 where it does, 1 where it does not. A file from another
+    ordering, layout or version is refused.
+    """
+    from stress.replay import ReplayRequest, replay
+
+    return replay(
+        ReplayRequest(
+            file=file,
+            until=until,
+            show=show,
+            ordering=ordering,
+            json=json,
+            out=out,
+            quiet=quiet,
+            verbose=verbose,
+            color=not no_color,
+        )
+    )

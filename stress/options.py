@@ -111,6 +111,9 @@ Trace = Annotated[
     bool,
     _option("--trace", help="Keep everybody's last steps until a forbidden outcome: a table, and trace.json."),
 ]
+NoReport = Annotated[
+    bool, _option("--no-report", help="Leave the raw results alone: `tdx-stress report DIR` makes the rest from them.")
+]
 FailFast = Annotated[bool, _option("--fail-fast", help="Stop at the first ordering that fails.")]
 Quiet = Annotated[bool, _option("-q", "--quiet", help="Only the lines to grep, and errors.")]
 Verbose = Annotated[bool, _option("-v", "--verbose", help="Also the clock, the CPUs and the cache; tracebacks.")]

@@ -35,6 +35,7 @@ class Request:
     junit: Path | None = None
     ktap: str | None = None
     trace: bool = False
+    report: bool = True
     fail_fast: bool = False
     quiet: bool = False
     verbose: bool = False

@@ -106,8 +106,9 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
         with noted(refused):
             # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
-            pictures = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
-            plan.directory.write(record.result, record.arrays, plots=pictures, trace=record.trace)
+            waits = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
+            plots = plan.request.report and waits
+            plan.directory.write(record.result, record.arrays, plots=plots, trace=record.trace)
         with noted(refused):
             _hand_out(plan.request, record.result)
         _show(plan, record)

@@ -12,9 +12,11 @@ from kernels.rules import Fault
 from stress.__main__ import explained
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.listing import everything
+from stress.tests.test_report_verb import MADE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
+SHORT = ("--duration", "200ms", "--warmup", "0s", "--no-report")
 HEAVY = ("numba", "numpy", "scipy", "matplotlib", "pydantic", "rich", "multiprocess", "psutil")
 
 
@@ -43,7 +45,7 @@ def test_the_help_of_run_names_every_option_once(tdx_stress: Command) -> None:
     done = tdx_stress("run", "--help")
 
     options = "ordering vcpus zappers pages duration shootdowns warmup rate seed workers cpus set delay"
-    files = "amplify for budget out json junit ktap trace fail-fast quiet verbose no-color"
+    files = "amplify for budget out json junit ktap trace no-report fail-fast quiet verbose no-color"
     assert all(done.stdout.count(f"--{option} ") == 1 for option in f"{options} {files}".split())
 
 
@@ -218,7 +220,7 @@ def test_an_internal_error_shows_its_traceback_with_v(tmp_path: Path, command_en
 
 @pytest.mark.processes
 def test_json_is_alone_on_stdout(tdx_stress: Command) -> None:
-    done = tdx_stress("run", "--ordering", "spec", "--duration", "200ms", "--warmup", "0s", "--json", "-")
+    done = tdx_stress("run", "--ordering", "spec", *SHORT, "--json", "-")
 
     result = json.loads(done.stdout)
     assert [run["ordering"] for run in result["runs"]] == ["spec"]
@@ -227,7 +229,7 @@ def test_json_is_alone_on_stdout(tdx_stress: Command) -> None:
 
 @pytest.mark.processes
 def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
-    done = tdx_stress("run", "--ordering", "no_block", "--duration", "200ms", "--warmup", "0s", "-q")
+    done = tdx_stress("run", "--ordering", "no_block", *SHORT, "-q")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Observation no_block Always ")
@@ -254,8 +256,20 @@ def test_a_result_goes_into_every_file_that_is_named(tdx_stress: Command, tmp_pa
 
 
 @pytest.mark.processes
+def test_a_run_without_its_report_leaves_raw_results_from_which_report_makes_the_rest(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress("run", "--ordering", "no_block", *SHORT, "--out", "out")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    tdx_stress("report", "out", "-q")
+
+    assert (done.returncode, left) == (0, {"result.json", "raw.npz"})
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*left, *MADE}
+
+
+@pytest.mark.processes
 def test_ktap_stands_alone_on_stdout(tdx_stress: Command) -> None:
-    done = tdx_stress("run", "--ordering", "no_block", "--duration", "200ms", "--warmup", "0s", "--ktap", "-")
+    done = tdx_stress("run", "--ordering", "no_block", *SHORT, "--ktap", "-")
 
     assert done.stdout.startswith("KTAP version 1\n1..1\n")
     assert done.stdout.endswith("# Totals: pass:1 fail:0 xfail:0 xpass:0 skip:0 error:0\n")
@@ -270,7 +284,7 @@ def test_json_and_ktap_cannot_both_have_stdout(tdx_stress: Command) -> None:
 
 @pytest.mark.processes
 def test_a_known_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> None:
-    done = tdx_stress("run", "--ordering", "no_block", "--set", "expect=safe", "--duration", "200ms")
+    done = tdx_stress("run", "--ordering", "no_block", "--set", "expect=safe", *SHORT)
 
     assert done.returncode == 1
     assert "FAILED: declared safe, and showed not_blocked" in done.stdout
@@ -278,9 +292,9 @@ def test_a_known_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> No
 
 @pytest.mark.processes
 def test_fail_fast_stops_at_the_first_ordering_that_fails(tdx_stress: Command) -> None:
-    options = "--ordering no_block --ordering spec --set expect=safe --duration 200ms --fail-fast --json -"
+    options = "--ordering no_block --ordering spec --set expect=safe --fail-fast --json -"
 
-    done = tdx_stress("run", *options.split())
+    done = tdx_stress("run", *options.split(), *SHORT)
 
     assert done.returncode == 1
     assert [run["ordering"] for run in json.loads(done.stdout)["runs"]] == ["no_block"]
@@ -288,7 +302,7 @@ def test_fail_fast_stops_at_the_first_ordering_that_fails(tdx_stress: Command) -
 
 @pytest.mark.processes
 def test_a_json_file_on_a_full_disk_is_one_line_and_the_tables_are_shown(tdx_stress: Command) -> None:
-    done = tdx_stress("run", "--ordering", "no_block", "--duration", "200ms", "--json", "/dev/full")
+    done = tdx_stress("run", "--ordering", "no_block", *SHORT, "--json", "/dev/full")
 
     assert done.returncode == 3
     assert "\ntdx-stress: /dev/full: cannot write: No space left on device" in done.stderr

@@ -150,11 +150,14 @@ def test_a_search_without_enough_memory_is_inconclusive(tdx_stress: Command) -> 
 
 
 def test_an_interrupted_search_writes_what_is_known_so_far(
-    tdx_stress: Command, start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    tdx_stress("explore", "--ordering", "spec", "--vcpus", "1", "--no-liveness")  # compiled from here on
-    process = start_tdx_stress("explore", *ENDLESS[:-1], "4GB", "--out", "out")
-    time.sleep(8.0)  # past its start, and far from its end
+    process = start_tdx_stress("explore", *ENDLESS[:-1], "4GB", "--out", "out", "-v")
+    told = ""
+    while "kernels ready after" not in told:
+        told = process.stderr.readline()  # type: ignore[union-attr]
+        assert told, process.communicate()
+    time.sleep(1.0)  # past its start, and far from its end
     process.send_signal(signal.SIGINT)
     said, progress = process.communicate(timeout=60)
 

@@ -74,7 +74,7 @@ def test_on_a_terminal_a_table_is_drawn_and_gone_at_the_end(
 ) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    options = ("--ordering", "v18", "--duration", "1500ms", "--warmup", "0s")
+    options = ("--ordering", "v18", "--duration", "1500ms", "--warmup", "0s", "--no-report")
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "stress", "run", *options],
         cwd=tmp_path,

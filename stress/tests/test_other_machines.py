@@ -12,7 +12,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.mark.processes
 def test_without_the_module_the_refused_order_is_a_stale_read(tdx_stress: Command) -> None:
     # `wrong` has every second shootdown give its CPU away before TRACK, which lets a vCPU in at the old epoch.
-    small = ("--vcpus", "2", "--zappers", "1", "--duration", "2s")
+    small = ("--vcpus", "2", "--zappers", "1", "--duration", "2s", "--no-report")
     done = tdx_stress(
         "run", "wrong", "--ordering", "kick_then_track", "--set", "module=none", *small, "-q", "--json", "-"
     )
@@ -26,7 +26,9 @@ def test_without_the_module_the_refused_order_is_a_stale_read(tdx_stress: Comman
 
 @pytest.mark.processes
 def test_a_run_of_batches_counts_pages_and_times_batches(tdx_stress: Command) -> None:
-    done = tdx_stress("run", "batch", "--ordering", "spec", "--set", "resched=true", "--duration", "1s", "--json", "-")
+    done = tdx_stress(
+        "run", "batch", "--ordering", "spec", "--set", "resched=true", "--duration", "1s", "--no-report", "--json", "-"
+    )
 
     (run,) = json.loads(done.stdout)["runs"]
     assert (done.returncode, run["verdict"]) == (0, "passed")
@@ -39,7 +41,9 @@ def test_a_run_of_batches_counts_pages_and_times_batches(tdx_stress: Command) ->
 def test_tdx_track_without_its_kick_is_a_stale_read_of_a_shared_page_on_the_module_too(tdx_stress: Command) -> None:
     # Whoever is in the guest stays there, with its translations: nearly every shootdown shows one or the other.
     track = ("--set", "shared_flush=track", "--set", 'expect=["tracking_not_done", "use_after_remove"]')
-    done = tdx_stress("run", "shared_ept", "--ordering", "no_kick", *track, "--duration", "2s", "-q", "--json", "-")
+    done = tdx_stress(
+        "run", "shared_ept", "--ordering", "no_kick", *track, "--duration", "2s", "--no-report", "-q", "--json", "-"
+    )
 
     (run,) = json.loads(done.stdout)["runs"]
     assert (done.returncode, run["verdict"]) == (0, "passed")

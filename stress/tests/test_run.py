@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-SHORT = ("--duration", "300ms", "--warmup", "100ms", "--json", "-")
+SHORT = ("--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-")
 
 pytestmark = pytest.mark.processes
 
@@ -53,7 +53,9 @@ def test_only_the_time_after_the_warm_up_is_measured(tdx_stress: Command) -> Non
 
 
 def test_a_number_of_shootdowns_ends_the_race(tdx_stress: Command) -> None:
-    run = result_of(tdx_stress("run", "--ordering", "spec", "--shootdowns", "500", "--json", "-"))["runs"][0]
+    run = result_of(tdx_stress("run", "--ordering", "spec", "--shootdowns", "500", "--no-report", "--json", "-"))[
+        "runs"
+    ][0]
 
     assert (run["all_shootdowns"], run["shootdowns"], run["ending"]) == (500, 500, "finished")
     assert "the last zapper ended before the warm-up did" in run["notes"][0]
@@ -127,7 +129,7 @@ def test_two_runs_at_once_in_one_directory_leave_one_whole_result(
 def test_two_runs_at_once_without_a_directory_have_one_each(
     start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    both = [start_tdx_stress("run", "--ordering", "no_block", "--duration", "300ms") for _ in range(2)]
+    both = [start_tdx_stress("run", "--ordering", "no_block", "--duration", "300ms", "--no-report") for _ in range(2)]
     for one in both:
         one.communicate(timeout=90)
 
@@ -164,7 +166,19 @@ os.execv(sys.executable, [sys.executable, "-W", "error", "-m", "stress", *sys.ar
 
 
 def test_workers_stay_on_the_cpus_that_were_inherited(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    command = [sys.executable, "-c", ON_ONE_CPU, "run", "--ordering", "spec", "--duration", "1h", "--json", "-"]
+    command = [
+        sys.executable,
+        "-c",
+        ON_ONE_CPU,
+        "run",
+        "--ordering",
+        "spec",
+        "--duration",
+        "1h",
+        "--no-report",
+        "--json",
+        "-",
+    ]
     parent = subprocess.Popen(command, cwd=tmp_path, env=command_environment, stdout=-1, stderr=-1, text=True)
     try:
         workers = psutil.Process(parent.pid).children()

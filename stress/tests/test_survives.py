@@ -14,7 +14,8 @@ import pytest
 Start = Callable[..., subprocess.Popen[str]]
 
 # Long enough that a run which ends was ended by what the test did.
-FOREVER = ("--ordering", "v18", "--duration", "1h", "--warmup", "0s", "--out", "out")
+REPORTED = ("--ordering", "v18", "--duration", "1h", "--warmup", "0s", "--out", "out")
+FOREVER = (*REPORTED, "--no-report")
 LONGEST_WAIT_S = 60
 
 pytestmark = pytest.mark.processes
@@ -76,7 +77,7 @@ def test_a_killed_zapper_ends_the_run_as_crashed(start_tdx_stress: Start, tmp_pa
 def test_a_crash_ends_the_whole_run_and_keeps_the_orderings_before_it(start_tdx_stress: Start, tmp_path: Path) -> None:
     # The first one ends with its zapper, at the first error.
     orderings = ("--ordering", "no_block", "--ordering", "v18", "--ordering", "spec", "--set", "on_error=stop")
-    parent = start_tdx_stress("run", *orderings, "--duration", "1h", "--warmup", "0s", "--out", "out")
+    parent = start_tdx_stress("run", *orderings, "--duration", "1h", "--warmup", "0s", "--out", "out", "--no-report")
     while not (tmp_path / "out/result.json").exists():
         time.sleep(0.02)
     racing(parent)[0].kill()
@@ -133,7 +134,7 @@ def test_a_terminal_sends_ctrl_c_to_everybody_and_the_parent_ends_the_race(
 
 
 def test_a_second_ctrl_c_is_as_clean_as_the_first(start_tdx_stress: Start, tmp_path: Path) -> None:
-    parent = start_tdx_stress("run", *FOREVER)
+    parent = start_tdx_stress("run", *REPORTED)
     racing(parent)
     while parent.poll() is None:
         parent.send_signal(signal.SIGINT)
@@ -239,7 +240,7 @@ def test_too_few_open_files_for_the_workers_are_one_line_and_exit_4(
 
 
 def test_a_closed_stderr_does_not_end_the_race(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    options = "--ordering no_block --duration 300ms --warmup 0s -v -q"
+    options = "--ordering no_block --duration 300ms --warmup 0s --no-report -v -q"
     command = f"{sys.executable} -m stress run {options} 2> >(true); echo $?"
 
     done = subprocess.run(

@@ -13,7 +13,17 @@ pytestmark = pytest.mark.processes
 
 def test_every_td_gives_its_hkid_and_its_pages_back(tdx_stress: Command) -> None:
     done = tdx_stress(
-        "run", "teardown", "--ordering", "spec", "--duration", "300ms", "--warmup", "100ms", "--json", "-"
+        "run",
+        "teardown",
+        "--ordering",
+        "spec",
+        "--duration",
+        "300ms",
+        "--warmup",
+        "100ms",
+        "--no-report",
+        "--json",
+        "-",
     )
 
     assert done.stdout, done.stderr

@@ -160,7 +160,9 @@ def test_who_failed_keeps_nothing_behind_the_failure(refused: LastSteps) -> None
 @pytest.mark.processes
 @pytest.mark.usefixtures("compiled")
 def test_a_traced_run_says_so_and_leaves_its_trace(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress("run", "--ordering", "spec", "--shootdowns", "300", "--trace", "--out", "out", "--json", "-")
+    done = tdx_stress(
+        "run", "--ordering", "spec", "--shootdowns", "300", "--trace", "--no-report", "--out", "out", "--json", "-"
+    )
 
     result = json.loads(done.stdout)
     facts = result["runs"][0]["trace"]
@@ -175,7 +177,7 @@ def test_a_traced_run_says_so_and_leaves_its_trace(tdx_stress: Command, tmp_path
 
 @pytest.mark.processes
 def test_a_run_that_is_not_traced_leaves_no_trace(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress("run", "--ordering", "spec", "--shootdowns", "100", "--out", "out", "--json", "-")
+    done = tdx_stress("run", "--ordering", "spec", "--shootdowns", "100", "--no-report", "--out", "out", "--json", "-")
 
     result = json.loads(done.stdout)
     assert result["runs"][0]["trace"] is None

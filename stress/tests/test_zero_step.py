@@ -20,7 +20,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def test_the_module_guards_a_guest_that_is_stepped_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
     done = tdx_stress(
         "run", "zero_step", "--ordering", "v18", "--set", "yields={}", "--set", "epf_threshold=0",
-        "--duration", "300ms", "--warmup", "100ms", "--json", "-",
+        "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-",
     )  # fmt: skip
 
     assert done.stdout, done.stderr
