@@ -2,22 +2,20 @@
 
 import ctypes
 import fcntl
-import json
 import os
-import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 import pytest
 
 from kernels.layout import Layout, plan
+from stress.tests.warm import Warm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,52 +52,35 @@ def command_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def warm(command_environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """See `stress.tests.warm`; one for all tests of a worker."""
-    command = [sys.executable, "-W", "error", "-m", "stress.tests.warm"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, env=command_environment, stdin=pipe, stdout=pipe, text=True) as process:
-        yield process
-        process.kill()
+def warm(command_environment: dict[str, str]) -> Iterator[Warm]:
+    """One for all tests of a worker."""
+    its = Warm(command_environment)
+    yield its
+    its.close()
 
 
 @pytest.fixture
 def tdx_stress(
-    tmp_path: Path, command_environment: dict[str, str], warm: subprocess.Popen[str]
+    tmp_path: Path, command_environment: dict[str, str], warm: Warm
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error; in a new
-    interpreter where the environment is `changed`.
+    interpreter where the environment is `changed`, or a command before did not come to its end.
     """
 
     def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        if changed:
-            return subprocess.run(
-                [sys.executable, "-W", "error", "-m", "stress", *arguments],
-                cwd=tmp_path,
-                env={**command_environment, **changed},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=MOST_S,
-            )
-        with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-            said = {
-                name: f"/proc/{os.getpid()}/fd/{file.fileno()}"
-                for name, file in (("stdout", stdout), ("stderr", stderr))
-            }
-            print(json.dumps({"directory": str(tmp_path), "arguments": arguments, **said}), file=warm.stdin, flush=True)
-            if not select.select([warm.stdout], [], [], MOST_S)[0]:
-                warm.kill()
-                raise TimeoutError(f"{arguments}: not done after {MOST_S} s")
-            code = int(warm.stdout.readline())  # type: ignore[union-attr]
-            return subprocess.CompletedProcess(arguments, code, *(_whole(file) for file in (stdout, stderr)))
+        if not changed and not warm.lost:
+            return warm.run(tmp_path, arguments, MOST_S)
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "stress", *arguments],
+            cwd=tmp_path,
+            env={**command_environment, **changed},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=MOST_S,
+        )
 
     return run
-
-
-def _whole(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
 
 
 @pytest.fixture
