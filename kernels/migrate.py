@@ -109,8 +109,9 @@ def migrating_vcpu(td, lay, rules, me):
     """vcpu_run() on whatever processor the host's scheduler chooses."""
     left = now(rules)
     here = NOWHERE
+    entered = 0
     while not vcpu_stopping(td, lay):
-        chosen = yield next_lp(td, lay, rules, me, here)
+        chosen = yield next_lp(td, lay, rules, me, here, entered)
         if chosen != here:
             yield from vcpu_load(td, lay, rules, me, here, chosen)
             here = chosen

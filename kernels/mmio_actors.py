@@ -25,7 +25,7 @@ from kernels.outcomes import Outcome
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
 from kernels.steps import choice, harness, local, steps
 from kernels.tally import (
-    arm_tick,
+    arm_tick_once,
     count,
     count_reads,
     count_status,
@@ -35,7 +35,7 @@ from kernels.tally import (
     outcome_of,
     record,
     relax,
-    share_cpu,
+    share_cpu_at_tick,
     vcpu_stopping,
     wait_turn,
     zapper_stopping,
@@ -255,7 +255,7 @@ def mmio_vcpu(td, lay, rules, me):
                 entered = now(rules)
                 count(td, me, ENTRIES, 1)
                 served = record_trip(td, rules, me, served, began, called, entered)
-                arm_tick(td, rules, me, entered)
+                arm_tick_once(td, rules, me, entered)
                 how = yield from mmio_guest(td, lay, rules, me, again)
                 leaving = now(rules)
                 began = trip_begins(began, how, leaving)
@@ -272,7 +272,7 @@ def mmio_vcpu(td, lay, rules, me):
             if how & WHY == VMCALL:
                 called = leaving
                 served = 1
-        share_cpu(rules)
+        share_cpu_at_tick(td, rules, me)
     yield from srcu_read_unlock(td, lay, rules, me)
     while not vcpu_stopping(td, lay):  # a dead VM's vCPU enters no more; a kick that was on its way is answered
         yield from acknowledge(td, lay, rules, me)

@@ -151,9 +151,11 @@ def each_lp(td, lay, rules, me):
 
 
 @choice(each_lp)
-def next_lp(td, lay, rules, me, random, here):
-    """Where the host's scheduler puts this vCPU: in a race mostly where it was."""
-    if here != NOWHERE and (random >> 20) & 15:
+def next_lp(td, lay, rules, me, random, here, entered):
+    """Where the host's scheduler puts this vCPU: in a race mostly where it was, if it has come into its guest there; if
+    not, anywhere, as vcpu_run() is about to schedule.
+    """
+    if entered and (random >> 20) & 1:
         return here
     return (((random >> 32) & 0xFFFFFFFF) * lay.lps) >> 32
 

@@ -1,4 +1,4 @@
-"""A VMM thread that builds a TD, lets it run, zaps a page of it and tears it down; and then the next one.
+"""A VMM thread that builds a TD, lets it run, zaps pages of it and tears it down; and then the next one.
 
 Source: arch/x86/kvm/vmx/tdx.c: tdx_vcpu_init_mem_region(), tdx_track() and tdx_sept_drop_private_spte() with their
 is_td_finalized() and is_hkid_assigned(), tdx_mmu_release_hkid(), tdx_reclaim_page(); virt/kvm/kvm_main.c kvm_vm_dead().
@@ -167,23 +167,43 @@ def wait_for_guest(td, lay, rules, me, before):
         relax(td, rules, me)
 
 
+@harness()
+def pages_gone(td, me):
+    """How many pages have gone, of all TDs."""
+    return own(td, me.tally + SHOOTDOWNS)
+
+
+@harness()
+def lives_on(td, lay, me, before):
+    """Whether fewer pages have gone in a TD's life than it has, so that its guest gets to touch them. Elsewhere the
+    first turn of a life is its last.
+    """
+    if load_relaxed(td, lay.vm_bugged) or zapper_stopping(td, lay):
+        return 0
+    return pages_gone(td, me) - before < lay.pages
+
+
 @steps
 def live(td, lay, rules, me):
-    """The TD is finalized and runs; before that and after it a page may go."""
+    """The TD is finalized and runs; before that and while it does pages may go."""
     finalized = 0
+    begun = 0
     due = 0
     while True:
         if (yield zaps(td, lay, rules, me)):
             status = yield from zap_page(td, lay, rules, me, finalized, due)
             if status != SUCCESS:
                 return status
-        if finalized:
+        if not finalized:
+            finalized = 1
+            yield store_release(td, lay.td_state, TD_RUNNABLE)  # TDH.MR.FINALIZE
+            before = entries(td, lay)
+            yield store_release(td, lay.runnable, 1)
+            wait_for_guest(td, lay, rules, me, before)
+            begun = pages_gone(td, me)
+        elif not lives_on(td, lay, me, begun):
+            wait_turn(td, lay, rules, me)  # the guest touches what went last
             return SUCCESS
-        finalized = 1
-        yield store_release(td, lay.td_state, TD_RUNNABLE)  # TDH.MR.FINALIZE
-        before = entries(td, lay)
-        yield store_release(td, lay.runnable, 1)
-        wait_for_guest(td, lay, rules, me, before)
         due = wait_turn(td, lay, rules, me)
 
 

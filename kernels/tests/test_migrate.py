@@ -7,7 +7,7 @@ from kernels import layout
 from kernels.interpreted import interpreted_machines
 from kernels.layout import OUTCOME_COUNTS
 from kernels.outcomes import Outcome
-from kernels.processors import NOWHERE, release_vcpu
+from kernels.processors import NOWHERE, next_lp, release_vcpu
 from kernels.race import prepare
 from kernels.rules import Fault, Flow, Rules
 from kernels.schedule import Schedule
@@ -117,6 +117,18 @@ def test_the_two_halves_of_vp_flush_stand_in_for_each_other(faults: int, stale: 
     read(run, "vcpu 0")
 
     assert ("use_after_remove" in seen(run)) == stale
+
+
+@pytest.mark.parametrize(("entered", "chosen"), [(1, [0, 0, 0, 1]), (0, [0, 1, 0, 1])])
+def test_a_race_moves_a_vcpu_less_often_from_where_its_guest_was_than_from_where_it_did_not_come_in(
+    entered: int, chosen: list[int]
+) -> None:
+    lay = layout.plan(1, 1, 1, 1, flow=Flow.MIGRATE, lps=2)
+    words = np.zeros(lay.total_words, np.int64)
+    # Bit 20 of what is drawn has it stay, the upper half says where it goes.
+    draws = [stay | there for stay in (1 << 20, 0) for there in (0, 1 << 63)]
+
+    assert [next_lp(words, lay, MIGRATE, layout.vcpu_actor(lay, 0), drawn, 0, entered) for drawn in draws] == chosen
 
 
 def test_the_key_is_given_up_only_after_the_last_vcpu_is_flushed() -> None:
