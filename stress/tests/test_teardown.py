@@ -39,7 +39,9 @@ def test_every_td_gives_its_hkid_and_its_pages_back(tdx_stress: Command) -> None
 
 def test_a_td_lives_until_as_many_pages_have_gone_in_its_life_as_it_has(tdx_stress: Command) -> None:
     """Chance is on neither side: only the last life may be cut short, by the end of the run."""
-    done = tdx_stress("run", "teardown", "--ordering", "v18", "--duration", "300ms", "--warmup", "100ms", "--json", "-")
+    done = tdx_stress(
+        "run", "teardown", "--ordering", "v18", "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-"
+    )
 
     assert done.stdout, done.stderr
     counts = {leaf: statuses["SUCCESS"] for leaf, statuses in json.loads(done.stdout)["runs"][0]["seamcalls"].items()}
