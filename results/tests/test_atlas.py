@@ -73,7 +73,7 @@ def test_an_entry_says_by_variant_where_it_is_stale_and_in_how_many_steps() -> N
 
     assert (entry["stale_in"], entry["stale_open_in"]) == ([CHECK_OFF], [HOST_FREES])
     assert entry["witness_steps"][CHECK_OFF] == {"use_after_remove": 25}
-    assert entry["decided"] == {"vcpus": 1, "zappers": 1, "pages": 1, "shootdowns": 1}
+    assert entry["decided"] == {"vcpus": 1, "zappers": 1, "pages": 1, "shootdowns": 1, "tlb_entries": 1}
 
 
 def test_orders_are_counted_by_verdict_and_status_the_safe_first() -> None:

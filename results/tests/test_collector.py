@@ -178,10 +178,10 @@ def test_statuses_are_counted_in_all_and_by_seamcall():
 def test_a_status_in_a_slot_that_nobody_declared_is_unknown():
     machine = Machine()
     machine.zapper(0, SHOOTDOWNS, 10)
-    machine.zapper(0, STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES + 13, 1)
+    machine.zapper(0, STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES + 14, 1)
     run = recorded(machine).json
 
-    assert run["seamcalls"]["TDH.MEM.TRACK"]["UNDECLARED_13"] == 1
+    assert run["seamcalls"]["TDH.MEM.TRACK"]["UNDECLARED_14"] == 1
     assert entry(run, "unknown_status")["count"] == 1
     assert run["verdict"] == "failed"
 
