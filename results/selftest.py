@@ -50,6 +50,7 @@ def raced(made: Entry, run: Entry, scenario: Entry) -> dict[str, Any]:
         "seconds": run["seconds"] if caught is None else caught["seconds"],
         "shootdowns": shootdowns,
         "would_have_caught": would_have_caught(shootdowns),
+        "tries": run.get("tries", 1),
         "scenario": dict(scenario),
     }
     return judged({**made, "race": race})

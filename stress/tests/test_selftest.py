@@ -147,6 +147,20 @@ def test_a_wrong_ordering_known_for_what_it_does_not_show_fails_with_exit_1(
 
 
 @pytest.mark.processes
+def test_a_race_that_another_error_has_stopped_is_begun_anew(tdx_stress: Command, tmp_path: Path) -> None:
+    # Every REMOVE is refused, and the first one ends its zapper.
+    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    text = shipped.read_text().replace('["not_blocked"]', '["previous_epoch_busy"]')
+    (tmp_path / "mine.toml").write_text(text.replace('on_error   = "leak_page"', 'on_error = "stop"'))
+
+    done = tdx_stress("selftest", "--ordering", "mine.toml", "--duration", "60s", "--json", "-")
+
+    (made,) = json.loads(done.stdout)["claims"]
+    assert (done.returncode, made["race"]["tries"], made["race"]["caught"]) == (1, 10, False)
+    assert made["race"]["scenario"]["seed"] == 1
+
+
+@pytest.mark.processes
 def test_an_interrupted_selftest_writes_what_is_known_so_far(
     start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
