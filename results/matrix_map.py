@@ -26,8 +26,8 @@ SHORT = {
     "tracking_not_done": "untracked", "previous_epoch_busy": "epoch busy", "use_after_remove": "reuse",
     "stale_after_done": "stale", "busy_given_up": "busy", "no_progress": "stuck", "not_blocked": "not blocked",
     "refcount_broken": "refcount", "entry_state_incorrect": "state", "already_blocked": "blocked",
-    "sept_use_after_free": "walk astray", "ept_page_not_free": "not free", "ept_walk_failed": "no walk",
-    "td_state_incorrect": "TD state", "vcpu_associated": "associated", "hkid_leaked": "HKID", "ve_on_memory": "#VE",
+    "sept_use_after_free": "astray", "ept_page_not_free": "not free", "ept_walk_failed": "no walk",
+    "td_state_incorrect": "TD state", "vcpu_associated": "assoc.", "hkid_leaked": "HKID", "ve_on_memory": "#VE",
 }  # fmt: skip
 EDGE, ADDED = "#FFFFFF", "#000000"
 WIDTH_IN, LEFT_IN, ROW_IN, HEAD_IN, NAMES_IN = 16.0, 2.6, 0.37, 0.8, 0.55
@@ -80,7 +80,7 @@ def _draw(ax: Axes, cells: Sequence[Mapping[str, Any]], rows: Sequence[tuple[str
                 Rectangle((column + 0.03, row + 0.08), 0.94, 0.84, facecolor="none", edgecolor=ADDED, linewidth=1.6)
             )
         text = cell["verdict"] if cell["outcome"] is None else f"{_short(cell['outcome'])} {cell['steps']}"
-        ax.text(column + 0.5, row + 0.5, text, fontsize=7.6, color=ink, ha="center", va="center")
+        ax.text(column + 0.5, row + 0.5, text, fontsize=6.8, color=ink, ha="center", va="center")
     ax.xaxis.tick_top()
     ax.set_xticks([place + 0.5 for place in range(len(names))], [broken_name(name) for name in names], fontsize=8.5)
     texts = [f"flow {flow}" if fault == NO_FAULT else fault.replace("+", "\n+ ") for flow, fault in rows]
