@@ -144,7 +144,11 @@ Sql = Annotated[
     str | None, _option("--sql", metavar="QUERY", help="Any query of `runs`, `rounds`, or `chosen`: what filters left.")
 ]
 Short = Annotated[
-    bool, _option("--short", help="Safe orderings for 2 s each and on the smallest machines: for a gate.")
+    bool,
+    _option(
+        "--short",
+        help="For a gate: safe orderings for 2 s on the smallest machines, other flows' faults only explored.",
+    ),
 ]
 Claimed = Annotated[
     list[str] | None,
