@@ -113,9 +113,12 @@ def start_tdx_stress(
 def pytest_configure() -> None:
     """Before numpy is imported and starts threads, say that it shall not: a test may fork.
 
-    A process whose parent dies becomes our child instead of init's, so that the guard below sees it.
+    A process whose parent dies becomes our child instead of init's, so that the guard below sees it. A shell has its
+    background jobs ignore SIGINT; commands under test are not to inherit that.
     """
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
