@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,7 @@ COUNTS = {
 HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
 
 
+_COMPILING = threading.RLock()
 ROOMS = (prints, moves, own_words, effects, memo)  # what every search is made of
 RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
 
@@ -46,12 +48,17 @@ def compiled_graph() -> Any:
 def _compiled(name: str, rooms: tuple[ModuleType, ...], entries: tuple[Any, ...]) -> Any:
     functions = [function for room in rooms for function in room.FUNCTIONS]
     records = {**RECORDS, "memo": memo.Memo, "store": store.Store, "graph": liveness.Graph}
-    return plain(name, functions, entries, records, (*own_words.CALLED, *memo.CALLED, moves.move, prints.fingerprint))
+    called = (*own_words.CALLED, *memo.CALLED, moves.move, prints.fingerprint)
+    with _COMPILING:
+        return plain(name, functions, entries, records, called)
 
 
 def get_ready(flow: int) -> None:
-    """Compile all that a search of this flow takes: two things at once."""
-    with compiling_elsewhere(("graph",), "from kernels.plans import compiled_graph; compiled_graph()"):
+    """Compile all that a search of this flow takes: two things at once, for one thread at a time.
+
+    Where two threads build syntax trees, CPython up to 3.11.7 may count its own recursion wrong: a SystemError.
+    """
+    with _COMPILING, compiling_elsewhere(("graph",), "from kernels.plans import compiled_graph; compiled_graph()"):
         compiled()
         machines(flow)
 
