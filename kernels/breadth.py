@@ -162,7 +162,7 @@ class Search:
     def schedule(self, finding: int) -> tuple[Move, ...]:
         """The way to a finding, step by step; it ends with the step that shows it."""
         link = int(self.store.found[finding]) - 1
-        numbers = [] if finding == store.DEADLOCK else [link & (1 << store.MOVE_BITS) - 1]
+        numbers = [] if finding >= store.DEADLOCK else [link & (1 << store.MOVE_BITS) - 1]
         state = link >> store.MOVE_BITS
         while True:
             link = int(self.store.links[(state % store.PARTS) * self.store.most_links + state // store.PARTS])

@@ -1,6 +1,7 @@
 """Whether zappers come to their end: the questions of `liveness`, asked of one machine and answered in words."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,10 @@ class Liveness:
     starving: dict[str, str]
 
 
-def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liveness | None:
-    """Look at the whole graph; None where it has more than `most_states` states."""
+def check_liveness(
+    start: Schedule, most_states: int, go_on: Callable[[], bool] = lambda: True, *, reduction: bool
+) -> Liveness | None:
+    """Look at the whole graph; None where it has more than `most_states` states, or `go_on` has said no."""
     begun = time.monotonic()
     code, lay = compiled_graph(), start.lay
     plan = make_plan(start, symmetry=False, reduction=reduction)
@@ -45,12 +48,15 @@ def check_liveness(start: Schedule, most_states: int, *, reduction: bool) -> Liv
     size = min(most_states, 1 << 14)
     while True:
         words[: lay.state_words] = start.words[: lay.state_words]
-        graph = _room_for(size, plan.columns)
-        states = int(code.draw_graph(addressed(plan), addressed(memo), addressed(graph), words, *records))
+        graph, progress = _room_for(size, plan.columns), np.zeros(liveness.PROGRESS, np.int64)
+        drawn = addressed(plan), addressed(memo), addressed(graph), words, *records, progress
+        states = int(code.draw_graph(*drawn))
+        while states == liveness.PAUSED and go_on():
+            states = int(code.draw_graph(*drawn))
         check(memo)
-        if states != liveness.FULL:
+        if states >= 0:
             break
-        if size >= most_states:
+        if states == liveness.PAUSED or size >= most_states:
             return None
         size = min(most_states, size * 8)
     at = addressed(graph)

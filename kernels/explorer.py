@@ -9,13 +9,19 @@ from typing import NamedTuple
 from kernels import store
 from kernels.breadth import Move, Progress, Search
 from kernels.endings import EDGES_WORDS, Liveness, check_liveness
+from kernels.flows import FLOWS
 from kernels.outcomes import Outcome
 from kernels.plans import get_ready, make_plan
-from kernels.rules import Fault, Flow, OnError, Rules
+from kernels.rules import Flow, OnError, Rules
 from kernels.schedule import Schedule
 
 NO_PROGRESS = Outcome.no_progress.name
-INVARIANTS = {store.REFCOUNTS: "refcounts_add_up", store.EPOCH: "epoch_monotone"}
+INVARIANTS = {
+    store.EPOCH: "epoch_monotone",
+    store.REFCOUNTS: "refcounts_add_up",
+    store.MIRROR: "mirror_in_step",
+    store.OWNERS: "one_owner",
+}
 GRAPH_STATES = 2_000_000  # the most states whose whole graph is looked at
 
 
@@ -87,6 +93,7 @@ def explore(
     get_ready(rules.flow)
     start = Schedule(explored(rules), **size._asdict())
     threads = max(1, min(threads or len(os.sched_getaffinity(0)), store.PARTS))
+    symmetry = symmetry and FLOWS[Flow(rules.flow)].folds
     it = Search(start, make_plan(start, symmetry=symmetry, reduction=reduction), threads, memory_bytes)
     it.stop_at(store.DEADLOCK if name == NO_PROGRESS else int(Outcome[name]) for name in until)
     stopped_by = it.run(watch)
@@ -95,7 +102,8 @@ def explore(
     unfolded = now.states * (math.factorial(size.vcpus) * math.factorial(size.zappers) if symmetry else 1)
     most = min(GRAPH_STATES, memory_bytes // (8 * (start.lay.state_words + EDGES_WORDS)))
     drawable = liveness and not stopped_by and unfolded < 2 * most
-    endings = check_liveness(start, most, reduction=reduction) if drawable else None
+    go_on = (lambda: True) if watch is None else lambda: watch(now)
+    endings = check_liveness(start, most, go_on, reduction=reduction) if drawable else None
     outcomes = {outcome.name: found[outcome] for outcome in Outcome if int(outcome) in found}
     if store.DEADLOCK in found:
         outcomes[NO_PROGRESS] = found[store.DEADLOCK]
@@ -121,12 +129,8 @@ def explore(
 
 
 def _invariants(rules: Rules) -> dict[int, str]:
-    """The invariants that a move can be held against. A compare-exchange that fails changes nothing, so what the faulty
-    exit does with references is known only where it takes one too many, which is an outcome: refcount_broken.
-    """
+    """By finding, the invariants of this flow."""
     known = dict(INVARIANTS)
     if rules.flow == Flow.TEARDOWN:  # another TD begins in its first epoch
         del known[store.EPOCH]
-    if rules.faults & Fault.EXIT_LOWERS_CURRENT_EPOCH:
-        del known[store.REFCOUNTS]
     return known

@@ -28,12 +28,14 @@ class Actors:
     they share the function.
 
     `folds`: whether a search may take states for one that differ only in the names of vCPUs or zappers; then whatever
-    holds such a name is known to `kernels/plans.py`.
+    holds such a name is known to `kernels/plans.py`. `in_step`: whether KVM's mirror says of every page what the S-EPT
+    says; see `kernels/invariants.py`.
     """
 
     vcpu: Steps
     zapper: Steps
     folds: bool = True
+    in_step: bool = False
 
     def of(self, kind: str) -> Steps:
         """The function of one kind of actor, `vcpu` or `zapper`."""
@@ -46,8 +48,8 @@ FLOWS = {
     Flow.SHARED_EPT: Actors(vcpu, shared_zapper),
     Flow.MIGRATE: Actors(migrating_vcpu, zapper, folds=False),
     Flow.MMIO: Actors(mmio_vcpu, mmio_zapper, folds=False),
-    Flow.POPULATE: Actors(faulting_vcpu, zapping_zapper),
-    Flow.SEPT_PAGES: Actors(faulting_vcpu, freeing_zapper),
+    Flow.POPULATE: Actors(faulting_vcpu, zapping_zapper, in_step=True),
+    Flow.SEPT_PAGES: Actors(faulting_vcpu, freeing_zapper, in_step=True),
     Flow.TEARDOWN: Actors(mortal_vcpu, destroying_zapper, folds=False),
-    Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper),
+    Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper, in_step=True),
 }

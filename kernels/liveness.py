@@ -18,7 +18,10 @@ from kernels.own_words import STATE, pack
 from kernels.prints import LABEL, facts_of, fingerprint
 from kernels.store import copy, slot_of
 
-FULL = -1
+FULL, PAUSED = -1, -2
+SLICE = 1 << 15  # states whose edges are drawn between two looks at whether to go on
+# Of a graph that is being drawn: states found, those with all their edges, edges.
+STATES_FOUND, STATES_DONE, EDGES_DRAWN, PROGRESS = range(4)
 
 
 class Graph(NamedTuple):
@@ -50,16 +53,24 @@ def number_of(graph, print_, next_number):
         at = (at + 1) & ((1 << graph.bits) - 1)
 
 
-def draw_graph(plan, memo, graph, words_, lay, rules):
-    """Every state from the one in `words_` on, and every edge; returns how many states, or FULL."""
-    td = address(words_)
+def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
+    """Every state from the one in `words_` on, and every edge; returns how many states, FULL, or PAUSED to be called
+    again. `progress_`: int64 [PROGRESS], zeroed at the start.
+    """
+    td, progress = address(words_), address(progress_)
     everybody = plan.vcpus + plan.zappers
     rows, first, target = words_at(graph.rows), words_at(graph.first), words_at(graph.target)
     mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
-    states, edges, at = 1, 0, 0
-    pack(plan, memo, td, rows)
-    number_of(graph, fingerprint(plan, memo, rows), 0)
+    states, at, edges = progress[STATES_FOUND], progress[STATES_DONE], progress[EDGES_DRAWN]
+    if states == 0:
+        states = 1
+        pack(plan, memo, td, rows)
+        number_of(graph, fingerprint(plan, memo, rows), 0)
+    end = at + SLICE
     while at < states:
+        if at == end:
+            progress[STATES_FOUND], progress[STATES_DONE], progress[EDGES_DRAWN] = states, at, edges
+            return PAUSED
         state = at_word(rows, at * plan.columns)
         first[at] = edges
         left = 0

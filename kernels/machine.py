@@ -10,7 +10,7 @@ returned, -1 where no shared word was touched (a choice, the start), else the in
 """
 
 import ast
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ class Machine:
     registers: int
     held: tuple[tuple[str | None, ...], ...]  # by label: the local in each register
     calls: tuple[tuple[str, ...], ...]  # by label: the functions of steps that lead there, outermost first
+    follows: tuple[frozenset[int], ...]  # by label: those to which its step may lead
 
 
 def step_machine(function: Steps, names: Names, kept: Container[Any] = ()) -> Machine:
@@ -219,7 +220,26 @@ class _Emitter:
         )
         sites = tuple(block.step.site if block.step else None for block in by_label)
         calls = tuple(block.step.calls if block.step else () for block in by_label)
-        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held, calls)
+        follows = tuple(frozenset(self.labels_behind(block)) for block in by_label)
+        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held, calls, follows)
+
+    def labels_behind(self, block: Block) -> Iterator[int]:
+        """The labels at which a step taken in this block may end."""
+        seen: set[int] = set()
+        waiting = block.next()
+        if not waiting:
+            yield DONE
+        while waiting:
+            one = waiting.pop()
+            if one.number in seen:
+                continue
+            seen.add(one.number)
+            if one.number in self.labels:
+                yield self.labels[one.number]
+            elif one.next():
+                waiting += one.next()
+            else:
+                yield DONE
 
     def code(self, block: Block, depth: int, registers: int) -> list[str]:
         """The block's own code and, nested, that of the blocks which only it leads to."""

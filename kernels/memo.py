@@ -13,14 +13,12 @@ import numpy as np
 from kernels.atomics import SEEN_COUNT, SEEN_ROOM, at_word, words_at
 from kernels.effects import (
     ABROAD,
-    BROKEN,
     COLUMN,
     DIFFERENCE,
     EFFECT_WORDS,
     EPOCH_FELL,
     OWN,
     OWN_SUM,
-    REFERENCES_LOST,
     REGION,
     SHOWN,
     WAYS,
@@ -30,8 +28,8 @@ from kernels.effects import (
 )
 from kernels.moves import move, noted
 from kernels.own_words import IMPOSSIBLE, INTERNED, SLOT_BITS, STATE, is_as_before, number_of_own, unpack
-from kernels.prints import COUNT, FACTOR_1, SUM, mix, term
-from kernels.words import epoch_of, refcount_of
+from kernels.prints import FACTOR_1, SUM, mix, term
+from kernels.words import epoch_of
 
 # A node: what it is, then the value seen first and the node behind it. Values seen later stand among the edges.
 KIND, VALUE, CHILD, NODE_WORDS = range(4)
@@ -171,7 +169,7 @@ def learn(plan, memo, td, lay, rules, row, actor, number):
     fits = fits and (counters[EDGES] + most) * 2 < 1 << memo.most_bits
     effect = counters[POOL] if fits else 0
     at = at_word(pool, effect)
-    at[WAYS], at[SHOWN], at[BROKEN] = count, noted(plan, td), 0
+    at[WAYS], at[SHOWN], at[EPOCH_FELL] = count, noted(plan, td), 0
     at[OWN], at[OWN_SUM] = mine, known[mine * memo.width + SUM] - known[own * memo.width + SUM]
     at[ABROAD], at[WRITES] = 0, 0
     for column in range(plan.shared):
@@ -184,9 +182,7 @@ def learn(plan, memo, td, lay, rules, row, actor, number):
             at[WRITES] += 1
             at[ABROAD] |= region != 0 and region != 1 + actor
             if words_at(plan.word)[column] == lay.epoch_tracking:
-                more = refcount_of(after, 0) + refcount_of(after, 1) - refcount_of(before, 0) - refcount_of(before, 1)
-                at[BROKEN] |= EPOCH_FELL * (epoch_of(after) < epoch_of(before))
-                at[BROKEN] |= REFERENCES_LOST * (more != known[own * memo.width + COUNT])
+                at[EPOCH_FELL] = epoch_of(after) < epoch_of(before)
     for other in range(plan.vcpus + plan.zappers):
         if other != actor and not is_as_before(plan, memo, td, row, other):
             common[STATE] |= IMPOSSIBLE

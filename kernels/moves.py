@@ -31,7 +31,8 @@ class Plan(NamedTuple):
 
     vcpus: int
     zappers: int
-    pages: int
+    pages: int  # page-table pages among them
+    guest_pages: int
     fold_vcpus: int
     reduce: int
     tally: int
@@ -41,6 +42,9 @@ class Plan(NamedTuple):
     shared: int  # columns of words that several actors use
     columns: int  # of a row
     bugged: int  # the column of vm_bugged
+    epoch: int  # of epoch_tracking
+    mmu_lock: int
+    in_step: int  # how many pages' mirror SPTEs and S-EPT entries are to be in step: all, or in some flows none
     vcpu_step: int  # addresses, see `kernels.entered.Entered`
     vcpu_choices: int
     zapper_step: int
@@ -55,10 +59,12 @@ class Plan(NamedTuple):
     pc: np.ndarray
     register: np.ndarray
     is_choice: np.ndarray  # [kind, label]
-    counts: np.ndarray  # [kind, label] by how much the step changes the sum of the epoch's reference counts
+    references: np.ndarray  # [kind, label] to an epoch, that an actor has there; see `kernels/invariants.py`
     holds: np.ndarray  # [kind, label, column] registers that name others
     place: np.ndarray  # [order, zapper] the place that a zapper takes
     owner: np.ndarray  # [page] the column of the oracle's word, of page-table pages too
+    mirror: np.ndarray  # [page] the column
+    sept: np.ndarray  # [page] the column
     stages: np.ndarray  # [zapper] the column
     ipis: np.ndarray  # [vcpu] the column
     awaiting: np.ndarray  # [zapper] its first word

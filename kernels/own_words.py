@@ -6,7 +6,7 @@ nothing that a search reports depends on them.
 
 from kernels.atomics import at_word, compare_exchange_seq_cst, pause, store_release, words_at
 from kernels.moves import COLUMNS, FIRST, NAMING, SECOND, row_of
-from kernels.prints import ACTOR, COUNT, FACTOR_1, LABEL, PAGE_SEEN, RELATIONS, STAGE_SEEN, SUM, mix, sums_of, term
+from kernels.prints import ACTOR, FACTOR_1, LABEL, PAGE_SEEN, REFERENCES, RELATIONS, STAGE_SEEN, SUM, mix, sums_of, term
 
 # Words of `common`.
 LOCK, INTERNED, SLOT_BITS, STATE, COMMON = range(5)
@@ -44,7 +44,7 @@ def describe(plan, memo, td, actor, facts):
     for place in range(stop - at):
         total += term(words_at(plan.salt)[at + place] * (1 - (naming >> place & 1)), td[at + place])
     facts[ACTOR], facts[SUM], facts[LABEL] = actor, total, td[words_at(plan.pc)[actor]]
-    facts[COUNT] = words_at(plan.counts)[row]
+    facts[REFERENCES] = words_at(plan.references)[row]
     if actor >= plan.vcpus:
         for vcpu in range(plan.vcpus):
             facts[RELATIONS + vcpu] = relation(plan, td, actor, vcpu)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import effects, liveness, memo, moves, own_words, prints, search, store
+from kernels import effects, invariants, liveness, memo, moves, own_words, prints, search, store
 from kernels.build import plain
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
@@ -19,12 +19,6 @@ from kernels.schedule import Schedule, machines
 
 # What a register holds that names a vCPU or a zapper, by the local's name in the source.
 HOLDS_VCPU = {"vcpu": moves.FIRST, "visited": moves.SECOND}
-COUNTS = {
-    "vp_enter.fetch_add_seq_cst_epoch_tracking": 1,
-    "vp_enter_here.fetch_add_seq_cst_epoch_tracking": 1,
-    "td_exit.fetch_add_seq_cst_epoch_tracking": -1,
-    "revert_tlb_tracking.fetch_add_seq_cst_epoch_tracking": -1,
-}
 HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
 
 
@@ -36,7 +30,7 @@ RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
 @functools.cache
 def compiled() -> Any:
     """The search, for every flow; once a process."""
-    return _compiled("search", (*ROOMS, store, search), (search.search, store.plant, store.rehash))
+    return _compiled("search", (*ROOMS, invariants, store, search), (search.search, store.plant, store.rehash))
 
 
 @functools.cache
@@ -80,11 +74,10 @@ def salts(count: int) -> np.ndarray:
 
 
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
-    """What a search must know about this machine beside its layout."""
+    """What a search must know about this machine beside its layout. `symmetry` is only for flows that fold."""
     lay = run.lay
     (for_vcpu, vcpu_code), (for_zapper, zapper_code) = machines(run.rules.flow)
     kinds = [for_vcpu, for_zapper]
-    symmetry = symmetry and FLOWS[Flow(run.rules.flow)].folds
     actors = [run.actor(name) for name in run.actors]
     fold_vcpus = int(symmetry and lay.vcpus > 1)
     orders = np.array(
@@ -94,11 +87,11 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     named = {**(HOLDS_VCPU if fold_vcpus else {}), **(HOLDS_ZAPPER if fold_zappers else {})}
 
     labels = 1 + max(len(kind.sites) for kind in kinds)
-    is_choice, counts = np.zeros((2, labels), np.int64), np.zeros((2, labels), np.int64)
+    is_choice, references = np.zeros((2, labels), np.int64), np.zeros((2, labels), np.int64)
+    references[0, 1 : 1 + len(for_vcpu.sites)] = invariants.references_of(for_vcpu)
     holds = np.zeros((2, labels, moves.COLUMNS), np.int64)
     for kind, made in enumerate(kinds):
         for label, site in enumerate(made.sites):
-            counts[kind, 1 + label] = COUNTS.get(site.name, 0) if site else 0
             is_choice[kind, 1 + label] = is_a_choice(site)
             for place, local in enumerate(made.held[label]):
                 column = named.get((local or "").rpartition("_")[0])
@@ -137,6 +130,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         vcpus=lay.vcpus,
         zappers=lay.zappers,
         pages=len(pages),
+        guest_pages=lay.pages,
         fold_vcpus=fold_vcpus,
         reduce=int(reduction),
         tally=lay.vcpu_tally,
@@ -146,6 +140,9 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         shared=len(word),
         columns=len(word) + 2 * everybody + 1,
         bugged=int(column_of[lay.vm_bugged]),
+        epoch=int(column_of[lay.epoch_tracking]),
+        mmu_lock=int(column_of[lay.mmu_lock]),
+        in_step=len(pages) * FLOWS[Flow(run.rules.flow)].in_step,
         vcpu_step=vcpu_code.step_at,
         vcpu_choices=vcpu_code.choices_at,
         zapper_step=zapper_code.step_at,
@@ -160,10 +157,12 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         pc=np.array([actor.pc for actor in actors], np.int64),
         register=np.array([actor.register for actor in actors], np.int64),
         is_choice=is_choice.ravel(),
-        counts=counts.ravel(),
+        references=references.ravel(),
         holds=holds.ravel(),
         place=orders.ravel(),
         owner=column_of[pages],
+        mirror=column_of[[at - lay.owner + lay.mirror for at in pages]],
+        sept=column_of[[at - lay.owner + lay.sept for at in pages]],
         stages=column_of[stages],
         ipis=column_of[ipis],
         awaiting=np.array(awaiting, np.int64),

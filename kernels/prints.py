@@ -8,10 +8,10 @@ or of the zappers: a term for each vCPU, added up, and the least over all orders
 from kernels.atomics import at_word, words_at
 from kernels.words import PAGE_BLOCKED, TAG_BITS
 
-# What is known of an actor's own words, once for all states: whose they are, their part of the sum, the label, by how
-# much its step changes the epoch's reference counts; then of a zapper what it has to say of each vCPU, of a vCPU the
-# words of a page and of a stage that it has read. The words themselves stand behind that.
-ACTOR, SUM, LABEL, COUNT, RELATIONS = range(5)
+# What is known of an actor's own words, once for all states: whose they are, their part of the sum, the label, the
+# references to an epoch that it has there (see `kernels/invariants.py`); then of a zapper what it has to say of each
+# vCPU, of a vCPU the words of a page and of a stage that it has read. The words themselves stand behind that.
+ACTOR, SUM, LABEL, REFERENCES, RELATIONS = range(5)
 PAGE_SEEN, STAGE_SEEN = RELATIONS, RELATIONS + 1
 
 FACTOR_1, FACTOR_2, FACTOR_3 = -0x61C8864680B583EB, -0x4B47D0C5A1A2B3DB, -0x3D4D51C2D82B14B1

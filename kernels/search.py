@@ -18,7 +18,8 @@ from kernels.atomics import (
     words_at,
     yield_cpu,
 )
-from kernels.effects import ABROAD, BROKEN, EPOCH_FELL, REFERENCES_LOST, SHOWN, WAYS, apply, changes, undo
+from kernels.effects import ABROAD, EPOCH_FELL, SHOWN, WAYS, apply, changes, undo
+from kernels.invariants import broken_in
 from kernels.machine import DONE
 from kernels.memo import effect_of
 from kernels.outcomes import OUTCOMES
@@ -37,6 +38,7 @@ from kernels.store import (
     LINK,
     MOVE_BITS,
     NUMBERS,
+    OWNERS,
     PARTS,
     PRINT,
     REFCOUNTS,
@@ -53,18 +55,20 @@ from kernels.store import (
 AHEAD = 8  # candidates whose line of the table is fetched before it is looked at
 
 
-def note_findings(store, part, shown, broken, link):
-    """Whatever a move has shown: outcomes, and invariants that it breaks.
-
-    The epoch never falls, and the references change only as vCPUs enter and leave: so they are those inside.
-    """
+def note_findings(store, part, shown, fell, link):
+    """Whatever a move has shown: outcomes, and that the epoch, which never falls, fell."""
     for outcome in range(OUTCOMES):
         if (shown >> outcome) & 1:
             note_finding(store, part, outcome, link)
-    if broken & EPOCH_FELL:
+    if fell:
         note_finding(store, part, EPOCH, link)
-    if broken & REFERENCES_LOST:
-        note_finding(store, part, REFCOUNTS, link)
+
+
+def note_broken(store, part, broken, link):
+    """Invariants that a state breaks."""
+    for finding in range(REFCOUNTS, OWNERS + 1):
+        if (broken >> (finding - REFCOUNTS)) & 1:
+            note_finding(store, part, finding, link)
 
 
 def expand(plan, memo, store, td, lay, rules, part):
@@ -93,6 +97,9 @@ def expand(plan, memo, store, td, lay, rules, part):
             shares[actor] = share_of(plan, memo, state, actor)
             whole += shares[actor]
         parent = (words_at(store.first)[side * PARTS + part] + number_of_row) * PARTS + part
+        broken = broken_in(plan, memo, state)
+        if broken:
+            note_broken(store, part, broken, (parent << MOVE_BITS) + 1)
         alive, moved = False, False
         for actor in range(everybody):
             if facts_of(plan, memo, state, actor)[LABEL] == DONE:
@@ -107,8 +114,8 @@ def expand(plan, memo, store, td, lay, rules, part):
                 numbers = max(numbers, abs(at[WAYS]))
                 if at[WAYS] > 0:
                     steps += 1
-                    if at[SHOWN] | at[BROKEN]:
-                        note_findings(store, part, at[SHOWN], at[BROKEN], link + 1)
+                    if at[SHOWN] | at[EPOCH_FELL]:
+                        note_findings(store, part, at[SHOWN], at[EPOCH_FELL], link + 1)
                     if changes(memo, state, plan.shared + actor, effect):
                         moved = True
                         apply(plan, memo, row, actor, effect)
@@ -243,6 +250,7 @@ def search(plan, memo, store, words_, lay, rules, thread, threads):
 
 FUNCTIONS = (
     note_findings,
+    note_broken,
     expand,
     look_up,
     row_at,

@@ -20,9 +20,9 @@ CHUNK = 128  # states of one part in one round
 MOVE_BITS = 20  # of a link: the actor in the upper 8, the number of the move in the lower 12
 NUMBERS = 1 << 12
 
-# What `found` keeps the first of: each outcome, then these.
-REFCOUNTS, EPOCH, DEADLOCK = OUTCOMES, OUTCOMES + 1, OUTCOMES + 2
-FINDINGS = OUTCOMES + 3
+# What `found` keeps the first of: each outcome, then these. From DEADLOCK on it is a state that shows it, not a move.
+EPOCH, DEADLOCK, REFCOUNTS, MIRROR, OWNERS = range(OUTCOMES, OUTCOMES + 5)
+FINDINGS = OUTCOMES + 5
 
 # Control words, each on a line of its own.
 COMMAND, ARRIVED, GENERATION, STAGE, DEADLINE, SIDE, DEPTH, WANTED = (16 * place for place in range(8))

@@ -21,7 +21,11 @@ STOPPED = {
     FIRST: "stopped at the first forbidden outcome",
 }
 # The outcome that a broken invariant is, where there is one of that meaning.
-INVARIANT_OUTCOMES = {"refcounts_add_up": "refcount_broken"}
+INVARIANT_OUTCOMES = {
+    "refcounts_add_up": "refcount_broken",
+    "mirror_in_step": "mirror_disagrees",
+    "one_owner": "two_owners",
+}
 # A vCPU or a zapper that can never go on, and an invariant that does not hold, fail a known-wrong ordering too, unless
 # it is known for just that.
 GRAVE = frozenset({"no_progress", "refcount_broken"})

@@ -1,0 +1,89 @@
+"""What the explorer holds against every state, held against a second reading of it, and seen to be broken."""
+
+import pytest
+
+from kernels import words
+from kernels.explorer import Size, explore
+from kernels.invariants import INSIDE, MOST_SHIFT, references_of
+from kernels.rules import Fault, Flow, Rules
+from kernels.schedule import Schedule, machines
+from kernels.tests.naive import State, StepMachine, search
+from kernels.tests.orders import SPEC, V6_16, V18, two_levels
+
+ONE, TWO = Size(1, 1), Size(2, 1)
+READERS = ("fill_and_read", "first_read", "goes_on", "read_here", "read_private")
+ZERO_STEP = two_levels(SPEC, Flow.ZERO_STEP)._replace(epf_threshold=0, hp_lock_timeout=1)
+POPULATE = two_levels(V18, Flow.POPULATE)
+
+
+@pytest.mark.parametrize("flow", list(Flow), ids=lambda flow: flow.name.lower())
+def test_a_vcpu_that_reads_has_one_reference_and_one_that_stores_its_mode_none(flow):
+    (made, _), _ = machines(flow)
+    known = [(site.name.split("."), held) for site, held in zip(made.sites, references_of(made), strict=True) if site]
+
+    reading = {held for (function, _), held in known if function in READERS}
+    storing = {held for (function, step), held in known if step.endswith("_mode") and function == made.name}
+    assert (reading, storing) == ({1 | 1 << MOST_SHIFT}, {0})
+
+
+def counted(machine: StepMachine, state: State) -> int:
+    epochs = state[machine.lay.epoch_tracking]
+    return words.refcount_of(epochs, 0) + words.refcount_of(epochs, 1)
+
+
+@pytest.mark.parametrize("rules", [SPEC, V18, ZERO_STEP], ids=["spec", "v18", "zero_step"])
+def test_in_every_state_there_is_a_reference_where_the_vcpu_is_in_the_guest_and_none_where_it_looks_for_requests(rules):
+    machine = StepMachine(rules, ONE)
+    actor, kind = machine.actors["vcpu 0"]
+    inside, outside = set(), set()
+    for state in search(machine).depth:
+        calls = set(kind.made.calls[state[actor.pc]]) if state[actor.pc] > 0 else set()
+        if calls & INSIDE:
+            inside.add(counted(machine, state))
+        elif "exit_requested" in calls:
+            outside.add(counted(machine, state))
+
+    assert (inside, outside) == ({1}, {0})
+    assert explore(rules, ONE, liveness=False).broken == {}
+
+
+@pytest.mark.parametrize(
+    ("rules", "size", "broken"),
+    [
+        (ZERO_STEP._replace(faults=int(Fault.ZERO_STEP_KEEPS_REFERENCE)), ONE, {"refcounts_add_up"}),
+        (SPEC._replace(faults=int(Fault.EXIT_LOWERS_CURRENT_EPOCH)), ONE, {"refcounts_add_up"}),
+        (POPULATE._replace(faults=int(Fault.UNFREEZE_EARLY)), TWO, {"mirror_in_step"}),
+        (POPULATE._replace(faults=int(Fault.POPULATE_UNFROZEN)), TWO, {"mirror_in_step", "one_owner"}),
+    ],
+    ids=["a reference stays", "the wrong count is lowered", "present too early", "two faults populate one page"],
+)
+def test_a_fault_that_breaks_an_invariant_is_seen_in_the_state_that_breaks_it(
+    rules: Rules, size: Size, broken: set[str]
+):
+    found = explore(rules, size, liveness=False)
+
+    assert found.broken.keys() == broken
+    assert explore(rules._replace(faults=0), size, liveness=False).broken == {}
+    for moves in found.broken.values():  # a schedule that can be taken, to its end
+        run = Schedule(rules, **size._asdict())
+        for move in moves:
+            run.step(move.actor, move.chosen)
+
+
+def test_the_state_that_breaks_the_count_of_references_has_one_too_many_and_nobody_inside():
+    rules = ZERO_STEP._replace(faults=int(Fault.ZERO_STEP_KEEPS_REFERENCE))
+    run = Schedule(rules, **ONE._asdict())
+    for move in explore(rules, ONE, liveness=False).broken["refcounts_add_up"]:
+        run.step(move.actor, move.chosen)
+
+    epochs = int(run.words[run.lay.epoch_tracking])
+    assert words.refcount_of(epochs, 0) + words.refcount_of(epochs, 1) == 1
+    site = run.site("vcpu 0")
+    assert site is not None
+    assert site.name == "stepping_vcpu.store_release_mode"
+
+
+@pytest.mark.parametrize("order", [V18, V6_16], ids=["v18", "v6_16"])
+def test_a_flow_without_a_mirror_of_its_own_is_not_held_against_one(order):
+    """In the default flow the SPTE is how a zapper claims a page, and a wrong order may leave it out of step."""
+    assert explore(order._replace(shootdown=order.shootdown >> 4), ONE, liveness=False).broken == {}
