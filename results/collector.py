@@ -160,7 +160,7 @@ class RunFacts:
     `seconds` is the measured time: from the end of the warm-up to the moment the zappers were told to stop. `notes` say
     who stood where, or who died. `vcpus_entered` overrides what the tally says. `perturbed` marks declared yields
     and delays, and `declared` says which, by label, `never_struck` which delays held nobody
-    up.
+    up. `references_left`: what the epoch's reference counts held once every vCPU had ended outside the guest.
     """
 
     ordering: str
@@ -179,6 +179,7 @@ class RunFacts:
     source: str = ""
     shootdown: tuple[str, ...] = ()
     flow: int = Flow.SHOOTDOWN
+    references_left: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -315,6 +316,7 @@ def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
     counts, by_shootdown = end.outcomes, end.outcome_shootdowns
     if facts.ending == Ending.hung and counts[Outcome.no_progress] == 0:
         counts[Outcome.no_progress] = 1
+    counts[Outcome.refcount_broken] += facts.references_left
     undeclared = [s for s in range(tally.STATUSES) if s not in Status.__members__.values() or s == Status.OTHER]
     counts[Outcome.unknown_status] = max(counts[Outcome.unknown_status], end.statuses[:, undeclared].sum())
     told = declared(facts.flow)

@@ -9,6 +9,7 @@ from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
 from kernels.outcomes import Outcome
 from kernels.race import Kernels, contended_at, label_text, prepare
 from kernels.rules import Flow, Rules
+from kernels.words import refcount_of
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
 from scenarios.models import Ordering, Scenario
@@ -20,6 +21,7 @@ from stress.memory import Words, shared_words
 from stress.perturbation import Sites, declare, declared_texts, never_struck
 from stress.placement import Cpus, places, shares_cpus
 from stress.tracing import arm, last_steps, ring_entries
+from stress.watchdog import actors, finished
 from stress.worker import Job
 
 Tally = Callable[[], Snapshot]
@@ -91,6 +93,7 @@ def race(
         ticks_to_ns=machine.clock.ticks_to_ns,
         last_steps=traced or None,
         flow=flow,
+        references_left=_references_left(words, lay),
     )
     run = run_record(facts, course.warm, snapshot(words, lay), course.series)
     run.json["steal_share"] = steal_share(before, cpu_times())
@@ -111,6 +114,15 @@ def _rules(machine: Machine, ordering: Ordering, scenario: Scenario, *, shared_c
         ticks_to_ns=clock.ticks_to_ns,
         shared_cpus=shared_cpus,
     )
+
+
+def _references_left(words: Words, lay: Layout) -> int:
+    """What the epoch's reference counts hold where every actor has ended, vCPUs outside the guest: none, or some are
+    lost.
+    """
+    epochs = int(words[lay.epoch_tracking])
+    left = refcount_of(epochs, 0) + refcount_of(epochs, 1)
+    return left if finished(words, lay, actors(lay)) else 0
 
 
 def _jobs(machine: Machine, words: Words, lay: Layout, rules: Rules) -> list[Job]:

@@ -117,6 +117,14 @@ def test_an_outcome_that_was_seen_in_no_known_shootdown_has_no_rate_of_zero():
     assert (found["count"], found["shootdowns"], found["rate"], found["would_have_caught"]) == (1, None, None, None)
 
 
+def test_references_that_nobody_gave_back_are_counted_behind_the_race():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 10)
+    found = entry(recorded(machine, references_left=2).json, "refcount_broken")
+
+    assert (found["count"], found["shootdowns"], found["grade"]) == (2, None, "forbidden")
+
+
 def test_a_shootdown_still_in_hand_counts_among_the_tries():
     machine = Machine()
     machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 1)

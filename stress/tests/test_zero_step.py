@@ -50,6 +50,20 @@ def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
     assert [note for note in run["notes"] if note.startswith("told to stop, and went on for 1 s")]
 
 
+@pytest.mark.processes
+def test_references_that_entries_left_behind_are_found_when_every_vcpu_has_ended_outside() -> None:
+    scenario, ordering = to_race(faults()["zero_step_keeps_reference"])
+    brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0})
+    prepared = machine(chosen_cpus(None), {}, None, flow="zero_step")
+
+    with Interrupts() as interrupts:
+        run = race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, (Outcome.tracking_not_done,)).json
+
+    counts = {outcome["id"]: outcome["count"] for outcome in run["outcomes"]}
+    assert run["ending"] == "finished"
+    assert counts["refcount_broken"] >= 1
+
+
 def test_a_limit_of_this_flow_is_refused_elsewhere(tdx_stress: Command) -> None:
     done = tdx_stress("run", "review", "--set", "epf_threshold=1")
 
