@@ -63,7 +63,7 @@ DEEDS = {
     "live": Deed("live", "lets the TD run", Kind.host),
     "add_page": Deed("add page", "adds a page", Kind.host),
     "mem_page_add": _leaf(Leaf.TDH_MEM_PAGE_ADD),
-    "mem_page_remove_mapped": _leaf(Leaf.TDH_MEM_PAGE_REMOVE),
+    "mem_page_remove_alive": _leaf(Leaf.TDH_MEM_PAGE_REMOVE),
     "flush_vps": Deed("flush", "has every vCPU flushed", Kind.wait),
     "flush_vp": Deed("flush", "answers an IPI", Kind.host),
     "vp_flush_own": _leaf(Leaf.TDH_VP_FLUSH),

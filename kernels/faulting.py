@@ -129,7 +129,7 @@ def guest_with_faults(td, lay, rules, me):
 
 @steps
 def before_entry(td, lay, rules, me):
-    """KVM_REQ_VM_DEAD: whether the vCPU enters no more."""
+    """KVM_REQ_VM_DEAD: whether the vCPU enters no more. Its processor still answers IPIs."""
     return (yield load_acquire(td, lay.vm_bugged))
 
 
@@ -139,7 +139,9 @@ def faulting_vcpu(td, lay, rules, me):
     left = now(rules)
     while not vcpu_stopping(td, lay):
         if (yield from before_entry(td, lay, rules, me)):
-            break
+            yield from acknowledge(td, lay, rules, me)
+            relax(td, rules, me)
+            continue
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)
         yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)

@@ -28,8 +28,8 @@ from kernels.words import (
 REFERENCES_LOST, OUT_OF_STEP, NOT_OWNED = 1, 2, 4
 # The most references of a label stand above the least.
 MOST_SHIFT = 8
-ENTERS = ("vp_enter.fetch_add_seq_cst_epoch_tracking", "vp_enter_here.fetch_add_seq_cst_epoch_tracking")
-LEAVES = ("td_exit.fetch_add_seq_cst_epoch_tracking", "revert_tlb_tracking.fetch_add_seq_cst_epoch_tracking")
+ENTERS = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("vp_enter", "vp_enter_new", "vp_enter_here")}
+LEAVES = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("td_exit", "revert_tlb_tracking")}
 INSIDE = frozenset({"guest", "guest_here", "guest_with_faults", "mmio_guest", "stepping_guest", "td_exit"})
 
 

@@ -6,7 +6,7 @@ TDR's lock is here, as it keeps whoever is in the guest and TDH.MNG.VPFLUSHDONE 
 which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor of its own.
 """
 
-from kernels.atomics import fetch_add_seq_cst, load_acquire, set_own, store_release
+from kernels.atomics import fetch_add_seq_cst, load_acquire, store_release
 from kernels.locks import (
     lock_entry,
     try_lock_exclusive,
@@ -15,23 +15,21 @@ from kernels.locks import (
     unlock_exclusive,
     unlock_shared,
 )
-from kernels.module import can_be_blocked, invept, td_exit, vp_enter
+from kernels.module import invept, mem_page_remove, td_exit, vp_enter
 from kernels.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
 from kernels.rules import Fault
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
-    GPA_RANGE_NOT_BLOCKED,
     LIFECYCLE_STATE_INCORRECT,
     OP_STATE_INCORRECT,
     OPERAND_BUSY,
     RCX,
     RDX,
-    SEPT_TREE,
     SUCCESS,
     TDR,
     VCPU_NOT_ASSOCIATED,
 )
-from kernels.steps import local, steps
+from kernels.steps import like, local, steps
 from kernels.words import (
     FREE,
     HPA_SHIFT,
@@ -45,10 +43,8 @@ from kernels.words import (
     TDEL,
     assoc_lpid,
     bepoch,
-    epoch_of,
     sept,
     state_of,
-    vcpu_epoch,
 )
 
 RECLAIM_IGNORES_STATE, ENTER_IGNORES_STATE = int(Fault.RECLAIM_IGNORES_STATE), int(Fault.ENTER_IGNORES_STATE)
@@ -76,24 +72,16 @@ def mem_page_add(td, lay, rules, me, gpa, page):
 
 
 @steps
-def mem_page_remove_mapped(td, lay, rules, me, gpa):
-    """TDH.MEM.PAGE.REMOVE of a page that nobody has blocked: it goes as long as the TD does not run, which requires no
-    TLB tracking.
-    """
-    if not (yield try_lock_shared(td, lay.tree_lock)):
-        return OPERAND_BUSY | SEPT_TREE
-    status = OPERAND_BUSY | RCX
-    if (yield from lock_entry(td, lay, rules, me, gpa)):
-        status = EPT_ENTRY_STATE_INCORRECT | RCX
-        if can_be_blocked(state_of((yield load_acquire(td, sept(lay, gpa))))):
-            status = GPA_RANGE_NOT_BLOCKED | RCX
-            state = yield load_acquire(td, lay.td_state)
-            if state == TD_INITIALIZED or rules.faults & REMOVE_IGNORES_STATE:
-                yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
-                status = SUCCESS
-        yield unlock_entry(td, sept(lay, gpa))
-    yield unlock_shared(td, lay.tree_lock)
-    return status
+def runs(td, lay, rules, me):
+    """op_state_is_tlb_tracking_required(): not before the TD is finalized, nor where the module does not ask."""
+    if rules.faults & REMOVE_IGNORES_STATE:
+        return 0
+    return (yield load_acquire(td, lay.td_state)) != TD_INITIALIZED
+
+
+@like(mem_page_remove, requires_tracking=runs)
+def mem_page_remove_alive(td, lay, rules, me, gpa):
+    """TDH.MEM.PAGE.REMOVE, of a TD that may not run yet: then the page need be neither tracked nor blocked."""
 
 
 @local
@@ -102,10 +90,21 @@ def refused_in(state):
     return OP_STATE_INCORRECT if state == TD_INITIALIZED else LIFECYCLE_STATE_INCORRECT
 
 
+@steps(in_place=True)
+def keep_tlb(td, lay, rules, me):
+    """Who is newly associated does not flush for its epoch."""
+    return 0
+
+
+@like(vp_enter, flush_for_epoch=keep_tlb)
+def vp_enter_new(td, lay, rules, me):
+    """The same of a vCPU that is newly associated with its processor."""
+
+
 @steps
 def vp_enter_alive(td, lay, rules, me):
     """TDH.VP.ENTER of a TD that may be dying: the TDR is shared from here to TD exit; the vCPU is associated with its
-    processor, where another one, of whichever TD, was entered last if it is new.
+    processor, and flushes behind its epoch where it is new: another one, of whichever TD, was entered last there.
     """
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | TDR
@@ -113,12 +112,11 @@ def vp_enter_alive(td, lay, rules, me):
     if state == TD_RUNNABLE or rules.faults & ENTER_IGNORES_STATE:
         if (yield associate(td, assoc_lpid(lay, me.index), me.index + 1)) == 0:
             yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, 1)
-            if not rules.faults & NO_FLUSH_ON_SWITCH:
+            status = yield from vp_enter_new(td, lay, rules, me)
+            if status == SUCCESS and not rules.faults & NO_FLUSH_ON_SWITCH:
                 invept(td, lay, me)
-            # Who is newly associated does not flush for its epoch, too.
-            epochs = yield load_acquire(td, lay.epoch_tracking)
-            set_own(td, vcpu_epoch(lay, me.index), epoch_of(epochs))
-        status = yield from vp_enter(td, lay, rules, me)
+        else:
+            status = yield from vp_enter(td, lay, rules, me)
         if status == SUCCESS:
             return SUCCESS
     else:

@@ -188,6 +188,12 @@ def all_free(td, lay, rules, me, table):
     return SUCCESS
 
 
+@steps(in_place=True)
+def requires_tracking(td, lay, rules, me):
+    """op_state_is_tlb_tracking_required(): the TD runs."""
+    return 1
+
+
 @steps
 def mem_page_remove(td, lay, rules, me, gpa):
     """TDH.MEM.PAGE.REMOVE, and of a page-table page TDH.MEM.SEPT.REMOVE, which wants the tree for itself: the page
@@ -200,23 +206,24 @@ def mem_page_remove(td, lay, rules, me, gpa):
         return OPERAND_BUSY | SEPT_TREE
     if (yield from lock_entry(td, lay, rules, me, gpa)):
         state = state_of((yield load_acquire(td, sept(lay, gpa))))
-        if can_be_blocked(state) and rules.module != NO_MODULE:
-            status = GPA_RANGE_NOT_BLOCKED | RCX
-        elif not (can_be_blocked(state) or is_blocked(state)):
+        status = SUCCESS
+        if not (can_be_blocked(state) or is_blocked(state)):
             status = EPT_ENTRY_STATE_INCORRECT | RCX
-        else:
-            blocked_in = yield load_acquire(td, bepoch(lay, gpa))
-            # Pairs with the decrement in td_exit: a reference not seen here has left the guest.
-            epochs = yield load_acquire(td, lay.epoch_tracking)
-            if rules.faults & TORN_EPOCH_READ:
-                epochs = torn(epochs, (yield load_acquire(td, lay.epoch_tracking)))
-            status = TLB_TRACKING_NOT_DONE | RCX
-            if lets_go(lay, rules, gpa, epochs, blocked_in):
-                status = SUCCESS
-                if gpa >= lay.pages:
-                    status = yield from all_free(td, lay, rules, me, gpa)
-                if status == SUCCESS:
-                    yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
+        elif (yield from requires_tracking(td, lay, rules, me)):
+            if can_be_blocked(state) and rules.module != NO_MODULE:
+                status = GPA_RANGE_NOT_BLOCKED | RCX
+            else:
+                blocked_in = yield load_acquire(td, bepoch(lay, gpa))
+                # Pairs with the decrement in td_exit: a reference not seen here has left the guest.
+                epochs = yield load_acquire(td, lay.epoch_tracking)
+                if rules.faults & TORN_EPOCH_READ:
+                    epochs = torn(epochs, (yield load_acquire(td, lay.epoch_tracking)))
+                if not lets_go(lay, rules, gpa, epochs, blocked_in):
+                    status = TLB_TRACKING_NOT_DONE | RCX
+        if status == SUCCESS and gpa >= lay.pages:
+            status = yield from all_free(td, lay, rules, me, gpa)
+        if status == SUCCESS:
+            yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
         yield unlock_entry(td, sept(lay, gpa))
     else:
         status = OPERAND_BUSY | RCX
@@ -272,6 +279,14 @@ def invept(td, lay, me):
         set_own(td, start + entry, 0)
 
 
+@steps(in_place=True)
+def flush_for_epoch(td, lay, rules, me):
+    """INVEPT of every S-EPT root, in an epoch that is new to the vCPU."""
+    if not rules.faults & NO_FLUSH_AT_ENTRY:
+        invept(td, lay, me)
+    return 0
+
+
 @steps
 def vp_enter(td, lay, rules, me):
     """TDH.VP.ENTER up to VMLAUNCH: count this vCPU in the epoch that it samples, flush if the epoch is new to it."""
@@ -284,8 +299,7 @@ def vp_enter(td, lay, rules, me):
     if not rules.faults & ENTRY_WITHOUT_EPOCH_LOCK:
         yield unlock_shared(td, lay.epoch_lock)
     if epoch != own(td, vcpu_epoch(lay, me.index)):
-        if not rules.faults & NO_FLUSH_AT_ENTRY:
-            invept(td, lay, me)
+        yield from flush_for_epoch(td, lay, rules, me)
         set_own(td, vcpu_epoch(lay, me.index), epoch)
     return SUCCESS
 

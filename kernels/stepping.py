@@ -212,7 +212,9 @@ def stepping_vcpu(td, lay, rules, me):
     at = NEXT
     while not vcpu_stopping(td, lay):
         if (yield load_acquire(td, lay.vm_bugged)):
-            break
+            yield from acknowledge(td, lay, rules, me)
+            relax(td, rules, me)
+            continue
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)
         yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)

@@ -2,22 +2,23 @@
 
 Source: arch/x86/kvm/vmx/tdx.c: tdx_vcpu_init_mem_region(), tdx_track() and tdx_sept_drop_private_spte() with their
 is_td_finalized() and is_hkid_assigned(), tdx_mmu_release_hkid(), tdx_reclaim_page(); virt/kvm/kvm_main.c kvm_vm_dead().
-Before a TD is finalized its pages are added mapped, and one that goes is removed without BLOCK or TRACK. In its life a
-page goes by the ordering's steps. Its end: no vCPU comes in any more, all are kicked and flushed off their processors,
-the HKID is released, and every page, those of the S-EPT last, is reclaimed as it stands.
+Before a TD is finalized its pages are added mapped, and one that goes is blocked and removed without TRACK or kick. In
+its life a page goes by the ordering's steps. Its end: no vCPU comes in any more, all are kicked and flushed off their
+processors, the HKID is released, and every page, those of the S-EPT last, is reclaimed as it stands.
 """
 
 from kernels.atomics import fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release, store_seq_cst
-from kernels.kvm import is_busy, kick
+from kernels.kvm import LEAF_BLOCK, LEAF_REMOVE, is_busy, kick
 from kernels.layout import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.lifecycle import (
     block_td,
     mem_page_add,
-    mem_page_remove_mapped,
+    mem_page_remove_alive,
     mng_key_freeid,
     phymem_page_reclaim,
 )
 from kernels.locks import write_lock_mmu, write_unlock
+from kernels.module import mem_range_block
 from kernels.outcomes import Outcome
 from kernels.population import LEAF_SEPT_ADD, allocated
 from kernels.processors import LEAF_FLUSH_DONE
@@ -26,6 +27,7 @@ from kernels.sept import mem_add
 from kernels.status import SUCCESS, Leaf
 from kernels.steps import choice, harness, steps
 from kernels.tally import (
+    blocked_at,
     collect_flags,
     count,
     count_status,
@@ -38,6 +40,7 @@ from kernels.tally import (
 )
 from kernels.vcpu import two
 from kernels.words import (
+    DONE,
     FREE,
     LEFT_BEHIND,
     MIRROR_NONPRESENT,
@@ -48,6 +51,7 @@ from kernels.words import (
     TD_RUNNABLE,
     ZEROED,
     assoc_lpid,
+    bepoch,
     content,
     flush_ipi,
     generation_of,
@@ -55,8 +59,10 @@ from kernels.words import (
     mirror,
     owner,
     sept,
+    stage,
+    stage_word,
 )
-from kernels.zapper import LEAF_REMOVE, next_page_word, shoot_down
+from kernels.zapper import blocked_page, next_page_word, shoot_down
 from kernels.zapping import NONE, give_away, take_page, unlock_mmu
 
 RECLAIM_EARLY, VCPUS_COME_BACK = int(Fault.RECLAIM_EARLY), int(Fault.VCPUS_COME_BACK)
@@ -121,11 +127,19 @@ def build(td, lay, rules, me):
 
 
 @steps
-def remove_mapped(td, lay, rules, me, gpa):
-    """tdx_sept_zap_private_spte() and tdx_track() where is_td_finalized() says no: nothing but the removal is left."""
+def remove_untracked(td, lay, rules, me, gpa):
+    """tdx_sept_remove_private_spte() where is_td_finalized() says no: tdx_track() between BLOCK and REMOVE returns at
+    once. Nobody contends for anything before the TD runs, so a BUSY is as good as any other error.
+    """
     collect_flags(td, lay, me, gpa)
-    status = yield from mem_page_remove_mapped(td, lay, rules, me, gpa)
-    count_status(td, me, LEAF_REMOVE, status)
+    status = yield from mem_range_block(td, lay, rules, me, gpa)
+    count_status(td, me, LEAF_BLOCK, status)
+    if status == SUCCESS:
+        blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
+        yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
+        yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
+        status = yield from mem_page_remove_alive(td, lay, rules, me, gpa)
+        count_status(td, me, LEAF_REMOVE, status)
     if status == SUCCESS:
         yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
         count(td, me, SHOOTDOWNS, 1)
@@ -144,7 +158,7 @@ def zap_page(td, lay, rules, me, finalized, due):
     if finalized and not rules.faults & TAKEN_FOR_UNFINALIZED:
         status = yield from shoot_down(td, lay, rules, me, gpa, due)
     else:
-        status = yield from remove_mapped(td, lay, rules, me, gpa)
+        status = yield from remove_untracked(td, lay, rules, me, gpa)
     if status == SUCCESS:
         yield from give_away(td, lay, rules, me, gpa)
     yield from unlock_mmu(td, lay, rules, me)
@@ -247,6 +261,7 @@ def reclaim(td, lay, rules, me, node):
     count_status(td, me, LEAF_RECLAIM, status)
     if status != SUCCESS:
         note(td, lay, me, node, outcome_of(status))
+        count(td, me, BUG_ON, 1)
         return status
     yield store_release(td, owner(lay, node), next_page_word(own(td, owner(lay, node))))
     yield store_release(td, content(lay, node), LEFT_BEHIND)
@@ -298,8 +313,7 @@ def destroying_zapper(td, lay, rules, me):
         if status == SUCCESS:
             status = yield from tear_down(td, lay, rules, me)
         if status != SUCCESS:
-            count(td, me, BUG_ON, 1)
-            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON, or the end of what this VM can do
             break
     finish(td, me)
     return 0

@@ -11,7 +11,7 @@ from kernels.layout import OUTCOME_COUNTS
 from kernels.lifecycle import (
     block_td,
     mem_page_add,
-    mem_page_remove_mapped,
+    mem_page_remove_alive,
     mng_key_freeid,
     phymem_page_reclaim,
     td_exit_alive,
@@ -37,7 +37,7 @@ LIFECYCLE, OP_STATE = 0xC000060700000000, 0xC000060800000000
 FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
 
 
-add, remove_unblocked = kept(mem_page_add, 0, 9), kept(mem_page_remove_mapped, 0)
+add, remove_alive = kept(mem_page_add, 0, 9), kept(mem_page_remove_alive, 0)
 enter_alive, leave_alive, flush_own = kept(vp_enter_alive), kept(td_exit_alive), kept(vp_flush_own)
 vpflushdone, key_freeid, page_reclaim = kept(block_td), kept(mng_key_freeid), kept(phymem_page_reclaim)
 
@@ -74,13 +74,13 @@ def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_u
 def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
     m.call(add)
     m["td_state"] = TD_RUNNABLE
-    assert m.call(remove_unblocked) == NOT_BLOCKED
+    assert m.call(remove_alive) == NOT_BLOCKED
     m["td_state"] = TD_INITIALIZED
     m["sept"] |= words.TDEL
-    assert m.call(remove_unblocked) == BUSY_ENTRY
+    assert m.call(remove_alive) == BUSY_ENTRY
     m["sept"] &= ~(words.TDEL | words.HP)
-    assert m.call(remove_unblocked) == SUCCESS
-    assert m.call(remove_unblocked) == STATE_INCORRECT
+    assert m.call(remove_alive) == SUCCESS
+    assert m.call(remove_alive) == STATE_INCORRECT
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
 PAIRS = [
     (Fault.RECLAIM_EARLY, Fault.RECLAIM_IGNORES_STATE, "td_state_incorrect"),
     (Fault.VCPUS_COME_BACK, Fault.ENTER_IGNORES_STATE, "td_state_incorrect"),
-    (Fault.TAKEN_FOR_UNFINALIZED, Fault.REMOVE_IGNORES_STATE, "not_blocked"),
+    (Fault.TAKEN_FOR_UNFINALIZED, Fault.REMOVE_IGNORES_STATE, "tracking_not_done"),
 ]
 
 
