@@ -12,6 +12,7 @@ from typing import Any
 
 from results.amplification import Measured, score
 from results.wording import plural
+from scenarios.machines import scenario_contradictions
 from scenarios.models import Scenario
 
 DELAYS = ("1us", "5us", "20us", "0-20us", "0-100us", "100us", "500us")
@@ -80,14 +81,21 @@ class Drawer:
 
     def draw(self) -> Setting:
         """A new setting: one label, seldom two; a size other than the scenario's three times in ten."""
-        vcpus, zappers = self._scenario.vcpus, self._scenario.zappers
-        if self._random.random() < 0.3:
-            vcpus, zappers = self._random.choice((1, 2, 4, 8)), self._random.choice((1, 2, 3))
-        vcpus, zappers = self._fixed.get("vcpus", vcpus), self._fixed.get("zappers", zappers)
-        drawn = Setting(vcpus, zappers, storm_us=self._random.choice(STORMS_US))
+        drawn = replace(self._size(), storm_us=self._random.choice(STORMS_US))
         for _ in range(1 + (self._random.random() < 0.3)):
             drawn = self._perturbed(drawn)
         return drawn
+
+    def _size(self) -> Setting:
+        """Sizes that the scenario can have: those that contradict its other keys are its own instead."""
+        own = self._sized(self._scenario.vcpus, self._scenario.zappers)
+        if self._random.random() >= 0.3:
+            return own
+        other = self._sized(self._random.choice((1, 2, 4, 8)), self._random.choice((1, 2, 3)))
+        return own if any(scenario_contradictions(other.applied(self._scenario), None)) else other
+
+    def _sized(self, vcpus: int, zappers: int) -> Setting:
+        return Setting(self._fixed.get("vcpus", vcpus), self._fixed.get("zappers", zappers))
 
     def varied(self, setting: Setting) -> Setting:
         """The setting with one thing changed."""

@@ -48,6 +48,13 @@ def test_a_size_that_was_asked_for_stays() -> None:
     assert {(one.vcpus, one.zappers) for one in (drawer.draw() for _ in range(30))} == {(3, 2)}
 
 
+def test_sizes_that_contradict_the_scenario_are_not_drawn() -> None:
+    """One thread builds and destroys the TDs of this flow; of 100 settings about 30 have another size."""
+    drawer = Drawer(load_scenario("teardown"), LABELS, {}, 1)
+
+    assert {one.zappers for one in (drawer.draw() for _ in range(100))} == {1}
+
+
 def test_a_setting_leaves_every_zapper_a_page_and_nothing_of_what_was_declared() -> None:
     scenario = load_scenario("wrong").model_copy(update={"pages": 1})
     applied = Setting(2, 3, delays=(("a", "1us"),)).applied(scenario)
