@@ -1,0 +1,65 @@
+"""A search for amplifiers as a user types it: what it stores, says and exits with, however its races end."""
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+FRESH = ("run", "review", "--amplify", "auto", "--for", "fresh", "--out", "out")
+# REMOVE of a page that was never blocked is refused in every shootdown.
+FAILING = ("--ordering", "no_block", "--set", "expect=safe")
+
+pytestmark = pytest.mark.processes
+
+
+def entries(tmp_path: Path) -> list[dict[str, Any]]:
+    """The orderings of amplification.json, and that nothing is half-written."""
+    assert not list((tmp_path / "out").glob(".*.tmp"))
+    found: list[dict[str, Any]] = json.loads((tmp_path / "out" / "amplification.json").read_text())["orderings"]
+    return found
+
+
+def test_a_safe_ordering_fails_by_what_it_shows_beside_the_outcome_that_is_looked_for(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress(*FRESH, *FAILING, "--budget", "1s")
+
+    (entry,) = entries(tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "FAILED: declared safe, and showed not_blocked " in done.stdout
+    assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]}
+    assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"])
+
+
+def test_a_race_that_hangs_is_told_and_ends_in_a_harness_error(tdx_stress: Command, tmp_path: Path) -> None:
+    """Without a pause between shootdowns some vCPU soon waits at the gate, unacknowledged: 12 races of 12 hung."""
+    stuck = ["--ordering", "v18", "--set", "watchdog_s=0.3", "--set", "gap=0", "--set"]
+
+    done = tdx_stress(*FRESH, *stuck, 'faults=["gate_without_interrupts"]', "--budget", "1s")
+
+    assert (done.returncode, entries(tmp_path)[0]["verdict"]) == (3, "hung")
+    assert "HUNG: no progress for 0.3 s: " in done.stdout
+
+
+def test_a_killed_worker_ends_the_search_as_crashed_with_what_was_known(
+    start_tdx_stress: Start, tmp_path: Path
+) -> None:
+    parent = start_tdx_stress(*FRESH, "--ordering", "spec", "--ordering", "v18", "--budget", "1h")
+    while parent.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(parent.pid).children()
+            if len(workers) == 3 and all(worker.cpu_times().user >= 0.05 for worker in workers):
+                workers[0].kill()
+        time.sleep(0.02)
+
+    (entry,) = entries(tmp_path)
+    assert (parent.returncode, entry["ordering"], entry["verdict"]) == (3, "spec", "crashed")
+    assert "was ended by SIGKILL" in entry["reason"]
