@@ -67,11 +67,8 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     document |= {"scenario": plan.declared.model_dump(mode="json"), "orderings": entries}
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
-        try:
+        with noted(refused):
             _search_all(plan, machines, document, interrupts)
-        finally:
-            with noted(refused):
-                put_document(plan.directory, AMPLIFICATION, document, None)
         if not entries:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
         with noted(refused):
@@ -97,6 +94,7 @@ def _search_all(plan: Plan, machines: Machines, document: dict[str, Any], interr
         finally:
             entry = search.entry()
             document["orderings"].append(entry)
+            put_document(plan.directory, AMPLIFICATION, document, None)
         if plan.progress is not None:
             plan.progress.line(f"{entry['ordering']}: {entry['verdict']}: {entry['reason']}")
         if entry["verdict"] == Verdict.crashed:

@@ -13,6 +13,7 @@ import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
+LONGEST_WAIT_S = 60
 FRESH = ("run", "review", "--amplify", "auto", "--for", "fresh", "--out", "out")
 # REMOVE of a page that was never blocked is refused in every shootdown.
 FAILING = ("--ordering", "no_block", "--set", "expect=safe")
@@ -63,3 +64,14 @@ def test_a_killed_worker_ends_the_search_as_crashed_with_what_was_known(
     (entry,) = entries(tmp_path)
     assert (parent.returncode, entry["ordering"], entry["verdict"]) == (3, "spec", "crashed")
     assert "was ended by SIGKILL" in entry["reason"]
+
+
+def test_what_an_ordering_showed_survives_a_kill_during_the_next_one(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress(*FRESH, "--ordering", "no_block", "--ordering", "spec", "--budget", "3s")
+    until = time.monotonic() + LONGEST_WAIT_S
+    while not (tmp_path / "out" / "amplification.json").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait(LONGEST_WAIT_S)
+
+    assert [one["ordering"] for one in entries(tmp_path)] == ["no_block"]
