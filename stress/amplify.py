@@ -5,14 +5,17 @@ best settings, for their rates, and of both until the first catch.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from results.amplification import SCHEMA
+from results.amplification_cases import amplification_cases
 from results.amplification_tables import amplification_table, first_catch_table
 from results.amplification_verdict import amplification_exit_code
-from results.store import RunDirectory, StoreError, json_bytes
+from results.cases import junit_document, ktap_document
+from results.junit import XML
+from results.store import RunDirectory, StoreError, json_bytes, write_text
 from results.verdict import Exit, Verdict
 from scenarios.models import Scenario
 from stress.amplify_races import MOST_ACTORS, Machines, Search, Subject
@@ -24,7 +27,7 @@ from stress.machine import machine
 from stress.perturbation import AtSite, declared_sites
 from stress.placement import Cpus, chosen_cpus
 from stress.report import MODEL
-from stress.request import STDOUT, Request, check_files
+from stress.request import STDOUT, Request, check_files, named_file
 from stress.screen import Screen, write
 
 AMPLIFICATION = "amplification"
@@ -51,7 +54,7 @@ def run_amplify(
     declared_sites(scenario)
     cpus = chosen_cpus(request.cpus)
     make_room(max(scenario.vcpus + scenario.zappers, MOST_ACTORS), threads=scenario.workers == "thread")
-    check_files(request.json, None)
+    check_files(request.json, request.junit, request.ktap)
     plain = scenario.model_copy(update={"yields": {}, "delays": {}, "storm_us": 0, "warmup_s": 0.0, "shootdowns": 0})
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, AMPLIFICATION) as directory:
@@ -72,7 +75,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         if not entries:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
         with noted(refused):
-            hand_out_json(request.json, document)
+            _hand_out(request, document)
         _show(plan, document)
         code = amplification_exit_code(entries, interrupted=bool(interrupts))
     if refused:
@@ -81,7 +84,9 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
 
 
 def _search_all(plan: Plan, machines: Machines, document: dict[str, Any], interrupts: Interrupts) -> None:
-    """Every ordering in turn, however its search ends; until one breaks the harness, or the user has enough."""
+    """Every ordering in turn, each stored as it ends, however it does; until one breaks the harness, the user has
+    enough, or `--fail-fast` says so.
+    """
     request, count = plan.request, len(plan.targets)
     for number, target in enumerate(plan.targets, start=1):
         if interrupts:
@@ -97,15 +102,29 @@ def _search_all(plan: Plan, machines: Machines, document: dict[str, Any], interr
             put_document(plan.directory, AMPLIFICATION, document, None)
         if plan.progress is not None:
             plan.progress.line(f"{entry['ordering']}: {entry['verdict']}: {entry['reason']}")
-        if entry["verdict"] == Verdict.crashed:
+        failed = entry["verdict"] in (Verdict.failed, Verdict.hung)
+        if entry["verdict"] == Verdict.crashed or (request.fail_fast and failed):
             return
+
+
+def _hand_out(request: Request, document: Mapping[str, Any]) -> None:
+    """The document in the files that were named. Raises StoreError."""
+    suite, cases = document["scenario"]["name"], amplification_cases(document)
+    hand_out_json(request.json, document)
+    if request.junit is not None:
+        write_text(request.junit, XML + junit_document(suite, cases))
+    if (path := named_file(request.ktap)) is not None:
+        write_text(path, ktap_document(suite, cases))
 
 
 def _show(plan: Plan, document: dict[str, Any]) -> None:
     request, entries = plan.request, document["orderings"]
     if request.json == STDOUT:
         write(sys.stdout, json_bytes(document).decode())
-    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    if request.ktap == STDOUT:
+        write(sys.stdout, ktap_document(document["scenario"]["name"], amplification_cases(document)))
+    data_on_stdout = STDOUT in (request.json, request.ktap)
+    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=request.color)
     if not request.quiet:
         for entry in entries:
             screen.show(amplification_table(entry), "")

@@ -1,10 +1,11 @@
-"""What a search for amplifiers says of an ordering: the verdict, the exit code."""
+"""What a search for amplifiers says of an ordering: the verdict, the exit code, the test case."""
 
 from typing import Any
 
 import pytest
 
 from results.amplification import judged
+from results.amplification_cases import amplification_cases
 from results.amplification_verdict import amplification_exit_code, is_unexpected
 from results.tests.amplifications import a_judged_entry, an_unexpected
 from results.tests.material import a_run
@@ -106,3 +107,11 @@ def test_the_exit_code_is_that_of_the_gravest_ordering():
     assert amplification_exit_code([failed, crashed], interrupted=False) == 3
     assert amplification_exit_code([passed], interrupted=True) == 130
     assert amplification_exit_code([], interrupted=False) == 5
+
+
+def test_a_case_an_ordering_says_what_showed_and_who_stood_where():
+    stuck = an_unexpected(ending="hung", failing={"no_progress": 1}, notes=["zapper 0 at kick"])
+    passed, hung = amplification_cases({"orderings": [a_judged_entry(), a_judged_entry(unexpected=[stuck])]})
+
+    assert (passed.name, passed.state, passed.seconds) == ("kick_then_track", "passed", 60.0)
+    assert (hung.state, hung.details) == ("hung", ["no_progress 1 time in 1 race", "50 races", "zapper 0 at kick"])

@@ -106,8 +106,8 @@ def test_passes_fit_their_budget_unless_it_is_too_small_for_any() -> None:
         assert sum(one.count * (one.seconds + a_race_s) for one in planned) == pytest.approx(budget_s)
 
 
-def asked(amplify: AmplifyOptions, *, ordering: str = "spec") -> Any:
-    request = Request("small", orderings=(ordering,))
+def asked(amplify: AmplifyOptions, *, ordering: str = "spec", **typed: Any) -> Any:
+    request = Request("small", orderings=(ordering,), **typed)
     return resolve_amplification(request, *resolve(request), amplify)
 
 
@@ -128,6 +128,25 @@ def test_what_cannot_be_amplified_is_refused_in_one_line(options: AmplifyOptions
     assert str(refused.value).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ({"duration": "5s"}, "--duration"),
+        ({"shootdowns": 100}, "--shootdowns"),
+        ({"warmup": "1s"}, "--warmup"),
+        ({"settings": ("gap=5", "duration_s=5.0")}, "--set duration_s"),
+        ({"settings": ("shootdowns=100",)}, "--set shootdowns"),
+        ({"settings": ("warmup_s=1.0",)}, "--set warmup_s"),
+    ],
+)
+def test_how_long_a_race_is_is_not_asked(typed: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageFault) as refused:
+        asked(AmplifyOptions("auto", "fresh"), **typed)
+
+    said = "means nothing beside --amplify, whose races share out --budget; leave it out"
+    assert str(refused.value) == f"{named}: {said}"
+
+
 def test_a_wrong_ordering_is_amplified_for_what_it_is_known_for() -> None:
     targets, budget_s = asked(AmplifyOptions("auto"), ordering="kick_then_track")
 
@@ -135,7 +154,7 @@ def test_a_wrong_ordering_is_amplified_for_what_it_is_known_for() -> None:
 
 
 def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
-    request = Request("wrong", orderings=("no_kick",), settings=("gap=100",), seed=5)
+    request = Request("wrong", orderings=("no_kick",), settings=("gap=100",), seed=5, rate=2000.0)
     target = Target(load_orderings(["no_kick"])[0], "no_kick", "tracking_not_done")
     setting = Setting(1, 2, (("a.b", 0.5),), (("c.d", "0-5us@0.3"),), 20)
     words = shlex.split(repeated(request, load_scenario("wrong"), target, setting))
@@ -150,12 +169,13 @@ def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
             zappers=int(typed["--zappers"][0]),
             duration=typed["--duration"][0],
             seed=int(typed["--seed"][0]),
+            rate=float(typed["--rate"][0]),
             settings=tuple(typed["--set"]),
             delays=tuple(typed["--delay"]),
         )
     )
     assert [one.name for one in orderings] == ["no_kick"]
-    assert (scenario.gap, scenario.seed, scenario.duration_s) == (100, 5, 5.0)
+    assert (scenario.gap, scenario.seed, scenario.duration_s, scenario.rate) == (100, 5, 5.0, 2000.0)
     assert (scenario.vcpus, scenario.zappers, scenario.storm_us) == (1, 2, 20)
     assert (scenario.yields, scenario.delays) == ({"a.b": 0.5}, {"c.d": "0-5us@0.3"})
 

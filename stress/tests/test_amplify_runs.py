@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import psutil
 import pytest
@@ -48,6 +49,20 @@ def test_a_race_that_hangs_is_told_and_ends_in_a_harness_error(tdx_stress: Comma
 
     assert (done.returncode, entries(tmp_path)[0]["verdict"]) == (3, "hung")
     assert "HUNG: no progress for 0.3 s: " in done.stdout
+
+
+def test_verdicts_go_into_junit_and_ktap_and_fail_fast_stops_at_the_first_that_fails(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    files = ("--junit", "a.xml", "--ktap", "-", "--fail-fast")
+
+    done = tdx_stress(*FRESH, *FAILING, "--ordering", "spec", "--budget", "1s", *files, "-q")
+
+    (case,) = ElementTree.parse(tmp_path / "a.xml").iter("testcase")
+    assert (case.attrib["name"], case[0].tag) == ("no_block", "failure")
+    assert done.stdout.startswith("KTAP version 1\n1..1\n")
+    assert "not ok 1 review.no_block # failed: declared safe, and showed not_blocked " in done.stdout
+    assert (done.returncode, len(entries(tmp_path))) == (1, 1)
 
 
 def test_a_killed_worker_ends_the_search_as_crashed_with_what_was_known(
