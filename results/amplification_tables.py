@@ -80,7 +80,7 @@ def first_catch_table(entries: Sequence[Entry]) -> RenderableType:
     for entry in entries:
         best = entry["best"][0] if entry["best"] else entry["without"]
         table.add_row(
-            f"{entry['ordering']}: {entry['outcome']}",
+            Text.assemble(marked(entry["ordering"], entry["expect"] == "safe"), f": {entry['outcome']}"),
             _catch(entry["without"], entry["cap_s"]), _catch(best, entry["cap_s"]), _rate(entry["without"]),
             _rate(best),
         )  # fmt: skip

@@ -90,6 +90,11 @@ def digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def amplified_line(entry: Entry) -> str:
+    """The line to grep: `Amplified kick_then_track tracking_not_done 239 passed`."""
+    return f"Amplified {entry['ordering']} {entry['outcome']} {times_as_often(entry)} {entry['verdict']}"
+
+
 def amplification_exit_code(entries: Sequence[Entry], *, interrupted: bool) -> int:
     """The exit code of a whole search, the gravest first: as that of a run."""
     verdicts = {one["verdict"] for one in entries}

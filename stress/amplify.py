@@ -12,7 +12,7 @@ from typing import Any
 from results.amplification import SCHEMA
 from results.amplification_cases import amplification_cases
 from results.amplification_tables import amplification_table, first_catch_table
-from results.amplification_verdict import amplification_exit_code
+from results.amplification_verdict import amplification_exit_code, amplified_line
 from results.cases import junit_document, ktap_document
 from results.junit import XML
 from results.store import RunDirectory, StoreError, json_bytes, write_text
@@ -130,5 +130,8 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
             screen.show(amplification_table(entry), "")
         if len(entries) > 1:
             screen.show(first_catch_table(entries), "")
+    if not request.quiet or not data_on_stdout:
+        for entry in entries:
+            screen.line(amplified_line(entry))
     if not request.quiet:
-        screen.line(f"{MODEL}\nFiles: {plan.directory.path}/")
+        screen.line(f"\n{MODEL}\nFiles: {plan.directory.path}/")

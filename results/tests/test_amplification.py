@@ -101,5 +101,5 @@ def test_the_first_catches_of_all_orderings_stand_before_and_after():
     text = shown(first_catch_table([an_entry(), an_entry(ordering="no_kick", best=[])]))
     rows = [" ".join(line.split()) for line in text.splitlines()]
 
-    assert rows[1].startswith("kick_then_track: tracking_not_done > 2.50 s 24.7 ms 0.20 %")
-    assert rows[2].startswith("no_kick: tracking_not_done > 2.50 s > 2.50 s 0.20 %")
+    assert rows[1].startswith("kick_then_track (unsafe): tracking_not_done > 2.50 s 24.7 ms 0.20 %")
+    assert rows[2].startswith("no_kick (unsafe): tracking_not_done > 2.50 s > 2.50 s 0.20 %")

@@ -1,4 +1,4 @@
-"""What a search for amplifiers says of an ordering: the verdict, the exit code, the test case."""
+"""What a search for amplifiers says of an ordering: the verdict, the exit code, the line to grep, the test case."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from results.amplification import judged
 from results.amplification_cases import amplification_cases
-from results.amplification_verdict import amplification_exit_code, is_unexpected
+from results.amplification_verdict import amplification_exit_code, amplified_line, is_unexpected
 from results.tests.amplifications import a_judged_entry, an_unexpected
 from results.tests.material import a_run
 
@@ -107,6 +107,14 @@ def test_the_exit_code_is_that_of_the_gravest_ordering():
     assert amplification_exit_code([failed, crashed], interrupted=False) == 3
     assert amplification_exit_code([passed], interrupted=True) == 130
     assert amplification_exit_code([], interrupted=False) == 5
+
+
+def test_the_line_to_grep_has_how_many_times_as_often_and_the_verdict():
+    never = {"without": judged(1000, 0, 1.0)}
+
+    assert amplified_line(a_judged_entry()) == "Amplified kick_then_track tracking_not_done 320 passed"
+    assert amplified_line(a_judged_entry(**never)) == "Amplified kick_then_track tracking_not_done >165 passed"
+    assert amplified_line(a_judged_entry(**never, best=[])).endswith(" - inconclusive")
 
 
 def test_a_case_an_ordering_says_what_showed_and_who_stood_where():
