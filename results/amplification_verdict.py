@@ -15,6 +15,9 @@ from results.wording import plural
 
 Entry = Mapping[str, Any]
 
+# How grave an unexpected race is.
+_FAILED, _HUNG, _CRASHED = range(3)
+
 
 def is_unexpected(run: Entry, failing: Mapping[str, int]) -> bool:
     """Whether a race crashed, or showed what its ordering is not known for; a hang shows no_progress."""
@@ -45,9 +48,6 @@ def judge_amplification(entry: Entry) -> Judgement:
 def gravest_race(entry: Entry) -> Entry | None:
     """Of the unexpected races one that crashed, else one that hung, else the one in which most failed."""
     return max(entry["unexpected"], key=lambda one: (_weight(one), sum(one["failing"].values())), default=None)
-
-
-_FAILED, _HUNG, _CRASHED = range(3)
 
 
 def _weight(race: Entry) -> int:
