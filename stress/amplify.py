@@ -55,7 +55,8 @@ def run_amplify(
     cpus = chosen_cpus(request.cpus)
     make_room(max(scenario.vcpus + scenario.zappers, MOST_ACTORS), threads=scenario.workers == "thread")
     check_files(request.json, request.junit, request.ktap)
-    plain = scenario.model_copy(update={"yields": {}, "delays": {}, "storm_us": 0, "warmup_s": 0.0, "shootdowns": 0})
+    nothing = {"yields": {}, "delays": {}, "storm_us": 0, "start_offset": ""}
+    plain = scenario.model_copy(update={**nothing, "warmup_s": 0.0, "shootdowns": 0})
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, AMPLIFICATION) as directory:
         return _carry_out(Plan(request, scenario, plain, targets, budget_s, cpus, directory, progress), command)

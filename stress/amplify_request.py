@@ -85,7 +85,7 @@ def repeated(request: Request, scenario: Scenario, target: Target, setting: Sett
     if request.pages is not None or pages != scenario.pages:
         words += ["--pages", str(pages)]
     for option, value in (
-        ("--rate", request.rate),
+        ("--rate", setting.start_rate if setting.start_offset else request.rate),
         ("--seed", request.seed),
         ("--workers", request.workers),
         ("--cpus", request.cpus),
@@ -98,6 +98,8 @@ def repeated(request: Request, scenario: Scenario, target: Target, setting: Sett
         words += ["--set", f"yields={{ {inner} }}" if inner else "yields={}"]
     if scenario.storm_us or setting.storm_us:
         words += ["--set", f"storm_us={setting.storm_us}"]
+    if scenario.start_offset or setting.start_offset:
+        words += ["--set", f'start_offset="{setting.start_offset}"']
     if scenario.delays:
         words += ["--set", "delays={}"]
     for label, delay in setting.delays:
