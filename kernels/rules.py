@@ -188,6 +188,8 @@ class Rules(NamedTuple):
     shootdowns: int  # for each zapper
     gap: int  # pauses between two shootdowns of one zapper
     period: int  # open loop: ticks between intended starts of one zapper; 0 for a closed loop
+    start_offset: int  # ticks, the least, behind a multiple of `period` on the clock that all zappers share
+    start_offsets: int  # how many lengths, from that one on; 0 where each zapper's starts count from its own arrival
     tick: int  # ticks between host timer ticks; 0 where every actor has a CPU of its own
     shared_cpus: int  # more actors than CPUs: waits yield
     perturbed: int  # yields at named labels are on

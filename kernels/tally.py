@@ -337,7 +337,8 @@ def wait_turn(td, lay, rules, me):
     """Wait for the next shootdown to be due; returns its intended start in ticks (0 in a closed loop).
 
     Open loop: starts are `period` ticks apart whatever the last one took, so that a slow one does not hide the wait
-    that it causes (coordinated omission).
+    that it causes (coordinated omission). With start offsets they are due at multiples of `period`, which is one time
+    base for all zappers as in litmus7's mode `timebase`, each put off by a length drawn anew.
     """
     if rules.period == 0:
         for _ in range(rules.gap):
@@ -346,7 +347,13 @@ def wait_turn(td, lay, rules, me):
     due = own(td, me.tally + NEXT_START)
     if due == 0:
         due = now(rules)
+        if rules.start_offsets:
+            due += rules.period - due % rules.period
+    set_own(td, me.tally + NEXT_START, due + rules.period)
+    if rules.start_offsets:
+        drawn = xorshift(own(td, me.tally + RNG))
+        set_own(td, me.tally + RNG, drawn)
+        due += rules.start_offset + (rules.start_offsets * ((drawn >> 36) & 0xFFFFFF) >> 24)
     while now(rules) < due and not zapper_stopping(td, lay):
         relax(td, rules, me)
-    set_own(td, me.tally + NEXT_START, due + rules.period)
     return due

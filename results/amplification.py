@@ -1,13 +1,16 @@
 """How much a setting amplifies a race: rates with intervals, and how many times as often. Pure.
 
-A measurement is a dict of the JSON: `shootdowns` that were raced, `hits`, those that showed the outcome, and `seconds`.
+A measurement is a dict of the JSON: `shootdowns` that were raced, `hits`, those that showed the outcome, and `seconds`;
+beside them `failing`, the events of every forbidden or unknown outcome, the one that is looked for or not.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from results.grades import FAILING
 from results.statistics import clopper_pearson
-from results.verdict import Exit
+from results.verdict import seen
 
 SCHEMA = "tdx-stress/amplification/1"
 Measured = Mapping[str, Any]
@@ -17,7 +20,22 @@ def measured(run: Mapping[str, Any], outcome: str) -> dict[str, Any]:
     """What one race says of an outcome. Where that belongs to no shootdown its events count, each as one."""
     found = next((one for one in run["outcomes"] if one["id"] == outcome), None)
     hits = 0 if found is None else found["count"] if found["shootdowns"] is None else found["shootdowns"]
-    return judged(run["all_shootdowns"], hits, run["seconds"])
+    rate = judged(run["all_shootdowns"], hits, run["seconds"])
+    return {**rate, "failing": seen(run, *FAILING), "ending": str(run["ending"])}
+
+
+def not_raced() -> dict[str, Any]:
+    """The measurement of a setting whose race did nothing, or never began."""
+    return {**judged(0, 0, 0.0), "failing": {}, "ending": None}
+
+
+def with_catches(one: Measured, catches: Sequence[tuple[float | None, Mapping[str, int]]]) -> dict[str, Any]:
+    """The measurement with the seconds to the first catch of some more races, and with what else failed in these."""
+    seconds = [caught for caught, _ in catches]
+    failing: Counter[str] = Counter(one["failing"])
+    for _, more in catches:
+        failing.update(more)
+    return {**one, "failing": dict(failing), "catches_s": seconds, "first_catch_s": median_catch(seconds)}
 
 
 def judged(shootdowns: int, hits: int, seconds: float) -> dict[str, Any]:
@@ -55,17 +73,6 @@ def median_catch(catches: Sequence[float | None]) -> float | None:
     """The median of the seconds to the first catch, None counting as later than all; None where that is the median."""
     ranked = sorted(catches, key=lambda one: float("inf") if one is None else one)
     return ranked[len(ranked) // 2] if ranked else None
-
-
-def amplification_exit_code(entries: Sequence[Mapping[str, Any]], *, interrupted: bool) -> int:
-    """1 where a safe ordering showed what is forbidden, 6 where an outcome was never shown, else 0."""
-    if interrupted:
-        return Exit.INTERRUPTED.value
-    if any(one["forbidden"] and one["expect"] == "safe" and shown_at_all(one) for one in entries):
-        return Exit.FAILED.value
-    if not entries:
-        return Exit.NOTHING_RAN.value
-    return (Exit.MET if all(map(shown_at_all, entries)) else Exit.INCONCLUSIVE).value
 
 
 def shown_at_all(entry: Mapping[str, Any]) -> bool:

@@ -8,14 +8,18 @@ from rich.padding import Padding
 from rich.text import Text
 
 from results.amplification import factor
-from results.tables import marked, plain_table
+from results.amplification_verdict import gravest_race, unexpected_texts
+from results.tables import VERDICT_STYLES, marked, plain_table
+from results.verdict import Verdict
 from results.wording import count, nanoseconds, rate_with_interval
 
 Entry = Mapping[str, Any]
 
 
 def amplification_table(entry: Entry) -> RenderableType:
-    """One ordering: the rate without and with the best settings, what these are, and the command of the best."""
+    """One ordering: the rate without and with the best settings, what these are, the command of the best; what showed
+    beside the outcome that was looked for, and the verdict.
+    """
     table = plain_table(
         ("", "right"), ("RATE OF SHOOTDOWNS", "left"), ("TIMES AS OFTEN", "left"), ("A SECOND", "right"),
         ("FIRST CATCH", "right"),
@@ -39,7 +43,7 @@ def _factor(base: Entry, one: Entry) -> str:
         return "not shown"
     ratio, least, most = factor(base, one)
     if ratio is None or most is None:
-        return f"> {count(least)}x"
+        return f"> {_times(least)}x"
     return f"{_times(ratio)}x ({_times(least)}-{_times(most)})"
 
 
@@ -59,6 +63,12 @@ def _below(entry: Entry) -> Iterator[Text]:
     yield Text(f"{entry['races']} races; ranked by how many shootdowns a second show it, the best raced anew.")
     if entry["command"]:
         yield Text("The best again: ", style="bold") + Text(entry["command"])
+    if also := unexpected_texts(entry):
+        yield Text("Also forbidden: ", style="bold") + Text(", ".join(also))
+    gravest = gravest_race(entry)
+    if gravest is not None and entry["verdict"] in (Verdict.failed, Verdict.hung, Verdict.crashed):
+        yield Text("That again: ", style="bold") + Text(gravest["command"])
+    yield Text.assemble((entry["verdict"].upper(), VERDICT_STYLES[entry["verdict"]]), f": {entry['reason']}")
 
 
 def first_catch_table(entries: Sequence[Entry]) -> RenderableType:
@@ -70,8 +80,9 @@ def first_catch_table(entries: Sequence[Entry]) -> RenderableType:
     for entry in entries:
         best = entry["best"][0] if entry["best"] else entry["without"]
         table.add_row(
-            f"{entry['ordering']}: {entry['outcome']}", _catch(entry["without"], entry["cap_s"]),
-            _catch(best, entry["cap_s"]), _rate(entry["without"]), _rate(best),
+            Text.assemble(marked(entry["ordering"], entry["expect"] == "safe"), f": {entry['outcome']}"),
+            _catch(entry["without"], entry["cap_s"]), _catch(best, entry["cap_s"]), _rate(entry["without"]),
+            _rate(best),
         )  # fmt: skip
     note = "Time to the first catch, median of three races each; looked at every 10 ms."
     return Group(table, Padding(Text(note, style="dim"), (0, 0, 0, 2)))

@@ -51,7 +51,7 @@ def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
     if any(arm.perturbed for arm in bench.arms):
         yield Caveat(
             "perturbed",
-            "declared yields at named labels",
+            "declared yields, delays or start offsets",
             "races are provoked on purpose: latency says nothing of an undisturbed run",
             "a scenario without `yields`",
         )

@@ -144,7 +144,8 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
 
 
 def _of_what_is_done_on_purpose(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
-    if perturbed := [run for run in runs if run.get("perturbed")]:
+    perturbed = [run for run in runs if run.get("perturbed") and _at_labels(run.get("perturbation"))]
+    if perturbed:
         told = [f"{run['ordering']}{_strength(run.get('perturbation'))}" for run in perturbed]
         yield Caveat(
             "perturbed",
@@ -160,6 +161,13 @@ def _of_what_is_done_on_purpose(scenario: Facts, runs: Sequence[Facts]) -> Itera
             "no actor took these steps, or not with these odds",
             "`list --labels`, and a label that the ordering comes by",
         )
+    if offset := scenario.get("start_offset"):
+        yield Caveat(
+            "start_offset",
+            f"all zappers' turns due at once, each put off by {offset}",
+            "they meet on purpose: rates and latency say nothing of zappers that know nothing of one another",
+            "a scenario without `start_offset` for latency",
+        )
     if storm_us := scenario.get("storm_us"):
         yield Caveat(
             "storm",
@@ -167,6 +175,11 @@ def _of_what_is_done_on_purpose(scenario: Facts, runs: Sequence[Facts]) -> Itera
             "no host's timer ticks so fast: rates and latency say nothing of one that ticks as it should",
             "storm_us = 0 for latency",
         )
+
+
+def _at_labels(perturbation: Facts | None) -> bool:
+    """Whether something was declared at labels, not of starts alone."""
+    return perturbation is None or set(perturbation["declared"]) != {"start_offset"}
 
 
 def _strength(perturbation: Facts | None) -> str:

@@ -1,4 +1,4 @@
-"""Delays as a user writes them: `200ns`, `0-500ns`, `1us-20us@0.1`."""
+"""Delays and start offsets as a user writes them: `200ns`, `0-500ns`, `1us-20us@0.1`."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ MOST_NS = 999_000_000
 _NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,12})?)"
 _DELAY = re.compile(rf"(?:{_NUMBER}(ns|us|ms)?-)?{_NUMBER}(ns|us|ms)(?:@([01]?(?:\.[0-9]{{1,12}})?|1\.0*))?", re.ASCII)
 A_DELAY = "a delay of up to 999ms such as 200ns, 0-500ns (drawn each time) or 20us@0.1 (one time in ten)"
+
+A_START_OFFSET = "a start offset of up to 999ms such as 0ns, 500ns or 0-2us (drawn each time), or nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +33,10 @@ def parse_delay(text: str) -> Delay:
     if not least_ns <= most_ns <= MOST_NS or not 0 <= chance <= 1:
         raise ValueError(text)
     return Delay(least_ns, most_ns, chance)
+
+
+def parse_start_offset(text: str) -> Delay | None:
+    """A start offset from its text, a delay that is certain; None where nothing is written. Raises ValueError."""
+    if "@" in text:
+        raise ValueError(text)
+    return parse_delay(text) if text else None

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
 from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SeptFree, SharedFlush, Step
-from scenarios.delays import A_DELAY, parse_delay
+from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
@@ -83,6 +83,12 @@ def a_power_of_two(value: int) -> int:
 def a_delay(text: str) -> str:
     """A delay stays as it was written once it holds."""
     parse_delay(text)
+    return text
+
+
+def a_start_offset(text: str) -> str:
+    """A start offset stays as it was written once it holds."""
+    parse_start_offset(text)
     return text
 
 
@@ -230,7 +236,8 @@ class Scenario(BaseModel):
     logical processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
     `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
     the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
-    zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. `shootdowns` ends a zapper after so
+    zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. With a
+    `start_offset` all zappers' turns are due at once, each put off by so long. `shootdowns` ends a zapper after so
     many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there, `delays` how long
     one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. `watchdog_s` without progress
     is a hang.
@@ -282,6 +289,7 @@ class Scenario(BaseModel):
         le=MOST_RATE,
         description="shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop",
     )
+    start_offset: Annotated[str, AfterValidator(a_start_offset)] = Field(default="", description=A_START_OFFSET)
     shootdowns: Annotated[int, whole(0, 1 << 50)] = 0
     seed: Annotated[int, whole(0, (1 << 63) - 1)] = 1
     workers: Annotated[str, one_of("kind of worker", WORKERS)] = Field(
@@ -302,6 +310,11 @@ class Scenario(BaseModel):
         """What decides, beside the sizes, which steps the actors can take; only what is not the default."""
         fields = Scenario.model_fields
         return {key: found for key in MACHINE_KEYS if (found := getattr(self, key)) != fields[key].default}
+
+    @property
+    def perturbed(self) -> bool:
+        """Whether something is done to actors on purpose, by which latency is no longer theirs."""
+        return bool(self.yields or self.delays or self.start_offset)
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:

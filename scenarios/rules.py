@@ -18,6 +18,7 @@ from kernels.rules import (
     Step,
     pack_steps,
 )
+from scenarios.delays import parse_start_offset
 from scenarios.models import Ordering, Scenario
 
 
@@ -35,6 +36,8 @@ def compile_rules(
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
     two_levels = flow in TWO_LEVELS
     takes_turns = shared_cpus or scenario.flow == "migrate"  # there vCPUs share logical processors
+    offset = parse_start_offset(scenario.start_offset)
+    least, most = (round(ns * ticks_per_s / 1e9) for ns in (offset.least_ns, offset.most_ns)) if offset else (0, -1)
     tick_us = scenario.storm_us or (scenario.tick_us if takes_turns else 0)
     return Rules(
         flow=int(flow),
@@ -68,6 +71,8 @@ def compile_rules(
         shootdowns=scenario.shootdowns or UNLIMITED,
         gap=scenario.gap,
         period=_ticks(scenario.zappers * scenario.batch / scenario.rate, ticks_per_s) if scenario.rate else 0,
+        start_offset=least,
+        start_offsets=most - least + 1,
         tick=_ticks(tick_us / 1e6, ticks_per_s) if tick_us else 0,
         shared_cpus=int(shared_cpus),
         perturbed=int(bool(scenario.yields or scenario.delays)),

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scenarios.loader import setting_key
 from scenarios.models import OUTCOMES, Ordering, Scenario
 from scenarios.wording import nearest
 from stress.amplify_search import Setting
@@ -12,6 +13,7 @@ from stress.errors import UsageFault
 from stress.request import Request
 
 DEFAULT_BUDGET, NOT_COUNTED = "60s", "no_progress"
+DECIDED = ("duration_s", "shootdowns", "warmup_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def resolve_amplification(
         raise UsageFault(f'--amplify: expected auto, found "{amplify.way}"; a setting of your own is --delay and --set')
     if request.trace:
         raise UsageFault("--amplify: expected no --trace beside it: trace the setting that it finds")
+    _refuse_what_is_decided(request)
     outcome = amplify.outcome
     if outcome is not None and outcome not in OUTCOMES:
         near = nearest(outcome, OUTCOMES)
@@ -49,6 +52,20 @@ def resolve_amplification(
     typed = request.orderings or scenario.orderings
     targets = [Target(one, text, _expected(one, outcome)) for one, text in zip(orderings, typed, strict=True)]
     return targets, budget_seconds(amplify.budget or DEFAULT_BUDGET)
+
+
+def _refuse_what_is_decided(request: Request) -> None:
+    """Races are as many and as long as the budget allows, without a warm-up."""
+    given = {
+        "--duration": request.duration is not None,
+        "--shootdowns": request.shootdowns is not None,
+        "--warmup": request.warmup is not None,
+    }
+    typed = set(map(setting_key, request.settings))
+    given |= {f"--set {key}": key in typed for key in DECIDED}
+    found = next((option for option, there in given.items() if there), None)
+    if found is not None:
+        raise UsageFault(f"{found}: means nothing beside --amplify, whose races share out --budget; leave it out")
 
 
 def _expected(ordering: Ordering, outcome: str | None) -> str:
@@ -67,7 +84,12 @@ def repeated(request: Request, scenario: Scenario, target: Target, setting: Sett
     pages = setting.applied(scenario).pages
     if request.pages is not None or pages != scenario.pages:
         words += ["--pages", str(pages)]
-    for option, value in (("--seed", request.seed), ("--workers", request.workers), ("--cpus", request.cpus)):
+    for option, value in (
+        ("--rate", setting.start_rate if setting.start_offset else request.rate),
+        ("--seed", request.seed),
+        ("--workers", request.workers),
+        ("--cpus", request.cpus),
+    ):
         words += [option, str(value)] if value is not None else []
     for text in request.settings:
         words += ["--set", text]
@@ -76,6 +98,8 @@ def repeated(request: Request, scenario: Scenario, target: Target, setting: Sett
         words += ["--set", f"yields={{ {inner} }}" if inner else "yields={}"]
     if scenario.storm_us or setting.storm_us:
         words += ["--set", f"storm_us={setting.storm_us}"]
+    if scenario.start_offset or setting.start_offset:
+        words += ["--set", f'start_offset="{setting.start_offset}"']
     if scenario.delays:
         words += ["--set", "delays={}"]
     for label, delay in setting.delays:

@@ -12,12 +12,14 @@ from typing import Any
 
 from results.amplification import Measured, score
 from results.wording import plural
+from scenarios.machines import scenario_contradictions
 from scenarios.models import Scenario
 
 DELAYS = ("1us", "5us", "20us", "0-20us", "0-100us", "100us", "500us")
 ODDS = ("", "", "@0.3", "@0.05")
 YIELD_ODDS = (0.5, 0.1, 0.01)
 STORMS_US = (0, 0, 0, 0, 2, 20)
+START_OFFSETS, RATES, STARTS = ("0ns", "0-500ns", "0-2us", "0-10us"), (2e3, 2e4, 2e5), 0.3
 # Of each pass how many settings race, which share of them are the best of the pass before, and for how many units.
 PASSES = ((24, 0.0, 1.0), (12, 0.5, 1.5), (8, 0.5, 2.5))
 UNIT_S, LEAST_S, LEAST_SCALE, MOST_SCALE = 0.25, 0.02, 0.25, 4.0
@@ -25,13 +27,17 @@ UNIT_S, LEAST_S, LEAST_SCALE, MOST_SCALE = 0.25, 0.02, 0.25, 4.0
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is done to a scenario. Yields and delays are by label, in order."""
+    """What is done to a scenario. Yields and delays are by label, in order. `start_rate` is the open loop's of a start
+    offset; without one the rate is the scenario's.
+    """
 
     vcpus: int
     zappers: int
     yields: tuple[tuple[str, float], ...] = ()
     delays: tuple[tuple[str, str], ...] = ()
     storm_us: int = 0
+    start_offset: str = ""
+    start_rate: float = 0.0
 
     def applied(self, scenario: Scenario) -> Scenario:
         """The scenario under this setting; every zapper still has a page."""
@@ -42,6 +48,8 @@ class Setting:
             "yields": dict(self.yields),
             "delays": dict(self.delays),
             "storm_us": self.storm_us,
+            "start_offset": self.start_offset,
+            "rate": self.start_rate if self.start_offset else scenario.rate,
         }
         return scenario.model_copy(update=changed)
 
@@ -49,7 +57,13 @@ class Setting:
         parts = [f"{plural(self.vcpus, 'vCPU')}, {plural(self.zappers, 'zapper')}"]
         parts += [f"{label} yield {odds:g}" for label, odds in self.yields]
         parts += [f"{label} {delay}" for label, delay in self.delays]
+        parts += [f"start_offset {self.start_offset} at {self.start_rate:g} shootdowns/s"] if self.start_offset else []
         return ", ".join([*parts, f"storm_us {self.storm_us}"] if self.storm_us else parts)
+
+    @property
+    def amplifies(self) -> bool:
+        """Whether it does more than to change sizes."""
+        return bool(self.yields or self.delays or self.storm_us or self.start_offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +90,51 @@ class Drawer:
         """What the scenario itself declares."""
         scenario = self._scenario
         yields, delays = tuple(scenario.yields.items()), tuple(scenario.delays.items())
-        return Setting(scenario.vcpus, scenario.zappers, yields, delays, scenario.storm_us)
+        start = (scenario.start_offset, scenario.rate) if scenario.start_offset else ("", 0.0)
+        return Setting(scenario.vcpus, scenario.zappers, yields, delays, scenario.storm_us, *start)
 
     def draw(self) -> Setting:
-        """A new setting: one label, seldom two; a size other than the scenario's three times in ten."""
-        vcpus, zappers = self._scenario.vcpus, self._scenario.zappers
-        if self._random.random() < 0.3:
-            vcpus, zappers = self._random.choice((1, 2, 4, 8)), self._random.choice((1, 2, 3))
-        vcpus, zappers = self._fixed.get("vcpus", vcpus), self._fixed.get("zappers", zappers)
-        drawn = Setting(vcpus, zappers, storm_us=self._random.choice(STORMS_US))
+        """A new setting: one label, seldom two; a size other than the scenario's three times in ten, and as often, of
+        several zappers, starts that are due at once.
+        """
+        drawn = replace(self._size(), storm_us=self._random.choice(STORMS_US))
+        if drawn.zappers > 1 and self._random.random() < STARTS:
+            drawn = self._together(drawn)
         for _ in range(1 + (self._random.random() < 0.3)):
             drawn = self._perturbed(drawn)
         return drawn
 
+    def _size(self) -> Setting:
+        """Sizes that the scenario can have: those that contradict its other keys are its own instead."""
+        own = self._sized(self._scenario.vcpus, self._scenario.zappers)
+        if self._random.random() >= 0.3:
+            return own
+        other = self._sized(self._random.choice((1, 2, 4, 8)), self._random.choice((1, 2, 3)))
+        return own if any(scenario_contradictions(other.applied(self._scenario), None)) else other
+
+    def _sized(self, vcpus: int, zappers: int) -> Setting:
+        return Setting(self._fixed.get("vcpus", vcpus), self._fixed.get("zappers", zappers))
+
     def varied(self, setting: Setting) -> Setting:
         """The setting with one thing changed."""
-        way = self._random.randrange(4)
+        way = self._random.randrange(5)
         if way == 0:
             return replace(setting, storm_us=self._random.choice(STORMS_US))
         if way == 1:
             fresh = self.draw()
-            return replace(setting, vcpus=fresh.vcpus, zappers=fresh.zappers)
+            setting = replace(setting, vcpus=fresh.vcpus, zappers=fresh.zappers)
+            return setting if setting.zappers > 1 else replace(setting, start_offset="", start_rate=0.0)
         if way == 2 and setting.delays:
             label = self._random.choice(setting.delays)[0]
             return replace(setting, delays=tuple({**dict(setting.delays), label: self._delay()}.items()))
+        if way == 3 and setting.zappers > 1:
+            return self._together(setting)
         return self._perturbed(setting)
+
+    def _together(self, setting: Setting) -> Setting:
+        """With a start offset, in an open loop of the scenario's rate where it has one."""
+        rate = self._scenario.rate or self._random.choice(RATES)
+        return replace(setting, start_offset=self._random.choice(START_OFFSETS), start_rate=rate)
 
     def _perturbed(self, setting: Setting) -> Setting:
         label = next(self._labels)
@@ -153,7 +187,7 @@ def amplify(drawer: Drawer, measure: Measure, planned: Sequence[Pass], going_on:
         promising = [one.setting for one in best[: one_pass.kept] if one.found["hits"]]
         settings = list(promising)
         start = [drawer.declared] if not best else []
-        settings += [one for one in start if one.yields or one.delays or one.storm_us]
+        settings += [one for one in start if one.amplifies]
         while len(settings) < one_pass.count:
             settings.append(drawer.varied(promising[len(settings) % len(promising)]) if promising else drawer.draw())
         tried: list[Tried] = []
@@ -175,4 +209,6 @@ def as_json(setting: Setting) -> dict[str, Any]:
         "yields": dict(setting.yields),
         "delays": dict(setting.delays),
         "storm_us": setting.storm_us,
+        "start_offset": setting.start_offset,
+        "start_rate": setting.start_rate,
     }

@@ -136,7 +136,7 @@ def _record(layout: Layout, cpus: Cpus, command: Sequence[str]) -> Bench:
             seed=scenario.seed,
         ),
         sweep=sweep,
-        arms=arms(layout.orderings, perturbed=bool(scenario.yields or scenario.delays)),
+        arms=arms(layout.orderings, perturbed=scenario.perturbed),
     )
 
 

@@ -12,6 +12,7 @@ from kernels.layout import FROZEN, GO, STOP_VCPUS, STOP_ZAPPERS, Layout
 from kernels.outcomes import Outcome
 from results.collector import Series, Snapshot, snapshot
 from results.verdict import Ending
+from scenarios.delays import parse_start_offset
 from scenarios.models import Scenario
 from stress.crew import Crew, Ended
 from stress.interrupts import Interrupts
@@ -49,7 +50,8 @@ class Over(Exception):
 def longest_rest_s(scenario: Scenario) -> float:
     """How long a zapper may rest between two shootdowns without being stuck."""
     between = 2 * scenario.zappers / scenario.rate if scenario.rate else 0.0
-    return between + scenario.gap * PAUSE_S
+    offset = parse_start_offset(scenario.start_offset)
+    return between + scenario.gap * PAUSE_S + (offset.most_ns / 1e9 if offset else 0.0)
 
 
 class Course:

@@ -47,7 +47,9 @@ Labels = Annotated[
 Amplify = Annotated[
     str | None,
     _option(
-        "--amplify", metavar="auto", help="Search for what shows an outcome most often: delays, yields, sizes, storms."
+        "--amplify",
+        metavar="auto",
+        help="Search for what shows an outcome most often: delays, yields, sizes, storms, starts.",
     ),
 ]
 For = Annotated[

@@ -31,7 +31,13 @@ Sites = Mapping[int, AtSite]
 
 
 def declared_sites(scenario: Scenario) -> Sites:
-    """Each site that a scenario perturbs. Raises UsageFault for a label that its flow has not, with the nearest."""
+    """Each site that a scenario perturbs. Raises UsageFault for a label that its flow has not, with the nearest, and
+    for a start offset where nobody has one.
+    """
+    if scenario.start_offset and not scenario.rate:
+        raise UsageFault("start_offset: expected --rate beside it, as only turns of an open loop are due, found none")
+    if scenario.start_offset and scenario.zappers < 2:
+        raise UsageFault("start_offset: expected 2 zappers or more, as they are to start together, found 1")
     labels = labels_of(Flow[scenario.flow.upper()])
     sites: dict[int, AtSite] = {}
     for label, probability in scenario.yields.items():
@@ -51,11 +57,11 @@ def never_struck(words: Words, lay: Layout, scenario: Scenario, sites: Sites) ->
 
 
 def declared_texts(scenario: Scenario) -> dict[str, str]:
-    """By label what a scenario declares there, for people: `yield 0.5`, `delay 200ns`, or both."""
+    """By label what a scenario declares there, for people: `yield 0.5`, `delay 200ns`, or both; its start offset."""
     texts = {label: f"yield {probability:g}" for label, probability in scenario.yields.items()}
     for label, delay in scenario.delays.items():
         texts[label] = ", ".join(filter(None, (texts.get(label), f"delay {delay}")))
-    return texts
+    return texts | ({"start_offset": scenario.start_offset} if scenario.start_offset else {})
 
 
 def sites_of(key: str, label: str, labels: Sequence[str]) -> list[int]:

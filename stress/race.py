@@ -87,7 +87,7 @@ def race(
         notes=tuple(course.notes),
         seconds=course.seconds,
         warmup_s=scenario.warmup_s,
-        perturbed=bool(machine.perturbation),
+        perturbed=bool(machine.perturbation) or scenario.perturbed,
         declared=declared_texts(scenario),
         never_struck=tuple(never_struck(words, lay, scenario, machine.perturbation)),
         ticks_to_ns=machine.clock.ticks_to_ns,

@@ -6,27 +6,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from results.amplification import amplification_exit_code, factor, judged, measured, median_catch, score
+from results.amplification import factor, judged, measured, median_catch, score, with_catches
 from results.amplification_tables import amplification_table, first_catch_table
+from results.tests.amplifications import a_judged_entry, an_entry, an_unexpected
 from results.tests.material import a_run, outcome
-
-
-def an_entry(**changes: Any) -> dict[str, Any]:
-    """A wrong ordering that was caught seldom, and with a setting often."""
-    best = {**judged(1000, 640, 2.0), "setting": "1 vCPU, 1 zapper, mem_track.try 20us", "first_catch_s": 0.0247}
-    entry: dict[str, Any] = {
-        "ordering": "kick_then_track",
-        "expect": ["tracking_not_done"],
-        "outcome": "tracking_not_done",
-        "forbidden": True,
-        "races": 50,
-        "cap_s": 2.5,
-        "without": {**judged(20_000, 40, 2.0), "first_catch_s": None, "catches_s": [None, None, 1.9]},
-        "best": [{**best, "catches_s": [0.02, 0.0247, 0.03]}],
-        "command": "tdx-stress run review --delay mem_track.try=20us",
-        "tried": [],
-    }
-    return entry | changes
 
 
 def shown(table: Any) -> str:
@@ -41,6 +24,21 @@ def test_a_measurement_is_of_shootdowns_that_showed_the_outcome():
 
     assert (found["hits"], found["shootdowns"], found["per_s"]) == (3, 5000, 1.5)
     assert found["ci95"][0] < 3 / 5000 < found["ci95"][1]
+
+
+def test_a_measurement_keeps_whatever_failed_beside_the_outcome():
+    run = a_run(seen={"operand_busy": 7, "tracking_not_done": 2}, ending="hung")
+
+    assert measured(run, "operand_busy")["failing"] == {"tracking_not_done": 2}
+    assert measured(run, "operand_busy")["ending"] == "hung"
+
+
+def test_races_to_the_first_catch_add_what_failed_in_them():
+    found = measured(a_run(seen={"tracking_not_done": 2}), "operand_busy")
+    more = with_catches(found, [(0.2, {"tracking_not_done": 1}), (None, {"no_progress": 1})])
+
+    assert more["failing"] == {"tracking_not_done": 3, "no_progress": 1}
+    assert (more["catches_s"], more["first_catch_s"]) == ([0.2, None], None)
 
 
 def test_events_that_belong_to_no_shootdown_count_each_as_one():
@@ -74,27 +72,8 @@ def test_a_race_without_a_catch_counts_as_later_than_all(catches: list[float | N
     assert median_catch(catches) == expected
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, 0),
-        ({"without": judged(10, 0, 1.0), "best": []}, 6),
-        ({"without": judged(10, 0, 1.0) | {"catches_s": [None, 0.2]}, "best": []}, 0),
-        ({"expect": "safe"}, 1),
-        ({"expect": "safe", "forbidden": False}, 0),
-    ],
-)
-def test_the_exit_code_says_whether_it_was_shown_and_whether_that_is_a_failure(changes: dict[str, Any], expected: int):
-    assert amplification_exit_code([an_entry(**changes)], interrupted=False) == expected
-
-
-def test_an_interrupted_search_and_one_of_nothing_have_codes_of_their_own():
-    assert amplification_exit_code([an_entry()], interrupted=True) == 130
-    assert amplification_exit_code([], interrupted=False) == 5
-
-
 def test_the_table_has_the_rate_without_and_with_the_factor_the_first_catch_and_the_command():
-    text = shown(amplification_table(an_entry()))
+    text = shown(amplification_table(a_judged_entry()))
 
     assert "none 0.20 % (0.14-0.27)" in text
     assert "320x (" in text
@@ -104,14 +83,23 @@ def test_the_table_has_the_rate_without_and_with_the_factor_the_first_catch_and_
 
 
 def test_an_ordering_that_nothing_amplified_has_its_own_row_alone():
-    text = shown(amplification_table(an_entry(best=[], command=None)))
+    text = shown(amplification_table(a_judged_entry(best=[], command=None)))
 
     assert "The best again" not in text
+
+
+def test_what_a_safe_ordering_showed_stands_below_the_table_with_the_command_that_races_it_again():
+    one = an_unexpected(failing={"tracking_not_done": 2}, command="tdx-stress run review --zappers 2")
+    text = shown(amplification_table(a_judged_entry(expect="safe", outcome="operand_busy", unexpected=[one])))
+
+    assert "Also forbidden: tracking_not_done 2 times in 1 race" in text
+    assert "That again: tdx-stress run review --zappers 2" in text
+    assert "FAILED: declared safe, and showed tracking_not_done" in text
 
 
 def test_the_first_catches_of_all_orderings_stand_before_and_after():
     text = shown(first_catch_table([an_entry(), an_entry(ordering="no_kick", best=[])]))
     rows = [" ".join(line.split()) for line in text.splitlines()]
 
-    assert rows[1].startswith("kick_then_track: tracking_not_done > 2.50 s 24.7 ms 0.20 %")
-    assert rows[2].startswith("no_kick: tracking_not_done > 2.50 s > 2.50 s 0.20 %")
+    assert rows[1].startswith("kick_then_track (unsafe): tracking_not_done > 2.50 s 24.7 ms 0.20 %")
+    assert rows[2].startswith("no_kick (unsafe): tracking_not_done > 2.50 s > 2.50 s 0.20 %")

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from scenarios.delays import Delay, parse_delay
-from scenarios.loader import ScenarioError, load_scenario, with_delays
+from scenarios.delays import Delay, parse_delay, parse_start_offset
+from scenarios.loader import ScenarioError, apply_settings, load_scenario, with_delays
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,19 @@ def test_a_delay_that_does_not_hold_is_one_line(typed: str, expected: str) -> No
         with_delays(load_scenario("review"), [typed])
 
     assert str(refused.value).startswith(expected)
+
+
+def test_a_start_offset_is_a_delay_or_nothing() -> None:
+    assert parse_start_offset("0-2us") == Delay(0, 2000, 1.0)
+    assert parse_start_offset("") is None
+
+
+@pytest.mark.parametrize("text", ["2us@0.5", "2s", "soon"])
+def test_a_start_offset_that_does_not_hold_is_one_line(text: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        apply_settings(load_scenario("review"), [], [f"start_offset={text}"])
+
+    expected = (
+        "--set: start_offset: expected a start offset of up to 999ms such as 0ns, 500ns or 0-2us (drawn each time)"
+    )
+    assert str(refused.value) == f'{expected}, or nothing, found "{text}"'

@@ -52,6 +52,8 @@ def test_spec_compiles_to_these_integers() -> None:
         shootdowns=UNLIMITED,
         gap=2000,
         period=0,
+        start_offset=0,
+        start_offsets=0,
         tick=100_000,
         shared_cpus=1,
         perturbed=0,
@@ -101,6 +103,16 @@ def test_the_pattern_of_reads_is_compiled(reads: str, pattern: int) -> None:
 def test_a_rate_is_shared_among_the_zappers() -> None:
     assert compiled("spec", rate=1000, zappers=1).period == 2_000_000
     assert compiled("spec", rate=1000, zappers=4).period == 8_000_000
+
+
+def test_a_start_offset_is_in_ticks_from_its_least_to_its_most() -> None:
+    rules = compiled("spec", rate=1000, zappers=2, start_offset="500ns-2us")
+
+    assert (rules.start_offset, rules.start_offsets) == (1000, 3001)
+
+
+def test_a_start_offset_of_nothing_still_has_zappers_start_together() -> None:
+    assert compiled("spec", rate=1000, zappers=2, start_offset="0ns").start_offsets == 1
 
 
 def test_the_highest_rate_still_has_a_period_and_the_lowest_fits_a_word() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from results.amplification import judged
+from results.amplification import judged, measured
+from results.tests.material import a_run
 from scenarios.loader import load_orderings, load_scenario
 from stress.amplify_request import AmplifyOptions, Target, repeated, resolve_amplification
-from stress.amplify_search import Drawer, Pass, Setting, amplify, passes
+from stress.amplify_search import Drawer, Pass, Setting, amplify, as_json, passes
 from stress.errors import UsageFault
 from stress.request import Request, resolve
 
@@ -46,6 +47,13 @@ def test_a_size_that_was_asked_for_stays() -> None:
     drawer = a_drawer(vcpus=3, zappers=2)
 
     assert {(one.vcpus, one.zappers) for one in (drawer.draw() for _ in range(30))} == {(3, 2)}
+
+
+def test_sizes_that_contradict_the_scenario_are_not_drawn() -> None:
+    """One thread builds and destroys the TDs of this flow; of 100 settings about 30 have another size."""
+    drawer = Drawer(load_scenario("teardown"), LABELS, {}, 1)
+
+    assert {one.zappers for one in (drawer.draw() for _ in range(100))} == {1}
 
 
 def test_a_setting_leaves_every_zapper_a_page_and_nothing_of_what_was_declared() -> None:
@@ -99,8 +107,8 @@ def test_passes_fit_their_budget_unless_it_is_too_small_for_any() -> None:
         assert sum(one.count * (one.seconds + a_race_s) for one in planned) == pytest.approx(budget_s)
 
 
-def asked(amplify: AmplifyOptions, *, ordering: str = "spec") -> Any:
-    request = Request("small", orderings=(ordering,))
+def asked(amplify: AmplifyOptions, *, ordering: str = "spec", **typed: Any) -> Any:
+    request = Request("small", orderings=(ordering,), **typed)
     return resolve_amplification(request, *resolve(request), amplify)
 
 
@@ -121,6 +129,25 @@ def test_what_cannot_be_amplified_is_refused_in_one_line(options: AmplifyOptions
     assert str(refused.value).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ({"duration": "5s"}, "--duration"),
+        ({"shootdowns": 100}, "--shootdowns"),
+        ({"warmup": "1s"}, "--warmup"),
+        ({"settings": ("gap=5", "duration_s=5.0")}, "--set duration_s"),
+        ({"settings": ("shootdowns=100",)}, "--set shootdowns"),
+        ({"settings": ("warmup_s=1.0",)}, "--set warmup_s"),
+    ],
+)
+def test_how_long_a_race_is_is_not_asked(typed: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageFault) as refused:
+        asked(AmplifyOptions("auto", "fresh"), **typed)
+
+    said = "means nothing beside --amplify, whose races share out --budget; leave it out"
+    assert str(refused.value) == f"{named}: {said}"
+
+
 def test_a_wrong_ordering_is_amplified_for_what_it_is_known_for() -> None:
     targets, budget_s = asked(AmplifyOptions("auto"), ordering="kick_then_track")
 
@@ -130,7 +157,7 @@ def test_a_wrong_ordering_is_amplified_for_what_it_is_known_for() -> None:
 def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
     request = Request("wrong", orderings=("no_kick",), settings=("gap=100",), seed=5)
     target = Target(load_orderings(["no_kick"])[0], "no_kick", "tracking_not_done")
-    setting = Setting(1, 2, (("a.b", 0.5),), (("c.d", "0-5us@0.3"),), 20)
+    setting = Setting(1, 2, (("a.b", 0.5),), (("c.d", "0-5us@0.3"),), 20, "0-2us", 2000.0)
     words = shlex.split(repeated(request, load_scenario("wrong"), target, setting))
     given = [(words[place], words[place + 1]) for place in range(3, len(words), 2)]
     typed = {option: [value for name, value in given if name == option] for option, _ in given}
@@ -143,14 +170,47 @@ def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
             zappers=int(typed["--zappers"][0]),
             duration=typed["--duration"][0],
             seed=int(typed["--seed"][0]),
+            rate=float(typed["--rate"][0]),
             settings=tuple(typed["--set"]),
             delays=tuple(typed["--delay"]),
         )
     )
     assert [one.name for one in orderings] == ["no_kick"]
-    assert (scenario.gap, scenario.seed, scenario.duration_s) == (100, 5, 5.0)
+    assert (scenario.gap, scenario.seed, scenario.duration_s, scenario.rate) == (100, 5, 5.0, 2000.0)
     assert (scenario.vcpus, scenario.zappers, scenario.storm_us) == (1, 2, 20)
+    assert scenario.start_offset == "0-2us"
     assert (scenario.yields, scenario.delays) == ({"a.b": 0.5}, {"c.d": "0-5us@0.3"})
+
+
+def test_a_rate_that_was_asked_for_stands_in_the_command_that_repeats_a_setting() -> None:
+    target = Target(load_orderings(["no_kick"])[0], "no_kick", "tracking_not_done")
+    asked_for = Request("small", rate=500.0)
+
+    assert "--rate 500.0 " in repeated(asked_for, load_scenario("small"), target, Setting(1, 2)) + " "
+
+
+def test_only_several_zappers_are_drawn_to_start_together_and_in_an_open_loop() -> None:
+    """Of 300 settings about 30 are: 3 in 10 have another size, of which two thirds have several zappers, and 3 in 10 of
+    these; of them vary 60 in 5 ways.
+    """
+    drawer = a_drawer()
+    drawn = [drawer.draw() for _ in range(300)]
+    together = [one for one in drawn if one.start_offset]
+    varied = [drawer.varied(one) for one in together for _ in range(20)]
+
+    assert 0 < len(together) < 100
+    assert all(one.zappers > 1 and one.start_rate for one in (*together, *varied) if one.start_offset)
+    assert any(not one.start_offset and one.zappers == 1 for one in varied)
+
+
+def test_a_setting_and_what_its_race_showed_share_no_key() -> None:
+    assert not as_json(Setting(1, 2)).keys() & measured(a_run(), "fresh").keys()
+
+
+def test_a_rate_of_the_scenario_is_that_of_zappers_that_start_together() -> None:
+    drawer = Drawer(load_scenario("wrong").model_copy(update={"rate": 700.0}), LABELS, {}, 1)
+
+    assert {one.start_rate for one in (drawer.draw() for _ in range(100))} == {0.0, 700.0}
 
 
 @pytest.mark.processes

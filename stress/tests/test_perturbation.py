@@ -80,3 +80,21 @@ def test_without_a_counter_of_constant_rate_every_delay_is_slept(small_machine: 
     declare(words, lay, {1: AtSite(delay=Delay(100, 100, 1.0))}, Calibration(Clock.MONOTONIC, 1e9, 1 << 20, 0.0, False))
 
     assert (words[lay.perturb + 1] & SLEEPS, words[lay.perturb + MAX_SITES + 1]) == (SLEEPS, 100)
+
+
+def test_a_start_offset_is_declared_without_a_site() -> None:
+    scenario = load_scenario("small").model_copy(update={"start_offset": "0-2us", "rate": 100.0, "zappers": 2})
+
+    assert declared_sites(scenario) == {}
+    assert declared_texts(scenario) == {"start_offset": "0-2us"}
+    assert scenario.perturbed
+
+
+@pytest.mark.parametrize(("without", "said"), [({"zappers": 1}, "2 zappers or more"), ({"rate": 0.0}, "--rate beside")])
+def test_a_start_offset_where_nobody_starts_together_is_refused(without: dict[str, float], said: str) -> None:
+    scenario = load_scenario("small").model_copy(
+        update={"start_offset": "0-2us", "rate": 100.0, "zappers": 2, **without}
+    )
+
+    with pytest.raises(UsageFault, match=f"^start_offset: expected {said}"):
+        declared_sites(scenario)

@@ -103,6 +103,17 @@ def test_declared_yields_and_delays_mark_the_run_as_perturbed_and_say_how_much(t
     assert 1900 < done_to_it["delayed_ns"] / done_to_it["delays"] < 2100
 
 
+def test_a_start_offset_marks_the_run_as_perturbed_and_is_a_caveat(tdx_stress: Command) -> None:
+    done = tdx_stress(
+        "run", "--ordering", "spec", "--zappers", "2", "--rate", "200", "--set", "start_offset=0-2us", *SHORT
+    )
+
+    result = result_of(done)
+    assert result["runs"][0]["perturbation"]["declared"] == {"start_offset": "0-2us"}
+    assert result["runs"][0]["latency_ns"]["response"]["n"] > 0
+    assert {"start_offset"} == {one["id"] for one in result["caveats"]} & {"start_offset", "perturbed"}
+
+
 def test_every_known_wrong_ordering_ends_without_a_harness_error(tdx_stress: Command) -> None:
     done = tdx_stress("run", "wrong", *SHORT)
 

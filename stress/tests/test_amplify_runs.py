@@ -1,0 +1,93 @@
+"""A search for amplifiers as a user types it: what it stores, says and exits with, however its races end."""
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+LONGEST_WAIT_S = 60
+FRESH = ("run", "review", "--amplify", "auto", "--for", "fresh", "--out", "out")
+# REMOVE of a page that was never blocked is refused in every shootdown.
+FAILING = ("--ordering", "no_block", "--set", "expect=safe")
+
+pytestmark = pytest.mark.processes
+
+
+def entries(tmp_path: Path) -> list[dict[str, Any]]:
+    """The orderings of amplification.json, and that nothing is half-written."""
+    assert not list((tmp_path / "out").glob(".*.tmp"))
+    found: list[dict[str, Any]] = json.loads((tmp_path / "out" / "amplification.json").read_text())["orderings"]
+    return found
+
+
+def test_a_safe_ordering_fails_by_what_it_shows_beside_the_outcome_that_is_looked_for(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress(*FRESH, *FAILING, "--budget", "1s", "-q")
+
+    (entry,) = entries(tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("Amplified no_block fresh ")
+    assert done.stdout.endswith(" failed\n")
+    assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]}
+    assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"])
+
+
+def test_a_race_that_hangs_is_told_and_ends_in_a_harness_error(tdx_stress: Command, tmp_path: Path) -> None:
+    """Without a pause between shootdowns some vCPU soon waits at the gate, unacknowledged: 12 races of 12 hung."""
+    stuck = ["--ordering", "v18", "--set", "watchdog_s=0.3", "--set", "gap=0", "--set"]
+
+    done = tdx_stress(*FRESH, *stuck, 'faults=["gate_without_interrupts"]', "--budget", "1s")
+
+    assert (done.returncode, entries(tmp_path)[0]["verdict"]) == (3, "hung")
+    assert "HUNG: no progress for 0.3 s: " in done.stdout
+
+
+def test_verdicts_go_into_junit_and_ktap_and_fail_fast_stops_at_the_first_that_fails(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    files = ("--junit", "a.xml", "--ktap", "-", "--fail-fast")
+
+    done = tdx_stress(*FRESH, *FAILING, "--ordering", "spec", "--budget", "1s", *files, "-q")
+
+    (case,) = ElementTree.parse(tmp_path / "a.xml").iter("testcase")
+    assert (case.attrib["name"], case[0].tag) == ("no_block", "failure")
+    assert done.stdout.startswith("KTAP version 1\n1..1\n")
+    assert "not ok 1 review.no_block # failed: declared safe, and showed not_blocked " in done.stdout
+    assert (done.returncode, len(entries(tmp_path))) == (1, 1)
+
+
+def test_a_killed_worker_ends_the_search_as_crashed_with_what_was_known(
+    start_tdx_stress: Start, tmp_path: Path
+) -> None:
+    parent = start_tdx_stress(*FRESH, "--ordering", "spec", "--ordering", "v18", "--budget", "1h")
+    while parent.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(parent.pid).children()
+            if len(workers) == 3 and all(worker.cpu_times().user >= 0.05 for worker in workers):
+                workers[0].kill()
+        time.sleep(0.02)
+
+    (entry,) = entries(tmp_path)
+    assert (parent.returncode, entry["ordering"], entry["verdict"]) == (3, "spec", "crashed")
+    assert "was ended by SIGKILL" in entry["reason"]
+
+
+def test_what_an_ordering_showed_survives_a_kill_during_the_next_one(start_tdx_stress: Start, tmp_path: Path) -> None:
+    parent = start_tdx_stress(*FRESH, "--ordering", "no_block", "--ordering", "spec", "--budget", "3s")
+    until = time.monotonic() + LONGEST_WAIT_S
+    while not (tmp_path / "out" / "amplification.json").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait(LONGEST_WAIT_S)
+
+    assert [one["ordering"] for one in entries(tmp_path)] == ["no_block"]
