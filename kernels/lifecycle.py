@@ -6,7 +6,7 @@ TDR's lock is here, as it keeps whoever is in the guest and TDH.MNG.VPFLUSHDONE 
 which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor of its own.
 """
 
-from kernels.atomics import fetch_add_seq_cst, load_acquire, store_release
+from kernels.atomics import fetch_add_seq_cst, load_acquire, set_own, store_release
 from kernels.locks import (
     lock_entry,
     try_lock_exclusive,
@@ -45,6 +45,7 @@ from kernels.words import (
     bepoch,
     sept,
     state_of,
+    vcpu_epoch,
 )
 
 RECLAIM_IGNORES_STATE, ENTER_IGNORES_STATE = int(Fault.RECLAIM_IGNORES_STATE), int(Fault.ENTER_IGNORES_STATE)
@@ -112,6 +113,7 @@ def vp_enter_alive(td, lay, rules, me):
     if state == TD_RUNNABLE or rules.faults & ENTER_IGNORES_STATE:
         if (yield associate(td, assoc_lpid(lay, me.index), me.index + 1)) == 0:
             yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, 1)
+            set_own(td, vcpu_epoch(lay, me.index), 0)  # its TDVPS is new, as its TD is
             status = yield from vp_enter_new(td, lay, rules, me)
             if status == SUCCESS and not rules.faults & NO_FLUSH_ON_SWITCH:
                 invept(td, lay, me)

@@ -15,6 +15,7 @@ from scenarios.loader import (
 )
 from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from stress.errors import UsageFault
+from stress.flow_faults import check_faults
 
 # Where a scenario says nothing: the smallest machine, and a page for each zapper.
 SMALLEST = {"tlb_entries": 1, "shootdowns": 1}
@@ -82,7 +83,9 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
         _check_size(scenario)
     if not scenario.shootdowns:
         raise UsageFault("--shootdowns: expected 1 or more, for each zapper: an exploration without an end has none")
-    return scenario, with_faults(orderings, request.faults)
+    orderings = with_faults(orderings, request.faults)
+    check_faults(scenario, orderings)
+    return scenario, orderings
 
 
 def _settable(settings: Sequence[str], orderings: Sequence[Ordering]) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from scenarios.loader import apply_settings, load_orderings, load_scenario, with_delays, with_options
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
+from stress.flow_faults import check_faults
 
 STDOUT = "-"
 
@@ -60,6 +61,7 @@ def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
         seed=request.seed,
         workers=request.workers,
     )
+    check_faults(scenario, orderings)
     return scenario, orderings
 
 
