@@ -95,26 +95,17 @@ DEEDS = {
 }
 # Steps that a function takes itself, where they belong to another stretch than the function does.
 STEPS = {
-    "vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
-    "vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
-    "faulting_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
-    "faulting_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "destroying_zapper.load_acquire_vm_bugged": Deed("next", "goes on to the next TD", Kind.host),
-    "mortal_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
-    "mortal_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "stepping_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
-    "stepping_vcpu.store_seq_cst_mode": Deed("entry", "enters", Kind.host),
-    "stepping_vcpu.store_release_mode": Deed("exit", "backs out", Kind.exit),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
     "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
 }
-# Interrupts on again behind an exit.
-AWAKE = (
-    ("vcpu", "acknowledge"),
-    ("faulting_vcpu", "acknowledge"),
-    ("mortal_vcpu", "acknowledge"),
-    ("stepping_vcpu", "acknowledge"),
-)
+# The same of a vCPU's own loop, whichever flow's; and its acknowledgement, with interrupts on again behind an exit.
+OWN_STEPS = {
+    "store_seq_cst_mode": Deed("entry", "enters", Kind.host),
+    "store_release_mode": Deed("exit", "backs out", Kind.exit),
+}
+AWAKE = ("acknowledge",)
 ACKNOWLEDGEMENT = "kick.load_acquire_ipi"
 ENTER, SUCCESS = LEAF_NAMES[Leaf.TDH_VP_ENTER], NAMES[Status.SUCCESS]
 
@@ -124,7 +115,9 @@ def path(calls: tuple[str, ...], name: str, word: str) -> list[Deed]:
     found = [DEEDS[call] for call in calls if call in DEEDS]
     if name in STEPS:
         found.append(STEPS[name])
-    elif calls[-2:] in AWAKE:
+    elif len(calls) == 1 and (own := OWN_STEPS.get(name.partition(".")[2])):
+        found.append(own)
+    elif calls[1:] == AWAKE:
         found.append(DEEDS["td_exit"])
     elif name == ACKNOWLEDGEMENT:
         found.append(Deed(f"ack {word}", f"waits for {word.partition('[')[2].rstrip(']')}", Kind.wait))

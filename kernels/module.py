@@ -19,6 +19,7 @@ from kernels.atomics import (
     set_own,
     store_release,
 )
+from kernels.layout import FLUSHES
 from kernels.locks import (
     for_guest,
     lock_entry,
@@ -47,7 +48,7 @@ from kernels.status import (
     TLB_TRACKING_NOT_DONE,
 )
 from kernels.steps import local, op, steps
-from kernels.tally import note
+from kernels.tally import count, note
 from kernels.words import (
     BLOCKED,
     FREE,
@@ -284,6 +285,7 @@ def flush_for_epoch(td, lay, rules, me):
     """INVEPT of every S-EPT root, in an epoch that is new to the vCPU."""
     if not rules.faults & NO_FLUSH_AT_ENTRY:
         invept(td, lay, me)
+        count(td, me, FLUSHES, 1)
     return 0
 
 

@@ -4,7 +4,7 @@ against.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ class Reference:
     """The generator itself, one step at a time: slow and obvious. Driven like the step machine."""
 
     _world: World | None = None
-    _generators: ClassVar[dict[Steps, FunctionType]] = {}
+    _generators: ClassVar[dict[Steps, Callable[..., Any]]] = {}
 
     def __init__(self, function: Steps, td: Any, lay: Any, rules: Any, me: Any, *args: int) -> None:
         self.value: int | None = None
@@ -37,7 +37,7 @@ class Reference:
         self._advance(None)
 
     @classmethod
-    def _generator(cls, function: Steps) -> FunctionType:
+    def _generator(cls, function: Steps) -> Callable[..., Any]:
         if cls._world is None:
             cls._world = World(atomics.PYTHON, lambda bound: bound)
         if function not in cls._generators:
@@ -47,7 +47,8 @@ class Reference:
                 if name in space:
                     space[name] = cls._deferred(space[name])
             closure = tuple(CellType(space[name]) for name in source.__code__.co_freevars)
-            cls._generators[function] = FunctionType(source.__code__, space, source.__name__, None, closure)
+            made = FunctionType(source.__code__, space, source.__name__, None, closure)
+            cls._generators[function] = made if inspect.isgeneratorfunction(made) else _without_steps(made)
         return cls._generators[function]
 
     @classmethod
@@ -100,3 +101,13 @@ class Reference:
     def step(self, chosen: int = 0) -> None:
         """Take the next step, then the private work up to the one after it."""
         self._advance(self._pending.value(chosen) if isinstance(self._pending, Choice) else self._pending())
+
+
+def _without_steps(function: Callable[..., Any]) -> Any:
+    """The generator of a function that takes no step; see `in_place`."""
+
+    def run(*args: Any) -> Generator[Any, Any, Any]:
+        return function(*args)
+        yield
+
+    return run

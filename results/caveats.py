@@ -85,7 +85,7 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             "cpu_frequency",
             f"frequency governor {host['governor']}",
             "the clock rate changes as the load does: early shootdowns are slower",
-            "the governor `performance`, or a longer --set warmup_s",
+            "the governor `performance`, or a longer --warmup",
         )
     before, after = host.get("round_trip_ns"), host.get("round_trip_after_ns")
     if before and after and not alike(before, after):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 BENCH = "bench.json"
-INSTALL = "history needs DuckDB; install it with: pip install 'tdx-stress[history]'"
+INSTALL = "history needs DuckDB; install it with: pip install duckdb"
 RUN_SCHEMA, BENCH_SCHEMA = "tdx-stress/result/1", "tdx-stress/bench/1"
 SQL = Path(__file__).resolve().parent / "history.sql"
 # How a copy is written, by the file's ending.

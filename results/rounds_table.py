@@ -25,7 +25,7 @@ FACTS = (
 TYPES = dict.fromkeys(("round", "place", "seed", "all_shootdowns", "forbidden_shootdowns"), "BIGINT") | {
     "seconds": "DOUBLE"
 }
-PARQUET_HINT = "needs DuckDB, which is an extra: pip install 'tdx-stress[history]'"
+PARQUET_HINT = "needs DuckDB, which is an extra: pip install duckdb"
 
 
 def columns(bench: Bench) -> list[str]:

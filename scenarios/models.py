@@ -138,9 +138,9 @@ class Ordering(BaseModel):
 
     `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
     `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
-    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module. `sept_free` says
-    when a TD's page-table pages are freed, where a flow frees them, `fault_retry` what a vCPU does on RET_PF_RETRY in
-    the flow `zero_step`.
+    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module or KVM. `sept_free`
+    says when a TD's page-table pages are freed, where a flow frees them, `fault_retry` what a vCPU does on RET_PF_RETRY
+    in the flow `zero_step`.
 
     `remove` stands once, anywhere: to remove too early is wrong, not meaningless.
     So it is with the gate's two steps, which stand in any order.
@@ -296,10 +296,11 @@ class Scenario(BaseModel):
         default="process", description=f"a kind of worker ({listed(WORKERS)})"
     )
     yields: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        default_factory=dict, description='a table of probabilities by label, such as { "kick.done" = 0.01 }'
+        default_factory=dict,
+        description='a table of probabilities by label, such as { "kick.load_acquire_ipi" = 0.01 }',
     )
     delays: dict[str, Annotated[str, AfterValidator(a_delay), Field(description=A_DELAY)]] = Field(
-        default_factory=dict, description='a table of delays by label, such as { "kick.done" = "200ns" }'
+        default_factory=dict, description='a table of delays by label, such as { "kick.load_acquire_ipi" = "200ns" }'
     )
     watchdog_s: Duration = Field(
         default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"

@@ -22,7 +22,8 @@ def apply_settings(
     """The scenario and the orderings with each `key=value` applied; a key of an ordering goes to every ordering.
 
     A value is TOML; what is not is taken as a word: `gate=flag`, `pages=128`, `kick.wait=false`,
-    `expect=["tracking_not_done"]`, `yields.kick.done=0.01`. What comes out is checked once, when all are applied.
+    `expect=["tracking_not_done"]`, `yields.kick.load_acquire_ipi=0.01`. What comes out is checked once, when all are
+    applied.
     Where the scenario has no module to refuse an order, orderings are known for what happens instead.
     """
     of_scenario: dict[str, Any] = {}

@@ -69,7 +69,7 @@ def unknown(noun: str, word: str, words: tuple[str, ...]) -> str:
 
 
 def place(keys: Iterable[str | int]) -> str:
-    """Where a value stands: `shootdown[2]`, `kick.wait`, `yields["kick.done"]`."""
+    """Where a value stands: `shootdown[2]`, `kick.wait`, `yields["kick.load_acquire_ipi"]`."""
     text = ""
     for key in keys:
         if isinstance(key, int):

@@ -58,7 +58,7 @@ def history(
     """List the runs in a directory, with verdicts and key figures.
 
     Filters them, plots a figure over time, or answers a query; DIR is runs unless given, or the directory of one run.
-    Needs DuckDB: pip install 'tdx-stress[history]'.
+    Needs DuckDB: pip install duckdb.
     """
     from pathlib import Path
 

@@ -92,7 +92,7 @@ def _settable(settings: Sequence[str], orderings: Sequence[Ordering]) -> set[str
     """The keys that `--set` changes. Refuses keys of a scenario that mean nothing here."""
     keys = {setting_key(setting) for setting in settings}
     for key in sorted(keys):
-        if key in NOT_SETTABLE or key.startswith("yields."):
+        if key in NOT_SETTABLE or key.partition(".")[0] in ("yields", "delays"):
             raise ScenarioError(f"--set: {key}: means nothing here, where all timings are explored; see `run`")
     return keys
 

@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenarios.loader import apply_settings, load_orderings, load_scenario, with_delays, with_options
+from scenarios.loader import apply_settings, load_orderings, load_scenario, with_delays, with_faults, with_options
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
 from stress.flow_faults import check_faults
@@ -31,6 +31,7 @@ class Request:
     cpus: str | None = None
     settings: tuple[str, ...] = ()
     delays: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
     out: Path | None = None
     json: str | None = None
     junit: Path | None = None
@@ -61,6 +62,7 @@ def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
         seed=request.seed,
         workers=request.workers,
     )
+    orderings = with_faults(orderings, request.faults)
     check_faults(scenario, orderings)
     return scenario, orderings
 

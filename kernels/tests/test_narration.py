@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import layout
-from kernels.deeds import ACKNOWLEDGEMENT, DEEDS, STEPS
+from kernels.deeds import ACKNOWLEDGEMENT, DEEDS, OWN_STEPS, STEPS, path
 from kernels.interpreted import interpreted_machines
 from kernels.language import SITES
 from kernels.narration import CHOICES, READS, TURNS, WALKS, Narrator, narrate
 from kernels.reading import reading
+from kernels.rules import Flow
 from kernels.schedule import Schedule, machines
 from kernels.status import LEAF_NAMES
 from kernels.story import Kind, Story
@@ -222,10 +223,28 @@ def test_a_word_is_read_in_the_protocol_s_words(word, value, said):
     assert reading(lay, getattr(lay, word), value) == said
 
 
+@pytest.mark.parametrize("flow", list(Flow), ids=lambda flow: flow.name.lower())
+def test_whatever_a_vcpu_does_with_its_mode_or_behind_an_exit_has_a_name_in_every_flow(flow):
+    (made, _), _ = machines(flow)
+    told = [
+        path(calls, site.name, "")
+        for site, calls in zip(made.sites, made.calls, strict=True)
+        if site
+        and (
+            (site.name.startswith(f"{made.name}.store_") and site.name.endswith("_mode"))
+            or calls == (made.name, "acknowledge")
+        )
+    ]
+
+    assert len(told) >= 4
+    assert all(told)
+
+
 def test_every_name_that_narration_knows_stands_in_the_source():
     ours = [site for site in SITES if "tests" not in site.file]
 
     assert set(DEEDS) <= {site.function for site in ours}
     assert {*STEPS, *READS, *WALKS, ACKNOWLEDGEMENT} <= {site.name for site in ours}
+    assert {step for site in ours for step in OWN_STEPS if site.name.endswith(f".{step}")} == {*OWN_STEPS}
     assert {*CHOICES, *TURNS} == {site.text for site in ours if " " not in site.text}
     assert {DEEDS[name].name for name in ("mem_track", "vp_enter")} <= set(LEAF_NAMES.values())

@@ -146,7 +146,8 @@ def test_the_largest_scenario_that_holds_can_be_laid_out(tmp_path: Path) -> None
         ('yields = { done = "often" }', 'yields.done: expected a probability from 0 to 1, found "often"'),
         (
             "yields = 0.01",
-            'yields: expected a table of probabilities by label, such as { "kick.done" = 0.01 }, found 0.01',
+            "yields: expected a table of probabilities by label, "
+            'such as { "kick.load_acquire_ipi" = 0.01 }, found 0.01',
         ),
     ],
 )

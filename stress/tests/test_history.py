@@ -125,4 +125,4 @@ def test_without_duckdb_one_line_says_how_to_install_it(two_runs: Path, command_
     )
 
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "tdx-stress: history needs DuckDB; install it with: pip install 'tdx-stress[history]'\n"
+    assert done.stderr == "tdx-stress: history needs DuckDB; install it with: pip install duckdb\n"
