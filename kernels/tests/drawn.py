@@ -1,21 +1,28 @@
 """Orderings at random: any order of any of the steps that a file could ask for, with all that belongs to it."""
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
+from kernels.explorer import Size, explore
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Gate, OnError, Rules, Step
 from kernels.tests.orders import order
 
 FAULTS = sorted(Fault)
+MIDDLE = (Step.BLOCK, Step.KICK, Step.TRACK)
+# Machines with more than one of a kind, and how many steps before REMOVE Python can afford there.
+SIZES = {Size(1, 1, 2, 2): 3, Size(1, 2): 2, Size(2, 1): 1}
 
 
 @st.composite
-def orderings(draw: st.DrawFn, most_shootdowns: int = 1) -> Rules:
-    """REMOVE stands once, the gate's steps together or not at all; a request or a gate is looked at where there is
-    one; who keeps vCPUs out relies on their looking; everything else is free.
+def orderings(
+    draw: st.DrawFn, most_shootdowns: int = 1, steps: tuple[Step, ...] = MIDDLE, may_gate: bool = True
+) -> Rules:
+    """REMOVE stands once, of the other steps no others than these, the gate's together or not at all; a request or a
+    gate is looked at where there is one; who keeps vCPUs out relies on their looking; everything else is free.
     """
-    gated = draw(st.booleans())
+    gated = may_gate and draw(st.booleans())
     gate = [Step.GATE_RAISE, Step.GATE_LOWER] if gated else []
-    shootdown = draw(st.permutations([Step.BLOCK, Step.KICK, Step.TRACK, *gate]))
+    shootdown = draw(st.permutations([*steps, *gate]))
     left_out = draw(st.sampled_from([None, None, Step.BLOCK, Step.KICK, Step.TRACK]))
     shootdown = [step for step in shootdown if step != left_out]
     # Most often at the end: too early it is refused, and nothing else comes to pass.
@@ -40,3 +47,14 @@ def orderings(draw: st.DrawFn, most_shootdowns: int = 1) -> Rules:
         faults=sum(int(fault) for fault in draw(st.lists(st.sampled_from(FAULTS), unique=True, max_size=1))),
         shootdowns=draw(st.integers(1, most_shootdowns)),
     )
+
+
+@st.composite
+def machines(draw: st.DrawFn, most_states: int = 20_000) -> tuple[Rules, Size]:
+    """An ordering, and a machine with more than one of a kind; no larger than Python comes to the end of."""
+    size = draw(st.sampled_from([*SIZES]))
+    steps = draw(st.permutations(MIDDLE))[: SIZES[size]]
+    rules = draw(orderings(steps=tuple(steps), may_gate=len(steps) > 1))
+    whole = explore(rules, size, symmetry=False, reduction=False, threads=1, liveness=False)
+    assume(whole.states <= most_states)
+    return rules, size

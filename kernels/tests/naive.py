@@ -67,7 +67,7 @@ def search(moving: Moving) -> Space:
     outcomes: dict[str, int] = {}
     deadlocks, over = set(), set()
     waiting = deque([moving.start])
-    with _no_collector():
+    with no_collector():
         while waiting:
             state = waiting.popleft()
             stuck = True
@@ -89,7 +89,7 @@ def search(moving: Moving) -> Space:
 
 
 @contextlib.contextmanager
-def _no_collector() -> Iterator[None]:
+def no_collector() -> Iterator[None]:
     """Nothing here is a cycle, and looking for one again and again costs a third of the time."""
     was = gc.isenabled()
     gc.disable()

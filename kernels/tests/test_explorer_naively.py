@@ -1,54 +1,18 @@
-"""The explorer finds what the slow search finds: as many states, moves and outcomes, on machines drawn at random."""
+"""The explorer finds what the slow search finds: the same states, moves and outcomes, on machines drawn at random."""
 
 import pytest
 from hypothesis import given, settings
 
-from kernels.explorer import Exploration, Size, explore, explored
-from kernels.rules import Fault, OnError, Rules
-from kernels.tests.alike import representative
-from kernels.tests.drawn import orderings
-from kernels.tests.exploring import accesses, shows_at_its_end
+from kernels.explorer import Size, explore
+from kernels.rules import OnError
+from kernels.tests.comparing import found_alike, found_as_well, lengths
+from kernels.tests.drawn import SIZES, machines, orderings
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import KICK, REMOVE, SPEC, order
+from kernels.tests.tables import compare_states
 
 # Each drawn example is the same in every run: what is found here is found again.
 REPEATED = {"derandomize": True, "deadline": None, "database": None}
-
-
-def lengths(found: Exploration) -> dict[str, int]:
-    """By outcome of a step, the moves of its witness."""
-    return {name: len(witness) for name, witness in found.outcomes.items() if name != "no_progress"}
-
-
-def found_alike(rules: Rules, size: Size) -> Exploration:
-    """Compare a whole search, nothing folded and nothing taken together, with the slow one; returns it."""
-    machine = StepMachine(explored(rules), size)
-    slow = search(machine)
-    fast = explore(rules, size, symmetry=False, reduction=False, threads=1)
-
-    assert fast.complete
-    assert fast.states == len(slow.depth)
-    assert fast.transitions == len(slow.edges)
-    assert fast.depth == max(slow.depth.values())
-    assert lengths(fast) == slow.outcomes
-    assert fast.deadlocks == len(slow.deadlocks)
-    assert fast.broken.keys() <= ({"refcounts_add_up"} if rules.faults & Fault.EXIT_LOWERS_CURRENT_EPOCH else set())
-    assert fast.liveness is not None
-    assert fast.liveness.livelocks == len(slow.hopeless)
-    return fast
-
-
-def found_as_well(rules: Rules, size: Size, whole: Exploration) -> None:
-    """Compare what a search that folds and reduces finds with what the whole one has found, witness by witness."""
-    for symmetry, reduction in [(True, False), (False, True), (True, True)]:
-        less = explore(rules, size, symmetry=symmetry, reduction=reduction, threads=1, liveness=False)
-
-        assert set(lengths(less)) == set(lengths(whole))
-        for name in lengths(less):
-            assert shows_at_its_end(explored(rules), size, less.outcomes[name], name)
-            most = accesses(explored(rules), size, whole.outcomes[name])
-            assert accesses(explored(rules), size, less.outcomes[name]) <= most
-            assert reduction or len(less.outcomes[name]) == len(whole.outcomes[name])
 
 
 @settings(max_examples=40, **REPEATED)  # type: ignore[arg-type]
@@ -87,15 +51,27 @@ def test_one_vcpu_against_two_zappers_at_one_page(rules):
     found_as_well(rules, size, found_alike(rules, size))
 
 
+def test_a_machine_with_two_of_a_kind():
+    drawn = set()
+
+    @settings(max_examples=10, **REPEATED)  # type: ignore[arg-type]
+    @given(machines())
+    def draw(machine):
+        rules, size = machine
+        drawn.add(size)
+        found_as_well(rules, size, found_alike(rules, size))
+
+    draw()
+
+    assert drawn == SIZES.keys()
+
+
 @pytest.mark.parametrize(("rules", "size"), [(SPEC, Size(1, 2)), (order(KICK, REMOVE), Size(2, 1))])
 def test_folding_leaves_one_state_for_all_that_differ_in_names_alone(rules, size):
     """Two zappers that block a page and wait for one another; two vCPUs that are kicked in either order."""
     machine = StepMachine(rules, size)
-    slow = search(machine)
-    alike = {representative(machine, state) for state in slow.depth}
 
-    assert explore(rules, size, symmetry=False, reduction=False, threads=1, liveness=False).states == len(slow.depth)
-    assert explore(rules, size, symmetry=True, reduction=False, threads=1, liveness=False).states == len(alike)
+    compare_states(machine, search(machine), rules, size)
 
 
 @pytest.mark.parametrize(

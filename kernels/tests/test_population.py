@@ -5,9 +5,8 @@ import functools
 import pytest
 
 from kernels import words
-from kernels.explorer import Size, explore
+from kernels.explorer import Size
 from kernels.rules import Busy, Fault, Flow, Rules
-from kernels.tests.alike import representative
 from kernels.tests.naive import Space, State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
@@ -145,17 +144,3 @@ def test_each_fault_breaks_an_invariant_that_the_right_protocol_keeps(fault, hol
     machine, space = searched(ORDERS["spec"]._replace(shootdowns=0, faults=int(fault)), Size(2, 1))
 
     assert not all(holds(machine, state) for state in space.depth if not state[machine.lay.mmu_lock] & 1)
-
-
-def test_the_explorer_finds_what_the_slow_search_finds_and_folds_vcpus_that_are_alike():
-    rules, size = TWO
-    machine, slow = searched(rules, size)
-    alike = {representative(machine, state) for state in slow.depth}
-
-    whole = explore(rules, size, symmetry=False, reduction=False, threads=1, liveness=False)
-    folded = explore(rules, size, symmetry=True, reduction=False, threads=1, liveness=False)
-
-    assert (whole.states, whole.transitions) == (len(slow.depth), len(slow.edges))
-    assert {name: len(moves) for name, moves in whole.outcomes.items()} == slow.outcomes
-    assert folded.states == len(alike)
-    assert set(folded.outcomes) == set(whole.outcomes)
