@@ -87,4 +87,4 @@ def _findings(matrix: Document) -> Iterator[Text]:
     for one in matrix["heals"]:
         yield Text(f"  {one['ordering']} shows nothing any more with {one['fault']}")
     if PairVerdict.open in matrix["summary"]:
-        yield Text("  open: the search was ended, or ran out of memory; nothing stale until then")
+        yield Text("  open: the search was ended, or ran out of memory: see --memory; nothing stale until then")

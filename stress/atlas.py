@@ -14,7 +14,8 @@ from results.tables import caveat_lines
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
 from stress.atlas_race import KNOWN, Heat, Raced, race_orders, racing_scenario
-from stress.atlas_search import TIERS, Advance, Explored, explore_orders
+from stress.atlas_request import memory_of_each
+from stress.atlas_search import MEMORY_BYTES, TIERS, Advance, Explored, explore_orders, variant_bytes
 from stress.canvas import Canvas
 from stress.exploration_report import report_files
 from stress.exploring import ExploreRequest
@@ -39,6 +40,7 @@ class Plan:
     ordering: Ordering
     scenario: Scenario
     threads: int
+    memory_bytes: int  # of each search
     directory: RunDirectory
     progress: Screen | None
 
@@ -48,9 +50,10 @@ def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering, c
     make_room(2, threads=False)
     check_files(request.json, None)
     threads = request.threads or len(inherited_cpus())
+    memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, f"atlas-{ordering.name}") as directory:
-        return _carry_out(Plan(request, ordering, scenario, threads, directory, progress), command)
+        return _carry_out(Plan(request, ordering, scenario, threads, memory_bytes, directory, progress), command)
 
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
@@ -74,7 +77,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         _show(plan, document)
     if refused:
         raise refused[0]
-    return Exit.INTERRUPTED.value if interrupts else _exit_code(raced)
+    return Exit.INTERRUPTED.value if interrupts else _exit_code(explored, raced)
 
 
 def _explore(plan: Plan, interrupts: Interrupts) -> Explored:
@@ -85,7 +88,9 @@ def _explore(plan: Plan, interrupts: Interrupts) -> Explored:
                 text = _advance_line(advance)
                 canvas.draw(text, text)
 
-        explored = explore_orders(plan.ordering, plan.scenario, interrupts, show, threads=plan.threads)
+        explored = explore_orders(
+            plan.ordering, plan.scenario, interrupts, show, threads=plan.threads, memory_bytes=plan.memory_bytes
+        )
     if plan.progress is not None:
         facts = explored.facts()
         safe = sum(order.verdict == OrderVerdict.safe for order in explored.orders)
@@ -131,6 +136,7 @@ def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced
         "parameters": plan.ordering.model_dump(mode="json"),
         "steps": list(plan.ordering.shootdown),
         "machines": [tier._asdict() for tier in TIERS],
+        "variant_bytes": variant_bytes(plan.memory_bytes),
     }
     said = caveats(head["host"], raced.scenario.model_dump(mode="json"), []) if raced is not None else []
     entries = [order.entry() for order in explored.orders]
@@ -156,9 +162,11 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
     report_files(screen, plan.directory.path)
 
 
-def _exit_code(raced: Raced | None) -> int:
-    """0 unless a race contradicts the search, or broke."""
+def _exit_code(explored: Explored, raced: Raced | None) -> int:
+    """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
     verdicts = {run["verdict"] for run in raced.runs} if raced is not None else set()
     if verdicts & {Verdict.crashed, Verdict.hung}:
         return Exit.HARNESS.value
-    return (Exit.FAILED if Verdict.failed in verdicts else Exit.MET).value
+    if Verdict.failed in verdicts:
+        return Exit.FAILED.value
+    return (Exit.MET if explored.complete else Exit.INCONCLUSIVE).value

@@ -12,6 +12,7 @@ from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit
 from scenarios.faults import faults
 from scenarios.loader import load_scenario
+from stress.atlas_request import memory_of_each
 from stress.atlas_search import Advance
 from stress.canvas import Canvas
 from stress.exploration_report import report_files
@@ -20,7 +21,7 @@ from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, put_document, result_directory
 from stress.matrix_machines import MACHINES
 from stress.matrix_request import Matrix
-from stress.matrix_search import Crossed, cross
+from stress.matrix_search import MEMORY_BYTES, Crossed, cross
 from stress.placement import inherited_cpus
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
@@ -37,6 +38,7 @@ class Plan:
     request: ExploreRequest
     matrix: Matrix
     threads: int
+    memory_bytes: int  # of each search
     directory: RunDirectory
     progress: Screen | None
 
@@ -45,9 +47,10 @@ def run_matrix(request: ExploreRequest, matrix: Matrix, command: Sequence[str]) 
     """Cross, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     check_files(request.json, None)
     threads = request.threads or len(inherited_cpus())
+    memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, MATRIX) as directory:
-        return _carry_out(Plan(request, matrix, threads, directory, progress), command)
+        return _carry_out(Plan(request, matrix, threads, memory_bytes, directory, progress), command)
 
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
@@ -58,7 +61,8 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     head = origin(command)
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
-        document = _document(plan, head, _cross(plan, interrupts))
+        crossed = _cross(plan, interrupts)
+        document = _document(plan, head, crossed)
         with noted(refused):
             _store(plan, document, pictures=interrupts.received < 2)
         with noted(refused):
@@ -66,7 +70,9 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         _show(plan, document)
     if refused:
         raise refused[0]
-    return (Exit.INTERRUPTED if interrupts else Exit.MET).value
+    if interrupts:
+        return Exit.INTERRUPTED.value
+    return (Exit.MET if crossed.complete else Exit.INCONCLUSIVE).value
 
 
 def _cross(plan: Plan, interrupts: Interrupts) -> Crossed:
@@ -79,7 +85,14 @@ def _cross(plan: Plan, interrupts: Interrupts) -> Crossed:
                 text = f"exploring {where}: {advance.done} of {advance.of} pairs{left}"
                 canvas.draw(text, text)
 
-        return cross(plan.matrix.orderings, plan.matrix.rows, interrupts, show, threads=plan.threads)
+        return cross(
+            plan.matrix.orderings,
+            plan.matrix.rows,
+            interrupts,
+            show,
+            threads=plan.threads,
+            memory_bytes=plan.memory_bytes,
+        )
 
 
 def _document(plan: Plan, head: dict[str, Any], crossed: Crossed) -> dict[str, Any]:

@@ -113,12 +113,17 @@ class Crossed:
         """The results."""
         return [course.pair() for course in self.courses]
 
+    @property
+    def complete(self) -> bool:
+        """Whether no pair is open."""
+        return all(pair.complete for pair in self.pairs)
+
     def facts(self) -> dict[str, Any]:
         """As they stand in the JSON."""
         seen = [seen for course in self.courses for _, seen in course.seen]
         return {
             "pairs": len(self.courses),
-            "complete": all(pair.complete for pair in self.pairs),
+            "complete": self.complete,
             "states": sum(one.states for one in seen),
             "transitions": sum(one.transitions for one in seen),
             "threads": self.threads,
@@ -133,9 +138,10 @@ def cross(
     show: Callable[[str, Advance], None],
     *,
     threads: int,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Crossed:
     """Look at every ordering with every row of faults, by flow, and without a fault; what an interrupt leaves out stays
-    open. `show` is called some times a second, with the flow.
+    open, and what takes more than `memory_bytes`. `show` is called some times a second, with the flow.
     """
     begun = time.monotonic()
     courses = [
@@ -149,7 +155,7 @@ def cross(
             found = on_machine(
                 machine.tier,
                 {place: course.rules(machine) for place, course in enumerate(going)},
-                look_at,
+                partial(look_at, memory_bytes=memory_bytes),
                 interrupts,
                 partial(show, flow),
                 threads,
@@ -166,7 +172,9 @@ def size_of(tier: Tier) -> Size:
     return Size(tier.vcpus, tier.zappers, tier.pages, tier.tlb_entries)
 
 
-def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) -> Seen:
+def look_at(
+    rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True, *, memory_bytes: int = MEMORY_BYTES
+) -> Seen:
     """One pair on one machine, up to its first read of what is someone else's."""
     done = explore(
         rules,
@@ -174,7 +182,7 @@ def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) 
         threads=1,
         liveness=tier.liveness,
         until=OTHERS,
-        memory_bytes=MEMORY_BYTES,
+        memory_bytes=memory_bytes,
         watch=lambda _: go_on(),
     )
     reached = {**done.outcomes, **done.broken}

@@ -29,7 +29,8 @@ def atlas(races: dict[str, Any] | None = None) -> dict[str, Any]:
         order(steps) if steps == STEPS else order(steps, **{"not_blocked": 9} if steps[0] == "remove" else NOT_DONE)
         for steps in itertools.permutations(STEPS)
     ]
-    subject = {"ordering": "mine", "steps": list(STEPS), "machines": [SMALLEST._asdict()]}
+    bounds = {CHECK_OFF: 256 << 20, HOST_FREES: 32 << 20}
+    subject = {"ordering": "mine", "steps": list(STEPS), "machines": [SMALLEST._asdict()], "variant_bytes": bounds}
     explored = {"orders": 6, "decided": 6, "complete": True, "states": 600, "transitions": 900, "threads": 2}
     return atlas_document({}, subject, {**explored, "seconds": 0.5}, entries, races, [])
 

@@ -39,6 +39,14 @@ def test_an_option_of_a_single_exploration_is_refused_beside_orders(tdx_stress: 
     assert done.stderr.startswith("tdx-stress: --vcpus: means nothing beside --orders, which has machines of its own")
 
 
+def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--memory", "64MiB", "--threads", "256")
+
+    assert done.returncode == 6, done.stderr
+    assert "Orders are open where the search was ended, or ran out of memory: see --memory." in done.stdout
+    assert "within 0.25 MiB and 0.25 MiB" in done.stdout
+
+
 def test_without_an_ordering_the_steps_are_v18s() -> None:
     _, ordering = resolve_atlas(ExploreRequest("small"))
 

@@ -36,6 +36,17 @@ def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stres
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"matrix.json", "matrix.png", "matrix.svg"}
 
 
+def test_pairs_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(tdx_stress: Command) -> None:
+    done = tdx_stress(
+        "explore", "--matrix", "--ordering", "no_kick", "--fault", "entry_unchecked",
+        "--memory", "64MiB", "--threads", "256", "--json", "-",
+    )  # fmt: skip
+
+    found = json.loads(done.stdout)
+    assert done.returncode == 6, done.stderr
+    assert (found["summary"], found["explored"]["complete"]) == ({"open": 2}, False)
+
+
 def test_every_ordering_without_a_fault_is_crossed_with_every_fault() -> None:
     matrix = resolve_matrix(ExploreRequest("small"))
 
