@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from results.atlas import AFTER_DONE, AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, kinds
+from results.atlas import AFTER_DONE, AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, base_of, kinds
 from results.atlas_races import differs, same_order_twice
 from results.tables import plain_table
 from results.wording import count, nanoseconds, nanoseconds_with_interval, plural
@@ -31,7 +31,7 @@ def atlas_tables(atlas: Document) -> RenderableType:
 
 
 def _heading(atlas: Document) -> str:
-    return f"Every order of {', '.join(atlas['steps'])}; all else as in {atlas['ordering']}"
+    return f"Every order of {', '.join(atlas['steps'])}; all else as in {base_of(atlas)}"
 
 
 def _summary(entries: Sequence[Mapping[str, Any]], machines: Sequence[Mapping[str, Any]]) -> RenderableType:

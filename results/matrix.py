@@ -13,6 +13,7 @@ from typing import Any
 
 from kernels.outcomes import Outcome
 from results.atlas import AFTER_DONE, STALE, STATUSES, Tier
+from results.verdict import is_safe
 
 SCHEMA = "tdx-stress/matrix/1"
 NO_FAULT = "none"
@@ -176,6 +177,17 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def orderings_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """The orderings, in their order."""
     return list(dict.fromkeys(one["ordering"] for one in cells))
+
+
+def heads_of(matrix: Mapping[str, Any]) -> dict[str, str]:
+    """The orderings by their names, each with what stands above its column: the unsafe ones are marked."""
+    unsafe = unsafe_of(matrix)
+    return {name: broken_name(name) + "\n(unsafe)" * (name in unsafe) for name in orderings_of(matrix["pairs"])}
+
+
+def unsafe_of(matrix: Mapping[str, Any]) -> set[str]:
+    """The orderings that are declared for something forbidden; in some flows they may be right."""
+    return {one["name"] for one in matrix["orderings"] if not is_safe(one)}
 
 
 def broken_name(name: str) -> str:
