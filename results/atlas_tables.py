@@ -30,6 +30,11 @@ def atlas_tables(atlas: Document) -> RenderableType:
     return Group(*parts)
 
 
+def order_lines(atlas: Document) -> list[str]:
+    """The lines to grep, `Order block,track,kick,remove safe`."""
+    return [f"Order {','.join(one['order'])} {one['verdict']}" for one in atlas["orders"]]
+
+
 def _heading(atlas: Document) -> str:
     return f"Every order of {', '.join(atlas['steps'])}; all else as in {base_of(atlas)}"
 

@@ -27,6 +27,11 @@ def matrix_tables(matrix: Document) -> RenderableType:
     return Group(*parts, *_how(matrix), *_findings(matrix))
 
 
+def pair_lines(matrix: Document) -> list[str]:
+    """The lines to grep, `Pair shootdown no_kick entry_unchecked refused`: flow, ordering, fault, verdict."""
+    return [f"Pair {one['flow']} {one['ordering']} {one['fault']} {one['verdict']}" for one in matrix["pairs"]]
+
+
 def _table(cells: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> Table:
     """`heads`: by ordering, what stands above its column."""
     table = plain_table(("FAULT / ordering", "left"), *((head, "left") for head in heads.values()))

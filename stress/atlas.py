@@ -7,7 +7,7 @@ from typing import Any
 
 from results.atlas import OrderVerdict, atlas_document
 from results.atlas_map import atlas_picture
-from results.atlas_tables import atlas_tables
+from results.atlas_tables import atlas_tables, order_lines
 from results.caveats import caveats
 from results.store import RunDirectory, StoreError, json_bytes
 from results.tables import caveat_lines
@@ -154,6 +154,8 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
     if plan.request.json == STDOUT:
         write(sys.stdout, json_bytes(document).decode())
     if plan.request.quiet:
+        if plan.request.json != STDOUT:
+            write(sys.stdout, "".join(f"{line}\n" for line in order_lines(document)))
         return
     screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=plan.request.color)
     screen.show(atlas_tables(document), "")

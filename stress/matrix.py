@@ -7,7 +7,7 @@ from typing import Any
 
 from results.matrix import entries, matrix_document
 from results.matrix_map import matrix_picture
-from results.matrix_tables import matrix_tables
+from results.matrix_tables import matrix_tables, pair_lines
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit
 from scenarios.faults import faults
@@ -122,6 +122,8 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
     if plan.request.json == STDOUT:
         write(sys.stdout, json_bytes(document).decode())
     if plan.request.quiet:
+        if plan.request.json != STDOUT:
+            write(sys.stdout, "".join(f"{line}\n" for line in pair_lines(document)))
         return
     screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=plan.request.color)
     screen.show(matrix_tables(document), "")

@@ -39,6 +39,20 @@ def test_an_option_of_a_single_exploration_is_refused_beside_orders(tdx_stress: 
     assert done.stderr.startswith("tdx-stress: --vcpus: means nothing beside --orders, which has machines of its own")
 
 
+def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "-q")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "Order block,track,remove refused",
+        "Order block,remove,track refused",
+        "Order track,block,remove refused",
+        "Order track,remove,block refused",
+        "Order remove,block,track refused",
+        "Order remove,track,block refused",
+    ]
+
+
 def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(tdx_stress: Command) -> None:
     done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--memory", "64MiB", "--threads", "256")
 

@@ -36,6 +36,16 @@ def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stres
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"matrix.json", "matrix.png", "matrix.svg"}
 
 
+def test_quiet_prints_a_line_a_pair_to_grep_and_nothing_else(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--matrix", "--ordering", "no_kick", "--fault", "remove_ignores_refcount", "-q")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "Pair shootdown no_kick none refused",
+        "Pair shootdown no_kick remove_ignores_refcount stale",
+    ]
+
+
 def test_pairs_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(tdx_stress: Command) -> None:
     done = tdx_stress(
         "explore", "--matrix", "--ordering", "no_kick", "--fault", "entry_unchecked",
