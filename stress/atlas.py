@@ -1,8 +1,9 @@
 """The verb `explore --orders`: each order of an ordering's steps is decided, the safe ones race, atlas.json says it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from results.atlas import OrderVerdict, atlas_document
@@ -62,14 +63,16 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
     refused: list[StoreError] = []
     get_ready(plan.ordering, plan.scenario, Whole(memory_bytes=1 << 30, threads=1), plan.progress, verbose=False)
-    with Interrupts() as interrupts:
-        explored = _explore(plan, interrupts)
-        document = _document(plan, head, explored, None)
+
+    def keep(explored: Explored, raced: Raced | None = None) -> None:
         with noted(refused):
-            _store(plan, document, pictures=False)
-        raced = _race(plan, explored, interrupts)
-        if raced is not None:
-            document = _document(plan, head, explored, raced)
+            _store(plan, _document(plan, head, explored, raced), pictures=False)
+
+    with Interrupts() as interrupts:
+        explored = _explore(plan, interrupts, keep)
+        keep(explored)
+        raced = _race(plan, explored, interrupts, partial(keep, explored))
+        document = _document(plan, head, explored, raced)
         with noted(refused):
             _store(plan, document, pictures=interrupts.received < 2)
         with noted(refused):
@@ -80,7 +83,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     return Exit.INTERRUPTED.value if interrupts else _exit_code(explored, raced)
 
 
-def _explore(plan: Plan, interrupts: Interrupts) -> Explored:
+def _explore(plan: Plan, interrupts: Interrupts, keep: Callable[[Explored], None]) -> Explored:
     with Canvas(plan.progress) as canvas:
 
         def show(advance: Advance) -> None:
@@ -89,7 +92,13 @@ def _explore(plan: Plan, interrupts: Interrupts) -> Explored:
                 canvas.draw(text, text)
 
         explored = explore_orders(
-            plan.ordering, plan.scenario, interrupts, show, threads=plan.threads, memory_bytes=plan.memory_bytes
+            plan.ordering,
+            plan.scenario,
+            interrupts,
+            show,
+            threads=plan.threads,
+            memory_bytes=plan.memory_bytes,
+            keep=keep,
         )
     if plan.progress is not None:
         facts = explored.facts()
@@ -106,7 +115,7 @@ def _advance_line(advance: Advance) -> str:
     return f"exploring {where}: {advance.done} of {advance.of} orders{left}"
 
 
-def _race(plan: Plan, explored: Explored, interrupts: Interrupts) -> Raced | None:
+def _race(plan: Plan, explored: Explored, interrupts: Interrupts, keep: Callable[[Raced], None]) -> Raced | None:
     """The safe orders' races; None where there is nothing to race, or no time."""
     safe = [
         ordering
@@ -127,7 +136,7 @@ def _race(plan: Plan, explored: Explored, interrupts: Interrupts) -> Raced | Non
                 canvas.draw(text, text)
 
         seed = 1 if plan.request.seed is None else plan.request.seed
-        return race_orders(ready, safe, seed, interrupts, show)
+        return race_orders(ready, safe, seed, interrupts, show, keep)
 
 
 def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced | None) -> dict[str, Any]:

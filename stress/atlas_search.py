@@ -107,11 +107,13 @@ def explore_orders(
     threads: int,
     memory_bytes: int = MEMORY_BYTES,
     tiers: Sequence[Tier] = TIERS,
+    keep: Callable[[Explored], None] = lambda _: None,
 ) -> Explored:
     """Decide every order of the ordering's steps; what an interrupt leaves undecided stays open, and what takes more
     than `memory_bytes`.
 
-    `scenario` gives what no search looks at. `show` is called some times a second.
+    `scenario` gives what no search looks at. `show` is called some times a second, `keep` after each machine but the
+    last, with what is decided so far.
     """
     begun = time.monotonic()
     orderings = list(every_order(ordering))
@@ -120,6 +122,17 @@ def explore_orders(
     decided: dict[int, Tier] = {}
     going = list(range(len(orderings)))
     look = partial(look_at, memory_bytes=memory_bytes)
+
+    def so_far() -> Explored:
+        return Explored(
+            orders=[_order(one.shootdown, looks[place], decided.get(place)) for place, one in enumerate(orderings)],
+            orderings=orderings,
+            threads=threads,
+            states=sum(look.states for several in looks for look in several),
+            transitions=sum(look.transitions for several in looks for look in several),
+            seconds=time.monotonic() - begun,
+        )
+
     for machine, tier in enumerate(tiers, start=1):
         if interrupts:
             going = []
@@ -130,16 +143,10 @@ def explore_orders(
             if seen.complete and seen.found[AS_IS]:
                 decided[place] = tier
         going = [place for place, seen in found.items() if seen.complete and not seen.found[AS_IS]]
+        if machine < len(tiers):
+            keep(so_far())
     decided.update(dict.fromkeys(going, tiers[-1]))
-    orders = [_order(one.shootdown, looks[place], decided.get(place)) for place, one in enumerate(orderings)]
-    return Explored(
-        orders=orders,
-        orderings=orderings,
-        threads=threads,
-        states=sum(look.states for several in looks for look in several),
-        transitions=sum(look.transitions for several in looks for look in several),
-        seconds=time.monotonic() - begun,
-    )
+    return so_far()
 
 
 def _order(steps: tuple[str, ...], looks: Sequence[Look], tier: Tier | None) -> Order:
