@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from kernels.outcomes import Outcome
-from results.atlas import AFTER_DONE, STALE, STATUSES, Tier
+from results.atlas import AFTER_DONE, STALE, STATUSES
 from results.verdict import is_safe
 
 SCHEMA = "tdx-stress/matrix/1"
@@ -65,7 +65,7 @@ class Pair:
     found: Mapping[str, int]
     complete: bool
     states: int
-    machine: Tier | None  # where the deciding outcome takes the fewest steps
+    machine: Mapping[str, Any] | None  # where the deciding outcome takes the fewest steps
 
     @property
     def verdict(self) -> PairVerdict:
@@ -114,9 +114,7 @@ def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) 
         "verdict": pair.verdict.value,
         "outcome": outcome,
         "steps": None if outcome is None else pair.found[outcome],
-        "machine": None
-        if pair.machine is None
-        else {k: v for k, v in pair.machine._asdict().items() if k != "liveness"},
+        "machine": None if pair.machine is None else {k: v for k, v in pair.machine.items() if k != "liveness"},
         "found": dict(pair.found),
         "added": sorted(set(pair.found) - without),
         "lost": sorted(without - set(pair.found)),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kernels.build import sources_digest
 from results.matrix import entries, matrix_document
 from results.matrix_map import matrix_picture
 from results.matrix_tables import matrix_tables, pair_lines
@@ -29,6 +30,7 @@ from stress.search import Whole
 from stress.search_live import get_ready
 
 MATRIX = "matrix"
+Told = dict[tuple[str, str, str], list[dict[str, Any]]]  # the schedules, by flow, ordering and fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     head = origin(command)
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
-        crossed = _cross(plan, interrupts)
-        document = _document(plan, head, crossed)
+        crossed, document = _cross(plan, head, interrupts, refused)
         with noted(refused):
             _store(plan, document, pictures=interrupts.received < 2)
         with noted(refused):
@@ -75,7 +76,11 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     return (Exit.MET if crossed.complete else Exit.INCONCLUSIVE).value
 
 
-def _cross(plan: Plan, interrupts: Interrupts) -> Crossed:
+def _cross(
+    plan: Plan, head: dict[str, Any], interrupts: Interrupts, refused: list[StoreError]
+) -> tuple[Crossed, dict[str, Any]]:
+    """Every pair, and what matrix.json says of them; it is stored after each flow."""
+    told: Told = {}
     with Canvas(plan.progress) as canvas:
 
         def show(flow: str, advance: Advance) -> None:
@@ -85,24 +90,37 @@ def _cross(plan: Plan, interrupts: Interrupts) -> Crossed:
                 text = f"exploring {where}: {advance.done} of {advance.of} pairs{left}"
                 canvas.draw(text, text)
 
-        return cross(
+        def keep(crossed: Crossed) -> None:
+            _tell(crossed, told, canvas, interrupts)
+            with noted(refused):
+                _store(plan, _document(plan, head, crossed, told), pictures=False)
+
+        crossed = cross(
             plan.matrix.orderings,
             plan.matrix.rows,
             interrupts,
             show,
             threads=plan.threads,
             memory_bytes=plan.memory_bytes,
+            keep=keep,
         )
+    return crossed, _document(plan, head, crossed, told)
 
 
-def _document(plan: Plan, head: dict[str, Any], crossed: Crossed) -> dict[str, Any]:
-    pairs = crossed.pairs
-    told = {
-        (pair.flow, pair.ordering, pair.fault): course.witness()
-        for course, pair in zip(crossed.courses, pairs, strict=True)
-    }
+def _tell(crossed: Crossed, told: Told, canvas: Canvas, interrupts: Interrupts) -> None:
+    """The schedules of the pairs that are new, step by step; after an interrupt no more than who moves, at once."""
+    new = [course for course in crossed.courses if course.seen and course.key not in told]
+    for number, course in enumerate(new, start=1):
+        if canvas.is_due():
+            text = f"telling schedules step by step: {number} of {len(new)} pairs of flow {course.flow}"
+            canvas.draw(text, text)
+        told[course.key] = course.witness(steps=not interrupts)
+
+
+def _document(plan: Plan, head: dict[str, Any], crossed: Crossed, told: Told) -> dict[str, Any]:
     known = faults()
     subject = {
+        "kernels": sources_digest(),
         "orderings": [one.model_dump(mode="json") for one in plan.matrix.orderings],
         "faults": [
             {key: getattr(known[name], key) for key in ("name", "breaks", "flow", "title", "source")}
@@ -110,7 +128,7 @@ def _document(plan: Plan, head: dict[str, Any], crossed: Crossed) -> dict[str, A
         ],
         "machines": {flow: [machine.json() for machine in MACHINES[flow]] for flow in plan.matrix.rows},
     }
-    return matrix_document(head, subject, crossed.facts(), entries(pairs, told))
+    return matrix_document(head, subject, crossed.facts(), entries(crossed.pairs, told))
 
 
 def _store(plan: Plan, document: dict[str, Any], *, pictures: bool) -> None:

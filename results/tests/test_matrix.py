@@ -18,7 +18,7 @@ NOT_DONE, STALE = {"tracking_not_done": 33, "stale_after_done": 32}, {"use_after
 
 def pair(ordering: str, fault: str, found: dict[str, int], *, complete: bool = True) -> Pair:
     """A pair looked at on the smallest machine."""
-    return Pair(FLOW, ordering, fault, found, complete, 100, SMALLEST if found else None)
+    return Pair(FLOW, ordering, fault, found, complete, 100, SMALLEST._asdict() if found else None)
 
 
 # `blind` shows in the wrong order alone, `late` breaks the right one, `kind` heals the wrong one.
@@ -88,8 +88,8 @@ def test_faults_are_told_apart_by_whether_a_right_order_hides_them() -> None:
 
 def test_a_fault_is_held_against_the_ordering_in_its_own_flow() -> None:
     elsewhere = [
-        Pair("mmio", "right", NO_FAULT, NOT_DONE, True, 100, SMALLEST),
-        Pair("mmio", "right", "keep", NOT_DONE, True, 100, SMALLEST),
+        Pair("mmio", "right", NO_FAULT, NOT_DONE, True, 100, SMALLEST._asdict()),
+        Pair("mmio", "right", "keep", NOT_DONE, True, 100, SMALLEST._asdict()),
     ]
     cells = entries([*PAIRS, *elsewhere], {})
 

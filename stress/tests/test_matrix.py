@@ -4,14 +4,21 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kernels.rules import Flow
+from kernels.rules import Flow, Rules
+from results.atlas import Tier
 from scenarios.faults import faults
+from scenarios.loader import load_ordering
+from stress import matrix_search
 from stress.errors import UsageFault
 from stress.exploring import ExploreRequest
+from stress.interrupts import Interrupts
+from stress.matrix import run_matrix
 from stress.matrix_request import resolve_matrix
+from stress.matrix_search import cross
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -32,8 +39,43 @@ def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stres
         "entry_unchecked": ("refused", 32),
     }
     assert len(pairs["remove_ignores_refcount"]["witness"]) == 40
+    assert {step["actor"] for step in pairs["remove_ignores_refcount"]["witness"]} == {"vcpu 0", "zapper 0"}
+    assert all({"actor", "chosen", "step"} == step.keys() for step in pairs["remove_ignores_refcount"]["witness"])
     assert pairs["remove_ignores_refcount"]["added"] == ["use_after_remove"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"matrix.json", "matrix.png", "matrix.svg"}
+
+
+def test_a_crash_in_a_later_flow_leaves_the_flows_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = matrix_search.on_machine
+
+    def crashing(tier: Tier, rules: dict[int, Rules], *others: Any) -> Any:
+        if rules[0].flow == Flow.SHARED_EPT:
+            raise RuntimeError("a crash")
+        return whole(tier, rules, *others)
+
+    monkeypatch.setattr(matrix_search, "on_machine", crashing)
+    request = ExploreRequest(
+        "small", orderings=("no_block",), faults=("lost_kick", "invept_shared_root"), out=tmp_path, quiet=True
+    )
+
+    with pytest.raises(RuntimeError, match="a crash"):
+        run_matrix(request, resolve_matrix(request), ["tdx-stress"])
+
+    found = json.loads((tmp_path / "matrix.json").read_text())
+    assert found["summary"] == {"refused": 2, "open": 2}
+    assert not found["explored"]["complete"]
+    assert [len(one["witness"]) for one in found["pairs"]] == [17, 17, 0, 0]
+
+
+def test_after_an_interrupt_a_schedule_is_who_moves_and_no_more() -> None:
+    with Interrupts() as interrupts:
+        crossed = cross([load_ordering("no_block")], {"mmio": []}, interrupts, lambda *_: None, threads=1)
+    (course,) = crossed.courses
+
+    moves, steps = course.witness(steps=False), course.witness()
+
+    assert moves == [{key: step[key] for key in ("actor", "chosen")} for step in steps]
+    assert len(steps) == course.pair().found["not_blocked"]
 
 
 def test_quiet_prints_a_line_a_pair_to_grep_and_nothing_else(tdx_stress: Command) -> None:
