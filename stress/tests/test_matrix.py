@@ -19,6 +19,7 @@ from stress.interrupts import Interrupts
 from stress.matrix import run_matrix
 from stress.matrix_request import resolve_matrix
 from stress.matrix_search import cross
+from stress.replay import ReplayRequest, replay
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -43,6 +44,59 @@ def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stres
     assert all({"actor", "chosen", "step"} == step.keys() for step in pairs["remove_ignores_refcount"]["witness"])
     assert pairs["remove_ignores_refcount"]["added"] == ["use_after_remove"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"matrix.json", "matrix.png", "matrix.svg"}
+
+
+@pytest.fixture(scope="module")
+def no_kick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The matrix of one ordering, without a fault and with one, in two flows."""
+    out = tmp_path_factory.mktemp("matrix")
+    faults = ("remove_ignores_refcount", "move_without_vp_flush")
+    request = ExploreRequest("small", orderings=("no_kick",), faults=faults, out=out, quiet=True, json="-")
+    run_matrix(request, resolve_matrix(request), ["tdx-stress"])
+    return out / "matrix.json"
+
+
+@pytest.mark.parametrize("pair", ["shootdown no_kick remove_ignores_refcount", "migrate no_kick none"])
+def test_the_schedule_of_a_pair_is_replayed_to_its_outcome(no_kick: Path, pair: str, tdx_stress: Command) -> None:
+    done = tdx_stress("replay", str(no_kick), "--pair", *pair.split(), "-q")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("AGREES: ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "pair", "said"),
+    [
+        ({}, "shootdown v18 none", "shootdown v18 none: expected one of its 4 pairs, flow, ordering and fault"),
+        ({"pairs": []}, "shootdown no_kick none", "expected one of its 0 pairs"),
+        ({"pairs": 3}, "shootdown no_kick none", "expected a schedule of these kernels, found another"),
+        ({"orderings": []}, "shootdown no_kick none", "expected a schedule of these kernels, found another"),
+        ({"kernels": "0" * 24}, "shootdown no_kick none", "(00000000), this is"),
+        ({"schema": "mine"}, "shootdown no_kick none", "expected schema tdx-stress/matrix/1, found"),
+    ],
+)
+def test_what_is_no_pair_of_this_program_is_refused_in_one_line(
+    no_kick: Path, tmp_path: Path, changed: dict[str, Any], pair: str, said: str
+) -> None:
+    file = tmp_path / "matrix.json"
+    file.write_text(json.dumps({**json.loads(no_kick.read_text()), **changed}))
+    flow, ordering, fault = pair.split()
+
+    with pytest.raises(UsageFault) as refused:
+        replay(ReplayRequest(file=file, pair=(flow, ordering, fault)))
+
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_pair_in_which_nothing_is_forbidden_has_no_schedule(no_kick: Path, tmp_path: Path) -> None:
+    whole = json.loads(no_kick.read_text())
+    whole["pairs"][0] |= {"verdict": "safe", "witness": []}
+    file = tmp_path / "matrix.json"
+    file.write_text(json.dumps(whole))
+
+    with pytest.raises(UsageFault, match="expected a schedule, found none: the pair is safe"):
+        replay(ReplayRequest(file=file, pair=("shootdown", "no_kick", "none")))
 
 
 def test_a_crash_in_a_later_flow_leaves_the_flows_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
