@@ -10,6 +10,8 @@ from results.atlas import OrderVerdict, atlas_document
 from results.atlas_map import atlas_picture
 from results.atlas_tables import atlas_tables, order_lines
 from results.caveats import caveats
+from results.junit import write_cases
+from results.map_cases import order_cases
 from results.store import RunDirectory, StoreError, json_bytes
 from results.tables import caveat_lines
 from results.verdict import Exit, Verdict
@@ -49,7 +51,7 @@ class Plan:
 def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering, command: Sequence[str]) -> int:
     """Decide, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     make_room(2, threads=False)
-    check_files(request.json, None)
+    check_files(request.json, request.junit)
     threads = request.threads or len(inherited_cpus())
     memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
@@ -77,6 +79,9 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
             _store(plan, document, pictures=interrupts.received < 2)
         with noted(refused):
             hand_out_json(plan.request.json, document)
+        with noted(refused):
+            if plan.request.junit is not None:
+                write_cases(f"atlas-{plan.ordering.name}", order_cases(document), plan.request.junit)
         _show(plan, document)
     if refused:
         raise refused[0]

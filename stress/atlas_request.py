@@ -41,7 +41,6 @@ def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
         "--no-liveness": not request.liveness,
         "--random": request.random is not None,
         "--pct": request.pct is not None,
-        "--junit": request.junit is not None,
         "--fail-fast": request.fail_fast,
     }
     given |= {f"--set {key}": key in SCENARIO_KEYS for key in map(setting_key, request.settings)}

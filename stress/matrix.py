@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.build import sources_digest
+from results.junit import write_cases
+from results.map_cases import pair_cases
 from results.matrix import entries, matrix_document
 from results.matrix_map import matrix_picture
 from results.matrix_tables import matrix_tables, pair_lines
@@ -47,7 +49,7 @@ class Plan:
 
 def run_matrix(request: ExploreRequest, matrix: Matrix, command: Sequence[str]) -> int:
     """Cross, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
-    check_files(request.json, None)
+    check_files(request.json, request.junit)
     threads = request.threads or len(inherited_cpus())
     memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
@@ -68,6 +70,9 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
             _store(plan, document, pictures=interrupts.received < 2)
         with noted(refused):
             hand_out_json(request.json, document)
+        with noted(refused):
+            if request.junit is not None:
+                write_cases(MATRIX, pair_cases(document), request.junit)
         _show(plan, document)
     if refused:
         raise refused[0]

@@ -79,12 +79,17 @@ def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Comma
     ]
 
 
-def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--memory", "64MiB", "--threads", "256")
+def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress(
+        "explore", "--orders", "--ordering", "no_kick", "--memory", "64MiB", "--threads", "256", "--junit", "j.xml"
+    )
 
     assert done.returncode == 6, done.stderr
     assert "Orders are open where the search was ended, or ran out of memory: see --memory." in done.stdout
     assert "within 0.25 MiB and 0.25 MiB" in done.stdout
+    assert 'type="inconclusive" message="open"' in (tmp_path / "j.xml").read_text()
 
 
 def test_without_an_ordering_the_steps_are_v18s() -> None:

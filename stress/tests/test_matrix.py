@@ -142,15 +142,18 @@ def test_quiet_prints_a_line_a_pair_to_grep_and_nothing_else(tdx_stress: Command
     ]
 
 
-def test_pairs_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(tdx_stress: Command) -> None:
+def test_pairs_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
     done = tdx_stress(
         "explore", "--matrix", "--ordering", "no_kick", "--fault", "entry_unchecked",
-        "--memory", "64MiB", "--threads", "256", "--json", "-",
+        "--memory", "64MiB", "--threads", "256", "--json", "-", "--junit", "j.xml",
     )  # fmt: skip
 
     found = json.loads(done.stdout)
     assert done.returncode == 6, done.stderr
     assert (found["summary"], found["explored"]["complete"]) == ({"open": 2}, False)
+    assert (tmp_path / "j.xml").read_text().count('<failure type="inconclusive"') == 2
 
 
 def test_every_ordering_without_a_fault_is_crossed_with_every_fault() -> None:
