@@ -33,7 +33,7 @@ TIERS = (
 )
 LOOK_S = 0.2
 MEMORY_BYTES = 4 << 30  # of one search of the module as it is
-# A host that goes on after errors has so many states on a larger machine that not all of them are worth it.
+# A host that goes on after errors shoots down again; with two zappers epochs then grow without end, and no bound does.
 VARIANT_BYTES = {CHECK_OFF: 256 << 20, HOST_FREES: 32 << 20}
 
 
