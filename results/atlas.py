@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from kernels.outcomes import Outcome
+from results.verdict import is_safe
 from results.wording import plural
 
 SCHEMA = "tdx-stress/atlas/1"
@@ -113,6 +114,11 @@ def verdict_of(forbidden: Mapping[str, int]) -> OrderVerdict:
     if Outcome.no_progress.name in forbidden:
         return OrderVerdict.deadlock
     return OrderVerdict.broken if forbidden else OrderVerdict.safe
+
+
+def base_of(atlas: Mapping[str, Any]) -> str:
+    """The ordering whose steps these are, marked where it is unsafe."""
+    return str(atlas["ordering"]) + ("" if is_safe(atlas["parameters"]) else " (unsafe)")
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from results.atlas import OrderVerdict, kind_of, kinds
+from results.atlas import OrderVerdict, base_of, kind_of, kinds
 from results.plot_style import DPI, LINE_IN, MODEL, parameters, time_text
 from results.wording import plural
 
@@ -124,7 +124,7 @@ def _title(atlas: Mapping[str, Any]) -> str:
 
 def _subtitle(atlas: Mapping[str, Any]) -> str:
     return (
-        f"All else as in {atlas['ordering']}. From left to right: the step that comes first, second, ...; "
+        f"All else as in {base_of(atlas)}. From left to right: the step that comes first, second, ...; "
         "a branch ends where every order below it is safe, or none is."
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from results.atlas import AFTER_DONE, AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, kinds
+from results.atlas import AFTER_DONE, AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, base_of, kinds
 from results.atlas_races import differs, same_order_twice
 from results.tables import plain_table
 from results.wording import count, nanoseconds, nanoseconds_with_interval, plural
@@ -30,8 +30,13 @@ def atlas_tables(atlas: Document) -> RenderableType:
     return Group(*parts)
 
 
+def order_lines(atlas: Document) -> list[str]:
+    """The lines to grep, `Order block,track,kick,remove safe`."""
+    return [f"Order {','.join(one['order'])} {one['verdict']}" for one in atlas["orders"]]
+
+
 def _heading(atlas: Document) -> str:
-    return f"Every order of {', '.join(atlas['steps'])}; all else as in {atlas['ordering']}"
+    return f"Every order of {', '.join(atlas['steps'])}; all else as in {base_of(atlas)}"
 
 
 def _summary(entries: Sequence[Mapping[str, Any]], machines: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -90,17 +95,25 @@ def _how(atlas: Document) -> Iterator[Text]:
     )
     yield Text("  STEPS: to what refuses it, at the least. STALE: orders by which a vCPU reads a page that is")
     yield Text("  someone else's by then, with REMOVE's check of TLB tracking off, or with a host that frees the")
-    yield Text("  page all the same. MACHINE: the first that shows something forbidden, of:")
+    yield Text(f"  page all the same: asked on MACHINE alone, within {_bounds(atlas)},")
+    yield Text("  open where that is too little. MACHINE: the first that shows something forbidden, of:")
     for number, machine in enumerate(atlas["machines"], start=1):
         yield Text(
             f"    {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}", style="dim"
         )
     stale = sum(AFTER_DONE in one["witness_steps"].get(AS_IS, {}) for one in atlas["orders"])
+    if not explored["complete"]:
+        yield Text("  Orders are open where the search was ended, or ran out of memory: see --memory.")
     if stale:
         yield Text(
             f"  {plural(stale, 'order')}, refused, let a vCPU use an old translation after the flush was declared done:"
         )
         yield Text("  it is the module's refusal that keeps the page from being someone else's.")
+
+
+def _bounds(atlas: Document) -> str:
+    """Of the searches of the variants."""
+    return " and ".join(f"{atlas['variant_bytes'][variant] / (1 << 20):g} MiB" for variant in (CHECK_OFF, HOST_FREES))
 
 
 def _safe_orders(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:

@@ -1,10 +1,12 @@
-"""JUnit XML of a run or an exploration, for continuous integration: one test case an ordering, under its scenario."""
+"""JUnit XML for continuous integration: of a run or an exploration one test case an ordering, under its scenario; of
+other results the cases that they make.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.cases import junit_document
+from results.cases import Case, junit_document
 from results.exploration_cases import exploration_cases
 from results.run_cases import run_cases, suite_name
 from results.store import write_text
@@ -24,4 +26,9 @@ def write_junit(result: Mapping[str, Any], path: Path) -> None:
 
 def write_exploration_junit(scenario: str, explorations: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the document of an exploration to a file, whole or not at all. Raises StoreError."""
-    write_text(path, XML + junit_document(scenario, exploration_cases(explorations)))
+    write_cases(scenario, exploration_cases(explorations), path)
+
+
+def write_cases(suite: str, cases: Sequence[Case], path: Path) -> None:
+    """Write the document of these cases to a file, whole or not at all. Raises StoreError."""
+    write_text(path, XML + junit_document(suite, cases))

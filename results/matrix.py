@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from kernels.outcomes import Outcome
-from results.atlas import AFTER_DONE, STALE, STATUSES, Tier
+from results.atlas import AFTER_DONE, STALE, STATUSES
+from results.verdict import is_safe
 
 SCHEMA = "tdx-stress/matrix/1"
 NO_FAULT = "none"
@@ -64,7 +65,7 @@ class Pair:
     found: Mapping[str, int]
     complete: bool
     states: int
-    machine: Tier | None  # where the deciding outcome takes the fewest steps
+    machine: Mapping[str, Any] | None  # where the deciding outcome takes the fewest steps
 
     @property
     def verdict(self) -> PairVerdict:
@@ -113,9 +114,7 @@ def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) 
         "verdict": pair.verdict.value,
         "outcome": outcome,
         "steps": None if outcome is None else pair.found[outcome],
-        "machine": None
-        if pair.machine is None
-        else {k: v for k, v in pair.machine._asdict().items() if k != "liveness"},
+        "machine": None if pair.machine is None else {k: v for k, v in pair.machine.items() if k != "liveness"},
         "found": dict(pair.found),
         "added": sorted(set(pair.found) - without),
         "lost": sorted(without - set(pair.found)),
@@ -176,6 +175,17 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def orderings_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """The orderings, in their order."""
     return list(dict.fromkeys(one["ordering"] for one in cells))
+
+
+def heads_of(matrix: Mapping[str, Any]) -> dict[str, str]:
+    """The orderings by their names, each with what stands above its column: the unsafe ones are marked."""
+    unsafe = unsafe_of(matrix)
+    return {name: broken_name(name) + "\n(unsafe)" * (name in unsafe) for name in orderings_of(matrix["pairs"])}
+
+
+def unsafe_of(matrix: Mapping[str, Any]) -> set[str]:
+    """The orderings that are declared for something forbidden; in some flows they may be right."""
+    return {one["name"] for one in matrix["orderings"] if not is_safe(one)}
 
 
 def broken_name(name: str) -> str:

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from results.matrix import NO_FAULT, broken_name, orderings_of, rows_of
+from results.matrix import NO_FAULT, heads_of, rows_of
 from results.plot_style import DPI, LINE_IN, MODEL, parameters
 from results.wording import count, plural
 
@@ -30,12 +30,12 @@ SHORT = {
     "td_state_incorrect": "TD state", "vcpu_associated": "assoc.", "hkid_leaked": "HKID", "ve_on_memory": "#VE",
 }  # fmt: skip
 EDGE, ADDED = "#FFFFFF", "#000000"
-WIDTH_IN, LEFT_IN, ROW_IN, HEAD_IN, NAMES_IN = 16.0, 2.6, 0.37, 0.8, 0.55
+WIDTH_IN, LEFT_IN, ROW_IN, HEAD_IN, NAMES_IN = 16.0, 2.6, 0.37, 0.8, 0.68
 
 
 def matrix_picture(matrix: Mapping[str, Any], target: Any | IO[bytes], kind: Literal["png", "svg"] = "png") -> None:
     """Draw it; `target` is a path or an open binary file."""
-    cells, names = matrix["pairs"], orderings_of(matrix["pairs"])
+    cells, heads = matrix["pairs"], heads_of(matrix)
     rows = rows_of(cells)
     foot = textwrap.wrap(_foot(matrix), 200)
     body, foot_in = ROW_IN * len(rows), LINE_IN * (len(foot) + 4.0)
@@ -50,7 +50,7 @@ def matrix_picture(matrix: Mapping[str, Any], target: Any | IO[bytes], kind: Lit
         figure.text(0.012, 1 - 0.5 / height, subtitle, fontsize=10, color="#444444", va="top")
         left, wide = LEFT_IN / WIDTH_IN, 1 - (LEFT_IN + 0.2) / WIDTH_IN
         ax = figure.add_axes((left, foot_in / height, wide, body / height))
-        _draw(ax, cells, rows, names)
+        _draw(ax, cells, rows, heads)
         shown = [verdict for verdict in LOOKS if verdict in matrix["summary"]]
         handles = [
             Patch(
@@ -69,7 +69,11 @@ def matrix_picture(matrix: Mapping[str, Any], target: Any | IO[bytes], kind: Lit
         figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
 
 
-def _draw(ax: Axes, cells: Sequence[Mapping[str, Any]], rows: Sequence[tuple[str, str]], names: Sequence[str]) -> None:
+def _draw(
+    ax: Axes, cells: Sequence[Mapping[str, Any]], rows: Sequence[tuple[str, str]], heads: Mapping[str, str]
+) -> None:
+    """`heads`: by ordering, what stands above its column."""
+    names = list(heads)
     ax.set(xlim=(0, len(names)), ylim=(len(rows), 0))
     for cell in cells:
         column, row = names.index(cell["ordering"]), rows.index((cell["flow"], cell["fault"]))
@@ -82,7 +86,7 @@ def _draw(ax: Axes, cells: Sequence[Mapping[str, Any]], rows: Sequence[tuple[str
         text = cell["verdict"] if cell["outcome"] is None else f"{_short(cell['outcome'])} {cell['steps']}"
         ax.text(column + 0.5, row + 0.5, text, fontsize=6.8, color=ink, ha="center", va="center")
     ax.xaxis.tick_top()
-    ax.set_xticks([place + 0.5 for place in range(len(names))], [broken_name(name) for name in names], fontsize=8.5)
+    ax.set_xticks([place + 0.5 for place in range(len(names))], list(heads.values()), fontsize=8.5)
     texts = [f"flow {flow}" if fault == NO_FAULT else fault.replace("+", "\n+ ") for flow, fault in rows]
     ax.set_yticks([place + 0.5 for place in range(len(rows))], texts, fontsize=9)
     for place, (label, (_, fault)) in enumerate(zip(ax.get_yticklabels(), rows, strict=True)):

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.atlas import Tier
-from results.matrix import NO_FAULT, PairVerdict, broken_name, orderings_of, rows_of
+from results.matrix import NO_FAULT, PairVerdict, heads_of, rows_of, unsafe_of
 from results.tables import plain_table
 from results.wording import count, nanoseconds, plural
 
@@ -19,18 +19,25 @@ COLUMNS = 5  # orderings side by side: what 112 columns hold
 
 def matrix_tables(matrix: Document) -> RenderableType:
     """The whole matrix, several columns at a time, then what it says."""
-    cells, names = matrix["pairs"], orderings_of(matrix["pairs"])
+    cells, heads = matrix["pairs"], heads_of(matrix)
+    names = list(heads)
     parts: list[RenderableType] = [Text("Every ordering with every fault", style="bold")]
     for first in range(0, len(names), COLUMNS):
-        parts += [_table(cells, names[first : first + COLUMNS]), Text("")]
+        parts += [_table(cells, {name: heads[name] for name in names[first : first + COLUMNS]}), Text("")]
     return Group(*parts, *_how(matrix), *_findings(matrix))
 
 
-def _table(cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
-    table = plain_table(("FAULT / ordering", "left"), *((broken_name(name), "left") for name in names))
+def pair_lines(matrix: Document) -> list[str]:
+    """The lines to grep, `Pair shootdown no_kick entry_unchecked refused`: flow, ordering, fault, verdict."""
+    return [f"Pair {one['flow']} {one['ordering']} {one['fault']} {one['verdict']}" for one in matrix["pairs"]]
+
+
+def _table(cells: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> Table:
+    """`heads`: by ordering, what stands above its column."""
+    table = plain_table(("FAULT / ordering", "left"), *((head, "left") for head in heads.values()))
     for flow, fault in rows_of(cells):
         found = {one["ordering"]: one for one in cells if (one["flow"], one["fault"]) == (flow, fault)}
-        table.add_row(_row(flow, fault), *(_cell(found[name]) for name in names))
+        table.add_row(_row(flow, fault), *(_cell(found[name]) for name in heads))
     return table
 
 
@@ -72,19 +79,24 @@ def _how(matrix: Document) -> Iterator[Text]:
 
 
 def _findings(matrix: Document) -> Iterator[Text]:
+    unsafe = unsafe_of(matrix)
+
+    def named(ordering: str) -> str:
+        return f"{ordering} (unsafe)" if ordering in unsafe else ordering
+
     broken = {fault: its for fault, its in matrix["breaks_a_right_order"].items() if its}
     for title, several in (("Faults that break a right order alone:", False), ("Beside another fault:", True)):
         shown = {fault: its for fault, its in broken.items() if ("+" in fault) == several}
         if shown:
             yield Text(title, style="bold")
-            yield from (Text(f"  {fault}: {', '.join(its)}") for fault, its in shown.items())
+            yield from (Text(f"  {fault}: {', '.join(map(named, its))}") for fault, its in shown.items())
     if matrix["hidden"]:
         yield Text(
             "Faults that every right order hides, and the wrong orders to which they add something:", style="bold"
         )
         for fault, its in matrix["hidden"].items():
-            yield Text(f"  {fault}: {', '.join(its) or 'none'}")
+            yield Text(f"  {fault}: {', '.join(map(named, its)) or 'none'}")
     for one in matrix["heals"]:
-        yield Text(f"  {one['ordering']} shows nothing any more with {one['fault']}")
+        yield Text(f"  {named(one['ordering'])} shows nothing any more with {one['fault']}")
     if PairVerdict.open in matrix["summary"]:
-        yield Text("  open: the search was ended, or ran out of memory; nothing stale until then")
+        yield Text("  open: the search was ended, or ran out of memory: see --memory; nothing stale until then")

@@ -98,15 +98,21 @@ def witness_text(witness: Witness) -> str:
 
 def read_witness(path: Path) -> Witness:
     """Read a file back. Raises WitnessError `file: where: expected, found`."""
-    found = _json(path, _content(path))
-    if not isinstance(found, dict):
-        raise WitnessError(f"{path}: expected a witness, found JSON that is no table")
-    if found.get("schema") != SCHEMA:
-        raise WitnessError(f"{path}: expected schema {SCHEMA}, found {_short(found.get('schema'))}")
+    found = read_table(path, SCHEMA)
     try:
         return Witness.model_validate(found)
     except ValidationError as refused:
         raise WitnessError(f"{path}: {_first_problem(refused)}") from None
+
+
+def read_table(path: Path, schema: str) -> dict[str, Any]:
+    """The table in a file of JSON of this schema. Raises WitnessError `file: expected, found`."""
+    found = _json(path, _content(path))
+    if not isinstance(found, dict):
+        raise WitnessError(f"{path}: expected a witness, found JSON that is no table")
+    if found.get("schema") != schema:
+        raise WitnessError(f"{path}: expected schema {schema}, found {_short(found.get('schema'))}")
+    return found
 
 
 def _content(path: Path) -> str:

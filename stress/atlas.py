@@ -1,20 +1,24 @@
 """The verb `explore --orders`: each order of an ordering's steps is decided, the safe ones race, atlas.json says it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from results.atlas import OrderVerdict, atlas_document
 from results.atlas_map import atlas_picture
-from results.atlas_tables import atlas_tables
+from results.atlas_tables import atlas_tables, order_lines
 from results.caveats import caveats
+from results.junit import write_cases
+from results.map_cases import order_cases
 from results.store import RunDirectory, StoreError, json_bytes
 from results.tables import caveat_lines
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
 from stress.atlas_race import KNOWN, Heat, Raced, race_orders, racing_scenario
-from stress.atlas_search import TIERS, Advance, Explored, explore_orders
+from stress.atlas_request import memory_of_each
+from stress.atlas_search import MEMORY_BYTES, TIERS, Advance, Explored, explore_orders, variant_bytes
 from stress.canvas import Canvas
 from stress.exploration_report import report_files
 from stress.exploring import ExploreRequest
@@ -39,6 +43,7 @@ class Plan:
     ordering: Ordering
     scenario: Scenario
     threads: int
+    memory_bytes: int  # of each search
     directory: RunDirectory
     progress: Screen | None
 
@@ -46,11 +51,12 @@ class Plan:
 def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering, command: Sequence[str]) -> int:
     """Decide, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     make_room(2, threads=False)
-    check_files(request.json, None)
+    check_files(request.json, request.junit)
     threads = request.threads or len(inherited_cpus())
+    memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, f"atlas-{ordering.name}") as directory:
-        return _carry_out(Plan(request, ordering, scenario, threads, directory, progress), command)
+        return _carry_out(Plan(request, ordering, scenario, threads, memory_bytes, directory, progress), command)
 
 
 def _carry_out(plan: Plan, command: Sequence[str]) -> int:
@@ -59,25 +65,30 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
     refused: list[StoreError] = []
     get_ready(plan.ordering, plan.scenario, Whole(memory_bytes=1 << 30, threads=1), plan.progress, verbose=False)
-    with Interrupts() as interrupts:
-        explored = _explore(plan, interrupts)
-        document = _document(plan, head, explored, None)
+
+    def keep(explored: Explored, raced: Raced | None = None) -> None:
         with noted(refused):
-            _store(plan, document, pictures=False)
-        raced = _race(plan, explored, interrupts)
-        if raced is not None:
-            document = _document(plan, head, explored, raced)
+            _store(plan, _document(plan, head, explored, raced), pictures=False)
+
+    with Interrupts() as interrupts:
+        explored = _explore(plan, interrupts, keep)
+        keep(explored)
+        raced = _race(plan, explored, interrupts, partial(keep, explored))
+        document = _document(plan, head, explored, raced)
         with noted(refused):
             _store(plan, document, pictures=interrupts.received < 2)
         with noted(refused):
             hand_out_json(plan.request.json, document)
+        with noted(refused):
+            if plan.request.junit is not None:
+                write_cases(f"atlas-{plan.ordering.name}", order_cases(document), plan.request.junit)
         _show(plan, document)
     if refused:
         raise refused[0]
-    return Exit.INTERRUPTED.value if interrupts else _exit_code(raced)
+    return Exit.INTERRUPTED.value if interrupts else _exit_code(explored, raced)
 
 
-def _explore(plan: Plan, interrupts: Interrupts) -> Explored:
+def _explore(plan: Plan, interrupts: Interrupts, keep: Callable[[Explored], None]) -> Explored:
     with Canvas(plan.progress) as canvas:
 
         def show(advance: Advance) -> None:
@@ -85,7 +96,15 @@ def _explore(plan: Plan, interrupts: Interrupts) -> Explored:
                 text = _advance_line(advance)
                 canvas.draw(text, text)
 
-        explored = explore_orders(plan.ordering, plan.scenario, interrupts, show, threads=plan.threads)
+        explored = explore_orders(
+            plan.ordering,
+            plan.scenario,
+            interrupts,
+            show,
+            threads=plan.threads,
+            memory_bytes=plan.memory_bytes,
+            keep=keep,
+        )
     if plan.progress is not None:
         facts = explored.facts()
         safe = sum(order.verdict == OrderVerdict.safe for order in explored.orders)
@@ -101,7 +120,7 @@ def _advance_line(advance: Advance) -> str:
     return f"exploring {where}: {advance.done} of {advance.of} orders{left}"
 
 
-def _race(plan: Plan, explored: Explored, interrupts: Interrupts) -> Raced | None:
+def _race(plan: Plan, explored: Explored, interrupts: Interrupts, keep: Callable[[Raced], None]) -> Raced | None:
     """The safe orders' races; None where there is nothing to race, or no time."""
     safe = [
         ordering
@@ -122,7 +141,7 @@ def _race(plan: Plan, explored: Explored, interrupts: Interrupts) -> Raced | Non
                 canvas.draw(text, text)
 
         seed = 1 if plan.request.seed is None else plan.request.seed
-        return race_orders(ready, safe, seed, interrupts, show)
+        return race_orders(ready, safe, seed, interrupts, show, keep)
 
 
 def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced | None) -> dict[str, Any]:
@@ -131,6 +150,7 @@ def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced
         "parameters": plan.ordering.model_dump(mode="json"),
         "steps": list(plan.ordering.shootdown),
         "machines": [tier._asdict() for tier in TIERS],
+        "variant_bytes": variant_bytes(plan.memory_bytes),
     }
     said = caveats(head["host"], raced.scenario.model_dump(mode="json"), []) if raced is not None else []
     entries = [order.entry() for order in explored.orders]
@@ -148,6 +168,8 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
     if plan.request.json == STDOUT:
         write(sys.stdout, json_bytes(document).decode())
     if plan.request.quiet:
+        if plan.request.json != STDOUT:
+            write(sys.stdout, "".join(f"{line}\n" for line in order_lines(document)))
         return
     screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=plan.request.color)
     screen.show(atlas_tables(document), "")
@@ -156,9 +178,11 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
     report_files(screen, plan.directory.path)
 
 
-def _exit_code(raced: Raced | None) -> int:
-    """0 unless a race contradicts the search, or broke."""
+def _exit_code(explored: Explored, raced: Raced | None) -> int:
+    """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
     verdicts = {run["verdict"] for run in raced.runs} if raced is not None else set()
     if verdicts & {Verdict.crashed, Verdict.hung}:
         return Exit.HARNESS.value
-    return (Exit.FAILED if Verdict.failed in verdicts else Exit.MET).value
+    if Verdict.failed in verdicts:
+        return Exit.FAILED.value
+    return (Exit.MET if explored.complete else Exit.INCONCLUSIVE).value

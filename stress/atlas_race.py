@@ -63,11 +63,17 @@ class Raced:
 
 
 def race_orders(
-    machine: Machine, safe: Sequence[Ordering], seed: int, interrupts: Interrupts, show: Callable[[Heat], None]
+    machine: Machine,
+    safe: Sequence[Ordering],
+    seed: int,
+    interrupts: Interrupts,
+    show: Callable[[Heat], None],
+    keep: Callable[[Raced], None] = lambda _: None,
 ) -> Raced:
     """Race these orders and the known orderings; what an interrupt leaves out is not there.
 
-    Each race has as long as lets all of them end within RACING_S. Raises HarnessFault where workers cannot be started.
+    Each race has as long as lets all of them end within RACING_S. `show` is called before each, `keep` after each
+    round. Raises HarnessFault where workers cannot be started.
     """
     begun = time.monotonic()
     orderings = [*safe, *load_orderings(KNOWN)]
@@ -88,7 +94,8 @@ def race_orders(
                 one[ordering.name] = run
         if one:
             raced.rounds.append(one)
-    raced.seconds = time.monotonic() - begun
+            raced.seconds = time.monotonic() - begun
+            keep(raced)
     return raced
 
 

@@ -5,6 +5,7 @@ from scenarios.models import Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from stress.errors import UsageFault
 from stress.exploring import MOST_THREADS, ExploreRequest
+from stress.sizes import chosen_memory
 
 DEFAULT, SCENARIO = "v18", "small"
 
@@ -38,10 +39,8 @@ def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
         "--no-symmetry": not request.symmetry,
         "--no-reduction": not request.reduction,
         "--no-liveness": not request.liveness,
-        "--memory": request.memory is not None,
         "--random": request.random is not None,
         "--pct": request.pct is not None,
-        "--junit": request.junit is not None,
         "--fail-fast": request.fail_fast,
     }
     given |= {f"--set {key}": key in SCENARIO_KEYS for key in map(setting_key, request.settings)}
@@ -50,3 +49,10 @@ def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
     found = next((option for option, there in given.items() if there), None)
     if found is not None:
         raise UsageFault(f"{found}: means nothing beside {verb}, which has machines of its own; leave one of them out")
+
+
+def memory_of_each(request: ExploreRequest, threads: int, unsaid: int) -> int:
+    """The bytes of one search where so many go on at once: their share of --memory, or what it is where none is given.
+    Raises UsageFault.
+    """
+    return unsaid if request.memory is None else chosen_memory(request.memory) // threads

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from kernels.explorer import Exploration, Size, explore
@@ -31,7 +32,8 @@ TIERS = (
     Tier(vcpus=2, zappers=2, pages=1, shootdowns=1, liveness=False),
 )
 LOOK_S = 0.2
-# A host that goes on after errors has so many states on a larger machine that not all of them are worth it.
+MEMORY_BYTES = 4 << 30  # of one search of the module as it is
+# A host that goes on after errors shoots down again; with two zappers epochs then grow without end, and no bound does.
 VARIANT_BYTES = {CHECK_OFF: 256 << 20, HOST_FREES: 32 << 20}
 
 
@@ -103,11 +105,15 @@ def explore_orders(
     show: Show,
     *,
     threads: int,
+    memory_bytes: int = MEMORY_BYTES,
     tiers: Sequence[Tier] = TIERS,
+    keep: Callable[[Explored], None] = lambda _: None,
 ) -> Explored:
-    """Decide every order of the ordering's steps; what an interrupt leaves undecided stays open.
+    """Decide every order of the ordering's steps; what an interrupt leaves undecided stays open, and what takes more
+    than `memory_bytes`.
 
-    `scenario` gives what no search looks at. `show` is called some times a second.
+    `scenario` gives what no search looks at. `show` is called some times a second, `keep` after each machine but the
+    last, with what is decided so far.
     """
     begun = time.monotonic()
     orderings = list(every_order(ordering))
@@ -115,26 +121,32 @@ def explore_orders(
     looks: list[list[Look]] = [[] for _ in orderings]
     decided: dict[int, Tier] = {}
     going = list(range(len(orderings)))
+    look = partial(look_at, memory_bytes=memory_bytes)
+
+    def so_far() -> Explored:
+        return Explored(
+            orders=[_order(one.shootdown, looks[place], decided.get(place)) for place, one in enumerate(orderings)],
+            orderings=orderings,
+            threads=threads,
+            states=sum(look.states for several in looks for look in several),
+            transitions=sum(look.transitions for several in looks for look in several),
+            seconds=time.monotonic() - begun,
+        )
+
     for machine, tier in enumerate(tiers, start=1):
         if interrupts:
             going = []
             break
-        found = on_machine(tier, {place: rules[place] for place in going}, look_at, interrupts, show, threads, machine)
-        for place, look in found.items():
-            looks[place].append(look)
-            if look.complete and look.found[AS_IS]:
+        found = on_machine(tier, {place: rules[place] for place in going}, look, interrupts, show, threads, machine)
+        for place, seen in found.items():
+            looks[place].append(seen)
+            if seen.complete and seen.found[AS_IS]:
                 decided[place] = tier
-        going = [place for place, look in found.items() if look.complete and not look.found[AS_IS]]
+        going = [place for place, seen in found.items() if seen.complete and not seen.found[AS_IS]]
+        if machine < len(tiers):
+            keep(so_far())
     decided.update(dict.fromkeys(going, tiers[-1]))
-    orders = [_order(one.shootdown, looks[place], decided.get(place)) for place, one in enumerate(orderings)]
-    return Explored(
-        orders=orders,
-        orderings=orderings,
-        threads=threads,
-        states=sum(look.states for several in looks for look in several),
-        transitions=sum(look.transitions for several in looks for look in several),
-        seconds=time.monotonic() - begun,
-    )
+    return so_far()
 
 
 def _order(steps: tuple[str, ...], looks: Sequence[Look], tier: Tier | None) -> Order:
@@ -169,7 +181,9 @@ def on_machine(
     return dict(sorted(found.items()))
 
 
-def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) -> Look:
+def look_at(
+    rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True, *, memory_bytes: int = MEMORY_BYTES
+) -> Look:
     """One order on one machine, and where it shows something forbidden whether it is stale in the other variants too.
 
     What is never refused needs no variants: it does the same without the module's check, and a host never sees an
@@ -178,7 +192,7 @@ def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) 
     """
     rules = rules._replace(shootdowns=tier.shootdowns)
     size = Size(tier.vcpus, tier.zappers, tier.pages)
-    done = explore(rules, size, threads=1, liveness=tier.liveness, watch=lambda _: go_on())
+    done = explore(rules, size, threads=1, liveness=tier.liveness, memory_bytes=memory_bytes, watch=lambda _: go_on())
     look = Look({AS_IS: _forbidden(done)}, (), done.states, done.transitions, done.complete)
     variants = {
         CHECK_OFF: rules._replace(faults=rules.faults | Fault.REMOVE_WITHOUT_TRACKING),
@@ -193,7 +207,7 @@ def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) 
             threads=1,
             liveness=False,
             until=(STALE,),
-            memory_bytes=VARIANT_BYTES[variant],
+            memory_bytes=variant_bytes(memory_bytes)[variant],
             watch=lambda _: go_on(),
         )
         look = Look(
@@ -204,6 +218,11 @@ def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) 
             complete=done.stopped_by != INTERRUPT,
         )
     return look
+
+
+def variant_bytes(memory_bytes: int) -> dict[str, int]:
+    """The bound of each variant's search, where a search may take so much."""
+    return {variant: min(most, memory_bytes) for variant, most in VARIANT_BYTES.items()}
 
 
 def _forbidden(done: Exploration) -> dict[str, int]:

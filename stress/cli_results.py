@@ -79,6 +79,7 @@ def history(
 
 def replay(
     file: options.WitnessFile,
+    pair: options.Pair = None,
     until: options.Until = None,
     show: options.ShowWhat = None,
     ordering: options.FromOrdering = None,
@@ -98,6 +99,7 @@ def replay(
     return replay(
         ReplayRequest(
             file=file,
+            pair=pair,
             until=until,
             show=show,
             ordering=ordering,

@@ -22,7 +22,7 @@ class Machine(NamedTuple):
 
     def json(self) -> dict[str, Any]:
         """As it stands in matrix.json."""
-        return {**self.tier._asdict(), "set": list(self.set)}
+        return {"scenario": self.scenario, **self.tier._asdict(), "set": list(self.set)}
 
 
 def tier(

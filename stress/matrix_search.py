@@ -3,7 +3,7 @@ of them, as a fault may add a stale read to an order that is refused anyway. Onl
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,8 +19,8 @@ from scenarios.models import Ordering
 from stress.atlas_search import Advance, on_machine
 from stress.interrupts import Interrupts
 from stress.matrix_machines import MACHINES, Machine
-from stress.search import rules_of
-from stress.witness import recorded
+from stress.search import rules_of, told
+from stress.witness import Recorded, recorded
 
 # free_despite_error goes on after errors, for ever in effect: what has shown nothing stale by then is open.
 MEMORY_BYTES = 1 << 30
@@ -55,11 +55,10 @@ class Course:
         """As it stands in the JSON."""
         return "+".join(self.faults) or NO_FAULT
 
-    def rules(self, machine: Machine) -> Rules:
-        """The ordering's on this machine, with the faults."""
-        scenario, (ordering,) = machine.under([self.ordering])
-        faults = sum(int(Fault[name.upper()]) for name in self.faults)
-        return rules_of(ordering, scenario)._replace(faults=faults)
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What names it."""
+        return self.flow, self.ordering.name, self.row
 
     @property
     def shortest(self) -> dict[str, tuple[Machine, tuple[Move, ...]]]:
@@ -85,40 +84,46 @@ class Course:
             found,
             done,
             sum(seen.states for _, seen in self.seen),
-            best[decides][0].tier if decides else None,
+            best[decides][0].json() if decides else None,
         )
 
-    def witness(self) -> list[dict[str, Any]]:
-        """The shortest schedule to what decides, step by step; none where nothing is forbidden."""
-        best = self.shortest
-        decides = judged({name: len(moves) for name, (_, moves) in best.items()})[1]
-        if decides is None:
+    def witness(self, *, steps: bool = True) -> list[dict[str, Any]]:
+        """The shortest schedule to what decides, empty where nothing is forbidden: who moves, and which way; with
+        `steps` what each move is too, for which it is run once more, some 10 ms.
+        """
+        outcome = self.pair().outcome
+        if outcome is None:
             return []
-        machine, moves = best[decides]
-        scenario, (ordering,) = machine.under([self.ordering])
-        kept = recorded(ordering, self.rules(machine), size_of(machine.tier), decides, moves, scenario.machine)
-        return [{"actor": step.actor, "step": f"{step.label} ({step.at})"} for step in kept.witness.steps]
+        machine, moves = self.shortest[outcome]
+        if not steps:
+            return [{"actor": move.actor, "chosen": move.chosen} for move in moves]
+        return list(told(run_again(machine, self.ordering, self.faults, outcome, moves)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Crossed:
-    """Every pair, flows in turn and orderings in turn within each, and how it went."""
+    """Every pair, flows in turn and orderings in turn within each, and how it went; `seconds` of searching."""
 
     courses: Sequence[Course]
     threads: int
-    seconds: float
+    seconds: float = 0.0
 
     @property
     def pairs(self) -> list[Pair]:
         """The results."""
         return [course.pair() for course in self.courses]
 
+    @property
+    def complete(self) -> bool:
+        """Whether no pair is open."""
+        return all(pair.complete for pair in self.pairs)
+
     def facts(self) -> dict[str, Any]:
         """As they stand in the JSON."""
         seen = [seen for course in self.courses for _, seen in course.seen]
         return {
             "pairs": len(self.courses),
-            "complete": all(pair.complete for pair in self.pairs),
+            "complete": self.complete,
             "states": sum(one.states for one in seen),
             "transitions": sum(one.transitions for one in seen),
             "threads": self.threads,
@@ -133,23 +138,27 @@ def cross(
     show: Callable[[str, Advance], None],
     *,
     threads: int,
+    memory_bytes: int = MEMORY_BYTES,
+    keep: Callable[[Crossed], None] = lambda _: None,
 ) -> Crossed:
     """Look at every ordering with every row of faults, by flow, and without a fault; what an interrupt leaves out stays
-    open. `show` is called some times a second, with the flow.
+    open, and what takes more than `memory_bytes`. `show` is called some times a second, with the flow; `keep` after
+    each flow, with all pairs as they stand.
     """
-    begun = time.monotonic()
     courses = [
         Course(flow, ordering, faults) for flow, its in rows.items() for ordering in orderings for faults in ((), *its)
     ]
+    crossed = Crossed(courses, threads)
     for flow in rows:
+        begun = time.monotonic()
         going = [course for course in courses if course.flow == flow]
         for number, machine in enumerate(MACHINES[flow], start=1):
             if interrupts:
                 break
             found = on_machine(
                 machine.tier,
-                {place: course.rules(machine) for place, course in enumerate(going)},
-                look_at,
+                {place: rules_on(machine, course.ordering, course.faults) for place, course in enumerate(going)},
+                partial(look_at, memory_bytes=memory_bytes),
                 interrupts,
                 partial(show, flow),
                 threads,
@@ -158,7 +167,25 @@ def cross(
             for place, seen in found.items():
                 going[place].seen.append((machine, seen))
             going = [course for course in going if len(course.seen) == number and not course.seen[-1][1].stale]
-    return Crossed(courses, threads, time.monotonic() - begun)
+        crossed.seconds += time.monotonic() - begun
+        keep(crossed)
+        if interrupts:
+            break
+    return crossed
+
+
+def rules_on(machine: Machine, ordering: Ordering, faults: Iterable[str]) -> Rules:
+    """The ordering's on this machine, with the faults."""
+    scenario, (its,) = machine.under([ordering])
+    return rules_of(its, scenario)._replace(faults=sum(int(Fault[name.upper()]) for name in faults))
+
+
+def run_again(
+    machine: Machine, ordering: Ordering, faults: Iterable[str], outcome: str, moves: Iterable[Move]
+) -> Recorded:
+    """A pair's schedule with all that a witness needs. Raises KeyError, ValueError for a move that cannot be taken."""
+    scenario, (its,) = machine.under([ordering])
+    return recorded(its, rules_on(machine, ordering, faults), size_of(machine.tier), outcome, moves, scenario.machine)
 
 
 def size_of(tier: Tier) -> Size:
@@ -166,7 +193,9 @@ def size_of(tier: Tier) -> Size:
     return Size(tier.vcpus, tier.zappers, tier.pages, tier.tlb_entries)
 
 
-def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) -> Seen:
+def look_at(
+    rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True, *, memory_bytes: int = MEMORY_BYTES
+) -> Seen:
     """One pair on one machine, up to its first read of what is someone else's."""
     done = explore(
         rules,
@@ -174,7 +203,7 @@ def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True) 
         threads=1,
         liveness=tier.liveness,
         until=OTHERS,
-        memory_bytes=MEMORY_BYTES,
+        memory_bytes=memory_bytes,
         watch=lambda _: go_on(),
     )
     reached = {**done.outcomes, **done.broken}

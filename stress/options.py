@@ -196,7 +196,13 @@ First = Annotated[Path, typer.Argument(metavar="A", help="The directory of a run
 Second = Annotated[Path, typer.Argument(metavar="B", help="Another one.")]
 
 # Of `replay`.
-WitnessFile = Annotated[Path, typer.Argument(metavar="FILE", help="A witness that `explore` has left.")]
+WitnessFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A witness that `explore` has left, or a matrix.json.")
+]
+Pair = Annotated[
+    tuple[str, str, str] | None,
+    _option("--pair", metavar="FLOW ORDERING FAULT", help="Of a matrix.json: this pair, as its line to grep has it."),
+]
 Until = Annotated[int | None, _option("--until", metavar="N", help="Stop after so many steps.")]
 ShowWhat = Annotated[
     str | None, _option("--show", metavar="words", help="Also every word of the state after the last step.")

@@ -19,6 +19,7 @@ from scenarios.loader import load_ordering
 from scenarios.models import FAULTS
 from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
+from stress.matrix_witness import pair_witness
 from stress.provenance import version
 from stress.request import STDOUT, check_writable
 from stress.screen import Screen, write
@@ -42,6 +43,7 @@ class ReplayRequest:
     """The options of `replay` as they were typed."""
 
     file: Path
+    pair: tuple[str, str, str] | None = None
     until: int | None = None
     show: str | None = None
     ordering: str | None = None
@@ -88,7 +90,7 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
     """The file, and the machine that it was recorded on. Raises UsageFault where it is none of ours."""
     where = request.file
     try:
-        witness = read_witness(where)
+        witness = read_witness(where) if request.pair is None else pair_witness(where, request.pair)
         if (witness.version, witness.kernels) != (version(), sources_digest()):
             recorded, ours = f"{witness.version} ({witness.kernels[:8]})", f"{version()} ({sources_digest()[:8]})"
             raise UsageFault(

@@ -72,7 +72,7 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
     }
 
     def found(schedules: Mapping[str, Schedule_]) -> dict[str, Found]:
-        return {name: Found(len(s), times.get(name), _told(witnesses.get(name))) for name, s in schedules.items()}
+        return {name: Found(len(s), times.get(name), told(witnesses.get(name))) for name, s in schedules.items()}
 
     return Searched(record(_subject(ordering, scenario), how, found(reached), found(broken)), witnesses)
 
@@ -103,7 +103,7 @@ def rules_of(ordering: Ordering, scenario: Scenario) -> Rules:
     )
 
 
-def _told(witness: Recorded | None) -> Told:
+def told(witness: Recorded | None) -> Told:
     """Who took which step, and which way where there was a choice."""
     steps = () if witness is None else witness.witness.steps
     return tuple({"actor": step.actor, "step": f"{step.label} ({step.at})", "chosen": step.chosen} for step in steps)

@@ -29,7 +29,14 @@ def atlas(races: dict[str, Any] | None = None) -> dict[str, Any]:
         order(steps) if steps == STEPS else order(steps, **{"not_blocked": 9} if steps[0] == "remove" else NOT_DONE)
         for steps in itertools.permutations(STEPS)
     ]
-    subject = {"ordering": "mine", "steps": list(STEPS), "machines": [SMALLEST._asdict()]}
+    bounds = {CHECK_OFF: 256 << 20, HOST_FREES: 32 << 20}
+    subject = {
+        "ordering": "mine",
+        "parameters": {"expect": ["tracking_not_done"]},
+        "steps": list(STEPS),
+        "machines": [SMALLEST._asdict()],
+        "variant_bytes": bounds,
+    }
     explored = {"orders": 6, "decided": 6, "complete": True, "states": 600, "transitions": 900, "threads": 2}
     return atlas_document({}, subject, {**explored, "seconds": 0.5}, entries, races, [])
 
@@ -127,6 +134,7 @@ def test_the_tables_fit_80_columns_and_tell_every_kind_of_order() -> None:
     text = text_of(atlas(), width=80)
 
     assert max(map(len, text.splitlines())) <= 80
+    assert text.splitlines()[0] == "Every order of block, track, remove; all else as in mine (unsafe)"
     assert [line.split()[:3] for line in text.splitlines()[2:5]] == [
         ["safe", "1", "-"],
         ["refused:", "tracking_not_done", "3"],

@@ -18,7 +18,7 @@ NOT_DONE, STALE = {"tracking_not_done": 33, "stale_after_done": 32}, {"use_after
 
 def pair(ordering: str, fault: str, found: dict[str, int], *, complete: bool = True) -> Pair:
     """A pair looked at on the smallest machine."""
-    return Pair(FLOW, ordering, fault, found, complete, 100, SMALLEST if found else None)
+    return Pair(FLOW, ordering, fault, found, complete, 100, SMALLEST._asdict() if found else None)
 
 
 # `blind` shows in the wrong order alone, `late` breaks the right one, `kind` heals the wrong one.
@@ -39,7 +39,8 @@ def matrix() -> dict[str, Any]:
     told = {(FLOW, "wrong", "blind"): [{"actor": "vcpu 0", "step": "guest: load_relaxed owner (kernels/vcpu.py:1)"}]}
     explored = {"pairs": 8, "complete": True, "states": 800, "transitions": 900, "threads": 2, "seconds": 1.5}
     machines = {FLOW: [{**SMALLEST._asdict(), "set": ["lps=1"]}]}
-    return matrix_document({}, {"machines": machines}, explored, entries(PAIRS, told))
+    orderings = [{"name": "right", "expect": "safe"}, {"name": "wrong", "expect": ["tracking_not_done"]}]
+    return matrix_document({}, {"orderings": orderings, "machines": machines}, explored, entries(PAIRS, told))
 
 
 @pytest.mark.parametrize(
@@ -87,14 +88,24 @@ def test_faults_are_told_apart_by_whether_a_right_order_hides_them() -> None:
 
 def test_a_fault_is_held_against_the_ordering_in_its_own_flow() -> None:
     elsewhere = [
-        Pair("mmio", "right", NO_FAULT, NOT_DONE, True, 100, SMALLEST),
-        Pair("mmio", "right", "keep", NOT_DONE, True, 100, SMALLEST),
+        Pair("mmio", "right", NO_FAULT, NOT_DONE, True, 100, SMALLEST._asdict()),
+        Pair("mmio", "right", "keep", NOT_DONE, True, 100, SMALLEST._asdict()),
     ]
     cells = entries([*PAIRS, *elsewhere], {})
 
     assert breaks_a_right_order(cells)["keep"] == []
     assert cells[-1]["added"] == []
     assert rows_of(cells)[-2:] == [("mmio", NO_FAULT), ("mmio", "keep")]
+
+
+def test_an_unsafe_ordering_is_marked_in_the_table_and_in_the_picture() -> None:
+    out, picture = io.StringIO(), io.BytesIO()
+    Console(file=out, width=112).print(matrix_tables(matrix()))
+    matrix_picture(matrix(), picture, "svg")
+
+    heads = [line.split() for line in out.getvalue().splitlines()[1:3]]
+    assert heads == [["wrong"], ["FAULT", "/", "ordering", "right", "(unsafe)"]]
+    assert picture.getvalue().count(b"(unsafe)") == 1
 
 
 def test_the_table_has_a_row_for_each_fault_and_says_what_follows() -> None:
@@ -107,7 +118,7 @@ def test_the_table_has_a_row_for_each_fault_and_says_what_follows() -> None:
     assert " late            refused 33+ refused 33" in lines
     assert "    shootdown 1: 1 vCPU, 1 zapper, 1 page, 1 shootdown, lps=1; livelocks too" in lines
     assert "  late: right" in lines
-    assert "  wrong shows nothing any more with kind" in lines
+    assert "  wrong (unsafe) shows nothing any more with kind" in lines
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])

@@ -4,13 +4,17 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from results.atlas import Tier
 from scenarios.loader import load_ordering
-from stress import atlas_race
-from stress.atlas_race import KNOWN, race_orders, racing_scenario
+from stress import atlas_race, atlas_search
+from stress.atlas import run_atlas
+from stress.atlas_race import KNOWN, Raced, race_orders, racing_scenario
 from stress.atlas_request import resolve_atlas
+from stress.atlas_search import TIERS
 from stress.errors import UsageFault
 from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
@@ -37,6 +41,55 @@ def test_an_option_of_a_single_exploration_is_refused_beside_orders(tdx_stress: 
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("tdx-stress: --vcpus: means nothing beside --orders, which has machines of its own")
+
+
+def test_a_crash_on_a_larger_machine_leaves_what_was_decided_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = atlas_search.on_machine
+
+    def crashing(tier: Tier, *others: Any) -> Any:
+        if tier != TIERS[0]:
+            raise RuntimeError("a crash")
+        return whole(tier, *others)
+
+    monkeypatch.setattr(atlas_search, "on_machine", crashing)
+    subject = resolve_atlas(ExploreRequest("small", orderings=("spec",)))
+
+    with pytest.raises(RuntimeError, match="a crash"):
+        run_atlas(ExploreRequest("small", out=tmp_path, quiet=True), *subject, ["tdx-stress"])
+
+    found = json.loads((tmp_path / "atlas.json").read_text())
+    assert (found["explored"]["orders"], found["explored"]["complete"]) == (24, False)
+    assert found["explored"]["decided"] == 24 - found["summary"]["open"]
+    assert found["summary"]["refused: not_blocked"] == 12
+
+
+def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "-q")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "Order block,track,remove refused",
+        "Order block,remove,track refused",
+        "Order track,block,remove refused",
+        "Order track,remove,block refused",
+        "Order remove,block,track refused",
+        "Order remove,track,block refused",
+    ]
+
+
+def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress(
+        "explore", "--orders", "--ordering", "no_kick", "--memory", "64MiB", "--threads", "256", "--junit", "j.xml"
+    )
+
+    assert done.returncode == 6, done.stderr
+    assert "Orders are open where the search was ended, or ran out of memory: see --memory." in done.stdout
+    assert "within 0.25 MiB and 0.25 MiB" in done.stdout
+    assert 'type="inconclusive" message="open"' in (tmp_path / "j.xml").read_text()
 
 
 def test_without_an_ordering_the_steps_are_v18s() -> None:
@@ -76,12 +129,17 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     monkeypatch.setattr(atlas_race, "RACING_S", 0.1)
     safe = load_ordering("block,track,kick,remove")
     heats: list[int] = []
+    kept: list[int] = []
     ready = machine(inherited_cpus(), {}, None)
 
+    def keep(raced: Raced) -> None:
+        kept.append(len(raced.rounds))
+
     with Interrupts() as interrupts:
-        raced = race_orders(ready, [safe], 7, interrupts, lambda heat: heats.append(heat.number))
+        raced = race_orders(ready, [safe], 7, interrupts, lambda heat: heats.append(heat.number), keep)
 
     assert heats == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert kept == [1, 2]
     assert [set(one) for one in raced.rounds] == [{safe.name, *KNOWN}] * 2
     assert {run["verdict"] for run in raced.runs} == {"passed"}
     assert raced.document()["rounds"] == 2

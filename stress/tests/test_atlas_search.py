@@ -6,6 +6,7 @@ import pytest
 
 from results.atlas import AS_IS, CHECK_OFF, HOST_FREES
 from scenarios.loader import load_ordering, load_scenario
+from stress import atlas_search
 from stress.atlas_search import TIERS, Advance, explore_orders, look_at
 from stress.interrupts import Interrupts
 from stress.search import rules_of
@@ -134,6 +135,36 @@ def test_an_interrupt_leaves_open_what_was_not_looked_at() -> None:
     assert verdicts.count("open") > 600
     assert "safe" not in verdicts
     assert {order.tier for order in found.orders} <= {ONE, None}
+
+
+def test_an_order_is_decided_although_the_answer_of_a_variant_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(atlas_search.VARIANT_BYTES, HOST_FREES, 1 << 18)
+    with Interrupts() as interrupts:
+        found = explore_orders(
+            load_ordering("no_kick"), load_scenario("small"), interrupts, lambda _: None, threads=1, tiers=TIERS[:1]
+        )
+
+    assert found.complete
+    assert {order.verdict.value for order in found.orders} == {"refused"}
+    assert {order.unsettled for order in found.orders} >= {(HOST_FREES,)}
+
+
+def test_orders_for_which_the_memory_does_not_do_are_open() -> None:
+    with Interrupts() as interrupts:
+        found = explore_orders(
+            load_ordering("no_kick"),
+            load_scenario("small"),
+            interrupts,
+            lambda _: None,
+            threads=1,
+            memory_bytes=1 << 18,
+            tiers=TIERS[:1],
+        )
+
+    verdicts = {" ".join(order.steps): order.verdict.value for order in found.orders}
+    assert not found.complete
+    assert verdicts["block track remove"] == "open"
+    assert verdicts["remove track block"] == "refused"
 
 
 def test_no_machine_is_looked_at_twice_and_each_is_at_least_as_large_as_one_before() -> None:

@@ -10,7 +10,7 @@ from results.grades import FAILING, grade_of
 from scenarios.faults import Shown, faults, to_explore
 from scenarios.loader import load_ordering
 from stress.matrix_machines import MACHINES
-from stress.matrix_search import Course, look_at
+from stress.matrix_search import look_at, rules_on
 from stress.search import Whole, search
 
 ELSEWHERE = {name: shown for name, shown in faults().items() if shown.flow != "shootdown"}
@@ -53,11 +53,10 @@ def test_beside_the_others_alone_nothing_of_the_kind_is_seen(shown: Shown) -> No
 @pytest.mark.parametrize(("name", "ordering"), HIDDEN)
 def test_a_right_order_hides_a_fault(name: str, ordering: str) -> None:
     flow = ELSEWHERE[name].flow
-    course = Course(flow, load_ordering(ordering), (name,))
 
     for machine in MACHINES[flow]:
         if machine.tier.vcpus == 1:
-            seen = look_at(course.rules(machine), machine.tier)
+            seen = look_at(rules_on(machine, load_ordering(ordering), (name,)), machine.tier)
 
             assert seen.complete
             assert not [outcome for outcome in seen.found if grade_of(outcome) in FAILING]

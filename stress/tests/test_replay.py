@@ -25,7 +25,7 @@ from stress.replay import ReplayRequest, _difference, _prepared, _run, replay
 from stress.witness import DECIDING, Recorded, recorded, rules_digest, rules_of, title_of, write_all
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-OPTIONS = ("until", "show", "ordering", "out", "json", "quiet", "verbose", "no-color")
+OPTIONS = ("pair", "until", "show", "ordering", "out", "json", "quiet", "verbose", "no-color")
 
 
 class Size(NamedTuple):
