@@ -1,9 +1,13 @@
 """Random schedules of a machine that is too large to search: uniform, or by priorities that change (PCT).
 
 PCT (Burckhardt et al., ASPLOS 2010): every actor gets a random priority, the highest that can move does, and at d - 1
-random steps of the schedule the one in front falls behind all others. A bug that needs d ordered steps is then seen
-with a chance of at least 1 / (n k**(d - 1)) a schedule, n actors and k steps. vCPUs run for ever, waits are loops: so
-here an actor also falls behind when its step changes nothing, and a vCPU whenever it has left the guest.
+random steps of the schedule the one in front falls behind all others. vCPUs run for ever, waits are loops: so here an
+actor also falls behind when its step changes nothing, and a vCPU whenever it has left the guest.
+
+The paper's bound, a bug of d ordered steps seen with a chance of at least 1 / (n k**(d - 1)) a schedule of n actors and
+at most k steps, does not hold for that, and none is given. Who fell behind at a random step is in front again once all
+others have waited. There is no k: random steps are drawn up to the longest schedule that has finished so far. And the
+choices inside an actor, of a page or of a tick, are drawn as well.
 """
 
 import functools
@@ -107,8 +111,7 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
 class Walks:
     """What random schedules showed: by outcome, how many did and the shortest of them.
 
-    `unfinished`: schedules that were cut off; `longest` the steps of the longest other one. `least_chance` is PCT's
-    bound for one schedule and a bug of depth `depth`, with the actors and that length; None for uniform choice.
+    `unfinished`: schedules that were cut off; `longest` the steps of the longest other one.
     """
 
     size: Size
@@ -120,7 +123,6 @@ class Walks:
     depth: int | None
     outcomes: dict[str, tuple[int, tuple[Move, ...]]]
     unfinished: int
-    least_chance: float | None
 
 
 @functools.cache
@@ -171,7 +173,6 @@ def walk(
             watched = now
             if not watch(Progress(done, total, longest, schedules - done, now - begun)):
                 break
-    actors = len(start.actors)
     return Walks(
         size=size,
         schedules=done,
@@ -185,7 +186,6 @@ def walk(
             for number, (count, _, kept) in sorted(best.items())
         },
         unfinished=unfinished,
-        least_chance=None if depth is None else 1.0 / (actors * max(1, longest) ** (depth - 1)),
     )
 
 

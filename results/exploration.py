@@ -40,8 +40,7 @@ class Search:
     """How it was explored, and how far. None where a method has no such number.
 
     `depth` is the longest schedule of random ones, the number of levels of an exhaustive search; `frontier` the states
-    found and not yet expanded when it stopped. `chance_of_miss`: exhaustive, that two states shared a fingerprint; PCT,
-    that a bug of `pct_depth` ordered steps showed in no schedule.
+    found and not yet expanded when it stopped. `chance_of_miss`: exhaustive, that two states shared a fingerprint.
     """
 
     method: str

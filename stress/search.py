@@ -194,7 +194,6 @@ def _sampled(rules: Rules, size: Size, method: Sample, watch: Watch) -> Results:
         unfinished=done.unfinished,
         seed=done.seed,
         pct_depth=done.depth,
-        chance_of_miss=None if done.least_chance is None else (1 - done.least_chance) ** done.schedules,
     )
     reached = {name: moves for name, (_, moves) in done.outcomes.items()}
     return how, reached, {}, {name: times for name, (times, _) in done.outcomes.items()}

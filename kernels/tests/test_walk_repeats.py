@@ -3,12 +3,13 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kernels.explorer import Size
 from kernels.tests.exploring import ALWAYS_LEGAL, shows_at_its_end
 from kernels.tests.orders import KICK_THEN_TRACK, SPEC, V18
-from kernels.walk import Walks, walk
+from kernels.walk import Walks, _changes, walk
 
 LARGER = Size(4, 2, 2, 2)
 METHODS = pytest.mark.parametrize("depth", [None, 3])
@@ -54,12 +55,14 @@ def test_a_right_order_shows_nothing_forbidden(rules, depth):
     assert found.schedules == 500
 
 
-def test_the_chance_is_that_of_pct_for_the_longest_schedule():
-    """Burckhardt et al.: 1 / (n k**(d - 1)), n actors and k steps."""
-    found = walk(SPEC, Size(2, 1), schedules=100, seed=5, depth=3)
+def test_the_actor_in_front_falls_behind_at_a_step_within_the_longest_schedule_so_far():
+    changes = _changes(np.random.default_rng(1), 4, 100)
 
-    assert found.least_chance == pytest.approx(1 / (3 * found.longest**2))
-    assert walk(SPEC, Size(2, 1), schedules=100, seed=5).least_chance is None
+    assert list(changes) == sorted(changes)
+    assert len(changes) == 4
+    assert all(1 <= change <= 100 for change in changes[:-1])
+    assert changes[-1] == np.iinfo(np.int64).max
+    assert list(_changes(np.random.default_rng(1), None, 100)) == [-1]
 
 
 def test_schedules_that_are_cut_off_are_counted():
