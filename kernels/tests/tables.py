@@ -45,8 +45,8 @@ def compiled() -> Any:
 
 def new_search(rules: Rules, size: Size, *, symmetry: bool, reduction: bool) -> Search:
     """A search that has not begun."""
-    start = Schedule(rules, **size._asdict())
-    return Search(start, make_plan(start, symmetry=symmetry, reduction=reduction), 1, 1 << 28)
+    start, folds = Schedule(rules, **size._asdict()), FLOWS[Flow(rules.flow)].folds
+    return Search(start, make_plan(start, symmetry=symmetry and folds, reduction=reduction), 1, 1 << 28)
 
 
 def prints_of(it: Search, states: Collection[State]) -> list[int]:
