@@ -26,8 +26,8 @@ INVARIANT_OUTCOMES = {
     "mirror_in_step": "mirror_disagrees",
     "one_owner": "two_owners",
 }
-# A vCPU or a zapper that can never go on, and an invariant that does not hold, fail a known-wrong ordering too, unless
-# it is known for just that.
+# A vCPU or a zapper that can never go on, and references that are lost, fail a known-wrong ordering too, unless it is
+# known for just that; with a fault switched on references may well be lost.
 GRAVE = frozenset({"no_progress", "refcount_broken"})
 
 
@@ -92,7 +92,7 @@ def judge_exploration(exploration: Exploration) -> Judgement:
 
 def _judge_known_wrong(exploration: Exploration, bad: Mapping[str, int]) -> Judgement:
     expected = list(exploration["expect"])
-    undeclared = {name: steps for name, steps in bad.items() if name not in expected and _is_grave(name)}
+    undeclared = {name: steps for name, steps in bad.items() if name not in expected and _is_grave(name, exploration)}
     if undeclared:
         return Judgement(Verdict.failed, f"can happen, and nobody declared it: {_with_steps(undeclared)}")
     missing = [name for name in expected if name not in bad]
@@ -107,8 +107,9 @@ def _judge_known_wrong(exploration: Exploration, bad: Mapping[str, int]) -> Judg
     )
 
 
-def _is_grave(name: str) -> bool:
-    return name in GRAVE or grade_of(name) == Grade.unknown
+def _is_grave(name: str, exploration: Exploration) -> bool:
+    grave = GRAVE - {"refcount_broken"} if exploration["faults"] else GRAVE
+    return name in grave or grade_of(name) == Grade.unknown
 
 
 def _why_open(exploration: Exploration) -> str:

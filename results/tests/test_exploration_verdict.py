@@ -48,6 +48,13 @@ def test_refcounts_that_do_not_add_up_are_the_outcome_of_that_name_once() -> Non
     assert judge_exploration(explored(broken={"refcounts_add_up": 12}, expect=("refcount_broken",))).verdict == "passed"
 
 
+def test_references_that_a_fault_loses_do_not_hide_that_it_was_caught() -> None:
+    one = explored({"tracking_not_done": 87}, broken={"refcounts_add_up": 60}, **WRONG)
+
+    assert judge_exploration(one).verdict == "failed"
+    assert judge_exploration({**one, "faults": ["zero_step_keeps_reference"]}).verdict == "passed"
+
+
 @pytest.mark.parametrize(
     ("stopped_by", "said"),
     [
