@@ -3,6 +3,7 @@
     R1   BLOCK TRACK KICK(wait) REMOVE under mmu_lock         nothing
     R1b  the same, BUSY tried again once without vCPUs        nothing
     R1c  R1b, entry does not look at wait_for_sept_zap        BUSY a second time: KVM_BUG_ON
+    R1d  R1b, wait_for_sept_zap cleared before the retry      BUSY a second time: KVM_BUG_ON
     R2   v18: kick first behind a counter, under mmu_lock     nothing
     R2u  v18 without mmu_lock                                 nothing
     W1   BLOCK KICK TRACK REMOVE, no gate                     TLB_TRACKING_NOT_DONE
@@ -10,6 +11,7 @@
     W3   R1 without mmu_lock                                  PREVIOUS_TLB_EPOCH_BUSY
     W4   TRACK KICK BLOCK REMOVE                              TLB_TRACKING_NOT_DONE, in every run
     W6   R1, the kick does not wait                           TLB_TRACKING_NOT_DONE
+    W7   R1, the kicker sees IN_GUEST_MODE late: a lost kick  TLB_TRACKING_NOT_DONE
     W8   v18 with a flag for a counter, without mmu_lock      TLB_TRACKING_NOT_DONE
     W8s  the same under mmu_lock                              nothing
     W10  v18, the gate lowered before TRACK                   TLB_TRACKING_NOT_DONE
@@ -21,15 +23,15 @@ Statuses and reads of another's page are these and no others. Reads are more: th
 page that was given away, the oracle here also grades one that comes after tdx_track() has returned, and every order
 that lets a vCPU keep its translation for so long shows that, too, whether REMOVE is refused or not.
 
-Not here: W7, the lost kick. It takes a store of IN_GUEST_MODE that the kicker does not see yet, and a step machine has
-one memory that all see at once. test_rows has a vCPU that stores it late by its source.
+W7 takes a store of IN_GUEST_MODE that the kicker does not see yet. A step machine has one memory that all see at once,
+so the vCPU takes that step once it has entered; test_rows has such a vCPU by its source, too.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernels.explorer import Size
-from kernels.rules import OnError, Rules
+from kernels.rules import Fault, OnError, Rules
 from kernels.schedule import Schedule
 from kernels.tests.drive import enter, leave, read, seen, start
 from kernels.tests.orders import (
@@ -91,16 +93,32 @@ def filled_and_out(rules: Rules) -> Schedule:
 
 
 ENTRY_BLIND = V6_16._replace(entry_wait_for_sept_zap=0)
+LET_IN_EARLY = V6_16._replace(faults=int(Fault.LET_IN_TOO_EARLY))
+LOST_KICK = SPEC._replace(faults=int(Fault.LOST_KICK))
 
 
-def r1c() -> Schedule:
-    """v0 enters, holds the epoch lock | BLOCK, TRACK: BUSY | kick | v0 leaves, enters again, holds it | TRACK: BUSY."""
-    run = start(ENTRY_BLIND)
+def busy_once(rules: Rules) -> Schedule:
+    """v0 enters, holds the epoch lock | BLOCK, TRACK: BUSY | kick | v0 leaves, is about to enter again."""
+    run = start(rules)
     run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
     run.until("zapper 0", "kick.load_acquire_ipi")
     enter(run)
     run.step("vcpu 0", 1)
     run.until("vcpu 0", "vcpu.store_seq_cst_mode")
+    return run
+
+
+def r1c() -> Schedule:
+    """BUSY once | v0 enters, the flag set all the while, and holds the epoch lock | TRACK: BUSY."""
+    run = busy_once(ENTRY_BLIND)
+    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
+    return until_shown(run, "zapper 0", "busy_given_up")
+
+
+def r1d() -> Schedule:
+    """BUSY once | the flag is cleared | v0 enters, holds the epoch lock | TRACK: BUSY."""
+    run = busy_once(LET_IN_EARLY)
+    run.until("zapper 0", TRACK)
     run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
     return until_shown(run, "zapper 0", "busy_given_up")
 
@@ -199,6 +217,23 @@ def w6_stale() -> Schedule:
     return until_shown(run, "vcpu 0", "stale_after_done")
 
 
+def w7() -> Schedule:
+    """v0 enters at E=1, IN_GUEST_MODE not seen yet | BLOCK TRACK E=2 | the kicker reads OUTSIDE, no IPI | REMOVE."""
+    run = start(LOST_KICK)
+    run.until("vcpu 0", "seen_late.store_seq_cst_mode")
+    return until_shown(run, "zapper 0", "tracking_not_done")
+
+
+def w7_stale() -> Schedule:
+    """The same with the page in v0's TLB, which reads before REMOVE does."""
+    run = filled_and_out(LOST_KICK)
+    run.until("vcpu 0", "seen_late.store_seq_cst_mode")
+    run.until("zapper 0", REMOVE)
+    enter(run)
+    read(run)
+    return run
+
+
 def w8() -> Schedule:
     """zA gate=1, kicks, TRACK E=2 | zB BLOCK, gate=1 (already 1) | zA gate=0 | zB kicks v0; v0 handles the request,
     enters at E=2 | zB TRACK E=3 | zB REMOVE.
@@ -261,6 +296,7 @@ RIGHT = {
 }
 WRONG = {
     "R1c": Row(ENTRY_BLIND, TINY, {"busy_given_up": r1c}),
+    "R1d": Row(LET_IN_EARLY, TINY, {"busy_given_up": r1d}),
     "W1": Row(KICK_THEN_TRACK, TINY, {"tracking_not_done": w1, "stale_after_done": w1_stale}),
     "W2": Row(NO_KICK, TINY, {"tracking_not_done": w2, "stale_after_done": w2_stale}),
     "W2, two zappers": Row(
@@ -270,6 +306,7 @@ WRONG = {
     "W3": Row(UNSERIALIZED, TWO_ZAPPERS, {"previous_epoch_busy": w3}),
     "W4": Row(TRACK_THEN_BLOCK, TINY, {"tracking_not_done": w4, "stale_after_done": w4_stale}),
     "W6": Row(NO_WAIT, TINY, {"tracking_not_done": w6, "stale_after_done": w6_stale}),
+    "W7": Row(LOST_KICK, TINY, {"tracking_not_done": w7, "stale_after_done": w7_stale}),
     "W8": Row(FLAG_UNSERIALIZED, TWO_ZAPPERS, {"tracking_not_done": w8}),
     "W10": Row(
         LOWERED_EARLY, TINY,

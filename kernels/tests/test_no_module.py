@@ -6,10 +6,10 @@ from kernels.explorer import Size, explore, explored
 from kernels.rules import Module, Rules
 from kernels.tests.alone import Machine, remove, track
 from kernels.tests.naive import StepMachine, search
-from kernels.tests.orders import SAFE, SPEC, UNSERIALIZED, WRONG
+from kernels.tests.orders import KICK_THEN_TRACK, SAFE, SPEC, UNSERIALIZED, WRONG
 from kernels.words import MAPPED
 
-NONE = {"module": int(Module.NONE)}
+TDX, NONE = {"module": int(Module.TDX)}, {"module": int(Module.NONE)}
 REFUSALS = {"tracking_not_done", "not_blocked", "previous_epoch_busy"}
 STALE = {"stale_after_done", "use_after_remove"}
 # Wrong only where two zappers meet, which the slow search does not look at.
@@ -48,6 +48,18 @@ def test_a_wrong_order_is_a_stale_read_where_nobody_refuses_it(name):
 
     assert "use_after_remove" in shown
     assert not shown & REFUSALS
+
+
+@pytest.mark.parametrize("size", [Size(1, 1), Size(1, 2, 2), Size(2, 1)], ids=str)
+def test_the_module_refuses_what_is_a_stale_read_without_it(size):
+    """A vCPU enters between the kick and TRACK: the module counts it in and refuses REMOVE; nobody else would."""
+    module, none = (explore(KICK_THEN_TRACK._replace(**by), size, liveness=False) for by in (TDX, NONE))
+
+    assert module.complete and none.complete
+    assert "tracking_not_done" in module.outcomes
+    assert "use_after_remove" not in module.outcomes
+    assert "use_after_remove" in none.outcomes
+    assert not none.outcomes.keys() & REFUSALS
 
 
 def test_tracks_that_overtake_each_other_are_harmless_where_nobody_counts_them():
