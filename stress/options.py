@@ -63,13 +63,18 @@ TlbEntries = Annotated[int | None, _option("--tlb-entries", metavar="N", help="O
 Each = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper.")]
 Faults = Annotated[
     list[str] | None,
-    _option("--fault", metavar="NAME", help="Break the module on purpose; repeatable. `list` names the faults."),
+    _option("--fault", metavar="NAME", help="Break the module or KVM on purpose; repeatable. `list` names them."),
 ]
 NoSymmetry = Annotated[bool, _option("--no-symmetry", help="Do not fold states that differ in who is who.")]
 NoReduction = Annotated[bool, _option("--no-reduction", help="Also interleave steps that nobody else can see.")]
 NoLiveness = Annotated[bool, _option("--no-liveness", help="Do not look for livelocks.")]
 Memory = Annotated[
-    str | None, _option("--memory", metavar="SIZE", help="At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free.")
+    str | None,
+    _option(
+        "--memory",
+        metavar="SIZE",
+        help="At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free, or a fixed bound a search of --orders, --matrix.",
+    ),
 ]
 Threads = Annotated[int | None, _option("--threads", metavar="N", help="Searching at once; else one a CPU.")]
 Random = Annotated[

@@ -1,4 +1,4 @@
-"""PROTOCOL's rows of orders known right and known wrong, each wrong one with its trace written out as a schedule.
+"""Rows of orders known right and known wrong, each wrong one with its trace written out as a schedule.
 
     R1   BLOCK TRACK KICK(wait) REMOVE under mmu_lock         nothing
     R1b  the same, BUSY tried again once without vCPUs        nothing

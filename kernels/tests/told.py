@@ -29,7 +29,7 @@ def told(run: Schedule) -> Story:
 
 
 def refused() -> Schedule:
-    """PROTOCOL's W1: a vCPU enters between the kick and TRACK, so REMOVE is refused. The last step shows it."""
+    """Row W1: a vCPU enters between the kick and TRACK, so REMOVE is refused. The last step shows it."""
     run = quick(KICK_THEN_TRACK)
     run.until("zapper 0", TRACK)
     enter(run)
