@@ -73,7 +73,7 @@ Memory = Annotated[
     _option(
         "--memory",
         metavar="SIZE",
-        help="At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free, or a fixed bound a search of --orders, --matrix.",
+        help="At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix: fixed bounds).",
     ),
 ]
 Threads = Annotated[int | None, _option("--threads", metavar="N", help="Searching at once; else one a CPU.")]

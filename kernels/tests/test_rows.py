@@ -1,4 +1,4 @@
-"""The rows of rows.py, explored: the orders known right show nothing forbidden, the wrong ones what they are known for."""
+"""The rows of rows.py, explored: orders known right show nothing forbidden, wrong ones what they are known for."""
 
 import pytest
 

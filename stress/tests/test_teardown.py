@@ -46,7 +46,7 @@ def test_a_td_lives_until_as_many_pages_have_gone_in_its_life_as_it_has(tdx_stre
     assert done.stdout, done.stderr
     counts = {leaf: statuses["SUCCESS"] for leaf, statuses in json.loads(done.stdout)["runs"][0]["seamcalls"].items()}
     lives = counts["TDH.MNG.VPFLUSHDONE"]
-    shot = counts["TDH.MEM.RANGE.BLOCK"]
+    shot = counts["TDH.MEM.TRACK"]
     assert 16 * (lives - 1) <= shot <= 16 * lives
 
 
