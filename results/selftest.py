@@ -39,18 +39,24 @@ def claim(
     return judged(made)
 
 
-def raced(made: Entry, run: Entry, scenario: Entry) -> dict[str, Any]:
-    """The claim with its race under this scenario. Seconds and shootdowns are those to the first catch, or of all."""
+def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any]:
+    """The claim with its race under this scenario: a run, and before it those that another error has stopped.
+
+    The last one has the verdict. Seconds and shootdowns are those of all until the first catch, or the end.
+    """
+    *stopped, run = tries
     caught = run.get("caught")
     hung = hung_as_expected(run)
+    seconds = run["seconds"] if caught is None else caught["seconds"]
     shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
+    shootdowns += sum(one["all_shootdowns"] for one in stopped)
     race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
     race |= {
         "caught": caught is not None or hung,
-        "seconds": run["seconds"] if caught is None else caught["seconds"],
+        "seconds": seconds + sum(one["seconds"] for one in stopped),
         "shootdowns": shootdowns,
         "would_have_caught": would_have_caught(shootdowns),
-        "tries": run.get("tries", 1),
+        "tries": len(tries),
         "scenario": dict(scenario),
     }
     return judged({**made, "race": race})

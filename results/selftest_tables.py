@@ -122,6 +122,9 @@ def _below(claims: Sequence[Claim]) -> Iterator[Text]:
         yield Text(f"Hidden alone, and so shown with another fault: {pairs}.")
     if any(not one["to_race"] for one in claims):
         yield Text("Explored alone: faults of flows that a short selftest does not compile; the whole one races them.")
+    if again := [one for one in claims if one["race"] is not None and one["race"]["tries"] > 1]:
+        tries = ", ".join(f"{one['ordering']} {one['race']['tries']}" for one in again)
+        yield Text(f"Begun anew after another error, and all tries counted: {tries}.")
     yield Text("POWER: a rate that in so many shootdowns would have been caught (95 %).")
     for one in claims:
         if one["verdict"] != Verdict.passed:

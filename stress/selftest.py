@@ -8,32 +8,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kernels.outcomes import Outcome
 from results.selftest import SCHEMA, claim, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict
 from scenarios.loader import load_orderings
-from scenarios.models import Scenario
 from stress.canvas import Canvas
 from stress.claims import Claim, claims
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
-from stress.live import Show
-from stress.machine import machine
-from stress.perturbation import declared_sites
 from stress.placement import Cpus, chosen_cpus, inherited_cpus
-from stress.race import Machine, race
 from stress.report import MODEL
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
 from stress.search import Whole, search
 from stress.search_live import SearchShow, get_ready
+from stress.selftest_race import Machines, race_claim
 from stress.sizes import chosen_memory
 
 SELFTEST = "selftest.json"
-MOST_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +90,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     request = plan.request
     first = plan.claims[0]
     get_ready(first.explored, first.machines[0], plan.method, plan.progress, verbose=request.verbose)
-    machines = Machines(plan)
+    machines = Machines(plan.cpus, plan.progress, verbose=request.verbose)
     record = Record(origin(command) | {"seed": first.raced.seed})
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
@@ -118,25 +112,6 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     return Exit.INTERRUPTED.value if interrupts else selftest_exit_code(record.claims)
 
 
-class Machines:
-    """What races stand on: compiled when the first race of its kind is due, by flow and by whether actors yield."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._made: dict[tuple[str, bool], Machine] = {}
-
-    def of(self, scenario: Scenario) -> Machine:
-        """With the scenario's own yields and delays."""
-        sites = declared_sites(scenario)
-        kind = scenario.flow, bool(sites)
-        if kind not in self._made:
-            plan = self._plan
-            self._made[kind] = machine(
-                plan.cpus, sites, plan.progress, flow=scenario.flow, verbose=plan.request.verbose
-            )
-        return replace(self._made[kind], perturbation=sites)
-
-
 def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Record, interrupts: Interrupts) -> None:
     """One claim against both: first explored, then raced; it stands in the record after each."""
     ordering = claimed.ordering
@@ -144,8 +119,8 @@ def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Re
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=claimed.to_race)
     record.claims.append(made)
     if claimed.to_race and not interrupts:
-        run = _race(plan, machines.of(claimed.raced), claimed, place, interrupts)
-        made = raced(made, run, claimed.raced.model_dump(mode="json"))
+        tries = race_claim(machines.of(claimed.raced), claimed, place, plan.progress, interrupts)
+        made = raced(made, tries, claimed.raced.model_dump(mode="json"))
         record.claims[-1] = made
     if plan.progress is not None:
         plan.progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
@@ -164,24 +139,6 @@ def _explore(plan: Plan, claimed: Claim, place: str, interrupts: Interrupts) -> 
         if interrupts or (not claimed.safe and entries[-1]["verdict"] == Verdict.passed):
             break
     return entries
-
-
-def _race(plan: Plan, prepared: Machine, claimed: Claim, place: str, interrupts: Interrupts) -> dict[str, Any]:
-    """The entry of one race, which ends at the first catch; a safe ordering races to the end of its time.
-
-    Another error may come first and stop the VM: the race is then begun anew, with the next seed.
-    """
-    ordering, scenario = claimed.ordering, claimed.raced
-    until = () if claimed.safe else tuple(Outcome[name] for name in ordering.expect)
-    tries = 1
-    while True:
-        with Show(plan.progress, ordering.name, safe=claimed.safe, place=place, after_s=scenario.duration_s) as show:
-            run = race(prepared, ordering, scenario, interrupts, show, until).json
-        too_soon = run["verdict"] == Verdict.inconclusive and run["seconds"] < scenario.duration_s
-        if claimed.safe or not too_soon or interrupts or tries == MOST_TRIES:
-            return run | {"tries": tries}
-        scenario = scenario.model_copy(update={"seed": scenario.seed + 1})
-        tries += 1
 
 
 def _show(plan: Plan, record: Record) -> None:

@@ -6,13 +6,19 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from scenarios.faults import faults
 from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
+from scenarios.models import Ordering, Scenario
 from stress.claims import Claim, claims
+from stress.interrupts import Interrupts
 from stress.perturbation import declared_sites
+from stress.race import Machine
+from stress.selftest_race import race_claim
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -68,6 +74,23 @@ def test_a_fault_that_there_is_not_is_told_with_the_nearest() -> None:
 
 def test_every_label_at_which_a_race_of_the_selftest_perturbs_is_one_of_its_flow() -> None:
     assert all(set(declared_sites(made.raced)) for made in everything() if made.raced.yields or made.raced.delays)
+
+
+def test_all_tries_of_a_race_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    (made,) = claims([load_ordering("no_kick")], [], short=False, duration="1s", seed=7)
+    begun: list[tuple[int, float]] = []
+
+    def stopped(prepared: Machine, ordering: Ordering, scenario: Scenario, *_: object) -> SimpleNamespace:
+        """A race that another error ends after 0.375 s."""
+        begun.append((scenario.seed, scenario.duration_s))
+        return SimpleNamespace(json={"verdict": "inconclusive", "seconds": min(0.375, scenario.duration_s)})
+
+    monkeypatch.setattr("stress.selftest_race.race", stopped)
+    with Interrupts() as interrupts:
+        tries = race_claim(cast(Machine, None), made, "", None, interrupts)
+
+    assert begun == [(7, 1.0), (8, 0.625), (9, 0.25)]
+    assert sum(one["seconds"] for one in tries) == 1.0
 
 
 @pytest.mark.processes
@@ -158,6 +181,7 @@ def test_a_race_that_another_error_has_stopped_is_begun_anew(tdx_stress: Command
     (made,) = json.loads(done.stdout)["claims"]
     assert (done.returncode, made["race"]["tries"], made["race"]["caught"]) == (1, 10, False)
     assert made["race"]["scenario"]["seed"] == 1
+    assert "Begun anew after another error, and all tries counted: mine 10." in " ".join(done.stderr.split())
 
 
 @pytest.mark.processes
