@@ -62,15 +62,18 @@ class Plan:
 
 @dataclass(slots=True)
 class Record:
-    """What a selftest leaves, as it grows."""
+    """What a selftest leaves, as it grows; `complete` once every planned claim was held as far as it is to be."""
 
     header: dict[str, Any]
+    planned: int
     claims: list[dict[str, Any]] = field(default_factory=list)
+    complete: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
         """As it goes into a file."""
-        return {"schema": SCHEMA, **self.header, "claims": self.claims}
+        done = {"complete": self.complete, "planned": self.planned}
+        return {"schema": SCHEMA, **self.header, **done, "claims": self.claims}
 
 
 def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
@@ -90,20 +93,15 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     request = plan.request
     first = plan.claims[0]
     get_ready(first.explored, first.machines[0], plan.method, plan.progress, verbose=request.verbose)
-    machines = Machines(plan.cpus, plan.progress, verbose=request.verbose)
-    record = Record(origin(command) | {"seed": first.raced.seed})
+    record = Record(origin(command) | {"seed": first.raced.seed}, planned=len(plan.claims))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         with noted(refused):
-            for number, claimed in enumerate(plan.claims, start=1):
-                if not interrupts:
-                    place = f"selftest, {number} of {len(plan.claims)}"
-                    _hold(plan, machines, claimed, place, record, interrupts)
+            _hold_all(plan, record, interrupts)
         if not record.claims:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
-        content = json_bytes(record.document)
         with noted(refused):
-            plan.directory.put({SELFTEST: lambda file: file.write(content)})
+            _store(plan, record)
         with noted(refused):
             hand_out_json(request.json, record.document)
         _show(plan, record)
@@ -112,16 +110,28 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     return Exit.INTERRUPTED.value if interrupts else selftest_exit_code(record.claims)
 
 
+def _hold_all(plan: Plan, record: Record, interrupts: Interrupts) -> None:
+    """Every claim in turn, until the user has enough. Raises StoreError."""
+    machines = Machines(plan.cpus, plan.progress, verbose=plan.request.verbose)
+    for number, claimed in enumerate(plan.claims, start=1):
+        if interrupts:
+            return
+        _hold(plan, machines, claimed, f"selftest, {number} of {record.planned}", record, interrupts)
+    record.complete = not interrupts
+
+
 def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Record, interrupts: Interrupts) -> None:
-    """One claim against both: first explored, then raced; it stands in the record after each."""
+    """One claim against both: first explored, then raced; it stands in the record, and on the disk, after each."""
     ordering = claimed.ordering
     tried = _explore(plan, claimed, place, interrupts)
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=claimed.to_race)
     record.claims.append(made)
+    _store(plan, record)
     if claimed.to_race and not interrupts:
         tries = race_claim(machines.of(claimed.raced), claimed, place, plan.progress, interrupts)
         made = raced(made, tries, claimed.raced.model_dump(mode="json"))
         record.claims[-1] = made
+        _store(plan, record)
     if plan.progress is not None:
         plan.progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
 
@@ -139,6 +149,11 @@ def _explore(plan: Plan, claimed: Claim, place: str, interrupts: Interrupts) -> 
         if interrupts or (not claimed.safe and entries[-1]["verdict"] == Verdict.passed):
             break
     return entries
+
+
+def _store(plan: Plan, record: Record) -> None:
+    content = json_bytes(record.document)
+    plan.directory.put({SELFTEST: lambda file: file.write(content)})
 
 
 def _show(plan: Plan, record: Record) -> None:

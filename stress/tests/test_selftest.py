@@ -117,7 +117,9 @@ def test_a_wrong_ordering_is_caught_by_exploring_and_the_race_ends_at_the_first_
     assert made["race"]["caught"] is True
     assert 0 < made["race"]["seconds"] < 60
     assert made["race"]["shootdowns"] >= 1
-    assert json.loads((tmp_path / "runs/latest/selftest.json").read_text()) == json.loads(done.stdout)
+    stored = json.loads((tmp_path / "runs/latest/selftest.json").read_text())
+    assert (stored["complete"], stored["planned"]) == (True, 1)
+    assert stored == json.loads(done.stdout)
 
 
 @pytest.mark.processes
@@ -197,7 +199,26 @@ def test_an_interrupted_selftest_writes_what_is_known_so_far(
     process.communicate(timeout=60)
 
     (path,) = (tmp_path / "runs").glob("*-selftest")
-    claims = json.loads((path / "selftest.json").read_text())["claims"]
-    assert process.returncode == 130
+    found = json.loads((path / "selftest.json").read_text())
+    claims = found["claims"]
+    assert (process.returncode, found["complete"], found["planned"]) == (130, False, 2)
     assert [one["ordering"] for one in claims] == ["no_block", "spec"]
     assert [one["verdict"] for one in claims] == ["passed", "inconclusive"]
+
+
+@pytest.mark.processes
+def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start_tdx_stress(
+        "selftest", "--ordering", "no_block", "--ordering", "spec", "--duration", "60s", "--out", "out"
+    )
+    said = ""
+    while "no_block: passed" not in said:
+        said += process.stderr.readline()  # type: ignore[union-attr]
+    process.kill()
+    process.communicate(timeout=60)
+
+    found = json.loads((tmp_path / "out/selftest.json").read_text())
+    assert (found["complete"], found["planned"]) == (False, 2)
+    assert (found["claims"][0]["ordering"], found["claims"][0]["verdict"]) == ("no_block", "passed")
