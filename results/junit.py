@@ -1,4 +1,4 @@
-"""JUnit XML of a run or an exploration, for continuous integration: one test case an ordering, under its scenario."""
+"""JUnit XML for continuous integration: one test case an ordering, under its scenario, or a claim of a selftest."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from results.cases import junit_document
 from results.exploration_cases import exploration_cases
 from results.run_cases import run_cases, suite_name
+from results.selftest_cases import selftest_cases
 from results.store import write_text
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -25,3 +26,8 @@ def write_junit(result: Mapping[str, Any], path: Path) -> None:
 def write_exploration_junit(scenario: str, explorations: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the document of an exploration to a file, whole or not at all. Raises StoreError."""
     write_text(path, XML + junit_document(scenario, exploration_cases(explorations)))
+
+
+def write_selftest_junit(claims: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the document of a selftest to a file, whole or not at all. Raises StoreError."""
+    write_text(path, XML + junit_document("selftest", selftest_cases(claims)))

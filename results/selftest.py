@@ -112,6 +112,17 @@ def selftest_exit_code(claims: Sequence[Entry]) -> int:
     return codes.get(gravest, Exit.HARNESS).value
 
 
+def is_complete(claims: Sequence[Entry], planned: int) -> bool:
+    """Whether all claims were held to their end, by searches and by the races that belong to them."""
+    held = [one for one in claims if not was_interrupted(one) and (one["race"] is not None or not one["to_race"])]
+    return len(held) == planned
+
+
+def expected(made: Entry) -> str:
+    """What it must show: its outcomes, or nothing."""
+    return "nothing" if is_safe(made) else ",".join(made["expect"])
+
+
 def was_interrupted(made: Entry) -> bool:
     """Whether the user ended its search or its race."""
     searches = any(one["stopped_by"] == INTERRUPT for one in made["explored"])

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from results.selftest import SCHEMA, claim, raced, selftest_exit_code
+from results.junit import write_selftest_junit
+from results.selftest import SCHEMA, claim, is_complete, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict
@@ -28,6 +29,7 @@ from stress.selftest_race import Machines, race_claim
 from stress.sizes import chosen_memory
 
 SELFTEST = "selftest.json"
+FAILURES = (Verdict.failed, Verdict.crashed, Verdict.hung)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class SelftestRequest:
     memory: str | None = None
     out: Path | None = None
     json: str | None = None
+    junit: Path | None = None
+    fail_fast: bool = False
     quiet: bool = False
     verbose: bool = False
     color: bool = True
@@ -62,17 +66,16 @@ class Plan:
 
 @dataclass(slots=True)
 class Record:
-    """What a selftest leaves, as it grows; `complete` once every planned claim was held as far as it is to be."""
+    """What a selftest leaves, as it grows."""
 
     header: dict[str, Any]
     planned: int
     claims: list[dict[str, Any]] = field(default_factory=list)
-    complete: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
         """As it goes into a file."""
-        done = {"complete": self.complete, "planned": self.planned}
+        done = {"complete": is_complete(self.claims, self.planned), "planned": self.planned}
         return {"schema": SCHEMA, **self.header, **done, "claims": self.claims}
 
 
@@ -83,7 +86,7 @@ def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
     cpus = chosen_cpus(request.cpus)
     method = Whole(memory_bytes=chosen_memory(request.memory), threads=len(inherited_cpus()))
     make_room(max(one.raced.vcpus + one.raced.zappers for one in claimed), threads=False)
-    check_files(request.json, None)
+    check_files(request.json, request.junit)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, "selftest") as directory:
         return _carry_out(Plan(request, claimed, method, cpus, directory, progress), command)
@@ -104,6 +107,8 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
             _store(plan, record)
         with noted(refused):
             hand_out_json(request.json, record.document)
+            if request.junit is not None:
+                write_selftest_junit(record.claims, request.junit)
         _show(plan, record)
     if refused:
         raise refused[0]
@@ -111,13 +116,14 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
 
 
 def _hold_all(plan: Plan, record: Record, interrupts: Interrupts) -> None:
-    """Every claim in turn, until the user has enough. Raises StoreError."""
+    """Every claim in turn, until the user has enough, or `--fail-fast` says so. Raises StoreError."""
     machines = Machines(plan.cpus, plan.progress, verbose=plan.request.verbose)
     for number, claimed in enumerate(plan.claims, start=1):
         if interrupts:
             return
         _hold(plan, machines, claimed, f"selftest, {number} of {record.planned}", record, interrupts)
-    record.complete = not interrupts
+        if _is_enough(plan, record):
+            return
 
 
 def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Record, interrupts: Interrupts) -> None:
@@ -127,13 +133,18 @@ def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Re
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=claimed.to_race)
     record.claims.append(made)
     _store(plan, record)
-    if claimed.to_race and not interrupts:
+    if claimed.to_race and not interrupts and not _is_enough(plan, record):
         tries = race_claim(machines.of(claimed.raced), claimed, place, plan.progress, interrupts)
         made = raced(made, tries, claimed.raced.model_dump(mode="json"))
         record.claims[-1] = made
         _store(plan, record)
     if plan.progress is not None:
         plan.progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
+
+
+def _is_enough(plan: Plan, record: Record) -> bool:
+    """Whether `--fail-fast` ends it here."""
+    return plan.request.fail_fast and record.claims[-1]["verdict"] in FAILURES
 
 
 def _explore(plan: Plan, claimed: Claim, place: str, interrupts: Interrupts) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.selftest import claim, raced, selftest_exit_code
+from results.selftest import claim, is_complete, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.tests.explorations import explored
 from results.tests.material import a_run
@@ -143,6 +143,17 @@ def test_an_interrupt_is_graver_than_everything() -> None:
     interrupted = wrong(not_found(complete=False, stopped_by="interrupt"))
 
     assert selftest_exit_code([interrupted, wrong(not_found())]) == 130
+
+
+def test_a_selftest_is_complete_once_each_claim_has_been_searched_and_raced_to_its_end() -> None:
+    unraced = claim("no_kick", KNOWN, (), [found()])
+    interrupted = wrong(not_found(complete=False, stopped_by="interrupt"))
+
+    assert is_complete([wrong(found()), safe(explored())], 2)
+    assert is_complete([claim("no_kick", KNOWN, (), [found()], to_race=False)], 1)
+    assert not is_complete([wrong(found())], 2)
+    assert not is_complete([unraced], 1)
+    assert not is_complete([interrupted], 1)
 
 
 def test_nothing_held_is_exit_5() -> None:

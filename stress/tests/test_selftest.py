@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from xml.etree import ElementTree
 
 import pytest
 
@@ -222,3 +223,32 @@ def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(
     found = json.loads((tmp_path / "out/selftest.json").read_text())
     assert (found["complete"], found["planned"]) == (False, 2)
     assert (found["claims"][0]["ordering"], found["claims"][0]["verdict"]) == ("no_block", "passed")
+
+
+@pytest.mark.processes
+def test_fail_fast_stops_at_the_first_that_fails_and_junit_has_a_case_a_row(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    text = shipped.read_text().replace('expect     = ["not_blocked"]', 'expect = "safe"')
+    (tmp_path / "mine.toml").write_text(text)
+    orderings = ("--ordering", "no_block", "--ordering", "mine.toml", "--ordering", "spec")
+
+    done = tdx_stress("selftest", *orderings, "--short", "--fail-fast", "--junit", "junit.xml", "--json", "-")
+
+    made = json.loads(done.stdout)
+    cases = ElementTree.parse(tmp_path / "junit.xml").getroot().findall("testsuite/testcase")
+    assert done.returncode == 1
+    assert (made["complete"], [one["ordering"] for one in made["claims"]]) == (False, ["no_block", "mine"])
+    assert made["claims"][1]["race"] is None  # exploring has failed it
+    assert [(case.get("name"), [child.tag for child in case]) for case in cases] == [
+        ("no_block: not_blocked", []),
+        ("mine: nothing", ["failure"]),
+    ]
+
+
+def test_a_junit_file_that_cannot_be_written_is_told_before_anything_runs(tdx_stress: Command) -> None:
+    done = tdx_stress("selftest", "--junit", "nowhere/junit.xml")
+
+    assert done.returncode == 2
+    assert "--junit: nowhere/junit.xml: cannot write: No such file or directory" in done.stderr
