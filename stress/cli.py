@@ -247,7 +247,7 @@ def _explore(
     junit: options.Junit = None,
     fail_fast: options.FirstOnly = False,
     quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    verbose: options.EveryStepToo = False,
     no_color: options.NoColor = False,
 ) -> int:
     """Look at every interleaving of a small machine.
