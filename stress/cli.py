@@ -30,6 +30,15 @@ Exit codes:
   130  interrupted; what was found is still shown
 """
 
+REPLAY_CODES = """\b
+Exit codes:
+  0    the same steps, and at the end the state in which it was recorded; or so far, with --until
+  1    a step cannot be taken or goes another way, or the state or the outcome at the end is another
+  2    usage error; a file that is no witness, or one from another ordering, layout or version
+  3    harness error: a file that cannot be written, an internal fault
+  130  interrupted
+"""
+
 app = typer.Typer(
     name="tdx-stress",
     help="Race the TLB shootdown of Intel TDX under KVM with real processes: which orders of its steps are right, "
@@ -370,7 +379,7 @@ def _list(labels: options.Labels = None, json: options.AsJson = False, no_color:
     return list_all(as_json=json, color=not no_color)
 
 
-app.command("replay", epilog=EXIT_CODES)(cli_results.replay)
+app.command("replay", epilog=REPLAY_CODES)(cli_results.replay)
 
 
 @app.command("doctor", epilog=DOCTOR_CODES)

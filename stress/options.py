@@ -61,7 +61,7 @@ TlbEntries = Annotated[int | None, _option("--tlb-entries", metavar="N", help="O
 Each = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper.")]
 Faults = Annotated[
     list[str] | None,
-    _option("--fault", metavar="NAME", help="Break the module on purpose; repeatable. `list` names the faults."),
+    _option("--fault", metavar="NAME", help="Break the module or KVM on purpose; repeatable. `list` names the faults."),
 ]
 NoSymmetry = Annotated[bool, _option("--no-symmetry", help="Do not fold states that differ in who is who.")]
 NoReduction = Annotated[bool, _option("--no-reduction", help="Also interleave steps that nobody else can see.")]
