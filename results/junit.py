@@ -9,6 +9,7 @@ from typing import Any
 from results.cases import Case, junit_document
 from results.exploration_cases import exploration_cases
 from results.run_cases import run_cases, suite_name
+from results.selftest_cases import selftest_cases
 from results.store import write_text
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -32,3 +33,8 @@ def write_exploration_junit(scenario: str, explorations: Sequence[Mapping[str, A
 def write_cases(suite: str, cases: Sequence[Case], path: Path) -> None:
     """Write the document of these cases to a file, whole or not at all. Raises StoreError."""
     write_text(path, XML + junit_document(suite, cases))
+
+
+def write_selftest_junit(claims: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the document of a selftest to a file, whole or not at all. Raises StoreError."""
+    write_cases("selftest", selftest_cases(claims), path)

@@ -39,18 +39,24 @@ def claim(
     return judged(made)
 
 
-def raced(made: Entry, run: Entry, scenario: Entry) -> dict[str, Any]:
-    """The claim with its race under this scenario. Seconds and shootdowns are those to the first catch, or of all."""
+def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any]:
+    """The claim with its race under this scenario: a run, and before it those that another error has stopped.
+
+    The last one has the verdict. Seconds and shootdowns are those of all until the first catch, or the end.
+    """
+    *stopped, run = tries
     caught = run.get("caught")
     hung = hung_as_expected(run)
+    seconds = run["seconds"] if caught is None else caught["seconds"]
     shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
+    shootdowns += sum(one["all_shootdowns"] for one in stopped)
     race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
     race |= {
         "caught": caught is not None or hung,
-        "seconds": run["seconds"] if caught is None else caught["seconds"],
+        "seconds": seconds + sum(one["seconds"] for one in stopped),
         "shootdowns": shootdowns,
         "would_have_caught": would_have_caught(shootdowns),
-        "tries": run.get("tries", 1),
+        "tries": len(tries),
         "scenario": dict(scenario),
     }
     return judged({**made, "race": race})
@@ -104,6 +110,17 @@ def selftest_exit_code(claims: Sequence[Entry]) -> int:
     gravest = min((judge_claim(one).verdict for one in claims), key=GRAVEST_FIRST.index)
     codes = {Verdict.failed: Exit.FAILED, Verdict.inconclusive: Exit.INCONCLUSIVE, Verdict.passed: Exit.MET}
     return codes.get(gravest, Exit.HARNESS).value
+
+
+def is_complete(claims: Sequence[Entry], planned: int) -> bool:
+    """Whether all claims were held to their end, by searches and by the races that belong to them."""
+    held = [one for one in claims if not was_interrupted(one) and (one["race"] is not None or not one["to_race"])]
+    return len(held) == planned
+
+
+def expected(made: Entry) -> str:
+    """What it must show: its outcomes, or nothing."""
+    return "nothing" if is_safe(made) else ",".join(made["expect"])
 
 
 def was_interrupted(made: Entry) -> bool:

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from results.selftest import judge_explored
+from results.selftest import expected, judge_explored
 from results.tables import VERDICT_STYLES, ByWidth, plain_table
 from results.verdict import Verdict, is_safe
 from results.wording import count, nanoseconds, share
@@ -27,7 +27,7 @@ def selftest_table(claims: Sequence[Claim]) -> RenderableType:
 
 def selftest_lines(claims: Sequence[Claim]) -> list[str]:
     """The lines to grep, `Selftest kick_then_track tracking_not_done passed`."""
-    return [f"Selftest {one['ordering']} {_expected(one)} {one['verdict']}" for one in claims]
+    return [f"Selftest {one['ordering']} {expected(one)} {one['verdict']}" for one in claims]
 
 
 def _table(claims: Sequence[Claim], columns: Sequence[Column]) -> Table:
@@ -47,11 +47,7 @@ def _groups(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:
 
 
 def _what(one: Claim) -> str:
-    return f" {one['ordering']}" if is_safe(one) else f" {one['ordering']}: {_expected(one)}"
-
-
-def _expected(one: Claim) -> str:
-    return "nothing" if is_safe(one) else ",".join(one["expect"])
+    return f" {one['ordering']}" if is_safe(one) else f" {one['ordering']}: {expected(one)}"
 
 
 def _machine(one: Claim) -> str:
@@ -122,6 +118,9 @@ def _below(claims: Sequence[Claim]) -> Iterator[Text]:
         yield Text(f"Hidden alone, and so shown with another fault: {pairs}.")
     if any(not one["to_race"] for one in claims):
         yield Text("Explored alone: faults of flows that a short selftest does not compile; the whole one races them.")
+    if again := [one for one in claims if one["race"] is not None and one["race"]["tries"] > 1]:
+        tries = ", ".join(f"{one['ordering']} {one['race']['tries']}" for one in again)
+        yield Text(f"Begun anew after another error, and all tries counted: {tries}.")
     yield Text("POWER: a rate that in so many shootdowns would have been caught (95 %).")
     for one in claims:
         if one["verdict"] != Verdict.passed:

@@ -30,6 +30,15 @@ Exit codes:
   130  interrupted; what was found is still shown
 """
 
+REPLAY_CODES = """\b
+Exit codes:
+  0    the same steps, and at the end the state in which it was recorded; or so far, with --until
+  1    a step cannot be taken or goes another way, or the state or the outcome at the end is another
+  2    usage error; a file that is no witness, or one from another ordering, layout or version
+  3    harness error: a file that cannot be written, an internal fault
+  130  interrupted
+"""
+
 app = typer.Typer(
     name="tdx-stress",
     help="Race the TLB shootdown of Intel TDX under KVM with real processes: which orders of its steps are right, "
@@ -249,7 +258,7 @@ def _explore(
     junit: options.Junit = None,
     fail_fast: options.FirstOnly = False,
     quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    verbose: options.EveryStepToo = False,
     no_color: options.NoColor = False,
 ) -> int:
     """Look at every interleaving of a small machine.
@@ -325,6 +334,8 @@ def _selftest(
     memory: options.Memory = None,
     out: options.Out = None,
     json: options.Json = None,
+    junit: options.Junit = None,
+    fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     no_color: options.NoColor = False,
@@ -347,6 +358,8 @@ def _selftest(
             memory=memory,
             out=out,
             json=json,
+            junit=junit,
+            fail_fast=fail_fast,
             quiet=quiet,
             verbose=verbose,
             color=not no_color,
@@ -368,7 +381,7 @@ def _list(labels: options.Labels = None, json: options.AsJson = False, no_color:
     return list_all(as_json=json, color=not no_color)
 
 
-app.command("replay", epilog=EXIT_CODES)(cli_results.replay)
+app.command("replay", epilog=REPLAY_CODES)(cli_results.replay)
 
 
 @app.command("doctor", epilog=DOCTOR_CODES)

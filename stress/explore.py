@@ -169,7 +169,7 @@ def _show(plan: Plan, record: Record) -> None:
         write(sys.stdout, json_bytes(record.document).decode())
     if not request.quiet:
         found = [(one.entry, record.witnesses(one, plan.directory.path)) for one in record.searched]
-        report_exploration(screen, found, record.document["caveats"])
+        report_exploration(screen, found, record.document["caveats"], stepwise=request.verbose)
     elif request.json != STDOUT:
         exploration_observations(screen, record.entries)
 

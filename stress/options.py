@@ -218,3 +218,7 @@ FromOrdering = Annotated[
 ]
 Pictures = Annotated[Path | None, _option("--out", metavar="DIR", help="Leave trace.json and the timeline's pictures.")]
 EveryStep = Annotated[bool, _option("-v", "--verbose", help="Every step in a row of its own; tracebacks.")]
+EveryStepToo = Annotated[
+    bool,
+    _option("-v", "--verbose", help="Every step of a witness in a row of its own; also the cache; tracebacks."),
+]

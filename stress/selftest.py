@@ -8,32 +8,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kernels.outcomes import Outcome
-from results.selftest import SCHEMA, claim, raced, selftest_exit_code
+from results.junit import write_selftest_junit
+from results.selftest import SCHEMA, claim, is_complete, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict
 from scenarios.loader import load_orderings
-from scenarios.models import Scenario
 from stress.canvas import Canvas
 from stress.claims import Claim, claims
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
-from stress.live import Show
-from stress.machine import machine
-from stress.perturbation import declared_sites
 from stress.placement import Cpus, chosen_cpus, inherited_cpus
-from stress.race import Machine, race
 from stress.report import MODEL
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
 from stress.search import Whole, search
 from stress.search_live import SearchShow, get_ready
+from stress.selftest_race import Machines, race_claim
 from stress.sizes import chosen_memory
 
 SELFTEST = "selftest.json"
-MOST_TRIES = 10
+FAILURES = (Verdict.failed, Verdict.crashed, Verdict.hung)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,8 @@ class SelftestRequest:
     memory: str | None = None
     out: Path | None = None
     json: str | None = None
+    junit: Path | None = None
+    fail_fast: bool = False
     quiet: bool = False
     verbose: bool = False
     color: bool = True
@@ -71,12 +69,14 @@ class Record:
     """What a selftest leaves, as it grows."""
 
     header: dict[str, Any]
+    planned: int
     claims: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def document(self) -> dict[str, Any]:
         """As it goes into a file."""
-        return {"schema": SCHEMA, **self.header, "claims": self.claims}
+        done = {"complete": is_complete(self.claims, self.planned), "planned": self.planned}
+        return {"schema": SCHEMA, **self.header, **done, "claims": self.claims}
 
 
 def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
@@ -86,7 +86,7 @@ def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
     cpus = chosen_cpus(request.cpus)
     method = Whole(memory_bytes=chosen_memory(request.memory), threads=len(inherited_cpus()))
     make_room(max(one.raced.vcpus + one.raced.zappers for one in claimed), threads=False)
-    check_files(request.json, None)
+    check_files(request.json, request.junit)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)
     with result_directory(request.out, "selftest") as directory:
         return _carry_out(Plan(request, claimed, method, cpus, directory, progress), command)
@@ -96,59 +96,55 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     request = plan.request
     first = plan.claims[0]
     get_ready(first.explored, first.machines[0], plan.method, plan.progress, verbose=request.verbose)
-    machines = Machines(plan)
-    record = Record(origin(command) | {"seed": first.raced.seed})
+    record = Record(origin(command) | {"seed": first.raced.seed}, planned=len(plan.claims))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         with noted(refused):
-            for number, claimed in enumerate(plan.claims, start=1):
-                if not interrupts:
-                    place = f"selftest, {number} of {len(plan.claims)}"
-                    _hold(plan, machines, claimed, place, record, interrupts)
+            _hold_all(plan, record, interrupts)
         if not record.claims:
             return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
-        content = json_bytes(record.document)
         with noted(refused):
-            plan.directory.put({SELFTEST: lambda file: file.write(content)})
+            _store(plan, record)
         with noted(refused):
             hand_out_json(request.json, record.document)
+            if request.junit is not None:
+                write_selftest_junit(record.claims, request.junit)
         _show(plan, record)
     if refused:
         raise refused[0]
     return Exit.INTERRUPTED.value if interrupts else selftest_exit_code(record.claims)
 
 
-class Machines:
-    """What races stand on: compiled when the first race of its kind is due, by flow and by whether actors yield."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._made: dict[tuple[str, bool], Machine] = {}
-
-    def of(self, scenario: Scenario) -> Machine:
-        """With the scenario's own yields and delays."""
-        sites = declared_sites(scenario)
-        kind = scenario.flow, bool(sites)
-        if kind not in self._made:
-            plan = self._plan
-            self._made[kind] = machine(
-                plan.cpus, sites, plan.progress, flow=scenario.flow, verbose=plan.request.verbose
-            )
-        return replace(self._made[kind], perturbation=sites)
+def _hold_all(plan: Plan, record: Record, interrupts: Interrupts) -> None:
+    """Every claim in turn, until the user has enough, or `--fail-fast` says so. Raises StoreError."""
+    machines = Machines(plan.cpus, plan.progress, verbose=plan.request.verbose)
+    for number, claimed in enumerate(plan.claims, start=1):
+        if interrupts:
+            return
+        _hold(plan, machines, claimed, f"selftest, {number} of {record.planned}", record, interrupts)
+        if _is_enough(plan, record):
+            return
 
 
 def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Record, interrupts: Interrupts) -> None:
-    """One claim against both: first explored, then raced; it stands in the record after each."""
+    """One claim against both: first explored, then raced; it stands in the record, and on the disk, after each."""
     ordering = claimed.ordering
     tried = _explore(plan, claimed, place, interrupts)
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=claimed.to_race)
     record.claims.append(made)
-    if claimed.to_race and not interrupts:
-        run = _race(plan, machines.of(claimed.raced), claimed, place, interrupts)
-        made = raced(made, run, claimed.raced.model_dump(mode="json"))
+    _store(plan, record)
+    if claimed.to_race and not interrupts and not _is_enough(plan, record):
+        tries = race_claim(machines.of(claimed.raced), claimed, place, plan.progress, interrupts)
+        made = raced(made, tries, claimed.raced.model_dump(mode="json"))
         record.claims[-1] = made
+        _store(plan, record)
     if plan.progress is not None:
         plan.progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
+
+
+def _is_enough(plan: Plan, record: Record) -> bool:
+    """Whether `--fail-fast` ends it here."""
+    return plan.request.fail_fast and record.claims[-1]["verdict"] in FAILURES
 
 
 def _explore(plan: Plan, claimed: Claim, place: str, interrupts: Interrupts) -> list[dict[str, Any]]:
@@ -166,22 +162,9 @@ def _explore(plan: Plan, claimed: Claim, place: str, interrupts: Interrupts) -> 
     return entries
 
 
-def _race(plan: Plan, prepared: Machine, claimed: Claim, place: str, interrupts: Interrupts) -> dict[str, Any]:
-    """The entry of one race, which ends at the first catch; a safe ordering races to the end of its time.
-
-    Another error may come first and stop the VM: the race is then begun anew, with the next seed.
-    """
-    ordering, scenario = claimed.ordering, claimed.raced
-    until = () if claimed.safe else tuple(Outcome[name] for name in ordering.expect)
-    tries = 1
-    while True:
-        with Show(plan.progress, ordering.name, safe=claimed.safe, place=place, after_s=scenario.duration_s) as show:
-            run = race(prepared, ordering, scenario, interrupts, show, until).json
-        too_soon = run["verdict"] == Verdict.inconclusive and run["seconds"] < scenario.duration_s
-        if claimed.safe or not too_soon or interrupts or tries == MOST_TRIES:
-            return run | {"tries": tries}
-        scenario = scenario.model_copy(update={"seed": scenario.seed + 1})
-        tries += 1
+def _store(plan: Plan, record: Record) -> None:
+    content = json_bytes(record.document)
+    plan.directory.put({SELFTEST: lambda file: file.write(content)})
 
 
 def _show(plan: Plan, record: Record) -> None:

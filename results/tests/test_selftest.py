@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.selftest import claim, raced, selftest_exit_code
+from results.selftest import claim, is_complete, raced, selftest_exit_code
 from results.selftest_tables import selftest_lines, selftest_table
 from results.tests.explorations import explored
 from results.tests.material import a_run
@@ -35,11 +35,11 @@ def not_found(**changes: Any) -> Any:
 
 
 def wrong(*tried: Any, run: Any = CAUGHT) -> dict[str, Any]:
-    return raced(claim("no_kick", KNOWN, (), tried), run, {})
+    return raced(claim("no_kick", KNOWN, (), tried), [run], {})
 
 
 def safe(*tried: Any, run: Any = None) -> dict[str, Any]:
-    return raced(claim("v18", "safe", (), tried), run_of("v18", {}) if run is None else run, {})
+    return raced(claim("v18", "safe", (), tried), [run_of("v18", {}) if run is None else run], {})
 
 
 def test_a_wrong_ordering_caught_twice_has_passed_and_says_both() -> None:
@@ -67,6 +67,24 @@ def test_without_a_catch_they_are_those_of_all_the_race() -> None:
         MISSED["seconds"],
         MISSED["all_shootdowns"],
     )
+
+
+def test_the_time_and_the_shootdowns_of_tries_that_another_error_stopped_count() -> None:
+    stopped = run_of("no_kick", {}, expect=KNOWN, seconds=0.5, all_shootdowns=40)
+
+    race = raced(claim("no_kick", KNOWN, (), [found()]), [stopped, stopped, CAUGHT], {})["race"]
+
+    assert (race["caught"], race["seconds"], race["shootdowns"], race["tries"]) == (True, 1.25, 139, 3)
+    assert race["would_have_caught"] == pytest.approx(0.0213, abs=1e-4)  # 1 - 0.05 ** (1 / 139)
+
+
+def test_tries_are_told_where_there_was_more_than_one() -> None:
+    stopped = run_of("no_kick", {}, expect=KNOWN, seconds=0.5, all_shootdowns=40)
+    again = raced(claim("no_kick", KNOWN, (), [found()]), [stopped, CAUGHT], {})
+
+    said = "Begun anew after another error, and all tries counted: no_kick 2."
+    assert said in [line.strip() for line in shown(selftest_table([again, safe(explored())]), 120)]
+    assert "Begun anew" not in "".join(shown(selftest_table([wrong(found())]), 120))
 
 
 def test_one_size_of_machine_that_shows_it_is_enough() -> None:
@@ -127,6 +145,17 @@ def test_an_interrupt_is_graver_than_everything() -> None:
     assert selftest_exit_code([interrupted, wrong(not_found())]) == 130
 
 
+def test_a_selftest_is_complete_once_each_claim_has_been_searched_and_raced_to_its_end() -> None:
+    unraced = claim("no_kick", KNOWN, (), [found()])
+    interrupted = wrong(not_found(complete=False, stopped_by="interrupt"))
+
+    assert is_complete([wrong(found()), safe(explored())], 2)
+    assert is_complete([claim("no_kick", KNOWN, (), [found()], to_race=False)], 1)
+    assert not is_complete([wrong(found())], 2)
+    assert not is_complete([unraced], 1)
+    assert not is_complete([interrupted], 1)
+
+
 def test_nothing_held_is_exit_5() -> None:
     assert selftest_exit_code([]) == 5
 
@@ -153,7 +182,7 @@ def test_a_narrow_terminal_gets_two_tables_and_nothing_is_cut() -> None:
 
 
 def test_faults_and_safe_orderings_stand_apart() -> None:
-    fault = raced(claim("broken", KNOWN, ["no_flush_at_entry"], [found()]), CAUGHT, {})
+    fault = raced(claim("broken", KNOWN, ["no_flush_at_entry"], [found()]), [CAUGHT], {})
 
     lines = [line.strip() for line in shown(selftest_table([safe(explored()), fault, wrong(found())]), 120)]
     titles = [

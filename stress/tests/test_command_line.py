@@ -57,6 +57,7 @@ def test_the_help_of_explore_names_every_option_once(tdx_stress: Command) -> Non
         "threads random pct seed out json junit fail-fast quiet verbose no-color"
     )
     assert all(done.stdout.count(f"--{option} ") == 1 for option in options.split()), done.stdout
+    assert "Break the module or KVM on purpose" in " ".join(done.stdout.split())
 
 
 def test_no_verb_is_a_usage_error_that_shows_the_help(tdx_stress: Command) -> None:

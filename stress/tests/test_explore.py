@@ -1,6 +1,7 @@
 """The verb `explore` as a user types it, on machines of one or two vCPUs."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -119,6 +120,21 @@ def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
         ["Observation", "no_block", "Sometimes"],
         ["Observation", "spec", "Never"],
     ]
+
+
+def test_verbose_gives_every_step_of_the_witness_a_row_with_its_word_and_status(tdx_stress: Command) -> None:
+    shown = tdx_stress("explore", "--ordering", "no_block", *ONE, "-v").stdout
+
+    assert re.findall(r"^(\d+) ", shown, re.M) == [str(step) for step in range(1, 18)]
+    assert re.search(r"mem_track: fetch_add_seq_cst epoch_tracking \(kernels/module.py:\d+\)", shown)
+    assert "epoch_tracking: E=1 R={0,0} -> E=2 R={0,0}" in shown
+    assert "TDH.MEM.PAGE.REMOVE: GPA_RANGE_NOT_BLOCKED|RCX" in shown
+
+
+def test_without_verbose_the_steps_of_the_witness_are_folded_into_calls(tdx_stress: Command) -> None:
+    shown = tdx_stress("explore", "--ordering", "no_block", *ONE).stdout
+
+    assert re.findall(r"^(\d+-\d+) ", shown, re.M) == ["1-3", "4-7", "8-11", "12-17"]
 
 
 def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(tdx_stress: Command) -> None:

@@ -295,6 +295,13 @@ def test_the_help_names_every_option(tdx_stress: Command) -> None:
     assert all(f"--{option} " in shown for option in OPTIONS)
 
 
+def test_the_help_says_what_its_own_exit_codes_mean(tdx_stress: Command) -> None:
+    said = " ".join(tdx_stress("replay", "--help").stdout.split())
+
+    assert "1 a step cannot be taken or goes another way, or the state or the outcome at the end is another" in said
+    assert "declared safe" not in said
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from([ordering.name for ordering in shipped_orderings()]),

@@ -6,13 +6,20 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+from xml.etree import ElementTree
 
 import pytest
 
 from scenarios.faults import faults
 from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
+from scenarios.models import Ordering, Scenario
 from stress.claims import Claim, claims
+from stress.interrupts import Interrupts
 from stress.perturbation import declared_sites
+from stress.race import Machine
+from stress.selftest_race import race_claim
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -70,6 +77,23 @@ def test_every_label_at_which_a_race_of_the_selftest_perturbs_is_one_of_its_flow
     assert all(set(declared_sites(made.raced)) for made in everything() if made.raced.yields or made.raced.delays)
 
 
+def test_all_tries_of_a_race_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    (made,) = claims([load_ordering("no_kick")], [], short=False, duration="1s", seed=7)
+    begun: list[tuple[int, float]] = []
+
+    def stopped(prepared: Machine, ordering: Ordering, scenario: Scenario, *_: object) -> SimpleNamespace:
+        """A race that another error ends after 0.375 s."""
+        begun.append((scenario.seed, scenario.duration_s))
+        return SimpleNamespace(json={"verdict": "inconclusive", "seconds": min(0.375, scenario.duration_s)})
+
+    monkeypatch.setattr("stress.selftest_race.race", stopped)
+    with Interrupts() as interrupts:
+        tries = race_claim(cast(Machine, None), made, "", None, interrupts)
+
+    assert begun == [(7, 1.0), (8, 0.625), (9, 0.25)]
+    assert sum(one["seconds"] for one in tries) == 1.0
+
+
 @pytest.mark.processes
 def test_a_fault_of_another_flow_is_caught_in_its_own_flow(tdx_stress: Command) -> None:
     # The first TD that is torn down shows it, without chance.
@@ -94,7 +118,9 @@ def test_a_wrong_ordering_is_caught_by_exploring_and_the_race_ends_at_the_first_
     assert made["race"]["caught"] is True
     assert 0 < made["race"]["seconds"] < 60
     assert made["race"]["shootdowns"] >= 1
-    assert json.loads((tmp_path / "runs/latest/selftest.json").read_text()) == json.loads(done.stdout)
+    stored = json.loads((tmp_path / "runs/latest/selftest.json").read_text())
+    assert (stored["complete"], stored["planned"]) == (True, 1)
+    assert stored == json.loads(done.stdout)
 
 
 @pytest.mark.processes
@@ -158,6 +184,7 @@ def test_a_race_that_another_error_has_stopped_is_begun_anew(tdx_stress: Command
     (made,) = json.loads(done.stdout)["claims"]
     assert (done.returncode, made["race"]["tries"], made["race"]["caught"]) == (1, 10, False)
     assert made["race"]["scenario"]["seed"] == 1
+    assert "Begun anew after another error, and all tries counted: mine 10." in " ".join(done.stderr.split())
 
 
 @pytest.mark.processes
@@ -173,7 +200,55 @@ def test_an_interrupted_selftest_writes_what_is_known_so_far(
     process.communicate(timeout=60)
 
     (path,) = (tmp_path / "runs").glob("*-selftest")
-    claims = json.loads((path / "selftest.json").read_text())["claims"]
-    assert process.returncode == 130
+    found = json.loads((path / "selftest.json").read_text())
+    claims = found["claims"]
+    assert (process.returncode, found["complete"], found["planned"]) == (130, False, 2)
     assert [one["ordering"] for one in claims] == ["no_block", "spec"]
     assert [one["verdict"] for one in claims] == ["passed", "inconclusive"]
+
+
+@pytest.mark.processes
+def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(
+    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start_tdx_stress(
+        "selftest", "--ordering", "no_block", "--ordering", "spec", "--duration", "60s", "--out", "out"
+    )
+    said = ""
+    while "no_block: passed" not in said:
+        said += process.stderr.readline()  # type: ignore[union-attr]
+    process.kill()
+    process.communicate(timeout=60)
+
+    found = json.loads((tmp_path / "out/selftest.json").read_text())
+    assert (found["complete"], found["planned"]) == (False, 2)
+    assert (found["claims"][0]["ordering"], found["claims"][0]["verdict"]) == ("no_block", "passed")
+
+
+@pytest.mark.processes
+def test_fail_fast_stops_at_the_first_that_fails_and_junit_has_a_case_a_row(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    text = shipped.read_text().replace('expect     = ["not_blocked"]', 'expect = "safe"')
+    (tmp_path / "mine.toml").write_text(text)
+    orderings = ("--ordering", "no_block", "--ordering", "mine.toml", "--ordering", "spec")
+
+    done = tdx_stress("selftest", *orderings, "--short", "--fail-fast", "--junit", "junit.xml", "--json", "-")
+
+    made = json.loads(done.stdout)
+    cases = ElementTree.parse(tmp_path / "junit.xml").getroot().findall("testsuite/testcase")
+    assert done.returncode == 1
+    assert (made["complete"], [one["ordering"] for one in made["claims"]]) == (False, ["no_block", "mine"])
+    assert made["claims"][1]["race"] is None  # exploring has failed it
+    assert [(case.get("name"), [child.tag for child in case]) for case in cases] == [
+        ("no_block: not_blocked", []),
+        ("mine: nothing", ["failure"]),
+    ]
+
+
+def test_a_junit_file_that_cannot_be_written_is_told_before_anything_runs(tdx_stress: Command) -> None:
+    done = tdx_stress("selftest", "--junit", "nowhere/junit.xml")
+
+    assert done.returncode == 2
+    assert "--junit: nowhere/junit.xml: cannot write: No such file or directory" in done.stderr
