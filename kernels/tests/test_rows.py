@@ -43,9 +43,9 @@ def test_a_right_order_shows_nothing_forbidden(row, size):
     is_safe(explore(RIGHT[row], size, threads=1, liveness=False))
 
 
-@pytest.mark.parametrize("row", ["R1", "R2"])
+@pytest.mark.parametrize("row", ["R1"])
 def test_a_right_order_shows_nothing_forbidden_to_two_zappers_with_a_page_each_and_two_vcpus(row):
-    """R1b has 11 million states there, too; R2u, whose zappers overtake each other, 30 million, 20 s."""
+    """R1b and R2 have 11 and 13 million states there, R2u 30: those are for the command line."""
     is_safe(explore(RIGHT[row], Size(2, 2, 2), threads=1, liveness=False))
 
 

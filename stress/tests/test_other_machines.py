@@ -12,7 +12,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.mark.processes
 def test_without_the_module_the_refused_order_is_a_stale_read(tdx_stress: Command) -> None:
     # `wrong` has every second shootdown give its CPU away before TRACK, which lets a vCPU in at the old epoch.
-    small = ("--vcpus", "2", "--zappers", "1", "--duration", "2s", "--no-report")
+    small = ("--vcpus", "1", "--zappers", "1", "--duration", "1s", "--no-report")
     done = tdx_stress(
         "run", "wrong", "--ordering", "kick_then_track", "--set", "module=none", *small, "-q", "--json", "-"
     )
