@@ -10,7 +10,7 @@ from typing import Any
 
 from results.amplification import factor, shown_at_all
 from results.grades import FAILING, Grade, grade_of
-from results.verdict import Ending, Exit, Judgement, Verdict
+from results.verdict import Ending, Judgement, Verdict, exit_code_of
 from results.wording import plural
 
 Entry = Mapping[str, Any]
@@ -96,14 +96,5 @@ def amplified_line(entry: Entry) -> str:
 
 
 def amplification_exit_code(entries: Sequence[Entry], *, interrupted: bool) -> int:
-    """The exit code of a whole search, the gravest first: as that of a run."""
-    verdicts = {one["verdict"] for one in entries}
-    if interrupted:
-        return Exit.INTERRUPTED.value
-    if not entries:
-        return Exit.NOTHING_RAN.value
-    if verdicts & {Verdict.crashed, Verdict.hung}:
-        return Exit.HARNESS.value
-    if Verdict.failed in verdicts:
-        return Exit.FAILED.value
-    return (Exit.INCONCLUSIVE if Verdict.inconclusive in verdicts else Exit.MET).value
+    """The exit code of a whole search."""
+    return exit_code_of((one["verdict"] for one in entries), interrupted=interrupted)

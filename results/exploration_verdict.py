@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.grades import FAILING, Grade, grade_of
-from results.verdict import Exit, Judgement, Verdict, is_safe
+from results.verdict import Judgement, Verdict, exit_code_of, is_safe
 from results.wording import plural
 
 Exploration = Mapping[str, Any]
@@ -123,12 +123,6 @@ def _with_steps(found: Mapping[str, int]) -> str:
 
 
 def exploration_exit_code(explorations: Sequence[Exploration]) -> int:
-    """The exit code of a whole exploration, the gravest first: interrupted, failed, inconclusive; 5 if nothing ran."""
-    verdicts = {judge_exploration(exploration).verdict for exploration in explorations}
-    if not explorations:
-        return Exit.NOTHING_RAN.value
-    if any(exploration["stopped_by"] == INTERRUPT for exploration in explorations):
-        return Exit.INTERRUPTED.value
-    if Verdict.failed in verdicts:
-        return Exit.FAILED.value
-    return (Exit.INCONCLUSIVE if Verdict.inconclusive in verdicts else Exit.MET).value
+    """The exit code of a whole exploration."""
+    interrupted = any(exploration["stopped_by"] == INTERRUPT for exploration in explorations)
+    return exit_code_of((judge_exploration(one).verdict for one in explorations), interrupted=interrupted)

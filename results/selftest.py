@@ -9,7 +9,7 @@ from typing import Any
 
 from results.exploration_verdict import INTERRUPT, failing
 from results.statistics import would_have_caught
-from results.verdict import Ending, Exit, Judgement, Verdict, hung_as_expected, is_safe
+from results.verdict import Ending, Judgement, Verdict, exit_code_of, hung_as_expected, is_safe
 
 SCHEMA = "tdx-stress/selftest/1"
 Entry = Mapping[str, Any]
@@ -102,14 +102,9 @@ def judge_explored(made: Entry) -> Judgement:
 
 
 def selftest_exit_code(claims: Sequence[Entry]) -> int:
-    """The exit code of a whole selftest, the gravest first: interrupted, harness, failed, inconclusive; 5 if none."""
-    if not claims:
-        return Exit.NOTHING_RAN.value
-    if any(map(was_interrupted, claims)):
-        return Exit.INTERRUPTED.value
-    gravest = min((judge_claim(one).verdict for one in claims), key=GRAVEST_FIRST.index)
-    codes = {Verdict.failed: Exit.FAILED, Verdict.inconclusive: Exit.INCONCLUSIVE, Verdict.passed: Exit.MET}
-    return codes.get(gravest, Exit.HARNESS).value
+    """The exit code of a whole selftest."""
+    interrupted = any(map(was_interrupted, claims))
+    return exit_code_of((judge_claim(one).verdict for one in claims), interrupted=interrupted)
 
 
 def is_complete(claims: Sequence[Entry], planned: int) -> bool:

@@ -4,7 +4,7 @@ A run is a dict as one entry of `runs` in result.json. One forbidden outcome fai
 ordering known to be wrong has passed when everything it is known for was seen. Inconclusive never counts as a pass.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
@@ -111,12 +111,17 @@ def verdict(run: Run) -> str:
 
 
 def exit_code(runs: Sequence[Run]) -> int:
-    """The exit code of a whole run, the gravest first: interrupted, harness, failed, inconclusive; 5 if nothing ran."""
-    verdicts = {verdict(run) for run in runs}
-    if not runs:
-        return Exit.NOTHING_RAN.value
-    if any(run["ending"] == Ending.interrupted for run in runs):
+    """The exit code of a whole run."""
+    return exit_code_of(map(verdict, runs), interrupted=any(run["ending"] == Ending.interrupted for run in runs))
+
+
+def exit_code_of(found: Iterable[str], *, interrupted: bool) -> int:
+    """What these verdicts come to, the gravest first: interrupted, harness, failed, inconclusive; 5 if nothing ran."""
+    verdicts = set(found)
+    if interrupted:
         return Exit.INTERRUPTED.value
+    if not verdicts:
+        return Exit.NOTHING_RAN.value
     if verdicts & {Verdict.crashed, Verdict.hung}:
         return Exit.HARNESS.value
     if Verdict.failed in verdicts:
