@@ -17,7 +17,7 @@ from kernels.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.layout import GATE_WAIT_NS, IPIS, VCPU_HISTS
+from kernels.layout import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.module import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.outcomes import Outcome
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, SharedFlush, Step
@@ -143,6 +143,7 @@ def kick(td, lay, rules, me, request, wait, stamped):
             yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
         # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
         was = yield exiting_guest_mode(td, mode(lay, vcpu))
+        count(td, me, KICKS_MET, was != OUTSIDE_GUEST_MODE)
         if needs_ipi(rules, was, wait):
             set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
     mine = 1 << me.index

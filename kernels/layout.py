@@ -35,7 +35,12 @@ ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READ
 SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED, MOVES = 24, 25, 26, 27, 28, 29, 30, 31
 OUTCOME_COUNTS = 32
 OUTCOME_SHOOTDOWNS = OUTCOME_COUNTS + OUTCOMES
-AGES, AGE_BUCKETS = OUTCOME_SHOOTDOWNS + OUTCOMES, 16
+# The same of the shootdowns that met a vCPU, then how many these were in all.
+OUTCOME_MET = OUTCOME_SHOOTDOWNS + OUTCOMES
+SHOOTDOWNS_MET = OUTCOME_MET + OUTCOMES
+# vCPUs that kicks have found in the guest, in all and before the shootdown at hand.
+KICKS_MET, MET_BEFORE = SHOOTDOWNS_MET + 1, SHOOTDOWNS_MET + 2
+AGES, AGE_BUCKETS = SHOOTDOWNS_MET + 3, 16
 STATUS_COUNTS, LEAVES, STATUSES = AGES + AGE_BUCKETS, 16, 24
 
 
@@ -62,6 +67,7 @@ HEAD_WORDS = 2304
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
 ZAPPER_HISTS = (
     "shootdown",
+    "shootdown_met",
     "response",
     "lock",
     "block",

@@ -25,7 +25,7 @@ from kernels.outcomes import Outcome
 from kernels.population import read_lock_with_interrupts
 from kernels.rules import KVM_REQ_TLB_FLUSH, Fault
 from kernels.steps import local, op, steps
-from kernels.tally import collect_flags, count, note, relax
+from kernels.tally import collect_flags, count, keep_met, note, relax, start_meeting
 from kernels.words import (
     HPA_SHIFT,
     PAGE_BLOCKED,
@@ -198,6 +198,7 @@ def change_memslot(td, lay, rules, me, gpa):
     while not (yield try_lock_exclusive(td, lay.slots_lock)):
         relax(td, rules, me)
     collect_flags(td, lay, me, gpa)
+    start_meeting(td, me)
     slot = yield load_acquire(td, memslot(lay, gpa))
     page = generation_of(own(td, shared_owner(lay, gpa)))
     if slot_state(slot) == SLOT_NONE:
@@ -214,6 +215,7 @@ def change_memslot(td, lay, rules, me, gpa):
         yield store_release(td, memslot(lay, gpa), slot)
         yield store_release(td, shared_owner(lay, gpa), next_page_word(own(td, shared_owner(lay, gpa))))
     yield store_release(td, memslot(lay, gpa), slot | SLOT_SETTLED)
-    yield unlock_exclusive(td, lay.slots_lock)
     count(td, me, SHOOTDOWNS, 1)
+    keep_met(td, lay, me, gpa, 1)
+    yield unlock_exclusive(td, lay.slots_lock)
     return 0

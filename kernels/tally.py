@@ -28,12 +28,16 @@ from kernels.layout import (
     FINISHED,
     HEAD_WORDS,
     HIST_WORDS,
+    KICKS_MET,
     MAX_SITES,
+    MET_BEFORE,
     NEXT_START,
     OUTCOME_COUNTS,
+    OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
     READS,
     RNG,
+    SHOOTDOWNS_MET,
     SLEEPS,
     SLEPT_NS,
     SPINS,
@@ -80,6 +84,14 @@ from kernels.steps import harness, local
 from kernels.words import epoch_of
 
 FRESH = int(Outcome.fresh)
+# Behind the outcomes in the flags of a page: whether a kick of its shootdown found a vCPU in the guest.
+MET = 1 << OUTCOMES
+MET_OR_STALE = MET | (
+    (1 << Outcome.stale_in_window)
+    | (1 << Outcome.stale_after_kick)
+    | (1 << Outcome.stale_after_done)
+    | (1 << Outcome.use_after_remove)
+)
 _OUTCOME_OF_STATUS = (
     (STATUS_MASK, OPERAND_BUSY, int(Outcome.operand_busy)),
     (-1, PREVIOUS_TLB_EPOCH_BUSY, int(Outcome.previous_epoch_busy)),
@@ -228,13 +240,39 @@ def blocked_at(td, lay, gpa, epoch):
 
 
 @harness()
+def start_meeting(td, me):
+    """From here on a vCPU that a kick finds in the guest has been met by another shootdown."""
+    set_own(td, me.tally + MET_BEFORE, own(td, me.tally + KICKS_MET))
+
+
+@harness()
+def met(td, me):
+    """How many vCPUs the kicks of the shootdown at hand have found in the guest."""
+    return own(td, me.tally + KICKS_MET) - own(td, me.tally + MET_BEFORE)
+
+
+@harness()
+def keep_met(td, lay, me, gpa, pages):
+    """Keep with these pages, from `gpa` on, whether their shootdown met a vCPU. Some 20 ns, behind its clock."""
+    if met(td, me):
+        for place in range(pages):
+            fetch_or_seq_cst(td, lay.page_flags + gpa + place, MET)
+
+
+@harness()
 def collect_flags(td, lay, me, gpa):
-    """Count the outcomes that the last shootdown of this page showed: each once."""
+    """Count the outcomes that the last shootdown of this page showed, each once, and whether it met a vCPU: its kick
+    found one in the guest, or one has read through the page's old translation, so that its TLB held it.
+    """
     flags = exchange_seq_cst(td, lay.page_flags + gpa, 0)
-    if flags:
-        for outcome in range(OUTCOMES):
-            if flags & (1 << outcome):
-                count(td, me, OUTCOME_SHOOTDOWNS + outcome, 1)
+    meeting = int(flags & MET_OR_STALE != 0)
+    count(td, me, SHOOTDOWNS_MET, meeting)
+    flags &= MET - 1
+    while flags:
+        outcome = bit_length(flags) - 1
+        count(td, me, OUTCOME_SHOOTDOWNS + outcome, 1)
+        count(td, me, OUTCOME_MET + outcome, meeting)
+        flags ^= 1 << outcome
 
 
 @harness()

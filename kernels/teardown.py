@@ -32,9 +32,11 @@ from kernels.tally import (
     count,
     count_status,
     finish,
+    keep_met,
     note,
     outcome_of,
     relax,
+    start_meeting,
     wait_turn,
     zapper_stopping,
 )
@@ -239,6 +241,7 @@ def release_hkid(td, lay, rules, me):
     if not rules.faults & VCPUS_COME_BACK:
         # Pairs with the load in stays_out().
         yield store_seq_cst(td, lay.runnable, 0)
+    start_meeting(td, me)
     yield from kick(td, lay, rules, me, 0, 1, 0)
     if not rules.faults & KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
@@ -267,6 +270,7 @@ def reclaim(td, lay, rules, me, node):
     yield store_release(td, content(lay, node), LEFT_BEHIND)
     yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
     count(td, me, SHOOTDOWNS, 1)
+    keep_met(td, lay, me, node, 1)
     return SUCCESS
 
 

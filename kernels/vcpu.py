@@ -14,7 +14,7 @@ from kernels.rules import Fault, Pattern
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS, Leaf
 from kernels.steps import choice, harness, local, steps
 from kernels.tally import (
-    arm_tick,
+    arm_tick_once,
     count,
     count_age,
     count_reads,
@@ -26,7 +26,7 @@ from kernels.tally import (
     outcome_of,
     record,
     relax,
-    share_cpu,
+    share_cpu_at_tick,
     uniform_page,
     vcpu_stopping,
 )
@@ -238,7 +238,7 @@ def vcpu(td, lay, rules, me):
             if status == SUCCESS:
                 entered = now(rules)
                 count(td, me, ENTRIES, 1)
-                arm_tick(td, rules, me, entered)
+                arm_tick_once(td, rules, me, entered)
                 went = yield from guest(td, lay, rules, me)
                 leaving = now(rules)
                 if rules.faults & (OUTSIDE_TOO_EARLY | ACKNOWLEDGED_TOO_EARLY):
@@ -252,7 +252,7 @@ def vcpu(td, lay, rules, me):
         yield from acknowledge(td, lay, rules, me)
         if entered:
             left = count_stay(td, rules, me, entered - left, leaving, went & WHY_MASK)
-        share_cpu(rules)
+        share_cpu_at_tick(td, rules, me)
     yield from acknowledge(td, lay, rules, me)
     finish(td, me)
     return 0

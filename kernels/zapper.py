@@ -30,12 +30,15 @@ from kernels.tally import (
     each_page,
     expect_write,
     finish,
+    keep_met,
+    met,
     note,
     now,
     outcome_of,
     record,
     relax,
     stamp,
+    start_meeting,
     uniform_page,
     wait_turn,
     zapper_stopping,
@@ -61,7 +64,9 @@ COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
 LEAF_AUG, LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_REMOVE)
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
-H_SHOOTDOWN, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(10)
+H_SHOOTDOWN, H_MET, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(
+    11
+)
 assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
 
 
@@ -135,7 +140,11 @@ def measures_phases(td, me, repair):
 
 @harness()
 def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, window):
-    """Record the phases of one shootdown, in ticks, once its clock has stopped."""
+    """Record the phases of one shootdown, in ticks, once its clock has stopped; those of one that met nobody say
+    nothing.
+    """
+    if not met(td, me):
+        return
     record(td, rules, me, H_LOCK, lock)
     record(td, rules, me, H_BLOCK, block)
     record(td, rules, me, H_TRACK, track)
@@ -149,10 +158,14 @@ def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, 
 
 @harness()
 def record_whole(td, rules, me, began, due, end):
-    """Record a whole shootdown, and in an open loop its time from the intended start."""
+    """Record a whole shootdown, and once more where it met a vCPU, in an open loop with its time from the intended
+    start.
+    """
     record(td, rules, me, H_SHOOTDOWN, end - began)
-    if due:
-        record(td, rules, me, H_RESPONSE, end - due)
+    if met(td, me):
+        record(td, rules, me, H_MET, end - began)
+        if due:
+            record(td, rules, me, H_RESPONSE, end - due)
 
 
 @steps
@@ -308,10 +321,12 @@ def shoot_down(td, lay, rules, me, gpa, due):
     """One shootdown of a claimed page as the rules have it, with what they do after KVM_BUG_ON. Returns its status."""
     todo = rules.shootdown
     repair = 0
+    start_meeting(td, me)
     while True:
         status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
         if not repair:
             count(td, me, SHOOTDOWNS, rules.batch)
+            keep_met(td, lay, me, gpa, rules.batch)
             if status != SUCCESS:
                 count(td, me, BUG_ON, 1)
         # What stands below a page-table page is none of its shootdown's: another one would end as this one did.

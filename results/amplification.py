@@ -1,6 +1,6 @@
 """How much a setting amplifies a race: rates with intervals, and how many times as often. Pure.
 
-A measurement is a dict of the JSON: `shootdowns` that were raced, `hits`, those that showed the outcome, and `seconds`;
+A measurement is a dict of the JSON: `shootdowns` that met a vCPU, `hits`, those that showed the outcome, and `seconds`;
 beside them `failing`, the events of every forbidden or unknown outcome, the one that is looked for or not.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.grades import FAILING
+from results.met import met_shootdowns
 from results.statistics import clopper_pearson
 from results.verdict import seen
 
@@ -19,8 +20,8 @@ Measured = Mapping[str, Any]
 def measured(run: Mapping[str, Any], outcome: str) -> dict[str, Any]:
     """What one race says of an outcome. Where that belongs to no shootdown its events count, each as one."""
     found = next((one for one in run["outcomes"] if one["id"] == outcome), None)
-    hits = 0 if found is None else found["count"] if found["shootdowns"] is None else found["shootdowns"]
-    rate = judged(run["all_shootdowns"], hits, run["seconds"])
+    hits = 0 if found is None else found["count"] if found["met"] is None else found["met"]
+    rate = judged(met_shootdowns(run) or 0, hits, run["seconds"])
     return {**rate, "failing": seen(run, *FAILING), "ending": str(run["ending"])}
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+from results.met import met_shootdowns, whole
+
 REFERENCE = "v18"
 
 
@@ -53,7 +55,7 @@ def race_entries(
                 "order": list(steps),
                 "known": name in known,
                 "verdicts": sorted({str(run["verdict"]) for run in runs}),
-                "shootdowns": sum(run["all_shootdowns"] for run in runs),
+                "shootdowns": sum(met_shootdowns(run) or 0 for run in runs),
                 "rounds_p50_ns": p50s,
                 "p50_ns": _as_dict(whole),
                 "ratio": _as_dict(ratio),
@@ -63,7 +65,7 @@ def race_entries(
 
 
 def _p50(run: Mapping[str, Any] | None) -> float | None:
-    return run["latency_ns"]["shootdown"]["p50"] if run is not None else None
+    return whole(run)["p50"] if run is not None else None
 
 
 def _as_dict(found: Spread | None) -> dict[str, float] | None:

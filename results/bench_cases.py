@@ -28,7 +28,7 @@ def _ordering(point: str, ordering: str, entry: dict[str, object]) -> Case:
     assert isinstance(outcomes, dict)
     bad = [f"{name}: {count}" for name, count in outcomes.items() if grade_of(name) in FAILING]
     name = f"{ordering} {point}" if point else ordering
-    shootdowns = f"shootdowns: {entry['all_shootdowns']}"
+    shootdowns = f"shootdowns: {entry['all_shootdowns']}, met a vCPU: {entry['met']}"
     seconds = float(str(entry["seconds"]))
     return Case(name, str(entry["verdict"]), str(entry["reason"]), seconds, (*bad, shootdowns))
 

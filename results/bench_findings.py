@@ -24,6 +24,7 @@ from results.comparison import (
     together,
 )
 from results.figures import BY_ID, FIGURES, Figure
+from results.met import too_few
 
 # A latency is known to a bucket of the histogram.
 RESOLUTION = 1 + 1 / 128
@@ -185,30 +186,47 @@ def _slopes(bench: Bench) -> Iterable[Slope]:
 
 
 def exit_code(bench: Bench) -> int:
-    """1 where an ordering declared safe showed what is forbidden, 6 where A differs from A or there are too few rounds
-    to tell, else 0. Crashes, interrupts and gates are the caller's."""
-    safe = {arm.arm for arm in bench.arms if arm.safe}
-    if any(race.verdict == "failed" and race.arm in safe for race in bench.rounds):
+    """1 where an ordering declared safe showed what is forbidden, 6 where A differs from A, there are too few rounds to
+    tell, or an ordering met too few vCPUs, else 0. Crashes, interrupts and gates are the caller's."""
+    safe = {arm.ordering for arm in bench.arms if arm.safe}
+    verdicts = {entry["verdict"] for (_, ordering), entry in seen(bench).items() if ordering in safe}
+    if "failed" in verdicts:
         return 1
-    return 0 if bench.aa is not None and not bench.aa.differs else 6
+    told = bench.aa is not None and not bench.aa.differs
+    return 0 if told and "inconclusive" not in verdicts else 6
 
 
 def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
-    """By point and ordering: shootdowns in all, those with a forbidden outcome, and the worst verdict of its races."""
+    """By point and ordering: shootdowns in all, those that met a vCPU, those with a forbidden outcome, and the worst
+    verdict of its races.
+    """
     gravest = ("failed", "inconclusive", "passed")
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for race in bench.rounds:
         entry = totals.setdefault(
             (race.point, race.ordering),
-            {"all_shootdowns": 0, "forbidden": 0, "verdict": "passed", "reason": "", "seconds": 0.0, "outcomes": {}},
+            {
+                "all_shootdowns": 0,
+                "met": 0,
+                "forbidden": 0,
+                "verdict": "passed",
+                "reason": "",
+                "seconds": 0.0,
+                "outcomes": {},
+            },
         )
         entry["all_shootdowns"] += race.all_shootdowns
+        entry["met"] += race.met_shootdowns or 0
         entry["forbidden"] += race.forbidden_shootdowns
         entry["seconds"] += race.seconds
         for name, count in race.outcomes.items():
             entry["outcomes"][name] = entry["outcomes"].get(name, 0) + count
-        if gravest.index(race.verdict) < gravest.index(entry["verdict"]):
+        # What met too few vCPUs in one race may have met enough of them in all.
+        thin = race.verdict == "inconclusive" and too_few(race.met_shootdowns, 0) is not None
+        if not thin and gravest.index(race.verdict) < gravest.index(entry["verdict"]):
             entry["verdict"], entry["reason"] = race.verdict, f"round {race.round}: {race.reason}"
     for entry in totals.values():
-        entry["reason"] = entry["reason"] or f"nothing forbidden in {entry['all_shootdowns']:,} shootdowns"
+        if entry["verdict"] == "passed" and (lacking := too_few(entry["met"], entry["all_shootdowns"])):
+            entry["verdict"], entry["reason"] = "inconclusive", lacking
+        entry["reason"] = entry["reason"] or f"nothing forbidden in {entry['met']:,} shootdowns that met a vCPU"
     return totals

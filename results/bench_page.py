@@ -84,9 +84,9 @@ def _card(bench: Bench, arm: Arm, looks: Mapping[str, Style]) -> Card:
     entries = [entry for (_, ordering), entry in seen(bench).items() if ordering == arm.ordering]
     order = list(Verdict)
     worst = max(entries, key=lambda entry: (entry["verdict"] != "passed", order.index(Verdict(entry["verdict"]))))
-    shootdowns = sum(entry["all_shootdowns"] for entry in entries)
+    met = sum(entry["met"] for entry in entries)
     forbidden = sum(entry["forbidden"] for entry in entries)
-    said = f"{forbidden:,} forbidden in {shootdowns:,} shootdowns of {plural(bench.finished_rounds, 'round')}"
+    said = f"{forbidden:,} forbidden in {met:,} shootdowns that met a vCPU, in {plural(bench.finished_rounds, 'round')}"
     drawn = sample(looks[arm.arm])
     return Card(LEVELS.get(Verdict(worst["verdict"]), "bad"), arm_name(arm), worst["verdict"], said, arm.title, drawn)
 
@@ -266,7 +266,15 @@ def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
 def _outcomes(bench: Bench) -> Section:
     entries = seen(bench)
     names = list(dict.fromkeys(name for entry in entries.values() for name in entry["outcomes"]))
-    head = ("ordering", *(("point",) if bench.sweep else ()), "verdict", "shootdowns", "forbidden", *names)
+    head = (
+        "ordering",
+        *(("point",) if bench.sweep else ()),
+        "verdict",
+        "shootdowns",
+        "met a vCPU",
+        "forbidden",
+        *names,
+    )
     rows: list[tuple[str, ...]] = []
     marked: set[int] = set()
     for arm in bench.arms:
@@ -276,10 +284,11 @@ def _outcomes(bench: Bench) -> Section:
                 continue
             if entry["forbidden"]:
                 marked.add(len(rows))
-            numbers = (entry["all_shootdowns"], entry["forbidden"], *(entry["outcomes"].get(name, 0) for name in names))
+            counted = (entry["all_shootdowns"], entry["met"], entry["forbidden"])
+            numbers = (*counted, *(entry["outcomes"].get(name, 0) for name in names))
             at = (point,) if bench.sweep else ()
             rows.append((arm_name(arm), *at, entry["verdict"], *map(count, numbers)))
-    first = len(head) - len(names) - 2
+    first = len(head) - len(names) - 3
     table = Table("Events over all rounds", head, tuple(rows), frozenset(range(first, len(head))), frozenset(marked))
     return Section("outcomes", "Outcomes", ("Over all races, warm-ups included.",), tables=(table,))
 

@@ -82,6 +82,7 @@ class Race(Part):
     ending: str
     seconds: float
     all_shootdowns: int
+    met_shootdowns: int | None = None  # those that met a vCPU; None in a bench of an earlier version
     forbidden_shootdowns: int
     outcomes: dict[str, int]
     steal_share: float | None

@@ -140,7 +140,7 @@ def gate_lines(outcomes: Sequence[Outcome]) -> Iterable[Text]:
 def observation_lines(bench: Bench) -> Iterable[str]:
     """The lines to grep, one an ordering and point: `Observation v18@vcpus=8 Never 0 812345`."""
     for (point, ordering), entry in sorted(seen(bench).items(), key=lambda item: _turn(bench, *item[0])):
-        forbidden, other = entry["forbidden"], max(entry["all_shootdowns"] - entry["forbidden"], 0)
+        forbidden, other = entry["forbidden"], max(entry["met"] - entry["forbidden"], 0)
         often = "Never" if not forbidden else "Sometimes" if other else "Always"
         yield f"Observation {ordering}{'@' + point if point else ''} {often} {forbidden} {other}"
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from results.comparable import alike
 from results.grades import FAILING
+from results.met import whole
 from results.statistics import ENOUGH
 from results.verdict import Ending, is_safe, seen
 from results.wording import count, nanoseconds, plural
@@ -48,7 +49,7 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
         yield Caveat(
             "oversubscribed",
             f"oversubscribed, {plural(vcpus, 'vCPU')} and {plural(zappers, 'zapper')} on {plural(cpus, 'CPU')}",
-            "actors wait for CPUs: latency holds time to be scheduled, vCPUs leave the guest at every tick",
+            _placed(scenario) + ", and vCPUs leave the guest at every tick",
             f"--vcpus {max(cpus - zappers, 1)}" if cpus > zappers else "fewer actors, or more CPUs",
         )
     if host.get("hypervisor"):
@@ -102,6 +103,13 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             "one process: a crash takes all of them, and memory is shared beyond the protocol's words",
             "--workers process",
         )
+
+
+def _placed(scenario: Facts) -> str:
+    """What it means that there are fewer CPUs than actors."""
+    if scenario.get("placement", "mixed") == "mixed":
+        return "Linux places all of them: latency holds time to be scheduled, many kicks meet nobody"
+    return "zappers keep CPUs of their own: a kick meets at most one vCPU a CPU"
 
 
 def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
@@ -223,11 +231,11 @@ def _by_ordering(outcomes: Mapping[str, Sequence[str]]) -> str:
 
 def _of_the_samples(runs: Sequence[Facts]) -> Iterator[Caveat]:
     for name, label in (("p99", "p99"), ("p999", "p99.9")):
-        few = {r["ordering"]: n for r in runs if is_safe(r) and (n := r["latency_ns"]["shootdown"]["n"]) < ENOUGH[name]}
+        few = {r["ordering"]: n for r in runs if is_safe(r) and (n := whole(r)["n"]) < ENOUGH[name]}
         if few:
             yield Caveat(
                 "too_few_samples",
-                f"few samples, {', '.join(f'{n:,} shootdowns of {ordering}' for ordering, n in few.items())}",
+                f"few samples, {', '.join(f'{n:,} shootdowns of {name} that met a vCPU' for name, n in few.items())}",
                 f"below {ENOUGH[name]:,} a {label} has no 95 % interval, so none is printed",
                 "a longer --duration, or fewer orderings in the same time",
             )

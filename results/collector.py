@@ -20,6 +20,7 @@ from kernels.layout import Layout
 from kernels.outcomes import OUTCOMES, Outcome
 from kernels.rules import NS_SHIFT, Flow
 from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
+from kernels.tally import MET_OR_STALE
 from results.contention import lock_contention
 from results.grades import GRADES, declared
 from results.histogram import Counts
@@ -29,6 +30,8 @@ from results.statistics import PERCENTILES, clopper_pearson, percentile_interval
 from results.verdict import Ending, Verdict, judge
 
 Words = NDArray[np.int64]
+# The histograms of a zapper, with what is left of all shootdowns without those that met a vCPU.
+ZAPPER_NAMES = (*tally.ZAPPER_HISTS[:2], "shootdown_empty", *tally.ZAPPER_HISTS[2:])
 
 # Counted by the read, not by the shootdown: they belong to none.
 BY_READ = frozenset(
@@ -51,7 +54,7 @@ class Snapshot:
     at_ns: int
     vcpu_heads: Words  # (vcpus, HEAD_WORDS)
     zapper_heads: Words  # (zappers, HEAD_WORDS)
-    open_shootdowns: Words  # (OUTCOMES,): pages whose last shootdown showed this outcome and is not yet in the heads
+    open_flags: Words  # (pages,): outcomes of each page's last shootdown, a bit each, that are not yet in the heads
     histograms: Mapping[str, Counts] = field(default_factory=dict)
     cpu: CpuTimes | None = None
 
@@ -78,7 +81,18 @@ class Snapshot:
     @property
     def outcome_shootdowns(self) -> Words:
         """Distinct shootdowns in which each outcome was seen, shape (OUTCOMES,)."""
-        return self.both(tally.OUTCOME_SHOOTDOWNS, OUTCOMES) + self.open_shootdowns
+        return self.both(tally.OUTCOME_SHOOTDOWNS, OUTCOMES) + _by_outcome(self.open_flags)
+
+    @property
+    def met_shootdowns(self) -> int:
+        """Shootdowns that met a vCPU: a kick found one in the guest, or one read through the page's old translation."""
+        return int(self.both(tally.SHOOTDOWNS_MET)[0] + (self.open_flags & MET_OR_STALE != 0).sum())
+
+    @property
+    def outcome_met(self) -> Words:
+        """Of the shootdowns that met a vCPU, those in which each outcome was seen, shape (OUTCOMES,)."""
+        met = self.open_flags[self.open_flags & MET_OR_STALE != 0]
+        return self.both(tally.OUTCOME_MET, OUTCOMES) + _by_outcome(met)
 
     @property
     def statuses(self) -> Words:
@@ -101,11 +115,16 @@ def snapshot(words: Words, lay: Layout, *, histograms: bool = True) -> Snapshot:
     zappers = _actors(words, lay.zapper_tally, lay.zapper_tally_stride, lay.zappers)
     heads = vcpus[:, : tally.HEAD_WORDS].copy(), zappers[:, : tally.HEAD_WORDS].copy()
     if not histograms:
-        return Snapshot(at_ns, *heads, np.zeros(OUTCOMES, dtype=np.int64))
-    flags = words[lay.page_flags : lay.page_flags + lay.pages + lay.tables]
-    flagged = ((flags[:, None] >> np.arange(OUTCOMES)) & 1).sum(axis=0)
+        return Snapshot(at_ns, *heads, np.zeros(0, dtype=np.int64))
+    flags = words[lay.page_flags : lay.page_flags + lay.pages + lay.tables].copy()
     counts = _sum_histograms(zappers, tally.ZAPPER_HISTS) | _sum_histograms(vcpus, tally.vcpu_hists(lay.flow))
-    return Snapshot(at_ns, *heads, flagged, counts, cpu_times())
+    return Snapshot(at_ns, *heads, flags, counts, cpu_times())
+
+
+def _by_outcome(flags: Words) -> Words:
+    """In how many of these flags each outcome stands, shape (OUTCOMES,)."""
+    found: Words = ((flags[:, None] >> np.arange(OUTCOMES)) & 1).sum(axis=0)
+    return found
 
 
 def _actors(words: Words, start: int, stride: int, count: int) -> Words:
@@ -179,6 +198,7 @@ class RunFacts:
     source: str = ""
     shootdown: tuple[str, ...] = ()
     flow: int = Flow.SHOOTDOWN
+    placement: str = "own"
     references_left: int = 0
 
 
@@ -218,6 +238,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "trace": facts.last_steps and facts.last_steps.json,
         "vcpus": len(end.vcpu_heads),
         "zappers": len(end.zapper_heads),
+        "placement": facts.placement,
         "vcpus_entered": entered,
         "shootdowns": shootdowns,
         "reads": reads,
@@ -228,12 +249,13 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "out_of_guest_share": _out_of_guest(start, end, seconds),
         "all_shootdowns": end.shootdowns,
         "all_reads": end.reads,
+        "met": {"kicks": int(end.both(tally.KICKS_MET)[0]), "shootdowns": end.met_shootdowns},
         "outcomes": _outcomes(facts, end),
         "lock_contention": lock_contention(np.concatenate((end.vcpu_heads, end.zapper_heads))),
         "status": _named(end.statuses.sum(axis=0), all_declared=True),
         "seamcalls": {LEAF_NAMES[leaf]: _named(end.statuses[leaf], all_declared=False) for leaf in Leaf},
         "stale_age_epochs": {str(age): int(count) for age, count in enumerate(ages)},
-        "latency_ns": _summaries(measured, tally.ZAPPER_HISTS),
+        "latency_ns": _summaries(measured, ZAPPER_NAMES),
         "vcpu_ns": _summaries(measured, tally.vcpu_hists(facts.flow)),
         "track_retries": {"max": int(most), "mean": round(int(retries) / max(end.shootdowns, 1), 6)},
         "bug_on": int(end.both(tally.BUG_ON)[0]),
@@ -274,7 +296,8 @@ def _perturbation(facts: RunFacts, end: Snapshot) -> dict[str, Any]:
 def _measured(start: Snapshot, end: Snapshot, flow: int) -> dict[str, Counts]:
     none = np.zeros(tally.HIST_WORDS, dtype=np.int64)
     names = tally.ZAPPER_HISTS + tally.vcpu_hists(flow)
-    return {n: np.maximum(end.histograms.get(n, none) - start.histograms.get(n, none), 0) for n in names}
+    found = {n: np.maximum(end.histograms.get(n, none) - start.histograms.get(n, none), 0) for n in names}
+    return found | {"shootdown_empty": np.maximum(found["shootdown"] - found["shootdown_met"], 0)}
 
 
 def _summaries(measured: Mapping[str, Counts], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -310,8 +333,9 @@ def _named(counts: Words, *, all_declared: bool) -> dict[str, int]:
 def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
     """Every outcome that the flow declares, even at 0, and what was seen beside them.
 
-    `count` is events (reads or statuses); `shootdowns` of `of` is how many distinct shootdowns showed it, which is what
-    `rate` and `ci95` are of. An outcome that was seen but belongs to no shootdown has None there, not a rate of 0.
+    `count` is events (reads or statuses), `shootdowns` how many distinct shootdowns showed it. `met` of `of` are those
+    that met a vCPU, which is what `rate` and `ci95` are of. An outcome that was seen but belongs to no shootdown has
+    None there, not a rate of 0.
     """
     counts, by_shootdown = end.outcomes, end.outcome_shootdowns
     if facts.ending == Ending.hung and counts[Outcome.no_progress] == 0:
@@ -320,15 +344,14 @@ def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
     undeclared = [s for s in range(tally.STATUSES) if s not in Status.__members__.values() or s == Status.OTHER]
     counts[Outcome.unknown_status] = max(counts[Outcome.unknown_status], end.statuses[:, undeclared].sum())
     told = declared(facts.flow)
+    met, of = end.outcome_met, end.met_shootdowns
     return [
-        _outcome(o, int(counts[o]), int(by_shootdown[o]), end.shootdowns) for o in Outcome if o in told or counts[o]
+        _outcome(o, int(counts[o]), int(by_shootdown[o]), int(met[o]), of) for o in Outcome if o in told or counts[o]
     ]
 
 
-def _outcome(outcome: Outcome, count: int, shootdowns: int, of: int) -> dict[str, Any]:
+def _outcome(outcome: Outcome, count: int, shootdowns: int, met: int, of: int) -> dict[str, Any]:
     grade, _ = GRADES[outcome]
-    # A shootdown still in hand when its zapper died shows outcomes and is not yet counted as done.
-    of = max(of, shootdowns)
     by_shootdown = outcome not in BY_READ and (count == 0 or shootdowns > 0)
     caught = would_have_caught(of) if by_shootdown and shootdowns == 0 else None
     return {
@@ -336,8 +359,9 @@ def _outcome(outcome: Outcome, count: int, shootdowns: int, of: int) -> dict[str
         "grade": grade.value,
         "count": count,
         "shootdowns": shootdowns if by_shootdown else None,
+        "met": met if by_shootdown else None,
         "of": of,
-        "rate": (shootdowns / of if of else 0.0) if by_shootdown else None,
-        "ci95": list(clopper_pearson(shootdowns, of)) if by_shootdown else None,
+        "rate": (met / of if of else 0.0) if by_shootdown else None,
+        "ci95": list(clopper_pearson(met, of)) if by_shootdown else None,
         "would_have_caught": caught,
     }

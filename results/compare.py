@@ -24,11 +24,13 @@ REMEDIES = {
     Kind.moment: "again on an idle machine",
 }
 SCENARIO = (
-    "vcpus", "zappers", "pages", "tlb_entries", "reads", "tick_us", "gap", "rate", "workers", "duration_s", "warmup_s",
+    "vcpus", "zappers", "pages", "tlb_entries", "reads", "tick_us", "gap", "rate", "workers", "placement",
+    "duration_s", "warmup_s",
 )  # fmt: skip
 # Keys that a result of an earlier version does not have, and what they were then.
 LATER = {
     "flow": "shootdown", "module": "tdx", "batch": 1, "resched": False, "shared_pages": 0, "shared_flush": "request",
+    "placement": "mixed",
 }  # fmt: skip
 
 

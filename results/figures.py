@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from results.met import whole
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -39,13 +41,13 @@ BY_ID = {figure.id: figure for figure in FIGURES}
 
 def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
     """The figures of one entry of `runs`, as `results.collector.run_record` makes it; None where n is too small."""
-    whole, outside = run["latency_ns"]["shootdown"], run["vcpu_ns"]["out_of_guest"]
+    met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
     measured = run["seconds"] > 0 and run["shootdowns"] > 0
     return {
-        "p50_ns": whole["p50"],
-        "p90_ns": whole["p90"],
-        "p99_ns": whole["p99"],
-        "max_ns": whole["max"],
+        "p50_ns": met["p50"],
+        "p90_ns": met["p90"],
+        "p99_ns": met["p99"],
+        "max_ns": met["max"],
         "shootdowns_per_s": run["shootdowns_per_s"] if measured else None,
         "reads_per_s": run["reads_per_s"] if measured else None,
         "out_of_guest_p50_ns": outside["p50"],

@@ -28,6 +28,8 @@ WITH file AS (
     runs: 'STRUCT(ordering VARCHAR, expect JSON, verdict VARCHAR, vcpus BIGINT, zappers BIGINT, all_shootdowns BIGINT,
       outcomes STRUCT(grade VARCHAR, "count" BIGINT, shootdowns BIGINT)[], perturbed BOOLEAN,
       latency_ns STRUCT(
+        shootdown_met STRUCT(p50 DOUBLE, p90 DOUBLE, p99 DOUBLE, "max" DOUBLE,
+          ci95 STRUCT(p50 DOUBLE[], p90 DOUBLE[], p99 DOUBLE[])),
         shootdown STRUCT(p50 DOUBLE, p90 DOUBLE, p99 DOUBLE, "max" DOUBLE,
           ci95 STRUCT(p50 DOUBLE[], p90 DOUBLE[], p99 DOUBLE[])),
         stale_window STRUCT(p50 DOUBLE)),
@@ -36,7 +38,7 @@ WITH file AS (
 ), one AS (
   SELECT *, unnest(runs) AS run, generate_subscripts(runs, 1) AS place FROM file
 ), flat AS (
-  SELECT *, run.latency_ns.shootdown AS whole FROM one
+  SELECT *, coalesce(run.latency_ns.shootdown_met, run.latency_ns.shootdown) AS whole FROM one
 )
 SELECT
   started, 'run' AS kind, $2 AS directory, scenario."name" AS scenario, '' AS point, run.ordering AS ordering,

@@ -8,6 +8,7 @@ import numpy as np
 from kernels.outcomes import Outcome
 from results.collector import Snapshot
 from results.grades import FAILING, GRADES
+from results.met import MET
 from results.statistics import ENOUGH, percentile
 from results.wording import count, nanoseconds
 
@@ -39,7 +40,7 @@ def live_view(
     Outcomes are counted from the start of the ordering: the stale reads, the usual errors, and whatever else fails.
     """
     seconds = (now.at_ns - before.at_ns) / 1e9
-    new = now.histograms["shootdown"] - before.histograms["shootdown"] if now.histograms and before.histograms else None
+    new = now.histograms[MET] - before.histograms[MET] if now.histograms and before.histograms else None
     counts = None if new is None else np.maximum(new, 0)
     n = 0 if counts is None else int(counts.sum())
     events = now.outcomes

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kernels.layout import HIST_WORDS
 from results.histogram import HIGHS_NS, Counts
+from results.met import MET, whole
 from results.plot_style import (
     BAND,
     MARKER,
@@ -55,13 +56,15 @@ class Shown(NamedTuple):
     def counts(self, run: Run, name: str) -> Counts:
         """A run's histogram of this name, empty where it has none."""
         found = self.arrays.get(f"{run['ordering']}/hist/{name}")
+        if found is None and name == MET:  # of a result of an earlier version
+            found = self.arrays.get(f"{run['ordering']}/hist/shootdown")
         return found if found is not None else np.zeros(HIST_WORDS, dtype=np.int64)
 
 
 def shootdown_curves(ax: Axes, shown: Shown) -> None:
     """The percentile curve of whole shootdowns with its interval, as far as n gives one."""
-    ax.set_title("Whole shootdown, by percentile")
-    furthest = max(curves(ax, shown, "shootdown"), _response_curves(ax, shown))
+    ax.set_title("A shootdown that met a vCPU, by percentile")
+    furthest = max(curves(ax, shown, MET), _response_curves(ax, shown))
     if not furthest:
         say(ax, why_nothing(shown.runs))
         return
@@ -99,13 +102,13 @@ def why_nothing(runs: Sequence[Run]) -> str:
     """Why there is no curve."""
     endings = {run["ending"] for run in runs} - {"finished"}
     said = f" ({', '.join(sorted(endings))})" if endings else ""
-    return f"No ordering completed the {ENOUGH['p50']} shootdowns\nthat a median needs{said}."
+    return f"In no ordering {ENOUGH['p50']} shootdowns met a vCPU,\nwhich a median needs{said}."
 
 
 def done_by(ax: Axes, shown: Shown) -> None:
     """The empirical distribution: which share of shootdowns was done by a time, with its 95 % band for the whole."""
     ax.set_title("Share of shootdowns done by a time")
-    measured = [(look, counts) for run, look in shown.each() if (counts := shown.counts(run, "shootdown")).any()]
+    measured = [(look, counts) for run, look in shown.each() if (counts := shown.counts(run, MET)).any()]
     if not measured:
         say(ax, why_nothing(shown.runs))
         return
@@ -125,7 +128,7 @@ def done_by(ax: Axes, shown: Shown) -> None:
     time_axis(ax, "x")
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0%}".replace("%", " %")))
-    ax.set_ylabel("share of shootdowns")
+    ax.set_ylabel("share of shootdowns that met a vCPU")
     ax.set_xlabel("time of a shootdown (log), to the 99.9th percentile")
 
 
@@ -149,9 +152,9 @@ def phase_bars(ax: Axes, shown: Shown) -> None:
     limit = min(max(ends), CUT * float(np.median([end for end in ends if end])))
     for place, ((run, look), end) in enumerate(zip(shown.each(), ends, strict=True)):
         _phase_bar(ax, place, run, look, limit)
-        missing = "whole: n too small" if run["latency_ns"]["shootdown"]["n"] else "no whole shootdown"
-        whole = _whole(run)
-        said = missing if whole is None else time_text(whole)
+        missing = "whole: n too small" if whole(run)["n"] else "no shootdown met a vCPU"
+        took = _whole(run)
+        said = missing if took is None else time_text(took)
         cut = f", bar cut at {time_text(limit)} of {time_text(end)}" if end > limit else ""
         ax.text(min(end, limit) + 0.015 * limit, place, said + cut, va="center", fontsize=8.5)
     ax.set_yticks(range(len(runs)), [look.name for look in shown.looks], fontsize=9 if len(runs) > 6 else 9.5)
@@ -176,7 +179,7 @@ def _medians(run: Run) -> list[tuple[str, int]]:
 
 
 def _whole(run: Run) -> int | None:
-    median: int | None = run["latency_ns"]["shootdown"]["p50"]
+    median: int | None = whole(run)["p50"]
     return median
 
 
@@ -189,9 +192,9 @@ def _phase_bar(ax: Axes, place: int, run: Run, look: Style, limit: float) -> Non
         if width > 0:
             ax.barh(place, width, left=end, height=0.62, color=colour, hatch=hatch, edgecolor="white", linewidth=0.8)
             end += width
-    whole = _whole(run)
-    if whole is not None and whole <= limit:
-        ax.plot([whole, whole], [place - 0.41, place + 0.41], color="black", linewidth=2.2, solid_capstyle="butt")
-    if end or whole:
+    took = _whole(run)
+    if took is not None and took <= limit:
+        ax.plot([took, took], [place - 0.41, place + 0.41], color="black", linewidth=2.2, solid_capstyle="butt")
+    if end or took:
         dot = {**MARKER, "markersize": 8, "clip_on": False, "zorder": 5, "linestyle": ""}
         ax.plot([0], [place], marker=look.marker, color=look.colour, **dot)

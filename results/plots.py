@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from results.met import whole
 from results.panels import Arrays, Shown, phase_bars, shootdown_curves
 from results.plot_style import PHASES, Sheet, parameters, sheet, styles
 from results.stale_panels import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
@@ -38,10 +39,7 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
     `parameters()`.
     """
     runs, looks = result["runs"], styles(result["runs"])
-    handles = [
-        look.handle(f"{look.name}, n = {run['latency_ns']['shootdown']['n']:,}")
-        for look, run in zip(looks, runs, strict=True)
-    ]
+    handles = [look.handle(f"{look.name}, n = {whole(run)['n']:,}") for look, run in zip(looks, runs, strict=True)]
     if any("response" in run["latency_ns"] for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
     page = sheet(

@@ -9,12 +9,13 @@ from kernels.layout import HIST_WORDS
 from results.bench_record import Bench, array_name, round_file
 from results.bench_store import read_round
 from results.histogram import Counts
+from results.met import MET
 from results.store import StoreError
 
 Hists = dict[tuple[str, str], dict[str, Counts]]
 
 
-def pooled(bench: Bench, directory: Path, names: Sequence[str] = ("shootdown", "stale_window")) -> Hists:
+def pooled(bench: Bench, directory: Path, names: Sequence[str] = (MET, "shootdown", "stale_window")) -> Hists:
     """The histograms of all rounds together, by point and arm. Raises StoreError where a round's are not whole."""
     sums: Hists = {(point, arm.arm): {} for point in bench.points for arm in bench.arms}
     for number in range(1, bench.finished_rounds + 1):

@@ -8,6 +8,7 @@ from typing import Any
 from results.bench_record import AGAIN, BENCH, Bench
 from results.bench_store import read_bench
 from results.figures import FIGURES, figures_of
+from results.met import whole
 from results.store import read_result
 
 # The percentile in result.json whose interval is the figure's.
@@ -76,7 +77,7 @@ def _of_run(path: Path, result: Mapping[str, Any]) -> Rounds:
         for name, value in figures_of(run).items():
             values[run["ordering"], "", name] = [] if value is None else [float(value)]
         for figure, percentile in PERCENTILES.items():
-            ends = run["latency_ns"]["shootdown"]["ci95"][percentile]
+            ends = whole(run)["ci95"][percentile]
             if ends:
                 intervals[run["ordering"], "", figure] = (float(ends[0]), float(ends[1]))
     return Rounds(

@@ -10,6 +10,7 @@ from results.answer import KICK_FIRST, TRACK_FIRST, review_sentence
 from results.contention_table import contention_page_table
 from results.grades import FAILING, why
 from results.inline_svg import WIDTH_IN, element, panel, sample, swatch
+from results.met import MET, met_shootdowns, whole
 from results.page import Card, Figure, Key, Page, Section, Table
 from results.page_facts import READING, command_line, host_table, mapping_table, origin
 from results.panels import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
@@ -87,10 +88,12 @@ def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _sentence(run: Run) -> str:
-    whole, outside = run["latency_ns"]["shootdown"], run["vcpu_ns"]["out_of_guest"]
+    met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
     zeros = caught_sentence(run)
-    took = [f"{name.replace('p999', 'p99.9')} {_interval(whole, name)}" for name in ("p50", "p99") if whole[name]]
-    cost = f" A shootdown took at {' and at '.join(took)}." if took else " Too few shootdowns for a time."
+    took = [f"{name.replace('p999', 'p99.9')} {_interval(met, name)}" for name in ("p50", "p99") if met[name]]
+    cost = (
+        f" A shootdown that met a vCPU took at {' and at '.join(took)}." if took else " Too few shootdowns for a time."
+    )
     out = f" A vCPU was out of the guest for {_interval(outside, 'p50')} a time at p50." if outside["p50"] else ""
     return f"{run['ordering']}: {run['reason']}. {zeros}{cost}{out}".replace("  ", " ")
 
@@ -101,9 +104,7 @@ def _interval(phase: Mapping[str, Any], name: str) -> str:
 
 
 def _legend(shown: Shown) -> tuple[Key, ...]:
-    return tuple(
-        Key(sample(look), f"{look.name}, n = {run['latency_ns']['shootdown']['n']:,}") for run, look in shown.each()
-    )
+    return tuple(Key(sample(look), f"{look.name}, n = {whole(run)['n']:,}") for run, look in shown.each())
 
 
 def _latency(shown: Shown) -> Section:
@@ -117,10 +118,10 @@ def _latency(shown: Shown) -> Section:
     return Section(
         "latency",
         "How long a shootdown takes",
-        ("After the warm-up, at the zapper: from its claim of the page to REMOVE done.",),
+        ("After the warm-up, at the zapper, where a vCPU was met: from its claim of the page to REMOVE done.",),
         _legend(shown),
         (Figure(curve, ends + dotted), Figure(shares, whole)),
-        (_percentiles(shown.runs, ("shootdown", "response"), "Whole shootdowns, with 95 % intervals"),),
+        (_percentiles(shown.runs, (MET, "shootdown_empty", "response"), "Whole shootdowns, with 95 % intervals"),),
     )
 
 
@@ -137,7 +138,9 @@ def _phases(shown: Shown) -> Section:
         left_in=left,
     )
     outside = _percentiles(shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals")
-    rest = [name for name in PHASE_WORDS if name not in ("shootdown", "response", "out_of_guest", "gate_wait")]
+    rest = [
+        name for name in PHASE_WORDS if name not in (MET, "shootdown_empty", "response", "out_of_guest", "gate_wait")
+    ]
     return Section(
         "phases",
         "Where the time goes",
@@ -222,10 +225,9 @@ def _outcomes(runs: Sequence[Run]) -> Section:
         rows = tuple((o["id"], count(o["count"]), _rate(o, run), o["grade"], why(o["id"])) for o in found)
         bad = frozenset(i for i, o in enumerate(found) if o["count"] and o["grade"] in FAILING)
         name = run["ordering"] + ("" if is_safe(run) else f" (unsafe, known for {', '.join(run['expect'])})")
-        head = ("outcome", "events", "of shootdowns, 95 % interval", "grade", "why")
-        tables.append(
-            Table(f"{name}: {run['all_shootdowns']:,} shootdowns", head, rows, frozenset({1}), bad, len(runs) > 4)
-        )
+        head = ("outcome", "events", "of shootdowns that met a vCPU, 95 % interval", "grade", "why")
+        met = f"{met_shootdowns(run) or 0:,} of {run['all_shootdowns']:,} shootdowns met a vCPU"
+        tables.append(Table(f"{name}: {met}", head, rows, frozenset({1}), bad, len(runs) > 4))
     return Section(
         "outcomes",
         "Every outcome",

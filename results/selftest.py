@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.exploration_verdict import INTERRUPT, failing
+from results.met import met_shootdowns
 from results.statistics import would_have_caught
 from results.verdict import Ending, Judgement, Verdict, exit_code_of, hung_as_expected, is_safe
 
@@ -50,12 +51,14 @@ def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any
     seconds = run["seconds"] if caught is None else caught["seconds"]
     shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
     shootdowns += sum(one["all_shootdowns"] for one in stopped)
+    met = sum(met_shootdowns(one) or 0 for one in tries)
     race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
     race |= {
         "caught": caught is not None or hung,
         "seconds": seconds + sum(one["seconds"] for one in stopped),
         "shootdowns": shootdowns,
-        "would_have_caught": would_have_caught(shootdowns),
+        "met": met,
+        "would_have_caught": would_have_caught(met),
         "tries": len(tries),
         "scenario": dict(scenario),
     }

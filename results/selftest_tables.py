@@ -85,6 +85,10 @@ def _shootdowns(one: Claim) -> str:
     return "-" if one["race"] is None else count(one["race"]["shootdowns"])
 
 
+def _met(one: Claim) -> str:
+    return "-" if one["race"] is None else count(one["race"]["met"])
+
+
 def _power(one: Claim) -> str:
     power = None if one["race"] is None else one["race"]["would_have_caught"]
     return "-" if power is None else share(power)
@@ -103,6 +107,7 @@ EXPLORED: tuple[Column, ...] = (
 RACED: tuple[Column, ...] = (
     ("RACED", "right", _raced_for),
     ("SHOOTDOWNS", "right", _shootdowns),
+    ("MET", "right", _met),
     ("POWER", "right", _power),
 )
 VERDICT: Column = ("VERDICT", "left", _verdict)
@@ -121,7 +126,7 @@ def _below(claims: Sequence[Claim]) -> Iterator[Text]:
     if again := [one for one in claims if one["race"] is not None and one["race"]["tries"] > 1]:
         tries = ", ".join(f"{one['ordering']} {one['race']['tries']}" for one in again)
         yield Text(f"Begun anew after another error, and all tries counted: {tries}.")
-    yield Text("POWER: a rate that in so many shootdowns would have been caught (95 %).")
+    yield Text("MET: those that met a vCPU. POWER: a rate of these that would have been caught (95 %).")
     for one in claims:
         if one["verdict"] != Verdict.passed:
             verdict = Text(one["verdict"].upper(), style=VERDICT_STYLES[one["verdict"]])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kernels.layout import AGE_BUCKETS
 from kernels.outcomes import Outcome
 from results.grades import FAILING, GRADES
+from results.met import met_shootdowns
 from results.panels import Arrays, Run, Shown, curves
 from results.plot_style import BAD, MARKER, QUIET, percentile_axes, say
 from results.wording import count
@@ -50,8 +51,8 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
                 )
                 peaks.append(float(rate.max()))
         if not peaks:
-            of = sum(run["all_shootdowns"] for run in shown.runs)
-            never = f"never seen in {of:,} shootdowns" if of else "no shootdown was completed"
+            of = sum(met_shootdowns(run) or 0 for run in shown.runs)
+            never = f"never seen in {of:,} shootdowns that met a vCPU" if of else "no shootdown met a vCPU"
             _empty_strip(ax, "too short a time for a rate" if events else never)
             continue
         _rate_axis(ax, min(peaks), max(peaks))

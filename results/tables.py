@@ -17,6 +17,7 @@ from kernels.story import Held
 from results.contention_table import contention_table
 from results.grades import FAILING, Grade, grade_of, why
 from results.live import Live
+from results.met import MET, met_shootdowns
 from results.statistics import ENOUGH
 from results.verdict import is_safe
 from results.wording import PHASE_WORDS, count, nanoseconds, plural, rate_with_interval, share
@@ -78,7 +79,7 @@ SHORT_WHY = {
     "host_priority_timeout": "TD exit of ACCEPT",
     "unknown_status": "undeclared: fails",
 }
-FEW, MANY_ORDERINGS = ("shootdown", "response", "kick", "track"), 4
+FEW, MANY_ORDERINGS = (MET, "response", "kick", "track"), 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +135,8 @@ def _rate(outcome: Mapping[str, Any], run: Run) -> str:
 def _below(run: Run) -> Iterable[Text]:
     retries = run["track_retries"]
     yield Text(f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most")
-    yield Text(
-        f"Rates and 95 % intervals: of all {run['all_shootdowns']:,} shootdowns, warm-up included. Counts: of events."
-    )
+    met = f"{met_shootdowns(run) or 0:,} of {run['all_shootdowns']:,} shootdowns, which met a vCPU"
+    yield Text(f"Rates and 95 % intervals: of the {met}; warm-up included. Counts: of events.")
     if sentence := caught_sentence(run):
         yield Text(sentence)
     yield Text.assemble((run["verdict"].upper(), VERDICT_STYLES[run["verdict"]]), f": {run['reason']}")
@@ -148,12 +148,15 @@ def caught_sentence(run: Run) -> str:
     if not zeros:
         return ""
     rate = share(zeros[0]["would_have_caught"])
-    return f"Forbidden at 0: a rate of {rate} of shootdowns or more would have been caught (95 %)."
+    return f"Forbidden at 0: a rate of {rate} of shootdowns that met a vCPU would have been caught (95 %)."
 
 
 def latency_table(runs: Sequence[Run]) -> RenderableType:
     """Percentiles by phase over all orderings. Above four orderings only the whole, the kick and TRACK."""
-    names = FEW if len(runs) > MANY_ORDERINGS else tuple(PHASE_WORDS)
+    told = any(MET in run["latency_ns"] for run in runs)  # else of an earlier version
+    names = (
+        FEW if len(runs) > MANY_ORDERINGS else tuple(name for name in PHASE_WORDS if name != "shootdown" or not told)
+    )
     table = plain_table(
         ("PHASE / ordering", "left"), ("n", "right"), *((("p99.9" if c == "p999" else c), "right") for c in COLUMNS)
     )
@@ -209,13 +212,19 @@ def _cell(phase: Mapping[str, Any], column: str) -> str:
 def verdict_table(runs: Sequence[Run]) -> RenderableType:
     """One line an ordering: verdict, shootdowns in all and with a forbidden outcome, throughput."""
     table = plain_table(
-        ("ORDERING", "left"), ("VERDICT", "left"), ("SHOOTDOWNS", "right"), ("FORBIDDEN", "right"), ("READS/s", "right")
+        ("ORDERING", "left"),
+        ("VERDICT", "left"),
+        ("SHOOTDOWNS", "right"),
+        ("MET", "right"),
+        ("FORBIDDEN", "right"),
+        ("READS/s", "right"),
     )
     for run in runs:
         table.add_row(
             marked(run["ordering"], is_safe(run)),
             Text(run["verdict"], style=VERDICT_STYLES[run["verdict"]]),
             count(run["all_shootdowns"]),
+            share((met_shootdowns(run) or 0) / max(run["all_shootdowns"], 1)),
             count(forbidden_shootdowns(run)),
             count(run["reads_per_s"]),
         )
@@ -240,9 +249,11 @@ def forbidden_shootdowns(run: Run) -> int:
 
 
 def observation_line(run: Run) -> str:
-    """The line to grep, `Observation v18 Never 0 812345`: Never, Sometimes or Always; forbidden shootdowns; others."""
+    """The line to grep, `Observation v18 Never 0 812345`: Never, Sometimes or Always; forbidden shootdowns; others that
+    met a vCPU.
+    """
     forbidden = forbidden_shootdowns(run)
-    other = max(run["all_shootdowns"] - forbidden, 0)
+    other = max((met_shootdowns(run) or 0) - forbidden, 0)
     often = "Never" if not forbidden else "Sometimes" if other else "Always"
     return f"Observation {run['ordering']} {often} {forbidden} {other}"
 

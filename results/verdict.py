@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 from results.grades import FAILING, Grade
+from results.met import met_shootdowns, too_few
 
 Run = Mapping[str, Any]
 
@@ -91,7 +92,10 @@ def judge(run: Run) -> Judgement:
         )
     if run["ending"] == Ending.interrupted:
         return Judgement(Verdict.inconclusive, "interrupted before its time; nothing forbidden until then")
-    return Judgement(Verdict.passed, f"nothing forbidden in {run['all_shootdowns']:,} shootdowns")
+    met = met_shootdowns(run)
+    if lacking := too_few(met, run["all_shootdowns"]):
+        return Judgement(Verdict.inconclusive, lacking)
+    return Judgement(Verdict.passed, f"nothing forbidden in {met:,} shootdowns that met a vCPU")
 
 
 def _judge_known_wrong(run: Run, counts: Mapping[str, int]) -> Judgement:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 PHASE_WORDS = {
+    "shootdown_met": "whole, met a vCPU",
+    "shootdown_empty": "whole, met nobody",
     "shootdown": "whole shootdown",
     "response": "from intended start",
     "lock": "wait for mmu_lock",
@@ -82,10 +84,12 @@ def rate_with_interval(outcome: Mapping[str, Any]) -> str:
     if rate is None or interval is None:
         return ""
     if not outcome["of"]:
-        return "no shootdown"
+        return "none met a vCPU"
     low, high = interval
     if outcome["shootdowns"] == 0:
         return f"0 (<{share(high)})"
+    if rate == 0:
+        return f"{count(outcome['shootdowns'])} that met nobody"
     if rate >= 0.001:
         return f"{share(rate)} ({_three(low * 100)}-{_three(high * 100)})"
     power = f"{rate:.1e}".partition("e")[2]

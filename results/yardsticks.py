@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from results.met import whole
 from results.verdict import is_safe
 from results.wording import nanoseconds, tenths
 
@@ -33,7 +34,7 @@ def yardstick_lines(host: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) 
     medians = [
         f"{run['ordering']}{'' if is_safe(run) else ' (unsafe)'} {in_round_trips(median, host['round_trip_ns'])}"
         for run in runs
-        if host.get("round_trip_ns") and (median := run["latency_ns"]["shootdown"]["p50"]) is not None
+        if host.get("round_trip_ns") and (median := whole(run)["p50"]) is not None
     ]
     if medians:
-        yield f"A whole shootdown at p50, in such round trips: {', '.join(medians)}."
+        yield f"A shootdown that met a vCPU at p50, in such round trips: {', '.join(medians)}."

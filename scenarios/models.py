@@ -27,6 +27,7 @@ SEPT_FREES = names(SeptFree)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
+PLACEMENTS = ("apart", "mixed")
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -239,8 +240,9 @@ class Scenario(BaseModel):
     zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. With a
     `start_offset` all zappers' turns are due at once, each put off by so long. `shootdowns` ends a zapper after so
     many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there, `delays` how long
-    one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. `watchdog_s` without progress
-    is a hang.
+    one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. Where CPUs are fewer than
+    actors, `placement` keeps zappers and vCPUs apart, behind a warm-up in which Linux places all, or mixed throughout.
+    `watchdog_s` without progress is a hang.
     """
 
     model_config = STRICT
@@ -294,6 +296,9 @@ class Scenario(BaseModel):
     seed: Annotated[int, whole(0, (1 << 63) - 1)] = 1
     workers: Annotated[str, one_of("kind of worker", WORKERS)] = Field(
         default="process", description=f"a kind of worker ({listed(WORKERS)})"
+    )
+    placement: Annotated[str, one_of("placement", PLACEMENTS)] = Field(
+        default="apart", description=f"a placement ({listed(PLACEMENTS)})"
     )
     yields: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict,

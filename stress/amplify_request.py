@@ -88,6 +88,7 @@ def repeated(request: Request, scenario: Scenario, target: Target, setting: Sett
         ("--rate", setting.start_rate if setting.start_offset else request.rate),
         ("--seed", request.seed),
         ("--workers", request.workers),
+        ("--placement", request.placement),
         ("--cpus", request.cpus),
     ):
         words += [option, str(value)] if value is not None else []

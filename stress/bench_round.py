@@ -123,6 +123,7 @@ def _raced(turn: Turn, run: Run) -> Race:
         ending=json["ending"],
         seconds=json["seconds"],
         all_shootdowns=json["all_shootdowns"],
+        met_shootdowns=json["met"]["shootdowns"],
         forbidden_shootdowns=forbidden_shootdowns(json),
         outcomes={outcome["id"]: outcome["count"] for outcome in json["outcomes"] if outcome["count"]},
         steal_share=json["steal_share"],

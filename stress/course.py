@@ -129,6 +129,7 @@ class Course:
         self._words[self._lay.control + GO] = 1
         self._crew.release()
         if self._pass("warm-up", self._scenario.warmup_s):
+            self._crew.settle()
             self.warm = snapshot(self._words, self._lay)
             self._pass("measuring", None if self._scenario.shootdowns else self._scenario.duration_s)
         else:

@@ -1,5 +1,6 @@
 """The crew, seen from the parent: workers are started, let go at once, watched for their end, and reaped by pid."""
 
+import contextlib
 import gc
 import os
 import selectors
@@ -78,8 +79,8 @@ class Crew:
                 name = team[0].name if len(team) == 1 else f"threads of {len(team)} actors"
                 worker = fork.Process(target=serve, args=(team, self._line, parent, self._go), name=name, daemon=True)
                 worker.start()
-                if len(team) == 1 and team[0].cpus != inherited:
-                    psutil.Process(worker.pid).cpu_affinity(list(team[0].cpus))
+                if len(team) == 1 and (team[0].first_cpus or team[0].cpus) != inherited:
+                    psutil.Process(worker.pid).cpu_affinity(list(team[0].first_cpus or team[0].cpus))
                 self._alive[worker.sentinel] = worker
                 self._selector.register(worker.sentinel, selectors.EVENT_READ)
         except OSError as error:
@@ -95,6 +96,14 @@ class Crew:
     def release(self) -> None:
         """Let everybody start."""
         self._line.release()
+
+    def settle(self) -> None:
+        """Move every worker that began on other CPUs to its own."""
+        pids = self.alive
+        for team in self._teams:
+            if team[0].first_cpus and (pid := pids.get(team[0].name)) is not None:
+                with contextlib.suppress(psutil.Error):  # one that has just ended is missed elsewhere
+                    psutil.Process(pid).cpu_affinity(list(team[0].cpus))
 
     def wait(self, timeout_s: float) -> list[Ended]:
         """Sleep until a worker has ended or gets ready, at most this long; the workers that have ended."""

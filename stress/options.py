@@ -97,6 +97,14 @@ FirstOnly = Annotated[
 SearchSeed = Annotated[int | None, _option("--seed", metavar="N", help="Of the schedules drawn at random.")]
 Seed = Annotated[int | None, _option("--seed", metavar="N", help="Of every actor's random choices.")]
 Workers = Annotated[str | None, _option("--workers", metavar="process|thread", help="What an actor is.")]
+Placement = Annotated[
+    str | None,
+    _option(
+        "--placement",
+        metavar="apart|mixed",
+        help="Where CPUs are short: zappers apart from vCPUs, or all wherever Linux places them.",
+    ),
+]
 Cpus = Annotated[
     str | None, _option("--cpus", metavar="LIST", help="CPUs to race on, such as 0-3,6, of those inherited.")
 ]

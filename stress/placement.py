@@ -1,4 +1,11 @@
-"""Which CPUs the actors run on: never one that this process did not inherit."""
+"""Which CPUs the actors run on: never one that this process did not inherit.
+
+Where every actor has a CPU of its own it keeps it. Where CPUs are fewer a zapper that waits for a vCPU which Linux has
+put on its own CPU measures the scheduler, and most kicks find nobody in the guest. So zappers are placed apart from
+vCPUs, unless the scenario wants them mixed.
+"""
+
+from dataclasses import dataclass
 
 import psutil
 
@@ -45,14 +52,35 @@ def _listed(text: str) -> Cpus:
     return tuple(sorted(cpus))
 
 
-def shares_cpus(lay: Layout, cpus: Cpus) -> bool:
-    """Whether there are more actors than CPUs."""
-    return lay.vcpus + lay.zappers > len(cpus)
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The CPUs of each zapper and of each vCPU. `kind` is `own`, a CPU to each actor, `apart` or `mixed`."""
+
+    kind: str
+    zappers: tuple[Cpus, ...]
+    vcpus: tuple[Cpus, ...]
+
+    @property
+    def shared(self) -> bool:
+        """Whether actors may have to wait for a CPU."""
+        return self.kind != "own"
 
 
-def places(lay: Layout, cpus: Cpus) -> tuple[list[Cpus], list[Cpus]]:
-    """The CPUs of each zapper and of each vCPU: one of its own, zappers first, or all where they do not suffice."""
-    if shares_cpus(lay, cpus):
-        return [cpus] * lay.zappers, [cpus] * lay.vcpus
+def places(lay: Layout, cpus: Cpus, placement: str) -> Places:
+    """Where the actors run under `apart` or `mixed`, the scenario's placement.
+
+    Apart, zappers share at most half of the CPUs among them and vCPUs the others, each actor on one. Mixed, all share
+    all and Linux places. A single CPU leaves no choice, and vCPUs that move among processors place themselves.
+    """
     own = [(cpu,) for cpu in cpus]
-    return list(own[: lay.zappers]), list(own[lay.zappers : lay.zappers + lay.vcpus])
+    if placement == "mixed" or len(cpus) == 1 or lay.lps:
+        return Places("mixed", (cpus,) * lay.zappers, (cpus,) * lay.vcpus)
+    if lay.vcpus + lay.zappers <= len(cpus):
+        return Places("own", tuple(own[: lay.zappers]), tuple(own[lay.zappers : lay.zappers + lay.vcpus]))
+    first = min(lay.zappers, len(cpus) // 2)
+    rest = own[first:]
+    return Places(
+        "apart",
+        tuple(own[i % first] for i in range(lay.zappers)),
+        tuple(rest[i % len(rest)] for i in range(lay.vcpus)),
+    )

@@ -1,7 +1,7 @@
 """One ordering's race under one scenario: the machine is laid out, a crew runs the kernels over it, a Run comes out."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kernels.clock import Calibration
@@ -19,7 +19,7 @@ from stress.crew import Crew
 from stress.interrupts import Interrupts
 from stress.memory import Words, shared_words
 from stress.perturbation import Sites, declare, declared_texts, never_struck
-from stress.placement import Cpus, places, shares_cpus
+from stress.placement import Cpus, Places, places
 from stress.tracing import arm, last_steps, ring_entries
 from stress.watchdog import actors, finished
 from stress.worker import Job
@@ -59,14 +59,15 @@ def race(
     sizes = scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries
     lay = plan(*sizes, flow=flow, lps=scenario.lps, trace=rings)
     words = shared_words(lay.total_words)
-    rules = _rules(machine, ordering, scenario, shared_cpus=shares_cpus(lay, machine.cpus))
+    placed = places(lay, machine.cpus, scenario.placement)
+    rules = _rules(machine, ordering, scenario, shared_cpus=placed.shared)
     prepare(words, lay, rules, scenario.seed)
     declare(words, lay, machine.perturbation, machine.clock)
     arm(words, lay)
     words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
-    jobs = _jobs(machine, words, lay, rules)
+    jobs = _jobs(machine, words, lay, rules, placed, mixed_first=_mixes_first(scenario, placed))
     teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
     crew = Crew(teams, go=lambda: bool(words[lay.control + GO]))
     watch = show(partial(snapshot, words, lay))
@@ -93,6 +94,7 @@ def race(
         ticks_to_ns=machine.clock.ticks_to_ns,
         last_steps=traced or None,
         flow=flow,
+        placement=placed.kind,
         references_left=_references_left(words, lay),
     )
     run = run_record(facts, course.warm, snapshot(words, lay), course.series)
@@ -125,15 +127,22 @@ def _references_left(words: Words, lay: Layout) -> int:
     return left if finished(words, lay, actors(lay)) else 0
 
 
-def _jobs(machine: Machine, words: Words, lay: Layout, rules: Rules) -> list[Job]:
+def _mixes_first(scenario: Scenario, placed: Places) -> bool:
+    """Whether Linux places the actors until the warm-up is over: vCPUs that share a CPU are never in the guest at once,
+    and so every meeting that the machine can have is had. Threads have no pid by which they could be moved later.
+    """
+    return placed.kind == "apart" and scenario.warmup_s > 0 and scenario.workers == "process"
+
+
+def _jobs(machine: Machine, words: Words, lay: Layout, rules: Rules, placed: Places, *, mixed_first: bool) -> list[Job]:
     """Every actor's work; vCPUs first, so that they line up before those that would kick them."""
-    zapper_cpus, vcpu_cpus = places(lay, machine.cpus)
+    kernels = machine.kernels
     vcpus = [
-        Job(f"vcpu {i}", partial(machine.kernels.vcpu, words, lay, rules, vcpu_actor(lay, i)), cpus)
-        for i, cpus in enumerate(vcpu_cpus)
+        Job(f"vcpu {i}", partial(kernels.vcpu, words, lay, rules, vcpu_actor(lay, i)), cpus)
+        for i, cpus in enumerate(placed.vcpus)
     ]
     zappers = [
-        Job(f"zapper {i}", partial(machine.kernels.zapper, words, lay, rules, zapper_actor(lay, i)), cpus)
-        for i, cpus in enumerate(zapper_cpus)
+        Job(f"zapper {i}", partial(kernels.zapper, words, lay, rules, zapper_actor(lay, i)), cpus)
+        for i, cpus in enumerate(placed.zappers)
     ]
-    return vcpus + zappers
+    return [replace(job, first_cpus=machine.cpus) if mixed_first else job for job in vcpus + zappers]

@@ -28,6 +28,7 @@ class Request:
     rate: float | None = None
     seed: int | None = None
     workers: str | None = None
+    placement: str | None = None
     cpus: str | None = None
     settings: tuple[str, ...] = ()
     delays: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
         rate=request.rate,
         seed=request.seed,
         workers=request.workers,
+        placement=request.placement,
     )
     orderings = with_faults(orderings, request.faults)
     check_faults(scenario, orderings)

@@ -26,11 +26,14 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One actor's work: `run` is the kernel, and `cpus` where it may run, a part of what was inherited."""
+    """One actor's work: `run` is the kernel, and `cpus` where it may run, a part of what was inherited; `first_cpus`
+    where it may until `Crew.settle`, if elsewhere.
+    """
 
     name: str
     run: Callable[[], int]
     cpus: tuple[int, ...]
+    first_cpus: tuple[int, ...] = ()
 
 
 def serve(jobs: Sequence[Job], line: StartLine, parent: int, go: Callable[[], bool]) -> NoReturn:
