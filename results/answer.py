@@ -59,7 +59,8 @@ def _costs(track: Run, kick: Run) -> str:
     return (
         f"a shootdown that met a vCPU took at p50 {_value(took[0], 'p50')} with TRACK first against "
         f"{_value(took[1], 'p50')} with the kick first, at p99 {_value(took[0], 'p99')} against "
-        f"{_value(took[1], 'p99')}, and vCPUs were out of the guest for {_value(outside[0], 'p50')} against {_value(outside[1], 'p50')} a time at p50"
+        f"{_value(took[1], 'p99')}, and vCPUs were out of the guest for {_value(outside[0], 'p50')} against "
+        f"{_value(outside[1], 'p50')} a time at p50"
     )
 
 

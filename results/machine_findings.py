@@ -21,7 +21,7 @@ def cpus(facts: Facts) -> Finding:
         means = "nothing runs at the same time: races show only where Linux switches; no pair of CPUs to probe"
         more = "more CPUs, or a wider mask (taskset, cpuset, --cpus)"
         return Finding("cpus", "CPUs", found, means, more, Limits.verdicts)
-    means = f"{allowed} actors race with a CPU each; with more they take turns, and latency holds the wait"
+    means = f"{allowed} actors race with a CPU each; of more, zappers keep CPUs apart from vCPUs, which take turns"
     return Finding("cpus", "CPUs", found, means, f"at most --vcpus {allowed - 1} --zappers 1 for latency")
 
 

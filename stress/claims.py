@@ -60,8 +60,8 @@ def _of_ordering(ordering: Ordering, *, short: bool) -> Claim:
     scenario = load_scenario("wrong")
     if ordering.safe:
         # No yields: who gives the CPU away before TRACK, as 3 zappers do here all the time, keeps v18's vCPUs at its
-        # gate.
-        scenario = scenario.model_copy(update={"yields": {}})
+        # gate. Apart from them, as what meets no vCPU says nothing.
+        scenario = scenario.model_copy(update={"yields": {}, "placement": "apart"})
     small = load_scenario("small")
     sizes = SMALL if short and ordering.safe else LARGE
     machines = tuple(
@@ -85,8 +85,8 @@ def _timed(claim: Claim, *, short: bool, duration: str | None, seed: int | None)
         # Standing still for as long as a race lasts is a race that catches nothing, no broken harness; unless that is
         # the catch.
         watchdog_s = scenario.watchdog_s if claim.stuck else max(scenario.watchdog_s, scenario.duration_s)
-        scenario = scenario.model_copy(update={"watchdog_s": watchdog_s})
-    claim = replace(claim, raced=scenario.model_copy(update={"warmup_s": 0.0}))
+        scenario = scenario.model_copy(update={"watchdog_s": watchdog_s, "warmup_s": 0.0})
+    claim = replace(claim, raced=scenario)
     if isinstance(claim.ordering.expect, str):
         return [claim]
     return [
