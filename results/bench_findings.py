@@ -24,7 +24,7 @@ from results.comparison import (
     together,
 )
 from results.figures import BY_ID, FIGURES, Figure
-from results.met import too_few
+from results.met import is_thin, too_few
 
 # A latency is known to a bucket of the histogram.
 RESOLUTION = 1 + 1 / 128
@@ -221,8 +221,7 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
         entry["seconds"] += race.seconds
         for name, count in race.outcomes.items():
             entry["outcomes"][name] = entry["outcomes"].get(name, 0) + count
-        # What met too few vCPUs in one race may have met enough of them in all.
-        thin = race.verdict == "inconclusive" and too_few(race.met_shootdowns, 0) is not None
+        thin = is_thin(race.verdict, race.met_shootdowns)
         if not thin and gravest.index(race.verdict) < gravest.index(entry["verdict"]):
             entry["verdict"], entry["reason"] = race.verdict, f"round {race.round}: {race.reason}"
     for entry in totals.values():

@@ -34,6 +34,11 @@ def too_few(met: int | None, shootdowns: int) -> str | None:
     )
 
 
+def is_thin(verdict: str, met: int | None) -> bool:
+    """Whether a race of many says nothing by itself because it met too few vCPUs: all together may have met enough."""
+    return verdict == "inconclusive" and too_few(met, 0) is not None
+
+
 def whole(run: Run) -> Mapping[str, Any]:
     """The latency of the shootdowns that met a vCPU; of all in a result of an earlier version."""
     latency: Mapping[str, Mapping[str, Any]] = run["latency_ns"]
