@@ -216,6 +216,8 @@ def subtitle(result: Mapping[str, Any]) -> str:
     if scenario.get("rate"):
         parts.append(f"open loop at {scenario['rate']:g} shootdowns/s")
     cpus = host.get("cpus_allowed")
+    if scenario.get("vcpus", 0) + scenario.get("zappers", 0) > (cpus or 0):
+        parts.append("placed apart" if scenario.get("placement") == "apart" else "mixed by Linux")
     where = f"{host.get('cpu_model') or 'unknown CPU'}" + (f", {plural(cpus, 'CPU')}" if cpus else "")
     return shortened("; ".join([*parts, where]), 150)
 
