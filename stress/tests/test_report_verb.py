@@ -14,6 +14,8 @@ from results.tests.bench_material import a_bench, noisy
 from results.tests.material import Machine, a_result, recorded
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+REFERENCE = Path(results.__file__).parent / "reference"
+KEPT = sorted(path.parent for name in ("result.json", "bench.json") for path in REFERENCE.rglob(name))
 MADE = ["latency.hgrm", "latency.hlog", "latency.png", "latency.svg", "report.html", "stale.png", "stale.svg"]
 
 
@@ -128,10 +130,6 @@ def test_a_bench_without_a_round_is_one_line(tdx_stress: Command, tmp_path: Path
 
     assert done.returncode == 2
     assert done.stderr == "tdx-stress: b/bench.json: expected rounds, found none; tdx-stress bench --resume goes on\n"
-
-
-REFERENCE = Path(results.__file__).parent / "reference"
-KEPT = sorted(path.parent for name in ("result.json", "bench.json") for path in REFERENCE.rglob(name))
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
