@@ -1,15 +1,17 @@
 """What a bench's rounds say: comparisons with the first ordering, the A/A arm, the growth along a sweep. Pure.
 
-Corrections for asking more than one question: for each figure and point over the other orderings (Holm); for the A/A
-arm over all its figures at once, as one alarm is enough to doubt a bench.
+Corrections for asking more than one question: over all figures, points and orderings of the bench (Holm), so that of
+benches which compare a thing with itself one in a hundred ranks it; for the A/A arm over all its figures at once, as
+one alarm is enough to doubt a bench.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from results.bench_record import AA, AGAIN, REFERENCE, Bench, Comparison, Slope
+from results.bench_growth import RESOLUTION, slopes
+from results.bench_record import AA, AGAIN, REFERENCE, Bench, Comparison, by_round
 from results.bench_wording import aa_sentence, effect_text
 from results.comparison import (
     LEAST_ROUNDS,
@@ -18,53 +20,70 @@ from results.comparison import (
     Simultaneous,
     Values,
     holm,
-    median_interval,
     paired_effect,
-    sign_flip_p,
     together,
 )
 from results.figures import BY_ID, FIGURES, Figure
 from results.met import is_thin, too_few
+from results.ranking import RANKED, Met, Three, place_p, too_few_met
 
-# A latency is known to a bucket of the histogram.
-RESOLUTION = 1 + 1 / 128
 Pairs = Sequence[tuple[float, float]]
 
 
 def found(bench: Bench) -> Bench:
     """The record with `comparisons`, `slopes` and `aa` made from its rounds."""
-    others = [arm.arm for arm in bench.arms if arm.arm not in (REFERENCE, AGAIN)]
-    comparisons: list[Comparison] = []
-    for point in bench.points:
-        for figure in FIGURES:
-            pairs = {arm: _pairs(bench, point, arm, figure.id) for arm in others}
-            comparisons += _compared(bench, figure, point, pairs)
     against_itself, aa = _against_itself(bench)
+    others = [arm.arm for arm in bench.arms if arm.arm not in (REFERENCE, AGAIN)]
+    asked = [(figure, point, arm) for point in bench.points for figure in FIGURES for arm in others]
+    compared = _compared(bench, asked, bench.arms[0].ordering if aa is not None and aa.differs else "")
     return bench.model_copy(
-        update={"comparisons": (*comparisons, *against_itself), "slopes": tuple(_slopes(bench)), "aa": aa}
+        update={"comparisons": (*compared, *against_itself), "slopes": tuple(slopes(bench)), "aa": aa}
     )
+
+
+def _threes(bench: Bench, point: str, arm: str, figure: str) -> list[Three]:
+    """(A, A2, this arm) of each round that measured the figure in all three."""
+    sides = (by_round(bench, point, one, figure) for one in (REFERENCE, AGAIN, arm))
+    return [(a, again, b) for a, again, b in zip(*sides, strict=True) if None not in (a, again, b)]  # type: ignore[misc]
 
 
 def _pairs(bench: Bench, point: str, arm: str, figure: str) -> list[tuple[float, float]]:
     """(reference, value) of each round that measured the figure in both arms."""
-    both = zip(_by_round(bench, point, REFERENCE, figure), _by_round(bench, point, arm, figure), strict=True)
+    both = zip(by_round(bench, point, REFERENCE, figure), by_round(bench, point, arm, figure), strict=True)
     return [(first, second) for first, second in both if first is not None and second is not None]
 
 
-def _by_round(bench: Bench, point: str, arm: str, figure: str) -> list[float | None]:
-    """The figure in every finished round; None where it could not be measured."""
-    values: dict[int, float | None] = {race.round: race.figures.get(figure) for race in bench.races(point, arm)}
-    return [values.get(number) for number in range(1, bench.finished_rounds + 1)]
-
-
-def _compared(bench: Bench, figure: Figure, point: str, by_arm: Mapping[str, Pairs]) -> Iterable[Comparison]:
-    p_values = {arm: sign_flip_p(_contrasts(pairs)) for arm, pairs in by_arm.items() if len(pairs) >= LEAST_ROUNDS}
+def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: str) -> list[Comparison]:
+    """Every comparison asked for; `doubtful` is the first ordering where it differs from itself."""
+    threes = {one: _threes(bench, one[1], one[2], one[0].id) for one in asked}
+    refused = {
+        one: f"{doubtful} differs from itself"
+        if doubtful
+        else without_ground(bench, one[0], one[1], (REFERENCE, AGAIN, one[2]))
+        for one in asked
+        if len(threes[one]) >= LEAST_ROUNDS
+    }
+    p_values = {one: place_p(threes[one]) for one, reason in refused.items() if not reason}
     corrected = holm(p_values)
-    for arm, pairs in by_arm.items():
-        effect = None
-        if arm in p_values and _all_above_zero(pairs):
-            effect = _coarsened(figure, paired_effect(_contrasts(pairs), len(by_arm)))
-        yield comparison(figure, point, arm, _name(bench, arm), pairs, effect, p_values.get(arm), corrected.get(arm))
+    made = []
+    for one in asked:
+        figure, point, arm = one
+        pairs, effect = [(a, b) for a, _, b in threes[one]], None
+        if one in p_values and _all_above_zero(pairs):
+            effect = _coarsened(figure, paired_effect(_contrasts(pairs), len(p_values), RANKED))
+        p = p_values.get(one), corrected.get(one)
+        name = _name(bench, arm)
+        made.append(comparison(figure, point, arm, name, pairs, effect, *p, level=RANKED, refused=refused.get(one, "")))
+    return made
+
+
+def without_ground(bench: Bench, figure: Figure, point: str, arms: Sequence[str]) -> str:
+    """Why not all races of these arms at this point rank by this figure, "" where they do."""
+    for race in (race for arm in arms for race in bench.races(point, arm)):
+        met = Met(race.met, race.measured)
+        if reason := too_few_met(figure.id, met):
+            return reason if race.met is None else f"in round {race.round} of {race.ordering} {reason}"
+    return ""
 
 
 def comparison(
@@ -76,9 +95,15 @@ def comparison(
     effect: Effect | None,
     p: float | None,
     holm_p: float | None,
+    *,
+    level: float = LEVEL,
+    refused: str = "",
 ) -> Comparison:
-    """One comparison with its finding: a difference needs its corrected p and, where there is one, its interval."""
-    differs = holm_p is not None and holm_p <= 1 - LEVEL and (effect is None or not effect.low <= 1 <= effect.high)
+    """One comparison with its finding: a difference needs its corrected p and, where there is one, its interval.
+
+    `refused` says why the two are not comparable, whatever their figures are.
+    """
+    differs = holm_p is not None and holm_p <= 1 - level and (effect is None or not effect.low <= 1 <= effect.high)
     middles = [float(np.median([pair[side] for pair in pairs])) if pairs else None for side in (0, 1)]
     bare = Comparison(
         figure=figure.id,
@@ -94,10 +119,10 @@ def comparison(
         p=p,
         holm_p=holm_p,
         could_have_shown=effect.could_have_shown if effect else None,
-        finding="too_few" if p is None else "differs" if differs else "no_difference",
-        verdict_text="",
+        finding="not_comparable" if refused else "too_few" if p is None else "differs" if differs else "no_difference",
+        verdict_text=f"not comparable: {refused}",
     )
-    return bare.model_copy(update={"verdict_text": effect_text(bare)})
+    return bare if refused else bare.model_copy(update={"verdict_text": effect_text(bare)})
 
 
 def _all_above_zero(pairs: Pairs) -> bool:
@@ -139,7 +164,7 @@ def _rows(bench: Bench, figure: str, logarithms: bool) -> list[float | None]:
     """The contrast of every round of every point, None where it was not measured: rounds keep their places."""
     rows: list[float | None] = []
     for point in bench.points:
-        sides = (_by_round(bench, point, arm, figure) for arm in (REFERENCE, AGAIN))
+        sides = (by_round(bench, point, arm, figure) for arm in (REFERENCE, AGAIN))
         for first, second in zip(*sides, strict=True):
             if first is None or second is None:
                 rows.append(None)
@@ -158,42 +183,24 @@ def _itself(bench: Bench, figure: Figure, pairs: Pairs, tested: Simultaneous | N
     return comparison(figure, "", AGAIN, _name(bench, AGAIN), pairs, effect, p, p)
 
 
-def _slopes(bench: Bench) -> Iterable[Slope]:
-    """The growth of every figure and ordering along an axis of numbers: a line through logarithms, round by round."""
-    if bench.sweep is None or bench.finished_rounds < LEAST_ROUNDS:
-        return
-    axis = [v for v in bench.sweep.values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
-    if len(axis) < 3 or len(axis) != len(bench.sweep.values):
-        return
-    for arm in bench.arms:
-        if arm.arm == AGAIN:
-            continue
-        for figure in FIGURES:
-            columns = [_by_round(bench, point, arm.arm, figure.id) for point in bench.points]
-            rows = [row for row in zip(*columns, strict=True) if all(value is not None and value > 0 for value in row)]
-            if len(rows) >= LEAST_ROUNDS:
-                slopes = np.polyfit(np.log(np.array(axis, dtype=np.float64)), np.log(np.array(rows, float)).T, 1)[0]
-                low, high = median_interval(slopes)
-                yield Slope(
-                    figure=figure.id,
-                    arm=arm.arm,
-                    ordering=arm.ordering,
-                    slope=float(np.median(slopes)),
-                    low=low,
-                    high=high,
-                    points=len(axis),
-                )
-
-
 def exit_code(bench: Bench) -> int:
     """1 where an ordering declared safe showed what is forbidden, 6 where A differs from A, there are too few rounds to
-    tell, or an ordering met too few vCPUs, else 0. Crashes, interrupts and gates are the caller's."""
+    tell, an ordering met too few vCPUs, or nothing is comparable, else 0. Crashes, interrupts and gates are the
+    caller's."""
     safe = {arm.ordering for arm in bench.arms if arm.safe}
     verdicts = {entry["verdict"] for (_, ordering), entry in seen(bench).items() if ordering in safe}
     if "failed" in verdicts:
         return 1
-    told = bench.aa is not None and not bench.aa.differs
+    told = bench.aa is not None and not bench.aa.differs and not ungrounded(bench)
     return 0 if told and "inconclusive" not in verdicts else 6
+
+
+def ungrounded(bench: Bench) -> str:
+    """Why nothing of this bench is comparable; "" where something is, or nothing was to be compared."""
+    made = [one for one in bench.comparisons if one.arm != AGAIN]
+    if any(one.finding in ("differs", "no_difference") for one in made):
+        return ""
+    return next((one.verdict_text for one in made if one.finding == "not_comparable"), "")
 
 
 def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:

@@ -12,7 +12,7 @@ from results.bench_panels import ratio_curves, ratio_rows, scaling_curves
 from results.bench_plots import arm_styles, setting
 from results.bench_record import AGAIN, REFERENCE, Arm, Bench
 from results.bench_tables import arm_name, heading
-from results.bench_wording import value_text
+from results.bench_wording import slope_text, value_text
 from results.figures import BY_ID, FIGURES
 from results.inline_svg import coloured, panel, sample
 from results.page import Card, Figure, Key, Page, Section, Table
@@ -35,7 +35,9 @@ BENCH_READING = (
         "Ratio",
         "The median over the rounds of this ordering's figure over the first ordering's, in the same round, with its "
         "95 % bootstrap interval: 1.18x (1.11-1.26) is 18 % more, between 11 and 26 %. No difference shown: the "
-        "interval spans 1, or chance does this too often after Holm's correction.",
+        "interval spans 1, or chance does this too often after Holm's correction: of benches that compare a thing with "
+        "itself at most 1 in 100 shows any difference. Not comparable: the first ordering differs from itself, or too "
+        "few shootdowns of a race met a vCPU in the guest.",
     ),
     (
         "A/A arm",
@@ -106,8 +108,8 @@ def _answer(bench: Bench) -> tuple[str, ...]:
             at = f" at {point}" if point else ""
             lines.append(f"{arm_name(arm)} against {reference}{at}: {told}." if told else f"{arm_name(arm)}: nothing.")
     for slope in bench.slopes:
-        if slope.figure == swept(bench)[0] and bench.sweep is not None:
-            grows = f"{bench.sweep.key}^{slope.slope:.2f} ({slope.low:.2f} to {slope.high:.2f})"
+        if slope.figure == swept(bench)[0] and bench.sweep is not None and slope.slope is not None:
+            grows = f"{bench.sweep.key} to the power of {slope_text(slope)}"
             lines.append(f"{slope.ordering}: {words(bench, slope.figure)} grows as {grows}.")
     return tuple(lines)
 
@@ -213,17 +215,19 @@ def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
         Figure(panel(f"scaling-{name}", f"{words(bench, name)} along the sweep", _scaled(bench, name, looks)))
         for name in swept(bench)
     )
-    head = ("figure", "ordering", f"grows as {bench.sweep.key} to the power of", "95 %")
+    head = ("figure", "ordering", f"grows as {bench.sweep.key} to the power of", *bench.points)
     rows = tuple(
-        (words(bench, s.figure), s.ordering, f"{s.slope:.2f}", f"{s.low:.2f} to {s.high:.2f}") for s in bench.slopes
+        (words(bench, s.figure), s.ordering, slope_text(s), *(value_text(BY_ID[s.figure], m) for m in s.medians))
+        for s in bench.slopes
     )
+    numbers = frozenset(range(3, len(head)))
     return Section(
         "scaling",
         f"How it grows with {bench.sweep.key}",
         ("Medians of the rounds with 95 % intervals.",),
         _legend(bench, looks),
         figures,
-        (Table("Growth along the sweep", head, rows, frozenset({2, 3})),) if rows else (),
+        (Table("Growth along the sweep, and the medians", head, rows, numbers),) if rows else (),
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from results.bench_axis import words
 from results.bench_record import AGAIN, REFERENCE, Arm, Bench, Comparison
 from results.bench_tables import arm_name
-from results.bench_wording import ratio_text, span, value_text
+from results.bench_wording import ratio_text, slope_text, span, value_text
 from results.comparison import median_interval
 from results.figures import FIGURES, Figure
 from results.plot_style import MARKER, Style, say, shortened, time_axis
@@ -188,7 +188,7 @@ def _plain_axis(ax: Axes, figure: Figure) -> None:
 def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
     slopes = [slope for slope in bench.slopes if slope.figure == figure.id]
     if slopes and bench.sweep is not None:
-        lines = [f"{slope.ordering} {slope.slope:.2f}\n  ({slope.low:.2f} to {slope.high:.2f})" for slope in slopes]
+        lines = [f"{slope.ordering} {slope_text(slope).replace(' (', chr(10) + '  (')}" for slope in slopes]
         place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points"}
         ax.annotate(
             "\n".join([f"{bench.sweep.key} to the", "power of", *lines]), (1, 1), va="top", fontsize=8.5, **place

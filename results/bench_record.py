@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 BENCH_SCHEMA = "tdx-stress/bench/1"
 BENCH, ROUNDS = "bench.json", "rounds"
 REFERENCE, AGAIN = "A", "A2"
-Finding = Literal["differs", "no_difference", "too_few"]
+Finding = Literal["differs", "no_difference", "too_few", "not_comparable"]
 
 
 class Part(BaseModel):
@@ -68,7 +68,8 @@ class Race(Part):
     """One ordering raced once. `place` is its turn within the round, from 0.
 
     `outcomes` are the events of each outcome that was seen, over the whole race; `forbidden_shootdowns` counts what
-    fails. `figures` holds every id of `results.figures.FIGURES`, None where this race could not measure it.
+    fails. `figures` holds every id of `results.figures.FIGURES`, None where this race could not measure it. Of the
+    `measured` shootdowns the kick of `met` found a vCPU in the guest; None in a record that does not tell.
     """
 
     round: int
@@ -87,6 +88,8 @@ class Race(Part):
     outcomes: dict[str, int]
     steal_share: float | None
     figures: dict[str, int | float | None]
+    met: int | None = None
+    measured: int = 0
 
 
 class Comparison(Part):
@@ -96,10 +99,10 @@ class Comparison(Part):
     once: it leaves 1 out just where `aa.differs`.
 
     `ratio` is the median of the rounds' ratios with its 95 % bootstrap interval `low` to `high`; all three are None
-    where there is no ratio, because a value was 0 or there were too few rounds. `p` is of the sign-flip test, `holm_p`
-    corrected for the other arms of this figure and point (for A2: for the other figures). `could_have_shown` is
-    the smallest ratio (above 1) that a bench like this one shows 4 times in 5. `value` and `reference` are medians over
-    the rounds, in the figure's unit.
+    where there is no ratio, because a value was 0, there were too few rounds, or the two are not comparable. `p` is of
+    this arm's places beside A and A2 in the rounds, `holm_p` corrected for all other comparisons (for A2: of the
+    sign-flip test, corrected for the other figures). `could_have_shown` is the smallest ratio (above 1) that a bench
+    like this one shows 4 times in 5. `value` and `reference` are medians over the rounds, in the figure's unit.
     """
 
     figure: str
@@ -120,15 +123,20 @@ class Comparison(Part):
 
 
 class Slope(Part):
-    """How a figure of an ordering grows along the sweep: as the axis to the power of `slope`; a 95 % interval."""
+    """How a figure of an ordering grows along the sweep: as the axis to the power of `slope`, with a 95 % interval.
+
+    All three are None where no power law was shown to hold; `why_none` says why. `medians` are those of the points.
+    """
 
     figure: str
     arm: str
     ordering: str
-    slope: float
-    low: float
-    high: float
+    slope: float | None
+    low: float | None
+    high: float | None
     points: int
+    why_none: str = ""
+    medians: tuple[float, ...] = ()
 
 
 class AA(Part):
@@ -182,6 +190,12 @@ class Bench(Part):
     def json_text(self) -> str:
         """The text of the file: one race a line would be shorter, one key a line is what people can diff."""
         return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+def by_round(bench: Bench, point: str, arm: str, figure: str) -> list[float | None]:
+    """The figure in every finished round; None where it could not be measured."""
+    values: dict[int, float | None] = {race.round: race.figures.get(figure) for race in bench.races(point, arm)}
+    return [values.get(number) for number in range(1, bench.finished_rounds + 1)]
 
 
 def round_file(directory: Path, number: int) -> Path:

@@ -9,16 +9,18 @@ from rich.text import Text
 
 from results.bench_axis import swept, words
 from results.bench_batches import batches_table
-from results.bench_findings import seen
+from results.bench_findings import seen, ungrounded
+from results.bench_growth import TOO_FEW
 from results.bench_medians import medians_table
-from results.bench_record import AGAIN, Arm, Bench, Comparison, Slope
-from results.bench_wording import value_text
+from results.bench_record import AGAIN, Arm, Bench, Comparison
+from results.bench_wording import slope_text, value_text
 from results.figures import BY_ID, FIGURES
 from results.gate import Outcome
+from results.ranking import RANKED
 from results.rounds import Rounds
 from results.wording import plural
 
-STYLES = {"differs": "bold", "no_difference": "", "too_few": "dim"}
+STYLES = {"differs": "bold", "no_difference": "", "too_few": "dim", "not_comparable": "yellow"}
 
 
 def bench_table(bench: Bench) -> RenderableType:
@@ -31,11 +33,12 @@ def bench_table(bench: Bench) -> RenderableType:
         if table is not None:
             parts += [Text(""), table]
     if bench.aa is not None:
-        style = "bold red" if bench.aa.differs else "green"
+        nothing = ungrounded(bench)
+        style = "bold red" if bench.aa.differs else "yellow" if nothing else "green"
         parts += [Text(""), Text.assemble(("A/A ", style), bench.aa.sentence)]
+        parts += [Text.assemble(("NO RANKING ", "bold red"), nothing)] if nothing else []
     notes = [f"Ratios are to {arm_name(bench.arms[0])}: medians of the rounds' ratios, 95 % bootstrap intervals."]
-    if len(bench.arms) > 3:
-        notes.append("With several orderings, a difference is shown where it holds after Holm's correction.")
+    notes.append(f"Of benches that compare a thing with itself at most {1 - RANKED:.0%} show any difference.")
     if bench.sweep:
         notes.append("Ratios of the other figures stand in bench.json and report.html.")
     return Group(*parts, *(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes))
@@ -98,16 +101,15 @@ def arm_name(arm: Arm) -> str:
 
 def _growth(bench: Bench) -> RenderableType:
     assert bench.sweep is not None
+    if all(slope.why_none == TOO_FEW for slope in bench.slopes):
+        return Text(f"Growth with {bench.sweep.key}: {TOO_FEW} for a power law.", style="bold")
     lines = [Text(f"Growth with {bench.sweep.key}, to the power of", style="bold")]
     for name in swept(bench):
         slopes = [slope for slope in bench.slopes if slope.figure == name]
         if slopes:
-            lines.append(Text(f"  {words(bench, name)}: {', '.join(map(_slope, slopes))}"))
+            told = ", ".join(f"{slope.ordering} {slope_text(slope)}" for slope in slopes)
+            lines.append(Text(f"  {words(bench, name)}: {told}"))
     return Group(*lines)
-
-
-def _slope(slope: Slope) -> str:
-    return f"{slope.ordering} {slope.slope:.2f} ({slope.low:.2f} to {slope.high:.2f})"
 
 
 def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Comparison]) -> RenderableType:

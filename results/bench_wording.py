@@ -11,7 +11,7 @@ from results.wording import count, nanoseconds, plural, share
 HOPELESS = 20
 
 if TYPE_CHECKING:
-    from results.bench_record import Comparison
+    from results.bench_record import Comparison, Slope
 
 
 def ratio_text(value: float) -> str:
@@ -65,6 +65,13 @@ def _without_ratio(found: "Comparison", figure: Figure) -> str:
         return f"no difference shown, no ratio ({plural(found.rounds, 'round')})"
     words = figure.more if found.value > found.reference else figure.less
     return f"{words}, no ratio: 0 in some of {plural(found.rounds, 'round')}"
+
+
+def slope_text(slope: "Slope") -> str:
+    """The power with its interval, `0.52 (0.49 to 0.55)`, or why there is none."""
+    if slope.slope is None or slope.low is None or slope.high is None:
+        return slope.why_none
+    return f"{slope.slope:.2f} ({slope.low:.2f} to {slope.high:.2f})"
 
 
 def direction(figure: Figure, ratio: float) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 
 from results.bench_findings import comparison
 from results.bench_record import Comparison
-from results.bench_wording import direction, ratio_text, span
+from results.bench_wording import ratio_text, span
 from results.caveats import Caveat
 from results.comparable import Kind, differing
 from results.comparison import LEAST_ROUNDS, Effect, holm, unpaired_effect
 from results.figures import FIGURES, Figure
+from results.ranking import RANKED
 from results.rounds import Rounds
 
 # What to try where the machines are not alike.
@@ -23,36 +24,82 @@ REMEDIES = {
     Kind.measure: "both on one machine, idle, on the same CPUs",
     Kind.moment: "again on an idle machine",
 }
-SCENARIO = (
-    "vcpus", "zappers", "pages", "tlb_entries", "reads", "tick_us", "gap", "rate", "workers", "placement",
-    "duration_s", "warmup_s",
-)  # fmt: skip
+# What of a scenario changes nothing that is compared, and what only makes it longer.
+NEVER = ("name", "title", "shows", "orderings", "seed", "watchdog_s", "shootdowns")
+LENGTHS = ("duration_s", "warmup_s")
 # Keys that a result of an earlier version does not have, and what they were then.
 LATER = {
     "flow": "shootdown", "module": "tdx", "batch": 1, "resched": False, "shared_pages": 0, "shared_flush": "request",
-    "placement": "mixed",
+    "sept_ve_disable": False, "storm_us": 0, "start_offset": "", "yields": {}, "delays": {}, "placement": "mixed",
 }  # fmt: skip
+MOST_TOLD = 4
+FEW = "too few rounds to rank"
+
+
+def unlike(first: Rounds, second: Rounds) -> str:
+    """What keeps two results from being held against each other, in one line; "" where they are of one scenario.
+
+    Every key of either scenario counts but NEVER, LENGTHS, and one that both sweep.
+    """
+    if first.swept != second.swept:
+        told = [_laid_out(side, one) for side, one in (("A", first), ("B", second))]
+        return f"not comparable: {told[0]}, {told[1]}; give two runs, or two benches with one sweep"
+    known = dict.fromkeys((*first.scenario, *second.scenario))
+    differing = _changed(first, second, [key for key in known if key not in (*NEVER, *LENGTHS, first.swept)])
+    if differing:
+        more = f" and {len(differing) - MOST_TOLD} more" if len(differing) > MOST_TOLD else ""
+        return f"not comparable: {'; '.join(differing[:MOST_TOLD])}{more}; give two results of one scenario"
+    if not set(first.points) & set(second.points):
+        return f"not comparable: {', '.join(first.points)} in A, {', '.join(second.points)} in B; no point is in both"
+    return ""
+
+
+def _laid_out(side: str, one: Rounds) -> str:
+    if one.swept:
+        return f"{side} is a sweep of {one.swept}"
+    return f"{side} is a {'bench' if one.is_bench else 'run'} without a sweep"
+
+
+def _changed(first: Rounds, second: Rounds, keys: Sequence[str]) -> list[str]:
+    sides = ([one.scenario.get(key, LATER.get(key, "not told")) for one in (first, second)] for key in keys)
+    return [f"{key} {_value(a)} in A, {_value(b)} in B" for key, (a, b) in zip(keys, sides, strict=True) if a != b]
+
+
+def _value(value: object) -> str:
+    return "none" if value in ("", {}, []) else str(value)
 
 
 def compared(first: Rounds, second: Rounds) -> list[Comparison]:
-    """Every figure of every ordering and point that both have, B over A; Holm over the orderings of a figure."""
-    orderings = [name for name in first.orderings if name in second.safe]
-    points = [point for point in first.points if point in second.points]
-    return [one for point in points for figure in FIGURES for one in _figure(first, second, orderings, point, figure)]
-
-
-def _figure(
-    first: Rounds, second: Rounds, orderings: Sequence[str], point: str, figure: Figure
-) -> Iterable[Comparison]:
-    sides = {name: tuple(one.values.get((name, point, figure.id), []) for one in (first, second)) for name in orderings}
-    sides = {name: both for name, both in sides.items() if all(both)}
-    p_values = {name: _p(*both) for name, both in sides.items() if min(map(len, both)) >= LEAST_ROUNDS}
+    """Every figure of every ordering and point that both have, B over A; Holm over all of them, as in a bench."""
+    asked = [
+        (figure, name, point)
+        for point in first.points
+        for figure in FIGURES
+        for name in first.orderings
+        if all(one.values.get((name, point, figure.id)) for one in (first, second))
+    ]
+    sides = {one: [side.values[one[1], one[2], one[0].id] for side in (first, second)] for one in asked}
+    enough = [one for one in asked if min(map(len, sides[one])) >= LEAST_ROUNDS]
+    refused = {one: _without_ground(first, second, one) for one in enough}
+    p_values = {one: _p(*sides[one]) for one in enough if not refused[one]}
     corrected = holm(p_values)
-    for name, (before, after) in sides.items():
-        if name in p_values:
-            yield _rounds(figure, point, name, before, after, p_values[name], corrected[name], len(sides))
+    made = []
+    for one in asked:
+        figure, name, point = one
+        if one in refused:
+            before, after = sides[one]
+            p = p_values.get(one), corrected.get(one)
+            made.append(_rounds(figure, point, name, before, after, p, len(p_values), refused[one]))
         else:
-            yield _single(first, second, figure, point, name)
+            made.append(_single(first, second, figure, point, name))
+    return made
+
+
+def _without_ground(first: Rounds, second: Rounds, asked: tuple[Figure, str, str]) -> str:
+    """Why one of the two does not rank by this figure; "" where both do."""
+    figure, name, point = asked
+    found = ((side, one.ungrounded.get((name, point, figure.id))) for side, one in (("A", first), ("B", second)))
+    return next((f"in {side} {reason}" for side, reason in found if reason), "")
 
 
 def _p(before: Sequence[float], after: Sequence[float]) -> float:
@@ -62,15 +109,22 @@ def _p(before: Sequence[float], after: Sequence[float]) -> float:
 
 
 def _rounds(
-    figure: Figure, point: str, name: str, before: list[float], after: list[float], p: float, holm_p: float, many: int
+    figure: Figure,
+    point: str,
+    name: str,
+    before: list[float],
+    after: list[float],
+    p: tuple[float | None, float | None],
+    many: int,
+    refused: str,
 ) -> Comparison:
     effect: Effect | None = None
-    if min(*before, *after) > 0:
-        effect = unpaired_effect(np.log(before), np.log(after), many)
+    if min(*before, *after) > 0 and not refused:
+        effect = unpaired_effect(np.log(before), np.log(after), many, RANKED)
     few = min(len(before), len(after))
     # As many pairs as the smaller side has; only their medians count, and these are of all rounds.
     middles = float(np.median(before)), float(np.median(after))
-    return comparison(figure, point, "B", name, [middles] * few, effect, p, holm_p)
+    return comparison(figure, point, "B", name, [middles] * few, effect, *p, level=RANKED, refused=refused)
 
 
 def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str) -> Comparison:
@@ -82,7 +136,7 @@ def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str
     low = high = None
     if ends[0] and ends[1] and ratio and ends[0][0] > 0 and ends[0][1] > 0:
         low, high = min(ends[1][0] / ends[0][1], ratio), max(ends[1][1] / ends[0][0], ratio)
-    differs = before != after if low is None or high is None else not low <= 1 <= high
+    differs = before != after if low is None or high is None else not low <= 1 <= high  # within the runs alone
     rounds = min(len(first.values[key]), len(second.values[key]))
     return Comparison(
         figure=figure.id,
@@ -98,23 +152,21 @@ def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str
         p=None,
         holm_p=None,
         could_have_shown=None,
-        finding="differs" if differs else "no_difference",
-        verdict_text=_single_text(figure, ratio, low, high, before, after),
+        finding="too_few" if differs else "no_difference",
+        verdict_text=_single_text(ratio, low, high, before, after),
     )
 
 
-def _single_text(
-    figure: Figure, ratio: float | None, low: float | None, high: float | None, before: float, after: float
-) -> str:
+def _single_text(ratio: float | None, low: float | None, high: float | None, before: float, after: float) -> str:
     if before == after:
         return "the same"
     if ratio is None:
-        return f"{figure.more if after > before else figure.less}, no ratio: one is 0"
+        return f"no ratio: one is 0; {FEW}"
     if low is None or high is None:
-        return f"{ratio_text(ratio)} (no interval), {direction(figure, ratio)}"
+        return f"{ratio_text(ratio)}, {FEW}"
     if low <= 1 <= high:
         return f"no difference shown ({span(low, high)} within the runs)"
-    return f"{ratio_text(ratio)} ({span(low, high)} within the runs), {direction(figure, ratio)}"
+    return f"{ratio_text(ratio)} ({span(low, high)} within the runs), {FEW}"
 
 
 def compare_caveats(first: Rounds, second: Rounds) -> list[dict[str, str]]:
@@ -126,14 +178,10 @@ def _caveats(first: Rounds, second: Rounds) -> Iterable[Caveat]:
     for difference in differing(first.host, second.host):
         kind = difference.kind
         yield Caveat(f"other_{kind}", difference.seen, difference.means, REMEDIES[kind])
-    if changed := [
-        f"{key} {before} and {after}"
-        for key in (*SCENARIO, *LATER)
-        if (before := first.scenario.get(key, LATER.get(key))) != (after := second.scenario.get(key, LATER.get(key)))
-    ]:
+    if changed := _changed(first, second, LENGTHS):
         yield Caveat(
-            "other_scenario", f"not the same parameters: {'; '.join(changed)}",
-            "these make differences of their own", "one scenario for both",
+            "other_length", f"not as long: {'; '.join(changed)}",
+            "a longer race meets rarer things: tails and max differ", "one scenario for both",
         )  # fmt: skip
     for side, one in (("A", first), ("B", second)):
         for doubt in one.doubts:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ POWER = 0.8
 # Enumerated up to this many signs, drawn above.
 MOST_SIGNS = 12
 Values = NDArray[np.float64]
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +111,24 @@ def _middle(medians: Values, weights: Values, tail: float) -> tuple[float, float
     return float(medians[low]), float(medians[high])
 
 
-def paired_effect(logs: Values, comparisons: int = 1) -> Effect:
-    """The effect of paired log-ratios, one a round; `comparisons` are made at once (Holm)."""
+def paired_effect(logs: Values, comparisons: int = 1, level: float = LEVEL) -> Effect:
+    """The effect of paired log-ratios, one a round; `comparisons` are made at once (Holm), a difference being shown at
+    `level`. The interval is a 95 % one whatever that is."""
     medians, weights = bootstrapped_median(logs)
     interval = _middle(medians, weights, _tail(len(logs)))
-    return _effect(float(np.median(logs)), interval, _deviation(medians, weights), len(logs), comparisons)
+    chance = (1 - level) / comparisons
+    return _effect(float(np.median(logs)), interval, _deviation(medians, weights), len(logs), chance)
 
 
-def unpaired_effect(reference: Values, values: Values, comparisons: int = 1) -> Effect:
-    """The effect between two sets of logarithms of rounds that do not belong together."""
+def unpaired_effect(reference: Values, values: Values, comparisons: int = 1, level: float = LEVEL) -> Effect:
+    """The effect between two sets of logarithms of rounds that do not belong together; the rest as above."""
     rng = np.random.default_rng(0)
     first, second = (_drawn(rng, *bootstrapped_median(side)) for side in (reference, values))
     # The difference of two medians has no need of wider tails: its interval is wide enough (the tests show it).
     medians, weights = np.sort(second - first), np.full(DRAWS, 1 / DRAWS)
     interval = _middle(medians, weights, (1 - LEVEL) / 2)
     middle, few = float(np.median(values) - np.median(reference)), min(len(values), len(reference))
-    return _effect(middle, interval, _deviation(medians, weights), few, comparisons)
+    return _effect(middle, interval, _deviation(medians, weights), few, (1 - level) / comparisons)
 
 
 def _drawn(rng: np.random.Generator, medians: Values, weights: Values) -> Values:
@@ -136,10 +140,10 @@ def _deviation(medians: Values, weights: Values) -> float:
     return math.sqrt(np.average((medians - mean) ** 2, weights=weights))
 
 
-def _effect(middle: float, interval: tuple[float, float], deviation: float, n: int, comparisons: int) -> Effect:
+def _effect(middle: float, interval: tuple[float, float], deviation: float, n: int, chance: float) -> Effect:
     from scipy.special import stdtrit
 
-    quantiles = stdtrit(n - 1, 1 - (1 - LEVEL) / (2 * comparisons)) + stdtrit(n - 1, POWER)
+    quantiles = stdtrit(n - 1, 1 - chance / 2) + stdtrit(n - 1, POWER)
     low, high = interval
     return Effect(math.exp(middle), math.exp(low), math.exp(high), math.exp(float(quantiles) * deviation))
 
@@ -168,9 +172,9 @@ def sign_flip_p(values: Values) -> float:
     return min(float(odds[far].sum()), 1.0)
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
     """Holm's correction: each p times the number of hypotheses not yet rejected, never below a smaller one's."""
-    corrected: dict[str, float] = {}
+    corrected: dict[Name, float] = {}
     most = 0.0
     for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
         most = max(most, min((len(p_values) - place) * p_values[name], 1.0))

@@ -55,25 +55,6 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
 
-# Outcomes that one flow alone can show: elsewhere they are no zero worth telling.
-OF_FLOW: dict[Outcome, Flow | tuple[Flow, ...]] = {
-    Outcome.mmio_installed: Flow.MMIO,
-    Outcome.ve_in_guest: Flow.MMIO,
-    Outcome.mmio_emulated: Flow.MMIO,
-    Outcome.ve_on_memory: Flow.MMIO,
-    Outcome.access_before_accept: Flow.MMIO,
-    Outcome.vcpu_associated: Flow.MIGRATE,
-    Outcome.vcpu_not_associated: (Flow.MIGRATE, Flow.TEARDOWN),
-    Outcome.flushvp_not_done: (Flow.MIGRATE, Flow.TEARDOWN),
-    Outcome.sept_use_after_free: Flow.SEPT_PAGES,
-    Outcome.ept_page_not_free: Flow.SEPT_PAGES,
-    Outcome.td_state_incorrect: Flow.TEARDOWN,
-    Outcome.hkid_leaked: Flow.TEARDOWN,
-    Outcome.zero_step_busy: Flow.ZERO_STEP,
-    Outcome.zero_step_fault: Flow.ZERO_STEP,
-    Outcome.host_priority_timeout: Flow.ZERO_STEP,
-}
-
 FAILING = frozenset({Grade.forbidden, Grade.unknown})
 
 
@@ -83,9 +64,10 @@ def grade_of(outcome_id: str) -> Grade:
 
 
 def declared(flow: int) -> tuple[Outcome, ...]:
-    """The outcomes that a flow can show."""
-    owners = ((outcome, OF_FLOW.get(outcome, flow)) for outcome in Outcome)
-    return tuple(outcome for outcome, owner in owners if (flow in owner if isinstance(owner, tuple) else flow == owner))
+    """The outcomes that some step of a flow can raise: of no other is a zero worth telling."""
+    from kernels.raising import raisable
+
+    return tuple(sorted(raisable(Flow(flow))))
 
 
 def why(outcome_id: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from results.bench_findings import without_ground
 from results.bench_record import AGAIN, BENCH, Bench
 from results.bench_store import read_bench
 from results.figures import FIGURES, figures_of
@@ -19,7 +20,8 @@ Interval = tuple[float, float]
 @dataclass(frozen=True, slots=True)
 class Rounds:
     """One result as rounds. `values` are by ordering, point and figure, one a round that measured it; `intervals` stand
-    only for a run, by order statistics within it. `safe` says which orderings are."""
+    only for a run, by order statistics within it. `safe` says which orderings are; `swept` is the key of a sweep.
+    `ungrounded` says why not all rounds rank by a figure."""
 
     path: Path
     is_bench: bool
@@ -32,6 +34,8 @@ class Rounds:
     points: tuple[str, ...] = ("",)
     intervals: dict[tuple[str, str, str], Interval] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    swept: str = ""
+    ungrounded: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
     def orderings(self) -> tuple[str, ...]:
@@ -49,13 +53,15 @@ def read_rounds(directory: Path) -> Rounds:
 def _of_bench(path: Path, bench: Bench) -> Rounds:
     arms = {arm.ordering: arm for arm in bench.arms if arm.arm != AGAIN}
     values: dict[tuple[str, str, str], list[float]] = {}
+    ungrounded: dict[tuple[str, str, str], str] = {}
+    doubtful = f"{bench.arms[0].ordering} differs from itself" if bench.aa and bench.aa.differs else ""
     for point in bench.points:
         for name, arm in arms.items():
             races = bench.races(point, arm.arm)
             for figure in FIGURES:
                 found = [v for race in races if (v := race.figures.get(figure.id)) is not None]
                 values[name, point, figure.id] = found
-    doubts = (f"{bench.arms[0].ordering} differs from itself there",) if bench.aa and bench.aa.differs else ()
+                ungrounded[name, point, figure.id] = doubtful or without_ground(bench, figure, point, (arm.arm,))
     return Rounds(
         path,
         True,
@@ -66,7 +72,9 @@ def _of_bench(path: Path, bench: Bench) -> Rounds:
         values,
         {name: arm.safe for name, arm in arms.items()},
         bench.points,
-        doubts=doubts,
+        doubts=(f"{doubtful} there",) if doubtful else (),
+        swept=bench.sweep.key if bench.sweep else "",
+        ungrounded=ungrounded,
     )
 
 

@@ -13,16 +13,19 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
 def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact two-sided interval of a rate seen k times in n; (0, 1) where n is 0.
+    """The exact interval of a rate seen k times in n; (0, 1) where n is 0.
 
-    Equals `scipy.stats.binomtest(k, n).proportion_ci(level, "exact")`. Raises ValueError unless 0 <= k <= n.
+    Equals `scipy.stats.binomtest(k, n).proportion_ci(level, "exact")`, two-sided. Of what was never seen there is but
+    one side, and one bound: `would_have_caught`. Raises ValueError unless 0 <= k <= n.
     """
     if not 0 <= k <= n:
         raise ValueError(f"expected 0 <= k <= n, found k={k}, n={n}")
     from scipy.special import betaincinv
 
+    if k == 0:
+        return 0.0, would_have_caught(n, level) or 1.0
     tail = (1 - level) / 2
-    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
+    low = float(betaincinv(k, n - k + 1, tail))
     high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
     return low, high
 

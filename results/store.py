@@ -93,7 +93,7 @@ class RunDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A result read back: the dict of result.json and the arrays of raw.npz."""
+    """A result read back: the dict of result.json and the arrays of raw.npz, none where only the text was kept."""
 
     result: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
@@ -122,7 +122,8 @@ def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("
 
 
 def read_result(directory: Path) -> Stored:
-    """Read a run's directory back, `runs/latest` or any other. Raises StoreError where it holds no whole result."""
+    """Read a run's directory back, `runs/latest` or any other. Raises StoreError where it holds no whole result; one
+    that is kept without its raw.npz is whole."""
     where = directory / RESULT
     try:
         result = json.loads(where.read_text(encoding="utf-8"))
@@ -138,6 +139,8 @@ def read_result(directory: Path) -> Stored:
         raise StoreError(f"{where}: expected schema {SCHEMA}, found {found}")
     if trouble := trouble_with(result):
         raise StoreError(f"{where}: {trouble}")
+    if not (directory / RAW).exists():
+        return Stored(result, {})
     arrays = read_arrays(directory / RAW, "a run")
     if trouble := trouble_with_arrays(result, arrays):
         raise StoreError(f"{directory / RAW}: {trouble}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from results.bench_record import AGAIN, REFERENCE, Arm, Race, array_name
 from results.collector import Run
 from results.figures import figures_of
+from results.ranking import met_of
 from results.tables import forbidden_shootdowns
 from results.verdict import Ending, Verdict
 from scenarios.models import Ordering
@@ -128,6 +129,7 @@ def _raced(turn: Turn, run: Run) -> Race:
         outcomes={outcome["id"]: outcome["count"] for outcome in json["outcomes"] if outcome["count"]},
         steal_share=json["steal_share"],
         figures=figures_of(json),
+        **met_of(json)._asdict(),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from results.bench_tables import compare_table, gate_lines
-from results.compare import compare_caveats, compared
+from results.compare import compare_caveats, compared, unlike
 from results.gate import Gate, Outcome, judged, parse_gate
 from results.rounds import Rounds, read_rounds
 from results.store import StoreError, json_bytes
@@ -41,6 +41,8 @@ def compare(request: CompareRequest) -> int:
         first, second = read_rounds(request.first), read_rounds(request.second)
     except StoreError as error:
         raise UsageFault(str(error)) from None
+    if difference := unlike(first, second):
+        raise UsageFault(difference)
     comparisons = compared(first, second)
     if not comparisons:
         Screen(sys.stderr, color=request.color).line(f"tdx-stress: {_nothing_common(first, second)}")

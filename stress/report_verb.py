@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.bench_findings import found
-from results.bench_record import BENCH
+from results.bench_record import BENCH, ROUNDS
 from results.bench_store import read_bench
 from results.bench_tables import bench_table, observation_lines
 from results.pooled_rounds import pooled
 from results.report_files import write_bench_report, write_report
-from results.store import RESULT, StoreError, read_result
+from results.store import RAW, RESULT, StoreError, read_result
 from results.tables import caveat_lines
 from stress.errors import UsageFault
 from stress.report import MODEL, observations, report
 from stress.screen import Screen
+
+KEPT_WITHOUT = "Pictures and the page are not made again without what was not kept here"
 
 
 class Unreadable(Exception):
@@ -59,14 +61,17 @@ def _run(screen: Screen, directory: Path, *, quiet: bool) -> None:
         observations(screen, stored.result)
     else:
         report(screen, stored.result, directory)
-    write_report(directory, stored.result, stored.arrays)
+    if stored.arrays:
+        write_report(directory, stored.result, stored.arrays)
+    elif not quiet:
+        screen.line(f"{KEPT_WITHOUT}: {RAW}")
 
 
 def _bench(screen: Screen, directory: Path, *, quiet: bool) -> None:
     """What the rounds say is found anew: a record holds it only for other readers."""
     try:
         bench = found(read_bench(directory))
-        hists = pooled(bench, directory)
+        hists = pooled(bench, directory) if (directory / ROUNDS).exists() else None
     except StoreError as error:
         raise Unreadable(str(error)) from None
     if not bench.rounds:
@@ -79,4 +84,7 @@ def _bench(screen: Screen, directory: Path, *, quiet: bool) -> None:
         screen.line(line)
     if not quiet:
         screen.line(f"\n{MODEL}\nFiles: {directory}/")
-    write_bench_report(directory, bench, hists)
+    if hists is not None:
+        write_bench_report(directory, bench, hists)
+    elif not quiet:
+        screen.line(f"{KEPT_WITHOUT}: {ROUNDS}/")

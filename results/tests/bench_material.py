@@ -38,6 +38,8 @@ def a_race(number: int, point: str, place: int, arm: Arm, value: float | None, *
         outcomes={"fresh": 100_000},
         steal_share=0.0,
         figures={figure.id: value for figure in FIGURES},
+        met=990,
+        measured=1000,
     )
     return race.model_copy(update=changes)
 

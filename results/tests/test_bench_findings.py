@@ -1,9 +1,11 @@
 """What a bench's rounds say, from records whose truth is known."""
 
+import numpy as np
 import pytest
 
 from results.bench_findings import exit_code, found, seen
-from results.bench_record import Bench, Comparison
+from results.bench_growth import _slope
+from results.bench_record import Bench, Comparison, Slope
 from results.tests.bench_material import ARMS, a_bench, an_arm, noisy
 
 THREE = (*ARMS, an_arm("C", "v6_16"))
@@ -11,6 +13,10 @@ THREE = (*ARMS, an_arm("C", "v6_16"))
 
 def of(bench: Bench, figure: str, arm: str = "B", point: str = "") -> Comparison:
     return next(c for c in bench.comparisons if (c.figure, c.arm, c.point) == (figure, arm, point))
+
+
+def slope_of(bench: Bench) -> Slope:
+    return next(s for s in bench.slopes if (s.figure, s.ordering) == ("p50_ns", "v18"))
 
 
 def test_a_slower_ordering_is_shown_with_its_ratio_first():
@@ -98,6 +104,47 @@ def test_a_first_ordering_that_differs_from_itself_makes_the_bench_exit_6():
     assert exit_code(bench) == 6
 
 
+def test_where_the_first_ordering_differs_from_itself_nothing_is_ranked():
+    bench = found(a_bench(12, noisy({"A2": 1.3, "B": 2.0})))
+
+    assert {c.finding for c in bench.comparisons if c.arm == "B"} == {"not_comparable"}
+    p50 = of(bench, "p50_ns")
+    assert (p50.ratio, p50.low, p50.high) == (None, None, None)
+    assert p50.verdict_text == "not comparable: spec differs from itself"
+
+
+def test_races_that_met_hardly_any_vcpu_are_not_comparable_however_far_apart_they_are():
+    # v18 a quarter of spec's time, as a bench once ranked it on vCPUs that happened to be elsewhere.
+    bench = a_bench(12, noisy({"B": 0.25}))
+    rounds = tuple(race.model_copy(update={"met": 5}) if race.round == 7 else race for race in bench.rounds)
+    bench = found(bench.model_copy(update={"rounds": rounds}))
+
+    assert of(bench, "p50_ns").verdict_text == (
+        "not comparable: in round 7 of spec 5 shootdowns met a vCPU, 6 are needed"
+    )
+    assert of(bench, "reads_per_s").verdict_text == (
+        "not comparable: in round 7 of spec 5 of 1,000 shootdowns (0.50 %) met a vCPU, 50% are needed"
+    )
+    assert (bench.aa is not None and bench.aa.differs, exit_code(bench)) == (False, 6)
+
+
+def test_a_tail_without_its_samples_is_not_comparable_and_the_median_is():
+    bench = a_bench(12, noisy({"B": 1.5}))
+    bench = found(bench.model_copy(update={"rounds": tuple(r.model_copy(update={"met": 367}) for r in bench.rounds)}))
+
+    assert of(bench, "p50_ns").finding == "differs"
+    assert of(bench, "p99_ns").verdict_text.endswith("367 shootdowns met a vCPU, 368 are needed")
+    assert exit_code(bench) == 0
+
+
+def test_a_record_that_does_not_tell_what_was_met_ranks_nothing():
+    bench = a_bench(12, noisy({"B": 1.5}))
+    bench = found(bench.model_copy(update={"rounds": tuple(r.model_copy(update={"met": None}) for r in bench.rounds)}))
+
+    assert of(bench, "p50_ns").verdict_text == "not comparable: it is not known how many shootdowns met a vCPU"
+    assert exit_code(bench) == 6
+
+
 def test_the_interval_of_the_a_a_arm_leaves_1_out_only_where_the_bench_exits_6():
     for seed in range(30):
         bench = found(a_bench(10, noisy({}, seed=seed)))
@@ -108,16 +155,19 @@ def test_the_interval_of_the_a_a_arm_leaves_1_out_only_where_the_bench_exits_6()
 def test_several_orderings_are_held_to_holms_correction():
     bench = found(a_bench(10, noisy({"B": 1.5, "C": 1.5}), THREE))
 
+    # Each is the slowest of its three in every round; 20 comparisons, ten figures of each.
     for arm in ("B", "C"):
         one = of(bench, "p50_ns", arm)
-        assert one.p == pytest.approx(2 / 2**10)
-        assert one.holm_p == pytest.approx(4 / 2**10)
+        assert one.p == pytest.approx(2 / 3**10)
+        assert one.holm_p == pytest.approx(20 * 2 / 3**10)
 
 
 def test_an_interval_that_leaves_1_out_but_fails_holms_correction_is_no_difference():
-    # Nine of ten rounds are slower by 5 to 45 %, one is faster by 60 %: p = 0.084 over one arm, 0.17 over two.
+    # Nine of ten rounds are slower by 5 to 45 %, one is faster by 60 %: p = 0.0022, ten figures.
     values = {n: 1 + 0.05 * n for n in range(1, 10)} | {10: 0.4}
-    bench = found(a_bench(10, lambda arm, point, n: 1000 * values[n] if arm in "BC" else 1000.0, THREE))
+    bench = found(
+        a_bench(10, lambda arm, point, n: 1000 * values[n] if arm == "B" else 1000.0 + (arm == "A2") * (-1) ** n)
+    )
 
     one = of(bench, "p50_ns")
     assert one.low is not None
@@ -127,16 +177,59 @@ def test_an_interval_that_leaves_1_out_but_fails_holms_correction_is_no_differen
 
 
 def test_growth_along_a_sweep_is_a_power_with_an_interval():
-    steady = noisy({}, noise=0.02)
+    steady = noisy({}, noise=0.02, seed=2)
     bench = found(
         a_bench(
-            12, lambda arm, point, n: steady(arm, point, n) * float(point.partition("=")[2]) ** 0.5, values=(1, 2, 4, 8)
+            12,
+            lambda arm, point, n: (steady(arm, point, n) or 0) * float(point.partition("=")[2]) ** 0.5,
+            values=(1, 2, 4, 8, 16),
         )
     )
 
-    slope = next(s for s in bench.slopes if (s.figure, s.ordering) == ("p50_ns", "v18"))
+    slope = slope_of(bench)
+    assert slope.low is not None
+    assert slope.high is not None
     assert slope.low < 0.5 < slope.high
     assert slope.high - slope.low < 0.05
+    assert slope.why_none == ""
+    assert slope.medians == pytest.approx((1000, 1414, 2000, 2828, 4000), rel=0.03)
+
+
+def test_four_sizes_have_no_growth_however_straight_they_lie():
+    bench = found(a_bench(12, lambda arm, point, n: 100.0 * float(point.partition("=")[2]), values=(1, 2, 4, 8)))
+
+    slope = slope_of(bench)
+    assert (slope.slope, slope.low, slope.high) == (None, None, None)
+    assert slope.why_none == "too few sizes: five are needed"
+    assert slope.medians == (100.0, 200.0, 400.0, 800.0)
+
+
+def test_a_bent_curve_is_no_power_law():
+    # A cost that does not grow, and one that does: 100 + 10 n.
+    steady = noisy({}, noise=0.02)
+    bench = found(
+        a_bench(
+            12,
+            lambda arm, point, n: (steady(arm, point, n) or 0) * (100 + 10 * float(point.partition("=")[2])) / 1000,
+            values=(1, 4, 16, 64, 256),
+        )
+    )
+
+    slope = slope_of(bench)
+    assert (slope.slope, slope.why_none) == (None, "no power law holds here")
+
+
+def test_a_power_law_under_heavy_noise_is_refused_in_5_percent_of_benches_at_most():
+    # 200 benches: a standard deviation of 1.5 %.
+    rng = np.random.default_rng(3)
+    sizes = np.log([1.0, 2, 4, 8, 16])
+
+    refused = 0
+    for _ in range(200):
+        rows = np.exp(0.5 * sizes + 0.2 * rng.standard_t(2, (10, 1)) + 0.1 * rng.standard_t(3, (10, 5)))
+        refused += _slope("p50_ns", ARMS[0], sizes, rows).slope is None
+
+    assert refused / 200 <= 0.08
 
 
 def test_an_axis_of_words_has_no_growth():

@@ -71,7 +71,7 @@ def test_a_safe_ordering_that_failed_is_said_to_have_failed_before_its_figures()
 
 
 def test_a_sweep_shows_the_chief_figures_at_every_point_and_their_growth():
-    shown = printed(found(a_bench(12, noisy({}), values=(1, 2, 4))), 120)
+    shown = printed(found(a_bench(12, noisy({}), values=(1, 2, 4, 8, 16))), 120)
 
     assert shown.count(" v18 vcpus=2 ") == 4
     assert "Growth with vcpus, to the power of" in shown

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from results.bench_record import Bench, Comparison
-from results.compare import compare_caveats, compared
+from results.compare import compare_caveats, compared, unlike
 from results.rounds import Rounds, read_rounds
 from results.tests.bench_material import a_bench, noisy
 from results.tests.material import a_result, a_run
@@ -68,8 +68,8 @@ def test_two_runs_have_the_interval_within_them(tmp_path: Path):
     after = stored_run(tmp_path / "b", slower)
 
     p50 = of(compared(before, after), "p50_ns")
-    assert p50.finding == "differs"
-    assert p50.verdict_text == "1.50x (1.48-1.52 within the runs), slower"
+    assert p50.finding == "too_few"
+    assert p50.verdict_text == "1.50x (1.48-1.52 within the runs), too few rounds to rank"
 
 
 def test_a_run_against_itself_is_the_same(tmp_path: Path):
@@ -86,17 +86,18 @@ def test_single_runs_are_a_caveat_and_rounds_of_two_moments_another(tmp_path: Pa
     assert [c["id"] for c in compare_caveats(bench, bench)] == ["not_paired"]
 
 
-def test_another_machine_and_other_parameters_are_caveats(tmp_path: Path):
+def test_another_machine_and_a_longer_race_are_caveats(tmp_path: Path):
     first = a_bench(12, noisy({}))
+    first = first.model_copy(update={"scenario": {**first.scenario, "duration_s": 1.0}})
     second = first.model_copy(
-        update={"host": {**first.host, "cpu_model": "Another"}, "scenario": {**first.scenario, "pages": 8}}
+        update={"host": {**first.host, "cpu_model": "Another"}, "scenario": {**first.scenario, "duration_s": 5.0}}
     )
 
     caveats = compare_caveats(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
 
     assert [(c["id"], c["seen"]) for c in caveats[:2]] == [
         ("other_machine", "CPU: Some CPU in the first, Another in the second"),
-        ("other_scenario", "not the same parameters: pages 64 and 8"),
+        ("other_length", "not as long: duration_s 1.0 in A, 5.0 in B"),
     ]
 
 
@@ -105,12 +106,64 @@ def test_a_result_from_before_batches_is_one_of_single_pages(tmp_path: Path):
     single = first.model_copy(update={"scenario": {**first.scenario, "flow": "shootdown", "batch": 1}})
     batches = first.model_copy(update={"scenario": {**first.scenario, "flow": "batch", "batch": 16}})
 
-    def told(name: str, second: Bench) -> list[str]:
-        caveats = compare_caveats(stored(tmp_path / f"a-{name}", first), stored(tmp_path / name, second))
-        return [c["seen"] for c in caveats if c["id"] == "other_scenario"]
+    before = stored(tmp_path / "a", first)
+    assert unlike(before, stored(tmp_path / "single", single)) == ""
+    assert unlike(before, stored(tmp_path / "batches", batches)) == (
+        "not comparable: flow shootdown in A, batch in B; batch 1 in A, 16 in B; give two results of one scenario"
+    )
 
-    assert told("single", single) == []
-    assert told("batches", batches) == ["not the same parameters: flow shootdown and batch; batch 1 and 16"]
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "mine", "seed": 7, "duration_s": 60.0, "orderings": ["spec"]}, ""),
+        ({"placement": "mixed"}, ""),
+        ({"placement": "apart"}, "placement mixed in A, apart in B"),
+        ({"vcpus": 8}, "vcpus 2 in A, 8 in B"),
+        ({"delays": {"kick.send": "1us"}}, "delays none in A, {'kick.send': '1us'} in B"),
+        ({"a_key_of_tomorrow": 1}, "a_key_of_tomorrow not told in A, 1 in B"),
+    ],
+)
+def test_every_key_that_matters_has_to_be_the_same(tmp_path: Path, changes: dict[str, object], said: str):
+    first = a_bench(10, noisy({}))
+    second = first.model_copy(update={"scenario": {**first.scenario, **changes}})
+
+    found = unlike(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
+
+    assert found == (f"not comparable: {said}; give two results of one scenario" if said else "")
+
+
+def test_a_run_and_a_sweep_are_told_apart(tmp_path: Path):
+    run = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+    sweep = stored(tmp_path / "b", a_bench(10, noisy({}), values=(1, 2)))
+
+    assert unlike(run, sweep) == (
+        "not comparable: A is a run without a sweep, B is a sweep of vcpus; "
+        "give two runs, or two benches with one sweep"
+    )
+
+
+def test_two_sweeps_of_one_key_need_a_point_in_common_and_not_one_base(tmp_path: Path):
+    first = a_bench(10, noisy({}), values=(1, 2))
+    second = a_bench(10, noisy({}), values=(2, 4), scenario={**first.scenario, "vcpus": 9})
+    third = a_bench(10, noisy({}), values=(8, 16))
+
+    assert unlike(stored(tmp_path / "a", first), stored(tmp_path / "b", second)) == ""
+    assert unlike(stored(tmp_path / "c", first), stored(tmp_path / "d", third)) == (
+        "not comparable: vcpus=1, vcpus=2 in A, vcpus=8, vcpus=16 in B; no point is in both"
+    )
+
+
+def test_benches_whose_races_met_nobody_are_not_comparable(tmp_path: Path):
+    bench = a_bench(12, noisy({"B": 0.25}))
+    empty = tuple(race.model_copy(update={"met": 3}) if race.arm == "B" else race for race in bench.rounds)
+    before = stored(tmp_path / "a", a_bench(12, noisy({})))
+    after = stored(tmp_path / "b", bench.model_copy(update={"rounds": empty}))
+
+    p50 = of(compared(before, after), "p50_ns")
+    assert (p50.finding, p50.ratio) == ("not_comparable", None)
+    assert p50.verdict_text == "not comparable: in B in round 1 of v18 3 shootdowns met a vCPU, 6 are needed"
+    assert of(compared(before, after), "p50_ns", "spec").finding == "no_difference"
 
 
 def test_what_was_measured_of_the_machine_and_a_busy_moment_are_caveats_of_their_own(tmp_path: Path):

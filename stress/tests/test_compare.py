@@ -54,6 +54,21 @@ def test_the_comparison_as_json_is_alone_on_stdout(tdx_stress: Command, stored: 
     assert {one["ordering"] for one in document["comparisons"]} == {"spec", "v18"}
 
 
+def test_another_scenario_is_refused_with_what_differs(tdx_stress: Command, stored: Path) -> None:
+    bench = a_bench(12, noisy({}))
+    more = bench.model_copy(update={"scenario": {**bench.scenario, "vcpus": 8, "placement": "apart"}})
+    (stored / "more").mkdir()
+    (stored / "more/bench.json").write_text(more.json_text())
+
+    done = tdx_stress("compare", "before", "more")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "tdx-stress: not comparable: vcpus 2 in A, 8 in B; placement mixed in A, apart in B; give two results of one "
+        "scenario\n"
+    )
+
+
 def test_nothing_in_common_is_exit_5(tdx_stress: Command, stored: Path) -> None:
     done = tdx_stress("compare", "before", "other")
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import results
 from results.store import RunDirectory
 from results.tests.bench_material import a_bench, noisy
 from results.tests.material import Machine, a_result, recorded
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+REFERENCE = Path(results.__file__).parent / "reference"
+KEPT = sorted(path.parent for name in ("result.json", "bench.json") for path in REFERENCE.rglob(name))
 MADE = ["latency.hgrm", "latency.hlog", "latency.png", "latency.svg", "report.html", "stale.png", "stale.svg"]
 
 
@@ -127,6 +130,35 @@ def test_a_bench_without_a_round_is_one_line(tdx_stress: Command, tmp_path: Path
 
     assert done.returncode == 2
     assert done.stderr == "tdx-stress: b/bench.json: expected rounds, found none; tdx-stress bench --resume goes on\n"
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
+def test_what_is_shown_in_the_readme_is_read_by_report_compare_and_history(
+    tdx_stress: Command, tmp_path: Path, kept: Path
+) -> None:
+    shutil.copytree(kept, tmp_path / "kept")
+    told = tdx_stress("report", "kept")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "Observation spec Never 0 " in told.stdout
+
+    compared = tdx_stress("compare", "kept", "kept", "--json", "-")
+    assert compared.returncode == 0
+    assert {one["finding"] for one in json.loads(compared.stdout)["comparisons"]} == {"no_difference"}
+
+    listed = tdx_stress("history", "kept")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "spec" in listed.stdout
+
+
+def test_a_bench_kept_without_its_rounds_is_told_and_no_picture_is_made(tdx_stress: Command, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/bench.json").write_text(a_bench(12, noisy({"B": 1.5})).json_text())
+    done = tdx_stress("report", "b")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Observation v18 Never 0 12000" in done.stdout
+    assert done.stdout.endswith("without what was not kept here: rounds/\n")
+    assert names(tmp_path / "b") == ["bench.json"]
 
 
 def test_without_a_directory_it_is_the_latest_run(tdx_stress: Command, left_by_a_run: Path) -> None:
