@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from results.met import MET
 from results.statistics import ENOUGH
 from results.wording import plural, share
 
@@ -22,6 +23,7 @@ from results.wording import plural, share
 RANKED = 0.99
 # Of a race's shootdowns so many have to meet a vCPU, or what it says of all of them is about empty ones.
 MET_SHARE = 0.5
+# The percentile in result.json that a figure is.
 PERCENTILES = {"p50_ns": "p50", "p90_ns": "p90", "p99_ns": "p99"}
 Three = tuple[float, float, float]
 
@@ -36,7 +38,7 @@ class Met(NamedTuple):
 def met_of(run: Any) -> Met:
     """The same of one entry of `runs` in result.json."""
     phases = run["latency_ns"]
-    return Met(phases["shootdown_met"]["n"] if "shootdown_met" in phases else None, phases["shootdown"]["n"])
+    return Met(phases[MET]["n"] if MET in phases else None, phases["shootdown"]["n"])
 
 
 def too_few_met(figure: str, race: Met) -> str:

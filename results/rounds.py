@@ -10,10 +10,9 @@ from results.bench_record import AGAIN, BENCH, Bench
 from results.bench_store import read_bench
 from results.figures import FIGURES, figures_of
 from results.met import whole
+from results.ranking import PERCENTILES
 from results.store import read_result
 
-# The percentile in result.json whose interval is the figure's.
-PERCENTILES = {"p50_ns": "p50", "p90_ns": "p90", "p99_ns": "p99"}
 Interval = tuple[float, float]
 
 
