@@ -29,9 +29,17 @@ def too_few(met: int | None, shootdowns: int) -> str | None:
         return "made by an earlier version, which did not count the shootdowns that met a vCPU"
     if met >= LEAST_MET:
         return None
-    return (
-        f"only {met:,} of {shootdowns:,} shootdowns met a vCPU in the guest, and {LEAST_MET} are needed; try {REMEDY}"
-    )
+    return f"only {_some(met, shootdowns)}, and {LEAST_MET} are needed; try {REMEDY}"
+
+
+def said(run: Run) -> str:
+    """`4,321 of 5,000 shootdowns met a vCPU`."""
+    met, shootdowns = met_shootdowns(run), run["all_shootdowns"]
+    return f"{shootdowns:,} shootdowns, not counted which met a vCPU" if met is None else _some(met, shootdowns)
+
+
+def _some(met: int, shootdowns: int) -> str:
+    return f"{met:,} of {shootdowns:,} shootdowns met a vCPU"
 
 
 def whole(run: Run) -> Mapping[str, Any]:
