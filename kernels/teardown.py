@@ -241,7 +241,6 @@ def release_hkid(td, lay, rules, me):
     if not rules.faults & VCPUS_COME_BACK:
         # Pairs with the load in stays_out().
         yield store_seq_cst(td, lay.runnable, 0)
-    start_meeting(td, me)
     yield from kick(td, lay, rules, me, 0, 1, 0)
     if not rules.faults & KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
@@ -292,6 +291,7 @@ def reclaim_pages(td, lay, rules, me):
 def tear_down(td, lay, rules, me):
     """The HKID first, as is_hkid_assigned() has it, then the pages. Returns SUCCESS, or the status of KVM_BUG_ON."""
     released = 0
+    start_meeting(td, me)
     while True:
         if released or rules.faults & RECLAIM_EARLY:
             status = yield from reclaim_pages(td, lay, rules, me)

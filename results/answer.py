@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from results.met import met_shootdowns, whole
+from results.met import met_shootdowns, too_few, whole
 from results.wording import nanoseconds_with_interval, plural, share
 
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
@@ -25,15 +25,18 @@ def review_sentence(result: Mapping[str, Any]) -> str:
     if missing:
         return f"This run does not decide whether TRACK or the kick comes first: {' and '.join(missing)} did not run."
     track, kick = runs[TRACK_FIRST], runs[KICK_FIRST]
-    bad = [f"{name} {run['verdict']} ({run['reason']})" for name, run in runs.items() if _not_passed(name, run)]
+    bad = [f"{name} {why}" for name in runs if name in (TRACK_FIRST, KICK_FIRST) and (why := _not_passed(runs[name]))]
     if bad:
         return f"This run does not decide whether TRACK or the kick comes first: {'; '.join(bad)}."
     disturbed = [caveat["id"] for caveat in result.get("caveats", ()) if caveat["id"] in DISTURBING]
     return f"{_setting(result)}, {_right(track, kick)}; {_costs(track, kick)}; {_ranking(track, kick, disturbed)}."
 
 
-def _not_passed(name: str, run: Run) -> bool:
-    return name in (TRACK_FIRST, KICK_FIRST) and run["verdict"] != "passed"
+def _not_passed(run: Run) -> str | None:
+    if run["verdict"] != "passed":
+        return f"{run['verdict']} ({run['reason']})"
+    lacking = too_few(met_shootdowns(run), run["all_shootdowns"])
+    return lacking and f"inconclusive ({lacking})"
 
 
 def _setting(result: Mapping[str, Any]) -> str:
@@ -48,7 +51,7 @@ def _right(track: Run, kick: Run) -> str:
     ]
     return (
         f"TRACK before the kick ({TRACK_FIRST}) and the kick before TRACK behind the gate ({KICK_FIRST}) both held: no "
-        f"forbidden outcome in {met_shootdowns(track) or 0:,} and {met_shootdowns(kick) or 0:,} shootdowns that met a "
+        f"forbidden outcome in {met_shootdowns(track):,} and {met_shootdowns(kick):,} shootdowns that met a "
         f"vCPU (a rate of {share(max(bounds))} or more would have been caught)"
     )
 

@@ -208,6 +208,8 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
     verdict of its races.
     """
     gravest = ("failed", "inconclusive", "passed")
+    safe = {arm.ordering for arm in bench.arms if arm.safe}
+    uncounted = set()
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for race in bench.rounds:
         entry = totals.setdefault(
@@ -224,15 +226,19 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
         )
         entry["all_shootdowns"] += race.all_shootdowns
         entry["met"] += race.met_shootdowns or 0
+        if race.met_shootdowns is None:
+            uncounted.add((race.point, race.ordering))
         entry["forbidden"] += race.forbidden_shootdowns
         entry["seconds"] += race.seconds
         for name, count in race.outcomes.items():
             entry["outcomes"][name] = entry["outcomes"].get(name, 0) + count
-        thin = is_thin(race.verdict, race.met_shootdowns)
+        # Where too few of one race met a vCPU those of all races may suffice.
+        thin = is_thin(race.reason, race.met_shootdowns, race.all_shootdowns)
         if not thin and gravest.index(race.verdict) < gravest.index(entry["verdict"]):
             entry["verdict"], entry["reason"] = race.verdict, f"round {race.round}: {race.reason}"
-    for entry in totals.values():
-        if entry["verdict"] == "passed" and (lacking := too_few(entry["met"], entry["all_shootdowns"])):
+    for key, entry in totals.items():
+        lacking = too_few(None if key in uncounted else entry["met"], entry["all_shootdowns"])
+        if entry["verdict"] == "passed" and key[1] in safe and lacking:
             entry["verdict"], entry["reason"] = "inconclusive", lacking
         entry["reason"] = entry["reason"] or f"nothing forbidden in {entry['met']:,} shootdowns that met a vCPU"
     return totals

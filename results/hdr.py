@@ -2,8 +2,8 @@
 
 `latency.hlog` is a log of version 1.2 with one interval histogram for each ordering and phase, tagged
 `<ordering>.<phase>`; times are whole nanoseconds, and the interval is the one that was measured. `latency.hgrm` holds
-the percentile distribution of whole shootdowns, one part an ordering, each under a comment with its name and n; for a
-plotter that takes one distribution a file, cut it at the lines that begin with `#[Ordering`.
+the percentile distribution of the shootdowns that met a vCPU, one part an ordering, each under a comment with its name
+and n; for a plotter that takes one distribution a file, cut it at the lines that begin with `#[Ordering`.
 """
 
 import io
@@ -18,6 +18,7 @@ from hdrh.log import HistogramLogWriter
 from numpy.typing import NDArray
 
 from results.histogram import HIGHEST_NS, MIDS_NS, Counts
+from results.met import MET
 
 Arrays = Mapping[str, NDArray[Any]]
 DIGITS, TICKS = 2, 5
@@ -34,9 +35,12 @@ def as_hdr_histogram(counts: Counts) -> HdrHistogram:
 
 
 def write_hgrm(result: Mapping[str, Any], arrays: Arrays, file: IO[bytes]) -> None:
-    """The percentile distribution of whole shootdowns in ns, one part an ordering that measured any."""
+    """The percentile distribution in ns of shootdowns that met a vCPU, of all in a result of an earlier version; one
+    part an ordering that measured any.
+    """
+    wholes = {run["ordering"]: MET if MET in run["latency_ns"] else "shootdown" for run in result["runs"]}
     for ordering, phase, counts in _measured(result, arrays):
-        if phase == "shootdown":
+        if phase == wholes[ordering]:
             file.write(f"#[Ordering = {_one_line(ordering)}, n = {int(counts.sum())}, unit = ns]\n".encode())
             as_hdr_histogram(counts).output_percentile_distribution(file, 1, TICKS)
             file.write(b"\n")

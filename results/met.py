@@ -29,14 +29,22 @@ def too_few(met: int | None, shootdowns: int) -> str | None:
         return "made by an earlier version, which did not count the shootdowns that met a vCPU"
     if met >= LEAST_MET:
         return None
-    return (
-        f"only {met:,} of {shootdowns:,} shootdowns met a vCPU in the guest, and {LEAST_MET} are needed; try {REMEDY}"
-    )
+    return f"only {_some(met, shootdowns)}, and {LEAST_MET} are needed; try {REMEDY}"
 
 
-def is_thin(verdict: str, met: int | None) -> bool:
-    """Whether a race of many says nothing by itself because it met too few vCPUs: all together may have met enough."""
-    return verdict == "inconclusive" and too_few(met, 0) is not None
+def said(run: Run) -> str:
+    """`4,321 of 5,000 shootdowns met a vCPU`."""
+    met, shootdowns = met_shootdowns(run), run["all_shootdowns"]
+    return f"{shootdowns:,} shootdowns, not counted which met a vCPU" if met is None else _some(met, shootdowns)
+
+
+def _some(met: int, shootdowns: int) -> str:
+    return f"{met:,} of {shootdowns:,} shootdowns met a vCPU"
+
+
+def is_thin(reason: str, met: int | None, shootdowns: int) -> bool:
+    """Whether all that a race of many lacks is vCPUs met, by its reason: all together may have met enough."""
+    return met is not None and reason == too_few(met, shootdowns)
 
 
 def whole(run: Run) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from results.cases import Case
 from results.grades import FAILING
-from results.met import met_shootdowns
+from results.met import said
 from results.verdict import seen
 
 
@@ -24,10 +24,5 @@ def run_cases(result: Mapping[str, Any]) -> list[Case]:
 
 def _case(run: Mapping[str, Any]) -> Case:
     counts = [f"{name}: {count}" for name, count in seen(run, *FAILING).items()]
-    details = [
-        *counts,
-        f"shootdowns: {run['all_shootdowns']}",
-        f"met a vCPU: {met_shootdowns(run) or 0}",
-        *run["notes"],
-    ]
+    details = [*counts, said(run), *run["notes"]]
     return Case(run["ordering"], run["verdict"], run["reason"], run["seconds"] + run["warmup_s"], details)

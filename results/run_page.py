@@ -10,7 +10,7 @@ from results.answer import KICK_FIRST, TRACK_FIRST, review_sentence
 from results.contention_table import contention_page_table
 from results.grades import FAILING, why
 from results.inline_svg import WIDTH_IN, element, panel, sample, swatch
-from results.met import MET, met_shootdowns, whole
+from results.met import MET, said, whole
 from results.page import Card, Figure, Key, Page, Section, Table
 from results.page_facts import READING, command_line, host_table, mapping_table, origin
 from results.panels import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
@@ -226,8 +226,7 @@ def _outcomes(runs: Sequence[Run]) -> Section:
         bad = frozenset(i for i, o in enumerate(found) if o["count"] and o["grade"] in FAILING)
         name = run["ordering"] + ("" if is_safe(run) else f" (unsafe, known for {', '.join(run['expect'])})")
         head = ("outcome", "events", "of shootdowns that met a vCPU, 95 % interval", "grade", "why")
-        met = f"{met_shootdowns(run) or 0:,} of {run['all_shootdowns']:,} shootdowns met a vCPU"
-        tables.append(Table(f"{name}: {met}", head, rows, frozenset({1}), bad, len(runs) > 4))
+        tables.append(Table(f"{name}: {said(run)}", head, rows, frozenset({1}), bad, len(runs) > 4))
     return Section(
         "outcomes",
         "Every outcome",

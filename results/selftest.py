@@ -51,7 +51,8 @@ def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any
     seconds = run["seconds"] if caught is None else caught["seconds"]
     shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
     shootdowns += sum(one["all_shootdowns"] for one in stopped)
-    met = sum(met_shootdowns(one) or 0 for one in tries)
+    met = (met_shootdowns(run) or 0) if caught is None else caught["met"]
+    met += sum(met_shootdowns(one) or 0 for one in stopped)
     race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
     race |= {
         "caught": caught is not None or hung,

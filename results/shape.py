@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kernels.layout import AGE_BUCKETS, HIST_WORDS
 from kernels.outcomes import OUTCOMES
 from results.grades import Grade
+from results.met import MET
 from results.verdict import Ending, Verdict
 
 # Percentiles whose intervals sentences are made of.
@@ -37,6 +38,12 @@ class _Outcome(_Shape):
     rate: Share | None
     ci95: tuple[Share, Share] | None = Field(strict=False)
     would_have_caught: Share | None
+    met: Count | None = None
+
+
+class _Met(_Shape):
+    kicks: Count
+    shootdowns: Count
 
 
 class _Intervals(_Shape):
@@ -107,6 +114,7 @@ class _Run(_Shape):
     shootdowns_per_s: Seconds
     all_shootdowns: Count
     all_reads: Count
+    met: _Met | None = None  # of a result of an earlier version
     outcomes: list[_Outcome]
     lock_contention: list[_Contention] = []
     stale_age_epochs: dict[str, Count]
@@ -211,9 +219,10 @@ def trouble_with_arrays(result: Mapping[str, Any], arrays: Mapping[str, NDArray[
         for key, array in arrays.items():
             if key.startswith(f"{name}/") and (trouble := _trouble_with_array(key.removeprefix(f"{name}/"), array)):
                 return f"{key}: {trouble}"
-        counts, n = arrays.get(f"{name}/hist/shootdown"), run["latency_ns"]["shootdown"]["n"]
-        if counts is not None and int(counts.sum()) != n:
-            return f"{name}/hist/shootdown: expected the {n:,} samples of result.json, found {int(counts.sum()):,}"
+        for phase in {MET, "shootdown"} & set(run["latency_ns"]):
+            counts, n = arrays.get(f"{name}/hist/{phase}"), run["latency_ns"][phase]["n"]
+            if counts is not None and int(counts.sum()) != n:
+                return f"{name}/hist/{phase}: expected the {n:,} samples of result.json, found {int(counts.sum()):,}"
         rows = {len(array) for key, array in arrays.items() if key.startswith(f"{name}/series/")}
         if len(rows) > 1:
             return f"{name}/series: expected arrays of one length, found {', '.join(map(str, sorted(rows)))}"

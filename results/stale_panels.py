@@ -51,8 +51,10 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
                 )
                 peaks.append(float(rate.max()))
         if not peaks:
-            of = sum(met_shootdowns(run) or 0 for run in shown.runs)
+            met = [met_shootdowns(run) for run in shown.runs]
+            of = sum(one or 0 for one in met)
             never = f"never seen in {of:,} shootdowns that met a vCPU" if of else "no shootdown met a vCPU"
+            never = "never seen" if None in met else never
             _empty_strip(ax, "too short a time for a rate" if events else never)
             continue
         _rate_axis(ax, min(peaks), max(peaks))

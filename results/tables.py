@@ -17,7 +17,7 @@ from kernels.story import Held
 from results.contention_table import contention_table
 from results.grades import FAILING, Grade, grade_of, why
 from results.live import Live
-from results.met import MET, met_shootdowns
+from results.met import MET, met_shootdowns, said
 from results.statistics import ENOUGH
 from results.verdict import is_safe
 from results.wording import PHASE_WORDS, count, nanoseconds, plural, rate_with_interval, share
@@ -135,20 +135,21 @@ def _rate(outcome: Mapping[str, Any], run: Run) -> str:
 def _below(run: Run) -> Iterable[Text]:
     retries = run["track_retries"]
     yield Text(f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most")
-    met = f"{met_shootdowns(run) or 0:,} of {run['all_shootdowns']:,} shootdowns, which met a vCPU"
-    yield Text(f"Rates and 95 % intervals: of the {met}; warm-up included. Counts: of events.")
+    yield Text(f"{said(run)}; rates and 95 % intervals are of these, warm-up included. Counts: of events.")
     if sentence := caught_sentence(run):
         yield Text(sentence)
     yield Text.assemble((run["verdict"].upper(), VERDICT_STYLES[run["verdict"]]), f": {run['reason']}")
 
 
 def caught_sentence(run: Run) -> str:
-    """What the zeros are worth: "a rate of p or more would have been caught". Empty without a zero."""
+    """What the zeros are worth: "a rate of p or more would have been caught". Empty without a zero, and where nobody
+    counted the shootdowns that can say anything.
+    """
     zeros = [o for o in run["outcomes"] if o["grade"] in FAILING and o["would_have_caught"] is not None]
-    if not zeros:
+    if not zeros or met_shootdowns(run) is None:
         return ""
     rate = share(zeros[0]["would_have_caught"])
-    return f"Forbidden at 0: a rate of {rate} of shootdowns that met a vCPU would have been caught (95 %)."
+    return f"Forbidden at 0: a rate of {rate} or more of those that met a vCPU would have been caught (95 %)."
 
 
 def latency_table(runs: Sequence[Run]) -> RenderableType:
@@ -224,7 +225,7 @@ def verdict_table(runs: Sequence[Run]) -> RenderableType:
             marked(run["ordering"], is_safe(run)),
             Text(run["verdict"], style=VERDICT_STYLES[run["verdict"]]),
             count(run["all_shootdowns"]),
-            share((met_shootdowns(run) or 0) / max(run["all_shootdowns"], 1)),
+            "-" if (met := met_shootdowns(run)) is None else share(met / max(run["all_shootdowns"], met, 1)),
             count(forbidden_shootdowns(run)),
             count(run["reads_per_s"]),
         )

@@ -83,13 +83,13 @@ def rate_with_interval(outcome: Mapping[str, Any]) -> str:
     rate, interval = outcome["rate"], outcome["ci95"]
     if rate is None or interval is None:
         return ""
+    if outcome["shootdowns"] and rate == 0:
+        return f"{count(outcome['shootdowns'])} that met nobody"
     if not outcome["of"]:
         return "none met a vCPU"
     low, high = interval
     if outcome["shootdowns"] == 0:
         return f"0 (<{share(high)})"
-    if rate == 0:
-        return f"{count(outcome['shootdowns'])} that met nobody"
     if rate >= 0.001:
         return f"{share(rate)} ({_three(low * 100)}-{_three(high * 100)})"
     power = f"{rate:.1e}".partition("e")[2]

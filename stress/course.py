@@ -31,11 +31,14 @@ Watch = Callable[[str, float | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Catch:
-    """The first look at which an outcome had shown itself: how long after the start, after how many shootdowns."""
+    """The first look at which an outcome had shown itself: how long after the start, after how many shootdowns, and how
+    many of these met a vCPU.
+    """
 
     outcome: Outcome
     seconds: float
     shootdowns: int
+    met: int
 
 
 class Over(Exception):
@@ -170,7 +173,9 @@ class Course:
     def _note_catch(self, seen: Snapshot) -> None:
         shown = [outcome for outcome in self._until if seen.outcomes[outcome] > 0]
         if self.caught is None and shown:
-            self.caught = Catch(shown[0], (seen.at_ns - self._started_ns) / 1e9, seen.shootdowns)
+            whole = snapshot(self._words, self._lay)
+            at_s = (seen.at_ns - self._started_ns) / 1e9
+            self.caught = Catch(shown[0], at_s, whole.shootdowns, whole.met_shootdowns)
 
     def _over_without_progress(self, what: str) -> None:
         raise Over(Ending.hung, what, *standing(self._words, self._lay, self._label_text))

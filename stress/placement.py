@@ -67,16 +67,16 @@ class Places:
 
 
 def places(lay: Layout, cpus: Cpus, placement: str) -> Places:
-    """Where the actors run under `apart` or `mixed`, the scenario's placement.
+    """Where the actors run: each on a CPU of its own, or where CPUs are fewer by the scenario's placement.
 
     Apart, zappers share at most half of the CPUs among them and vCPUs the others, each actor on one. Mixed, all share
     all and Linux places. A single CPU leaves no choice, and vCPUs that move among processors place themselves.
     """
     own = [(cpu,) for cpu in cpus]
+    if lay.vcpus + lay.zappers <= len(cpus) and not lay.lps:
+        return Places("own", tuple(own[: lay.zappers]), tuple(own[lay.zappers : lay.zappers + lay.vcpus]))
     if placement == "mixed" or len(cpus) == 1 or lay.lps:
         return Places("mixed", (cpus,) * lay.zappers, (cpus,) * lay.vcpus)
-    if lay.vcpus + lay.zappers <= len(cpus):
-        return Places("own", tuple(own[: lay.zappers]), tuple(own[lay.zappers : lay.zappers + lay.vcpus]))
     first = min(lay.zappers, len(cpus) // 2)
     rest = own[first:]
     return Places(

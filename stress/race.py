@@ -101,7 +101,9 @@ def race(
     run.json["steal_share"] = steal_share(before, cpu_times())
     run.json["ready_s"] = course.ready_s
     if caught := course.caught:
-        run.json["caught"] = {"id": caught.outcome.name, "seconds": caught.seconds, "shootdowns": caught.shootdowns}
+        run.json["caught"] = {"id": caught.outcome.name} | {
+            key: getattr(caught, key) for key in ("seconds", "shootdowns", "met")
+        }
     run.json["parameters"] = ordering.model_dump(mode="json")
     return run
 

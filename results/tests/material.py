@@ -11,8 +11,33 @@ from results.collector import Run, RunFacts, Series, Snapshot, run_record, snaps
 from results.grades import GRADES
 from results.histogram import bucket_of
 
+MET = {"kicks": 7_654, "shootdowns": 4_321}
 PHASE = {"n": 5000, "min": 400, "p50": 667, "p90": 871, "p99": 6847, "p999": 45823, "max": 112000}
 INTERVALS = {"p50": [663, 671], "p90": [863, 879], "p99": [5855, 8831], "p999": [30000, 112000]}
+# Whole shootdowns: those that met a vCPU, those that met nobody, and all.
+WHOLES: dict[str, dict[str, Any]] = {
+    "shootdown_met": {**PHASE, "n": 4_111, "ci95": INTERVALS},
+    "shootdown_empty": {
+        "n": 389,
+        "min": 211,
+        "p50": 391,
+        "p90": 503,
+        "p99": 1_119,
+        "p999": 2_303,
+        "max": 2_815,
+        "ci95": {"p50": [389, 393], "p90": [499, 507], "p99": [1_095, 1_143], "p999": None},
+    },
+    "shootdown": {
+        "n": 4_500,
+        "min": 211,
+        "p50": 512,
+        "p90": 805,
+        "p99": 6_399,
+        "p999": 43_007,
+        "max": 112_000,
+        "ci95": {"p50": [508, 516], "p90": [797, 813], "p99": [5_503, 8_191], "p999": [28_671, 112_000]},
+    },
+}
 HOST = {
     "cpu_model": "Some CPU",
     "cpus_allowed": 4,
@@ -23,19 +48,33 @@ HOST = {
     "busy": 0.01,
     "governor": None,
 }
-SCENARIO = {"name": "review", "vcpus": 2, "zappers": 1, "pages": 64, "rate": 0.0, "workers": "process"}
+SCENARIO = {
+    "name": "review",
+    "vcpus": 2,
+    "zappers": 1,
+    "pages": 64,
+    "rate": 0.0,
+    "workers": "process",
+    "placement": "apart",
+}
 
 
-def outcome(name: str, count: int = 0, shootdowns: int | None = 0, of: int = 5000) -> dict[str, Any]:
-    """One entry of `outcomes`; its interval is a stand-in."""
+def outcome(
+    name: str, count: int = 0, shootdowns: int | None = 0, of: int = 4_321, met: int | None = None
+) -> dict[str, Any]:
+    """One entry of `outcomes`, all of whose shootdowns met a vCPU unless `met` says otherwise; its interval is a
+    stand-in.
+    """
+    met = shootdowns if met is None else met
     return {
         "id": name,
         "grade": GRADES[Outcome[name]][0].value,
         "count": count,
         "shootdowns": shootdowns,
+        "met": met,
         "of": of,
-        "rate": None if shootdowns is None else shootdowns / of,
-        "ci95": None if shootdowns is None else [0.0, 0.0007],
+        "rate": None if met is None else met / of,
+        "ci95": None if met is None else [0.0, 0.0007],
         "would_have_caught": 0.0006 if shootdowns == 0 else None,
     }
 
@@ -54,7 +93,7 @@ def a_run(ordering: str = "v18", seen: dict[str, int] | None = None, **changes: 
         "shootdown": ["block", "kick", "track", "remove"],
         "expect": "safe",
         "verdict": "passed",
-        "reason": "nothing forbidden in 5,000 shootdowns",
+        "reason": "nothing forbidden in 4,321 shootdowns that met a vCPU",
         "ending": "finished",
         "notes": [],
         "perturbed": False,
@@ -69,15 +108,23 @@ def a_run(ordering: str = "v18", seen: dict[str, int] | None = None, **changes: 
         "shootdowns_per_s": 900.0,
         "all_shootdowns": 5000,
         "all_reads": 1_000_000,
+        "met": MET,
         "outcomes": entries,
         "lock_contention": [],
         "stale_age_epochs": {str(age): 0 for age in range(16)},
-        "latency_ns": {n: {**PHASE, "ci95": INTERVALS} for n in ZAPPER_HISTS if n != "response"},
+        "latency_ns": WHOLES
+        | {n: {**PHASE, "ci95": INTERVALS} for n in ZAPPER_HISTS if n not in ("response", *WHOLES)},
         "vcpu_ns": {n: {**PHASE, "ci95": INTERVALS} for n in VCPU_HISTS},
         "track_retries": {"max": 3, "mean": 0.02},
         "steal_share": 0.0,
     }
     return run | changes
+
+
+def of_an_earlier_version(run: dict[str, Any]) -> dict[str, Any]:
+    """The same before anybody counted the shootdowns that met a vCPU."""
+    latency = {name: phase for name, phase in run["latency_ns"].items() if name not in list(WHOLES)[:2]}
+    return {key: value for key, value in run.items() if key not in ("met", "placement")} | {"latency_ns": latency}
 
 
 def a_result(*runs: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -18,12 +18,12 @@ def shown(table: Any) -> str:
     return out.getvalue()
 
 
-def test_a_measurement_is_of_shootdowns_that_showed_the_outcome():
-    run = a_run(outcomes=[outcome("tracking_not_done", 9, 3, of=5000)], all_shootdowns=5000, seconds=2.0)
+def test_a_measurement_is_of_shootdowns_that_met_a_vcpu_and_showed_the_outcome():
+    run = a_run(outcomes=[outcome("tracking_not_done", 9, 5, met=3)], all_shootdowns=5000, seconds=2.0)
     found = measured(run, "tracking_not_done")
 
-    assert (found["hits"], found["shootdowns"], found["per_s"]) == (3, 5000, 1.5)
-    assert found["ci95"][0] < 3 / 5000 < found["ci95"][1]
+    assert (found["hits"], found["shootdowns"], found["per_s"]) == (3, 4321, 1.5)
+    assert found["ci95"][0] < 3 / 4321 < found["ci95"][1]
 
 
 def test_a_measurement_keeps_whatever_failed_beside_the_outcome():

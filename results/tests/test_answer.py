@@ -3,23 +3,25 @@
 from typing import Any
 
 from results.answer import review_sentence
-from results.tests.material import INTERVALS, PHASE, a_result, a_run
+from results.tests.material import INTERVALS, PHASE, WHOLES, a_result, a_run, of_an_earlier_version
 
 
 def whole(p50: int, low: int, high: int) -> dict[str, Any]:
-    return {"shootdown": {**PHASE, "p50": p50, "ci95": {**INTERVALS, "p50": [low, high]}}}
+    return {**WHOLES, "shootdown_met": {**PHASE, "p50": p50, "ci95": {**INTERVALS, "p50": [low, high]}}}
 
 
 def test_both_orders_passed_and_one_run_does_not_rank_them():
-    result = a_result(a_run("spec", latency_ns=whole(600, 590, 610)), a_run("v18", latency_ns=whole(750, 740, 760)))
+    kick_first = a_run("v18", latency_ns=whole(750, 740, 760), met={"kicks": 6_543, "shootdowns": 3_987})
+    result = a_result(a_run("spec", latency_ns=whole(600, 590, 610)), kick_first)
 
     assert review_sentence(result) == (
         "On this machine, with 2 vCPUs and 1 zapper on 4 CPUs, TRACK before the kick (spec) and the kick before "
-        "TRACK behind the gate (v18) both held: no forbidden outcome in 5,000 and 5,000 shootdowns (a rate of "
-        "6.0e-04 or more would have been caught); a shootdown took at p50 600 ns (590-610) with TRACK first "
-        "against 750 ns (740-760) with the kick first, at p99 6.85 us (5.86-8.83) against 6.85 us (5.86-8.83), "
-        "and vCPUs were out of the guest for 667 ns (663-671) against 667 ns (663-671) a time at p50; which is "
-        "faster this run does not decide: 1.25x at p50, in favour of TRACK first, does not clearly exceed what "
+        "TRACK behind the gate (v18) both held: no forbidden outcome in 4,321 and 3,987 shootdowns that met "
+        "a vCPU (a rate of 6.0e-04 or more would have been caught); a shootdown that met a vCPU took at p50 600 ns "
+        "(590-610) with TRACK first against 750 ns (740-760) with the kick first, at p99 6.85 us (5.86-8.83) "
+        "against 6.85 us (5.86-8.83), and vCPUs were out of the guest for 667 ns (663-671) against 667 ns (663-671) "
+        "a time at p50; which is faster this run does not decide: 1.25x at p50, in favour of TRACK first, does not "
+        "clearly exceed what "
         "identical runs differ by on a shared machine (5x)."
     )
 
@@ -48,6 +50,15 @@ def test_an_order_that_did_not_pass_is_named_with_its_reason():
     assert review_sentence(a_result(a_run("spec"), failed)) == (
         "This run does not decide whether TRACK or the kick comes first: "
         "v18 failed (declared safe, and showed tracking_not_done 3 times)."
+    )
+
+
+def test_an_order_of_an_earlier_version_decides_nothing_though_it_passed_there():
+    old = of_an_earlier_version(a_run("v18"))
+
+    assert review_sentence(a_result(a_run("spec"), old)) == (
+        "This run does not decide whether TRACK or the kick comes first: v18 inconclusive "
+        "(made by an earlier version, which did not count the shootdowns that met a vCPU)."
     )
 
 

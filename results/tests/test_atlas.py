@@ -50,7 +50,12 @@ def text_of(found: dict[str, Any], width: int = 120) -> str:
 
 def raced(p50_ns: int) -> dict[str, Any]:
     """One race of a round."""
-    return {"latency_ns": {"shootdown": {"p50": p50_ns}}, "verdict": "passed", "all_shootdowns": 1000}
+    return {
+        "latency_ns": {"shootdown_met": {"p50": p50_ns}, "shootdown": {"p50": p50_ns // 2}},
+        "verdict": "passed",
+        "all_shootdowns": 1000,
+        "met": {"kicks": 1_700, "shootdowns": 900},
+    }
 
 
 @pytest.mark.parametrize(
@@ -114,11 +119,11 @@ def test_races_are_told_fastest_first_each_against_the_median_of_its_round() -> 
 
 
 def test_a_race_without_a_median_is_no_round() -> None:
-    none = {**raced(0), "latency_ns": {"shootdown": {"p50": None}}}
+    none = {**raced(0), "latency_ns": {"shootdown_met": {"p50": None}, "shootdown": {"p50": 7}}}
 
     (entry,) = race_entries([{"spec": none}] * 9, {"spec": ("a",)}, ("spec",))
 
-    assert (entry["p50_ns"], entry["ratio"], entry["shootdowns"]) == (None, None, 9000)
+    assert (entry["p50_ns"], entry["ratio"], entry["shootdowns"]) == (None, None, 8100)
 
 
 def test_the_map_goes_on_where_orders_differ_and_ends_where_they_do_not() -> None:

@@ -1,11 +1,13 @@
 """What a bench's rounds say, from records whose truth is known."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from results.bench_findings import exit_code, found, seen
 from results.bench_growth import _slope
-from results.bench_record import Bench, Comparison, Slope
+from results.bench_record import Arm, Bench, Comparison, Slope
 from results.tests.bench_material import ARMS, a_bench, an_arm, noisy
 
 THREE = (*ARMS, an_arm("C", "v6_16"))
@@ -267,3 +269,66 @@ def test_making_the_findings_again_gives_the_same():
     bench = found(a_bench(12, noisy({"B": 1.1})))
 
     assert found(Bench.model_validate_json(bench.json_text())) == bench
+
+
+def thin(met: int | None, reason: str, arms: Sequence[Arm] = ARMS, verdict: str = "inconclusive") -> Bench:
+    """Twelve rounds of every arm, of each of whose 1,000 shootdowns so many met a vCPU."""
+    bench = a_bench(12, noisy({}), arms)
+    changes = {"met_shootdowns": met, "verdict": verdict, "reason": reason}
+    return found(bench.model_copy(update={"rounds": tuple(race.model_copy(update=changes) for race in bench.rounds)}))
+
+
+def too_thin(met: int) -> str:
+    return (
+        f"only {met} of 1,000 shootdowns met a vCPU, and 299 are needed; "
+        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
+    )
+
+
+def test_rounds_that_together_met_too_few_make_the_bench_inconclusive():
+    bench = thin(24, too_thin(24))
+
+    assert exit_code(bench) == 6
+    assert seen(bench)["", "v18"]["verdict"] == "inconclusive"
+    assert seen(bench)["", "v18"]["reason"] == (
+        "only 288 of 12,000 shootdowns met a vCPU, and 299 are needed; "
+        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
+    )
+
+
+def test_thin_rounds_that_together_met_enough_pass():
+    bench = thin(25, too_thin(25))
+
+    assert exit_code(bench) == 0
+    assert seen(bench)["", "v18"]["reason"] == "nothing forbidden in 300 shootdowns that met a vCPU"
+
+
+def test_a_thin_round_that_was_inconclusive_for_another_reason_stays_so():
+    bench = thin(30, "only 1 of 2 vCPUs ever entered the guest")
+
+    assert exit_code(bench) == 6
+    assert seen(bench)["", "v18"]["reason"] == "round 1: only 1 of 2 vCPUs ever entered the guest"
+
+
+def test_a_bench_of_an_earlier_version_claims_no_absence():
+    bench = thin(None, "nothing forbidden in 1,000 shootdowns", verdict="passed")
+
+    assert exit_code(bench) == 6
+    assert (seen(bench)["", "v18"]["verdict"], seen(bench)["", "v18"]["reason"]) == (
+        "inconclusive",
+        "made by an earlier version, which did not count the shootdowns that met a vCPU",
+    )
+
+
+def test_a_known_wrong_ordering_of_a_bench_passes_however_few_met_a_vcpu():
+    arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
+    bench = thin(2, "caught: tracking_not_done 2 times", arms, verdict="passed")
+
+    assert seen(bench)["", "no_kick"]["verdict"] == "passed"
+
+
+def test_a_known_wrong_ordering_that_was_never_caught_is_inconclusive_however_many_met_a_vcpu():
+    arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
+    bench = thin(200, "known for tracking_not_done, which did not show in this time", arms)
+
+    assert seen(bench)["", "no_kick"]["verdict"] == "inconclusive"

@@ -105,10 +105,10 @@ def test_one_line_to_grep_for_every_ordering_and_point():
     lines = list(observation_lines(a_bench(10, noisy({}), values=(1, 2))))
 
     assert lines == [
-        "Observation spec@vcpus=1 Never 0 20000",
-        "Observation v18@vcpus=1 Never 0 10000",
-        "Observation spec@vcpus=2 Never 0 20000",
-        "Observation v18@vcpus=2 Never 0 10000",
+        "Observation spec@vcpus=1 Never 0 18000",
+        "Observation v18@vcpus=1 Never 0 9000",
+        "Observation spec@vcpus=2 Never 0 18000",
+        "Observation v18@vcpus=2 Never 0 9000",
     ]
 
 

@@ -82,7 +82,18 @@ def test_a_caveat_says_what_was_seen_what_it_means_and_what_to_try():
         {
             "id": "oversubscribed",
             "seen": "oversubscribed, 2 vCPUs and 1 zapper on 2 CPUs",
-            "means": "actors wait for CPUs: latency holds time to be scheduled, vCPUs leave the guest at every tick",
+            "means": "zappers keep CPUs of their own: a kick meets at most one vCPU a CPU, "
+            "and vCPUs leave the guest at every tick",
             "try": "--vcpus 1",
         }
     ]
+
+
+@pytest.mark.parametrize("scenario", [SCENARIO | {"placement": "mixed"}, {"vcpus": 2, "zappers": 1}])
+def test_where_linux_places_everybody_many_kicks_meet_nobody(scenario: dict[str, Any]):
+    (found,) = caveats(HOST | {"cpus_allowed": 2}, scenario, [a_run()])
+
+    assert found["means"] == (
+        "Linux places all of them: latency holds time to be scheduled, many kicks meet nobody, "
+        "and vCPUs leave the guest at every tick"
+    )

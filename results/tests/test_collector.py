@@ -9,12 +9,15 @@ from kernels.layout import (
     AGES,
     BUG_ON,
     ENTRIES,
+    KICKS_MET,
     OUT_OF_GUEST_NS,
     OUTCOME_COUNTS,
+    OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
     OUTCOMES,
     READS,
     SHOOTDOWNS,
+    SHOOTDOWNS_MET,
     STATUS_COUNTS,
     STATUSES,
     TRACK_RETRIES,
@@ -26,6 +29,7 @@ from kernels.status import Leaf, Status
 from results.collector import RunFacts, Series, run_record, snapshot
 from results.grades import declared
 from results.tests.material import Machine, recorded
+from results.wording import rate_with_interval
 
 
 def entry(run: dict, name: str) -> dict:
@@ -72,14 +76,46 @@ def test_a_frequent_snapshot_leaves_histograms_out():
 def test_shootdowns_with_an_outcome_include_the_last_one_of_each_page():
     machine = Machine()
     machine.zapper(0, SHOOTDOWNS, 10)
+    machine.zapper(0, SHOOTDOWNS_MET, 5)
     machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.stale_in_window, 4)
+    machine.zapper(0, OUTCOME_MET + Outcome.stale_in_window, 4)
     machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 900)
     machine.words[machine.lay.page_flags + 3] = 1 << Outcome.stale_in_window
     machine.words[machine.lay.page_flags + 63] = 1 << Outcome.stale_in_window | 1 << Outcome.fault
     found = entry(recorded(machine).json, "stale_in_window")
 
-    assert (found["count"], found["shootdowns"], found["of"], found["rate"]) == (900, 6, 10, 0.6)
-    assert found["ci95"] == pytest.approx([0.2624, 0.8784], abs=1e-4)
+    assert (found["count"], found["shootdowns"], found["met"], found["of"]) == (900, 6, 6, 7)
+    assert found["rate"] == pytest.approx(0.857143)
+    assert found["ci95"] == pytest.approx([0.4213, 0.9964], abs=1e-4)
+
+
+def test_a_page_whose_kick_met_a_vcpu_or_that_was_read_stale_counts_as_met_and_another_does_not():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 9)
+    machine.zapper(0, KICKS_MET, 8)
+    machine.zapper(0, SHOOTDOWNS_MET, 3)
+    machine.words[machine.lay.page_flags + 1] = 1 << OUTCOMES
+    machine.words[machine.lay.page_flags + 2] = 1 << OUTCOMES | 1 << Outcome.operand_busy
+    machine.words[machine.lay.page_flags + 4] = 1 << Outcome.stale_in_window
+    machine.words[machine.lay.page_flags + 5] = 1 << Outcome.operand_busy
+    run = recorded(machine).json
+    busy = entry(run, "operand_busy")
+
+    assert run["met"] == {"kicks": 8, "shootdowns": 6}
+    assert (busy["shootdowns"], busy["met"], busy["of"]) == (2, 1, 6)
+
+
+def test_an_outcome_only_of_shootdowns_that_met_nobody_has_these_and_no_bound():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 900)
+    machine.zapper(0, SHOOTDOWNS_MET, 400)
+    machine.vcpu(0, OUTCOME_COUNTS + Outcome.operand_busy, 7)
+    machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.operand_busy, 6)
+    found = entry(recorded(machine).json, "operand_busy")
+
+    assert (found["count"], found["shootdowns"], found["met"], found["of"], found["rate"]) == (7, 6, 0, 400, 0.0)
+    assert found["would_have_caught"] is None
+    assert rate_with_interval(found) == "6 that met nobody"
 
 
 def test_every_outcome_that_the_flow_declares_stands_in_the_record_even_at_zero():
@@ -92,10 +128,11 @@ def test_every_outcome_that_the_flow_declares_stands_in_the_record_even_at_zero(
 
 def test_an_outcome_never_seen_says_what_rate_would_have_been_caught():
     machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 1000)
+    machine.zapper(0, SHOOTDOWNS, 2500)
+    machine.zapper(0, SHOOTDOWNS_MET, 1000)
     found = entry(recorded(machine).json, "stale_after_done")
 
-    assert (found["count"], found["shootdowns"], found["rate"]) == (0, 0, 0.0)
+    assert (found["count"], found["shootdowns"], found["met"], found["of"], found["rate"]) == (0, 0, 0, 1000, 0.0)
     assert found["ci95"] == pytest.approx([0.0, 0.0029913], abs=1e-6)
     assert found["would_have_caught"] == pytest.approx(0.0029913, abs=1e-6)
 
@@ -137,21 +174,27 @@ def test_a_shootdown_still_in_hand_counts_among_the_tries():
 def test_latency_and_throughput_leave_the_warm_up_out_and_evidence_does_not():
     machine = Machine()
     machine.zapper(0, SHOOTDOWNS, 100)
+    machine.zapper(0, SHOOTDOWNS_MET, 90)
     machine.zapper(0, OUTCOME_COUNTS + Outcome.tracking_not_done, 1)
     machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.tracking_not_done, 1)
     machine.vcpu(0, READS, 1000)
     machine.record("shootdown", *[5000] * 100)
+    machine.record("shootdown_met", *[5000] * 90)
     warm = machine.snapshot()
     machine.zapper(0, SHOOTDOWNS, 50)
+    machine.zapper(0, SHOOTDOWNS_MET, 30)
     machine.vcpu(0, READS, 500)
-    machine.record("shootdown", *[200] * 50)
+    machine.record("shootdown", *[200] * 30, *[80] * 20)
+    machine.record("shootdown_met", *[200] * 30)
     run = recorded(machine, warm, seconds=2.0).json
 
     assert (run["shootdowns"], run["reads"]) == (50, 500)
     assert (run["shootdowns_per_s"], run["reads_per_s"]) == (25.0, 250.0)
     assert (run["latency_ns"]["shootdown"]["n"], run["latency_ns"]["shootdown"]["max"]) == (50, 200)
-    assert (run["all_shootdowns"], run["all_reads"]) == (150, 1500)
-    assert entry(run, "tracking_not_done")["of"] == 150
+    assert (run["latency_ns"]["shootdown_met"]["n"], run["latency_ns"]["shootdown_met"]["max"]) == (30, 200)
+    assert (run["latency_ns"]["shootdown_empty"]["n"], run["latency_ns"]["shootdown_empty"]["max"]) == (20, 80)
+    assert (run["all_shootdowns"], run["all_reads"], run["met"]["shootdowns"]) == (150, 1500, 120)
+    assert entry(run, "tracking_not_done")["of"] == 120
     assert run["verdict"] == "failed"
 
 

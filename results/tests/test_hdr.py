@@ -84,7 +84,8 @@ def test_an_orderings_name_cannot_break_the_log(tmp_path: Path):
 
 def test_a_distribution_has_the_packages_lines_under_the_orderings_name():
     file = io.BytesIO()
-    write_hgrm(a_result(a_run()), {"v18/hist/shootdown": counts_of(*range(1, 101))}, file)
+    counts = {"v18/hist/shootdown": counts_of(*range(1, 121)), "v18/hist/shootdown_met": counts_of(*range(1, 101))}
+    write_hgrm(a_result(a_run()), counts, file)
     lines = file.getvalue().decode().splitlines()
     rows = [[float(part) for part in line.split()] for line in lines[3:] if line and not line.startswith("#")]
 
@@ -92,6 +93,22 @@ def test_a_distribution_has_the_packages_lines_under_the_orderings_name():
     assert lines[1].split() == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
     assert rows[1] == [10.0, 0.1, 10.0, 1.11]
     assert rows[-1] == [100.0, 1.0, 100.0]
+
+
+def test_a_distribution_of_an_earlier_version_is_of_all_shootdowns():
+    run = a_run()
+    old = a_run(latency_ns={name: run["latency_ns"][name] for name in run["latency_ns"] if name != "shootdown_met"})
+    file = io.BytesIO()
+    write_hgrm(a_result(old), {"v18/hist/shootdown": counts_of(*range(1, 121))}, file)
+
+    assert file.getvalue().startswith(b"#[Ordering = v18, n = 120, unit = ns]")
+
+
+def test_a_log_has_those_that_met_a_vcpu_those_that_met_nobody_and_all(tmp_path: Path):
+    names = "shootdown", "shootdown_empty", "shootdown_met"
+    arrays = {f"v18/hist/{name}": counts_of(10) for name in names}
+
+    assert sorted(logged(tmp_path, a_result(a_run()), arrays)) == [f"v18.{name}" for name in names]
 
 
 @pytest.mark.parametrize("write", [write_hgrm, write_hlog])

@@ -12,7 +12,7 @@ from results.history import History, as_json
 from results.history_plot import FIGURES, history_picture
 from results.store import StoreError
 from results.tests.bench_material import a_bench, noisy
-from results.tests.material import a_result, a_run
+from results.tests.material import a_result, a_run, of_an_earlier_version
 
 
 def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
@@ -35,6 +35,14 @@ def test_a_run_has_a_row_for_each_ordering_with_its_figures(tmp_path: Path):
     assert (first["started"], first["scenario"]) == (datetime(2026, 11, 22, 14, 41, 49), "review")
     assert first["host"] == "Some CPU, 4 CPUs"
     assert (second["ordering"], second["safe"], second["forbidden"]) == ("no_kick", False, 3)
+
+
+def test_a_run_of_an_earlier_version_has_the_figures_of_all_shootdowns(tmp_path: Path):
+    keep(tmp_path / "one", of_an_earlier_version(a_run()))
+    keep(tmp_path / "two", a_run())
+    found = {row["directory"]: (row["p50_ns"], row["p99_ns"]) for row in History([tmp_path]).rows({})}
+
+    assert sorted(found.values()) == [(512, 6399), (667, 6847)]
 
 
 def test_a_bench_has_a_row_for_each_ordering_with_medians_over_its_rounds(tmp_path: Path):

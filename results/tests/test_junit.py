@@ -36,7 +36,7 @@ def test_whatever_did_not_pass_is_a_failure_or_an_error(verdict: str, tag: str):
 def test_a_failure_lists_the_forbidden_counts():
     found = case(a_run(verdict="failed", seen={"tracking_not_done": 3}, notes=["a note"]))
 
-    assert found[0].text == "tracking_not_done: 3\nshootdowns: 5000\na note"
+    assert found[0].text == "tracking_not_done: 3\n4,321 of 5,000 shootdowns met a vCPU\na note"
 
 
 def test_the_suite_counts_failures_and_errors():

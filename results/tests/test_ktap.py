@@ -14,10 +14,10 @@ def test_a_document_has_version_plan_tests_and_totals():
     assert ktap_text(result).splitlines() == [
         "KTAP version 1",
         "1..2",
-        "# shootdowns: 5000",
-        "ok 1 review.v18 # nothing forbidden in 5,000 shootdowns",
+        "# 4,321 of 5,000 shootdowns met a vCPU",
+        "ok 1 review.v18 # nothing forbidden in 4,321 shootdowns that met a vCPU",
         "# tracking_not_done: 3",
-        "# shootdowns: 5000",
+        "# 4,321 of 5,000 shootdowns met a vCPU",
         "not ok 2 review.no_kick # failed: why",
         "# Totals: pass:1 fail:1 xfail:0 xpass:0 skip:0 error:0",
     ]

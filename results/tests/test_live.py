@@ -18,11 +18,12 @@ def test_rates_are_of_the_time_between_the_snapshots():
     assert (live.shootdowns, live.shootdowns_per_s, live.reads_per_s, live.left) == (10, 5.0, 2000.0, "4 s")
 
 
-def test_percentiles_are_of_what_is_new():
+def test_percentiles_are_of_what_is_new_and_met_a_vcpu():
     machine = Machine()
-    machine.record("shootdown", *[9000] * 100)
+    machine.record("shootdown_met", *[9000] * 100)
     before = machine.snapshot()
-    machine.record("shootdown", *[100] * 10)
+    machine.record("shootdown_met", *[100] * 10)
+    machine.record("shootdown", *[100] * 10, *[40] * 90)
     live = live_view("v18", before, machine.snapshot(), safe=True)
 
     assert (live.p50_ns, live.p99_ns) == (100, None)

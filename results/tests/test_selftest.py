@@ -12,7 +12,7 @@ from results.tests.test_tables import line_of, shown
 from results.verdict import judge
 
 KNOWN = ["tracking_not_done"]
-CATCH = {"id": "tracking_not_done", "seconds": 0.25, "shootdowns": 59}
+CATCH = {"id": "tracking_not_done", "seconds": 0.25, "shootdowns": 59, "met": 47}
 
 
 def run_of(ordering: str, seen: dict[str, int], **changes: Any) -> dict[str, Any]:
@@ -55,8 +55,8 @@ def test_a_wrong_ordering_caught_twice_has_passed_and_says_both() -> None:
 def test_the_time_and_the_shootdowns_are_those_to_the_first_catch() -> None:
     race = wrong(found())["race"]
 
-    assert (race["caught"], race["seconds"], race["shootdowns"]) == (True, 0.25, 59)
-    assert race["would_have_caught"] == pytest.approx(0.0495, abs=1e-4)  # 1 - 0.05 ** (1 / 59)
+    assert (race["caught"], race["seconds"], race["shootdowns"], race["met"]) == (True, 0.25, 59, 47)
+    assert race["would_have_caught"] == pytest.approx(0.0617, abs=1e-4)  # 1 - 0.05 ** (1 / 47)
 
 
 def test_without_a_catch_they_are_those_of_all_the_race() -> None:
@@ -70,12 +70,13 @@ def test_without_a_catch_they_are_those_of_all_the_race() -> None:
 
 
 def test_the_time_and_the_shootdowns_of_tries_that_another_error_stopped_count() -> None:
-    stopped = run_of("no_kick", {}, expect=KNOWN, seconds=0.5, all_shootdowns=40)
+    stopped = run_of("no_kick", {}, expect=KNOWN, seconds=0.5, all_shootdowns=40, met={"kicks": 35, "shootdowns": 33})
 
     race = raced(claim("no_kick", KNOWN, (), [found()]), [stopped, stopped, CAUGHT], {})["race"]
 
     assert (race["caught"], race["seconds"], race["shootdowns"], race["tries"]) == (True, 1.25, 139, 3)
-    assert race["would_have_caught"] == pytest.approx(0.0213, abs=1e-4)  # 1 - 0.05 ** (1 / 139)
+    assert race["met"] == 113
+    assert race["would_have_caught"] == pytest.approx(0.0262, abs=1e-4)  # 1 - 0.05 ** (1 / 113)
 
 
 def test_tries_are_told_where_there_was_more_than_one() -> None:
@@ -170,7 +171,7 @@ def test_one_row_has_both_sides_on_a_wide_terminal() -> None:
     assert line_of(lines, "no_kick").split() == [
         *("no_kick:", "tracking_not_done"),
         *("1x1", "33", "846", "1.00", "ms"),
-        *("250", "ms", "59", "4.95", "%", "passed"),
+        *("250", "ms", "59", "47", "6.18", "%", "passed"),
     ]
 
 

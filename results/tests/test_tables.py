@@ -1,5 +1,6 @@
 """What stands on the terminal, at 80 columns and without colour."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from results.tables import (
     outcome_table,
     verdict_table,
 )
-from results.tests.material import a_run, phase
+from results.tests.material import a_run, of_an_earlier_version, phase
 
 LONG_NAME = "flag_gate_unserialized"
 
@@ -76,8 +77,8 @@ def test_a_narrow_terminal_has_a_short_reason_for_every_outcome():
 def test_below_the_outcomes_stand_the_bound_and_the_verdict():
     text = "\n".join(shown(outcome_table(a_run())))
 
-    assert "a rate of 6.0e-04 of shootdowns or more would have been caught" in text
-    assert "PASSED: nothing forbidden in 5,000 shootdowns" in text
+    assert "a rate of 6.0e-04 or more of those that met a vCPU would have\n  been caught" in text
+    assert "PASSED: nothing forbidden in 4,321 shootdowns that met a vCPU" in text
 
 
 def test_an_unsafe_ordering_is_marked_in_the_head_of_its_table():
@@ -142,12 +143,12 @@ def test_traced_latency_is_marked():
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({}, "Observation v18 Never 0 5000"),
-        ({"seen": {"tracking_not_done": 12}}, "Observation v18 Sometimes 12 4988"),
-        ({"seen": {"tracking_not_done": 5000}}, "Observation v18 Always 5000 0"),
-        ({"seen": {"tracking_not_done": 12, "stale_after_done": 30}}, "Observation v18 Sometimes 30 4970"),
-        ({"seen": {"stale_in_window": 500}}, "Observation v18 Never 0 5000"),
-        ({"all_shootdowns": 0}, "Observation v18 Never 0 0"),
+        ({}, "Observation v18 Never 0 4321"),
+        ({"seen": {"tracking_not_done": 12}}, "Observation v18 Sometimes 12 4309"),
+        ({"seen": {"tracking_not_done": 4321}}, "Observation v18 Always 4321 0"),
+        ({"seen": {"tracking_not_done": 12, "stale_after_done": 30}}, "Observation v18 Sometimes 30 4291"),
+        ({"seen": {"stale_in_window": 500}}, "Observation v18 Never 0 4321"),
+        ({"all_shootdowns": 0, "met": {"kicks": 0, "shootdowns": 0}}, "Observation v18 Never 0 0"),
     ],
 )
 def test_the_observation_counts_forbidden_shootdowns_and_the_others(changes: dict[str, Any], line: str):
@@ -173,3 +174,35 @@ def test_the_live_table_shows_throughput_latency_and_outcomes():
     assert lines[0] == "2 of 3, measuring"
     assert lines[2].split() == [LONG_NAME, "(unsafe)", "4", "s", "123", "150", "M", "667", "ns", "-"]
     assert lines[3].strip() == "stale_in_window 7"
+
+
+def test_the_latency_table_has_shootdowns_that_met_a_vcpu_apart_from_those_that_met_nobody_and_not_all():
+    lines = shown(latency_table([a_run()]), WIDE)
+
+    assert [(name, line.split()[:4]) for name, line in pairwise(lines) if name.startswith("whole")] == [
+        ("whole, met a vCPU", ["v18", "4,111", "667", "ns"]),
+        ("whole, met nobody", ["v18", "389", "391", "ns"]),
+    ]
+
+
+def test_the_latency_table_of_an_earlier_version_has_all_shootdowns():
+    lines = shown(latency_table([of_an_earlier_version(a_run())]), WIDE)
+
+    assert [(name, line.split()[:4]) for name, line in pairwise(lines) if name.startswith("whole")] == [
+        ("whole shootdown", ["v18", "4,500", "512", "ns"]),
+    ]
+
+
+def test_the_share_that_met_a_vcpu_stands_with_the_verdict_and_a_dash_where_nobody_counted():
+    run = a_run()
+    old = of_an_earlier_version(a_run("spec"))
+
+    assert line_of(shown(verdict_table([run, old])), "v18").split()[2:5] == ["5,000", "86.4", "%"]
+    assert line_of(shown(verdict_table([run, old])), "spec").split()[2:4] == ["5,000", "-"]
+
+
+def test_a_result_of_an_earlier_version_has_no_bound_and_says_that_nobody_counted():
+    text = "\n".join(shown(outcome_table(of_an_earlier_version(a_run())), WIDE))
+
+    assert "would have been caught" not in text
+    assert "5,000 shootdowns, not counted which met a vCPU; rates" in text

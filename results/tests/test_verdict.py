@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.tests.material import a_run
+from results.tests.material import a_run, of_an_earlier_version
 from results.verdict import exit_code, judge, verdict
 
 
@@ -27,6 +27,43 @@ def test_what_is_acceptable_or_interesting_does_not_fail(name: str):
 
 def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
     assert judge(a_run(all_shootdowns=0)) == ("inconclusive", "no shootdown was completed")
+
+
+@pytest.mark.parametrize("met", [0, 298])
+def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits_6(met: int):
+    run = a_run(met={"kicks": 2 * met, "shootdowns": met})
+    found, reason = judge(run)
+
+    assert (found, exit_code([run | {"verdict": found}])) == ("inconclusive", 6)
+    assert reason == (
+        f"only {met} of 5,000 shootdowns met a vCPU, and 299 are needed; "
+        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
+    )
+
+
+def test_299_shootdowns_that_met_a_vcpu_are_enough_to_pass():
+    run = a_run(met={"kicks": 310, "shootdowns": 299})
+
+    assert judge(run) == ("passed", "nothing forbidden in 299 shootdowns that met a vCPU")
+
+
+def test_a_result_of_an_earlier_version_claims_no_absence():
+    assert judge(of_an_earlier_version(a_run())) == (
+        "inconclusive",
+        "made by an earlier version, which did not count the shootdowns that met a vCPU",
+    )
+
+
+def test_a_forbidden_outcome_fails_a_safe_ordering_that_met_nobody_too():
+    run = a_run(seen={"tracking_not_done": 1}, met={"kicks": 0, "shootdowns": 0})
+
+    assert verdict(run) == "failed"
+
+
+def test_a_known_wrong_ordering_passes_however_few_met_a_vcpu():
+    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 2}, met={"kicks": 3, "shootdowns": 2})
+
+    assert verdict(run) == "passed"
 
 
 def test_a_safe_ordering_with_a_vcpu_that_never_entered_is_inconclusive():

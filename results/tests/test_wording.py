@@ -45,13 +45,20 @@ def test_shares_are_percent_until_they_are_small(value: float, text: str):
     assert share(value) == text
 
 
+@pytest.mark.parametrize("of", [0, 4321])
+def test_an_outcome_only_of_shootdowns_that_met_nobody_is_no_zero(of: int):
+    outcome = {"shootdowns": 12, "met": 0, "of": of, "rate": 0.0, "ci95": [0.0, 0.0009]}
+
+    assert rate_with_interval(outcome) == "12 that met nobody"
+
+
 @pytest.mark.parametrize(
     ("shootdowns", "of", "ci95", "text"),
     [
         (0, 81234, [0.0, 4.54e-05], "0 (<4.5e-05)"),
         (3, 81234, [7.6e-06, 1.08e-04], "3.7 (0.8-10.8) e-05"),
         (300, 1000, [0.272, 0.330], "30.0 % (27.2-33.0)"),
-        (0, 0, [0.0, 1.0], "no shootdown"),
+        (0, 0, [0.0, 1.0], "none met a vCPU"),
     ],
 )
 def test_a_rate_stands_with_its_interval(shootdowns: int, of: int, ci95: list[float], text: str):

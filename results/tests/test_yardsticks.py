@@ -35,7 +35,7 @@ def test_the_machines_own_costs_stand_beside_the_medians():
         "Before the race: a line from CPU 0 to CPU 1 and back 86 ns (81 ns to 95 ns), a shootdown with nobody to kick "
         "50 ns, a reading of the clock 9.5 ns; contained in the figures above, not subtracted."
     )
-    assert medians == "A whole shootdown at p50, in such round trips: spec 7.7, flag_gate (unsafe) 7.7."
+    assert medians == "A shootdown that met a vCPU at p50, in such round trips: spec 7.7, flag_gate (unsafe) 7.7."
 
 
 def test_without_a_round_trip_no_multiple_is_told():
