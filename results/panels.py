@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from kernels.layout import HIST_WORDS
 from results.histogram import HIGHS_NS, Counts
-from results.met import MET, whole
+from results.met import MET
+from results.phase_shares import phase_shares
 from results.plot_style import (
     BAND,
     MARKER,
@@ -25,17 +26,15 @@ from results.plot_style import (
     percentile_curve,
     say,
     time_axis,
-    time_text,
 )
 from results.statistics import ENOUGH, share_margin
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Mapping[str, Any]
 
-# A step of an ordering and the phases that it is measured in; the lock comes before all of them.
-STEP_PHASES = {"block": ("block",), "kick": ("kick_send", "kick_ack"), "track": ("track",), "remove": ("remove",)}
 MARKED = (2, 10, 100, 1000, 10_000, 100_000)
-CUT = 8.0
+# A smaller share of a bar has no room for its number.
+LEAST_TOLD = 0.06
 # A band for each of more orderings than this hides what it is to show.
 MOST_BANDS = 6
 # Of a distribution from 0 to 1.
@@ -141,60 +140,33 @@ def _distribution(counts: Counts) -> tuple[NDArray[np.int64], NDArray[np.float64
 
 
 def phase_bars(ax: Axes, shown: Shown) -> None:
-    """The median of each phase, one bar an ordering, with a stroke at the median of the whole."""
+    """Each phase's share of the stamped shootdowns, one bar an ordering."""
     ax.set_title("Where the time goes, at the median")
     runs = shown.runs
-    ends = [max(sum(median for _, median in _medians(run)), _whole(run) or 0) for run in runs]
-    if not any(ends):
+    if not any(map(phase_shares, runs)):
         say(ax, "No phase was measured.")
         return
-    # One ordering that is far slower than most would leave the others no width: its bar is cut, its number stands.
-    limit = min(max(ends), CUT * float(np.median([end for end in ends if end])))
-    for place, ((run, look), end) in enumerate(zip(shown.each(), ends, strict=True)):
-        _phase_bar(ax, place, run, look, limit)
-        missing = "whole: n too small" if whole(run)["n"] else "no shootdown met a vCPU"
-        took = _whole(run)
-        said = missing if took is None else time_text(took)
-        cut = f", bar cut at {time_text(limit)} of {time_text(end)}" if end > limit else ""
-        ax.text(min(end, limit) + 0.015 * limit, place, said + cut, va="center", fontsize=8.5)
+    for place, (run, look) in enumerate(shown.each()):
+        _phase_bar(ax, place, run, look)
     ax.set_yticks(range(len(runs)), [look.name for look in shown.looks], fontsize=9 if len(runs) > 6 else 9.5)
     room = 0.6 + max(0.0, 3 - len(runs)) * 0.4
     ax.set_ylim(len(runs) - 1 + room, -room)
-    ax.set_xlim(0, limit * (2.1 if max(ends) > limit else 1.2))
+    ax.set_xlim(0, 1)
     ax.grid(False, axis="y")
-    ax.xaxis.set_major_locator(MaxNLocator(6))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: time_text(x) if x else "0"))
-    ax.set_xlabel("time, steps in the order in which they run\n(medians of parts do not add up exactly to the whole's)")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}".replace("%", " %")))
+    ax.set_xlabel("share of the phases' sum, steps in the order in which they run\n(each holds a reading of the clock)")
 
 
-def _phases_in_order(run: Run) -> list[str]:
-    steps = [step for step in run["shootdown"] if step in STEP_PHASES] or list(STEP_PHASES)
-    return list(dict.fromkeys(["lock", *(phase for step in steps for phase in STEP_PHASES[step])]))
-
-
-def _medians(run: Run) -> list[tuple[str, int]]:
-    """The phases that have a median, in the order in which this ordering takes them."""
-    medians = ((phase, run["latency_ns"].get(phase, {}).get("p50")) for phase in _phases_in_order(run))
-    return [(phase, median) for phase, median in medians if median]
-
-
-def _whole(run: Run) -> int | None:
-    median: int | None = whole(run)["p50"]
-    return median
-
-
-def _phase_bar(ax: Axes, place: int, run: Run, look: Style, limit: float) -> None:
-    """One ordering's bar, cut at the limit, with its marker at the start and a stroke at the whole's median."""
+def _phase_bar(ax: Axes, place: int, run: Run, look: Style) -> None:
+    """One ordering's bar, with its marker at the start."""
     end = 0.0
-    for phase, median in _medians(run):
+    for phase, width in phase_shares(run).items():
         _, colour, hatch = PHASES[phase]
-        width = min(float(median), limit - end)
-        if width > 0:
-            ax.barh(place, width, left=end, height=0.62, color=colour, hatch=hatch, edgecolor="white", linewidth=0.8)
-            end += width
-    took = _whole(run)
-    if took is not None and took <= limit:
-        ax.plot([took, took], [place - 0.41, place + 0.41], color="black", linewidth=2.2, solid_capstyle="butt")
-    if end or took:
+        ax.barh(place, width, left=end, height=0.62, color=colour, hatch=hatch, edgecolor="white", linewidth=0.8)
+        if width >= LEAST_TOLD:
+            text = ax.text(end + width / 2, place, f"{100 * width:.0f}", va="center", ha="center", fontsize=8.5)
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0})
+        end += width
+    if end:
         dot = {**MARKER, "markersize": 8, "clip_on": False, "zorder": 5, "linestyle": ""}
         ax.plot([0], [place], marker=look.marker, color=look.colour, **dot)

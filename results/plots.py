@@ -33,7 +33,7 @@ def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
 
 
 def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
-    """The percentile curve of whole shootdowns, one line an ordering, beside the medians of the phases.
+    """The percentile curve of whole shootdowns, one line an ordering, beside the shares of the phases.
 
     A curve goes only as far as n gives its percentile a 95 % interval, which is the band around it. Call within
     `parameters()`.
@@ -48,7 +48,7 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
         max(4.6, 1.5 + 0.36 * len(runs)),
         handles,
         phase_keys(),
-        "Median of each phase",
+        "Share of each phase",
     )
     curve, bars = page.body.subplots(1, 2, width_ratios=[1.15, 1])
     shown = Shown(runs, looks, arrays)
@@ -59,9 +59,7 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
 
 def phase_keys() -> list[Any]:
     """The legend of the phases."""
-    keys: list[Any] = [Patch(facecolor=c, hatch=h, edgecolor="white", label=label) for label, c, h in PHASES.values()]
-    stroke: dict[str, Any] = {"marker": "|", "markersize": 11, "markeredgewidth": 2, "linestyle": ""}
-    return [*keys, Line2D([], [], color="black", label="whole", **stroke)]
+    return [Patch(facecolor=c, hatch=h, edgecolor="white", label=label) for label, c, h in PHASES.values()]
 
 
 def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:

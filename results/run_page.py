@@ -14,6 +14,7 @@ from results.met import MET, said, whole
 from results.page import Card, Figure, Key, Page, Section, Table
 from results.page_facts import READING, command_line, host_table, mapping_table, origin
 from results.panels import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
+from results.phase_shares import STAMPED, phase_shares, share_cells
 from results.plot_style import PHASES, styles, subtitle
 from results.stale_panels import STALE, stale_ages, stale_over_time, strip_heights, window_curves
 from results.statistics import ENOUGH
@@ -131,12 +132,18 @@ def _phases(shown: Shown) -> Section:
     left = 0.3 + 0.083 * longest
     bars = panel(
         "phases",
-        "Median of each phase by ordering",
+        "Share of each phase by ordering",
         lambda ax: phase_bars(ax, shown),
         width_in=WIDTH_IN + max(left - LONG_NAMES_IN, 0),
         height_in=height,
         left_in=left,
     )
+    shares = tuple(
+        (run["ordering"] + ("" if is_safe(run) else " (unsafe)"), *share_cells(run))
+        for run in shown.runs
+        if phase_shares(run)
+    )
+    head = ("ordering", *(label for label, _, _ in PHASES.values()))
     outside = _percentiles(shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals")
     rest = [
         name for name in PHASE_WORDS if name not in (MET, "shootdown_empty", "response", "out_of_guest", "gate_wait")
@@ -144,16 +151,20 @@ def _phases(shown: Shown) -> Section:
     return Section(
         "phases",
         "Where the time goes",
-        ("One shootdown of eight is stamped between its phases, the others only at both ends.",),
+        (STAMPED,),
         tuple(Key(swatch(colour, hatch), label) for label, colour, hatch in PHASES.values()),
         (
             Figure(
                 bars,
-                "The stroke is the median of the whole, measured on other shootdowns than its parts.",
+                "They make no whole shootdown's time: one that is stamped at both ends alone is shorter.",
                 wide=left > LONG_NAMES_IN,
             ),
         ),
-        (outside, _percentiles(shown.runs, rest, "Every phase, with 95 % intervals", folded=True)),
+        (
+            Table("Shares of the phases' sum", head, shares, frozenset(range(1, len(head)))),
+            outside,
+            _percentiles(shown.runs, rest, "Every phase, with 95 % intervals", folded=True),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from results.answer import review_sentence
+from results.phase_shares import phase_table
 from results.race_trace import LastSteps, what_led_to_it
 from results.tables import caveat_lines, latency_table, observation_line, outcome_table, unit_lines, verdict_table
 from results.yardsticks import yardstick_lines
@@ -29,6 +30,7 @@ def report(
     for run in runs:
         screen.show(outcome_table(run), "")
     screen.show(latency_table(runs), *unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
+    screen.show(phase_table(runs))
     if len(runs) > 1:
         screen.show(verdict_table(runs), "")
     for steps in last_steps:

@@ -1,0 +1,78 @@
+"""Where the time goes: shares of the stamped phases' own sum, the same in table, page and picture."""
+
+import io
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from results.panels import Shown, phase_bars
+from results.phase_shares import phase_shares, phase_table, share_cells
+from results.plot_style import styles
+from results.tests.material import PHASE, a_run
+
+# A whole of 155 ns beside phases of 218 ns: each of these holds a reading of the clock.
+MEDIANS = {
+    "shootdown": 155,
+    "lock": 20,
+    "block": 31,
+    "kick_send": 57,
+    "kick_ack": 12,
+    "kick": 71,
+    "track": 43,
+    "remove": 55,
+}
+
+
+def measured(**changes: Any) -> dict[str, Any]:
+    return a_run(latency_ns={name: {**PHASE, "p50": p50} for name, p50 in MEDIANS.items()}, **changes)
+
+
+def test_the_shares_are_of_the_phases_sum_in_the_orderings_own_order():
+    shares = phase_shares(measured(shootdown=["block", "kick", "track", "remove"]))
+
+    assert list(shares) == ["lock", "block", "kick_send", "kick_ack", "track", "remove"]
+    assert shares["kick_send"] == pytest.approx(57 / 218)
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_a_step_taken_after_another_has_its_place_behind_it():
+    assert list(phase_shares(measured(shootdown=["block", "track", "kick", "remove"]))) == [
+        "lock",
+        "block",
+        "track",
+        "kick_send",
+        "kick_ack",
+        "remove",
+    ]
+
+
+def test_a_run_without_a_measured_phase_has_no_share():
+    run = a_run(latency_ns={"shootdown": PHASE, "block": {**PHASE, "p50": None}})
+
+    assert (phase_shares(run), share_cells(run)) == ({}, ["-"] * 6)
+
+
+def test_the_table_says_what_the_shares_are_of_and_fits_80_columns():
+    text = io.StringIO()
+    Console(file=text, width=80).print(phase_table([measured(ordering="v18"), a_run(latency_ns={"shootdown": PHASE})]))
+
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    assert lines[0] == "WHERE THE TIME GOES mmu_lock BLOCK kick: send kick: last ack TRACK REMOVE"
+    assert lines[1].split() == ["v18", "9", "%", "14", "%", "26", "%", "6", "%", "20", "%", "25", "%"]
+    assert " ".join(lines[2:]).strip() == (
+        "Shares of the phases' sum, medians of the shootdowns that are stamped between   phases, one of 8. "
+        "Each phase holds one reading of the clock."
+    )
+
+
+def test_the_picture_has_the_tables_numbers_and_no_time():
+    run = measured(ordering="v18")
+    ax = Figure().subplots()
+    phase_bars(ax, Shown([run], styles([run]), {}))
+
+    widths = [bar.get_width() for bar in ax.patches]
+    assert widths == pytest.approx([20 / 218, 31 / 218, 57 / 218, 12 / 218, 43 / 218, 55 / 218])
+    assert [text.get_text() for text in ax.texts] == ["9", "14", "26", "20", "25"]  # 6 % has no room for its number
+    assert "ns" not in ax.get_xlabel()
