@@ -17,6 +17,7 @@ from kernels.migrate import migrating_vcpu
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.mortal import mortal_vcpu
 from kernels.page_tables import freeing_zapper
+from kernels.rooms import check, rooms
 from kernels.rules import Fault, Flow
 from kernels.shared import shared_zapper
 from kernels.stepping import stepping_vcpu
@@ -63,6 +64,8 @@ FLOWS = {
     Flow.TEARDOWN: Actors(mortal_vcpu, destroying_zapper, folds=False),
     Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper, in_step=True),
 }
+
+check(rooms())
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import threading
 from collections.abc import Mapping
 from types import ModuleType
@@ -17,6 +18,7 @@ from kernels.language import LanguageError, Naming, Site
 from kernels.layout import Layout
 from kernels.machine import Machine
 from kernels.naming import VCPU, WORDS, ZAPPER, Holds, OfMe, OneOf, SetOf
+from kernels.rooms import INT64_BITS
 from kernels.rules import Flow, Rules
 from kernels.schedule import Schedule, machines
 from kernels.words import owner, stage
@@ -78,9 +80,21 @@ def salts(count: int) -> np.ndarray:
     return np.random.SeedSequence(20240123).generate_state(count, np.uint64).view(np.int64) | 1
 
 
+def check_numbers(actors: int, ways: int) -> None:
+    """That actors have a bit each and the moves of one, two choices of so many ways, a number. Raises ValueError."""
+    if actors >= INT64_BITS or ways * ways > store.NUMBERS:
+        most = INT64_BITS - 1, math.isqrt(store.NUMBERS)
+        raise ValueError(f"expected at most {most[0]} actors, {most[1]} vCPUs and pages, found {actors} and {ways}")
+
+
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
-    """What a search must know about this machine beside its layout. `symmetry` is only for flows that fold."""
+    """What a search must know about this machine beside its layout. `symmetry` is only for flows that fold.
+
+    Raises ValueError for a machine whose actors, or moves of one state, have no number.
+    """
     lay = run.lay
+    ways, everybody = max(2, lay.pages, lay.vcpus), lay.vcpus + lay.zappers
+    check_numbers(everybody, ways)
     (for_vcpu, vcpu_code), (for_zapper, zapper_code) = machines(run.rules.flow)
     kinds = [for_vcpu, for_zapper]
     actors = [run.actor(name) for name in run.actors]
@@ -100,7 +114,6 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
             is_choice[kind, 1 + label] = is_a_choice(site)
             holds[kind, 1 + label] = _holds(kind, made, label, folds)
 
-    everybody = lay.vcpus + lay.zappers
     begins = [lay.mode + i * lay.vcpu_stride for i in range(lay.vcpus)]
     begins += [lay.stage + i * lay.zapper_stride for i in range(lay.zappers)]
     starts = [lay.vcpu_epoch + i * lay.vcpu_stride for i in range(lay.vcpus)]
@@ -125,7 +138,6 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         salt[pages] = salt[stages] = salt[ipis] = 0
     word, column_of = _columns(lay.state_words, starts, ends)
 
-    ways = max(2, lay.pages, lay.vcpus)
     return moves.Plan(
         vcpus=lay.vcpus,
         zappers=lay.zappers,
@@ -178,6 +190,8 @@ def _holds(kind: int, made: Machine, label: int, folds: Mapping[str, int]) -> li
         naming = made.naming.get(local or "")
         if naming is None or not folds[_whom(kind, naming)]:
             continue
+        if place >= INT64_BITS:
+            raise LanguageError(f"{made.sites[label]}: {local} is in register {place}, expected below {INT64_BITS}")
         row[moves.NAMING] |= 1 << place
         if naming != OfMe:
             column = KEPT[kind].get(naming)

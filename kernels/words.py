@@ -48,7 +48,7 @@ TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN = 0, 1, 2, 3
 # How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
 # page's
 # line, and a shooter that wrote it once more would wait for it once more.
-TAG_BITS, TAG_MASK = 17, (1 << 17) - 1
+TAG_BITS, TAG_MASK = 18, (1 << 18) - 1
 PAGE_IN_USE, PAGE_BLOCKED, PAGE_FREE = 0, 1, 2
 KICKED, DONE = 1, 2
 
