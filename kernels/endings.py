@@ -1,4 +1,4 @@
-"""Whether zappers come to their end: the questions of `liveness`, asked of one machine and answered in words."""
+"""Whether zappers come to their end and vCPUs into the guest: what `liveness` asks, of one machine and in words."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,13 @@ import numpy as np
 from kernels import liveness
 from kernels.breadth import Move, schedule_of
 from kernels.entered import words_with_room
+from kernels.invariants import INSIDE
 from kernels.machine import DONE
 from kernels.memory import check, memos
 from kernels.moves import Plan
 from kernels.plans import addressed, compiled_graph, make_plan
 from kernels.race import record
+from kernels.rules import Flow
 from kernels.schedule import Schedule, machines
 
 EDGES = 12  # room for so many moves of a state, on average
@@ -22,16 +24,19 @@ EDGES_WORDS = 2 * EDGES + 16  # words that a state takes beside its own
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """Whether zappers finish.
+    """Whether zappers finish, and vCPUs enter.
 
-    `livelocks`: states from which no schedule lets every zapper finish, `livelock` a shortest way to one. `starving`:
-    by zapper, the step at which fair but unlucky scheduling can keep it for ever.
+    `livelocks`: states from which no schedule lets every zapper finish, or none a vCPU into the guest again; `livelock`
+    a shortest way to one. `refused`: of how many of them that is so, by vCPU; None in the flow `teardown`, where a TD
+    that goes takes its vCPUs with it. `starving`: by actor, the step at which fair but unlucky scheduling can keep it
+    for ever.
     """
 
     states: int
     seconds: float
     livelocks: int
     livelock: tuple[Move, ...]
+    refused: dict[str, int] | None
     starving: dict[str, str]
 
 
@@ -45,10 +50,12 @@ def check_liveness(
     records = record(lay), record(start.rules)
     words = words_with_room(lay.total_words)
     (memo,) = memos(plan, 1, most_states * lay.state_words)
+    made = [one for one, _ in machines(start.rules.flow)]
+    guest = np.array([0, *(bool(INSIDE & set(calls)) for calls in made[0].calls)], np.int64)
     size = min(most_states, 1 << 14)
     while True:
         words[: lay.state_words] = start.words[: lay.state_words]
-        graph, progress = _room_for(size, plan.columns), np.zeros(liveness.PROGRESS, np.int64)
+        graph, progress = _room_for(size, plan.columns, guest), np.zeros(liveness.PROGRESS, np.int64)
         drawn = addressed(plan), addressed(memo), addressed(graph), words, *records, progress
         states = int(code.draw_graph(*drawn))
         while states == liveness.PAUSED and go_on():
@@ -60,23 +67,32 @@ def check_liveness(
             return None
         size = min(most_states, size * 8)
     at = addressed(graph)
-    hopeful = np.zeros(states, np.int64)
-    livelocks = int(code.mark_hopeful(at, states, hopeful))
-    component = np.full(states, -1, np.int64)
-    components = code.find_components(at, states, component)
-    labels = np.full(lay.zappers, DONE, np.int64)
-    code.find_starving(addressed(plan), addressed(memo), at, states, component, components, labels)
-    sites = machines(start.rules.flow)[1][0].sites
+    vcpus = range(lay.vcpus if start.rules.flow != Flow.TEARDOWN else 0)
+    hopeful = np.zeros((1 + len(vcpus), states), np.int64)
+    labels = np.full(len(start.actors), DONE, np.int64)
+    for row, vcpu in enumerate((-1, *vcpus)):
+        code.mark_hopeful(at, states, vcpu, hopeful[row])
+        component = np.full(states, -1, np.int64)
+        components = code.find_components(at, states, vcpu, component)
+        code.find_starving(addressed(plan), addressed(memo), at, states, vcpu, component, components, labels)
+    hopeless = np.flatnonzero((hopeful == 0).any(axis=0))
+    sites = [made[index >= lay.vcpus].sites for index in range(len(start.actors))]
+    refused = {f"vcpu {vcpu}": int((hopeful[1 + vcpu] == 0).sum()) for vcpu in vcpus}
     return Liveness(
         states=states,
         seconds=time.monotonic() - begun,
-        livelocks=livelocks,
-        livelock=_way(start, plan, graph, states, int(np.argmin(hopeful))) if livelocks else (),
-        starving={f"zapper {zapper}": str(sites[label]) for zapper, label in enumerate(labels) if label != DONE},
+        livelocks=len(hopeless),
+        livelock=_way(start, plan, graph, states, int(hopeless[0])) if len(hopeless) else (),
+        refused={name: count for name, count in refused.items() if count} if vcpus else None,
+        starving={
+            name: str(sites[place][label])
+            for place, (name, label) in enumerate(zip(start.actors, labels, strict=True))
+            if label != DONE
+        },
     )
 
 
-def _room_for(states: int, columns: int) -> liveness.Graph:
+def _room_for(states: int, columns: int, guest: np.ndarray) -> liveness.Graph:
     edges = EDGES * states
     bits = (2 * states).bit_length()
     return liveness.Graph(
@@ -90,6 +106,8 @@ def _room_for(states: int, columns: int) -> liveness.Graph:
         target=np.empty(edges, np.int64),
         mover=np.empty(edges, np.int64),
         unfinished=np.empty(states, np.int64),
+        inside=np.empty(states, np.int64),
+        guest=guest,
     )
 
 

@@ -11,7 +11,7 @@ from kernels.breadth import Move, Progress, Search
 from kernels.endings import EDGES_WORDS, Liveness, check_liveness
 from kernels.flows import FLOWS
 from kernels.outcomes import Outcome
-from kernels.plans import get_ready, make_plan
+from kernels.plans import check_numbers, get_ready, make_plan
 from kernels.rules import Flow, OnError, Rules
 from kernels.schedule import Schedule
 
@@ -90,6 +90,7 @@ def explore(
     outcomes of which the first one seen ends the search. `watch` is called some times a second; its False ends the
     search. `memory_bytes` bounds the tables, the links, the frontier and what is remembered of moves.
     """
+    check_numbers(size.vcpus + size.zappers, max(size.vcpus, size.pages))
     get_ready(rules.flow)
     start = Schedule(explored(rules), **size._asdict())
     threads = max(1, min(threads or len(os.sched_getaffinity(0)), store.PARTS))

@@ -11,6 +11,7 @@ from kernels.kvm import acknowledge, exit_requested, process_requests
 from kernels.layout import ENTRIES
 from kernels.locks import for_guest
 from kernels.module import td_exit, vp_enter
+from kernels.naming import Holds
 from kernels.outcomes import Outcome
 from kernels.population import handle_ept_violation
 from kernels.sept import SEPT_PAGES, goes_on, mem_accept
@@ -116,7 +117,7 @@ def first_read(td, lay, rules, me, gpa, held):
     """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
     set_own(td, tlb(lay, me.index, gpa), held)
     left = yield load_relaxed(td, content(lay, gpa))
-    seen = yield load_relaxed(td, owner(lay, gpa))
+    seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
     if held == translation(gpa, seen) and left != ZEROED:
         note(td, lay, me, gpa, NOT_ZEROED)
     return seen

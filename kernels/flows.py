@@ -12,11 +12,12 @@ from typing import Any
 
 from kernels.batch import batch_zapper
 from kernels.faulting import faulting_vcpu
-from kernels.language import Steps
+from kernels.language import LanguageError, Steps
 from kernels.migrate import migrating_vcpu
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.mortal import mortal_vcpu
 from kernels.page_tables import freeing_zapper
+from kernels.rooms import check, rooms
 from kernels.rules import Fault, Flow
 from kernels.shared import shared_zapper
 from kernels.stepping import stepping_vcpu
@@ -32,15 +33,20 @@ class Actors:
     """The functions of steps of a flow's actors. Their names are those of compiled files: flows share one only where
     they share the function.
 
-    `folds`: whether a search may take states for one that differ only in the names of vCPUs or zappers; then whatever
-    holds such a name is known to `kernels/plans.py`. `in_step`: whether KVM's mirror says of every page what the S-EPT
-    says; see `kernels/invariants.py`.
+    `folds`: whether a search may take states for one that differ only in the names of vCPUs or zappers; then no step
+    tells them apart (`kernels/naming.py`). `in_step`: whether KVM's mirror says of every page what the S-EPT says; see
+    `kernels/invariants.py`.
     """
 
     vcpu: Steps
     zapper: Steps
     folds: bool = True
     in_step: bool = False
+
+    def __post_init__(self) -> None:
+        told = [one.in_order for actor in (self.vcpu, self.zapper) for one in subs(actor) if one.in_order]
+        if self.folds and told:
+            raise LanguageError(f"{told[0]}: actors are told apart here: {self.zapper.name} cannot be folded")
 
     def of(self, kind: str) -> Steps:
         """The function of one kind of actor, `vcpu` or `zapper`."""
@@ -58,6 +64,8 @@ FLOWS = {
     Flow.TEARDOWN: Actors(mortal_vcpu, destroying_zapper, folds=False),
     Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper, in_step=True),
 }
+
+check(rooms())
 
 
 @functools.cache

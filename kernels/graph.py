@@ -16,6 +16,7 @@ from kernels.language import (
     If,
     Let,
     Loop,
+    Naming,
     Return,
     Site,
     Statement,
@@ -64,11 +65,12 @@ class Inliner:
         self.kept = kept
         self.calls: tuple[str, ...] = ()
         self.count = 0
+        self.naming: dict[str, Naming] = {}  # of what is declared, by its new name
         self.blocks: list[Block] = []
 
     def program(self, function: Steps) -> Block:
         start, end = self.block(), self.block()
-        renamed: dict[str, ast.expr] = {name: ast.Name(self.fresh(name)) for name in function.parameters}
+        renamed: dict[str, ast.expr] = {name: ast.Name(self.fresh(name, function)) for name in function.parameters}
         self.calls = (function.name,)
         last = self.run(function.body, start, function, renamed, None, end, None, None)
         if last:
@@ -80,9 +82,12 @@ class Inliner:
         self.blocks.append(made)
         return made
 
-    def fresh(self, name: str) -> str:
+    def fresh(self, name: str, function: Steps) -> str:
         self.count += 1
-        return f"{name}_{self.count}"
+        made = f"{name}_{self.count}"
+        if name in function.naming:
+            self.naming[made] = function.naming[name]
+        return made
 
     def expression(self, tree: ast.expr, function: Steps, renamed: dict[str, ast.expr]) -> ast.expr:
         fresh = self.fresh
@@ -92,7 +97,7 @@ class Inliner:
                 if node.id in ENVIRONMENT:
                     return node
                 if node.id not in renamed:
-                    renamed[node.id] = ast.Name(fresh(node.id))
+                    renamed[node.id] = ast.Name(fresh(node.id, function))
                 return renamed[node.id]
 
             def visit_Call(self, node: ast.Call) -> ast.expr:
@@ -125,7 +130,7 @@ class Inliner:
             match statement:
                 case Let(name=name, value=value):
                     made = self.expression(value, function, renamed)
-                    here.work.append((self.name(name, renamed), made))
+                    here.work.append((self.name(name, renamed, function), made))
                 case Do(call=call, harness=harness):
                     if not harness or self.callee(call, function) in self.kept:
                         here.work.append((None, self.expression(call, function, renamed)))
@@ -136,7 +141,12 @@ class Inliner:
                     arguments = [self.expression(argument, function, renamed) for argument in given]
                     label = self.block()
                     label.step = BlockStep(
-                        target and self.name(target, renamed), call.func.id, arguments, site, is_choice, self.calls
+                        target and self.name(target, renamed, function),
+                        call.func.id,
+                        arguments,
+                        site,
+                        is_choice,
+                        self.calls,
                     )
                     here.then, here = label, label
                 case Sub(target=target, function=callee, arguments=given):
@@ -146,12 +156,12 @@ class Inliner:
                     for parameter, argument in zip(callee.parameters, given, strict=True):
                         value = self.expression(argument, function, renamed)
                         if parameter in changed or not isinstance(value, ast.Name | ast.Constant):
-                            fresh = self.fresh(parameter)
+                            fresh = self.fresh(parameter, callee)
                             inner[parameter] = ast.Name(fresh)
                             here.work.append((fresh, value))
                         else:
                             inner[parameter] = value
-                    to = target and self.name(target, renamed)
+                    to = target and self.name(target, renamed, function)
                     outer, self.calls = self.calls, (*self.calls, callee.name)
                     last = self.run(callee.body, here, callee, inner, to, after, None, None)
                     self.calls = outer
@@ -194,8 +204,10 @@ class Inliner:
         assert isinstance(call.func, ast.Name)
         return function.source.__globals__.get(call.func.id)
 
-    def name(self, name: str, renamed: dict[str, ast.expr]) -> str:
-        made = renamed.setdefault(name, ast.Name(self.fresh(name)))
+    def name(self, name: str, renamed: dict[str, ast.expr], function: Steps) -> str:
+        if name not in renamed:
+            renamed[name] = ast.Name(self.fresh(name, function))
+        made = renamed[name]
         assert isinstance(made, ast.Name)
         return made.id
 

@@ -19,6 +19,7 @@ from kernels.atomics import (
 )
 from kernels.layout import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.module import invept, mem_page_remove, mem_range_block, mem_track
+from kernels.naming import VCPU, OfMe, OneOf, SetOf
 from kernels.outcomes import Outcome
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, SharedFlush, Step
 from kernels.status import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
@@ -135,9 +136,9 @@ def kick(td, lay, rules, me, request, wait, stamped):
 
     Returns the ticks at which the last IPI was sent, where `stamped`.
     """
-    visited = 0
+    visited: SetOf[VCPU] = 0
     for place in range(lay.vcpus):
-        vcpu = yield next_vcpu(td, lay, rules, me, visited, place)
+        vcpu: OneOf[VCPU] = yield next_vcpu(td, lay, rules, me, visited, place)
         visited |= 1 << vcpu
         if request:
             yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
@@ -146,7 +147,7 @@ def kick(td, lay, rules, me, request, wait, stamped):
         count(td, me, KICKS_MET, was != OUTSIDE_GUEST_MODE)
         if needs_ipi(rules, was, wait):
             set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
-    mine = 1 << me.index
+    mine: OfMe = 1 << me.index
     vcpu = -1
     while True:
         vcpu = yield next_marked(td, lay, rules, me, IPI_TO_SEND, vcpu)

@@ -7,8 +7,8 @@ import ast
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,14 @@ class Return:
     value: ast.expr | None
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Whom a local names, and how; see `kernels/naming.py`."""
+
+    form: str
+    of: str
+
+
 Statement = Let | Do | Step | Sub | If | Loop | Break | Continue | Return
 
 
@@ -115,6 +123,9 @@ class Steps:
     body: tuple[Statement, ...]
     labelled: bool
     in_place: bool = False  # a straight line has its steps in the place of the call
+    naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
+    gives_name: bool = False  # what it returns may name an actor
+    in_order: str = ""  # file and line of what tells actors apart
 
     def __call__(self, *args: Any) -> Any:
         raise TypeError(f"{self.name} is a function of steps: take it through Reference, straight or machine")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from kernels.extras import OF_LP, OF_PAGE, OF_VCPU, SINGLES, words_of
 from kernels.outcomes import OUTCOMES
 from kernels.rules import TWO_LEVELS, Flow
+from kernels.status import Leaf, Status
 
 LINE_WORDS = 16
 # Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
@@ -41,7 +42,7 @@ SHOOTDOWNS_MET = OUTCOME_MET + OUTCOMES
 # vCPUs that kicks have found in the guest, in all and before the shootdown at hand.
 KICKS_MET, MET_BEFORE = SHOOTDOWNS_MET + 1, SHOOTDOWNS_MET + 2
 AGES, AGE_BUCKETS = SHOOTDOWNS_MET + 3, 16
-STATUS_COUNTS, LEAVES, STATUSES = AGES + AGE_BUCKETS, 16, 24
+STATUS_COUNTS, LEAVES, STATUSES = AGES + AGE_BUCKETS, 1 + max(Leaf), 1 + max(Status)
 
 
 class ModuleLock(IntEnum):
@@ -62,7 +63,7 @@ SEVERAL, GONE, HOST_PRIORITY, COLUMNS = LEAVES, LEAVES + 1, LEAVES + 2, LEAVES +
 WAITING, WAIT_FIELDS = CONTENTION + len(ModuleLock) * LEAVES * COLUMNS, 5
 TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
 WAITS = WAITING + len(ModuleLock) * LEAVES * WAIT_FIELDS
-HEAD_WORDS = 2304
+HEAD_WORDS = -(-(WAITS + len(ModuleLock) * WAIT_FIELDS) // LINE_WORDS) * LINE_WORDS
 
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
 ZAPPER_HISTS = (

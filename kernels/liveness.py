@@ -1,9 +1,9 @@
-"""Whether every zapper comes to its end: the whole graph of states, with the edges between them.
+"""Whether every zapper comes to its end and every vCPU into the guest again: the whole graph of states, with edges.
 
-Two questions. A livelock: a state from which no schedule at all lets every zapper finish; forbidden. And starvation: a
-cycle in which every actor takes steps and a zapper none that leads it out, so that fair but unlucky scheduling can keep
-it there for ever; that is what try-locks without a queue are like, and worth knowing. Actors are not folded here, or a
-cycle would not say whose steps it has.
+Two questions. A livelock: a state from which no schedule at all lets every zapper finish, or none a vCPU into the
+guest; forbidden. And starvation: a cycle in which every actor takes steps and a zapper none that leads it out, or a
+vCPU none into the guest, so that fair but unlucky scheduling can keep it there for ever; that is what try-locks without
+a queue are like, and worth knowing. Actors are not folded here, or a cycle would not say whose steps it has.
 """
 
 from typing import NamedTuple
@@ -37,6 +37,8 @@ class Graph(NamedTuple):
     target: np.ndarray  # [edge]
     mover: np.ndarray  # [edge] the number of the move * 256 + the actor
     unfinished: np.ndarray  # [state] zappers that have not returned, a bit each; none where KVM_BUG_ON was hit
+    inside: np.ndarray  # [state] vCPUs in the guest, a bit each; all where KVM_BUG_ON was hit
+    guest: np.ndarray  # [label and 1] whether a vCPU is in the guest there, or at its TD exit: a tick may come at once
 
 
 def number_of(graph, print_, next_number):
@@ -60,7 +62,7 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
     td, progress = address(words_), address(progress_)
     everybody = plan.vcpus + plan.zappers
     rows, first, target = words_at(graph.rows), words_at(graph.first), words_at(graph.target)
-    mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
+    mover, unfinished, inside = words_at(graph.mover), words_at(graph.unfinished), words_at(graph.inside)
     states, at, edges = progress[STATES_FOUND], progress[STATES_DONE], progress[EDGES_DRAWN]
     if states == 0:
         states = 1
@@ -73,12 +75,15 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
             return PAUSED
         state = at_word(rows, at * plan.columns)
         first[at] = edges
-        left = 0
+        left, entered = 0, 0
         for actor in range(everybody):
-            if facts_of(plan, memo, state, actor)[LABEL] == DONE:
+            label = facts_of(plan, memo, state, actor)[LABEL]
+            if label == DONE:
                 continue
             if actor >= plan.vcpus:
                 left |= 1 << (actor - plan.vcpus)
+            elif words_at(graph.guest)[label + 1]:
+                entered |= 1 << actor
             number, numbers = 0, 1
             while number < numbers:
                 effect = effect_of(plan, memo, td, lay, rules, state, actor, number)
@@ -98,18 +103,25 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
                     mover[edges] = ((number - 1) << 8) | actor
                     edges += 1
         unfinished[at] = 0 if state[plan.bugged] else left  # the VM is dead: nobody waits for anybody
+        inside[at] = -1 if state[plan.bugged] else entered
         at += 1
     first[states] = edges
     return states
 
 
-def mark_hopeful(graph, states, hopeful_):
-    """Mark the states from which some schedule lets every zapper finish; returns how many are not.
+def is_there(graph, state, vcpu):
+    """Whether this vCPU is in the guest, or with -1 whether every zapper has come to its end."""
+    if vcpu < 0:
+        return words_at(graph.unfinished)[state] == 0
+    return (words_at(graph.inside)[state] >> vcpu) & 1 != 0
+
+
+def mark_hopeful(graph, states, vcpu, hopeful_):
+    """Mark the states from which some schedule leads to one that `is_there`; returns how many are not.
 
     `hopeful_`: int64 [state], zeroed.
     """
-    first, target, unfinished = words_at(graph.first), words_at(graph.target), words_at(graph.unfinished)
-    hopeful = address(hopeful_)
+    first, target, hopeful = words_at(graph.first), words_at(graph.target), address(hopeful_)
     begins = np.zeros(states + 2, np.int64)  # edges by target, backwards
     for edge in range(first[states]):
         begins[target[edge] + 2] += 1
@@ -123,7 +135,7 @@ def mark_hopeful(graph, states, hopeful_):
     waiting = np.empty(states, np.int64)
     count = 0
     for state in range(states):
-        if unfinished[state] == 0:
+        if is_there(graph, state, vcpu):
             hopeful[state] = 1
             waiting[count] = state
             count += 1
@@ -141,8 +153,10 @@ def mark_hopeful(graph, states, hopeful_):
     return states - marked
 
 
-def find_components(graph, states, component_):
-    """Number the strongly connected components (Tarjan 1972, without recursion); returns how many there are."""
+def find_components(graph, states, vcpu, component_):
+    """Number the strongly connected components (Tarjan 1972, without recursion) of the graph without the states that
+    have a vCPU in the guest, or with -1 of all; returns how many there are. `component_`: int64 [state], -1.
+    """
     first, target, component = words_at(graph.first), words_at(graph.target), address(component_)
     index = np.zeros(states, np.int64)
     low = np.zeros(states, np.int64)
@@ -151,7 +165,7 @@ def find_components(graph, states, component_):
     stack = np.empty(states, np.int64)
     counter, depth, height, components = 0, 0, 0, 0
     for root in range(states):
-        if index[root]:
+        if index[root] or (vcpu >= 0 and is_there(graph, root, vcpu)):
             continue
         path[0], depth = root, 1
         while depth:
@@ -166,6 +180,9 @@ def find_components(graph, states, component_):
             deeper = False
             while edge_at[state] < first[state + 1]:
                 to = target[edge_at[state]]
+                if vcpu >= 0 and is_there(graph, to, vcpu):
+                    edge_at[state] += 1
+                    continue
                 if index[to] == 0:
                     path[depth] = to
                     depth += 1
@@ -187,11 +204,12 @@ def find_components(graph, states, component_):
     return components
 
 
-def find_starving(plan, memo, graph, states, component_, components, label_):
-    """For each zapper, a label at which a fair cycle can keep it: `label_[zapper]`, left as it is where there is none.
+def find_starving(plan, memo, graph, states, vcpu, component_, components, label_):
+    """For each zapper, or this vCPU, a label at which a fair cycle can keep it: `label_[actor]`, left as it is where
+    there is none.
 
     A component holds such a cycle where every actor that has not returned has an edge inside it: going round it takes
-    all of them. The label is that of an edge of the zapper's own which stays inside.
+    all of them. The label is that of an edge of its own which stays inside.
     """
     first, target = words_at(graph.first), words_at(graph.target)
     mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
@@ -199,17 +217,18 @@ def find_starving(plan, memo, graph, states, component_, components, label_):
     movers = np.zeros(components, np.int64)
     for state in range(states):
         for edge in range(first[state], first[state + 1]):
-            if component[target[edge]] == component[state]:
+            if component[state] >= 0 and component[target[edge]] == component[state]:
                 movers[component[state]] |= 1 << (mover[edge] & 255)
     for state in range(states):
         wanted = (1 << plan.vcpus) - 1 | unfinished[state] << plan.vcpus
-        if unfinished[state] == 0 or movers[component[state]] != wanted:
+        if is_there(graph, state, vcpu) or movers[component[state]] != wanted:
             continue
         for edge in range(first[state], first[state + 1]):
-            zapper = (mover[edge] & 255) - plan.vcpus
-            if zapper >= 0 and component[target[edge]] == component[state] and label[zapper] == DONE:
+            actor = mover[edge] & 255
+            asked = actor == vcpu if vcpu >= 0 else actor >= plan.vcpus
+            if asked and component[target[edge]] == component[state] and label[actor] == DONE:
                 row = at_word(words_at(graph.rows), state * plan.columns)
-                label[zapper] = facts_of(plan, memo, row, mover[edge] & 255)[LABEL]
+                label[actor] = facts_of(plan, memo, row, actor)[LABEL]
 
 
 FUNCTIONS = (
@@ -217,6 +236,7 @@ FUNCTIONS = (
     slot_of,
     number_of,
     draw_graph,
+    is_there,
     mark_hopeful,
     find_components,
     find_starving,

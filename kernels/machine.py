@@ -10,12 +10,12 @@ returned, -1 where no shared word was touched (a choice, the start), else the in
 """
 
 import ast
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kernels.graph import Block, BlockStep, Inliner, names_in
-from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, Site, Steps
+from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, Naming, Site, Steps
 from kernels.straight import Names
 
 DONE = -1
@@ -32,6 +32,7 @@ class Machine:
     sites: tuple[Site | None, ...]  # by label
     registers: int
     held: tuple[tuple[str | None, ...], ...]  # by label: the local in each register
+    naming: Mapping[str, Naming]  # whom such a local names, where it does
     calls: tuple[tuple[str, ...], ...]  # by label: the functions of steps that lead there, outermost first
     follows: tuple[frozenset[int], ...]  # by label: those to which its step may lead
 
@@ -41,7 +42,8 @@ def step_machine(function: Steps, names: Names, kept: Container[Any] = ()) -> Ma
 
     `kept`: functions of the harness that are called all the same, where they stand alone.
     """
-    return _Emitter(function.name, Inliner(names, kept).program(function), names).machine()
+    inliner = Inliner(names, kept)
+    return _Emitter(function.name, inliner.program(function), names).machine(inliner.naming)
 
 
 class _Emitter:
@@ -180,7 +182,7 @@ class _Emitter:
             registers[name] = next(place for place in range(len(taken) + 1) if place not in taken)
         return registers
 
-    def machine(self) -> Machine:
+    def machine(self, naming: Mapping[str, Naming]) -> Machine:
         count = max(self.registers.values(), default=-1) + 1
         by_label = sorted(
             (block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number]
@@ -221,7 +223,7 @@ class _Emitter:
         sites = tuple(block.step.site if block.step else None for block in by_label)
         calls = tuple(block.step.calls if block.step else () for block in by_label)
         follows = tuple(frozenset(self.labels_behind(block)) for block in by_label)
-        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held, calls, follows)
+        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held, naming, calls, follows)
 
     def labels_behind(self, block: Block) -> Iterator[int]:
         """The labels at which a step taken in this block may end."""

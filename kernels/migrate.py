@@ -8,6 +8,7 @@ from kernels.atomics import load_acquire, load_relaxed, store_relaxed, store_rel
 from kernels.kvm import acknowledge, exit_requested, process_requests
 from kernels.layout import ENTRIES
 from kernels.module import td_exit
+from kernels.naming import Holds
 from kernels.processors import NOWHERE, next_lp, release_vcpu, take_processor, vcpu_load, vp_enter_here
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
 from kernels.steps import steps
@@ -61,7 +62,7 @@ STAYS = -1
 @steps
 def read_here(td, lay, rules, me, lp, gpa):
     """A guest read through the processor's TLB: 1 where it was current, 0 where not, EPT_VIOLATION, or STAYS."""
-    seen = yield load_relaxed(td, owner(lay, gpa))
+    seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
     held = yield load_relaxed(td, lp_tlb(lay, lp, gpa))
     if not is_hit(held, gpa):
         entry = yield load_acquire(td, sept(lay, gpa))

@@ -21,6 +21,7 @@ from kernels.kvm import exit_requested, flush_tlb, kick
 from kernels.layout import SHOOTDOWNS
 from kernels.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
 from kernels.module import invept
+from kernels.naming import VCPU, OneOf
 from kernels.outcomes import Outcome
 from kernels.population import read_lock_with_interrupts
 from kernels.rules import KVM_REQ_TLB_FLUSH, Fault
@@ -126,6 +127,7 @@ def srcu_read_unlock(td, lay, rules, me):
 @steps
 def synchronize_srcu(td, lay, rules, me):
     """Wait for every vCPU that was inside kvm->srcu at the time: none has the old memslots any more."""
+    vcpu: OneOf[VCPU]
     for vcpu in range(lay.vcpus):
         if (yield await_reader(td, srcu(lay, vcpu))):
             while (yield load_acquire(td, srcu(lay, vcpu))) == SRCU_AWAITED:

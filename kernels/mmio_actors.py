@@ -21,6 +21,7 @@ from kernels.mmio import (
     srcu_read_unlock,
 )
 from kernels.module import td_exit, vp_enter
+from kernels.naming import Holds
 from kernels.outcomes import Outcome
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS
 from kernels.steps import choice, harness, local, steps
@@ -101,7 +102,7 @@ def next_access(td, lay, rules, me, random):
 @steps
 def read_private(td, lay, rules, me, gpa):
     """A read of a private page: how it ends."""
-    seen = yield load_relaxed(td, owner(lay, gpa))
+    seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
     held = own(td, tlb(lay, me.index, gpa))
     if not is_hit(held, gpa):
         entry = yield load_acquire(td, sept(lay, gpa))

@@ -45,4 +45,4 @@ class Outcome(IntEnum):
     host_priority_timeout = 36
 
 
-OUTCOMES = 37
+OUTCOMES = len(Outcome)

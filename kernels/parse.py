@@ -17,6 +17,7 @@ from kernels.language import (
     LanguageError,
     Let,
     Loop,
+    Naming,
     Return,
     Site,
     Statement,
@@ -28,6 +29,7 @@ from kernels.language import (
     short_path,
     tree_of,
 )
+from kernels.naming import Names, declared
 
 # Arithmetic that is the same for Python's integers, numba's and the hardware's.
 PURE = (
@@ -86,6 +88,8 @@ class Parser:
         self.temporaries = 0
         self.texts: dict[str, int] = {}
         self.sites: list[Site] = []
+        self.naming: dict[str, Naming] = {}
+        self.in_order = ""
 
     def parse(self) -> Steps:
         tree, name = tree_of(self.function), self.function.__name__
@@ -102,17 +106,29 @@ class Parser:
                 if node.id.startswith("_") and node.id != "_":
                     self.refuse(node, f"{node.id}: names that start with _ are the translator's")
                 self.locals.add(node.id)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                naming = declared(node.annotation, self.names)
+                if naming is not None:
+                    self.naming[node.target.id] = naming
         body = self.block(tree.body)
         # What is taken in place of a call may be nothing, where another function in its place takes steps; see `like`.
         if not self.in_place and not any(isinstance(statement, Step | Sub) for statement in flat(body)):
             self.refuse(tree, f"{name} takes no step")
         if self.in_place and any(isinstance(statement, Return) for statement in flat(body[:-1])):
             self.refuse(tree, f"{name} is taken in place: it returns at its end and nowhere else")
-        return Steps(name, self.function, parameters, tuple(body), self.labelled, self.in_place)
+        told = Names(self.names, dict.fromkeys(self.naming, True), self.refuse, frozenset(self.naming))
+        told.block(body)
+        if told.in_order is not None:
+            self.in_order = self.at(told.in_order)
+        said = self.naming, told.returns, self.in_order
+        return Steps(name, self.function, parameters, tuple(body), self.labelled, self.in_place, *said)
+
+    def at(self, node: ast.AST) -> str:
+        file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
+        return f"{file}:{getattr(node, 'lineno', 0)}"
 
     def refuse(self, node: ast.AST, why: str) -> None:
-        file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
-        raise LanguageError(f"{file}:{getattr(node, 'lineno', 0)}: {why}")
+        raise LanguageError(f"{self.at(node)}: {why}")
 
     def block(self, nodes: list[ast.stmt]) -> list[Statement]:
         return [statement for node in nodes for statement in self.statement(node)]
@@ -137,6 +153,15 @@ class Parser:
                 yield from self.step(name, step)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 yield from self.assign(node, name, value)
+            case ast.AnnAssign(target=ast.Name(id=name), value=value) if name in self.naming:
+                match value:
+                    case None:
+                        return
+                    case ast.Yield() | ast.YieldFrom():
+                        self.assignable(node, name)
+                        yield from self.step(name, value)
+                    case _:
+                        yield from self.assign(node, name, value)
             case ast.AugAssign(target=ast.Name(id=name), op=operator, value=value):
                 total = ast.BinOp(ast.Name(name, ast.Load()), operator, value)
                 yield from self.assign(node, name, ast.copy_location(total, node))
@@ -186,6 +211,8 @@ class Parser:
         for bound in (start, stop):
             self.pure(bound)
         counter = self.temporary()
+        if name in self.naming and not self.in_order:
+            self.in_order = self.at(node)
         if not isinstance(stop, ast.Constant | ast.Attribute):
             held = self.temporary()
             yield Let(held, stop)

@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import math
 import threading
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -12,16 +14,21 @@ from kernels import effects, invariants, liveness, memo, moves, own_words, print
 from kernels.build import plain
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
-from kernels.language import Site
+from kernels.language import LanguageError, Naming, Site
 from kernels.layout import Layout
+from kernels.machine import Machine
+from kernels.naming import VCPU, WORDS, ZAPPER, Holds, OfMe, OneOf, SetOf
+from kernels.rooms import INT64_BITS
 from kernels.rules import Flow, Rules
 from kernels.schedule import Schedule, machines
+from kernels.words import owner, stage
 
-# What a register holds that names a vCPU or a zapper, by the local's name in the source.
-HOLDS_VCPU = {"vcpu": moves.FIRST, "visited": moves.SECOND}
-HOLDS_ZAPPER = {"mine": moves.NAMING, "seen": moves.FIRST, "how_far": moves.SECOND}
-
-
+# Where a register goes that names a vCPU or a zapper, by kind of actor and what the local is declared to be.
+KEPT: tuple[dict[Naming, int], ...] = (
+    {Holds[owner]: moves.FIRST, Holds[stage]: moves.SECOND},
+    {OneOf[VCPU]: moves.FIRST, SetOf[VCPU]: moves.SECOND},
+)
+NAMED_BY_WORD = {word.__name__: actor for word, actor in WORDS.items()}
 _COMPILING = threading.RLock()
 ROOMS = (prints, moves, own_words, effects, memo)  # what every search is made of
 RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
@@ -73,9 +80,21 @@ def salts(count: int) -> np.ndarray:
     return np.random.SeedSequence(20240123).generate_state(count, np.uint64).view(np.int64) | 1
 
 
+def check_numbers(actors: int, ways: int) -> None:
+    """That actors have a bit each and the moves of one, two choices of so many ways, a number. Raises ValueError."""
+    if actors >= INT64_BITS or ways * ways > store.NUMBERS:
+        most = INT64_BITS - 1, math.isqrt(store.NUMBERS)
+        raise ValueError(f"expected at most {most[0]} actors, {most[1]} vCPUs and pages, found {actors} and {ways}")
+
+
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
-    """What a search must know about this machine beside its layout. `symmetry` is only for flows that fold."""
+    """What a search must know about this machine beside its layout. `symmetry` is only for flows that fold.
+
+    Raises ValueError for a machine whose actors, or moves of one state, have no number.
+    """
     lay = run.lay
+    ways, everybody = max(2, lay.pages, lay.vcpus), lay.vcpus + lay.zappers
+    check_numbers(everybody, ways)
     (for_vcpu, vcpu_code), (for_zapper, zapper_code) = machines(run.rules.flow)
     kinds = [for_vcpu, for_zapper]
     actors = [run.actor(name) for name in run.actors]
@@ -84,7 +103,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         [*itertools.permutations(range(lay.zappers))] if symmetry else [tuple(range(lay.zappers))], np.int64
     )
     fold_zappers = len(orders) > 1
-    named = {**(HOLDS_VCPU if fold_vcpus else {}), **(HOLDS_ZAPPER if fold_zappers else {})}
+    folds = {VCPU: fold_vcpus, ZAPPER: fold_zappers}
 
     labels = 1 + max(len(kind.sites) for kind in kinds)
     is_choice, references = np.zeros((2, labels), np.int64), np.zeros((2, labels), np.int64)
@@ -93,14 +112,8 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     for kind, made in enumerate(kinds):
         for label, site in enumerate(made.sites):
             is_choice[kind, 1 + label] = is_a_choice(site)
-            for place, local in enumerate(made.held[label]):
-                column = named.get((local or "").rpartition("_")[0])
-                if column is not None:
-                    holds[kind, 1 + label, moves.NAMING] |= 1 << place
-                    if column != moves.NAMING:
-                        holds[kind, 1 + label, column] = 1 + place
+            holds[kind, 1 + label] = _holds(kind, made, label, folds)
 
-    everybody = lay.vcpus + lay.zappers
     begins = [lay.mode + i * lay.vcpu_stride for i in range(lay.vcpus)]
     begins += [lay.stage + i * lay.zapper_stride for i in range(lay.zappers)]
     starts = [lay.vcpu_epoch + i * lay.vcpu_stride for i in range(lay.vcpus)]
@@ -125,7 +138,6 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         salt[pages] = salt[stages] = salt[ipis] = 0
     word, column_of = _columns(lay.state_words, starts, ends)
 
-    ways = max(2, lay.pages, lay.vcpus)
     return moves.Plan(
         vcpus=lay.vcpus,
         zappers=lay.zappers,
@@ -167,6 +179,34 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         ipis=column_of[ipis],
         awaiting=np.array(awaiting, np.int64),
     )
+
+
+def _holds(kind: int, made: Machine, label: int, folds: Mapping[str, int]) -> list[int]:
+    """The row of `moves.Plan.holds` of a label. Raises LanguageError where it has no place for a local that names an
+    actor.
+    """
+    row = [0] * moves.COLUMNS
+    for place, local in enumerate(made.held[label]):
+        naming = made.naming.get(local or "")
+        if naming is None or not folds[_whom(kind, naming)]:
+            continue
+        if place >= INT64_BITS:
+            raise LanguageError(f"{made.sites[label]}: {local} is in register {place}, expected below {INT64_BITS}")
+        row[moves.NAMING] |= 1 << place
+        if naming != OfMe:
+            column = KEPT[kind].get(naming)
+            if column is None or row[column]:
+                what = f"{naming.form}[{naming.of}] beside another" if column else f"{naming.form}[{naming.of}]"
+                raise LanguageError(f"{made.sites[label]}: {local} is {what}: kernels/plans.py has no place for it")
+            row[column] = 1 + place
+    return row
+
+
+def _whom(kind: int, naming: Naming) -> str:
+    """Which kind of actor a local of a kind of actor names."""
+    if naming == OfMe:
+        return (VCPU, ZAPPER)[kind]
+    return NAMED_BY_WORD.get(naming.of, naming.of)
 
 
 def _columns(words: int, starts: list[int], ends: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from kernels.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_ac
 from kernels.kvm import acknowledge, is_busy, is_retried
 from kernels.layout import BUG_ON
 from kernels.locks import read_unlock
+from kernels.naming import Holds
 from kernels.outcomes import Outcome
 from kernels.rules import Fault, OnError
 from kernels.sept import SEPT_PAGES, mem_add
@@ -95,7 +96,7 @@ def set_external_spte(td, lay, rules, me, node):
             return RETRY
     if rules.faults & UNFREEZE_EARLY:
         yield store_release(td, mirror(lay, node), SPTE_PRESENT)
-    page = yield load_acquire(td, owner(lay, node))
+    page: Holds[owner] = yield load_acquire(td, owner(lay, node))
     if phase_of(page) == PAGE_FREE:
         yield allocate(td, owner(lay, node), page)
     status = yield from mem_add(td, lay, rules, me, node, generation_of(page))

@@ -19,6 +19,7 @@ from kernels.atomics import (
 from kernels.kvm import acknowledge
 from kernels.layout import MOVES, VCPU_HISTS
 from kernels.locks import try_lock_shared, unlock_shared
+from kernels.naming import Holds
 from kernels.rules import Fault
 from kernels.status import (
     FLUSHVP_NOT_DONE,
@@ -73,7 +74,7 @@ def invept_here(td, lay, rules, me, lp):
 @steps
 def vp_enter_here(td, lay, rules, me, lp):
     """TDH.VP.ENTER on a logical processor, up to VMLAUNCH: association, the epoch, the switch of vCPUs."""
-    was = yield associate(td, assoc_lpid(lay, me.index), lp + 1)
+    was: Holds[assoc_lpid] = yield associate(td, assoc_lpid(lay, me.index), lp + 1)
     if was != 0 and was != lp + 1:
         return VCPU_ASSOCIATED
     if was == 0:

@@ -148,6 +148,7 @@ class Fault(IntFlag):
 
 KVM_REQ_TLB_FLUSH = 1
 NS_SHIFT = 20
+STEP_BITS, MOST_STEPS = 4, 15  # of an ordering; compiled code has the four as a literal
 UNLIMITED = 1 << 60
 
 
@@ -198,5 +199,7 @@ class Rules(NamedTuple):
 
 
 def pack_steps(steps: list[Step]) -> int:
-    """The steps as four-bit digits, first step lowest. At most 15 steps."""
-    return sum(int(step) << (4 * place) for place, step in enumerate(steps))
+    """The steps as four-bit digits, first step lowest. Raises ValueError for more than MOST_STEPS."""
+    if len(steps) > MOST_STEPS:
+        raise ValueError(f"steps: expected at most {MOST_STEPS}, found {len(steps)}")
+    return sum(int(step) << (STEP_BITS * place) for place, step in enumerate(steps))

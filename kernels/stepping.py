@@ -12,6 +12,7 @@ from kernels.faulting import first_read
 from kernels.kvm import HELD_OUT, acknowledge, exit_requested, is_busy, process_requests
 from kernels.layout import DEADLINE, ENTRIES, STOP_VCPUS
 from kernels.module import td_exit, vp_enter
+from kernels.naming import Holds
 from kernels.population import RETRY, handle_ept_violation
 from kernels.rules import Fault, FaultRetry
 from kernels.sept import walk
@@ -128,7 +129,7 @@ def stepping_guest(td, lay, rules, me, at):
                 if not is_busy(status):
                     at = NEXT
                 continue
-            seen = yield load_relaxed(td, owner(lay, gpa))
+            seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
             held = own(td, tlb(lay, me.index, gpa))
             if not is_hit(held, gpa):
                 entry = yield from walk(td, lay, rules, me, gpa)

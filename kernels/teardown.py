@@ -19,6 +19,7 @@ from kernels.lifecycle import (
 )
 from kernels.locks import write_lock_mmu, write_unlock
 from kernels.module import mem_range_block
+from kernels.naming import VCPU, OneOf
 from kernels.outcomes import Outcome
 from kernels.population import LEAF_SEPT_ADD, allocated
 from kernels.processors import LEAF_FLUSH_DONE
@@ -86,6 +87,7 @@ def new_td(td, lay, rules, me):
     yield store_release(td, lay.runnable, 0)
     yield store_release(td, lay.epoch_tracking, ONE_EPOCH)
     yield store_release(td, lay.num_assoc_vcpus, 0)
+    vcpu: OneOf[VCPU]
     for vcpu in range(lay.vcpus):
         yield store_release(td, assoc_lpid(lay, vcpu), 0)
     for node in range(lay.pages + lay.tables):
@@ -226,6 +228,7 @@ def live(td, lay, rules, me):
 @steps
 def flush_vps(td, lay, rules, me):
     """Every vCPU off its processor: an IPI to each, whose function is TDH.VP.FLUSH, and the wait for it."""
+    vcpu: OneOf[VCPU]
     for vcpu in range(lay.vcpus):
         yield store_seq_cst(td, flush_ipi(lay, vcpu), 1)
         yield fetch_or_seq_cst(td, ipi(lay, vcpu), 1 << me.index)

@@ -9,6 +9,7 @@ from kernels.kvm import acknowledge, exit_requested, process_requests
 from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
 from kernels.module import mem_page_accept, td_exit, vp_enter
+from kernels.naming import Holds
 from kernels.outcomes import Outcome
 from kernels.rules import Fault, Pattern
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS, Leaf
@@ -109,10 +110,11 @@ def grade(td, lay, rules, me, gpa, filled, seen):
     access that came after the stage was reached. This vCPU is in the guest all the while, so it acknowledges nothing.
     The stage speaks of this page, or of the batch that it is blocked in: its shooter has it at none while it blocks.
     """
+    seen: Holds[owner]  # type: ignore[no-redef]
     outcome = USE_AFTER_REMOVE
     if generation_of(seen) == generation_of(filled) and phase_of(seen) == PAGE_BLOCKED:
-        how_far = yield load_acquire(td, stage(lay, shooter_of(seen)))
-        again = yield load_relaxed(td, owner(lay, gpa))
+        how_far: Holds[stage] = yield load_acquire(td, stage(lay, shooter_of(seen)))
+        again: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
         if again == seen:
             outcome = STALE_IN_WINDOW
             if how_far & 3 == KICKED:
@@ -164,7 +166,7 @@ def guest(td, lay, rules, me):
                 return IPI
             gpa = yield next_page(td, lay, rules, me)
             # One load and one compare: a translation of this page, filled when the page's word was what it is now.
-            seen = yield load_relaxed(td, owner(lay, gpa))
+            seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
             held = own(td, tlb(lay, me.index, gpa))
             if held == translation(gpa, seen):
                 fresh += 1

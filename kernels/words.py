@@ -1,6 +1,7 @@
 """The shared words by name: where a page's, a vCPU's or a zapper's word stands, and what its bits mean."""
 
 from kernels.layout import LEAVES_SHIFT
+from kernels.naming import VCPU, ZAPPER, nameless, names
 from kernels.steps import local
 
 # TDCS.epoch_tracking = {u64 td_epoch; u16 refcount[2]}, which the module updates by locked operations and reads as one
@@ -47,7 +48,7 @@ TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN = 0, 1, 2, 3
 # How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
 # page's
 # line, and a shooter that wrote it once more would wait for it once more.
-TAG_BITS, TAG_MASK = 17, (1 << 17) - 1
+TAG_BITS, TAG_MASK = 18, (1 << 18) - 1
 PAGE_IN_USE, PAGE_BLOCKED, PAGE_FREE = 0, 1, 2
 KICKED, DONE = 1, 2
 
@@ -79,11 +80,13 @@ def page_of(entry):
 
 
 @local
+@nameless
 def generation_of(page):
     return page >> 8
 
 
 @local
+@nameless
 def phase_of(page):
     return page & 3
 
@@ -99,6 +102,7 @@ def sept(lay, gpa):
 
 
 @local
+@names(ZAPPER)
 def owner(lay, gpa):
     return lay.owner + gpa * lay.page_stride
 
@@ -157,6 +161,7 @@ def end_below(lay, table):
 
 
 @local
+@names(VCPU)
 def assoc_lpid(lay, vcpu):
     return lay.assoc_lpid + vcpu * lay.vcpu_stride
 
@@ -182,6 +187,7 @@ def flush_ipi(lay, vcpu):
 
 
 @local
+@names(VCPU)
 def occupant(lay, lp):
     return lay.occupant + lp * lay.lp_stride
 
@@ -192,6 +198,7 @@ def lp_ipi(lay, lp):
 
 
 @local
+@names(VCPU)
 def last_tdvpr(lay, lp):
     return lay.last_tdvpr + lp * lay.lp_stride
 
@@ -212,6 +219,7 @@ def requests(lay, vcpu):
 
 
 @local
+@names(ZAPPER)
 def ipi(lay, vcpu):
     return lay.ipi + vcpu * lay.vcpu_stride
 
@@ -249,6 +257,7 @@ def content_of(entry):
 
 
 @local
+@names(ZAPPER)
 def stage(lay, zapper):
     return lay.stage + zapper * lay.zapper_stride
 

@@ -176,6 +176,7 @@ def _liveness(found: Liveness | None) -> dict[str, Any] | None:
         "states": found.states,
         "seconds": found.seconds,
         "livelocks": found.livelocks,
+        "refused": found.refused,
         "starving": dict(found.starving),
     }
 

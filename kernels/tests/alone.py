@@ -6,7 +6,7 @@ from kernels import layout
 from kernels.atomics import set_own
 from kernels.entered import words_with_room
 from kernels.language import Do, Steps, Sub
-from kernels.layout import HEAD_WORDS, Layout
+from kernels.layout import NEXT_START, Layout
 from kernels.module import (
     mem_page_accept,
     mem_page_aug,
@@ -23,7 +23,7 @@ from kernels.tests.orders import SPEC
 from kernels.tests.three import run_machine
 from kernels.words import ONE_EPOCH
 
-ANSWER = HEAD_WORDS - 1
+ANSWER = NEXT_START  # of zappers in an open loop, of which there are none here
 BUSY_EPOCH = 0x80000200000000A9
 BUSY_TREE = 0x8000020000000092
 BUSY_ENTRY = 0x8000020000000001

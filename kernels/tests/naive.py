@@ -84,7 +84,7 @@ def search(moving: Moving) -> Space:
                 deadlocks.add(state)
             if moving.over(state):
                 over.add(state)
-        hopeless = depth.keys() - _leading_to(over, edges)
+        hopeless = depth.keys() - leading_to(over, edges)
         return Space(depth, edges, outcomes, deadlocks, hopeless)
 
 
@@ -100,7 +100,7 @@ def no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _leading_to(goal: set[State], edges: list[tuple[State, Move, State]]) -> set[State]:
+def leading_to(goal: set[State], edges: list[tuple[State, Move, State]]) -> set[State]:
     before: dict[State, list[State]] = {}
     for state, _, after in edges:
         before.setdefault(after, []).append(state)

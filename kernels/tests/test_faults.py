@@ -86,8 +86,8 @@ def test_a_module_that_lets_every_track_through_makes_the_specified_order_right_
 def test_the_way_to_a_livelock_is_found_whatever_stands_behind_the_graph(monkeypatch):
     room_for = endings._room_for
 
-    def with_rubbish(states, words):
-        room = room_for(states, words)
+    def with_rubbish(states, words, guest):
+        room = room_for(states, words, guest)
         room.first[:], room.target[:] = 0, 1
         return room
 

@@ -1,4 +1,4 @@
-"""Where fair but unlucky scheduling keeps a zapper for ever: what the compiled graph says, and what the slow one says.
+"""Who is kept for ever, by any schedule or by a fair but unlucky one: what the compiled graph says, and the slow one.
 
 Here a strongly connected component is found by what reaches one state and is reached from it, in two passes over the
 edges of the slow search, which takes nothing together.
@@ -7,27 +7,47 @@ edges of the slow search, which takes nothing together.
 import pytest
 from hypothesis import given, settings
 
+from kernels.breadth import Move
 from kernels.explorer import Size, explore, explored
+from kernels.invariants import INSIDE
 from kernels.machine import DONE
 from kernels.rules import Fault, Flow, Rules
 from kernels.tests.drawn import orderings
-from kernels.tests.naive import Space, State, StepMachine, search
-from kernels.tests.orders import KICK, NO_KICK, REMOVE, SPEC, V6_16, V18, order, two_levels
+from kernels.tests.exploring import machine
+from kernels.tests.naive import Space, State, StepMachine, leading_to, search
+from kernels.tests.orders import (
+    BLOCK,
+    GATED,
+    KICK,
+    NO_KICK,
+    RAISE,
+    REMOVE,
+    SAFE,
+    SPEC,
+    TRACK,
+    V6_16,
+    V18,
+    order,
+    two_levels,
+)
 
 ONE, TWO_ZAPPERS, TWO_VCPUS = Size(1, 1), Size(1, 2), Size(2, 1)
 DEAF = V18._replace(faults=int(Fault.GATE_WITHOUT_INTERRUPTS))
 
 
-def component_of(space: Space) -> dict[State, State]:
+Edges = list[tuple[State, Move, State]]
+
+
+def component_of(edges: Edges) -> dict[State, State]:
     """By state, the one that stands for its component (Kosaraju)."""
-    ahead: dict[State, list[State]] = {state: [] for state in space.depth}
-    back: dict[State, list[State]] = {state: [] for state in space.depth}
-    for state, _, after in space.edges:
+    ahead: dict[State, list[State]] = {state: [] for edge in edges for state in (edge[0], edge[2])}
+    back: dict[State, list[State]] = {state: [] for state in ahead}
+    for state, _, after in edges:
         ahead[state].append(after)
         back[after].append(state)
     left: list[State] = []
     seen: set[State] = set()
-    for root in space.depth:
+    for root in ahead:
         path = [(root, iter(ahead[root]))] if root not in seen else []
         seen.add(root)
         while path:
@@ -50,37 +70,61 @@ def component_of(space: Space) -> dict[State, State]:
     return found
 
 
-def kept(machine: StepMachine, space: Space) -> dict[str, set[str]]:
-    """By zapper, the steps of its own on cycles that it does not leave though everybody takes steps who has not
+def is_in_guest(machine: StepMachine, state: State, name: str) -> bool:
+    """Whether a vCPU is between TDH.VP.ENTER and TD exit, or the VM dead."""
+    actor, kind = machine.actors[name]
+    label = state[actor.pc]
+    return bool(state[machine.lay.vm_bugged]) or (label != DONE and bool(INSIDE & set(kind.made.calls[label])))
+
+
+def shut_out(machine: StepMachine, space: Space, name: str) -> int:
+    """The number of states from which no way leads a vCPU into the guest."""
+    goal = {state for state in space.depth if is_in_guest(machine, state, name)}
+    return len(space.depth.keys() - leading_to(goal, space.edges))
+
+
+def kept(machine: StepMachine, edges: Edges, kind: str) -> dict[str, set[str]]:
+    """By actor of a kind, the steps of its own on cycles of these edges though everybody takes steps who has not
     returned. Nobody is kept where the VM is dead.
     """
-    component = component_of(space)
+    component = component_of(edges)
     steps: dict[State, dict[str, set[str]]] = {}
-    for state, move, after in space.edges:
+    for state, move, after in edges:
         if component[state] == component[after]:
-            actor, kind = machine.actors[move.actor]
-            site = kind.made.sites[state[actor.pc]]
+            actor, compiled = machine.actors[move.actor]
+            site = compiled.made.sites[state[actor.pc]]
             steps.setdefault(component[state], {}).setdefault(move.actor, set()).add(str(site))
     found: dict[str, set[str]] = {}
     for state, taken in steps.items():
         live = {name for name, (actor, _) in machine.actors.items() if state[actor.pc] != DONE}
-        if taken.keys() == live and not machine.over(state):
+        if taken.keys() == live and not (kind == "zapper" and machine.over(state)):
             for name in live:
-                if name.startswith("zapper"):
+                if name.startswith(kind):
                     found.setdefault(name, set()).update(taken[name])
     return found
 
 
 def starving(rules: Rules, size: Size) -> set[str]:
-    """The zappers that can be kept, by both; each at a step at which the slow one knows it to be."""
+    """The actors that can be kept, by both; each at a step at which the slow one knows it to be."""
     machine = StepMachine(explored(rules), size)
-    known = kept(machine, search(machine))
+    space = search(machine)
+    edges, vcpus = list(space.edges), [name for name in machine.actors if name.startswith("vcpu")]
+    refused = {name: shut_out(machine, space, name) for name in vcpus}
+    known = kept(machine, edges, "zapper")
+    for name in vcpus:
+        outside = [
+            edge for edge in edges if not (is_in_guest(machine, edge[0], name) or is_in_guest(machine, edge[2], name))
+        ]
+        known |= kept(machine, outside, name)
     for reduction in (False, True):
         live = explore(rules, size, reduction=reduction, threads=1).liveness
 
         assert live is not None
         assert live.starving.keys() == known.keys()
-        assert all(step in known[zapper] for zapper, step in live.starving.items())
+        assert all(step in known[name] for name, step in live.starving.items())
+        assert live.refused is not None
+        assert live.refused.keys() == {name for name, states in refused.items() if states}
+        assert reduction or all(live.refused[name] == refused[name] for name in live.refused)
     return set(known)
 
 
@@ -106,6 +150,43 @@ def test_no_zapper_is_kept(rules, size):
 def test_every_zapper_can_be_kept(rules, size):
     """A vCPU enters whenever TRACK is tried; it never acknowledges a kick; the page is there already, or not yet."""
     assert starving(rules, size) == {f"zapper {index}" for index in range(size.zappers)}
+
+
+RAISED = order(BLOCK, RAISE, KICK, TRACK, REMOVE, serialized=1, **GATED)
+
+
+@pytest.mark.parametrize("size", [ONE, TWO_VCPUS])
+def test_a_vcpu_behind_a_gate_that_is_never_lowered_is_kept_out_though_the_zapper_finishes(size):
+    found = explore(RAISED, size, threads=1)
+
+    assert found.liveness is not None
+    assert found.liveness.refused is not None
+    assert set(found.liveness.refused) == {f"vcpu {index}" for index in range(size.vcpus)}
+    assert found.deadlocks == 0
+    assert found.outcomes["no_progress"] == found.liveness.livelock
+    assert shut_out_behind(RAISED, size, found.liveness.livelock)
+
+
+def shut_out_behind(rules: Rules, size: Size, way: tuple[Move, ...]) -> bool:
+    """Whether at the end of a schedule the gate is up and a vCPU is told to stop there: its request is set."""
+    run = machine(rules, size)
+    for move in way:
+        run.step(move.actor, move.chosen)
+    return bool(run.words[run.lay.gate]) and bool(run.words[run.lay.requests])
+
+
+@pytest.mark.parametrize("size", [ONE, TWO_ZAPPERS, TWO_VCPUS])
+@pytest.mark.parametrize("rules", SAFE.values(), ids=SAFE)
+def test_in_no_safe_ordering_is_a_vcpu_kept_out(rules, size):
+    live = explore(rules, size, threads=1).liveness
+
+    assert live is not None
+    assert (live.livelocks, live.refused) == (0, {})
+    assert not [name for name in live.starving if name.startswith("vcpu")]
+
+
+def test_what_keeps_a_vcpu_out_both_say():
+    assert starving(RAISED, ONE) == {"vcpu 0"}
 
 
 def test_of_any_ordering_both_say_the_same():

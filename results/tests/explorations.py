@@ -32,7 +32,7 @@ WHOLE: dict[str, Any] = {
     "threads": 2,
     "memory_bytes": 1 << 30,
     "chance_of_miss": 6.8e-11,
-    "liveness": {"states": 90_000, "seconds": 1.0, "livelocks": 0, "starving": {}},
+    "liveness": {"states": 90_000, "seconds": 1.0, "livelocks": 0, "refused": {}, "starving": {}},
 }
 DRAWN: dict[str, Any] = {
     "method": "random",

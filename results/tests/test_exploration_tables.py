@@ -36,7 +36,7 @@ def test_below_the_table_stands_how_far_the_search_came() -> None:
 
     assert "  all interleavings: 50,000 states, 123,456 transitions, depth 61" in lines
     assert "  500 ms on 2 threads, 100 k states/s; two states shared a fingerprint with a chance of 6.8e-11" in lines
-    assert "  progress: from each of 90,000 states every zapper can finish" in lines
+    assert "  progress: from each of 90,000 states every zapper can finish and every vCPU enter again" in lines
 
 
 def test_an_incomplete_search_never_says_never() -> None:
@@ -53,7 +53,13 @@ def test_no_progress_is_not_said_to_be_impossible_where_livelocks_were_not_looke
 
 
 def test_an_unlucky_schedule_is_told_with_the_step_that_it_waits_at() -> None:
-    live = {"states": 9, "seconds": 0.1, "livelocks": 0, "starving": {"zapper 0": "kick: load_acquire ipi"}}
+    live = {
+        "states": 9,
+        "seconds": 0.1,
+        "livelocks": 0,
+        "refused": {},
+        "starving": {"zapper 0": "kick: load_acquire ipi"},
+    }
 
     lines = printed(exploration_table(explored(liveness=live)))
 
@@ -61,11 +67,20 @@ def test_an_unlucky_schedule_is_told_with_the_step_that_it_waits_at() -> None:
 
 
 def test_deadlocks_and_livelocks_are_counted() -> None:
-    live = {"states": 9, "seconds": 0.1, "livelocks": 4, "starving": {}}
+    live = {"states": 9, "seconds": 0.1, "livelocks": 4, "refused": {"vcpu 0": 3}, "starving": {}}
 
     lines = printed(exploration_table(explored({"no_progress": 8}, deadlocks=1, liveness=live)))
 
     assert "  no progress: 1 deadlock, 4 livelocked states" in lines
+    assert "  vcpu 0 is kept out of the guest for ever from 3 states on" in lines
+
+
+def test_of_a_flow_whose_vcpus_go_with_their_td_the_zappers_alone_are_said_to_finish() -> None:
+    live: dict[str, Any] = {"states": 9, "seconds": 0.1, "livelocks": 0, "refused": None, "starving": {}}
+
+    assert "  progress: from each of 9 states every zapper can finish" in printed(
+        exploration_table(explored(liveness=live))
+    )
 
 
 def test_a_broken_invariant_and_an_outcome_of_no_table_have_rows_of_their_own() -> None:

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -51,3 +53,43 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
 
     assert interrupts.received == 0
+
+
+def test_an_interrupt_that_python_drops_in_a_destructor_comes_again_and_only_the_program_speaks() -> None:
+    """The file is left open as well, and every warning is an error: both would print a traceback."""
+    code = """
+import os, signal, time
+from stress.__main__ import _interrupted
+
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, _interrupted)
+probe = open(os.devnull)
+try:
+    Dropped()
+    time.sleep(60)
+except KeyboardInterrupt:
+    del probe
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=50)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+def test_the_second_interrupt_ends_the_program_at_once() -> None:
+    code = """
+import os, signal
+from stress.__main__ import _interrupted
+
+signal.signal(signal.SIGINT, _interrupted)
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

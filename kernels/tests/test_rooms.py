@@ -1,0 +1,106 @@
+"""What is too full is refused where it is declared: one line, the file, and what to widen there."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from kernels import layout, rooms
+from kernels.explorer import Size, explore
+from kernels.language import SITES
+from kernels.outcomes import OUTCOMES, Outcome
+from kernels.rules import Step, pack_steps
+from kernels.status import Leaf, Status
+from kernels.tests.orders import SPEC
+
+ROOMS = rooms.rooms()
+
+
+def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
+    most = {f"{room.where}; {room.what}": room.most for room in ROOMS}
+
+    assert most == {
+        "layout.py: MAX_SITES; sites of steps": 1023,
+        "layout.py: OUTCOME_COUNTS; words of a tally's head": layout.OUTCOME_COUNTS,
+        "layout.py: LABEL and on; words of a tally's head for so many places": layout.OUTCOME_COUNTS,
+        "layout.py: CONTROL_WORDS; words of the control block": 80,
+        "layout.py: HIST_WORDS; buckets": 4352,
+        "outcomes.py: Outcome; numbers of outcomes without a gap": len(Outcome),
+        "outcomes.py: Outcome; outcomes, a bit each of a page's flags": 63,
+        "store.py: FINDINGS; findings of a search, a bit each": 63,
+        "rules.py: STEP_BITS; numbers of an ordering's steps": 15,
+        "rules.py: MOST_STEPS; bits of an ordering's steps": 63,
+        "rules.py: Fault; faults, a bit each": 63,
+        "rings.py: SITE_BITS; sites of steps below the marks": 4090,
+        "rings.py: SITE_BITS; numbers of marks": 4095,
+        "rings.py: REPEAT_SHIFT; words of the largest machine": 1 << 36,
+        "words.py: shooter_of; zappers in the oracle's word of a page": 64,
+        "words.py: ipi; zappers, a bit each": 63,
+        "words.py: REFCOUNT_BITS; references of vCPUs, two each": 4095,
+        "words.py: REFCOUNT_BITS; bits of references below td_epoch": 24,
+        "words.py: TAG_BITS; guest pages and 1, private and shared or with tables": (1 << 18) - 1,
+        "contention.py: contended; SEAMCALLs, five bits": 31,
+        "contention.py: contended; module locks, two bits": 4,
+        "contention.py: EXCLUSIVE; SEAMCALLs below it": 255,
+        "vcpu.py: WHY_MASK; reasons to leave the guest": 3,
+        "stepping.py: WHY_MASK; reasons to leave the guest": 15,
+        "mmio_actors.py: WHY; ends of an access": 15,
+    }
+    rooms.check(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: f"{room.where}; {room.what}")
+def test_one_more_than_there_is_room_for_is_refused(room: rooms.Room) -> None:
+    found = f"kernels/{room.where}: {room.what}: {room.most + 1:,}, expected at most {room.most:,}"
+
+    with pytest.raises(ImportError, match=f"^{re.escape(found)}$"):
+        rooms.check([*ROOMS, replace(room, used=room.most + 1)])
+
+
+def refused() -> str:
+    """What an import would say now."""
+    with pytest.raises(ImportError) as error:
+        rooms.check(rooms.rooms())
+    return str(error.value)
+
+
+def test_a_site_too_many_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "SITES", SITES[:1] * 1024)
+
+    assert refused() == "kernels/layout.py: MAX_SITES: sites of steps: 1,024, expected at most 1,023"
+
+
+def test_a_counter_beyond_the_head_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "MOVES", layout.OUTCOME_COUNTS)
+
+    assert refused().startswith("kernels/layout.py: OUTCOME_COUNTS: words of a tally's head: ")
+
+
+def test_two_counters_in_one_word_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "MOVES", layout.FINISHED)
+
+    assert refused().startswith("kernels/layout.py: LABEL and on: words of a tally's head for so many places: ")
+
+
+def test_a_word_beyond_the_control_block_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "CONTENDED", layout.CONTROL_WORDS)
+
+    assert refused() == "kernels/layout.py: CONTROL_WORDS: words of the control block: 81, expected at most 80"
+
+
+def test_statuses_leaves_outcomes_and_the_head_take_as_much_as_they_are() -> None:
+    assert (max(Status) + 1, max(Leaf) + 1, max(Outcome) + 1) == (layout.STATUSES, layout.LEAVES, OUTCOMES)
+    assert layout.CONTENTION == layout.STATUS_COUNTS + layout.LEAVES * layout.STATUSES
+    assert 0 <= layout.HEAD_WORDS - (layout.WAITS + len(layout.ModuleLock) * layout.WAIT_FIELDS) < layout.LINE_WORDS
+
+
+def test_fifteen_steps_have_room_and_sixteen_are_refused() -> None:
+    assert pack_steps([Step.REMOVE] * 15) == int("6" * 15, 16)
+    with pytest.raises(ValueError, match="steps: expected at most 15, found 16"):
+        pack_steps([Step.REMOVE] * 16)
+
+
+@pytest.mark.parametrize("size", [Size(62, 1), Size(1, 1, 65)])
+def test_a_search_of_more_actors_or_pages_than_its_numbers_tell_apart_is_refused(size: Size) -> None:
+    with pytest.raises(ValueError, match="expected at most 62 actors, 64 vCPUs and pages, found "):
+        explore(SPEC, size, symmetry=False)
