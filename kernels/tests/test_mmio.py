@@ -3,6 +3,7 @@
 import pytest
 
 from kernels import words
+from kernels.deeds import READS, WALKS
 from kernels.explorer import Size
 from kernels.interpreted import interpreted_machines
 from kernels.rules import Fault, Flow, Rules
@@ -10,6 +11,7 @@ from kernels.schedule import Schedule
 from kernels.tests.drive import seen
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC
+from kernels.tests.told import told
 
 MMIO = SPEC._replace(flow=int(Flow.MMIO))
 PRIVATE, SHARED = 0, 1
@@ -87,6 +89,30 @@ def test_an_mmio_spte_that_outlives_the_change_of_its_memslot_is_a_ve_for_ever(f
     touch(run, SHARED)
 
     assert ("ve_on_memory" in seen(run)) == caught
+
+
+def test_a_story_says_what_the_guest_read_of_a_private_and_of_a_shared_page() -> None:
+    run = start()
+    touch(run, PRIVATE)
+    touch(run, PRIVATE)
+    change(run)
+    touch(run, SHARED)
+    touch(run, SHARED)
+
+    said = [event.says for event in told(run).events if event.name in (*READS, *WALKS)]
+
+    assert said == [
+        "reads page 0: not in the TLB",
+        "walks the S-EPT",
+        "reads page 0: fresh",
+        "reads page 0: fresh",
+        "reads shared page 0: not in the TLB",
+        "walks the shared EPT",
+        "reads shared page 0: not in the TLB",
+        "walks the shared EPT",
+        "reads shared page 0: fresh",
+        "reads shared page 0: fresh",
+    ]
 
 
 def test_a_change_of_memslots_waits_for_a_fault_that_has_the_old_ones() -> None:
