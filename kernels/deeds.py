@@ -51,6 +51,7 @@ DEEDS = {
     "guest_with_faults": Deed("guest", "in the guest", Kind.guest),
     "mem_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
     "handle_ept_violation": Deed("fault", "handles the fault", Kind.host),
+    "fault_of_the_living": Deed("fault", "handles the fault", Kind.host),
     "mem_add": Deed("add", "SEPT.ADD or AUG", Kind.seamcall),
     "read_lock_with_interrupts": Deed("mmu_lock", "takes mmu_lock for read", Kind.wait),
     "take_page": Deed("claim", "takes a page", Kind.host),
@@ -95,6 +96,8 @@ DEEDS = {
     "srcu_read_lock": Deed("srcu", "enters kvm->srcu", Kind.host),
     "srcu_read_unlock": Deed("srcu", "leaves kvm->srcu", Kind.host),
     "unlock_mmu": Deed("unlock", "gives mmu_lock back", Kind.host),
+    "vm_dead": Deed("dead", "declares the VM dead", Kind.host),
+    "remove_pages": Deed("remove", "removes every guest page", Kind.host),
 }
 # Steps that a function takes itself, where they belong to another stretch than the function does.
 STEPS = {
@@ -108,7 +111,6 @@ STEPS = {
     "migrating_vcpu.next_lp": Deed("schedule", "is scheduled", Kind.host),
     "migrating_vcpu.store_release_occupant": Deed("exit", "leaves the processor", Kind.exit),
     "handle_removed_pt.store_release_mirror": Deed("zap", "zaps the page-table page", Kind.host),
-    "release_hkid.store_seq_cst_runnable": Deed("dead", "declares the VM dead", Kind.host),
     "reclaim_pages.load_acquire_mirror": Deed("reclaim", "reclaims a page", Kind.host),
     "reclaim_pages.write_unlock_mmu_lock": Deed("unlock", "gives mmu_lock back", Kind.host),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),

@@ -87,6 +87,13 @@ class SeptFree(IntEnum):
     AFTER_HKID = 1  # not before the TD's HKID is released: until then it zaps what is below
 
 
+class HkidFree(IntEnum):
+    """When a TD that is torn down gives its HKID up. The lower-case name stands in TOML."""
+
+    FIRST = 0  # v18: then guest pages are reclaimed as they stand
+    LAST = 1  # v6.16: guest pages are blocked, tracked and removed before; reclaimed are those of the S-EPT alone
+
+
 class FaultRetry(IntEnum):
     """What KVM does on RET_PF_RETRY. The lower-case name stands in TOML."""
 
@@ -177,6 +184,7 @@ class Rules(NamedTuple):
     serialized: int
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int
+    hkid_free: int  # in the flow `teardown`
     on_error: int
     fault_retry: int  # in the flow `zero_step`
     epf_threshold: int  # EPT violations at one instruction that are not listed yet

@@ -13,7 +13,20 @@ from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
-from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SeptFree, SharedFlush, Step
+from kernels.rules import (
+    Busy,
+    Fault,
+    FaultRetry,
+    Flow,
+    Gate,
+    HkidFree,
+    Module,
+    OnError,
+    Pattern,
+    SeptFree,
+    SharedFlush,
+    Step,
+)
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
@@ -23,7 +36,7 @@ from scenarios.wording import listed, names, nearest, shown, unknown
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES, MODULES, FLUSHES, RETRIES = names(Flow), names(Module), names(SharedFlush), names(FaultRetry)
-SEPT_FREES = names(SeptFree)
+SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -139,7 +152,8 @@ class Ordering(BaseModel):
     `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
     `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
     what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module or KVM. `sept_free`
-    says when a TD's page-table pages are freed, where a flow frees them, `fault_retry` what a vCPU does on RET_PF_RETRY
+    says when a TD's page-table pages are freed, where a flow frees them, `hkid_free` whether a TD that is torn down
+    gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU does on RET_PF_RETRY
     in the flow `zero_step`.
 
     `remove` stands once, anywhere: to remove too early is wrong, not meaningless.
@@ -161,6 +175,9 @@ class Ordering(BaseModel):
     serialized: bool = Field(default=True, description="true or false")
     sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
         default="live", description=f"a moment ({listed(SEPT_FREES)})"
+    )
+    hkid_free: Annotated[str, one_of("turn", HKID_FREES)] = Field(
+        default="first", description=f"a turn ({listed(HKID_FREES)})"
     )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
         default="stop", description=f"a reaction ({listed(ON_ERROR)})"

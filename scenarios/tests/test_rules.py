@@ -41,6 +41,7 @@ def test_spec_compiles_to_these_integers() -> None:
         zap_for_write=0,
         serialized=1,
         sept_free=0,
+        hkid_free=0,
         on_error=0,
         fault_retry=0,
         epf_threshold=6,
