@@ -80,6 +80,13 @@ class SharedFlush(IntEnum):
     TRACK = 1  # tdx_track(): the flush at the next entry, in a new epoch, covers shared translations too
 
 
+class MemslotZap(IntEnum):
+    """What KVM zaps where it creates a memslot. The lower-case name stands in TOML."""
+
+    NONE = 0  # as it is: kvm_arch_memslots_updated() zaps MMIO SPTEs only where their generation wraps
+    MMIO = 1  # a proposal: the MMIO SPTE where the memslot is
+
+
 class SeptFree(IntEnum):
     """When KVM frees a page-table page of a TD. The lower-case name stands in TOML."""
 
@@ -115,7 +122,6 @@ class Fault(IntFlag):
     REMOVE_WITHOUT_TRACKING = 2  # TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done
     FLUSH_DROPPED_AT_YIELD = 4  # a batch that yields does not flush what is pending, and forgets it
     INVEPT_SHARED_ROOT = 8  # KVM_REQ_TLB_FLUSH: INVEPT names the shared EPT's root, which no translation is tagged with
-    KEEP_MMIO_SPTE = 16  # KVM creates a memslot and does not zap the MMIO SPTE that stands where it is
     NO_GRACE_PERIOD = 32  # KVM changes memslots and does not wait for the readers of the old ones (synchronize_srcu)
     POPULATE_UNFROZEN = 64  # KVM populates without freezing the mirror SPTE: two vCPUs may populate one page
     UNFREEZE_EARLY = 128  # KVM makes the mirror SPTE present before TDH.MEM.SEPT.ADD or TDH.MEM.PAGE.AUG
@@ -171,6 +177,7 @@ class Rules(NamedTuple):
     resched: int  # a batch yields once
     shared_pages: int  # the last so many pages are shared, in the flow of shared EPT
     shared_flush: int
+    memslot_zap: int  # in the flow `mmio`
     shootdown: int
     steps: int
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)

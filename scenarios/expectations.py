@@ -3,13 +3,16 @@
 `expect` says what an ordering shows on the TDX module. Without the module the statuses by which it refuses an order are
 never given, and what they kept from happening happens: the page is someone else's while a CPU can still reach it.
 Where a fault is retried by entering again, with the SPTE frozen for as long as a zap takes, the module's 0-step filter
-soon lists a page, and TDX_1.5.01 lets nobody in who has still to accept it: in time every vCPU.
+soon lists a page, and TDX_1.5.01 lets nobody in who has still to accept it: in time every vCPU. Where a memslot comes
+to a page that a guest has touched KVM leaves the MMIO SPTE there; and a TD with SEPT_VE_DISABLE, as Linux has it, KVM
+kills where a page comes back and is touched before it is accepted.
 """
 
 from kernels.outcomes import Outcome
 from scenarios.models import Ordering, Scenario
 
 STALE, NO_PROGRESS = Outcome.use_after_remove.name, Outcome.no_progress.name
+VE_ON_MEMORY, ACCESS_BEFORE_ACCEPT = Outcome.ve_on_memory.name, Outcome.access_before_accept.name
 # What takes the place of a refusal. TRACK is refused while a vCPU runs in the epoch before, as two reference counts
 # tell no more than two epochs apart: who waits for every vCPU after its own TRACK is right all the same, so that an
 # ordering known for this alone is safe.
@@ -33,6 +36,10 @@ def expecting(ordering: Ordering, scenario: Scenario) -> Ordering:
 
 def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
     """What a right order shows all the same."""
+    if scenario.sept_ve_disable:
+        return (ACCESS_BEFORE_ACCEPT,)
+    if scenario.flow == "mmio" and scenario.memslot_zap == "none":
+        return (VE_ON_MEMORY,)
     if scenario.flow == "zero_step" and ordering.fault_retry == "reenter" and not ordering.serialized:
         return (NO_PROGRESS,)
     return ()

@@ -20,6 +20,7 @@ from kernels.rules import (
     Flow,
     Gate,
     HkidFree,
+    MemslotZap,
     Module,
     OnError,
     Pattern,
@@ -36,6 +37,7 @@ from scenarios.wording import listed, names, nearest, shown, unknown
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES, MODULES, FLUSHES, RETRIES = names(Flow), names(Module), names(SharedFlush), names(FaultRetry)
+MEMSLOT_ZAPS = names(MemslotZap)
 SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
@@ -235,8 +237,8 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
 MACHINE_KEYS = (
-    "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "sept_ve_disable", "lps", "epf_threshold",
-    "hp_lock_timeout",
+    "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap", "sept_ve_disable", "lps",
+    "epf_threshold", "hp_lock_timeout",
 )  # fmt: skip
 MOST_TRIES = 1_000_000
 MOST_BATCH = 512
@@ -249,7 +251,8 @@ class Scenario(BaseModel):
 
     `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
     `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
-    and flushed by `shared_flush`. `sept_ve_disable` is the TD's attribute, for the flow `mmio`; `migrate` has `lps`
+    and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, `sept_ve_disable` the TD's
+    attribute, for the flow `mmio`; `migrate` has `lps`
     logical processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
     `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
     the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
@@ -284,6 +287,9 @@ class Scenario(BaseModel):
     shared_pages: Annotated[int, whole(0, MAX_PAGES)] = 0
     shared_flush: Annotated[str, one_of("flush", FLUSHES)] = Field(
         default="request", description=f"a flush ({listed(FLUSHES)})"
+    )
+    memslot_zap: Annotated[str, one_of("zap", MEMSLOT_ZAPS)] = Field(
+        default="none", description=f"a zap ({listed(MEMSLOT_ZAPS)})"
     )
     tlb_entries: Annotated[int, AfterValidator(a_power_of_two)] = Field(
         default=64, ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"

@@ -28,6 +28,7 @@ def test_spec_compiles_to_these_integers() -> None:
         resched=0,
         shared_pages=0,
         shared_flush=0,
+        memslot_zap=0,
         shootdown=0x6341,
         steps=4,
         request=0,
