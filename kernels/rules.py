@@ -13,6 +13,7 @@ class Step(IntEnum):
     TRACK = 4
     GATE_LOWER = 5
     REMOVE = 6
+    FLUSH = 7  # kvm_flush_remote_tlbs(): another kick, with KVM_REQ_TLB_FLUSH, that is waited for
 
 
 class Gate(IntEnum):
@@ -77,7 +78,9 @@ class SharedFlush(IntEnum):
     """How KVM flushes a translation of the shared EPT. The lower-case name stands in TOML."""
 
     REQUEST = 0  # the way that VMX does: KVM_REQ_TLB_FLUSH, whose handler INVEPTs
-    TRACK = 1  # tdx_track(): the flush at the next entry, in a new epoch, covers shared translations too
+    # tdx_track(), v18's hook flush_remote_tlbs, which is compiled only with CONFIG_HYPERV: the flush at the next entry,
+    # in a new epoch, covers shared translations too.
+    TRACK = 1
 
 
 class MemslotZap(IntEnum):

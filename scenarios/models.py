@@ -158,7 +158,7 @@ class Ordering(BaseModel):
     gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU does on RET_PF_RETRY
     in the flow `zero_step`.
 
-    `remove` stands once, anywhere: to remove too early is wrong, not meaningless.
+    `remove` stands once, anywhere: to remove too early is wrong, not meaningless. `flush` is kvm_flush_remote_tlbs().
     So it is with the gate's two steps, which stand in any order.
     """
 
@@ -222,6 +222,11 @@ def _contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:
         yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
+    if "flush" in o.shootdown and "requests" not in o.entry:
+        yield (
+            "entry",
+            'expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it',
+        )
     if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
         yield (
             "entry",

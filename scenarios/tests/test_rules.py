@@ -76,8 +76,9 @@ def test_v18_compiles_to_a_request_a_counter_and_what_a_vcpu_checks() -> None:
 def test_v6_16_compiles_to_one_retry_without_vcpus() -> None:
     merged = compiled("v6_16")
 
+    assert (merged.shootdown, merged.steps) == (0x76341, 5)
     assert (merged.request, merged.wait, merged.gate) == (0, 1, 0)
-    assert (merged.entry_requests, merged.entry_gate, merged.entry_wait_for_sept_zap) == (0, 0, 1)
+    assert (merged.entry_requests, merged.entry_gate, merged.entry_wait_for_sept_zap) == (1, 0, 1)
     assert (merged.track_busy, merged.sept_busy, merged.serialized) == (2, 2, 1)
 
 
