@@ -22,18 +22,21 @@ from kernels.steps import choice, harness, like, local, steps
 from kernels.tally import collect_flags, now, relax, stamp
 from kernels.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, mirror, owner, phase_of, stage, stage_word
 from kernels.zapper import (
+    FLUSH,
     FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
     KICK,
     after_failure,
     claim,
+    is_kick,
     is_last,
     lower_gate,
     populate,
     raise_gate,
     record_phases,
     record_whole,
+    request_by,
     seamcall_step,
     shoot_down,
     zapper,
@@ -184,8 +187,9 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
             yield from lower_gate(td, lay, rules, me)
         elif what == RESCHED:
             yield from cond_resched(td, lay, rules, me)
-        elif what == KICK:
-            sent = yield from kick(td, lay, rules, me, 0 if repair else rules.request, repair or rules.wait, phases)
+        elif is_kick(what):
+            wait = what == FLUSH or repair or rules.wait
+            sent = yield from kick(td, lay, rules, me, request_by(rules, what, repair), wait, phases)
             send += sent - mark
             mark = stamp(rules, phases)
             acknowledged += mark - sent

@@ -51,6 +51,7 @@ DEEDS = {
     "guest_with_faults": Deed("guest", "in the guest", Kind.guest),
     "mem_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
     "handle_ept_violation": Deed("fault", "handles the fault", Kind.host),
+    "fault_of_the_living": Deed("fault", "handles the fault", Kind.host),
     "mem_add": Deed("add", "SEPT.ADD or AUG", Kind.seamcall),
     "read_lock_with_interrupts": Deed("mmu_lock", "takes mmu_lock for read", Kind.wait),
     "take_page": Deed("claim", "takes a page", Kind.host),
@@ -92,21 +93,61 @@ DEEDS = {
     "change_memslot": Deed("memslot", "changes a memslot", Kind.host),
     "synchronize_srcu": Deed("srcu", "waits for the readers of the old memslots", Kind.wait),
     "zap_mmio_spte": Deed("zap", "zaps the shared SPTE", Kind.host),
+    "srcu_read_lock": Deed("srcu", "enters kvm->srcu", Kind.host),
+    "srcu_read_unlock": Deed("srcu", "leaves kvm->srcu", Kind.host),
+    "unlock_mmu": Deed("unlock", "gives mmu_lock back", Kind.host),
+    "vm_dead": Deed("dead", "declares the VM dead", Kind.host),
+    "remove_pages": Deed("remove", "removes every guest page", Kind.host),
 }
 # Steps that a function takes itself, where they belong to another stretch than the function does.
 STEPS = {
     "destroying_zapper.load_acquire_vm_bugged": Deed("next", "goes on to the next TD", Kind.host),
     "stepping_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
+    "mmio_vcpu.load_acquire_vm_bugged": Deed("entry", "enters", Kind.host),
+    "mmio_zapper.load_acquire_vm_bugged": Deed("next", "goes on to the next page", Kind.host),
+    "mmio_zapper.private_or_shared": Deed("next", "goes on to the next page", Kind.host),
+    "mmio_zapper.any_page": Deed("next", "goes on to the next page", Kind.host),
+    "handle_exit.store_release_vm_bugged": Deed("dead", "declares the VM dead", Kind.host),
+    "migrating_vcpu.next_lp": Deed("schedule", "is scheduled", Kind.host),
+    "migrating_vcpu.store_release_occupant": Deed("exit", "leaves the processor", Kind.exit),
+    "handle_removed_pt.store_release_mirror": Deed("zap", "zaps the page-table page", Kind.host),
+    "reclaim_pages.load_acquire_mirror": Deed("reclaim", "reclaims a page", Kind.host),
+    "reclaim_pages.write_unlock_mmu_lock": Deed("unlock", "gives mmu_lock back", Kind.host),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
     "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
 }
-# The same of a vCPU's own loop, whichever flow's; and its acknowledgement, with interrupts on again behind an exit.
+# The same of an actor's own loop, whichever flow's; and its acknowledgement, with interrupts on again behind an exit.
 OWN_STEPS = {
     "store_seq_cst_mode": Deed("entry", "enters", Kind.host),
     "store_release_mode": Deed("exit", "backs out", Kind.exit),
+    "store_release_vm_bugged": Deed("dead", "KVM_BUG_ON", Kind.host),
 }
 AWAKE = ("acknowledge",)
 ACKNOWLEDGEMENT = "kick.load_acquire_ipi"
+# Where a guest's CPU walks to a page's entry, the entry itself first, and where the guest reads the page.
+WALKS = (
+    "walk_to_leaf.load_acquire_sept",
+    "walk_both_levels.load_acquire_sept",
+    "walk_to_table.load_acquire_sept",
+    "walk.load_acquire_sept_2",
+    "walk.load_acquire_sept",
+    "read_here.load_acquire_sept",
+    "read_private.load_acquire_sept",
+    "read_shared.load_acquire_shared_spte",
+)
+READS = (
+    "guest.load_relaxed_owner",
+    "guest_with_faults.load_relaxed_owner",
+    "stepping_guest.load_relaxed_owner",
+    "fill_and_read.load_relaxed_owner",
+    "first_read.load_relaxed_owner",
+    "read_here.load_relaxed_owner",
+    "read_here.load_relaxed_owner_2",
+    "read_private.load_relaxed_owner",
+    "read_private.load_relaxed_owner_2",
+    "read_shared.load_relaxed_shared_owner",
+    "read_shared.load_relaxed_shared_owner_2",
+)
 ENTER, SUCCESS = LEAF_NAMES[Leaf.TDH_VP_ENTER], NAMES[Status.SUCCESS]
 
 

@@ -26,6 +26,7 @@ from kernels.status import (
     RCX,
     RDX,
     SUCCESS,
+    TD_KEYS_NOT_CONFIGURED,
     TDR,
     VCPU_NOT_ASSOCIATED,
 )
@@ -87,8 +88,8 @@ def mem_page_remove_alive(td, lay, rules, me, gpa):
 
 @local
 def refused_in(state):
-    """The status of an entry in another state than RUNNABLE: the TD has its key still, or not any more."""
-    return OP_STATE_INCORRECT if state == TD_INITIALIZED else LIFECYCLE_STATE_INCORRECT
+    """The status of an entry in another state than RUNNABLE: the TD has its key still, or VPFLUSHDONE has taken it."""
+    return OP_STATE_INCORRECT if state == TD_INITIALIZED else TD_KEYS_NOT_CONFIGURED
 
 
 @steps(in_place=True)

@@ -3,7 +3,9 @@
 Source: arch/x86/kvm/mmu/mmu.c (kvm_tdp_page_fault, kvm_faultin_pfn, handle_abnormal_pfn) and mmu/tdp_mmu.c
 (tdp_mmu_map_handle_target_level), arch/x86/kvm/vmx/tdx.c (tdx_emulate_mmio), virt/kvm/kvm_main.c (kvm_set_memslot,
 kvm_swap_active_memslots). A shared SPTE goes from SHADOW_NONPRESENT_VALUE (suppress #VE set) to the TD's MMIO value (0,
-suppress #VE clear) or to memory. Not here: the generation in an MMIO SPTE, which only an EPT misconfiguration consults,
+suppress #VE clear) or to memory. Not here: the generation in an MMIO SPTE, which only an EPT misconfiguration consults.
+A TD's raises #VE in its guest, and what that asks for is emulated whatever memslots there are: KVM zaps nothing where
+it creates one, so a page that was touched before is MMIO for ever; `rules.memslot_zap` is what would mend it. Nor here:
 levels above the leaf, and mmu_invalidate_seq: the grace period alone keeps old memslots out of the page tables.
 """
 
@@ -24,7 +26,7 @@ from kernels.module import invept
 from kernels.naming import VCPU, OneOf
 from kernels.outcomes import Outcome
 from kernels.population import read_lock_with_interrupts
-from kernels.rules import KVM_REQ_TLB_FLUSH, Fault
+from kernels.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
 from kernels.steps import local, op, steps
 from kernels.tally import collect_flags, count, keep_met, note, relax, start_meeting
 from kernels.words import (
@@ -52,7 +54,7 @@ from kernels.words import (
 )
 from kernels.zapper import next_page_word
 
-KEEP_MMIO_SPTE, NO_GRACE_PERIOD = int(Fault.KEEP_MMIO_SPTE), int(Fault.NO_GRACE_PERIOD)
+ZAP_MMIO, NO_GRACE_PERIOD = int(MemslotZap.MMIO), int(Fault.NO_GRACE_PERIOD)
 MMIO_INSTALLED = int(Outcome.mmio_installed)
 
 
@@ -207,7 +209,7 @@ def change_memslot(td, lay, rules, me, gpa):
         slot = SLOT_VALID | (page << SLOT_PAGE_SHIFT)
         yield store_release(td, shared_owner(lay, gpa), (page << 8) | PAGE_IN_USE)
         yield from publish(td, lay, rules, me, gpa, slot)
-        if not rules.faults & KEEP_MMIO_SPTE:
+        if rules.memslot_zap == ZAP_MMIO:
             yield from zap_mmio_spte(td, lay, rules, me, gpa, 0)
     else:
         yield from publish(td, lay, rules, me, gpa, SLOT_INVALID | (page << SLOT_PAGE_SHIFT))

@@ -3,18 +3,22 @@
 Source: arch/x86/kvm/x86.c vcpu_enter_guest() with its KVM_REQ_VM_DEAD, arch/x86/kvm/vmx/tdx.c tdx_vcpu_pre_run(), which
 lets none in before the TD is finalized, and tdx_flush_vp(), the function of an IPI that takes a vCPU off its processor.
 That IPI is answered where the vCPU's thread is out of KVM_RUN, as whoever tears a TD down has waited for that. Its
-faults populate as those of `kernels/faulting.py` do.
+faults populate as those of `kernels/faulting.py` do, until guest_memfd has closed.
 """
 
 from kernels.atomics import load_acquire, load_seq_cst, store_release
 from kernels.faulting import faulting_vcpu
 from kernels.kvm import exit_requested
 from kernels.lifecycle import td_exit_alive, vp_enter_alive, vp_flush_own
+from kernels.population import RETRY, handle_ept_violation, set_external_spte
 from kernels.processors import LEAF_FLUSH
+from kernels.rules import HkidFree
 from kernels.status import SUCCESS
 from kernels.steps import like, steps
 from kernels.tally import count_status, note, outcome_of, relax
 from kernels.words import flush_ipi
+
+LAST = int(HkidFree.LAST)
 
 
 @steps
@@ -45,6 +49,29 @@ def stays_out(td, lay, rules, me):
     return 1
 
 
-@like(faulting_vcpu, before_entry=flush_vp, exit_requested=stays_out, vp_enter=vp_enter_alive, td_exit=td_exit_alive)
+@steps
+def fault_in(td, lay, rules, me, node):
+    """kvm_gmem_get_pfn(), where pages are removed before the HKID goes: there are none any more once that has begun.
+    Under mmu_lock, so that who removes them finds whatever a fault has mapped.
+    """
+    if rules.hkid_free == LAST:
+        if not (yield load_acquire(td, lay.runnable)):
+            return RETRY
+    return (yield from set_external_spte(td, lay, rules, me, node))
+
+
+@like(handle_ept_violation, set_external_spte=fault_in)
+def fault_of_the_living(td, lay, rules, me, gpa):
+    """kvm_tdp_mmu_map() of a TD that may be torn down meanwhile."""
+
+
+@like(
+    faulting_vcpu,
+    before_entry=flush_vp,
+    exit_requested=stays_out,
+    vp_enter=vp_enter_alive,
+    td_exit=td_exit_alive,
+    handle_ept_violation=fault_of_the_living,
+)
 def mortal_vcpu(td, lay, rules, me):
     """vcpu_run() in one TD after the other."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.deeds import gathered
+from kernels.deeds import READS, WALKS, gathered
 from kernels.interpreted import interpreted_machines
 from kernels.language import Site
 from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES, Layout, name_of
@@ -22,14 +22,10 @@ from kernels.rules import Rules
 from kernels.schedule import Schedule
 from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
 from kernels.story import RETURNED, Access, Event, Held, Story
-from kernels.words import content_of, generation_of, is_hit, owner, tlb, translation
+from kernels.words import content_of, generation_of, is_hit, lp_tlb, occupant, tlb, translation
 
 # Where the step machine keeps its place: no part of the protocol.
 PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
-READERS = ("guest", "fill_and_read", "guest_with_faults", "stepping_guest", "first_read")
-READS = tuple(f"{reader}.load_relaxed_owner" for reader in READERS)
-WALKERS = ("walk_to_leaf", "walk_both_levels", "walk_to_table", "walk")
-WALKS = (*(f"{walker}.load_acquire_sept" for walker in WALKERS), "walk.load_acquire_sept_2")
 
 
 class Narrator:
@@ -142,18 +138,32 @@ class Narrator:
                 return ""
             return CHOICES[site.text][min(chosen, len(CHOICES[site.text]) - 1)].format(chosen)
         if site.name in READS:
-            return self._read(actor, (word - self.run.lay.owner) // self.run.lay.page_stride)
-        return "walks the S-EPT" if site.name in WALKS else ""
+            return self._read(actor, word)
+        if site.name in WALKS:
+            return "walks the shared EPT" if family_of(self._names[word]) == "shared_spte" else "walks the S-EPT"
+        return ""
 
-    def _read(self, actor: str, gpa: int) -> str:
-        """A guest read, by what the TLB holds: the page's word has just been compared with it."""
+    def _read(self, actor: str, word: int) -> str:
+        """A guest read of the page that this word is of, by what the TLB holds: the two have just been compared."""
         lay, words = self.run.lay, self.run.words
-        held = int(words[tlb(lay, self.run.actor(actor).index, gpa)])
-        if held == translation(gpa, int(words[owner(lay, gpa)])):
-            return f"reads page {gpa}: fresh"
-        if is_hit(held, gpa):
-            return f"reads page {gpa} through hpa {generation_of(content_of(held))}: not current"
-        return f"reads page {gpa}: not in the TLB"
+        shared = family_of(self._names[word]) == "shared_owner"
+        gpa = (word - (lay.shared_owner if shared else lay.owner)) // lay.page_stride
+        number = gpa + lay.pages if shared else gpa
+        held = int(words[self._entry(self.run.actor(actor).index, number)])
+        page = f"shared page {gpa}" if shared else f"page {gpa}"
+        if held == translation(number, int(words[word])):
+            return f"reads {page}: fresh"
+        if is_hit(held, number):
+            return f"reads {page} through hpa {generation_of(content_of(held))}: not current"
+        return f"reads {page}: not in the TLB"
+
+    def _entry(self, vcpu: int, gpa: int) -> int:
+        """The TLB entry for a guest page: the vCPU's own, or that of the processor it runs on."""
+        lay = self.run.lay
+        for lp in range(lay.lps):
+            if self.run.words[occupant(lay, lp)] == vcpu + 1:
+                return lp_tlb(lay, lp, gpa)
+        return tlb(lay, vcpu, gpa)
 
 
 # What each way of a choice means; the last one stands for all behind it.

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from kernels import atomics
-from kernels.deeds import gathered
+from kernels.deeds import READS, WALKS, gathered
 from kernels.flows import FLOWS
 from kernels.language import SITES, Site, Step, Steps, Sub
 from kernels.layout import Layout, name_of
@@ -32,11 +32,6 @@ from kernels.vcpu import EPT_VIOLATION, IPI, TICK
 from kernels.words import owner
 from kernels.worlds import World
 
-# Where a guest walks the S-EPT and where it reads; each flow has one of them.
-WALKERS = ("walk_to_leaf", "walk_both_levels", "walk", "read_here", "read_private")
-WALKS = tuple(f"{walker}.load_acquire_sept" for walker in WALKERS)
-READERS = ("guest", "guest_with_faults", "stepping_guest", "read_here", "read_private")
-READS = tuple(f"{reader}.load_relaxed_owner" for reader in READERS)
 LEFT = {
     IPI: "left for an IPI",
     TICK: "left for the host's tick",
@@ -251,9 +246,9 @@ def _operations() -> dict[int, tuple[Callable[..., Any], bool]]:
 
 @cache
 def guest_site(names: tuple[str, ...], flow: int) -> Site:
-    """The one of these sites that stands in the flow's guest."""
-    taken = _paths(of_vcpu=True, flow=flow)
-    return next(site for site in SITES if site.name in names and site.function in taken)
+    """The first of these sites that stands in the flow's guest."""
+    taken, known = _paths(of_vcpu=True, flow=flow), {site.name: site for site in SITES}
+    return next(known[name] for name in names if known[name].function in taken)
 
 
 def _status(code: int) -> str:

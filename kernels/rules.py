@@ -13,6 +13,7 @@ class Step(IntEnum):
     TRACK = 4
     GATE_LOWER = 5
     REMOVE = 6
+    FLUSH = 7  # kvm_flush_remote_tlbs(): another kick, with KVM_REQ_TLB_FLUSH, that is waited for
 
 
 class Gate(IntEnum):
@@ -77,7 +78,16 @@ class SharedFlush(IntEnum):
     """How KVM flushes a translation of the shared EPT. The lower-case name stands in TOML."""
 
     REQUEST = 0  # the way that VMX does: KVM_REQ_TLB_FLUSH, whose handler INVEPTs
-    TRACK = 1  # tdx_track(): the flush at the next entry, in a new epoch, covers shared translations too
+    # tdx_track(), v18's hook flush_remote_tlbs, which is compiled only with CONFIG_HYPERV: the flush at the next entry,
+    # in a new epoch, covers shared translations too.
+    TRACK = 1
+
+
+class MemslotZap(IntEnum):
+    """What KVM zaps where it creates a memslot. The lower-case name stands in TOML."""
+
+    NONE = 0  # as it is: kvm_arch_memslots_updated() zaps MMIO SPTEs only where their generation wraps
+    MMIO = 1  # a proposal: the MMIO SPTE where the memslot is
 
 
 class SeptFree(IntEnum):
@@ -85,6 +95,13 @@ class SeptFree(IntEnum):
 
     LIVE = 0  # as it is zapped
     AFTER_HKID = 1  # not before the TD's HKID is released: until then it zaps what is below
+
+
+class HkidFree(IntEnum):
+    """When a TD that is torn down gives its HKID up. The lower-case name stands in TOML."""
+
+    FIRST = 0  # v18: then guest pages are reclaimed as they stand
+    LAST = 1  # v6.16: guest pages are blocked, tracked and removed before; reclaimed are those of the S-EPT alone
 
 
 class FaultRetry(IntEnum):
@@ -108,7 +125,6 @@ class Fault(IntFlag):
     REMOVE_WITHOUT_TRACKING = 2  # TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done
     FLUSH_DROPPED_AT_YIELD = 4  # a batch that yields does not flush what is pending, and forgets it
     INVEPT_SHARED_ROOT = 8  # KVM_REQ_TLB_FLUSH: INVEPT names the shared EPT's root, which no translation is tagged with
-    KEEP_MMIO_SPTE = 16  # KVM creates a memslot and does not zap the MMIO SPTE that stands where it is
     NO_GRACE_PERIOD = 32  # KVM changes memslots and does not wait for the readers of the old ones (synchronize_srcu)
     POPULATE_UNFROZEN = 64  # KVM populates without freezing the mirror SPTE: two vCPUs may populate one page
     UNFREEZE_EARLY = 128  # KVM makes the mirror SPTE present before TDH.MEM.SEPT.ADD or TDH.MEM.PAGE.AUG
@@ -165,6 +181,7 @@ class Rules(NamedTuple):
     resched: int  # a batch yields once
     shared_pages: int  # the last so many pages are shared, in the flow of shared EPT
     shared_flush: int
+    memslot_zap: int  # in the flow `mmio`
     shootdown: int
     steps: int
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)
@@ -178,6 +195,7 @@ class Rules(NamedTuple):
     serialized: int
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int
+    hkid_free: int  # in the flow `teardown`
     on_error: int
     fault_retry: int  # in the flow `zero_step`
     epf_threshold: int  # EPT violations at one instruction that are not listed yet

@@ -30,6 +30,7 @@ from kernels.words import (
     stage_word,
 )
 from kernels.zapper import (
+    FLUSH,
     FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
@@ -70,8 +71,8 @@ def zapped_now(td, lay, gpa):
 
 @local
 def flush_steps(rules, repair):
-    """What flushes a shared page: KVM's kick with a request, or the ordering's own steps but for BLOCK and REMOVE. A
-    repair tracks and kicks.
+    """What flushes a shared page: KVM's kick with a request, or the ordering's own steps but for BLOCK, REMOVE and the
+    flush of the range behind them. A repair tracks and kicks.
     """
     if repair:
         return COMPLETE_FLUSH
@@ -81,7 +82,7 @@ def flush_steps(rules, repair):
     at = 0
     left = rules.shootdown
     while left:
-        if left & 15 != BLOCK and left & 15 != REMOVE:
+        if left & 15 != BLOCK and left & 15 != REMOVE and left & 15 != FLUSH:
             made |= (left & 15) << at
             at += 4
         left >>= 4

@@ -3,8 +3,9 @@
 Source: arch/x86/kvm/vmx/tdx.c of v6.16: tdx_handle_ept_violation() with its loop on RET_PF_RETRY, tdx_vcpu_run(),
 tdx_exit_handlers_fastpath(), tdx_handle_exit(); before it RET_PF_RETRY went back to the guest. The guest touches a
 page, or accepts it first, as Linux does with memory that it takes into use; one that is pending where it is touched
-ends in #VE, whose handler accepts. TDX_HOST_PRIORITY_BUSY_TIMEOUT is an exit that v6.16 does not know and hands to user
-space, which here runs the vCPU again; the guest turns to whatever comes next.
+ends in #VE, whose handler accepts: the TD is none with SEPT_VE_DISABLE, as Linux asks for, which KVM would kill there.
+TDX_HOST_PRIORITY_BUSY_TIMEOUT is an exit that v6.16 does not know: KVM_RUN ends with KVM_EXIT_INTERNAL_ERROR, for which
+QEMU stops the VM. Here user space runs the vCPU again, and the guest turns to whatever comes next.
 """
 
 from kernels.atomics import load_acquire, load_relaxed, load_seq_cst, own, store_release, store_seq_cst

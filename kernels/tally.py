@@ -74,6 +74,7 @@ from kernels.status import (
     STATUS_MASK,
     SUCCESS,
     TD_EPOCH,
+    TD_KEYS_NOT_CONFIGURED,
     TDR,
     TLB_TRACKING_NOT_DONE,
     VCPU_ASSOCIATED,
@@ -107,6 +108,7 @@ _OUTCOME_OF_STATUS = (
     (-1, FLUSHVP_NOT_DONE, int(Outcome.flushvp_not_done)),
     (-1, EPT_PAGE_NOT_FREE | RCX, int(Outcome.ept_page_not_free)),
     (-1, LIFECYCLE_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
+    (-1, TD_KEYS_NOT_CONFIGURED, int(Outcome.td_state_incorrect)),
     (-1, OP_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
     (-1, HOST_PRIORITY_BUSY_TIMEOUT, int(Outcome.host_priority_timeout)),
 )
@@ -132,6 +134,7 @@ PLACE_OF_STATUS = (
     (OPERAND_BUSY | TDR, int(Status.BUSY_TDR)),
     (OPERAND_BUSY | RDX, int(Status.BUSY_RDX)),
     (LIFECYCLE_STATE_INCORRECT, int(Status.LIFECYCLE_STATE_INCORRECT)),
+    (TD_KEYS_NOT_CONFIGURED, int(Status.TD_KEYS_NOT_CONFIGURED)),
     (OP_STATE_INCORRECT, int(Status.OP_STATE_INCORRECT)),
     (HOST_PRIORITY_BUSY_TIMEOUT, int(Status.HOST_PRIORITY_BUSY_TIMEOUT)),
 )

@@ -4,7 +4,8 @@ Source: arch/x86/kvm/vmx/tdx.c: tdx_vcpu_init_mem_region(), tdx_track() and tdx_
 is_td_finalized() and is_hkid_assigned(), tdx_mmu_release_hkid(), tdx_reclaim_page(); virt/kvm/kvm_main.c kvm_vm_dead().
 Before a TD is finalized its pages are added mapped, and one that goes is blocked and removed without TRACK or kick. In
 its life a page goes by the ordering's steps. Its end: no vCPU comes in any more, all are kicked and flushed off their
-processors, the HKID is released, and every page, those of the S-EPT last, is reclaimed as it stands.
+processors, the HKID is released, and every page, those of the S-EPT last, is reclaimed as it stands. Since v6.16 guest
+pages go before that, as guest_memfd closes: by the ordering's steps, with the HKID still there.
 """
 
 from kernels.atomics import fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release, store_seq_cst
@@ -23,7 +24,7 @@ from kernels.naming import VCPU, OneOf
 from kernels.outcomes import Outcome
 from kernels.population import LEAF_SEPT_ADD, allocated
 from kernels.processors import LEAF_FLUSH_DONE
-from kernels.rules import Fault
+from kernels.rules import Fault, HkidFree
 from kernels.sept import mem_add
 from kernels.status import SUCCESS, Leaf
 from kernels.steps import choice, harness, steps
@@ -66,13 +67,13 @@ from kernels.words import (
     stage_word,
 )
 from kernels.zapper import blocked_page, next_page_word, shoot_down
-from kernels.zapping import NONE, give_away, take_page, unlock_mmu
+from kernels.zapping import NONE, give_away, look, take_page, unlock_mmu, zap_taken
 
 RECLAIM_EARLY, VCPUS_COME_BACK = int(Fault.RECLAIM_EARLY), int(Fault.VCPUS_COME_BACK)
 KEEP_VCPUS, TAKEN_FOR_UNFINALIZED = int(Fault.KEEP_VCPUS), int(Fault.TAKEN_FOR_UNFINALIZED)
 HKID_LEAKED, BUSY_GIVEN_UP = int(Outcome.hkid_leaked), int(Outcome.busy_given_up)
 LEAF_ADD, LEAF_RECLAIM = int(Leaf.TDH_MEM_PAGE_ADD), int(Leaf.TDH_PHYMEM_PAGE_RECLAIM)
-LEAF_FREEID = int(Leaf.TDH_MNG_KEY_FREEID)
+LEAF_FREEID, LAST = int(Leaf.TDH_MNG_KEY_FREEID), int(HkidFree.LAST)
 
 
 @choice(two)
@@ -239,11 +240,17 @@ def flush_vps(td, lay, rules, me):
 
 
 @steps
-def release_hkid(td, lay, rules, me):
-    """kvm_vm_dead(), then tdx_mmu_release_hkid(). Returns SUCCESS, or the status for which the HKID is leaked."""
+def vm_dead(td, lay, rules, me):
+    """kvm_vm_dead(): no vCPU comes in again, and no fault finds memory any more."""
     if not rules.faults & VCPUS_COME_BACK:
-        # Pairs with the load in stays_out().
+        # Pairs with the loads in stays_out() and in fault_in().
         yield store_seq_cst(td, lay.runnable, 0)
+    return 0
+
+
+@steps
+def release_hkid(td, lay, rules, me):
+    """tdx_mmu_release_hkid(). Returns SUCCESS, or the status for which the HKID is leaked."""
     yield from kick(td, lay, rules, me, 0, 1, 0)
     if not rules.faults & KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
@@ -291,15 +298,41 @@ def reclaim_pages(td, lay, rules, me):
 
 
 @steps
+def remove_pages(td, lay, rules, me):
+    """kvm_gmem_release(): each guest page goes as it does in the TD's life; the kick of the first finds whoever is in
+    the guest. Returns SUCCESS, or the status of KVM_BUG_ON.
+    """
+    yield from write_lock_mmu(td, lay, rules, me)
+    status = SUCCESS
+    gpa = 0
+    while gpa < lay.pages and status == SUCCESS:
+        if (yield load_acquire(td, mirror(lay, gpa))) == SPTE_PRESENT:
+            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+            collect_flags(td, lay, me, gpa)
+            yield from look(td, lay, rules, me, gpa)
+            status = yield from zap_taken(td, lay, rules, me, gpa, 0)
+        gpa += 1
+    yield write_unlock(td, lay.mmu_lock)
+    return status
+
+
+@steps
 def tear_down(td, lay, rules, me):
-    """The HKID first, as is_hkid_assigned() has it, then the pages. Returns SUCCESS, or the status of KVM_BUG_ON."""
+    """The HKID, and every page: in the ordering's turn. Returns SUCCESS, or the status of KVM_BUG_ON."""
     released = 0
     start_meeting(td, me)
+    if rules.hkid_free == LAST:
+        yield from vm_dead(td, lay, rules, me)
+        status = yield from remove_pages(td, lay, rules, me)
+        if status != SUCCESS:
+            return status
     while True:
         if released or rules.faults & RECLAIM_EARLY:
             status = yield from reclaim_pages(td, lay, rules, me)
             if status != SUCCESS or released:
                 return status
+        if rules.hkid_free != LAST:
+            yield from vm_dead(td, lay, rules, me)
         status = yield from release_hkid(td, lay, rules, me)
         if status != SUCCESS:
             return status

@@ -19,7 +19,7 @@ from kernels.kvm import (
 from kernels.layout import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.module import mem_page_aug
-from kernels.rules import Gate, OnError, Step, pack_steps
+from kernels.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
 from kernels.status import EPT_PAGE_NOT_FREE, RCX, SUCCESS, Leaf
 from kernels.steps import choice, harness, local, op, steps
 from kernels.tally import (
@@ -59,7 +59,7 @@ from kernels.words import (
     stage_word,
 )
 
-GATE_RAISE, KICK, GATE_LOWER = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER)
+GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
 COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
 LEAF_AUG, LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_REMOVE)
@@ -117,6 +117,17 @@ def after_failure(left):
     KVM_BUG_ON).
     """
     return GATE_LOWER << 4 if raised(left) else 0
+
+
+@local
+def is_kick(what):
+    return what == KICK or what == FLUSH
+
+
+@local
+def request_by(rules, what, repair):
+    """The request that a kick of the shootdown makes."""
+    return KVM_REQ_TLB_FLUSH if what == FLUSH else 0 if repair else rules.request
 
 
 @local
@@ -234,8 +245,9 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             yield from raise_gate(td, lay, rules, me)
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
-        elif what == KICK:
-            sent = yield from kick(td, lay, rules, me, 0 if repair else rules.request, repair or rules.wait, phases)
+        elif is_kick(what):
+            wait = what == FLUSH or repair or rules.wait
+            sent = yield from kick(td, lay, rules, me, request_by(rules, what, repair), wait, phases)
             send += sent - mark
             mark = stamp(rules, phases)
             acknowledged += mark - sent

@@ -29,7 +29,6 @@ from kernels.steps import local, steps
 from kernels.tally import count_status, note, outcome_of
 from kernels.words import (
     MAPPED,
-    PENDING,
     hp_lock_busy,
     last_epf_gpa,
     one_reference,
@@ -82,13 +81,16 @@ def revert_tlb_tracking(td, lay, rules, me):
 def zero_step_filter(td, lay, rules, me):
     """TDH.VP.ENTER behind the epoch, with a guest page listed: does it still fault? Returns the status, which is
     EPT_VIOLATION_EXIT for a TD exit that the module makes up.
+
+    A pending page still faults for TDX_1.5.01, and nobody accepts it from a vCPU that does not get in. Modules from
+    1.5.24 on take it for one that does only with SEPT_VE_DISABLE.
     """
     if not (yield try_lock_exclusive(td, lay.tree_lock)):
         note(td, lay, me, -1, ZERO_STEP_BUSY)
         status = OPERAND_BUSY | SEPT_TREE
     else:
         entry = yield from walk(td, lay, rules, me, own(td, last_epf_gpa(lay, me.index)) - 1)
-        if state_of(entry) == MAPPED or state_of(entry) == PENDING:
+        if state_of(entry) == MAPPED:
             status = SUCCESS
             if not rules.faults & ZERO_STEP_KEEPS_TREE:
                 yield unlock_exclusive(td, lay.tree_lock)

@@ -51,7 +51,7 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.hkid_leaked: (Grade.forbidden, "the HKID of a dead TD is never given back"),
     Outcome.zero_step_busy: (Grade.acceptable, "0-step filter: VP.ENTER found the S-EPT tree locked"),
     Outcome.zero_step_fault: (Grade.acceptable, "0-step filter: a TD exit without an entry"),
-    Outcome.host_priority_timeout: (Grade.interesting, "the guest stood back for too long: a TD exit"),
+    Outcome.host_priority_timeout: (Grade.interesting, "the guest stood back too long: KVM_RUN ends in an error"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
 

@@ -1,13 +1,18 @@
-"""What an ordering is known for on a machine that does not check it.
+"""What an ordering is known for on a machine that asks more of KVM than the order of steps, or does not check it.
 
 `expect` says what an ordering shows on the TDX module. Without the module the statuses by which it refuses an order are
 never given, and what they kept from happening happens: the page is someone else's while a CPU can still reach it.
+Where a fault is retried by entering again, with the SPTE frozen for as long as a zap takes, the module's 0-step filter
+soon lists a page, and TDX_1.5.01 lets nobody in who has still to accept it: in time every vCPU. Where a memslot comes
+to a page that a guest has touched KVM leaves the MMIO SPTE there; and a TD with SEPT_VE_DISABLE, as Linux has it, KVM
+kills where a page comes back and is touched before it is accepted.
 """
 
 from kernels.outcomes import Outcome
 from scenarios.models import Ordering, Scenario
 
-STALE = Outcome.use_after_remove.name
+STALE, NO_PROGRESS = Outcome.use_after_remove.name, Outcome.no_progress.name
+VE_ON_MEMORY, ACCESS_BEFORE_ACCEPT = Outcome.ve_on_memory.name, Outcome.access_before_accept.name
 # What takes the place of a refusal. TRACK is refused while a vCPU runs in the epoch before, as two reference counts
 # tell no more than two epochs apart: who waits for every vCPU after its own TRACK is right all the same, so that an
 # ordering known for this alone is safe.
@@ -20,7 +25,21 @@ WITHOUT_MODULE = {
 
 def expecting(ordering: Ordering, scenario: Scenario) -> Ordering:
     """The ordering with what it is known for under this scenario's module. Doing so again changes nothing."""
-    if scenario.module == "tdx" or isinstance(ordering.expect, str):
+    if isinstance(ordering.expect, str):
+        known = _known_here(ordering, scenario)
+        return ordering.model_copy(update={"expect": known}) if known else ordering
+    if scenario.module == "tdx":
         return ordering
     shown = [now for outcome in ordering.expect for now in WITHOUT_MODULE.get(outcome, (outcome,))]
     return ordering.model_copy(update={"expect": tuple(dict.fromkeys(shown)) or "safe"})
+
+
+def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
+    """What a right order shows all the same."""
+    if scenario.sept_ve_disable:
+        return (ACCESS_BEFORE_ACCEPT,)
+    if scenario.flow == "mmio" and scenario.memslot_zap == "none":
+        return (VE_ON_MEMORY,)
+    if scenario.flow == "zero_step" and ordering.fault_retry == "reenter" and not ordering.serialized:
+        return (NO_PROGRESS,)
+    return ()

@@ -117,7 +117,7 @@ def _from_steps(steps: list[str]) -> Ordering:
         "source": "the command line",
         "shootdown": steps,
         "gate": "counter" if gated else "none",
-        "entry": ["requests", "gate"] if gated else [],
+        "entry": ["requests", "gate"] if gated else ["requests"] if "flush" in steps else [],
         "serialized": not gated,
     }
     if "kick" in steps:

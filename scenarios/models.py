@@ -13,7 +13,21 @@ from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.outcomes import Outcome
-from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, Module, OnError, Pattern, SeptFree, SharedFlush, Step
+from kernels.rules import (
+    Busy,
+    Fault,
+    FaultRetry,
+    Flow,
+    Gate,
+    HkidFree,
+    MemslotZap,
+    Module,
+    OnError,
+    Pattern,
+    SeptFree,
+    SharedFlush,
+    Step,
+)
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
@@ -23,7 +37,8 @@ from scenarios.wording import listed, names, nearest, shown, unknown
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES, MODULES, FLUSHES, RETRIES = names(Flow), names(Module), names(SharedFlush), names(FaultRetry)
-SEPT_FREES = names(SeptFree)
+MEMSLOT_ZAPS = names(MemslotZap)
+SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
 REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -140,10 +155,11 @@ class Ordering(BaseModel):
     `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
     `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
     what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module or KVM. `sept_free`
-    says when a TD's page-table pages are freed, where a flow frees them, `fault_retry` what a vCPU does on RET_PF_RETRY
+    says when a TD's page-table pages are freed, where a flow frees them, `hkid_free` whether a TD that is torn down
+    gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU does on RET_PF_RETRY
     in the flow `zero_step`.
 
-    `remove` stands once, anywhere: to remove too early is wrong, not meaningless.
+    `remove` stands once, anywhere: to remove too early is wrong, not meaningless. `flush` is kvm_flush_remote_tlbs().
     So it is with the gate's two steps, which stand in any order.
     """
 
@@ -162,6 +178,9 @@ class Ordering(BaseModel):
     serialized: bool = Field(default=True, description="true or false")
     sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
         default="live", description=f"a moment ({listed(SEPT_FREES)})"
+    )
+    hkid_free: Annotated[str, one_of("turn", HKID_FREES)] = Field(
+        default="first", description=f"a turn ({listed(HKID_FREES)})"
     )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
         default="stop", description=f"a reaction ({listed(ON_ERROR)})"
@@ -204,6 +223,11 @@ def _contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:
         yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
+    if "flush" in o.shootdown and "requests" not in o.entry:
+        yield (
+            "entry",
+            'expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it',
+        )
     if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
         yield (
             "entry",
@@ -219,8 +243,8 @@ def whole(least: int, most: int, unit: str = "") -> FieldInfo:
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
 MACHINE_KEYS = (
-    "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "sept_ve_disable", "lps", "epf_threshold",
-    "hp_lock_timeout",
+    "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap", "sept_ve_disable", "lps",
+    "epf_threshold", "hp_lock_timeout",
 )  # fmt: skip
 MOST_TRIES = 1_000_000
 MOST_BATCH = 512
@@ -233,7 +257,8 @@ class Scenario(BaseModel):
 
     `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
     `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
-    and flushed by `shared_flush`. `sept_ve_disable` is the TD's attribute, for the flow `mmio`; `migrate` has `lps`
+    and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, `sept_ve_disable` the TD's
+    attribute, for the flow `mmio`; `migrate` has `lps`
     logical processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
     `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
     the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
@@ -269,6 +294,9 @@ class Scenario(BaseModel):
     shared_pages: Annotated[int, whole(0, MAX_PAGES)] = 0
     shared_flush: Annotated[str, one_of("flush", FLUSHES)] = Field(
         default="request", description=f"a flush ({listed(FLUSHES)})"
+    )
+    memslot_zap: Annotated[str, one_of("zap", MEMSLOT_ZAPS)] = Field(
+        default="none", description=f"a zap ({listed(MEMSLOT_ZAPS)})"
     )
     tlb_entries: Annotated[int, AfterValidator(a_power_of_two)] = Field(
         default=64, ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"

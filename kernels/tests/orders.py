@@ -1,8 +1,8 @@
 """Rules of the orders that the tests here drive, written out: the kernels know no file."""
 
-from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, OnError, Rules, Step, pack_steps
+from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, OnError, Rules, Step, pack_steps
 
-BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE = Step
+BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH = Step
 
 
 def order(*steps: Step, **fields: int) -> Rules:
@@ -37,7 +37,7 @@ V6_16 = order(
     BLOCK, TRACK, KICK, REMOVE,
     serialized=1, entry_wait_for_sept_zap=1,
     track_busy=int(Busy.RETRY_WITHOUT_VCPUS), sept_busy=int(Busy.RETRY_WITHOUT_VCPUS),
-    fault_retry=int(FaultRetry.LOCAL),
+    hkid_free=int(HkidFree.LAST), fault_retry=int(FaultRetry.LOCAL),
 )  # fmt: skip
 FLAG_GATE = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, serialized=1, **FLAGGED)
 KICK_THEN_TRACK = order(BLOCK, KICK, TRACK, REMOVE, serialized=1, **REQUESTS)

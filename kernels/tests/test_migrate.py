@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kernels import layout
+from kernels.deeds import READS
 from kernels.interpreted import interpreted_machines
 from kernels.layout import OUTCOME_COUNTS
 from kernels.outcomes import Outcome
@@ -15,6 +16,7 @@ from kernels.steps import steps
 from kernels.tests.drive import seen
 from kernels.tests.orders import SPEC
 from kernels.tests.three import run_machine
+from kernels.tests.told import told
 
 MIGRATE = SPEC._replace(flow=int(Flow.MIGRATE), lps=2)
 SWITCH, KEEPS_TLB = int(Fault.NO_FLUSH_ON_SWITCH), int(Fault.VP_FLUSH_WITHOUT_INVEPT)
@@ -99,6 +101,25 @@ def test_only_the_flush_on_a_switch_guards_a_vcpu_that_is_new_on_a_processor(fau
     run.until("vcpu 1", "guest_here.reads_before_tick", {"guest_here.reads_before_tick": 1})
 
     assert ("use_after_remove" in seen(run)) == stale
+
+
+def test_a_read_through_another_vcpu_s_translation_is_told() -> None:
+    run = start(SWITCH)
+    enter_on(run, "vcpu 0", 1)
+    read(run, "vcpu 0")
+    leave(run, "vcpu 0")
+    run.until("zapper 0", "end")
+    enter_on(run, "vcpu 1", 1)
+    read(run, "vcpu 1")
+    leave(run, "vcpu 1")
+
+    said = [(event.actor, event.says) for event in told(run).events if event.name in READS]
+
+    assert said == [
+        ("vcpu 0", "reads page 0: not in the TLB"),
+        ("vcpu 0", "reads page 0: fresh"),
+        ("vcpu 1", "reads page 0 through hpa 1: not current"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,19 @@
 import pytest
 
 from kernels import words
+from kernels.deeds import READS, WALKS
 from kernels.explorer import Size
 from kernels.interpreted import interpreted_machines
-from kernels.rules import Fault, Flow, Rules
+from kernels.rules import Fault, Flow, MemslotZap, Rules
 from kernels.schedule import Schedule
 from kernels.tests.drive import seen
+from kernels.tests.exploring import counted
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC
+from kernels.tests.told import told
 
-MMIO = SPEC._replace(flow=int(Flow.MMIO))
+MMIO = SPEC._replace(flow=int(Flow.MMIO), memslot_zap=int(MemslotZap.MMIO))
+AS_IT_IS = MMIO._replace(memslot_zap=int(MemslotZap.NONE))
 PRIVATE, SHARED = 0, 1
 CHANGES_MEMSLOT = {"mmio_zapper.private_or_shared": 1}
 LEGAL = {"fault", "stale_in_window", "operand_busy", "mmio_installed", "ve_in_guest", "mmio_emulated"}
@@ -78,15 +82,41 @@ def test_a_created_memslot_takes_the_mmio_spte_away_and_the_guest_reads_memory()
     assert "ve_on_memory" not in seen(run)
 
 
-@pytest.mark.parametrize(("fault", "caught"), [(0, False), (int(Fault.KEEP_MMIO_SPTE), True)])
-def test_an_mmio_spte_that_outlives_the_change_of_its_memslot_is_a_ve_for_ever(fault: int, caught: bool) -> None:
-    run = start(MMIO._replace(faults=fault))
+@pytest.mark.parametrize(("rules", "caught"), [(MMIO, False), (AS_IT_IS, True)], ids=["zapped", "as it is"])
+def test_an_mmio_spte_that_outlives_the_change_of_its_memslot_is_a_ve_for_ever(rules: Rules, caught: bool) -> None:
+    run = start(rules)
     touch(run, SHARED)
 
     change(run)
+    for _ in range(3):
+        touch(run, SHARED)
+
+    assert counted(run, "ve_on_memory") == (3 if caught else 0)
+    assert counted(run, "mmio_emulated") == (4 if caught else 1)
+
+
+def test_a_story_says_what_the_guest_read_of_a_private_and_of_a_shared_page() -> None:
+    run = start()
+    touch(run, PRIVATE)
+    touch(run, PRIVATE)
+    change(run)
+    touch(run, SHARED)
     touch(run, SHARED)
 
-    assert ("ve_on_memory" in seen(run)) == caught
+    said = [event.says for event in told(run).events if event.name in (*READS, *WALKS)]
+
+    assert said == [
+        "reads page 0: not in the TLB",
+        "walks the S-EPT",
+        "reads page 0: fresh",
+        "reads page 0: fresh",
+        "reads shared page 0: not in the TLB",
+        "walks the shared EPT",
+        "reads shared page 0: not in the TLB",
+        "walks the shared EPT",
+        "reads shared page 0: fresh",
+        "reads shared page 0: fresh",
+    ]
 
 
 def test_a_change_of_memslots_waits_for_a_fault_that_has_the_old_ones() -> None:
@@ -143,6 +173,8 @@ def test_a_pending_page_raises_ve_or_kills_the_vm_as_sept_ve_disable_says(disabl
 
 def test_no_schedule_of_one_change_or_shootdown_breaks_it() -> None:
     space = search(StepMachine(MMIO, Size(1, 1, 1, 1)))
+    as_it_is = search(StepMachine(AS_IT_IS, Size(1, 1, 1, 1)))
 
     assert set(space.outcomes) == LEGAL
+    assert set(as_it_is.outcomes) == LEGAL | {"ve_on_memory"}
     assert not space.deadlocks and not space.hopeless

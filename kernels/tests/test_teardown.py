@@ -7,7 +7,7 @@ import pytest
 from kernels import layout, words
 from kernels.explorer import Size
 from kernels.interpreted import interpreted_machines
-from kernels.layout import OUTCOME_COUNTS
+from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES
 from kernels.lifecycle import (
     block_td,
     mem_page_add,
@@ -21,19 +21,19 @@ from kernels.lifecycle import (
 from kernels.outcomes import Outcome
 from kernels.rules import Fault, Flow, Rules
 from kernels.schedule import Schedule
-from kernels.status import Status, signed
+from kernels.status import Leaf, Status, signed
 from kernels.tally import PLACE_OF_STATUS
 from kernels.teardown import add_page
 from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, kept
-from kernels.tests.drive import seen
+from kernels.tests.drive import finish, seen
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18
-from kernels.words import TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
+from kernels.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
 
 SUCCESS = 0
 BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001
 TDR_BUSY_TO_PAGE_ADD = 0x8000020000000002
-LIFECYCLE, OP_STATE = 0xC000060700000000, 0xC000060800000000
+LIFECYCLE, OP_STATE, NO_KEYS = 0xC000060700000000, 0xC000060800000000, 0x8000081000000000
 FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
 
 
@@ -85,7 +85,7 @@ def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [(TD_INITIALIZED, OP_STATE), (TD_RUNNABLE, SUCCESS), (TD_BLOCKED, LIFECYCLE), (TD_TEARDOWN, LIFECYCLE)],
+    [(TD_INITIALIZED, OP_STATE), (TD_RUNNABLE, SUCCESS), (TD_BLOCKED, NO_KEYS), (TD_TEARDOWN, NO_KEYS)],
 )
 def test_a_vcpu_enters_a_td_that_can_run(m, state, status):
     m["td_state"] = state
@@ -134,6 +134,7 @@ def test_a_vcpu_that_is_flushed_holds_nothing_and_one_that_is_new_begins_with_no
 
 ALWAYS = {"fault", "operand_busy", "stale_in_window", "vcpu_not_associated"}
 SMALL = Size(1, 1)
+GUEST = "guest_with_faults.reads_before_tick"
 
 
 @functools.cache
@@ -152,6 +153,36 @@ def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
     assert forbidden(space) == set()
     assert set(space.outcomes) >= ALWAYS
     assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
+
+
+def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_the_s_ept_alone():
+    counts = {}
+    for name, rules in {"v18": V18, "v6_16": V6_16}.items():
+        run = Schedule(mortal(rules), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+        run.until("zapper 0", "live.zaps")
+        run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 0})
+        finish(run, "zapper 0", "vcpu 0")
+        at = run.actor("zapper 0").tally + STATUS_COUNTS
+        leaves = (Leaf.TDH_MEM_TRACK, Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_PHYMEM_PAGE_RECLAIM)
+        counts[name] = [int(run.words[at + leaf * STATUSES + Status.SUCCESS]) for leaf in leaves]
+
+    assert counts == {"v18": [0, 0, 2], "v6_16": [1, 1, 1]}
+
+
+def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
+    populated = {}
+    for name, rules in {"v18": V18, "v6_16": V6_16}.items():
+        run = Schedule(mortal(rules), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+        run.until("zapper 0", "live.zaps")
+        run.step("zapper 0", 0)
+        run.until("zapper 0", "live.zaps")
+        run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 1})
+        run.until("vcpu 0", "read_lock_with_interrupts.fetch_add_seq_cst_mmu_lock", {GUEST: 1})
+        run.until("zapper 0", "flush_vps.store_seq_cst_flush_ipi")
+        run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
+        populated[name] = (int(run.words[run.lay.mirror]), words.state_of(int(run.words[run.lay.sept])))
+
+    assert populated == {"v18": (SPTE_PRESENT, words.PENDING), "v6_16": (0, words.FREE)}
 
 
 PAIRS = [

@@ -1,10 +1,12 @@
 """What an ordering is known for where nobody refuses it."""
 
+import pytest
+
 from scenarios.loader import apply_settings, load_ordering, load_scenario
 
 
-def expectation(name: str, *settings: str) -> object:
-    _, (ordering,) = apply_settings(load_scenario("review"), [load_ordering(name)], settings)
+def expectation(name: str, *settings: str, scenario: str = "review") -> object:
+    _, (ordering,) = apply_settings(load_scenario(scenario), [load_ordering(name)], settings)
     return ordering.expect
 
 
@@ -26,3 +28,18 @@ def test_what_no_module_gives_is_expected_without_one_too() -> None:
     assert expectation("v6_16_entry_unchecked", "module=none") == ("busy_given_up",)
     assert expectation("free_despite_error", "module=none") == ("use_after_remove",)
     assert expectation("spec", "module=none") == "safe"
+
+
+@pytest.mark.parametrize("name", ["spec", "v18", "v6_16"])
+def test_every_order_is_known_for_what_kvm_leaves_where_a_memslot_comes_and_for_nothing_with_the_zap(name: str) -> None:
+    assert expectation(name, scenario="mmio") == ("ve_on_memory",)
+    assert expectation(name, "memslot_zap=mmio", scenario="mmio") == "safe"
+    assert expectation(name, "sept_ve_disable=true", scenario="mmio") == ("access_before_accept",)
+
+
+def test_who_reenters_with_a_frozen_spte_is_known_for_a_guest_that_comes_in_no_more() -> None:
+    assert expectation("v18", scenario="zero_step") == ("no_progress",)
+    assert expectation("v18", "fault_retry=local", scenario="zero_step") == "safe"
+    assert expectation("spec", scenario="zero_step") == "safe"
+    assert expectation("v6_16", scenario="zero_step") == "safe"
+    assert expectation("no_kick", scenario="zero_step") == expectation("no_kick")

@@ -84,7 +84,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, "
-            "serialized, sept_free, on_error, fault_retry, faults or expect",
+            "serialized, sept_free, hkid_free, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
@@ -99,11 +99,11 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         ),
         (
             "shootdown = [1]",
-            "shootdown[0]: expected a step (block, gate_raise, kick, track, gate_lower or remove), found 1",
+            "shootdown[0]: expected a step (block, gate_raise, kick, track, gate_lower, remove or flush), found 1",
         ),
         (
             'shootdown = ["xyz"]',
-            'shootdown[0]: unknown step "xyz"; expected block, gate_raise, kick, track, gate_lower or remove',
+            'shootdown[0]: unknown step "xyz"; expected block, gate_raise, kick, track, gate_lower, remove or flush',
         ),
         (NO_KICK + "title = 2024-01-30", "title: expected text in quotes, found 2024-01-30"),
         (NO_KICK + "serialized = 1", "serialized: expected true or false, found 1"),
@@ -263,7 +263,7 @@ def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
         (
             "block,,remove",
             'ordering "block,,remove": shootdown[1]: unknown step ""; '
-            "expected block, gate_raise, kick, track, gate_lower or remove",
+            "expected block, gate_raise, kick, track, gate_lower, remove or flush",
         ),
         (
             "block,gate_raise,remove",

@@ -28,6 +28,7 @@ def test_spec_compiles_to_these_integers() -> None:
         resched=0,
         shared_pages=0,
         shared_flush=0,
+        memslot_zap=0,
         shootdown=0x6341,
         steps=4,
         request=0,
@@ -41,6 +42,7 @@ def test_spec_compiles_to_these_integers() -> None:
         zap_for_write=0,
         serialized=1,
         sept_free=0,
+        hkid_free=0,
         on_error=0,
         fault_retry=0,
         epf_threshold=6,
@@ -74,8 +76,9 @@ def test_v18_compiles_to_a_request_a_counter_and_what_a_vcpu_checks() -> None:
 def test_v6_16_compiles_to_one_retry_without_vcpus() -> None:
     merged = compiled("v6_16")
 
+    assert (merged.shootdown, merged.steps) == (0x76341, 5)
     assert (merged.request, merged.wait, merged.gate) == (0, 1, 0)
-    assert (merged.entry_requests, merged.entry_gate, merged.entry_wait_for_sept_zap) == (0, 0, 1)
+    assert (merged.entry_requests, merged.entry_gate, merged.entry_wait_for_sept_zap) == (1, 0, 1)
     assert (merged.track_busy, merged.sept_busy, merged.serialized) == (2, 2, 1)
 
 

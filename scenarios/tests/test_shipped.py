@@ -100,9 +100,9 @@ def test_v18_kicks_first_behind_a_counter_that_the_request_waits_for() -> None:
 def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
     merged = load_ordering("v6_16")
 
-    assert merged.shootdown == ("block", "track", "kick", "remove")
+    assert merged.shootdown == ("block", "track", "kick", "remove", "flush")
     assert merged.kick == Kick(request="none", wait=True)
-    assert (merged.gate, merged.entry) == ("none", ("wait_for_sept_zap",))
+    assert (merged.gate, merged.entry) == ("none", ("requests", "wait_for_sept_zap"))
     assert (merged.track_busy, merged.sept_busy) == ("retry_without_vcpus", "retry_without_vcpus")
     assert (merged.serialized, merged.expect) == (True, "safe")
 
@@ -161,7 +161,7 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
             {"sept_busy": "spin_on_tree", "on_error": "leak_page", "expect": ("busy_given_up",)},
         ),
         ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
-        ("v6_16_entry_unchecked", "v6_16", {"entry": (), "expect": ("busy_given_up",)}),
+        ("v6_16_entry_unchecked", "v6_16", {"entry": ("requests",), "expect": ("busy_given_up",)}),
     ],
 )
 def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str, difference: dict[str, object]) -> None:

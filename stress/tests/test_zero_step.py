@@ -19,7 +19,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.mark.processes
 def test_the_module_guards_a_guest_that_is_stepped_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
     done = tdx_stress(
-        "run", "zero_step", "--ordering", "v18", "--set", "yields={}", "--set", "epf_threshold=0",
+        "run", "zero_step", "--ordering", "v6_16", "--set", "yields={}", "--set", "epf_threshold=0",
         "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-",
     )  # fmt: skip
 
@@ -32,6 +32,21 @@ def test_the_module_guards_a_guest_that_is_stepped_and_nothing_forbidden_is_seen
     assert entries.get("OPERAND_BUSY|SEPT_TREE", 0) == seen["zero_step_busy"]
     assert entries.get("EPT_VIOLATION_EXIT", 0) == seen["zero_step_fault"]
     assert entries.get("HOST_PRIORITY_BUSY_TIMEOUT", 0) == seen["host_priority_timeout"]
+
+
+@pytest.mark.processes
+def test_vcpus_that_all_wait_for_pages_that_none_has_accepted_are_a_hang_which_v18_is_known_for(
+    tdx_stress: Command,
+) -> None:
+    done = tdx_stress(
+        "run", "zero_step", "--ordering", "v18", "--set", "epf_threshold=0", "--set", "watchdog_s=0.5",
+        "--duration", "30s", "--warmup", "0s", "--no-report", "--json", "-",
+    )  # fmt: skip
+
+    assert done.stdout, done.stderr
+    run = json.loads(done.stdout)["runs"][0]
+    assert (run["expect"], run["ending"], run["verdict"]) == (["no_progress"], "hung", "passed")
+    assert done.returncode == 0
 
 
 @pytest.mark.processes
