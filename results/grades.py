@@ -1,4 +1,4 @@
-"""What each outcome means for an ordering: its grade, and one line of why. Source: the table of outcomes in README."""
+"""What each outcome means for an ordering: its grade, and one line of why. results/README.md has them as tables."""
 
 from enum import StrEnum
 
