@@ -44,7 +44,7 @@ DEEDS = {
     "exit_requested": Deed("entry", "enters", Kind.host),
     "vp_enter": _leaf(Leaf.TDH_VP_ENTER),
     "guest": Deed("guest", "in the guest", Kind.guest),
-    "seen_late": Deed("entry", "is seen to enter, late", Kind.host),
+    "enter_unfenced": Deed("entry", "enters", Kind.host),
     "leave_too_early": Deed("early", "is seen to have left, early", Kind.exit),
     "mem_page_accept": _leaf(Leaf.TDG_MEM_PAGE_ACCEPT, Kind.tdcall),
     "before_entry": Deed("entry", "enters", Kind.host),

@@ -24,7 +24,7 @@ from kernels.outcomes import Outcome
 from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, SharedFlush, Step
 from kernels.status import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
 from kernels.steps import choice, local, op, steps
-from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp
+from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp, two
 from kernels.words import (
     EXITING_GUEST_MODE,
     IN_GUEST_MODE,
@@ -37,7 +37,8 @@ from kernels.words import (
 
 BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
-SPIN, SPIN_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE)
+SPIN, SPIN_ON_TREE, RETRY_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE), int(Busy.RETRY_ON_TREE)
+SEAMCALL_RETRY_MAX = 16
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
 BUSY_GIVEN_UP = int(Outcome.busy_given_up)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
@@ -62,7 +63,7 @@ def is_busy(status):
 @local
 def is_retried(policy, status):
     """Whether KVM takes this status for BUSY under a policy that retries; v18 knew BUSY of the S-EPT tree alone."""
-    return is_busy(status) and (policy != SPIN_ON_TREE or status == OPERAND_BUSY | SEPT_TREE)
+    return is_busy(status) and (policy < SPIN_ON_TREE or status == OPERAND_BUSY | SEPT_TREE)
 
 
 @local
@@ -248,6 +249,14 @@ def seamcall(td, lay, rules, me, leaf, gpa):
     return status
 
 
+@choice(two)
+def gives_up(td, lay, rules, me, retries):
+    """Whether tdx_seamcall_sept() hands its BUSY up. A search gives up behind any try: so many may come in a row while
+    nobody else moves.
+    """
+    return retries == SEAMCALL_RETRY_MAX
+
+
 @steps
 def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
     """The SEAMCALL under a policy for BUSY; returns the last status. `quiet` counts nothing."""
@@ -261,6 +270,9 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
                 note(td, lay, me, gpa, outcome_of(status))
         if without_vcpus or policy == BUSY_IS_ERROR or not is_retried(policy, status):
             break
+        if policy == RETRY_ON_TREE and leaf == LEAF_BLOCK:
+            if (yield gives_up(td, lay, rules, me, retries)):
+                break
         if policy == RETRY_WITHOUT_VCPUS:
             without_vcpus = 1
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.

@@ -34,6 +34,7 @@ from kernels.vcpu import (
     accept,
     count_stay,
     grade,
+    interrupted,
     next_page,
     reads_before_tick,
 )
@@ -92,8 +93,9 @@ def guest_here(td, lay, rules, me, lp):
             return TICK
         for _ in range(burst):
             if (yield load_acquire(td, ipi(lay, me.index))) != 0:
-                count_reads(td, me, fresh)
-                return IPI
+                if (yield from interrupted(td, lay, rules, me)):
+                    count_reads(td, me, fresh)
+                    return IPI
             if (yield load_acquire(td, lp_ipi(lay, lp))) != 0:
                 count_reads(td, me, fresh)
                 return IPI

@@ -52,6 +52,7 @@ from kernels.vcpu import (
     accept,
     count_stay,
     grade,
+    interrupted,
     reads_before_tick,
     two,
 )
@@ -175,8 +176,9 @@ def mmio_guest(td, lay, rules, me, again):
             return TICK + same + again * INSTRUCTION
         for _ in range(burst):
             if (yield load_acquire(td, ipi(lay, me.index))) != 0:
-                count_reads(td, me, fresh)
-                return IPI + same + again * INSTRUCTION
+                if (yield from interrupted(td, lay, rules, me)):
+                    count_reads(td, me, fresh)
+                    return IPI + same + again * INSTRUCTION
             if again == 0:
                 number = yield next_access(td, lay, rules, me)
                 again = number + 1

@@ -180,6 +180,9 @@ CHOICES = {
     "event_pending": ("nothing else to do", "an event is pending"),
     "private_or_shared": ("shoots a private page down", "changes a memslot"),
     "reads_before_tick": ("the tick comes", "the guest reads on"),
+    "arrives": ("the IPI is still on its way", "the IPI arrives"),
+    "drains": ("its store is still in the store buffer", "its store leaves the store buffer"),
+    "gives_up": ("tries again", "gives up"),
 }
 TURNS = ("next_vcpu", "next_marked")
 

@@ -30,7 +30,8 @@ class Busy(IntEnum):
     NONE = 0  # take it for an error: KVM_BUG_ON
     SPIN = 1  # v18: try again until it is not
     RETRY_WITHOUT_VCPUS = 2  # v6.16: keep vCPUs out, try once more
-    SPIN_ON_TREE = 3  # v18: TDX_ERROR_SEPT_BUSY, compared exactly: BUSY of the S-EPT tree alone, else KVM_BUG_ON
+    SPIN_ON_TREE = 3  # TDX_ERROR_SEPT_BUSY, compared exactly: BUSY of the S-EPT tree alone, else KVM_BUG_ON
+    RETRY_ON_TREE = 4  # v18: the same, and BLOCK is tried again 16 times, then its -EAGAIN is KVM_BUG_ON
 
 
 class OnError(IntEnum):
@@ -139,7 +140,7 @@ class Fault(IntFlag):
     BLOCK_STORES_EPOCH_FIRST = 1 << 16  # TDH.MEM.RANGE.BLOCK samples the epoch before the entry is blocked
     EXIT_LOWERS_CURRENT_EPOCH = 1 << 17  # TD exit takes its reference from td_epoch's count, not from its own epoch's
     TORN_EPOCH_READ = 1 << 18  # is_tlb_tracked() reads refcount[2], then td_epoch, not both as one unit
-    LOST_KICK = 1 << 19  # the store of IN_GUEST_MODE is not seen until the vCPU is in the guest
+    LOST_KICK = 1 << 19  # no barrier behind the store of IN_GUEST_MODE: loads before TDH.VP.ENTER may pass it
     OUTSIDE_TOO_EARLY = 1 << 20  # OUTSIDE_GUEST_MODE is stored before TD exit: a kick is skipped (CVE-2022-39189)
     ACKNOWLEDGED_TOO_EARLY = 1 << 21  # the IPI is acknowledged before TD exit
     ENTRY_UNCHECKED = 1 << 22  # behind IN_GUEST_MODE nothing is looked at again

@@ -40,6 +40,7 @@ from kernels.vcpu import (
     TICK,
     count_stay,
     grade,
+    interrupted,
     next_page,
     reads_before_tick,
     two,
@@ -114,8 +115,9 @@ def stepping_guest(td, lay, rules, me, at):
             return TICK | at << WHY_BITS
         for _ in range(burst):
             if (yield load_acquire(td, ipi(lay, me.index))) != 0:
-                count_reads(td, me, fresh)
-                return IPI | at << WHY_BITS
+                if (yield from interrupted(td, lay, rules, me)):
+                    count_reads(td, me, fresh)
+                    return IPI | at << WHY_BITS
             gpa = at >> 2
             if at == NEXT:
                 gpa = yield next_page(td, lay, rules, me)

@@ -168,6 +168,11 @@ def xorshift(random):
 
 
 @local
+def two(td, lay, rules, me):
+    return 2
+
+
+@local
 def each_page(td, lay, rules, me):
     """As many choices as there are pages."""
     return lay.pages

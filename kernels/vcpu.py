@@ -4,8 +4,24 @@ Source: arch/x86/kvm/x86.c vcpu_enter_guest(), arch/x86/kvm/vmx/tdx.c tdx_vcpu_r
 page's word holds its generation and phase, the TLB entry holds the word at fill, one load compares them.
 """
 
-from kernels.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
-from kernels.kvm import acknowledge, exit_requested, process_requests
+from kernels.atomics import (
+    load_acquire,
+    load_relaxed,
+    load_seq_cst,
+    own,
+    set_own,
+    store_relaxed,
+    store_release,
+    store_seq_cst,
+)
+from kernels.kvm import (
+    ENTRY_UNCHECKED,
+    EXIT_REQUESTED,
+    HELD_OUT,
+    acknowledge,
+    exit_requested,
+    process_requests,
+)
 from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
 from kernels.module import mem_page_accept, td_exit, vp_enter
@@ -13,7 +29,7 @@ from kernels.naming import Holds
 from kernels.outcomes import Outcome
 from kernels.rules import Fault, Pattern
 from kernels.status import EPT_VIOLATION_EXIT, SUCCESS, Leaf
-from kernels.steps import choice, harness, local, steps
+from kernels.steps import choice, harness, steps
 from kernels.tally import (
     arm_tick_once,
     count,
@@ -28,11 +44,13 @@ from kernels.tally import (
     record,
     relax,
     share_cpu_at_tick,
+    two,
     uniform_page,
     vcpu_stopping,
 )
 from kernels.words import (
     DONE,
+    EXITING_GUEST_MODE,
     IN_GUEST_MODE,
     KICKED,
     MAPPED,
@@ -47,6 +65,7 @@ from kernels.words import (
     owner,
     page_of,
     phase_of,
+    requests,
     sept,
     shooter_of,
     stage,
@@ -67,11 +86,6 @@ OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
 IPI, TICK, EPT_VIOLATION = 0, 1, 2
 WHY_BITS, WHY_MASK = 2, 3
 BURST = 64
-
-
-@local
-def two(td, lay, rules, me):
-    return 2
 
 
 @choice(two)
@@ -151,9 +165,28 @@ def fill_and_read(td, lay, rules, me, gpa, held):
     return (yield load_relaxed(td, owner(lay, gpa)))
 
 
+@choice(two)
+def arrives(td, lay, rules, me, random):
+    """Whether an IPI that was sent has come by now. In a race one look in 128 finds it: a microsecond of reads, about
+    what one is in flight for.
+    """
+    return (random >> 20) & 127 == 0
+
+
+@steps(labelled=False)
+def interrupted(td, lay, rules, me):
+    """Whether an IPI that was sent takes the vCPU out of the guest now: it is delivered some time later, and the guest
+    reads on until then. A kicker that waits does nothing meanwhile, and could as well have sent it later: nobody can
+    tell.
+    """
+    if rules.wait:
+        return 1
+    return (yield arrives(td, lay, rules, me))
+
+
 @steps(labelled=False)
 def guest(td, lay, rules, me):
-    """Reads until an IPI is pending, the tick comes or a translation is missing; returns which, and of which page."""
+    """Reads until an IPI arrives, the tick comes or a translation is missing; returns which, and of which page."""
     fresh = 0
     while True:
         burst = yield reads_before_tick(td, lay, rules, me)
@@ -162,8 +195,9 @@ def guest(td, lay, rules, me):
             return TICK
         for _ in range(burst):
             if (yield load_acquire(td, ipi(lay, me.index))) != 0:
-                count_reads(td, me, fresh)
-                return IPI
+                if (yield from interrupted(td, lay, rules, me)):
+                    count_reads(td, me, fresh)
+                    return IPI
             gpa = yield next_page(td, lay, rules, me)
             # One load and one compare: a translation of this page, filled when the page's word was what it is now.
             seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
@@ -203,10 +237,42 @@ def count_stay(td, rules, me, outside, leaving, why):
     return leaving
 
 
+@choice(two)
+def drains(td, lay, rules, me):
+    """Whether the store buffer has drained by now. A race has a real one: there the store is issued at once."""
+    return 1
+
+
 @steps
-def seen_late(td, lay, rules, me):
-    """The store of IN_GUEST_MODE leaves the store buffer only now: nobody saw it at the entry."""
-    yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+def may_drain(td, lay, rules, me, drained):
+    """Whether the store of IN_GUEST_MODE is seen before the load at hand."""
+    if not drained:
+        drained = yield drains(td, lay, rules, me)
+        if drained:
+            yield store_relaxed(td, mode(lay, me.index), IN_GUEST_MODE)
+    return drained
+
+
+@steps
+def enter_unfenced(td, lay, rules, me):
+    """IN_GUEST_MODE without the barrier behind it, then what exit_requested() looks at: a load may come before the
+    store, which stands in the store buffer (x86-TSO). TDH.VP.ENTER begins with a locked access: there it is seen at the
+    latest. The vCPU's own load of mode is answered from the buffer, and where it leaves, OUTSIDE_GUEST_MODE follows.
+    """
+    drained = yield from may_drain(td, lay, rules, me, 0)
+    if drained:
+        if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
+            return EXIT_REQUESTED
+    if rules.entry_requests:
+        drained = yield from may_drain(td, lay, rules, me, drained)
+        if (yield load_seq_cst(td, requests(lay, me.index))) != 0:
+            return EXIT_REQUESTED
+    if rules.entry_wait_for_sept_zap:
+        drained = yield from may_drain(td, lay, rules, me, drained)
+        if (yield load_seq_cst(td, lay.wait_for_sept_zap)) != 0:
+            return HELD_OUT
+    if not drained:
+        yield store_relaxed(td, mode(lay, me.index), IN_GUEST_MODE)
     return 0
 
 
@@ -227,16 +293,18 @@ def vcpu(td, lay, rules, me):
     while not vcpu_stopping(td, lay):
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)
-        if not rules.faults & LOST_KICK:
+        # With nothing to look at there is no load that could come first.
+        if rules.faults & (LOST_KICK | ENTRY_UNCHECKED) == LOST_KICK:
+            leaves = yield from enter_unfenced(td, lay, rules, me)
+        else:
             yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+            leaves = yield from exit_requested(td, lay, rules, me)
         entered = 0
         leaving = 0
         went = IPI
-        if not (yield from exit_requested(td, lay, rules, me)):
+        if not leaves:
             status = yield from vp_enter(td, lay, rules, me)
             count_status(td, me, LEAF_ENTER, status)
-            if rules.faults & LOST_KICK:
-                yield from seen_late(td, lay, rules, me)
             if status == SUCCESS:
                 entered = now(rules)
                 count(td, me, ENTRIES, 1)

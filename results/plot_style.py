@@ -32,7 +32,7 @@ KNOWN = (
     "spec", "v18", "v6_16", "flag_gate", "kick_then_track", "no_kick", "spec_unserialized", "track_then_block",
     "no_block", "kick_without_wait", "flag_gate_unserialized", "gate_lowered_early", "free_despite_error",
     "no_flush_at_entry", "remove_without_tracking", "v6_16_entry_unchecked", "exact_busy",
-    "track_then_block_unserialized",
+    "track_then_block_unserialized", "v18_literal",
 )  # fmt: skip
 # What a phase is called, its colour and its hatch.
 PHASES = {

@@ -11,7 +11,10 @@
     W3   R1 without mmu_lock                                  PREVIOUS_TLB_EPOCH_BUSY
     W4   TRACK KICK BLOCK REMOVE                              TLB_TRACKING_NOT_DONE, in every run
     W6   R1, the kick does not wait                           TLB_TRACKING_NOT_DONE
-    W7   R1, the kicker sees IN_GUEST_MODE late: a lost kick  TLB_TRACKING_NOT_DONE
+    W7   IN_GUEST_MODE in the store buffer behind later loads
+         in R1                                                nothing
+         in R1b                                               BUSY a second time: KVM_BUG_ON
+         in R2, and in W8s                                    TLB_TRACKING_NOT_DONE
     W8   v18 with a flag for a counter, without mmu_lock      TLB_TRACKING_NOT_DONE
     W8s  the same under mmu_lock                              nothing
     W10  v18, the gate lowered before TRACK                   TLB_TRACKING_NOT_DONE
@@ -23,8 +26,8 @@ Statuses and reads of another's page are these and no others. Reads are more: th
 page that was given away, the oracle here also grades one that comes after tdx_track() has returned, and every order
 that lets a vCPU keep its translation for so long shows that, too, whether REMOVE is refused or not.
 
-W7 takes a store of IN_GUEST_MODE that the kicker does not see yet. A step machine has one memory that all see at once,
-so the vCPU takes that step once it has entered; test_rows has such a vCPU by its source, too.
+W7 is what x86 may do: the store of IN_GUEST_MODE drains at TDH.VP.ENTER's first locked access at the latest. One that
+stays behind for longer would break R1 as well; test_rows has such a vCPU by its source, which no CPU is.
 """
 
 from collections.abc import Callable
@@ -94,7 +97,11 @@ def filled_and_out(rules: Rules) -> Schedule:
 
 ENTRY_BLIND = V6_16._replace(entry_wait_for_sept_zap=0)
 LET_IN_EARLY = V6_16._replace(faults=int(Fault.LET_IN_TOO_EARLY))
-LOST_KICK = SPEC._replace(faults=int(Fault.LOST_KICK))
+
+
+def unfenced(rules: Rules) -> Rules:
+    """The order, its vCPUs without the barrier behind the store of IN_GUEST_MODE."""
+    return rules._replace(faults=int(Fault.LOST_KICK))
 
 
 def busy_once(rules: Rules) -> Schedule:
@@ -209,29 +216,51 @@ def w6() -> Schedule:
 
 
 def w6_stale() -> Schedule:
-    """The IPI comes after the guest has looked for one: it is a word that is looked at between two reads."""
+    """The same with the page in v0's TLB, which reads on while the IPI is under way."""
     run = filled(NO_WAIT)
-    run.step("vcpu 0", 1)
-    run.until("vcpu 0", "guest.next_page")
     run.until("zapper 0", REMOVE)
-    return until_shown(run, "vcpu 0", "stale_after_done")
+    read(run)
+    return run
 
 
-def w7() -> Schedule:
-    """v0 enters at E=1, IN_GUEST_MODE not seen yet | BLOCK TRACK E=2 | the kicker reads OUTSIDE, no IPI | REMOVE."""
-    run = start(LOST_KICK)
-    run.until("vcpu 0", "seen_late.store_seq_cst_mode")
+UNSEEN = "enter_unfenced.store_relaxed_mode"
+
+
+def w7(rules: Rules) -> Schedule:
+    """v0 finds no request, its IN_GUEST_MODE in the store buffer | BLOCK, gate=1, the request, the kicker reads OUTSIDE
+    and sends no IPI | v0 enters at E=1 | TRACK E=2 | REMOVE.
+    """
+    run = start(rules)
+    run.until("vcpu 0", UNSEEN)
+    run.until("zapper 0", TRACK)
+    enter(run)
     return until_shown(run, "zapper 0", "tracking_not_done")
 
 
-def w7_stale() -> Schedule:
+def w7_stale(rules: Rules) -> Schedule:
     """The same with the page in v0's TLB, which reads before REMOVE does."""
-    run = filled_and_out(LOST_KICK)
-    run.until("vcpu 0", "seen_late.store_seq_cst_mode")
-    run.until("zapper 0", REMOVE)
+    run = filled_and_out(rules)
+    run.until("vcpu 0", UNSEEN)
+    run.until("zapper 0", TRACK)
     enter(run)
+    run.until("zapper 0", REMOVE)
     read(run)
     return run
+
+
+def w7_busy() -> Schedule:
+    """v0 holds the epoch lock | TRACK: BUSY | v0 leaves, finds the flag clear, its IN_GUEST_MODE in the store buffer |
+    the flag is set, the kicker reads OUTSIDE | v0 enters, holds the epoch lock | TRACK: BUSY.
+    """
+    run = start(unfenced(V6_16))
+    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
+    run.until("zapper 0", "seamcall_until.store_seq_cst_wait_for_sept_zap")
+    enter(run)
+    leave(run)
+    run.until("vcpu 0", UNSEEN)
+    run.until("zapper 0", TRACK)
+    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
+    return until_shown(run, "zapper 0", "busy_given_up")
 
 
 def w8() -> Schedule:
@@ -292,6 +321,7 @@ RIGHT = {
     "R1b": V6_16,
     "R2": V18._replace(serialized=1),
     "R2u": V18,
+    "W7, R1": unfenced(SPEC),
     "W8s": FLAG_GATE,
 }
 WRONG = {
@@ -306,7 +336,18 @@ WRONG = {
     "W3": Row(UNSERIALIZED, TWO_ZAPPERS, {"previous_epoch_busy": w3}),
     "W4": Row(TRACK_THEN_BLOCK, TINY, {"tracking_not_done": w4, "stale_after_done": w4_stale}),
     "W6": Row(NO_WAIT, TINY, {"tracking_not_done": w6, "stale_after_done": w6_stale}),
-    "W7": Row(LOST_KICK, TINY, {"tracking_not_done": w7, "stale_after_done": w7_stale}),
+    "W7, R1b": Row(unfenced(V6_16), TINY, {"busy_given_up": w7_busy}),
+    "W7, R2": Row(
+        unfenced(V18), TINY,
+        {"tracking_not_done": lambda: w7(unfenced(V18)), "stale_after_done": lambda: w7_stale(unfenced(V18))},
+    ),
+    "W7, W8s": Row(
+        unfenced(FLAG_GATE), TINY,
+        {
+            "tracking_not_done": lambda: w7(unfenced(FLAG_GATE)),
+            "stale_after_done": lambda: w7_stale(unfenced(FLAG_GATE)),
+        },
+    ),
     "W8": Row(FLAG_UNSERIALIZED, TWO_ZAPPERS, {"tracking_not_done": w8}),
     "W10": Row(
         LOWERED_EARLY, TINY,

@@ -11,6 +11,7 @@ from kernels.tests.orders import (
     KICK_THEN_TRACK,
     LOWERED_EARLY,
     NO_KICK,
+    NO_WAIT,
     SPEC,
     TRACK_THEN_BLOCK,
     V6_16,
@@ -32,7 +33,7 @@ KNOWN: dict[Fault, tuple[Rules, Size, str, tuple[str, ...]]] = {
     Fault.BLOCK_STORES_EPOCH_FIRST: (LOWERED_EARLY, TWO_ZAPPERS, "use_after_remove", ALL),
     Fault.EXIT_LOWERS_CURRENT_EPOCH: (SPEC, ONE, "refcount_broken", ("v18", "flag_gate")),
     Fault.TORN_EPOCH_READ: (TRACK_THEN_BLOCK._replace(serialized=0), TWO_ZAPPERS, "use_after_remove", ALL),
-    Fault.LOST_KICK: (SPEC, ONE, "tracking_not_done", ()),
+    Fault.LOST_KICK: (V18, ONE, "tracking_not_done", ("spec",)),
     Fault.OUTSIDE_TOO_EARLY: (SPEC, ONE, "tracking_not_done", ()),
     Fault.ACKNOWLEDGED_TOO_EARLY: (SPEC, ONE, "tracking_not_done", ()),
     Fault.ENTRY_UNCHECKED: (V18, ONE, "tracking_not_done", ("spec",)),
@@ -74,6 +75,32 @@ def test_a_fault_is_caught_and_its_order_shows_nothing_of_the_kind_without_it(fa
 def test_a_right_order_hides_a_fault(fault, name):
     assert forbidden(explored(RIGHT[name], TWO_ZAPPERS, fault)) == set()
     assert forbidden(explored(RIGHT[name]._replace(**TWICE), ONE, fault)) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "outcomes"),
+    [
+        ("spec", set()),
+        ("v6_16", {"busy_given_up"}),
+        ("v18", {"tracking_not_done", "stale_after_done"}),
+        ("flag_gate", {"tracking_not_done", "stale_after_done"}),
+    ],
+)
+def test_a_lost_kick_breaks_those_whose_vcpus_look_at_something_before_they_enter(name, outcomes):
+    assert forbidden(explored(RIGHT[name], ONE, Fault.LOST_KICK)) == outcomes
+
+
+def test_a_store_is_not_late_where_nothing_is_looked_at_behind_it():
+    alone = explored(V18, ONE, Fault.ENTRY_UNCHECKED)
+    both = explored(V18, ONE, Fault.ENTRY_UNCHECKED | Fault.LOST_KICK)
+
+    assert (both.states, both.outcomes.keys()) == (alone.states, alone.outcomes.keys())
+
+
+def test_a_kick_that_does_not_wait_shows_what_a_guest_reads_while_the_ipi_is_in_flight():
+    """A vCPU samples the epoch, the page goes, and the vCPU counts itself in and enters without a flush."""
+    assert "use_after_remove" in forbidden(explored(NO_WAIT, ONE, Fault.ENTRY_WITHOUT_EPOCH_LOCK))
+    assert forbidden(explored(NO_WAIT._replace(wait=1), ONE, Fault.ENTRY_WITHOUT_EPOCH_LOCK)) == set()
 
 
 def test_a_module_that_lets_every_track_through_makes_the_specified_order_right_without_mmu_lock():

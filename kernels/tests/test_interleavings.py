@@ -1,7 +1,7 @@
 """Written-out interleavings on the step machine: the right orders hold where the wrong ones fail."""
 
 from kernels import words
-from kernels.rules import Rules
+from kernels.rules import Fault, Rules
 from kernels.schedule import Schedule
 from kernels.tests.drive import enter, finish, leave, page_state, read, seen, stands, start
 from kernels.tests.orders import (
@@ -200,6 +200,44 @@ def test_kick_without_wait_is_refused_while_the_ipi_is_on_its_way():
 
     assert seen(run) == {"tracking_not_done"}
     assert run.words[run.lay.ipi] == 1
+
+
+def test_a_guest_reads_a_page_that_is_gone_while_the_ipi_of_a_kick_that_does_not_wait_is_in_flight():
+    """The module, too, is broken: it lets TRACK and REMOVE come between an entry's sample and its count."""
+    run = start(NO_WAIT._replace(faults=int(Fault.ENTRY_WITHOUT_EPOCH_LOCK)))
+    enter(run)
+    read(run)
+    leave(run)
+    run.until("vcpu 0", "vp_enter.fetch_add_seq_cst_epoch_tracking")
+    run.until("zapper 0", "shootdown.write_unlock_mmu_lock")
+    enter(run)
+    read(run)
+
+    assert seen(run) == {"use_after_remove"}
+    assert run.words[run.lay.ipi] == 1
+
+
+def test_an_ipi_that_arrives_ends_the_stay_before_the_next_read():
+    run = start(NO_WAIT)
+    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
+    run.until("zapper 0", TRACK)
+    enter(run)
+    finish(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "interrupted.arrives")
+    run.step("vcpu 0", 1)
+
+    assert stands(run, "vcpu 0").name == "td_exit.fetch_add_seq_cst_epoch_tracking"
+
+
+def test_the_ipi_of_a_kick_that_waits_could_as_well_have_been_sent_later():
+    run = start(SPEC)
+    enter(run)
+    run.until("zapper 0", KICK_IPI)
+    run.step("vcpu 0", 1)
+    run.step("vcpu 0")
+
+    assert stands(run, "vcpu 0").name == "td_exit.fetch_add_seq_cst_epoch_tracking"
 
 
 def test_a_flag_for_a_gate_fails_unserialized_when_one_zapper_lowers_what_the_other_has_raised():

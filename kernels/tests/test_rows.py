@@ -113,7 +113,7 @@ def test_one_retry_without_vcpus_gives_every_page_back_where_they_stay_out_until
 
 @steps
 def vcpu_seen_late(td, lay, rules, me):
-    """A vCPU whose store of IN_GUEST_MODE the kicker sees once it has entered: what a store buffer may do to it."""
+    """A vCPU whose store of IN_GUEST_MODE the kicker sees once it has entered: no x86 does that to it."""
     while not vcpu_stopping(td, lay):
         status = yield from vp_enter(td, lay, rules, me)
         yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
@@ -126,7 +126,9 @@ def vcpu_seen_late(td, lay, rules, me):
 
 
 def test_a_vcpu_that_enters_before_it_is_seen_to_is_not_kicked():
-    """W7 by hand, without a fault: the kicker reads OUTSIDE, sends no IPI, and REMOVE finds the vCPU inside."""
+    """W7 as no store buffer has it: R1 is right as TDH.VP.ENTER's locked accesses drain it, and here they do not. The
+    kicker reads OUTSIDE, sends no IPI, and REMOVE finds the vCPU inside.
+    """
     late = search(StepMachine(SPEC, TINY, for_vcpu=as_python(vcpu_seen_late)))
 
     assert late.outcomes.keys() - ALWAYS_LEGAL == {"tracking_not_done", "stale_after_done"}

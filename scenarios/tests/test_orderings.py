@@ -113,7 +113,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (NO_KICK + 'entry = ["request"]', 'entry[0]: unknown check "request"; did you mean "requests"?'),
         (
             NO_KICK + 'track_busy = "xyz"',
-            'track_busy: unknown policy "xyz"; expected none, spin, retry_without_vcpus or spin_on_tree',
+            'track_busy: unknown policy "xyz"; expected none, spin, retry_without_vcpus, spin_on_tree or retry_on_tree',
         ),
         (NO_KICK + 'sept_busy = "Spin"', 'sept_busy: unknown policy "Spin"; did you mean "spin"?'),
         (NO_KICK + 'on_error = "free"', 'on_error: unknown reaction "free"; did you mean "free_page"?'),

@@ -1,0 +1,101 @@
+"""BUSY as v18 has it: compared exactly with that of the S-EPT tree, tried 16 times more, and then BLOCK hands it up."""
+
+from kernels import words
+from kernels.explorer import Size, explore
+from kernels.interpreted import interpreted_machines
+from kernels.kvm import gives_up
+from kernels.layout import STATUS_COUNTS, STATUSES
+from kernels.rules import Busy, Rules
+from kernels.schedule import Schedule
+from kernels.status import Leaf, Status
+from kernels.tests.drive import enter, page_state, seen
+from kernels.tests.exploring import ALWAYS_LEGAL
+from kernels.tests.orders import V18
+
+LITERAL = V18._replace(sept_busy=int(Busy.RETRY_ON_TREE), serialized=1, shootdowns=2)
+# Without mmu_lock, which v18 takes, two zappers contend for the tree, as an entry with the 0-step filter would.
+UNLOCKED = LITERAL._replace(serialized=0)
+BLOCK = "mem_range_block.try_lock_exclusive_tree_lock"
+REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
+
+
+def start(rules: Rules, zappers: int) -> Schedule:
+    """A vCPU and some zappers, a page to each, which count the statuses that they see."""
+    return Schedule(
+        rules, vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers, made=interpreted_machines(rules.flow)
+    )
+
+
+def answered(run: Schedule, leaf: Leaf, status: Status, zapper: str = "zapper 0") -> int:
+    """How often a zapper's SEAMCALL has ended so."""
+    return int(run.words[run.actor(zapper).tally + STATUS_COUNTS + leaf * STATUSES + status])
+
+
+def in_accept() -> Schedule:
+    """The page has been shot down and is pending; the guest accepts it and holds the lock of its entry."""
+    run = start(LITERAL, 1)
+    run.until("zapper 0", "populate.store_release_mirror")
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "mem_page_accept.load_acquire_sept")
+    return run
+
+
+def with_the_tree_taken(at: str) -> Schedule:
+    """Zapper 0 stands at its BLOCK or its REMOVE of page 0, zapper 1 in the midst of BLOCK of page 1."""
+    run = start(UNLOCKED, 2)
+    run.until("zapper 0", at, {"claim_page.any_page": 0})
+    run.until("zapper 1", "mem_range_block.load_acquire_sept", {"claim_page.any_page": 1})
+    return run
+
+
+def test_block_that_meets_an_accept_is_told_busy_with_operand_rcx_and_the_vm_is_dead():
+    run = in_accept()
+    run.until("zapper 0", "end")
+
+    assert answered(run, Leaf.TDH_MEM_RANGE_BLOCK, Status.BUSY_RCX) == 1
+    assert seen(run) == {"operand_busy", "busy_given_up"}
+    assert run.words[run.lay.vm_bugged] == 1
+
+
+def test_remove_tries_again_for_as_long_as_the_tree_is_taken():
+    run = with_the_tree_taken(REMOVE)
+    while answered(run, Leaf.TDH_MEM_PAGE_REMOVE, Status.BUSY_SEPT_TREE) < 40:
+        run.step("zapper 0")
+
+    assert seen(run) == {"operand_busy"}
+    run.until("zapper 1", "kick.next_vcpu")
+    run.until("zapper 0", "populate.store_release_owner")
+    assert page_state(run) == words.FREE
+
+
+def test_block_tries_again_while_the_tree_is_taken():
+    run = with_the_tree_taken(BLOCK)
+    run.until("zapper 0", "seamcall_until.gives_up")
+    run.step("zapper 0", 0)
+    run.until("zapper 1", "kick.next_vcpu")
+    run.until("zapper 0", "kick.next_vcpu")
+
+    assert page_state(run) == words.BLOCKED
+    assert seen(run) == {"operand_busy"}
+
+
+def test_the_eagain_of_block_is_an_error_with_mmu_lock_held_for_write():
+    run = with_the_tree_taken(BLOCK)
+    run.until("zapper 0", "seamcall_until.gives_up")
+    run.step("zapper 0", 1)
+    run.until("zapper 0", "end")
+
+    assert seen(run) == {"operand_busy", "busy_given_up"}
+    assert run.words[run.lay.vm_bugged] == 1
+
+
+def test_a_race_gives_up_behind_the_first_try_and_sixteen_more():
+    assert [gives_up(None, None, None, None, retries) for retries in (0, 15, 16)] == [False, False, True]
+
+
+def test_under_mmu_lock_nothing_but_an_accept_brings_it_down():
+    found = explore(LITERAL, Size(1, 1), threads=1, liveness=False)
+
+    assert found.outcomes.keys() - ALWAYS_LEGAL == {"busy_given_up"}
+    assert explore(LITERAL._replace(shootdowns=1), Size(2, 1), threads=1).outcomes.keys() <= ALWAYS_LEGAL
