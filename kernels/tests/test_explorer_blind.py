@@ -5,39 +5,35 @@ import pytest
 from kernels import breadth, plans
 from kernels.explorer import Size, explore
 from kernels.language import Site
+from kernels.rules import Fault
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import NO_WAIT
 
 SIZE = Size(1, 1)
-READING = {
-    "guest.load_relaxed_owner",
-    "walk_to_leaf.load_acquire_sept",
-    "fill_and_read.load_relaxed_owner",
-    "grade.load_acquire_stage",
-    "grade.load_relaxed_owner",
-}
+UNLOCKED = NO_WAIT._replace(faults=int(Fault.ENTRY_WITHOUT_EPOCH_LOCK))
+COUNTING = "vp_enter.fetch_add_seq_cst_epoch_tracking"
 
 
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An explorer that takes a guest's read together with its look for an IPI, as if reading were a choice."""
+    """An explorer that takes an entry's count together with its sample of the epoch, as if counting were a choice."""
     really = plans.is_a_choice
 
-    def or_a_read(site: Site | None) -> bool:
-        return really(site) or (site is not None and site.name in READING)
+    def or_a_count(site: Site | None) -> bool:
+        return really(site) or (site is not None and site.name == COUNTING)
 
-    monkeypatch.setattr(plans, "is_a_choice", or_a_read)
-    monkeypatch.setattr(breadth, "is_a_choice", or_a_read)
+    monkeypatch.setattr(plans, "is_a_choice", or_a_count)
+    monkeypatch.setattr(breadth, "is_a_choice", or_a_count)
 
 
-def test_a_guest_that_looked_just_before_a_kick_which_does_not_wait_reads_on():
-    assert "stale_after_done" in search(StepMachine(NO_WAIT, SIZE)).outcomes
-    assert "stale_after_done" in explore(NO_WAIT, SIZE, threads=1, liveness=False).outcomes
+def test_a_vcpu_that_has_sampled_the_epoch_before_a_page_went_reads_it_where_nothing_keeps_track_out():
+    assert "use_after_remove" in search(StepMachine(UNLOCKED, SIZE)).outcomes
+    assert "use_after_remove" in explore(UNLOCKED, SIZE, threads=1, liveness=False).outcomes
 
 
 @pytest.mark.usefixtures("blind")
-def test_an_explorer_that_takes_the_look_and_the_read_for_one_loses_that_outcome():
-    found = explore(NO_WAIT, SIZE, threads=1, liveness=False)
+def test_an_explorer_that_takes_the_sample_and_the_count_for_one_loses_that_outcome():
+    found = explore(UNLOCKED, SIZE, threads=1, liveness=False)
 
     assert found.complete
-    assert search(StepMachine(NO_WAIT, SIZE)).outcomes.keys() - found.outcomes.keys() == {"stale_after_done"}
+    assert search(StepMachine(UNLOCKED, SIZE)).outcomes.keys() - found.outcomes.keys() == {"use_after_remove"}
