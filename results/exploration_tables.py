@@ -110,9 +110,9 @@ def _liveness(exploration: Exploration) -> Iterator[str]:
     if deadlocks or livelocks:
         yield f"no progress: {plural(deadlocks, 'deadlock')}, {plural(livelocks, 'livelocked state')}"
     else:
-        enters = "" if live["refused"] is None else " and every vCPU enter again"
+        enters = "" if live.get("refused") is None else " and every vCPU enter again"
         yield f"progress: from each of {count(live['states'])} states every zapper can finish{enters}"
-    for actor, states in (live["refused"] or {}).items():
+    for actor, states in (live.get("refused") or {}).items():
         yield f"{actor} is kept out of the guest for ever from {plural(states, 'state')} on"
     for actor, step in live["starving"].items():
         yield f"an unlucky, fair schedule can keep {actor} for ever at {step}"

@@ -138,18 +138,20 @@ def test_no_zapper_is_kept(rules, size):
 
 
 @pytest.mark.parametrize(
-    ("rules", "size"),
+    ("rules", "size", "vcpus"),
     [
-        (SPEC, ONE),
-        (NO_KICK, TWO_ZAPPERS),
-        (DEAF, ONE),
-        (order(KICK), ONE),
-        (two_levels(SPEC, Flow.POPULATE), ONE),
+        (SPEC, ONE, set()),
+        (NO_KICK, TWO_ZAPPERS, set()),
+        (DEAF, ONE, {"vcpu 0"}),
+        (order(KICK), ONE, set()),
+        (two_levels(SPEC, Flow.POPULATE), ONE, {"vcpu 0"}),
     ],
 )
-def test_every_zapper_can_be_kept(rules, size):
-    """A vCPU enters whenever TRACK is tried; it never acknowledges a kick; the page is there already, or not yet."""
-    assert starving(rules, size) == {f"zapper {index}" for index in range(size.zappers)}
+def test_every_zapper_can_be_kept_and_vcpus_where_they_wait_for_it(rules, size, vcpus):
+    """A vCPU enters whenever TRACK is tried; it never acknowledges a kick; the page is there already, or not yet. A
+    fault waits for mmu_lock, which its zapper takes again and again.
+    """
+    assert starving(rules, size) == {f"zapper {index}" for index in range(size.zappers)} | vcpus
 
 
 RAISED = order(BLOCK, RAISE, KICK, TRACK, REMOVE, serialized=1, **GATED)
@@ -173,6 +175,14 @@ def shut_out_behind(rules: Rules, size: Size, way: tuple[Move, ...]) -> bool:
     for move in way:
         run.step(move.actor, move.chosen)
     return bool(run.words[run.lay.gate]) and bool(run.words[run.lay.requests])
+
+
+def test_a_zero_step_filter_that_keeps_the_tree_keeps_the_vcpu_out_that_faults_behind_it():
+    kept = two_levels(SPEC, Flow.ZERO_STEP, hp_lock_timeout=1, faults=int(Fault.ZERO_STEP_KEEPS_TREE))
+    live = explore(kept, ONE, threads=1).liveness
+
+    assert live is not None
+    assert (live.states, live.livelocks, live.refused) == (1473, 403, {"vcpu 0": 91})
 
 
 @pytest.mark.parametrize("size", [ONE, TWO_ZAPPERS, TWO_VCPUS])
