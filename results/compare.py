@@ -24,8 +24,7 @@ REMEDIES = {
     Kind.moment: "again on an idle machine",
 }
 SCENARIO = (
-    "vcpus", "zappers", "pages", "tlb_entries", "reads", "tick_us", "gap", "rate", "workers", "placement",
-    "duration_s", "warmup_s",
+    "vcpus", "zappers", "pages", "tlb_entries", "reads", "tick_us", "gap", "rate", "workers", "duration_s", "warmup_s",
 )  # fmt: skip
 # Keys that a result of an earlier version does not have, and what they were then.
 LATER = {

@@ -75,6 +75,13 @@ def test_actors_can_be_threads(tdx_stress: Command) -> None:
     assert (done.returncode, run["verdict"], run["vcpus_entered"]) == (0, "passed", 2)
 
 
+def test_a_placement_is_recorded_as_wanted_and_as_it_was(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "--ordering", "spec", "--placement", "mixed", "--vcpus", "64", *SHORT)
+
+    found = result_of(done)
+    assert (found["scenario"]["placement"], found["runs"][0]["placement"]) == ("mixed", "mixed")
+
+
 def test_one_vcpu_is_enough(tdx_stress: Command) -> None:
     done = tdx_stress("run", "--ordering", "spec", "--vcpus", "1", *SHORT)
 
