@@ -59,10 +59,10 @@ def test_many_orderings_have_no_bands():
 
 def test_the_curve_of_whole_shootdowns_is_of_those_that_met_a_vcpu():
     ax = axes()
-    shootdown_curves(ax, shown("spec"))
-    times = np.asarray(ax.lines[0].get_ydata())
+    shootdown_curves(ax, shown("spec", values=(100,) * 50))
 
-    assert (times.min(), ax.get_title()) == (101, "A shootdown that met a vCPU, by percentile")
+    assert set(np.asarray(ax.lines[0].get_ydata()).tolist()) == {100}
+    assert ax.get_title() == "A shootdown that met a vCPU, by percentile"
 
 
 def test_the_bar_of_a_whole_shootdown_is_of_those_that_met_a_vcpu():
@@ -70,7 +70,7 @@ def test_the_bar_of_a_whole_shootdown_is_of_those_that_met_a_vcpu():
     phase_bars(ax, shown("spec"))
 
     assert [text.get_text() for text in ax.texts] == ["667 ns"]
-    assert [line.get_xdata()[0] for line in ax.lines][:1] == [667]
+    assert float(np.asarray(ax.lines[0].get_xdata())[0]) == 667
 
 
 def test_what_an_earlier_version_measured_is_drawn_of_all_shootdowns():
