@@ -11,11 +11,15 @@ from kernels.layout import (
     CONTROL_WORDS,
     HEAD_WORDS,
     HIST_WORDS,
+    KICKS_MET,
     LINE_WORDS,
     MAX_SITES,
+    MET_BEFORE,
     OUTCOME_COUNTS,
+    OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
     PERTURB_FIELDS,
+    SHOOTDOWNS_MET,
     STATUS_COUNTS,
     STATUSES,
     VCPU_HISTS,
@@ -71,7 +75,7 @@ def whole(lay: Layout, registers: tuple[int, int] = (0, 0)) -> list[tuple[str, i
     ]
     heads = [(f"vcpu tally {i}", vcpu_actor(lay, i).tally, HEAD_WORDS + 2 * HIST_WORDS) for i in range(lay.vcpus)]
     heads += [
-        (f"zapper tally {i}", zapper_actor(lay, i).tally, HEAD_WORDS + 10 * HIST_WORDS) for i in range(lay.zappers)
+        (f"zapper tally {i}", zapper_actor(lay, i).tally, HEAD_WORDS + 11 * HIST_WORDS) for i in range(lay.zappers)
     ]
     rings = [
         (f"ring {i}", lay.trace + i * lay.trace_stride, 4 * lay.trace_entries) for i in range(lay.vcpus + lay.zappers)
@@ -144,10 +148,12 @@ def test_the_two_words_that_stop_a_run_and_the_flags_stand_on_lines_of_their_own
 
 def test_the_head_of_a_tally_holds_every_counter():
     assert OUTCOME_SHOOTDOWNS == OUTCOME_COUNTS + OUTCOMES
-    assert OUTCOME_SHOOTDOWNS + OUTCOMES == AGES
+    assert OUTCOME_SHOOTDOWNS + OUTCOMES == OUTCOME_MET
+    assert OUTCOME_MET + OUTCOMES == SHOOTDOWNS_MET
+    assert (SHOOTDOWNS_MET + 1, SHOOTDOWNS_MET + 2, SHOOTDOWNS_MET + 3) == (KICKS_MET, MET_BEFORE, AGES)
     assert AGES + AGE_BUCKETS == STATUS_COUNTS
     assert STATUS_COUNTS + len(Leaf) * STATUSES <= HEAD_WORDS
-    assert (len(VCPU_HISTS), len(ZAPPER_HISTS)) == (2, 10)
+    assert (len(VCPU_HISTS), len(ZAPPER_HISTS)) == (2, 11)
 
 
 def test_an_actor_knows_its_place_among_its_kind():

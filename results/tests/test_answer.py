@@ -21,8 +21,7 @@ def test_both_orders_passed_and_one_run_does_not_rank_them():
         "(590-610) with TRACK first against 750 ns (740-760) with the kick first, at p99 6.85 us (5.86-8.83) "
         "against 6.85 us (5.86-8.83), and vCPUs were out of the guest for 667 ns (663-671) against 667 ns (663-671) "
         "a time at p50; which is faster this run does not decide: 1.25x at p50, in favour of TRACK first, does not "
-        "clearly exceed what "
-        "identical runs differ by on a shared machine (5x)."
+        "clearly exceed what identical runs differ by on a shared machine (5x)."
     )
 
 

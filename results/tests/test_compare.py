@@ -186,3 +186,14 @@ def test_a_traced_run_is_a_caveat(tmp_path: Path):
     assert [c["seen"] for c in compare_caveats(plain, traced) if c["id"] == "doubtful"] == [
         f"B ({tmp_path / 'b'}): traced: v18"
     ]
+
+
+def test_another_placement_is_no_like_scenario_and_an_earlier_version_had_it_mixed(tmp_path: Path):
+    apart = a_bench(10, noisy({}))
+    old = apart.model_copy(update={"scenario": {k: v for k, v in apart.scenario.items() if k != "placement"}})
+
+    found = compare_caveats(stored(tmp_path / "a", old), stored(tmp_path / "b", apart))
+
+    assert [caveat["seen"] for caveat in found if caveat["id"] == "other_scenario"] == [
+        "not the same parameters: placement mixed and apart"
+    ]

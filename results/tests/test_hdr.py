@@ -15,7 +15,7 @@ from kernels.layout import HIST_WORDS
 from results.hdr import as_hdr_histogram, write_hgrm, write_hlog
 from results.histogram import HIGHEST_NS, HIGHS_NS, LOWS_NS, bucket_of
 from results.statistics import percentile
-from results.tests.material import a_result, a_run
+from results.tests.material import a_result, a_run, of_an_earlier_version
 
 
 def counts_of(*values_ns: int) -> Any:
@@ -96,10 +96,8 @@ def test_a_distribution_has_the_packages_lines_under_the_orderings_name():
 
 
 def test_a_distribution_of_an_earlier_version_is_of_all_shootdowns():
-    run = a_run()
-    old = a_run(latency_ns={name: run["latency_ns"][name] for name in run["latency_ns"] if name != "shootdown_met"})
     file = io.BytesIO()
-    write_hgrm(a_result(old), {"v18/hist/shootdown": counts_of(*range(1, 121))}, file)
+    write_hgrm(a_result(of_an_earlier_version(a_run())), {"v18/hist/shootdown": counts_of(*range(1, 121))}, file)
 
     assert file.getvalue().startswith(b"#[Ordering = v18, n = 120, unit = ns]")
 

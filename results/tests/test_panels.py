@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from kernels.layout import HIST_WORDS
 from results.histogram import Counts, bucket_of
-from results.panels import Shown, curves, done_by, phase_bars
+from results.panels import Shown, curves, done_by, phase_bars, shootdown_curves
 from results.plot_style import styles
-from results.tests.material import a_run, phase
+from results.tests.material import a_run, of_an_earlier_version, phase
 
 
 def counts(*values_ns: int) -> Counts:
@@ -21,7 +21,9 @@ def counts(*values_ns: int) -> Counts:
 
 def shown(*names: str, values: tuple[int, ...] = tuple(range(1, 201))) -> Shown:
     runs = [a_run(name) for name in names]
-    return Shown(runs, styles(runs), {f"{name}/hist/shootdown": counts(*values) for name in names})
+    met = {f"{name}/hist/shootdown_met": counts(*values) for name in names}
+    everybody = {f"{name}/hist/shootdown": counts(*values, *[7] * 900) for name in names}
+    return Shown(runs, styles(runs), met | everybody)
 
 
 def axes() -> Axes:
@@ -49,10 +51,34 @@ def test_the_band_of_the_shares_is_as_wide_as_n_allows():
 
 def test_many_orderings_have_no_bands():
     few, many = axes(), axes()
-    curves(few, shown(*"abcdef"), "shootdown")
-    curves(many, shown(*"abcdefg"), "shootdown")
+    curves(few, shown(*"abcdef"), "shootdown_met")
+    curves(many, shown(*"abcdefg"), "shootdown_met")
 
     assert (len(few.collections), len(many.collections)) == (6, 0)
+
+
+def test_the_curve_of_whole_shootdowns_is_of_those_that_met_a_vcpu():
+    ax = axes()
+    shootdown_curves(ax, shown("spec", values=(100,) * 50))
+
+    assert set(np.asarray(ax.lines[0].get_ydata()).tolist()) == {100}
+    assert ax.get_title() == "A shootdown that met a vCPU, by percentile"
+
+
+def test_the_bar_of_a_whole_shootdown_is_of_those_that_met_a_vcpu():
+    ax = axes()
+    phase_bars(ax, shown("spec"))
+
+    assert [text.get_text() for text in ax.texts] == ["667 ns"]
+    assert float(np.asarray(ax.lines[0].get_xdata())[0]) == 667
+
+
+def test_what_an_earlier_version_measured_is_drawn_of_all_shootdowns():
+    run = of_an_earlier_version(a_run("spec"))
+    ax = axes()
+    done_by(ax, Shown([run], styles([run]), {"spec/hist/shootdown": counts(*range(1, 101))}))
+
+    assert float(np.asarray(ax.lines[0].get_xdata())[-1]) == 100
 
 
 def test_a_distribution_of_many_times_is_thinned():

@@ -45,6 +45,7 @@ def test_a_scenario_needs_orderings_vcpus_and_zappers(tmp_path: Path) -> None:
         shootdowns=0,
         seed=1,
         workers="process",
+        placement="apart",
         yields={},
         watchdog_s=5.0,
     )
@@ -138,6 +139,7 @@ def test_the_largest_scenario_that_holds_can_be_laid_out(tmp_path: Path) -> None
             "rate: expected shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop, found 1000000000.0",
         ),
         ("seed = -1", "seed: expected a whole number from 0 to 9223372036854775807, found -1"),
+        ('placement = "mixt"', 'placement: unknown placement "mixt"; did you mean "mixed"?'),
         ('workers = "threads"', 'workers: unknown kind of worker "threads"; did you mean "thread"?'),
         (
             'yields = { "kick.done" = 1.5 }',

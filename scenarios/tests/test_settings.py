@@ -117,9 +117,12 @@ def test_an_option_that_is_not_given_changes_nothing() -> None:
 
 
 def test_options_change_their_keys() -> None:
-    changed = with_options(load_scenario("review"), vcpus=8, duration_s="2m", workers="thread", rate=1000)
+    changed = with_options(
+        load_scenario("review"), vcpus=8, duration_s="2m", workers="thread", placement="mixed", rate=1000
+    )
 
     assert (changed.vcpus, changed.duration_s, changed.workers, changed.rate) == (8, 120.0, "thread", 1000.0)
+    assert changed.placement == "mixed"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +134,7 @@ def test_options_change_their_keys() -> None:
             {"duration_s": "2y"},
             '--duration: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found "2y"',
         ),
+        ({"placement": "near"}, '--placement: unknown placement "near"; expected apart or mixed'),
         ({"workers": "fork"}, '--workers: unknown kind of worker "fork"; expected process or thread'),
     ],
 )

@@ -88,6 +88,7 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
             "--duration: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h",
         ),
         (["run", "--workers", "fibre"], "--workers"),
+        (["run", "--placement", "near"], '--placement: unknown placement "near"; expected apart or mixed'),
         (["run", "--ordering", "v81"], 'unknown ordering "v81"; did you mean "v18"?'),
         (["run", "--ordering", "block,tracks,remove"], 'did you mean "track"?'),
         (["run", "--set", "page=8"], 'did you mean "pages"?'),

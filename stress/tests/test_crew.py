@@ -146,3 +146,50 @@ except HarnessFault as fault:
     assert outcome(code, tmp_path, command_environment) == (
         "no process for job 3, after 3 workers: Resource temporarily unavailable; take fewer --vcpus {}\n"
     )
+
+
+def test_a_worker_begins_where_it_may_at_first_and_is_moved_to_its_own_cpu_when_the_crew_settles(
+    tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    code = """
+import psutil
+
+def stay():
+    while not words[0]:
+        time.sleep(0.01)
+    return 0
+
+jobs = [Job("moves", stay, cpus[:1], cpus), Job("stays", stay, cpus[-1:])]
+crew = Crew([[job] for job in jobs], go=lambda: bool(words[63]))
+crew.start()
+while crew.ready < 2:
+    crew.wait(1)
+words[63] = 1
+crew.release()
+
+def where():
+    return [tuple(psutil.Process(crew.alive[job.name]).cpu_affinity()) for job in jobs]
+
+print(where() == [cpus, cpus[-1:]])
+crew.settle()
+print(where() == [cpus[:1], cpus[-1:]])
+words[0] = 1
+print([ended.code for ended in crew.wait_for_end(30)])
+crew.kill()
+"""
+
+    assert outcome(code, tmp_path, command_environment) == "True\nTrue\n[0, 0]\n"
+
+
+def test_a_crew_settles_though_one_of_it_has_ended(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    code = """
+crew = Crew([[Job("ends", count(0), cpus[:1], cpus)]], go=lambda: bool(words[63]))
+crew.start()
+words[63] = 1
+crew.release()
+print([ended.code for ended in crew.wait_for_end(30)])
+crew.settle()
+crew.kill()
+"""
+
+    assert outcome(code, tmp_path, command_environment) == "[0]\n"
