@@ -9,9 +9,14 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from results.met import is_thin, met_shootdowns, too_few, whole
+import numpy as np
 
-REFERENCE = "v18"
+from results.comparison import LEVEL, holm, sign_flip_p
+from results.met import is_thin, met_shootdowns, too_few, whole
+from results.ranking import RANKED, met_of, place_p, too_few_met
+
+# The first is raced twice, under two names.
+REFERENCE, AGAIN = "spec", "spec again"
 
 
 class Spread(NamedTuple):
@@ -40,15 +45,22 @@ def race_entries(
 ) -> list[dict[str, Any]]:
     """One entry a raced ordering, the fastest first. `rounds`: by name, an entry of `runs` as result.json has it.
 
-    `orders` are the steps by name; `known` the names of orderings that race beside the orders.
+    `orders` are the steps by name; `known` the names of orderings that race beside the orders. `refused` says why one
+    is not comparable: its races met too few vCPUs, or the reference differs from its copy. Else `holm_p` is of its
+    places among all that are, in every round, corrected for all of them.
     """
+    few = {name: _too_few(name, rounds) for name in orders}
+    grounded = [name for name in orders if not few[name]]
+    doubt = _against_itself(rounds, few)
+    p50s = {name: [None if few[name] else _p50(one.get(name)) for one in rounds] for name in orders}
+    together = [dict(zip(grounded, row, strict=True)) for row in zip(*(p50s[name] for name in grounded), strict=True)]
+    whole = [row for row in together if None not in row.values()]
+    places = {name: place_p([_last(row, name) for row in whole]) for name in grounded} if not doubt else {}
+    corrected = holm(places)
     entries = []
-    middles = [median([value for run in one.values() if (value := _p50(run))] or [0]) for one in rounds]
     for name, steps in orders.items():
-        p50s = [_p50(one.get(name)) for one in rounds]
-        ratios = [mine / middle for mine, middle in zip(p50s, middles, strict=True) if mine is not None and middle]
+        ratios = [mine / median(row.values()) for row in whole if (mine := row.get(name))]
         runs = [one[name] for one in rounds if name in one]
-        whole, ratio = spread([value for value in p50s if value is not None]), spread(ratios)
         entries.append(
             {
                 "name": name,
@@ -56,9 +68,11 @@ def race_entries(
                 "known": name in known,
                 "verdicts": sorted(_verdicts(runs)),
                 "shootdowns": sum(met_shootdowns(run) or 0 for run in runs),
-                "rounds_p50_ns": p50s,
-                "p50_ns": _as_dict(whole),
-                "ratio": _as_dict(ratio),
+                "rounds_p50_ns": p50s[name],
+                "p50_ns": _as_dict(spread([value for value in p50s[name] if value is not None])),
+                "ratio": None if name not in places else _as_dict(spread(ratios)),
+                "holm_p": corrected.get(name),
+                "refused": few[name] or doubt,
             }
         )
     return sorted(entries, key=lambda it: it["p50_ns"]["median"] if it["p50_ns"] else math.inf)
@@ -75,8 +89,30 @@ def _thin(run: Mapping[str, Any]) -> bool:
     return is_thin(run["reason"], met_shootdowns(run), run["all_shootdowns"])
 
 
+def _too_few(name: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
+    """Why the races of one ordering are not comparable, "" where they are."""
+    for number, one in enumerate(rounds, start=1):
+        if name in one and (reason := too_few_met("p50_ns", met_of(one[name]))):
+            return reason if met_of(one[name]).met is None else f"in round {number} {reason}"
+    return ""
+
+
+def _against_itself(rounds: Sequence[Mapping[str, Mapping[str, Any]]], few: Mapping[str, str]) -> str:
+    """Why nothing of these rounds is comparable: the reference and its copy are not alike, or did not both race."""
+    if reason := few.get(REFERENCE, "it did not race") or few.get(AGAIN, "it did not race twice"):
+        return f"{REFERENCE} is not known against itself: {reason}"
+    pairs = [(_p50(one.get(REFERENCE)), _p50(one.get(AGAIN))) for one in rounds]
+    logs = [math.log(again / first) for first, again in pairs if first and again]
+    return f"{REFERENCE} differs from itself" if logs and sign_flip_p(np.array(logs)) <= 1 - LEVEL else ""
+
+
+def _last(row: Mapping[str, float | None], name: str) -> tuple[float, ...]:
+    """The values of a round, that of this name last."""
+    return tuple(float(value or 0) for value in (*(row[other] for other in row if other != name), row[name]))
+
+
 def _p50(run: Mapping[str, Any] | None) -> float | None:
-    return whole(run)["p50"] if run is not None else None
+    return None if run is None else whole(run)["p50"]
 
 
 def _as_dict(found: Spread | None) -> dict[str, float] | None:
@@ -84,14 +120,7 @@ def _as_dict(found: Spread | None) -> dict[str, float] | None:
 
 
 def differs(entry: Mapping[str, Any]) -> bool:
-    """Whether its rounds show it faster or slower than what raced beside it: the ratio's interval leaves 1 out."""
-    ratio = entry["ratio"]
-    return ratio is not None and not ratio["low"] <= 1 <= ratio["high"]
-
-
-def same_order_twice(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The entry whose steps are the reference's own, raced under another name: what identical orders differ by."""
-    reference = next((one for one in entries if one["name"] == REFERENCE), None)
-    if reference is None:
-        return None
-    return next((one for one in entries if not one["known"] and one["order"] == reference["order"]), None)
+    """Whether its rounds show it faster or slower than what raced beside it: by its places in them, and as the ratio's
+    interval leaves 1 out."""
+    ratio, p = entry["ratio"], entry["holm_p"]
+    return ratio is not None and p is not None and p <= 1 - RANKED and not ratio["low"] <= 1 <= ratio["high"]

@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from results.atlas import AFTER_DONE, AS_IS, CHECK_OFF, HOST_FREES, Kind, OrderVerdict, Tier, base_of, kinds
-from results.atlas_races import differs, same_order_twice
+from results.atlas_races import AGAIN, REFERENCE, differs
+from results.ranking import RANKED
 from results.tables import plain_table
 from results.wording import count, nanoseconds, nanoseconds_with_interval, plural
 
@@ -133,7 +134,7 @@ def _races(races: Mapping[str, Any]) -> RenderableType:
         bad = sorted(set(entry["verdicts"]) - {"passed", "inconclusive"})
         name = f"{entry['name']}: {' '.join(entry['order'])}" if entry["known"] else " ".join(entry["order"])
         text = Text(name + (f" ({', '.join(bad)})" if bad else ""), style="red" if bad else "bold" * entry["known"])
-        table.add_row(f"{rank}.", text, _latency(entry["p50_ns"]), _ratio(entry))
+        table.add_row(f"{rank}." if differs(entry) else "-", text, _latency(entry["p50_ns"]), _ratio(entry))
     scenario = races["scenario"]
     head = (
         f"The safe orders raced: {plural(scenario['vcpus'], 'vCPU')}, {plural(scenario['zappers'], 'zapper')}, "
@@ -152,22 +153,23 @@ SPREAD = ("median", "low", "high")
 def _ratio(entry: Mapping[str, Any]) -> str:
     ratio = entry["ratio"]
     if ratio is None:
-        return "-"
+        return "not comparable" if entry["refused"] else "-"
     said = f"{ratio['median']:.2f}x ({ratio['low']:.2f}-{ratio['high']:.2f})"
-    return said + (" slower" if ratio["low"] > 1 else " faster" if ratio["high"] < 1 else "")
+    return said + ((" slower" if ratio["low"] > 1 else " faster") if differs(entry) else "")
 
 
 def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
     entries = races["orders"]
     yield "  Medians over rounds, with intervals of 95 %; of its round: against the median of all that raced in it."
+    yield f"  A rank, slower and faster stand where same orders show any in at most {1 - RANKED:.0%} of atlases."
+    for reason in dict.fromkeys(entry["refused"] for entry in entries if entry["refused"]):
+        of = [entry["name"] for entry in entries if entry["refused"] == reason]
+        yield f"  Not comparable, {plural(len(of), 'order')}: {reason}."
     hidden = sum(not entry["known"] for entry in entries[FASTEST:])
     if hidden:
         yield f"  {plural(hidden, 'slower safe order')} in atlas.json."
     if any(entry["ratio"] for entry in entries) and not any(map(differs, entries)):
-        yield "  No difference shown: every order's interval spans its round's median."
-    twin = same_order_twice(entries)
-    if twin is not None and twin["p50_ns"] is not None:
-        theirs = next(entry for entry in entries if entry["known"] and entry["order"] == twin["order"])
-        if theirs["p50_ns"] is not None:
-            two = " and ".join(nanoseconds(one["p50_ns"]["median"]) for one in (theirs, twin))
-            yield f"  {theirs['name']} raced twice, under its name and as one of the orders: {two}; less means nothing."
+        yield "  No difference shown between any of them."
+    twice = [entry["p50_ns"]["median"] for entry in entries if entry["name"] in (REFERENCE, AGAIN) and entry["p50_ns"]]
+    if len(twice) == 2:
+        yield f"  {REFERENCE} raced twice: {' and '.join(map(nanoseconds, twice))}; less means nothing."

@@ -58,12 +58,15 @@ def too_few_met(figure: str, race: Met) -> str:
     return ""
 
 
-def place_p(rounds: Sequence[Three]) -> float:
-    """The exact two-sided p of the third's places among the three of each round, if all three are the same thing."""
-    places = [tuple(sum(int(np.sign(mine - other)) for other in three) for mine in three) for three in rounds]
+def place_p(rounds: Sequence[tuple[float, ...]]) -> float:
+    """The exact two-sided p of the last one's places among all of each round, if all of them are the same thing.
+
+    Rounds may have as many races as they like, each of them two or more.
+    """
+    places = [tuple(sum(int(np.sign(mine - other)) for other in one) for mine in one) for one in rounds]
     odds = _odds(tuple(sorted(tuple(sorted(one)) for one in places)))
     reach = len(odds) // 2
-    far = np.abs(np.arange(-reach, reach + 1)) >= abs(sum(one[2] for one in places))
+    far = np.abs(np.arange(-reach, reach + 1)) >= abs(sum(one[-1] for one in places))
     return min(math.fsum(odds[far]), 1.0)
 
 
@@ -72,5 +75,6 @@ def _odds(rounds: tuple[tuple[int, ...], ...]) -> NDArray[np.float64]:
     """How likely each sum of places is, from the least to the most, if each round's are drawn fairly."""
     odds = np.ones(1)
     for places in rounds:
-        odds = np.convolve(odds, np.bincount([place + 2 for place in places], minlength=5) / 3)
+        most = len(places) - 1
+        odds = np.convolve(odds, np.bincount([place + most for place in places], minlength=2 * most + 1) / len(places))
     return odds

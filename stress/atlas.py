@@ -16,7 +16,7 @@ from results.store import RunDirectory, StoreError, json_bytes
 from results.tables import caveat_lines
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
-from stress.atlas_race import KNOWN, Heat, Raced, race_orders, racing_scenario
+from stress.atlas_race import BESIDE, Heat, Raced, race_orders, racing_scenario
 from stress.atlas_request import memory_of_each
 from stress.atlas_search import MEMORY_BYTES, TIERS, Advance, Explored, explore_orders, variant_bytes
 from stress.canvas import Canvas
@@ -132,8 +132,8 @@ def _race(plan: Plan, explored: Explored, interrupts: Interrupts, keep: Callable
     ready = machine(chosen_cpus(None), {}, plan.progress, verbose=plan.request.verbose)
     with Canvas(plan.progress) as canvas:
         if plan.progress is not None:
-            each = racing_scenario(len(safe) + len(KNOWN), 1).duration_s
-            plan.progress.line(f"racing {len(safe)} safe orders and {', '.join(KNOWN)}, {each:.2g} s at a time")
+            each = racing_scenario(len(safe) + len(BESIDE), 1).duration_s
+            plan.progress.line(f"racing {len(safe)} safe orders and {', '.join(BESIDE)}, {each:.2g} s at a time")
 
         def show(heat: Heat) -> None:
             if canvas.is_due():

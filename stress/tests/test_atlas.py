@@ -12,7 +12,7 @@ from results.atlas import Tier
 from scenarios.loader import load_ordering
 from stress import atlas_race, atlas_search
 from stress.atlas import run_atlas
-from stress.atlas_race import KNOWN, Raced, race_orders, racing_scenario
+from stress.atlas_race import BESIDE, Raced, race_orders, racing_scenario
 from stress.atlas_request import resolve_atlas
 from stress.atlas_search import TIERS
 from stress.errors import UsageFault
@@ -138,8 +138,8 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     with Interrupts() as interrupts:
         raced = race_orders(ready, [safe], 7, interrupts, lambda heat: heats.append(heat.number), keep)
 
-    assert heats == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert heats == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert kept == [1, 2]
-    assert [set(one) for one in raced.rounds] == [{safe.name, *KNOWN}] * 2
+    assert [set(one) for one in raced.rounds] == [{safe.name, *BESIDE}] * 2
     assert {run["verdict"] for run in raced.runs} == {"passed"}
     assert raced.document()["rounds"] == 2
