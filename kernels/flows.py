@@ -4,11 +4,7 @@ A flow has step machines and straight lines of its own, compiled when they are f
 the others nothing, neither words of the state nor time.
 """
 
-import functools
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FunctionType
-from typing import Any
 
 from kernels.batch import batch_zapper
 from kernels.faulting import faulting_vcpu
@@ -18,7 +14,7 @@ from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.mortal import mortal_vcpu
 from kernels.page_tables import freeing_zapper
 from kernels.rooms import check, rooms
-from kernels.rules import Fault, Flow
+from kernels.rules import Flow
 from kernels.shared import shared_zapper
 from kernels.stepping import stepping_vcpu
 from kernels.straight import subs
@@ -66,23 +62,3 @@ FLOWS = {
 }
 
 check(rooms())
-
-
-@functools.cache
-def faults_of(flow: Flow) -> frozenset[Fault]:
-    """The faults that a step of this flow looks for; any other changes nothing in it."""
-    actors, seen = FLOWS[flow], set[Callable[..., Any]]()
-    functions = [*subs(actors.vcpu), *subs(actors.zapper)]
-    return frozenset(fault for one in functions for fault in _faults_in(one.source, seen))
-
-
-def _faults_in(function: Any, seen: set[Callable[..., Any]]) -> Iterator[Fault]:
-    """Those named in a function, or in what it calls."""
-    if isinstance(function, FunctionType) and function not in seen:
-        seen.add(function)
-        for name in function.__code__.co_names:
-            value = function.__globals__.get(name)
-            if name in Fault.__members__ and isinstance(value, int):
-                yield Fault[name]
-            elif str(getattr(value, "__module__", "")).startswith("kernels."):
-                yield from _faults_in(value, seen)

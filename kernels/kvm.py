@@ -21,7 +21,7 @@ from kernels.layout import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.module import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.naming import VCPU, OfMe, OneOf, SetOf
 from kernels.outcomes import Outcome
-from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, SharedFlush, Step
+from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Module, SharedFlush, Step
 from kernels.status import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
 from kernels.steps import choice, local, op, steps
 from kernels.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp, two
@@ -39,6 +39,7 @@ BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
 SPIN, SPIN_ON_TREE, RETRY_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE), int(Busy.RETRY_ON_TREE)
 SEAMCALL_RETRY_MAX = 16
+NO_MODULE = int(Module.NONE)
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
 BUSY_GIVEN_UP = int(Outcome.busy_given_up)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
@@ -195,11 +196,17 @@ def flush_tlb(td, lay, rules, me):
 
 
 @local
-def invepts_on_request(rules):
-    """Whether a vCPU's translations go where it handles KVM_REQ_TLB_FLUSH: those of a shared EPT do, and as INVEPT
-    tells none apart, the private ones with them (tdx_flush_tlb_all()). For private pages alone there is nothing to do.
-    """
+def flushes_shared_ept(rules):
+    """tdx_flush_tlb_all(): INVEPT for what a shared EPT maps; as it tells none apart, private translations go, too."""
     return rules.shared_pages and rules.shared_flush == BY_REQUEST and not rules.faults & INVEPT_SHARED_ROOT
+
+
+@local
+def invepts_on_request(rules):
+    """Whether a vCPU's translations go where it handles KVM_REQ_TLB_FLUSH: on plain EPT they do (vmx_flush_tlb_all());
+    of a TD only for a shared EPT, as private ones go at its next entry.
+    """
+    return rules.module == NO_MODULE or flushes_shared_ept(rules)
 
 
 @steps

@@ -46,6 +46,12 @@ def step_machine(function: Steps, names: Names, kept: Container[Any] = ()) -> Ma
     return _Emitter(function.name, inliner.program(function), names).machine(inliner.naming)
 
 
+def blocks_of(function: Steps, names: Names) -> list[Block]:
+    """The graph that a step machine is made of, its first block first; `live` are the locals that are read later on."""
+    made = _Emitter(function.name, Inliner(names).program(function), names)
+    return sorted(made.blocks, key=lambda block: block is not made.start)
+
+
 class _Emitter:
     """Blocks to source: dead work dropped, empty blocks skipped, liveness, registers, one place for each join."""
 

@@ -31,7 +31,7 @@ from kernels.locks import (
     unlock_shared,
 )
 from kernels.outcomes import Outcome
-from kernels.rules import Fault, Module
+from kernels.rules import Fault, Flow, Module
 from kernels.status import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_PAGE_NOT_FREE,
@@ -78,7 +78,7 @@ from kernels.words import (
 NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
 REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)
 SEPT_REMOVE_WITHOUT_TRACKING = int(Fault.SEPT_REMOVE_WITHOUT_TRACKING)
-NO_MODULE = int(Module.NONE)
+NO_MODULE, SEPT_PAGES = int(Module.NONE), int(Flow.SEPT_PAGES)
 ENTRY_WITHOUT_EPOCH_LOCK = int(Fault.ENTRY_WITHOUT_EPOCH_LOCK)
 REMOVE_IGNORES_REFCOUNT, TRACK_IGNORES_REFCOUNT = int(Fault.REMOVE_IGNORES_REFCOUNT), int(Fault.TRACK_IGNORES_REFCOUNT)
 BLOCK_STORES_EPOCH_FIRST = int(Fault.BLOCK_STORES_EPOCH_FIRST)
@@ -109,7 +109,8 @@ def lets_go(lay, rules, gpa, epochs, blocked_in):
     """What REMOVE makes of TLB tracking, faults included; nobody asks where there is no module."""
     if rules.module == NO_MODULE or (rules.faults & REMOVE_IGNORES_REFCOUNT and blocked_in < epoch_of(epochs)):
         return 1
-    unasked = REMOVE_WITHOUT_TRACKING if gpa < lay.pages else SEPT_REMOVE_WITHOUT_TRACKING
+    of_table = rules.flow == SEPT_PAGES and gpa >= lay.pages
+    unasked = SEPT_REMOVE_WITHOUT_TRACKING if of_table else REMOVE_WITHOUT_TRACKING
     return is_tlb_tracked(epochs, blocked_in) or rules.faults & unasked
 
 

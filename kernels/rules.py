@@ -184,7 +184,6 @@ class Rules(NamedTuple):
     shared_flush: int
     memslot_zap: int  # in the flow `mmio`
     shootdown: int
-    steps: int
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)
     wait: int
     gate: int
@@ -212,7 +211,6 @@ class Rules(NamedTuple):
     start_offsets: int  # how many lengths, from that one on; 0 where each zapper's starts count from its own arrival
     tick: int  # ticks between host timer ticks; 0 where every actor has a CPU of its own
     shared_cpus: int  # more actors than CPUs: waits yield
-    perturbed: int  # yields at named labels are on
     clock: int
     ticks_to_ns: int
 

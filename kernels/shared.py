@@ -5,51 +5,22 @@ tdx_flush_tlb() and tdx_flush_tlb_current(), which is tdx_track(); arch/x86/kvm/
 The last `rules.shared_pages` guest pages are shared (GPA bit 47 or 51 set). What stands in `sept` for them is KVM's own
 SPTE in the shared EPT: present, or SHADOW_NONPRESENT_VALUE. No SEAMCALL knows of it: nobody checks how it is flushed.
 
-By `rules.shared_flush` KVM flushes it either the way that VMX does, by KVM_REQ_TLB_FLUSH, whose handler INVEPTs before
-the vCPU enters again; or by tdx_track(), which is the ordering's own TRACK and kick: translations of shared pages bear
-the S-EPT root's tag too, so that the flush at an entry in a new epoch covers them. Private pages go down as ever.
+A shared page goes by the ordering's own steps at their own places: BLOCK clears its SPTE, REMOVE gives it away. By
+`rules.shared_flush` what lies between is either tdx_track(), the ordering's TRACK, gate and kick: translations of
+shared pages bear the S-EPT root's tag too, so that the flush at an entry in a new epoch covers them. Or it is what VMX
+does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs before the vCPU enters again.
 """
 
 from kernels.atomics import load_relaxed, own, store_release
-from kernels.kvm import BLOCK, LEAF_TRACK, REMOVE, SPIN, kick, seamcall_until
-from kernels.locks import write_lock_mmu, write_unlock
-from kernels.rules import KVM_REQ_TLB_FLUSH, SharedFlush, Step, pack_steps
+from kernels.kvm import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, kick, seamcall_until
+from kernels.rules import KVM_REQ_TLB_FLUSH
 from kernels.status import SUCCESS
 from kernels.steps import harness, like, local, steps
-from kernels.tally import blocked_at, now
-from kernels.words import (
-    DONE,
-    HPA_SHIFT,
-    MAPPED,
-    RWX,
-    SVE,
-    epoch_of,
-    owner,
-    sept,
-    stage,
-    stage_word,
-)
-from kernels.zapper import (
-    FLUSH,
-    FREE_PAGE,
-    GATE_LOWER,
-    GATE_RAISE,
-    KICK,
-    after_failure,
-    blocked_page,
-    lower_gate,
-    next_page_word,
-    populate,
-    raise_gate,
-    record_whole,
-    shoot_down,
-    shootdown,
-    zapper,
-)
+from kernels.tally import blocked_at
+from kernels.words import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, owner, phase_of, sept
+from kernels.zapper import KICK, blocked_page, next_page_word, populate, shoot_down, shootdown, zapper
 
-BY_REQUEST = int(SharedFlush.REQUEST)
 SHADOW_NONPRESENT = SVE
-COMPLETE_FLUSH = pack_steps([Step.TRACK, Step.KICK])
 
 
 @local
@@ -70,76 +41,54 @@ def zapped_now(td, lay, gpa):
 
 
 @local
-def flush_steps(rules, repair):
-    """What flushes a shared page: KVM's kick with a request, or the ordering's own steps but for BLOCK, REMOVE and the
-    flush of the range behind them. A repair tracks and kicks.
+def shared_steps(rules, todo, repair):
+    """Those of `todo` that a shared page takes: all, but for the S-EPT's TRACK and gate where the kick's request
+    flushes. A repair tracks.
     """
-    if repair:
-        return COMPLETE_FLUSH
-    if rules.shared_flush == BY_REQUEST:
-        return KICK
+    if repair or rules.shared_flush != BY_REQUEST:
+        return todo
     made = 0
     at = 0
-    left = rules.shootdown
-    while left:
-        if left & 15 != BLOCK and left & 15 != REMOVE and left & 15 != FLUSH:
-            made |= (left & 15) << at
+    while todo:
+        what = todo & 15
+        if what == BLOCK or what == KICK or what == REMOVE:
+            made |= what << at
             at += 4
-        left >>= 4
+        todo >>= 4
     return made
 
 
-@local
-def request_of(rules, repair):
-    """The request of the kick that flushes a shared page."""
-    if repair:
-        return 0
-    return KVM_REQ_TLB_FLUSH if rules.shared_flush == BY_REQUEST else rules.request
+@steps(in_place=True)
+def shared_kick(td, lay, rules, me, request, wait, stamped):
+    """The ordering's kick, with the request that flushes a shared EPT."""
+    made = KVM_REQ_TLB_FLUSH if rules.shared_flush == BY_REQUEST else request
+    sent = yield from kick(td, lay, rules, me, made, wait, stamped)
+    return sent
 
 
-@steps
-def zap_shared(td, lay, rules, me, gpa, repair, due):
-    """Clear the SPTE, flush, and give the page away; a repair only flushes, and gives it away then.
-
-    Returns SUCCESS, or the status of a TRACK that KVM does not expect: then the page is kept, unless the rules say that
-    the host frees it all the same.
+@steps(in_place=True)
+def shared_step(td, lay, rules, me, what, gpa, repair):
+    """BLOCK clears the SPTE, and REMOVE gives the page away, with the SPTE if that still stands; TRACK is the
+    ordering's own. Returns the status.
     """
-    failed = SUCCESS
-    began = now(rules)
-    if rules.serialized:
-        yield from write_lock_mmu(td, lay, rules, me)
-    if not repair:
-        yield store_release(td, sept(lay, gpa), SHADOW_NONPRESENT)
-        zapped_now(td, lay, gpa)
-        yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-    left = flush_steps(rules, repair)
-    while left:
-        what = left & 15
-        if what == GATE_RAISE:
-            yield from raise_gate(td, lay, rules, me)
-        elif what == GATE_LOWER:
-            yield from lower_gate(td, lay, rules, me)
-        elif what == KICK:
-            wait = repair or rules.wait or rules.shared_flush == BY_REQUEST
-            yield from kick(td, lay, rules, me, request_of(rules, repair), wait, 0)
-        else:
-            policy = SPIN if repair else rules.track_busy
-            status = yield from seamcall_until(td, lay, rules, me, LEAF_TRACK, gpa, policy, repair)
-            if status != SUCCESS:
-                failed = status
-                if rules.on_error != FREE_PAGE and not repair:
-                    left = after_failure(left)
-        left = left >> 4
-    if failed == SUCCESS or (rules.on_error == FREE_PAGE and not repair):
-        if not repair:
-            yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
-        yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
-    ended = now(rules)
-    if rules.serialized:
-        yield write_unlock(td, lay.mmu_lock)
-    if failed == SUCCESS and not repair:
-        record_whole(td, rules, me, began, due, ended)
-    return failed
+    status = SUCCESS
+    if what == TRACK:
+        policy = SPIN if repair else rules.track_busy
+        status = yield from seamcall_until(td, lay, rules, me, LEAF_TRACK, gpa, policy, repair)
+    else:
+        if what == BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
+            yield store_release(td, sept(lay, gpa), SHADOW_NONPRESENT)
+        if what == REMOVE:
+            yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+        elif not repair:
+            zapped_now(td, lay, gpa)
+            yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
+    return status
+
+
+@like(shootdown, kick=shared_kick, seamcall_step=shared_step)
+def zap_shared(td, lay, rules, me, gpa, todo, repair, due):
+    """Take the steps of `todo` for a shared page."""
 
 
 @steps
@@ -157,7 +106,8 @@ def map_shared(td, lay, rules, me, gpa):
 def shoot_either(td, lay, rules, me, gpa, todo, repair, due):
     """One shootdown of a page, shared or private."""
     if is_shared(lay, rules, gpa):
-        status = yield from zap_shared(td, lay, rules, me, gpa, repair, due)
+        steps_of_it = shared_steps(rules, todo, repair)
+        status = yield from zap_shared(td, lay, rules, me, gpa, steps_of_it, repair, due)
     else:
         status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
     return status

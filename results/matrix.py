@@ -20,13 +20,16 @@ NO_FAULT = "none"
 
 
 class PairVerdict(StrEnum):
-    """What is said of one pair, the gravest that can happen; `open`: not looked at to the end."""
+    """What is said of one pair, the gravest that can happen. `unread`: the fault changes nothing of the ordering, which
+    says nothing of the fault; `open`: not looked at to the end.
+    """
 
     stale = "stale"
     refused = "refused"
     stuck = "stuck"
     broken = "broken"
     safe = "safe"
+    unread = "unread"
     open = "open"
 
 
@@ -36,6 +39,7 @@ MEANING = {
     PairVerdict.stale: "a vCPU, or the module, reads what is someone else's",
     PairVerdict.stuck: "a deadlock or a livelock; #VE or an HKID for ever",
     PairVerdict.broken: "an invariant of the module",
+    PairVerdict.unread: "no step looks for the fault under this ordering",
     PairVerdict.open: "not looked at to the end",
 }
 # What is read that is someone else's: the gravest, though a status refuses it in other schedules.
@@ -66,10 +70,13 @@ class Pair:
     complete: bool
     states: int
     machine: Mapping[str, Any] | None  # where the deciding outcome takes the fewest steps
+    unread: bool = False
 
     @property
     def verdict(self) -> PairVerdict:
         """The gravest that was found."""
+        if self.unread:
+            return PairVerdict.unread
         if not self.complete and not set(OTHERS) & set(self.found):
             return PairVerdict.open
         return judged(self.found)[0]
@@ -105,7 +112,7 @@ def entries(
 
 
 def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    without = set(bare.found) if bare is not None else set()
+    without = set(bare.found) if bare is not None and not pair.unread else set()
     outcome = pair.outcome
     return {
         "flow": pair.flow,
@@ -125,15 +132,16 @@ def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) 
 
 
 def breaks_a_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """By fault, the orderings that are safe without it and not with it."""
+    """By fault that any ordering looks for, the orderings that are safe without it and not with it."""
     right = _bare(cells, ("safe",))
+    read = [one for one in cells if one["verdict"] != PairVerdict.unread]
     return {
         fault: [
             one["ordering"]
-            for one in cells
+            for one in read
             if one["fault"] == fault and _order(one) in right and one["verdict"] not in ("safe", "open")
         ]
-        for fault in faults_of(cells)
+        for fault in faults_of(read)
     }
 
 

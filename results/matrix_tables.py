@@ -13,7 +13,10 @@ from results.tables import plain_table
 from results.wording import count, nanoseconds, plural
 
 Document = Mapping[str, Any]
-STYLES = {"stale": "bold red", "refused": "yellow", "stuck": "magenta", "broken": "red", "safe": "green", "open": "dim"}
+STYLES = {
+    "stale": "bold red", "refused": "yellow", "stuck": "magenta", "broken": "red", "safe": "green", "unread": "dim",
+    "open": "dim",
+}  # fmt: skip
 COLUMNS = 5  # orderings side by side: what 112 columns hold
 
 

@@ -30,7 +30,11 @@ def expecting(ordering: Ordering, scenario: Scenario) -> Ordering:
         return ordering.model_copy(update={"expect": known}) if known else ordering
     if scenario.module == "tdx":
         return ordering
-    shown = [now for outcome in ordering.expect for now in WITHOUT_MODULE.get(outcome, (outcome,))]
+    if _flushes_by_request(ordering):
+        of_module = {*WITHOUT_MODULE, *([STALE] if ordering.on_error == "free_page" else [])}
+        shown = [outcome for outcome in ordering.expect if outcome not in of_module]
+    else:
+        shown = [now for outcome in ordering.expect for now in WITHOUT_MODULE.get(outcome, (outcome,))]
     return ordering.model_copy(update={"expect": tuple(dict.fromkeys(shown)) or "safe"})
 
 
@@ -43,3 +47,13 @@ def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
     if scenario.flow == "zero_step" and ordering.fault_retry == "reenter" and not ordering.serialized:
         return (NO_PROGRESS,)
     return ()
+
+
+def _flushes_by_request(ordering: Ordering) -> bool:
+    """Whether it shoots down as KVM does on plain EPT, whatever it does beside: BLOCK, a kick whose request flushes and
+    that waits, REMOVE.
+    """
+    kick, steps = ordering.kick, ordering.shootdown
+    if kick is None or kick.request != "tlb_flush" or not kick.wait or "block" not in steps:
+        return False
+    return steps.index("block") < steps.index("kick") < steps.index("remove")

@@ -25,6 +25,8 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         yield "rate", f"expected {a_rate}, found {shown(s.rate)}"
     if s.module == "none" and Flow[s.flow.upper()] in TWO_LEVELS:
         yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
+    if s.module == "none" and s.flow == "migrate":
+        yield "module", 'expected "tdx", as the flow "migrate" moves vCPUs by TDH.VP.FLUSH, found "none"'
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
     if s.flow == "teardown" and s.zappers != 1:

@@ -34,7 +34,7 @@ def compile_rules(
     """
     steps = [Step[step.upper()] for step in ordering.shootdown]
     kick = ordering.kick
-    flow = Flow[scenario.flow.upper()]
+    flow, flushed_by_request = Flow[scenario.flow.upper()], scenario.shared_flush == "request"
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
     two_levels = flow in TWO_LEVELS
     takes_turns = shared_cpus or scenario.flow == "migrate"  # there vCPUs share logical processors
@@ -50,12 +50,11 @@ def compile_rules(
         shared_flush=int(SharedFlush[scenario.shared_flush.upper()]),
         memslot_zap=int(MemslotZap[scenario.memslot_zap.upper()]),
         shootdown=pack_steps(steps),
-        steps=len(steps),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
         wait=int(kick is not None and kick.wait),
         gate=int(Gate[ordering.gate.upper()]),
-        # A shared EPT is flushed by a request, whatever the ordering does for private pages.
-        entry_requests=int("requests" in ordering.entry or scenario.flow == "shared_ept"),
+        # A shared EPT that is flushed by a request, whatever the ordering does for private pages.
+        entry_requests=int("requests" in ordering.entry or (flow == Flow.SHARED_EPT and flushed_by_request)),
         entry_gate=int("gate" in ordering.entry),
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
         track_busy=int(Busy[ordering.track_busy.upper()]),
@@ -79,7 +78,6 @@ def compile_rules(
         start_offsets=most - least + 1,
         tick=_ticks(tick_us / 1e6, ticks_per_s) if tick_us else 0,
         shared_cpus=int(shared_cpus),
-        perturbed=int(bool(scenario.yields or scenario.delays)),
         clock=int(clock),
         ticks_to_ns=int(ticks_to_ns),
     )

@@ -6,6 +6,7 @@ from scenarios.settings import SCENARIO_KEYS
 from stress.errors import UsageFault
 from stress.exploring import MOST_THREADS, ExploreRequest
 from stress.sizes import chosen_memory
+from stress.unread import check_read, chosen_keys
 
 DEFAULT, SCENARIO = "v18", "small"
 
@@ -22,7 +23,9 @@ def resolve_atlas(request: ExploreRequest) -> tuple[Scenario, Ordering]:
     scenario, orderings = apply_settings(
         load_scenario(SCENARIO), load_orderings(request.orderings or (DEFAULT,)), request.settings
     )
-    return scenario, with_faults(orderings, request.faults)[0]
+    orderings = with_faults(orderings, request.faults)
+    check_read(scenario, orderings, chosen_keys(SCENARIO, request.settings))
+    return scenario, orderings[0]
 
 
 def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:

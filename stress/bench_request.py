@@ -23,6 +23,7 @@ from scenarios.settings import SCENARIO_KEYS
 from scenarios.wording import shown, unknown
 from stress.errors import UsageFault
 from stress.request import Request, resolve
+from stress.unread import check_read
 
 LEAST_ROUNDS, MOST_ROUNDS = 10, 9_999
 MOST_POINTS = 64
@@ -90,6 +91,9 @@ def lay_out(request: BenchRequest) -> Layout:
     )
     key, values = _axis(request.sweep)
     scenarios = _scenarios(scenario, orderings, key, values)
+    if key is not None:
+        for one in scenarios:
+            check_read(one, orderings, {key: "--sweep"})
     if budget_s is not None:
         free = [key for key in ("duration_s", "warmup_s") if key not in chosen]
         rounds, scenarios = fitted(budget_s, len(orderings) + 1, scenarios, free=free)

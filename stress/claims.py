@@ -7,6 +7,7 @@ from scenarios.faults import LARGE, SMALL, Shown, faults, to_explore, to_race
 from scenarios.loader import ScenarioError, load_scenario, shipped_orderings, with_options
 from scenarios.models import Ordering, Scenario
 from scenarios.wording import unknown
+from stress.unread import check_read
 
 WRONG_S, SAFE_S, SHORT_SAFE_S = "20s", "5s", "2s"
 
@@ -41,7 +42,7 @@ def claims(
     once.
 
     In a short selftest faults of other flows are not raced: each flow is compiled for it, which takes its time.
-    Raises ScenarioError.
+    Raises ScenarioError and UsageFault.
     """
     known = faults()
     for name in named:
@@ -58,6 +59,7 @@ def claims(
 
 def _of_ordering(ordering: Ordering, *, short: bool) -> Claim:
     scenario = load_scenario("wrong")
+    check_read(scenario, [ordering], {})
     if ordering.safe:
         # No yields: who gives the CPU away before TRACK, as 3 zappers do here all the time, keeps v18's vCPUs at its
         # gate. Apart from them, as what meets no vCPU says nothing.

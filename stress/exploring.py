@@ -15,7 +15,7 @@ from scenarios.loader import (
 )
 from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from stress.errors import UsageFault
-from stress.flow_faults import check_faults
+from stress.unread import check_read, chosen_keys
 
 # Where a scenario says nothing: the smallest machine, and a page for each zapper.
 SMALLEST = {"tlb_entries": 1, "shootdowns": 1}
@@ -84,7 +84,7 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
     if not scenario.shootdowns:
         raise UsageFault("--shootdowns: expected 1 or more, for each zapper: an exploration without an end has none")
     orderings = with_faults(orderings, request.faults)
-    check_faults(scenario, orderings)
+    check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
     return scenario, orderings
 
 

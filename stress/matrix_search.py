@@ -20,6 +20,7 @@ from stress.atlas_search import Advance, on_machine
 from stress.interrupts import Interrupts
 from stress.matrix_machines import MACHINES, Machine
 from stress.search import rules_of, told
+from stress.unread import looks_for, what_is_read
 from stress.witness import Recorded, recorded
 
 # free_despite_error goes on after errors, for ever in effect: what has shown nothing stale by then is open.
@@ -43,12 +44,15 @@ class Seen:
 
 @dataclass(slots=True)
 class Course:
-    """What is known of one pair so far; `ordering` as it is everywhere, `seen` by machine."""
+    """What is known of one pair so far; `ordering` as it is everywhere, `seen` by machine. `unread`: on no machine of
+    the flow all its faults are looked for.
+    """
 
     flow: str
     ordering: Ordering
     faults: tuple[str, ...]
     seen: list[tuple[Machine, Seen]] = field(default_factory=list)
+    unread: bool = False
 
     @property
     def row(self) -> str:
@@ -82,9 +86,10 @@ class Course:
             self.ordering.name,
             self.row,
             found,
-            done,
+            done or self.unread,
             sum(seen.states for _, seen in self.seen),
             best[decides][0].json() if decides else None,
+            self.unread,
         )
 
     def witness(self, *, steps: bool = True) -> list[dict[str, Any]]:
@@ -151,7 +156,10 @@ def cross(
     crossed = Crossed(courses, threads)
     for flow in rows:
         begun = time.monotonic()
-        going = [course for course in courses if course.flow == flow]
+        of_flow = [course for course in courses if course.flow == flow]
+        for course in of_flow:
+            course.unread = not is_read(course)
+        going = [course for course in of_flow if not course.unread]
         for number, machine in enumerate(MACHINES[flow], start=1):
             if interrupts:
                 break
@@ -172,6 +180,16 @@ def cross(
         if interrupts:
             break
     return crossed
+
+
+def is_read(course: Course) -> bool:
+    """Whether on a machine of the flow each of the faults is looked for under the ordering."""
+    faults = {"faults": course.faults if len(course.faults) > 1 else ()}  # one alone is looked for whether it is there
+    for machine in MACHINES[course.flow] if course.faults else ():
+        scenario, (its,) = machine.under([course.ordering.model_copy(update=faults)])
+        if looks_for(course.faults, what_is_read(scenario, its)):
+            return True
+    return not course.faults
 
 
 def rules_on(machine: Machine, ordering: Ordering, faults: Iterable[str]) -> Rules:

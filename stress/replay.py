@@ -23,11 +23,13 @@ from stress.matrix_witness import pair_witness
 from stress.provenance import version
 from stress.request import STDOUT, check_writable
 from stress.screen import Screen, write
+from stress.unread import check_read
 from stress.witness import (
     layout_digest,
     ordering_of,
     rules_digest,
     rules_of,
+    scenario_of,
     steps_of,
     title_of,
     write_pictures,
@@ -109,6 +111,8 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
     if rules_digest(rules) != witness.rules:
         found = f"rules {witness.rules[:8]}, ordering {ordering.name} has {rules_digest(rules)[:8]}"
         raise UsageFault(f"{where}: recorded from another ordering: {found}")
+    broken = ordering.model_copy(update={"faults": witness.faults})
+    check_read(scenario_of(ordering, witness.machine), [broken], dict.fromkeys(witness.machine, f"{where}: machine"))
     if request.ordering is not None:
         wanted = load_ordering(request.ordering)
         if rules_digest(rules_of(wanted, witness.shootdowns, witness.faults, witness.machine)) != witness.rules:

@@ -8,7 +8,7 @@ from pathlib import Path
 from scenarios.loader import apply_settings, load_orderings, load_scenario, with_delays, with_faults, with_options
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
-from stress.flow_faults import check_faults
+from stress.unread import check_read, chosen_keys
 
 STDOUT = "-"
 
@@ -65,7 +65,7 @@ def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
         placement=request.placement,
     )
     orderings = with_faults(orderings, request.faults)
-    check_faults(scenario, orderings)
+    check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
     return scenario, orderings
 
 

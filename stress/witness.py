@@ -25,7 +25,7 @@ WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap",
-    "shootdown", "steps", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
+    "shootdown", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
     "track_busy", "sept_busy", "serialized", "zap_for_write", "sept_free", "hkid_free", "on_error",
     "faults", "shootdowns", "sept_ve_disable", "lps", "fault_retry", "epf_threshold", "hp_lock_timeout",
 )  # fmt: skip
@@ -44,16 +44,21 @@ def rules_of(
     """What a search makes of an ordering with so many shootdowns a zapper, these faults of the module and a scenario's
     `machine`.
     """
-    most_pages = MAX_SHARED_PAGES if (machine or {}).get("flow") == "mmio" else MAX_PAGES
-    room = {"vcpus": 1, "zappers": 1, "pages": most_pages, "tlb_entries": MAX_TLB_ENTRIES}
-    keys = {"orderings": (ordering.name,), **room, "gap": 0, "tick_us": 0, **(machine or {})}
-    plain = validated(Scenario, "machine", "search", keys)
+    plain = scenario_of(ordering, machine or {})
     rules = compile_rules(
         ordering, plain, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=False
     )
     on_error = OnError.STOP if rules.on_error == OnError.LEAK_PAGE else rules.on_error
     broken = sum(int(Fault[fault.upper()]) for fault in faults)
     return rules._replace(shootdowns=shootdowns, faults=broken, on_error=int(on_error))
+
+
+def scenario_of(ordering: Ordering, machine: Mapping[str, Any]) -> Scenario:
+    """A scenario's `machine` with room for whatever may stand beside it. Raises ScenarioError."""
+    most_pages = MAX_SHARED_PAGES if machine.get("flow") == "mmio" else MAX_PAGES
+    room = {"vcpus": 1, "zappers": 1, "pages": most_pages, "tlb_entries": MAX_TLB_ENTRIES}
+    keys = {"orderings": (ordering.name,), **room, "gap": 0, "tick_us": 0, **machine}
+    return validated(Scenario, "machine", "search", keys)
 
 
 def rules_digest(rules: Rules) -> str:

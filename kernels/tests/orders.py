@@ -10,7 +10,6 @@ def order(*steps: Step, **fields: int) -> Rules:
     base = Rules(*([0] * len(Rules._fields)))
     usual = {
         "shootdown": pack_steps(list(steps)),
-        "steps": len(steps),
         "wait": 1,
         "batch": 1,
         "track_busy": int(Busy.SPIN),

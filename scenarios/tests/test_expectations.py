@@ -16,8 +16,17 @@ def test_on_the_module_an_ordering_is_known_for_what_its_file_says() -> None:
 
 
 def test_without_a_module_a_refusal_becomes_the_stale_read_that_it_kept_from_happening() -> None:
-    assert expectation("kick_then_track", "module=none") == ("use_after_remove",)
+    assert expectation("no_kick", "module=none") == ("use_after_remove",)
     assert expectation("no_block", "module=none") == ("use_after_remove",)
+
+
+def test_without_a_module_a_kick_whose_request_flushes_and_that_waits_is_enough() -> None:
+    assert expectation("kick_then_track", "module=none") == "safe"
+    assert expectation("free_despite_error", "module=none") == "safe"
+    assert expectation("kick_then_track", "module=none", "kick.wait=false") == ("use_after_remove",)
+    assert expectation("kick_then_track", "module=none", 'shootdown=["kick", "block", "remove"]') == (
+        "use_after_remove",
+    )
 
 
 def test_without_a_module_tracks_that_overtake_each_other_are_no_fault() -> None:
@@ -26,7 +35,6 @@ def test_without_a_module_tracks_that_overtake_each_other_are_no_fault() -> None
 
 def test_what_no_module_gives_is_expected_without_one_too() -> None:
     assert expectation("v6_16_entry_unchecked", "module=none") == ("busy_given_up",)
-    assert expectation("free_despite_error", "module=none") == ("use_after_remove",)
     assert expectation("spec", "module=none") == "safe"
 
 

@@ -30,7 +30,6 @@ def test_spec_compiles_to_these_integers() -> None:
         shared_flush=0,
         memslot_zap=0,
         shootdown=0x6341,
-        steps=4,
         request=0,
         wait=1,
         gate=0,
@@ -58,7 +57,6 @@ def test_spec_compiles_to_these_integers() -> None:
         start_offsets=0,
         tick=100_000,
         shared_cpus=1,
-        perturbed=0,
         clock=0,
         ticks_to_ns=1 << 19,
     )
@@ -67,7 +65,7 @@ def test_spec_compiles_to_these_integers() -> None:
 def test_v18_compiles_to_a_request_a_counter_and_what_a_vcpu_checks() -> None:
     v18 = compiled("v18")
 
-    assert (v18.shootdown, v18.steps) == (0x654321, 6)
+    assert v18.shootdown == 0x654321
     assert (v18.request, v18.wait, v18.gate) == (1, 1, 1)
     assert (v18.entry_requests, v18.entry_gate, v18.entry_wait_for_sept_zap) == (1, 1, 0)
     assert (v18.track_busy, v18.sept_busy, v18.serialized) == (1, 1, 0)
@@ -76,7 +74,7 @@ def test_v18_compiles_to_a_request_a_counter_and_what_a_vcpu_checks() -> None:
 def test_v6_16_compiles_to_one_retry_without_vcpus() -> None:
     merged = compiled("v6_16")
 
-    assert (merged.shootdown, merged.steps) == (0x76341, 5)
+    assert merged.shootdown == 0x76341
     assert (merged.request, merged.wait, merged.gate) == (0, 1, 0)
     assert (merged.entry_requests, merged.entry_gate, merged.entry_wait_for_sept_zap) == (1, 0, 1)
     assert (merged.track_busy, merged.sept_busy, merged.serialized) == (2, 2, 1)
@@ -85,7 +83,7 @@ def test_v6_16_compiles_to_one_retry_without_vcpus() -> None:
 def test_no_kick_neither_requests_nor_waits() -> None:
     no_kick = compiled("no_kick")
 
-    assert (no_kick.shootdown, no_kick.steps, no_kick.request, no_kick.wait) == (0x641, 3, 0, 0)
+    assert (no_kick.shootdown, no_kick.request, no_kick.wait) == (0x641, 0, 0)
 
 
 @pytest.mark.parametrize(("ordering", "on_error"), [("spec", 0), ("kick_then_track", 1), ("free_despite_error", 2)])
@@ -140,11 +138,6 @@ def test_no_tick_is_no_tick() -> None:
 
 def test_a_number_of_shootdowns_is_kept() -> None:
     assert compiled("spec", shootdowns=500).shootdowns == 500
-
-
-def test_yields_or_delays_mark_a_run_as_perturbed() -> None:
-    assert compiled("spec", yields={"kick.done": 0.01}).perturbed == 1
-    assert compiled("spec", delays={"kick.done": "1us"}).perturbed == 1
 
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)

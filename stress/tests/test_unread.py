@@ -1,0 +1,216 @@
+"""What no step of a machine looks at is refused: it would be taken for harmless."""
+
+from pathlib import Path
+
+import pytest
+
+from kernels.breadth import Move
+from kernels.rules import Fault, Flow
+from results import witness as files
+from results.witness import write_witness
+from scenarios.faults import faults, to_explore, to_race
+from scenarios.loader import apply_settings, load_ordering, load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.models import Ordering
+from stress.atlas_request import resolve_atlas
+from stress.bench_request import BenchRequest, lay_out
+from stress.claims import claims
+from stress.errors import UsageFault
+from stress.exploring import ExploreRequest, resolve_exploration
+from stress.matrix_search import Course, is_read
+from stress.replay import ReplayRequest, replay
+from stress.request import Request, resolve
+from stress.unread import check_read, looks_for, what_is_read
+from stress.witness import recorded, rules_of
+
+
+def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None:
+    resolve(Request(scenario, orderings=(ordering,), settings=settings, faults=(fault,) if fault else ()))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "ordering", "settings", "said"),
+    [
+        (
+            "mmio", "spec", ("fault_retry=local",),
+            '--set: fault_retry: no step of the flow "mmio" looks at it under spec, it would change nothing; '
+            'in flow "zero_step" one does',
+        ),
+        (
+            "review", "v6_16", ("sept_free=after_hkid",),
+            '--set: sept_free: no step of the flow "shootdown" looks at it under v6_16, it would change nothing; '
+            'in flow "sept_pages" one does',
+        ),
+        (
+            "review", "spec", ("shared_flush=track",),
+            '--set: shared_flush: no step of the flow "shootdown" looks at it under spec, it would change nothing; '
+            'in flow "shared_ept" one does',
+        ),
+        ("review", "spec", ("lps=3",), "--set: lps: no step"),
+        ("mmio", "spec", ("reads=sequential",), "--set: reads: no step"),
+        ("review", "block,remove", ("track_busy=none",), "--set: track_busy: no step"),
+    ],
+)  # fmt: skip
+def test_a_key_that_no_step_looks_at_is_refused_with_where_one_does(scenario, ordering, settings, said) -> None:
+    with pytest.raises(UsageFault) as refused:
+        asked(scenario, ordering, *settings)
+
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "ordering", "settings"),
+    [
+        ("zero_step", "spec", ("fault_retry=local",)),
+        ("sept_pages", "v6_16", ("sept_free=live",)),
+        ("shared_ept", "spec", ("shared_flush=track",)),
+        ("review", "spec", ("shared_flush=request", "lps=2", "sept_free=live")),
+        ("review", "spec", ("kick.wait=false", "track_busy=none", "sept_busy=none", "serialized=false")),
+        ("review", "spec", ("reads=hot_set", "gap=3", "rate=10.0", "tick_us=7", "yields={}", "module=none")),
+        ("review", "v6_16", ("expect=safe", "duration_s=1s")),
+    ],
+)
+def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario, ordering, settings) -> None:
+    asked(scenario, ordering, *settings)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "ordering", "fault", "said"),
+    [
+        ("review", "spec", "request_cleared_late", "; under flag_gate or v18 one does"),
+        ("review", "v18", "let_in_too_early", "; under v6_16 one does"),
+        ("review", "kick_then_track", "gate_without_interrupts", "; under flag_gate or v18 one does"),
+        ("review", "spec", "sept_remove_without_tracking", '; in flow "sept_pages" one does'),
+        ("populate", "spec", "lost_kick", '; in flow "shootdown", "batch" or "shared_ept" one does'),
+    ],
+)
+def test_a_fault_for_which_nothing_looks_is_refused_with_where_something_does(scenario, ordering, fault, said) -> None:
+    with pytest.raises(UsageFault) as refused:
+        asked(scenario, ordering, fault=fault)
+
+    flow = load_scenario(scenario).flow
+    nothing = f'fault "{fault}": no step of the flow "{flow}" looks at it under {ordering}, it would change nothing'
+    assert str(refused.value) == nothing + said
+
+
+def test_where_a_fault_would_be_looked_for_is_said_of_what_else_was_asked_for() -> None:
+    with pytest.raises(UsageFault, match=r"; under v18 one does$"):
+        asked("sept_pages", "spec", "sept_free=live", fault="freeze_child_once")
+
+
+def test_a_kick_that_does_not_wait_awaits_nobody_but_in_the_shootdown_that_repairs() -> None:
+    asked("review", "kick_without_wait", fault="exiting_not_awaited")
+    with pytest.raises(UsageFault, match=r"; under flag_gate, spec, v18 or v6_16 one does$"):
+        asked("review", "kick_without_wait", "on_error=stop", fault="exiting_not_awaited")
+
+
+def test_a_request_that_nobody_makes_is_not_cleared_late_though_vcpus_look_for_one() -> None:
+    asked("review", "v18", fault="request_cleared_late")
+    with pytest.raises(UsageFault):
+        asked("review", "spec", 'entry=["requests"]', fault="request_cleared_late")
+
+
+def test_without_the_module_a_fault_of_what_it_checks_is_refused() -> None:
+    with pytest.raises(UsageFault, match=r'^fault "remove_without_tracking": no step'):
+        asked("review", "spec", "module=none", fault="remove_without_tracking")
+
+
+def test_a_fault_is_refused_under_the_one_ordering_that_does_not_look_for_it() -> None:
+    with pytest.raises(UsageFault, match="looks at it under spec"):
+        resolve(Request("review", faults=("request_cleared_late",)))
+
+
+def test_an_ordering_may_say_what_only_other_flows_look_at_and_a_scenario_of_ones_own_may_not(tmp_path: Path) -> None:
+    assert load_ordering("v6_16").fault_retry == "local"
+    asked("review", "v6_16")
+
+    mine = tmp_path / "mine.toml"
+    mine.write_text('orderings = ["spec"]\nvcpus = 1\nzappers = 1\nshared_flush = "track"\n')
+    with pytest.raises(UsageFault) as refused:
+        resolve(Request(str(mine)))
+    assert str(refused.value).startswith(f"{mine}: shared_flush: no step of the flow")
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        lambda: resolve_exploration(ExploreRequest("small", ("spec",), faults=("let_in_too_early",))),
+        lambda: resolve_exploration(ExploreRequest("small", ("spec",), settings=("fault_retry=local",))),
+        lambda: lay_out(BenchRequest(Request("review", ("spec",), settings=("lps=3",)))),
+        lambda: lay_out(BenchRequest(Request("review", ("spec",)), sweep="lps=2,3")),
+        lambda: resolve_atlas(ExploreRequest("small", ("v18",), faults=("let_in_too_early",))),
+        lambda: resolve_atlas(ExploreRequest("small", ("v18",), settings=("fault_retry=local",))),
+        lambda: claims(
+            [load_ordering("spec").model_copy(update={"faults": ("no_grace_period",)})],
+            (),
+            short=False,
+            duration=None,
+            seed=None,
+        ),
+    ],
+    ids=["explore fault", "explore key", "bench", "bench sweep", "atlas fault", "atlas key", "selftest"],
+)
+def test_every_verb_refuses_it(refuse) -> None:
+    with pytest.raises(UsageFault, match="no step of the flow"):
+        refuse()
+
+
+def test_a_recording_with_a_fault_for_which_no_step_looks_is_refused(tmp_path: Path) -> None:
+    spec, file = load_ordering("spec"), tmp_path / "w.json"
+    rules = rules_of(spec, 1, ("let_in_too_early",))
+    made = recorded(
+        spec, rules, files.Size(vcpus=1, zappers=1, pages=1, tlb_entries=1), "no_progress", [Move("vcpu 0", 0)]
+    )
+    write_witness(file, made.witness)
+
+    with pytest.raises(UsageFault, match=r'^fault "let_in_too_early": no step of the flow "shootdown"'):
+        replay(ReplayRequest(file=file))
+
+
+def test_a_pair_whose_fault_its_ordering_does_not_look_for_is_none_of_what_holds() -> None:
+    def read(flow: str, ordering: str, *faults: str) -> bool:
+        return is_read(Course(flow, load_ordering(ordering), faults))
+
+    assert not read("shootdown", "spec", "let_in_too_early")
+    assert read("shootdown", "v6_16", "let_in_too_early")
+    assert read("shootdown", "spec")
+    assert read("teardown", "spec", "remove_ignores_state", "taken_for_unfinalized")
+    assert not read("sept_pages", "spec", "freeze_child_once")
+
+
+@pytest.mark.parametrize("name", faults())
+def test_every_fault_is_looked_for_on_the_machines_that_show_it(name: str) -> None:
+    shown = faults()[name]
+    (raced, ordering), (explored, _) = to_race(shown), to_explore(shown)
+
+    for scenario in (raced, explored[0]):
+        assert looks_for(shown.faults, what_is_read(scenario, ordering))
+
+
+@pytest.mark.parametrize("scenario", shipped_scenarios(), ids=lambda one: one.name)
+def test_every_key_of_a_shipped_scenario_is_looked_at_under_each_of_its_orderings(scenario) -> None:
+    _, orderings = apply_settings(scenario, list(map(load_ordering, scenario.orderings)), ())
+
+    check_read(scenario, orderings, dict.fromkeys(scenario.machine, scenario.name))
+
+
+@pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda one: one.name)
+def test_every_key_of_a_shipped_ordering_is_looked_at_in_some_flow(ordering: Ordering) -> None:
+    unread = {key for key in ordering.model_fields_set if not key.startswith(("name", "title", "source", "why"))}
+    for flow in Flow:
+        scenario = load_scenario({"shootdown": "small"}.get(flow.name.lower(), flow.name.lower()))
+        for key in list(unread):
+            try:
+                check_read(scenario, [ordering.model_copy(update={"faults": ()})], {key: ""})
+            except UsageFault:
+                continue
+            unread.remove(key)
+
+    assert not unread
+
+
+def test_no_flow_looks_for_every_fault() -> None:
+    for flow in Flow:
+        scenario = load_scenario({"shootdown": "small"}.get(flow.name.lower(), flow.name.lower()))
+        found = what_is_read(scenario, load_ordering("spec")).faults
+        assert 0 < found < sum(Fault)
