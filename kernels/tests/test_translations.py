@@ -139,6 +139,7 @@ def test_a_step_machine_reads_no_local_further_up_than_its_text_first_assigns_on
 
 
 PARAMETERS: dict[str, Any] = {
+    "drained": st.integers(0, 1),
     "gpa": st.integers(0, 1),
     "first": st.just(0),
     "page": st.integers(1, 3),
