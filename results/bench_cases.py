@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from results.bench_findings import seen
+from results.bench_findings import seen, ungrounded
 from results.bench_record import AGAIN, Bench
 from results.cases import Case
 from results.gate import Outcome
@@ -36,7 +36,10 @@ def _ordering(point: str, ordering: str, entry: dict[str, object]) -> Case:
 def _against_itself(bench: Bench) -> Case:
     if bench.aa is None:
         return Case("A/A", "inconclusive", f"too few rounds: {bench.finished_rounds}")
-    return Case("A/A", "inconclusive" if bench.aa.differs else "passed", bench.aa.sentence)
+    if bench.aa.differs:
+        return Case("A/A", "inconclusive", bench.aa.sentence)
+    nothing = ungrounded(bench)
+    return Case("A/A", "inconclusive" if nothing else "passed", nothing or bench.aa.sentence)
 
 
 def _gate(outcome: Outcome) -> Case:

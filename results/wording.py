@@ -79,7 +79,10 @@ def share(value: float) -> str:
 
 
 def rate_with_interval(outcome: Mapping[str, Any]) -> str:
-    """The rate of an outcome with its 95 % interval: `12.3 % (12.1-12.5)`, `2.1 (0.9-4.1) e-05`, `0 (<4.5e-05)`."""
+    """The rate of an outcome with its 95 % interval: `12.3 % (12.1-12.5)`, `2.1 (0.9-4.1) e-05`, `0 (<3.7e-05)`.
+
+    The bound of a zero is the one that the sentence has, in results of earlier versions too.
+    """
     rate, interval = outcome["rate"], outcome["ci95"]
     if rate is None or interval is None:
         return ""
@@ -89,7 +92,7 @@ def rate_with_interval(outcome: Mapping[str, Any]) -> str:
         return "none met a vCPU"
     low, high = interval
     if outcome["shootdowns"] == 0:
-        return f"0 (<{share(high)})"
+        return f"0 (<{share(outcome.get('would_have_caught') or high)})"
     if rate >= 0.001:
         return f"{share(rate)} ({_three(low * 100)}-{_three(high * 100)})"
     power = f"{rate:.1e}".partition("e")[2]

@@ -14,7 +14,8 @@ def compare(
     """Hold one result against another, B over A.
 
     Two directories of `bench`, or of `run`: ratios with intervals for every ordering that both have, and a warning
-    where machine or parameters differ. With --fail-if it is a gate for continuous integration.
+    where the machines differ; results of different scenarios are refused with what differs. Of single runs
+    nothing is ranked. With --fail-if it is a gate for continuous integration.
     """
     from stress.compare import CompareRequest, compare
 

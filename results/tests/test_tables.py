@@ -57,7 +57,7 @@ def test_acceptable_outcomes_come_first_and_unknown_ones_last():
 def test_a_forbidden_outcome_at_zero_shows_count_bound_and_grade():
     line = line_of(shown(outcome_table(a_run())), "stale_after_done")
 
-    assert line.split() == ["stale_after_done", "0", "0", "(<7.0e-04)", "forbidden", "used", "after", "the", "flush"]
+    assert line.split() == ["stale_after_done", "0", "0", "(<6.0e-04)", "forbidden", "used", "after", "the", "flush"]
 
 
 def test_a_forbidden_outcome_that_was_seen_is_marked_without_colour():

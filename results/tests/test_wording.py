@@ -55,7 +55,7 @@ def test_an_outcome_only_of_shootdowns_that_met_nobody_is_no_zero(of: int):
 @pytest.mark.parametrize(
     ("shootdowns", "of", "ci95", "text"),
     [
-        (0, 81234, [0.0, 4.54e-05], "0 (<4.5e-05)"),
+        (0, 81234, [0.0, 3.69e-05], "0 (<3.7e-05)"),
         (3, 81234, [7.6e-06, 1.08e-04], "3.7 (0.8-10.8) e-05"),
         (300, 1000, [0.272, 0.330], "30.0 % (27.2-33.0)"),
         (0, 0, [0.0, 1.0], "none met a vCPU"),
@@ -65,6 +65,12 @@ def test_a_rate_stands_with_its_interval(shootdowns: int, of: int, ci95: list[fl
     outcome = {"shootdowns": shootdowns, "of": of, "rate": shootdowns / of if of else 0.0, "ci95": ci95}
 
     assert rate_with_interval(outcome) == text
+
+
+def test_a_zero_has_the_bound_of_its_sentence_in_an_earlier_result_too():
+    earlier = {"shootdowns": 0, "of": 81234, "rate": 0.0, "ci95": [0.0, 4.54e-05], "would_have_caught": 3.69e-05}
+
+    assert rate_with_interval(earlier) == "0 (<3.7e-05)"
 
 
 def test_what_belongs_to_no_shootdown_has_no_rate():
