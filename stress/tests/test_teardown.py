@@ -50,6 +50,21 @@ def test_a_td_lives_until_as_many_pages_have_gone_in_its_life_as_it_has(tdx_stre
     assert 16 * (lives - 1) <= shot <= 16 * lives
 
 
+def test_v6_16_removes_every_guest_page_and_reclaims_the_two_of_the_s_ept(tdx_stress: Command) -> None:
+    done = tdx_stress(
+        "run", "teardown", "--ordering", "v6_16", "--duration", "300ms", "--warmup", "100ms",
+        "--no-report", "--json", "-",
+    )  # fmt: skip
+
+    assert done.stdout, done.stderr
+    run = json.loads(done.stdout)["runs"][0]
+    counts = {leaf: statuses["SUCCESS"] for leaf, statuses in run["seamcalls"].items()}
+    lives = counts["TDH.MNG.KEY.FREEID"]
+    assert (run["verdict"], done.returncode) == ("passed", 0)
+    assert lives > 0
+    assert 2 * (lives - 1) <= counts["TDH.PHYMEM.PAGE.RECLAIM"] <= 2 * lives
+
+
 def test_one_thread_tears_tds_down(tdx_stress: Command) -> None:
     done = tdx_stress("run", "teardown", "--zappers", "2")
 
