@@ -20,21 +20,14 @@ def test_both_orders_passed_and_one_run_does_not_rank_them():
         "a vCPU (a rate of 6.0e-04 or more would have been caught); a shootdown that met a vCPU took at p50 600 ns "
         "(590-610) with TRACK first against 750 ns (740-760) with the kick first, at p99 6.85 us (5.86-8.83) "
         "against 6.85 us (5.86-8.83), and vCPUs were out of the guest for 667 ns (663-671) against 667 ns (663-671) "
-        "a time at p50; which is faster this run does not decide: 1.25x at p50, in favour of TRACK first, does not "
-        "clearly exceed what identical runs differ by on a shared machine (5x)."
+        "a time at p50; which is faster one run does not decide (1.25x at p50): tdx-stress bench."
     )
 
 
-def test_a_difference_beyond_what_identical_runs_differ_by_is_named():
+def test_one_run_ranks_nothing_however_large_the_ratio():
     result = a_result(a_run("spec", latency_ns=whole(6000, 5900, 6100)), a_run("v18", latency_ns=whole(750, 740, 760)))
 
-    assert "the kick first was 8.0x faster at p50" in review_sentence(result)
-
-
-def test_a_large_ratio_with_wide_intervals_ranks_nothing():
-    result = a_result(a_run("spec", latency_ns=whole(600, 300, 1200)), a_run("v18", latency_ns=whole(1800, 900, 3600)))
-
-    assert "which is faster this run does not decide" in review_sentence(result)
+    assert review_sentence(result).endswith("which is faster one run does not decide (0.12x at p50): tdx-stress bench.")
 
 
 def test_without_one_of_the_two_orders_nothing_is_decided():
@@ -72,23 +65,4 @@ def test_too_few_samples_print_no_percentile():
     sentence = review_sentence(a_result(a_run("spec", latency_ns=few), a_run("v18")))
 
     assert "an unknown time (n = 5 is too small) with TRACK first" in sentence
-    assert sentence.endswith("which is faster this run does not decide: too few samples.")
-
-
-def test_a_perturbed_run_is_not_ranked():
-    sentence = review_sentence(a_result(a_run("spec", perturbed=True), a_run("v18", perturbed=True)))
-
-    assert sentence.endswith("which is faster a run perturbed on purpose cannot say.")
-
-
-def test_a_traced_run_is_not_ranked():
-    sentence = review_sentence(a_result(a_run("spec"), a_run("v18", trace={"ns_of_entry": 22.2})))
-
-    assert sentence.endswith("which is faster a traced run cannot say.")
-
-
-def test_a_busy_machine_ranks_nothing_however_large_the_ratio():
-    runs = a_run("spec", latency_ns=whole(6000, 5900, 6100)), a_run("v18", latency_ns=whole(750, 740, 760))
-    sentence = review_sentence({**a_result(*runs), "caveats": [{"id": "oversubscribed"}, {"id": "busy_machine"}]})
-
-    assert sentence.endswith("which is faster this run does not decide: other work kept the CPUs busy.")
+    assert sentence.endswith("which is faster one run does not decide: tdx-stress bench.")
