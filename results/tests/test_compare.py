@@ -117,7 +117,7 @@ def test_a_result_from_before_batches_is_one_of_single_pages(tmp_path: Path):
     ("changes", "said"),
     [
         ({"name": "mine", "seed": 7, "duration_s": 60.0, "orderings": ["spec"]}, ""),
-        ({"placement": "mixed"}, ""),
+        ({"placement": "mixed", "lps": 2, "epf_threshold": 6, "hp_lock_timeout": 100}, ""),
         ({"placement": "apart"}, "placement mixed in A, apart in B"),
         ({"vcpus": 8}, "vcpus 2 in A, 8 in B"),
         ({"delays": {"kick.send": "1us"}}, "delays none in A, {'kick.send': '1us'} in B"),
