@@ -199,6 +199,7 @@ class RunFacts:
     shootdown: tuple[str, ...] = ()
     flow: int = Flow.SHOOTDOWN
     placement: str = "own"
+    otherwise_safe: bool = False  # a right order: `expect` is what the machine shows whatever the order
     references_left: int = 0
 
 
@@ -229,6 +230,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "source": facts.source,
         "shootdown": list(facts.shootdown),
         "expect": facts.expect if isinstance(facts.expect, str) else list(facts.expect),
+        "otherwise_safe": facts.otherwise_safe,
         "verdict": Verdict.inconclusive.value,
         "reason": "",
         "ending": str(facts.ending),

@@ -33,6 +33,7 @@ class Subject:
     tlb_entries: int
     shootdowns: int  # for each zapper
     flow: str = "shootdown"
+    otherwise_safe: bool = False  # a right order: `expect` is what the machine shows whatever the order
 
 
 @dataclass(frozen=True, slots=True)

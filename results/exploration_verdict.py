@@ -92,7 +92,10 @@ def judge_exploration(exploration: Exploration) -> Judgement:
 
 def _judge_known_wrong(exploration: Exploration, bad: Mapping[str, int]) -> Judgement:
     expected = list(exploration["expect"])
-    undeclared = {name: steps for name, steps in bad.items() if name not in expected and _is_grave(name, exploration)}
+    right = exploration.get("otherwise_safe", False)
+    undeclared = {
+        name: steps for name, steps in bad.items() if name not in expected and (right or _is_grave(name, exploration))
+    }
     if undeclared:
         return Judgement(Verdict.failed, f"can happen, and nobody declared it: {_with_steps(undeclared)}")
     missing = [name for name in expected if name not in bad]

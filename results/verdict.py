@@ -100,7 +100,8 @@ def judge(run: Run) -> Judgement:
 
 def _judge_known_wrong(run: Run, counts: Mapping[str, int]) -> Judgement:
     expected = list(run["expect"])
-    undeclared = {name: count for name, count in seen(run, Grade.unknown).items() if name not in expected}
+    grades = FAILING if run.get("otherwise_safe", False) else (Grade.unknown,)
+    undeclared = {name: count for name, count in seen(run, *grades).items() if name not in expected}
     if undeclared:
         return Judgement(Verdict.failed, f"showed what nobody declared: {_list(undeclared)}")
     missing = [name for name in expected if counts.get(name, 0) == 0]

@@ -38,6 +38,11 @@ def expecting(ordering: Ordering, scenario: Scenario) -> Ordering:
     return ordering.model_copy(update={"expect": tuple(dict.fromkeys(shown)) or "safe"})
 
 
+def otherwise_safe(ordering: Ordering, scenario: Scenario) -> bool:
+    """Whether all that it is known for is what a right order shows here: whatever else is forbidden fails it."""
+    return not ordering.safe and ordering.expect == _known_here(ordering, scenario)
+
+
 def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
     """What a right order shows all the same."""
     if scenario.sept_ve_disable:

@@ -12,6 +12,7 @@ from kernels.rules import Flow, Rules
 from kernels.words import refcount_of
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
+from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from stress.course import Course, Watch
@@ -95,6 +96,7 @@ def race(
         last_steps=traced or None,
         flow=flow,
         placement=placed.kind,
+        otherwise_safe=otherwise_safe(ordering, scenario),
         references_left=_references_left(words, lay),
     )
     run = run_record(facts, course.warm, snapshot(words, lay), course.series)

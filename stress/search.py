@@ -16,6 +16,7 @@ from kernels.walk import walk
 from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
 from results.exploration_verdict import INTERRUPT
 from results.grades import FAILING, GRADES, grade_of
+from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from stress.witness import Recorded, recorded
@@ -123,6 +124,7 @@ def _subject(ordering: Ordering, scenario: Scenario) -> Subject:
         tlb_entries=scenario.tlb_entries,
         shootdowns=scenario.shootdowns,
         flow=scenario.flow,
+        otherwise_safe=otherwise_safe(ordering, scenario),
     )
 
 

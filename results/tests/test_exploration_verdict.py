@@ -88,6 +88,16 @@ def test_a_known_wrong_ordering_that_can_show_its_outcome_has_passed() -> None:
     assert judgement == ("passed", "caught: tracking_not_done in 33 steps")
 
 
+def test_a_right_ordering_that_is_known_for_what_its_machine_shows_fails_by_anything_else() -> None:
+    found = explored({"ve_on_memory": 31, "use_after_remove": 47}, expect=("ve_on_memory",))
+
+    assert judge_exploration(found).verdict == "passed"
+    assert judge_exploration({**found, "otherwise_safe": True}) == (
+        "failed",
+        "can happen, and nobody declared it: use_after_remove in 47 steps",
+    )
+
+
 def test_a_known_wrong_ordering_is_caught_by_a_search_that_stopped_at_it() -> None:
     one = explored({"tracking_not_done": 33}, complete=False, stopped_by="first", **WRONG)
 

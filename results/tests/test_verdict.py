@@ -103,6 +103,12 @@ def test_a_known_wrong_ordering_may_show_other_forbidden_outcomes_too():
     assert verdict(run) == "passed"
 
 
+def test_a_right_ordering_that_is_known_for_what_its_machine_shows_fails_by_anything_else():
+    run = a_run(expect=["ve_on_memory"], otherwise_safe=True, seen={"ve_on_memory": 12, "use_after_remove": 3})
+
+    assert judge(run) == ("failed", "showed what nobody declared: use_after_remove 3 times")
+
+
 def test_a_known_wrong_ordering_that_shows_an_unknown_status_has_failed():
     run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12, "unknown_status": 1})
 

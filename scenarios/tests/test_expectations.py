@@ -2,6 +2,7 @@
 
 import pytest
 
+from scenarios.expectations import expecting, otherwise_safe
 from scenarios.loader import apply_settings, load_ordering, load_scenario
 
 
@@ -51,3 +52,12 @@ def test_who_reenters_with_a_frozen_spte_is_known_for_a_guest_that_comes_in_no_m
     assert expectation("spec", scenario="zero_step") == "safe"
     assert expectation("v6_16", scenario="zero_step") == "safe"
     assert expectation("no_kick", scenario="zero_step") == expectation("no_kick")
+
+
+def test_only_a_right_order_is_otherwise_safe_where_the_machine_itself_shows_something() -> None:
+    mmio, small = load_scenario("mmio"), load_scenario("small")
+    right, wrong = (expecting(one, mmio) for one in map(load_ordering, ("spec", "kick_then_track")))
+
+    assert otherwise_safe(right, mmio)
+    assert not otherwise_safe(wrong, mmio)
+    assert not otherwise_safe(expecting(load_ordering("spec"), small), small)
