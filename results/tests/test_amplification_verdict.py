@@ -113,7 +113,7 @@ def test_the_line_to_grep_has_how_many_times_as_often_and_the_verdict():
     never = {"without": judged(1000, 0, 1.0)}
 
     assert amplified_line(a_judged_entry()) == "Amplified kick_then_track tracking_not_done 320 passed"
-    assert amplified_line(a_judged_entry(**never)) == "Amplified kick_then_track tracking_not_done >165 passed"
+    assert amplified_line(a_judged_entry(**never)) == "Amplified kick_then_track tracking_not_done >204 passed"
     assert amplified_line(a_judged_entry(**never, best=[])).endswith(" - inconclusive")
 
 

@@ -65,14 +65,6 @@ def test_the_curve_of_whole_shootdowns_is_of_those_that_met_a_vcpu():
     assert ax.get_title() == "A shootdown that met a vCPU, by percentile"
 
 
-def test_the_bar_of_a_whole_shootdown_is_of_those_that_met_a_vcpu():
-    ax = axes()
-    phase_bars(ax, shown("spec"))
-
-    assert [text.get_text() for text in ax.texts] == ["667 ns"]
-    assert float(np.asarray(ax.lines[0].get_xdata())[0]) == 667
-
-
 def test_what_an_earlier_version_measured_is_drawn_of_all_shootdowns():
     run = of_an_earlier_version(a_run("spec"))
     ax = axes()
