@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from results.host import host_facts
@@ -28,22 +30,35 @@ COLUMNS = "100"
 
 
 class Shown(NamedTuple):
-    """A command, word by word as a README has it, and the pictures that it leaves and a README shows."""
+    """A command, word by word as a README has it, and what is kept here of the files that it leaves, by their names
+    here: pictures that a README shows, and what `report` and `compare` read.
+    """
 
     command: str
-    pictures: tuple[str, ...] = ()
+    kept: Mapping[str, str] = MappingProxyType({})
+
+
+def answer(zappers: int) -> Shown:
+    """One of the benches that the answer to the review is made of."""
+    command = "tdx-stress bench review --orderings spec,v18 --sweep vcpus=1,2,8,64 --zappers {} --budget 4m"
+    here = f"answer/zappers-{zappers}"
+    return Shown(command.format(zappers), {f"{here}.png": "scaling.png", f"{here}/bench.json": "bench.json"})
 
 
 SHOWN = {
-    "run-review": Shown("tdx-stress run review", ("latency.png", "stale.png")),
+    "run-review": Shown("tdx-stress run review", {"latency.png": "latency.png", "stale.png": "stale.png"}),
     "explore-wrong": Shown("tdx-stress explore --ordering kick_then_track --vcpus 1"),
     "run-trace": Shown("tdx-stress run wrong --ordering kick_then_track --vcpus 2 --zappers 1 --duration 2s --trace"),
     "selftest": Shown("tdx-stress selftest"),
-    "matrix": Shown("tdx-stress explore --matrix", ("matrix.png",)),
-    "orders": Shown("tdx-stress explore --orders", ("atlas.png",)),
-    "bench-review": Shown("tdx-stress bench review --orderings spec,v18 --rounds 15 --duration 300ms", ("ratios.png",)),
+    "matrix": Shown("tdx-stress explore --matrix", {"matrix.png": "matrix.png"}),
+    "orders": Shown("tdx-stress explore --orders", {"atlas.png": "atlas.png"}),
+    "bench-review": Shown(
+        "tdx-stress bench review --orderings spec,v18 --rounds 15 --duration 300ms", {"ratios.png": "ratios.png"}
+    ),
     "doctor": Shown("tdx-stress doctor"),
     "list": Shown("tdx-stress list"),
+    "answer-zappers-1": answer(1),
+    "answer-zappers-4": answer(4),
 }
 RUN_DIRECTORY = re.compile(r"runs/\d{8}T\d{6}Z[\w.-]*")
 BLOCK = re.compile(
@@ -84,8 +99,9 @@ def make(name: str) -> None:
         )
         if done.returncode:
             sys.exit(f"{name}: exit {done.returncode}, nothing stored\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        for picture in shown.pictures:
-            shutil.copyfile(Path(place, "runs", "latest", picture), HERE / picture)
+        for here, left in shown.kept.items():
+            Path(HERE, here).parent.mkdir(exist_ok=True)
+            shutil.copyfile(Path(place, "runs", "latest", left), HERE / here)
     printed = RUN_DIRECTORY.sub("runs/latest", done.stdout.replace(f"{place}/", ""))
     lines = [f"$ {shown.command}", f"# {origin()}; {machine()}", *printed.splitlines()]
     (HERE / f"{name}.txt").write_text("".join(f"{line.rstrip()}\n" for line in lines))

@@ -48,11 +48,11 @@ def test_a_source_names_its_command_which_a_readme_names_too(name: str) -> None:
 
 def test_every_source_and_every_picture_is_made_and_shown() -> None:
     shown = {block[1] for text in TEXTS.values() for block in BLOCK.finditer(text)}
-    pictures = {picture for one in SHOWN.values() for picture in one.pictures}
+    pictures = {name for one in SHOWN.values() for name in one.kept if name.endswith(".png")}
 
     assert shown == set(SHOWN) == {path.stem for path in HERE.glob("*.txt")}
-    assert pictures == {path.name for path in HERE.glob("*.png")}
-    assert all(any(f"reference/{picture})" in text for text in TEXTS.values()) for picture in pictures)
+    assert pictures == {path.relative_to(HERE).as_posix() for path in HERE.rglob("*.png")}
+    assert all(any(f"{picture.removeprefix('answer/')})" in text for text in TEXTS.values()) for picture in pictures)
 
 
 @pytest.mark.parametrize("name", SHOWN)
