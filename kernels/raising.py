@@ -10,7 +10,7 @@ Source: Wegman and Zadeck 1991 (constants and the branches that they close, toge
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kernels.flows import FLOWS
@@ -55,6 +55,8 @@ class _Graph:
         self.name, self.flow, self.names = actor.name, flow, Names()
         self.start = Inliner(self.names).program(actor)
         self.held: dict[str, Values] = {}
+        self.here = self.start
+        self.pages = _guest_pages(self.start)
         self.grown = True
         while self.grown:
             self.grown = False
@@ -83,6 +85,7 @@ class _Graph:
         return list(found.values())
 
     def following(self, block: Block) -> Iterator[Block]:
+        self.here = block
         holds, fails = (True, True) if block.test is None else self.ways(block.test)
         if holds and block.then is not None:
             yield block.then
@@ -111,6 +114,7 @@ class _Graph:
         return True, True
 
     def learn(self, block: Block) -> None:
+        self.here = block
         if block.step is not None and block.step.target is not None:
             chosen = block.step.is_choice and CHOICE_COUNTS[self.names.values[block.step.call]] is each_page
             self.holds(block.step.target, PAGE if chosen else OTHER)
@@ -132,7 +136,8 @@ class _Graph:
             case ast.Constant(value=int(value)):
                 return Values(frozenset({int(value)}))
             case ast.Name(id=name):
-                return self.held.get(name, NOTHING)
+                known = self.held.get(name, NOTHING)
+                return PAGE if known != NOTHING and name in self.pages.get(self.here.number, ()) else known
             case ast.IfExp(body=body, orelse=orelse):
                 return self.values(body) | self.values(orelse)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -146,6 +151,48 @@ class _Graph:
             case ast.Call() if KINDS.get(self.callee(tree)) == "local":
                 return _returned(self.callee(tree)) | OTHER
         return OTHER
+
+
+def _guest_pages(start: Block) -> dict[int, set[str]]:
+    """By block, the locals that are below `lay.pages` there: on every way to it that has been asked since they were
+    given a value.
+    """
+    found: dict[int, set[str]] = {}
+    blocks = _behind([start])
+    for test in blocks.values():
+        for name in _asked_below_pages(test.test):
+            given = [one for one in blocks.values() if name in _assigned(one)]
+            elsewhere = _behind([start, *given], without=test)
+            for number in blocks.keys() - elsewhere.keys():
+                found.setdefault(number, set()).add(name)
+    return found
+
+
+def _assigned(block: Block) -> set[str | None]:
+    """The locals to which a block gives a value."""
+    return {target for target, _ in block.work} | ({block.step.target} if block.step is not None else set())
+
+
+def _asked_below_pages(test: ast.expr | None) -> Iterator[str]:
+    """The locals that a test asks for, so that it fails where one of them is not below `lay.pages`."""
+    match test:
+        case ast.BoolOp(op=ast.And(), values=parts):
+            for part in parts:
+                yield from _asked_below_pages(part)
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.Lt()], comparators=[right]) if _is_pages(right):
+            yield name
+
+
+def _behind(starts: Sequence[Block], without: Block | None = None) -> dict[int, Block]:
+    """What can be come to from these, by no way on which the test at the end of `without` holds."""
+    found: dict[int, Block] = {}
+    waiting = list(starts)
+    while waiting:
+        block = waiting.pop()
+        if block.number not in found:
+            found[block.number] = block
+            waiting += block.next() if block is not without else [block.other] if block.other else []
+    return found
 
 
 def _is_flow(tree: ast.expr) -> bool:

@@ -21,8 +21,8 @@ from kernels.machine import blocks_of
 from kernels.rules import Fault, Flow, Rules
 from kernels.straight import Names
 
-# By these vCPUs are asked or held back: 0 until a step puts something there.
-SILENT = ("requests", "gate", "wait_for_sept_zap")
+# By these vCPUs are asked, held back or got out of the guest: 0 until a step puts something there.
+SILENT = ("requests", "gate", "wait_for_sept_zap", "ipi")
 ANY_FAULT = sum(Fault)
 # All that a local can be, None for anything. More values than so many are anything, and so is what a block's locals are
 # once it was come to with so many of them.

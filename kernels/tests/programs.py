@@ -143,7 +143,10 @@ class _Writer:
 
     def number(self, names: tuple[str, ...]) -> str:
         """An expression of locals."""
-        left, right = self.one(*names, "2", "THREE"), self.one(*names, "0", "1", "rules.flag", "me.index")
+        left, right = (
+            self.one(*names, "2", "THREE"),
+            self.one(*names, "0", "1", "rules.flag", "(1 if me.index == 1 else 0)"),
+        )
         forms = (left, f"{left} + {right}", f"{left} - {right}", f"({left} ^ {right})", f"twice({left})", f"-{left}")
         number: str = self.one(
             *forms, f"larger({left}, {right})", f"({left} if {right} > 1 else {right})", f"(not {left})"

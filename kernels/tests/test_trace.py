@@ -18,7 +18,7 @@ from kernels.outcomes import Outcome
 from kernels.rings import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
 from kernels.straight import Names, answers, straight_source, subs
 from kernels.tests.orders import SPEC
-from kernels.trace import keep, keep_outcome
+from kernels.trace import BESIDE, keep, keep_outcome
 from kernels.variant import BARE, Variant
 from kernels.vcpu import fill_and_read, guest, vcpu
 from kernels.words import ONE_EPOCH
@@ -29,6 +29,8 @@ TRACING = Variant(traced=True)
 # As the kernels are compiled, but for Python to call: theirs have no wrappers.
 CALLED = World(atomics.ATOMIC, njit(error_model="numpy"))
 RING = 4
+KEEP = {keep, *BESIDE.values()}
+KEEPING = tuple(f"{one.__name__}(" for one in KEEP)
 SHIPPED = list({one.name: one for one in (*subs(vcpu), *subs(zapper))}.values())
 
 
@@ -85,7 +87,7 @@ def told(machine: Alone, place: int) -> list[tuple[str, str, int]]:
 def test_a_bare_line_is_a_traced_line_without_what_tracing_adds(function):
     bare = straight_source(function, Names(), BARE)
     lines = straight_source(function, Names(), TRACING).splitlines()
-    kept = [line.replace("_seen = ", "") for line in lines if not line.strip().startswith(("keep", "_operand ="))]
+    kept = [line.replace("_seen = ", "") for line in lines if not line.strip().startswith((*KEEPING, "_operand ="))]
 
     assert kept == bare.splitlines()
 
@@ -95,8 +97,8 @@ def test_a_bare_line_names_nothing_of_tracing(function):
     names = Names()
     source = straight_source(function, names, BARE)
 
-    assert "keep" not in source
-    assert not any(name.startswith("keep") for name in names.values)
+    assert not [call for call in KEEPING if call in source]
+    assert not KEEP & set(names.values.values())
 
 
 def test_a_bare_line_is_as_it_is_written_here():
