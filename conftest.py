@@ -114,11 +114,12 @@ def pytest_configure() -> None:
     """Before numpy is imported and starts threads, say that it shall not: a test may fork.
 
     A process whose parent dies becomes our child instead of init's, so that the guard below sees it. A shell has its
-    background jobs ignore SIGINT; commands under test are not to inherit that.
+    background jobs ignore SIGINT, and nohup SIGHUP; commands under test are not to inherit that.
     """
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

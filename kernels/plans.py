@@ -88,13 +88,9 @@ def check_numbers(actors: int, ways: int) -> None:
 
 
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
-    """What a search must know about this machine beside its layout. `symmetry` is only for flows that fold.
-
-    Raises ValueError for a machine whose actors, or moves of one state, have no number.
-    """
+    """What a search must know about this machine beside its layout. `symmetry` is only for flows that fold."""
     lay = run.lay
     ways, everybody = max(2, lay.pages, lay.vcpus), lay.vcpus + lay.zappers
-    check_numbers(everybody, ways)
     (for_vcpu, vcpu_code), (for_zapper, zapper_code) = machines(run.rules.flow)
     kinds = [for_vcpu, for_zapper]
     actors = [run.actor(name) for name in run.actors]

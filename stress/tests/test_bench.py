@@ -34,7 +34,9 @@ def test_a_bench_races_every_ordering_in_every_round_and_the_first_one_twice(
     assert sorted((race["round"], race["arm"]) for race in bench["rounds"]) == [
         (number, arm) for number in range(1, 11) for arm in ("A", "A2", "B")
     ]
-    assert {race["verdict"] for race in bench["rounds"]} == {"passed"}
+    assert [race["verdict"] for race in bench["rounds"]] == [
+        "passed" if race["met_shootdowns"] >= 299 else "inconclusive" for race in bench["rounds"]
+    ]
     assert {one["figure"] for one in bench["comparisons"]} >= {"p50_ns", "p99_ns", "reads_per_s", "track_retries"}
     grounded = any(one["finding"] in ("differs", "no_difference") for one in bench["comparisons"] if one["arm"] == "B")
     assert (bench["aa"]["differs"] or not grounded) == (done.returncode == 6)

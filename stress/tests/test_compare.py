@@ -56,7 +56,7 @@ def test_the_comparison_as_json_is_alone_on_stdout(tdx_stress: Command, stored: 
 
 def test_another_scenario_is_refused_with_what_differs(tdx_stress: Command, stored: Path) -> None:
     bench = a_bench(12, noisy({}))
-    more = bench.model_copy(update={"scenario": {**bench.scenario, "vcpus": 8, "placement": "apart"}})
+    more = bench.model_copy(update={"scenario": {**bench.scenario, "vcpus": 8, "placement": "mixed"}})
     (stored / "more").mkdir()
     (stored / "more/bench.json").write_text(more.json_text())
 
@@ -64,7 +64,7 @@ def test_another_scenario_is_refused_with_what_differs(tdx_stress: Command, stor
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "tdx-stress: not comparable: vcpus 2 in A, 8 in B; placement mixed in A, apart in B; give two results of one "
+        "tdx-stress: not comparable: vcpus 2 in A, 8 in B; placement apart in A, mixed in B; give two results of one "
         "scenario\n"
     )
 

@@ -20,7 +20,6 @@ HIDDEN_BY = {
     **{name: RIGHT for name, shown in ELSEWHERE.items() if shown.beside},
     "sept_remove_without_tracking": RIGHT,
     "freeze_child_once": ("spec", "v6_16", "flag_gate"),
-    "fastpath_reenter": ("spec", "v18", "flag_gate"),
 }
 HIDDEN = [(name, ordering) for name, orderings in HIDDEN_BY.items() for ordering in orderings]
 

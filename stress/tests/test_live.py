@@ -90,7 +90,7 @@ def test_on_a_terminal_a_table_is_drawn_and_gone_at_the_end(
     assert "SHOOTDOWNS/s" in shown
     assert "review, ordering 1 of 1, measuring" in shown
     assert "\x1b[2K" in shown.partition("measuring")[2]
-    assert shown.rstrip().endswith("shootdowns")
+    assert shown.rstrip().endswith("shootdowns that met a vCPU")
 
 
 def _everything_on(terminal: int) -> str:

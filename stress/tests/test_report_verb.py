@@ -118,7 +118,7 @@ def test_a_bench_is_found_again_from_its_rounds(tdx_stress: Command, tmp_path: P
     done = tdx_stress("report", "b")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Observation v18 Never 0 12000" in done.stdout
+    assert "Observation v18 Never 0 10800" in done.stdout
     assert names(tmp_path / "b") == ["bench.json", "ratios.png", "ratios.svg", "report.html", "rounds"]
     assert json.loads((tmp_path / "b/bench.json").read_text())["comparisons"] == []
 
@@ -156,7 +156,7 @@ def test_a_bench_kept_without_its_rounds_is_told_and_no_picture_is_made(tdx_stre
     done = tdx_stress("report", "b")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Observation v18 Never 0 12000" in done.stdout
+    assert "Observation v18 Never 0 10800" in done.stdout
     assert done.stdout.endswith("without what was not kept here: rounds/\n")
     assert names(tmp_path / "b") == ["bench.json"]
 

@@ -77,7 +77,7 @@ def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario,
 @pytest.mark.parametrize(
     ("scenario", "ordering", "fault", "said"),
     [
-        ("review", "spec", "request_cleared_late", "; under flag_gate or v18 one does"),
+        ("review", "spec", "request_cleared_late", "; under flag_gate, v18 or v6_16 one does"),
         ("review", "v18", "let_in_too_early", "; under v6_16 one does"),
         ("review", "kick_then_track", "gate_without_interrupts", "; under flag_gate or v18 one does"),
         ("review", "spec", "sept_remove_without_tracking", '; in flow "sept_pages" one does'),
