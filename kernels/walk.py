@@ -87,7 +87,7 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
         for word in range(begin, stop):
             before = before * 31 + td[word]
         word, _ = move(plan, td, lay, rules, actor, number)
-        steps[taken] = (actor << 12) | number
+        steps[taken] = (actor << 32) | number
         taken += 1
         seen = noted(plan, td) & ~bits
         bits |= seen
@@ -182,7 +182,7 @@ def walk(
         seed=seed,
         depth=depth,
         outcomes={
-            Outcome(number).name: (count, schedule_of(start, ((s >> 12, s & 4095) for s in kept.tolist()), False))
+            Outcome(number).name: (count, schedule_of(start, ((s >> 32, s & 0xFFFFFFFF) for s in kept.tolist()), False))
             for number, (count, _, kept) in sorted(best.items())
         },
         unfinished=unfinished,
