@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent
-GRACE_S, MOST_S = 2.0, 90.0
+GRACE_S, MOST_S = 2.0, 240.0
 PR_SET_CHILD_SUBREAPER = 36
 NOT_OURS = {"__pycache__", "build", "dist", "tdx_stress.egg-info"}
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
