@@ -54,12 +54,12 @@ def race_entries(
     doubt = _against_itself(rounds, few)
     p50s = {name: [None if few[name] else _p50(one.get(name)) for one in rounds] for name in orders}
     together = [dict(zip(grounded, row, strict=True)) for row in zip(*(p50s[name] for name in grounded), strict=True)]
-    whole = [row for row in together if None not in row.values()]
-    places = {name: place_p([_last(row, name) for row in whole]) for name in grounded} if not doubt else {}
+    complete = [row for row in together if None not in row.values()]
+    places = {name: place_p([_last(row, name) for row in complete]) for name in grounded} if not doubt else {}
     corrected = holm(places)
     entries = []
     for name, steps in orders.items():
-        ratios = [mine / median(row.values()) for row in whole if (mine := row.get(name))]
+        ratios = [mine / median(row.values()) for row in complete if (mine := row.get(name))]
         runs = [one[name] for one in rounds if name in one]
         entries.append(
             {
