@@ -1,6 +1,7 @@
 """The verb `report` as a user types it: from a directory alone, and one line for one that holds no result."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
