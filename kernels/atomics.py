@@ -18,6 +18,7 @@ from kernels.llvm import WORDS, Emit
 
 ATOMIC: dict[str, Any] = {}
 PLAIN: dict[str, Emit] = {}  # what emits it
+RACED: dict[str, Emit] = {}
 PYTHON: dict[str, Callable[..., Any]] = {}
 
 # What is noted of plain accesses stands before the words: how many there were, and before that the index of each.
@@ -29,7 +30,8 @@ def _define(operands: int, result: types.Type, atomic: Emit, plain: Emit) -> Cal
 
     def mark(body: Callable[..., Any]) -> Any:
         name = body.__name__
-        PYTHON[name], PLAIN[name], ATOMIC[name] = body, plain, llvm.access(operands, result, atomic)(body)
+        PYTHON[name], PLAIN[name], RACED[name] = body, plain, atomic
+        ATOMIC[name] = llvm.access(operands, result, atomic)(body)
         return ATOMIC[name]
 
     return mark

@@ -38,6 +38,3 @@ def undo(plan, memo, row, actor, effect, before):
         write = at_word(at, EFFECT_WORDS + place * WRITE_WORDS)
         row[write[COLUMN]] = before[write[COLUMN]]
         sums[write[REGION]] = then[write[REGION]]
-
-
-FUNCTIONS = (changes, apply, undo)

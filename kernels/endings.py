@@ -10,10 +10,10 @@ from kernels import liveness
 from kernels.breadth import Move, schedule_of
 from kernels.entered import words_with_room
 from kernels.invariants import INSIDE
-from kernels.machine import DONE
 from kernels.memory import check, memos
 from kernels.moves import Plan
 from kernels.plans import addressed, compiled_graph, make_plan
+from kernels.prints import LABEL
 from kernels.race import record
 from kernels.rules import Flow
 from kernels.schedule import Schedule, machines
@@ -66,29 +66,29 @@ def check_liveness(
         if states == liveness.PAUSED or size >= most_states:
             return None
         size = min(most_states, size * 8)
-    at = addressed(graph)
+    edges, unfinished = liveness.edges_of(graph, states), graph.unfinished[:states]
     vcpus = range(lay.vcpus if start.rules.flow != Flow.TEARDOWN else 0)
-    hopeful = np.zeros((1 + len(vcpus), states), np.int64)
-    labels = np.full(len(start.actors), DONE, np.int64)
+    hopeful = np.zeros((1 + len(vcpus), states), bool)
+    starving: dict[int, int] = {}
     for row, vcpu in enumerate((-1, *vcpus)):
-        code.mark_hopeful(at, states, vcpu, hopeful[row])
-        component = np.full(states, -1, np.int64)
-        components = code.find_components(at, states, vcpu, component)
-        code.find_starving(addressed(plan), addressed(memo), at, states, vcpu, component, components, labels)
-    hopeless = np.flatnonzero((hopeful == 0).any(axis=0))
-    sites = [made[index >= lay.vcpus].sites for index in range(len(start.actors))]
-    refused = {f"vcpu {vcpu}": int((hopeful[1 + vcpu] == 0).sum()) for vcpu in vcpus}
+        there = liveness.is_there(graph, states, vcpu)
+        hopeful[row] = liveness.hopeful(edges, there)
+        asked = range(lay.vcpus, len(start.actors)) if vcpu < 0 else range(vcpu, vcpu + 1)
+        starving |= liveness.starving(edges, there, unfinished, lay.vcpus, asked)
+    hopeless = np.flatnonzero(~hopeful.all(axis=0))
+    refused = {f"vcpu {vcpu}": int((~hopeful[1 + vcpu]).sum()) for vcpu in vcpus}
+
+    def site(actor: int) -> str:
+        own = int(graph.rows[starving[actor] * plan.columns + plan.shared + actor])
+        return str(made[actor >= lay.vcpus].sites[int(memo.locals[own * memo.width + LABEL])])
+
     return Liveness(
         states=states,
         seconds=time.monotonic() - begun,
         livelocks=len(hopeless),
         livelock=_way(start, plan, graph, states, int(hopeless[0])) if len(hopeless) else (),
         refused={name: count for name, count in refused.items() if count} if vcpus else None,
-        starving={
-            name: str(sites[place][label])
-            for place, (name, label) in enumerate(zip(start.actors, labels, strict=True))
-            if label != DONE
-        },
+        starving={start.actors[actor]: site(actor) for actor in sorted(starving)},
     )
 
 

@@ -91,6 +91,3 @@ def broken_in(plan, memo, row):
             if state != FREE and (page_of(entry) != generation_of(owned) << 8 or phase_of(owned) == PAGE_FREE):
                 broken |= NOT_OWNED
     return broken
-
-
-FUNCTIONS = (references_lost, is_in_step, broken_in)

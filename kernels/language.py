@@ -16,6 +16,7 @@ from kernels import atomics
 
 ENVIRONMENT = ("td", "lay", "rules", "me")
 ROOT = Path(__file__).resolve().parent.parent
+OUT_OF_LINE: set[Any] = set()
 
 
 class LanguageError(SyntaxError):
@@ -167,6 +168,12 @@ def short_path(file: str) -> str:
     """The path below this checkout, or the file's name."""
     path = Path(file)
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
+def out_of_line(function: Any) -> Any:
+    """Mark a function that is hardly ever needed, and long: it is not compiled into those that call it."""
+    OUT_OF_LINE.add(function)
+    return function
 
 
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:

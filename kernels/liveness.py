@@ -6,9 +6,12 @@ vCPU none into the guest, so that fair but unlucky scheduling can keep it there 
 a queue are like, and worth knowing. Actors are not folded here, or a cycle would not say whose steps it has.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from kernels.atomics import address, at_word, words_at
 from kernels.effects import WAYS, apply
@@ -109,136 +112,62 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
     return states
 
 
-def is_there(graph, state, vcpu):
-    """Whether this vCPU is in the guest, or with -1 whether every zapper has come to its end."""
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The edges of a drawn graph: `source`, `target` and `mover` of each, in the order of their sources, and the graph
+    backwards.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    mover: np.ndarray
+    backwards: csr_array
+
+
+def edges_of(graph: Graph, states: int) -> Edges:
+    """The edges among so many states; the arrays of a graph have room for more."""
+    first = graph.first[: states + 1].astype(np.int32)
+    source = np.repeat(np.arange(states, dtype=np.int32), np.diff(first))
+    target = graph.target[: first[-1]].astype(np.int32)
+    forwards = csr_array((np.ones(len(target)), target, first), shape=(states, states))
+    return Edges(source, target, graph.mover[: first[-1]] & 255, forwards.T.tocsr())
+
+
+def is_there(graph: Graph, states: int, vcpu: int) -> np.ndarray:
+    """By state, whether this vCPU is in the guest, or with -1 whether every zapper has come to its end."""
     if vcpu < 0:
-        return words_at(graph.unfinished)[state] == 0
-    return (words_at(graph.inside)[state] >> vcpu) & 1 != 0
+        return graph.unfinished[:states] == 0
+    return (graph.inside[:states] >> vcpu) & 1 != 0
 
 
-def mark_hopeful(graph, states, vcpu, hopeful_):
-    """Mark the states from which some schedule leads to one that `is_there`; returns how many are not.
+def hopeful(edges: Edges, there: np.ndarray) -> np.ndarray:
+    """By state, whether some schedule leads from it to one that is `there`: backwards, from a state behind these."""
+    states, ends, back = len(there), np.flatnonzero(there).astype(np.int32), edges.backwards
+    first = np.append(back.indptr, back.indptr[-1:] + len(ends))
+    behind = np.concatenate([back.indices, ends])
+    graph = csr_array((np.ones(len(behind)), behind, first), shape=(states + 1, states + 1))
+    found = np.zeros(states + 1, bool)
+    found[breadth_first_order(graph, states, return_predecessors=False)] = True
+    return found[:states]
 
-    `hopeful_`: int64 [state], zeroed.
+
+def starving(edges: Edges, there: np.ndarray, unfinished: np.ndarray, vcpus: int, asked: range) -> dict[int, int]:
+    """For each actor `asked` after, a state in which a fair cycle that avoids what is `there` can keep it for ever.
+
+    A strongly connected component holds such a cycle where every actor that has not returned has an edge inside it:
+    going round it takes all of them. The state has an edge of the actor that stays inside.
     """
-    first, target, hopeful = words_at(graph.first), words_at(graph.target), address(hopeful_)
-    begins = np.zeros(states + 2, np.int64)  # edges by target, backwards
-    for edge in range(first[states]):
-        begins[target[edge] + 2] += 1
-    for state in range(states):
-        begins[state + 2] += begins[state + 1]
-    sources = np.empty(first[states], np.int64)
-    for state in range(states):
-        for edge in range(first[state], first[state + 1]):
-            sources[begins[target[edge] + 1]] = state
-            begins[target[edge] + 1] += 1
-    waiting = np.empty(states, np.int64)
-    count = 0
-    for state in range(states):
-        if is_there(graph, state, vcpu):
-            hopeful[state] = 1
-            waiting[count] = state
-            count += 1
-    marked = count
-    while count > 0:
-        count -= 1
-        state = waiting[count]
-        for place in range(begins[state], begins[state + 1]):
-            source = sources[place]
-            if hopeful[source] == 0:
-                hopeful[source] = 1
-                marked += 1
-                waiting[count] = source
-                count += 1
-    return states - marked
-
-
-def find_components(graph, states, vcpu, component_):
-    """Number the strongly connected components (Tarjan 1972, without recursion) of the graph without the states that
-    have a vCPU in the guest, or with -1 of all; returns how many there are. `component_`: int64 [state], -1.
-    """
-    first, target, component = words_at(graph.first), words_at(graph.target), address(component_)
-    index = np.zeros(states, np.int64)
-    low = np.zeros(states, np.int64)
-    edge_at = np.empty(states, np.int64)
-    path = np.empty(states, np.int64)
-    stack = np.empty(states, np.int64)
-    counter, depth, height, components = 0, 0, 0, 0
-    for root in range(states):
-        if index[root] or (vcpu >= 0 and is_there(graph, root, vcpu)):
-            continue
-        path[0], depth = root, 1
-        while depth:
-            state = path[depth - 1]
-            if index[state] == 0:
-                counter += 1
-                index[state] = low[state] = counter
-                edge_at[state] = first[state]
-                stack[height] = state
-                height += 1
-                component[state] = -1
-            deeper = False
-            while edge_at[state] < first[state + 1]:
-                to = target[edge_at[state]]
-                if vcpu >= 0 and is_there(graph, to, vcpu):
-                    edge_at[state] += 1
-                    continue
-                if index[to] == 0:
-                    path[depth] = to
-                    depth += 1
-                    deeper = True
-                    break
-                if component[to] == -1:
-                    low[state] = min(low[state], low[to])
-                edge_at[state] += 1
-            if deeper:
-                continue
-            depth -= 1
-            if low[state] == index[state]:
-                while True:
-                    height -= 1
-                    component[stack[height]] = components
-                    if stack[height] == state:
-                        break
-                components += 1
-    return components
-
-
-def find_starving(plan, memo, graph, states, vcpu, component_, components, label_):
-    """For each zapper, or this vCPU, a label at which a fair cycle can keep it: `label_[actor]`, left as it is where
-    there is none.
-
-    A component holds such a cycle where every actor that has not returned has an edge inside it: going round it takes
-    all of them. The label is that of an edge of its own which stays inside.
-    """
-    first, target = words_at(graph.first), words_at(graph.target)
-    mover, unfinished = words_at(graph.mover), words_at(graph.unfinished)
-    component, label = address(component_), address(label_)
-    movers = np.zeros(components, np.int64)
-    for state in range(states):
-        for edge in range(first[state], first[state + 1]):
-            if component[state] >= 0 and component[target[edge]] == component[state]:
-                movers[component[state]] |= 1 << (mover[edge] & 255)
-    for state in range(states):
-        wanted = (1 << plan.vcpus) - 1 | unfinished[state] << plan.vcpus
-        if is_there(graph, state, vcpu) or movers[component[state]] != wanted:
-            continue
-        for edge in range(first[state], first[state + 1]):
-            actor = mover[edge] & 255
-            asked = actor == vcpu if vcpu >= 0 else actor >= plan.vcpus
-            if asked and component[target[edge]] == component[state] and label[actor] == DONE:
-                row = at_word(words_at(graph.rows), state * plan.columns)
-                label[actor] = facts_of(plan, memo, row, actor)[LABEL]
-
-
-FUNCTIONS = (
-    copy,
-    slot_of,
-    number_of,
-    draw_graph,
-    is_there,
-    mark_hopeful,
-    find_components,
-    find_starving,
-)
-ENTRIES = (draw_graph, mark_hopeful, find_components, find_starving)
+    states = len(there)
+    out = ~(there[edges.source] | there[edges.target])
+    source, target, mover = edges.source[out], edges.target[out], edges.mover[out]
+    first = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=states))]).astype(np.int32)
+    graph = csr_array((np.ones(len(target)), target, first), shape=(states, states))
+    count, component = connected_components(graph, directed=True, connection="strong")
+    inside = component[source] == component[target]
+    source, mover = source[inside], mover[inside]
+    movers = np.zeros(count, np.int64)
+    for actor in np.unique(mover):
+        movers[component[source[mover == actor]]] |= 1 << int(actor)
+    fair = ~there & (movers[component] == ((1 << vcpus) - 1 | unfinished << vcpus))
+    kept = fair[source]
+    return {actor: int(source[kept & (mover == actor)][0]) for actor in asked if (kept & (mover == actor)).any()}

@@ -22,6 +22,10 @@ _SETTLES = {"x86_64": ("llvm.x86.sse2.lfence", ()), "aarch64": ("llvm.aarch64.is
 # The words without numba's array around them: nothing to count references of between two atomic steps.
 WORDS: Any = types.CPointer(types.int64)  # type: ignore[attr-defined]
 
+# What emits an instruction, and what is done to a word that is no access to it, by what numba calls for it.
+INSTRUCTIONS: dict[Any, "Instruct"] = {}
+WORDS_OF: dict[Any, "Emit"] = {}
+
 Emit = Callable[[Any, Any, list[Any]], Any]  # given the builder, the place of the word, the operands
 Instruct = Callable[[Any, list[Any]], Any]  # given the builder, the arguments
 
@@ -66,7 +70,9 @@ def access(operands: int, result: types.Type, emit: Emit) -> Callable[[Callable[
             1: lambda typingctx, words, index, value: typing(typingctx, words, index, value),
             2: lambda typingctx, words, index, expected, value: typing(typingctx, words, index, expected, value),
         }
-        return _named(signatures[operands], body)
+        made = _named(signatures[operands], body)
+        WORDS_OF[made] = emit
+        return made
 
     return mark
 
@@ -86,7 +92,9 @@ def instruction(result: types.Type, emit: Instruct) -> Callable[[Callable[..., A
         def none(typingctx: Any) -> Any:
             return result(), codegen
 
-        return _named(one if body.__code__.co_argcount else none, body)  # type: ignore[attr-defined]
+        made = _named(one if body.__code__.co_argcount else none, body)  # type: ignore[attr-defined]
+        INSTRUCTIONS[made] = emit
+        return made
 
     return mark
 

@@ -26,6 +26,7 @@ from kernels.effects import (
     WRITES,
     WRITTEN,
 )
+from kernels.language import out_of_line
 from kernels.moves import move, noted
 from kernels.own_words import IMPOSSIBLE, INTERNED, SLOT_BITS, STATE, is_as_before, number_of_own, unpack
 from kernels.prints import FACTOR_1, SUM, mix, term
@@ -78,6 +79,7 @@ def edge_place(memo, node, value):
         at = (at + 1) & mask
 
 
+@out_of_line
 def more_edges(memo):
     """A table of twice the size, with all edges in it."""
     counters = words_at(memo.counters)
@@ -90,6 +92,7 @@ def more_edges(memo):
             to[0], to[1], to[2] = edge[0], edge[1], edge[2]
 
 
+@out_of_line
 def behind(memo, node, value):
     """The node behind one, by the value of its word; made where there is none."""
     counters = words_at(memo.counters)
@@ -127,6 +130,7 @@ def node_behind(memo, node, value):
     return behind(memo, node, value)
 
 
+@out_of_line
 def remember(plan, memo, td, lay, row, actor, number, effect):
     """Grow the tree of this move by what the step machines have looked at."""
     counters, marks, nodes = words_at(memo.counters), words_at(memo.marks), words_at(memo.nodes)
@@ -152,6 +156,7 @@ def remember(plan, memo, td, lay, row, actor, number, effect):
     at[KIND], at[CHILD] = EFFECT, effect
 
 
+@out_of_line
 def learn(plan, memo, td, lay, rules, row, actor, number):
     """Take a move on the words themselves, and remember it; returns the place of its effect in the pool."""
     unpack(plan, memo, td, row)
@@ -212,19 +217,3 @@ def memory_of(memo):
     counters, common = words_at(memo.counters), words_at(memo.common)
     own = counters[NODES] * NODE_WORDS + counters[POOL] + (EDGE_WORDS << (counters[BITS] + 1))
     return own + common[INTERNED] * (memo.width + 1) + (1 << (common[SLOT_BITS] + 1))
-
-
-FUNCTIONS = (
-    hash_of,
-    edge_place,
-    more_edges,
-    behind,
-    begin_of,
-    node_behind,
-    remember,
-    learn,
-    effect_of,
-    memory_of,
-)
-# Not inlined: hardly ever needed, and long.
-CALLED = (more_edges, behind, remember, learn)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.atomics import enter, words_at
-from kernels.layout import OUTCOME_COUNTS, Actor
+from kernels.language import out_of_line
+from kernels.layout import OUTCOME_COUNTS
 from kernels.outcomes import OUTCOMES
 from kernels.rules import Flow
 
@@ -75,22 +76,22 @@ def row_of(plan, td, actor):
     return (0 if actor < plan.vcpus else plan.labels) + td[words_at(plan.pc)[actor]] + 1
 
 
-def choices_of(plan, td, lay, rules, actor, me):
-    place = plan.vcpu_choices if actor < plan.vcpus else plan.zapper_choices
-    return enter(place, td, lay, rules, me.index, me.tally, me.pc, me.register, 0)
-
-
-def step_of(plan, td, lay, rules, actor, me, chosen):
-    place = plan.vcpu_step if actor < plan.vcpus else plan.zapper_step
-    return enter(place, td, lay, rules, me.index, me.tally, me.pc, me.register, chosen)
-
-
-def as_actor(plan, actor):
-    """The actor as its step functions take it; all share one tally."""
+def enter_as(plan, place, td, lay, rules, actor, chosen):
+    """Call a step function as this actor; all share one tally."""
     index = actor if actor < plan.vcpus else actor - plan.vcpus
-    return Actor(index, plan.tally, words_at(plan.pc)[actor], words_at(plan.register)[actor])
+    pc, register = words_at(plan.pc)[actor], words_at(plan.register)[actor]
+    return enter(place, td, lay, rules, index, plan.tally, pc, register, chosen)
 
 
+def choices_of(plan, td, lay, rules, actor):
+    return enter_as(plan, plan.vcpu_choices if actor < plan.vcpus else plan.zapper_choices, td, lay, rules, actor, 0)
+
+
+def step_of(plan, td, lay, rules, actor, chosen):
+    return enter_as(plan, plan.vcpu_step if actor < plan.vcpus else plan.zapper_step, td, lay, rules, actor, chosen)
+
+
+@out_of_line
 def move(plan, td, lay, rules, actor, number):
     """Take the move with this number of an actor that has not returned.
 
@@ -100,22 +101,21 @@ def move(plan, td, lay, rules, actor, number):
     Returns the word touched (-1 for none) and how many numbers there are: `number` is a digit for each choice on the
     way, the first lowest, and one that is too high for its way is no move: then the count comes back negative.
     """
-    me = as_actor(plan, actor)
     count = 1
     if words_at(plan.is_choice)[row_of(plan, td, actor)]:
-        count = choices_of(plan, td, lay, rules, actor, me)
+        count = choices_of(plan, td, lay, rules, actor)
         chosen = number % count
         number //= count
     else:
         chosen = 0
-    word = step_of(plan, td, lay, rules, actor, me, chosen) - 1
+    word = step_of(plan, td, lay, rules, actor, chosen) - 1
     tdr_lock = lay.tdr_lock if lay.flow == TEARDOWN else lay.tree_lock
     if (word == lay.epoch_lock or word == lay.tree_lock or word == tdr_lock) and td[word] & 1:
         td[word] = 1
     if plan.reduce:
         while words_at(plan.is_choice)[row_of(plan, td, actor)]:
-            ways = choices_of(plan, td, lay, rules, actor, me)
-            step_of(plan, td, lay, rules, actor, me, number % ways)
+            ways = choices_of(plan, td, lay, rules, actor)
+            step_of(plan, td, lay, rules, actor, number % ways)
             number //= ways
             count *= ways
     return max(word, -1), -count if number else count
@@ -133,6 +133,3 @@ def noted(plan, td):
         td[at + outcome] = 0
         outcome += 1
     return bits
-
-
-FUNCTIONS = (row_of, choices_of, step_of, as_actor, move, noted)

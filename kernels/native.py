@@ -1,29 +1,33 @@
-"""Step machines as machine code: generated source, which knows integers alone, straight to LLVM.
+"""Integers to machine code: functions that know int64 alone, straight to LLVM.
 
 numba's inference of types takes ten seconds for a machine of a thousand lines, and there is one type. What is compiled
 here is checked against the same source run by Python.
 
-The language is what `kernels/machine.py` writes and what functions marked `op`, `local` and `choice` hold: int64
-locals, if, while, for over a range or a table, arithmetic, comparisons; `td`, `lay`, `rules` and `me` are addresses,
-and of the last three the fields. Anything else is an error with the function's name.
+The language: int64 locals, if, while, for over a range or a table, arithmetic, comparisons, min, max, abs; an address
+is an int64, too, and `words[index]` the word behind it; a record is the address of its fields. A function may return
+several values. Anything else is an error with the function's name. It is what `kernels/machine.py` writes, what
+functions marked `op`, `local` and `choice` hold, and what the rounds of a search are written in.
 """
 
 import ast
 import contextlib
+import ctypes
 import hashlib
+import inspect
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 from llvmlite import binding, ir
 
-from kernels.atomics import ATOMIC, PLAIN, SEEN_COUNT, SEEN_ROOM
-from kernels.language import ENVIRONMENT, KINDS, tree_of
+from kernels.atomics import ATOMIC, PLAIN, RACED, SEEN_COUNT, SEEN_ROOM, address, at_word, enter, words_at
+from kernels.language import ENVIRONMENT, KINDS, OUT_OF_LINE, tree_of
 from kernels.layout import Actor, Layout
-from kernels.llvm import I64
+from kernels.llvm import I64, INSTRUCTIONS, WORDS_OF
 from kernels.rules import Rules
 
 RECORDS = {"lay": Layout._fields, "rules": Rules._fields, "me": Actor._fields}
@@ -75,22 +79,37 @@ def emit_plain(name: str, builder: Any, words: Any, index: Any, values: list[Any
 class Native:
     """One module of functions, compiled as they are called for."""
 
-    def __init__(self, source: str, values: Mapping[str, Any]) -> None:
-        """`source` defines functions of the environment and more; `values` is what the names in it mean."""
-        self.module = ir.Module("step_machine")
-        self.values = values
+    def __init__(
+        self,
+        source: str = "",
+        values: Mapping[str, Any] | None = None,
+        records: Mapping[str, tuple[str, ...]] = RECORDS,
+        *,
+        raced: bool = False,
+    ) -> None:
+        """`source` defines functions of the environment and more; `values` is what the names in it mean.
+
+        `records`: the fields of parameters that are one, by name. Accesses are plain ones that are noted, or with
+        `raced` what processes and threads race with; then every function that is called is compiled, else marked ones.
+        """
+        self.module = ir.Module("integers")
+        self.values = values or {}
+        self.records = records
+        self.raced = raced
         self.trees = {it.name: it for it in ast.parse(source).body if isinstance(it, ast.FunctionDef)}
         self.made: dict[Any, ir.Function] = {}
 
     def function(self, key: Any) -> ir.Function:
-        """The compiled form of a function of the source, by name, or of a marked one."""
+        """The compiled form of a function of the source, by name, or of one that is called."""
         if key not in self.made:
             ours = isinstance(key, str)
             tree = self.trees[key] if ours else tree_of(key)
             names = [argument.arg for argument in tree.args.args]
             kinds = [AT if name in ENVIRONMENT else I64 for name in names]
-            made = ir.Function(self.module, ir.FunctionType(I64, kinds), f"{len(self.made)}_{tree.name}")
+            made = ir.Function(self.module, ir.FunctionType(_given_back(tree), kinds), f"{len(self.made)}_{tree.name}")
             made.linkage = "internal"
+            if self.raced:
+                made.attributes.add("noinline" if key in OUT_OF_LINE else "alwaysinline")
             self.made[key] = made
             _Body(self, made, names, self.values if ours else key.__globals__).run(tree)
         return self.made[key]
@@ -108,14 +127,22 @@ class Native:
         builder.ret(builder.call(inner, [*places, me, given["chosen"]][: len(inner.args)]))
         return str(made.name)
 
-    def finish(self, kept: Callable[[str], Path] | None = None) -> Any:
+    def exported(self, function: FunctionType) -> str:
+        """Make a C function of int64 parameters that calls this one; returns its name."""
+        inner = self.function(function)
+        made = ir.Function(self.module, ir.FunctionType(I64, [I64] * len(inner.args)), function.__name__)
+        builder = ir.IRBuilder(made.append_basic_block())
+        builder.ret(
+            builder.call(inner, [_cast(builder, one, it.type) for one, it in zip(made.args, inner.args, strict=True)])
+        )
+        return str(made.name)
+
+    def finish(self, kept: Callable[[str], Path] | None = None, level: int = 1) -> Any:
         """Compile; returns the engine, which the caller keeps for as long as the code shall stay.
 
         `kept` says in which file the object code of a text stands: what an earlier process left there is taken.
         """
-        binding.initialize_native_target()
-        binding.initialize_native_asmprinter()
-        target = binding.Target.from_default_triple().create_target_machine(opt=1)
+        target = _target(level)
         self.module.triple = target.triple
         text = str(self.module)
         file = kept(hashlib.sha256(text.encode()).hexdigest()[:24]) if kept else None
@@ -123,12 +150,60 @@ class Native:
         made = binding.parse_assembly(text)
         made.verify()
         if found is None:
-            passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(speed_level=1))
+            tuning = binding.create_pipeline_tuning_options(speed_level=level)
+            passes = binding.create_pass_builder(target, tuning)
             passes.getModulePassManager().run(made, passes)
         engine = binding.create_mcjit_compiler(made, target)
         engine.set_object_cache(lambda _, code: _keep(file, bytes(code)), lambda _: found)
         engine.finalize_object()
         return engine
+
+
+def compiled(
+    entries: Iterable[FunctionType], records: Mapping[str, tuple[str, ...]], kept: Callable[[str], Path]
+) -> SimpleNamespace:
+    """These functions and all that they call as machine code, each to be called with int64, arrays and records of them;
+    without the GIL.
+
+    `kept` says in which file the object code of a text stands.
+    """
+    functions = tuple(entries)
+    file = kept(hashlib.sha256("".join(map(inspect.getsource, functions)).encode()).hexdigest()[:24])
+    found = _kept(file)
+    if found is None:
+        native = Native(records=records, raced=True)
+        for function in functions:
+            native.exported(function)
+        engine = native.finish(lambda _: file, level=2)
+    else:
+        engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target(2))
+        engine.add_object_file(binding.ObjectFileRef.from_data(found))
+        engine.finalize_object()
+    return SimpleNamespace(**{function.__name__: _Code(engine, function) for function in functions})
+
+
+class _Code:
+    """One function as machine code; `engine` holds it."""
+
+    def __init__(self, engine: Any, function: FunctionType) -> None:
+        self._engine = engine
+        arguments = [ctypes.c_int64] * function.__code__.co_argcount
+        self._code = ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(engine.get_function_address(function.__name__))
+
+    def __call__(self, *given: Any) -> int:
+        return int(self._code(*(it if isinstance(it, int) else _place(it) for it in given)))
+
+
+def _place(given: Any) -> int:
+    """Where an array or a record of int64 stands in memory."""
+    return int((given if isinstance(given, np.ndarray) else np.frombuffer(given, np.int64)).ctypes.data)
+
+
+def _target(level: int) -> Any:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    host = {"cpu": binding.get_host_cpu_name(), "features": binding.get_host_cpu_features().flatten()}
+    return binding.Target.from_default_triple().create_target_machine(opt=level, **(host if level > 1 else {}))
 
 
 def _kept(file: Path) -> bytes | None:
@@ -163,13 +238,13 @@ class _Body:
         self.records: dict[str, Any] = {}
         self.loops: list[tuple[Any, Any]] = []  # where continue and break go
         for name, argument in zip(names, made.args, strict=True):
-            if name in ENVIRONMENT:
+            if name in ENVIRONMENT or name in native.records:
                 self.records[name] = argument
             else:
                 self.builder.store(argument, self.place(name))
 
     def wrong(self, what: str) -> SyntaxError:
-        return SyntaxError(f"{self.made.name}: no step machine has {what}")
+        return SyntaxError(f"{self.made.name}: what is compiled here has no {what}")
 
     def run(self, tree: ast.FunctionDef) -> None:
         self.statements(tree.body)
@@ -198,15 +273,28 @@ class _Body:
 
     def statement(self, it: ast.stmt) -> None:
         match it:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                self.builder.store(self.value(value), self.place(name))
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=value):
+                for target, one in zip(targets, self.several(value), strict=True):
+                    self.put(target, one)
+            case ast.Assign(targets=targets, value=value):
+                whole = self.value(value)
+                for target in targets:
+                    self.put(target, whole)
             case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
                 changed = self.value(ast.BinOp(ast.Name(name), op, value))
                 self.builder.store(changed, self.place(name))
+            case ast.AugAssign(target=ast.Subscript() as target, op=op, value=value):
+                at = self.word(target)
+                self.builder.store(self.operation(op, self.builder.load(at), self.value(value)), at)
             case ast.Expr(value=ast.Constant()) | ast.Pass():
                 pass
             case ast.Expr(value=value):
                 self.value(value)
+            case ast.Return(value=ast.Tuple() as several):
+                whole = ir.Constant(self.made.function_type.return_type, ir.Undefined)
+                for place, one in enumerate(self.several(several)):
+                    whole = self.builder.insert_value(whole, one, place)
+                self.builder.ret(whole)
             case ast.Return(value=value):
                 self.builder.ret(self.value(value) if value else _number(0))
             case ast.If():
@@ -214,9 +302,8 @@ class _Body:
             case ast.While(test=test, body=body, orelse=[]):
                 self.loop(test, body, [])
             case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args), body=body):
-                if len(args) > 2:
-                    raise self.wrong("a range with a step")
-                self.count(name, args[0] if len(args) == 2 else ast.Constant(0), args[-1], body)
+                start, stop = (ast.Constant(0), args[0]) if len(args) == 1 else args[:2]
+                self.count(name, start, stop, args[2] if len(args) == 3 else ast.Constant(1), body)
             case ast.For(target=ast.Tuple(elts=names), iter=ast.Name(id=table), body=body):
                 for row in self.values[table]:
                     bound = zip(names, row, strict=True)
@@ -260,14 +347,39 @@ class _Body:
         self.go(head)
         self.builder.position_at_end(after)
 
-    def count(self, name: str, start: ast.expr, stop: ast.expr, body: list[ast.stmt]) -> None:
-        """for name in range(start, stop): what the body makes of the name is not what is counted."""
+    def put(self, target: ast.expr, value: Any) -> None:
+        """Give a local or a word a value."""
+        if isinstance(target, ast.Name):
+            self.builder.store(value, self.place(target.id))
+        elif isinstance(target, ast.Subscript):
+            self.builder.store(value, self.word(target))
+        else:
+            raise self.wrong(ast.unparse(target))
+
+    def word(self, it: ast.Subscript) -> Any:
+        """Where the word at an index behind an address stands."""
+        return self.builder.gep(self.pointer(it.value), [self.value(it.slice)], inbounds=True)
+
+    def pointer(self, it: ast.expr) -> Any:
+        if isinstance(it, ast.Name) and it.id in self.records:
+            return _cast(self.builder, self.records[it.id], AT)
+        return self.builder.inttoptr(self.value(it), AT)
+
+    def several(self, it: ast.expr) -> list[Any]:
+        """The values of a tuple, or of a call that returns one, all of them before any is put anywhere."""
+        if isinstance(it, ast.Tuple):
+            return [self.value(one) for one in it.elts]
+        whole = self.value(it)
+        return [self.builder.extract_value(whole, place) for place in range(len(whole.type.elements))]
+
+    def count(self, name: str, start: ast.expr, stop: ast.expr, step: ast.expr, body: list[ast.stmt]) -> None:
+        """for name in range(start, stop, step), upwards: what the body makes of the name is not what is counted."""
         at, end = f"{name} counted {len(self.places)}", f"{name} end {len(self.places)}"
         self.builder.store(self.value(start), self.place(at))
         self.builder.store(self.value(stop), self.place(end))
         more = ast.Compare(ast.Name(at), [ast.Lt()], [ast.Name(end)])
         first: list[ast.stmt] = [ast.Assign([ast.Name(name)], ast.Name(at))]
-        self.loop(more, first + body, [ast.AugAssign(ast.Name(at), ast.Add(), ast.Constant(1))])
+        self.loop(more, first + body, [ast.AugAssign(ast.Name(at), ast.Add(), step)])
 
     def truth(self, it: ast.expr) -> Any:
         """One bit."""
@@ -290,13 +402,15 @@ class _Body:
                 return _number(self.values[name])
             case ast.Attribute(value=ast.Name(id=name), attr=field) if name in self.values:
                 return _number(getattr(self.values[name], field))
-            case ast.Attribute(value=ast.Name(id=record), attr=field) if record in self.records:
-                place = RECORDS[record].index(field)
-                return self.builder.load(self.builder.gep(self.records[record], [_number(place)]))
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
-                return getattr(self.builder, OPERATIONS[type(op)])(self.value(left), self.value(right))
-            case ast.BinOp(left=left, op=ast.FloorDiv() | ast.Mod() as op, right=right):
-                return self.divided(self.value(left), self.value(right), isinstance(op, ast.Mod))
+            case ast.Name(id=record) if record in self.records:
+                return _cast(self.builder, self.records[record], I64)
+            case ast.Attribute(value=ast.Name(id=record) as whole, attr=field) if record in self.records:
+                place = self.native.records[record].index(field)
+                return self.builder.load(self.builder.gep(self.pointer(whole), [_number(place)]))
+            case ast.Subscript():
+                return self.builder.load(self.word(it))
+            case ast.BinOp(left=left, op=op, right=right):
+                return self.operation(op, self.value(left), self.value(right))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self.builder.neg(self.value(operand))
             case ast.UnaryOp(op=ast.Invert(), operand=operand):
@@ -313,6 +427,13 @@ class _Body:
                 return self.call(name, arguments)
             case _:
                 raise self.wrong(ast.unparse(it))
+
+    def operation(self, op: ast.operator, one: Any, other: Any) -> Any:
+        if type(op) in OPERATIONS:
+            return getattr(self.builder, OPERATIONS[type(op)])(one, other)
+        if isinstance(op, ast.FloorDiv | ast.Mod):
+            return self.divided(one, other, isinstance(op, ast.Mod))
+        raise self.wrong(type(op).__name__)
 
     def either(self, first: ast.expr, rest: ast.expr, both: bool) -> Any:
         """`first and rest` or `first or rest`, whose value is that of the one which decides."""
@@ -346,32 +467,85 @@ class _Body:
 
     def call(self, name: str, arguments: list[ast.expr]) -> Any:
         if name in self.native.trees:
-            return self.builder.call(self.native.function(name), self.given(arguments))
+            return self.inner(name, arguments)
         value = self.values.get(name)
-        if name in ("int", "bool") and value is None:
-            return self.value(arguments[0]) if name == "int" else self.builder.zext(self.truth(arguments[0]), I64)
-        if name in ("min", "max") and value is None:
-            first, *others = map(self.value, arguments)
-            for other in others:
-                takes = self.builder.icmp_signed("<" if name == "min" else ">", other, first)
-                first = self.builder.select(takes, other, first)
-            return first
+        if value is None:
+            return self.builtin(name, arguments)
+        if value is address or value is words_at:  # what an int64 holds already
+            return self.value(arguments[0])
+        if value is at_word:
+            return self.builder.add(self.value(arguments[0]), self.builder.mul(self.value(arguments[1]), _number(8)))
+        if value is enter:
+            place, *given = map(self.value, arguments)
+            kind = ir.FunctionType(I64, [I64] * len(given))
+            return self.builder.call(self.builder.inttoptr(place, kind.as_pointer()), given)
         primitive = next((known for known, atomic in ATOMIC.items() if value is atomic), None)
         if primitive is not None:
-            words, index, *others = self.given(arguments)
-            emit = emit_plain if _is_its_place(arguments[1]) else emit_seen
-            got = emit(primitive, self.builder, words, index, others)
-            return _number(0) if got is None else got
-        if isinstance(value, FunctionType) and value in KINDS:
-            return self.builder.call(self.native.function(value), self.given(arguments))
+            return self.access(primitive, arguments)
+        if value in INSTRUCTIONS:
+            return _or_nothing(INSTRUCTIONS[value](self.builder, [self.value(it) for it in arguments]))
+        if value in WORDS_OF:
+            at, *others = self.pointer(arguments[0]), *map(self.value, arguments[1:])
+            return _or_nothing(WORDS_OF[value](self.builder, self.builder.gep(at, [others[0]]), others[1:]))
+        if isinstance(value, FunctionType) and (self.native.raced or value in KINDS):
+            return self.inner(value, arguments)
         raise self.wrong(f"a call of {name}")
 
-    def given(self, arguments: list[ast.expr]) -> list[Any]:
-        """Addresses as they are, all else as values."""
-        return [
-            self.records[it.id] if isinstance(it, ast.Name) and it.id in self.records else self.value(it)
-            for it in arguments
+    def builtin(self, name: str, arguments: list[ast.expr]) -> Any:
+        match name:
+            case "int":
+                return self.value(arguments[0])
+            case "bool":
+                return self.builder.zext(self.truth(arguments[0]), I64)
+            case "abs":
+                value = self.value(arguments[0])
+                return self.builder.select(
+                    self.builder.icmp_signed("<", value, _number(0)), self.builder.neg(value), value
+                )
+            case "min" | "max":
+                first, *others = map(self.value, arguments)
+                for other in others:
+                    takes = self.builder.icmp_signed("<" if name == "min" else ">", other, first)
+                    first = self.builder.select(takes, other, first)
+                return first
+        raise self.wrong(f"a call of {name}")
+
+    def access(self, primitive: str, arguments: list[ast.expr]) -> Any:
+        """An access to a word, as the module has it."""
+        words, (index, *others) = self.pointer(arguments[0]), map(self.value, arguments[1:])
+        if self.native.raced:
+            return _or_nothing(RACED[primitive](self.builder, self.builder.gep(words, [index]), others))
+        emit = emit_plain if _is_its_place(arguments[1]) else emit_seen
+        return _or_nothing(emit(primitive, self.builder, words, index, others))
+
+    def inner(self, key: Any, arguments: list[ast.expr]) -> Any:
+        """A call of one that is compiled here, too."""
+        callee = self.native.function(key)
+        given = [
+            self.pointer(it) if kind == AT else self.value(it)
+            for it, kind in zip(arguments, (one.type for one in callee.args), strict=True)
         ]
+        return self.builder.call(callee, given)
+
+
+def _or_nothing(value: Any) -> Any:
+    """What has no value is 0."""
+    return _number(0) if value is None or isinstance(value.type, ir.VoidType) else value
+
+
+def _cast(builder: Any, value: Any, kind: Any) -> Any:
+    """An address as an int64, or the other way about."""
+    if value.type == kind:
+        return value
+    return builder.inttoptr(value, kind) if kind == AT else builder.ptrtoint(value, kind)
+
+
+def _given_back(tree: ast.FunctionDef) -> Any:
+    """The type of what a function returns: int64, or so many of them."""
+    several = [
+        len(it.value.elts) for it in ast.walk(tree) if isinstance(it, ast.Return) and isinstance(it.value, ast.Tuple)
+    ]
+    return ir.LiteralStructType([I64] * several[0]) if several else I64
 
 
 def _is_its_place(index: ast.expr) -> bool:

@@ -5,6 +5,7 @@ nothing that a search reports depends on them.
 """
 
 from kernels.atomics import at_word, compare_exchange_seq_cst, pause, store_release, words_at
+from kernels.language import out_of_line
 from kernels.moves import COLUMNS, FIRST, NAMING, SECOND, row_of
 from kernels.prints import ACTOR, FACTOR_1, LABEL, PAGE_SEEN, REFERENCES, RELATIONS, STAGE_SEEN, SUM, mix, sums_of, term
 
@@ -33,6 +34,7 @@ def relation(plan, td, actor, vcpu):
     return word
 
 
+@out_of_line
 def describe(plan, memo, td, actor, facts):
     """Write down what is known of an actor's own words, which stand in `td`."""
     start, at, stop = words_at(plan.start)[actor], words_at(plan.register)[actor], words_at(plan.stop)[actor]
@@ -79,6 +81,7 @@ def place_of(plan, memo, td, actor):
         at = (at + 1) & mask
 
 
+@out_of_line
 def more_slots(plan, memo):
     """A table of twice the size, with all own words in it."""
     common, slots = words_at(memo.common), words_at(memo.slots)
@@ -93,6 +96,7 @@ def more_slots(plan, memo):
         slots[mask + 1 + at] = number + 1
 
 
+@out_of_line
 def number_of_own(plan, memo, td, actor):
     """The number of the own words that an actor has in `td`; one thread at a time."""
     common = words_at(memo.common)
@@ -115,6 +119,7 @@ def number_of_own(plan, memo, td, actor):
     return number
 
 
+@out_of_line
 def unpack(plan, memo, td, row):
     """The words of a row."""
     for column in range(plan.shared):
@@ -126,6 +131,7 @@ def unpack(plan, memo, td, row):
             td[word] = known[word - start]
 
 
+@out_of_line
 def pack(plan, memo, td, row):
     """The row of these words, with the parts of its fingerprint."""
     everybody = plan.vcpus + plan.zappers
@@ -147,18 +153,3 @@ def is_as_before(plan, memo, td, row, actor):
     for word in range(start, words_at(plan.stop)[actor]):
         differing |= td[word] ^ known[word - start]
     return differing == 0
-
-
-FUNCTIONS = (
-    hash_of_words,
-    relation,
-    describe,
-    place_of,
-    more_slots,
-    number_of_own,
-    unpack,
-    pack,
-    is_as_before,
-)
-# Not inlined: hardly ever needed, and long.
-CALLED = (describe, more_slots, number_of_own, unpack, pack)

@@ -5,14 +5,12 @@ import itertools
 import math
 import threading
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from kernels import effects, invariants, liveness, memo, moves, own_words, prints, search, store
-from kernels.build import plain
-from kernels.elsewhere import compiling_elsewhere
+from kernels import invariants, liveness, memo, moves, native, search, store
+from kernels.build import cache_directory
 from kernels.flows import FLOWS
 from kernels.language import LanguageError, Naming, Site
 from kernels.layout import Layout
@@ -30,37 +28,42 @@ KEPT: tuple[dict[Naming, int], ...] = (
 )
 NAMED_BY_WORD = {word.__name__: actor for word, actor in WORDS.items()}
 _COMPILING = threading.RLock()
-ROOMS = (prints, moves, own_words, effects, memo)  # what every search is made of
-RECORDS = {"plan": moves.Plan, "lay": Layout, "rules": Rules}
+RECORDS: dict[str, tuple[str, ...]] = {
+    "plan": moves.Plan._fields,
+    "lay": Layout._fields,
+    "rules": Rules._fields,
+    "memo": memo.Memo._fields,
+    "store": store.Store._fields,
+    "graph": liveness.Graph._fields,
+}
+
+
+def compile_search(name: str, *entries: Any) -> Any:
+    """These functions of a search and all that they call, once a process; kept on disk under the name.
+
+    Where two threads build syntax trees, CPython up to 3.11.7 may count its own recursion wrong: a SystemError.
+    """
+    with _COMPILING:
+        return native.compiled(entries, RECORDS, lambda digest: cache_directory() / f"{name}_{digest}.o")
 
 
 @functools.cache
 def compiled() -> Any:
     """The search, for every flow; once a process."""
-    return _compiled("search", (*ROOMS, invariants, store, search), (search.search, store.plant, store.rehash))
+    return compile_search("search", search.search, store.plant, store.rehash)
 
 
 @functools.cache
 def compiled_graph() -> Any:
-    """The graph of states and the questions asked of it, for every flow; once a process."""
-    return _compiled("graph", (*ROOMS, liveness), liveness.ENTRIES)
-
-
-def _compiled(name: str, rooms: tuple[ModuleType, ...], entries: tuple[Any, ...]) -> Any:
-    functions = [function for room in rooms for function in room.FUNCTIONS]
-    records = {**RECORDS, "memo": memo.Memo, "store": store.Store, "graph": liveness.Graph}
-    called = (*own_words.CALLED, *memo.CALLED, moves.move, prints.fingerprint)
-    with _COMPILING:
-        return plain(name, functions, entries, records, called)
+    """The graph of states, for every flow; once a process."""
+    return compile_search("graph", liveness.draw_graph)
 
 
 def get_ready(flow: int) -> None:
-    """Compile all that a search of this flow takes: two things at once, for one thread at a time.
-
-    Where two threads build syntax trees, CPython up to 3.11.7 may count its own recursion wrong: a SystemError.
-    """
-    with _COMPILING, compiling_elsewhere(("graph",), "from kernels.plans import compiled_graph; compiled_graph()"):
+    """Compile all that a search of this flow takes, for one thread at a time."""
+    with _COMPILING:
         compiled()
+        compiled_graph()
         machines(flow)
 
 

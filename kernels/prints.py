@@ -6,6 +6,7 @@ or of the zappers: a term for each vCPU, added up, and the least over all orders
 """
 
 from kernels.atomics import at_word, words_at
+from kernels.language import out_of_line
 from kernels.words import PAGE_BLOCKED, TAG_BITS
 
 # What is known of an actor's own words, once for all states: whose they are, their part of the sum, the label, the
@@ -83,6 +84,7 @@ def finish_print(total):
     return total if total != 0 else 1
 
 
+@out_of_line
 def fingerprint(plan, memo, row):
     """64 bits of the state, never 0."""
     sums = sums_of(plan, row)
@@ -118,17 +120,3 @@ def fingerprint(plan, memo, row):
         if order == 0 or total < least:
             least = total
     return least
-
-
-FUNCTIONS = (
-    mix,
-    term,
-    page_with,
-    stage_with,
-    senders_with,
-    facts_of,
-    sums_of,
-    share_of,
-    finish_print,
-    fingerprint,
-)

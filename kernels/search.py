@@ -246,15 +246,3 @@ def search(plan, memo, store, words_, lay, rules, thread, threads):
         command = load_acquire(control, COMMAND)
         if command != GO:
             return command
-
-
-FUNCTIONS = (
-    note_findings,
-    note_broken,
-    expand,
-    look_up,
-    row_at,
-    insert,
-    meet,
-    search,
-)

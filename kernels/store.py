@@ -158,6 +158,3 @@ def rehash(old_, new_, bits, more):
                 while new[(part << more) + at] != 0:
                     at = (at + 1) & ((1 << more) - 1)
                 new[(part << more) + at] = print_
-
-
-FUNCTIONS = (part_of, slot_of, note_finding, copy, room, settle, plant, rehash)

@@ -18,16 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from kernels import moves
 from kernels.atomics import address, words_at
 from kernels.breadth import Move, Progress, schedule_of
-from kernels.build import plain
 from kernels.entered import words_with_room
 from kernels.explorer import Size, explored
 from kernels.machine import DONE
-from kernels.moves import as_actor, choices_of, move, noted
+from kernels.moves import choices_of, move, noted
 from kernels.outcomes import OUTCOMES, Outcome
-from kernels.plans import RECORDS, addressed, make_plan
+from kernels.plans import addressed, compile_search, make_plan
 from kernels.race import record
 from kernels.rules import Rules
 from kernels.schedule import Schedule
@@ -43,7 +41,7 @@ def below(random, count):
     return ((random >> 20) & 0xFFFFFFFF) * count >> 32
 
 
-def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, shown_):
+def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, shown_, priorities_):
     """One schedule from `start_` on: until every zapper has returned, or `most` steps.
 
     `changes_`: the steps at which the actor in front falls behind, ascending; empty for uniform choice, where its first
@@ -52,9 +50,7 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
     """
     td, start, changes = address(words_), address(start_), address(changes_)
     steps, shown = address(steps_), address(shown_)
-    everybody = plan.vcpus + plan.zappers
-    priorities_ = np.zeros(everybody, np.int64)
-    priorities = address(priorities_)
+    everybody, priorities = plan.vcpus + plan.zappers, address(priorities_)
     for word in range(lay.state_words):
         td[word] = start[word]
     random = seed
@@ -78,9 +74,8 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
             for one in range(everybody):
                 if td[words_at(plan.pc)[one]] != DONE and (actor < 0 or priorities[one] > priorities[actor]):
                     actor = one
-        me = as_actor(plan, actor)
         random = xorshift(random)
-        ways = choices_of(plan, td, lay, rules, actor, me)
+        ways = choices_of(plan, td, lay, rules, actor)
         number = below(random, ways)
         begin, stop = words_at(plan.start)[actor], words_at(plan.stop)[actor]
         before = 0
@@ -128,7 +123,7 @@ class Walks:
 @functools.cache
 def compiled() -> Any:
     """Walking, for every flow; once a process."""
-    return plain("walk", (*moves.FUNCTIONS, below, walk_once), (walk_once,), RECORDS).walk_once
+    return compile_search("walk", walk_once).walk_once
 
 
 def walk(
@@ -153,6 +148,7 @@ def walk(
     run, at, records = compiled(), addressed(plan), (record(start.lay), record(start.rules))
     random = np.random.default_rng(seed)
     words, steps = words_with_room(start.lay.total_words), np.empty(most_steps, np.int64)
+    priorities = np.empty(len(start.actors), np.int64)
     best: dict[int, tuple[int, int, np.ndarray]] = {}
     done = total = unfinished = longest = 0
     begun = watched = time.monotonic()
@@ -160,7 +156,7 @@ def walk(
         shown = np.zeros(OUTCOMES, np.int64)
         changes = _changes(random, depth, longest or most_steps)
         drawn = int(random.integers(1, 1 << 62))
-        taken = int(run(at, words, *records, start.words, drawn, changes, steps, most_steps, shown))
+        taken = int(run(at, words, *records, start.words, drawn, changes, steps, most_steps, shown, priorities))
         done, total, unfinished = done + 1, total + taken, unfinished + (taken == most_steps)
         longest = longest if taken == most_steps else max(longest, taken)
         for outcome in np.flatnonzero(shown):

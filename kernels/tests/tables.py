@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from kernels import memo, moves, own_words, prints
 from kernels.atomics import address, at_word
 from kernels.breadth import Search
-from kernels.build import plain
 from kernels.explorer import Size
 from kernels.flows import FLOWS
 from kernels.own_words import pack
-from kernels.plans import RECORDS, addressed, make_plan
+from kernels.plans import addressed, compile_search, make_plan
 from kernels.prints import fingerprint
 from kernels.rules import Flow, Rules
 from kernels.schedule import Schedule
@@ -24,11 +22,10 @@ from kernels.tests.alike import representative
 from kernels.tests.naive import Space, State, StepMachine, no_collector
 
 
-def take_prints(plan, memo, words_, states_, row_, prints_):
+def take_prints(plan, memo, words_, states_, row_, prints_, many, count):
     """The fingerprint of each state in `states_`, all of whose words stand one behind the other."""
     td, row, states, found = address(words_), address(row_), address(states_), address(prints_)
-    count = len(states_) // len(prints_)
-    for number in range(len(prints_)):
+    for number in range(many):
         state = at_word(states, number * count)
         for word in range(count):
             td[word] = state[word]
@@ -39,8 +36,7 @@ def take_prints(plan, memo, words_, states_, row_, prints_):
 @functools.cache
 def compiled() -> Any:
     """`take_prints`, once a process."""
-    functions = (*prints.FUNCTIONS, moves.row_of, *own_words.FUNCTIONS, take_prints)
-    return plain("prints", functions, (take_prints,), {**RECORDS, "memo": memo.Memo}, (*own_words.CALLED, fingerprint))
+    return compile_search("prints", take_prints)
 
 
 def new_search(rules: Rules, size: Size, *, symmetry: bool, reduction: bool) -> Search:
@@ -53,7 +49,9 @@ def prints_of(it: Search, states: Collection[State]) -> list[int]:
     """The fingerprints with which this search would begin in these states."""
     found, row = np.zeros(len(states), np.int64), np.zeros(it.plan.columns, np.int64)
     words = np.array(list(states), np.int64).ravel()
-    compiled().take_prints(addressed(it.plan), addressed(it.memos[0]), it.words[0], words, row, found)
+    compiled().take_prints(
+        addressed(it.plan), addressed(it.memos[0]), it.words[0], words, row, found, len(found), len(words) // len(found)
+    )
     return [int(print_) for print_ in found]
 
 
