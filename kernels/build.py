@@ -28,6 +28,7 @@ from numba.np.numpy_support import from_dtype
 
 from kernels import atomics
 from kernels.contention import contended
+from kernels.inlined import OPTIONS, inlined, inner
 from kernels.language import KINDS, Steps
 from kernels.layout import LABEL, RNG, Layout
 from kernels.rules import Rules
@@ -35,18 +36,9 @@ from kernels.straight import Names, straight_source, subs
 from kernels.variant import BARE, Variant
 from kernels.worlds import World, globals_of
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-# Compiled code alone calls most functions: no wrappers for Python and C, a quarter of the time that compiling takes.
-_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_NJIT: dict[str, Any] = {"njit": njit, "_OPTIONS": OPTIONS, "inner": inner, "inlined": inlined}
 
-_NJIT: dict[str, Any] = {"njit": njit, "_OPTIONS": _OPTIONS, "_INNER": _INNER}
-
-
-def _jitted(bound: FunctionType) -> Any:
-    return njit(**_INNER)(bound)
-
-
-RACE = World(atomics.ATOMIC, _jitted)
+RACE = World(atomics.ATOMIC, inner)
 
 
 def sources_digest() -> str:
@@ -131,7 +123,7 @@ def straight(function: Steps, variant: Variant = BARE) -> Any:
 
     names = Names()
     called = [one for one in subs(function) if one is function or not one.in_place]
-    sources = [f"@njit(forceinline=True, **_INNER)\n{straight_source(one, names, variant)}" for one in called]
+    sources = [f"@inlined\n{straight_source(one, names, variant)}" for one in called]
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
     values = {**_values(names, RACE, extra), **_NJIT, "RNG": RNG, "LABEL": LABEL}
     return _runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)
@@ -188,8 +180,8 @@ def plain(
     sources = []
     entered, apart = tuple(entries), tuple(called)
     for function in functions:
-        inner = "@njit(**_INNER)\n" if function in apart else "@njit(forceinline=True, **_INNER)\n"
-        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else inner
+        called_by_ours = "@inner\n" if function in apart else "@inlined\n"
+        mark = "@njit(cache=True, **_OPTIONS)\n" if function in entered else called_by_ours
         sources.append(mark + inspect.getsource(function))
         names = globals_of(function)
         for known, value in function.__globals__.items():
@@ -213,4 +205,4 @@ def loops(name: str, *functions: Any) -> ModuleType:
     # What annotations name is not among the values.
     source = "\n\n\n".join(["from __future__ import annotations", *(mark + inspect.getsource(f) for f in functions)])
     values = {used: f.__globals__[used] for f in functions for used in globals_of(f) if used in f.__globals__}
-    return _module(name, source, {**values, "njit": njit, "_OPTIONS": _OPTIONS})
+    return _module(name, source, {**values, "njit": njit, "_OPTIONS": OPTIONS})

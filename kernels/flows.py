@@ -4,15 +4,17 @@ A flow has step machines and straight lines of its own, compiled when they are f
 the others nothing, neither words of the state nor time.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kernels.batch import batch_zapper
 from kernels.faulting import faulting_vcpu
-from kernels.language import LanguageError, Steps
+from kernels.language import LanguageError, Site, Step, Steps, number_first
 from kernels.migrate import migrating_vcpu
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
 from kernels.mortal import mortal_vcpu
 from kernels.page_tables import freeing_zapper
+from kernels.parse import flat
 from kernels.rooms import check, rooms
 from kernels.rules import Flow
 from kernels.shared import shared_zapper
@@ -61,4 +63,13 @@ FLOWS = {
     Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper, in_step=True),
 }
 
+
+def sites() -> Iterator[Site]:
+    """Those of every flow in turn; what two flows share comes twice."""
+    for actors in FLOWS.values():
+        for function in (*subs(actors.vcpu), *subs(actors.zapper)):
+            yield from (statement.site for statement in flat(function.body) if isinstance(statement, Step))
+
+
+number_first(sites())
 check(rooms())

@@ -1,6 +1,7 @@
 """From functions of steps to one graph of blocks: subprograms inlined, names unique, control flow cut at the yields."""
 
 import ast
+import functools
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -217,9 +218,13 @@ def arity(choice: Any) -> int:
     return int(CHOICE_COUNTS[choice].__code__.co_argcount)  # type: ignore[attr-defined]
 
 
-def names_in(tree: ast.expr) -> set[str]:
-    """The locals that an expression reads."""
-    callees = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    return {
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in callees and n.id not in ENVIRONMENT
-    }
+@functools.cache
+def names_in(tree: ast.expr) -> frozenset[str]:
+    """The locals that an expression reads. Asked again and again of one that nobody changes any more."""
+    nodes = list(ast.walk(tree))
+    callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return frozenset(
+        node.id
+        for node in nodes
+        if isinstance(node, ast.Name) and id(node) not in callees and node.id not in ENVIRONMENT
+    )

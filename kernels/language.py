@@ -7,7 +7,7 @@ import ast
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class LanguageError(SyntaxError):
     """The source uses what the step language does not have; says file and line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Site:
     """One yield of the source: where it stands and what it does."""
 
@@ -132,11 +132,20 @@ class Steps:
         raise TypeError(f"{self.name} is a function of steps: take it through Reference, straight or machine")
 
 
-SITES: list[Site] = []
+SITES: list[Site] = []  # by number, from 1
 KINDS: dict[Any, str] = {}
 CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
 CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
 HARNESS_VALUES: dict[Any, int] = {}
+
+
+def number_first(sites: Iterable[Site]) -> None:
+    """Number these before all others, in this order: straight lines hold numbers, and their text, by which they are
+    cached, must not depend on which file was imported first.
+    """
+    SITES[:] = dict.fromkeys((*sites, *SITES))
+    for number, site in enumerate(SITES, 1):
+        object.__setattr__(site, "number", number)
 
 
 def has_effect(function: Callable[..., Any]) -> bool:

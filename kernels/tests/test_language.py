@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels import kvm, locks, module, vcpu, zapper
+from kernels import flows, kvm, locks, module, vcpu, zapper
 from kernels.atomics import SHARED_ACCESSES, fetch_add_seq_cst, load_acquire, store_release
 from kernels.flows import FLOWS
 from kernels.language import KINDS, ROOT, SITES, LanguageError, Site, Steps
@@ -343,6 +343,14 @@ def test_site_numbers_count_from_one_and_fit_the_room_for_perturbations():
 
     assert [site.number for site in SITES] == list(range(1, len(SITES) + 1))
     assert len(SHIPPED) < MAX_SITES
+
+
+def test_sites_are_numbered_as_the_flows_have_them_whatever_was_imported_first():
+    """A number stands in compiled text: another order would be compiled anew."""
+    of_flows = list(dict.fromkeys(flows.sites()))
+
+    assert of_flows == SITES[: len(of_flows)]
+    assert len(of_flows) == len(SHIPPED)
 
 
 def test_site_names_are_unique():
