@@ -9,17 +9,14 @@ and of the last three the fields. Anything else is an error with the function's 
 """
 
 import ast
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from llvmlite import binding, ir
 
+from kernels import cache
 from kernels.atomics import ATOMIC, PLAIN, SEEN_COUNT, SEEN_ROOM
 from kernels.language import ENVIRONMENT, KINDS, tree_of
 from kernels.layout import Actor, Layout
@@ -108,47 +105,28 @@ class Native:
         builder.ret(builder.call(inner, [*places, me, given["chosen"]][: len(inner.args)]))
         return str(made.name)
 
-    def finish(self, kept: Callable[[str], Path] | None = None) -> Any:
+    def finish(self, *, kept: bool = False) -> Any:
         """Compile; returns the engine, which the caller keeps for as long as the code shall stay.
 
-        `kept` says in which file the object code of a text stands: what an earlier process left there is taken.
+        With `kept` the object code of this text is taken from the cache, or left there.
         """
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         target = binding.Target.from_default_triple().create_target_machine(opt=1)
         self.module.triple = target.triple
         text = str(self.module)
-        file = kept(hashlib.sha256(text.encode()).hexdigest()[:24]) if kept else None
-        found = _kept(file) if file else None
+        name = f"native_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+        found = cache.read(name) if kept else None
         made = binding.parse_assembly(text)
         made.verify()
         if found is None:
             passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(speed_level=1))
             passes.getModulePassManager().run(made, passes)
         engine = binding.create_mcjit_compiler(made, target)
-        engine.set_object_cache(lambda _, code: _keep(file, bytes(code)), lambda _: found)
+        if kept:
+            engine.set_object_cache(lambda _, code: cache.keep(name, bytes(code)), lambda _: found)
         engine.finalize_object()
         return engine
-
-
-def _kept(file: Path) -> bytes | None:
-    """The object code in a file; None where there is none, or not all of it: LLVM would end the process."""
-    try:
-        found = file.read_bytes()
-    except OSError:
-        return None
-    return found[32:] if hashlib.sha256(found[32:]).digest() == found[:32] else None
-
-
-def _keep(file: Path | None, code: bytes) -> None:
-    """Leave object code to later processes, its digest before it."""
-    if file is None:
-        return
-    with contextlib.suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as written:
-            written.write(hashlib.sha256(code).digest() + code)
-        os.replace(temporary, file)
 
 
 class _Body:
