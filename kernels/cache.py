@@ -59,7 +59,7 @@ def cache_directory() -> Path | None:
 
 def read(name: str) -> bytes | None:
     """What was kept under this name; None where nothing was. What is damaged is thrown away."""
-    for place in _places():
+    for place in _places(make=False):
         path = place / (name + SUFFIX)
         if (found := own_contents(path, MOST_BYTES)) is None:
             continue
@@ -86,7 +86,7 @@ def keep(name: str, code: bytes) -> None:
 
 def is_kept(names: Iterable[str]) -> bool:
     """Whether code of each of these kinds was kept, such as `straight_vcpu`: their files' names go on with a digest."""
-    places = list(_places())
+    places = list(_places(make=False))
     return all(any(next(place.glob(f"{name}_*{SUFFIX}"), None) for place in places) for name in names)
 
 
@@ -111,7 +111,7 @@ class Looked:
 def look() -> Looked:
     """Read all of it."""
     files, size, damaged = 0, 0, 0
-    for place in _places():
+    for place in _places(make=False):
         for path in sorted(place.glob(f"*{SUFFIX}")):
             code = read(path.name.removesuffix(SUFFIX))
             files, size, damaged = files + (code is not None), size + len(code or b""), damaged + (code is None)
@@ -131,11 +131,13 @@ def _bases() -> Iterator[Path]:
         yield Path(tempfile.gettempdir()) / f"tdx-stress-{os.geteuid()}"
 
 
-def _places() -> Iterator[Path]:
-    """The directories that can be used, made where they are not there."""
+def _places(*, make: bool = True) -> Iterator[Path]:
+    """The directories that can be used; with `make` also those that are not there, each made as it is asked for."""
     for base in _bases():
         place = base / _name()
         with contextlib.suppress(OSError):
+            if not make and not place.is_dir():
+                continue
             if not place.is_dir():
                 base.parent.mkdir(parents=True, exist_ok=True)
                 base.mkdir(mode=0o700, exist_ok=True)
