@@ -138,9 +138,21 @@ class Search:
             words = self.words[thread]
             return int(code.search(plan, memos[thread], arrays, words, *self.records, thread, self.threads))
 
-        others = [threading.Thread(target=share, args=(thread,)) for thread in range(1, self.threads)]
-        for other in others:
-            other.start()
+        all_there = threading.Event()
+        others: list[threading.Thread] = []
+
+        def wait_and_share(thread: int) -> None:
+            all_there.wait()  # who shares waits for all the others: where one cannot be started, nobody begins
+            if len(others) == self.threads - 1:
+                share(thread)
+
+        try:
+            for thread in range(1, self.threads):
+                other = threading.Thread(target=wait_and_share, args=(thread,))
+                other.start()
+                others.append(other)
+        finally:
+            all_there.set()
         command = share(0)
         for other in others:
             other.join()

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from kernels.atomics import SEEN_ROOM, own, set_own
-from kernels.build import cache_directory
 from kernels.language import Steps
 from kernels.layout import Actor
 from kernels.machine import Machine, step_machine
-from kernels.native import ENTRY_WORDS, Native
+from kernels.native import ENTRY_WORDS, Native, digest_of
 from kernels.straight import Names
 
 
@@ -49,7 +48,7 @@ def entered(function: Steps) -> tuple[Machine, Entered]:
     made = step_machine(function, names)
     native = Native(made.source, {**names.values, "own": own, "set_own": set_own})
     entries = [native.entry(f"{made.name}_{which}") for which in ("step", "choices")]
-    engine = native.finish(lambda digest: cache_directory() / f"native_{digest}.o")
+    engine = native.finish(f"native_{digest_of(native.text())}")
     step, choices = (int(engine.get_function_address(entry)) for entry in entries)
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * len(ENTRY_WORDS)))
     return made, Entered(step, choices, kind(step), kind(choices), engine)

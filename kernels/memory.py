@@ -5,6 +5,7 @@ import mmap
 import numpy as np
 
 from kernels import effects, memo, own_words
+from kernels.files import in_units
 from kernels.memo import Memo
 from kernels.moves import Plan
 from kernels.prints import RELATIONS
@@ -16,8 +17,11 @@ PART = 16
 
 
 def reserved(words: int) -> np.ndarray:
-    """Zeroes in address space alone: the system gives memory as they are touched."""
-    space = mmap.mmap(-1, 8 * words, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+    """Zeroes in address space alone: the system gives memory as they are touched. Raises MemoryError."""
+    try:
+        space = mmap.mmap(-1, 8 * words, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+    except OSError:
+        raise MemoryError(f"{in_units(8 * words)} of address space for a search") from None
     return np.frombuffer(space, np.int64)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from kernels import invariants, liveness, memo, moves, native, search, store
-from kernels.build import cache_directory
 from kernels.flows import FLOWS
 from kernels.language import LanguageError, Naming, Site
 from kernels.layout import Layout
@@ -44,7 +43,7 @@ def compile_search(name: str, *entries: Any) -> Any:
     Where two threads build syntax trees, CPython up to 3.11.7 may count its own recursion wrong: a SystemError.
     """
     with _COMPILING:
-        return native.compiled(entries, RECORDS, lambda digest: cache_directory() / f"{name}_{digest}.o")
+        return native.compiled(name, entries, RECORDS)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernels import layout, words
-from kernels.build import alone, cache_directory, contended_at, straight
+from kernels.build import alone, contended_at, straight
 from kernels.clock import Calibration
 from kernels.elsewhere import compiling_elsewhere
 from kernels.flows import FLOWS
@@ -20,7 +20,7 @@ from kernels.straight import subs
 from kernels.trace import SO_MANY, ticks_of_entries
 from kernels.variant import BARE, Variant
 
-__all__ = ["Kernels", "cache_directory", "contended_at", "label_text", "labels_of", "load", "ns_of_entry", "prepare"]
+__all__ = ["Kernels", "contended_at", "label_text", "labels_of", "load", "ns_of_entry", "prepare"]
 
 Run = Callable[[np.ndarray, Layout, Rules, Actor], int]
 

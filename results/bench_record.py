@@ -9,13 +9,20 @@ ordering, "A2" its second copy (the A/A arm), then "B", "C", ... Only finished r
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from results.shape import HostShape, ScenarioShape, trouble_by
+from results.verdict import Ending, Verdict
 
 BENCH_SCHEMA = "tdx-stress/bench/1"
 BENCH, ROUNDS = "bench.json", "rounds"
 REFERENCE, AGAIN = "A", "A2"
+MOST_ROUNDS, MOST = 9_999, 1 << 63
+Number = Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
+Count = Annotated[int, Field(ge=0, lt=MOST)]
+Figure = Count | Annotated[float, Field(ge=0)]
 Finding = Literal["differs", "no_difference", "too_few", "not_comparable"]
 
 
@@ -72,24 +79,24 @@ class Race(Part):
     `measured` shootdowns the kick of `met` found a vCPU in the guest; None in a record that does not tell.
     """
 
-    round: int
+    round: Number
     point: str
     place: int
     arm: str
     ordering: str
     seed: int
-    verdict: str
+    verdict: Verdict
     reason: str
-    ending: str
+    ending: Ending
     seconds: float
-    all_shootdowns: int
-    met_shootdowns: int | None = None  # those that met a vCPU; None in a bench of an earlier version
-    forbidden_shootdowns: int
-    outcomes: dict[str, int]
+    all_shootdowns: Count
+    met_shootdowns: Count | None = None  # those that met a vCPU; None in a bench of an earlier version
+    forbidden_shootdowns: Count
+    outcomes: dict[str, Count]
     steal_share: float | None
-    figures: dict[str, int | float | None]
-    met: int | None = None
-    measured: int = 0
+    figures: dict[str, Figure | None]
+    met: Count | None = None
+    measured: Count = 0
 
 
 class Comparison(Part):
@@ -172,6 +179,31 @@ class Bench(Part):
     seconds: float = 0.0
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> "Bench":
+        """Whole rounds of known arms and points, on a machine and under a scenario that can be shown."""
+        for trouble in (trouble_by(HostShape, self.host), trouble_by(ScenarioShape, self.scenario)):
+            if trouble:
+                raise ValueError(trouble)
+        arms = [arm.arm for arm in self.arms]
+        if arms[:2] != [REFERENCE, AGAIN] or len(set(arms)) < len(arms):
+            raise ValueError(
+                f"expected arms {REFERENCE}, {AGAIN} and others once each, found {', '.join(arms) or 'none'}"
+            )
+        if self.sweep and not 0 < len(set(self.sweep.points)) == len(self.sweep.points) == len(self.sweep.values):
+            raise ValueError("expected as many points as values in sweep, each once")
+        due = {
+            (number, point, arm)
+            for number in range(1, self.finished_rounds + 1)
+            for point in self.points
+            for arm in arms
+        }
+        raced = [(race.round, race.point, race.arm) for race in self.rounds]
+        if len(raced) != len(due) or set(raced) != due:
+            missing = next(iter(sorted(due - set(raced))), raced[-1] if raced else ())
+            raise ValueError(f"expected whole rounds, each point and arm once, found another number of {missing}")
+        return self
 
     @property
     def points(self) -> tuple[str, ...]:

@@ -18,11 +18,14 @@ from pydantic import ValidationError
 from results.bench_record import BENCH, Bench, round_file
 from results.rounds_table import csv_text
 from results.store import (
+    MOST_JSON,
     RunDirectory,
     StoreError,
     open_run_directory,
     point_latest,
     read_arrays,
+    shortened,
+    stored_bytes,
     write_file,
     write_text,
 )
@@ -101,16 +104,14 @@ def _locked(path: Path) -> int:
 def read_bench(directory: Path) -> Bench:
     """The record of a bench's directory. Raises StoreError where there is no whole one."""
     where = directory / BENCH
+    content = stored_bytes(where, MOST_JSON, "the directory of a bench")
     try:
-        return Bench.model_validate_json(where.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(f"{directory}: expected the directory of a bench, found no {BENCH} in it") from None
-    except OSError as error:
-        raise StoreError(f"{where}: cannot read: {error.strerror}") from None
+        return Bench.model_validate_json(content)
     except ValidationError as refused:
         first = refused.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise StoreError(f"{where}: expected a bench of this version, found at {place}: {first['msg']}") from None
+        said = shortened(first["msg"].removeprefix("Value error, "))
+        raise StoreError(f"{where}: expected a bench of this version, found at {place}: {said}") from None
 
 
 def read_round(directory: Path, number: int) -> dict[str, NDArray[Any]]:

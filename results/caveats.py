@@ -89,6 +89,13 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             "the governor `performance`, or a longer --warmup",
         )
     before, after = host.get("round_trip_ns"), host.get("round_trip_after_ns")
+    if trouble := host.get("round_trip_trouble") or host.get("round_trip_after_trouble"):
+        yield Caveat(
+            "no_round_trip",
+            f"a line's way from CPU to CPU and back was not measured: {trouble}",
+            "latencies cannot be read as multiples of it, nor two machines be told apart by it",
+            "again, when the CPUs are free",
+        )
     if before and after and not alike(before, after):
         yield Caveat(
             "cpus_moved",

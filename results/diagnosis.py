@@ -21,6 +21,7 @@ CHECKS = (
     probes.store_buffering,
     probes.fork,
     probes.memory,
+    probes.cache,
     machine.realtime,
     machine.isolation,
 )

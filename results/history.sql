@@ -16,9 +16,6 @@ CREATE TABLE rounds (
   stale_window_p50_ns DOUBLE, track_retries DOUBLE
 );
 
--- name: schema
-SELECT schema FROM read_json($1, columns = {schema: 'VARCHAR'}, format = 'unstructured', maximum_object_size = 67108864);
-
 -- name: run: runs
 INSERT INTO runs BY NAME
 WITH file AS (

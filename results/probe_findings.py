@@ -106,3 +106,16 @@ def memory(facts: Facts) -> Finding:
         return Finding("memory", "room", found, means, f"--vcpus {room}", Limits.everything)
     more = f"; the {asked} asked for fit" if asked is not None else ""
     return Finding("memory", "room", found, f"room for {plural(room, 'vCPU')} ({why}){more}")
+
+
+def cache(facts: Facts) -> Finding:
+    """Whether compiled code is kept from run to run, and whole."""
+    kept = facts["cache"]
+    found = f"{plural(kept['files'], 'file')}, {kept['bytes'] / 2**20:.1f} MiB, whole"
+    if kept["troubles"]:
+        means = f"{kept['troubles'][0]}: each run may have to compile anew"
+        return Finding("cache", "compiled code", found, means, "TDX_STRESS_CACHE, a directory of your own")
+    if kept["damaged"]:
+        means = f"{plural(kept['damaged'], 'damaged file')} thrown away, and compiled anew: something else wrote there"
+        return Finding("cache", "compiled code", found, means, "again; if it comes back, look at the disk")
+    return Finding("cache", "compiled code", found, "kernels are compiled once, for all later runs")

@@ -20,7 +20,7 @@ from results.verdict import Ending, Verdict
 
 # Percentiles whose intervals sentences are made of.
 WITH_INTERVAL = ("p50", "p90", "p99")
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -136,23 +136,29 @@ class _Caveat(_Shape):
     try_: str = Field(alias="try")
 
 
-class _Host(_Shape):
+class HostShape(_Shape):
+    """What is shown of a host."""
+
     round_trip_ns: Seconds | None = None
     round_trip_after_ns: Seconds | None = None
     round_trip_range_ns: tuple[Seconds, Seconds] | None = Field(strict=False, default=None)
     round_trip_cpus: list[Count] = []
+    round_trip_trouble: str | None = None
+    round_trip_after_trouble: str | None = None
     timer_ns: Seconds | None = None
     timer_step_ns: Seconds | None = None
     empty_shootdown_ns: Count | None = None
 
     @model_validator(mode="after")
-    def _round_trip_with_its_range(self) -> "_Host":
+    def _round_trip_with_its_range(self) -> "HostShape":
         if self.round_trip_ns and (self.round_trip_range_ns is None or len(self.round_trip_cpus) != 2):
             raise ValueError("expected round_trip_range_ns and two round_trip_cpus beside round_trip_ns")
         return self
 
 
-class _Scenario(_Shape):
+class ScenarioShape(_Shape):
+    """What is shown of a scenario."""
+
     name: str
     vcpus: Count
     zappers: Count
@@ -161,8 +167,8 @@ class _Scenario(_Shape):
 
 
 class _Result(_Shape):
-    host: _Host
-    scenario: _Scenario
+    host: HostShape
+    scenario: ScenarioShape
     caveats: list[_Caveat]
     runs: list[_Run]
     command: list[str] = []

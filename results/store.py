@@ -7,13 +7,16 @@ the files of one run, and the last one to write wins.
 """
 
 import contextlib
+import errno
 import fcntl
 import io
 import itertools
 import json
 import os
 import re
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +25,15 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.files import Unreadable, contents, in_units, write_all, write_whole
 from results.shape import trouble_with, trouble_with_arrays
 
 SCHEMA = "tdx-stress/result/1"
 RESULT, RAW, TRACE = "result.json", "raw.npz", "trace.json"
 # About what the largest run writes at once: many orderings' histograms, compressed, and two pictures.
 PROBE_BYTES = 4 << 20
+# The most that is read of a file of JSON, of one of arrays, and of what that unpacks to.
+MOST_JSON, MOST_PACKED, MOST_UNPACKED, MOST_ARRAYS = 64 << 20, 256 << 20, 1 << 30, 20_000
 _serial = itertools.count()
 Writer = Callable[[IO[bytes]], object]
 
@@ -124,21 +130,7 @@ def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("
 def read_result(directory: Path) -> Stored:
     """Read a run's directory back, `runs/latest` or any other. Raises StoreError where it holds no whole result; one
     that is kept without its raw.npz is whole."""
-    where = directory / RESULT
-    try:
-        result = json.loads(where.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{directory}: expected the directory of a run, found no {RESULT} in it") from None
-    except OSError as error:
-        said = error.strerror or error
-        raise StoreError(f"{where}: cannot read: {said}; give a directory that a run left") from None
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{where}: expected JSON, found something else: {error}") from None
-    found = result.get("schema") if isinstance(result, dict) else None
-    if found != SCHEMA:
-        raise StoreError(f"{where}: expected schema {SCHEMA}, found {found}")
-    if trouble := trouble_with(result):
-        raise StoreError(f"{where}: {trouble}")
+    result = read_result_json(directory)
     if not (directory / RAW).exists():
         return Stored(result, {})
     arrays = read_arrays(directory / RAW, "a run")
@@ -147,15 +139,64 @@ def read_result(directory: Path) -> Stored:
     return Stored(result, arrays)
 
 
+def read_result_json(directory: Path) -> dict[str, Any]:
+    """The dict of result.json alone, sound. Raises StoreError."""
+    where = directory / RESULT
+    result = json_value(where, stored_bytes(where, MOST_JSON, "the directory of a run"))
+    found = result.get("schema") if isinstance(result, dict) else None
+    if found != SCHEMA:
+        raise StoreError(f"{where}: expected schema {SCHEMA}, found {shortened(found)}")
+    if trouble := trouble_with(result):
+        raise StoreError(f"{where}: {trouble}")
+    return dict(result)
+
+
+def stored_bytes(where: Path, most: int, what: str) -> bytes:
+    """The bytes of a file of a result, at most so many. Raises StoreError, which says `what` was expected: a file, or
+    the directory of one.
+    """
+    try:
+        return contents(where, most, what)
+    except Unreadable as error:
+        if error.errno == errno.ENOENT and what.startswith("the directory"):
+            raise StoreError(f"{where.parent}: expected {what}, found no {where.name} in it") from None
+        raise StoreError(str(error)) from None
+
+
+def json_value(where: Path, content: bytes) -> Any:
+    """JSON in UTF-8. Raises StoreError."""
+    try:
+        return json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{where}: expected JSON, found something else: {shortened(str(error))}") from None
+
+
+def shortened(value: object) -> str:
+    """What was found, cut where it is long."""
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
 def read_arrays(path: Path, whose: str) -> dict[str, NDArray[Any]]:
     """All arrays of a file. Raises StoreError, which says whose arrays were expected."""
+    content = io.BytesIO(stored_bytes(path, MOST_PACKED, f"the arrays of {whose}"))
     try:
-        # From memory: numpy leaves a file open that turns out to be no archive.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as raw:
+        with zipfile.ZipFile(content) as archive:
+            members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > MOST_UNPACKED or len(members) > MOST_ARRAYS:
+            found = f"{in_units(size)} in {len(members):,}"
+            raise StoreError(
+                f"{path}: expected arrays of at most {in_units(MOST_UNPACKED)} unpacked, in at most {MOST_ARRAYS:,} "
+                f"files, found {found}"
+            )
+        with np.load(content, allow_pickle=False) as raw:
             return {name: raw[name] for name in raw.files}
+    except StoreError:
+        raise
     except Exception as error:  # zipfile, zlib, numpy's parser and its tokenizer each have errors of their own
         said = str(error).partition("\n")[0] or type(error).__name__
-        raise StoreError(f"{path}: expected the arrays of {whose}: {said}") from None
+        raise StoreError(f"{path}: expected the arrays of {whose}: {shortened(said)}") from None
 
 
 def _own_directory(root: Path, scenario_name: str) -> Path:
@@ -172,14 +213,9 @@ def _own_directory(root: Path, scenario_name: str) -> Path:
 
 
 def _probe(path: Path) -> None:
-    probe = _temporary(path / "probe")
-    try:
-        with probe.open("xb") as file:
-            file.write(bytes(PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        probe.unlink(missing_ok=True)
+    """In a file without a name: whoever ends us meanwhile finds nothing left."""
+    with tempfile.TemporaryFile(dir=path, buffering=0) as file:
+        write_all(file.fileno(), bytes(PROBE_BYTES))
 
 
 @contextlib.contextmanager
@@ -208,23 +244,15 @@ def write_file(path: Path, write: Writer) -> None:
 
     Raises StoreError.
     """
-    temporary = _temporary(path)
     # Made in memory first: what makes the bytes may seek, and an error of the disk is then one of these few lines.
     content = io.BytesIO()
     write(content)
-    if path.exists() and not path.is_file():
-        return _write_into(path, content.getvalue())
     try:
-        with temporary.open("xb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if path.exists() and not path.is_file():
+            return _write_into(path, content.getvalue())
+        write_whole(path, content.getvalue())
     except OSError as error:
         raise _refused(error, path, "what was written before stands") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from kernels.files import Unreadable, contents
 from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
-from results.store import write_file
+from results.store import MOST_JSON, write_file
 
 SCHEMA: Literal["tdx-stress/witness/1"] = "tdx-stress/witness/1"
-LARGEST_BYTES = 64 << 20
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$", description="a digest in hexadecimal digits")]
@@ -117,23 +117,11 @@ def read_table(path: Path, schema: str) -> dict[str, Any]:
 
 def _content(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
-        if len(content) > LARGEST_BYTES:
-            raise WitnessError(f"{path}: expected a witness of at most 64 MiB, found more")
-        return content.decode()
-    except FileNotFoundError:
-        raise WitnessError(f"{path}: expected a witness, found no such file") from None
-    except IsADirectoryError:
-        raise WitnessError(f"{path}: expected a witness, found a directory") from None
+        return contents(path, MOST_JSON, "a witness").decode()
+    except Unreadable as error:
+        raise WitnessError(str(error)) from None
     except UnicodeDecodeError:
         raise WitnessError(f"{path}: expected JSON in UTF-8, found other bytes") from None
-    except OSError as error:
-        raise WitnessError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except WitnessError:
-        raise
-    except ValueError:  # a null byte in the path
-        raise WitnessError(f"{path}: expected a witness, found no such file") from None
 
 
 def _json(path: Path, content: str) -> Any:

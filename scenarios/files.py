@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from kernels.files import Unreadable, contents
 from scenarios.wording import ScenarioError, printable
 
 HERE = Path(__file__).parent
@@ -53,19 +54,9 @@ def name_of(path: Path) -> str:
 
 def _content(path: Path, shown_as: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
-    except FileNotFoundError:
-        raise ScenarioError(f"{shown_as}: expected a TOML file, found no such file") from None
-    except IsADirectoryError:
-        raise ScenarioError(f"{shown_as}: expected a TOML file, found a directory") from None
-    except OSError as error:
-        raise ScenarioError(f"{shown_as}: cannot be read: {(error.strerror or 'unknown error').lower()}") from None
-    except ValueError:  # a null byte in the path
-        raise ScenarioError(f"{shown_as}: expected a TOML file, found no such file") from None
-    if len(content) > LARGEST_BYTES:
-        raise ScenarioError(f"{shown_as}: expected a TOML file of at most 1 MiB, found more")
-    return content
+        return contents(path, LARGEST_BYTES, "a TOML file", shown_as)
+    except Unreadable as error:
+        raise ScenarioError(str(error)) from None
 
 
 def _decoded(content: bytes, shown_as: str) -> str:

@@ -1,6 +1,9 @@
 """The command `tdx-stress`, also `python -m stress`: runs a verb, and turns whatever goes wrong into one line."""
 
+import contextlib
+import errno
 import gc
+import logging
 import os
 import signal
 import sys
@@ -10,17 +13,37 @@ from types import FrameType
 # Libraries that start threads at their import would do so before the fork.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 USAGE, HARNESS, INTERRUPTED = 2, 3, 130
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
     """Run the command line and exit with its code. Only an internal error has a traceback, and only with `-v`."""
-    for name in ONE_THREAD:
-        os.environ[name] = "1"
-    gc.set_threshold(100_000)  # imports make objects that stay: looking through them was a tenth of a start
-    _open_missing_streams()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(_run(sys.argv[1:]))
+    try:
+        _heed_signals()
+        for name in ONE_THREAD:
+            os.environ[name] = "1"
+        gc.set_threshold(100_000)  # imports make objects that stay: looking through them was a tenth of a start
+        _open_missing_streams()
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if not sys.warnoptions:
+            # What a library warns of names its own files, and is nothing that a user could mend.
+            warnings.simplefilter("ignore")
+            logging.lastResort = None
+        code = _run(sys.argv[1:])
+        for number in STOPPING:  # nothing is left to be interrupted
+            signal.signal(number, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        code = _failed("interrupted, nothing was measured", INTERRUPTED)
+    sys.exit(code)
+
+
+def _heed_signals() -> None:
+    """First of all: until here, while Python itself starts, Ctrl-C is Python's, with a traceback."""
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background, or under nohup
+            signal.signal(number, _interrupted)
 
 
 def _open_missing_streams() -> None:
@@ -47,23 +70,21 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     sys.unraisablehook = dropped
     warnings.simplefilter("ignore", ResourceWarning)
     signal.signal(signal.SIGALRM, _interrupted)
-    for stopping in (signal.SIGINT, signal.SIGTERM):
+    for stopping in STOPPING:
         signal.signal(stopping, signal.SIG_DFL)
     raise KeyboardInterrupt
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, _interrupted)
-        signal.signal(signal.SIGTERM, _interrupted)
+        from stress.limits import check_address_space
+
+        check_address_space(arguments)
         from stress.cli import app
 
         code = app(arguments, prog_name="tdx-stress", standalone_mode=False) or 0
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return _failed("interrupted, nothing was measured", INTERRUPTED)
     except BrokenPipeError:
         _silence_stdout()
         return 0
@@ -91,14 +112,21 @@ def explained(error: Exception) -> tuple[str, int]:
         return str(error), USAGE
     if "results.store" in sys.modules and isinstance(error, sys.modules["results.store"].StoreError):
         return str(error), HARNESS
+    from stress.limits import limit_met
+
+    if (met := limit_met(error)) is not None:
+        return met, CannotRunHere.exit_code
+    if isinstance(error, OSError) and error.filename is None and error.errno in OUTPUT_ERRORS:
+        _silence_stdout()
+        return f"stdout: cannot write: {error.strerror}", HARNESS
     return f"internal error: {type(error).__name__}: {error} (-v shows where)", HARNESS
 
 
 def _failed(line: str, code: int) -> int:
-    try:
-        print("tdx-stress:", " ".join(line.split()), file=sys.stderr, flush=True)
-    except OSError:
-        return code
+    from scenarios.wording import printable
+
+    with contextlib.suppress(OSError):
+        print("tdx-stress:", printable(" ".join(line.split())), file=sys.stderr, flush=True)
     return code
 
 

@@ -4,8 +4,8 @@ from scenarios.loader import apply_settings, load_orderings, load_scenario, sett
 from scenarios.models import Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from stress.errors import UsageFault
-from stress.exploring import MOST_THREADS, ExploreRequest
-from stress.sizes import chosen_memory
+from stress.exploring import MOST_THREADS, ExploreRequest, refuse_leaking
+from stress.sizes import chosen_memory, in_address_space
 from stress.unread import check_read, chosen_keys
 
 DEFAULT, SCENARIO = "v18", "small"
@@ -47,6 +47,7 @@ def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
         "--fail-fast": request.fail_fast,
     }
     given |= {f"--set {key}": key in SCENARIO_KEYS for key in map(setting_key, request.settings)}
+    refuse_leaking(request.settings)
     if request.threads is not None and not 1 <= request.threads <= MOST_THREADS:
         raise UsageFault(f"--threads: expected a whole number from 1 to {MOST_THREADS}, found {request.threads}")
     found = next((option for option, there in given.items() if there), None)
@@ -58,4 +59,6 @@ def memory_of_each(request: ExploreRequest, threads: int, unsaid: int) -> int:
     """The bytes of one search where so many go on at once: their share of --memory, or what it is where none is given.
     Raises UsageFault.
     """
-    return unsaid if request.memory is None else chosen_memory(request.memory) // threads
+    if request.memory is None:
+        return in_address_space(unsaid * threads) // threads
+    return chosen_memory(request.memory) // threads

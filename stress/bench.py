@@ -8,11 +8,12 @@ from typing import Any
 
 from results.bench_caveats import bench_caveats
 from results.bench_findings import exit_code, found
-from results.bench_record import Bench, Design, Sweep
+from results.bench_record import BENCH, Bench, Design, Sweep
 from results.bench_store import BenchDirectory, open_bench_directory, read_bench, reopen_bench_directory
 from results.comparable import differences
 from results.gate import Gate, Outcome, judged, parse_gate
 from results.host import host_facts
+from results.pooled_rounds import pooled
 from results.rounds_table import PARQUET_HINT, can_write_parquet
 from results.store import StoreError
 from results.verdict import Exit
@@ -90,9 +91,10 @@ def _resumed(request: BenchRequest, gates: Sequence[Gate]) -> Begun:
     assert request.resume is not None
     path = request.resume
     record = _opened(lambda: read_bench(path))
-    cpus = chosen_cpus(str(record.host["cpus_used"]))
+    layout = layout_of(path / BENCH, record)
+    _opened(lambda: pooled(record, path))  # every round's arrays, before others are added to them
+    cpus = chosen_cpus(str(record.host.get("cpus_used")))
     record = resumed(record, request, _host(cpus))
-    layout = layout_of(record)
     _make_room(layout.points)
     directory = _opened(lambda: reopen_bench_directory(path))
     return Begun(request, layout, gates, cpus, directory, record, _progress(request))

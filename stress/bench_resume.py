@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from results.bench_record import AGAIN, Bench
 from results.comparable import Kind, differing
@@ -54,8 +57,18 @@ def _refuse_changes(request: BenchRequest) -> None:
         raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
 
 
-def layout_of(bench: Bench) -> Layout:
-    """The layout that the record was begun with."""
+def layout_of(where: Path, bench: Bench) -> Layout:
+    """The layout that the record was begun with. Raises UsageFault where it holds no scenario or ordering of ours."""
+    try:
+        return _layout(bench)
+    except ValidationError as refused:
+        first = refused.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "its whole"
+        said = f"found at {place}: {first['msg']}"
+        raise UsageFault(f"{where}: expected a scenario and orderings of this version, {said}") from None
+
+
+def _layout(bench: Bench) -> Layout:
     scenario = Scenario.model_validate(bench.scenario)
     key = bench.sweep.key if bench.sweep else None
     values = bench.sweep.values if bench.sweep else ()

@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import RenderableType
 from rich.live import Live
 
-from stress.screen import Screen
+from stress.screen import Printable, Screen
 
 TABLE_S, LINE_S = 1.0, 15.0
 
@@ -56,6 +56,6 @@ class Canvas:
         """The table in the place of the one before, or the line."""
         if self._live is not None:
             with contextlib.suppress(OSError):
-                self._live.update(table, refresh=True)
+                self._live.update(Printable(table), refresh=True)
         elif self._screen is not None:
             self._screen.line(line)

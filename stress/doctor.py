@@ -5,7 +5,7 @@ import platform
 import sys
 import time
 
-from kernels.race import cache_directory
+from kernels.cache import is_kept
 from results.diagnosis import diagnose
 from results.diagnosis_table import findings_table, round_trip_tables
 from results.findings import Limits, judge
@@ -27,7 +27,7 @@ def doctor(*, cpus: Cpus, vcpus: int | None, as_json: bool, color: bool) -> int:
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         raise CannotRunHere(f"expected Linux on x86-64 or aarch64, found {platform.system()} on {platform.machine()}")
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if not any(cache_directory().rglob("*.nbi")):
+    if not is_kept(("straight",)):
         Screen(sys.stderr, color=color).line("compiling the kernels, once: about 15 s")
     with Interrupts() as interrupts:
         facts = examine(cpus, vcpus, lambda: bool(interrupts))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kernels.cache import look, troubles
 from kernels.clock import Calibration, calibrate
 from kernels.layout import MAX_VCPUS, plan
 from kernels.probes import Probes, load_probes
@@ -34,10 +35,26 @@ def examine(cpus: Cpus, vcpus: int | None, stop: Callable[[], bool]) -> Facts:
 
     `stop` ends the probes early. Compiles the kernels where that has not been done.
     """
-    before = cpu_times()
+    before, kept = cpu_times(), cache_facts()
     groups = topology(cpus)
     facts = {**host_facts(), **system_facts(cpus, groups), **_measured(cpus, groups, stop)}
-    return {**facts, **room(facts["worker_bytes"], vcpus), "steal_share": steal_share(before, cpu_times())}
+    return {
+        **facts,
+        "cache": {**kept, "troubles": troubles()},
+        **room(facts["worker_bytes"], vcpus),
+        "steal_share": steal_share(before, cpu_times()),
+    }
+
+
+def cache_facts() -> Facts:
+    """What stands in the cache of compiled code before this run adds to it: whole files, and damaged ones, now gone."""
+    found = look()
+    return {
+        "is_used": found.directory is not None,
+        "files": found.files,
+        "bytes": found.bytes,
+        "damaged": found.damaged,
+    }
 
 
 def system_facts(cpus: Cpus, groups: Topology, root: Path = ROOT) -> Facts:

@@ -91,10 +91,21 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
 def _settable(settings: Sequence[str], orderings: Sequence[Ordering]) -> set[str]:
     """The keys that `--set` changes. Refuses keys of a scenario that mean nothing here."""
     keys = {setting_key(setting) for setting in settings}
+    refuse_leaking(settings)
     for key in sorted(keys):
         if key in NOT_SETTABLE or key.partition(".")[0] in ("yields", "delays"):
             raise ScenarioError(f"--set: {key}: means nothing here, where all timings are explored; see `run`")
     return keys
+
+
+def refuse_leaking(settings: Sequence[str]) -> None:
+    """Refuses a reaction to errors that no search has, as they are the end of the VM. Raises ScenarioError."""
+    for setting in settings:
+        if setting_key(setting) == "on_error" and "leak_page" in setting:
+            raise ScenarioError(
+                '--set: on_error: "leak_page" means nothing here, where an error is the end of the VM, as in "stop"; '
+                'it lets a race go on and count, see `run`; "free_page" has a meaning in both'
+            )
 
 
 def _check_method(request: ExploreRequest) -> None:

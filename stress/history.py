@@ -39,16 +39,17 @@ class Wanted:
 def history(wanted: Wanted) -> int:
     """List, plot or query; the exit code: 5 where nothing matched. Raises UsageFault and CannotRunHere."""
     _check(wanted)
+    errors = Screen(sys.stderr, color=wanted.color)
     try:
         tables = History(wanted.directories)
         for skipped in tables.skipped:
-            print(f"tdx-stress: skipped {skipped}", file=sys.stderr)
+            errors.line(f"tdx-stress: skipped {skipped}")
         if wanted.sql is not None:
             tables.rows(dict(wanted.filters), wanted.last)
             return _show_any(wanted, tables.query(wanted.sql))
         rows = tables.rows(dict(wanted.filters), wanted.last)
         if not rows:
-            print(f"tdx-stress: {_nothing(wanted, tables)}", file=sys.stderr)
+            errors.line(f"tdx-stress: {_nothing(wanted, tables)}")
             return Exit.NOTHING_RAN.value
         if wanted.export is not None:
             tables.copy(wanted.export, dict(wanted.filters))

@@ -1,9 +1,14 @@
-"""What the system grants, asked before the race: processes and open files for every worker."""
+"""What the system grants, asked before the race: address space, processes and open files; and, where something was not
+to be had in spite of that, the line that names the limit.
+"""
 
+import errno
 import os
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 
+from kernels.files import in_units
 from results.system_files import ROOT, control_groups
 from stress.errors import CannotRunHere
 
@@ -24,6 +29,61 @@ def make_room(actors: int, *, threads: bool) -> None:
                 f"{actors} actors need {actors} {what}, and {limit} leaves room for {max(room, 0)}; "
                 "raise it or take fewer --vcpus"
             )
+
+
+# MiB that a verb takes with its libraries loaded and kernels compiled, measured: LLVM ends the process without them.
+RACING, READING = 700, 420
+ADDRESS_SPACE = {
+    **dict.fromkeys(("run", "bench", "explore", "selftest", "doctor", "replay"), RACING),
+    **dict.fromkeys(("report", "compare", "list"), READING),
+    "history": 1100,
+}
+
+
+def check_address_space(arguments: Sequence[str]) -> None:
+    """Before anything large is imported. Raises CannotRunHere where the verb has too little address space."""
+    verb = next((word for word in arguments if word in ADDRESS_SPACE), None)
+    soft, need = address_space(), ADDRESS_SPACE.get(verb or "", 0) << 20
+    if soft is not None and soft < need:
+        raise CannotRunHere(
+            f"{verb} needs {in_units(need)} of address space, and the limit is {in_units(soft)}; raise it (ulimit -v)"
+        )
+
+
+def address_space() -> int | None:
+    """The bytes of address space that this process may take in all; None where there is no limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def address_space_left() -> int | None:
+    """The same without what it has taken already."""
+    granted = address_space()
+    if granted is None:
+        return None
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return max(granted - pages * resource.getpagesize(), 0)
+
+
+def limit_met(error: BaseException) -> str | None:
+    """A line that names the limit, of an error that says that something is not to be had; None of any other."""
+    number = error.errno if isinstance(error, OSError) else None
+    said = str(error)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or "annot allocate memory" in said:
+        granted = address_space()
+        limit = "" if granted is None else f", under a limit of {in_units(granted)} of address space (ulimit -v)"
+        what = f": {said}" if isinstance(error, MemoryError) and said else ""
+        return f"no more memory is to be had{limit}{what}; raise the limit, or try a smaller machine or --memory"
+    if number == errno.EAGAIN or "can't start new thread" in said:
+        limit, room = least_room()
+        return f"no more processes or threads are to be had: {limit} leaves room for {max(room, 0)}; raise it"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return (
+            f"no more open files are to be had: the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}; raise it"
+        )
+    if isinstance(error, ImportError) and "shared object" in said:
+        return "a library cannot be loaded: no more memory is to be had; raise the limit of address space (ulimit -v)"
+    return None
 
 
 def _files(workers: int) -> None:

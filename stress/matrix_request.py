@@ -1,6 +1,6 @@
 """What `explore --matrix` was asked for: orderings without a fault of their own, and faults."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scenarios.faults import faults
@@ -10,6 +10,7 @@ from stress.atlas_request import SCENARIO, refuse_what_is_decided
 from stress.errors import UsageFault
 from stress.exploring import ExploreRequest
 from stress.matrix_machines import MACHINES
+from stress.unread import check_read, chosen_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,23 @@ def resolve_matrix(request: ExploreRequest) -> Matrix:
             )
     chosen = named or [ordering for ordering in shipped_orderings() if not ordering.faults]
     _, orderings = apply_settings(load_scenario(SCENARIO), chosen, request.settings)
-    return Matrix(tuple(orderings), _rows(request.faults))
+    rows = _rows(request.faults)
+    _check_settings(request, orderings, rows)
+    return Matrix(tuple(orderings), rows)
+
+
+def _check_settings(request: ExploreRequest, orderings: Sequence[Ordering], flows: Iterable[str]) -> None:
+    """Raises UsageFault for a key of `--set` that no step looks at on the machines of any flow."""
+    keys, refused = chosen_keys(SCENARIO, request.settings), []
+    for flow in flows:
+        try:
+            check_read(*MACHINES[flow][0].under(orderings), keys)
+        except UsageFault as fault:
+            refused.append(fault)
+        else:
+            return
+    if refused:
+        raise refused[0]
 
 
 def _rows(wanted: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:

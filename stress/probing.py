@@ -47,7 +47,8 @@ def clock_facts(clock: Calibration) -> dict[str, Any]:
 
 def round_trip_after(machine: Machine) -> dict[str, Any]:
     """The round trip once more, when all have raced: a host that moves CPUs changes it meanwhile."""
-    return {"round_trip_after_ns": _round_trip_now(machine, load_probes())["round_trip_ns"]}
+    now = _round_trip_now(machine, load_probes())
+    return {"round_trip_after_ns": now["round_trip_ns"], "round_trip_after_trouble": now["round_trip_trouble"]}
 
 
 def _quick_facts(machine: Machine) -> dict[str, Any]:
@@ -62,14 +63,16 @@ def _quick_facts(machine: Machine) -> dict[str, Any]:
 def _round_trip_now(machine: Machine, probes: Probes) -> dict[str, Any]:
     first_two = machine.cpus[:2]
     samples: Sequence[float] = ()
+    trouble = ""
     if len(first_two) == 2:
         pair = (first_two[0], first_two[1])  # of the first zapper and the first vCPU, where each has its own
         try:
             errand = Errand((pair,), pair_s=QUICK_PAIR_S, within_s=QUICK_S)
-            samples = measure(errand, machine.clock, probes).round_trips_ns.get(pair, ())
-        except HarnessFault:  # no process to be had: the race will say so
-            samples = ()
-    return round_trip_facts(first_two, samples)
+            found = measure(errand, machine.clock, probes)
+            samples, trouble = found.round_trips_ns.get(pair, ()), found.trouble
+        except HarnessFault as fault:
+            trouble = str(fault)
+    return {**round_trip_facts(first_two, samples), "round_trip_trouble": None if samples else trouble or None}
 
 
 def round_trip_facts(pair: Sequence[int], samples: Sequence[float]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernels.build import sources_digest
+from kernels.cache import sources_digest
 from kernels.narration import Narrator
 from kernels.outcomes import Outcome
 from kernels.story import RETURNED, Story

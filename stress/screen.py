@@ -7,10 +7,14 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
+from rich.segment import Segment
 
+from scenarios.wording import printable
 from stress.errors import HarnessFault
 
 WIDTH_WITHOUT_TERMINAL = 120
@@ -43,15 +47,43 @@ class Screen:
             highlight=False,
         )
         for renderable in renderables:
-            console.print(renderable, soft_wrap=not wrap)
-        write(self._stream, rendered.getvalue())
+            console.print(Printable(renderable), soft_wrap=not wrap)
+        _put(self._stream, rendered.getvalue())
 
     def line(self, text: str) -> None:
         """One line as it is: no markup, no wrapping."""
         write(self._stream, text + "\n")
 
 
+class Printable:
+    """What is to be shown, without what would be more than text to a terminal: names and titles come from files."""
+
+    def __init__(self, renderable: Any) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """As rich asks for it: its own styles and moves of the cursor stay."""
+        renderable = self._renderable
+        shown = console.render_str(renderable) if isinstance(renderable, str) else renderable
+        for segment in console.render(shown, options):
+            yield segment if segment.control else Segment(lines_of_text(segment.text), segment.style)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """As wide as it is."""
+        return Measurement.get(console, options, self._renderable)
+
+
+def lines_of_text(text: str) -> str:
+    """The text with everything escaped that does not print, but for line ends."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
 def write(stream: TextIO, text: str) -> None:
+    """Write lines of text and flush, nothing but what prints; errors as those of `_put`."""
+    _put(stream, lines_of_text(text))
+
+
+def _put(stream: TextIO, text: str) -> None:
     """Write and flush. A reader that is gone silences the stream; any other trouble on stdout raises HarnessFault."""
     try:
         stream.write(text)

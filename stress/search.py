@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.breadth import Move, Progress
-from kernels.build import cache_directory
 from kernels.endings import Liveness
 from kernels.explorer import Size, explore, explored
 from kernels.rules import NS_SHIFT, Clock, Rules
@@ -19,6 +18,7 @@ from results.grades import FAILING, GRADES, grade_of
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
+from stress.sizes import LEAST_BYTES
 from stress.witness import Recorded, recorded
 
 Watch = Callable[[Progress], bool]
@@ -78,10 +78,9 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
     return Searched(record(_subject(ordering, scenario), how, found(reached), found(broken)), witnesses)
 
 
-def is_compiled(method: Whole | Sample) -> bool:
-    """Whether an earlier search of this kind left its compiled code."""
-    names = ("walk",) if isinstance(method, Sample) else ("search", "graph")
-    return all(next(cache_directory().glob(f"**/{name}_*.nbi"), None) for name in names)
+def compiled_as(method: Whole | Sample) -> tuple[str, ...]:
+    """The names under which the compiled code of a search of this kind is kept."""
+    return ("walk",) if isinstance(method, Sample) else ("search", "graph")
 
 
 def make_ready(ordering: Ordering, scenario: Scenario, method: Whole | Sample) -> None:
@@ -92,7 +91,7 @@ def make_ready(ordering: Ordering, scenario: Scenario, method: Whole | Sample) -
     if isinstance(method, Sample):
         walk(rules, size, schedules=1, seed=1, depth=method.depth)
     else:
-        explore(rules, size, threads=1, liveness=method.liveness)
+        explore(rules, size, threads=1, memory_bytes=LEAST_BYTES, liveness=method.liveness)
 
 
 def rules_of(ordering: Ordering, scenario: Scenario) -> Rules:

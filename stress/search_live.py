@@ -1,29 +1,23 @@
 """What a user sees before a search and while it goes on, and the way to end it."""
 
-import time
-
 import psutil
 
 from kernels.breadth import Progress
-from kernels.build import cache_directory
 from results.exploration_live import SearchView, search_line, search_table
 from scenarios.models import Ordering, Scenario
 from stress.canvas import Canvas
+from stress.compiling import compiling
 from stress.interrupts import Interrupts
 from stress.screen import Screen
-from stress.search import Sample, Whole, is_compiled, make_ready
+from stress.search import Sample, Whole, compiled_as, make_ready
 
 
 def get_ready(
     ordering: Ordering, scenario: Scenario, method: Whole | Sample, progress: Screen | None, *, verbose: bool
 ) -> None:
     """Compile what the search takes, or take it from the cache, and say so."""
-    if progress is not None and not is_compiled(method):
-        progress.line("compiling the search, once: about 10 s")
-    begun = time.monotonic()
-    make_ready(ordering, scenario, method)
-    if progress is not None and verbose:
-        progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, kept in {cache_directory()}")
+    with compiling(progress, compiled_as(method), "the search, once: about 10 s", verbose=verbose):
+        make_ready(ordering, scenario, method)
 
 
 class SearchShow:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kernels.build import sources_digest
+from kernels.cache import sources_digest
 from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, Layout
 from kernels.narration import Narrator
 from kernels.rules import NS_SHIFT, Clock, Fault, OnError, Rules

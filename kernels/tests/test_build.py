@@ -4,13 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from kernels import build
-from kernels.build import cache_directory, digest
+from kernels import build, cache
+from kernels.cache import digest
 
 KERNELS = Path(build.__file__).parent
 
@@ -18,7 +17,7 @@ KERNELS = Path(build.__file__).parent
 TRACKS = """
 import sys
 import numpy as np
-from kernels import build, layout, race
+from kernels import build, cache, layout, race
 from kernels.module import mem_track
 from kernels.rules import Rules
 lay = layout.plan(1, 1, 1, 1)
@@ -26,7 +25,7 @@ words = np.zeros(lay.total_words, np.int64)
 run = build.straight(mem_track)
 for _ in range(2):
     run(words, race.record(lay), race.record(Rules(*[0] * len(Rules._fields))), layout.zapper_actor(lay, 0))
-print(words[lay.epoch_tracking], build.cache_directory(), sum(run.stats.cache_hits.values()))
+print(words[lay.epoch_tracking], cache.cache_directory(), sum(run.stats.cache_hits.values()))
 """
 
 
@@ -100,20 +99,20 @@ def test_an_edited_callee_that_numba_inlines_gives_the_new_answer(tree, tmp_path
 
 
 def test_two_processes_that_build_at_once_in_an_empty_cache_both_work(tmp_path):
-    cache = tmp_path / "cache"
-    both = [start(KERNELS.parent, cache) for _ in range(2)]
+    kept = tmp_path / "cache"
+    both = [start(KERNELS.parent, kept) for _ in range(2)]
 
     answers = [answer(process) for process in both]
 
     assert [word for word, _, _ in answers] == [2 << 24, 2 << 24]
     assert answers[0][1] == answers[1][1]
-    assert not list(cache.rglob("*.tmp"))
-    assert answer(start(KERNELS.parent, cache)) == (2 << 24, answers[0][1], 1)
+    assert not list(kept.rglob("*.tmp"))
+    assert answer(start(KERNELS.parent, kept)) == (2 << 24, answers[0][1], 1)
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in KERNELS.glob("*.py")))
 def test_the_digest_changes_with_every_kernel_source(tree, monkeypatch, file):
-    monkeypatch.setattr(build, "__file__", str(tree / "kernels" / "build.py"))
+    monkeypatch.setattr(cache, "__file__", str(tree / "kernels" / "cache.py"))
     before = digest()
     (tree / "kernels" / file).write_bytes((tree / "kernels" / file).read_bytes() + b"#")
 
@@ -121,7 +120,7 @@ def test_the_digest_changes_with_every_kernel_source(tree, monkeypatch, file):
 
 
 def test_the_digest_changes_when_a_file_is_renamed(tree, monkeypatch):
-    monkeypatch.setattr(build, "__file__", str(tree / "kernels" / "build.py"))
+    monkeypatch.setattr(cache, "__file__", str(tree / "kernels" / "cache.py"))
     before = digest()
     (tree / "kernels" / "locks.py").rename(tree / "kernels" / "lockz.py")
 
@@ -129,7 +128,7 @@ def test_the_digest_changes_when_a_file_is_renamed(tree, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(build.numba, "__version__"), (build.llvmlite, "__version__"), (build.sys, "version")]
+    ("owner", "name"), [(cache.numba, "__version__"), (cache.llvmlite, "__version__"), (cache.sys, "version")]
 )
 def test_the_digest_changes_with_a_version(monkeypatch, owner, name):
     before = digest()
@@ -140,73 +139,13 @@ def test_the_digest_changes_with_a_version(monkeypatch, owner, name):
 
 def test_the_digest_changes_with_the_cpu(monkeypatch):
     before = digest()
-    monkeypatch.setattr(build.binding, "get_host_cpu_name", lambda: "another")
+    monkeypatch.setattr(cache.binding, "get_host_cpu_name", lambda: "another")
 
     assert digest() != before
 
 
 def test_the_digest_changes_with_a_feature_of_the_cpu(monkeypatch):
     before = digest()
-    monkeypatch.setattr(build.binding, "get_host_cpu_features", lambda: {"another": True})
+    monkeypatch.setattr(cache.binding, "get_host_cpu_features", lambda: {"another": True})
 
     assert digest() != before
-
-
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "chosen"))
-
-    assert cache_directory() == tmp_path / "chosen" / digest()
-    assert cache_directory().is_dir()
-
-
-def test_the_cache_is_in_the_cache_of_the_user(monkeypatch, tmp_path):
-    monkeypatch.delenv("TDX_STRESS_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    assert cache_directory() == tmp_path / "tdx-stress" / digest()
-
-
-def test_the_cache_is_in_the_home_of_the_user(monkeypatch, tmp_path):
-    monkeypatch.delenv("TDX_STRESS_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-    assert cache_directory() == tmp_path / ".cache" / "tdx-stress" / digest()
-
-
-def test_a_cache_that_cannot_be_made_gives_way_to_a_temporary_one(monkeypatch, tmp_path):
-    """A file stands where the directory would; unlike a read-only directory that stops the superuser too."""
-    (tmp_path / "file").write_text("")
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-
-    assert cache_directory() == tmp_path / "temporary" / f"tdx-stress-{os.getuid()}" / digest()
-
-
-def test_a_cache_that_cannot_be_written_gives_way_to_a_temporary_one(monkeypatch, tmp_path):
-    real = tempfile.TemporaryFile
-
-    def refuse(dir):
-        if Path(dir).is_relative_to(tmp_path / "full"):
-            raise OSError(28, "No space left on device")
-        return real(dir=dir)
-
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "full"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-
-    assert cache_directory().is_relative_to(tmp_path / "temporary")
-
-
-def test_no_place_for_a_cache_is_one_line_that_names_what_was_tried(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
-    build._private_directory.cache_clear()
-
-    with pytest.raises(OSError, match=r"^no directory for compiled code can be written: tried ") as error:
-        cache_directory()
-
-    assert str(error.value).endswith(f"{tmp_path / 'file'} and {tmp_path / 'file'}")

@@ -179,35 +179,6 @@ def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp
     assert found == [11111, 22222]
 
 
-def test_a_user_without_a_home_gets_a_temporary_cache(monkeypatch):
-    import pwd
-
-    def nobody(uid):
-        raise KeyError(uid)
-
-    for name in ("TDX_STRESS_CACHE", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", nobody)
-
-    assert build.cache_directory().is_dir()
-
-
-def test_a_temporary_cache_that_another_user_could_write_is_not_taken(monkeypatch, tmp_path):
-    """What lies there is unpickled: whoever can write there runs code as us."""
-    import os
-    import tempfile
-    from pathlib import Path
-
-    (tmp_path / "file").write_text("")
-    theirs = tmp_path / f"tdx-stress-{os.getuid()}"
-    theirs.mkdir(mode=0o777)
-    theirs.chmod(0o777)
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-    assert not Path(build.cache_directory()).is_relative_to(theirs)
-
-
 @pytest.mark.parametrize("name", ["fetch_add_seq_cst"])
 def test_an_add_wraps_in_every_world(name):
     td = np.array([(1 << 63) - 1], np.int64)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from kernels import breadth, memo, memory, native, own_words, schedule
+from kernels import breadth, lowering, memo, memory, native, own_words, schedule
 from kernels.breadth import Search
 from kernels.explorer import Size, explore
 from kernels.language import LanguageError
@@ -21,7 +21,7 @@ SIZE = Size(1, 1)
 def unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Step machines that note no access."""
     schedule.machines.cache_clear()
-    monkeypatch.setattr(native, "emit_seen", native.emit_plain)
+    monkeypatch.setattr(lowering, "emit_seen", lowering.emit_plain)
     yield
     schedule.machines.cache_clear()
 
@@ -77,7 +77,7 @@ def test_own_words_are_kept_once_however_many_threads_meet_them():
     ("line", "what"),
     [
         ("x = td[0:2]", "0:2"),
-        ("for x in td: pass", "for x in td"),
+        ("for x in td: pass", "for x in td:\n    pass"),
         ("x = print(1)", "a call of print"),
         ("x = 1.5", "1.5"),
     ],
@@ -91,18 +91,29 @@ def test_source_that_no_step_machine_has_is_refused_with_its_function(line, what
     assert not isinstance(refused.value, LanguageError)
 
 
-def test_object_code_is_kept_and_what_is_not_all_of_it_is_not_taken(tmp_path):
-    def answer() -> int:
+@pytest.fixture
+def answer(tmp_path, monkeypatch):
+    """Compiles a function, or takes it from the cache, which is empty before, and calls it."""
+    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "cache"))
+
+    def run() -> int:
         code = native.Native("def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
         entry = code.entry("answer")
-        engine = code.finish(lambda digest: tmp_path / digest)
-        run = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
-        return int(run(0, np.zeros(99, np.int64).ctypes.data, *([0] * 6)))
+        engine = code.finish("native_answer")
+        called = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
+        return int(called(0, np.zeros(99, np.int64).ctypes.data, *([0] * 6)))
 
+    return run
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda code: code[:-100], lambda code: bytes([code[0] ^ 1]) + code[1:], lambda _: b""]
+)
+def test_object_code_is_kept_and_what_is_damaged_is_made_anew(answer, tmp_path, damage):
     assert answer() == 42
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("cache/*/native_*.code")
     whole = file.read_bytes()
     assert answer() == 42
-    file.write_bytes(whole[:-100])
+    file.write_bytes(damage(whole))
     assert answer() == 42
     assert file.read_bytes() == whole

@@ -8,6 +8,7 @@ import numpy as np
 from results.bench_record import Arm, Bench, Design, Race, Sweep
 from results.figures import FIGURES
 from results.tests.material import HOST, SCENARIO
+from results.verdict import Ending, Verdict
 
 Value = Callable[[str, str, int], float | None]
 
@@ -29,9 +30,9 @@ def a_race(number: int, point: str, place: int, arm: Arm, value: float | None, *
         arm=arm.arm,
         ordering=arm.ordering,
         seed=number,
-        verdict="passed",
+        verdict=Verdict.passed,
         reason="nothing forbidden in 900 shootdowns that met a vCPU",
-        ending="finished",
+        ending=Ending.finished,
         seconds=0.5,
         all_shootdowns=1000,
         met_shootdowns=900,

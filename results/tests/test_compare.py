@@ -166,10 +166,13 @@ def test_benches_whose_races_met_nobody_are_not_comparable(tmp_path: Path):
     assert of(compared(before, after), "p50_ns", "spec").finding == "no_difference"
 
 
+RANGE = {"round_trip_range_ns": (90.0, 450.0), "round_trip_cpus": [0, 1]}
+
+
 def test_what_was_measured_of_the_machine_and_a_busy_moment_are_caveats_of_their_own(tmp_path: Path):
     bench = a_bench(12, noisy({}))
-    first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, "busy": 0.6}})
-    second = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 400.0}})
+    first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, **RANGE, "busy": 0.6}})
+    second = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 400.0, **RANGE}})
 
     caveats = compare_caveats(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
 

@@ -185,4 +185,16 @@ def test_a_finding_as_json_has_its_five_words_and_what_it_takes():
 def test_ids_are_stable_and_each_stands_once():
     ids = [found.id for found in diagnose(facts())]
 
-    assert len(ids) == len(set(ids)) == 18
+    assert len(ids) == len(set(ids)) == 19
+
+
+def test_a_cache_is_whole_or_damaged_or_not_used() -> None:
+    kept = facts()["cache"]
+    whole, damaged, refused = (
+        finding("cache", cache={**kept, **changed})
+        for changed in ({}, {"damaged": 2}, {"troubles": ["d: compiled code there is not used: others may write it"]})
+    )
+
+    assert (whole.found, whole.means) == ("12 files, 3.0 MiB, whole", "kernels are compiled once, for all later runs")
+    assert damaged.means.startswith("2 damaged files thrown away, and compiled anew")
+    assert refused.means.startswith("d: compiled code there is not used: others may write it")

@@ -1,5 +1,6 @@
 """Whatever can be wrong with a file itself: one line, for orderings and for scenarios alike."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def test_a_file_that_may_not_be_read_says_why(refusal, monkeypatch: pytest.Monke
     def denied(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", denied)
+    Path("mine.toml").write_text("")
+    monkeypatch.setattr(os, "open", denied)
 
     assert refusal("mine.toml") == "mine.toml: cannot be read: permission denied"
 

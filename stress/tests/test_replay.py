@@ -286,7 +286,7 @@ def test_a_replay_compiles_nothing(tdx_stress: Command, file: Path, tmp_path: Pa
     done = tdx_stress("replay", "w.json", "-q", TDX_STRESS_CACHE=str(tmp_path / "cache"))
 
     assert done.returncode == 0
-    assert not list(tmp_path.glob("cache/**/*.nbi"))
+    assert not list(tmp_path.glob("cache/**/*.code"))
 
 
 def test_the_help_names_every_option(tdx_stress: Command) -> None:
