@@ -7,11 +7,9 @@ a queue are like, and worth knowing. Actors are not folded here, or a cycle woul
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from kernels.atomics import address, at_word, words_at
 from kernels.effects import WAYS, apply
@@ -20,6 +18,9 @@ from kernels.memo import effect_of
 from kernels.own_words import STATE, pack
 from kernels.prints import LABEL, facts_of, fingerprint
 from kernels.store import copy, slot_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FULL, PAUSED = -1, -2
 SLICE = 1 << 15  # states whose edges are drawn between two looks at whether to go on
@@ -121,11 +122,13 @@ class Edges:
     source: np.ndarray
     target: np.ndarray
     mover: np.ndarray
-    backwards: csr_array
+    backwards: "csr_array"
 
 
 def edges_of(graph: Graph, states: int) -> Edges:
     """The edges among so many states; the arrays of a graph have room for more."""
+    from scipy.sparse import csr_array  # what does not ask need not wait for it
+
     first = graph.first[: states + 1].astype(np.int32)
     source = np.repeat(np.arange(states, dtype=np.int32), np.diff(first))
     target = graph.target[: first[-1]].astype(np.int32)
@@ -142,6 +145,9 @@ def is_there(graph: Graph, states: int, vcpu: int) -> np.ndarray:
 
 def hopeful(edges: Edges, there: np.ndarray) -> np.ndarray:
     """By state, whether some schedule leads from it to one that is `there`: backwards, from a state behind these."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
     states, ends, back = len(there), np.flatnonzero(there).astype(np.int32), edges.backwards
     first = np.append(back.indptr, back.indptr[-1:] + len(ends))
     behind = np.concatenate([back.indices, ends])
@@ -157,6 +163,9 @@ def starving(edges: Edges, there: np.ndarray, unfinished: np.ndarray, vcpus: int
     A strongly connected component holds such a cycle where every actor that has not returned has an edge inside it:
     going round it takes all of them. The state has an edge of the actor that stays inside.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     states = len(there)
     out = ~(there[edges.source] | there[edges.target])
     source, target, mover = edges.source[out], edges.target[out], edges.mover[out]

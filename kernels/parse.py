@@ -24,6 +24,7 @@ from kernels.language import (
     Step,
     Steps,
     Sub,
+    copied,
     has_effect,
     kind_of,
     short_path,
@@ -92,7 +93,7 @@ class Parser:
         self.in_order = ""
 
     def parse(self) -> Steps:
-        tree, name = tree_of(self.function), self.function.__name__
+        tree, name = copied(tree_of(self.function)), self.function.__name__
         given = [argument.arg for argument in tree.args.args]
         plain = not (tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.defaults)
         if tuple(given[:4]) != ENVIRONMENT or not plain:

@@ -30,6 +30,7 @@ from kernels.language import (
     KINDS,
     LanguageError,
     Steps,
+    copied,
     tree_of,
     where,
 )
@@ -111,7 +112,7 @@ def like(base: Steps, **callees: Steps) -> Callable[[Callable[..., Any]], Steps]
     """
 
     def mark(function: Callable[..., Any]) -> Steps:
-        tree, inner = tree_of(function), base.source
+        tree, inner = copied(tree_of(function)), base.source
         if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
             raise LanguageError(f"{where(function)}: {tree.name} is like {base.name}: it has a docstring and no steps")
         given, wanted = [argument.arg for argument in tree.args.args], [*ENVIRONMENT, *base.parameters]
