@@ -31,7 +31,9 @@ class Busy(IntEnum):
     SPIN = 1  # v18: try again until it is not
     RETRY_WITHOUT_VCPUS = 2  # v6.16: keep vCPUs out, try once more
     SPIN_ON_TREE = 3  # TDX_ERROR_SEPT_BUSY, compared exactly: BUSY of the S-EPT tree alone, else KVM_BUG_ON
-    RETRY_ON_TREE = 4  # v18: the same, and BLOCK is tried again 16 times, then its -EAGAIN is KVM_BUG_ON
+    # v18: the same, and BLOCK is tried again 16 times, then its -EAGAIN is KVM_BUG_ON; where a fault's AUG finds the
+    # page pending that it would add, the fault is tried again.
+    RETRY_ON_TREE = 4
 
 
 class OnError(IntEnum):
