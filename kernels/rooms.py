@@ -60,7 +60,7 @@ def rooms() -> tuple[Room, ...]:
             1 << rings.REPEAT_SHIFT - rings.SITE_BITS,
         ),
         Room("words.py: shooter_of", "zappers in the oracle's word of a page", layout.MAX_ZAPPERS, 64),
-        Room("words.py: ipi", "zappers, a bit each", layout.MAX_ZAPPERS, INT64_BITS),
+        Room("words.py: ipi", "zappers, a bit each, and one of all vCPUs", layout.MAX_ZAPPERS + 1, INT64_BITS),
         Room("words.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * layout.MAX_VCPUS, 4095),
         Room("words.py: REFCOUNT_BITS", "bits of references below td_epoch", 2 * words.REFCOUNT_BITS, 24),
         Room(

@@ -64,6 +64,7 @@ class Flow(IntEnum):
     SEPT_PAGES = 6  # as populate, but zappers take whole page-table pages away
     TEARDOWN = 7  # one TD after the other is built, runs and is torn down
     ZERO_STEP = 8  # as POPULATE, with the module's guard against stepping a guest by EPT violations
+    FLUSH_CURRENT = 9  # as SHOOTDOWN, with vCPUs that run tdx_track() themselves, beside whoever else does
 
 
 # Flows with page-table pages above the guest pages, none of them there at the start.
