@@ -71,7 +71,7 @@ def rooms() -> tuple[Room, ...]:
         Room("contention.py: contended", "module locks, two bits", len(layout.ModuleLock), 4),
         Room("contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
         Room("vcpu.py: WHY_MASK", "reasons to leave the guest", vcpu.EPT_VIOLATION, vcpu.WHY_MASK),
-        Room("stepping.py: WHY_MASK", "reasons to leave the guest", stepping.PRIORITY_TIMEOUT, stepping.WHY_MASK),
+        Room("stepping.py: WHY_MASK", "reasons to leave the guest", stepping.PENDING_VIOLATION, stepping.WHY_MASK),
         Room("mmio_actors.py: WHY", "ends of an access", mmio_actors.AGAIN, mmio_actors.WHY),
     )  # fmt: skip
 
