@@ -34,6 +34,9 @@ DEEDS = {
     "raise_gate": Deed("raise", "raises the gate", Kind.host),
     "lower_gate": Deed("lower", "lowers the gate", Kind.host),
     "kick": Deed("kick", "kick", Kind.kick),
+    "kick_as_vcpu": Deed("kick", "kick", Kind.kick),
+    "load_root": Deed("root", "loads a root", Kind.host),
+    "tdx_flush_tlb_current": Deed("flush", "flushes for its new root", Kind.host),
     "mem_range_block": _leaf(Leaf.TDH_MEM_RANGE_BLOCK),
     "mem_track": _leaf(Leaf.TDH_MEM_TRACK),
     "mem_page_remove": _leaf(Leaf.TDH_MEM_PAGE_REMOVE),
@@ -115,6 +118,9 @@ STEPS = {
     "reclaim_pages.write_unlock_mmu_lock": Deed("unlock", "gives mmu_lock back", Kind.host),
     "seamcall_until.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
     "seamcall_until.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
+    "track_as_vcpu.store_seq_cst_wait_for_sept_zap": Deed("out", "keeps vCPUs out", Kind.host),
+    "track_as_vcpu.store_release_wait_for_sept_zap": Deed("in", "lets vCPUs in", Kind.host),
+    "tdx_flush_tlb_current.store_release_vm_bugged": Deed("dead", "KVM_BUG_ON", Kind.host),
 }
 # The same of an actor's own loop, whichever flow's; and its acknowledgement, with interrupts on again behind an exit.
 OWN_STEPS = {
@@ -123,7 +129,7 @@ OWN_STEPS = {
     "store_release_vm_bugged": Deed("dead", "KVM_BUG_ON", Kind.host),
 }
 AWAKE = ("acknowledge",)
-ACKNOWLEDGEMENT = "kick.load_acquire_ipi"
+ACKNOWLEDGEMENTS = ("kick.load_acquire_ipi", "kick_as_vcpu.load_acquire_ipi")
 # Where a guest's CPU walks to a page's entry, the entry itself first, and where the guest reads the page.
 WALKS = (
     "walk_to_leaf.load_acquire_sept",
@@ -160,7 +166,7 @@ def path(calls: tuple[str, ...], name: str, word: str) -> list[Deed]:
         found.append(own)
     elif calls[1:] == AWAKE:
         found.append(DEEDS["td_exit"])
-    elif name == ACKNOWLEDGEMENT:
+    elif name in ACKNOWLEDGEMENTS:
         found.append(Deed(f"ack {word}", f"waits for {word.partition('[')[2].rstrip(']')}", Kind.wait))
     return found
 

@@ -27,6 +27,7 @@ OF_VCPU: dict[str, Owners] = {
         Flow.TEARDOWN,
     ),  # TDVPS.assoc_lpid: the processor that it is associated with and 1, or 0
     "flush_ipi": Flow.TEARDOWN,  # an IPI is on its way to its processor whose function is TDH.VP.FLUSH
+    "reloads": Flow.FLUSH_CURRENT,  # how often it has loaded a root; its own
     # Of TDVPS, its own:
     "possibly_epf_stepping": Flow.ZERO_STEP,  # EPT violations at the instruction at hand
     "last_epf_gpa": Flow.ZERO_STEP,  # the guest page and 1 on the list that the 0-step filter goes through, or 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from kernels.batch import batch_zapper
 from kernels.faulting import faulting_vcpu
+from kernels.flush_current import tracking_vcpu
 from kernels.language import LanguageError, Site, Step, Steps, number_first
 from kernels.migrate import migrating_vcpu
 from kernels.mmio_actors import mmio_vcpu, mmio_zapper
@@ -61,6 +62,7 @@ FLOWS = {
     Flow.SEPT_PAGES: Actors(faulting_vcpu, freeing_zapper, in_step=True),
     Flow.TEARDOWN: Actors(mortal_vcpu, destroying_zapper, folds=False),
     Flow.ZERO_STEP: Actors(stepping_vcpu, zapping_zapper, in_step=True),
+    Flow.FLUSH_CURRENT: Actors(tracking_vcpu, zapper, folds=False),
 }
 
 

@@ -151,6 +151,7 @@ class Layout(NamedTuple):
     possibly_epf_stepping: int
     last_epf_gpa: int
     hp_lock_busy: int
+    reloads: int
     vcpu_epoch: int
     tlb: int
     vcpu_pc: int

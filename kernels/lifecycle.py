@@ -6,7 +6,7 @@ TDR's lock is here, as it keeps whoever is in the guest and TDH.MNG.VPFLUSHDONE 
 which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor of its own.
 """
 
-from kernels.atomics import fetch_add_seq_cst, load_acquire, set_own, store_release
+from kernels.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
 from kernels.locks import (
     lock_entry,
     try_lock_exclusive,
@@ -15,7 +15,7 @@ from kernels.locks import (
     unlock_exclusive,
     unlock_shared,
 )
-from kernels.module import invept, mem_page_remove, td_exit, vp_enter
+from kernels.module import has_key, invept, mem_page_remove, td_exit, vp_enter
 from kernels.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
 from kernels.rules import Fault
 from kernels.status import (
@@ -54,13 +54,20 @@ FLUSHDONE_IGNORES_VCPUS = int(Fault.FLUSHDONE_IGNORES_VCPUS)
 REMOVE_IGNORES_STATE = int(Fault.REMOVE_IGNORES_STATE)
 
 
+@local
+def refused_in(state):
+    """The status of a call in a state that it is not for: the TD has its key still, or VPFLUSHDONE has taken it."""
+    return OP_STATE_INCORRECT if has_key(state) else TD_KEYS_NOT_CONFIGURED
+
+
 @steps
 def mem_page_add(td, lay, rules, me, gpa, page):
     """TDH.MEM.PAGE.ADD: before the TD is finalized a page is mapped at once: nobody has to accept what KVM copied."""
     if not (yield try_lock_exclusive(td, lay.tdr_lock)):
         return OPERAND_BUSY | RDX
-    status = OP_STATE_INCORRECT
-    if (yield load_acquire(td, lay.td_state)) == TD_INITIALIZED:
+    state = yield load_acquire(td, lay.td_state)
+    status = refused_in(state)
+    if state == TD_INITIALIZED:
         status = OPERAND_BUSY | RCX
         if (yield from lock_entry(td, lay, rules, me, gpa)):
             status = EPT_ENTRY_STATE_INCORRECT | RCX
@@ -84,12 +91,6 @@ def runs(td, lay, rules, me):
 @like(mem_page_remove, requires_tracking=runs)
 def mem_page_remove_alive(td, lay, rules, me, gpa):
     """TDH.MEM.PAGE.REMOVE, of a TD that may not run yet: then the page need be neither tracked nor blocked."""
-
-
-@local
-def refused_in(state):
-    """The status of an entry in another state than RUNNABLE: the TD has its key still, or VPFLUSHDONE has taken it."""
-    return OP_STATE_INCORRECT if state == TD_INITIALIZED else TD_KEYS_NOT_CONFIGURED
 
 
 @steps(in_place=True)
@@ -149,11 +150,15 @@ def vp_flush_own(td, lay, rules, me):
 
 @steps
 def block_td(td, lay, rules, me):
-    """TDH.MNG.VPFLUSHDONE: refused while a vCPU is associated with any processor, or is inside; none enters again."""
+    """TDH.MNG.VPFLUSHDONE of a TD that has its key: refused while a vCPU is associated with any processor, or is
+    inside; none enters again.
+    """
     if not (yield try_lock_exclusive(td, lay.tdr_lock)):
         return OPERAND_BUSY | RCX
     status = SUCCESS
-    if not rules.faults & FLUSHDONE_IGNORES_VCPUS:
+    if not has_key(own(td, lay.td_state)):
+        status = LIFECYCLE_STATE_INCORRECT
+    elif not rules.faults & FLUSHDONE_IGNORES_VCPUS:
         status = yield from mng_vpflushdone(td, lay, rules, me)
     if status == SUCCESS:
         yield store_release(td, lay.td_state, TD_BLOCKED)

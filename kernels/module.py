@@ -45,6 +45,7 @@ from kernels.status import (
     SEPT_TREE,
     SUCCESS,
     TD_EPOCH,
+    TD_KEYS_NOT_CONFIGURED,
     TLB_TRACKING_NOT_DONE,
 )
 from kernels.steps import local, op, steps
@@ -62,6 +63,8 @@ from kernels.words import (
     RWX,
     STATE_MASK,
     SVE,
+    TD_INITIALIZED,
+    TD_RUNNABLE,
     TDB,
     TDEL,
     bepoch,
@@ -78,7 +81,7 @@ from kernels.words import (
 NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
 REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)
 SEPT_REMOVE_WITHOUT_TRACKING = int(Fault.SEPT_REMOVE_WITHOUT_TRACKING)
-NO_MODULE, SEPT_PAGES = int(Module.NONE), int(Flow.SEPT_PAGES)
+NO_MODULE, SEPT_PAGES, TEARDOWN = int(Module.NONE), int(Flow.SEPT_PAGES), int(Flow.TEARDOWN)
 ENTRY_WITHOUT_EPOCH_LOCK = int(Fault.ENTRY_WITHOUT_EPOCH_LOCK)
 REMOVE_IGNORES_REFCOUNT, TRACK_IGNORES_REFCOUNT = int(Fault.REMOVE_IGNORES_REFCOUNT), int(Fault.TRACK_IGNORES_REFCOUNT)
 BLOCK_STORES_EPOCH_FIRST = int(Fault.BLOCK_STORES_EPOCH_FIRST)
@@ -115,6 +118,14 @@ def lets_go(lay, rules, gpa, epochs, blocked_in):
 
 
 @local
+def has_key(state):
+    """Whether a TD in this state has its key: TDH.MNG.VPFLUSHDONE has not taken it. Where TDs come and go one thread
+    makes and ends them, and it is the same that blocks, tracks and removes, so the state is its own to look at.
+    """
+    return state == TD_INITIALIZED or state == TD_RUNNABLE
+
+
+@local
 def torn(first, second):
     """{refcount[2]} of one read and {td_epoch} of another."""
     return (first & (ONE_EPOCH - 1)) | (second & -ONE_EPOCH)
@@ -137,6 +148,8 @@ def store_bepoch(td, lay, rules, me, gpa):
 @steps
 def mem_range_block(td, lay, rules, me, gpa):
     """TDH.MEM.RANGE.BLOCK: no new translation of the page; remembers the epoch in the page's PAMT entry."""
+    if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
+        return TD_KEYS_NOT_CONFIGURED
     if not (yield try_lock_exclusive(td, lay.tree_lock)):
         return OPERAND_BUSY | SEPT_TREE
     if (yield from lock_entry(td, lay, rules, me, gpa)):
@@ -164,6 +177,8 @@ def mem_range_block(td, lay, rules, me, gpa):
 @steps
 def mem_track(td, lay, rules, me):
     """TDH.MEM.TRACK: advance the TD epoch; refused while a vCPU runs in the previous one."""
+    if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
+        return TD_KEYS_NOT_CONFIGURED
     if not (yield try_lock_exclusive(td, lay.epoch_lock)):
         return OPERAND_BUSY | TD_EPOCH
     epochs = yield load_acquire(td, lay.epoch_tracking)
@@ -201,6 +216,8 @@ def mem_page_remove(td, lay, rules, me, gpa):
     """TDH.MEM.PAGE.REMOVE, and of a page-table page TDH.MEM.SEPT.REMOVE, which wants the tree for itself: the page
     leaves the TD; refused until TLB tracking of its block is done, and while a page-table page has entries.
     """
+    if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
+        return TD_KEYS_NOT_CONFIGURED
     if gpa < lay.pages:
         if not (yield try_lock_shared(td, lay.tree_lock)):
             return OPERAND_BUSY | SEPT_TREE

@@ -183,8 +183,9 @@ CHOICES = {
     "arrives": ("the IPI is still on its way", "the IPI arrives"),
     "drains": ("its store is still in the store buffer", "its store leaves the store buffer"),
     "gives_up": ("tries again", "gives up"),
+    "root_is_obsolete": ("keeps its root", "has to load a root"),
 }
-TURNS = ("next_vcpu", "next_marked")
+TURNS = ("next_vcpu", "next_marked", "next_due")
 
 
 def _status(more: NDArray[Any]) -> tuple[str, str]:

@@ -7,14 +7,14 @@ page is looked up with the SPTE already frozen.
 """
 
 from kernels.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
-from kernels.kvm import acknowledge, is_busy, is_retried
+from kernels.kvm import RETRY_ON_TREE, acknowledge, is_busy, is_retried
 from kernels.layout import BUG_ON
 from kernels.locks import read_unlock
 from kernels.naming import Holds
 from kernels.outcomes import Outcome
 from kernels.rules import Fault, OnError
 from kernels.sept import SEPT_PAGES, mem_add
-from kernels.status import SUCCESS, Leaf
+from kernels.status import SAME_PAGE_PENDING, SUCCESS, Leaf
 from kernels.steps import local, op, steps
 from kernels.tally import count, count_status, note, outcome_of, relax
 from kernels.words import (
@@ -108,6 +108,10 @@ def set_external_spte(td, lay, rules, me, node):
             # Pairs with the load above: who sees the level present finds it in the S-EPT.
             yield store_release(td, mirror(lay, node), SPTE_PRESENT)
         return DONE
+    if status == SAME_PAGE_PENDING and rules.sept_busy == RETRY_ON_TREE:
+        # v18: somebody else has added it meanwhile, so that there is nothing left to do but to look again.
+        yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
+        return RETRY
     note(td, lay, me, -1, outcome_of(status))
     yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
     if is_retried(rules.sept_busy, status):

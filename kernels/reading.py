@@ -5,6 +5,7 @@ from collections.abc import Callable
 from kernels.layout import Layout, name_of
 from kernels.words import (
     BLOCKED,
+    BY_VCPU,
     DONE,
     EXITING_GUEST_MODE,
     FREE,
@@ -120,8 +121,10 @@ def progress(value: int) -> str:
 
 
 def senders(value: int) -> str:
-    """The zappers whose IPI is pending."""
-    return ", ".join(f"zapper {bit}" for bit in range(value.bit_length()) if value >> bit & 1) or "none"
+    """The zappers whose IPI is pending, and whether one of vCPUs' is."""
+    zappers = value & ~BY_VCPU
+    named = [f"zapper {bit}" for bit in range(zappers.bit_length()) if zappers >> bit & 1]
+    return ", ".join([*named, *["a vcpu"] * bool(value & BY_VCPU)]) or "none"
 
 
 def vcpu_and_1(value: int) -> str:
@@ -167,6 +170,7 @@ READINGS: dict[str, Callable[[int], str]] = {
     "tdr_lock": lock,
     "td_state": lambda value: TD_STATES.get(value, str(value)),
     "runnable": lambda value: "yes" if value else "no",
+    "reloads": str,
     "flush_ipi": lambda value: "pending" if value else "none",
     "memslot": slot,
     "shared_spte": shared_entry,

@@ -60,7 +60,7 @@ def rooms() -> tuple[Room, ...]:
             1 << rings.REPEAT_SHIFT - rings.SITE_BITS,
         ),
         Room("words.py: shooter_of", "zappers in the oracle's word of a page", layout.MAX_ZAPPERS, 64),
-        Room("words.py: ipi", "zappers, a bit each", layout.MAX_ZAPPERS, INT64_BITS),
+        Room("words.py: ipi", "zappers, a bit each, and one of all vCPUs", layout.MAX_ZAPPERS + 1, INT64_BITS),
         Room("words.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * layout.MAX_VCPUS, 4095),
         Room("words.py: REFCOUNT_BITS", "bits of references below td_epoch", 2 * words.REFCOUNT_BITS, 24),
         Room(
@@ -71,7 +71,7 @@ def rooms() -> tuple[Room, ...]:
         Room("contention.py: contended", "module locks, two bits", len(layout.ModuleLock), 4),
         Room("contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
         Room("vcpu.py: WHY_MASK", "reasons to leave the guest", vcpu.EPT_VIOLATION, vcpu.WHY_MASK),
-        Room("stepping.py: WHY_MASK", "reasons to leave the guest", stepping.PRIORITY_TIMEOUT, stepping.WHY_MASK),
+        Room("stepping.py: WHY_MASK", "reasons to leave the guest", stepping.PENDING_VIOLATION, stepping.WHY_MASK),
         Room("mmio_actors.py: WHY", "ends of an access", mmio_actors.AGAIN, mmio_actors.WHY),
     )  # fmt: skip
 

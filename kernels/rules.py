@@ -31,7 +31,9 @@ class Busy(IntEnum):
     SPIN = 1  # v18: try again until it is not
     RETRY_WITHOUT_VCPUS = 2  # v6.16: keep vCPUs out, try once more
     SPIN_ON_TREE = 3  # TDX_ERROR_SEPT_BUSY, compared exactly: BUSY of the S-EPT tree alone, else KVM_BUG_ON
-    RETRY_ON_TREE = 4  # v18: the same, and BLOCK is tried again 16 times, then its -EAGAIN is KVM_BUG_ON
+    # v18: the same, and BLOCK is tried again 16 times, then its -EAGAIN is KVM_BUG_ON; where a fault's AUG finds the
+    # page pending that it would add, the fault is tried again.
+    RETRY_ON_TREE = 4
 
 
 class OnError(IntEnum):
@@ -62,6 +64,7 @@ class Flow(IntEnum):
     SEPT_PAGES = 6  # as populate, but zappers take whole page-table pages away
     TEARDOWN = 7  # one TD after the other is built, runs and is torn down
     ZERO_STEP = 8  # as POPULATE, with the module's guard against stepping a guest by EPT violations
+    FLUSH_CURRENT = 9  # as SHOOTDOWN, with vCPUs that run tdx_track() themselves, beside whoever else does
 
 
 # Flows with page-table pages above the guest pages, none of them there at the start.

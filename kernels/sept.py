@@ -27,6 +27,7 @@ from kernels.status import (
     OPERAND_BUSY,
     PAGE_ALREADY_ACCEPTED,
     RCX,
+    SAME_PAGE_PENDING,
     SEPT_TREE,
     SUCCESS,
 )
@@ -65,6 +66,12 @@ def added_form(lay, node, page):
     return NL_MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT)
 
 
+@local
+def is_pending_with(entry, page):
+    """Whether an entry is that which AUG of this host page makes, and nobody has accepted it."""
+    return state_of(entry) == PENDING and page_of(entry) == page << 8
+
+
 @steps(labelled=False)
 def walk(td, lay, rules, me, gpa):
     """The entry of a guest page by way of both levels; 0, as of no state, where there is no page-table page."""
@@ -88,8 +95,11 @@ def mem_add(td, lay, rules, me, node, page):
             status = EPT_WALK_FAILED | RCX
     if status == SUCCESS:
         if (yield from lock_entry(td, lay, rules, me, node)):
+            entry = yield load_acquire(td, sept(lay, node))
             status = EPT_ENTRY_STATE_INCORRECT | RCX
-            if state_of((yield load_acquire(td, sept(lay, node)))) == FREE:
+            if is_pending_with(entry, page):
+                status = SAME_PAGE_PENDING
+            elif state_of(entry) == FREE:
                 yield store_release(td, bepoch(lay, node), 0)
                 yield store_release(td, sept(lay, node), added_form(lay, node, page))
                 status = SUCCESS

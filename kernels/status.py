@@ -37,6 +37,9 @@ EPT_PAGE_NOT_FREE = signed(0xC0000B0E00000000)
 EPT_VIOLATION_EXIT = 0x30
 
 STATUS_MASK = signed(0xFFFFFFFF00000000)
+# EPT_ENTRY_STATE_INCORRECT|RCX of TDH.MEM.PAGE.AUG where RCX and RDX, which give the entry back, say that it is pending
+# with the very page that was to be added. RAX has no such bit: it stands for those two registers.
+SAME_PAGE_PENDING = EPT_ENTRY_STATE_INCORRECT | RCX | 1 << 16
 
 
 class Status(IntEnum):

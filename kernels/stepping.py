@@ -2,8 +2,9 @@
 
 Source: arch/x86/kvm/vmx/tdx.c of v6.16: tdx_handle_ept_violation() with its loop on RET_PF_RETRY, tdx_vcpu_run(),
 tdx_exit_handlers_fastpath(), tdx_handle_exit(); before it RET_PF_RETRY went back to the guest. The guest touches a
-page, or accepts it first, as Linux does with memory that it takes into use; one that is pending where it is touched
-ends in #VE, whose handler accepts: the TD is none with SEPT_VE_DISABLE, as Linux asks for, which KVM would kill there.
+page, or accepts it first, as Linux does with memory that it takes into use. One that is pending where it is touched
+ends in #VE, whose handler accepts; in a TD with SEPT_VE_DISABLE, as Linux asks for, it is a TD exit, and KVM kills the
+VM: a host that takes away a page which such a guest has accepted can only hope that it is never touched again.
 TDX_HOST_PRIORITY_BUSY_TIMEOUT is an exit that v6.16 does not know: KVM_RUN ends with KVM_EXIT_INTERNAL_ERROR, for which
 QEMU stops the VM. Here user space runs the vCPU again, and the guest turns to whatever comes next.
 """
@@ -14,6 +15,7 @@ from kernels.kvm import HELD_OUT, acknowledge, exit_requested, is_busy, process_
 from kernels.layout import DEADLINE, ENTRIES, STOP_VCPUS
 from kernels.module import td_exit, vp_enter
 from kernels.naming import Holds
+from kernels.outcomes import Outcome
 from kernels.population import RETRY, handle_ept_violation
 from kernels.rules import Fault, FaultRetry
 from kernels.sept import walk
@@ -64,9 +66,10 @@ from kernels.words import (
 )
 from kernels.zero_step import forget_stepping, log_epf, tdcall_accept, zero_step_filter
 
+ACCESS_BEFORE_ACCEPT = int(Outcome.access_before_accept)
 FASTPATH_REENTER, LOCAL = int(Fault.FASTPATH_REENTER), int(FaultRetry.LOCAL)
 # Why the guest is left, beside those of `kernels/vcpu.py`, and above that the instruction at hand.
-PRIORITY_TIMEOUT = 9
+PRIORITY_TIMEOUT, PENDING_VIOLATION = 9, 10
 WHY_BITS, WHY_MASK = 4, 15
 # An instruction: 1, whether it accepts, and the guest page; NEXT where the one before is done.
 NEXT = 0
@@ -141,6 +144,9 @@ def stepping_guest(td, lay, rules, me, at):
                     at = touching(gpa)
                     if state_of(entry) == FREE:
                         pending = yield accepts_first(td, lay, rules, me)
+                if rules.sept_ve_disable and state_of(entry) == PENDING:
+                    count_reads(td, me, fresh)
+                    return PENDING_VIOLATION | at << WHY_BITS
                 if pending:
                     at = accepting(gpa)
                     forget_stepping(td, lay, me)
@@ -246,6 +252,10 @@ def stepping_vcpu(td, lay, rules, me):
             left = count_stay(td, rules, me, entered - left, leaving, why)
         if why == EPT_VIOLATION:
             yield from retry_fault(td, lay, rules, me, at >> 2)
+        elif why == PENDING_VIOLATION:
+            # tdx_handle_ept_violation(): an unexpected pending page; kvm_vm_dead().
+            note(td, lay, me, at >> 2, ACCESS_BEFORE_ACCEPT)
+            yield store_release(td, lay.vm_bugged, 1)
         share_cpu_at_tick(td, rules, me)
     yield from acknowledge(td, lay, rules, me)
     finish(td, me)

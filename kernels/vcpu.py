@@ -286,6 +286,12 @@ def leave_too_early(td, lay, rules, me):
     return 0
 
 
+@steps(in_place=True)
+def mmu_reload(td, lay, rules, me):
+    """kvm_mmu_reload(): the vCPU's root is there, and stays."""
+    return 0
+
+
 @steps
 def vcpu(td, lay, rules, me):
     """vcpu_run(): requests, IN_GUEST_MODE, VP.ENTER, the guest, TD exit, OUTSIDE_GUEST_MODE, interrupts on; again."""
@@ -293,6 +299,7 @@ def vcpu(td, lay, rules, me):
     while not vcpu_stopping(td, lay):
         if rules.entry_requests:
             yield from process_requests(td, lay, rules, me)
+        yield from mmu_reload(td, lay, rules, me)
         # With nothing to look at there is no load that could come first.
         if rules.faults & (LOST_KICK | ENTRY_UNCHECKED) == LOST_KICK:
             leaves = yield from enter_unfenced(td, lay, rules, me)

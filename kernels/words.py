@@ -172,6 +172,11 @@ def possibly_epf_stepping(lay, vcpu):
 
 
 @local
+def reloads(lay, vcpu):
+    return lay.reloads + vcpu * lay.vcpu_stride
+
+
+@local
 def last_epf_gpa(lay, vcpu):
     return lay.last_epf_gpa + vcpu * lay.vcpu_stride
 
@@ -216,6 +221,10 @@ def mode(lay, vcpu):
 @local
 def requests(lay, vcpu):
     return lay.requests + vcpu * lay.vcpu_stride
+
+
+# The sender that all vCPUs are in an IPI word; a zapper is its own bit below it.
+BY_VCPU = 1 << 62
 
 
 @local

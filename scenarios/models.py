@@ -257,8 +257,8 @@ class Scenario(BaseModel):
 
     `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
     `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
-    and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, `sept_ve_disable` the TD's
-    attribute, for the flow `mmio`; `migrate` has `lps`
+    and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, for the flow `mmio`,
+    `sept_ve_disable` the TD's attribute, for that one and `zero_step`; `migrate` has `lps`
     logical processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
     `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
     the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a

@@ -15,6 +15,7 @@ from kernels.variant import BARE, Variant
 RACED = (
     *((Flow.SHOOTDOWN, Variant(perturbed=True, traced=True)), (Flow.SHARED_EPT, BARE), (Flow.BATCH, BARE)),
     *((Flow.POPULATE, BARE), (Flow.SEPT_PAGES, BARE), (Flow.TEARDOWN, BARE), (Flow.ZERO_STEP, BARE)),
+    (Flow.FLUSH_CURRENT, BARE),
 )
 
 

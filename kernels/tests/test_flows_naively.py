@@ -59,6 +59,7 @@ MACHINES = {
     "a TD that is torn down": (two_levels(SPEC, Flow.TEARDOWN), ONE),
     "a vCPU that moves": (migrate(KICKED, 2), ONE),
     "two vCPUs that take turns": (migrate(order(REMOVE), 1), TWO_VCPUS),
+    "a vCPU that tracks": (V18._replace(flow=int(Flow.FLUSH_CURRENT)), ONE),
     "a memslot that comes": (KICKED._replace(flow=int(Flow.MMIO)), ONE),
     "a guest that is stepped": (zero_step(V18), ONE),
     "two vCPUs that are stepped": (zero_step(SPEC, **IDLE), TWO_VCPUS),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import layout
-from kernels.deeds import ACKNOWLEDGEMENT, DEEDS, OWN_STEPS, READS, STEPS, WALKS, path
+from kernels.deeds import ACKNOWLEDGEMENTS, DEEDS, OWN_STEPS, READS, STEPS, WALKS, path
 from kernels.interpreted import interpreted_machines
 from kernels.language import SITES
 from kernels.narration import CHOICES, TURNS, Narrator, narrate
@@ -239,7 +239,7 @@ def test_every_name_that_narration_knows_stands_in_the_source():
     ours = [site for site in SITES if "tests" not in site.file]
 
     assert set(DEEDS) <= {site.function for site in ours}
-    assert {*STEPS, *READS, *WALKS, ACKNOWLEDGEMENT} <= {site.name for site in ours}
+    assert {*STEPS, *READS, *WALKS, *ACKNOWLEDGEMENTS} <= {site.name for site in ours}
     assert {step for site in ours for step in OWN_STEPS if site.name.endswith(f".{step}")} == {*OWN_STEPS}
     assert {*CHOICES, *TURNS} == {site.text for site in ours if " " not in site.text}
     assert {DEEDS[name].name for name in ("mem_track", "vp_enter")} <= set(LEAF_NAMES.values())

@@ -35,7 +35,7 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "rings.py: SITE_BITS; numbers of marks": 4095,
         "rings.py: REPEAT_SHIFT; words of the largest machine": 1 << 36,
         "words.py: shooter_of; zappers in the oracle's word of a page": 64,
-        "words.py: ipi; zappers, a bit each": 63,
+        "words.py: ipi; zappers, a bit each, and one of all vCPUs": 63,
         "words.py: REFCOUNT_BITS; references of vCPUs, two each": 4095,
         "words.py: REFCOUNT_BITS; bits of references below td_epoch": 24,
         "words.py: TAG_BITS; guest pages and 1, private and shared or with tables": (1 << 18) - 1,

@@ -24,7 +24,7 @@ from kernels.schedule import Schedule
 from kernels.status import Leaf, Status, signed
 from kernels.tally import PLACE_OF_STATUS
 from kernels.teardown import add_page
-from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, kept
+from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, block, kept, remove, track
 from kernels.tests.drive import finish, seen
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18
@@ -59,6 +59,23 @@ def test_a_page_is_added_mapped_before_the_td_runs_and_never_after(m):
     assert m.call(add) == STATE_INCORRECT
     m["td_state"] = TD_RUNNABLE
     assert m.call(add) == OP_STATE
+
+
+@pytest.mark.parametrize("state", [TD_BLOCKED, TD_TEARDOWN])
+def test_a_td_that_has_given_its_key_up_is_refused_every_call_on_its_pages_and_another_vpflushdone(m, state):
+    m.call(add)
+    m["td_state"] = state
+    before = [int(word) for word in m.words[: m.lay.state_words]]
+
+    assert [m.call(call) for call in (add, block, track, remove, remove_alive)] == [NO_KEYS] * 5
+    assert m.call(vpflushdone) == LIFECYCLE
+    assert [m[word] for word in ("td_state", "epoch_tracking", "tdr_lock", "tree_lock")] == [state, 1 << 24, 0, 0]
+    assert m["sept"] == before[m.lay.sept]
+
+
+def test_vpflushdone_takes_the_key_of_a_td_that_was_never_finalized(m):
+    assert m.call(vpflushdone) == SUCCESS
+    assert m["td_state"] == TD_BLOCKED
 
 
 def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_undeclared(m):

@@ -104,6 +104,33 @@ def test_an_access_that_ends_in_accept_is_not_the_instruction_any_more() -> None
     assert (counted, tracking(run)) == ((6, 0), (0, 0))
 
 
+def test_a_linux_td_that_touches_a_pending_page_is_killed() -> None:
+    run = start(STEPPING._replace(sept_ve_disable=1))
+    put(run, PENDING | FIRST_PAGE)
+
+    stay(run)
+
+    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == 0
+    assert (seen(run), run.words[run.lay.vm_bugged]) == ({"access_before_accept"}, 1)
+
+
+@pytest.mark.parametrize(("accepts", "outcomes"), [(0, {"fault", "access_before_accept"}), (1, {"fault"})])
+def test_a_linux_td_lives_with_a_page_that_it_accepts_first_and_not_with_one_that_was_taken_away(
+    accepts: int, outcomes: set[str]
+) -> None:
+    run = start(STEPPING._replace(sept_ve_disable=1))
+    put(run, FREE)
+    run.words[run.lay.mirror] = words.MIRROR_NONPRESENT
+
+    stay(run, accepts=accepts)
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "stepping_guest.next_page" if accepts else RESTS, {GUEST: 1})
+
+    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == accepts
+    assert seen(run) == outcomes
+
+
 def test_with_a_page_listed_the_entry_is_refused_while_the_tree_is_locked() -> None:
     run = start()
     run.words[run.lay.last_epf_gpa] = 1

@@ -43,6 +43,7 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
         "review",
         "batch",
         "crowd",
+        "flush_current",
         "migrate",
         "mmio",
         "populate",

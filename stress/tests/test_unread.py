@@ -81,7 +81,7 @@ def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario,
         ("review", "v18", "let_in_too_early", "; under v6_16 one does"),
         ("review", "kick_then_track", "gate_without_interrupts", "; under flag_gate or v18 one does"),
         ("review", "spec", "sept_remove_without_tracking", '; in flow "sept_pages" one does'),
-        ("populate", "spec", "lost_kick", '; in flow "shootdown", "batch" or "shared_ept" one does'),
+        ("populate", "spec", "lost_kick", '; in flow "shootdown", "batch", "shared_ept" or "flush_current" one does'),
     ],
 )
 def test_a_fault_for_which_nothing_looks_is_refused_with_where_something_does(scenario, ordering, fault, said) -> None:
