@@ -22,7 +22,9 @@ import numba
 from llvmlite import binding
 
 from kernels.files import own_contents, who_else_writes, write_whole
+from kernels.language import ROOT
 
+SOURCES = ROOT / "kernels"
 MOST_BYTES = 256 << 20
 DIGEST_BYTES = hashlib.sha256().digest_size
 SUFFIX = ".code"
@@ -32,8 +34,9 @@ _not_kept: dict[str, None] = {}
 def sources_digest() -> str:
     """Names every kernel source, on any machine."""
     made = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        made.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(SOURCES.rglob("*.py")):
+        if "tests" not in (within := path.relative_to(SOURCES)).parts:
+            made.update(str(within).encode() + b"\0" + path.read_bytes())
     return made.hexdigest()[:24]
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kernels import build, cache
+from kernels import cache
 from kernels.cache import digest
+from kernels.language import ROOT
 
-KERNELS = Path(build.__file__).parent
+KERNELS = ROOT / "kernels"
 
 # Compiles one small function of steps and runs it: what TDH.MEM.TRACK adds to a word, and where the code is kept.
 TRACKS = """
@@ -110,17 +111,31 @@ def test_two_processes_that_build_at_once_in_an_empty_cache_both_work(tmp_path):
     assert answer(start(KERNELS.parent, kept)) == (2 << 24, answers[0][1], 1)
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in KERNELS.glob("*.py")))
+SOURCES = [str(path.relative_to(KERNELS)) for path in KERNELS.rglob("*.py") if "tests" not in path.parts]
+
+
+@pytest.mark.parametrize("file", sorted(SOURCES))
 def test_the_digest_changes_with_every_kernel_source(tree, monkeypatch, file):
-    monkeypatch.setattr(cache, "__file__", str(tree / "kernels" / "cache.py"))
+    monkeypatch.setattr(cache, "SOURCES", tree / "kernels")
     before = digest()
     (tree / "kernels" / file).write_bytes((tree / "kernels" / file).read_bytes() + b"#")
 
     assert digest() != before
 
 
+def test_the_digest_changes_with_a_file_in_a_folder_of_a_folder(tree, monkeypatch):
+    monkeypatch.setattr(cache, "SOURCES", tree / "kernels")
+    before = digest()
+    (tree / "kernels/deep/deeper").mkdir(parents=True)
+    (tree / "kernels/deep/deeper/new.py").write_text("ONE = 1\n")
+    between = digest()
+    (tree / "kernels/deep/deeper/new.py").write_text("ONE = 2\n")
+
+    assert len({before, between, digest()}) == 3
+
+
 def test_the_digest_changes_when_a_file_is_renamed(tree, monkeypatch):
-    monkeypatch.setattr(cache, "__file__", str(tree / "kernels" / "cache.py"))
+    monkeypatch.setattr(cache, "SOURCES", tree / "kernels")
     before = digest()
     (tree / "kernels" / "locks.py").rename(tree / "kernels" / "lockz.py")
 
