@@ -7,7 +7,6 @@ import ast
 import functools
 import inspect
 import linecache
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +148,7 @@ def number_first(sites: Iterable[Site]) -> None:
         object.__setattr__(site, "number", number)
 
 
+@functools.cache
 def has_effect(function: Callable[..., Any]) -> bool:
     """Whether a local function writes anything: it, or one that it calls."""
     known = function.__globals__  # type: ignore[attr-defined]
@@ -189,25 +189,18 @@ def out_of_line(function: Any) -> Any:
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
     """The syntax tree of a function, with its own line numbers; everybody's: nobody changes it."""
     code = inspect.unwrap(function).__code__  # type: ignore[attr-defined]
-    found = _functions_in(code.co_filename).get((code.co_name, code.co_firstlineno))
-    if found is None:  # not as the file has it
-        lines, first = inspect.getsourcelines(function)
-        anew = ast.parse(textwrap.dedent("".join(lines))).body[0]
-        ast.increment_lineno(anew, first - 1)
-        assert isinstance(anew, ast.FunctionDef)
-        return anew
-    return found
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))  # type: ignore[attr-defined]
+    return _functions_in(text)[code.co_firstlineno]
 
 
-@functools.cache
-def _functions_in(file: str) -> dict[tuple[str, int], ast.FunctionDef]:
-    """Every function of a file by its name and the line in which it begins, decorators and all."""
-    nodes = ast.walk(ast.parse("".join(linecache.getlines(file))))
-    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
-    return {(it.name, min([it.lineno, *(one.lineno for one in it.decorator_list)])): it for it in functions}
+@functools.lru_cache(maxsize=128)
+def _functions_in(text: str) -> dict[int, ast.FunctionDef]:
+    """By the line in which each begins, decorators and all. A file is parsed once, not once for each of them."""
+    made = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    return {min([node.lineno, *(mark.lineno for mark in node.decorator_list)]): node for node in made}
 
 
-def copied(tree: Any) -> Any:
+def copied(tree: ast.AST) -> Any:
     """The same tree anew, to be changed; what copy.deepcopy does in a fifth of its time."""
     made = tree.__class__.__new__(tree.__class__)
     for name, value in vars(tree).items():

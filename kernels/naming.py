@@ -14,7 +14,8 @@ takes such a step cannot be folded.
 """
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -248,18 +249,21 @@ def _refuser(function: Any) -> Callable[[ast.AST, str], Any]:
     return refuse
 
 
-def _actors_of(function: Any) -> Iterator[int]:
+@functools.cache
+def _actors_of(function: Any) -> frozenset[int]:
     """The parameters of a local function that say which actor's word it gives the place of: multiplied by the words of
     an actor, or added to a place that is.
     """
     if KINDS.get(function) != "local":
-        return
+        return frozenset()
     tree = tree_of(function)
     given = [argument.arg for argument in tree.args.args]
     for_actors = any(isinstance(node, ast.Attribute) and node.attr in STRIDES for node in ast.walk(tree))
+    found = set()
     for node in ast.walk(tree):
         match node:
             case ast.BinOp(left=ast.Name(id=name), op=ast.Mult(), right=ast.Attribute(attr=attr)) if attr in STRIDES:
-                yield given.index(name)
+                found.add(given.index(name))
             case ast.BinOp(op=ast.Add(), right=ast.Name(id=name)) if for_actors and name in given:
-                yield given.index(name)
+                found.add(given.index(name))
+    return frozenset(found)

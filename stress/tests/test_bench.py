@@ -14,6 +14,7 @@ import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SHORT = ("--duration", "60ms", "--warmup", "10ms")
+BRIEF = ("--duration", "20ms", "--warmup", "5ms")  # where it is the same whom shootdowns meet
 UNSURE = (0, 6)
 
 
@@ -52,17 +53,15 @@ def test_a_bench_races_every_ordering_in_every_round_and_the_first_one_twice(
 def test_a_sweep_is_written_into_every_file_that_is_named(tdx_stress: Command, tmp_path: Path) -> None:
     named = ("--junit", "b.xml", "--ktap", "b.ktap", "--csv", "b.csv", "--json", "b.json")
 
-    done = tdx_stress(
-        "bench", "yardstick", "--orderings", "spec", "--sweep", "vcpus=1,2,3", *SHORT, "--out", "o", *named
-    )
+    done = tdx_stress("bench", "yardstick", "--orderings", "spec", "--sweep", "vcpus=1,2", *SHORT, "--out", "o", *named)
 
     assert done.returncode in UNSURE, done.stderr
     bench = bench_of((tmp_path / "b.json").read_text())
-    assert bench["sweep"] == {"key": "vcpus", "values": [1, 2, 3], "points": ["vcpus=1", "vcpus=2", "vcpus=3"]}
+    assert bench["sweep"] == {"key": "vcpus", "values": [1, 2], "points": ["vcpus=1", "vcpus=2"]}
     assert {(slope["ordering"], slope["why_none"]) for slope in bench["slopes"]} == {
         ("spec", "too few sizes: five are needed")
     }
-    assert ElementTree.parse(tmp_path / "b.xml").getroot().get("tests") == "4"
+    assert ElementTree.parse(tmp_path / "b.xml").getroot().get("tests") == "3"
     assert "\nok 1 yardstick.spec_vcpus=1 # nothing forbidden in " in (tmp_path / "b.ktap").read_text()
     assert (tmp_path / "b.csv").read_text() == (tmp_path / "o/rounds.csv").read_text()
     assert (tmp_path / "o/scaling.svg").exists()
@@ -72,7 +71,7 @@ def test_a_sweep_is_written_into_every_file_that_is_named(tdx_stress: Command, t
 def test_an_interrupted_bench_keeps_its_rounds_and_goes_on(
     start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
 ) -> None:
-    parent = start_tdx_stress("bench", "--orderings", "spec", *SHORT, "--out", "out", "--rounds", "500")
+    parent = start_tdx_stress("bench", "--orderings", "spec", *BRIEF, "--out", "out", "--rounds", "500")
     while not (tmp_path / "out/rounds/0002.npz").exists() and parent.poll() is None:
         time.sleep(0.02)
     parent.send_signal(signal.SIGINT)
@@ -94,7 +93,7 @@ def test_an_interrupted_bench_keeps_its_rounds_and_goes_on(
 def test_a_killed_bench_goes_on_from_its_last_whole_round(
     start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
 ) -> None:
-    parent = start_tdx_stress("bench", "--orderings", "spec", *SHORT, "--out", "out")
+    parent = start_tdx_stress("bench", "--orderings", "spec", *BRIEF, "--out", "out")
     while not (tmp_path / "out/bench.json").exists() and parent.poll() is None:
         time.sleep(0.02)
     parent.kill()
