@@ -9,10 +9,10 @@ write stand on lines of their own (128 bytes: two 64-byte lines, as the adjacent
 from enum import IntEnum
 from typing import NamedTuple
 
-from kernels.extras import OF_LP, OF_PAGE, OF_VCPU, SINGLES, words_of
-from kernels.outcomes import OUTCOMES
-from kernels.rules import TWO_LEVELS, Flow
-from kernels.status import Leaf, Status
+from kernels.tdx.extras import OF_LP, OF_PAGE, OF_VCPU, SINGLES, words_of
+from kernels.tdx.outcomes import OUTCOMES
+from kernels.tdx.rules import TWO_LEVELS, Flow
+from kernels.tdx.statuses import Leaf, Status
 
 LINE_WORDS = 16
 # Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
@@ -25,10 +25,10 @@ HIST_WORDS = 34 * HIST_SUB_BUCKETS // 2
 
 # The head of an actor's tally. Offsets in words.
 LABEL, RNG, SPINS, DEADLINE, NEXT_START, SEQUENCE = 0, 1, 2, 3, 4, 5
-# Where the actor's ring begins, and how many entries it has written in all; see `kernels/rings.py`.
+# Where the actor's ring begins, and how many entries it has written in all; see `kernels/race/ring.py`.
 TRACE_RING, TRACED = 6, 7
 # The module locks that the actor holds: of the epoch or the tree, of an entry, of the TDR; and those that it waits for,
-# a bit each; see `kernels/contention.py`.
+# a bit each; see `kernels/race/lock_contention.py`.
 HELD, HELD_ENTRY, WAITING_LOCKS, HELD_TDR = 8, 9, 10, 15
 # What a perturbed run did to the actor: yields, delays, their ticks where it spun, nanoseconds where it slept.
 YIELDED, DELAYED, SPUN_TICKS, SLEPT_NS = 11, 12, 13, 14
@@ -89,7 +89,7 @@ PHASES_EVERY = 8
 GO, STOP_ZAPPERS, STOP_VCPUS, READY = 0, LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
 # Every ring is frozen; outcomes, a bit each, at which an actor freezes them.
 FROZEN, FREEZE_ON = 4 * LINE_WORDS, 4 * LINE_WORDS + 1
-# The address of compiled `kernels.contention.contended`, or 0; beside words that change as seldom.
+# The address of compiled `kernels.race.lock_contention.contended`, or 0; beside words that change as seldom.
 CONTENDED = 4 * LINE_WORDS + 2
 CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
@@ -213,7 +213,7 @@ def plan(
     trace: int = 0,
 ) -> Layout:
     """The layout of a machine of this size; `packed` for searches, else spread over lines for real processes.
-    A `flow` may have words of its own (`kernels/extras.py`), and `lps` logical processors.
+    A `flow` may have words of its own (`kernels/tdx/extras.py`), and `lps` logical processors.
     A two-level `flow` has page-table pages above the guest pages, and what each page holds.
 
     `trace`: how many entries the ring of each actor has, for traced kernels. Raises ValueError where a size is out of

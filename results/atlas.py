@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.verdict import is_safe
 from results.wording import plural
 

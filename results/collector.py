@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from kernels import layout as tally
 from kernels.layout import Layout
-from kernels.outcomes import OUTCOMES, Outcome
-from kernels.rules import NS_SHIFT, Flow
-from kernels.status import LEAF_NAMES, NAMES, Leaf, Status
-from kernels.tally import MET_OR_STALE
+from kernels.race.tally import MET_OR_STALE
+from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.rules import NS_SHIFT, Flow
+from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from results.contention import lock_contention
 from results.grades import GRADES, declared
 from results.histogram import Counts

@@ -11,8 +11,8 @@ from textwrap import wrap
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from kernels.outcomes import Outcome
-from kernels.story import Access, Event, Kind, Span, Story
+from kernels.story.events import Access, Event, Kind, Span, Story
+from kernels.tdx.outcomes import Outcome
 from results.grades import FAILING, Grade, grade_of, why
 
 MARKED = {Grade.forbidden: "bold red", Grade.unknown: "bold red", Grade.interesting: "yellow"}

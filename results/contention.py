@@ -1,6 +1,6 @@
 """Lock contention as KVM and TDX developers write it by hand: which SEAMCALL failed at which lock, and which held it.
 
-Pure, from the heads of the tallies; see `kernels/contention.py` for how the holder is known.
+Pure, from the heads of the tallies; see `kernels/race/lock_contention.py` for how the holder is known.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from kernels.layout import (
     WAITING,
     ModuleLock,
 )
-from kernels.status import LEAF_NAMES, Leaf
+from kernels.tdx.statuses import LEAF_NAMES, Leaf
 
 LOCK_NAMES = {
     ModuleLock.EPOCH: "epoch",

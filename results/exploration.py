@@ -79,7 +79,7 @@ class Found:
 def record(
     subject: Subject, search: Search, outcomes: Mapping[str, Found], broken: Mapping[str, Found]
 ) -> dict[str, Any]:
-    """One entry, verdict and reason included. Outcomes stand in the order of `kernels.outcomes.Outcome`."""
+    """One entry, verdict and reason included. Outcomes stand in the order of `kernels.tdx.outcomes.Outcome`."""
     reached = dict(outcomes)
     for name, found in broken.items():
         if outcome := INVARIANT_OUTCOMES.get(name):

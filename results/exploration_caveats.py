@@ -64,7 +64,7 @@ def _of_the_method(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
 
 
 def _worth(exploration: Exploration) -> str:
-    """What these schedules are worth: a rate, as PCT's own bound does not hold here (`kernels.walk`)."""
+    """What these schedules are worth: a rate, as PCT's own bound does not hold here (`kernels.search.random_walk`)."""
     caught = would_have_caught(exploration["schedules"])
     if caught is None:
         return "never a proof"

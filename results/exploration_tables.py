@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kernels.rules import Flow
+from kernels.tdx.rules import Flow
 from results.exploration_verdict import failing, is_sampled, size_words
 from results.grades import GRADES, Grade, declared, grade_of, why
 from results.tables import GRADE_STYLES, SHORT_WHY, VERDICT_STYLES, ByWidth, heading, marked, plain_table

@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
-from kernels.outcomes import Outcome
-from kernels.rules import Flow
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Flow
 
 
 class Grade(StrEnum):
@@ -65,7 +65,7 @@ def grade_of(outcome_id: str) -> Grade:
 
 def declared(flow: int) -> tuple[Outcome, ...]:
     """The outcomes that some step of a flow can raise: of no other is a zero worth telling."""
-    from kernels.raising import raisable
+    from kernels.tdx.raising import raisable
 
     return tuple(sorted(raisable(Flow(flow))))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.collector import Snapshot
 from results.grades import FAILING, GRADES
 from results.met import MET

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.atlas import AFTER_DONE, STALE, STATUSES
 from results.verdict import is_safe
 

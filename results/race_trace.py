@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from kernels.story import Event, Kind, Span, Story
+from kernels.story.events import Event, Kind, Span, Story
 from results.columns import Columns, Row, every_step, folded
 from results.store import TRACE
 from results.trace_events import Times, story_trace

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.answer import KICK_FIRST, TRACK_FIRST, review_sentence
 from results.contention_table import contention_page_table
 from results.grades import FAILING, why

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kernels.layout import AGE_BUCKETS, HIST_WORDS
-from kernels.outcomes import OUTCOMES
+from kernels.tdx.outcomes import OUTCOMES
 from results.grades import Grade
 from results.met import MET
 from results.verdict import Ending, Verdict

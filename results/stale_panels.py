@@ -8,7 +8,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from kernels.layout import AGE_BUCKETS
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.grades import FAILING, GRADES
 from results.met import met_shootdowns
 from results.panels import Arrays, Run, Shown, curves

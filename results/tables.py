@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kernels.story import Held
+from kernels.story.events import Held
 from results.contention_table import contention_table
 from results.grades import FAILING, Grade, grade_of, why
 from results.live import Live

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from kernels.outcomes import Outcome
-from kernels.story import RETURNED, Event, Kind, Span, Story
+from kernels.story.events import RETURNED, Event, Kind, Span, Story
+from kernels.tdx.outcomes import Outcome
 from results.columns import failing_step
 from results.grades import why
 from results.plot_style import DPI, LINE_IN, MODEL, parameters

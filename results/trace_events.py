@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernels.story import Event, Story
+from kernels.story.events import Event, Story
 from results.grades import FAILING, grade_of, why
 
 EPOCHS = "epoch_tracking"

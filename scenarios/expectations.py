@@ -8,7 +8,7 @@ to a page that a guest has touched KVM leaves the MMIO SPTE there; and a TD with
 kills where a page comes back and is touched before it is accepted.
 """
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from scenarios.models import Ordering, Scenario
 
 STALE, NO_PROGRESS = Outcome.use_after_remove.name, Outcome.no_progress.name

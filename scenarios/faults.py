@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from kernels.rules import Fault
+from kernels.tdx.rules import Fault
 from scenarios.files import HERE, toml_table
 from scenarios.loader import apply_settings, load_ordering, load_scenario
 from scenarios.models import FAULTS, STRICT, TEXT, Faults, Lenient, Ordering, Scenario, a_forbidden_outcome, one_of

@@ -1,6 +1,6 @@
 """The outcomes that an ordering can be known for."""
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 
 # The outcomes that no safe ordering shows: what an ordering may be known for. KVM_BUG_ON, a stale read, or no end.
 FORBIDDEN = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kernels.layout import MAX_PAGES
-from kernels.rules import TWO_LEVELS, Flow
+from kernels.tdx.rules import TWO_LEVELS, Flow
 from scenarios.wording import shown
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
-from kernels.outcomes import Outcome
-from kernels.rules import (
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import (
     Busy,
     Fault,
     FaultRetry,

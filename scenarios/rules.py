@@ -1,6 +1,6 @@
 """An ordering under a scenario as the kernels take it: integers only."""
 
-from kernels.rules import (
+from kernels.tdx.rules import (
     KVM_REQ_TLB_FLUSH,
     TWO_LEVELS,
     UNLIMITED,

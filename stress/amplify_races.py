@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kernels.outcomes import Outcome
-from kernels.race import labels_of
-from kernels.rules import Flow
+from kernels.race.lines import labels_of
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Flow
 from results.amplification import measured, not_raced, with_catches
 from results.amplification_verdict import is_unexpected, judge_amplification
 from results.grades import FAILING, GRADES

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from kernels.explorer import Exploration, Size, explore
-from kernels.rules import Fault, OnError, Rules
+from kernels.search.explore import Exploration, Size, explore
+from kernels.tdx.rules import Fault, OnError, Rules
 from results.atlas import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
 from results.exploration_verdict import INTERRUPT, MEMORY
 from results.grades import FAILING, grade_of

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 
-from kernels.cache import cache_directory, is_kept, troubles
+from kernels.language.cache import cache_directory, is_kept, troubles
 from stress.screen import Screen
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from kernels.layout import FROZEN, GO, STOP_VCPUS, STOP_ZAPPERS, Layout
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.collector import Series, Snapshot, snapshot
 from results.verdict import Ending
 from scenarios.delays import parse_start_offset

@@ -5,7 +5,7 @@ import platform
 import sys
 import time
 
-from kernels.cache import is_kept
+from kernels.language.cache import is_kept
 from results.diagnosis import diagnose
 from results.diagnosis_table import findings_table, round_trip_tables
 from results.findings import Limits, judge

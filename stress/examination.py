@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kernels.cache import look, troubles
-from kernels.clock import Calibration, calibrate
+from kernels.language.cache import look, troubles
 from kernels.layout import MAX_VCPUS, plan
-from kernels.probes import Probes, load_probes
-from kernels.race import load
+from kernels.race.clock import Calibration, calibrate
+from kernels.race.lines import load
+from kernels.race.probes import Probes, load_probes
 from results.host import cpu_times, host_facts, memory_to_be_had, steal_share
 from results.round_trips import round_trips
 from results.system_files import ROOT, cpu_list, line, shown_cpus

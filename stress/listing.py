@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
-from kernels.language import SITES
-from kernels.race import labels_of
-from kernels.rules import Flow
+from kernels.language.syntax import SITES
+from kernels.race.lines import labels_of
+from kernels.tdx.rules import Flow
 from results.grades import GRADES, Grade
 from results.tables import GRADE_STYLES
 from scenarios.faults import faults as known_faults

@@ -1,10 +1,10 @@
 """What every race of one command stands on, made once: compiled kernels, a calibrated clock, CPUs."""
 
-from kernels.clock import calibrate
-from kernels.flows import FLOWS
-from kernels.race import load, ns_of_entry
-from kernels.rules import Flow
-from kernels.variant import Variant
+from kernels.language.variant import Variant
+from kernels.race.clock import calibrate
+from kernels.race.lines import load, ns_of_entry
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.rules import Flow
 from stress.compiling import compiling
 from stress.perturbation import Sites
 from stress.placement import Cpus, shown

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.cache import sources_digest
+from kernels.language.cache import sources_digest
 from results.junit import write_cases
 from results.map_cases import pair_cases
 from results.matrix import entries, matrix_document

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kernels.breadth import Move
-from kernels.explorer import Size, explore
-from kernels.rules import Fault, Rules
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Size, explore
+from kernels.tdx.rules import Fault, Rules
 from results.atlas import Tier
 from results.exploration_verdict import FIRST
 from results.grades import FAILING, grade_of

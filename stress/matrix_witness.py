@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from kernels.breadth import Move
+from kernels.search.breadth_first import Move
 from results.atlas import Tier
 from results.matrix import NO_FAULT, SCHEMA
 from results.witness import Witness, WitnessError, read_table

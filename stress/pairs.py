@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from kernels.clock import Calibration
 from kernels.layout import LINE_WORDS
-from kernels.probes import Places, Probes, places
+from kernels.race.clock import Calibration
+from kernels.race.probes import Places, Probes, places
 from stress.crew import Crew
 from stress.memory import Words, shared_words
 from stress.placement import Cpus, inherited_cpus

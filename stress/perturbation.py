@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kernels.clock import Calibration
-from kernels.language import SITES
+from kernels.language.syntax import SITES
 from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, STRUCK, Layout
-from kernels.race import labels_of
-from kernels.rules import Clock, Flow
+from kernels.race.clock import Calibration
+from kernels.race.lines import labels_of
+from kernels.tdx.rules import Clock, Flow
 from scenarios.delays import Delay, parse_delay
 from scenarios.models import Scenario
 from stress.errors import UsageFault

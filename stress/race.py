@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kernels.clock import Calibration
 from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
-from kernels.outcomes import Outcome
-from kernels.race import Kernels, contended_at, label_text, prepare
-from kernels.rules import Flow, Rules
-from kernels.words import refcount_of
+from kernels.race.clock import Calibration
+from kernels.race.lines import Kernels, contended_at, label_text, prepare
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import refcount_of
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernels.cache import sources_digest
-from kernels.narration import Narrator
-from kernels.outcomes import Outcome
-from kernels.story import RETURNED, Story
+from kernels.language.cache import sources_digest
+from kernels.story.events import RETURNED, Story
+from kernels.story.narrate import Narrator
+from kernels.tdx.outcomes import Outcome
 from results.columns import Columns, every_step, folded
 from results.store import StoreError, open_run_directory, write_file
 from results.tables import held_table

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.verdict import Verdict
 from scenarios.models import Scenario
 from stress.claims import Claim

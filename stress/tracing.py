@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kernels.clock import Calibration
-from kernels.language import SITES
+from kernels.language.syntax import SITES
 from kernels.layout import FREEZE_ON, Layout
-from kernels.outcomes import Outcome
-from kernels.recollection import Recollection, recollect, story
-from kernels.rings import Entry, entries
-from kernels.rules import NS_SHIFT
+from kernels.race.clock import Calibration
+from kernels.race.ring import Entry, entries
+from kernels.story.recollect import Recollection, recollect, story
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import NS_SHIFT
 from results.grades import FAILING, GRADES
 from results.race_trace import LastSteps, Traced, window
 from results.store import TRACE

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernels.rules import NS_SHIFT, Clock, Fault, Flow, Rules
+from kernels.tdx.rules import NS_SHIFT, Clock, Fault, Flow, Rules
 from scenarios.files import shipped
 from scenarios.loader import SCENARIOS, load_scenario, setting_key, shipped_orderings
 from scenarios.models import Ordering, Scenario
@@ -17,7 +17,7 @@ from scenarios.wording import listed
 from stress.errors import UsageFault
 
 if TYPE_CHECKING:
-    from kernels.reads import Reads
+    from kernels.tdx.reads import Reads
 
 # Every machine has the first two; faults are looked at one by one, and no step knows what is expected.
 NOT_ASKED = ("flow", "shootdown", "faults", "expect", "yields", "delays")
@@ -53,7 +53,7 @@ def _looks_at(fields: frozenset[str], its: "Reads") -> bool:
 
 def what_is_read(scenario: Scenario, ordering: Ordering) -> "Reads":
     """What the steps of an ordering look at under a scenario."""
-    from kernels.reads import reads
+    from kernels.tdx.reads import reads
 
     return reads(_rules(scenario, ordering))
 

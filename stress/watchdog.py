@@ -44,7 +44,8 @@ def named(lay: Layout, actors: Iterable[int]) -> str:
 
 
 def standing(words: Words, lay: Layout, label_text: LabelText) -> tuple[str, ...]:
-    """Where every actor stands, one text a label: `vcpu 1-3 at flush_tlb: load_acquire gate (kernels/kvm.py:88)`."""
+    """Where every actor stands, one text a label: `vcpu 1-3 at flush_tlb: load_acquire gate
+    (kernels/tdx/kvm/kick.py:88)`."""
     at: dict[str, list[int]] = defaultdict(list)
     for actor, head in enumerate(head_words(lay)):
         place = "its end" if words[head + FINISHED] else label_text(lay, int(words[head + LABEL]))

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kernels.cache import sources_digest
+from kernels.language.cache import sources_digest
 from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, Layout
-from kernels.narration import Narrator
-from kernels.rules import NS_SHIFT, Clock, Fault, OnError, Rules
-from kernels.story import Story
+from kernels.story.events import Story
+from kernels.story.narrate import Narrator
+from kernels.tdx.rules import NS_SHIFT, Clock, Fault, OnError, Rules
 from results import witness as files
 from results.store import write_file
 from results.trace_events import story_trace
@@ -82,7 +82,7 @@ def recorded(
     """Run the moves once more and keep all that a file needs.
 
     `setting` is the scenario's `machine`; `size` has vcpus, zappers, pages and tlb_entries, a move an actor and a
-    choice, as `kernels.explorer` gives them;
+    choice, as `kernels.search.explore` gives them;
     `outcome` is what the last move shows. Raises KeyError, ValueError for a move that cannot be taken, ValueError for
     rules that are not the ordering's.
     """

@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kernels.machine import DONE
+from kernels.language.machine import DONE
+from kernels.tdx.words import PAGE_BLOCKED, TAG_BITS, TAG_MASK, phase_of, shooter_of
 from kernels.tests.naive import StepMachine
-from kernels.words import PAGE_BLOCKED, TAG_BITS, TAG_MASK, phase_of, shooter_of
 
 Words = tuple[int, ...]
 Order = tuple[int, ...]  # the new index of each old one

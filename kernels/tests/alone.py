@@ -3,11 +3,13 @@
 import ast
 
 from kernels import layout
-from kernels.atomics import set_own
-from kernels.entered import words_with_room
-from kernels.language import Do, Steps, Sub
+from kernels.language.atomics import set_own
+from kernels.language.entered import words_with_room
+from kernels.language.steps import local
+from kernels.language.syntax import Do, Steps, Sub
 from kernels.layout import NEXT_START, Layout
-from kernels.module import (
+from kernels.race.lines import prepare
+from kernels.tdx.module.mem import (
     mem_page_accept,
     mem_page_aug,
     mem_page_remove,
@@ -16,12 +18,10 @@ from kernels.module import (
     td_exit,
     vp_enter,
 )
-from kernels.race import prepare
-from kernels.rules import Rules
-from kernels.steps import local
+from kernels.tdx.rules import Rules
+from kernels.tdx.words import ONE_EPOCH
 from kernels.tests.orders import SPEC
 from kernels.tests.three import run_machine
-from kernels.words import ONE_EPOCH
 
 ANSWER = NEXT_START  # of zappers in an open loop, of which there are none here
 BUSY_EPOCH = 0x80000200000000A9

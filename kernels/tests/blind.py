@@ -2,15 +2,15 @@
 
 import dataclasses
 
-from kernels.atomics import own, set_own
-from kernels.language import If, Loop, Statement, Steps, Sub
-from kernels.locks import try_lock_exclusive, try_lock_shared
-from kernels.module import invept, mem_track, vp_enter
-from kernels.status import OPERAND_BUSY, SUCCESS, TD_EPOCH
-from kernels.steps import local, steps
-from kernels.vcpu import vcpu
-from kernels.words import ONE_EPOCH, epoch_of, one_reference, vcpu_epoch
-from kernels.zapper import zapper
+from kernels.language.atomics import own, set_own
+from kernels.language.steps import local, steps
+from kernels.language.syntax import If, Loop, Statement, Steps, Sub
+from kernels.tdx.kvm.shootdown import zapper
+from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared
+from kernels.tdx.module.mem import invept, mem_track, vp_enter
+from kernels.tdx.statuses import OPERAND_BUSY, SUCCESS, TD_EPOCH
+from kernels.tdx.words import ONE_EPOCH, epoch_of, one_reference, vcpu_epoch
 
 
 @local

@@ -1,9 +1,9 @@
 """The explorer held against the slow search: all that both say of one machine."""
 
-from kernels.explorer import Exploration, Size, explore, explored
-from kernels.invariants import INSIDE
-from kernels.machine import DONE
-from kernels.rules import Fault, Flow, Rules
+from kernels.language.machine import DONE
+from kernels.search.explore import Exploration, Size, explore, explored
+from kernels.tdx.invariants import INSIDE
+from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.exploring import accesses, shows_at_its_end
 from kernels.tests.naive import Space, State, StepMachine, leading_to, search
 from kernels.tests.tables import compare_states

@@ -3,8 +3,8 @@
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from kernels.explorer import Size, explore
-from kernels.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Gate, OnError, Rules, Step
+from kernels.search.explore import Size, explore
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Gate, OnError, Rules, Step
 from kernels.tests.orders import order
 
 FAULTS = sorted(Fault)

@@ -1,11 +1,11 @@
 """Driving a schedule in the protocol's words, for the tests."""
 
-from kernels import words
-from kernels.language import Site
+from kernels.language.syntax import Site
 from kernels.layout import OUTCOME_COUNTS, SHOOTDOWNS, STATUS_COUNTS, STATUSES
-from kernels.outcomes import Outcome
-from kernels.rules import Rules
-from kernels.schedule import Schedule
+from kernels.search.schedule import Schedule
+from kernels.tdx import words
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Rules
 
 READ = {"guest.reads_before_tick": 1}
 

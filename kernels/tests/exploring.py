@@ -1,11 +1,11 @@
 """What tests of the explorer share: a witness taken again step by step, and how many of its moves are accesses."""
 
-from kernels.breadth import Move
-from kernels.explorer import Size
 from kernels.layout import OUTCOME_COUNTS
-from kernels.outcomes import Outcome
-from kernels.rules import Rules
-from kernels.schedule import Schedule
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Size
+from kernels.search.schedule import Schedule
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Rules
 
 ALWAYS_LEGAL = {"stale_in_window", "stale_after_kick", "operand_busy", "fault", "page_already_accepted"}
 

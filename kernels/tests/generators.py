@@ -9,16 +9,16 @@ from types import CodeType
 from typing import Any
 
 from kernels import layout
-from kernels.breadth import Move
-from kernels.explorer import Size
-from kernels.language import ENVIRONMENT
+from kernels.language.generator import Reference
+from kernels.language.syntax import ENVIRONMENT
 from kernels.layout import OUTCOME_COUNTS
-from kernels.outcomes import OUTCOMES
-from kernels.reference import Reference
-from kernels.rules import Rules
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Size
+from kernels.tdx.kvm.shootdown import zapper
+from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.outcomes import OUTCOMES
+from kernels.tdx.rules import Rules
 from kernels.tests.naive import State, actors, fold, shown, start, with_short_tally
-from kernels.vcpu import vcpu
-from kernels.zapper import zapper
 
 # Locals that only the harness reads: they count turns of a loop, so no two turns would be alike.
 COUNTERS = {"retries", "fresh"}

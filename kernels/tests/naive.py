@@ -18,18 +18,19 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from kernels import atomics, layout
-from kernels.breadth import Move
-from kernels.explorer import Size
-from kernels.flows import FLOWS
-from kernels.language import Steps
+from kernels import layout
+from kernels.language import atomics
+from kernels.language.machine import DONE, Machine, step_machine
+from kernels.language.straight import Names
+from kernels.language.syntax import Steps
+from kernels.language.worlds import World
 from kernels.layout import OUTCOME_COUNTS, Actor, Layout
-from kernels.machine import DONE, Machine, step_machine
-from kernels.outcomes import OUTCOMES, Outcome
-from kernels.race import prepare
-from kernels.rules import Flow, Rules
-from kernels.straight import Names
-from kernels.worlds import World
+from kernels.race.lines import prepare
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Size
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.rules import Flow, Rules
 
 State = tuple[Any, ...]
 

@@ -1,6 +1,6 @@
 """Rules of the orders that the tests here drive, written out: the kernels know no file."""
 
-from kernels.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, OnError, Rules, Step, pack_steps
+from kernels.tdx.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, OnError, Rules, Step, pack_steps
 
 BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH = Step
 

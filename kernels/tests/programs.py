@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from kernels.atomics import (
+from kernels.language.atomics import (
     compare_exchange_seq_cst,
     exchange_seq_cst,
     fetch_add_seq_cst,
@@ -23,9 +23,9 @@ from kernels.atomics import (
     set_own,
     store_release,
 )
-from kernels.language import Steps
+from kernels.language.steps import choice, harness, local, op, steps
+from kernels.language.syntax import Steps
 from kernels.layout import Actor
-from kernels.steps import choice, harness, local, op, steps
 
 
 class Words(NamedTuple):

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from kernels.atomics import address, at_word
-from kernels.breadth import Search
-from kernels.explorer import Size
-from kernels.flows import FLOWS
-from kernels.own_words import pack
-from kernels.plans import addressed, compile_search, make_plan
-from kernels.prints import fingerprint
-from kernels.rules import Flow, Rules
-from kernels.schedule import Schedule
+from kernels.language.atomics import address, at_word
+from kernels.search.breadth_first import Search
+from kernels.search.explore import Size
+from kernels.search.fingerprint import fingerprint
+from kernels.search.schedule import Schedule
+from kernels.search.state import pack
+from kernels.search.tables import addressed, compile_search, make_plan
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.rules import Flow, Rules
 from kernels.tests.alike import representative
 from kernels.tests.naive import Space, State, StepMachine, no_collector
 

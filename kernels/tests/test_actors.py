@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from kernels import layout, race
-from kernels.entered import words_with_room
-from kernels.flows import FLOWS
-from kernels.interpreted import interpreted_machines
-from kernels.language import Steps
+from kernels import layout
+from kernels.language.entered import words_with_room
+from kernels.language.generator import Reference
+from kernels.language.interpreted import interpreted_machines
+from kernels.language.machine import DONE, Machine
+from kernels.language.syntax import Steps
 from kernels.layout import Actor, Layout
-from kernels.machine import DONE, Machine
-from kernels.outcomes import Outcome
-from kernels.reference import Reference
-from kernels.rules import Flow, Rules
-from kernels.schedule import Made, machines
+from kernels.race import lines as race
+from kernels.search.schedule import Made, machines
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Flow, Rules
 from kernels.tests.orders import GOES_ON, SAFE, WRONG
 
 STEPS, SHOOTDOWNS = 4000, 50

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from kernels import layout
+from kernels.language.variant import BARE, Variant
 from kernels.layout import FINISHED, READS, SHOOTDOWNS, STOP_VCPUS, STOP_ZAPPERS
-from kernels.race import load, prepare
-from kernels.rules import Flow, Rules
-from kernels.variant import BARE, Variant
+from kernels.race.lines import load, prepare
+from kernels.tdx.rules import Flow, Rules
 
 RACED = (
     *((Flow.SHOOTDOWN, Variant(perturbed=True, traced=True)), (Flow.SHARED_EPT, BARE), (Flow.BATCH, BARE)),

@@ -12,11 +12,11 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from kernels import atomics
-from kernels.atomics import ATOMIC, PLAIN, PYTHON, SEEN_COUNT, SEEN_ROOM
-from kernels.entered import words_with_room
+from kernels.language import atomics
+from kernels.language.atomics import ATOMIC, PLAIN, PYTHON, SEEN_COUNT, SEEN_ROOM
+from kernels.language.compile import Native
+from kernels.language.entered import words_with_room
 from kernels.layout import Layout
-from kernels.native import Native
 
 bit_length: Any = atomics.bit_length
 monotonic_ns: Any = atomics.monotonic_ns

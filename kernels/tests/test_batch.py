@@ -2,10 +2,10 @@
 
 import pytest
 
-from kernels import words
-from kernels.batch import batch_zapper
-from kernels.explorer import Size, explored
-from kernels.rules import Fault, Flow, Rules
+from kernels.search.explore import Size, explored
+from kernels.tdx import words
+from kernels.tdx.parts.batch import batch_zapper
+from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.naive import Space, StepMachine, as_python, search
 from kernels.tests.orders import GOES_ON, SAFE, SPEC, WRONG
 

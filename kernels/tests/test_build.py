@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kernels import cache
-from kernels.cache import digest
-from kernels.language import ROOT
+from kernels.language import cache
+from kernels.language.cache import digest
+from kernels.language.syntax import ROOT
 
 KERNELS = ROOT / "kernels"
 
@@ -18,9 +18,11 @@ KERNELS = ROOT / "kernels"
 TRACKS = """
 import sys
 import numpy as np
-from kernels import build, cache, layout, race
-from kernels.module import mem_track
-from kernels.rules import Rules
+from kernels import layout
+from kernels.language import jit as build, cache
+from kernels.race import lines as race
+from kernels.tdx.module.mem import mem_track
+from kernels.tdx.rules import Rules
 lay = layout.plan(1, 1, 1, 1)
 words = np.zeros(lay.total_words, np.int64)
 run = build.straight(mem_track)
@@ -74,7 +76,7 @@ def test_an_edited_constant_of_another_file_gives_the_new_answer(tree, tmp_path)
     cache = tmp_path / "cache"
     before = answer(start(tree, cache))
     again = answer(start(tree, cache))
-    edit(tree, "words.py", "ONE_EPOCH = 1 << 24", "ONE_EPOCH = 1 << 25")
+    edit(tree, "tdx/words.py", "ONE_EPOCH = 1 << 24", "ONE_EPOCH = 1 << 25")
     after = answer(start(tree, cache))
 
     assert before == (2 << 24, before[1], 0)
@@ -89,7 +91,7 @@ def test_an_edited_callee_that_numba_inlines_gives_the_new_answer(tree, tmp_path
     before = answer(start(tree, cache))
     edit(
         tree,
-        "locks.py",
+        "tdx/module/locks.py",
         "compare_exchange_seq_cst(td, lock, 0, 1) == 0",
         "compare_exchange_seq_cst(td, lock, 0, 1) == 7",
     )
@@ -137,7 +139,7 @@ def test_the_digest_changes_with_a_file_in_a_folder_of_a_folder(tree, monkeypatc
 def test_the_digest_changes_when_a_file_is_renamed(tree, monkeypatch):
     monkeypatch.setattr(cache, "SOURCES", tree / "kernels")
     before = digest()
-    (tree / "kernels" / "locks.py").rename(tree / "kernels" / "lockz.py")
+    (tree / "kernels/tdx/module/locks.py").rename(tree / "kernels/tdx/module/lockz.py")
 
     assert digest() != before
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels import cache
-from kernels.cache import cache_directory, digest, is_kept, keep, look, read, troubles
+from kernels.language import cache
+from kernels.language.cache import cache_directory, digest, is_kept, keep, look, read, troubles
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,11 @@ from numba import njit
 from numba.core import types
 from numba.core.registry import cpu_target
 
-from kernels import layout, race
-from kernels.atomics import ATOMIC
-from kernels.build import straight
-from kernels.llvm import I64, emit_pause, emit_settle
+from kernels import layout
+from kernels.language.atomics import ATOMIC
+from kernels.language.jit import straight
+from kernels.language.llvm import I64, emit_pause, emit_settle
+from kernels.race import lines as race
 from kernels.tests.alone import block, enter, leave, remove, track
 from kernels.tests.orders import SPEC
 

@@ -6,11 +6,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from kernels import layout, module, race
-from kernels.atomics import PYTHON
-from kernels.contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
-from kernels.flows import FLOWS
-from kernels.kvm import kick
+from kernels import layout
+from kernels.language.atomics import PYTHON
+from kernels.language.generator import Reference
+from kernels.language.straight import Names, straight_source, subs
+from kernels.language.variant import BARE
+from kernels.language.worlds import World
 from kernels.layout import (
     COLUMNS,
     CONTENDED,
@@ -30,16 +31,17 @@ from kernels.layout import (
     vcpu_actor,
     zapper_actor,
 )
-from kernels.locks import lock_entry, lock_entry_as_guest
-from kernels.reference import Reference
-from kernels.rules import Busy, Flow, Rules
-from kernels.sept import mem_add
-from kernels.status import Leaf
-from kernels.straight import Names, straight_source, subs
+from kernels.race import lines as race
+from kernels.race.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.kvm.kick import kick
+from kernels.tdx.module import mem as module
+from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
+from kernels.tdx.module.sept import mem_add
+from kernels.tdx.rules import Busy, Flow, Rules
+from kernels.tdx.statuses import Leaf
+from kernels.tdx.words import HP, TDEL
 from kernels.tests.orders import SAFE
-from kernels.variant import BARE
-from kernels.words import HP, TDEL
-from kernels.worlds import World
 
 TRACK, ENTER, BLOCK = int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_VP_ENTER), int(Leaf.TDH_MEM_RANGE_BLOCK)
 REMOVE, ACCEPT = int(Leaf.TDH_MEM_PAGE_REMOVE), int(Leaf.TDG_MEM_PAGE_ACCEPT)

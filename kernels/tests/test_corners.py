@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import build, race
-from kernels.atomics import (
+from kernels.language import jit as build
+from kernels.language.atomics import (
     ATOMIC,
     PLAIN,
     PYTHON,
@@ -16,11 +16,12 @@ from kernels.atomics import (
     set_own,
     store_release,
 )
-from kernels.entered import entered, words_with_room
-from kernels.language import LanguageError
+from kernels.language.entered import entered, words_with_room
+from kernels.language.llvm import I64, emit_timestamp
+from kernels.language.steps import local, op, steps
+from kernels.language.syntax import LanguageError
 from kernels.layout import plan, zapper_actor
-from kernels.llvm import I64, emit_timestamp
-from kernels.steps import local, op, steps
+from kernels.race import lines as race
 from kernels.tests.orders import SPEC
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled
 from kernels.tests.test_compiled import on_arm, primitive_on_arm

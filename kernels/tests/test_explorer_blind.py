@@ -2,10 +2,11 @@
 
 import pytest
 
-from kernels import breadth, plans
-from kernels.explorer import Size, explore
-from kernels.language import Site
-from kernels.rules import Fault
+from kernels.language.syntax import Site
+from kernels.search import breadth_first as breadth
+from kernels.search import tables as plans
+from kernels.search.explore import Size, explore
+from kernels.tdx.rules import Fault
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import NO_WAIT
 

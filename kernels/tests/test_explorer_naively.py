@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 
-from kernels.explorer import Size, explore
-from kernels.rules import OnError
+from kernels.search.explore import Size, explore
+from kernels.tdx.rules import OnError
 from kernels.tests.comparing import found_alike, found_as_well, lengths
 from kernels.tests.drawn import SIZES, machines, orderings
 from kernels.tests.naive import StepMachine, search

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from kernels.breadth import Search
-from kernels.explorer import Exploration, Size, explore, explored
 from kernels.layout import LINE_WORDS
-from kernels.plans import make_plan
-from kernels.schedule import Schedule
+from kernels.search.breadth_first import Search
+from kernels.search.explore import Exploration, Size, explore, explored
+from kernels.search.schedule import Schedule
+from kernels.search.tables import make_plan
 from kernels.tests.exploring import ALWAYS_LEGAL, shows_at_its_end
 from kernels.tests.orders import FLAG_UNSERIALIZED, KICK_THEN_TRACK, SPEC, UNSERIALIZED, V18
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kernels import endings
-from kernels.explorer import Exploration, Size, explore
-from kernels.rules import Fault, Rules
+from kernels.search import progress as endings
+from kernels.search.explore import Exploration, Size, explore
+from kernels.tdx.rules import Fault, Rules
 from kernels.tests.exploring import ALWAYS_LEGAL
 from kernels.tests.orders import (
     FLAG_GATE,

@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from kernels.explorer import Size
-from kernels.flows import FLOWS
-from kernels.rules import Fault, Flow, Rules, SeptFree, SharedFlush
+from kernels.search.explore import Size
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, SharedFlush
 from kernels.tests.alike import orders, renamed
 from kernels.tests.comparing import found_alike, found_as_well
 from kernels.tests.naive import State, StepMachine

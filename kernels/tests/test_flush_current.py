@@ -2,18 +2,18 @@
 
 import pytest
 
-from kernels.explorer import Size, explore
-from kernels.interpreted import interpreted_machines
+from kernels.language.interpreted import interpreted_machines
 from kernels.layout import STATUS_COUNTS, STATUSES
-from kernels.reading import reading
-from kernels.rules import Flow, Rules
-from kernels.schedule import Schedule
-from kernels.status import Leaf, Status
+from kernels.search.explore import Size, explore
+from kernels.search.schedule import Schedule
+from kernels.tdx.reading import reading
+from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.statuses import Leaf, Status
+from kernels.tdx.words import BY_VCPU, epoch_of
 from kernels.tests.drive import finish, seen, stands
 from kernels.tests.exploring import ALWAYS_LEGAL
 from kernels.tests.orders import BLOCK, FLAG_GATE, KICK, REMOVE, SPEC, V6_16, V18, order
 from kernels.tests.orders import TRACK as TRACK_STEP
-from kernels.words import BY_VCPU, epoch_of
 
 ROOT = "load_root.root_is_obsolete"
 LOADS = {ROOT: 1}

@@ -4,7 +4,19 @@ import pytest
 
 from kernels import layout
 from kernels.layout import OUTCOME_COUNTS
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.words import (
+    BLOCKED,
+    FREE,
+    HP,
+    MAPPED,
+    PENDING,
+    PENDING_BLOCKED,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TDEL,
+)
 from kernels.tests.alone import (
     ALREADY_ACCEPTED,
     BUSY_ENTRY,
@@ -25,18 +37,6 @@ from kernels.tests.alone import (
     unpacked,
 )
 from kernels.tests.orders import NO_FLUSH
-from kernels.words import (
-    BLOCKED,
-    FREE,
-    HP,
-    MAPPED,
-    PENDING,
-    PENDING_BLOCKED,
-    RWX,
-    STATE_MASK,
-    SVE,
-    TDEL,
-)
 
 SUCCESS = 0
 HOST_PAGE = 1 << 12  # what `prepare` puts behind guest page 0

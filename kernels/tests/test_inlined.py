@@ -3,7 +3,7 @@
 import pytest
 from numba import int64, njit
 
-from kernels.inlined import inlined, inner
+from kernels.language.inlined import inlined, inner
 
 
 @pytest.mark.parametrize("mark", [inner, inlined])

@@ -1,8 +1,8 @@
 """Written-out interleavings on the step machine: the right orders hold where the wrong ones fail."""
 
-from kernels import words
-from kernels.rules import Fault, Rules
-from kernels.schedule import Schedule
+from kernels.search.schedule import Schedule
+from kernels.tdx import words
+from kernels.tdx.rules import Fault, Rules
 from kernels.tests.drive import enter, finish, leave, page_state, read, seen, stands, start
 from kernels.tests.orders import (
     FLAG_GATE,

@@ -2,11 +2,11 @@
 
 import pytest
 
-from kernels import words
-from kernels.explorer import Size, explore
-from kernels.invariants import INSIDE, MOST_SHIFT, references_of
-from kernels.rules import Fault, Flow, Rules
-from kernels.schedule import Schedule, machines
+from kernels.search.explore import Size, explore
+from kernels.search.schedule import Schedule, machines
+from kernels.tdx import words
+from kernels.tdx.invariants import INSIDE, MOST_SHIFT, references_of
+from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.naive import State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 

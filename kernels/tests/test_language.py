@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from kernels import flows, kvm, locks, module, vcpu, zapper
-from kernels.atomics import SHARED_ACCESSES, fetch_add_seq_cst, load_acquire, store_release
-from kernels.flows import FLOWS
-from kernels.language import KINDS, ROOT, SITES, LanguageError, Site, Steps
-from kernels.steps import like, op, steps
-from kernels.straight import subs
+from kernels.language.atomics import SHARED_ACCESSES, fetch_add_seq_cst, load_acquire, store_release
+from kernels.language.steps import like, op, steps
+from kernels.language.straight import subs
+from kernels.language.syntax import KINDS, ROOT, SITES, LanguageError, Site, Steps
+from kernels.tdx import flows
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.kvm import kick as kvm
+from kernels.tdx.kvm import shootdown as zapper
+from kernels.tdx.kvm import vcpu_run as vcpu
+from kernels.tdx.module import locks
+from kernels.tdx.module import mem as module
 from kernels.tests.programs import compiled
 
 SHIPPED = [site for site in SITES if site.file.startswith("kernels/") and "tests" not in site.file]
@@ -326,7 +331,7 @@ def test_a_function_of_steps_keeps_the_parameters_behind_the_environment():
 def test_a_site_prints_as_where_and_what():
     site = next(site for site in SITES if site.name == "mem_track.load_acquire_epoch_tracking")
 
-    assert str(site) == f"mem_track: load_acquire epoch_tracking (kernels/module.py:{site.line})"
+    assert str(site) == f"mem_track: load_acquire epoch_tracking (kernels/tdx/module/mem.py:{site.line})"
 
 
 def test_a_step_that_stands_twice_in_a_function_has_two_names():

@@ -30,9 +30,9 @@ from kernels.layout import (
     vcpu_actor,
     zapper_actor,
 )
-from kernels.outcomes import OUTCOMES
-from kernels.rules import Flow
-from kernels.status import Leaf
+from kernels.tdx.outcomes import OUTCOMES
+from kernels.tdx.rules import Flow
+from kernels.tdx.statuses import Leaf
 
 SIZES = [
     plan(1, 1, 1, 1),

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from kernels.atomics import load_acquire, store_release
-from kernels.language import Steps
+from kernels.language.atomics import load_acquire, store_release
+from kernels.language.machine import DONE
+from kernels.language.steps import steps
+from kernels.language.syntax import Steps
 from kernels.layout import Actor
-from kernels.machine import DONE
-from kernels.steps import steps
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, Flags, Words
 from kernels.tests.three import machine_of
 

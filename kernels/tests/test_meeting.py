@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kernels import layout, race
+from kernels import layout
+from kernels.language.variant import BARE
 from kernels.layout import (
     HEAD_WORDS,
     HIST_WORDS,
@@ -16,11 +17,11 @@ from kernels.layout import (
     Layout,
     zapper_actor,
 )
-from kernels.outcomes import OUTCOMES, Outcome
-from kernels.rules import Flow, Rules
+from kernels.race import lines as race
+from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
 from kernels.tests.orders import SPEC
-from kernels.variant import BARE
-from kernels.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
 
 # A kick that nobody waits for: the vCPUs stand still.
 ALONE = SPEC._replace(wait=0)

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from kernels import breadth, lowering, memo, memory, native, own_words, schedule
-from kernels.breadth import Search
-from kernels.explorer import Size, explore
-from kernels.language import LanguageError
-from kernels.plans import get_ready, make_plan
+from kernels.language import compile as native
+from kernels.language import lowering
+from kernels.language.syntax import LanguageError
+from kernels.search import breadth_first as breadth
+from kernels.search import memory, schedule
+from kernels.search import state as own_words
+from kernels.search import transitions as memo
+from kernels.search.breadth_first import Search
+from kernels.search.explore import Size, explore
+from kernels.search.tables import get_ready, make_plan
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC, V18
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.deeds import READS
-from kernels.interpreted import interpreted_machines
+from kernels.language.interpreted import interpreted_machines
+from kernels.language.steps import steps
 from kernels.layout import OUTCOME_COUNTS
-from kernels.outcomes import Outcome
-from kernels.processors import NOWHERE, next_lp, release_vcpu
-from kernels.race import prepare
-from kernels.rules import Fault, Flow, Rules
-from kernels.schedule import Schedule
-from kernels.steps import steps
+from kernels.race.lines import prepare
+from kernels.search.schedule import Schedule
+from kernels.story.spans import READS
+from kernels.tdx.module.processors import NOWHERE, next_lp, release_vcpu
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.drive import seen
 from kernels.tests.orders import SPEC
 from kernels.tests.three import run_machine

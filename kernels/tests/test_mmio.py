@@ -2,12 +2,12 @@
 
 import pytest
 
-from kernels import words
-from kernels.deeds import READS, WALKS
-from kernels.explorer import Size
-from kernels.interpreted import interpreted_machines
-from kernels.rules import Fault, Flow, MemslotZap, Rules
-from kernels.schedule import Schedule
+from kernels.language.interpreted import interpreted_machines
+from kernels.search.explore import Size
+from kernels.search.schedule import Schedule
+from kernels.story.spans import READS, WALKS
+from kernels.tdx import words
+from kernels.tdx.rules import Fault, Flow, MemslotZap, Rules
 from kernels.tests.drive import seen
 from kernels.tests.exploring import counted
 from kernels.tests.naive import StepMachine, search

@@ -2,9 +2,23 @@
 
 import pytest
 
-from kernels import build, layout, race
-from kernels.entered import entered
-from kernels.module import is_tlb_tracked
+from kernels import layout
+from kernels.language import jit as build
+from kernels.language.entered import entered
+from kernels.race import lines as race
+from kernels.tdx.module.mem import is_tlb_tracked
+from kernels.tdx.words import (
+    BLOCKED,
+    FREE,
+    HP,
+    MAPPED,
+    PENDING,
+    PENDING_BLOCKED,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TDEL,
+)
 from kernels.tests.alone import (
     ALREADY_BLOCKED,
     ANSWER,
@@ -23,18 +37,6 @@ from kernels.tests.alone import (
     unpacked,
 )
 from kernels.tests.orders import SPEC
-from kernels.words import (
-    BLOCKED,
-    FREE,
-    HP,
-    MAPPED,
-    PENDING,
-    PENDING_BLOCKED,
-    RWX,
-    STATE_MASK,
-    SVE,
-    TDEL,
-)
 
 SUCCESS = 0
 HOST_PAGE = 1 << 12  # what `prepare` puts behind guest page 0

@@ -4,21 +4,21 @@ from typing import Any
 
 import pytest
 
-from kernels.atomics import PYTHON
-from kernels.breadth import Move
-from kernels.explorer import Size
-from kernels.language import Steps
+from kernels.language.atomics import PYTHON
+from kernels.language.syntax import Steps
+from kernels.language.worlds import World
 from kernels.layout import name_of
-from kernels.rules import Rules
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Size
+from kernels.tdx.kvm.shootdown import zapper
+from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.rules import Rules
+from kernels.tdx.words import SPTE_FROZEN
 from kernels.tests.alike import orders, renamed, representative
 from kernels.tests.blind import BLIND_VCPU, BLIND_ZAPPER
 from kernels.tests.generators import Generators
 from kernels.tests.naive import StepMachine, as_python, search
 from kernels.tests.orders import BLOCK, KICK, KICK_THEN_TRACK, REMOVE, SPEC, TRACK, V6_16, V18, order
-from kernels.vcpu import vcpu
-from kernels.words import SPTE_FROZEN
-from kernels.worlds import World
-from kernels.zapper import zapper
 
 TINY = Size(1, 1)
 

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from kernels import kvm, words
-from kernels.faulting import first_read
-from kernels.flows import Actors
-from kernels.language import ROOT, LanguageError
-from kernels.machine import Machine
-from kernels.mmio_actors import mmio_vcpu, mmio_zapper
-from kernels.naming import VCPU, ZAPPER, Holds, OfMe, OneOf, SetOf
-from kernels.plans import _holds
-from kernels.teardown import destroying_zapper
+from kernels.language.machine import Machine
+from kernels.language.naming import VCPU, ZAPPER, Holds, OfMe, OneOf, SetOf
+from kernels.language.syntax import ROOT, LanguageError
+from kernels.search.tables import _holds
+from kernels.tdx import words
+from kernels.tdx.flows import Actors
+from kernels.tdx.kvm import kick as kvm
+from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.parts.mmio import mmio_vcpu, mmio_zapper
+from kernels.tdx.parts.populate import first_read
+from kernels.tdx.parts.teardown import destroying_zapper
 from kernels.tests.programs import compiled
-from kernels.vcpu import vcpu
 
 KNOWN = {
     "kick": kvm.kick, "next_vcpu": kvm.next_vcpu, "first_read": first_read, "mode": words.mode, "stage": words.stage,
@@ -117,24 +118,26 @@ def test_a_local_for_which_a_fingerprint_has_no_place_is_refused() -> None:
 
     assert _holds(1, at_one_label(OneOf[VCPU], OfMe, SetOf[VCPU]), 0, both) == [7, 1, 3]
     assert _holds(1, at_one_label(OneOf[VCPU], OfMe, SetOf[VCPU]), 0, {VCPU: 1, ZAPPER: 0}) == [5, 1, 3]
-    with pytest.raises(LanguageError, match=r"x_1 is OneOf.vcpu. beside another: kernels/plans.py has no place"):
+    with pytest.raises(
+        LanguageError, match=r"x_1 is OneOf.vcpu. beside another: kernels/search/tables.py has no place"
+    ):
         _holds(1, at_one_label(OneOf[VCPU], OneOf[VCPU]), 0, both)
-    with pytest.raises(LanguageError, match=r"x_0 is OneOf.vcpu.: kernels/plans.py has no place"):
+    with pytest.raises(LanguageError, match=r"x_0 is OneOf.vcpu.: kernels/search/tables.py has no place"):
         _holds(0, at_one_label(OneOf[VCPU]), 0, both)
 
 
 RENAMED = {
     "kvm": {"vcpu": "who", "visited": "been", "mine": "bit"},
-    "zapper": {"from kernels.kvm import": "from renamed_kvm import"},
+    "zapper": {"from kernels.tdx.kvm.kick import": "from renamed_kvm import"},
     "vcpu": {"seen": "word", "how_far": "reached"},
 }
 ASK = """
 from renamed_vcpu import vcpu
 from renamed_zapper import zapper
 
-from kernels import flows
-from kernels.explorer import Size, explore
-from kernels.rules import Flow
+from kernels.tdx import flows
+from kernels.search.explore import Size, explore
+from kernels.tdx.rules import Flow
 from kernels.tests.orders import V18
 
 flows.FLOWS[Flow.SHOOTDOWN] = flows.Actors(vcpu, zapper)

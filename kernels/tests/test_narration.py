@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import layout
-from kernels.deeds import ACKNOWLEDGEMENTS, DEEDS, OWN_STEPS, READS, STEPS, WALKS, path
-from kernels.interpreted import interpreted_machines
-from kernels.language import SITES
-from kernels.narration import CHOICES, TURNS, Narrator, narrate
-from kernels.reading import reading
-from kernels.rules import Flow
-from kernels.schedule import Schedule, machines
-from kernels.status import LEAF_NAMES
-from kernels.story import Kind, Story
+from kernels.language.interpreted import interpreted_machines
+from kernels.language.syntax import SITES
+from kernels.search.schedule import Schedule, machines
+from kernels.story.events import Kind, Story
+from kernels.story.narrate import CHOICES, TURNS, Narrator, narrate
+from kernels.story.spans import ACKNOWLEDGEMENTS, DEEDS, OWN_STEPS, READS, STEPS, WALKS, path
+from kernels.tdx.reading import reading
+from kernels.tdx.rules import Flow
+from kernels.tdx.statuses import LEAF_NAMES
+from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, stage_word, translation
 from kernels.tests.orders import GOES_ON, NO_KICK, SAFE, SPEC, V18, WRONG
 from kernels.tests.told import TRACK, quick, refused, stale, told, waiting, wander
-from kernels.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, stage_word, translation
 
 ORDERS = {**SAFE, **WRONG}
 PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
@@ -187,7 +187,7 @@ def test_no_moves_are_a_story_of_the_start():
     story = narrate(SPEC, [], vcpus=1, zappers=1)
 
     assert (story.events, story.spans, story.outcomes) == ((), (), ())
-    assert story.stands["zapper 0"].startswith("claim_page: any_page (kernels/zapper.py:")
+    assert story.stands["zapper 0"].startswith("claim_page: any_page (kernels/tdx/kvm/shootdown.py:")
 
 
 @pytest.mark.parametrize(

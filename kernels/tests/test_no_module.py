@@ -2,12 +2,12 @@
 
 import pytest
 
-from kernels.explorer import Size, explore, explored
-from kernels.rules import Module, Rules
+from kernels.search.explore import Size, explore, explored
+from kernels.tdx.rules import Module, Rules
+from kernels.tdx.words import MAPPED
 from kernels.tests.alone import Machine, remove, track
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, SAFE, SPEC, TRACK_THEN_BLOCK, UNSERIALIZED, WRONG, order
-from kernels.words import MAPPED
 
 TDX, NONE = {"module": int(Module.TDX)}, {"module": int(Module.NONE)}
 REFUSALS = {"tracking_not_done", "not_blocked", "previous_epoch_busy"}

@@ -4,11 +4,12 @@ import functools
 
 import pytest
 
-from kernels import words
-from kernels.explorer import Size
-from kernels.module import mem_page_remove, mem_range_block
-from kernels.rules import Fault, Flow, Rules, SeptFree
-from kernels.sept import mem_accept
+from kernels.search.explore import Size
+from kernels.tdx import words
+from kernels.tdx.module.mem import mem_page_remove, mem_range_block
+from kernels.tdx.module.sept import mem_accept
+from kernels.tdx.rules import Fault, Flow, Rules, SeptFree
+from kernels.tdx.words import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
 from kernels.tests.alone import (
     BUSY_ENTRY,
     BUSY_TREE,
@@ -23,7 +24,6 @@ from kernels.tests.alone import (
 )
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import KICK_THEN_TRACK, NO_KICK, SPEC, V6_16, V18
-from kernels.words import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
 
 SUCCESS, HOST_PAGE = 0, 1 << 12
 ALWAYS = {"fault", "operand_busy", "stale_in_window"}

@@ -6,10 +6,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from kernels import layout, tally
-from kernels.atomics import PYTHON
+from kernels import layout
+from kernels.language.atomics import PYTHON
+from kernels.language.worlds import World
 from kernels.layout import DELAY_ODDS_SHIFT, DELAYED, MAX_SITES, RNG, SLEEPS, SLEPT_NS, SPUN_TICKS, YIELDED
-from kernels.worlds import World
+from kernels.race import tally
 
 LAY = layout.plan(1, 1, 1, 1)
 ME, AT, CERTAIN = layout.zapper_actor(LAY, 0).tally, LAY.perturb + 7, 1 << 16

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numba import njit, types
 
-from kernels import probes
 from kernels.layout import LINE_WORDS
-from kernels.probes import Probes, load_probes, places
-from kernels.rules import Clock
+from kernels.race import probes
+from kernels.race.probes import Probes, load_probes, places
+from kernels.tdx.rules import Clock
 
 TSC, MONOTONIC = int(Clock.TSC), int(Clock.MONOTONIC)
 # Two threads on a CPU that others use, too: long enough for any test machine.
@@ -143,7 +143,7 @@ def test_store_and_load_are_relaxed_and_only_a_fenced_trial_has_a_fence():
 
 def test_a_second_start_takes_every_loop_from_the_cache(tmp_path: Path, command_environment: dict[str, str]):
     code = (
-        "from kernels.probes import load_probes; loops = load_probes();"
+        "from kernels.race.probes import load_probes; loops = load_probes();"
         "print(*[sum(loop.stats.cache_hits.values()) for loop in (loops.read_clock, loops.meet, loops.ping,"
         " loops.pong, loops.store_then_load)])"
     )

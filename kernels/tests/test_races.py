@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from kernels import layout, race
-from kernels.clock import calibrate
+from kernels import layout
 from kernels.layout import (
     ENTRIES,
     EXITS,
@@ -33,12 +32,14 @@ from kernels.layout import (
     Actor,
     Layout,
 )
-from kernels.outcomes import Outcome
-from kernels.rules import UNLIMITED
-from kernels.status import Leaf, Status
-from kernels.tally import MET_OR_STALE
+from kernels.race import lines as race
+from kernels.race.clock import calibrate
+from kernels.race.tally import MET_OR_STALE
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import UNLIMITED
+from kernels.tdx.statuses import Leaf, Status
+from kernels.tdx.words import FREE, MAPPED, OUTSIDE_GUEST_MODE, PENDING, SPTE_PRESENT, STATE_MASK, epoch_of, phase_of
 from kernels.tests.orders import SAFE, WRONG
-from kernels.words import FREE, MAPPED, OUTSIDE_GUEST_MODE, PENDING, SPTE_PRESENT, STATE_MASK, epoch_of, phase_of
 
 pytestmark = pytest.mark.processes
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kernels.outcomes import Outcome
-from kernels.raising import raisable
-from kernels.rules import Flow
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.raising import raisable
+from kernels.tdx.rules import Flow
 
 EVERYWHERE = {
     "fresh", "fault", "stale_in_window", "stale_after_kick", "stale_after_done", "use_after_remove", "operand_busy",

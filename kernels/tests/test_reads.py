@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import kernels
-from kernels.reads import Reads, reads
-from kernels.rules import TWO_LEVELS, Busy, Fault, Flow, Module, Rules, SharedFlush
+from kernels.tdx.reads import Reads, reads
+from kernels.tdx.rules import TWO_LEVELS, Busy, Fault, Flow, Module, Rules, SharedFlush
 from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, SPEC, V6_16, V18, order, two_levels
 
 # What a race alone looks at: its clock, its pace, how many CPUs there are.

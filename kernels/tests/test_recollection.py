@@ -7,23 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import layout, race
-from kernels.build import straight
-from kernels.flows import FLOWS
-from kernels.language import SITES
+from kernels import layout
+from kernels.language.jit import straight
+from kernels.language.syntax import SITES
+from kernels.language.variant import Variant
 from kernels.layout import name_of, plan
-from kernels.outcomes import Outcome
-from kernels.recollection import Recollection, called, recollect, retaken, story
-from kernels.rings import Entry, Mark, entries
-from kernels.rules import Rules
-from kernels.status import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
-from kernels.story import Event
+from kernels.race import lines as race
+from kernels.race.ring import Entry, Mark, entries
+from kernels.story.events import Event
+from kernels.story.recollect import Recollection, called, recollect, retaken, story
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.kvm.shootdown import zapper
+from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Rules
+from kernels.tdx.statuses import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
+from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, translation
 from kernels.tests.orders import SPEC, V6_16, V18
 from kernels.tests.told import quick, told
-from kernels.variant import Variant
-from kernels.vcpu import EPT_VIOLATION
-from kernels.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, translation
-from kernels.zapper import zapper
 
 LAY = plan(2, 1, 4, 4, trace=64)
 FAILING = frozenset({Outcome.tracking_not_done, Outcome.use_after_remove})

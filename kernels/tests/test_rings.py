@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernels.layout import TRACED, Layout, plan, vcpu_actor, zapper_actor
-from kernels.rings import REPEAT_SHIFT, SITE_BITS, Entry, Mark, entries
+from kernels.race.ring import REPEAT_SHIFT, SITE_BITS, Entry, Mark, entries
 
 SIZE = 4
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from kernels import layout, rooms
-from kernels.explorer import Size, explore
-from kernels.language import SITES
-from kernels.outcomes import OUTCOMES, Outcome
-from kernels.rules import Step, pack_steps
-from kernels.status import Leaf, Status
+from kernels import layout
+from kernels.language.syntax import SITES
+from kernels.search.explore import Size, explore
+from kernels.tdx import rooms
+from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.rules import Step, pack_steps
+from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.orders import SPEC
 
 ROOMS = rooms.rooms()
@@ -25,26 +26,26 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "layout.py: LABEL and on; words of a tally's head for so many places": layout.OUTCOME_COUNTS,
         "layout.py: CONTROL_WORDS; words of the control block": 80,
         "layout.py: HIST_WORDS; buckets": 4352,
-        "outcomes.py: Outcome; numbers of outcomes without a gap": len(Outcome),
-        "outcomes.py: Outcome; outcomes, a bit each of a page's flags": 63,
-        "store.py: FINDINGS; findings of a search, a bit each": 63,
-        "rules.py: STEP_BITS; numbers of an ordering's steps": 15,
-        "rules.py: MOST_STEPS; bits of an ordering's steps": 63,
-        "rules.py: Fault; faults, a bit each": 63,
-        "rings.py: SITE_BITS; sites of steps below the marks": 4090,
-        "rings.py: SITE_BITS; numbers of marks": 4095,
-        "rings.py: REPEAT_SHIFT; words of the largest machine": 1 << 36,
-        "words.py: shooter_of; zappers in the oracle's word of a page": 64,
-        "words.py: ipi; zappers, a bit each, and one of all vCPUs": 63,
-        "words.py: REFCOUNT_BITS; references of vCPUs, two each": 4095,
-        "words.py: REFCOUNT_BITS; bits of references below td_epoch": 24,
-        "words.py: TAG_BITS; guest pages and 1, private and shared or with tables": (1 << 18) - 1,
-        "contention.py: contended; SEAMCALLs, five bits": 31,
-        "contention.py: contended; module locks, two bits": 4,
-        "contention.py: EXCLUSIVE; SEAMCALLs below it": 255,
-        "vcpu.py: WHY_MASK; reasons to leave the guest": 3,
-        "stepping.py: WHY_MASK; reasons to leave the guest": 15,
-        "mmio_actors.py: WHY; ends of an access": 15,
+        "tdx/outcomes.py: Outcome; numbers of outcomes without a gap": len(Outcome),
+        "tdx/outcomes.py: Outcome; outcomes, a bit each of a page's flags": 63,
+        "search/frontier.py: FINDINGS; findings of a search, a bit each": 63,
+        "tdx/rules.py: STEP_BITS; numbers of an ordering's steps": 15,
+        "tdx/rules.py: MOST_STEPS; bits of an ordering's steps": 63,
+        "tdx/rules.py: Fault; faults, a bit each": 63,
+        "race/ring.py: SITE_BITS; sites of steps below the marks": 4090,
+        "race/ring.py: SITE_BITS; numbers of marks": 4095,
+        "race/ring.py: REPEAT_SHIFT; words of the largest machine": 1 << 36,
+        "tdx/words.py: shooter_of; zappers in the oracle's word of a page": 64,
+        "tdx/words.py: ipi; zappers, a bit each, and one of all vCPUs": 63,
+        "tdx/words.py: REFCOUNT_BITS; references of vCPUs, two each": 4095,
+        "tdx/words.py: REFCOUNT_BITS; bits of references below td_epoch": 24,
+        "tdx/words.py: TAG_BITS; guest pages and 1, private and shared or with tables": (1 << 18) - 1,
+        "race/lock_contention.py: contended; SEAMCALLs, five bits": 31,
+        "race/lock_contention.py: contended; module locks, two bits": 4,
+        "race/lock_contention.py: EXCLUSIVE; SEAMCALLs below it": 255,
+        "tdx/kvm/vcpu_run.py: WHY_MASK; reasons to leave the guest": 3,
+        "tdx/parts/zero_step.py: WHY_MASK; reasons to leave the guest": 15,
+        "tdx/parts/mmio.py: WHY; ends of an access": 15,
     }
     rooms.check(ROOMS)
 

@@ -2,22 +2,18 @@
 
 import pytest
 
-from kernels.atomics import store_release, store_seq_cst
-from kernels.breadth import Move
-from kernels.explorer import Exploration, Size, explore
-from kernels.kvm import acknowledge
-from kernels.module import td_exit, vp_enter
-from kernels.rules import Rules
-from kernels.schedule import Schedule
-from kernels.status import SUCCESS
-from kernels.steps import steps
-from kernels.tally import vcpu_stopping
-from kernels.tests.exploring import ALWAYS_LEGAL, accesses, shows_at_its_end
-from kernels.tests.naive import State, StepMachine, as_python, search
-from kernels.tests.orders import SPEC, TRACK_THEN_BLOCK, V6_16
-from kernels.tests.rows import ENTRY_BLIND, LET_IN_EARLY, RIGHT, TINY, WRONG
-from kernels.vcpu import guest
-from kernels.words import (
+from kernels.language.atomics import store_release, store_seq_cst
+from kernels.language.steps import steps
+from kernels.race.tally import vcpu_stopping
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Exploration, Size, explore
+from kernels.search.schedule import Schedule
+from kernels.tdx.kvm.kick import acknowledge
+from kernels.tdx.kvm.vcpu_run import guest
+from kernels.tdx.module.mem import td_exit, vp_enter
+from kernels.tdx.rules import Rules
+from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.words import (
     BLOCKED,
     IN_GUEST_MODE,
     OUTSIDE_GUEST_MODE,
@@ -26,6 +22,10 @@ from kernels.words import (
     STATE_MASK,
     mode,
 )
+from kernels.tests.exploring import ALWAYS_LEGAL, accesses, shows_at_its_end
+from kernels.tests.naive import State, StepMachine, as_python, search
+from kernels.tests.orders import SPEC, TRACK_THEN_BLOCK, V6_16
+from kernels.tests.rows import ENTRY_BLIND, LET_IN_EARLY, RIGHT, TINY, WRONG
 
 TRACES = [(row, outcome) for row, known in WRONG.items() for outcome in known.shows]
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from kernels.explorer import Size, explored
-from kernels.rules import Fault, Flow, Module, Rules, SharedFlush
-from kernels.shared import shared_zapper
+from kernels.search.explore import Size, explored
+from kernels.tdx.parts.shared_ept import shared_zapper
+from kernels.tdx.rules import Fault, Flow, Module, Rules, SharedFlush
+from kernels.tdx.words import HPA_SHIFT, MAPPED, RWX, SVE
 from kernels.tests.naive import Space, StepMachine, as_python, search
 from kernels.tests.orders import BLOCK, GOES_ON, KICK, REMOVE, REQUESTS, SAFE, SPEC, V18, WRONG, order
 from kernels.tests.orders import TRACK as TRACK_STEP
-from kernels.words import HPA_SHIFT, MAPPED, RWX, SVE
 
 BESIDE = {"flow": int(Flow.SHARED_EPT), "shared_pages": 1, "entry_requests": 1}
 TRACK, REQUEST = {"shared_flush": int(SharedFlush.TRACK)}, {"shared_flush": int(SharedFlush.REQUEST)}

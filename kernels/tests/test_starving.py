@@ -7,10 +7,10 @@ edges of the slow search, which takes nothing together.
 import pytest
 from hypothesis import given, settings
 
-from kernels.breadth import Move
-from kernels.explorer import Size, explore, explored
-from kernels.machine import DONE
-from kernels.rules import Fault, Flow, Rules
+from kernels.language.machine import DONE
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Size, explore, explored
+from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.comparing import is_in_guest, shut_out
 from kernels.tests.drawn import orderings
 from kernels.tests.exploring import machine

@@ -4,11 +4,14 @@ import functools
 
 import pytest
 
-from kernels import layout, words
-from kernels.explorer import Size
-from kernels.interpreted import interpreted_machines
+from kernels import layout
+from kernels.language.interpreted import interpreted_machines
 from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES
-from kernels.lifecycle import (
+from kernels.race.tally import PLACE_OF_STATUS
+from kernels.search.explore import Size
+from kernels.search.schedule import Schedule
+from kernels.tdx import words
+from kernels.tdx.module.lifecycle import (
     block_td,
     mem_page_add,
     mem_page_remove_alive,
@@ -18,17 +21,15 @@ from kernels.lifecycle import (
     vp_enter_alive,
     vp_flush_own,
 )
-from kernels.outcomes import Outcome
-from kernels.rules import Fault, Flow, Rules
-from kernels.schedule import Schedule
-from kernels.status import Leaf, Status, signed
-from kernels.tally import PLACE_OF_STATUS
-from kernels.teardown import add_page
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.parts.teardown import add_page
+from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tdx.statuses import Leaf, Status, signed
+from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
 from kernels.tests.alone import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, block, kept, remove, track
 from kernels.tests.drive import finish, seen
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18
-from kernels.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
 
 SUCCESS = 0
 BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001

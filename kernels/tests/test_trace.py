@@ -7,23 +7,25 @@ import numpy as np
 import pytest
 from numba import njit
 
-from kernels import atomics, layout, race
-from kernels.build import straight
-from kernels.kvm import acknowledge
-from kernels.language import SITES, Steps
+from kernels import layout
+from kernels.language import atomics
+from kernels.language.jit import straight
+from kernels.language.straight import Names, answers, straight_source, subs
+from kernels.language.syntax import SITES, Steps
+from kernels.language.variant import BARE, Variant
+from kernels.language.worlds import World
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED
-from kernels.locks import unlock_exclusive
-from kernels.module import mem_track, vp_enter
-from kernels.outcomes import Outcome
-from kernels.rings import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
-from kernels.straight import Names, answers, straight_source, subs
+from kernels.race import lines as race
+from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
+from kernels.race.trace import BESIDE, keep, keep_outcome
+from kernels.tdx.kvm.kick import acknowledge
+from kernels.tdx.kvm.shootdown import claim, zapper
+from kernels.tdx.kvm.vcpu_run import fill_and_read, guest, vcpu
+from kernels.tdx.module.locks import unlock_exclusive
+from kernels.tdx.module.mem import mem_track, vp_enter
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.words import ONE_EPOCH
 from kernels.tests.orders import SPEC
-from kernels.trace import BESIDE, keep, keep_outcome
-from kernels.variant import BARE, Variant
-from kernels.vcpu import fill_and_read, guest, vcpu
-from kernels.words import ONE_EPOCH
-from kernels.worlds import World
-from kernels.zapper import claim, zapper
 
 TRACING = Variant(traced=True)
 # As the kernels are compiled, but for Python to call: theirs have no wrappers.

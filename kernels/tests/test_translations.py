@@ -11,20 +11,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels import batch, kvm, layout, locks, module, shared, vcpu, words, zapper
-from kernels.atomics import PYTHON
-from kernels.flows import FLOWS
-from kernels.interpreted import interpreted_machines
-from kernels.language import SITES, Steps
+from kernels import layout
+from kernels.language.atomics import PYTHON
+from kernels.language.interpreted import interpreted_machines
+from kernels.language.straight import Names, straight_source, subs
+from kernels.language.syntax import SITES, Steps
+from kernels.language.variant import BARE
 from kernels.layout import OUTCOME_COUNTS, RNG
-from kernels.outcomes import OUTCOMES
-from kernels.race import prepare
-from kernels.rules import Busy, Flow, Rules
-from kernels.straight import Names, straight_source, subs
+from kernels.race.lines import prepare
+from kernels.tdx import words
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.kvm import kick as kvm
+from kernels.tdx.kvm import shootdown as zapper
+from kernels.tdx.kvm import vcpu_run as vcpu
+from kernels.tdx.module import locks
+from kernels.tdx.module import mem as module
+from kernels.tdx.outcomes import OUTCOMES
+from kernels.tdx.parts import batch
+from kernels.tdx.parts import shared_ept as shared
+from kernels.tdx.rules import Busy, Flow, Rules
 from kernels.tests.orders import SAFE, WRONG
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, programs
 from kernels.tests.three import Case, Run, check
-from kernels.variant import BARE
 
 # Flows with words of their own are compared whole, in test_actors.py.
 FILES = (locks, module, kvm, vcpu, zapper, batch, shared)

@@ -6,11 +6,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from kernels import layout, tally
-from kernels.atomics import PYTHON
+from kernels import layout
+from kernels.language.atomics import PYTHON
+from kernels.language.worlds import World
 from kernels.layout import NEXT_START, RNG, zapper_actor
-from kernels.rules import Rules
-from kernels.worlds import World
+from kernels.race import tally
+from kernels.tdx.rules import Rules
 
 LAY = layout.plan(1, 2, 2, 1)
 PERIOD = 1000

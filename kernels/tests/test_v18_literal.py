@@ -4,15 +4,15 @@ a second AUG of the same page tried again.
 
 import pytest
 
-from kernels import words
-from kernels.explorer import Size, explore
-from kernels.interpreted import interpreted_machines
-from kernels.kvm import gives_up
+from kernels.language.interpreted import interpreted_machines
 from kernels.layout import STATUS_COUNTS, STATUSES
-from kernels.rules import Busy, Fault, Flow, Rules
-from kernels.schedule import Schedule
-from kernels.sept import mem_add
-from kernels.status import Leaf, Status
+from kernels.search.explore import Size, explore
+from kernels.search.schedule import Schedule
+from kernels.tdx import words
+from kernels.tdx.kvm.kick import gives_up
+from kernels.tdx.module.sept import mem_add
+from kernels.tdx.rules import Busy, Fault, Flow, Rules
+from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.alone import STATE_INCORRECT, Machine, kept
 from kernels.tests.drive import enter, page_state, seen
 from kernels.tests.exploring import ALWAYS_LEGAL

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.explorer import Size
+from kernels.search.explore import Size
+from kernels.search.random_walk import Walks, _changes, walk
 from kernels.tests.exploring import ALWAYS_LEGAL, shows_at_its_end
 from kernels.tests.orders import KICK_THEN_TRACK, SPEC, V18
-from kernels.walk import Walks, _changes, walk
 
 LARGER = Size(4, 2, 2, 2)
 METHODS = pytest.mark.parametrize("depth", [None, 3])

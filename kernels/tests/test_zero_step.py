@@ -4,18 +4,18 @@ guest that stands back for the host is told. Nothing is compiled here.
 
 import pytest
 
-from kernels import words
-from kernels.explorer import Size
-from kernels.interpreted import interpreted_machines
+from kernels.language.interpreted import interpreted_machines
 from kernels.layout import STATUS_COUNTS, STATUSES
-from kernels.narration import narrate
-from kernels.rules import Fault, FaultRetry, Flow, Rules
-from kernels.schedule import Schedule
-from kernels.status import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
+from kernels.search.explore import Size
+from kernels.search.schedule import Schedule
+from kernels.story.narrate import narrate
+from kernels.tdx import words
+from kernels.tdx.rules import Fault, FaultRetry, Flow, Rules
+from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
+from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
 from kernels.tests.drive import seen
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
-from kernels.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
 
 LIMITS = {"epf_threshold": 6, "hp_lock_timeout": 2}
 STEPPING = two_levels(SPEC, Flow.ZERO_STEP, **LIMITS)

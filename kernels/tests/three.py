@@ -13,15 +13,16 @@ from unittest import mock
 
 import numpy as np
 
-from kernels import atomics, straight, tally
-from kernels.language import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, Steps, is_drawn
+from kernels.language import atomics, straight
+from kernels.language.generator import Reference
+from kernels.language.machine import DONE, Machine, step_machine
+from kernels.language.straight import Names, subs
+from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, Steps, is_drawn
+from kernels.language.variant import BARE
+from kernels.language.worlds import World
 from kernels.layout import LABEL, RNG, Actor
-from kernels.machine import DONE, Machine, step_machine
-from kernels.reference import Reference
-from kernels.rings import SITE_BITS
-from kernels.straight import Names, subs
-from kernels.variant import BARE
-from kernels.worlds import World
+from kernels.race import tally
+from kernels.race.ring import SITE_BITS
 
 Taken = tuple[str, tuple[int, ...]]  # a step, and the words that it found
 

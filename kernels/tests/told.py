@@ -2,11 +2,11 @@
 
 import random
 
-from kernels.interpreted import interpreted_machines
-from kernels.narration import narrate
-from kernels.rules import Rules
-from kernels.schedule import Schedule
-from kernels.story import Story
+from kernels.language.interpreted import interpreted_machines
+from kernels.search.schedule import Schedule
+from kernels.story.events import Story
+from kernels.story.narrate import narrate
+from kernels.tdx.rules import Rules
 from kernels.tests.drive import enter, leave, read
 from kernels.tests.orders import FREE_DESPITE_ERROR, KICK_THEN_TRACK, UNSERIALIZED, V18
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.layout import HEAD_WORDS, HIST_WORDS, VCPU_HISTS, ZAPPER_HISTS, Layout, plan, vcpu_actor, zapper_actor
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.collector import Run, RunFacts, Series, Snapshot, run_record, snapshot
 from results.grades import GRADES
 from results.histogram import bucket_of

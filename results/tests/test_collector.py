@@ -23,9 +23,9 @@ from kernels.layout import (
     TRACK_RETRIES,
     TRACK_RETRIES_MAX,
 )
-from kernels.outcomes import Outcome
-from kernels.rules import Flow
-from kernels.status import Leaf, Status
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Flow
+from kernels.tdx.statuses import Leaf, Status
 from results.collector import RunFacts, Series, run_record, snapshot
 from results.grades import declared
 from results.tests.material import Machine, recorded

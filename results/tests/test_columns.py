@@ -100,7 +100,7 @@ def test_a_call_with_another_actor_in_between_is_cut_in_two():
 def test_every_step_says_where_it_stands_in_the_source():
     row = every_step(told(refused()))[-1]
 
-    assert row.does.startswith("mem_page_remove: unlock_shared tree_lock (kernels/module.py:")
+    assert row.does.startswith("mem_page_remove: unlock_shared tree_lock (kernels/tdx/module/mem.py:")
     assert row.holds == ("tree_lock: shared by 1 -> free", "TDH.MEM.PAGE.REMOVE: TLB_TRACKING_NOT_DONE|RCX")
     assert row.outcomes == ("tracking_not_done",)
     assert row.fails

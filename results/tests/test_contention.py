@@ -6,7 +6,7 @@ from io import StringIO
 from rich.console import Console
 
 from kernels.layout import COLUMNS, CONTENTION, GONE, LEAVES, WAIT_FIELDS, WAITING, ModuleLock
-from kernels.status import Leaf
+from kernels.tdx.statuses import Leaf
 from results.contention_table import contention_page_table
 from results.page import render
 from results.run_page import run_page

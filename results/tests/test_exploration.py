@@ -6,7 +6,7 @@ from results.exploration import Found, Search, Subject, document, record
 from results.exploration_caveats import exploration_caveats
 from results.tests.explorations import SUBJECT, WHOLE, drawn, explored
 
-STEPS = ({"actor": "vcpu 0", "step": "vcpu: store_seq_cst mode (kernels/vcpu.py:189)", "chosen": 0},)
+STEPS = ({"actor": "vcpu 0", "step": "vcpu: store_seq_cst mode (kernels/tdx/kvm/vcpu_run.py:189)", "chosen": 0},)
 
 
 def test_an_entry_names_what_was_reached_in_the_order_of_the_outcomes() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.grades import GRADES, Grade, grade_of, why
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from kernels.layout import OUTCOME_COUNTS, READS, SHOOTDOWNS
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.live import Live, live_line, live_view
 from results.tests.material import Machine
 

@@ -36,7 +36,11 @@ PAIRS = [
 
 def matrix() -> dict[str, Any]:
     """The document of these pairs."""
-    told = {(FLOW, "wrong", "blind"): [{"actor": "vcpu 0", "step": "guest: load_relaxed owner (kernels/vcpu.py:1)"}]}
+    told = {
+        (FLOW, "wrong", "blind"): [
+            {"actor": "vcpu 0", "step": "guest: load_relaxed owner (kernels/tdx/kvm/vcpu_run.py:1)"}
+        ]
+    }
     explored = {"pairs": 8, "complete": True, "states": 800, "transitions": 900, "threads": 2, "seconds": 1.5}
     machines = {FLOW: [{**SMALLEST._asdict(), "set": ["lps=1"]}]}
     orderings = [{"name": "right", "expect": "safe"}, {"name": "wrong", "expect": ["tracking_not_done"]}]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kernels.layout import AGES, ENTRIES, OUTCOME_COUNTS, SHOOTDOWNS, SHOOTDOWNS_MET
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.collector import Run, RunFacts, Series, run_record
 from results.plot_style import (
     KNOWN,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kernels.story import Access, Event, Kind, Span, Story
+from kernels.story.events import Access, Event, Kind, Span, Story
 from results.race_trace import (
     FIRST_ROWS,
     MOST_ROWS,

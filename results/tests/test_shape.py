@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kernels.layout import HIST_WORDS
-from kernels.outcomes import OUTCOMES
+from kernels.tdx.outcomes import OUTCOMES
 from results.shape import trouble_with, trouble_with_arrays
 from results.tests.material import PHASE, a_result, a_run
 

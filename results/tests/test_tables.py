@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from results.grades import why
 from results.live import Live
 from results.tables import (

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from kernels.schedule import Schedule
+from kernels.search.schedule import Schedule
 from kernels.tests.told import refused, stale, told, unserialized, waiting, wander
 from results import timeline as drawing
 from results.timeline import timeline

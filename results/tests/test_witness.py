@@ -10,14 +10,18 @@ from results.store import StoreError
 from results.witness import Size, Step, Witness, WitnessError, read_witness, witness_text, write_witness
 
 STEP = Step(
-    actor="vcpu 0", chosen=0, label="vcpu: store_seq_cst mode", at="kernels/vcpu.py:194", word="mode[vcpu 0]",
-    old=0, new=1, before="OUTSIDE_GUEST_MODE", after="IN_GUEST_MODE",
+    actor="vcpu 0", chosen=0, label="vcpu: store_seq_cst mode", at="kernels/tdx/kvm/vcpu_run.py:194",
+    word="mode[vcpu 0]", old=0, new=1, before="OUTSIDE_GUEST_MODE", after="IN_GUEST_MODE",
 )  # fmt: skip
 CHOICE = Step(
-    actor="zapper 12", chosen=3, label="claim_page: any_page", at="kernels/zapper.py:283", says="takes page 3"
+    actor="zapper 12",
+    chosen=3,
+    label="claim_page: any_page",
+    at="kernels/tdx/kvm/shootdown.py:283",
+    says="takes page 3",
 )
 LAST = Step(
-    actor="zapper 0", chosen=0, label="mem_page_remove: unlock_shared tree_lock", at="kernels/module.py:141",
+    actor="zapper 0", chosen=0, label="mem_page_remove: unlock_shared tree_lock", at="kernels/tdx/module/mem.py:141",
     word="tree_lock", old=-(1 << 63), new=(1 << 63) - 1, status="TDH.MEM.PAGE.REMOVE: TLB_TRACKING_NOT_DONE|RCX",
     outcomes=("tracking_not_done",),
 )  # fmt: skip
@@ -67,7 +71,7 @@ def test_a_file_is_json_with_a_step_a_line():
     assert json.loads(witness_text(WITNESS))["schema"] == "tdx-stress/witness/1"
     assert sum('"actor"' in line for line in lines) == 3
     assert json.loads(witness_text(WITNESS))["steps"][1] == {
-        "actor": "zapper 12", "chosen": 3, "label": "claim_page: any_page", "at": "kernels/zapper.py:283",
+        "actor": "zapper 12", "chosen": 3, "label": "claim_page: any_page", "at": "kernels/tdx/kvm/shootdown.py:283",
         "word": None, "old": None, "new": None, "says": "takes page 3", "outcomes": [],
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kernels import cache
+from kernels.language import cache
 from scenarios.files import HERE, shipped_names
 from stress.tests.storm_command import Ended, Place, run
 from stress.tests.storm_kills import FINISHED, said_wrong

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.explorer import Size, explore
+from kernels.search.explore import Size, explore
 from results.grades import FAILING, grade_of
 from scenarios.loader import apply_settings, load_ordering, load_scenario
 from stress.search import rules_of

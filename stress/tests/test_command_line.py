@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels.outcomes import Outcome
-from kernels.rules import Fault
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Fault
 from stress.__main__ import explained
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.listing import everything

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels.clock import calibrate
-from kernels.probes import load_probes
+from kernels.race.clock import calibrate
+from kernels.race.probes import load_probes
 from results.tests.machines import two_sockets
 from results.topology import topology
 from stress import examination

@@ -126,7 +126,7 @@ def test_verbose_gives_every_step_of_the_witness_a_row_with_its_word_and_status(
     shown = tdx_stress("explore", "--ordering", "no_block", *ONE, "-v").stdout
 
     assert re.findall(r"^(\d+) ", shown, re.M) == [str(step) for step in range(1, 18)]
-    assert re.search(r"mem_track: fetch_add_seq_cst epoch_tracking \(kernels/module.py:\d+\)", shown)
+    assert re.search(r"mem_track: fetch_add_seq_cst epoch_tracking \(kernels/tdx/module/mem.py:\d+\)", shown)
     assert "epoch_tracking: E=1 R={0,0} -> E=2 R={0,0}" in shown
     assert "TDH.MEM.PAGE.REMOVE: GPA_RANGE_NOT_BLOCKED|RCX" in shown
 

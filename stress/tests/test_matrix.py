@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kernels.rules import Flow, Rules
+from kernels.tdx.rules import Flow, Rules
 from results.atlas import Tier
 from scenarios.faults import faults
 from scenarios.loader import load_ordering

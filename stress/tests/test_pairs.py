@@ -10,8 +10,8 @@ PROLOGUE = """
 import os, sys, time
 from dataclasses import replace
 import psutil
-from kernels.clock import calibrate
-from kernels.probes import load_probes
+from kernels.race.clock import calibrate
+from kernels.race.probes import load_probes
 from stress import pairs
 from stress.interrupts import Interrupts
 from stress.pairs import Errand, measure

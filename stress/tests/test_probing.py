@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kernels.clock import calibrate
-from kernels.probes import load_probes
-from kernels.race import load
+from kernels.race.clock import calibrate
+from kernels.race.lines import load
+from kernels.race.probes import load_probes
 from stress import probing
 from stress.errors import HarnessFault
 from stress.perturbation import AtSite
@@ -92,8 +92,8 @@ def test_a_record_is_plain_json_with_the_facts_and_the_figures(
 ) -> None:
     code = """
 import json, os
-from kernels.clock import calibrate
-from kernels.race import load
+from kernels.race.clock import calibrate
+from kernels.race.lines import load
 from stress.probing import fork_facts, host_record
 from stress.race import Machine
 cpus = tuple(sorted(os.sched_getaffinity(0)))

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.interpreted import interpreted_machines
-from kernels.rules import Rules
-from kernels.schedule import Schedule
+from kernels.language.interpreted import interpreted_machines
+from kernels.search.schedule import Schedule
+from kernels.tdx.rules import Rules
 from kernels.tests.drive import enter
 from kernels.tests.told import TRACK, wander
 from results.witness import Witness, read_witness, write_witness
@@ -80,7 +80,7 @@ def test_a_replay_ends_in_the_recorded_state_and_shows_the_race(tdx_stress: Comm
     assert done.stdout.startswith("kick_then_track shows tracking_not_done: 1 vCPU, 1 zapper, 1 page\n")
     assert "TDH.MEM.TRACK: SUCCESS" in done.stdout
     assert "<== tracking_not_done (forbidden): REMOVE refused: KVM_BUG_ON" in done.stdout
-    assert "zapper 0 stands at shootdown: write_unlock mmu_lock (kernels/zapper.py:" in done.stdout
+    assert "zapper 0 stands at shootdown: write_unlock mmu_lock (kernels/tdx/kvm/shootdown.py:" in done.stdout
     assert re.search(
         r"\nAGREES: 41 of 41 steps, tracking_not_done, same state at the end \([0-9a-f]{12}\)\n$", done.stdout
     )
@@ -125,7 +125,7 @@ def test_verbose_gives_every_step_a_row_with_its_place_in_the_source(tdx_stress:
     shown = tdx_stress("replay", "w.json", "-v").stdout
 
     assert len(re.findall(r"^\d+ ", shown, re.M)) == 41
-    assert "mem_track: fetch_add_seq_cst epoch_tracking (kernels/module.py:" in shown
+    assert "mem_track: fetch_add_seq_cst epoch_tracking (kernels/tdx/module/mem.py:" in shown
 
 
 def test_quiet_leaves_the_verdict(tdx_stress: Command, file: Path) -> None:

@@ -1,6 +1,6 @@
 import io
 
-from kernels.breadth import Progress
+from kernels.search.breadth_first import Progress
 from stress.canvas import Canvas
 from stress.interrupts import Interrupts
 from stress.screen import Screen

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from kernels.clock import calibrate
-from kernels.language import SITES
+from kernels.language.syntax import SITES
+from kernels.language.variant import Variant
 from kernels.layout import FREEZE_ON, plan
-from kernels.outcomes import Outcome
-from kernels.race import load, ns_of_entry
-from kernels.rings import Entry
-from kernels.variant import Variant
+from kernels.race.clock import calibrate
+from kernels.race.lines import load, ns_of_entry
+from kernels.race.ring import Entry
+from kernels.tdx.outcomes import Outcome
 from results.collector import Run
 from results.race_trace import LastSteps, columns, trace
 from scenarios.loader import load_orderings, load_scenario, with_options

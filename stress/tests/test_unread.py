@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels.breadth import Move
-from kernels.rules import Fault, Flow
+from kernels.search.breadth_first import Move
+from kernels.tdx.rules import Fault, Flow
 from results import witness as files
 from results.witness import write_witness
 from scenarios.faults import faults, to_explore, to_race

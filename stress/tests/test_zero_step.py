@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kernels.outcomes import Outcome
+from kernels.tdx.outcomes import Outcome
 from scenarios.faults import faults, to_race
 from stress.interrupts import Interrupts
 from stress.machine import machine

@@ -1,0 +1,66 @@
+"""A compiled step machine, to be entered from Python or, by its address, from compiled code."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels.language.atomics import SEEN_ROOM, own, set_own
+from kernels.language.compile import ENTRY_WORDS, Native, digest_of
+from kernels.language.machine import Machine, step_machine
+from kernels.language.straight import Names
+from kernels.language.syntax import Steps
+from kernels.layout import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A compiled step machine. `step_at` and `choices_at` are addresses for `kernels.language.atomics.enter`.
+
+    Its words are `words_with_room`: which ones a step looks at is noted before them.
+    """
+
+    step_at: int
+    choices_at: int
+    _step: Callable[..., int]
+    _choices: Callable[..., int]
+    _engine: Any  # holds the code
+
+    def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
+        """Take one step on an array of words; see `kernels.language.machine`. `lay` and `rules` are records."""
+        return self._step(_noted(words), _place(lay), _place(rules), *me, chosen)
+
+    def choices(self, words: np.ndarray, lay: Any, rules: Any, me: Actor) -> int:
+        """How many ways that step can go."""
+        return self._choices(_noted(words), _place(lay), _place(rules), *me, 0)
+
+
+def words_with_room(count: int) -> np.ndarray:
+    """So many zeroed words, with the room before them in which compiled step machines note their accesses."""
+    return np.zeros(SEEN_ROOM + count, np.int64)[SEEN_ROOM:]
+
+
+def entered(function: Steps) -> tuple[Machine, Entered]:
+    """The step machine and its compiled code, cached on disk."""
+    names = Names()
+    made = step_machine(function, names)
+    native = Native(made.source, {**names.values, "own": own, "set_own": set_own})
+    entries = [native.entry(f"{made.name}_{which}") for which in ("step", "choices")]
+    engine = native.finish(f"native_{digest_of(native.text())}")
+    step, choices = (int(engine.get_function_address(entry)) for entry in entries)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * len(ENTRY_WORDS)))
+    return made, Entered(step, choices, kind(step), kind(choices), engine)
+
+
+def _noted(words: np.ndarray) -> int:
+    before = words.base
+    if not isinstance(before, np.ndarray) or words.ctypes.data - before.ctypes.data < 8 * SEEN_ROOM:
+        raise ValueError("words: expected an array of words_with_room(), found one without room before it")
+    return int(words.ctypes.data)
+
+
+def _place(fields: Any) -> int:
+    """Where a record of int64 stands in memory."""
+    return int(np.frombuffer(fields, np.int64).ctypes.data)

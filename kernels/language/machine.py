@@ -1,0 +1,297 @@
+"""The step machine: functions of steps as one function that takes one step of one actor.
+
+Subprograms are inlined and control flow is cut at the yields. What lives across a yield stands in register words of the
+state, shared between locals that are never alive together; dead ones are zeroed, or equal states would differ. Code
+behind a branch that meets again has a place of its own, so nothing is copied into each path.
+
+A label is a number: 0 before the first step, then one for each yield of the inlined source, and -1 when the actor has
+returned. `step` takes the step of the label and the private work up to the next label; it returns 0 where the actor has
+returned, -1 where no shared word was touched (a choice, the start), else the index of the word and 1.
+"""
+
+import ast
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kernels.language.inline import Block, BlockStep, Inliner, names_in
+from kernels.language.straight import Names
+from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, Naming, Site, Steps
+
+DONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The source of a step machine: `<name>_step(td, lay, rules, me, chosen)` and `<name>_choices(td, lay, rules,
+    me)`.
+    """
+
+    name: str
+    source: str
+    sites: tuple[Site | None, ...]  # by label
+    registers: int
+    held: tuple[tuple[str | None, ...], ...]  # by label: the local in each register
+    naming: Mapping[str, Naming]  # whom such a local names, where it does
+    calls: tuple[tuple[str, ...], ...]  # by label: the functions of steps that lead there, outermost first
+    follows: tuple[frozenset[int], ...]  # by label: those to which its step may lead
+
+
+def step_machine(function: Steps, names: Names, kept: Container[Any] = ()) -> Machine:
+    """Translate.
+
+    `kept`: functions of the harness that are called all the same, where they stand alone.
+    """
+    inliner = Inliner(names, kept)
+    return _Emitter(function.name, inliner.program(function), names).machine(inliner.naming)
+
+
+def blocks_of(function: Steps, names: Names) -> list[Block]:
+    """The graph that a step machine is made of, its first block first; `live` are the locals that are read later on."""
+    made = _Emitter(function.name, Inliner(names).program(function), names)
+    return sorted(made.blocks, key=lambda block: block is not made.start)
+
+
+class _Emitter:
+    """Blocks to source: dead work dropped, empty blocks skipped, liveness, registers, one place for each join."""
+
+    def __init__(self, name: str, start: Block, names: Names) -> None:
+        self.name, self.names = name, names
+        self.start = start
+        self.blocks = self.reachable()
+        self.drop_unread()
+        self.skip_empty()
+        self.blocks = self.reachable()
+        self.liveness()
+        self.labels = {self.start.number: 0}
+        for block in self.blocks:
+            if block.step:
+                self.labels[block.number] = len(self.labels)
+        before: dict[int, int] = {}
+        for block in self.blocks:
+            for after in block.next():
+                before[after.number] = before.get(after.number, 0) + 1
+        self.ends = {block.number for block in self.blocks if not block.next()}
+        joins = [
+            b
+            for b in self.forwards()
+            if before.get(b.number, 0) > 1 and b.number not in self.labels and b.number not in self.ends
+        ]
+        self.joins = {block.number: len(self.labels) + place for place, block in enumerate(joins)}
+        self.registers = self.colour()
+
+    def reachable(self) -> list[Block]:
+        found: dict[int, Block] = {}
+        waiting = [self.start]
+        while waiting:
+            block = waiting.pop()
+            if block.number not in found:
+                found[block.number] = block
+                waiting += reversed(block.next())
+        return sorted(found.values(), key=lambda block: block.number)
+
+    def forwards(self) -> list[Block]:
+        """Every block behind one that leads to it, but for the way back in a loop: where a join reads a local, the text
+        has assigned it further up, as the compiler wants to see.
+        """
+        left: list[Block] = []
+        seen = {self.start.number}
+        path = [(self.start, iter(self.start.next()))]
+        while path:
+            block, following = path[-1]
+            after = next((one for one in following if one.number not in seen), None)
+            if after is None:
+                left.append(block)
+                path.pop()
+            else:
+                seen.add(after.number)
+                path.append((after, iter(after.next())))
+        return left[::-1]
+
+    def drop_unread(self) -> None:
+        """Locals that only measurements read are not computed."""
+        read: set[str] = set()
+        for block in self.blocks:
+            for tree in [*(block.step.arguments if block.step else ()), *([block.test] if block.test else ())]:
+                read |= names_in(tree)
+            for target, tree in block.work:
+                if target is None:
+                    read |= names_in(tree)
+        grown = True
+        while grown:
+            grown = False
+            for block in self.blocks:
+                for target, tree in block.work:
+                    if target in read and not names_in(tree) <= read:
+                        read |= names_in(tree)
+                        grown = True
+        for block in self.blocks:
+            block.work = [(target, tree) for target, tree in block.work if target is None or target in read]
+            if block.step and block.step.target not in read:
+                block.step.target = None
+
+    def skip_empty(self) -> None:
+        def past(block: Block | None) -> Block | None:
+            seen = set()
+            while (
+                block
+                and not block.step
+                and not block.work
+                and not block.test
+                and block.then
+                and block.number not in seen
+            ):
+                seen.add(block.number)
+                block = block.then
+            return block
+
+        changed = True
+        while changed:
+            changed = False
+            for block in self.blocks:
+                then, other = past(block.then), past(block.other)
+                if block.test is not None and then is other:
+                    block.test, other = None, None
+                    changed = True
+                changed |= then is not block.then
+                block.then, block.other = then, other
+
+    def liveness(self) -> None:
+        changed = True
+        while changed:
+            changed = False
+            for block in reversed(self.blocks):
+                live = set().union(*(after.live for after in block.next())) if block.next() else set()
+                if block.test is not None:
+                    live |= names_in(block.test)
+                for target, tree in reversed(block.work):
+                    live -= {target} if target else set()
+                    live |= names_in(tree)
+                if block.step:
+                    live -= {block.step.target} if block.step.target else set()
+                    for tree in block.step.arguments:
+                        live |= names_in(tree)
+                if live != block.live:
+                    block.live = live
+                    changed = True
+
+    def colour(self) -> dict[str, int]:
+        """A register for each local that is alive at a label, so that two alive at one label differ."""
+        beside: dict[str, set[str]] = {}
+        for block in self.blocks:
+            if block.number in self.labels:
+                for name in block.live:
+                    beside.setdefault(name, set()).update(block.live - {name})
+        registers: dict[str, int] = {}
+        for name in sorted(beside, key=lambda n: (-len(beside[n]), n)):
+            taken = {registers[other] for other in beside[name] if other in registers}
+            registers[name] = next(place for place in range(len(taken) + 1) if place not in taken)
+        return registers
+
+    def machine(self, naming: Mapping[str, Naming]) -> Machine:
+        count = max(self.registers.values(), default=-1) + 1
+        by_label = sorted(
+            (block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number]
+        )
+        held_now = [f"_{place}" for place in range(count)]
+        lines = [f"def {self.name}_stop({', '.join(('td', 'me', '_label', '_word', *held_now))}):"]
+        lines += [f"    set_own(td, me.register + {place}, {value})" for place, value in enumerate(held_now)]
+        lines += ["    set_own(td, me.pc, _label)", "    return _word + 1", "", ""]
+        lines += [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)"]
+        lines += ["    _word = -2", "    while True:"]
+        word = "if"
+        blocks = {block.number: block for block in self.blocks}
+        for block in [*by_label, *map(blocks.__getitem__, self.joins)]:
+            number = self.labels.get(block.number, self.joins.get(block.number))
+            lines.append(f"        {word} _at == {number}:")
+            word = "elif"
+            if block.number in self.labels:
+                used = sorted(block.live, key=lambda n: self.registers[n])
+                lines += [f"            {n} = own(td, me.register + {self.registers[n]})" for n in used]
+            lines += self.code(block, 3, count)
+        lines += ["        else:", "            return 0"]
+        ways = [f"def {self.name}_choices(td, lay, rules, me):", "    _at = own(td, me.pc)"]
+        for block in by_label:
+            if block.step and block.step.is_choice:
+                counter = CHOICE_COUNTS[self.names.values[block.step.call]]
+                self.names.add(counter.__name__, counter)
+                arguments = block.step.arguments[4:]
+                used = sorted(set().union(*map(names_in, arguments))) if arguments else []
+                ways.append(f"    if _at == {self.labels[block.number]}:")
+                ways += [f"        {n} = own(td, me.register + {self.registers[n]})" for n in used]
+                given = ", ".join((*ENVIRONMENT, *map(ast.unparse, arguments)))
+                ways.append(f"        return {counter.__name__}({given})")
+        ways.append("    return 1")
+        held = tuple(
+            tuple(next((n for n in block.live if self.registers[n] == place), None) for place in range(count))
+            for block in by_label
+        )
+        sites = tuple(block.step.site if block.step else None for block in by_label)
+        calls = tuple(block.step.calls if block.step else () for block in by_label)
+        follows = tuple(frozenset(self.labels_behind(block)) for block in by_label)
+        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held, naming, calls, follows)
+
+    def labels_behind(self, block: Block) -> Iterator[int]:
+        """The labels at which a step taken in this block may end."""
+        seen: set[int] = set()
+        waiting = block.next()
+        if not waiting:
+            yield DONE
+        while waiting:
+            one = waiting.pop()
+            if one.number in seen:
+                continue
+            seen.add(one.number)
+            if one.number in self.labels:
+                yield self.labels[one.number]
+            elif one.next():
+                waiting += one.next()
+            else:
+                yield DONE
+
+    def code(self, block: Block, depth: int, registers: int) -> list[str]:
+        """The block's own code and, nested, that of the blocks which only it leads to."""
+        pad = "    " * depth
+        lines = []
+        if block.step:
+            step = block.step
+            target = f"{step.target} = " if step.target else ""
+            given = [*map(ast.unparse, step.arguments)]
+            if step.is_choice:
+                lines += [f"{pad}{target}{self.way(step, given)}"] if step.target else []
+            else:
+                lines.append(f"{pad}_word = {given[1]}")
+                lines.append(f"{pad}{target}{step.call}({', '.join((given[0], '_word', *given[2:]))})")
+        for name, tree in block.work:
+            lines.append(f"{pad}{name} = {ast.unparse(tree)}" if name else pad + ast.unparse(tree))
+        if block.test is not None:
+            assert block.then is not None and block.other is not None
+            lines += [f"{pad}if {ast.unparse(block.test)}:", *self.go(block.then, depth + 1, registers)]
+            lines += [f"{pad}else:", *self.go(block.other, depth + 1, registers)]
+        elif block.then is not None:
+            lines += self.go(block.then, depth, registers)
+        else:
+            lines += self.stop(DONE, {}, depth, registers)
+        return lines
+
+    def way(self, step: BlockStep, given: list[str]) -> str:
+        """The value of a choice that goes the way `chosen`."""
+        made = CHOICE_WAYS.get(self.names.values[step.call])
+        if made is None:
+            return "chosen"
+        self.names.add(made.__name__, made)
+        return f"{made.__name__}({', '.join((*given[:4], 'chosen', *given[4:]))})"
+
+    def go(self, to: Block, depth: int, registers: int) -> list[str]:
+        pad = "    " * depth
+        if to.number in self.labels:
+            places = {self.registers[name]: name for name in to.live}
+            return self.stop(self.labels[to.number], places, depth, registers)
+        if to.number in self.joins:
+            return [f"{pad}_at = {self.joins[to.number]}", f"{pad}continue"]
+        return self.code(to, depth, registers)
+
+    def stop(self, label: int, places: dict[int, str], depth: int, registers: int) -> list[str]:
+        pad = "    " * depth
+        held = [f"int({places[place]})" if place in places else "0" for place in range(registers)]
+        return [f"{pad}return {self.name}_stop({', '.join(('td', 'me', str(label), '_word', *held))})"]

@@ -1,0 +1,228 @@
+"""The step language: what a function of steps consists of once it is parsed, and what each marked function is.
+
+`steps.py` has the words to write it with, `parse.py` reads it, `straight.py`, `machine.py` and `reference.py` run it.
+"""
+
+import ast
+import functools
+import inspect
+import linecache
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kernels.language import atomics
+
+ENVIRONMENT = ("td", "lay", "rules", "me")
+ROOT = Path(__file__).resolve().parents[2]
+OUT_OF_LINE: set[Any] = set()
+
+
+class LanguageError(SyntaxError):
+    """The source uses what the step language does not have; says file and line."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """One yield of the source: where it stands and what it does."""
+
+    number: int
+    function: str
+    text: str  # "load_acquire td_epoch"
+    file: str
+    line: int
+    name: str  # "mem_track.load_acquire_td_epoch": for `yields` in a scenario
+
+    def __str__(self) -> str:
+        return f"{self.function}: {self.text} ({self.file}:{self.line})"
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """name = expression of locals."""
+
+    name: str
+    value: ast.expr
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """A call for its effect on the actor's own words or on the tally."""
+
+    call: ast.Call
+    harness: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One atomic step; `target` takes its value."""
+
+    target: str | None
+    call: ast.Call
+    site: Site
+    is_choice: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sub:
+    """`yield from`: the steps of another function, in place."""
+
+    target: str | None
+    function: "Steps"
+    arguments: tuple[ast.expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    test: ast.expr
+    body: tuple["Statement", ...]
+    orelse: tuple["Statement", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Until a break; `step` runs after the body and on continue."""
+
+    body: tuple["Statement", ...]
+    step: tuple["Statement", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    value: ast.expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Whom a local names, and how; see `kernels/language/naming.py`."""
+
+    form: str
+    of: str
+
+
+Statement = Let | Do | Step | Sub | If | Loop | Break | Continue | Return
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """A function of atomic steps, parsed and checked."""
+
+    name: str
+    source: Callable[..., Any]
+    parameters: tuple[str, ...]  # behind the environment
+    body: tuple[Statement, ...]
+    labelled: bool
+    in_place: bool = False  # a straight line has its steps in the place of the call
+    naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
+    gives_name: bool = False  # what it returns may name an actor
+    in_order: str = ""  # file and line of what tells actors apart
+
+    def __call__(self, *args: Any) -> Any:
+        raise TypeError(f"{self.name} is a function of steps: take it through Reference, straight or machine")
+
+
+SITES: list[Site] = []  # by number, from 1
+KINDS: dict[Any, str] = {}
+CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
+CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
+HARNESS_VALUES: dict[Any, int] = {}
+
+
+def number_first(sites: Iterable[Site]) -> None:
+    """Number these before all others, in this order: straight lines hold numbers, and their text, by which they are
+    cached, must not depend on which file was imported first.
+    """
+    SITES[:] = dict.fromkeys((*sites, *SITES))
+    for number, site in enumerate(SITES, 1):
+        object.__setattr__(site, "number", number)
+
+
+@functools.cache
+def has_effect(function: Callable[..., Any]) -> bool:
+    """Whether a local function writes anything: it, or one that it calls."""
+    known = function.__globals__  # type: ignore[attr-defined]
+    for node in ast.walk(tree_of(function)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            value: Any = known.get(node.func.id)
+            name = next((name for name, atomic in atomics.ATOMIC.items() if value is atomic), "own")
+            writes = value is atomics.set_own or (name != "own" and not name.startswith("load"))
+            if writes or (KINDS.get(value) == "local" and has_effect(value)):
+                return True
+    return False
+
+
+def is_drawn(choice: Callable[..., Any]) -> bool:
+    """Whether a race draws a random number for this choice; else its function alone says which way it goes."""
+    return "random" in choice.__code__.co_varnames[: choice.__code__.co_argcount]  # type: ignore[attr-defined]
+
+
+def where(function: Callable[..., Any]) -> str:
+    """File and line of a function."""
+    code = function.__code__  # type: ignore[attr-defined]
+    return f"{short_path(code.co_filename)}:{code.co_firstlineno}"
+
+
+@functools.cache
+def short_path(file: str) -> str:
+    """The path below this checkout, or the file's name."""
+    path = Path(file)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
+def out_of_line(function: Any) -> Any:
+    """Mark a function that is hardly ever needed, and long: it is not compiled into those that call it."""
+    OUT_OF_LINE.add(function)
+    return function
+
+
+def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
+    """The syntax tree of a function, with its own line numbers; everybody's: nobody changes it."""
+    code = inspect.unwrap(function).__code__  # type: ignore[attr-defined]
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))  # type: ignore[attr-defined]
+    return _functions_in(text)[code.co_firstlineno]
+
+
+@functools.lru_cache(maxsize=128)
+def _functions_in(text: str) -> dict[int, ast.FunctionDef]:
+    """By the line in which each begins, decorators and all. A file is parsed once, not once for each of them."""
+    made = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    return {min([node.lineno, *(mark.lineno for mark in node.decorator_list)]): node for node in made}
+
+
+def copied(tree: ast.AST) -> Any:
+    """The same tree anew, to be changed; what copy.deepcopy does in a fifth of its time."""
+    made = tree.__class__.__new__(tree.__class__)
+    for name, value in vars(tree).items():
+        if isinstance(value, list):
+            value = [copied(one) if isinstance(one, ast.AST) else one for one in value]
+        elif isinstance(value, ast.AST):
+            value = copied(value)
+        setattr(made, name, value)
+    return made
+
+
+def kind_of(value: Any) -> str | None:
+    """`op`, `local`, `choice`, `harness`, `steps`, `int`, or None for what a step may not name."""
+    if isinstance(value, Steps):
+        return "steps"
+    if isinstance(value, int):
+        return "int"
+    if value in (atomics.own, atomics.set_own):
+        return "local"
+    try:
+        if value in KINDS:
+            return KINDS[value]
+    except TypeError:
+        return None
+    return "op" if any(value is atomic for atomic in atomics.ATOMIC.values()) else None

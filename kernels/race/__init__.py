@@ -1,0 +1,1 @@
+"""What a race runs on and leaves behind: compiled actors, counters, clocks, rings."""

@@ -1,0 +1,126 @@
+"""Whether zappers come to their end and vCPUs into the guest: what `liveness` asks, of one machine and in words."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels.language.entered import words_with_room
+from kernels.race.lines import record
+from kernels.search import liveness
+from kernels.search.breadth_first import Move, schedule_of
+from kernels.search.fingerprint import LABEL
+from kernels.search.memory import check, memos
+from kernels.search.moves import Plan
+from kernels.search.schedule import Schedule, machines
+from kernels.search.tables import addressed, compiled_graph, make_plan
+from kernels.tdx.invariants import INSIDE
+from kernels.tdx.rules import Flow
+
+EDGES = 12  # room for so many moves of a state, on average
+EDGES_WORDS = 2 * EDGES + 16  # words that a state takes beside its own
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """Whether zappers finish, and vCPUs enter.
+
+    `livelocks`: states from which no schedule lets every zapper finish, or none a vCPU into the guest again; `livelock`
+    a shortest way to one. `refused`: of how many of them that is so, by vCPU; None in the flow `teardown`, where a TD
+    that goes takes its vCPUs with it. `starving`: by actor, the step at which fair but unlucky scheduling can keep it
+    for ever.
+    """
+
+    states: int
+    seconds: float
+    livelocks: int
+    livelock: tuple[Move, ...]
+    refused: dict[str, int] | None
+    starving: dict[str, str]
+
+
+def check_liveness(
+    start: Schedule, most_states: int, go_on: Callable[[], bool] = lambda: True, *, reduction: bool
+) -> Liveness | None:
+    """Look at the whole graph; None where it has more than `most_states` states, or `go_on` has said no."""
+    begun = time.monotonic()
+    code, lay = compiled_graph(), start.lay
+    plan = make_plan(start, symmetry=False, reduction=reduction)
+    records = record(lay), record(start.rules)
+    words = words_with_room(lay.total_words)
+    (memo,) = memos(plan, 1, most_states * lay.state_words)
+    made = [one for one, _ in machines(start.rules.flow)]
+    guest = np.array([0, *(bool(INSIDE & set(calls)) for calls in made[0].calls)], np.int64)
+    size = min(most_states, 1 << 14)
+    while True:
+        words[: lay.state_words] = start.words[: lay.state_words]
+        graph, progress = _room_for(size, plan.columns, guest), np.zeros(liveness.PROGRESS, np.int64)
+        drawn = addressed(plan), addressed(memo), addressed(graph), words, *records, progress
+        states = int(code.draw_graph(*drawn))
+        while states == liveness.PAUSED and go_on():
+            states = int(code.draw_graph(*drawn))
+        check(memo)
+        if states >= 0:
+            break
+        if states == liveness.PAUSED or size >= most_states:
+            return None
+        size = min(most_states, size * 8)
+    edges, unfinished = liveness.edges_of(graph, states), graph.unfinished[:states]
+    vcpus = range(lay.vcpus if start.rules.flow != Flow.TEARDOWN else 0)
+    hopeful = np.zeros((1 + len(vcpus), states), bool)
+    starving: dict[int, int] = {}
+    for row, vcpu in enumerate((-1, *vcpus)):
+        there = liveness.is_there(graph, states, vcpu)
+        hopeful[row] = liveness.hopeful(edges, there)
+        asked = range(lay.vcpus, len(start.actors)) if vcpu < 0 else range(vcpu, vcpu + 1)
+        starving |= liveness.starving(edges, there, unfinished, lay.vcpus, asked)
+    hopeless = np.flatnonzero(~hopeful.all(axis=0))
+    refused = {f"vcpu {vcpu}": int((~hopeful[1 + vcpu]).sum()) for vcpu in vcpus}
+
+    def site(actor: int) -> str:
+        own = int(graph.rows[starving[actor] * plan.columns + plan.shared + actor])
+        return str(made[actor >= lay.vcpus].sites[int(memo.locals[own * memo.width + LABEL])])
+
+    return Liveness(
+        states=states,
+        seconds=time.monotonic() - begun,
+        livelocks=len(hopeless),
+        livelock=_way(start, plan, graph, states, int(hopeless[0])) if len(hopeless) else (),
+        refused={name: count for name, count in refused.items() if count} if vcpus else None,
+        starving={start.actors[actor]: site(actor) for actor in sorted(starving)},
+    )
+
+
+def _room_for(states: int, columns: int, guest: np.ndarray) -> liveness.Graph:
+    edges = EDGES * states
+    bits = (2 * states).bit_length()
+    return liveness.Graph(
+        bits=bits,
+        most_states=states,
+        most_edges=edges,
+        table=np.zeros(1 << bits, np.int64),
+        prints=np.empty(states + 1, np.int64),
+        rows=np.empty((states + 1) * columns, np.int64),
+        first=np.empty(states + 1, np.int64),
+        target=np.empty(edges, np.int64),
+        mover=np.empty(edges, np.int64),
+        unfinished=np.empty(states, np.int64),
+        inside=np.empty(states, np.int64),
+        guest=guest,
+    )
+
+
+def _way(start: Schedule, plan: Plan, graph: liveness.Graph, states: int, state: int) -> tuple[Move, ...]:
+    """A shortest way: states are numbered breadth first, so the first edge to one comes from its parent.
+
+    The graph has room for more than its `states`, and what stands behind them is anything.
+    """
+    first = graph.first[: states + 1]
+    target = graph.target[: first[-1]]
+    numbered: list[tuple[int, int]] = []
+    while state:
+        edge = int(np.argmax(target == state))
+        numbered.append((int(graph.mover[edge]) & 255, int(graph.mover[edge]) >> 8))
+        state = int(np.searchsorted(first, edge, side="right")) - 1
+    return schedule_of(start, reversed(numbered), bool(plan.reduce))

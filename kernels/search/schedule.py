@@ -1,0 +1,136 @@
+"""One chosen interleaving: the step machines of all actors over one packed state, driven by (actor, choice)."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from kernels import layout
+from kernels.language.entered import entered, words_with_room
+from kernels.language.machine import DONE, Machine
+from kernels.language.syntax import Site
+from kernels.layout import Actor, Layout
+from kernels.race.lines import prepare, record
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.rules import Flow, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One step of a schedule: who, which way a choice went, and what it was."""
+
+    actor: str  # "vcpu 0", "zapper 1"
+    chosen: int
+    site: Site
+
+
+Made = tuple[Machine, Any]
+
+
+@functools.cache
+def machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
+    """The step machines of a flow's vCPU and zapper, compiled once a process."""
+    actors = FLOWS[Flow(flow)]
+    return entered(actors.vcpu), entered(actors.zapper)
+
+
+class Schedule:
+    """A small machine that takes one step at a time.
+
+    `words` is the packed state followed by the tally; `taken` the schedule so far, `touched` the word that its last
+    step read or wrote, None for a choice. Actors are "vcpu 0", "zapper 0", ...
+    Compiled, unless `made` gives the step machines of a vCPU and of a zapper in Python.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        vcpus: int,
+        zappers: int,
+        pages: int = 1,
+        tlb_entries: int = 1,
+        made: tuple[Made, Made] | None = None,
+    ) -> None:
+        for_vcpu, for_zapper = made or machines(rules.flow)
+        self.lay: Layout = layout.plan(
+            vcpus,
+            zappers,
+            pages,
+            tlb_entries,
+            flow=rules.flow,
+            lps=max(1, rules.lps),
+            packed=True,
+            vcpu_registers=for_vcpu[0].registers,
+            zapper_registers=for_zapper[0].registers,
+        )
+        self.rules = rules
+        self.words = words_with_room(self.lay.total_words)
+        self.taken: list[Taken] = []
+        self.touched: int | None = None
+        self._records: tuple[Any, Any] = (self.lay, rules) if made else (record(self.lay), record(rules))
+        self._actors: dict[str, tuple[Actor, Made]] = {}
+        for index in range(vcpus):
+            self._actors[f"vcpu {index}"] = layout.vcpu_actor(self.lay, index), for_vcpu
+        for index in range(zappers):
+            self._actors[f"zapper {index}"] = layout.zapper_actor(self.lay, index), for_zapper
+        prepare(self.words, self.lay, rules, 1)
+        for actor in self._actors:
+            self._advance(actor, 0)  # private work before the first step
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """Everyone who can take steps."""
+        return tuple(self._actors)
+
+    def actor(self, name: str) -> Actor:
+        """Where this actor's words are. Raises KeyError where there is none of that name."""
+        return self._actors[name][0]
+
+    def site(self, name: str) -> Site | None:
+        """The step that this actor is about to take; None where it has returned."""
+        me, (made, _) = self._actors[name]
+        label = int(self.words[me.pc])
+        return None if label == DONE else made.sites[label]
+
+    def calls(self, name: str) -> tuple[str, ...]:
+        """The functions of steps in which this actor stands, outermost first; none where it has returned."""
+        me, (made, _) = self._actors[name]
+        label = int(self.words[me.pc])
+        return () if label == DONE else made.calls[label]
+
+    def choices(self, name: str) -> int:
+        """How many ways the next step can go."""
+        me, (_, code) = self._actors[name]
+        return int(code.choices(self.words, *self._records, me))
+
+    def step(self, name: str, chosen: int = 0) -> Site:
+        """Take one step. Raises ValueError where the actor has returned or has no such choice."""
+        site = self.site(name)
+        if site is None:
+            raise ValueError(f"{name} has returned")
+        if not 0 <= chosen < self.choices(name):
+            raise ValueError(f"{name} at {site}: expected a choice from 0 to {self.choices(name) - 1}, found {chosen}")
+        self._advance(name, chosen)
+        self.taken.append(Taken(name, chosen, site))
+        return site
+
+    def until(self, name: str, site: str, choices: dict[str, int] | None = None, most: int = 1000) -> None:
+        """Let one actor run until it is about to take the step with this site name.
+
+        `choices` maps the names of choice sites to the way taken, 0 where it says nothing. Raises RuntimeError after
+        `most` steps.
+        """
+        for _ in range(most):
+            here = self.site(name)
+            if here is None or here.name == site:
+                break
+            self.step(name, (choices or {}).get(here.name, 0))
+        else:
+            raise RuntimeError(f"{name} did not come to {site} in {most} steps; it is at {self.site(name)}")
+        if here is None and site != "end":
+            raise RuntimeError(f"{name} returned before it came to {site}")
+
+    def _advance(self, name: str, chosen: int) -> None:
+        me, (_, code) = self._actors[name]
+        word = int(code.step(self.words, *self._records, me, chosen)) - 1
+        self.touched = word if word >= 0 else None

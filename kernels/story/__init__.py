@@ -1,0 +1,1 @@
+"""A schedule or a race, told in the protocol's words."""

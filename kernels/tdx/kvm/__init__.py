@@ -1,0 +1,1 @@
+"""The host: KVM's kick, entry, shootdown, faults and memslots."""

@@ -1,0 +1,298 @@
+"""KVM's side: requests, the kick with its IPI and acknowledgement, the gate, and SEAMCALLs that answer BUSY.
+
+Source: virt/kvm/kvm_main.c (kvm_make_all_cpus_request, kvm_request_needs_ipi), arch/x86/kvm/x86.c (vcpu_enter_guest),
+arch/x86/kvm/vmx/tdx.c of v18 (tdx_track, tdx_flush_tlb) and of v6.16 (tdx_track, tdx_no_vcpus_enter_start),
+Documentation/virt/kvm/vcpu-requests.rst.
+"""
+
+from kernels.language.atomics import (
+    compare_exchange_seq_cst,
+    exchange_seq_cst,
+    fetch_and_seq_cst,
+    fetch_or_seq_cst,
+    load_acquire,
+    load_seq_cst,
+    own,
+    set_own,
+    store_release,
+    store_seq_cst,
+)
+from kernels.language.naming import VCPU, OfMe, OneOf, SetOf
+from kernels.language.steps import choice, local, op, steps
+from kernels.layout import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
+from kernels.race.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp, two
+from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Module, SharedFlush, Step
+from kernels.tdx.statuses import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
+from kernels.tdx.words import (
+    EXITING_GUEST_MODE,
+    IN_GUEST_MODE,
+    OUTSIDE_GUEST_MODE,
+    awaiting,
+    ipi,
+    mode,
+    requests,
+)
+
+BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
+BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
+SPIN, SPIN_ON_TREE, RETRY_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE), int(Busy.RETRY_ON_TREE)
+SEAMCALL_RETRY_MAX = 16
+NO_MODULE = int(Module.NONE)
+BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
+BUSY_GIVEN_UP = int(Outcome.busy_given_up)
+LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
+    int(Leaf.TDH_MEM_RANGE_BLOCK),
+    int(Leaf.TDH_MEM_TRACK),
+    int(Leaf.TDH_MEM_PAGE_REMOVE),
+)
+ENTRY_UNCHECKED, EXITING_NOT_AWAITED = int(Fault.ENTRY_UNCHECKED), int(Fault.EXITING_NOT_AWAITED)
+REQUEST_CLEARED_LATE, GATE_WITHOUT_INTERRUPTS = int(Fault.REQUEST_CLEARED_LATE), int(Fault.GATE_WITHOUT_INTERRUPTS)
+LET_IN_TOO_EARLY = int(Fault.LET_IN_TOO_EARLY)
+IPI_TO_SEND, IPI_SENT = 1, 2
+EXIT_REQUESTED, HELD_OUT = 1, 2
+GATE_WAIT = VCPU_HISTS.index("gate_wait")
+
+
+@local
+def is_busy(status):
+    """v6.16's tdx_operand_busy(): the operand id is masked off."""
+    return status & STATUS_MASK == OPERAND_BUSY
+
+
+@local
+def is_retried(policy, status):
+    """Whether KVM takes this status for BUSY under a policy that retries; v18 knew BUSY of the S-EPT tree alone."""
+    return is_busy(status) and (policy < SPIN_ON_TREE or status == OPERAND_BUSY | SEPT_TREE)
+
+
+@local
+def needs_ipi(rules, was, wait):
+    """kvm_request_needs_ipi(): with KVM_REQUEST_WAIT also where another kicker got it out of IN_GUEST_MODE first."""
+    return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE and not rules.faults & EXITING_NOT_AWAITED)
+
+
+@local
+def not_visited(td, lay, rules, me, visited):
+    """How many vCPUs the kick has still to visit; `visited` is a bit each."""
+    count = 0
+    for vcpu in range(lay.vcpus):
+        count += 1 - (visited >> vcpu & 1)
+    return count
+
+
+@local
+def nth_not_visited(td, lay, rules, me, number, visited):
+    for vcpu in range(lay.vcpus):
+        if visited >> vcpu & 1 == 0:
+            if number == 0:
+                return vcpu
+            number -= 1
+    return lay.vcpus
+
+
+@choice(not_visited, nth_not_visited)
+def next_vcpu(td, lay, rules, me, visited, place):
+    """kvm_for_each_vcpu(): in the order of their indices. A search takes every order, so that vCPUs are alike."""
+    return place
+
+
+@local
+def still_marked(td, lay, rules, me, mark):
+    """How many vCPUs bear this mark in `awaiting`; 1 where none does, as the loop ends one way."""
+    count = 0
+    for vcpu in range(lay.vcpus):
+        count += own(td, awaiting(lay, me.index, vcpu)) == mark
+    return max(1, count)
+
+
+@local
+def nth_marked(td, lay, rules, me, number, mark):
+    for vcpu in range(lay.vcpus):
+        if own(td, awaiting(lay, me.index, vcpu)) == mark:
+            if number == 0:
+                return vcpu
+            number -= 1
+    return lay.vcpus
+
+
+@choice(still_marked, nth_marked)
+def next_marked(td, lay, rules, me, mark, after):
+    """The next vCPU with this mark, `lay.vcpus` behind the last: IPIs go by CPU number, which is any order of vCPUs."""
+    vcpu = after + 1
+    while vcpu < lay.vcpus and own(td, awaiting(lay, me.index, vcpu)) != mark:
+        vcpu += 1
+    return vcpu
+
+
+@op
+def exiting_guest_mode(td, mode_word):
+    """kvm_vcpu_exiting_guest_mode(): a full barrier, then IN to EXITING; returns the mode before."""
+    return compare_exchange_seq_cst(td, mode_word, IN_GUEST_MODE, EXITING_GUEST_MODE)
+
+
+@steps
+def kick(td, lay, rules, me, request, wait, stamped):
+    """kvm_make_all_cpus_request(): the request's bit, an IPI to every vCPU in guest mode, and the wait for its handler.
+
+    Returns the ticks at which the last IPI was sent, where `stamped`.
+    """
+    visited: SetOf[VCPU] = 0
+    for place in range(lay.vcpus):
+        vcpu: OneOf[VCPU] = yield next_vcpu(td, lay, rules, me, visited, place)
+        visited |= 1 << vcpu
+        if request:
+            yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
+        # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
+        was = yield exiting_guest_mode(td, mode(lay, vcpu))
+        count(td, me, KICKS_MET, was != OUTSIDE_GUEST_MODE)
+        if needs_ipi(rules, was, wait):
+            set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
+    mine: OfMe = 1 << me.index
+    vcpu = -1
+    while True:
+        vcpu = yield next_marked(td, lay, rules, me, IPI_TO_SEND, vcpu)
+        if vcpu == lay.vcpus:
+            break
+        yield fetch_or_seq_cst(td, ipi(lay, vcpu), mine)
+        set_own(td, awaiting(lay, me.index, vcpu), IPI_SENT if wait else 0)
+        count(td, me, IPIS, 1)
+    sent = stamp(rules, stamped)
+    vcpu = -1
+    while wait:
+        vcpu = yield next_marked(td, lay, rules, me, IPI_SENT, vcpu)
+        if vcpu == lay.vcpus:
+            break
+        # Acquire pairs with the exchange in acknowledge(): what the vCPU did in the guest is over.
+        while (yield load_acquire(td, ipi(lay, vcpu))) & mine:
+            relax(td, rules, me)
+        set_own(td, awaiting(lay, me.index, vcpu), 0)
+    return sent
+
+
+@steps
+def acknowledge(td, lay, rules, me):
+    """ack_kick(), the IPI's empty handler: interrupts are on, the TD exit is behind. Answers every sender."""
+    if (yield load_acquire(td, ipi(lay, me.index))) != 0:
+        yield exchange_seq_cst(td, ipi(lay, me.index), 0)
+    return 0
+
+
+@steps
+def flush_tlb(td, lay, rules, me):
+    """v18's tdx_flush_tlb(): wait for TDH.MEM.TRACK; the flush itself is the next VP.ENTER's. Interrupts are on."""
+    started = now(rules)
+    waited = 0
+    while (yield load_acquire(td, lay.gate)) != 0:
+        waited = 1
+        if not rules.faults & GATE_WITHOUT_INTERRUPTS:
+            yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    if waited:
+        spent = record(td, rules, me, GATE_WAIT, now(rules) - started)
+        count(td, me, GATE_WAIT_NS, spent)
+    return 0
+
+
+@local
+def flushes_shared_ept(rules):
+    """tdx_flush_tlb_all(): INVEPT for what a shared EPT maps; as it tells none apart, private translations go, too."""
+    return rules.shared_pages and rules.shared_flush == BY_REQUEST and not rules.faults & INVEPT_SHARED_ROOT
+
+
+@local
+def invepts_on_request(rules):
+    """Whether a vCPU's translations go where it handles KVM_REQ_TLB_FLUSH: on plain EPT they do (vmx_flush_tlb_all());
+    of a TD only for a shared EPT, as private ones go at its next entry.
+    """
+    return rules.module == NO_MODULE or flushes_shared_ept(rules)
+
+
+@steps
+def process_requests(td, lay, rules, me):
+    """The head of vcpu_enter_guest(): interrupts are on."""
+    if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
+        # kvm_check_request(): clear the bit, then a full barrier, so that the handler sees what was set before the bit.
+        if not rules.faults & REQUEST_CLEARED_LATE:
+            yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
+        if invepts_on_request(rules):
+            invept(td, lay, me)
+        if rules.entry_gate:
+            yield from flush_tlb(td, lay, rules, me)
+        if rules.faults & REQUEST_CLEARED_LATE:
+            yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
+    return 0
+
+
+@steps
+def exit_requested(td, lay, rules, me):
+    """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off, and tdx_vcpu_run()
+    behind that. Returns EXIT_REQUESTED, HELD_OUT by wait_for_sept_zap, or 0.
+    """
+    if rules.faults & ENTRY_UNCHECKED:
+        return 0
+    # seq_cst, as the store of IN_GUEST_MODE before: on aarch64 an acquire load may pass that store.
+    if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
+        return EXIT_REQUESTED
+    if rules.entry_requests:
+        if (yield load_seq_cst(td, requests(lay, me.index))) != 0:
+            return EXIT_REQUESTED
+    if rules.entry_wait_for_sept_zap:
+        if (yield load_seq_cst(td, lay.wait_for_sept_zap)) != 0:
+            return HELD_OUT
+    return 0
+
+
+@steps(in_place=True)
+def seamcall(td, lay, rules, me, leaf, gpa):
+    """The leaf's SEAMCALL; returns its status."""
+    if leaf == LEAF_BLOCK:
+        status = yield from mem_range_block(td, lay, rules, me, gpa)
+    elif leaf == LEAF_TRACK:
+        status = yield from mem_track(td, lay, rules, me)
+    else:
+        status = yield from mem_page_remove(td, lay, rules, me, gpa)
+    return status
+
+
+@choice(two)
+def gives_up(td, lay, rules, me, retries):
+    """Whether tdx_seamcall_sept() hands its BUSY up. A search gives up behind any try: so many may come in a row while
+    nobody else moves.
+    """
+    return retries == SEAMCALL_RETRY_MAX
+
+
+@steps
+def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
+    """The SEAMCALL under a policy for BUSY; returns the last status. `quiet` counts nothing."""
+    without_vcpus = 0
+    retries = 0
+    while True:
+        status = yield from seamcall(td, lay, rules, me, leaf, gpa)
+        if not quiet:
+            count_status(td, me, leaf, status)
+            if status != SUCCESS:
+                note(td, lay, me, gpa, outcome_of(status))
+        if without_vcpus or policy == BUSY_IS_ERROR or not is_retried(policy, status):
+            break
+        if policy == RETRY_ON_TREE and leaf == LEAF_BLOCK:
+            if (yield gives_up(td, lay, rules, me, retries)):
+                break
+        if policy == RETRY_WITHOUT_VCPUS:
+            without_vcpus = 1
+            # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
+            yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
+            yield from kick(td, lay, rules, me, 0, 1, 0)
+            if rules.faults & LET_IN_TOO_EARLY:
+                yield store_release(td, lay.wait_for_sept_zap, 0)
+        retries += 1
+        relax(td, rules, me)
+    if without_vcpus:
+        yield store_release(td, lay.wait_for_sept_zap, 0)
+    if is_busy(status) and not quiet:
+        note(td, lay, me, gpa, BUSY_GIVEN_UP)
+    if leaf == LEAF_TRACK:
+        count_retries(td, me, retries)
+    return status

@@ -1,0 +1,144 @@
+"""KVM's fault path on a private page: the mirror SPTE is frozen, the module adds the page, the SPTE becomes present.
+
+Source: arch/x86/kvm/mmu/tdp_mmu.c kvm_tdp_mmu_map(), __tdp_mmu_set_spte_atomic(), set_external_spte_present();
+arch/x86/kvm/vmx/tdx.c tdx_sept_link_private_spt(), tdx_sept_set_private_spte() of v18 and of v6.16. On RET_PF_RETRY the
+guest faults again; v6.16's loop within the host is in `kernels/tdx/parts/zero_step.py`. Not here: mmu_invalidate_seq,
+as the host page is looked up with the SPTE already frozen.
+"""
+
+from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
+from kernels.language.naming import Holds
+from kernels.language.steps import local, op, steps
+from kernels.layout import BUG_ON
+from kernels.race.tally import count, count_status, note, outcome_of, relax
+from kernels.tdx.kvm.kick import RETRY_ON_TREE, acknowledge, is_busy, is_retried
+from kernels.tdx.module.locks import read_unlock
+from kernels.tdx.module.sept import SEPT_PAGES, mem_add
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Fault, OnError
+from kernels.tdx.statuses import SAME_PAGE_PENDING, SUCCESS, Leaf
+from kernels.tdx.words import (
+    MIRROR_NONPRESENT,
+    PAGE_FREE,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    end_below,
+    first_below,
+    generation_of,
+    mirror,
+    owner,
+    phase_of,
+    table_of,
+)
+
+POPULATE_UNFROZEN, UNFREEZE_EARLY = int(Fault.POPULATE_UNFROZEN), int(Fault.UNFREEZE_EARLY)
+FAULT_RETRIED, BUSY_GIVEN_UP = int(Outcome.fault_retried), int(Outcome.busy_given_up)
+LEAF_AUG, LEAF_SEPT_ADD = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_ADD)
+STOP = int(OnError.STOP)
+# RET_PF_FIXED or RET_PF_SPURIOUS, RET_PF_RETRY, and -EIO behind KVM_BUG_ON.
+DONE, RETRY, BUG = 0, 1, 2
+
+
+@op
+def freeze(td, spte):
+    """try_cmpxchg64() to FROZEN_SPTE: the winner alone changes the entry from here on."""
+    return compare_exchange_seq_cst(td, spte, MIRROR_NONPRESENT, SPTE_FROZEN) == MIRROR_NONPRESENT
+
+
+@local
+def leaf_of(lay, node):
+    """The SEAMCALL that adds a page of this level."""
+    return LEAF_AUG if node < lay.pages else LEAF_SEPT_ADD
+
+
+@local
+def allocated(page):
+    """The oracle's word of a page that the host has given to this TD."""
+    return generation_of(page) << 8
+
+
+@op
+def allocate(td, owned, free):
+    """Take the page that guest_memfd, or the allocator of page tables, holds for this place; once is enough."""
+    compare_exchange_seq_cst(td, owned, free, allocated(free))
+
+
+@steps
+def read_lock_with_interrupts(td, lay, rules, me):
+    """mmu_lock for read. Interrupts are on: a zapper that holds it for write may be waiting for this CPU's answer."""
+    while (yield fetch_add_seq_cst(td, lay.mmu_lock, 2)) & 1:
+        yield fetch_add_seq_cst(td, lay.mmu_lock, -2)
+        yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    return 0
+
+
+@steps
+def clear_children(td, lay, rules, me, table):
+    """tdp_mmu_alloc_sp(): a page-table page without an SPTE. Those of the page that was there before stay frozen, until
+    then, for whoever still walks it: here both have the same words.
+    """
+    for gpa in range(first_below(lay, table), end_below(lay, table)):
+        yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+    return 0
+
+
+@steps
+def set_external_spte(td, lay, rules, me, node):
+    """Make one level present, in the mirror and in the S-EPT. Returns DONE, RETRY or BUG."""
+    spte = yield load_acquire(td, mirror(lay, node))
+    if spte == SPTE_PRESENT:
+        return DONE
+    if spte == SPTE_FROZEN:
+        return RETRY
+    if not rules.faults & POPULATE_UNFROZEN:
+        if not (yield freeze(td, mirror(lay, node))):
+            return RETRY
+    if rules.faults & UNFREEZE_EARLY:
+        yield store_release(td, mirror(lay, node), SPTE_PRESENT)
+    page: Holds[owner] = yield load_acquire(td, owner(lay, node))
+    if phase_of(page) == PAGE_FREE:
+        yield allocate(td, owner(lay, node), page)
+    status = yield from mem_add(td, lay, rules, me, node, generation_of(page))
+    count_status(td, me, leaf_of(lay, node), status)
+    if status == SUCCESS:
+        if rules.flow == SEPT_PAGES and node >= lay.pages:
+            yield from clear_children(td, lay, rules, me, node)
+        if not rules.faults & UNFREEZE_EARLY:
+            # Pairs with the load above: who sees the level present finds it in the S-EPT.
+            yield store_release(td, mirror(lay, node), SPTE_PRESENT)
+        return DONE
+    if status == SAME_PAGE_PENDING and rules.sept_busy == RETRY_ON_TREE:
+        # v18: somebody else has added it meanwhile, so that there is nothing left to do but to look again.
+        yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
+        return RETRY
+    note(td, lay, me, -1, outcome_of(status))
+    yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
+    if is_retried(rules.sept_busy, status):
+        return RETRY
+    if is_busy(status):
+        note(td, lay, me, -1, BUSY_GIVEN_UP)
+    return BUG
+
+
+@steps
+def handle_ept_violation(td, lay, rules, me, gpa):
+    """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present.
+
+    Returns DONE, RETRY or BUG.
+    """
+    yield from read_lock_with_interrupts(td, lay, rules, me)
+    node = table_of(lay, gpa)
+    while True:
+        result = yield from set_external_spte(td, lay, rules, me, node)
+        if result != DONE or node == gpa:
+            break
+        node = gpa
+    yield read_unlock(td, lay.mmu_lock)
+    if result == RETRY:
+        note(td, lay, me, -1, FAULT_RETRIED)
+    elif result == BUG:
+        count(td, me, BUG_ON, 1)
+        if rules.on_error == STOP:
+            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+    return result

@@ -1,0 +1,367 @@
+"""A zapper: a VMM thread that shoots pages down, one after the other, in the order that the rules give.
+
+Source: arch/x86/kvm/vmx/tdx.c tdx_sept_zap_private_spte(), tdx_track(), tdx_sept_drop_private_spte();
+arch/x86/kvm/mmu/tdp_mmu.c for the mirror SPTE and mmu_lock. The steps are data: this file knows no ordering.
+"""
+
+from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, own, store_release, store_seq_cst
+from kernels.language.steps import choice, harness, local, op, steps
+from kernels.layout import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
+from kernels.race.tally import (
+    blocked_at,
+    collect_flags,
+    count,
+    count_status,
+    each_page,
+    expect_write,
+    finish,
+    keep_met,
+    met,
+    note,
+    now,
+    outcome_of,
+    record,
+    relax,
+    stamp,
+    start_meeting,
+    uniform_page,
+    wait_turn,
+    zapper_stopping,
+)
+from kernels.tdx.kvm.kick import (
+    BLOCK,
+    LEAF_BLOCK,
+    LEAF_REMOVE,
+    LEAF_TRACK,
+    REMOVE,
+    SPIN,
+    TRACK,
+    kick,
+    seamcall_until,
+)
+from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
+from kernels.tdx.module.mem import mem_page_aug
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
+from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, RCX, SUCCESS, Leaf
+from kernels.tdx.words import (
+    DONE,
+    KICKED,
+    PAGE_BLOCKED,
+    PAGE_FREE,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    bepoch,
+    generation_of,
+    mirror,
+    owner,
+    phase_of,
+    stage,
+    stage_word,
+)
+
+GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
+COUNTER = int(Gate.COUNTER)
+STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
+LEAF_AUG, LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_REMOVE)
+COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
+H_SHOOTDOWN, H_MET, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(
+    11
+)
+assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
+
+
+@choice(each_page)
+def any_page(td, lay, rules, me, random):
+    """The guest page to shoot down next."""
+    return uniform_page(lay, random)
+
+
+@op
+def claim(td, spte):
+    """Freeze KVM's mirror SPTE, so that no other thread changes this page."""
+    return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
+
+
+@op
+def lower(td, gate):
+    fetch_add_seq_cst(td, gate, -1)
+
+
+@local
+def blocked_page(page, zapper):
+    """The oracle's word of a page that this zapper has blocked."""
+    return (generation_of(page) << 8) | (zapper << 2) | PAGE_BLOCKED
+
+
+@local
+def next_page_word(page):
+    """The word of a page that has gone to someone else: the next generation, free."""
+    return ((generation_of(page) + 1) << 8) | PAGE_FREE
+
+
+@local
+def raised(left):
+    """Whether the steps left would lower a gate that has been raised."""
+    while left:
+        if left & 15 == GATE_RAISE:
+            return 0
+        if left & 15 == GATE_LOWER:
+            return 1
+        left >>= 4
+    return 0
+
+
+@local
+def after_failure(left):
+    """What is still done once a status has failed: the gate is lowered if it is raised (v18: atomic_dec before
+    KVM_BUG_ON).
+    """
+    return GATE_LOWER << 4 if raised(left) else 0
+
+
+@local
+def is_kick(what):
+    return what == KICK or what == FLUSH
+
+
+@local
+def request_by(rules, what, repair):
+    """The request that a kick of the shootdown makes."""
+    return KVM_REQ_TLB_FLUSH if what == FLUSH else 0 if repair else rules.request
+
+
+@local
+def is_last(left):
+    """Whether REMOVE comes right after the step at hand."""
+    return (left >> 4) & 15 == REMOVE
+
+
+@local
+def leaf_of(lay, what, gpa):
+    """The SEAMCALL of a step; that which removes the page may be of a page-table page."""
+    removes = LEAF_REMOVE if gpa < lay.pages else LEAF_SEPT_REMOVE
+    return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else removes
+
+
+@harness()
+def measures_phases(td, me, repair):
+    """Whether this shootdown stamps its phases: one of PHASES_EVERY does, the others are stamped at both ends only."""
+    return not repair and own(td, me.tally + SHOOTDOWNS) % PHASES_EVERY == 0
+
+
+@harness()
+def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, window):
+    """Record the phases of one shootdown, in ticks, once its clock has stopped; those of one that met nobody say
+    nothing.
+    """
+    if not met(td, me):
+        return
+    record(td, rules, me, H_LOCK, lock)
+    record(td, rules, me, H_BLOCK, block)
+    record(td, rules, me, H_TRACK, track)
+    record(td, rules, me, H_KICK_SEND, send)
+    record(td, rules, me, H_KICK_ACK, acknowledge)
+    record(td, rules, me, H_KICK, send + acknowledge)
+    record(td, rules, me, H_REMOVE, remove)
+    if window:
+        record(td, rules, me, H_WINDOW, window)
+
+
+@harness()
+def record_whole(td, rules, me, began, due, end):
+    """Record a whole shootdown, and once more where it met a vCPU, in an open loop with its time from the intended
+    start.
+    """
+    record(td, rules, me, H_SHOOTDOWN, end - began)
+    if met(td, me):
+        record(td, rules, me, H_MET, end - began)
+        if due:
+            record(td, rules, me, H_RESPONSE, end - due)
+
+
+@steps
+def raise_gate(td, lay, rules, me):
+    if rules.gate == COUNTER:
+        yield fetch_add_seq_cst(td, lay.gate, 1)
+    else:
+        yield store_seq_cst(td, lay.gate, 1)
+    return 0
+
+
+@steps
+def lower_gate(td, lay, rules, me):
+    if rules.gate == COUNTER:
+        yield lower(td, lay.gate)
+    else:
+        yield store_release(td, lay.gate, 0)
+    return 0
+
+
+@steps(in_place=True)
+def seamcall_step(td, lay, rules, me, what, gpa, repair):
+    """BLOCK, TRACK or REMOVE, under the policy for BUSY of its kind, and what it does to the oracle's word of the page.
+    Returns the status.
+    """
+    policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
+    status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
+    if status == SUCCESS and what == BLOCK and not repair:
+        blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
+        yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
+    elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
+        yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+    return status
+
+
+@steps
+def shootdown(td, lay, rules, me, gpa, todo, repair, due):
+    """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
+
+    After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the
+    same.
+    `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
+    shootdown of PHASES_EVERY is stamped between phases, the others at both ends; a gate step belongs to the phase after
+    it; nothing is recorded before the end.
+    """
+    failed = SUCCESS
+    lock = 0
+    block = 0
+    track = 0
+    send = 0
+    acknowledged = 0
+    remove = 0
+    window = 0
+    phases = measures_phases(td, me, repair)
+    expect_write(td, owner(lay, gpa))
+    began = now(rules)
+    if rules.serialized:
+        yield from write_lock_mmu(td, lay, rules, me)
+        lock = stamp(rules, phases) - began
+    mark = began + lock
+    window_began = mark
+    left = todo
+    while left:
+        what = left & 15
+        if what == GATE_RAISE:
+            yield from raise_gate(td, lay, rules, me)
+        elif what == GATE_LOWER:
+            yield from lower_gate(td, lay, rules, me)
+        elif is_kick(what):
+            wait = what == FLUSH or repair or rules.wait
+            sent = yield from kick(td, lay, rules, me, request_by(rules, what, repair), wait, phases)
+            send += sent - mark
+            mark = stamp(rules, phases)
+            acknowledged += mark - sent
+            if not (repair or is_last(left)) and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
+                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), KICKED))
+        else:
+            if what == REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
+                # tdx_track() has returned: from here on a read through the old translation is forbidden.
+                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
+                window = mark - window_began
+            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
+            if status != SUCCESS and (not repair or what == REMOVE):
+                failed = status
+                if rules.on_error != FREE_PAGE:
+                    left = after_failure(left)
+            spent = stamp(rules, phases) - mark
+            mark += spent
+            if what == BLOCK:
+                block += spent
+                window_began = mark
+            elif what == TRACK:
+                track += spent
+            else:
+                remove += spent
+        left = left >> 4
+    ended = now(rules)
+    if rules.serialized:
+        yield write_unlock(td, lay.mmu_lock)
+    if phases:
+        record_phases(td, rules, me, lock, block, track, send, acknowledged, remove, window)
+    elif failed == SUCCESS and not repair:
+        record_whole(td, rules, me, began, due, ended)
+    return failed
+
+
+@local
+def in_use(page):
+    return page << 8
+
+
+@steps
+def map_page(td, lay, rules, me, gpa, page):
+    """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY)."""
+    while True:
+        status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
+        count_status(td, me, LEAF_AUG, status)
+        if status == SUCCESS:
+            break
+        note(td, lay, me, gpa, outcome_of(status))
+        relax(td, rules, me)
+    return 0
+
+
+@steps
+def populate(td, lay, rules, me, gpa):
+    """A new host page behind the guest page, whose mirror SPTE is present then."""
+    page = generation_of(own(td, owner(lay, gpa)))
+    yield store_release(td, owner(lay, gpa), in_use(page))
+    if rules.serialized:
+        yield from read_lock_mmu(td, lay, rules, me)
+    yield from map_page(td, lay, rules, me, gpa, page)
+    if rules.serialized:
+        yield read_unlock(td, lay.mmu_lock)
+    if own(td, stage(lay, me.index)):
+        yield store_release(td, stage(lay, me.index), 0)
+    yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+    return 0
+
+
+@steps
+def claim_page(td, lay, rules, me):
+    """A page that no other zapper has; its mirror SPTE is frozen. Returns the guest page."""
+    gpa = yield any_page(td, lay, rules, me)
+    while not (yield claim(td, mirror(lay, gpa))):
+        relax(td, rules, me)
+        gpa = yield any_page(td, lay, rules, me)
+    collect_flags(td, lay, me, gpa)
+    return gpa
+
+
+@steps
+def shoot_down(td, lay, rules, me, gpa, due):
+    """One shootdown of a claimed page as the rules have it, with what they do after KVM_BUG_ON. Returns its status."""
+    todo = rules.shootdown
+    repair = 0
+    start_meeting(td, me)
+    while True:
+        status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
+        if not repair:
+            count(td, me, SHOOTDOWNS, rules.batch)
+            keep_met(td, lay, me, gpa, rules.batch)
+            if status != SUCCESS:
+                count(td, me, BUG_ON, 1)
+        # What stands below a page-table page is none of its shootdown's: another one would end as this one did.
+        if status == SUCCESS or rules.on_error == STOP or status == EPT_PAGE_NOT_FREE | RCX:
+            break
+        todo = COMPLETE
+        repair = 1
+        count(td, me, REPAIRS, 1)
+    return status
+
+
+@steps
+def zapper(td, lay, rules, me):
+    """Shoot pages down until told to stop."""
+    for _ in range(rules.shootdowns):
+        due = wait_turn(td, lay, rules, me)
+        if zapper_stopping(td, lay):
+            break
+        gpa = yield from claim_page(td, lay, rules, me)
+        status = yield from shoot_down(td, lay, rules, me, gpa, due)
+        if status != SUCCESS:
+            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+            break
+        yield from populate(td, lay, rules, me, gpa)
+    finish(td, me)
+    return 0

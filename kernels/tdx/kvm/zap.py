@@ -1,0 +1,148 @@
+"""A zapper that only zaps: a page leaves the mirror and the S-EPT, and comes back where a vCPU faults on it.
+
+Source: arch/x86/kvm/mmu/tdp_mmu.c tdp_mmu_set_spte() and handle_removed_private_spte(): with mmu_lock held for write
+the mirror SPTE becomes nonpresent, then the page is blocked, tracked and removed. With mmu_lock held for read, as the
+commit message of v18 060/121 has it and its code refuses, the SPTE is frozen until the page is removed. The shootdown
+itself is that of `kernels/tdx/kvm/shootdown.py`; its time does not hold the wait for mmu_lock.
+"""
+
+from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own, store_release
+from kernels.language.steps import local, op, steps
+from kernels.race.tally import collect_flags, finish, note, relax, wait_turn, zapper_stopping
+from kernels.tdx.kvm.shootdown import any_page, shoot_down
+from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
+from kernels.tdx.module.mem import can_be_blocked
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.words import (
+    LEFT_BEHIND,
+    MIRROR_NONPRESENT,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    content,
+    generation_of,
+    mirror,
+    owner,
+    page_of,
+    sept,
+    stage,
+    state_of,
+)
+
+MIRROR_DISAGREES, TWO_OWNERS = int(Outcome.mirror_disagrees), int(Outcome.two_owners)
+NONE = -1
+
+
+@op
+def freeze_present(td, spte):
+    """try_cmpxchg64() to FROZEN_SPTE, where the entry is present."""
+    return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
+
+
+@steps
+def lock_mmu(td, lay, rules, me):
+    """For write, as merged; for read where zapping is concurrent."""
+    if rules.zap_for_write:
+        yield from write_lock_mmu(td, lay, rules, me)
+    else:
+        yield from read_lock_mmu(td, lay, rules, me)
+    return 0
+
+
+@steps
+def unlock_mmu(td, lay, rules, me):
+    if rules.zap_for_write:
+        yield write_unlock(td, lay.mmu_lock)
+    else:
+        yield read_unlock(td, lay.mmu_lock)
+    return 0
+
+
+@local
+def maps(entry, page):
+    """Whether an S-EPT entry maps the host page of the oracle's word."""
+    return page_of(entry) == generation_of(page) << 8
+
+
+@steps
+def look(td, lay, rules, me, gpa):
+    """Hold the S-EPT against the mirror SPTE, which was present and is this zapper's now."""
+    entry = yield load_acquire(td, sept(lay, gpa))
+    if not can_be_blocked(state_of(entry)):
+        note(td, lay, me, gpa, MIRROR_DISAGREES)
+    elif not maps(entry, own(td, owner(lay, gpa))):
+        note(td, lay, me, gpa, TWO_OWNERS)
+    return 0
+
+
+@steps
+def try_page(td, lay, rules, me):
+    """A page of whatever number, if its mirror SPTE is present, and this zapper's then; else NONE."""
+    gpa = yield any_page(td, lay, rules, me)
+    if rules.zap_for_write:
+        taken = (yield load_acquire(td, mirror(lay, gpa))) == SPTE_PRESENT
+        if taken:
+            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+    else:
+        taken = yield freeze_present(td, mirror(lay, gpa))
+    if not taken:
+        return NONE
+    collect_flags(td, lay, me, gpa)
+    yield from look(td, lay, rules, me, gpa)
+    return gpa
+
+
+@steps
+def take_page(td, lay, rules, me):
+    """A page whose mirror SPTE was present, with mmu_lock held; NONE where the run, or the VM, has come to its end."""
+    while not zapper_stopping(td, lay):
+        if (yield load_acquire(td, lay.vm_bugged)):
+            break
+        yield from lock_mmu(td, lay, rules, me)
+        page = yield from try_page(td, lay, rules, me)
+        if page != NONE:
+            return page
+        yield from unlock_mmu(td, lay, rules, me)
+        relax(td, rules, me)
+    return NONE
+
+
+@steps
+def give_away(td, lay, rules, me, gpa):
+    """A page that is gone: its zapper has no shootdown at hand, whoever has the page next writes to it, and its mirror
+    SPTE is nobody's.
+    """
+    if own(td, stage(lay, me.index)):
+        yield store_release(td, stage(lay, me.index), 0)
+    yield store_release(td, content(lay, gpa), LEFT_BEHIND)
+    if not rules.zap_for_write:
+        yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+    return 0
+
+
+@steps
+def zap_taken(td, lay, rules, me, page, due):
+    """Shoot a page down that was taken, and give it away. Returns SUCCESS, or the status of KVM_BUG_ON."""
+    status = yield from shoot_down(td, lay, rules, me, page, due)
+    if status != SUCCESS:
+        return status
+    yield from give_away(td, lay, rules, me, page)
+    return SUCCESS
+
+
+@steps
+def zapping_zapper(td, lay, rules, me):
+    """Zap pages until told to stop."""
+    for _ in range(rules.shootdowns):
+        due = wait_turn(td, lay, rules, me)
+        page = yield from take_page(td, lay, rules, me)
+        if page == NONE:
+            break
+        status = yield from zap_taken(td, lay, rules, me, page, due)
+        if status != SUCCESS:
+            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+            yield from unlock_mmu(td, lay, rules, me)
+            break
+        yield from unlock_mmu(td, lay, rules, me)
+    finish(td, me)
+    return 0

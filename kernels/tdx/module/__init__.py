@@ -1,0 +1,1 @@
+"""The TDX module: SEAMCALLs, their locks and their statuses."""

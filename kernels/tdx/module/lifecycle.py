@@ -1,0 +1,194 @@
+"""The module's calls from a TD's first page to its last: what it lets happen in which state of the TD.
+
+Source: intel/tdx-module TDX_1.5.01: tdh_mem_page_add.c, tdh_mem_page_remove.c (op_state_is_tlb_tracking_required()),
+tdh_vp_enter.c, td_exit.c, tdh_vp_flush.c, tdh_mng_vpflushdone.c, tdh_mng_key_freeid.c, tdh_phymem_page_reclaim.c. The
+TDR's lock is here, as it keeps whoever is in the guest and TDH.MNG.VPFLUSHDONE apart; those of BLOCK, TRACK and REMOVE,
+which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor of its own.
+"""
+
+from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
+from kernels.language.steps import like, local, steps
+from kernels.tdx.module.locks import (
+    lock_entry,
+    try_lock_exclusive,
+    try_lock_shared,
+    unlock_entry,
+    unlock_exclusive,
+    unlock_shared,
+)
+from kernels.tdx.module.mem import has_key, invept, mem_page_remove, td_exit, vp_enter
+from kernels.tdx.module.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
+from kernels.tdx.rules import Fault
+from kernels.tdx.statuses import (
+    EPT_ENTRY_STATE_INCORRECT,
+    LIFECYCLE_STATE_INCORRECT,
+    OP_STATE_INCORRECT,
+    OPERAND_BUSY,
+    RCX,
+    RDX,
+    SUCCESS,
+    TD_KEYS_NOT_CONFIGURED,
+    TDR,
+    VCPU_NOT_ASSOCIATED,
+)
+from kernels.tdx.words import (
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    RWX,
+    SVE,
+    TD_BLOCKED,
+    TD_INITIALIZED,
+    TD_RUNNABLE,
+    TD_TEARDOWN,
+    TDEL,
+    assoc_lpid,
+    bepoch,
+    sept,
+    state_of,
+    vcpu_epoch,
+)
+
+RECLAIM_IGNORES_STATE, ENTER_IGNORES_STATE = int(Fault.RECLAIM_IGNORES_STATE), int(Fault.ENTER_IGNORES_STATE)
+FLUSHDONE_IGNORES_VCPUS = int(Fault.FLUSHDONE_IGNORES_VCPUS)
+REMOVE_IGNORES_STATE = int(Fault.REMOVE_IGNORES_STATE)
+
+
+@local
+def refused_in(state):
+    """The status of a call in a state that it is not for: the TD has its key still, or VPFLUSHDONE has taken it."""
+    return OP_STATE_INCORRECT if has_key(state) else TD_KEYS_NOT_CONFIGURED
+
+
+@steps
+def mem_page_add(td, lay, rules, me, gpa, page):
+    """TDH.MEM.PAGE.ADD: before the TD is finalized a page is mapped at once: nobody has to accept what KVM copied."""
+    if not (yield try_lock_exclusive(td, lay.tdr_lock)):
+        return OPERAND_BUSY | RDX
+    state = yield load_acquire(td, lay.td_state)
+    status = refused_in(state)
+    if state == TD_INITIALIZED:
+        status = OPERAND_BUSY | RCX
+        if (yield from lock_entry(td, lay, rules, me, gpa)):
+            status = EPT_ENTRY_STATE_INCORRECT | RCX
+            if state_of((yield load_acquire(td, sept(lay, gpa)))) == FREE:
+                yield store_release(td, bepoch(lay, gpa), 0)
+                yield store_release(td, sept(lay, gpa), MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT))
+                status = SUCCESS
+            yield unlock_entry(td, sept(lay, gpa))
+    yield unlock_exclusive(td, lay.tdr_lock)
+    return status
+
+
+@steps
+def runs(td, lay, rules, me):
+    """op_state_is_tlb_tracking_required(): not before the TD is finalized, nor where the module does not ask."""
+    if rules.faults & REMOVE_IGNORES_STATE:
+        return 0
+    return (yield load_acquire(td, lay.td_state)) != TD_INITIALIZED
+
+
+@like(mem_page_remove, requires_tracking=runs)
+def mem_page_remove_alive(td, lay, rules, me, gpa):
+    """TDH.MEM.PAGE.REMOVE, of a TD that may not run yet: then the page need be neither tracked nor blocked."""
+
+
+@steps(in_place=True)
+def keep_tlb(td, lay, rules, me):
+    """Who is newly associated does not flush for its epoch."""
+    return 0
+
+
+@like(vp_enter, flush_for_epoch=keep_tlb)
+def vp_enter_new(td, lay, rules, me):
+    """The same of a vCPU that is newly associated with its processor."""
+
+
+@steps
+def vp_enter_alive(td, lay, rules, me):
+    """TDH.VP.ENTER of a TD that may be dying: the TDR is shared from here to TD exit; the vCPU is associated with its
+    processor, and flushes behind its epoch where it is new: another one, of whichever TD, was entered last there.
+    """
+    if not (yield try_lock_shared(td, lay.tdr_lock)):
+        return OPERAND_BUSY | TDR
+    state = yield load_acquire(td, lay.td_state)
+    if state == TD_RUNNABLE or rules.faults & ENTER_IGNORES_STATE:
+        if (yield associate(td, assoc_lpid(lay, me.index), me.index + 1)) == 0:
+            yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, 1)
+            set_own(td, vcpu_epoch(lay, me.index), 0)  # its TDVPS is new, as its TD is
+            status = yield from vp_enter_new(td, lay, rules, me)
+            if status == SUCCESS and not rules.faults & NO_FLUSH_ON_SWITCH:
+                invept(td, lay, me)
+        else:
+            status = yield from vp_enter(td, lay, rules, me)
+        if status == SUCCESS:
+            return SUCCESS
+    else:
+        status = refused_in(state)
+    yield unlock_shared(td, lay.tdr_lock)
+    return status
+
+
+@steps
+def td_exit_alive(td, lay, rules, me):
+    """TD exit, and with it the reference to the TDR."""
+    yield from td_exit(td, lay, rules, me)
+    yield unlock_shared(td, lay.tdr_lock)
+    return 0
+
+
+@steps
+def vp_flush_own(td, lay, rules, me):
+    """TDH.VP.FLUSH on the vCPU's processor: its TLB holds nothing of the vCPU any more, which is associated nowhere."""
+    if (yield load_acquire(td, assoc_lpid(lay, me.index))) == 0:
+        return VCPU_NOT_ASSOCIATED
+    invept(td, lay, me)
+    yield store_release(td, assoc_lpid(lay, me.index), 0)
+    yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, -1)
+    return SUCCESS
+
+
+@steps
+def block_td(td, lay, rules, me):
+    """TDH.MNG.VPFLUSHDONE of a TD that has its key: refused while a vCPU is associated with any processor, or is
+    inside; none enters again.
+    """
+    if not (yield try_lock_exclusive(td, lay.tdr_lock)):
+        return OPERAND_BUSY | RCX
+    status = SUCCESS
+    if not has_key(own(td, lay.td_state)):
+        status = LIFECYCLE_STATE_INCORRECT
+    elif not rules.faults & FLUSHDONE_IGNORES_VCPUS:
+        status = yield from mng_vpflushdone(td, lay, rules, me)
+    if status == SUCCESS:
+        yield store_release(td, lay.td_state, TD_BLOCKED)
+    yield unlock_exclusive(td, lay.tdr_lock)
+    return status
+
+
+@steps
+def mng_key_freeid(td, lay, rules, me):
+    """TDH.MNG.KEY.FREEID: the HKID is another TD's to have."""
+    if not (yield try_lock_exclusive(td, lay.tdr_lock)):
+        return OPERAND_BUSY | RCX
+    status = LIFECYCLE_STATE_INCORRECT
+    if (yield load_acquire(td, lay.td_state)) == TD_BLOCKED:
+        yield store_release(td, lay.td_state, TD_TEARDOWN)
+        status = SUCCESS
+    yield unlock_exclusive(td, lay.tdr_lock)
+    return status
+
+
+@steps
+def phymem_page_reclaim(td, lay, rules, me):
+    """TDH.PHYMEM.PAGE.RECLAIM of any page of the TD: neither its S-EPT entry nor TLB tracking is looked at, but whether
+    the TD has given its HKID back.
+    """
+    if not (yield try_lock_shared(td, lay.tdr_lock)):
+        return OPERAND_BUSY | TDR
+    status = LIFECYCLE_STATE_INCORRECT
+    state = yield load_acquire(td, lay.td_state)
+    if state == TD_TEARDOWN or rules.faults & RECLAIM_IGNORES_STATE:
+        status = SUCCESS
+    yield unlock_shared(td, lay.tdr_lock)
+    return status

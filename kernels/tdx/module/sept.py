@@ -1,0 +1,150 @@
+"""The module's calls on a Secure EPT of two levels: page-table pages, and the guest pages below them.
+
+Source: intel/tdx-module TDX_1.5.01: tdh_mem_sept_add.c, tdh_mem_page_aug.c, tdg_mem_page_accept.c. As in
+`kernels/tdx/module/mem.py`, whose BLOCK, TRACK and REMOVE are of both levels. Not here: the PAMT lock of the page to be
+added, which is private to its call.
+
+Where page-table pages go, a walk may go on in one that is someone else's by now. Every walk that takes no lock, a CPU's
+and that of ACCEPT, is held against the oracle's word of the page-table page before it goes on there. There is no false
+alarm: whoever walks is in the guest, and its reference keeps TLB tracking of that page from being done.
+"""
+
+from kernels.language.atomics import load_acquire, load_relaxed, store_release
+from kernels.language.naming import Holds
+from kernels.language.steps import local, steps
+from kernels.race.tally import note
+from kernels.tdx.module.locks import (
+    lock_entry,
+    lock_entry_as_guest,
+    try_lock_shared,
+    unlock_entry,
+    unlock_shared,
+)
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Fault, Flow
+from kernels.tdx.statuses import (
+    EPT_ENTRY_STATE_INCORRECT,
+    EPT_VIOLATION_EXIT,
+    EPT_WALK_FAILED,
+    OPERAND_BUSY,
+    PAGE_ALREADY_ACCEPTED,
+    RCX,
+    SAME_PAGE_PENDING,
+    SEPT_TREE,
+    SUCCESS,
+)
+from kernels.tdx.words import (
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    NL_MAPPED,
+    PENDING,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TDEL,
+    ZEROED,
+    bepoch,
+    content,
+    generation_of,
+    owner,
+    page_of,
+    sept,
+    state_of,
+    table_of,
+)
+
+ACCEPT_WITHOUT_ZEROING = int(Fault.ACCEPT_WITHOUT_ZEROING)
+SEPT_PAGES, SEPT_USE_AFTER_FREE = int(Flow.SEPT_PAGES), int(Outcome.sept_use_after_free)
+
+
+@local
+def added_form(lay, node, page):
+    """The entry of a page that has just been added, still locked: a page-table page is mapped, a guest page pending."""
+    if node < lay.pages:
+        return PENDING | SVE | TDEL | (page << HPA_SHIFT)
+    return NL_MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT)
+
+
+@local
+def is_pending_with(entry, page):
+    """Whether an entry is that which AUG of this host page makes, and nobody has accepted it."""
+    return state_of(entry) == PENDING and page_of(entry) == page << 8
+
+
+@steps(labelled=False)
+def walk(td, lay, rules, me, gpa):
+    """The entry of a guest page by way of both levels; 0, as of no state, where there is no page-table page."""
+    entry = 0
+    if state_of((yield load_acquire(td, sept(lay, table_of(lay, gpa))))) == NL_MAPPED:
+        entry = yield load_acquire(td, sept(lay, gpa))
+    return entry
+
+
+@steps
+def mem_add(td, lay, rules, me, node, page):
+    """TDH.MEM.PAGE.AUG of a guest page, TDH.MEM.SEPT.ADD of a page-table page; `page` is its host address.
+
+    Both take the tree shared and the entry, which must be free; AUG alone walks through the level above.
+    """
+    if not (yield try_lock_shared(td, lay.tree_lock)):
+        return OPERAND_BUSY | SEPT_TREE
+    status = SUCCESS
+    if node < lay.pages:
+        if state_of((yield load_acquire(td, sept(lay, table_of(lay, node))))) != NL_MAPPED:
+            status = EPT_WALK_FAILED | RCX
+    if status == SUCCESS:
+        if (yield from lock_entry(td, lay, rules, me, node)):
+            entry = yield load_acquire(td, sept(lay, node))
+            status = EPT_ENTRY_STATE_INCORRECT | RCX
+            if is_pending_with(entry, page):
+                status = SAME_PAGE_PENDING
+            elif state_of(entry) == FREE:
+                yield store_release(td, bepoch(lay, node), 0)
+                yield store_release(td, sept(lay, node), added_form(lay, node, page))
+                status = SUCCESS
+            yield unlock_entry(td, sept(lay, node))
+        else:
+            status = OPERAND_BUSY | RCX
+    yield unlock_shared(td, lay.tree_lock)
+    return status
+
+
+@steps
+def goes_on(td, lay, rules, me, gpa, table):
+    """Whether the page-table page that a walk has found, by the oracle's word of it, is this TD's still: 1 or 0."""
+    if rules.flow == SEPT_PAGES:
+        seen: Holds[owner] = yield load_relaxed(td, owner(lay, table_of(lay, gpa)))
+        if generation_of(seen) != generation_of(table):
+            note(td, lay, me, gpa, SEPT_USE_AFTER_FREE)
+            return 0
+    return 1
+
+
+@steps
+def mem_accept(td, lay, rules, me, gpa):
+    """TDG.MEM.PAGE.ACCEPT: a walk without the tree lock; then the page is zeroed, and mapped behind that.
+
+    Returns the status as the dispatcher takes it, which may be BUSY_HOST_PRIORITY.
+    """
+    above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
+    if state_of(above) != NL_MAPPED:
+        return EPT_VIOLATION_EXIT
+    if not (yield from goes_on(td, lay, rules, me, gpa, page_of(above))):
+        return EPT_VIOLATION_EXIT
+    status = yield from lock_entry_as_guest(td, lay, rules, me, gpa)
+    if status != SUCCESS:
+        return status
+    entry = yield load_acquire(td, sept(lay, gpa))
+    state = state_of(entry)
+    if state == PENDING:
+        if not rules.faults & ACCEPT_WITHOUT_ZEROING:
+            yield store_release(td, content(lay, gpa), ZEROED)
+        yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | MAPPED | RWX)
+        status = SUCCESS
+    elif state == MAPPED:
+        status = PAGE_ALREADY_ACCEPTED
+    else:
+        status = EPT_VIOLATION_EXIT
+    yield unlock_entry(td, sept(lay, gpa))
+    return status

@@ -1,0 +1,1 @@
+"""What a machine can have beside the bare shootdown, one file each."""

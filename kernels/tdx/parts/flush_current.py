@@ -1,0 +1,208 @@
+"""A vCPU that runs tdx_track() itself, beside zappers and other vCPUs that do: the one TRACK that no lock keeps apart.
+
+Source: [PATCH v18 060/121], where tdx_flush_tlb_current() is tdx_track(); arch/x86/kvm/mmu/mmu.c kvm_mmu_load(), which
+calls it behind kvm_mmu_reload() in vcpu_enter_guest(): at a vCPU's first entry, and wherever its root has become
+obsolete. Interrupts are on and mmu_lock is not held. For this the patch's gate is a counter: "multiple
+TDH_MEM_TRACK() can be issued concurrently by multiple vcpus". What such a vCPU takes are the ordering's own TRACK, gate
+and kick, in their order. The merged code INVEPTs the shared EPT in that place, and asserts mmu_lock in tdx_track().
+
+Whoever kicks is outside, so that two vCPUs never wait for one another's IPI; but one may have been sent on account of
+the stay before, so it is answered while others are waited for. All vCPUs that kick share a bit of an IPI word: who
+looks late waits for the next one's IPI, too, and could as well have looked before. After so many TRACKs as a zapper has
+shootdowns a vCPU's root stays.
+"""
+
+from kernels.language.atomics import (
+    fetch_or_seq_cst,
+    load_acquire,
+    load_relaxed,
+    own,
+    set_own,
+    store_release,
+    store_seq_cst,
+)
+from kernels.language.naming import VCPU, OneOf, SetOf
+from kernels.language.steps import choice, harness, like, local, steps
+from kernels.layout import BUG_ON, FINISHED
+from kernels.race.tally import count, count_retries, count_status, note, outcome_of, relax, two, vcpu_stopping
+from kernels.tdx.kvm import vcpu_run
+from kernels.tdx.kvm.kick import (
+    BUSY_GIVEN_UP,
+    BUSY_IS_ERROR,
+    LEAF_TRACK,
+    LET_IN_TOO_EARLY,
+    RETRY_WITHOUT_VCPUS,
+    TRACK,
+    acknowledge,
+    exiting_guest_mode,
+    is_busy,
+    is_retried,
+    needs_ipi,
+    next_vcpu,
+)
+from kernels.tdx.kvm.shootdown import (
+    FREE_PAGE,
+    GATE_LOWER,
+    GATE_RAISE,
+    KICK,
+    STOP,
+    after_failure,
+    lower_gate,
+    raise_gate,
+)
+from kernels.tdx.module.mem import mem_track
+from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.words import BY_VCPU, ipi, mode, reloads, requests
+
+
+@local
+def bit_of(vcpu):
+    """A vCPU's bit among those to be kicked. In a race of many some share one, and are kicked together."""
+    return 1 << (vcpu & 31)
+
+
+@local
+def still_due(td, lay, rules, me, due, done):
+    """How many vCPUs have a bit in `due` and none in `done`; 1 where none has, as the loop ends one way."""
+    count = 0
+    for vcpu in range(lay.vcpus):
+        count += due & ~done & bit_of(vcpu) != 0
+    return max(1, count)
+
+
+@local
+def nth_due(td, lay, rules, me, number, due, done):
+    for vcpu in range(lay.vcpus):
+        if due & ~done & bit_of(vcpu):
+            if number == 0:
+                return vcpu
+            number -= 1
+    return lay.vcpus
+
+
+@choice(still_due, nth_due)
+def next_due(td, lay, rules, me, due, done, after):
+    """The next vCPU with a bit in `due`, `lay.vcpus` behind the last."""
+    vcpu = after + 1
+    while vcpu < lay.vcpus and not due & bit_of(vcpu):
+        vcpu += 1
+    return vcpu
+
+
+@harness()
+def is_gone(td, lay, vcpu):
+    """Whether this vCPU's thread has ended, as all do at the end of a run: its processor goes on to answer IPIs."""
+    return load_relaxed(td, lay.vcpu_tally + vcpu * lay.vcpu_tally_stride + FINISHED)
+
+
+@steps
+def kick_as_vcpu(td, lay, rules, me, request, wait):
+    """kvm_make_all_cpus_request(), as `kick`, by a vCPU, which makes the request of itself as well."""
+    visited: SetOf[VCPU] = 0
+    due: SetOf[VCPU] = 0
+    for place in range(lay.vcpus):
+        vcpu: OneOf[VCPU] = yield next_vcpu(td, lay, rules, me, visited, place)
+        visited |= bit_of(vcpu)
+        if request:
+            yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
+        # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
+        was = yield exiting_guest_mode(td, mode(lay, vcpu))
+        if needs_ipi(rules, was, wait):
+            due |= bit_of(vcpu)
+    visited = 0
+    vcpu = -1
+    while True:
+        vcpu = yield next_due(td, lay, rules, me, due, visited, vcpu)
+        if vcpu == lay.vcpus:
+            break
+        visited |= bit_of(vcpu)
+        yield fetch_or_seq_cst(td, ipi(lay, vcpu), BY_VCPU)
+    visited = 0
+    vcpu = -1
+    while wait:
+        vcpu = yield next_due(td, lay, rules, me, due, visited, vcpu)
+        if vcpu == lay.vcpus:
+            break
+        visited |= bit_of(vcpu)
+        # Acquire pairs with the exchange in acknowledge(): what the vCPU did in the guest is over.
+        while (yield load_acquire(td, ipi(lay, vcpu))) & BY_VCPU:
+            if is_gone(td, lay, vcpu):
+                break
+            yield from acknowledge(td, lay, rules, me)
+            relax(td, rules, me)
+    return 0
+
+
+@steps
+def track_as_vcpu(td, lay, rules, me):
+    """TDH.MEM.TRACK under the ordering's policy for BUSY, as `seamcall_until`. Returns the last status."""
+    without_vcpus = 0
+    retries = 0
+    while True:
+        status = yield from mem_track(td, lay, rules, me)
+        count_status(td, me, LEAF_TRACK, status)
+        if status != SUCCESS:
+            note(td, lay, me, -1, outcome_of(status))
+        if without_vcpus or rules.track_busy == BUSY_IS_ERROR or not is_retried(rules.track_busy, status):
+            break
+        if rules.track_busy == RETRY_WITHOUT_VCPUS:
+            without_vcpus = 1
+            # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
+            yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
+            yield from kick_as_vcpu(td, lay, rules, me, 0, 1)
+            if rules.faults & LET_IN_TOO_EARLY:
+                yield store_release(td, lay.wait_for_sept_zap, 0)
+        retries += 1
+        relax(td, rules, me)
+    if without_vcpus:
+        yield store_release(td, lay.wait_for_sept_zap, 0)
+    if is_busy(status):
+        note(td, lay, me, -1, BUSY_GIVEN_UP)
+    count_retries(td, me, retries)
+    return status
+
+
+@steps
+def tdx_flush_tlb_current(td, lay, rules, me):
+    """tdx_track(): those of the ordering's steps that it has."""
+    left = rules.shootdown
+    while left:
+        what = left & 15
+        if what == GATE_RAISE:
+            yield from raise_gate(td, lay, rules, me)
+        elif what == GATE_LOWER:
+            yield from lower_gate(td, lay, rules, me)
+        elif what == KICK:
+            yield from kick_as_vcpu(td, lay, rules, me, rules.request, rules.wait)
+        elif what == TRACK:
+            status = yield from track_as_vcpu(td, lay, rules, me)
+            if status != SUCCESS:
+                count(td, me, BUG_ON, 1)
+                if rules.on_error != FREE_PAGE:
+                    left = after_failure(left)
+                if rules.on_error == STOP:
+                    yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+        left = left >> 4
+    return 0
+
+
+@choice(two)
+def root_is_obsolete(td, lay, rules, me, random):
+    """Whether kvm_mmu_reload() has to load a root now: in a race at one entry of 64."""
+    return (random >> 20) & 63 == 0
+
+
+@steps
+def load_root(td, lay, rules, me):
+    """kvm_mmu_reload(): where the root is obsolete, kvm_mmu_load(), which flushes for the new one."""
+    loaded = own(td, reloads(lay, me.index))
+    if loaded < rules.shootdowns and not vcpu_stopping(td, lay):
+        if (yield root_is_obsolete(td, lay, rules, me)):
+            set_own(td, reloads(lay, me.index), loaded + 1)
+            yield from tdx_flush_tlb_current(td, lay, rules, me)
+    return 0
+
+
+@like(vcpu_run.vcpu, mmu_reload=load_root)
+def tracking_vcpu(td, lay, rules, me):
+    """vcpu_run() of a vCPU that loads a root now and then."""

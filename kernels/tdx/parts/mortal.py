@@ -1,0 +1,77 @@
+"""A vCPU of a TD that is built, runs and is torn down, time and again; it runs in each that is there.
+
+Source: arch/x86/kvm/x86.c vcpu_enter_guest() with its KVM_REQ_VM_DEAD, arch/x86/kvm/vmx/tdx.c tdx_vcpu_pre_run(), which
+lets none in before the TD is finalized, and tdx_flush_vp(), the function of an IPI that takes a vCPU off its processor.
+That IPI is answered where the vCPU's thread is out of KVM_RUN, as whoever tears a TD down has waited for that. Its
+faults populate as those of `kernels/tdx/parts/populate.py` do, until guest_memfd has closed.
+"""
+
+from kernels.language.atomics import load_acquire, load_seq_cst, store_release
+from kernels.language.steps import like, steps
+from kernels.race.tally import count_status, note, outcome_of, relax
+from kernels.tdx.kvm.kick import exit_requested
+from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation, set_external_spte
+from kernels.tdx.module.lifecycle import td_exit_alive, vp_enter_alive, vp_flush_own
+from kernels.tdx.module.processors import LEAF_FLUSH
+from kernels.tdx.parts.populate import faulting_vcpu
+from kernels.tdx.rules import HkidFree
+from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.words import flush_ipi
+
+LAST = int(HkidFree.LAST)
+
+
+@steps
+def flush_vp(td, lay, rules, me):
+    """tdx_flush_vp(), where its IPI is pending. Returns 0: the vCPU goes on."""
+    if (yield load_acquire(td, flush_ipi(lay, me.index))):
+        status = yield from vp_flush_own(td, lay, rules, me)
+        count_status(td, me, LEAF_FLUSH, status)
+        if status != SUCCESS:
+            note(td, lay, me, -1, outcome_of(status))  # VCPU_NOT_ASSOCIATED: this TD never saw it
+        # Pairs with the wait in release_hkid(): what the vCPU did in this TD is over.
+        yield store_release(td, flush_ipi(lay, me.index), 0)
+    return 0
+
+
+@steps
+def stays_out(td, lay, rules, me):
+    """Whether the vCPU is not to enter now: 1 or 0. Behind IN_GUEST_MODE it looks for KVM_REQ_VM_DEAD, too: the kick
+    that goes with it finds the vCPU in the guest, or the vCPU finds this. KVM_BUG_ON is as good as that; the vCPU's
+    thread goes on, as its processor answers IPIs.
+    """
+    if (yield from exit_requested(td, lay, rules, me)):
+        return 1
+    if (yield load_seq_cst(td, lay.runnable)):
+        if not (yield load_acquire(td, lay.vm_bugged)):
+            return 0
+    relax(td, rules, me)
+    return 1
+
+
+@steps
+def fault_in(td, lay, rules, me, node):
+    """kvm_gmem_get_pfn(), where pages are removed before the HKID goes: there are none any more once that has begun.
+    Under mmu_lock, so that who removes them finds whatever a fault has mapped.
+    """
+    if rules.hkid_free == LAST:
+        if not (yield load_acquire(td, lay.runnable)):
+            return RETRY
+    return (yield from set_external_spte(td, lay, rules, me, node))
+
+
+@like(handle_ept_violation, set_external_spte=fault_in)
+def fault_of_the_living(td, lay, rules, me, gpa):
+    """kvm_tdp_mmu_map() of a TD that may be torn down meanwhile."""
+
+
+@like(
+    faulting_vcpu,
+    before_entry=flush_vp,
+    exit_requested=stays_out,
+    vp_enter=vp_enter_alive,
+    td_exit=td_exit_alive,
+    handle_ept_violation=fault_of_the_living,
+)
+def mortal_vcpu(td, lay, rules, me):
+    """vcpu_run() in one TD after the other."""

@@ -1,0 +1,138 @@
+"""A zapper that takes whole page-table pages away: the pages below, one by one, and then the page-table page itself.
+
+Source: arch/x86/kvm/mmu/tdp_mmu.c handle_removed_pt(), which freezes the SPTEs below, each until nobody else has it
+frozen, and frees the page once they are gone; arch/x86/kvm/vmx/tdx.c tdx_sept_free_private_spt(), which frees none
+before the TD's HKID is released (v18 and v6.16): there a live TD's page-table pages stay, and only what is below goes.
+TDH.MEM.SEPT.REMOVE lets a live one go, after BLOCK and TLB tracking of its own. Locks as in `kernels/tdx/kvm/zap.py`.
+"""
+
+from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_release
+from kernels.language.steps import choice, like, local, steps
+from kernels.race.tally import collect_flags, relax
+from kernels.tdx.kvm.shootdown import shoot_down
+from kernels.tdx.kvm.zap import NONE, freeze_present, look, take_page, zapping_zapper
+from kernels.tdx.rules import Fault, SeptFree
+from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.words import (
+    LEFT_BEHIND,
+    MIRROR_NONPRESENT,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    content,
+    end_below,
+    first_below,
+    mirror,
+    stage,
+)
+
+FREEZE_CHILD_ONCE, AFTER_HKID = int(Fault.FREEZE_CHILD_ONCE), int(SeptFree.AFTER_HKID)
+
+
+@local
+def each_table(td, lay, rules, me):
+    """As many choices as there are page-table pages."""
+    return lay.tables
+
+
+@local
+def nth_table(td, lay, rules, me, number):
+    return lay.pages + number
+
+
+@choice(each_table, nth_table)
+def any_table(td, lay, rules, me, random):
+    """The page-table page to take away next."""
+    return lay.pages + ((((random >> 32) & 0xFFFFFFFF) * lay.tables) >> 32)
+
+
+@steps
+def take_present(td, lay, rules, me, table):
+    """Whether a page-table page is there, and this zapper's now; one that stays is nobody's."""
+    if rules.sept_free == AFTER_HKID or rules.zap_for_write:
+        taken = (yield load_acquire(td, mirror(lay, table))) == SPTE_PRESENT
+        if taken and rules.sept_free != AFTER_HKID:
+            yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
+    else:
+        taken = yield freeze_present(td, mirror(lay, table))
+    return taken
+
+
+@steps
+def try_table(td, lay, rules, me):
+    """A page-table page of whatever number, if it is there; else NONE."""
+    table = yield any_table(td, lay, rules, me)
+    taken = yield from take_present(td, lay, rules, me, table)
+    return table if taken else NONE
+
+
+@like(take_page, try_page=try_table)
+def take_table(td, lay, rules, me):
+    """A page-table page that was there, with mmu_lock held; NONE where the run, or the VM, has come to its end."""
+
+
+@steps
+def freeze_child(td, lay, rules, me, gpa):
+    """Whether the SPTE was present; it is frozen now. Where its page-table page goes it stays so, and whoever has it
+    frozen comes first: a fault would make it present behind our back.
+    """
+    if rules.sept_free == AFTER_HKID or rules.zap_for_write:
+        return (yield freeze_present(td, mirror(lay, gpa)))
+    was = yield exchange_seq_cst(td, mirror(lay, gpa), SPTE_FROZEN)
+    while was == SPTE_FROZEN and not rules.faults & FREEZE_CHILD_ONCE:
+        relax(td, rules, me)
+        was = yield exchange_seq_cst(td, mirror(lay, gpa), SPTE_FROZEN)
+    return was == SPTE_PRESENT
+
+
+@local
+def behind(lay, rules, table, node):
+    """What goes next: the next page below, then the page-table page, unless that one stays; NONE at the end."""
+    if node == table:
+        return NONE
+    if node + 1 < end_below(lay, table):
+        return node + 1
+    return NONE if rules.sept_free == AFTER_HKID else table
+
+
+@steps
+def left_behind(td, lay, rules, me, node):
+    """A page that is gone: its zapper has no shootdown at hand, and whoever has a guest page next writes to it."""
+    if own(td, stage(lay, me.index)):
+        yield store_release(td, stage(lay, me.index), 0)
+    if node < lay.pages:
+        yield store_release(td, content(lay, node), LEFT_BEHIND)
+        if rules.sept_free == AFTER_HKID:
+            yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
+    return 0
+
+
+@steps
+def handle_removed_pt(td, lay, rules, me, table, due):
+    """Shoot down what is mapped below, and then the page-table page. Returns SUCCESS, or the status of KVM_BUG_ON."""
+    status = SUCCESS
+    zapped = 0
+    node = first_below(lay, table)
+    while node != NONE and status == SUCCESS:
+        taken = 1
+        if node < lay.pages:
+            taken = yield from freeze_child(td, lay, rules, me, node)
+        if taken:
+            zapped = 1
+            collect_flags(td, lay, me, node)
+            yield from look(td, lay, rules, me, node)
+            status = yield from shoot_down(td, lay, rules, me, node, due)
+            if status == SUCCESS:
+                yield from left_behind(td, lay, rules, me, node)
+        node = behind(lay, rules, table, node)
+    if not zapped:
+        relax(td, rules, me)
+    if status != SUCCESS:
+        return status
+    if rules.sept_free != AFTER_HKID and not rules.zap_for_write:
+        yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
+    return SUCCESS
+
+
+@like(zapping_zapper, take_page=take_table, zap_taken=handle_removed_pt)
+def freeing_zapper(td, lay, rules, me):
+    """Take page-table pages away until told to stop."""

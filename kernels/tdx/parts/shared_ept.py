@@ -1,0 +1,132 @@
+"""A zapper of a TD whose guest has shared pages beside its private ones: two page tables, one TLB.
+
+Source: arch/x86/kvm/vmx/tdx.c: tdx_flush_tlb_all() and tdx_flush_tlb_current() of v6.16 (ept_sync_global()), v18's
+tdx_flush_tlb() and tdx_flush_tlb_current(), which is tdx_track(); arch/x86/kvm/mmu/tdp_mmu.c for a zap under mmu_lock.
+The last `rules.shared_pages` guest pages are shared (GPA bit 47 or 51 set). What stands in `sept` for them is KVM's own
+SPTE in the shared EPT: present, or SHADOW_NONPRESENT_VALUE. No SEAMCALL knows of it: nobody checks how it is flushed.
+
+A shared page goes by the ordering's own steps at their own places: BLOCK clears its SPTE, REMOVE gives it away. By
+`rules.shared_flush` what lies between is either tdx_track(), the ordering's TRACK, gate and kick: translations of
+shared pages bear the S-EPT root's tag too, so that the flush at an entry in a new epoch covers them. Or it is what VMX
+does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs before the vCPU enters again.
+"""
+
+from kernels.language.atomics import load_relaxed, own, store_release
+from kernels.language.steps import harness, like, local, steps
+from kernels.race.tally import blocked_at
+from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, kick, seamcall_until
+from kernels.tdx.kvm.shootdown import KICK, blocked_page, next_page_word, populate, shoot_down, shootdown, zapper
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
+from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.words import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, owner, phase_of, sept
+
+SHADOW_NONPRESENT = SVE
+
+
+@local
+def is_shared(lay, rules, gpa):
+    return gpa >= lay.pages - rules.shared_pages
+
+
+@local
+def shared_spte(page):
+    """A present leaf of the shared EPT: KVM sets suppress-#VE in it, and it ignores the guest's memory type."""
+    return MAPPED | RWX | SVE | (page << HPA_SHIFT)
+
+
+@harness()
+def zapped_now(td, lay, gpa):
+    """Keep the epoch in which a shared page was zapped: no module does."""
+    blocked_at(td, lay, gpa, epoch_of(load_relaxed(td, lay.epoch_tracking)))
+
+
+@local
+def shared_steps(rules, todo, repair):
+    """Those of `todo` that a shared page takes: all, but for the S-EPT's TRACK and gate where the kick's request
+    flushes. A repair tracks.
+    """
+    if repair or rules.shared_flush != BY_REQUEST:
+        return todo
+    made = 0
+    at = 0
+    while todo:
+        what = todo & 15
+        if what == BLOCK or what == KICK or what == REMOVE:
+            made |= what << at
+            at += 4
+        todo >>= 4
+    return made
+
+
+@steps(in_place=True)
+def shared_kick(td, lay, rules, me, request, wait, stamped):
+    """The ordering's kick, with the request that flushes a shared EPT."""
+    made = KVM_REQ_TLB_FLUSH if rules.shared_flush == BY_REQUEST else request
+    sent = yield from kick(td, lay, rules, me, made, wait, stamped)
+    return sent
+
+
+@steps(in_place=True)
+def shared_step(td, lay, rules, me, what, gpa, repair):
+    """BLOCK clears the SPTE, and REMOVE gives the page away, with the SPTE if that still stands; TRACK is the
+    ordering's own. Returns the status.
+    """
+    status = SUCCESS
+    if what == TRACK:
+        policy = SPIN if repair else rules.track_busy
+        status = yield from seamcall_until(td, lay, rules, me, LEAF_TRACK, gpa, policy, repair)
+    else:
+        if what == BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
+            yield store_release(td, sept(lay, gpa), SHADOW_NONPRESENT)
+        if what == REMOVE:
+            yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+        elif not repair:
+            zapped_now(td, lay, gpa)
+            yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
+    return status
+
+
+@like(shootdown, kick=shared_kick, seamcall_step=shared_step)
+def zap_shared(td, lay, rules, me, gpa, todo, repair, due):
+    """Take the steps of `todo` for a shared page."""
+
+
+@steps
+def set_shared_spte(td, lay, rules, me, gpa, page):
+    yield store_release(td, sept(lay, gpa), shared_spte(page))
+    return 0
+
+
+@like(populate, map_page=set_shared_spte)
+def map_shared(td, lay, rules, me, gpa):
+    """A new host page behind the shared guest page; the guest need not accept it."""
+
+
+@steps(in_place=True)
+def shoot_either(td, lay, rules, me, gpa, todo, repair, due):
+    """One shootdown of a page, shared or private."""
+    if is_shared(lay, rules, gpa):
+        steps_of_it = shared_steps(rules, todo, repair)
+        status = yield from zap_shared(td, lay, rules, me, gpa, steps_of_it, repair, due)
+    else:
+        status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
+    return status
+
+
+@like(shoot_down, shootdown=shoot_either)
+def shoot_either_down(td, lay, rules, me, gpa, due):
+    """One shootdown of a claimed page of either kind. Returns its status."""
+
+
+@steps(in_place=True)
+def map_either(td, lay, rules, me, gpa):
+    if is_shared(lay, rules, gpa):
+        yield from map_shared(td, lay, rules, me, gpa)
+    else:
+        yield from populate(td, lay, rules, me, gpa)
+    return 0
+
+
+@like(zapper, shoot_down=shoot_either_down, populate=map_either)
+def shared_zapper(td, lay, rules, me):
+    """Replace private and shared pages until told to stop."""

@@ -1,0 +1,225 @@
+"""What an ordering and a scenario tell the kernels: integers only. Kernels know no ordering by name."""
+
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+
+class Step(IntEnum):
+    """A step of a shootdown; the lower-case name stands in TOML."""
+
+    BLOCK = 1
+    GATE_RAISE = 2
+    KICK = 3
+    TRACK = 4
+    GATE_LOWER = 5
+    REMOVE = 6
+    FLUSH = 7  # kvm_flush_remote_tlbs(): another kick, with KVM_REQ_TLB_FLUSH, that is waited for
+
+
+class Gate(IntEnum):
+    """v18's tdh_mem_track: a counter, the bool of v9, or none."""
+
+    NONE = 0
+    COUNTER = 1
+    FLAG = 2
+
+
+class Busy(IntEnum):
+    """What KVM does when a SEAMCALL of the zapper answers TDX_OPERAND_BUSY."""
+
+    NONE = 0  # take it for an error: KVM_BUG_ON
+    SPIN = 1  # v18: try again until it is not
+    RETRY_WITHOUT_VCPUS = 2  # v6.16: keep vCPUs out, try once more
+    SPIN_ON_TREE = 3  # TDX_ERROR_SEPT_BUSY, compared exactly: BUSY of the S-EPT tree alone, else KVM_BUG_ON
+    # v18: the same, and BLOCK is tried again 16 times, then its -EAGAIN is KVM_BUG_ON; where a fault's AUG finds the
+    # page pending that it would add, the fault is tried again.
+    RETRY_ON_TREE = 4
+
+
+class OnError(IntEnum):
+    """What the zapper does after a status that is KVM_BUG_ON."""
+
+    STOP = 0  # the VM is dead: this zapper ends
+    LEAK_PAGE = 1  # the page is not reused; a second, complete shootdown clears the way for the next
+    FREE_PAGE = 2  # the bug: ignore the status, hand the page to someone else
+
+
+class Pattern(IntEnum):
+    """Which page a guest reads next."""
+
+    UNIFORM = 0
+    SEQUENTIAL = 1
+    HOT_SET = 2  # nine reads of ten go to the first eighth of the pages
+
+
+class Flow(IntEnum):
+    """What the actors do; `kernels/tdx/flows.py` has their steps. The lower-case name stands in TOML."""
+
+    SHOOTDOWN = 0
+    BATCH = 1
+    SHARED_EPT = 2
+    MMIO = 3  # shared guest pages that memslots come to and go from, beside private ones that are shot down
+    POPULATE = 4  # vCPUs that fault populate, zappers only zap
+    MIGRATE = 5  # vCPUs that move among logical processors, whose TLBs they share
+    SEPT_PAGES = 6  # as populate, but zappers take whole page-table pages away
+    TEARDOWN = 7  # one TD after the other is built, runs and is torn down
+    ZERO_STEP = 8  # as POPULATE, with the module's guard against stepping a guest by EPT violations
+    FLUSH_CURRENT = 9  # as SHOOTDOWN, with vCPUs that run tdx_track() themselves, beside whoever else does
+
+
+# Flows with page-table pages above the guest pages, none of them there at the start.
+TWO_LEVELS = (Flow.POPULATE, Flow.SEPT_PAGES, Flow.TEARDOWN, Flow.ZERO_STEP)
+
+
+class Module(IntEnum):
+    """What checks the host's order of steps. The lower-case name stands in TOML."""
+
+    TDX = 0
+    NONE = 1  # plain EPT: the epoch is the host's own TLB generation, and nobody refuses TRACK or REMOVE
+
+
+class SharedFlush(IntEnum):
+    """How KVM flushes a translation of the shared EPT. The lower-case name stands in TOML."""
+
+    REQUEST = 0  # the way that VMX does: KVM_REQ_TLB_FLUSH, whose handler INVEPTs
+    # tdx_track(), v18's hook flush_remote_tlbs, which is compiled only with CONFIG_HYPERV: the flush at the next entry,
+    # in a new epoch, covers shared translations too.
+    TRACK = 1
+
+
+class MemslotZap(IntEnum):
+    """What KVM zaps where it creates a memslot. The lower-case name stands in TOML."""
+
+    NONE = 0  # as it is: kvm_arch_memslots_updated() zaps MMIO SPTEs only where their generation wraps
+    MMIO = 1  # a proposal: the MMIO SPTE where the memslot is
+
+
+class SeptFree(IntEnum):
+    """When KVM frees a page-table page of a TD. The lower-case name stands in TOML."""
+
+    LIVE = 0  # as it is zapped
+    AFTER_HKID = 1  # not before the TD's HKID is released: until then it zaps what is below
+
+
+class HkidFree(IntEnum):
+    """When a TD that is torn down gives its HKID up. The lower-case name stands in TOML."""
+
+    FIRST = 0  # v18: then guest pages are reclaimed as they stand
+    LAST = 1  # v6.16: guest pages are blocked, tracked and removed before; reclaimed are those of the S-EPT alone
+
+
+class FaultRetry(IntEnum):
+    """What KVM does on RET_PF_RETRY. The lower-case name stands in TOML."""
+
+    REENTER = 0  # go back to the guest, which faults again at the same instruction
+    LOCAL = 1  # v6.16: try again within the host, until an event is pending
+
+
+class Clock(IntEnum):
+    """Where timestamps come from."""
+
+    TSC = 0
+    MONOTONIC = 1
+
+
+class Fault(IntFlag):
+    """Ways to break the module, or KVM, on purpose; `scenarios/faults.py` says what each breaks."""
+
+    NO_FLUSH_AT_ENTRY = 1  # TDH.VP.ENTER sees a new epoch and does not INVEPT
+    REMOVE_WITHOUT_TRACKING = 2  # TDH.MEM.PAGE.REMOVE does not ask whether TLB tracking is done
+    FLUSH_DROPPED_AT_YIELD = 4  # a batch that yields does not flush what is pending, and forgets it
+    INVEPT_SHARED_ROOT = 8  # KVM_REQ_TLB_FLUSH: INVEPT names the shared EPT's root, which no translation is tagged with
+    NO_GRACE_PERIOD = 32  # KVM changes memslots and does not wait for the readers of the old ones (synchronize_srcu)
+    POPULATE_UNFROZEN = 64  # KVM populates without freezing the mirror SPTE: two vCPUs may populate one page
+    UNFREEZE_EARLY = 128  # KVM makes the mirror SPTE present before TDH.MEM.SEPT.ADD or TDH.MEM.PAGE.AUG
+    ACCEPT_WITHOUT_ZEROING = 256  # TDG.MEM.PAGE.ACCEPT leaves in the page what it held
+    MOVE_WITHOUT_VP_FLUSH = 512  # KVM moves a vCPU to another processor without TDH.VP.FLUSH
+    NO_FLUSH_ON_SWITCH = 1024  # TDH.VP.ENTER does not INVEPT where another vCPU was entered last on this processor
+    VP_FLUSH_WITHOUT_INVEPT = 2048  # TDH.VP.FLUSH leaves the processor's TLB as it is
+    VP_FLUSH_KEEPS_LAST = 4096  # TDH.VP.FLUSH does not forget which vCPU was entered last
+    ENTRY_WITHOUT_EPOCH_LOCK = 1 << 13  # TDH.VP.ENTER samples the epoch and counts itself in, and TRACK comes between
+    REMOVE_IGNORES_REFCOUNT = 1 << 14  # TLB tracking is done as soon as the epoch has advanced
+    TRACK_IGNORES_REFCOUNT = 1 << 15  # TDH.MEM.TRACK advances the epoch while a vCPU runs in the previous one
+    BLOCK_STORES_EPOCH_FIRST = 1 << 16  # TDH.MEM.RANGE.BLOCK samples the epoch before the entry is blocked
+    EXIT_LOWERS_CURRENT_EPOCH = 1 << 17  # TD exit takes its reference from td_epoch's count, not from its own epoch's
+    TORN_EPOCH_READ = 1 << 18  # is_tlb_tracked() reads refcount[2], then td_epoch, not both as one unit
+    LOST_KICK = 1 << 19  # no barrier behind the store of IN_GUEST_MODE: loads before TDH.VP.ENTER may pass it
+    OUTSIDE_TOO_EARLY = 1 << 20  # OUTSIDE_GUEST_MODE is stored before TD exit: a kick is skipped (CVE-2022-39189)
+    ACKNOWLEDGED_TOO_EARLY = 1 << 21  # the IPI is acknowledged before TD exit
+    ENTRY_UNCHECKED = 1 << 22  # behind IN_GUEST_MODE nothing is looked at again
+    EXITING_NOT_AWAITED = 1 << 23  # a kick with WAIT sends and awaits no IPI where another kicker was first
+    REQUEST_CLEARED_LATE = 1 << 24  # kvm_check_request() clears the bit behind the handler
+    GATE_WITHOUT_INTERRUPTS = 1 << 25  # the wait at the gate acknowledges no IPI
+    LET_IN_TOO_EARLY = 1 << 26  # wait_for_sept_zap is cleared before the SEAMCALL is tried again
+    SEPT_REMOVE_WITHOUT_TRACKING = 1 << 27  # TDH.MEM.SEPT.REMOVE does not ask whether TLB tracking is done
+    FREEZE_CHILD_ONCE = 1 << 28  # handle_removed_pt() takes an SPTE that a fault has frozen for frozen by itself
+    RECLAIM_EARLY = 1 << 29  # KVM reclaims pages without asking is_hkid_assigned()
+    RECLAIM_IGNORES_STATE = 1 << 30  # TDH.PHYMEM.PAGE.RECLAIM does not ask whether the TD is being torn down
+    VCPUS_COME_BACK = 1 << 31  # KVM kicks and flushes vCPUs and does not keep them from entering again
+    ENTER_IGNORES_STATE = 1 << 32  # TDH.VP.ENTER does not ask whether the TD can run
+    KEEP_VCPUS = 1 << 33  # KVM tears a TD down without TDH.VP.FLUSH of its vCPUs
+    FLUSHDONE_IGNORES_VCPUS = 1 << 34  # TDH.MNG.VPFLUSHDONE does not ask whether a vCPU is associated
+    TAKEN_FOR_UNFINALIZED = 1 << 35  # KVM removes a page of a finalized TD without TDH.MEM.RANGE.BLOCK and TRACK
+    REMOVE_IGNORES_STATE = 1 << 36  # TDH.MEM.PAGE.REMOVE takes a finalized TD for one that does not run yet
+    FASTPATH_REENTER = 1 << 37  # where KVM has to leave the fast path it re-enters, interrupts off, IN_GUEST_MODE
+    ZERO_STEP_KEEPS_TREE = 1 << 38  # TDH.VP.ENTER's 0-step filter enters with the S-EPT tree locked, and leaves it so
+    ZERO_STEP_KEEPS_REFERENCE = 1 << 39  # where that filter fails, TDH.VP.ENTER leaves its reference in the epoch
+
+
+KVM_REQ_TLB_FLUSH = 1
+NS_SHIFT = 20
+STEP_BITS, MOST_STEPS = 4, 15  # of an ordering; compiled code has the four as a literal
+UNLIMITED = 1 << 60
+
+
+class Rules(NamedTuple):
+    """One ordering under one scenario, compiled. Every field is an int64; 0 and 1 where it says yes or no.
+
+    `shootdown` holds the steps, four bits each, first step lowest. `tick`, `period` are in clock ticks,
+    `ticks_to_ns` is nanoseconds a tick times 2**NS_SHIFT.
+    """
+
+    flow: int
+    module: int
+    batch: int  # pages of one shootdown, in the flow of that name
+    resched: int  # a batch yields once
+    shared_pages: int  # the last so many pages are shared, in the flow of shared EPT
+    shared_flush: int
+    memslot_zap: int  # in the flow `mmio`
+    shootdown: int
+    request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)
+    wait: int
+    gate: int
+    entry_requests: int
+    entry_gate: int
+    entry_wait_for_sept_zap: int
+    track_busy: int
+    sept_busy: int
+    serialized: int
+    zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
+    sept_free: int
+    hkid_free: int  # in the flow `teardown`
+    on_error: int
+    fault_retry: int  # in the flow `zero_step`
+    epf_threshold: int  # EPT violations at one instruction that are not listed yet
+    hp_lock_timeout: int  # TDCALLs in a row that stand back for the host before one is a TD exit
+    faults: int
+    lps: int  # logical processors, where TLBs are theirs
+    sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit
+    pattern: int
+    shootdowns: int  # for each zapper
+    gap: int  # pauses between two shootdowns of one zapper
+    period: int  # open loop: ticks between intended starts of one zapper; 0 for a closed loop
+    start_offset: int  # ticks, the least, behind a multiple of `period` on the clock that all zappers share
+    start_offsets: int  # how many lengths, from that one on; 0 where each zapper's starts count from its own arrival
+    tick: int  # ticks between host timer ticks; 0 where every actor has a CPU of its own
+    shared_cpus: int  # more actors than CPUs: waits yield
+    clock: int
+    ticks_to_ns: int
+
+
+def pack_steps(steps: list[Step]) -> int:
+    """The steps as four-bit digits, first step lowest. Raises ValueError for more than MOST_STEPS."""
+    if len(steps) > MOST_STEPS:
+        raise ValueError(f"steps: expected at most {MOST_STEPS}, found {len(steps)}")
+    return sum(int(step) << (STEP_BITS * place) for place, step in enumerate(steps))
