@@ -117,6 +117,11 @@ class _Run(_Shape):
     met: _Met | None = None  # of a result of an earlier version
     outcomes: list[_Outcome]
     lock_contention: list[_Contention] = []
+    source: str = ""
+    steal_share: Share | None = None
+    out_of_guest_share: Seconds | None = None
+    perturbation: dict[str, Any] | None = None
+    trace: dict[str, Any] | None = None
     stale_age_epochs: dict[str, Count]
     latency_ns: _Latency
     vcpu_ns: _VcpuTimes
@@ -148,6 +153,21 @@ class HostShape(_Shape):
     timer_ns: Seconds | None = None
     timer_step_ns: Seconds | None = None
     empty_shootdown_ns: Count | None = None
+    cpu_model: str | None = None
+    machine: str | None = None
+    kernel: str | None = None
+    numba: str | None = None
+    hypervisor: str | None = None
+    governor: str | None = None
+    clocksource: str | None = None
+    cpus_used: str | None = None
+    cpus_allowed: Annotated[int, Field(ge=1, lt=1 << 20)] | None = None
+    constant_tsc: bool | None = None
+    smt: bool | None = None
+    cpu_quota: Seconds | None = None
+    busy: Seconds | None = None
+    load_1m: Seconds | None = None
+    clock_error_ppm: Seconds | None = None
 
     @model_validator(mode="after")
     def _round_trip_with_its_range(self) -> "HostShape":
@@ -164,6 +184,11 @@ class ScenarioShape(_Shape):
     zappers: Count
     pages: Count
     rate: Seconds = 0.0
+    batch: Count = 1
+    title: str = ""
+    flow: str = "shootdown"
+    workers: str = "process"
+    placement: str = "mixed"
 
 
 class _Result(_Shape):
@@ -173,6 +198,9 @@ class _Result(_Shape):
     runs: list[_Run]
     command: list[str] = []
     started: str = ""
+    version: str = "unknown"
+    commit: str | None = None
+    seed: int = 0
 
     @model_validator(mode="after")
     def _every_ordering_once(self) -> "_Result":

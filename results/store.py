@@ -191,7 +191,10 @@ def read_arrays(path: Path, whose: str) -> dict[str, NDArray[Any]]:
                 f"files, found {found}"
             )
         with np.load(content, allow_pickle=False) as raw:
-            return {name: raw[name] for name in raw.files}
+            arrays = {name: raw[name] for name in raw.files}
+        if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{strange[0]} is no array")
+        return arrays
     except StoreError:
         raise
     except Exception as error:  # zipfile, zlib, numpy's parser and its tokenizer each have errors of their own

@@ -19,6 +19,7 @@ from stress.exploration_report import exploration_observations, report_explorati
 from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
+from stress.limits import threads_to_start
 from stress.placement import inherited_cpus
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
@@ -82,7 +83,7 @@ def _method(request: ExploreRequest, scenario: Scenario) -> Whole | Sample:
         return Sample(schedules=request.random, seed=scenario.seed, depth=request.pct)
     return Whole(
         memory_bytes=chosen_memory(request.memory),
-        threads=request.threads or len(inherited_cpus()),
+        threads=threads_to_start(request.threads or len(inherited_cpus())),
         symmetry=request.symmetry,
         reduction=request.reduction,
         liveness=request.liveness,

@@ -99,6 +99,11 @@ def _files(workers: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 
+def threads_to_start(wanted: int) -> int:
+    """So many threads in all, or as many as the system lets this process have."""
+    return max(1, min(wanted, 1 + min(room for _, room in _process_limits())))
+
+
 def least_room() -> tuple[str, int]:
     """The limit that is reached first as worker processes start, and how many more it lets start."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -22,6 +22,7 @@ from results.host import host_facts
 from results.system_files import shown_cpus
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.rules import compile_rules
+from stress.crew import Ended
 from stress.errors import HarnessFault
 from stress.pairs import Errand, measure
 from stress.race import Machine
@@ -112,7 +113,10 @@ def empty_shootdown_facts(clock: Calibration, zapper: Run) -> dict[str, Any]:
 
 
 def fork_facts() -> dict[str, Any]:
-    """What forking a child that ends at once takes this process: the median of a few, in ns; None where it cannot."""
+    """What forking a child that ends at once takes this process: the median of a few, in ns; None where it cannot.
+
+    Raises HarnessFault where somebody else ended one.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
     try:
         return {"fork_ns": round(statistics.median(_fork_ns() for _ in range(FORKS)))}
@@ -128,5 +132,7 @@ def _fork_ns() -> int:
     if pid == 0:
         os._exit(0)
     took = time.monotonic_ns() - began
-    os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        raise HarnessFault(f"not everything was measured: {Ended('a forked child', pid, code)}")
     return took

@@ -18,7 +18,7 @@ from stress.canvas import Canvas
 from stress.claims import Claim, claims
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
-from stress.limits import make_room
+from stress.limits import make_room, threads_to_start
 from stress.placement import Cpus, chosen_cpus, inherited_cpus
 from stress.report import MODEL
 from stress.request import STDOUT, check_files
@@ -84,7 +84,7 @@ def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
     named = load_orderings(request.orderings) if request.orderings else []
     claimed = claims(named, request.faults, short=request.short, duration=request.duration, seed=request.seed)
     cpus = chosen_cpus(request.cpus)
-    method = Whole(memory_bytes=chosen_memory(request.memory), threads=len(inherited_cpus()))
+    method = Whole(memory_bytes=chosen_memory(request.memory), threads=threads_to_start(len(inherited_cpus())))
     make_room(max(one.raced.vcpus + one.raced.zappers for one in claimed), threads=False)
     check_files(request.json, request.junit)
     progress = None if request.quiet else Screen(sys.stderr, color=request.color)

@@ -74,12 +74,13 @@ def storm(seed: int, seconds: float, kills: int, inputs: int, *, short: bool = F
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     preload()
-    chance, table, until, told = random.Random(seed), Table(), time.monotonic() + seconds, time.monotonic()
+    chance, table = random.Random(seed), Table()
     with tempfile.TemporaryDirectory(prefix="storm-") as folder:
         material = None if short else Material(Path(folder) / "material")
         its = None if material is None else (material.path, material.witness)
         both = Kills(chance, its), Inputs(chance, its)
-        left, number = [kills, inputs], 0
+        left, number, told = [kills, inputs], 0, time.monotonic()
+        until = told + seconds  # behind what is compiled for the material
         while sum(left) and time.monotonic() < until:
             which = 0 if chance.random() * sum(left) < left[0] else 1
             left[which] -= 1

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,10 @@ print(json.dumps({**host_record(Machine(load(), calibrate(), cpus, {})), **fork_
     assert done.stderr == ""
     assert record["fork_ns"] > 0
     assert {"cpu_model", "busy", "cpus_used", "timer_ns", "round_trip_ns", "clock_error_ppm"} <= set(record)
+
+
+def test_a_forked_child_that_somebody_else_ended_is_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "_exit", lambda code: os.kill(os.getpid(), signal.SIGKILL))
+
+    with pytest.raises(HarnessFault, match=r"^not everything was measured: a forked child \(pid \d+\) was ended by"):
+        fork_facts()

@@ -105,7 +105,7 @@ def test_a_file_in_place_of_a_directory_is_one_line(tdx_stress: Command, left_by
     done = tdx_stress("report", "run/result.json")
 
     assert done.returncode == 2
-    assert "run/result.json/result.json: cannot read: Not a directory; give a directory that a run left" in done.stderr
+    assert "run/result.json: expected the directory of a run, found no result.json in it" in done.stderr
 
 
 def test_a_bench_is_found_again_from_its_rounds(tdx_stress: Command, tmp_path: Path) -> None:
