@@ -78,7 +78,10 @@ def rooms() -> tuple[Room, ...]:
         Room("race/lock_contention.py: contended", "module locks, two bits", len(layout.ModuleLock), 4),
         Room("race/lock_contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
         Room("tdx/kvm/vcpu_run.py: WHY_MASK", "reasons to leave the guest", vcpu.EPT_VIOLATION, vcpu.WHY_MASK),
-        Room("tdx/parts/zero_step.py: WHY_MASK", "reasons to leave the guest", stepping.PENDING_VIOLATION, stepping.WHY_MASK),
+        Room(
+            "tdx/parts/zero_step.py: WHY_MASK", "reasons to leave the guest", stepping.PENDING_VIOLATION,
+            stepping.WHY_MASK,
+        ),
         Room("tdx/parts/mmio.py: WHY", "ends of an access", mmio_actors.AGAIN, mmio_actors.WHY),
     )  # fmt: skip
 
