@@ -18,6 +18,7 @@ from kernels.layout import (
     FINISHED,
     HEAD_WORDS,
     HIST_WORDS,
+    KICKS_MET,
     OUTCOME_COUNTS,
     PHASES_EVERY,
     READS,
@@ -102,7 +103,9 @@ def wait(pids: list[int], until: float) -> list[int]:
 
 @functools.cache
 def raced(name: str) -> Raced:
-    """0.3 s of an order between two vCPUs and two zappers, which share whatever CPUs there are; once a process."""
+    """0.3 s of an order between two vCPUs and two zappers, which share all CPUs, or on a busy machine what
+    it takes until each zapper's kick has met a vCPU; once a process.
+    """
     kernels, clock = race.load(), calibrate(0.02)
     rules = {**SAFE, **WRONG}[name]._replace(
         shootdowns=UNLIMITED,
@@ -119,7 +122,11 @@ def raced(name: str) -> Raced:
     zappers = [layout.zapper_actor(lay, index) for index in range(ZAPPERS)]
     inside = [fork(functools.partial(kernels.vcpu, words, lay, rules, actor)) for actor in vcpus]
     outside = [fork(functools.partial(kernels.zapper, words, lay, rules, actor)) for actor in zappers]
+    until = time.monotonic() + MOST_S
     time.sleep(RACE_S)
+    seen = [one.tally + word for one in zappers for word in (KICKS_MET, FINISHED)]
+    while time.monotonic() < until and not all(words[seen].reshape(ZAPPERS, 2).any(axis=1)):
+        time.sleep(RACE_S)
     words[lay.control + STOP_ZAPPERS] = 1
     codes = wait(outside, time.monotonic() + MOST_S)
     words[lay.control + STOP_VCPUS] = 1
