@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kernels.tests.told import refused, stale, told, unserialized, waiting
+from kernels.tests.written_schedules import refused, stale, told, unserialized, waiting
 from results.columns import Columns, Row, every_step, failing_step, folded
 
 

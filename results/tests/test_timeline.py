@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from kernels.search.schedule import Schedule
-from kernels.tests.told import refused, stale, told, unserialized, waiting, wander
+from kernels.tests.written_schedules import refused, stale, told, unserialized, waiting, wander
 from results import timeline as drawing
 from results.timeline import timeline
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kernels.story.events import Story
-from kernels.tests.told import refused, stale, told, unserialized, waiting, wander
+from kernels.tests.written_schedules import refused, stale, told, unserialized, waiting, wander
 from results.trace_events import Counter, Moment, Slice, chrome_trace, story_trace, text
 
 

@@ -1,6 +1,6 @@
 """Each fault of a flow of its own, explored: it is caught, and where a right kernel hides it, it is not.
 
-Those of the default flow stand in kernels/tests/test_faults.py.
+Those of the default flow stand in kernels/tdx/tests/test_faults.py.
 """
 
 import pytest

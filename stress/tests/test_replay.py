@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from kernels.language.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.rules import Rules
-from kernels.tests.drive import enter
-from kernels.tests.told import TRACK, wander
+from kernels.tests.driver import enter
+from kernels.tests.written_schedules import TRACK, wander
 from results.witness import Witness, read_witness, write_witness
 from scenarios.loader import load_ordering, shipped_orderings
 from scenarios.wording import ScenarioError

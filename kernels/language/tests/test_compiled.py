@@ -1,0 +1,212 @@
+"""The code that comes out has the memory orders that the source names: LLVM for this CPU, instructions for aarch64."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from llvmlite import binding, ir
+from numba import njit
+from numba.core import types
+from numba.core.registry import cpu_target
+
+from kernels import layout
+from kernels.language.atomics import ATOMIC
+from kernels.language.jit import straight
+from kernels.language.llvm import I64, emit_pause, emit_settle
+from kernels.race import lines as race
+from kernels.tests.orders import SPEC
+from kernels.tests.single_calls import block, enter, leave, remove, track
+
+ACCESS = re.compile(r"(?:load|store) (?:atomic )?i64|atomicrmw \w+|cmpxchg|llvm\.x86\.atomic\.bt[rs]|fence")
+ORDER = re.compile(r"monotonic|acquire|release|acq_rel|seq_cst")
+WORDS = types.Array(types.int64, 1, "C")
+ARM = "aarch64-unknown-linux-gnu"
+
+OPERANDS = {"load": 0, "own": 0, "store": 1, "set": 1, "exchange": 1, "fetch": 1, "compare": 2}
+IN_LLVM = {
+    "load_relaxed": "load atomic i64 monotonic",
+    "load_acquire": "load atomic i64 acquire",
+    "load_seq_cst": "load atomic i64 seq_cst",
+    "store_relaxed": "store atomic i64 monotonic",
+    "store_release": "store atomic i64 release",
+    "store_seq_cst": "store atomic i64 seq_cst",
+    "exchange_seq_cst": "atomicrmw xchg seq_cst",
+    "fetch_add_seq_cst": "atomicrmw add seq_cst",
+    "fetch_or_seq_cst": "atomicrmw or seq_cst",
+    "fetch_and_seq_cst": "atomicrmw and seq_cst",
+    "compare_exchange_seq_cst": "cmpxchg seq_cst seq_cst",
+    "own": "load i64",
+    "set_own": "store i64",
+}
+ON_ARM = {
+    "load_relaxed": "ldr",
+    "load_acquire": "ldar",
+    "load_seq_cst": "ldar",
+    "store_relaxed": "str",
+    "store_release": "stlr",
+    "store_seq_cst": "stlr",
+    "exchange_seq_cst": "ldaxr stlxr",
+    "fetch_add_seq_cst": "ldaxr stlxr",
+    "fetch_or_seq_cst": "ldaxr stlxr",
+    "fetch_and_seq_cst": "ldaxr stlxr",
+    "compare_exchange_seq_cst": "ldaxr stlxr",
+    "own": "ldr",
+    "set_own": "str",
+}
+ON_ARM_WITH_LSE = {
+    "exchange_seq_cst": "swpal",
+    "fetch_add_seq_cst": "ldaddal",
+    "fetch_or_seq_cst": "ldsetal",
+    "fetch_and_seq_cst": "ldclral",
+    "compare_exchange_seq_cst": "casal",
+}
+
+
+def operands(name: str) -> int:
+    return OPERANDS[name.partition("_")[0]]
+
+
+def accesses(llvm: str) -> list[str]:
+    """The accesses in compiled functions, each with its orders; without numba's wrappers and reference counts."""
+    found = []
+    for body in llvm.split("\ndefine ")[1:]:
+        head = body.splitlines()[0]
+        if "NRT_" in head or "@_ZN7cpython" in head or "@cfunc." in head:
+            continue
+        for line in body.partition("\n}")[0].splitlines():
+            if (access := ACCESS.search(line)) and "%retptr" not in line:
+                found.append(" ".join([access[0], *ORDER.findall(line)]))
+    return found
+
+
+@pytest.mark.parametrize("name", ATOMIC)
+def test_a_primitive_is_one_access_with_the_order_in_its_name(name):
+    access: Any = ATOMIC[name]
+    returned: dict[int, Any] = {
+        0: lambda words, index: access(words, index),
+        1: lambda words, index, value: void(access(words, index, value)),
+        2: lambda words, index, expected, value: void(access(words, index, expected, value)),
+    }
+    numbers = ", int64" * operands(name)
+    signature = f"{'void' if numbers else 'int64'}(int64[::1], int64{numbers})"
+    tiny = njit(signature)(returned[operands(name)])
+
+    found = accesses(tiny.inspect_llvm(tiny.signatures[0]))
+
+    assert [one for one in found if "atomic" in one or "cmpxchg" in one or "own" in name] == [IN_LLVM[name]]
+
+
+@njit
+def void(value):
+    """Take no notice: an exchange whose result is used may compile to a loop."""
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """By function, the atomic accesses of its compiled straight line, callees included. Cached code shows no LLVM."""
+    lay = layout.plan(1, 1, 1, 1)
+    td = np.zeros(lay.total_words, np.int64)
+    race.prepare(td, lay, SPEC, 1)
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for function, *_ in STRAIGHT:
+            compiled = straight(function)
+            compiled(td, race.record(lay), race.record(SPEC), layout.vcpu_actor(lay, 0))
+            all_of_it = accesses(compiled.inspect_llvm(compiled.signatures[0]))
+            found[function.name] = [one for one in all_of_it if one not in ("load i64", "store i64")]
+    return found
+
+
+def count(found: Iterable[str], *kinds: str) -> int:
+    return sum(one.startswith(kinds) for one in found)
+
+
+LOCKED = ("atomicrmw", "cmpxchg", "llvm.x86.atomic")
+# a call; the locked operations, acquire loads and release stores in its source
+STRAIGHT = [(track, 3, 1, 0), (block, 6, 2, 2), (remove, 6, 3, 1), (enter, 3, 1, 0), (leave, 1, 0, 0)]
+
+
+@pytest.mark.parametrize(("name", "locked", "loads", "stores"), [(row[0].name, *row[1:]) for row in STRAIGHT])
+def test_a_straight_line_has_every_access_of_its_source(raced, name, locked, loads, stores):
+    """At least as many: LLVM may copy a path, it may not drop or merge an atomic access."""
+    assert count(raced[name], *LOCKED) >= locked
+    assert count(raced[name], "load atomic") >= loads
+    assert count(raced[name], "store atomic") >= stores
+
+
+@pytest.mark.parametrize("name", [row[0].name for row in STRAIGHT])
+def test_a_straight_line_is_weaker_nowhere_than_its_source(raced, name):
+    """The one relaxed load is that of `note`, which looks at the tally; the relaxed stores keep there which locks a
+    SEAMCALL holds, and no step of the protocol is one.
+    """
+    locked = {f"atomicrmw {operation} seq_cst" for operation in ("add", "or", "and", "xchg")}
+    bits = {"llvm.x86.atomic.bts", "llvm.x86.atomic.btr"}
+    loads = {"load atomic i64 acquire", "load atomic i64 monotonic"}
+
+    stores = {"store atomic i64 release", "store atomic i64 monotonic"}
+
+    assert set(raced[name]) <= locked | bits | loads | stores | {"cmpxchg seq_cst seq_cst"}
+
+
+def on_arm(emit: Any, result: ir.Type, arguments: list[ir.Type], features: str = "") -> list[str]:
+    """The instructions of one function for aarch64 that returns what `emit(builder, arguments)` makes."""
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    made = ir.Module("arm")
+    made.triple = ARM
+    function = ir.Function(made, ir.FunctionType(result, arguments), "emitted")
+    builder = ir.IRBuilder(function.append_basic_block())
+    value = emit(builder, list(function.args))
+    if isinstance(result, ir.VoidType):
+        builder.ret_void()
+    else:
+        builder.ret(value)
+    parsed = binding.parse_assembly(str(made))
+    parsed.verify()
+    machine = binding.Target.from_triple(ARM).create_target_machine(cpu="generic", features=features, opt=2)
+    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
+    passes.getModulePassManager().run(parsed, passes)
+    lines = machine.emit_assembly(parsed).partition("emitted:")[2].partition(".Lfunc_end")[0].splitlines()
+    return [line.strip().replace("\t", " ") for line in lines if line.startswith("\t") and not line.startswith("\t.")]
+
+
+def primitive_on_arm(name: str, features: str = "") -> str:
+    """The instructions of a primitive that touch memory."""
+    context = cpu_target.target_context
+    given = [types.int64] * operands(name)
+    signature, codegen = ATOMIC[name]._defn(None, WORDS, types.int64, *given)
+
+    def emit(builder: Any, arguments: list[Any]) -> Any:
+        words = context.make_array(WORDS)(context, builder)
+        words.data = arguments[0]
+        return codegen(context, builder, signature, [words._getvalue(), *arguments[1:]])
+
+    result = ir.VoidType() if signature.return_type == types.void else I64
+    pointer = I64.as_pointer()
+    lines = on_arm(emit, result, [pointer, I64, *([I64] * len(given))], features)
+    return " ".join(line.split()[0] for line in lines if "[" in line)
+
+
+@pytest.mark.parametrize("name", ATOMIC)
+def test_a_primitive_has_its_order_on_aarch64(name):
+    assert primitive_on_arm(name) == ON_ARM[name]
+
+
+@pytest.mark.parametrize("name", ON_ARM_WITH_LSE)
+def test_a_locked_operation_is_one_instruction_on_aarch64_with_lse(name):
+    assert primitive_on_arm(name, "+lse") == ON_ARM_WITH_LSE[name]
+
+
+def test_a_pause_is_the_yield_hint_on_aarch64():
+    lines = on_arm(lambda builder, _: emit_pause(builder, "aarch64"), ir.VoidType(), [])
+
+    assert lines == ["yield", "ret"]
+
+
+def test_a_clock_behind_a_step_waits_for_it_on_aarch64():
+    lines = on_arm(lambda builder, _: emit_settle(builder, "aarch64"), ir.VoidType(), [])
+
+    assert lines == ["isb", "ret"]

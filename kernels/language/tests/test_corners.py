@@ -1,0 +1,192 @@
+"""The corners of the step language and of what is built from it: refused, or the same in every translation."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.language import jit as build
+from kernels.language.atomics import (
+    ATOMIC,
+    PLAIN,
+    PYTHON,
+    fetch_add_seq_cst,
+    load_acquire,
+    own,
+    set_own,
+    store_release,
+)
+from kernels.language.entered import entered, words_with_room
+from kernels.language.llvm import I64, emit_timestamp
+from kernels.language.steps import local, op, steps
+from kernels.language.syntax import LanguageError
+from kernels.language.tests.test_compiled import on_arm, primitive_on_arm
+from kernels.layout import plan, zapper_actor
+from kernels.race import lines as race
+from kernels.tests.orders import SPEC
+from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled
+from kernels.tests.three_translations import Case, check
+
+HEAD = "@steps\ndef f(td, lay, rules, me):\n"
+
+
+def three_ways(body: str, before: str = "", **known: Any) -> None:
+    source = before + HEAD + "\n".join(f"    {line}" for line in body.splitlines()) + "\n"
+    check(compiled(source, "f", **known), Case(np.zeros(TOTAL_WORDS, np.int64), WATCHED, Words(), Flags(), ACTOR))
+
+
+def refused(body: str, line: int, **known: Any) -> None:
+    with pytest.raises(LanguageError, match=f">:{line}: "):
+        compiled(HEAD + "\n".join(f"    {text}" for text in body.splitlines()) + "\n", "f", **known)
+
+
+@local
+def bumped(td, at):
+    set_own(td, at, own(td, at) + 1)
+    return own(td, at)
+
+
+@local
+def either(left, right):
+    return left or right
+
+
+@local
+def at_least_two(value):
+    return max(2, value)
+
+
+def test_the_counter_of_aarch64_is_cntvct():
+    lines = on_arm(lambda builder, _: emit_timestamp(builder, "aarch64"), I64, [])
+
+    assert [line.lower() for line in lines] == ["mrs x0, cntvct_el0", "ret"]
+
+
+def test_a_seq_cst_load_stays_behind_a_seq_cst_store_on_aarch64_with_rcpc():
+    """exit_requested(): store_seq_cst(mode), then load_seq_cst(requests). ldapr might pass the stlr; ldar does not."""
+    assert primitive_on_arm("load_seq_cst", "+rcpc") == "ldar"
+
+
+def test_the_loop_variable_is_not_assigned_by_a_yield():
+    refused("for i in range(3):\n    i = yield load_acquire(td, lay.a)", 4)
+
+
+def test_a_division_that_is_no_integer_is_refused():
+    refused("x = 1 / 2\nyield load_acquire(td, lay.a)", 3)
+
+
+def test_membership_is_refused():
+    refused("x = 1 in lay.a\nyield load_acquire(td, lay.a)", 3)
+
+
+def test_a_function_of_steps_without_a_yield_is_refused():
+    refused("return 3", 2)
+
+
+def test_a_function_that_holds_only_a_docstring_is_refused():
+    refused('"""Nothing."""', 2)
+
+
+def test_a_local_with_a_name_of_the_translator_is_refused():
+    refused("_t1 = 5\nx = yield load_acquire(td, lay.a)", 3)
+
+
+def test_a_local_named_as_a_function_used_elsewhere_keeps_its_value():
+    other = "@steps\ndef g(td, lay, rules, me):\n    x = yield load_acquire(td, lay.a)\n    return larger(x, 4)\n\n\n"
+    three_ways("x = yield from g(td, lay, rules, me)\nlarger = x + 1\nyield store_release(td, lay.b, larger)", other)
+
+
+def test_what_reads_words_beside_a_yield_is_refused():
+    refused("x = own(td, lay.a) + (yield fetch_add_seq_cst(td, lay.a, 1))\nyield store_release(td, lay.b, x)", 3)
+
+
+def test_an_argument_with_an_effect_is_refused():
+    refused("x = either(1, bumped(td, lay.mine))\nyield store_release(td, lay.b, x)", 3, bumped=bumped, either=either)
+
+
+def test_an_effect_whose_value_is_taken_is_refused():
+    refused("x = bumped(td, lay.mine)\nyield store_release(td, lay.b, x)", 3, bumped=bumped)
+
+
+def test_an_effect_in_a_test_is_refused():
+    refused("if bumped(td, lay.mine):\n    pass\nyield store_release(td, lay.b, 1)", 3, bumped=bumped)
+
+
+def test_an_effect_that_stands_alone_is_the_same_three_ways():
+    three_ways("bumped(td, lay.mine)\nyield store_release(td, lay.b, 1)", bumped=bumped)
+
+
+def test_a_local_function_may_call_a_builtin():
+    three_ways("yield store_release(td, lay.b, at_least_two(1))", at_least_two=at_least_two)
+
+
+def test_the_value_of_a_function_that_may_return_none_is_refused():
+    other = "@steps\ndef g(td, lay, rules, me):\n    yield load_acquire(td, lay.a)\n\n\n"
+    with pytest.raises(LanguageError, match=">:8: g does not end with a return"):
+        three_ways("x = yield from g(td, lay, rules, me)\nyield store_release(td, lay.b, x + 1)", other)
+
+
+def test_two_steps_on_one_line_are_refused():
+    refused("x = yield load_acquire(td, lay.a); yield store_release(td, lay.b, x)", 3)
+
+
+def test_an_op_that_accesses_in_a_loop_is_refused():
+    def twice_added(td, word):
+        for _ in range(2):
+            fetch_add_seq_cst(td, word, 1)
+
+    with pytest.raises(LanguageError):
+        op(twice_added)
+
+
+@steps
+def truth(td, lay, rules, me):
+    empty = (yield load_acquire(td, 0)) == 0
+    yield store_release(td, 1, 3)
+    if empty:
+        yield store_release(td, 2, 4)
+
+
+def test_a_truth_value_that_lives_across_a_step_compiles():
+    td = stepped_through(truth)
+
+    assert td[:3].tolist() == [0, 3, 4]
+
+
+def stepped_through(function: Any) -> Any:
+    """The words of a small machine behind every step of the compiled machine, of zapper 0."""
+    lay = plan(1, 1, 1, 1, zapper_registers=4)
+    td = words_with_room(lay.total_words)
+    step = entered(function)[1].step
+    while step(td, race.record(lay), race.record(SPEC), zapper_actor(lay, 0), 0):
+        pass
+    return td
+
+
+def same(value: int) -> Any:
+    source = f"@steps\ndef same(td, lay, rules, me):\n    yield store_release(td, lay.gate, {value})\n"
+    return compiled(source, "same")
+
+
+def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp_path):
+    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
+    lay = plan(1, 1, 1, 1)
+    found = []
+    for value in (11111, 22222):
+        td = np.zeros(lay.total_words, np.int64)
+        build.straight(same(value))(td, lay, SPEC, zapper_actor(lay, 0))
+        found.append(int(td[lay.gate]))
+
+    assert found == [11111, 22222]
+
+
+@pytest.mark.parametrize("name", ["fetch_add_seq_cst"])
+def test_an_add_wraps_in_every_world(name):
+    td = np.array([(1 << 63) - 1], np.int64)
+    PYTHON[name](td, 0, 1)
+
+    assert td[0] == -(1 << 63)
+
+
+def test_every_primitive_is_in_every_world():
+    assert set(PLAIN) == set(PYTHON) == set(ATOMIC)

@@ -1,0 +1,416 @@
+"""What the step language does not have is an error where it stands; what it has is labelled by where it stands."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernels.language.atomics import SHARED_ACCESSES, fetch_add_seq_cst, load_acquire, store_release
+from kernels.language.steps import like, op, steps
+from kernels.language.straight import subs
+from kernels.language.syntax import KINDS, ROOT, SITES, LanguageError, Site, Steps
+from kernels.tdx import flows
+from kernels.tdx.flows import FLOWS
+from kernels.tdx.kvm import kick as kvm
+from kernels.tdx.kvm import shootdown as zapper
+from kernels.tdx.kvm import vcpu_run as vcpu
+from kernels.tdx.module import locks
+from kernels.tdx.module import mem as module
+from kernels.tests.programs import compiled
+
+SHIPPED = [site for site in SITES if site.file.startswith("kernels/") and "tests" not in site.file]
+MADE = {one.name: one for it in FLOWS.values() for one in (*subs(it.vcpu), *subs(it.zapper))}
+
+# Behind `@steps` and `def f(td, lay, rules, me):` these lines; the error stands in the one that ends with "# here".
+REFUSED = {
+    "list comprehension": ("x = [i for i in range(3)]  # here", "an expression has no ListComp"),
+    "try": ("try:  # here\n    x = 1\nfinally:\n    pass", "the step language has no Try like this: try:"),
+    "with": (
+        "with lay:  # here\n    yield load_acquire(td, lay.a)",
+        "the step language has no With like this: with lay:",
+    ),
+    "nested function": ("def g():  # here\n    return 1", "the step language has no FunctionDef like this: def g():"),
+    "lambda": ("x = lambda: 1  # here", "an expression has no Lambda"),
+    "class": ("class A:  # here\n    pass", "the step language has no ClassDef like this"),
+    "tuple assignment": ("x, y = 1, 2  # here", "the step language has no Assign like this: x, y = (1, 2)"),
+    "two targets": ("x = y = 1  # here", "the step language has no Assign like this: x = y = 1"),
+    "annotated assignment": ("x: int = 1  # here", "the step language has no AnnAssign like this"),
+    "assignment to a word": ("td[0] = 1  # here", "the step language has no Assign like this: td[0] = 1"),
+    "deletion": ("x = 1\ndel x  # here", "the step language has no Delete like this: del x"),
+    "assert": ("assert lay.a  # here", "the step language has no Assert like this"),
+    "raise": ("raise ValueError  # here", "the step language has no Raise like this"),
+    "global": ("global x  # here", "the step language has no Global like this"),
+    "import": ("import os  # here", "the step language has no Import like this"),
+    "match": ("match lay.a:  # here\n    case 1:\n        pass", "the step language has no Match like this"),
+    "float": ("x = 1.5  # here", "an expression has no Constant: 1.5"),
+    "text": ("x = 'a'  # here", "an expression has no Constant: 'a'"),
+    "subscript": ("x = td[0]  # here", "an expression has no Subscript: td[0]"),
+    "walrus": ("x = (y := 3)  # here", "an expression has no NamedExpr"),
+    "attribute of the words": ("x = td.size  # here", "an expression has no Attribute: td.size"),
+    "unknown name": ("x = unheard_of  # here", "unheard_of is not a local, an integer or the environment"),
+    "keyword call": ("x = twice(value=1)  # here", "a call is to a plain name without keywords: twice(value=1)"),
+    "keyword access": ("yield load_acquire(td, index=1)  # here", "a call is to a plain name without keywords"),
+    "call of an attribute": ("x = lay.get()  # here", "a call is to a plain name without keywords: lay.get()"),
+    "unmarked callee": ("x = plain(1)  # here", "plain is None: a shared access stands under a yield"),
+    "shared access outside a yield": (
+        "x = load_acquire(td, lay.a)  # here",
+        "load_acquire is op: a shared access stands under a yield",
+    ),
+    "bare shared access": (
+        "store_release(td, lay.a, 1)  # here",
+        "a bare call may be to a local or harness function, store_release is op",
+    ),
+    "access as the argument of another": (
+        "yield store_release(td, lay.a, load_acquire(td, lay.b))  # here",
+        "load_acquire is op: a shared access stands under a yield",
+    ),
+    "choice outside a yield": (
+        "x = coin(td, lay, rules, me)  # here",
+        "coin is choice: a shared access stands under a yield",
+    ),
+    "two yields": (
+        "x = (yield load_acquire(td, lay.a)) + (yield load_acquire(td, lay.b))  # here",
+        "one yield an expression",
+    ),
+    "yield in the argument of a yield": (
+        "x = 1 + (yield load_acquire(td, (yield load_acquire(td, lay.a))))  # here",
+        "one yield an expression",
+    ),
+    "yield under and": (
+        "x = lay.a and (yield load_acquire(td, lay.b))  # here",
+        "a yield under and, or, a conditional expression",
+    ),
+    "yield under or": ("if lay.a or (yield load_acquire(td, lay.b)):  # here\n    pass", "a yield under and, or"),
+    "yield under a conditional expression": (
+        "x = (yield load_acquire(td, lay.b)) if lay.a else 0  # here",
+        "a yield under and, or, a conditional expression or a chained comparison may not happen",
+    ),
+    "yield under a chained comparison": (
+        "x = 0 < lay.a < (yield load_acquire(td, lay.b))  # here",
+        "a yield under and, or, a conditional expression or a chained comparison may not happen",
+    ),
+    "yield of a number": ("yield 3  # here", "a yield takes a call"),
+    "yield of nothing": ("yield  # here", "a yield takes a call"),
+    "yield of an unknown name": (
+        "yield unheard_of(td, lay.a)  # here",
+        "unheard_of is not known here: what a step calls stands above it",
+    ),
+    "yield of a local function": (
+        "yield twice(td)  # here",
+        "a yield takes one shared access or a choice, twice is local",
+    ),
+    "yield of a function of steps": (
+        "yield other(td, lay, rules, me)  # here",
+        "a yield takes one shared access or a choice, other is steps",
+    ),
+    "yield from an access": (
+        "yield from load_acquire(td, lay.a)  # here",
+        "yield from takes a function of steps, load_acquire is op",
+    ),
+    "call of a function of steps": (
+        "x = other(td, lay, rules, me)  # here",
+        "other is steps: a shared access stands under a yield",
+    ),
+    "too many arguments": (
+        "yield from other(td, lay, rules, me, 1)  # here",
+        "other takes 0 arguments behind the environment",
+    ),
+    "another environment": (
+        "yield from other(td, lay, me, rules)  # here",
+        "other takes td, lay, rules, me first, found td, lay, me, rules",
+    ),
+    "access to something else": ("yield load_acquire(lay, lay.a)  # here", "load_acquire takes td first, found lay"),
+    "assignment to td": ("td = 1  # here", "td cannot be assigned to"),
+    "assignment to lay in a loop": (
+        "for lay in range(3):  # here\n    yield load_acquire(td, 0)",
+        "lay cannot be assigned to",
+    ),
+    "assignment to the loop variable": (
+        "for i in range(3):\n    i = 1  # here",
+        "i counts a loop around this line and cannot be assigned to",
+    ),
+    "addition to the loop variable": (
+        "for i in range(3):\n    i += 1  # here",
+        "i counts a loop around this line and cannot be assigned to",
+    ),
+    "loop variable of two loops": (
+        "for i in range(3):\n    for i in range(2):  # here\n        pass",
+        "a for runs over range(stop) or range(start, stop) with a name of its own",
+    ),
+    "range with a stride": (
+        "for i in range(0, 9, 3):  # here\n    pass",
+        "a for runs over range(stop) or range(start, stop)",
+    ),
+    "range of nothing": ("for i in range():  # here\n    pass", "a for runs over range(stop) or range(start, stop)"),
+    "for over something else": (
+        "for i in lay:  # here\n    pass",
+        "the step language has no For like this: for i in lay:",
+    ),
+    "yield in a range": (
+        "for i in range((yield load_acquire(td, lay.a))):  # here\n    pass",
+        "an expression has no Yield",
+    ),
+    "for else": ("for i in range(3):  # here\n    pass\nelse:\n    x = 1", "the step language has no For like this"),
+    "while else": (
+        "while lay.a:  # here\n    pass\nelse:\n    x = 1",
+        "the step language has no While like this: while lay.a:",
+    ),
+}
+OTHER = "@steps\ndef other(td, lay, rules, me):\n    yield load_acquire(td, lay.a)\n\n\n"
+HEAD = "@steps\ndef f(td, lay, rules, me):\n"
+
+
+def plain(value: int) -> int:
+    """Not marked as anything."""
+    return value
+
+
+@pytest.fixture(autouse=True)
+def _sites_of_these_sources_are_forgotten() -> Iterator[None]:
+    """A label has room for a few thousand."""
+    known = len(SITES)
+    yield
+    del SITES[known:]
+
+
+@pytest.mark.parametrize("construct", REFUSED)
+def test_the_language_does_not_have(construct):
+    body, why = REFUSED[construct]
+    source = OTHER + HEAD + "\n".join(f"    {line}" for line in body.splitlines()) + "\n"
+    line = next(number for number, text in enumerate(source.splitlines(), 1) if text.endswith("# here"))
+
+    with pytest.raises(LanguageError, match=re.escape(f">:{line}: {why}")):
+        compiled(source, "f", plain=plain)
+
+
+PARAMETERS = {
+    "no environment": "",
+    "another order": "td, lay, me, rules",
+    "one is missing": "td, lay, rules",
+    "a default": "td, lay, rules, me, gpa=0",
+    "any number": "td, lay, rules, me, *more",
+    "by keyword": "td, lay, rules, me, *, gpa",
+    "by place only": "td, lay, rules, me, /",
+}
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
+def test_the_first_parameters_are_the_environment(parameters):
+    source = f"@steps\ndef f({parameters}):\n    yield load_acquire(td, 0)\n"
+
+    with pytest.raises(LanguageError, match="the first parameters of f must be td, lay, rules, me, without defaults"):
+        compiled(source, "f")
+
+
+def test_an_error_names_the_file_and_the_line_as_an_editor_opens_them():
+    def wrong(td, lay, rules, me):
+        yield load_acquire(td, lay.a)
+        x = [1]
+        return x
+
+    line = inspect.getsourcelines(wrong)[1] + 2
+    with pytest.raises(LanguageError) as error:
+        steps(wrong)
+
+    assert str(error.value) == f"kernels/language/tests/test_language.py:{line}: an expression has no List: [1]"
+
+
+def test_what_is_taken_in_place_returns_at_its_end_alone():
+    source = (
+        "@steps(in_place=True)\ndef f(td, lay, rules, me):\n"
+        "    if lay.a:\n        return 1\n    yield load_acquire(td, lay.a)\n    return 0\n"
+    )
+
+    with pytest.raises(LanguageError, match=">:2: f is taken in place: it returns at its end and nowhere else"):
+        compiled(source, "f")
+
+
+def test_what_stands_below_is_not_known_yet():
+    source = HEAD + "    yield from later(td, lay, rules, me)\n\n\n" + OTHER.replace("other", "later")
+
+    with pytest.raises(LanguageError, match="later is not known here: what a step calls stands above it"):
+        compiled(source, "f")
+
+
+def test_an_op_of_two_shared_accesses_is_refused():
+    def add_and_look(td, word):
+        fetch_add_seq_cst(td, word, 1)
+        return load_acquire(td, word)
+
+    line = inspect.getsourcelines(add_and_look)[1]
+    with pytest.raises(LanguageError) as error:
+        op(add_and_look)
+
+    assert str(error.value) == (
+        f"kernels/language/tests/test_language.py:{line}: an op is one shared access, "
+        "add_and_look has 2: ['fetch_add_seq_cst', 'load_acquire']"
+    )
+
+
+def test_an_op_of_one_access_within_another_is_refused():
+    def copy(td, word):
+        store_release(td, word, load_acquire(td, word))
+
+    with pytest.raises(LanguageError, match="an op is one shared access, copy has 2"):
+        op(copy)
+
+
+def test_an_op_without_a_shared_access_is_refused():
+    def nothing(td, word):
+        return word
+
+    with pytest.raises(LanguageError, match=r"an op is one shared access, nothing has 0: \[\]"):
+        op(nothing)
+
+
+ALIKE = """\
+@steps
+def other(td, lay, rules, me, gpa):
+    return (yield load_acquire(td, lay.a + gpa))
+
+
+@steps
+def another(td, lay, rules, me, gpa):
+    return (yield load_acquire(td, lay.b + gpa))
+
+
+@steps
+def base(td, lay, rules, me, gpa):
+    seen = yield from other(td, lay, rules, me, gpa)
+    yield store_release(td, lay.c, seen)
+    return seen
+
+
+"""
+
+
+def test_a_function_like_another_takes_its_steps_under_its_own_name_and_calls_what_it_names():
+    known = len(SITES)
+    source = ALIKE + '@like(base, other=another)\ndef f(td, lay, rules, me, gpa):\n    """Reads b."""\n'
+    made = compiled(source, "f", like=like)
+
+    assert (made.name, made.parameters, made.source.__doc__) == ("f", ("gpa",), "Reads b.")
+    assert [one.name for one in subs(made)] == ["another", "f"]
+    base, own = SITES[known + 2 :]
+    assert (base.name, own.name) == ("base.store_release_c", "f.store_release_c")
+    assert (base.file, base.line) == (own.file, own.line)
+
+
+@pytest.mark.parametrize(
+    ("mark", "rest", "why"),
+    [
+        ("other=another", "(td, lay, rules, me):\n    pass", "it has a docstring and no steps"),
+        ("other=another", "(td, lay, rules, me):\n    'Reads b.'", "it takes td, lay, rules, me, gpa"),
+        ("another=other", "(td, lay, rules, me, gpa):\n    'Reads b.'", "base has no steps of another"),
+        ("unheard_of=other", "(td, lay, rules, me, gpa):\n    'Reads b.'", "base has no steps of unheard_of"),
+        ("other=none", "(td, lay, rules, me, gpa):\n    'Reads b.'", "none takes 0 arguments behind the environment"),
+        ("other=plain", "(td, lay, rules, me, gpa):\n    'Reads b.'", "yield from takes a function of steps"),
+    ],
+)
+def test_what_is_like_another_fits_it(mark, rest, why):
+    none = "@steps\ndef none(td, lay, rules, me):\n    return (yield load_acquire(td, lay.a))\n\n\n"
+
+    with pytest.raises(LanguageError, match=why):
+        compiled(f"{ALIKE}{none}@like(base, {mark})\ndef f{rest}\n", "f", like=like, plain=plain)
+
+
+def test_a_function_of_steps_cannot_be_called():
+    with pytest.raises(
+        TypeError, match="mem_track is a function of steps: take it through Reference, straight or machine"
+    ):
+        module.mem_track(None, None, None, None)
+
+
+def test_a_function_of_steps_keeps_the_parameters_behind_the_environment():
+    assert module.mem_page_aug.parameters == ("gpa", "page")
+
+
+def test_a_site_prints_as_where_and_what():
+    site = next(site for site in SITES if site.name == "mem_track.load_acquire_epoch_tracking")
+
+    assert str(site) == f"mem_track: load_acquire epoch_tracking (kernels/tdx/module/mem.py:{site.line})"
+
+
+def test_a_step_that_stands_twice_in_a_function_has_two_names():
+    source = HEAD + "    yield load_acquire(td, lay.a)\n    yield load_acquire(td, lay.a)\n"
+    known = len(SITES)
+    compiled(source, "f")
+    names = [site.name for site in SITES[known:]]
+
+    assert names == ["f.load_acquire_a", "f.load_acquire_a_2"]
+
+
+def test_site_numbers_count_from_one_and_fit_the_room_for_perturbations():
+    from kernels.layout import MAX_SITES
+
+    assert [site.number for site in SITES] == list(range(1, len(SITES) + 1))
+    assert len(SHIPPED) < MAX_SITES
+
+
+def test_sites_are_numbered_as_the_flows_have_them_whatever_was_imported_first():
+    """A number stands in compiled text: another order would be compiled anew."""
+    of_flows = list(dict.fromkeys(flows.sites()))
+
+    assert of_flows == SITES[: len(of_flows)]
+    assert len(of_flows) == len(SHIPPED)
+
+
+def test_site_names_are_unique():
+    names = [site.name for site in SHIPPED]
+
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("site", SHIPPED, ids=lambda site: site.name)
+def test_a_site_stands_at_the_line_that_it_names(site: Site):
+    """The file, read anew: at that line, inside that function, is a yield of that call."""
+    tree = ast.parse((Path(ROOT) / site.file).read_text())
+    written = MADE[site.function].source.__code__.co_name  # type: ignore[attr-defined]
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == written)
+    yields = [node.value for node in ast.walk(function) if isinstance(node, ast.Yield)]
+    here = [ast.unparse(call) for call in yields if isinstance(call, ast.Call) and call.lineno == site.line]
+
+    called, _, word = site.text.partition(" ")
+    assert len(here) == 1
+    assert here[0].startswith(f"{called}(")
+    assert word in here[0]
+
+
+def test_every_yield_that_ships_is_a_site():
+    """Nothing is stepped over: the files have as many yields as sites have lines."""
+    texts = [(ROOT / file).read_text(encoding="utf-8") for file in {site.file for site in SHIPPED}]
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+
+    assert sum(isinstance(node, ast.Yield) for node in nodes) == len({(site.file, site.line) for site in SHIPPED})
+
+
+def shared_calls(function: object) -> list[str]:
+    """The shared accesses that a marked function calls itself."""
+    source = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function)))  # type: ignore[arg-type]
+    calls = [
+        node.func.id for node in ast.walk(source) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    return [name for name in calls if name in SHARED_ACCESSES]
+
+
+def test_no_private_work_that_ships_touches_a_shared_word_but_to_count():
+    """The translator cannot see it: `local` work on a shared word would be a step that no search takes alone.
+
+    `note` sets bits of the tally, which no step reads.
+    """
+    hidden = {
+        function.__name__
+        for function, kind in KINDS.items()
+        if kind == "local" and function.__module__.startswith("kernels.") and shared_calls(function)
+    }
+
+    assert hidden == {"note"}
+
+
+def test_every_function_of_steps_that_ships_is_found_by_its_name():
+    rooms = (locks, module, kvm, vcpu, zapper)
+
+    assert all(made.name == name for room in rooms for name, made in vars(room).items() if isinstance(made, Steps))

@@ -1,0 +1,109 @@
+"""The explorer finds what the slow search finds: the same states, moves and outcomes, on machines drawn at random."""
+
+import pytest
+from hypothesis import given, settings
+
+from kernels.search.explore import Size, explore
+from kernels.tdx.rules import OnError
+from kernels.tests.fingerprints import compare_states
+from kernels.tests.naive import StepMachine, search
+from kernels.tests.orders import REMOVE, SPEC, order
+from kernels.tests.slow_search import found_alike, found_as_well, lengths
+from kernels.tests.strategies import SIZES, machines, orderings
+
+# Each drawn example is the same in every run: what is found here is found again.
+REPEATED = {"derandomize": True, "deadline": None, "database": None}
+
+
+@settings(max_examples=40, **REPEATED)  # type: ignore[arg-type]
+@given(orderings())
+def test_one_vcpu_against_one_zapper(rules):
+    size = Size(1, 1)
+
+    found_as_well(rules, size, found_alike(rules, size))
+
+
+@settings(max_examples=8, **REPEATED)  # type: ignore[arg-type]
+@given(orderings(most_shootdowns=2))
+def test_one_vcpu_against_two_shootdowns(rules):
+    size = Size(1, 1)
+
+    found_as_well(rules, size, found_alike(rules, size))
+
+
+@pytest.mark.parametrize("entries", [1, 2])
+def test_one_vcpu_with_two_pages_and_a_tlb_for_one_or_both(entries):
+    @settings(max_examples=3, **REPEATED)  # type: ignore[arg-type]
+    @given(orderings())
+    def draw(rules):
+        size = Size(1, 1, 2, entries)
+        found_as_well(rules, size, found_alike(rules, size))
+
+    draw()
+
+
+@settings(max_examples=2, **REPEATED)  # type: ignore[arg-type]
+@given(orderings())
+def test_one_vcpu_against_two_zappers_at_one_page(rules):
+    size = Size(1, 2)
+    rules = rules._replace(on_error=int(OnError.STOP))
+
+    found_as_well(rules, size, found_alike(rules, size))
+
+
+def test_a_machine_with_two_of_a_kind():
+    drawn = set()
+
+    @settings(max_examples=9, **REPEATED)  # type: ignore[arg-type]
+    @given(machines())
+    def draw(machine):
+        rules, size = machine
+        drawn.add(size)
+        found_as_well(rules, size, found_alike(rules, size))
+
+    draw()
+
+    assert drawn == SIZES.keys()
+
+
+def test_folding_leaves_one_state_for_all_that_differ_in_names_alone():
+    """Two zappers that block a page and wait for one another; vCPUs are renamed in test_flows_naively."""
+    rules, size = SPEC, Size(1, 2)
+    machine = StepMachine(rules, size)
+
+    compare_states(machine, search(machine), rules, size)
+
+
+@pytest.mark.parametrize(
+    ("rules", "size", "states", "transitions", "outcomes"),
+    [
+        (SPEC._replace(shootdowns=0), Size(1, 1), 34, 36, {}),
+        (SPEC._replace(shootdowns=0), Size(2, 1), 1156, 2448, {}),
+        (SPEC._replace(shootdowns=0), Size(1, 1, 2, 2), 70, 78, {}),
+        (SPEC._replace(shootdowns=0), Size(1, 1, 2, 1), 54, 60, {}),
+        (order(REMOVE), Size(1, 1), 340, 666, {"not_blocked": 8}),
+    ],
+)
+def test_machines_counted_by_hand(rules, size, states, transitions, outcomes):
+    """The counts and their reasons stand in test_naive."""
+    found = explore(rules, size, symmetry=False, reduction=False, threads=1)
+
+    assert (found.states, found.transitions) == (states, transitions)
+    assert lengths(found) == outcomes
+
+
+@pytest.mark.parametrize(("vcpus", "states"), [(2, 595), (3, 7140), (4, 66045)])
+def test_idle_vcpus_folded_are_counted_as_a_set_with_repetition(vcpus, states):
+    """34 states each: 34 * 35 / 2, times 36 / 3, times 37 / 4."""
+    found = explore(SPEC._replace(shootdowns=0), Size(vcpus, 1), reduction=False, threads=1, liveness=False)
+
+    assert found.states == states
+
+
+def test_a_choice_taken_with_the_step_before_it_leaves_no_state_in_between():
+    """Of the 34 states of an idle vCPU four stand before a choice, the tick or the page, each with an empty and with a
+    full TLB.
+    """
+    found = explore(SPEC._replace(shootdowns=0), Size(1, 1), threads=1)
+
+    assert found.states == 34 - 4

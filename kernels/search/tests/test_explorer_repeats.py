@@ -1,0 +1,88 @@
+"""The same search gives the same numbers and the same witnesses; one that is cut short never says that it is whole."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from kernels.layout import LINE_WORDS
+from kernels.search.breadth_first import Search
+from kernels.search.explore import Exploration, Size, explore, explored
+from kernels.search.schedule import Schedule
+from kernels.search.tables import make_plan
+from kernels.tests.orders import FLAG_UNSERIALIZED, KICK_THEN_TRACK, SPEC, UNSERIALIZED, V18
+from kernels.tests.witnesses import ALWAYS_LEGAL, shows_at_its_end
+
+LARGER = [(SPEC, Size(2, 1)), (KICK_THEN_TRACK, Size(2, 1)), (UNSERIALIZED, Size(1, 2, 2))]
+
+
+def without_clock(found: Exploration) -> dict[str, Any]:
+    """Everything but how long it took and how many threads there were."""
+    return {
+        field.name: getattr(found, field.name)
+        for field in dataclasses.fields(found)
+        if field.name not in ("seconds", "threads")
+    }
+
+
+@pytest.mark.parametrize(("rules", "size"), LARGER)
+def test_the_same_search_twice_and_with_any_number_of_threads_is_the_same(rules, size):
+    first, *others = (without_clock(explore(rules, size, threads=threads, liveness=False)) for threads in (1, 1, 2, 3))
+
+    assert others == [first] * 3
+    assert first["states"] > 50_000
+
+
+def test_what_two_threads_write_for_every_move_stands_on_lines_of_its_own():
+    start = Schedule(explored(SPEC), vcpus=2, zappers=1, pages=1, tlb_entries=1)
+    made = Search(start, make_plan(start, symmetry=True, reduction=True), 2, 1 << 26).store
+
+    assert made.work % LINE_WORDS == 0
+    assert made.work >= made.columns + 3
+    assert [array.ctypes.data % (8 * LINE_WORDS) for array in (made.scratch, made.filled, made.buckets)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("rules", "size"), [(V18, Size(2, 1)), LARGER[2]])
+def test_folding_and_reducing_change_how_much_is_searched_and_nothing_that_is_found(rules, size):
+    found = {
+        (symmetry, reduction): explore(rules, size, symmetry=symmetry, reduction=reduction, threads=2, liveness=False)
+        for symmetry in (False, True)
+        for reduction in (False, True)
+    }
+    whole = found[False, False]
+
+    assert {frozenset(one.outcomes) for one in found.values()} == {frozenset(whole.outcomes)}
+    assert found[True, False].states < whole.states * 0.51
+    assert found[False, True].states < whole.states * 0.75
+    assert found[True, True].states < found[False, True].states * 0.51
+
+
+@pytest.mark.parametrize("megabytes", [1, 2, 4, 8, 16])
+def test_a_search_that_runs_out_of_memory_says_so(megabytes):
+    """The whole of it takes some 30 MB."""
+    found = explore(FLAG_UNSERIALIZED, Size(1, 2, 2), threads=1, memory_bytes=megabytes << 20)
+
+    assert not found.complete
+    assert found.stopped_by == "memory"
+    assert found.outcomes.keys() <= ALWAYS_LEGAL | {"tracking_not_done"}
+    assert 1000 < found.states < 515_467
+    for name, witness in found.outcomes.items():
+        assert shows_at_its_end(FLAG_UNSERIALIZED, Size(1, 2, 2), witness, name)
+
+
+def test_a_search_that_is_interrupted_says_so():
+    found = explore(V18, Size(2, 2, 2), threads=2, watch=lambda progress: progress.states < 10_000)
+
+    assert not found.complete
+    assert found.stopped_by == "interrupt"
+    assert found.states >= 10_000
+
+
+def test_a_search_may_end_with_the_first_outcome_that_is_wanted():
+    found = explore(KICK_THEN_TRACK, Size(2, 1), threads=1, until=["tracking_not_done"], liveness=False)
+    whole = explore(KICK_THEN_TRACK, Size(2, 1), threads=1, liveness=False)
+
+    assert not found.complete
+    assert found.stopped_by == "first"
+    assert found.outcomes["tracking_not_done"] == whole.outcomes["tracking_not_done"]
+    assert found.states < whole.states

@@ -1,0 +1,134 @@
+"""The known orders, explored: orders known right show nothing forbidden, wrong ones what they are known for."""
+
+import pytest
+
+from kernels.language.atomics import store_release, store_seq_cst
+from kernels.language.steps import steps
+from kernels.race.tally import vcpu_stopping
+from kernels.search.breadth_first import Move
+from kernels.search.explore import Exploration, Size, explore
+from kernels.search.schedule import Schedule
+from kernels.tdx.kvm.kick import acknowledge
+from kernels.tdx.kvm.vcpu_run import guest
+from kernels.tdx.module.mem import td_exit, vp_enter
+from kernels.tdx.rules import Rules
+from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.words import (
+    BLOCKED,
+    IN_GUEST_MODE,
+    OUTSIDE_GUEST_MODE,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    STATE_MASK,
+    mode,
+)
+from kernels.tests.known_orders import ENTRY_BLIND, LET_IN_EARLY, RIGHT, TINY, WRONG
+from kernels.tests.naive import State, StepMachine, as_python, search
+from kernels.tests.orders import SPEC, TRACK_THEN_BLOCK, V6_16
+from kernels.tests.witnesses import ALWAYS_LEGAL, accesses, shows_at_its_end
+
+TRACES = [(row, outcome) for row, known in WRONG.items() for outcome in known.shows]
+
+
+def is_safe(found: Exploration) -> None:
+    assert found.complete
+    assert found.outcomes.keys() <= ALWAYS_LEGAL
+    assert found.deadlocks == 0
+    assert found.broken == {}
+
+
+@pytest.mark.parametrize("size", [Size(2, 1), Size(1, 2, 2, 2), Size(2, 2)], ids=str)
+@pytest.mark.parametrize("row", RIGHT)
+def test_a_right_order_shows_nothing_forbidden(row, size):
+    is_safe(explore(RIGHT[row], size, threads=1, liveness=False))
+
+
+@pytest.mark.parametrize("row", ["R1"])
+def test_a_right_order_shows_nothing_forbidden_to_two_zappers_with_a_page_each_and_two_vcpus(row):
+    """R1b and R2 have 11 and 13 million states there, R2u 30: those are for the command line."""
+    is_safe(explore(RIGHT[row], Size(2, 2, 2), threads=1, liveness=False))
+
+
+@pytest.mark.parametrize("row", WRONG)
+def test_a_wrong_order_shows_what_it_is_known_for_and_nothing_else(row):
+    found = explore(WRONG[row].rules, WRONG[row].size, threads=1, liveness=WRONG[row].size == TINY)
+
+    assert found.complete
+    assert found.outcomes.keys() - ALWAYS_LEGAL == WRONG[row].shows.keys()
+    assert found.deadlocks == 0
+    assert found.broken == {}
+
+
+def moves(trace: Schedule) -> tuple[Move, ...]:
+    return tuple(Move(taken.actor, taken.chosen) for taken in trace.taken)
+
+
+def size_of(trace: Schedule) -> Size:
+    return Size(trace.lay.vcpus, trace.lay.zappers, trace.lay.pages, trace.lay.tlb_entries)
+
+
+@pytest.mark.parametrize(("row", "outcome"), TRACES)
+def test_the_written_out_trace_ends_with_the_outcome(row, outcome):
+    trace = WRONG[row].shows[outcome]()
+
+    assert shows_at_its_end(trace.rules, size_of(trace), moves(trace), outcome)
+
+
+@pytest.mark.parametrize(("row", "outcome"), TRACES)
+def test_the_witness_is_no_longer_than_the_written_out_trace(row, outcome):
+    """In moves where every move counts; in accesses where a choice goes with the step before it."""
+    rules, size, trace = WRONG[row].rules, WRONG[row].size, WRONG[row].shows[outcome]()
+    whole = explore(rules, size, reduction=False, threads=1, liveness=False).outcomes[outcome]
+    reduced = explore(rules, size, threads=1, liveness=False).outcomes[outcome]
+
+    assert len(whole) <= len(trace.taken)
+    assert accesses(rules, size, reduced) <= accesses(trace.rules, size_of(trace), moves(trace))
+    assert shows_at_its_end(rules, size, whole, outcome)
+    assert shows_at_its_end(rules, size, reduced, outcome)
+
+
+def ends(rules: Rules) -> tuple[StepMachine, list[State]]:
+    """The machine, and every state in which its zapper has returned."""
+    machine = StepMachine(rules, TINY)
+    return machine, [state for state in search(machine).depth if machine.returned(state)]
+
+
+def test_a_block_behind_the_kick_is_refused_in_every_run():
+    """W4: the page was blocked in the epoch that runs, whatever the vCPU does."""
+    machine, ended = ends(TRACK_THEN_BLOCK)
+
+    assert {state[machine.lay.sept] & STATE_MASK for state in ended} == {BLOCKED}
+    assert len(ended) > 30
+
+
+def test_one_retry_without_vcpus_gives_every_page_back_where_they_stay_out_until_it_is_done():
+    """R1b, and R1c and R1d beside it: a BUSY that is given up leaves the page frozen."""
+    machine, ended = ends(V6_16)
+
+    assert {state[machine.lay.mirror] for state in ended} == {SPTE_PRESENT}
+    for rules in (ENTRY_BLIND, LET_IN_EARLY):
+        machine, ended = ends(rules)
+        assert {state[machine.lay.mirror] for state in ended} == {SPTE_PRESENT, SPTE_FROZEN}
+
+
+@steps
+def vcpu_seen_late(td, lay, rules, me):
+    """A vCPU whose store of IN_GUEST_MODE the kicker sees once it has entered: no x86 does that to it."""
+    while not vcpu_stopping(td, lay):
+        status = yield from vp_enter(td, lay, rules, me)
+        yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+        if status == SUCCESS:
+            yield from guest(td, lay, rules, me)
+            yield from td_exit(td, lay, rules, me)
+        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+        yield from acknowledge(td, lay, rules, me)
+    return 0
+
+
+def test_a_vcpu_that_enters_before_it_is_seen_to_is_not_kicked():
+    """W7 as no store buffer has it: R1 is right as TDH.VP.ENTER's locked accesses drain it, and here they do not. The
+    kicker reads OUTSIDE, sends no IPI, and REMOVE finds the vCPU inside.
+    """
+    late = search(StepMachine(SPEC, TINY, for_vcpu=as_python(vcpu_seen_late)))
+
+    assert late.outcomes.keys() - ALWAYS_LEGAL == {"tracking_not_done", "stale_after_done"}

@@ -1,0 +1,109 @@
+"""vCPUs that run tdx_track() themselves, beside a zapper and one another: what the gate is a counter for."""
+
+import pytest
+
+from kernels.language.interpreted import interpreted_machines
+from kernels.layout import STATUS_COUNTS, STATUSES
+from kernels.search.explore import Size, explore
+from kernels.search.schedule import Schedule
+from kernels.tdx.reading import reading
+from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.statuses import Leaf, Status
+from kernels.tdx.words import BY_VCPU, epoch_of
+from kernels.tests.driver import finish, seen, stands
+from kernels.tests.orders import BLOCK, FLAG_GATE, KICK, REMOVE, SPEC, V6_16, V18, order
+from kernels.tests.orders import TRACK as TRACK_STEP
+from kernels.tests.witnesses import ALWAYS_LEGAL
+
+ROOT = "load_root.root_is_obsolete"
+LOADS = {ROOT: 1}
+TRACK = "mem_track.try_lock_exclusive_epoch_lock"
+WAITS = "kick_as_vcpu.load_acquire_ipi"
+
+
+def tracking(rules: Rules) -> Rules:
+    """The order's rules in the flow; a vCPU tracks once, as a zapper does."""
+    return rules._replace(flow=int(Flow.FLUSH_CURRENT))
+
+
+def start(rules: Rules, vcpus: int = 2) -> Schedule:
+    return Schedule(tracking(rules), vcpus=vcpus, zappers=1, made=interpreted_machines(Flow.FLUSH_CURRENT))
+
+
+def tracked(run: Schedule, vcpu: str, status: Status) -> int:
+    """How often a vCPU's own TRACK has ended so."""
+    return int(run.words[run.actor(vcpu).tally + STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES + status])
+
+
+@pytest.mark.parametrize(("rules", "states"), [(V18, 10_396), (SPEC, 6_472)], ids=["v18", "spec"])
+def test_one_vcpu_that_tracks_beside_a_zapper_breaks_neither_order_and_nobody_waits_for_ever(rules, states):
+    found = explore(tracking(rules), Size(1, 1))
+
+    assert found.outcomes.keys() <= ALWAYS_LEGAL
+    assert found.states == states
+    assert found.liveness is not None
+    assert (found.deadlocks, found.liveness.livelocks, found.liveness.refused) == (0, 0, {})
+
+
+def test_a_flag_in_place_of_the_counter_is_lowered_by_whoever_is_first_even_where_zappers_are_serialized():
+    assert "tracking_not_done" in explore(tracking(FLAG_GATE), Size(1, 1), liveness=False).outcomes
+
+
+def test_one_more_try_with_vcpus_kept_out_meets_another_track():
+    found = explore(tracking(V6_16), Size(1, 1), liveness=False).outcomes
+
+    assert "busy_given_up" in found
+
+
+@pytest.mark.parametrize(("rules", "outcomes"), [(SPEC, {"previous_epoch_busy"}), (V18, set())], ids=["spec", "v18"])
+def test_a_zapper_that_tracks_while_a_vcpu_kicks_is_refused_by_whoever_that_vcpu_has_yet_to_kick(rules, outcomes):
+    """Behind the gate the other one's TRACK comes once all are out, and mmu_lock is of no use."""
+    run = start(rules)
+    run.until("vcpu 1", "guest.reads_before_tick")
+    run.until("vcpu 0", "kick_as_vcpu.exiting_guest_mode_mode", LOADS)
+    finish(run, "zapper 0", *([] if rules is SPEC else ["vcpu 1", "vcpu 0"]))
+
+    assert seen(run) - ALWAYS_LEGAL == outcomes
+
+
+def test_two_vcpus_that_track_at_once_contend_for_the_epoch_lock_and_the_loser_is_told_busy():
+    run = start(V18)
+    for vcpu in ("vcpu 0", "vcpu 1"):
+        run.until(vcpu, ROOT)
+    for vcpu in ("vcpu 0", "vcpu 1"):
+        run.until(vcpu, TRACK, LOADS)
+    run.step("vcpu 0")
+    run.step("vcpu 1")
+    run.until("vcpu 1", TRACK)
+
+    assert tracked(run, "vcpu 1", Status.BUSY_TD_EPOCH) == 1
+    assert seen(run) == {"operand_busy"}
+
+    for vcpu in ("vcpu 0", "vcpu 1"):
+        run.until(vcpu, "lower_gate.lower_gate")
+    assert [tracked(run, vcpu, Status.SUCCESS) for vcpu in ("vcpu 0", "vcpu 1")] == [1, 1]
+    assert epoch_of(int(run.words[run.lay.epoch_tracking])) == 3
+
+
+def test_a_vcpu_that_waits_for_an_ipi_answers_the_one_that_was_sent_for_its_own_last_stay():
+    run = start(order(BLOCK, KICK, TRACK_STEP, REMOVE))
+    for vcpu in ("vcpu 0", "vcpu 1"):
+        run.until(vcpu, "guest.reads_before_tick")
+    run.step("vcpu 0", 0)
+    run.until("vcpu 0", "tracking_vcpu.store_release_mode")
+    run.until("zapper 0", "kick.fetch_or_seq_cst_ipi")  # it has found both in the guest
+    run.until("vcpu 0", WAITS, LOADS)
+    run.step("zapper 0")
+    sent = int(run.words[run.lay.ipi])
+    for _ in range(3):
+        run.step("vcpu 0")
+
+    assert (sent, run.words[run.lay.ipi]) == (1, 0)
+    assert stands(run, "vcpu 0").name == WAITS
+
+
+def test_an_ipi_of_a_vcpu_says_so():
+    run = start(SPEC)
+
+    assert reading(run.lay, run.lay.ipi, BY_VCPU | 2) == "zapper 1, a vcpu"
+    assert reading(run.lay, run.lay.ipi, BY_VCPU) == "a vcpu"

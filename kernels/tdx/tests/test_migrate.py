@@ -1,0 +1,166 @@
+"""Logical processors: association, the flush on a switch of vCPUs, TDH.VP.FLUSH, and what breaks without each."""
+
+import numpy as np
+import pytest
+
+from kernels import layout
+from kernels.language.interpreted import interpreted_machines
+from kernels.language.steps import steps
+from kernels.layout import OUTCOME_COUNTS
+from kernels.race.lines import prepare
+from kernels.search.schedule import Schedule
+from kernels.story.spans import READS
+from kernels.tdx.module.processors import NOWHERE, next_lp, release_vcpu
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tests.driver import seen
+from kernels.tests.orders import SPEC
+from kernels.tests.three_translations import run_machine
+from kernels.tests.written_schedules import told
+
+MIGRATE = SPEC._replace(flow=int(Flow.MIGRATE), lps=2)
+SWITCH, KEEPS_TLB = int(Fault.NO_FLUSH_ON_SWITCH), int(Fault.VP_FLUSH_WITHOUT_INVEPT)
+KEEPS_LAST = int(Fault.VP_FLUSH_KEEPS_LAST)
+
+
+@steps
+def freed(td, lay, rules, me):
+    """The end of a vCPU that was scheduled nowhere."""
+    yield from release_vcpu(td, lay, rules, me, NOWHERE)
+
+
+def start(faults: int = 0) -> Schedule:
+    """Two vCPUs, two logical processors, one page that is shot down once; nothing compiled."""
+    rules: Rules = MIGRATE._replace(faults=faults)
+    return Schedule(rules, vcpus=2, zappers=1, made=interpreted_machines(Flow.MIGRATE))
+
+
+def enter_on(run: Schedule, vcpu: str, lp: int) -> None:
+    """Into the guest on this processor."""
+    run.until(vcpu, "guest_here.reads_before_tick", {"migrating_vcpu.next_lp": lp})
+
+
+def read(run: Schedule, vcpu: str) -> None:
+    """One instruction of the guest, with the ACCEPT that it may take."""
+    run.step(vcpu, 1)
+    run.until(vcpu, "guest_here.reads_before_tick", {"guest_here.reads_before_tick": 1})
+
+
+def leave(run: Schedule, vcpu: str) -> None:
+    """The tick: out of the guest, up to the scheduler."""
+    run.step(vcpu, 0)
+    run.until(vcpu, "migrating_vcpu.next_lp")
+
+
+def test_a_vcpu_enters_nowhere_else_while_it_is_associated() -> None:
+    run = start(int(Fault.MOVE_WITHOUT_VP_FLUSH))
+    enter_on(run, "vcpu 0", 0)
+    leave(run, "vcpu 0")
+
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "migrating_vcpu.next_lp")
+
+    assert "vcpu_associated" in seen(run)
+
+
+def test_a_vcpu_that_is_flushed_where_it_was_enters_elsewhere() -> None:
+    run = start()
+    enter_on(run, "vcpu 0", 0)
+    leave(run, "vcpu 0")
+
+    enter_on(run, "vcpu 0", 1)
+
+    assert run.words[run.lay.assoc_lpid] == 2
+    assert run.words[run.lay.num_assoc_vcpus] == 1
+    assert seen(run) == set()
+
+
+def test_a_vcpu_that_was_loaded_and_never_entered_is_not_associated() -> None:
+    run = start()
+    run.until("vcpu 0", "exit_requested.load_seq_cst_mode")
+    run.until("zapper 0", "kick.exiting_guest_mode_mode", {"kick.next_vcpu": 0})
+    run.step("zapper 0")
+    run.until("vcpu 0", "migrating_vcpu.next_lp")
+
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "migrating_vcpu.store_seq_cst_mode")
+
+    assert seen(run) == {"vcpu_not_associated"}
+
+
+@pytest.mark.parametrize(("faults", "stale"), [(0, False), (SWITCH, True)])
+def test_only_the_flush_on_a_switch_guards_a_vcpu_that_is_new_on_a_processor(faults: int, stale: bool) -> None:
+    run = start(faults)
+    enter_on(run, "vcpu 0", 0)
+    read(run, "vcpu 0")
+    leave(run, "vcpu 0")
+    run.until("zapper 0", "end")
+
+    enter_on(run, "vcpu 1", 0)
+    run.step("vcpu 1", 1)
+    run.until("vcpu 1", "guest_here.reads_before_tick", {"guest_here.reads_before_tick": 1})
+
+    assert ("use_after_remove" in seen(run)) == stale
+
+
+def test_a_read_through_another_vcpu_s_translation_is_told() -> None:
+    run = start(SWITCH)
+    enter_on(run, "vcpu 0", 1)
+    read(run, "vcpu 0")
+    leave(run, "vcpu 0")
+    run.until("zapper 0", "end")
+    enter_on(run, "vcpu 1", 1)
+    read(run, "vcpu 1")
+    leave(run, "vcpu 1")
+
+    said = [(event.actor, event.says) for event in told(run).events if event.name in READS]
+
+    assert said == [
+        ("vcpu 0", "reads page 0: not in the TLB"),
+        ("vcpu 0", "reads page 0: fresh"),
+        ("vcpu 1", "reads page 0 through hpa 1: not current"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("faults", "stale"), [(0, False), (KEEPS_TLB, False), (KEEPS_LAST, False), (KEEPS_TLB | KEEPS_LAST, True)]
+)
+def test_the_two_halves_of_vp_flush_stand_in_for_each_other(faults: int, stale: bool) -> None:
+    run = start(faults)
+    enter_on(run, "vcpu 0", 0)
+    read(run, "vcpu 0")
+    leave(run, "vcpu 0")
+    enter_on(run, "vcpu 0", 1)
+    leave(run, "vcpu 0")
+    run.until("zapper 0", "end")
+
+    enter_on(run, "vcpu 0", 0)
+    read(run, "vcpu 0")
+
+    assert ("use_after_remove" in seen(run)) == stale
+
+
+@pytest.mark.parametrize(("entered", "chosen"), [(1, [0, 0, 0, 1]), (0, [0, 1, 0, 1])])
+def test_a_race_moves_a_vcpu_less_often_from_where_its_guest_was_than_from_where_it_did_not_come_in(
+    entered: int, chosen: list[int]
+) -> None:
+    lay = layout.plan(1, 1, 1, 1, flow=Flow.MIGRATE, lps=2)
+    words = np.zeros(lay.total_words, np.int64)
+    # Bit 20 of what is drawn has it stay, the upper half says where it goes.
+    draws = [stay | there for stay in (1 << 20, 0) for there in (0, 1 << 63)]
+
+    assert [next_lp(words, lay, MIGRATE, layout.vcpu_actor(lay, 0), drawn, 0, entered) for drawn in draws] == chosen
+
+
+def test_the_key_is_given_up_only_after_the_last_vcpu_is_flushed() -> None:
+    lay = layout.plan(2, 1, 1, 1, flow=Flow.MIGRATE, lps=2, packed=True, vcpu_registers=8)
+    words = np.zeros(lay.total_words, np.int64)
+    prepare(words, lay, MIGRATE, 1)
+    words[lay.num_assoc_vcpus] = 1
+
+    run_machine(freed, words, lay, MIGRATE, layout.vcpu_actor(lay, 0))
+    words[lay.num_assoc_vcpus] = 0
+    run_machine(freed, words, lay, MIGRATE, layout.vcpu_actor(lay, 1))
+
+    refused = [layout.vcpu_actor(lay, index).tally + OUTCOME_COUNTS + Outcome.flushvp_not_done for index in range(2)]
+    assert [int(words[at]) for at in refused] == [1, 0]

@@ -1,0 +1,179 @@
+"""Page-table pages that go beneath those who walk and populate them: TDH.MEM.SEPT.REMOVE, and what guards it."""
+
+import functools
+
+import pytest
+
+from kernels.search.explore import Size
+from kernels.tdx import words
+from kernels.tdx.module.mem import mem_page_remove, mem_range_block
+from kernels.tdx.module.sept import mem_accept
+from kernels.tdx.rules import Fault, Flow, Rules, SeptFree
+from kernels.tdx.words import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
+from kernels.tests.naive import Space, StepMachine, search
+from kernels.tests.orders import KICK_THEN_TRACK, NO_KICK, SPEC, V6_16, V18
+from kernels.tests.single_calls import (
+    BUSY_ENTRY,
+    BUSY_TREE,
+    NOT_BLOCKED,
+    NOT_TRACKED,
+    PAGE_NOT_FREE,
+    STATE_INCORRECT,
+    VIOLATION,
+    Machine,
+    kept,
+    track,
+)
+
+SUCCESS, HOST_PAGE = 0, 1 << 12
+ALWAYS = {"fault", "operand_busy", "stale_in_window"}
+
+
+block_table, remove_table = kept(mem_range_block, 1), kept(mem_page_remove, 1)
+accept_walking = kept(mem_accept, 0)
+
+
+def freeing(rules: Rules, *, zap_for_write: int | None = None, **fields: int) -> Rules:
+    """The order's rules in the flow."""
+    write = rules.serialized if zap_for_write is None else zap_for_write
+    rules = rules._replace(flow=int(Flow.SEPT_PAGES), serialized=0, zap_for_write=write)
+    return rules._replace(**fields)
+
+
+@pytest.fixture
+def m() -> Machine:
+    """A page-table page that is mapped, with nothing below."""
+    machine = Machine(rules=freeing(SPEC))
+    machine.words[table(machine, "sept")] = NL_MAPPED | RWX | SVE | HOST_PAGE
+    machine.words[table(machine, "owner")] = 1 << 8
+    return machine
+
+
+def table(m: Machine, family: str) -> int:
+    """Where a word of the page-table page stands."""
+    return int(getattr(m.lay, family) + m.lay.page_stride)
+
+
+def state(m: Machine) -> int:
+    return int(m.words[table(m, "sept")]) & STATE_MASK
+
+
+def test_a_page_table_page_that_is_blocked_tracked_and_empty_goes(m):
+    assert m.call(block_table) == SUCCESS
+    assert state(m) == NL_BLOCKED
+    assert m.call(track) == SUCCESS
+    assert m.call(remove_table) == SUCCESS
+    assert (state(m), m["tree_lock"]) == (FREE, 0)
+
+
+def test_a_page_table_page_that_is_not_blocked_stays(m):
+    assert m.call(remove_table) == NOT_BLOCKED
+    assert state(m) == NL_MAPPED
+
+
+def test_a_page_table_page_that_is_not_tracked_stays(m):
+    m.call(block_table)
+
+    assert m.call(remove_table) == NOT_TRACKED
+    assert state(m) == NL_BLOCKED
+
+
+def test_a_page_table_page_with_an_entry_below_stays(m):
+    m.call(block_table)
+    m.call(track)
+    m["sept"] = PENDING | SVE | HOST_PAGE
+
+    assert m.call(remove_table) == PAGE_NOT_FREE
+    assert state(m) == NL_BLOCKED
+
+
+def test_a_page_table_page_that_is_gone_is_not_removed_again(m):
+    m.words[table(m, "sept")] = FREE | SVE
+
+    assert m.call(remove_table) == STATE_INCORRECT
+
+
+def test_sept_remove_wants_the_tree_for_itself(m):
+    m["tree_lock"] = 2
+
+    assert m.call(remove_table) == BUSY_TREE
+    assert m["tree_lock"] == 2
+
+
+def test_sept_remove_wants_the_lock_of_the_entry(m):
+    m.words[table(m, "sept")] |= TDEL
+
+    assert m.call(remove_table) == BUSY_ENTRY
+    assert m["tree_lock"] == 0
+
+
+def test_an_accept_whose_page_table_page_is_given_away_under_its_walk_is_told_from_one_whose_is_not(m):
+    m["sept"] = PENDING | SVE | HOST_PAGE
+    m.begin(accept_walking, "goes_on.load_relaxed_owner")
+    m.words[table(m, "owner")] = 2 << 8 | words.PAGE_FREE
+
+    assert m.end(accept_walking) == VIOLATION
+    assert m["sept"] & STATE_MASK == PENDING
+
+
+SMALL = Size(1, 1, 1, 2)
+
+
+@functools.cache
+def searched(rules: Rules) -> Space:
+    return search(StepMachine(rules, SMALL))
+
+
+@pytest.mark.parametrize("fault", [Fault(0), Fault.SEPT_REMOVE_WITHOUT_TRACKING], ids=["whole", "untracked"])
+@pytest.mark.parametrize("write", [1, 0], ids=["for write", "for read"])
+def test_a_right_order_lets_no_walk_go_on_in_a_page_that_is_given_away_even_where_the_module_does_not_ask(fault, write):
+    space = searched(freeing(SPEC, zap_for_write=write, faults=int(fault)))
+
+    assert set(space.outcomes) == ALWAYS | ({"fault_retried"} if not write else set())
+    assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
+
+
+@pytest.mark.parametrize("rules", [V18, V6_16], ids=["v18", "v6_16"])
+def test_a_kernel_that_waits_for_the_release_of_the_hkid_zaps_below_and_keeps_the_page_table_page(rules):
+    machine = StepMachine(freeing(rules, sept_free=int(SeptFree.AFTER_HKID)), SMALL)
+    at = machine.lay.owner + machine.lay.page_stride
+
+    space = search(machine)
+
+    assert set(space.outcomes) <= ALWAYS | {"fault_retried"}
+    assert {words.generation_of(reached[at]) for reached in space.depth} == {1}
+    assert {words.generation_of(reached[machine.lay.owner]) for reached in space.depth} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("rules", "write", "outcomes"),
+    [
+        (NO_KICK, 1, {"tracking_not_done"}),
+        (NO_KICK, 0, {"tracking_not_done"}),
+        (KICK_THEN_TRACK, 0, {"tracking_not_done"}),
+    ],
+)
+def test_only_tracking_keeps_a_walk_out_of_a_freed_page_where_the_kernel_does_not(rules, write, outcomes):
+    untracked = int(Fault.SEPT_REMOVE_WITHOUT_TRACKING)
+
+    guarded = searched(freeing(rules, zap_for_write=write))
+    free = searched(freeing(rules, zap_for_write=write, faults=untracked))
+
+    assert outcomes <= set(guarded.outcomes)
+    assert "sept_use_after_free" not in guarded.outcomes
+    assert "sept_use_after_free" in free.outcomes
+
+
+def test_what_takes_mmu_lock_for_write_keeps_a_kicked_vcpu_from_caching_where_a_page_table_page_was():
+    """Every fault below waits for mmu_lock, and behind the TRACK of the pages below every entry flushes."""
+    space = searched(freeing(KICK_THEN_TRACK, zap_for_write=1, faults=int(Fault.SEPT_REMOVE_WITHOUT_TRACKING)))
+
+    assert "sept_use_after_free" not in space.outcomes
+
+
+@pytest.mark.parametrize(("write", "shown"), [(1, False), (0, True)])
+def test_a_child_that_a_fault_has_frozen_is_frozen_again_or_comes_back_below_a_page_that_goes(write, shown):
+    space = searched(freeing(SPEC, zap_for_write=write, faults=int(Fault.FREEZE_CHILD_ONCE)))
+
+    assert ("ept_page_not_free" in space.outcomes) == shown
+    assert ("ept_walk_failed" in space.outcomes) == shown

@@ -1,0 +1,248 @@
+"""TDs that are built, run and are torn down: each state of a TD, what is refused in it, and what gives a page away."""
+
+import functools
+
+import pytest
+
+from kernels import layout
+from kernels.language.interpreted import interpreted_machines
+from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES
+from kernels.race.tally import PLACE_OF_STATUS
+from kernels.search.explore import Size
+from kernels.search.schedule import Schedule
+from kernels.tdx import words
+from kernels.tdx.module.lifecycle import (
+    block_td,
+    mem_page_add,
+    mem_page_remove_alive,
+    mng_key_freeid,
+    phymem_page_reclaim,
+    td_exit_alive,
+    vp_enter_alive,
+    vp_flush_own,
+)
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.parts.teardown import add_page
+from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tdx.statuses import Leaf, Status, signed
+from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
+from kernels.tests.driver import finish, seen
+from kernels.tests.naive import Space, StepMachine, search
+from kernels.tests.orders import SPEC, V6_16, V18
+from kernels.tests.single_calls import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, block, kept, remove, track
+
+SUCCESS = 0
+BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001
+TDR_BUSY_TO_PAGE_ADD = 0x8000020000000002
+LIFECYCLE, OP_STATE, NO_KEYS = 0xC000060700000000, 0xC000060800000000, 0x8000081000000000
+FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
+
+
+add, remove_alive = kept(mem_page_add, 0, 9), kept(mem_page_remove_alive, 0)
+enter_alive, leave_alive, flush_own = kept(vp_enter_alive), kept(td_exit_alive), kept(vp_flush_own)
+vpflushdone, key_freeid, page_reclaim = kept(block_td), kept(mng_key_freeid), kept(phymem_page_reclaim)
+
+
+def mortal(rules: Rules, faults: int = 0, lives: int = 1) -> Rules:
+    """The order's rules in the flow, so many TDs one after the other."""
+    rules = rules._replace(flow=int(Flow.TEARDOWN), serialized=0, zap_for_write=rules.serialized)
+    return rules._replace(faults=faults, shootdowns=lives)
+
+
+@pytest.fixture
+def m() -> Machine:
+    return Machine(rules=mortal(SPEC))
+
+
+def test_a_page_is_added_mapped_before_the_td_runs_and_never_after(m):
+    assert m.call(add) == SUCCESS
+    assert m["sept"] & words.STATE_MASK == words.MAPPED
+    assert m.call(add) == STATE_INCORRECT
+    m["td_state"] = TD_RUNNABLE
+    assert m.call(add) == OP_STATE
+
+
+@pytest.mark.parametrize("state", [TD_BLOCKED, TD_TEARDOWN])
+def test_a_td_that_has_given_its_key_up_is_refused_every_call_on_its_pages_and_another_vpflushdone(m, state):
+    m.call(add)
+    m["td_state"] = state
+    before = [int(word) for word in m.words[: m.lay.state_words]]
+
+    assert [m.call(call) for call in (add, block, track, remove, remove_alive)] == [NO_KEYS] * 5
+    assert m.call(vpflushdone) == LIFECYCLE
+    assert [m[word] for word in ("td_state", "epoch_tracking", "tdr_lock", "tree_lock")] == [state, 1 << 24, 0, 0]
+    assert m["sept"] == before[m.lay.sept]
+
+
+def test_vpflushdone_takes_the_key_of_a_td_that_was_never_finalized(m):
+    assert m.call(vpflushdone) == SUCCESS
+    assert m["td_state"] == TD_BLOCKED
+
+
+def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_undeclared(m):
+    m["tdr_lock"] = 2
+    me = layout.vcpu_actor(m.lay, 0)
+    outcomes = {name: me.tally + OUTCOME_COUNTS + Outcome[name] for name in ("operand_busy", "busy_given_up")}
+
+    assert m.call(kept(add_page, 0)) == TDR_BUSY_TO_PAGE_ADD
+    assert {name: int(m.words[at]) for name, at in outcomes.items()} == {"operand_busy": 1, "busy_given_up": 1}
+    assert dict(PLACE_OF_STATUS)[signed(TDR_BUSY_TO_PAGE_ADD)] == Status.BUSY_RDX
+
+
+def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
+    m.call(add)
+    m["td_state"] = TD_RUNNABLE
+    assert m.call(remove_alive) == NOT_BLOCKED
+    m["td_state"] = TD_INITIALIZED
+    m["sept"] |= words.TDEL
+    assert m.call(remove_alive) == BUSY_ENTRY
+    m["sept"] &= ~(words.TDEL | words.HP)
+    assert m.call(remove_alive) == SUCCESS
+    assert m.call(remove_alive) == STATE_INCORRECT
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [(TD_INITIALIZED, OP_STATE), (TD_RUNNABLE, SUCCESS), (TD_BLOCKED, NO_KEYS), (TD_TEARDOWN, NO_KEYS)],
+)
+def test_a_vcpu_enters_a_td_that_can_run(m, state, status):
+    m["td_state"] = state
+
+    assert m.call(enter_alive) == status
+    assert (m["num_assoc_vcpus"], m["tdr_lock"]) == ((1, 2) if status == SUCCESS else (0, 0))
+
+
+def test_a_td_is_blocked_when_every_vcpu_is_out_and_flushed(m):
+    m["td_state"] = TD_RUNNABLE
+    m.call(enter_alive)
+    assert m.call(vpflushdone, 1) == TDR_BUSY_TO_VPFLUSHDONE
+    m.call(leave_alive)
+    assert m.call(vpflushdone, 1) == FLUSHVP_NOT_DONE
+    assert m.call(flush_own) == SUCCESS
+    assert m.call(flush_own) == NOT_ASSOCIATED
+    assert m.call(vpflushdone, 1) == SUCCESS
+    assert m["td_state"] == TD_BLOCKED
+
+
+def test_a_vcpu_that_meets_vpflushdone_at_the_tdr_is_told_to_come_back(m):
+    m["td_state"] = TD_RUNNABLE
+    m["tdr_lock"] = 1
+
+    assert m.call(enter_alive) == BUSY_TDR
+
+
+@pytest.mark.parametrize("state", [TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN])
+def test_a_page_is_reclaimed_once_the_hkid_is_free_and_the_hkid_is_freed_once_the_td_is_blocked(m, state):
+    m["td_state"] = state
+    assert m.call(page_reclaim) == (SUCCESS if state == TD_TEARDOWN else LIFECYCLE)
+    assert m.call(key_freeid) == (SUCCESS if state == TD_BLOCKED else LIFECYCLE)
+    assert m["tdr_lock"] == 0
+
+
+def test_a_vcpu_that_is_flushed_holds_nothing_and_one_that_is_new_begins_with_nothing(m):
+    m["td_state"] = TD_RUNNABLE
+    m["tlb"] = 7
+    m.call(enter_alive)
+    assert m["tlb"] == 0
+    m["tlb"] = 7
+    m.call(leave_alive)
+    m.call(flush_own)
+    assert m["tlb"] == 0
+
+
+ALWAYS = {"fault", "operand_busy", "stale_in_window", "vcpu_not_associated"}
+SMALL = Size(1, 1)
+GUEST = "guest_with_faults.reads_before_tick"
+
+
+@functools.cache
+def searched(rules: Rules) -> Space:
+    return search(StepMachine(rules, SMALL))
+
+
+def forbidden(space: Space) -> set[str]:
+    return set(space.outcomes) - ALWAYS - {"fault_retried", "flushvp_not_done"}
+
+
+@pytest.mark.parametrize("rules", [SPEC, V18, V6_16], ids=["spec", "v18", "v6_16"])
+def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
+    space = searched(mortal(rules))
+
+    assert forbidden(space) == set()
+    assert set(space.outcomes) >= ALWAYS
+    assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
+
+
+def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_the_s_ept_alone():
+    counts = {}
+    for name, rules in {"v18": V18, "v6_16": V6_16}.items():
+        run = Schedule(mortal(rules), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+        run.until("zapper 0", "live.zaps")
+        run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 0})
+        finish(run, "zapper 0", "vcpu 0")
+        at = run.actor("zapper 0").tally + STATUS_COUNTS
+        leaves = (Leaf.TDH_MEM_TRACK, Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_PHYMEM_PAGE_RECLAIM)
+        counts[name] = [int(run.words[at + leaf * STATUSES + Status.SUCCESS]) for leaf in leaves]
+
+    assert counts == {"v18": [0, 0, 2], "v6_16": [1, 1, 1]}
+
+
+def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
+    populated = {}
+    for name, rules in {"v18": V18, "v6_16": V6_16}.items():
+        run = Schedule(mortal(rules), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+        run.until("zapper 0", "live.zaps")
+        run.step("zapper 0", 0)
+        run.until("zapper 0", "live.zaps")
+        run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 1})
+        run.until("vcpu 0", "read_lock_with_interrupts.fetch_add_seq_cst_mmu_lock", {GUEST: 1})
+        run.until("zapper 0", "flush_vps.store_seq_cst_flush_ipi")
+        run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
+        populated[name] = (int(run.words[run.lay.mirror]), words.state_of(int(run.words[run.lay.sept])))
+
+    assert populated == {"v18": (SPTE_PRESENT, words.PENDING), "v6_16": (0, words.FREE)}
+
+
+PAIRS = [
+    (Fault.RECLAIM_EARLY, Fault.RECLAIM_IGNORES_STATE, "td_state_incorrect"),
+    (Fault.VCPUS_COME_BACK, Fault.ENTER_IGNORES_STATE, "td_state_incorrect"),
+    (Fault.TAKEN_FOR_UNFINALIZED, Fault.REMOVE_IGNORES_STATE, "tracking_not_done"),
+]
+
+
+@pytest.mark.parametrize(("kernels", "modules", "refused"), PAIRS, ids=lambda it: getattr(it, "name", it))
+def test_the_module_refuses_what_the_kernel_gets_wrong_and_without_that_a_page_is_read_that_is_someone_elses(
+    kernels, modules, refused
+):
+    alone, hidden = searched(mortal(SPEC, int(kernels))), searched(mortal(SPEC, int(modules)))
+    both = searched(mortal(SPEC, int(kernels | modules)))
+
+    assert refused in alone.outcomes
+    assert "use_after_remove" not in alone.outcomes
+    assert forbidden(hidden) == set()
+    assert "use_after_remove" in both.outcomes
+
+
+def test_an_hkid_is_leaked_where_a_vcpu_is_not_flushed():
+    space = searched(mortal(SPEC, int(Fault.KEEP_VCPUS)))
+
+    assert {"flushvp_not_done", "hkid_leaked"} <= set(space.outcomes)
+
+
+@pytest.mark.parametrize(("more", "stale"), [(Fault(0), False), (Fault.NO_FLUSH_ON_SWITCH, True)])
+def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflushdone_cares_for_vcpus(more, stale):
+    faults = int(Fault.KEEP_VCPUS | Fault.FLUSHDONE_IGNORES_VCPUS | more)
+    run = Schedule(mortal(SPEC, faults, 2), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+    for _ in range(2):  # in each TD a read
+        run.until("zapper 0", "live.zaps")
+        run.step("zapper 0", 0)
+        run.until("zapper 0", "live.zaps")
+        run.until("vcpu 0", "guest_with_faults.reads_before_tick")
+        run.step("vcpu 0", 1)
+        run.until("vcpu 0", "guest_with_faults.reads_before_tick")
+        run.step("vcpu 0", 0)
+        run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
+        run.step("zapper 0", 0)
+
+    assert ("use_after_remove" in seen(run)) == stale
+    assert seen(run) <= {"use_after_remove"}

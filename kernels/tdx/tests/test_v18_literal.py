@@ -1,0 +1,172 @@
+"""v18 to the letter: BUSY compared exactly with that of the S-EPT tree, BLOCK tried 16 times more, and then handed up;
+a second AUG of the same page tried again.
+"""
+
+import pytest
+
+from kernels.language.interpreted import interpreted_machines
+from kernels.layout import STATUS_COUNTS, STATUSES
+from kernels.search.explore import Size, explore
+from kernels.search.schedule import Schedule
+from kernels.tdx import words
+from kernels.tdx.kvm.kick import gives_up
+from kernels.tdx.module.sept import mem_add
+from kernels.tdx.rules import Busy, Fault, Flow, Rules
+from kernels.tdx.statuses import Leaf, Status
+from kernels.tests.driver import enter, page_state, seen
+from kernels.tests.orders import SPEC, V18, two_levels
+from kernels.tests.single_calls import STATE_INCORRECT, Machine, kept
+from kernels.tests.witnesses import ALWAYS_LEGAL
+
+LITERAL = V18._replace(sept_busy=int(Busy.RETRY_ON_TREE), serialized=1, shootdowns=2)
+# Without mmu_lock, which v18 takes, two zappers contend for the tree, as an entry with the 0-step filter would.
+UNLOCKED = LITERAL._replace(serialized=0)
+# Only where no SPTE is frozen do two vCPUs come to add one page.
+TWICE = two_levels(LITERAL, Flow.POPULATE, shootdowns=0, faults=int(Fault.POPULATE_UNFROZEN))
+AUG_9 = kept(mem_add, 0, 9)
+PENDING_9 = words.PENDING | words.SVE | 9 << words.HPA_SHIFT
+BLOCK = "mem_range_block.try_lock_exclusive_tree_lock"
+REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
+
+
+def start(rules: Rules, zappers: int) -> Schedule:
+    """A vCPU and some zappers, a page to each, which count the statuses that they see."""
+    return Schedule(
+        rules, vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers, made=interpreted_machines(rules.flow)
+    )
+
+
+def answered(run: Schedule, leaf: Leaf, status: Status, zapper: str = "zapper 0") -> int:
+    """How often a zapper's SEAMCALL has ended so."""
+    return int(run.words[run.actor(zapper).tally + STATUS_COUNTS + leaf * STATUSES + status])
+
+
+def in_accept() -> Schedule:
+    """The page has been shot down and is pending; the guest accepts it and holds the lock of its entry."""
+    run = start(LITERAL, 1)
+    run.until("zapper 0", "populate.store_release_mirror")
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "mem_page_accept.load_acquire_sept")
+    return run
+
+
+def with_the_tree_taken(at: str) -> Schedule:
+    """Zapper 0 stands at its BLOCK or its REMOVE of page 0, zapper 1 in the midst of BLOCK of page 1."""
+    run = start(UNLOCKED, 2)
+    run.until("zapper 0", at, {"claim_page.any_page": 0})
+    run.until("zapper 1", "mem_range_block.load_acquire_sept", {"claim_page.any_page": 1})
+    return run
+
+
+def test_block_that_meets_an_accept_is_told_busy_with_operand_rcx_and_the_vm_is_dead():
+    run = in_accept()
+    run.until("zapper 0", "end")
+
+    assert answered(run, Leaf.TDH_MEM_RANGE_BLOCK, Status.BUSY_RCX) == 1
+    assert seen(run) == {"operand_busy", "busy_given_up"}
+    assert run.words[run.lay.vm_bugged] == 1
+
+
+def test_remove_tries_again_for_as_long_as_the_tree_is_taken():
+    run = with_the_tree_taken(REMOVE)
+    while answered(run, Leaf.TDH_MEM_PAGE_REMOVE, Status.BUSY_SEPT_TREE) < 40:
+        run.step("zapper 0")
+
+    assert seen(run) == {"operand_busy"}
+    run.until("zapper 1", "kick.next_vcpu")
+    run.until("zapper 0", "populate.store_release_owner")
+    assert page_state(run) == words.FREE
+
+
+def test_block_tries_again_while_the_tree_is_taken():
+    run = with_the_tree_taken(BLOCK)
+    run.until("zapper 0", "seamcall_until.gives_up")
+    run.step("zapper 0", 0)
+    run.until("zapper 1", "kick.next_vcpu")
+    run.until("zapper 0", "kick.next_vcpu")
+
+    assert page_state(run) == words.BLOCKED
+    assert seen(run) == {"operand_busy"}
+
+
+def test_the_eagain_of_block_is_an_error_with_mmu_lock_held_for_write():
+    run = with_the_tree_taken(BLOCK)
+    run.until("zapper 0", "seamcall_until.gives_up")
+    run.step("zapper 0", 1)
+    run.until("zapper 0", "end")
+
+    assert seen(run) == {"operand_busy", "busy_given_up"}
+    assert run.words[run.lay.vm_bugged] == 1
+
+
+def test_a_race_gives_up_behind_the_first_try_and_sixteen_more():
+    assert [gives_up(None, None, None, None, retries) for retries in (0, 15, 16)] == [False, False, True]
+
+
+def test_under_mmu_lock_nothing_but_an_accept_brings_it_down():
+    found = explore(LITERAL, Size(1, 1), threads=1, liveness=False)
+
+    assert found.outcomes.keys() - ALWAYS_LEGAL == {"busy_given_up"}
+    assert explore(LITERAL._replace(shootdowns=1), Size(2, 1), threads=1).outcomes.keys() <= ALWAYS_LEGAL
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"),
+    [
+        (PENDING_9, STATE_INCORRECT | 1 << 16),
+        (PENDING_9 + (1 << words.HPA_SHIFT), STATE_INCORRECT),
+        (words.MAPPED | words.SVE | 9 << words.HPA_SHIFT, STATE_INCORRECT),
+        (words.PENDING_BLOCKED | words.SVE | 9 << words.HPA_SHIFT, STATE_INCORRECT),
+    ],
+    ids=["pending", "pending, another page", "accepted", "blocked"],
+)
+def test_aug_tells_an_entry_that_is_pending_with_the_same_page_from_any_other(entry, status):
+    m = Machine(rules=two_levels(SPEC, Flow.POPULATE))
+    m.words[m.lay.sept + m.lay.page_stride] = words.NL_MAPPED | words.RWX | words.SVE
+    m["sept"] = entry
+
+    assert m.call(AUG_9) == status
+    assert (m["sept"], m["tree_lock"]) == (entry, 0)
+
+
+def two_that_add(rules: Rules = TWICE) -> Schedule:
+    """Both vCPUs have found the page's SPTE not present, and vCPU 0 has added the page."""
+    made = interpreted_machines(Flow.POPULATE)
+    run = Schedule(rules, vcpus=2, zappers=1, made=made)
+    run.words[run.lay.sept + run.lay.page_stride] = words.NL_MAPPED | words.RWX | words.SVE | 1 << words.HPA_SHIFT
+    run.words[run.lay.mirror + run.lay.page_stride] = words.SPTE_PRESENT
+    for vcpu in ("vcpu 0", "vcpu 1"):
+        run.until(vcpu, "mem_add.try_lock_shared_tree_lock", {"guest_with_faults.reads_before_tick": 1})
+    run.until("vcpu 0", "handle_ept_violation.read_unlock_mmu_lock")
+    return run
+
+
+def test_a_second_aug_of_a_page_that_is_pending_is_a_fault_that_is_retried():
+    run = two_that_add()
+    run.until("vcpu 1", "faulting_vcpu.store_seq_cst_mode")
+
+    assert answered(run, Leaf.TDH_MEM_PAGE_AUG, Status.EPT_ENTRY_STATE_INCORRECT, "vcpu 1") == 1
+    assert seen(run) == {"fault", "fault_retried"}
+    assert (page_state(run), run.words[run.lay.vm_bugged]) == (words.PENDING, 0)
+
+
+def test_a_second_aug_of_a_page_that_is_accepted_by_then_is_kvm_bug_on():
+    run = two_that_add()
+    choices = {"guest_with_faults.reads_before_tick": 1}
+    run.until("vcpu 0", "mem_accept.unlock_entry_sept", choices)
+    run.step("vcpu 0")
+    run.until("vcpu 1", "handle_ept_violation.read_unlock_mmu_lock")
+    run.step("vcpu 1")
+    run.step("vcpu 1")
+
+    assert seen(run) == {"fault", "entry_state_incorrect"}
+    assert (page_state(run), run.words[run.lay.vm_bugged]) == (words.MAPPED, 1)
+
+
+def test_a_second_aug_of_a_pending_page_is_kvm_bug_on_for_whoever_does_not_look_at_the_entry():
+    run = two_that_add(TWICE._replace(sept_busy=int(Busy.SPIN)))
+    run.until("vcpu 1", "before_entry.load_acquire_vm_bugged")
+
+    assert seen(run) == {"fault", "entry_state_incorrect"}
+    assert run.words[run.lay.vm_bugged] == 1

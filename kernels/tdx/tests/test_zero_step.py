@@ -1,0 +1,323 @@
+"""A guest stuck at one instruction: the module's 0-step filter, RET_PF_RETRY by re-entry and in the host, and what a
+guest that stands back for the host is told. Nothing is compiled here.
+"""
+
+import pytest
+
+from kernels.language.interpreted import interpreted_machines
+from kernels.layout import STATUS_COUNTS, STATUSES
+from kernels.search.explore import Size
+from kernels.search.schedule import Schedule
+from kernels.story.narrate import narrate
+from kernels.tdx import words
+from kernels.tdx.rules import Fault, FaultRetry, Flow, Rules
+from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
+from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
+from kernels.tests.driver import seen
+from kernels.tests.naive import Space, StepMachine, search
+from kernels.tests.orders import SPEC, V6_16, V18, two_levels
+
+LIMITS = {"epf_threshold": 6, "hp_lock_timeout": 2}
+STEPPING = two_levels(SPEC, Flow.ZERO_STEP, **LIMITS)
+RESTS = "stepping_vcpu.load_acquire_vm_bugged"
+GUEST = "stepping_guest.reads_before_tick"
+FIRST_PAGE = 1 << words.HPA_SHIFT
+
+
+def start(rules: Rules = STEPPING, vcpus: int = 1) -> Schedule:
+    """Such vCPUs, one zapper that takes no step, one page that nobody has mapped."""
+    return Schedule(rules, vcpus=vcpus, zappers=1, made=interpreted_machines(Flow.ZERO_STEP))
+
+
+def put(run: Schedule, entry: int) -> None:
+    """The page's S-EPT entry, below a page-table page."""
+    run.words[run.lay.sept + run.lay.page_stride] = NL_MAPPED | RWX | SVE
+    run.words[run.lay.mirror + run.lay.page_stride] = SPTE_PRESENT
+    run.words[run.lay.sept] = entry | SVE
+    run.words[run.lay.owner] = words.generation_of(int(run.words[run.lay.owner])) << 8
+
+
+def freeze(run: Schedule) -> None:
+    """Somebody else changes the page-table page above: a fault is retried for as long as he does."""
+    run.words[run.lay.mirror + run.lay.page_stride] = SPTE_FROZEN
+
+
+def stay(run: Schedule, *, accepts: int = 0, most: int = 1000) -> None:
+    """In and out of the guest, which reads on, up to the next time that the vCPU rests between two entries."""
+    run.step("vcpu 0")
+    run.until("vcpu 0", RESTS, {GUEST: 1, "stepping_guest.accepts_first": accepts}, most)
+
+
+def enter(run: Schedule) -> None:
+    """Into the guest."""
+    run.until("vcpu 0", GUEST)
+
+
+def tracking(run: Schedule) -> tuple[int, int]:
+    """EPT violations counted, and the guest page listed, from 1."""
+    return int(run.words[run.lay.possibly_epf_stepping]), int(run.words[run.lay.last_epf_gpa])
+
+
+def statuses(run: Schedule, leaf: Leaf, status: Status) -> int:
+    """How often this call of the vCPU ended so."""
+    return int(run.words[run.actor("vcpu 0").tally + STATUS_COUNTS + leaf * STATUSES + status])
+
+
+def test_an_ept_violation_behind_six_at_the_same_instruction_lists_its_page() -> None:
+    run = start()
+    freeze(run)
+
+    counted = []
+    for _ in range(7):
+        stay(run)
+        counted.append(tracking(run))
+
+    assert counted == [*((n, 0) for n in range(1, 7)), (6, 1)]
+
+
+def test_an_instruction_that_succeeds_takes_back_what_was_counted() -> None:
+    run = start()
+    freeze(run)
+    for _ in range(7):
+        stay(run)
+    put(run, MAPPED | RWX | FIRST_PAGE)
+
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "stepping_guest.next_page", {GUEST: 1})
+
+    assert tracking(run) == (0, 0)
+
+
+def test_an_access_that_ends_in_accept_is_not_the_instruction_any_more() -> None:
+    run = start()
+    freeze(run)
+    for _ in range(6):
+        stay(run)
+    counted = tracking(run)
+    put(run, PENDING | FIRST_PAGE)
+
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "mem_accept.load_acquire_sept", {GUEST: 1})
+
+    assert (counted, tracking(run)) == ((6, 0), (0, 0))
+
+
+def test_a_linux_td_that_touches_a_pending_page_is_killed() -> None:
+    run = start(STEPPING._replace(sept_ve_disable=1))
+    put(run, PENDING | FIRST_PAGE)
+
+    stay(run)
+
+    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == 0
+    assert (seen(run), run.words[run.lay.vm_bugged]) == ({"access_before_accept"}, 1)
+
+
+@pytest.mark.parametrize(("accepts", "outcomes"), [(0, {"fault", "access_before_accept"}), (1, {"fault"})])
+def test_a_linux_td_lives_with_a_page_that_it_accepts_first_and_not_with_one_that_was_taken_away(
+    accepts: int, outcomes: set[str]
+) -> None:
+    run = start(STEPPING._replace(sept_ve_disable=1))
+    put(run, FREE)
+    run.words[run.lay.mirror] = words.MIRROR_NONPRESENT
+
+    stay(run, accepts=accepts)
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "stepping_guest.next_page" if accepts else RESTS, {GUEST: 1})
+
+    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == accepts
+    assert seen(run) == outcomes
+
+
+def test_with_a_page_listed_the_entry_is_refused_while_the_tree_is_locked() -> None:
+    run = start()
+    run.words[run.lay.last_epf_gpa] = 1
+    run.words[run.lay.tree_lock] = 2
+
+    stay(run)
+
+    assert statuses(run, Leaf.TDH_VP_ENTER, Status.BUSY_SEPT_TREE) == 1
+    assert seen(run) == {"operand_busy", "zero_step_busy"}
+    assert (run.words[run.lay.tree_lock], run.words[run.lay.epoch_tracking]) == (2, ONE_EPOCH)
+
+
+def test_a_listed_page_that_still_faults_is_a_td_exit_without_an_entry() -> None:
+    run = start()
+    freeze(run)
+    run.words[run.lay.last_epf_gpa] = 1
+
+    stay(run)
+
+    assert statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT) == 1
+    assert seen(run) == {"zero_step_fault", "fault_retried"}
+    assert (run.words[run.lay.tree_lock], run.words[run.lay.epoch_tracking]) == (0, ONE_EPOCH)
+
+
+def test_a_listed_page_that_kvm_has_added_again_refuses_the_entry_for_as_long_as_nobody_accepts_it() -> None:
+    run = start()
+    freeze(run)
+    for _ in range(7):
+        stay(run)
+    put(run, PENDING | FIRST_PAGE)
+    run.words[run.lay.mirror] = SPTE_PRESENT
+
+    for _ in range(5):
+        stay(run)
+
+    assert statuses(run, Leaf.TDH_VP_ENTER, Status.SUCCESS) == 7
+    assert statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT) == 5
+    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == 0
+    assert (run.words[run.lay.tree_lock], run.words[run.lay.epoch_tracking]) == (0, ONE_EPOCH)
+
+
+def test_another_vcpu_that_accepts_the_listed_page_lets_the_first_one_in() -> None:
+    run = start(vcpus=2)
+    put(run, PENDING | FIRST_PAGE)
+    run.words[run.lay.mirror] = SPTE_PRESENT
+    run.words[run.lay.last_epf_gpa] = 1
+    stay(run)
+    refused = statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT)
+
+    run.until("vcpu 1", "mem_accept.store_release_sept", {GUEST: 1})
+    run.step("vcpu 1")
+    enter(run)
+
+    assert (refused, statuses(run, Leaf.TDH_VP_ENTER, Status.SUCCESS)) == (1, 1)
+
+
+def test_a_listed_page_that_is_mapped_again_lets_the_vcpu_in_and_the_tree_go() -> None:
+    run = start()
+    put(run, MAPPED | RWX | FIRST_PAGE)
+    run.words[run.lay.last_epf_gpa] = 1
+
+    run.until("vcpu 0", "zero_step_filter.unlock_exclusive_tree_lock")
+    held = int(run.words[run.lay.tree_lock])
+    enter(run)
+
+    assert (held, run.words[run.lay.tree_lock]) == (1, 0)
+    assert words.refcount_of(int(run.words[run.lay.epoch_tracking]), 1) == 1
+    assert seen(run) == set()
+
+
+def test_v6_16_tries_a_fault_again_in_the_host_where_others_enter_again() -> None:
+    run = start(STEPPING._replace(fault_retry=int(FaultRetry.LOCAL)))
+    freeze(run)
+
+    with pytest.raises(RuntimeError, match="did not come to"):
+        stay(run)
+
+    assert tracking(run) == (1, 0)
+    assert "fault_retried" in seen(run)
+
+
+def test_a_guest_that_stands_back_for_the_host_is_told_busy_and_after_so_many_times_is_left() -> None:
+    run = start()
+    put(run, PENDING | FIRST_PAGE | HP)
+
+    stay(run)
+
+    assert HOST_PRIORITY_BUSY_TIMEOUT & (1 << 64) - 1 == 0x9000020500000000
+    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.BUSY_RCX) == LIMITS["hp_lock_timeout"] + 1
+    assert statuses(run, Leaf.TDH_VP_ENTER, Status.HOST_PRIORITY_BUSY_TIMEOUT) == 1
+    assert seen(run) == {"operand_busy", "host_priority_timeout"}
+    assert run.words[run.lay.epoch_tracking] == ONE_EPOCH
+
+
+def test_an_entry_that_is_only_locked_starts_the_count_of_standing_back_again() -> None:
+    run = start()
+    put(run, PENDING | FIRST_PAGE | HP)
+    run.words[run.lay.hp_lock_busy] = LIMITS["hp_lock_timeout"]
+    enter(run)
+    run.words[run.lay.sept] |= TDEL
+
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "mem_accept.load_acquire_sept", {GUEST: 1})
+    run.until("vcpu 0", GUEST, {GUEST: 1}, most=5)
+
+    assert run.words[run.lay.hp_lock_busy] == 0
+
+
+def test_the_host_that_gets_the_entry_takes_its_priority_back() -> None:
+    run = start()
+    put(run, FREE | HP)
+
+    stay(run)
+
+    assert words.state_of(int(run.words[run.lay.sept])) == PENDING
+    assert not run.words[run.lay.sept] & HP
+
+
+def searched(rules: Rules, *, accepted: int = 0, **fields: int) -> Space:
+    """Every interleaving of one vCPU and one zapper with one page, which is zapped once unless `fields` say more; from
+    where another vCPU has `accepted` the page that is listed, if so.
+    """
+    machine = StepMachine(two_levels(rules, Flow.ZERO_STEP, hp_lock_timeout=1, **fields), Size(1, 1))
+    if accepted:
+        lay, words_then = machine.lay, list(machine.start)
+        words_then[lay.sept + lay.page_stride] = NL_MAPPED | RWX | SVE
+        words_then[lay.sept] = MAPPED | RWX | SVE | FIRST_PAGE
+        words_then[lay.owner] = FIRST_PAGE >> words.HPA_SHIFT << 8
+        words_then[lay.mirror] = words_then[lay.mirror + lay.page_stride] = SPTE_PRESENT
+        words_then[lay.last_epf_gpa] = 1
+        machine.start = tuple(words_then)
+    return search(machine)
+
+
+@pytest.mark.parametrize(
+    ("rules", "threshold", "states"), [(SPEC, 0, 1_434), (SPEC, 1, 6_058), (V18, 1, 10_432), (V6_16, 0, 1_929)]
+)
+def test_one_zap_of_a_right_order_sets_the_filter_off_below_the_threshold_that_its_retries_reach(
+    rules: Rules, threshold: int, states: int
+) -> None:
+    """mmu_lock for write lets a vCPU fault once for a zap; with a frozen entry it faults as often as it enters. At
+    threshold 0 the only vCPU comes to no page at all: its first fault lists the page that it has still to accept.
+    """
+    space = searched(rules, epf_threshold=threshold)
+    storm = {"zero_step_busy", "zero_step_fault"}
+
+    assert (storm <= set(space.outcomes)) == (rules is V18 or threshold == 0)
+    assert len(space.depth) == states
+    assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
+
+
+def test_a_filter_that_keeps_the_tree_locked_lets_no_zapper_finish_where_another_vcpu_accepts_the_page() -> None:
+    """Alone a vCPU never passes the filter."""
+    broken = {"epf_threshold": 0, "faults": int(Fault.ZERO_STEP_KEEPS_TREE)}
+    caught = searched(SPEC, accepted=1, **broken)
+    hidden = searched(SPEC, **broken)
+    right = searched(SPEC, accepted=1, epf_threshold=0)
+
+    assert len(caught.hopeless) > 0
+    assert [(len(space.deadlocks), len(space.hopeless)) for space in (hidden, right)] == [(0, 0), (0, 0)]
+
+
+def test_a_filter_that_keeps_its_reference_is_refused_by_remove_where_the_order_sets_the_filter_off() -> None:
+    caught = searched(V18, epf_threshold=1, faults=int(Fault.ZERO_STEP_KEEPS_REFERENCE))
+    hidden = searched(SPEC, epf_threshold=2, faults=int(Fault.ZERO_STEP_KEEPS_REFERENCE))
+
+    assert "tracking_not_done" in caught.outcomes
+    assert set(hidden.outcomes) == {"fault", "operand_busy", "stale_in_window"}
+
+
+def test_who_enters_again_in_the_fast_path_keeps_a_kicker_waiting_that_holds_it_out() -> None:
+    """spec holds nobody out: nothing ends in the fast path there that does not end by itself."""
+    caught = searched(V6_16, epf_threshold=1, faults=int(Fault.FASTPATH_REENTER))
+    hidden = searched(SPEC, epf_threshold=1, faults=int(Fault.FASTPATH_REENTER))
+
+    assert len(caught.hopeless) > 0
+    assert (len(hidden.deadlocks), len(hidden.hopeless)) == (0, 0)
+
+
+def test_the_filter_is_told_as_a_part_of_the_entry() -> None:
+    rules = STEPPING._replace(epf_threshold=0)
+    run = start(rules)
+    stay(run)
+    run.until("vcpu 0", "zero_step_filter.unlock_exclusive_tree_lock_2")
+
+    told = narrate(rules, run.taken, vcpus=1, zappers=1)
+    listed = [access for event in told.events for access in event.own if access.word == "last_epf_gpa[vcpu 0]"]
+
+    assert [(access.before, access.after) for access in listed] == [("none", "page 0")]
+    assert [span.whole for span in told.spans if span.name == "TDH.VP.ENTER"] == [True, False]
