@@ -251,11 +251,13 @@ def write_file(path: Path, write: Writer) -> None:
     content = io.BytesIO()
     write(content)
     try:
-        if path.exists() and not path.is_file():
-            return _write_into(path, content.getvalue())
-        write_whole(path, content.getvalue())
+        special = path.exists() and not path.is_file()
+        if not special:
+            write_whole(path, content.getvalue())
     except OSError as error:
         raise _refused(error, path, "what was written before stands") from None
+    if special:
+        _write_into(path, content.getvalue())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -129,7 +129,11 @@ def _race(plan: Plan, explored: Explored, interrupts: Interrupts, keep: Callable
     ]
     if interrupts or not safe:
         return None
-    ready = machine(chosen_cpus(None), {}, plan.progress, verbose=plan.request.verbose)
+    ready = None
+    with interrupts.at_once():
+        ready = machine(chosen_cpus(None), {}, plan.progress, verbose=plan.request.verbose)
+    if ready is None:
+        return None
     with Canvas(plan.progress) as canvas:
         if plan.progress is not None:
             each = racing_scenario(len(safe) + len(BESIDE), 1).duration_s

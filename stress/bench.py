@@ -144,11 +144,13 @@ def _record(layout: Layout, cpus: Cpus, command: Sequence[str]) -> Bench:
 
 def _carry_out(begun: Begun) -> int:
     run = begun.request.run
+    prepared = None
+    if _rounds_left(begun):  # before interrupts are only counted: who waits for the compiler can end it at once
+        sites = declared_sites(begun.layout.scenario)
+        flow = begun.layout.scenario.flow
+        prepared = machine(begun.cpus, sites, begun.progress, flow=flow, verbose=run.verbose)
     with Interrupts() as interrupts:
-        if _rounds_left(begun):
-            sites = declared_sites(begun.layout.scenario)
-            flow = begun.layout.scenario.flow
-            prepared = machine(begun.cpus, sites, begun.progress, flow=flow, verbose=run.verbose)
+        if prepared is not None:
             _meet(begun, prepared)
             _race_all(begun, prepared, interrupts)
             if begun.bench.rounds and not interrupts:

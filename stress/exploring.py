@@ -78,7 +78,7 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
     sizes = {key: getattr(request, key) for key in SETTABLE}
     scenario = with_options(scenario, **sizes)
     if "pages" not in said and request.pages is None:
-        scenario = scenario.model_copy(update={"pages": scenario.zappers * scenario.batch})
+        scenario = with_options(scenario, pages=scenario.zappers * scenario.batch)
     if not request.sampled:
         _check_size(scenario)
     if not scenario.shootdowns:

@@ -1,6 +1,8 @@
 """Ctrl-C and SIGTERM as a question that a race asks, instead of an exception in the middle of anything."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -16,6 +18,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received = 0
+        self._at_once = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -34,5 +37,19 @@ class Interrupts:
     def __bool__(self) -> bool:
         return self.received > 0
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is done in here the first signal ends: for what asks nobody, as a compiler does. Ask afterwards."""
+        self._at_once = True
+        try:
+            yield
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._at_once = False
+
     def _count(self, number: int, frame: FrameType | None) -> None:
         self.received += 1
+        if self._at_once:
+            self._at_once = False
+            raise KeyboardInterrupt

@@ -89,7 +89,8 @@ def make_ready(ordering: Ordering, scenario: Scenario, method: Whole | Sample) -
     """
     rules, size = rules_of(ordering, scenario)._replace(shootdowns=1), Size(1, 1)
     if isinstance(method, Sample):
-        walk(rules, size, schedules=1, seed=1, depth=method.depth)
+        room = size._replace(pages=max(rules.batch, 1), tlb_entries=scenario.tlb_entries)  # for one range
+        walk(rules, room, schedules=1, seed=1, depth=method.depth)
     else:
         explore(rules, size, threads=1, memory_bytes=LEAST_BYTES, liveness=method.liveness)
 

@@ -133,8 +133,12 @@ def _hold(plan: Plan, machines: Machines, claimed: Claim, place: str, record: Re
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=claimed.to_race)
     record.claims.append(made)
     _store(plan, record)
+    prepared = None
     if claimed.to_race and not interrupts and not _is_enough(plan, record):
-        tries = race_claim(machines.of(claimed.raced), claimed, place, plan.progress, interrupts)
+        with interrupts.at_once():
+            prepared = machines.of(claimed.raced)
+    if prepared is not None:
+        tries = race_claim(prepared, claimed, place, plan.progress, interrupts)
         made = raced(made, tries, claimed.raced.model_dump(mode="json"))
         record.claims[-1] = made
         _store(plan, record)

@@ -46,6 +46,17 @@ def test_after_an_interrupt_others_are_ignored() -> None:
     assert {signal.getsignal(number) for number in STOPPING} == {signal.SIG_IGN}
 
 
+def test_what_asks_nobody_is_ended_at_once_and_the_next_signal_is_counted() -> None:
+    reached = []
+    with Interrupts() as interrupts:
+        with interrupts.at_once():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("behind it")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    assert (reached, interrupts.received) == ([], 2)
+
+
 def test_a_signal_that_was_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
