@@ -289,13 +289,16 @@ class Body:
         return met
 
     def divided(self, one: Any, other: Any, rest: bool) -> Any:
-        """As in Python: rounded down, the remainder with the sign of the divisor."""
+        """As in Python: rounded down, the remainder with the sign of the divisor; by 0 it is 0, and nothing ends."""
+        nothing = self.builder.icmp_signed("==", other, number_of(0))
+        other = self.builder.select(nothing, number_of(1), other)
         quotient, left = self.builder.sdiv(one, other), self.builder.srem(one, other)
         apart = self.builder.icmp_signed("<", self.builder.xor(left, other), number_of(0))
         down = self.builder.and_(self.builder.icmp_signed("!=", left, number_of(0)), apart)
         if rest:
             return self.builder.select(down, self.builder.add(left, other), left)
-        return self.builder.sub(quotient, self.builder.zext(down, I64))
+        whole = self.builder.sub(quotient, self.builder.zext(down, I64))
+        return self.builder.select(nothing, number_of(0), whole)
 
     def call(self, name: str, arguments: list[ast.expr]) -> Any:
         if name in self.native.trees:
