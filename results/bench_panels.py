@@ -189,10 +189,11 @@ def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
     slopes = [slope for slope in bench.slopes if slope.figure == figure.id]
     if slopes and bench.sweep is not None:
         lines = [f"{slope.ordering} {slope_text(slope).replace(' (', chr(10) + '  (')}" for slope in slopes]
+        lines = [f"{bench.sweep.key} to the", "power of", *lines]
+        if len(why := {slope.why_none for slope in slopes}) == 1 and (reason := why.pop()):
+            lines = ["no growth fitted:", *reason.split(": ")]
         place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points"}
-        ax.annotate(
-            "\n".join([f"{bench.sweep.key} to the", "power of", *lines]), (1, 1), va="top", fontsize=8.5, **place
-        )
+        ax.annotate("\n".join(lines), (1, 1), va="top", fontsize=8.5, **place)
 
 
 def _beside(bench: Bench, xs: Sequence[float], steps: float) -> list[float]:
