@@ -1,8 +1,8 @@
 """What every race of one command stands on, made once: compiled kernels, a calibrated clock, CPUs."""
 
-from kernels.language.variant import Variant
 from kernels.race.clock import calibrate
 from kernels.race.lines import load, ns_of_entry
+from kernels.race.variant import Variant
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rules import Flow
 from stress.compiling import compiling

@@ -24,10 +24,8 @@ from kernels.language import cache
 from kernels.language.llvm import I64
 from kernels.language.lowering import AT, Body, cast, given_back, number_of
 from kernels.language.syntax import ENVIRONMENT, OUT_OF_LINE, tree_of
-from kernels.layout import Actor, Layout
-from kernels.tdx.rules import Rules
+from kernels.layout import Actor
 
-RECORDS = {"lay": Layout._fields, "rules": Rules._fields, "me": Actor._fields}
 ENTRY_WORDS = ("td", "lay", "rules", *Actor._fields, "chosen")
 
 
@@ -36,9 +34,9 @@ class Native:
 
     def __init__(
         self,
+        records: Mapping[str, tuple[str, ...]],
         source: str = "",
         values: Mapping[str, Any] | None = None,
-        records: Mapping[str, tuple[str, ...]] = RECORDS,
         *,
         raced: bool = False,
     ) -> None:
@@ -49,7 +47,7 @@ class Native:
         """
         self.module = ir.Module("integers")
         self.values = values or {}
-        self.records = records
+        self.records = {"me": Actor._fields, **records}
         self.raced = raced
         self.trees = {it.name: it for it in ast.parse(source).body if isinstance(it, ast.FunctionDef)}
         self.made: dict[Any, ir.Function] = {}
@@ -121,7 +119,7 @@ def compiled(name: str, functions: Sequence[FunctionType], records: Mapping[str,
     name = f"{name}_{digest_of(''.join(map(inspect.getsource, functions)))}"
     found = cache.read(name)
     if found is None:
-        native = Native(records=records, raced=True)
+        native = Native(records, raced=True)
         for function in functions:
             native.exported(function)
         engine = native.finish(name, level=2)

@@ -1,7 +1,7 @@
 """A compiled step machine, to be entered from Python or, by its address, from compiled code."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +42,11 @@ def words_with_room(count: int) -> np.ndarray:
     return np.zeros(SEEN_ROOM + count, np.int64)[SEEN_ROOM:]
 
 
-def entered(function: Steps) -> tuple[Machine, Entered]:
-    """The step machine and its compiled code, cached on disk."""
+def entered(function: Steps, records: Mapping[str, tuple[str, ...]]) -> tuple[Machine, Entered]:
+    """The step machine and its compiled code, cached on disk; `records` are the fields of `lay` and `rules`."""
     names = Names()
     made = step_machine(function, names)
-    native = Native(made.source, {**names.values, "own": own, "set_own": set_own})
+    native = Native(records, made.source, {**names.values, "own": own, "set_own": set_own})
     entries = [native.entry(f"{made.name}_{which}") for which in ("step", "choices")]
     engine = native.finish(f"native_{digest_of(native.text())}")
     step, choices = (int(engine.get_function_address(entry)) for entry in entries)

@@ -1,10 +1,10 @@
 """Generated source to compiled functions, through a cache that notices every change (`kernels/language/cache.py`)."""
 
-import functools
 import hashlib
 import inspect
 import pickle
 import sys
+from collections.abc import Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -17,13 +17,7 @@ from numba.core.serialize import dumps
 
 from kernels.language import atomics, cache
 from kernels.language.inlined import OPTIONS, inlined, inner
-from kernels.language.straight import Names, straight_source, subs
-from kernels.language.syntax import Steps
-from kernels.language.variant import BARE, Variant
 from kernels.language.worlds import World, globals_of
-from kernels.layout import LABEL, RNG, Layout
-from kernels.race.lock_contention import contended
-from kernels.tdx.rules import Rules
 
 RACE = World(atomics.ATOMIC, inner)
 
@@ -62,7 +56,7 @@ def _kept(bound: FunctionType) -> Any:
     return made
 
 
-def _module(name: str, source: str, values: dict[str, Any]) -> ModuleType:
+def _module(name: str, source: str, values: Mapping[str, Any]) -> ModuleType:
     """Run generated source as a module."""
     name = f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     made = ModuleType(name)
@@ -72,56 +66,27 @@ def _module(name: str, source: str, values: dict[str, Any]) -> ModuleType:
     return made
 
 
-_NJIT: dict[str, Any] = {"kept": _kept, "inlined": inlined}
+def values_of(names: Mapping[str, Any]) -> dict[str, Any]:
+    """What names in the source mean where numba compiles it."""
+    return {name: RACE.resolve(value) for name, value in names.items()}
 
 
-def _values(names: Names, world: World, extra: dict[str, Any]) -> dict[str, Any]:
-    return {name: world.resolve(value) for name, value in {**names.values, **extra}.items()}
-
-
-def straight(function: Steps, variant: Variant = BARE) -> Any:
-    """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk.
-
-    Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
+def runnable(file: str, sources: Sequence[str], name: str, values: Mapping[str, Any]) -> Any:
+    """`run(words, lay, rules, me)` without the GIL, which calls `name` of these sources, or of the values, with the
+    words' address; cached on disk under `file`. Sources mark what is compiled into it with `@inlined`.
     """
-    from kernels.race import tally
-
-    names = Names()
-    called = [one for one in subs(function) if one is function or not one.in_place]
-    sources = [f"@inlined\n{straight_source(one, names, variant)}" for one in called]
-    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
-    values = {**_values(names, RACE, extra), **_NJIT, "RNG": RNG, "LABEL": LABEL}
-    return _runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)
-
-
-def alone(function: Any) -> Any:
-    """A function of the harness as a jitted `run(words, lay, rules, me)` like that of `straight`; cached on disk."""
-    name = function.__name__
-    return _runnable(name, [], name, {name: RACE.resolve(function), **_NJIT})
-
-
-def _runnable(file: str, sources: list[str], name: str, values: dict[str, Any]) -> Any:
-    """`run(words, lay, rules, me)`, which calls `name` of these sources with the words' address."""
     entry = f"@kept\ndef run(words, lay, rules, me):\n    return {name}(address(words), lay, rules, me)"
     source = "\n\n\n".join([*sources, entry]) + "\n"
-    return _module(file, source, {**values, "address": atomics.address}).run
+    return _module(file, source, {**values, "kept": _kept, "inlined": inlined, "address": atomics.address}).run
 
 
 # Of the C function that `kernels.language.atomics.enter` calls.
 ENTRY = types.int64(*([types.int64] * 8))
-_PLACES = "words_at(td), layout_at(lay), rules_at(rules)"
-_ENTERING: dict[str, Any] = {
-    "words_at": atomics.words_at,
-    "layout_at": atomics.fields_at(Layout._fields),
-    "rules_at": atomics.fields_at(Rules._fields),
-}
 
 
-@functools.cache
-def contended_at() -> int:
-    """The address of compiled `kernels.race.lock_contention.contended`, for the control block; cached on disk."""
-    head = f"def entry(td, lay, rules, what, tally, word, _, __):\n    return contended({_PLACES}, what, tally, word)\n"
-    entry = _module("contended", head, {"contended": RACE.resolve(contended), **_ENTERING}).entry
+def c_function(file: str, source: str, values: Mapping[str, Any]) -> int:
+    """The address of `entry` of this source as a C function of eight int64; cached on disk under `file`."""
+    entry = _module(file, source, values).entry
     made: Any = CFunc(entry, sigutils.normalize_signature(ENTRY), {}, {"error_model": "numpy", "boundscheck": False})
     made._cache = Kept(f"{entry.__module__}-entry")
     made.compile()

@@ -1,17 +1,16 @@
 """The straight line: functions of steps as ordinary functions, the yields stripped. What real processes race.
 
-A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a
-trace know who stands where. A SEAMCALL keeps which module locks it holds, and counts those that it does not get
-(`kernels/race/lock_contention.py`). Random numbers of choices live in a local while a function runs.
+What a race has built in around the steps, such as labels for a watchdog, is woven in by whoever compiles them
+(`Weave`). Random numbers of choices live in a local while a function runs.
 """
 
 import ast
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kernels.language.atomics import ATOMIC, enter
+from kernels.language.atomics import ATOMIC
 from kernels.language.parse import flat
 from kernels.language.syntax import (
     ENVIRONMENT,
@@ -31,12 +30,6 @@ from kernels.language.syntax import (
     is_drawn,
     tree_of,
 )
-from kernels.language.variant import Variant
-from kernels.layout import ModuleLock
-from kernels.race.lock_contention import BY_FIELD, TRIES_OF_ENTRY, behind_a_try, behind_an_unlock, leaf_text
-from kernels.race.ring import SITE_BITS
-from kernels.race.trace import BESIDE, UNTRACED, keep
-from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
 
 
 class Names:
@@ -155,14 +148,14 @@ def subs(function: Steps) -> list[Steps]:
     return found
 
 
-def straight_source(function: Steps, names: Names, variant: Variant) -> str:
+def straight_source(function: Steps, names: Names, weave: "Weave") -> str:
     """Source of one function of steps as an ordinary function `name(td, lay, rules, me, ...)`; 0 where nothing is
     returned.
 
     Fields of the layout and the rules are read once, at the top: an atomic load inside would keep LLVM from hoisting
     them.
     """
-    made = ast.parse("\n".join([f"def {function.name}():", *_Straight(function, names, variant).lines()])).body[0]
+    made = ast.parse("\n".join([f"def {function.name}():", *Line(function, names, weave).lines()])).body[0]
     assert isinstance(made, ast.FunctionDef)
     fields: dict[str, None] = {}
 
@@ -179,14 +172,30 @@ def straight_source(function: Steps, names: Names, variant: Variant) -> str:
     return "\n".join([f"def {function.name}({', '.join((*ENVIRONMENT, *function.parameters))}):", *reads, *lines])
 
 
-class _Straight:
+class Weave:
+    """What a straight line has built in around its steps and calls: lines of source. This one has nothing."""
+
+    def step(self, line: "Line", step: Step, arguments: Sequence[str], into: str | None) -> list[str]:
+        """A labelled step, whose value goes `into` a local, and what stands around it."""
+        target = f"{into} = " if into else ""
+        return [f"{target}{ast.unparse(step.call.func)}({', '.join(arguments)})"]
+
+    def behind(self, line: "Line", function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
+        """What stands behind the steps of a callee, whose value is in `target`."""
+        return []
+
+    def beside(self, line: "Line", call: ast.expr) -> list[str]:
+        """What stands before a call that is no step, while its arguments are what they are."""
+        return []
+
+
+class Line:
     """One function's lines. `within`: the lines in which they stand in the place of a call."""
 
-    def __init__(self, function: Steps, names: Names, variant: Variant, within: "_Straight | None" = None) -> None:
+    def __init__(self, function: Steps, names: Names, weave: Weave, within: "Line | None" = None) -> None:
         self.function = function
         self.names = names
-        self.variant = variant
-        self.leaf = leaf_text(function)
+        self.weave = weave
         self.prefix: str = f"{within.prefix}_{function.name}_" if within else ""
         own = any(isinstance(s, Step) and self.is_drawn(s) for s in flat(function.body))
         self.draws: bool = within.draws if within else own
@@ -231,11 +240,11 @@ class _Straight:
                 target = target and self.prefix + target
                 inner = f"{function.name}({', '.join((*ENVIRONMENT, *map(self.text, arguments)))})"
                 line = f"{pad}{target} = {inner}" if target else pad + inner
-                entry = [pad + line for line in self.entry_tried(function, target, arguments)]
+                behind = [pad + line for line in self.weave.behind(self, function, target, arguments)]
                 if not self.draws:
-                    return [line, *entry]
+                    return [line, *behind]
                 save, load = "set_own(td, me.tally + RNG, _random)", "_random = own(td, me.tally + RNG)"
-                return [pad + save, line, *entry, pad + load]
+                return [pad + save, line, *behind, pad + load]
             case If(test=test, body=body, orelse=orelse):
                 lines = [f"{pad}if {self.text(test)}:", *self.block(body, depth + 1, after)]
                 return [*lines, f"{pad}else:", *self.block(orelse, depth + 1, after)] if orelse else lines
@@ -252,7 +261,7 @@ class _Straight:
 
     def in_place(self, sub: Sub, depth: int) -> list[str]:
         """The steps of a callee where it is called; what it returns at its end goes into the target."""
-        inner, pad = _Straight(sub.function, self.names, self.variant, self), "    " * depth
+        inner, pad = Line(sub.function, self.names, self.weave, self), "    " * depth
         *body, last = sub.function.body
         given = zip(sub.function.parameters, map(self.text, sub.arguments), strict=True)
         lines = [f"{pad}{inner.prefix}{parameter} = {value}" for parameter, value in given]
@@ -278,66 +287,12 @@ class _Straight:
             return [*(["_random = xorshift(_random)"] if random else []), target + ast.unparse(way)]
         if not self.function.labelled:
             return [f"{target}{name}({', '.join(arguments)})"]
-        rest = ", ".join(("td", "_word", *arguments[2:]))
-        at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
-        perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.variant.perturbed else []
-        before = [f"_word = {arguments[1]}", at, *perturb]
-        behind = [*self.lock_tried(step, str(into)), *self.lock_let_go(step)]
-        if not self.variant.traced or self.function in UNTRACED:
-            return [*before, f"{target}{name}({rest})", *behind]
-        label = f"_word << {SITE_BITS} | {step.site.number}"
-        # Before the step, which may change what it is computed from.
-        before.insert(0, f"_operand = {arguments[-1] if arguments[2:] else 0}")
-        if not answers(self.names.values[name]):
-            return [*before, f"{name}({rest})", self.call_of(keep, label, "_operand", "_operand"), *behind]
-        seen = into or "_seen"
-        return [*before, f"{seen} = {name}({rest})", self.call_of(keep, label, f"int({seen})", "_operand"), *behind]
-
-    def lock_tried(self, step: Step, got: str) -> list[str]:
-        """What a SEAMCALL keeps behind a try of the epoch's or the tree's lock."""
-        op = self.names.values[ast.unparse(step.call.func)]
-        if self.leaf is None or op not in (try_lock_exclusive, try_lock_shared):
-            return []
-        lock = _lock(step)
-        return [] if lock is None else self.tried(lock, op is try_lock_exclusive, "_word", got)
-
-    def entry_tried(self, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
-        """The same behind a try of an S-EPT entry's lock."""
-        if self.leaf is None or function.name not in TRIES_OF_ENTRY:
-            return []
-        word = f"(lay.sept + ({self.text(arguments[0])}) * lay.page_stride)"
-        return self.tried(ModuleLock.ENTRY, True, word, TRIES_OF_ENTRY[function.name].format(target))
-
-    def tried(self, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
-        assert self.leaf is not None
-        self.names.add("_enter", enter)
-        return behind_a_try(lock, self.leaf, exclusive, word, got)
-
-    def lock_let_go(self, step: Step) -> list[str]:
-        """What is kept behind the release of a module lock, in a TD exit as well: an entry may leave it one."""
-        op = self.names.values[ast.unparse(step.call.func)]
-        if op is unlock_entry:
-            return behind_an_unlock(ModuleLock.ENTRY)
-        lock = _lock(step) if op in (unlock_exclusive, unlock_shared) else None
-        return [] if lock is None else behind_an_unlock(lock)
+        return self.weave.step(self, step, arguments, into)
 
     def beside(self, call: ast.expr, pad: str) -> list[str]:
-        """What a traced line keeps of a call that is no step; before it, while its arguments are what they are."""
-        if not (self.variant.traced and isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-            return []
-        keeper = BESIDE.get(self.function.source.__globals__.get(call.func.id))
-        if keeper is None:
-            return []
-        arguments = [self.text(argument) for argument in call.args if ast.unparse(argument) not in ENVIRONMENT]
-        return [pad + self.call_of(keeper, *arguments)]
+        return [pad + line for line in self.weave.beside(self, call)]
 
     def call_of(self, function: Any, *arguments: str) -> str:
         """A call with the environment first."""
         self.names.add(function.__name__, function)
         return f"{function.__name__}({', '.join((*ENVIRONMENT, *arguments))})"
-
-
-def _lock(step: Step) -> ModuleLock | None:
-    """The module lock that a step tries or releases; None of a lock that is KVM's."""
-    field = step.call.args[1]
-    return BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None

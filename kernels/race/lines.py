@@ -8,15 +8,15 @@ import numpy as np
 
 from kernels import layout
 from kernels.language.elsewhere import compiling_elsewhere
-from kernels.language.jit import alone, contended_at, straight
 from kernels.language.parse import flat
 from kernels.language.straight import subs
 from kernels.language.syntax import SITES, Step
-from kernels.language.variant import BARE, Variant
 from kernels.layout import Actor, Layout
 from kernels.race.clock import Calibration
 from kernels.race.ring import SITE_BITS
 from kernels.race.trace import SO_MANY, ticks_of_entries
+from kernels.race.variant import BARE, Variant
+from kernels.race.weave import alone, contended_at, straight
 from kernels.tdx import words
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rules import NS_SHIFT, Flow, Rules

@@ -13,6 +13,8 @@ from kernels.race.lines import prepare, record
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rules import Flow, Rules
 
+RECORDS = {"lay": Layout._fields, "rules": Rules._fields}
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -30,7 +32,7 @@ Made = tuple[Machine, Any]
 def machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
     """The step machines of a flow's vCPU and zapper, compiled once a process."""
     actors = FLOWS[Flow(flow)]
-    return entered(actors.vcpu), entered(actors.zapper)
+    return entered(actors.vcpu, RECORDS), entered(actors.zapper, RECORDS)
 
 
 class Schedule:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.language.interpreted import interpreted_machines
 from kernels.language.syntax import Site
 from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES, Layout, name_of
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.events import RETURNED, Access, Event, Held, Story
 from kernels.story.spans import READS, WALKS, gathered

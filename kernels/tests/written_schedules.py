@@ -2,7 +2,7 @@
 
 import random
 
-from kernels.language.interpreted import interpreted_machines
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.events import Story
 from kernels.story.narrate import narrate

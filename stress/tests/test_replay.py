@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.language.interpreted import interpreted_machines
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.rules import Rules
 from kernels.tests.driver import enter

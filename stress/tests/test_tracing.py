@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from kernels.language.syntax import SITES
-from kernels.language.variant import Variant
 from kernels.layout import FREEZE_ON, plan
 from kernels.race.clock import calibrate
 from kernels.race.lines import load, ns_of_entry
 from kernels.race.ring import Entry
+from kernels.race.variant import Variant
 from kernels.tdx.outcomes import Outcome
 from results.collector import Run
 from results.race_trace import LastSteps, columns, trace

@@ -17,6 +17,7 @@ from kernels.language.atomics import ATOMIC, PLAIN, PYTHON, SEEN_COUNT, SEEN_ROO
 from kernels.language.compile import Native
 from kernels.language.entered import words_with_room
 from kernels.layout import Layout
+from kernels.search.schedule import RECORDS
 
 bit_length: Any = atomics.bit_length
 monotonic_ns: Any = atomics.monotonic_ns
@@ -83,9 +84,8 @@ def noted(words: np.ndarray) -> np.ndarray:
 def stepping(name: str, operands: int) -> Callable[..., Any]:
     """The same as step machines have it: index and operands stand in fields of the layout."""
     fields = ("vcpus", "zappers", "pages")[: 1 + operands]
-    native = Native(
-        f"def access(td, lay, rules, me): return {name}(td, {', '.join(f'lay.{field}' for field in fields)})", ATOMIC
-    )
+    source = f"def access(td, lay, rules, me): return {name}(td, {', '.join(f'lay.{field}' for field in fields)})"
+    native = Native(RECORDS, source, ATOMIC)
     entry = native.entry("access")
     engine = native.finish()
     enter = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))

@@ -13,9 +13,9 @@ from numba.core.registry import cpu_target
 
 from kernels import layout
 from kernels.language.atomics import ATOMIC
-from kernels.language.jit import straight
 from kernels.language.llvm import I64, emit_pause, emit_settle
 from kernels.race import lines as race
+from kernels.race.weave import straight
 from kernels.tests.orders import SPEC
 from kernels.tests.single_calls import block, enter, leave, remove, track
 

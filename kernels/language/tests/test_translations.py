@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from kernels import layout
 from kernels.language.atomics import PYTHON
-from kernels.language.interpreted import interpreted_machines
-from kernels.language.straight import Names, straight_source, subs
+from kernels.language.straight import Names, subs
 from kernels.language.syntax import SITES, Steps
-from kernels.language.variant import BARE
 from kernels.layout import OUTCOME_COUNTS, RNG
 from kernels.race.lines import prepare
+from kernels.race.variant import BARE
+from kernels.race.weave import straight_source
+from kernels.search.interpreted import interpreted_machines
 from kernels.tdx import words
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm import kick as kvm

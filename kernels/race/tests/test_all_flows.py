@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.language.variant import BARE, Variant
 from kernels.layout import FINISHED, READS, SHOOTDOWNS, STOP_VCPUS, STOP_ZAPPERS
 from kernels.race.lines import load, prepare
+from kernels.race.variant import BARE, Variant
 from kernels.tdx.rules import Flow, Rules
 
 RACED = (

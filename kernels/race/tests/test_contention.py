@@ -9,8 +9,7 @@ import pytest
 from kernels import layout
 from kernels.language.atomics import PYTHON
 from kernels.language.generator import Reference
-from kernels.language.straight import Names, straight_source, subs
-from kernels.language.variant import BARE
+from kernels.language.straight import Names, subs
 from kernels.language.worlds import World
 from kernels.layout import (
     COLUMNS,
@@ -33,6 +32,8 @@ from kernels.layout import (
 )
 from kernels.race import lines as race
 from kernels.race.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
+from kernels.race.variant import BARE
+from kernels.race.weave import straight_source
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm.kick import kick
 from kernels.tdx.module import mem as module

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.language.variant import BARE
 from kernels.layout import (
     HEAD_WORDS,
     HIST_WORDS,
@@ -18,6 +17,7 @@ from kernels.layout import (
     zapper_actor,
 )
 from kernels.race import lines as race
+from kernels.race.variant import BARE
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE

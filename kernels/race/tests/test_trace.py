@@ -9,15 +9,15 @@ from numba import njit
 
 from kernels import layout
 from kernels.language import atomics
-from kernels.language.jit import straight
-from kernels.language.straight import Names, answers, straight_source, subs
+from kernels.language.straight import Names, answers, subs
 from kernels.language.syntax import SITES, Steps
-from kernels.language.variant import BARE, Variant
 from kernels.language.worlds import World
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
 from kernels.race.trace import BESIDE, keep, keep_outcome
+from kernels.race.variant import BARE, Variant
+from kernels.race.weave import straight, straight_source
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.kvm.shootdown import claim, zapper
 from kernels.tdx.kvm.vcpu_run import fill_and_read, guest, vcpu

@@ -10,11 +10,11 @@ import pytest
 from kernels import layout
 from kernels.language.entered import words_with_room
 from kernels.language.generator import Reference
-from kernels.language.interpreted import interpreted_machines
 from kernels.language.machine import DONE, Machine
 from kernels.language.syntax import Steps
 from kernels.layout import Actor, Layout
 from kernels.race import lines as race
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Made, machines
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.outcomes import Outcome

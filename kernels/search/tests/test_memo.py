@@ -15,6 +15,7 @@ from kernels.search import state as own_words
 from kernels.search import transitions as memo
 from kernels.search.breadth_first import Search
 from kernels.search.explore import Size, explore
+from kernels.search.schedule import RECORDS
 from kernels.search.tables import get_ready, make_plan
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC, V18
@@ -91,7 +92,7 @@ def test_source_that_no_step_machine_has_is_refused_with_its_function(line, what
     source = f"def step(td, lay, rules, me, chosen):\n    {line}\n    return 0\n"
 
     with pytest.raises(SyntaxError, match="step: what is compiled here has no") as refused:
-        native.Native(source, {}).function("step")
+        native.Native(RECORDS, source, {}).function("step")
     assert str(refused.value).endswith(what)
     assert not isinstance(refused.value, LanguageError)
 
@@ -102,7 +103,7 @@ def answer(tmp_path, monkeypatch):
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "cache"))
 
     def run() -> int:
-        code = native.Native("def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
+        code = native.Native(RECORDS, "def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
         entry = code.entry("answer")
         engine = code.finish("native_answer")
         called = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import layout
-from kernels.language.interpreted import interpreted_machines
 from kernels.language.syntax import SITES
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule, machines
 from kernels.story.events import Kind, Story
 from kernels.story.narrate import CHOICES, TURNS, Narrator, narrate

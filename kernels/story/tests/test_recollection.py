@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.language.jit import straight
 from kernels.language.syntax import SITES
-from kernels.language.variant import Variant
 from kernels.layout import name_of, plan
 from kernels.race import lines as race
 from kernels.race.ring import Entry, Mark, entries
+from kernels.race.variant import Variant
+from kernels.race.weave import straight
 from kernels.story.events import Event
 from kernels.story.recollect import Recollection, called, recollect, retaken, story
 from kernels.tdx.flows import FLOWS

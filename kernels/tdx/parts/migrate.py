@@ -22,6 +22,7 @@ from kernels.race.tally import (
     vcpu_stopping,
 )
 from kernels.tdx.kvm.kick import acknowledge, exit_requested, process_requests
+from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu, take_processor, vcpu_load
 from kernels.tdx.kvm.vcpu_run import (
     EPT_VIOLATION,
     FAULT,
@@ -36,7 +37,7 @@ from kernels.tdx.kvm.vcpu_run import (
     reads_before_tick,
 )
 from kernels.tdx.module.mem import td_exit
-from kernels.tdx.module.processors import NOWHERE, next_lp, release_vcpu, take_processor, vcpu_load, vp_enter_here
+from kernels.tdx.module.processors import vp_enter_here
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS
 from kernels.tdx.words import (
     IN_GUEST_MODE,

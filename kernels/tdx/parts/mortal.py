@@ -11,8 +11,8 @@ from kernels.language.steps import like, steps
 from kernels.race.tally import count_status, note, outcome_of, relax
 from kernels.tdx.kvm.kick import exit_requested
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation, set_external_spte
+from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
 from kernels.tdx.module.lifecycle import td_exit_alive, vp_enter_alive, vp_flush_own
-from kernels.tdx.module.processors import LEAF_FLUSH
 from kernels.tdx.parts.populate import faulting_vcpu
 from kernels.tdx.rules import HkidFree
 from kernels.tdx.statuses import SUCCESS

@@ -29,6 +29,7 @@ from kernels.race.tally import (
 from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, is_busy, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
+from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
 from kernels.tdx.kvm.vcpu_run import two
 from kernels.tdx.kvm.zap import NONE, give_away, look, take_page, unlock_mmu, zap_taken
 from kernels.tdx.module.lifecycle import (
@@ -40,7 +41,6 @@ from kernels.tdx.module.lifecycle import (
 )
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import mem_range_block
-from kernels.tdx.module.processors import LEAF_FLUSH_DONE
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, HkidFree

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kernels.language.interpreted import interpreted_machines
 from kernels.layout import STATUS_COUNTS, STATUSES
 from kernels.search.explore import Size, explore
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.reading import reading
 from kernels.tdx.rules import Flow, Rules

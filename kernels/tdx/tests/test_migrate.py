@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.language.interpreted import interpreted_machines
 from kernels.language.steps import steps
 from kernels.layout import OUTCOME_COUNTS
 from kernels.race.lines import prepare
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.spans import READS
-from kernels.tdx.module.processors import NOWHERE, next_lp, release_vcpu
+from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.driver import seen

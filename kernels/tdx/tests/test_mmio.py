@@ -2,8 +2,8 @@
 
 import pytest
 
-from kernels.language.interpreted import interpreted_machines
 from kernels.search.explore import Size
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.spans import READS, WALKS
 from kernels.tdx import words

@@ -3,9 +3,10 @@
 import pytest
 
 from kernels import layout
-from kernels.language import jit as build
 from kernels.language.entered import entered
 from kernels.race import lines as race
+from kernels.race.weave import straight
+from kernels.search.schedule import RECORDS
 from kernels.tdx.module.mem import is_tlb_tracked
 from kernels.tdx.words import (
     BLOCKED,
@@ -312,7 +313,7 @@ def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = {}
         for what in (track, block, remove):
-            made[what] = build.straight(what), entered(what)[1].step
+            made[what] = straight(what), entered(what, RECORDS)[1].step
             m = Machine()
             given = m.words, race.record(m.lay), race.record(SPEC), layout.vcpu_actor(m.lay, 0)
             made[what][0](*given)

@@ -5,10 +5,10 @@ import functools
 import pytest
 
 from kernels import layout
-from kernels.language.interpreted import interpreted_machines
 from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES
 from kernels.race.tally import PLACE_OF_STATUS
 from kernels.search.explore import Size
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
 from kernels.tdx.module.lifecycle import (

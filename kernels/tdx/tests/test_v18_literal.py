@@ -4,9 +4,9 @@ a second AUG of the same page tried again.
 
 import pytest
 
-from kernels.language.interpreted import interpreted_machines
 from kernels.layout import STATUS_COUNTS, STATUSES
 from kernels.search.explore import Size, explore
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
 from kernels.tdx.kvm.kick import gives_up

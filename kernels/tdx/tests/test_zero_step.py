@@ -4,9 +4,9 @@ guest that stands back for the host is told. Nothing is compiled here.
 
 import pytest
 
-from kernels.language.interpreted import interpreted_machines
 from kernels.layout import STATUS_COUNTS, STATUSES
 from kernels.search.explore import Size
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
 from kernels.tdx import words

@@ -1,0 +1,121 @@
+"""Moving a vCPU among logical processors, and what it takes.
+
+Source: Linux arch/x86/kvm/vmx/tdx.c (tdx_vcpu_load, tdx_flush_vp, tdx_flush_vp_on_cpu, tdx_mmu_release_hkid).
+smp_call_function_single() is told by what it comes to: the processor is got out of the guest, and the function runs on
+it while no vCPU does.
+"""
+
+from kernels.language.atomics import (
+    compare_exchange_seq_cst,
+    own,
+    pin_to,
+    store_release,
+)
+from kernels.language.steps import choice, harness, local, op, steps
+from kernels.layout import MOVES, VCPU_HISTS
+from kernels.race.tally import count, count_status, note, now, outcome_of, record, relax
+from kernels.tdx.kvm.kick import acknowledge
+from kernels.tdx.module.processors import mng_vpflushdone, vp_flush
+from kernels.tdx.rules import Fault
+from kernels.tdx.statuses import (
+    SUCCESS,
+    Leaf,
+)
+from kernels.tdx.words import (
+    lp_ipi,
+    occupant,
+)
+
+MOVE_WITHOUT_VP_FLUSH = int(Fault.MOVE_WITHOUT_VP_FLUSH)
+LEAF_FLUSH, LEAF_FLUSH_DONE = int(Leaf.TDH_VP_FLUSH), int(Leaf.TDH_MNG_VPFLUSHDONE)
+H_MOVE, H_PIN = len(VCPU_HISTS), len(VCPU_HISTS) + 1
+NOWHERE = -1
+
+
+@op
+def take(td, word, who):
+    """Run on a processor that nobody runs on; returns 1 or 0."""
+    return compare_exchange_seq_cst(td, word, 0, who) == 0
+
+
+@steps
+def take_processor(td, lay, rules, me, lp):
+    """Be scheduled on a processor; interrupts are on while it is waited for."""
+    while not (yield take(td, occupant(lay, lp), me.index + 1)):
+        yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    return 0
+
+
+@steps
+def flush_vp_on_cpu(td, lay, rules, me, lp):
+    """tdx_flush_vp_on_cpu(): TDH.VP.FLUSH on the processor where this vCPU was, by an IPI that is waited for."""
+    while not (yield take(td, occupant(lay, lp), me.index + 1)):
+        # Pairs with the guest's look at it: whoever runs there leaves.
+        yield store_release(td, lp_ipi(lay, lp), 1)
+        yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    status = yield from vp_flush(td, lay, rules, me, lp)
+    count_status(td, me, LEAF_FLUSH, status)
+    if status != SUCCESS:
+        note(td, lay, me, -1, outcome_of(status))  # VCPU_NOT_ASSOCIATED: loaded there, and never entered
+    yield store_release(td, lp_ipi(lay, lp), 0)
+    yield store_release(td, occupant(lay, lp), 0)
+    return 0
+
+
+@local
+def each_lp(td, lay, rules, me):
+    """As many choices as there are processors."""
+    return lay.lps
+
+
+@choice(each_lp)
+def next_lp(td, lay, rules, me, random, here, entered):
+    """Where the host's scheduler puts this vCPU: in a race mostly where it was, if it has come into its guest there; if
+    not, anywhere, as vcpu_run() is about to schedule.
+    """
+    if entered and (random >> 20) & 1:
+        return here
+    return (((random >> 32) & 0xFFFFFFFF) * lay.lps) >> 32
+
+
+@harness()
+def run_on(td, lay, rules, me, lp):
+    """Pin this worker to the CPU that stands for a processor, where it has one."""
+    cpu = own(td, lay.lp_cpus + lp)
+    if cpu:
+        began = now(rules)
+        pin_to(cpu - 1)
+        record(td, rules, me, H_PIN, now(rules) - began)
+
+
+@harness()
+def count_move(td, rules, me, began):
+    """A move from one processor to another."""
+    count(td, me, MOVES, 1)
+    record(td, rules, me, H_MOVE, now(rules) - began)
+
+
+@steps
+def vcpu_load(td, lay, rules, me, was, here):
+    """tdx_vcpu_load() on another processor than before: what the module holds of the vCPU there is flushed first."""
+    began = now(rules)
+    if was != NOWHERE and not rules.faults & MOVE_WITHOUT_VP_FLUSH:
+        yield from flush_vp_on_cpu(td, lay, rules, me, was)
+    run_on(td, lay, rules, me, here)
+    if was != NOWHERE:
+        count_move(td, rules, me, began)
+    return 0
+
+
+@steps
+def release_vcpu(td, lay, rules, me, here):
+    """A vCPU is freed: flushed where it was last; then the TD's key is asked for, in vain until the last one is."""
+    if here != NOWHERE:
+        yield from flush_vp_on_cpu(td, lay, rules, me, here)
+    status = yield from mng_vpflushdone(td, lay, rules, me)
+    count_status(td, me, LEAF_FLUSH_DONE, status)
+    if status != SUCCESS:
+        note(td, lay, me, -1, outcome_of(status))
+    return 0
