@@ -160,7 +160,8 @@ def test_every_ordering_without_a_fault_is_crossed_with_every_fault() -> None:
     matrix = resolve_matrix(ExploreRequest("small"))
 
     assert set(matrix.faults) == set(faults())
-    assert set(matrix.rows) == {flow.name.lower() for flow in Flow}
+    # Of the flow flush_current the orders are the question, and no fault is its own.
+    assert set(matrix.rows) == {flow.name.lower() for flow in Flow} - {"flush_current"}
     assert {"spec", "v18", "v6_16", "no_kick"} <= {ordering.name for ordering in matrix.orderings}
     assert "no_flush_at_entry" not in {ordering.name for ordering in matrix.orderings}
 
