@@ -101,7 +101,9 @@ def test_what_is_said_to_name_nobody_is_the_same_whoever_is_named(shooter: int) 
 
 @pytest.mark.parametrize("zapper", [mmio_zapper, destroying_zapper], ids=lambda steps: steps.name)
 def test_a_flow_that_goes_through_vcpus_in_their_order_cannot_be_folded(zapper) -> None:
-    with pytest.raises(LanguageError, match=r"^kernels/[\w/]+\.py:\d+: actors are told apart here: .* cannot be folded$"):
+    with pytest.raises(
+        LanguageError, match=r"^kernels/[\w/]+\.py:\d+: actors are told apart here: .* cannot be folded$"
+    ):
         Actors(vcpu, zapper)
 
     assert not Actors(mmio_vcpu, zapper, folds=False).folds
