@@ -16,7 +16,7 @@ def get_ready(
     ordering: Ordering, scenario: Scenario, method: Whole | Sample, progress: Screen | None, *, verbose: bool
 ) -> None:
     """Compile what the search takes, or take it from the cache, and say so."""
-    with compiling(progress, compiled_as(method), "the search, once: about 10 s", verbose=verbose):
+    with compiling(progress, compiled_as(method), "the search, once: about 5 s", verbose=verbose):
         make_ready(ordering, scenario, method)
 
 

@@ -90,26 +90,31 @@ class Native:
         )
         return str(made.name)
 
-    def text(self, level: int = 1) -> str:
-        """The module as LLVM's text, for the target of this level."""
-        self.module.triple = _target(level).triple
+    def text(self) -> str:
+        """The module as LLVM's text."""
+        self.module.triple = binding.get_default_triple()
         return str(self.module)
 
     def finish(self, name: str = "", level: int = 1) -> Any:
-        """Compile; returns the engine, which the caller keeps for as long as the code shall stay. Under `name` object
-        code is taken from the cache, or left there.
-        """
-        found = cache.read(name) if name else None
-        made, target = binding.parse_assembly(self.text(level)), _target(level)
-        made.verify()
-        if found is None:
-            passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(speed_level=level))
-            passes.getModulePassManager().run(made, passes)
-        engine = binding.create_mcjit_compiler(made, target)
-        if name:
-            engine.set_object_cache(lambda _, code: cache.keep(name, bytes(code)), lambda _: found)
-        engine.finalize_object()
-        return engine
+        """Compile; see `engine_of`."""
+        return engine_of(self.text(), name, level)
+
+
+def engine_of(text: str, name: str = "", level: int = 1) -> Any:
+    """LLVM's text compiled; the caller keeps the engine for as long as the code shall stay. Under `name` object code is
+    taken from the cache, or left there.
+    """
+    found = cache.read(name) if name else None
+    made, target = binding.parse_assembly(text), _target(level)
+    made.verify()
+    if found is None:
+        passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(speed_level=level))
+        passes.getModulePassManager().run(made, passes)
+    engine = binding.create_mcjit_compiler(made, target)
+    if name:
+        engine.set_object_cache(lambda _, code: cache.keep(name, bytes(code)), lambda _: found)
+    engine.finalize_object()
+    return engine
 
 
 def compiled(name: str, functions: Sequence[FunctionType], records: Mapping[str, tuple[str, ...]]) -> SimpleNamespace:
@@ -143,10 +148,10 @@ class _Code:
         self._code = ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(engine.get_function_address(function.__name__))
 
     def __call__(self, *given: Any) -> int:
-        return int(self._code(*(it if isinstance(it, int) else _place(it) for it in given)))
+        return int(self._code(*(it if isinstance(it, int) else place_of(it) for it in given)))
 
 
-def _place(given: Any) -> int:
+def place_of(given: Any) -> int:
     """Where an array or a record of int64 stands in memory."""
     return int((given if isinstance(given, np.ndarray) else np.frombuffer(given, np.int64)).ctypes.data)
 

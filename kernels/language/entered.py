@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels.language.atomics import SEEN_ROOM, own, set_own
-from kernels.language.compile import ENTRY_WORDS, Native, digest_of
+from kernels.language.compile import ENTRY_WORDS, Native, digest_of, engine_of, place_of
 from kernels.language.machine import Machine, step_machine
 from kernels.language.straight import Names
 from kernels.language.syntax import Steps
@@ -30,11 +30,11 @@ class Entered:
 
     def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
         """Take one step on an array of words; see `kernels.language.machine`. `lay` and `rules` are records."""
-        return self._step(_noted(words), _place(lay), _place(rules), *me, chosen)
+        return self._step(_noted(words), place_of(lay), place_of(rules), *me, chosen)
 
     def choices(self, words: np.ndarray, lay: Any, rules: Any, me: Actor) -> int:
         """How many ways that step can go."""
-        return self._choices(_noted(words), _place(lay), _place(rules), *me, 0)
+        return self._choices(_noted(words), place_of(lay), place_of(rules), *me, 0)
 
 
 def words_with_room(count: int) -> np.ndarray:
@@ -48,7 +48,8 @@ def entered(function: Steps, records: Mapping[str, tuple[str, ...]]) -> tuple[Ma
     made = step_machine(function, names)
     native = Native(records, made.source, {**names.values, "own": own, "set_own": set_own})
     entries = [native.entry(f"{made.name}_{which}") for which in ("step", "choices")]
-    engine = native.finish(f"native_{digest_of(native.text())}")
+    text = native.text()
+    engine = engine_of(text, f"native_{digest_of(text)}")
     step, choices = (int(engine.get_function_address(entry)) for entry in entries)
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * len(ENTRY_WORDS)))
     return made, Entered(step, choices, kind(step), kind(choices), engine)
@@ -59,8 +60,3 @@ def _noted(words: np.ndarray) -> int:
     if not isinstance(before, np.ndarray) or words.ctypes.data - before.ctypes.data < 8 * SEEN_ROOM:
         raise ValueError("words: expected an array of words_with_room(), found one without room before it")
     return int(words.ctypes.data)
-
-
-def _place(fields: Any) -> int:
-    """Where a record of int64 stands in memory."""
-    return int(np.frombuffer(fields, np.int64).ctypes.data)
