@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 import pytest
 
-from kernels.layout import Layout, plan
+from kernels.layout import Layout
+from kernels.tdx.words import plan
 from stress.tests.warm import Warm
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.layout import (
+from kernels.tdx.counters import (
     COLUMNS,
     CONTENTION,
     GONE,

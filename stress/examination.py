@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from kernels.language.cache import look, troubles
-from kernels.layout import MAX_VCPUS, plan
 from kernels.race.clock import Calibration, calibrate
 from kernels.race.lines import load
 from kernels.race.probes import Probes, load_probes
+from kernels.tdx.rules import MAX_VCPUS
+from kernels.tdx.words import plan
 from results.host import cpu_times, host_facts, memory_to_be_had, steal_share
 from results.round_trips import round_trips
 from results.system_files import ROOT, cpu_list, line, shown_cpus

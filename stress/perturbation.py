@@ -8,7 +8,8 @@ from kernels.language.syntax import SITES
 from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, STRUCK, Layout
 from kernels.race.clock import Calibration
 from kernels.race.lines import labels_of
-from kernels.tdx.rules import Clock, Flow
+from kernels.race.ticks import Clock
+from kernels.tdx.rules import Flow
 from scenarios.delays import Delay, parse_delay
 from scenarios.models import Scenario
 from stress.errors import UsageFault

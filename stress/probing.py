@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from kernels.layout import plan, zapper_actor
 from kernels.race.clock import Calibration
 from kernels.race.lines import Run, prepare
 from kernels.race.probes import Probes, load_probes
+from kernels.tdx.words import plan, zapper_actor
 from results.collector import snapshot
 from results.histogram import value_at_rank
 from results.host import host_facts

@@ -4,12 +4,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
+from kernels.layout import GO, Layout
 from kernels.race.clock import Calibration
 from kernels.race.lines import Kernels, contended_at, label_text, prepare
+from kernels.tdx.counters import CONTENDED
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Flow, Rules
-from kernels.tdx.words import refcount_of
+from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe

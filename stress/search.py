@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.search.breadth_first import Move, Progress
 from kernels.search.explore import Size, explore, explored
 from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
-from kernels.tdx.rules import NS_SHIFT, Clock, Rules
+from kernels.tdx.rules import Rules
 from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
 from results.exploration_verdict import INTERRUPT
 from results.grades import FAILING, GRADES, grade_of

@@ -7,9 +7,9 @@ from kernels.language.syntax import SITES
 from kernels.layout import FREEZE_ON, Layout
 from kernels.race.clock import Calibration
 from kernels.race.ring import Entry, entries
+from kernels.race.ticks import NS_SHIFT
 from kernels.story.recollect import Recollection, recollect, story
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import NS_SHIFT
 from results.grades import FAILING, GRADES
 from results.race_trace import LastSteps, Traced, window
 from results.store import TRACE

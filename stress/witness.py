@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kernels.language.cache import sources_digest
-from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, Layout
+from kernels.layout import Layout
+from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.story.events import Story
 from kernels.story.narrate import Narrator
-from kernels.tdx.rules import NS_SHIFT, Clock, Fault, OnError, Rules
+from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, OnError, Rules
 from results import witness as files
 from results.store import write_file
 from results.trace_events import story_trace

@@ -108,7 +108,7 @@ class Naming:
     """Whom a local names, and how; see `kernels/language/naming.py`."""
 
     form: str
-    of: str
+    of: Any  # a kind of actors, or the function that says where a word stands
 
 
 Statement = Let | Do | Step | Sub | If | Loop | Break | Continue | Return

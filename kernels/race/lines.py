@@ -11,15 +11,17 @@ from kernels.language.elsewhere import compiling_elsewhere
 from kernels.language.parse import flat
 from kernels.language.straight import subs
 from kernels.language.syntax import SITES, Step
-from kernels.layout import Actor, Layout
+from kernels.layout import STOP_ENDING, STOP_ENDLESS, Actor, Layout
 from kernels.race.clock import Calibration
 from kernels.race.ring import SITE_BITS
+from kernels.race.ticks import NS_SHIFT
 from kernels.race.trace import SO_MANY, ticks_of_entries
 from kernels.race.variant import BARE, Variant
 from kernels.race.weave import alone, contended_at, straight
 from kernels.tdx import words
 from kernels.tdx.flows import FLOWS
-from kernels.tdx.rules import NS_SHIFT, Flow, Rules
+from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 __all__ = ["Kernels", "contended_at", "label_text", "labels_of", "load", "ns_of_entry", "prepare"]
 
@@ -61,12 +63,12 @@ def load(variant: Variant = BARE, flow: int = Flow.SHOOTDOWN) -> Kernels:
 def load_one(kind: str, variant: Variant, flow: int = Flow.SHOOTDOWN) -> Run:
     """One actor, `vcpu` or `zapper`, compiled or from the cache."""
     run = _entry(straight(FLOWS[Flow(flow)].of(kind), variant), variant.traced)
-    lay = layout.plan(1, 1, 1, 1, flow=flow, lps=1, trace=2 * variant.traced)
+    lay = plan(1, 1, 1, 1, flow=flow, lps=1, trace=2 * variant.traced)
     td = np.zeros(lay.total_words, np.int64)
     rules = Rules(*([0] * len(Rules._fields)))._replace(flow=flow)
     prepare(td, lay, rules, 1)
-    td[lay.control + layout.STOP_ZAPPERS] = td[lay.control + layout.STOP_VCPUS] = 1
-    run(td, lay, rules, layout.ACTORS[kind](lay, 0))
+    td[lay.control + STOP_ENDING] = td[lay.control + STOP_ENDLESS] = 1
+    run(td, lay, rules, next(me for name, _, me in layout.actors(lay) if name == f"{kind} 0"))
     return run
 
 
@@ -94,9 +96,7 @@ def prepare(td: np.ndarray, lay: Layout, rules: Rules, seed: int) -> None:
             td[lay.shared_spte + at] = words.SPTE_NONPRESENT
             td[lay.shared_owner + at] = (1 << 8) | words.PAGE_FREE
     seeds = np.random.SeedSequence(seed).generate_state(lay.vcpus + lay.zappers, np.uint64) >> np.uint64(2)
-    actors = [layout.vcpu_actor(lay, i) for i in range(lay.vcpus)] + [
-        layout.zapper_actor(lay, i) for i in range(lay.zappers)
-    ]
+    actors = [vcpu_actor(lay, i) for i in range(lay.vcpus)] + [zapper_actor(lay, i) for i in range(lay.zappers)]
     for actor, drawn in zip(actors, seeds, strict=True):
         td[actor.tally + layout.RNG] = int(drawn) | 1
     for place, actor in enumerate(actors):
@@ -131,10 +131,10 @@ def labels_of(flow: int, kinds: tuple[str, ...] = ("vcpu", "zapper")) -> list[st
 
 def ns_of_entry(clock: Calibration) -> float:
     """Nanoseconds that an entry of a ring takes, alone on this CPU with warm caches: the best of some tries."""
-    lay = layout.plan(1, 1, 1, 1, trace=1024)
+    lay = plan(1, 1, 1, 1, trace=1024)
     td = np.zeros(lay.total_words, np.int64)
     rules = Rules(*([0] * len(Rules._fields)))._replace(clock=int(clock.clock), ticks_to_ns=clock.ticks_to_ns)
     prepare(td, lay, rules, 1)
     run = _entry(alone(ticks_of_entries), True)
-    best = min(run(td, lay, rules, layout.zapper_actor(lay, 0)) for _ in range(9))
+    best = min(run(td, lay, rules, zapper_actor(lay, 0)) for _ in range(9))
     return best * clock.ticks_to_ns / (1 << NS_SHIFT) / SO_MANY

@@ -9,7 +9,11 @@ has this built in around the try-locks and unlocks of each SEAMCALL; a search an
 from kernels.language.atomics import load_relaxed, own, set_own
 from kernels.language.steps import harness
 from kernels.language.syntax import Steps
-from kernels.layout import (
+from kernels.race.tally import now
+from kernels.race.ticks import NS_SHIFT
+from kernels.story.events import Kind
+from kernels.story.spans import DEEDS
+from kernels.tdx.counters import (
     COLUMNS,
     CONTENDED,
     CONTENTION,
@@ -31,10 +35,6 @@ from kernels.layout import (
     WAITS,
     ModuleLock,
 )
-from kernels.race.tally import now
-from kernels.story.events import Kind
-from kernels.story.spans import DEEDS
-from kernels.tdx.rules import NS_SHIFT
 from kernels.tdx.statuses import LEAF_NAMES, SUCCESS, Leaf
 from kernels.tdx.words import HP
 

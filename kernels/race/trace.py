@@ -19,9 +19,10 @@ from kernels.race.ring import (
     VALUE,
     Mark,
 )
-from kernels.race.tally import count_status, note, now
+from kernels.race.tally import now
 from kernels.tdx.kvm.vcpu_run import count_stay, grade
 from kernels.tdx.module.mem import invept
+from kernels.tdx.tally import count_status, note
 
 LONGEST_LOOP = 3
 SO_MANY = 10_000

@@ -18,7 +18,7 @@ from kernels.language.jit import c_function, runnable, values_of
 from kernels.language.straight import Line, Names, Weave, answers, subs
 from kernels.language.straight import straight_source as source_with
 from kernels.language.syntax import ENVIRONMENT, Step, Steps
-from kernels.layout import LABEL, RNG, Layout, ModuleLock
+from kernels.layout import LABEL, RNG
 from kernels.race import tally
 from kernels.race.lock_contention import (
     BY_FIELD,
@@ -31,8 +31,10 @@ from kernels.race.lock_contention import (
 from kernels.race.ring import SITE_BITS
 from kernels.race.trace import BESIDE, UNTRACED, keep
 from kernels.race.variant import BARE, Variant
+from kernels.tdx.counters import ModuleLock
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
 from kernels.tdx.rules import Rules
+from kernels.tdx.words import WORDS
 
 
 def straight_source(function: Steps, names: Names, variant: Variant = BARE) -> str:
@@ -61,7 +63,7 @@ def alone(function: Any) -> Any:
 @functools.cache
 def contended_at() -> int:
     """The address of compiled `kernels.race.lock_contention.contended`, for the control block; cached on disk."""
-    places = {"words_at": atomics.words_at, "layout_at": atomics.fields_at(Layout._fields)}
+    places = {"words_at": atomics.words_at, "layout_at": atomics.fields_at(WORDS.layout._fields)}
     places["rules_at"] = atomics.fields_at(Rules._fields)
     source = (
         "def entry(td, lay, rules, what, tally, word, _, __):\n"

@@ -11,9 +11,9 @@ from kernels.language.machine import Machine, step_machine
 from kernels.language.straight import Names
 from kernels.language.syntax import Steps
 from kernels.language.worlds import World
-from kernels.race.tally import count_status
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rules import Flow
+from kernels.tdx.tally import count_status
 
 Made = tuple[Machine, ModuleType]
 KEPT = (count_status,)

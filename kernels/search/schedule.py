@@ -4,7 +4,6 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from kernels import layout
 from kernels.language.entered import entered, words_with_room
 from kernels.language.machine import DONE, Machine
 from kernels.language.syntax import Site
@@ -12,8 +11,9 @@ from kernels.layout import Actor, Layout
 from kernels.race.lines import prepare, record
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import WORDS, plan, vcpu_actor, zapper_actor
 
-RECORDS = {"lay": Layout._fields, "rules": Rules._fields}
+RECORDS = {"lay": WORDS.layout._fields, "rules": Rules._fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Schedule:
         made: tuple[Made, Made] | None = None,
     ) -> None:
         for_vcpu, for_zapper = made or machines(rules.flow)
-        self.lay: Layout = layout.plan(
+        self.lay: Layout = plan(
             vcpus,
             zappers,
             pages,
@@ -72,9 +72,9 @@ class Schedule:
         self._records: tuple[Any, Any] = (self.lay, rules) if made else (record(self.lay), record(rules))
         self._actors: dict[str, tuple[Actor, Made]] = {}
         for index in range(vcpus):
-            self._actors[f"vcpu {index}"] = layout.vcpu_actor(self.lay, index), for_vcpu
+            self._actors[f"vcpu {index}"] = vcpu_actor(self.lay, index), for_vcpu
         for index in range(zappers):
-            self._actors[f"zapper {index}"] = layout.zapper_actor(self.lay, index), for_zapper
+            self._actors[f"zapper {index}"] = zapper_actor(self.lay, index), for_zapper
         prepare(self.words, self.lay, rules, 1)
         for actor in self._actors:
             self._advance(actor, 0)  # private work before the first step

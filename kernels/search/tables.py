@@ -11,9 +11,9 @@ import numpy as np
 
 from kernels.language import compile as native
 from kernels.language.machine import Machine
-from kernels.language.naming import VCPU, WORDS, ZAPPER, Holds, OfMe, OneOf, SetOf
+from kernels.language.naming import WORDS, Holds, OfMe, OneOf, SetOf
 from kernels.language.syntax import LanguageError, Naming, Site
-from kernels.layout import Layout
+from kernels.layout import ActorKind
 from kernels.search import frontier as store
 from kernels.search import liveness, moves
 from kernels.search import rounds as search
@@ -23,18 +23,18 @@ from kernels.tdx import invariants
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rooms import INT64_BITS
 from kernels.tdx.rules import Flow, Rules
-from kernels.tdx.words import owner, stage
+from kernels.tdx.words import VCPU, ZAPPER, owner, stage
+from kernels.tdx.words import WORDS as STATE
 
 # Where a register goes that names a vCPU or a zapper, by kind of actor and what the local is declared to be.
 KEPT: tuple[dict[Naming, int], ...] = (
     {Holds[owner]: moves.FIRST, Holds[stage]: moves.SECOND},
     {OneOf[VCPU]: moves.FIRST, SetOf[VCPU]: moves.SECOND},
 )
-NAMED_BY_WORD = {word.__name__: actor for word, actor in WORDS.items()}
 _COMPILING = threading.RLock()
 RECORDS: dict[str, tuple[str, ...]] = {
     "plan": moves.Plan._fields,
-    "lay": Layout._fields,
+    "lay": STATE.layout._fields,
     "rules": Rules._fields,
     "memo": memo.Memo._fields,
     "store": store.Store._fields,
@@ -184,7 +184,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     )
 
 
-def _holds(kind: int, made: Machine, label: int, folds: Mapping[str, int]) -> list[int]:
+def _holds(kind: int, made: Machine, label: int, folds: Mapping[ActorKind, int]) -> list[int]:
     """The row of `moves.Plan.holds` of a label. Raises LanguageError where it has no place for a local that names an
     actor.
     """
@@ -207,11 +207,12 @@ def _holds(kind: int, made: Machine, label: int, folds: Mapping[str, int]) -> li
     return row
 
 
-def _whom(kind: int, naming: Naming) -> str:
+def _whom(kind: int, naming: Naming) -> ActorKind:
     """Which kind of actor a local of a kind of actor names."""
     if naming == OfMe:
         return (VCPU, ZAPPER)[kind]
-    return NAMED_BY_WORD.get(naming.of, naming.of)
+    of: ActorKind = WORDS.get(naming.of, naming.of)
+    return of
 
 
 def _columns(words: int, starts: list[int], ends: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A word by name, its value before and after, and both as `kernels.tdx.reading` says them."""
+    """A word by name, its value before and after, and both as its row of `kernels.layout` says them."""
 
     word: str
     old: int

@@ -14,19 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.language.syntax import Site
-from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES, Layout, name_of
+from kernels.layout import OUTCOME_COUNTS, Layout, Word, row_at
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.events import RETURNED, Access, Event, Held, Story
 from kernels.story.spans import READS, WALKS, gathered
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import OUTCOMES, Outcome
-from kernels.tdx.reading import family_of, reading
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from kernels.tdx.words import content_of, generation_of, is_hit, lp_tlb, occupant, tlb, translation
-
-# Where the step machine keeps its place: no part of the protocol.
-PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
 
 
 class Narrator:
@@ -42,7 +39,7 @@ class Narrator:
             made=interpreted_machines(rules.flow),
         )
         lay = self.run.lay
-        self._names = [name_of(lay, word) for word in range(lay.state_words)]
+        self._rows = [_row_at(lay, word) for word in range(lay.state_words)]
         self._begun = self.state().copy()
         self.events: list[Event] = []
 
@@ -101,20 +98,19 @@ class Narrator:
         return self.run.words[at : at + STATUS_COUNTS + len(Leaf) * STATUSES]
 
     def _access(self, word: int, before: NDArray[np.int64]) -> Access:
-        lay: Layout = self.run.lay
-        old, new = int(before[word]), int(self.run.words[word])
-        return Access(self._names[word], old, new, reading(lay, word, old), reading(lay, word, new))
+        (row, name), old, new = self._rows[word], int(before[word]), int(self.run.words[word])
+        return Access(name, old, new, row.reads(old), row.reads(new))
 
     def _own(self, touched: int | None, before: NDArray[np.int64]) -> Iterator[Access]:
         for word in np.flatnonzero(self.state() != before):
-            if word != touched and family_of(self._names[word]) not in PLACES:
+            if word != touched and not self._rows[word][0].place:
                 yield self._access(int(word), before)
 
     def _held(self) -> Iterator[Held]:
-        for word, name in enumerate(self._names):
-            if family_of(name) not in PLACES:
+        for word, (row, name) in enumerate(self._rows):
+            if not row.place:
                 value = int(self.run.words[word])
-                yield Held(name, value, reading(self.run.lay, word, value), value != int(self._begun[word]))
+                yield Held(name, value, row.reads(value), value != int(self._begun[word]))
 
     def _told(self) -> Iterator[Event]:
         """The events, those that turn to a vCPU with its name: the actor's next step shows which one it was."""
@@ -141,13 +137,13 @@ class Narrator:
         if site.name in READS:
             return self._read(actor, word)
         if site.name in WALKS:
-            return "walks the shared EPT" if family_of(self._names[word]) == "shared_spte" else "walks the S-EPT"
+            return "walks the shared EPT" if self._rows[word][0].name == "shared_spte" else "walks the S-EPT"
         return ""
 
     def _read(self, actor: str, word: int) -> str:
         """A guest read of the page that this word is of, by what the TLB holds: the two have just been compared."""
         lay, words = self.run.lay, self.run.words
-        shared = family_of(self._names[word]) == "shared_owner"
+        shared = self._rows[word][0].name == "shared_owner"
         gpa = (word - (lay.shared_owner if shared else lay.owner)) // lay.page_stride
         number = gpa + lay.pages if shared else gpa
         held = int(words[self._entry(self.run.actor(actor).index, number)])
@@ -187,6 +183,12 @@ CHOICES = {
     "root_is_obsolete": ("keeps its root", "has to load a root"),
 }
 TURNS = ("next_vcpu", "next_marked", "next_due")
+
+
+def _row_at(lay: Layout, word: int) -> tuple[Word, str]:
+    found = row_at(lay, word)
+    assert found is not None, f"word {word} of a state is no protocol's"
+    return found
 
 
 def _status(more: NDArray[Any]) -> tuple[str, str]:

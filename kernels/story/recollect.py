@@ -17,9 +17,8 @@ from kernels.language.parse import flat
 from kernels.language.straight import subs
 from kernels.language.syntax import SITES, Site, Step, Steps, Sub
 from kernels.language.worlds import World
-from kernels.layout import Layout, name_of
+from kernels.layout import Layout, name_of, reading
 from kernels.race.ring import Entry, Mark
-from kernels.race.tally import PLACE_OF_STATUS
 from kernels.story.events import Access, Event, Story
 from kernels.story.spans import READS, WALKS, gathered
 from kernels.tdx.flows import FLOWS
@@ -27,9 +26,9 @@ from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION, IPI, TICK
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.mmio import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.tdx.parts.zero_step import PRIORITY_TIMEOUT
-from kernels.tdx.reading import reading
 from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, SUCCESS, Leaf, Status
+from kernels.tdx.tally import PLACE_OF_STATUS
 from kernels.tdx.words import owner
 
 LEFT = {

@@ -1,9 +1,10 @@
 """Driving a schedule in the protocol's words, for the tests."""
 
 from kernels.language.syntax import Site
-from kernels.layout import OUTCOME_COUNTS, SHOOTDOWNS, STATUS_COUNTS, STATUSES
+from kernels.layout import OUTCOME_COUNTS
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
+from kernels.tdx.counters import SHOOTDOWNS, STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Rules
 

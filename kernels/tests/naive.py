@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from kernels import layout
 from kernels.language import atomics
 from kernels.language.machine import DONE, Machine, step_machine
 from kernels.language.straight import Names
@@ -31,6 +30,7 @@ from kernels.search.explore import Size
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 State = tuple[Any, ...]
 
@@ -159,9 +159,9 @@ def actors(lay: Layout, size: Size) -> Iterator[tuple[str, Actor]]:
     """Everybody, by name, with the one short tally."""
     tally = lay.state_words + lay.pages + lay.tables
     for index in range(size.vcpus):
-        yield f"vcpu {index}", layout.vcpu_actor(lay, index)._replace(tally=tally)
+        yield f"vcpu {index}", vcpu_actor(lay, index)._replace(tally=tally)
     for index in range(size.zappers):
-        yield f"zapper {index}", layout.zapper_actor(lay, index)._replace(tally=tally)
+        yield f"zapper {index}", zapper_actor(lay, index)._replace(tally=tally)
 
 
 def shown(words: list[int], lay: Layout) -> set[str]:
@@ -181,7 +181,7 @@ class StepMachine:
         does = FLOWS[Flow(rules.flow)]
         kinds = {"vcpu": for_vcpu or as_python(does.vcpu), "zapper": for_zapper or as_python(does.zapper)}
         registers = {f"{kind}_registers": made.made.registers for kind, made in kinds.items()}
-        lay = layout.plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
+        lay = plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
         words = start(lay, rules)
         self.rules, self.size, self.lay = rules, size, with_short_tally(lay)
         self.tally = [0] * (lay.pages + lay.tables + OUTCOME_COUNTS + OUTCOMES)

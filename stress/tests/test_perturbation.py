@@ -4,7 +4,8 @@ from conftest import SmallMachine
 from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS
 from kernels.race.clock import Calibration
 from kernels.race.lines import labels_of
-from kernels.tdx.rules import Clock, Flow
+from kernels.race.ticks import Clock
+from kernels.tdx.rules import Flow
 from scenarios.delays import Delay
 from scenarios.loader import load_scenario, with_delays
 from stress.errors import UsageFault

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from kernels.language.syntax import SITES
-from kernels.layout import FREEZE_ON, plan
+from kernels.layout import FREEZE_ON
 from kernels.race.clock import calibrate
 from kernels.race.lines import load, ns_of_entry
 from kernels.race.ring import Entry
 from kernels.race.variant import Variant
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.words import plan
 from results.collector import Run
 from results.race_trace import LastSteps, columns, trace
 from scenarios.loader import load_orderings, load_scenario, with_options

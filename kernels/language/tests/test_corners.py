@@ -20,10 +20,10 @@ from kernels.language.llvm import I64, emit_timestamp
 from kernels.language.steps import local, op, steps
 from kernels.language.syntax import LanguageError
 from kernels.language.tests.test_compiled import on_arm, primitive_on_arm
-from kernels.layout import plan, zapper_actor
 from kernels.race import lines as race
 from kernels.race.weave import straight
 from kernels.search.schedule import RECORDS
+from kernels.tdx.words import plan, zapper_actor
 from kernels.tests.orders import SPEC
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled
 from kernels.tests.three_translations import Case, check

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernels.language.machine import Machine
-from kernels.language.naming import VCPU, ZAPPER, Holds, OfMe, OneOf, SetOf
+from kernels.language.naming import Holds, OfMe, OneOf, SetOf
 from kernels.language.syntax import ROOT, LanguageError
 from kernels.search.tables import _holds
 from kernels.tdx import words
@@ -18,6 +18,7 @@ from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.parts.mmio import mmio_vcpu, mmio_zapper
 from kernels.tdx.parts.populate import first_read
 from kernels.tdx.parts.teardown import destroying_zapper
+from kernels.tdx.words import VCPU, ZAPPER
 from kernels.tests.programs import compiled
 
 KNOWN = {

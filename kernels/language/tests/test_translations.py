@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels import layout
 from kernels.language.atomics import PYTHON
 from kernels.language.straight import Names, subs
 from kernels.language.syntax import SITES, Steps
@@ -31,6 +30,7 @@ from kernels.tdx.outcomes import OUTCOMES
 from kernels.tdx.parts import batch
 from kernels.tdx.parts import shared_ept as shared
 from kernels.tdx.rules import Busy, Flow, Rules
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE, WRONG
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, programs
 from kernels.tests.three_translations import Case, Run, check
@@ -44,7 +44,7 @@ SHIPPED = {
     if isinstance(made, Steps) and inspect.unwrap(made.source).__module__ == room.__name__
 }
 ZAPPERS = {name for room in (zapper, batch, shared) for name in vars(room)} - vars(vcpu).keys()
-LAY = layout.plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
+LAY = plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
 STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
 # Each drawn example is the same in every run: what is found here is found again.
@@ -173,12 +173,12 @@ def watched() -> np.ndarray:
     """The words of the state but the registers, and what `note` counts."""
     registers = {
         word
-        for actor in (*(layout.vcpu_actor(LAY, i) for i in range(2)), *(layout.zapper_actor(LAY, i) for i in range(2)))
+        for actor in (*(vcpu_actor(LAY, i) for i in range(2)), *(zapper_actor(LAY, i) for i in range(2)))
         for word in (actor.pc, *range(actor.register, actor.register + 48))
     }
     counts = [
         actor(LAY, i).tally + OUTCOME_COUNTS + outcome
-        for actor in (layout.vcpu_actor, layout.zapper_actor)
+        for actor in (vcpu_actor, zapper_actor)
         for i in range(2)
         for outcome in range(1, OUTCOMES)  # 0 is `fresh`, which only a race counts
     ]
@@ -234,7 +234,7 @@ def rules_of(draw: Any) -> Rules:
 @given(td=small_states(), data=st.data())
 def test_a_function_that_ships_goes_the_same_way_in_all_three(name, td, data):
     function = SHIPPED[name]
-    me = (layout.zapper_actor if name in ZAPPERS else layout.vcpu_actor)(LAY, data.draw(st.integers(0, 1)))
+    me = (zapper_actor if name in ZAPPERS else vcpu_actor)(LAY, data.draw(st.integers(0, 1)))
     arguments = tuple(data.draw(PARAMETERS[parameter]) for parameter in function.parameters)
     choices = tuple(data.draw(st.lists(st.integers(0, 3), min_size=12, max_size=12)))
 

@@ -11,7 +11,11 @@ from kernels.language.atomics import PYTHON
 from kernels.language.generator import Reference
 from kernels.language.straight import Names, subs
 from kernels.language.worlds import World
-from kernels.layout import (
+from kernels.race import lines as race
+from kernels.race.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
+from kernels.race.variant import BARE
+from kernels.race.weave import straight_source
+from kernels.tdx.counters import (
     COLUMNS,
     CONTENDED,
     CONTENTION,
@@ -23,17 +27,13 @@ from kernels.layout import (
     HOST_PRIORITY,
     LEAVES,
     SEVERAL,
+    STATUS_COUNTS,
+    STATUSES,
     WAIT_FIELDS,
     WAITING,
     WAITS,
     ModuleLock,
-    vcpu_actor,
-    zapper_actor,
 )
-from kernels.race import lines as race
-from kernels.race.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
-from kernels.race.variant import BARE
-from kernels.race.weave import straight_source
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm.kick import kick
 from kernels.tdx.module import mem as module
@@ -41,12 +41,12 @@ from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.rules import Busy, Flow, Rules
 from kernels.tdx.statuses import Leaf
-from kernels.tdx.words import HP, TDEL
+from kernels.tdx.words import HP, TDEL, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE
 
 TRACK, ENTER, BLOCK = int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_VP_ENTER), int(Leaf.TDH_MEM_RANGE_BLOCK)
 REMOVE, ACCEPT = int(Leaf.TDH_MEM_PAGE_REMOVE), int(Leaf.TDG_MEM_PAGE_ACCEPT)
-LAY = layout.plan(2, 2, 2, 2)
+LAY = plan(2, 2, 2, 2)
 RULES = Rules(*([0] * len(Rules._fields)))._replace(ticks_to_ns=1 << 20)
 
 
@@ -210,7 +210,7 @@ def test_a_try_of_an_entry_is_known_to_have_succeeded_by_what_it_returns(functio
 
 
 def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
-    lay = layout.plan(1, 1, 1, 1)
+    lay = plan(1, 1, 1, 1)
     words = np.zeros(lay.total_words, np.int64)
     rules = SAFE["spec"]._replace(track_busy=int(Busy.NONE), shootdowns=1, ticks_to_ns=1 << 20)
     race.prepare(words, lay, rules, 1)
@@ -224,6 +224,6 @@ def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
 
 
 def test_the_head_of_a_tally_has_room_for_all_of_it():
-    assert layout.STATUS_COUNTS + LEAVES * layout.STATUSES <= CONTENTION
+    assert STATUS_COUNTS + LEAVES * STATUSES <= CONTENTION
     assert WAITS + len(ModuleLock) * WAIT_FIELDS <= HEAD_WORDS
     assert len(Leaf) <= LEAVES

@@ -3,24 +3,21 @@
 import numpy as np
 import pytest
 
-from kernels import layout
-from kernels.layout import (
+from kernels.layout import HIST_WORDS, Layout
+from kernels.race import lines as race
+from kernels.race.variant import BARE
+from kernels.tdx.counters import (
     HEAD_WORDS,
-    HIST_WORDS,
     KICKS_MET,
     OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
     SHOOTDOWNS,
     SHOOTDOWNS_MET,
     ZAPPER_HISTS,
-    Layout,
-    zapper_actor,
 )
-from kernels.race import lines as race
-from kernels.race.variant import BARE
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.rules import Flow, Rules
-from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
+from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, plan, zapper_actor
 from kernels.tests.orders import SPEC
 
 # A kick that nobody waits for: the vCPUs stand still.
@@ -32,7 +29,7 @@ class Zapped:
     """One page, or as many as `pages`, shot down beside vCPUs in these modes; `flags` is what the page kept before."""
 
     def __init__(self, *modes: int, rules: Rules = ALONE, pages: int = 1, flags: int = 0) -> None:
-        self.lay: Layout = layout.plan(len(modes), 1, pages, pages, flow=rules.flow)
+        self.lay: Layout = plan(len(modes), 1, pages, pages, flow=rules.flow)
         self.words = np.zeros(self.lay.total_words, np.int64)
         race.prepare(self.words, self.lay, rules, 1)
         for vcpu, mode in enumerate(modes):

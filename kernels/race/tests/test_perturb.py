@@ -6,14 +6,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from kernels import layout
 from kernels.language.atomics import PYTHON
 from kernels.language.worlds import World
 from kernels.layout import DELAY_ODDS_SHIFT, DELAYED, MAX_SITES, RNG, SLEEPS, SLEPT_NS, SPUN_TICKS, YIELDED
 from kernels.race import tally
+from kernels.tdx.words import plan, zapper_actor
 
-LAY = layout.plan(1, 1, 1, 1)
-ME, AT, CERTAIN = layout.zapper_actor(LAY, 0).tally, LAY.perturb + 7, 1 << 16
+LAY = plan(1, 1, 1, 1)
+ME, AT, CERTAIN = zapper_actor(LAY, 0).tally, LAY.perturb + 7, 1 << 16
 
 
 class Machine:

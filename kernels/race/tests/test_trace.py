@@ -24,7 +24,7 @@ from kernels.tdx.kvm.vcpu_run import fill_and_read, guest, vcpu
 from kernels.tdx.module.locks import unlock_exclusive
 from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.words import ONE_EPOCH
+from kernels.tdx.words import ONE_EPOCH, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SPEC
 
 TRACING = Variant(traced=True)
@@ -40,10 +40,10 @@ class Alone:
     """A machine of one vCPU, one zapper and one page, with rings of so many entries."""
 
     def __init__(self, trace: int = RING) -> None:
-        self.lay = layout.plan(1, 1, 1, 1, trace=trace)
+        self.lay = plan(1, 1, 1, 1, trace=trace)
         self.words = np.zeros(self.lay.total_words, np.int64)
         race.prepare(self.words, self.lay, SPEC, 1)
-        self.vcpu, self.zapper = layout.vcpu_actor(self.lay, 0), layout.zapper_actor(self.lay, 0)
+        self.vcpu, self.zapper = vcpu_actor(self.lay, 0), zapper_actor(self.lay, 0)
 
     @property
     def records(self) -> tuple[object, object]:
@@ -251,11 +251,11 @@ def test_a_freeze_is_seen_by_every_actor(alone):
 
 def test_traced_kernels_refuse_a_layout_without_rings():
     """They would write outside of it."""
-    lay = layout.plan(1, 1, 1, 1)
+    lay = plan(1, 1, 1, 1)
     words = np.zeros(lay.total_words, np.int64)
 
     with pytest.raises(ValueError, match="traced kernels need rings"):
-        race.load_one("zapper", TRACING)(words, lay, SPEC, layout.zapper_actor(lay, 0))
+        race.load_one("zapper", TRACING)(words, lay, SPEC, zapper_actor(lay, 0))
 
 
 @pytest.mark.parametrize(

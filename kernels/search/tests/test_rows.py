@@ -4,7 +4,6 @@ import pytest
 
 from kernels.language.atomics import store_release, store_seq_cst
 from kernels.language.steps import steps
-from kernels.race.tally import vcpu_stopping
 from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, Size, explore
 from kernels.search.schedule import Schedule
@@ -13,6 +12,7 @@ from kernels.tdx.kvm.vcpu_run import guest
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import vcpu_stopping
 from kernels.tdx.words import (
     BLOCKED,
     IN_GUEST_MODE,

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from kernels import layout
 from kernels.language.syntax import SITES
+from kernels.layout import reading
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule, machines
 from kernels.story.events import Kind, Story
 from kernels.story.narrate import CHOICES, TURNS, Narrator, narrate
 from kernels.story.spans import ACKNOWLEDGEMENTS, DEEDS, OWN_STEPS, READS, STEPS, WALKS, path
-from kernels.tdx.reading import reading
 from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES
-from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, stage_word, translation
+from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, plan, stage_word, translation
 from kernels.tests.orders import GOES_ON, NO_KICK, SAFE, SPEC, V18, WRONG
 from kernels.tests.written_schedules import TRACK, quick, refused, stale, told, waiting, wander
 
@@ -218,7 +218,7 @@ def test_no_moves_are_a_story_of_the_start():
     ],
 )
 def test_a_word_is_read_in_the_protocol_s_words(word, value, said):
-    lay = layout.plan(1, 3, 1, 1, packed=True)
+    lay = plan(1, 3, 1, 1, packed=True)
 
     assert reading(lay, getattr(lay, word), value) == said
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import layout
 from kernels.language.syntax import SITES
-from kernels.layout import name_of, plan
+from kernels.layout import name_of
 from kernels.race import lines as race
 from kernels.race.ring import Entry, Mark, entries
 from kernels.race.variant import Variant
@@ -22,7 +21,7 @@ from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
-from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, translation
+from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, plan, translation, zapper_actor
 from kernels.tests.orders import SPEC, V6_16, V18
 from kernels.tests.written_schedules import quick, told
 
@@ -40,7 +39,7 @@ def two_shootdowns(rules: Rules) -> Recollection:
     lay = plan(1, 1, 1, 1, trace=256)
     words = np.zeros(lay.total_words, np.int64)
     race.prepare(words, lay, rules, 1)
-    traced_zapper()(words, race.record(lay), race.record(rules), layout.zapper_actor(lay, 0))
+    traced_zapper()(words, race.record(lay), race.record(rules), zapper_actor(lay, 0))
     return recollect(entries(words, lay), lay, FAILING)
 
 

@@ -17,18 +17,20 @@ from kernels.language.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.language.naming import VCPU, OfMe, OneOf, SetOf
+from kernels.language.naming import OfMe, OneOf, SetOf
 from kernels.language.steps import choice, local, op, steps
-from kernels.layout import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
-from kernels.race.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp, two
+from kernels.race.tally import count, now, relax, stamp, two
+from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Module, SharedFlush, Step
 from kernels.tdx.statuses import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
+from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
 from kernels.tdx.words import (
     EXITING_GUEST_MODE,
     IN_GUEST_MODE,
     OUTSIDE_GUEST_MODE,
+    VCPU,
     awaiting,
     ipi,
     mode,

@@ -19,10 +19,10 @@ from kernels.language.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.language.naming import VCPU, OneOf
+from kernels.language.naming import OneOf
 from kernels.language.steps import local, op, steps
-from kernels.layout import SHOOTDOWNS
-from kernels.race.tally import collect_flags, count, keep_met, note, relax, start_meeting
+from kernels.race.tally import count, relax
+from kernels.tdx.counters import SHOOTDOWNS
 from kernels.tdx.kvm.kick import exit_requested, flush_tlb, kick
 from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
 from kernels.tdx.kvm.shootdown import next_page_word
@@ -30,6 +30,7 @@ from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exc
 from kernels.tdx.module.mem import invept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
+from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
 from kernels.tdx.words import (
     HPA_SHIFT,
     PAGE_BLOCKED,
@@ -46,6 +47,7 @@ from kernels.tdx.words import (
     SRCU_OUTSIDE,
     SRCU_READING,
     SVE,
+    VCPU,
     generation_of,
     memslot,
     requests,

@@ -9,14 +9,15 @@ as the host page is looked up with the SPTE already frozen.
 from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import local, op, steps
-from kernels.layout import BUG_ON
-from kernels.race.tally import count, count_status, note, outcome_of, relax
+from kernels.race.tally import count, relax
+from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.kick import RETRY_ON_TREE, acknowledge, is_busy, is_retried
 from kernels.tdx.module.locks import read_unlock
 from kernels.tdx.module.sept import SEPT_PAGES, mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, OnError
 from kernels.tdx.statuses import SAME_PAGE_PENDING, SUCCESS, Leaf
+from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
     MIRROR_NONPRESENT,
     PAGE_FREE,

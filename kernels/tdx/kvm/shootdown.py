@@ -6,28 +6,8 @@ arch/x86/kvm/mmu/tdp_mmu.c for the mirror SPTE and mmu_lock. The steps are data:
 
 from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, own, store_release, store_seq_cst
 from kernels.language.steps import choice, harness, local, op, steps
-from kernels.layout import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
-from kernels.race.tally import (
-    blocked_at,
-    collect_flags,
-    count,
-    count_status,
-    each_page,
-    expect_write,
-    finish,
-    keep_met,
-    met,
-    note,
-    now,
-    outcome_of,
-    record,
-    relax,
-    stamp,
-    start_meeting,
-    uniform_page,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.race.tally import count, expect_write, finish, now, relax, stamp
+from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.kick import (
     BLOCK,
     LEAF_BLOCK,
@@ -43,6 +23,21 @@ from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu,
 from kernels.tdx.module.mem import mem_page_aug
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
 from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, RCX, SUCCESS, Leaf
+from kernels.tdx.tally import (
+    blocked_at,
+    collect_flags,
+    count_status,
+    each_page,
+    keep_met,
+    met,
+    note,
+    outcome_of,
+    record,
+    start_meeting,
+    uniform_page,
+    wait_turn,
+    zapper_stopping,
+)
 from kernels.tdx.words import (
     DONE,
     KICKED,

@@ -12,8 +12,8 @@ from kernels.language.atomics import (
     store_release,
 )
 from kernels.language.steps import choice, harness, local, op, steps
-from kernels.layout import MOVES, VCPU_HISTS
-from kernels.race.tally import count, count_status, note, now, outcome_of, record, relax
+from kernels.race.tally import count, now, relax
+from kernels.tdx.counters import MOVES, VCPU_HISTS
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.module.processors import mng_vpflushdone, vp_flush
 from kernels.tdx.rules import Fault
@@ -21,6 +21,7 @@ from kernels.tdx.statuses import (
     SUCCESS,
     Leaf,
 )
+from kernels.tdx.tally import count_status, note, outcome_of, record
 from kernels.tdx.words import (
     lp_ipi,
     occupant,

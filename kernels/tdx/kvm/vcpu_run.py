@@ -17,25 +17,9 @@ from kernels.language.atomics import (
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, harness, steps
 from kernels.layout import DEADLINE as DEADLINE_WORD
-from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_age,
-    count_reads,
-    count_status,
-    each_page,
-    finish,
-    note,
-    now,
-    outcome_of,
-    record,
-    relax,
-    share_cpu_at_tick,
-    two,
-    uniform_page,
-    vcpu_stopping,
-)
+from kernels.layout import STOP_ENDLESS
+from kernels.race.tally import count, finish, now, relax, two
+from kernels.tdx.counters import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, TICKS, VCPU_HISTS
 from kernels.tdx.kvm.kick import (
     ENTRY_UNCHECKED,
     EXIT_REQUESTED,
@@ -48,6 +32,19 @@ from kernels.tdx.module.mem import mem_page_accept, td_exit, vp_enter
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Pattern
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS, Leaf
+from kernels.tdx.tally import (
+    arm_tick_once,
+    count_age,
+    count_reads,
+    count_status,
+    each_page,
+    note,
+    outcome_of,
+    record,
+    share_cpu_at_tick,
+    uniform_page,
+    vcpu_stopping,
+)
 from kernels.tdx.words import (
     DONE,
     EXITING_GUEST_MODE,
@@ -91,7 +88,7 @@ BURST = 64
 @choice(two)
 def reads_before_tick(td, lay, rules, me, random):
     """How many reads until the guest looks at the clock again; 0 when the host's tick has come or the run ends."""
-    if load_relaxed(td, lay.control + STOP_VCPUS):
+    if load_relaxed(td, lay.control + STOP_ENDLESS):
         return 0
     if rules.tick and now(rules) > own(td, me.tally + DEADLINE_WORD):
         return 0

@@ -8,12 +8,13 @@ itself is that of `kernels/tdx/kvm/shootdown.py`; its time does not hold the wai
 
 from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own, store_release
 from kernels.language.steps import local, op, steps
-from kernels.race.tally import collect_flags, finish, note, relax, wait_turn, zapper_stopping
+from kernels.race.tally import finish, relax
 from kernels.tdx.kvm.shootdown import any_page, shoot_down
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import collect_flags, note, wait_turn, zapper_stopping
 from kernels.tdx.words import (
     LEFT_BEHIND,
     MIRROR_NONPRESENT,

@@ -20,8 +20,8 @@ from kernels.language.atomics import (
     store_release,
 )
 from kernels.language.steps import local, op, steps
-from kernels.layout import FLUSHES
-from kernels.race.tally import count, note
+from kernels.race.tally import count
+from kernels.tdx.counters import FLUSHES
 from kernels.tdx.module.locks import (
     for_guest,
     lock_entry,
@@ -50,6 +50,7 @@ from kernels.tdx.statuses import (
     TD_KEYS_NOT_CONFIGURED,
     TLB_TRACKING_NOT_DONE,
 )
+from kernels.tdx.tally import note
 from kernels.tdx.words import (
     BLOCKED,
     FREE,

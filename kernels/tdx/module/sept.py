@@ -12,7 +12,6 @@ alarm: whoever walks is in the guest, and its reference keeps TLB tracking of th
 from kernels.language.atomics import load_acquire, load_relaxed, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
-from kernels.race.tally import note
 from kernels.tdx.module.locks import (
     lock_entry,
     lock_entry_as_guest,
@@ -33,6 +32,7 @@ from kernels.tdx.statuses import (
     SEPT_TREE,
     SUCCESS,
 )
+from kernels.tdx.tally import note
 from kernels.tdx.words import (
     FREE,
     HPA_SHIFT,

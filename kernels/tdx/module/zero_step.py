@@ -12,7 +12,6 @@ HP_LOCK_TIMEOUT is a time. Steps have none: `rules.hp_lock_timeout` counts TDCAL
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own
 from kernels.language.steps import local, steps
-from kernels.race.tally import count_status, note, outcome_of
 from kernels.tdx.module.locks import for_guest, try_lock_exclusive, unlock_exclusive
 from kernels.tdx.module.sept import mem_accept, walk
 from kernels.tdx.outcomes import Outcome
@@ -27,6 +26,7 @@ from kernels.tdx.statuses import (
     SUCCESS,
     Leaf,
 )
+from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
     MAPPED,
     hp_lock_busy,

@@ -14,8 +14,8 @@ FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields a
 
 from kernels.language.atomics import own, store_release
 from kernels.language.steps import choice, harness, like, local, steps
-from kernels.layout import PHASES_EVERY, SHOOTDOWNS
-from kernels.race.tally import collect_flags, now, relax, stamp
+from kernels.race.tally import now, relax, stamp
+from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, kick
 from kernels.tdx.kvm.shootdown import (
     FLUSH,
@@ -40,6 +40,7 @@ from kernels.tdx.kvm.shootdown import (
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import Fault
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SUCCESS
+from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, mirror, owner, phase_of, stage, stage_word
 
 FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)

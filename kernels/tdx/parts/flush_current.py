@@ -21,10 +21,11 @@ from kernels.language.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.language.naming import VCPU, OneOf, SetOf
+from kernels.language.naming import OneOf, SetOf
 from kernels.language.steps import choice, harness, like, local, steps
-from kernels.layout import BUG_ON, FINISHED
-from kernels.race.tally import count, count_retries, count_status, note, outcome_of, relax, two, vcpu_stopping
+from kernels.layout import FINISHED
+from kernels.race.tally import count, relax, two
+from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm import vcpu_run
 from kernels.tdx.kvm.kick import (
     BUSY_GIVEN_UP,
@@ -52,7 +53,8 @@ from kernels.tdx.kvm.shootdown import (
 )
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.statuses import SUCCESS
-from kernels.tdx.words import BY_VCPU, ipi, mode, reloads, requests
+from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
+from kernels.tdx.words import BY_VCPU, VCPU, ipi, mode, reloads, requests
 
 
 @local

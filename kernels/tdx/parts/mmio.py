@@ -9,23 +9,8 @@ Numbers of guest pages: private ones first, shared ones behind them.
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, harness, local, steps
-from kernels.layout import ENTRIES, READS, VCPU_HISTS
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_reads,
-    count_status,
-    finish,
-    note,
-    now,
-    outcome_of,
-    record,
-    relax,
-    share_cpu_at_tick,
-    vcpu_stopping,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.race.tally import count, finish, now, relax
+from kernels.tdx.counters import ENTRIES, READS, VCPU_HISTS
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.kvm.memslots import (
     change_memslot,
@@ -57,6 +42,18 @@ from kernels.tdx.kvm.vcpu_run import (
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS
+from kernels.tdx.tally import (
+    arm_tick_once,
+    count_reads,
+    count_status,
+    note,
+    outcome_of,
+    record,
+    share_cpu_at_tick,
+    vcpu_stopping,
+    wait_turn,
+    zapper_stopping,
+)
 from kernels.tdx.words import (
     IN_GUEST_MODE,
     MAPPED,

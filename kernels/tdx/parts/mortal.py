@@ -8,7 +8,7 @@ faults populate as those of `kernels/tdx/parts/populate.py` do, until guest_memf
 
 from kernels.language.atomics import load_acquire, load_seq_cst, store_release
 from kernels.language.steps import like, steps
-from kernels.race.tally import count_status, note, outcome_of, relax
+from kernels.race.tally import relax
 from kernels.tdx.kvm.kick import exit_requested
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation, set_external_spte
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
@@ -16,6 +16,7 @@ from kernels.tdx.module.lifecycle import td_exit_alive, vp_enter_alive, vp_flush
 from kernels.tdx.parts.populate import faulting_vcpu
 from kernels.tdx.rules import HkidFree
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import flush_ipi
 
 LAST = int(HkidFree.LAST)

@@ -9,19 +9,8 @@ accepted it, and nobody writes here.
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import like, local, steps
-from kernels.layout import ENTRIES
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_status,
-    finish,
-    note,
-    now,
-    outcome_of,
-    relax,
-    share_cpu_at_tick,
-    vcpu_stopping,
-)
+from kernels.race.tally import count, finish, now, relax
+from kernels.tdx.counters import ENTRIES
 from kernels.tdx.kvm.kick import acknowledge, exit_requested, process_requests
 from kernels.tdx.kvm.page_fault import handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import (
@@ -39,6 +28,7 @@ from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import arm_tick_once, count_status, note, outcome_of, share_cpu_at_tick, vcpu_stopping
 from kernels.tdx.words import (
     IN_GUEST_MODE,
     NL_MAPPED,

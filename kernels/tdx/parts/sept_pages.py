@@ -8,11 +8,12 @@ TDH.MEM.SEPT.REMOVE lets a live one go, after BLOCK and TLB tracking of its own.
 
 from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_release
 from kernels.language.steps import choice, like, local, steps
-from kernels.race.tally import collect_flags, relax
+from kernels.race.tally import relax
 from kernels.tdx.kvm.shootdown import shoot_down
 from kernels.tdx.kvm.zap import NONE, freeze_present, look, take_page, zapping_zapper
 from kernels.tdx.rules import Fault, SeptFree
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import (
     LEFT_BEHIND,
     MIRROR_NONPRESENT,

@@ -13,11 +13,11 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, like, local, steps
-from kernels.race.tally import blocked_at
 from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, kick, seamcall_until
 from kernels.tdx.kvm.shootdown import KICK, blocked_page, next_page_word, populate, shoot_down, shootdown, zapper
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import blocked_at
 from kernels.tdx.words import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, owner, phase_of, sept
 
 SHADOW_NONPRESENT = SVE

@@ -9,23 +9,10 @@ pages go before that, as guest_memfd closes: by the ordering's steps, with the H
 """
 
 from kernels.language.atomics import fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release, store_seq_cst
-from kernels.language.naming import VCPU, OneOf
+from kernels.language.naming import OneOf
 from kernels.language.steps import choice, harness, steps
-from kernels.layout import BUG_ON, ENTRIES, SHOOTDOWNS
-from kernels.race.tally import (
-    blocked_at,
-    collect_flags,
-    count,
-    count_status,
-    finish,
-    keep_met,
-    note,
-    outcome_of,
-    relax,
-    start_meeting,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.race.tally import count, finish, relax
+from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, is_busy, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
@@ -45,6 +32,17 @@ from kernels.tdx.module.sept import mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, HkidFree
 from kernels.tdx.statuses import SUCCESS, Leaf
+from kernels.tdx.tally import (
+    blocked_at,
+    collect_flags,
+    count_status,
+    keep_met,
+    note,
+    outcome_of,
+    start_meeting,
+    wait_turn,
+    zapper_stopping,
+)
 from kernels.tdx.words import (
     DONE,
     FREE,
@@ -55,6 +53,7 @@ from kernels.tdx.words import (
     SVE,
     TD_INITIALIZED,
     TD_RUNNABLE,
+    VCPU,
     ZEROED,
     assoc_lpid,
     bepoch,

@@ -13,20 +13,9 @@ QEMU stops the VM. Here user space runs the vCPU again, and the guest turns to w
 from kernels.language.atomics import load_acquire, load_relaxed, load_seq_cst, own, store_release, store_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, local, steps
-from kernels.layout import DEADLINE, ENTRIES, STOP_VCPUS
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_reads,
-    count_status,
-    finish,
-    note,
-    now,
-    outcome_of,
-    relax,
-    share_cpu_at_tick,
-    vcpu_stopping,
-)
+from kernels.layout import DEADLINE, STOP_ENDLESS
+from kernels.race.tally import count, finish, now, relax
+from kernels.tdx.counters import ENTRIES
 from kernels.tdx.kvm.kick import HELD_OUT, acknowledge, exit_requested, is_busy, process_requests
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import (
@@ -49,6 +38,15 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.populate import first_read
 from kernels.tdx.rules import Fault, FaultRetry
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS
+from kernels.tdx.tally import (
+    arm_tick_once,
+    count_reads,
+    count_status,
+    note,
+    outcome_of,
+    share_cpu_at_tick,
+    vcpu_stopping,
+)
 from kernels.tdx.words import (
     FREE,
     IN_GUEST_MODE,
@@ -101,7 +99,7 @@ def accepts_first(td, lay, rules, me, random):
 @choice(two)
 def event_pending(td, lay, rules, me):
     """kvm_vcpu_has_events() or signal_pending(): in a race the host's tick, or the end of the run."""
-    if load_relaxed(td, lay.control + STOP_VCPUS):
+    if load_relaxed(td, lay.control + STOP_ENDLESS):
         return 1
     return rules.tick and now(rules) > own(td, me.tally + DEADLINE)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from kernels.layout import STATUS_COUNTS, STATUSES
+from kernels.layout import reading
 from kernels.search.explore import Size, explore
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.tdx.reading import reading
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tdx.words import BY_VCPU, epoch_of

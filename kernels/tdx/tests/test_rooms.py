@@ -9,6 +9,7 @@ from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.search.explore import Size, explore
 from kernels.tdx import rooms
+from kernels.tdx.counters import CONTENTION, HEAD_WORDS, LEAVES, STATUS_COUNTS, STATUSES, WAIT_FIELDS, WAITS, ModuleLock
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.rules import Step, pack_steps
 from kernels.tdx.statuses import Leaf, Status
@@ -90,9 +91,9 @@ def test_a_word_beyond_the_control_block_is_seen(monkeypatch: pytest.MonkeyPatch
 
 
 def test_statuses_leaves_outcomes_and_the_head_take_as_much_as_they_are() -> None:
-    assert (max(Status) + 1, max(Leaf) + 1, max(Outcome) + 1) == (layout.STATUSES, layout.LEAVES, OUTCOMES)
-    assert layout.CONTENTION == layout.STATUS_COUNTS + layout.LEAVES * layout.STATUSES
-    assert 0 <= layout.HEAD_WORDS - (layout.WAITS + len(layout.ModuleLock) * layout.WAIT_FIELDS) < layout.LINE_WORDS
+    assert (max(Status) + 1, max(Leaf) + 1, max(Outcome) + 1) == (STATUSES, LEAVES, OUTCOMES)
+    assert CONTENTION == STATUS_COUNTS + LEAVES * STATUSES
+    assert 0 <= HEAD_WORDS - (WAITS + len(ModuleLock) * WAIT_FIELDS) < layout.LINE_WORDS
 
 
 def test_fifteen_steps_have_room_and_sixteen_are_refused() -> None:

@@ -4,13 +4,12 @@ import functools
 
 import pytest
 
-from kernels import layout
-from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES
-from kernels.race.tally import PLACE_OF_STATUS
+from kernels.layout import OUTCOME_COUNTS
 from kernels.search.explore import Size
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.module.lifecycle import (
     block_td,
     mem_page_add,
@@ -25,7 +24,8 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.statuses import Leaf, Status, signed
-from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
+from kernels.tdx.tally import PLACE_OF_STATUS
+from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
 from kernels.tests.driver import finish, seen
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18
@@ -81,7 +81,7 @@ def test_vpflushdone_takes_the_key_of_a_td_that_was_never_finalized(m):
 
 def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_undeclared(m):
     m["tdr_lock"] = 2
-    me = layout.vcpu_actor(m.lay, 0)
+    me = vcpu_actor(m.lay, 0)
     outcomes = {name: me.tally + OUTCOME_COUNTS + Outcome[name] for name in ("operand_busy", "busy_given_up")}
 
     assert m.call(kept(add_page, 0)) == TDR_BUSY_TO_PAGE_ADD

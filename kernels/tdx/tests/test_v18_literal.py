@@ -4,11 +4,11 @@ a second AUG of the same page tried again.
 
 import pytest
 
-from kernels.layout import STATUS_COUNTS, STATUSES
 from kernels.search.explore import Size, explore
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.kvm.kick import gives_up
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.rules import Busy, Fault, Flow, Rules

@@ -4,12 +4,12 @@ guest that stands back for the host is told. Nothing is compiled here.
 
 import pytest
 
-from kernels.layout import STATUS_COUNTS, STATUSES
 from kernels.search.explore import Size
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
 from kernels.tdx import words
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.rules import Fault, FaultRetry, Flow, Rules
 from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
 from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
