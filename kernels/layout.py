@@ -169,7 +169,8 @@ class Words:
     @functools.cached_property
     def owners(self) -> tuple[ActorKind | Group, ...]:
         """Whose words there are, in the order in which they stand."""
-        return tuple(dict.fromkeys([*(row.per for row in self.rows if row.per), *self.kinds]))
+        groups = [row.per for row in self.rows if isinstance(row.per, Group)]
+        return tuple(dict.fromkeys([*groups, *self.kinds]))
 
     @functools.cached_property
     def state(self) -> tuple[Word, ...]:
@@ -184,7 +185,10 @@ class Words:
         return tuple(rows)
 
 
-def _count(owner: ActorKind | Group, sizes: Sizes) -> int:
+def count_of(owner: Owner, sizes: Sizes) -> int:
+    """How many of these a machine has."""
+    if owner is None:
+        return 1
     return owner.count(sizes) if isinstance(owner, Group) else sizes[f"{owner.name}s"]
 
 
@@ -223,7 +227,7 @@ def plan(words: Words, sizes: Sizes, *, packed: bool = False, registers: Sizes |
     for owner in words.owners:
         stride = put(rows_of(owner))
         at[f"{owner.name}_stride"] = stride
-        used += (_count(owner, sizes) - 1) * stride
+        used += (count_of(owner, sizes) - 1) * stride
     at["state_words"] = used
     line = LINE_WORDS
     used = -(-used // line) * line
@@ -259,9 +263,7 @@ def row_at(lay: Layout, word: int) -> tuple[Word, str] | None:
     """What stands at a word of the state, and its name: `td_epoch`, `mode[vcpu 3]`, `tlb[vcpu 0][5]`."""
     sizes = lay._asdict()
     for row in lay.declared.state:
-        count, stride = 1, 0
-        if row.per is not None:
-            count, stride = _count(row.per, sizes), sizes[f"{row.per.name}_stride"]
+        count, stride = count_of(row.per, sizes), sizes[f"{row.per.name}_stride"] if row.per else 0
         index, offset = divmod(word - sizes[row.name], stride) if stride else (0, word - sizes[row.name])
         if 0 <= index < count and 0 <= offset < row.words(sizes):
             return row, row.called(sizes, index, offset)

@@ -10,6 +10,7 @@ from kernels.layout import Layout
 from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.story.events import Story
 from kernels.story.narrate import Narrator
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, OnError, Rules
 from results import witness as files
 from results.store import write_file
@@ -91,7 +92,7 @@ def recorded(
     faults = tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault)
     if rules_digest(rules) != rules_digest(rules_of(ordering, rules.shootdowns, faults, setting)):
         raise ValueError(f"expected the rules that a search makes of {ordering.name}, found others")
-    narrator = Narrator(rules, **machine.model_dump())
+    narrator = Narrator(*of_flow(rules), Size(**machine.model_dump()))
     for move in moves:
         narrator.step(move.actor, move.chosen)
     story = narrator.story()

@@ -306,6 +306,8 @@ class Body:
         value = self.values.get(name)
         if value is None:
             return self.builtin(name, arguments)
+        if value in self.native.linked:
+            return self.inner(self.native.linked[value], arguments)
         if value is address or value is words_at:  # what an int64 holds already
             return self.value(arguments[0])
         if value is at_word:

@@ -76,10 +76,11 @@ def breaks(body: Iterable[Statement]) -> bool:
 class Parser:
     """One function: from its source to checked statements."""
 
-    def __init__(self, function: Callable[..., Any], labelled: bool, in_place: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], *, in_place: bool, **said: Any) -> None:
+        """`said`: fields of `Steps` that are taken over as they are."""
         self.function = function
-        self.labelled = labelled
         self.in_place = in_place
+        self.said = said
         self.names = function.__globals__  # type: ignore[attr-defined]
         code = function.__code__  # type: ignore[attr-defined]
         if code.co_freevars:
@@ -121,8 +122,8 @@ class Parser:
         told.block(body)
         if told.in_order is not None:
             self.in_order = self.at(told.in_order)
-        said = self.naming, told.returns, self.in_order
-        return Steps(name, self.function, parameters, tuple(body), self.labelled, self.in_place, *said)
+        found: dict[str, Any] = {"naming": self.naming, "gives_name": told.returns, "in_order": self.in_order}
+        return Steps(name, self.function, parameters, tuple(body), in_place=self.in_place, **found, **self.said)
 
     def at(self, node: ast.AST) -> str:
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]

@@ -29,6 +29,7 @@ from kernels.language.syntax import (
     ENVIRONMENT,
     HARNESS_VALUES,
     KINDS,
+    TOLD,
     LanguageError,
     Steps,
     copied,
@@ -80,26 +81,34 @@ def choice(
     return mark
 
 
-def harness(value: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Only a race does this; everywhere else it is `value` and has no effect."""
+def harness(value: int = 0, *, told: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Only a race does this; everywhere else it is `value` and has no effect. One that is `told` a schedule that is
+    told does, too, where it stands alone.
+    """
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         KINDS[function] = "harness"
         HARNESS_VALUES[function] = value
+        if told:
+            TOLD.add(function)
         return function
 
     return mark
 
 
-def steps(function: Callable[..., Any] | None = None, *, labelled: bool = True, in_place: bool = False) -> Any:
+def steps(
+    function: Callable[..., Any] | None = None, *, labelled: bool = True, in_place: bool = False, goal: bool = False
+) -> Any:
     """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels.
 
     `in_place`: a straight line does not call it, but has its steps in the place of the call. That is one function less
     to compile, whose callees are compiled once more for each that calls it, and no field of the layout is read twice.
+    `goal`: an endless actor comes here again and again, where all is well.
     """
+    said = {"labelled": labelled, "in_place": in_place, "goal": goal}
     if function is None:
-        return lambda inner: steps(inner, labelled=labelled, in_place=in_place)
-    return Parser(function, labelled, in_place).parse()
+        return lambda inner: steps(inner, **said)
+    return Parser(function, **said).parse()
 
 
 def like(base: Steps, **callees: Steps) -> Callable[[Callable[..., Any]], Steps]:
@@ -124,6 +133,6 @@ def like(base: Steps, **callees: Steps) -> Callable[[Callable[..., Any]], Steps]
         names = {**inner.__globals__, **callees}
         made = FunctionType(inner.__code__, names, function.__name__, None, inner.__closure__)
         made.__module__, made.__doc__ = function.__module__, function.__doc__
-        return Parser(made, base.labelled, base.in_place).parse()
+        return Parser(made, labelled=base.labelled, in_place=base.in_place, goal=base.goal).parse()
 
     return mark

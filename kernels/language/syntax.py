@@ -110,6 +110,9 @@ class Naming:
     form: str
     of: Any  # a kind of actors, or the function that says where a word stands
 
+    def __str__(self) -> str:
+        return f"{self.form}[{getattr(self.of, 'name', None) or self.of.__name__}]"
+
 
 Statement = Let | Do | Step | Sub | If | Loop | Break | Continue | Return
 
@@ -122,8 +125,9 @@ class Steps:
     source: Callable[..., Any]
     parameters: tuple[str, ...]  # behind the environment
     body: tuple[Statement, ...]
-    labelled: bool
+    labelled: bool = True
     in_place: bool = False  # a straight line has its steps in the place of the call
+    goal: bool = False  # an endless actor comes here again and again, where all is well
     naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
     gives_name: bool = False  # what it returns may name an actor
     in_order: str = ""  # file and line of what tells actors apart
@@ -137,6 +141,7 @@ KINDS: dict[Any, str] = {}
 CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
 CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
 HARNESS_VALUES: dict[Any, int] = {}
+TOLD: set[Any] = set()  # functions of the harness that a story calls as well
 
 
 def number_first(sites: Iterable[Site]) -> None:

@@ -19,6 +19,7 @@ from kernels.language.straight import Line, Names, Weave, answers, subs
 from kernels.language.straight import straight_source as source_with
 from kernels.language.syntax import ENVIRONMENT, Step, Steps
 from kernels.layout import LABEL, RNG
+from kernels.protocol import Protocol
 from kernels.race import tally
 from kernels.race.lock_contention import (
     BY_FIELD,
@@ -37,19 +38,19 @@ from kernels.tdx.rules import Rules
 from kernels.tdx.words import WORDS
 
 
-def straight_source(function: Steps, names: Names, variant: Variant = BARE) -> str:
+def straight_source(protocol: Protocol, function: Steps, names: Names, variant: Variant = BARE) -> str:
     """Source of one function of steps as a race runs it; see `kernels/language/straight.py`."""
     return source_with(function, names, Woven(variant))
 
 
-def straight(function: Steps, variant: Variant = BARE) -> Any:
+def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> Any:
     """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk.
 
     Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
     """
     names = Names()
     called = [one for one in subs(function) if one is function or not one.in_place]
-    sources = [f"@inlined\n{straight_source(one, names, variant)}" for one in called]
+    sources = [f"@inlined\n{straight_source(protocol, one, names, variant)}" for one in called]
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
     values = {**values_of({**names.values, **extra}), "RNG": RNG, "LABEL": LABEL}
     return runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)

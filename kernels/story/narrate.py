@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from kernels.language.syntax import Site
 from kernels.layout import OUTCOME_COUNTS, Layout, Word, row_at
+from kernels.protocol import Protocol
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.events import RETURNED, Access, Event, Held, Story
 from kernels.story.spans import READS, WALKS, gathered
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import OUTCOMES, Outcome
-from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from kernels.tdx.words import content_of, generation_of, is_hit, lp_tlb, occupant, tlb, translation
 
@@ -29,15 +29,8 @@ from kernels.tdx.words import content_of, generation_of, is_hit, lp_tlb, occupan
 class Narrator:
     """A schedule that tells what it does. `run` is the schedule itself, `events` what has happened so far."""
 
-    def __init__(self, rules: Rules, *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1) -> None:
-        self.run = Schedule(
-            rules,
-            vcpus=vcpus,
-            zappers=zappers,
-            pages=pages,
-            tlb_entries=tlb_entries,
-            made=interpreted_machines(rules.flow),
-        )
+    def __init__(self, protocol: Protocol, rules: Any, size: Any) -> None:
+        self.run = Schedule(protocol, rules, size, made=interpreted_machines(protocol))
         lay = self.run.lay
         self._rows = [_row_at(lay, word) for word in range(lay.state_words)]
         self._begun = self.state().copy()
@@ -199,11 +192,9 @@ def _status(more: NDArray[Any]) -> tuple[str, str]:
     return "", ""
 
 
-def narrate(
-    rules: Rules, moves: Iterable[Any], *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1
-) -> Story:
+def narrate(protocol: Protocol, rules: Any, moves: Iterable[Any], size: Any) -> Story:
     """The story of these moves, each with an `actor` and a `chosen`. Raises KeyError, ValueError as `Narrator.step`."""
-    narrator = Narrator(rules, vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=tlb_entries)
+    narrator = Narrator(protocol, rules, size)
     for move in moves:
         narrator.step(move.actor, move.chosen)
     return narrator.story()

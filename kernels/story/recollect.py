@@ -14,18 +14,17 @@ from typing import Any
 
 from kernels.language import atomics
 from kernels.language.parse import flat
-from kernels.language.straight import subs
 from kernels.language.syntax import SITES, Site, Step, Steps, Sub
 from kernels.language.worlds import World
 from kernels.layout import Layout, name_of, reading
 from kernels.race.ring import Entry, Mark
 from kernels.story.events import Access, Event, Story
 from kernels.story.spans import READS, WALKS, gathered
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION, IPI, TICK
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.mmio import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.tdx.parts.zero_step import PRIORITY_TIMEOUT
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, SUCCESS, Leaf, Status
 from kernels.tdx.tally import PLACE_OF_STATUS
@@ -225,8 +224,8 @@ def _paths(of_vcpu: bool, flow: int) -> Paths:
         for inner in dict.fromkeys(s.function for s in flat(one.body) if isinstance(s, Sub)):
             visit(inner, here)
 
-    actors = FLOWS[Flow(flow)]
-    visit(actors.vcpu if of_vcpu else actors.zapper, ())
+    vcpu, zapper = PROTOCOLS[Flow(flow)].actors.values()
+    visit(vcpu if of_vcpu else zapper, ())
     return found
 
 
@@ -234,7 +233,7 @@ def _paths(of_vcpu: bool, flow: int) -> Paths:
 def _operations() -> dict[int, tuple[Callable[..., Any], bool]]:
     """By site, what its step does as Python, and whether that takes an operand."""
     found: dict[int, tuple[Callable[..., Any], bool]] = {}
-    for one in (one for actors in FLOWS.values() for one in (*subs(actors.vcpu), *subs(actors.zapper))):
+    for one in (one for protocol in PROTOCOLS.values() for one in protocol.steps.values()):
         known: dict[str, Any] = {**one.source.__globals__}  # type: ignore[attr-defined]
         for step in flat(one.body):
             if isinstance(step, Step) and not step.is_choice:

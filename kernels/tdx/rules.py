@@ -53,7 +53,7 @@ class Pattern(IntEnum):
 
 
 class Flow(IntEnum):
-    """What the actors do; `kernels/tdx/flows.py` has their steps. The lower-case name stands in TOML."""
+    """What the actors do; `kernels/tdx/protocol.py` has their steps. The lower-case name stands in TOML."""
 
     SHOOTDOWN = 0
     BATCH = 1

@@ -151,7 +151,7 @@ def count_reads(td, me, reads):
     count(td, me, OUTCOME_COUNTS + FRESH, reads)
 
 
-@harness()
+@harness(told=True)
 def count_status(td, me, leaf, status):
     """Count the status of a SEAMCALL or TDCALL by leaf."""
     place = _OTHER

@@ -343,22 +343,8 @@ word("page_blocked_at", counts=PAGE.count)
 word("lp_cpus", counts=LP.count)
 
 
-def plan(
-    vcpus: int,
-    zappers: int,
-    pages: int,
-    tlb_entries: int,
-    *,
-    flow: int = Flow.SHOOTDOWN,
-    lps: int = 1,
-    packed: bool = False,
-    vcpu_registers: int = 0,
-    zapper_registers: int = 0,
-    trace: int = 0,
-) -> Layout:
-    """The layout of a machine of this size; see `kernels.layout.plan`. Raises ValueError where a size is out of range,
-    or `tlb_entries` is not a power of two.
-    """
+def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, lps: int) -> Sizes:
+    """The sizes of a layout. Raises ValueError where one is out of range, or `tlb_entries` is not a power of two."""
     for name, value, most in (
         ("vcpus", vcpus, MAX_VCPUS),
         ("zappers", zappers, MAX_ZAPPERS),
@@ -371,10 +357,26 @@ def plan(
     if tlb_entries & (tlb_entries - 1):
         raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
     tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow in TWO_LEVELS else 0
-    sizes = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow == Flow.MIGRATE)
-    registers = {"vcpu": vcpu_registers, "zapper": zapper_registers}
-    named = dict(zip(WORDS.sizes, sizes, strict=True))
-    return layout.plan(WORDS, named, packed=packed, registers=registers, trace=trace)
+    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow == Flow.MIGRATE)
+    return dict(zip(WORDS.sizes, found, strict=True))
+
+
+def plan(
+    vcpus: int,
+    zappers: int,
+    pages: int,
+    tlb_entries: int,
+    *,
+    flow: int = Flow.SHOOTDOWN,
+    lps: int = 1,
+    packed: bool = False,
+    trace: int = 0,
+    **registers: int,
+) -> Layout:
+    """The layout of a machine of this size; see `kernels.layout.plan`."""
+    made = sizes(vcpus, zappers, pages, tlb_entries, flow=flow, lps=lps)
+    of = {name.removesuffix("_registers"): count for name, count in registers.items()}
+    return layout.plan(WORDS, made, packed=packed, registers=of, trace=trace)
 
 
 def vcpu_actor(lay: Layout, index: int) -> Actor:

@@ -13,10 +13,10 @@ from kernels.language.generator import Reference
 from kernels.language.syntax import ENVIRONMENT
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.outcomes import OUTCOMES
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Rules
 from kernels.tdx.words import plan
 from kernels.tests.naive import State, actors, fold, shown, start, with_short_tally

@@ -24,11 +24,9 @@ from kernels.language.straight import Names
 from kernels.language.syntax import Steps
 from kernels.language.worlds import World
 from kernels.layout import OUTCOME_COUNTS, Actor, Layout
-from kernels.race.lines import prepare
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
@@ -151,7 +149,7 @@ def with_short_tally(lay: Layout) -> Layout:
 def start(lay: Layout, rules: Rules) -> list[int]:
     """The words of the state before anybody's first step."""
     words = np.zeros(lay.total_words, np.int64)
-    prepare(words, lay, rules, 1)
+    SHOOTDOWN.prepare(words, lay, rules, 1)
     return [int(word) for word in words[: lay.state_words]]
 
 
@@ -178,8 +176,8 @@ class StepMachine:
     def __init__(
         self, rules: Rules, size: Size, for_vcpu: AsPython | None = None, for_zapper: AsPython | None = None
     ) -> None:
-        does = FLOWS[Flow(rules.flow)]
-        kinds = {"vcpu": for_vcpu or as_python(does.vcpu), "zapper": for_zapper or as_python(does.zapper)}
+        vcpu, zapper = PROTOCOLS[Flow(rules.flow)].actors.values()
+        kinds = {"vcpu": for_vcpu or as_python(vcpu), "zapper": for_zapper or as_python(zapper)}
         registers = {f"{kind}_registers": made.made.registers for kind, made in kinds.items()}
         lay = plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
         words = start(lay, rules)

@@ -7,7 +7,6 @@ from kernels.language.entered import words_with_room
 from kernels.language.steps import local
 from kernels.language.syntax import Do, Steps, Sub
 from kernels.layout import NEXT_START, Layout
-from kernels.race.lines import prepare
 from kernels.tdx.module.mem import (
     mem_page_accept,
     mem_page_aug,
@@ -17,6 +16,7 @@ from kernels.tdx.module.mem import (
     td_exit,
     vp_enter,
 )
+from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import Rules
 from kernels.tdx.words import ONE_EPOCH, plan, vcpu_actor
 from kernels.tests.orders import SPEC
@@ -65,7 +65,7 @@ class Machine:
         self.lay: Layout = plan(2, 1, 1, tlb_entries, flow=rules.flow, packed=True, vcpu_registers=8)
         self.rules = rules
         self.words = words_with_room(self.lay.total_words)
-        prepare(self.words, self.lay, rules, 1)
+        SHOOTDOWN.prepare(self.words, self.lay, rules, 1)
 
     def __getitem__(self, word: str) -> int:
         return int(self.words[getattr(self.lay, word)])

@@ -9,7 +9,7 @@ import pytest
 from kernels import layout
 from kernels.language.atomics import PYTHON
 from kernels.language.generator import Reference
-from kernels.language.straight import Names, subs
+from kernels.language.straight import Names
 from kernels.language.worlds import World
 from kernels.race import lines as race
 from kernels.race.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
@@ -34,11 +34,11 @@ from kernels.tdx.counters import (
     WAITS,
     ModuleLock,
 )
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm.kick import kick
 from kernels.tdx.module import mem as module
 from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
 from kernels.tdx.module.sept import mem_add
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Busy, Flow, Rules
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import HP, TDEL, plan, vcpu_actor, zapper_actor
@@ -145,7 +145,7 @@ def test_a_wait_for_one_entry_does_not_end_with_another(machine: Machine):
 
 
 def test_a_track_keeps_the_lock_between_its_try_and_behind_its_release():
-    lines = [line.strip() for line in straight_source(module.mem_track, Names(), BARE).splitlines()]
+    lines = [line.strip() for line in straight_source(SHOOTDOWN, module.mem_track, Names(), BARE).splitlines()]
     tried, freed = lines.index("_t1 = try_lock_exclusive(td, _word)"), lines.index("unlock_exclusive(td, _word)")
 
     assert lines[tried + 1 : tried + 3] == [
@@ -182,13 +182,12 @@ def test_of_two_leaves_in_one_function_the_page_says_which(function: Any, expect
     assert [eval(text, {"node": page, "gpa": page, "lay": LAY}) for page in (1, 2)] == expected
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", PROTOCOLS, ids=lambda flow: flow.name)
 def test_whoever_keeps_a_lock_in_a_flow_also_lets_it_go_there(flow: Flow):
     lines = [
         line.strip()
-        for kind in ("vcpu", "zapper")
-        for function in subs(FLOWS[flow].of(kind))
-        for line in straight_source(function, Names(), BARE).splitlines()
+        for function in PROTOCOLS[flow].steps.values()
+        for line in straight_source(SHOOTDOWN, function, Names(), BARE).splitlines()
     ]
     places = {place: f"set_own(td, me.tally + {place}, " for place in (HELD, HELD_ENTRY, HELD_TDR)}
     kept = {place for place, start in places.items() if any(it.startswith(start) and "<<" in it for it in lines)}
@@ -213,11 +212,11 @@ def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
     lay = plan(1, 1, 1, 1)
     words = np.zeros(lay.total_words, np.int64)
     rules = SAFE["spec"]._replace(track_busy=int(Busy.NONE), shootdowns=1, ticks_to_ns=1 << 20)
-    race.prepare(words, lay, rules, 1)
+    SHOOTDOWN.prepare(words, lay, rules, 1)
     words[lay.control + CONTENDED] = race.contended_at()
     words[lay.epoch_lock] = 2
     words[vcpu_actor(lay, 0).tally + HELD] = lay.epoch_lock << WORD_SHIFT | ENTER
-    race.load_one("zapper", BARE)(words, lay, rules, zapper_actor(lay, 0))
+    race.load_one(SHOOTDOWN, "zapper", BARE)(words, lay, rules, zapper_actor(lay, 0))
     counts = words[zapper_actor(lay, 0).tally + CONTENTION :][: WAITING - CONTENTION]
 
     assert counts.sum() == counts[(ModuleLock.EPOCH * LEAVES + TRACK) * COLUMNS + ENTER] == 1

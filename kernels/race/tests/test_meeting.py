@@ -16,6 +16,7 @@ from kernels.tdx.counters import (
     ZAPPER_HISTS,
 )
 from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, plan, zapper_actor
 from kernels.tests.orders import SPEC
@@ -31,12 +32,12 @@ class Zapped:
     def __init__(self, *modes: int, rules: Rules = ALONE, pages: int = 1, flags: int = 0) -> None:
         self.lay: Layout = plan(len(modes), 1, pages, pages, flow=rules.flow)
         self.words = np.zeros(self.lay.total_words, np.int64)
-        race.prepare(self.words, self.lay, rules, 1)
+        SHOOTDOWN.prepare(self.words, self.lay, rules, 1)
         for vcpu, mode in enumerate(modes):
             self.words[self.lay.mode + vcpu * self.lay.vcpu_stride] = mode
         self.words[self.lay.page_flags] = flags
         self.me = zapper_actor(self.lay, 0)
-        race.load_one("zapper", BARE, rules.flow)(self.words, self.lay, rules, self.me)
+        race.load_one(PROTOCOLS[Flow(rules.flow)], "zapper", BARE)(self.words, self.lay, rules, self.me)
 
     def head(self, counter: int) -> int:
         """A counter of the zapper."""

@@ -30,6 +30,7 @@ from kernels.tdx.counters import (
     ZAPPER_HISTS,
 )
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import UNLIMITED
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tdx.words import (
@@ -111,7 +112,7 @@ def raced(name: str) -> Raced:
     """0.3 s of an order between two vCPUs and two zappers, which share all CPUs, or on a busy machine what
     it takes until each zapper's kick has met a vCPU; once a process.
     """
-    kernels, clock = race.load(), calibrate(0.02)
+    kernels, clock = race.load(SHOOTDOWN), calibrate(0.02)
     rules = {**SAFE, **WRONG}[name]._replace(
         shootdowns=UNLIMITED,
         gap=500,
@@ -122,11 +123,11 @@ def raced(name: str) -> Raced:
     )
     lay = plan(VCPUS, ZAPPERS, PAGES, PAGES)
     words = np.frombuffer(mmap.mmap(-1, lay.total_words * 8), np.int64)
-    race.prepare(words, lay, rules, 1)
+    SHOOTDOWN.prepare(words, lay, rules, 1)
     vcpus = [vcpu_actor(lay, index) for index in range(VCPUS)]
     zappers = [zapper_actor(lay, index) for index in range(ZAPPERS)]
-    inside = [fork(functools.partial(kernels.vcpu, words, lay, rules, actor)) for actor in vcpus]
-    outside = [fork(functools.partial(kernels.zapper, words, lay, rules, actor)) for actor in zappers]
+    inside = [fork(functools.partial(kernels["vcpu"], words, lay, rules, actor)) for actor in vcpus]
+    outside = [fork(functools.partial(kernels["zapper"], words, lay, rules, actor)) for actor in zappers]
     until = time.monotonic() + MOST_S
     time.sleep(RACE_S)
     seen = [one.tally + word for one in zappers for word in (KICKS_MET, FINISHED)]

@@ -15,13 +15,13 @@ from kernels.race.variant import Variant
 from kernels.race.weave import straight
 from kernels.story.events import Event
 from kernels.story.recollect import Recollection, called, recollect, retaken, story
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
-from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, plan, translation, zapper_actor
+from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, VCPU, plan, translation, zapper_actor
 from kernels.tests.orders import SPEC, V6_16, V18
 from kernels.tests.written_schedules import quick, told
 
@@ -31,14 +31,14 @@ FAILING = frozenset({Outcome.tracking_not_done, Outcome.use_after_remove})
 
 @functools.cache
 def traced_zapper() -> Any:
-    return straight(zapper, Variant(traced=True))
+    return straight(SHOOTDOWN, zapper, Variant(traced=True))
 
 
 def two_shootdowns(rules: Rules) -> Recollection:
     """What a zapper's ring tells that shoots one page down twice, with a vCPU outside the guest."""
     lay = plan(1, 1, 1, 1, trace=256)
     words = np.zeros(lay.total_words, np.int64)
-    race.prepare(words, lay, rules, 1)
+    SHOOTDOWN.prepare(words, lay, rules, 1)
     traced_zapper()(words, race.record(lay), race.record(rules), zapper_actor(lay, 0))
     return recollect(entries(words, lay), lay, FAILING)
 
@@ -229,15 +229,15 @@ def test_a_step_taken_again_agrees_with_what_it_answered(name, known, value, ope
     assert retaken(site(name), known, value, operand) == expected
 
 
-SHOOTDOWN = ("zapper", "shoot_down", "shootdown")
-UNTIL = (*SHOOTDOWN, "seamcall_step", "seamcall_until")
+DEEPER = ("zapper", "shoot_down", "shootdown")
+UNTIL = (*DEEPER, "seamcall_step", "seamcall_until")
 
 
 @pytest.mark.parametrize(
     ("actor", "function", "before", "expected"),
     [
-        ("zapper 0", "shootdown", (), SHOOTDOWN),
-        ("zapper 0", "kick", (*UNTIL, "seamcall", "mem_track"), (*SHOOTDOWN, "kick")),
+        ("zapper 0", "shootdown", (), DEEPER),
+        ("zapper 0", "kick", (*UNTIL, "seamcall", "mem_track"), (*DEEPER, "kick")),
         ("zapper 0", "kick", UNTIL, (*UNTIL, "kick")),
         ("zapper 0", "kick", (*UNTIL, "kick"), (*UNTIL, "kick")),
         ("vcpu 0", "acknowledge", ("vcpu",), ("vcpu", "acknowledge")),
@@ -253,7 +253,7 @@ def test_a_step_is_called_from_where_the_step_before_it_was(actor, function, bef
     assert called(actor, function, before) == expected
 
 
-@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("flow", PROTOCOLS)
 def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow):
     told = recollect(
         [
@@ -268,4 +268,4 @@ def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow)
         (("fault",), "reads page 0"),
         (("use_after_remove",), "reads page 0"),
     ]
-    assert all(FLOWS[flow].vcpu.name == event.calls[0] for event in told.events)
+    assert all(PROTOCOLS[flow].actors[VCPU].name == event.calls[0] for event in told.events)

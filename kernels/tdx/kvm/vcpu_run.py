@@ -181,7 +181,7 @@ def interrupted(td, lay, rules, me):
     return (yield arrives(td, lay, rules, me))
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True)
 def guest(td, lay, rules, me):
     """Reads until an IPI arrives, the tick comes or a translation is missing; returns which, and of which page."""
     fresh = 0

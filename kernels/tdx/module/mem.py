@@ -347,7 +347,7 @@ def leave_current_epoch(td, lay, rules, me):
     return epochs
 
 
-@steps
+@steps(goal=True)
 def td_exit(td, lay, rules, me):
     """TD exit: leave the epoch of the entry. It is over before the host sees the exit or an interrupt."""
     parity = own(td, vcpu_epoch(lay, me.index)) & 1

@@ -72,7 +72,7 @@ def read_here(td, lay, rules, me, lp, gpa):
     return 0
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True)
 def guest_here(td, lay, rules, me, lp):
     """Reads until an IPI for the vCPU or its processor is pending, the tick comes or a translation is missing."""
     fresh = 0

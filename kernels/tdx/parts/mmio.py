@@ -159,7 +159,7 @@ def read_shared(td, lay, rules, me, gpa):
     return READ_NOT_CURRENT
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True)
 def mmio_guest(td, lay, rules, me, again):
     """Reads until something ends the stay. `again` is the instruction at which the last stay ended, a page's number and
     1, or 0. Returns why, SAME where that instruction is not over yet, and INSTRUCTION times the one that is not over.

@@ -104,7 +104,7 @@ def event_pending(td, lay, rules, me):
     return rules.tick and now(rules) > own(td, me.tally + DEADLINE)
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True)
 def stepping_guest(td, lay, rules, me, at):
     """Instructions until an IPI is pending, the tick comes, one faults or stands back for too long; `at` is the one to
     execute first. Returns which, and the instruction at hand.

@@ -5,12 +5,12 @@ import pytest
 
 from kernels.language.steps import steps
 from kernels.layout import OUTCOME_COUNTS
-from kernels.race.lines import prepare
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.spans import READS
 from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.driver import seen
@@ -32,7 +32,7 @@ def freed(td, lay, rules, me):
 def start(faults: int = 0) -> Schedule:
     """Two vCPUs, two logical processors, one page that is shot down once; nothing compiled."""
     rules: Rules = MIGRATE._replace(faults=faults)
-    return Schedule(rules, vcpus=2, zappers=1, made=interpreted_machines(Flow.MIGRATE))
+    return Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=interpreted_machines(Flow.MIGRATE))
 
 
 def enter_on(run: Schedule, vcpu: str, lp: int) -> None:
@@ -155,7 +155,7 @@ def test_a_race_moves_a_vcpu_less_often_from_where_its_guest_was_than_from_where
 def test_the_key_is_given_up_only_after_the_last_vcpu_is_flushed() -> None:
     lay = plan(2, 1, 1, 1, flow=Flow.MIGRATE, lps=2, packed=True, vcpu_registers=8)
     words = np.zeros(lay.total_words, np.int64)
-    prepare(words, lay, MIGRATE, 1)
+    SHOOTDOWN.prepare(words, lay, MIGRATE, 1)
     words[lay.num_assoc_vcpus] = 1
 
     run_machine(freed, words, lay, MIGRATE, vcpu_actor(lay, 0))

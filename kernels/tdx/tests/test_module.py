@@ -5,8 +5,8 @@ import pytest
 from kernels.language.entered import entered
 from kernels.race import lines as race
 from kernels.race.weave import straight
-from kernels.search.schedule import RECORDS
 from kernels.tdx.module.mem import is_tlb_tracked
+from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import (
     BLOCKED,
     FREE,
@@ -313,7 +313,7 @@ def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = {}
         for what in (track, block, remove):
-            made[what] = straight(what), entered(what, RECORDS)[1].step
+            made[what] = straight(SHOOTDOWN, what), entered(what, SHOOTDOWN.records)[1].step
             m = Machine()
             given = m.words, race.record(m.lay), race.record(SPEC), vcpu_actor(m.lay, 0)
             made[what][0](*given)

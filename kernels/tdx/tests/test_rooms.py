@@ -7,10 +7,11 @@ import pytest
 
 from kernels import layout
 from kernels.language.syntax import SITES
-from kernels.search.explore import Size, explore
-from kernels.tdx import rooms
+from kernels.search.explore import explore
+from kernels.tdx import counters, rooms
 from kernels.tdx.counters import CONTENTION, HEAD_WORDS, LEAVES, STATUS_COUNTS, STATUSES, WAIT_FIELDS, WAITS, ModuleLock
 from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Step, pack_steps
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.orders import SPEC
@@ -29,7 +30,7 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "layout.py: HIST_WORDS; buckets": 4352,
         "tdx/outcomes.py: Outcome; numbers of outcomes without a gap": len(Outcome),
         "tdx/outcomes.py: Outcome; outcomes, a bit each of a page's flags": 63,
-        "search/frontier.py: FINDINGS; findings of a search, a bit each": 63,
+        "search/frontier.py: MOST_FINDINGS; findings of a search, a bit each": 63,
         "tdx/rules.py: STEP_BITS; numbers of an ordering's steps": 15,
         "tdx/rules.py: MOST_STEPS; bits of an ordering's steps": 63,
         "tdx/rules.py: Fault; faults, a bit each": 63,
@@ -73,19 +74,19 @@ def test_a_site_too_many_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_counter_beyond_the_head_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MOVES", layout.OUTCOME_COUNTS)
+    monkeypatch.setattr(counters, "MOVES", layout.OUTCOME_COUNTS)
 
     assert refused().startswith("kernels/layout.py: OUTCOME_COUNTS: words of a tally's head: ")
 
 
 def test_two_counters_in_one_word_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MOVES", layout.FINISHED)
+    monkeypatch.setattr(counters, "MOVES", layout.FINISHED)
 
     assert refused().startswith("kernels/layout.py: LABEL and on: words of a tally's head for so many places: ")
 
 
 def test_a_word_beyond_the_control_block_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "CONTENDED", layout.CONTROL_WORDS)
+    monkeypatch.setattr(counters, "CONTENDED", layout.CONTROL_WORDS)
 
     assert refused() == "kernels/layout.py: CONTROL_WORDS: words of the control block: 81, expected at most 80"
 
@@ -104,5 +105,5 @@ def test_fifteen_steps_have_room_and_sixteen_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [Size(62, 1), Size(1, 1, 65)])
 def test_a_search_of_more_actors_or_pages_than_its_numbers_tell_apart_is_refused(size: Size) -> None:
-    with pytest.raises(ValueError, match="expected at most 62 actors, 64 vCPUs and pages, found "):
-        explore(SPEC, size, symmetry=False)
+    with pytest.raises(ValueError, match="expected at most 62 actors, 64 vcpus and pages, found "):
+        explore(*of_flow(SPEC), size, symmetry=False)
