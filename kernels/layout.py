@@ -153,16 +153,8 @@ class Words:
         registers = (f"{kind.name}_{what}" for kind in self.kinds for what in ("registers", "pc", "register"))
         tallies = (f"{kind.name}_{what}" for kind in self.kinds for what in ("tally", "tally_stride"))
         strides = dict.fromkeys(f"{owner.name}_stride" for owner in self.owners)
-        engine = (
-            "state_words",
-            "control",
-            "perturb",
-            *tallies,
-            "trace",
-            "trace_stride",
-            "trace_entries",
-            "total_words",
-        )
+        rings = ("trace", "trace_stride", "trace_entries")
+        engine = ("ending", "state_words", "control", "perturb", *tallies, *rings, "total_words")
         fields = (*self.sizes, *(row.name for row in self.rows), *registers, *strides, *engine)
         return type("Layout", (Layout, namedtuple("Layout", fields)), {"__slots__": (), "declared": self})  # type: ignore[misc]
 
@@ -225,10 +217,13 @@ def plan(words: Words, sizes: Sizes, *, packed: bool = False, registers: Sizes |
 
     put(rows_of(None))
     for owner in words.owners:
+        if isinstance(owner, ActorKind) and not owner.endless:
+            at.setdefault("ending", used)
         stride = put(rows_of(owner))
         at[f"{owner.name}_stride"] = stride
         used += (count_of(owner, sizes) - 1) * stride
     at["state_words"] = used
+    at.setdefault("ending", used)
     line = LINE_WORDS
     used = -(-used // line) * line
     counted = [(row.name, row.counts(at), False) for row in words.rows if row.counts is not None]

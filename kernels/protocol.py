@@ -15,6 +15,7 @@
 `kernels/tests/peterson.py` is a whole one, `kernels/tdx/protocol.py` the one that this project is about.
 """
 
+import ast
 import linecache
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,8 @@ import numpy as np
 from kernels.language.machine import Machine
 from kernels.language.naming import names as naming
 from kernels.language.steps import local
-from kernels.language.straight import subs
-from kernels.language.syntax import LanguageError, Steps
+from kernels.language.straight import Line, subs
+from kernels.language.syntax import LanguageError, Step, Steps
 from kernels.layout import RNG, TRACE_RING, ActorKind, Group, Layout, Sizes, Word, Words, actors, plan
 
 Open = Callable[..., Any]
@@ -37,6 +38,16 @@ class NoRules(NamedTuple):
     """What a protocol without rules is told."""
 
     none: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """What a race has built in beside labels, as lines of source: behind a labelled step, whose value is in a local,
+    and behind the steps of a callee.
+    """
+
+    behind_step: Callable[[Line, Step, str], list[str]]
+    behind_call: Callable[[Line, Steps, str | None, tuple[ast.expr, ...]], list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +89,7 @@ class Protocol:
     kept: Mapping[str, Open] = field(default_factory=dict)
     invariants: Mapping[str, Open] = field(default_factory=dict)
     of_label: Callable[[Machine], Sequence[int]] | None = None
+    built_in: BuiltIn | None = None
 
     def __post_init__(self) -> None:
         told = [one.in_order for actor in self.actors.values() for one in subs(actor) if one.in_order]

@@ -7,8 +7,9 @@ from functools import partial
 from kernels.layout import GO, Layout
 from kernels.race.clock import Calibration
 from kernels.race.lines import Run as Line
-from kernels.race.lines import contended_at, label_text
+from kernels.race.lines import label_text
 from kernels.tdx.counters import CONTENDED
+from kernels.tdx.lock_contention import contended_at
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow, Rules

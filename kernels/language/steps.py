@@ -97,15 +97,21 @@ def harness(value: int = 0, *, told: bool = False) -> Callable[[Callable[..., An
 
 
 def steps(
-    function: Callable[..., Any] | None = None, *, labelled: bool = True, in_place: bool = False, goal: bool = False
+    function: Callable[..., Any] | None = None,
+    *,
+    labelled: bool = True,
+    in_place: bool = False,
+    goal: bool = False,
+    oracle: bool = False,
 ) -> Any:
     """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels.
 
     `in_place`: a straight line does not call it, but has its steps in the place of the call. That is one function less
     to compile, whose callees are compiled once more for each that calls it, and no field of the layout is read twice.
-    `goal`: an endless actor comes here again and again, where all is well.
+    `goal`: an endless actor comes here again and again, where all is well. `oracle`: its steps are no part of the
+    protocol, and a trace does not keep them.
     """
-    said = {"labelled": labelled, "in_place": in_place, "goal": goal}
+    said = {"labelled": labelled, "in_place": in_place, "goal": goal, "oracle": oracle}
     if function is None:
         return lambda inner: steps(inner, **said)
     return Parser(function, **said).parse()

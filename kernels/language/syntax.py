@@ -127,6 +127,7 @@ class Steps:
     body: tuple[Statement, ...]
     labelled: bool = True
     in_place: bool = False  # a straight line has its steps in the place of the call
+    oracle: bool = False  # its steps are no part of the protocol
     goal: bool = False  # an endless actor comes here again and again, where all is well
     naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
     gives_name: bool = False  # what it returns may name an actor

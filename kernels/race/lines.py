@@ -16,9 +16,7 @@ from kernels.race.ring import SITE_BITS
 from kernels.race.ticks import NS_SHIFT
 from kernels.race.trace import SO_MANY, ticks_of_entries
 from kernels.race.variant import BARE, Variant
-from kernels.race.weave import alone, contended_at, straight
-
-__all__ = ["contended_at", "label_text", "labels_of", "load", "ns_of_entry"]
+from kernels.race.weave import alone, straight
 
 # A straight line: it runs without the GIL until it is told to stop, and returns 0.
 Run = Callable[[np.ndarray, Layout, Any, Actor], int]

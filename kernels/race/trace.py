@@ -18,11 +18,9 @@ from kernels.race.ring import (
     TICKS,
     VALUE,
     Mark,
+    kept,
 )
 from kernels.race.tally import now
-from kernels.tdx.kvm.vcpu_run import count_stay, grade
-from kernels.tdx.module.mem import invept
-from kernels.tdx.tally import count_status, note
 
 LONGEST_LOOP = 3
 SO_MANY = 10_000
@@ -72,8 +70,8 @@ def keep_outcome(td, lay, rules, me, gpa, outcome):
 
 @harness()
 def keep_own(td, lay, rules, me, word, value):
-    """A word of a vCPU's own: a TLB fill, the epoch that it adopts. A zapper's are the book-keeping of its kick."""
-    if word < lay.stage:
+    """A word of an endless actor's own: a TLB fill, for example. Those of others are book-keeping."""
+    if word < lay.ending:
         keep(td, lay, rules, me, (word << SITE_BITS) | _OWN, value, 0)
 
 
@@ -90,16 +88,15 @@ def keep_left(td, lay, rules, me, outside, leaving, why):
         keep(td, lay, rules, me, _LEFT, why, 0)
 
 
-# The oracle's own steps are no part of the protocol: what they come to is noted.
-UNTRACED = (grade,)
-# What a traced line does besides a call of these, with the same arguments.
-BESIDE = {
-    count_status: keep_status,
-    note: keep_outcome,
-    set_own: keep_own,
-    invept: keep_flush,
-    count_stay: keep_left,
+# What a traced line does besides a call of what is `kept`, with the same arguments.
+KEEPERS = {
+    Mark.STATUS: keep_status,
+    Mark.OUTCOME: keep_outcome,
+    Mark.OWN: keep_own,
+    Mark.FLUSHED: keep_flush,
+    Mark.LEFT: keep_left,
 }
+kept(Mark.OWN)(set_own)
 
 
 @harness()

@@ -11,11 +11,12 @@ from kernels.language.atomics import words_at
 from kernels.language.parse import flat
 from kernels.language.syntax import Site, Step, Steps, number_first
 from kernels.layout import Layout, Sizes
-from kernels.protocol import Protocol
+from kernels.protocol import BuiltIn, Protocol
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.kvm.zap import zapping_zapper
+from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.batch import batch_zapper
 from kernels.tdx.parts.flush_current import tracking_vcpu
@@ -141,6 +142,7 @@ def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True
         kept={"epoch_monotone": epoch_fell},
         invariants={"refcounts_add_up": references_lost, "mirror_in_step": mirror_lost, "one_owner": not_owned},
         of_label=references_of,
+        built_in=BuiltIn(behind_step, behind_call),
     )
 
 

@@ -10,10 +10,10 @@ from types import ModuleType
 
 from kernels import layout
 from kernels.language.syntax import SITES
-from kernels.race import lock_contention as contention
 from kernels.race import ring as rings
 from kernels.search import frontier as store
 from kernels.tdx import counters, words
+from kernels.tdx import lock_contention as contention
 from kernels.tdx.counters import ModuleLock
 from kernels.tdx.kvm import vcpu_run as vcpu
 from kernels.tdx.outcomes import Outcome
@@ -77,9 +77,9 @@ def rooms() -> tuple[Room, ...]:
             "tdx/words.py: TAG_BITS", "guest pages and 1, private and shared or with tables",
             max(2 * MAX_PAGES, MAX_PAGES + largest.pages // 8), words.TAG_MASK,
         ),
-        Room("race/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
-        Room("race/lock_contention.py: contended", "module locks, two bits", len(ModuleLock), 4),
-        Room("race/lock_contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
+        Room("tdx/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
+        Room("tdx/lock_contention.py: contended", "module locks, two bits", len(ModuleLock), 4),
+        Room("tdx/lock_contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
         Room("tdx/kvm/vcpu_run.py: WHY_MASK", "reasons to leave the guest", vcpu.EPT_VIOLATION, vcpu.WHY_MASK),
         Room(
             "tdx/parts/zero_step.py: WHY_MASK", "reasons to leave the guest", stepping.PENDING_VIOLATION,

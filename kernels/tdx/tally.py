@@ -13,6 +13,7 @@ from kernels.language.atomics import (
 )
 from kernels.language.steps import harness, local
 from kernels.layout import DEADLINE, HIST_WORDS, NEXT_START, OUTCOME_COUNTS, RNG, STOP_ENDING, STOP_ENDLESS
+from kernels.race.ring import Mark, kept
 from kernels.race.tally import count, now, relax, show, xorshift
 from kernels.race.ticks import NS_SHIFT
 from kernels.tdx.counters import (
@@ -124,6 +125,7 @@ def outcome_of(status):
     return _UNKNOWN
 
 
+@kept(Mark.OUTCOME)
 @local
 def note(td, lay, me, gpa, outcome):
     """Count an outcome; `gpa` is the page whose shootdown showed it, or -1."""
@@ -151,6 +153,7 @@ def count_reads(td, me, reads):
     count(td, me, OUTCOME_COUNTS + FRESH, reads)
 
 
+@kept(Mark.STATUS)
 @harness(told=True)
 def count_status(td, me, leaf, status):
     """Count the status of a SEAMCALL or TDCALL by leaf."""

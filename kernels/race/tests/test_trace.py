@@ -15,7 +15,7 @@ from kernels.language.worlds import World
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
-from kernels.race.trace import BESIDE, keep, keep_outcome
+from kernels.race.trace import KEEPERS, keep, keep_outcome
 from kernels.race.variant import BARE, Variant
 from kernels.race.weave import straight, straight_source
 from kernels.tdx.kvm.kick import acknowledge
@@ -32,7 +32,7 @@ TRACING = Variant(traced=True)
 # As the kernels are compiled, but for Python to call: theirs have no wrappers.
 CALLED = World(atomics.ATOMIC, njit(error_model="numpy"))
 RING = 4
-KEEP = {keep, *BESIDE.values()}
+KEEP = {keep, *KEEPERS.values()}
 KEEPING = tuple(f"{one.__name__}(" for one in KEEP)
 SHIPPED = list({one.name: one for one in (*subs(vcpu), *subs(zapper))}.values())
 

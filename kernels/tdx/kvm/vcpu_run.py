@@ -18,6 +18,7 @@ from kernels.language.naming import Holds
 from kernels.language.steps import choice, harness, steps
 from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import STOP_ENDLESS
+from kernels.race.ring import Mark, kept
 from kernels.race.tally import count, finish, now, relax, two
 from kernels.tdx.counters import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, TICKS, VCPU_HISTS
 from kernels.tdx.kvm.kick import (
@@ -112,7 +113,7 @@ def next_page(td, lay, rules, me, random):
     return uniform_page(lay, random) if rules.pattern == UNIFORM else patterned_page(td, lay, rules, me, random)
 
 
-@steps
+@steps(oracle=True)
 def grade(td, lay, rules, me, gpa, filled, seen):
     """Grade a read through a translation that is not current. `filled`, `seen`: the page's word at fill and at the
     read.
@@ -222,6 +223,7 @@ def guest(td, lay, rules, me):
             yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
 
 
+@kept(Mark.LEFT)
 @harness()
 def count_stay(td, rules, me, outside, leaving, why):
     """The end of a stay in the guest, and the time outside before it; returns `leaving`. Behind the acknowledgement."""

@@ -20,6 +20,7 @@ from kernels.language.atomics import (
     store_release,
 )
 from kernels.language.steps import local, op, steps
+from kernels.race.ring import Mark, kept
 from kernels.race.tally import count
 from kernels.tdx.counters import FLUSHES
 from kernels.tdx.module.locks import (
@@ -291,6 +292,7 @@ def mem_page_accept(td, lay, rules, me, gpa):
     return status
 
 
+@kept(Mark.FLUSHED)
 @local
 def invept(td, lay, me):
     """Drop every translation of this vCPU's TLB."""

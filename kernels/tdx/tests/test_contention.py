@@ -12,7 +12,6 @@ from kernels.language.generator import Reference
 from kernels.language.straight import Names
 from kernels.language.worlds import World
 from kernels.race import lines as race
-from kernels.race.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
 from kernels.tdx.counters import (
@@ -35,6 +34,16 @@ from kernels.tdx.counters import (
     ModuleLock,
 )
 from kernels.tdx.kvm.kick import kick
+from kernels.tdx.lock_contention import (
+    EXCLUSIVE,
+    GOT,
+    LOCK_SHIFT,
+    TRIES_OF_ENTRY,
+    WORD_SHIFT,
+    contended,
+    contended_at,
+    leaf_text,
+)
 from kernels.tdx.module import mem as module
 from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
 from kernels.tdx.module.sept import mem_add
@@ -213,7 +222,7 @@ def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
     words = np.zeros(lay.total_words, np.int64)
     rules = SAFE["spec"]._replace(track_busy=int(Busy.NONE), shootdowns=1, ticks_to_ns=1 << 20)
     SHOOTDOWN.prepare(words, lay, rules, 1)
-    words[lay.control + CONTENDED] = race.contended_at()
+    words[lay.control + CONTENDED] = contended_at()
     words[lay.epoch_lock] = 2
     words[vcpu_actor(lay, 0).tally + HELD] = lay.epoch_lock << WORD_SHIFT | ENTER
     race.load_one(SHOOTDOWN, "zapper", BARE)(words, lay, rules, zapper_actor(lay, 0))

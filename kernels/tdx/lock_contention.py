@@ -6,11 +6,16 @@ failed, at once, of every other actor. Whoever has let go by then is `GONE`: nob
 has this built in around the try-locks and unlocks of each SEAMCALL; a search and the language know nothing of it.
 """
 
-from kernels.language.atomics import load_relaxed, own, set_own
+import ast
+import functools
+
+from kernels.language.atomics import enter, load_relaxed, own, set_own
 from kernels.language.steps import harness
-from kernels.language.syntax import Steps
+from kernels.language.straight import Line
+from kernels.language.syntax import Step, Steps
 from kernels.race.tally import now
 from kernels.race.ticks import NS_SHIFT
+from kernels.race.weave import called_at
 from kernels.story.events import Kind
 from kernels.story.spans import DEEDS
 from kernels.tdx.counters import (
@@ -35,8 +40,10 @@ from kernels.tdx.counters import (
     WAITS,
     ModuleLock,
 )
+from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
+from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, SUCCESS, Leaf
-from kernels.tdx.words import HP
+from kernels.tdx.words import HP, WORDS
 
 ENTRY, TDR, GUEST_LEAF = int(ModuleLock.ENTRY), int(ModuleLock.TDR), int(Leaf.TDG_MEM_PAGE_ACCEPT)
 # What is kept of a lock that is held: its word, whether nobody shares it, the leaf.
@@ -139,3 +146,46 @@ def behind_an_unlock(lock: ModuleLock) -> list[str]:
     away, and looks while the release waits for it.
     """
     return [f"set_own(td, me.tally + {PLACES.get(lock, HELD)}, 0)"]
+
+
+def behind_step(line: Line, step: Step, got: str) -> list[str]:
+    """What a SEAMCALL keeps behind a try of a lock that is no entry's, and what is kept behind a release; in a TD exit
+    as well, as an entry may leave it a lock.
+    """
+    op, lock = line.names.values[ast.unparse(step.call.func)], _lock(step)
+    if op is unlock_entry:
+        return behind_an_unlock(ModuleLock.ENTRY)
+    if lock is None:
+        return []
+    if op in (unlock_exclusive, unlock_shared):
+        return behind_an_unlock(lock)
+    if op in (try_lock_exclusive, try_lock_shared) and leaf_text(line.function) is not None:
+        return _tried(line, lock, op is try_lock_exclusive, "_word", got)
+    return []
+
+
+def behind_call(line: Line, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
+    """What a SEAMCALL keeps behind a try of an S-EPT entry's lock."""
+    if leaf_text(line.function) is None or function.name not in TRIES_OF_ENTRY:
+        return []
+    word = f"(lay.sept + ({line.text(arguments[0])}) * lay.page_stride)"
+    return _tried(line, ModuleLock.ENTRY, True, word, TRIES_OF_ENTRY[function.name].format(target))
+
+
+def _tried(line: Line, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
+    leaf = leaf_text(line.function)
+    assert leaf is not None
+    line.names.add("_enter", enter)
+    return behind_a_try(lock, leaf, exclusive, word, got)
+
+
+def _lock(step: Step) -> ModuleLock | None:
+    """The module lock that a step tries or releases; None of a lock that is KVM's."""
+    field = step.call.args[1]
+    return BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None
+
+
+@functools.cache
+def contended_at() -> int:
+    """The address of compiled `contended`, for the control block."""
+    return called_at(contended, {"lay": WORDS.layout._fields, "rules": Rules._fields})
