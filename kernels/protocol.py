@@ -28,8 +28,9 @@ from kernels.language.machine import Machine
 from kernels.language.naming import names as naming
 from kernels.language.steps import local
 from kernels.language.straight import Line, subs
-from kernels.language.syntax import LanguageError, Step, Steps
+from kernels.language.syntax import LanguageError, Site, Step, Steps
 from kernels.layout import RNG, TRACE_RING, ActorKind, Group, Layout, Sizes, Word, Words, actors, plan
+from kernels.story.events import Statuses
 
 Open = Callable[..., Any]
 
@@ -68,6 +69,9 @@ class Protocol:
     (`kernels/language/naming.py`). `of_label`: what invariants know of an actor at each label, by its step machine.
     `ways`: the sizes of which a choice may have as many ways. `lasting`: endless actors are to come back to where a
     function of steps is their `goal`, whatever happens.
+
+    Of a race: what is `built_in` beside labels. Of a story: `says(run, site, actor, word)` of a step just taken, and by
+    the mark of an entry of a ring what is `retold` of it (`kernels/story/recollect.py`).
     """
 
     words: Words
@@ -90,6 +94,9 @@ class Protocol:
     invariants: Mapping[str, Open] = field(default_factory=dict)
     of_label: Callable[[Machine], Sequence[int]] | None = None
     built_in: BuiltIn | None = None
+    statuses: Statuses | None = None
+    says: Callable[[Any, Site, str, int], str] | None = None
+    retold: Mapping[Any, Callable[[Any, Any], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         told = [one.in_order for actor in self.actors.values() for one in subs(actor) if one.in_order]

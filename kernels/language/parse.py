@@ -9,6 +9,7 @@ from typing import Any
 
 from kernels.language.naming import Names, declared
 from kernels.language.syntax import (
+    CHOICE_SAYS,
     ENVIRONMENT,
     SITES,
     Break,
@@ -312,7 +313,8 @@ class Parser:
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
         if any((site.function, site.file, site.line) == (function, file, call.lineno) for site in self.sites):
             self.refuse(call, "one step a line")
-        site = Site(len(SITES) + 1, function, what, file, call.lineno, name)
+        says = CHOICE_SAYS.get(self.names[call.func.id], ())  # type: ignore[attr-defined]
+        site = Site(len(SITES) + 1, function, what, file, call.lineno, name, says)
         self.sites.append(site)
         SITES.append(site)
         return site

@@ -33,6 +33,7 @@ class Site:
     file: str
     line: int
     name: str  # "mem_track.load_acquire_td_epoch": for `yields` in a scenario
+    says: Any = ()  # of a choice: what each way means, the last one for all behind it, or who is turned to
 
     def __str__(self) -> str:
         return f"{self.function}: {self.text} ({self.file}:{self.line})"
@@ -128,6 +129,8 @@ class Steps:
     labelled: bool = True
     in_place: bool = False  # a straight line has its steps in the place of the call
     oracle: bool = False  # its steps are no part of the protocol
+    span: Any = None  # what a story calls the time spent here; see `kernels/story/spans.py`
+    at: Mapping[str, Any] = field(default_factory=dict)  # the same of single steps, by what the step does
     goal: bool = False  # an endless actor comes here again and again, where all is well
     naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
     gives_name: bool = False  # what it returns may name an actor
@@ -141,6 +144,7 @@ SITES: list[Site] = []  # by number, from 1
 KINDS: dict[Any, str] = {}
 CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
 CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
+CHOICE_SAYS: dict[Any, Any] = {}
 HARNESS_VALUES: dict[Any, int] = {}
 TOLD: set[Any] = set()  # functions of the harness that a story calls as well
 

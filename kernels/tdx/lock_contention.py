@@ -16,8 +16,6 @@ from kernels.language.syntax import Step, Steps
 from kernels.race.tally import now
 from kernels.race.ticks import NS_SHIFT
 from kernels.race.weave import called_at
-from kernels.story.events import Kind
-from kernels.story.spans import DEEDS
 from kernels.tdx.counters import (
     COLUMNS,
     CONTENDED,
@@ -42,7 +40,8 @@ from kernels.tdx.counters import (
 )
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
 from kernels.tdx.rules import Rules
-from kernels.tdx.statuses import LEAF_NAMES, SUCCESS, Leaf
+from kernels.tdx.spans import LEAF_OF
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.words import HP, WORDS
 
 ENTRY, TDR, GUEST_LEAF = int(ModuleLock.ENTRY), int(ModuleLock.TDR), int(Leaf.TDG_MEM_PAGE_ACCEPT)
@@ -59,20 +58,11 @@ BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE, "tdr_l
 PLACES = {ModuleLock.ENTRY: HELD_ENTRY, ModuleLock.TDR: HELD_TDR}
 # Whether what they return is success: the guest's try returns a status.
 TRIES_OF_ENTRY = {"lock_entry": "{}", "lock_entry_as_guest": f"({{}} == {SUCCESS})"}
-_LEAF_OF_NAME = {name: leaf for leaf, name in LEAF_NAMES.items()}
-# Two leaves in one function of steps: which of them it is.
-_EITHER = {
-    "mem_add": f"({int(Leaf.TDH_MEM_PAGE_AUG)} if node < lay.pages else {int(Leaf.TDH_MEM_SEPT_ADD)})",
-    "mem_page_remove": f"({int(Leaf.TDH_MEM_PAGE_REMOVE)} if gpa < lay.pages else {int(Leaf.TDH_MEM_SEPT_REMOVE)})",
-}
 
 
 def leaf_text(function: Steps) -> str | None:
     """The leaf of a function of steps that is a SEAMCALL or TDCALL, as an expression in it; None of any other."""
-    deed = DEEDS.get(function.name)
-    if deed is None or deed.kind not in (Kind.seamcall, Kind.tdcall):
-        return None
-    return _EITHER.get(function.name) or str(int(_LEAF_OF_NAME[deed.name]))
+    return LEAF_OF.get(function.span)
 
 
 @harness()

@@ -31,6 +31,7 @@ from kernels.tdx.parts.zero_step import stepping_vcpu
 from kernels.tdx.rooms import check, rooms
 from kernels.tdx.rules import Flow, OnError, Rules
 from kernels.tdx.symmetry import page_with, senders_with, stage_with
+from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import (
     FREE,
     HPA_SHIFT,
@@ -143,6 +144,9 @@ def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True
         invariants={"refcounts_add_up": references_lost, "mirror_in_step": mirror_lost, "one_owner": not_owned},
         of_label=references_of,
         built_in=BuiltIn(behind_step, behind_call),
+        statuses=STATUSES_TOLD,
+        says=says,
+        retold=RETOLD,
     )
 
 

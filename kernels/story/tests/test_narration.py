@@ -13,11 +13,14 @@ from kernels.layout import reading
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule, machines
 from kernels.story.events import Kind, Story
-from kernels.story.narrate import CHOICES, TURNS, Narrator, narrate
-from kernels.story.spans import ACKNOWLEDGEMENTS, DEEDS, OWN_STEPS, READS, STEPS, WALKS, path
+from kernels.story.narrate import Narrator, narrate
+from kernels.story.spans import path
+from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Flow
+from kernels.tdx.spans import OWN
 from kernels.tdx.statuses import LEAF_NAMES
+from kernels.tdx.telling import READS, WALKS
 from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, plan, stage_word, translation
 from kernels.tests.orders import GOES_ON, NO_KICK, SAFE, SPEC, V18, WRONG
 from kernels.tests.written_schedules import TRACK, quick, refused, stale, told, waiting, wander
@@ -230,7 +233,7 @@ def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
         (*calls, site.name)
         for made, _ in interpreted_machines(PROTOCOLS[flow])
         for site, calls in zip(made.sites, made.calls, strict=True)
-        if site and not path(calls, site.name, "")
+        if site and not path(PROTOCOLS[flow].steps, calls, site.name, "")
     }
 
     assert unnamed == set()
@@ -238,9 +241,11 @@ def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
 
 def test_every_name_that_narration_knows_stands_in_the_source():
     ours = [site for site in SITES if "tests" not in site.file]
+    functions = [one for flow in PROTOCOLS.values() for one in flow.steps.values()]
+    steps = {site.name for site in ours}
 
-    assert set(DEEDS) <= {site.function for site in ours}
-    assert {*STEPS, *READS, *WALKS, *ACKNOWLEDGEMENTS} <= {site.name for site in ours}
-    assert {step for site in ours for step in OWN_STEPS if site.name.endswith(f".{step}")} == {*OWN_STEPS}
-    assert {*CHOICES, *TURNS} == {site.text for site in ours if " " not in site.text}
-    assert {DEEDS[name].name for name in ("mem_track", "vp_enter")} <= set(LEAF_NAMES.values())
+    assert {*READS, *WALKS} <= steps
+    assert {f"{one.name}.{step}" for one in functions for step in one.at if one.at != OWN and step not in OWN} <= steps
+    assert {step for step in OWN if any(name.endswith(f".{step}") for name in steps)} == {*OWN}
+    assert all(site.says for site in ours if " " not in site.text)
+    assert {mem_track.span.name, vp_enter.span.name} <= set(LEAF_NAMES.values())

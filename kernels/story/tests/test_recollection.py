@@ -40,7 +40,7 @@ def two_shootdowns(rules: Rules) -> Recollection:
     words = np.zeros(lay.total_words, np.int64)
     SHOOTDOWN.prepare(words, lay, rules, 1)
     traced_zapper()(words, race.record(lay), race.record(rules), zapper_actor(lay, 0))
-    return recollect(entries(words, lay), lay, FAILING)
+    return recollect(SHOOTDOWN, entries(words, lay), lay, FAILING)
 
 
 def second(events: Sequence[Event]) -> list[tuple[object, ...]]:
@@ -62,7 +62,7 @@ def test_a_shootdown_raced_alone_is_told_as_the_step_machine_tells_it(rules):
 def test_a_raced_shootdown_has_the_spans_of_a_scheduled_one():
     told_of_it = two_shootdowns(SPEC)
 
-    spans = [(span.name, span.status) for span in story(told_of_it.actors, told_of_it.events).spans]
+    spans = [(span.name, span.status) for span in story(SHOOTDOWN, told_of_it.actors, told_of_it.events).spans]
     assert [span for span in spans if span[1]] == [
         ("TDH.MEM.RANGE.BLOCK", "SUCCESS"),
         ("TDH.MEM.TRACK", "SUCCESS"),
@@ -89,7 +89,7 @@ class Story:
         self.entries.append(Entry(actor, len(self.entries), mark, word, value, 0, repeats))
 
     def told(self) -> Recollection:
-        return recollect(self.entries, LAY, FAILING)
+        return recollect(SHOOTDOWN, self.entries, LAY, FAILING)
 
 
 def fill(gpa: int, generation: int = 1) -> tuple[int, int]:
@@ -226,7 +226,7 @@ def test_a_step_is_told_with_what_another_actor_left_in_its_word(made):
     ],
 )
 def test_a_step_taken_again_agrees_with_what_it_answered(name, known, value, operand, expected):
-    assert retaken(site(name), known, value, operand) == expected
+    assert retaken(SHOOTDOWN, site(name), known, value, operand) == expected
 
 
 DEEPER = ("zapper", "shoot_down", "shootdown")
@@ -250,12 +250,13 @@ UNTIL = (*DEEPER, "seamcall_step", "seamcall_until")
     ],
 )
 def test_a_step_is_called_from_where_the_step_before_it_was(actor, function, before, expected):
-    assert called(actor, function, before) == expected
+    assert called(SHOOTDOWN, actor, function, before) == expected
 
 
 @pytest.mark.parametrize("flow", PROTOCOLS)
 def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow):
     told = recollect(
+        PROTOCOLS[flow],
         [
             Entry("vcpu 0", 1, Mark.OUTCOME, Outcome.fault, 0, 0, 0),
             Entry("vcpu 0", 2, Mark.OUTCOME, Outcome.use_after_remove, 0, 0, 0),

@@ -7,11 +7,11 @@ from kernels.language.steps import steps
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.story.spans import READS
 from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tdx.telling import READS
 from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.driver import seen
 from kernels.tests.orders import SPEC

@@ -4,10 +4,10 @@ import pytest
 
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.story.spans import READS, WALKS
 from kernels.tdx import words
 from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, MemslotZap, Rules
+from kernels.tdx.telling import READS, WALKS
 from kernels.tests.driver import seen
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC
