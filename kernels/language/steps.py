@@ -125,7 +125,8 @@ def steps(
 
 def like(base: Steps, span: Any = ..., **callees: Steps) -> Callable[[Callable[..., Any]], Steps]:
     """Mark a function of a docstring alone: it takes the steps of `base`, each name of `callees` in which means another
-    function of steps. Its sites bear its own name and stand where those of `base` do; its `span` may be another, or none.
+    function of steps. Its sites bear its own name and stand where those of `base` do; its `span` may be another, or
+    none.
 
         @like(zapper, claim_page=claim_range, ...)
         def batch_zapper(td, lay, rules, me):
