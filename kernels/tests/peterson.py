@@ -10,8 +10,9 @@ from kernels.language.atomics import fetch_add_seq_cst, load_seq_cst, store_seq_
 from kernels.language.steps import local, steps
 from kernels.layout import OUTCOME_COUNTS, ActorKind, Words
 from kernels.protocol import Protocol, declare
-from kernels.race.tally import finish, show
+from kernels.race.tally import finish, relax, show
 from kernels.search.fingerprint import place_in
+from kernels.story.spans import host, wait
 
 
 class Outcome(IntEnum):
@@ -22,10 +23,11 @@ class Outcome(IntEnum):
 
 
 class Rules(NamedTuple):
-    """How often each thread goes through, and whether it gives the turn first."""
+    """How often each thread goes through, and whether it gives the turn first. Waits yield where CPUs are shared."""
 
     rounds: int = 1
     turn_first: int = 0
+    shared_cpus: int = 0
 
 
 class Size(NamedTuple):
@@ -47,7 +49,7 @@ def other(me):
     return 1 - me.index
 
 
-@steps
+@steps(span=wait("lock", "takes the lock"))
 def lock(td, lay, rules, me):
     """Raise the flag, give the other the turn, wait while it wants in and has the turn."""
     if rules.turn_first:
@@ -59,10 +61,11 @@ def lock(td, lay, rules, me):
     while (yield load_seq_cst(td, flag(lay, other(me)))):
         if (yield load_seq_cst(td, turn(lay))) == me.index:
             break
+        relax(td, rules, me)
     return 0
 
 
-@steps
+@steps(span=host("section", "is inside"))
 def thread(td, lay, rules, me):
     """Go through the critical section so many times."""
     for _ in range(rules.rounds):
