@@ -132,7 +132,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     renamed = list(protocol.renamed)
 
     labels = 1 + max(len(machine.sites) for machine, _ in made)
-    held = 1 + max((renamed.index(how) for machine, _ in made for how in _held_by(machine)), default=-1)
+    held = 1 + max((renamed.index(word) for machine, _ in made for word in _held_by(machine) & {*renamed}), default=-1)
     holding = moves.FIRST + max(held, 2)
     is_choice, of_label = np.zeros((len(kinds), labels), np.int64), np.zeros((len(kinds), labels), np.int64)
     holds = np.zeros((len(kinds), labels, holding), np.int64)
