@@ -58,7 +58,7 @@ def test_a_told_schedule_holds_the_words_of_the_compiled_one_after_every_step(na
 @settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(sorted(ORDERS)), seed=st.integers(0, 1 << 32), steps=st.integers(0, 250))
 def test_any_schedule_is_told_and_its_story_ends_in_its_state(name, seed, steps):
-    run = Schedule(*of_flow(ORDERS[name]), Size(vcpus=2, zappers=2, pages=2), made=interpreted_machines())
+    run = Schedule(*of_flow(ORDERS[name]), Size(vcpus=2, zappers=2, pages=2), made=interpreted_machines(SHOOTDOWN))
     wander(run, seed, steps)
     story = told(run)
 

@@ -7,7 +7,7 @@ from kernels.search.explore import explore
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tdx.words import BY_VCPU, epoch_of
@@ -31,7 +31,7 @@ def start(rules: Rules, vcpus: int = 2) -> Schedule:
     return Schedule(
         *of_flow(tracking(rules)),
         Size(vcpus=vcpus, zappers=1),
-        made=interpreted_machines(Flow.FLUSH_CURRENT),
+        made=interpreted_machines(PROTOCOLS[Flow.FLUSH_CURRENT]),
     )
 
 

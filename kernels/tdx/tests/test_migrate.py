@@ -9,7 +9,7 @@ from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.telling import READS
 from kernels.tdx.words import plan, vcpu_actor
@@ -32,7 +32,7 @@ def freed(td, lay, rules, me):
 def start(faults: int = 0) -> Schedule:
     """Two vCPUs, two logical processors, one page that is shot down once; nothing compiled."""
     rules: Rules = MIGRATE._replace(faults=faults)
-    return Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=interpreted_machines(Flow.MIGRATE))
+    return Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=interpreted_machines(PROTOCOLS[Flow.MIGRATE]))
 
 
 def enter_on(run: Schedule, vcpu: str, lp: int) -> None:

@@ -21,7 +21,7 @@ from kernels.tdx.module.lifecycle import (
 )
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
-from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.statuses import Leaf, Status, signed
 from kernels.tdx.tally import PLACE_OF_STATUS
@@ -179,7 +179,7 @@ def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_
         run = Schedule(
             *of_flow(mortal(rules)),
             Size(vcpus=1, zappers=1),
-            made=interpreted_machines(Flow.TEARDOWN),
+            made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
         )
         run.until("zapper 0", "live.zaps")
         run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 0})
@@ -197,7 +197,7 @@ def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
         run = Schedule(
             *of_flow(mortal(rules)),
             Size(vcpus=1, zappers=1),
-            made=interpreted_machines(Flow.TEARDOWN),
+            made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
         )
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)
@@ -243,7 +243,7 @@ def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflu
     run = Schedule(
         *of_flow(mortal(SPEC, faults, 2)),
         Size(vcpus=1, zappers=1),
-        made=interpreted_machines(Flow.TEARDOWN),
+        made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
     )
     for _ in range(2):  # in each TD a read
         run.until("zapper 0", "live.zaps")

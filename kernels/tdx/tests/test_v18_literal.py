@@ -35,7 +35,7 @@ def start(rules: Rules, zappers: int) -> Schedule:
     return Schedule(
         *of_flow(rules),
         Size(vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers),
-        made=interpreted_machines(rules.flow),
+        made=interpreted_machines(PROTOCOLS[Flow(rules.flow)]),
     )
 
 

@@ -9,7 +9,7 @@ from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
 from kernels.tdx import words
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, FaultRetry, Flow, Rules
 from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
 from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
@@ -26,7 +26,7 @@ FIRST_PAGE = 1 << words.HPA_SHIFT
 
 def start(rules: Rules = STEPPING, vcpus: int = 1) -> Schedule:
     """Such vCPUs, one zapper that takes no step, one page that nobody has mapped."""
-    return Schedule(*of_flow(rules), Size(vcpus=vcpus, zappers=1), made=interpreted_machines(Flow.ZERO_STEP))
+    return Schedule(*of_flow(rules), Size(vcpus=vcpus, zappers=1), made=interpreted_machines(PROTOCOLS[Flow.ZERO_STEP]))
 
 
 def put(run: Schedule, entry: int) -> None:
