@@ -34,92 +34,18 @@ from kernels.tdx.counters import (
     TRACK_RETRIES_MAX,
 )
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.statuses import (
-    EPT_ENTRY_STATE_INCORRECT,
-    EPT_PAGE_NOT_FREE,
-    EPT_VIOLATION_EXIT,
-    EPT_WALK_FAILED,
-    FLUSHVP_NOT_DONE,
-    GPA_RANGE_ALREADY_BLOCKED,
-    GPA_RANGE_NOT_BLOCKED,
-    HOST_PRIORITY_BUSY_TIMEOUT,
-    LIFECYCLE_STATE_INCORRECT,
-    OP_STATE_INCORRECT,
-    OPERAND_BUSY,
-    OPERAND_INVALID,
-    PAGE_ALREADY_ACCEPTED,
-    PREVIOUS_TLB_EPOCH_BUSY,
-    RCX,
-    RDX,
-    SAME_PAGE_PENDING,
-    SEPT_TREE,
-    STATUS_MASK,
-    SUCCESS,
-    TD_EPOCH,
-    TD_KEYS_NOT_CONFIGURED,
-    TDR,
-    TLB_TRACKING_NOT_DONE,
-    VCPU_ASSOCIATED,
-    VCPU_NOT_ASSOCIATED,
-    Status,
-)
+from kernels.tdx.statuses import OUTCOME_OF_STATUS, PLACE_OF_STATUS, Status
 from kernels.tdx.words import epoch_of
 
 FRESH = int(Outcome.fresh)
-_OUTCOME_OF_STATUS = (
-    (STATUS_MASK, OPERAND_BUSY, int(Outcome.operand_busy)),
-    (-1, PREVIOUS_TLB_EPOCH_BUSY, int(Outcome.previous_epoch_busy)),
-    (-1, TLB_TRACKING_NOT_DONE | RCX, int(Outcome.tracking_not_done)),
-    (-1, GPA_RANGE_NOT_BLOCKED | RCX, int(Outcome.not_blocked)),
-    (-1, GPA_RANGE_ALREADY_BLOCKED | RCX, int(Outcome.already_blocked)),
-    (-1, EPT_ENTRY_STATE_INCORRECT | RCX, int(Outcome.entry_state_incorrect)),
-    (-1, SAME_PAGE_PENDING, int(Outcome.entry_state_incorrect)),
-    (-1, EPT_WALK_FAILED | RCX, int(Outcome.ept_walk_failed)),
-    (-1, PAGE_ALREADY_ACCEPTED, int(Outcome.page_already_accepted)),
-    (-1, EPT_VIOLATION_EXIT, int(Outcome.fault)),
-    (-1, VCPU_ASSOCIATED, int(Outcome.vcpu_associated)),
-    (-1, VCPU_NOT_ASSOCIATED, int(Outcome.vcpu_not_associated)),
-    (-1, FLUSHVP_NOT_DONE, int(Outcome.flushvp_not_done)),
-    (-1, EPT_PAGE_NOT_FREE | RCX, int(Outcome.ept_page_not_free)),
-    (-1, LIFECYCLE_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
-    (-1, TD_KEYS_NOT_CONFIGURED, int(Outcome.td_state_incorrect)),
-    (-1, OP_STATE_INCORRECT, int(Outcome.td_state_incorrect)),
-    (-1, HOST_PRIORITY_BUSY_TIMEOUT, int(Outcome.host_priority_timeout)),
-)
 _UNKNOWN = int(Outcome.unknown_status)
-PLACE_OF_STATUS = (
-    (SUCCESS, int(Status.SUCCESS)),
-    (OPERAND_BUSY | TD_EPOCH, int(Status.BUSY_TD_EPOCH)),
-    (OPERAND_BUSY | SEPT_TREE, int(Status.BUSY_SEPT_TREE)),
-    (OPERAND_BUSY | RCX, int(Status.BUSY_RCX)),
-    (PREVIOUS_TLB_EPOCH_BUSY, int(Status.PREVIOUS_TLB_EPOCH_BUSY)),
-    (TLB_TRACKING_NOT_DONE | RCX, int(Status.TLB_TRACKING_NOT_DONE)),
-    (GPA_RANGE_NOT_BLOCKED | RCX, int(Status.GPA_RANGE_NOT_BLOCKED)),
-    (GPA_RANGE_ALREADY_BLOCKED | RCX, int(Status.GPA_RANGE_ALREADY_BLOCKED)),
-    (EPT_ENTRY_STATE_INCORRECT | RCX, int(Status.EPT_ENTRY_STATE_INCORRECT)),
-    (SAME_PAGE_PENDING, int(Status.EPT_ENTRY_STATE_INCORRECT)),
-    (PAGE_ALREADY_ACCEPTED, int(Status.PAGE_ALREADY_ACCEPTED)),
-    (EPT_VIOLATION_EXIT, int(Status.EPT_VIOLATION_EXIT)),
-    (OPERAND_INVALID | RCX, int(Status.OPERAND_INVALID)),
-    (EPT_WALK_FAILED | RCX, int(Status.EPT_WALK_FAILED)),
-    (VCPU_ASSOCIATED, int(Status.VCPU_ASSOCIATED)),
-    (VCPU_NOT_ASSOCIATED, int(Status.VCPU_NOT_ASSOCIATED)),
-    (FLUSHVP_NOT_DONE, int(Status.FLUSHVP_NOT_DONE)),
-    (EPT_PAGE_NOT_FREE | RCX, int(Status.EPT_PAGE_NOT_FREE)),
-    (OPERAND_BUSY | TDR, int(Status.BUSY_TDR)),
-    (OPERAND_BUSY | RDX, int(Status.BUSY_RDX)),
-    (LIFECYCLE_STATE_INCORRECT, int(Status.LIFECYCLE_STATE_INCORRECT)),
-    (TD_KEYS_NOT_CONFIGURED, int(Status.TD_KEYS_NOT_CONFIGURED)),
-    (OP_STATE_INCORRECT, int(Status.OP_STATE_INCORRECT)),
-    (HOST_PRIORITY_BUSY_TIMEOUT, int(Status.HOST_PRIORITY_BUSY_TIMEOUT)),
-)
 _OTHER = int(Status.OTHER)
 
 
 @local
 def outcome_of(status):
     """The outcome under which a status other than SUCCESS is counted."""
-    for mask, code, outcome in _OUTCOME_OF_STATUS:
+    for mask, code, outcome in OUTCOME_OF_STATUS:
         if status & mask == code:
             return outcome
     return _UNKNOWN

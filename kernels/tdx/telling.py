@@ -14,8 +14,7 @@ from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION, IPI, TICK
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.mmio import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.tdx.parts.zero_step import PRIORITY_TIMEOUT
-from kernels.tdx.statuses import LEAF_NAMES, NAMES, Status
-from kernels.tdx.tally import PLACE_OF_STATUS
+from kernels.tdx.statuses import LEAF_NAMES, NAMES, PLACE_OF_STATUS, Status
 from kernels.tdx.words import VCPU, content_of, generation_of, is_hit, lp_tlb, occupant, owner, tlb, translation
 
 LEFT = {

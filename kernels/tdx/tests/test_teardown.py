@@ -23,8 +23,7 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
 from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
-from kernels.tdx.statuses import Leaf, Status, signed
-from kernels.tdx.tally import PLACE_OF_STATUS
+from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
 from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
 from kernels.tests.driver import finish, seen
 from kernels.tests.naive import Space, StepMachine, search
