@@ -157,7 +157,7 @@ def words_at(place: int) -> Any:
 
 
 def fields_at(fields: tuple[str, ...]) -> Any:
-    """An intrinsic that takes an address in an int64 for a record of these int64 fields, as `kernels.race.lines.record`
+    """An intrinsic that takes an address in an int64 for a record of these int64 fields, as `kernels.protocol.record`
     makes them.
     """
 
