@@ -8,7 +8,7 @@ seen.
 
 from kernels.language.atomics import at_word, words_at
 from kernels.language.syntax import out_of_line
-from kernels.search.saying import renamed
+from kernels.search.saying import held_by, in_shared, of_ending, of_endless
 
 # What is known of an actor's own words, once for all states: whose they are, their part of the sum, the label, what the
 # protocol's invariants know of an actor there; then of an ending actor what it has to say of each endless one, of an
@@ -39,15 +39,6 @@ def factor(how):
 def place_in(plan, order, actor):
     """The place that an ending actor takes in an order, both by number."""
     return words_at(plan.place)[order * plan.ending + actor]
-
-
-def named_in(plan, row, region, order):
-    """What the words of a region add that name ending actors."""
-    first, total = words_at(plan.first_named), 0
-    for at in range(first[region], first[region + 1]):
-        word = renamed(plan, words_at(plan.named_how)[at], row[words_at(plan.named)[at]], order)
-        total += term(words_at(plan.named_salt)[at], word)
-    return total
 
 
 def facts_of(plan, memo, row, actor):
@@ -89,16 +80,13 @@ def fingerprint(plan, memo, row):
         return finish_print(total)
     least = 0
     for order in range(plan.orders):
-        total = sums[0] + named_in(plan, row, 0, order)
+        total = sums[0] + in_shared(plan, row, order)
         for ending in range(plan.ending):
-            actor = plan.endless + ending
-            part = sums[1 + actor] + named_in(plan, row, 1 + actor, order)
+            part = sums[1 + plan.endless + ending] + of_ending(plan, row, ending, order)
             total += mix(part + (place_in(plan, order, ending) + 1) * FACTOR_1)
         for actor in range(plan.endless):
-            part = sums[1 + actor] + named_in(plan, row, 1 + actor, order)
-            known = facts_of(plan, memo, row, actor)
-            for how in range(plan.held):
-                part += term(factor(how), renamed(plan, how, known[RELATIONS + how], order))
+            part = sums[1 + actor] + of_endless(plan, row, actor, order)
+            part += held_by(plan, facts_of(plan, memo, row, actor), order)
             if plan.fold_endless:
                 for ending in range(plan.ending):
                     word = facts_of(plan, memo, row, plan.endless + ending)[RELATIONS + actor]

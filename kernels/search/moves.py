@@ -61,10 +61,8 @@ class Plan(NamedTuple):
     of_label: np.ndarray  # [label] what the protocol's invariants know of an actor there
     holds: np.ndarray  # [label, column] registers that name others
     place: np.ndarray  # [order, ending actor] the place that it takes
-    named: np.ndarray  # [place] columns of words that name ending actors, by region
-    named_how: np.ndarray  # [place] which kind of word it is
-    named_salt: np.ndarray  # [place]
-    first_named: np.ndarray  # [region] its first place among these; one more at the end
+    named: np.ndarray  # [place] columns of words that name ending actors, kind of word by kind of word
+    first_named: np.ndarray  # [kind of word] its first place among these; one more at the end
 
 
 def row_of(plan, td, actor):

@@ -19,11 +19,26 @@ def rests(lay, actor, word, value):
     return 0
 
 
-def renamed(plan, how, word, order):
-    """A word that names actors, with their places in this order in place of their numbers; `how` is which of the words
-    that do it is like.
+def in_shared(plan, row, order):
+    """What words add to a fingerprint that name ending actors and are nobody's own, renamed: each actor's place in this
+    order in place of its number.
     """
-    return word
+    return 0
+
+
+def of_ending(plan, row, actor, order):
+    """The same of an ending actor's words, by its index."""
+    return 0
+
+
+def of_endless(plan, row, actor, order):
+    """The same of an endless actor's words, by its index."""
+    return 0
+
+
+def held_by(plan, known, order):
+    """The same of what an endless actor's locals hold of such words."""
+    return 0
 
 
 def broken_by(lay, word, before, after):

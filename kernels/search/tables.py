@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kernels.language import compile as native
+from kernels.language.atomics import words_at
 from kernels.language.machine import Machine
 from kernels.language.naming import WORDS, Holds, OfMe, OneOf, SetOf
 from kernels.language.syntax import LanguageError, Naming, Site
@@ -18,9 +19,13 @@ from kernels.search import frontier as store
 from kernels.search import liveness, moves, saying
 from kernels.search import rounds as search
 from kernels.search import transitions as memo
-from kernels.search.fingerprint import factor
+from kernels.search.fingerprint import RELATIONS, factor, term
 from kernels.search.schedule import Schedule, machines
 
+# What is compiled into a search as a sum over what a protocol says.
+OPEN = (
+    saying.in_shared, saying.of_ending, saying.of_endless, saying.held_by, saying.broken_by, saying.broken_in,
+)  # fmt: skip
 INT64_BITS = 63  # those that a shift may use and the number stays positive
 FORMS = OneOf, SetOf  # in which an ending actor may name an endless one
 _COMPILING = threading.RLock()
@@ -39,34 +44,45 @@ def compile_search(protocol: Protocol, name: str, *entries: Any) -> Any:
 
     Where two threads build syntax trees, CPython up to 3.11.7 may count its own recursion wrong: a SystemError.
     """
-    said = [protocol.normal, protocol.over, protocol.rests]
-    many = [list(one.values()) for one in (protocol.renamed, protocol.kept, protocol.invariants)]
-    records = {**RECORDS, **protocol.records}
-    key = name, *said, *map(tuple, many), tuple(records.items())
+    said = {saying.normal: protocol.normal, saying.over: protocol.over, saying.rests: protocol.rests}
+    many = (protocol.renamed, protocol.kept, protocol.invariants)
+    key = name, *said.values(), *(tuple(one.items()) for one in many), tuple(protocol.records.items())
     with _COMPILING:
         if key not in _compiled:
-            values = {f"said_{place}": one for place, one in enumerate(itertools.chain(*many))}
-            linked: dict[Any, Any] = dict(zip((saying.normal, saying.over, saying.rests), said, strict=True))
-            source, names = "", iter(values)
-            for open_, functions in zip((saying.renamed, saying.broken_by, saying.broken_in), many, strict=True):
-                linked[open_] = open_.__name__ if functions else None
-                source += _asked(open_, [next(names) for _ in functions]) if functions else ""
-            linked = {open_: its for open_, its in linked.items() if its}
-            _compiled[key] = native.compiled(name, entries, records, source, values, linked)
+            source, values = _asked(protocol)
+            made = {open_: open_.__name__ for open_ in OPEN if f"def {open_.__name__}(" in source}
+            linked = {open_: its for open_, its in (*said.items(), *made.items()) if its}
+            _compiled[key] = native.compiled(name, entries, {**RECORDS, **protocol.records}, source, values, linked)
         return _compiled[key]
 
 
-def _asked(open_: Any, names: list[str]) -> str:
-    """Source of a function that asks each of these: the one of the number `how`, or all, a bit each."""
-    given = open_.__code__.co_varnames[: open_.__code__.co_argcount]
-    arguments = ", ".join(one for one in given if one != "how")
-    head = f"def {open_.__name__}({', '.join(given)}):\n"
-    if open_ is saying.renamed:
-        ways = [f"    if how == {place}:\n        return {name}({arguments})\n" for place, name in enumerate(names)]
-        return head + "".join(ways) + "    return word\n"
-    return (
-        head + "    return " + " | ".join(f"{name}({arguments}) << {place}" for place, name in enumerate(names)) + "\n"
-    )
+def _asked(protocol: Protocol) -> tuple[str, dict[str, Any]]:
+    """Source of the functions of `OPEN`, each a sum over what the protocol says, and what the names in it mean."""
+    values: dict[str, Any] = {"term": term, "factor": factor, "words_at": words_at, "RELATIONS": RELATIONS}
+    sums: dict[Any, list[str]] = {open_: [] for open_ in OPEN}
+    for place, (where, function) in enumerate(protocol.renamed.items()):
+        values[f"renamed_{place}"] = function
+        of, first = protocol.words.row_of[where].per, f"words_at(plan.first_named)[{place}]"
+        whose: Any = saying.in_shared
+        if isinstance(of, ActorKind):
+            whose = saying.of_endless if of.endless else saying.of_ending
+        at, salt = ("at", f" + 2 * (at - {first})") if whose is saying.in_shared else (f"{first} + actor", "")
+        word = f"renamed_{place}(plan, row[words_at(plan.named)[{at}]], order)"
+        loop = f"for at in range({first}, words_at(plan.first_named)[{place + 1}]):\n        " * (at == "at")
+        sums[whose].append(f"{loop}total += term(factor({place}){salt}, {word})")
+        word = f"renamed_{place}(plan, known[RELATIONS + {place}], order)"
+        sums[saying.held_by].append(f"if {place} < plan.held:\n        total += term(factor({place}), {word})")
+    for open_, functions in ((saying.broken_by, protocol.kept), (saying.broken_in, protocol.invariants)):
+        given = ", ".join(open_.__code__.co_varnames[: open_.__code__.co_argcount])
+        for place, function in enumerate(functions.values()):
+            values[f"{open_.__name__}_{place}"] = function
+            sums[open_].append(f"total |= {open_.__name__}_{place}({given}) << {place}")
+    source = ""
+    for open_, lines in sums.items():
+        given = ", ".join(open_.__code__.co_varnames[: open_.__code__.co_argcount])
+        if lines:
+            source += "\n    ".join([f"def {open_.__name__}({given}):", "total = 0", *lines, "return total"]) + "\n\n\n"
+    return source, values
 
 
 def compiled(protocol: Protocol) -> Any:
@@ -158,16 +174,12 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     if fold_endless:
         for at in awaiting:
             salt[at : at + endless * (at >= 0)] = 0
-    named: list[tuple[int, int, int, int]] = []  # region, column, how, salt
     word, column_of = _columns(lay.state_words, starts, ends)
-    for how, where in enumerate(renamed if fold_ending else ()):
+    named: list[list[int]] = [[] for _ in renamed]
+    for places, where in zip(named, renamed if fold_ending else (), strict=False):
         row = lay.declared.row_of[where]
-        for index in range(count_of(row.per, lay._asdict())):
-            at = where(lay, index) if row.per else where(lay)
-            salt[at] = 0
-            of = factor(how) + 2 * index * (region[at] == 0)
-            named.append((int(region[at]), int(column_of[at]), how, int(of)))
-    named.sort(key=lambda one: one[0])
+        places += [where(lay, index) if row.per else where(lay) for index in range(count_of(row.per, lay._asdict()))]
+        salt[places] = 0
 
     return moves.Plan(
         endless=endless,
@@ -202,10 +214,8 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         of_label=of_label.ravel(),
         holds=holds.ravel(),
         place=orders.ravel(),
-        named=np.array([column for _, column, _, _ in named], np.int64),
-        named_how=np.array([how for _, _, how, _ in named], np.int64),
-        named_salt=np.array([of for _, _, _, of in named], np.int64),
-        first_named=np.searchsorted([one[0] for one in named], range(len(everybody) + 2)).astype(np.int64),
+        named=column_of[[at for places in named for at in places]].astype(np.int64),
+        first_named=np.cumsum([0, *map(len, named)], dtype=np.int64),
     )
 
 

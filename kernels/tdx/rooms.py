@@ -1,6 +1,6 @@
 """Every table and field of bits that has a fixed size, held against what is to stand in it: looked at at import.
 
-What can be computed from the declarations is (`kernels/tdx/counters.py`: statuses, leaves, outcomes, the head of a tally);
+What can be computed from the declarations is (`kernels/tdx/counters.py`: statuses, leaves, outcomes, a tally's head);
 the rest are shifts and masks that compiled code has as literals; one that is too full would count one thing as another.
 """
 
