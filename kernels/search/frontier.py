@@ -19,8 +19,6 @@ CHUNK = 128  # states of one part in one round
 MOVE_BITS = 20  # of a link: the actor in the upper 8, the number of the move in the lower 12
 NUMBERS = 1 << 12
 
-MOST_FINDINGS = 63  # a bit each
-
 # Control words, each on a line of its own.
 COMMAND, ARRIVED, GENERATION, STAGE, DEADLINE, SIDE, DEPTH, WANTED = (16 * place for place in range(8))
 CONTROL_WORDS = 8 * 16

@@ -120,7 +120,12 @@ def salts(count: int) -> np.ndarray:
 
 
 def check_numbers(protocol: Protocol, lay: Layout) -> None:
-    """That actors have a bit each and the moves of one, two choices of so many ways, a number. Raises ValueError."""
+    """That findings and actors have a bit each, and the moves of one, two choices of so many ways, a number. Raises
+    ValueError.
+    """
+    findings = len(protocol.outcomes) + len(protocol.kept) + 1 + len(protocol.invariants)
+    if findings > INT64_BITS:
+        raise ValueError(f"expected at most {INT64_BITS} outcomes, invariants and a deadlock, found {findings}")
     found = sum(getattr(lay, f"{kind.name}s") for kind in protocol.actors), _ways(protocol, lay)
     if found[0] >= INT64_BITS or found[1] ** 2 > store.NUMBERS:
         most = INT64_BITS - 1, math.isqrt(store.NUMBERS)

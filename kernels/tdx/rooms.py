@@ -11,7 +11,6 @@ from types import ModuleType
 from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.race import ring as rings
-from kernels.search import frontier as store
 from kernels.tdx import counters, words
 from kernels.tdx import lock_contention as contention
 from kernels.tdx.counters import ModuleLock
@@ -58,8 +57,6 @@ def rooms() -> tuple[Room, ...]:
         Room("layout.py: HIST_WORDS", "buckets", 1 + bucket * 128 + (highest >> bucket), layout.HIST_WORDS),
         Room("tdx/outcomes.py: Outcome", "numbers of outcomes without a gap", 1 + max(Outcome), len(Outcome)),
         Room("tdx/outcomes.py: Outcome", "outcomes, a bit each of a page's flags", len(Outcome), INT64_BITS),
-        Room("search/frontier.py: MOST_FINDINGS", "findings of a search, a bit each",
-             len(Outcome) + 5, store.MOST_FINDINGS),
         Room("tdx/rules.py: STEP_BITS", "numbers of an ordering's steps", max(Step), (1 << STEP_BITS) - 1),
         Room("tdx/rules.py: MOST_STEPS", "bits of an ordering's steps", MOST_STEPS * STEP_BITS, INT64_BITS),
         Room("tdx/rules.py: Fault", "faults, a bit each", max(Fault).bit_length(), INT64_BITS),

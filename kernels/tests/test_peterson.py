@@ -2,6 +2,8 @@
 
 import mmap
 import os
+from dataclasses import replace
+from enum import IntEnum
 
 import numpy as np
 import pytest
@@ -132,3 +134,10 @@ def test_two_processes_race_and_only_the_wrong_twin_lets_both_in():
     passed, both = raced(WRONG, yields=ODDS)
     assert passed + both == 2 * ROUNDS
     assert both > 0
+
+
+def test_more_findings_than_have_a_bit_are_refused():
+    many = IntEnum("Outcome", [f"outcome_{number}" for number in range(63)], start=0)
+
+    with pytest.raises(ValueError, match="expected at most 63 outcomes, invariants and a deadlock, found 64"):
+        explore(replace(PETERSON, outcomes=many), RIGHT, Size())

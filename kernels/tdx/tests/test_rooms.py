@@ -30,7 +30,6 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "layout.py: HIST_WORDS; buckets": 4352,
         "tdx/outcomes.py: Outcome; numbers of outcomes without a gap": len(Outcome),
         "tdx/outcomes.py: Outcome; outcomes, a bit each of a page's flags": 63,
-        "search/frontier.py: MOST_FINDINGS; findings of a search, a bit each": 63,
         "tdx/rules.py: STEP_BITS; numbers of an ordering's steps": 15,
         "tdx/rules.py: MOST_STEPS; bits of an ordering's steps": 63,
         "tdx/rules.py: Fault; faults, a bit each": 63,
