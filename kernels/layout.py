@@ -89,8 +89,6 @@ PHASES_EVERY = 8
 GO, STOP_ZAPPERS, STOP_VCPUS, READY = 0, LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
 # Every ring is frozen; outcomes, a bit each, at which an actor freezes them.
 FROZEN, FREEZE_ON = 4 * LINE_WORDS, 4 * LINE_WORDS + 1
-# The address of compiled `kernels.race.lock_contention.contended`, or 0; beside words that change as seldom.
-CONTENDED = 4 * LINE_WORDS + 2
 CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
 # Of a site: odds of a yield, above them those of a delay, both in 65536, and whether it sleeps; the least, the most;

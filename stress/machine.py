@@ -25,7 +25,7 @@ def machine(
     variant = Variant(perturbed=bool(perturbation), traced=traced)
     played = Flow[flow.upper()]
     names = (f"straight{variant.suffix}_{FLOWS[played].vcpu.name}",)
-    with compiling(progress, names, "the kernels, once: about 15 s", verbose=verbose):
+    with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
         kernels = load(variant, played)
     clock = calibrate()
     ns = ns_of_entry(clock) if traced else None

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
+from kernels.layout import GO, Layout, plan, vcpu_actor, zapper_actor
 from kernels.race.clock import Calibration
-from kernels.race.lines import Kernels, contended_at, label_text, prepare
+from kernels.race.lines import Kernels, label_text, prepare
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import refcount_of
@@ -65,7 +65,6 @@ def race(
     prepare(words, lay, rules, scenario.seed)
     declare(words, lay, machine.perturbation, machine.clock)
     arm(words, lay)
-    words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
     jobs = _jobs(machine, words, lay, rules, placed, mixed_first=_mixes_first(scenario, placed))

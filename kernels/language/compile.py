@@ -39,13 +39,15 @@ class Native:
         values: Mapping[str, Any] | None = None,
         *,
         raced: bool = False,
+        into: ir.Module | None = None,
     ) -> None:
-        """`source` defines functions of the environment and more; `values` is what the names in it mean.
+        """`source` defines functions of the environment and more; `values` is what the names in it mean; `into` is the
+        module that they go into, if not one of their own.
 
         `records`: the fields of parameters that are one, by name. Accesses are plain ones that are noted, or with
         `raced` what processes and threads race with; then every function that is called is compiled, else marked ones.
         """
-        self.module = ir.Module("integers")
+        self.module = into or ir.Module("integers")
         self.values = values or {}
         self.records = {"me": Actor._fields, **records}
         self.raced = raced

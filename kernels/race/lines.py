@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from kernels import layout
-from kernels.language.elsewhere import compiling_elsewhere
 from kernels.language.parse import flat
 from kernels.language.straight import subs
 from kernels.language.syntax import SITES, Step
@@ -16,12 +15,12 @@ from kernels.race.clock import Calibration
 from kernels.race.ring import SITE_BITS
 from kernels.race.trace import SO_MANY, ticks_of_entries
 from kernels.race.variant import BARE, Variant
-from kernels.race.weave import alone, contended_at, straight
+from kernels.race.weave import alone, straight
 from kernels.tdx import words
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rules import NS_SHIFT, Flow, Rules
 
-__all__ = ["Kernels", "contended_at", "label_text", "labels_of", "load", "ns_of_entry", "prepare"]
+__all__ = ["Kernels", "label_text", "labels_of", "load", "ns_of_entry", "prepare"]
 
 Run = Callable[[np.ndarray, Layout, Rules, Actor], int]
 
@@ -52,10 +51,7 @@ def load(variant: Variant = BARE, flow: int = Flow.SHOOTDOWN) -> Kernels:
     """Compile both actors of a flow, or take them from the cache; they run once on a machine of one page, already
     stopped.
     """
-    code = f"from kernels.race.lines import Variant, load_one; load_one('vcpu', {variant}, {int(flow)})"
-    with compiling_elsewhere((f"straight{variant.suffix}_{FLOWS[Flow(flow)].vcpu.name}",), code):
-        run_zapper = load_one("zapper", variant, flow)
-    return Kernels(load_one("vcpu", variant, flow), run_zapper)
+    return Kernels(load_one("vcpu", variant, flow), load_one("zapper", variant, flow))
 
 
 def load_one(kind: str, variant: Variant, flow: int = Flow.SHOOTDOWN) -> Run:

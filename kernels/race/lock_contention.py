@@ -8,10 +8,9 @@ has this built in around the try-locks and unlocks of each SEAMCALL; a search an
 
 from kernels.language.atomics import load_relaxed, own, set_own
 from kernels.language.steps import harness
-from kernels.language.syntax import Steps
+from kernels.language.syntax import Steps, out_of_line
 from kernels.layout import (
     COLUMNS,
-    CONTENDED,
     CONTENTION,
     GONE,
     HELD,
@@ -83,13 +82,13 @@ def holder(td, lay, mine, word, exclusive, place):
     return column
 
 
+@out_of_line
 @harness()
 def contended(td, lay, rules, what, tally, word):
     """A try of the lock at this word that failed: who holds it now, and a wait that begins or goes on. One that was
     waited for in the same SEAMCALL and is got: the wait is over. `what` is packed, see below; `tally` the actor's.
 
-    Straight lines call it by its address in the control block, or not at all where that is 0: compiled into them
-    it takes as long to compile as the actors themselves.
+    Straight lines call it: compiled into them at each try it would be longer than the actors themselves.
     """
     leaf, exclusive, lock, got = what & 31, what & EXCLUSIVE, what >> LOCK_SHIFT & 3, what & GOT
     waits = tally + WAITS + lock * WAIT_FIELDS
@@ -129,8 +128,8 @@ def behind_a_try(lock: ModuleLock, leaf: str, exclusive: bool, word: str, got: s
     return [
         f"if {got}:",
         f"    set_own(td, me.tally + {place}, {word} << {WORD_SHIFT} | {held} | {leaf})",
-        f"if (not {got} or own(td, me.tally + {WAITING_LOCKS})) and own(td, lay.control + {CONTENDED}):",
-        f"    _enter(own(td, lay.control + {CONTENDED}), td, lay, rules, {what}, me.tally, {word}, 0, 0)",
+        f"if not {got} or own(td, me.tally + {WAITING_LOCKS}):",
+        f"    contended(td, lay, rules, {what}, me.tally, {word})",
     ]
 
 

@@ -7,14 +7,12 @@ keeps the step in its ring behind it.
 """
 
 import ast
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kernels.language import atomics
-from kernels.language.atomics import enter
-from kernels.language.jit import c_function, runnable, values_of
+from kernels.language.jit import runnable
 from kernels.language.straight import Line, Names, Weave, answers, subs
 from kernels.language.straight import straight_source as source_with
 from kernels.language.syntax import ENVIRONMENT, Step, Steps
@@ -34,6 +32,8 @@ from kernels.race.variant import BARE, Variant
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
 from kernels.tdx.rules import Rules
 
+RECORDS = {"lay": Layout._fields, "rules": Rules._fields}
+
 
 def straight_source(function: Steps, names: Names, variant: Variant = BARE) -> str:
     """Source of one function of steps as a race runs it; see `kernels/language/straight.py`."""
@@ -47,27 +47,15 @@ def straight(function: Steps, variant: Variant = BARE) -> Any:
     """
     names = Names()
     called = [one for one in subs(function) if one is function or not one.in_place]
-    sources = [f"@inlined\n{straight_source(one, names, variant)}" for one in called]
+    source = "\n\n\n".join(straight_source(one, names, variant) for one in called)
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
-    values = {**values_of({**names.values, **extra}), "RNG": RNG, "LABEL": LABEL}
-    return runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)
+    values = {**names.values, **extra, "RNG": RNG, "LABEL": LABEL}
+    return runnable(f"straight{variant.suffix}_{function.name}", source, function.name, values, RECORDS)
 
 
 def alone(function: Any) -> Any:
     """A function of the harness as a jitted `run(words, lay, rules, me)` like that of `straight`; cached on disk."""
-    return runnable(function.__name__, [], function.__name__, values_of({function.__name__: function}))
-
-
-@functools.cache
-def contended_at() -> int:
-    """The address of compiled `kernels.race.lock_contention.contended`, for the control block; cached on disk."""
-    places = {"words_at": atomics.words_at, "layout_at": atomics.fields_at(Layout._fields)}
-    places["rules_at"] = atomics.fields_at(Rules._fields)
-    source = (
-        "def entry(td, lay, rules, what, tally, word, _, __):\n"
-        "    return contended(words_at(td), layout_at(lay), rules_at(rules), what, tally, word)\n"
-    )
-    return c_function("contended", source, {**values_of({"contended": contended}), **places})
+    return runnable(function.__name__, "", function.__name__, {function.__name__: function}, RECORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +112,7 @@ def _lock_tried(line: Line, step: Step, got: str) -> list[str]:
 def _tried(line: Line, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
     leaf = leaf_text(line.function)
     assert leaf is not None
-    line.names.add("_enter", enter)
+    line.names.add("contended", contended)
     return behind_a_try(lock, leaf, exclusive, word, got)
 
 

@@ -22,6 +22,7 @@ from kernels.language.syntax import LanguageError
 from kernels.language.tests.test_compiled import on_arm, primitive_on_arm
 from kernels.layout import plan, zapper_actor
 from kernels.race import lines as race
+from kernels.race.lines import record
 from kernels.race.weave import straight
 from kernels.search.schedule import RECORDS
 from kernels.tests.orders import SPEC
@@ -175,7 +176,7 @@ def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp
     found = []
     for value in (11111, 22222):
         td = np.zeros(lay.total_words, np.int64)
-        straight(same(value))(td, lay, SPEC, zapper_actor(lay, 0))
+        straight(same(value))(td, record(lay), record(SPEC), zapper_actor(lay, 0))
         found.append(int(td[lay.gate]))
 
     assert found == [11111, 22222]

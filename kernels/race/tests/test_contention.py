@@ -13,7 +13,6 @@ from kernels.language.straight import Names, subs
 from kernels.language.worlds import World
 from kernels.layout import (
     COLUMNS,
-    CONTENDED,
     CONTENTION,
     GONE,
     HEAD_WORDS,
@@ -214,7 +213,6 @@ def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
     words = np.zeros(lay.total_words, np.int64)
     rules = SAFE["spec"]._replace(track_busy=int(Busy.NONE), shootdowns=1, ticks_to_ns=1 << 20)
     race.prepare(words, lay, rules, 1)
-    words[lay.control + CONTENDED] = race.contended_at()
     words[lay.epoch_lock] = 2
     words[vcpu_actor(lay, 0).tally + HELD] = lay.epoch_lock << WORD_SHIFT | ENTER
     race.load_one("zapper", BARE)(words, lay, rules, zapper_actor(lay, 0))
