@@ -59,8 +59,7 @@ class Protocol:
     they share the function. `rules` is a named tuple of integers that steps may look at; `sizes` makes of the rules and
     of a machine's size, another such tuple, the sizes of the layout. `start(words, lay, rules)` writes the first state
     into zeroed words, `searched` says what a search makes of the rules. `smallest` are rules and size of a machine on
-    which compiled actors run once, told to stop; `origin` is where another interpreter finds the protocol:
-    "module:NAME".
+    which compiled actors run once, told to stop.
 
     What follows is compiled into a search in the place of a function of `kernels/search/saying.py`; an invariant is a
     `broken_in` of that file, and `kept` are those of `broken_by`. `renamed`: by word that names actors which come to
@@ -79,7 +78,6 @@ class Protocol:
     outcomes: type[IntEnum]
     rules: type[Any] = NoRules
     smallest: tuple[Any, Any] = (NoRules(), ())
-    origin: str = ""
     sizes: Callable[[Any, Any], Sizes] = lambda rules, size: size._asdict()
     start: Callable[[Any, Layout, Any], None] = lambda words, lay, rules: None
     searched: Callable[[Any], Any] = lambda rules: rules

@@ -31,7 +31,7 @@ def doctor(*, cpus: Cpus, vcpus: int | None, as_json: bool, color: bool) -> int:
         raise CannotRunHere(f"expected Linux on x86-64 or aarch64, found {platform.system()} on {platform.machine()}")
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if not is_kept(("straight",)):
-        Screen(sys.stderr, color=color).line("compiling the kernels, once: about 15 s")
+        Screen(sys.stderr, color=color).line("compiling the kernels, once: about 5 s")
         load(SHOOTDOWN)  # before interrupts are only counted: who waits for the compiler can end it at once
         load_probes()
     with Interrupts() as interrupts:

@@ -26,7 +26,7 @@ def machine(
     variant = Variant(perturbed=bool(perturbation), traced=traced)
     played = PROTOCOLS[Flow[flow.upper()]]
     names = (f"straight{variant.suffix}_{played.actors[VCPU].name}",)
-    with compiling(progress, names, "the kernels, once: about 15 s", verbose=verbose):
+    with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
         kernels = load(played, variant)
     clock = calibrate()
     ns = ns_of_entry(played, clock) if traced else None

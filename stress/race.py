@@ -8,8 +8,6 @@ from kernels.layout import GO, Layout
 from kernels.race.clock import Calibration
 from kernels.race.lines import Run as Line
 from kernels.race.lines import label_text
-from kernels.tdx.counters import CONTENDED
-from kernels.tdx.lock_contention import contended_at
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow, Rules
@@ -69,7 +67,6 @@ def race(
     PROTOCOLS[Flow(flow)].prepare(words, lay, rules, scenario.seed)
     declare(words, lay, machine.perturbation, machine.clock)
     arm(words, lay)
-    words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
     jobs = _jobs(machine, words, lay, rules, placed, mixed_first=_mixes_first(scenario, placed))

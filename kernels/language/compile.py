@@ -40,14 +40,16 @@ class Native:
         *,
         raced: bool = False,
         linked: Mapping[Any, Any] | None = None,
+        into: ir.Module | None = None,
     ) -> None:
-        """`source` defines functions of the environment and more; `values` is what the names in it mean.
+        """`source` defines functions of the environment and more; `values` is what the names in it mean; `into` is the
+        module that they go into, if not one of their own.
 
         `records`: the fields of parameters that are one, by name. Accesses are plain ones that are noted, or with
         `raced` what processes and threads race with; then every function that is called is compiled, else marked ones.
         `linked`: by function, what is called in its place, a function or the name of one of the source.
         """
-        self.module = ir.Module("integers")
+        self.module = into or ir.Module("integers")
         self.values = values or {}
         self.records = {"me": Actor._fields, **records}
         self.raced = raced

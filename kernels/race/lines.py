@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from kernels.language.elsewhere import compiling_elsewhere
 from kernels.language.parse import flat
 from kernels.language.straight import subs
 from kernels.language.syntax import SITES, Step
@@ -35,14 +34,7 @@ def load(protocol: Protocol, variant: Variant = BARE) -> Mapping[str, Run]:
     """Compile the actors of a protocol, by their kinds' names, or take them from the cache; they run once on its
     smallest machine, already stopped.
     """
-    first, *others = protocol.actors
-    module, _, found = protocol.origin.partition(":")
-    code = f"import {module} as its; from kernels.race.lines import Variant, load_one; "
-    code += f"load_one(its.{found}, {first.name!r}, {variant})"
-    names = (f"straight{variant.suffix}_{protocol.actors[first].name}",) if others and found else ()
-    with compiling_elsewhere(names, code):
-        made = {kind.name: load_one(protocol, kind.name, variant) for kind in others}
-    return {first.name: load_one(protocol, first.name, variant), **made}
+    return {kind.name: load_one(protocol, kind.name, variant) for kind in protocol.actors}
 
 
 def load_one(protocol: Protocol, kind: str, variant: Variant) -> Run:
@@ -91,7 +83,7 @@ def ns_of_entry(protocol: Protocol, clock: Calibration) -> float:
     """Nanoseconds that an entry of a ring takes, alone on this CPU with warm caches: the best of some tries."""
     lay, rules, td = smallest(protocol, trace=1024)
     rules = rules._replace(clock=int(clock.clock), ticks_to_ns=clock.ticks_to_ns)
-    run = _entry(alone(ticks_of_entries), True)
+    run = _entry(alone(protocol, ticks_of_entries), True)
     *_, (_, _, me) = actors(lay)
     best = min(run(td, lay, rules, me) for _ in range(9))
     return best * clock.ticks_to_ns / (1 << NS_SHIFT) / SO_MANY

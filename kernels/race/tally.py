@@ -16,6 +16,7 @@ from kernels.language.atomics import (
     yield_cpu,
 )
 from kernels.language.steps import harness, local
+from kernels.language.syntax import out_of_line
 from kernels.layout import (
     DELAY_ODDS_SHIFT,
     DELAYED,
@@ -97,18 +98,24 @@ def linger(td, at, tally, drawn):
             pause()
 
 
+@out_of_line
+@harness()
+def hold_up(td, at, tally, odds):
+    drawn = xorshift(own(td, tally + RNG))
+    set_own(td, tally + RNG, drawn)
+    if ((drawn >> 20) & 65535) < odds & ((1 << DELAY_ODDS_SHIFT) - 1):
+        set_own(td, tally + YIELDED, own(td, tally + YIELDED) + 1)
+        yield_cpu()
+    if (drawn & 65535) < (odds & (SLEEPS - 1)) >> DELAY_ODDS_SHIFT:
+        linger(td, at, tally, drawn)
+
+
 @harness()
 def perturb(td, at, tally):
     """In a perturbed run an actor may lose its CPU before a step, or be held up: with the odds of the step's site."""
     odds = own(td, at)
     if odds:
-        drawn = xorshift(own(td, tally + RNG))
-        set_own(td, tally + RNG, drawn)
-        if ((drawn >> 20) & 65535) < odds & ((1 << DELAY_ODDS_SHIFT) - 1):
-            set_own(td, tally + YIELDED, own(td, tally + YIELDED) + 1)
-            yield_cpu()
-        if (drawn & 65535) < (odds & (SLEEPS - 1)) >> DELAY_ODDS_SHIFT:
-            linger(td, at, tally, drawn)
+        hold_up(td, at, tally, odds)
 
 
 @harness()

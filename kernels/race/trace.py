@@ -8,6 +8,7 @@ reads only those leave something that fill, fault or are graded, and of the grad
 
 from kernels.language.atomics import load_relaxed, own, set_own, settle, store_relaxed, store_release
 from kernels.language.steps import harness
+from kernels.language.syntax import out_of_line
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACE_RING, TRACED
 from kernels.race.ring import (
     LABEL,
@@ -31,6 +32,7 @@ _STATUS, _OUTCOME, _OWN = int(Mark.STATUS), int(Mark.OUTCOME), int(Mark.OWN)
 _FLUSHED, _LEFT = int(Mark.FLUSHED), int(Mark.LEFT)
 
 
+@out_of_line
 @harness()
 def keep(td, lay, rules, me, label, value, operand):
     """Append an entry to the actor's ring, unless rings are frozen; `label` is not 0, for that is an empty slot."""

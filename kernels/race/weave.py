@@ -6,12 +6,12 @@ the step in its ring behind it. What else stands there is the protocol's.
 """
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kernels.language import atomics
-from kernels.language.jit import c_function, runnable, values_of
+from kernels.language.jit import runnable
 from kernels.language.straight import Line, Names, Weave, answers, subs
 from kernels.language.straight import straight_source as source_with
 from kernels.language.syntax import ENVIRONMENT, Step, Steps
@@ -35,29 +35,15 @@ def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> An
     """
     names = Names()
     called = [one for one in subs(function) if one is function or not one.in_place]
-    sources = [f"@inlined\n{straight_source(protocol, one, names, variant)}" for one in called]
+    source = "\n\n\n".join(straight_source(protocol, one, names, variant) for one in called)
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
-    values = {**values_of({**names.values, **extra}), "RNG": RNG, "LABEL": LABEL}
-    return runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)
+    values = {**names.values, **extra, "RNG": RNG, "LABEL": LABEL}
+    return runnable(f"straight{variant.suffix}_{function.name}", source, function.name, values, protocol.records)
 
 
-def alone(function: Any) -> Any:
+def alone(protocol: Protocol, function: Any) -> Any:
     """A function of the harness as a jitted `run(words, lay, rules, me)` like that of `straight`; cached on disk."""
-    return runnable(function.__name__, [], function.__name__, values_of({function.__name__: function}))
-
-
-def called_at(function: Any, records: Mapping[str, tuple[str, ...]]) -> int:
-    """The address of a function of the harness `(td, lay, rules, what, tally, word)`, compiled by itself, for lines
-    that call it by `kernels.language.atomics.enter`; cached on disk.
-    """
-    places = {"words_at": atomics.words_at, "layout_at": atomics.fields_at(records["lay"])}
-    places["rules_at"] = atomics.fields_at(records["rules"])
-    name = function.__name__
-    source = (
-        "def entry(td, lay, rules, what, tally, word, _, __):\n"
-        f"    return {name}(words_at(td), layout_at(lay), rules_at(rules), what, tally, word)\n"
-    )
-    return c_function(name, source, {**values_of({name: function}), **places})
+    return runnable(function.__name__, "", function.__name__, {function.__name__: function}, protocol.records)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from kernels.layout import FREEZE_ON, HIST_WORDS, LINE_WORDS, OUTCOME_COUNTS
+from kernels.layout import HIST_WORDS, LINE_WORDS, OUTCOME_COUNTS
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import Leaf, Status
@@ -69,8 +69,6 @@ MET_OR_STALE = MET | (
     | (1 << Outcome.stale_after_done)
     | (1 << Outcome.use_after_remove)
 )
-# In the control block: the address of compiled `kernels.tdx.lock_contention.contended`, or 0.
-CONTENDED = FREEZE_ON + 1
 # One shootdown of so many stamps its phases, the others the whole: a stamp costs some 10 ns, a phase often no more.
 PHASES_EVERY = 8
 

@@ -7,18 +7,15 @@ has this built in around the try-locks and unlocks of each SEAMCALL; a search an
 """
 
 import ast
-import functools
 
-from kernels.language.atomics import enter, load_relaxed, own, set_own
+from kernels.language.atomics import load_relaxed, own, set_own
 from kernels.language.steps import harness
 from kernels.language.straight import Line
-from kernels.language.syntax import Step, Steps
+from kernels.language.syntax import Step, Steps, out_of_line
 from kernels.race.tally import now
 from kernels.race.ticks import NS_SHIFT
-from kernels.race.weave import called_at
 from kernels.tdx.counters import (
     COLUMNS,
-    CONTENDED,
     CONTENTION,
     GONE,
     HELD,
@@ -39,10 +36,9 @@ from kernels.tdx.counters import (
     ModuleLock,
 )
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
-from kernels.tdx.rules import Rules
 from kernels.tdx.spans import LEAF_OF
 from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.words import HP, WORDS
+from kernels.tdx.words import HP
 
 ENTRY, TDR, GUEST_LEAF = int(ModuleLock.ENTRY), int(ModuleLock.TDR), int(Leaf.TDG_MEM_PAGE_ACCEPT)
 # What is kept of a lock that is held: its word, whether nobody shares it, the leaf.
@@ -80,13 +76,13 @@ def holder(td, lay, mine, word, exclusive, place):
     return column
 
 
+@out_of_line
 @harness()
 def contended(td, lay, rules, what, tally, word):
     """A try of the lock at this word that failed: who holds it now, and a wait that begins or goes on. One that was
     waited for in the same SEAMCALL and is got: the wait is over. `what` is packed, see below; `tally` the actor's.
 
-    Straight lines call it by its address in the control block, or not at all where that is 0: compiled into them
-    it takes as long to compile as the actors themselves.
+    Straight lines call it: compiled into them at each try it would be longer than the actors themselves.
     """
     leaf, exclusive, lock, got = what & 31, what & EXCLUSIVE, what >> LOCK_SHIFT & 3, what & GOT
     waits = tally + WAITS + lock * WAIT_FIELDS
@@ -126,8 +122,8 @@ def behind_a_try(lock: ModuleLock, leaf: str, exclusive: bool, word: str, got: s
     return [
         f"if {got}:",
         f"    set_own(td, me.tally + {place}, {word} << {WORD_SHIFT} | {held} | {leaf})",
-        f"if (not {got} or own(td, me.tally + {WAITING_LOCKS})) and own(td, lay.control + {CONTENDED}):",
-        f"    _enter(own(td, lay.control + {CONTENDED}), td, lay, rules, {what}, me.tally, {word}, 0, 0)",
+        f"if not {got} or own(td, me.tally + {WAITING_LOCKS}):",
+        f"    contended(td, lay, rules, {what}, me.tally, {word})",
     ]
 
 
@@ -165,7 +161,7 @@ def behind_call(line: Line, function: Steps, target: str | None, arguments: tupl
 def _tried(line: Line, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
     leaf = leaf_text(line.function)
     assert leaf is not None
-    line.names.add("_enter", enter)
+    line.names.add("contended", contended)
     return behind_a_try(lock, leaf, exclusive, word, got)
 
 
@@ -173,9 +169,3 @@ def _lock(step: Step) -> ModuleLock | None:
     """The module lock that a step tries or releases; None of a lock that is KVM's."""
     field = step.call.args[1]
     return BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None
-
-
-@functools.cache
-def contended_at() -> int:
-    """The address of compiled `contended`, for the control block."""
-    return called_at(contended, {"lay": WORDS.layout._fields, "rules": Rules._fields})

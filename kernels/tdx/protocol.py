@@ -129,7 +129,6 @@ def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True
         Outcome,
         rules=Rules,
         smallest=(Rules(*([0] * len(Rules._fields)))._replace(flow=int(which)), Size(1, 1)),
-        origin=f"kernels.tdx.protocol:PROTOCOLS[{int(which)}]",
         sizes=sizes_of,
         start=start,
         searched=explored,

@@ -45,7 +45,7 @@ def check(rooms: Iterable[Room]) -> None:
 def rooms() -> tuple[Room, ...]:
     """All of them, once every step is known."""
     head = _between(layout, "LABEL", "OUTCOME_COUNTS") + _between(counters, "SEQUENCE", "OUTCOME_SHOOTDOWNS")
-    control = [*_between(layout, "GO", "CONTROL_WORDS"), counters.CONTENDED]
+    control = _between(layout, "GO", "CONTROL_WORDS")
     largest = plan(MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, trace=layout.MAX_TRACE_ENTRIES)
     highest = (1 << 40) - 1  # nanoseconds that a histogram tells apart
     bucket = highest.bit_length() - 8

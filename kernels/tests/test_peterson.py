@@ -137,7 +137,7 @@ def test_two_processes_race_and_only_the_wrong_twin_lets_both_in():
 
 
 def test_more_findings_than_have_a_bit_are_refused():
-    many = IntEnum("Outcome", [f"outcome_{number}" for number in range(63)], start=0)
+    many = IntEnum("Outcome", [f"outcome_{number}" for number in range(63)], start=0)  # type: ignore[misc]
 
     with pytest.raises(ValueError, match="expected at most 63 outcomes, invariants and a deadlock, found 64"):
         explore(replace(PETERSON, outcomes=many), RIGHT, Size())

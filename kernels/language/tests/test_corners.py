@@ -20,6 +20,7 @@ from kernels.language.llvm import I64, emit_timestamp
 from kernels.language.steps import local, op, steps
 from kernels.language.syntax import LanguageError
 from kernels.language.tests.test_compiled import on_arm, primitive_on_arm
+from kernels.protocol import record
 from kernels.race import lines as race
 from kernels.race.weave import straight
 from kernels.tdx.protocol import SHOOTDOWN
@@ -175,7 +176,7 @@ def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp
     found = []
     for value in (11111, 22222):
         td = np.zeros(lay.total_words, np.int64)
-        straight(SHOOTDOWN, same(value))(td, lay, SPEC, zapper_actor(lay, 0))
+        straight(SHOOTDOWN, same(value))(td, record(lay), record(SPEC), zapper_actor(lay, 0))
         found.append(int(td[lay.gate]))
 
     assert found == [11111, 22222]

@@ -16,7 +16,6 @@ from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
 from kernels.tdx.counters import (
     COLUMNS,
-    CONTENDED,
     CONTENTION,
     GONE,
     HEAD_WORDS,
@@ -41,7 +40,6 @@ from kernels.tdx.lock_contention import (
     TRIES_OF_ENTRY,
     WORD_SHIFT,
     contended,
-    contended_at,
     leaf_text,
 )
 from kernels.tdx.module import mem as module
@@ -222,7 +220,6 @@ def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
     words = np.zeros(lay.total_words, np.int64)
     rules = SAFE["spec"]._replace(track_busy=int(Busy.NONE), shootdowns=1, ticks_to_ns=1 << 20)
     SHOOTDOWN.prepare(words, lay, rules, 1)
-    words[lay.control + CONTENDED] = contended_at()
     words[lay.epoch_lock] = 2
     words[vcpu_actor(lay, 0).tally + HELD] = lay.epoch_lock << WORD_SHIFT | ENTER
     race.load_one(SHOOTDOWN, "zapper", BARE)(words, lay, rules, zapper_actor(lay, 0))

@@ -85,7 +85,7 @@ def test_two_counters_in_one_word_are_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_word_beyond_the_control_block_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "CONTENDED", layout.CONTROL_WORDS)
+    monkeypatch.setattr(layout, "FREEZE_ON", layout.CONTROL_WORDS)
 
     assert refused() == "kernels/layout.py: CONTROL_WORDS: words of the control block: 81, expected at most 80"
 
