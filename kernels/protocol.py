@@ -58,8 +58,8 @@ class States:
 
     `normal`, `over` and `rests` are those of that file. `of_changes` and `invariants`: by name, a `broken_by` and a
     `broken_in`; `of_label`: what these know of an endless actor at each label, by its step machine. `lasting`: endless
-    actors are to come back to where a function of steps is their `goal`, whatever happens. `ways`: the sizes of which a
-    choice may have as many ways.
+    actors are to come back to where a function of steps is their `goal`, whatever happens. `ways`: by what one calls
+    them, the sizes of which a choice may have as many ways.
 
     `folds`: states are taken for one that differ only in the names of actors that are alike, and no step tells these
     apart (`kernels/language/naming.py`). `renamed`: by word that names actors which come to their end, what it is with
@@ -73,7 +73,7 @@ class States:
     invariants: Mapping[str, Open] = field(default_factory=dict)
     of_label: Callable[[Machine], Sequence[int]] | None = None
     lasting: bool = True
-    ways: Sequence[str] = ()
+    ways: Mapping[str, str] = field(default_factory=dict)
     folds: bool = False
     renamed: Mapping[Callable[..., int], Open] = field(default_factory=dict)
 

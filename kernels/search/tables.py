@@ -142,7 +142,7 @@ def check_numbers(protocol: Protocol, lay: Layout) -> None:
 
 def _ways(protocol: Protocol, lay: Layout) -> int:
     """The most ways that a choice may have."""
-    return max([2, *(getattr(lay, size) for size in protocol.states.ways)])
+    return max([2, *(getattr(lay, size) for size in protocol.states.ways.values())])
 
 
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:

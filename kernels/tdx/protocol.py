@@ -140,7 +140,7 @@ def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True
             invariants={"refcounts_add_up": references_lost, "mirror_in_step": mirror_lost, "one_owner": not_owned},
             of_label=references_of,
             lasting=lasting,
-            ways=("vcpus", "pages"),
+            ways={"vCPUs": "vcpus", "pages": "pages"},
             folds=folds,
             renamed={owner: page_with, stage: stage_with, ipi: senders_with},
         ),

@@ -104,5 +104,5 @@ def test_fifteen_steps_have_room_and_sixteen_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [Size(62, 1), Size(1, 1, 65)])
 def test_a_search_of_more_actors_or_pages_than_its_numbers_tell_apart_is_refused(size: Size) -> None:
-    with pytest.raises(ValueError, match="expected at most 62 actors, 64 vcpus and pages, found "):
+    with pytest.raises(ValueError, match="expected at most 62 actors, 64 vCPUs and pages, found "):
         explore(*of_flow(SPEC), size, symmetry=False)
