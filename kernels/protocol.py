@@ -113,6 +113,11 @@ class Protocol:
     telling: Telling = field(default_factory=Telling)
 
     def __post_init__(self) -> None:
+        kinds = list(self.actors)
+        if kinds != list(self.words.kinds) or kinds != sorted(kinds, key=lambda kind: not kind.endless):
+            raise ValueError("actors: expected the kinds of the words in their order, endless ones first")
+        if self.states.folds and len({kind.endless for kind in kinds}) < len(kinds):
+            raise ValueError("folds: expected at most one kind of endless actors and one of others")
         told = [one.in_order for actor in self.actors.values() for one in subs(actor) if one.in_order]
         if self.states.folds and told:
             names = " and ".join(actor.name for actor in self.actors.values())

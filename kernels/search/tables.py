@@ -159,6 +159,11 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     folds = {kind: fold_endless if kind.endless else fold_ending for kind in kinds}
     renamed = list(protocol.states.renamed)
 
+    for where, row in lay.declared.row_of.items():
+        of = WORDS.get(where)
+        if of and folds[of] and where not in renamed and row.words(lay._asdict()):
+            raise LanguageError(f"{row.name} names a {of.name}, and `renamed` does not say what it is renamed")
+
     labels = 1 + max(len(machine.sites) for machine, _ in made)
     held = 1 + max((renamed.index(word) for machine, _ in made for word in _held_by(machine) & {*renamed}), default=-1)
     holding = moves.FIRST + max(held, 2)

@@ -8,15 +8,16 @@ from enum import IntEnum
 import numpy as np
 import pytest
 
-from kernels.language.syntax import SITES
-from kernels.layout import OUTCOME_COUNTS, actors
+from kernels.language.syntax import SITES, LanguageError
+from kernels.layout import OUTCOME_COUNTS, ActorKind, actors
+from kernels.protocol import States
 from kernels.race.lines import load
 from kernels.race.variant import Variant
 from kernels.search.explore import explore
 from kernels.search.random_walk import walk
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
-from kernels.tests.peterson import PETERSON, Outcome, Rules, Size
+from kernels.tests.peterson import PETERSON, THREAD, Outcome, Rules, Size
 
 RIGHT, WRONG = Rules(), Rules(turn_first=1)
 LEAVES = "thread.fetch_add_seq_cst_inside_2"
@@ -141,3 +142,16 @@ def test_more_findings_than_have_a_bit_are_refused():
 
     with pytest.raises(ValueError, match="expected at most 63 outcomes, invariants and a deadlock, found 64"):
         explore(replace(PETERSON, outcomes=many), RIGHT, Size())
+
+
+def test_a_word_that_names_an_actor_is_renamed_where_actors_are_folded():
+    unsaid = replace(PETERSON, states=States(folds=True))
+
+    with pytest.raises(LanguageError, match="turn names a thread, and `renamed` does not say what it is renamed"):
+        explore(unsaid, RIGHT, Size())
+    assert explore(unsaid, RIGHT, Size(), symmetry=False).states == 58
+
+
+def test_actors_are_the_kinds_of_the_words():
+    with pytest.raises(ValueError, match="actors: expected the kinds of the words in their order, endless ones first"):
+        replace(PETERSON, actors={ActorKind("other"): PETERSON.actors[THREAD]})
