@@ -96,6 +96,7 @@ def test_a_record_is_plain_json_with_the_facts_and_the_figures(
 import json, os
 from kernels.race.clock import calibrate
 from kernels.race.lines import load
+from kernels.tdx.protocol import SHOOTDOWN
 from stress.probing import fork_facts, host_record
 from stress.race import Machine
 cpus = tuple(sorted(os.sched_getaffinity(0)))
