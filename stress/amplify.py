@@ -24,10 +24,11 @@ from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, put_document, result_directory
 from stress.limits import make_room
 from stress.machine import machine
+from stress.options import RunRequest
 from stress.perturbation import AtSite, declared_sites
 from stress.placement import Cpus, chosen_cpus
 from stress.report import MODEL
-from stress.request import STDOUT, Request, check_files, named_file
+from stress.request import STDOUT, check_files, named_file
 from stress.screen import Screen, write
 
 AMPLIFICATION = "amplification"
@@ -37,7 +38,7 @@ AMPLIFICATION = "amplification"
 class Plan:
     """What is to be amplified, checked before anything starts. `scenario` has no amplifier; `declared` is as given."""
 
-    request: Request
+    request: RunRequest
     declared: Scenario
     scenario: Scenario
     targets: Sequence[Target]
@@ -47,9 +48,7 @@ class Plan:
     progress: Screen | None
 
 
-def run_amplify(
-    request: Request, scenario: Scenario, targets: Sequence[Target], budget_s: float, command: Sequence[str]
-) -> int:
+def run_amplify(request: RunRequest, scenario: Scenario, targets: Sequence[Target], budget_s: float) -> int:
     """Search, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     declared_sites(scenario)
     cpus = chosen_cpus(request.cpus)
@@ -57,16 +56,16 @@ def run_amplify(
     check_files(request.json, request.junit, request.ktap)
     nothing = {"yields": {}, "delays": {}, "storm_us": 0, "start_offset": ""}
     plain = scenario.model_copy(update={**nothing, "warmup_s": 0.0, "shootdowns": 0})
-    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
     with result_directory(request.out, AMPLIFICATION) as directory:
-        return _carry_out(Plan(request, scenario, plain, targets, budget_s, cpus, directory, progress), command)
+        return _carry_out(Plan(request, scenario, plain, targets, budget_s, cpus, directory, progress))
 
 
-def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+def _carry_out(plan: Plan) -> int:
     flow, request = plan.scenario.flow, plan.request
     bare = machine(plan.cpus, {}, plan.progress, flow=flow, verbose=request.verbose)
     machines = Machines(bare, machine(plan.cpus, {0: AtSite()}, plan.progress, flow=flow, verbose=request.verbose))
-    document = {"schema": SCHEMA, **origin(command), "seed": plan.scenario.seed, "budget_s": plan.budget_s}
+    document = {"schema": SCHEMA, **origin(), "seed": plan.scenario.seed, "budget_s": plan.budget_s}
     entries: list[dict[str, Any]] = []
     document |= {"scenario": plan.declared.model_dump(mode="json"), "orderings": entries}
     refused: list[StoreError] = []
@@ -108,7 +107,7 @@ def _search_all(plan: Plan, machines: Machines, document: dict[str, Any], interr
             return
 
 
-def _hand_out(request: Request, document: Mapping[str, Any]) -> None:
+def _hand_out(request: RunRequest, document: Mapping[str, Any]) -> None:
     """The document in the files that were named. Raises StoreError."""
     suite, cases = document["scenario"]["name"], amplification_cases(document)
     hand_out_json(request.json, document)
@@ -125,7 +124,7 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
     if request.ktap == STDOUT:
         write(sys.stdout, ktap_document(document["scenario"]["name"], amplification_cases(document)))
     data_on_stdout = STDOUT in (request.json, request.ktap)
-    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=request.color)
+    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=not request.no_color)
     if not request.quiet:
         for entry in entries:
             screen.show(amplification_table(entry), "")

@@ -18,9 +18,9 @@ from stress.amplify_request import Target, repeated
 from stress.amplify_search import Drawer, Setting, Tried, amplify, as_json, passes
 from stress.canvas import Canvas
 from stress.interrupts import Interrupts
+from stress.options import RunRequest
 from stress.perturbation import declared_sites
 from stress.race import Machine, race
-from stress.request import Request
 from stress.screen import Screen
 
 SEARCHED, MEASURED, BEST, CATCHES = 0.55, 0.2, 3, 3
@@ -43,7 +43,7 @@ class Subject:
     for people.
     """
 
-    request: Request
+    request: RunRequest
     declared: Scenario
     scenario: Scenario
     target: Target

@@ -10,19 +10,10 @@ from scenarios.wording import nearest
 from stress.amplify_search import Setting
 from stress.bench_request import budget_seconds
 from stress.errors import UsageFault
-from stress.request import Request
+from stress.options import RunRequest
 
 DEFAULT_BUDGET, NOT_COUNTED = "60s", "no_progress"
 DECIDED = ("duration_s", "shootdowns", "warmup_s")
-
-
-@dataclass(frozen=True, slots=True)
-class AmplifyOptions:
-    """`--amplify`, `--for` and `--budget` as they were typed."""
-
-    way: str
-    outcome: str | None = None
-    budget: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +26,16 @@ class Target:
 
 
 def resolve_amplification(
-    request: Request, scenario: Scenario, orderings: Sequence[Ordering], amplify: AmplifyOptions
+    request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]
 ) -> tuple[list[Target], float]:
     """Each ordering with the outcome to look for, and the seconds for each. Raises UsageFault."""
-    if amplify.way != "auto":
-        raise UsageFault(f'--amplify: expected auto, found "{amplify.way}"; a setting of your own is --delay and --set')
+    if request.amplify != "auto":
+        found = f'found "{request.amplify}"; a setting of your own is --delay and --set'
+        raise UsageFault(f"--amplify: expected auto, {found}")
     if request.trace:
         raise UsageFault("--amplify: expected no --trace beside it: trace the setting that it finds")
     _refuse_what_is_decided(request)
-    outcome = amplify.outcome
+    outcome = request.outcome
     if outcome is not None and outcome not in OUTCOMES:
         near = nearest(outcome, OUTCOMES)
         raise UsageFault(
@@ -51,10 +43,10 @@ def resolve_amplification(
         )
     typed = request.orderings or scenario.orderings
     targets = [Target(one, text, _expected(one, outcome)) for one, text in zip(orderings, typed, strict=True)]
-    return targets, budget_seconds(amplify.budget or DEFAULT_BUDGET)
+    return targets, budget_seconds(request.budget or DEFAULT_BUDGET)
 
 
-def _refuse_what_is_decided(request: Request) -> None:
+def _refuse_what_is_decided(request: RunRequest) -> None:
     """Races are as many and as long as the budget allows, without a warm-up."""
     given = {
         "--duration": request.duration is not None,
@@ -77,7 +69,7 @@ def _expected(ordering: Ordering, outcome: str | None) -> str:
     return chosen
 
 
-def repeated(request: Request, scenario: Scenario, target: Target, setting: Setting) -> str:
+def repeated(request: RunRequest, scenario: Scenario, target: Target, setting: Setting) -> str:
     """The command that races this setting for itself."""
     words = ["tdx-stress", "run", request.scenario, "--ordering", target.typed]
     words += ["--vcpus", str(setting.vcpus), "--zappers", str(setting.zappers), "--duration", "5s"]

@@ -1,7 +1,7 @@
 """The verb `explore --orders`: each order of an ordering's steps is decided, the safe ones race, atlas.json says it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,11 +21,11 @@ from stress.atlas_request import memory_of_each
 from stress.atlas_search import MEMORY_BYTES, TIERS, Advance, Explored, explore_orders, variant_bytes
 from stress.canvas import Canvas
 from stress.exploration_report import report_files
-from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, put_document, result_directory
 from stress.limits import make_room
 from stress.machine import machine
+from stress.options import ExploreRequest
 from stress.placement import chosen_cpus, inherited_cpus, shown
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
@@ -48,19 +48,19 @@ class Plan:
     progress: Screen | None
 
 
-def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering, command: Sequence[str]) -> int:
+def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering) -> int:
     """Decide, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     make_room(2, threads=False)
     check_files(request.json, request.junit)
     threads = request.threads or len(inherited_cpus())
     memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
-    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
     with result_directory(request.out, f"atlas-{ordering.name}") as directory:
-        return _carry_out(Plan(request, ordering, scenario, threads, memory_bytes, directory, progress), command)
+        return _carry_out(Plan(request, ordering, scenario, threads, memory_bytes, directory, progress))
 
 
-def _carry_out(plan: Plan, command: Sequence[str]) -> int:
-    head = origin(command)
+def _carry_out(plan: Plan) -> int:
+    head = origin()
     cpus = inherited_cpus()
     head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
     refused: list[StoreError] = []
@@ -175,7 +175,7 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
         if plan.request.json != STDOUT:
             write(sys.stdout, "".join(f"{line}\n" for line in order_lines(document)))
         return
-    screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=plan.request.color)
+    screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=not plan.request.no_color)
     screen.show(atlas_tables(document), "")
     if document["caveats"]:
         screen.show(caveat_lines(document["caveats"]))

@@ -4,7 +4,8 @@ from scenarios.loader import apply_settings, load_orderings, load_scenario, sett
 from scenarios.models import Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from stress.errors import UsageFault
-from stress.exploring import MOST_THREADS, ExploreRequest, refuse_leaking
+from stress.exploring import MOST_THREADS, refuse_leaking
+from stress.options import ExploreRequest
 from stress.sizes import chosen_memory, in_address_space
 from stress.unread import check_read, chosen_keys
 
@@ -39,9 +40,9 @@ def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
         "--pages": request.pages is not None,
         "--tlb-entries": request.tlb_entries is not None,
         "--shootdowns": request.shootdowns is not None,
-        "--no-symmetry": not request.symmetry,
-        "--no-reduction": not request.reduction,
-        "--no-liveness": not request.liveness,
+        "--no-symmetry": request.no_symmetry,
+        "--no-reduction": request.no_reduction,
+        "--no-liveness": request.no_liveness,
         "--random": request.random is not None,
         "--pct": request.pct is not None,
         "--fail-fast": request.fail_fast,

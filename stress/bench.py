@@ -20,7 +20,7 @@ from results.verdict import Exit
 from scenarios.models import Ordering
 from stress.bench_output import hand_out, show
 from stress.bench_progress import BenchProgress
-from stress.bench_request import LEAST_ROUNDS, BenchRequest, Layout, Point, race_seconds
+from stress.bench_request import LEAST_ROUNDS, Layout, Point, race_seconds
 from stress.bench_resume import layout_of, resumed
 from stress.bench_round import RoundBroken, Turn, arms, run_round, turns
 from stress.errors import HarnessFault, UsageFault
@@ -28,6 +28,7 @@ from stress.interrupts import Interrupts
 from stress.leaving import origin
 from stress.limits import make_room
 from stress.machine import machine
+from stress.options import BenchRequest
 from stress.perturbation import declared_sites
 from stress.placement import Cpus, chosen_cpus, shown
 from stress.probing import host_record, round_trip_after
@@ -55,14 +56,14 @@ class Begun:
         return {arm.arm: next(o for o in self.layout.orderings if o.name == arm.ordering) for arm in self.bench.arms}
 
 
-def bench(request: BenchRequest, layout: Layout | None, command: Sequence[str]) -> int:
+def bench(request: BenchRequest, layout: Layout | None) -> int:
     """Race, store, compare, show; returns the exit code. A bench that goes on has its layout in its record.
 
     Raises the errors of `stress.errors`, GateError and StoreError.
     """
     gates = [parse_gate(text) for text in request.fail_if]
     _check_outputs(request)
-    begun = _resumed(request, gates) if layout is None else _new(request, layout, gates, command)
+    begun = _resumed(request, gates) if layout is None else _new(request, layout, gates)
     try:
         return _carry_out(begun)
     finally:
@@ -70,7 +71,7 @@ def bench(request: BenchRequest, layout: Layout | None, command: Sequence[str]) 
 
 
 def _check_outputs(request: BenchRequest) -> None:
-    check_files(request.run.json, request.run.junit, request.run.ktap)
+    check_files(request.json, request.junit, request.ktap)
     for option, path in (("--csv", request.csv), ("--parquet", request.parquet)):
         if path is not None:
             check_writable(option, path)
@@ -78,12 +79,12 @@ def _check_outputs(request: BenchRequest) -> None:
         raise UsageFault(f"--parquet: {PARQUET_HINT}")
 
 
-def _new(request: BenchRequest, layout: Layout, gates: Sequence[Gate], command: Sequence[str]) -> Begun:
-    cpus = chosen_cpus(request.run.cpus)
+def _new(request: BenchRequest, layout: Layout, gates: Sequence[Gate]) -> Begun:
+    cpus = chosen_cpus(request.cpus)
     _make_room(layout.points)
     declared_sites(layout.scenario)
-    record = _record(layout, cpus, command)
-    directory = _opened(lambda: open_bench_directory(request.run.out, layout.scenario.name))
+    record = _record(layout, cpus)
+    directory = _opened(lambda: open_bench_directory(request.out, layout.scenario.name))
     return Begun(request, layout, gates, cpus, directory, record, _progress(request))
 
 
@@ -108,7 +109,7 @@ def _opened(what: Any) -> Any:
 
 
 def _progress(request: BenchRequest) -> Screen | None:
-    return None if request.run.quiet else Screen(sys.stderr, color=request.run.color)
+    return None if request.quiet else Screen(sys.stderr, color=not request.no_color)
 
 
 def _make_room(points: Sequence[Point]) -> None:
@@ -120,14 +121,14 @@ def _host(cpus: Cpus) -> dict[str, Any]:
     return {**host_facts(), "cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
 
 
-def _record(layout: Layout, cpus: Cpus, command: Sequence[str]) -> Bench:
+def _record(layout: Layout, cpus: Cpus) -> Bench:
     """The record before the first round."""
     scenario, points = layout.scenario, layout.points
     sweep = None
     if layout.sweep_key is not None:
         sweep = Sweep(key=layout.sweep_key, values=tuple(p.value for p in points), points=tuple(p.name for p in points))
     return Bench(
-        **origin(command, _host(cpus)),
+        **origin(_host(cpus)),
         seed=scenario.seed,
         scenario={**scenario.model_dump(mode="json"), "orderings": [o.name for o in layout.orderings]},
         design=Design(
@@ -143,12 +144,11 @@ def _record(layout: Layout, cpus: Cpus, command: Sequence[str]) -> Bench:
 
 
 def _carry_out(begun: Begun) -> int:
-    run = begun.request.run
     prepared = None
     if _rounds_left(begun):  # before interrupts are only counted: who waits for the compiler can end it at once
         sites = declared_sites(begun.layout.scenario)
         flow = begun.layout.scenario.flow
-        prepared = machine(begun.cpus, sites, begun.progress, flow=flow, verbose=run.verbose)
+        prepared = machine(begun.cpus, sites, begun.progress, flow=flow, verbose=begun.request.verbose)
     with Interrupts() as interrupts:
         if prepared is not None:
             _meet(begun, prepared)

@@ -12,7 +12,7 @@ from results.gate import Outcome
 from results.rounds_table import csv_text, write_parquet
 from results.store import write_text
 from results.tables import caveat_lines
-from stress.bench_request import BenchRequest
+from stress.options import BenchRequest
 from stress.report import MODEL
 from stress.request import STDOUT, named_file
 from stress.screen import Screen, write
@@ -24,9 +24,9 @@ def hand_out(request: BenchRequest, bench: Bench, outcomes: Sequence[Outcome]) -
     """The bench in the files that were named. Raises StoreError."""
     name, cases = str(bench.scenario["name"]), bench_cases(bench, outcomes)
     texts = [
-        (named_file(request.run.json), bench.json_text),
-        (request.run.junit, lambda: XML + junit_document(name, cases)),
-        (named_file(request.run.ktap), lambda: ktap_document(name, cases)),
+        (named_file(request.json), bench.json_text),
+        (request.junit, lambda: XML + junit_document(name, cases)),
+        (named_file(request.ktap), lambda: ktap_document(name, cases)),
         (request.csv, lambda: csv_text(bench)),
     ]
     for path, text in texts:
@@ -38,14 +38,13 @@ def hand_out(request: BenchRequest, bench: Bench, outcomes: Sequence[Outcome]) -
 
 def show(request: BenchRequest, bench: Bench, outcomes: Sequence[Outcome], directory: Path) -> None:
     """The table, caveats, gates, the lines to grep, and where the files are."""
-    run = request.run
-    if run.json == STDOUT:
+    if request.json == STDOUT:
         write(sys.stdout, bench.json_text())
-    if run.ktap == STDOUT:
+    if request.ktap == STDOUT:
         write(sys.stdout, ktap_document(str(bench.scenario["name"]), bench_cases(bench, outcomes)))
-    data_on_stdout = STDOUT in (run.json, run.ktap)
-    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=run.color)
-    if run.quiet:
+    data_on_stdout = STDOUT in (request.json, request.ktap)
+    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=not request.no_color)
+    if request.quiet:
         if not data_on_stdout:
             for line in observation_lines(bench):
                 screen.line(line)

@@ -7,7 +7,6 @@ what the statistics count.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from scenarios.loader import (
@@ -22,7 +21,8 @@ from scenarios.models import Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from scenarios.wording import shown, unknown
 from stress.errors import UsageFault
-from stress.request import Request, resolve
+from stress.options import BenchRequest
+from stress.request import resolve
 from stress.unread import check_read
 
 LEAST_ROUNDS, MOST_ROUNDS = 10, 9_999
@@ -33,21 +33,6 @@ WARMUP_SHARE = 0.2
 # What a race takes besides: to fork, line up, stop and reap.
 BESIDE_S, BESIDE_ACTOR_S = 0.06, 0.006
 NOT_SWEPT = ("seed", "duration_s", "warmup_s", "watchdog_s", "yields")
-
-
-@dataclass(frozen=True, slots=True)
-class BenchRequest:
-    """The options of `bench` as they were typed; None where one was not. `run` holds those that `run` has too."""
-
-    run: Request
-    include_unsafe: bool = False
-    rounds: int | None = None
-    budget: str | None = None
-    sweep: str | None = None
-    resume: Path | None = None
-    csv: Path | None = None
-    parquet: Path | None = None
-    fail_if: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +65,12 @@ def lay_out(request: BenchRequest) -> Layout:
     """Everything resolved and checked. Raises ScenarioError and UsageFault."""
     budget_s = _budget(request)
     rounds = LEAST_ROUNDS if request.rounds is None else checked_rounds(request.rounds)
-    run = replace(request.run, scenario=request.run.scenario or DEFAULT_SCENARIO)
-    scenario, orderings = resolve(run)
+    listed = [name.strip() for name in request.listed.split(",")] if request.listed else []
+    named = (*listed, *request.orderings)
+    request = replace(request, scenario=request.scenario or DEFAULT_SCENARIO, orderings=named)
+    scenario, orderings = resolve(request)
     _refuse_unsafe(orderings, request.include_unsafe)
-    chosen = _chosen_times(run)
+    chosen = _chosen_times(request)
     scenario = with_options(
         scenario,
         duration_s=None if "duration_s" in chosen else RACE_S,
@@ -144,7 +131,7 @@ def _refuse_unsafe(orderings: Sequence[Ordering], include: bool) -> None:
         )
 
 
-def _chosen_times(request: Request) -> set[str]:
+def _chosen_times(request: BenchRequest) -> set[str]:
     """Which of the times the user, or the scenario's file, has chosen: the others are the bench's own."""
     chosen = set(load_scenario(request.scenario).model_fields_set) & {"duration_s", "warmup_s"}
     chosen |= {setting.partition("=")[0].strip() for setting in request.settings}

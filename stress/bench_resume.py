@@ -10,12 +10,16 @@ from pydantic import ValidationError
 from results.bench_record import AGAIN, Bench
 from results.comparable import Kind, differing
 from scenarios.models import Ordering, Scenario
-from stress.bench_request import BenchRequest, Layout, budget_seconds, checked_rounds, points
+from stress.bench_request import Layout, budget_seconds, checked_rounds, points
 from stress.errors import UsageFault
+from stress.options import BenchRequest
 from stress.provenance import commit, version
-from stress.request import Request
 
-STILL_FREE = {"json", "junit", "ktap", "quiet", "verbose", "color", "scenario"}
+STILL_FREE = {
+    *("scenario", "include_unsafe", "rounds", "budget", "sweep", "resume", "fail_if"),
+    *("json", "junit", "ktap", "csv", "parquet", "quiet", "verbose", "no_color"),
+}
+TYPED = {"listed": "ordering", "orderings": "ordering", "settings": "set"}
 
 
 def resumed(bench: Bench, request: BenchRequest, host: Mapping[str, Any]) -> Bench:
@@ -40,16 +44,15 @@ def resumed(bench: Bench, request: BenchRequest, host: Mapping[str, Any]) -> Ben
 
 def _refuse_changes(request: BenchRequest) -> None:
     """Everything else stands in the record already."""
-    plain = Request(scenario=request.run.scenario)
     changed = [
-        "ordering" if field.name == "orderings" else "set" if field.name == "settings" else field.name
-        for field in fields(Request)
-        if field.name not in STILL_FREE and getattr(request.run, field.name) != getattr(plain, field.name)
+        TYPED.get(field.name, field.name)
+        for field in fields(BenchRequest)
+        if field.name not in STILL_FREE and getattr(request, field.name) != field.default
     ]
     if request.sweep is not None:
         changed.append("sweep")
-    if changed or request.run.scenario:
-        what = f"--{changed[0]}" if changed else f'the scenario "{request.run.scenario}"'
+    if changed or request.scenario:
+        what = f"--{changed[0]}" if changed else f'the scenario "{request.scenario}"'
         raise UsageFault(
             f"--resume: goes on with what the bench began with, found {what}; only --rounds or --budget change"
         )

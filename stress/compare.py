@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from results.bench_tables import compare_table, gate_lines
@@ -15,22 +13,11 @@ from results.tables import caveat_lines
 from results.verdict import Exit
 from stress.errors import UsageFault
 from stress.leaving import hand_out_json
+from stress.options import CompareRequest
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
 
 SCHEMA = "tdx-stress/comparison/1"
-
-
-@dataclass(frozen=True, slots=True)
-class CompareRequest:
-    """The options of `compare` as they were typed."""
-
-    first: Path
-    second: Path
-    fail_if: tuple[str, ...] = ()
-    json: str | None = None
-    quiet: bool = False
-    color: bool = True
 
 
 def compare(request: CompareRequest) -> int:
@@ -45,7 +32,7 @@ def compare(request: CompareRequest) -> int:
         raise UsageFault(difference)
     comparisons = compared(first, second)
     if not comparisons:
-        Screen(sys.stderr, color=request.color).line(f"tdx-stress: {_nothing_common(first, second)}")
+        Screen(sys.stderr, color=not request.no_color).line(f"tdx-stress: {_nothing_common(first, second)}")
         return Exit.NOTHING_RAN.value
     outcomes = [judged(gate, comparisons, first.points) for gate in gates]
     caveats = compare_caveats(first, second)
@@ -61,7 +48,7 @@ def compare(request: CompareRequest) -> int:
     hand_out_json(request.json, document)
     if request.json == STDOUT:
         write(sys.stdout, json_bytes(document).decode())
-    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=not request.no_color)
     if not request.quiet:
         screen.show(compare_table(first, second, comparisons), "", caveat_lines(caveats))
     for line in gate_lines(outcomes):

@@ -15,6 +15,7 @@ from results.verdict import Exit
 from stress.errors import CannotRunHere, HarnessFault
 from stress.examination import examine
 from stress.interrupts import Interrupts
+from stress.options import DoctorRequest
 from stress.placement import Cpus
 from stress.provenance import version
 from stress.screen import Screen, write
@@ -24,20 +25,20 @@ EXIT_CODES = {Limits.verdicts: Exit.INCONCLUSIVE.value, Limits.everything: Canno
 MACHINES = ("x86_64", "aarch64")
 
 
-def doctor(*, cpus: Cpus, vcpus: int | None, as_json: bool, color: bool) -> int:
+def doctor(request: DoctorRequest, cpus: Cpus, vcpus: int | None) -> int:
     """Examine the machine and say what was found; returns the exit code. Raises the errors of `stress.errors`."""
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         raise CannotRunHere(f"expected Linux on x86-64 or aarch64, found {platform.system()} on {platform.machine()}")
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if not is_kept(("straight",)):
-        Screen(sys.stderr, color=color).line("compiling the kernels, once: about 15 s")
+        Screen(sys.stderr, color=not request.no_color).line("compiling the kernels, once: about 15 s")
         load()  # before interrupts are only counted: who waits for the compiler can end it at once
         load_probes()
     with Interrupts() as interrupts:
         facts = examine(cpus, vcpus, lambda: bool(interrupts))
         findings = diagnose(facts)
         judgement = judge(findings)
-        if as_json:
+        if request.json:
             told = {
                 "schema": SCHEMA,
                 "version": version(),
@@ -48,7 +49,7 @@ def doctor(*, cpus: Cpus, vcpus: int | None, as_json: bool, color: bool) -> int:
             }
             write(sys.stdout, json.dumps(told, indent=1, allow_nan=False) + "\n")
         else:
-            screen = Screen(sys.stdout, color=color)
+            screen = Screen(sys.stdout, color=not request.no_color)
             width = screen.console.width
             screen.show(findings_table(findings, width), "", *round_trip_tables(facts["round_trips"], width))
             screen.line(f"This machine is {judgement.sentence}.")

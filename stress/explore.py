@@ -16,10 +16,10 @@ from results.witness import witness_text
 from scenarios.models import Ordering, Scenario
 from stress.canvas import Canvas
 from stress.exploration_report import exploration_observations, report_exploration, report_files
-from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import threads_to_start
+from stress.options import ExploreRequest
 from stress.placement import inherited_cpus
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
@@ -67,15 +67,13 @@ class Record:
         return document(self.header, self.entries, single=self.single)
 
 
-def run_explore(
-    request: ExploreRequest, scenario: Scenario, orderings: Sequence[Ordering], command: Sequence[str]
-) -> int:
+def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
     """Search, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     method = _method(request, scenario)
     check_files(request.json, request.junit)
-    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
     with result_directory(request.out, f"explore-{scenario.name}") as directory:
-        return _carry_out(Plan(request, scenario, orderings, method, directory, progress), command)
+        return _carry_out(Plan(request, scenario, orderings, method, directory, progress))
 
 
 def _method(request: ExploreRequest, scenario: Scenario) -> Whole | Sample:
@@ -84,15 +82,15 @@ def _method(request: ExploreRequest, scenario: Scenario) -> Whole | Sample:
     return Whole(
         memory_bytes=chosen_memory(request.memory),
         threads=threads_to_start(request.threads or len(inherited_cpus())),
-        symmetry=request.symmetry,
-        reduction=request.reduction,
-        liveness=request.liveness,
+        symmetry=not request.no_symmetry,
+        reduction=not request.no_reduction,
+        liveness=not request.no_liveness,
         until=FORBIDDEN if request.fail_fast else (),
     )
 
 
-def _carry_out(plan: Plan, command: Sequence[str]) -> int:
-    record = Record(origin(command), single=len(plan.orderings) == 1)
+def _carry_out(plan: Plan) -> int:
+    record = Record(origin(), single=len(plan.orderings) == 1)
     refused: list[StoreError] = []
     # Before interrupts are only counted: so that who waits for the compiler can end it at once.
     get_ready(plan.orderings[0], plan.scenario, plan.method, plan.progress, verbose=plan.request.verbose)
@@ -177,4 +175,4 @@ def _show(plan: Plan, record: Record) -> None:
 
 def _screen(request: ExploreRequest) -> Screen:
     """Where people read: stdout, unless the record is alone on it."""
-    return Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    return Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=not request.no_color)

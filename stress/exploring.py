@@ -1,8 +1,6 @@
 """What `explore` was asked for on the command line, and what it comes to: orderings on a machine of some size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from scenarios.loader import (
     ScenarioError,
@@ -15,6 +13,7 @@ from scenarios.loader import (
 )
 from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from stress.errors import UsageFault
+from stress.options import ExploreRequest
 from stress.unread import check_read, chosen_keys
 
 # Where a scenario says nothing: the smallest machine, and a page for each zapper.
@@ -24,41 +23,6 @@ MOST_ACTORS, MOST_PAGES = 8, 8
 SETTABLE = ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "seed")
 NOT_SETTABLE = frozenset(Scenario.model_fields) - {*SETTABLE, *MACHINE_KEYS, "orderings"}
 MOST_SCHEDULES, MOST_DEPTH, MOST_THREADS = 1_000_000_000, 100, 256
-
-
-@dataclass(frozen=True, slots=True)
-class ExploreRequest:
-    """The options of `explore` as they were typed; None where one was not."""
-
-    scenario: str
-    orderings: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    vcpus: int | None = None
-    zappers: int | None = None
-    pages: int | None = None
-    tlb_entries: int | None = None
-    shootdowns: int | None = None
-    settings: tuple[str, ...] = ()
-    symmetry: bool = True
-    reduction: bool = True
-    liveness: bool = True
-    memory: str | None = None
-    threads: int | None = None
-    random: int | None = None
-    pct: int | None = None
-    seed: int | None = None
-    out: Path | None = None
-    json: str | None = None
-    junit: Path | None = None
-    fail_fast: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    color: bool = True
-
-    @property
-    def sampled(self) -> bool:
-        """Whether schedules are drawn instead of all being taken."""
-        return self.random is not None
 
 
 def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Ordering]]:
@@ -79,7 +43,7 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
     scenario = with_options(scenario, **sizes)
     if "pages" not in said and request.pages is None:
         scenario = with_options(scenario, pages=scenario.zappers * scenario.batch)
-    if not request.sampled:
+    if request.random is None:
         _check_size(scenario)
     if not scenario.shootdowns:
         raise UsageFault("--shootdowns: expected 1 or more, for each zapper: an exploration without an end has none")
@@ -118,13 +82,13 @@ def _check_method(request: ExploreRequest) -> None:
     ):
         if value is not None and not 1 <= value <= most:
             raise UsageFault(f"{option}: expected a whole number from 1 to {most}, found {value}")
-    if request.sampled:
+    if request.random is not None:
         whole = {
-            "--no-symmetry": request.symmetry,
-            "--no-reduction": request.reduction,
-            "--no-liveness": request.liveness,
+            "--no-symmetry": request.no_symmetry,
+            "--no-reduction": request.no_reduction,
+            "--no-liveness": request.no_liveness,
         }
-        given = [option for option, kept in whole.items() if not kept]
+        given = [option for option, out in whole.items() if out]
         if given or request.memory is not None:
             option = given[0] if given else "--memory"
             raise UsageFault(f"{option}: belongs to a search of every interleaving, which --random is not")

@@ -3,8 +3,9 @@ with a file that cannot be written.
 """
 
 import contextlib
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from stress.provenance import commit, version
 from stress.request import STDOUT
 
 
-def origin(command: Sequence[str], host: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def origin(host: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Command, version, commit, the time in UTC, and the host's facts, if they are not given: the head of a result."""
     return {
-        "command": list(command),
+        "command": ["tdx-stress", *sys.argv[1:]],
         "version": version(),
         "commit": commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

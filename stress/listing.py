@@ -14,6 +14,7 @@ from results.grades import GRADES, Grade
 from results.tables import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
+from stress.options import ListRequest
 from stress.screen import Screen, write
 
 Entry = Mapping[str, Any]
@@ -59,13 +60,13 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults}
 
 
-def list_all(*, as_json: bool, color: bool) -> int:
+def list_all(request: ListRequest) -> int:
     """Print everything; the exit code is 0."""
     listed = everything()
-    if as_json:
+    if request.json:
         write(sys.stdout, json.dumps(listed, indent=1) + "\n")
         return 0
-    screen = Screen(sys.stdout, color=color)
+    screen = Screen(sys.stdout, color=not request.no_color)
     for section, entries in listed.items():
         width = max(len(entry["name"]) for entry in entries)
         screen.show(Text(section.upper(), style="bold"), *(_entry(entry, width) for entry in entries), "", wrap=False)
@@ -73,7 +74,7 @@ def list_all(*, as_json: bool, color: bool) -> int:
     return 0
 
 
-def list_labels(name: str, *, as_json: bool, color: bool) -> int:
+def list_labels(name: str, request: ListRequest) -> int:
     """Print the labels of a scenario's flow, in the order of the source, each with its actors and its place; 0.
 
     Raises ScenarioError where there is no such scenario.
@@ -89,10 +90,10 @@ def list_labels(name: str, *, as_json: bool, color: bool) -> int:
         for number, label in enumerate(labels_of(flow))
         if label
     ]
-    if as_json:
+    if request.json:
         write(sys.stdout, json.dumps({"flow": flow.name.lower(), "labels": entries}, indent=1) + "\n")
         return 0
-    screen, width = Screen(sys.stdout, color=color), max(len(entry["name"]) for entry in entries)
+    screen, width = Screen(sys.stdout, color=not request.no_color), max(len(entry["name"]) for entry in entries)
     for entry in entries:
         screen.show(Text(f"{entry['name']:<{width}}  {entry['title']:<15}  {entry['source']}"), wrap=False)
     return 0

@@ -1,7 +1,6 @@
 """The verb `explore --matrix`: every ordering with every fault; matrix.json says it."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +18,12 @@ from stress.atlas_request import memory_of_each
 from stress.atlas_search import Advance
 from stress.canvas import Canvas
 from stress.exploration_report import report_files
-from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, put_document, result_directory
 from stress.matrix_machines import MACHINES
 from stress.matrix_request import Matrix
 from stress.matrix_search import MEMORY_BYTES, Crossed, cross
+from stress.options import ExploreRequest
 from stress.placement import inherited_cpus
 from stress.request import STDOUT, check_files
 from stress.screen import Screen, write
@@ -47,22 +46,22 @@ class Plan:
     progress: Screen | None
 
 
-def run_matrix(request: ExploreRequest, matrix: Matrix, command: Sequence[str]) -> int:
+def run_matrix(request: ExploreRequest, matrix: Matrix) -> int:
     """Cross, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     check_files(request.json, request.junit)
     threads = request.threads or len(inherited_cpus())
     memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
-    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
     with result_directory(request.out, MATRIX) as directory:
-        return _carry_out(Plan(request, matrix, threads, memory_bytes, directory, progress), command)
+        return _carry_out(Plan(request, matrix, threads, memory_bytes, directory, progress))
 
 
-def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+def _carry_out(plan: Plan) -> int:
     matrix, request = plan.matrix, plan.request
     method = Whole(memory_bytes=1 << 30, threads=1)
     smallest = load_scenario(next(iter(MACHINES.values()))[0].scenario)
     get_ready(matrix.orderings[0], smallest, method, plan.progress, verbose=request.verbose)
-    head = origin(command)
+    head = origin()
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         crossed, document = _cross(plan, head, interrupts, refused)
@@ -148,6 +147,6 @@ def _show(plan: Plan, document: dict[str, Any]) -> None:
         if plan.request.json != STDOUT:
             write(sys.stdout, "".join(f"{line}\n" for line in pair_lines(document)))
         return
-    screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=plan.request.color)
+    screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=not plan.request.no_color)
     screen.show(matrix_tables(document), "")
     report_files(screen, plan.directory.path)

@@ -8,8 +8,8 @@ from scenarios.loader import apply_settings, load_orderings, load_scenario, ship
 from scenarios.models import Ordering
 from stress.atlas_request import SCENARIO, refuse_what_is_decided
 from stress.errors import UsageFault
-from stress.exploring import ExploreRequest
 from stress.matrix_machines import MACHINES
+from stress.options import ExploreRequest
 from stress.unread import check_read, chosen_keys
 
 

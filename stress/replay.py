@@ -20,6 +20,7 @@ from scenarios.models import FAULTS
 from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
 from stress.matrix_witness import pair_witness
+from stress.options import ReplayRequest
 from stress.provenance import version
 from stress.request import STDOUT, check_writable
 from stress.screen import Screen, write
@@ -38,22 +39,6 @@ from stress.witness import (
 SCHEMA = "tdx-stress/replay/1"
 SHOWN = ("words",)
 AGREES, DIFFERS = 0, 1
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayRequest:
-    """The options of `replay` as they were typed."""
-
-    file: Path
-    pair: tuple[str, str, str] | None = None
-    until: int | None = None
-    show: str | None = None
-    ordering: str | None = None
-    json: str | None = None
-    out: Path | None = None
-    quiet: bool = False
-    verbose: bool = False
-    color: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ def replay(request: ReplayRequest) -> int:
     if directory is not None:
         for path in write_pictures(directory, witness, done.story):
             if not request.quiet:
-                Screen(sys.stderr, color=request.color).line(f"wrote {path}")
+                Screen(sys.stderr, color=not request.no_color).line(f"wrote {path}")
     _hand_out(request, done)
     return DIFFERS if done.difference else AGREES
 
@@ -184,7 +169,7 @@ def _said(step: Step) -> str:
 def _show(request: ReplayRequest, done: Replay) -> None:
     """The table, the words where they are wanted, where everybody stands, and the verdict."""
     alone = request.json == STDOUT
-    screen = Screen(sys.stderr if alone else sys.stdout, color=request.color)
+    screen = Screen(sys.stderr if alone else sys.stdout, color=not request.no_color)
     story = done.story
     if not request.quiet:
         screen.line(title_of(done.witness) + "\n")

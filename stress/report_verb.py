@@ -2,7 +2,6 @@
 alone."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from results.bench_findings import found
@@ -14,6 +13,7 @@ from results.report_files import write_bench_report, write_report
 from results.store import RAW, RESULT, StoreError, read_result
 from results.tables import caveat_lines
 from stress.errors import UsageFault
+from stress.options import ReportRequest
 from stress.report import MODEL, observations, report
 from stress.screen import Screen
 
@@ -24,17 +24,17 @@ class Unreadable(Exception):
     """A directory that holds no result; `str()` is the line for the user."""
 
 
-def report_again(directories: Sequence[Path], *, quiet: bool, color: bool) -> int:
+def report_again(request: ReportRequest) -> int:
     """Every directory in turn; the exit code is 0.
 
     Those that can be read are shown and made again even where others cannot; then UsageFault is raised with what is
     wrong with these. A directory that cannot be written is shown, then StoreError is raised.
     """
-    screen = Screen(sys.stdout, color=color)
+    screen = Screen(sys.stdout, color=not request.no_color)
     refused: list[str] = []
-    for directory in directories:
+    for directory in request.directories or [Path("runs/latest")]:
         try:
-            _one(screen, directory, quiet=quiet)
+            _one(screen, directory, quiet=request.quiet)
         except Unreadable as error:
             refused.append(str(error))
     if refused:

@@ -2,69 +2,31 @@
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from scenarios.loader import apply_settings, load_orderings, load_scenario, with_delays, with_faults, with_options
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
+from stress.options import BenchRequest, RunRequest
 from stress.unread import check_read, chosen_keys
 
 STDOUT = "-"
+# Keys of a scenario with an option each, where the verb has it.
+RACED = (
+    *("vcpus", "zappers", "pages", "duration_s", "shootdowns", "warmup_s"),
+    *("rate", "seed", "workers", "placement"),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The options of `run` as they were typed; None where one was not."""
-
-    scenario: str
-    orderings: tuple[str, ...] = ()
-    vcpus: int | None = None
-    zappers: int | None = None
-    pages: int | None = None
-    duration: str | None = None
-    shootdowns: int | None = None
-    warmup: str | None = None
-    rate: float | None = None
-    seed: int | None = None
-    workers: str | None = None
-    placement: str | None = None
-    cpus: str | None = None
-    settings: tuple[str, ...] = ()
-    delays: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    out: Path | None = None
-    json: str | None = None
-    junit: Path | None = None
-    ktap: str | None = None
-    trace: bool = False
-    report: bool = True
-    fail_fast: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    color: bool = True
-
-
-def resolve(request: Request) -> tuple[Scenario, list[Ordering]]:
+def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering]]:
     """The scenario with every option applied, and the orderings to race, in turn. Raises ScenarioError."""
     scenario = load_scenario(request.scenario)
     orderings = load_orderings(request.orderings or scenario.orderings)
     scenario, orderings = apply_settings(scenario, orderings, request.settings)
-    scenario = with_delays(scenario, request.delays)
-    scenario = with_options(
-        scenario,
-        vcpus=request.vcpus,
-        zappers=request.zappers,
-        pages=request.pages,
-        duration_s=request.duration,
-        shootdowns=request.shootdowns,
-        warmup_s=request.warmup,
-        rate=request.rate,
-        seed=request.seed,
-        workers=request.workers,
-        placement=request.placement,
-    )
-    orderings = with_faults(orderings, request.faults)
+    scenario = with_delays(scenario, getattr(request, "delays", ()))
+    typed = {key: getattr(request, key.removesuffix("_s"), None) for key in RACED}
+    scenario = with_options(scenario, **typed)
+    orderings = with_faults(orderings, getattr(request, "faults", ()))
     check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
     return scenario, orderings
 

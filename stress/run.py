@@ -20,12 +20,13 @@ from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room
 from stress.live import Show
 from stress.machine import machine
+from stress.options import RunRequest
 from stress.perturbation import Sites, declared_sites
 from stress.placement import Cpus, chosen_cpus
 from stress.probing import host_record, round_trip_after
 from stress.race import Machine, race
 from stress.report import observations, report
-from stress.request import STDOUT, Request, check_files, named_file
+from stress.request import STDOUT, check_files, named_file
 from stress.screen import Screen, write
 
 
@@ -33,7 +34,7 @@ from stress.screen import Screen, write
 class Plan:
     """What is to be run, checked before anything starts."""
 
-    request: Request
+    request: RunRequest
     scenario: Scenario
     orderings: Sequence[Ordering]
     cpus: Cpus
@@ -74,18 +75,18 @@ class Record:
         self.result["caveats"] = caveats(self.result["host"], self.result["scenario"], self.runs)
 
 
-def run(request: Request, scenario: Scenario, orderings: Sequence[Ordering], command: Sequence[str]) -> int:
+def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
     """Race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     cpus = chosen_cpus(request.cpus)
     sites = declared_sites(scenario)
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
     check_files(request.json, request.junit, request.ktap)
-    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
     with result_directory(request.out, scenario.name) as directory:
-        return _carry_out(Plan(request, scenario, orderings, cpus, sites, directory, progress), command)
+        return _carry_out(Plan(request, scenario, orderings, cpus, sites, directory, progress))
 
 
-def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+def _carry_out(plan: Plan) -> int:
     traced = plan.request.trace
     prepared = machine(
         plan.cpus,
@@ -95,7 +96,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         traced=traced,
         verbose=plan.request.verbose,
     )
-    record = Record(_begun(plan, command, prepared))
+    record = Record(_begun(plan, prepared))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         with noted(refused):
@@ -107,7 +108,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         with noted(refused):
             # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
             waits = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
-            plots = plan.request.report and waits
+            plots = not plan.request.no_report and waits
             plan.directory.write(record.result, record.arrays, plots=plots, trace=record.trace)
         with noted(refused):
             _hand_out(plan.request, record.result)
@@ -117,10 +118,10 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
     return Exit.INTERRUPTED.value if interrupts else exit_code(record.runs)
 
 
-def _begun(plan: Plan, command: Sequence[str], prepared: Machine) -> dict[str, Any]:
+def _begun(plan: Plan, prepared: Machine) -> dict[str, Any]:
     """The result before the first race."""
     names = [ordering.name for ordering in plan.orderings]
-    head = origin(command, host_record(prepared))
+    head = origin(host_record(prepared))
     return {
         "schema": SCHEMA,
         **head,
@@ -153,7 +154,7 @@ def _race_all(plan: Plan, prepared: Machine, record: Record, interrupts: Interru
             return
 
 
-def _hand_out(request: Request, result: Mapping[str, Any]) -> None:
+def _hand_out(request: RunRequest, result: Mapping[str, Any]) -> None:
     """The result in the files that were named. Raises StoreError."""
     hand_out_json(request.json, result)
     if request.junit is not None:
@@ -169,7 +170,7 @@ def _show(plan: Plan, record: Record) -> None:
     if request.ktap == STDOUT:
         write(sys.stdout, ktap_text(record.result))
     data_on_stdout = STDOUT in (request.json, request.ktap)
-    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=request.color)
+    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=not request.no_color)
     if not request.quiet:
         report(screen, record.result, plan.directory.path, record.last_steps, every_step=request.verbose)
     elif not data_on_stdout:

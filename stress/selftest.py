@@ -5,7 +5,6 @@ ordering may show anything.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from results.junit import write_selftest_junit
@@ -19,6 +18,7 @@ from stress.claims import Claim, claims
 from stress.interrupts import Interrupts
 from stress.leaving import hand_out_json, noted, origin, result_directory
 from stress.limits import make_room, threads_to_start
+from stress.options import SelftestRequest
 from stress.placement import Cpus, chosen_cpus, inherited_cpus
 from stress.report import MODEL
 from stress.request import STDOUT, check_files
@@ -30,26 +30,6 @@ from stress.sizes import chosen_memory
 
 SELFTEST = "selftest.json"
 FAILURES = (Verdict.failed, Verdict.crashed, Verdict.hung)
-
-
-@dataclass(frozen=True, slots=True)
-class SelftestRequest:
-    """The options of `selftest` as they were typed; None where one was not."""
-
-    orderings: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    short: bool = False
-    duration: str | None = None
-    seed: int | None = None
-    cpus: str | None = None
-    memory: str | None = None
-    out: Path | None = None
-    json: str | None = None
-    junit: Path | None = None
-    fail_fast: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    color: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +59,7 @@ class Record:
         return {"schema": SCHEMA, **self.header, **done, "claims": self.claims}
 
 
-def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
+def selftest(request: SelftestRequest) -> int:
     """Explore and race every claim, show, store; returns the exit code. Raises what `run` and `explore` raise."""
     named = load_orderings(request.orderings) if request.orderings else []
     claimed = claims(named, request.faults, short=request.short, duration=request.duration, seed=request.seed)
@@ -87,16 +67,16 @@ def selftest(request: SelftestRequest, command: Sequence[str]) -> int:
     method = Whole(memory_bytes=chosen_memory(request.memory), threads=threads_to_start(len(inherited_cpus())))
     make_room(max(one.raced.vcpus + one.raced.zappers for one in claimed), threads=False)
     check_files(request.json, request.junit)
-    progress = None if request.quiet else Screen(sys.stderr, color=request.color)
+    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
     with result_directory(request.out, "selftest") as directory:
-        return _carry_out(Plan(request, claimed, method, cpus, directory, progress), command)
+        return _carry_out(Plan(request, claimed, method, cpus, directory, progress))
 
 
-def _carry_out(plan: Plan, command: Sequence[str]) -> int:
+def _carry_out(plan: Plan) -> int:
     request = plan.request
     first = plan.claims[0]
     get_ready(first.explored, first.machines[0], plan.method, plan.progress, verbose=request.verbose)
-    record = Record(origin(command) | {"seed": first.raced.seed}, planned=len(plan.claims))
+    record = Record(origin() | {"seed": first.raced.seed}, planned=len(plan.claims))
     refused: list[StoreError] = []
     with Interrupts() as interrupts:
         with noted(refused):
@@ -175,7 +155,7 @@ def _show(plan: Plan, record: Record) -> None:
     request = plan.request
     if request.json == STDOUT:
         write(sys.stdout, json_bytes(record.document).decode())
-    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=not request.no_color)
     if not request.quiet:
         screen.show(selftest_table(record.claims), "")
     if not request.quiet or request.json != STDOUT:

@@ -12,10 +12,11 @@ import pytest
 from results.amplification import judged, measured
 from results.tests.material import a_run
 from scenarios.loader import load_orderings, load_scenario
-from stress.amplify_request import AmplifyOptions, Target, repeated, resolve_amplification
+from stress.amplify_request import Target, repeated, resolve_amplification
 from stress.amplify_search import Drawer, Pass, Setting, amplify, as_json, passes
 from stress.errors import UsageFault
-from stress.request import Request, resolve
+from stress.options import RunRequest
+from stress.request import resolve
 
 Command = Callable[..., CompletedProcess[str]]
 LABELS = [f"step.{number}" for number in range(10)]
@@ -107,24 +108,24 @@ def test_passes_fit_their_budget_unless_it_is_too_small_for_any() -> None:
         assert sum(one.count * (one.seconds + a_race_s) for one in planned) == pytest.approx(budget_s)
 
 
-def asked(amplify: AmplifyOptions, *, ordering: str = "spec", **typed: Any) -> Any:
-    request = Request("small", orderings=(ordering,), **typed)
-    return resolve_amplification(request, *resolve(request), amplify)
+def asked(*, ordering: str = "spec", **typed: Any) -> Any:
+    request = RunRequest("small", orderings=(ordering,), **typed)
+    return resolve_amplification(request, *resolve(request))
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (AmplifyOptions("always"), "--amplify: expected auto"),
-        (AmplifyOptions("auto"), "--for: expected an outcome to look for, as spec is declared safe"),
-        (AmplifyOptions("auto", "stale"), '--for: unknown outcome "stale"'),
-        (AmplifyOptions("auto", "no_progress"), "--for: expected an outcome that is counted"),
-        (AmplifyOptions("auto", "operand_busy", "0s"), "--budget: expected a duration above 0"),
+        ({"amplify": "always"}, "--amplify: expected auto"),
+        ({"amplify": "auto"}, "--for: expected an outcome to look for, as spec is declared safe"),
+        ({"amplify": "auto", "outcome": "stale"}, '--for: unknown outcome "stale"'),
+        ({"amplify": "auto", "outcome": "no_progress"}, "--for: expected an outcome that is counted"),
+        ({"amplify": "auto", "outcome": "operand_busy", "budget": "0s"}, "--budget: expected a duration above 0"),
     ],
 )
-def test_what_cannot_be_amplified_is_refused_in_one_line(options: AmplifyOptions, expected: str) -> None:
+def test_what_cannot_be_amplified_is_refused_in_one_line(options: dict[str, str], expected: str) -> None:
     with pytest.raises(UsageFault) as refused:
-        asked(options)
+        asked(**options)
 
     assert str(refused.value).startswith(expected)
 
@@ -142,20 +143,20 @@ def test_what_cannot_be_amplified_is_refused_in_one_line(options: AmplifyOptions
 )
 def test_how_long_a_race_is_is_not_asked(typed: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageFault) as refused:
-        asked(AmplifyOptions("auto", "fresh"), **typed)
+        asked(amplify="auto", outcome="fresh", **typed)
 
     said = "means nothing beside --amplify, whose races share out --budget; leave it out"
     assert str(refused.value) == f"{named}: {said}"
 
 
 def test_a_wrong_ordering_is_amplified_for_what_it_is_known_for() -> None:
-    targets, budget_s = asked(AmplifyOptions("auto"), ordering="kick_then_track")
+    targets, budget_s = asked(amplify="auto", ordering="kick_then_track")
 
     assert ([one.outcome for one in targets], budget_s) == (["tracking_not_done"], 60.0)
 
 
 def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
-    request = Request("wrong", orderings=("no_kick",), settings=("gap=100",), seed=5)
+    request = RunRequest("wrong", orderings=("no_kick",), settings=("gap=100",), seed=5)
     target = Target(load_orderings(["no_kick"])[0], "no_kick", "tracking_not_done")
     setting = Setting(1, 2, (("a.b", 0.5),), (("c.d", "0-5us@0.3"),), 20, "0-2us", 2000.0)
     words = shlex.split(repeated(request, load_scenario("wrong"), target, setting))
@@ -163,7 +164,7 @@ def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
     typed = {option: [value for name, value in given if name == option] for option, _ in given}
 
     scenario, orderings = resolve(
-        Request(
+        RunRequest(
             words[2],
             orderings=tuple(typed["--ordering"]),
             vcpus=int(typed["--vcpus"][0]),
@@ -184,7 +185,7 @@ def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
 
 def test_a_rate_that_was_asked_for_stands_in_the_command_that_repeats_a_setting() -> None:
     target = Target(load_orderings(["no_kick"])[0], "no_kick", "tracking_not_done")
-    asked_for = Request("small", rate=500.0)
+    asked_for = RunRequest("small", rate=500.0)
 
     assert "--rate 500.0 " in repeated(asked_for, load_scenario("small"), target, Setting(1, 2)) + " "
 

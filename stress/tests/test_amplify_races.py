@@ -13,8 +13,8 @@ from stress.amplify_races import Machines, Search, Subject
 from stress.amplify_request import Target
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
+from stress.options import RunRequest
 from stress.race import Machine
-from stress.request import Request
 
 Race = Callable[[int], dict[str, Any]]
 STUCK = {"ending": "hung", "notes": ["no progress for 5 s: zapper 0"]}
@@ -34,7 +34,7 @@ class Fake:
         monkeypatch.setattr(amplify_races, "race", raced)
         scenario = load_scenario("small")
         target = Target(load_orderings([ordering])[0], ordering, "operand_busy")
-        subject = Subject(Request("small", settings=settings), scenario, scenario, target, 1.0, "here")
+        subject = Subject(RunRequest("small", settings=settings), scenario, scenario, target, 1.0, "here")
         bare = Machine(cast(Any, None), cast(Any, None), (0,), {})
         self.search = Search(subject, Machines(bare, bare), None, Interrupts())
 

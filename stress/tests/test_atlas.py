@@ -16,9 +16,9 @@ from stress.atlas_race import BESIDE, Raced, race_orders, racing_scenario
 from stress.atlas_request import resolve_atlas
 from stress.atlas_search import TIERS
 from stress.errors import UsageFault
-from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.machine import machine
+from stress.options import ExploreRequest
 from stress.placement import inherited_cpus
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,7 +57,7 @@ def test_a_crash_on_a_larger_machine_leaves_what_was_decided_before(
     subject = resolve_atlas(ExploreRequest("small", orderings=("spec",)))
 
     with pytest.raises(RuntimeError, match="a crash"):
-        run_atlas(ExploreRequest("small", out=tmp_path, quiet=True), *subject, ["tdx-stress"])
+        run_atlas(ExploreRequest("small", out=tmp_path, quiet=True), *subject)
 
     found = json.loads((tmp_path / "atlas.json").read_text())
     assert (found["explored"]["orders"], found["explored"]["complete"]) == (24, False)

@@ -5,15 +5,14 @@ from typing import Any
 import pytest
 
 from scenarios.loader import ScenarioError, load_ordering
-from stress.bench_request import BenchRequest, Layout, lay_out
+from stress.bench_request import Layout, lay_out
 from stress.bench_round import arms, turns
 from stress.errors import UsageFault
-from stress.request import Request
+from stress.options import BenchRequest
 
 
 def laid_out(orderings: tuple[str, ...] = ("spec", "v18"), **options: Any) -> Layout:
-    ours = {key: options.pop(key) for key in ("rounds", "budget", "sweep", "include_unsafe") if key in options}
-    return lay_out(BenchRequest(Request(options.pop("scenario", "review"), orderings=orderings, **options), **ours))
+    return lay_out(BenchRequest(**{"scenario": "review", "orderings": orderings, **options}))
 
 
 def test_a_bench_has_ten_rounds_of_short_races_unless_told_otherwise() -> None:

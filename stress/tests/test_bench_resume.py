@@ -7,11 +7,10 @@ import pytest
 
 from results.bench_record import Bench
 from results.tests.bench_material import a_bench, noisy
-from stress.bench_request import BenchRequest
 from stress.bench_resume import resumed
 from stress.errors import UsageFault
+from stress.options import BenchRequest
 from stress.provenance import commit, version
-from stress.request import Request
 
 
 def begun() -> Bench:
@@ -19,7 +18,7 @@ def begun() -> Bench:
 
 
 def asked(**options: Any) -> BenchRequest:
-    return BenchRequest(Request("", **options), rounds=12)
+    return BenchRequest(rounds=12, **options)
 
 
 def test_on_the_machine_of_its_first_rounds_it_goes_on() -> None:

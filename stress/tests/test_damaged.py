@@ -28,13 +28,12 @@ from scenarios.loader import ScenarioError, load_ordering, load_scenario
 from stress import limits, sizes
 from stress.atlas_request import resolve_atlas
 from stress.bench import bench
-from stress.bench_request import BenchRequest
 from stress.errors import CannotRunHere, UsageFault
-from stress.exploring import ExploreRequest, resolve_exploration
+from stress.exploring import resolve_exploration
 from stress.limits import check_address_space, limit_met
 from stress.matrix_request import resolve_matrix
+from stress.options import BenchRequest, ExploreRequest
 from stress.provenance import commit, version
-from stress.request import Request
 from stress.screen import Screen
 from stress.sizes import chosen_memory
 
@@ -63,7 +62,7 @@ def keep(directory: Path, made: Bench) -> None:
 
 
 def goes_on(directory: Path) -> int:
-    return bench(BenchRequest(Request("", quiet=True), rounds=12, resume=directory), None, [])
+    return bench(BenchRequest(rounds=12, resume=directory, quiet=True), None)
 
 
 def test_a_bench_does_not_go_on_with_a_round_that_is_cut(kept_bench: Path) -> None:

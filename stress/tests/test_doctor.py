@@ -15,6 +15,7 @@ import pytest
 from results.comparable import differences
 from stress import doctor
 from stress.errors import CannotRunHere
+from stress.options import DoctorRequest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -116,7 +117,7 @@ def test_another_architecture_is_refused_in_one_line(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
 
     with pytest.raises(CannotRunHere, match=r"^expected Linux on x86-64 or aarch64, found Linux on riscv64$"):
-        doctor.doctor(cpus=(0,), vcpus=None, as_json=False, color=False)
+        doctor.doctor(DoctorRequest(), (0,), None)
 
 
 def test_ctrl_c_leaves_nobody_and_exits_130(start_tdx_stress: Start) -> None:

@@ -8,7 +8,8 @@ import pytest
 from scenarios.loader import ScenarioError
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
-from stress.exploring import ExploreRequest, resolve_exploration
+from stress.exploring import resolve_exploration
+from stress.options import ExploreRequest
 
 CRAMPED = 'orderings = ["spec"]\nvcpus = 1\nzappers = 2\n'
 
@@ -95,7 +96,7 @@ def test_settings_of_an_ordering_are_for_all_of_them() -> None:
         ({"pct": 3}, "--pct: expected --random N beside it"),
         ({"pct": 0, "random": 10}, "--pct: expected a whole number from 1 to 100, found 0"),
         ({"threads": 0}, "--threads: expected a whole number from 1 to 256, found 0"),
-        ({"random": 10, "symmetry": False}, "--no-symmetry: belongs to a search of every interleaving"),
+        ({"random": 10, "no_symmetry": True}, "--no-symmetry: belongs to a search of every interleaving"),
         ({"random": 10, "memory": "1G"}, "--memory: belongs to a search of every interleaving"),
     ],
 )

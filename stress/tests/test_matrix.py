@@ -14,12 +14,12 @@ from scenarios.faults import faults
 from scenarios.loader import load_ordering
 from stress import matrix_search
 from stress.errors import UsageFault
-from stress.exploring import ExploreRequest
 from stress.interrupts import Interrupts
 from stress.matrix import run_matrix
 from stress.matrix_request import resolve_matrix
 from stress.matrix_search import cross
-from stress.replay import ReplayRequest, replay
+from stress.options import ExploreRequest, ReplayRequest
+from stress.replay import replay
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -52,7 +52,7 @@ def no_kick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("matrix")
     faults = ("remove_ignores_refcount", "move_without_vp_flush")
     request = ExploreRequest("small", orderings=("no_kick",), faults=faults, out=out, quiet=True, json="-")
-    run_matrix(request, resolve_matrix(request), ["tdx-stress"])
+    run_matrix(request, resolve_matrix(request))
     return out / "matrix.json"
 
 
@@ -113,7 +113,7 @@ def test_a_crash_in_a_later_flow_leaves_the_flows_before_it(tmp_path: Path, monk
     )
 
     with pytest.raises(RuntimeError, match="a crash"):
-        run_matrix(request, resolve_matrix(request), ["tdx-stress"])
+        run_matrix(request, resolve_matrix(request))
 
     found = json.loads((tmp_path / "matrix.json").read_text())
     assert found["summary"] == {"refused": 2, "open": 2}

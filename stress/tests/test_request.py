@@ -4,18 +4,19 @@ import pytest
 
 from scenarios.loader import ScenarioError
 from stress.errors import UsageFault
-from stress.request import Request, check_files, resolve
+from stress.options import RunRequest
+from stress.request import check_files, resolve
 
 
 def test_without_options_the_scenario_speaks() -> None:
-    scenario, orderings = resolve(Request("review"))
+    scenario, orderings = resolve(RunRequest("review"))
 
     assert (scenario.vcpus, scenario.zappers, scenario.duration_s) == (2, 1, 5.0)
     assert [ordering.name for ordering in orderings] == ["spec", "v18", "v6_16"]
 
 
 def test_an_option_goes_over_the_scenario_and_over_set() -> None:
-    request = Request(
+    request = RunRequest(
         "review", orderings=("v18",), vcpus=5, duration="500ms", settings=("vcpus=3", "pages=8", "expect=safe")
     )
 
@@ -27,7 +28,7 @@ def test_an_option_goes_over_the_scenario_and_over_set() -> None:
 
 def test_an_option_out_of_range_is_named_as_it_was_typed() -> None:
     with pytest.raises(ScenarioError, match="--vcpus: expected a whole number from 1 to 512, found 513"):
-        resolve(Request("review", vcpus=513))
+        resolve(RunRequest("review", vcpus=513))
 
 
 def test_a_json_file_in_no_directory_is_refused_before_the_race(tmp_path: Path) -> None:
