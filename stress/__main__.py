@@ -77,7 +77,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        from stress.limits import check_address_space
+        from stress.processes.limits import check_address_space
 
         check_address_space(arguments)
         from stress.cli import app
@@ -112,7 +112,7 @@ def explained(error: Exception) -> tuple[str, int]:
         return str(error), USAGE
     if "results.store" in sys.modules and isinstance(error, sys.modules["results.store"].StoreError):
         return str(error), HARNESS
-    from stress.limits import limit_met
+    from stress.processes.limits import limit_met
 
     if (met := limit_met(error)) is not None:
         return met, CannotRunHere.exit_code

@@ -76,7 +76,7 @@ def _top(
 
 @options.verb(app, "run", options.RunRequest, EXIT_CODES)
 def _run(request: options.RunRequest) -> int:
-    from stress.request import resolve
+    from stress.resolve import resolve
 
     resolved = resolve(request)
     if request.amplify is None:
@@ -84,23 +84,23 @@ def _run(request: options.RunRequest) -> int:
             from stress.errors import UsageFault
 
             raise UsageFault("--for, --budget: expected --amplify auto beside them, found none")
-        from stress.run import run
+        from stress.run.verb import run
 
         return run(request, *resolved)
-    from stress.amplify_request import resolve_amplification
+    from stress.run.targets import resolve_amplification
 
     targets, budget_s = resolve_amplification(request, *resolved)
-    from stress.amplify import run_amplify
+    from stress.run.amplify import run_amplify
 
     return run_amplify(request, resolved[0], targets, budget_s)
 
 
 @options.verb(app, "bench", options.BenchRequest, EXIT_CODES)
 def _bench(request: options.BenchRequest) -> int:
-    from stress.bench_request import lay_out
+    from stress.bench.design import lay_out
 
     layout = lay_out(request) if request.resume is None else None
-    from stress.bench import bench
+    from stress.bench.verb import bench
 
     return bench(request, layout)
 
@@ -112,23 +112,23 @@ def _explore(request: options.ExploreRequest) -> int:
 
         raise UsageFault("--orders, --matrix: one at a time: each has machines of its own")
     if request.orders:
-        from stress.atlas_request import resolve_atlas
+        from stress.explore.atlas_request import resolve_atlas
 
         subject = resolve_atlas(request)
-        from stress.atlas import run_atlas
+        from stress.explore.atlas import run_atlas
 
         return run_atlas(request, *subject)
     if request.matrix:
-        from stress.matrix_request import resolve_matrix
+        from stress.explore.matrix_request import resolve_matrix
 
         crossed = resolve_matrix(request)
-        from stress.matrix import run_matrix
+        from stress.explore.matrix import run_matrix
 
         return run_matrix(request, crossed)
-    from stress.exploring import resolve_exploration
+    from stress.explore.resolve import resolve_exploration
 
     resolved = resolve_exploration(request)
-    from stress.explore import run_explore
+    from stress.explore.verb import run_explore
 
     return run_explore(request, *resolved)
 
@@ -142,7 +142,7 @@ def _compare(request: options.CompareRequest) -> int:
 
 @options.verb(app, "report", options.ReportRequest)
 def _report(request: options.ReportRequest) -> int:
-    from stress.report_verb import report_again
+    from stress.report import report_again
 
     return report_again(request)
 
@@ -156,14 +156,14 @@ def _history(request: options.HistoryRequest) -> int:
 
 @options.verb(app, "selftest", options.SelftestRequest, EXIT_CODES)
 def _selftest(request: options.SelftestRequest) -> int:
-    from stress.selftest import selftest
+    from stress.selftest.verb import selftest
 
     return selftest(request)
 
 
 @options.verb(app, "list", options.ListRequest)
 def _list(request: options.ListRequest) -> int:
-    from stress.listing import list_all, list_labels
+    from stress.list import list_all, list_labels
 
     return list_all(request) if request.labels is None else list_labels(request.labels, request)
 
@@ -177,9 +177,9 @@ def _replay(request: options.ReplayRequest) -> int:
 
 @options.verb(app, "doctor", options.DoctorRequest, DOCTOR_CODES)
 def _doctor(request: options.DoctorRequest) -> int:
-    from stress.placement import chosen_cpus, chosen_vcpus
+    from stress.processes.placement import chosen_cpus, chosen_vcpus
 
     chosen, asked = chosen_cpus(request.cpus), chosen_vcpus(request.vcpus)
-    from stress.doctor import doctor
+    from stress.host.doctor import doctor
 
     return doctor(request, chosen, asked)

@@ -12,10 +12,10 @@ from results.store import StoreError, json_bytes
 from results.tables import caveat_lines
 from results.verdict import Exit
 from stress.errors import UsageFault
-from stress.leaving import hand_out_json
 from stress.options import CompareRequest
-from stress.request import STDOUT, check_files
+from stress.resolve import STDOUT, check_files
 from stress.screen import Screen, write
+from stress.session import hand_out_json
 
 SCHEMA = "tdx-stress/comparison/1"
 

@@ -15,7 +15,7 @@ from results.verdict import Exit
 from results.wording import count, nanoseconds
 from stress.errors import CannotRunHere, UsageFault
 from stress.options import HistoryRequest
-from stress.request import STDOUT, check_writable, named_file
+from stress.resolve import STDOUT, check_writable, named_file
 from stress.screen import Screen, write
 
 PICTURES = (".png", ".svg", ".pdf")

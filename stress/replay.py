@@ -19,13 +19,8 @@ from scenarios.loader import load_ordering
 from scenarios.models import FAULTS
 from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
-from stress.matrix_witness import pair_witness
-from stress.options import ReplayRequest
-from stress.provenance import version
-from stress.request import STDOUT, check_writable
-from stress.screen import Screen, write
-from stress.unread import check_read
-from stress.witness import (
+from stress.explore.pair_witness import pair_witness
+from stress.explore.witness import (
     layout_digest,
     ordering_of,
     rules_digest,
@@ -35,6 +30,11 @@ from stress.witness import (
     title_of,
     write_pictures,
 )
+from stress.options import ReplayRequest
+from stress.provenance import version
+from stress.resolve import STDOUT, check_writable
+from stress.screen import Screen, write
+from stress.unread import check_read
 
 SCHEMA = "tdx-stress/replay/1"
 SHOWN = ("words",)

@@ -12,11 +12,11 @@ import pytest
 from results.amplification import judged, measured
 from results.tests.material import a_run
 from scenarios.loader import load_orderings, load_scenario
-from stress.amplify_request import Target, repeated, resolve_amplification
-from stress.amplify_search import Drawer, Pass, Setting, amplify, as_json, passes
 from stress.errors import UsageFault
 from stress.options import RunRequest
-from stress.request import resolve
+from stress.resolve import resolve
+from stress.run.drawn_settings import Drawer, Pass, Setting, amplify, as_json, passes
+from stress.run.targets import Target, repeated, resolve_amplification
 
 Command = Callable[..., CompletedProcess[str]]
 LABELS = [f"step.{number}" for number in range(10)]

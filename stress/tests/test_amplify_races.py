@@ -8,13 +8,13 @@ import pytest
 
 from results.tests.material import a_run
 from scenarios.loader import load_orderings, load_scenario
-from stress import amplify_races
-from stress.amplify_races import Machines, Search, Subject
-from stress.amplify_request import Target
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
-from stress.race import Machine
+from stress.processes.race import Machine
+from stress.run import amplified_races as amplify_races
+from stress.run.amplified_races import Machines, Search, Subject
+from stress.run.targets import Target
 
 Race = Callable[[int], dict[str, Any]]
 STUCK = {"ending": "hung", "notes": ["no progress for 5 s: zapper 0"]}

@@ -10,16 +10,17 @@ import pytest
 
 from results.atlas import Tier
 from scenarios.loader import load_ordering
-from stress import atlas_race, atlas_search
-from stress.atlas import run_atlas
-from stress.atlas_race import BESIDE, Raced, race_orders, racing_scenario
-from stress.atlas_request import resolve_atlas
-from stress.atlas_search import TIERS
 from stress.errors import UsageFault
+from stress.explore import order_races as atlas_race
+from stress.explore import orders as atlas_search
+from stress.explore.atlas import run_atlas
+from stress.explore.atlas_request import resolve_atlas
+from stress.explore.order_races import BESIDE, Raced, race_orders, racing_scenario
+from stress.explore.orders import TIERS
 from stress.interrupts import Interrupts
-from stress.machine import machine
 from stress.options import ExploreRequest
-from stress.placement import inherited_cpus
+from stress.processes.placement import inherited_cpus
+from stress.processes.prepared import machine
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -6,10 +6,10 @@ import pytest
 
 from results.atlas import AS_IS, CHECK_OFF, HOST_FREES
 from scenarios.loader import load_ordering, load_scenario
-from stress import atlas_search
-from stress.atlas_search import TIERS, Advance, explore_orders, look_at
+from stress.explore import orders as atlas_search
+from stress.explore.ordering import rules_of
+from stress.explore.orders import TIERS, Advance, explore_orders, look_at
 from stress.interrupts import Interrupts
-from stress.search import rules_of
 
 ONE, TWO_ZAPPERS = TIERS[0], TIERS[4]
 V18 = "block gate_raise kick track gate_lower remove"

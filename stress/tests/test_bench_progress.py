@@ -3,9 +3,9 @@ import io
 import pytest
 
 from scenarios.loader import load_ordering, load_scenario
-from stress.bench_progress import BenchProgress, time_left
-from stress.bench_request import Point
-from stress.bench_round import Turn
+from stress.bench.design import Point
+from stress.bench.progress import BenchProgress, time_left
+from stress.bench.round import Turn
 from stress.screen import Screen
 
 TURN = Turn(3, 1, "A2", load_ordering("spec"), Point("vcpus=8", 8, load_scenario("review")), 1)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from scenarios.loader import ScenarioError, load_ordering
-from stress.bench_request import Layout, lay_out
-from stress.bench_round import arms, turns
+from stress.bench.design import Layout, lay_out
+from stress.bench.round import arms, turns
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 

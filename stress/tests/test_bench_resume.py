@@ -7,7 +7,7 @@ import pytest
 
 from results.bench_record import Bench
 from results.tests.bench_material import a_bench, noisy
-from stress.bench_resume import resumed
+from stress.bench.resume import resumed
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 from stress.provenance import commit, version

@@ -10,7 +10,7 @@ import pytest
 from kernels.search.explore import Size, explore
 from results.grades import FAILING, grade_of
 from scenarios.loader import apply_settings, load_ordering, load_scenario
-from stress.search import rules_of
+from stress.explore.ordering import rules_of
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 CASES = Path(__file__).parent / "cases"

@@ -8,9 +8,9 @@ pytestmark = pytest.mark.processes
 
 PROLOGUE = """
 import atexit, os, sys, time
-from stress.crew import Crew
-from stress.worker import Job
-from stress.memory import shared_words
+from stress.processes.workers import Crew
+from stress.processes.worker import Job
+from stress.processes.shared_words import shared_words
 
 words = shared_words(64)
 cpus = tuple(sorted(os.sched_getaffinity(0)))

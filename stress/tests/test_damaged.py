@@ -25,17 +25,18 @@ from results.store import StoreError, read_arrays, read_result
 from results.tests.bench_material import a_bench, noisy
 from results.tests.material import HOST, a_result, a_run
 from scenarios.loader import ScenarioError, load_ordering, load_scenario
-from stress import limits, sizes
-from stress.atlas_request import resolve_atlas
-from stress.bench import bench
+from stress.bench.verb import bench
 from stress.errors import CannotRunHere, UsageFault
-from stress.exploring import resolve_exploration
-from stress.limits import check_address_space, limit_met
-from stress.matrix_request import resolve_matrix
+from stress.explore.atlas_request import resolve_atlas
+from stress.explore.matrix_request import resolve_matrix
+from stress.explore.resolve import resolve_exploration
 from stress.options import BenchRequest, ExploreRequest
+from stress.processes import limits
+from stress.processes import memory as sizes
+from stress.processes.limits import check_address_space, limit_met
+from stress.processes.memory import chosen_memory
 from stress.provenance import commit, version
 from stress.screen import Screen
-from stress.sizes import chosen_memory
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from results.comparable import differences
-from stress import doctor
 from stress.errors import CannotRunHere
+from stress.host import doctor
 from stress.options import DoctorRequest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -101,7 +101,7 @@ def test_a_mistake_is_one_line_and_exit_2(tdx_stress: Command, arguments: tuple[
 
 def test_too_many_vcpus_are_exit_4(tmp_path: Path, command_environment: dict[str, str]) -> None:
     code = (
-        "import sys; from stress import examination; from stress.__main__ import _run;"
+        "import sys; from stress.host import facts as examination; from stress.__main__ import _run;"
         "examination.least_room = lambda: ('pids.max', 10);"
         "sys.exit(_run(['doctor', '--vcpus', '9']))"
     )

@@ -6,11 +6,11 @@ from kernels.race.clock import calibrate
 from kernels.race.probes import load_probes
 from results.tests.machines import two_sockets
 from results.topology import topology
-from stress import examination
 from stress.errors import HarnessFault
-from stress.examination import pair_facts, room, system_facts
-from stress.pairs import Buffering, Errand, Found
-from stress.placement import Cpus
+from stress.host import facts as examination
+from stress.host.cpu_pairs import Buffering, Errand, Found
+from stress.host.facts import pair_facts, room, system_facts
+from stress.processes.placement import Cpus
 
 GIB, MIB = 1 << 30, 1 << 20
 

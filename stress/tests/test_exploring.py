@@ -8,7 +8,7 @@ import pytest
 from scenarios.loader import ScenarioError
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
-from stress.exploring import resolve_exploration
+from stress.explore.resolve import resolve_exploration
 from stress.options import ExploreRequest
 
 CRAMPED = 'orderings = ["spec"]\nvcpus = 1\nzappers = 2\n'

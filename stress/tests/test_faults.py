@@ -9,9 +9,9 @@ from results.exploration_verdict import failing
 from results.grades import FAILING, grade_of
 from scenarios.faults import Shown, faults, to_explore
 from scenarios.loader import load_ordering
-from stress.matrix_machines import MACHINES
-from stress.matrix_search import look_at, rules_on
-from stress.search import Whole, search
+from stress.explore.machines import MACHINES
+from stress.explore.ordering import Whole, search
+from stress.explore.pairs import look_at, rules_on
 
 ELSEWHERE = {name: shown for name, shown in faults().items() if shown.flow != "shootdown"}
 RIGHT = ("spec", "v18", "v6_16", "flag_gate")

@@ -2,9 +2,9 @@ import resource
 
 import pytest
 
-from stress import limits
 from stress.errors import CannotRunHere
-from stress.limits import make_room
+from stress.processes import limits
+from stress.processes.limits import make_room
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from conftest import SmallMachine
 from kernels.layout import READS, SHOOTDOWNS
 from results.collector import Snapshot, snapshot
-from stress.live import Show
+from stress.progress import Show
 from stress.screen import Screen
 from stress.tests.moments import Moments
 

@@ -12,12 +12,12 @@ from kernels.tdx.rules import Flow, Rules
 from results.atlas import Tier
 from scenarios.faults import faults
 from scenarios.loader import load_ordering
-from stress import matrix_search
 from stress.errors import UsageFault
+from stress.explore import pairs as matrix_search
+from stress.explore.matrix import run_matrix
+from stress.explore.matrix_request import resolve_matrix
+from stress.explore.pairs import cross
 from stress.interrupts import Interrupts
-from stress.matrix import run_matrix
-from stress.matrix_request import resolve_matrix
-from stress.matrix_search import cross
 from stress.options import ExploreRequest, ReplayRequest
 from stress.replay import replay
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stress.errors import HarnessFault
-from stress.memory import checked, shared_words
+from stress.processes.shared_words import checked, shared_words
 
 
 def test_shared_words_are_zeroed_int64_on_a_line_of_their_own() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stress.pairs import all_pairs, private_bytes
+from stress.host.cpu_pairs import all_pairs, private_bytes
 
 PROLOGUE = """
 import os, sys, time
@@ -12,9 +12,9 @@ from dataclasses import replace
 import psutil
 from kernels.race.clock import calibrate
 from kernels.race.probes import load_probes
-from stress import pairs
+from stress.host import cpu_pairs as pairs
 from stress.interrupts import Interrupts
-from stress.pairs import Errand, measure
+from stress.host.cpu_pairs import Errand, measure
 
 clock, probes = calibrate(), load_probes()
 cpus = tuple(sorted(os.sched_getaffinity(0)))

@@ -8,7 +8,7 @@ from kernels.tdx.rules import Clock, Flow
 from scenarios.delays import Delay
 from scenarios.loader import load_scenario, with_delays
 from stress.errors import UsageFault
-from stress.perturbation import AtSite, declare, declared_sites, declared_texts, sites_of
+from stress.processes.perturbation import AtSite, declare, declared_sites, declared_texts, sites_of
 
 NAMES = ["", "kick.load_acquire_ipi", "mem_track.try_lock", "kick.load_acquire_ipi"]
 # Two ticks a nanosecond.

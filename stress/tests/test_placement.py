@@ -2,9 +2,9 @@ import pytest
 
 from kernels.layout import plan
 from kernels.tdx.rules import Flow
-from stress import placement
 from stress.errors import UsageFault
-from stress.placement import Places, chosen_cpus, inherited_cpus, places, shown
+from stress.processes import placement
+from stress.processes.placement import Places, chosen_cpus, inherited_cpus, places, shown
 
 
 @pytest.fixture(autouse=True)

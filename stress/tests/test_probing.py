@@ -10,11 +10,11 @@ import pytest
 from kernels.race.clock import calibrate
 from kernels.race.lines import load
 from kernels.race.probes import load_probes
-from stress import probing
 from stress.errors import HarnessFault
-from stress.perturbation import AtSite
-from stress.probing import clock_facts, empty_shootdown_facts, fork_facts, host_record, round_trip_facts, timer_facts
-from stress.race import Machine
+from stress.host import quick as probing
+from stress.host.quick import clock_facts, empty_shootdown_facts, fork_facts, host_record, round_trip_facts, timer_facts
+from stress.processes.perturbation import AtSite
+from stress.processes.race import Machine
 
 
 def test_a_reading_of_the_clock_costs_something_and_less_than_a_millisecond() -> None:
@@ -95,8 +95,8 @@ def test_a_record_is_plain_json_with_the_facts_and_the_figures(
 import json, os
 from kernels.race.clock import calibrate
 from kernels.race.lines import load
-from stress.probing import fork_facts, host_record
-from stress.race import Machine
+from stress.host.quick import fork_facts, host_record
+from stress.processes.race import Machine
 cpus = tuple(sorted(os.sched_getaffinity(0)))
 print(json.dumps({**host_record(Machine(load(), calibrate(), cpus, {})), **fork_facts()}, allow_nan=False))
 """

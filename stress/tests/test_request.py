@@ -5,7 +5,7 @@ import pytest
 from scenarios.loader import ScenarioError
 from stress.errors import UsageFault
 from stress.options import RunRequest
-from stress.request import check_files, resolve
+from stress.resolve import check_files, resolve
 
 
 def test_without_options_the_scenario_speaks() -> None:

@@ -2,9 +2,9 @@ import io
 
 from kernels.search.breadth_first import Progress
 from stress.canvas import Canvas
+from stress.explore.progress import SearchShow
 from stress.interrupts import Interrupts
 from stress.screen import Screen
-from stress.search_live import SearchShow
 from stress.tests.moments import Moments
 
 

@@ -15,11 +15,11 @@ import pytest
 from scenarios.faults import faults
 from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
 from scenarios.models import Ordering, Scenario
-from stress.claims import Claim, claims
 from stress.interrupts import Interrupts
-from stress.perturbation import declared_sites
-from stress.race import Machine
-from stress.selftest_race import race_claim
+from stress.processes.perturbation import declared_sites
+from stress.processes.race import Machine
+from stress.selftest.expectations import Claim, claims
+from stress.selftest.races import race_claim
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -86,7 +86,7 @@ def test_all_tries_of_a_race_share_its_time(monkeypatch: pytest.MonkeyPatch) -> 
         begun.append((scenario.seed, scenario.duration_s))
         return SimpleNamespace(json={"verdict": "inconclusive", "seconds": min(0.375, scenario.duration_s)})
 
-    monkeypatch.setattr("stress.selftest_race.race", stopped)
+    monkeypatch.setattr("stress.selftest.races.race", stopped)
     with Interrupts() as interrupts:
         tries = race_claim(cast(Machine, None), made, "", None, interrupts)
 

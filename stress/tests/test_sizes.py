@@ -3,9 +3,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stress import sizes
 from stress.errors import UsageFault
-from stress.sizes import chosen_memory, free_bytes, in_words
+from stress.processes import memory as sizes
+from stress.processes.memory import chosen_memory, free_bytes, in_words
 
 
 @pytest.mark.parametrize(

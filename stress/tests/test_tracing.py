@@ -16,14 +16,14 @@ from kernels.tdx.outcomes import Outcome
 from results.collector import Run
 from results.race_trace import LastSteps, columns, trace
 from scenarios.loader import load_orderings, load_scenario, with_options
-from stress import tracing
 from stress.interrupts import Interrupts
-from stress.memory import shared_words
-from stress.perturbation import declared_sites
-from stress.placement import inherited_cpus
-from stress.race import Machine, race
+from stress.processes import tracing
+from stress.processes.perturbation import declared_sites
+from stress.processes.placement import inherited_cpus
+from stress.processes.race import Machine, race
+from stress.processes.shared_words import shared_words
+from stress.processes.tracing import arm, entries_of_a_shootdown, ring_entries
 from stress.tests.test_survives import FOREVER, ended, racing, stored
-from stress.tracing import arm, entries_of_a_shootdown, ring_entries
 
 Start = Callable[..., subprocess.Popen[str]]
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -11,17 +11,17 @@ from results.witness import write_witness
 from scenarios.faults import faults, to_explore, to_race
 from scenarios.loader import apply_settings, load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.models import Ordering
-from stress.atlas_request import resolve_atlas
-from stress.bench_request import lay_out
-from stress.claims import claims
+from stress.bench.design import lay_out
 from stress.errors import UsageFault
-from stress.exploring import resolve_exploration
-from stress.matrix_search import Course, is_read
+from stress.explore.atlas_request import resolve_atlas
+from stress.explore.pairs import Course, is_read
+from stress.explore.resolve import resolve_exploration
+from stress.explore.witness import recorded, rules_of
 from stress.options import BenchRequest, ExploreRequest, ReplayRequest, RunRequest
 from stress.replay import replay
-from stress.request import resolve
+from stress.resolve import resolve
+from stress.selftest.expectations import claims
 from stress.unread import check_read, looks_for, what_is_read
-from stress.witness import recorded, rules_of
 
 
 def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None:

@@ -1,6 +1,6 @@
 from conftest import SmallMachine
 from kernels.layout import ENTRIES, EXITS, FINISHED, LABEL, SHOOTDOWNS, Layout
-from stress.watchdog import Watchdog, finished, head_words, named, standing
+from stress.processes.watchdog import Watchdog, finished, head_words, named, standing
 
 ZAPPER, VCPU_0, VCPU_1 = 0, 1, 2
 

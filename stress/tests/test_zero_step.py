@@ -9,10 +9,10 @@ import pytest
 from kernels.tdx.outcomes import Outcome
 from scenarios.faults import faults, to_race
 from stress.interrupts import Interrupts
-from stress.machine import machine
-from stress.perturbation import declared_sites
-from stress.placement import chosen_cpus
-from stress.race import race
+from stress.processes.perturbation import declared_sites
+from stress.processes.placement import chosen_cpus
+from stress.processes.prepared import machine
+from stress.processes.race import race
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

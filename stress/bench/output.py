@@ -1,0 +1,59 @@
+"""What a bench hands out when it is over: the files that were named, and what stands on the screen."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from results.bench_cases import bench_cases
+from results.bench_record import Bench
+from results.bench_tables import bench_table, gate_lines, observation_lines
+from results.cases import junit_document, ktap_document
+from results.gate import Outcome
+from results.rounds_table import csv_text, write_parquet
+from results.store import write_text
+from results.tables import caveat_lines
+from stress.options import BenchRequest
+from stress.resolve import STDOUT, named_file
+from stress.run.tables import MODEL
+from stress.screen import Screen, write
+
+XML = '<?xml version="1.0" encoding="utf-8"?>\n'
+
+
+def hand_out(request: BenchRequest, bench: Bench, outcomes: Sequence[Outcome]) -> None:
+    """The bench in the files that were named. Raises StoreError."""
+    name, cases = str(bench.scenario["name"]), bench_cases(bench, outcomes)
+    texts = [
+        (named_file(request.json), bench.json_text),
+        (request.junit, lambda: XML + junit_document(name, cases)),
+        (named_file(request.ktap), lambda: ktap_document(name, cases)),
+        (request.csv, lambda: csv_text(bench)),
+    ]
+    for path, text in texts:
+        if path is not None:
+            write_text(path, text())
+    if request.parquet is not None:
+        write_parquet(bench, request.parquet)
+
+
+def show(request: BenchRequest, bench: Bench, outcomes: Sequence[Outcome], directory: Path) -> None:
+    """The table, caveats, gates, the lines to grep, and where the files are."""
+    if request.json == STDOUT:
+        write(sys.stdout, bench.json_text())
+    if request.ktap == STDOUT:
+        write(sys.stdout, ktap_document(str(bench.scenario["name"]), bench_cases(bench, outcomes)))
+    data_on_stdout = STDOUT in (request.json, request.ktap)
+    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=not request.no_color)
+    if request.quiet:
+        if not data_on_stdout:
+            for line in observation_lines(bench):
+                screen.line(line)
+        return
+    screen.show(bench_table(bench), "")
+    if bench.caveats:
+        screen.show(caveat_lines(bench.caveats), "")
+    for gate in gate_lines(outcomes):
+        screen.show(gate)
+    for line in observation_lines(bench):
+        screen.line(line)
+    screen.line(f"\n{MODEL}\nFiles: {directory}/")

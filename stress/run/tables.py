@@ -1,0 +1,49 @@
+"""What stands on the screen when a run is over."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from results.answer import review_sentence
+from results.phase_shares import phase_table
+from results.race_trace import LastSteps, what_led_to_it
+from results.tables import caveat_lines, latency_table, observation_line, outcome_table, unit_lines, verdict_table
+from results.yardsticks import yardstick_lines
+from scenarios.loader import DEFAULT_SCENARIO
+from stress.screen import Screen
+
+MODEL = "A model of the protocol raced on this machine, not Intel silicon."
+
+
+def report(
+    screen: Screen,
+    result: Mapping[str, Any],
+    directory: Path,
+    last_steps: Sequence[LastSteps] = (),
+    *,
+    every_step: bool = False,
+) -> None:
+    """Each ordering's outcomes, the latency of all, what led to a failure where it was traced, caveats, the lines to
+    grep, the answer, and where the files are. `every_step`: a failure's steps are not folded into calls.
+    """
+    runs = result["runs"]
+    for run in runs:
+        screen.show(outcome_table(run), "")
+    screen.show(latency_table(runs), *unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
+    screen.show(phase_table(runs))
+    if len(runs) > 1:
+        screen.show(verdict_table(runs), "")
+    for steps in last_steps:
+        screen.show(*what_led_to_it(steps, every=every_step), "")
+    if result["caveats"]:
+        screen.show(caveat_lines(result["caveats"]), "")
+    observations(screen, result)
+    if result["scenario"]["name"] == DEFAULT_SCENARIO:
+        screen.line("\n" + review_sentence(result))
+    screen.line(f"\n{MODEL}\nFiles: {directory}/")
+
+
+def observations(screen: Screen, result: Mapping[str, Any]) -> None:
+    """One line an ordering, to grep."""
+    for run in result["runs"]:
+        screen.line(observation_line(run))
