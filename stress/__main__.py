@@ -10,11 +10,12 @@ import sys
 import warnings
 from types import FrameType
 
+from stress.interrupts import STOPPING_SIGNALS
+
 # Libraries that start threads at their import would do so before the fork.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 USAGE, HARNESS, INTERRUPTED = 2, 3, 130
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
             warnings.simplefilter("ignore")
             logging.lastResort = None
         code = _run(sys.argv[1:])
-        for number in STOPPING:  # nothing is left to be interrupted
+        for number in STOPPING_SIGNALS:  # nothing is left to be interrupted
             signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
         code = _failed("interrupted, nothing was measured", INTERRUPTED)
@@ -41,7 +42,7 @@ def main() -> None:
 
 def _heed_signals() -> None:
     """First of all: until here, while Python itself starts, Ctrl-C is Python's, with a traceback."""
-    for number in STOPPING:
+    for number in STOPPING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background, or under nohup
             signal.signal(number, _interrupted)
 
@@ -70,7 +71,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     sys.unraisablehook = dropped
     warnings.simplefilter("ignore", ResourceWarning)
     signal.signal(signal.SIGALRM, _interrupted)
-    for stopping in STOPPING:
+    for stopping in STOPPING_SIGNALS:
         signal.signal(stopping, signal.SIG_DFL)
     raise KeyboardInterrupt
 

@@ -97,12 +97,12 @@ def _run(request: options.RunRequest) -> int:
 
 @options.verb(app, "bench", options.BenchRequest, EXIT_CODES)
 def _bench(request: options.BenchRequest) -> int:
-    from stress.bench.design import lay_out
+    from stress.bench.design import design
 
-    layout = lay_out(request) if request.resume is None else None
+    experiment = design(request) if request.resume is None else None
     from stress.bench.verb import bench
 
-    return bench(request, layout)
+    return bench(request, experiment)
 
 
 @options.verb(app, "explore", options.ExploreRequest, EXIT_CODES)
@@ -112,14 +112,14 @@ def _explore(request: options.ExploreRequest) -> int:
 
         raise UsageFault("--orders, --matrix: one at a time: each has machines of its own")
     if request.orders:
-        from stress.explore.atlas_request import resolve_atlas
+        from stress.explore.resolve import resolve_atlas
 
         subject = resolve_atlas(request)
         from stress.explore.atlas import run_atlas
 
         return run_atlas(request, *subject)
     if request.matrix:
-        from stress.explore.matrix_request import resolve_matrix
+        from stress.explore.resolve import resolve_matrix
 
         crossed = resolve_matrix(request)
         from stress.explore.matrix import run_matrix
@@ -142,9 +142,9 @@ def _compare(request: options.CompareRequest) -> int:
 
 @options.verb(app, "report", options.ReportRequest)
 def _report(request: options.ReportRequest) -> int:
-    from stress.report import report_again
+    from stress.report import report
 
-    return report_again(request)
+    return report(request)
 
 
 @options.verb(app, "history", options.HistoryRequest)

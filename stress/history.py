@@ -9,14 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from results.history import FILTERS, History, NoHistory, as_json
-from results.store import StoreError, write_file, write_text
+from results.store import StoreError, write_file
 from results.tables import VERDICT_STYLES
 from results.verdict import Exit
 from results.wording import count, nanoseconds
 from stress.errors import CannotRunHere, UsageFault
 from stress.options import HistoryRequest
-from stress.resolve import STDOUT, check_writable, named_file
 from stress.screen import Screen, write
+from stress.session import STDOUT, check_writable, hand_out, named_file, reading_screen
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -82,11 +82,9 @@ def _nothing(request: HistoryRequest, tables: History) -> str:
 
 
 def _show(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> int:
-    if request.json == STDOUT:
-        write(sys.stdout, as_json(list(map(dict, rows))))
-    elif (path := named_file(request.json)) is not None:
-        write_text(path, as_json(list(map(dict, rows))))
-    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=not request.no_color)
+    if request.json is not None:
+        hand_out(request.json, as_json(list(map(dict, rows))))
+    screen = reading_screen(request)
     screen.show(_table(rows), wrap=False)
     if request.plot is not None:
         screen.line(f"\nPicture: {_plotted(request, rows)}")

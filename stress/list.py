@@ -23,41 +23,25 @@ Entry = Mapping[str, Any]
 def everything() -> dict[str, list[dict[str, Any]]]:
     """Scenarios, orderings, outcomes and faults, as `list --json` prints them."""
     scenarios = [
-        {
-            "name": scenario.name,
-            "title": scenario.title,
-            "source": f"scenarios/{scenario.name}.toml",
-            "orderings": list(scenario.orderings),
-        }
-        for scenario in shipped_scenarios()
+        {**_of(one, "name", "title"), "source": f"scenarios/{one.name}.toml", **_of(one, "orderings")}
+        for one in shipped_scenarios()
     ]
-    orderings = [
-        {
-            "name": ordering.name,
-            "title": ordering.title,
-            "source": ordering.source,
-            "expect": ordering.expect if isinstance(ordering.expect, str) else list(ordering.expect),
-            "shootdown": list(ordering.shootdown),
-        }
-        for ordering in shipped_orderings()
-    ]
+    orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings()]
     outcomes = [
         {"name": outcome.name, "title": why, "grade": grade.value, "source": "results/grades.py"}
         for outcome, (grade, why) in sorted(GRADES.items())
     ]
     faults = [
-        {
-            "name": shown.name,
-            "title": shown.title if shown.flow == "shootdown" else f"{shown.title} (flow {shown.flow})",
-            "source": shown.source,
-            "breaks": shown.breaks,
-            "ordering": shown.ordering,
-            "shows": shown.shows,
-            "beside": list(shown.beside),
-        }
-        for shown in known_faults().values()
+        _of(one, "name", "title", "source", "breaks", "ordering", "shows", "beside")
+        | ({} if one.flow == "shootdown" else {"title": f"{one.title} (flow {one.flow})"})
+        for one in known_faults().values()
     ]
     return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults}
+
+
+def _of(one: Any, *keys: str) -> dict[str, Any]:
+    """These of its fields, as JSON's values."""
+    return {key: list(value) if isinstance(value := getattr(one, key), tuple) else value for key in keys}
 
 
 def list_all(request: ListRequest) -> int:

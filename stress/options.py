@@ -3,10 +3,9 @@ stands here once. Beside its type stand its usage and its help.
 """
 
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 import typer
 
@@ -18,12 +17,13 @@ def verb(
     app: typer.Typer, name: str, request: type[Request], epilog: str = ""
 ) -> Callable[[Verb[Request]], Verb[Request]]:
     """Make a function of such a request a command of this name; the request's docstring is the help."""
-    parameters = [_parameter(field) for field in fields(request)]  # type: ignore[arg-type]
+    defaults = request._field_defaults  # type: ignore[attr-defined]
+    parameters = [_parameter(name, its, defaults) for name, its in request.__annotations__.items()]
 
     def register(carry_out: Verb[Request]) -> Verb[Request]:
-        def command(**typed: Any) -> int:
-            several = {key: tuple(value) for key, value in typed.items() if isinstance(value, list)}
-            return carry_out(request(**typed | several))
+        def command(**given: Any) -> int:
+            several = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+            return carry_out(request(**given | several))
 
         command.__doc__ = request.__doc__
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -33,24 +33,34 @@ def verb(
     return register
 
 
-def _parameter(field: Any) -> inspect.Parameter:
+def typed(request: Any, names: Iterable[str]) -> list[str]:
+    """Those of these fields that were typed, as options."""
+    annotations, unsaid = type(request).__annotations__, request._field_defaults
+    given = [name for name in names if getattr(request, name) != unsaid.get(name)]
+    return [_split(get_args(annotations[name])[1])[0][-1] for name in given]
+
+
+def _split(usage: str) -> tuple[list[str], str]:
+    """`-x --name VALUE`: its names, and what stands behind them."""
+    words = usage.split(" ")
+    names = [word for word in words if word.startswith("-")]
+    return names, " ".join(words[len(names) :])
+
+
+def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspect.Parameter:
     """As typer reads it. What several times is typed is a list to it; an option that is not given shows no default, as
     that is the scenario's.
     """
-    typed, usage, help = get_args(field.type)
-    if get_args(typed)[1:] == (...,):
-        typed = list[get_args(typed)[0]]  # type: ignore[misc]
-    words = usage.split(" ")
-    names = [word for word in words if word.startswith("-")]
-    metavar = " ".join(words[len(names) :]) or None
-    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    its, usage, help = get_args(annotation)
+    if get_args(its)[1:] == (...,):
+        its = list[get_args(its)[0]]  # type: ignore[misc]
+    names, metavar = _split(usage)
+    default = defaults.get(name, inspect.Parameter.empty)
     if names:
-        said = typer.Option(*names, metavar=metavar, help=help, show_default=False)
+        said = typer.Option(*names, metavar=metavar or None, help=help, show_default=False)
     else:
         said = typer.Argument(metavar=metavar, help=help, show_default=isinstance(default, str))
-    return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[typed, said]
-    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its, said])
 
 
 Scenario = Annotated[str, "SCENARIO", "A shipped scenario, or a TOML file."]
@@ -96,8 +106,7 @@ Verbose = Annotated[bool, "-v --verbose", "Also the clock, the CPUs and the cach
 NoColor = Annotated[bool, "--no-color", "No colours; NO_COLOR in the environment says the same."]
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """Race orderings with real processes.
 
     Verdicts, latency and pictures, for one ordering after the other. Without options: the review's question. What no
@@ -149,8 +158,7 @@ class RunRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class BenchRequest:
+class BenchRequest(NamedTuple):
     """Compare orderings: ratios to the first one, with intervals.
 
     Every round races each ordering once in fresh processes, in shuffled order, and the first one twice: where it
@@ -192,8 +200,7 @@ class BenchRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class ExploreRequest:
+class ExploreRequest(NamedTuple):
     """Look at every interleaving of a small machine.
 
     Which outcomes can happen, whatever the timing, in how few steps, and by which schedule. Without options: the
@@ -236,8 +243,7 @@ class ExploreRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class CompareRequest:
+class CompareRequest(NamedTuple):
     """Hold one result against another, B over A.
 
     Two directories of `bench`, or of `run`: ratios with intervals for every ordering that both have, and a warning
@@ -253,8 +259,7 @@ class CompareRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRequest:
+class ReportRequest(NamedTuple):
     """Make tables, pictures and report.html again.
 
     From the directories that runs and benches left, and from nothing else: a copy from another machine is enough. What
@@ -267,8 +272,7 @@ class ReportRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRequest:
+class HistoryRequest(NamedTuple):
     """List the runs in a directory, with verdicts and key figures.
 
     Filters them, plots a figure over time, or answers a query; DIR is runs unless given, or the directory of one run.
@@ -291,8 +295,7 @@ class HistoryRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class SelftestRequest:
+class SelftestRequest(NamedTuple):
     """Catch every known-wrong ordering and every fault.
 
     By exploring, which must show it, and by racing, which ends at the first catch: after how long and how many
@@ -323,8 +326,7 @@ class SelftestRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class ListRequest:
+class ListRequest(NamedTuple):
     """List scenarios, orderings, outcomes and faults.
 
     Each with one line and its source. With --labels: the steps of a flow by label, for `--delay` and `yields`.
@@ -337,8 +339,7 @@ class ListRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayRequest:
+class ReplayRequest(NamedTuple):
     """Run a recorded schedule again, step by step.
 
     It must end in the state in which it was recorded: 0 where it does, 1 where it does not. A file from another
@@ -363,8 +364,7 @@ class ReplayRequest:
     no_color: NoColor = False
 
 
-@dataclass(frozen=True, slots=True)
-class DoctorRequest:
+class DoctorRequest(NamedTuple):
     """Say what this machine can and cannot measure, and why.
 
     CPUs, clocks, the way of a line from CPU to CPU, store buffers, what processes and memory there is room for; what

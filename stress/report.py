@@ -14,8 +14,9 @@ from results.store import RAW, RESULT, StoreError, read_result
 from results.tables import caveat_lines
 from stress.errors import UsageFault
 from stress.options import ReportRequest
-from stress.run.tables import MODEL, observations, report
+from stress.run.tables import run_lines, show_run
 from stress.screen import Screen
+from stress.session import RACED, last_lines
 
 KEPT_WITHOUT = "Pictures and the page are not made again without what was not kept here"
 
@@ -24,7 +25,7 @@ class Unreadable(Exception):
     """A directory that holds no result; `str()` is the line for the user."""
 
 
-def report_again(request: ReportRequest) -> int:
+def report(request: ReportRequest) -> int:
     """Every directory in turn; the exit code is 0.
 
     Those that can be read are shown and made again even where others cannot; then UsageFault is raised with what is
@@ -33,8 +34,12 @@ def report_again(request: ReportRequest) -> int:
     screen = Screen(sys.stdout, color=not request.no_color)
     refused: list[str] = []
     for directory in request.directories or [Path("runs/latest")]:
+        there = [name for name in (RESULT, BENCH) if (directory / name).exists()]
         try:
-            _one(screen, directory, quiet=request.quiet)
+            if len(there) == 2:
+                both = f"{RESULT} and {BENCH}; move one of them away"
+                raise Unreadable(f"{directory}: expected a run or a bench, found {both}")
+            (_bench if there == [BENCH] else _run)(screen, directory, quiet=request.quiet)
         except Unreadable as error:
             refused.append(str(error))
     if refused:
@@ -42,25 +47,17 @@ def report_again(request: ReportRequest) -> int:
     return 0
 
 
-def _one(screen: Screen, directory: Path, *, quiet: bool) -> None:
-    there = [name for name in (RESULT, BENCH) if (directory / name).exists()]
-    if len(there) == 2:
-        raise Unreadable(f"{directory}: expected a run or a bench, found {RESULT} and {BENCH}; move one of them away")
-    if there == [BENCH]:
-        _bench(screen, directory, quiet=quiet)
-    else:
-        _run(screen, directory, quiet=quiet)
-
-
 def _run(screen: Screen, directory: Path, *, quiet: bool) -> None:
     try:
         stored = read_result(directory)
     except StoreError as error:
         raise Unreadable(str(error)) from None
-    if quiet:
-        observations(screen, stored.result)
-    else:
-        report(screen, stored.result, directory)
+    if not quiet:
+        show_run(screen, stored.result)
+    for line in run_lines(stored.result, answer=not quiet):
+        screen.line(line)
+    if not quiet:
+        last_lines(screen, RACED, directory)
     if stored.arrays:
         write_report(directory, stored.result, stored.arrays)
     elif not quiet:
@@ -83,7 +80,7 @@ def _bench(screen: Screen, directory: Path, *, quiet: bool) -> None:
     for line in observation_lines(bench):
         screen.line(line)
     if not quiet:
-        screen.line(f"\n{MODEL}\nFiles: {directory}/")
+        last_lines(screen, RACED, directory)
     if hists is not None:
         write_bench_report(directory, bench, hists)
     elif not quiet:

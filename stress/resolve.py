@@ -1,21 +1,45 @@
-"""What was asked for on the command line, and what it comes to: a scenario, its orderings, where to leave results."""
+"""What was asked for and what it comes to: a scenario and its orderings; and whether that can do anything on this
+machine, as a key or a fault that no step looks at seems harmless.
 
-import os
-import tempfile
-from pathlib import Path
+An ordering's file describes a kernel, so a key of it that only other flows look at may stand there. What is asked for
+by `--set`, by `--sweep` or in a scenario of the user's own is for this machine, and so is a fault wherever it stands.
+"""
 
-from scenarios.loader import apply_settings, load_orderings, load_scenario, with_delays, with_faults, with_options
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kernels.tdx.rules import NS_SHIFT, Clock, Fault, Flow, Rules
+from scenarios.files import shipped
+from scenarios.loader import (
+    SCENARIOS,
+    apply_settings,
+    load_orderings,
+    load_scenario,
+    parse_duration,
+    setting_key,
+    shipped_orderings,
+    with_delays,
+    with_faults,
+    with_options,
+)
 from scenarios.models import Ordering, Scenario
+from scenarios.rules import compile_rules
+from scenarios.wording import ScenarioError, listed, shown
 from stress.errors import UsageFault
 from stress.options import BenchRequest, RunRequest
-from stress.unread import check_read, chosen_keys
 
-STDOUT = "-"
+if TYPE_CHECKING:
+    from kernels.tdx.reads import Reads
+
 # Keys of a scenario with an option each, where the verb has it.
 RACED = (
     *("vcpus", "zappers", "pages", "duration_s", "shootdowns", "warmup_s"),
     *("rate", "seed", "workers", "placement"),
 )
+# Every machine has the first two; faults are looked at one by one, and no step knows what is expected.
+NOT_ASKED = ("flow", "shootdown", "faults", "expect", "yields", "delays")
+EXAMPLES = {"shootdown": "small"}  # the shipped scenario of a flow, where it has another name
 
 
 def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering]]:
@@ -31,31 +55,98 @@ def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering
     return scenario, orderings
 
 
-def check_files(json: str | None, junit: Path | None, ktap: str | None = None) -> None:
-    """Before anything runs: that `--json`, `--junit` and `--ktap` can be written. Raises UsageFault."""
-    if json == ktap == STDOUT:
-        raise UsageFault("--ktap: expected a file beside `--json -`, found -: only one of them can have stdout")
-    named = [("--json", named_file(json)), ("--junit", junit), ("--ktap", named_file(ktap))]
-    for option, path in named:
-        if path is not None:
-            check_writable(option, path)
-
-
-def named_file(typed: str | None) -> Path | None:
-    """The file that an option FILE|- names; None where it was not typed, or is stdout."""
-    return None if typed in (None, STDOUT) else Path(str(typed))
-
-
-def check_writable(option: str, path: Path) -> None:
-    """That this option's file can be written, before any work. Raises UsageFault."""
+def budget_seconds(text: str) -> float:
+    """The seconds of `--budget`. Raises ScenarioError and UsageFault."""
     try:
-        if path.is_dir():
-            raise UsageFault(f"{option}: expected a file, found the directory {path}")
-        if path.exists() and not path.is_file():
-            return  # a pipe or a device: asking would already write
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-        if path.exists() and not os.access(path, os.W_OK):
-            raise UsageFault(f"{option}: {path}: cannot write: permission denied")
-    except (OSError, ValueError) as error:
-        raise UsageFault(f"{option}: {path}: cannot write: {getattr(error, 'strerror', None) or error}") from None
+        seconds = parse_duration(text)
+    except ScenarioError as error:
+        raise UsageFault(f"--budget: {error}") from None
+    if seconds <= 0:
+        raise UsageFault(f"--budget: expected a duration above 0, found {shown(text)}")
+    return seconds
+
+
+def chosen_keys(scenario: str, settings: Iterable[str]) -> dict[str, str]:
+    """The keys that a user has chosen, each with where: in a scenario that is not shipped, or by `--set`."""
+    in_file = {} if shipped(SCENARIOS, scenario) else dict.fromkeys(load_scenario(scenario).machine, scenario)
+    return {**in_file, **{setting_key(setting): "--set" for setting in settings}}
+
+
+def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[str, str]) -> None:
+    """Raises UsageFault for a key, or for a fault of an ordering, that no step looks at under one of the orderings.
+    `keys`, with where each stands; one that is at its default changes nothing by right.
+    """
+    for ordering in orderings:
+        for key, where in keys.items():
+            if fields := _fields(key, scenario, ordering):
+                _check(f"{where}: {key}", scenario, ordering, keys, partial(_looks_at, fields))
+        for fault in ordering.faults:
+            _check(f'fault "{fault}"', scenario, ordering, keys, partial(looks_for, (fault,)))
+
+
+def looks_for(faults: Collection[str], its: "Reads") -> bool:
+    """Whether each of these faults is looked for."""
+    return all(its.faults & Fault[fault.upper()] for fault in faults)
+
+
+def _looks_at(fields: frozenset[str], its: "Reads") -> bool:
+    return fields <= its.fields
+
+
+def what_is_read(scenario: Scenario, ordering: Ordering) -> "Reads":
+    """What the steps of an ordering look at under a scenario."""
+    from kernels.tdx.reads import reads
+
+    return reads(_rules(scenario, ordering))
+
+
+def _rules(scenario: Scenario, ordering: Ordering) -> Rules:
+    """The rules, where nothing hangs on the computer or on how often something is done: what was read is known."""
+    plain = scenario.model_copy(update={"shootdowns": 1, "rate": 0.0, "gap": 0, "start_offset": ""})
+    return compile_rules(
+        ordering, plain, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=True
+    )
+
+
+def _fields(key: str, scenario: Scenario, ordering: Ordering) -> frozenset[str]:
+    """The rules that are what they are because of this key; none where they are the same without it."""
+    head, _, rest = key.partition(".")
+    if head in NOT_ASKED:
+        return frozenset()
+    if head in Ordering.model_fields:
+        without = scenario, ordering.model_copy(update={head: _without(ordering, head, rest)})
+    else:
+        without = scenario.model_copy(update={head: Scenario.model_fields[head].default}), ordering
+    ours, theirs = _rules(scenario, ordering), _rules(*without)
+    return frozenset(name for name in Rules._fields if getattr(ours, name) != getattr(theirs, name))
+
+
+def _without(ordering: Ordering, key: str, rest: str) -> Any:
+    """A key's default; what has none, as a kick's have not, the other way about."""
+    if not rest or ordering.kick is None:
+        return Ordering.model_fields[key].default
+    other = {"wait": not ordering.kick.wait, "request": "none" if ordering.kick.request != "none" else "tlb_flush"}
+    return ordering.kick.model_copy(update={rest: other[rest]})
+
+
+def _check(
+    what: str, scenario: Scenario, ordering: Ordering, keys: Iterable[str], looks: Callable[["Reads"], bool]
+) -> None:
+    if looks(what_is_read(scenario, ordering)):
+        return
+    chosen = {key: getattr(ordering, key) for key in keys if key in Ordering.model_fields}
+    others = [one.model_copy(update=chosen) for one in shipped_orderings() if one.safe and one.name != ordering.name]
+    said = f'{what}: no step of the flow "{scenario.flow}" looks at it under {ordering.name}, it would change nothing'
+    raise UsageFault(said + next(_elsewhere(scenario, ordering, others, looks), ""))
+
+
+def _elsewhere(
+    scenario: Scenario, ordering: Ordering, others: Iterable[Ordering], looks: Callable[["Reads"], bool]
+) -> Iterator[str]:
+    """Where a step looks at it: under another ordering, else in another flow."""
+    if under := [one.name for one in others if looks(what_is_read(scenario, one))]:
+        yield f"; under {listed(under)} one does"
+    flows = [flow.name.lower() for flow in Flow]
+    examples = {flow: load_scenario(EXAMPLES.get(flow, flow)) for flow in flows}
+    if found := [f'"{flow}"' for flow in flows if looks(what_is_read(examples[flow], ordering))]:
+        yield f"; in flow {listed(found)} one does"

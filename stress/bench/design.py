@@ -1,33 +1,25 @@
 """What a bench was asked for, and what it comes to: arms, points, and how many rounds of how long races.
 
-A budget is first spent on `LEAST_ROUNDS` rounds, with shorter races where it must be, then on more rounds: the round is
+A budget is first spent on `MIN_ROUNDS` rounds, with shorter races where it must be, then on more rounds: the round is
 what the statistics count.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from scenarios.loader import (
-    DEFAULT_SCENARIO,
-    ScenarioError,
-    apply_settings,
-    load_scenario,
-    parse_duration,
-    with_options,
-)
+from scenarios.loader import DEFAULT_SCENARIO, ScenarioError, apply_settings, load_scenario, with_options
 from scenarios.models import Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from scenarios.wording import shown, unknown
 from stress.errors import UsageFault
 from stress.options import BenchRequest
-from stress.resolve import resolve
-from stress.unread import check_read
+from stress.resolve import budget_seconds, check_read, resolve
 
-LEAST_ROUNDS, MOST_ROUNDS = 10, 9_999
-MOST_POINTS = 64
-RACE_S, WARMUP_S, LEAST_RACE_S = 1.0, 0.25, 0.1
+MIN_ROUNDS, MAX_ROUNDS = 10, 9_999
+MAX_POINTS = 64
+RACE_S, WARMUP_S, MIN_RACE_S = 1.0, 0.25, 0.1
 # Of a race whose length a budget decides, as much is warm-up.
 WARMUP_SHARE = 0.2
 # What a race takes besides: to fork, line up, stop and reap.
@@ -45,7 +37,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Experiment:
     """The bench as it shall be: the first ordering is the reference, and raced twice."""
 
     scenario: Scenario
@@ -61,13 +53,13 @@ class Layout:
         return len(self.points) * (len(self.orderings) + 1)
 
 
-def lay_out(request: BenchRequest) -> Layout:
+def design(request: BenchRequest) -> Experiment:
     """Everything resolved and checked. Raises ScenarioError and UsageFault."""
     budget_s = _budget(request)
-    rounds = LEAST_ROUNDS if request.rounds is None else checked_rounds(request.rounds)
+    rounds = MIN_ROUNDS if request.rounds is None else checked_rounds(request.rounds)
     listed = [name.strip() for name in request.listed.split(",")] if request.listed else []
     named = (*listed, *request.orderings)
-    request = replace(request, scenario=request.scenario or DEFAULT_SCENARIO, orderings=named)
+    request = request._replace(scenario=request.scenario or DEFAULT_SCENARIO, orderings=named)
     scenario, orderings = resolve(request)
     _refuse_unsafe(orderings, request.include_unsafe)
     chosen = _chosen_times(request)
@@ -85,7 +77,7 @@ def lay_out(request: BenchRequest) -> Layout:
         free = [key for key in ("duration_s", "warmup_s") if key not in chosen]
         rounds, scenarios = fitted(budget_s, len(orderings) + 1, scenarios, free=free)
         scenario = with_options(scenario, duration_s=scenarios[0].duration_s, warmup_s=scenarios[0].warmup_s)
-    return Layout(scenario, orderings, key, points(key, scenarios), rounds, budget_s)
+    return Experiment(scenario, orderings, key, points(key, scenarios), rounds, budget_s)
 
 
 def points(key: str | None, scenarios: Sequence[Scenario]) -> list[Point]:
@@ -98,8 +90,8 @@ def points(key: str | None, scenarios: Sequence[Scenario]) -> list[Point]:
 
 def checked_rounds(rounds: int) -> int:
     """The number asked for. Raises UsageFault where it is too small for an interval."""
-    if not LEAST_ROUNDS <= rounds <= MOST_ROUNDS:
-        raise UsageFault(f"--rounds: expected {LEAST_ROUNDS} to {MOST_ROUNDS}, found {rounds}")
+    if not MIN_ROUNDS <= rounds <= MAX_ROUNDS:
+        raise UsageFault(f"--rounds: expected {MIN_ROUNDS} to {MAX_ROUNDS}, found {rounds}")
     return rounds
 
 
@@ -109,17 +101,6 @@ def _budget(request: BenchRequest) -> float | None:
     if request.rounds is not None:
         raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
     return budget_seconds(request.budget)
-
-
-def budget_seconds(text: str) -> float:
-    """The seconds of `--budget`. Raises ScenarioError and UsageFault."""
-    try:
-        seconds = parse_duration(text)
-    except ScenarioError as error:
-        raise UsageFault(f"--budget: {error}") from None
-    if seconds <= 0:
-        raise UsageFault(f"--budget: expected a duration above 0, found {shown(text)}")
-    return seconds
 
 
 def _refuse_unsafe(orderings: Sequence[Ordering], include: bool) -> None:
@@ -150,8 +131,8 @@ def _axis(sweep: str | None) -> tuple[str | None, list[str | None]]:
     if key in NOT_SWEPT or key not in SCENARIO_KEYS:
         swept = tuple(name for name in SCENARIO_KEYS if name not in NOT_SWEPT)
         raise UsageFault(f"--sweep: {unknown('key', key, swept)}")
-    if len(values) > MOST_POINTS:
-        raise UsageFault(f"--sweep: expected at most {MOST_POINTS} values, found {len(values)}")
+    if len(values) > MAX_POINTS:
+        raise UsageFault(f"--sweep: expected at most {MAX_POINTS} values, found {len(values)}")
     if len(set(values)) < len(values):
         twice = next(value for value in values if values.count(value) > 1)
         raise UsageFault(f"--sweep: expected each value once, found {shown(twice)} twice")
@@ -184,23 +165,23 @@ def fitted(
 ) -> tuple[int, list[Scenario]]:
     """How many rounds fit into a budget, and the scenarios with the times that fit; `free` are those it may shorten.
 
-    Raises UsageFault where not even `LEAST_ROUNDS` rounds do.
+    Raises UsageFault where not even `MIN_ROUNDS` rounds do.
     """
     rounds = int(budget_s / (arms * sum(map(race_seconds, scenarios))))
-    if rounds >= LEAST_ROUNDS:
-        return min(rounds, MOST_ROUNDS), list(scenarios)
-    races = LEAST_ROUNDS * arms * len(scenarios)
-    beside_s = LEAST_ROUNDS * arms * sum(map(beside_seconds, scenarios))
+    if rounds >= MIN_ROUNDS:
+        return min(rounds, MAX_ROUNDS), list(scenarios)
+    races = MIN_ROUNDS * arms * len(scenarios)
+    beside_s = MIN_ROUNDS * arms * sum(map(beside_seconds, scenarios))
     slot_s = (budget_s - beside_s) / races
     first = scenarios[0]
     warmup_s = min(first.warmup_s, WARMUP_SHARE * slot_s) if "warmup_s" in free else first.warmup_s
     duration_s = slot_s - warmup_s if "duration_s" in free else first.duration_s
-    if duration_s < LEAST_RACE_S or duration_s + warmup_s > slot_s + 1e-9:
-        least_s = LEAST_RACE_S / (1 - WARMUP_SHARE) if "duration_s" in free else first.duration_s + warmup_s
+    if duration_s < MIN_RACE_S or duration_s + warmup_s > slot_s + 1e-9:
+        least_s = MIN_RACE_S / (1 - WARMUP_SHARE) if "duration_s" in free else first.duration_s + warmup_s
         raise UsageFault(
-            f"--budget: {LEAST_ROUNDS} rounds of {arms * len(scenarios)} races take {beside_s + races * least_s:.0f} s "
+            f"--budget: {MIN_ROUNDS} rounds of {arms * len(scenarios)} races take {beside_s + races * least_s:.0f} s "
             f"or more, found {budget_s:g} s; give more time, or fewer orderings or points"
         )
     # Cut to whole milliseconds, which is how they are shown.
     times = {"duration_s": math.floor(duration_s * 1000) / 1000, "warmup_s": math.floor(warmup_s * 1000) / 1000}
-    return LEAST_ROUNDS, [with_options(one, **times) for one in scenarios]
+    return MIN_ROUNDS, [with_options(one, **times) for one in scenarios]

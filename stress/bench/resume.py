@@ -1,7 +1,6 @@
-"""A bench that goes on: its layout from its own record, and a refusal where going on would mix two things."""
+"""A bench that goes on: its experiment from its own record, and a refusal where going on would mix two things."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,16 @@ from pydantic import ValidationError
 from results.bench_record import AGAIN, Bench
 from results.comparable import Kind, differing
 from scenarios.models import Ordering, Scenario
-from stress.bench.design import Layout, budget_seconds, checked_rounds, points
+from stress.bench.design import Experiment, checked_rounds, points
 from stress.errors import UsageFault
-from stress.options import BenchRequest
+from stress.options import BenchRequest, typed
 from stress.provenance import commit, version
+from stress.resolve import budget_seconds
 
 STILL_FREE = {
-    *("scenario", "include_unsafe", "rounds", "budget", "sweep", "resume", "fail_if"),
+    *("scenario", "include_unsafe", "rounds", "budget", "resume", "fail_if"),
     *("json", "junit", "ktap", "csv", "parquet", "quiet", "verbose", "no_color"),
 }
-TYPED = {"listed": "ordering", "orderings": "ordering", "settings": "set"}
 
 
 def resumed(bench: Bench, request: BenchRequest, host: Mapping[str, Any]) -> Bench:
@@ -44,15 +43,9 @@ def resumed(bench: Bench, request: BenchRequest, host: Mapping[str, Any]) -> Ben
 
 def _refuse_changes(request: BenchRequest) -> None:
     """Everything else stands in the record already."""
-    changed = [
-        TYPED.get(field.name, field.name)
-        for field in fields(BenchRequest)
-        if field.name not in STILL_FREE and getattr(request, field.name) != field.default
-    ]
-    if request.sweep is not None:
-        changed.append("sweep")
+    changed = typed(request, (name for name in BenchRequest._fields if name not in STILL_FREE))
     if changed or request.scenario:
-        what = f"--{changed[0]}" if changed else f'the scenario "{request.scenario}"'
+        what = changed[0] if changed else f'the scenario "{request.scenario}"'
         raise UsageFault(
             f"--resume: goes on with what the bench began with, found {what}; only --rounds or --budget change"
         )
@@ -60,10 +53,10 @@ def _refuse_changes(request: BenchRequest) -> None:
         raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
 
 
-def layout_of(where: Path, bench: Bench) -> Layout:
-    """The layout that the record was begun with. Raises UsageFault where it holds no scenario or ordering of ours."""
+def experiment_of(where: Path, bench: Bench) -> Experiment:
+    """What the record was begun with. Raises UsageFault where it holds no scenario or ordering of ours."""
     try:
-        return _layout(bench)
+        return _experiment(bench)
     except ValidationError as refused:
         first = refused.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "its whole"
@@ -71,10 +64,10 @@ def layout_of(where: Path, bench: Bench) -> Layout:
         raise UsageFault(f"{where}: expected a scenario and orderings of this version, {said}") from None
 
 
-def _layout(bench: Bench) -> Layout:
+def _experiment(bench: Bench) -> Experiment:
     scenario = Scenario.model_validate(bench.scenario)
     key = bench.sweep.key if bench.sweep else None
     values = bench.sweep.values if bench.sweep else ()
     scenarios = [Scenario.model_validate({**bench.scenario, key: value}) for value in values] if key else [scenario]
     orderings = [Ordering.model_validate(arm.parameters) for arm in bench.arms if arm.arm != AGAIN]
-    return Layout(scenario, orderings, key, points(key, scenarios), bench.design.rounds, bench.design.budget_s)
+    return Experiment(scenario, orderings, key, points(key, scenarios), bench.design.rounds, bench.design.budget_s)

@@ -16,9 +16,12 @@ from results.verdict import Ending, Verdict
 from scenarios.models import Ordering
 from stress.bench.design import Point
 from stress.interrupts import Interrupts
-from stress.processes.race import Machine, Tally, race
+from stress.processes.prepared import Prepared
+from stress.processes.race import Tally, race
 from stress.processes.supervisor import Watch
 
+# Of a run as it is.
+KEPT = ("verdict", "reason", "ending", "seconds", "all_shootdowns", "steal_share")
 # Rounds have seeds of their own, all arms of a round the same one.
 SEED_STEP, SEEDS = 1_000_003, 1 << 63
 
@@ -86,10 +89,7 @@ def turns(number: int, seed: int, points: Sequence[Point], orderings: Mapping[st
 
 
 def run_round(
-    machine: Machine,
-    due: Sequence[Turn],
-    interrupts: Interrupts,
-    show: Callable[[Turn], Callable[[Tally], Watch]],
+    prepared: Prepared, due: Sequence[Turn], interrupts: Interrupts, show: Callable[[Turn], Callable[[Tally], Watch]]
 ) -> Round | None:
     """Race all of them; None where the user had enough before the end. Raises RoundBroken and HarnessFault."""
     races: list[Race] = []
@@ -98,7 +98,7 @@ def run_round(
         if interrupts:
             return None
         scenario = turn.point.scenario.model_copy(update={"seed": turn.seed})
-        run = race(machine, turn.ordering, scenario, interrupts, show(turn))
+        run = race(prepared, turn.ordering, scenario, interrupts, show(turn))
         if run.json["ending"] == Ending.interrupted:
             return None
         if run.json["verdict"] in (Verdict.crashed, Verdict.hung):
@@ -119,16 +119,11 @@ def _raced(turn: Turn, run: Run) -> Race:
         arm=turn.arm,
         ordering=turn.ordering.name,
         seed=turn.seed,
-        verdict=json["verdict"],
-        reason=json["reason"],
-        ending=json["ending"],
-        seconds=json["seconds"],
-        all_shootdowns=json["all_shootdowns"],
         met_shootdowns=json["met"]["shootdowns"],
         forbidden_shootdowns=forbidden_shootdowns(json),
         outcomes={outcome["id"]: outcome["count"] for outcome in json["outcomes"] if outcome["count"]},
-        steal_share=json["steal_share"],
         figures=figures_of(json),
+        **{key: json[key] for key in KEPT},
         **met_of(json)._asdict(),
     )
 

@@ -1,8 +1,6 @@
 """The verb `explore --orders`: each order of an ordering's steps is decided, the safe ones race, atlas.json says it."""
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,176 +8,109 @@ from results.atlas import OrderVerdict, atlas_document
 from results.atlas_map import atlas_picture
 from results.atlas_tables import atlas_tables, order_lines
 from results.caveats import caveats
-from results.junit import write_cases
 from results.map_cases import order_cases
-from results.store import RunDirectory, StoreError, json_bytes
 from results.tables import caveat_lines
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
-from stress.canvas import Canvas
-from stress.explore.atlas_request import memory_of_each
+from stress.explore.grid import Advance, memory_of_each
 from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_scenario
-from stress.explore.ordering import Whole
-from stress.explore.orders import MEMORY_BYTES, TIERS, Advance, Explored, explore_orders, variant_bytes
-from stress.explore.progress import get_ready
-from stress.explore.tables import report_files
-from stress.interrupts import Interrupts
+from stress.explore.ordering import Whole, get_ready
+from stress.explore.orders import MEMORY_BYTES, TIERS, Explored, explore_orders, variant_bytes
 from stress.options import ExploreRequest
 from stress.processes.limits import make_room
 from stress.processes.placement import chosen_cpus, inherited_cpus, shown
-from stress.processes.prepared import machine
-from stress.resolve import STDOUT, check_files
-from stress.screen import Screen, write
-from stress.session import hand_out_json, noted, origin, put_document, result_directory
+from stress.processes.prepared import prepare_races
+from stress.progress import display
+from stress.screen import Screen
+from stress.session import STEPPED, Session, json_text, origin, put_document, session
 
 ATLAS = "atlas"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be looked at, checked before anything starts."""
-
-    request: ExploreRequest
-    ordering: Ordering
-    scenario: Scenario
-    threads: int
-    memory_bytes: int  # of each search
-    directory: RunDirectory
-    progress: Screen | None
 
 
 def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering) -> int:
     """Decide, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     make_room(2, threads=False)
-    check_files(request.json, request.junit)
-    threads = request.threads or len(inherited_cpus())
+    threads, name = request.threads or len(inherited_cpus()), f"{ATLAS}-{ordering.name}"
     memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
-    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
-    with result_directory(request.out, f"atlas-{ordering.name}") as directory:
-        return _carry_out(Plan(request, ordering, scenario, threads, memory_bytes, directory, progress))
+    with session(request, name, STEPPED) as (its, directory):
+        head, cpus = origin(), inherited_cpus()
+        head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
+        get_ready(ordering, scenario, Whole(memory_bytes=1 << 30, threads=1), its.progress, verbose=False)
+        made = partial(_document, ordering, head, memory_bytes)
+
+        def keep(explored: Explored, raced: Raced | None = None) -> None:
+            with its.noted():
+                put_document(directory, ATLAS, made(explored, raced))
+
+        with its.interrupts:
+            explored = _explore(its, partial(explore_orders, ordering, scenario), threads, memory_bytes, keep)
+            keep(explored)
+            raced = _race(its, request, explored, partial(keep, explored))
+            document = made(explored, raced)
+            with its.noted():
+                put_document(directory, ATLAS, document, atlas_picture if its.interrupts.received < 2 else None)
+            lines = order_lines(document) if request.quiet else ()
+            its.leave(json_text(document), name, partial(order_cases, document), partial(_show, document), lines)
+            return its.end(_exit_code(explored, raced))
 
 
-def _carry_out(plan: Plan) -> int:
-    head = origin()
-    cpus = inherited_cpus()
-    head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
-    refused: list[StoreError] = []
-    get_ready(plan.ordering, plan.scenario, Whole(memory_bytes=1 << 30, threads=1), plan.progress, verbose=False)
-
-    def keep(explored: Explored, raced: Raced | None = None) -> None:
-        with noted(refused):
-            _store(plan, _document(plan, head, explored, raced), pictures=False)
-
-    with Interrupts() as interrupts:
-        explored = _explore(plan, interrupts, keep)
-        keep(explored)
-        raced = _race(plan, explored, interrupts, partial(keep, explored))
-        document = _document(plan, head, explored, raced)
-        with noted(refused):
-            _store(plan, document, pictures=interrupts.received < 2)
-        with noted(refused):
-            hand_out_json(plan.request.json, document)
-        with noted(refused):
-            if plan.request.junit is not None:
-                write_cases(f"atlas-{plan.ordering.name}", order_cases(document), plan.request.junit)
-        _show(plan, document)
-    if refused:
-        raise refused[0]
-    return Exit.INTERRUPTED.value if interrupts else _exit_code(explored, raced)
-
-
-def _explore(plan: Plan, interrupts: Interrupts, keep: Callable[[Explored], None]) -> Explored:
-    with Canvas(plan.progress) as canvas:
+def _explore(
+    its: Session, explore: Callable[..., Explored], threads: int, memory_bytes: int, keep: Callable[[Explored], None]
+) -> Explored:
+    with display(its.progress) as drawn:
 
         def show(advance: Advance) -> None:
-            if canvas.is_due():
-                text = _advance_line(advance)
-                canvas.draw(text, text)
+            drawn.tell(f"exploring {advance.on(len(TIERS), 'orders')}")
 
-        explored = explore_orders(
-            plan.ordering,
-            plan.scenario,
-            interrupts,
-            show,
-            threads=plan.threads,
-            memory_bytes=plan.memory_bytes,
-            keep=keep,
-        )
-    if plan.progress is not None:
-        facts = explored.facts()
-        safe = sum(order.verdict == OrderVerdict.safe for order in explored.orders)
-        plan.progress.line(
-            f"{facts['decided']} of {facts['orders']} orders decided in {facts['seconds']:.1f} s: {safe} safe"
-        )
+        explored = explore(its.interrupts, show, threads=threads, memory_bytes=memory_bytes, keep=keep)
+    facts = explored.facts()
+    safe = sum(order.verdict == OrderVerdict.safe for order in explored.orders)
+    its.note(f"{facts['decided']} of {facts['orders']} orders decided in {facts['seconds']:.1f} s: {safe} safe")
     return explored
 
 
-def _advance_line(advance: Advance) -> str:
-    left = "" if advance.left_s is None else f", about {advance.left_s:.0f} s left on it"
-    where = f"machine {advance.machine} of {len(TIERS)} ({advance.tier.words})"
-    return f"exploring {where}: {advance.done} of {advance.of} orders{left}"
-
-
-def _race(plan: Plan, explored: Explored, interrupts: Interrupts, keep: Callable[[Raced], None]) -> Raced | None:
+def _race(its: Session, request: ExploreRequest, explored: Explored, keep: Callable[[Raced], None]) -> Raced | None:
     """The safe orders' races; None where there is nothing to race, or no time."""
-    safe = [
-        ordering
-        for ordering, order in zip(explored.orderings, explored.orders, strict=True)
-        if order.verdict == OrderVerdict.safe
-    ]
-    if interrupts or not safe:
+    both = zip(explored.orderings, explored.orders, strict=True)
+    safe = [ordering for ordering, order in both if order.verdict == OrderVerdict.safe]
+    if its.interrupts or not safe:
         return None
     ready = None
-    with interrupts.at_once():
-        ready = machine(chosen_cpus(None), {}, plan.progress, verbose=plan.request.verbose)
+    with its.interrupts.at_once():
+        ready = prepare_races(chosen_cpus(None), {}, its.progress, verbose=request.verbose)
     if ready is None:
         return None
-    with Canvas(plan.progress) as canvas:
-        if plan.progress is not None:
-            each = racing_scenario(len(safe) + len(BESIDE), 1).duration_s
-            plan.progress.line(f"racing {len(safe)} safe orders and {', '.join(BESIDE)}, {each:.2g} s at a time")
+    with display(its.progress) as drawn:
+        each = racing_scenario(len(safe) + len(BESIDE), 1).duration_s
+        its.note(f"racing {len(safe)} safe orders and {', '.join(BESIDE)}, {each:.2g} s at a time")
 
         def show(heat: Heat) -> None:
-            if canvas.is_due():
-                text = f"round {heat.round}: race {heat.number} of {heat.of}, about {heat.left_s:.0f} s left"
-                canvas.draw(text, text)
+            drawn.tell(f"round {heat.round}: race {heat.number} of {heat.of}, about {heat.left_s:.0f} s left")
 
-        seed = 1 if plan.request.seed is None else plan.request.seed
-        return race_orders(ready, safe, seed, interrupts, show, keep)
+        seed = 1 if request.seed is None else request.seed
+        return race_orders(ready, safe, seed, its.interrupts, show, keep)
 
 
-def _document(plan: Plan, head: dict[str, Any], explored: Explored, raced: Raced | None) -> dict[str, Any]:
+def _document(
+    ordering: Ordering, head: dict[str, Any], memory_bytes: int, explored: Explored, raced: Raced | None
+) -> dict[str, Any]:
     subject = {
-        "ordering": plan.ordering.name,
-        "parameters": plan.ordering.model_dump(mode="json"),
-        "steps": list(plan.ordering.shootdown),
+        "ordering": ordering.name,
+        "parameters": ordering.model_dump(mode="json"),
+        "steps": list(ordering.shootdown),
         "machines": [tier._asdict() for tier in TIERS],
-        "variant_bytes": variant_bytes(plan.memory_bytes),
+        "variant_bytes": variant_bytes(memory_bytes),
     }
     said = caveats(head["host"], raced.scenario.model_dump(mode="json"), []) if raced is not None else []
     entries = [order.entry() for order in explored.orders]
-    return atlas_document(
-        head, subject, explored.facts(), entries, raced.document() if raced is not None else None, said
-    )
+    races = raced.document() if raced is not None else None
+    return atlas_document(head, subject, explored.facts(), entries, races, said)
 
 
-def _store(plan: Plan, document: dict[str, Any], *, pictures: bool) -> None:
-    """atlas.json, and the picture as PNG and as SVG. Raises StoreError."""
-    put_document(plan.directory, ATLAS, document, atlas_picture if pictures else None)
-
-
-def _show(plan: Plan, document: dict[str, Any]) -> None:
-    if plan.request.json == STDOUT:
-        write(sys.stdout, json_bytes(document).decode())
-    if plan.request.quiet:
-        if plan.request.json != STDOUT:
-            write(sys.stdout, "".join(f"{line}\n" for line in order_lines(document)))
-        return
-    screen = Screen(sys.stderr if plan.request.json == STDOUT else sys.stdout, color=not plan.request.no_color)
+def _show(document: dict[str, Any], screen: Screen) -> None:
     screen.show(atlas_tables(document), "")
     if document["caveats"]:
         screen.show(caveat_lines(document["caveats"]))
-    report_files(screen, plan.directory.path)
 
 
 def _exit_code(explored: Explored, raced: Raced | None) -> int:

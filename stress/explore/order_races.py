@@ -14,14 +14,15 @@ from results.collector import Snapshot
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
-from stress.processes.race import Machine, race
+from stress.processes.prepared import Prepared
+from stress.processes.race import race
 from stress.processes.supervisor import Watch
 
 KNOWN = (REFERENCE, "v18", "v6_16")
 BESIDE = (*KNOWN, AGAIN)
 # Nine rounds give a median an interval of 96 %. The rounds together take RACING_S, whatever their number of orders.
 ROUNDS, RACING_S, WARMUP_S = 9, 120.0, 0.05
-LEAST_S, MOST_S = 0.1, 1.0
+MIN_S, MAX_S = 0.1, 1.0
 LONGEST_S = 200.0  # no round starts after it, where starting workers takes far longer than it should
 STARTING_S = 0.1  # of the workers of one race, and their end
 SCENARIO = "yardstick"  # one vCPU and one zapper: a CPU for each on the smallest machine that has two
@@ -64,7 +65,7 @@ class Raced:
 
 
 def race_orders(
-    machine: Machine,
+    prepared: Prepared,
     safe: Sequence[Ordering],
     seed: int,
     interrupts: Interrupts,
@@ -91,7 +92,7 @@ def race_orders(
             done = number * len(orderings) + len(one)
             each = (time.monotonic() - begun) / done if done else raced.scenario.duration_s + STARTING_S
             show(Heat(done + 1, count, number + 1, each * (count - done)))
-            run = race(machine, ordering, raced.scenario, interrupts, _unwatched).json
+            run = race(prepared, ordering, raced.scenario, interrupts, _unwatched).json
             if not interrupts:
                 one[ordering.name] = run
         if one:
@@ -104,7 +105,7 @@ def race_orders(
 def racing_scenario(orderings: int, seed: int) -> Scenario:
     """The machine and the load of each race."""
     each_s = RACING_S / (ROUNDS * orderings) - STARTING_S - WARMUP_S
-    changed = {"duration_s": round(min(max(each_s, LEAST_S), MOST_S), 3), "warmup_s": WARMUP_S, "seed": seed}
+    changed = {"duration_s": round(min(max(each_s, MIN_S), MAX_S), 3), "warmup_s": WARMUP_S, "seed": seed}
     return load_scenario(SCENARIO).model_copy(update=changed)
 
 

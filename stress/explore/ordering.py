@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.search.breadth_first import Move, Progress
-from kernels.search.explore import Size, explore, explored
+from kernels.search.explore import Size, explore
 from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
-from kernels.tdx.rules import NS_SHIFT, Clock, Rules
+from kernels.tdx.rules import Rules
 from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
 from results.exploration_verdict import INTERRUPT
 from results.grades import FAILING, GRADES, grade_of
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
-from scenarios.rules import compile_rules
-from stress.explore.witness import Recorded, recorded
-from stress.processes.memory import LEAST_BYTES
+from stress.explore.witness import Recorded, as_searched, recorded
+from stress.processes.memory import MIN_BYTES
+from stress.processes.prepared import compiling
+from stress.screen import Screen
 
 Watch = Callable[[Progress], bool]
 Schedule_ = tuple[Move, ...]
@@ -60,7 +61,7 @@ class Searched:
 
 def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch: Watch) -> Searched:
     """Explore this ordering once; `watch` is called some times a second and answers whether to go on."""
-    rules = rules_of(ordering, scenario)
+    rules = as_searched(ordering, scenario)
     size = Size(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries)
     if isinstance(method, Sample):
         how, reached, broken, times = _sampled(rules, size, method, watch)
@@ -83,25 +84,19 @@ def compiled_as(method: Whole | Sample) -> tuple[str, ...]:
     return ("walk",) if isinstance(method, Sample) else ("search", "graph")
 
 
-def make_ready(ordering: Ordering, scenario: Scenario, method: Whole | Sample) -> None:
-    """Compile what this method takes, or take it from the cache; one search of the smallest machine uses all of it, so
-    that compiling is no part of any search's seconds.
+def get_ready(
+    ordering: Ordering, scenario: Scenario, method: Whole | Sample, progress: Screen | None, *, verbose: bool
+) -> None:
+    """Compile what this method takes, or take it from the cache, and say so; one search of the smallest machine uses
+    all of it, so that compiling is no part of any search's seconds.
     """
-    rules, size = rules_of(ordering, scenario)._replace(shootdowns=1), Size(1, 1)
-    if isinstance(method, Sample):
-        room = size._replace(pages=max(rules.batch, 1), tlb_entries=scenario.tlb_entries)  # for one range
-        walk(rules, room, schedules=1, seed=1, depth=method.depth)
-    else:
-        explore(rules, size, threads=1, memory_bytes=LEAST_BYTES, liveness=method.liveness)
-
-
-def rules_of(ordering: Ordering, scenario: Scenario) -> Rules:
-    """The rules as a search takes them: no clock is read, so any will do."""
-    return explored(
-        compile_rules(
-            ordering, scenario, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=False
-        )
-    )
+    rules, size = as_searched(ordering, scenario)._replace(shootdowns=1), Size(1, 1)
+    with compiling(progress, compiled_as(method), "the search, once: about 5 s", verbose=verbose):
+        if isinstance(method, Sample):
+            room = size._replace(pages=max(rules.batch, 1), tlb_entries=scenario.tlb_entries)  # for one range
+            walk(rules, room, schedules=1, seed=1, depth=method.depth)
+        else:
+            explore(rules, size, threads=1, memory_bytes=MIN_BYTES, liveness=method.liveness)
 
 
 def told(witness: Recorded | None) -> Told:

@@ -1,24 +1,21 @@
 """Every order of an ordering's steps explored, in tiers: on the smallest machine first, what still looks safe there on
 a larger one. An order is decided by the first machine that shows a forbidden outcome, and safe where none does.
-
-Two orders are looked at at once, each by one thread: what is found does not depend on how many there are.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from kernels.search.explore import Exploration, Size, explore
+from kernels.search.explore import Exploration
 from kernels.tdx.rules import Fault, OnError, Rules
 from results.atlas import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
 from results.exploration_verdict import INTERRUPT, MEMORY
-from results.grades import FAILING, grade_of
 from scenarios.models import Ordering, Scenario
 from scenarios.orders import every_order
-from stress.explore.ordering import rules_of
+from stress.explore.grid import Advance, alone, forbidden, on_machine
+from stress.explore.witness import as_searched
 from stress.interrupts import Interrupts
 
 # The cheapest first. Two pages let two zappers be in the middle of a shootdown at once.
@@ -31,13 +28,12 @@ TIERS = (
     Tier(vcpus=2, zappers=1, pages=1, shootdowns=2, liveness=False),
     Tier(vcpus=2, zappers=2, pages=1, shootdowns=1, liveness=False),
 )
-LOOK_S = 0.2
 MEMORY_BYTES = 4 << 30  # of one search of the module as it is
 # A host that goes on after errors shoots down again; with two zappers epochs then grow without end, and no bound does.
 VARIANT_BYTES = {CHECK_OFF: 256 << 20, HOST_FREES: 32 << 20}
 
 
-class Look(NamedTuple):
+class OrderResult(NamedTuple):
     """One order on one machine. `found`: by variant, forbidden outcomes with the steps to each; `unsettled` are
     variants in which not everything was looked at, and nothing stale was seen until then.
     """
@@ -47,22 +43,6 @@ class Look(NamedTuple):
     states: int
     transitions: int
     complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """How far the atlas is: this machine of how many, orders done of those that came to it, seconds since it began."""
-
-    machine: int
-    tier: Tier
-    done: int
-    of: int
-    seconds: float
-
-    @property
-    def left_s(self) -> float | None:
-        """Until all orders are through on this machine; None before the first."""
-        return self.seconds / self.done * (self.of - self.done) if self.done else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +74,11 @@ class Explored:
         }
 
 
-Show = Callable[[Advance], None]
-Seen = TypeVar("Seen")
-
-
 def explore_orders(
     ordering: Ordering,
     scenario: Scenario,
     interrupts: Interrupts,
-    show: Show,
+    show: Callable[[Advance], None],
     *,
     threads: int,
     memory_bytes: int = MEMORY_BYTES,
@@ -117,8 +93,8 @@ def explore_orders(
     """
     begun = time.monotonic()
     orderings = list(every_order(ordering))
-    rules = [rules_of(one, scenario) for one in orderings]
-    looks: list[list[Look]] = [[] for _ in orderings]
+    rules = [as_searched(one, scenario) for one in orderings]
+    looks: list[list[OrderResult]] = [[] for _ in orderings]
     decided: dict[int, Tier] = {}
     going = list(range(len(orderings)))
     look = partial(look_at, memory_bytes=memory_bytes)
@@ -149,41 +125,16 @@ def explore_orders(
     return so_far()
 
 
-def _order(steps: tuple[str, ...], looks: Sequence[Look], tier: Tier | None) -> Order:
+def _order(steps: tuple[str, ...], looks: Sequence[OrderResult], tier: Tier | None) -> Order:
     states = sum(look.states for look in looks)
     if tier is None:
         return Order(steps, {}, (), None, states)
     return Order(steps, looks[-1].found, looks[-1].unsettled, tier, states)
 
 
-def on_machine(
-    tier: Tier,
-    rules: Mapping[int, Rules],
-    look: Callable[[Rules, Tier, Callable[[], bool]], Seen],
-    interrupts: Interrupts,
-    show: Show,
-    threads: int,
-    machine: int,
-) -> dict[int, Seen]:
-    """All of these orders on this machine, by their places; those that an interrupt left out are not among them."""
-    begun, found = time.monotonic(), dict[int, Seen]()
-    with ThreadPoolExecutor(threads) as pool:
-        pending: dict[Future[Seen], int] = {
-            pool.submit(look, its, tier, lambda: not interrupts): place for place, its in rules.items()
-        }
-        left = set(pending)
-        while left and not interrupts:
-            done, left = wait(left, LOOK_S, FIRST_COMPLETED)
-            found.update((pending[one], one.result()) for one in done)
-            show(Advance(machine, tier, len(found), len(rules), time.monotonic() - begun))
-        pool.shutdown(cancel_futures=True)
-    found.update((pending[one], one.result()) for one in left if not one.cancelled())
-    return dict(sorted(found.items()))
-
-
 def look_at(
     rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True, *, memory_bytes: int = MEMORY_BYTES
-) -> Look:
+) -> OrderResult:
     """One order on one machine, and where it shows something forbidden whether it is stale in the other variants too.
 
     What is never refused needs no variants: it does the same without the module's check, and a host never sees an
@@ -191,9 +142,8 @@ def look_at(
     out is the same everywhere.
     """
     rules = rules._replace(shootdowns=tier.shootdowns)
-    size = Size(tier.vcpus, tier.zappers, tier.pages)
-    done = explore(rules, size, threads=1, liveness=tier.liveness, memory_bytes=memory_bytes, watch=lambda _: go_on())
-    look = Look({AS_IS: _forbidden(done)}, (), done.states, done.transitions, done.complete)
+    done = alone(rules, tier, go_on, liveness=tier.liveness, memory_bytes=memory_bytes)
+    look = OrderResult({AS_IS: _steps(done)}, (), done.states, done.transitions, done.complete)
     variants = {
         CHECK_OFF: rules._replace(faults=rules.faults | Fault.REMOVE_WITHOUT_TRACKING),
         HOST_FREES: rules._replace(on_error=int(OnError.FREE_PAGE)),
@@ -201,17 +151,10 @@ def look_at(
     for variant, its in variants.items():
         if not look.complete or not look.found[AS_IS]:
             break
-        done = explore(
-            its,
-            size,
-            threads=1,
-            liveness=False,
-            until=(STALE,),
-            memory_bytes=variant_bytes(memory_bytes)[variant],
-            watch=lambda _: go_on(),
-        )
-        look = Look(
-            found={**look.found, variant: _forbidden(done)},
+        most = variant_bytes(memory_bytes)[variant]
+        done = alone(its, tier, go_on, liveness=False, until=(STALE,), memory_bytes=most)
+        look = OrderResult(
+            found={**look.found, variant: _steps(done)},
             unsettled=(*look.unsettled, *([variant] if done.stopped_by == MEMORY else ())),
             states=look.states + done.states,
             transitions=look.transitions + done.transitions,
@@ -225,7 +168,6 @@ def variant_bytes(memory_bytes: int) -> dict[str, int]:
     return {variant: min(most, memory_bytes) for variant, most in VARIANT_BYTES.items()}
 
 
-def _forbidden(done: Exploration) -> dict[str, int]:
-    """Every forbidden outcome and broken invariant, with the steps to it."""
-    reached = {**done.outcomes, **done.broken}
-    return {name: len(moves) for name, moves in reached.items() if grade_of(name) in FAILING}
+def _steps(done: Exploration) -> dict[str, int]:
+    """To everything that is forbidden."""
+    return {name: len(moves) for name, moves in forbidden(done).items()}

@@ -6,29 +6,30 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size, explore
 from kernels.tdx.rules import Fault, Rules
 from results.atlas import Tier
 from results.exploration_verdict import FIRST
-from results.grades import FAILING, grade_of
-from results.matrix import NO_FAULT, OTHERS, Pair, judged
+from results.matrix import NO_FAULT, OTHERS, SCHEMA, Pair, judged
+from results.witness import Witness, WitnessError, read_table
 from scenarios.models import Ordering
+from scenarios.validation import validated
+from stress.explore.grid import Advance, alone, forbidden, on_machine
 from stress.explore.machines import MACHINES, Machine
-from stress.explore.ordering import rules_of, told
-from stress.explore.orders import Advance, on_machine
-from stress.explore.witness import Recorded, recorded
+from stress.explore.ordering import told
+from stress.explore.witness import Recorded, as_searched, recorded
 from stress.interrupts import Interrupts
-from stress.unread import looks_for, what_is_read
+from stress.resolve import looks_for, what_is_read
 
 # free_despite_error goes on after errors, for ever in effect: what has shown nothing stale by then is open.
 MEMORY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PairResult:
     """One pair on one machine: a shortest schedule to each thing that is forbidden, and whether it was the whole."""
 
     found: dict[str, tuple[Move, ...]]
@@ -43,7 +44,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Course:
+class Cell:
     """What is known of one pair so far; `ordering` as it is everywhere, `seen` by machine. `unread`: on no machine of
     the flow all its faults are looked for.
     """
@@ -51,7 +52,7 @@ class Course:
     flow: str
     ordering: Ordering
     faults: tuple[str, ...]
-    seen: list[tuple[Machine, Seen]] = field(default_factory=list)
+    seen: list[tuple[Machine, PairResult]] = field(default_factory=list)
     unread: bool = False
 
     @property
@@ -109,14 +110,14 @@ class Course:
 class Crossed:
     """Every pair, flows in turn and orderings in turn within each, and how it went; `seconds` of searching."""
 
-    courses: Sequence[Course]
+    cells: Sequence[Cell]
     threads: int
     seconds: float = 0.0
 
     @property
     def pairs(self) -> list[Pair]:
         """The results."""
-        return [course.pair() for course in self.courses]
+        return [cell.pair() for cell in self.cells]
 
     @property
     def complete(self) -> bool:
@@ -125,9 +126,9 @@ class Crossed:
 
     def facts(self) -> dict[str, Any]:
         """As they stand in the JSON."""
-        seen = [seen for course in self.courses for _, seen in course.seen]
+        seen = [seen for cell in self.cells for _, seen in cell.seen]
         return {
-            "pairs": len(self.courses),
+            "pairs": len(self.cells),
             "complete": self.complete,
             "states": sum(one.states for one in seen),
             "transitions": sum(one.transitions for one in seen),
@@ -150,22 +151,22 @@ def cross(
     open, and what takes more than `memory_bytes`. `show` is called some times a second, with the flow; `keep` after
     each flow, with all pairs as they stand.
     """
-    courses = [
-        Course(flow, ordering, faults) for flow, its in rows.items() for ordering in orderings for faults in ((), *its)
+    cells = [
+        Cell(flow, ordering, faults) for flow, its in rows.items() for ordering in orderings for faults in ((), *its)
     ]
-    crossed = Crossed(courses, threads)
+    crossed = Crossed(cells, threads)
     for flow in rows:
         begun = time.monotonic()
-        of_flow = [course for course in courses if course.flow == flow]
-        for course in of_flow:
-            course.unread = not is_read(course)
-        going = [course for course in of_flow if not course.unread]
+        of_flow = [cell for cell in cells if cell.flow == flow]
+        for cell in of_flow:
+            cell.unread = not is_read(cell)
+        going = [cell for cell in of_flow if not cell.unread]
         for number, machine in enumerate(MACHINES[flow], start=1):
             if interrupts:
                 break
             found = on_machine(
                 machine.tier,
-                {place: rules_on(machine, course.ordering, course.faults) for place, course in enumerate(going)},
+                {place: rules_on(machine, cell.ordering, cell.faults) for place, cell in enumerate(going)},
                 partial(look_at, memory_bytes=memory_bytes),
                 interrupts,
                 partial(show, flow),
@@ -174,7 +175,7 @@ def cross(
             )
             for place, seen in found.items():
                 going[place].seen.append((machine, seen))
-            going = [course for course in going if len(course.seen) == number and not course.seen[-1][1].stale]
+            going = [cell for cell in going if len(cell.seen) == number and not cell.seen[-1][1].stale]
         crossed.seconds += time.monotonic() - begun
         keep(crossed)
         if interrupts:
@@ -182,20 +183,20 @@ def cross(
     return crossed
 
 
-def is_read(course: Course) -> bool:
+def is_read(cell: Cell) -> bool:
     """Whether on a machine of the flow each of the faults is looked for under the ordering."""
-    faults = {"faults": course.faults if len(course.faults) > 1 else ()}  # one alone is looked for whether it is there
-    for machine in MACHINES[course.flow] if course.faults else ():
-        scenario, (its,) = machine.under([course.ordering.model_copy(update=faults)])
-        if looks_for(course.faults, what_is_read(scenario, its)):
+    faults = {"faults": cell.faults if len(cell.faults) > 1 else ()}  # one alone is looked for whether it is there
+    for machine in MACHINES[cell.flow] if cell.faults else ():
+        scenario, (its,) = machine.under([cell.ordering.model_copy(update=faults)])
+        if looks_for(cell.faults, what_is_read(scenario, its)):
             return True
-    return not course.faults
+    return not cell.faults
 
 
 def rules_on(machine: Machine, ordering: Ordering, faults: Iterable[str]) -> Rules:
     """The ordering's on this machine, with the faults."""
     scenario, (its,) = machine.under([ordering])
-    return rules_of(its, scenario)._replace(faults=sum(int(Fault[name.upper()]) for name in faults))
+    return as_searched(its, scenario)._replace(faults=sum(int(Fault[name.upper()]) for name in faults))
 
 
 def run_again(
@@ -203,27 +204,43 @@ def run_again(
 ) -> Recorded:
     """A pair's schedule with all that a witness needs. Raises KeyError, ValueError for a move that cannot be taken."""
     scenario, (its,) = machine.under([ordering])
-    return recorded(its, rules_on(machine, ordering, faults), size_of(machine.tier), outcome, moves, scenario.machine)
-
-
-def size_of(tier: Tier) -> Size:
-    """As the explorer takes it."""
-    return Size(tier.vcpus, tier.zappers, tier.pages, tier.tlb_entries)
+    return recorded(its, rules_on(machine, ordering, faults), machine.tier, outcome, moves, scenario.machine)
 
 
 def look_at(
     rules: Rules, tier: Tier, go_on: Callable[[], bool] = lambda: True, *, memory_bytes: int = MEMORY_BYTES
-) -> Seen:
+) -> PairResult:
     """One pair on one machine, up to its first read of what is someone else's."""
-    done = explore(
-        rules,
-        size_of(tier),
-        threads=1,
-        liveness=tier.liveness,
-        until=OTHERS,
-        memory_bytes=memory_bytes,
-        watch=lambda _: go_on(),
-    )
-    reached = {**done.outcomes, **done.broken}
-    found = {name: moves for name, moves in reached.items() if grade_of(name) in FAILING}
-    return Seen(found, done.states, done.transitions, done.complete or done.stopped_by == FIRST)
+    done = alone(rules, tier, go_on, liveness=tier.liveness, until=OTHERS, memory_bytes=memory_bytes)
+    return PairResult(forbidden(done), done.states, done.transitions, done.complete or done.stopped_by == FIRST)
+
+
+def pair_witness(where: Path, name: tuple[str, str, str]) -> Witness:
+    """The schedule to what decides the pair of this flow, ordering and fault; version and kernels are those that the
+    file is from. Raises WitnessError.
+    """
+    matrix = read_table(where, SCHEMA)
+    said = f"{where}: {' '.join(name)}"
+    try:
+        pairs = {(one["flow"], one["ordering"], one["fault"]): one for one in matrix["pairs"]}
+        if name not in pairs:
+            raise WitnessError(f"{said}: expected one of its {len(pairs)} pairs, flow, ordering and fault; found none")
+        if not pairs[name]["witness"]:
+            raise WitnessError(f"{said}: expected a schedule, found none: the pair is {pairs[name]['verdict']}")
+        witness = _recorded(where, matrix, pairs[name])
+        return witness.model_copy(update={"version": matrix["version"], "kernels": matrix["kernels"]})
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, WitnessError):
+            raise
+        raise WitnessError(f"{said}: expected a schedule of these kernels, found another: {error}") from None
+
+
+def _recorded(where: Path, matrix: dict[str, Any], pair: dict[str, Any]) -> Witness:
+    tables = {one["name"]: one for one in matrix["orderings"]}
+    kept = {key: value for key, value in tables[pair["ordering"]].items() if key != "name" and value is not None}
+    ordering = validated(Ordering, str(where), pair["ordering"], kept)
+    sizes = {key: value for key, value in pair["machine"].items() if key in Tier._fields}
+    machine = Machine(pair["machine"]["scenario"], Tier(**sizes, liveness=False), tuple(pair["machine"]["set"]))
+    faults = [] if pair["fault"] == NO_FAULT else pair["fault"].split("+")
+    moves = [Move(step["actor"], step["chosen"]) for step in pair["witness"]]
+    return run_again(machine, ordering, faults, pair["outcome"], moves).witness

@@ -1,46 +1,34 @@
 """The verb `explore`: each ordering is searched in turn; the record is stored after each and shown at the end."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from results.columns import Columns, every_step, folded
 from results.exploration import document
-from results.exploration_verdict import exploration_exit_code
-from results.junit import write_exploration_junit
-from results.store import RunDirectory, StoreError, Writer, json_bytes
-from results.verdict import Exit, Verdict
+from results.exploration_cases import exploration_cases
+from results.exploration_tables import exploration_observation, exploration_table, explorations_table
+from results.exploration_verdict import exploration_exit_code, is_sampled
+from results.store import RunDirectory, json_bytes
+from results.tables import caveat_lines
+from results.verdict import Verdict
 from results.witness import witness_text
+from results.wording import plural
 from scenarios.models import Ordering, Scenario
-from stress.canvas import Canvas
-from stress.explore.ordering import FORBIDDEN, Sample, Searched, Whole, search
-from stress.explore.progress import SearchShow, get_ready
-from stress.explore.tables import exploration_observations, report_exploration, report_files
+from stress.explore.ordering import FORBIDDEN, Sample, Searched, Whole, get_ready, search
 from stress.explore.witness import Recorded, write_pictures
-from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
 from stress.processes.limits import threads_to_start
 from stress.processes.memory import chosen_memory
 from stress.processes.placement import inherited_cpus
-from stress.resolve import STDOUT, check_files
-from stress.screen import Screen, write
-from stress.session import hand_out_json, noted, origin, result_directory
+from stress.progress import search_display
+from stress.screen import Screen
+from stress.session import STEPPED, Session, json_text, origin, session
 
 EXPLORATION = "exploration.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be explored, checked before anything starts."""
-
-    request: ExploreRequest
-    scenario: Scenario
-    orderings: Sequence[Ordering]
-    method: Whole | Sample
-    directory: RunDirectory
-    progress: Screen | None
 
 
 @dataclass(slots=True)
@@ -49,6 +37,7 @@ class Record:
 
     header: dict[str, Any]
     single: bool
+    path: Path
     searched: list[Searched] = field(default_factory=list)
 
     @property
@@ -56,24 +45,56 @@ class Record:
         """The orderings that were explored."""
         return [one.entry for one in self.searched]
 
-    def witnesses(self, one: Searched, directory: Path) -> dict[Path, Recorded]:
+    def witnesses(self, one: Searched) -> dict[Path, Recorded]:
         """The schedules to what fails, by the file that each is kept in."""
         stem = "witness" if self.single else f"witness-{one.entry['ordering']}"
-        return {directory / f"{stem}-{name}.json": found for name, found in one.witnesses.items()}
+        return {self.path / f"{stem}-{name}.json": found for name, found in one.witnesses.items()}
 
     @property
     def document(self) -> dict[str, Any]:
         """As it goes into a file."""
         return document(self.header, self.entries, single=self.single)
 
+    def store(self, directory: RunDirectory) -> None:
+        """The record, and a witness for each thing that fails. Raises StoreError."""
+        contents = {EXPLORATION: json_bytes(self.document)}
+        for one in self.searched:
+            for path, found in self.witnesses(one).items():
+                contents[path.name] = witness_text(found.witness).encode()
+        directory.put({name: methodcaller("write", content) for name, content in contents.items()})
+
+    def store_pictures(self) -> None:
+        """Beside each witness its trace and its timeline. Raises StoreError."""
+        for one in self.searched:
+            for path, found in self.witnesses(one).items():
+                write_pictures(path.parent, found.witness, found.story, f"{path.stem}.")
+
 
 def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
     """Search, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     method = _method(request, scenario)
-    check_files(request.json, request.junit)
-    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
-    with result_directory(request.out, f"explore-{scenario.name}") as directory:
-        return _carry_out(Plan(request, scenario, orderings, method, directory, progress))
+    with session(request, f"explore-{scenario.name}", STEPPED) as (its, directory):
+        record = Record(origin(), single=len(orderings) == 1, path=its.path)
+        # Before interrupts are only counted: so that who waits for the compiler can end it at once.
+        get_ready(orderings[0], scenario, method, its.progress, verbose=request.verbose)
+        with its.interrupts:
+            with its.noted():
+                _search_all(its, request, scenario, orderings, method, record, directory)
+            if not record.searched:
+                return its.nothing()
+            with its.noted():
+                record.store(directory)
+            its.leave(
+                json_text(record.document),
+                scenario.name,
+                partial(exploration_cases, record.entries),
+                partial(_show, record=record, stepwise=request.verbose),
+                map(exploration_observation, record.entries),
+            )
+            with its.noted():
+                if its.interrupts.received < 2:  # nobody who asks for the end twice waits for pictures
+                    record.store_pictures()
+            return its.end(exploration_exit_code(record.entries))
 
 
 def _method(request: ExploreRequest, scenario: Scenario) -> Whole | Sample:
@@ -89,90 +110,52 @@ def _method(request: ExploreRequest, scenario: Scenario) -> Whole | Sample:
     )
 
 
-def _carry_out(plan: Plan) -> int:
-    record = Record(origin(), single=len(plan.orderings) == 1)
-    refused: list[StoreError] = []
-    # Before interrupts are only counted: so that who waits for the compiler can end it at once.
-    get_ready(plan.orderings[0], plan.scenario, plan.method, plan.progress, verbose=plan.request.verbose)
-    with Interrupts() as interrupts:
-        with noted(refused):
-            _search_all(plan, record, interrupts)
-        if not record.searched:
-            return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
-        with noted(refused):
-            _store(plan, record)
-        with noted(refused):
-            _hand_out(plan, record)
-        _show(plan, record)
-        with noted(refused):
-            if interrupts.received < 2:  # nobody who asks for the end twice waits for pictures
-                _store_pictures(plan, record)
-        if not plan.request.quiet:
-            report_files(_screen(plan.request), plan.directory.path)
-    if refused:
-        raise refused[0]
-    return Exit.INTERRUPTED.value if interrupts else exploration_exit_code(record.entries)
-
-
-def _search_all(plan: Plan, record: Record, interrupts: Interrupts) -> None:
+def _search_all(
+    its: Session,
+    request: ExploreRequest,
+    scenario: Scenario,
+    orderings: Sequence[Ordering],
+    method: Whole | Sample,
+    record: Record,
+    directory: RunDirectory,
+) -> None:
     """Every ordering in turn, until the user has enough, or `--fail-fast` says so."""
-    count = len(plan.orderings)
-    for number, ordering in enumerate(plan.orderings, start=1):
-        if interrupts:
+    count, sampled = len(orderings), isinstance(method, Sample)
+    for number, ordering in enumerate(orderings, start=1):
+        if its.interrupts:
             return
-        place = f"{plan.scenario.name}, ordering {number} of {count}"
-        sampled = isinstance(plan.method, Sample)
-        with Canvas(plan.progress) as canvas:
-            show = SearchShow(canvas, interrupts, ordering.name, safe=ordering.safe, place=place, sampled=sampled)
-            found = search(ordering, plan.scenario, plan.method, show)
+        place = f"{scenario.name}, ordering {number} of {count}"
+        with search_display(
+            its.progress, its.interrupts, ordering.name, safe=ordering.safe, place=place, sampled=sampled
+        ) as watch:
+            found = search(ordering, scenario, method, watch)
         record.searched.append(found)
-        if plan.progress is not None:
-            plan.progress.line(f"{ordering.name}: {found.entry['verdict']}: {found.entry['reason']}")
+        its.note(f"{ordering.name}: {found.entry['verdict']}: {found.entry['reason']}")
         if number < count:
-            _store(plan, record)
-        if plan.request.fail_fast and found.entry["verdict"] == Verdict.failed:
+            record.store(directory)
+        if request.fail_fast and found.entry["verdict"] == Verdict.failed:
             return
 
 
-def _store(plan: Plan, record: Record) -> None:
-    """The record, and a witness for each thing that fails. Raises StoreError."""
-    content = json_bytes(record.document)
-    files: dict[str, Writer] = {EXPLORATION: lambda file: file.write(content)}
+def _show(screen: Screen, record: Record, *, stepwise: bool) -> None:
+    """Each ordering's outcomes and a shortest schedule to each that fails; then all in one table, and caveats.
+    `stepwise`: a schedule's steps are not folded into calls.
+    """
     for one in record.searched:
-        for path, found in record.witnesses(one, plan.directory.path).items():
-            files[path.name] = partial(_write_text, witness_text(found.witness))
-    plan.directory.put(files)
+        screen.show(exploration_table(one.entry), "")
+        for path, witness in record.witnesses(one).items():
+            which = "the shortest drawn" if is_sampled(one.entry) else "a shortest way"
+            _show_witness(screen, path, witness, which, stepwise=stepwise)
+    if len(record.entries) > 1:
+        screen.show(explorations_table(record.entries), "")
+    if caveats := record.document["caveats"]:
+        screen.show(caveat_lines(caveats), "")
 
 
-def _write_text(text: str, file: IO[bytes]) -> None:
-    file.write(text.encode())
-
-
-def _store_pictures(plan: Plan, record: Record) -> None:
-    """Beside each witness its trace and its timeline. Raises StoreError."""
-    for one in record.searched:
-        for path, found in record.witnesses(one, plan.directory.path).items():
-            write_pictures(path.parent, found.witness, found.story, f"{path.stem}.")
-
-
-def _hand_out(plan: Plan, record: Record) -> None:
-    """The record in the files that were named. Raises StoreError."""
-    hand_out_json(plan.request.json, record.document)
-    if plan.request.junit is not None:
-        write_exploration_junit(plan.scenario.name, record.entries, plan.request.junit)
-
-
-def _show(plan: Plan, record: Record) -> None:
-    request, screen = plan.request, _screen(plan.request)
-    if request.json == STDOUT:
-        write(sys.stdout, json_bytes(record.document).decode())
-    if not request.quiet:
-        found = [(one.entry, record.witnesses(one, plan.directory.path)) for one in record.searched]
-        report_exploration(screen, found, record.document["caveats"], stepwise=request.verbose)
-    elif request.json != STDOUT:
-        exploration_observations(screen, record.entries)
-
-
-def _screen(request: ExploreRequest) -> Screen:
-    """Where people read: stdout, unless the record is alone on it."""
-    return Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=not request.no_color)
+def _show_witness(screen: Screen, path: Path, found: Recorded, which: str, *, stepwise: bool) -> None:
+    """The schedule, one column an actor, and how to run it again."""
+    name, steps = found.witness.ordering["name"], plural(len(found.witness.steps), "step")
+    screen.line(f"{name}: {which} to {found.witness.outcome}, {steps}\n")
+    rows = every_step(found.story) if stepwise else folded(found.story)
+    screen.show(Columns(found.story.actors, rows), "")
+    screen.line(f"Again, step by step: tdx-stress replay {path}\n")

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from kernels.language.cache import sources_digest
 from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, Layout
+from kernels.search.explore import explored
 from kernels.story.events import Story
 from kernels.story.narrate import Narrator
-from kernels.tdx.rules import NS_SHIFT, Clock, Fault, OnError, Rules
+from kernels.tdx.rules import NS_SHIFT, Clock, Fault, Rules
 from results import witness as files
 from results.store import write_file
 from results.trace_events import story_trace
@@ -44,13 +45,14 @@ def rules_of(
     """What a search makes of an ordering with so many shootdowns a zapper, these faults of the module and a scenario's
     `machine`.
     """
-    plain = scenario_of(ordering, machine or {})
-    rules = compile_rules(
-        ordering, plain, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=False
-    )
-    on_error = OnError.STOP if rules.on_error == OnError.LEAK_PAGE else rules.on_error
     broken = sum(int(Fault[fault.upper()]) for fault in faults)
-    return rules._replace(shootdowns=shootdowns, faults=broken, on_error=int(on_error))
+    return as_searched(ordering, scenario_of(ordering, machine or {}))._replace(shootdowns=shootdowns, faults=broken)
+
+
+def as_searched(ordering: Ordering, scenario: Scenario) -> Rules:
+    """The rules as a search takes them: no clock is read, so any will do."""
+    ns = {"clock": int(Clock.MONOTONIC), "ticks_per_s": 1e9, "ticks_to_ns": 1 << NS_SHIFT}
+    return explored(compile_rules(ordering, scenario, **ns, shared_cpus=False))  # type: ignore[arg-type]
 
 
 def scenario_of(ordering: Ordering, machine: Mapping[str, Any]) -> Scenario:

@@ -18,9 +18,9 @@ from kernels.race.probes import Places, Probes, places
 from stress.processes.placement import Cpus, inherited_cpus
 from stress.processes.shared_words import Words, shared_words
 from stress.processes.worker import Job
-from stress.processes.workers import Crew
+from stress.processes.workers import Workers
 
-Pair = tuple[int, ...]
+CpuPair = tuple[int, ...]
 
 BATCHES, ROUNDS = 64, 32
 ENOUGH_BATCHES = 8
@@ -38,8 +38,8 @@ class Errand:
     A pair gets `pair_s` at most, all together `within_s`.
     """
 
-    pairs: tuple[Pair, ...]
-    buffering: Pair = ()
+    pairs: tuple[CpuPair, ...]
+    buffering: CpuPair = ()
     worker: bool = False
     pair_s: float = 0.05
     within_s: float = 10.0
@@ -49,7 +49,7 @@ class Errand:
 class Buffering:
     """Store buffering: in how many of the trials both loads missed the other's store; without and with a fence."""
 
-    cpus: Pair
+    cpus: CpuPair
     trials: int
     missed: int
     trials_fenced: int
@@ -57,7 +57,7 @@ class Buffering:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Results:
     """What came back. `round_trips_ns`: mean of each batch of ROUNDS, for each pair that had enough of them.
 
     `realtime` is whether SCHED_FIFO was granted, `worker_bytes` the memory that a worker shares with nobody; None
@@ -65,7 +65,7 @@ class Found:
     was the end of a process that had not done its work.
     """
 
-    round_trips_ns: dict[Pair, tuple[float, ...]] = field(default_factory=dict)
+    round_trips_ns: dict[CpuPair, tuple[float, ...]] = field(default_factory=dict)
     buffering: Buffering | None = None
     realtime: bool | None = None
     worker_bytes: int | None = None
@@ -73,7 +73,7 @@ class Found:
     crashed: bool = False
 
 
-def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[], bool] = lambda: False) -> Found:
+def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[], bool] = lambda: False) -> Results:
     """Run the errand in processes of its own, all gone afterwards; `stop` ends it early. Raises HarnessFault."""
     where = places(max(len(errand.pairs), 1), BATCHES, CELLS)
     words = shared_words(where.total_words)
@@ -83,28 +83,28 @@ def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[
         [Job(f"probe {side}", partial(_serve, side, sides, errand, clock, probes, words, where), here)]
         for side in range(sides)
     ]
-    crew = Crew(jobs, go=lambda: bool(words[where.told + GO]))
+    workers = Workers(jobs, go=lambda: bool(words[where.told + GO]))
     try:
-        trouble, crashed = _attend(crew, words, where.told + GO, errand.within_s, stop)
+        trouble, crashed = _attend(workers, words, where.told + GO, errand.within_s, stop)
     finally:
-        crew.kill()
+        workers.kill()
     return replace(_found(errand, clock, words, where, trouble), crashed=crashed)
 
 
-def _attend(crew: Crew, words: Words, go: int, within_s: float, stop: Callable[[], bool]) -> tuple[str, bool]:
+def _attend(workers: Workers, words: Words, go: int, within_s: float, stop: Callable[[], bool]) -> tuple[str, bool]:
     """Let them work to the end; what went wrong, or "", and whether a worker was at fault."""
-    crew.start(tidy=False)
+    workers.start(tidy=False)
     until, released = time.monotonic() + within_s, False
-    while crew.alive:
-        if dead := [ended for ended in crew.wait(LOOK_S) if ended.code != 0]:
+    while workers.alive:
+        if dead := [ended for ended in workers.wait(LOOK_S) if ended.code != 0]:
             return str(dead[0]), True
         if stop():
             return "interrupted", False
         if time.monotonic() > until:
             return f"not done after {within_s:g} s: something else holds the CPUs", False
-        if not released and crew.ready == crew.size:
+        if not released and workers.ready == workers.size:
             words[go], released = 1, True
-            crew.release()
+            workers.release()
     return "", False
 
 
@@ -144,7 +144,7 @@ class _Meeting:
         mine, theirs = (self._where.met + side * LINE_WORDS for side in (self._side, 1 - self._side))
         self._probes.meet(self._words, mine, theirs, self.number)
 
-    def on(self, pair: Pair) -> bool:
+    def on(self, pair: CpuPair) -> bool:
         """Pin this side to its CPU of the pair and meet there; False where either side could not be pinned."""
         self.both()
         not_pinned = self._where.told + NOT_PINNED
@@ -189,7 +189,7 @@ def private_bytes(rollup: Path) -> int | None:
     return sum(map(int, found)) * 1024 or None
 
 
-def _found(errand: Errand, clock: Calibration, words: Words, where: Places, trouble: str) -> Found:
+def _found(errand: Errand, clock: Calibration, words: Words, where: Places, trouble: str) -> Results:
     ns_a_tick = 1e9 / clock.ticks_per_s
     all_ticks = words[where.ticks : where.ticks + max(len(errand.pairs), 1) * BATCHES].reshape(-1, BATCHES)
     trips = {}
@@ -204,15 +204,9 @@ def _found(errand: Errand, clock: Calibration, words: Words, where: Places, trou
     missing = len(errand.pairs) - len(trips)
     if missing and not trouble:
         trouble = f"{missing} of {len(errand.pairs)} pairs of CPUs had no time together"
-    return Found(
-        trips,
-        buffering,
-        {GRANTED: True, REFUSED: False}.get(told[REALTIME]),
-        told[BYTES] or None,
-        trouble,
-    )
+    return Results(trips, buffering, {GRANTED: True, REFUSED: False}.get(told[REALTIME]), told[BYTES] or None, trouble)
 
 
-def all_pairs(cpus: Cpus) -> tuple[Pair, ...]:
+def all_pairs(cpus: Cpus) -> tuple[CpuPair, ...]:
     """Every pair once, the lower place in `cpus` first."""
     return tuple((a, b) for place, a in enumerate(cpus) for b in cpus[place + 1 :])

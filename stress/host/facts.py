@@ -16,7 +16,7 @@ from results.round_trips import round_trips
 from results.system_files import ROOT, cpu_list, line, shown_cpus
 from results.topology import CPUS, Topology, spread, topology
 from stress.errors import HarnessFault
-from stress.host.cpu_pairs import Errand, Found, all_pairs, measure
+from stress.host.cpu_pairs import Errand, Results, all_pairs, measure
 from stress.host.quick import clock_facts, empty_shootdown_facts, fork_facts, round_trip_facts, timer_facts
 from stress.processes.limits import least_room
 from stress.processes.placement import Cpus
@@ -24,7 +24,7 @@ from stress.processes.shared_words import WORD_BYTES
 
 CALIBRATION_S = 0.2
 # All pairs of so many CPUs: 276.
-MOST_CPUS = 24
+MAX_CPUS = 24
 # Linux itself wants some.
 SHARE_OF_MEMORY = 0.9
 Facts = dict[str, Any]
@@ -99,14 +99,14 @@ def _measured(cpus: Cpus, groups: Topology, stop: Callable[[], bool]) -> Facts:
 
 def pair_facts(cpus: Cpus, groups: Topology, clock: Calibration, probes: Probes, stop: Callable[[], bool]) -> Facts:
     """What takes processes of their own: round trips of all pairs, store buffers, real time, a worker's memory."""
-    tried = spread(cpus, groups, MOST_CPUS)
+    tried = spread(cpus, groups, MAX_CPUS)
     # A run's own pair among them, whatever else is tried.
     pairs = tuple(dict.fromkeys((cpus[:2], *all_pairs(tried)))) if len(cpus) > 1 else ()
     apart = (groups.one_a_core if len(groups.cores) > 1 else cpus)[:2] if len(cpus) > 1 else ()
     try:
         found = measure(Errand(pairs, apart, worker=True), clock, probes, stop)
     except HarnessFault as fault:
-        found = Found(trouble=str(fault), crashed=True)
+        found = Results(trouble=str(fault), crashed=True)
     medians = {pair: round(statistics.median(samples), 1) for pair, samples in found.round_trips_ns.items()}
     return {
         **round_trip_facts(cpus[:2], found.round_trips_ns.get(cpus[:2], ())),

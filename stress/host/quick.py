@@ -24,21 +24,21 @@ from scenarios.loader import load_orderings, load_scenario
 from scenarios.rules import compile_rules
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import Errand, measure
-from stress.processes.race import Machine
-from stress.processes.worker import STOPPING_SIGNALS
-from stress.processes.workers import Ended
+from stress.interrupts import STOPPING_SIGNALS
+from stress.processes.prepared import Prepared
+from stress.processes.workers import ExitStatus
 
 READINGS, SHOOTDOWNS, FORKS = 20_000, 2_000, 5
 # A run's own probe of one pair: so long at most, where something else holds a CPU.
 QUICK_PAIR_S, QUICK_S = 0.03, 0.2
 
 
-def host_record(machine: Machine) -> dict[str, Any]:
+def host_record(prepared: Prepared) -> dict[str, Any]:
     """`host` of a result: the facts of the machine, and what a probe of a few milliseconds finds; None for what it
     does not.
     """
-    cpus = {"cpus_allowed": len(machine.cpus), "cpus_used": shown_cpus(machine.cpus)}
-    return {**host_facts(), **cpus, **clock_facts(machine.clock), **_quick_facts(machine)}
+    cpus = {"cpus_allowed": len(prepared.cpus), "cpus_used": shown_cpus(prepared.cpus)}
+    return {**host_facts(), **cpus, **clock_facts(prepared.clock), **_quick_facts(prepared)}
 
 
 def clock_facts(clock: Calibration) -> dict[str, Any]:
@@ -46,30 +46,30 @@ def clock_facts(clock: Calibration) -> dict[str, Any]:
     return {"ticks_per_us": round(clock.ticks_per_s / 1e6, 3), "clock_error_ppm": round(clock.error_ppm, 1)}
 
 
-def round_trip_after(machine: Machine) -> dict[str, Any]:
+def round_trip_after(prepared: Prepared) -> dict[str, Any]:
     """The round trip once more, when all have raced: a host that moves CPUs changes it meanwhile."""
-    now = _round_trip_now(machine, load_probes())
+    now = _round_trip_now(prepared, load_probes())
     return {"round_trip_after_ns": now["round_trip_ns"], "round_trip_after_trouble": now["round_trip_trouble"]}
 
 
-def _quick_facts(machine: Machine) -> dict[str, Any]:
+def _quick_facts(prepared: Prepared) -> dict[str, Any]:
     probes = load_probes()
-    facts = {**timer_facts(machine.clock, probes), **_round_trip_now(machine, probes)}
+    facts = {**timer_facts(prepared.clock, probes), **_round_trip_now(prepared, probes)}
     # Kernels of another flow, that look before each step whether they are to yield, or that keep it in a ring, are not
     # those of other runs.
-    other_kernels = machine.flow != "shootdown" or machine.perturbation or machine.ns_of_entry is not None
-    return facts | ({} if other_kernels else empty_shootdown_facts(machine.clock, machine.kernels.zapper))
+    other_kernels = prepared.flow != "shootdown" or prepared.perturbation or prepared.ns_of_entry is not None
+    return facts | ({} if other_kernels else empty_shootdown_facts(prepared.clock, prepared.kernels.zapper))
 
 
-def _round_trip_now(machine: Machine, probes: Probes) -> dict[str, Any]:
-    first_two = machine.cpus[:2]
+def _round_trip_now(prepared: Prepared, probes: Probes) -> dict[str, Any]:
+    first_two = prepared.cpus[:2]
     samples: Sequence[float] = ()
     trouble = ""
     if len(first_two) == 2:
         pair = (first_two[0], first_two[1])  # of the first zapper and the first vCPU, where each has its own
         try:
             errand = Errand((pair,), pair_s=QUICK_PAIR_S, within_s=QUICK_S)
-            found = measure(errand, machine.clock, probes)
+            found = measure(errand, prepared.clock, probes)
             samples, trouble = found.round_trips_ns.get(pair, ()), found.trouble
         except HarnessFault as fault:
             trouble = str(fault)
@@ -134,5 +134,5 @@ def _fork_ns() -> int:
     took = time.monotonic_ns() - began
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code:
-        raise HarnessFault(f"not everything was measured: {Ended('a forked child', pid, code)}")
+        raise HarnessFault(f"not everything was measured: {ExitStatus('a forked child', pid, code)}")
     return took

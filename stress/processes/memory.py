@@ -10,7 +10,7 @@ from scenarios.wording import shown
 from stress.errors import CannotRunHere, UsageFault
 from stress.processes.limits import address_space_left
 
-LEAST_BYTES = 64 << 20
+MIN_BYTES = 64 << 20
 SHARE = 0.75
 # Reserved for a byte that a search may fill, with 16 threads; and what compiling takes beside it.
 RESERVED, BESIDE_BYTES = 10, 512 << 20
@@ -24,16 +24,16 @@ def chosen_memory(text: str | None) -> int:
     where the limit is in the way.
     """
     if text is None:
-        return in_address_space(max(int(free_bytes() * SHARE), LEAST_BYTES))
+        return in_address_space(max(int(free_bytes() * SHARE), MIN_BYTES))
     try:
         size = int(TypeAdapter(ByteSize).validate_python(text.strip()))
     except (ValidationError, OverflowError):
         raise UsageFault(f"--memory: expected an amount such as 8G, 500MB or 2GiB, found {shown(text)}") from None
     total = psutil.virtual_memory().total
-    if not LEAST_BYTES <= size <= total:
+    if not MIN_BYTES <= size <= total:
         most = in_words(total)
         raise UsageFault(
-            f"--memory: expected from {in_words(LEAST_BYTES)} to {most}, what this machine has, found {shown(text)}"
+            f"--memory: expected from {in_words(MIN_BYTES)} to {most}, what this machine has, found {shown(text)}"
         )
     room = in_address_space(size)
     if room < size:
@@ -52,9 +52,9 @@ def in_address_space(size: int) -> int:
     if left is None:
         return size
     room = (left - BESIDE_BYTES) // RESERVED
-    if room < LEAST_BYTES:
+    if room < MIN_BYTES:
         raise CannotRunHere(
-            f"a search reserves at least {in_words(LEAST_BYTES * RESERVED + BESIDE_BYTES)} of address space, and the "
+            f"a search reserves at least {in_words(MIN_BYTES * RESERVED + BESIDE_BYTES)} of address space, and the "
             f"limit (ulimit -v) leaves {in_words(left)}; raise it, or try `run`"
         )
     return min(size, room)

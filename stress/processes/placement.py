@@ -53,7 +53,7 @@ def _listed(text: str) -> Cpus:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Placed:
     """The CPUs of each zapper and of each vCPU. `kind` is `own`, a CPU to each actor, `apart` or `mixed`."""
 
     kind: str
@@ -66,7 +66,7 @@ class Places:
         return self.kind != "own"
 
 
-def places(lay: Layout, cpus: Cpus, placement: str) -> Places:
+def places(lay: Layout, cpus: Cpus, placement: str) -> Placed:
     """Where the actors run: each on a CPU of its own, or where CPUs are fewer by the scenario's placement.
 
     Apart, zappers share at most half of the CPUs among them and vCPUs the others, each actor on one. Mixed, all share
@@ -74,13 +74,11 @@ def places(lay: Layout, cpus: Cpus, placement: str) -> Places:
     """
     own = [(cpu,) for cpu in cpus]
     if lay.vcpus + lay.zappers <= len(cpus) and not lay.lps:
-        return Places("own", tuple(own[: lay.zappers]), tuple(own[lay.zappers : lay.zappers + lay.vcpus]))
+        return Placed("own", tuple(own[: lay.zappers]), tuple(own[lay.zappers : lay.zappers + lay.vcpus]))
     if placement == "mixed" or len(cpus) == 1 or lay.lps:
-        return Places("mixed", (cpus,) * lay.zappers, (cpus,) * lay.vcpus)
+        return Placed("mixed", (cpus,) * lay.zappers, (cpus,) * lay.vcpus)
     first = min(lay.zappers, len(cpus) // 2)
     rest = own[first:]
-    return Places(
-        "apart",
-        tuple(own[i % first] for i in range(lay.zappers)),
-        tuple(rest[i % len(rest)] for i in range(lay.vcpus)),
+    return Placed(
+        "apart", tuple(own[i % first] for i in range(lay.zappers)), tuple(rest[i % len(rest)] for i in range(lay.vcpus))
     )

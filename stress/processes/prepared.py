@@ -1,18 +1,35 @@
 """What every race of one command stands on, made once: compiled kernels, a calibrated clock, CPUs."""
 
-from kernels.race.clock import calibrate
-from kernels.race.lines import load, ns_of_entry
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from kernels.language.cache import cache_directory, is_kept, troubles
+from kernels.race.clock import Calibration, calibrate
+from kernels.race.lines import Kernels, load, ns_of_entry
 from kernels.race.variant import Variant
 from kernels.tdx.flows import FLOWS
 from kernels.tdx.rules import Flow
-from stress.compiling import compiling
 from stress.processes.perturbation import Sites
 from stress.processes.placement import Cpus, shown
-from stress.processes.race import Machine
 from stress.screen import Screen
 
 
-def machine(
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and what is
+    done to actors on purpose."""
+
+    kernels: Kernels
+    clock: Calibration
+    cpus: Cpus
+    perturbation: Sites  # what is declared by site
+    ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
+    flow: str = "shootdown"
+
+
+def prepare_races(
     cpus: Cpus,
     perturbation: Sites,
     progress: Screen | None,
@@ -20,7 +37,7 @@ def machine(
     flow: str = "shootdown",
     traced: bool = False,
     verbose: bool = False,
-) -> Machine:
+) -> Prepared:
     """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles."""
     variant = Variant(perturbed=bool(perturbation), traced=traced)
     played = Flow[flow.upper()]
@@ -32,4 +49,21 @@ def machine(
     if progress is not None and verbose:
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
         progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
-    return Machine(kernels, clock, cpus, perturbation, ns, flow)
+    return Prepared(kernels, clock, cpus, perturbation, ns, flow)
+
+
+@contextlib.contextmanager
+def compiling(progress: Screen | None, names: Iterable[str], what: str, *, verbose: bool) -> Iterator[None]:
+    """Say `what` takes how long where code of these names is not kept; behind it, what is wrong with the cache."""
+    if progress is None:
+        yield
+        return
+    if not is_kept(names):
+        progress.line(f"compiling {what}")
+    begun = time.monotonic()
+    yield
+    for trouble in troubles():
+        progress.line(f"tdx-stress: {trouble}")
+    if verbose:
+        where = f"kept in {place}" if (place := cache_directory()) else "not kept"
+        progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, {where}")

@@ -1,12 +1,11 @@
-"""One ordering's race under one scenario: the machine is laid out, a crew runs the kernels over it, a Run comes out."""
+"""One ordering's race under one scenario: the machine is laid out, workers run the kernels over it, a Run comes out."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
-from kernels.race.clock import Calibration
-from kernels.race.lines import Kernels, contended_at, label_text, prepare
+from kernels.race.lines import contended_at, prepare
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import refcount_of
@@ -16,33 +15,21 @@ from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from stress.interrupts import Interrupts
-from stress.processes.perturbation import Sites, declare, declared_texts, never_struck
-from stress.processes.placement import Cpus, Places, places
+from stress.processes.perturbation import declare, declared_texts, never_struck
+from stress.processes.placement import Placed, places
+from stress.processes.prepared import Prepared
 from stress.processes.shared_words import Words, shared_words
-from stress.processes.supervisor import Course, Watch
+from stress.processes.supervisor import Supervisor, Watch
 from stress.processes.tracing import arm, last_steps, ring_entries
 from stress.processes.watchdog import actors, finished
 from stress.processes.worker import Job
-from stress.processes.workers import Crew
+from stress.processes.workers import Workers
 
 Tally = Callable[[], Snapshot]
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and what is
-    done to actors on purpose."""
-
-    kernels: Kernels
-    clock: Calibration
-    cpus: Cpus
-    perturbation: Sites  # what is declared by site
-    ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
-    flow: str = "shootdown"
-
-
 def race(
-    machine: Machine,
+    prepared: Prepared,
     ordering: Ordering,
     scenario: Scenario,
     interrupts: Interrupts,
@@ -55,30 +42,30 @@ def race(
     ends the race, and is the Run's `caught`: which, after how many seconds and shootdowns. Raises HarnessFault where
     the workers could not be started.
     """
-    rings = 0 if machine.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
+    rings = 0 if prepared.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
     flow = int(Flow[scenario.flow.upper()])
     sizes = scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries
     lay = plan(*sizes, flow=flow, lps=scenario.lps, trace=rings)
     words = shared_words(lay.total_words)
-    placed = places(lay, machine.cpus, scenario.placement)
-    rules = _rules(machine, ordering, scenario, shared_cpus=placed.shared)
+    placed = places(lay, prepared.cpus, scenario.placement)
+    rules = _rules(prepared, ordering, scenario, shared_cpus=placed.shared)
     prepare(words, lay, rules, scenario.seed)
-    declare(words, lay, machine.perturbation, machine.clock)
+    declare(words, lay, prepared.perturbation, prepared.clock)
     arm(words, lay)
     words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
-        words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
-    jobs = _jobs(machine, words, lay, rules, placed, mixed_first=_mixes_first(scenario, placed))
+        words[lay.lp_cpus + lp] = 1 + prepared.cpus[lp % len(prepared.cpus)]
+    jobs = _jobs(prepared, words, lay, rules, placed, mixed_first=_mixes_first(scenario, placed))
     teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
-    crew = Crew(teams, go=lambda: bool(words[lay.control + GO]))
+    workers = Workers(teams, go=lambda: bool(words[lay.control + GO]))
     watch = show(partial(snapshot, words, lay))
-    course = Course(words, lay, scenario, crew, interrupts, label_text, watch, until)
+    supervisor = Supervisor(words, lay, scenario, workers, interrupts, watch, until)
     before = cpu_times()
     try:
-        ending = course.run()
+        ending = supervisor.run()
     finally:
-        crew.kill()
-    traced = machine.ns_of_entry and last_steps(words, lay, machine.clock, ordering.name, machine.ns_of_entry)
+        workers.kill()
+    traced = prepared.ns_of_entry and last_steps(words, lay, prepared.clock, ordering.name, prepared.ns_of_entry)
     facts = RunFacts(
         ordering=ordering.name,
         title=ordering.title,
@@ -86,23 +73,23 @@ def race(
         shootdown=ordering.shootdown,
         expect=ordering.expect,
         ending=ending,
-        notes=tuple(course.notes),
-        seconds=course.seconds,
+        notes=tuple(supervisor.notes),
+        seconds=supervisor.seconds,
         warmup_s=scenario.warmup_s,
-        perturbed=bool(machine.perturbation) or scenario.perturbed,
+        perturbed=bool(prepared.perturbation) or scenario.perturbed,
         declared=declared_texts(scenario),
-        never_struck=tuple(never_struck(words, lay, scenario, machine.perturbation)),
-        ticks_to_ns=machine.clock.ticks_to_ns,
+        never_struck=tuple(never_struck(words, lay, scenario, prepared.perturbation)),
+        ticks_to_ns=prepared.clock.ticks_to_ns,
         last_steps=traced or None,
         flow=flow,
         placement=placed.kind,
         otherwise_safe=otherwise_safe(ordering, scenario),
         references_left=_references_left(words, lay),
     )
-    run = run_record(facts, course.warm, snapshot(words, lay), course.series)
+    run = run_record(facts, supervisor.warm, snapshot(words, lay), supervisor.series)
     run.json["steal_share"] = steal_share(before, cpu_times())
-    run.json["ready_s"] = course.ready_s
-    if caught := course.caught:
+    run.json["ready_s"] = supervisor.ready_s
+    if caught := supervisor.caught:
         run.json["caught"] = {"id": caught.outcome.name} | {
             key: getattr(caught, key) for key in ("seconds", "shootdowns", "met")
         }
@@ -110,8 +97,8 @@ def race(
     return run
 
 
-def _rules(machine: Machine, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:
-    clock = machine.clock
+def _rules(prepared: Prepared, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:
+    clock = prepared.clock
     return compile_rules(
         ordering,
         scenario,
@@ -131,16 +118,18 @@ def _references_left(words: Words, lay: Layout) -> int:
     return left if finished(words, lay, actors(lay)) else 0
 
 
-def _mixes_first(scenario: Scenario, placed: Places) -> bool:
+def _mixes_first(scenario: Scenario, placed: Placed) -> bool:
     """Whether Linux places the actors until the warm-up is over: vCPUs that share a CPU are never in the guest at once,
     and so every meeting that the machine can have is had. Threads have no pid by which they could be moved later.
     """
     return placed.kind == "apart" and scenario.warmup_s > 0 and scenario.workers == "process"
 
 
-def _jobs(machine: Machine, words: Words, lay: Layout, rules: Rules, placed: Places, *, mixed_first: bool) -> list[Job]:
+def _jobs(
+    prepared: Prepared, words: Words, lay: Layout, rules: Rules, placed: Placed, *, mixed_first: bool
+) -> list[Job]:
     """Every actor's work; vCPUs first, so that they line up before those that would kick them."""
-    kernels = machine.kernels
+    kernels = prepared.kernels
     vcpus = [
         Job(f"vcpu {i}", partial(kernels.vcpu, words, lay, rules, vcpu_actor(lay, i)), cpus)
         for i, cpus in enumerate(placed.vcpus)
@@ -149,4 +138,4 @@ def _jobs(machine: Machine, words: Words, lay: Layout, rules: Rules, placed: Pla
         Job(f"zapper {i}", partial(kernels.zapper, words, lay, rules, zapper_actor(lay, i)), cpus)
         for i, cpus in enumerate(placed.zappers)
     ]
-    return [replace(job, first_cpus=machine.cpus) if mixed_first else job for job in vcpus + zappers]
+    return [replace(job, first_cpus=prepared.cpus) if mixed_first else job for job in vcpus + zappers]

@@ -1,4 +1,4 @@
-"""The course of a race, from the parent's side: line up, go, warm up, measure, stop.
+"""A race from the parent's side: line up, go, warm up, measure, stop.
 
 The parent only looks; workers are never stopped for it. All times are of CLOCK_MONOTONIC, so that setting the system's
 clock changes nothing.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from kernels.layout import FROZEN, GO, STOP_VCPUS, STOP_ZAPPERS, Layout
+from kernels.race.lines import label_text
 from kernels.tdx.outcomes import Outcome
 from results.collector import Series, Snapshot, snapshot
 from results.verdict import Ending
@@ -16,8 +17,8 @@ from scenarios.delays import parse_start_offset
 from scenarios.models import Scenario
 from stress.interrupts import Interrupts
 from stress.processes.shared_words import Words
-from stress.processes.watchdog import LabelText, Watchdog, actors, finished, named, standing
-from stress.processes.workers import Crew, Ended
+from stress.processes.watchdog import Watchdog, actor_names, actors, finished, positions
+from stress.processes.workers import ExitStatus, Workers
 
 # How long the parent sleeps between two looks. Short where the race is over with the last shootdown.
 LOOK_S, SHORT_LOOK_S = 0.1, 0.01
@@ -57,7 +58,7 @@ def longest_rest_s(scenario: Scenario) -> float:
     return between + scenario.gap * PAUSE_S + (offset.most_ns / 1e9 if offset else 0.0)
 
 
-class Course:
+class Supervisor:
     """One race. `watch` is called at every look, with the phase and the seconds that it has left, or None.
 
     The first outcome of `until` ends it; it is looked for every 10 ms, so that a catch is up to that much late.
@@ -72,14 +73,13 @@ class Course:
         words: Words,
         lay: Layout,
         scenario: Scenario,
-        crew: Crew,
+        workers: Workers,
         interrupts: Interrupts,
-        label_text: LabelText,
         watch: Watch,
         until: Collection[Outcome] = (),
     ) -> None:
-        self._words, self._lay, self._scenario, self._crew = words, lay, scenario, crew
-        self._interrupts, self._label_text, self._watch = interrupts, label_text, watch
+        self._words, self._lay, self._scenario, self._workers = words, lay, scenario, workers
+        self._interrupts, self._watch = interrupts, watch
         self._until = tuple(until)
         self._started = False
         self.caught: Catch | None = None
@@ -90,7 +90,7 @@ class Course:
         self.notes: list[str] = []
 
     def run(self) -> Ending:
-        """From the start line to the end, whatever it is. Workers may be left: the crew is killed by who made it."""
+        """From the start line to the end, whatever it is. Workers may be left: they are killed by who made them."""
         ending = Ending.finished
         try:
             self._line_up()
@@ -114,13 +114,15 @@ class Course:
 
     def _line_up(self) -> None:
         begun = time.monotonic()
-        self._crew.start()
-        while self._crew.ready < self._crew.size:
-            self._bury(self._crew.wait(LOOK_S))
+        self._workers.start()
+        while self._workers.ready < self._workers.size:
+            self._bury(self._workers.wait(LOOK_S))
             self._heed_interrupts()
             if time.monotonic() > begun + LINE_UP_S:
-                missing = self._crew.size - self._crew.ready
-                raise Over(Ending.crashed, f"{missing} of {self._crew.size} workers not ready after {LINE_UP_S:.0f} s")
+                missing = self._workers.size - self._workers.ready
+                raise Over(
+                    Ending.crashed, f"{missing} of {self._workers.size} workers not ready after {LINE_UP_S:.0f} s"
+                )
         self.ready_s = time.monotonic() - begun
 
     def _race(self) -> None:
@@ -130,9 +132,9 @@ class Course:
         self._watchdog = Watchdog(self._words, self._lay, self._scenario.watchdog_s, longest_rest_s(self._scenario))
         self._seen_s = time.monotonic()
         self._words[self._lay.control + GO] = 1
-        self._crew.release()
+        self._workers.release()
         if self._pass("warm-up", self._scenario.warmup_s):
-            self._crew.settle()
+            self._workers.settle()
             self.warm = snapshot(self._words, self._lay)
             self._pass("measuring", None if self._scenario.shootdowns else self._scenario.duration_s)
         else:
@@ -158,14 +160,15 @@ class Course:
 
     def _look(self, longest_s: float) -> None:
         """Sleep for so long, then see who died or stands still, and note the counters."""
-        self._bury(self._crew.wait(longest_s))
+        self._bury(self._workers.wait(longest_s))
         now = time.monotonic()
         elapsed, self._seen_s = now - self._seen_s, now
         if elapsed > longest_s + LONGEST_LOOK_S:
             self.notes.append(f"suspended for {elapsed - longest_s:.1f} s, which count as measured")
         stuck = self._watchdog.look(min(elapsed, LONGEST_LOOK_S))
         if stuck:
-            self._over_without_progress(f"no progress for {self._scenario.watchdog_s:g} s: {named(self._lay, stuck)}")
+            who = actor_names(self._lay, stuck)
+            self._over_without_progress(f"no progress for {self._scenario.watchdog_s:g} s: {who}")
         seen = snapshot(self._words, self._lay, histograms=False)
         self.series.append(seen)
         self._note_catch(seen)
@@ -178,17 +181,17 @@ class Course:
             self.caught = Catch(shown[0], at_s, whole.shootdowns, whole.met_shootdowns)
 
     def _over_without_progress(self, what: str) -> None:
-        raise Over(Ending.hung, what, *standing(self._words, self._lay, self._label_text))
+        raise Over(Ending.hung, what, *positions(self._words, self._lay, label_text))
 
     def _heed_interrupts(self) -> None:
         if self._interrupts:
             raise Over(Ending.interrupted, "interrupted")
 
-    def _bury(self, ended: list[Ended]) -> None:
+    def _bury(self, ended: list[ExitStatus]) -> None:
         """A worker that has done its work may end; any other end is the end of the race."""
         dead = [worker for worker in ended if worker.code != 0]
         if dead:
-            where = standing(self._words, self._lay, self._label_text) if self._started else ()
+            where = positions(self._words, self._lay, label_text) if self._started else ()
             raise Over(Ending.crashed, *map(str, dead), *where)
 
     def _stop(self, ending: Ending) -> None:
@@ -205,5 +208,5 @@ class Course:
                 if time.monotonic() > until:
                     self._over_without_progress(f"told to stop, and went on for {limit_s:g} s")
                 self._look(SHORT_LOOK_S)
-        self._bury(self._crew.wait_for_end(REAP_S))
+        self._bury(self._workers.wait_for_end(REAP_S))
         self._note_catch(snapshot(self._words, self._lay, histograms=False))  # what the last steps showed

@@ -16,7 +16,7 @@ from results.store import TRACE
 from stress.processes.shared_words import Words
 
 # Of each ring; fewer where there are many actors: a trace of some ten thousand steps is as much as one can read.
-MOST_ENTRIES, LEAST_ENTRIES, ALL_ENTRIES = 1024, 64, 1 << 16
+MAX_ENTRIES, MIN_ENTRIES, ALL_ENTRIES = 1024, 64, 1 << 16
 CLAIMS = frozenset({"claim_page.claim_mirror", "claim_range.claim_mirror", "claim_range.store_release_mirror"})
 FORBIDDEN = frozenset(outcome for outcome in Outcome if GRADES[outcome][0] in FAILING)
 
@@ -24,7 +24,7 @@ FORBIDDEN = frozenset(outcome for outcome in Outcome if GRADES[outcome][0] in FA
 def ring_entries(actors: int) -> int:
     """How many entries the ring of each of so many actors has: a power of two."""
     room = 1 << (ALL_ENTRIES // actors).bit_length() - 1
-    return max(LEAST_ENTRIES, min(MOST_ENTRIES, room))
+    return max(MIN_ENTRIES, min(MAX_ENTRIES, room))
 
 
 def arm(words: Words, lay: Layout) -> None:

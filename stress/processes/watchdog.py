@@ -35,7 +35,7 @@ def finished(words: Words, lay: Layout, who: range) -> bool:
     return bool(words[head_words(lay)[who.start : who.stop] + FINISHED].all())
 
 
-def named(lay: Layout, actors: Iterable[int]) -> str:
+def actor_names(lay: Layout, actors: Iterable[int]) -> str:
     """Actors by their place in `head_words`: `zapper 0, vcpu 1-3`."""
     who = list(actors)
     zappers = [i for i in who if i < lay.zappers]
@@ -43,14 +43,14 @@ def named(lay: Layout, actors: Iterable[int]) -> str:
     return ", ".join(f"{kind} {shown(some)}" for kind, some in (("zapper", zappers), ("vcpu", vcpus)) if some)
 
 
-def standing(words: Words, lay: Layout, label_text: LabelText) -> tuple[str, ...]:
+def positions(words: Words, lay: Layout, label_text: LabelText) -> tuple[str, ...]:
     """Where every actor stands, one text a label: `vcpu 1-3 at flush_tlb: load_acquire gate
     (kernels/tdx/kvm/kick.py:88)`."""
     at: dict[str, list[int]] = defaultdict(list)
     for actor, head in enumerate(head_words(lay)):
         place = "its end" if words[head + FINISHED] else label_text(lay, int(words[head + LABEL]))
         at[place].append(actor)
-    return tuple(f"{named(lay, actors)} at {place}" for place, actors in at.items())
+    return tuple(f"{actor_names(lay, actors)} at {place}" for place, actors in at.items())
 
 
 class Watchdog:

@@ -19,7 +19,6 @@ from stress.processes.start_line import StartLine
 
 PR_SET_PDEATHSIG = 1
 FAILED, ORPHANED = 70, 71
-STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -27,7 +26,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 @dataclass(frozen=True, slots=True)
 class Job:
     """One actor's work: `run` is the kernel, and `cpus` where it may run, a part of what was inherited; `first_cpus`
-    where it may until `Crew.settle`, if elsewhere.
+    where it may until `Workers.settle`, if elsewhere.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The crew, seen from the parent: workers are started, let go at once, watched for their end, and reaped by pid."""
+"""Workers, seen from the parent: they are started, let go at once, watched for their end, and reaped by pid."""
 
 import contextlib
 import gc
@@ -14,14 +14,15 @@ import multiprocess
 import psutil
 
 from stress.errors import HarnessFault
+from stress.interrupts import STOPPING_SIGNALS
 from stress.processes.start_line import StartLine
-from stress.processes.worker import STOPPING_SIGNALS, Job, serve
+from stress.processes.worker import Job, serve
 
 READY = "ready"
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ExitStatus:
     """A worker process that is no more; `code` is its exit code, or minus the signal that ended it."""
 
     name: str
@@ -34,7 +35,7 @@ class Ended:
         return f"{self.name} (pid {self.pid}) was ended by {signal.Signals(-self.code).name}"
 
 
-class Crew:
+class Workers:
     """The workers of one race. `teams`: the jobs of one process each. `go`: what a worker asks when the line opens."""
 
     def __init__(self, teams: Sequence[Sequence[Job]], go: Callable[[], bool]) -> None:
@@ -105,7 +106,7 @@ class Crew:
                 with contextlib.suppress(psutil.Error):  # one that has just ended is missed elsewhere
                     psutil.Process(pid).cpu_affinity(list(team[0].cpus))
 
-    def wait(self, timeout_s: float) -> list[Ended]:
+    def wait(self, timeout_s: float) -> list[ExitStatus]:
         """Sleep until a worker has ended or gets ready, at most this long; the workers that have ended."""
         ended = []
         for key, _ in self._selector.select(max(timeout_s, 0)):
@@ -115,7 +116,7 @@ class Crew:
                 ended.append(self._bury(key.fd))
         return ended
 
-    def wait_for_end(self, timeout_s: float) -> list[Ended]:
+    def wait_for_end(self, timeout_s: float) -> list[ExitStatus]:
         """Sleep until every worker has ended, at most this long; the workers that have."""
         until = time.monotonic() + timeout_s
         ended = []
@@ -132,10 +133,10 @@ class Crew:
         self._line.close()
         self._selector.close()
 
-    def _bury(self, sentinel: int) -> Ended:
+    def _bury(self, sentinel: int) -> ExitStatus:
         worker = self._alive.pop(sentinel)
         self._selector.unregister(sentinel)
         worker.join()
-        ended = Ended(worker.name, worker.pid, worker.exitcode)
+        ended = ExitStatus(worker.name, worker.pid, worker.exitcode)
         worker.close()
         return ended

@@ -14,11 +14,12 @@ from results.grades import FAILING, GRADES
 from results.verdict import Ending
 from scenarios.loader import setting_key
 from scenarios.models import Ordering, Scenario
-from stress.canvas import Canvas
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
 from stress.processes.perturbation import declared_sites
-from stress.processes.race import Machine, race
+from stress.processes.prepared import Prepared
+from stress.processes.race import race
+from stress.progress import display
 from stress.run.drawn_settings import Drawer, Setting, Tried, amplify, as_json, passes
 from stress.run.targets import Target, repeated
 from stress.screen import Screen
@@ -26,15 +27,15 @@ from stress.screen import Screen
 SEARCHED, MEASURED, BEST, CATCHES = 0.55, 0.2, 3, 3
 CENSUS_S = 0.3
 STUCK_S = 1.0  # without progress: what a race showed until then counts
-MOST_ACTORS = 16  # of a drawn setting, more than that only where the scenario has them
+MAX_ACTORS = 16  # of a drawn setting, more than that only where the scenario has them
 
 
 @dataclass(frozen=True, slots=True)
 class Machines:
     """Kernels that perturb, and kernels that know nothing of it."""
 
-    bare: Machine
-    perturbed: Machine
+    bare: Prepared
+    perturbed: Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Subject:
         return min(self.scenario.watchdog_s, STUCK_S) if soon else self.scenario.watchdog_s
 
 
-class Search:
+class Amplification:
     """One ordering's search and races, within its budget. `entry` has at any time what is known until then."""
 
     def __init__(self, subject: Subject, machines: Machines, progress: Screen | None, interrupts: Interrupts) -> None:
@@ -84,8 +85,7 @@ class Search:
         """
         base = Setting(self._subject.scenario.vcpus, self._subject.scenario.zappers)
         seconds = MEASURED * self._subject.budget_s / (1 + BEST)
-        with Canvas(self._progress) as canvas:
-            self._canvas = canvas
+        with display(self._progress) as self._drawn:
             self._tried = self._search(base, SEARCHED * self._subject.budget_s)
             self._doing = "racing the best anew"
             self._without = self._measure(base, seconds) or not_raced()
@@ -142,7 +142,7 @@ class Search:
     def _drawer(self, labels: Sequence[str]) -> Drawer:
         scenario, request = self._subject.scenario, self._subject.request
         fixed = {"vcpus": request.vcpus, "zappers": request.zappers}
-        if scenario.vcpus + scenario.zappers > MOST_ACTORS:
+        if scenario.vcpus + scenario.zappers > MAX_ACTORS:
             fixed = {"vcpus": scenario.vcpus, "zappers": scenario.zappers}
         given = {key: value for key, value in fixed.items() if value is not None}
         return Drawer(self._subject.declared, labels, given, scenario.seed)
@@ -197,13 +197,13 @@ class Search:
 
     def _watch(self, tally: Callable[[], Any]) -> Callable[[str, float | None], None]:
         def look(phase: str, left_s: float | None) -> None:
-            if self._canvas.is_due():
+            if self._drawn.is_due():
                 found = max((one.found["per_s"] for one in self._tried if one.found["hits"]), default=None)
                 best = "" if found is None else f", best so far {found:,.0f} a second"
                 text = (
                     f"{self._subject.place}: {self._doing} for {self._subject.target.outcome}, race {self._races}{best}"
                 )
-                self._canvas.draw(text, text)
+                self._drawn.draw(text, text)
 
         return look
 

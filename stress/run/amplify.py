@@ -4,134 +4,92 @@ The time of an ordering goes into the search, then into races anew: of the scena
 best settings, for their rates, and of both until the first catch.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from results.amplification import SCHEMA
 from results.amplification_cases import amplification_cases
 from results.amplification_tables import amplification_table, first_catch_table
 from results.amplification_verdict import amplification_exit_code, amplified_line
-from results.cases import junit_document, ktap_document
-from results.junit import XML
-from results.store import RunDirectory, StoreError, json_bytes, write_text
-from results.verdict import Exit, Verdict
+from results.store import RunDirectory
+from results.verdict import Verdict
 from scenarios.models import Scenario
-from stress.interrupts import Interrupts
 from stress.options import RunRequest
 from stress.processes.limits import make_room
 from stress.processes.perturbation import AtSite, declared_sites
-from stress.processes.placement import Cpus, chosen_cpus
-from stress.processes.prepared import machine
-from stress.resolve import STDOUT, check_files, named_file
-from stress.run.amplified_races import MOST_ACTORS, Machines, Search, Subject
-from stress.run.tables import MODEL
+from stress.processes.placement import chosen_cpus
+from stress.processes.prepared import prepare_races
+from stress.run.amplified_races import MAX_ACTORS, Amplification, Machines, Subject
 from stress.run.targets import Target
-from stress.screen import Screen, write
-from stress.session import hand_out_json, noted, origin, put_document, result_directory
+from stress.screen import Screen
+from stress.session import Session, json_text, origin, put_document, session
 
 AMPLIFICATION = "amplification"
+WITHOUT = {"yields": {}, "delays": {}, "storm_us": 0, "start_offset": "", "warmup_s": 0.0, "shootdowns": 0}
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be amplified, checked before anything starts. `scenario` has no amplifier; `declared` is as given."""
-
-    request: RunRequest
-    declared: Scenario
-    scenario: Scenario
-    targets: Sequence[Target]
-    budget_s: float
-    cpus: Cpus
-    directory: RunDirectory
-    progress: Screen | None
-
-
-def run_amplify(request: RunRequest, scenario: Scenario, targets: Sequence[Target], budget_s: float) -> int:
+def run_amplify(request: RunRequest, declared: Scenario, targets: Sequence[Target], budget_s: float) -> int:
     """Search, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
-    declared_sites(scenario)
+    declared_sites(declared)
     cpus = chosen_cpus(request.cpus)
-    make_room(max(scenario.vcpus + scenario.zappers, MOST_ACTORS), threads=scenario.workers == "thread")
-    check_files(request.json, request.junit, request.ktap)
-    nothing = {"yields": {}, "delays": {}, "storm_us": 0, "start_offset": ""}
-    plain = scenario.model_copy(update={**nothing, "warmup_s": 0.0, "shootdowns": 0})
-    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
-    with result_directory(request.out, AMPLIFICATION) as directory:
-        return _carry_out(Plan(request, scenario, plain, targets, budget_s, cpus, directory, progress))
+    make_room(max(declared.vcpus + declared.zappers, MAX_ACTORS), threads=declared.workers == "thread")
+    with session(request, AMPLIFICATION) as (its, directory):
+        prepare = partial(prepare_races, cpus, progress=its.progress, flow=declared.flow, verbose=request.verbose)
+        machines = Machines(prepare({}), prepare({0: AtSite()}))
+        entries: list[dict[str, Any]] = []
+        document = {
+            "schema": SCHEMA,
+            **origin(),
+            "seed": declared.seed,
+            "budget_s": budget_s,
+            "scenario": declared.model_dump(mode="json"),
+            "orderings": entries,
+        }
+        plain, count = declared.model_copy(update=WITHOUT), len(targets)
+        subjects = [
+            Subject(request, declared, plain, one, budget_s, f"{one.ordering.name}, ordering {number} of {count}")
+            for number, one in enumerate(targets, start=1)
+        ]
+        with its.interrupts:
+            with its.noted():
+                _search_all(its, directory, subjects, machines, document)
+            if not entries:
+                return its.nothing()
+            its.leave(
+                json_text(document),
+                declared.name,
+                partial(amplification_cases, document),
+                partial(_show, entries=entries),
+                map(amplified_line, entries),
+            )
+            return its.end(amplification_exit_code(entries, interrupted=bool(its.interrupts)))
 
 
-def _carry_out(plan: Plan) -> int:
-    flow, request = plan.scenario.flow, plan.request
-    bare = machine(plan.cpus, {}, plan.progress, flow=flow, verbose=request.verbose)
-    machines = Machines(bare, machine(plan.cpus, {0: AtSite()}, plan.progress, flow=flow, verbose=request.verbose))
-    document = {"schema": SCHEMA, **origin(), "seed": plan.scenario.seed, "budget_s": plan.budget_s}
-    entries: list[dict[str, Any]] = []
-    document |= {"scenario": plan.declared.model_dump(mode="json"), "orderings": entries}
-    refused: list[StoreError] = []
-    with Interrupts() as interrupts:
-        with noted(refused):
-            _search_all(plan, machines, document, interrupts)
-        if not entries:
-            return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
-        with noted(refused):
-            _hand_out(request, document)
-        _show(plan, document)
-        code = amplification_exit_code(entries, interrupted=bool(interrupts))
-    if refused:
-        raise refused[0]
-    return code
-
-
-def _search_all(plan: Plan, machines: Machines, document: dict[str, Any], interrupts: Interrupts) -> None:
+def _search_all(
+    its: Session, directory: RunDirectory, subjects: Sequence[Subject], machines: Machines, document: dict[str, Any]
+) -> None:
     """Every ordering in turn, each stored as it ends, however it does; until one breaks the harness, the user has
     enough, or `--fail-fast` says so.
     """
-    request, count = plan.request, len(plan.targets)
-    for number, target in enumerate(plan.targets, start=1):
-        if interrupts:
+    for subject in subjects:
+        if its.interrupts:
             return
-        place = f"{target.ordering.name}, ordering {number} of {count}"
-        subject = Subject(request, plan.declared, plan.scenario, target, plan.budget_s, place)
-        search = Search(subject, machines, plan.progress, interrupts)
+        search = Amplification(subject, machines, its.progress, its.interrupts)
         try:
             search.run()
         finally:
             entry = search.entry()
             document["orderings"].append(entry)
-            put_document(plan.directory, AMPLIFICATION, document, None)
-        if plan.progress is not None:
-            plan.progress.line(f"{entry['ordering']}: {entry['verdict']}: {entry['reason']}")
+            put_document(directory, AMPLIFICATION, document)
+        its.note(f"{entry['ordering']}: {entry['verdict']}: {entry['reason']}")
         failed = entry["verdict"] in (Verdict.failed, Verdict.hung)
-        if entry["verdict"] == Verdict.crashed or (request.fail_fast and failed):
+        if entry["verdict"] == Verdict.crashed or (subject.request.fail_fast and failed):
             return
 
 
-def _hand_out(request: RunRequest, document: Mapping[str, Any]) -> None:
-    """The document in the files that were named. Raises StoreError."""
-    suite, cases = document["scenario"]["name"], amplification_cases(document)
-    hand_out_json(request.json, document)
-    if request.junit is not None:
-        write_text(request.junit, XML + junit_document(suite, cases))
-    if (path := named_file(request.ktap)) is not None:
-        write_text(path, ktap_document(suite, cases))
-
-
-def _show(plan: Plan, document: dict[str, Any]) -> None:
-    request, entries = plan.request, document["orderings"]
-    if request.json == STDOUT:
-        write(sys.stdout, json_bytes(document).decode())
-    if request.ktap == STDOUT:
-        write(sys.stdout, ktap_document(document["scenario"]["name"], amplification_cases(document)))
-    data_on_stdout = STDOUT in (request.json, request.ktap)
-    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=not request.no_color)
-    if not request.quiet:
-        for entry in entries:
-            screen.show(amplification_table(entry), "")
-        if len(entries) > 1:
-            screen.show(first_catch_table(entries), "")
-    if not request.quiet or not data_on_stdout:
-        for entry in entries:
-            screen.line(amplified_line(entry))
-    if not request.quiet:
-        screen.line(f"\n{MODEL}\nFiles: {plan.directory.path}/")
+def _show(screen: Screen, entries: Sequence[Mapping[str, Any]]) -> None:
+    for entry in entries:
+        screen.show(amplification_table(entry), "")
+    if len(entries) > 1:
+        screen.show(first_catch_table(entries), "")

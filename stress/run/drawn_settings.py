@@ -7,7 +7,7 @@ Seeded, so that the same settings are tried again; what comes of them is a race'
 import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from results.amplification import Measured, score
@@ -22,7 +22,7 @@ STORMS_US = (0, 0, 0, 0, 2, 20)
 START_OFFSETS, RATES, STARTS = ("0ns", "0-500ns", "0-2us", "0-10us"), (2e3, 2e4, 2e5), 0.3
 # Of each pass how many settings race, which share of them are the best of the pass before, and for how many units.
 PASSES = ((24, 0.0, 1.0), (12, 0.5, 1.5), (8, 0.5, 2.5))
-UNIT_S, LEAST_S, LEAST_SCALE, MOST_SCALE = 0.25, 0.02, 0.25, 4.0
+UNIT_S, MIN_S, MIN_SCALE, MAX_SCALE = 0.25, 0.02, 0.25, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,11 @@ class Setting:
 
     def applied(self, scenario: Scenario) -> Scenario:
         """The scenario under this setting; every zapper still has a page."""
-        changed = {
-            "vcpus": self.vcpus,
-            "zappers": self.zappers,
-            "pages": max(scenario.pages, self.zappers * scenario.batch),
-            "yields": dict(self.yields),
-            "delays": dict(self.delays),
-            "storm_us": self.storm_us,
-            "start_offset": self.start_offset,
-            "rate": self.start_rate if self.start_offset else scenario.rate,
-        }
-        return scenario.model_copy(update=changed)
+        changed = as_json(self)
+        start_rate = changed.pop("start_rate")
+        rate = start_rate if self.start_offset else scenario.rate
+        pages = max(scenario.pages, self.zappers * scenario.batch)
+        return scenario.model_copy(update={**changed, "rate": rate, "pages": pages})
 
     def __str__(self) -> str:
         parts = [f"{plural(self.vcpus, 'vCPU')}, {plural(self.zappers, 'zapper')}"]
@@ -165,10 +159,10 @@ def passes(budget_s: float, a_race_s: float) -> tuple[Pass, ...]:
     longer races where even the fewest settings leave time.
     """
     weight = sum(count * (a_race_s + times * UNIT_S) for count, _, times in PASSES)
-    scale = min(max(budget_s / weight, LEAST_SCALE), MOST_SCALE)
+    scale = min(max(budget_s / weight, MIN_SCALE), MAX_SCALE)
     counts = [max(round(count * scale), 2) for count, _, _ in PASSES]
     left_s = budget_s - sum(counts) * a_race_s
-    unit_s = max(left_s / sum(count * times for count, (_, _, times) in zip(counts, PASSES, strict=True)), LEAST_S)
+    unit_s = max(left_s / sum(count * times for count, (_, _, times) in zip(counts, PASSES, strict=True)), MIN_S)
     return tuple(
         Pass(count, round(count * share), unit_s * times)
         for count, (_, share, times) in zip(counts, PASSES, strict=True)
@@ -203,12 +197,4 @@ def amplify(drawer: Drawer, measure: Measure, planned: Sequence[Pass], going_on:
 
 def as_json(setting: Setting) -> dict[str, Any]:
     """As it stands in amplification.json."""
-    return {
-        "vcpus": setting.vcpus,
-        "zappers": setting.zappers,
-        "yields": dict(setting.yields),
-        "delays": dict(setting.delays),
-        "storm_us": setting.storm_us,
-        "start_offset": setting.start_offset,
-        "start_rate": setting.start_rate,
-    }
+    return {**asdict(setting), "yields": dict(setting.yields), "delays": dict(setting.delays)}

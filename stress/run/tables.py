@@ -1,7 +1,6 @@
 """What stands on the screen when a run is over."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from results.answer import review_sentence
@@ -12,19 +11,12 @@ from results.yardsticks import yardstick_lines
 from scenarios.loader import DEFAULT_SCENARIO
 from stress.screen import Screen
 
-MODEL = "A model of the protocol raced on this machine, not Intel silicon."
 
-
-def report(
-    screen: Screen,
-    result: Mapping[str, Any],
-    directory: Path,
-    last_steps: Sequence[LastSteps] = (),
-    *,
-    every_step: bool = False,
+def show_run(
+    screen: Screen, result: Mapping[str, Any], last_steps: Sequence[LastSteps] = (), *, every_step: bool = False
 ) -> None:
-    """Each ordering's outcomes, the latency of all, what led to a failure where it was traced, caveats, the lines to
-    grep, the answer, and where the files are. `every_step`: a failure's steps are not folded into calls.
+    """Each ordering's outcomes, the latency of all, what led to a failure where it was traced, caveats. `every_step`: a
+    failure's steps are not folded into calls.
     """
     runs = result["runs"]
     for run in runs:
@@ -37,13 +29,10 @@ def report(
         screen.show(*what_led_to_it(steps, every=every_step), "")
     if result["caveats"]:
         screen.show(caveat_lines(result["caveats"]), "")
-    observations(screen, result)
-    if result["scenario"]["name"] == DEFAULT_SCENARIO:
-        screen.line("\n" + review_sentence(result))
-    screen.line(f"\n{MODEL}\nFiles: {directory}/")
 
 
-def observations(screen: Screen, result: Mapping[str, Any]) -> None:
-    """One line an ordering, to grep."""
-    for run in result["runs"]:
-        screen.line(observation_line(run))
+def run_lines(result: Mapping[str, Any], *, answer: bool) -> Iterator[str]:
+    """A line an ordering, to grep, and the answer to the review's question, where that was asked."""
+    yield from map(observation_line, result["runs"])
+    if answer and result["scenario"]["name"] == DEFAULT_SCENARIO:
+        yield "\n" + review_sentence(result)

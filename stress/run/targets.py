@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from scenarios.loader import setting_key
 from scenarios.models import OUTCOMES, Ordering, Scenario
 from scenarios.wording import nearest
-from stress.bench.design import budget_seconds
 from stress.errors import UsageFault
-from stress.options import RunRequest
+from stress.options import RunRequest, typed
+from stress.resolve import budget_seconds
 from stress.run.drawn_settings import Setting
 
 DEFAULT_BUDGET, NOT_COUNTED = "60s", "no_progress"
@@ -41,23 +41,17 @@ def resolve_amplification(
         raise UsageFault(
             f'--for: unknown outcome "{outcome}"; ' + (f'did you mean "{near}"?' if near else "see `list`")
         )
-    typed = request.orderings or scenario.orderings
-    targets = [Target(one, text, _expected(one, outcome)) for one, text in zip(orderings, typed, strict=True)]
+    named = request.orderings or scenario.orderings
+    targets = [Target(one, text, _expected(one, outcome)) for one, text in zip(orderings, named, strict=True)]
     return targets, budget_seconds(request.budget or DEFAULT_BUDGET)
 
 
 def _refuse_what_is_decided(request: RunRequest) -> None:
     """Races are as many and as long as the budget allows, without a warm-up."""
-    given = {
-        "--duration": request.duration is not None,
-        "--shootdowns": request.shootdowns is not None,
-        "--warmup": request.warmup is not None,
-    }
-    typed = set(map(setting_key, request.settings))
-    given |= {f"--set {key}": key in typed for key in DECIDED}
-    found = next((option for option, there in given.items() if there), None)
-    if found is not None:
-        raise UsageFault(f"{found}: means nothing beside --amplify, whose races share out --budget; leave it out")
+    keys = set(map(setting_key, request.settings))
+    given = typed(request, ("duration", "shootdowns", "warmup")) + [f"--set {key}" for key in DECIDED if key in keys]
+    if given:
+        raise UsageFault(f"{given[0]}: means nothing beside --amplify, whose races share out --budget; leave it out")
 
 
 def _expected(ordering: Ordering, outcome: str | None) -> str:

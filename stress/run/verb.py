@@ -1,46 +1,29 @@
 """The verb `run`: every ordering of a scenario races in turn; results are stored after each and shown at the end."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
 from results.caveats import caveats
 from results.collector import Run
-from results.junit import write_junit
-from results.ktap import ktap_text, write_ktap
 from results.race_trace import LastSteps, together, trace
-from results.store import SCHEMA, RunDirectory, StoreError, json_bytes
-from results.verdict import Exit, Verdict, exit_code
+from results.run_cases import run_cases, suite_name
+from results.store import SCHEMA, RunDirectory
+from results.verdict import Verdict, exit_code
 from scenarios.models import Ordering, Scenario
 from stress.host.quick import host_record, round_trip_after
-from stress.interrupts import Interrupts
 from stress.options import RunRequest
 from stress.processes.limits import make_room
-from stress.processes.perturbation import Sites, declared_sites
-from stress.processes.placement import Cpus, chosen_cpus
-from stress.processes.prepared import machine
-from stress.processes.race import Machine, race
-from stress.progress import Show
-from stress.resolve import STDOUT, check_files, named_file
-from stress.run.tables import observations, report
-from stress.screen import Screen, write
-from stress.session import hand_out_json, noted, origin, result_directory
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be run, checked before anything starts."""
-
-    request: RunRequest
-    scenario: Scenario
-    orderings: Sequence[Ordering]
-    cpus: Cpus
-    sites: Sites
-    directory: RunDirectory
-    progress: Screen | None
+from stress.processes.perturbation import declared_sites
+from stress.processes.placement import chosen_cpus
+from stress.processes.prepared import Prepared, prepare_races
+from stress.processes.race import race
+from stress.progress import race_display
+from stress.run.tables import run_lines, show_run
+from stress.session import Session, json_text, origin, session
 
 
 @dataclass(slots=True)
@@ -57,11 +40,6 @@ class Record:
         runs: list[dict[str, Any]] = self.result["runs"]
         return runs
 
-    @property
-    def trace(self) -> dict[str, Any] | None:
-        """The trace of all orderings that were traced."""
-        return together([trace(steps.whole) for steps in self.last_steps]) if self.last_steps else None
-
     def add(self, run: Run) -> None:
         """One more ordering."""
         self.runs.append(run.json)
@@ -74,104 +52,81 @@ class Record:
         self.result["host"] |= facts
         self.result["caveats"] = caveats(self.result["host"], self.result["scenario"], self.runs)
 
+    def store(self, directory: RunDirectory, *, plots: bool) -> None:
+        """Write all of it, with one trace of all orderings that were traced. Raises StoreError."""
+        traced = together([trace(steps.whole) for steps in self.last_steps]) if self.last_steps else None
+        directory.write(self.result, self.arrays, plots=plots, trace=traced)
+
 
 def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
     """Race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
-    cpus = chosen_cpus(request.cpus)
-    sites = declared_sites(scenario)
+    cpus, sites = chosen_cpus(request.cpus), declared_sites(scenario)
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
-    check_files(request.json, request.junit, request.ktap)
-    progress = None if request.quiet else Screen(sys.stderr, color=not request.no_color)
-    with result_directory(request.out, scenario.name) as directory:
-        return _carry_out(Plan(request, scenario, orderings, cpus, sites, directory, progress))
+    with session(request, scenario.name) as (its, directory):
+        prepared = prepare_races(
+            cpus, sites, its.progress, flow=scenario.flow, traced=request.trace, verbose=request.verbose
+        )
+        record = Record(_begun(scenario, orderings, prepared))
+        runs = record.runs
+        with its.interrupts:
+            with its.noted():
+                _race_all(its, request, scenario, orderings, prepared, record, directory)
+            if not runs:
+                return its.nothing()
+            if not its.interrupts:
+                record.add_facts(round_trip_after(prepared))
+            with its.noted():
+                # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
+                waits = runs[-1]["verdict"] != Verdict.crashed and its.interrupts.received < 2
+                record.store(directory, plots=waits and not request.no_report)
+            its.leave(
+                json_text(record.result),
+                suite_name(record.result),
+                partial(run_cases, record.result),
+                partial(show_run, result=record.result, last_steps=record.last_steps, every_step=request.verbose),
+                run_lines(record.result, answer=not request.quiet),
+            )
+            return its.end(exit_code(runs))
 
 
-def _carry_out(plan: Plan) -> int:
-    traced = plan.request.trace
-    prepared = machine(
-        plan.cpus,
-        plan.sites,
-        plan.progress,
-        flow=plan.scenario.flow,
-        traced=traced,
-        verbose=plan.request.verbose,
-    )
-    record = Record(_begun(plan, prepared))
-    refused: list[StoreError] = []
-    with Interrupts() as interrupts:
-        with noted(refused):
-            _race_all(plan, prepared, record, interrupts)
-        if record.runs and not interrupts:
-            record.add_facts(round_trip_after(prepared))
-        if not record.runs:
-            return Exit.INTERRUPTED.value if interrupts else Exit.NOTHING_RAN.value
-        with noted(refused):
-            # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
-            waits = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
-            plots = not plan.request.no_report and waits
-            plan.directory.write(record.result, record.arrays, plots=plots, trace=record.trace)
-        with noted(refused):
-            _hand_out(plan.request, record.result)
-        _show(plan, record)
-    if refused:
-        raise refused[0]
-    return Exit.INTERRUPTED.value if interrupts else exit_code(record.runs)
-
-
-def _begun(plan: Plan, prepared: Machine) -> dict[str, Any]:
+def _begun(scenario: Scenario, orderings: Sequence[Ordering], prepared: Prepared) -> dict[str, Any]:
     """The result before the first race."""
-    names = [ordering.name for ordering in plan.orderings]
-    head = origin(host_record(prepared))
     return {
         "schema": SCHEMA,
-        **head,
-        "seed": plan.scenario.seed,
+        **origin(host_record(prepared)),
+        "seed": scenario.seed,
         "caveats": [],
-        "scenario": {**plan.scenario.model_dump(mode="json"), "orderings": names},
+        "scenario": {**scenario.model_dump(mode="json"), "orderings": [ordering.name for ordering in orderings]},
         "runs": [],
     }
 
 
-def _race_all(plan: Plan, prepared: Machine, record: Record, interrupts: Interrupts) -> None:
+def _race_all(
+    its: Session,
+    request: RunRequest,
+    scenario: Scenario,
+    orderings: Sequence[Ordering],
+    prepared: Prepared,
+    record: Record,
+    directory: RunDirectory,
+) -> None:
     """Every ordering in turn, until one breaks the harness, the user has enough, or `--fail-fast` says so."""
-    scenario, count = plan.scenario, len(plan.orderings)
-    for number, ordering in enumerate(plan.orderings, start=1):
-        if interrupts:
+    count = len(orderings)
+    for number, ordering in enumerate(orderings, start=1):
+        if its.interrupts:
             return
         place = f"{scenario.name}, ordering {number} of {count}"
-        with Show(plan.progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s) as show:
-            run = race(prepared, ordering, scenario, interrupts, show)
+        with race_display(
+            its.progress, ordering.name, safe=ordering.safe, place=place, after_s=scenario.duration_s
+        ) as show:
+            run = race(prepared, ordering, scenario, its.interrupts, show)
         record.add(run)
         verdict = run.json["verdict"]
-        if plan.progress is not None:
-            plan.progress.line(f"{ordering.name}: {verdict}: {run.json['reason']}")
-            if plan.request.verbose and run.json["ready_s"] is not None:
-                workers = scenario.vcpus + scenario.zappers
-                plan.progress.line(f"{ordering.name}: {workers} workers ready after {run.json['ready_s']:.3f} s")
+        its.note(f"{ordering.name}: {verdict}: {run.json['reason']}")
+        if request.verbose and run.json["ready_s"] is not None:
+            workers = scenario.vcpus + scenario.zappers
+            its.note(f"{ordering.name}: {workers} workers ready after {run.json['ready_s']:.3f} s")
         if number < count:
-            plan.directory.write(record.result, record.arrays, plots=False, trace=record.trace)
-        if verdict == Verdict.crashed or (plan.request.fail_fast and verdict in (Verdict.failed, Verdict.hung)):
+            record.store(directory, plots=False)
+        if verdict == Verdict.crashed or (request.fail_fast and verdict in (Verdict.failed, Verdict.hung)):
             return
-
-
-def _hand_out(request: RunRequest, result: Mapping[str, Any]) -> None:
-    """The result in the files that were named. Raises StoreError."""
-    hand_out_json(request.json, result)
-    if request.junit is not None:
-        write_junit(result, request.junit)
-    if (path := named_file(request.ktap)) is not None:
-        write_ktap(result, path)
-
-
-def _show(plan: Plan, record: Record) -> None:
-    request = plan.request
-    if request.json == STDOUT:
-        write(sys.stdout, json_bytes(record.result).decode())
-    if request.ktap == STDOUT:
-        write(sys.stdout, ktap_text(record.result))
-    data_on_stdout = STDOUT in (request.json, request.ktap)
-    screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=not request.no_color)
-    if not request.quiet:
-        report(screen, record.result, plan.directory.path, record.last_steps, every_step=request.verbose)
-    elif not data_on_stdout:
-        observations(screen, record.result)

@@ -1,4 +1,4 @@
-"""What a selftest claims: that an ordering shows a forbidden outcome, or none; and the machines to hold it against."""
+"""What a selftest expects: that an ordering shows a forbidden outcome, or none; and the machines to hold it against."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,13 +7,13 @@ from scenarios.faults import LARGE, SMALL, Shown, faults, to_explore, to_race
 from scenarios.loader import ScenarioError, load_scenario, shipped_orderings, with_options
 from scenarios.models import Ordering, Scenario
 from scenarios.wording import unknown
-from stress.unread import check_read
+from stress.resolve import check_read
 
 WRONG_S, SAFE_S, SHORT_SAFE_S = "20s", "5s", "2s"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Expectation:
     """One ordering, known for one outcome or safe, as it races on `raced`, and as it is explored on each of `machines`
     in turn, until it is caught; a safe one on all of them. `to_race`: whether a race belongs to it.
     """
@@ -35,9 +35,9 @@ class Claim:
         return "no_progress" in self.ordering.expect
 
 
-def claims(
+def expectations(
     orderings: Sequence[Ordering], named: Sequence[str], *, short: bool, duration: str | None, seed: int | None
-) -> list[Claim]:
+) -> list[Expectation]:
     """Of these orderings and of the faults named, or of all that is shipped where there are neither; those of one name
     once.
 
@@ -57,7 +57,7 @@ def claims(
     return [one for each in made for one in _timed(each, short=short, duration=duration, seed=seed)]
 
 
-def _of_ordering(ordering: Ordering, *, short: bool) -> Claim:
+def _of_ordering(ordering: Ordering, *, short: bool) -> Expectation:
     scenario = load_scenario("wrong")
     check_read(scenario, [ordering], {})
     if ordering.safe:
@@ -70,32 +70,32 @@ def _of_ordering(ordering: Ordering, *, short: bool) -> Claim:
         with_options(small, vcpus=vcpus, zappers=zappers, pages=zappers, shootdowns=each)
         for vcpus, zappers, each in sizes
     )
-    return Claim(ordering, scenario, ordering, machines)
+    return Expectation(ordering, scenario, ordering, machines)
 
 
-def _of_fault(shown: Shown, *, short: bool) -> Claim:
+def _of_fault(shown: Shown, *, short: bool) -> Expectation:
     scenario, ordering = to_race(shown)
     machines, explored = to_explore(shown)
-    return Claim(ordering, scenario, explored, tuple(machines), to_race=not short or scenario.flow == "shootdown")
+    return Expectation(ordering, scenario, explored, tuple(machines), to_race=not short or scenario.flow == "shootdown")
 
 
-def _timed(claim: Claim, *, short: bool, duration: str | None, seed: int | None) -> list[Claim]:
-    """The claim with the time that a race may take; once for each outcome that the ordering is known for."""
-    usual = WRONG_S if not claim.safe else SHORT_SAFE_S if short else SAFE_S
-    scenario = with_options(claim.raced, duration_s=duration or usual, seed=seed)
-    if not claim.safe:
+def _timed(one: Expectation, *, short: bool, duration: str | None, seed: int | None) -> list[Expectation]:
+    """It with the time that a race may take; once for each outcome that the ordering is known for."""
+    usual = WRONG_S if not one.safe else SHORT_SAFE_S if short else SAFE_S
+    scenario = with_options(one.raced, duration_s=duration or usual, seed=seed)
+    if not one.safe:
         # Standing still for as long as a race lasts is a race that catches nothing, no broken harness; unless that is
         # the catch.
-        watchdog_s = scenario.watchdog_s if claim.stuck else max(scenario.watchdog_s, scenario.duration_s)
+        watchdog_s = scenario.watchdog_s if one.stuck else max(scenario.watchdog_s, scenario.duration_s)
         scenario = scenario.model_copy(update={"watchdog_s": watchdog_s, "warmup_s": 0.0})
-    claim = replace(claim, raced=scenario)
-    if isinstance(claim.ordering.expect, str):
-        return [claim]
+    one = replace(one, raced=scenario)
+    if isinstance(one.ordering.expect, str):
+        return [one]
     return [
         replace(
-            claim,
-            ordering=claim.ordering.model_copy(update={"expect": (outcome,)}),
-            explored=claim.explored.model_copy(update={"expect": (outcome,)}),
+            one,
+            ordering=one.ordering.model_copy(update={"expect": (outcome,)}),
+            explored=one.explored.model_copy(update={"expect": (outcome,)}),
         )
-        for outcome in claim.ordering.expect
+        for outcome in one.ordering.expect
     ]

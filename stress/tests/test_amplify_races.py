@@ -11,9 +11,9 @@ from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
-from stress.processes.race import Machine
+from stress.processes.prepared import Prepared
 from stress.run import amplified_races as amplify_races
-from stress.run.amplified_races import Machines, Search, Subject
+from stress.run.amplified_races import Amplification, Machines, Subject
 from stress.run.targets import Target
 
 Race = Callable[[int], dict[str, Any]]
@@ -35,8 +35,8 @@ class Fake:
         scenario = load_scenario("small")
         target = Target(load_orderings([ordering])[0], ordering, "operand_busy")
         subject = Subject(RunRequest("small", settings=settings), scenario, scenario, target, 1.0, "here")
-        bare = Machine(cast(Any, None), cast(Any, None), (0,), {})
-        self.search = Search(subject, Machines(bare, bare), None, Interrupts())
+        bare = Prepared(cast(Any, None), cast(Any, None), (0,), {})
+        self.search = Amplification(subject, Machines(bare, bare), None, Interrupts())
 
     def entry(self) -> dict[str, Any]:
         self.search.run()

@@ -14,13 +14,13 @@ from stress.errors import UsageFault
 from stress.explore import order_races as atlas_race
 from stress.explore import orders as atlas_search
 from stress.explore.atlas import run_atlas
-from stress.explore.atlas_request import resolve_atlas
 from stress.explore.order_races import BESIDE, Raced, race_orders, racing_scenario
 from stress.explore.orders import TIERS
+from stress.explore.resolve import resolve_atlas
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
 from stress.processes.placement import inherited_cpus
-from stress.processes.prepared import machine
+from stress.processes.prepared import prepare_races
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -131,7 +131,7 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     safe = load_ordering("block,track,kick,remove")
     heats: list[int] = []
     kept: list[int] = []
-    ready = machine(inherited_cpus(), {}, None)
+    ready = prepare_races(inherited_cpus(), {}, None)
 
     def keep(raced: Raced) -> None:
         kept.append(len(raced.rounds))

@@ -7,8 +7,8 @@ import pytest
 from results.atlas import AS_IS, CHECK_OFF, HOST_FREES
 from scenarios.loader import load_ordering, load_scenario
 from stress.explore import orders as atlas_search
-from stress.explore.ordering import rules_of
 from stress.explore.orders import TIERS, Advance, explore_orders, look_at
+from stress.explore.witness import as_searched
 from stress.interrupts import Interrupts
 
 ONE, TWO_ZAPPERS = TIERS[0], TIERS[4]
@@ -18,7 +18,7 @@ V18 = "block gate_raise kick track gate_lower remove"
 def look(steps: str, ordering: str = "v18", tier: int = 0) -> dict[str, dict[str, int]]:
     """By variant, what this order of steps shows on a machine."""
     its = load_ordering(ordering).model_copy(update={"shootdown": tuple(steps.split())})
-    return look_at(rules_of(its, load_scenario("small")), TIERS[tier]).found
+    return look_at(as_searched(its, load_scenario("small")), TIERS[tier]).found
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import pytest
 
 from scenarios.loader import load_ordering, load_scenario
 from stress.bench.design import Point
-from stress.bench.progress import BenchProgress, time_left
 from stress.bench.round import Turn
+from stress.bench.verb import BenchProgress, time_left
+from stress.progress import display
 from stress.screen import Screen
 
 TURN = Turn(3, 1, "A2", load_ordering("spec"), Point("vcpus=8", 8, load_scenario("review")), 1)
@@ -22,7 +23,8 @@ def test_a_line_says_which_race_of_which_round_and_how_long_it_all_takes(monkeyp
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     stream = io.StringIO()
-    with BenchProgress(Screen(stream, color=False)) as progress:
+    with display(Screen(stream, color=False)) as drawn:
+        progress = BenchProgress(drawn)
         progress.at(TURN, rounds=10, races=9, left_s=90)
         watch = progress(lambda: pytest.fail("nobody needs the tally"))
         watch("measuring", 0.5)
@@ -35,7 +37,8 @@ def test_a_line_says_which_race_of_which_round_and_how_long_it_all_takes(monkeyp
 
 
 def test_without_a_screen_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with BenchProgress(None) as progress:
+    with display(None) as drawn:
+        progress = BenchProgress(drawn)
         progress.at(TURN, rounds=10, races=9, left_s=90)
 
     assert capsys.readouterr() == ("", "")

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from scenarios.loader import ScenarioError, load_ordering
-from stress.bench.design import Layout, lay_out
+from stress.bench.design import Experiment, design
 from stress.bench.round import arms, turns
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 
 
-def laid_out(orderings: tuple[str, ...] = ("spec", "v18"), **options: Any) -> Layout:
-    return lay_out(BenchRequest(**{"scenario": "review", "orderings": orderings, **options}))
+def laid_out(orderings: tuple[str, ...] = ("spec", "v18"), **options: Any) -> Experiment:
+    return design(BenchRequest(**{"scenario": "review", "orderings": orderings, **options}))
 
 
 def test_a_bench_has_ten_rounds_of_short_races_unless_told_otherwise() -> None:

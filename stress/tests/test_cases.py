@@ -10,7 +10,7 @@ import pytest
 from kernels.search.explore import Size, explore
 from results.grades import FAILING, grade_of
 from scenarios.loader import apply_settings, load_ordering, load_scenario
-from stress.explore.ordering import rules_of
+from stress.explore.witness import as_searched
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 CASES = Path(__file__).parent / "cases"
@@ -27,7 +27,7 @@ def forbidden(case: str, machine: tuple[str, ...], *settings: str, vcpus: int = 
     sizes = (f"vcpus={vcpus}", f"zappers={zappers}", f"pages={zappers}", "tlb_entries=1", "shootdowns=1")
     ordering = load_ordering(str(CASES / f"{case}.toml"))
     small, (ordering,) = apply_settings(load_scenario(scenario), [ordering], (*its, *sizes, *settings))
-    done = explore(rules_of(ordering, small), Size(vcpus, zappers, zappers, 1), liveness=False)
+    done = explore(as_searched(ordering, small), Size(vcpus, zappers, zappers, 1), liveness=False)
     assert done.complete
     return {outcome for outcome in (*done.outcomes, *done.broken) if grade_of(outcome) in FAILING}
 

@@ -27,9 +27,7 @@ from results.tests.material import HOST, a_result, a_run
 from scenarios.loader import ScenarioError, load_ordering, load_scenario
 from stress.bench.verb import bench
 from stress.errors import CannotRunHere, UsageFault
-from stress.explore.atlas_request import resolve_atlas
-from stress.explore.matrix_request import resolve_matrix
-from stress.explore.resolve import resolve_exploration
+from stress.explore.resolve import resolve_atlas, resolve_exploration, resolve_matrix
 from stress.options import BenchRequest, ExploreRequest
 from stress.processes import limits
 from stress.processes import memory as sizes

@@ -8,7 +8,7 @@ from results.tests.machines import two_sockets
 from results.topology import topology
 from stress.errors import HarnessFault
 from stress.host import facts as examination
-from stress.host.cpu_pairs import Buffering, Errand, Found
+from stress.host.cpu_pairs import Buffering, Errand, Results
 from stress.host.facts import pair_facts, room, system_facts
 from stress.processes.placement import Cpus
 
@@ -47,12 +47,12 @@ def test_processes_may_be_what_is_short(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def probed(
-    monkeypatch: pytest.MonkeyPatch, cpus: Cpus, found: Found | HarnessFault
+    monkeypatch: pytest.MonkeyPatch, cpus: Cpus, found: Results | HarnessFault
 ) -> tuple[list[Errand], dict[str, object]]:
     """The errands that were run, and the facts that came of what was found."""
     errands: list[Errand] = []
 
-    def measure(errand: Errand, *_: object) -> Found:
+    def measure(errand: Errand, *_: object) -> Results:
         errands.append(errand)
         if isinstance(found, HarnessFault):
             raise found
@@ -63,7 +63,7 @@ def probed(
 
 
 def test_all_pairs_are_tried_and_stores_between_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Found(
+    found = Results(
         round_trips_ns={(0, 1): (100.0, 110.0, 120.0), (0, 2): (50.0,), (1, 2): (60.0,)},
         buffering=Buffering((0, 1), 10, 1, 10, 0),
         realtime=True,
@@ -84,14 +84,14 @@ def test_all_pairs_are_tried_and_stores_between_two_cores(monkeypatch: pytest.Mo
 
 
 def test_a_single_cpu_has_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    errands, facts = probed(monkeypatch, (3,), Found(realtime=False))
+    errands, facts = probed(monkeypatch, (3,), Results(realtime=False))
 
     assert errands == [Errand((), (), worker=True)]
     assert (facts["round_trips"], facts["round_trip_ns"], facts["store_buffering"]) == (None, None, None)
 
 
 def test_of_many_cpus_the_pair_of_a_run_is_always_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    errands, _ = probed(monkeypatch, tuple(range(200)), Found())
+    errands, _ = probed(monkeypatch, tuple(range(200)), Results())
 
     assert (0, 1) in errands[0].pairs
     assert 276 <= len(errands[0].pairs) <= 277

@@ -15,8 +15,8 @@ from scenarios.loader import load_ordering
 from stress.errors import UsageFault
 from stress.explore import pairs as matrix_search
 from stress.explore.matrix import run_matrix
-from stress.explore.matrix_request import resolve_matrix
 from stress.explore.pairs import cross
+from stress.explore.resolve import resolve_matrix
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest, ReplayRequest
 from stress.replay import replay
@@ -124,7 +124,7 @@ def test_a_crash_in_a_later_flow_leaves_the_flows_before_it(tmp_path: Path, monk
 def test_after_an_interrupt_a_schedule_is_who_moves_and_no_more() -> None:
     with Interrupts() as interrupts:
         crossed = cross([load_ordering("no_block")], {"mmio": []}, interrupts, lambda *_: None, threads=1)
-    (course,) = crossed.courses
+    (course,) = crossed.cells
 
     moves, steps = course.witness(steps=False), course.witness()
 

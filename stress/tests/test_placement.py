@@ -4,7 +4,7 @@ from kernels.layout import plan
 from kernels.tdx.rules import Flow
 from stress.errors import UsageFault
 from stress.processes import placement
-from stress.processes.placement import Places, chosen_cpus, inherited_cpus, places, shown
+from stress.processes.placement import Placed, chosen_cpus, inherited_cpus, places, shown
 
 
 @pytest.fixture(autouse=True)
@@ -44,54 +44,54 @@ def test_cpus_print_as_ranges() -> None:
 def test_with_a_cpu_for_everybody_zappers_have_the_first_ones_under_either_placement(placement: str) -> None:
     placed = places(plan(vcpus=3, zappers=2, pages=1, tlb_entries=1), (0, 1, 2, 3, 6), placement)
 
-    assert placed == Places("own", ((0,), (1,)), ((2,), (3,), (6,)))
+    assert placed == Placed("own", ((0,), (1,)), ((2,), (3,), (6,)))
     assert not placed.shared
 
 
 def test_mixed_with_more_actors_than_cpus_nobody_is_pinned() -> None:
     placed = places(plan(vcpus=3, zappers=2, pages=1, tlb_entries=1), (0, 1, 2, 3), "mixed")
 
-    assert placed == Places("mixed", ((0, 1, 2, 3), (0, 1, 2, 3)), ((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3)))
+    assert placed == Placed("mixed", ((0, 1, 2, 3), (0, 1, 2, 3)), ((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3)))
     assert placed.shared
 
 
 def test_apart_zappers_have_half_of_the_cpus_at_most_and_vcpus_the_others_in_turn() -> None:
     placed = places(plan(vcpus=5, zappers=3, pages=1, tlb_entries=1), (0, 1, 2, 3), "apart")
 
-    assert placed == Places("apart", ((0,), (1,), (0,)), ((2,), (3,), (2,), (3,), (2,)))
+    assert placed == Placed("apart", ((0,), (1,), (0,)), ((2,), (3,), (2,), (3,), (2,)))
     assert placed.shared
 
 
 def test_apart_on_three_cpus_zappers_have_one_and_vcpus_two() -> None:
     placed = places(plan(vcpus=3, zappers=2, pages=1, tlb_entries=1), (1, 3, 7), "apart")
 
-    assert placed == Places("apart", ((1,), (1,)), ((3,), (7,), (3,)))
+    assert placed == Placed("apart", ((1,), (1,)), ((3,), (7,), (3,)))
 
 
 def test_apart_a_zapper_takes_no_more_cpus_than_there_are_zappers() -> None:
     placed = places(plan(vcpus=6, zappers=1, pages=1, tlb_entries=1), (0, 1, 2, 3), "apart")
 
-    assert placed == Places("apart", ((0,),), ((1,), (2,), (3,), (1,), (2,), (3,)))
+    assert placed == Placed("apart", ((0,),), ((1,), (2,), (3,), (1,), (2,), (3,)))
 
 
 def test_apart_four_zappers_share_one_of_two_cpus_and_64_vcpus_the_other() -> None:
     placed = places(plan(vcpus=64, zappers=4, pages=1, tlb_entries=1), (0, 1), "apart")
 
-    assert placed == Places("apart", ((0,),) * 4, ((1,),) * 64)
+    assert placed == Placed("apart", ((0,),) * 4, ((1,),) * 64)
 
 
 @pytest.mark.parametrize("placement", ["apart", "mixed"])
 def test_a_single_cpu_leaves_no_choice(placement: str) -> None:
     placed = places(plan(vcpus=1, zappers=1, pages=1, tlb_entries=1), (3,), placement)
 
-    assert placed == Places("mixed", ((3,),), ((3,),))
+    assert placed == Placed("mixed", ((3,),), ((3,),))
 
 
 @pytest.mark.parametrize("cpus", [(0, 1), (0, 1, 2, 3, 6, 7)])
 def test_vcpus_that_move_among_processors_are_mixed_however_many_cpus_there_are(cpus: tuple[int, ...]) -> None:
     placed = places(plan(vcpus=2, zappers=1, pages=1, tlb_entries=1, flow=Flow.MIGRATE, lps=2), cpus, "apart")
 
-    assert placed == Places("mixed", (cpus,), (cpus, cpus))
+    assert placed == Placed("mixed", (cpus,), (cpus, cpus))
 
 
 def test_what_is_inherited_is_not_empty() -> None:

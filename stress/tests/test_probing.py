@@ -14,7 +14,7 @@ from stress.errors import HarnessFault
 from stress.host import quick as probing
 from stress.host.quick import clock_facts, empty_shootdown_facts, fork_facts, host_record, round_trip_facts, timer_facts
 from stress.processes.perturbation import AtSite
-from stress.processes.race import Machine
+from stress.processes.prepared import Prepared
 
 
 def test_a_reading_of_the_clock_costs_something_and_less_than_a_millisecond() -> None:
@@ -69,20 +69,20 @@ def test_a_run_goes_on_where_its_probe_finds_no_process(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(probing, "measure", refuse)
 
-    record = host_record(Machine(load(), calibrate(), (0, 1), {}))
+    record = host_record(Prepared(load(), calibrate(), (0, 1), {}))
 
     assert record["round_trip_ns"] is None
     assert record["empty_shootdown_ns"] > 0
 
 
 def test_with_one_cpu_there_is_no_round_trip() -> None:
-    record = host_record(Machine(load(), calibrate(), (0,), {}))
+    record = host_record(Prepared(load(), calibrate(), (0,), {}))
 
     assert (record["round_trip_ns"], record["round_trip_cpus"], record["cpus_used"]) == (None, [0], "0")
 
 
 def test_perturbed_kernels_measure_no_empty_shootdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = host_record(Machine(load(), calibrate(), (0,), {3: AtSite(yields=0.01)}))
+    record = host_record(Prepared(load(), calibrate(), (0,), {3: AtSite(yields=0.01)}))
 
     assert "empty_shootdown_ns" not in record
 
@@ -96,9 +96,9 @@ import json, os
 from kernels.race.clock import calibrate
 from kernels.race.lines import load
 from stress.host.quick import fork_facts, host_record
-from stress.processes.race import Machine
+from stress.processes.prepared import Prepared
 cpus = tuple(sorted(os.sched_getaffinity(0)))
-print(json.dumps({**host_record(Machine(load(), calibrate(), cpus, {})), **fork_facts()}, allow_nan=False))
+print(json.dumps({**host_record(Prepared(load(), calibrate(), cpus, {})), **fork_facts()}, allow_nan=False))
 """
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True)

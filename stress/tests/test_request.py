@@ -5,7 +5,8 @@ import pytest
 from scenarios.loader import ScenarioError
 from stress.errors import UsageFault
 from stress.options import RunRequest
-from stress.resolve import check_files, resolve
+from stress.resolve import resolve
+from stress.session import check_files
 
 
 def test_without_options_the_scenario_speaks() -> None:

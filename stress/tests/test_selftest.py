@@ -17,16 +17,16 @@ from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
 from stress.processes.perturbation import declared_sites
-from stress.processes.race import Machine
-from stress.selftest.expectations import Claim, claims
-from stress.selftest.races import race_claim
+from stress.processes.prepared import Prepared
+from stress.selftest.expectations import Expectation, expectations
+from stress.selftest.verb import race_expected
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def everything(*, short: bool = False) -> list[Claim]:
+def everything(*, short: bool = False) -> list[Expectation]:
     """What a selftest without options claims."""
-    return claims([], [], short=short, duration=None, seed=None)
+    return expectations([], [], short=short, duration=None, seed=None)
 
 
 def test_every_shipped_ordering_and_every_fault_is_claimed_and_raced() -> None:
@@ -48,14 +48,16 @@ def test_a_short_selftest_explores_every_claim_and_races_those_of_the_default_fl
 def test_each_outcome_that_an_ordering_is_known_for_is_a_claim_of_its_own() -> None:
     both = load_ordering("no_kick").model_copy(update={"expect": ("tracking_not_done", "stale_after_done")})
 
-    made = claims([both], [], short=False, duration=None, seed=None)
+    made = expectations([both], [], short=False, duration=None, seed=None)
 
     assert [one.ordering.expect for one in made] == [("tracking_not_done",), ("stale_after_done",)]
     assert [one.explored.expect for one in made] == [("tracking_not_done",), ("stale_after_done",)]
 
 
 def test_a_safe_ordering_races_without_yields_and_a_wrong_one_may_stand_still_for_all_its_time() -> None:
-    safe, wrong = claims([load_ordering("v18"), load_ordering("no_kick")], [], short=False, duration="30s", seed=7)
+    safe, wrong = expectations(
+        [load_ordering("v18"), load_ordering("no_kick")], [], short=False, duration="30s", seed=7
+    )
 
     assert (safe.raced.yields, safe.raced.watchdog_s) == ({}, 5.0)
     assert (bool(wrong.raced.yields), wrong.raced.watchdog_s) == (True, 30.0)
@@ -63,14 +65,14 @@ def test_a_safe_ordering_races_without_yields_and_a_wrong_one_may_stand_still_fo
 
 
 def test_where_standing_still_is_the_catch_the_watchdog_is_the_scenarios_own() -> None:
-    (made,) = claims([], ["fastpath_reenter"], short=True, duration=None, seed=None)
+    (made,) = expectations([], ["fastpath_reenter"], short=True, duration=None, seed=None)
 
     assert (made.raced.watchdog_s, made.to_race) == (5.0, True)
 
 
 def test_a_fault_that_there_is_not_is_told_with_the_nearest() -> None:
     with pytest.raises(ScenarioError, match=r'--fault: unknown fault "reclaim_erly"; did you mean "reclaim_early"\?'):
-        claims([], ["reclaim_erly"], short=False, duration=None, seed=None)
+        expectations([], ["reclaim_erly"], short=False, duration=None, seed=None)
 
 
 def test_every_label_at_which_a_race_of_the_selftest_perturbs_is_one_of_its_flow() -> None:
@@ -78,17 +80,17 @@ def test_every_label_at_which_a_race_of_the_selftest_perturbs_is_one_of_its_flow
 
 
 def test_all_tries_of_a_race_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    (made,) = claims([load_ordering("no_kick")], [], short=False, duration="1s", seed=7)
+    (made,) = expectations([load_ordering("no_kick")], [], short=False, duration="1s", seed=7)
     begun: list[tuple[int, float]] = []
 
-    def stopped(prepared: Machine, ordering: Ordering, scenario: Scenario, *_: object) -> SimpleNamespace:
+    def stopped(prepared: Prepared, ordering: Ordering, scenario: Scenario, *_: object) -> SimpleNamespace:
         """A race that another error ends after 0.375 s."""
         begun.append((scenario.seed, scenario.duration_s))
         return SimpleNamespace(json={"verdict": "inconclusive", "seconds": min(0.375, scenario.duration_s)})
 
-    monkeypatch.setattr("stress.selftest.races.race", stopped)
+    monkeypatch.setattr("stress.selftest.verb.race", stopped)
     with Interrupts() as interrupts:
-        tries = race_claim(cast(Machine, None), made, "", None, interrupts)
+        tries = race_expected(cast(Prepared, None), made, "", None, interrupts)
 
     assert begun == [(7, 1.0), (8, 0.625), (9, 0.25)]
     assert sum(one["seconds"] for one in tries) == 1.0

@@ -20,7 +20,8 @@ from stress.interrupts import Interrupts
 from stress.processes import tracing
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import inherited_cpus
-from stress.processes.race import Machine, race
+from stress.processes.prepared import Prepared
+from stress.processes.race import race
 from stress.processes.shared_words import shared_words
 from stress.processes.tracing import arm, entries_of_a_shootdown, ring_entries
 from stress.tests.test_survives import FOREVER, ended, racing, stored
@@ -94,7 +95,7 @@ def raced(ordering: str) -> Run:
     clock = calibrate(0.02)
     sites = declared_sites(scenario)
     kernels = load(Variant(perturbed=True, traced=True))
-    machine = Machine(kernels, clock, inherited_cpus(), sites, ns_of_entry(clock))
+    machine = Prepared(kernels, clock, inherited_cpus(), sites, ns_of_entry(clock))
     with Interrupts() as interrupts:
         return race(
             machine, load_orderings((ordering,))[0], scenario, interrupts, lambda tally: lambda phase, left: None

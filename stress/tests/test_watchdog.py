@@ -1,6 +1,6 @@
 from conftest import SmallMachine
 from kernels.layout import ENTRIES, EXITS, FINISHED, LABEL, SHOOTDOWNS, Layout
-from stress.processes.watchdog import Watchdog, finished, head_words, named, standing
+from stress.processes.watchdog import Watchdog, actor_names, finished, head_words, positions
 
 ZAPPER, VCPU_0, VCPU_1 = 0, 1, 2
 
@@ -68,18 +68,18 @@ def test_everybody_is_named_at_their_label(small_machine: SmallMachine) -> None:
     words, lay = small_machine
     words[head_words(lay) + LABEL] = [3, 8, 8]
 
-    assert standing(words, lay, text) == ("zapper 0 at step 3", "vcpu 0-1 at step 8")
+    assert positions(words, lay, text) == ("zapper 0 at step 3", "vcpu 0-1 at step 8")
 
 
 def test_who_has_finished_is_named_at_their_end(small_machine: SmallMachine) -> None:
     words, lay = small_machine
     words[head_words(lay)[ZAPPER] + FINISHED] = 1
 
-    assert standing(words, lay, text) == ("zapper 0 at its end", "vcpu 0-1 at step 0")
+    assert positions(words, lay, text) == ("zapper 0 at its end", "vcpu 0-1 at step 0")
 
 
 def test_actors_are_named_by_kind_and_number(small_machine: SmallMachine) -> None:
-    assert named(small_machine.lay, [ZAPPER, VCPU_1]) == "zapper 0, vcpu 1"
+    assert actor_names(small_machine.lay, [ZAPPER, VCPU_1]) == "zapper 0, vcpu 1"
 
 
 def test_all_have_finished_when_the_last_one_has(small_machine: SmallMachine) -> None:

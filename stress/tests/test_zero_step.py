@@ -11,7 +11,7 @@ from scenarios.faults import faults, to_race
 from stress.interrupts import Interrupts
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
-from stress.processes.prepared import machine
+from stress.processes.prepared import prepare_races
 from stress.processes.race import race
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -55,7 +55,7 @@ def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
     """With the tree locked for ever the next BLOCK waits for ever, and every zapper behind it."""
     scenario, ordering = to_race(faults()["zero_step_keeps_tree"])
     brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0})
-    prepared = machine(chosen_cpus(None), declared_sites(scenario), None, flow="zero_step")
+    prepared = prepare_races(chosen_cpus(None), declared_sites(scenario), None, flow="zero_step")
 
     with Interrupts() as interrupts:
         run = race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, (Outcome.busy_given_up,)).json
@@ -68,7 +68,7 @@ def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
 def test_references_that_entries_left_behind_are_found_when_every_vcpu_has_ended_outside() -> None:
     scenario, ordering = to_race(faults()["zero_step_keeps_reference"])
     brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0})
-    prepared = machine(chosen_cpus(None), {}, None, flow="zero_step")
+    prepared = prepare_races(chosen_cpus(None), {}, None, flow="zero_step")
 
     with Interrupts() as interrupts:
         run = race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, (Outcome.tracking_not_done,)).json
