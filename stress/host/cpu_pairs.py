@@ -93,7 +93,7 @@ def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[
 
 def _attend(workers: Workers, words: Words, go: int, within_s: float, stop: Callable[[], bool]) -> tuple[str, bool]:
     """Let them work to the end; what went wrong, or "", and whether a worker was at fault."""
-    workers.start(tidy=False)
+    workers.start()
     until, released = time.monotonic() + within_s, False
     while workers.alive:
         if dead := [ended for ended in workers.wait(LOOK_S) if ended.code != 0]:
