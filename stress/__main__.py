@@ -100,19 +100,11 @@ def _run(arguments: list[str]) -> int:
 
 def explained(error: Exception) -> tuple[str, int]:
     """An error as one line for the user, and the exit code that it means."""
-    from scenarios.wording import ScenarioError
-    from stress.errors import CannotRunHere, HarnessFault, UsageFault
-
     if hasattr(error, "format_message"):  # typer's, whose classes have moved between modules
         return f"{error.format_message().rstrip('.')}; see `tdx-stress --help`", USAGE
-    if isinstance(error, ScenarioError):
-        return str(error), USAGE
-    if isinstance(error, UsageFault | HarnessFault | CannotRunHere):
-        return str(error), error.exit_code
-    if "results.gate" in sys.modules and isinstance(error, sys.modules["results.gate"].GateError):
-        return str(error), USAGE
-    if "results.store" in sys.modules and isinstance(error, sys.modules["results.store"].StoreError):
-        return str(error), HARNESS
+    if (code := getattr(error, "exit_code", None)) is not None:
+        return str(error), code
+    from stress.errors import CannotRunHere
     from stress.processes.limits import limit_met
 
     if (met := limit_met(error)) is not None:
