@@ -37,7 +37,7 @@ class Record:
 
     header: dict[str, Any]
     single: bool
-    path: Path
+    directory: RunDirectory
     searched: list[Searched] = field(default_factory=list)
 
     @property
@@ -48,20 +48,20 @@ class Record:
     def witnesses(self, one: Searched) -> dict[Path, Recorded]:
         """The schedules to what fails, by the file that each is kept in."""
         stem = "witness" if self.single else f"witness-{one.entry['ordering']}"
-        return {self.path / f"{stem}-{name}.json": found for name, found in one.witnesses.items()}
+        return {self.directory.path / f"{stem}-{name}.json": found for name, found in one.witnesses.items()}
 
     @property
     def document(self) -> dict[str, Any]:
         """As it goes into a file."""
         return document(self.header, self.entries, single=self.single)
 
-    def store(self, directory: RunDirectory) -> None:
+    def store(self) -> None:
         """The record, and a witness for each thing that fails. Raises StoreError."""
         contents = {EXPLORATION: json_bytes(self.document)}
         for one in self.searched:
             for path, found in self.witnesses(one).items():
                 contents[path.name] = witness_text(found.witness).encode()
-        directory.put({name: methodcaller("write", content) for name, content in contents.items()})
+        self.directory.put({name: methodcaller("write", content) for name, content in contents.items()})
 
     def store_pictures(self) -> None:
         """Beside each witness its trace and its timeline. Raises StoreError."""
@@ -74,16 +74,16 @@ def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence
     """Search, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     method = _method(request, scenario)
     with session(request, f"explore-{scenario.name}", STEPPED) as (its, directory):
-        record = Record(origin(), single=len(orderings) == 1, path=its.path)
+        record = Record(origin(), single=len(orderings) == 1, directory=directory)
         # Before interrupts are only counted: so that who waits for the compiler can end it at once.
         get_ready(orderings[0], scenario, method, its.progress, verbose=request.verbose)
         with its.interrupts:
             with its.noted():
-                _search_all(its, request, scenario, orderings, method, record, directory)
+                _search_all(its, request, scenario, orderings, method, record)
             if not record.searched:
                 return its.nothing()
             with its.noted():
-                record.store(directory)
+                record.store()
             its.leave(
                 json_text(record.document),
                 scenario.name,
@@ -117,7 +117,6 @@ def _search_all(
     orderings: Sequence[Ordering],
     method: Whole | Sample,
     record: Record,
-    directory: RunDirectory,
 ) -> None:
     """Every ordering in turn, until the user has enough, or `--fail-fast` says so."""
     count, sampled = len(orderings), isinstance(method, Sample)
@@ -132,7 +131,7 @@ def _search_all(
         record.searched.append(found)
         its.note(f"{ordering.name}: {found.entry['verdict']}: {found.entry['reason']}")
         if number < count:
-            record.store(directory)
+            record.store()
         if request.fail_fast and found.entry["verdict"] == Verdict.failed:
             return
 

@@ -31,6 +31,7 @@ class Record:
     """What a run leaves, as it grows: the result, and the arrays beside it."""
 
     result: dict[str, Any]
+    directory: RunDirectory
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     last_steps: list[LastSteps] = field(default_factory=list)
 
@@ -52,10 +53,10 @@ class Record:
         self.result["host"] |= facts
         self.result["caveats"] = caveats(self.result["host"], self.result["scenario"], self.runs)
 
-    def store(self, directory: RunDirectory, *, plots: bool) -> None:
+    def store(self, *, plots: bool) -> None:
         """Write all of it, with one trace of all orderings that were traced. Raises StoreError."""
         traced = together([trace(steps.whole) for steps in self.last_steps]) if self.last_steps else None
-        directory.write(self.result, self.arrays, plots=plots, trace=traced)
+        self.directory.write(self.result, self.arrays, plots=plots, trace=traced)
 
 
 def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
@@ -66,11 +67,11 @@ def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) 
         prepared = prepare_races(
             cpus, sites, its.progress, flow=scenario.flow, traced=request.trace, verbose=request.verbose
         )
-        record = Record(_begun(scenario, orderings, prepared))
+        record = Record(_begun(scenario, orderings, prepared), directory)
         runs = record.runs
         with its.interrupts:
             with its.noted():
-                _race_all(its, request, scenario, orderings, prepared, record, directory)
+                _race_all(its, request, scenario, orderings, prepared, record)
             if not runs:
                 return its.nothing()
             if not its.interrupts:
@@ -78,7 +79,7 @@ def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) 
             with its.noted():
                 # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
                 waits = runs[-1]["verdict"] != Verdict.crashed and its.interrupts.received < 2
-                record.store(directory, plots=waits and not request.no_report)
+                record.store(plots=waits and not request.no_report)
             its.leave(
                 json_text(record.result),
                 suite_name(record.result),
@@ -108,7 +109,6 @@ def _race_all(
     orderings: Sequence[Ordering],
     prepared: Prepared,
     record: Record,
-    directory: RunDirectory,
 ) -> None:
     """Every ordering in turn, until one breaks the harness, the user has enough, or `--fail-fast` says so."""
     count = len(orderings)
@@ -127,6 +127,6 @@ def _race_all(
             workers = scenario.vcpus + scenario.zappers
             its.note(f"{ordering.name}: {workers} workers ready after {run.json['ready_s']:.3f} s")
         if number < count:
-            record.store(directory, plots=False)
+            record.store(plots=False)
         if verdict == Verdict.crashed or (request.fail_fast and verdict in (Verdict.failed, Verdict.hung)):
             return
