@@ -150,7 +150,7 @@ def test_a_safe_ordering_is_explored_on_every_machine_and_raced_to_its_end(tdx_s
 
 @pytest.mark.processes
 def test_a_wrong_ordering_declared_safe_fails_with_exit_1(tdx_stress: Command, tmp_path: Path) -> None:
-    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
     text = shipped.read_text().replace('expect     = ["not_blocked"]', 'expect = "safe"')
     (tmp_path / "mine.toml").write_text(text)
 
@@ -164,7 +164,7 @@ def test_a_wrong_ordering_declared_safe_fails_with_exit_1(tdx_stress: Command, t
 def test_a_wrong_ordering_known_for_what_it_does_not_show_fails_with_exit_1(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
     text = shipped.read_text().replace('["not_blocked"]', '["previous_epoch_busy"]')
     (tmp_path / "mine.toml").write_text(text)
 
@@ -177,7 +177,7 @@ def test_a_wrong_ordering_known_for_what_it_does_not_show_fails_with_exit_1(
 @pytest.mark.processes
 def test_a_race_that_another_error_has_stopped_is_begun_anew(tdx_stress: Command, tmp_path: Path) -> None:
     # Every REMOVE is refused, and the first one ends its zapper.
-    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
     text = shipped.read_text().replace('["not_blocked"]', '["previous_epoch_busy"]')
     (tmp_path / "mine.toml").write_text(text.replace('on_error   = "leak_page"', 'on_error = "stop"'))
 
@@ -231,7 +231,7 @@ def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(
 def test_fail_fast_stops_at_the_first_that_fails_and_junit_has_a_case_a_row(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    shipped = Path(__file__).parents[2] / "scenarios/orderings/no_block.toml"
+    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
     text = shipped.read_text().replace('expect     = ["not_blocked"]', 'expect = "safe"')
     (tmp_path / "mine.toml").write_text(text)
     orderings = ("--ordering", "no_block", "--ordering", "mine.toml", "--ordering", "spec")
