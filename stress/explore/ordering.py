@@ -23,9 +23,8 @@ from stress.processes.prepared import compiling
 from stress.screen import Screen
 
 Watch = Callable[[Progress], bool]
-Schedule_ = tuple[Move, ...]
+Moves = tuple[Move, ...]
 FORBIDDEN = tuple(outcome.name for outcome, (grade, _) in GRADES.items() if grade in FAILING)
-Told = tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,9 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
         name: recorded(ordering, rules, size, name, moves, scenario.machine) for name, moves in failing.items()
     }
 
-    def found(schedules: Mapping[str, Schedule_]) -> dict[str, Found]:
-        return {name: Found(len(s), times.get(name), told(witnesses.get(name))) for name, s in schedules.items()}
+    def found(schedules: Mapping[str, Moves]) -> dict[str, Found]:
+        told = {name: schedule_json(witnesses.get(name)) for name in schedules}
+        return {name: Found(len(moves), times.get(name), told[name]) for name, moves in schedules.items()}
 
     return Searched(record(_subject(ordering, scenario), how, found(reached), found(broken)), witnesses)
 
@@ -99,7 +99,7 @@ def get_ready(
             explore(rules, size, threads=1, memory_bytes=MIN_BYTES, liveness=method.liveness)
 
 
-def told(witness: Recorded | None) -> Told:
+def schedule_json(witness: Recorded | None) -> tuple[dict[str, Any], ...]:
     """Who took which step, and which way where there was a choice."""
     steps = () if witness is None else witness.witness.steps
     return tuple({"actor": step.actor, "step": f"{step.label} ({step.at})", "chosen": step.chosen} for step in steps)
@@ -123,7 +123,7 @@ def _subject(ordering: Ordering, scenario: Scenario) -> Subject:
     )
 
 
-Results = tuple[Search, Mapping[str, Schedule_], Mapping[str, Schedule_], Mapping[str, int]]
+Results = tuple[Search, Mapping[str, Moves], Mapping[str, Moves], Mapping[str, int]]
 
 
 def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:

@@ -19,7 +19,7 @@ from scenarios.models import Ordering
 from scenarios.validation import validated
 from stress.explore.grid import Advance, alone, forbidden, on_machine
 from stress.explore.machines import MACHINES, Machine
-from stress.explore.ordering import told
+from stress.explore.ordering import schedule_json
 from stress.explore.witness import Recorded, as_searched, recorded
 from stress.interrupts import Interrupts
 from stress.resolve import looks_for, what_is_read
@@ -103,7 +103,7 @@ class Cell:
         machine, moves = self.shortest[outcome]
         if not steps:
             return [{"actor": move.actor, "chosen": move.chosen} for move in moves]
-        return list(told(run_again(machine, self.ordering, self.faults, outcome, moves)))
+        return list(schedule_json(run_again(machine, self.ordering, self.faults, outcome, moves)))
 
 
 @dataclass(slots=True)
