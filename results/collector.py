@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import layout as tally
-from kernels.layout import Layout
-from kernels.race.tally import MET_OR_STALE
+from kernels.layout import DELAYED, HIST_WORDS, OUTCOME_COUNTS, SLEPT_NS, SPUN_TICKS, YIELDED, Layout
+from kernels.race.ticks import NS_SHIFT
+from kernels.tdx import counters as tally
 from kernels.tdx.outcomes import OUTCOMES, Outcome
-from kernels.tdx.rules import NS_SHIFT, Flow
+from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from results.contention import lock_contention
 from results.grades import GRADES, declared
@@ -76,7 +76,7 @@ class Snapshot:
     @property
     def outcomes(self) -> Words:
         """Events of each outcome over all actors, shape (OUTCOMES,)."""
-        return self.both(tally.OUTCOME_COUNTS, OUTCOMES)
+        return self.both(OUTCOME_COUNTS, OUTCOMES)
 
     @property
     def outcome_shootdowns(self) -> Words:
@@ -86,12 +86,12 @@ class Snapshot:
     @property
     def met_shootdowns(self) -> int:
         """Shootdowns that met a vCPU: a kick found one in the guest, or one read through the page's old translation."""
-        return int(self.both(tally.SHOOTDOWNS_MET)[0] + (self.open_flags & MET_OR_STALE != 0).sum())
+        return int(self.both(tally.SHOOTDOWNS_MET)[0] + (self.open_flags & tally.MET_OR_STALE != 0).sum())
 
     @property
     def outcome_met(self) -> Words:
         """Of the shootdowns that met a vCPU, those in which each outcome was seen, shape (OUTCOMES,)."""
-        met = self.open_flags[self.open_flags & MET_OR_STALE != 0]
+        met = self.open_flags[self.open_flags & tally.MET_OR_STALE != 0]
         return self.both(tally.OUTCOME_MET, OUTCOMES) + _by_outcome(met)
 
     @property
@@ -132,8 +132,8 @@ def _actors(words: Words, start: int, stride: int, count: int) -> Words:
 
 
 def _sum_histograms(actors: Words, names: tuple[str, ...]) -> dict[str, Counts]:
-    starts = {name: tally.HEAD_WORDS + place * tally.HIST_WORDS for place, name in enumerate(names)}
-    return {name: actors[:, start : start + tally.HIST_WORDS].sum(axis=0) for name, start in starts.items()}
+    starts = {name: tally.HEAD_WORDS + place * HIST_WORDS for place, name in enumerate(names)}
+    return {name: actors[:, start : start + HIST_WORDS].sum(axis=0) for name, start in starts.items()}
 
 
 class Series:
@@ -285,18 +285,18 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
 
 def _perturbation(facts: RunFacts, end: Snapshot) -> dict[str, Any]:
     """How strong the perturbation was: what was declared, how often it struck, and how long actors were held up."""
-    spun_ns = int(end.both(tally.SPUN_TICKS)[0]) * facts.ticks_to_ns >> NS_SHIFT
+    spun_ns = int(end.both(SPUN_TICKS)[0]) * facts.ticks_to_ns >> NS_SHIFT
     return {
         "declared": dict(facts.declared),
         "never_struck": list(facts.never_struck),
-        "yields": int(end.both(tally.YIELDED)[0]),
-        "delays": int(end.both(tally.DELAYED)[0]),
-        "delayed_ns": spun_ns + int(end.both(tally.SLEPT_NS)[0]),
+        "yields": int(end.both(YIELDED)[0]),
+        "delays": int(end.both(DELAYED)[0]),
+        "delayed_ns": spun_ns + int(end.both(SLEPT_NS)[0]),
     }
 
 
 def _measured(start: Snapshot, end: Snapshot, flow: int) -> dict[str, Counts]:
-    none = np.zeros(tally.HIST_WORDS, dtype=np.int64)
+    none = np.zeros(HIST_WORDS, dtype=np.int64)
     names = tally.ZAPPER_HISTS + tally.vcpu_hists(flow)
     found = {n: np.maximum(end.histograms.get(n, none) - start.histograms.get(n, none), 0) for n in names}
     return found | {"shootdown_empty": np.maximum(found["shootdown"] - found["shootdown_met"], 0)}

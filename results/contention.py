@@ -1,6 +1,6 @@
 """Lock contention as KVM and TDX developers write it by hand: which SEAMCALL failed at which lock, and which held it.
 
-Pure, from the heads of the tallies; see `kernels/race/lock_contention.py` for how the holder is known.
+Pure, from the heads of the tallies; see `kernels/tdx/lock_contention.py` for how the holder is known.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.layout import (
+from kernels.tdx.counters import (
     COLUMNS,
     CONTENTION,
     GONE,

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from kernels.layout import PHASES_EVERY
+from kernels.tdx.counters import PHASES_EVERY
 from results.plot_style import PHASES
 from results.tables import marked, plain_table
 from results.verdict import is_safe

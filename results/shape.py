@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kernels.layout import AGE_BUCKETS, HIST_WORDS
+from kernels.layout import HIST_WORDS
+from kernels.tdx.counters import AGE_BUCKETS
 from kernels.tdx.outcomes import OUTCOMES
 from results.grades import Grade
 from results.met import MET

@@ -11,6 +11,7 @@ from kernels.language.cache import sources_digest
 from kernels.story.events import RETURNED, Story
 from kernels.story.narrate import Narrator
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import Size, of_flow
 from results.columns import Columns, every_step, folded
 from results.store import open_run_directory
 from results.tables import held_table
@@ -111,7 +112,7 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
 
 def _narrator(where: Path, witness: Witness, rules: Any) -> Narrator:
     try:
-        narrator = Narrator(rules, **witness.size.model_dump())
+        narrator = Narrator(*of_flow(rules), Size(**witness.size.model_dump()))
     except ValueError as error:
         raise UsageFault(f"{where}: size: {error}") from None
     if layout_digest(narrator.run.lay) != witness.layout:

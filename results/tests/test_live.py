@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from kernels.layout import OUTCOME_COUNTS, READS, SHOOTDOWNS
+from kernels.layout import OUTCOME_COUNTS
+from kernels.tdx.counters import READS, SHOOTDOWNS
 from kernels.tdx.outcomes import Outcome
 from results.live import Live, live_line, live_view
 from results.tests.material import Machine

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Exploration, Size, explore
+from kernels.search.explore import Exploration, explore
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from results.atlas import Tier
 from results.grades import FAILING, grade_of
@@ -70,7 +71,7 @@ def on_machine(
 def alone(rules: Rules, tier: Tier, go_on: Callable[[], bool], **asked: Any) -> Exploration:
     """Searched on this machine by one thread: what is found does not depend on how many there are."""
     size = Size(tier.vcpus, tier.zappers, tier.pages, tier.tlb_entries)
-    return explore(rules, size, threads=1, watch=lambda _: go_on(), **asked)
+    return explore(*of_flow(rules), size, threads=1, watch=lambda _: go_on(), **asked)
 
 
 def forbidden(done: Exploration) -> dict[str, tuple[Move, ...]]:

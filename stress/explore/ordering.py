@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.search.breadth_first import Move, Progress
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
 from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
 from results.exploration_verdict import INTERRUPT
@@ -94,9 +95,9 @@ def get_ready(
     with compiling(progress, compiled_as(method), "the search, once: about 5 s", verbose=verbose):
         if isinstance(method, Sample):
             room = size._replace(pages=max(rules.batch, 1), tlb_entries=scenario.tlb_entries)  # for one range
-            walk(rules, room, schedules=1, seed=1, depth=method.depth)
+            walk(*of_flow(rules), room, schedules=1, seed=1, depth=method.depth)
         else:
-            explore(rules, size, threads=1, memory_bytes=MIN_BYTES, liveness=method.liveness)
+            explore(*of_flow(rules), size, threads=1, memory_bytes=MIN_BYTES, liveness=method.liveness)
 
 
 def schedule_json(witness: Recorded | None) -> tuple[dict[str, Any], ...]:
@@ -135,7 +136,7 @@ def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
         return watch(progress)
 
     done = explore(
-        rules,
+        *of_flow(rules),
         size,
         symmetry=method.symmetry,
         reduction=method.reduction,
@@ -180,7 +181,7 @@ def _liveness(found: Liveness | None) -> dict[str, Any] | None:
 
 def _sampled(rules: Rules, size: Size, method: Sample, watch: Watch) -> Results:
     """How it went, the outcomes, no invariants, and how many schedules showed each outcome."""
-    done = walk(rules, size, schedules=method.schedules, seed=method.seed, depth=method.depth, watch=watch)
+    done = walk(*of_flow(rules), size, schedules=method.schedules, seed=method.seed, depth=method.depth, watch=watch)
     how = Search(
         method=RANDOM if method.depth is None else PCT,
         seconds=done.seconds,

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kernels.language.cache import sources_digest
-from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, Layout
-from kernels.search.explore import explored
+from kernels.layout import Layout
+from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.story.events import Story
 from kernels.story.narrate import Narrator
-from kernels.tdx.rules import NS_SHIFT, Clock, Fault, Rules
+from kernels.tdx.protocol import Size, explored, of_flow
+from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, Rules
 from results import witness as files
 from results.store import write_file
 from results.trace_events import story_trace
@@ -92,7 +93,7 @@ def recorded(
     faults = tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault)
     if rules_digest(rules) != rules_digest(rules_of(ordering, rules.shootdowns, faults, setting)):
         raise ValueError(f"expected the rules that a search makes of {ordering.name}, found others")
-    narrator = Narrator(rules, **machine.model_dump())
+    narrator = Narrator(*of_flow(rules), Size(**machine.model_dump()))
     for move in moves:
         narrator.step(move.actor, move.chosen)
     story = narrator.story()

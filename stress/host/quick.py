@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from kernels.layout import plan, zapper_actor
 from kernels.race.clock import Calibration
-from kernels.race.lines import Run, prepare
+from kernels.race.lines import Run
 from kernels.race.probes import Probes, load_probes
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import plan, zapper_actor
 from results.collector import snapshot
 from results.histogram import value_at_rank
 from results.host import host_facts
@@ -58,7 +59,7 @@ def _quick_facts(prepared: Prepared) -> dict[str, Any]:
     # Kernels of another flow, that look before each step whether they are to yield, or that keep it in a ring, are not
     # those of other runs.
     other_kernels = prepared.flow != "shootdown" or prepared.perturbation or prepared.ns_of_entry is not None
-    return facts | ({} if other_kernels else empty_shootdown_facts(prepared.clock, prepared.kernels.zapper))
+    return facts | ({} if other_kernels else empty_shootdown_facts(prepared.clock, prepared.kernels["zapper"]))
 
 
 def _round_trip_now(prepared: Prepared, probes: Probes) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def empty_shootdown_facts(clock: Calibration, zapper: Run) -> dict[str, Any]:
         shared_cpus=False,
     )
     words = np.zeros(lay.total_words, np.int64)
-    prepare(words, lay, rules, scenario.seed)
+    SHOOTDOWN.prepare(words, lay, rules, scenario.seed)
     zapper(words, lay, rules, zapper_actor(lay, 0))
     counts = snapshot(words, lay).histograms["shootdown"]
     samples = int(counts.sum())

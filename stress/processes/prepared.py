@@ -2,15 +2,16 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kernels.language.cache import cache_directory, is_kept, troubles
 from kernels.race.clock import Calibration, calibrate
-from kernels.race.lines import Kernels, load, ns_of_entry
+from kernels.race.lines import Run, load, ns_of_entry
 from kernels.race.variant import Variant
-from kernels.tdx.flows import FLOWS
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow
+from kernels.tdx.words import VCPU
 from stress.processes.perturbation import Sites
 from stress.processes.placement import Cpus, shown
 from stress.screen import Screen
@@ -21,7 +22,7 @@ class Prepared:
     """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and what is
     done to actors on purpose."""
 
-    kernels: Kernels
+    kernels: Mapping[str, Run]
     clock: Calibration
     cpus: Cpus
     perturbation: Sites  # what is declared by site
@@ -40,12 +41,12 @@ def prepare_races(
 ) -> Prepared:
     """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles."""
     variant = Variant(perturbed=bool(perturbation), traced=traced)
-    played = Flow[flow.upper()]
-    names = (f"straight{variant.suffix}_{FLOWS[played].vcpu.name}",)
-    with compiling(progress, names, "the kernels, once: about 15 s", verbose=verbose):
-        kernels = load(variant, played)
+    played = PROTOCOLS[Flow[flow.upper()]]
+    names = (f"straight{variant.suffix}_{played.actors[VCPU].name}",)
+    with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
+        kernels = load(played, variant)
     clock = calibrate()
-    ns = ns_of_entry(clock) if traced else None
+    ns = ns_of_entry(played, clock) if traced else None
     if progress is not None and verbose:
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
         progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
-from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
-from kernels.race.lines import contended_at, prepare
+from kernels.layout import GO, Layout
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow, Rules
-from kernels.tdx.words import refcount_of
+from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
 from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe
@@ -49,10 +49,9 @@ def race(
     words = shared_words(lay.total_words)
     placed = places(lay, prepared.cpus, scenario.placement)
     rules = _rules(prepared, ordering, scenario, shared_cpus=placed.shared)
-    prepare(words, lay, rules, scenario.seed)
+    PROTOCOLS[Flow(flow)].prepare(words, lay, rules, scenario.seed)
     declare(words, lay, prepared.perturbation, prepared.clock)
     arm(words, lay)
-    words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + prepared.cpus[lp % len(prepared.cpus)]
     jobs = _jobs(prepared, words, lay, rules, placed, mixed_first=_mixes_first(scenario, placed))
@@ -131,11 +130,11 @@ def _jobs(
     """Every actor's work; vCPUs first, so that they line up before those that would kick them."""
     kernels = prepared.kernels
     vcpus = [
-        Job(f"vcpu {i}", partial(kernels.vcpu, words, lay, rules, vcpu_actor(lay, i)), cpus)
+        Job(f"vcpu {i}", partial(kernels["vcpu"], words, lay, rules, vcpu_actor(lay, i)), cpus)
         for i, cpus in enumerate(placed.vcpus)
     ]
     zappers = [
-        Job(f"zapper {i}", partial(kernels.zapper, words, lay, rules, zapper_actor(lay, i)), cpus)
+        Job(f"zapper {i}", partial(kernels["zapper"], words, lay, rules, zapper_actor(lay, i)), cpus)
         for i, cpus in enumerate(placed.zappers)
     ]
     return [replace(job, first_cpus=prepared.cpus) if mixed_first else job for job in vcpus + zappers]
