@@ -8,7 +8,7 @@ pytestmark = pytest.mark.processes
 
 PROLOGUE = """
 import atexit, os, sys, time
-from stress.processes.workers import Crew
+from stress.processes.workers import Workers
 from stress.processes.worker import Job
 from stress.processes.shared_words import shared_words
 
@@ -35,7 +35,7 @@ def outcome(code: str, tmp_path: Path, environment: dict[str, str]) -> str:
 
 def test_nobody_starts_before_the_line_is_released(tmp_path: Path, command_environment: dict[str, str]) -> None:
     code = """
-crew = Crew([[job(i, count(i))] for i in range(8)], go=lambda: bool(words[63]))
+crew = Workers([[job(i, count(i))] for i in range(8)], go=lambda: bool(words[63]))
 crew.start()
 while crew.ready < 8:
     crew.wait(1)
@@ -53,7 +53,7 @@ crew.kill()
 
 def test_a_line_that_opens_without_the_word_starts_nobody(tmp_path: Path, command_environment: dict[str, str]) -> None:
     code = """
-crew = Crew([[job(i, count(i))] for i in range(2)], go=lambda: bool(words[63]))
+crew = Workers([[job(i, count(i))] for i in range(2)], go=lambda: bool(words[63]))
 crew.start()
 while crew.ready < 2:
     crew.wait(1)
@@ -69,7 +69,7 @@ def test_threads_of_one_process_start_together_and_end_together(
     tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     code = """
-crew = Crew([[job(i, count(i)) for i in range(4)]], go=lambda: True)
+crew = Workers([[job(i, count(i)) for i in range(4)]], go=lambda: True)
 crew.start()
 while crew.ready < 4:
     crew.wait(1)
@@ -83,7 +83,7 @@ crew.kill()
 
 def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path, command_environment: dict[str, str]) -> None:
     code = """
-crew = Crew([[job(0, lambda: 1 // 0)]], go=lambda: True)
+crew = Workers([[job(0, lambda: 1 // 0)]], go=lambda: True)
 crew.start()
 crew.release()
 ended, = crew.wait_for_end(30)
@@ -101,7 +101,7 @@ def test_a_worker_runs_nothing_that_the_parent_keeps_for_its_end(
     code = """
 atexit.register(lambda: print("the end", flush=True))
 sys.stdout.write("buffered, ")
-crew = Crew([[job(i, count(i))] for i in range(3)], go=lambda: True)
+crew = Workers([[job(i, count(i))] for i in range(3)], go=lambda: True)
 crew.start()
 crew.release()
 crew.wait_for_end(30)
@@ -113,9 +113,9 @@ crew.kill()
 
 def test_what_a_crew_opened_is_closed_again(tmp_path: Path, command_environment: dict[str, str]) -> None:
     code = """
-Crew([[job(0, count(0))]], go=lambda: True).kill()
+Workers([[job(0, count(0))]], go=lambda: True).kill()
 before = len(os.listdir("/proc/self/fd"))
-crew = Crew([[job(i, count(i))] for i in range(5)], go=lambda: True)
+crew = Workers([[job(i, count(i))] for i in range(5)], go=lambda: True)
 crew.start()
 crew.kill()
 crew.kill()
@@ -136,7 +136,7 @@ def fork():
         raise BlockingIOError(11, "Resource temporarily unavailable")
     return real()
 os.fork = fork
-crew = Crew([[job(i, count(i))] for i in range(5)], go=lambda: True)
+crew = Workers([[job(i, count(i))] for i in range(5)], go=lambda: True)
 try:
     crew.start()
 except HarnessFault as fault:
@@ -160,7 +160,7 @@ def stay():
     return 0
 
 jobs = [Job("moves", stay, cpus[:1], cpus), Job("stays", stay, cpus[-1:])]
-crew = Crew([[job] for job in jobs], go=lambda: bool(words[63]))
+crew = Workers([[job] for job in jobs], go=lambda: bool(words[63]))
 crew.start()
 while crew.ready < 2:
     crew.wait(1)
@@ -183,7 +183,7 @@ crew.kill()
 
 def test_a_crew_settles_though_one_of_it_has_ended(tmp_path: Path, command_environment: dict[str, str]) -> None:
     code = """
-crew = Crew([[Job("ends", count(0), cpus[:1], cpus)]], go=lambda: bool(words[63]))
+crew = Workers([[Job("ends", count(0), cpus[:1], cpus)]], go=lambda: bool(words[63]))
 crew.start()
 words[63] = 1
 crew.release()
