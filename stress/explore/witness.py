@@ -17,6 +17,7 @@ from results.store import write_file
 from results.trace_events import story_trace
 from results.trace_events import text as trace_text
 from results.witness import Step, Witness, write_witness
+from results.wording import plural
 from scenarios.machines import MAX_SHARED_PAGES
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
@@ -145,7 +146,7 @@ def title_of(witness: Witness) -> str:
     """What a witness is of: `kick_then_track shows tracking_not_done: 1 vCPU, 1 zapper, 1 page`."""
     size = witness.size
     counts = ((size.vcpus, "vCPU"), (size.zappers, "zapper"), (size.pages, "page"))
-    machine = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)
+    machine = ", ".join(plural(count, word) for count, word in counts)
     faults = f"; {', '.join(witness.faults)}" if witness.faults else ""
     return f"{witness.ordering.get('name')} shows {witness.outcome}: {machine}{faults}"
 

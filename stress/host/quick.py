@@ -22,11 +22,10 @@ from results.histogram import value_at_rank
 from results.host import host_facts
 from results.system_files import shown_cpus
 from scenarios.loader import load_orderings, load_scenario
-from scenarios.rules import compile_rules
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import Errand, measure
 from stress.interrupts import STOPPING_SIGNALS
-from stress.processes.prepared import Prepared
+from stress.processes.prepared import Prepared, rules_by
 from stress.processes.workers import ExitStatus
 
 READINGS, SHOOTDOWNS, FORKS = 20_000, 2_000, 5
@@ -97,14 +96,7 @@ def empty_shootdown_facts(clock: Calibration, zapper: Run) -> dict[str, Any]:
     ordering = load_orderings(("spec",))[0]
     scenario = load_scenario("yardstick").model_copy(update={"shootdowns": SHOOTDOWNS, "gap": 0})
     lay = plan(scenario.vcpus, 1, scenario.pages, scenario.tlb_entries)
-    rules = compile_rules(
-        ordering,
-        scenario,
-        clock=clock.clock,
-        ticks_per_s=clock.ticks_per_s,
-        ticks_to_ns=clock.ticks_to_ns,
-        shared_cpus=False,
-    )
+    rules = rules_by(clock, ordering, scenario, shared_cpus=False)
     words = np.zeros(lay.total_words, np.int64)
     SHOOTDOWN.prepare(words, lay, rules, scenario.seed)
     zapper(words, lay, rules, zapper_actor(lay, 0))

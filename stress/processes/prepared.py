@@ -10,8 +10,10 @@ from kernels.race.clock import Calibration, calibrate
 from kernels.race.lines import Run, load, ns_of_entry
 from kernels.race.variant import Variant
 from kernels.tdx.protocol import PROTOCOLS
-from kernels.tdx.rules import Flow
+from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import VCPU
+from scenarios.models import Ordering, Scenario
+from scenarios.rules import compile_rules
 from stress.processes.perturbation import Sites
 from stress.processes.placement import Cpus, shown
 from stress.screen import Screen
@@ -51,6 +53,12 @@ def prepare_races(
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
         progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
     return Prepared(kernels, clock, cpus, perturbation, ns, flow)
+
+
+def rules_by(clock: Calibration, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:
+    """The rules of an ordering under a scenario, with times by this clock."""
+    ticks = {"clock": int(clock.clock), "ticks_per_s": clock.ticks_per_s, "ticks_to_ns": clock.ticks_to_ns}
+    return compile_rules(ordering, scenario, **ticks, shared_cpus=shared_cpus)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -13,11 +13,10 @@ from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
 from results.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
-from scenarios.rules import compile_rules
 from stress.interrupts import Interrupts
 from stress.processes.perturbation import declare, declared_texts, never_struck
 from stress.processes.placement import Placed, places
-from stress.processes.prepared import Prepared
+from stress.processes.prepared import Prepared, rules_by
 from stress.processes.shared_words import Words, shared_words
 from stress.processes.supervisor import Supervisor, Watch
 from stress.processes.tracing import arm, last_steps, ring_entries
@@ -48,7 +47,7 @@ def race(
     lay = plan(*sizes, flow=flow, lps=scenario.lps, trace=rings)
     words = shared_words(lay.total_words)
     placed = places(lay, prepared.cpus, scenario.placement)
-    rules = _rules(prepared, ordering, scenario, shared_cpus=placed.shared)
+    rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.shared)
     PROTOCOLS[Flow(flow)].prepare(words, lay, rules, scenario.seed)
     declare(words, lay, prepared.perturbation, prepared.clock)
     arm(words, lay)
@@ -94,18 +93,6 @@ def race(
         }
     run.json["parameters"] = ordering.model_dump(mode="json")
     return run
-
-
-def _rules(prepared: Prepared, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:
-    clock = prepared.clock
-    return compile_rules(
-        ordering,
-        scenario,
-        clock=clock.clock,
-        ticks_per_s=clock.ticks_per_s,
-        ticks_to_ns=clock.ticks_to_ns,
-        shared_cpus=shared_cpus,
-    )
 
 
 def _references_left(words: Words, lay: Layout) -> int:
