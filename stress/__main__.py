@@ -37,6 +37,9 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
         code = _failed("interrupted, nothing was measured", INTERRUPTED)
+    # `python -m` ends by SIGINT instead where a KeyboardInterrupt has passed code in a string, as a dataclass's is, and
+    # none has run since.
+    exec("")
     sys.exit(code)
 
 
