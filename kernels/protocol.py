@@ -52,25 +52,52 @@ class BuiltIn:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class States:
+    """What a search is told of states; functions are compiled into it in the place of those of
+    `kernels/search/saying.py`.
+
+    `normal`, `over` and `rests` are those of that file. `of_changes` and `invariants`: by name, a `broken_by` and a
+    `broken_in`; `of_label`: what these know of an endless actor at each label, by its step machine. `lasting`: endless
+    actors are to come back to where a function of steps is their `goal`, whatever happens. `ways`: the sizes of which a
+    choice may have as many ways.
+
+    `folds`: states are taken for one that differ only in the names of actors that are alike, and no step tells these
+    apart (`kernels/language/naming.py`). `renamed`: by word that names actors which come to their end, what it is with
+    their places in an order in place of their numbers.
+    """
+
+    normal: Open | None = None
+    over: Open | None = None
+    rests: Open | None = None
+    of_changes: Mapping[str, Open] = field(default_factory=dict)
+    invariants: Mapping[str, Open] = field(default_factory=dict)
+    of_label: Callable[[Machine], Sequence[int]] | None = None
+    lasting: bool = True
+    ways: Sequence[str] = ()
+    folds: bool = False
+    renamed: Mapping[Callable[..., int], Open] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Telling:
+    """What a story is told beside spans: `statuses` of calls, what is said of a step just taken, `says(run, site,
+    actor, word)`, and by the mark of an entry of a ring what is `retold` of it (`kernels/story/recollect.py`).
+    """
+
+    statuses: Statuses | None = None
+    says: Callable[[Any, Site, str, int], str] = lambda run, site, actor, word: ""
+    retold: Mapping[Any, Callable[[Any, Any], None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Protocol:
     """All that the engine knows. A small protocol says the first three.
 
     `actors`: by kind, endless ones first; an actor's name is that of compiled files, so protocols share one only where
     they share the function. `rules` is a named tuple of integers that steps may look at; `sizes` makes of the rules and
-    of a machine's size, another such tuple, the sizes of the layout. `start(words, lay, rules)` writes the first state
-    into zeroed words, `searched` says what a search makes of the rules. `smallest` are rules and size of a machine on
-    which compiled actors run once, told to stop.
-
-    What follows is compiled into a search in the place of a function of `kernels/search/saying.py`; an invariant is a
-    `broken_in` of that file, and `kept` are those of `broken_by`. `renamed`: by word that names actors which come to
-    their end, what it is with their places in an order in place of their numbers; with all of them a protocol `folds`,
-    a search takes states for one that differ only in the names of actors that are alike, and no step tells these apart
-    (`kernels/language/naming.py`). `of_label`: what invariants know of an actor at each label, by its step machine.
-    `ways`: the sizes of which a choice may have as many ways. `lasting`: endless actors are to come back to where a
-    function of steps is their `goal`, whatever happens.
-
-    Of a race: what is `built_in` beside labels. Of a story: `says(run, site, actor, word)` of a step just taken, and by
-    the mark of an entry of a ring what is `retold` of it (`kernels/story/recollect.py`).
+    of a machine's size, another such tuple, the sizes of the layout. `smallest` are rules and size of a machine on
+    which compiled actors run once, told to stop. `start(words, lay, rules)` writes the first state into zeroed words;
+    `searched` says what a search makes of the rules; a race has something `built_in` beside labels.
     """
 
     words: Words
@@ -81,24 +108,13 @@ class Protocol:
     sizes: Callable[[Any, Any], Sizes] = lambda rules, size: size._asdict()
     start: Callable[[Any, Layout, Any], None] = lambda words, lay, rules: None
     searched: Callable[[Any], Any] = lambda rules: rules
-    ways: Sequence[str] = ()
-    lasting: bool = True
-    normal: Open | None = None
-    over: Open | None = None
-    rests: Open | None = None
-    folds: bool = False
-    renamed: Mapping[Callable[..., int], Open] = field(default_factory=dict)
-    kept: Mapping[str, Open] = field(default_factory=dict)
-    invariants: Mapping[str, Open] = field(default_factory=dict)
-    of_label: Callable[[Machine], Sequence[int]] | None = None
+    states: States = field(default_factory=States)
     built_in: BuiltIn | None = None
-    statuses: Statuses | None = None
-    says: Callable[[Any, Site, str, int], str] | None = None
-    retold: Mapping[Any, Callable[[Any, Any], None]] = field(default_factory=dict)
+    telling: Telling = field(default_factory=Telling)
 
     def __post_init__(self) -> None:
         told = [one.in_order for actor in self.actors.values() for one in subs(actor) if one.in_order]
-        if self.folds and told:
+        if self.states.folds and told:
             names = " and ".join(actor.name for actor in self.actors.values())
             raise LanguageError(f"{told[0]}: actors are told apart here: {names} cannot be folded")
 

@@ -69,7 +69,7 @@ def explore(
     get_ready(protocol)
     start = Schedule(protocol, protocol.searched(rules), size)
     threads = max(1, min(threads or len(os.sched_getaffinity(0)), store.PARTS))
-    symmetry = symmetry and protocol.folds
+    symmetry = symmetry and protocol.states.folds
     plan = make_plan(start, symmetry=symmetry, reduction=reduction)
     it = Search(start, plan, threads, memory_bytes)
     it.stop_at(plan.deadlock if name == NO_PROGRESS else int(protocol.outcomes[name]) for name in until)
@@ -107,5 +107,5 @@ def explore(
 
 def _invariants(protocol: Protocol) -> dict[int, str]:
     """By finding, the invariants: those that a move breaks, and behind a deadlock those that a state breaks."""
-    first, names = len(protocol.outcomes), [*protocol.kept, *protocol.invariants]
-    return {first + place + (place >= len(protocol.kept)): name for place, name in enumerate(names)}
+    first, names = len(protocol.outcomes), [*protocol.states.of_changes, *protocol.states.invariants]
+    return {first + place + (place >= len(protocol.states.of_changes)): name for place, name in enumerate(names)}

@@ -27,7 +27,7 @@ class Liveness:
 
     `livelocks`: states from which no schedule lets all of the former finish, or none one of the latter to its goal
     again; `livelock` a shortest way to one. `refused`: of how many of them that is so, by endless actor; None where
-    the protocol's are not `lasting`. `starving`: by actor, the step at which fair but unlucky scheduling can keep it
+    they are not `lasting`. `starving`: by actor, the step at which fair but unlucky scheduling can keep it
     for ever.
     """
 
@@ -69,7 +69,7 @@ def check_liveness(
             return None
         size = min(most_states, size * 8)
     edges, unfinished = liveness.edges_of(graph, states), graph.unfinished[:states]
-    endless = range(plan.endless if start.protocol.lasting else 0)
+    endless = range(plan.endless if start.protocol.states.lasting else 0)
     hopeful = np.zeros((1 + len(endless), states), bool)
     starving: dict[int, int] = {}
     for row, actor in enumerate((-1, *endless)):

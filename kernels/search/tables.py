@@ -44,8 +44,12 @@ def compile_search(protocol: Protocol, name: str, *entries: Any) -> Any:
 
     Where two threads build syntax trees, CPython up to 3.11.7 may count its own recursion wrong: a SystemError.
     """
-    said = {saying.normal: protocol.normal, saying.over: protocol.over, saying.rests: protocol.rests}
-    many = (protocol.renamed, protocol.kept, protocol.invariants)
+    said = {
+        saying.normal: protocol.states.normal,
+        saying.over: protocol.states.over,
+        saying.rests: protocol.states.rests,
+    }
+    many = (protocol.states.renamed, protocol.states.of_changes, protocol.states.invariants)
     key = name, *said.values(), *(tuple(one.items()) for one in many), tuple(protocol.records.items())
     with _COMPILING:
         if key not in _compiled:
@@ -60,7 +64,7 @@ def _asked(protocol: Protocol) -> tuple[str, dict[str, Any]]:
     """Source of the functions of `OPEN`, each a sum over what the protocol says, and what the names in it mean."""
     values: dict[str, Any] = {"term": term, "factor": factor, "words_at": words_at, "RELATIONS": RELATIONS}
     sums: dict[Any, list[str]] = {open_: [] for open_ in OPEN}
-    for place, (where, function) in enumerate(protocol.renamed.items()):
+    for place, (where, function) in enumerate(protocol.states.renamed.items()):
         values[f"renamed_{place}"] = function
         of, first = protocol.words.row_of[where].per, f"words_at(plan.first_named)[{place}]"
         whose: Any = saying.in_shared
@@ -72,7 +76,10 @@ def _asked(protocol: Protocol) -> tuple[str, dict[str, Any]]:
         sums[whose].append(f"{loop}total += term(factor({place}){salt}, {word})")
         word = f"renamed_{place}(plan, known[RELATIONS + {place}], order)"
         sums[saying.held_by].append(f"if {place} < plan.held:\n        total += term(factor({place}), {word})")
-    for open_, functions in ((saying.broken_by, protocol.kept), (saying.broken_in, protocol.invariants)):
+    for open_, functions in (
+        (saying.broken_by, protocol.states.of_changes),
+        (saying.broken_in, protocol.states.invariants),
+    ):
         given = ", ".join(open_.__code__.co_varnames[: open_.__code__.co_argcount])
         for place, function in enumerate(functions.values()):
             values[f"{open_.__name__}_{place}"] = function
@@ -123,19 +130,19 @@ def check_numbers(protocol: Protocol, lay: Layout) -> None:
     """That findings and actors have a bit each, and the moves of one, two choices of so many ways, a number. Raises
     ValueError.
     """
-    findings = len(protocol.outcomes) + len(protocol.kept) + 1 + len(protocol.invariants)
+    findings = len(protocol.outcomes) + len(protocol.states.of_changes) + 1 + len(protocol.states.invariants)
     if findings > INT64_BITS:
         raise ValueError(f"expected at most {INT64_BITS} outcomes, invariants and a deadlock, found {findings}")
     found = sum(getattr(lay, f"{kind.name}s") for kind in protocol.actors), _ways(protocol, lay)
     if found[0] >= INT64_BITS or found[1] ** 2 > store.NUMBERS:
         most = INT64_BITS - 1, math.isqrt(store.NUMBERS)
-        named = " and ".join(protocol.ways)
+        named = " and ".join(protocol.states.ways)
         raise ValueError(f"expected at most {most[0]} actors, {most[1]} {named}, found {found[0]} and {found[1]}")
 
 
 def _ways(protocol: Protocol, lay: Layout) -> int:
     """The most ways that a choice may have."""
-    return max([2, *(getattr(lay, size) for size in protocol.ways)])
+    return max([2, *(getattr(lay, size) for size in protocol.states.ways)])
 
 
 def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
@@ -150,7 +157,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     orders = np.array([*itertools.permutations(range(ending))] if symmetry else [tuple(range(ending))], np.int64)
     fold_ending = len(orders) > 1
     folds = {kind: fold_endless if kind.endless else fold_ending for kind in kinds}
-    renamed = list(protocol.renamed)
+    renamed = list(protocol.states.renamed)
 
     labels = 1 + max(len(machine.sites) for machine, _ in made)
     held = 1 + max((renamed.index(word) for machine, _ in made for word in _held_by(machine) & {*renamed}), default=-1)
@@ -158,8 +165,8 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     is_choice, of_label = np.zeros((len(kinds), labels), np.int64), np.zeros((len(kinds), labels), np.int64)
     holds = np.zeros((len(kinds), labels, holding), np.int64)
     for place, (kind, (machine, _)) in enumerate(zip(kinds, made, strict=True)):
-        if protocol.of_label and kind.endless:
-            of_label[place, 1 : 1 + len(machine.sites)] = protocol.of_label(machine)
+        if protocol.states.of_label and kind.endless:
+            of_label[place, 1 : 1 + len(machine.sites)] = protocol.states.of_label(machine)
         kept = {Holds[word]: moves.FIRST + how for how, word in enumerate(renamed)}
         if not kind.endless:
             kept = {form[one]: moves.FIRST + at for one in kinds if one.endless for at, form in enumerate(FORMS)}
@@ -194,8 +201,8 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         tally=everybody[0][2].tally,
         most_moves=len(everybody) * _ways(protocol, lay) ** 2,
         outcomes=len(protocol.outcomes),
-        deadlock=len(protocol.outcomes) + len(protocol.kept),
-        findings=len(protocol.outcomes) + len(protocol.kept) + 1 + len(protocol.invariants),
+        deadlock=len(protocol.outcomes) + len(protocol.states.of_changes),
+        findings=len(protocol.outcomes) + len(protocol.states.of_changes) + 1 + len(protocol.states.invariants),
         orders=len(orders),
         shared=len(word),
         columns=len(word) + 2 * len(everybody) + 1,

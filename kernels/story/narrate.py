@@ -31,7 +31,7 @@ class Narrator:
         self._rows = [_row_at(lay, word) for word in range(lay.state_words)]
         self._begun = self.state().copy()
         self._outcomes = len(protocol.outcomes)
-        self._says = protocol.says or (lambda run, site, actor, word: "")
+        self._says = protocol.telling.says
         self.events: list[Event] = []
 
     def state(self) -> NDArray[np.int64]:
@@ -88,13 +88,13 @@ class Narrator:
 
     def _counts(self, actor: str) -> NDArray[np.int64]:
         """The head of the actor's tally up to its statuses."""
-        at, statuses = self.run.actor(actor).tally, self.run.protocol.statuses
+        at, statuses = self.run.actor(actor).tally, self.run.protocol.telling.statuses
         end = statuses.at + len(statuses.calls) * statuses.each if statuses else OUTCOME_COUNTS + self._outcomes
         return self.run.words[at : at + end]
 
     def _status(self, more: NDArray[np.int64]) -> tuple[str, str]:
         """The call that ended, and how, by name; empty where none did."""
-        if statuses := self.run.protocol.statuses:
+        if statuses := self.run.protocol.telling.statuses:
             for place in np.flatnonzero(more[statuses.at :]):
                 call, status = divmod(int(place), statuses.each)
                 return statuses.calls[call], statuses.names[status]

@@ -87,7 +87,7 @@ class Told:
         """The next entry."""
         self.ended = entry.actor in self._ended
         self._ended.discard(entry.actor)
-        retold = self.protocol.retold.get(entry.site)
+        retold = self.protocol.telling.retold.get(entry.site)
         if retold is not None:
             retold(self, entry)
         elif entry.site == Mark.STATUS:
@@ -102,7 +102,7 @@ class Told:
             self.append(entry, site, self.access(entry.word, old, new), times(entry))
 
     def _status(self, entry: Entry) -> None:
-        statuses = self.protocol.statuses
+        statuses = self.protocol.telling.statuses
         assert statuses is not None, "a status of a protocol that has none"
         status = statuses.of_code(entry.value)
         if status != statuses.well:

@@ -11,7 +11,7 @@ from kernels.language.atomics import words_at
 from kernels.language.parse import flat
 from kernels.language.syntax import Site, Step, Steps, number_first
 from kernels.layout import Layout, Sizes
-from kernels.protocol import BuiltIn, Protocol
+from kernels.protocol import BuiltIn, Protocol, States, Telling
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
@@ -132,20 +132,20 @@ def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True
         sizes=sizes_of,
         start=start,
         searched=explored,
-        ways=("vcpus", "pages"),
-        normal=only_held,
-        lasting=lasting,
-        over=is_dead,
-        rests=has_left,
-        folds=folds,
-        renamed={owner: page_with, stage: stage_with, ipi: senders_with},
-        kept={"epoch_monotone": epoch_fell},
-        invariants={"refcounts_add_up": references_lost, "mirror_in_step": mirror_lost, "one_owner": not_owned},
-        of_label=references_of,
+        states=States(
+            normal=only_held,
+            over=is_dead,
+            rests=has_left,
+            of_changes={"epoch_monotone": epoch_fell},
+            invariants={"refcounts_add_up": references_lost, "mirror_in_step": mirror_lost, "one_owner": not_owned},
+            of_label=references_of,
+            lasting=lasting,
+            ways=("vcpus", "pages"),
+            folds=folds,
+            renamed={owner: page_with, stage: stage_with, ipi: senders_with},
+        ),
         built_in=BuiltIn(behind_step, behind_call),
-        statuses=STATUSES_TOLD,
-        says=says,
-        retold=RETOLD,
+        telling=Telling(STATUSES_TOLD, says, RETOLD),
     )
 
 

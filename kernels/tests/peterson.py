@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kernels.language.atomics import fetch_add_seq_cst, load_seq_cst, store_seq_cst
 from kernels.language.steps import local, steps
 from kernels.layout import OUTCOME_COUNTS, ActorKind, Words
-from kernels.protocol import Protocol, declare
+from kernels.protocol import Protocol, States, declare
 from kernels.race.tally import finish, relax, show
 from kernels.search.fingerprint import place_in
 from kernels.story.spans import host, wait
@@ -84,5 +84,10 @@ def turn_with(plan, word, order):
 
 
 PETERSON = Protocol(
-    WORDS, {THREAD: thread}, Outcome, rules=Rules, smallest=(Rules(), Size()), folds=True, renamed={turn: turn_with}
+    WORDS,
+    {THREAD: thread},
+    Outcome,
+    rules=Rules,
+    smallest=(Rules(), Size()),
+    states=States(folds=True, renamed={turn: turn_with}),
 )

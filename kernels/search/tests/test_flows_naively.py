@@ -83,7 +83,9 @@ FOLDED = {
 }
 
 
-@pytest.mark.parametrize("flow", [flow for flow in Flow if PROTOCOLS[flow].folds], ids=lambda flow: flow.name.lower())
+@pytest.mark.parametrize(
+    "flow", [flow for flow in Flow if PROTOCOLS[flow].states.folds], ids=lambda flow: flow.name.lower()
+)
 def test_states_fold_where_they_differ_in_names_alone_on_a_way_through_a_larger_machine(flow):
     """Of two zappers and three vCPUs, all of them kicked: 12 names for a state."""
     rules = FOLDED[flow]
