@@ -1,49 +1,87 @@
-"""What stands on the screen when a run is over."""
+"""The verb `report`: tables, pictures and the page again, from directories that runs and benches left, and from these
+alone."""
 
-from collections.abc import Mapping, Sequence
+import sys
 from pathlib import Path
-from typing import Any
 
-from results.answer import review_sentence
-from results.phase_shares import phase_table
-from results.race_trace import LastSteps, what_led_to_it
-from results.tables import caveat_lines, latency_table, observation_line, outcome_table, unit_lines, verdict_table
-from results.yardsticks import yardstick_lines
-from scenarios.loader import DEFAULT_SCENARIO
+from results.bench_findings import found
+from results.bench_record import BENCH, ROUNDS
+from results.bench_store import read_bench
+from results.bench_tables import bench_table, observation_lines
+from results.pooled_rounds import pooled
+from results.report_files import write_bench_report, write_report
+from results.store import RAW, RESULT, StoreError, read_result
+from results.tables import caveat_lines
+from stress.errors import UsageFault
+from stress.options import ReportRequest
+from stress.run.tables import run_lines, show_run
 from stress.screen import Screen
+from stress.session import RACED, last_lines
 
-MODEL = "A model of the protocol raced on this machine, not Intel silicon."
+KEPT_WITHOUT = "Pictures and the page are not made again without what was not kept here"
 
 
-def report(
-    screen: Screen,
-    result: Mapping[str, Any],
-    directory: Path,
-    last_steps: Sequence[LastSteps] = (),
-    *,
-    every_step: bool = False,
-) -> None:
-    """Each ordering's outcomes, the latency of all, what led to a failure where it was traced, caveats, the lines to
-    grep, the answer, and where the files are. `every_step`: a failure's steps are not folded into calls.
+class Unreadable(Exception):
+    """A directory that holds no result; `str()` is the line for the user."""
+
+
+def report(request: ReportRequest) -> int:
+    """Every directory in turn; the exit code is 0.
+
+    Those that can be read are shown and made again even where others cannot; then UsageFault is raised with what is
+    wrong with these. A directory that cannot be written is shown, then StoreError is raised.
     """
-    runs = result["runs"]
-    for run in runs:
-        screen.show(outcome_table(run), "")
-    screen.show(latency_table(runs), *unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
-    screen.show(phase_table(runs))
-    if len(runs) > 1:
-        screen.show(verdict_table(runs), "")
-    for steps in last_steps:
-        screen.show(*what_led_to_it(steps, every=every_step), "")
-    if result["caveats"]:
-        screen.show(caveat_lines(result["caveats"]), "")
-    observations(screen, result)
-    if result["scenario"]["name"] == DEFAULT_SCENARIO:
-        screen.line("\n" + review_sentence(result))
-    screen.line(f"\n{MODEL}\nFiles: {directory}/")
+    screen = Screen(sys.stdout, color=not request.no_color)
+    refused: list[str] = []
+    for directory in request.directories or [Path("runs/latest")]:
+        there = [name for name in (RESULT, BENCH) if (directory / name).exists()]
+        try:
+            if len(there) == 2:
+                both = f"{RESULT} and {BENCH}; move one of them away"
+                raise Unreadable(f"{directory}: expected a run or a bench, found {both}")
+            (_bench if there == [BENCH] else _run)(screen, directory, quiet=request.quiet)
+        except Unreadable as error:
+            refused.append(str(error))
+    if refused:
+        raise UsageFault("; ".join(refused))
+    return 0
 
 
-def observations(screen: Screen, result: Mapping[str, Any]) -> None:
-    """One line an ordering, to grep."""
-    for run in result["runs"]:
-        screen.line(observation_line(run))
+def _run(screen: Screen, directory: Path, *, quiet: bool) -> None:
+    try:
+        stored = read_result(directory)
+    except StoreError as error:
+        raise Unreadable(str(error)) from None
+    if not quiet:
+        show_run(screen, stored.result)
+    for line in run_lines(stored.result, answer=not quiet):
+        screen.line(line)
+    if not quiet:
+        last_lines(screen, RACED, directory)
+    if stored.arrays:
+        write_report(directory, stored.result, stored.arrays)
+    elif not quiet:
+        screen.line(f"{KEPT_WITHOUT}: {RAW}")
+
+
+def _bench(screen: Screen, directory: Path, *, quiet: bool) -> None:
+    """What the rounds say is found anew: a record holds it only for other readers."""
+    try:
+        bench = found(read_bench(directory))
+        hists = pooled(bench, directory) if (directory / ROUNDS).exists() else None
+    except StoreError as error:
+        raise Unreadable(str(error)) from None
+    if not bench.rounds:
+        raise Unreadable(f"{directory / BENCH}: expected rounds, found none; tdx-stress bench --resume goes on")
+    if not quiet:
+        screen.show(bench_table(bench), "")
+        if bench.caveats:
+            screen.show(caveat_lines(bench.caveats), "")
+    for line in observation_lines(bench):
+        screen.line(line)
+    if not quiet:
+        last_lines(screen, RACED, directory)
+    if hists is not None:
+        write_bench_report(directory, bench, hists)
+    elif not quiet:
+        screen.line(f"{KEPT_WITHOUT}: {ROUNDS}/")
