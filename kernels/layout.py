@@ -47,7 +47,7 @@ Sizes = Mapping[str, int]
 
 class Layout(tuple[int, ...]):
     """Offsets in words into the one array, a field for each size and word of a protocol; fields named `*_stride` are
-    the words from one element to the next.
+    the words from one element to the next. `ending`: where the words of actors begin that come to an end.
     """
 
     __slots__ = ()
