@@ -314,6 +314,7 @@ class Parser:
         if any((site.function, site.file, site.line) == (function, file, call.lineno) for site in self.sites):
             self.refuse(call, "one step a line")
         says = CHOICE_SAYS.get(self.names[call.func.id], ())  # type: ignore[attr-defined]
+        says = says or self.said["says"].get(name.partition(".")[2], ())
         site = Site(len(SITES) + 1, function, what, file, call.lineno, name, says)
         self.sites.append(site)
         SITES.append(site)

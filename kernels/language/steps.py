@@ -108,6 +108,7 @@ def steps(
     oracle: bool = False,
     span: Any = None,
     at: Mapping[str, Any] | None = None,
+    says: Mapping[str, Any] | None = None,
 ) -> Any:
     """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels.
 
@@ -115,9 +116,11 @@ def steps(
     to compile, whose callees are compiled once more for each that calls it, and no field of the layout is read twice.
     `goal`: an endless actor comes here again and again, where all is well. `oracle`: its steps are no part of the
     protocol, and a trace does not keep them. `span`: what a story calls the time spent here, a
-    `kernels.story.spans.Deed`; `at`: the same of single steps, by what they do: "store_release_mode".
+    `kernels.story.spans.Deed`; `at`: the same of single steps, by what they do: "store_release_mode";
+    `says`: what a protocol's own telling wants to know of one.
     """
-    said = {"labelled": labelled, "in_place": in_place, "goal": goal, "oracle": oracle, "span": span, "at": at or {}}
+    said: dict[str, Any] = {"labelled": labelled, "in_place": in_place, "goal": goal, "oracle": oracle}
+    said |= {"span": span, "at": at or {}, "says": says or {}}
     if function is None:
         return lambda inner: steps(inner, **said)
     return Parser(function, **said).parse()
@@ -146,7 +149,7 @@ def like(base: Steps, span: Any = ..., **callees: Steps) -> Callable[[Callable[.
         names = {**inner.__globals__, **callees}
         made = FunctionType(inner.__code__, names, function.__name__, None, inner.__closure__)
         made.__module__, made.__doc__ = function.__module__, function.__doc__
-        said = {name: getattr(base, name) for name in ("labelled", "in_place", "goal", "oracle", "at")}
+        said = {name: getattr(base, name) for name in ("labelled", "in_place", "goal", "oracle", "at", "says")}
         return Parser(made, **said, span=base.span if span is ... else span).parse()
 
     return mark

@@ -33,7 +33,7 @@ class Site:
     file: str
     line: int
     name: str  # "mem_track.load_acquire_td_epoch": for `yields` in a scenario
-    says: Any = ()  # of a choice: what each way means, the last one for all behind it, or who is turned to
+    says: Any = ()  # of a choice what each way means, or who is turned to; of another step what its function says
 
     def __str__(self) -> str:
         return f"{self.function}: {self.text} ({self.file}:{self.line})"
@@ -131,6 +131,7 @@ class Steps:
     oracle: bool = False  # its steps are no part of the protocol
     span: Any = None  # what a story calls the time spent here; see `kernels/story/spans.py`
     at: Mapping[str, Any] = field(default_factory=dict)  # the same of single steps, by what the step does
+    says: Mapping[str, Any] = field(default_factory=dict)  # what `Site.says` is of single steps
     goal: bool = False  # an endless actor comes here again and again, where all is well
     naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
     gives_name: bool = False  # what it returns may name an actor

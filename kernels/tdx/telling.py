@@ -3,7 +3,9 @@
 from functools import cache
 from typing import Any
 
-from kernels.language.syntax import SITES, Site, Steps
+from kernels.language.parse import flat
+from kernels.language.straight import subs
+from kernels.language.syntax import Site, Step, Steps
 from kernels.layout import row_at
 from kernels.race.ring import Entry, Mark
 from kernels.search.schedule import Schedule
@@ -14,6 +16,7 @@ from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION, IPI, TICK
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.mmio import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.tdx.parts.zero_step import PRIORITY_TIMEOUT
+from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, PLACE_OF_STATUS, Status
 from kernels.tdx.words import VCPU, content_of, generation_of, is_hit, lp_tlb, occupant, owner, tlb, translation
 
@@ -26,30 +29,6 @@ LEFT = {
     PENDING_VIOLATION: "left for an EPT violation on a pending page",
     PRIORITY_TIMEOUT: "left as the host's priority lasted",
 }
-# Where a guest's CPU walks to a page's entry, the entry itself first, and where the guest reads the page.
-WALKS = (
-    "walk_to_leaf.load_acquire_sept",
-    "walk_both_levels.load_acquire_sept",
-    "walk_to_table.load_acquire_sept",
-    "walk.load_acquire_sept_2",
-    "walk.load_acquire_sept",
-    "read_here.load_acquire_sept",
-    "read_private.load_acquire_sept",
-    "read_shared.load_acquire_shared_spte",
-)
-READS = (
-    "guest.load_relaxed_owner",
-    "guest_with_faults.load_relaxed_owner",
-    "stepping_guest.load_relaxed_owner",
-    "fill_and_read.load_relaxed_owner",
-    "first_read.load_relaxed_owner",
-    "read_here.load_relaxed_owner",
-    "read_here.load_relaxed_owner_2",
-    "read_private.load_relaxed_owner",
-    "read_private.load_relaxed_owner_2",
-    "read_shared.load_relaxed_shared_owner",
-    "read_shared.load_relaxed_shared_owner_2",
-)
 
 
 def status_name(code: int) -> str:
@@ -62,11 +41,11 @@ STATUSES_TOLD = Statuses(STATUS_COUNTS, STATUSES, LEAF_NAMES, NAMES, status_name
 
 def says(run: Schedule, site: Site, actor: str, word: int) -> str:
     """What a guest's read or its CPU's walk has found; nothing of any other step."""
-    if site.name not in (*READS, *WALKS):
+    if site.says not in (GUEST_READ, CPU_WALK):
         return ""
     found = row_at(run.lay, word)
     name = found[0].name if found else ""
-    if site.name in WALKS:
+    if site.says == CPU_WALK:
         return "walks the shared EPT" if name == "shared_spte" else "walks the S-EPT"
     return _read(run, actor, word, shared=name == "shared_owner")
 
@@ -97,7 +76,7 @@ def _outcome(told: Told, entry: Entry) -> None:
     """Of the call that has just ended in an error, of a TD exit, or of a guest read."""
     last = told.last.get(entry.actor)
     if not told.ended and (last is None or told.events[last].function != "td_exit"):
-        site = guest_site(WALKS if entry.word == Outcome.fault else READS, told.protocol.actors[VCPU])
+        site = guest_site(CPU_WALK if entry.word == Outcome.fault else GUEST_READ, told.protocol.actors[VCPU])
         word = owner(told.lay, entry.value)
         access = told.access(word, told.known[word], told.known[word]) if word in told.known else None
         told.append(entry, site, access, ", ".join(filter(None, [f"reads page {entry.value}", times(entry)])))
@@ -110,7 +89,7 @@ def _own(told: Told, entry: Entry) -> None:
     if found is None or found[0].name != "tlb":
         told.own(entry)
         return
-    access, walk = _access(told, entry), guest_site(WALKS, told.protocol.actors[VCPU])
+    access, walk = _access(told, entry), guest_site(CPU_WALK, told.protocol.actors[VCPU])
     if access.after.startswith(f"page {told.page} "):
         told.append(entry, walk, None, f"fills {access.after}")
         told.change(told.last[entry.actor], own=(access,))
@@ -143,7 +122,11 @@ RETOLD = {Mark.OUTCOME: _outcome, Mark.OWN: _own, Mark.FLUSHED: _flushed, Mark.L
 
 
 @cache
-def guest_site(names: tuple[str, ...], vcpu: Steps) -> Site:
-    """The first of these sites that stands in a vCPU's guest."""
-    taken, known = paths(vcpu), {site.name: site for site in SITES}
-    return next(known[name] for name in names if known[name].function in taken)
+def guest_site(says: str, vcpu: Steps) -> Site:
+    """Where a vCPU's guest reads a page first, or where its CPU's walk comes to the page's own entry."""
+    functions = {one.name: one for one in subs(vcpu)}
+    for name in paths(vcpu):
+        steps = [step for step in flat(functions[name].body) if isinstance(step, Step) and step.site.says == says]
+        if steps:
+            return steps[-1 if says == CPU_WALK else 0].site
+    raise LookupError(f"{vcpu.name}: no step says {says}")

@@ -20,7 +20,6 @@ from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Flow
 from kernels.tdx.spans import OWN
 from kernels.tdx.statuses import LEAF_NAMES
-from kernels.tdx.telling import READS, WALKS
 from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, plan, stage_word, translation
 from kernels.tests.orders import GOES_ON, NO_KICK, SAFE, SPEC, V18, WRONG
 from kernels.tests.written_schedules import TRACK, quick, refused, stale, told, waiting, wander
@@ -244,7 +243,7 @@ def test_every_name_that_narration_knows_stands_in_the_source():
     functions = [one for flow in PROTOCOLS.values() for one in flow.steps.values()]
     steps = {site.name for site in ours}
 
-    assert {*READS, *WALKS} <= steps
+    assert {f"{one.name}.{step}" for one in functions for step in one.says} <= steps
     assert {f"{one.name}.{step}" for one in functions for step in one.at if one.at != OWN and step not in OWN} <= steps
     assert {step for step in OWN if any(name.endswith(f".{step}") for name in steps)} == {*OWN}
     assert all(site.says for site in ours if " " not in site.text)

@@ -34,7 +34,7 @@ from kernels.tdx.kvm.kick import (
 from kernels.tdx.module.mem import mem_page_accept, td_exit, vp_enter
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Pattern
-from kernels.tdx.spans import ENTRY, GUEST, OWN
+from kernels.tdx.spans import CPU_WALK, ENTRY, GUEST, GUEST_READ, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS, Leaf
 from kernels.tdx.tally import (
     arm_tick_once,
@@ -153,13 +153,13 @@ def accept(td, lay, rules, me, gpa):
 
 
 # Not in place, nor is what follows: what only a miss looks at would take registers from the reads that hit.
-@steps(labelled=False)
+@steps(labelled=False, says={"load_acquire_sept": CPU_WALK})
 def walk_to_leaf(td, lay, rules, me, gpa):
     """The CPU's walk: the S-EPT entry of a guest page."""
     return (yield load_acquire(td, sept(lay, gpa)))
 
 
-@steps(labelled=False)
+@steps(labelled=False, says={"load_relaxed_owner": GUEST_READ})
 def fill_and_read(td, lay, rules, me, gpa, held):
     """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
     set_own(td, tlb(lay, me.index, gpa), held)
@@ -185,7 +185,7 @@ def interrupted(td, lay, rules, me):
     return (yield arrives(td, lay, rules, me))
 
 
-@steps(labelled=False, goal=True, span=GUEST)
+@steps(labelled=False, goal=True, span=GUEST, says={"load_relaxed_owner": GUEST_READ})
 def guest(td, lay, rules, me):
     """Reads until an IPI arrives, the tick comes or a translation is missing; returns which, and of which page."""
     fresh = 0

@@ -21,7 +21,7 @@ from kernels.tdx.module.locks import (
 )
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Flow
-from kernels.tdx.spans import ADD, tdcall
+from kernels.tdx.spans import ADD, CPU_WALK, tdcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_VIOLATION_EXIT,
@@ -74,7 +74,7 @@ def is_pending_with(entry, page):
     return state_of(entry) == PENDING and page_of(entry) == page << 8
 
 
-@steps(labelled=False)
+@steps(labelled=False, says={"load_acquire_sept_2": CPU_WALK, "load_acquire_sept": CPU_WALK})
 def walk(td, lay, rules, me, gpa):
     """The entry of a guest page by way of both levels; 0, as of no state, where there is no page-table page."""
     entry = 0

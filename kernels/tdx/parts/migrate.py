@@ -28,7 +28,7 @@ from kernels.tdx.kvm.vcpu_run import (
 )
 from kernels.tdx.module.mem import td_exit
 from kernels.tdx.module.processors import vp_enter_here
-from kernels.tdx.spans import GUEST, OWN
+from kernels.tdx.spans import CPU_WALK, GUEST, GUEST_READ, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS
 from kernels.tdx.tally import arm_tick, count_reads, count_status, note, outcome_of, share_cpu, vcpu_stopping
 from kernels.tdx.words import (
@@ -53,7 +53,7 @@ from kernels.tdx.words import (
 STAYS = -1
 
 
-@steps
+@steps(says={"load_acquire_sept": CPU_WALK, "load_relaxed_owner": GUEST_READ, "load_relaxed_owner_2": GUEST_READ})
 def read_here(td, lay, rules, me, lp, gpa):
     """A guest read through the processor's TLB: 1 where it was current, 0 where not, EPT_VIOLATION, or STAYS."""
     seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))

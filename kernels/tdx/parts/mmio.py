@@ -41,7 +41,7 @@ from kernels.tdx.kvm.vcpu_run import (
 )
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.spans import DECLARED_DEAD, ENTRY, GUEST, NEXT, OWN
+from kernels.tdx.spans import CPU_WALK, DECLARED_DEAD, ENTRY, GUEST, GUEST_READ, NEXT, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS
 from kernels.tdx.tally import (
     arm_tick_once,
@@ -98,7 +98,7 @@ def next_access(td, lay, rules, me, random):
     return (((random >> 32) & 0xFFFFFFFF) * 2 * lay.pages) >> 32
 
 
-@steps
+@steps(says={"load_acquire_sept": CPU_WALK, "load_relaxed_owner": GUEST_READ, "load_relaxed_owner_2": GUEST_READ})
 def read_private(td, lay, rules, me, gpa):
     """A read of a private page: how it ends."""
     seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
@@ -130,7 +130,13 @@ def grade_shared(filled, seen):
     return STALE_IN_WINDOW if same and phase_of(seen) == PAGE_BLOCKED else USE_AFTER_REMOVE
 
 
-@steps
+@steps(
+    says={
+        "load_acquire_shared_spte": CPU_WALK,
+        "load_relaxed_shared_owner": GUEST_READ,
+        "load_relaxed_shared_owner_2": GUEST_READ,
+    }
+)
 def read_shared(td, lay, rules, me, gpa):
     """A read of a shared page: how it ends. The oracle looks at the memslot before and behind the walk: a #VE counts as
     one on memory only if the memslot was there, and nobody changing it, all the while.

@@ -27,7 +27,7 @@ from kernels.tdx.module.locks import for_guest
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.spans import ENTRY, OWN
+from kernels.tdx.spans import CPU_WALK, ENTRY, GUEST_READ, OWN
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import arm_tick_once, count_status, note, outcome_of, share_cpu_at_tick, vcpu_stopping
 from kernels.tdx.words import (
@@ -79,7 +79,7 @@ def cache_table(td, lay, rules, me, gpa, table):
         set_own(td, tlb(lay, me.index, node), translation(node, table))
 
 
-@steps(labelled=False)
+@steps(labelled=False, says={"load_acquire_sept": CPU_WALK})
 def walk_to_table(td, lay, rules, me, gpa):
     """The upper level of the CPU's walk: the page-table page to go on in, as the oracle's word of it, or 0."""
     table = cached_table(td, lay, rules, me, gpa)
@@ -94,7 +94,7 @@ def walk_to_table(td, lay, rules, me, gpa):
     return table
 
 
-@steps(labelled=False)
+@steps(labelled=False, says={"load_acquire_sept": CPU_WALK})
 def walk_both_levels(td, lay, rules, me, gpa):
     """The CPU's walk: the S-EPT entry of a guest page; 0, as of no state, where there is no page-table page."""
     table = yield from walk_to_table(td, lay, rules, me, gpa)
@@ -103,7 +103,7 @@ def walk_both_levels(td, lay, rules, me, gpa):
     return (yield load_acquire(td, sept(lay, gpa)))
 
 
-@steps(labelled=False)
+@steps(labelled=False, says={"load_relaxed_owner": GUEST_READ})
 def first_read(td, lay, rules, me, gpa, held):
     """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
     set_own(td, tlb(lay, me.index, gpa), held)

@@ -37,7 +37,7 @@ from kernels.tdx.module.zero_step import forget_stepping, log_epf, tdcall_accept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.populate import first_read
 from kernels.tdx.rules import Fault, FaultRetry
-from kernels.tdx.spans import ENTRY, FAULTING, GUEST, OWN
+from kernels.tdx.spans import ENTRY, FAULTING, GUEST, GUEST_READ, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS
 from kernels.tdx.tally import (
     arm_tick_once,
@@ -105,7 +105,7 @@ def event_pending(td, lay, rules, me):
     return rules.tick and now(rules) > own(td, me.tally + DEADLINE)
 
 
-@steps(labelled=False, goal=True, span=GUEST)
+@steps(labelled=False, goal=True, span=GUEST, says={"load_relaxed_owner": GUEST_READ})
 def stepping_guest(td, lay, rules, me, at):
     """Instructions until an IPI is pending, the tick comes, one faults or stands back for too long; `at` is the one to
     execute first. Returns which, and the instruction at hand.

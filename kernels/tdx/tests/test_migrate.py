@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kernels.language.steps import steps
+from kernels.language.syntax import SITES
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
@@ -11,7 +12,7 @@ from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
-from kernels.tdx.telling import READS
+from kernels.tdx.spans import GUEST_READ
 from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.driver import seen
 from kernels.tests.orders import SPEC
@@ -21,6 +22,7 @@ from kernels.tests.written_schedules import told
 MIGRATE = SPEC._replace(flow=int(Flow.MIGRATE), lps=2)
 SWITCH, KEEPS_TLB = int(Fault.NO_FLUSH_ON_SWITCH), int(Fault.VP_FLUSH_WITHOUT_INVEPT)
 KEEPS_LAST = int(Fault.VP_FLUSH_KEEPS_LAST)
+READS = {site.name for site in SITES if site.says == GUEST_READ}
 
 
 @steps

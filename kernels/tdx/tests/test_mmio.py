@@ -2,12 +2,13 @@
 
 import pytest
 
+from kernels.language.syntax import SITES
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
 from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, MemslotZap, Rules
-from kernels.tdx.telling import READS, WALKS
+from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tests.driver import seen
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC
@@ -19,6 +20,7 @@ AS_IT_IS = MMIO._replace(memslot_zap=int(MemslotZap.NONE))
 PRIVATE, SHARED = 0, 1
 CHANGES_MEMSLOT = {"mmio_zapper.private_or_shared": 1}
 LEGAL = {"fault", "stale_in_window", "operand_busy", "mmio_installed", "ve_in_guest", "mmio_emulated"}
+TOLD = {site.name for site in SITES if site.says in (CPU_WALK, GUEST_READ)}
 
 
 def start(rules: Rules = MMIO, *, shootdowns: int = 1) -> Schedule:
@@ -107,7 +109,7 @@ def test_a_story_says_what_the_guest_read_of_a_private_and_of_a_shared_page() ->
     touch(run, SHARED)
     touch(run, SHARED)
 
-    said = [event.says for event in told(run).events if event.name in (*READS, *WALKS)]
+    said = [event.says for event in told(run).events if event.name in TOLD]
 
     assert said == [
         "reads page 0: not in the TLB",
