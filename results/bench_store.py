@@ -67,12 +67,6 @@ class BenchDirectory:
             point_latest(self.latest, self.path.name)
             self.latest = None
 
-    def write_pictures(self, bench: Bench) -> None:
-        """The ratios, and the scaling curve of a sweep, as PNG and SVG, and the page. Raises StoreError."""
-        from results.report_files import write_bench_report
-
-        write_bench_report(self.path, bench)
-
 
 def open_bench_directory(out: Path | None, scenario_name: str) -> BenchDirectory:
     """A new directory, as a run's; refused where another bench stands in it. Raises StoreError."""

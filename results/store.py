@@ -57,10 +57,10 @@ class RunDirectory:
         result: Mapping[str, Any],
         arrays: Mapping[str, NDArray[Any]],
         *,
-        plots: bool = True,
         trace: Mapping[str, Any] | None = None,
+        draw: Callable[[Path], None] | None = None,
     ) -> None:
-        """Write raw.npz, trace.json where there is one, result.json and, with `plots`, all that is made of the two.
+        """Write raw.npz, trace.json where there is one, and result.json; then `draw` makes of them what stands beside.
 
         In that order, each atomically; may be called again and again as orderings finish. Raises StoreError; files not
         yet reached stay as they were.
@@ -75,10 +75,8 @@ class RunDirectory:
         files[RESULT] = lambda file: file.write(json_bytes(result))
         with _turn(self.path):
             self._write_each(files)
-            if plots:
-                from results.report_files import write_report
-
-                write_report(self.path, result, arrays)
+            if draw is not None:
+                draw(self.path)
         self._point_latest()
 
     def put(self, files: Mapping[str, Writer]) -> None:

@@ -14,6 +14,7 @@ from results.comparable import differences
 from results.gate import Gate, Outcome, judged, parse_gate
 from results.host import host_facts
 from results.pooled_rounds import pooled
+from results.report_files import write_bench_report
 from results.rounds_table import PARQUET_HINT, can_write_parquet
 from results.store import StoreError
 from results.verdict import Exit
@@ -164,7 +165,7 @@ def _carry_out(begun: Begun) -> int:
         outcomes = [judged(gate, begun.bench.comparisons, begun.bench.points) for gate in begun.gates]
         begun.directory.write(begun.bench)
         if interrupts.received < 2:
-            begun.directory.write_pictures(begun.bench)
+            write_bench_report(begun.directory.path, begun.bench)
         hand_out(begun.request, begun.bench, outcomes)
         show(begun.request, begun.bench, outcomes, begun.directory.path)
         if begun.progress is not None and _rounds_left(begun):

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from results.collector import Run
 from results.junit import write_junit
 from results.ktap import ktap_text, write_ktap
 from results.race_trace import LastSteps, together, trace
+from results.report_files import write_report
 from results.store import SCHEMA, RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict, exit_code
 from scenarios.models import Ordering, Scenario
@@ -107,8 +109,14 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         with noted(refused):
             # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
             waits = record.runs[-1]["verdict"] != Verdict.crashed and interrupts.received < 2
-            plots = plan.request.report and waits
-            plan.directory.write(record.result, record.arrays, plots=plots, trace=record.trace)
+            plan.directory.write(
+                record.result,
+                record.arrays,
+                trace=record.trace,
+                draw=partial(write_report, result=record.result, arrays=record.arrays)
+                if plan.request.report and waits
+                else None,
+            )
         with noted(refused):
             _hand_out(plan.request, record.result)
         _show(plan, record)
@@ -148,7 +156,7 @@ def _race_all(plan: Plan, prepared: Machine, record: Record, interrupts: Interru
                 workers = scenario.vcpus + scenario.zappers
                 plan.progress.line(f"{ordering.name}: {workers} workers ready after {run.json['ready_s']:.3f} s")
         if number < count:
-            plan.directory.write(record.result, record.arrays, plots=False, trace=record.trace)
+            plan.directory.write(record.result, record.arrays, trace=record.trace)
         if verdict == Verdict.crashed or (plan.request.fail_fast and verdict in (Verdict.failed, Verdict.hung)):
             return
 

@@ -26,7 +26,7 @@ def left_by_a_run(tmp_path: Path) -> Path:
     machine = Machine()
     machine.record("shootdown", *range(200, 900))
     run = recorded(machine, ordering="v18")
-    RunDirectory(tmp_path / "run").write(a_result(run.json), run.arrays, plots=False)
+    RunDirectory(tmp_path / "run").write(a_result(run.json), run.arrays)
     return tmp_path / "run"
 
 
