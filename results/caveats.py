@@ -6,12 +6,11 @@ Each says what was seen, what it means, and what to try. Pure: from the facts of
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from results.comparable import alike
 from results.grades import FAILING
-from results.met import whole
-from results.statistics import ENOUGH
-from results.verdict import Ending, is_safe, seen
-from results.wording import count, nanoseconds, plural
+from results.machine.comparable import alike
+from results.numbers.statistics import ENOUGH
+from results.verdict import Ending, is_safe, seen, whole
+from results.words import count, nanoseconds, plural
 
 HIGH_STEAL, BUSY, RATE_MISSED = 0.01, 0.25, 0.95
 Facts = Mapping[str, Any]

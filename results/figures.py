@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from results.met import whole
+from results.verdict import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ BY_ID = {figure.id: figure for figure in FIGURES}
 
 
 def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
-    """The figures of one entry of `runs`, as `results.collector.run_record` makes it; None where n is too small."""
+    """The figures of one entry of `runs`, as `results.collect.race.run_record` makes it; None where n is too small."""
     met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
     measured = run["seconds"] > 0 and run["shootdowns"] > 0
     return {
@@ -55,3 +55,18 @@ def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
         "track_retries": run["track_retries"]["mean"] if measured else None,
         "stale_window_p50_ns": run["latency_ns"]["stale_window"]["p50"],
     }
+
+
+Run = Mapping[str, Any]
+# A step of an ordering and the phases that it is measured in; the lock comes before all of them.
+STEP_PHASES = {"block": ("block",), "kick": ("kick_send", "kick_ack"), "track": ("track",), "remove": ("remove",)}
+
+
+def phase_shares(run: Run) -> dict[str, float]:
+    """The share (0 to 1) of each phase that has a median, in the order in which this ordering takes them; they add up
+    to 1. None where no phase was measured."""
+    steps = [step for step in run["shootdown"] if step in STEP_PHASES] or list(STEP_PHASES)
+    names = dict.fromkeys(["lock", *(phase for step in steps for phase in STEP_PHASES[step])])
+    medians = {name: run["latency_ns"].get(name, {}).get("p50") or 0 for name in names}
+    whole = sum(medians.values())
+    return {name: median / whole for name, median in medians.items() if median}

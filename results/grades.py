@@ -54,7 +54,6 @@ GRADES: dict[Outcome, tuple[Grade, str]] = {
     Outcome.host_priority_timeout: (Grade.interesting, "the guest stood back too long: KVM_RUN ends in an error"),
     Outcome.unknown_status: (Grade.unknown, "a status nobody declared: unknown fails"),
 }
-
 FAILING = frozenset({Grade.forbidden, Grade.unknown})
 
 
@@ -73,3 +72,44 @@ def declared(flow: int) -> tuple[Outcome, ...]:
 def why(outcome_id: str) -> str:
     """One line that says what the outcome means."""
     return GRADES[Outcome[outcome_id]][1] if outcome_id in Outcome.__members__ else "undeclared: unknown fails"
+
+
+SHORT_WHY = {
+    "fresh": "current translation",
+    "fault": "KVM's fault path ran",
+    "stale_in_window": "legal until done",
+    "stale_after_kick": "acked, not yet done",
+    "stale_after_done": "used after the flush",
+    "use_after_remove": "someone else's page",
+    "operand_busy": "a try-lock was taken",
+    "previous_epoch_busy": "TRACK: KVM_BUG_ON",
+    "tracking_not_done": "REMOVE: KVM_BUG_ON",
+    "not_blocked": "REMOVE: KVM_BUG_ON",
+    "already_blocked": "BLOCK: KVM_BUG_ON",
+    "entry_state_incorrect": "S-EPT: KVM_BUG_ON",
+    "page_already_accepted": "guest only, no error",
+    "refcount_broken": "not the vCPUs inside",
+    "busy_given_up": "as error: KVM_BUG_ON",
+    "fault_retried": "RET_PF_RETRY",
+    "ept_walk_failed": "AUG: KVM_BUG_ON",
+    "mirror_disagrees": "mirror, not S-EPT",
+    "two_owners": "S-EPT and another",
+    "not_zeroed": "last owner's data",
+    "no_progress": "livelock or deadlock",
+    "mmio_installed": "no memslot there",
+    "ve_in_guest": "MMIO or pending",
+    "mmio_emulated": "by #VE, VMCALL",
+    "ve_on_memory": "#VE for ever",
+    "access_before_accept": "the VM is killed",
+    "vcpu_associated": "with another LP",
+    "vcpu_not_associated": "never entered there",
+    "flushvp_not_done": "asked again later",
+    "sept_use_after_free": "walk in freed page",
+    "ept_page_not_free": "KVM_BUG_ON",
+    "td_state_incorrect": "KVM_BUG_ON",
+    "hkid_leaked": "never given back",
+    "zero_step_busy": "VP.ENTER refused",
+    "zero_step_fault": "exit without entry",
+    "host_priority_timeout": "TD exit of ACCEPT",
+    "unknown_status": "undeclared: fails",
+}

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from results.bench_record import BENCH
-from results.bench_store import read_bench
-from results.store import RESULT, StoreError, read_result_json, write_file
+from results.kinds.bench.directory import read_bench
+from results.kinds.bench.record import BENCH
+from results.kinds.run.record import read_result_json
+from results.store import RESULT, StoreError, write_file
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
 
 INSTALL = "history needs DuckDB; install it with: pip install duckdb"
 SQL = Path(__file__).resolve().parent / "history.sql"

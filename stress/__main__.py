@@ -108,9 +108,10 @@ def explained(error: Exception) -> tuple[str, int]:
         return str(error), USAGE
     if isinstance(error, UsageFault | HarnessFault | CannotRunHere):
         return str(error), error.exit_code
-    if "results.gate" in sys.modules and isinstance(error, sys.modules["results.gate"].GateError):
+    gate, store = (sys.modules.get(name) for name in ("results.kinds.bench.gate", "results.store"))
+    if gate is not None and isinstance(error, gate.GateError):
         return str(error), USAGE
-    if "results.store" in sys.modules and isinstance(error, sys.modules["results.store"].StoreError):
+    if store is not None and isinstance(error, store.StoreError):
         return str(error), HARNESS
     from stress.limits import limit_met
 

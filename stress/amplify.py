@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.amplification import SCHEMA
-from results.amplification_cases import amplification_cases
-from results.amplification_tables import amplification_table, first_catch_table
-from results.amplification_verdict import amplification_exit_code, amplified_line
-from results.cases import junit_document, ktap_document
-from results.junit import XML
+from results.exchange.cases import junit_document, ktap_document
+from results.kinds.amplification import (
+    SCHEMA,
+    amplification_cases,
+    amplification_exit_code,
+    amplification_table,
+    amplified_line,
+    first_catch_table,
+)
+from results.kinds.files import XML
 from results.store import RunDirectory, StoreError, json_bytes, write_text
 from results.verdict import Exit, Verdict
 from scenarios.models import Scenario

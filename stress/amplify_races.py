@@ -8,9 +8,8 @@ from typing import Any
 from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Flow
-from results.amplification import measured, not_raced, with_catches
-from results.amplification_verdict import is_unexpected, judge_amplification
 from results.grades import FAILING, GRADES
+from results.kinds.amplification import is_unexpected, judge_amplification, measured, not_raced, with_catches
 from results.verdict import Ending
 from scenarios.loader import setting_key
 from scenarios.models import Ordering, Scenario

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from results.atlas import OrderVerdict, atlas_document
-from results.atlas_map import atlas_picture
-from results.atlas_tables import atlas_tables, order_lines
 from results.caveats import caveats
-from results.junit import write_cases
-from results.map_cases import order_cases
+from results.kinds.files import write_cases
+from results.kinds.maps import atlas_picture
+from results.kinds.orders import OrderVerdict, atlas_document
+from results.kinds.orders_views import atlas_tables, order_cases, order_lines
 from results.store import RunDirectory, StoreError, json_bytes
-from results.tables import caveat_lines
+from results.table import caveat_lines
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
 from stress.atlas_race import BESIDE, Heat, Raced, race_orders, racing_scenario

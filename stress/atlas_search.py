@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from kernels.search.explore import Exploration, Size, explore
 from kernels.tdx.rules import Fault, OnError, Rules
-from results.atlas import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
-from results.exploration_verdict import INTERRUPT, MEMORY
 from results.grades import FAILING, grade_of
+from results.kinds.exploration import INTERRUPT, MEMORY
+from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
 from scenarios.models import Ordering, Scenario
 from scenarios.orders import every_order
 from stress.interrupts import Interrupts

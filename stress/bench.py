@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.bench_caveats import bench_caveats
-from results.bench_findings import exit_code, found
-from results.bench_record import BENCH, Bench, Design, Sweep
-from results.bench_store import BenchDirectory, open_bench_directory, read_bench, reopen_bench_directory
-from results.comparable import differences
-from results.gate import Gate, Outcome, judged, parse_gate
-from results.host import host_facts
-from results.pooled_rounds import pooled
-from results.report_files import write_bench_report
-from results.rounds_table import PARQUET_HINT, can_write_parquet
+from results.kinds.bench.directory import (
+    PARQUET_HINT,
+    BenchDirectory,
+    can_write_parquet,
+    open_bench_directory,
+    pooled,
+    read_bench,
+    reopen_bench_directory,
+)
+from results.kinds.bench.findings import bench_caveats, exit_code, found
+from results.kinds.bench.gate import Gate, Outcome, judged, parse_gate
+from results.kinds.bench.record import BENCH, Bench, Design, Sweep
+from results.kinds.files import write_bench_report
+from results.machine.comparable import differences
+from results.machine.host import host_facts
 from results.store import StoreError
 from results.verdict import Exit
 from scenarios.models import Ordering

@@ -4,14 +4,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.bench_cases import bench_cases
-from results.bench_record import Bench
-from results.bench_tables import bench_table, gate_lines, observation_lines
-from results.cases import junit_document, ktap_document
-from results.gate import Outcome
-from results.rounds_table import csv_text, write_parquet
+from results.exchange.cases import junit_document, ktap_document
+from results.kinds.bench.directory import csv_text, write_parquet
+from results.kinds.bench.gate import Outcome, gate_lines
+from results.kinds.bench.record import Bench
+from results.kinds.bench.tables import bench_cases, bench_table, observation_lines
 from results.store import write_text
-from results.tables import caveat_lines
+from results.table import caveat_lines
 from stress.bench_request import BenchRequest
 from stress.report import MODEL
 from stress.request import STDOUT, named_file

@@ -6,7 +6,7 @@ from typing import Self
 
 from rich.text import Text
 
-from results.bench_record import AGAIN
+from results.kinds.bench.record import AGAIN
 from stress.bench_round import Turn
 from stress.canvas import Canvas
 from stress.course import Watch

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.bench_tables import compare_table, gate_lines
-from results.compare import compare_caveats, compared, unlike
-from results.gate import Gate, Outcome, judged, parse_gate
-from results.rounds import Rounds, read_rounds
+from results.kinds.bench.compare import Rounds, compare_caveats, compare_table, compared, read_rounds, unlike
+from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
 from results.store import StoreError, json_bytes
-from results.tables import caveat_lines
+from results.table import caveat_lines
 from results.verdict import Exit
 from stress.errors import UsageFault
 from stress.leaving import hand_out_json

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kernels.layout import FROZEN, GO, STOP_VCPUS, STOP_ZAPPERS, Layout
 from kernels.tdx.outcomes import Outcome
-from results.collector import Series, Snapshot, snapshot
+from results.collect.tally import Series, Snapshot, snapshot
 from results.verdict import Ending
 from scenarios.delays import parse_start_offset
 from scenarios.models import Scenario

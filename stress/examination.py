@@ -11,10 +11,9 @@ from kernels.layout import MAX_VCPUS, plan
 from kernels.race.clock import Calibration, calibrate
 from kernels.race.lines import load
 from kernels.race.probes import Probes, load_probes
-from results.host import cpu_times, host_facts, memory_to_be_had, steal_share
-from results.round_trips import round_trips
-from results.system_files import ROOT, cpu_list, line, shown_cpus
-from results.topology import CPUS, Topology, spread, topology
+from results.machine.files import ROOT, cpu_list, line, shown_cpus
+from results.machine.host import cpu_times, host_facts, memory_to_be_had, steal_share
+from results.machine.topology import CPUS, Topology, round_trips, spread, topology
 from stress.errors import HarnessFault
 from stress.limits import least_room
 from stress.memory import WORD_BYTES

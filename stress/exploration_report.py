@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.columns import Columns, every_step, folded
-from results.exploration_tables import exploration_observation, exploration_table, explorations_table
-from results.exploration_verdict import is_sampled
-from results.tables import caveat_lines
-from results.wording import plural
+from results.exchange.columns import Columns, every_step, folded
+from results.kinds.exploration import is_sampled
+from results.kinds.exploration_views import exploration_observation, exploration_table, explorations_table
+from results.table import caveat_lines
+from results.words import plural
 from stress.screen import Screen
 from stress.witness import Recorded
 

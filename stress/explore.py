@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from results.exploration import document
-from results.exploration_verdict import exploration_exit_code
-from results.junit import write_exploration_junit
+from results.kinds.exploration import document, exploration_exit_code
+from results.kinds.files import write_exploration_junit
 from results.store import RunDirectory, StoreError, Writer, json_bytes
 from results.verdict import Exit, Verdict
-from results.witness import witness_text
 from scenarios.models import Ordering, Scenario
+from scenarios.witness import witness_text
 from stress.canvas import Canvas
 from stress.exploration_report import exploration_observations, report_exploration, report_files
 from stress.exploring import ExploreRequest

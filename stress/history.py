@@ -11,9 +11,9 @@ from rich.text import Text
 
 from results.history import FILTERS, History, NoHistory, as_json
 from results.store import StoreError, write_file, write_text
-from results.tables import VERDICT_STYLES
+from results.table import VERDICT_STYLES
 from results.verdict import Exit
-from results.wording import count, nanoseconds
+from results.words import count, nanoseconds
 from stress.errors import CannotRunHere, UsageFault
 from stress.request import STDOUT, check_writable, named_file
 from stress.screen import Screen, write
@@ -62,7 +62,7 @@ def history(wanted: Wanted) -> int:
 
 def _check(wanted: Wanted) -> None:
     """Before anything is read. Raises UsageFault."""
-    from results.history_plot import FIGURES
+    from results.draw.over_time import FIGURES
 
     if wanted.plot is not None and wanted.plot not in FIGURES:
         raise UsageFault(f"--plot: expected one of {', '.join(FIGURES)}, found {wanted.plot}")
@@ -102,7 +102,7 @@ def _show(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _plotted(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> Path:
-    from results.history_plot import history_picture
+    from results.draw.over_time import history_picture
 
     path = wanted.out or wanted.directories[0] / f"history-{wanted.plot}.svg"
     picture = history_picture(rows, str(wanted.plot), path.suffix.removeprefix("."))

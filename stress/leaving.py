@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from results.host import host_facts
+from results.machine.host import host_facts
 from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_file
 from stress.errors import UsageFault
 from stress.provenance import commit, version

@@ -11,7 +11,7 @@ from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
 from kernels.tdx.rules import Flow
 from results.grades import GRADES, Grade
-from results.tables import GRADE_STYLES
+from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
 from stress.screen import Screen, write

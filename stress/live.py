@@ -3,9 +3,8 @@
 from types import TracebackType
 from typing import Self
 
-from results.collector import Snapshot
-from results.live import live_line, live_view
-from results.tables import live_table
+from results.collect.live import live_line, live_table, live_view
+from results.collect.tally import Snapshot
 from stress.canvas import Canvas
 from stress.course import Watch
 from stress.race import Tally

@@ -11,10 +11,10 @@ from typing import Any
 from kernels.search.breadth_first import Move
 from kernels.search.explore import Size, explore
 from kernels.tdx.rules import Fault, Rules
-from results.atlas import Tier
-from results.exploration_verdict import FIRST
 from results.grades import FAILING, grade_of
-from results.matrix import NO_FAULT, OTHERS, Pair, judged
+from results.kinds.exploration import FIRST
+from results.kinds.faults import NO_FAULT, OTHERS, Pair, judged
+from results.kinds.orders import Tier
 from scenarios.models import Ordering
 from stress.atlas_search import Advance, on_machine
 from stress.interrupts import Interrupts

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from kernels.search.breadth_first import Move
-from results.atlas import Tier
-from results.matrix import NO_FAULT, SCHEMA
-from results.witness import Witness, WitnessError, read_table
+from results.kinds.faults import NO_FAULT, SCHEMA
+from results.kinds.orders import Tier
 from scenarios.models import Ordering
 from scenarios.validation import validated
+from scenarios.witness import Witness, WitnessError, read_table
 from stress.matrix_machines import Machine
 from stress.matrix_search import run_again
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psutil
 
 from kernels.layout import MAX_VCPUS, Layout
-from results.system_files import shown_cpus as shown
+from results.machine.files import shown_cpus as shown
 from stress.errors import UsageFault
 
 Cpus = tuple[int, ...]

@@ -16,10 +16,10 @@ from kernels.layout import plan, zapper_actor
 from kernels.race.clock import Calibration
 from kernels.race.lines import Run, prepare
 from kernels.race.probes import Probes, load_probes
-from results.collector import snapshot
-from results.histogram import value_at_rank
-from results.host import host_facts
-from results.system_files import shown_cpus
+from results.collect.tally import snapshot
+from results.machine.files import shown_cpus
+from results.machine.host import host_facts
+from results.numbers.histogram import value_at_rank
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.rules import compile_rules
 from stress.crew import Ended

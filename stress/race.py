@@ -10,8 +10,9 @@ from kernels.race.lines import Kernels, contended_at, label_text, prepare
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import refcount_of
-from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
-from results.host import cpu_times, steal_share
+from results.collect.race import Run, RunFacts, run_record
+from results.collect.tally import Snapshot, snapshot
+from results.machine.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules

@@ -11,12 +11,11 @@ from kernels.language.cache import sources_digest
 from kernels.story.events import RETURNED, Story
 from kernels.story.narrate import Narrator
 from kernels.tdx.outcomes import Outcome
-from results.columns import Columns, every_step, folded
+from results.exchange.columns import Columns, every_step, folded, held_table
 from results.store import StoreError, open_run_directory, write_file
-from results.tables import held_table
-from results.witness import Step, Witness, WitnessError, read_witness
 from scenarios.loader import load_ordering
 from scenarios.models import FAULTS
+from scenarios.witness import Step, Witness, WitnessError, read_witness
 from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
 from stress.matrix_witness import pair_witness

@@ -4,11 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.answer import review_sentence
-from results.phase_shares import phase_table
-from results.race_trace import LastSteps, what_led_to_it
-from results.tables import caveat_lines, latency_table, observation_line, outcome_table, unit_lines, verdict_table
-from results.yardsticks import yardstick_lines
+from results.collect.last_steps import LastSteps, what_led_to_it
+from results.kinds.run.answer import review_sentence, yardstick_lines
+from results.kinds.run.tables import (
+    latency_table,
+    observation_line,
+    outcome_table,
+    phase_table,
+    unit_lines,
+    verdict_table,
+)
+from results.table import caveat_lines
 from scenarios.loader import DEFAULT_SCENARIO
 from stress.screen import Screen
 

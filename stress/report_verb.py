@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.bench_findings import found
-from results.bench_record import BENCH, ROUNDS
-from results.bench_store import read_bench
-from results.bench_tables import bench_table, observation_lines
-from results.pooled_rounds import pooled
-from results.report_files import write_bench_report, write_report
-from results.store import RAW, RESULT, StoreError, read_result
-from results.tables import caveat_lines
+from results.kinds.bench.directory import pooled, read_bench
+from results.kinds.bench.findings import found
+from results.kinds.bench.record import BENCH, ROUNDS
+from results.kinds.bench.tables import bench_table, observation_lines
+from results.kinds.files import write_bench_report, write_report
+from results.kinds.run.record import read_result
+from results.store import RAW, RESULT, StoreError
+from results.table import caveat_lines
 from stress.errors import UsageFault
 from stress.report import MODEL, observations, report
 from stress.screen import Screen

@@ -9,12 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from results.caveats import caveats
-from results.collector import Run
-from results.junit import write_junit
-from results.ktap import ktap_text, write_ktap
-from results.race_trace import LastSteps, together, trace
-from results.report_files import write_report
-from results.store import SCHEMA, RunDirectory, StoreError, json_bytes
+from results.collect.last_steps import LastSteps, together, trace
+from results.collect.race import Run
+from results.kinds.files import ktap_text, write_junit, write_ktap, write_report
+from results.kinds.run.record import SCHEMA
+from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict, exit_code
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts

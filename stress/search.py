@@ -12,9 +12,8 @@ from kernels.search.explore import Size, explore, explored
 from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
 from kernels.tdx.rules import NS_SHIFT, Clock, Rules
-from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
-from results.exploration_verdict import INTERRUPT
 from results.grades import FAILING, GRADES, grade_of
+from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules

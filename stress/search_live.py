@@ -3,7 +3,7 @@
 import psutil
 
 from kernels.search.breadth_first import Progress
-from results.exploration_live import SearchView, search_line, search_table
+from results.collect.live import SearchView, search_line, search_table
 from scenarios.models import Ordering, Scenario
 from stress.canvas import Canvas
 from stress.compiling import compiling

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from results.junit import write_selftest_junit
-from results.selftest import SCHEMA, claim, is_complete, raced, selftest_exit_code
-from results.selftest_tables import selftest_lines, selftest_table
+from results.kinds.files import write_selftest_junit
+from results.kinds.selftest import SCHEMA, claim, is_complete, raced, selftest_exit_code, selftest_lines, selftest_table
 from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit, Verdict
 from scenarios.loader import load_orderings

@@ -10,8 +10,8 @@ from kernels.race.ring import Entry, entries
 from kernels.story.recollect import Recollection, recollect, story
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import NS_SHIFT
+from results.collect.last_steps import LastSteps, Traced, window
 from results.grades import FAILING, GRADES
-from results.race_trace import LastSteps, Traced, window
 from results.store import TRACE
 from stress.memory import Words
 

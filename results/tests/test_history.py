@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from results.bench_record import Bench
+from results.draw.over_time import FIGURES, history_picture
 from results.history import History, as_json
-from results.history_plot import FIGURES, history_picture
+from results.kinds.bench.record import Bench
 from results.store import StoreError
-from results.tests.bench_material import a_bench, noisy
-from results.tests.material import a_result, a_run, of_an_earlier_version
+from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.run import a_result, a_run, of_an_earlier_version
 
 
 def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:

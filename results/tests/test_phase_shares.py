@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rich.console import Console
 
-from results.panels import Shown, phase_bars
-from results.phase_shares import phase_shares, phase_table, share_cells
-from results.plot_style import styles
-from results.tests.material import PHASE, a_run
+from results.draw.style import styles
+from results.draw.time import Shown, phase_bars
+from results.figures import phase_shares
+from results.kinds.run.tables import phase_table, share_cells
+from results.tests.builders.run import PHASE, a_run
 
 # A whole of 155 ns beside phases of 218 ns: each of these holds a reading of the clock.
 MEDIANS = {

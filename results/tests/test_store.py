@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from results import store
-from results.report_files import write_report
-from results.store import RunDirectory, StoreError, open_run_directory, read_result, write_file
-from results.tests.material import a_result, a_run
+from results.kinds.files import write_report
+from results.kinds.run.record import read_result
+from results.store import RunDirectory, StoreError, open_run_directory, write_file
+from results.tests.builders.run import a_result, a_run
 
 ARRAYS = {"v18/ages": np.arange(16)}
 

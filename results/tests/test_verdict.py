@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.tests.material import a_run, of_an_earlier_version
+from results.tests.builders.run import a_run, of_an_earlier_version
 from results.verdict import exit_code, judge, verdict
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from results.amplification import judged, measured
-from results.tests.material import a_run
+from results.kinds.amplification import judged, measured
+from results.tests.builders.run import a_run
 from scenarios.loader import load_orderings, load_scenario
 from stress.amplify_request import AmplifyOptions, Target, repeated, resolve_amplification
 from stress.amplify_search import Drawer, Pass, Setting, amplify, as_json, passes

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results.atlas import Tier
+from results.kinds.orders import Tier
 from scenarios.loader import load_ordering
 from stress import atlas_race, atlas_search
 from stress.atlas import run_atlas

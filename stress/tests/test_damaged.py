@@ -19,11 +19,12 @@ from rich.table import Table
 from kernels import files
 from kernels.layout import HIST_WORDS
 from results import store
-from results.bench_record import Bench, array_name
 from results.caveats import caveats
-from results.store import StoreError, read_arrays, read_result
-from results.tests.bench_material import a_bench, noisy
-from results.tests.material import HOST, a_result, a_run
+from results.kinds.bench.record import Bench, array_name
+from results.kinds.run.record import read_result
+from results.store import StoreError, read_arrays
+from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.run import HOST, a_result, a_run
 from scenarios.loader import ScenarioError, load_ordering, load_scenario
 from stress import limits, sizes
 from stress.atlas_request import resolve_atlas

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from results.comparable import differences
+from results.machine.comparable import differences
 from stress import doctor
 from stress.errors import CannotRunHere
 

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import SmallMachine
 from kernels.layout import READS, SHOOTDOWNS
-from results.collector import Snapshot, snapshot
+from results.collect.tally import Snapshot, snapshot
 from stress.live import Show
 from stress.screen import Screen
 from stress.tests.moments import Moments

@@ -11,8 +11,8 @@ import pytest
 
 import results
 from results.store import RunDirectory
-from results.tests.bench_material import a_bench, noisy
-from results.tests.material import Machine, a_result, recorded
+from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.run import Machine, a_result, recorded
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 REFERENCE = Path(results.__file__).parent / "reference"

@@ -13,8 +13,8 @@ from kernels.race.lines import load, ns_of_entry
 from kernels.race.ring import Entry
 from kernels.race.variant import Variant
 from kernels.tdx.outcomes import Outcome
-from results.collector import Run
-from results.race_trace import LastSteps, columns, trace
+from results.collect.last_steps import LastSteps, columns, trace
+from results.collect.race import Run
 from scenarios.loader import load_orderings, load_scenario, with_options
 from stress import tracing
 from stress.interrupts import Interrupts

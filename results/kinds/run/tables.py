@@ -1,0 +1,260 @@
+"""A run as tables, as lines and as test cases: for a terminal of 80 columns or more, readable without colour.
+
+Everything here takes dicts as they stand in result.json.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as TextTable
+from rich.text import Text
+
+from kernels.layout import PHASES_EVERY
+from results.draw.style import PHASES
+from results.exchange.cases import Case
+from results.figures import phase_shares
+from results.grades import FAILING, SHORT_WHY, Grade, why
+from results.numbers.statistics import ENOUGH
+from results.table import GRADE_STYLES, VERDICT_STYLES, ByWidth, Table, heading, marked, plain_table
+from results.verdict import MET, is_safe, met_shootdowns, said, seen
+from results.words import PHASE_WORDS, count, nanoseconds, plural, rate_with_interval, share
+
+Run = Mapping[str, Any]
+COLUMNS = ("p50", "p90", "p99", "p999", "max")
+FEW, MANY_ORDERINGS = (MET, "response", "kick", "track"), 4
+
+
+def outcome_table(run: Run) -> RenderableType:
+    """One ordering: every declared outcome with its count, rate, grade and why; who held the locks that others failed
+    to get; then the verdict and its reason.
+    """
+    table = ByWidth(_outcomes(run, wide=False), _outcomes(run, wide=True))
+    locks: list[RenderableType] = [contention_table(found), ""] if (found := run.get("lock_contention")) else []
+    return Group(heading(run), table, *locks, *(Padding(line, (0, 0, 0, 2)) for line in _below(run)))
+
+
+def _outcomes(run: Run, *, wide: bool) -> TextTable:
+    table = plain_table(("OUTCOME", "left"), ("COUNT", "right"), ("RATE", "left"), ("GRADE", "left"), ("WHY", "left"))
+    order = list(Grade)
+    for outcome in sorted(run["outcomes"], key=lambda o: order.index(o["grade"])):
+        bad = outcome["count"] > 0 and outcome["grade"] in FAILING
+        style = GRADE_STYLES[Grade(outcome["grade"])] if outcome["count"] else "dim"
+        reason = why(outcome["id"]) if wide else SHORT_WHY.get(outcome["id"], "undeclared: fails")
+        table.add_row(
+            Text(outcome["id"], style="bold" if bad else ""),
+            count(outcome["count"]),
+            _rate(outcome, run),
+            Text(outcome["grade"] + ("!" if bad else ""), style=style),
+            Text(reason, style="" if outcome["count"] else "dim"),
+        )
+    return table
+
+
+def _rate(outcome: Mapping[str, Any], run: Run) -> str:
+    if outcome["rate"] is not None:
+        return rate_with_interval(outcome)
+    if outcome["id"] in ("fresh", "fault") and run["all_reads"]:
+        return f"{share(outcome['count'] / run['all_reads'])} of reads"
+    return "not by shootdown"
+
+
+def _below(run: Run) -> Iterable[Text]:
+    retries = run["track_retries"]
+    yield Text(f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most")
+    yield Text(f"{said(run)}; rates and 95 % intervals are of these, warm-up included. Counts: of events.")
+    if sentence := caught_sentence(run):
+        yield Text(sentence)
+    yield Text.assemble((run["verdict"].upper(), VERDICT_STYLES[run["verdict"]]), f": {run['reason']}")
+
+
+def caught_sentence(run: Run) -> str:
+    """What the zeros are worth: "a rate of p or more would have been caught". Empty without a zero, and where nobody
+    counted the shootdowns that can say anything.
+    """
+    zeros = [o for o in run["outcomes"] if o["grade"] in FAILING and o["would_have_caught"] is not None]
+    if not zeros or met_shootdowns(run) is None:
+        return ""
+    rate = share(zeros[0]["would_have_caught"])
+    return f"Forbidden at 0: a rate of {rate} or more of those that met a vCPU would have been caught (95 %)."
+
+
+def latency_table(runs: Sequence[Run]) -> RenderableType:
+    """Percentiles by phase over all orderings. Above four orderings only the whole, the kick and TRACK."""
+    told = any(MET in run["latency_ns"] for run in runs)  # else of an earlier version
+    names = (
+        FEW if len(runs) > MANY_ORDERINGS else tuple(name for name in PHASE_WORDS if name != "shootdown" or not told)
+    )
+    table = plain_table(
+        ("PHASE / ordering", "left"), ("n", "right"), *((("p99.9" if c == "p999" else c), "right") for c in COLUMNS)
+    )
+    for name in names:
+        rows = [(run, phase) for run in runs if (phase := _phase(run, name)) and phase["n"]]
+        if rows:
+            table.add_row(Text(PHASE_WORDS[name], style="bold"))
+        for run, phase in rows:
+            table.add_row(
+                Text(
+                    " " + run["ordering"] + ("" if is_safe(run) else " (unsafe)"), style="" if is_safe(run) else "red"
+                ),
+                count(phase["n"]),
+                *(_cell(phase, column) for column in COLUMNS),
+            )
+    if not table.row_count:
+        return Text("No latency: no shootdown was measured.")
+    notes = []
+    if any((phase := _phase(run, name)) and 0 < phase["n"] < ENOUGH["p999"] for run in runs for name in names):
+        notes.append("n<3688: n is too small for this percentile to have a 95 % interval, so it is not printed.")
+    if marked := [run["ordering"] for run in runs if run["perturbed"]]:
+        notes.append(f"Perturbed on purpose, latency not to be compared: {', '.join(marked)}.")
+    if traced := [run["ordering"] for run in runs if run.get("trace")]:
+        notes.append(f"Traced, latency not to be compared with that of other runs: {', '.join(traced)}.")
+    if len(runs) > MANY_ORDERINGS:
+        notes.append("All phases stand in result.json under latency_ns and vcpu_ns.")
+    return Group(
+        Text("Latency after the warm-up", style="bold"),
+        table,
+        *(Padding(Text(n, style="dim"), (0, 0, 0, 2)) for n in notes),
+    )
+
+
+def unit_lines(scenario: Mapping[str, Any]) -> list[RenderableType]:
+    """What a shootdown is where it is not a page's alone."""
+    if scenario.get("flow") != "batch":
+        return []
+    pages = plural(scenario["batch"], "page")
+    return [Text(f"Times are of whole batches of {pages}; shootdowns, their rates and outcomes are of pages.")]
+
+
+def _phase(run: Run, name: str) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = run["latency_ns"].get(name) or run["vcpu_ns"].get(name)
+    return found
+
+
+def _cell(phase: Mapping[str, Any], column: str) -> str:
+    if phase[column] is None and phase["n"] < ENOUGH.get(column, 0):
+        return f"n<{ENOUGH[column]}"
+    return nanoseconds(phase[column])
+
+
+def verdict_table(runs: Sequence[Run]) -> RenderableType:
+    """One line an ordering: verdict, shootdowns in all and with a forbidden outcome, throughput."""
+    table = plain_table(
+        ("ORDERING", "left"),
+        ("VERDICT", "left"),
+        ("SHOOTDOWNS", "right"),
+        ("MET", "right"),
+        ("FORBIDDEN", "right"),
+        ("READS/s", "right"),
+    )
+    for run in runs:
+        table.add_row(
+            marked(run["ordering"], is_safe(run)),
+            Text(run["verdict"], style=VERDICT_STYLES[run["verdict"]]),
+            count(run["all_shootdowns"]),
+            "-" if (met := met_shootdowns(run)) is None else share(met / max(run["all_shootdowns"], met, 1)),
+            count(forbidden_shootdowns(run)),
+            count(run["reads_per_s"]),
+        )
+    return table
+
+
+def forbidden_shootdowns(run: Run) -> int:
+    """Shootdowns of the forbidden or unknown outcome that was seen in most; what belongs to none counts as one."""
+    bad = [o for o in run["outcomes"] if o["grade"] in FAILING and o["count"] > 0]
+    return max((o["shootdowns"] or 1 for o in bad), default=0)
+
+
+def observation_line(run: Run) -> str:
+    """The line to grep, `Observation v18 Never 0 812345`: Never, Sometimes or Always; forbidden shootdowns; others that
+    met a vCPU.
+    """
+    forbidden = forbidden_shootdowns(run)
+    other = max((met_shootdowns(run) or 0) - forbidden, 0)
+    often = "Never" if not forbidden else "Sometimes" if other else "Always"
+    return f"Observation {run['ordering']} {often} {forbidden} {other}"
+
+
+Entry = Mapping[str, Any]
+HEAD = ("lock", "failed", "held by", "times", "tries, most", "got after, most")
+NUMBERS = frozenset({3, 4, 5})
+
+
+def contention_table(contention: Sequence[Entry]) -> TextTable:
+    """A row for each lock, SEAMCALL that failed and SEAMCALL that held."""
+    table = TextTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
+    for place, name in enumerate(HEAD):
+        table.add_column(name.upper(), justify="right" if place in NUMBERS else "left", no_wrap=True)
+    for first, row in _rows(contention):
+        lock, failed, held_by, *numbers = row
+        named = (lock.removeprefix("S-EPT "), _short(failed)) if first else ("", "")
+        table.add_row(*named, _short(held_by), *numbers)
+    return table
+
+
+def contention_page_table(contention: Sequence[Entry], ordering: str) -> Table:
+    """The same with whole names, for the page."""
+    rows = tuple(row for _, row in _rows(contention))
+    return Table(f"{ordering}: tries of a module lock that failed", HEAD, rows, NUMBERS)
+
+
+def _rows(contention: Sequence[Entry]) -> Iterator[tuple[bool, tuple[str, ...]]]:
+    """Whether it is the first of its lock and SEAMCALL, and the cells; the most frequent holder first."""
+    for entry in contention:
+        holders = sorted(entry["held_by"].items(), key=lambda held: -held[1])
+        for place, (holder, times) in enumerate(holders):
+            waits = _waits(entry) if not place else ("", "")
+            yield not place, (entry["lock"], entry["seamcall"], holder, count(times), *waits)
+
+
+def _short(leaf: str) -> str:
+    return leaf.removeprefix("TDH.").removeprefix("TDG.")
+
+
+def _waits(entry: Entry) -> tuple[str, str]:
+    """How many tries a wait took that ended with the lock, and how long."""
+    tries, after = entry["tries"], entry["got_after_ns"]
+    if tries is None:
+        return "never got", "-"
+    return f"{tries['mean']:.3g}, {tries['max']:,}", f"{nanoseconds(after['mean'])}, {nanoseconds(after['max'])}"
+
+
+def suite_name(result: Mapping[str, Any]) -> str:
+    """What the cases stand under."""
+    return str(result["scenario"].get("name", "run"))
+
+
+def run_cases(result: Mapping[str, Any]) -> list[Case]:
+    """A case an ordering, with the counts of what is forbidden and who stood where."""
+    return [_case(run) for run in result["runs"]]
+
+
+def _case(run: Mapping[str, Any]) -> Case:
+    counts = [f"{name}: {count}" for name, count in seen(run, *FAILING).items()]
+    details = [*counts, said(run), *run["notes"]]
+    return Case(run["ordering"], run["verdict"], run["reason"], run["seconds"] + run["warmup_s"], details)
+
+
+STAMPED = (
+    f"Shares of the phases' sum, medians of the shootdowns that are stamped between phases, one of {PHASES_EVERY}. "
+    "Each phase holds one reading of the clock."
+)
+
+
+def share_cells(run: Run) -> list[str]:
+    """A cell a phase, in the order of PHASES: `12 %`, or a dash."""
+    shares = phase_shares(run)
+    return [f"{100 * shares[name]:.0f} %" if name in shares else "-" for name in PHASES]
+
+
+def phase_table(runs: Sequence[Run]) -> RenderableType:
+    """A row an ordering that measured any phase, a column a phase."""
+    measured = [run for run in runs if phase_shares(run)]
+    if not measured:
+        return Group()
+    heads = (name.removeprefix("wait for ") for name, _, _ in PHASES.values())
+    table = plain_table(("WHERE THE TIME GOES", "left"), *((head, "right") for head in heads))
+    for run in measured:
+        table.add_row(marked(run["ordering"], is_safe(run)), *share_cells(run))
+    return Group(table, Padding(Text(STAMPED, style="dim"), (0, 0, 0, 2)), "")

@@ -1,0 +1,87 @@
+"""What all tables share: how one is laid out on a terminal and on a page, and which words have a colour.
+
+What an unsafe ordering did is marked "unsafe" wherever a number of it stands.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table as TextTable
+from rich.text import Text
+
+from results.grades import Grade
+from results.verdict import is_safe
+
+Run = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of texts under a head; the first cell of a row names it. `marked` rows are drawn as bad, the columns in
+    `numbers` stand to the right, a `folded` table opens on a click."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[int] = frozenset()
+    marked: frozenset[int] = frozenset()
+    folded: bool = False
+
+
+GRADE_STYLES = {
+    Grade.acceptable: "green",
+    Grade.interesting: "yellow",
+    Grade.forbidden: "red",
+    Grade.unknown: "magenta",
+}
+VERDICT_STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "inconclusive": "yellow",
+    "crashed": "bold red",
+    "hung": "bold red",
+}
+# For WHY where a terminal is too narrow for the sentences of `grades`.
+WIDE = 104
+
+
+@dataclass(frozen=True, slots=True)
+class ByWidth:
+    """What to print on a narrow terminal, and on one of at least WIDE columns."""
+
+    narrow: RenderableType
+    wide: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.wide if options.max_width >= WIDE else self.narrow
+
+
+def heading(run: Run) -> Text:
+    mark = "" if is_safe(run) else f" [unsafe, known for {', '.join(run['expect'])}]"
+    return Text.assemble((run["ordering"], "bold"), (mark, "red"), f": {run['title']}")
+
+
+def caveat_lines(caveats: Sequence[Mapping[str, str]]) -> RenderableType:
+    """Every caveat: what was seen, what it means, what to try."""
+    grid = TextTable.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1)
+    for caveat in caveats:
+        text = Text.assemble((caveat["seen"], "bold"), f": {caveat['means']}. Try: {caveat['try']}.")
+        grid.add_row(Text("!", style="yellow"), text)
+    return Group(Text("Caveats", style="bold"), grid) if caveats else Group()
+
+
+def marked(ordering: str, safe: bool) -> Text:
+    """An ordering's name beside a number of it."""
+    return Text(ordering) if safe else Text(f"{ordering} (unsafe)", style="red")
+
+
+def plain_table(*columns: tuple[str, Any]) -> TextTable:
+    """A table without a box, one space between columns; only a last column of free text may wrap."""
+    table = TextTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
+    for name, justify in columns:
+        table.add_column(name, justify=justify, no_wrap=True)
+    return table
