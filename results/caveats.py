@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from results.grades import FAILING
 from results.machine.comparable import alike
+from results.machine.findings import BUSY, HIGH_STEAL
 from results.numbers.statistics import ENOUGH
 from results.verdict import Ending, is_safe, seen, whole
 from results.words import count, nanoseconds, plural
 
-HIGH_STEAL, BUSY, RATE_MISSED = 0.01, 0.25, 0.95
+RATE_MISSED = 0.95
 Facts = Mapping[str, Any]
 
 

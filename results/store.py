@@ -128,6 +128,18 @@ def stored_bytes(where: Path, most: int, what: str) -> bytes:
         raise StoreError(str(error)) from None
 
 
+def read_document(where: Path, what: str, models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """A document of one of these schemas that its model takes. Raises StoreError."""
+    document = json_value(where, stored_bytes(where, MOST_JSON, f"the directory of {what}"))
+    found = document.get("schema") if isinstance(document, dict) else None
+    model = models.get(found) if isinstance(found, str) else None
+    if model is None:
+        raise StoreError(f"{where}: expected schema {' or '.join(models)}, found {shortened(found)}")
+    if wrong := trouble_by(model, document):
+        raise StoreError(f"{where}: {wrong}")
+    return dict(document)
+
+
 def json_value(where: Path, content: bytes) -> Any:
     """JSON in UTF-8. Raises StoreError."""
     try:
@@ -262,12 +274,19 @@ def trouble_by(model: type[BaseModel], value: Any) -> str | None:
     try:
         model.model_validate(value)
     except ValidationError as error:
-        first, *others = error.errors(include_url=False, include_context=False)
-        found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
-        more = f" (and {len(others)} more)" if others else ""
-        what = first["msg"].removeprefix("Value error, ")
-        return f"{_place(first['loc'])}: {what}{found if 'found' not in what else ''}{more}"
+        return trouble(error)
     return None
+
+
+def trouble(error: ValidationError) -> str:
+    """What a model refuses, in one line: `runs[0].latency_ns.shootdown.p50: Field required`; of several the first, with
+    how many follow.
+    """
+    first, *others = error.errors(include_url=False, include_context=False)
+    found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+    more = f" (and {len(others)} more)" if others else ""
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{_place(first['loc'])}: {what}{found if 'found' not in what else ''}{more}"
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -99,6 +99,16 @@ def is_safe(run: Run) -> bool:
     return bool(run["expect"] == "safe")
 
 
+def named(ordering: str, safe: bool) -> str:
+    """An ordering's name beside a number of it: an unsafe one is marked wherever that stands."""
+    return ordering if safe else f"{ordering} (unsafe)"
+
+
+def name_of(run: Run) -> str:
+    """The same of a run."""
+    return named(run["ordering"], is_safe(run))
+
+
 def hung_as_expected(run: Run) -> bool:
     """Whether nothing progressed any more, and that is what the ordering is known for."""
     return bool(run["ending"] == Ending.hung and not is_safe(run) and "no_progress" in run["expect"])

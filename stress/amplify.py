@@ -18,7 +18,6 @@ from results.kinds.amplification import (
     amplified_line,
     first_catch_table,
 )
-from results.kinds.files import XML
 from results.store import RunDirectory, StoreError, json_bytes, write_text
 from results.verdict import Exit, Verdict
 from scenarios.models import Scenario
@@ -117,7 +116,7 @@ def _hand_out(request: Request, document: Mapping[str, Any]) -> None:
     suite, cases = document["scenario"]["name"], amplification_cases(document)
     hand_out_json(request.json, document)
     if request.junit is not None:
-        write_text(request.junit, XML + junit_document(suite, cases))
+        write_text(request.junit, junit_document(suite, cases))
     if (path := named_file(request.ktap)) is not None:
         write_text(path, ktap_document(suite, cases))
 

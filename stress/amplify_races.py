@@ -104,7 +104,7 @@ class Search:
             "ordering": ordering.name,
             "expect": ordering.expect if isinstance(ordering.expect, str) else list(ordering.expect),
             "outcome": outcome,
-            "forbidden": GRADES[Outcome[outcome]][0] in FAILING,
+            "forbidden": GRADES[Outcome[outcome]].grade in FAILING,
             "races": self._races,
             "seconds": round(time.monotonic() - self._began, 3),
             "cap_s": round(self._cap_s, 3),

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from results.caveats import caveats
-from results.kinds.files import write_cases
+from results.exchange.cases import junit_document
 from results.kinds.maps import atlas_picture
 from results.kinds.orders import OrderVerdict, atlas_document
 from results.kinds.orders_views import atlas_tables, order_cases, order_lines
-from results.store import RunDirectory, StoreError, json_bytes
+from results.store import RunDirectory, StoreError, json_bytes, write_text
 from results.table import caveat_lines
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
@@ -80,7 +80,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
             hand_out_json(plan.request.json, document)
         with noted(refused):
             if plan.request.junit is not None:
-                write_cases(f"atlas-{plan.ordering.name}", order_cases(document), plan.request.junit)
+                write_text(plan.request.junit, junit_document(f"atlas-{plan.ordering.name}", order_cases(document)))
         _show(plan, document)
     if refused:
         raise refused[0]

@@ -16,15 +16,13 @@ from stress.report import MODEL
 from stress.request import STDOUT, named_file
 from stress.screen import Screen, write
 
-XML = '<?xml version="1.0" encoding="utf-8"?>\n'
-
 
 def hand_out(request: BenchRequest, bench: Bench, outcomes: Sequence[Outcome]) -> None:
     """The bench in the files that were named. Raises StoreError."""
     name, cases = str(bench.scenario["name"]), bench_cases(bench, outcomes)
     texts = [
         (named_file(request.run.json), bench.json_text),
-        (request.run.junit, lambda: XML + junit_document(name, cases)),
+        (request.run.junit, lambda: junit_document(name, cases)),
         (named_file(request.run.ktap), lambda: ktap_document(name, cases)),
         (request.csv, lambda: csv_text(bench)),
     ]

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from results.exchange.cases import junit_document
 from results.kinds.exploration import document, exploration_exit_code
-from results.kinds.files import write_exploration_junit
-from results.store import RunDirectory, StoreError, Writer, json_bytes
+from results.kinds.exploration_views import exploration_cases
+from results.store import RunDirectory, StoreError, Writer, json_bytes, write_text
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
 from scenarios.witness import witness_text
@@ -160,7 +161,7 @@ def _hand_out(plan: Plan, record: Record) -> None:
     """The record in the files that were named. Raises StoreError."""
     hand_out_json(plan.request.json, record.document)
     if plan.request.junit is not None:
-        write_exploration_junit(plan.scenario.name, record.entries, plan.request.junit)
+        write_text(plan.request.junit, junit_document(plan.scenario.name, exploration_cases(record.entries)))
 
 
 def _show(plan: Plan, record: Record) -> None:

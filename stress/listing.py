@@ -41,8 +41,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
         for ordering in shipped_orderings()
     ]
     outcomes = [
-        {"name": outcome.name, "title": why, "grade": grade.value, "source": "results/grades.py"}
-        for outcome, (grade, why) in sorted(GRADES.items())
+        {"name": outcome.name, "title": its.why, "grade": its.grade.value, "source": "results/grades.py"}
+        for outcome, its in sorted(GRADES.items())
     ]
     faults = [
         {

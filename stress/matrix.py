@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.language.cache import sources_digest
+from results.exchange.cases import junit_document
 from results.kinds.faults import entries, matrix_document, matrix_tables, pair_cases, pair_lines
-from results.kinds.files import write_cases
 from results.kinds.maps import matrix_picture
-from results.store import RunDirectory, StoreError, json_bytes
+from results.store import RunDirectory, StoreError, json_bytes, write_text
 from results.verdict import Exit
 from scenarios.faults import faults
 from scenarios.loader import load_scenario
@@ -70,7 +70,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
             hand_out_json(request.json, document)
         with noted(refused):
             if request.junit is not None:
-                write_cases(MATRIX, pair_cases(document), request.junit)
+                write_text(request.junit, junit_document(MATRIX, pair_cases(document)))
         _show(plan, document)
     if refused:
         raise refused[0]

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from results.caveats import caveats
 from results.collect.last_steps import LastSteps, together, trace
 from results.collect.race import Run
-from results.kinds.files import ktap_text, write_junit, write_ktap, write_report
+from results.exchange.cases import junit_document, ktap_document
+from results.kinds.files import write_report
 from results.kinds.run.record import SCHEMA
-from results.store import RunDirectory, StoreError, json_bytes
+from results.kinds.run.tables import run_cases, suite_name
+from results.store import RunDirectory, StoreError, json_bytes, write_text
 from results.verdict import Exit, Verdict, exit_code
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
@@ -164,9 +166,9 @@ def _hand_out(request: Request, result: Mapping[str, Any]) -> None:
     """The result in the files that were named. Raises StoreError."""
     hand_out_json(request.json, result)
     if request.junit is not None:
-        write_junit(result, request.junit)
+        write_text(request.junit, junit_document(suite_name(result), run_cases(result)))
     if (path := named_file(request.ktap)) is not None:
-        write_ktap(result, path)
+        write_text(path, ktap_document(suite_name(result), run_cases(result)))
 
 
 def _show(plan: Plan, record: Record) -> None:
@@ -174,7 +176,7 @@ def _show(plan: Plan, record: Record) -> None:
     if request.json == STDOUT:
         write(sys.stdout, json_bytes(record.result).decode())
     if request.ktap == STDOUT:
-        write(sys.stdout, ktap_text(record.result))
+        write(sys.stdout, ktap_document(suite_name(record.result), run_cases(record.result)))
     data_on_stdout = STDOUT in (request.json, request.ktap)
     screen = Screen(sys.stderr if data_on_stdout else sys.stdout, color=request.color)
     if not request.quiet:

@@ -22,7 +22,7 @@ from stress.witness import Recorded, recorded
 
 Watch = Callable[[Progress], bool]
 Schedule_ = tuple[Move, ...]
-FORBIDDEN = tuple(outcome.name for outcome, (grade, _) in GRADES.items() if grade in FAILING)
+FORBIDDEN = tuple(outcome.name for outcome, its in GRADES.items() if its.grade in FAILING)
 Told = tuple[dict[str, Any], ...]
 
 

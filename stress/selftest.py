@@ -8,9 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from results.kinds.files import write_selftest_junit
-from results.kinds.selftest import SCHEMA, claim, is_complete, raced, selftest_exit_code, selftest_lines, selftest_table
-from results.store import RunDirectory, StoreError, json_bytes
+from results.exchange.cases import junit_document
+from results.kinds.selftest import (
+    SCHEMA,
+    claim,
+    is_complete,
+    raced,
+    selftest_cases,
+    selftest_exit_code,
+    selftest_lines,
+    selftest_table,
+)
+from results.store import RunDirectory, StoreError, json_bytes, write_text
 from results.verdict import Exit, Verdict
 from scenarios.loader import load_orderings
 from stress.canvas import Canvas
@@ -107,7 +116,7 @@ def _carry_out(plan: Plan, command: Sequence[str]) -> int:
         with noted(refused):
             hand_out_json(request.json, record.document)
             if request.junit is not None:
-                write_selftest_junit(record.claims, request.junit)
+                write_text(request.junit, junit_document("selftest", selftest_cases(record.claims)))
         _show(plan, record)
     if refused:
         raise refused[0]

@@ -48,7 +48,7 @@ def live_view(
     counts = None if new is None else np.maximum(new, 0)
     n = 0 if counts is None else int(counts.sum())
     events = now.outcomes
-    failing = [o for o in Outcome if GRADES[o][0] in FAILING and (events[o] > 0 or o in NOTABLE)]
+    failing = [o for o in Outcome if GRADES[o].grade in FAILING and (events[o] > 0 or o in NOTABLE)]
     return Live(
         ordering,
         safe,

@@ -238,7 +238,7 @@ def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
 
 
 def _outcome(outcome: Outcome, count: int, shootdowns: int, met: int, of: int) -> dict[str, Any]:
-    grade, _ = GRADES[outcome]
+    grade = GRADES[outcome].grade
     by_shootdown = outcome not in BY_READ and (count == 0 or shootdowns > 0)
     caught = would_have_caught(of) if by_shootdown and shootdowns == 0 else None
     return {

@@ -38,7 +38,7 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
     """Stale reads a second over time: a strip for each outcome of `STALE`, on one axis of time."""
     all_rates = [_rates(shown.arrays, run) for run in shown.runs]
     for ax, outcome in zip(panels, STALE, strict=True):
-        grade, events = GRADES[outcome][0], total(shown.runs, outcome)
+        grade, events = GRADES[outcome].grade, total(shown.runs, outcome)
         colour = BAD if grade in FAILING and events else "black"
         ax.set_title(f"{outcome.name}: {grade.value}, {count(events)} in all", fontsize=10, color=colour)
         peaks = []

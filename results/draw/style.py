@@ -31,15 +31,6 @@ KNOWN = (
     "no_flush_at_entry", "remove_without_tracking", "v6_16_entry_unchecked", "exact_busy",
     "track_then_block_unserialized", "v18_literal",
 )  # fmt: skip
-# What a phase is called, its colour and its hatch.
-PHASES = {
-    "lock": ("wait for mmu_lock", "#D9D9D9", ""),
-    "block": ("BLOCK", "#22325F", ""),
-    "kick_send": ("kick: send", "#F2C76E", ""),
-    "kick_ack": ("kick: last ack", "#E39A2D", "///"),
-    "track": ("TRACK", "#6FB7C9", "\\\\"),
-    "remove": ("REMOVE", "#7A5B8E", ""),
-}
 BAD, QUIET = "#B00020", "#555555"
 SAFE_DASHES: tuple[Dash, ...] = ("-", (0, (9, 1.5)))
 UNSAFE_DASHES: tuple[Dash, ...] = ((0, (4, 2)), (0, (1.5, 1.5)))

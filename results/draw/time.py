@@ -16,7 +16,6 @@ from kernels.layout import HIST_WORDS
 from results.draw.style import (
     BAND,
     MARKER,
-    PHASES,
     Style,
     percentile_axes,
     percentile_band,
@@ -24,7 +23,7 @@ from results.draw.style import (
     say,
     time_axis,
 )
-from results.figures import phase_shares
+from results.figures import PHASES, phase_shares
 from results.numbers.histogram import HIGHS_NS, Counts
 from results.numbers.statistics import ENOUGH, share_margin
 from results.verdict import MET

@@ -41,7 +41,7 @@ def junit_document(suite: str, cases: Sequence[Case]) -> str:
             report = ElementTree.SubElement(element, kind, {"type": case.state, "message": _plain(case.why)})
             report.text = _plain("\n".join(case.details))
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
 
 def _plain(text: str) -> str:

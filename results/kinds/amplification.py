@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from results.exchange.cases import Case
 from results.grades import FAILING, Grade, grade_of
 from results.numbers.statistics import clopper_pearson
-from results.table import VERDICT_STYLES, marked, plain_table
+from results.table import indented, marked, plain_table, verdict_line
 from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, seen
 from results.words import count, nanoseconds, plural, rate_with_interval
 
@@ -189,7 +188,7 @@ def amplification_table(entry: Entry) -> RenderableType:
     for place, one in enumerate(entry["best"], start=1):
         table.add_row(str(place), _rate(one), _factor(base, one), count(one["per_s"]), _catch(one, cap_s))
     head = Text.assemble(marked(entry["ordering"], entry["expect"] == "safe"), f": amplified for {entry['outcome']}")
-    return Group(head, table, *(Padding(line, (0, 0, 0, 2)) for line in _below(entry)))
+    return Group(head, table, *indented(_below(entry)))
 
 
 def _rate(one: Entry) -> str:
@@ -228,7 +227,7 @@ def _below(entry: Entry) -> Iterator[Text]:
     gravest = gravest_race(entry)
     if gravest is not None and entry["verdict"] in (Verdict.failed, Verdict.hung, Verdict.crashed):
         yield Text("That again: ", style="bold") + Text(gravest["command"])
-    yield Text.assemble((entry["verdict"].upper(), VERDICT_STYLES[entry["verdict"]]), f": {entry['reason']}")
+    yield verdict_line(entry)
 
 
 def first_catch_table(entries: Sequence[Entry]) -> RenderableType:
@@ -245,7 +244,7 @@ def first_catch_table(entries: Sequence[Entry]) -> RenderableType:
             _rate(best),
         )  # fmt: skip
     note = "Time to the first catch, median of three races each; looked at every 10 ms."
-    return Group(table, Padding(Text(note, style="dim"), (0, 0, 0, 2)))
+    return Group(table, *indented([note], "dim"))
 
 
 def amplification_cases(document: Mapping[str, Any]) -> list[Case]:

@@ -321,7 +321,7 @@ def record(
         **asdict(search),
         "outcomes": names,
         "broken": sorted(broken),
-        "grades": {outcome.name: grade.value for outcome, (grade, _) in GRADES.items()},
+        "grades": {outcome.name: its.grade.value for outcome, its in GRADES.items()},
         "witness_steps": {name: found.steps for name, found in both.items()},
         "schedules_with": {name: found.schedules for name, found in both.items() if found.schedules is not None},
         "witnesses": {name: list(found.witness) for name, found in both.items() if found.witness},
@@ -339,3 +339,9 @@ def document(header: Mapping[str, Any], explorations: Sequence[Mapping[str, Any]
     if single and len(explorations) == 1:
         return {"schema": SCHEMA, **header, **found, **explorations[0]}
     return {"schema": SEVERAL_SCHEMA, **header, **found, "explorations": list(explorations)}
+
+
+def entries_of(document: Mapping[str, Any]) -> Sequence[Exploration]:
+    """The explorations of a document, which may be the one itself."""
+    entries: Sequence[Exploration] = document.get("explorations", [document])
+    return entries

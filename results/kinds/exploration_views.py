@@ -4,15 +4,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from kernels.tdx.rules import Flow
 from results.exchange.cases import Case
-from results.grades import GRADES, SHORT_WHY, Grade, declared, grade_of, why
+from results.grades import GRADES, Grade, declared, grade_of, meaning
 from results.kinds.exploration import failing, is_sampled, looked_at, size_words
-from results.table import GRADE_STYLES, VERDICT_STYLES, ByWidth, heading, marked, plain_table
+from results.table import (
+    GRADE_STYLES,
+    VERDICT_STYLES,
+    ByWidth,
+    heading,
+    indented,
+    marked,
+    plain_table,
+    verdict_line,
+)
 from results.verdict import is_safe
 from results.words import count, nanoseconds, plural, share
 
@@ -23,13 +31,9 @@ BROKEN_WHY = {"epoch_monotone": "the TD epoch went back"}
 def exploration_table(exploration: Exploration) -> RenderableType:
     """One ordering: each outcome but `fresh`, whether it can happen, in how few steps; then the search, the verdict."""
     table = ByWidth(_outcomes(exploration, wide=False), _outcomes(exploration, wide=True))
-    below = (Padding(line, (0, 0, 0, 2)) for line in _below(exploration))
-    return Group(heading(exploration), Text(f"  {_size(exploration)}"), table, *below)
-
-
-def _size(exploration: Exploration) -> str:
     faults = f"; faults: {', '.join(exploration['faults'])}" if exploration["faults"] else ""
-    return size_words(exploration) + faults
+    below = indented([*_how_far(exploration), verdict_line(exploration)])
+    return Group(heading(exploration), Text(f"  {size_words(exploration)}{faults}"), table, *below)
 
 
 def _outcomes(exploration: Exploration, *, wide: bool) -> Table:
@@ -40,7 +44,7 @@ def _outcomes(exploration: Exploration, *, wide: bool) -> Table:
     for name in _names(exploration):
         steps = exploration["witness_steps"].get(name)
         grade = Grade.forbidden if name in exploration["broken"] else grade_of(name)
-        reason = why(name) if wide else SHORT_WHY.get(name, "undeclared: fails")
+        reason = meaning(name).why if wide else meaning(name).short
         table.add_row(
             Text(name, style="bold" if name in bad else ""),
             _happens(exploration, name, steps is not None),
@@ -55,7 +59,7 @@ def _names(exploration: Exploration) -> list[str]:
     """Every outcome of the flow but `fresh`, by grade; then what else was seen, and the invariants that are broken."""
     order = list(Grade)
     flow = Flow[exploration.get("flow", "shootdown").upper()]
-    told = sorted(declared(flow), key=lambda outcome: (order.index(GRADES[outcome][0]), outcome))
+    told = sorted(declared(flow), key=lambda outcome: (order.index(GRADES[outcome].grade), outcome))
     names = [outcome.name for outcome in told if outcome.name != "fresh"]
     return names + [name for name in (*exploration["outcomes"], *failing(exploration)) if name not in names]
 
@@ -68,12 +72,6 @@ def _happens(exploration: Exploration, name: str, reached: bool) -> str:
     if name == "no_progress" and exploration["liveness"] is None:
         return "not looked for" if exploration["complete"] else "not seen"
     return "never" if exploration["complete"] else "not seen"
-
-
-def _below(exploration: Exploration) -> Iterator[Text]:
-    yield from map(Text, _how_far(exploration))
-    verdict = exploration["verdict"]
-    yield Text.assemble((verdict.upper(), VERDICT_STYLES[verdict]), f": {exploration['reason']}")
 
 
 def _how_far(exploration: Exploration) -> Iterator[str]:
@@ -124,12 +122,8 @@ def explorations_table(explorations: Sequence[Exploration]) -> RenderableType:
     numbers = ("STATES", "TRANSITIONS", "DEPTH", "TIME")
     if any(map(is_sampled, explorations)):
         numbers = ("SCHEDULES", "STEPS", "LONGEST", "TIME")
-    table = plain_table(
-        ("ORDERING", "left"),
-        ("VERDICT", "left"),
-        *((name, "right") for name in numbers),
-        ("SHORTEST FORBIDDEN", "left"),
-    )
+    heads = [(name, "right") for name in numbers]
+    table = plain_table(("ORDERING", "left"), ("VERDICT", "left"), *heads, ("SHORTEST FORBIDDEN", "left"))
     for one in explorations:
         bad = failing(one)
         first = next((f"{name}, {plural(steps, 'step')}" for name, steps in bad.items()), "-")
@@ -162,12 +156,18 @@ def exploration_observation(exploration: Exploration) -> str:
     return f"Observation {exploration['ordering']} {often} {forbidden} {other}"
 
 
-def exploration_cases(explorations: Sequence[Mapping[str, Any]]) -> list[Case]:
-    """A case an ordering."""
-    return [_case(one) for one in explorations]
-
-
-def _case(one: Mapping[str, Any]) -> Case:
-    reached = [f"{name}: {plural(steps, 'step')}" for name, steps in failing(one).items()]
-    details = (*reached, f"looked at {looked_at(one)}")
-    return Case(one["ordering"], one["verdict"], one["reason"], one["seconds"], details)
+def exploration_cases(explorations: Sequence[Exploration]) -> list[Case]:
+    """A case an ordering: how soon what fails was reached, and what was looked at."""
+    return [
+        Case(
+            one["ordering"],
+            one["verdict"],
+            one["reason"],
+            one["seconds"],
+            (
+                *(f"{name}: {plural(steps, 'step')}" for name, steps in failing(one).items()),
+                f"looked at {looked_at(one)}",
+            ),
+        )
+        for one in explorations
+    ]

@@ -19,7 +19,7 @@ from kernels.tdx.outcomes import Outcome
 from results.exchange.cases import Case, state_unless_open
 from results.kinds.orders import AFTER_DONE, STALE, STATUSES, Tier
 from results.table import plain_table
-from results.verdict import is_safe
+from results.verdict import Exit, is_safe
 from results.words import count, nanoseconds, plural
 
 SCHEMA = "tdx-stress/matrix/1"
@@ -340,3 +340,8 @@ def pair_cases(matrix: Mapping[str, Any]) -> list[Case]:
 
 def _why(pair: Mapping[str, Any]) -> str:
     return str(pair["verdict"]) if pair["outcome"] is None else f"{pair['verdict']}: {pair['outcome']}"
+
+
+def matrix_exit_code(matrix: Mapping[str, Any]) -> int:
+    """0 where every pair was looked at to the end."""
+    return (Exit.MET if matrix["explored"]["complete"] else Exit.INCONCLUSIVE).value

@@ -20,7 +20,7 @@ import numpy as np
 
 from kernels.tdx.outcomes import Outcome
 from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
-from results.verdict import is_safe, is_thin, met_shootdowns, too_few, whole
+from results.verdict import Exit, Verdict, is_safe, is_thin, met_shootdowns, too_few, whole
 from results.words import plural
 
 SCHEMA = "tdx-stress/atlas/1"
@@ -310,3 +310,13 @@ def differs(entry: Mapping[str, Any]) -> bool:
     interval leaves 1 out."""
     ratio, p = entry["ratio"], entry["holm_p"]
     return ratio is not None and p is not None and p <= 1 - RANKED and not ratio["low"] <= 1 <= ratio["high"]
+
+
+def atlas_exit_code(atlas: Mapping[str, Any]) -> int:
+    """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
+    verdicts = {verdict for one in (atlas["races"] or {}).get("orders", ()) for verdict in one["verdicts"]}
+    if verdicts & {Verdict.crashed, Verdict.hung}:
+        return Exit.HARNESS.value
+    if Verdict.failed in verdicts:
+        return Exit.FAILED.value
+    return (Exit.MET if atlas["explored"]["complete"] else Exit.INCONCLUSIVE).value

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from results.exchange.cases import Case
 from results.kinds.exploration import INTERRUPT, failing, size_words
 from results.numbers.statistics import would_have_caught
-from results.table import VERDICT_STYLES, ByWidth, plain_table
+from results.table import VERDICT_STYLES, ByWidth, indented, plain_table, verdict_line
 from results.verdict import Ending, Judgement, Verdict, exit_code_of, hung_as_expected, is_safe, met_shootdowns
 from results.words import count, nanoseconds, plural, share
 
@@ -144,8 +143,7 @@ def selftest_table(claims: Sequence[Claim]) -> RenderableType:
     narrow = Group(
         _table(claims, (*EXPLORED_COLUMNS, VERDICT_COLUMN)), "", _table(claims, (*RACED_COLUMNS, VERDICT_COLUMN))
     )
-    below = (Padding(line, (0, 0, 0, 2)) for line in _below(claims))
-    return Group(ByWidth(narrow, wide), *below)
+    return Group(ByWidth(narrow, wide), *indented(_below(claims)))
 
 
 def selftest_lines(claims: Sequence[Claim]) -> list[str]:
@@ -236,25 +234,24 @@ RACED_COLUMNS: tuple[Column, ...] = (
 VERDICT_COLUMN: Column = ("VERDICT", "left", _verdict)
 
 
-def _below(claims: Sequence[Claim]) -> Iterator[Text]:
+def _below(claims: Sequence[Claim]) -> Iterator[Text | str]:
     sizes = dict.fromkeys(_size(tried) for one in claims if is_safe(one) for tried in one["explored"])
     safe = f"; the safe ones to the end on {', '.join(sizes)}" if sizes else ""
-    yield Text(f"MACHINE: vCPUs x zappers, a page and a shootdown to each zapper, or x so many{safe}.")
-    yield Text("EXPLORED, RACED: the time to the first catch, or all of it; a race is looked at every 10 ms.")
+    yield f"MACHINE: vCPUs x zappers, a page and a shootdown to each zapper, or x so many{safe}."
+    yield "EXPLORED, RACED: the time to the first catch, or all of it; a race is looked at every 10 ms."
     if beside := {one["ordering"]: one["faults"][1:] for one in claims if len(one["faults"]) > 1}:
         pairs = "; ".join(f"{name} beside {' and '.join(others)}" for name, others in beside.items())
-        yield Text(f"Hidden alone, and so shown with another fault: {pairs}.")
+        yield f"Hidden alone, and so shown with another fault: {pairs}."
     if any(not one["to_race"] for one in claims):
-        yield Text("Explored alone: faults of flows that a short selftest does not compile; the whole one races them.")
+        yield "Explored alone: faults of flows that a short selftest does not compile; the whole one races them."
     if again := [one for one in claims if one["race"] is not None and one["race"]["tries"] > 1]:
         tries = ", ".join(f"{one['ordering']} {one['race']['tries']}" for one in again)
-        yield Text(f"Begun anew after another error, and all tries counted: {tries}.")
-    yield Text("MET: those that met a vCPU. POWER: a rate of these that would have been caught (95 %).")
+        yield f"Begun anew after another error, and all tries counted: {tries}."
+    yield "MET: those that met a vCPU. POWER: a rate of these that would have been caught (95 %)."
     for one in claims:
         if one["verdict"] != Verdict.passed:
-            verdict = Text(one["verdict"].upper(), style=VERDICT_STYLES[one["verdict"]])
-            yield Text.assemble(verdict, f": {one['ordering']}: {one['reason']}")
-    yield Text(_summary(claims))
+            yield verdict_line(one, one["ordering"])
+    yield _summary(claims)
 
 
 def _summary(claims: Sequence[Claim]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from results.machine.findings import BUSY, POOR_CLOCK_PPM
 from results.words import nanoseconds, tenths
 
 Host = Mapping[str, Any]
@@ -15,7 +16,6 @@ Host = Mapping[str, Any]
 ALIKE = 1.5
 # Shorter than that a difference is the clock's grain, not the machine's.
 GRAIN_NS = 20
-BUSY, POOR_CLOCK_PPM = 0.25, 100
 
 
 class Fact(NamedTuple):

@@ -30,8 +30,8 @@ from results.store import (
     open_run_directory,
     point_latest,
     read_arrays,
-    shortened,
     stored_bytes,
+    trouble,
     write_file,
     write_text,
 )
@@ -192,10 +192,7 @@ def read_bench(directory: Path) -> Bench:
     try:
         return Bench.model_validate_json(content)
     except ValidationError as refused:
-        first = refused.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        said = shortened(first["msg"].removeprefix("Value error, "))
-        raise StoreError(f"{where}: expected a bench of this version, found at {place}: {said}") from None
+        raise StoreError(f"{where}: expected a bench of this version, found at {trouble(refused)}") from None
 
 
 def read_round(directory: Path, number: int) -> dict[str, NDArray[Any]]:

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from results.caveats import HIGH_STEAL, Caveat, caveats
+from results.caveats import Caveat, caveats
 from results.figures import BY_ID, FIGURES, Figure
 from results.kinds.bench.record import AA, AGAIN, REFERENCE, Arm, Bench, Comparison, Slope, by_round
 from results.kinds.bench.wording import aa_sentence, effect_text
+from results.machine.findings import HIGH_STEAL
 from results.numbers.rounds import (
     LEAST_ROUNDS,
     LEVEL,

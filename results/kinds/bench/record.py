@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from results.kinds.run.record import HostShape, ScenarioShape
+from results.kinds.shape import HostShape, ScenarioShape
 from results.store import trouble_by
 from results.verdict import Ending, Verdict
 
@@ -184,9 +184,9 @@ class Bench(Part):
     @model_validator(mode="after")
     def _holds_together(self) -> "Bench":
         """Whole rounds of known arms and points, on a machine and under a scenario that can be shown."""
-        for trouble in (trouble_by(HostShape, self.host), trouble_by(ScenarioShape, self.scenario)):
-            if trouble:
-                raise ValueError(trouble)
+        for wrong in (trouble_by(HostShape, self.host), trouble_by(ScenarioShape, self.scenario)):
+            if wrong:
+                raise ValueError(wrong)
         arms = [arm.arm for arm in self.arms]
         if arms[:2] != [REFERENCE, AGAIN] or len(set(arms)) < len(arms):
             raise ValueError(

@@ -5,21 +5,20 @@ from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from kernels.tdx.outcomes import Outcome
 from results.draw.sheet import subtitle
 from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, window_curves
-from results.draw.style import PHASES, styles
+from results.draw.style import styles
 from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
 from results.draw.time import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
-from results.figures import phase_shares
+from results.figures import PHASES, phase_shares
 from results.grades import FAILING, why
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_sentence
-from results.kinds.run.tables import STAMPED, caught_sentence, contention_page_table, share_cells
+from results.kinds.run.tables import STAMPED, caught_sentence, contention_page_table, phase_of, rate_text, share_cells
 from results.numbers.statistics import ENOUGH
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
-from results.verdict import MET, Exit, Verdict, exit_code, is_safe, said, whole
-from results.words import PHASE_WORDS, count, nanoseconds, nanoseconds_with_interval, rate_with_interval, share
+from results.verdict import MET, Exit, Verdict, exit_code, is_safe, name_of, said, whole
+from results.words import PHASE_WORDS, count, nanoseconds, nanoseconds_with_interval
 
 Run = Mapping[str, Any]
 LEVELS = {Verdict.passed: "good", Verdict.inconclusive: "unsure"}
@@ -75,8 +74,7 @@ def _title(result: Mapping[str, Any]) -> str:
 
 def _card(run: Run, drawn: str) -> Card:
     level = LEVELS.get(Verdict(run["verdict"]), "bad")
-    name = run["ordering"] + ("" if is_safe(run) else " (unsafe)")
-    return Card(level, name, run["verdict"], run["reason"], run["title"], drawn)
+    return Card(level, name_of(run), run["verdict"], run["reason"], run["title"], drawn)
 
 
 def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -137,11 +135,7 @@ def _phases(shown: Shown) -> Section:
         height_in=height,
         left_in=left,
     )
-    shares = tuple(
-        (run["ordering"] + ("" if is_safe(run) else " (unsafe)"), *share_cells(run))
-        for run in shown.runs
-        if phase_shares(run)
-    )
+    shares = tuple((name_of(run), *share_cells(run)) for run in shown.runs if phase_shares(run))
     head = ("ordering", *(label for label, _, _ in PHASES.values()))
     outside = _percentiles(shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals")
     rest = [
@@ -169,19 +163,13 @@ def _phases(shown: Shown) -> Section:
 
 def _percentiles(runs: Sequence[Run], names: Sequence[str], caption: str, *, folded: bool = False) -> Table:
     """A row for each phase and ordering that measured it; the phase stands in a row only where there are several."""
-    measured = [
-        (name, run, phase)
-        for name in names
-        for run in runs
-        if (phase := run["latency_ns"].get(name) or run["vcpu_ns"].get(name)) and phase["n"]
-    ]
+    measured = [(name, run, phase) for name in names for run in runs if (phase := phase_of(run, name)) and phase["n"]]
     several = len({name for name, _, _ in measured}) > 1
     rows: list[tuple[str, ...]] = []
     for name, run, phase in measured:
         cells = (_cell(phase, percentile) for percentile in PERCENTILES)
-        ordering = run["ordering"] + ("" if is_safe(run) else " (unsafe)")
         first = (PHASE_WORDS.get(name, name),) if several else ()
-        rows.append((*first, ordering, f"{phase['n']:,}", *cells, nanoseconds(phase["max"])))
+        rows.append((*first, name_of(run), f"{phase['n']:,}", *cells, nanoseconds(phase["max"])))
     head = (*(("phase",) if several else ()), "ordering", "n", "p50", "p90", "p99", "p99.9", "max")
     marked = frozenset(place for place, (_, run, _) in enumerate(measured) if not is_safe(run))
     return Table(caption, head, tuple(rows), frozenset(range(1 + several, len(head))), marked, folded)
@@ -232,7 +220,7 @@ def _outcomes(runs: Sequence[Run]) -> Section:
     tables = []
     for run in runs:
         found = sorted(run["outcomes"], key=lambda o: (o["count"] == 0, order[o["grade"]]))
-        rows = tuple((o["id"], count(o["count"]), _rate(o, run), o["grade"], why(o["id"])) for o in found)
+        rows = tuple((o["id"], count(o["count"]), rate_text(o, run), o["grade"], why(o["id"])) for o in found)
         bad = frozenset(i for i, o in enumerate(found) if o["count"] and o["grade"] in FAILING)
         name = run["ordering"] + ("" if is_safe(run) else f" (unsafe, known for {', '.join(run['expect'])})")
         head = ("outcome", "events", "of shootdowns that met a vCPU, 95 % interval", "grade", "why")
@@ -252,13 +240,6 @@ def _locks(runs: Sequence[Run]) -> Iterator[Section]:
         yield Section(
             "locks", "Lock contention", CONTENTION, tables=tuple(map(contention_page_table, found.values(), found))
         )
-
-
-def _rate(outcome: Mapping[str, Any], run: Run) -> str:
-    if outcome["rate"] is not None:
-        return rate_with_interval(outcome)
-    by_read = outcome["id"] in (Outcome.fresh.name, Outcome.fault.name) and run["all_reads"]
-    return f"{share(outcome['count'] / run['all_reads'])} of reads" if by_read else "not by shootdown"
 
 
 def _orderings(runs: Sequence[Run]) -> Table:

@@ -13,8 +13,9 @@ from matplotlib.patches import Patch
 
 from results.draw.sheet import Sheet, sheet
 from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
-from results.draw.style import PHASES, parameters, styles
+from results.draw.style import parameters, styles
 from results.draw.time import Arrays, Shown, phase_bars, shootdown_curves
+from results.figures import PHASES
 from results.verdict import whole
 
 FORMATS = ("png", "svg")

@@ -1,9 +1,4 @@
-"""What `result.json` and `raw.npz` must hold to be shown again: checked once, when a directory is read.
-
-A directory may come from another machine, an older version or a broken copy. Here each field that tables, pictures and
-pages rely on is declared; what is missing or of another kind is one line that names it. Fields that are not declared
-are kept as they are: a newer run may know more.
-"""
+"""What `result.json` and `raw.npz` must hold to be shown again: checked once, when a directory is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,36 +7,20 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from kernels.layout import AGE_BUCKETS, HIST_WORDS
 from kernels.tdx.outcomes import OUTCOMES
 from results.grades import Grade
-from results.store import (
-    MOST_JSON,
-    RAW,
-    RESULT,
-    StoreError,
-    json_value,
-    read_arrays,
-    shortened,
-    stored_bytes,
-    trouble_by,
-)
+from results.kinds.shape import CaveatShape, Count, DocumentShape, HostShape, ScenarioShape, Seconds, Shape, Share
+from results.store import RAW, RESULT, StoreError, read_arrays, read_document
 from results.verdict import MET, Ending, Verdict
 
 # Percentiles whose intervals sentences are made of.
 WITH_INTERVAL = ("p50", "p90", "p99")
-Count = Annotated[int, Field(ge=0, lt=1 << 63)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class _Outcome(_Shape):
+class _Outcome(Shape):
     id: str
     grade: Annotated[Grade, Field(strict=False)]
     count: Count
@@ -53,19 +32,19 @@ class _Outcome(_Shape):
     met: Count | None = None
 
 
-class _Met(_Shape):
+class _Met(Shape):
     kicks: Count
     shootdowns: Count
 
 
-class _Intervals(_Shape):
+class _Intervals(Shape):
     p50: tuple[Count, Count] | None = Field(strict=False)
     p90: tuple[Count, Count] | None = Field(strict=False)
     p99: tuple[Count, Count] | None = Field(strict=False)
     p999: tuple[Count, Count] | None = Field(strict=False, default=None)
 
 
-class _Phase(_Shape):
+class _Phase(Shape):
     n: Count
     min: Count | None
     p50: Count | None
@@ -83,23 +62,23 @@ class _Phase(_Shape):
         return self
 
 
-class _Latency(_Shape):
+class _Latency(Shape):
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, _Phase] = Field(init=False)
     shootdown: _Phase
 
 
-class _VcpuTimes(_Shape):
+class _VcpuTimes(Shape):
     out_of_guest: _Phase
     gate_wait: _Phase
 
 
-class _Mean(_Shape):
+class _Mean(Shape):
     mean: Seconds
     max: Count
 
 
-class _Contention(_Shape):
+class _Contention(Shape):
     lock: str
     seamcall: str
     held_by: dict[str, Count]
@@ -107,7 +86,7 @@ class _Contention(_Shape):
     got_after_ns: _Mean | None
 
 
-class _Run(_Shape):
+class _Run(Shape):
     ordering: Annotated[str, Field(min_length=1)]
     title: str
     shootdown: list[str]
@@ -128,7 +107,7 @@ class _Run(_Shape):
     all_reads: Count
     met: _Met | None = None  # of a result of an earlier version
     outcomes: list[_Outcome]
-    lock_contention: list[_Contention] = []
+    lock_contention: list[_Contention] = Field(default_factory=list)
     source: str = ""
     steal_share: Share | None = None
     out_of_guest_share: Seconds | None = None
@@ -146,88 +125,21 @@ class _Run(_Shape):
         return self
 
 
-class _Caveat(_Shape):
-    id: str
-    seen: str
-    means: str
-    try_: str = Field(alias="try")
+class ResultShape(DocumentShape):
+    """The whole of result.json."""
 
-
-class HostShape(_Shape):
-    """What is shown of a host."""
-
-    round_trip_ns: Seconds | None = None
-    round_trip_after_ns: Seconds | None = None
-    round_trip_range_ns: tuple[Seconds, Seconds] | None = Field(strict=False, default=None)
-    round_trip_cpus: list[Count] = []
-    round_trip_trouble: str | None = None
-    round_trip_after_trouble: str | None = None
-    timer_ns: Seconds | None = None
-    timer_step_ns: Seconds | None = None
-    empty_shootdown_ns: Count | None = None
-    cpu_model: str | None = None
-    machine: str | None = None
-    kernel: str | None = None
-    numba: str | None = None
-    hypervisor: str | None = None
-    governor: str | None = None
-    clocksource: str | None = None
-    cpus_used: str | None = None
-    cpus_allowed: Annotated[int, Field(ge=1, lt=1 << 20)] | None = None
-    constant_tsc: bool | None = None
-    smt: bool | None = None
-    cpu_quota: Seconds | None = None
-    busy: Seconds | None = None
-    load_1m: Seconds | None = None
-    clock_error_ppm: Seconds | None = None
-
-    @model_validator(mode="after")
-    def _round_trip_with_its_range(self) -> "HostShape":
-        if self.round_trip_ns and (self.round_trip_range_ns is None or len(self.round_trip_cpus) != 2):
-            raise ValueError("expected round_trip_range_ns and two round_trip_cpus beside round_trip_ns")
-        return self
-
-
-class ScenarioShape(_Shape):
-    """What is shown of a scenario."""
-
-    name: str
-    vcpus: Count
-    zappers: Count
-    pages: Count
-    rate: Seconds = 0.0
-    batch: Count = 1
-    title: str = ""
-    flow: str = "shootdown"
-    workers: str = "process"
-    placement: str = "mixed"
-
-
-class _Result(_Shape):
     host: HostShape
     scenario: ScenarioShape
-    caveats: list[_Caveat]
+    caveats: list[CaveatShape]
     runs: list[_Run]
-    command: list[str] = []
-    started: str = ""
-    version: str = "unknown"
-    commit: str | None = None
     seed: int = 0
 
     @model_validator(mode="after")
-    def _every_ordering_once(self) -> "_Result":
+    def _every_ordering_once(self) -> "ResultShape":
         names = [run.ordering for run in self.runs]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"expected every ordering once in runs, found {min(twice)} again")
         return self
-
-
-def trouble_with(result: Any) -> str | None:
-    """What keeps this from being shown, in one line: `runs[0].latency_ns.shootdown.p50: Field required`; None if sound.
-
-    Where there is more than one trouble, the first with how many follow.
-    """
-    return trouble_by(_Result, result)
 
 
 def trouble_with_arrays(result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str | None:
@@ -292,11 +204,4 @@ def read_result(directory: Path) -> Stored:
 
 def read_result_json(directory: Path) -> dict[str, Any]:
     """The dict of result.json alone, sound. Raises StoreError."""
-    where = directory / RESULT
-    result = json_value(where, stored_bytes(where, MOST_JSON, "the directory of a run"))
-    found = result.get("schema") if isinstance(result, dict) else None
-    if found != SCHEMA:
-        raise StoreError(f"{where}: expected schema {SCHEMA}, found {shortened(found)}")
-    if trouble := trouble_with(result):
-        raise StoreError(f"{where}: {trouble}")
-    return dict(result)
+    return read_document(directory / RESULT, "a run", {SCHEMA: ResultShape})

@@ -4,25 +4,35 @@ Everything here takes dicts as they stand in result.json.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table as TextTable
 from rich.text import Text
 
 from kernels.layout import PHASES_EVERY
-from results.draw.style import PHASES
 from results.exchange.cases import Case
-from results.figures import phase_shares
-from results.grades import FAILING, SHORT_WHY, Grade, why
+from results.figures import PHASES, phase_shares
+from results.grades import FAILING, Grade, meaning
 from results.numbers.statistics import ENOUGH
-from results.table import GRADE_STYLES, VERDICT_STYLES, ByWidth, Table, heading, marked, plain_table
-from results.verdict import MET, is_safe, met_shootdowns, said, seen
+from results.table import (
+    GRADE_STYLES,
+    VERDICT_STYLES,
+    ByWidth,
+    Table,
+    heading,
+    indented,
+    marked,
+    plain_table,
+    verdict_line,
+)
+from results.verdict import MET, is_safe, met_shootdowns, name_of, said, seen
 from results.words import PHASE_WORDS, count, nanoseconds, plural, rate_with_interval, share
 
 Run = Mapping[str, Any]
 COLUMNS = ("p50", "p90", "p99", "p999", "max")
+HEAD, NUMBERS = ("lock", "failed", "held by", "times", "tries, most", "got after, most"), frozenset({3, 4, 5})
 FEW, MANY_ORDERINGS = (MET, "response", "kick", "track"), 4
 
 
@@ -32,7 +42,7 @@ def outcome_table(run: Run) -> RenderableType:
     """
     table = ByWidth(_outcomes(run, wide=False), _outcomes(run, wide=True))
     locks: list[RenderableType] = [contention_table(found), ""] if (found := run.get("lock_contention")) else []
-    return Group(heading(run), table, *locks, *(Padding(line, (0, 0, 0, 2)) for line in _below(run)))
+    return Group(heading(run), table, *locks, *indented(_below(run)))
 
 
 def _outcomes(run: Run, *, wide: bool) -> TextTable:
@@ -41,18 +51,19 @@ def _outcomes(run: Run, *, wide: bool) -> TextTable:
     for outcome in sorted(run["outcomes"], key=lambda o: order.index(o["grade"])):
         bad = outcome["count"] > 0 and outcome["grade"] in FAILING
         style = GRADE_STYLES[Grade(outcome["grade"])] if outcome["count"] else "dim"
-        reason = why(outcome["id"]) if wide else SHORT_WHY.get(outcome["id"], "undeclared: fails")
+        told = meaning(outcome["id"])
         table.add_row(
             Text(outcome["id"], style="bold" if bad else ""),
             count(outcome["count"]),
-            _rate(outcome, run),
+            rate_text(outcome, run),
             Text(outcome["grade"] + ("!" if bad else ""), style=style),
-            Text(reason, style="" if outcome["count"] else "dim"),
+            Text(told.why if wide else told.short, style="" if outcome["count"] else "dim"),
         )
     return table
 
 
-def _rate(outcome: Mapping[str, Any], run: Run) -> str:
+def rate_text(outcome: Mapping[str, Any], run: Run) -> str:
+    """The rate of an outcome with its interval, of shootdowns or else of reads."""
     if outcome["rate"] is not None:
         return rate_with_interval(outcome)
     if outcome["id"] in ("fresh", "fault") and run["all_reads"]:
@@ -60,13 +71,13 @@ def _rate(outcome: Mapping[str, Any], run: Run) -> str:
     return "not by shootdown"
 
 
-def _below(run: Run) -> Iterable[Text]:
+def _below(run: Run) -> Iterable[Text | str]:
     retries = run["track_retries"]
-    yield Text(f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most")
-    yield Text(f"{said(run)}; rates and 95 % intervals are of these, warm-up included. Counts: of events.")
+    yield f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most"
+    yield f"{said(run)}; rates and 95 % intervals are of these, warm-up included. Counts: of events."
     if sentence := caught_sentence(run):
-        yield Text(sentence)
-    yield Text.assemble((run["verdict"].upper(), VERDICT_STYLES[run["verdict"]]), f": {run['reason']}")
+        yield sentence
+    yield verdict_line(run)
 
 
 def caught_sentence(run: Run) -> str:
@@ -83,40 +94,29 @@ def caught_sentence(run: Run) -> str:
 def latency_table(runs: Sequence[Run]) -> RenderableType:
     """Percentiles by phase over all orderings. Above four orderings only the whole, the kick and TRACK."""
     told = any(MET in run["latency_ns"] for run in runs)  # else of an earlier version
-    names = (
-        FEW if len(runs) > MANY_ORDERINGS else tuple(name for name in PHASE_WORDS if name != "shootdown" or not told)
-    )
-    table = plain_table(
-        ("PHASE / ordering", "left"), ("n", "right"), *((("p99.9" if c == "p999" else c), "right") for c in COLUMNS)
-    )
-    for name in names:
-        rows = [(run, phase) for run in runs if (phase := _phase(run, name)) and phase["n"]]
-        if rows:
-            table.add_row(Text(PHASE_WORDS[name], style="bold"))
-        for run, phase in rows:
-            table.add_row(
-                Text(
-                    " " + run["ordering"] + ("" if is_safe(run) else " (unsafe)"), style="" if is_safe(run) else "red"
-                ),
-                count(phase["n"]),
-                *(_cell(phase, column) for column in COLUMNS),
-            )
-    if not table.row_count:
+    many = len(runs) > MANY_ORDERINGS
+    names = FEW if many else [name for name in PHASE_WORDS if name != "shootdown" or not told]
+    heads = ("n", *(column.replace("p999", "p99.9") for column in COLUMNS))
+    table = plain_table(("PHASE / ordering", "left"), *((head, "right") for head in heads))
+    shown = [(name, run, phase) for name in names for run in runs if (phase := phase_of(run, name)) and phase["n"]]
+    for name, found in groupby(shown, key=lambda row: row[0]):
+        table.add_row(Text(PHASE_WORDS[name], style="bold"))
+        for _, run, phase in found:
+            cells = (_cell(phase, column) for column in COLUMNS)
+            who = Text(f" {name_of(run)}", style="" if is_safe(run) else "red")
+            table.add_row(who, count(phase["n"]), *cells)
+    if not shown:
         return Text("No latency: no shootdown was measured.")
     notes = []
-    if any((phase := _phase(run, name)) and 0 < phase["n"] < ENOUGH["p999"] for run in runs for name in names):
+    if any(phase["n"] < ENOUGH["p999"] for _, _, phase in shown):
         notes.append("n<3688: n is too small for this percentile to have a 95 % interval, so it is not printed.")
-    if marked := [run["ordering"] for run in runs if run["perturbed"]]:
-        notes.append(f"Perturbed on purpose, latency not to be compared: {', '.join(marked)}.")
+    if perturbed := [run["ordering"] for run in runs if run["perturbed"]]:
+        notes.append(f"Perturbed on purpose, latency not to be compared: {', '.join(perturbed)}.")
     if traced := [run["ordering"] for run in runs if run.get("trace")]:
         notes.append(f"Traced, latency not to be compared with that of other runs: {', '.join(traced)}.")
-    if len(runs) > MANY_ORDERINGS:
+    if many:
         notes.append("All phases stand in result.json under latency_ns and vcpu_ns.")
-    return Group(
-        Text("Latency after the warm-up", style="bold"),
-        table,
-        *(Padding(Text(n, style="dim"), (0, 0, 0, 2)) for n in notes),
-    )
+    return Group(Text("Latency after the warm-up", style="bold"), table, *indented(notes, "dim"))
 
 
 def unit_lines(scenario: Mapping[str, Any]) -> list[RenderableType]:
@@ -127,7 +127,8 @@ def unit_lines(scenario: Mapping[str, Any]) -> list[RenderableType]:
     return [Text(f"Times are of whole batches of {pages}; shootdowns, their rates and outcomes are of pages.")]
 
 
-def _phase(run: Run, name: str) -> Mapping[str, Any] | None:
+def phase_of(run: Run, name: str) -> Mapping[str, Any] | None:
+    """The latency of a phase, at the zapper or at the vCPUs; None where nobody measured it."""
     found: Mapping[str, Any] | None = run["latency_ns"].get(name) or run["vcpu_ns"].get(name)
     return found
 
@@ -140,14 +141,8 @@ def _cell(phase: Mapping[str, Any], column: str) -> str:
 
 def verdict_table(runs: Sequence[Run]) -> RenderableType:
     """One line an ordering: verdict, shootdowns in all and with a forbidden outcome, throughput."""
-    table = plain_table(
-        ("ORDERING", "left"),
-        ("VERDICT", "left"),
-        ("SHOOTDOWNS", "right"),
-        ("MET", "right"),
-        ("FORBIDDEN", "right"),
-        ("READS/s", "right"),
-    )
+    numbers = ("SHOOTDOWNS", "MET", "FORBIDDEN", "READS/s")
+    table = plain_table(("ORDERING", "left"), ("VERDICT", "left"), *((name, "right") for name in numbers))
     for run in runs:
         table.add_row(
             marked(run["ordering"], is_safe(run)),
@@ -176,16 +171,9 @@ def observation_line(run: Run) -> str:
     return f"Observation {run['ordering']} {often} {forbidden} {other}"
 
 
-Entry = Mapping[str, Any]
-HEAD = ("lock", "failed", "held by", "times", "tries, most", "got after, most")
-NUMBERS = frozenset({3, 4, 5})
-
-
-def contention_table(contention: Sequence[Entry]) -> TextTable:
+def contention_table(contention: Sequence[Run]) -> TextTable:
     """A row for each lock, SEAMCALL that failed and SEAMCALL that held."""
-    table = TextTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    for place, name in enumerate(HEAD):
-        table.add_column(name.upper(), justify="right" if place in NUMBERS else "left", no_wrap=True)
+    table = plain_table(*((name.upper(), "right" if at in NUMBERS else "left") for at, name in enumerate(HEAD)))
     for first, row in _rows(contention):
         lock, failed, held_by, *numbers = row
         named = (lock.removeprefix("S-EPT "), _short(failed)) if first else ("", "")
@@ -193,13 +181,13 @@ def contention_table(contention: Sequence[Entry]) -> TextTable:
     return table
 
 
-def contention_page_table(contention: Sequence[Entry], ordering: str) -> Table:
+def contention_page_table(contention: Sequence[Run], ordering: str) -> Table:
     """The same with whole names, for the page."""
     rows = tuple(row for _, row in _rows(contention))
     return Table(f"{ordering}: tries of a module lock that failed", HEAD, rows, NUMBERS)
 
 
-def _rows(contention: Sequence[Entry]) -> Iterator[tuple[bool, tuple[str, ...]]]:
+def _rows(contention: Sequence[Run]) -> Iterator[tuple[bool, tuple[str, ...]]]:
     """Whether it is the first of its lock and SEAMCALL, and the cells; the most frequent holder first."""
     for entry in contention:
         holders = sorted(entry["held_by"].items(), key=lambda held: -held[1])
@@ -212,7 +200,7 @@ def _short(leaf: str) -> str:
     return leaf.removeprefix("TDH.").removeprefix("TDG.")
 
 
-def _waits(entry: Entry) -> tuple[str, str]:
+def _waits(entry: Run) -> tuple[str, str]:
     """How many tries a wait took that ended with the lock, and how long."""
     tries, after = entry["tries"], entry["got_after_ns"]
     if tries is None:
@@ -257,4 +245,4 @@ def phase_table(runs: Sequence[Run]) -> RenderableType:
     table = plain_table(("WHERE THE TIME GOES", "left"), *((head, "right") for head in heads))
     for run in measured:
         table.add_row(marked(run["ordering"], is_safe(run)), *share_cells(run))
-    return Group(table, Padding(Text(STAMPED, style="dim"), (0, 0, 0, 2)), "")
+    return Group(table, *indented([STAMPED], "dim"), "")

@@ -122,6 +122,36 @@ def a_run(ordering: str = "v18", seen: dict[str, int] | None = None, **changes: 
     return run | changes
 
 
+def distinct(number: int) -> dict[str, Any]:
+    """Changes to `a_run` after which no two of its numbers are alike, nor one of them and one of another `number`'s.
+
+    A column that shows another's figure is then seen.
+    """
+    whole = ("shootdown_met", "shootdown_empty", "shootdown", "response")
+    names = (*whole, *(name for name in ZAPPER_HISTS if name not in whole), *VCPU_HISTS)
+    phases = {name: _distinct_phase(293 + 61 * place + 1_709 * number) for place, name in enumerate(names)}
+    zapper = {name: phases[name] for name in (*whole, *ZAPPER_HISTS) if name in phases}
+    return {
+        "latency_ns": zapper,
+        "vcpu_ns": {name: phases[name] for name in VCPU_HISTS},
+        "vcpus": 2 + number,
+        "reads_per_s": 183_011.0 + 7_001 * number,
+        "shootdowns_per_s": 907.0 + 11 * number,
+        "all_shootdowns": 5_101 + 13 * number,
+        "all_reads": 1_000_003 + 17 * number,
+        "met": {"kicks": 7_654 + 19 * number, "shootdowns": 4_337 + 23 * number},
+        "track_retries": {"max": 3 + number, "mean": 0.021 + 0.003 * number},
+        "seconds": 5.0 + 0.25 * number,
+        "warmup_s": 0.5 + 0.125 * number,
+    }
+
+
+def _distinct_phase(p50: int) -> dict[str, Any]:
+    found = {"p50": p50, "p90": 2 * p50 + 13, "p99": 11 * p50 + 7, "p999": 97 * p50 + 3}
+    ends = {name: [value - value // 31, value + value // 23] for name, value in found.items()}
+    return {"n": 4_001 + p50, "min": p50 // 3, **found, "max": 1_009 * p50 + 1, "ci95": ends}
+
+
 def of_an_earlier_version(run: dict[str, Any]) -> dict[str, Any]:
     """The same before anybody counted the shootdowns that met a vCPU."""
     latency = {name: phase for name, phase in run["latency_ns"].items() if name not in list(WHOLES)[:2]}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kernels.layout import OUTCOME_COUNTS, READS, SHOOTDOWNS
 from kernels.tdx.outcomes import Outcome
-from results.collect.live import Live, live_line, live_view
+from results.collect.live import live_view
 from results.tests.builders.run import Machine
 
 
@@ -38,13 +38,3 @@ def test_outcomes_that_matter_are_shown_and_others_only_when_seen():
     assert live.outcomes["not_blocked"] == 3
     assert live.outcomes["tracking_not_done"] == 0
     assert "refcount_broken" not in live.outcomes
-
-
-def test_the_line_for_no_terminal():
-    live = Live(
-        "no_kick", False, "", "12 s", 900, 123.4, 1.5e8, 667, 6015, {"stale_in_window": 0, "tracking_not_done": 7}
-    )
-
-    assert live_line(live) == (
-        "no_kick (unsafe): 123 shootdowns/s, 150 M reads/s; p50 667 ns, p99 6.01 us; tracking_not_done 7; 12 s left"
-    )

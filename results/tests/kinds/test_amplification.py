@@ -9,14 +9,13 @@ from rich.console import Console
 from results.kinds.amplification import (
     amplification_table,
     factor,
-    first_catch_table,
     judged,
     measured,
     median_catch,
     score,
     with_catches,
 )
-from results.tests.builders.amplification import a_judged_entry, an_entry, an_unexpected
+from results.tests.builders.amplification import a_judged_entry
 from results.tests.builders.run import a_run, outcome
 
 
@@ -80,34 +79,7 @@ def test_a_race_without_a_catch_counts_as_later_than_all(catches: list[float | N
     assert median_catch(catches) == expected
 
 
-def test_the_table_has_the_rate_without_and_with_the_factor_the_first_catch_and_the_command():
-    text = shown(amplification_table(a_judged_entry()))
-
-    assert "none 0.20 % (0.14-0.27)" in text
-    assert "320x (" in text
-    assert "> 2.50 s" in text
-    assert "24.7 ms" in text
-    assert "The best again: tdx-stress run review --delay mem_track.try=20us" in text
-
-
 def test_an_ordering_that_nothing_amplified_has_its_own_row_alone():
     text = shown(amplification_table(a_judged_entry(best=[], command=None)))
 
     assert "The best again" not in text
-
-
-def test_what_a_safe_ordering_showed_stands_below_the_table_with_the_command_that_races_it_again():
-    one = an_unexpected(failing={"tracking_not_done": 2}, command="tdx-stress run review --zappers 2")
-    text = shown(amplification_table(a_judged_entry(expect="safe", outcome="operand_busy", unexpected=[one])))
-
-    assert "Also forbidden: tracking_not_done 2 times in 1 race" in text
-    assert "That again: tdx-stress run review --zappers 2" in text
-    assert "FAILED: declared safe, and showed tracking_not_done" in text
-
-
-def test_the_first_catches_of_all_orderings_stand_before_and_after():
-    text = shown(first_catch_table([an_entry(), an_entry(ordering="no_kick", best=[])]))
-    rows = [" ".join(line.split()) for line in text.splitlines()]
-
-    assert rows[1].startswith("kick_then_track (unsafe): tracking_not_done > 2.50 s 24.7 ms 0.20 %")
-    assert rows[2].startswith("no_kick (unsafe): tracking_not_done > 2.50 s > 2.50 s 0.20 %")

@@ -13,47 +13,11 @@ from results.kinds.faults import (
     entries,
     heals,
     hidden,
-    matrix_document,
     matrix_tables,
     rows_of,
 )
 from results.kinds.maps import matrix_picture
-from results.kinds.orders import Tier
-
-FLOW = "shootdown"
-SMALLEST = Tier(vcpus=1, zappers=1, pages=1, shootdowns=1, liveness=True)
-NOT_DONE, STALE = {"tracking_not_done": 33, "stale_after_done": 32}, {"use_after_remove": 40, "tracking_not_done": 33}
-
-
-def pair(ordering: str, fault: str, found: dict[str, int], *, complete: bool = True) -> Pair:
-    """A pair looked at on the smallest machine."""
-    return Pair(FLOW, ordering, fault, found, complete, 100, SMALLEST._asdict() if found else None)
-
-
-# `blind` shows in the wrong order alone, `late` breaks the right one, `kind` heals the wrong one.
-PAIRS = [
-    pair("right", NO_FAULT, {}),
-    pair("right", "blind", {}),
-    pair("right", "late", NOT_DONE),
-    pair("right", "kind", {}),
-    pair("wrong", NO_FAULT, NOT_DONE),
-    pair("wrong", "blind", STALE),
-    pair("wrong", "late", NOT_DONE),
-    pair("wrong", "kind", {}),
-]
-
-
-def matrix() -> dict[str, Any]:
-    """The document of these pairs."""
-    told = {
-        (FLOW, "wrong", "blind"): [
-            {"actor": "vcpu 0", "step": "guest: load_relaxed owner (kernels/tdx/kvm/vcpu_run.py:1)"}
-        ]
-    }
-    explored = {"pairs": 8, "complete": True, "states": 800, "transitions": 900, "threads": 2, "seconds": 1.5}
-    machines = {FLOW: [{**SMALLEST._asdict(), "set": ["lps=1"]}]}
-    orderings = [{"name": "right", "expect": "safe"}, {"name": "wrong", "expect": ["tracking_not_done"]}]
-    return matrix_document({}, {"orderings": orderings, "machines": machines}, explored, entries(PAIRS, told))
+from results.tests.builders.faults import NOT_DONE, PAIRS, SMALLEST, STALE, matrix, pair
 
 
 @pytest.mark.parametrize(
@@ -119,19 +83,6 @@ def test_an_unsafe_ordering_is_marked_in_the_table_and_in_the_picture() -> None:
     heads = [line.split() for line in out.getvalue().splitlines()[1:3]]
     assert heads == [["wrong"], ["FAULT", "/", "ordering", "right", "(unsafe)"]]
     assert picture.getvalue().count(b"(unsafe)") == 1
-
-
-def test_the_table_has_a_row_for_each_fault_and_says_what_follows() -> None:
-    out = io.StringIO()
-    Console(file=out, width=112).print(matrix_tables(matrix()))
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
-
-    assert "flow shootdown   safe        refused 33" in lines
-    assert " blind           safe        stale 40+-" in lines
-    assert " late            refused 33+ refused 33" in lines
-    assert "    shootdown 1: 1 vCPU, 1 zapper, 1 page, 1 shootdown, lps=1; livelocks too" in lines
-    assert "  late: right" in lines
-    assert "  wrong (unsafe) shows nothing any more with kind" in lines
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])

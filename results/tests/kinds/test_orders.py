@@ -1,7 +1,6 @@
 """The atlas's verdicts, its races, its tables and its map, from literals."""
 
 import io
-import itertools
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from results.kinds.orders import (
     Order,
     OrderVerdict,
     Spread,
-    Tier,
-    atlas_document,
     differs,
     kinds,
     race_entries,
@@ -25,34 +22,7 @@ from results.kinds.orders import (
     verdict_of,
 )
 from results.kinds.orders_views import atlas_tables
-
-SMALLEST = Tier(vcpus=1, zappers=1, pages=1, shootdowns=1, liveness=True)
-STEPS = ("block", "track", "remove")
-NOT_DONE = {"tracking_not_done": 21, "stale_after_done": 30}
-
-
-def order(steps: tuple[str, ...], **forbidden: int) -> dict[str, Any]:
-    """An order decided on the smallest machine; a refused one is stale where the host frees."""
-    found = {AS_IS: forbidden, **({HOST_FREES: {"use_after_remove": 25}} if forbidden else {})}
-    return Order(steps, found, (), SMALLEST, 100).entry()
-
-
-def atlas(races: dict[str, Any] | None = None) -> dict[str, Any]:
-    """All orders of three steps, of which one is safe."""
-    entries = [
-        order(steps) if steps == STEPS else order(steps, **{"not_blocked": 9} if steps[0] == "remove" else NOT_DONE)
-        for steps in itertools.permutations(STEPS)
-    ]
-    bounds = {CHECK_OFF: 256 << 20, HOST_FREES: 32 << 20}
-    subject = {
-        "ordering": "mine",
-        "parameters": {"expect": ["tracking_not_done"]},
-        "steps": list(STEPS),
-        "machines": [SMALLEST._asdict()],
-        "variant_bytes": bounds,
-    }
-    explored = {"orders": 6, "decided": 6, "complete": True, "states": 600, "transitions": 900, "threads": 2}
-    return atlas_document({}, subject, {**explored, "seconds": 0.5}, entries, races, [])
+from results.tests.builders.orders import SMALLEST, STEPS, TWICE, atlas, raced, twice
 
 
 def text_of(found: dict[str, Any], width: int = 120) -> str:
@@ -60,26 +30,6 @@ def text_of(found: dict[str, Any], width: int = 120) -> str:
     out = io.StringIO()
     Console(file=out, width=width).print(atlas_tables(found))
     return out.getvalue()
-
-
-def raced(p50_ns: int | None, met: int = 900) -> dict[str, Any]:
-    """One race of a round; most of its shootdowns met nobody, and took no time."""
-    phases = {"shootdown": {"n": 1000, "p50": 3}, "shootdown_met": {"n": met, "p50": p50_ns}}
-    return {
-        "latency_ns": phases,
-        "verdict": "passed",
-        "reason": "",
-        "all_shootdowns": 1000,
-        "met": {"kicks": 1_700, "shootdowns": 900},
-    }
-
-
-def twice(p50_ns: int, number: int) -> dict[str, Any]:
-    """The reference and its copy, now one and now the other the faster."""
-    return {"spec": raced(p50_ns + number % 2), "spec again": raced(p50_ns + (number + 1) % 2)}
-
-
-TWICE = {"spec": ("a",), "spec again": ("a",)}
 
 
 @pytest.mark.parametrize(
@@ -194,19 +144,6 @@ def test_the_map_goes_on_where_orders_differ_and_ends_where_they_do_not() -> Non
         Box(0, 0, 2, ("block",), {}),
         Box(0, 2, 1, ("track", "remove"), {"refused: tracking_not_done": 2, "refused: not_blocked": 2}),
     ]
-
-
-def test_the_tables_fit_80_columns_and_tell_every_kind_of_order() -> None:
-    text = text_of(atlas(), width=80)
-
-    assert max(map(len, text.splitlines())) <= 80
-    assert text.splitlines()[0] == "Every order of block, track, remove; all else as in mine (unsafe)"
-    assert [line.split()[:3] for line in text.splitlines()[2:5]] == [
-        ["safe", "1", "-"],
-        ["refused:", "tracking_not_done", "3"],
-        ["refused:", "not_blocked", "2"],
-    ]
-    assert "safe: block, track, remove" in text
 
 
 def test_the_known_orderings_stand_among_the_orders_however_slow() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from kernels.layout import HIST_WORDS
 from kernels.tdx.outcomes import OUTCOMES
-from results.kinds.run.record import trouble_with, trouble_with_arrays
+from results.kinds.run.record import ResultShape, trouble_with_arrays
+from results.store import trouble_by
 from results.tests.builders.run import PHASE, a_result, a_run
 
 
@@ -16,15 +17,15 @@ def without(run: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def test_a_result_of_today_is_sound():
-    assert trouble_with(a_result(a_run())) is None
+    assert trouble_by(ResultShape, a_result(a_run())) is None
 
 
 def test_what_a_newer_run_adds_does_not_matter():
-    assert trouble_with(a_result(a_run(something_new={"a": 1}), more=[1])) is None
+    assert trouble_by(ResultShape, a_result(a_run(something_new={"a": 1}), more=[1])) is None
 
 
 def test_a_result_without_orderings_is_sound():
-    assert trouble_with(a_result()) is None
+    assert trouble_by(ResultShape, a_result()) is None
 
 
 @pytest.mark.parametrize(
@@ -42,26 +43,27 @@ def test_a_result_without_orderings_is_sound():
     ],
 )
 def test_a_run_that_cannot_be_shown_is_named_by_its_field(run: dict[str, Any], said: str):
-    assert said in str(trouble_with(a_result(run)))
+    assert said in str(trouble_by(ResultShape, a_result(run)))
 
 
 def test_a_percentile_has_an_interval():
     bare = {**PHASE, "ci95": dict.fromkeys(("p50", "p90", "p99", "p999"))}
-    said = trouble_with(a_result(a_run(latency_ns={"shootdown": bare})))
+    said = trouble_by(ResultShape, a_result(a_run(latency_ns={"shootdown": bare})))
 
     assert said == "runs[0].latency_ns.shootdown: expected an interval in ci95 for p50, p90, p99, found none"
 
 
 def test_an_ordering_stands_only_once():
     assert (
-        trouble_with(a_result(a_run(), a_run())) == "the whole: expected every ordering once in runs, found v18 again"
+        trouble_by(ResultShape, a_result(a_run(), a_run()))
+        == "the whole: expected every ordering once in runs, found v18 again"
     )
 
 
 def test_further_troubles_are_counted():
     run = without(without(a_run(), "verdict"), "title")
 
-    assert trouble_with(a_result(run)) == "runs[0].title: Field required (and 1 more)"
+    assert trouble_by(ResultShape, a_result(run)) == "runs[0].title: Field required (and 1 more)"
 
 
 def histogram(n: int) -> Any:
@@ -105,4 +107,4 @@ def test_arrays_that_are_not_there_are_no_trouble():
     ],
 )
 def test_what_was_measured_of_the_machine_is_named_where_it_cannot_be_shown(host: dict[str, Any], said: str):
-    assert str(trouble_with(a_result(a_run(), host=host))).startswith(said)
+    assert str(trouble_by(ResultShape, a_result(a_run(), host=host))).startswith(said)

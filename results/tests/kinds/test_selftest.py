@@ -1,44 +1,10 @@
 """Claims from literal entries: verdicts, exit codes, and what stands on the terminal."""
 
-from typing import Any
-
 import pytest
 
-from results.kinds.selftest import claim, is_complete, raced, selftest_exit_code, selftest_lines, selftest_table
+from results.kinds.selftest import claim, is_complete, raced, selftest_exit_code
 from results.tests.builders.exploration import explored
-from results.tests.builders.run import a_run
-from results.tests.kinds.test_run_tables import line_of, shown
-from results.verdict import judge
-
-KNOWN = ["tracking_not_done"]
-CATCH = {"id": "tracking_not_done", "seconds": 0.25, "shootdowns": 59, "met": 47}
-
-
-def run_of(ordering: str, seen: dict[str, int], **changes: Any) -> dict[str, Any]:
-    """As a race leaves it, with its verdict."""
-    run = a_run(ordering, seen, **changes)
-    verdict, reason = judge(run)
-    return run | {"verdict": verdict.value, "reason": reason}
-
-
-CAUGHT = run_of("no_kick", {"tracking_not_done": 3}, expect=KNOWN, caught=CATCH)
-MISSED = run_of("no_kick", {}, expect=KNOWN)
-
-
-def found(**changes: Any) -> Any:
-    return explored({"tracking_not_done": 33}, expect=KNOWN, vcpus=1, states=846, seconds=0.001, **changes)
-
-
-def not_found(**changes: Any) -> Any:
-    return explored({}, expect=KNOWN, **changes)
-
-
-def wrong(*tried: Any, run: Any = CAUGHT) -> dict[str, Any]:
-    return raced(claim("no_kick", KNOWN, (), tried), [run], {})
-
-
-def safe(*tried: Any, run: Any = None) -> dict[str, Any]:
-    return raced(claim("v18", "safe", (), tried), [run_of("v18", {}) if run is None else run], {})
+from results.tests.builders.selftest import CAUGHT, KNOWN, MISSED, found, not_found, run_of, safe, wrong
 
 
 def test_a_wrong_ordering_caught_twice_has_passed_and_says_both() -> None:
@@ -76,15 +42,6 @@ def test_the_time_and_the_shootdowns_of_tries_that_another_error_stopped_count()
     assert (race["caught"], race["seconds"], race["shootdowns"], race["tries"]) == (True, 1.25, 139, 3)
     assert race["met"] == 113
     assert race["would_have_caught"] == pytest.approx(0.0262, abs=1e-4)  # 1 - 0.05 ** (1 / 113)
-
-
-def test_tries_are_told_where_there_was_more_than_one() -> None:
-    stopped = run_of("no_kick", {}, expect=KNOWN, seconds=0.5, all_shootdowns=40)
-    again = raced(claim("no_kick", KNOWN, (), [found()]), [stopped, CAUGHT], {})
-
-    said = "Begun anew after another error, and all tries counted: no_kick 2."
-    assert said in [line.strip() for line in shown(selftest_table([again, safe(explored())]), 120)]
-    assert "Begun anew" not in "".join(shown(selftest_table([wrong(found())]), 120))
 
 
 def test_one_size_of_machine_that_shows_it_is_enough() -> None:
@@ -162,60 +119,3 @@ def test_nothing_held_is_exit_5() -> None:
 
 def test_a_claim_that_was_not_raced_is_inconclusive() -> None:
     assert claim("no_kick", KNOWN, (), [found()])["reason"] == "was not raced"
-
-
-def test_one_row_has_both_sides_on_a_wide_terminal() -> None:
-    lines = shown(selftest_table([wrong(found())]), 120)
-
-    assert line_of(lines, "no_kick").split() == [
-        *("no_kick:", "tracking_not_done"),
-        *("1x1", "33", "846", "1.00", "ms"),
-        *("250", "ms", "59", "47", "6.18", "%", "passed"),
-    ]
-
-
-def test_a_narrow_terminal_gets_two_tables_and_nothing_is_cut() -> None:
-    lines = shown(selftest_table([wrong(found())]), 80)
-
-    assert len([line for line in lines if line.startswith(" no_kick: tracking_not_done ")]) == 2
-    assert not [line for line in lines if "…" in line]
-
-
-def test_faults_and_safe_orderings_stand_apart() -> None:
-    fault = raced(claim("broken", KNOWN, ["no_flush_at_entry"], [found()]), [CAUGHT], {})
-
-    lines = [line.strip() for line in shown(selftest_table([safe(explored()), fault, wrong(found())]), 120)]
-    titles = [
-        line for line in lines if line in ("known-wrong orderings", "faults of the module and of KVM", "safe orderings")
-    ]
-    assert titles == ["known-wrong orderings", "faults of the module and of KVM", "safe orderings"]
-    assert (
-        lines.index("faults of the module and of KVM")
-        < lines.index(line_of(lines, "broken"))
-        < lines.index("safe orderings")
-    )
-
-
-def test_a_fault_that_is_hidden_alone_is_told_with_those_beside_it_and_what_is_not_raced_is_counted() -> None:
-    pair = claim("reclaim_early", KNOWN, ["reclaim_early", "keep_vcpus"], [found()], to_race=False)
-
-    lines = [line.strip() for line in shown(selftest_table([pair]), 120)]
-
-    assert "Hidden alone, and so shown with another fault: reclaim_early beside keep_vcpus." in lines
-    assert "Of 1 known wrong 1 caught by exploring, 0 by racing (1 not raced); of 0 safe 0 showed nothing." in lines
-
-
-def test_what_did_not_pass_is_said_below_and_counted() -> None:
-    lines = shown(selftest_table([wrong(found(), run=MISSED), safe(explored())]), 120)
-
-    assert line_of(lines, "INCONCLUSIVE") == (
-        "  INCONCLUSIVE: no_kick: racing: known for tracking_not_done, which did not show in this time"
-    )
-    assert lines[-1] == "  Of 1 known wrong 1 caught by exploring, 0 by racing; of 1 safe 1 showed nothing."
-
-
-def test_a_line_to_grep_for_each_claim() -> None:
-    assert selftest_lines([wrong(found()), safe(explored())]) == [
-        "Selftest no_kick tracking_not_done passed",
-        "Selftest v18 nothing passed",
-    ]

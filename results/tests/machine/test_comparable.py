@@ -77,6 +77,11 @@ def test_what_changes_no_figure_is_no_difference(changed: dict[str, Any]):
             {"busy": 0.9},
             "load: 90% of the CPUs' time was taken before the second: not ours alone.",
         ),
+        (
+            {"round_trip_ns": 151.0},
+            "core-to-core round trip: 100 ns in the first, 151 ns in the second (1.5x): "
+            "latencies compare only as multiples of it.",
+        ),
         ({"clock_error_ppm": 250.0}, "clock: known only to 250 ppm in the second: its times may be wrong by as much."),
     ],
 )

@@ -40,33 +40,9 @@ def test_every_finding_is_whole_at_every_width(width: int):
         assert all(finding.means in words and finding.try_ in words for finding in found)
 
 
-def test_what_a_finding_takes_is_marked_without_colour():
-    lines = shown([findings_table(diagnose(facts(hypervisor="KVM", busy=0.9, cpus_allowed=1)), 80)], 80)
-
-    assert any(line.startswith("+ timer ") for line in lines)
-    assert any(line.startswith("~ hypervisor ") for line in lines)
-    assert any(line.startswith("! load ") for line in lines)
-    assert lines[-1].startswith("+ nothing in the way")
-
-
 def test_one_pair_needs_no_table():
     assert round_trip_tables(pairs(2), 80) == []
     assert round_trip_tables(None, 80) == []
-
-
-def test_a_few_cpus_are_a_triangle_under_their_kinds_of_pairs():
-    lines = shown(round_trip_tables(pairs(4), 80), 80)
-
-    assert lines == [
-        "Round trip of one line between two CPUs, ns",
-        "  with one last-level cache  100 (100-101)  5 pairs",
-        "  in different packages      102 (102-102)  1 pair",
-        "          0   1   2",
-        "  CPU 1 100",
-        "  CPU 2 100 101",
-        "  CPU 3 100 101 102",
-        "",
-    ]
 
 
 def test_a_matrix_that_does_not_fit_is_left_to_json():
