@@ -11,30 +11,33 @@ from results.verdict import whole
 class Figure:
     """One figure. `unit` is ns, /s, share (0 to 1) or /shootdown; `more` and `less` say on which side of 1 a ratio is.
 
-    `also` are short names for the command line.
+    `also` are short names for the command line; `over_time` is what it is called where runs are drawn over time, "" for
+    one that is not.
     """
 
     id: str
     words: str
     unit: str
-    better: str
     more: str
     less: str
+    over_time: str = ""
     also: tuple[str, ...] = ()
 
 
-SLOWER, MORE, LONGER, HIGHER = ("slower", "faster"), ("more", "fewer"), ("longer", "shorter"), ("higher", "lower")
+SLOWER, MORE, LONGER = ("slower", "faster"), ("more", "fewer"), ("longer", "shorter")
 FIGURES = (
-    Figure("p50_ns", "shootdown, p50", "ns", "lower", *SLOWER, ("p50",)),
-    Figure("p90_ns", "shootdown, p90", "ns", "lower", *SLOWER, ("p90",)),
-    Figure("p99_ns", "shootdown, p99", "ns", "lower", *SLOWER, ("p99",)),
-    Figure("max_ns", "shootdown, max", "ns", "lower", *SLOWER, ("max",)),
-    Figure("shootdowns_per_s", "shootdowns/s", "/s", "higher", *MORE, ("shootdowns/s", "shootdowns")),
-    Figure("reads_per_s", "guest reads/s", "/s", "higher", *MORE, ("reads/s", "reads")),
-    Figure("out_of_guest_p50_ns", "vCPU out of guest, p50", "ns", "lower", *LONGER, ("out_of_guest",)),
-    Figure("out_of_guest_share", "vCPU time out of guest", "share", "lower", *MORE),
-    Figure("track_retries", "TRACK BUSY retries", "/shootdown", "lower", *MORE, ("retries",)),
-    Figure("stale_window_p50_ns", "legal stale window, p50", "ns", "lower", *LONGER, ("stale_window",)),
+    Figure("p50_ns", "shootdown, p50", "ns", *SLOWER, "time of a shootdown, p50", ("p50",)),
+    Figure("p90_ns", "shootdown, p90", "ns", *SLOWER, "time of a shootdown, p90", ("p90",)),
+    Figure("p99_ns", "shootdown, p99", "ns", *SLOWER, "time of a shootdown, p99", ("p99",)),
+    Figure("max_ns", "shootdown, max", "ns", *SLOWER, "longest shootdown", ("max",)),
+    Figure("shootdowns_per_s", "shootdowns/s", "/s", *MORE, "shootdowns/s", ("shootdowns/s", "shootdowns")),
+    Figure("reads_per_s", "guest reads/s", "/s", *MORE, "guest reads/s", ("reads/s", "reads")),
+    Figure("out_of_guest_p50_ns", "vCPU out of guest, p50", "ns", *LONGER, "vCPU out of guest, p50", ("out_of_guest",)),
+    Figure("out_of_guest_share", "vCPU time out of guest", "share", *MORE),
+    Figure("track_retries", "TRACK BUSY retries", "/shootdown", *MORE, "TRACK retries a shootdown", ("retries",)),
+    Figure(
+        "stale_window_p50_ns", "legal stale window, p50", "ns", *LONGER, "legal stale window, p50", ("stale_window",)
+    ),
 )
 BY_ID = {figure.id: figure for figure in FIGURES}
 

@@ -13,7 +13,7 @@ from results.collect.tally import Snapshot
 from results.grades import FAILING, GRADES, grade_of
 from results.numbers.statistics import ENOUGH, percentile
 from results.table import GRADE_STYLES, marked, plain_table
-from results.verdict import MET
+from results.verdict import MET, named
 from results.words import count, nanoseconds
 
 ALWAYS_SHOWN = (Outcome.stale_in_window, Outcome.stale_after_kick)
@@ -65,10 +65,10 @@ def live_view(
 
 def live_line(live: Live) -> str:
     """The same as one line, for where there is no terminal."""
-    mark = "" if live.safe else " (unsafe)"
     bad = ", ".join(f"{name} {count(events)}" for name, events in live.outcomes.items() if events)
     parts = [
-        f"{live.ordering}{mark}: {count(live.shootdowns_per_s)} shootdowns/s, {count(live.reads_per_s)} reads/s",
+        f"{named(live.ordering, live.safe)}: {count(live.shootdowns_per_s)} shootdowns/s, "
+        f"{count(live.reads_per_s)} reads/s",
         f"p50 {nanoseconds(live.p50_ns)}, p99 {nanoseconds(live.p99_ns)}" if live.p50_ns is not None else "",
         bad,
         f"{live.left} left" if live.left else "",
@@ -108,8 +108,8 @@ def search_line(view: SearchView) -> str:
     what = "schedules" if view.sampled else "states"
     states, rate, *frontier, depth, memory, seconds = _cells(view)
     left = f", {frontier[0]} still to expand" if frontier else ""
-    mark = "" if view.safe else " (unsafe)"
-    return f"{view.ordering}{mark}: {states} {what} in {seconds}, {rate} {what}/s{left}, depth {depth}, {memory}"
+    name = named(view.ordering, view.safe)
+    return f"{name}: {states} {what} in {seconds}, {rate} {what}/s{left}, depth {depth}, {memory}"
 
 
 def _cells(view: SearchView) -> list[str]:

@@ -1,15 +1,16 @@
 """A picture with a head that says what ran where, and a foot with legends and caveats."""
 
+import io
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-from results.draw.style import shortened
+from results.draw.style import parameters, shortened
 from results.words import plural
 
 WIDTH_IN, DPI = 13.0, 110
@@ -26,11 +27,36 @@ class Sheet:
 
     def save(self, target: Any, kind: str = "png") -> None:
         """Write to a path or an open binary file: `png` for screens, `svg` or `pdf` for paper."""
-        FigureCanvasAgg(self.figure)
-        metadata = {"Date": None} if kind == "svg" else None
-        self.figure.savefig(target, format=kind, dpi=DPI, metadata=metadata)
+        save(self.figure, target, kind)
         # Laid out once: half of the time of a picture, and every format of it alike.
         self.figure.set_layout_engine("none")
+
+
+def save(figure: Figure, target: Any, kind: str) -> None:
+    """Write a figure, the same bytes whenever that is."""
+    FigureCanvasAgg(figure)
+    figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+
+
+def drawn(makers: Mapping[str, Callable[[], Sheet]]) -> dict[str, bytes]:
+    """Each of these sheets as PNG and as SVG, by file name."""
+    files: dict[str, bytes] = {}
+    for name, make in makers.items():
+        with parameters():
+            page = make()
+            for kind in ("png", "svg"):
+                content = io.BytesIO()
+                page.save(content, kind)
+                files[f"{name}.{kind}"] = content.getvalue()
+    return files
+
+
+def head_and_foot(figure: Figure, title: str, subtitle: str, foot: Sequence[str], foot_at_in: float) -> None:
+    """The title, what stands below it, and the lines at the bottom, of a figure that is laid out by hand."""
+    left, height = 0.012, figure.get_size_inches()[1]
+    figure.text(left, 1 - 0.16 / height, title, fontsize=15, fontweight="bold", va="top")
+    figure.text(left, 1 - 0.5 / height, subtitle, fontsize=10, color="#444444", va="top")
+    figure.text(left, foot_at_in / height, "\n".join(foot), fontsize=8.5, color="#444444", va="top")
 
 
 def sheet(

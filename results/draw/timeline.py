@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from kernels.story.events import RETURNED, Event, Kind, Span, Story
 from kernels.tdx.outcomes import Outcome
-from results.draw.sheet import DPI, LINE_IN, MODEL
+from results.draw.sheet import LINE_IN, MODEL, save
 from results.draw.style import parameters
 from results.exchange.columns import failing_step
 from results.grades import why
@@ -91,8 +90,7 @@ def timeline(
         figure.text(0.16 / width, 1 - 0.12 / height, title, fontsize=14, fontweight="bold", va="top", color=INK)
         figure.text(0.16 / width, 1 - 0.47 / height, "\n".join(said), fontsize=10, va="top", color=RED)
         _legend(figure, width, height)
-        FigureCanvasAgg(figure)
-        figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+        save(figure, target, kind)
 
 
 def _failure(story: Story, outcome: str) -> str:

@@ -19,7 +19,7 @@ from kernels.tdx.outcomes import Outcome
 from results.exchange.cases import Case, state_unless_open
 from results.kinds.orders import AFTER_DONE, STALE, STATUSES, Tier
 from results.table import plain_table
-from results.verdict import Exit, is_safe
+from results.verdict import Exit, is_safe, named
 from results.words import count, nanoseconds, plural
 
 SCHEMA = "tdx-stress/matrix/1"
@@ -303,25 +303,22 @@ def _how(matrix: Document) -> Iterator[Text]:
 
 
 def _findings(matrix: Document) -> Iterator[Text]:
-    unsafe = unsafe_of(matrix)
-
-    def named(ordering: str) -> str:
-        return f"{ordering} (unsafe)" if ordering in unsafe else ordering
+    names = {ordering: named(ordering, ordering not in unsafe_of(matrix)) for ordering in orderings_of(matrix["pairs"])}
 
     broken = {fault: its for fault, its in matrix["breaks_a_right_order"].items() if its}
     for title, several in (("Faults that break a right order alone:", False), ("Beside another fault:", True)):
         shown = {fault: its for fault, its in broken.items() if ("+" in fault) == several}
         if shown:
             yield Text(title, style="bold")
-            yield from (Text(f"  {fault}: {', '.join(map(named, its))}") for fault, its in shown.items())
+            yield from (Text(f"  {fault}: {', '.join(map(names.__getitem__, its))}") for fault, its in shown.items())
     if matrix["hidden"]:
         yield Text(
             "Faults that every right order hides, and the wrong orders to which they add something:", style="bold"
         )
         for fault, its in matrix["hidden"].items():
-            yield Text(f"  {fault}: {', '.join(map(named, its)) or 'none'}")
+            yield Text(f"  {fault}: {', '.join(map(names.__getitem__, its)) or 'none'}")
     for one in matrix["heals"]:
-        yield Text(f"  {named(one['ordering'])} shows nothing any more with {one['fault']}")
+        yield Text(f"  {names[one['ordering']]} shows nothing any more with {one['fault']}")
     if PairVerdict.open in matrix["summary"]:
         yield Text("  open: the search was ended, or ran out of memory: see --memory; nothing stale until then")
 

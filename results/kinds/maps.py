@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from results.draw.sheet import DPI, LINE_IN, MODEL
+from results.draw.sheet import LINE_IN, MODEL, head_and_foot, save
 from results.draw.style import parameters, time_text
 from results.kinds.faults import NO_FAULT, heads_of, rows_of
 from results.kinds.orders import OrderVerdict, base_of, kind_of, kinds
@@ -89,8 +88,7 @@ def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Liter
     height = HEAD_IN + body + foot_in
     with parameters():
         figure = Figure(figsize=(WIDTH_IN, height))
-        figure.text(0.012, 1 - 0.16 / height, _atlas_title(atlas), fontsize=15, fontweight="bold", va="top")
-        figure.text(0.012, 1 - 0.5 / height, _atlas_subtitle(atlas), fontsize=10, color="#444444", va="top")
+        head_and_foot(figure, _atlas_title(atlas), _atlas_subtitle(atlas), foot, LINE_IN * (len(foot) + 0.3))
         tree_in = ROW_IN * (rows + 1.2)
         tree = (0.012, (foot_in + body - tree_in) / height, 0.55 if races else 0.976, tree_in / height)
         _draw_map(figure.add_axes(tree), laid, rows, len(atlas["steps"]), styles)
@@ -104,11 +102,7 @@ def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Liter
             for (kind, (colour, hatch)), its in zip(styles.items(), counts, strict=True)
         ]
         figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.006, foot_in / height), ncols=len(handles))
-        figure.text(
-            0.012, LINE_IN * (len(foot) + 0.3) / height, "\n".join(foot), fontsize=8.5, color="#444444", va="top"
-        )
-        FigureCanvasAgg(figure)
-        figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+        save(figure, target, kind)
 
 
 Look = tuple[str, str]
@@ -234,12 +228,11 @@ def matrix_picture(matrix: Mapping[str, Any], target: Any | IO[bytes], kind: Lit
     height = MATRIX_HEAD_IN + NAMES_IN + body + foot_in
     with parameters():
         figure = Figure(figsize=(MATRIX_IN, height))
-        figure.text(0.012, 1 - 0.16 / height, _matrix_title(matrix), fontsize=15, fontweight="bold", va="top")
         subtitle = (
             "A column: an ordering; a row: a fault, the module's or KVM's, by its flow. In a cell: the gravest outcome,"
             " and the steps of its shortest schedule. Framed: the fault adds an outcome to the ordering."
         )
-        figure.text(0.012, 1 - 0.5 / height, subtitle, fontsize=10, color="#444444", va="top")
+        head_and_foot(figure, _matrix_title(matrix), subtitle, foot, LINE_IN * (len(foot) + 0.1))
         left, wide = LEFT_IN / MATRIX_IN, 1 - (LEFT_IN + 0.2) / MATRIX_IN
         ax = figure.add_axes((left, foot_in / height, wide, body / height))
         _draw_matrix(ax, cells, rows, heads)
@@ -254,11 +247,7 @@ def matrix_picture(matrix: Mapping[str, Any], target: Any | IO[bytes], kind: Lit
             for verdict in shown
         ]
         figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.006, (foot_in - 0.05) / height), ncols=3)
-        figure.text(
-            0.012, LINE_IN * (len(foot) + 0.1) / height, "\n".join(foot), fontsize=8.5, color="#444444", va="top"
-        )
-        FigureCanvasAgg(figure)
-        figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+        save(figure, target, kind)
 
 
 def _draw_matrix(

@@ -20,7 +20,7 @@ import numpy as np
 
 from kernels.tdx.outcomes import Outcome
 from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
-from results.verdict import Exit, Verdict, is_safe, is_thin, met_shootdowns, too_few, whole
+from results.verdict import Exit, Verdict, is_safe, is_thin, met_shootdowns, named, too_few, whole
 from results.words import plural
 
 SCHEMA = "tdx-stress/atlas/1"
@@ -127,7 +127,7 @@ def verdict_of(forbidden: Mapping[str, int]) -> OrderVerdict:
 
 def base_of(atlas: Mapping[str, Any]) -> str:
     """The ordering whose steps these are, marked where it is unsafe."""
-    return str(atlas["ordering"]) + ("" if is_safe(atlas["parameters"]) else " (unsafe)")
+    return named(atlas["ordering"], is_safe(atlas["parameters"]))
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from results.caveats import Caveat
@@ -24,7 +23,8 @@ from results.kinds.bench.wording import STYLES, ratio_text, span, value_text
 from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
 from results.numbers.rounds import LEAST_ROUNDS, PERCENTILES, RANKED, Effect, holm, unpaired_effect
-from results.verdict import whole
+from results.table import plain_table
+from results.verdict import named, whole
 
 Interval = tuple[float, float]
 
@@ -312,18 +312,14 @@ def _most_rounds(one: Rounds) -> int:
 
 def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Comparison]) -> RenderableType:
     """B over A: every ordering and point that both have, the effect first."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    table.add_column("FIGURE / ordering", no_wrap=True)
-    table.add_column("EFFECT, B over A")
-    table.add_column("A", justify="right", no_wrap=True)
-    table.add_column("B", justify="right", no_wrap=True)
+    table = plain_table(("FIGURE / ordering", "left"), ("EFFECT, B over A", "wrap"), ("A", "right"), ("B", "right"))
     for figure in FIGURES:
         rows = [one for one in comparisons if one.figure == figure.id]
         if rows:
             table.add_row(Text(figure.words, style="bold"), "", "", "")
         for one in rows:
             safe = first.safe[one.ordering] and second.safe[one.ordering]
-            who = f" {one.ordering}{'' if safe else ' (unsafe)'}{f' {one.point}' if one.point else ''}"
+            who = f" {named(one.ordering, safe)}{f' {one.point}' if one.point else ''}"
             values = (value_text(figure, one.reference), value_text(figure, one.value))
             effect = Text(one.verdict_text, style=STYLES[one.finding])
             table.add_row(Text(who, style="" if safe else "red"), effect, *values)

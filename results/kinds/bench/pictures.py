@@ -4,8 +4,8 @@
 the ratio at every point. `scaling`: the figures themselves along a sweep, with the growth that they come to.
 """
 
-import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from results.draw.sheet import Sheet, sheet
-from results.draw.style import MARKER, Style, parameters, say, shortened, styles, time_axis
+from results.draw.sheet import Sheet, drawn, sheet
+from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
 from results.figures import BY_ID, FIGURES, Figure
 from results.kinds.bench.findings import bench_caveats
 from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench, Comparison
@@ -24,22 +24,13 @@ from results.kinds.bench.wording import arm_name, ratio_text, slope_text, span, 
 from results.numbers.rounds import median_interval
 from results.words import plural
 
-FORMATS = ("png", "svg")
 ROW_IN = 0.2
 
 
 def bench_pictures(bench: Bench) -> dict[str, bytes]:
     """Every picture by file name."""
     makers = {"ratios": ratio_sheet} | ({"scaling": scaling_sheet} if bench.sweep else {})
-    drawn: dict[str, bytes] = {}
-    for name, make in makers.items():
-        with parameters():
-            page = make(bench)
-            for kind in FORMATS:
-                content = io.BytesIO()
-                page.save(content, kind)
-                drawn[f"{name}.{kind}"] = content.getvalue()
-    return drawn
+    return drawn({name: partial(make, bench) for name, make in makers.items()})
 
 
 def ratio_sheet(bench: Bench) -> Sheet:

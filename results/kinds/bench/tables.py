@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+from rich.table import Table as TextTable
 from rich.text import Text
 
 from results.exchange.cases import Case
@@ -16,6 +15,7 @@ from results.kinds.bench.gate import Outcome
 from results.kinds.bench.record import AGAIN, Arm, Bench, Comparison
 from results.kinds.bench.wording import STYLES, arm_name, of_batches, slope_text, swept, value_text, words
 from results.numbers.rounds import RANKED, median_interval
+from results.table import indented, plain_table
 from results.words import nanoseconds_with_interval, plural
 
 
@@ -37,7 +37,7 @@ def bench_table(bench: Bench) -> RenderableType:
     notes.append(f"Of benches that compare a thing with itself at most {1 - RANKED:.0%} show any difference.")
     if bench.sweep:
         notes.append("Ratios of the other figures stand in bench.json and report.html.")
-    return Group(*parts, *(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes))
+    return Group(*parts, *indented(notes, "dim"))
 
 
 def heading(bench: Bench) -> str:
@@ -58,28 +58,20 @@ def failures(bench: Bench) -> Iterable[str]:
             yield f"FAILED: {ordering}{f' at {point}' if point else ''}, {entry['reason']}; its figures are no result"
 
 
-def _comparisons(bench: Bench) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    table.add_column("FIGURE / ordering", no_wrap=True)
-    table.add_column(f"EFFECT against {arm_name(bench.arms[0])}")
-    if bench.sweep is None:
-        table.add_column("MEDIAN", justify="right", no_wrap=True)
-    for figure in FIGURES:
-        if bench.sweep and figure.id not in swept(bench):
-            continue
+def _comparisons(bench: Bench) -> TextTable:
+    """The median stands beside only where there is one point."""
+    single = bench.sweep is None
+    heads = ("FIGURE / ordering", "left"), (f"EFFECT against {arm_name(bench.arms[0])}", "wrap"), ("MEDIAN", "right")
+    table = plain_table(*heads[: 2 + single])
+    for figure in [one for one in FIGURES if single or one.id in swept(bench)]:
         rows = [one for one in bench.comparisons if one.figure == figure.id and one.rounds]
-        if not rows:
-            continue
-        median = [value_text(figure, rows[0].reference)] if bench.sweep is None else []
-        table.add_row(Text(words(bench, figure.id), style="bold"), "", *median)
+        if rows:
+            name = Text(words(bench, figure.id), style="bold")
+            table.add_row(name, "", *[value_text(figure, rows[0].reference)] * single)
         for one in rows:
-            median = [_value(one)] if bench.sweep is None else []
-            table.add_row(_who(bench, one), Text(one.verdict_text, style=STYLES[one.finding]), *median)
+            effect = Text(one.verdict_text, style=STYLES[one.finding])
+            table.add_row(_who(bench, one), effect, *[value_text(figure, one.value)] * single)
     return table
-
-
-def _value(one: Comparison) -> str:
-    return value_text(BY_ID[one.figure], one.value)
 
 
 def _who(bench: Bench, one: Comparison) -> Text:
@@ -120,10 +112,7 @@ def medians_table(bench: Bench) -> RenderableType | None:
     """Medians of the rounds; a figure measured nowhere is left out. None without a sweep or without rounds."""
     if bench.sweep is None or not bench.rounds:
         return None
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    table.add_column(f"by {bench.sweep.key}", no_wrap=True)
-    for value in bench.sweep.values:
-        table.add_column(str(value), justify="right", no_wrap=True)
+    table = plain_table((f"by {bench.sweep.key}", "left"), *((str(value), "right") for value in bench.sweep.values))
     for figure in FIGURES:
         if any(_values(bench, arm, point, figure) for arm in bench.arms for point in bench.points):
             table.add_row(Text(words(bench, figure.id), style="bold"))
@@ -153,10 +142,8 @@ def batches_table(bench: Bench) -> RenderableType | None:
     """
     if bench.sweep is None or bench.sweep.key != "batch" or not of_batches(bench) or not bench.rounds:
         return None
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    table.add_column("BATCH / ordering", no_wrap=True)
-    for name in ("TIME A PAGE, p50", f"OF BATCH {bench.sweep.values[0]}", "PAGES/s", "OUT OF GUEST", "READS/s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    heads = ("TIME A PAGE, p50", f"OF BATCH {bench.sweep.values[0]}", "PAGES/s", "OUT OF GUEST", "READS/s")
+    table = plain_table(("BATCH / ordering", "left"), *((head, "right") for head in heads))
     for value, point in zip(bench.sweep.values, bench.points, strict=True):
         table.add_row(Text(str(value), style="bold"))
         for arm in bench.arms:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from results.figures import BY_ID, Figure
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.numbers.rounds import LEAST_ROUNDS
+from results.verdict import named
 from results.words import count, nanoseconds, plural, share
 
 # Who could only have shown more than this has shown nothing.
@@ -139,4 +140,4 @@ STYLES = {"differs": "bold", "no_difference": "", "too_few": "dim", "not_compara
 
 def arm_name(arm: Arm) -> str:
     """The ordering's name, marked where it is not safe."""
-    return arm.ordering if arm.safe else f"{arm.ordering} (unsafe)"
+    return named(arm.ordering, arm.safe)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from results.verdict import is_safe, met_shootdowns, too_few, whole
+from results.verdict import met_shootdowns, name_of, too_few, whole
 from results.words import nanoseconds, nanoseconds_with_interval, plural, share, tenths
 
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
@@ -98,7 +98,7 @@ def yardstick_lines(host: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) 
     if costs:
         yield f"Before the race: {', '.join(costs)}; contained in the figures above, not subtracted."
     medians = [
-        f"{run['ordering']}{'' if is_safe(run) else ' (unsafe)'} {in_round_trips(median, host['round_trip_ns'])}"
+        f"{name_of(run)} {in_round_trips(median, host['round_trip_ns'])}"
         for run in runs
         if host.get("round_trip_ns") and (median := whole(run)["p50"]) is not None
     ]

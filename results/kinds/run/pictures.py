@@ -4,34 +4,25 @@
 window in which they are legal. A panel with nothing to show says so.
 """
 
-import io
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from results.draw.sheet import Sheet, sheet
+from results.draw.sheet import Sheet, drawn, sheet
 from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
-from results.draw.style import parameters, styles
+from results.draw.style import styles
 from results.draw.time import Arrays, Shown, phase_bars, shootdown_curves
 from results.figures import PHASES
 from results.verdict import whole
 
-FORMATS = ("png", "svg")
-
 
 def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
     """Both pictures in both formats, by file name: `latency.png`, `latency.svg`, `stale.png`, `stale.svg`."""
-    drawn: dict[str, bytes] = {}
-    for name, make in {"latency": latency_sheet, "stale": stale_sheet}.items():
-        with parameters():
-            page = make(result, arrays)
-            for kind in FORMATS:
-                content = io.BytesIO()
-                page.save(content, kind)
-                drawn[f"{name}.{kind}"] = content.getvalue()
-    return drawn
+    makers = {"latency": latency_sheet, "stale": stale_sheet}
+    return drawn({name: partial(make, result, arrays) for name, make in makers.items()})
 
 
 def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
