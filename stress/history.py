@@ -120,15 +120,15 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         safe = "" if row["safe"] else " (unsafe)"
         table.add_row(
             f"{row['started']:%Y-%m-%d %H:%M}" if row["started"] else "unknown",
-            row["scenario"] + (f" {row['point']}" if row["point"] else "") + (" bench" * (row["kind"] == "bench")),
+            row["scenario"]
+            + (f" {row['point']}" if row["point"] else "")
+            + ("" if row["kind"] == "run" else f" {row['kind']}"),
             Text(f"{row['ordering']}{safe}", style="red" if safe else ""),
             Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
-            str(row["vcpus"]),
-            count(row["shootdowns"]),
-            count(row["forbidden"]),
+            *("-" if row[key] is None else count(row[key]) for key in ("vcpus", "shootdowns", "forbidden")),
             nanoseconds(row["p50_ns"]),
             nanoseconds(row["p99_ns"]),
-            count(row["reads_per_s"]) if row["reads_per_s"] is not None else "-",
+            "-" if row["reads_per_s"] is None else count(row["reads_per_s"]),
         )
     return table
 

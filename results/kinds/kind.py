@@ -18,33 +18,44 @@ from results.kinds.bench import directory as bench_directory
 from results.kinds.bench import tables as bench_tables
 from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.findings import found
-from results.kinds.bench.record import BENCH, ROUNDS, Bench
+from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
 from results.kinds.files import write_bench_report, write_report
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import review_sentence, yardstick_lines
-from results.kinds.run.record import read_result
+from results.kinds.run.record import SCHEMA as RUN_SCHEMA
+from results.kinds.run.record import ResultShape, read_result
 from results.store import RAW, RESULT, StoreError, read_document, write_file
 from results.table import caveat_lines
+from results.verdict import Exit, is_safe
 from results.verdict import exit_code as run_exit_code
 
 RACED = "A model of the protocol raced on this machine, not Intel silicon."
 STEPPED = "A model of the protocol, stepped on this machine, not Intel silicon."
 REVIEW = "review"
+# What stands in a history for an exit code.
+VERDICTS: Mapping[int, str] = {
+    Exit.MET: "passed",
+    Exit.FAILED: "failed",
+    Exit.HARNESS: "crashed",
+    Exit.INCONCLUSIVE: "inconclusive",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of result. `read` gives its document, sound, or raises StoreError; the other faces take that.
 
-    `shown` are tables and texts for a terminal, `lines` those to grep, `suite` what its `cases` stand under. `draw`
-    makes the files beside it, and says what was not kept that it needs, or "". `lines` that are many stand `alone`, not
-    below the tables; `said` is the last word. `model` says what was done with the protocol.
+    `models` are what its documents hold, by their schemas. `shown` are tables and texts for a terminal; `lines`, those
+    to grep, stand `alone` where they are many; `said` is the last word, `model` what was done with the protocol. Its
+    `cases` stand under `suite`. `draw` makes the files beside it, and says what was not kept that it needs, or "".
+    `rows` are those of a history, which reads more than these of runs and benches.
     """
 
     name: str
     what: str
     file: str
     model: str
+    models: Mapping[str, type[BaseModel]]
     read: Callable[[Path], Any]
     exit_code: Callable[[Any], int]
     shown: Callable[[Any], Iterable[RenderableType]]
@@ -54,6 +65,7 @@ class Kind:
     draw: Callable[[Path, Any], str]
     said: Callable[[Any], str] = lambda document: ""
     alone: bool = False
+    rows: Callable[[Any], list[dict[str, Any]]] = lambda document: []
 
 
 def _read_run(directory: Path) -> dict[str, Any]:
@@ -135,9 +147,31 @@ def _amplified(document: Any) -> Iterable[RenderableType]:
         yield from (amplification.first_catch_table(entries), "")
 
 
+def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+    """A row of a history, from whatever has an ordering and a verdict; `size` has the actors."""
+    row = {"ordering": one["ordering"], "safe": is_safe(one), "verdict": one["verdict"], **more}
+    return row | {key: (size or {}).get(key) for key in ("vcpus", "zappers")}
+
+
+def _order_rows(atlas: Any) -> list[dict[str, Any]]:
+    verdict = VERDICTS[orders.atlas_exit_code(atlas)]
+    return [_a_row({**atlas, **atlas["parameters"], "verdict": verdict}, None, scenario="every order")]
+
+
+def _fault_rows(matrix: Any) -> list[dict[str, Any]]:
+    """A row an ordering, each with all faults."""
+    verdict = VERDICTS[faults.matrix_exit_code(matrix)]
+    told = [{"ordering": one["name"], "expect": one["expect"], "verdict": verdict} for one in matrix["orderings"]]
+    return [_a_row(one, None, scenario="every fault") for one in told]
+
+
 def _of_document(name: str, what: str, file: str, models: Mapping[str, type[BaseModel]], **faces: Any) -> Kind:
     """A kind whose document is a dict of JSON alone."""
-    return Kind(name, what, file, read=lambda directory: read_document(directory / file, what, models), **faces)
+
+    def read(directory: Path) -> dict[str, Any]:
+        return read_document(directory / file, what, models)
+
+    return Kind(name, what, file, models=models, read=read, **faces)
 
 
 KINDS = (
@@ -146,6 +180,7 @@ KINDS = (
         "a run",
         RESULT,
         RACED,
+        {RUN_SCHEMA: ResultShape},
         read=_read_run,
         exit_code=lambda it: run_exit_code(it["runs"]),
         shown=_run,
@@ -160,6 +195,7 @@ KINDS = (
         "a bench",
         BENCH,
         RACED,
+        {BENCH_SCHEMA: Bench},
         read=_read_bench,
         exit_code=bench_exit_code,
         shown=_bench,
@@ -180,6 +216,7 @@ KINDS = (
         suite=lambda it: "explore",
         cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
         draw=_nothing_to_draw,
+        rows=lambda it: [_a_row(one, one, scenario=one["flow"]) for one in exploration.entries_of(it)],
     ),
     _of_document(
         "orders",
@@ -194,6 +231,7 @@ KINDS = (
         cases=orders_views.order_cases,
         draw=partial(_draw_map, "atlas"),
         alone=True,
+        rows=_order_rows,
     ),
     _of_document(
         "faults",
@@ -208,6 +246,7 @@ KINDS = (
         cases=faults.pair_cases,
         draw=partial(_draw_map, "matrix"),
         alone=True,
+        rows=_fault_rows,
     ),
     _of_document(
         "amplification",
@@ -221,6 +260,7 @@ KINDS = (
         suite=lambda it: str(it["scenario"]["name"]),
         cases=amplification.amplification_cases,
         draw=_nothing_to_draw,
+        rows=lambda it: [_a_row(one, it["scenario"], scenario=it["scenario"]["name"]) for one in it["orderings"]],
     ),
     _of_document(
         "selftest",
@@ -234,6 +274,7 @@ KINDS = (
         suite=lambda it: "selftest",
         cases=lambda it: selftest.selftest_cases(it["claims"]),
         draw=_nothing_to_draw,
+        rows=lambda it: [_a_row(one, one["race"], scenario="selftest") for one in it["claims"]],
     ),
 )
 
@@ -245,3 +286,8 @@ def kind_in(directory: Path) -> Kind:
         expected, found = (" or ".join(kind.what for kind in there), " and ".join(kind.file for kind in there))
         raise StoreError(f"{directory}: expected {expected}, found {found}; move one of them away")
     return there[0] if there else KINDS[0]
+
+
+def json_schemas(kind: Kind) -> dict[str, Any]:
+    """What others may rely on in its documents, as JSON Schema, by what `schema` says in them."""
+    return {name: model.model_json_schema() for name, model in kind.models.items()}

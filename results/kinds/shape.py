@@ -361,6 +361,8 @@ class _Tried(Shape):
 
 
 class _ClaimRace(Shape):
+    vcpus: Count
+    zappers: Count
     verdict: Annotated[Verdict, Field(strict=False)]
     reason: str
     ending: str

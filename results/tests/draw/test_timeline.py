@@ -10,6 +10,7 @@ from matplotlib.text import Text
 
 from kernels.search.schedule import Schedule
 from kernels.tests.written_schedules import refused, stale, told, unserialized, waiting, wander
+from results.draw import sheet
 from results.draw import timeline as drawing
 from results.draw.timeline import timeline
 
@@ -25,12 +26,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch, run: Schedule, outcome: str) -> Figur
     """The figure of the picture, laid out as it was saved."""
     kept: list[Figure] = []
 
-    class Canvas(drawing.FigureCanvasAgg):
-        def __init__(self, figure: Figure) -> None:
-            super().__init__(figure)
-            kept.append(figure)
+    def save(figure: Figure, target: io.BytesIO, kind: str) -> None:
+        kept.append(figure)
+        sheet.save(figure, target, kind)
 
-    monkeypatch.setattr(drawing, "FigureCanvasAgg", Canvas)
+    monkeypatch.setattr(drawing, "save", save)
     timeline(told(run), outcome, "an ordering shows it: 1 vCPU", io.BytesIO())
     kept[0].canvas.draw()  # type: ignore[attr-defined]
     return kept[0]

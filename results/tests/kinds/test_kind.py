@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from results.history import History
 from results.kinds.exploration import document
-from results.kinds.kind import KINDS, Kind, kind_in
+from results.kinds.kind import KINDS, Kind, json_schemas, kind_in
 from results.store import StoreError
 from results.tests import views
 from results.tests.builders.amplification import a_judged_entry, an_unexpected
@@ -105,3 +106,31 @@ def test_two_results_in_one_directory_are_refused_by_their_names(tmp_path: Path)
 def test_an_empty_directory_is_that_of_no_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"expected the directory of a run, found no result\.json in it"):
         kind_in(tmp_path).read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("exploration", [("v18", True, "passed"), ("w1", False, "failed"), ("mine", True, "inconclusive")]),
+        ("orders", [("mine", False, "passed")]),
+        ("faults", [("right", True, "passed"), ("wrong", False, "passed")]),
+        ("amplification", [("kick_then_track", False, "passed"), ("v18", False, "passed")]),
+        ("selftest", [("no_kick", False, "passed"), ("no_kick", False, "inconclusive")]),
+    ],
+)
+def test_a_history_lists_every_kind_with_its_verdicts(tmp_path: Path, name: str, rows: list[Any]) -> None:
+    keep(tmp_path, name)
+    found = History([tmp_path]).rows({})
+
+    assert {row["kind"] for row in found} == {name}
+    assert [(row["ordering"], row["safe"], row["verdict"]) for row in found][: len(rows)] == rows
+    assert {(row["p50_ns"], row["forbidden"]) for row in found} == {(None, None)}
+
+
+@pytest.mark.parametrize("name", KIND)
+def test_others_can_have_the_schema_of_what_it_leaves(name: str) -> None:
+    schemas = json_schemas(KIND[name])
+
+    assert all(schema.startswith("tdx-stress/") for schema in schemas)
+    assert all({"started", "version"} <= set(schema["properties"]) for schema in schemas.values())
+    assert json.loads(json.dumps(schemas)) == schemas
