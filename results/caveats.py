@@ -11,7 +11,7 @@ from results.machine.comparable import alike
 from results.machine.findings import BUSY, HIGH_STEAL
 from results.numbers.statistics import ENOUGH
 from results.verdict import Ending, is_safe, seen, whole
-from results.words import count, nanoseconds, plural
+from results.words import count, machine_size, nanoseconds, plural
 
 RATE_MISSED = 0.95
 Facts = Mapping[str, Any]
@@ -45,10 +45,11 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             "nothing runs at the same time: races show only where Linux switches, latency is mostly waiting for a CPU",
             "a machine with more CPUs, or a wider mask (taskset, cpuset)",
         )
+    actors = machine_size({"vcpus": vcpus, "zappers": zappers})
     if vcpus + zappers > cpus:
         yield Caveat(
             "oversubscribed",
-            f"oversubscribed, {plural(vcpus, 'vCPU')} and {plural(zappers, 'zapper')} on {plural(cpus, 'CPU')}",
+            f"oversubscribed, {' and '.join(actors)} on {plural(cpus, 'CPU')}",
             _placed(scenario) + ", and vCPUs leave the guest at every tick",
             f"--vcpus {max(cpus - zappers, 1)}" if cpus > zappers else "fewer actors, or more CPUs",
         )

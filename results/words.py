@@ -25,6 +25,9 @@ PHASE_WORDS = {
 }
 
 
+SIZES = {"vcpus": "vCPU", "zappers": "zapper", "pages": "page", "tlb_entries": "TLB entry", "shootdowns": "shootdown"}
+
+
 def nanoseconds(value_ns: float | None) -> str:
     """Three digits and a unit: `672 ns`, `6.02 us`, `12.3 ms`; a dash for None."""
     if value_ns is None:
@@ -50,8 +53,15 @@ def nanoseconds_with_interval(value_ns: float, low_ns: float, high_ns: float) ->
 
 
 def plural(number: int, word: str) -> str:
-    """`1 vCPU`, `2 vCPUs`."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+    """`1 vCPU`, `2 vCPUs`, `3 TLB entries`."""
+    several = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{number:,} {word if number == 1 else several}"
+
+
+def machine_size(one: Mapping[str, Any], *keys: str) -> list[str]:
+    """How large a machine is: `1 vCPU`, `2 zappers`, and what is asked for of pages, TLB entries and shootdowns."""
+    sizes = [plural(one[key], word) for key, word in SIZES.items() if key in ("vcpus", "zappers", *keys)]
+    return [f"{size} each" if "shootdown" in size and one["zappers"] > 1 else size for size in sizes]
 
 
 def count(value: float) -> str:

@@ -30,8 +30,8 @@ def report(
 ) -> int:
     """Make tables, pictures and report.html again.
 
-    From the directories that runs and benches left, and from nothing else: a copy from another machine is enough. What
-    was made before is replaced; raw results are only read.
+    From the directories that other verbs left, and from nothing else: a copy from another machine is enough. What was
+    made before is replaced; raw results are only read.
     """
     from pathlib import Path
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from results import figures
 from results.draw.sheet import MODEL, save
 from results.draw.style import MARKER, Style, look_of, parameters, places_of, say, shortened, time_axis
-from results.words import count, plural
+from results.words import count, machine_size, plural
 
 # Column and words by what a user calls it; a time is called without its unit.
 FIGURES = {
@@ -57,7 +57,7 @@ def _setting(row: Row) -> tuple[str, int, int, str]:
 
 def _panel(ax: Axes, setting: tuple[str, int, int, str], rows: Sequence[Row], figure: str) -> None:
     scenario, vcpus, zappers, host = setting
-    size = f"{plural(vcpus, 'vCPU')}, {plural(zappers, 'zapper')}"
+    size = ", ".join(machine_size({"vcpus": vcpus, "zappers": zappers}))
     ax.set_title(shortened(f"{scenario}, {size}; {host}", 90), fontsize=10)
     names = list(dict.fromkeys(row["ordering"] for row in rows))
     places = places_of(names)

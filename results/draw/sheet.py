@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from results.draw.style import parameters, shortened
-from results.words import plural
+from results.words import machine_size, plural
 
 WIDTH_IN, DPI = 13.0, 110
 LINE_IN, HEAD_IN = 0.21, 0.72
@@ -104,7 +104,7 @@ def subtitle(result: Mapping[str, Any]) -> str:
     scenario, host = result["scenario"], result["host"]
     parts = [
         str(scenario.get("name", "run")),
-        f"{plural(scenario.get('vcpus', 0), 'vCPU')}, {plural(scenario.get('zappers', 0), 'zapper')}",
+        ", ".join(machine_size({"vcpus": 0, "zappers": 0, **scenario})),
         f"{plural(scenario.get('pages', 0), 'page')}",
     ]
     if scenario.get("flow") == "batch":

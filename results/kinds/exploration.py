@@ -16,7 +16,7 @@ from results.caveats import Caveat, undeclared
 from results.grades import FAILING, GRADES, Grade, grade_of
 from results.numbers.statistics import would_have_caught
 from results.verdict import Judgement, Verdict, exit_code_of, is_safe
-from results.words import count, plural, share
+from results.words import count, machine_size, plural, share
 
 Exploration = Mapping[str, Any]
 INTERRUPT, MEMORY, FIRST = "interrupt", "memory", "first"
@@ -53,12 +53,7 @@ def failing(exploration: Exploration) -> dict[str, int]:
 
 def size_words(exploration: Exploration) -> str:
     """`2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown`; a zapper each where there are several."""
-    entries = "1 TLB entry" if exploration["tlb_entries"] == 1 else f"{exploration['tlb_entries']} TLB entries"
-    shootdowns = plural(exploration["shootdowns"], "shootdown") + (" each" if exploration["zappers"] > 1 else "")
-    parts = [
-        plural(exploration[key], word) for key, word in (("vcpus", "vCPU"), ("zappers", "zapper"), ("pages", "page"))
-    ]
-    return ", ".join([*parts, entries, shootdowns])
+    return ", ".join(machine_size(exploration, "pages", "tlb_entries", "shootdowns"))
 
 
 def larger(exploration: Exploration) -> str:

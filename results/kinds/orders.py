@@ -21,7 +21,7 @@ import numpy as np
 from kernels.tdx.outcomes import Outcome
 from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
 from results.verdict import Exit, Verdict, is_safe, is_thin, met_shootdowns, named, too_few, whole
-from results.words import plural
+from results.words import machine_size
 
 SCHEMA = "tdx-stress/atlas/1"
 AS_IS, CHECK_OFF, HOST_FREES = "as_is", "remove_without_tracking", "free_page"
@@ -70,9 +70,7 @@ class Tier(NamedTuple):
     @property
     def words(self) -> str:
         """`1 vCPU, 2 zappers, 2 pages, 1 shootdown each`."""
-        parts = (plural(self.vcpus, "vCPU"), plural(self.zappers, "zapper"), plural(self.pages, "page"))
-        each = " each" if self.zappers > 1 else ""
-        return ", ".join((*parts, plural(self.shootdowns, "shootdown") + each))
+        return ", ".join(machine_size(self._asdict(), "pages", "shootdowns"))
 
 
 @dataclass(frozen=True, slots=True)

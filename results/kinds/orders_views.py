@@ -29,7 +29,7 @@ from results.kinds.orders import (
 from results.numbers.rounds import RANKED
 from results.table import plain_table
 from results.verdict import Verdict
-from results.words import count, nanoseconds, nanoseconds_with_interval, plural
+from results.words import count, machine_size, nanoseconds, nanoseconds_with_interval, plural
 
 Document = Mapping[str, Any]
 FASTEST = 10
@@ -156,7 +156,7 @@ def _races(races: Mapping[str, Any]) -> RenderableType:
         table.add_row(f"{rank}." if differs(entry) else "-", text, _latency(entry["p50_ns"]), _ratio(entry))
     scenario = races["scenario"]
     head = (
-        f"The safe orders raced: {plural(scenario['vcpus'], 'vCPU')}, {plural(scenario['zappers'], 'zapper')}, "
+        f"The safe orders raced: {', '.join(machine_size(scenario))}, "
         f"{plural(races['rounds'], 'round')} of {scenario['duration_s']:.3g} s each"
     )
     return Group(Text(head, style="bold"), table)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from results.verdict import met_shootdowns, name_of, too_few, whole
-from results.words import nanoseconds, nanoseconds_with_interval, plural, share, tenths
+from results.words import machine_size, nanoseconds, nanoseconds_with_interval, plural, share, tenths
 
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
 Run = Mapping[str, Any]
@@ -35,8 +35,7 @@ def _not_passed(run: Run) -> str | None:
 
 def _setting(result: Mapping[str, Any]) -> str:
     run, cpus = result["runs"][0], result["host"].get("cpus_allowed")
-    actors = f"{plural(run['vcpus'], 'vCPU')} and {plural(run['zappers'], 'zapper')}"
-    return f"On this machine, with {actors}" + (f" on {plural(cpus, 'CPU')}" if cpus else "")
+    return f"On this machine, with {' and '.join(machine_size(run))}" + (f" on {plural(cpus, 'CPU')}" if cpus else "")
 
 
 def _right(track: Run, kick: Run) -> str:
