@@ -61,16 +61,13 @@ class Crew:
         """The pids of the worker processes that have not ended, by name."""
         return {process.name: process.pid for process in self._alive.values()}
 
-    def start(self, *, tidy: bool = True) -> None:
-        """Fork every worker. Raises HarnessFault where the system gives no more processes; those forked are reaped.
-
-        Without `tidy` memory is not collected before: that takes longer than a few workers that live for moments.
-        """
+    def start(self) -> None:
+        """Fork every worker. Raises HarnessFault where the system gives no more processes; those forked are reaped."""
         fork = multiprocess.get_context("fork")
         parent, inherited = os.getpid(), tuple(sorted(os.sched_getaffinity(0)))
-        # A page that the collector touches in one worker is copied for it: what stands now is never looked at again.
-        if tidy:
-            gc.collect()
+        # A page that the collector touches in one worker is copied for it: what stands now is never looked at again,
+        # neither by a worker nor before the next race, for which all of it would take half a second.
+        gc.collect()
         gc.freeze()
         # Blocked in every worker for good: see there.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
@@ -91,7 +88,6 @@ class Crew:
             ) from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            gc.unfreeze()
 
     def release(self) -> None:
         """Let everybody start."""

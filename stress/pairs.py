@@ -93,7 +93,7 @@ def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[
 
 def _attend(crew: Crew, words: Words, go: int, within_s: float, stop: Callable[[], bool]) -> tuple[str, bool]:
     """Let them work to the end; what went wrong, or "", and whether a worker was at fault."""
-    crew.start(tidy=False)
+    crew.start()
     until, released = time.monotonic() + within_s, False
     while crew.alive:
         if dead := [ended for ended in crew.wait(LOOK_S) if ended.code != 0]:
