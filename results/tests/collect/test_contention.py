@@ -7,10 +7,8 @@ from rich.console import Console
 
 from kernels.layout import COLUMNS, CONTENTION, GONE, LEAVES, WAIT_FIELDS, WAITING, ModuleLock
 from kernels.tdx.statuses import Leaf
-from results.kinds.run.page import run_page
-from results.kinds.run.tables import contention_page_table, outcome_table
-from results.page import render
-from results.tests.builders.run import Machine, a_result, a_run, recorded
+from results.kinds.run.tables import outcome_table
+from results.tests.builders.run import Machine, a_run, recorded
 
 ENTRY = {
     "lock": "S-EPT tree",
@@ -46,28 +44,5 @@ def text_of(run: dict) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def test_a_terminal_of_80_columns_holds_the_table_with_the_most_frequent_holder_first():
-    lines = text_of(a_run(lock_contention=[ENTRY]))
-    first = next(number for number, line in enumerate(lines) if line.startswith("tree"))
-
-    assert lines[first].split() == ["tree", "MEM.PAGE.REMOVE", "gone", "5", "1.75,", "3", "358", "ns,", "1.21", "us"]
-    assert lines[first + 1].split() == ["MEM.RANGE.BLOCK", "2"]
-
-
 def test_a_run_without_contention_has_no_table_of_it():
     assert not any("HELD BY" in line for line in text_of(a_run()))
-
-
-def test_a_lock_that_was_never_got_says_so():
-    row = contention_page_table([{**ENTRY, "tries": None, "got_after_ns": None}], "v18").rows[0]
-
-    assert row == ("S-EPT tree", "TDH.MEM.PAGE.REMOVE", "gone", "5", "never got", "-")
-
-
-def test_the_page_has_the_table_of_each_ordering_that_saw_contention():
-    page = run_page(a_result(a_run("v18", lock_contention=[ENTRY]), a_run("spec")), {})
-
-    assert [table.caption for section in page.sections if section.id == "locks" for table in section.tables] == [
-        "v18: tries of a module lock that failed"
-    ]
-    assert "TDH.MEM.PAGE.REMOVE" in render(page)

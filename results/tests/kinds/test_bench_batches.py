@@ -1,9 +1,5 @@
 """A sweep over batch sizes: the time of a page, and what a bench of batches calls its figures."""
 
-import io
-
-from rich.console import Console
-
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench
 from results.kinds.bench.tables import batches_table, page_times_ns
@@ -21,25 +17,8 @@ def batches() -> Bench:
     return bench.model_copy(update=BATCHES)
 
 
-def shown(bench: Bench) -> list[str]:
-    out = io.StringIO()
-    table = batches_table(bench)
-    assert table is not None
-    Console(width=112, file=out).print(table)
-    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
-
-
 def test_the_time_of_a_page_is_its_share_of_the_batch() -> None:
     assert page_times_ns(batches(), "A", "batch=16") == [100.0] * 10
-
-
-def test_the_table_says_what_a_page_takes_of_one_alone() -> None:
-    lines = shown(batches())
-
-    assert lines[1].startswith("BATCH / ordering TIME A PAGE, p50 OF BATCH 1 PAGES/s")
-    assert lines[3].startswith("spec 400 ns (400-400) 1x")
-    assert lines[6].startswith("spec 100 ns (100-100) 0.25x")
-    assert lines[7].startswith("v18 200 ns (200-200) 0.25x")
 
 
 def test_a_sweep_of_anything_else_has_no_such_table() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.kinds.exploration import exploration_exit_code, failing, judge_exploration, larger, size_words
+from results.kinds.exploration import exploration_exit_code, failing, judge_exploration, larger
 from results.tests.builders.exploration import drawn, explored
 
 WRONG: Any = {"expect": ("tracking_not_done",)}
@@ -137,12 +137,6 @@ def test_a_declared_violation_not_seen_by_an_incomplete_search_is_inconclusive()
 )
 def test_the_next_larger_machine_first_lets_two_shootdowns_overlap(size: Any, options: str) -> None:
     assert larger(explored(**size)) == options
-
-
-def test_a_size_says_that_each_zapper_does_so_many_shootdowns() -> None:
-    one = explored(zappers=2, pages=2, tlb_entries=2, shootdowns=3)
-
-    assert size_words(one) == "2 vCPUs, 2 zappers, 2 pages, 2 TLB entries, 3 shootdowns each"
 
 
 PASSED, FAILED = explored(), explored({"stale_after_done": 9})

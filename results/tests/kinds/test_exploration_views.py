@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from results.collect.live import SearchView
 from results.kinds.exploration_views import exploration_observation, exploration_table
 from results.tests.builders.exploration import drawn, explored
 
@@ -54,17 +53,3 @@ def test_of_a_flow_whose_vcpus_go_with_their_td_the_zappers_alone_are_said_to_fi
 )
 def test_the_line_to_grep_says_never_only_of_a_complete_search(exploration: Any, line: str) -> None:
     assert exploration_observation(exploration) == line
-
-
-VIEW = SearchView(
-    ordering="v18",
-    safe=True,
-    place="small, ordering 2 of 3",
-    sampled=False,
-    states=12_345_678,
-    states_per_s=2_100_000.0,
-    frontier=123_456,
-    depth=61,
-    seconds=6.0,
-    memory_bytes=700 << 20,
-)

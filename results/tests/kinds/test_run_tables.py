@@ -18,10 +18,6 @@ def shown(renderable: RenderableType, width: int = 80) -> list[str]:
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def line_of(lines: list[str], start: str) -> str:
-    return next(line for line in lines if line.strip().startswith(start))
-
-
 def wrong(**changes: Any) -> dict[str, Any]:
     return a_run(LONG_NAME, {"tracking_not_done": 12}, expect=["tracking_not_done"], **changes)
 
