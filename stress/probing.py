@@ -19,7 +19,7 @@ from kernels.race.probes import Probes, load_probes
 from results.collect.tally import snapshot
 from results.machine.files import shown_cpus
 from results.machine.host import host_facts
-from results.numbers.histogram import value_at_rank
+from results.numbers.statistics import value_at_rank
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.rules import compile_rules
 from stress.crew import Ended

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from results.collect.last_steps import LastSteps, what_led_to_it
-from results.kinds.run.answer import review_sentence, yardstick_lines
 from results.kinds.run.tables import (
     latency_table,
     observation_line,
     outcome_table,
     phase_table,
+    review_sentence,
     unit_lines,
     verdict_table,
+    yardstick_lines,
 )
 from results.table import caveat_lines
 from scenarios.loader import DEFAULT_SCENARIO

@@ -37,8 +37,14 @@ from results.collect.last_steps import LastSteps
 from results.collect.tally import Series, Snapshot, Words
 from results.grades import GRADES, declared
 from results.machine.host import steal_share
-from results.numbers.histogram import Counts
-from results.numbers.statistics import PERCENTILES, clopper_pearson, percentile_interval, summary, would_have_caught
+from results.numbers.statistics import (
+    PERCENTILES,
+    Counts,
+    clopper_pearson,
+    percentile_interval,
+    summary,
+    would_have_caught,
+)
 from results.verdict import Ending, Verdict, judge
 
 # The histograms of a zapper, with what is left of all shootdowns without those that met a vCPU.

@@ -17,7 +17,7 @@ from kernels.layout import Layout
 from kernels.race.tally import MET_OR_STALE
 from kernels.tdx.outcomes import OUTCOMES
 from results.machine.host import CpuTimes, cpu_times
-from results.numbers.histogram import Counts
+from results.numbers.statistics import Counts
 
 Words = NDArray[np.int64]
 

@@ -16,8 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from results.numbers.histogram import Counts
-from results.numbers.statistics import percentile, percentile_interval
+from results.numbers.statistics import Counts, percentile, percentile_interval
 from results.verdict import is_safe
 from results.words import nanoseconds
 

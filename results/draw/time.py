@@ -24,8 +24,7 @@ from results.draw.style import (
     time_axis,
 )
 from results.figures import PHASES, phase_shares
-from results.numbers.histogram import HIGHS_NS, Counts
-from results.numbers.statistics import ENOUGH, share_margin
+from results.numbers.statistics import ENOUGH, HIGHS_NS, Counts, share_margin
 from results.verdict import MET
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -17,7 +17,7 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogWriter
 from numpy.typing import NDArray
 
-from results.numbers.histogram import HIGHEST_NS, MIDS_NS, Counts
+from results.numbers.statistics import HIGHEST_NS, MIDS_NS, Counts
 from results.verdict import MET
 
 Arrays = Mapping[str, NDArray[Any]]

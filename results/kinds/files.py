@@ -15,8 +15,7 @@ PAGE, HGRM, HLOG = "report.html", "latency.hgrm", "latency.hlog"
 def write_report(directory: Path, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Make all of a run's files from its result and arrays, in the place of those of before. Raises StoreError."""
     from results.exchange.hdr import write_hgrm, write_hlog
-    from results.kinds.run.page import run_page
-    from results.kinds.run.pictures import pictures
+    from results.kinds.run.page import pictures, run_page
     from results.page import render
 
     _write_all(directory, pictures(result, arrays))

@@ -21,9 +21,9 @@ from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
 from results.kinds.files import write_bench_report, write_report
 from results.kinds.run import tables as run_tables
-from results.kinds.run.answer import review_sentence, yardstick_lines
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
 from results.kinds.run.record import ResultShape, read_result
+from results.kinds.run.tables import review_sentence, yardstick_lines
 from results.store import RAW, RESULT, StoreError, read_document, write_file
 from results.table import caveat_lines
 from results.verdict import Exit, is_safe

@@ -34,17 +34,18 @@ from results.kinds.exploration_views import (
 from results.kinds.faults import matrix_tables, pair_cases, pair_lines
 from results.kinds.orders import race_entries
 from results.kinds.orders_views import atlas_tables, order_cases, order_lines
-from results.kinds.run.answer import review_sentence, yardstick_lines
 from results.kinds.run.page import run_page
 from results.kinds.run.tables import (
     latency_table,
     observation_line,
     outcome_table,
     phase_table,
+    review_sentence,
     run_cases,
     suite_name,
     unit_lines,
     verdict_table,
+    yardstick_lines,
 )
 from results.kinds.selftest import claim, raced, selftest_cases, selftest_lines, selftest_table
 from results.machine.findings import diagnose

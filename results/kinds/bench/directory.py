@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from kernels.layout import HIST_WORDS
 from results.figures import FIGURES
 from results.kinds.bench.record import BENCH, Bench, array_name, round_file
-from results.numbers.histogram import Counts
+from results.numbers.statistics import Counts
 from results.store import (
     MOST_JSON,
     RunDirectory,

@@ -4,7 +4,7 @@ A *race* is one ordering run once in fresh processes; a *round* is every arm rac
 value of the sweep ("vcpus=8"), or "" without a sweep; an *arm* is an ordering's place in the bench: "A" is the first
 ordering, "A2" its second copy (the A/A arm), then "B", "C", ... Only finished rounds stand in the record.
 
-`rounds/0001.npz` holds the histograms (HIST_WORDS counts: `results.numbers.histogram`) of each race of round 1 under
+`rounds/0001.npz` holds the histograms (HIST_WORDS counts: `results.numbers.statistics`) of each race of round 1 under
 `<point>/<arm>/hist/<name>` (`<arm>/hist/<name>` without a sweep), and the ages of its stale reads under `.../ages`.
 """
 

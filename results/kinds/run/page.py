@@ -1,24 +1,98 @@
-"""The page of a run: what result.json and raw.npz say, in the order in which a reader asks."""
+"""The pictures and the page of a run, from what stands in result.json and raw.npz alone.
+
+The pictures are PNG and SVG. `latency`: how long a shootdown takes, and where the time goes. `stale`: stale reads over
+time, their age, and the window in which they are legal. A panel with nothing to show says so. The page says what the
+two files say, in the order in which a reader asks.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from results.draw.sheet import subtitle
-from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, window_curves
+from results.draw.sheet import Sheet, drawn, sheet, subtitle
+from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
 from results.draw.style import styles
 from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
 from results.draw.time import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
 from results.figures import PHASES, phase_shares
 from results.grades import FAILING, why
-from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_sentence
-from results.kinds.run.tables import STAMPED, caught_sentence, contention_page_table, phase_of, rate_text, share_cells
+from results.kinds.run.tables import (
+    KICK_FIRST,
+    STAMPED,
+    TRACK_FIRST,
+    caught_sentence,
+    contention_page_table,
+    phase_of,
+    rate_text,
+    review_sentence,
+    share_cells,
+)
 from results.numbers.statistics import ENOUGH
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
 from results.verdict import MET, Exit, Verdict, exit_code, is_safe, name_of, said, whole
 from results.words import PHASE_WORDS, count, nanoseconds, nanoseconds_with_interval
+
+
+def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
+    """Both pictures in both formats, by file name: `latency.png`, `latency.svg`, `stale.png`, `stale.svg`."""
+    makers = {"latency": latency_sheet, "stale": stale_sheet}
+    return drawn({name: partial(make, result, arrays) for name, make in makers.items()})
+
+
+def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
+    """The percentile curve of whole shootdowns, one line an ordering, beside the shares of the phases.
+
+    A curve goes only as far as n gives its percentile a 95 % interval, which is the band around it. Call within
+    `parameters()`.
+    """
+    runs, looks = result["runs"], styles(result["runs"])
+    handles = [look.handle(f"{look.name}, n = {whole(run)['n']:,}") for look, run in zip(looks, runs, strict=True)]
+    if any("response" in run["latency_ns"] for run in runs):
+        handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
+    page = sheet(
+        result,
+        "How long a shootdown takes",
+        max(4.6, 1.5 + 0.36 * len(runs)),
+        handles,
+        phase_keys(),
+        "Share of each phase",
+    )
+    curve, bars = page.body.subplots(1, 2, width_ratios=[1.15, 1])
+    shown = Shown(runs, looks, arrays)
+    shootdown_curves(curve, shown)
+    phase_bars(bars, shown)
+    return page
+
+
+def phase_keys() -> list[Any]:
+    """The legend of the phases."""
+    return [Patch(facecolor=c, hatch=h, edgecolor="white", label=label) for label, c, h in PHASES.values()]
+
+
+def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
+    """Stale reads over time by outcome, their age in epochs, and how long they are legal.
+
+    Call within `parameters()`.
+    """
+    runs, looks = result["runs"], styles(result["runs"])
+    page = sheet(result, "Stale reads: when, how old, for how long", 7.2, [look.handle(look.name) for look in looks])
+    halves: Any = page.body.subfigures(1, 2, width_ratios=[1.25, 1])
+    left, right = halves
+    panels = left.subplots(len(STALE), 1, sharex=True, height_ratios=strip_heights(runs))
+    if any(total(runs, outcome) for outcome in STALE):
+        left.supylabel("stale reads a second, all vCPUs", fontsize=9.5)
+    shown = Shown(runs, looks, arrays)
+    stale_over_time(panels, shown)
+    ages, window = right.subplots(2, 1)
+    stale_ages(ages, shown)
+    window_curves(window, shown)
+    return page
+
 
 Run = Mapping[str, Any]
 LEVELS = {Verdict.passed: "good", Verdict.inconclusive: "unsure"}

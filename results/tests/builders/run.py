@@ -10,7 +10,7 @@ from kernels.tdx.outcomes import Outcome
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Series, Snapshot, snapshot
 from results.grades import GRADES
-from results.numbers.histogram import bucket_of
+from results.numbers.statistics import bucket_of
 
 MET = {"kicks": 7_654, "shootdowns": 4_321}
 PHASE = {"n": 5000, "min": 400, "p50": 667, "p90": 871, "p99": 6847, "p999": 45823, "max": 112000}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from kernels.layout import HIST_WORDS
 from results.draw.style import styles
 from results.draw.time import Shown, curves, done_by, phase_bars, shootdown_curves
-from results.numbers.histogram import Counts, bucket_of
+from results.numbers.statistics import Counts, bucket_of
 from results.tests.builders.run import a_run, of_an_earlier_version, phase
 
 

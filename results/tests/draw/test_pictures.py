@@ -26,7 +26,7 @@ from results.draw.style import (
     styles,
     time_text,
 )
-from results.kinds.run.pictures import latency_sheet, pictures, stale_sheet
+from results.kinds.run.page import latency_sheet, pictures, stale_sheet
 from results.tests.builders.run import Machine, a_result, a_run, recorded
 
 NAMES = (

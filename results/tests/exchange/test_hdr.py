@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from kernels.layout import HIST_WORDS
 from results.exchange.hdr import as_hdr_histogram, write_hgrm, write_hlog
-from results.numbers.histogram import HIGHEST_NS, HIGHS_NS, LOWS_NS, bucket_of
-from results.numbers.statistics import percentile
+from results.numbers.statistics import HIGHEST_NS, HIGHS_NS, LOWS_NS, bucket_of, percentile
 from results.tests.builders.run import a_result, a_run, of_an_earlier_version
 
 

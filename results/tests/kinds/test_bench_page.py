@@ -11,7 +11,7 @@ from results.kinds.bench.directory import pooled
 from results.kinds.bench.findings import found
 from results.kinds.bench.page import bench_page
 from results.kinds.bench.record import Bench, round_file
-from results.numbers.histogram import bucket_of
+from results.numbers.statistics import bucket_of
 from results.page import render
 from results.store import StoreError
 from results.tests.builders.bench import a_bench, noisy

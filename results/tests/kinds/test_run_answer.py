@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from results.kinds.run.answer import review_sentence
+from results.kinds.run.tables import review_sentence
 from results.tests.builders.run import INTERVALS, PHASE, WHOLES, a_result, a_run, of_an_earlier_version
 
 

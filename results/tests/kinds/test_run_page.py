@@ -11,7 +11,7 @@ import pytest
 
 from kernels.layout import HIST_WORDS
 from results.kinds.run.page import run_page
-from results.numbers.histogram import bucket_of
+from results.numbers.statistics import bucket_of
 from results.page import render
 from results.tests.builders.run import a_result, a_run
 from results.tests.html_reading import Read

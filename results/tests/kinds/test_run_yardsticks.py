@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.kinds.run.answer import in_round_trips, yardstick_lines
+from results.kinds.run.tables import in_round_trips, yardstick_lines
 from results.tests.builders.machine import facts
 from results.tests.builders.run import HOST, a_run
 

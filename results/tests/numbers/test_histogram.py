@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.layout import HIST_WORDS
-from results.numbers.histogram import HIGHS_NS, LOWS_NS, MIDS_NS, bucket_of, greatest, least, value_at_rank
+from results.numbers.statistics import HIGHS_NS, LOWS_NS, MIDS_NS, bucket_of, greatest, least, value_at_rank
 
 values_ns = st.integers(0, 2**40 - 1)
 

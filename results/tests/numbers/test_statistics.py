@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from kernels.layout import HIST_WORDS
-from results.numbers.histogram import Counts, bucket_of
 from results.numbers.statistics import (
     ENOUGH,
+    Counts,
+    bucket_of,
     clopper_pearson,
     enough,
     percentile,
