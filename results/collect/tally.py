@@ -77,7 +77,8 @@ class Snapshot:
     def both(self, offset: int, words: int = 1) -> Words:
         """`words` counters from this offset of the head, summed over vCPUs and zappers."""
         part = slice(offset, offset + words)
-        return self.vcpu_heads[:, part].sum(axis=0) + self.zapper_heads[:, part].sum(axis=0)
+        summed: Words = self.vcpu_heads[:, part].sum(axis=0) + self.zapper_heads[:, part].sum(axis=0)
+        return summed
 
 
 def snapshot(words: Words, lay: Layout, *, histograms: bool = True) -> Snapshot:
