@@ -74,6 +74,33 @@ def judge(findings: Sequence[Finding]) -> Judgement:
 
 
 HIGH_STEAL, BUSY, POOR_CLOCK_PPM = 0.01, 0.25, 100
+# What keeps a machine from being good, and what to try: a finding of `doctor`, and a caveat of what ran there.
+MEANS = {
+    "counter": (
+        "its rate is not constant, so time comes from clock_gettime: tens of ns a reading, short phases coarse",
+        "another machine for latency",
+    ),
+    "cpu_quota": (
+        "the control group stops every actor when its share is used up: tails of some 100 ms",
+        "a container without a CPU limit",
+    ),
+    "frequency": (
+        "the clock rate follows the load: the first shootdowns are slower, and so are quiet CPUs",
+        "cpupower frequency-set -g performance, or a longer --warmup",
+    ),
+    "hypervisor": (
+        "the host below may take CPUs away or move them: tails, and identical runs, differ",
+        "bare metal for latency; verdicts hold anywhere",
+    ),
+    "load": (
+        "others run here, too: latency is theirs as well as ours",
+        "an idle machine, or --cpus away from the others",
+    ),
+    "steal": (
+        "actors stand still without knowing: tails are the machine's, not the protocol's",
+        "another hour or another machine; compare within interleaved rounds only",
+    ),
+}
 # Clocks that Linux falls back to where it found the timestamp counter wanting.
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "pit", "refined-jiffies")
 SLOW_TIMER_NS, COARSE_STEP_NS, UNEVEN = 100, 20, 1.5
@@ -161,9 +188,7 @@ def _frequency(facts: Facts) -> Told:
         return Told(NOT_TOLD, "the clock rate is set by whoever is below, or fixed")
     if found == "performance":
         return Told(f"governor {found}", "the clock rate does not wait for load")
-    means = "the clock rate follows the load: the first shootdowns are slower, and so are quiet CPUs"
-    more = "cpupower frequency-set -g performance, or a longer --warmup"
-    return Told(f"governor {found}", means, more, Limits.absolute)
+    return Told(f"governor {found}", *MEANS["frequency"], Limits.absolute)
 
 
 @check("hypervisor")
@@ -172,9 +197,7 @@ def _hypervisor(facts: Facts) -> Told:
     if found is None:
         return Told("none seen", "our CPUs are the machine's own")
     named = "a virtual machine" + ("" if found == "unnamed" else f" ({found})")
-    means = "the host below may take CPUs away or move them: tails, and identical runs, differ"
-    more = "bare metal for latency; verdicts hold anywhere"
-    return Told(named, means, more, Limits.absolute)
+    return Told(named, *MEANS["hypervisor"], Limits.absolute)
 
 
 @check("steal time")
@@ -184,9 +207,7 @@ def _steal(facts: Facts) -> Told:
         return Told("not counted", "whether a hypervisor takes CPUs away is not known")
     found = f"{share(stolen)} of the CPUs' time just now" if stolen else "none just now"
     if stolen > HIGH_STEAL:
-        means = "actors stand still without knowing: tails are the machine's, not the protocol's"
-        more = "another hour or another machine; compare within interleaved rounds only"
-        return Told(found, means, more, Limits.latency)
+        return Told(found, *MEANS["steal"], Limits.latency)
     means = "the host below left us our CPUs while this was measured; not every hypervisor tells"
     return Told(found, means if facts["hypervisor"] else "nobody below takes CPUs away")
 
@@ -195,9 +216,7 @@ def _steal(facts: Facts) -> Told:
 def _load(facts: Facts) -> Told:
     found = f"{facts['busy']:.0%} of the CPUs' time just now, load average {facts['load_1m']:g}"
     if facts["busy"] > BUSY:
-        means = "others run here, too: latency is theirs as well as ours"
-        more = "an idle machine, or --cpus away from the others"
-        return Told(found, means, more, Limits.latency)
+        return Told(found, *MEANS["load"], Limits.latency)
     return Told(found, "the CPUs are ours")
 
 
@@ -209,17 +228,15 @@ def _cpu_quota(facts: Facts) -> Told:
     found = f"{limit:g} CPUs of {facts['cpus_allowed']}"
     if limit >= facts["cpus_allowed"]:
         return Told(found, "enough for an actor on each CPU")
-    means = "the control group stops every actor when its share is used up: tails of some 100 ms"
-    return Told(found, means, "a container without a CPU limit", Limits.latency)
+    return Told(found, *MEANS["cpu_quota"], Limits.latency)
 
 
 @check("counter")
 def _counter(facts: Facts) -> Told:
     counter_name = "generic timer" if facts["machine"] == "aarch64" else "timestamp counter"
     if facts["clock"] != "TSC":
-        means = "its rate is not constant, so time comes from clock_gettime: tens of ns a reading, short phases coarse"
         found = f"no constant {counter_name}"
-        return Told(found, means, "another machine for latency", Limits.absolute)
+        return Told(found, *MEANS["counter"], Limits.absolute)
     ppm = facts["clock_error_ppm"]
     found = f"constant {counter_name}, {facts['ticks_per_us']:,.1f} ticks/us, known to {ppm:.1f} ppm"
     if ppm > POOR_CLOCK_PPM:
