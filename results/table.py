@@ -3,11 +3,12 @@
 What an unsafe ordering did is marked "unsafe" wherever a number of it stands.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as TextTable
 from rich.text import Text
@@ -98,3 +99,27 @@ def plain_table(*columns: tuple[str, Any]) -> TextTable:
         wraps = justify == "wrap"
         table.add_column(name, justify="left" if wraps else justify, no_wrap=not wraps)
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """A table that drops columns where a terminal is too narrow for all, and cuts no number. `least`: the names of the
+    columns that may go, the first to go first.
+    """
+
+    columns: Sequence[tuple[str, Any]]
+    rows: Sequence[Sequence[str | Text]]
+    least: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        without = (self._table(set(self.least[:dropped])) for dropped in range(len(self.least) + 1))
+        wide = options.update(width=1_000)
+        fitting = (table for table in without if Measurement.get(console, wide, table).maximum <= options.max_width)
+        yield next(fitting, self._table(set(self.least)))
+
+    def _table(self, dropped: Collection[str]) -> TextTable:
+        kept = [place for place, (name, _) in enumerate(self.columns) if name not in dropped]
+        table = plain_table(*(self.columns[place] for place in kept))
+        for row in self.rows:
+            table.add_row(*(row[place] for place in kept))
+        return table

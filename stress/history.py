@@ -11,7 +11,7 @@ from rich.text import Text
 
 from results.history import FILTERS, History, NoHistory, as_json
 from results.store import StoreError, write_file, write_text
-from results.table import VERDICT_STYLES
+from results.table import VERDICT_STYLES, Fitting, marked
 from results.verdict import Exit
 from results.words import count, nanoseconds
 from stress.errors import CannotRunHere, UsageFault
@@ -110,27 +110,26 @@ def _plotted(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for name in ("STARTED", "SCENARIO", "ORDERING", "VERDICT"):
-        table.add_column(name, no_wrap=True)
-    for name in ("vCPUs", "SHOOTDOWNS", "FORBIDDEN", "p50", "p99", "READS/s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        safe = "" if row["safe"] else " (unsafe)"
-        table.add_row(
-            f"{row['started']:%Y-%m-%d %H:%M}" if row["started"] else "unknown",
-            row["scenario"]
-            + (f" {row['point']}" if row["point"] else "")
-            + ("" if row["kind"] == "run" else f" {row['kind']}"),
-            Text(f"{row['ordering']}{safe}", style="red" if safe else ""),
-            Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
-            *("-" if row[key] is None else count(row[key]) for key in ("vcpus", "shootdowns", "forbidden")),
-            nanoseconds(row["p50_ns"]),
-            nanoseconds(row["p99_ns"]),
-            "-" if row["reads_per_s"] is None else count(row["reads_per_s"]),
-        )
-    return table
+def _table(rows: Sequence[Mapping[str, Any]]) -> Fitting:
+    words = ("STARTED", "SCENARIO", "ORDERING", "VERDICT")
+    numbers = ("vCPUs", "SHOOTDOWNS", "FORBIDDEN", "p50", "p99", "READS/s")
+    columns = [*((name, "left") for name in words), *((name, "right") for name in numbers)]
+    return Fitting(
+        columns, [_row(row) for row in rows], ("READS/s", "vCPUs", "SHOOTDOWNS", "p99", "FORBIDDEN", "STARTED")
+    )
+
+
+def _row(row: Mapping[str, Any]) -> list[str | Text]:
+    return [
+        f"{row['started']:%Y-%m-%d %H:%M}" if row["started"] else "unknown",
+        " ".join(filter(None, (row["scenario"], row["point"], "" if row["kind"] == "run" else row["kind"]))),
+        marked(row["ordering"], row["safe"]),
+        Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
+        *("-" if row[key] is None else count(row[key]) for key in ("vcpus", "shootdowns", "forbidden")),
+        nanoseconds(row["p50_ns"]),
+        nanoseconds(row["p99_ns"]),
+        "-" if row["reads_per_s"] is None else count(row["reads_per_s"]),
+    ]
 
 
 def _show_any(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> int:
