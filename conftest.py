@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 import pytest
 
-from kernels.layout import Layout, plan
+from kernels.layout import Layout
+from kernels.tdx.words import plan
 from stress.tests.warm import Warm
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def small_machine() -> SmallMachine:
 @pytest.fixture(scope="session")
 def command_environment() -> dict[str, str]:
     """The environment in which the command finds this checkout, whether it is installed or not, and has no colours."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR", "PYTHONPATH")}
+    ours = ("COLUMNS", "FORCE_COLOR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # the last: a second for each command
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 

@@ -4,93 +4,35 @@ One flat int64 array holds both. The first `state_words` are the state of the pr
 What follows is the tally: counters, histograms and labels, which never influence a step. Words that different actors
 write stand on lines of their own (128 bytes: two 64-byte lines, as the adjacent-line prefetcher fetches them);
 `packed` puts every word beside the next, as a search over states wants it.
+
+A layout is made of the words that a protocol declares, a row each (`kernels/protocol.py`).
 """
 
-from enum import IntEnum
-from typing import NamedTuple
-
-from kernels.tdx.extras import OF_LP, OF_PAGE, OF_VCPU, SINGLES, words_of
-from kernels.tdx.outcomes import OUTCOMES
-from kernels.tdx.rules import TWO_LEVELS, Flow
-from kernels.tdx.statuses import Leaf, Status
+import functools
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 LINE_WORDS = 16
-# Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
-LEAVES_SHIFT = 3
-MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 
 # Histograms: HdrHistogram's buckets for 2 significant digits from 1 ns to 2**40 ns.
 HIST_SUB_BUCKETS = 256
 HIST_WORDS = 34 * HIST_SUB_BUCKETS // 2
 
-# The head of an actor's tally. Offsets in words.
-LABEL, RNG, SPINS, DEADLINE, NEXT_START, SEQUENCE = 0, 1, 2, 3, 4, 5
+# The head of an actor's tally, offsets in words; a protocol's own counters stand in the gaps and behind.
+LABEL, RNG, SPINS, DEADLINE, NEXT_START = 0, 1, 2, 3, 4
 # Where the actor's ring begins, and how many entries it has written in all; see `kernels/race/ring.py`.
 TRACE_RING, TRACED = 6, 7
-# The module locks that the actor holds: of the epoch or the tree, of an entry, of the TDR; and those that it waits for,
-# a bit each; see `kernels/race/lock_contention.py`.
-HELD, HELD_ENTRY, WAITING_LOCKS, HELD_TDR = 8, 9, 10, 15
 # What a perturbed run did to the actor: yields, delays, their ticks where it spun, nanoseconds where it slept.
 YIELDED, DELAYED, SPUN_TICKS, SLEPT_NS = 11, 12, 13, 14
-ENTRIES, EXITS, FLUSHES, FAULT_EXITS, TICKS, GATE_WAIT_NS, OUT_OF_GUEST_NS, READS = 16, 17, 18, 19, 20, 21, 22, 23
-SHOOTDOWNS, BUG_ON, TRACK_RETRIES, TRACK_RETRIES_MAX, IPIS, REPAIRS, FINISHED, MOVES = 24, 25, 26, 27, 28, 29, 30, 31
+FINISHED = 30
 OUTCOME_COUNTS = 32
-OUTCOME_SHOOTDOWNS = OUTCOME_COUNTS + OUTCOMES
-# The same of the shootdowns that met a vCPU, then how many these were in all.
-OUTCOME_MET = OUTCOME_SHOOTDOWNS + OUTCOMES
-SHOOTDOWNS_MET = OUTCOME_MET + OUTCOMES
-# vCPUs that kicks have found in the guest, in all and before the shootdown at hand.
-KICKS_MET, MET_BEFORE = SHOOTDOWNS_MET + 1, SHOOTDOWNS_MET + 2
-AGES, AGE_BUCKETS = SHOOTDOWNS_MET + 3, 16
-STATUS_COUNTS, LEAVES, STATUSES = AGES + AGE_BUCKETS, 1 + max(Leaf), 1 + max(Status)
-
-
-class ModuleLock(IntEnum):
-    """The module's locks that are raced for."""
-
-    EPOCH = 0
-    TREE = 1
-    ENTRY = 2
-    TDR = 3
-
-
-# Failed tries by lock, SEAMCALL and who held it: a SEAMCALL, several different ones, nobody any more, or nobody but the
-# host's wish for priority.
-CONTENTION = STATUS_COUNTS + LEAVES * STATUSES
-SEVERAL, GONE, HOST_PRIORITY, COLUMNS = LEAVES, LEAVES + 1, LEAVES + 2, LEAVES + 3
-# Waits that ended with the lock, by lock and SEAMCALL: how many, their failed tries, the most of one, nanoseconds, the
-# most of one; and the one that goes on, by lock.
-WAITING, WAIT_FIELDS = CONTENTION + len(ModuleLock) * LEAVES * COLUMNS, 5
-TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
-WAITS = WAITING + len(ModuleLock) * LEAVES * WAIT_FIELDS
-HEAD_WORDS = -(-(WAITS + len(ModuleLock) * WAIT_FIELDS) // LINE_WORDS) * LINE_WORDS
-
-# Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
-ZAPPER_HISTS = (
-    "shootdown",
-    "shootdown_met",
-    "response",
-    "lock",
-    "block",
-    "kick_send",
-    "kick_ack",
-    "kick",
-    "track",
-    "remove",
-    "stale_window",
-)
-VCPU_HISTS = ("gate_wait", "out_of_guest")
-# Those that a flow has beside them.
-MORE_VCPU_HISTS: dict[int, tuple[str, ...]] = {Flow.MMIO: ("mmio_trip", "mmio_ve"), Flow.MIGRATE: ("move", "pin")}
-# One shootdown of so many stamps its phases, the others the whole: a stamp costs some 10 ns, a phase often no more.
-PHASES_EVERY = 8
 
 # The control block of the tally. Offsets in words, each on its own line.
-GO, STOP_ZAPPERS, STOP_VCPUS, READY = 0, LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
+GO, STOP_ENDING, STOP_ENDLESS, READY = 0, LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
 # Every ring is frozen; outcomes, a bit each, at which an actor freezes them.
 FROZEN, FREEZE_ON = 4 * LINE_WORDS, 4 * LINE_WORDS + 1
-# The address of compiled `kernels.race.lock_contention.contended`, or 0; beside words that change as seldom.
-CONTENDED = 4 * LINE_WORDS + 2
 CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
 # Of a site: odds of a yield, above them those of a delay, both in 65536, and whether it sleeps; the least, the most;
@@ -100,83 +42,25 @@ STRUCK = 3 * MAX_SITES
 MAX_TRACE_ENTRIES = 1 << 16
 ENTRY_WORDS = 4  # of an entry of a ring
 
+Sizes = Mapping[str, int]
 
-class Layout(NamedTuple):
-    """Offsets in words into the one array; fields named `*_stride` are the words from one element to the next."""
 
-    vcpus: int
-    zappers: int
-    pages: int
-    tables: int  # page-table pages above the guest pages; 0 where a flow has leaves alone
-    tlb_entries: int  # a power of two
-    flow: int
-    lps: int  # logical processors; 0 where TLBs belong to vCPUs
-    # state: one each
-    epoch_tracking: int
-    epoch_lock: int
-    tree_lock: int
-    mmu_lock: int
-    gate: int
-    wait_for_sept_zap: int
-    vm_bugged: int
-    slots_lock: int
-    num_assoc_vcpus: int
-    tdr_lock: int
-    td_state: int
-    runnable: int
-    # state: a page, then a page-table page
-    page_stride: int
-    sept: int
-    owner: int
-    bepoch: int
-    mirror: int
-    memslot: int
-    shared_spte: int
-    shared_owner: int
-    content: int  # no word where a flow has leaves alone
-    # state: a logical processor
-    lp_stride: int
-    occupant: int
-    lp_ipi: int
-    last_tdvpr: int
-    lp_tlb: int
-    # state: a vCPU
-    vcpu_stride: int
-    mode: int
-    requests: int
-    ipi: int
-    srcu: int
-    assoc_lpid: int
-    flush_ipi: int
-    possibly_epf_stepping: int
-    last_epf_gpa: int
-    hp_lock_busy: int
-    reloads: int
-    vcpu_epoch: int
-    tlb: int
-    vcpu_pc: int
-    vcpu_register: int
-    # state: a zapper
-    zapper_stride: int
-    stage: int
-    awaiting: int
-    zapper_pc: int
-    zapper_register: int
-    # tally
-    state_words: int
-    control: int
-    page_flags: int
-    page_blocked_at: int
-    lp_cpus: int
-    perturb: int
-    vcpu_tally: int
-    vcpu_tally_stride: int
-    zapper_tally: int
-    zapper_tally_stride: int
-    trace: int  # rings: those of the vCPUs, then those of the zappers
-    trace_stride: int
-    trace_entries: int  # of each ring, a power of two; 0 where nothing is traced
-    total_words: int
+class Layout(tuple[int, ...]):
+    """Offsets in words into the one array, a field for each size and word of a protocol; fields named `*_stride` are
+    the words from one element to the next.
+    """
+
+    __slots__ = ()
+    _fields: ClassVar[tuple[str, ...]]
+    declared: ClassVar["Words"]
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
+
+        def _asdict(self) -> dict[str, int]: ...
+
+        def _replace(self, **fields: int) -> "Layout": ...
 
 
 class Actor(NamedTuple):
@@ -190,161 +74,204 @@ class Actor(NamedTuple):
     register: int
 
 
-def vcpu_hists(flow: int) -> tuple[str, ...]:
-    """The histograms of a vCPU under a flow, in the order in which they stand behind the head."""
-    return VCPU_HISTS + MORE_VCPU_HISTS.get(flow, ())
+COUNTS: set[str] = set()  # the fields of a layout that say how many actors of a kind there are
+STRIDES: set[str] = set()  # and those that say how far one's words stand from the next one's
 
 
-def _up(words: int, line: int) -> int:
-    return -(-words // line) * line
+@dataclass(frozen=True, slots=True, eq=False)
+class ActorKind:
+    """Actors that are alike, of which a layout has `<name>s`. An `endless` one runs for as long as others do."""
+
+    name: str
+    endless: bool = False
+
+    def __post_init__(self) -> None:
+        COUNTS.add(f"{self.name}s")
+        STRIDES.add(f"{self.name}_stride")
 
 
-def plan(
-    vcpus: int,
-    zappers: int,
-    pages: int,
-    tlb_entries: int,
-    *,
-    flow: int = Flow.SHOOTDOWN,
-    lps: int = 1,
-    packed: bool = False,
-    vcpu_registers: int = 0,
-    zapper_registers: int = 0,
-    trace: int = 0,
-) -> Layout:
-    """The layout of a machine of this size; `packed` for searches, else spread over lines for real processes.
-    A `flow` may have words of its own (`kernels/tdx/extras.py`), and `lps` logical processors.
-    A two-level `flow` has page-table pages above the guest pages, and what each page holds.
-
-    `trace`: how many entries the ring of each actor has, for traced kernels. Raises ValueError where a size is out of
-    range, or `tlb_entries` or `trace` is not a power of two.
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Things in the state of which there are several and which are no actors, such as guest pages: how many, and how
+    one is called.
     """
-    for name, value, most in (
-        ("vcpus", vcpus, MAX_VCPUS),
-        ("zappers", zappers, MAX_ZAPPERS),
-        ("pages", pages, MAX_PAGES),
-        ("tlb_entries", tlb_entries, MAX_TLB_ENTRIES),
-        ("lps", lps, MAX_LPS),
-    ):
-        if not 1 <= value <= most:
-            raise ValueError(f"{name}: expected 1 to {most}, found {value}")
-    if tlb_entries & (tlb_entries - 1):
-        raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
+
+    name: str
+    count: Callable[[Sizes], int]
+    called: Callable[[Sizes, int], str] | None = None
+
+
+Owner = ActorKind | Group | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """A word of the state, or so many in a row.
+
+    `per`: whose it is. `table`: the size that says how many there are, a power of two, of which a tag finds one by its
+    low bits; or `each`: one for every actor of a kind. `reads`: what a value means. `there`: the machines that have it.
+    `beside`: it stands on the line of the word before it. `private`: nobody but its actor looks at it; such words stand
+    behind the others. `counts`: of the tally, as many as its function says.
+    """
+
+    name: str
+    per: Owner = None
+    table: str = ""
+    each: ActorKind | None = None
+    reads: Callable[[int], str] = str
+    there: Callable[[Sizes], bool] | None = None
+    beside: bool = False
+    private: bool = False
+    place: bool = False  # where a step machine stands: no part of the protocol
+    counts: Callable[[Sizes], int] | None = None
+
+    def words(self, sizes: Sizes) -> int:
+        """How many a machine of these sizes has in a row; 0 where it has none."""
+        if self.there is not None and not self.there(sizes):
+            return 0
+        if self.counts is not None:
+            return self.counts(sizes)
+        return sizes[self.table] if self.table else sizes[f"{self.each.name}s"] if self.each else 1
+
+    def called(self, sizes: Sizes, index: int, offset: int) -> str:
+        """`mode[vcpu 3]`, `tlb[vcpu 0][5]`."""
+        of = "" if self.per is None else f"[{_called(self.per, sizes, index)}]"
+        return f"{self.name}{of}" + (f"[{offset}]" if self.table or self.each else "")
+
+
+class Words:
+    """All that a protocol declares: sizes, kinds of actors with the words of their tally, and rows, as they stand."""
+
+    def __init__(self, sizes: Sequence[str], kinds: Mapping[ActorKind, Callable[[Sizes], int]]) -> None:
+        self.sizes, self.kinds = tuple(sizes), kinds
+        self.rows: list[Word] = []
+        self.row_of: dict[Callable[..., int], Word] = {}  # by the function that says where a word stands
+
+    @functools.cached_property
+    def layout(self) -> type[Layout]:
+        """The type of a layout of these words; no word is declared behind its first use."""
+        registers = (f"{kind.name}_{what}" for kind in self.kinds for what in ("registers", "pc", "register"))
+        tallies = (f"{kind.name}_{what}" for kind in self.kinds for what in ("tally", "tally_stride"))
+        strides = dict.fromkeys(f"{owner.name}_stride" for owner in self.owners)
+        rings = ("trace", "trace_stride", "trace_entries")
+        engine = ("ending", "state_words", "control", "perturb", *tallies, *rings, "total_words")
+        fields = (*self.sizes, *(row.name for row in self.rows), *registers, *strides, *engine)
+        return type("Layout", (Layout, namedtuple("Layout", fields)), {"__slots__": (), "declared": self})  # type: ignore[misc]
+
+    @functools.cached_property
+    def owners(self) -> tuple[ActorKind | Group, ...]:
+        """Whose words there are, in the order in which they stand."""
+        groups = [row.per for row in self.rows if isinstance(row.per, Group)]
+        return tuple(dict.fromkeys([*groups, *self.kinds]))
+
+    @functools.cached_property
+    def state(self) -> tuple[Word, ...]:
+        """The rows of the state, the places of step machines among them, in the order in which they stand."""
+        rows = [row for row in self.rows if row.per is None and row.counts is None]
+        for owner in self.owners:
+            rows += sorted((row for row in self.rows if row.per is owner), key=lambda row: row.private)
+            if isinstance(owner, ActorKind):
+                registers = f"{owner.name}_registers"
+                rows += [Word(f"{owner.name}_pc", owner, place=True)]
+                rows += [Word(f"{owner.name}_register", owner, table=registers, place=True)]
+        return tuple(rows)
+
+
+def count_of(owner: Owner, sizes: Sizes) -> int:
+    """How many of these a machine has."""
+    if owner is None:
+        return 1
+    return owner.count(sizes) if isinstance(owner, Group) else sizes[f"{owner.name}s"]
+
+
+def _called(owner: ActorKind | Group, sizes: Sizes, index: int) -> str:
+    if isinstance(owner, Group) and owner.called is not None:
+        return owner.called(sizes, index)
+    return f"{owner.name} {index}"
+
+
+def plan(words: Words, sizes: Sizes, *, packed: bool = False, registers: Sizes | None = None, trace: int = 0) -> Layout:
+    """The layout of a machine of these sizes; `packed` for searches, else spread over lines for real processes.
+
+    `registers`: of a kind of actor's step machine, by its name. `trace`: how many entries the ring of each actor has,
+    for traced kernels. Raises ValueError where that is not a power of two.
+    """
     if trace & (trace - 1) or not 0 <= trace <= MAX_TRACE_ENTRIES:
         raise ValueError(f"trace: expected 0 or a power of two up to {MAX_TRACE_ENTRIES}, found {trace}")
-    line = 1 if packed else LINE_WORDS
-    at: dict[str, int] = {}
-    used = 0
-    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow in TWO_LEVELS else 0
+    at = {**sizes, **{f"{kind.name}_registers": (registers or {}).get(kind.name, 0) for kind in words.kinds}}
+    used, line = 0, 1 if packed else LINE_WORDS
 
-    def put(name: str, words: int = 1) -> None:
-        nonlocal used
-        at[name] = used
-        used = _up(used + words, line)
-
-    # One structure in the module, and whoever takes the lock goes on to the epoch: the line travels once.
-    at["epoch_tracking"], at["epoch_lock"] = used, used + 1
-    used = _up(used + 2, line)
-    for name in ("tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged"):
-        put(name)
-    for name, words in words_of(SINGLES, flow):
-        put(name, words)
-
-    def repeat(count: int, stride: str, fields: tuple[tuple[str, int], ...]) -> None:
+    def put(rows: Sequence[tuple[str, int, bool]]) -> int:
+        """These words, one behind the other; returns how many there are with what is left free behind them."""
         nonlocal used
         start = used
-        for name, words in fields:
-            put(name, words)
-        at[stride] = used - start
-        used = start + count * at[stride]
+        for place, (name, count, _) in enumerate(rows):
+            at[name] = used
+            used += count
+            if not (rows[place + 1 :] and rows[place + 1][2]):
+                used = -(-used // line) * line
+        return used - start
 
-    repeat(pages + tables, "page_stride", (("sept", 2), ("owner", 1), ("mirror", 1), *words_of(OF_PAGE, flow)))
-    at["bepoch"] = at["sept"] + 1  # whoever blocks or removes the page uses both
-    lps *= flow == Flow.MIGRATE
-    of_lp = dict(words_of(OF_LP, flow))
-    repeat(lps, "lp_stride", (*{**of_lp, "lp_tlb": tlb_entries * of_lp["lp_tlb"]}.items(),))
-    repeat(
-        vcpus,
-        "vcpu_stride",
-        (
-            ("mode", 1),
-            ("requests", 1),
-            ("ipi", 1),
-            *words_of(OF_VCPU, flow),
-            ("vcpu_epoch", 1),
-            ("tlb", tlb_entries),
-            ("vcpu_pc", 1),
-            ("vcpu_register", vcpu_registers),
-        ),
-    )
-    repeat(
-        zappers,
-        "zapper_stride",
-        (("stage", 1), ("awaiting", vcpus), ("zapper_pc", 1), ("zapper_register", zapper_registers)),
-    )
-    state_words = used
+    def rows_of(owner: Owner) -> list[tuple[str, int, bool]]:
+        return [(row.name, row.words(at), row.beside) for row in words.state if row.per is owner]
+
+    put(rows_of(None))
+    for owner in words.owners:
+        if isinstance(owner, ActorKind) and not owner.endless:
+            at.setdefault("ending", used)
+        stride = put(rows_of(owner))
+        at[f"{owner.name}_stride"] = stride
+        used += (count_of(owner, sizes) - 1) * stride
+    at["state_words"] = used
+    at.setdefault("ending", used)
     line = LINE_WORDS
-    used = _up(used, line)
-    put("control", CONTROL_WORDS)
-    put("page_flags", pages + tables)
-    put("page_blocked_at", pages + tables)
-    put("lp_cpus", lps)
-    put("perturb", PERTURB_FIELDS * MAX_SITES)
-    repeat(vcpus, "vcpu_tally_stride", (("vcpu_tally", HEAD_WORDS + len(vcpu_hists(flow)) * HIST_WORDS),))
-    repeat(zappers, "zapper_tally_stride", (("zapper_tally", HEAD_WORDS + len(ZAPPER_HISTS) * HIST_WORDS),))
-    repeat(vcpus + zappers, "trace_stride", (("trace", trace * ENTRY_WORDS),))
-    return Layout(
-        vcpus=vcpus,
-        zappers=zappers,
-        pages=pages,
-        tables=tables,
-        tlb_entries=tlb_entries,
-        flow=int(flow),
-        lps=lps,
-        state_words=state_words,
-        trace_entries=trace,
-        total_words=used,
-        **at,
+    used = -(-used // line) * line
+    counted = [(row.name, row.counts(at), False) for row in words.rows if row.counts is not None]
+    put([("control", CONTROL_WORDS, False), *counted, ("perturb", PERTURB_FIELDS * MAX_SITES, False)])
+    for kind, head in words.kinds.items():
+        stride = put([(f"{kind.name}_tally", head(at), False)])
+        at[f"{kind.name}_tally_stride"] = stride
+        used += (sizes[f"{kind.name}s"] - 1) * stride
+    at["trace_entries"] = trace
+    at["trace_stride"] = put([("trace", trace * ENTRY_WORDS, False)])
+    used += (sum(sizes[f"{kind.name}s"] for kind in words.kinds) - 1) * at["trace_stride"]
+    at["total_words"] = used
+    return words.layout(**at)
+
+
+def actor(lay: Layout, kind: ActorKind, index: int) -> Actor:
+    """The actor of a kind with this index."""
+    tally, stride, pc, register, more = (
+        getattr(lay, f"{kind.name}_{what}") for what in ("tally", "tally_stride", "pc", "register", "stride")
     )
+    return Actor(index, tally + index * stride, pc + index * more, register + index * more)
 
 
-def vcpu_actor(lay: Layout, index: int) -> Actor:
-    """The vCPU with this index."""
-    shift = index * lay.vcpu_stride
-    return Actor(index, lay.vcpu_tally + index * lay.vcpu_tally_stride, lay.vcpu_pc + shift, lay.vcpu_register + shift)
+def actors(lay: Layout) -> Iterator[tuple[str, ActorKind, Actor]]:
+    """Everybody by name, "vcpu 0", kind after kind."""
+    for kind in lay.declared.kinds:
+        for index in range(getattr(lay, f"{kind.name}s")):
+            yield f"{kind.name} {index}", kind, actor(lay, kind, index)
 
 
-def zapper_actor(lay: Layout, index: int) -> Actor:
-    """The zapper with this index."""
-    shift = index * lay.zapper_stride
-    return Actor(
-        index, lay.zapper_tally + index * lay.zapper_tally_stride, lay.zapper_pc + shift, lay.zapper_register + shift
-    )
-
-
-ACTORS = {"vcpu": vcpu_actor, "zapper": zapper_actor}
+def row_at(lay: Layout, word: int) -> tuple[Word, str] | None:
+    """What stands at a word of the state, and its name: `td_epoch`, `mode[vcpu 3]`, `tlb[vcpu 0][5]`."""
+    sizes = lay._asdict()
+    for row in lay.declared.state:
+        count, stride = count_of(row.per, sizes), sizes[f"{row.per.name}_stride"] if row.per else 0
+        index, offset = divmod(word - sizes[row.name], stride) if stride else (0, word - sizes[row.name])
+        if 0 <= index < count and 0 <= offset < row.words(sizes):
+            return row, row.called(sizes, index, offset)
+    return None
 
 
 def name_of(lay: Layout, word: int) -> str:
-    """What stands at a word of the state: `td_epoch`, `mode[vcpu 3]`, `sept[page 7]`, `tlb[vcpu 0][5]`."""
-    of_page, of_vcpu = ([name for name, words in words_of(names, lay.flow) if words] for names in (OF_PAGE, OF_VCPU))
-    families = (
-        ("vcpu", lay.vcpus, lay.vcpu_stride, ("mode", "requests", "ipi", "vcpu_epoch", "tlb", "vcpu_pc",
-        "vcpu_register", *of_vcpu)),
-        ("zapper", lay.zappers, lay.zapper_stride, ("stage", "awaiting", "zapper_pc", "zapper_register")),
-        ("page", lay.pages + lay.tables, lay.page_stride, ("sept", "bepoch", "owner", "mirror", *of_page)),
-        ("lp", lay.lps, lay.lp_stride, tuple(OF_LP)),
-    )  # fmt: skip
-    for kind, count, stride, fields in families:
-        start = getattr(lay, fields[0])
-        if start <= word < start + count * stride:
-            index, rest = divmod(word - start, stride)
-            field = max((f for f in fields if getattr(lay, f) - start <= rest), key=lambda f: getattr(lay, f))
-            offset = rest - (getattr(lay, field) - start)
-            many = field in ("tlb", "lp_tlb", "awaiting", "vcpu_register", "zapper_register")
-            if kind == "page" and index >= lay.pages:
-                kind, index = "table", index - lay.pages
-            return f"{field}[{kind} {index}]" + (f"[{offset}]" if many else "")
-    more = [name for name, words in words_of(SINGLES, lay.flow) if words]
-    singles = ("epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged", *more)
-    return next((name for name in singles if getattr(lay, name) == word), f"word {word}")
+    """The name of a word of the state."""
+    found = row_at(lay, word)
+    return found[1] if found else f"word {word}"
+
+
+def reading(lay: Layout, word: int, value: int) -> str:
+    """What a value means in this word of the state. A value that means nothing there is shown as a number."""
+    found = row_at(lay, word)
+    return found[0].reads(value) if found else str(value)

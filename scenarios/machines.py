@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kernels.layout import MAX_PAGES
-from kernels.tdx.rules import TWO_LEVELS, Flow
+from kernels.tdx.rules import MAX_PAGES, TWO_LEVELS, Flow
 from scenarios.wording import shown
 
 if TYPE_CHECKING:

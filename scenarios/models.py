@@ -11,9 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from kernels.layout import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import (
+    MAX_LPS,
+    MAX_PAGES,
+    MAX_TLB_ENTRIES,
+    MAX_VCPUS,
+    MAX_ZAPPERS,
     Busy,
     Fault,
     FaultRetry,

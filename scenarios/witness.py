@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from kernels.files import Unreadable, contents
-from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
+from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
 
 SCHEMA: Literal["tdx-stress/witness/1"] = "tdx-stress/witness/1"
 MOST_JSON = 64 << 20  # bytes that are read

@@ -7,6 +7,7 @@ from typing import Any
 
 from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow
 from results.grades import FAILING, GRADES
 from results.kinds.amplification import is_unexpected, judge_amplification, measured, not_raced, with_catches
@@ -133,7 +134,7 @@ class Search:
 
     def _labels(self, base: Setting) -> list[str]:
         """The labels that actors come by under this ordering: all are held up for no time, and who is not says so."""
-        labels = [label for label in labels_of(Flow[self._subject.scenario.flow.upper()]) if label]
+        labels = [label for label in labels_of(PROTOCOLS[Flow[self._subject.scenario.flow.upper()]]) if label]
         census = replace(base, delays=tuple((label, "0ns") for label in dict.fromkeys(labels)))
         missing = self._race(census, CENSUS_S, (), known_as=base)["perturbation"]["never_struck"]
         return [label for label, _ in census.delays if label not in missing] or labels

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from kernels.search.explore import Exploration, Size, explore
+from kernels.search.explore import Exploration, explore
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, OnError, Rules
 from results.grades import FAILING, grade_of
 from results.kinds.exploration import INTERRUPT, MEMORY
@@ -192,7 +193,14 @@ def look_at(
     """
     rules = rules._replace(shootdowns=tier.shootdowns)
     size = Size(tier.vcpus, tier.zappers, tier.pages)
-    done = explore(rules, size, threads=1, liveness=tier.liveness, memory_bytes=memory_bytes, watch=lambda _: go_on())
+    done = explore(
+        *of_flow(rules),
+        size,
+        threads=1,
+        liveness=tier.liveness,
+        memory_bytes=memory_bytes,
+        watch=lambda _: go_on(),
+    )
     look = Look({AS_IS: _forbidden(done)}, (), done.states, done.transitions, done.complete)
     variants = {
         CHECK_OFF: rules._replace(faults=rules.faults | Fault.REMOVE_WITHOUT_TRACKING),
@@ -202,7 +210,7 @@ def look_at(
         if not look.complete or not look.found[AS_IS]:
             break
         done = explore(
-            its,
+            *of_flow(its),
             size,
             threads=1,
             liveness=False,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from kernels.layout import FROZEN, GO, STOP_VCPUS, STOP_ZAPPERS, Layout
+from kernels.layout import FROZEN, GO, STOP_ENDING, STOP_ENDLESS, Layout
 from kernels.tdx.outcomes import Outcome
 from results.collect.tally import Series, Snapshot, snapshot
 from results.verdict import Ending
@@ -198,7 +198,7 @@ class Course:
         soon = ending == Ending.interrupted or self.caught is not None
         limit_s = LAST_WORD_S if soon else 2 * self._scenario.watchdog_s
         zappers, everyone = self._lay.zappers, len(actors(self._lay))
-        for word, count in ((STOP_ZAPPERS, zappers), (STOP_VCPUS, everyone)):
+        for word, count in ((STOP_ENDING, zappers), (STOP_ENDLESS, everyone)):
             self._words[self._lay.control + word] = 1
             until = time.monotonic() + limit_s
             while not self._finished(count):

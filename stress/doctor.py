@@ -8,6 +8,7 @@ import time
 from kernels.language.cache import is_kept
 from kernels.race.lines import load
 from kernels.race.probes import load_probes
+from kernels.tdx.protocol import SHOOTDOWN
 from results.machine.findings import Limits, diagnose, judge
 from results.machine.table import findings_table, round_trip_tables
 from results.verdict import Exit
@@ -29,8 +30,8 @@ def doctor(*, cpus: Cpus, vcpus: int | None, as_json: bool, color: bool) -> int:
         raise CannotRunHere(f"expected Linux on x86-64 or aarch64, found {platform.system()} on {platform.machine()}")
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if not is_kept(("straight",)):
-        Screen(sys.stderr, color=color).line("compiling the kernels, once: about 15 s")
-        load()  # before interrupts are only counted: who waits for the compiler can end it at once
+        Screen(sys.stderr, color=color).line("compiling the kernels, once: about 5 s")
+        load(SHOOTDOWN)  # before interrupts are only counted: who waits for the compiler can end it at once
         load_probes()
     with Interrupts() as interrupts:
         facts = examine(cpus, vcpus, lambda: bool(interrupts))

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from kernels.language.cache import look, troubles
-from kernels.layout import MAX_VCPUS, plan
 from kernels.race.clock import Calibration, calibrate
 from kernels.race.lines import load
 from kernels.race.probes import Probes, load_probes
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.rules import MAX_VCPUS
+from kernels.tdx.words import plan
 from results.machine.files import ROOT, cpu_list, line, shown_cpus
 from results.machine.host import cpu_times, host_facts, memory_to_be_had, steal_share
 from results.machine.topology import CPUS, Topology, round_trips, spread, topology
@@ -85,12 +87,12 @@ def _largest(groups: tuple[Cpus, ...]) -> Cpus:
 
 
 def _measured(cpus: Cpus, groups: Topology, stop: Callable[[], bool]) -> Facts:
-    kernels, probes, clock = load(), load_probes(), calibrate(CALIBRATION_S)
+    kernels, probes, clock = load(SHOOTDOWN), load_probes(), calibrate(CALIBRATION_S)
     return {
         "clock": clock.clock.name,
         **clock_facts(clock),
         **timer_facts(clock, probes),
-        **empty_shootdown_facts(clock, kernels.zapper),
+        **empty_shootdown_facts(clock, kernels["zapper"]),
         **fork_facts(),
         **pair_facts(cpus, groups, clock, probes, stop),
     }

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow
 from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
@@ -79,14 +80,14 @@ def list_labels(name: str, *, as_json: bool, color: bool) -> int:
     Raises ScenarioError where there is no such scenario.
     """
     flow = Flow[load_scenario(name).flow.upper()]
-    kinds = {kind: labels_of(flow, (kind,)) for kind in ("vcpu", "zapper")}
+    kinds = {kind: labels_of(PROTOCOLS[flow], (kind,)) for kind in ("vcpu", "zapper")}
     entries = [
         {
             "name": label,
             "title": " and ".join({"vcpu": "vCPU", "zapper": "zapper"}[kind] for kind in kinds if kinds[kind][number]),
             "source": f"{SITES[number - 1].file}:{SITES[number - 1].line}",
         }
-        for number, label in enumerate(labels_of(flow))
+        for number, label in enumerate(labels_of(PROTOCOLS[flow]))
         if label
     ]
     if as_json:

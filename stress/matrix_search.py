@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, Rules
 from results.grades import FAILING, grade_of
 from results.kinds.exploration import FIRST
@@ -216,7 +217,7 @@ def look_at(
 ) -> Seen:
     """One pair on one machine, up to its first read of what is someone else's."""
     done = explore(
-        rules,
+        *of_flow(rules),
         size_of(tier),
         threads=1,
         liveness=tier.liveness,

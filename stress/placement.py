@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from kernels.layout import MAX_VCPUS, Layout
+from kernels.layout import Layout
+from kernels.tdx.rules import MAX_VCPUS
 from results.machine.files import shown_cpus as shown
 from stress.errors import UsageFault
 

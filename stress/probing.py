@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from kernels.layout import plan, zapper_actor
 from kernels.race.clock import Calibration
-from kernels.race.lines import Run, prepare
+from kernels.race.lines import Run
 from kernels.race.probes import Probes, load_probes
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import plan, zapper_actor
 from results.collect.tally import snapshot
 from results.machine.files import shown_cpus
 from results.machine.host import host_facts
@@ -58,7 +59,7 @@ def _quick_facts(machine: Machine) -> dict[str, Any]:
     # Kernels of another flow, that look before each step whether they are to yield, or that keep it in a ring, are not
     # those of other runs.
     other_kernels = machine.flow != "shootdown" or machine.perturbation or machine.ns_of_entry is not None
-    return facts | ({} if other_kernels else empty_shootdown_facts(machine.clock, machine.kernels.zapper))
+    return facts | ({} if other_kernels else empty_shootdown_facts(machine.clock, machine.kernels["zapper"]))
 
 
 def _round_trip_now(machine: Machine, probes: Probes) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def empty_shootdown_facts(clock: Calibration, zapper: Run) -> dict[str, Any]:
         shared_cpus=False,
     )
     words = np.zeros(lay.total_words, np.int64)
-    prepare(words, lay, rules, scenario.seed)
+    SHOOTDOWN.prepare(words, lay, rules, scenario.seed)
     zapper(words, lay, rules, zapper_actor(lay, 0))
     counts = snapshot(words, lay).histograms["shootdown"]
     samples = int(counts.sum())

@@ -1,15 +1,17 @@
 """One ordering's race under one scenario: the machine is laid out, a crew runs the kernels over it, a Run comes out."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kernels.layout import CONTENDED, GO, Layout, plan, vcpu_actor, zapper_actor
+from kernels.layout import GO, Layout
 from kernels.race.clock import Calibration
-from kernels.race.lines import Kernels, contended_at, label_text, prepare
+from kernels.race.lines import Run as Line
+from kernels.race.lines import label_text
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow, Rules
-from kernels.tdx.words import refcount_of
+from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Snapshot, snapshot
 from results.machine.host import cpu_times, steal_share
@@ -34,7 +36,7 @@ class Machine:
     """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and what is
     done to actors on purpose."""
 
-    kernels: Kernels
+    kernels: Mapping[str, Line]
     clock: Calibration
     cpus: Cpus
     perturbation: Sites  # what is declared by site
@@ -63,10 +65,9 @@ def race(
     words = shared_words(lay.total_words)
     placed = places(lay, machine.cpus, scenario.placement)
     rules = _rules(machine, ordering, scenario, shared_cpus=placed.shared)
-    prepare(words, lay, rules, scenario.seed)
+    PROTOCOLS[Flow(flow)].prepare(words, lay, rules, scenario.seed)
     declare(words, lay, machine.perturbation, machine.clock)
     arm(words, lay)
-    words[lay.control + CONTENDED] = contended_at()
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + machine.cpus[lp % len(machine.cpus)]
     jobs = _jobs(machine, words, lay, rules, placed, mixed_first=_mixes_first(scenario, placed))
@@ -143,11 +144,11 @@ def _jobs(machine: Machine, words: Words, lay: Layout, rules: Rules, placed: Pla
     """Every actor's work; vCPUs first, so that they line up before those that would kick them."""
     kernels = machine.kernels
     vcpus = [
-        Job(f"vcpu {i}", partial(kernels.vcpu, words, lay, rules, vcpu_actor(lay, i)), cpus)
+        Job(f"vcpu {i}", partial(kernels["vcpu"], words, lay, rules, vcpu_actor(lay, i)), cpus)
         for i, cpus in enumerate(placed.vcpus)
     ]
     zappers = [
-        Job(f"zapper {i}", partial(kernels.zapper, words, lay, rules, zapper_actor(lay, i)), cpus)
+        Job(f"zapper {i}", partial(kernels["zapper"], words, lay, rules, zapper_actor(lay, i)), cpus)
         for i, cpus in enumerate(placed.zappers)
     ]
     return [replace(job, first_cpus=machine.cpus) if mixed_first else job for job in vcpus + zappers]

@@ -11,6 +11,7 @@ from kernels.language.cache import sources_digest
 from kernels.story.events import RETURNED, Story
 from kernels.story.narrate import Narrator
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import Size, of_flow
 from results.exchange.columns import Columns, every_step, folded, held_table
 from results.store import StoreError, open_run_directory, write_file
 from scenarios.loader import load_ordering
@@ -124,7 +125,7 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
 
 def _narrator(where: Path, witness: Witness, rules: Any) -> Narrator:
     try:
-        narrator = Narrator(rules, **witness.size.model_dump())
+        narrator = Narrator(*of_flow(rules), Size(**witness.size.model_dump()))
     except ValueError as error:
         raise UsageFault(f"{where}: size: {error}") from None
     if layout_digest(narrator.run.lay) != witness.layout:

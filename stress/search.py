@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.search.breadth_first import Move, Progress
-from kernels.search.explore import Size, explore, explored
+from kernels.search.explore import explore
 from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
-from kernels.tdx.rules import NS_SHIFT, Clock, Rules
+from kernels.tdx.protocol import Size, explored, of_flow
+from kernels.tdx.rules import Rules
 from results.grades import FAILING, GRADES, grade_of
 from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record
 from scenarios.expectations import otherwise_safe
@@ -89,9 +91,9 @@ def make_ready(ordering: Ordering, scenario: Scenario, method: Whole | Sample) -
     rules, size = rules_of(ordering, scenario)._replace(shootdowns=1), Size(1, 1)
     if isinstance(method, Sample):
         room = size._replace(pages=max(rules.batch, 1), tlb_entries=scenario.tlb_entries)  # for one range
-        walk(rules, room, schedules=1, seed=1, depth=method.depth)
+        walk(*of_flow(rules), room, schedules=1, seed=1, depth=method.depth)
     else:
-        explore(rules, size, threads=1, memory_bytes=LEAST_BYTES, liveness=method.liveness)
+        explore(*of_flow(rules), size, threads=1, memory_bytes=LEAST_BYTES, liveness=method.liveness)
 
 
 def rules_of(ordering: Ordering, scenario: Scenario) -> Rules:
@@ -139,7 +141,7 @@ def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
         return watch(progress)
 
     done = explore(
-        rules,
+        *of_flow(rules),
         size,
         symmetry=method.symmetry,
         reduction=method.reduction,
@@ -184,7 +186,7 @@ def _liveness(found: Liveness | None) -> dict[str, Any] | None:
 
 def _sampled(rules: Rules, size: Size, method: Sample, watch: Watch) -> Results:
     """How it went, the outcomes, no invariants, and how many schedules showed each outcome."""
-    done = walk(rules, size, schedules=method.schedules, seed=method.seed, depth=method.depth, watch=watch)
+    done = walk(*of_flow(rules), size, schedules=method.schedules, seed=method.seed, depth=method.depth, watch=watch)
     how = Search(
         method=RANDOM if method.depth is None else PCT,
         seconds=done.seconds,

@@ -7,9 +7,11 @@ from kernels.language.syntax import SITES
 from kernels.layout import FREEZE_ON, Layout
 from kernels.race.clock import Calibration
 from kernels.race.ring import Entry, entries
+from kernels.race.ticks import NS_SHIFT
 from kernels.story.recollect import Recollection, recollect, story
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import NS_SHIFT
+from kernels.tdx.protocol import PROTOCOLS
+from kernels.tdx.rules import Flow
 from results.collect.last_steps import LastSteps, Traced, window
 from results.grades import FAILING, GRADES
 from results.store import TRACE
@@ -35,13 +37,14 @@ def arm(words: Words, lay: Layout) -> None:
 def last_steps(words: Words, lay: Layout, clock: Calibration, ordering: str, ns_of_entry: float) -> LastSteps:
     """What the rings hold, told. The workers have stopped, however they did."""
     found = entries(words, lay)
-    told = recollect(found, lay, FORBIDDEN)
+    protocol = PROTOCOLS[Flow(lay.flow)]
+    told = recollect(protocol, found, lay, FORBIDDEN)
     zero = told.ticks[told.failed] if told.failed is not None else max(told.ticks, default=0)
     at_ns = tuple((ticks - zero) * clock.ticks_to_ns >> NS_SHIFT for ticks in told.ticks)
-    whole = Traced(ordering, story(told.actors, told.events), at_ns, told.failed, told.page)
+    whole = Traced(ordering, story(protocol, told.actors, told.events), at_ns, told.failed, told.page)
     part = window(told.events, told.failed, told.page)
     failed = None if told.failed is None else part.index(told.failed)
-    some = story(told.actors, [told.events[place] for place in part])
+    some = story(protocol, told.actors, [told.events[place] for place in part])
     shown = Traced(ordering, some, tuple(at_ns[place] for place in part), failed, told.page)
     a_shootdown = entries_of_a_shootdown(found, lay)
     return LastSteps(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernels.tdx.rules import NS_SHIFT, Clock, Fault, Flow, Rules
+from kernels.race.ticks import NS_SHIFT, Clock
+from kernels.tdx.rules import Fault, Flow, Rules
 from scenarios.files import shipped
 from scenarios.loader import SCENARIOS, load_scenario, setting_key, shipped_orderings
 from scenarios.models import Ordering, Scenario

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.layout import ENTRIES, EXITS, FINISHED, LABEL, SHOOTDOWNS, Layout
+from kernels.layout import FINISHED, LABEL, Layout
+from kernels.tdx.counters import ENTRIES, EXITS, SHOOTDOWNS
 from stress.memory import Words
 from stress.placement import shown
 

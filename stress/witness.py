@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kernels.language.cache import sources_digest
-from kernels.layout import MAX_PAGES, MAX_TLB_ENTRIES, Layout
+from kernels.layout import Layout
+from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.story.events import Story
 from kernels.story.narrate import Narrator
-from kernels.tdx.rules import NS_SHIFT, Clock, Fault, OnError, Rules
+from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, OnError, Rules
 from results.exchange.trace_events import story_trace
 from results.exchange.trace_events import text as trace_text
 from results.store import write_file, write_text
@@ -17,7 +19,8 @@ from scenarios.machines import MAX_SHARED_PAGES
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from scenarios.validation import validated
-from scenarios.witness import Size, Step, Witness, witness_text
+from scenarios.witness import Size as WitnessSize
+from scenarios.witness import Step, Witness, witness_text
 from stress.provenance import version
 
 WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
@@ -85,11 +88,11 @@ def recorded(
     `outcome` is what the last move shows. Raises KeyError, ValueError for a move that cannot be taken, ValueError for
     rules that are not the ordering's.
     """
-    machine = Size(vcpus=size.vcpus, zappers=size.zappers, pages=size.pages, tlb_entries=size.tlb_entries)
+    machine = WitnessSize(vcpus=size.vcpus, zappers=size.zappers, pages=size.pages, tlb_entries=size.tlb_entries)
     faults = tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault)
     if rules_digest(rules) != rules_digest(rules_of(ordering, rules.shootdowns, faults, setting)):
         raise ValueError(f"expected the rules that a search makes of {ordering.name}, found others")
-    narrator = Narrator(rules, **machine.model_dump())
+    narrator = Narrator(*of_flow(rules), Size(**machine.model_dump()))
     for move in moves:
         narrator.step(move.actor, move.chosen)
     story = narrator.story()

@@ -9,9 +9,7 @@ file is the meaning; the tables hold the others; what is emitted stands in `kern
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numba.core import types
-from numba.np.numpy_support import from_dtype
 
 from kernels.language import llvm
 from kernels.language.llvm import WORDS, Emit
@@ -151,28 +149,15 @@ def at_word(words: Any, index: int) -> Any:
     """The address of a word, given the address of the first."""
 
 
-@llvm.place(WORDS)
 def words_at(place: int) -> Any:
-    """Words at an address that stands in an int64."""
+    """Words at an address that stands in an int64; for `kernels/language/compile.py` alone."""
 
 
-def fields_at(fields: tuple[str, ...]) -> Any:
-    """An intrinsic that takes an address in an int64 for a record of these int64 fields, as `kernels.race.lines.record`
-    makes them.
-    """
-
-    @llvm.place(from_dtype(np.dtype([(name, np.int64) for name in fields])))
-    def record_at(place: int) -> Any:
-        """A record at an address that stands in an int64."""
-
-    return record_at
-
-
-@llvm.call
 def enter(place: int, words: Any, lay: Any, rules: Any, index: int, tally: int, pc: int, register: int, chosen: int):  # type: ignore[no-untyped-def]
     """Call the C function at an address: words and records go as addresses, all else as it is; returns an int64.
 
-    So that a search is compiled before the step machines that it searches, and once for all of them.
+    For `kernels/language/compile.py` alone: a search is compiled before the step machines that it searches, and once
+    for all of them.
     """
 
 

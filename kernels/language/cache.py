@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 import llvmlite
 import numba
@@ -38,6 +39,12 @@ def sources_digest() -> str:
         if "tests" not in (within := path.relative_to(SOURCES)).parts:
             made.update(str(within).encode() + b"\0" + path.read_bytes())
     return made.hexdigest()[:24]
+
+
+def covers(function: FunctionType) -> bool:
+    """Whether that digest is of the file in which this function stands."""
+    path = Path(function.__code__.co_filename)
+    return path.is_relative_to(SOURCES) and "tests" not in path.relative_to(SOURCES).parts
 
 
 def digest() -> str:

@@ -39,16 +39,21 @@ class Native:
         values: Mapping[str, Any] | None = None,
         *,
         raced: bool = False,
+        linked: Mapping[Any, Any] | None = None,
+        into: ir.Module | None = None,
     ) -> None:
-        """`source` defines functions of the environment and more; `values` is what the names in it mean.
+        """`source` defines functions of the environment and more; `values` is what the names in it mean; `into` is the
+        module that they go into, if not one of their own.
 
         `records`: the fields of parameters that are one, by name. Accesses are plain ones that are noted, or with
         `raced` what processes and threads race with; then every function that is called is compiled, else marked ones.
+        `linked`: by function, what is called in its place, a function or the name of one of the source.
         """
-        self.module = ir.Module("integers")
+        self.module = into or ir.Module("integers")
         self.values = values or {}
         self.records = {"me": Actor._fields, **records}
         self.raced = raced
+        self.linked = linked or {}
         self.trees = {it.name: it for it in ast.parse(source).body if isinstance(it, ast.FunctionDef)}
         self.made: dict[Any, ir.Function] = {}
 
@@ -117,17 +122,27 @@ def engine_of(text: str, name: str = "", level: int = 1) -> Any:
     return engine
 
 
-def compiled(name: str, functions: Sequence[FunctionType], records: Mapping[str, tuple[str, ...]]) -> SimpleNamespace:
-    """These functions and all that they call as machine code, kept on disk under this name: each to be called with
-    int64, arrays and records of them; without the GIL.
+def compiled(
+    name: str,
+    functions: Sequence[FunctionType],
+    records: Mapping[str, tuple[str, ...]],
+    source: str = "",
+    values: Mapping[str, Any] | None = None,
+    linked: Mapping[Any, Any] | None = None,
+) -> SimpleNamespace:
+    """These functions and all that they call as machine code: each to be called with int64, arrays and records of them;
+    without the GIL. Kept on disk under this name where all that is linked in is a kernel's. For the rest see `Native`.
     """
-    name = f"{name}_{digest_of(''.join(map(inspect.getsource, functions)))}"
-    found = cache.read(name)
+    more = [one for one in (*(values or {}).values(), *(linked or {}).values()) if isinstance(one, FunctionType)]
+    said = [source, repr(records), *(f"{one.__module__}.{one.__qualname__}" for one in more)]
+    name = f"{name}_{digest_of(''.join([*map(inspect.getsource, functions), *said]))}"
+    kept = all(map(cache.covers, more))
+    found = cache.read(name) if kept else None
     if found is None:
-        native = Native(records, raced=True)
+        native = Native(records, source, values, raced=True, linked=linked)
         for function in functions:
             native.exported(function)
-        engine = native.finish(name, level=2)
+        engine = native.finish(name if kept else "", level=2)
     else:
         engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target(2))
         engine.add_object_file(binding.ObjectFileRef.from_data(found))

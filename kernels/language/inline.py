@@ -37,7 +37,7 @@ class BlockStep:
     arguments: list[ast.expr]
     site: Site
     is_choice: bool
-    calls: tuple[str, ...]  # the functions of steps that lead here, outermost first
+    calls: tuple[Steps, ...]  # the functions of steps that lead here, outermost first
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Inliner:
         """`kept`: functions of the harness that stay, where they stand alone."""
         self.names = names
         self.kept = kept
-        self.calls: tuple[str, ...] = ()
+        self.calls: tuple[Steps, ...] = ()
         self.count = 0
         self.naming: dict[str, Naming] = {}  # of what is declared, by its new name
         self.blocks: list[Block] = []
@@ -72,7 +72,7 @@ class Inliner:
     def program(self, function: Steps) -> Block:
         start, end = self.block(), self.block()
         renamed: dict[str, ast.expr] = {name: ast.Name(self.fresh(name, function)) for name in function.parameters}
-        self.calls = (function.name,)
+        self.calls = (function,)
         last = self.run(function.body, start, function, renamed, None, end, None, None)
         if last:
             last.then = end
@@ -163,7 +163,7 @@ class Inliner:
                         else:
                             inner[parameter] = value
                     to = target and self.name(target, renamed, function)
-                    outer, self.calls = self.calls, (*self.calls, callee.name)
+                    outer, self.calls = self.calls, (*self.calls, callee)
                     last = self.run(callee.body, here, callee, inner, to, after, None, None)
                     self.calls = outer
                     if last is not None:

@@ -1,25 +1,36 @@
-"""Generated source to compiled functions, through a cache that notices every change (`kernels/language/cache.py`)."""
+"""What numba compiles, through a cache that notices every change (`kernels/language/cache.py`): the entries of straight
+lines, and plain loops over the atomics.
+
+numba would infer the types of a thousand lines for ten seconds, and there is one type. So an entry is an intrinsic that
+puts the LLVM of `kernels/language/compile.py` into numba's module: numba optimizes and links it, calls it without the
+GIL, and hands over the object code to keep.
+"""
 
 import hashlib
 import inspect
 import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
 from numba import njit, types
-from numba.core import sigutils
+from numba.core import cgutils
 from numba.core.caching import _Cache as NumbaCache
-from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
-from kernels.language import atomics, cache
-from kernels.language.inlined import OPTIONS, inlined, inner
-from kernels.language.worlds import World, globals_of
+from kernels.language import cache
+from kernels.language.compile import Native
+from kernels.language.llvm import I64
+from kernels.language.lowering import AT, number_of
+from kernels.language.worlds import globals_of
+from kernels.layout import Actor
 
-RACE = World(atomics.ATOMIC, inner)
+Records = Mapping[str, tuple[str, ...]]
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
 class Kept(NumbaCache):
@@ -66,31 +77,28 @@ def _module(name: str, source: str, values: Mapping[str, Any]) -> ModuleType:
     return made
 
 
-def values_of(names: Mapping[str, Any]) -> dict[str, Any]:
-    """What names in the source mean where numba compiles it."""
-    return {name: RACE.resolve(value) for name, value in names.items()}
-
-
-def runnable(file: str, sources: Sequence[str], name: str, values: Mapping[str, Any]) -> Any:
-    """`run(words, lay, rules, me)` without the GIL, which calls `name` of these sources, or of the values, with the
-    words' address; cached on disk under `file`. Sources mark what is compiled into it with `@inlined`.
+def runnable(file: str, source: str, name: str, values: Mapping[str, Any], records: Records) -> Any:
+    """`run(words, lay, rules, me)` without the GIL, which is the function `name` of this source, or of the values;
+    cached on disk under `file`. `words` is an array, `lay` and `rules` are numpy records, `me` an Actor.
     """
-    entry = f"@kept\ndef run(words, lay, rules, me):\n    return {name}(address(words), lay, rules, me)"
-    source = "\n\n\n".join([*sources, entry]) + "\n"
-    return _module(file, source, {**values, "kept": _kept, "inlined": inlined, "address": atomics.address}).run
 
+    @intrinsic
+    def line(typingctx: Any, words: Any, lay: Any, rules: Any, me: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            made = Native(records, source, values, raced=True, into=builder.module)
+            fields = cgutils.alloca_once(builder, I64, size=len(Actor._fields))
+            for place in range(len(Actor._fields)):
+                builder.store(builder.extract_value(args[3], place), builder.gep(fields, [number_of(place)]))
+            start = make_array(signature.args[0])(context, builder, args[0]).data
+            given = [start, *(builder.bitcast(record, AT) for record in args[1:3]), fields]
+            return builder.call(made.function(name if name in made.trees else values[name]), given)
 
-# Of the C function that `kernels.language.atomics.enter` calls.
-ENTRY = types.int64(*([types.int64] * 8))
+        return types.int64(words, lay, rules, me), codegen
 
-
-def c_function(file: str, source: str, values: Mapping[str, Any]) -> int:
-    """The address of `entry` of this source as a C function of eight int64; cached on disk under `file`."""
-    entry = _module(file, source, values).entry
-    made: Any = CFunc(entry, sigutils.normalize_signature(ENTRY), {}, {"error_model": "numpy", "boundscheck": False})
-    made._cache = Kept(f"{entry.__module__}-entry")
-    made.compile()
-    return int(made.address)
+    entry = f"# {hashlib.sha256(source.encode()).hexdigest()}\n" + (
+        "@kept\ndef run(words, lay, rules, me):\n    return line(words, lay, rules, me)\n"
+    )
+    return _module(file, entry, {"kept": _kept, "line": line}).run
 
 
 def loops(name: str, *functions: Any) -> ModuleType:

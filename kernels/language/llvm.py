@@ -101,22 +101,6 @@ def instruction(result: types.Type, emit: Instruct) -> Callable[[Callable[..., A
     return mark
 
 
-def place(result: types.Type) -> Callable[[Callable[..., Any]], Any]:
-    """Mark what takes an address that stands in an int64 for something of this type."""
-
-    def mark(body: Callable[..., Any]) -> Any:
-        def at(typingctx: Any, number: Any) -> Any:
-            if not isinstance(number, types.Integer):
-                raise TypingError(f"{body.__name__}: expected an address as an integer, found {number}")
-            return result(types.int64), lambda context, builder, _, args: builder.inttoptr(
-                args[0], context.get_value_type(result)
-            )
-
-        return _named(at, body)
-
-    return mark
-
-
 def start(body: Callable[..., Any]) -> Any:
     """Mark what gives the address of an array of words."""
 
@@ -126,26 +110,6 @@ def start(body: Callable[..., Any]) -> Any:
         return WORDS(words), lambda context, builder, _, args: array(context, builder, args[0]).data
 
     return _named(of, body)
-
-
-def call(body: Callable[..., Any]) -> Any:
-    """Mark what calls the C function at an address: words and records go as addresses, all else as it is."""
-
-    def at(
-        typingctx: Any, place: Any, words: Any, lay: Any, rules: Any,
-        index: Any, tally: Any, pc: Any, register: Any, chosen: Any,
-    ) -> Any:  # fmt: skip
-        _check(body.__name__, words, place, index, tally, pc, register, chosen)
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place, words, lay, rules, *numbers = args
-            given = [*(builder.ptrtoint(it, I64) for it in (words, lay, rules)), *numbers]
-            function = builder.inttoptr(place, ir.FunctionType(I64, [I64] * len(given)).as_pointer())
-            return builder.call(function, given)
-
-        return types.int64(types.int64, words, lay, rules, *([types.int64] * 5)), codegen
-
-    return _named(at, body)
 
 
 def plain_load(builder: Any, at: Any, values: list[Any]) -> Any:

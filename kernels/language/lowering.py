@@ -1,7 +1,7 @@
 """Statements and expressions of the language of `kernels/language/compile.py` as LLVM's instructions."""
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +137,7 @@ class Body:
                 start, stop = (ast.Constant(0), args[0]) if len(args) == 1 else args[:2]
                 self.count(name, start, stop, args[2] if len(args) == 3 else ast.Constant(1), body)
             case ast.For(target=ast.Tuple(elts=names), iter=ast.Name(id=table), body=body):
-                for row in self.values[table]:
-                    bound = zip(names, row, strict=True)
-                    self.statements([ast.Assign([name], ast.Constant(int(value))) for name, value in bound] + body)
+                self.unrolled(names, self.values[table], body)
             case ast.Continue():
                 self.builder.branch(self.loops[-1][0])
             case ast.Break():
@@ -177,6 +175,20 @@ class Body:
         self.builder.position_at_end(next_)
         self.statements(then)
         self.go(head)
+        self.builder.position_at_end(after)
+
+    def unrolled(self, names: list[ast.expr], table: Iterable[Sequence[int]], body: list[ast.stmt]) -> None:
+        """The body once for each row of a table."""
+        after = self.block()
+        for row in table:
+            next_ = self.block()
+            self.loops.append((next_, after))
+            bound = zip(names, row, strict=True)
+            self.statements([ast.Assign([name], ast.Constant(int(value))) for name, value in bound] + body)
+            self.loops.pop()
+            self.go(next_)
+            self.builder.position_at_end(next_)
+        self.go(after)
         self.builder.position_at_end(after)
 
     def put(self, target: ast.expr, value: Any) -> None:
@@ -306,6 +318,8 @@ class Body:
         value = self.values.get(name)
         if value is None:
             return self.builtin(name, arguments)
+        if value in self.native.linked:
+            return self.inner(self.native.linked[value], arguments)
         if value is address or value is words_at:  # what an int64 holds already
             return self.value(arguments[0])
         if value is at_word:

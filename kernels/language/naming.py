@@ -38,11 +38,10 @@ from kernels.language.syntax import (
     short_path,
     tree_of,
 )
+from kernels.layout import COUNTS, STRIDES, ActorKind
 
-VCPU, ZAPPER = "vcpu", "zapper"
-COUNTS, STRIDES = {"vcpus", "zappers"}, {"vcpu_stride", "zapper_stride"}
-WORDS: dict[Any, str] = {}  # by function that says where a word stands, whom the word names
 NAMELESS: set[Any] = set()
+WORDS: dict[Any, ActorKind] = {}  # by function that says where a word stands, whom the word names
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,14 @@ class Form:
     name: str
 
     def __getitem__(self, of: Any) -> Naming:
-        return Naming(self.name, of if isinstance(of, str) else of.__name__)
+        return Naming(self.name, of)
 
 
 OneOf, SetOf, Holds = Form("OneOf"), Form("SetOf"), Form("Holds")
-OfMe = Naming("OfMe", "")
+OfMe = Naming("OfMe", None)
 
 
-def names(actor: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def names(actor: ActorKind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The word that this function gives the place of names an actor of this kind."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:

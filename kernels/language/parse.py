@@ -9,6 +9,7 @@ from typing import Any
 
 from kernels.language.naming import Names, declared
 from kernels.language.syntax import (
+    CHOICE_SAYS,
     ENVIRONMENT,
     SITES,
     Break,
@@ -76,10 +77,11 @@ def breaks(body: Iterable[Statement]) -> bool:
 class Parser:
     """One function: from its source to checked statements."""
 
-    def __init__(self, function: Callable[..., Any], labelled: bool, in_place: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], *, in_place: bool, **said: Any) -> None:
+        """`said`: fields of `Steps` that are taken over as they are."""
         self.function = function
-        self.labelled = labelled
         self.in_place = in_place
+        self.said = said
         self.names = function.__globals__  # type: ignore[attr-defined]
         code = function.__code__  # type: ignore[attr-defined]
         if code.co_freevars:
@@ -121,8 +123,8 @@ class Parser:
         told.block(body)
         if told.in_order is not None:
             self.in_order = self.at(told.in_order)
-        said = self.naming, told.returns, self.in_order
-        return Steps(name, self.function, parameters, tuple(body), self.labelled, self.in_place, *said)
+        found: dict[str, Any] = {"naming": self.naming, "gives_name": told.returns, "in_order": self.in_order}
+        return Steps(name, self.function, parameters, tuple(body), in_place=self.in_place, **found, **self.said)
 
     def at(self, node: ast.AST) -> str:
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
@@ -311,7 +313,8 @@ class Parser:
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
         if any((site.function, site.file, site.line) == (function, file, call.lineno) for site in self.sites):
             self.refuse(call, "one step a line")
-        site = Site(len(SITES) + 1, function, what, file, call.lineno, name)
+        says = CHOICE_SAYS.get(self.names[call.func.id], ())  # type: ignore[attr-defined]
+        site = Site(len(SITES) + 1, function, what, file, call.lineno, name, says)
         self.sites.append(site)
         SITES.append(site)
         return site

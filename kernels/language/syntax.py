@@ -1,6 +1,6 @@
 """The step language: what a function of steps consists of once it is parsed, and what each marked function is.
 
-`steps.py` has the words to write it with, `parse.py` reads it, `straight.py`, `machine.py` and `reference.py` run it.
+`steps.py` has the words to write it with, `parse.py` reads it, `straight.py`, `machine.py` and `generator.py` run it.
 """
 
 import ast
@@ -33,6 +33,7 @@ class Site:
     file: str
     line: int
     name: str  # "mem_track.load_acquire_td_epoch": for `yields` in a scenario
+    says: Any = ()  # of a choice: what each way means, the last one for all behind it, or who is turned to
 
     def __str__(self) -> str:
         return f"{self.function}: {self.text} ({self.file}:{self.line})"
@@ -108,7 +109,10 @@ class Naming:
     """Whom a local names, and how; see `kernels/language/naming.py`."""
 
     form: str
-    of: str
+    of: Any  # a kind of actors, or the function that says where a word stands
+
+    def __str__(self) -> str:
+        return f"{self.form}[{getattr(self.of, 'name', None) or self.of.__name__}]"
 
 
 Statement = Let | Do | Step | Sub | If | Loop | Break | Continue | Return
@@ -122,8 +126,12 @@ class Steps:
     source: Callable[..., Any]
     parameters: tuple[str, ...]  # behind the environment
     body: tuple[Statement, ...]
-    labelled: bool
+    labelled: bool = True
     in_place: bool = False  # a straight line has its steps in the place of the call
+    oracle: bool = False  # its steps are no part of the protocol
+    span: Any = None  # what a story calls the time spent here; see `kernels/story/spans.py`
+    at: Mapping[str, Any] = field(default_factory=dict)  # the same of single steps, by what the step does
+    goal: bool = False  # an endless actor comes here again and again, where all is well
     naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
     gives_name: bool = False  # what it returns may name an actor
     in_order: str = ""  # file and line of what tells actors apart
@@ -136,7 +144,9 @@ SITES: list[Site] = []  # by number, from 1
 KINDS: dict[Any, str] = {}
 CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
 CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
+CHOICE_SAYS: dict[Any, Any] = {}
 HARNESS_VALUES: dict[Any, int] = {}
+TOLD: set[Any] = set()  # functions of the harness that a story calls as well
 
 
 def number_first(sites: Iterable[Site]) -> None:

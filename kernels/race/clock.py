@@ -8,7 +8,7 @@ from pathlib import Path
 from numba import njit
 
 from kernels.language.atomics import timestamp
-from kernels.tdx.rules import NS_SHIFT, Clock
+from kernels.race.ticks import NS_SHIFT, Clock
 
 
 @dataclass(frozen=True, slots=True)

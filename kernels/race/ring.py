@@ -9,14 +9,15 @@ entry first, then the count of entries. So whoever reads behind a writer that wa
 torn at most, the next in turn, and that one is never read. Read when the actors have stopped, or behind a freeze.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.layout import ENTRY_WORDS, TRACED, Layout
+from kernels.layout import ENTRY_WORDS, TRACED, Layout, actors
 
 SITE_BITS = 12
 REPEAT_SHIFT = 48
@@ -29,9 +30,24 @@ class Mark(IntEnum):
 
     STATUS = 4095  # of a SEAMCALL or TDCALL: its leaf in the place of the word, its status as value
     OUTCOME = 4094  # the outcome in the place of the word; the guest page as value, or -1
-    OWN = 4093  # the vCPU wrote a word of its own, a TLB fill for example: the value
+    OWN = 4093  # an endless actor wrote a word of its own, a TLB fill for example: the value
     FLUSHED = 4092  # the vCPU dropped its whole TLB
-    LEFT = 4091  # the vCPU has left the guest: why as value
+    LEFT = 4091  # the actor has left its goal: why as value
+
+
+KEPT: dict[Any, Mark] = {}  # by function that is no step, what a traced line keeps of a call
+
+
+def kept(mark: Mark) -> Callable[[Any], Any]:
+    """Say at a function that a traced line keeps each call of it, before what it does, as this mark. Behind the
+    environment it takes what `kernels/race/trace.py` keeps of that.
+    """
+
+    def note(function: Any) -> Any:
+        KEPT[function] = mark
+        return function
+
+    return note
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +65,12 @@ class Entry:
 
 def entries(words: NDArray[np.int64], lay: Layout) -> list[Entry]:
     """What all rings hold, oldest first; the entries of one actor stay in the order in which it wrote them."""
-    found = [entry for actor, place, tally in _actors(lay) for entry in _of_one(words, lay, actor, place, tally)]
+    found = [
+        entry
+        for place, (actor, _, me) in enumerate(actors(lay))
+        for entry in _of_one(words, lay, actor, place, me.tally)
+    ]
     return sorted(found, key=lambda entry: entry.ticks)
-
-
-def _actors(lay: Layout) -> Iterator[tuple[str, int, int]]:
-    """Each actor by name, with its place among the rings and its tally."""
-    for index in range(lay.vcpus):
-        yield f"vcpu {index}", index, lay.vcpu_tally + index * lay.vcpu_tally_stride
-    for index in range(lay.zappers):
-        yield f"zapper {index}", lay.vcpus + index, lay.zapper_tally + index * lay.zapper_tally_stride
 
 
 def _of_one(words: NDArray[np.int64], lay: Layout, actor: str, place: int, tally: int) -> Iterator[Entry]:

@@ -8,6 +8,7 @@ reads only those leave something that fill, fault or are graded, and of the grad
 
 from kernels.language.atomics import load_relaxed, own, set_own, settle, store_relaxed, store_release
 from kernels.language.steps import harness
+from kernels.language.syntax import out_of_line
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACE_RING, TRACED
 from kernels.race.ring import (
     LABEL,
@@ -18,10 +19,9 @@ from kernels.race.ring import (
     TICKS,
     VALUE,
     Mark,
+    kept,
 )
-from kernels.race.tally import count_status, note, now
-from kernels.tdx.kvm.vcpu_run import count_stay, grade
-from kernels.tdx.module.mem import invept
+from kernels.race.tally import now
 
 LONGEST_LOOP = 3
 SO_MANY = 10_000
@@ -32,6 +32,7 @@ _STATUS, _OUTCOME, _OWN = int(Mark.STATUS), int(Mark.OUTCOME), int(Mark.OWN)
 _FLUSHED, _LEFT = int(Mark.FLUSHED), int(Mark.LEFT)
 
 
+@out_of_line
 @harness()
 def keep(td, lay, rules, me, label, value, operand):
     """Append an entry to the actor's ring, unless rings are frozen; `label` is not 0, for that is an empty slot."""
@@ -71,8 +72,8 @@ def keep_outcome(td, lay, rules, me, gpa, outcome):
 
 @harness()
 def keep_own(td, lay, rules, me, word, value):
-    """A word of a vCPU's own: a TLB fill, the epoch that it adopts. A zapper's are the book-keeping of its kick."""
-    if word < lay.stage:
+    """A word of an endless actor's own: a TLB fill, for example. Those of others are book-keeping."""
+    if word < lay.ending:
         keep(td, lay, rules, me, (word << SITE_BITS) | _OWN, value, 0)
 
 
@@ -89,16 +90,15 @@ def keep_left(td, lay, rules, me, outside, leaving, why):
         keep(td, lay, rules, me, _LEFT, why, 0)
 
 
-# The oracle's own steps are no part of the protocol: what they come to is noted.
-UNTRACED = (grade,)
-# What a traced line does besides a call of these, with the same arguments.
-BESIDE = {
-    count_status: keep_status,
-    note: keep_outcome,
-    set_own: keep_own,
-    invept: keep_flush,
-    count_stay: keep_left,
+# What a traced line does besides a call of what is `kept`, with the same arguments.
+KEEPERS = {
+    Mark.STATUS: keep_status,
+    Mark.OUTCOME: keep_outcome,
+    Mark.OWN: keep_own,
+    Mark.FLUSHED: keep_flush,
+    Mark.LEFT: keep_left,
 }
+kept(Mark.OWN)(set_own)
 
 
 @harness()

@@ -1,79 +1,56 @@
 """What a race has built in around the steps of a straight line, and functions of steps compiled for it.
 
 A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a
-trace know who stands where. A SEAMCALL keeps which module locks it holds, and counts those that it does not get
-(`kernels/race/lock_contention.py`). A perturbed line looks before each step whether the actor is held up, a traced one
-keeps the step in its ring behind it.
+trace know who stands where. A perturbed line looks before each step whether the actor is held up, a traced one keeps
+the step in its ring behind it. What else stands there is the protocol's.
 """
 
 import ast
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kernels.language import atomics
-from kernels.language.atomics import enter
-from kernels.language.jit import c_function, runnable, values_of
+from kernels.language.jit import runnable
 from kernels.language.straight import Line, Names, Weave, answers, subs
 from kernels.language.straight import straight_source as source_with
 from kernels.language.syntax import ENVIRONMENT, Step, Steps
-from kernels.layout import LABEL, RNG, Layout, ModuleLock
+from kernels.layout import LABEL, RNG
+from kernels.protocol import BuiltIn, Protocol
 from kernels.race import tally
-from kernels.race.lock_contention import (
-    BY_FIELD,
-    TRIES_OF_ENTRY,
-    behind_a_try,
-    behind_an_unlock,
-    contended,
-    leaf_text,
-)
-from kernels.race.ring import SITE_BITS
-from kernels.race.trace import BESIDE, UNTRACED, keep
+from kernels.race.ring import KEPT, SITE_BITS
+from kernels.race.trace import KEEPERS, keep
 from kernels.race.variant import BARE, Variant
-from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
-from kernels.tdx.rules import Rules
 
 
-def straight_source(function: Steps, names: Names, variant: Variant = BARE) -> str:
+def straight_source(protocol: Protocol, function: Steps, names: Names, variant: Variant = BARE) -> str:
     """Source of one function of steps as a race runs it; see `kernels/language/straight.py`."""
-    return source_with(function, names, Woven(variant))
+    return source_with(function, names, Woven(protocol.built_in, variant))
 
 
-def straight(function: Steps, variant: Variant = BARE) -> Any:
+def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> Any:
     """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk.
 
     Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
     """
     names = Names()
     called = [one for one in subs(function) if one is function or not one.in_place]
-    sources = [f"@inlined\n{straight_source(one, names, variant)}" for one in called]
+    source = "\n\n\n".join(straight_source(protocol, one, names, variant) for one in called)
     extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
-    values = {**values_of({**names.values, **extra}), "RNG": RNG, "LABEL": LABEL}
-    return runnable(f"straight{variant.suffix}_{function.name}", sources, function.name, values)
+    values = {**names.values, **extra, "RNG": RNG, "LABEL": LABEL}
+    return runnable(f"straight{variant.suffix}_{function.name}", source, function.name, values, protocol.records)
 
 
-def alone(function: Any) -> Any:
+def alone(protocol: Protocol, function: Any) -> Any:
     """A function of the harness as a jitted `run(words, lay, rules, me)` like that of `straight`; cached on disk."""
-    return runnable(function.__name__, [], function.__name__, values_of({function.__name__: function}))
-
-
-@functools.cache
-def contended_at() -> int:
-    """The address of compiled `kernels.race.lock_contention.contended`, for the control block; cached on disk."""
-    places = {"words_at": atomics.words_at, "layout_at": atomics.fields_at(Layout._fields)}
-    places["rules_at"] = atomics.fields_at(Rules._fields)
-    source = (
-        "def entry(td, lay, rules, what, tally, word, _, __):\n"
-        "    return contended(words_at(td), layout_at(lay), rules_at(rules), what, tally, word)\n"
-    )
-    return c_function("contended", source, {**values_of({"contended": contended}), **places})
+    return runnable(function.__name__, "", function.__name__, {function.__name__: function}, protocol.records)
 
 
 @dataclass(frozen=True, slots=True)
 class Woven(Weave):
-    """Labels, module locks and, by the variant, delays and a trace."""
+    """Labels, what the protocol has built in, and by the variant delays and a trace."""
 
+    built_in: BuiltIn | None
     variant: Variant
 
     def step(self, line: Line, step: Step, arguments: Sequence[str], into: str | None) -> list[str]:
@@ -83,8 +60,8 @@ class Woven(Weave):
         at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
         perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.variant.perturbed else []
         before = [f"_word = {arguments[1]}", at, *perturb]
-        behind = [*_lock_tried(line, step, str(into)), *_lock_let_go(line, step)]
-        if not self.variant.traced or line.function in UNTRACED:
+        behind = self.built_in.behind_step(line, step, str(into)) if self.built_in else []
+        if not self.variant.traced or line.function.oracle:
             return [*before, f"{target}{name}({rest})", *behind]
         label = f"_word << {SITE_BITS} | {step.site.number}"
         # Before the step, which may change what it is computed from.
@@ -95,49 +72,16 @@ class Woven(Weave):
         return [*before, f"{seen} = {name}({rest})", line.call_of(keep, label, f"int({seen})", "_operand"), *behind]
 
     def behind(self, line: Line, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
-        """What a SEAMCALL keeps behind a try of an S-EPT entry's lock."""
-        if leaf_text(line.function) is None or function.name not in TRIES_OF_ENTRY:
-            return []
-        word = f"(lay.sept + ({line.text(arguments[0])}) * lay.page_stride)"
-        return _tried(line, ModuleLock.ENTRY, True, word, TRIES_OF_ENTRY[function.name].format(target))
+        """What the protocol has built in behind the steps of a callee."""
+        return self.built_in.behind_call(line, function, target, arguments) if self.built_in else []
 
     def beside(self, line: Line, call: ast.expr) -> list[str]:
         """What a traced line keeps of a call that is no step."""
         if not (self.variant.traced and isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             return []
-        keeper = BESIDE.get(line.function.source.__globals__.get(call.func.id))  # type: ignore[attr-defined]
-        if keeper is None:
+        known: Any = line.function.source.__globals__  # type: ignore[attr-defined]
+        mark = KEPT.get(known.get(call.func.id))
+        if mark is None:
             return []
         arguments = [line.text(argument) for argument in call.args if ast.unparse(argument) not in ENVIRONMENT]
-        return [line.call_of(keeper, *arguments)]
-
-
-def _lock_tried(line: Line, step: Step, got: str) -> list[str]:
-    """What a SEAMCALL keeps behind a try of the epoch's or the tree's lock."""
-    op = line.names.values[ast.unparse(step.call.func)]
-    if leaf_text(line.function) is None or op not in (try_lock_exclusive, try_lock_shared):
-        return []
-    lock = _lock(step)
-    return [] if lock is None else _tried(line, lock, op is try_lock_exclusive, "_word", got)
-
-
-def _tried(line: Line, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
-    leaf = leaf_text(line.function)
-    assert leaf is not None
-    line.names.add("_enter", enter)
-    return behind_a_try(lock, leaf, exclusive, word, got)
-
-
-def _lock_let_go(line: Line, step: Step) -> list[str]:
-    """What is kept behind the release of a module lock, in a TD exit as well: an entry may leave it one."""
-    op = line.names.values[ast.unparse(step.call.func)]
-    if op is unlock_entry:
-        return behind_an_unlock(ModuleLock.ENTRY)
-    lock = _lock(step) if op in (unlock_exclusive, unlock_shared) else None
-    return [] if lock is None else behind_an_unlock(lock)
-
-
-def _lock(step: Step) -> ModuleLock | None:
-    """The module lock that a step tries or releases; None of a lock that is KVM's."""
-    field = step.call.args[1]
-    return BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None
+        return [line.call_of(KEEPERS[mark], *arguments)]

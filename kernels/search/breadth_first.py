@@ -10,13 +10,12 @@ import numpy as np
 
 from kernels.language.entered import words_with_room
 from kernels.layout import LINE_WORDS, OUTCOME_COUNTS
-from kernels.race.lines import record
+from kernels.protocol import record
 from kernels.search import frontier as store
 from kernels.search import moves
 from kernels.search.memory import check, memos, reserved, zeroed
 from kernels.search.schedule import Schedule
 from kernels.search.tables import addressed, compiled, is_a_choice
-from kernels.tdx.outcomes import Outcome
 
 SLICE_NS = 200_000_000
 
@@ -67,6 +66,7 @@ class Search:
             columns=columns,
             work=work,
             bucket=bucket,
+            findings=plan.findings,
             tables=np.zeros(parts << bits, np.int64),
             links=reserved(parts * links),
             frontier=reserved(2 * parts * rows * columns),
@@ -80,14 +80,14 @@ class Search:
             scratch=reserved(parts * work),
             transitions=np.zeros(parts * 16, np.int64),
             deadlocks=np.zeros(parts * 16, np.int64),
-            seen=np.zeros(parts * store.FINDINGS, np.int64),
-            found=np.zeros(store.FINDINGS, np.int64),
+            seen=np.zeros(parts * plan.findings, np.int64),
+            found=np.zeros(plan.findings, np.int64),
             control=reserved(store.CONTROL_WORDS),
         )
 
     def run(self, watch: Callable[[Progress], bool] | None) -> str:
         """Search to the end, or to what stops it: returns "", "memory", "interrupt" or "first"."""
-        code, lay = compiled(), self.start.lay
+        code, lay = compiled(self.start.protocol), self.start.lay
         self.words[0][: lay.state_words] = self.start.words[: lay.state_words]
         begun = time.monotonic()
         code.plant(
@@ -126,10 +126,10 @@ class Search:
 
     def findings(self) -> dict[int, tuple[Move, ...]]:
         """The way to everything found."""
-        return {number: self.schedule(number) for number in range(store.FINDINGS) if self.store.found[number]}
+        return {number: self.schedule(number) for number in range(self.plan.findings) if self.store.found[number]}
 
     def deadlocks(self) -> int:
-        """States in which nobody can change anything and a zapper has not returned."""
+        """States in which nobody can change anything and one that comes to an end has not returned."""
         return int(self.store.deadlocks.sum())
 
     def _slice(self, code: Any) -> int:
@@ -175,7 +175,7 @@ class Search:
     def schedule(self, finding: int) -> tuple[Move, ...]:
         """The way to a finding, step by step; it ends with the step that shows it."""
         link = int(self.store.found[finding]) - 1
-        numbers = [] if finding >= store.DEADLOCK else [link & (1 << store.MOVE_BITS) - 1]
+        numbers = [] if finding >= self.plan.deadlock else [link & (1 << store.MOVE_BITS) - 1]
         state = link >> store.MOVE_BITS
         while True:
             link = int(self.store.links[(state % store.PARTS) * self.store.most_links + state // store.PARTS])
@@ -184,15 +184,14 @@ class Search:
             numbers.append(link & (1 << store.MOVE_BITS) - 1)
             state = link >> store.MOVE_BITS
         steps = [(number >> 12, number & store.NUMBERS - 1) for number in reversed(numbers)]
-        return schedule_of(self.start, steps, bool(self.plan.reduce), finding if finding < len(Outcome) else None)
+        return schedule_of(self.start, steps, bool(self.plan.reduce), finding if finding < self.plan.outcomes else None)
 
 
 def schedule_of(
     start: Schedule, numbered: Iterable[tuple[int, int]], reduced: bool, outcome: int | None = None
 ) -> tuple[Move, ...]:
     """Moves of a search, each an actor and the number of its choices, as steps; up to the one that shows `outcome`."""
-    lay = start.lay
-    run = Schedule(start.rules, vcpus=lay.vcpus, zappers=lay.zappers, pages=lay.pages, tlb_entries=lay.tlb_entries)
+    run = Schedule(start.protocol, start.rules, start.size)
     taken: list[Move] = []
     for actor, number in numbered:
         for move in _steps(run, run.actors[actor], number, reduced):

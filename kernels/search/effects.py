@@ -3,10 +3,10 @@
 from kernels.language.atomics import at_word, words_at
 from kernels.search.fingerprint import sums_of
 
-# An effect: how many numbers the move has (see `kernels.search.moves.move`), the outcomes it showed, whether the epoch
-# fell, the actor's own words behind it and by how much they change the sum, whether it writes another's word; then each
-# write.
-WAYS, SHOWN, EPOCH_FELL, OWN, OWN_SUM, ABROAD, WRITES, EFFECT_WORDS = range(8)
+# An effect: how many numbers the move has (see `kernels.search.moves.move`), the outcomes it showed, the
+# invariants it broke, the actor's own words behind it and by how much they change the sum, whether it writes another's
+# word; then each write.
+WAYS, SHOWN, BROKEN, OWN, OWN_SUM, ABROAD, WRITES, EFFECT_WORDS = range(8)
 COLUMN, WRITTEN, REGION, DIFFERENCE, WRITE_WORDS = range(5)
 
 

@@ -1,19 +1,19 @@
 """The fingerprint of a state, from its row.
 
-A sum over words, so that a move changes few terms of it; the same for states that differ only in the names of the vCPUs
-or of the zappers: a term for each vCPU, added up, and the least over all orders of the zappers (Murphi's scalarsets;
-64-bit compaction as in TLC). What an actor's own words add was summed up when they were first seen.
+A sum over words, so that a move changes few terms of it; the same for states that differ only in the names of actors
+that are alike: a term for each endless actor, added up, and the least over all orders of those that come to an end
+(Murphi's scalarsets; 64-bit compaction as in TLC). What an actor's own words add was summed up when they were first
+seen.
 """
 
 from kernels.language.atomics import at_word, words_at
 from kernels.language.syntax import out_of_line
-from kernels.tdx.words import PAGE_BLOCKED, TAG_BITS
+from kernels.search.saying import held_by, in_shared, of_ending, of_endless
 
-# What is known of an actor's own words, once for all states: whose they are, their part of the sum, the label, the
-# references to an epoch that it has there (see `kernels/tdx/invariants.py`); then of a zapper what it has to say of
-# each vCPU, of a vCPU the words of a page and of a stage that it has read. The words themselves stand behind that.
-ACTOR, SUM, LABEL, REFERENCES, RELATIONS = range(5)
-PAGE_SEEN, STAGE_SEEN = RELATIONS, RELATIONS + 1
+# What is known of an actor's own words, once for all states: whose they are, their part of the sum, the label, what the
+# protocol's invariants know of an actor there; then of an ending actor what it has to say of each endless one, of an
+# endless one the words that name ending ones. The words themselves stand behind that.
+ACTOR, SUM, LABEL, OF_LABEL, RELATIONS = range(5)
 
 FACTOR_1, FACTOR_2, FACTOR_3 = -0x61C8864680B583EB, -0x4B47D0C5A1A2B3DB, -0x3D4D51C2D82B14B1
 
@@ -31,29 +31,14 @@ def term(salt, word):
     return word ^ ((word >> 31) & 0x1FFFFFFFF)
 
 
-def page_with(plan, word, order):
-    """The oracle's word of a page with its zapper's place in place of its index."""
-    if word & 3 != PAGE_BLOCKED:
-        return word
-    return (word & ~(63 << 2)) | (words_at(plan.place)[order * plan.zappers + ((word >> 2) & 63)] << 2)
+def factor(how):
+    """The salt of words that are renamed in this way."""
+    return FACTOR_1 if how == 0 else FACTOR_2 if how == 1 else FACTOR_3 + 2 * (how - 2)
 
 
-def stage_with(plan, word, order):
-    """The same in a zapper's stage word."""
-    if word == 0:
-        return 0
-    low = TAG_BITS + 2
-    return (page_with(plan, word >> low, order) << low) | (word & ((1 << low) - 1))
-
-
-def senders_with(plan, word, order):
-    """The same for an IPI word, a bit each."""
-    if word == 0 or order == 0:
-        return word
-    made = 0
-    for zapper in range(plan.zappers):
-        made |= ((word >> zapper) & 1) << words_at(plan.place)[order * plan.zappers + zapper]
-    return made
+def place_in(plan, order, actor):
+    """The place that an ending actor takes in an order, both by number."""
+    return words_at(plan.place)[order * plan.ending + actor]
 
 
 def facts_of(plan, memo, row, actor):
@@ -63,18 +48,18 @@ def facts_of(plan, memo, row, actor):
 
 def sums_of(plan, row):
     """The parts of a row's fingerprint: shared, then each actor's."""
-    return at_word(row, plan.shared + plan.vcpus + plan.zappers)
+    return at_word(row, plan.shared + plan.endless + plan.ending)
 
 
 def share_of(plan, memo, row, actor):
-    """What an actor adds to the fingerprint where zappers are not folded."""
+    """What an actor adds to the fingerprint where ending ones are not folded."""
     part = sums_of(plan, row)[1 + actor]
-    if actor >= plan.vcpus:
-        return mix(part + (actor - plan.vcpus + 1) * FACTOR_1)
-    if not plan.fold_vcpus:
+    if actor >= plan.endless:
+        return mix(part + (actor - plan.endless + 1) * FACTOR_1)
+    if not plan.fold_endless:
         return mix(part + actor * FACTOR_3)
-    for zapper in range(plan.zappers):
-        part += term(FACTOR_3 + 2 * zapper, facts_of(plan, memo, row, plan.vcpus + zapper)[RELATIONS + actor])
+    for ending in range(plan.ending):
+        part += term(FACTOR_3 + 2 * ending, facts_of(plan, memo, row, plan.endless + ending)[RELATIONS + actor])
     return mix(part)
 
 
@@ -90,32 +75,25 @@ def fingerprint(plan, memo, row):
     sums = sums_of(plan, row)
     if plan.orders == 1:
         total = sums[0]
-        for actor in range(plan.vcpus + plan.zappers):
+        for actor in range(plan.endless + plan.ending):
             total += share_of(plan, memo, row, actor)
         return finish_print(total)
     least = 0
     for order in range(plan.orders):
-        total = sums[0]
-        for zapper in range(plan.zappers):
-            part = sums[1 + plan.vcpus + zapper]
-            place = words_at(plan.place)[order * plan.zappers + zapper]
-            part += term(FACTOR_2, stage_with(plan, row[words_at(plan.stages)[zapper]], order))
-            total += mix(part + (place + 1) * FACTOR_1)
-        for vcpu in range(plan.vcpus):
-            part = sums[1 + vcpu]
-            part += term(FACTOR_3, senders_with(plan, row[words_at(plan.ipis)[vcpu]], order))
-            known = facts_of(plan, memo, row, vcpu)
-            part += term(FACTOR_1, page_with(plan, known[PAGE_SEEN], order))
-            part += term(FACTOR_2, stage_with(plan, known[STAGE_SEEN], order))
-            if plan.fold_vcpus:
-                for zapper in range(plan.zappers):
-                    word = facts_of(plan, memo, row, plan.vcpus + zapper)[RELATIONS + vcpu]
-                    part += term(FACTOR_3 + 2 * words_at(plan.place)[order * plan.zappers + zapper], word)
+        total = sums[0] + in_shared(plan, row, order)
+        for ending in range(plan.ending):
+            part = sums[1 + plan.endless + ending] + of_ending(plan, row, ending, order)
+            total += mix(part + (place_in(plan, order, ending) + 1) * FACTOR_1)
+        for actor in range(plan.endless):
+            part = sums[1 + actor] + of_endless(plan, row, actor, order)
+            part += held_by(plan, facts_of(plan, memo, row, actor), order)
+            if plan.fold_endless:
+                for ending in range(plan.ending):
+                    word = facts_of(plan, memo, row, plan.endless + ending)[RELATIONS + actor]
+                    part += term(FACTOR_3 + 2 * place_in(plan, order, ending), word)
                 total += mix(part)
             else:
-                total += mix(part + vcpu * FACTOR_3)
-        for page in range(plan.pages):
-            total += term(FACTOR_1 + 2 * page, page_with(plan, row[words_at(plan.owner)[page]], order))
+                total += mix(part + actor * FACTOR_3)
         total = finish_print(total)
         if order == 0 or total < least:
             least = total

@@ -13,16 +13,11 @@ from kernels.language.atomics import address, at_word, monotonic_ns, words_at
 from kernels.search.fingerprint import fingerprint
 from kernels.search.state import STATE, pack
 from kernels.search.transitions import memory_of
-from kernels.tdx.outcomes import OUTCOMES
 
 PARTS = 16
 CHUNK = 128  # states of one part in one round
 MOVE_BITS = 20  # of a link: the actor in the upper 8, the number of the move in the lower 12
 NUMBERS = 1 << 12
-
-# What `found` keeps the first of: each outcome, then these. From DEADLOCK on it is a state that shows it, not a move.
-EPOCH, DEADLOCK, REFCOUNTS, MIRROR, OWNERS = range(OUTCOMES, OUTCOMES + 5)
-FINDINGS = OUTCOMES + 5
 
 # Control words, each on a line of its own.
 COMMAND, ARRIVED, GENERATION, STAGE, DEADLINE, SIDE, DEPTH, WANTED = (16 * place for place in range(8))
@@ -44,6 +39,7 @@ class Store(NamedTuple):
     columns: int  # of a row
     work: int  # words of a part's scratch, whole lines
     bucket: int  # candidates of one part for another in one round
+    findings: int  # see `kernels.search.moves.Plan`
     tables: np.ndarray  # [part, slot] fingerprints, 0 where empty
     links: np.ndarray  # [part, state] parent * 2**MOVE_BITS + move; a state's number is state * PARTS + part
     frontier: np.ndarray  # [side, part, row, word]
@@ -72,8 +68,8 @@ def slot_of(print_, bits):
 
 
 def note_finding(store, part, finding, link):
-    if words_at(store.seen)[part * FINDINGS + finding] == 0:
-        words_at(store.seen)[part * FINDINGS + finding] = link
+    if words_at(store.seen)[part * store.findings + finding] == 0:
+        words_at(store.seen)[part * store.findings + finding] = link
 
 
 def copy(to, source, start, stop):
@@ -105,11 +101,11 @@ def room(store, memo):
 
 def settle(store):
     """Between two rounds: what was found first, whether the level is over, whether to go on."""
-    for finding in range(FINDINGS):
+    for finding in range(store.findings):
         for part in range(PARTS):
             if words_at(store.found)[finding] == 0:
-                words_at(store.found)[finding] = words_at(store.seen)[part * FINDINGS + finding]
-            words_at(store.seen)[part * FINDINGS + finding] = 0
+                words_at(store.found)[finding] = words_at(store.seen)[part * store.findings + finding]
+            words_at(store.seen)[part * store.findings + finding] = 0
     side = words_at(store.control)[SIDE]
     left = 0
     for part in range(PARTS):
@@ -127,7 +123,7 @@ def settle(store):
         if more == 0:
             return FINISHED
         words_at(store.control)[DEPTH] += 1
-    for finding in range(FINDINGS):
+    for finding in range(store.findings):
         if words_at(store.found)[finding] != 0 and (words_at(store.control)[WANTED] >> finding) & 1:
             return STOP
     return PAUSE if monotonic_ns() > words_at(store.control)[DEADLINE] else GO

@@ -1,6 +1,6 @@
 """The step machines run by Python: nothing is compiled, so a single schedule is at its end in a fraction of a second.
 
-Statuses of SEAMCALLs and TDCALLs are counted here as in a race, so that the tally says in which status a step ended.
+What the harness counts for a story is counted here as in a race, so that the tally says in which status a step ended.
 """
 
 import functools
@@ -9,27 +9,23 @@ from types import ModuleType
 from kernels.language import atomics
 from kernels.language.machine import Machine, step_machine
 from kernels.language.straight import Names
-from kernels.language.syntax import Steps
+from kernels.language.syntax import TOLD, Steps
 from kernels.language.worlds import World
-from kernels.race.tally import count_status
-from kernels.tdx.flows import FLOWS
-from kernels.tdx.rules import Flow
+from kernels.protocol import Protocol
 
 Made = tuple[Machine, ModuleType]
-KEPT = (count_status,)
 
 
 @functools.cache
-def interpreted_machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
-    """The step machines of a flow's vCPU and zapper, as Python; to be given the layout and the rules themselves."""
+def interpreted_machines(protocol: Protocol) -> tuple[Made, ...]:
+    """The step machines of each kind of actor, as Python; to be given the layout and the rules themselves."""
     world = World(atomics.PYTHON, lambda bound: bound)
-    actors = FLOWS[Flow(flow)]
-    return _made(actors.vcpu, world), _made(actors.zapper, world)
+    return tuple(_made(function, world) for function in protocol.actors.values())
 
 
 def _made(function: Steps, world: World) -> Made:
     names = Names()
-    made = step_machine(function, names, KEPT)
+    made = step_machine(function, names, TOLD)
     values = {**names.values, "own": atomics.own, "set_own": atomics.set_own}
     code = ModuleType(f"tdx_stress_interpreted_{made.name}")
     code.__dict__.update({name: world.resolve(value) for name, value in values.items()})

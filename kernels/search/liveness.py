@@ -1,9 +1,9 @@
-"""Whether every zapper comes to its end and every vCPU into the guest again: the whole graph of states, with edges.
+"""Whether every actor comes to its end, and every endless one to its goal again: the whole graph of states, with edges.
 
-Two questions. A livelock: a state from which no schedule at all lets every zapper finish, or none a vCPU into the
-guest; forbidden. And starvation: a cycle in which every actor takes steps and a zapper none that leads it out, or a
-vCPU none into the guest, so that fair but unlucky scheduling can keep it there for ever; that is what try-locks without
-a queue are like, and worth knowing. Actors are not folded here, or a cycle would not say whose steps it has.
+Two questions. A livelock: a state from which no schedule at all lets all those finish that come to an end, or none an
+endless actor to its goal; forbidden. And starvation: a cycle in which every actor takes steps and one of them none that
+leads it to its end or goal, so that fair but unlucky scheduling can keep it there for ever; that is what try-locks
+without a queue are like, and worth knowing. Actors are not folded here, or a cycle would not say whose steps it has.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from kernels.language.machine import DONE
 from kernels.search.effects import WAYS, apply
 from kernels.search.fingerprint import LABEL, facts_of, fingerprint
 from kernels.search.frontier import copy, slot_of
+from kernels.search.saying import over
 from kernels.search.state import STATE, pack
 from kernels.search.transitions import effect_of
 
@@ -40,9 +41,9 @@ class Graph(NamedTuple):
     first: np.ndarray  # [state] its first edge; one more at the end
     target: np.ndarray  # [edge]
     mover: np.ndarray  # [edge] the number of the move * 256 + the actor
-    unfinished: np.ndarray  # [state] zappers that have not returned, a bit each; none where KVM_BUG_ON was hit
-    inside: np.ndarray  # [state] vCPUs in the guest, a bit each; all where KVM_BUG_ON was hit
-    guest: np.ndarray  # [label and 1] whether a vCPU is in the guest there, or at its TD exit: a tick may come at once
+    unfinished: np.ndarray  # [state] ending actors that have not returned, a bit each; none where it is over
+    inside: np.ndarray  # [state] endless actors at their goal, a bit each; all where it is over
+    goal: np.ndarray  # [label] whether an endless actor is at its goal there
 
 
 def number_of(graph, print_, next_number):
@@ -64,7 +65,7 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
     again. `progress_`: int64 [PROGRESS], zeroed at the start.
     """
     td, progress = address(words_), address(progress_)
-    everybody = plan.vcpus + plan.zappers
+    everybody = plan.endless + plan.ending
     rows, first, target = words_at(graph.rows), words_at(graph.first), words_at(graph.target)
     mover, unfinished, inside = words_at(graph.mover), words_at(graph.unfinished), words_at(graph.inside)
     states, at, edges = progress[STATES_FOUND], progress[STATES_DONE], progress[EDGES_DRAWN]
@@ -84,9 +85,9 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
             label = facts_of(plan, memo, state, actor)[LABEL]
             if label == DONE:
                 continue
-            if actor >= plan.vcpus:
-                left |= 1 << (actor - plan.vcpus)
-            elif words_at(graph.guest)[label + 1]:
+            if actor >= plan.endless:
+                left |= 1 << (actor - plan.endless)
+            elif words_at(graph.goal)[words_at(plan.labels)[actor] + label + 1]:
                 entered |= 1 << actor
             number, numbers = 0, 1
             while number < numbers:
@@ -106,8 +107,8 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
                     target[edges] = found
                     mover[edges] = ((number - 1) << 8) | actor
                     edges += 1
-        unfinished[at] = 0 if state[plan.bugged] else left  # the VM is dead: nobody waits for anybody
-        inside[at] = -1 if state[plan.bugged] else entered
+        unfinished[at] = 0 if over(plan, lay, state) else left
+        inside[at] = -1 if over(plan, lay, state) else entered
         at += 1
     first[states] = edges
     return states
@@ -136,11 +137,11 @@ def edges_of(graph: Graph, states: int) -> Edges:
     return Edges(source, target, graph.mover[: first[-1]] & 255, forwards.T.tocsr())
 
 
-def is_there(graph: Graph, states: int, vcpu: int) -> np.ndarray:
-    """By state, whether this vCPU is in the guest, or with -1 whether every zapper has come to its end."""
-    if vcpu < 0:
+def is_there(graph: Graph, states: int, actor: int) -> np.ndarray:
+    """By state, whether this endless actor is at its goal, or with -1 whether every other has come to its end."""
+    if actor < 0:
         return graph.unfinished[:states] == 0
-    return (graph.inside[:states] >> vcpu) & 1 != 0
+    return (graph.inside[:states] >> actor) & 1 != 0
 
 
 def hopeful(edges: Edges, there: np.ndarray) -> np.ndarray:
@@ -157,7 +158,7 @@ def hopeful(edges: Edges, there: np.ndarray) -> np.ndarray:
     return found[:states]
 
 
-def starving(edges: Edges, there: np.ndarray, unfinished: np.ndarray, vcpus: int, asked: range) -> dict[int, int]:
+def starving(edges: Edges, there: np.ndarray, unfinished: np.ndarray, endless: int, asked: range) -> dict[int, int]:
     """For each actor `asked` after, a state in which a fair cycle that avoids what is `there` can keep it for ever.
 
     A strongly connected component holds such a cycle where every actor that has not returned has an edge inside it:
@@ -177,6 +178,6 @@ def starving(edges: Edges, there: np.ndarray, unfinished: np.ndarray, vcpus: int
     movers = np.zeros(count, np.int64)
     for actor in np.unique(mover):
         movers[component[source[mover == actor]]] |= 1 << int(actor)
-    fair = ~there & (movers[component] == ((1 << vcpus) - 1 | unfinished << vcpus))
+    fair = ~there & (movers[component] == ((1 << endless) - 1 | unfinished << endless))
     kept = fair[source]
     return {actor: int(source[kept & (mover == actor)][0]) for actor in asked if (kept & (mover == actor)).any()}

@@ -36,7 +36,7 @@ def zeroed(words: int) -> np.ndarray:
 
 def memos(plan: Plan, threads: int, most_words: int) -> list[Memo]:
     """Room for the moves that each thread remembers, and for the actors' own words, which they share."""
-    words = RELATIONS + max(plan.vcpus, 2)
+    words = RELATIONS + max(plan.endless, plan.held)
     width = words + int((plan.stop - plan.start).max())
     part = max(most_words // PART, 1 << 16)
     bits = max(LEAST_BITS, (part // memo.EDGE_WORDS).bit_length() - 2)

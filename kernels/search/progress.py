@@ -1,4 +1,4 @@
-"""Whether zappers come to their end and vCPUs into the guest: what `liveness` asks, of one machine and in words."""
+"""Whether actors come to their end or their goal: what `liveness` asks, of one machine and in words."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernels.language.entered import words_with_room
-from kernels.race.lines import record
+from kernels.layout import actors
+from kernels.protocol import record
 from kernels.search import liveness
 from kernels.search.breadth_first import Move, schedule_of
 from kernels.search.fingerprint import LABEL
@@ -15,8 +16,6 @@ from kernels.search.memory import check, memos
 from kernels.search.moves import Plan
 from kernels.search.schedule import Schedule, machines
 from kernels.search.tables import addressed, compiled_graph, make_plan
-from kernels.tdx.invariants import INSIDE
-from kernels.tdx.rules import Flow
 
 EDGES = 12  # room for so many moves of a state, on average
 EDGES_WORDS = 2 * EDGES + 16  # words that a state takes beside its own
@@ -24,11 +23,11 @@ EDGES_WORDS = 2 * EDGES + 16  # words that a state takes beside its own
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """Whether zappers finish, and vCPUs enter.
+    """Whether actors that come to an end finish, and endless ones come to their goal.
 
-    `livelocks`: states from which no schedule lets every zapper finish, or none a vCPU into the guest again; `livelock`
-    a shortest way to one. `refused`: of how many of them that is so, by vCPU; None in the flow `teardown`, where a TD
-    that goes takes its vCPUs with it. `starving`: by actor, the step at which fair but unlucky scheduling can keep it
+    `livelocks`: states from which no schedule lets all of the former finish, or none one of the latter to its goal
+    again; `livelock` a shortest way to one. `refused`: of how many of them that is so, by endless actor; None where
+    they are not `lasting`. `starving`: by actor, the step at which fair but unlucky scheduling can keep it
     for ever.
     """
 
@@ -45,17 +44,20 @@ def check_liveness(
 ) -> Liveness | None:
     """Look at the whole graph; None where it has more than `most_states` states, or `go_on` has said no."""
     begun = time.monotonic()
-    code, lay = compiled_graph(), start.lay
+    code, lay = compiled_graph(start.protocol), start.lay
     plan = make_plan(start, symmetry=False, reduction=reduction)
     records = record(lay), record(start.rules)
     words = words_with_room(lay.total_words)
     (memo,) = memos(plan, 1, most_states * lay.state_words)
-    made = [one for one, _ in machines(start.rules.flow)]
-    guest = np.array([0, *(bool(INSIDE & set(calls)) for calls in made[0].calls)], np.int64)
+    kinds = {kind: machine for kind, (machine, _) in zip(start.protocol.actors, machines(start.protocol), strict=True)}
+    made = [kinds[kind] for _, kind, _ in actors(lay)]
+    goal = np.zeros(len(plan.is_choice), np.int64)
+    for at, machine in zip(plan.labels, made, strict=True):
+        goal[at + 1 : at + 1 + len(machine.goals)] = machine.goals
     size = min(most_states, 1 << 14)
     while True:
         words[: lay.state_words] = start.words[: lay.state_words]
-        graph, progress = _room_for(size, plan.columns, guest), np.zeros(liveness.PROGRESS, np.int64)
+        graph, progress = _room_for(size, plan.columns, goal), np.zeros(liveness.PROGRESS, np.int64)
         drawn = addressed(plan), addressed(memo), addressed(graph), words, *records, progress
         states = int(code.draw_graph(*drawn))
         while states == liveness.PAUSED and go_on():
@@ -67,32 +69,32 @@ def check_liveness(
             return None
         size = min(most_states, size * 8)
     edges, unfinished = liveness.edges_of(graph, states), graph.unfinished[:states]
-    vcpus = range(lay.vcpus if start.rules.flow != Flow.TEARDOWN else 0)
-    hopeful = np.zeros((1 + len(vcpus), states), bool)
+    endless = range(plan.endless if start.protocol.states.lasting else 0)
+    hopeful = np.zeros((1 + len(endless), states), bool)
     starving: dict[int, int] = {}
-    for row, vcpu in enumerate((-1, *vcpus)):
-        there = liveness.is_there(graph, states, vcpu)
+    for row, actor in enumerate((-1, *endless)):
+        there = liveness.is_there(graph, states, actor)
         hopeful[row] = liveness.hopeful(edges, there)
-        asked = range(lay.vcpus, len(start.actors)) if vcpu < 0 else range(vcpu, vcpu + 1)
-        starving |= liveness.starving(edges, there, unfinished, lay.vcpus, asked)
+        asked = range(plan.endless, len(start.actors)) if actor < 0 else range(actor, actor + 1)
+        starving |= liveness.starving(edges, there, unfinished, plan.endless, asked)
     hopeless = np.flatnonzero(~hopeful.all(axis=0))
-    refused = {f"vcpu {vcpu}": int((~hopeful[1 + vcpu]).sum()) for vcpu in vcpus}
+    refused = {start.actors[actor]: int((~hopeful[1 + actor]).sum()) for actor in endless}
 
     def site(actor: int) -> str:
         own = int(graph.rows[starving[actor] * plan.columns + plan.shared + actor])
-        return str(made[actor >= lay.vcpus].sites[int(memo.locals[own * memo.width + LABEL])])
+        return str(made[actor].sites[int(memo.locals[own * memo.width + LABEL])])
 
     return Liveness(
         states=states,
         seconds=time.monotonic() - begun,
         livelocks=len(hopeless),
         livelock=_way(start, plan, graph, states, int(hopeless[0])) if len(hopeless) else (),
-        refused={name: count for name, count in refused.items() if count} if vcpus else None,
+        refused={name: count for name, count in refused.items() if count} if endless else None,
         starving={start.actors[actor]: site(actor) for actor in sorted(starving)},
     )
 
 
-def _room_for(states: int, columns: int, guest: np.ndarray) -> liveness.Graph:
+def _room_for(states: int, columns: int, goal: np.ndarray) -> liveness.Graph:
     edges = EDGES * states
     bits = (2 * states).bit_length()
     return liveness.Graph(
@@ -107,7 +109,7 @@ def _room_for(states: int, columns: int, guest: np.ndarray) -> liveness.Graph:
         mover=np.empty(edges, np.int64),
         unfinished=np.empty(states, np.int64),
         inside=np.empty(states, np.int64),
-        guest=guest,
+        goal=goal,
     )
 
 

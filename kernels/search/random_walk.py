@@ -1,8 +1,8 @@
 """Random schedules of a machine that is too large to search: uniform, or by priorities that change (PCT).
 
 PCT (Burckhardt et al., ASPLOS 2010): every actor gets a random priority, the highest that can move does, and at d - 1
-random steps of the schedule the one in front falls behind all others. vCPUs run for ever, waits are loops: so here an
-actor also falls behind when its step changes nothing, and a vCPU whenever it has left the guest.
+random steps of the schedule the one in front falls behind all others. Some actors run for ever, waits are loops: so
+here an actor also falls behind when its step changes nothing, and an endless one wherever the protocol says it rests.
 
 The paper's bound, a bug of d ordered steps seen with a chance of at least 1 / (n k**(d - 1)) a schedule of n actors and
 at most k steps, does not hold for that, and none is given. Who fell behind at a random step is in front again once all
@@ -10,7 +10,6 @@ others have waited. There is no k: random steps are drawn up to the longest sche
 choices inside an actor, of a page or of a tick, are drawn as well.
 """
 
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,16 +20,13 @@ import numpy as np
 from kernels.language.atomics import address, words_at
 from kernels.language.entered import words_with_room
 from kernels.language.machine import DONE
-from kernels.race.lines import record
+from kernels.protocol import Protocol, record
 from kernels.race.tally import xorshift
 from kernels.search.breadth_first import Move, Progress, schedule_of
-from kernels.search.explore import Size, explored
 from kernels.search.moves import choices_of, move, noted
+from kernels.search.saying import rests
 from kernels.search.schedule import Schedule
 from kernels.search.tables import addressed, compile_search, make_plan
-from kernels.tdx.outcomes import OUTCOMES, Outcome
-from kernels.tdx.rules import Rules
-from kernels.tdx.words import OUTSIDE_GUEST_MODE
 
 LONGEST = 20_000
 SHORTEST_WATCH_S = 0.2
@@ -42,7 +38,7 @@ def below(random, count):
 
 
 def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, shown_, priorities_):
-    """One schedule from `start_` on: until every zapper has returned, or `most` steps.
+    """One schedule from `start_` on: until all have returned that come to an end, or `most` steps.
 
     `changes_`: the steps at which the actor in front falls behind, ascending; empty for uniform choice, where its first
     is -1. `steps_` takes the moves, an actor * 4096 and a number each; `shown_[outcome]` the count of steps after which
@@ -50,7 +46,7 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
     """
     td, start, changes = address(words_), address(start_), address(changes_)
     steps, shown = address(steps_), address(shown_)
-    everybody, priorities = plan.vcpus + plan.zappers, address(priorities_)
+    everybody, priorities = plan.endless + plan.ending, address(priorities_)
     for word in range(lay.state_words):
         td[word] = start[word]
     random = seed
@@ -61,8 +57,8 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
     taken, change, lowest, bits = 0, 0, 0, 0
     while taken < most:
         alive = False
-        for zapper in range(plan.vcpus, everybody):
-            alive |= td[words_at(plan.pc)[zapper]] != DONE
+        for ending in range(plan.endless, everybody):
+            alive |= td[words_at(plan.pc)[ending]] != DONE
         if not alive:
             break
         actor = -1
@@ -87,13 +83,13 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
         seen = noted(plan, td) & ~bits
         bits |= seen
         if seen:
-            for outcome in range(OUTCOMES):
+            for outcome in range(plan.outcomes):
                 if (seen >> outcome) & 1:
                     shown[outcome] = taken
         after = 0
         for at in range(begin, stop):
             after = after * 31 + td[at]
-        left = actor < plan.vcpus and word == lay.mode + actor * lay.vcpu_stride and td[word] == OUTSIDE_GUEST_MODE
+        left = actor < plan.endless and word >= 0 and rests(lay, actor, word, td[word])
         due = not uniform and changes[change] <= taken  # two that fall on one step follow each other
         if not uniform and (due or before == after or left):
             lowest -= 1
@@ -109,7 +105,7 @@ class Walks:
     `unfinished`: schedules that were cut off; `longest` the steps of the longest other one.
     """
 
-    size: Size
+    size: Any
     schedules: int
     steps: int
     longest: int
@@ -120,15 +116,10 @@ class Walks:
     unfinished: int
 
 
-@functools.cache
-def compiled() -> Any:
-    """Walking, for every flow; once a process."""
-    return compile_search("walk", walk_once).walk_once
-
-
 def walk(
-    rules: Rules,
-    size: Size,
+    protocol: Protocol,
+    rules: Any,
+    size: Any,
     *,
     schedules: int,
     seed: int,
@@ -143,9 +134,10 @@ def walk(
     """
     if depth is not None and depth < 1:
         raise ValueError(f"depth: expected 1 or more, found {depth}")
-    start = Schedule(explored(rules), **size._asdict())
+    start = Schedule(protocol, protocol.searched(rules), size)
     plan = make_plan(start, symmetry=False, reduction=False)
-    run, at, records = compiled(), addressed(plan), (record(start.lay), record(start.rules))
+    run = compile_search(protocol, "walk", walk_once).walk_once
+    at, records = addressed(plan), (record(start.lay), record(start.rules))
     random = np.random.default_rng(seed)
     words, steps = words_with_room(start.lay.total_words), np.empty(most_steps, np.int64)
     priorities = np.empty(len(start.actors), np.int64)
@@ -153,7 +145,7 @@ def walk(
     done = total = unfinished = longest = 0
     begun = watched = time.monotonic()
     while done < schedules:
-        shown = np.zeros(OUTCOMES, np.int64)
+        shown = np.zeros(plan.outcomes, np.int64)
         changes = _changes(random, depth, longest or most_steps)
         drawn = int(random.integers(1, 1 << 62))
         taken = int(run(at, words, *records, start.words, drawn, changes, steps, most_steps, shown, priorities))
@@ -178,7 +170,10 @@ def walk(
         seed=seed,
         depth=depth,
         outcomes={
-            Outcome(number).name: (count, schedule_of(start, ((s >> 32, s & 0xFFFFFFFF) for s in kept.tolist()), False))
+            protocol.outcomes(number).name: (
+                count,
+                schedule_of(start, ((s >> 32, s & 0xFFFFFFFF) for s in kept.tolist()), False),
+            )
             for number, (count, _, kept) in sorted(best.items())
         },
         unfinished=unfinished,

@@ -19,15 +19,13 @@ from kernels.language.atomics import (
     yield_cpu,
 )
 from kernels.language.machine import DONE
-from kernels.search.effects import ABROAD, EPOCH_FELL, SHOWN, WAYS, apply, changes, undo
+from kernels.search.effects import ABROAD, BROKEN, SHOWN, WAYS, apply, changes, undo
 from kernels.search.fingerprint import LABEL, facts_of, fingerprint, finish_print, share_of, sums_of
 from kernels.search.frontier import (
     ARRIVED,
     CANDIDATE,
     CHUNK,
     COMMAND,
-    DEADLOCK,
-    EPOCH,
     EXPAND,
     GENERATION,
     GO,
@@ -35,10 +33,8 @@ from kernels.search.frontier import (
     LINK,
     MOVE_BITS,
     NUMBERS,
-    OWNERS,
     PARTS,
     PRINT,
-    REFCOUNTS,
     SIDE,
     STAGE,
     copy,
@@ -48,33 +44,26 @@ from kernels.search.frontier import (
     settle,
     slot_of,
 )
+from kernels.search.saying import broken_in, over
 from kernels.search.transitions import effect_of
-from kernels.tdx.invariants import broken_in
-from kernels.tdx.outcomes import OUTCOMES
 
 AHEAD = 8  # candidates whose line of the table is fetched before it is looked at
 
 
-def note_findings(store, part, shown, fell, link):
-    """Whatever a move has shown: outcomes, and that the epoch, which never falls, fell."""
-    for outcome in range(OUTCOMES):
-        if (shown >> outcome) & 1:
-            note_finding(store, part, outcome, link)
-    if fell:
-        note_finding(store, part, EPOCH, link)
-
-
-def note_broken(store, part, broken, link):
-    """Invariants that a state breaks."""
-    for finding in range(REFCOUNTS, OWNERS + 1):
-        if (broken >> (finding - REFCOUNTS)) & 1:
+def note_findings(store, part, shown, first, link):
+    """Whatever a move or a state has shown: findings, a bit each, numbered from `first` on."""
+    finding = first
+    while shown:
+        if shown & 1:
             note_finding(store, part, finding, link)
+        shown >>= 1
+        finding += 1
 
 
 def expand(plan, memo, store, td, lay, rules, part):
     """Every move of the next states of this part; what may be new stays in its buckets, in the order of discovery."""
     side = words_at(store.control)[SIDE]
-    everybody = plan.vcpus + plan.zappers
+    everybody = plan.endless + plan.ending
     filled = at_word(words_at(store.filled), part * PARTS)
     for to in range(PARTS):
         filled[to] = 0
@@ -97,14 +86,14 @@ def expand(plan, memo, store, td, lay, rules, part):
             shares[actor] = share_of(plan, memo, state, actor)
             whole += shares[actor]
         parent = (words_at(store.first)[side * PARTS + part] + number_of_row) * PARTS + part
-        broken = broken_in(plan, memo, state)
+        broken = broken_in(plan, memo, lay, state)
         if broken:
-            note_broken(store, part, broken, (parent << MOVE_BITS) + 1)
+            note_findings(store, part, broken, plan.deadlock + 1, (parent << MOVE_BITS) + 1)
         alive, moved = False, False
         for actor in range(everybody):
             if facts_of(plan, memo, state, actor)[LABEL] == DONE:
                 continue
-            alive |= actor >= plan.vcpus
+            alive |= actor >= plan.endless
             number, numbers = 0, 1
             while number < numbers:
                 effect = effect_of(plan, memo, td, lay, rules, state, actor, number)
@@ -114,12 +103,12 @@ def expand(plan, memo, store, td, lay, rules, part):
                 numbers = max(numbers, abs(at[WAYS]))
                 if at[WAYS] > 0:
                     steps += 1
-                    if at[SHOWN] | at[EPOCH_FELL]:
-                        note_findings(store, part, at[SHOWN], at[EPOCH_FELL], link + 1)
+                    if at[SHOWN] | at[BROKEN]:
+                        note_findings(store, part, at[SHOWN] | at[BROKEN] << plan.outcomes, 0, link + 1)
                     if changes(memo, state, plan.shared + actor, effect):
                         moved = True
                         apply(plan, memo, row, actor, effect)
-                        if plan.orders == 1 and actor < plan.vcpus and not at[ABROAD]:
+                        if plan.orders == 1 and actor < plan.endless and not at[ABROAD]:
                             changed = sums_of(plan, row)[0] - sums_of(plan, state)[0]
                             changed += share_of(plan, memo, row, actor) - shares[actor]
                             print_ = finish_print(whole + changed)
@@ -132,9 +121,9 @@ def expand(plan, memo, store, td, lay, rules, part):
                         words_at(store.buckets)[candidate + LINK] = link
                         filled[to] += 1
                         fullest = max(fullest, filled[to])
-        if alive and not moved and not state[plan.bugged]:
+        if alive and not moved and not over(plan, lay, state):
             stuck += 1
-            note_finding(store, part, DEADLOCK, (parent << MOVE_BITS) + 1)
+            note_finding(store, part, plan.deadlock, (parent << MOVE_BITS) + 1)
     words_at(store.done)[part] = end
     words_at(store.transitions)[part * 16] += steps
     words_at(store.deadlocks)[part * 16] += stuck

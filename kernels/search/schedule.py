@@ -4,16 +4,11 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from kernels import layout
 from kernels.language.entered import entered, words_with_room
 from kernels.language.machine import DONE, Machine
-from kernels.language.syntax import Site
-from kernels.layout import Actor, Layout
-from kernels.race.lines import prepare, record
-from kernels.tdx.flows import FLOWS
-from kernels.tdx.rules import Flow, Rules
-
-RECORDS = {"lay": Layout._fields, "rules": Rules._fields}
+from kernels.language.syntax import Site, Steps
+from kernels.layout import Actor, Layout, actors
+from kernels.protocol import Protocol, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +23,14 @@ class Taken:
 Made = tuple[Machine, Any]
 
 
+def machines(protocol: Protocol) -> tuple[Made, ...]:
+    """The step machines of each kind of actor, compiled once a process."""
+    return tuple(_made(one, protocol.words.layout._fields, protocol.rules._fields) for one in protocol.actors.values())
+
+
 @functools.cache
-def machines(flow: int = Flow.SHOOTDOWN) -> tuple[Made, Made]:
-    """The step machines of a flow's vCPU and zapper, compiled once a process."""
-    actors = FLOWS[Flow(flow)]
-    return entered(actors.vcpu, RECORDS), entered(actors.zapper, RECORDS)
+def _made(function: Steps, lay: tuple[str, ...], rules: tuple[str, ...]) -> Made:
+    return entered(function, {"lay": lay, "rules": rules})
 
 
 class Schedule:
@@ -40,42 +38,20 @@ class Schedule:
 
     `words` is the packed state followed by the tally; `taken` the schedule so far, `touched` the word that its last
     step read or wrote, None for a choice. Actors are "vcpu 0", "zapper 0", ...
-    Compiled, unless `made` gives the step machines of a vCPU and of a zapper in Python.
+    `rules` and `size` are the protocol's. Compiled, unless `made` gives the step machines of each kind in Python.
     """
 
-    def __init__(
-        self,
-        rules: Rules,
-        *,
-        vcpus: int,
-        zappers: int,
-        pages: int = 1,
-        tlb_entries: int = 1,
-        made: tuple[Made, Made] | None = None,
-    ) -> None:
-        for_vcpu, for_zapper = made or machines(rules.flow)
-        self.lay: Layout = layout.plan(
-            vcpus,
-            zappers,
-            pages,
-            tlb_entries,
-            flow=rules.flow,
-            lps=max(1, rules.lps),
-            packed=True,
-            vcpu_registers=for_vcpu[0].registers,
-            zapper_registers=for_zapper[0].registers,
-        )
-        self.rules = rules
+    def __init__(self, protocol: Protocol, rules: Any, size: Any, made: tuple[Made, ...] | None = None) -> None:
+        kinds = dict(zip(protocol.actors, made or machines(protocol), strict=True))
+        registers = {kind.name: machine.registers for kind, (machine, _) in kinds.items()}
+        self.protocol, self.rules, self.size = protocol, rules, size
+        self.lay: Layout = protocol.plan(rules, size, packed=True, registers=registers)
         self.words = words_with_room(self.lay.total_words)
         self.taken: list[Taken] = []
         self.touched: int | None = None
         self._records: tuple[Any, Any] = (self.lay, rules) if made else (record(self.lay), record(rules))
-        self._actors: dict[str, tuple[Actor, Made]] = {}
-        for index in range(vcpus):
-            self._actors[f"vcpu {index}"] = layout.vcpu_actor(self.lay, index), for_vcpu
-        for index in range(zappers):
-            self._actors[f"zapper {index}"] = layout.zapper_actor(self.lay, index), for_zapper
-        prepare(self.words, self.lay, rules, 1)
+        self._actors: dict[str, tuple[Actor, Made]] = {name: (me, kinds[kind]) for name, kind, me in actors(self.lay)}
+        protocol.prepare(self.words, self.lay, rules, 1)
         for actor in self._actors:
             self._advance(actor, 0)  # private work before the first step
 

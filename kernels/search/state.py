@@ -10,16 +10,14 @@ from kernels.search.fingerprint import (
     ACTOR,
     FACTOR_1,
     LABEL,
-    PAGE_SEEN,
-    REFERENCES,
+    OF_LABEL,
     RELATIONS,
-    STAGE_SEEN,
     SUM,
     mix,
     sums_of,
     term,
 )
-from kernels.search.moves import COLUMNS, FIRST, NAMING, SECOND, row_of
+from kernels.search.moves import FIRST, NAMING, SECOND, row_of
 
 # Words of `common`.
 LOCK, INTERNED, SLOT_BITS, STATE, COMMON = range(5)
@@ -33,16 +31,16 @@ def hash_of_words(actor, words, count):
     return total
 
 
-def relation(plan, td, actor, vcpu):
-    """What a zapper's words say about one vCPU: awaited, visited, at hand."""
-    at = words_at(plan.register)[actor]
-    row = row_of(plan, td, actor) * COLUMNS
-    word = td[words_at(plan.awaiting)[actor - plan.vcpus] + vcpu]
+def relation(plan, td, actor, endless):
+    """What an ending actor's words say about an endless one: awaited, visited, at hand."""
+    at, awaiting = words_at(plan.register)[actor], words_at(plan.awaiting)[actor]
+    row = row_of(plan, td, actor) * plan.holding
+    word = td[awaiting + endless] if awaiting >= 0 else 0
     first, second = words_at(plan.holds)[row + FIRST], words_at(plan.holds)[row + SECOND]
     if first:
-        word |= (td[at + first - 1] == vcpu) << 8
+        word |= (td[at + first - 1] == endless) << 8
     if second:
-        word |= ((td[at + second - 1] >> vcpu) & 1) << 9
+        word |= ((td[at + second - 1] >> endless) & 1) << 9
     return word
 
 
@@ -51,22 +49,22 @@ def describe(plan, memo, td, actor, facts):
     """Write down what is known of an actor's own words, which stand in `td`."""
     start, at, stop = words_at(plan.start)[actor], words_at(plan.register)[actor], words_at(plan.stop)[actor]
     row = row_of(plan, td, actor)
-    naming = words_at(plan.holds)[row * COLUMNS + NAMING]
+    holds = at_word(words_at(plan.holds), row * plan.holding)
+    naming = holds[NAMING]
     total = 0
     for word in range(start, at):
         total += term(words_at(plan.salt)[word], td[word])
     for place in range(stop - at):
         total += term(words_at(plan.salt)[at + place] * (1 - (naming >> place & 1)), td[at + place])
     facts[ACTOR], facts[SUM], facts[LABEL] = actor, total, td[words_at(plan.pc)[actor]]
-    facts[REFERENCES] = words_at(plan.references)[row]
-    if actor >= plan.vcpus:
-        for vcpu in range(plan.vcpus):
-            facts[RELATIONS + vcpu] = relation(plan, td, actor, vcpu)
+    facts[OF_LABEL] = words_at(plan.of_label)[row]
+    if actor >= plan.endless:
+        for endless in range(plan.endless):
+            facts[RELATIONS + endless] = relation(plan, td, actor, endless)
     else:
-        first = words_at(plan.holds)[row * COLUMNS + FIRST]
-        second = words_at(plan.holds)[row * COLUMNS + SECOND]
-        facts[PAGE_SEEN] = td[at + first - 1] if first else 0
-        facts[STAGE_SEEN] = td[at + second - 1] if second else 0
+        for how in range(plan.held):
+            register = holds[FIRST + how]
+            facts[RELATIONS + how] = td[at + register - 1] if register else 0
     for word in range(start, stop):
         facts[memo.words + word - start] = td[word]
 
@@ -136,7 +134,7 @@ def unpack(plan, memo, td, row):
     """The words of a row."""
     for column in range(plan.shared):
         td[words_at(plan.word)[column]] = row[column]
-    for actor in range(plan.vcpus + plan.zappers):
+    for actor in range(plan.endless + plan.ending):
         known = at_word(words_at(memo.locals), row[plan.shared + actor] * memo.width + memo.words)
         start = words_at(plan.start)[actor]
         for word in range(start, words_at(plan.stop)[actor]):
@@ -146,7 +144,7 @@ def unpack(plan, memo, td, row):
 @out_of_line
 def pack(plan, memo, td, row):
     """The row of these words, with the parts of its fingerprint."""
-    everybody = plan.vcpus + plan.zappers
+    everybody = plan.endless + plan.ending
     sums = sums_of(plan, row)
     sums[0] = 0
     for actor in range(everybody):

@@ -14,10 +14,10 @@ from kernels.language.atomics import SEEN_COUNT, SEEN_ROOM, at_word, words_at
 from kernels.language.syntax import out_of_line
 from kernels.search.effects import (
     ABROAD,
+    BROKEN,
     COLUMN,
     DIFFERENCE,
     EFFECT_WORDS,
-    EPOCH_FELL,
     OWN,
     OWN_SUM,
     REGION,
@@ -29,8 +29,8 @@ from kernels.search.effects import (
 )
 from kernels.search.fingerprint import FACTOR_1, SUM, mix, term
 from kernels.search.moves import move, noted
+from kernels.search.saying import broken_by
 from kernels.search.state import IMPOSSIBLE, INTERNED, SLOT_BITS, STATE, is_as_before, number_of_own, unpack
-from kernels.tdx.words import epoch_of
 
 # A node: what it is, then the value seen first and the node behind it. Values seen later stand among the edges.
 KIND, VALUE, CHILD, NODE_WORDS = range(4)
@@ -168,13 +168,13 @@ def learn(plan, memo, td, lay, rules, row, actor, number):
     known = words_at(memo.locals)
     own, mine = row[plan.shared + actor], number_of_own(plan, memo, td, actor)
     # The first effect is never remembered: it stands where there is no room for another.
-    most = plan.shared + plan.vcpus + plan.zappers + 2
+    most = plan.shared + plan.endless + plan.ending + 2
     fits = counters[POOL] + EFFECT_WORDS + plan.shared * WRITE_WORDS < memo.most_pool
     fits = fits and counters[NODES] + most < memo.most_nodes
     fits = fits and (counters[EDGES] + most) * 2 < 1 << memo.most_bits
     effect = counters[POOL] if fits else 0
     at = at_word(pool, effect)
-    at[WAYS], at[SHOWN], at[EPOCH_FELL] = count, noted(plan, td), 0
+    at[WAYS], at[SHOWN], at[BROKEN] = count, noted(plan, td), 0
     at[OWN], at[OWN_SUM] = mine, known[mine * memo.width + SUM] - known[own * memo.width + SUM]
     at[ABROAD], at[WRITES] = 0, 0
     for column in range(plan.shared):
@@ -186,9 +186,8 @@ def learn(plan, memo, td, lay, rules, row, actor, number):
             write[DIFFERENCE] = term(salt, after) - term(salt, before)
             at[WRITES] += 1
             at[ABROAD] |= region != 0 and region != 1 + actor
-            if words_at(plan.word)[column] == lay.epoch_tracking:
-                at[EPOCH_FELL] = epoch_of(after) < epoch_of(before)
-    for other in range(plan.vcpus + plan.zappers):
+            at[BROKEN] |= broken_by(lay, words_at(plan.word)[column], before, after)
+    for other in range(plan.endless + plan.ending):
         if other != actor and not is_as_before(plan, memo, td, row, other):
             common[STATE] |= IMPOSSIBLE
     if fits:

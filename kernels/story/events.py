@@ -1,7 +1,9 @@
 """A schedule told: what each step did, to which word, and which call it was part of. Values only, nothing runs here."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 RETURNED = "has returned"
 
@@ -20,8 +22,17 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What a choice says that turns to an actor of a kind, whom the next step shows: before that, and if it is none."""
+
+    kind: str  # "vcpu"
+    unknown: str
+    none: str
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
-    """A word by name, its value before and after, and both as `kernels.tdx.reading` says them."""
+    """A word by name, its value before and after, and both as its row of `kernels.layout` says them."""
 
     word: str
     old: int
@@ -108,3 +119,17 @@ class Story:
     stands: dict[str, str]
     outcomes: tuple[str, ...]  # all that were noted, in the order in which they were
     state_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """How calls end that have a status: names of calls and of statuses, and where in the head of a tally each status of
+    each call is counted, `each` a call. `of_code` is the name of a status as a trace keeps it, `well` that of success.
+    """
+
+    at: int
+    each: int
+    calls: Mapping[Any, str]
+    names: Mapping[Any, str]
+    of_code: Callable[[int], str]
+    well: str

@@ -13,37 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.language.syntax import Site
-from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES, Layout, name_of
+from kernels.language.syntax import SITES, Site
+from kernels.layout import OUTCOME_COUNTS, Layout, Word, row_at
+from kernels.protocol import Protocol
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.story.events import RETURNED, Access, Event, Held, Story
-from kernels.story.spans import READS, WALKS, gathered
-from kernels.tdx.outcomes import OUTCOMES, Outcome
-from kernels.tdx.reading import family_of, reading
-from kernels.tdx.rules import Rules
-from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
-from kernels.tdx.words import content_of, generation_of, is_hit, lp_tlb, occupant, tlb, translation
-
-# Where the step machine keeps its place: no part of the protocol.
-PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
+from kernels.story.events import RETURNED, Access, Event, Held, Story, Turn
+from kernels.story.spans import gathered
 
 
 class Narrator:
     """A schedule that tells what it does. `run` is the schedule itself, `events` what has happened so far."""
 
-    def __init__(self, rules: Rules, *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1) -> None:
-        self.run = Schedule(
-            rules,
-            vcpus=vcpus,
-            zappers=zappers,
-            pages=pages,
-            tlb_entries=tlb_entries,
-            made=interpreted_machines(rules.flow),
-        )
+    def __init__(self, protocol: Protocol, rules: Any, size: Any) -> None:
+        self.run = Schedule(protocol, rules, size, made=interpreted_machines(protocol))
         lay = self.run.lay
-        self._names = [name_of(lay, word) for word in range(lay.state_words)]
+        self._rows = [_row_at(lay, word) for word in range(lay.state_words)]
         self._begun = self.state().copy()
+        self._outcomes = len(protocol.outcomes)
+        self._says = protocol.telling.says
         self.events: list[Event] = []
 
     def state(self) -> NDArray[np.int64]:
@@ -58,7 +46,8 @@ class Narrator:
         site = self.run.step(actor, chosen)
         word = self.run.touched
         more = self._counts(actor) - counted
-        leaf, status = _status(more)
+        leaf, status = self._status(more)
+        outcomes = self.run.protocol.outcomes
         event = Event(
             actor=actor,
             chosen=chosen,
@@ -72,8 +61,10 @@ class Narrator:
             own=tuple(self._own(word, before)),
             leaf=leaf,
             status=status,
-            outcomes=tuple(Outcome(int(place)).name for place in np.flatnonzero(more[OUTCOME_COUNTS:][:OUTCOMES])),
-            says=self._says(site, actor, chosen, word),
+            outcomes=tuple(
+                outcomes(int(place)).name for place in np.flatnonzero(more[OUTCOME_COUNTS:][: self._outcomes])
+            ),
+            says=_way(site, chosen) if word is None else self._says(self.run, site, actor, word),
         )
         self.events.append(event)
         return event
@@ -83,7 +74,7 @@ class Narrator:
         run = self.run
         sites = {name: run.site(name) for name in run.actors}
         ahead = {name: (run.calls(name), site.name, self._next_word(name)) for name, site in sites.items() if site}
-        spans, deeds = gathered(self.events, ahead)
+        spans, deeds = gathered(run.protocol.steps, self.events, ahead)
         return Story(
             actors=run.actors,
             events=tuple(self._told()),
@@ -97,34 +88,44 @@ class Narrator:
 
     def _counts(self, actor: str) -> NDArray[np.int64]:
         """The head of the actor's tally up to its statuses."""
-        at = self.run.actor(actor).tally
-        return self.run.words[at : at + STATUS_COUNTS + len(Leaf) * STATUSES]
+        at, statuses = self.run.actor(actor).tally, self.run.protocol.telling.statuses
+        end = statuses.at + len(statuses.calls) * statuses.each if statuses else OUTCOME_COUNTS + self._outcomes
+        return self.run.words[at : at + end]
+
+    def _status(self, more: NDArray[np.int64]) -> tuple[str, str]:
+        """The call that ended, and how, by name; empty where none did."""
+        if statuses := self.run.protocol.telling.statuses:
+            for place in np.flatnonzero(more[statuses.at :]):
+                call, status = divmod(int(place), statuses.each)
+                return statuses.calls[call], statuses.names[status]
+        return "", ""
 
     def _access(self, word: int, before: NDArray[np.int64]) -> Access:
-        lay: Layout = self.run.lay
-        old, new = int(before[word]), int(self.run.words[word])
-        return Access(self._names[word], old, new, reading(lay, word, old), reading(lay, word, new))
+        (row, name), old, new = self._rows[word], int(before[word]), int(self.run.words[word])
+        return Access(name, old, new, row.reads(old), row.reads(new))
 
     def _own(self, touched: int | None, before: NDArray[np.int64]) -> Iterator[Access]:
         for word in np.flatnonzero(self.state() != before):
-            if word != touched and family_of(self._names[word]) not in PLACES:
+            if word != touched and not self._rows[word][0].place:
                 yield self._access(int(word), before)
 
     def _held(self) -> Iterator[Held]:
-        for word, name in enumerate(self._names):
-            if family_of(name) not in PLACES:
+        for word, (row, name) in enumerate(self._rows):
+            if not row.place:
                 value = int(self.run.words[word])
-                yield Held(name, value, reading(self.run.lay, word, value), value != int(self._begun[word]))
+                yield Held(name, value, row.reads(value), value != int(self._begun[word]))
 
     def _told(self) -> Iterator[Event]:
-        """The events, those that turn to a vCPU with its name: the actor's next step shows which one it was."""
+        """The events, those that turn to somebody with the name: the actor's next step shows who it was."""
+        turns = {site.name: site.says for site in SITES if isinstance(site.says, Turn)}
         after: dict[str, str] = {}
         told = []
         for event in reversed(self.events):
-            if event.text in TURNS:
-                event = replace(event, says=after.get(event.actor, "turns to a vCPU"))
-            on = event.access.word.partition("[")[2].partition("]")[0] if event.access else ""
-            after[event.actor] = f"turns to {on}" if on.startswith("vcpu ") else "no vCPU is left"
+            on = after.get(event.actor)
+            if turn := turns.get(event.name):
+                known = on is not None and on.startswith(f"{turn.kind} ")
+                event = replace(event, says=f"turns to {on}" if known else turn.unknown if on is None else turn.none)
+            after[event.actor] = event.access.word.partition("[")[2].partition("]")[0] if event.access else ""
             told.append(event)
         return reversed(told)
 
@@ -133,75 +134,22 @@ class Narrator:
         last = next((event for event in reversed(self.events) if event.actor == actor and event.access), None)
         return last.access.word if last and last.access else ""
 
-    def _says(self, site: Site, actor: str, chosen: int, word: int | None) -> str:
-        if word is None:
-            if site.text in TURNS:
-                return ""
-            return CHOICES[site.text][min(chosen, len(CHOICES[site.text]) - 1)].format(chosen)
-        if site.name in READS:
-            return self._read(actor, word)
-        if site.name in WALKS:
-            return "walks the shared EPT" if family_of(self._names[word]) == "shared_spte" else "walks the S-EPT"
-        return ""
 
-    def _read(self, actor: str, word: int) -> str:
-        """A guest read of the page that this word is of, by what the TLB holds: the two have just been compared."""
-        lay, words = self.run.lay, self.run.words
-        shared = family_of(self._names[word]) == "shared_owner"
-        gpa = (word - (lay.shared_owner if shared else lay.owner)) // lay.page_stride
-        number = gpa + lay.pages if shared else gpa
-        held = int(words[self._entry(self.run.actor(actor).index, number)])
-        page = f"shared page {gpa}" if shared else f"page {gpa}"
-        if held == translation(number, int(words[word])):
-            return f"reads {page}: fresh"
-        if is_hit(held, number):
-            return f"reads {page} through hpa {generation_of(content_of(held))}: not current"
-        return f"reads {page}: not in the TLB"
-
-    def _entry(self, vcpu: int, gpa: int) -> int:
-        """The TLB entry for a guest page: the vCPU's own, or that of the processor it runs on."""
-        lay = self.run.lay
-        for lp in range(lay.lps):
-            if self.run.words[occupant(lay, lp)] == vcpu + 1:
-                return lp_tlb(lay, lp, gpa)
-        return tlb(lay, vcpu, gpa)
+def _way(site: Site, chosen: int) -> str:
+    """What a choice says that went this way."""
+    ways = site.says
+    return "" if isinstance(ways, Turn) or not ways else ways[min(chosen, len(ways) - 1)].format(chosen)
 
 
-# What each way of a choice means; the last one stands for all behind it.
-CHOICES = {
-    "any_page": ("takes page {}",),
-    "any_range": ("takes range {}",),
-    "any_table": ("takes page-table page {}",),
-    "pages_after_yield": ("will yield behind the last page", "will yield with pages left: {}"),
-    "next_page": ("the guest turns to page {}",),
-    "next_access": ("the guest turns to page {}, private ones first",),
-    "next_lp": ("is scheduled on processor {}",),
-    "zaps": ("no page goes now", "a page goes"),
-    "accepts_first": ("touches it", "accepts it first"),
-    "event_pending": ("nothing else to do", "an event is pending"),
-    "private_or_shared": ("shoots a private page down", "changes a memslot"),
-    "reads_before_tick": ("the tick comes", "the guest reads on"),
-    "arrives": ("the IPI is still on its way", "the IPI arrives"),
-    "drains": ("its store is still in the store buffer", "its store leaves the store buffer"),
-    "gives_up": ("tries again", "gives up"),
-    "root_is_obsolete": ("keeps its root", "has to load a root"),
-}
-TURNS = ("next_vcpu", "next_marked", "next_due")
+def _row_at(lay: Layout, word: int) -> tuple[Word, str]:
+    found = row_at(lay, word)
+    assert found is not None, f"word {word} of a state is no protocol's"
+    return found
 
 
-def _status(more: NDArray[Any]) -> tuple[str, str]:
-    """The SEAMCALL or TDCALL that ended, and how, by name; empty where none did."""
-    for place in np.flatnonzero(more[STATUS_COUNTS:]):
-        leaf, status = divmod(int(place), STATUSES)
-        return LEAF_NAMES[Leaf(leaf)], NAMES[Status(status)]
-    return "", ""
-
-
-def narrate(
-    rules: Rules, moves: Iterable[Any], *, vcpus: int, zappers: int, pages: int = 1, tlb_entries: int = 1
-) -> Story:
+def narrate(protocol: Protocol, rules: Any, moves: Iterable[Any], size: Any) -> Story:
     """The story of these moves, each with an `actor` and a `chosen`. Raises KeyError, ValueError as `Narrator.step`."""
-    narrator = Narrator(rules, vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=tlb_entries)
+    narrator = Narrator(protocol, rules, size)
     for move in moves:
         narrator.step(move.actor, move.chosen)
     return narrator.story()

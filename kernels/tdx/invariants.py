@@ -1,4 +1,4 @@
-"""What holds in every state, however it was reached: looked at where a search expands it.
+"""What holds in every state, however it was reached: looked at where a search expands it. Compiled into the search.
 
 The references that the module counts in {td_epoch, refcount[2]} are those of the vCPUs between TDH.VP.ENTER and TD
 exit. Where KVM has a mirror of the S-EPT, both say the same of a page as long as its SPTE is not frozen and nobody
@@ -8,7 +8,9 @@ holds mmu_lock for write, and the page behind an entry is the TD's own.
 from kernels.language.atomics import words_at
 from kernels.language.machine import DONE, Machine
 from kernels.language.syntax import Site
-from kernels.search.fingerprint import REFERENCES, facts_of
+from kernels.search.fingerprint import OF_LABEL, facts_of
+from kernels.search.saying import over
+from kernels.tdx.rules import Flow
 from kernels.tdx.words import (
     FREE,
     MAPPED,
@@ -17,20 +19,22 @@ from kernels.tdx.words import (
     PAGE_FREE,
     PENDING,
     SPTE_FROZEN,
+    epoch_of,
     generation_of,
+    mirror,
+    owner,
     page_of,
     phase_of,
     refcount_of,
+    sept,
     state_of,
 )
 
-# What is broken, a bit each; in the order of `kernels.search.frontier`.
-REFERENCES_LOST, OUT_OF_STEP, NOT_OWNED = 1, 2, 4
+TEARDOWN = int(Flow.TEARDOWN)
 # The most references of a label stand above the least.
 MOST_SHIFT = 8
 ENTERS = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("vp_enter", "vp_enter_new", "vp_enter_here")}
 LEAVES = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("td_exit", "revert_tlb_tracking")}
-INSIDE = frozenset({"guest", "guest_here", "guest_with_faults", "mmio_guest", "stepping_guest", "td_exit"})
 
 
 def references_of(made: Machine) -> list[int]:
@@ -46,7 +50,7 @@ def references_of(made: Machine) -> list[int]:
         if label == DONE:
             continue
         site, calls = made.sites[label], made.calls[label]
-        references = 1 if INSIDE & set(calls) else 0 if _is_outside(site, calls) else references
+        references = 1 if made.goals[label] else 0 if _is_outside(site, calls) else references
         if references not in held[label]:
             held[label].add(references)
             name = site.name if site else ""
@@ -60,13 +64,19 @@ def _is_outside(site: Site | None, calls: tuple[str, ...]) -> bool:
     return site is not None and len(calls) == 1 and site.name == f"{calls[0]}.store_release_mode"
 
 
-def references_lost(plan, memo, row):
+def references_lost(plan, memo, lay, row):
     """Whether the module counts fewer references than vCPUs inside, or more."""
     known = 0
-    for vcpu in range(plan.vcpus):
-        known += facts_of(plan, memo, row, vcpu)[REFERENCES]
-    counted = refcount_of(row[plan.epoch], 0) + refcount_of(row[plan.epoch], 1)
+    for vcpu in range(plan.endless):
+        known += facts_of(plan, memo, row, vcpu)[OF_LABEL]
+    epochs = row[words_at(plan.column)[lay.epoch_tracking]]
+    counted = refcount_of(epochs, 0) + refcount_of(epochs, 1)
     return counted < known & ((1 << MOST_SHIFT) - 1) or counted > known >> MOST_SHIFT
+
+
+def has_mirror(lay):
+    """Whether KVM's mirror says of every page what the S-EPT says; one that KVM_BUG_ON has ended need not."""
+    return lay.tables and lay.flow != TEARDOWN
 
 
 def is_in_step(spte, state, is_table):
@@ -76,18 +86,29 @@ def is_in_step(spte, state, is_table):
     return state == NL_MAPPED if is_table else state == PENDING or state == MAPPED
 
 
-def broken_in(plan, memo, row):
-    """The invariants that a state breaks, a bit each; a VM that KVM_BUG_ON has ended keeps the first alone."""
-    broken = 0
-    if references_lost(plan, memo, row):
-        broken = REFERENCES_LOST
-    if plan.in_step and not row[plan.bugged]:
-        written = row[plan.mmu_lock] & 1
-        for page in range(plan.in_step):
-            spte, entry = row[words_at(plan.mirror)[page]], row[words_at(plan.sept)[page]]
-            state, owned = state_of(entry), row[words_at(plan.owner)[page]]
-            if not written and spte != SPTE_FROZEN and not is_in_step(spte, state, page >= plan.guest_pages):
-                broken |= OUT_OF_STEP
-            if state != FREE and (page_of(entry) != generation_of(owned) << 8 or phase_of(owned) == PAGE_FREE):
-                broken |= NOT_OWNED
-    return broken
+def mirror_lost(plan, memo, lay, row):
+    """Whether a mirror SPTE and its S-EPT entry differ while nobody changes them."""
+    if not has_mirror(lay) or over(plan, lay, row) or row[words_at(plan.column)[lay.mmu_lock]] & 1:
+        return 0
+    column, lost = words_at(plan.column), 0
+    for page in range(lay.pages + lay.tables):
+        spte, entry = row[column[mirror(lay, page)]], row[column[sept(lay, page)]]
+        lost |= spte != SPTE_FROZEN and not is_in_step(spte, state_of(entry), page >= lay.pages)
+    return lost
+
+
+def not_owned(plan, memo, lay, row):
+    """Whether an S-EPT entry leads to a page that is not the TD's."""
+    if not has_mirror(lay) or over(plan, lay, row):
+        return 0
+    column, lost = words_at(plan.column), 0
+    for page in range(lay.pages + lay.tables):
+        entry, owned = row[column[sept(lay, page)]], row[column[owner(lay, page)]]
+        is_ours = page_of(entry) == generation_of(owned) << 8 and phase_of(owned) != PAGE_FREE
+        lost |= state_of(entry) != FREE and not is_ours
+    return lost
+
+
+def epoch_fell(lay, word, before, after):
+    """Whether the epoch, which never falls, fell; but another TD begins in its first one."""
+    return word == lay.epoch_tracking and epoch_of(after) < epoch_of(before) and lay.flow != TEARDOWN

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from kernels.language.inline import Block, Inliner
 from kernels.language.straight import Names
 from kernels.language.syntax import CHOICE_COUNTS, KINDS, Steps, tree_of
-from kernels.race.tally import each_page, note, outcome_of
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import TWO_LEVELS, Flow
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import each_page, note, outcome_of
 
 # What no step notes: reads that hit are counted, and a harness or a search sees who no longer moves, references that
 # are left at the end, and a status that has no name.
@@ -44,8 +44,7 @@ NOTHING, PAGE, OTHER = Values(), Values(page=True), Values(other=True)
 @functools.cache
 def raisable(flow: Flow) -> frozenset[Outcome]:
     """The outcomes that a race or a search of this flow can show, under whatever ordering and faults."""
-    actors = FLOWS[flow]
-    return BESIDE.union(*(_Graph(actors.of(kind), flow).noted() for kind in ("vcpu", "zapper")))
+    return BESIDE.union(*(_Graph(actor, flow).noted() for actor in PROTOCOLS[flow].actors.values()))
 
 
 class _Graph:

@@ -1,24 +1,26 @@
 """Every table and field of bits that has a fixed size, held against what is to stand in it: looked at at import.
 
-What can be computed from the declarations is (`kernels/layout.py`: statuses, leaves, outcomes, the head of a tally);
+What can be computed from the declarations is (`kernels/tdx/counters.py`: statuses, leaves, outcomes, a tally's head);
 the rest are shifts and masks that compiled code has as literals; one that is too full would count one thing as another.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import ModuleType
 
 from kernels import layout
 from kernels.language.syntax import SITES
-from kernels.race import lock_contention as contention
 from kernels.race import ring as rings
-from kernels.search import frontier as store
-from kernels.tdx import words
+from kernels.tdx import counters, words
+from kernels.tdx import lock_contention as contention
+from kernels.tdx.counters import ModuleLock
 from kernels.tdx.kvm import vcpu_run as vcpu
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts import mmio as mmio_actors
 from kernels.tdx.parts import zero_step as stepping
-from kernels.tdx.rules import MOST_STEPS, STEP_BITS, Fault, Step
+from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, MOST_STEPS, STEP_BITS, Fault, Step
 from kernels.tdx.statuses import Leaf
+from kernels.tdx.words import plan
 
 INT64_BITS = 63  # those that a shift may use and the number stays positive
 
@@ -42,10 +44,9 @@ def check(rooms: Iterable[Room]) -> None:
 
 def rooms() -> tuple[Room, ...]:
     """All of them, once every step is known."""
-    head, control = _between("LABEL", "OUTCOME_COUNTS"), _between("GO", "CONTROL_WORDS")
-    largest = layout.plan(
-        layout.MAX_VCPUS, layout.MAX_ZAPPERS, layout.MAX_PAGES, layout.MAX_TLB_ENTRIES, trace=layout.MAX_TRACE_ENTRIES
-    )
+    head = _between(layout, "LABEL", "OUTCOME_COUNTS") + _between(counters, "SEQUENCE", "OUTCOME_SHOOTDOWNS")
+    control = _between(layout, "GO", "CONTROL_WORDS")
+    largest = plan(MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, trace=layout.MAX_TRACE_ENTRIES)
     highest = (1 << 40) - 1  # nanoseconds that a histogram tells apart
     bucket = highest.bit_length() - 8
     return (
@@ -56,7 +57,6 @@ def rooms() -> tuple[Room, ...]:
         Room("layout.py: HIST_WORDS", "buckets", 1 + bucket * 128 + (highest >> bucket), layout.HIST_WORDS),
         Room("tdx/outcomes.py: Outcome", "numbers of outcomes without a gap", 1 + max(Outcome), len(Outcome)),
         Room("tdx/outcomes.py: Outcome", "outcomes, a bit each of a page's flags", len(Outcome), INT64_BITS),
-        Room("search/frontier.py: FINDINGS", "findings of a search, a bit each", store.FINDINGS, INT64_BITS),
         Room("tdx/rules.py: STEP_BITS", "numbers of an ordering's steps", max(Step), (1 << STEP_BITS) - 1),
         Room("tdx/rules.py: MOST_STEPS", "bits of an ordering's steps", MOST_STEPS * STEP_BITS, INT64_BITS),
         Room("tdx/rules.py: Fault", "faults, a bit each", max(Fault).bit_length(), INT64_BITS),
@@ -66,17 +66,17 @@ def rooms() -> tuple[Room, ...]:
             "race/ring.py: REPEAT_SHIFT", "words of the largest machine", largest.total_words,
             1 << rings.REPEAT_SHIFT - rings.SITE_BITS,
         ),
-        Room("tdx/words.py: shooter_of", "zappers in the oracle's word of a page", layout.MAX_ZAPPERS, 64),
-        Room("tdx/words.py: ipi", "zappers, a bit each, and one of all vCPUs", layout.MAX_ZAPPERS + 1, INT64_BITS),
-        Room("tdx/words.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * layout.MAX_VCPUS, 4095),
+        Room("tdx/words.py: shooter_of", "zappers in the oracle's word of a page", MAX_ZAPPERS, 64),
+        Room("tdx/words.py: ipi", "zappers, a bit each, and one of all vCPUs", MAX_ZAPPERS + 1, INT64_BITS),
+        Room("tdx/words.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * MAX_VCPUS, 4095),
         Room("tdx/words.py: REFCOUNT_BITS", "bits of references below td_epoch", 2 * words.REFCOUNT_BITS, 24),
         Room(
             "tdx/words.py: TAG_BITS", "guest pages and 1, private and shared or with tables",
-            max(2 * layout.MAX_PAGES, layout.MAX_PAGES + largest.pages // 8), words.TAG_MASK,
+            max(2 * MAX_PAGES, MAX_PAGES + largest.pages // 8), words.TAG_MASK,
         ),
-        Room("race/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
-        Room("race/lock_contention.py: contended", "module locks, two bits", len(layout.ModuleLock), 4),
-        Room("race/lock_contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
+        Room("tdx/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
+        Room("tdx/lock_contention.py: contended", "module locks, two bits", len(ModuleLock), 4),
+        Room("tdx/lock_contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
         Room("tdx/kvm/vcpu_run.py: WHY_MASK", "reasons to leave the guest", vcpu.EPT_VIOLATION, vcpu.WHY_MASK),
         Room(
             "tdx/parts/zero_step.py: WHY_MASK", "reasons to leave the guest", stepping.PENDING_VIOLATION,
@@ -86,7 +86,7 @@ def rooms() -> tuple[Room, ...]:
     )  # fmt: skip
 
 
-def _between(first: str, end: str) -> list[int]:
-    """The numbers of `kernels.layout` from one name on to another, as they stand in the file."""
-    names = [*vars(layout)]
-    return [int(vars(layout)[name]) for name in names[names.index(first) : names.index(end)]]
+def _between(module: ModuleType, first: str, end: str) -> list[int]:
+    """The numbers of a module from one name on to another, as they stand in the file."""
+    names = [*vars(module)]
+    return [int(vars(module)[name]) for name in names[names.index(first) : names.index(end)]]

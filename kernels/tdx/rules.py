@@ -53,7 +53,7 @@ class Pattern(IntEnum):
 
 
 class Flow(IntEnum):
-    """What the actors do; `kernels/tdx/flows.py` has their steps. The lower-case name stands in TOML."""
+    """What the actors do; `kernels/tdx/protocol.py` has their steps. The lower-case name stands in TOML."""
 
     SHOOTDOWN = 0
     BATCH = 1
@@ -115,13 +115,6 @@ class FaultRetry(IntEnum):
     LOCAL = 1  # v6.16: try again within the host, until an event is pending
 
 
-class Clock(IntEnum):
-    """Where timestamps come from."""
-
-    TSC = 0
-    MONOTONIC = 1
-
-
 class Fault(IntFlag):
     """Ways to break the module, or KVM, on purpose; `scenarios/faults.py` says what each breaks."""
 
@@ -166,8 +159,8 @@ class Fault(IntFlag):
     ZERO_STEP_KEEPS_REFERENCE = 1 << 39  # where that filter fails, TDH.VP.ENTER leaves its reference in the epoch
 
 
+MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 KVM_REQ_TLB_FLUSH = 1
-NS_SHIFT = 20
 STEP_BITS, MOST_STEPS = 4, 15  # of an ordering; compiled code has the four as a literal
 UNLIMITED = 1 << 60
 

@@ -6,6 +6,8 @@ The low 32 bits are the operand id for the codes that carry one.
 
 from enum import IntEnum
 
+from kernels.tdx.outcomes import Outcome
+
 
 def signed(bits: int) -> int:
     """The int64 with the same 64 bits."""
@@ -43,7 +45,7 @@ SAME_PAGE_PENDING = EPT_ENTRY_STATE_INCORRECT | RCX | 1 << 16
 
 
 class Status(IntEnum):
-    """Where a status is counted; `NAMES` says how it prints."""
+    """Where a status is counted; its row below says all else."""
 
     SUCCESS = 0
     BUSY_TD_EPOCH = 1
@@ -71,32 +73,43 @@ class Status(IntEnum):
     TD_KEYS_NOT_CONFIGURED = 24
 
 
-NAMES = {
-    Status.SUCCESS: "SUCCESS",
-    Status.BUSY_TD_EPOCH: "OPERAND_BUSY|TD_EPOCH",
-    Status.BUSY_SEPT_TREE: "OPERAND_BUSY|SEPT_TREE",
-    Status.BUSY_RCX: "OPERAND_BUSY|RCX",
-    Status.PREVIOUS_TLB_EPOCH_BUSY: "PREVIOUS_TLB_EPOCH_BUSY",
-    Status.TLB_TRACKING_NOT_DONE: "TLB_TRACKING_NOT_DONE|RCX",
-    Status.GPA_RANGE_NOT_BLOCKED: "GPA_RANGE_NOT_BLOCKED|RCX",
-    Status.GPA_RANGE_ALREADY_BLOCKED: "GPA_RANGE_ALREADY_BLOCKED|RCX",
-    Status.EPT_ENTRY_STATE_INCORRECT: "EPT_ENTRY_STATE_INCORRECT|RCX",
-    Status.PAGE_ALREADY_ACCEPTED: "PAGE_ALREADY_ACCEPTED",
-    Status.EPT_VIOLATION_EXIT: "EPT_VIOLATION_EXIT",
-    Status.OPERAND_INVALID: "OPERAND_INVALID|RCX",
-    Status.EPT_WALK_FAILED: "EPT_WALK_FAILED|RCX",
-    Status.BUSY_RDX: "OPERAND_BUSY|RDX",
-    Status.OTHER: "OTHER",
-    Status.VCPU_ASSOCIATED: "VCPU_ASSOCIATED",
-    Status.VCPU_NOT_ASSOCIATED: "VCPU_NOT_ASSOCIATED",
-    Status.FLUSHVP_NOT_DONE: "FLUSHVP_NOT_DONE",
-    Status.EPT_PAGE_NOT_FREE: "EPT_PAGE_NOT_FREE|RCX",
-    Status.BUSY_TDR: "OPERAND_BUSY|TDR",
-    Status.LIFECYCLE_STATE_INCORRECT: "LIFECYCLE_STATE_INCORRECT",
-    Status.OP_STATE_INCORRECT: "OP_STATE_INCORRECT",
-    Status.HOST_PRIORITY_BUSY_TIMEOUT: "HOST_PRIORITY_BUSY_TIMEOUT",
-    Status.TD_KEYS_NOT_CONFIGURED: "TD_KEYS_NOT_CONFIGURED",
+# A status as RAX has it, where it is counted, the operand that it prints with, and the outcome that it is.
+ROWS: tuple[tuple[int, Status, str, Outcome | None], ...] = (
+    (SUCCESS, Status.SUCCESS, "", None),
+    (OPERAND_BUSY | TD_EPOCH, Status.BUSY_TD_EPOCH, "TD_EPOCH", Outcome.operand_busy),
+    (OPERAND_BUSY | SEPT_TREE, Status.BUSY_SEPT_TREE, "SEPT_TREE", Outcome.operand_busy),
+    (OPERAND_BUSY | RCX, Status.BUSY_RCX, "RCX", Outcome.operand_busy),
+    (PREVIOUS_TLB_EPOCH_BUSY, Status.PREVIOUS_TLB_EPOCH_BUSY, "", Outcome.previous_epoch_busy),
+    (TLB_TRACKING_NOT_DONE | RCX, Status.TLB_TRACKING_NOT_DONE, "RCX", Outcome.tracking_not_done),
+    (GPA_RANGE_NOT_BLOCKED | RCX, Status.GPA_RANGE_NOT_BLOCKED, "RCX", Outcome.not_blocked),
+    (GPA_RANGE_ALREADY_BLOCKED | RCX, Status.GPA_RANGE_ALREADY_BLOCKED, "RCX", Outcome.already_blocked),
+    (EPT_ENTRY_STATE_INCORRECT | RCX, Status.EPT_ENTRY_STATE_INCORRECT, "RCX", Outcome.entry_state_incorrect),
+    (SAME_PAGE_PENDING, Status.EPT_ENTRY_STATE_INCORRECT, "RCX", Outcome.entry_state_incorrect),
+    (PAGE_ALREADY_ACCEPTED, Status.PAGE_ALREADY_ACCEPTED, "", Outcome.page_already_accepted),
+    (EPT_VIOLATION_EXIT, Status.EPT_VIOLATION_EXIT, "", Outcome.fault),
+    (OPERAND_INVALID | RCX, Status.OPERAND_INVALID, "RCX", None),
+    (EPT_WALK_FAILED | RCX, Status.EPT_WALK_FAILED, "RCX", Outcome.ept_walk_failed),
+    (VCPU_ASSOCIATED, Status.VCPU_ASSOCIATED, "", Outcome.vcpu_associated),
+    (VCPU_NOT_ASSOCIATED, Status.VCPU_NOT_ASSOCIATED, "", Outcome.vcpu_not_associated),
+    (FLUSHVP_NOT_DONE, Status.FLUSHVP_NOT_DONE, "", Outcome.flushvp_not_done),
+    (EPT_PAGE_NOT_FREE | RCX, Status.EPT_PAGE_NOT_FREE, "RCX", Outcome.ept_page_not_free),
+    (OPERAND_BUSY | TDR, Status.BUSY_TDR, "TDR", Outcome.operand_busy),
+    (OPERAND_BUSY | RDX, Status.BUSY_RDX, "RDX", Outcome.operand_busy),
+    (LIFECYCLE_STATE_INCORRECT, Status.LIFECYCLE_STATE_INCORRECT, "", Outcome.td_state_incorrect),
+    (TD_KEYS_NOT_CONFIGURED, Status.TD_KEYS_NOT_CONFIGURED, "", Outcome.td_state_incorrect),
+    (OP_STATE_INCORRECT, Status.OP_STATE_INCORRECT, "", Outcome.td_state_incorrect),
+    (HOST_PRIORITY_BUSY_TIMEOUT, Status.HOST_PRIORITY_BUSY_TIMEOUT, "", Outcome.host_priority_timeout),
+)
+NAMES = {Status.OTHER: "OTHER"} | {
+    place: ("OPERAND_BUSY" if outcome == Outcome.operand_busy else place.name) + "|" * bool(operand) + operand
+    for _, place, operand, outcome in ROWS
 }
+PLACE_OF_STATUS = tuple((code, int(place)) for code, place, _, _ in ROWS)
+# BUSY is one outcome whatever the operand.
+OUTCOME_OF_STATUS = (
+    (STATUS_MASK, OPERAND_BUSY, int(Outcome.operand_busy)),
+    *((-1, code, int(it)) for code, _, _, it in ROWS if it is not None and it != Outcome.operand_busy),
+)
 
 
 class Leaf(IntEnum):

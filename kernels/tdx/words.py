@@ -1,15 +1,32 @@
-"""The shared words by name: where a page's, a vCPU's or a zapper's word stands, and what its bits mean."""
+"""The shared words, a row each: whose a word is, how it reads, whom it names; and what its bits mean."""
 
-from kernels.language.naming import VCPU, ZAPPER, nameless, names
+import functools
+from collections.abc import Callable
+
+from kernels import layout
+from kernels.language.naming import nameless
 from kernels.language.steps import local
-from kernels.layout import LEAVES_SHIFT
+from kernels.layout import Actor, ActorKind, Group, Layout, Sizes, Words, actor
+from kernels.protocol import declare
+from kernels.tdx.counters import ZAPPER_HISTS, tally_words, vcpu_hists
+from kernels.tdx.rules import (
+    MAX_LPS,
+    MAX_PAGES,
+    MAX_TLB_ENTRIES,
+    MAX_VCPUS,
+    MAX_ZAPPERS,
+    TWO_LEVELS,
+    Flow,
+)
+
+# Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
+LEAVES_SHIFT = 3
 
 # TDCS.epoch_tracking = {u64 td_epoch; u16 refcount[2]}, which the module updates by locked operations and reads as one
 # 16-byte unit (lock cmpxchg16b). Here the unit is one packed int64: refcount[0] in bits 0-11, refcount[1] in bits
-# 12-23,
-# td_epoch above. One word is read and changed as one unit by every CPU, just as the module's is, and reading it does
-# not
-# need a locked write; 12 bits hold 4,095 vCPUs where the machine has at most 512, 39 bits of epoch last for days.
+# 12-23, td_epoch above. One word is read and changed as one unit by every CPU, just as the module's is, and reading it
+# does not need a locked write; 12 bits hold 4,095 vCPUs where the machine has at most 512, 39 bits of epoch last for
+# days.
 ONE_EPOCH = 1 << 24
 REFCOUNT_BITS = 12
 
@@ -46,11 +63,14 @@ TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN = 0, 1, 2, 3
 
 # The oracle's word of a host page: generation << 8 | zapper << 2 | phase. A TLB entry holds the word of a page in use.
 # How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
-# page's
-# line, and a shooter that wrote it once more would wait for it once more.
+# page's line, and a shooter that wrote it once more would wait for it once more.
 TAG_BITS, TAG_MASK = 18, (1 << 18) - 1
 PAGE_IN_USE, PAGE_BLOCKED, PAGE_FREE = 0, 1, 2
 KICKED, DONE = 1, 2
+
+
+# The sender that all vCPUs are in an IPI word; a zapper is its own bit below it.
+BY_VCPU = 1 << 62
 
 
 @local
@@ -97,52 +117,6 @@ def shooter_of(page):
 
 
 @local
-def sept(lay, gpa):
-    return lay.sept + gpa * lay.page_stride
-
-
-@local
-@names(ZAPPER)
-def owner(lay, gpa):
-    return lay.owner + gpa * lay.page_stride
-
-
-@local
-def bepoch(lay, gpa):
-    return lay.bepoch + gpa * lay.page_stride
-
-
-@local
-def mirror(lay, gpa):
-    return lay.mirror + gpa * lay.page_stride
-
-
-@local
-def memslot(lay, gpa):
-    return lay.memslot + gpa * lay.page_stride
-
-
-@local
-def shared_spte(lay, gpa):
-    return lay.shared_spte + gpa * lay.page_stride
-
-
-@local
-def shared_owner(lay, gpa):
-    return lay.shared_owner + gpa * lay.page_stride
-
-
-@local
-def srcu(lay, vcpu):
-    return lay.srcu + vcpu * lay.vcpu_stride
-
-
-@local
-def content(lay, gpa):
-    return lay.content + gpa * lay.page_stride
-
-
-@local
 def table_of(lay, gpa):
     """The page-table page above a guest page; its words stand behind those of the guest pages."""
     return lay.pages + (gpa >> LEAVES_SHIFT)
@@ -158,89 +132,6 @@ def first_below(lay, table):
 def end_below(lay, table):
     """Behind the last one."""
     return min(lay.pages, table - lay.pages + 1 << LEAVES_SHIFT)
-
-
-@local
-@names(VCPU)
-def assoc_lpid(lay, vcpu):
-    return lay.assoc_lpid + vcpu * lay.vcpu_stride
-
-
-@local
-def possibly_epf_stepping(lay, vcpu):
-    return lay.possibly_epf_stepping + vcpu * lay.vcpu_stride
-
-
-@local
-def reloads(lay, vcpu):
-    return lay.reloads + vcpu * lay.vcpu_stride
-
-
-@local
-def last_epf_gpa(lay, vcpu):
-    return lay.last_epf_gpa + vcpu * lay.vcpu_stride
-
-
-@local
-def hp_lock_busy(lay, vcpu):
-    return lay.hp_lock_busy + vcpu * lay.vcpu_stride
-
-
-@local
-def flush_ipi(lay, vcpu):
-    return lay.flush_ipi + vcpu * lay.vcpu_stride
-
-
-@local
-@names(VCPU)
-def occupant(lay, lp):
-    return lay.occupant + lp * lay.lp_stride
-
-
-@local
-def lp_ipi(lay, lp):
-    return lay.lp_ipi + lp * lay.lp_stride
-
-
-@local
-@names(VCPU)
-def last_tdvpr(lay, lp):
-    return lay.last_tdvpr + lp * lay.lp_stride
-
-
-@local
-def lp_tlb(lay, lp, gpa):
-    return lay.lp_tlb + lp * lay.lp_stride + (gpa & (lay.tlb_entries - 1))
-
-
-@local
-def mode(lay, vcpu):
-    return lay.mode + vcpu * lay.vcpu_stride
-
-
-@local
-def requests(lay, vcpu):
-    return lay.requests + vcpu * lay.vcpu_stride
-
-
-# The sender that all vCPUs are in an IPI word; a zapper is its own bit below it.
-BY_VCPU = 1 << 62
-
-
-@local
-@names(ZAPPER)
-def ipi(lay, vcpu):
-    return lay.ipi + vcpu * lay.vcpu_stride
-
-
-@local
-def vcpu_epoch(lay, vcpu):
-    return lay.vcpu_epoch + vcpu * lay.vcpu_stride
-
-
-@local
-def tlb(lay, vcpu, gpa):
-    return lay.tlb + vcpu * lay.vcpu_stride + (gpa & (lay.tlb_entries - 1))
 
 
 @local
@@ -265,12 +156,234 @@ def content_of(entry):
     return entry >> TAG_BITS
 
 
-@local
-@names(ZAPPER)
-def stage(lay, zapper):
-    return lay.stage + zapper * lay.zapper_stride
+MODES = {
+    OUTSIDE_GUEST_MODE: "OUTSIDE_GUEST_MODE",
+    IN_GUEST_MODE: "IN_GUEST_MODE",
+    EXITING_GUEST_MODE: "EXITING_GUEST_MODE",
+}
+SEPT_STATES = {
+    FREE: "FREE",
+    MAPPED: "MAPPED",
+    BLOCKED: "BLOCKED",
+    PENDING: "PENDING",
+    PENDING_BLOCKED: "PENDING_BLOCKED",
+    NL_MAPPED: "NL_MAPPED",
+    NL_BLOCKED: "NL_BLOCKED",
+}
+TD_STATES = {
+    TD_INITIALIZED: "INITIALIZED",
+    TD_RUNNABLE: "RUNNABLE",
+    TD_BLOCKED: "TD_BLOCKED",
+    TD_TEARDOWN: "TD_TEARDOWN",
+}
+SPTES = {0: "nonpresent", SPTE_PRESENT: "present", SPTE_FROZEN: "FROZEN"}
 
 
-@local
-def awaiting(lay, zapper, vcpu):
-    return lay.awaiting + zapper * lay.zapper_stride + vcpu
+def epochs(value: int) -> str:
+    """TDCS.epoch_tracking: the TD epoch and both reference counts."""
+    return f"E={epoch_of(value)} R={{{refcount_of(value, 0)},{refcount_of(value, 1)}}}"
+
+
+def lock(value: int) -> str:
+    """A sharex lock, or mmu_lock: who holds it. A failed shared acquire leaves its count behind until the release."""
+    exclusive, shared = value & 1, value >> 1
+    if exclusive:
+        return "exclusive" + (f" (+{shared} shared)" if shared else "")
+    return f"shared by {shared}" if shared else "free"
+
+
+def entry(value: int) -> str:
+    """An S-EPT entry: state, host page, lock bit and the host's priority."""
+    state = state_of(value)
+    page = "" if state == FREE else f" hpa {(value & HPA_MASK) >> HPA_SHIFT}"
+    bits = " locked" * bool(value & TDEL) + " HP" * bool(value & HP)
+    return SEPT_STATES.get(state, f"{state:#x}") + page + bits
+
+
+def page(value: int) -> str:
+    """The oracle's word of a guest page: which host page stands behind it, and what becomes of it."""
+    phases = {PAGE_IN_USE: "in use", PAGE_BLOCKED: f"blocked by zapper {shooter_of(value)}", PAGE_FREE: "free"}
+    return f"hpa {generation_of(value)} {phases.get(phase_of(value), '?')}"
+
+
+def tlb_entry(value: int) -> str:
+    """A TLB entry: guest page and host page."""
+    return f"page {(value & TAG_MASK) - 1} at hpa {generation_of(content_of(value))}" if value else "empty"
+
+
+def progress(value: int) -> str:
+    """How far a zapper's shootdown has come, for the oracle."""
+    how_far = {KICKED: "kicked", DONE: "done"}.get(value & 3, "?")
+    return f"page {((value >> 2) & TAG_MASK) - 1} {how_far}" if value else "none"
+
+
+def senders(value: int) -> str:
+    """The zappers whose IPI is pending, and whether one of vCPUs' is."""
+    zappers = value & ~BY_VCPU
+    named = [f"zapper {bit}" for bit in range(zappers.bit_length()) if zappers >> bit & 1]
+    return ", ".join([*named, *["a vcpu"] * bool(value & BY_VCPU)]) or "none"
+
+
+def vcpu_and_1(value: int) -> str:
+    """Which vCPU a word names that holds 0 for none."""
+    return f"vcpu {value - 1}" if value else "none"
+
+
+def shared_entry(value: int) -> str:
+    """A shared SPTE: memory, an MMIO SPTE, or neither with #VE suppressed."""
+    if value & RWX:
+        return f"hpa {(value & HPA_MASK) >> HPA_SHIFT}"
+    return "nonpresent, #VE suppressed" if value < 0 else f"MMIO SPTE of page {(value >> SPTE_GFN_SHIFT) - 1}"
+
+
+def slot(value: int) -> str:
+    """A memslot, and whether a change of it is under way."""
+    states = {SLOT_NONE: "none", SLOT_VALID: f"hpa {value >> SLOT_PAGE_SHIFT}", SLOT_INVALID: "invalid"}
+    return states.get(value & 3, "?") + ("" if value & SLOT_SETTLED else ", changing")
+
+
+def inside(value: int) -> str:
+    """Whether a vCPU's thread is inside kvm->srcu."""
+    return {SRCU_READING: "inside", SRCU_AWAITED: "inside, awaited"}.get(value, "outside")
+
+
+def in_flows(*flows: Flow) -> Callable[[Sizes], bool]:
+    """Where a word is there in these flows alone: elsewhere it takes no room."""
+    return lambda sizes: sizes["flow"] in flows
+
+
+def pending(value: int) -> str:
+    return "pending" if value else "none"
+
+
+def yes_or_no(value: int) -> str:
+    return "yes" if value else "no"
+
+
+VCPU = ActorKind("vcpu", endless=True)
+ZAPPER = ActorKind("zapper")
+# Page-table pages stand behind the guest pages.
+PAGE = Group(
+    "page",
+    count=lambda sizes: sizes["pages"] + sizes["tables"],
+    called=lambda sizes, page: f"page {page}" if page < sizes["pages"] else f"table {page - sizes['pages']}",
+)
+LP = Group("lp", count=lambda sizes: sizes["lps"])
+# `tables`: page-table pages above the guest pages, 0 where a flow has leaves alone. `lps`: logical processors, 0 where
+# TLBs belong to vCPUs.
+WORDS = Words(
+    sizes=("vcpus", "zappers", "pages", "tables", "tlb_entries", "flow", "lps"),
+    kinds={
+        VCPU: lambda sizes: tally_words(vcpu_hists(sizes["flow"])),
+        ZAPPER: lambda sizes: tally_words(ZAPPER_HISTS),
+    },
+)
+word = functools.partial(declare, WORDS)
+mmio, migrate, teardown = in_flows(Flow.MMIO), in_flows(Flow.MIGRATE), in_flows(Flow.TEARDOWN)
+zero_step, two_levels = in_flows(Flow.ZERO_STEP), in_flows(*TWO_LEVELS)
+
+# One structure in the module, and whoever takes the lock goes on to the epoch: the line travels once.
+word("epoch_tracking", reads=epochs)
+word("epoch_lock", beside=True, reads=lock)
+word("tree_lock", reads=lock)
+word("mmu_lock", reads=lock)
+word("gate")
+word("wait_for_sept_zap", reads=yes_or_no)
+word("vm_bugged")
+word("slots_lock", there=mmio, reads=lock)  # kvm->slots_lock, a mutex
+word("num_assoc_vcpus", there=in_flows(Flow.MIGRATE, Flow.TEARDOWN))  # TDCS.num_assoc_vcpus
+word("tdr_lock", there=teardown, reads=lock)
+# TDR.lifecycle_state and TDCS.op_state
+word("td_state", there=teardown, reads=lambda value: TD_STATES.get(value, str(value)))
+word("runnable", there=teardown, reads=yes_or_no)  # KVM: the TD is finalized, and the VM is not dead
+
+sept = word("sept", PAGE, reads=entry)
+bepoch = word("bepoch", PAGE, beside=True)  # whoever blocks or removes the page uses both
+owner = word("owner", PAGE, names=ZAPPER, reads=page)
+mirror = word("mirror", PAGE, reads=lambda value: SPTES.get(value, str(value)))
+content = word("content", PAGE, there=two_levels, reads=lambda value: "left behind" if value else "zeroes")
+memslot = word("memslot", PAGE, there=mmio, reads=slot)  # of a shared guest page
+shared_spte = word("shared_spte", PAGE, there=mmio, reads=shared_entry)  # its entry in the shared EPT
+shared_owner = word("shared_owner", PAGE, there=mmio, reads=page)  # the oracle's word of the memory behind it
+
+occupant = word("occupant", LP, there=migrate, names=VCPU, reads=vcpu_and_1)  # the vCPU that runs there and 1, or 0
+lp_ipi = word("lp_ipi", LP, there=migrate, reads=pending)
+last_tdvpr = word("last_tdvpr", LP, there=migrate, names=VCPU, reads=vcpu_and_1)  # the vCPU that was entered there last
+lp_tlb = word("lp_tlb", LP, there=migrate, table="tlb_entries", reads=tlb_entry)
+
+mode = word("mode", VCPU, reads=lambda value: MODES.get(value, str(value)))
+requests = word("requests", VCPU, reads=lambda value: "TLB_FLUSH" if value else "none")
+ipi = word("ipi", VCPU, names=ZAPPER, reads=senders)
+srcu = word("srcu", VCPU, there=mmio, reads=inside)  # whether its thread is inside kvm->srcu
+# TDVPS.assoc_lpid: the processor that it is associated with and 1, or 0
+assoc_lpid = word(
+    "assoc_lpid",
+    VCPU,
+    there=in_flows(Flow.MIGRATE, Flow.TEARDOWN),
+    names=VCPU,
+    reads=lambda value: f"lp {value - 1}" if value else "none",
+)
+# An IPI is on its way to its processor whose function is TDH.VP.FLUSH.
+flush_ipi = word("flush_ipi", VCPU, there=teardown, reads=pending)
+reloads = word("reloads", VCPU, there=in_flows(Flow.FLUSH_CURRENT))  # how often it has loaded a root
+# Of TDVPS: EPT violations at the instruction at hand; the guest page and 1 on the list that the 0-step filter goes
+# through, or 0; TDCALLs in a row that stood back for the host.
+possibly_epf_stepping = word("possibly_epf_stepping", VCPU, there=zero_step)
+last_epf_gpa = word("last_epf_gpa", VCPU, there=zero_step, reads=lambda value: f"page {value - 1}" if value else "none")
+hp_lock_busy = word("hp_lock_busy", VCPU, there=zero_step)
+vcpu_epoch = word("vcpu_epoch", VCPU, private=True)
+tlb = word("tlb", VCPU, private=True, table="tlb_entries", reads=tlb_entry)
+
+stage = word("stage", ZAPPER, names=ZAPPER, reads=progress)
+awaiting = word("awaiting", ZAPPER, private=True, each=VCPU, reads=lambda value: "ack" if value else "none")
+
+# Of the tally.
+word("page_flags", counts=PAGE.count)
+word("page_blocked_at", counts=PAGE.count)
+word("lp_cpus", counts=LP.count)
+
+
+def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, lps: int) -> Sizes:
+    """The sizes of a layout. Raises ValueError where one is out of range, or `tlb_entries` is not a power of two."""
+    for name, value, most in (
+        ("vcpus", vcpus, MAX_VCPUS),
+        ("zappers", zappers, MAX_ZAPPERS),
+        ("pages", pages, MAX_PAGES),
+        ("tlb_entries", tlb_entries, MAX_TLB_ENTRIES),
+        ("lps", lps, MAX_LPS),
+    ):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name}: expected 1 to {most}, found {value}")
+    if tlb_entries & (tlb_entries - 1):
+        raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
+    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow in TWO_LEVELS else 0
+    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow == Flow.MIGRATE)
+    return dict(zip(WORDS.sizes, found, strict=True))
+
+
+def plan(
+    vcpus: int,
+    zappers: int,
+    pages: int,
+    tlb_entries: int,
+    *,
+    flow: int = Flow.SHOOTDOWN,
+    lps: int = 1,
+    packed: bool = False,
+    trace: int = 0,
+    **registers: int,
+) -> Layout:
+    """The layout of a machine of this size; see `kernels.layout.plan`."""
+    made = sizes(vcpus, zappers, pages, tlb_entries, flow=flow, lps=lps)
+    of = {name.removesuffix("_registers"): count for name, count in registers.items()}
+    return layout.plan(WORDS, made, packed=packed, registers=of, trace=trace)
+
+
+def vcpu_actor(lay: Layout, index: int) -> Actor:
+    """The vCPU with this index."""
+    return actor(lay, VCPU, index)
+
+
+def zapper_actor(lay: Layout, index: int) -> Actor:
+    """The zapper with this index."""
+    return actor(lay, ZAPPER, index)

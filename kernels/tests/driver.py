@@ -1,10 +1,12 @@
 """Driving a schedule in the protocol's words, for the tests."""
 
 from kernels.language.syntax import Site
-from kernels.layout import OUTCOME_COUNTS, SHOOTDOWNS, STATUS_COUNTS, STATUSES
+from kernels.layout import OUTCOME_COUNTS
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
+from kernels.tdx.counters import SHOOTDOWNS, STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 
 READ = {"guest.reads_before_tick": 1}
@@ -12,7 +14,10 @@ READ = {"guest.reads_before_tick": 1}
 
 def start(rules: Rules, vcpus: int = 1, zappers: int = 1, pages: int = 1) -> Schedule:
     """A machine of this size with a TLB that holds every page."""
-    return Schedule(rules, vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=max(1, 1 << (pages - 1).bit_length()))
+    return Schedule(
+        *of_flow(rules),
+        Size(vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=max(1, 1 << (pages - 1).bit_length())),
+    )
 
 
 def enter(run: Schedule, vcpu: str = "vcpu 0") -> None:

@@ -3,7 +3,6 @@
 A fingerprint is taken here of all the words of a state at once. The search adds up what a move changes.
 """
 
-import functools
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -11,12 +10,11 @@ import numpy as np
 
 from kernels.language.atomics import address, at_word
 from kernels.search.breadth_first import Search
-from kernels.search.explore import Size
 from kernels.search.fingerprint import fingerprint
 from kernels.search.schedule import Schedule
 from kernels.search.state import pack
 from kernels.search.tables import addressed, compile_search, make_plan
-from kernels.tdx.flows import FLOWS
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Flow, Rules
 from kernels.tests.naive import Space, State, StepMachine, no_collector
 from kernels.tests.symmetry import representative
@@ -33,15 +31,14 @@ def take_prints(plan, memo, words_, states_, row_, prints_, many, count):
         found[number] = fingerprint(plan, memo, row)
 
 
-@functools.cache
 def compiled() -> Any:
     """`take_prints`, once a process."""
-    return compile_search("prints", take_prints)
+    return compile_search(SHOOTDOWN, "prints", take_prints)
 
 
 def new_search(rules: Rules, size: Size, *, symmetry: bool, reduction: bool) -> Search:
     """A search that has not begun."""
-    start, folds = Schedule(rules, **size._asdict()), FLOWS[Flow(rules.flow)].folds
+    start, folds = Schedule(*of_flow(rules), size), PROTOCOLS[Flow(rules.flow)].states.folds
     return Search(start, make_plan(start, symmetry=symmetry and folds, reduction=reduction), 1, 1 << 28)
 
 
@@ -94,7 +91,7 @@ def compare_states(machine: StepMachine, space: Space, rules: Rules, size: Size)
         every[state] += 1
     together = taken_together(machine, space)
     many = size.vcpus > 1 or size.zappers > 1
-    folds = many and FLOWS[Flow(rules.flow)].folds
+    folds = many and PROTOCOLS[Flow(rules.flow)].states.folds
     known = {state: representative(machine, state) for state in space.depth} if folds else {}
     for reduction, expected in ((False, every), (True, together)):
         for symmetry in (False, True) if many else (False,):

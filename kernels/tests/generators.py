@@ -1,6 +1,7 @@
 """The generators of all actors as something to search: slower still, and nothing translated.
 
 A generator cannot be copied. So each state remembers its moves from the start, and they are taken again for every move
+from kernels.tdx.words import plan
 from it but the first.
 """
 
@@ -8,16 +9,16 @@ import functools
 from types import CodeType
 from typing import Any
 
-from kernels import layout
 from kernels.language.generator import Reference
 from kernels.language.syntax import ENVIRONMENT
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.outcomes import OUTCOMES
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Rules
+from kernels.tdx.words import plan
 from kernels.tests.naive import State, actors, fold, shown, start, with_short_tally
 
 # Locals that only the harness reads: they count turns of a loop, so no two turns would be alike.
@@ -29,7 +30,7 @@ class Generators:
 
     def __init__(self, rules: Rules, size: Size) -> None:
         self.rules, self.size = rules, size
-        self.lay = with_short_tally(layout.plan(*size, packed=True))
+        self.lay = with_short_tally(plan(*size, packed=True))
         self.actors = dict(actors(self.lay, size))
         self.first = [*start(self.lay, rules), *[0] * (size.pages + OUTCOME_COUNTS + OUTCOMES)]
         words, running = self._again(())

@@ -33,8 +33,8 @@ stays behind for longer would break R1 as well; test_rows has such a vCPU by its
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kernels.search.explore import Size
 from kernels.search.schedule import Schedule
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, OnError, Rules
 from kernels.tests.driver import enter, leave, read, seen, start
 from kernels.tests.orders import (

@@ -18,19 +18,17 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from kernels import layout
 from kernels.language import atomics
 from kernels.language.machine import DONE, Machine, step_machine
 from kernels.language.straight import Names
 from kernels.language.syntax import Steps
 from kernels.language.worlds import World
 from kernels.layout import OUTCOME_COUNTS, Actor, Layout
-from kernels.race.lines import prepare
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size
 from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 State = tuple[Any, ...]
 
@@ -151,7 +149,7 @@ def with_short_tally(lay: Layout) -> Layout:
 def start(lay: Layout, rules: Rules) -> list[int]:
     """The words of the state before anybody's first step."""
     words = np.zeros(lay.total_words, np.int64)
-    prepare(words, lay, rules, 1)
+    SHOOTDOWN.prepare(words, lay, rules, 1)
     return [int(word) for word in words[: lay.state_words]]
 
 
@@ -159,9 +157,9 @@ def actors(lay: Layout, size: Size) -> Iterator[tuple[str, Actor]]:
     """Everybody, by name, with the one short tally."""
     tally = lay.state_words + lay.pages + lay.tables
     for index in range(size.vcpus):
-        yield f"vcpu {index}", layout.vcpu_actor(lay, index)._replace(tally=tally)
+        yield f"vcpu {index}", vcpu_actor(lay, index)._replace(tally=tally)
     for index in range(size.zappers):
-        yield f"zapper {index}", layout.zapper_actor(lay, index)._replace(tally=tally)
+        yield f"zapper {index}", zapper_actor(lay, index)._replace(tally=tally)
 
 
 def shown(words: list[int], lay: Layout) -> set[str]:
@@ -178,10 +176,10 @@ class StepMachine:
     def __init__(
         self, rules: Rules, size: Size, for_vcpu: AsPython | None = None, for_zapper: AsPython | None = None
     ) -> None:
-        does = FLOWS[Flow(rules.flow)]
-        kinds = {"vcpu": for_vcpu or as_python(does.vcpu), "zapper": for_zapper or as_python(does.zapper)}
+        vcpu, zapper = PROTOCOLS[Flow(rules.flow)].actors.values()
+        kinds = {"vcpu": for_vcpu or as_python(vcpu), "zapper": for_zapper or as_python(zapper)}
         registers = {f"{kind}_registers": made.made.registers for kind, made in kinds.items()}
-        lay = layout.plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
+        lay = plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
         words = start(lay, rules)
         self.rules, self.size, self.lay = rules, size, with_short_tally(lay)
         self.tally = [0] * (lay.pages + lay.tables + OUTCOME_COUNTS + OUTCOMES)

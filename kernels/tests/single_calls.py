@@ -2,13 +2,11 @@
 
 import ast
 
-from kernels import layout
 from kernels.language.atomics import set_own
 from kernels.language.entered import words_with_room
 from kernels.language.steps import local
 from kernels.language.syntax import Do, Steps, Sub
 from kernels.layout import NEXT_START, Layout
-from kernels.race.lines import prepare
 from kernels.tdx.module.mem import (
     mem_page_accept,
     mem_page_aug,
@@ -18,8 +16,9 @@ from kernels.tdx.module.mem import (
     td_exit,
     vp_enter,
 )
+from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import Rules
-from kernels.tdx.words import ONE_EPOCH
+from kernels.tdx.words import ONE_EPOCH, plan, vcpu_actor
 from kernels.tests.orders import SPEC
 from kernels.tests.three_translations import run_machine
 
@@ -63,10 +62,10 @@ class Machine:
     """
 
     def __init__(self, *, rules: Rules = SPEC, tlb_entries: int = 2) -> None:
-        self.lay: Layout = layout.plan(2, 1, 1, tlb_entries, flow=rules.flow, packed=True, vcpu_registers=8)
+        self.lay: Layout = plan(2, 1, 1, tlb_entries, flow=rules.flow, packed=True, vcpu_registers=8)
         self.rules = rules
         self.words = words_with_room(self.lay.total_words)
-        prepare(self.words, self.lay, rules, 1)
+        SHOOTDOWN.prepare(self.words, self.lay, rules, 1)
 
     def __getitem__(self, word: str) -> int:
         return int(self.words[getattr(self.lay, word)])
@@ -81,18 +80,18 @@ class Machine:
 
     def begin(self, what: Steps, until: str, vcpu: int = 0) -> None:
         """Start a call and stop it where it is about to take the step of this site name."""
-        me = layout.vcpu_actor(self.lay, vcpu)
+        me = vcpu_actor(self.lay, vcpu)
         self.words[[me.pc, *range(me.register, me.register + 8)]] = 0
         run_machine(what, self.words, self.lay, self.rules, me, until)
 
     def end(self, what: Steps, vcpu: int = 0) -> int:
         """The rest of a call that was begun; its status."""
-        run_machine(what, self.words, self.lay, self.rules, layout.vcpu_actor(self.lay, vcpu))
+        run_machine(what, self.words, self.lay, self.rules, vcpu_actor(self.lay, vcpu))
         return self.answer(vcpu)
 
     def answer(self, vcpu: int = 0) -> int:
         """The status that this vCPU's last call has left."""
-        return int(self.words[layout.vcpu_actor(self.lay, vcpu).tally + ANSWER]) & (1 << 64) - 1
+        return int(self.words[vcpu_actor(self.lay, vcpu).tally + ANSWER]) & (1 << 64) - 1
 
     def epochs(self, epoch: int, even: int = 0, odd: int = 0) -> None:
         """The TD epoch, and how many vCPUs are inside that entered in even and in odd epochs."""

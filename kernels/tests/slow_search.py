@@ -1,8 +1,8 @@
 """The explorer held against the slow search: all that both say of one machine."""
 
 from kernels.language.machine import DONE
-from kernels.search.explore import Exploration, Size, explore, explored
-from kernels.tdx.invariants import INSIDE
+from kernels.search.explore import Exploration, explore
+from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.fingerprints import compare_states
 from kernels.tests.naive import Space, State, StepMachine, leading_to, search
@@ -18,7 +18,7 @@ def is_in_guest(machine: StepMachine, state: State, name: str) -> bool:
     """Whether a vCPU is between TDH.VP.ENTER and TD exit, or the VM dead."""
     actor, kind = machine.actors[name]
     label = state[actor.pc]
-    return bool(state[machine.lay.vm_bugged]) or (label != DONE and bool(INSIDE & set(kind.made.calls[label])))
+    return bool(state[machine.lay.vm_bugged]) or (label != DONE and kind.made.goals[label])
 
 
 def shut_out(machine: StepMachine, space: Space, name: str) -> set[State]:
@@ -39,7 +39,7 @@ def found_alike(rules: Rules, size: Size) -> Exploration:
     """
     machine = StepMachine(explored(rules), size)
     slow = search(machine)
-    fast = explore(rules, size, symmetry=False, reduction=False, threads=1)
+    fast = explore(*of_flow(rules), size, symmetry=False, reduction=False, threads=1)
 
     assert fast.complete
     assert fast.states == len(slow.depth)
@@ -57,7 +57,7 @@ def found_alike(rules: Rules, size: Size) -> Exploration:
 def found_as_well(rules: Rules, size: Size, whole: Exploration) -> None:
     """Compare what a search that folds and reduces finds with what the whole one has found, witness by witness."""
     for symmetry, reduction in [(True, False), (False, True), (True, True)]:
-        less = explore(rules, size, symmetry=symmetry, reduction=reduction, threads=1, liveness=False)
+        less = explore(*of_flow(rules), size, symmetry=symmetry, reduction=reduction, threads=1, liveness=False)
 
         assert set(lengths(less)) == set(lengths(whole))
         for name in lengths(less):

@@ -3,7 +3,8 @@
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Gate, OnError, Rules, Step
 from kernels.tests.orders import order
 
@@ -55,6 +56,6 @@ def machines(draw: st.DrawFn, most_states: int = 20_000) -> tuple[Rules, Size]:
     size = draw(st.sampled_from([*SIZES]))
     steps = draw(st.permutations(MIDDLE))[: SIZES[size]]
     rules = draw(orderings(steps=tuple(steps), may_gate=len(steps) > 1))
-    whole = explore(rules, size, symmetry=False, reduction=False, threads=1, liveness=False)
+    whole = explore(*of_flow(rules), size, symmetry=False, reduction=False, threads=1, liveness=False)
     assume(whole.states <= most_states)
     return rules, size

@@ -24,6 +24,7 @@ from kernels.race import tally
 from kernels.race.ring import SITE_BITS
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
+from kernels.tdx.protocol import SHOOTDOWN
 
 Taken = tuple[str, tuple[int, ...]]  # a step, and the words that it found
 
@@ -82,7 +83,7 @@ def _straight(function: Steps) -> tuple[str, Names]:
     names, in_place = Names(), straight._one_line
     labelled = (dataclasses.replace(one, labelled=True) for one in subs(function))
     with mock.patch.object(straight, "_one_line", lambda one: None if KINDS[one] == "choice" else in_place(one)):
-        return "\n\n".join(straight_source(one, names, BARE) for one in labelled), names
+        return "\n\n".join(straight_source(SHOOTDOWN, one, names, BARE) for one in labelled), names
 
 
 def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor, until: str = "end") -> None:

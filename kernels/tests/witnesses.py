@@ -2,9 +2,9 @@
 
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size
 from kernels.search.schedule import Schedule
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 
 ALWAYS_LEGAL = {"stale_in_window", "stale_after_kick", "operand_busy", "fault", "page_already_accepted"}
@@ -12,7 +12,7 @@ ALWAYS_LEGAL = {"stale_in_window", "stale_after_kick", "operand_busy", "fault", 
 
 def machine(rules: Rules, size: Size) -> Schedule:
     """Everybody before their first step."""
-    return Schedule(rules, **size._asdict())
+    return Schedule(*of_flow(rules), size)
 
 
 def counted(run: Schedule, outcome: str) -> int:

@@ -6,6 +6,7 @@ from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.events import Story
 from kernels.story.narrate import narrate
+from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tests.driver import enter, leave, read
 from kernels.tests.orders import FREE_DESPITE_ERROR, KICK_THEN_TRACK, UNSERIALIZED, V18
@@ -17,15 +18,15 @@ KICK_IPI = "kick.load_acquire_ipi"
 def quick(rules: Rules, *, vcpus: int = 1, zappers: int = 1, pages: int = 1) -> Schedule:
     """A machine whose steps are run by Python, with a TLB that holds every page."""
     entries = max(1, 1 << (pages - 1).bit_length())
-    made = interpreted_machines()
-    return Schedule(rules, vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=entries, made=made)
+    made = interpreted_machines(SHOOTDOWN)
+    return Schedule(*of_flow(rules), Size(vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=entries), made=made)
 
 
 def told(run: Schedule) -> Story:
     """The story of what this schedule has done so far."""
     lay = run.lay
     size = {"vcpus": lay.vcpus, "zappers": lay.zappers, "pages": lay.pages, "tlb_entries": lay.tlb_entries}
-    return narrate(run.rules, run.taken, **size)
+    return narrate(*of_flow(run.rules), run.taken, Size(**size))
 
 
 def refused() -> Schedule:

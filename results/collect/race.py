@@ -3,7 +3,7 @@
 What is measured (latency, throughput, `shootdowns`, `reads`) is the part after the warm-up. What is evidence (outcomes,
 statuses, ages, and the shootdowns they are counted over) is the whole run with its warm-up. Lock contention is told as
 KVM and TDX developers write it by hand: which SEAMCALL failed at which lock, and which held it; how the holder is known
-says `kernels/race/lock_contention.py`.
+says `kernels/tdx/lock_contention.py`.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import layout as tally
-from kernels.layout import (
+from kernels.layout import DELAYED, HIST_WORDS, SLEPT_NS, SPUN_TICKS, YIELDED
+from kernels.race.ticks import NS_SHIFT
+from kernels.tdx import counters as tally
+from kernels.tdx.counters import (
     COLUMNS,
     CONTENTION,
     GONE,
@@ -31,7 +33,7 @@ from kernels.layout import (
     ModuleLock,
 )
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import NS_SHIFT, Flow
+from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from results.collect.last_steps import LastSteps
 from results.collect.tally import Series, Snapshot, Words
@@ -176,18 +178,18 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
 
 def _perturbation(facts: RunFacts, end: Snapshot) -> dict[str, Any]:
     """How strong the perturbation was: what was declared, how often it struck, and how long actors were held up."""
-    spun_ns = int(end.both(tally.SPUN_TICKS)[0]) * facts.ticks_to_ns >> NS_SHIFT
+    spun_ns = int(end.both(SPUN_TICKS)[0]) * facts.ticks_to_ns >> NS_SHIFT
     return {
         "declared": dict(facts.declared),
         "never_struck": list(facts.never_struck),
-        "yields": int(end.both(tally.YIELDED)[0]),
-        "delays": int(end.both(tally.DELAYED)[0]),
-        "delayed_ns": spun_ns + int(end.both(tally.SLEPT_NS)[0]),
+        "yields": int(end.both(YIELDED)[0]),
+        "delays": int(end.both(DELAYED)[0]),
+        "delayed_ns": spun_ns + int(end.both(SLEPT_NS)[0]),
     }
 
 
 def _measured(start: Snapshot, end: Snapshot, flow: int) -> dict[str, Counts]:
-    none = np.zeros(tally.HIST_WORDS, dtype=np.int64)
+    none = np.zeros(HIST_WORDS, dtype=np.int64)
     names = tally.ZAPPER_HISTS + tally.vcpu_hists(flow)
     found = {n: np.maximum(end.histograms.get(n, none) - start.histograms.get(n, none), 0) for n in names}
     return found | {"shootdown_empty": np.maximum(found["shootdown"] - found["shootdown_met"], 0)}

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import layout as tally
-from kernels.layout import Layout
-from kernels.race.tally import MET_OR_STALE
+from kernels.layout import HIST_WORDS, OUTCOME_COUNTS, Layout
+from kernels.tdx import counters as tally
+from kernels.tdx.counters import MET_OR_STALE
 from kernels.tdx.outcomes import OUTCOMES
 from results.machine.host import CpuTimes, cpu_times
 from results.numbers.statistics import Counts
@@ -51,7 +51,7 @@ class Snapshot:
     @property
     def outcomes(self) -> Words:
         """Events of each outcome over all actors, shape (OUTCOMES,)."""
-        return self.both(tally.OUTCOME_COUNTS, OUTCOMES)
+        return self.both(OUTCOME_COUNTS, OUTCOMES)
 
     @property
     def outcome_shootdowns(self) -> Words:
@@ -108,8 +108,8 @@ def _actors(words: Words, start: int, stride: int, count: int) -> Words:
 
 
 def _sum_histograms(actors: Words, names: tuple[str, ...]) -> dict[str, Counts]:
-    starts = {name: tally.HEAD_WORDS + place * tally.HIST_WORDS for place, name in enumerate(names)}
-    return {name: actors[:, start : start + tally.HIST_WORDS].sum(axis=0) for name, start in starts.items()}
+    starts = {name: tally.HEAD_WORDS + place * HIST_WORDS for place, name in enumerate(names)}
+    return {name: actors[:, start : start + HIST_WORDS].sum(axis=0) for name, start in starts.items()}
 
 
 class Series:

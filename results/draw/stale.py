@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from kernels.layout import AGE_BUCKETS
+from kernels.tdx.counters import AGE_BUCKETS
 from kernels.tdx.outcomes import Outcome
 from results.draw.style import BAD, MARKER, QUIET, percentile_axes, say
 from results.draw.time import Arrays, Run, Shown, curves

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from kernels.tdx.rules import UNLIMITED, Clock, Rules
+from kernels.race.ticks import Clock
+from kernels.tdx.rules import UNLIMITED, Rules
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios, with_options
 from scenarios.rules import compile_rules
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.layout import plan
+from kernels.tdx.words import plan
 from scenarios.loader import ScenarioError, load_orderings, load_scenario
 from scenarios.models import Scenario
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
+from kernels.tdx.protocol import Size, of_flow
 from results.grades import FAILING, grade_of
 from scenarios.loader import apply_settings, load_ordering, load_scenario
 from stress.search import rules_of
@@ -27,7 +28,11 @@ def forbidden(case: str, machine: tuple[str, ...], *settings: str, vcpus: int = 
     sizes = (f"vcpus={vcpus}", f"zappers={zappers}", f"pages={zappers}", "tlb_entries=1", "shootdowns=1")
     ordering = load_ordering(str(CASES / f"{case}.toml"))
     small, (ordering,) = apply_settings(load_scenario(scenario), [ordering], (*its, *sizes, *settings))
-    done = explore(rules_of(ordering, small), Size(vcpus, zappers, zappers, 1), liveness=False)
+    done = explore(
+        *of_flow(rules_of(ordering, small)),
+        Size(vcpus, zappers, zappers, 1),
+        liveness=False,
+    )
     assert done.complete
     return {outcome for outcome in (*done.outcomes, *done.broken) if grade_of(outcome) in FAILING}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import SmallMachine
-from kernels.layout import READS, SHOOTDOWNS
+from kernels.tdx.counters import READS, SHOOTDOWNS
 from results.collect.tally import Snapshot, snapshot
 from stress.live import Show
 from stress.screen import Screen

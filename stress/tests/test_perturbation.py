@@ -4,7 +4,8 @@ from conftest import SmallMachine
 from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS
 from kernels.race.clock import Calibration
 from kernels.race.lines import labels_of
-from kernels.tdx.rules import Clock, Flow
+from kernels.race.ticks import Clock
+from kernels.tdx.protocol import SHOOTDOWN
 from scenarios.delays import Delay
 from scenarios.loader import load_scenario, with_delays
 from stress.errors import UsageFault
@@ -42,10 +43,10 @@ def test_a_label_of_another_flow_is_refused() -> None:
 
 
 def test_labels_are_those_at_which_an_actor_of_the_flow_looks() -> None:
-    labels = labels_of(Flow.SHOOTDOWN)
+    labels = labels_of(SHOOTDOWN)
 
     assert TRACK in labels
-    assert TRACK not in labels_of(Flow.SHOOTDOWN, ("vcpu",))
+    assert TRACK not in labels_of(SHOOTDOWN, ("vcpu",))
     assert not [label for label in labels if label.startswith(("guest.", "mem_add.", "claim_page.any_page"))]
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from kernels.layout import plan
 from kernels.tdx.rules import Flow
+from kernels.tdx.words import plan
 from stress import placement
 from stress.errors import UsageFault
 from stress.placement import Places, chosen_cpus, inherited_cpus, places, shown

@@ -10,6 +10,7 @@ import pytest
 from kernels.race.clock import calibrate
 from kernels.race.lines import load
 from kernels.race.probes import load_probes
+from kernels.tdx.protocol import SHOOTDOWN
 from stress import probing
 from stress.errors import HarnessFault
 from stress.perturbation import AtSite
@@ -34,7 +35,7 @@ def test_the_clocks_rate_is_told_with_its_error() -> None:
 
 
 def test_an_empty_shootdown_is_measured_by_the_zappers_own_kernel() -> None:
-    facts = empty_shootdown_facts(calibrate(), load().zapper)
+    facts = empty_shootdown_facts(calibrate(), load(SHOOTDOWN)["zapper"])
 
     assert 0 < facts["empty_shootdown_ns"] < 10**9
 
@@ -69,20 +70,20 @@ def test_a_run_goes_on_where_its_probe_finds_no_process(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(probing, "measure", refuse)
 
-    record = host_record(Machine(load(), calibrate(), (0, 1), {}))
+    record = host_record(Machine(load(SHOOTDOWN), calibrate(), (0, 1), {}))
 
     assert record["round_trip_ns"] is None
     assert record["empty_shootdown_ns"] > 0
 
 
 def test_with_one_cpu_there_is_no_round_trip() -> None:
-    record = host_record(Machine(load(), calibrate(), (0,), {}))
+    record = host_record(Machine(load(SHOOTDOWN), calibrate(), (0,), {}))
 
     assert (record["round_trip_ns"], record["round_trip_cpus"], record["cpus_used"]) == (None, [0], "0")
 
 
 def test_perturbed_kernels_measure_no_empty_shootdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = host_record(Machine(load(), calibrate(), (0,), {3: AtSite(yields=0.01)}))
+    record = host_record(Machine(load(SHOOTDOWN), calibrate(), (0,), {3: AtSite(yields=0.01)}))
 
     assert "empty_shootdown_ns" not in record
 
@@ -98,7 +99,7 @@ from kernels.race.lines import load
 from stress.probing import fork_facts, host_record
 from stress.race import Machine
 cpus = tuple(sorted(os.sched_getaffinity(0)))
-print(json.dumps({**host_record(Machine(load(), calibrate(), cpus, {})), **fork_facts()}, allow_nan=False))
+print(json.dumps({**host_record(Machine(load(SHOOTDOWN), calibrate(), cpus, {})), **fork_facts()}, allow_nan=False))
 """
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
+from kernels.tdx.protocol import SHOOTDOWN, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tests.driver import enter
 from kernels.tests.written_schedules import TRACK, wander
@@ -39,7 +40,7 @@ class Size(NamedTuple):
 
 def schedule(ordering: str, size: Size, *, shootdowns: int = 1) -> Schedule:
     rules = rules_of(load_ordering(ordering), shootdowns, ())
-    return Schedule(rules, **size._asdict(), made=interpreted_machines())
+    return Schedule(*of_flow(rules), size, made=interpreted_machines(SHOOTDOWN))
 
 
 def refusal() -> Recorded:

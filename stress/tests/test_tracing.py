@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from kernels.language.syntax import SITES
-from kernels.layout import FREEZE_ON, plan
+from kernels.layout import FREEZE_ON
 from kernels.race.clock import calibrate
 from kernels.race.lines import load, ns_of_entry
 from kernels.race.ring import Entry
 from kernels.race.variant import Variant
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import plan
 from results.collect.last_steps import LastSteps, columns, trace
 from results.collect.race import Run
 from scenarios.loader import load_orderings, load_scenario, with_options
@@ -68,7 +70,7 @@ def test_a_ring_with_one_claim_holds_no_whole_shootdown() -> None:
 @pytest.fixture(scope="module")
 def compiled() -> None:
     """Before the command is run within a limit of time."""
-    load(Variant(traced=True))
+    load(SHOOTDOWN, Variant(traced=True))
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +95,8 @@ def raced(ordering: str) -> Run:
     scenario = with_options(load_scenario("wrong"), vcpus=2, zappers=1, duration_s=RACE_S, warmup_s=0.0)
     clock = calibrate(0.02)
     sites = declared_sites(scenario)
-    kernels = load(Variant(perturbed=True, traced=True))
-    machine = Machine(kernels, clock, inherited_cpus(), sites, ns_of_entry(clock))
+    kernels = load(SHOOTDOWN, Variant(perturbed=True, traced=True))
+    machine = Machine(kernels, clock, inherited_cpus(), sites, ns_of_entry(SHOOTDOWN, clock))
     with Interrupts() as interrupts:
         return race(
             machine, load_orderings((ordering,))[0], scenario, interrupts, lambda tally: lambda phase, left: None

@@ -1,5 +1,6 @@
 from conftest import SmallMachine
-from kernels.layout import ENTRIES, EXITS, FINISHED, LABEL, SHOOTDOWNS, Layout
+from kernels.layout import FINISHED, LABEL, Layout
+from kernels.tdx.counters import ENTRIES, EXITS, SHOOTDOWNS
 from stress.watchdog import Watchdog, finished, head_words, named, standing
 
 ZAPPER, VCPU_0, VCPU_1 = 0, 1, 2

@@ -16,8 +16,8 @@ from kernels.language import atomics
 from kernels.language.atomics import ATOMIC, PLAIN, PYTHON, SEEN_COUNT, SEEN_ROOM
 from kernels.language.compile import Native
 from kernels.language.entered import words_with_room
-from kernels.layout import Layout
-from kernels.search.schedule import RECORDS
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import WORDS
 
 bit_length: Any = atomics.bit_length
 monotonic_ns: Any = atomics.monotonic_ns
@@ -85,13 +85,13 @@ def stepping(name: str, operands: int) -> Callable[..., Any]:
     """The same as step machines have it: index and operands stand in fields of the layout."""
     fields = ("vcpus", "zappers", "pages")[: 1 + operands]
     source = f"def access(td, lay, rules, me): return {name}(td, {', '.join(f'lay.{field}' for field in fields)})"
-    native = Native(RECORDS, source, ATOMIC)
+    native = Native(SHOOTDOWN.records, source, ATOMIC)
     entry = native.entry("access")
     engine = native.finish()
     enter = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
 
     def access(words: np.ndarray, *given: int, engine: Any = engine) -> int | None:
-        lay = np.array([*given, *[0] * len(Layout._fields)], np.int64)
+        lay = np.array([*given, *[0] * len(WORDS.layout._fields)], np.int64)
         got = int(enter(words.ctypes.data, lay.ctypes.data, 0, 0, 0, 0, 0, 0))
         return None if "store" in name or name == "set_own" else got
 

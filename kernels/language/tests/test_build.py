@@ -24,11 +24,11 @@ from kernels.race import weave
 from kernels.race import lines as race
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.rules import Rules
-lay = layout.plan(1, 1, 1, 1)
+lay = plan(1, 1, 1, 1)
 words = np.zeros(lay.total_words, np.int64)
-run = weave.straight(mem_track)
+run = weave.straight(SHOOTDOWN, mem_track)
 for _ in range(2):
-    run(words, race.record(lay), race.record(Rules(*[0] * len(Rules._fields))), layout.zapper_actor(lay, 0))
+    run(words, race.record(lay), race.record(Rules(*[0] * len(Rules._fields))), zapper_actor(lay, 0))
 print(words[lay.epoch_tracking], cache.cache_directory(), sum(run.stats.cache_hits.values()))
 """
 

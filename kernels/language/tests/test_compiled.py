@@ -11,11 +11,12 @@ from numba import njit
 from numba.core import types
 from numba.core.registry import cpu_target
 
-from kernels import layout
 from kernels.language.atomics import ATOMIC
 from kernels.language.llvm import I64, emit_pause, emit_settle
 from kernels.race import lines as race
 from kernels.race.weave import straight
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.orders import SPEC
 from kernels.tests.single_calls import block, enter, leave, remove, track
 
@@ -106,15 +107,15 @@ def void(value):
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """By function, the atomic accesses of its compiled straight line, callees included. Cached code shows no LLVM."""
-    lay = layout.plan(1, 1, 1, 1)
+    lay = plan(1, 1, 1, 1)
     td = np.zeros(lay.total_words, np.int64)
-    race.prepare(td, lay, SPEC, 1)
+    SHOOTDOWN.prepare(td, lay, SPEC, 1)
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         for function, *_ in STRAIGHT:
-            compiled = straight(function)
-            compiled(td, race.record(lay), race.record(SPEC), layout.vcpu_actor(lay, 0))
+            compiled = straight(SHOOTDOWN, function)
+            compiled(td, race.record(lay), race.record(SPEC), vcpu_actor(lay, 0))
             all_of_it = accesses(compiled.inspect_llvm(compiled.signatures[0]))
             found[function.name] = [one for one in all_of_it if one not in ("load i64", "store i64")]
     return found

@@ -20,10 +20,11 @@ from kernels.language.llvm import I64, emit_timestamp
 from kernels.language.steps import local, op, steps
 from kernels.language.syntax import LanguageError
 from kernels.language.tests.test_compiled import on_arm, primitive_on_arm
-from kernels.layout import plan, zapper_actor
+from kernels.protocol import record
 from kernels.race import lines as race
 from kernels.race.weave import straight
-from kernels.search.schedule import RECORDS
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import plan, zapper_actor
 from kernels.tests.orders import SPEC
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled
 from kernels.tests.three_translations import Case, check
@@ -158,7 +159,7 @@ def stepped_through(function: Any) -> Any:
     """The words of a small machine behind every step of the compiled machine, of zapper 0."""
     lay = plan(1, 1, 1, 1, zapper_registers=4)
     td = words_with_room(lay.total_words)
-    step = entered(function, RECORDS)[1].step
+    step = entered(function, SHOOTDOWN.records)[1].step
     while step(td, race.record(lay), race.record(SPEC), zapper_actor(lay, 0), 0):
         pass
     return td
@@ -175,7 +176,7 @@ def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp
     found = []
     for value in (11111, 22222):
         td = np.zeros(lay.total_words, np.int64)
-        straight(same(value))(td, lay, SPEC, zapper_actor(lay, 0))
+        straight(SHOOTDOWN, same(value))(td, record(lay), record(SPEC), zapper_actor(lay, 0))
         found.append(int(td[lay.gate]))
 
     assert found == [11111, 22222]

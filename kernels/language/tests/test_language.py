@@ -12,17 +12,17 @@ from kernels.language.atomics import SHARED_ACCESSES, fetch_add_seq_cst, load_ac
 from kernels.language.steps import like, op, steps
 from kernels.language.straight import subs
 from kernels.language.syntax import KINDS, ROOT, SITES, LanguageError, Site, Steps
-from kernels.tdx import flows
-from kernels.tdx.flows import FLOWS
+from kernels.tdx import protocol
 from kernels.tdx.kvm import kick as kvm
 from kernels.tdx.kvm import shootdown as zapper
 from kernels.tdx.kvm import vcpu_run as vcpu
 from kernels.tdx.module import locks
 from kernels.tdx.module import mem as module
+from kernels.tdx.protocol import PROTOCOLS
 from kernels.tests.programs import compiled
 
 SHIPPED = [site for site in SITES if site.file.startswith("kernels/") and "tests" not in site.file]
-MADE = {one.name: one for it in FLOWS.values() for one in (*subs(it.vcpu), *subs(it.zapper))}
+MADE = {one.name: one for it in PROTOCOLS.values() for one in it.steps.values()}
 
 # Behind `@steps` and `def f(td, lay, rules, me):` these lines; the error stands in the one that ends with "# here".
 REFUSED = {
@@ -352,7 +352,7 @@ def test_site_numbers_count_from_one_and_fit_the_room_for_perturbations():
 
 def test_sites_are_numbered_as_the_flows_have_them_whatever_was_imported_first():
     """A number stands in compiled text: another order would be compiled anew."""
-    of_flows = list(dict.fromkeys(flows.sites()))
+    of_flows = list(dict.fromkeys(protocol.sites()))
 
     assert of_flows == SITES[: len(of_flows)]
     assert len(of_flows) == len(SHIPPED)

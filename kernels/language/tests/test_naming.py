@@ -3,21 +3,23 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kernels.language.machine import Machine
-from kernels.language.naming import VCPU, ZAPPER, Holds, OfMe, OneOf, SetOf
+from kernels.language.naming import Holds, OfMe, OneOf, SetOf
 from kernels.language.syntax import ROOT, LanguageError
 from kernels.search.tables import _holds
 from kernels.tdx import words
-from kernels.tdx.flows import Actors
 from kernels.tdx.kvm import kick as kvm
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.parts.mmio import mmio_vcpu, mmio_zapper
 from kernels.tdx.parts.populate import first_read
 from kernels.tdx.parts.teardown import destroying_zapper
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import VCPU, ZAPPER
 from kernels.tests.programs import compiled
 
 KNOWN = {
@@ -104,28 +106,30 @@ def test_a_flow_that_goes_through_vcpus_in_their_order_cannot_be_folded(zapper) 
     with pytest.raises(
         LanguageError, match=r"^kernels/[\w/]+\.py:\d+: actors are told apart here: .* cannot be folded$"
     ):
-        Actors(vcpu, zapper)
+        replace(SHOOTDOWN, actors={VCPU: vcpu, ZAPPER: zapper})
 
-    assert not Actors(mmio_vcpu, zapper, folds=False).folds
+    unfolded = replace(SHOOTDOWN.states, folds=False)
+    assert replace(SHOOTDOWN, actors={VCPU: mmio_vcpu, ZAPPER: zapper}, states=unfolded).actors[ZAPPER] is zapper
 
 
 def test_a_local_for_which_a_fingerprint_has_no_place_is_refused() -> None:
     def at_one_label(*naming) -> Machine:
         held = tuple(f"x_{place}" for place in range(len(naming)))
         return Machine(
-            "f", "", (None,), len(held), (held,), dict(zip(held, naming, strict=True)), ((),), (frozenset(),)
+            "f", "", (None,), len(held), (held,), dict(zip(held, naming, strict=True)), ((),), (False,), (frozenset(),)
         )
 
-    both = {VCPU: 1, ZAPPER: 1}
+    both, places = {VCPU: 1, ZAPPER: 1}, {OneOf[VCPU]: 1, SetOf[VCPU]: 2}
 
-    assert _holds(1, at_one_label(OneOf[VCPU], OfMe, SetOf[VCPU]), 0, both) == [7, 1, 3]
-    assert _holds(1, at_one_label(OneOf[VCPU], OfMe, SetOf[VCPU]), 0, {VCPU: 1, ZAPPER: 0}) == [5, 1, 3]
+    assert _holds(ZAPPER, at_one_label(OneOf[VCPU], OfMe, SetOf[VCPU]), 0, both, places, 3) == [7, 1, 3]
+    only_vcpus = {VCPU: 1, ZAPPER: 0}
+    assert _holds(ZAPPER, at_one_label(OneOf[VCPU], OfMe, SetOf[VCPU]), 0, only_vcpus, places, 3) == [5, 1, 3]
     with pytest.raises(
         LanguageError, match=r"x_1 is OneOf.vcpu. beside another: kernels/search/tables.py has no place"
     ):
-        _holds(1, at_one_label(OneOf[VCPU], OneOf[VCPU]), 0, both)
+        _holds(ZAPPER, at_one_label(OneOf[VCPU], OneOf[VCPU]), 0, both, places, 3)
     with pytest.raises(LanguageError, match=r"x_0 is OneOf.vcpu.: kernels/search/tables.py has no place"):
-        _holds(0, at_one_label(OneOf[VCPU]), 0, both)
+        _holds(VCPU, at_one_label(OneOf[VCPU]), 0, both, {}, 3)
 
 
 RENAMED = {
@@ -137,13 +141,14 @@ ASK = """
 from renamed_shootdown import zapper
 from renamed_vcpu_run import vcpu
 
-from kernels.tdx import flows
-from kernels.search.explore import Size, explore
-from kernels.tdx.rules import Flow
+from dataclasses import replace
+from kernels.search.explore import explore
+from kernels.tdx.protocol import SHOOTDOWN, Size
+from kernels.tdx.words import VCPU, ZAPPER
 from kernels.tests.orders import V18
 
-flows.FLOWS[Flow.SHOOTDOWN] = flows.Actors(vcpu, zapper)
-print([explore(V18, size, liveness=False).states for size in (Size(2, 1), Size(1, 2))])
+renamed = replace(SHOOTDOWN, actors={VCPU: vcpu, ZAPPER: zapper})
+print([explore(renamed, V18, size, liveness=False).states for size in (Size(2, 1), Size(1, 2))])
 """
 
 

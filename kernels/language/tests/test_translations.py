@@ -11,17 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels import layout
 from kernels.language.atomics import PYTHON
-from kernels.language.straight import Names, subs
+from kernels.language.straight import Names
 from kernels.language.syntax import SITES, Steps
 from kernels.layout import OUTCOME_COUNTS, RNG
-from kernels.race.lines import prepare
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
 from kernels.search.interpreted import interpreted_machines
 from kernels.tdx import words
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm import kick as kvm
 from kernels.tdx.kvm import shootdown as zapper
 from kernels.tdx.kvm import vcpu_run as vcpu
@@ -30,7 +27,9 @@ from kernels.tdx.module import mem as module
 from kernels.tdx.outcomes import OUTCOMES
 from kernels.tdx.parts import batch
 from kernels.tdx.parts import shared_ept as shared
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Busy, Flow, Rules
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE, WRONG
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, programs
 from kernels.tests.three_translations import Case, Run, check
@@ -44,7 +43,7 @@ SHIPPED = {
     if isinstance(made, Steps) and inspect.unwrap(made.source).__module__ == room.__name__
 }
 ZAPPERS = {name for room in (zapper, batch, shared) for name in vars(room)} - vars(vcpu).keys()
-LAY = layout.plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
+LAY = plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
 STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
 # Each drawn example is the same in every run: what is found here is found again.
@@ -126,7 +125,7 @@ def program(td, lay, rules, me):
         yield from other(td, lay, rules, me, more)
     return seen + more
 """
-    line = straight_source(compiled(source, "program"), Names(), BARE)
+    line = straight_source(SHOOTDOWN, compiled(source, "program"), Names(), BARE)
 
     assert goes_the_same_way(source, (0, 0, 0, 0), []).value == 7
     assert line.count(" store(td,") == 2
@@ -135,7 +134,7 @@ def program(td, lay, rules, me):
 
 def test_a_step_machine_reads_no_local_further_up_than_its_text_first_assigns_one():
     """The compiler goes through the text once; what is assigned further down is not defined to it. The largest flow."""
-    for made, _ in interpreted_machines(Flow.TEARDOWN):
+    for made, _ in interpreted_machines(PROTOCOLS[Flow.TEARDOWN]):
         tree = ast.parse(made.source).body[1]
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and re.search(r"_\d+$", node.id)]
         written: dict[str, int] = {}
@@ -173,12 +172,12 @@ def watched() -> np.ndarray:
     """The words of the state but the registers, and what `note` counts."""
     registers = {
         word
-        for actor in (*(layout.vcpu_actor(LAY, i) for i in range(2)), *(layout.zapper_actor(LAY, i) for i in range(2)))
+        for actor in (*(vcpu_actor(LAY, i) for i in range(2)), *(zapper_actor(LAY, i) for i in range(2)))
         for word in (actor.pc, *range(actor.register, actor.register + 48))
     }
     counts = [
         actor(LAY, i).tally + OUTCOME_COUNTS + outcome
-        for actor in (layout.vcpu_actor, layout.zapper_actor)
+        for actor in (vcpu_actor, zapper_actor)
         for i in range(2)
         for outcome in range(1, OUTCOMES)  # 0 is `fresh`, which only a race counts
     ]
@@ -193,7 +192,7 @@ SEEN = watched()
 def small_states(draw: Any) -> np.ndarray:
     """Words of a machine of two of everything in any state, sensible or not."""
     td = np.zeros(LAY.total_words, np.int64)
-    prepare(td, LAY, SAFE["spec"], 1)
+    SHOOTDOWN.prepare(td, LAY, SAFE["spec"], 1)
     small = st.integers(0, 2)
     td[LAY.epoch_tracking] = draw(st.integers(1, 3)) << 24 | draw(small) << 12 | draw(small)
     td[LAY.epoch_lock], td[LAY.tree_lock] = draw(st.sampled_from([0, 0, 1, 2])), draw(st.sampled_from([0, 0, 1, 2]))
@@ -234,7 +233,7 @@ def rules_of(draw: Any) -> Rules:
 @given(td=small_states(), data=st.data())
 def test_a_function_that_ships_goes_the_same_way_in_all_three(name, td, data):
     function = SHIPPED[name]
-    me = (layout.zapper_actor if name in ZAPPERS else layout.vcpu_actor)(LAY, data.draw(st.integers(0, 1)))
+    me = (zapper_actor if name in ZAPPERS else vcpu_actor)(LAY, data.draw(st.integers(0, 1)))
     arguments = tuple(data.draw(PARAMETERS[parameter]) for parameter in function.parameters)
     choices = tuple(data.draw(st.lists(st.integers(0, 3), min_size=12, max_size=12)))
 
@@ -244,7 +243,7 @@ def test_a_function_that_ships_goes_the_same_way_in_all_three(name, td, data):
 def test_every_site_that_ships_stands_in_one_of_these_functions():
     rooms = {room.__name__ for room in FILES}
     of_kernels = {site.function for site in SITES if site.file.replace("/", ".").removesuffix(".py") in rooms}
-    made = [one for flow in FLOWS.values() for actor in (flow.vcpu, flow.zapper) for one in subs(actor)]
+    made = [one for flow in PROTOCOLS.values() for one in flow.steps.values()]
     like_one_of_them = {one.name for one in made if one.source.__module__ not in rooms}
 
     assert of_kernels - like_one_of_them <= set(SHIPPED)
@@ -255,7 +254,7 @@ def test_a_choice_in_a_straight_line_is_drawn_by_its_function_from_the_next_rand
     """The one thing that the comparison above replaces: there choices come from a list."""
     source = "@steps\ndef draws(td, lay, rules, me):\n    return (yield die(td, lay, rules, me, 2))\n"
     names = Names()
-    line = straight_source(compiled(source, "draws"), names, BARE)
+    line = straight_source(SHOOTDOWN, compiled(source, "draws"), names, BARE)
     td = np.zeros(TOTAL_WORDS, np.int64)
     td[ACTOR.tally + RNG] = 88172645463325252
     given = {"own": PYTHON["own"], "set_own": PYTHON["set_own"], "RNG": RNG, "xorshift": lambda random: random + 7}

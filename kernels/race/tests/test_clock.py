@@ -6,7 +6,7 @@ import pytest
 
 from kernels.race import clock
 from kernels.race.clock import Calibration, calibrate, has_constant_counter
-from kernels.tdx.rules import NS_SHIFT, Clock
+from kernels.race.ticks import NS_SHIFT, Clock
 
 
 def test_without_a_constant_counter_the_clock_is_the_raw_monotonic_one(monkeypatch):

@@ -6,33 +6,33 @@ import re
 import pytest
 
 from kernels.layout import (
-    AGE_BUCKETS,
-    AGES,
     CONTROL_WORDS,
-    HEAD_WORDS,
     HIST_WORDS,
-    KICKS_MET,
     LINE_WORDS,
     MAX_SITES,
-    MET_BEFORE,
     OUTCOME_COUNTS,
+    PERTURB_FIELDS,
+    Layout,
+    name_of,
+)
+from kernels.tdx.counters import (
+    AGE_BUCKETS,
+    AGES,
+    HEAD_WORDS,
+    KICKS_MET,
+    MET_BEFORE,
     OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
-    PERTURB_FIELDS,
     SHOOTDOWNS_MET,
     STATUS_COUNTS,
     STATUSES,
     VCPU_HISTS,
     ZAPPER_HISTS,
-    Layout,
-    name_of,
-    plan,
-    vcpu_actor,
-    zapper_actor,
 )
 from kernels.tdx.outcomes import OUTCOMES
 from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import Leaf
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 SIZES = [
     plan(1, 1, 1, 1),
@@ -141,9 +141,9 @@ def test_tallies_of_two_actors_share_no_line():
 
 
 def test_the_two_words_that_stop_a_run_and_the_flags_stand_on_lines_of_their_own():
-    from kernels.layout import GO, READY, STOP_VCPUS, STOP_ZAPPERS
+    from kernels.layout import GO, READY, STOP_ENDING, STOP_ENDLESS
 
-    assert len({offset // LINE_WORDS for offset in (GO, STOP_ZAPPERS, STOP_VCPUS, READY)}) == 4
+    assert len({offset // LINE_WORDS for offset in (GO, STOP_ENDING, STOP_ENDLESS, READY)}) == 4
 
 
 def test_the_head_of_a_tally_holds_every_counter():

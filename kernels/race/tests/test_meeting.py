@@ -3,24 +3,22 @@
 import numpy as np
 import pytest
 
-from kernels import layout
-from kernels.layout import (
+from kernels.layout import HIST_WORDS, Layout
+from kernels.race import lines as race
+from kernels.race.variant import BARE
+from kernels.tdx.counters import (
     HEAD_WORDS,
-    HIST_WORDS,
     KICKS_MET,
     OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
     SHOOTDOWNS,
     SHOOTDOWNS_MET,
     ZAPPER_HISTS,
-    Layout,
-    zapper_actor,
 )
-from kernels.race import lines as race
-from kernels.race.variant import BARE
 from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Flow, Rules
-from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
+from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, plan, zapper_actor
 from kernels.tests.orders import SPEC
 
 # A kick that nobody waits for: the vCPUs stand still.
@@ -32,14 +30,14 @@ class Zapped:
     """One page, or as many as `pages`, shot down beside vCPUs in these modes; `flags` is what the page kept before."""
 
     def __init__(self, *modes: int, rules: Rules = ALONE, pages: int = 1, flags: int = 0) -> None:
-        self.lay: Layout = layout.plan(len(modes), 1, pages, pages, flow=rules.flow)
+        self.lay: Layout = plan(len(modes), 1, pages, pages, flow=rules.flow)
         self.words = np.zeros(self.lay.total_words, np.int64)
-        race.prepare(self.words, self.lay, rules, 1)
+        SHOOTDOWN.prepare(self.words, self.lay, rules, 1)
         for vcpu, mode in enumerate(modes):
             self.words[self.lay.mode + vcpu * self.lay.vcpu_stride] = mode
         self.words[self.lay.page_flags] = flags
         self.me = zapper_actor(self.lay, 0)
-        race.load_one("zapper", BARE, rules.flow)(self.words, self.lay, rules, self.me)
+        race.load_one(PROTOCOLS[Flow(rules.flow)], "zapper", BARE)(self.words, self.lay, rules, self.me)
 
     def head(self, counter: int) -> int:
         """A counter of the zapper."""

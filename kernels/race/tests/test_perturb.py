@@ -6,14 +6,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from kernels import layout
 from kernels.language.atomics import PYTHON
 from kernels.language.worlds import World
 from kernels.layout import DELAY_ODDS_SHIFT, DELAYED, MAX_SITES, RNG, SLEEPS, SLEPT_NS, SPUN_TICKS, YIELDED
 from kernels.race import tally
+from kernels.tdx.words import plan, zapper_actor
 
-LAY = layout.plan(1, 1, 1, 1)
-ME, AT, CERTAIN = layout.zapper_actor(LAY, 0).tally, LAY.perturb + 7, 1 << 16
+LAY = plan(1, 1, 1, 1)
+ME, AT, CERTAIN = zapper_actor(LAY, 0).tally, LAY.perturb + 7, 1 << 16
 
 
 class Machine:
@@ -23,9 +23,11 @@ class Machine:
         self.words, self.now, self.did = np.zeros(LAY.total_words, np.int64), 0, list[Any]()
         self.words[ME + RNG] = 88172645463325252
         world = World(PYTHON, lambda bound: bound)
-        linger, self._perturb = (world.rebound(cast(FunctionType, one)) for one in (tally.linger, tally.perturb))
+        rebound = (world.rebound(cast(FunctionType, one)) for one in (tally.linger, tally.hold_up, tally.perturb))
+        linger, hold_up, self._perturb = rebound
         linger.__globals__.update(timestamp=self._read, sleep_ns=lambda ns: self.did.append(ns), pause=lambda: None)
-        self._perturb.__globals__.update(
+        self._perturb.__globals__.update(hold_up=hold_up)
+        hold_up.__globals__.update(
             linger=linger,
             yield_cpu=lambda: self.did.append("yield"),
             xorshift=lambda random: int(tally.xorshift(np.int64(random))),  # shifted out of 64 bits as compiled

@@ -14,7 +14,7 @@ from numba import njit, types
 from kernels.layout import LINE_WORDS
 from kernels.race import probes
 from kernels.race.probes import Probes, load_probes, places
-from kernels.tdx.rules import Clock
+from kernels.race.ticks import Clock
 
 TSC, MONOTONIC = int(Clock.TSC), int(Clock.MONOTONIC)
 # Two threads on a CPU that others use, too: long enough for any test machine.

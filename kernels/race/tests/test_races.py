@@ -11,35 +11,41 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from kernels import layout
-from kernels.layout import (
+from kernels.layout import FINISHED, HIST_WORDS, OUTCOME_COUNTS, STOP_ENDING, STOP_ENDLESS, Actor, Layout
+from kernels.race import lines as race
+from kernels.race.clock import calibrate
+from kernels.tdx.counters import (
     ENTRIES,
     EXITS,
-    FINISHED,
     HEAD_WORDS,
-    HIST_WORDS,
     KICKS_MET,
-    OUTCOME_COUNTS,
+    MET_OR_STALE,
     PHASES_EVERY,
     READS,
     SHOOTDOWNS,
     SHOOTDOWNS_MET,
     STATUS_COUNTS,
     STATUSES,
-    STOP_VCPUS,
-    STOP_ZAPPERS,
     VCPU_HISTS,
     ZAPPER_HISTS,
-    Actor,
-    Layout,
 )
-from kernels.race import lines as race
-from kernels.race.clock import calibrate
-from kernels.race.tally import MET_OR_STALE
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import UNLIMITED
 from kernels.tdx.statuses import Leaf, Status
-from kernels.tdx.words import FREE, MAPPED, OUTSIDE_GUEST_MODE, PENDING, SPTE_PRESENT, STATE_MASK, epoch_of, phase_of
+from kernels.tdx.words import (
+    FREE,
+    MAPPED,
+    OUTSIDE_GUEST_MODE,
+    PENDING,
+    SPTE_PRESENT,
+    STATE_MASK,
+    epoch_of,
+    phase_of,
+    plan,
+    vcpu_actor,
+    zapper_actor,
+)
 from kernels.tests.orders import SAFE, WRONG
 
 pytestmark = pytest.mark.processes
@@ -106,7 +112,7 @@ def raced(name: str) -> Raced:
     """0.3 s of an order between two vCPUs and two zappers, which share all CPUs, or on a busy machine what
     it takes until each zapper's kick has met a vCPU; once a process.
     """
-    kernels, clock = race.load(), calibrate(0.02)
+    kernels, clock = race.load(SHOOTDOWN), calibrate(0.02)
     rules = {**SAFE, **WRONG}[name]._replace(
         shootdowns=UNLIMITED,
         gap=500,
@@ -115,21 +121,21 @@ def raced(name: str) -> Raced:
         clock=int(clock.clock),
         ticks_to_ns=clock.ticks_to_ns,
     )
-    lay = layout.plan(VCPUS, ZAPPERS, PAGES, PAGES)
+    lay = plan(VCPUS, ZAPPERS, PAGES, PAGES)
     words = np.frombuffer(mmap.mmap(-1, lay.total_words * 8), np.int64)
-    race.prepare(words, lay, rules, 1)
-    vcpus = [layout.vcpu_actor(lay, index) for index in range(VCPUS)]
-    zappers = [layout.zapper_actor(lay, index) for index in range(ZAPPERS)]
-    inside = [fork(functools.partial(kernels.vcpu, words, lay, rules, actor)) for actor in vcpus]
-    outside = [fork(functools.partial(kernels.zapper, words, lay, rules, actor)) for actor in zappers]
+    SHOOTDOWN.prepare(words, lay, rules, 1)
+    vcpus = [vcpu_actor(lay, index) for index in range(VCPUS)]
+    zappers = [zapper_actor(lay, index) for index in range(ZAPPERS)]
+    inside = [fork(functools.partial(kernels["vcpu"], words, lay, rules, actor)) for actor in vcpus]
+    outside = [fork(functools.partial(kernels["zapper"], words, lay, rules, actor)) for actor in zappers]
     until = time.monotonic() + MOST_S
     time.sleep(RACE_S)
     seen = [one.tally + word for one in zappers for word in (KICKS_MET, FINISHED)]
     while time.monotonic() < until and not words[seen].reshape(ZAPPERS, 2).any(axis=1).all():
         time.sleep(RACE_S)
-    words[lay.control + STOP_ZAPPERS] = 1
+    words[lay.control + STOP_ENDING] = 1
     codes = wait(outside, time.monotonic() + MOST_S)
-    words[lay.control + STOP_VCPUS] = 1
+    words[lay.control + STOP_ENDLESS] = 1
     codes += wait(inside, time.monotonic() + MOST_S)
     assert codes == [0] * (VCPUS + ZAPPERS)
     return Raced(lay, words.copy(), vcpus, zappers)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kernels.layout import TRACED, Layout, plan, vcpu_actor, zapper_actor
+from kernels.layout import TRACED, Layout
 from kernels.race.ring import REPEAT_SHIFT, SITE_BITS, Entry, Mark, entries
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 SIZE = 4
 

@@ -15,7 +15,7 @@ from kernels.language.worlds import World
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
-from kernels.race.trace import BESIDE, keep, keep_outcome
+from kernels.race.trace import KEEPERS, keep, keep_outcome
 from kernels.race.variant import BARE, Variant
 from kernels.race.weave import straight, straight_source
 from kernels.tdx.kvm.kick import acknowledge
@@ -24,14 +24,15 @@ from kernels.tdx.kvm.vcpu_run import fill_and_read, guest, vcpu
 from kernels.tdx.module.locks import unlock_exclusive
 from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.words import ONE_EPOCH
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.words import ONE_EPOCH, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SPEC
 
 TRACING = Variant(traced=True)
 # As the kernels are compiled, but for Python to call: theirs have no wrappers.
 CALLED = World(atomics.ATOMIC, njit(error_model="numpy"))
 RING = 4
-KEEP = {keep, *BESIDE.values()}
+KEEP = {keep, *KEEPERS.values()}
 KEEPING = tuple(f"{one.__name__}(" for one in KEEP)
 SHIPPED = list({one.name: one for one in (*subs(vcpu), *subs(zapper))}.values())
 
@@ -40,10 +41,10 @@ class Alone:
     """A machine of one vCPU, one zapper and one page, with rings of so many entries."""
 
     def __init__(self, trace: int = RING) -> None:
-        self.lay = layout.plan(1, 1, 1, 1, trace=trace)
+        self.lay = plan(1, 1, 1, 1, trace=trace)
         self.words = np.zeros(self.lay.total_words, np.int64)
-        race.prepare(self.words, self.lay, SPEC, 1)
-        self.vcpu, self.zapper = layout.vcpu_actor(self.lay, 0), layout.zapper_actor(self.lay, 0)
+        SHOOTDOWN.prepare(self.words, self.lay, SPEC, 1)
+        self.vcpu, self.zapper = vcpu_actor(self.lay, 0), zapper_actor(self.lay, 0)
 
     @property
     def records(self) -> tuple[object, object]:
@@ -69,7 +70,7 @@ def alone() -> Alone:
 
 @functools.cache
 def traced(function: Steps) -> Any:
-    return straight(function, TRACING)
+    return straight(SHOOTDOWN, function, TRACING)
 
 
 def told(machine: Alone, place: int) -> list[tuple[str, str, int]]:
@@ -87,8 +88,8 @@ def told(machine: Alone, place: int) -> list[tuple[str, str, int]]:
 
 @pytest.mark.parametrize("function", SHIPPED, ids=lambda one: one.name)
 def test_a_bare_line_is_a_traced_line_without_what_tracing_adds(function):
-    bare = straight_source(function, Names(), BARE)
-    lines = straight_source(function, Names(), TRACING).splitlines()
+    bare = straight_source(SHOOTDOWN, function, Names(), BARE)
+    lines = straight_source(SHOOTDOWN, function, Names(), TRACING).splitlines()
     kept = [line.replace("_seen = ", "") for line in lines if not line.strip().startswith((*KEEPING, "_operand ="))]
 
     assert kept == bare.splitlines()
@@ -97,7 +98,7 @@ def test_a_bare_line_is_a_traced_line_without_what_tracing_adds(function):
 @pytest.mark.parametrize("function", SHIPPED, ids=lambda one: one.name)
 def test_a_bare_line_names_nothing_of_tracing(function):
     names = Names()
-    source = straight_source(function, names, BARE)
+    source = straight_source(SHOOTDOWN, function, names, BARE)
 
     assert not [call for call in KEEPING if call in source]
     assert not KEEP & set(names.values.values())
@@ -108,7 +109,7 @@ def test_a_bare_line_is_as_it_is_written_here():
     numbers = {site.name: site.number for site in SITES}
 
     assert (
-        straight_source(acknowledge, Names(), BARE)
+        straight_source(SHOOTDOWN, acknowledge, Names(), BARE)
         == f"""\
 def acknowledge(td, lay, rules, me):
     _lay_ipi = lay.ipi
@@ -148,20 +149,24 @@ def test_a_traced_line_leaves_the_state_as_a_bare_one_does(alone):
     bare = Alone()
 
     traced(vp_enter)(alone.words, *alone.records, alone.vcpu)
-    straight(vp_enter)(bare.words, *bare.records, bare.vcpu)
+    straight(SHOOTDOWN, vp_enter)(bare.words, *bare.records, bare.vcpu)
 
     assert alone.words[: alone.lay.state_words].tolist() == bare.words[: bare.lay.state_words].tolist()
 
 
 def test_what_tracing_keeps_beside_steps_stands_before_the_call_it_tells_of():
     """With the same arguments: a call changes what they are computed from."""
-    lines = [line.strip() for line in straight_source(vcpu, Names(), TRACING).splitlines()]
+    lines = [line.strip() for line in straight_source(SHOOTDOWN, vcpu, Names(), TRACING).splitlines()]
 
     assert lines[lines.index("count_status(td, me, 4, status)") - 1] == "keep_status(td, lay, rules, me, 4, status)"
 
 
 def test_the_guest_keeps_a_fill_and_a_fault_and_no_fresh_read():
-    lines = [line for one in (guest, fill_and_read) for line in straight_source(one, Names(), TRACING).splitlines()]
+    lines = [
+        line
+        for one in (guest, fill_and_read)
+        for line in straight_source(SHOOTDOWN, one, Names(), TRACING).splitlines()
+    ]
     kept = [line.split("(")[0].strip() for line in lines if "keep" in line]
 
     assert kept == ["keep_outcome", "keep_own"]
@@ -251,11 +256,11 @@ def test_a_freeze_is_seen_by_every_actor(alone):
 
 def test_traced_kernels_refuse_a_layout_without_rings():
     """They would write outside of it."""
-    lay = layout.plan(1, 1, 1, 1)
+    lay = plan(1, 1, 1, 1)
     words = np.zeros(lay.total_words, np.int64)
 
     with pytest.raises(ValueError, match="traced kernels need rings"):
-        race.load_one("zapper", TRACING)(words, lay, SPEC, layout.zapper_actor(lay, 0))
+        race.load_one(SHOOTDOWN, "zapper", TRACING)(words, lay, SPEC, zapper_actor(lay, 0))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +290,7 @@ def test_each_variant_has_files_of_its_own(variant, suffix):
 
 
 def test_a_perturbed_and_traced_line_looks_for_its_cpu_before_the_step_and_keeps_it_behind():
-    lines = straight_source(acknowledge, Names(), Variant(perturbed=True, traced=True)).splitlines()
+    lines = straight_source(SHOOTDOWN, acknowledge, Names(), Variant(perturbed=True, traced=True)).splitlines()
     first = next(number for number, line in enumerate(lines) if "load_acquire" in line)
 
     assert lines[first - 1].strip().startswith("perturb(td, _lay_perturb + ")

@@ -6,14 +6,15 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from kernels import layout
 from kernels.language.atomics import PYTHON
 from kernels.language.worlds import World
-from kernels.layout import NEXT_START, RNG, zapper_actor
+from kernels.layout import NEXT_START, RNG
 from kernels.race import tally
 from kernels.tdx.rules import Rules
+from kernels.tdx.tally import wait_turn
+from kernels.tdx.words import plan, zapper_actor
 
-LAY = layout.plan(1, 2, 2, 1)
+LAY = plan(1, 2, 2, 1)
 PERIOD = 1000
 OPEN = Rules(*([0] * len(Rules._fields)))._replace(period=PERIOD)
 
@@ -26,7 +27,7 @@ class Turns:
         for place in range(2):
             self.words[zapper_actor(LAY, place).tally + RNG] = 88172645463325252 + place
         world = World(PYTHON, lambda bound: bound)
-        self._wait_turn = world.rebound(cast(FunctionType, tally.wait_turn))
+        self._wait_turn = world.rebound(cast(FunctionType, wait_turn))
         self._wait_turn.__globals__.update(
             now=self._read,
             relax=lambda *_: None,

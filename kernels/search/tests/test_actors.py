@@ -16,9 +16,11 @@ from kernels.layout import Actor, Layout
 from kernels.race import lines as race
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Made, machines
-from kernels.tdx.flows import FLOWS
+from kernels.tdx.counters import LEAVES, STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import VCPU, ZAPPER, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import GOES_ON, SAFE, WRONG
 
 STEPS, SHOOTDOWNS = 4000, 50
@@ -41,16 +43,16 @@ def start(rules: Rules) -> tuple[Layout, np.ndarray, np.ndarray, list[Both]]:
     The step machines of the default flow are the compiled ones, those of the others are interpreted.
     """
     compiled = rules.flow == Flow.SHOOTDOWN
-    for_vcpu, for_zapper = machines() if compiled else interpreted_machines(rules.flow)
+    for_vcpu, for_zapper = (machines if compiled else interpreted_machines)(PROTOCOLS[Flow(rules.flow)])
     sizes = {"vcpu_registers": for_vcpu[0].registers, "zapper_registers": for_zapper[0].registers}
-    lay = layout.plan(2, 2, 2, 1, packed=True, flow=rules.flow, **sizes)
+    lay = plan(2, 2, 2, 1, packed=True, flow=rules.flow, **sizes)
     ours, theirs = np.zeros(lay.total_words, np.int64), words_with_room(lay.total_words)
     actors = []
     for td in (ours, theirs):
-        race.prepare(td, lay, rules, 1)
+        SHOOTDOWN.prepare(td, lay, rules, 1)
     kinds: list[tuple[Steps, Made, Any]] = [
-        (FLOWS[Flow(rules.flow)].vcpu, for_vcpu, layout.vcpu_actor),
-        (FLOWS[Flow(rules.flow)].zapper, for_zapper, layout.zapper_actor),
+        (PROTOCOLS[Flow(rules.flow)].actors[VCPU], for_vcpu, vcpu_actor),
+        (PROTOCOLS[Flow(rules.flow)].actors[ZAPPER], for_zapper, zapper_actor),
     ]
     for function, (made, code), actor in kinds:
         for index in range(2):
@@ -86,7 +88,7 @@ def test_a_step_machine_and_the_generators_go_the_same_way_under_a_random_schedu
     goes_the_same_way(rules_of(name), name)
 
 
-@pytest.mark.parametrize("flow", [flow for flow in FLOWS if flow != Flow.SHOOTDOWN])
+@pytest.mark.parametrize("flow", [flow for flow in PROTOCOLS if flow != Flow.SHOOTDOWN])
 def test_so_do_those_of_every_other_flow(flow):
     extra = {"batch": 2, "resched": 1, "shared_pages": 1}
     goes_the_same_way(rules_of("spec")._replace(flow=int(flow), **extra), flow.name)
@@ -110,8 +112,8 @@ def goes_the_same_way(rules: Rules, name: str) -> None:
         assert (ours[state] == theirs[state]).all(), f"{actor.name} at {site}"
 
     for actor in actors:  # statuses are counted where the interpreted machines tell a story
-        at = actor.me.tally + layout.STATUS_COUNTS
-        ours[at : at + layout.LEAVES * layout.STATUSES] = theirs[at : at + layout.LEAVES * layout.STATUSES] = 0
+        at = actor.me.tally + STATUS_COUNTS
+        ours[at : at + LEAVES * STATUSES] = theirs[at : at + LEAVES * STATUSES] = 0
     assert (ours[lay.state_words :] == theirs[lay.state_words :]).all()
     assert [int(theirs[one.me.pc]) == DONE for one in actors] == [one.reference.done for one in actors]
 

@@ -5,7 +5,8 @@ import pytest
 from kernels.language.syntax import Site
 from kernels.search import breadth_first as breadth
 from kernels.search import tables as plans
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import NO_WAIT
@@ -29,12 +30,12 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_vcpu_that_has_sampled_the_epoch_before_a_page_went_reads_it_where_nothing_keeps_track_out():
     assert "use_after_remove" in search(StepMachine(UNLOCKED, SIZE)).outcomes
-    assert "use_after_remove" in explore(UNLOCKED, SIZE, threads=1, liveness=False).outcomes
+    assert "use_after_remove" in explore(*of_flow(UNLOCKED), SIZE, threads=1, liveness=False).outcomes
 
 
 @pytest.mark.usefixtures("blind")
 def test_an_explorer_that_takes_the_sample_and_the_count_for_one_loses_that_outcome():
-    found = explore(UNLOCKED, SIZE, threads=1, liveness=False)
+    found = explore(*of_flow(UNLOCKED), SIZE, threads=1, liveness=False)
 
     assert found.complete
     assert search(StepMachine(UNLOCKED, SIZE)).outcomes.keys() - found.outcomes.keys() == {"use_after_remove"}

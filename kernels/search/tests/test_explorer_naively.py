@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given, settings
 
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import OnError
 from kernels.tests.fingerprints import compare_states
 from kernels.tests.naive import StepMachine, search
@@ -86,7 +87,7 @@ def test_folding_leaves_one_state_for_all_that_differ_in_names_alone():
 )
 def test_machines_counted_by_hand(rules, size, states, transitions, outcomes):
     """The counts and their reasons stand in test_naive."""
-    found = explore(rules, size, symmetry=False, reduction=False, threads=1)
+    found = explore(*of_flow(rules), size, symmetry=False, reduction=False, threads=1)
 
     assert (found.states, found.transitions) == (states, transitions)
     assert lengths(found) == outcomes
@@ -95,7 +96,13 @@ def test_machines_counted_by_hand(rules, size, states, transitions, outcomes):
 @pytest.mark.parametrize(("vcpus", "states"), [(2, 595), (3, 7140), (4, 66045)])
 def test_idle_vcpus_folded_are_counted_as_a_set_with_repetition(vcpus, states):
     """34 states each: 34 * 35 / 2, times 36 / 3, times 37 / 4."""
-    found = explore(SPEC._replace(shootdowns=0), Size(vcpus, 1), reduction=False, threads=1, liveness=False)
+    found = explore(
+        *of_flow(SPEC._replace(shootdowns=0)),
+        Size(vcpus, 1),
+        reduction=False,
+        threads=1,
+        liveness=False,
+    )
 
     assert found.states == states
 
@@ -104,6 +111,6 @@ def test_a_choice_taken_with_the_step_before_it_leaves_no_state_in_between():
     """Of the 34 states of an idle vCPU four stand before a choice, the tick or the page, each with an empty and with a
     full TLB.
     """
-    found = explore(SPEC._replace(shootdowns=0), Size(1, 1), threads=1)
+    found = explore(*of_flow(SPEC._replace(shootdowns=0)), Size(1, 1), threads=1)
 
     assert found.states == 34 - 4

@@ -7,9 +7,10 @@ import pytest
 
 from kernels.layout import LINE_WORDS
 from kernels.search.breadth_first import Search
-from kernels.search.explore import Exploration, Size, explore, explored
+from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
 from kernels.search.tables import make_plan
+from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tests.orders import FLAG_UNSERIALIZED, KICK_THEN_TRACK, SPEC, UNSERIALIZED, V18
 from kernels.tests.witnesses import ALWAYS_LEGAL, shows_at_its_end
 
@@ -27,14 +28,16 @@ def without_clock(found: Exploration) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("rules", "size"), LARGER)
 def test_the_same_search_twice_and_with_any_number_of_threads_is_the_same(rules, size):
-    first, *others = (without_clock(explore(rules, size, threads=threads, liveness=False)) for threads in (1, 1, 2, 3))
+    first, *others = (
+        without_clock(explore(*of_flow(rules), size, threads=threads, liveness=False)) for threads in (1, 1, 2, 3)
+    )
 
     assert others == [first] * 3
     assert first["states"] > 50_000
 
 
 def test_what_two_threads_write_for_every_move_stands_on_lines_of_its_own():
-    start = Schedule(explored(SPEC), vcpus=2, zappers=1, pages=1, tlb_entries=1)
+    start = Schedule(*of_flow(explored(SPEC)), Size(vcpus=2, zappers=1, pages=1, tlb_entries=1))
     made = Search(start, make_plan(start, symmetry=True, reduction=True), 2, 1 << 26).store
 
     assert made.work % LINE_WORDS == 0
@@ -45,7 +48,9 @@ def test_what_two_threads_write_for_every_move_stands_on_lines_of_its_own():
 @pytest.mark.parametrize(("rules", "size"), [(V18, Size(2, 1)), LARGER[2]])
 def test_folding_and_reducing_change_how_much_is_searched_and_nothing_that_is_found(rules, size):
     found = {
-        (symmetry, reduction): explore(rules, size, symmetry=symmetry, reduction=reduction, threads=2, liveness=False)
+        (symmetry, reduction): explore(
+            *of_flow(rules), size, symmetry=symmetry, reduction=reduction, threads=2, liveness=False
+        )
         for symmetry in (False, True)
         for reduction in (False, True)
     }
@@ -60,7 +65,7 @@ def test_folding_and_reducing_change_how_much_is_searched_and_nothing_that_is_fo
 @pytest.mark.parametrize("megabytes", [1, 2, 4, 8, 16])
 def test_a_search_that_runs_out_of_memory_says_so(megabytes):
     """The whole of it takes some 30 MB."""
-    found = explore(FLAG_UNSERIALIZED, Size(1, 2, 2), threads=1, memory_bytes=megabytes << 20)
+    found = explore(*of_flow(FLAG_UNSERIALIZED), Size(1, 2, 2), threads=1, memory_bytes=megabytes << 20)
 
     assert not found.complete
     assert found.stopped_by == "memory"
@@ -71,7 +76,7 @@ def test_a_search_that_runs_out_of_memory_says_so(megabytes):
 
 
 def test_a_search_that_is_interrupted_says_so():
-    found = explore(V18, Size(2, 2, 2), threads=2, watch=lambda progress: progress.states < 10_000)
+    found = explore(*of_flow(V18), Size(2, 2, 2), threads=2, watch=lambda progress: progress.states < 10_000)
 
     assert not found.complete
     assert found.stopped_by == "interrupt"
@@ -79,8 +84,14 @@ def test_a_search_that_is_interrupted_says_so():
 
 
 def test_a_search_may_end_with_the_first_outcome_that_is_wanted():
-    found = explore(KICK_THEN_TRACK, Size(2, 1), threads=1, until=["tracking_not_done"], liveness=False)
-    whole = explore(KICK_THEN_TRACK, Size(2, 1), threads=1, liveness=False)
+    found = explore(
+        *of_flow(KICK_THEN_TRACK),
+        Size(2, 1),
+        threads=1,
+        until=["tracking_not_done"],
+        liveness=False,
+    )
+    whole = explore(*of_flow(KICK_THEN_TRACK), Size(2, 1), threads=1, liveness=False)
 
     assert not found.complete
     assert found.stopped_by == "first"

@@ -4,8 +4,7 @@ from random import Random
 
 import pytest
 
-from kernels.search.explore import Size
-from kernels.tdx.flows import FLOWS
+from kernels.tdx.protocol import PROTOCOLS, Size
 from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, SharedFlush
 from kernels.tests.fingerprints import new_search, prints_of
 from kernels.tests.naive import State, StepMachine
@@ -84,7 +83,9 @@ FOLDED = {
 }
 
 
-@pytest.mark.parametrize("flow", [flow for flow in Flow if FLOWS[flow].folds], ids=lambda flow: flow.name.lower())
+@pytest.mark.parametrize(
+    "flow", [flow for flow in Flow if PROTOCOLS[flow].states.folds], ids=lambda flow: flow.name.lower()
+)
 def test_states_fold_where_they_differ_in_names_alone_on_a_way_through_a_larger_machine(flow):
     """Of two zappers and three vCPUs, all of them kicked: 12 names for a state."""
     rules = FOLDED[flow]

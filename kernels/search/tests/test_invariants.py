@@ -2,10 +2,11 @@
 
 import pytest
 
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
 from kernels.search.schedule import Schedule, machines
 from kernels.tdx import words
-from kernels.tdx.invariants import INSIDE, MOST_SHIFT, references_of
+from kernels.tdx.invariants import MOST_SHIFT, references_of
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.naive import State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
@@ -18,7 +19,7 @@ POPULATE = two_levels(V18, Flow.POPULATE)
 
 @pytest.mark.parametrize("flow", list(Flow), ids=lambda flow: flow.name.lower())
 def test_a_vcpu_that_reads_has_one_reference_and_one_that_stores_its_mode_none(flow):
-    (made, _), _ = machines(flow)
+    (made, _), _ = machines(PROTOCOLS[flow])
     known = [(site.name.split("."), held) for site, held in zip(made.sites, references_of(made), strict=True) if site]
 
     reading = {held for (function, _), held in known if function in READERS}
@@ -37,14 +38,14 @@ def test_in_every_state_there_is_a_reference_where_the_vcpu_is_in_the_guest_and_
     actor, kind = machine.actors["vcpu 0"]
     inside, outside = set(), set()
     for state in search(machine).depth:
-        calls = set(kind.made.calls[state[actor.pc]]) if state[actor.pc] > 0 else set()
-        if calls & INSIDE:
+        label = state[actor.pc]
+        if label > 0 and kind.made.goals[label]:
             inside.add(counted(machine, state))
-        elif "exit_requested" in calls:
+        elif label > 0 and "exit_requested" in kind.made.calls[label]:
             outside.add(counted(machine, state))
 
     assert (inside, outside) == ({1}, {0})
-    assert explore(rules, ONE, liveness=False).broken == {}
+    assert explore(*of_flow(rules), ONE, liveness=False).broken == {}
 
 
 @pytest.mark.parametrize(
@@ -60,20 +61,20 @@ def test_in_every_state_there_is_a_reference_where_the_vcpu_is_in_the_guest_and_
 def test_a_fault_that_breaks_an_invariant_is_seen_in_the_state_that_breaks_it(
     rules: Rules, size: Size, broken: set[str]
 ):
-    found = explore(rules, size, liveness=False)
+    found = explore(*of_flow(rules), size, liveness=False)
 
     assert found.broken.keys() == broken
-    assert explore(rules._replace(faults=0), size, liveness=False).broken == {}
+    assert explore(*of_flow(rules._replace(faults=0)), size, liveness=False).broken == {}
     for moves in found.broken.values():  # a schedule that can be taken, to its end
-        run = Schedule(rules, **size._asdict())
+        run = Schedule(*of_flow(rules), size)
         for move in moves:
             run.step(move.actor, move.chosen)
 
 
 def test_the_state_that_breaks_the_count_of_references_has_one_too_many_and_nobody_inside():
     rules = ZERO_STEP._replace(faults=int(Fault.ZERO_STEP_KEEPS_REFERENCE))
-    run = Schedule(rules, **ONE._asdict())
-    for move in explore(rules, ONE, liveness=False).broken["refcounts_add_up"]:
+    run = Schedule(*of_flow(rules), ONE)
+    for move in explore(*of_flow(rules), ONE, liveness=False).broken["refcounts_add_up"]:
         run.step(move.actor, move.chosen)
 
     epochs = int(run.words[run.lay.epoch_tracking])
@@ -86,4 +87,11 @@ def test_the_state_that_breaks_the_count_of_references_has_one_too_many_and_nobo
 @pytest.mark.parametrize("order", [V18, V6_16], ids=["v18", "v6_16"])
 def test_a_flow_without_a_mirror_of_its_own_is_not_held_against_one(order):
     """In the default flow the SPTE is how a zapper claims a page, and a wrong order may leave it out of step."""
-    assert explore(order._replace(shootdown=order.shootdown >> 4), ONE, liveness=False).broken == {}
+    assert (
+        explore(
+            *of_flow(order._replace(shootdown=order.shootdown >> 4)),
+            ONE,
+            liveness=False,
+        ).broken
+        == {}
+    )

@@ -14,9 +14,9 @@ from kernels.search import memory, schedule
 from kernels.search import state as own_words
 from kernels.search import transitions as memo
 from kernels.search.breadth_first import Search
-from kernels.search.explore import Size, explore
-from kernels.search.schedule import RECORDS
+from kernels.search.explore import explore
 from kernels.search.tables import get_ready, make_plan
+from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC, V18
 
@@ -26,29 +26,29 @@ SIZE = Size(1, 1)
 @pytest.fixture
 def unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Step machines that note no access."""
-    schedule.machines.cache_clear()
+    schedule._made.cache_clear()
     monkeypatch.setattr(lowering, "emit_seen", lowering.emit_plain)
     yield
-    schedule.machines.cache_clear()
+    schedule._made.cache_clear()
 
 
 def begun(threads: int = 1) -> Search:
     """A search of one vCPU against one zapper that has not run."""
-    get_ready(SPEC.flow)
-    start = schedule.Schedule(SPEC, **SIZE._asdict())
+    get_ready(SHOOTDOWN)
+    start = schedule.Schedule(*of_flow(SPEC), SIZE)
     return Search(start, make_plan(start, symmetry=True, reduction=True), threads, 1 << 26)
 
 
 @pytest.mark.usefixtures("unseen")
 def test_a_search_that_is_not_told_what_steps_look_at_loses_states():
-    found = explore(SPEC, SIZE, symmetry=False, reduction=False, threads=1, liveness=False)
+    found = explore(*of_flow(SPEC), SIZE, symmetry=False, reduction=False, threads=1, liveness=False)
 
     assert found.states < len(search(StepMachine(SPEC, SIZE)).depth)
 
 
 def test_where_no_room_is_left_moves_are_taken_anew_and_the_numbers_stay(monkeypatch):
     size = Size(2, 2)
-    whole = explore(V18, size, liveness=False)
+    whole = explore(*of_flow(V18), size, liveness=False)
     made: list[memo.Memo] = []
 
     def small(*given):
@@ -56,7 +56,7 @@ def test_where_no_room_is_left_moves_are_taken_anew_and_the_numbers_stay(monkeyp
         return made
 
     monkeypatch.setattr(breadth, "memos", small)
-    less = explore(V18, size, liveness=False)
+    less = explore(*of_flow(V18), size, liveness=False)
 
     assert all(it.counters[memo.POOL] > 1300 for it in made)
     assert (less.states, less.transitions, less.depth) == (whole.states, whole.transitions, whole.depth)
@@ -92,7 +92,7 @@ def test_source_that_no_step_machine_has_is_refused_with_its_function(line, what
     source = f"def step(td, lay, rules, me, chosen):\n    {line}\n    return 0\n"
 
     with pytest.raises(SyntaxError, match="step: what is compiled here has no") as refused:
-        native.Native(RECORDS, source, {}).function("step")
+        native.Native(SHOOTDOWN.records, source, {}).function("step")
     assert str(refused.value).endswith(what)
     assert not isinstance(refused.value, LanguageError)
 
@@ -103,7 +103,7 @@ def answer(tmp_path, monkeypatch):
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "cache"))
 
     def run() -> int:
-        code = native.Native(RECORDS, "def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
+        code = native.Native(SHOOTDOWN.records, "def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
         entry = code.entry("answer")
         engine = code.finish("native_answer")
         called = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))

@@ -9,9 +9,9 @@ from kernels.language.syntax import Steps
 from kernels.language.worlds import World
 from kernels.layout import name_of
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Rules
 from kernels.tdx.words import SPTE_FROZEN
 from kernels.tests.coarse_actors import BLIND_VCPU, BLIND_ZAPPER

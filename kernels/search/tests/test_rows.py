@@ -4,15 +4,16 @@ import pytest
 
 from kernels.language.atomics import store_release, store_seq_cst
 from kernels.language.steps import steps
-from kernels.race.tally import vcpu_stopping
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Exploration, Size, explore
+from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.kvm.vcpu_run import guest
 from kernels.tdx.module.mem import td_exit, vp_enter
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import vcpu_stopping
 from kernels.tdx.words import (
     BLOCKED,
     IN_GUEST_MODE,
@@ -40,18 +41,18 @@ def is_safe(found: Exploration) -> None:
 @pytest.mark.parametrize("size", [Size(2, 1), Size(1, 2, 2, 2), Size(2, 2)], ids=str)
 @pytest.mark.parametrize("row", RIGHT)
 def test_a_right_order_shows_nothing_forbidden(row, size):
-    is_safe(explore(RIGHT[row], size, threads=1, liveness=False))
+    is_safe(explore(*of_flow(RIGHT[row]), size, threads=1, liveness=False))
 
 
 @pytest.mark.parametrize("row", ["R1"])
 def test_a_right_order_shows_nothing_forbidden_to_two_zappers_with_a_page_each_and_two_vcpus(row):
     """R1b and R2 have 11 and 13 million states there, R2u 30: those are for the command line."""
-    is_safe(explore(RIGHT[row], Size(2, 2, 2), threads=1, liveness=False))
+    is_safe(explore(*of_flow(RIGHT[row]), Size(2, 2, 2), threads=1, liveness=False))
 
 
 @pytest.mark.parametrize("row", WRONG)
 def test_a_wrong_order_shows_what_it_is_known_for_and_nothing_else(row):
-    found = explore(WRONG[row].rules, WRONG[row].size, threads=1, liveness=WRONG[row].size == TINY)
+    found = explore(*of_flow(WRONG[row].rules), WRONG[row].size, threads=1, liveness=WRONG[row].size == TINY)
 
     assert found.complete
     assert found.outcomes.keys() - ALWAYS_LEGAL == WRONG[row].shows.keys()
@@ -78,8 +79,8 @@ def test_the_written_out_trace_ends_with_the_outcome(row, outcome):
 def test_the_witness_is_no_longer_than_the_written_out_trace(row, outcome):
     """In moves where every move counts; in accesses where a choice goes with the step before it."""
     rules, size, trace = WRONG[row].rules, WRONG[row].size, WRONG[row].shows[outcome]()
-    whole = explore(rules, size, reduction=False, threads=1, liveness=False).outcomes[outcome]
-    reduced = explore(rules, size, threads=1, liveness=False).outcomes[outcome]
+    whole = explore(*of_flow(rules), size, reduction=False, threads=1, liveness=False).outcomes[outcome]
+    reduced = explore(*of_flow(rules), size, threads=1, liveness=False).outcomes[outcome]
 
     assert len(whole) <= len(trace.taken)
     assert accesses(rules, size, reduced) <= accesses(trace.rules, size_of(trace), moves(trace))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from kernels.language.machine import DONE
 from kernels.search.breadth_first import Move
-from kernels.search.explore import Size, explore, explored
+from kernels.search.explore import explore
+from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.naive import State, StepMachine, search
 from kernels.tests.orders import (
@@ -104,7 +105,7 @@ def starving(rules: Rules, size: Size) -> set[str]:
         ]
         known |= kept(machine, outside, name)
     for reduction in (False, True):
-        live = explore(rules, size, reduction=reduction, threads=1).liveness
+        live = explore(*of_flow(rules), size, reduction=reduction, threads=1).liveness
 
         assert live is not None
         assert live.starving.keys() == known.keys()
@@ -146,7 +147,7 @@ RAISED = order(BLOCK, RAISE, KICK, TRACK, REMOVE, serialized=1, **GATED)
 
 @pytest.mark.parametrize("size", [ONE, TWO_VCPUS])
 def test_a_vcpu_behind_a_gate_that_is_never_lowered_is_kept_out_though_the_zapper_finishes(size):
-    found = explore(RAISED, size, threads=1)
+    found = explore(*of_flow(RAISED), size, threads=1)
 
     assert found.liveness is not None
     assert found.liveness.refused is not None
@@ -167,7 +168,7 @@ def shut_out_behind(rules: Rules, size: Size, way: tuple[Move, ...]) -> bool:
 def test_a_vcpu_is_kept_out_by_a_page_that_nobody_else_accepts_once_the_zero_step_filter_has_listed_it():
     """As TDX_1.5.01 has it: PENDING still faults for its filter. The zapper goes on."""
     stepped = two_levels(SPEC, Flow.ZERO_STEP, hp_lock_timeout=1)
-    live = explore(stepped, ONE, threads=1).liveness
+    live = explore(*of_flow(stepped), ONE, threads=1).liveness
 
     assert live is not None
     assert (live.states, live.livelocks, live.refused) == (1134, 1050, {"vcpu 0": 1050})
@@ -177,7 +178,7 @@ def test_a_vcpu_is_kept_out_by_a_page_that_nobody_else_accepts_once_the_zero_ste
 @pytest.mark.parametrize("size", [ONE, TWO_ZAPPERS, TWO_VCPUS])
 @pytest.mark.parametrize("rules", SAFE.values(), ids=SAFE)
 def test_in_no_safe_ordering_is_a_vcpu_kept_out(rules, size):
-    live = explore(rules, size, threads=1).liveness
+    live = explore(*of_flow(rules), size, threads=1).liveness
 
     assert live is not None
     assert (live.livelocks, live.refused) == (0, {})

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.search.explore import Size
 from kernels.search.random_walk import Walks, _changes, walk
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tests.orders import KICK_THEN_TRACK, SPEC, V18
 from kernels.tests.witnesses import ALWAYS_LEGAL, shows_at_its_end
 
@@ -22,22 +22,24 @@ def without_clock(found: Walks) -> dict[str, Any]:
 
 @METHODS
 def test_the_same_seed_gives_the_same_schedules(depth):
-    first = walk(KICK_THEN_TRACK, LARGER, schedules=200, seed=7, depth=depth)
+    first = walk(*of_flow(KICK_THEN_TRACK), LARGER, schedules=200, seed=7, depth=depth)
 
-    assert without_clock(walk(KICK_THEN_TRACK, LARGER, schedules=200, seed=7, depth=depth)) == without_clock(first)
+    assert without_clock(walk(*of_flow(KICK_THEN_TRACK), LARGER, schedules=200, seed=7, depth=depth)) == without_clock(
+        first
+    )
 
 
 @METHODS
 def test_another_seed_gives_others(depth):
-    first = walk(KICK_THEN_TRACK, LARGER, schedules=200, seed=7, depth=depth)
+    first = walk(*of_flow(KICK_THEN_TRACK), LARGER, schedules=200, seed=7, depth=depth)
 
-    assert walk(KICK_THEN_TRACK, LARGER, schedules=200, seed=8, depth=depth).steps != first.steps
+    assert walk(*of_flow(KICK_THEN_TRACK), LARGER, schedules=200, seed=8, depth=depth).steps != first.steps
 
 
 @METHODS
 def test_the_kick_without_a_gate_is_found_and_its_schedule_shows_it_again(depth):
     """With these seeds in 2,000 schedules; the search finds 41 steps on the smallest machine, a walk needs more."""
-    found = walk(KICK_THEN_TRACK, LARGER, schedules=2000, seed=1, depth=depth)
+    found = walk(*of_flow(KICK_THEN_TRACK), LARGER, schedules=2000, seed=1, depth=depth)
 
     assert "tracking_not_done" in found.outcomes
     for name, (schedules, schedule) in found.outcomes.items():
@@ -49,7 +51,7 @@ def test_the_kick_without_a_gate_is_found_and_its_schedule_shows_it_again(depth)
 @METHODS
 @pytest.mark.parametrize("rules", [SPEC, V18])
 def test_a_right_order_shows_nothing_forbidden(rules, depth):
-    found = walk(rules, LARGER, schedules=500, seed=3, depth=depth)
+    found = walk(*of_flow(rules), LARGER, schedules=500, seed=3, depth=depth)
 
     assert found.outcomes.keys() <= ALWAYS_LEGAL
     assert found.schedules == 500
@@ -66,7 +68,7 @@ def test_the_actor_in_front_falls_behind_at_a_step_within_the_longest_schedule_s
 
 
 def test_schedules_that_are_cut_off_are_counted():
-    found = walk(SPEC, Size(2, 1), schedules=50, seed=5, most_steps=20)
+    found = walk(*of_flow(SPEC), Size(2, 1), schedules=50, seed=5, most_steps=20)
 
     assert found.unfinished == 50
     assert found.steps == 50 * 20

@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 
 from kernels import layout
 from kernels.language.syntax import SITES
+from kernels.layout import reading
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule, machines
 from kernels.story.events import Kind, Story
-from kernels.story.narrate import CHOICES, TURNS, Narrator, narrate
-from kernels.story.spans import ACKNOWLEDGEMENTS, DEEDS, OWN_STEPS, READS, STEPS, WALKS, path
-from kernels.tdx.reading import reading
+from kernels.story.narrate import Narrator, narrate
+from kernels.story.spans import path
+from kernels.tdx.module.mem import mem_track, vp_enter
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Flow
+from kernels.tdx.spans import OWN
 from kernels.tdx.statuses import LEAF_NAMES
-from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, stage_word, translation
+from kernels.tdx.telling import READS, WALKS
+from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, plan, stage_word, translation
 from kernels.tests.orders import GOES_ON, NO_KICK, SAFE, SPEC, V18, WRONG
 from kernels.tests.written_schedules import TRACK, quick, refused, stale, told, waiting, wander
 
@@ -26,7 +30,7 @@ PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
 
 
 def test_the_interpreted_machines_are_the_compiled_ones_label_by_label():
-    for ours, theirs in zip(interpreted_machines(), machines(), strict=True):
+    for ours, theirs in zip(interpreted_machines(SHOOTDOWN), machines(SHOOTDOWN), strict=True):
         assert ours[0].sites == theirs[0].sites
         assert ours[0].held == theirs[0].held
         assert ours[0].calls == theirs[0].calls
@@ -35,8 +39,8 @@ def test_the_interpreted_machines_are_the_compiled_ones_label_by_label():
 @pytest.mark.parametrize("name", ORDERS)
 def test_a_told_schedule_holds_the_words_of_the_compiled_one_after_every_step(name):
     rules = ORDERS[name]._replace(shootdowns=3, **(GOES_ON if ORDERS[name].on_error == 0 else {}))
-    narrator = Narrator(rules, vcpus=2, zappers=2, pages=2, tlb_entries=1)
-    compiled = Schedule(rules, vcpus=2, zappers=2, pages=2, tlb_entries=1)
+    narrator = Narrator(*of_flow(rules), Size(vcpus=2, zappers=2, pages=2, tlb_entries=1))
+    compiled = Schedule(*of_flow(rules), Size(vcpus=2, zappers=2, pages=2, tlb_entries=1))
     drawn = random.Random(name)
     for _ in range(600):
         able = [actor for actor in compiled.actors if compiled.site(actor)]
@@ -54,7 +58,7 @@ def test_a_told_schedule_holds_the_words_of_the_compiled_one_after_every_step(na
 @settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(sorted(ORDERS)), seed=st.integers(0, 1 << 32), steps=st.integers(0, 250))
 def test_any_schedule_is_told_and_its_story_ends_in_its_state(name, seed, steps):
-    run = Schedule(ORDERS[name], vcpus=2, zappers=2, pages=2, made=interpreted_machines())
+    run = Schedule(*of_flow(ORDERS[name]), Size(vcpus=2, zappers=2, pages=2), made=interpreted_machines(SHOOTDOWN))
     wander(run, seed, steps)
     story = told(run)
 
@@ -86,7 +90,7 @@ def nested(story: Story) -> None:
 
 
 def test_whatever_a_step_changes_is_told():
-    narrator = Narrator(V18, vcpus=2, zappers=2, pages=2, tlb_entries=2)
+    narrator = Narrator(*of_flow(V18), Size(vcpus=2, zappers=2, pages=2, tlb_entries=2))
     drawn = random.Random(1)
     for _ in range(500):
         actor = drawn.choice([actor for actor in narrator.run.actors if narrator.run.site(actor)])
@@ -178,13 +182,13 @@ def test_a_track_that_is_tried_again_is_a_call_each_time():
 
 def test_a_move_that_cannot_be_taken_is_refused():
     with pytest.raises(KeyError):
-        Narrator(SPEC, vcpus=1, zappers=1).step("vcpu 7")
+        Narrator(*of_flow(SPEC), Size(vcpus=1, zappers=1)).step("vcpu 7")
     with pytest.raises(ValueError, match="expected a choice from 0 to 0, found 3"):
-        Narrator(SPEC, vcpus=1, zappers=1).step("vcpu 0", 3)
+        Narrator(*of_flow(SPEC), Size(vcpus=1, zappers=1)).step("vcpu 0", 3)
 
 
 def test_no_moves_are_a_story_of_the_start():
-    story = narrate(SPEC, [], vcpus=1, zappers=1)
+    story = narrate(*of_flow(SPEC), [], Size(vcpus=1, zappers=1))
 
     assert (story.events, story.spans, story.outcomes) == ((), (), ())
     assert story.stands["zapper 0"].startswith("claim_page: any_page (kernels/tdx/kvm/shootdown.py:")
@@ -218,7 +222,7 @@ def test_no_moves_are_a_story_of_the_start():
     ],
 )
 def test_a_word_is_read_in_the_protocol_s_words(word, value, said):
-    lay = layout.plan(1, 3, 1, 1, packed=True)
+    lay = plan(1, 3, 1, 1, packed=True)
 
     assert reading(lay, getattr(lay, word), value) == said
 
@@ -227,9 +231,9 @@ def test_a_word_is_read_in_the_protocol_s_words(word, value, said):
 def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
     unnamed = {
         (*calls, site.name)
-        for made, _ in interpreted_machines(flow)
+        for made, _ in interpreted_machines(PROTOCOLS[flow])
         for site, calls in zip(made.sites, made.calls, strict=True)
-        if site and not path(calls, site.name, "")
+        if site and not path(PROTOCOLS[flow].steps, calls, site.name, "")
     }
 
     assert unnamed == set()
@@ -237,9 +241,11 @@ def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
 
 def test_every_name_that_narration_knows_stands_in_the_source():
     ours = [site for site in SITES if "tests" not in site.file]
+    functions = [one for flow in PROTOCOLS.values() for one in flow.steps.values()]
+    steps = {site.name for site in ours}
 
-    assert set(DEEDS) <= {site.function for site in ours}
-    assert {*STEPS, *READS, *WALKS, *ACKNOWLEDGEMENTS} <= {site.name for site in ours}
-    assert {step for site in ours for step in OWN_STEPS if site.name.endswith(f".{step}")} == {*OWN_STEPS}
-    assert {*CHOICES, *TURNS} == {site.text for site in ours if " " not in site.text}
-    assert {DEEDS[name].name for name in ("mem_track", "vp_enter")} <= set(LEAF_NAMES.values())
+    assert {*READS, *WALKS} <= steps
+    assert {f"{one.name}.{step}" for one in functions for step in one.at if one.at != OWN and step not in OWN} <= steps
+    assert {step for step in OWN if any(name.endswith(f".{step}") for name in steps)} == {*OWN}
+    assert all(site.says for site in ours if " " not in site.text)
+    assert {mem_track.span.name, vp_enter.span.name} <= set(LEAF_NAMES.values())

@@ -7,22 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import layout
 from kernels.language.syntax import SITES
-from kernels.layout import name_of, plan
+from kernels.layout import name_of
 from kernels.race import lines as race
 from kernels.race.ring import Entry, Mark, entries
 from kernels.race.variant import Variant
 from kernels.race.weave import straight
 from kernels.story.events import Event
 from kernels.story.recollect import Recollection, called, recollect, retaken, story
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
-from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, translation
+from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, VCPU, plan, translation, zapper_actor
 from kernels.tests.orders import SPEC, V6_16, V18
 from kernels.tests.written_schedules import quick, told
 
@@ -32,16 +31,16 @@ FAILING = frozenset({Outcome.tracking_not_done, Outcome.use_after_remove})
 
 @functools.cache
 def traced_zapper() -> Any:
-    return straight(zapper, Variant(traced=True))
+    return straight(SHOOTDOWN, zapper, Variant(traced=True))
 
 
 def two_shootdowns(rules: Rules) -> Recollection:
     """What a zapper's ring tells that shoots one page down twice, with a vCPU outside the guest."""
     lay = plan(1, 1, 1, 1, trace=256)
     words = np.zeros(lay.total_words, np.int64)
-    race.prepare(words, lay, rules, 1)
-    traced_zapper()(words, race.record(lay), race.record(rules), layout.zapper_actor(lay, 0))
-    return recollect(entries(words, lay), lay, FAILING)
+    SHOOTDOWN.prepare(words, lay, rules, 1)
+    traced_zapper()(words, race.record(lay), race.record(rules), zapper_actor(lay, 0))
+    return recollect(SHOOTDOWN, entries(words, lay), lay, FAILING)
 
 
 def second(events: Sequence[Event]) -> list[tuple[object, ...]]:
@@ -63,7 +62,7 @@ def test_a_shootdown_raced_alone_is_told_as_the_step_machine_tells_it(rules):
 def test_a_raced_shootdown_has_the_spans_of_a_scheduled_one():
     told_of_it = two_shootdowns(SPEC)
 
-    spans = [(span.name, span.status) for span in story(told_of_it.actors, told_of_it.events).spans]
+    spans = [(span.name, span.status) for span in story(SHOOTDOWN, told_of_it.actors, told_of_it.events).spans]
     assert [span for span in spans if span[1]] == [
         ("TDH.MEM.RANGE.BLOCK", "SUCCESS"),
         ("TDH.MEM.TRACK", "SUCCESS"),
@@ -90,7 +89,7 @@ class Story:
         self.entries.append(Entry(actor, len(self.entries), mark, word, value, 0, repeats))
 
     def told(self) -> Recollection:
-        return recollect(self.entries, LAY, FAILING)
+        return recollect(SHOOTDOWN, self.entries, LAY, FAILING)
 
 
 def fill(gpa: int, generation: int = 1) -> tuple[int, int]:
@@ -227,18 +226,18 @@ def test_a_step_is_told_with_what_another_actor_left_in_its_word(made):
     ],
 )
 def test_a_step_taken_again_agrees_with_what_it_answered(name, known, value, operand, expected):
-    assert retaken(site(name), known, value, operand) == expected
+    assert retaken(SHOOTDOWN, site(name), known, value, operand) == expected
 
 
-SHOOTDOWN = ("zapper", "shoot_down", "shootdown")
-UNTIL = (*SHOOTDOWN, "seamcall_step", "seamcall_until")
+DEEPER = ("zapper", "shoot_down", "shootdown")
+UNTIL = (*DEEPER, "seamcall_step", "seamcall_until")
 
 
 @pytest.mark.parametrize(
     ("actor", "function", "before", "expected"),
     [
-        ("zapper 0", "shootdown", (), SHOOTDOWN),
-        ("zapper 0", "kick", (*UNTIL, "seamcall", "mem_track"), (*SHOOTDOWN, "kick")),
+        ("zapper 0", "shootdown", (), DEEPER),
+        ("zapper 0", "kick", (*UNTIL, "seamcall", "mem_track"), (*DEEPER, "kick")),
         ("zapper 0", "kick", UNTIL, (*UNTIL, "kick")),
         ("zapper 0", "kick", (*UNTIL, "kick"), (*UNTIL, "kick")),
         ("vcpu 0", "acknowledge", ("vcpu",), ("vcpu", "acknowledge")),
@@ -251,12 +250,13 @@ UNTIL = (*SHOOTDOWN, "seamcall_step", "seamcall_until")
     ],
 )
 def test_a_step_is_called_from_where_the_step_before_it_was(actor, function, before, expected):
-    assert called(actor, function, before) == expected
+    assert called(SHOOTDOWN, actor, function, before) == expected
 
 
-@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("flow", PROTOCOLS)
 def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow):
     told = recollect(
+        PROTOCOLS[flow],
         [
             Entry("vcpu 0", 1, Mark.OUTCOME, Outcome.fault, 0, 0, 0),
             Entry("vcpu 0", 2, Mark.OUTCOME, Outcome.use_after_remove, 0, 0, 0),
@@ -269,4 +269,4 @@ def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow)
         (("fault",), "reads page 0"),
         (("use_after_remove",), "reads page 0"),
     ]
-    assert all(FLOWS[flow].vcpu.name == event.calls[0] for event in told.events)
+    assert all(PROTOCOLS[flow].actors[VCPU].name == event.calls[0] for event in told.events)

@@ -17,18 +17,22 @@ from kernels.language.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.language.naming import VCPU, OfMe, OneOf, SetOf
+from kernels.language.naming import OfMe, OneOf, SetOf
 from kernels.language.steps import choice, local, op, steps
-from kernels.layout import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
-from kernels.race.tally import count, count_retries, count_status, note, now, outcome_of, record, relax, stamp, two
+from kernels.race.tally import count, now, relax, stamp, two
+from kernels.story.spans import wait
+from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Module, SharedFlush, Step
+from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
+from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
 from kernels.tdx.words import (
     EXITING_GUEST_MODE,
     IN_GUEST_MODE,
     OUTSIDE_GUEST_MODE,
+    VCPU,
     awaiting,
     ipi,
     mode,
@@ -92,7 +96,7 @@ def nth_not_visited(td, lay, rules, me, number, visited):
     return lay.vcpus
 
 
-@choice(not_visited, nth_not_visited)
+@choice(not_visited, nth_not_visited, says=TO_A_VCPU)
 def next_vcpu(td, lay, rules, me, visited, place):
     """kvm_for_each_vcpu(): in the order of their indices. A search takes every order, so that vCPUs are alike."""
     return place
@@ -117,7 +121,7 @@ def nth_marked(td, lay, rules, me, number, mark):
     return lay.vcpus
 
 
-@choice(still_marked, nth_marked)
+@choice(still_marked, nth_marked, says=TO_A_VCPU)
 def next_marked(td, lay, rules, me, mark, after):
     """The next vCPU with this mark, `lay.vcpus` behind the last: IPIs go by CPU number, which is any order of vCPUs."""
     vcpu = after + 1
@@ -132,7 +136,7 @@ def exiting_guest_mode(td, mode_word):
     return compare_exchange_seq_cst(td, mode_word, IN_GUEST_MODE, EXITING_GUEST_MODE)
 
 
-@steps
+@steps(span=KICKING, at={"load_acquire_ipi": ACKNOWLEDGED})
 def kick(td, lay, rules, me, request, wait, stamped):
     """kvm_make_all_cpus_request(): the request's bit, an IPI to every vCPU in guest mode, and the wait for its handler.
 
@@ -171,7 +175,7 @@ def kick(td, lay, rules, me, request, wait, stamped):
     return sent
 
 
-@steps
+@steps(span=AWAKE)
 def acknowledge(td, lay, rules, me):
     """ack_kick(), the IPI's empty handler: interrupts are on, the TD exit is behind. Answers every sender."""
     if (yield load_acquire(td, ipi(lay, me.index))) != 0:
@@ -179,7 +183,7 @@ def acknowledge(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=wait("gate", "waits at the gate"))
 def flush_tlb(td, lay, rules, me):
     """v18's tdx_flush_tlb(): wait for TDH.MEM.TRACK; the flush itself is the next VP.ENTER's. Interrupts are on."""
     started = now(rules)
@@ -209,7 +213,7 @@ def invepts_on_request(rules):
     return rules.module == NO_MODULE or flushes_shared_ept(rules)
 
 
-@steps
+@steps(span=REQUESTS)
 def process_requests(td, lay, rules, me):
     """The head of vcpu_enter_guest(): interrupts are on."""
     if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
@@ -225,7 +229,7 @@ def process_requests(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=ENTRY)
 def exit_requested(td, lay, rules, me):
     """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off, and tdx_vcpu_run()
     behind that. Returns EXIT_REQUESTED, HELD_OUT by wait_for_sept_zap, or 0.
@@ -256,7 +260,7 @@ def seamcall(td, lay, rules, me, leaf, gpa):
     return status
 
 
-@choice(two)
+@choice(two, says=("tries again", "gives up"))
 def gives_up(td, lay, rules, me, retries):
     """Whether tdx_seamcall_sept() hands its BUSY up. A search gives up behind any try: so many may come in a row while
     nobody else moves.
@@ -264,7 +268,7 @@ def gives_up(td, lay, rules, me, retries):
     return retries == SEAMCALL_RETRY_MAX
 
 
-@steps
+@steps(at={"store_seq_cst_wait_for_sept_zap": VCPUS_OUT, "store_release_wait_for_sept_zap": VCPUS_IN})
 def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
     """The SEAMCALL under a policy for BUSY; returns the last status. `quiet` counts nothing."""
     without_vcpus = 0

@@ -19,10 +19,11 @@ from kernels.language.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.language.naming import VCPU, OneOf
+from kernels.language.naming import OneOf
 from kernels.language.steps import local, op, steps
-from kernels.layout import SHOOTDOWNS
-from kernels.race.tally import collect_flags, count, keep_met, note, relax, start_meeting
+from kernels.race.tally import count, relax
+from kernels.story.spans import host, wait
+from kernels.tdx.counters import SHOOTDOWNS
 from kernels.tdx.kvm.kick import exit_requested, flush_tlb, kick
 from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
 from kernels.tdx.kvm.shootdown import next_page_word
@@ -30,6 +31,8 @@ from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exc
 from kernels.tdx.module.mem import invept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
+from kernels.tdx.spans import ENTRY, REQUESTS
+from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
 from kernels.tdx.words import (
     HPA_SHIFT,
     PAGE_BLOCKED,
@@ -46,6 +49,7 @@ from kernels.tdx.words import (
     SRCU_OUTSIDE,
     SRCU_READING,
     SVE,
+    VCPU,
     generation_of,
     memslot,
     requests,
@@ -112,21 +116,21 @@ def await_reader(td, word):
     return compare_exchange_seq_cst(td, word, SRCU_READING, SRCU_AWAITED) == SRCU_READING
 
 
-@steps
+@steps(span=host("srcu", "enters kvm->srcu"))
 def srcu_read_lock(td, lay, rules, me):
     # A full barrier: what the reader looks up comes after; pairs with await_reader().
     yield store_seq_cst(td, srcu(lay, me.index), SRCU_READING)
     return 0
 
 
-@steps
+@steps(span=host("srcu", "leaves kvm->srcu"))
 def srcu_read_unlock(td, lay, rules, me):
     # Release pairs with the acquire in synchronize_srcu(): what was done with the old memslots is done.
     yield store_release(td, srcu(lay, me.index), SRCU_OUTSIDE)
     return 0
 
 
-@steps
+@steps(span=wait("srcu", "waits for the readers of the old memslots"))
 def synchronize_srcu(td, lay, rules, me):
     """Wait for every vCPU that was inside kvm->srcu at the time: none has the old memslots any more."""
     vcpu: OneOf[VCPU]
@@ -137,7 +141,7 @@ def synchronize_srcu(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=host("fault", "handles an EPT violation on a shared page"))
 def shared_fault(td, lay, rules, me, gpa):
     """kvm_tdp_page_fault() on a shared page; RET_PF_RETRY, RET_PF_FIXED and RET_PF_EMULATE all resume the guest, for
     which a TD's MMIO SPTE raises the #VE that emulation needs.
@@ -154,7 +158,7 @@ def shared_fault(td, lay, rules, me, gpa):
     return 0
 
 
-@steps
+@steps(span=REQUESTS)
 def shared_requests(td, lay, rules, me):
     """The head of vcpu_enter_guest(): KVM_REQ_TLB_FLUSH waits at the gate where there is one and drops translations."""
     if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
@@ -166,7 +170,7 @@ def shared_requests(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=ENTRY)
 def shared_exit_requested(td, lay, rules, me):
     """exit_requested(), and the request by which shared translations are flushed whatever the ordering."""
     asked = yield from exit_requested(td, lay, rules, me)
@@ -176,7 +180,7 @@ def shared_exit_requested(td, lay, rules, me):
     return requested != 0
 
 
-@steps
+@steps(span=host("zap", "zaps the shared SPTE"))
 def zap_mmio_spte(td, lay, rules, me, gpa, flush):
     """The page's SPTE back to nonpresent under mmu_lock for write; with `flush`, every CPU's translation goes too."""
     yield from write_lock_mmu(td, lay, rules, me)
@@ -196,7 +200,7 @@ def publish(td, lay, rules, me, gpa, slot):
     return 0
 
 
-@steps
+@steps(span=host("memslot", "changes a memslot"))
 def change_memslot(td, lay, rules, me, gpa):
     """KVM_SET_USER_MEMORY_REGION: memory where none was, or none where memory was. Under slots_lock."""
     while not (yield try_lock_exclusive(td, lay.slots_lock)):

@@ -9,14 +9,16 @@ as the host page is looked up with the SPTE already frozen.
 from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import local, op, steps
-from kernels.layout import BUG_ON
-from kernels.race.tally import count, count_status, note, outcome_of, relax
+from kernels.race.tally import count, relax
+from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.kick import RETRY_ON_TREE, acknowledge, is_busy, is_retried
 from kernels.tdx.module.locks import read_unlock
 from kernels.tdx.module.sept import SEPT_PAGES, mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, OnError
+from kernels.tdx.spans import FAULTING, READ_LOCK
 from kernels.tdx.statuses import SAME_PAGE_PENDING, SUCCESS, Leaf
+from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
     MIRROR_NONPRESENT,
     PAGE_FREE,
@@ -63,7 +65,7 @@ def allocate(td, owned, free):
     compare_exchange_seq_cst(td, owned, free, allocated(free))
 
 
-@steps
+@steps(span=READ_LOCK)
 def read_lock_with_interrupts(td, lay, rules, me):
     """mmu_lock for read. Interrupts are on: a zapper that holds it for write may be waiting for this CPU's answer."""
     while (yield fetch_add_seq_cst(td, lay.mmu_lock, 2)) & 1:
@@ -121,7 +123,7 @@ def set_external_spte(td, lay, rules, me, node):
     return BUG
 
 
-@steps
+@steps(span=FAULTING)
 def handle_ept_violation(td, lay, rules, me, gpa):
     """kvm_tdp_mmu_map(): down through both levels, each populated where it is not present.
 

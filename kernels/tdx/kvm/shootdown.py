@@ -6,28 +6,9 @@ arch/x86/kvm/mmu/tdp_mmu.c for the mirror SPTE and mmu_lock. The steps are data:
 
 from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, own, store_release, store_seq_cst
 from kernels.language.steps import choice, harness, local, op, steps
-from kernels.layout import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
-from kernels.race.tally import (
-    blocked_at,
-    collect_flags,
-    count,
-    count_status,
-    each_page,
-    expect_write,
-    finish,
-    keep_met,
-    met,
-    note,
-    now,
-    outcome_of,
-    record,
-    relax,
-    stamp,
-    start_meeting,
-    uniform_page,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.race.tally import count, expect_write, finish, now, relax, stamp
+from kernels.story.spans import host
+from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.kick import (
     BLOCK,
     LEAF_BLOCK,
@@ -42,7 +23,23 @@ from kernels.tdx.kvm.kick import (
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import mem_page_aug
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
+from kernels.tdx.spans import CLAIM, OWN, SHOOTDOWN
 from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, RCX, SUCCESS, Leaf
+from kernels.tdx.tally import (
+    blocked_at,
+    collect_flags,
+    count_status,
+    each_page,
+    keep_met,
+    met,
+    note,
+    outcome_of,
+    record,
+    start_meeting,
+    uniform_page,
+    wait_turn,
+    zapper_stopping,
+)
 from kernels.tdx.words import (
     DONE,
     KICKED,
@@ -70,7 +67,7 @@ H_SHOOTDOWN, H_MET, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK
 assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
 
 
-@choice(each_page)
+@choice(each_page, says=("takes page {}",))
 def any_page(td, lay, rules, me, random):
     """The guest page to shoot down next."""
     return uniform_page(lay, random)
@@ -179,7 +176,7 @@ def record_whole(td, rules, me, began, due, end):
             record(td, rules, me, H_RESPONSE, end - due)
 
 
-@steps
+@steps(span=host("raise", "raises the gate"))
 def raise_gate(td, lay, rules, me):
     if rules.gate == COUNTER:
         yield fetch_add_seq_cst(td, lay.gate, 1)
@@ -188,7 +185,7 @@ def raise_gate(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=host("lower", "lowers the gate"))
 def lower_gate(td, lay, rules, me):
     if rules.gate == COUNTER:
         yield lower(td, lay.gate)
@@ -212,7 +209,7 @@ def seamcall_step(td, lay, rules, me, what, gpa, repair):
     return status
 
 
-@steps
+@steps(span=SHOOTDOWN)
 def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
 
@@ -301,7 +298,7 @@ def map_page(td, lay, rules, me, gpa, page):
     return 0
 
 
-@steps
+@steps(span=host("populate", "maps the page again"))
 def populate(td, lay, rules, me, gpa):
     """A new host page behind the guest page, whose mirror SPTE is present then."""
     page = generation_of(own(td, owner(lay, gpa)))
@@ -317,7 +314,7 @@ def populate(td, lay, rules, me, gpa):
     return 0
 
 
-@steps
+@steps(span=CLAIM)
 def claim_page(td, lay, rules, me):
     """A page that no other zapper has; its mirror SPTE is frozen. Returns the guest page."""
     gpa = yield any_page(td, lay, rules, me)
@@ -350,7 +347,7 @@ def shoot_down(td, lay, rules, me, gpa, due):
     return status
 
 
-@steps
+@steps(at=OWN)
 def zapper(td, lay, rules, me):
     """Shoot pages down until told to stop."""
     for _ in range(rules.shootdowns):

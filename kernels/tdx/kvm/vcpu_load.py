@@ -12,8 +12,9 @@ from kernels.language.atomics import (
     store_release,
 )
 from kernels.language.steps import choice, harness, local, op, steps
-from kernels.layout import MOVES, VCPU_HISTS
-from kernels.race.tally import count, count_status, note, now, outcome_of, record, relax
+from kernels.race.tally import count, now, relax
+from kernels.story.spans import host, wait
+from kernels.tdx.counters import MOVES, VCPU_HISTS
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.module.processors import mng_vpflushdone, vp_flush
 from kernels.tdx.rules import Fault
@@ -21,6 +22,7 @@ from kernels.tdx.statuses import (
     SUCCESS,
     Leaf,
 )
+from kernels.tdx.tally import count_status, note, outcome_of, record
 from kernels.tdx.words import (
     lp_ipi,
     occupant,
@@ -38,7 +40,7 @@ def take(td, word, who):
     return compare_exchange_seq_cst(td, word, 0, who) == 0
 
 
-@steps
+@steps(span=wait("schedule", "waits for the processor"))
 def take_processor(td, lay, rules, me, lp):
     """Be scheduled on a processor; interrupts are on while it is waited for."""
     while not (yield take(td, occupant(lay, lp), me.index + 1)):
@@ -47,7 +49,7 @@ def take_processor(td, lay, rules, me, lp):
     return 0
 
 
-@steps
+@steps(span=host("flush", "has itself flushed where it was"))
 def flush_vp_on_cpu(td, lay, rules, me, lp):
     """tdx_flush_vp_on_cpu(): TDH.VP.FLUSH on the processor where this vCPU was, by an IPI that is waited for."""
     while not (yield take(td, occupant(lay, lp), me.index + 1)):
@@ -70,7 +72,7 @@ def each_lp(td, lay, rules, me):
     return lay.lps
 
 
-@choice(each_lp)
+@choice(each_lp, says=("is scheduled on processor {}",))
 def next_lp(td, lay, rules, me, random, here, entered):
     """Where the host's scheduler puts this vCPU: in a race mostly where it was, if it has come into its guest there; if
     not, anywhere, as vcpu_run() is about to schedule.

@@ -17,25 +17,12 @@ from kernels.language.atomics import (
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, harness, steps
 from kernels.layout import DEADLINE as DEADLINE_WORD
-from kernels.layout import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, STOP_VCPUS, TICKS, VCPU_HISTS
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_age,
-    count_reads,
-    count_status,
-    each_page,
-    finish,
-    note,
-    now,
-    outcome_of,
-    record,
-    relax,
-    share_cpu_at_tick,
-    two,
-    uniform_page,
-    vcpu_stopping,
-)
+from kernels.layout import STOP_ENDLESS
+from kernels.race.ring import Mark, kept
+from kernels.race.tally import count, finish, now, relax, two
+from kernels.story.events import Kind
+from kernels.story.spans import Deed
+from kernels.tdx.counters import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, READS, SEQUENCE, TICKS, VCPU_HISTS
 from kernels.tdx.kvm.kick import (
     ENTRY_UNCHECKED,
     EXIT_REQUESTED,
@@ -47,7 +34,21 @@ from kernels.tdx.kvm.kick import (
 from kernels.tdx.module.mem import mem_page_accept, td_exit, vp_enter
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Pattern
+from kernels.tdx.spans import ENTRY, GUEST, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS, Leaf
+from kernels.tdx.tally import (
+    arm_tick_once,
+    count_age,
+    count_reads,
+    count_status,
+    each_page,
+    note,
+    outcome_of,
+    record,
+    share_cpu_at_tick,
+    uniform_page,
+    vcpu_stopping,
+)
 from kernels.tdx.words import (
     DONE,
     EXITING_GUEST_MODE,
@@ -88,10 +89,10 @@ WHY_BITS, WHY_MASK = 2, 3
 BURST = 64
 
 
-@choice(two)
+@choice(two, says=("the tick comes", "the guest reads on"))
 def reads_before_tick(td, lay, rules, me, random):
     """How many reads until the guest looks at the clock again; 0 when the host's tick has come or the run ends."""
-    if load_relaxed(td, lay.control + STOP_VCPUS):
+    if load_relaxed(td, lay.control + STOP_ENDLESS):
         return 0
     if rules.tick and now(rules) > own(td, me.tally + DEADLINE_WORD):
         return 0
@@ -109,13 +110,13 @@ def patterned_page(td, lay, rules, me, random):
     return (((random >> 24) & 0xFFFFFFFF) * (hot if random & 1023 < 922 else lay.pages)) >> 32
 
 
-@choice(each_page)
+@choice(each_page, says=("the guest turns to page {}",))
 def next_page(td, lay, rules, me, random):
     """The guest page to read next."""
     return uniform_page(lay, random) if rules.pattern == UNIFORM else patterned_page(td, lay, rules, me, random)
 
 
-@steps
+@steps(oracle=True)
 def grade(td, lay, rules, me, gpa, filled, seen):
     """Grade a read through a translation that is not current. `filled`, `seen`: the page's word at fill and at the
     read.
@@ -165,7 +166,7 @@ def fill_and_read(td, lay, rules, me, gpa, held):
     return (yield load_relaxed(td, owner(lay, gpa)))
 
 
-@choice(two)
+@choice(two, says=("the IPI is still on its way", "the IPI arrives"))
 def arrives(td, lay, rules, me, random):
     """Whether an IPI that was sent has come by now. In a race one look in 128 finds it: a microsecond of reads, about
     what one is in flight for.
@@ -184,7 +185,7 @@ def interrupted(td, lay, rules, me):
     return (yield arrives(td, lay, rules, me))
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True, span=GUEST)
 def guest(td, lay, rules, me):
     """Reads until an IPI arrives, the tick comes or a translation is missing; returns which, and of which page."""
     fresh = 0
@@ -225,6 +226,7 @@ def guest(td, lay, rules, me):
             yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
 
 
+@kept(Mark.LEFT)
 @harness()
 def count_stay(td, rules, me, outside, leaving, why):
     """The end of a stay in the guest, and the time outside before it; returns `leaving`. Behind the acknowledgement."""
@@ -237,7 +239,7 @@ def count_stay(td, rules, me, outside, leaving, why):
     return leaving
 
 
-@choice(two)
+@choice(two, says=("its store is still in the store buffer", "its store leaves the store buffer"))
 def drains(td, lay, rules, me):
     """Whether the store buffer has drained by now. A race has a real one: there the store is issued at once."""
     return 1
@@ -253,7 +255,7 @@ def may_drain(td, lay, rules, me, drained):
     return drained
 
 
-@steps
+@steps(span=ENTRY)
 def enter_unfenced(td, lay, rules, me):
     """IN_GUEST_MODE without the barrier behind it, then what exit_requested() looks at: a load may come before the
     store, which stands in the store buffer (x86-TSO). TDH.VP.ENTER begins with a locked access: there it is seen at the
@@ -276,7 +278,7 @@ def enter_unfenced(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=Deed("early", "is seen to have left, early", Kind.exit))
 def leave_too_early(td, lay, rules, me):
     """A vCPU that is reported outside, or that answers an IPI, before its TD exit."""
     if rules.faults & OUTSIDE_TOO_EARLY:
@@ -292,7 +294,7 @@ def mmu_reload(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(at=OWN)
 def vcpu(td, lay, rules, me):
     """vcpu_run(): requests, IN_GUEST_MODE, VP.ENTER, the guest, TD exit, OUTSIDE_GUEST_MODE, interrupts on; again."""
     left = now(rules)

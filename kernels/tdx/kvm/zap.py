@@ -8,12 +8,15 @@ itself is that of `kernels/tdx/kvm/shootdown.py`; its time does not hold the wai
 
 from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own, store_release
 from kernels.language.steps import local, op, steps
-from kernels.race.tally import collect_flags, finish, note, relax, wait_turn, zapper_stopping
+from kernels.race.tally import finish, relax
+from kernels.story.spans import host
 from kernels.tdx.kvm.shootdown import any_page, shoot_down
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.spans import FREE, OWN, UNLOCK
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import collect_flags, note, wait_turn, zapper_stopping
 from kernels.tdx.words import (
     LEFT_BEHIND,
     MIRROR_NONPRESENT,
@@ -49,7 +52,7 @@ def lock_mmu(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=UNLOCK)
 def unlock_mmu(td, lay, rules, me):
     if rules.zap_for_write:
         yield write_unlock(td, lay.mmu_lock)
@@ -64,7 +67,7 @@ def maps(entry, page):
     return page_of(entry) == generation_of(page) << 8
 
 
-@steps
+@steps(span=host("look", "looks whether the S-EPT agrees"))
 def look(td, lay, rules, me, gpa):
     """Hold the S-EPT against the mirror SPTE, which was present and is this zapper's now."""
     entry = yield load_acquire(td, sept(lay, gpa))
@@ -92,7 +95,7 @@ def try_page(td, lay, rules, me):
     return gpa
 
 
-@steps
+@steps(span=host("claim", "takes a page"))
 def take_page(td, lay, rules, me):
     """A page whose mirror SPTE was present, with mmu_lock held; NONE where the run, or the VM, has come to its end."""
     while not zapper_stopping(td, lay):
@@ -107,7 +110,7 @@ def take_page(td, lay, rules, me):
     return NONE
 
 
-@steps
+@steps(span=FREE)
 def give_away(td, lay, rules, me, gpa):
     """A page that is gone: its zapper has no shootdown at hand, whoever has the page next writes to it, and its mirror
     SPTE is nobody's.
@@ -130,7 +133,7 @@ def zap_taken(td, lay, rules, me, page, due):
     return SUCCESS
 
 
-@steps
+@steps(at=OWN)
 def zapping_zapper(td, lay, rules, me):
     """Zap pages until told to stop."""
     for _ in range(rules.shootdowns):

@@ -19,6 +19,7 @@ from kernels.tdx.module.locks import (
 from kernels.tdx.module.mem import has_key, invept, mem_page_remove, td_exit, vp_enter
 from kernels.tdx.module.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
 from kernels.tdx.rules import Fault
+from kernels.tdx.spans import EXIT, leaf_span, seamcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_STATE_INCORRECT,
     LIFECYCLE_STATE_INCORRECT,
@@ -30,6 +31,7 @@ from kernels.tdx.statuses import (
     TD_KEYS_NOT_CONFIGURED,
     TDR,
     VCPU_NOT_ASSOCIATED,
+    Leaf,
 )
 from kernels.tdx.words import (
     FREE,
@@ -60,7 +62,7 @@ def refused_in(state):
     return OP_STATE_INCORRECT if has_key(state) else TD_KEYS_NOT_CONFIGURED
 
 
-@steps
+@seamcall(Leaf.TDH_MEM_PAGE_ADD)
 def mem_page_add(td, lay, rules, me, gpa, page):
     """TDH.MEM.PAGE.ADD: before the TD is finalized a page is mapped at once: nobody has to accept what KVM copied."""
     if not (yield try_lock_exclusive(td, lay.tdr_lock)):
@@ -88,7 +90,7 @@ def runs(td, lay, rules, me):
     return (yield load_acquire(td, lay.td_state)) != TD_INITIALIZED
 
 
-@like(mem_page_remove, requires_tracking=runs)
+@like(mem_page_remove, span=leaf_span(Leaf.TDH_MEM_PAGE_REMOVE), requires_tracking=runs)
 def mem_page_remove_alive(td, lay, rules, me, gpa):
     """TDH.MEM.PAGE.REMOVE, of a TD that may not run yet: then the page need be neither tracked nor blocked."""
 
@@ -99,12 +101,12 @@ def keep_tlb(td, lay, rules, me):
     return 0
 
 
-@like(vp_enter, flush_for_epoch=keep_tlb)
+@like(vp_enter, span=None, flush_for_epoch=keep_tlb)
 def vp_enter_new(td, lay, rules, me):
     """The same of a vCPU that is newly associated with its processor."""
 
 
-@steps
+@seamcall(Leaf.TDH_VP_ENTER)
 def vp_enter_alive(td, lay, rules, me):
     """TDH.VP.ENTER of a TD that may be dying: the TDR is shared from here to TD exit; the vCPU is associated with its
     processor, and flushes behind its epoch where it is new: another one, of whichever TD, was entered last there.
@@ -129,7 +131,7 @@ def vp_enter_alive(td, lay, rules, me):
     return status
 
 
-@steps
+@steps(span=EXIT)
 def td_exit_alive(td, lay, rules, me):
     """TD exit, and with it the reference to the TDR."""
     yield from td_exit(td, lay, rules, me)
@@ -137,7 +139,7 @@ def td_exit_alive(td, lay, rules, me):
     return 0
 
 
-@steps
+@seamcall(Leaf.TDH_VP_FLUSH)
 def vp_flush_own(td, lay, rules, me):
     """TDH.VP.FLUSH on the vCPU's processor: its TLB holds nothing of the vCPU any more, which is associated nowhere."""
     if (yield load_acquire(td, assoc_lpid(lay, me.index))) == 0:
@@ -148,7 +150,7 @@ def vp_flush_own(td, lay, rules, me):
     return SUCCESS
 
 
-@steps
+@seamcall(Leaf.TDH_MNG_VPFLUSHDONE)
 def block_td(td, lay, rules, me):
     """TDH.MNG.VPFLUSHDONE of a TD that has its key: refused while a vCPU is associated with any processor, or is
     inside; none enters again.
@@ -166,7 +168,7 @@ def block_td(td, lay, rules, me):
     return status
 
 
-@steps
+@seamcall(Leaf.TDH_MNG_KEY_FREEID)
 def mng_key_freeid(td, lay, rules, me):
     """TDH.MNG.KEY.FREEID: the HKID is another TD's to have."""
     if not (yield try_lock_exclusive(td, lay.tdr_lock)):
@@ -179,7 +181,7 @@ def mng_key_freeid(td, lay, rules, me):
     return status
 
 
-@steps
+@seamcall(Leaf.TDH_PHYMEM_PAGE_RECLAIM)
 def phymem_page_reclaim(td, lay, rules, me):
     """TDH.PHYMEM.PAGE.RECLAIM of any page of the TD: neither its S-EPT entry nor TLB tracking is looked at, but whether
     the TD has given its HKID back.

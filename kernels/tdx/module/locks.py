@@ -14,6 +14,8 @@ from kernels.language.atomics import (
 )
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
+from kernels.story.spans import wait
+from kernels.tdx.spans import READ_LOCK
 from kernels.tdx.statuses import BUSY_HOST_PRIORITY, OPERAND_BUSY, RCX, SUCCESS
 from kernels.tdx.words import HP, TDEL, sept
 
@@ -74,14 +76,14 @@ def for_guest(status):
     return OPERAND_BUSY | RCX if status == BUSY_HOST_PRIORITY | RCX else status
 
 
-@steps
+@steps(span=wait("mmu_lock", "takes mmu_lock for write"))
 def write_lock_mmu(td, lay, rules, me):
     while not (yield try_lock_exclusive(td, lay.mmu_lock)):
         relax(td, rules, me)
     return 0
 
 
-@steps
+@steps(span=READ_LOCK)
 def read_lock_mmu(td, lay, rules, me):
     while (yield fetch_add_seq_cst(td, lay.mmu_lock, 2)) & 1:
         yield fetch_add_seq_cst(td, lay.mmu_lock, -2)

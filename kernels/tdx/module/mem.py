@@ -20,8 +20,9 @@ from kernels.language.atomics import (
     store_release,
 )
 from kernels.language.steps import local, op, steps
-from kernels.layout import FLUSHES
-from kernels.race.tally import count, note
+from kernels.race.ring import Mark, kept
+from kernels.race.tally import count
+from kernels.tdx.counters import FLUSHES
 from kernels.tdx.module.locks import (
     for_guest,
     lock_entry,
@@ -34,6 +35,7 @@ from kernels.tdx.module.locks import (
 )
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Flow, Module
+from kernels.tdx.spans import EXIT, seamcall, tdcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_PAGE_NOT_FREE,
@@ -49,7 +51,9 @@ from kernels.tdx.statuses import (
     TD_EPOCH,
     TD_KEYS_NOT_CONFIGURED,
     TLB_TRACKING_NOT_DONE,
+    Leaf,
 )
+from kernels.tdx.tally import note
 from kernels.tdx.words import (
     BLOCKED,
     FREE,
@@ -145,7 +149,7 @@ def store_bepoch(td, lay, rules, me, gpa):
     return 0
 
 
-@steps
+@seamcall(Leaf.TDH_MEM_RANGE_BLOCK)
 def mem_range_block(td, lay, rules, me, gpa):
     """TDH.MEM.RANGE.BLOCK: no new translation of the page; remembers the epoch in the page's PAMT entry."""
     if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
@@ -174,7 +178,7 @@ def mem_range_block(td, lay, rules, me, gpa):
     return status
 
 
-@steps
+@seamcall(Leaf.TDH_MEM_TRACK)
 def mem_track(td, lay, rules, me):
     """TDH.MEM.TRACK: advance the TD epoch; refused while a vCPU runs in the previous one."""
     if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
@@ -211,7 +215,7 @@ def requires_tracking(td, lay, rules, me):
     return 1
 
 
-@steps
+@seamcall(Leaf.TDH_MEM_PAGE_REMOVE, table=Leaf.TDH_MEM_SEPT_REMOVE)
 def mem_page_remove(td, lay, rules, me, gpa):
     """TDH.MEM.PAGE.REMOVE, and of a page-table page TDH.MEM.SEPT.REMOVE, which wants the tree for itself: the page
     leaves the TD; refused until TLB tracking of its block is done, and while a page-table page has entries.
@@ -253,7 +257,7 @@ def mem_page_remove(td, lay, rules, me, gpa):
     return status
 
 
-@steps
+@seamcall(Leaf.TDH_MEM_PAGE_AUG)
 def mem_page_aug(td, lay, rules, me, gpa, page):
     """TDH.MEM.PAGE.AUG: add a page to the TD, pending until the guest accepts it. `page` is its host address."""
     if not (yield try_lock_shared(td, lay.tree_lock)):
@@ -271,7 +275,7 @@ def mem_page_aug(td, lay, rules, me, gpa, page):
     return status
 
 
-@steps
+@tdcall(Leaf.TDG_MEM_PAGE_ACCEPT)
 def mem_page_accept(td, lay, rules, me, gpa):
     """TDG.MEM.PAGE.ACCEPT, by the guest: a walk without the tree lock; the vCPU's reference protects it."""
     status = yield from lock_entry_as_guest(td, lay, rules, me, gpa)
@@ -290,6 +294,7 @@ def mem_page_accept(td, lay, rules, me, gpa):
     return status
 
 
+@kept(Mark.FLUSHED)
 @local
 def invept(td, lay, me):
     """Drop every translation of this vCPU's TLB."""
@@ -307,7 +312,7 @@ def flush_for_epoch(td, lay, rules, me):
     return 0
 
 
-@steps
+@seamcall(Leaf.TDH_VP_ENTER)
 def vp_enter(td, lay, rules, me):
     """TDH.VP.ENTER up to VMLAUNCH: count this vCPU in the epoch that it samples, flush if the epoch is new to it."""
     if not rules.faults & ENTRY_WITHOUT_EPOCH_LOCK:
@@ -346,7 +351,7 @@ def leave_current_epoch(td, lay, rules, me):
     return epochs
 
 
-@steps
+@steps(goal=True, span=EXIT)
 def td_exit(td, lay, rules, me):
     """TD exit: leave the epoch of the entry. It is over before the host sees the exit or an interrupt."""
     parity = own(td, vcpu_epoch(lay, me.index)) & 1

@@ -16,6 +16,7 @@ from kernels.language.naming import Holds
 from kernels.language.steps import op, steps
 from kernels.tdx.module.locks import try_lock_shared, unlock_shared
 from kernels.tdx.rules import Fault
+from kernels.tdx.spans import seamcall
 from kernels.tdx.statuses import (
     FLUSHVP_NOT_DONE,
     OPERAND_BUSY,
@@ -23,6 +24,7 @@ from kernels.tdx.statuses import (
     TD_EPOCH,
     VCPU_ASSOCIATED,
     VCPU_NOT_ASSOCIATED,
+    Leaf,
 )
 from kernels.tdx.words import (
     assoc_lpid,
@@ -51,7 +53,7 @@ def invept_here(td, lay, rules, me, lp):
     return 0
 
 
-@steps
+@seamcall(Leaf.TDH_VP_ENTER)
 def vp_enter_here(td, lay, rules, me, lp):
     """TDH.VP.ENTER on a logical processor, up to VMLAUNCH: association, the epoch, the switch of vCPUs."""
     was: Holds[assoc_lpid] = yield associate(td, assoc_lpid(lay, me.index), lp + 1)
@@ -77,7 +79,7 @@ def vp_enter_here(td, lay, rules, me, lp):
     return SUCCESS
 
 
-@steps
+@seamcall(Leaf.TDH_VP_FLUSH)
 def vp_flush(td, lay, rules, me, lp):
     """TDH.VP.FLUSH on a processor: its TLB holds nothing of the vCPU any more, which is associated nowhere."""
     if (yield load_acquire(td, assoc_lpid(lay, me.index))) != lp + 1:
@@ -91,7 +93,7 @@ def vp_flush(td, lay, rules, me, lp):
     return SUCCESS
 
 
-@steps
+@seamcall(Leaf.TDH_MNG_VPFLUSHDONE)
 def mng_vpflushdone(td, lay, rules, me):
     """TDH.MNG.VPFLUSHDONE: refused while a vCPU is associated with any processor."""
     if (yield load_acquire(td, lay.num_assoc_vcpus)) != 0:

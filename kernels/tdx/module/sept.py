@@ -12,7 +12,6 @@ alarm: whoever walks is in the guest, and its reference keeps TLB tracking of th
 from kernels.language.atomics import load_acquire, load_relaxed, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
-from kernels.race.tally import note
 from kernels.tdx.module.locks import (
     lock_entry,
     lock_entry_as_guest,
@@ -22,6 +21,7 @@ from kernels.tdx.module.locks import (
 )
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Flow
+from kernels.tdx.spans import ADD, tdcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_STATE_INCORRECT,
     EPT_VIOLATION_EXIT,
@@ -32,7 +32,9 @@ from kernels.tdx.statuses import (
     SAME_PAGE_PENDING,
     SEPT_TREE,
     SUCCESS,
+    Leaf,
 )
+from kernels.tdx.tally import note
 from kernels.tdx.words import (
     FREE,
     HPA_SHIFT,
@@ -81,7 +83,7 @@ def walk(td, lay, rules, me, gpa):
     return entry
 
 
-@steps
+@steps(span=ADD)
 def mem_add(td, lay, rules, me, node, page):
     """TDH.MEM.PAGE.AUG of a guest page, TDH.MEM.SEPT.ADD of a page-table page; `page` is its host address.
 
@@ -121,7 +123,7 @@ def goes_on(td, lay, rules, me, gpa, table):
     return 1
 
 
-@steps
+@tdcall(Leaf.TDG_MEM_PAGE_ACCEPT)
 def mem_accept(td, lay, rules, me, gpa):
     """TDG.MEM.PAGE.ACCEPT: a walk without the tree lock; then the page is zeroed, and mapped behind that.
 

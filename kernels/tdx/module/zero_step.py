@@ -12,11 +12,11 @@ HP_LOCK_TIMEOUT is a time. Steps have none: `rules.hp_lock_timeout` counts TDCAL
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own
 from kernels.language.steps import local, steps
-from kernels.race.tally import count_status, note, outcome_of
 from kernels.tdx.module.locks import for_guest, try_lock_exclusive, unlock_exclusive
 from kernels.tdx.module.sept import mem_accept, walk
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault
+from kernels.tdx.spans import seamcall
 from kernels.tdx.statuses import (
     BUSY_HOST_PRIORITY,
     EPT_VIOLATION_EXIT,
@@ -27,6 +27,7 @@ from kernels.tdx.statuses import (
     SUCCESS,
     Leaf,
 )
+from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
     MAPPED,
     hp_lock_busy,
@@ -77,7 +78,7 @@ def revert_tlb_tracking(td, lay, rules, me):
     return 0
 
 
-@steps
+@seamcall(Leaf.TDH_VP_ENTER)
 def zero_step_filter(td, lay, rules, me):
     """TDH.VP.ENTER behind the epoch, with a guest page listed: does it still fault? Returns the status, which is
     EPT_VIOLATION_EXIT for a TD exit that the module makes up.

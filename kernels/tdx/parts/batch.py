@@ -14,8 +14,9 @@ FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields a
 
 from kernels.language.atomics import own, store_release
 from kernels.language.steps import choice, harness, like, local, steps
-from kernels.layout import PHASES_EVERY, SHOOTDOWNS
-from kernels.race.tally import collect_flags, now, relax, stamp
+from kernels.race.tally import now, relax, stamp
+from kernels.story.spans import host
+from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, kick
 from kernels.tdx.kvm.shootdown import (
     FLUSH,
@@ -39,7 +40,9 @@ from kernels.tdx.kvm.shootdown import (
 )
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import Fault
+from kernels.tdx.spans import SHOOTDOWN
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SUCCESS
+from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, mirror, owner, phase_of, stage, stage_word
 
 FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)
@@ -57,7 +60,7 @@ def nth_range(td, lay, rules, me, number):
     return number * rules.batch
 
 
-@choice(each_range, nth_range)
+@choice(each_range, nth_range, says=("takes range {}",))
 def any_range(td, lay, rules, me, random):
     """The first page of the range to shoot down next."""
     return ((((random >> 32) & 0xFFFFFFFF) * (lay.pages // rules.batch)) >> 32) * rules.batch
@@ -68,7 +71,7 @@ def each_place(td, lay, rules, me):
     return rules.batch
 
 
-@choice(each_place)
+@choice(each_place, says=("will yield behind the last page", "will yield with pages left: {}"))
 def pages_after_yield(td, lay, rules, me, random):
     """How many pages of the batch are still to be blocked where it yields; 0 where the yield comes behind the last."""
     return (((random >> 32) & 0xFFFFFFFF) * rules.batch) >> 32
@@ -91,7 +94,7 @@ def measures_batch(td, rules, me, repair):
     return not repair and own(td, me.tally + SHOOTDOWNS) % (PHASES_EVERY * rules.batch) == 0
 
 
-@steps
+@steps(span=host("claim", "claims a range"))
 def claim_range(td, lay, rules, me):
     """A range that no other zapper has; its mirror SPTEs are frozen. Returns its first page."""
     first = yield any_range(td, lay, rules, me)
@@ -141,7 +144,7 @@ def is_error(status, what, repair):
     return status != SUCCESS
 
 
-@steps
+@steps(span=host("resched", "yields"))
 def cond_resched(td, lay, rules, me):
     """What tdp_mmu_iter_cond_resched() does once it has flushed: let mmu_lock go and take it again."""
     if rules.serialized:
@@ -151,7 +154,7 @@ def cond_resched(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=SHOOTDOWN)
 def shoot_range(td, lay, rules, me, first, todo, repair, due):
     """Take the steps of `todo` over the range, as `shootdown` does over a page; returns what that does.
 

@@ -21,10 +21,12 @@ from kernels.language.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.language.naming import VCPU, OneOf, SetOf
+from kernels.language.naming import OneOf, SetOf
 from kernels.language.steps import choice, harness, like, local, steps
-from kernels.layout import BUG_ON, FINISHED
-from kernels.race.tally import count, count_retries, count_status, note, outcome_of, relax, two, vcpu_stopping
+from kernels.layout import FINISHED
+from kernels.race.tally import count, relax, two
+from kernels.story.spans import host
+from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm import vcpu_run
 from kernels.tdx.kvm.kick import (
     BUSY_GIVEN_UP,
@@ -51,8 +53,10 @@ from kernels.tdx.kvm.shootdown import (
     raise_gate,
 )
 from kernels.tdx.module.mem import mem_track
+from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import SUCCESS
-from kernels.tdx.words import BY_VCPU, ipi, mode, reloads, requests
+from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
+from kernels.tdx.words import BY_VCPU, VCPU, ipi, mode, reloads, requests
 
 
 @local
@@ -80,7 +84,7 @@ def nth_due(td, lay, rules, me, number, due, done):
     return lay.vcpus
 
 
-@choice(still_due, nth_due)
+@choice(still_due, nth_due, says=TO_A_VCPU)
 def next_due(td, lay, rules, me, due, done, after):
     """The next vCPU with a bit in `due`, `lay.vcpus` behind the last."""
     vcpu = after + 1
@@ -95,7 +99,7 @@ def is_gone(td, lay, vcpu):
     return load_relaxed(td, lay.vcpu_tally + vcpu * lay.vcpu_tally_stride + FINISHED)
 
 
-@steps
+@steps(span=KICKING, at={"load_acquire_ipi": ACKNOWLEDGED})
 def kick_as_vcpu(td, lay, rules, me, request, wait):
     """kvm_make_all_cpus_request(), as `kick`, by a vCPU, which makes the request of itself as well."""
     visited: SetOf[VCPU] = 0
@@ -133,7 +137,7 @@ def kick_as_vcpu(td, lay, rules, me, request, wait):
     return 0
 
 
-@steps
+@steps(at={"store_seq_cst_wait_for_sept_zap": VCPUS_OUT, "store_release_wait_for_sept_zap": VCPUS_IN})
 def track_as_vcpu(td, lay, rules, me):
     """TDH.MEM.TRACK under the ordering's policy for BUSY, as `seamcall_until`. Returns the last status."""
     without_vcpus = 0
@@ -162,7 +166,7 @@ def track_as_vcpu(td, lay, rules, me):
     return status
 
 
-@steps
+@steps(span=host("flush", "flushes for its new root"), at={"store_release_vm_bugged": DEAD})
 def tdx_flush_tlb_current(td, lay, rules, me):
     """tdx_track(): those of the ordering's steps that it has."""
     left = rules.shootdown
@@ -186,13 +190,13 @@ def tdx_flush_tlb_current(td, lay, rules, me):
     return 0
 
 
-@choice(two)
+@choice(two, says=("keeps its root", "has to load a root"))
 def root_is_obsolete(td, lay, rules, me, random):
     """Whether kvm_mmu_reload() has to load a root now: in a race at one entry of 64."""
     return (random >> 20) & 63 == 0
 
 
-@steps
+@steps(span=host("root", "loads a root"))
 def load_root(td, lay, rules, me):
     """kvm_mmu_reload(): where the root is obsolete, kvm_mmu_load(), which flushes for the new one."""
     loaded = own(td, reloads(lay, me.index))

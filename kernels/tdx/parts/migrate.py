@@ -7,20 +7,10 @@ flow. A processor is held from preempt_disable() until interrupts are on again, 
 from kernels.language.atomics import load_acquire, load_relaxed, store_relaxed, store_release, store_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import steps
-from kernels.layout import ENTRIES
-from kernels.race.tally import (
-    arm_tick,
-    count,
-    count_reads,
-    count_status,
-    finish,
-    note,
-    now,
-    outcome_of,
-    relax,
-    share_cpu,
-    vcpu_stopping,
-)
+from kernels.race.tally import count, finish, now, relax
+from kernels.story.events import Kind
+from kernels.story.spans import Deed, host
+from kernels.tdx.counters import ENTRIES
 from kernels.tdx.kvm.kick import acknowledge, exit_requested, process_requests
 from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu, take_processor, vcpu_load
 from kernels.tdx.kvm.vcpu_run import (
@@ -38,7 +28,9 @@ from kernels.tdx.kvm.vcpu_run import (
 )
 from kernels.tdx.module.mem import td_exit
 from kernels.tdx.module.processors import vp_enter_here
+from kernels.tdx.spans import GUEST, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS
+from kernels.tdx.tally import arm_tick, count_reads, count_status, note, outcome_of, share_cpu, vcpu_stopping
 from kernels.tdx.words import (
     IN_GUEST_MODE,
     MAPPED,
@@ -83,7 +75,7 @@ def read_here(td, lay, rules, me, lp, gpa):
     return 0
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True, span=GUEST)
 def guest_here(td, lay, rules, me, lp):
     """Reads until an IPI for the vCPU or its processor is pending, the tick comes or a translation is missing."""
     fresh = 0
@@ -108,7 +100,13 @@ def guest_here(td, lay, rules, me, lp):
             fresh += how == 1
 
 
-@steps
+@steps(
+    at={
+        **OWN,
+        "next_lp": host("schedule", "is scheduled"),
+        "store_release_occupant": Deed("exit", "leaves the processor", Kind.exit),
+    }
+)
 def migrating_vcpu(td, lay, rules, me):
     """vcpu_run() on whatever processor the host's scheduler chooses."""
     left = now(rules)

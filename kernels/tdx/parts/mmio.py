@@ -9,23 +9,8 @@ Numbers of guest pages: private ones first, shared ones behind them.
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, harness, local, steps
-from kernels.layout import ENTRIES, READS, VCPU_HISTS
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_reads,
-    count_status,
-    finish,
-    note,
-    now,
-    outcome_of,
-    record,
-    relax,
-    share_cpu_at_tick,
-    vcpu_stopping,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.race.tally import count, finish, now, relax
+from kernels.tdx.counters import ENTRIES, READS, VCPU_HISTS
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.kvm.memslots import (
     change_memslot,
@@ -56,7 +41,20 @@ from kernels.tdx.kvm.vcpu_run import (
 )
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.spans import DECLARED_DEAD, ENTRY, GUEST, NEXT, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS
+from kernels.tdx.tally import (
+    arm_tick_once,
+    count_reads,
+    count_status,
+    note,
+    outcome_of,
+    record,
+    share_cpu_at_tick,
+    vcpu_stopping,
+    wait_turn,
+    zapper_stopping,
+)
 from kernels.tdx.words import (
     IN_GUEST_MODE,
     MAPPED,
@@ -94,7 +92,7 @@ def each_access(td, lay, rules, me):
     return 2 * lay.pages
 
 
-@choice(each_access)
+@choice(each_access, says=("the guest turns to page {}, private ones first",))
 def next_access(td, lay, rules, me, random):
     """The page that the next instruction reads."""
     return (((random >> 32) & 0xFFFFFFFF) * 2 * lay.pages) >> 32
@@ -162,7 +160,7 @@ def read_shared(td, lay, rules, me, gpa):
     return READ_NOT_CURRENT
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True, span=GUEST)
 def mmio_guest(td, lay, rules, me, again):
     """Reads until something ends the stay. `again` is the instruction at which the last stay ended, a page's number and
     1, or 0. Returns why, SAME where that instruction is not over yet, and INSTRUCTION times the one that is not over.
@@ -215,7 +213,7 @@ def record_trip(td, rules, me, served, began, called, entered):
     return 0
 
 
-@steps
+@steps(at={"store_release_vm_bugged": DECLARED_DEAD})
 def handle_exit(td, lay, rules, me, how):
     """KVM's exit handlers, with kvm->srcu held. Returns the instruction that the guest is still at, 0 for the next."""
     again = how // INSTRUCTION
@@ -233,7 +231,7 @@ def handle_exit(td, lay, rules, me, how):
     return again
 
 
-@steps
+@steps(at={**OWN, "load_acquire_vm_bugged": ENTRY})
 def mmio_vcpu(td, lay, rules, me):
     """vcpu_run() of a TD with MMIO: kvm->srcu is held but for the stay in the guest."""
     left = now(rules)
@@ -285,13 +283,13 @@ def mmio_vcpu(td, lay, rules, me):
     return 0
 
 
-@choice(two)
+@choice(two, says=("shoots a private page down", "changes a memslot"))
 def private_or_shared(td, lay, rules, me, random):
     """What the VMM does next: 0 shoots a private page down, 1 changes the memslot of a shared one."""
     return (random >> 40) & 1
 
 
-@steps
+@steps(at={**OWN, "load_acquire_vm_bugged": NEXT, "private_or_shared": NEXT, "any_page": NEXT})
 def mmio_zapper(td, lay, rules, me):
     """Shoot private pages down and change memslots until told to stop or the VM is dead."""
     for _ in range(rules.shootdowns):

@@ -8,20 +8,23 @@ faults populate as those of `kernels/tdx/parts/populate.py` do, until guest_memf
 
 from kernels.language.atomics import load_acquire, load_seq_cst, store_release
 from kernels.language.steps import like, steps
-from kernels.race.tally import count_status, note, outcome_of, relax
+from kernels.race.tally import relax
+from kernels.story.spans import host
 from kernels.tdx.kvm.kick import exit_requested
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation, set_external_spte
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
 from kernels.tdx.module.lifecycle import td_exit_alive, vp_enter_alive, vp_flush_own
 from kernels.tdx.parts.populate import faulting_vcpu
 from kernels.tdx.rules import HkidFree
+from kernels.tdx.spans import ENTRY
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import flush_ipi
 
 LAST = int(HkidFree.LAST)
 
 
-@steps
+@steps(span=host("flush", "answers an IPI"))
 def flush_vp(td, lay, rules, me):
     """tdx_flush_vp(), where its IPI is pending. Returns 0: the vCPU goes on."""
     if (yield load_acquire(td, flush_ipi(lay, me.index))):
@@ -34,7 +37,7 @@ def flush_vp(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=ENTRY)
 def stays_out(td, lay, rules, me):
     """Whether the vCPU is not to enter now: 1 or 0. Behind IN_GUEST_MODE it looks for KVM_REQ_VM_DEAD, too: the kick
     that goes with it finds the vCPU in the guest, or the vCPU finds this. KVM_BUG_ON is as good as that; the vCPU's

@@ -9,19 +9,8 @@ accepted it, and nobody writes here.
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import like, local, steps
-from kernels.layout import ENTRIES
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_status,
-    finish,
-    note,
-    now,
-    outcome_of,
-    relax,
-    share_cpu_at_tick,
-    vcpu_stopping,
-)
+from kernels.race.tally import count, finish, now, relax
+from kernels.tdx.counters import ENTRIES
 from kernels.tdx.kvm.kick import acknowledge, exit_requested, process_requests
 from kernels.tdx.kvm.page_fault import handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import (
@@ -38,7 +27,9 @@ from kernels.tdx.module.locks import for_guest
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.spans import ENTRY, OWN
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import arm_tick_once, count_status, note, outcome_of, share_cpu_at_tick, vcpu_stopping
 from kernels.tdx.words import (
     IN_GUEST_MODE,
     NL_MAPPED,
@@ -128,13 +119,13 @@ def guest_with_faults(td, lay, rules, me):
     """Reads as those of `guest`, each walk through both levels."""
 
 
-@steps
+@steps(span=ENTRY)
 def before_entry(td, lay, rules, me):
     """KVM_REQ_VM_DEAD: whether the vCPU enters no more. Its processor still answers IPIs."""
     return (yield load_acquire(td, lay.vm_bugged))
 
 
-@steps
+@steps(at=OWN)
 def faulting_vcpu(td, lay, rules, me):
     """vcpu_run(): as `vcpu`, and on an EPT violation KVM maps the page before the next entry."""
     left = now(rules)

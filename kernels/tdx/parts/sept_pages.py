@@ -8,11 +8,14 @@ TDH.MEM.SEPT.REMOVE lets a live one go, after BLOCK and TLB tracking of its own.
 
 from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_release
 from kernels.language.steps import choice, like, local, steps
-from kernels.race.tally import collect_flags, relax
+from kernels.race.tally import relax
+from kernels.story.spans import host
 from kernels.tdx.kvm.shootdown import shoot_down
 from kernels.tdx.kvm.zap import NONE, freeze_present, look, take_page, zapping_zapper
 from kernels.tdx.rules import Fault, SeptFree
+from kernels.tdx.spans import FREE
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import (
     LEFT_BEHIND,
     MIRROR_NONPRESENT,
@@ -39,7 +42,7 @@ def nth_table(td, lay, rules, me, number):
     return lay.pages + number
 
 
-@choice(each_table, nth_table)
+@choice(each_table, nth_table, says=("takes page-table page {}",))
 def any_table(td, lay, rules, me, random):
     """The page-table page to take away next."""
     return lay.pages + ((((random >> 32) & 0xFFFFFFFF) * lay.tables) >> 32)
@@ -65,12 +68,12 @@ def try_table(td, lay, rules, me):
     return table if taken else NONE
 
 
-@like(take_page, try_page=try_table)
+@like(take_page, try_page=try_table, span=host("claim", "takes the page-table page"))
 def take_table(td, lay, rules, me):
     """A page-table page that was there, with mmu_lock held; NONE where the run, or the VM, has come to its end."""
 
 
-@steps
+@steps(span=host("freeze", "freezes a page"))
 def freeze_child(td, lay, rules, me, gpa):
     """Whether the SPTE was present; it is frozen now. Where its page-table page goes it stays so, and whoever has it
     frozen comes first: a fault would make it present behind our back.
@@ -94,7 +97,7 @@ def behind(lay, rules, table, node):
     return NONE if rules.sept_free == AFTER_HKID else table
 
 
-@steps
+@steps(span=FREE)
 def left_behind(td, lay, rules, me, node):
     """A page that is gone: its zapper has no shootdown at hand, and whoever has a guest page next writes to it."""
     if own(td, stage(lay, me.index)):
@@ -106,7 +109,7 @@ def left_behind(td, lay, rules, me, node):
     return 0
 
 
-@steps
+@steps(at={"store_release_mirror": host("zap", "zaps the page-table page")})
 def handle_removed_pt(td, lay, rules, me, table, due):
     """Shoot down what is mapped below, and then the page-table page. Returns SUCCESS, or the status of KVM_BUG_ON."""
     status = SUCCESS

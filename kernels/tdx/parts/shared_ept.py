@@ -13,11 +13,13 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, like, local, steps
-from kernels.race.tally import blocked_at
+from kernels.story.events import Kind
+from kernels.story.spans import Deed, host
 from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, kick, seamcall_until
 from kernels.tdx.kvm.shootdown import KICK, blocked_page, next_page_word, populate, shoot_down, shootdown, zapper
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
 from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.tally import blocked_at
 from kernels.tdx.words import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, owner, phase_of, sept
 
 SHADOW_NONPRESENT = SVE
@@ -86,7 +88,9 @@ def shared_step(td, lay, rules, me, what, gpa, repair):
     return status
 
 
-@like(shootdown, kick=shared_kick, seamcall_step=shared_step)
+@like(
+    shootdown, kick=shared_kick, seamcall_step=shared_step, span=Deed("shootdown", "zaps a shared page", Kind.shootdown)
+)
 def zap_shared(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo` for a shared page."""
 
@@ -97,7 +101,7 @@ def set_shared_spte(td, lay, rules, me, gpa, page):
     return 0
 
 
-@like(populate, map_page=set_shared_spte)
+@like(populate, map_page=set_shared_spte, span=host("populate", "maps the shared page again"))
 def map_shared(td, lay, rules, me, gpa):
     """A new host page behind the shared guest page; the guest need not accept it."""
 

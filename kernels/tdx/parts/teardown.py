@@ -9,23 +9,11 @@ pages go before that, as guest_memfd closes: by the ordering's steps, with the H
 """
 
 from kernels.language.atomics import fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release, store_seq_cst
-from kernels.language.naming import VCPU, OneOf
+from kernels.language.naming import OneOf
 from kernels.language.steps import choice, harness, steps
-from kernels.layout import BUG_ON, ENTRIES, SHOOTDOWNS
-from kernels.race.tally import (
-    blocked_at,
-    collect_flags,
-    count,
-    count_status,
-    finish,
-    keep_met,
-    note,
-    outcome_of,
-    relax,
-    start_meeting,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.race.tally import count, finish, relax
+from kernels.story.spans import host, wait
+from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, is_busy, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
@@ -44,7 +32,19 @@ from kernels.tdx.module.mem import mem_range_block
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, HkidFree
+from kernels.tdx.spans import DECLARED_DEAD, OWN, UNLOCK
 from kernels.tdx.statuses import SUCCESS, Leaf
+from kernels.tdx.tally import (
+    blocked_at,
+    collect_flags,
+    count_status,
+    keep_met,
+    note,
+    outcome_of,
+    start_meeting,
+    wait_turn,
+    zapper_stopping,
+)
 from kernels.tdx.words import (
     DONE,
     FREE,
@@ -55,6 +55,7 @@ from kernels.tdx.words import (
     SVE,
     TD_INITIALIZED,
     TD_RUNNABLE,
+    VCPU,
     ZEROED,
     assoc_lpid,
     bepoch,
@@ -76,13 +77,13 @@ LEAF_ADD, LEAF_RECLAIM = int(Leaf.TDH_MEM_PAGE_ADD), int(Leaf.TDH_PHYMEM_PAGE_RE
 LEAF_FREEID, LAST = int(Leaf.TDH_MNG_KEY_FREEID), int(HkidFree.LAST)
 
 
-@choice(two)
+@choice(two, says=("no page goes now", "a page goes"))
 def zaps(td, lay, rules, me, random):
     """Whether a page goes now."""
     return (random >> 32) & 1
 
 
-@steps
+@steps(span=host("create", "creates a TD"))
 def new_td(td, lay, rules, me):
     """TDH.MNG.CREATE up to TDH.VP.INIT: a TD in its first epoch, its vCPUs associated with none, its S-EPT empty."""
     yield store_release(td, lay.runnable, 0)
@@ -97,7 +98,7 @@ def new_td(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=host("add page", "adds a page"))
 def add_page(td, lay, rules, me, node):
     """A page of the host for this place, the page-table pages as ever, the guest's as they are before it runs."""
     page = generation_of(own(td, owner(lay, node)))
@@ -202,7 +203,7 @@ def lives_on(td, lay, me, before):
     return pages_gone(td, me) - before < lay.pages
 
 
-@steps
+@steps(span=host("live", "lets the TD run"))
 def live(td, lay, rules, me):
     """The TD is finalized and runs; before that and while it does pages may go."""
     finalized = 0
@@ -226,7 +227,7 @@ def live(td, lay, rules, me):
         due = wait_turn(td, lay, rules, me)
 
 
-@steps
+@steps(span=wait("flush", "has every vCPU flushed"))
 def flush_vps(td, lay, rules, me):
     """Every vCPU off its processor: an IPI to each, whose function is TDH.VP.FLUSH, and the wait for it."""
     vcpu: OneOf[VCPU]
@@ -239,7 +240,7 @@ def flush_vps(td, lay, rules, me):
     return 0
 
 
-@steps
+@steps(span=DECLARED_DEAD)
 def vm_dead(td, lay, rules, me):
     """kvm_vm_dead(): no vCPU comes in again, and no fault finds memory any more."""
     if not rules.faults & VCPUS_COME_BACK:
@@ -265,7 +266,7 @@ def release_hkid(td, lay, rules, me):
     return status
 
 
-@steps
+@steps(span=host("reclaim", "reclaims a page"))
 def reclaim(td, lay, rules, me, node):
     """tdx_reclaim_page() of a page that the mirror has: it is someone else's at once. Returns the status."""
     collect_flags(td, lay, me, node)
@@ -283,7 +284,7 @@ def reclaim(td, lay, rules, me, node):
     return SUCCESS
 
 
-@steps
+@steps(at={"load_acquire_mirror": host("reclaim", "reclaims a page"), "write_unlock_mmu_lock": UNLOCK})
 def reclaim_pages(td, lay, rules, me):
     """kvm_mmu_zap_all() of a TD whose HKID is released: no BLOCK, no TRACK, no REMOVE."""
     yield from write_lock_mmu(td, lay, rules, me)
@@ -297,7 +298,7 @@ def reclaim_pages(td, lay, rules, me):
     return status
 
 
-@steps
+@steps(span=host("remove", "removes every guest page"))
 def remove_pages(td, lay, rules, me):
     """kvm_gmem_release(): each guest page goes as it does in the TD's life; the kick of the first finds whoever is in
     the guest. Returns SUCCESS, or the status of KVM_BUG_ON.
@@ -339,7 +340,7 @@ def tear_down(td, lay, rules, me):
         released = 1
 
 
-@steps
+@steps(at={**OWN, "load_acquire_vm_bugged": host("next", "goes on to the next TD")})
 def destroying_zapper(td, lay, rules, me):
     """One TD after the other until told to stop."""
     for _ in range(rules.shootdowns):

@@ -13,20 +13,9 @@ QEMU stops the VM. Here user space runs the vCPU again, and the guest turns to w
 from kernels.language.atomics import load_acquire, load_relaxed, load_seq_cst, own, store_release, store_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, local, steps
-from kernels.layout import DEADLINE, ENTRIES, STOP_VCPUS
-from kernels.race.tally import (
-    arm_tick_once,
-    count,
-    count_reads,
-    count_status,
-    finish,
-    note,
-    now,
-    outcome_of,
-    relax,
-    share_cpu_at_tick,
-    vcpu_stopping,
-)
+from kernels.layout import DEADLINE, STOP_ENDLESS
+from kernels.race.tally import count, finish, now, relax
+from kernels.tdx.counters import ENTRIES
 from kernels.tdx.kvm.kick import HELD_OUT, acknowledge, exit_requested, is_busy, process_requests
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import (
@@ -48,7 +37,17 @@ from kernels.tdx.module.zero_step import forget_stepping, log_epf, tdcall_accept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.populate import first_read
 from kernels.tdx.rules import Fault, FaultRetry
+from kernels.tdx.spans import ENTRY, FAULTING, GUEST, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS
+from kernels.tdx.tally import (
+    arm_tick_once,
+    count_reads,
+    count_status,
+    note,
+    outcome_of,
+    share_cpu_at_tick,
+    vcpu_stopping,
+)
 from kernels.tdx.words import (
     FREE,
     IN_GUEST_MODE,
@@ -92,21 +91,21 @@ def accepts(at):
     return at & 2
 
 
-@choice(two)
+@choice(two, says=("touches it", "accepts it first"))
 def accepts_first(td, lay, rules, me, random):
     """Whether the guest accepts a page that it takes into use before it touches it."""
     return (random >> 21) & 1
 
 
-@choice(two)
+@choice(two, says=("nothing else to do", "an event is pending"))
 def event_pending(td, lay, rules, me):
     """kvm_vcpu_has_events() or signal_pending(): in a race the host's tick, or the end of the run."""
-    if load_relaxed(td, lay.control + STOP_VCPUS):
+    if load_relaxed(td, lay.control + STOP_ENDLESS):
         return 1
     return rules.tick and now(rules) > own(td, me.tally + DEADLINE)
 
 
-@steps(labelled=False)
+@steps(labelled=False, goal=True, span=GUEST)
 def stepping_guest(td, lay, rules, me, at):
     """Instructions until an IPI is pending, the tick comes, one faults or stands back for too long; `at` is the one to
     execute first. Returns which, and the instruction at hand.
@@ -179,7 +178,7 @@ def enter(td, lay, rules, me):
     return status
 
 
-@steps
+@steps(span=ENTRY)
 def run_fast_path(td, lay, rules, me):
     """tdx_vcpu_run(): leaves the fast path where it is held out or the module is busy. Returns the status of the entry,
     or NOT_ENTERED. The fault FASTPATH_REENTER stays in it, and looks at neither mode nor IPI.
@@ -198,7 +197,7 @@ def run_fast_path(td, lay, rules, me):
     return status
 
 
-@steps
+@steps(span=FAULTING)
 def retry_fault(td, lay, rules, me, gpa):
     """tdx_handle_ept_violation(): in v6.16 RET_PF_RETRY stays in the host, with interrupts on, while there is nothing
     else to do.
@@ -216,7 +215,7 @@ def retry_fault(td, lay, rules, me, gpa):
     return 0
 
 
-@steps
+@steps(at={**OWN, "load_acquire_vm_bugged": ENTRY})
 def stepping_vcpu(td, lay, rules, me):
     """vcpu_run(): as `faulting_vcpu`, and the guest goes on with the instruction that it was left at."""
     left = now(rules)

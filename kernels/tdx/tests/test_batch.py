@@ -2,9 +2,9 @@
 
 import pytest
 
-from kernels.search.explore import Size, explored
 from kernels.tdx import words
 from kernels.tdx.parts.batch import batch_zapper
+from kernels.tdx.protocol import Size, explored
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.naive import Space, StepMachine, as_python, search
 from kernels.tests.orders import GOES_ON, SAFE, SPEC, WRONG

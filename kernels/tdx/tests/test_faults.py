@@ -3,7 +3,8 @@
 import pytest
 
 from kernels.search import progress as endings
-from kernels.search.explore import Exploration, Size, explore
+from kernels.search.explore import Exploration, explore
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, Rules
 from kernels.tests.orders import (
     FLAG_GATE,
@@ -46,7 +47,12 @@ HIDDEN = [(fault, name) for fault, (_, _, _, names) in KNOWN.items() for name in
 
 
 def explored(rules: Rules, size: Size, fault: Fault | int = 0) -> Exploration:
-    found = explore(rules._replace(faults=int(fault)), size, threads=1, liveness=size == ONE)
+    found = explore(
+        *of_flow(rules._replace(faults=int(fault))),
+        size,
+        threads=1,
+        liveness=size == ONE,
+    )
 
     assert found.complete
     return found

@@ -1,8 +1,8 @@
 """The flush of a range behind the removal of its pages: kvm_flush_remote_tlbs(), a second kick of each zap."""
 
-from kernels.search.explore import Size
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
+from kernels.tdx.protocol import Size
 from kernels.tests.driver import enter, finish, page_state, seen
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import BLOCK, FLUSH, KICK, REMOVE, TRACK, order

@@ -2,11 +2,12 @@
 
 import pytest
 
-from kernels.layout import STATUS_COUNTS, STATUSES
-from kernels.search.explore import Size, explore
+from kernels.layout import reading
+from kernels.search.explore import explore
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.tdx.reading import reading
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tdx.words import BY_VCPU, epoch_of
@@ -27,7 +28,11 @@ def tracking(rules: Rules) -> Rules:
 
 
 def start(rules: Rules, vcpus: int = 2) -> Schedule:
-    return Schedule(tracking(rules), vcpus=vcpus, zappers=1, made=interpreted_machines(Flow.FLUSH_CURRENT))
+    return Schedule(
+        *of_flow(tracking(rules)),
+        Size(vcpus=vcpus, zappers=1),
+        made=interpreted_machines(PROTOCOLS[Flow.FLUSH_CURRENT]),
+    )
 
 
 def tracked(run: Schedule, vcpu: str, status: Status) -> int:
@@ -37,7 +42,7 @@ def tracked(run: Schedule, vcpu: str, status: Status) -> int:
 
 @pytest.mark.parametrize(("rules", "states"), [(V18, 10_396), (SPEC, 6_472)], ids=["v18", "spec"])
 def test_one_vcpu_that_tracks_beside_a_zapper_breaks_neither_order_and_nobody_waits_for_ever(rules, states):
-    found = explore(tracking(rules), Size(1, 1))
+    found = explore(*of_flow(tracking(rules)), Size(1, 1))
 
     assert found.outcomes.keys() <= ALWAYS_LEGAL
     assert found.states == states
@@ -46,11 +51,11 @@ def test_one_vcpu_that_tracks_beside_a_zapper_breaks_neither_order_and_nobody_wa
 
 
 def test_a_flag_in_place_of_the_counter_is_lowered_by_whoever_is_first_even_where_zappers_are_serialized():
-    assert "tracking_not_done" in explore(tracking(FLAG_GATE), Size(1, 1), liveness=False).outcomes
+    assert "tracking_not_done" in explore(*of_flow(tracking(FLAG_GATE)), Size(1, 1), liveness=False).outcomes
 
 
 def test_one_more_try_with_vcpus_kept_out_meets_another_track():
-    found = explore(tracking(V6_16), Size(1, 1), liveness=False).outcomes
+    found = explore(*of_flow(tracking(V6_16)), Size(1, 1), liveness=False).outcomes
 
     assert "busy_given_up" in found
 

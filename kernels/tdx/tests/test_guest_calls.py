@@ -2,7 +2,6 @@
 
 import pytest
 
-from kernels import layout
 from kernels.layout import OUTCOME_COUNTS
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.words import (
@@ -16,6 +15,7 @@ from kernels.tdx.words import (
     STATE_MASK,
     SVE,
     TDEL,
+    vcpu_actor,
 )
 from kernels.tests.orders import NO_FLUSH
 from kernels.tests.single_calls import (
@@ -231,7 +231,7 @@ def test_an_exit_that_nobody_entered_for_is_noted_as_a_broken_refcount(m):
     m["vcpu_epoch"] = 1
     m.call(leave)
 
-    at = layout.vcpu_actor(m.lay, 0).tally + OUTCOME_COUNTS + Outcome.refcount_broken
+    at = vcpu_actor(m.lay, 0).tally + OUTCOME_COUNTS + Outcome.refcount_broken
     assert m.words[at] == 1
 
 
@@ -239,7 +239,7 @@ def test_an_exit_behind_an_entry_breaks_no_refcount(m):
     m.call(enter)
     m.call(leave)
 
-    at = layout.vcpu_actor(m.lay, 0).tally + OUTCOME_COUNTS + Outcome.refcount_broken
+    at = vcpu_actor(m.lay, 0).tally + OUTCOME_COUNTS + Outcome.refcount_broken
     assert m.words[at] == 0
 
 

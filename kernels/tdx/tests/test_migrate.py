@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from kernels import layout
 from kernels.language.steps import steps
 from kernels.layout import OUTCOME_COUNTS
-from kernels.race.lines import prepare
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.story.spans import READS
 from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tdx.telling import READS
+from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.driver import seen
 from kernels.tests.orders import SPEC
 from kernels.tests.three_translations import run_machine
@@ -32,7 +32,7 @@ def freed(td, lay, rules, me):
 def start(faults: int = 0) -> Schedule:
     """Two vCPUs, two logical processors, one page that is shot down once; nothing compiled."""
     rules: Rules = MIGRATE._replace(faults=faults)
-    return Schedule(rules, vcpus=2, zappers=1, made=interpreted_machines(Flow.MIGRATE))
+    return Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=interpreted_machines(PROTOCOLS[Flow.MIGRATE]))
 
 
 def enter_on(run: Schedule, vcpu: str, lp: int) -> None:
@@ -144,23 +144,23 @@ def test_the_two_halves_of_vp_flush_stand_in_for_each_other(faults: int, stale: 
 def test_a_race_moves_a_vcpu_less_often_from_where_its_guest_was_than_from_where_it_did_not_come_in(
     entered: int, chosen: list[int]
 ) -> None:
-    lay = layout.plan(1, 1, 1, 1, flow=Flow.MIGRATE, lps=2)
+    lay = plan(1, 1, 1, 1, flow=Flow.MIGRATE, lps=2)
     words = np.zeros(lay.total_words, np.int64)
     # Bit 20 of what is drawn has it stay, the upper half says where it goes.
     draws = [stay | there for stay in (1 << 20, 0) for there in (0, 1 << 63)]
 
-    assert [next_lp(words, lay, MIGRATE, layout.vcpu_actor(lay, 0), drawn, 0, entered) for drawn in draws] == chosen
+    assert [next_lp(words, lay, MIGRATE, vcpu_actor(lay, 0), drawn, 0, entered) for drawn in draws] == chosen
 
 
 def test_the_key_is_given_up_only_after_the_last_vcpu_is_flushed() -> None:
-    lay = layout.plan(2, 1, 1, 1, flow=Flow.MIGRATE, lps=2, packed=True, vcpu_registers=8)
+    lay = plan(2, 1, 1, 1, flow=Flow.MIGRATE, lps=2, packed=True, vcpu_registers=8)
     words = np.zeros(lay.total_words, np.int64)
-    prepare(words, lay, MIGRATE, 1)
+    SHOOTDOWN.prepare(words, lay, MIGRATE, 1)
     words[lay.num_assoc_vcpus] = 1
 
-    run_machine(freed, words, lay, MIGRATE, layout.vcpu_actor(lay, 0))
+    run_machine(freed, words, lay, MIGRATE, vcpu_actor(lay, 0))
     words[lay.num_assoc_vcpus] = 0
-    run_machine(freed, words, lay, MIGRATE, layout.vcpu_actor(lay, 1))
+    run_machine(freed, words, lay, MIGRATE, vcpu_actor(lay, 1))
 
-    refused = [layout.vcpu_actor(lay, index).tally + OUTCOME_COUNTS + Outcome.flushvp_not_done for index in range(2)]
+    refused = [vcpu_actor(lay, index).tally + OUTCOME_COUNTS + Outcome.flushvp_not_done for index in range(2)]
     assert [int(words[at]) for at in refused] == [1, 0]

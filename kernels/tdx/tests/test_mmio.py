@@ -2,12 +2,12 @@
 
 import pytest
 
-from kernels.search.explore import Size
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.story.spans import READS, WALKS
 from kernels.tdx import words
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, MemslotZap, Rules
+from kernels.tdx.telling import READS, WALKS
 from kernels.tests.driver import seen
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC
@@ -23,8 +23,12 @@ LEGAL = {"fault", "stale_in_window", "operand_busy", "mmio_installed", "ve_in_gu
 
 def start(rules: Rules = MMIO, *, shootdowns: int = 1) -> Schedule:
     """A vCPU and a thread of the VMM, one private and one shared page, nothing compiled."""
-    made = interpreted_machines(Flow.MMIO)
-    return Schedule(rules._replace(shootdowns=shootdowns), vcpus=1, zappers=1, tlb_entries=2, made=made)
+    made = interpreted_machines(PROTOCOLS[Flow.MMIO])
+    return Schedule(
+        *of_flow(rules._replace(shootdowns=shootdowns)),
+        Size(vcpus=1, zappers=1, tlb_entries=2),
+        made=made,
+    )
 
 
 def access(run: Schedule, page: int, until: str) -> None:

@@ -2,12 +2,11 @@
 
 import pytest
 
-from kernels import layout
 from kernels.language.entered import entered
 from kernels.race import lines as race
 from kernels.race.weave import straight
-from kernels.search.schedule import RECORDS
 from kernels.tdx.module.mem import is_tlb_tracked
+from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import (
     BLOCKED,
     FREE,
@@ -19,6 +18,7 @@ from kernels.tdx.words import (
     STATE_MASK,
     SVE,
     TDEL,
+    vcpu_actor,
 )
 from kernels.tests.orders import SPEC
 from kernels.tests.single_calls import (
@@ -288,7 +288,7 @@ def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compile
     for machine in (m, raced, stepped):
         for word, value in words.items():
             machine[word] = value
-    me = layout.vcpu_actor(m.lay, 0)
+    me = vcpu_actor(m.lay, 0)
     lay, rules = race.record(m.lay), race.record(SPEC)
     run, step = compiled_calls[what]
 
@@ -313,9 +313,9 @@ def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = {}
         for what in (track, block, remove):
-            made[what] = straight(what), entered(what, RECORDS)[1].step
+            made[what] = straight(SHOOTDOWN, what), entered(what, SHOOTDOWN.records)[1].step
             m = Machine()
-            given = m.words, race.record(m.lay), race.record(SPEC), layout.vcpu_actor(m.lay, 0)
+            given = m.words, race.record(m.lay), race.record(SPEC), vcpu_actor(m.lay, 0)
             made[what][0](*given)
             made[what][1](*given, 0)
     return made

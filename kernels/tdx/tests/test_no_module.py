@@ -2,7 +2,8 @@
 
 import pytest
 
-from kernels.search.explore import Size, explore, explored
+from kernels.search.explore import explore
+from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import Module, Rules
 from kernels.tdx.words import MAPPED
 from kernels.tests.naive import StepMachine, search
@@ -66,7 +67,7 @@ def test_a_wrong_order_is_a_stale_read_where_nobody_refuses_it(name):
 @pytest.mark.parametrize("size", [Size(1, 1), Size(1, 2, 2), Size(2, 1)], ids=str)
 def test_the_module_refuses_what_is_a_stale_read_without_it(size):
     """A vCPU reads between the kick and BLOCK: the module counts it in and refuses REMOVE; nobody else would."""
-    module, none = (explore(TRACK_THEN_BLOCK._replace(**by), size, liveness=False) for by in (TDX, NONE))
+    module, none = (explore(*of_flow(TRACK_THEN_BLOCK._replace(**by)), size, liveness=False) for by in (TDX, NONE))
 
     assert module.complete and none.complete
     assert "tracking_not_done" in module.outcomes
@@ -77,7 +78,7 @@ def test_the_module_refuses_what_is_a_stale_read_without_it(size):
 
 def test_tracks_that_overtake_each_other_are_harmless_where_nobody_counts_them():
     """Two zappers, each of which waits for every vCPU after its own TRACK; the module refuses the second TRACK."""
-    found = explore(UNSERIALIZED._replace(**NONE), Size(1, 2, 2), liveness=False)
+    found = explore(*of_flow(UNSERIALIZED._replace(**NONE)), Size(1, 2, 2), liveness=False)
 
     assert found.complete
     assert not found.outcomes.keys() & (REFUSALS | STALE)

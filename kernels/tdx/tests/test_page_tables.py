@@ -4,10 +4,10 @@ import functools
 
 import pytest
 
-from kernels.search.explore import Size
 from kernels.tdx import words
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_accept
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, Flow, Rules, SeptFree
 from kernels.tdx.words import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
 from kernels.tests.naive import Space, StepMachine, search

@@ -4,8 +4,8 @@ import functools
 
 import pytest
 
-from kernels.search.explore import Size
 from kernels.tdx import words
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Busy, Fault, Flow, Rules
 from kernels.tests.naive import Space, State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels

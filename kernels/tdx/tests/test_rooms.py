@@ -7,9 +7,11 @@ import pytest
 
 from kernels import layout
 from kernels.language.syntax import SITES
-from kernels.search.explore import Size, explore
-from kernels.tdx import rooms
+from kernels.search.explore import explore
+from kernels.tdx import counters, rooms
+from kernels.tdx.counters import CONTENTION, HEAD_WORDS, LEAVES, STATUS_COUNTS, STATUSES, WAIT_FIELDS, WAITS, ModuleLock
 from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Step, pack_steps
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.orders import SPEC
@@ -28,7 +30,6 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "layout.py: HIST_WORDS; buckets": 4352,
         "tdx/outcomes.py: Outcome; numbers of outcomes without a gap": len(Outcome),
         "tdx/outcomes.py: Outcome; outcomes, a bit each of a page's flags": 63,
-        "search/frontier.py: FINDINGS; findings of a search, a bit each": 63,
         "tdx/rules.py: STEP_BITS; numbers of an ordering's steps": 15,
         "tdx/rules.py: MOST_STEPS; bits of an ordering's steps": 63,
         "tdx/rules.py: Fault; faults, a bit each": 63,
@@ -40,9 +41,9 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "tdx/words.py: REFCOUNT_BITS; references of vCPUs, two each": 4095,
         "tdx/words.py: REFCOUNT_BITS; bits of references below td_epoch": 24,
         "tdx/words.py: TAG_BITS; guest pages and 1, private and shared or with tables": (1 << 18) - 1,
-        "race/lock_contention.py: contended; SEAMCALLs, five bits": 31,
-        "race/lock_contention.py: contended; module locks, two bits": 4,
-        "race/lock_contention.py: EXCLUSIVE; SEAMCALLs below it": 255,
+        "tdx/lock_contention.py: contended; SEAMCALLs, five bits": 31,
+        "tdx/lock_contention.py: contended; module locks, two bits": 4,
+        "tdx/lock_contention.py: EXCLUSIVE; SEAMCALLs below it": 255,
         "tdx/kvm/vcpu_run.py: WHY_MASK; reasons to leave the guest": 3,
         "tdx/parts/zero_step.py: WHY_MASK; reasons to leave the guest": 15,
         "tdx/parts/mmio.py: WHY; ends of an access": 15,
@@ -72,27 +73,27 @@ def test_a_site_too_many_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_counter_beyond_the_head_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MOVES", layout.OUTCOME_COUNTS)
+    monkeypatch.setattr(counters, "MOVES", layout.OUTCOME_COUNTS)
 
     assert refused().startswith("kernels/layout.py: OUTCOME_COUNTS: words of a tally's head: ")
 
 
 def test_two_counters_in_one_word_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MOVES", layout.FINISHED)
+    monkeypatch.setattr(counters, "MOVES", layout.FINISHED)
 
     assert refused().startswith("kernels/layout.py: LABEL and on: words of a tally's head for so many places: ")
 
 
 def test_a_word_beyond_the_control_block_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "CONTENDED", layout.CONTROL_WORDS)
+    monkeypatch.setattr(layout, "FREEZE_ON", layout.CONTROL_WORDS)
 
     assert refused() == "kernels/layout.py: CONTROL_WORDS: words of the control block: 81, expected at most 80"
 
 
 def test_statuses_leaves_outcomes_and_the_head_take_as_much_as_they_are() -> None:
-    assert (max(Status) + 1, max(Leaf) + 1, max(Outcome) + 1) == (layout.STATUSES, layout.LEAVES, OUTCOMES)
-    assert layout.CONTENTION == layout.STATUS_COUNTS + layout.LEAVES * layout.STATUSES
-    assert 0 <= layout.HEAD_WORDS - (layout.WAITS + len(layout.ModuleLock) * layout.WAIT_FIELDS) < layout.LINE_WORDS
+    assert (max(Status) + 1, max(Leaf) + 1, max(Outcome) + 1) == (STATUSES, LEAVES, OUTCOMES)
+    assert CONTENTION == STATUS_COUNTS + LEAVES * STATUSES
+    assert 0 <= HEAD_WORDS - (WAITS + len(ModuleLock) * WAIT_FIELDS) < layout.LINE_WORDS
 
 
 def test_fifteen_steps_have_room_and_sixteen_are_refused() -> None:
@@ -103,5 +104,5 @@ def test_fifteen_steps_have_room_and_sixteen_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [Size(62, 1), Size(1, 1, 65)])
 def test_a_search_of_more_actors_or_pages_than_its_numbers_tell_apart_is_refused(size: Size) -> None:
-    with pytest.raises(ValueError, match="expected at most 62 actors, 64 vCPUs and pages, found "):
-        explore(SPEC, size, symmetry=False)
+    with pytest.raises(ValueError, match="expected at most 62 actors, 64 vcpus and pages, found "):
+        explore(*of_flow(SPEC), size, symmetry=False)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kernels.search.explore import Size, explored
 from kernels.tdx.parts.shared_ept import shared_zapper
+from kernels.tdx.protocol import Size, explored
 from kernels.tdx.rules import Fault, Flow, Module, Rules, SharedFlush
 from kernels.tdx.words import HPA_SHIFT, MAPPED, RWX, SVE
 from kernels.tests.naive import Space, StepMachine, as_python, search

@@ -4,13 +4,11 @@ import functools
 
 import pytest
 
-from kernels import layout
-from kernels.layout import OUTCOME_COUNTS, STATUS_COUNTS, STATUSES
-from kernels.race.tally import PLACE_OF_STATUS
-from kernels.search.explore import Size
+from kernels.layout import OUTCOME_COUNTS
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.module.lifecycle import (
     block_td,
     mem_page_add,
@@ -23,9 +21,10 @@ from kernels.tdx.module.lifecycle import (
 )
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
-from kernels.tdx.statuses import Leaf, Status, signed
-from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
+from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
+from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
 from kernels.tests.driver import finish, seen
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18
@@ -81,7 +80,7 @@ def test_vpflushdone_takes_the_key_of_a_td_that_was_never_finalized(m):
 
 def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_undeclared(m):
     m["tdr_lock"] = 2
-    me = layout.vcpu_actor(m.lay, 0)
+    me = vcpu_actor(m.lay, 0)
     outcomes = {name: me.tally + OUTCOME_COUNTS + Outcome[name] for name in ("operand_busy", "busy_given_up")}
 
     assert m.call(kept(add_page, 0)) == TDR_BUSY_TO_PAGE_ADD
@@ -176,7 +175,11 @@ def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
 def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_the_s_ept_alone():
     counts = {}
     for name, rules in {"v18": V18, "v6_16": V6_16}.items():
-        run = Schedule(mortal(rules), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+        run = Schedule(
+            *of_flow(mortal(rules)),
+            Size(vcpus=1, zappers=1),
+            made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
+        )
         run.until("zapper 0", "live.zaps")
         run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 0})
         finish(run, "zapper 0", "vcpu 0")
@@ -190,7 +193,11 @@ def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_
 def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
     populated = {}
     for name, rules in {"v18": V18, "v6_16": V6_16}.items():
-        run = Schedule(mortal(rules), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+        run = Schedule(
+            *of_flow(mortal(rules)),
+            Size(vcpus=1, zappers=1),
+            made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
+        )
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)
         run.until("zapper 0", "live.zaps")
@@ -232,7 +239,11 @@ def test_an_hkid_is_leaked_where_a_vcpu_is_not_flushed():
 @pytest.mark.parametrize(("more", "stale"), [(Fault(0), False), (Fault.NO_FLUSH_ON_SWITCH, True)])
 def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflushdone_cares_for_vcpus(more, stale):
     faults = int(Fault.KEEP_VCPUS | Fault.FLUSHDONE_IGNORES_VCPUS | more)
-    run = Schedule(mortal(SPEC, faults, 2), vcpus=1, zappers=1, made=interpreted_machines(Flow.TEARDOWN))
+    run = Schedule(
+        *of_flow(mortal(SPEC, faults, 2)),
+        Size(vcpus=1, zappers=1),
+        made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
+    )
     for _ in range(2):  # in each TD a read
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)

@@ -4,13 +4,14 @@ a second AUG of the same page tried again.
 
 import pytest
 
-from kernels.layout import STATUS_COUNTS, STATUSES
-from kernels.search.explore import Size, explore
+from kernels.search.explore import explore
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.kvm.kick import gives_up
 from kernels.tdx.module.sept import mem_add
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Busy, Fault, Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.driver import enter, page_state, seen
@@ -32,7 +33,9 @@ REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
 def start(rules: Rules, zappers: int) -> Schedule:
     """A vCPU and some zappers, a page to each, which count the statuses that they see."""
     return Schedule(
-        rules, vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers, made=interpreted_machines(rules.flow)
+        *of_flow(rules),
+        Size(vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers),
+        made=interpreted_machines(PROTOCOLS[Flow(rules.flow)]),
     )
 
 
@@ -105,10 +108,10 @@ def test_a_race_gives_up_behind_the_first_try_and_sixteen_more():
 
 
 def test_under_mmu_lock_nothing_but_an_accept_brings_it_down():
-    found = explore(LITERAL, Size(1, 1), threads=1, liveness=False)
+    found = explore(*of_flow(LITERAL), Size(1, 1), threads=1, liveness=False)
 
     assert found.outcomes.keys() - ALWAYS_LEGAL == {"busy_given_up"}
-    assert explore(LITERAL._replace(shootdowns=1), Size(2, 1), threads=1).outcomes.keys() <= ALWAYS_LEGAL
+    assert explore(*of_flow(LITERAL._replace(shootdowns=1)), Size(2, 1), threads=1).outcomes.keys() <= ALWAYS_LEGAL
 
 
 @pytest.mark.parametrize(
@@ -132,8 +135,8 @@ def test_aug_tells_an_entry_that_is_pending_with_the_same_page_from_any_other(en
 
 def two_that_add(rules: Rules = TWICE) -> Schedule:
     """Both vCPUs have found the page's SPTE not present, and vCPU 0 has added the page."""
-    made = interpreted_machines(Flow.POPULATE)
-    run = Schedule(rules, vcpus=2, zappers=1, made=made)
+    made = interpreted_machines(PROTOCOLS[Flow.POPULATE])
+    run = Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=made)
     run.words[run.lay.sept + run.lay.page_stride] = words.NL_MAPPED | words.RWX | words.SVE | 1 << words.HPA_SHIFT
     run.words[run.lay.mirror + run.lay.page_stride] = words.SPTE_PRESENT
     for vcpu in ("vcpu 0", "vcpu 1"):

@@ -4,12 +4,12 @@ guest that stands back for the host is told. Nothing is compiled here.
 
 import pytest
 
-from kernels.layout import STATUS_COUNTS, STATUSES
-from kernels.search.explore import Size
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
 from kernels.tdx import words
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
+from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
 from kernels.tdx.rules import Fault, FaultRetry, Flow, Rules
 from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
 from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
@@ -26,7 +26,7 @@ FIRST_PAGE = 1 << words.HPA_SHIFT
 
 def start(rules: Rules = STEPPING, vcpus: int = 1) -> Schedule:
     """Such vCPUs, one zapper that takes no step, one page that nobody has mapped."""
-    return Schedule(rules, vcpus=vcpus, zappers=1, made=interpreted_machines(Flow.ZERO_STEP))
+    return Schedule(*of_flow(rules), Size(vcpus=vcpus, zappers=1), made=interpreted_machines(PROTOCOLS[Flow.ZERO_STEP]))
 
 
 def put(run: Schedule, entry: int) -> None:
@@ -316,7 +316,7 @@ def test_the_filter_is_told_as_a_part_of_the_entry() -> None:
     stay(run)
     run.until("vcpu 0", "zero_step_filter.unlock_exclusive_tree_lock_2")
 
-    told = narrate(rules, run.taken, vcpus=1, zappers=1)
+    told = narrate(*of_flow(rules), run.taken, Size(vcpus=1, zappers=1))
     listed = [access for event in told.events for access in event.own if access.word == "last_epf_gpa[vcpu 0]"]
 
     assert [(access.before, access.after) for access in listed] == [("none", "page 0")]

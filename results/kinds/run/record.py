@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 
-from kernels.layout import AGE_BUCKETS, HIST_WORDS
+from kernels.layout import HIST_WORDS
+from kernels.tdx.counters import AGE_BUCKETS
 from kernels.tdx.outcomes import OUTCOMES
 from results.grades import Grade
 from results.kinds.shape import CaveatShape, Count, DocumentShape, HostShape, ScenarioShape, Seconds, Shape, Share

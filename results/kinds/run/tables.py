@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as TextTable
 from rich.text import Text
 
-from kernels.layout import PHASES_EVERY
+from kernels.tdx.counters import PHASES_EVERY
 from results.exchange.cases import Case
 from results.figures import PHASES, phase_shares
 from results.grades import FAILING, Grade, meaning

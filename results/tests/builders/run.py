@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.layout import HEAD_WORDS, HIST_WORDS, VCPU_HISTS, ZAPPER_HISTS, Layout, plan, vcpu_actor, zapper_actor
+from kernels.layout import HIST_WORDS, Layout
+from kernels.tdx.counters import HEAD_WORDS, VCPU_HISTS, ZAPPER_HISTS
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Series, Snapshot, snapshot
 from results.grades import GRADES

@@ -5,7 +5,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from kernels.layout import COLUMNS, CONTENTION, GONE, LEAVES, WAIT_FIELDS, WAITING, ModuleLock
+from kernels.tdx.counters import COLUMNS, CONTENTION, GONE, LEAVES, WAIT_FIELDS, WAITING, ModuleLock
 from kernels.tdx.statuses import Leaf
 from results.kinds.run.tables import outcome_table
 from results.tests.builders.run import Machine, a_run, recorded

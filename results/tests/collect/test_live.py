@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from kernels.layout import OUTCOME_COUNTS, READS, SHOOTDOWNS
+from kernels.layout import OUTCOME_COUNTS
+from kernels.tdx.counters import READS, SHOOTDOWNS
 from kernels.tdx.outcomes import Outcome
 from results.collect.live import live_view
 from results.tests.builders.run import Machine

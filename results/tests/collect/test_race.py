@@ -5,16 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from kernels.layout import (
+from kernels.layout import OUTCOME_COUNTS
+from kernels.tdx.counters import (
     AGES,
     BUG_ON,
     ENTRIES,
     KICKS_MET,
     OUT_OF_GUEST_NS,
-    OUTCOME_COUNTS,
     OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
-    OUTCOMES,
     READS,
     SHOOTDOWNS,
     SHOOTDOWNS_MET,
@@ -23,7 +22,7 @@ from kernels.layout import (
     TRACK_RETRIES,
     TRACK_RETRIES_MAX,
 )
-from kernels.tdx.outcomes import Outcome
+from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import Leaf, Status
 from results.collect.race import RunFacts, run_record

@@ -12,7 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from kernels.layout import AGES, ENTRIES, OUTCOME_COUNTS, SHOOTDOWNS, SHOOTDOWNS_MET
+from kernels.layout import OUTCOME_COUNTS
+from kernels.tdx.counters import AGES, ENTRIES, SHOOTDOWNS, SHOOTDOWNS_MET
 from kernels.tdx.outcomes import Outcome
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Series

@@ -9,11 +9,13 @@ import pytest
 from kernels import layout
 from kernels.language.atomics import PYTHON
 from kernels.language.generator import Reference
-from kernels.language.straight import Names, subs
+from kernels.language.straight import Names
 from kernels.language.worlds import World
-from kernels.layout import (
+from kernels.race import lines as race
+from kernels.race.variant import BARE
+from kernels.race.weave import straight_source
+from kernels.tdx.counters import (
     COLUMNS,
-    CONTENDED,
     CONTENTION,
     GONE,
     HEAD_WORDS,
@@ -23,30 +25,35 @@ from kernels.layout import (
     HOST_PRIORITY,
     LEAVES,
     SEVERAL,
+    STATUS_COUNTS,
+    STATUSES,
     WAIT_FIELDS,
     WAITING,
     WAITS,
     ModuleLock,
-    vcpu_actor,
-    zapper_actor,
 )
-from kernels.race import lines as race
-from kernels.race.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
-from kernels.race.variant import BARE
-from kernels.race.weave import straight_source
-from kernels.tdx.flows import FLOWS
 from kernels.tdx.kvm.kick import kick
+from kernels.tdx.lock_contention import (
+    EXCLUSIVE,
+    GOT,
+    LOCK_SHIFT,
+    TRIES_OF_ENTRY,
+    WORD_SHIFT,
+    contended,
+    leaf_text,
+)
 from kernels.tdx.module import mem as module
 from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
 from kernels.tdx.module.sept import mem_add
+from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
 from kernels.tdx.rules import Busy, Flow, Rules
 from kernels.tdx.statuses import Leaf
-from kernels.tdx.words import HP, TDEL
+from kernels.tdx.words import HP, TDEL, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE
 
 TRACK, ENTER, BLOCK = int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_VP_ENTER), int(Leaf.TDH_MEM_RANGE_BLOCK)
 REMOVE, ACCEPT = int(Leaf.TDH_MEM_PAGE_REMOVE), int(Leaf.TDG_MEM_PAGE_ACCEPT)
-LAY = layout.plan(2, 2, 2, 2)
+LAY = plan(2, 2, 2, 2)
 RULES = Rules(*([0] * len(Rules._fields)))._replace(ticks_to_ns=1 << 20)
 
 
@@ -145,7 +152,7 @@ def test_a_wait_for_one_entry_does_not_end_with_another(machine: Machine):
 
 
 def test_a_track_keeps_the_lock_between_its_try_and_behind_its_release():
-    lines = [line.strip() for line in straight_source(module.mem_track, Names(), BARE).splitlines()]
+    lines = [line.strip() for line in straight_source(SHOOTDOWN, module.mem_track, Names(), BARE).splitlines()]
     tried, freed = lines.index("_t1 = try_lock_exclusive(td, _word)"), lines.index("unlock_exclusive(td, _word)")
 
     assert lines[tried + 1 : tried + 3] == [
@@ -182,13 +189,12 @@ def test_of_two_leaves_in_one_function_the_page_says_which(function: Any, expect
     assert [eval(text, {"node": page, "gpa": page, "lay": LAY}) for page in (1, 2)] == expected
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", PROTOCOLS, ids=lambda flow: flow.name)
 def test_whoever_keeps_a_lock_in_a_flow_also_lets_it_go_there(flow: Flow):
     lines = [
         line.strip()
-        for kind in ("vcpu", "zapper")
-        for function in subs(FLOWS[flow].of(kind))
-        for line in straight_source(function, Names(), BARE).splitlines()
+        for function in PROTOCOLS[flow].steps.values()
+        for line in straight_source(SHOOTDOWN, function, Names(), BARE).splitlines()
     ]
     places = {place: f"set_own(td, me.tally + {place}, " for place in (HELD, HELD_ENTRY, HELD_TDR)}
     kept = {place for place, start in places.items() if any(it.startswith(start) and "<<" in it for it in lines)}
@@ -210,20 +216,19 @@ def test_a_try_of_an_entry_is_known_to_have_succeeded_by_what_it_returns(functio
 
 
 def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
-    lay = layout.plan(1, 1, 1, 1)
+    lay = plan(1, 1, 1, 1)
     words = np.zeros(lay.total_words, np.int64)
     rules = SAFE["spec"]._replace(track_busy=int(Busy.NONE), shootdowns=1, ticks_to_ns=1 << 20)
-    race.prepare(words, lay, rules, 1)
-    words[lay.control + CONTENDED] = race.contended_at()
+    SHOOTDOWN.prepare(words, lay, rules, 1)
     words[lay.epoch_lock] = 2
     words[vcpu_actor(lay, 0).tally + HELD] = lay.epoch_lock << WORD_SHIFT | ENTER
-    race.load_one("zapper", BARE)(words, lay, rules, zapper_actor(lay, 0))
+    race.load_one(SHOOTDOWN, "zapper", BARE)(words, lay, rules, zapper_actor(lay, 0))
     counts = words[zapper_actor(lay, 0).tally + CONTENTION :][: WAITING - CONTENTION]
 
     assert counts.sum() == counts[(ModuleLock.EPOCH * LEAVES + TRACK) * COLUMNS + ENTER] == 1
 
 
 def test_the_head_of_a_tally_has_room_for_all_of_it():
-    assert layout.STATUS_COUNTS + LEAVES * layout.STATUSES <= CONTENTION
+    assert STATUS_COUNTS + LEAVES * STATUSES <= CONTENTION
     assert WAITS + len(ModuleLock) * WAIT_FIELDS <= HEAD_WORDS
     assert len(Leaf) <= LEAVES

@@ -6,12 +6,16 @@ failed, at once, of every other actor. Whoever has let go by then is `GONE`: nob
 has this built in around the try-locks and unlocks of each SEAMCALL; a search and the language know nothing of it.
 """
 
+import ast
+
 from kernels.language.atomics import load_relaxed, own, set_own
 from kernels.language.steps import harness
-from kernels.language.syntax import Steps
-from kernels.layout import (
+from kernels.language.straight import Line
+from kernels.language.syntax import Step, Steps, out_of_line
+from kernels.race.tally import now
+from kernels.race.ticks import NS_SHIFT
+from kernels.tdx.counters import (
     COLUMNS,
-    CONTENDED,
     CONTENTION,
     GONE,
     HELD,
@@ -31,11 +35,9 @@ from kernels.layout import (
     WAITS,
     ModuleLock,
 )
-from kernels.race.tally import now
-from kernels.story.events import Kind
-from kernels.story.spans import DEEDS
-from kernels.tdx.rules import NS_SHIFT
-from kernels.tdx.statuses import LEAF_NAMES, SUCCESS, Leaf
+from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
+from kernels.tdx.spans import LEAF_OF
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.words import HP
 
 ENTRY, TDR, GUEST_LEAF = int(ModuleLock.ENTRY), int(ModuleLock.TDR), int(Leaf.TDG_MEM_PAGE_ACCEPT)
@@ -52,20 +54,11 @@ BY_FIELD = {"epoch_lock": ModuleLock.EPOCH, "tree_lock": ModuleLock.TREE, "tdr_l
 PLACES = {ModuleLock.ENTRY: HELD_ENTRY, ModuleLock.TDR: HELD_TDR}
 # Whether what they return is success: the guest's try returns a status.
 TRIES_OF_ENTRY = {"lock_entry": "{}", "lock_entry_as_guest": f"({{}} == {SUCCESS})"}
-_LEAF_OF_NAME = {name: leaf for leaf, name in LEAF_NAMES.items()}
-# Two leaves in one function of steps: which of them it is.
-_EITHER = {
-    "mem_add": f"({int(Leaf.TDH_MEM_PAGE_AUG)} if node < lay.pages else {int(Leaf.TDH_MEM_SEPT_ADD)})",
-    "mem_page_remove": f"({int(Leaf.TDH_MEM_PAGE_REMOVE)} if gpa < lay.pages else {int(Leaf.TDH_MEM_SEPT_REMOVE)})",
-}
 
 
 def leaf_text(function: Steps) -> str | None:
     """The leaf of a function of steps that is a SEAMCALL or TDCALL, as an expression in it; None of any other."""
-    deed = DEEDS.get(function.name)
-    if deed is None or deed.kind not in (Kind.seamcall, Kind.tdcall):
-        return None
-    return _EITHER.get(function.name) or str(int(_LEAF_OF_NAME[deed.name]))
+    return LEAF_OF.get(function.span)
 
 
 @harness()
@@ -83,13 +76,13 @@ def holder(td, lay, mine, word, exclusive, place):
     return column
 
 
+@out_of_line
 @harness()
 def contended(td, lay, rules, what, tally, word):
     """A try of the lock at this word that failed: who holds it now, and a wait that begins or goes on. One that was
     waited for in the same SEAMCALL and is got: the wait is over. `what` is packed, see below; `tally` the actor's.
 
-    Straight lines call it by its address in the control block, or not at all where that is 0: compiled into them
-    it takes as long to compile as the actors themselves.
+    Straight lines call it: compiled into them at each try it would be longer than the actors themselves.
     """
     leaf, exclusive, lock, got = what & 31, what & EXCLUSIVE, what >> LOCK_SHIFT & 3, what & GOT
     waits = tally + WAITS + lock * WAIT_FIELDS
@@ -129,8 +122,8 @@ def behind_a_try(lock: ModuleLock, leaf: str, exclusive: bool, word: str, got: s
     return [
         f"if {got}:",
         f"    set_own(td, me.tally + {place}, {word} << {WORD_SHIFT} | {held} | {leaf})",
-        f"if (not {got} or own(td, me.tally + {WAITING_LOCKS})) and own(td, lay.control + {CONTENDED}):",
-        f"    _enter(own(td, lay.control + {CONTENDED}), td, lay, rules, {what}, me.tally, {word}, 0, 0)",
+        f"if not {got} or own(td, me.tally + {WAITING_LOCKS}):",
+        f"    contended(td, lay, rules, {what}, me.tally, {word})",
     ]
 
 
@@ -139,3 +132,40 @@ def behind_an_unlock(lock: ModuleLock) -> list[str]:
     away, and looks while the release waits for it.
     """
     return [f"set_own(td, me.tally + {PLACES.get(lock, HELD)}, 0)"]
+
+
+def behind_step(line: Line, step: Step, got: str) -> list[str]:
+    """What a SEAMCALL keeps behind a try of a lock that is no entry's, and what is kept behind a release; in a TD exit
+    as well, as an entry may leave it a lock.
+    """
+    op, lock = line.names.values[ast.unparse(step.call.func)], _lock(step)
+    if op is unlock_entry:
+        return behind_an_unlock(ModuleLock.ENTRY)
+    if lock is None:
+        return []
+    if op in (unlock_exclusive, unlock_shared):
+        return behind_an_unlock(lock)
+    if op in (try_lock_exclusive, try_lock_shared) and leaf_text(line.function) is not None:
+        return _tried(line, lock, op is try_lock_exclusive, "_word", got)
+    return []
+
+
+def behind_call(line: Line, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
+    """What a SEAMCALL keeps behind a try of an S-EPT entry's lock."""
+    if leaf_text(line.function) is None or function.name not in TRIES_OF_ENTRY:
+        return []
+    word = f"(lay.sept + ({line.text(arguments[0])}) * lay.page_stride)"
+    return _tried(line, ModuleLock.ENTRY, True, word, TRIES_OF_ENTRY[function.name].format(target))
+
+
+def _tried(line: Line, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
+    leaf = leaf_text(line.function)
+    assert leaf is not None
+    line.names.add("contended", contended)
+    return behind_a_try(lock, leaf, exclusive, word, got)
+
+
+def _lock(step: Step) -> ModuleLock | None:
+    """The module lock that a step tries or releases; None of a lock that is KVM's."""
+    field = step.call.args[1]
+    return BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None
