@@ -155,14 +155,14 @@ def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) 
 
 def _order_rows(atlas: Any) -> list[dict[str, Any]]:
     verdict = VERDICTS[orders.atlas_exit_code(atlas)]
-    return [_a_row({**atlas, **atlas["parameters"], "verdict": verdict}, None, scenario="every order")]
+    return [_a_row({**atlas, **atlas["parameters"], "verdict": verdict}, None, scenario="")]
 
 
 def _fault_rows(matrix: Any) -> list[dict[str, Any]]:
     """A row an ordering, each with all faults."""
     verdict = VERDICTS[faults.matrix_exit_code(matrix)]
     told = [{"ordering": one["name"], "expect": one["expect"], "verdict": verdict} for one in matrix["orderings"]]
-    return [_a_row(one, None, scenario="every fault") for one in told]
+    return [_a_row(one, None, scenario="") for one in told]
 
 
 def _of_document(name: str, what: str, file: str, models: Mapping[str, type[BaseModel]], **faces: Any) -> Kind:
@@ -274,7 +274,7 @@ KINDS = (
         suite=lambda it: "selftest",
         cases=lambda it: selftest.selftest_cases(it["claims"]),
         draw=_nothing_to_draw,
-        rows=lambda it: [_a_row(one, one["race"], scenario="selftest") for one in it["claims"]],
+        rows=lambda it: [_a_row(one, one["race"], scenario="") for one in it["claims"]],
     ),
 )
 
