@@ -40,6 +40,8 @@ Writer = Callable[[IO[bytes]], object]
 class StoreError(OSError):
     """A result that cannot be written or read; `str()` is the one line for the user."""
 
+    exit_code = 3
+
     def __str__(self) -> str:
         return str(self.args[0])
 

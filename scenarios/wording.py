@@ -11,6 +11,8 @@ LONGEST, DEEPEST = 60, 4
 class ScenarioError(ValueError):
     """An ordering, a scenario or a setting that does not hold. `str()` is one line for the user."""
 
+    exit_code = 2
+
     def __init__(self, line: str) -> None:
         super().__init__(printable(line))
 

@@ -10,11 +10,12 @@ import sys
 import warnings
 from types import FrameType
 
+from stress.interrupts import STOPPING_SIGNALS
+
 # Libraries that start threads at their import would do so before the fork.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 USAGE, HARNESS, INTERRUPTED = 2, 3, 130
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -32,16 +33,19 @@ def main() -> None:
             warnings.simplefilter("ignore")
             logging.lastResort = None
         code = _run(sys.argv[1:])
-        for number in STOPPING:  # nothing is left to be interrupted
+        for number in STOPPING_SIGNALS:  # nothing is left to be interrupted
             signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
         code = _failed("interrupted, nothing was measured", INTERRUPTED)
+    # `python -m` ends by SIGINT instead where a KeyboardInterrupt has passed code in a string, as a dataclass's is, and
+    # none has run since.
+    exec("")
     sys.exit(code)
 
 
 def _heed_signals() -> None:
     """First of all: until here, while Python itself starts, Ctrl-C is Python's, with a traceback."""
-    for number in STOPPING:
+    for number in STOPPING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background, or under nohup
             signal.signal(number, _interrupted)
 
@@ -70,14 +74,14 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     sys.unraisablehook = dropped
     warnings.simplefilter("ignore", ResourceWarning)
     signal.signal(signal.SIGALRM, _interrupted)
-    for stopping in STOPPING:
+    for stopping in STOPPING_SIGNALS:
         signal.signal(stopping, signal.SIG_DFL)
     raise KeyboardInterrupt
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        from stress.limits import check_address_space
+        from stress.processes.limits import check_address_space
 
         check_address_space(arguments)
         from stress.cli import app
@@ -99,21 +103,12 @@ def _run(arguments: list[str]) -> int:
 
 def explained(error: Exception) -> tuple[str, int]:
     """An error as one line for the user, and the exit code that it means."""
-    from scenarios.wording import ScenarioError
-    from stress.errors import CannotRunHere, HarnessFault, UsageFault
-
     if hasattr(error, "format_message"):  # typer's, whose classes have moved between modules
         return f"{error.format_message().rstrip('.')}; see `tdx-stress --help`", USAGE
-    if isinstance(error, ScenarioError):
-        return str(error), USAGE
-    if isinstance(error, UsageFault | HarnessFault | CannotRunHere):
-        return str(error), error.exit_code
-    gate, store = (sys.modules.get(name) for name in ("results.kinds.bench.gate", "results.store"))
-    if gate is not None and isinstance(error, gate.GateError):
-        return str(error), USAGE
-    if store is not None and isinstance(error, store.StoreError):
-        return str(error), HARNESS
-    from stress.limits import limit_met
+    if (code := getattr(error, "exit_code", None)) is not None:
+        return str(error), code
+    from stress.errors import CannotRunHere
+    from stress.processes.limits import limit_met
 
     if (met := limit_met(error)) is not None:
         return met, CannotRunHere.exit_code

@@ -2,48 +2,31 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from results.kinds.bench.compare import Rounds, compare_caveats, compare_table, compared, read_rounds, unlike
 from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
-from results.store import StoreError, json_bytes
 from results.table import caveat_lines
 from results.verdict import Exit
 from stress.errors import UsageFault
-from stress.leaving import hand_out_json
-from stress.request import STDOUT, check_files
-from stress.screen import Screen, write
+from stress.options import CompareRequest
+from stress.screen import Screen
+from stress.session import check_files, hand_out, json_text, opened, reading_screen
 
 SCHEMA = "tdx-stress/comparison/1"
-
-
-@dataclass(frozen=True, slots=True)
-class CompareRequest:
-    """The options of `compare` as they were typed."""
-
-    first: Path
-    second: Path
-    fail_if: tuple[str, ...] = ()
-    json: str | None = None
-    quiet: bool = False
-    color: bool = True
 
 
 def compare(request: CompareRequest) -> int:
     """Hold B against A, show, judge; returns the exit code. Raises UsageFault, GateError and StoreError."""
     gates = [parse_gate(text) for text in request.fail_if]
     check_files(request.json, None)
-    try:
-        first, second = read_rounds(request.first), read_rounds(request.second)
-    except StoreError as error:
-        raise UsageFault(str(error)) from None
+    first, second = (opened(partial(read_rounds, path)) for path in (request.first, request.second))
     if difference := unlike(first, second):
         raise UsageFault(difference)
     comparisons = compared(first, second)
     if not comparisons:
-        Screen(sys.stderr, color=request.color).line(f"tdx-stress: {_nothing_common(first, second)}")
+        Screen(sys.stderr, color=not request.no_color).line(f"tdx-stress: {_nothing_common(first, second)}")
         return Exit.NOTHING_RAN.value
     outcomes = [judged(gate, comparisons, first.points) for gate in gates]
     caveats = compare_caveats(first, second)
@@ -56,10 +39,8 @@ def compare(request: CompareRequest) -> int:
         "comparisons": [one.model_dump(mode="json", exclude={"arm"}) for one in comparisons],
         "gates": [{"gate": o.gate.text, "state": o.state, "why": o.why} for o in outcomes],
     }
-    hand_out_json(request.json, document)
-    if request.json == STDOUT:
-        write(sys.stdout, json_bytes(document).decode())
-    screen = Screen(sys.stderr if request.json == STDOUT else sys.stdout, color=request.color)
+    hand_out(request.json, json_text(document))
+    screen = reading_screen(request)
     if not request.quiet:
         screen.show(compare_table(first, second, comparisons), "", caveat_lines(caveats))
     for line in gate_lines(outcomes):

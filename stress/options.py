@@ -1,232 +1,377 @@
-"""The options of the command line, each typed and described once."""
+"""What can be typed behind each verb: the fields of its request are its options, and an option that several verbs have
+stands here once. Beside its type stand its usage and its help.
+"""
 
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 import typer
 
-
-def _option(*names: str, metavar: str | None = None, help: str) -> Any:
-    """An option without its default in the help: what is not given is the scenario's."""
-    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
+Request = TypeVar("Request")
+Verb = Callable[[Request], int]
 
 
-Name = Annotated[str, typer.Argument(metavar="SCENARIO", help="A shipped scenario, or a TOML file.")]
+def verb(
+    app: typer.Typer, name: str, request: type[Request], epilog: str = ""
+) -> Callable[[Verb[Request]], Verb[Request]]:
+    """Make a function of such a request a command of this name; the request's docstring is the help."""
+    defaults = request._field_defaults  # type: ignore[attr-defined]
+    parameters = [_parameter(name, its, defaults) for name, its in request.__annotations__.items()]
+
+    def register(carry_out: Verb[Request]) -> Verb[Request]:
+        def command(**given: Any) -> int:
+            several = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+            return carry_out(request(**given | several))
+
+        command.__doc__ = request.__doc__
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        app.command(name, epilog=epilog)(command)
+        return carry_out
+
+    return register
+
+
+def typed(request: Any, names: Iterable[str]) -> list[str]:
+    """Those of these fields that were typed, as options."""
+    annotations, unsaid = type(request).__annotations__, request._field_defaults
+    given = [name for name in names if getattr(request, name) != unsaid.get(name)]
+    return [_split(get_args(annotations[name])[1])[0][-1] for name in given]
+
+
+def _split(usage: str) -> tuple[list[str], str]:
+    """`-x --name VALUE`: its names, and what stands behind them."""
+    words = usage.split(" ")
+    names = [word for word in words if word.startswith("-")]
+    return names, " ".join(words[len(names) :])
+
+
+def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspect.Parameter:
+    """As typer reads it. What several times is typed is a list to it; an option that is not given shows no default, as
+    that is the scenario's.
+    """
+    its, usage, help = get_args(annotation)
+    if get_args(its)[1:] == (...,):
+        its = list[get_args(its)[0]]  # type: ignore[misc]
+    names, metavar = _split(usage)
+    default = defaults.get(name, inspect.Parameter.empty)
+    if names:
+        said = typer.Option(*names, metavar=metavar or None, help=help, show_default=False)
+    else:
+        said = typer.Argument(metavar=metavar, help=help, show_default=isinstance(default, str))
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its, said])
+
+
+Scenario = Annotated[str, "SCENARIO", "A shipped scenario, or a TOML file."]
+Directories = Annotated[tuple[Path, ...], "[DIR]...", "Directories that runs left."]
 Orderings = Annotated[
-    list[str] | None,
-    _option(
-        "--ordering",
-        metavar="NAME|FILE|STEPS",
-        help="Instead of the scenario's; repeatable. STEPS such as block,track,kick,remove.",
-    ),
+    tuple[str, ...],
+    "--ordering NAME|FILE|STEPS",
+    "Instead of the scenario's; repeatable. STEPS such as block,track,kick,remove.",
 ]
-Vcpus = Annotated[int | None, _option("--vcpus", metavar="N", help="How many vCPUs, 1 to 512.")]
-Zappers = Annotated[int | None, _option("--zappers", metavar="N", help="How many threads shoot pages down, 1 to 62.")]
-Pages = Annotated[int | None, _option("--pages", metavar="N", help="How many guest pages.")]
-Duration = Annotated[
-    str | None, _option("--duration", metavar="TIME", help="Of each ordering, after its warm-up: 500ms, 5s, 2m, 1h.")
-]
-Shootdowns = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper, instead of a duration.")]
-Warmup = Annotated[str | None, _option("--warmup", metavar="TIME", help="Raced but not measured.")]
-Rate = Annotated[
-    float | None,
-    _option("--rate", metavar="R", help="Open loop: shootdowns a second over all zappers; 0 for a closed loop."),
-]
-Delays = Annotated[
-    list[str] | None,
-    _option(
-        "--delay",
-        metavar="LABEL=TIME",
-        help="Hold actors up at a label: 200ns, 0-500ns, 20us@0.1; repeatable. `list --labels` names the labels.",
-    ),
-]
-Labels = Annotated[
-    str | None,
-    _option("--labels", metavar="SCENARIO", help="The labels at which the actors of a scenario can be perturbed."),
-]
-Amplify = Annotated[
-    str | None,
-    _option(
-        "--amplify",
-        metavar="auto",
-        help="Search for what shows an outcome most often: delays, yields, sizes, storms, starts.",
-    ),
-]
-For = Annotated[
-    str | None,
-    _option("--for", metavar="OUTCOME", help="What the search looks for; otherwise what the ordering is known for."),
-]
-AmplifyBudget = Annotated[
-    str | None, _option("--budget", metavar="TIME", help="Of the search, for each ordering; otherwise 60s.")
-]
-TlbEntries = Annotated[int | None, _option("--tlb-entries", metavar="N", help="Of each vCPU's TLB; a power of two.")]
-Each = Annotated[int | None, _option("--shootdowns", metavar="N", help="Of each zapper.")]
-Faults = Annotated[
-    list[str] | None,
-    _option("--fault", metavar="NAME", help="Break the module or KVM on purpose; repeatable. `list` names them."),
-]
-NoSymmetry = Annotated[bool, _option("--no-symmetry", help="Do not fold states that differ in who is who.")]
-NoReduction = Annotated[bool, _option("--no-reduction", help="Also interleave steps that nobody else can see.")]
-NoLiveness = Annotated[bool, _option("--no-liveness", help="Do not look for livelocks.")]
-Memory = Annotated[
-    str | None,
-    _option(
-        "--memory",
-        metavar="SIZE",
-        help="At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix: fixed bounds).",
-    ),
-]
-Threads = Annotated[int | None, _option("--threads", metavar="N", help="Searching at once; else one a CPU.")]
-Random = Annotated[
-    int | None, _option("--random", metavar="N", help="Instead of every interleaving, N schedules drawn at random.")
-]
-Pct = Annotated[
-    int | None, _option("--pct", metavar="D", help="Draw them by PCT, for bugs of D ordered steps; with --random.")
-]
-Orders = Annotated[
-    bool,
-    _option("--orders", help="The atlas: every order of the steps of --ordering, v18's if none is given, then races."),
-]
-Crossed = Annotated[
-    bool,
-    _option("--matrix", help="Every ordering, or each --ordering, with every fault, or each --fault, one at a time."),
-]
-FirstOnly = Annotated[
-    bool, _option("--fail-fast", help="Stop a search at its first forbidden outcome, and at the first that fails.")
-]
-SearchSeed = Annotated[int | None, _option("--seed", metavar="N", help="Of the schedules drawn at random.")]
-Seed = Annotated[int | None, _option("--seed", metavar="N", help="Of every actor's random choices.")]
-Workers = Annotated[str | None, _option("--workers", metavar="process|thread", help="What an actor is.")]
+Vcpus = Annotated[int | None, "--vcpus N", "How many vCPUs, 1 to 512."]
+Zappers = Annotated[int | None, "--zappers N", "How many threads shoot pages down, 1 to 62."]
+Pages = Annotated[int | None, "--pages N", "How many guest pages."]
+Warmup = Annotated[str | None, "--warmup TIME", "Raced but not measured."]
+Rate = Annotated[float | None, "--rate R", "Open loop: shootdowns a second over all zappers; 0 for a closed loop."]
+Seed = Annotated[int | None, "--seed N", "Of every actor's random choices."]
+Workers = Annotated[str | None, "--workers process|thread", "What an actor is."]
 Placement = Annotated[
     str | None,
-    _option(
-        "--placement",
-        metavar="apart|mixed",
-        help="Where CPUs are short: zappers apart from vCPUs, or all wherever Linux places them.",
-    ),
+    "--placement apart|mixed",
+    "Where CPUs are short: zappers apart from vCPUs, or all wherever Linux places them.",
 ]
-Cpus = Annotated[
-    str | None, _option("--cpus", metavar="LIST", help="CPUs to race on, such as 0-3,6, of those inherited.")
+Cpus = Annotated[str | None, "--cpus LIST", "CPUs to race on, such as 0-3,6, of those inherited."]
+Settings = Annotated[tuple[str, ...], "--set KEY=VALUE", "Any key of the scenario, or of every ordering; repeatable."]
+Faults = Annotated[
+    tuple[str, ...], "--fault NAME", "Break the module or KVM on purpose; repeatable. `list` names them."
 ]
-Settings = Annotated[
-    list[str] | None,
-    _option("--set", metavar="KEY=VALUE", help="Any key of the scenario, or of every ordering; repeatable."),
-]
-Out = Annotated[
-    Path | None, _option("--out", metavar="DIR", help="Where the files go; else runs/<UTC time>-<scenario>.")
-]
-Json = Annotated[
-    str | None, _option("--json", metavar="FILE|-", help="The result as JSON, into a file or alone on stdout.")
-]
-Junit = Annotated[Path | None, _option("--junit", metavar="FILE", help="The verdicts as JUnit XML.")]
-Ktap = Annotated[
-    str | None, _option("--ktap", metavar="FILE|-", help="The verdicts as KTAP, into a file or alone on stdout.")
-]
-Trace = Annotated[
-    bool,
-    _option("--trace", help="Keep everybody's last steps until a forbidden outcome: a table, and trace.json."),
-]
-NoReport = Annotated[
-    bool, _option("--no-report", help="Leave the raw results alone: `tdx-stress report DIR` makes the rest from them.")
-]
-FailFast = Annotated[bool, _option("--fail-fast", help="Stop at the first ordering that fails.")]
-Quiet = Annotated[bool, _option("-q", "--quiet", help="Only the lines to grep, and errors.")]
-Verbose = Annotated[bool, _option("-v", "--verbose", help="Also the clock, the CPUs and the cache; tracebacks.")]
-NoColor = Annotated[bool, _option("--no-color", help="No colours; NO_COLOR in the environment says the same.")]
-Directories = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[DIR]...", help="Directories that runs left.", show_default=False),
-]
-WantedScenario = Annotated[str | None, _option("--scenario", metavar="GLOB", help="Only runs of these scenarios.")]
-WantedOrdering = Annotated[str | None, _option("--ordering", metavar="GLOB", help="Only these orderings: 'v*'.")]
-WantedHost = Annotated[str | None, _option("--host", metavar="TEXT", help="Only hosts whose CPU or hypervisor has it.")]
-WantedVersion = Annotated[
-    str | None, _option("--version", metavar="GLOB", help="Only by these versions of tdx-stress.")
-]
-WantedVerdict = Annotated[str | None, _option("--verdict", metavar="NAME", help="Only with this verdict.")]
-Since = Annotated[str | None, _option("--since", metavar="TIME", help="Only from this UTC time on: 2026-11-22.")]
-Last = Annotated[int, _option("--last", metavar="N", help="Only the newest N rows; 0 for all.")]
-Plot = Annotated[
-    str | None, _option("--plot", metavar="FIGURE", help="Draw p50, p99, reads_per_s or another figure over time.")
-]
-Picture = Annotated[
-    Path | None, _option("--out", metavar="FILE", help="The picture's .svg, .png or .pdf; else DIR/history-FIGURE.svg.")
-]
-Export = Annotated[
-    Path | None, _option("--export", metavar="FILE", help="All figures of the rows as .csv, .parquet or .json.")
-]
-Sql = Annotated[
-    str | None, _option("--sql", metavar="QUERY", help="Any query of `runs`, `rounds`, or `chosen`: what filters left.")
-]
-Short = Annotated[
-    bool,
-    _option(
-        "--short",
-        help="For a gate: safe orderings for 2 s on the smallest machines, other flows' faults only explored.",
-    ),
-]
-Claimed = Annotated[
-    list[str] | None,
-    _option("--ordering", metavar="NAME|FILE|STEPS", help="Instead of every shipped one; repeatable."),
-]
-ClaimedFaults = Annotated[
-    list[str] | None, _option("--fault", metavar="NAME", help="Only this fault, or these; repeatable.")
-]
-SelftestDuration = Annotated[
+Memory = Annotated[
     str | None,
-    _option("--duration", metavar="TIME", help="At most so long a race; else 20s, and 5s of each safe ordering."),
-]
-AsJson = Annotated[bool, _option("--json", help="The same as JSON.")]
-
-# Of `bench` and `compare`.
-BenchName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A shipped scenario, or a TOML file; review.")]
-OrderingList = Annotated[
-    str | None,
-    _option(
-        "--orderings", metavar="NAME,NAME", help="Instead of the scenario's; the others are held against the first."
-    ),
-]
-IncludeUnsafe = Annotated[bool, _option("--include-unsafe", help="Race orderings known to be wrong; they are marked.")]
-Rounds = Annotated[int | None, _option("--rounds", metavar="N", help="How many rounds, 10 or more; 10.")]
-Budget = Annotated[
-    str | None,
-    _option("--budget", metavar="TIME", help="As many rounds as fit into this time; shorter races if need be."),
-]
-Sweep = Annotated[
-    str | None, _option("--sweep", metavar="KEY=V,V,...", help="A key of the scenario and its values: vcpus=1,2,4,8.")
-]
-Resume = Annotated[Path | None, _option("--resume", metavar="DIR", help="Go on with a bench that was interrupted.")]
-RaceDuration = Annotated[str | None, _option("--duration", metavar="TIME", help="Of each race, after its warm-up; 1s.")]
-Csv = Annotated[Path | None, _option("--csv", metavar="FILE", help="The figures of every race as CSV.")]
-Parquet = Annotated[
-    Path | None, _option("--parquet", metavar="FILE", help="The same as Parquet; needs the extra `history`.")
+    "--memory SIZE",
+    "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix: fixed bounds).",
 ]
 FailIf = Annotated[
-    list[str] | None,
-    _option("--fail-if", metavar="GATE", help="Exit 7 where it holds: 'p99>+15%', 'v18:reads/s<-5%'; repeatable."),
+    tuple[str, ...], "--fail-if GATE", "Exit 7 where it holds: 'p99>+15%', 'v18:reads/s<-5%'; repeatable."
 ]
-First = Annotated[Path, typer.Argument(metavar="A", help="The directory of a run or a bench: what to hold against.")]
-Second = Annotated[Path, typer.Argument(metavar="B", help="Another one.")]
+FailFast = Annotated[bool, "--fail-fast", "Stop at the first ordering that fails."]
+Out = Annotated[Path | None, "--out DIR", "Where the files go; else runs/<UTC time>-<scenario>."]
+Json = Annotated[str | None, "--json FILE|-", "The result as JSON, into a file or alone on stdout."]
+Junit = Annotated[Path | None, "--junit FILE", "The verdicts as JUnit XML."]
+Ktap = Annotated[str | None, "--ktap FILE|-", "The verdicts as KTAP, into a file or alone on stdout."]
+AsJson = Annotated[bool, "--json", "The same as JSON."]
+Quiet = Annotated[bool, "-q --quiet", "Only the lines to grep, and errors."]
+Verbose = Annotated[bool, "-v --verbose", "Also the clock, the CPUs and the cache; tracebacks."]
+NoColor = Annotated[bool, "--no-color", "No colours; NO_COLOR in the environment says the same."]
 
-# Of `replay`.
-WitnessFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A witness that `explore` has left, or a matrix.json.")
-]
-Pair = Annotated[
-    tuple[str, str, str] | None,
-    _option("--pair", metavar="FLOW ORDERING FAULT", help="Of a matrix.json: this pair, as its line to grep has it."),
-]
-Until = Annotated[int | None, _option("--until", metavar="N", help="Stop after so many steps.")]
-ShowWhat = Annotated[
-    str | None, _option("--show", metavar="words", help="Also every word of the state after the last step.")
-]
-FromOrdering = Annotated[
-    str | None,
-    _option("--ordering", metavar="NAME|FILE|STEPS", help="Refuse a file that was not recorded from this ordering."),
-]
-Pictures = Annotated[Path | None, _option("--out", metavar="DIR", help="Leave trace.json and the timeline's pictures.")]
-EveryStep = Annotated[bool, _option("-v", "--verbose", help="Every step in a row of its own; tracebacks.")]
-EveryStepToo = Annotated[
-    bool,
-    _option("-v", "--verbose", help="Every step of a witness in a row of its own; also the cache; tracebacks."),
-]
+
+class RunRequest(NamedTuple):
+    """Race orderings with real processes.
+
+    Verdicts, latency and pictures, for one ordering after the other. Without options: the review's question. What no
+    option says stands in the scenario; `tdx-stress list` names them.
+    """
+
+    scenario: Scenario = "review"
+    orderings: Orderings = ()
+    vcpus: Vcpus = None
+    zappers: Zappers = None
+    pages: Pages = None
+    duration: Annotated[str | None, "--duration TIME", "Of each ordering, after its warm-up: 500ms, 5s, 2m, 1h."] = None
+    shootdowns: Annotated[int | None, "--shootdowns N", "Of each zapper, instead of a duration."] = None
+    warmup: Warmup = None
+    rate: Rate = None
+    seed: Seed = None
+    workers: Workers = None
+    placement: Placement = None
+    cpus: Cpus = None
+    settings: Settings = ()
+    delays: Annotated[
+        tuple[str, ...],
+        "--delay LABEL=TIME",
+        "Hold actors up at a label: 200ns, 0-500ns, 20us@0.1; repeatable. `list --labels` names the labels.",
+    ] = ()
+    faults: Faults = ()
+    amplify: Annotated[
+        str | None,
+        "--amplify auto",
+        "Search for what shows an outcome most often: delays, yields, sizes, storms, starts.",
+    ] = None
+    outcome: Annotated[
+        str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."
+    ] = None
+    budget: Annotated[str | None, "--budget TIME", "Of the search, for each ordering; otherwise 60s."] = None
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
+    ktap: Ktap = None
+    trace: Annotated[
+        bool, "--trace", "Keep everybody's last steps until a forbidden outcome: a table, and trace.json."
+    ] = False
+    no_report: Annotated[
+        bool, "--no-report", "Leave the raw results alone: `tdx-stress report DIR` makes the rest from them."
+    ] = False
+    fail_fast: FailFast = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    no_color: NoColor = False
+
+
+class BenchRequest(NamedTuple):
+    """Compare orderings: ratios to the first one, with intervals.
+
+    Every round races each ordering once in fresh processes, in shuffled order, and the first one twice: where it
+    differs from itself, no difference is to be believed (exit 6). Ctrl-C keeps the finished rounds; --resume goes on.
+    """
+
+    scenario: Annotated[str, "SCENARIO", "A shipped scenario, or a TOML file; review."] = ""
+    listed: Annotated[
+        str | None, "--orderings NAME,NAME", "Instead of the scenario's; the others are held against the first."
+    ] = None
+    orderings: Orderings = ()
+    include_unsafe: Annotated[bool, "--include-unsafe", "Race orderings known to be wrong; they are marked."] = False
+    rounds: Annotated[int | None, "--rounds N", "How many rounds, 10 or more; 10."] = None
+    budget: Annotated[
+        str | None, "--budget TIME", "As many rounds as fit into this time; shorter races if need be."
+    ] = None
+    sweep: Annotated[str | None, "--sweep KEY=V,V,...", "A key of the scenario and its values: vcpus=1,2,4,8."] = None
+    resume: Annotated[Path | None, "--resume DIR", "Go on with a bench that was interrupted."] = None
+    vcpus: Vcpus = None
+    zappers: Zappers = None
+    pages: Pages = None
+    duration: Annotated[str | None, "--duration TIME", "Of each race, after its warm-up; 1s."] = None
+    warmup: Warmup = None
+    rate: Rate = None
+    seed: Seed = None
+    workers: Workers = None
+    placement: Placement = None
+    cpus: Cpus = None
+    settings: Settings = ()
+    fail_if: FailIf = ()
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
+    ktap: Ktap = None
+    csv: Annotated[Path | None, "--csv FILE", "The figures of every race as CSV."] = None
+    parquet: Annotated[Path | None, "--parquet FILE", "The same as Parquet; needs the extra `history`."] = None
+    quiet: Quiet = False
+    verbose: Verbose = False
+    no_color: NoColor = False
+
+
+class ExploreRequest(NamedTuple):
+    """Look at every interleaving of a small machine.
+
+    Which outcomes can happen, whatever the timing, in how few steps, and by which schedule. Without options: the
+    review's orders, 2 vCPUs and 1 zapper. On larger machines schedules can be drawn at random, which proves nothing.
+    """
+
+    scenario: Scenario = "small"
+    orderings: Orderings = ()
+    orders: Annotated[
+        bool, "--orders", "The atlas: every order of the steps of --ordering, v18's if none is given, then races."
+    ] = False
+    matrix: Annotated[
+        bool, "--matrix", "Every ordering, or each --ordering, with every fault, or each --fault, one at a time."
+    ] = False
+    faults: Faults = ()
+    vcpus: Vcpus = None
+    zappers: Zappers = None
+    pages: Pages = None
+    tlb_entries: Annotated[int | None, "--tlb-entries N", "Of each vCPU's TLB; a power of two."] = None
+    shootdowns: Annotated[int | None, "--shootdowns N", "Of each zapper."] = None
+    settings: Settings = ()
+    no_symmetry: Annotated[bool, "--no-symmetry", "Do not fold states that differ in who is who."] = False
+    no_reduction: Annotated[bool, "--no-reduction", "Also interleave steps that nobody else can see."] = False
+    no_liveness: Annotated[bool, "--no-liveness", "Do not look for livelocks."] = False
+    memory: Memory = None
+    threads: Annotated[int | None, "--threads N", "Searching at once; else one a CPU."] = None
+    random: Annotated[int | None, "--random N", "Instead of every interleaving, N schedules drawn at random."] = None
+    pct: Annotated[int | None, "--pct D", "Draw them by PCT, for bugs of D ordered steps; with --random."] = None
+    seed: Annotated[int | None, "--seed N", "Of the schedules drawn at random."] = None
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
+    fail_fast: Annotated[
+        bool, "--fail-fast", "Stop a search at its first forbidden outcome, and at the first that fails."
+    ] = False
+    quiet: Quiet = False
+    verbose: Annotated[
+        bool, "-v --verbose", "Every step of a witness in a row of its own; also the cache; tracebacks."
+    ] = False
+    no_color: NoColor = False
+
+
+class CompareRequest(NamedTuple):
+    """Hold one result against another, B over A.
+
+    Two directories of `bench`, or of `run`: ratios with intervals for every ordering that both have, and a warning
+    where the machines differ; results of different scenarios are refused with what differs. Of single runs
+    nothing is ranked. With --fail-if it is a gate for continuous integration.
+    """
+
+    first: Annotated[Path, "A", "The directory of a run or a bench: what to hold against."]
+    second: Annotated[Path, "B", "Another one."]
+    fail_if: FailIf = ()
+    json: Json = None
+    quiet: Quiet = False
+    no_color: NoColor = False
+
+
+class ReportRequest(NamedTuple):
+    """Make tables, pictures and report.html again.
+
+    From the directories that runs and benches left, and from nothing else: a copy from another machine is enough. What
+    was made before is replaced; raw results are only read.
+    """
+
+    directories: Directories = ()
+    quiet: Quiet = False
+    verbose: Verbose = False
+    no_color: NoColor = False
+
+
+class HistoryRequest(NamedTuple):
+    """List the runs in a directory, with verdicts and key figures.
+
+    Filters them, plots a figure over time, or answers a query; DIR is runs unless given, or the directory of one run.
+    Needs DuckDB: pip install duckdb.
+    """
+
+    directories: Directories = ()
+    scenario: Annotated[str | None, "--scenario GLOB", "Only runs of these scenarios."] = None
+    ordering: Annotated[str | None, "--ordering GLOB", "Only these orderings: 'v*'."] = None
+    host: Annotated[str | None, "--host TEXT", "Only hosts whose CPU or hypervisor has it."] = None
+    version: Annotated[str | None, "--version GLOB", "Only by these versions of tdx-stress."] = None
+    verdict: Annotated[str | None, "--verdict NAME", "Only with this verdict."] = None
+    since: Annotated[str | None, "--since TIME", "Only from this UTC time on: 2026-11-22."] = None
+    last: Annotated[int, "--last N", "Only the newest N rows; 0 for all."] = 0
+    plot: Annotated[str | None, "--plot FIGURE", "Draw p50, p99, reads_per_s or another figure over time."] = None
+    out: Annotated[Path | None, "--out FILE", "The picture's .svg, .png or .pdf; else DIR/history-FIGURE.svg."] = None
+    export: Annotated[Path | None, "--export FILE", "All figures of the rows as .csv, .parquet or .json."] = None
+    sql: Annotated[str | None, "--sql QUERY", "Any query of `runs`, `rounds`, or `chosen`: what filters left."] = None
+    json: Json = None
+    no_color: NoColor = False
+
+
+class SelftestRequest(NamedTuple):
+    """Catch every known-wrong ordering and every fault.
+
+    By exploring, which must show it, and by racing, which ends at the first catch: after how long and how many
+    shootdowns, and what rate would have been caught. The safe orderings must show nothing.
+    """
+
+    orderings: Annotated[
+        tuple[str, ...], "--ordering NAME|FILE|STEPS", "Instead of every shipped one; repeatable."
+    ] = ()
+    faults: Annotated[tuple[str, ...], "--fault NAME", "Only this fault, or these; repeatable."] = ()
+    short: Annotated[
+        bool,
+        "--short",
+        "For a gate: safe orderings for 2 s on the smallest machines, other flows' faults only explored.",
+    ] = False
+    duration: Annotated[
+        str | None, "--duration TIME", "At most so long a race; else 20s, and 5s of each safe ordering."
+    ] = None
+    seed: Seed = None
+    cpus: Cpus = None
+    memory: Memory = None
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
+    fail_fast: FailFast = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    no_color: NoColor = False
+
+
+class ListRequest(NamedTuple):
+    """List scenarios, orderings, outcomes and faults.
+
+    Each with one line and its source. With --labels: the steps of a flow by label, for `--delay` and `yields`.
+    """
+
+    labels: Annotated[
+        str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
+    ] = None
+    json: AsJson = False
+    no_color: NoColor = False
+
+
+class ReplayRequest(NamedTuple):
+    """Run a recorded schedule again, step by step.
+
+    It must end in the state in which it was recorded: 0 where it does, 1 where it does not. A file from another
+    ordering, layout or version is refused.
+    """
+
+    file: Annotated[Path, "FILE", "A witness that `explore` has left, or a matrix.json."]
+    pair: Annotated[
+        tuple[str, str, str] | None,
+        "--pair FLOW ORDERING FAULT",
+        "Of a matrix.json: this pair, as its line to grep has it.",
+    ] = None
+    until: Annotated[int | None, "--until N", "Stop after so many steps."] = None
+    show: Annotated[str | None, "--show words", "Also every word of the state after the last step."] = None
+    ordering: Annotated[
+        str | None, "--ordering NAME|FILE|STEPS", "Refuse a file that was not recorded from this ordering."
+    ] = None
+    out: Annotated[Path | None, "--out DIR", "Leave trace.json and the timeline's pictures."] = None
+    json: Json = None
+    quiet: Quiet = False
+    verbose: Annotated[bool, "-v --verbose", "Every step in a row of its own; tracebacks."] = False
+    no_color: NoColor = False
+
+
+class DoctorRequest(NamedTuple):
+    """Say what this machine can and cannot measure, and why.
+
+    CPUs, clocks, the way of a line from CPU to CPU, store buffers, what processes and memory there is room for; what
+    each means for a result, and what to try. Takes a second or two. `--vcpus` asks whether so many have room.
+    """
+
+    vcpus: Vcpus = None
+    cpus: Cpus = None
+    json: AsJson = False
+    no_color: NoColor = False

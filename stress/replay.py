@@ -13,18 +13,14 @@ from kernels.story.narrate import Narrator
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from results.exchange.columns import Columns, every_step, folded, held_table
-from results.store import StoreError, open_run_directory, write_file
+from results.store import open_run_directory
 from scenarios.loader import load_ordering
 from scenarios.models import FAULTS
 from scenarios.witness import Step, Witness, WitnessError, read_witness
 from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
-from stress.matrix_witness import pair_witness
-from stress.provenance import version
-from stress.request import STDOUT, check_writable
-from stress.screen import Screen, write
-from stress.unread import check_read
-from stress.witness import (
+from stress.explore.pairs import pair_witness
+from stress.explore.witness import (
     layout_digest,
     ordering_of,
     rules_digest,
@@ -34,26 +30,15 @@ from stress.witness import (
     title_of,
     write_pictures,
 )
+from stress.options import ReplayRequest
+from stress.provenance import version
+from stress.resolve import check_read
+from stress.screen import Screen
+from stress.session import check_writable, hand_out, named_file, opened, reading_screen
 
 SCHEMA = "tdx-stress/replay/1"
 SHOWN = ("words",)
 AGREES, DIFFERS = 0, 1
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayRequest:
-    """The options of `replay` as they were typed."""
-
-    file: Path
-    pair: tuple[str, str, str] | None = None
-    until: int | None = None
-    show: str | None = None
-    ordering: str | None = None
-    json: str | None = None
-    out: Path | None = None
-    quiet: bool = False
-    verbose: bool = False
-    color: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +60,17 @@ def replay(request: ReplayRequest) -> int:
     if request.show not in (None, *SHOWN):
         raise UsageFault(f'--show: expected {listed(SHOWN)}, found "{request.show}"')
     witness, narrator = _prepared(request)
-    if request.json not in (None, STDOUT):
-        check_writable("--json", Path(str(request.json)))
-    directory = _opened(request.out)
+    if (path := named_file(request.json)) is not None:
+        check_writable("--json", path)
+    out = request.out
+    directory = None if out is None else opened(lambda: open_run_directory(out, "replay")).path
     done = _run(witness, narrator, len(witness.steps) if request.until is None else request.until)
     _show(request, done)
     if directory is not None:
         for path in write_pictures(directory, witness, done.story):
             if not request.quiet:
-                Screen(sys.stderr, color=request.color).line(f"wrote {path}")
-    _hand_out(request, done)
+                Screen(sys.stderr, color=not request.no_color).line(f"wrote {path}")
+    hand_out(request.json, json.dumps(as_json(done), indent=1, allow_nan=False) + "\n")
     return DIFFERS if done.difference else AGREES
 
 
@@ -134,13 +120,6 @@ def _narrator(where: Path, witness: Witness, rules: Any) -> Narrator:
     return narrator
 
 
-def _opened(out: Path | None) -> Path | None:
-    try:
-        return None if out is None else open_run_directory(out, "replay").path
-    except StoreError as error:
-        raise UsageFault(str(error)) from None
-
-
 def _run(witness: Witness, narrator: Narrator, until: int) -> Replay:
     """Take the steps; stop at the first one that cannot be taken."""
     impossible = ""
@@ -183,9 +162,7 @@ def _said(step: Step) -> str:
 
 def _show(request: ReplayRequest, done: Replay) -> None:
     """The table, the words where they are wanted, where everybody stands, and the verdict."""
-    alone = request.json == STDOUT
-    screen = Screen(sys.stderr if alone else sys.stdout, color=request.color)
-    story = done.story
+    screen, story = reading_screen(request), done.story
     if not request.quiet:
         screen.line(title_of(done.witness) + "\n")
         rows = every_step(story) if request.verbose else folded(story)
@@ -205,17 +182,6 @@ def _verdict(done: Replay) -> str:
     if not done.whole:
         return f"AGREES: {steps}; the rest was left out, so the end was not compared"
     return f"AGREES: {steps}, {done.witness.outcome}, same state at the end ({done.story.state_sha256[:12]})"
-
-
-def _hand_out(request: ReplayRequest, done: Replay) -> None:
-    """The replay as JSON, where it is wanted."""
-    if request.json is None:
-        return
-    text = json.dumps(as_json(done), indent=1, allow_nan=False) + "\n"
-    if request.json == STDOUT:
-        write(sys.stdout, text)
-    else:
-        write_file(Path(request.json), lambda file: file.write(text.encode()))
 
 
 def as_json(done: Replay) -> Mapping[str, Any]:

@@ -1,56 +1,55 @@
-"""What stands on the screen when a run is over."""
+"""The verb `report`: tables, pictures and the page again, from directories that verbs left, and from these alone."""
 
-from collections.abc import Mapping, Sequence
+import sys
 from pathlib import Path
-from typing import Any
 
-from results.collect.last_steps import LastSteps, what_led_to_it
-from results.kinds.run.tables import (
-    latency_table,
-    observation_line,
-    outcome_table,
-    phase_table,
-    review_sentence,
-    unit_lines,
-    verdict_table,
-    yardstick_lines,
-)
-from results.table import caveat_lines
-from scenarios.loader import DEFAULT_SCENARIO
+from results.kinds.kind import kind_in
+from results.store import StoreError
+from stress.errors import UsageFault
+from stress.options import ReportRequest
 from stress.screen import Screen
+from stress.session import last_lines
 
-MODEL = "A model of the protocol raced on this machine, not Intel silicon."
+KEPT_WITHOUT = "Pictures and the page are not made again without what was not kept here"
 
 
-def report(
-    screen: Screen,
-    result: Mapping[str, Any],
-    directory: Path,
-    last_steps: Sequence[LastSteps] = (),
-    *,
-    every_step: bool = False,
-) -> None:
-    """Each ordering's outcomes, the latency of all, what led to a failure where it was traced, caveats, the lines to
-    grep, the answer, and where the files are. `every_step`: a failure's steps are not folded into calls.
+class Unreadable(Exception):
+    """A directory that holds no result; `str()` is the line for the user."""
+
+
+def report(request: ReportRequest) -> int:
+    """Every directory in turn; the exit code is 0.
+
+    Those that can be read are shown and made again even where others cannot; then UsageFault is raised with what is
+    wrong with these. A directory that cannot be written is shown, then StoreError is raised.
     """
-    runs = result["runs"]
-    for run in runs:
-        screen.show(outcome_table(run), "")
-    screen.show(latency_table(runs), *unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
-    screen.show(phase_table(runs))
-    if len(runs) > 1:
-        screen.show(verdict_table(runs), "")
-    for steps in last_steps:
-        screen.show(*what_led_to_it(steps, every=every_step), "")
-    if result["caveats"]:
-        screen.show(caveat_lines(result["caveats"]), "")
-    observations(screen, result)
-    if result["scenario"]["name"] == DEFAULT_SCENARIO:
-        screen.line("\n" + review_sentence(result))
-    screen.line(f"\n{MODEL}\nFiles: {directory}/")
+    screen = Screen(sys.stdout, color=not request.no_color)
+    refused: list[str] = []
+    for directory in request.directories or [Path("runs/latest")]:
+        try:
+            _one(screen, directory, quiet=request.quiet)
+        except Unreadable as error:
+            refused.append(str(error))
+    if refused:
+        raise UsageFault("; ".join(refused))
+    return 0
 
 
-def observations(screen: Screen, result: Mapping[str, Any]) -> None:
-    """One line an ordering, to grep."""
-    for run in result["runs"]:
-        screen.line(observation_line(run))
+def _one(screen: Screen, directory: Path, *, quiet: bool) -> None:
+    try:
+        kind = kind_in(directory)
+        document = kind.read(directory)
+    except StoreError as error:
+        raise Unreadable(str(error)) from None
+    if not quiet:
+        screen.show(*kind.shown(document))
+    if quiet or not kind.alone:
+        for line in kind.lines(document):
+            screen.line(line)
+    if not quiet:
+        if said := kind.said(document):
+            screen.line(f"\n{said}")
+        last_lines(screen, kind.model, directory)
+    missing = kind.draw(directory, document)
+    if missing and not quiet:
+        screen.line(f"{KEPT_WITHOUT}: {missing}")

@@ -8,8 +8,8 @@ from stress.tests.moments import Moments
 @pytest.fixture
 def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
     """The clock by which progress is drawn."""
-    from stress import canvas
+    from stress import progress
 
     clock = Moments()
-    monkeypatch.setattr(canvas, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
     return clock

@@ -95,8 +95,8 @@ def storm(seed: int, seconds: float, kills: int, inputs: int, *, short: bool = F
 
 def preload() -> None:
     """Import every module that a verb may, so that what is forked has them."""
-    for module in pkgutil.iter_modules(stress.__path__, "stress."):
-        if module.name not in ("stress.__main__", "stress.tests", "stress.build_hook"):
+    for module in pkgutil.walk_packages(stress.__path__, "stress."):
+        if not {"__main__", "tests", "build_hook"} & set(module.name.split(".")):
             importlib.import_module(module.name)
     for name in (
         "matplotlib.backends.backend_agg",

@@ -11,7 +11,7 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault
 from stress.__main__ import explained
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
-from stress.listing import everything
+from stress.list import everything
 from stress.tests.test_report_verb import MADE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -198,7 +198,7 @@ def test_an_unknown_error_is_an_internal_one() -> None:
     assert explained(KeyError("x")) == ("internal error: KeyError: 'x' (-v shows where)", 3)
 
 
-BROKEN = "import stress.request, stress.__main__ as m\nstress.request.resolve = None\nm.main()"
+BROKEN = "import stress.resolve, stress.__main__ as m\nstress.resolve.resolve = None\nm.main()"
 
 
 def test_an_internal_error_is_one_line_without_a_traceback(tmp_path: Path, command_environment: dict[str, str]) -> None:

@@ -26,18 +26,16 @@ from results.store import StoreError, read_arrays
 from results.tests.builders.bench import a_bench, noisy
 from results.tests.builders.run import HOST, a_result, a_run
 from scenarios.loader import ScenarioError, load_ordering, load_scenario
-from stress import limits, sizes
-from stress.atlas_request import resolve_atlas
-from stress.bench import bench
-from stress.bench_request import BenchRequest
+from stress.bench.verb import bench
 from stress.errors import CannotRunHere, UsageFault
-from stress.exploring import ExploreRequest, resolve_exploration
-from stress.limits import check_address_space, limit_met
-from stress.matrix_request import resolve_matrix
+from stress.explore.resolve import resolve_atlas, resolve_exploration, resolve_matrix
+from stress.options import BenchRequest, ExploreRequest
+from stress.processes import limits
+from stress.processes import memory as sizes
+from stress.processes.limits import check_address_space, limit_met
+from stress.processes.memory import chosen_memory
 from stress.provenance import commit, version
-from stress.request import Request
 from stress.screen import Screen
-from stress.sizes import chosen_memory
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -64,7 +62,7 @@ def keep(directory: Path, made: Bench) -> None:
 
 
 def goes_on(directory: Path) -> int:
-    return bench(BenchRequest(Request("", quiet=True), rounds=12, resume=directory), None, [])
+    return bench(BenchRequest(rounds=12, resume=directory, quiet=True), None)
 
 
 def test_a_bench_does_not_go_on_with_a_round_that_is_cut(kept_bench: Path) -> None:

@@ -3,12 +3,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from stress.interrupts import Interrupts
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AMID = """
+import stress.__main__ as command
+
+def interrupted(arguments):
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        return 130
+
+command._run = interrupted
+command.main()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +117,13 @@ except KeyboardInterrupt:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
 
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_an_interrupt_amid_code_in_a_string_ends_in_the_exit_code_too(
+    tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    (tmp_path / "amid.py").write_text(AMID)
+
+    done = subprocess.run([sys.executable, "-m", "amid"], cwd=tmp_path, env=command_environment)
+
+    assert done.returncode == 130

@@ -13,7 +13,7 @@ import pytest
 from conftest import SmallMachine
 from kernels.tdx.counters import READS, SHOOTDOWNS
 from results.collect.tally import Snapshot, snapshot
-from stress.live import Show
+from stress.progress import race_display
 from stress.screen import Screen
 from stress.tests.moments import Moments
 
@@ -27,7 +27,9 @@ def test_without_a_terminal_there_is_a_line_every_15_s(small_machine: SmallMachi
         words[lay.vcpu_tally + READS] += 1000
         return snapshot(words, lay)
 
-    with Show(Screen(said, color=False), "v18", safe=True, place="review, ordering 1 of 3", after_s=60.0) as show:
+    with race_display(
+        Screen(said, color=False), "v18", safe=True, place="review, ordering 1 of 3", after_s=60.0
+    ) as show:
         watch = show(tally)
         for second in range(32):
             moments.now_s = 1000.0 + second
@@ -43,7 +45,7 @@ def test_the_time_left_in_the_warm_up_holds_the_time_after_it(small_machine: Sma
     words, lay = small_machine
     said = io.StringIO()
 
-    with Show(Screen(said, color=False), "no_kick", safe=False, place="wrong", after_s=100.0) as show:
+    with race_display(Screen(said, color=False), "no_kick", safe=False, place="wrong", after_s=100.0) as show:
         watch = show(lambda: snapshot(words, lay))
         moments.now_s += 20.0
         watch("warm-up", 10.0)
@@ -60,7 +62,7 @@ def test_without_a_screen_nothing_is_looked_at(small_machine: SmallMachine, mome
         looks.append(moments.now_s)
         return snapshot(words, lay)
 
-    with Show(None, "v18", safe=True, place="", after_s=1.0) as show:
+    with race_display(None, "v18", safe=True, place="", after_s=1.0) as show:
         watch = show(tally)
         moments.now_s += 100.0
         watch("measuring", 1.0)

@@ -22,8 +22,9 @@ from scenarios.witness import Witness, read_witness, witness_text
 from scenarios.wording import ScenarioError
 from stress.__main__ import explained
 from stress.errors import UsageFault
-from stress.replay import ReplayRequest, _difference, _prepared, _run, replay
-from stress.witness import DECIDING, Recorded, recorded, rules_digest, rules_of, title_of, write_all
+from stress.explore.witness import DECIDING, Recorded, recorded, rules_digest, rules_of, title_of, write_all
+from stress.options import ReplayRequest
+from stress.replay import _difference, _prepared, _run, replay
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 OPTIONS = ("pair", "until", "show", "ordering", "out", "json", "quiet", "verbose", "no-color")

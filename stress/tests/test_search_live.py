@@ -1,10 +1,9 @@
 import io
 
 from kernels.search.breadth_first import Progress
-from stress.canvas import Canvas
 from stress.interrupts import Interrupts
+from stress.progress import search_display
 from stress.screen import Screen
-from stress.search_live import SearchShow
 from stress.tests.moments import Moments
 
 
@@ -17,8 +16,7 @@ def at(seconds: float) -> Progress:
 def test_without_a_terminal_there_is_a_line_every_15_s(moments: Moments) -> None:
     said = io.StringIO()
 
-    with Canvas(Screen(said, color=False)) as canvas:
-        show = SearchShow(canvas, Interrupts(), "no_kick", safe=False, place="small", sampled=False)
+    with search_display(Screen(said, color=False), Interrupts(), "no_kick", safe=False, place="small") as show:
         for second in range(32):
             moments.now_s = 1000.0 + second
             assert show(at(float(second)))
@@ -32,10 +30,10 @@ def test_without_a_terminal_there_is_a_line_every_15_s(moments: Moments) -> None
 
 def test_an_interrupt_ends_the_search() -> None:
     interrupts = Interrupts()
-    show = SearchShow(Canvas(None), interrupts, "v18", safe=True, place="small", sampled=False)
 
-    before = show(at(1.0))
-    interrupts.received = 1
-    after = show(at(2.0))
+    with search_display(None, interrupts, "v18", safe=True, place="small") as show:
+        before = show(at(1.0))
+        interrupts.received = 1
+        after = show(at(2.0))
 
     assert (before, after) == (True, False)

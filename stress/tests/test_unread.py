@@ -10,20 +10,19 @@ from scenarios.faults import faults, to_explore, to_race
 from scenarios.loader import apply_settings, load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.models import Ordering
 from scenarios.witness import Size, witness_text
-from stress.atlas_request import resolve_atlas
-from stress.bench_request import BenchRequest, lay_out
-from stress.claims import claims
+from stress.bench.design import design
 from stress.errors import UsageFault
-from stress.exploring import ExploreRequest, resolve_exploration
-from stress.matrix_search import Course, is_read
-from stress.replay import ReplayRequest, replay
-from stress.request import Request, resolve
-from stress.unread import check_read, looks_for, what_is_read
-from stress.witness import recorded, rules_of
+from stress.explore.pairs import Cell, is_read
+from stress.explore.resolve import resolve_atlas, resolve_exploration
+from stress.explore.witness import recorded, rules_of
+from stress.options import BenchRequest, ExploreRequest, ReplayRequest, RunRequest
+from stress.replay import replay
+from stress.resolve import check_read, looks_for, resolve, what_is_read
+from stress.selftest.expectations import expectations
 
 
 def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None:
-    resolve(Request(scenario, orderings=(ordering,), settings=settings, faults=(fault,) if fault else ()))
+    resolve(RunRequest(scenario, orderings=(ordering,), settings=settings, faults=(fault,) if fault else ()))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_without_the_module_a_fault_of_what_it_checks_is_refused() -> None:
 
 def test_a_fault_is_refused_under_the_one_ordering_that_does_not_look_for_it() -> None:
     with pytest.raises(UsageFault, match="looks at it under spec"):
-        resolve(Request("review", faults=("request_cleared_late",)))
+        resolve(RunRequest("review", faults=("request_cleared_late",)))
 
 
 def test_an_ordering_may_say_what_only_other_flows_look_at_and_a_scenario_of_ones_own_may_not(tmp_path: Path) -> None:
@@ -126,7 +125,7 @@ def test_an_ordering_may_say_what_only_other_flows_look_at_and_a_scenario_of_one
     mine = tmp_path / "mine.toml"
     mine.write_text('orderings = ["spec"]\nvcpus = 1\nzappers = 1\nshared_flush = "track"\n')
     with pytest.raises(UsageFault) as refused:
-        resolve(Request(str(mine)))
+        resolve(RunRequest(str(mine)))
     assert str(refused.value).startswith(f"{mine}: shared_flush: no step of the flow")
 
 
@@ -135,11 +134,11 @@ def test_an_ordering_may_say_what_only_other_flows_look_at_and_a_scenario_of_one
     [
         lambda: resolve_exploration(ExploreRequest("small", ("spec",), faults=("let_in_too_early",))),
         lambda: resolve_exploration(ExploreRequest("small", ("spec",), settings=("fault_retry=local",))),
-        lambda: lay_out(BenchRequest(Request("review", ("spec",), settings=("lps=3",)))),
-        lambda: lay_out(BenchRequest(Request("review", ("spec",)), sweep="lps=2,3")),
+        lambda: design(BenchRequest("review", orderings=("spec",), settings=("lps=3",))),
+        lambda: design(BenchRequest("review", orderings=("spec",), sweep="lps=2,3")),
         lambda: resolve_atlas(ExploreRequest("small", ("v18",), faults=("let_in_too_early",))),
         lambda: resolve_atlas(ExploreRequest("small", ("v18",), settings=("fault_retry=local",))),
-        lambda: claims(
+        lambda: expectations(
             [load_ordering("spec").model_copy(update={"faults": ("no_grace_period",)})],
             (),
             short=False,
@@ -166,7 +165,7 @@ def test_a_recording_with_a_fault_for_which_no_step_looks_is_refused(tmp_path: P
 
 def test_a_pair_whose_fault_its_ordering_does_not_look_for_is_none_of_what_holds() -> None:
     def read(flow: str, ordering: str, *faults: str) -> bool:
-        return is_read(Course(flow, load_ordering(ordering), faults))
+        return is_read(Cell(flow, load_ordering(ordering), faults))
 
     assert not read("shootdown", "spec", "let_in_too_early")
     assert read("shootdown", "v6_16", "let_in_too_early")

@@ -29,6 +29,8 @@ NAMES = {name: figure.id for figure in FIGURES for name in (figure.id, *figure.a
 class GateError(ValueError):
     """A gate that cannot be read; `str()` is one line for the user."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

@@ -1,0 +1,142 @@
+"""What a bench comes to: points, rounds, and how a budget is spent."""
+
+from typing import Any
+
+import pytest
+
+from scenarios.loader import ScenarioError, load_ordering
+from stress.bench.design import Experiment, design
+from stress.bench.round import arms, turns
+from stress.errors import UsageFault
+from stress.options import BenchRequest
+
+
+def laid_out(orderings: tuple[str, ...] = ("spec", "v18"), **options: Any) -> Experiment:
+    return design(BenchRequest(**{"scenario": "review", "orderings": orderings, **options}))
+
+
+def test_a_bench_has_ten_rounds_of_short_races_unless_told_otherwise() -> None:
+    layout = laid_out()
+
+    assert (layout.rounds, layout.budget_s, layout.races) == (10, None, 3)
+    assert (layout.scenario.duration_s, layout.scenario.warmup_s) == (1.0, 0.25)
+
+
+def test_times_that_the_user_gives_stand() -> None:
+    assert laid_out(duration="3s").scenario.duration_s == 3.0
+    assert laid_out(settings=("duration_s=2s", "warmup_s=0")).scenario.duration_s == 2.0
+    assert laid_out(settings=("duration_s=2s", "warmup_s=0")).scenario.warmup_s == 0.0
+
+
+def test_times_that_stand_in_a_scenario_file_stand(tmp_path: Any) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('orderings = ["spec"]\nvcpus = 1\nzappers = 1\nduration_s = "750ms"\n')
+
+    layout = laid_out((), scenario=str(path))
+    assert (layout.scenario.duration_s, layout.scenario.warmup_s) == (0.75, 0.25)
+
+
+def test_a_sweep_has_a_scenario_for_every_value_in_the_order_given() -> None:
+    layout = laid_out(sweep="vcpus=4,1,2")
+
+    assert [point.name for point in layout.points] == ["vcpus=4", "vcpus=1", "vcpus=2"]
+    assert [point.scenario.vcpus for point in layout.points] == [4, 1, 2]
+    assert layout.races == 9
+
+
+def test_words_can_be_swept() -> None:
+    assert [point.value for point in laid_out(sweep="workers=process,thread").points] == ["process", "thread"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rounds": 9}, "--rounds: expected 10 to 9999, found 9"),
+        ({"rounds": 10, "budget": "1m"}, "expected either --rounds or --budget, found both"),
+        ({"budget": "soon"}, "--budget: expected a duration such as 500ms"),
+        ({"budget": "0s"}, "--budget: expected a duration above 0"),
+        ({"budget": "2s"}, "--budget: 10 rounds of 3 races take"),
+        ({"budget": "20s", "duration": "1s"}, "--budget: 10 rounds of 3 races take"),
+        ({"sweep": "vcpus"}, "--sweep: expected key=value,value"),
+        ({"sweep": "vcpus=1,,2"}, "--sweep: expected key=value,value"),
+        ({"sweep": "vcpu=1,2"}, '--sweep: unknown key "vcpu"; did you mean "vcpus"?'),
+        ({"sweep": "seed=1,2"}, '--sweep: unknown key "seed"'),
+        ({"sweep": "vcpus=1,1"}, '--sweep: expected each value once, found "1" twice'),
+        ({"sweep": "vcpus=1,many"}, "--sweep: vcpus: expected a whole number from 1 to 512"),
+        ({"orderings": ("spec", "no_kick")}, 'ordering "no_kick" is known to be wrong (tracking_not_done)'),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(options: dict[str, Any], said: str) -> None:
+    with pytest.raises((UsageFault, ScenarioError)) as refused:
+        laid_out(**options)
+
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unsafe_ordering_is_raced_where_that_is_asked_for() -> None:
+    layout = laid_out(("spec", "no_kick"), include_unsafe=True)
+
+    assert [arm.safe for arm in arms(layout.orderings, perturbed=False)] == [True, True, False]
+
+
+def test_a_budget_with_time_to_spare_gets_more_rounds_of_the_same_length() -> None:
+    layout = laid_out(budget="2m")
+
+    assert layout.scenario.duration_s == 1.0
+    assert 25 <= layout.rounds <= 31
+
+
+def test_a_tight_budget_gets_ten_rounds_of_shorter_races() -> None:
+    layout = laid_out(budget="20s")
+
+    assert layout.rounds == 10
+    assert 0.3 < layout.scenario.duration_s < 0.6
+    assert layout.scenario.warmup_s == pytest.approx(layout.scenario.duration_s / 4, rel=0.05)
+    assert layout.points[0].scenario.duration_s == layout.scenario.duration_s
+
+
+def test_a_budget_leaves_a_time_that_the_user_gave() -> None:
+    layout = laid_out(budget="30s", warmup="400ms")
+
+    assert layout.scenario.warmup_s == 0.4
+    assert layout.scenario.duration_s < 0.6
+
+
+def test_the_first_ordering_is_raced_twice_and_the_others_are_lettered() -> None:
+    found = arms([load_ordering(name) for name in ("v18", "spec", "v6_16")], perturbed=False)
+
+    assert [(arm.arm, arm.ordering) for arm in found] == [("A", "v18"), ("A2", "v18"), ("B", "spec"), ("C", "v6_16")]
+    assert found[0].parameters["gate"] == "counter"
+
+
+def test_a_round_has_every_arm_of_every_point_once_and_the_arms_of_a_point_together() -> None:
+    layout = laid_out(sweep="vcpus=1,2,4")
+    by_arm = {"A": layout.orderings[0], "A2": layout.orderings[0], "B": layout.orderings[1]}
+
+    due = turns(1, 7, layout.points, by_arm)
+
+    assert [turn.place for turn in due] == list(range(9))
+    assert {(turn.point.name, turn.arm) for turn in due} == {(p.name, a) for p in layout.points for a in by_arm}
+    assert all(len({turn.point.name for turn in due[start : start + 3]}) == 1 for start in (0, 3, 6))
+
+
+def test_the_seed_shuffles_every_round_anew_and_the_same_way_again() -> None:
+    layout = laid_out()
+    by_arm = {"A": layout.orderings[0], "A2": layout.orderings[0], "B": layout.orderings[1]}
+
+    orders = [[turn.arm for turn in turns(number, 7, layout.points, by_arm)] for number in range(1, 21)]
+
+    assert orders == [[turn.arm for turn in turns(number, 7, layout.points, by_arm)] for number in range(1, 21)]
+    # Of 20 shuffles of three, all in one of six orders: odds of 6 in 6 to the 20.
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_all_arms_of_a_round_have_one_seed_and_every_round_another() -> None:
+    layout = laid_out()
+    by_arm = {"A": layout.orderings[0], "A2": layout.orderings[0]}
+
+    seeds = [{turn.seed for turn in turns(number, 7, layout.points, by_arm)} for number in (1, 2, 3)]
+
+    assert [len(of_round) for of_round in seeds] == [1, 1, 1]
+    assert len(set.union(*seeds)) == 3

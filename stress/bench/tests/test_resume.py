@@ -1,0 +1,51 @@
+"""Whether a bench may go on: on the machine that it began on, with the options that only say how long."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.kinds.bench.record import Bench
+from results.tests.builders.bench import a_bench, noisy
+from stress.bench.resume import resumed
+from stress.errors import UsageFault
+from stress.options import BenchRequest
+from stress.provenance import commit, version
+
+
+def begun() -> Bench:
+    return a_bench(3, noisy({})).model_copy(update={"version": version(), "commit": commit()})
+
+
+def asked(**options: Any) -> BenchRequest:
+    return BenchRequest(rounds=12, **options)
+
+
+def test_on_the_machine_of_its_first_rounds_it_goes_on() -> None:
+    bench = begun()
+
+    assert resumed(bench, asked(), bench.host).design.rounds == 12
+
+
+def test_on_another_machine_it_does_not() -> None:
+    bench = begun()
+
+    with pytest.raises(
+        UsageFault, match=r"^--resume: not the machine of the first rounds: CPU: Some CPU in the first, "
+    ):
+        resumed(bench, asked(), {**bench.host, "cpu_model": "Another"})
+
+
+def test_a_busy_moment_and_what_was_not_measured_again_refuse_nothing() -> None:
+    bench = begun()
+    first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, "empty_shootdown_ns": 50}})
+
+    assert resumed(first, asked(), {**bench.host, "busy": 0.9}).host == first.host
+
+
+def test_its_verdicts_may_go_anywhere_but_other_options_are_refused() -> None:
+    bench = begun()
+
+    assert resumed(bench, asked(junit=Path("b.xml"), ktap="b.ktap", json="-"), bench.host).design.rounds == 12
+    with pytest.raises(UsageFault, match="goes on with what the bench began with, found --vcpus"):
+        resumed(bench, asked(vcpus=3), bench.host)

@@ -1,0 +1,197 @@
+"""One ordering explored on one machine: the kernels search, an entry of the exploration's JSON comes out.
+
+The states are those of a sequentially consistent memory: one atomic step of one actor after the other.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kernels.search.breadth_first import Move, Progress
+from kernels.search.explore import explore
+from kernels.search.progress import Liveness
+from kernels.search.random_walk import walk
+from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.rules import Rules
+from results.grades import FAILING, GRADES, grade_of
+from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record
+from scenarios.expectations import otherwise_safe
+from scenarios.models import Ordering, Scenario
+from stress.explore.witness import Recorded, as_searched, recorded
+from stress.processes.memory import MIN_BYTES
+from stress.processes.prepared import compiling
+from stress.screen import Screen
+
+Watch = Callable[[Progress], bool]
+Moves = tuple[Move, ...]
+FORBIDDEN = tuple(outcome.name for outcome, its in GRADES.items() if its.grade in FAILING)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Every interleaving, within these bounds. The first outcome of `until` ends the search."""
+
+    memory_bytes: int
+    threads: int
+    symmetry: bool = True
+    reduction: bool = True
+    liveness: bool = True
+    until: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """So many schedules, drawn uniformly step by step, or by PCT for bugs of `depth` ordered steps."""
+
+    schedules: int
+    seed: int
+    depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search leaves: its entry in the JSON, and a shortest schedule to each thing that fails, told and ready to
+    be kept, by the name of the outcome or of the broken invariant.
+    """
+
+    entry: dict[str, Any]
+    witnesses: Mapping[str, Recorded]
+
+
+def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch: Watch) -> Searched:
+    """Explore this ordering once; `watch` is called some times a second and answers whether to go on."""
+    rules = as_searched(ordering, scenario)
+    size = Size(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries)
+    if isinstance(method, Sample):
+        how, reached, broken, times = _sampled(rules, size, method, watch)
+    else:
+        how, reached, broken, times = _whole(rules, size, method, watch)
+    failing = {**{name: moves for name, moves in reached.items() if grade_of(name) in FAILING}, **broken}
+    failing = dict(sorted(failing.items(), key=lambda found: len(found[1])))
+    witnesses = {
+        name: recorded(ordering, rules, size, name, moves, scenario.machine) for name, moves in failing.items()
+    }
+
+    def found(schedules: Mapping[str, Moves]) -> dict[str, Found]:
+        told = {name: schedule_json(witnesses.get(name)) for name in schedules}
+        return {name: Found(len(moves), times.get(name), told[name]) for name, moves in schedules.items()}
+
+    return Searched(record(_subject(ordering, scenario), how, found(reached), found(broken)), witnesses)
+
+
+def compiled_as(method: Whole | Sample) -> tuple[str, ...]:
+    """The names under which the compiled code of a search of this kind is kept."""
+    return ("walk",) if isinstance(method, Sample) else ("search", "graph")
+
+
+def get_ready(
+    ordering: Ordering, scenario: Scenario, method: Whole | Sample, progress: Screen | None, *, verbose: bool
+) -> None:
+    """Compile what this method takes, or take it from the cache, and say so; one search of the smallest machine uses
+    all of it, so that compiling is no part of any search's seconds.
+    """
+    rules, size = as_searched(ordering, scenario)._replace(shootdowns=1), Size(1, 1)
+    with compiling(progress, compiled_as(method), "the search, once: about 5 s", verbose=verbose):
+        if isinstance(method, Sample):
+            room = size._replace(pages=max(rules.batch, 1), tlb_entries=scenario.tlb_entries)  # for one range
+            walk(*of_flow(rules), room, schedules=1, seed=1, depth=method.depth)
+        else:
+            explore(*of_flow(rules), size, threads=1, memory_bytes=MIN_BYTES, liveness=method.liveness)
+
+
+def schedule_json(witness: Recorded | None) -> tuple[dict[str, Any], ...]:
+    """Who took which step, and which way where there was a choice."""
+    steps = () if witness is None else witness.witness.steps
+    return tuple({"actor": step.actor, "step": f"{step.label} ({step.at})", "chosen": step.chosen} for step in steps)
+
+
+def _subject(ordering: Ordering, scenario: Scenario) -> Subject:
+    return Subject(
+        ordering=ordering.name,
+        title=ordering.title,
+        source=ordering.source,
+        expect=ordering.expect,
+        parameters=ordering.model_dump(mode="json"),
+        faults=ordering.faults,
+        vcpus=scenario.vcpus,
+        zappers=scenario.zappers,
+        pages=scenario.pages,
+        tlb_entries=scenario.tlb_entries,
+        shootdowns=scenario.shootdowns,
+        flow=scenario.flow,
+        otherwise_safe=otherwise_safe(ordering, scenario),
+    )
+
+
+Results = tuple[Search, Mapping[str, Moves], Mapping[str, Moves], Mapping[str, int]]
+
+
+def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
+    """How it went, the outcomes, the broken invariants, and no counts of schedules."""
+    frontier: list[int] = [0]
+
+    def noting(progress: Progress) -> bool:
+        frontier[0] = progress.frontier
+        return watch(progress)
+
+    done = explore(
+        *of_flow(rules),
+        size,
+        symmetry=method.symmetry,
+        reduction=method.reduction,
+        threads=method.threads,
+        memory_bytes=method.memory_bytes,
+        until=method.until,
+        liveness=method.liveness,
+        watch=noting,
+    )
+    how = Search(
+        method=EXHAUSTIVE,
+        seconds=done.seconds,
+        complete=done.complete,
+        stopped_by=done.stopped_by,
+        transitions=done.transitions,
+        depth=done.depth,
+        states=done.states,
+        frontier=0 if done.complete else frontier[0],
+        deadlocks=done.deadlocks,
+        symmetry=done.symmetry,
+        reduction=done.reduction,
+        threads=done.threads,
+        memory_bytes=method.memory_bytes,
+        chance_of_miss=done.chance_of_miss,
+        liveness=_liveness(done.liveness),
+    )
+    return how, done.outcomes, done.broken, {}
+
+
+def _liveness(found: Liveness | None) -> dict[str, Any] | None:
+    """What the JSON says of it; the way to a livelock is a witness like any other."""
+    if found is None:
+        return None
+    return {
+        "states": found.states,
+        "seconds": found.seconds,
+        "livelocks": found.livelocks,
+        "refused": found.refused,
+        "starving": dict(found.starving),
+    }
+
+
+def _sampled(rules: Rules, size: Size, method: Sample, watch: Watch) -> Results:
+    """How it went, the outcomes, no invariants, and how many schedules showed each outcome."""
+    done = walk(*of_flow(rules), size, schedules=method.schedules, seed=method.seed, depth=method.depth, watch=watch)
+    how = Search(
+        method=RANDOM if method.depth is None else PCT,
+        seconds=done.seconds,
+        complete=False,
+        stopped_by=INTERRUPT if done.schedules < method.schedules else "",
+        transitions=done.steps,
+        depth=done.longest,
+        schedules=done.schedules,
+        unfinished=done.unfinished,
+        seed=done.seed,
+        pct_depth=done.depth,
+    )
+    reached = {name: moves for name, (_, moves) in done.outcomes.items()}
+    return how, reached, {}, {name: times for name, (times, _) in done.outcomes.items()}

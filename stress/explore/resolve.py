@@ -1,0 +1,205 @@
+"""What `explore` was asked for, and what it comes to: orderings on a machine of some size; with --orders one ordering
+whose steps are taken in every order; with --matrix orderings without a fault of their own, and faults.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scenarios.faults import faults
+from scenarios.loader import (
+    ScenarioError,
+    apply_settings,
+    load_orderings,
+    load_scenario,
+    setting_key,
+    shipped_orderings,
+    with_faults,
+    with_options,
+)
+from scenarios.models import MACHINE_KEYS, Ordering, Scenario
+from scenarios.settings import SCENARIO_KEYS
+from stress.errors import UsageFault
+from stress.explore.machines import MACHINES
+from stress.options import ExploreRequest, typed
+from stress.resolve import check_read, chosen_keys
+
+# Where a scenario says nothing: the smallest machine, and a page for each zapper.
+SMALLEST = {"tlb_entries": 1, "shootdowns": 1}
+# Above, an exhaustive search has no hope, and its words no room.
+MAX_ACTORS, MAX_PAGES = 8, 8
+SETTABLE = ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "seed")
+NOT_SETTABLE = frozenset(Scenario.model_fields) - {*SETTABLE, *MACHINE_KEYS, "orderings"}
+DEFAULT, SCENARIO = "v18", "small"  # of the atlas; what neither it nor the matrix decides
+MAX = {"random": 1_000_000_000, "pct": 100, "threads": 256}
+WHOLE = ("no_symmetry", "no_reduction", "no_liveness")  # of a search of every interleaving
+OF_MACHINES = ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", *WHOLE, "random", "pct", "fail_fast")
+
+
+def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Ordering]]:
+    """The machine with every option applied, and the orderings to explore in turn.
+
+    A scenario's times, rate, pattern of reads and yields are dropped: they change how often something happens, not
+    whether it can. Raises ScenarioError and UsageFault.
+    """
+    _check_method(request)
+    scenario = load_scenario(request.scenario)
+    orderings = load_orderings(request.orderings or scenario.orderings)
+    said = set(scenario.model_fields_set)
+    scenario = with_options(scenario, **{key: value for key, value in SMALLEST.items() if key not in said})
+    scenario = scenario.model_copy(update={"rate": 0.0, "reads": "uniform", "yields": {}})
+    said |= _settable(request.settings)
+    scenario, orderings = apply_settings(scenario, orderings, request.settings)
+    sizes = {key: getattr(request, key) for key in SETTABLE}
+    scenario = with_options(scenario, **sizes)
+    if "pages" not in said and request.pages is None:
+        scenario = with_options(scenario, pages=scenario.zappers * scenario.batch)
+    if request.random is None:
+        _check_size(scenario)
+    if not scenario.shootdowns:
+        raise UsageFault("--shootdowns: expected 1 or more, for each zapper: an exploration without an end has none")
+    orderings = with_faults(orderings, request.faults)
+    check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
+    return scenario, orderings
+
+
+def _settable(settings: Sequence[str]) -> set[str]:
+    """The keys that `--set` changes. Refuses keys of a scenario that mean nothing here."""
+    keys = {setting_key(setting) for setting in settings}
+    refuse_leaking(settings)
+    for key in sorted(keys):
+        if key in NOT_SETTABLE or key.partition(".")[0] in ("yields", "delays"):
+            raise ScenarioError(f"--set: {key}: means nothing here, where all timings are explored; see `run`")
+    return keys
+
+
+def refuse_leaking(settings: Sequence[str]) -> None:
+    """Refuses a reaction to errors that no search has, as they are the end of the VM. Raises ScenarioError."""
+    for setting in settings:
+        if setting_key(setting) == "on_error" and "leak_page" in setting:
+            raise ScenarioError(
+                '--set: on_error: "leak_page" means nothing here, where an error is the end of the VM, as in "stop"; '
+                'it lets a race go on and count, see `run`; "free_page" has a meaning in both'
+            )
+
+
+def _check_method(request: ExploreRequest) -> None:
+    if request.pct is not None and request.random is None:
+        raise UsageFault("--pct: expected --random N beside it, the number of schedules to draw")
+    _check_bounds(request, MAX)
+    if request.random is not None and (given := typed(request, (*WHOLE, "memory"))):
+        raise UsageFault(f"{given[0]}: belongs to a search of every interleaving, which --random is not")
+
+
+def _check_bounds(request: ExploreRequest, names: Iterable[str]) -> None:
+    for name in names:
+        value = getattr(request, name)
+        if value is not None and not 1 <= value <= MAX[name]:
+            raise UsageFault(f"--{name}: expected a whole number from 1 to {MAX[name]}, found {value}")
+
+
+def _check_size(scenario: Scenario) -> None:
+    actors = scenario.vcpus + scenario.zappers
+    found = f"{scenario.vcpus} vCPUs and {scenario.zappers} zappers"
+    if actors > MAX_ACTORS:
+        raise UsageFault(
+            f"{scenario.name}: expected at most {MAX_ACTORS} actors to look at every interleaving, found {found}; "
+            "try --vcpus 2 --zappers 2, or --random 10000"
+        )
+    if scenario.pages > MAX_PAGES:
+        batch = "--set batch=2 --tlb-entries 2 " if scenario.batch > 1 else ""
+        least = scenario.zappers * (2 if batch else 1)
+        raise UsageFault(
+            f"{scenario.name}: expected at most {MAX_PAGES} pages to look at every interleaving, found "
+            f"{scenario.pages}; try {batch}--pages {least}, or --random 10000"
+        )
+
+
+def resolve_atlas(request: ExploreRequest) -> tuple[Scenario, Ordering]:
+    """What no search looks at, and the ordering with its faults. Raises ScenarioError and UsageFault."""
+    refuse_what_is_decided(request, "--orders")
+    if len(request.orderings) > 1:
+        raise UsageFault(
+            f"--orders: expected one --ordering, whose steps are reordered, found {len(request.orderings)}"
+        )
+    if request.seed is not None and request.seed < 0:
+        raise UsageFault(f"--seed: expected 0 or more, found {request.seed}")
+    scenario, orderings = apply_settings(
+        load_scenario(SCENARIO), load_orderings(request.orderings or (DEFAULT,)), request.settings
+    )
+    orderings = with_faults(orderings, request.faults)
+    check_read(scenario, orderings, chosen_keys(SCENARIO, request.settings))
+    return scenario, orderings[0]
+
+
+def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
+    """The atlas, and the matrix, has machines of its own, and no one method, so that its tables can be held against one
+    another.
+    """
+    given = [f"SCENARIO {request.scenario}"] if request.scenario != SCENARIO else []
+    given += typed(request, OF_MACHINES)
+    given += [f"--set {key}" for key in map(setting_key, request.settings) if key in SCENARIO_KEYS]
+    refuse_leaking(request.settings)
+    _check_bounds(request, ("threads",))
+    if given:
+        raise UsageFault(
+            f"{given[0]}: means nothing beside {verb}, which has machines of its own; leave one of them out"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """What is crossed. `rows`, by flow: each fault alone, then each that shows only beside others with those."""
+
+    orderings: tuple[Ordering, ...]
+    rows: dict[str, list[tuple[str, ...]]]
+
+    @property
+    def faults(self) -> list[str]:
+        """Every fault, in the order of the rows."""
+        return list(dict.fromkeys(fault for its in self.rows.values() for row in its for fault in row))
+
+
+def resolve_matrix(request: ExploreRequest) -> Matrix:
+    """Every shipped ordering and every fault where none are named. Raises ScenarioError and UsageFault."""
+    refuse_what_is_decided(request, "--matrix")
+    if request.seed is not None:
+        raise UsageFault(f"--seed {request.seed}: nothing is drawn by --matrix; leave it out")
+    named = load_orderings(request.orderings) if request.orderings else []
+    with_faults(named, request.faults)  # refuses what is no fault
+    for ordering in named:
+        if ordering.faults:
+            raise UsageFault(
+                f"--ordering {ordering.name}: expected one without faults, found {', '.join(ordering.faults)}; "
+                "--matrix adds them one at a time"
+            )
+    chosen = named or [ordering for ordering in shipped_orderings() if not ordering.faults]
+    _, orderings = apply_settings(load_scenario(SCENARIO), chosen, request.settings)
+    rows = _rows(request.faults)
+    _check_settings(request, orderings, rows)
+    return Matrix(tuple(orderings), rows)
+
+
+def _check_settings(request: ExploreRequest, orderings: Sequence[Ordering], flows: Iterable[str]) -> None:
+    """Raises UsageFault for a key of `--set` that no step looks at on the machines of any flow."""
+    keys, refused = chosen_keys(SCENARIO, request.settings), []
+    for flow in flows:
+        try:
+            check_read(*MACHINES[flow][0].under(orderings), keys)
+        except UsageFault as fault:
+            refused.append(fault)
+        else:
+            return
+    if refused:
+        raise refused[0]
+
+
+def _rows(wanted: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
+    """The rows of the faults that are wanted, of every one where none is named, in the order of the flows."""
+    rows: dict[str, dict[tuple[str, ...], None]] = {flow: {} for flow in MACHINES}
+    chosen = [shown for shown in faults().values() if not wanted or shown.name in wanted]
+    for shown in chosen:
+        rows[shown.flow][(shown.name,)] = None
+    for shown in chosen:
+        if shown.beside and not any(set(row) == set(shown.faults) for row in rows[shown.flow]):
+            rows[shown.flow][shown.faults] = None
+    return {flow: list(its) for flow, its in rows.items() if its}

@@ -1,0 +1,147 @@
+"""The verb `explore --orders`, as a user types it, and its races."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.kinds.orders import Tier
+from scenarios.loader import load_ordering
+from stress.errors import UsageFault
+from stress.explore import order_races as atlas_race
+from stress.explore import orders as atlas_search
+from stress.explore.atlas import run_atlas
+from stress.explore.order_races import BESIDE, Raced, race_orders, racing_scenario
+from stress.explore.orders import TIERS
+from stress.explore.resolve import resolve_atlas
+from stress.interrupts import Interrupts
+from stress.options import ExploreRequest
+from stress.processes.placement import inherited_cpus
+from stress.processes.prepared import prepare_races
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress: Command, tmp_path: Path) -> None:
+    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--out", "out", "--json", "-")
+
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (found["schema"], found["ordering"], found["races"]) == ("tdx-stress/atlas/1", "no_kick", None)
+    assert found["summary"] == {"refused: tracking_not_done": 3, "refused: not_blocked": 3}
+    assert found["explored"]["complete"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"atlas.json", "atlas.png", "atlas.svg"}
+    assert json.loads((tmp_path / "out" / "atlas.json").read_text()) == found
+
+
+def test_an_option_of_a_single_exploration_is_refused_beside_orders(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--orders", "--vcpus", "3")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tdx-stress: --vcpus: means nothing beside --orders, which has machines of its own")
+
+
+def test_a_crash_on_a_larger_machine_leaves_what_was_decided_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = atlas_search.on_machine
+
+    def crashing(tier: Tier, *others: Any) -> Any:
+        if tier != TIERS[0]:
+            raise RuntimeError("a crash")
+        return whole(tier, *others)
+
+    monkeypatch.setattr(atlas_search, "on_machine", crashing)
+    subject = resolve_atlas(ExploreRequest("small", orderings=("spec",)))
+
+    with pytest.raises(RuntimeError, match="a crash"):
+        run_atlas(ExploreRequest("small", out=tmp_path, quiet=True), *subject)
+
+    found = json.loads((tmp_path / "atlas.json").read_text())
+    assert (found["explored"]["orders"], found["explored"]["complete"]) == (24, False)
+    assert found["explored"]["decided"] == 24 - found["summary"]["open"]
+    assert found["summary"]["refused: not_blocked"] == 12
+
+
+def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "-q")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "Order block,track,remove refused",
+        "Order block,remove,track refused",
+        "Order track,block,remove refused",
+        "Order track,remove,block refused",
+        "Order remove,block,track refused",
+        "Order remove,track,block refused",
+    ]
+
+
+def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress(
+        "explore", "--orders", "--ordering", "no_kick", "--memory", "64MiB", "--threads", "256", "--junit", "j.xml"
+    )
+
+    assert done.returncode == 6, done.stderr
+    assert "Orders are open where the search was ended, or ran out of memory: see --memory." in done.stdout
+    assert "within 0.25 MiB and 0.25 MiB" in done.stdout
+    assert 'type="inconclusive" message="open"' in (tmp_path / "j.xml").read_text()
+
+
+def test_without_an_ordering_the_steps_are_v18s() -> None:
+    _, ordering = resolve_atlas(ExploreRequest("small"))
+
+    assert ordering == load_ordering("v18")
+
+
+def test_settings_of_the_ordering_and_faults_are_applied() -> None:
+    _, ordering = resolve_atlas(ExploreRequest("small", settings=("serialized=true",), faults=("no_flush_at_entry",)))
+
+    assert (ordering.serialized, ordering.faults) == (True, ("no_flush_at_entry",))
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (ExploreRequest("small", orderings=("v18", "spec")), "expected one --ordering"),
+        (ExploreRequest("crowd"), "SCENARIO crowd: means nothing"),
+        (ExploreRequest("small", settings=("pages=3",)), "--set pages: means nothing"),
+        (ExploreRequest("small", threads=0), "--threads: expected a whole number from 1"),
+        (ExploreRequest("small", seed=-1), "--seed: expected 0 or more"),
+    ],
+)
+def test_what_means_nothing_is_refused_in_one_line(request_: ExploreRequest, said: str) -> None:
+    with pytest.raises(UsageFault, match=said):
+        resolve_atlas(request_)
+
+
+def test_however_many_orders_are_safe_their_races_take_as_long_together() -> None:
+    assert [racing_scenario(orderings, 1).duration_s for orderings in (4, 15, 45, 700)] == [1.0, 0.739, 0.146, 0.1]
+
+
+@pytest.mark.processes
+def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas_race, "ROUNDS", 2)
+    monkeypatch.setattr(atlas_race, "RACING_S", 0.1)
+    safe = load_ordering("block,track,kick,remove")
+    heats: list[int] = []
+    kept: list[int] = []
+    ready = prepare_races(inherited_cpus(), {}, None)
+
+    def keep(raced: Raced) -> None:
+        kept.append(len(raced.rounds))
+
+    with Interrupts() as interrupts:
+        raced = race_orders(ready, [safe], 7, interrupts, lambda heat: heats.append(heat.number), keep)
+
+    assert heats == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert kept == [1, 2]
+    assert [set(one) for one in raced.rounds] == [{safe.name, *BESIDE}] * 2
+    # Some thousandths of a second each: on a busy machine no kick need meet a vCPU.
+    assert {run["verdict"] for run in raced.runs} <= {"passed", "inconclusive"}
+    assert raced.document()["rounds"] == 2

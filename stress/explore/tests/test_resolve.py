@@ -1,0 +1,114 @@
+"""What the options of `explore` come to, without exploring anything."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios.loader import ScenarioError
+from scenarios.models import Ordering, Scenario
+from stress.errors import UsageFault
+from stress.explore.resolve import resolve_exploration
+from stress.options import ExploreRequest
+
+CRAMPED = 'orderings = ["spec"]\nvcpus = 1\nzappers = 2\n'
+
+
+def resolved(scenario: str = "small", **options: Any) -> tuple[Scenario, list[Ordering]]:
+    """The machine and the orderings of these options."""
+    return resolve_exploration(ExploreRequest(scenario, **options))
+
+
+def sizes(scenario: str = "small", **options: Any) -> tuple[int, ...]:
+    """vCPUs, zappers, pages, TLB entries, shootdowns of each zapper."""
+    machine, _ = resolve_exploration(ExploreRequest(scenario, **options))
+    return machine.vcpus, machine.zappers, machine.pages, machine.tlb_entries, machine.shootdowns
+
+
+def test_without_options_it_is_the_reviews_orders_on_two_vcpus() -> None:
+    machine, orderings = resolve_exploration(ExploreRequest("small"))
+
+    assert [ordering.name for ordering in orderings] == ["spec", "v18", "v6_16"]
+    assert (machine.name, sizes()) == ("small", (2, 1, 1, 1, 1))
+
+
+def test_where_nothing_is_said_there_is_a_page_for_each_zapper() -> None:
+    assert sizes(zappers=2) == (2, 2, 2, 1, 1)
+    assert sizes(settings=("zappers=3",)) == (2, 3, 3, 1, 1)
+
+
+def test_a_number_of_pages_that_is_said_stands() -> None:
+    assert sizes(zappers=2, pages=1) == (2, 2, 1, 1, 1)
+    assert sizes(zappers=2, settings=("pages=4",)) == (2, 2, 4, 1, 1)
+
+
+def test_a_scenario_for_races_is_explored_on_its_actors_with_the_smallest_of_the_rest() -> None:
+    assert sizes("review") == (2, 1, 1, 1, 1)
+
+
+def test_what_a_file_says_of_its_size_stands(tmp_path: Path) -> None:
+    file = tmp_path / "cramped.toml"
+    file.write_text(f'{CRAMPED}pages = 1\nshootdowns = 2\nreads = "sequential"\nrate = 100.0\n')
+
+    machine, _ = resolve_exploration(ExploreRequest(str(file)))
+
+    assert (machine.pages, machine.shootdowns, machine.reads, machine.rate) == (1, 2, "uniform", 0.0)
+
+
+def test_yields_and_times_of_a_scenario_are_dropped() -> None:
+    machine, _ = resolve_exploration(ExploreRequest("wrong", vcpus=2, zappers=2))
+
+    assert machine.yields == {}
+
+
+def test_faults_are_added_to_those_of_each_ordering() -> None:
+    _, orderings = resolve_exploration(
+        ExploreRequest("small", orderings=("v18", "no_flush_at_entry"), faults=("no_flush_at_entry",))
+    )
+
+    assert [ordering.faults for ordering in orderings] == [("no_flush_at_entry",), ("no_flush_at_entry",)]
+
+
+def test_an_unknown_fault_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match=r'--fault: unknown fault "no_flush"; did you mean "no_flush_at_entry"\?'):
+        resolved(faults=("no_flush",))
+
+
+@pytest.mark.parametrize("setting", ["duration_s=5", "rate=3", "reads=sequential", "yields.x=0.5", "workers=thread"])
+def test_a_setting_that_means_nothing_here_is_refused(setting: str) -> None:
+    with pytest.raises(ScenarioError, match=r"--set: .*: means nothing here, where all timings are explored"):
+        resolved(settings=(setting,))
+
+
+def test_settings_of_an_ordering_are_for_all_of_them() -> None:
+    _, orderings = resolve_exploration(ExploreRequest("small", settings=("serialized=false",)))
+
+    assert [ordering.serialized for ordering in orderings] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"vcpus": 6, "zappers": 3}, "small: expected at most 8 actors .*, found 6 vCPUs and 3 zappers; try --vcpus 2"),
+        ({"pages": 64}, "small: expected at most 8 pages .*, found 64; try --pages 1, or --random 10000"),
+        ({"shootdowns": 0}, "--shootdowns: expected 1 or more"),
+        ({"random": 0}, "--random: expected a whole number from 1 to 1000000000, found 0"),
+        ({"pct": 3}, "--pct: expected --random N beside it"),
+        ({"pct": 0, "random": 10}, "--pct: expected a whole number from 1 to 100, found 0"),
+        ({"threads": 0}, "--threads: expected a whole number from 1 to 256, found 0"),
+        ({"random": 10, "no_symmetry": True}, "--no-symmetry: belongs to a search of every interleaving"),
+        ({"random": 10, "memory": "1G"}, "--memory: belongs to a search of every interleaving"),
+    ],
+)
+def test_what_cannot_be_explored_is_one_line_with_what_to_try(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageFault, match=said):
+        resolved(**options)
+
+
+def test_random_schedules_are_drawn_on_a_machine_of_any_size() -> None:
+    assert sizes("crowd", random=10, pages=64) == (64, 4, 64, 1, 1)
+
+
+def test_the_seed_of_random_schedules_is_the_scenarios_unless_one_is_given() -> None:
+    assert resolve_exploration(ExploreRequest("small", random=5))[0].seed == 1
+    assert resolve_exploration(ExploreRequest("small", random=5, seed=9))[0].seed == 9

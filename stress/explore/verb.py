@@ -1,0 +1,163 @@
+"""The verb `explore`: each ordering is searched in turn; the record is stored after each and shown at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from operator import methodcaller
+from pathlib import Path
+from typing import Any
+
+from results.exchange.columns import Columns, every_step, folded
+from results.kinds.exploration import document, exploration_exit_code, is_sampled
+from results.kinds.exploration_views import (
+    exploration_cases,
+    exploration_observation,
+    exploration_table,
+    explorations_table,
+)
+from results.store import RunDirectory, json_bytes
+from results.table import caveat_lines
+from results.verdict import Verdict
+from results.words import plural
+from scenarios.models import Ordering, Scenario
+from scenarios.witness import witness_text
+from stress.explore.ordering import FORBIDDEN, Sample, Searched, Whole, get_ready, search
+from stress.explore.witness import Recorded, write_pictures
+from stress.options import ExploreRequest
+from stress.processes.limits import threads_to_start
+from stress.processes.memory import chosen_memory
+from stress.processes.placement import inherited_cpus
+from stress.progress import search_display
+from stress.screen import Screen
+from stress.session import STEPPED, Session, json_text, origin, session
+
+EXPLORATION = "exploration.json"
+
+
+@dataclass(slots=True)
+class Record:
+    """What an exploration leaves, as it grows."""
+
+    header: dict[str, Any]
+    single: bool
+    directory: RunDirectory
+    searched: list[Searched] = field(default_factory=list)
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The orderings that were explored."""
+        return [one.entry for one in self.searched]
+
+    def witnesses(self, one: Searched) -> dict[Path, Recorded]:
+        """The schedules to what fails, by the file that each is kept in."""
+        stem = "witness" if self.single else f"witness-{one.entry['ordering']}"
+        return {self.directory.path / f"{stem}-{name}.json": found for name, found in one.witnesses.items()}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As it goes into a file."""
+        return document(self.header, self.entries, single=self.single)
+
+    def store(self) -> None:
+        """The record, and a witness for each thing that fails. Raises StoreError."""
+        contents = {EXPLORATION: json_bytes(self.document)}
+        for one in self.searched:
+            for path, found in self.witnesses(one).items():
+                contents[path.name] = witness_text(found.witness).encode()
+        self.directory.put({name: methodcaller("write", content) for name, content in contents.items()})
+
+    def store_pictures(self) -> None:
+        """Beside each witness its trace and its timeline. Raises StoreError."""
+        for one in self.searched:
+            for path, found in self.witnesses(one).items():
+                write_pictures(path.parent, found.witness, found.story, f"{path.stem}.")
+
+
+def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
+    """Search, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
+    method = _method(request, scenario)
+    with session(request, f"explore-{scenario.name}", STEPPED) as (its, directory):
+        record = Record(origin(), single=len(orderings) == 1, directory=directory)
+        # Before interrupts are only counted: so that who waits for the compiler can end it at once.
+        get_ready(orderings[0], scenario, method, its.progress, verbose=request.verbose)
+        with its.interrupts:
+            with its.noted():
+                _search_all(its, request, scenario, orderings, method, record)
+            if not record.searched:
+                return its.nothing()
+            with its.noted():
+                record.store()
+            its.leave(
+                json_text(record.document),
+                scenario.name,
+                partial(exploration_cases, record.entries),
+                partial(_show, record=record, stepwise=request.verbose),
+                map(exploration_observation, record.entries),
+            )
+            with its.noted():
+                if its.interrupts.received < 2:  # nobody who asks for the end twice waits for pictures
+                    record.store_pictures()
+            return its.end(exploration_exit_code(record.entries))
+
+
+def _method(request: ExploreRequest, scenario: Scenario) -> Whole | Sample:
+    if request.random is not None:
+        return Sample(schedules=request.random, seed=scenario.seed, depth=request.pct)
+    return Whole(
+        memory_bytes=chosen_memory(request.memory),
+        threads=threads_to_start(request.threads or len(inherited_cpus())),
+        symmetry=not request.no_symmetry,
+        reduction=not request.no_reduction,
+        liveness=not request.no_liveness,
+        until=FORBIDDEN if request.fail_fast else (),
+    )
+
+
+def _search_all(
+    its: Session,
+    request: ExploreRequest,
+    scenario: Scenario,
+    orderings: Sequence[Ordering],
+    method: Whole | Sample,
+    record: Record,
+) -> None:
+    """Every ordering in turn, until the user has enough, or `--fail-fast` says so."""
+    count, sampled = len(orderings), isinstance(method, Sample)
+    for number, ordering in enumerate(orderings, start=1):
+        if its.interrupts:
+            return
+        place = f"{scenario.name}, ordering {number} of {count}"
+        with search_display(
+            its.progress, its.interrupts, ordering.name, safe=ordering.safe, place=place, sampled=sampled
+        ) as watch:
+            found = search(ordering, scenario, method, watch)
+        record.searched.append(found)
+        its.note(f"{ordering.name}: {found.entry['verdict']}: {found.entry['reason']}")
+        if number < count:
+            record.store()
+        if request.fail_fast and found.entry["verdict"] == Verdict.failed:
+            return
+
+
+def _show(screen: Screen, record: Record, *, stepwise: bool) -> None:
+    """Each ordering's outcomes and a shortest schedule to each that fails; then all in one table, and caveats.
+    `stepwise`: a schedule's steps are not folded into calls.
+    """
+    for one in record.searched:
+        screen.show(exploration_table(one.entry), "")
+        for path, witness in record.witnesses(one).items():
+            which = "the shortest drawn" if is_sampled(one.entry) else "a shortest way"
+            _show_witness(screen, path, witness, which, stepwise=stepwise)
+    if len(record.entries) > 1:
+        screen.show(explorations_table(record.entries), "")
+    if caveats := record.document["caveats"]:
+        screen.show(caveat_lines(caveats), "")
+
+
+def _show_witness(screen: Screen, path: Path, found: Recorded, which: str, *, stepwise: bool) -> None:
+    """The schedule, one column an actor, and how to run it again."""
+    name, steps = found.witness.ordering["name"], plural(len(found.witness.steps), "step")
+    screen.line(f"{name}: {which} to {found.witness.outcome}, {steps}\n")
+    rows = every_step(found.story) if stepwise else folded(found.story)
+    screen.show(Columns(found.story.actors, rows), "")
+    screen.line(f"Again, step by step: tdx-stress replay {path}\n")

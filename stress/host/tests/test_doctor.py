@@ -1,0 +1,146 @@
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from results.machine.comparable import differences
+from stress.errors import CannotRunHere
+from stress.host import doctor
+from stress.options import DoctorRequest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+pytestmark = pytest.mark.processes
+CPUS = sorted(os.sched_getaffinity(0))
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_the_table_has_every_finding_and_ends_with_a_judgement(tdx_stress: Command) -> None:
+    done = tdx_stress("doctor")
+
+    lines = done.stdout.splitlines()
+    assert done.returncode == (0 if len(CPUS) > 1 else 6)
+    assert all(
+        f" {what} " in done.stdout for what in ("CPUs", "hypervisor", "timer", "empty shootdown", "core to core")
+    )
+    assert lines[-1].startswith("This machine is good for verdicts" if len(CPUS) > 1 else "This machine is weak")
+
+
+def test_the_same_as_json(tdx_stress: Command) -> None:
+    result = told(tdx_stress("doctor", "--json"))
+
+    assert result["schema"] == "tdx-stress/doctor/1"
+    assert {"id", "what", "found", "means", "try", "limits"} == set(result["findings"][0])
+    assert set(result["judgement"]) == {"limits", "sentence", "because"}
+    assert all(
+        key in result["host"] for key in ("cpu_model", "round_trip_ns", "store_buffering", "fork_ns", "topology")
+    )
+
+
+@pytest.mark.skipif("len(CPUS) < 2")
+def test_two_cpus_are_measured_against_each_other(tdx_stress: Command) -> None:
+    host = told(tdx_stress("doctor", "--json", "--cpus", f"{CPUS[0]},{CPUS[1]}"))["host"]
+
+    seen = host["store_buffering"]
+    assert host["round_trips"] is None or host["round_trips"]["cpus"] == CPUS[:2]
+    assert host["round_trip_cpus"] == CPUS[:2]
+    assert seen is None or (seen["trials"], seen["missed_fenced"]) == (51200, 0)
+
+
+def test_with_one_cpu_the_pair_probes_are_left_out_and_the_exit_code_is_6(tdx_stress: Command) -> None:
+    done = tdx_stress("doctor", "--cpus", str(CPUS[-1]))
+
+    assert done.returncode == 6
+    assert "it takes two CPUs" in done.stdout
+    assert "weak for verdicts" in done.stdout.splitlines()[-1]
+
+
+def test_an_inherited_mask_is_kept(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    code = (
+        f"import os, sys; os.sched_setaffinity(0, {{{CPUS[-1]}}});"
+        "os.execv(sys.executable, [sys.executable, '-m', 'stress', 'doctor', '--json'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True, timeout=90
+    )
+
+    assert done.returncode == 6
+    assert told(done)["host"]["cpus_used"] == str(CPUS[-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--cpus", "9999"), "--cpus: CPU 9999 is not among those that this process may use"),
+        (("--vcpus", "513"), "--vcpus: expected a whole number from 1 to 512, found 513"),
+        (("--ordering", "v18"), "No such option: --ordering"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(tdx_stress: Command, arguments: tuple[str, ...], said: str) -> None:
+    done = tdx_stress("doctor", *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_too_many_vcpus_are_exit_4(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    code = (
+        "import sys; from stress.host import facts as examination; from stress.__main__ import _run;"
+        "examination.least_room = lambda: ('pids.max', 10);"
+        "sys.exit(_run(['doctor', '--vcpus', '9']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True, timeout=90
+    )
+
+    assert done.returncode == 4
+    assert "9 vCPUs do not fit: room for 8 (pids.max)" in " ".join(done.stdout.split())
+
+
+def test_another_architecture_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+
+    with pytest.raises(CannotRunHere, match=r"^expected Linux on x86-64 or aarch64, found Linux on riscv64$"):
+        doctor.doctor(DoctorRequest(), (0,), None)
+
+
+def test_ctrl_c_leaves_nobody_and_exits_130(start_tdx_stress: Start) -> None:
+    parent = start_tdx_stress("doctor")
+    until = time.monotonic() + 60
+    while not psutil.Process(parent.pid).children() and time.monotonic() < until:
+        time.sleep(0.0005)
+    parent.send_signal(signal.SIGINT)
+
+    stdout, stderr = parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    assert "Traceback" not in stdout + stderr
+
+
+def test_a_run_keeps_what_doctor_says_of_its_machine(tdx_stress: Command) -> None:
+    done = tdx_stress(
+        "run", "--ordering", "spec", "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-"
+    )
+
+    host = told(done)["host"]
+    assert {"round_trip_ns", "round_trip_range_ns", "timer_ns", "empty_shootdown_ns", "clock_error_ppm"} <= set(host)
+    assert "round_trip_after_ns" in host
+    assert "Before the race: " in done.stderr
+    quiet = {**host, "busy": 0.0, "clock_error_ppm": 1.0}
+    assert differences(quiet, quiet) == []
+    assert len(differences(quiet, {**quiet, "cpu_model": "another", "governor": "another"})) == 2

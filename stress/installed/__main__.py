@@ -1,0 +1,18 @@
+"""The command `tdx-stress` of an installation, also `python -m tdx_stress`."""
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Let the rooms be found under the names that they have in the repository, before anything else of these names, and
+    only in this program.
+    """
+    sys.path.insert(0, str(Path(__file__).parent))
+    from stress.__main__ import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

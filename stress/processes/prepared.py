@@ -1,0 +1,78 @@
+"""What every race of one command stands on, made once: compiled kernels, a calibrated clock, CPUs."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kernels.language.cache import cache_directory, is_kept, troubles
+from kernels.race.clock import Calibration, calibrate
+from kernels.race.lines import Run, load, ns_of_entry
+from kernels.race.variant import Variant
+from kernels.tdx.protocol import PROTOCOLS
+from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.words import VCPU
+from scenarios.models import Ordering, Scenario
+from scenarios.rules import compile_rules
+from stress.processes.perturbation import Sites
+from stress.processes.placement import Cpus, shown
+from stress.screen import Screen
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and what is
+    done to actors on purpose."""
+
+    kernels: Mapping[str, Run]
+    clock: Calibration
+    cpus: Cpus
+    perturbation: Sites  # what is declared by site
+    ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
+    flow: str = "shootdown"
+
+
+def prepare_races(
+    cpus: Cpus,
+    perturbation: Sites,
+    progress: Screen | None,
+    *,
+    flow: str = "shootdown",
+    traced: bool = False,
+    verbose: bool = False,
+) -> Prepared:
+    """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles."""
+    variant = Variant(perturbed=bool(perturbation), traced=traced)
+    played = PROTOCOLS[Flow[flow.upper()]]
+    names = (f"straight{variant.suffix}_{played.actors[VCPU].name}",)
+    with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
+        kernels = load(played, variant)
+    clock = calibrate()
+    ns = ns_of_entry(played, clock) if traced else None
+    if progress is not None and verbose:
+        rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
+        progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
+    return Prepared(kernels, clock, cpus, perturbation, ns, flow)
+
+
+def rules_by(clock: Calibration, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:
+    """The rules of an ordering under a scenario, with times by this clock."""
+    ticks = {"clock": int(clock.clock), "ticks_per_s": clock.ticks_per_s, "ticks_to_ns": clock.ticks_to_ns}
+    return compile_rules(ordering, scenario, **ticks, shared_cpus=shared_cpus)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def compiling(progress: Screen | None, names: Iterable[str], what: str, *, verbose: bool) -> Iterator[None]:
+    """Say `what` takes how long where code of these names is not kept; behind it, what is wrong with the cache."""
+    if progress is None:
+        yield
+        return
+    if not is_kept(names):
+        progress.line(f"compiling {what}")
+    begun = time.monotonic()
+    yield
+    for trouble in troubles():
+        progress.line(f"tdx-stress: {trouble}")
+    if verbose:
+        where = f"kept in {place}" if (place := cache_directory()) else "not kept"
+        progress.line(f"kernels ready after {time.monotonic() - begun:.2f} s, {where}")

@@ -1,0 +1,101 @@
+import pytest
+
+from conftest import SmallMachine
+from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS
+from kernels.race.clock import Calibration
+from kernels.race.lines import labels_of
+from kernels.race.ticks import Clock
+from kernels.tdx.protocol import SHOOTDOWN
+from scenarios.delays import Delay
+from scenarios.loader import load_scenario, with_delays
+from stress.errors import UsageFault
+from stress.processes.perturbation import AtSite, declare, declared_sites, declared_texts, sites_of
+
+NAMES = ["", "kick.load_acquire_ipi", "mem_track.try_lock", "kick.load_acquire_ipi"]
+# Two ticks a nanosecond.
+CLOCK = Calibration(Clock.TSC, 2e9, 1 << 19, 0.0, True)
+TRACK = "mem_track.try_lock_exclusive_epoch_lock"
+
+
+def test_a_label_stands_for_every_site_of_its_name() -> None:
+    assert sites_of("yields", "kick.load_acquire_ipi", NAMES) == [1, 3]
+
+
+def test_an_unknown_label_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(UsageFault) as refused:
+        sites_of("delays", "mem_track.trylock", NAMES)
+
+    assert str(refused.value).startswith(
+        'delays: unknown label "mem_track.trylock"; did you mean "mem_track.try_lock"?'
+    )
+
+
+def test_a_label_far_from_all_others_is_refused_with_an_example() -> None:
+    with pytest.raises(UsageFault, match=r'yields: unknown label "xyz"; they look like "kick\.load_acquire_ipi"'):
+        sites_of("yields", "xyz", NAMES)
+
+
+def test_a_label_of_another_flow_is_refused() -> None:
+    scenario = load_scenario("small")
+
+    with pytest.raises(UsageFault, match='delays: unknown label "mem_add'):
+        declared_sites(with_delays(scenario, ["mem_add.try_lock_shared_tree_lock=1us"]))
+
+
+def test_labels_are_those_at_which_an_actor_of_the_flow_looks() -> None:
+    labels = labels_of(SHOOTDOWN)
+
+    assert TRACK in labels
+    assert TRACK not in labels_of(SHOOTDOWN, ("vcpu",))
+    assert not [label for label in labels if label.startswith(("guest.", "mem_add.", "claim_page.any_page"))]
+
+
+def test_a_yield_and_a_delay_at_one_label_stand_side_by_side() -> None:
+    scenario = load_scenario("small").model_copy(update={"yields": {TRACK: 0.25}, "delays": {TRACK: "1us@0.5"}})
+
+    assert list(declared_sites(scenario).values()) == [AtSite(0.25, Delay(1000, 1000, 0.5))]
+    assert declared_texts(scenario) == {TRACK: "yield 0.25, delay 1us@0.5"}
+
+
+def test_probabilities_stand_in_the_words_as_parts_of_65536(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+
+    declare(words, lay, {1: AtSite(0.5), 2: AtSite(1.0), 3: AtSite(0.0)}, CLOCK)
+
+    assert words[lay.perturb : lay.perturb + 4].tolist() == [0, 32768, 65536, 0]
+
+
+def test_a_short_delay_is_spun_in_ticks_and_a_long_one_slept_in_nanoseconds(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+
+    declare(words, lay, {1: AtSite(0.5, Delay(100, 300, 1.0)), 2: AtSite(delay=Delay(0, 100_000, 0.5))}, CLOCK)
+
+    odds, least, most = (words[lay.perturb + place * MAX_SITES :][1:3].tolist() for place in range(3))
+    assert odds == [32768 + (65536 << DELAY_ODDS_SHIFT), (32768 << DELAY_ODDS_SHIFT) + SLEEPS]
+    assert (least, most) == ([200, 0], [600, 100_000])
+
+
+def test_without_a_counter_of_constant_rate_every_delay_is_slept(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+
+    declare(words, lay, {1: AtSite(delay=Delay(100, 100, 1.0))}, Calibration(Clock.MONOTONIC, 1e9, 1 << 20, 0.0, False))
+
+    assert (words[lay.perturb + 1] & SLEEPS, words[lay.perturb + MAX_SITES + 1]) == (SLEEPS, 100)
+
+
+def test_a_start_offset_is_declared_without_a_site() -> None:
+    scenario = load_scenario("small").model_copy(update={"start_offset": "0-2us", "rate": 100.0, "zappers": 2})
+
+    assert declared_sites(scenario) == {}
+    assert declared_texts(scenario) == {"start_offset": "0-2us"}
+    assert scenario.perturbed
+
+
+@pytest.mark.parametrize(("without", "said"), [({"zappers": 1}, "2 zappers or more"), ({"rate": 0.0}, "--rate beside")])
+def test_a_start_offset_where_nobody_starts_together_is_refused(without: dict[str, float], said: str) -> None:
+    scenario = load_scenario("small").model_copy(
+        update={"start_offset": "0-2us", "rate": 100.0, "zappers": 2, **without}
+    )
+
+    with pytest.raises(UsageFault, match=f"^start_offset: expected {said}"):
+        declared_sites(scenario)

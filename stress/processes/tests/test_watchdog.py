@@ -1,0 +1,91 @@
+from conftest import SmallMachine
+from kernels.layout import FINISHED, LABEL, Layout
+from kernels.tdx.counters import ENTRIES, EXITS, SHOOTDOWNS
+from stress.processes.watchdog import Watchdog, actor_names, finished, head_words, positions
+
+ZAPPER, VCPU_0, VCPU_1 = 0, 1, 2
+
+
+def text(lay: Layout, label: int) -> str:
+    return f"step {label}"
+
+
+def test_who_makes_no_progress_for_the_limit_is_found(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    heads = head_words(lay)
+    dog = Watchdog(words, lay, limit_s=1.0)
+    words[heads[ZAPPER] + SHOOTDOWNS] += 1
+    first = dog.look(0.6)
+    words[heads[VCPU_1] + ENTRIES] += 1
+
+    assert first == ()
+    assert dog.look(0.6) == (VCPU_0,)
+
+
+def test_who_moves_again_starts_anew(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    dog = Watchdog(words, lay, limit_s=1.0)
+    dog.look(0.9)
+    words[head_words(lay) + ENTRIES] += 1
+    words[head_words(lay) + SHOOTDOWNS] += 1
+    dog.look(0.9)
+
+    assert dog.look(0.9) == ()
+
+
+def test_a_zapper_may_rest_between_two_shootdowns(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    dog = Watchdog(words, lay, limit_s=1.0, rest_s=10.0)
+
+    assert dog.look(1.0) == (VCPU_0, VCPU_1)
+    assert dog.look(10.0) == (ZAPPER, VCPU_0, VCPU_1)
+
+
+def test_who_has_finished_is_at_rest(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    words[head_words(lay) + FINISHED] = 1
+
+    assert Watchdog(words, lay, limit_s=1.0).look(5.0) == ()
+
+
+def test_a_vcpu_in_the_guest_that_nobody_asks_to_leave_is_at_rest(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    words[head_words(lay)[[VCPU_0, VCPU_1]] + ENTRIES] = 7
+    words[head_words(lay)[[VCPU_0, VCPU_1]] + EXITS] = 6
+
+    assert Watchdog(words, lay, limit_s=1.0).look(5.0) == (ZAPPER,)
+
+
+def test_a_vcpu_in_the_guest_with_an_ipi_pending_is_not(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    words[head_words(lay)[[VCPU_0, VCPU_1]] + ENTRIES] = 7
+    words[head_words(lay)[[VCPU_0, VCPU_1]] + EXITS] = 6
+    words[lay.ipi + lay.vcpu_stride] = 1
+
+    assert Watchdog(words, lay, limit_s=1.0).look(5.0) == (ZAPPER, VCPU_1)
+
+
+def test_everybody_is_named_at_their_label(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    words[head_words(lay) + LABEL] = [3, 8, 8]
+
+    assert positions(words, lay, text) == ("zapper 0 at step 3", "vcpu 0-1 at step 8")
+
+
+def test_who_has_finished_is_named_at_their_end(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    words[head_words(lay)[ZAPPER] + FINISHED] = 1
+
+    assert positions(words, lay, text) == ("zapper 0 at its end", "vcpu 0-1 at step 0")
+
+
+def test_actors_are_named_by_kind_and_number(small_machine: SmallMachine) -> None:
+    assert actor_names(small_machine.lay, [ZAPPER, VCPU_1]) == "zapper 0, vcpu 1"
+
+
+def test_all_have_finished_when_the_last_one_has(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+    words[head_words(lay)[[ZAPPER, VCPU_0]] + FINISHED] = 1
+
+    assert finished(words, lay, range(2))
+    assert not finished(words, lay, range(3))

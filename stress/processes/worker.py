@@ -1,0 +1,88 @@
+"""A worker, seen from inside: what happens between the fork and the kernel.
+
+A worker process carries one actor, or all of them as threads. It dies with its parent and ends without running what the
+parent has registered for its own end. Signals that ask for an end stay blocked in it, as they were at the fork: a
+terminal or a service manager sends them to everybody, and it is the parent that ends a race in good order.
+Little happens here on purpose: every page that a worker touches is copied for it.
+"""
+
+import ctypes
+import gc
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from stress.processes.start_line import StartLine
+
+PR_SET_PDEATHSIG = 1
+FAILED, ORPHANED = 70, 71
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One actor's work: `run` is the kernel, and `cpus` where it may run, a part of what was inherited; `first_cpus`
+    where it may until `Workers.settle`, if elsewhere.
+    """
+
+    name: str
+    run: Callable[[], int]
+    cpus: tuple[int, ...]
+    first_cpus: tuple[int, ...] = ()
+
+
+def serve(jobs: Sequence[Job], line: StartLine, parent: int, go: Callable[[], bool]) -> NoReturn:
+    """The whole life of a worker process; it ends here, with the exit code 0 where every kernel returned 0."""
+    gc.disable()
+    code = FAILED
+    try:
+        die_with_parent(parent)
+        line.step_up()
+        code = _alone(jobs[0], line, go) if len(jobs) == 1 else _side_by_side(jobs, line, go)
+    except BaseException as error:
+        _say(f"{jobs[0].name}: {type(error).__name__}: {error}")
+    finally:
+        os._exit(code)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the process `parent`, its parent, ends; end at once if it already has."""
+    if _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        os._exit(ORPHANED)
+
+
+def _alone(job: Job, line: StartLine, go: Callable[[], bool]) -> int:
+    line.wait()
+    return job.run() if go() else ORPHANED
+
+
+def _side_by_side(jobs: Sequence[Job], line: StartLine, go: Callable[[], bool]) -> int:
+    """Every job in a thread of its own; the first that fails ends the process."""
+
+    def run(job: Job) -> None:
+        try:
+            os.sched_setaffinity(0, job.cpus)  # this thread alone
+            line.wait()
+            code = job.run() if go() else ORPHANED
+        except BaseException as error:
+            _say(f"{job.name}: {type(error).__name__}: {error}")
+            code = FAILED
+        if code:
+            os._exit(code)
+
+    threads = [threading.Thread(target=run, args=(job,), name=job.name) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 0
+
+
+def _say(text: str) -> None:
+    os.write(2, f"{text}\n".encode())

@@ -1,0 +1,153 @@
+"""What was asked for and what it comes to: a scenario and its orderings; and whether that can do anything on this
+machine, as a key or a fault that no step looks at seems harmless.
+
+An ordering's file describes a kernel, so a key of it that only other flows look at may stand there. What is asked for
+by `--set`, by `--sweep` or in a scenario of the user's own is for this machine, and so is a fault wherever it stands.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kernels.race.ticks import NS_SHIFT, Clock
+from kernels.tdx.rules import Fault, Flow, Rules
+from scenarios.files import shipped
+from scenarios.loader import (
+    SCENARIOS,
+    apply_settings,
+    load_orderings,
+    load_scenario,
+    parse_duration,
+    setting_key,
+    shipped_orderings,
+    with_delays,
+    with_faults,
+    with_options,
+)
+from scenarios.models import Ordering, Scenario
+from scenarios.rules import compile_rules
+from scenarios.wording import ScenarioError, listed, shown
+from stress.errors import UsageFault
+from stress.options import BenchRequest, RunRequest
+
+if TYPE_CHECKING:
+    from kernels.tdx.reads import Reads
+
+# Keys of a scenario with an option each, where the verb has it.
+RACED = (
+    *("vcpus", "zappers", "pages", "duration_s", "shootdowns", "warmup_s"),
+    *("rate", "seed", "workers", "placement"),
+)
+# Every machine has the first two; faults are looked at one by one, and no step knows what is expected.
+NOT_ASKED = ("flow", "shootdown", "faults", "expect", "yields", "delays")
+EXAMPLES = {"shootdown": "small"}  # the shipped scenario of a flow, where it has another name
+
+
+def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering]]:
+    """The scenario with every option applied, and the orderings to race, in turn. Raises ScenarioError."""
+    scenario = load_scenario(request.scenario)
+    orderings = load_orderings(request.orderings or scenario.orderings)
+    scenario, orderings = apply_settings(scenario, orderings, request.settings)
+    scenario = with_delays(scenario, getattr(request, "delays", ()))
+    typed = {key: getattr(request, key.removesuffix("_s"), None) for key in RACED}
+    scenario = with_options(scenario, **typed)
+    orderings = with_faults(orderings, getattr(request, "faults", ()))
+    check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
+    return scenario, orderings
+
+
+def budget_seconds(text: str) -> float:
+    """The seconds of `--budget`. Raises ScenarioError and UsageFault."""
+    try:
+        seconds = parse_duration(text)
+    except ScenarioError as error:
+        raise UsageFault(f"--budget: {error}") from None
+    if seconds <= 0:
+        raise UsageFault(f"--budget: expected a duration above 0, found {shown(text)}")
+    return seconds
+
+
+def chosen_keys(scenario: str, settings: Iterable[str]) -> dict[str, str]:
+    """The keys that a user has chosen, each with where: in a scenario that is not shipped, or by `--set`."""
+    in_file = {} if shipped(SCENARIOS, scenario) else dict.fromkeys(load_scenario(scenario).machine, scenario)
+    return {**in_file, **{setting_key(setting): "--set" for setting in settings}}
+
+
+def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[str, str]) -> None:
+    """Raises UsageFault for a key, or for a fault of an ordering, that no step looks at under one of the orderings.
+    `keys`, with where each stands; one that is at its default changes nothing by right.
+    """
+    for ordering in orderings:
+        for key, where in keys.items():
+            if fields := _fields(key, scenario, ordering):
+                _check(f"{where}: {key}", scenario, ordering, keys, partial(_looks_at, fields))
+        for fault in ordering.faults:
+            _check(f'fault "{fault}"', scenario, ordering, keys, partial(looks_for, (fault,)))
+
+
+def looks_for(faults: Collection[str], its: "Reads") -> bool:
+    """Whether each of these faults is looked for."""
+    return all(its.faults & Fault[fault.upper()] for fault in faults)
+
+
+def _looks_at(fields: frozenset[str], its: "Reads") -> bool:
+    return fields <= its.fields
+
+
+def what_is_read(scenario: Scenario, ordering: Ordering) -> "Reads":
+    """What the steps of an ordering look at under a scenario."""
+    from kernels.tdx.reads import reads
+
+    return reads(_rules(scenario, ordering))
+
+
+def _rules(scenario: Scenario, ordering: Ordering) -> Rules:
+    """The rules, where nothing hangs on the computer or on how often something is done: what was read is known."""
+    plain = scenario.model_copy(update={"shootdowns": 1, "rate": 0.0, "gap": 0, "start_offset": ""})
+    return compile_rules(
+        ordering, plain, clock=Clock.MONOTONIC, ticks_per_s=1e9, ticks_to_ns=1 << NS_SHIFT, shared_cpus=True
+    )
+
+
+def _fields(key: str, scenario: Scenario, ordering: Ordering) -> frozenset[str]:
+    """The rules that are what they are because of this key; none where they are the same without it."""
+    head, _, rest = key.partition(".")
+    if head in NOT_ASKED:
+        return frozenset()
+    if head in Ordering.model_fields:
+        without = scenario, ordering.model_copy(update={head: _without(ordering, head, rest)})
+    else:
+        without = scenario.model_copy(update={head: Scenario.model_fields[head].default}), ordering
+    ours, theirs = _rules(scenario, ordering), _rules(*without)
+    return frozenset(name for name in Rules._fields if getattr(ours, name) != getattr(theirs, name))
+
+
+def _without(ordering: Ordering, key: str, rest: str) -> Any:
+    """A key's default; what has none, as a kick's have not, the other way about."""
+    if not rest or ordering.kick is None:
+        return Ordering.model_fields[key].default
+    other = {"wait": not ordering.kick.wait, "request": "none" if ordering.kick.request != "none" else "tlb_flush"}
+    return ordering.kick.model_copy(update={rest: other[rest]})
+
+
+def _check(
+    what: str, scenario: Scenario, ordering: Ordering, keys: Iterable[str], looks: Callable[["Reads"], bool]
+) -> None:
+    if looks(what_is_read(scenario, ordering)):
+        return
+    chosen = {key: getattr(ordering, key) for key in keys if key in Ordering.model_fields}
+    others = [one.model_copy(update=chosen) for one in shipped_orderings() if one.safe and one.name != ordering.name]
+    said = f'{what}: no step of the flow "{scenario.flow}" looks at it under {ordering.name}, it would change nothing'
+    raise UsageFault(said + next(_elsewhere(scenario, ordering, others, looks), ""))
+
+
+def _elsewhere(
+    scenario: Scenario, ordering: Ordering, others: Iterable[Ordering], looks: Callable[["Reads"], bool]
+) -> Iterator[str]:
+    """Where a step looks at it: under another ordering, else in another flow."""
+    if under := [one.name for one in others if looks(what_is_read(scenario, one))]:
+        yield f"; under {listed(under)} one does"
+    flows = [flow.name.lower() for flow in Flow]
+    examples = {flow: load_scenario(EXAMPLES.get(flow, flow)) for flow in flows}
+    if found := [f'"{flow}"' for flow in flows if looks(what_is_read(examples[flow], ordering))]:
+        yield f"; in flow {listed(found)} one does"

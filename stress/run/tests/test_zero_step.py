@@ -1,0 +1,86 @@
+"""`run zero_step` as a user types it: a guest stuck at one instruction, and what the module does about it."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from kernels.tdx.outcomes import Outcome
+from scenarios.faults import faults, to_race
+from stress.interrupts import Interrupts
+from stress.processes.perturbation import declared_sites
+from stress.processes.placement import chosen_cpus
+from stress.processes.prepared import prepare_races
+from stress.processes.race import race
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.processes
+def test_the_module_guards_a_guest_that_is_stepped_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
+    done = tdx_stress(
+        "run", "zero_step", "--ordering", "v6_16", "--set", "yields={}", "--set", "epf_threshold=0",
+        "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-",
+    )  # fmt: skip
+
+    assert done.stdout, done.stderr
+    run = json.loads(done.stdout)["runs"][0]
+    seen = {outcome["id"]: outcome["count"] for outcome in run["outcomes"]}
+    assert (run["verdict"], done.returncode) == ("passed", 0)
+    entries = run["seamcalls"]["TDH.VP.ENTER"]
+    assert entries["SUCCESS"] > 0
+    assert entries.get("OPERAND_BUSY|SEPT_TREE", 0) == seen["zero_step_busy"]
+    assert entries.get("EPT_VIOLATION_EXIT", 0) == seen["zero_step_fault"]
+    assert entries.get("HOST_PRIORITY_BUSY_TIMEOUT", 0) == seen["host_priority_timeout"]
+
+
+@pytest.mark.processes
+def test_vcpus_that_all_wait_for_pages_that_none_has_accepted_are_a_hang_which_v18_is_known_for(
+    tdx_stress: Command,
+) -> None:
+    done = tdx_stress(
+        "run", "zero_step", "--ordering", "v18", "--set", "epf_threshold=0", "--set", "watchdog_s=0.5",
+        "--duration", "30s", "--warmup", "0s", "--no-report", "--json", "-",
+    )  # fmt: skip
+
+    assert done.stdout, done.stderr
+    run = json.loads(done.stdout)["runs"][0]
+    assert (run["expect"], run["ending"], run["verdict"]) == (["no_progress"], "hung", "passed")
+    assert done.returncode == 0
+
+
+@pytest.mark.processes
+def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
+    """With the tree locked for ever the next BLOCK waits for ever, and every zapper behind it."""
+    scenario, ordering = to_race(faults()["zero_step_keeps_tree"])
+    brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0})
+    prepared = prepare_races(chosen_cpus(None), declared_sites(scenario), None, flow="zero_step")
+
+    with Interrupts() as interrupts:
+        run = race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, (Outcome.busy_given_up,)).json
+
+    assert (run["ending"], run["caught"]["id"]) == ("finished", "busy_given_up")
+    assert [note for note in run["notes"] if note.startswith("told to stop, and went on for 1 s")]
+
+
+@pytest.mark.processes
+def test_references_that_entries_left_behind_are_found_when_every_vcpu_has_ended_outside() -> None:
+    scenario, ordering = to_race(faults()["zero_step_keeps_reference"])
+    brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0})
+    prepared = prepare_races(chosen_cpus(None), {}, None, flow="zero_step")
+
+    with Interrupts() as interrupts:
+        run = race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, (Outcome.tracking_not_done,)).json
+
+    counts = {outcome["id"]: outcome["count"] for outcome in run["outcomes"]}
+    assert run["ending"] == "finished"
+    assert counts["refcount_broken"] >= 1
+
+
+def test_a_limit_of_this_flow_is_refused_elsewhere(tdx_stress: Command) -> None:
+    done = tdx_stress("run", "review", "--set", "epf_threshold=1")
+
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert 'expected 6, or flow = "zero_step", as flow = "shootdown" has no such limit, found 1' in done.stderr

@@ -1,0 +1,101 @@
+"""What a selftest expects: that an ordering shows a forbidden outcome, or none; and the machines to hold it against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from scenarios.faults import LARGE, SMALL, Shown, faults, to_explore, to_race
+from scenarios.loader import ScenarioError, load_scenario, shipped_orderings, with_options
+from scenarios.models import Ordering, Scenario
+from scenarios.wording import unknown
+from stress.resolve import check_read
+
+WRONG_S, SAFE_S, SHORT_SAFE_S = "20s", "5s", "2s"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One ordering, known for one outcome or safe, as it races on `raced`, and as it is explored on each of `machines`
+    in turn, until it is caught; a safe one on all of them. `to_race`: whether a race belongs to it.
+    """
+
+    ordering: Ordering
+    raced: Scenario
+    explored: Ordering
+    machines: tuple[Scenario, ...]
+    to_race: bool = True
+
+    @property
+    def safe(self) -> bool:
+        """Whether it must show nothing."""
+        return self.ordering.safe
+
+    @property
+    def stuck(self) -> bool:
+        """Whether what it must show is that nobody moves."""
+        return "no_progress" in self.ordering.expect
+
+
+def expectations(
+    orderings: Sequence[Ordering], named: Sequence[str], *, short: bool, duration: str | None, seed: int | None
+) -> list[Expectation]:
+    """Of these orderings and of the faults named, or of all that is shipped where there are neither; those of one name
+    once.
+
+    In a short selftest faults of other flows are not raced: each flow is compiled for it, which takes its time.
+    Raises ScenarioError and UsageFault.
+    """
+    known = faults()
+    for name in named:
+        if name not in known:
+            raise ScenarioError(f"--fault: {unknown('fault', name, tuple(known))}")
+    of_faults = {name: _of_fault(shown, short=short and not named) for name, shown in known.items()}
+    if orderings or named:
+        made = [*(_of_ordering(one, short=short) for one in orderings), *(of_faults[name] for name in named)]
+    else:
+        of_shipped = {one.name: _of_ordering(one, short=short) for one in shipped_orderings()}
+        made = list({**of_shipped, **of_faults}.values())
+    return [one for each in made for one in _timed(each, short=short, duration=duration, seed=seed)]
+
+
+def _of_ordering(ordering: Ordering, *, short: bool) -> Expectation:
+    scenario = load_scenario("wrong")
+    check_read(scenario, [ordering], {})
+    if ordering.safe:
+        # No yields: who gives the CPU away before TRACK, as 3 zappers do here all the time, keeps v18's vCPUs at its
+        # gate. Apart from them, as what meets no vCPU says nothing.
+        scenario = scenario.model_copy(update={"yields": {}, "placement": "apart"})
+    small = load_scenario("small")
+    sizes = SMALL if short and ordering.safe else LARGE
+    machines = tuple(
+        with_options(small, vcpus=vcpus, zappers=zappers, pages=zappers, shootdowns=each)
+        for vcpus, zappers, each in sizes
+    )
+    return Expectation(ordering, scenario, ordering, machines)
+
+
+def _of_fault(shown: Shown, *, short: bool) -> Expectation:
+    scenario, ordering = to_race(shown)
+    machines, explored = to_explore(shown)
+    return Expectation(ordering, scenario, explored, tuple(machines), to_race=not short or scenario.flow == "shootdown")
+
+
+def _timed(one: Expectation, *, short: bool, duration: str | None, seed: int | None) -> list[Expectation]:
+    """It with the time that a race may take; once for each outcome that the ordering is known for."""
+    usual = WRONG_S if not one.safe else SHORT_SAFE_S if short else SAFE_S
+    scenario = with_options(one.raced, duration_s=duration or usual, seed=seed)
+    if not one.safe:
+        # Standing still for as long as a race lasts is a race that catches nothing, no broken harness; unless that is
+        # the catch.
+        watchdog_s = scenario.watchdog_s if one.stuck else max(scenario.watchdog_s, scenario.duration_s)
+        scenario = scenario.model_copy(update={"watchdog_s": watchdog_s, "warmup_s": 0.0})
+    one = replace(one, raced=scenario)
+    if isinstance(one.ordering.expect, str):
+        return [one]
+    return [
+        replace(
+            one,
+            ordering=one.ordering.model_copy(update={"expect": (outcome,)}),
+            explored=one.explored.model_copy(update={"expect": (outcome,)}),
+        )
+        for outcome in one.ordering.expect
+    ]

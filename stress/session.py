@@ -1,0 +1,206 @@
+"""What every verb with a result does around its work: it sees that its files can be written, opens a directory, counts
+signals, goes on where a file cannot be written, hands out what was asked for, and has the same last lines.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from operator import methodcaller
+from pathlib import Path
+from typing import Any, TypeVar
+
+from results.exchange.cases import Case, junit_document, ktap_document
+from results.machine.host import host_facts
+from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_text
+from results.verdict import Exit
+from stress.errors import UsageFault
+from stress.interrupts import Interrupts
+from stress.options import BenchRequest, ExploreRequest, RunRequest, SelftestRequest
+from stress.provenance import commit, version
+from stress.screen import Screen, write
+
+STDOUT = "-"
+RACED = "A model of the protocol raced on this machine, not Intel silicon."
+STEPPED = "A model of the protocol, stepped on this machine, not Intel silicon."
+Opened = TypeVar("Opened")
+AnyRequest = RunRequest | BenchRequest | ExploreRequest | SelftestRequest
+
+
+@dataclass(slots=True)
+class Session:
+    """A verb at work. `model`: what its figures are of; `screen`: where people read them; `progress`: where how far it
+    is, None with -q; `refused`: what could not be written.
+    """
+
+    request: AnyRequest
+    path: Path
+    model: str
+    screen: Screen = field(init=False)
+    progress: Screen | None = field(init=False)
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    refused: list[StoreError] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.screen = reading_screen(self.request)
+        self.progress = None if self.request.quiet else Screen(sys.stderr, color=not self.request.no_color)
+
+    def note(self, line: str) -> None:
+        """A line of progress."""
+        if self.progress is not None:
+            self.progress.line(line)
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """What was found is shown, and written elsewhere, even where one file cannot be written."""
+        try:
+            yield
+        except StoreError as error:
+            self.refused.append(error)
+
+    def nothing(self) -> int:
+        """The exit code where there is nothing to show."""
+        return (Exit.INTERRUPTED if self.interrupts else Exit.NOTHING_RAN).value
+
+    def leave(
+        self,
+        json: str,
+        suite: str,
+        cases: Callable[[], Sequence[Case]],
+        tables: Callable[[Screen], object],
+        lines: Iterable[str],
+    ) -> None:
+        """The result as JSON, and its test cases, in the files that were named; then its tables for people, without -q,
+        and its lines to grep.
+        """
+        request, ktap = self.request, getattr(self.request, "ktap", None)
+        with self.noted():
+            write_named(request.json, json)
+        with self.noted():
+            if request.junit is not None:
+                write_text(request.junit, junit_document(suite, cases()))
+        with self.noted():
+            if ktap not in (None, STDOUT):
+                write_named(ktap, ktap_document(suite, cases()))
+        if request.json == STDOUT:
+            write(sys.stdout, json)
+        if ktap == STDOUT:
+            write(sys.stdout, ktap_document(suite, cases()))
+        if not request.quiet:
+            tables(self.screen)
+        if not request.quiet or STDOUT not in (request.json, ktap):
+            for line in lines:
+                self.screen.line(line)
+
+    def end(self, code: int) -> int:
+        """The last lines, and the exit code: this one, if there was no interrupt. Raises the first StoreError."""
+        if not self.request.quiet:
+            last_lines(self.screen, self.model, self.path)
+        if self.refused:
+            raise self.refused[0]
+        return Exit.INTERRUPTED.value if self.interrupts else code
+
+
+@contextlib.contextmanager
+def session(request: AnyRequest, name: str, model: str = RACED) -> Iterator[tuple[Session, RunDirectory]]:
+    """A verb at work, and the directory of its result, with this name if it is not given; one that was made for it and
+    stays empty is gone at the end. Raises UsageFault.
+    """
+    check_files(request.json, request.junit, getattr(request, "ktap", None))
+    directory = opened(lambda: open_run_directory(request.out, name))
+    try:
+        yield Session(request, directory.path, model), directory
+    finally:
+        if request.out is None:
+            with contextlib.suppress(OSError):
+                directory.path.rmdir()
+
+
+def opened(what: Callable[[], Opened]) -> Opened:
+    """What is to be read or written before any work. Raises UsageFault where it cannot."""
+    try:
+        return what()
+    except StoreError as error:
+        raise UsageFault(str(error)) from None
+
+
+def reading_screen(request: Any) -> Screen:
+    """Where people read: stdout, unless data is alone on it."""
+    alone = STDOUT in (request.json, getattr(request, "ktap", None))
+    return Screen(sys.stderr if alone else sys.stdout, color=not request.no_color)
+
+
+def last_lines(screen: Screen, model: str, path: Path) -> None:
+    """What the figures are of, and where the files are."""
+    screen.line(f"\n{model}\nFiles: {path}/")
+
+
+def origin(host: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Command, version, commit, the time in UTC, and the host's facts, if they are not given: the head of a result."""
+    return {
+        "command": ["tdx-stress", *sys.argv[1:]],
+        "version": version(),
+        "commit": commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": dict(host or host_facts()),
+    }
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """As it goes into a file."""
+    return json_bytes(document).decode()
+
+
+def put_document(
+    directory: RunDirectory, stem: str, document: Mapping[str, Any], picture: Callable[..., None] | None = None
+) -> None:
+    """`stem`.json, and what `picture` draws of it as PNG and as SVG. Raises StoreError."""
+    directory.put({f"{stem}.json": methodcaller("write", json_bytes(document))})
+    if picture is not None:
+        directory.put({f"{stem}.{kind}": partial(picture, document, kind=kind) for kind in ("png", "svg")})
+
+
+def named_file(typed: str | None) -> Path | None:
+    """The file that an option FILE|- names; None where it was not typed, or is stdout."""
+    return None if typed in (None, STDOUT) else Path(str(typed))
+
+
+def write_named(typed: str | None, text: str) -> None:
+    """The text in the file that an option FILE|- names, if it names one. Raises StoreError."""
+    if (path := named_file(typed)) is not None:
+        write_text(path, text)
+
+
+def hand_out(typed: str | None, text: str) -> None:
+    """The same, or alone on stdout where it says so. Raises StoreError and HarnessFault."""
+    write_named(typed, text)
+    if typed == STDOUT:
+        write(sys.stdout, text)
+
+
+def check_files(json: str | None, junit: Path | None, ktap: str | None = None) -> None:
+    """Before anything runs: that `--json`, `--junit` and `--ktap` can be written. Raises UsageFault."""
+    if json == ktap == STDOUT:
+        raise UsageFault("--ktap: expected a file beside `--json -`, found -: only one of them can have stdout")
+    for option, path in (("--json", named_file(json)), ("--junit", junit), ("--ktap", named_file(ktap))):
+        if path is not None:
+            check_writable(option, path)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """That this option's file can be written, before any work. Raises UsageFault."""
+    try:
+        if path.is_dir():
+            raise UsageFault(f"{option}: expected a file, found the directory {path}")
+        if path.exists() and not path.is_file():
+            return  # a pipe or a device: asking would already write
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UsageFault(f"{option}: {path}: cannot write: permission denied")
+    except (OSError, ValueError) as error:
+        raise UsageFault(f"{option}: {path}: cannot write: {getattr(error, 'strerror', None) or error}") from None

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from scenarios.loader import ScenarioError
+from stress.errors import UsageFault
+from stress.options import RunRequest
+from stress.resolve import resolve
+from stress.session import check_files
+
+
+def test_without_options_the_scenario_speaks() -> None:
+    scenario, orderings = resolve(RunRequest("review"))
+
+    assert (scenario.vcpus, scenario.zappers, scenario.duration_s) == (2, 1, 5.0)
+    assert [ordering.name for ordering in orderings] == ["spec", "v18", "v6_16"]
+
+
+def test_an_option_goes_over_the_scenario_and_over_set() -> None:
+    request = RunRequest(
+        "review", orderings=("v18",), vcpus=5, duration="500ms", settings=("vcpus=3", "pages=8", "expect=safe")
+    )
+
+    scenario, orderings = resolve(request)
+
+    assert (scenario.vcpus, scenario.pages, scenario.duration_s) == (5, 8, 0.5)
+    assert [(ordering.name, ordering.safe) for ordering in orderings] == [("v18", True)]
+
+
+def test_an_option_out_of_range_is_named_as_it_was_typed() -> None:
+    with pytest.raises(ScenarioError, match="--vcpus: expected a whole number from 1 to 512, found 513"):
+        resolve(RunRequest("review", vcpus=513))
+
+
+def test_a_json_file_in_no_directory_is_refused_before_the_race(tmp_path: Path) -> None:
+    with pytest.raises(UsageFault, match=r"--json: .*/none/out.json: cannot write: No such file or directory"):
+        check_files(str(tmp_path / "none" / "out.json"), None)
+
+
+def test_a_directory_for_a_junit_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageFault, match="--junit: expected a file, found the directory"):
+        check_files(None, tmp_path)
+
+
+def test_checking_leaves_no_file(tmp_path: Path) -> None:
+    check_files(str(tmp_path / "out.json"), tmp_path / "out.xml")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_is_not_opened_to_check_it() -> None:
+    check_files("/dev/full", None)
