@@ -1,5 +1,6 @@
 """What can be typed behind each verb: the fields of its request are its options, and an option that several verbs have
-stands here once. Beside its type stand its usage and its help.
+stands here once. Beside its type stand its usage and its help. They are named tuples, as to make ten dataclasses takes
+a tenth of the time of `--help`.
 """
 
 import inspect

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from kernels.language.atomics import ATOMIC, PLAIN, RACED, SEEN_COUNT, SEEN_ROOM, address, at_word, enter, words_at
+from kernels.language.atomics import ATOMIC, RACED, address, at_word, emit_plain, emit_seen, enter, words_at
 from kernels.language.llvm import I64, INSTRUCTIONS, WORDS_OF
 from kernels.language.syntax import ENVIRONMENT, KINDS
 
@@ -26,36 +26,6 @@ COMPARISONS: dict[type, str] = {
 
 def number_of(value: int) -> Any:
     return ir.Constant(I64, (int(value) + (1 << 63)) % (1 << 64) - (1 << 63))
-
-
-def _write_down(builder: Any, start: Any, index: Any) -> None:
-    """Call the one function that notes an index before the words, up to the room there is."""
-    name = "tdx_stress_seen"
-    known = builder.module.globals.get(name)
-    if known is None:
-        known = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64]), name)
-        known.linkage = "internal"
-        known.attributes.add("noinline")
-        inside = ir.IRBuilder(known.append_basic_block())
-        words, noted = known.args
-        at = inside.gep(words, [ir.Constant(I64, SEEN_COUNT)])
-        count = inside.load(at)
-        inside.store(noted, inside.gep(words, [inside.sub(ir.Constant(I64, SEEN_COUNT - 1), count)]))
-        room = inside.icmp_signed("<", count, ir.Constant(I64, SEEN_ROOM - 2))
-        inside.store(inside.add(count, inside.zext(room, I64)), at)
-        inside.ret_void()
-    builder.call(known, [start, index])
-
-
-def emit_seen(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
-    """Emit the plain access of this name, and a note of its index before the words."""
-    _write_down(builder, words, index)
-    return emit_plain(name, builder, words, index, values)
-
-
-def emit_plain(name: str, builder: Any, words: Any, index: Any, values: list[Any]) -> Any:
-    """Emit the plain access of this name; None where it has no value."""
-    return PLAIN[name](builder, builder.gep(words, [index], inbounds=True), values)
 
 
 class Body:

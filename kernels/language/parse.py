@@ -329,12 +329,11 @@ class Parser:
 
     def pure(self, value: ast.expr) -> None:
         """Refuse what is not arithmetic over locals, integers, the environment, local and harness functions."""
-        callees = {id(node.func) for node in ast.walk(value) if isinstance(node, ast.Call)}
-        for node in ast.walk(value):
+        waiting: list[ast.AST] = [value]
+        while waiting:
+            node = waiting.pop()
             match node:
                 case ast.Constant(value=int()):
-                    pass
-                case ast.Name() if id(node) in callees:
                     pass
                 case ast.Name(id=name):
                     known = name in self.locals or name in ENVIRONMENT or kind_of(self.names.get(name)) == "int"
@@ -349,8 +348,9 @@ class Parser:
                         self.refuse(node, f"{name} is {kind}: a shared access stands under a yield")
                     if name == "set_own" or (kind == "local" and name != "own" and has_effect(self.names[name])):
                         self.refuse(node, f"{name} has an effect: it stands alone, not in an expression")
+                    waiting += node.args
                 case _ if isinstance(node, PURE):
-                    pass
+                    waiting += ast.iter_child_nodes(node)
                 case _:
                     at = node if hasattr(node, "lineno") else value
                     self.refuse(at, f"an expression has no {type(node).__name__}: {ast.unparse(value)}")

@@ -206,7 +206,14 @@ def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
 @functools.lru_cache(maxsize=128)
 def _functions_in(text: str) -> dict[int, ast.FunctionDef]:
     """By the line in which each begins, decorators and all. A file is parsed once, not once for each of them."""
-    made = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    made: list[ast.FunctionDef] = []
+    waiting: list[ast.AST] = [ast.parse(text)]
+    while waiting:  # no expression holds one
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef):
+            made.append(node)
+        for inner in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, inner, ())
     return {min([node.lineno, *(mark.lineno for mark in node.decorator_list)]): node for node in made}
 
 

@@ -1,7 +1,6 @@
 """The generators of all actors as something to search: slower still, and nothing translated.
 
 A generator cannot be copied. So each state remembers its moves from the start, and they are taken again for every move
-from kernels.tdx.words import plan
 from it but the first.
 """
 

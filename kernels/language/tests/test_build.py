@@ -18,17 +18,18 @@ KERNELS = ROOT / "kernels"
 TRACKS = """
 import sys
 import numpy as np
-from kernels import layout
 from kernels.language import cache
+from kernels.protocol import record
 from kernels.race import weave
-from kernels.race import lines as race
 from kernels.tdx.module.mem import mem_track
+from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import Rules
+from kernels.tdx.words import plan, zapper_actor
 lay = plan(1, 1, 1, 1)
 words = np.zeros(lay.total_words, np.int64)
 run = weave.straight(SHOOTDOWN, mem_track)
 for _ in range(2):
-    run(words, race.record(lay), race.record(Rules(*[0] * len(Rules._fields))), zapper_actor(lay, 0))
+    run(words, record(lay), record(Rules(*[0] * len(Rules._fields))), zapper_actor(lay, 0))
 print(words[lay.epoch_tracking], cache.cache_directory(), sum(run.stats.cache_hits.values()))
 """
 
