@@ -6,14 +6,14 @@ Each says what was seen, what it means, and what to try. Pure: from the facts of
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from results.comparable import alike
 from results.grades import FAILING
-from results.met import whole
-from results.statistics import ENOUGH
-from results.verdict import Ending, is_safe, seen
-from results.wording import count, nanoseconds, plural
+from results.machine.comparable import alike
+from results.machine.findings import BUSY, HIGH_STEAL, MEANS
+from results.numbers.statistics import ENOUGH
+from results.verdict import Ending, is_safe, seen, whole
+from results.words import count, machine_size, nanoseconds, plural
 
-HIGH_STEAL, BUSY, RATE_MISSED = 0.01, 0.25, 0.95
+RATE_MISSED = 0.95
 Facts = Mapping[str, Any]
 
 
@@ -45,49 +45,29 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             "nothing runs at the same time: races show only where Linux switches, latency is mostly waiting for a CPU",
             "a machine with more CPUs, or a wider mask (taskset, cpuset)",
         )
+    actors = machine_size({"vcpus": vcpus, "zappers": zappers})
     if vcpus + zappers > cpus:
         yield Caveat(
             "oversubscribed",
-            f"oversubscribed, {plural(vcpus, 'vCPU')} and {plural(zappers, 'zapper')} on {plural(cpus, 'CPU')}",
+            f"oversubscribed, {' and '.join(actors)} on {plural(cpus, 'CPU')}",
             _placed(scenario) + ", and vCPUs leave the guest at every tick",
             f"--vcpus {max(cpus - zappers, 1)}" if cpus > zappers else "fewer actors, or more CPUs",
         )
     if host.get("hypervisor"):
-        yield Caveat(
-            "virtual_machine",
-            f"a virtual machine ({host['hypervisor']})",
-            "the host below may take CPUs away at any moment: tails and identical runs differ",
-            "bare metal for latency; verdicts hold anywhere",
-        )
+        yield Caveat("virtual_machine", f"a virtual machine ({host['hypervisor']})", *MEANS["hypervisor"])
     if host.get("constant_tsc") is False:
-        yield Caveat(
-            "no_constant_tsc",
-            "no constant timestamp counter",
-            "time comes from clock_gettime: tens of ns a reading, and short phases are coarse",
-            "another machine for latency",
-        )
+        yield Caveat("no_constant_tsc", "no constant timestamp counter", *MEANS["counter"])
     quota = host.get("cpu_quota")
     if quota and quota < cpus:
-        yield Caveat(
-            "cpu_quota",
-            f"a quota of {quota:g} CPUs on {cpus} allowed ones",
-            "the control group stops every actor when its share is used up: long tails",
-            "a container without a CPU limit",
-        )
+        yield Caveat("cpu_quota", f"a quota of {quota:g} CPUs on {cpus} allowed ones", *MEANS["cpu_quota"])
     if (host.get("busy") or 0) > BUSY:
         yield Caveat(
             "busy_machine",
             f"a busy machine: {host['busy']:.0%} of its CPUs' time was taken just before the start",
-            "others run here too: latency is theirs as well as ours",
-            "an idle machine, or `--cpus` away from the others",
+            *MEANS["load"],
         )
     if host.get("governor") not in (None, "performance"):
-        yield Caveat(
-            "cpu_frequency",
-            f"frequency governor {host['governor']}",
-            "the clock rate changes as the load does: early shootdowns are slower",
-            "the governor `performance`, or a longer --warmup",
-        )
+        yield Caveat("cpu_frequency", f"frequency governor {host['governor']}", *MEANS["frequency"])
     before, after = host.get("round_trip_ns"), host.get("round_trip_after_ns")
     if trouble := host.get("round_trip_trouble") or host.get("round_trip_after_trouble"):
         yield Caveat(
@@ -127,8 +107,7 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
         yield Caveat(
             "high_steal",
             f"{steal[worst]:.1%} of the CPUs' time taken by the hypervisor during {worst}",
-            "actors stood still without knowing: tails are the machine's, not the protocol's",
-            "another hour or another machine; compare within interleaved rounds only",
+            *MEANS["steal"],
         )
     yield from _of_what_is_done_on_purpose(scenario, runs)
     if traced := [run for run in runs if run.get("trace")]:

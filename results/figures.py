@@ -4,43 +4,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from results.met import whole
+from results.verdict import whole
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One figure. `unit` is ns, /s, share (0 to 1) or /shootdown; `more` and `less` say on which side of 1 a ratio is.
 
-    `also` are short names for the command line.
+    `also` are short names for the command line; `over_time` is what it is called where runs are drawn over time, "" for
+    one that is not.
     """
 
     id: str
     words: str
     unit: str
-    better: str
     more: str
     less: str
+    over_time: str = ""
     also: tuple[str, ...] = ()
 
 
-SLOWER, MORE, LONGER, HIGHER = ("slower", "faster"), ("more", "fewer"), ("longer", "shorter"), ("higher", "lower")
+SLOWER, MORE, LONGER = ("slower", "faster"), ("more", "fewer"), ("longer", "shorter")
 FIGURES = (
-    Figure("p50_ns", "shootdown, p50", "ns", "lower", *SLOWER, ("p50",)),
-    Figure("p90_ns", "shootdown, p90", "ns", "lower", *SLOWER, ("p90",)),
-    Figure("p99_ns", "shootdown, p99", "ns", "lower", *SLOWER, ("p99",)),
-    Figure("max_ns", "shootdown, max", "ns", "lower", *SLOWER, ("max",)),
-    Figure("shootdowns_per_s", "shootdowns/s", "/s", "higher", *MORE, ("shootdowns/s", "shootdowns")),
-    Figure("reads_per_s", "guest reads/s", "/s", "higher", *MORE, ("reads/s", "reads")),
-    Figure("out_of_guest_p50_ns", "vCPU out of guest, p50", "ns", "lower", *LONGER, ("out_of_guest",)),
-    Figure("out_of_guest_share", "vCPU time out of guest", "share", "lower", *MORE),
-    Figure("track_retries", "TRACK BUSY retries", "/shootdown", "lower", *MORE, ("retries",)),
-    Figure("stale_window_p50_ns", "legal stale window, p50", "ns", "lower", *LONGER, ("stale_window",)),
+    Figure("p50_ns", "shootdown, p50", "ns", *SLOWER, "time of a shootdown, p50", ("p50",)),
+    Figure("p90_ns", "shootdown, p90", "ns", *SLOWER, "time of a shootdown, p90", ("p90",)),
+    Figure("p99_ns", "shootdown, p99", "ns", *SLOWER, "time of a shootdown, p99", ("p99",)),
+    Figure("max_ns", "shootdown, max", "ns", *SLOWER, "longest shootdown", ("max",)),
+    Figure("shootdowns_per_s", "shootdowns/s", "/s", *MORE, "shootdowns/s", ("shootdowns/s", "shootdowns")),
+    Figure("reads_per_s", "guest reads/s", "/s", *MORE, "guest reads/s", ("reads/s", "reads")),
+    Figure("out_of_guest_p50_ns", "vCPU out of guest, p50", "ns", *LONGER, "vCPU out of guest, p50", ("out_of_guest",)),
+    Figure("out_of_guest_share", "vCPU time out of guest", "share", *MORE),
+    Figure("track_retries", "TRACK BUSY retries", "/shootdown", *MORE, "TRACK retries a shootdown", ("retries",)),
+    Figure(
+        "stale_window_p50_ns", "legal stale window, p50", "ns", *LONGER, "legal stale window, p50", ("stale_window",)
+    ),
 )
 BY_ID = {figure.id: figure for figure in FIGURES}
 
 
 def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
-    """The figures of one entry of `runs`, as `results.collector.run_record` makes it; None where n is too small."""
+    """The figures of one entry of `runs`, as `results.collect.race.run_record` makes it; None where n is too small."""
     met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
     measured = run["seconds"] > 0 and run["shootdowns"] > 0
     return {
@@ -55,3 +58,27 @@ def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
         "track_retries": run["track_retries"]["mean"] if measured else None,
         "stale_window_p50_ns": run["latency_ns"]["stale_window"]["p50"],
     }
+
+
+Run = Mapping[str, Any]
+# What a phase is called, its colour and its hatch.
+PHASES = {
+    "lock": ("wait for mmu_lock", "#D9D9D9", ""),
+    "block": ("BLOCK", "#22325F", ""),
+    "kick_send": ("kick: send", "#F2C76E", ""),
+    "kick_ack": ("kick: last ack", "#E39A2D", "///"),
+    "track": ("TRACK", "#6FB7C9", "\\\\"),
+    "remove": ("REMOVE", "#7A5B8E", ""),
+}
+# A step of an ordering and the phases that it is measured in; the lock comes before all of them.
+STEP_PHASES = {"block": ("block",), "kick": ("kick_send", "kick_ack"), "track": ("track",), "remove": ("remove",)}
+
+
+def phase_shares(run: Run) -> dict[str, float]:
+    """The share (0 to 1) of each phase that has a median, in the order in which this ordering takes them; they add up
+    to 1. None where no phase was measured."""
+    steps = [step for step in run["shootdown"] if step in STEP_PHASES] or list(STEP_PHASES)
+    names = dict.fromkeys(["lock", *(phase for step in steps for phase in STEP_PHASES[step])])
+    medians = {name: run["latency_ns"].get(name, {}).get("p50") or 0 for name in names}
+    whole = sum(medians.values())
+    return {name: median / whole for name, median in medians.items() if median}

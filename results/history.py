@@ -1,7 +1,8 @@
 """All results of a directory as two tables of an embedded DuckDB, in memory: `runs` and `rounds`.
 
-`runs` has a row for each ordering of each run, and for each arm and point of each bench, whose figures are medians over
-its rounds. `rounds` has a row for each race of each bench. Nothing is stored: the files are the history.
+`runs` has a row for each ordering of each result: of a run with its figures, for each arm and point of a bench with
+medians over its rounds, of any other kind with its verdict. `rounds` has a row for each race of each bench. Nothing is
+stored: the files are the history.
 """
 
 import json
@@ -12,17 +13,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from results.bench_record import BENCH
-from results.bench_store import read_bench
-from results.store import RESULT, StoreError, read_result_json, write_file
+from results.kinds.bench.directory import read_bench
+from results.kinds.kind import KINDS, Kind
+from results.kinds.run.record import read_result_json
+from results.store import StoreError, write_file
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
 
 INSTALL = "history needs DuckDB; install it with: pip install duckdb"
 SQL = Path(__file__).resolve().parent / "history.sql"
 # How a copy is written, by the file's ending.
 FORMATS = {".csv": "FORMAT csv, HEADER", ".parquet": "FORMAT parquet", ".json": "FORMAT json, ARRAY"}
+KIND_OF = {kind.file: kind for kind in KINDS}
 FILTERS = {
     "scenario": "scenario GLOB $1",
     "ordering": "ordering GLOB $1",
@@ -62,20 +66,41 @@ class History:
     def _load(self, path: Path, statements: dict[str, str]) -> None:
         import duckdb
 
-        kind = "run" if path.name == RESULT else "bench"
+        kind = KIND_OF[path.name]
         try:
-            if kind == "run":
+            if kind.name == "run":
                 read_result_json(path.parent)
-            else:
+            elif kind.name == "bench":
                 read_bench(path.parent)
+            else:
+                self._insert(kind, path.parent)
+                return
             # DuckDB takes a path for a pattern.
             literal = re.sub(r"([*?[])", r"[\1]", str(path))
-            for name in ("runs",) if kind == "run" else ("rounds", "arms"):
-                self._tables.execute(statements[f"{kind}: {name}"], [literal, str(path.parent)])
+            for name in ("runs",) if kind.name == "run" else ("rounds", "arms"):
+                self._tables.execute(statements[f"{kind.name}: {name}"], [literal, str(path.parent)])
         except StoreError as error:
             self.skipped.append(Skipped(path, str(error).removeprefix(f"{path}: ")))
         except (duckdb.Error, OSError) as error:
             self.skipped.append(Skipped(path, _first_line(error)))
+
+    def _insert(self, kind: Kind, directory: Path) -> None:
+        """The rows of a result that has a verdict, and no figures."""
+        document = kind.read(directory)
+        host = document.get("host") or {}
+        cpus = f"{host['cpus_allowed']} CPUs" if host.get("cpus_allowed") else None
+        about = {key: document.get(key) for key in ("version", "commit", "seed")} | {
+            "started": document.get("started") or None,
+            "kind": kind.name,
+            "directory": str(directory),
+            "point": "",
+            "host": ", ".join(filter(None, (host.get("cpu_model"), cpus, host.get("hypervisor")))),
+        }
+        for place, row in enumerate(kind.rows(document), start=1):
+            values = {**about, **row, "place": place}
+            names = ", ".join(f'"{name}"' for name in values)
+            asked = ", ".join("?" * len(values))
+            self._tables.execute(f"INSERT INTO runs ({names}) VALUES ({asked})", list(values.values()))
 
     def rows(self, wanted: dict[str, str], last: int = 0) -> list[dict[str, Any]]:
         """The rows of `runs` that match all filters, the oldest first; with `last` only so many, the newest.
@@ -137,7 +162,7 @@ def result_files(directories: Sequence[Path]) -> Iterator[Path]:
             folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
         except OSError as error:
             raise StoreError(f"{directory}: cannot read: {error.strerror}; give a directory with runs in it") from None
-        for path in (folder / name for folder in folders for name in (RESULT, BENCH)):
+        for path in (folder / name for folder in folders for name in KIND_OF):
             if not os.path.lexists(path):
                 continue
             real = Path(os.path.realpath(path))  # unlike resolve() it takes a link to itself

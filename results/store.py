@@ -1,4 +1,4 @@
-"""The directory of a run: `result.json`, `raw.npz` and what is made of them, each file whole or not there.
+"""The directory of a result: each file whole or not there, and read back with one line for what is wrong.
 
 Every file is written under a temporary name of this process, then renamed. Without `--out` a run makes a directory of
 its own, `runs/<UTC time>-<scenario>`, and `runs/latest` points to the run that first wrote last. With `--out DIR` the
@@ -24,11 +24,10 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from kernels.files import Unreadable, contents, in_units, write_all, write_whole
-from results.shape import trouble_with, trouble_with_arrays
 
-SCHEMA = "tdx-stress/result/1"
 RESULT, RAW, TRACE = "result.json", "raw.npz", "trace.json"
 # About what the largest run writes at once: many orderings' histograms, compressed, and two pictures.
 PROBE_BYTES = 4 << 20
@@ -59,10 +58,10 @@ class RunDirectory:
         result: Mapping[str, Any],
         arrays: Mapping[str, NDArray[Any]],
         *,
-        plots: bool = True,
         trace: Mapping[str, Any] | None = None,
+        draw: Callable[[Path], None] | None = None,
     ) -> None:
-        """Write raw.npz, trace.json where there is one, result.json and, with `plots`, all that is made of the two.
+        """Write raw.npz, trace.json where there is one, and result.json; then `draw` makes of them what stands beside.
 
         In that order, each atomically; may be called again and again as orderings finish. Raises StoreError; files not
         yet reached stay as they were.
@@ -71,16 +70,14 @@ class RunDirectory:
             RAW: lambda file: np.savez_compressed(file, **arrays),  # type: ignore[arg-type]
         }
         if trace is not None:
-            from results.trace_events import text as trace_text
+            from results.exchange.trace_events import text as trace_text
 
             files[TRACE] = lambda file: file.write(trace_text(trace).encode())
         files[RESULT] = lambda file: file.write(json_bytes(result))
         with _turn(self.path):
             self._write_each(files)
-            if plots:
-                from results.report_files import write_report
-
-                write_report(self.path, result, arrays)
+            if draw is not None:
+                draw(self.path)
         self._point_latest()
 
     def put(self, files: Mapping[str, Writer]) -> None:
@@ -97,14 +94,6 @@ class RunDirectory:
         if self.latest is not None:
             point_latest(self.latest, self.path.name)
             self.latest = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A result read back: the dict of result.json and the arrays of raw.npz, none where only the text was kept."""
-
-    result: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
 
 
 def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("runs")) -> RunDirectory:
@@ -129,30 +118,6 @@ def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("
     return RunDirectory(path, None if out is not None else root / "latest")
 
 
-def read_result(directory: Path) -> Stored:
-    """Read a run's directory back, `runs/latest` or any other. Raises StoreError where it holds no whole result; one
-    that is kept without its raw.npz is whole."""
-    result = read_result_json(directory)
-    if not (directory / RAW).exists():
-        return Stored(result, {})
-    arrays = read_arrays(directory / RAW, "a run")
-    if trouble := trouble_with_arrays(result, arrays):
-        raise StoreError(f"{directory / RAW}: {trouble}")
-    return Stored(result, arrays)
-
-
-def read_result_json(directory: Path) -> dict[str, Any]:
-    """The dict of result.json alone, sound. Raises StoreError."""
-    where = directory / RESULT
-    result = json_value(where, stored_bytes(where, MOST_JSON, "the directory of a run"))
-    found = result.get("schema") if isinstance(result, dict) else None
-    if found != SCHEMA:
-        raise StoreError(f"{where}: expected schema {SCHEMA}, found {shortened(found)}")
-    if trouble := trouble_with(result):
-        raise StoreError(f"{where}: {trouble}")
-    return dict(result)
-
-
 def stored_bytes(where: Path, most: int, what: str) -> bytes:
     """The bytes of a file of a result, at most so many. Raises StoreError, which says `what` was expected: a file, or
     the directory of one.
@@ -163,6 +128,18 @@ def stored_bytes(where: Path, most: int, what: str) -> bytes:
         if error.errno == errno.ENOENT and what.startswith("the directory"):
             raise StoreError(f"{where.parent}: expected {what}, found no {where.name} in it") from None
         raise StoreError(str(error)) from None
+
+
+def read_document(where: Path, what: str, models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """A document of one of these schemas that its model takes. Raises StoreError."""
+    document = json_value(where, stored_bytes(where, MOST_JSON, f"the directory of {what}"))
+    found = document.get("schema") if isinstance(document, dict) else None
+    model = models.get(found) if isinstance(found, str) else None
+    if model is None:
+        raise StoreError(f"{where}: expected schema {' or '.join(models)}, found {shortened(found)}")
+    if wrong := trouble_by(model, document):
+        raise StoreError(f"{where}: {wrong}")
+    return dict(document)
 
 
 def json_value(where: Path, content: bytes) -> Any:
@@ -292,3 +269,35 @@ def _temporary(path: Path) -> Path:
 
 def _refused(error: OSError, path: Path, advice: str) -> StoreError:
     return StoreError(f"{path}: cannot write: {error.strerror or error}; {advice}")
+
+
+def trouble_by(model: type[BaseModel], value: Any) -> str | None:
+    """What keeps this value from being one of the model's, in one line; None where nothing does."""
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        return trouble(error)
+    return None
+
+
+def trouble(error: ValidationError) -> str:
+    """What a model refuses, in one line: `runs[0].latency_ns.shootdown.p50: Field required`; of several the first, with
+    how many follow.
+    """
+    first, *others = error.errors(include_url=False, include_context=False)
+    found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+    more = f" (and {len(others)} more)" if others else ""
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{_place(first['loc'])}: {what}{found if 'found' not in what else ''}{more}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the whole"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from results.bench_tables import compare_table, gate_lines
-from results.compare import compare_caveats, compared, unlike
-from results.gate import Gate, Outcome, judged, parse_gate
-from results.rounds import Rounds, read_rounds
-from results.tables import caveat_lines
+from results.kinds.bench.compare import Rounds, compare_caveats, compare_table, compared, read_rounds, unlike
+from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
+from results.table import caveat_lines
 from results.verdict import Exit
 from stress.errors import UsageFault
 from stress.options import CompareRequest

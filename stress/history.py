@@ -10,9 +10,9 @@ from rich.text import Text
 
 from results.history import FILTERS, History, NoHistory, as_json
 from results.store import StoreError, write_file
-from results.tables import VERDICT_STYLES
+from results.table import VERDICT_STYLES, Fitting, marked
 from results.verdict import Exit
-from results.wording import count, nanoseconds
+from results.words import count, nanoseconds
 from stress.errors import CannotRunHere, UsageFault
 from stress.options import HistoryRequest
 from stress.screen import Screen, write
@@ -56,7 +56,7 @@ def _filters(request: HistoryRequest) -> dict[str, str]:
 
 def _check(request: HistoryRequest) -> None:
     """Before anything is read. Raises UsageFault."""
-    from results.history_plot import FIGURES
+    from results.draw.over_time import FIGURES
 
     if request.plot is not None and request.plot not in FIGURES:
         raise UsageFault(f"--plot: expected one of {', '.join(FIGURES)}, found {request.plot}")
@@ -92,7 +92,7 @@ def _show(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _plotted(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> Path:
-    from results.history_plot import history_picture
+    from results.draw.over_time import history_picture
 
     path = request.out or _directories(request)[0] / f"history-{request.plot}.svg"
     picture = history_picture(rows, str(request.plot), path.suffix.removeprefix("."))
@@ -100,27 +100,26 @@ def _plotted(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> Path
     return path
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for name in ("STARTED", "SCENARIO", "ORDERING", "VERDICT"):
-        table.add_column(name, no_wrap=True)
-    for name in ("vCPUs", "SHOOTDOWNS", "FORBIDDEN", "p50", "p99", "READS/s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        safe = "" if row["safe"] else " (unsafe)"
-        table.add_row(
-            f"{row['started']:%Y-%m-%d %H:%M}" if row["started"] else "unknown",
-            row["scenario"] + (f" {row['point']}" if row["point"] else "") + (" bench" * (row["kind"] == "bench")),
-            Text(f"{row['ordering']}{safe}", style="red" if safe else ""),
-            Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
-            str(row["vcpus"]),
-            count(row["shootdowns"]),
-            count(row["forbidden"]),
-            nanoseconds(row["p50_ns"]),
-            nanoseconds(row["p99_ns"]),
-            count(row["reads_per_s"]) if row["reads_per_s"] is not None else "-",
-        )
-    return table
+def _table(rows: Sequence[Mapping[str, Any]]) -> Fitting:
+    words = ("STARTED", "SCENARIO", "ORDERING", "VERDICT")
+    numbers = ("vCPUs", "SHOOTDOWNS", "FORBIDDEN", "p50", "p99", "READS/s")
+    columns = [*((name, "left") for name in words), *((name, "right") for name in numbers)]
+    return Fitting(
+        columns, [_row(row) for row in rows], ("READS/s", "vCPUs", "SHOOTDOWNS", "p99", "FORBIDDEN", "STARTED")
+    )
+
+
+def _row(row: Mapping[str, Any]) -> list[str | Text]:
+    return [
+        f"{row['started']:%Y-%m-%d %H:%M}" if row["started"] else "unknown",
+        " ".join(filter(None, (row["scenario"], row["point"], "" if row["kind"] == "run" else row["kind"]))),
+        marked(row["ordering"], row["safe"]),
+        Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
+        *("-" if row[key] is None else count(row[key]) for key in ("vcpus", "shootdowns", "forbidden")),
+        nanoseconds(row["p50_ns"]),
+        nanoseconds(row["p99_ns"]),
+        "-" if row["reads_per_s"] is None else count(row["reads_per_s"]),
+    ]
 
 
 def _show_any(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -12,7 +12,7 @@ from kernels.race.lines import labels_of
 from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow
 from results.grades import GRADES, Grade
-from results.tables import GRADE_STYLES
+from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
 from stress.options import ListRequest
@@ -29,8 +29,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     ]
     orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings()]
     outcomes = [
-        {"name": outcome.name, "title": why, "grade": grade.value, "source": "results/grades.py"}
-        for outcome, (grade, why) in sorted(GRADES.items())
+        {"name": outcome.name, "title": its.why, "grade": its.grade.value, "source": "results/grades.py"}
+        for outcome, its in sorted(GRADES.items())
     ]
     faults = [
         _of(one, "name", "title", "source", "breaks", "ordering", "shows", "beside")

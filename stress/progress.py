@@ -12,9 +12,7 @@ import psutil
 from rich.console import RenderableType
 from rich.live import Live
 
-from results.exploration_live import SearchView, search_line, search_table
-from results.live import live_line, live_view
-from results.tables import live_table
+from results.collect.live import SearchView, live_line, live_table, live_view, search_line, search_table
 from stress.interrupts import Interrupts
 from stress.processes.race import Tally
 from stress.processes.supervisor import Watch

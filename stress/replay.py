@@ -12,12 +12,11 @@ from kernels.story.events import RETURNED, Story
 from kernels.story.narrate import Narrator
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
-from results.columns import Columns, every_step, folded
+from results.exchange.columns import Columns, every_step, folded, held_table
 from results.store import open_run_directory
-from results.tables import held_table
-from results.witness import Step, Witness, WitnessError, read_witness
 from scenarios.loader import load_ordering
 from scenarios.models import FAULTS
+from scenarios.witness import Step, Witness, WitnessError, read_witness
 from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
 from stress.explore.pairs import pair_witness

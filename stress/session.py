@@ -14,9 +14,8 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 
-from results.cases import Case, ktap_document
-from results.host import host_facts
-from results.junit import write_cases
+from results.exchange.cases import Case, junit_document, ktap_document
+from results.machine.host import host_facts
 from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_text
 from results.verdict import Exit
 from stress.errors import UsageFault
@@ -83,7 +82,7 @@ class Session:
             write_named(request.json, json)
         with self.noted():
             if request.junit is not None:
-                write_cases(suite, cases(), request.junit)
+                write_text(request.junit, junit_document(suite, cases()))
         with self.noted():
             if ktap not in (None, STDOUT):
                 write_named(ktap, ktap_document(suite, cases()))

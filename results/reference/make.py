@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from results.host import host_facts
+from results.machine.host import host_facts
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

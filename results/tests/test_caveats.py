@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from results.caveats import caveats
-from results.tests.material import HOST, SCENARIO, a_run, phase
+from results.tests.builders.run import HOST, SCENARIO, a_run, phase
 
 
 def ids(runs: list[dict[str, Any]], host: dict[str, Any] | None = None, **scenario: Any) -> list[str]:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from results.bench_record import Bench
 from results.figures import FIGURES, figures_of
-from results.gate import NAMES
-from results.tests.bench_material import a_bench
-from results.tests.material import a_run, phase
+from results.kinds.bench.gate import NAMES
+from results.kinds.bench.record import Bench
+from results.tests.builders.bench import a_bench
+from results.tests.builders.run import a_run, phase
 
 
 def test_the_figures_of_a_race_are_what_its_result_says() -> None:

@@ -1,18 +1,15 @@
 """Directories as tables: what is listed, filtered, exported and skipped."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from results.bench_record import Bench
-from results.history import History, as_json
-from results.history_plot import FIGURES, history_picture
+from results.draw.over_time import FIGURES, history_picture
+from results.history import History
 from results.store import StoreError
-from results.tests.bench_material import a_bench, noisy
-from results.tests.material import a_result, a_run, of_an_earlier_version
+from results.tests.builders.run import a_result, a_run, of_an_earlier_version
 
 
 def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
@@ -21,45 +18,12 @@ def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
     (directory / "result.json").write_text(json.dumps(a_result(*runs, **{**about, **changes})))
 
 
-def keep_bench(directory: Path, bench: Bench) -> None:
-    directory.mkdir(parents=True)
-    (directory / "bench.json").write_text(bench.json_text())
-
-
-def test_a_run_has_a_row_for_each_ordering_with_its_figures(tmp_path: Path):
-    keep(tmp_path / "one", a_run("spec"), a_run("no_kick", expect=["tracking_not_done"], seen={"tracking_not_done": 3}))
-    first, second = History([tmp_path]).rows({})
-
-    assert (first["ordering"], first["safe"], first["verdict"], first["forbidden"]) == ("spec", True, "passed", 0)
-    assert (first["p50_ns"], first["p50_low_ns"], first["p50_high_ns"], first["p99_ns"]) == (667, 663, 671, 6847)
-    assert (first["started"], first["scenario"]) == (datetime(2026, 11, 22, 14, 41, 49), "review")
-    assert first["host"] == "Some CPU, 4 CPUs"
-    assert (second["ordering"], second["safe"], second["forbidden"]) == ("no_kick", False, 3)
-
-
 def test_a_run_of_an_earlier_version_has_the_figures_of_all_shootdowns(tmp_path: Path):
     keep(tmp_path / "one", of_an_earlier_version(a_run()))
     keep(tmp_path / "two", a_run())
     found = {row["directory"]: (row["p50_ns"], row["p99_ns"]) for row in History([tmp_path]).rows({})}
 
     assert sorted(found.values()) == [(512, 6399), (667, 6847)]
-
-
-def test_a_bench_has_a_row_for_each_ordering_with_medians_over_its_rounds(tmp_path: Path):
-    keep_bench(tmp_path / "b", a_bench(5, lambda arm, point, number: number * (10.0 if arm == "B" else 1.0)))
-    history = History([tmp_path])
-    spec, v18 = history.rows({})
-
-    assert (spec["kind"], spec["ordering"], spec["rounds"], spec["p50_ns"]) == ("bench", "spec", 5, 3)
-    assert (v18["ordering"], v18["p50_ns"], v18["shootdowns"]) == ("v18", 30, 5000)
-    assert len(history.query("SELECT * FROM rounds")) == 15
-
-
-def test_a_sweep_has_a_row_for_each_point(tmp_path: Path):
-    keep_bench(tmp_path / "b", a_bench(2, noisy({}), values=(1, 8)))
-    rows = History([tmp_path]).rows({"ordering": "v18"})
-
-    assert sorted((row["point"], row["vcpus"]) for row in rows) == [("vcpus=1", 1), ("vcpus=8", 8)]
 
 
 @pytest.mark.parametrize(
@@ -168,12 +132,6 @@ def test_a_copy_is_read_back_with_every_row(tmp_path: Path, suffix: str):
 def test_a_copy_of_another_kind_is_refused(tmp_path: Path):
     with pytest.raises(StoreError, match=r"copy\.xlsx: expected a name that ends in \.csv, \.parquet, \.json"):
         History([tmp_path]).copy(tmp_path / "copy.xlsx", {})
-
-
-def test_rows_as_json_hold_times_as_text(tmp_path: Path):
-    keep(tmp_path / "one", a_run())
-
-    assert json.loads(as_json(History([tmp_path]).rows({})))[0]["started"] == "2026-11-22 14:41:49"
 
 
 @pytest.mark.parametrize("figure", list(FIGURES))

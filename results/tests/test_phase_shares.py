@@ -1,17 +1,16 @@
 """Where the time goes: shares of the stamped phases' own sum, the same in table, page and picture."""
 
-import io
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from rich.console import Console
 
-from results.panels import Shown, phase_bars
-from results.phase_shares import phase_shares, phase_table, share_cells
-from results.plot_style import styles
-from results.tests.material import PHASE, a_run
+from results.draw.style import styles
+from results.draw.time import Shown, phase_bars
+from results.figures import phase_shares
+from results.kinds.run.tables import share_cells
+from results.tests.builders.run import PHASE, a_run
 
 # A whole of 155 ns beside phases of 218 ns: each of these holds a reading of the clock.
 MEDIANS = {
@@ -53,19 +52,6 @@ def test_a_run_without_a_measured_phase_has_no_share():
     run = a_run(latency_ns={"shootdown": PHASE, "block": {**PHASE, "p50": None}})
 
     assert (phase_shares(run), share_cells(run)) == ({}, ["-"] * 6)
-
-
-def test_the_table_says_what_the_shares_are_of_and_fits_80_columns():
-    text = io.StringIO()
-    Console(file=text, width=80).print(phase_table([measured(ordering="v18"), a_run(latency_ns={"shootdown": PHASE})]))
-
-    lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    assert lines[0] == "WHERE THE TIME GOES mmu_lock BLOCK kick: send kick: last ack TRACK REMOVE"
-    assert lines[1].split() == ["v18", "9", "%", "14", "%", "26", "%", "6", "%", "20", "%", "25", "%"]
-    assert " ".join(lines[2:]).strip() == (
-        "Shares of the phases' sum, medians of the shootdowns that are stamped between   phases, one of 8. "
-        "Each phase holds one reading of the clock."
-    )
 
 
 def test_the_picture_has_the_tables_numbers_and_no_time():

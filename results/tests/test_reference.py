@@ -112,4 +112,4 @@ def test_every_outcome_stands_in_a_table_with_its_grade() -> None:
     rows = re.findall(r"^\| (`.+?`) \|.*\| (\w+) \|$", TEXTS["results/README.md"], re.M)
     told = {outcome: grade for names, grade in rows for outcome in re.findall(r"`(\w+)`", names)}
 
-    assert told == {outcome.name: grade.value for outcome, (grade, _) in GRADES.items()}
+    assert told == {outcome.name: its.grade.value for outcome, its in GRADES.items()}

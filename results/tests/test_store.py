@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 
 from results import store
-from results.store import RunDirectory, StoreError, open_run_directory, read_result, write_file
-from results.tests.material import a_result, a_run
+from results.kinds.files import write_report
+from results.kinds.run.record import read_result
+from results.store import RunDirectory, StoreError, open_run_directory, write_file
+from results.tests.builders.run import a_result, a_run
 
 ARRAYS = {"v18/ages": np.arange(16)}
 
@@ -26,7 +29,7 @@ def names(directory: Path) -> list[str]:
 
 def test_a_run_leaves_its_result_its_arrays_and_all_that_is_made_of_them(tmp_path: Path):
     directory = open_run_directory(tmp_path / "out", "review")
-    directory.write(a_result(a_run()), ARRAYS)
+    directory.write(a_result(a_run()), ARRAYS, draw=partial(write_report, result=a_result(a_run()), arrays=ARRAYS))
 
     assert names(tmp_path / "out") == [
         "latency.hgrm",
@@ -41,22 +44,22 @@ def test_a_run_leaves_its_result_its_arrays_and_all_that_is_made_of_them(tmp_pat
     ]
 
 
-def test_without_plots_there_are_no_pictures(tmp_path: Path):
-    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, plots=False)
+def test_what_nobody_draws_is_not_there(tmp_path: Path):
+    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS)
 
     assert names(tmp_path) == ["raw.npz", "result.json"]
 
 
 def test_a_traced_run_leaves_its_trace_too(tmp_path: Path):
     trace = {"traceEvents": [{"name": "kick", "ph": "X"}], "displayTimeUnit": "ns"}
-    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, plots=False, trace=trace)
+    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, trace=trace)
 
     assert names(tmp_path) == ["raw.npz", "result.json", "trace.json"]
     assert json.loads((tmp_path / "trace.json").read_text()) == trace
 
 
 def test_what_was_written_is_read_back(tmp_path: Path):
-    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, plots=False)
+    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS)
     stored = read_result(tmp_path)
 
     assert stored.result == a_result(a_run())
@@ -65,8 +68,8 @@ def test_what_was_written_is_read_back(tmp_path: Path):
 
 def test_a_later_write_takes_the_place_of_an_earlier_one(tmp_path: Path):
     directory = open_run_directory(tmp_path, "review")
-    directory.write(a_result(a_run()), ARRAYS, plots=False)
-    directory.write(a_result(a_run(), a_run("spec")), ARRAYS, plots=False)
+    directory.write(a_result(a_run()), ARRAYS)
+    directory.write(a_result(a_run(), a_run("spec")), ARRAYS)
 
     assert [run["ordering"] for run in read_result(tmp_path).result["runs"]] == ["v18", "spec"]
     assert names(tmp_path) == ["raw.npz", "result.json"]
@@ -78,7 +81,7 @@ def test_without_a_given_directory_a_run_makes_its_own_and_latest_points_there(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(store.time, "strftime", lambda *_: "20240130T103406Z")
     directory = open_run_directory(None, "review")
-    directory.write(a_result(a_run()), ARRAYS, plots=False)
+    directory.write(a_result(a_run()), ARRAYS)
 
     assert directory.path == Path("runs/20240130T103406Z-review")
     assert os.readlink("runs/latest") == "20240130T103406Z-review"
@@ -100,7 +103,7 @@ def test_latest_points_to_a_run_only_once_it_has_written(tmp_path: Path):
 
 def test_a_directory_called_latest_is_left_alone(tmp_path: Path):
     (tmp_path / "latest").mkdir()
-    open_run_directory(None, "review", tmp_path).write(a_result(a_run()), ARRAYS, plots=False)
+    open_run_directory(None, "review", tmp_path).write(a_result(a_run()), ARRAYS)
 
     assert (tmp_path / "latest").is_dir()
     assert not [name for name in names(tmp_path) if name.endswith(".tmp")]
@@ -121,7 +124,7 @@ def test_two_runs_in_one_directory_leave_the_files_of_one(tmp_path: Path):
     def write(ordering: str) -> None:
         directory = open_run_directory(tmp_path, "review")
         for _ in range(10):
-            directory.write(a_result(a_run(ordering)), {ordering: np.zeros(5)}, plots=False)
+            directory.write(a_result(a_run(ordering)), {ordering: np.zeros(5)})
 
     with ThreadPoolExecutor(2) as both:
         list(both.map(write, ["spec", "v18"]))
@@ -134,7 +137,7 @@ def test_two_runs_in_one_directory_leave_the_files_of_one(tmp_path: Path):
 def test_a_directory_that_was_removed_in_the_meantime_is_made_again(tmp_path: Path):
     directory = open_run_directory(tmp_path / "out", "review")
     directory.path.rmdir()
-    directory.write(a_result(a_run()), ARRAYS, plots=False)
+    directory.write(a_result(a_run()), ARRAYS)
 
     assert read_result(tmp_path / "out").result == a_result(a_run())
 
@@ -176,13 +179,13 @@ def test_a_disk_that_fills_up_during_the_race_leaves_the_files_of_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ):
     directory = open_run_directory(tmp_path, "review")
-    directory.write(a_result(a_run()), ARRAYS, plots=False)
+    directory.write(a_result(a_run()), ARRAYS)
     monkeypatch.setattr(store.os, call, no_space)
 
     with pytest.raises(
         StoreError, match=r"raw.npz: cannot write: No space left on device; what was written before stands"
     ):
-        directory.write(a_result(a_run("spec")), ARRAYS, plots=False)
+        directory.write(a_result(a_run("spec")), ARRAYS)
     assert read_result(tmp_path).result == a_result(a_run())
     assert names(tmp_path) == ["raw.npz", "result.json"]
 
@@ -221,7 +224,7 @@ def test_nan_is_never_written(tmp_path: Path):
     directory = RunDirectory(tmp_path)
 
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
-        directory.write(a_result(a_run(seconds=float("nan"))), ARRAYS, plots=False)
+        directory.write(a_result(a_run(seconds=float("nan"))), ARRAYS)
     assert "result.json" not in names(tmp_path)
 
 
@@ -270,7 +273,7 @@ def test_arrays_that_are_not_whole_are_refused(tmp_path: Path, raw: bytes):
 
 def test_any_damage_to_the_arrays_is_one_line_that_names_them(tmp_path: Path):
     directory = open_run_directory(tmp_path, "review")
-    directory.write(a_result(a_run()), {"v18/ages": np.zeros(16, dtype=np.int64)}, plots=False)
+    directory.write(a_result(a_run()), {"v18/ages": np.zeros(16, dtype=np.int64)})
     whole = (tmp_path / "raw.npz").read_bytes()
     # Every prefix, and every byte turned into another: the archive's own headers hold fields that nobody reads.
     damaged = [whole[:end] for end in range(0, len(whole), 7)]

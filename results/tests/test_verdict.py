@@ -2,8 +2,8 @@
 
 import pytest
 
-from results.tests.material import a_run, of_an_earlier_version
-from results.verdict import exit_code, judge, verdict
+from results.tests.builders.run import a_run, of_an_earlier_version
+from results.verdict import exit_code, exit_code_of, judge, verdict
 
 
 def test_a_safe_ordering_without_a_forbidden_outcome_has_passed():
@@ -143,3 +143,7 @@ INTERRUPTED = a_run(ending="interrupted")
 )
 def test_the_exit_code_is_that_of_the_gravest(runs: list[dict], code: int):
     assert exit_code(runs) == code
+
+
+def test_what_was_interrupted_before_anything_ran_was_interrupted() -> None:
+    assert exit_code_of([], interrupted=True) == 130

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from results.bench_record import AGAIN, Bench
-from results.comparable import Kind, differing
+from results.kinds.bench.record import AGAIN, Bench
+from results.machine.comparable import Kind, differing
 from scenarios.models import Ordering, Scenario
 from stress.bench.design import Experiment, checked_rounds, points
 from stress.errors import UsageFault

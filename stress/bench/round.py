@@ -7,11 +7,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from results.bench_record import AGAIN, REFERENCE, Arm, Race, array_name
-from results.collector import Run
+from results.collect.race import Run
 from results.figures import figures_of
-from results.ranking import met_of
-from results.tables import forbidden_shootdowns
+from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Race, array_name
+from results.kinds.run.tables import forbidden_shootdowns
+from results.numbers.rounds import met_of
 from results.verdict import Ending, Verdict
 from scenarios.models import Ordering
 from stress.bench.design import Point

@@ -8,19 +8,26 @@ from typing import Any
 
 from rich.text import Text
 
-from results.bench_cases import bench_cases
-from results.bench_caveats import bench_caveats
-from results.bench_findings import exit_code, found
-from results.bench_record import AGAIN, BENCH, Bench, Design, Sweep
-from results.bench_store import BenchDirectory, open_bench_directory, read_bench, reopen_bench_directory
-from results.bench_tables import bench_table, gate_lines, observation_lines
-from results.comparable import differences
-from results.gate import Gate, Outcome, judged, parse_gate
-from results.host import host_facts
-from results.pooled_rounds import pooled
-from results.rounds_table import PARQUET_HINT, can_write_parquet, csv_text, write_parquet
+from results.kinds.bench.directory import (
+    PARQUET_HINT,
+    BenchDirectory,
+    can_write_parquet,
+    csv_text,
+    open_bench_directory,
+    pooled,
+    read_bench,
+    reopen_bench_directory,
+    write_parquet,
+)
+from results.kinds.bench.findings import bench_caveats, exit_code, found
+from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
+from results.kinds.bench.record import AGAIN, BENCH, Bench, Design, Sweep
+from results.kinds.bench.tables import bench_cases, bench_table, observation_lines
+from results.kinds.files import write_bench_report
+from results.machine.comparable import differences
+from results.machine.host import host_facts
 from results.store import write_text
-from results.tables import caveat_lines
+from results.table import caveat_lines
 from results.verdict import Exit
 from scenarios.models import Ordering
 from stress.bench.design import MIN_ROUNDS, Experiment, Point, race_seconds
@@ -190,7 +197,7 @@ def _carry_out(begun: Begun, gates: Sequence[Gate]) -> int:
         with its.noted():
             directory.write(made)
             if its.interrupts.received < 2:
-                directory.write_pictures(made)
+                write_bench_report(directory.path, made)
         with its.noted():
             if request.csv is not None:
                 write_text(request.csv, csv_text(made))

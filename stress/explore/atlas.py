@@ -4,12 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from results.atlas import OrderVerdict, atlas_document
-from results.atlas_map import atlas_picture
-from results.atlas_tables import atlas_tables, order_lines
 from results.caveats import caveats
-from results.map_cases import order_cases
-from results.tables import caveat_lines
+from results.kinds.maps import atlas_picture
+from results.kinds.orders import OrderVerdict, atlas_document
+from results.kinds.orders_views import atlas_tables, order_cases, order_lines
+from results.table import caveat_lines
 from results.verdict import Exit, Verdict
 from scenarios.models import Ordering, Scenario
 from stress.explore.grid import Advance, memory_of_each

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from results.atlas import Tier
+from results.kinds.orders import Tier
 from scenarios.loader import apply_settings, load_scenario
 from scenarios.models import Ordering, Scenario
 

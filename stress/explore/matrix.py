@@ -4,10 +4,8 @@ from functools import partial
 from typing import Any
 
 from kernels.language.cache import sources_digest
-from results.map_cases import pair_cases
-from results.matrix import entries, matrix_document
-from results.matrix_map import matrix_picture
-from results.matrix_tables import matrix_tables, pair_lines
+from results.kinds.faults import entries, matrix_document, matrix_tables, pair_cases, pair_lines
+from results.kinds.maps import matrix_picture
 from results.verdict import Exit
 from scenarios.faults import faults
 from scenarios.loader import load_scenario

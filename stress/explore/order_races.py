@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.atlas_races import AGAIN, REFERENCE, race_entries
-from results.collector import Snapshot
+from results.collect.tally import Snapshot
+from results.kinds.orders import AGAIN, REFERENCE, race_entries
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts

@@ -13,9 +13,8 @@ from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
-from results.exploration import EXHAUSTIVE, PCT, RANDOM, Found, Search, Subject, record
-from results.exploration_verdict import INTERRUPT
 from results.grades import FAILING, GRADES, grade_of
+from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.explore.witness import Recorded, as_searched, recorded
@@ -25,7 +24,7 @@ from stress.screen import Screen
 
 Watch = Callable[[Progress], bool]
 Moves = tuple[Move, ...]
-FORBIDDEN = tuple(outcome.name for outcome, (grade, _) in GRADES.items() if grade in FAILING)
+FORBIDDEN = tuple(outcome.name for outcome, its in GRADES.items() if its.grade in FAILING)
 
 
 @dataclass(frozen=True, slots=True)

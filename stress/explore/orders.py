@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from kernels.search.explore import Exploration
 from kernels.tdx.rules import Fault, OnError, Rules
-from results.atlas import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
-from results.exploration_verdict import INTERRUPT, MEMORY
+from results.kinds.exploration import INTERRUPT, MEMORY
+from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
 from scenarios.models import Ordering, Scenario
 from scenarios.orders import every_order
 from stress.explore.grid import Advance, alone, forbidden, on_machine

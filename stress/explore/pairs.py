@@ -11,12 +11,12 @@ from typing import Any
 
 from kernels.search.breadth_first import Move
 from kernels.tdx.rules import Fault, Rules
-from results.atlas import Tier
-from results.exploration_verdict import FIRST
-from results.matrix import NO_FAULT, OTHERS, SCHEMA, Pair, judged
-from results.witness import Witness, WitnessError, read_table
+from results.kinds.exploration import FIRST
+from results.kinds.faults import NO_FAULT, OTHERS, SCHEMA, Pair, judged
+from results.kinds.orders import Tier
 from scenarios.models import Ordering
 from scenarios.validation import validated
+from scenarios.witness import Witness, WitnessError, read_table
 from stress.explore.grid import Advance, alone, forbidden, on_machine
 from stress.explore.machines import MACHINES, Machine
 from stress.explore.ordering import schedule_json

@@ -7,17 +7,20 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-from results.columns import Columns, every_step, folded
-from results.exploration import document
-from results.exploration_cases import exploration_cases
-from results.exploration_tables import exploration_observation, exploration_table, explorations_table
-from results.exploration_verdict import exploration_exit_code, is_sampled
+from results.exchange.columns import Columns, every_step, folded
+from results.kinds.exploration import document, exploration_exit_code, is_sampled
+from results.kinds.exploration_views import (
+    exploration_cases,
+    exploration_observation,
+    exploration_table,
+    explorations_table,
+)
 from results.store import RunDirectory, json_bytes
-from results.tables import caveat_lines
+from results.table import caveat_lines
 from results.verdict import Verdict
-from results.witness import witness_text
-from results.wording import plural
+from results.words import plural
 from scenarios.models import Ordering, Scenario
+from scenarios.witness import witness_text
 from stress.explore.ordering import FORBIDDEN, Sample, Searched, Whole, get_ready, search
 from stress.explore.witness import Recorded, write_pictures
 from stress.options import ExploreRequest

@@ -12,16 +12,16 @@ from kernels.story.events import Story
 from kernels.story.narrate import Narrator
 from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, Rules
-from results import witness as files
-from results.store import write_file
-from results.trace_events import story_trace
-from results.trace_events import text as trace_text
-from results.witness import Step, Witness, write_witness
-from results.wording import plural
+from results.exchange.trace_events import story_trace
+from results.exchange.trace_events import text as trace_text
+from results.store import write_file, write_text
+from results.words import plural
 from scenarios.machines import MAX_SHARED_PAGES
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from scenarios.validation import validated
+from scenarios.witness import Size as WitnessSize
+from scenarios.witness import Step, Witness, witness_text
 from stress.provenance import version
 
 WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
@@ -90,7 +90,7 @@ def recorded(
     `outcome` is what the last move shows. Raises KeyError, ValueError for a move that cannot be taken, ValueError for
     rules that are not the ordering's.
     """
-    machine = files.Size(vcpus=size.vcpus, zappers=size.zappers, pages=size.pages, tlb_entries=size.tlb_entries)
+    machine = WitnessSize(vcpus=size.vcpus, zappers=size.zappers, pages=size.pages, tlb_entries=size.tlb_entries)
     faults = tuple(str(fault.name).lower() for fault in Fault if rules.faults & fault)
     if rules_digest(rules) != rules_digest(rules_of(ordering, rules.shootdowns, faults, setting)):
         raise ValueError(f"expected the rules that a search makes of {ordering.name}, found others")
@@ -153,7 +153,7 @@ def title_of(witness: Witness) -> str:
 
 def write_pictures(directory: Path, witness: Witness, story: Story, prefix: str = "") -> list[Path]:
     """Leave the trace and the timeline, as PNG and as SVG, in a directory that is there. Raises StoreError."""
-    from results.timeline import timeline
+    from results.draw.timeline import timeline
 
     title = title_of(witness)
     trace = trace_text(story_trace(story, title))
@@ -166,7 +166,7 @@ def write_pictures(directory: Path, witness: Witness, story: Story, prefix: str 
 
 def write_all(directory: Path, found: Recorded, prefix: str = "") -> list[Path]:
     """Leave the witness itself, then what `write_pictures` leaves. Raises StoreError."""
-    write_witness(directory / f"{prefix}{WITNESS}", found.witness)
+    write_text(directory / f"{prefix}{WITNESS}", witness_text(found.witness))
     return [directory / f"{prefix}{WITNESS}", *write_pictures(directory, found.witness, found.story, prefix)]
 
 

@@ -13,10 +13,9 @@ from kernels.race.probes import Probes, load_probes
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import MAX_VCPUS
 from kernels.tdx.words import plan
-from results.host import cpu_times, host_facts, memory_to_be_had, steal_share
-from results.round_trips import round_trips
-from results.system_files import ROOT, cpu_list, line, shown_cpus
-from results.topology import CPUS, Topology, spread, topology
+from results.machine.files import ROOT, cpu_list, line, shown_cpus
+from results.machine.host import cpu_times, host_facts, memory_to_be_had, steal_share
+from results.machine.topology import CPUS, Topology, round_trips, spread, topology
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import Errand, Results, all_pairs, measure
 from stress.host.quick import clock_facts, empty_shootdown_facts, fork_facts, round_trip_facts, timer_facts

@@ -17,10 +17,10 @@ from kernels.race.lines import Run
 from kernels.race.probes import Probes, load_probes
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import plan, zapper_actor
-from results.collector import snapshot
-from results.histogram import value_at_rank
-from results.host import host_facts
-from results.system_files import shown_cpus
+from results.collect.tally import snapshot
+from results.machine.files import shown_cpus
+from results.machine.host import host_facts
+from results.numbers.statistics import value_at_rank
 from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import Errand, measure

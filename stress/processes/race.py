@@ -9,8 +9,9 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
-from results.collector import Run, RunFacts, Snapshot, run_record, snapshot
-from results.host import cpu_times, steal_share
+from results.collect.race import Run, RunFacts, run_record
+from results.collect.tally import Snapshot, snapshot
+from results.machine.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kernels.layout import FROZEN, GO, STOP_ENDING, STOP_ENDLESS, Layout
 from kernels.race.lines import label_text
 from kernels.tdx.outcomes import Outcome
-from results.collector import Series, Snapshot, snapshot
+from results.collect.tally import Series, Snapshot, snapshot
 from results.verdict import Ending
 from scenarios.delays import parse_start_offset
 from scenarios.models import Scenario

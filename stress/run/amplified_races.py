@@ -9,9 +9,8 @@ from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import PROTOCOLS
 from kernels.tdx.rules import Flow
-from results.amplification import measured, not_raced, with_catches
-from results.amplification_verdict import is_unexpected, judge_amplification
 from results.grades import FAILING, GRADES
+from results.kinds.amplification import is_unexpected, judge_amplification, measured, not_raced, with_catches
 from results.verdict import Ending
 from scenarios.loader import setting_key
 from scenarios.models import Ordering, Scenario
@@ -106,7 +105,7 @@ class Amplification:
             "ordering": ordering.name,
             "expect": ordering.expect if isinstance(ordering.expect, str) else list(ordering.expect),
             "outcome": outcome,
-            "forbidden": GRADES[Outcome[outcome]][0] in FAILING,
+            "forbidden": GRADES[Outcome[outcome]].grade in FAILING,
             "races": self._races,
             "seconds": round(time.monotonic() - self._began, 3),
             "cap_s": round(self._cap_s, 3),

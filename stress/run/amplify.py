@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from results.amplification import SCHEMA
-from results.amplification_cases import amplification_cases
-from results.amplification_tables import amplification_table, first_catch_table
-from results.amplification_verdict import amplification_exit_code, amplified_line
+from results.kinds.amplification import (
+    SCHEMA,
+    amplification_cases,
+    amplification_exit_code,
+    amplification_table,
+    amplified_line,
+    first_catch_table,
+)
 from results.store import RunDirectory
 from results.verdict import Verdict
 from scenarios.models import Scenario

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from results.amplification import Measured, score
-from results.wording import plural
+from results.kinds.amplification import Measured, score
+from results.words import plural
 from scenarios.machines import scenario_contradictions
 from scenarios.models import Scenario
 

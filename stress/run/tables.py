@@ -3,11 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from results.answer import review_sentence
-from results.phase_shares import phase_table
-from results.race_trace import LastSteps, what_led_to_it
-from results.tables import caveat_lines, latency_table, observation_line, outcome_table, unit_lines, verdict_table
-from results.yardsticks import yardstick_lines
+from results.collect.last_steps import LastSteps, what_led_to_it
+from results.kinds.run.tables import (
+    latency_table,
+    observation_line,
+    outcome_table,
+    phase_table,
+    review_sentence,
+    unit_lines,
+    verdict_table,
+    yardstick_lines,
+)
+from results.table import caveat_lines
 from scenarios.loader import DEFAULT_SCENARIO
 from stress.screen import Screen
 

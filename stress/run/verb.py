@@ -8,10 +8,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from results.caveats import caveats
-from results.collector import Run
-from results.race_trace import LastSteps, together, trace
-from results.run_cases import run_cases, suite_name
-from results.store import SCHEMA, RunDirectory
+from results.collect.last_steps import LastSteps, together, trace
+from results.collect.race import Run
+from results.kinds.files import write_report
+from results.kinds.run.record import SCHEMA
+from results.kinds.run.tables import run_cases, suite_name
+from results.store import RunDirectory
 from results.verdict import Verdict, exit_code
 from scenarios.models import Ordering, Scenario
 from stress.host.quick import host_record, round_trip_after
@@ -56,7 +58,8 @@ class Record:
     def store(self, *, plots: bool) -> None:
         """Write all of it, with one trace of all orderings that were traced. Raises StoreError."""
         traced = together([trace(steps.whole) for steps in self.last_steps]) if self.last_steps else None
-        self.directory.write(self.result, self.arrays, plots=plots, trace=traced)
+        draw = partial(write_report, result=self.result, arrays=self.arrays) if plots else None
+        self.directory.write(self.result, self.arrays, trace=traced, draw=draw)
 
 
 def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:

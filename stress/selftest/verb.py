@@ -8,9 +8,16 @@ from functools import partial
 from typing import Any
 
 from kernels.tdx.outcomes import Outcome
-from results.selftest import SCHEMA, claim, is_complete, raced, selftest_exit_code
-from results.selftest_cases import selftest_cases
-from results.selftest_tables import selftest_lines, selftest_table
+from results.kinds.selftest import (
+    SCHEMA,
+    claim,
+    is_complete,
+    raced,
+    selftest_cases,
+    selftest_exit_code,
+    selftest_lines,
+    selftest_table,
+)
 from results.store import RunDirectory
 from results.verdict import Verdict
 from scenarios.loader import load_orderings

@@ -101,7 +101,7 @@ def preload() -> None:
     for name in (
         "matplotlib.backends.backend_agg",
         "matplotlib.backends.backend_svg",
-        "results.report_files",
+        "results.kinds.files",
         "duckdb",
     ):
         importlib.import_module(name)

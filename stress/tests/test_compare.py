@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from results.tests.bench_material import ARMS, a_bench, an_arm, noisy
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

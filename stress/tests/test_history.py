@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from results.tests.material import a_result, a_run
+from results.tests.builders.run import a_result, a_run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import SmallMachine
 from kernels.tdx.counters import READS, SHOOTDOWNS
-from results.collector import Snapshot, snapshot
+from results.collect.tally import Snapshot, snapshot
 from stress.progress import race_display
 from stress.screen import Screen
 from stress.tests.moments import Moments

@@ -1,6 +1,6 @@
 """What pictures know of orderings and what is shipped agree."""
 
-from results.plot_style import KNOWN, places_of
+from results.draw.style import KNOWN, places_of
 from scenarios.loader import shipped_orderings
 
 

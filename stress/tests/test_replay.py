@@ -17,8 +17,8 @@ from kernels.tdx.protocol import SHOOTDOWN, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tests.driver import enter
 from kernels.tests.written_schedules import TRACK, wander
-from results.witness import Witness, read_witness, write_witness
 from scenarios.loader import load_ordering, shipped_orderings
+from scenarios.witness import Witness, read_witness, witness_text
 from scenarios.wording import ScenarioError
 from stress.__main__ import explained
 from stress.errors import UsageFault
@@ -61,7 +61,7 @@ def recording() -> Recorded:
 @pytest.fixture
 def file(tmp_path: Path, recording: Recorded) -> Path:
     path = tmp_path / "w.json"
-    write_witness(path, recording.witness)
+    path.write_text(witness_text(recording.witness))
     return path
 
 
@@ -317,7 +317,7 @@ def test_any_schedule_replays_to_its_state(name, size, shootdowns, seed, steps, 
     wander(run, seed, steps)
     path = tmp_path_factory.mktemp("witness") / "w.json"
     made = recorded(load_ordering(name), run.rules, size, "no_progress", run.taken)
-    write_witness(path, made.witness)
+    path.write_text(witness_text(made.witness))
     witness, narrator = _prepared(ReplayRequest(file=path))
 
     done = _run(witness, narrator, len(witness.steps))

@@ -11,8 +11,8 @@ import pytest
 
 import results
 from results.store import RunDirectory
-from results.tests.bench_material import a_bench, noisy
-from results.tests.material import Machine, a_result, recorded
+from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.run import Machine, a_result, recorded
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 REFERENCE = Path(results.__file__).parent / "reference"
@@ -26,7 +26,7 @@ def left_by_a_run(tmp_path: Path) -> Path:
     machine = Machine()
     machine.record("shootdown", *range(200, 900))
     run = recorded(machine, ordering="v18")
-    RunDirectory(tmp_path / "run").write(a_result(run.json), run.arrays, plots=False)
+    RunDirectory(tmp_path / "run").write(a_result(run.json), run.arrays)
     return tmp_path / "run"
 
 

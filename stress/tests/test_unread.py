@@ -6,11 +6,10 @@ import pytest
 
 from kernels.search.breadth_first import Move
 from kernels.tdx.rules import Fault, Flow
-from results import witness as files
-from results.witness import write_witness
 from scenarios.faults import faults, to_explore, to_race
 from scenarios.loader import apply_settings, load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.models import Ordering
+from scenarios.witness import Size, witness_text
 from stress.bench.design import design
 from stress.errors import UsageFault
 from stress.explore.pairs import Cell, is_read
@@ -157,10 +156,8 @@ def test_every_verb_refuses_it(refuse) -> None:
 def test_a_recording_with_a_fault_for_which_no_step_looks_is_refused(tmp_path: Path) -> None:
     spec, file = load_ordering("spec"), tmp_path / "w.json"
     rules = rules_of(spec, 1, ("let_in_too_early",))
-    made = recorded(
-        spec, rules, files.Size(vcpus=1, zappers=1, pages=1, tlb_entries=1), "no_progress", [Move("vcpu 0", 0)]
-    )
-    write_witness(file, made.witness)
+    made = recorded(spec, rules, Size(vcpus=1, zappers=1, pages=1, tlb_entries=1), "no_progress", [Move("vcpu 0", 0)])
+    file.write_text(witness_text(made.witness))
 
     with pytest.raises(UsageFault, match=r'^fault "let_in_too_early": no step of the flow "shootdown"'):
         replay(ReplayRequest(file=file))

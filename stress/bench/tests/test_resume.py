@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from results.bench_record import Bench
-from results.tests.bench_material import a_bench, noisy
+from results.kinds.bench.record import Bench
+from results.tests.builders.bench import a_bench, noisy
 from stress.bench.resume import resumed
 from stress.errors import UsageFault
 from stress.options import BenchRequest

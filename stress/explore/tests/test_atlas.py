@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results.atlas import Tier
+from results.kinds.orders import Tier
 from scenarios.loader import load_ordering
 from stress.errors import UsageFault
 from stress.explore import order_races as atlas_race

@@ -5,8 +5,8 @@ Those of the default flow stand in kernels/tdx/tests/test_faults.py.
 
 import pytest
 
-from results.exploration_verdict import failing
 from results.grades import FAILING, grade_of
+from results.kinds.exploration import failing
 from scenarios.faults import Shown, faults, to_explore
 from scenarios.loader import load_ordering
 from stress.explore.machines import MACHINES

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kernels.tdx.rules import Flow, Rules
-from results.atlas import Tier
+from results.kinds.orders import Tier
 from scenarios.faults import faults
 from scenarios.loader import load_ordering
 from stress.errors import UsageFault

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from results.atlas import AS_IS, CHECK_OFF, HOST_FREES
+from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES
 from scenarios.loader import load_ordering, load_scenario
 from stress.explore import orders as atlas_search
 from stress.explore.orders import TIERS, Advance, explore_orders, look_at

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from results.comparable import differences
+from results.machine.comparable import differences
 from stress.errors import CannotRunHere
 from stress.host import doctor
 from stress.options import DoctorRequest

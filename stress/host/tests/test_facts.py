@@ -4,8 +4,8 @@ import pytest
 
 from kernels.race.clock import calibrate
 from kernels.race.probes import load_probes
-from results.tests.machines import two_sockets
-from results.topology import topology
+from results.machine.topology import topology
+from results.tests.builders.machine import two_sockets
 from stress.errors import HarnessFault
 from stress.host import facts as examination
 from stress.host.cpu_pairs import Buffering, Errand, Results

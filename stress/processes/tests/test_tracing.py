@@ -15,8 +15,8 @@ from kernels.race.variant import Variant
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import plan
-from results.collector import Run
-from results.race_trace import LastSteps, columns, trace
+from results.collect.last_steps import LastSteps, columns, trace
+from results.collect.race import Run
 from scenarios.loader import load_orderings, load_scenario, with_options
 from stress.interrupts import Interrupts
 from stress.processes import tracing

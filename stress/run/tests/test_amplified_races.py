@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from results.tests.material import a_run
+from results.tests.builders.run import a_run
 from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts

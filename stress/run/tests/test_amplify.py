@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from results.amplification import judged, measured
-from results.tests.material import a_run
+from results.kinds.amplification import judged, measured
+from results.tests.builders.run import a_run
 from scenarios.loader import load_orderings, load_scenario
 from stress.errors import UsageFault
 from stress.options import RunRequest

@@ -1,0 +1,1 @@
+"""Pictures: looks, axes, sheets and panels, each drawn from values alone."""

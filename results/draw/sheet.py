@@ -1,0 +1,126 @@
+"""A picture with a head that says what ran where, and a foot with legends and caveats."""
+
+import io
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+
+from results.draw.style import parameters, shortened
+from results.words import machine_size, plural
+
+WIDTH_IN, DPI = 13.0, 110
+LINE_IN, HEAD_IN = 0.21, 0.72
+MODEL = "A model of the protocol, not Intel silicon."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheet:
+    """A figure: `body` for panels; the head and the foot are done."""
+
+    figure: Figure
+    body: SubFigure
+
+    def save(self, target: Any, kind: str = "png") -> None:
+        """Write to a path or an open binary file: `png` for screens, `svg` or `pdf` for paper."""
+        save(self.figure, target, kind)
+        # Laid out once: half of the time of a picture, and every format of it alike.
+        self.figure.set_layout_engine("none")
+
+
+def save(figure: Figure, target: Any, kind: str) -> None:
+    """Write a figure, the same bytes whenever that is."""
+    FigureCanvasAgg(figure)
+    figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+
+
+def drawn(makers: Mapping[str, Callable[[], Sheet]]) -> dict[str, bytes]:
+    """Each of these sheets as PNG and as SVG, by file name."""
+    files: dict[str, bytes] = {}
+    for name, make in makers.items():
+        with parameters():
+            page = make()
+            for kind in ("png", "svg"):
+                content = io.BytesIO()
+                page.save(content, kind)
+                files[f"{name}.{kind}"] = content.getvalue()
+    return files
+
+
+def head_and_foot(figure: Figure, title: str, subtitle: str, foot: Sequence[str], foot_at_in: float) -> None:
+    """The title, what stands below it, and the lines at the bottom, of a figure that is laid out by hand."""
+    left, height = 0.012, figure.get_size_inches()[1]
+    figure.text(left, 1 - 0.16 / height, title, fontsize=15, fontweight="bold", va="top")
+    figure.text(left, 1 - 0.5 / height, subtitle, fontsize=10, color="#444444", va="top")
+    figure.text(left, foot_at_in / height, "\n".join(foot), fontsize=8.5, color="#444444", va="top")
+
+
+def sheet(
+    result: Mapping[str, Any],
+    title: str,
+    body_in: float,
+    handles: Sequence[Any],
+    keys: Sequence[Any] = (),
+    key_title: str = "",
+    head_text: str = "",
+) -> Sheet:
+    """An empty sheet with its head, and a foot with a legend of orderings, one of `keys`, and the caveats.
+
+    The head says what ran where, or `head_text`.
+    """
+    columns = 3 if not keys else 1 if len(handles) <= 3 else 2
+    rows = max(math.ceil(len(handles) / columns), math.ceil(len(keys) / 2) + 1 if keys else 0, 1)
+    caveats = caveat_text(result)
+    legend_in, foot_in = LINE_IN * rows + 0.22, LINE_IN * 0.86 * len(caveats) + 0.12
+    height = HEAD_IN + body_in + legend_in + foot_in
+    figure = Figure(figsize=(WIDTH_IN, height))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.05)
+    parts: Any = figure.subfigures(4, 1, height_ratios=[HEAD_IN, body_in, legend_in, foot_in])
+    head, body, legend, foot = parts
+    left = 0.16 / WIDTH_IN
+    head.text(left, 0.88, title, fontsize=15, fontweight="bold", va="top")
+    head.text(left, 0.34, head_text or subtitle(result), fontsize=10, color="#444444", va="top")
+    legend.legend(handles=list(handles), loc="upper left", ncols=columns, bbox_to_anchor=(0.005, 1.0), handlelength=3.2)
+    if keys:
+        second = legend.legend(
+            handles=list(keys),
+            loc="upper right",
+            ncols=3,
+            bbox_to_anchor=(0.995, 1.0),
+            title=key_title,
+            alignment="left",
+        )
+        second.get_title().set_fontsize(9)
+    foot.text(left, 0.98, "\n".join(caveats), fontsize=8.5, color="#444444", va="top", linespacing=1.25)
+    return Sheet(figure, body)
+
+
+def subtitle(result: Mapping[str, Any]) -> str:
+    """What ran where: scenario, actors, machine."""
+    scenario, host = result["scenario"], result["host"]
+    parts = [
+        str(scenario.get("name", "run")),
+        ", ".join(machine_size({"vcpus": 0, "zappers": 0, **scenario})),
+        f"{plural(scenario.get('pages', 0), 'page')}",
+    ]
+    if scenario.get("flow") == "batch":
+        parts.append(f"batches of {plural(scenario['batch'], 'page')}")
+    if scenario.get("rate"):
+        parts.append(f"open loop at {scenario['rate']:g} shootdowns/s")
+    cpus = host.get("cpus_allowed")
+    if scenario.get("vcpus", 0) + scenario.get("zappers", 0) > (cpus or 0):
+        parts.append("placed apart" if scenario.get("placement") == "apart" else "mixed by Linux")
+    where = f"{host.get('cpu_model') or 'unknown CPU'}" + (f", {plural(cpus, 'CPU')}" if cpus else "")
+    return shortened("; ".join([*parts, where]), 150)
+
+
+def caveat_text(result: Mapping[str, Any], most: int = 6) -> list[str]:
+    """The caveat line, wrapped to the sheet: always that this is a model, then what was seen."""
+    seen = [shortened(caveat["seen"], 120) for caveat in result["caveats"]]
+    more = [f"{len(seen) - most} more in result.json"] if len(seen) > most else []
+    said = f"{MODEL} Caveats: {'; '.join([*seen[:most], *more])}." if seen else MODEL
+    return textwrap.wrap(said, 205)

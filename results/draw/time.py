@@ -1,0 +1,169 @@
+"""Panels about time: percentile curves, shares of shootdowns done by a time, and where the time goes.
+
+A panel draws one thing of a result into one pair of axes; pictures and pages are made of them. With nothing to show it
+says so.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from kernels.layout import HIST_WORDS
+from results.draw.style import (
+    BAND,
+    MARKER,
+    Style,
+    percentile_axes,
+    percentile_band,
+    percentile_curve,
+    say,
+    time_axis,
+)
+from results.figures import PHASES, phase_shares
+from results.numbers.statistics import ENOUGH, HIGHS_NS, Counts, share_margin
+from results.verdict import MET
+
+Arrays = Mapping[str, NDArray[Any]]
+Run = Mapping[str, Any]
+MARKED = (2, 10, 100, 1000, 10_000, 100_000)
+# A smaller share of a bar has no room for its number.
+LEAST_TOLD = 0.06
+# A band for each of more orderings than this hides what it is to show.
+MOST_BANDS = 6
+# Of a distribution from 0 to 1.
+STEPS = 400
+
+
+class Shown(NamedTuple):
+    """What panels show: runs, how each of them is drawn, and their arrays."""
+
+    runs: Sequence[Run]
+    looks: Sequence[Style]
+    arrays: Arrays
+
+    def each(self) -> Iterable[tuple[Run, Style]]:
+        """Every run with its style."""
+        return zip(self.runs, self.looks, strict=True)
+
+    def counts(self, run: Run, name: str) -> Counts:
+        """A run's histogram of this name, empty where it has none."""
+        found = self.arrays.get(f"{run['ordering']}/hist/{name}")
+        if found is None and name == MET:  # of a result of an earlier version
+            found = self.arrays.get(f"{run['ordering']}/hist/shootdown")
+        return found if found is not None else np.zeros(HIST_WORDS, dtype=np.int64)
+
+
+def shootdown_curves(ax: Axes, shown: Shown) -> None:
+    """The percentile curve of whole shootdowns with its interval, as far as n gives one."""
+    ax.set_title("A shootdown that met a vCPU, by percentile")
+    furthest = max(curves(ax, shown, MET), _response_curves(ax, shown))
+    if not furthest:
+        say(ax, why_nothing(shown.runs))
+        return
+    ax.set_ylabel("time of a shootdown (log)")
+    percentile_axes(ax, furthest)
+
+
+def curves(ax: Axes, shown: Shown, name: str) -> float:
+    """Draw a percentile curve in its band for each ordering that has one; returns how far the furthest goes."""
+    furthest = 0.0
+    for run, look in shown.each():
+        xs, ys = percentile_curve(shown.counts(run, name))
+        if not xs:
+            continue
+        furthest = max(furthest, xs[-1])
+        if len(shown.runs) <= MOST_BANDS:
+            at, low, high = percentile_band(shown.counts(run, name))
+            ax.fill_between(at, low, high, color=look.colour, **BAND)
+        marked = [int(np.searchsorted(xs, x)) for x in MARKED if x <= xs[-1]]
+        ax.plot(xs, ys, color=look.colour, linestyle=look.dash, marker=look.marker, markevery=marked, **MARKER)
+    return furthest
+
+
+def _response_curves(ax: Axes, shown: Shown) -> float:
+    """With an open loop: the time from the intended start, dotted."""
+    furthest = 0.0
+    for run, look in shown.each():
+        xs, ys = percentile_curve(shown.counts(run, "response"))
+        ax.plot(xs, ys, color=look.colour, linewidth=1, linestyle=":")
+        furthest = max(furthest, xs[-1] if xs else 0.0)
+    return furthest
+
+
+def why_nothing(runs: Sequence[Run]) -> str:
+    """Why there is no curve."""
+    endings = {run["ending"] for run in runs} - {"finished"}
+    said = f" ({', '.join(sorted(endings))})" if endings else ""
+    return f"In no ordering {ENOUGH['p50']} shootdowns met a vCPU,\nwhich a median needs{said}."
+
+
+def done_by(ax: Axes, shown: Shown) -> None:
+    """The empirical distribution: which share of shootdowns was done by a time, with its 95 % band for the whole."""
+    ax.set_title("Share of shootdowns done by a time")
+    measured = [(look, counts) for run, look in shown.each() if (counts := shown.counts(run, MET)).any()]
+    if not measured:
+        say(ax, why_nothing(shown.runs))
+        return
+    longest = 0.0
+    for look, counts in measured:
+        times, shares = _distribution(counts)
+        margin = share_margin(int(counts.sum()))
+        low, high = np.clip(shares - margin, 0, 1), np.clip(shares + margin, 0, 1)
+        if len(measured) <= MOST_BANDS:
+            ax.fill_between(times, low, high, step="post", color=look.colour, **BAND)
+        every = [int(np.searchsorted(shares, share)) for share in (0.1, 0.5, 0.9)]
+        line = {**MARKER, "drawstyle": "steps-post", "markevery": every}
+        ax.plot(times, shares, color=look.colour, linestyle=look.dash, marker=look.marker, **line)
+        longest = max(longest, float(times[np.searchsorted(shares, 0.999)]))
+    ax.set_xscale("log")
+    ax.set_xlim(right=longest * 1.5)
+    time_axis(ax, "x")
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0%}".replace("%", " %")))
+    ax.set_ylabel("share of shootdowns that met a vCPU")
+    ax.set_xlabel("time of a shootdown (log), to the 99.9th percentile")
+
+
+def _distribution(counts: Counts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Times in ns and the share of samples up to each, thinned to steps that an eye can tell apart."""
+    filled = np.flatnonzero(counts)
+    shares = np.cumsum(counts[filled]) / counts.sum()
+    last_of_step = np.append(np.diff(np.floor(shares * STEPS)) > 0, True)
+    return np.maximum(HIGHS_NS[filled][last_of_step], 1), shares[last_of_step]
+
+
+def phase_bars(ax: Axes, shown: Shown) -> None:
+    """Each phase's share of the stamped shootdowns, one bar an ordering."""
+    ax.set_title("Where the time goes, at the median")
+    runs = shown.runs
+    if not any(map(phase_shares, runs)):
+        say(ax, "No phase was measured.")
+        return
+    for place, (run, look) in enumerate(shown.each()):
+        _phase_bar(ax, place, run, look)
+    ax.set_yticks(range(len(runs)), [look.name for look in shown.looks], fontsize=9 if len(runs) > 6 else 9.5)
+    room = 0.6 + max(0.0, 3 - len(runs)) * 0.4
+    ax.set_ylim(len(runs) - 1 + room, -room)
+    ax.set_xlim(0, 1)
+    ax.grid(False, axis="y")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}".replace("%", " %")))
+    ax.set_xlabel("share of the phases' sum, steps in the order in which they run\n(each holds a reading of the clock)")
+
+
+def _phase_bar(ax: Axes, place: int, run: Run, look: Style) -> None:
+    """One ordering's bar, with its marker at the start."""
+    end = 0.0
+    for phase, width in phase_shares(run).items():
+        _, colour, hatch = PHASES[phase]
+        ax.barh(place, width, left=end, height=0.62, color=colour, hatch=hatch, edgecolor="white", linewidth=0.8)
+        if width >= LEAST_TOLD:
+            text = ax.text(end + width / 2, place, f"{100 * width:.0f}", va="center", ha="center", fontsize=8.5)
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0})
+        end += width
+    if end:
+        dot = {**MARKER, "markersize": 8, "clip_on": False, "zorder": 5, "linestyle": ""}
+        ax.plot([0], [place], marker=look.marker, color=look.colour, **dot)

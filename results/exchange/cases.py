@@ -1,0 +1,84 @@
+"""Test cases for continuous integration, as JUnit XML and as KTAP: one document of either from one list of cases."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+from results.verdict import Verdict
+
+# What XML 1.0 cannot hold.
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+BROKEN = ("crashed", "hung")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test case. `why` is one line; `details` more lines for a case that did not pass."""
+
+    name: str
+    state: str
+    why: str
+    seconds: float = 0.0
+    details: Sequence[str] = field(default_factory=tuple)
+
+
+def junit_document(suite: str, cases: Sequence[Case]) -> str:
+    """The cases as JUnit XML; inconclusive is a failure, a broken harness an error."""
+    totals = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.state in ("failed", "inconclusive") for case in cases)),
+        "errors": str(sum(case.state in BROKEN for case in cases)),
+        "time": f"{sum(case.seconds for case in cases):.3f}",
+    }
+    root = ElementTree.Element("testsuites", totals)
+    inner = ElementTree.SubElement(root, "testsuite", {"name": f"tdx-stress.{_plain(suite)}", **totals})
+    for case in cases:
+        about = {"classname": _plain(suite), "name": _plain(case.name), "time": f"{case.seconds:.3f}"}
+        element = ElementTree.SubElement(inner, "testcase", about)
+        if case.state != "passed":
+            kind = "error" if case.state in BROKEN else "failure"
+            report = ElementTree.SubElement(element, kind, {"type": case.state, "message": _plain(case.why)})
+            report.text = _plain("\n".join(case.details))
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _plain(text: str) -> str:
+    return _ILLEGAL.sub("?", text)
+
+
+def ktap_document(suite: str, cases: Sequence[Case]) -> str:
+    """The cases as KTAP version 1, the form of the kernel's own tests, with the totals that kselftest prints.
+
+    Source: Documentation/dev-tools/ktap.rst. A case's details stand before its line; a harness that broke has the
+    directive ERROR or TIMEOUT, and nothing but passed is ok.
+    """
+    lines = ["KTAP version 1", f"1..{len(cases)}"]
+    for number, case in enumerate(cases, start=1):
+        lines += [f"# {_remark(line)}" for line in case.details if line.strip()]
+        lines.append(_test_line(number, suite, case))
+    passed, broken = (sum(case.state in states for case in cases) for states in (("passed",), BROKEN))
+    failed = len(cases) - passed - broken
+    lines.append(f"# Totals: pass:{passed} fail:{failed} xfail:0 xpass:0 skip:0 error:{broken}")
+    return "\n".join(lines) + "\n"
+
+
+def _test_line(number: int, suite: str, case: Case) -> str:
+    verdict = "ok" if case.state == "passed" else "not ok"
+    directive = {"crashed": "ERROR ", "hung": "TIMEOUT "}.get(case.state, "")
+    said = case.why if case.state == "passed" else f"{case.state}: {case.why}"
+    # A "#" in a name would start a directive.
+    return f"{verdict} {number} {_word(suite)}.{_word(case.name)} # {directive}{_remark(said)}"
+
+
+def _remark(text: str) -> str:
+    return " ".join(text.split()).replace("#", "%")
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^\w.,=@/+-]+", "_", text)
+
+
+def state_unless_open(is_open: bool) -> str:
+    return (Verdict.inconclusive if is_open else Verdict.passed).value

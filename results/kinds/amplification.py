@@ -1,0 +1,258 @@
+"""How much a setting amplifies a race: rates with intervals, how many times as often, and what is said of it.
+
+A measurement is a dict of the JSON: `shootdowns` that met a vCPU, `hits`, those that showed the outcome, and `seconds`;
+beside them `failing`, the events of every forbidden or unknown outcome, the one that is looked for or not. `unexpected`
+of an entry are its races that hung or crashed, or showed a forbidden or unknown outcome for which the ordering is not
+known: each with its `setting`, `ending`, `notes` and all that was `failing` in it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from results.exchange.cases import Case
+from results.grades import FAILING, Grade, grade_of
+from results.numbers.statistics import clopper_pearson
+from results.table import indented, marked, plain_table, verdict_line
+from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, seen
+from results.words import count, nanoseconds, plural, rate_with_interval
+
+SCHEMA = "tdx-stress/amplification/1"
+Measured = Mapping[str, Any]
+
+
+def measured(run: Mapping[str, Any], outcome: str) -> dict[str, Any]:
+    """What one race says of an outcome. Where that belongs to no shootdown its events count, each as one."""
+    found = next((one for one in run["outcomes"] if one["id"] == outcome), None)
+    hits = 0 if found is None else found["count"] if found["met"] is None else found["met"]
+    rate = judged(met_shootdowns(run) or 0, hits, run["seconds"])
+    return {**rate, "failing": seen(run, *FAILING), "ending": str(run["ending"])}
+
+
+def not_raced() -> dict[str, Any]:
+    """The measurement of a setting whose race did nothing, or never began."""
+    return {**judged(0, 0, 0.0), "failing": {}, "ending": None}
+
+
+def with_catches(one: Measured, catches: Sequence[tuple[float | None, Mapping[str, int]]]) -> dict[str, Any]:
+    """The measurement with the seconds to the first catch of some more races, and with what else failed in these."""
+    seconds = [caught for caught, _ in catches]
+    failing: Counter[str] = Counter(one["failing"])
+    for _, more in catches:
+        failing.update(more)
+    return {**one, "failing": dict(failing), "catches_s": seconds, "first_catch_s": median_catch(seconds)}
+
+
+def judged(shootdowns: int, hits: int, seconds: float) -> dict[str, Any]:
+    """The measurement with its rate and 95 % interval, and how many shootdowns showed it a second."""
+    hits = min(hits, shootdowns)
+    low, high = clopper_pearson(hits, shootdowns) if shootdowns else (0.0, 1.0)
+    return {
+        "shootdowns": shootdowns,
+        "hits": hits,
+        "seconds": round(seconds, 3),
+        "rate": hits / shootdowns if shootdowns else 0.0,
+        "ci95": [low, high],
+        "per_s": round(hits / seconds, 3) if seconds > 0 else 0.0,
+    }
+
+
+def score(one: Measured) -> float:
+    """What settings are ranked by: the least that it is shown a second, with 97.5 %; 0 where it is not."""
+    often = one["ci95"][0] * one["shootdowns"] / one["seconds"] if one["seconds"] > 0 else 0.0
+    return float(often)
+
+
+def factor(base: Measured, amplified: Measured) -> tuple[float | None, float, float | None]:
+    """The ratio of two rates with an interval from the ends of theirs, wider than 95 %: (ratio, least, most).
+
+    Ratio and most are None where the base showed nothing: then only the least is known.
+    """
+    least = amplified["ci95"][0] / base["ci95"][1]
+    if not base["hits"]:
+        return None, least, None
+    return amplified["rate"] / base["rate"], least, amplified["ci95"][1] / base["ci95"][0]
+
+
+def median_catch(catches: Sequence[float | None]) -> float | None:
+    """The median of the seconds to the first catch, None counting as later than all; None where that is the median."""
+    ranked = sorted(catches, key=lambda one: float("inf") if one is None else one)
+    return ranked[len(ranked) // 2] if ranked else None
+
+
+def shown_at_all(entry: Mapping[str, Any]) -> bool:
+    """Whether any race showed the outcome, amplified or not."""
+    raced = (entry["without"], *entry["best"], *entry["tried"])
+    return any(one["hits"] or any(catch is not None for catch in one.get("catches_s", ())) for one in raced)
+
+
+Entry = Mapping[str, Any]
+# How grave an unexpected race is.
+_FAILED, _HUNG, _CRASHED = range(3)
+
+
+def is_unexpected(run: Entry, failing: Mapping[str, int]) -> bool:
+    """Whether a race crashed, or showed what its ordering is not known for; a hang shows no_progress."""
+    return run["ending"] == Ending.crashed or any(name not in _known(run) for name in failing)
+
+
+def judge_amplification(entry: Entry) -> Judgement:
+    """The verdict on one ordering with its reason, the gravest first.
+
+    A race that hung after something else had failed has failed: a broken protocol need not come to an end.
+    """
+    gravest, safe = gravest_race(entry), entry["expect"] == "safe"
+    if gravest is not None and _weight(gravest) > _FAILED:
+        broken, plain = (
+            (Verdict.crashed, "a worker died") if _weight(gravest) == _CRASHED else (Verdict.hung, "nothing progressed")
+        )
+        return Judgement(broken, f"{'; '.join(gravest['notes']) or plain}; under {gravest['setting']}")
+    if gravest is not None and (bad := unexpected_texts(entry, *(FAILING if safe else (Grade.unknown,)))):
+        said = "declared safe, and showed" if safe else "showed what nobody declared:"
+        return Judgement(Verdict.failed, f"{said} {', '.join(bad)}; most often under {gravest['setting']}")
+    if not shown_at_all(entry):
+        return Judgement(Verdict.inconclusive, f"{entry['outcome']} did not show in {plural(entry['races'], 'race')}")
+    times = times_as_often(entry)
+    often = "" if times == "-" else f", {times}x as often with the best setting"
+    return Judgement(Verdict.passed, f"{entry['outcome']} showed{often}")
+
+
+def gravest_race(entry: Entry) -> Entry | None:
+    """Of the unexpected races one that crashed, else one that hung, else the one in which most failed."""
+    return max(entry["unexpected"], key=lambda one: (_weight(one), sum(one["failing"].values())), default=None)
+
+
+def _weight(race: Entry) -> int:
+    if race["ending"] == Ending.crashed:
+        return _CRASHED
+    return _HUNG if race["ending"] == Ending.hung and set(race["failing"]) <= {"no_progress"} else _FAILED
+
+
+def unexpected_texts(entry: Entry, *grades: Grade) -> list[str]:
+    """What showed unexpectedly, of these grades or of all: `stale_after_done 1,200 times in 3 races`."""
+    events: Counter[str] = Counter()
+    races: Counter[str] = Counter()
+    for one in entry["unexpected"]:
+        new = {name: seen for name, seen in one["failing"].items() if name not in _known(entry)}
+        events.update(new)
+        races.update(new.keys())
+    return [
+        f"{name} {plural(seen, 'time')} in {plural(races[name], 'race')}"
+        for name, seen in events.items()
+        if grade_of(name) in (grades or FAILING)
+    ]
+
+
+def _known(entry: Entry) -> Sequence[str]:
+    """The outcomes that the ordering is known for."""
+    return () if entry["expect"] == "safe" else entry["expect"]
+
+
+def times_as_often(entry: Entry) -> str:
+    """How many times as often the best setting shows it: `239`; `>27` where none shows nothing; `-` without a best."""
+    best = next((one for one in entry["best"] if one["hits"]), None)
+    if best is None:
+        return "-"
+    ratio, least, _ = factor(entry["without"], best)
+    return f">{digits(least)}" if ratio is None else digits(ratio)
+
+
+def digits(value: float) -> str:
+    """Three digits at least, as a program reads them."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def amplified_line(entry: Entry) -> str:
+    """The line to grep: `Amplified kick_then_track tracking_not_done 239 passed`."""
+    return f"Amplified {entry['ordering']} {entry['outcome']} {times_as_often(entry)} {entry['verdict']}"
+
+
+def amplification_exit_code(entries: Sequence[Entry], *, interrupted: bool) -> int:
+    """The exit code of a whole search."""
+    return exit_code_of((one["verdict"] for one in entries), interrupted=interrupted)
+
+
+def amplification_table(entry: Entry) -> RenderableType:
+    """One ordering: the rate without and with the best settings, what these are, the command of the best; what showed
+    beside the outcome that was looked for, and the verdict.
+    """
+    table = plain_table(
+        ("", "right"), ("RATE OF SHOOTDOWNS", "left"), ("TIMES AS OFTEN", "left"), ("A SECOND", "right"),
+        ("FIRST CATCH", "right"),
+    )  # fmt: skip
+    base, cap_s = entry["without"], entry["cap_s"]
+    table.add_row("none", _rate(base), "", count(base["per_s"]), _catch(base, cap_s))
+    for place, one in enumerate(entry["best"], start=1):
+        table.add_row(str(place), _rate(one), _factor(base, one), count(one["per_s"]), _catch(one, cap_s))
+    head = Text.assemble(marked(entry["ordering"], entry["expect"] == "safe"), f": amplified for {entry['outcome']}")
+    return Group(head, table, *indented(_below(entry)))
+
+
+def _rate(one: Entry) -> str:
+    return rate_with_interval(
+        {"rate": one["rate"], "ci95": one["ci95"], "of": one["shootdowns"], "shootdowns": one["hits"]}
+    )
+
+
+def _factor(base: Entry, one: Entry) -> str:
+    if not one["hits"]:
+        return "not shown"
+    ratio, least, most = factor(base, one)
+    if ratio is None or most is None:
+        return f"> {_times(least)}x"
+    return f"{_times(ratio)}x ({_times(least)}-{_times(most)})"
+
+
+def _times(value: float) -> str:
+    return count(value) if value >= 100 else f"{value:.3g}"
+
+
+def _catch(one: Entry, cap_s: float) -> str:
+    if not one.get("catches_s"):
+        return "-"
+    return f"> {nanoseconds(cap_s * 1e9)}" if one["first_catch_s"] is None else nanoseconds(one["first_catch_s"] * 1e9)
+
+
+def _below(entry: Entry) -> Iterator[Text]:
+    for place, one in enumerate(entry["best"], start=1):
+        yield Text(f"{place}: {one['setting']}")
+    yield Text(f"{entry['races']} races; ranked by how many shootdowns a second show it, the best raced anew.")
+    if entry["command"]:
+        yield Text("The best again: ", style="bold") + Text(entry["command"])
+    if also := unexpected_texts(entry):
+        yield Text("Also forbidden: ", style="bold") + Text(", ".join(also))
+    gravest = gravest_race(entry)
+    if gravest is not None and entry["verdict"] in (Verdict.failed, Verdict.hung, Verdict.crashed):
+        yield Text("That again: ", style="bold") + Text(gravest["command"])
+    yield verdict_line(entry)
+
+
+def first_catch_table(entries: Sequence[Entry]) -> RenderableType:
+    """Time to the first catch of each ordering, before and after."""
+    table = plain_table(
+        ("ORDERING: expected", "left"), ("BEFORE", "right"), ("AFTER", "right"), ("RATE BEFORE", "left"),
+        ("RATE AFTER", "left"),
+    )  # fmt: skip
+    for entry in entries:
+        best = entry["best"][0] if entry["best"] else entry["without"]
+        table.add_row(
+            Text.assemble(marked(entry["ordering"], entry["expect"] == "safe"), f": {entry['outcome']}"),
+            _catch(entry["without"], entry["cap_s"]), _catch(best, entry["cap_s"]), _rate(entry["without"]),
+            _rate(best),
+        )  # fmt: skip
+    note = "Time to the first catch, median of three races each; looked at every 10 ms."
+    return Group(table, *indented([note], "dim"))
+
+
+def amplification_cases(document: Mapping[str, Any]) -> list[Case]:
+    """A case an ordering, with what showed unexpectedly and who stood where."""
+    return [_case(entry) for entry in document["orderings"]]
+
+
+def _case(entry: Mapping[str, Any]) -> Case:
+    notes = [note for one in entry["unexpected"] for note in one["notes"]]
+    details = [*unexpected_texts(entry), plural(entry["races"], "race"), *dict.fromkeys(notes)]
+    return Case(entry["ordering"], entry["verdict"], entry["reason"], entry["seconds"], details)

@@ -1,0 +1,1 @@
+"""Orderings compared over rounds."""

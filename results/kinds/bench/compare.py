@@ -1,0 +1,326 @@
+"""Two results held against each other, B over A: the statistics of a bench, but for rounds that do not belong together.
+
+The rounds of a result are those of a bench, or the one that a run is. Rounds of two moments are not pairs: what the
+machine did in between counts as a difference. Between two runs there is one round each, and the interval is only the
+one within the runs.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from results.caveats import Caveat
+from results.figures import FIGURES, Figure, figures_of
+from results.kinds.bench.directory import read_bench
+from results.kinds.bench.findings import comparison, without_ground
+from results.kinds.bench.record import AGAIN, BENCH, Bench, Comparison
+from results.kinds.bench.wording import STYLES, ratio_text, span, value_text
+from results.kinds.run.record import read_result
+from results.machine.comparable import Kind, differing
+from results.numbers.rounds import LEAST_ROUNDS, PERCENTILES, RANKED, Effect, holm, unpaired_effect
+from results.table import plain_table
+from results.verdict import named, whole
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """One result as rounds. `values` are by ordering, point and figure, one a round that measured it; `intervals` stand
+    only for a run, by order statistics within it. `safe` says which orderings are; `swept` is the key of a sweep.
+    `ungrounded` says why not all rounds rank by a figure."""
+
+    path: Path
+    is_bench: bool
+    host: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+    version: str
+    commit: str | None
+    values: dict[tuple[str, str, str], list[float]]
+    safe: dict[str, bool]
+    points: tuple[str, ...] = ("",)
+    intervals: dict[tuple[str, str, str], Interval] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    swept: str = ""
+    ungrounded: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    @property
+    def orderings(self) -> tuple[str, ...]:
+        """The orderings, in their order."""
+        return tuple(self.safe)
+
+
+def read_rounds(directory: Path) -> Rounds:
+    """The rounds of a directory of a bench or a run. Raises StoreError."""
+    if (directory / BENCH).exists():
+        return _of_bench(directory, read_bench(directory))
+    return _of_run(directory, read_result(directory).result)
+
+
+def _of_bench(path: Path, bench: Bench) -> Rounds:
+    arms = {arm.ordering: arm for arm in bench.arms if arm.arm != AGAIN}
+    values: dict[tuple[str, str, str], list[float]] = {}
+    ungrounded: dict[tuple[str, str, str], str] = {}
+    doubtful = f"{bench.arms[0].ordering} differs from itself" if bench.aa and bench.aa.differs else ""
+    for point in bench.points:
+        for name, arm in arms.items():
+            races = bench.races(point, arm.arm)
+            for figure in FIGURES:
+                found = [v for race in races if (v := race.figures.get(figure.id)) is not None]
+                values[name, point, figure.id] = found
+                ungrounded[name, point, figure.id] = doubtful or without_ground(bench, figure, point, (arm.arm,))
+    return Rounds(
+        path,
+        True,
+        bench.host,
+        bench.scenario,
+        bench.version,
+        bench.commit,
+        values,
+        {name: arm.safe for name, arm in arms.items()},
+        bench.points,
+        doubts=(f"{doubtful} there",) if doubtful else (),
+        swept=bench.sweep.key if bench.sweep else "",
+        ungrounded=ungrounded,
+    )
+
+
+def _of_run(path: Path, result: Mapping[str, Any]) -> Rounds:
+    values: dict[tuple[str, str, str], list[float]] = {}
+    intervals: dict[tuple[str, str, str], Interval] = {}
+    for run in result["runs"]:
+        for name, value in figures_of(run).items():
+            values[run["ordering"], "", name] = [] if value is None else [float(value)]
+        for figure, percentile in PERCENTILES.items():
+            ends = whole(run)["ci95"][percentile]
+            if ends:
+                intervals[run["ordering"], "", figure] = (float(ends[0]), float(ends[1]))
+    return Rounds(
+        path,
+        False,
+        result["host"],
+        result["scenario"],
+        result.get("version", "unknown"),
+        result.get("commit"),
+        values,
+        {run["ordering"]: run["expect"] == "safe" for run in result["runs"]},
+        intervals=intervals,
+        doubts=tuple(_doubts(result["runs"])),
+    )
+
+
+def _doubts(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What makes figures of a run none of an undisturbed race."""
+    for key, words in (("perturbed", "perturbed on purpose"), ("trace", "traced")):
+        if marked := [run["ordering"] for run in runs if run.get(key)]:
+            yield f"{words}: {', '.join(marked)}"
+
+
+# What to try where the machines are not alike.
+REMEDIES = {
+    Kind.machine: "both on one machine",
+    Kind.measure: "both on one machine, idle, on the same CPUs",
+    Kind.moment: "again on an idle machine",
+}
+# What of a scenario changes nothing that is compared, and what only makes it longer.
+NEVER = ("name", "title", "shows", "orderings", "seed", "watchdog_s", "shootdowns")
+LENGTHS = ("duration_s", "warmup_s")
+# Keys that a result of an earlier version does not have, and what they were then.
+LATER = {
+    "flow": "shootdown", "module": "tdx", "batch": 1, "resched": False, "shared_pages": 0, "shared_flush": "request",
+    "sept_ve_disable": False, "storm_us": 0, "start_offset": "", "yields": {}, "delays": {}, "placement": "mixed",
+    "memslot_zap": "none", "lps": 2, "epf_threshold": 6, "hp_lock_timeout": 100,
+}  # fmt: skip
+MOST_TOLD = 4
+FEW = "too few rounds to rank"
+
+
+def unlike(first: Rounds, second: Rounds) -> str:
+    """What keeps two results from being held against each other, in one line; "" where they are of one scenario.
+
+    Every key of either scenario counts but NEVER, LENGTHS, and one that both sweep.
+    """
+    if first.swept != second.swept:
+        told = [_laid_out(side, one) for side, one in (("A", first), ("B", second))]
+        return f"not comparable: {told[0]}, {told[1]}; give two runs, or two benches with one sweep"
+    known = dict.fromkeys((*first.scenario, *second.scenario))
+    differing = _changed(first, second, [key for key in known if key not in (*NEVER, *LENGTHS, first.swept)])
+    if differing:
+        more = f" and {len(differing) - MOST_TOLD} more" if len(differing) > MOST_TOLD else ""
+        return f"not comparable: {'; '.join(differing[:MOST_TOLD])}{more}; give two results of one scenario"
+    if not set(first.points) & set(second.points):
+        return f"not comparable: {', '.join(first.points)} in A, {', '.join(second.points)} in B; no point is in both"
+    return ""
+
+
+def _laid_out(side: str, one: Rounds) -> str:
+    if one.swept:
+        return f"{side} is a sweep of {one.swept}"
+    return f"{side} is a {'bench' if one.is_bench else 'run'} without a sweep"
+
+
+def _changed(first: Rounds, second: Rounds, keys: Sequence[str]) -> list[str]:
+    sides = ([one.scenario.get(key, LATER.get(key, "not told")) for one in (first, second)] for key in keys)
+    return [f"{key} {_value(a)} in A, {_value(b)} in B" for key, (a, b) in zip(keys, sides, strict=True) if a != b]
+
+
+def _value(value: object) -> str:
+    return "none" if value in ("", {}, []) else str(value)
+
+
+def compared(first: Rounds, second: Rounds) -> list[Comparison]:
+    """Every figure of every ordering and point that both have, B over A; Holm over all of them, as in a bench."""
+    asked = [
+        (figure, name, point)
+        for point in first.points
+        for figure in FIGURES
+        for name in first.orderings
+        if all(one.values.get((name, point, figure.id)) for one in (first, second))
+    ]
+    sides = {one: [side.values[one[1], one[2], one[0].id] for side in (first, second)] for one in asked}
+    enough = [one for one in asked if min(map(len, sides[one])) >= LEAST_ROUNDS]
+    refused = {one: _without_ground(first, second, one) for one in enough}
+    p_values = {one: _p(*sides[one]) for one in enough if not refused[one]}
+    corrected = holm(p_values)
+    made = []
+    for one in asked:
+        figure, name, point = one
+        if one in refused:
+            before, after = sides[one]
+            p = p_values.get(one), corrected.get(one)
+            made.append(_rounds(figure, point, name, before, after, p, len(p_values), refused[one]))
+        else:
+            made.append(_single(first, second, figure, point, name))
+    return made
+
+
+def _without_ground(first: Rounds, second: Rounds, asked: tuple[Figure, str, str]) -> str:
+    """Why one of the two does not rank by this figure; "" where both do."""
+    figure, name, point = asked
+    found = ((side, one.ungrounded.get((name, point, figure.id))) for side, one in (("A", first), ("B", second)))
+    return next((f"in {side} {reason}" for side, reason in found if reason), "")
+
+
+def _p(before: Sequence[float], after: Sequence[float]) -> float:
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(before, after).pvalue) if set(before) | set(after) != {before[0]} else 1.0
+
+
+def _rounds(
+    figure: Figure,
+    point: str,
+    name: str,
+    before: list[float],
+    after: list[float],
+    p: tuple[float | None, float | None],
+    many: int,
+    refused: str,
+) -> Comparison:
+    effect: Effect | None = None
+    if min(*before, *after) > 0 and not refused:
+        effect = unpaired_effect(np.log(before), np.log(after), many, RANKED)
+    few = min(len(before), len(after))
+    # As many pairs as the smaller side has; only their medians count, and these are of all rounds.
+    middles = float(np.median(before)), float(np.median(after))
+    return comparison(figure, point, "B", name, [middles] * few, effect, *p, level=RANKED, refused=refused)
+
+
+def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str) -> Comparison:
+    """Too few rounds for an interval over them: the ratio of medians, with the interval within two runs if there is."""
+    key = (name, point, figure.id)
+    before, after = float(np.median(first.values[key])), float(np.median(second.values[key]))
+    ratio = after / before if before > 0 and after > 0 else None
+    ends = first.intervals.get(key), second.intervals.get(key)
+    low = high = None
+    if ends[0] and ends[1] and ratio and ends[0][0] > 0 and ends[0][1] > 0:
+        low, high = min(ends[1][0] / ends[0][1], ratio), max(ends[1][1] / ends[0][0], ratio)
+    differs = before != after if low is None or high is None else not low <= 1 <= high  # within the runs alone
+    rounds = min(len(first.values[key]), len(second.values[key]))
+    return Comparison(
+        figure=figure.id,
+        point=point,
+        arm="B",
+        ordering=name,
+        rounds=rounds,
+        reference=before,
+        value=after,
+        ratio=ratio,
+        low=low,
+        high=high,
+        p=None,
+        holm_p=None,
+        could_have_shown=None,
+        finding="too_few" if differs else "no_difference",
+        verdict_text=_single_text(ratio, low, high, before, after),
+    )
+
+
+def _single_text(ratio: float | None, low: float | None, high: float | None, before: float, after: float) -> str:
+    if before == after:
+        return "the same"
+    if ratio is None:
+        return f"no ratio: one is 0; {FEW}"
+    if low is None or high is None:
+        return f"{ratio_text(ratio)}, {FEW}"
+    if low <= 1 <= high:
+        return f"no difference shown ({span(low, high)} within the runs)"
+    return f"{ratio_text(ratio)} ({span(low, high)} within the runs), {FEW}"
+
+
+def compare_caveats(first: Rounds, second: Rounds) -> list[dict[str, str]]:
+    """What keeps the two from being comparable, as caveats."""
+    return [caveat.as_dict() for caveat in _caveats(first, second)]
+
+
+def _caveats(first: Rounds, second: Rounds) -> Iterable[Caveat]:
+    for difference in differing(first.host, second.host):
+        kind = difference.kind
+        yield Caveat(f"other_{kind}", difference.seen, difference.means, REMEDIES[kind])
+    if changed := _changed(first, second, LENGTHS):
+        yield Caveat(
+            "other_length", f"not as long: {'; '.join(changed)}",
+            "a longer race meets rarer things: tails and max differ", "one scenario for both",
+        )  # fmt: skip
+    for side, one in (("A", first), ("B", second)):
+        for doubt in one.doubts:
+            yield Caveat(
+                "doubtful", f"{side} ({one.path}): {doubt}", "its figures hold more than the ordering", "again"
+            )
+    few = [side for side, one in (("A", first), ("B", second)) if _most_rounds(one) < LEAST_ROUNDS]
+    if few:
+        yield Caveat(
+            "single_runs", f"fewer than {LEAST_ROUNDS} rounds in {' and '.join(few)}",
+            "intervals are of one moment: identical runs on a shared machine differ by more (up to 5x at the median)",
+            "comparing directories of `tdx-stress bench`",
+        )  # fmt: skip
+    else:
+        yield Caveat(
+            "not_paired", "rounds of two moments", "what the machine did in between counts as a difference",
+            "both orderings in one `tdx-stress bench`, where they can be",
+        )  # fmt: skip
+
+
+def _most_rounds(one: Rounds) -> int:
+    return max(map(len, one.values.values()), default=0)
+
+
+def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Comparison]) -> RenderableType:
+    """B over A: every ordering and point that both have, the effect first."""
+    table = plain_table(("FIGURE / ordering", "left"), ("EFFECT, B over A", "wrap"), ("A", "right"), ("B", "right"))
+    for figure in FIGURES:
+        rows = [one for one in comparisons if one.figure == figure.id]
+        if rows:
+            table.add_row(Text(figure.words, style="bold"), "", "", "")
+        for one in rows:
+            safe = first.safe[one.ordering] and second.safe[one.ordering]
+            who = f" {named(one.ordering, safe)}{f' {one.point}' if one.point else ''}"
+            values = (value_text(figure, one.reference), value_text(figure, one.value))
+            effect = Text(one.verdict_text, style=STYLES[one.finding])
+            table.add_row(Text(who, style="" if safe else "red"), effect, *values)
+    return Group(Text(f"A: {first.path}\nB: {second.path}"), table)

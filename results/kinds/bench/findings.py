@@ -1,0 +1,369 @@
+"""What a bench's rounds say: comparisons with the first ordering, the A/A arm, growth along a sweep, caveats. Pure.
+
+Corrections for asking more than one question: over all figures, points and orderings of the bench (Holm), so that of
+benches which compare a thing with itself one in a hundred ranks it; for the A/A arm over all its figures at once, as
+one alarm is enough to doubt a bench.
+
+Growth is a power of the swept key, where the rounds bear that out: a line through logarithms, round by round, so that
+what a round has in common falls out. It is shown with its check: at least five sizes, and at none of them do the rounds
+lie off their own lines to one side (signed ranks, Holm over the sizes) by more than a figure is known to. Elsewhere no
+power law holds, and the medians stand for themselves.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from results.caveats import Caveat, caveats
+from results.figures import BY_ID, FIGURES, Figure
+from results.kinds.bench.record import AA, AGAIN, REFERENCE, Arm, Bench, Comparison, Slope, by_round
+from results.kinds.bench.wording import aa_sentence, effect_text
+from results.machine.findings import HIGH_STEAL
+from results.numbers.rounds import (
+    LEAST_ROUNDS,
+    LEVEL,
+    RANKED,
+    Effect,
+    Met,
+    Simultaneous,
+    Three,
+    Values,
+    holm,
+    median_interval,
+    paired_effect,
+    place_p,
+    sign_flip_p,
+    together,
+    too_few_met,
+)
+from results.verdict import is_thin, too_few
+from results.words import plural
+
+Pairs = Sequence[tuple[float, float]]
+
+
+def found(bench: Bench) -> Bench:
+    """The record with `comparisons`, `slopes` and `aa` made from its rounds."""
+    against_itself, aa = _against_itself(bench)
+    others = [arm.arm for arm in bench.arms if arm.arm not in (REFERENCE, AGAIN)]
+    asked = [(figure, point, arm) for point in bench.points for figure in FIGURES for arm in others]
+    compared = _compared(bench, asked, bench.arms[0].ordering if aa is not None and aa.differs else "")
+    return bench.model_copy(
+        update={"comparisons": (*compared, *against_itself), "slopes": tuple(slopes(bench)), "aa": aa}
+    )
+
+
+def _threes(bench: Bench, point: str, arm: str, figure: str) -> list[Three]:
+    """(A, A2, this arm) of each round that measured the figure in all three."""
+    sides = (by_round(bench, point, one, figure) for one in (REFERENCE, AGAIN, arm))
+    return [(a, again, b) for a, again, b in zip(*sides, strict=True) if None not in (a, again, b)]  # type: ignore[misc]
+
+
+def _pairs(bench: Bench, point: str, arm: str, figure: str) -> list[tuple[float, float]]:
+    """(reference, value) of each round that measured the figure in both arms."""
+    both = zip(by_round(bench, point, REFERENCE, figure), by_round(bench, point, arm, figure), strict=True)
+    return [(first, second) for first, second in both if first is not None and second is not None]
+
+
+def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: str) -> list[Comparison]:
+    """Every comparison asked for; `doubtful` is the first ordering where it differs from itself."""
+    threes = {one: _threes(bench, one[1], one[2], one[0].id) for one in asked}
+    refused = {
+        one: f"{doubtful} differs from itself"
+        if doubtful
+        else without_ground(bench, one[0], one[1], (REFERENCE, AGAIN, one[2]))
+        for one in asked
+        if len(threes[one]) >= LEAST_ROUNDS
+    }
+    p_values = {one: place_p(threes[one]) for one, reason in refused.items() if not reason}
+    corrected = holm(p_values)
+    made = []
+    for one in asked:
+        figure, point, arm = one
+        pairs, effect = [(a, b) for a, _, b in threes[one]], None
+        if one in p_values and _all_above_zero(pairs):
+            effect = _coarsened(figure, paired_effect(_contrasts(pairs), len(p_values), RANKED))
+        p = p_values.get(one), corrected.get(one)
+        name = _name(bench, arm)
+        made.append(comparison(figure, point, arm, name, pairs, effect, *p, level=RANKED, refused=refused.get(one, "")))
+    return made
+
+
+def without_ground(bench: Bench, figure: Figure, point: str, arms: Sequence[str]) -> str:
+    """Why not all races of these arms at this point rank by this figure, "" where they do."""
+    for race in (race for arm in arms for race in bench.races(point, arm)):
+        met = Met(race.met, race.measured)
+        if reason := too_few_met(figure.id, met):
+            return reason if race.met is None else f"in round {race.round} of {race.ordering} {reason}"
+    return ""
+
+
+def comparison(
+    figure: Figure,
+    point: str,
+    arm: str,
+    ordering: str,
+    pairs: Pairs,
+    effect: Effect | None,
+    p: float | None,
+    holm_p: float | None,
+    *,
+    level: float = LEVEL,
+    refused: str = "",
+) -> Comparison:
+    """One comparison with its finding: a difference needs its corrected p and, where there is one, its interval.
+
+    `refused` says why the two are not comparable, whatever their figures are.
+    """
+    differs = holm_p is not None and holm_p <= 1 - level and (effect is None or not effect.low <= 1 <= effect.high)
+    middles = [float(np.median([pair[side] for pair in pairs])) if pairs else None for side in (0, 1)]
+    bare = Comparison(
+        figure=figure.id,
+        point=point,
+        arm=arm,
+        ordering=ordering,
+        rounds=len(pairs),
+        reference=middles[0],
+        value=middles[1],
+        ratio=effect.ratio if effect else None,
+        low=effect.low if effect else None,
+        high=effect.high if effect else None,
+        p=p,
+        holm_p=holm_p,
+        could_have_shown=effect.could_have_shown if effect else None,
+        finding="not_comparable" if refused else "too_few" if p is None else "differs" if differs else "no_difference",
+        verdict_text=f"not comparable: {refused}",
+    )
+    return bare if refused else bare.model_copy(update={"verdict_text": effect_text(bare)})
+
+
+def _all_above_zero(pairs: Pairs) -> bool:
+    return all(first > 0 and second > 0 for first, second in pairs)
+
+
+def _contrasts(pairs: Pairs) -> Values:
+    """What the signs are of: log-ratios, or differences where a value is 0 and has no logarithm."""
+    first, second = (np.array([pair[side] for pair in pairs], dtype=np.float64) for side in (0, 1))
+    return np.log(second / first) if _all_above_zero(pairs) else second - first
+
+
+def _coarsened(figure: Figure, effect: Effect) -> Effect:
+    """No latency shows less than a bucket of its histogram."""
+    if figure.unit != "ns":
+        return effect
+    return Effect(effect.ratio, effect.low, effect.high, max(effect.could_have_shown, RESOLUTION))
+
+
+def _name(bench: Bench, arm: str) -> str:
+    return next(known.ordering for known in bench.arms if known.arm == arm)
+
+
+def _against_itself(bench: Bench) -> tuple[list[Comparison], AA | None]:
+    """The A/A arm, all points and figures at once. Too few rounds say nothing."""
+    pairs = {f.id: [_pairs(bench, point, AGAIN, f.id) for point in bench.points] for f in FIGURES}
+    flat = {name: [pair for of_point in of_figure for pair in of_point] for name, of_figure in pairs.items()}
+    usable = {name for name in flat if len(flat[name]) >= LEAST_ROUNDS}
+    if bench.finished_rounds < LEAST_ROUNDS or not usable:
+        return [], None
+    tested = together({name: _rows(bench, name, _all_above_zero(flat[name])) for name in flat if name in usable})
+    made = [_itself(bench, BY_ID[name], flat[name], tested.get(name)) for name in flat]
+    differing = [one for one in made if one.finding == "differs"]
+    p = min(one.p for one in tested.values())
+    return made, AA(differs=bool(differing), p=p, sentence=aa_sentence(_name(bench, REFERENCE), differing, p))
+
+
+def _rows(bench: Bench, figure: str, logarithms: bool) -> list[float | None]:
+    """The contrast of every round of every point, None where it was not measured: rounds keep their places."""
+    rows: list[float | None] = []
+    for point in bench.points:
+        sides = (by_round(bench, point, arm, figure) for arm in (REFERENCE, AGAIN))
+        for first, second in zip(*sides, strict=True):
+            if first is None or second is None:
+                rows.append(None)
+            else:
+                rows.append(float(np.log(second / first)) if logarithms else second - first)
+    return rows
+
+
+def _itself(bench: Bench, figure: Figure, pairs: Pairs, tested: Simultaneous | None) -> Comparison:
+    effect = None
+    if tested is not None and _all_above_zero(pairs) and tested.low is not None and tested.high is not None:
+        ratio, low, high = (float(np.exp(value)) for value in (tested.middle, tested.low, tested.high))
+        could = _coarsened(figure, paired_effect(_contrasts(pairs), len(FIGURES))).could_have_shown
+        effect = Effect(ratio, low, high, could)
+    p = tested.p if tested else None
+    return comparison(figure, "", AGAIN, _name(bench, AGAIN), pairs, effect, p, p)
+
+
+def exit_code(bench: Bench) -> int:
+    """1 where an ordering declared safe showed what is forbidden, 6 where A differs from A, there are too few rounds to
+    tell, an ordering met too few vCPUs, or nothing is comparable, else 0. Crashes, interrupts and gates are the
+    caller's."""
+    safe = {arm.ordering for arm in bench.arms if arm.safe}
+    verdicts = {entry["verdict"] for (_, ordering), entry in seen(bench).items() if ordering in safe}
+    if "failed" in verdicts:
+        return 1
+    told = bench.aa is not None and not bench.aa.differs and not ungrounded(bench)
+    return 0 if told and "inconclusive" not in verdicts else 6
+
+
+def ungrounded(bench: Bench) -> str:
+    """Why nothing of this bench is comparable; "" where something is, or nothing was to be compared."""
+    made = [one for one in bench.comparisons if one.arm != AGAIN]
+    if any(one.finding in ("differs", "no_difference") for one in made):
+        return ""
+    return next((one.verdict_text for one in made if one.finding == "not_comparable"), "")
+
+
+def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
+    """By point and ordering: shootdowns in all, those that met a vCPU, those with a forbidden outcome, and the worst
+    verdict of its races.
+    """
+    gravest = ("failed", "inconclusive", "passed")
+    safe = {arm.ordering for arm in bench.arms if arm.safe}
+    uncounted = set()
+    totals: dict[tuple[str, str], dict[str, Any]] = {}
+    for race in bench.rounds:
+        entry = totals.setdefault(
+            (race.point, race.ordering),
+            {
+                "all_shootdowns": 0,
+                "met": 0,
+                "forbidden": 0,
+                "verdict": "passed",
+                "reason": "",
+                "seconds": 0.0,
+                "outcomes": {},
+            },
+        )
+        entry["all_shootdowns"] += race.all_shootdowns
+        entry["met"] += race.met_shootdowns or 0
+        if race.met_shootdowns is None:
+            uncounted.add((race.point, race.ordering))
+        entry["forbidden"] += race.forbidden_shootdowns
+        entry["seconds"] += race.seconds
+        for name, count in race.outcomes.items():
+            entry["outcomes"][name] = entry["outcomes"].get(name, 0) + count
+        # Where too few of one race met a vCPU those of all races may suffice.
+        thin = is_thin(race.reason, race.met_shootdowns, race.all_shootdowns)
+        if not thin and gravest.index(race.verdict) < gravest.index(entry["verdict"]):
+            entry["verdict"], entry["reason"] = race.verdict, f"round {race.round}: {race.reason}"
+    for key, entry in totals.items():
+        lacking = too_few(None if key in uncounted else entry["met"], entry["all_shootdowns"])
+        if entry["verdict"] == "passed" and key[1] in safe and lacking:
+            entry["verdict"], entry["reason"] = "inconclusive", lacking
+        entry["reason"] = entry["reason"] or f"nothing forbidden in {entry['met']:,} shootdowns that met a vCPU"
+    return totals
+
+
+LEAST_SIZES = 5
+TOO_FEW = "too few sizes: five are needed"
+NO_LAW = "no power law holds here"
+# A figure is known to a bucket of the histogram.
+RESOLUTION = 1 + 1 / 128
+
+
+def slopes(bench: Bench) -> Iterable[Slope]:
+    """The growth of every figure and ordering that was measured along an axis of numbers, or why there is none."""
+    axis = _axis(bench)
+    if len(axis) < 2 or bench.finished_rounds < LEAST_ROUNDS:
+        return
+    sizes = np.log(np.array(axis, dtype=np.float64))
+    for arm in bench.arms:
+        for figure in FIGURES if arm.arm != AGAIN else ():
+            columns = [by_round(bench, point, arm.arm, figure.id) for point in bench.points]
+            rows = [row for row in zip(*columns, strict=True) if all(value is not None and value > 0 for value in row)]
+            if len(rows) >= LEAST_ROUNDS:
+                yield _slope(figure.id, arm, sizes, np.array(rows, dtype=np.float64))
+
+
+def _axis(bench: Bench) -> Sequence[int | float]:
+    """The sizes, where all are numbers above 0."""
+    values = bench.sweep.values if bench.sweep is not None else ()
+    axis = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
+    return axis if len(axis) == len(values) else ()
+
+
+def _slope(figure: str, arm: Arm, sizes: Values, rows: Values) -> Slope:
+    """`rows` are the figure's values, shape (rounds, sizes); `sizes` are logarithms."""
+    why = TOO_FEW if len(sizes) < LEAST_SIZES else ""
+    powers = np.zeros(len(rows))
+    if not why:
+        powers, starts = np.polyfit(sizes, np.log(rows).T, 1)
+        why = NO_LAW if _leans(np.log(rows) - starts[:, None] - powers[:, None] * sizes) else ""
+    low, high = median_interval(powers)
+    shown = (None, None, None) if why else (float(np.median(powers)), low, high)
+    return Slope(
+        figure=figure,
+        arm=arm.arm,
+        ordering=arm.ordering,
+        slope=shown[0],
+        low=shown[1],
+        high=shown[2],
+        points=len(sizes),
+        why_none=why,
+        medians=tuple(float(value) for value in np.median(rows, axis=0)),
+    )
+
+
+def _leans(residuals: Values) -> bool:
+    """Whether at some size the rounds lie off their lines to one side; shape (rounds, sizes)."""
+    corrected = holm({place: sign_flip_p(column) for place, column in enumerate(residuals.T)})
+    off = np.abs(np.median(residuals, axis=0)) > np.log(RESOLUTION)
+    return any(off[place] and p <= 1 - LEVEL for place, p in corrected.items())
+
+
+def bench_caveats(bench: Bench) -> tuple[dict[str, str], ...]:
+    """All caveats of a bench; of those that every point has, the last point's wording stands."""
+    machine = {caveat["id"]: caveat for point in bench.points for caveat in caveats(bench.host, at(bench, point), [])}
+    return (*machine.values(), *(caveat.as_dict() for caveat in _of_the_rounds(bench)))
+
+
+def at(bench: Bench, point: str) -> dict[str, Any]:
+    """The scenario of a point."""
+    if bench.sweep is None:
+        return bench.scenario
+    value = dict(zip(bench.sweep.points, bench.sweep.values, strict=True))[point]
+    return {**bench.scenario, bench.sweep.key: value}
+
+
+def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
+    if bench.finished_rounds < LEAST_ROUNDS:
+        yield Caveat(
+            "too_few_rounds",
+            f"{bench.finished_rounds} of at least {LEAST_ROUNDS} rounds",
+            "identical runs differ too much for an interval from so few: no ratio is given",
+            "going on with --resume",
+        )
+    if bench.aa is not None and bench.aa.differs:
+        yield Caveat(
+            "a_differs_from_a",
+            f"{bench.arms[0].ordering} differs from itself",
+            "something besides the ordering changed between races: no difference of this bench can be believed",
+            "an idle machine, longer races, or more --rounds; chance alone does this in 1 of 20 benches",
+        )
+    stolen = [race for race in bench.rounds if (race.steal_share or 0.0) > HIGH_STEAL]
+    if stolen:
+        worst = max(race.steal_share or 0.0 for race in stolen)
+        yield Caveat(
+            "high_steal",
+            f"the hypervisor took more than {HIGH_STEAL:.0%} of the CPUs' time in {len(stolen)} of "
+            f"{plural(len(bench.rounds), 'race')}, {worst:.1%} at worst",
+            "actors stood still without knowing: tails are the machine's, and intervals wider",
+            "another hour or another machine",
+        )
+    if any(arm.perturbed for arm in bench.arms):
+        yield Caveat(
+            "perturbed",
+            "declared yields, delays or start offsets",
+            "races are provoked on purpose: latency says nothing of an undisturbed run",
+            "a scenario without `yields`",
+        )
+    if unsafe := [arm.ordering for arm in bench.arms if not arm.safe]:
+        yield Caveat(
+            "unsafe_raced",
+            f"known to be wrong and raced all the same: {', '.join(dict.fromkeys(unsafe))}",
+            "a fast wrong order is no result",
+            "leaving out --include-unsafe",
+        )

@@ -1,0 +1,301 @@
+"""The page of a bench: the ratios first, the first ordering against itself beside them, then what they are made of."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.text import Annotation
+
+from results.draw.stale import window_curves
+from results.draw.style import Style
+from results.draw.svg import coloured, panel, sample
+from results.draw.time import Shown, done_by, shootdown_curves
+from results.figures import BY_ID, FIGURES
+from results.kinds.bench.directory import Hists
+from results.kinds.bench.findings import bench_caveats, exit_code, seen
+from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
+from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench
+from results.kinds.bench.tables import heading
+from results.kinds.bench.wording import arm_name, slope_text, swept, value_text, words
+from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
+from results.table import Table
+from results.verdict import Exit, Verdict
+from results.words import count, plural
+
+HEADLINES = {
+    Exit.MET: ("good", "Compared: the first ordering does not differ from itself"),
+    Exit.FAILED: ("bad", "Failed: an ordering declared safe showed what is forbidden"),
+    Exit.INCONCLUSIVE: ("unsure", "Inconclusive: no difference here is to be believed"),
+}
+LEVELS = {Verdict.passed: "good", Verdict.inconclusive: "unsure"}
+BENCH_READING = (
+    (
+        "Ratio",
+        "The median over the rounds of this ordering's figure over the first ordering's, in the same round, with its "
+        "95 % bootstrap interval: 1.18x (1.11-1.26) is 18 % more, between 11 and 26 %. No difference shown: the "
+        "interval spans 1, or chance does this too often after Holm's correction: of benches that compare a thing with "
+        "itself at most 1 in 100 shows any difference. Not comparable: the first ordering differs from itself, or too "
+        "few shootdowns of a race met a vCPU in the guest.",
+    ),
+    (
+        "A/A arm",
+        "The first ordering races twice in every round. Where it differs from itself, something besides the ordering "
+        "changed between races, and nothing here is to be believed. It happens by chance in 1 of 20 benches.",
+    ),
+    (
+        "would have shown",
+        "The smallest ratio that a bench like this one shows 4 times in 5: what 'no difference shown' leaves open.",
+    ),
+)
+
+
+def bench_page(bench: Bench, hists: Hists) -> Page:
+    """The page of this bench; `hists` are those of `pooled`."""
+    code = Exit(exit_code(bench))
+    level, headline = HEADLINES[code]
+    looks = arm_styles(bench)
+    sections = [_ratios(bench, looks)]
+    if bench.sweep is not None:
+        sections.append(_scaling(bench, looks))
+    sections += [_latency(bench, looks, hists), _outcomes(bench)]
+    record = bench.model_dump(mode="json", by_alias=True)
+    return Page(
+        title=heading(bench),
+        subtitle=setting(bench),
+        level=level,
+        headline=headline,
+        cards=tuple(_card(bench, arm, looks) for arm in bench.arms if arm.arm != AGAIN),
+        answer=_answer(bench),
+        sections=tuple(sections),
+        facts=(
+            host_table(bench.host),
+            mapping_table("How it was laid out", record["design"]),
+            mapping_table("The scenario", bench.scenario, folded=True),
+            _orderings(bench.arms),
+        ),
+        caveats=tuple(bench.caveats or bench_caveats(bench)),
+        command=command_line(record),
+        origin=origin(record),
+        reading=(*BENCH_READING, *READING),
+    )
+
+
+def _card(bench: Bench, arm: Arm, looks: Mapping[str, Style]) -> Card:
+    entries = [entry for (_, ordering), entry in seen(bench).items() if ordering == arm.ordering]
+    order = list(Verdict)
+    worst = max(entries, key=lambda entry: (entry["verdict"] != "passed", order.index(Verdict(entry["verdict"]))))
+    met = sum(entry["met"] for entry in entries)
+    forbidden = sum(entry["forbidden"] for entry in entries)
+    said = f"{forbidden:,} forbidden in {met:,} shootdowns that met a vCPU, in {plural(bench.finished_rounds, 'round')}"
+    drawn = sample(looks[arm.arm])
+    return Card(LEVELS.get(Verdict(worst["verdict"]), "bad"), arm_name(arm), worst["verdict"], said, arm.title, drawn)
+
+
+def _answer(bench: Bench) -> tuple[str, ...]:
+    """What differs, what was not shown to differ, and what the A/A arm says of both."""
+    lines = [bench.aa.sentence] if bench.aa else [f"Too few rounds to tell: {bench.finished_rounds}."]
+    reference = bench.arms[0].ordering
+    points = [bench.points[0], bench.points[-1]] if len(bench.points) > 1 else [""]
+    for arm in bench.arms:
+        if arm.arm in (REFERENCE, AGAIN):
+            continue
+        for point in points:
+            here = [c for c in bench.comparisons if c.arm == arm.arm and c.point == point]
+            chosen = [c for c in here if c.figure in swept(bench)]
+            told = "; ".join(f"{words(bench, c.figure)} {c.verdict_text}" for c in chosen)
+            at = f" at {point}" if point else ""
+            lines.append(f"{arm_name(arm)} against {reference}{at}: {told}." if told else f"{arm_name(arm)}: nothing.")
+    for slope in bench.slopes:
+        if slope.figure == swept(bench)[0] and bench.sweep is not None and slope.slope is not None:
+            grows = f"{bench.sweep.key} to the power of {slope_text(slope)}"
+            lines.append(f"{slope.ordering}: {words(bench, slope.figure)} grows as {grows}.")
+    return tuple(lines)
+
+
+def _legend(bench: Bench, looks: Mapping[str, Style], *, others_only: bool = False) -> tuple[Key, ...]:
+    arms = [arm for arm in bench.arms if arm.arm != AGAIN and not (others_only and arm.arm == REFERENCE)]
+    return tuple(Key(sample(looks[arm.arm]), looks[arm.arm].name) for arm in arms)
+
+
+def _ratios(bench: Bench, looks: dict[str, Style]) -> Section:
+    reference = bench.arms[0].ordering
+    if bench.sweep is not None:
+        figures = tuple(
+            Figure(panel(f"ratio-{name}", f"Ratio of {words(bench, name)} along the sweep", _curve(bench, name, looks)))
+            for name in swept(bench)
+        )
+        grey = Key(_grey_band(), f"{reference} against itself, all points (A/A)")
+    else:
+        figures = (_rows_figure(bench, looks),)
+        grey = Key(_grey_mark(), f"{reference} against itself (A/A)")
+    return Section(
+        "ratios",
+        f"Against {reference}",
+        (
+            f"1 is no difference; above 1 is more or longer than {reference}. Grey is what {reference} differs from "
+            "itself by.",
+        ),
+        (*_legend(bench, looks, others_only=True), grey),
+        figures,
+        (_comparisons(bench),),
+    )
+
+
+def _curve(bench: Bench, name: str, looks: dict[str, Style]) -> Any:
+    return lambda ax: ratio_curves(ax, bench, BY_ID[name], looks)
+
+
+def _rows_figure(bench: Bench, looks: dict[str, Style]) -> Figure:
+    """Wide with the numbers at the right; on a phone without them, as the table beneath has them."""
+    rows = sum(1 for one in bench.comparisons if one.ratio is not None)
+    height = max(2.6, 0.2 * (rows + len(FIGURES)) + 1.2)
+    title = "Ratios of every figure with intervals"
+
+    def whole(ax: Any) -> None:
+        ratio_rows(ax, bench, looks)
+
+    def bare(ax: Any) -> None:
+        ratio_rows(ax, bench, looks)
+        _without_notes(ax)
+
+    wide = panel("ratios", title, whole, width_in=9.2, height_in=height, left_in=1.75, right_in=2.75)
+    return Figure(wide, narrow=panel("ratios-narrow", title, bare, height_in=height, left_in=1.75))
+
+
+def _without_notes(ax: Any) -> None:
+    """Numbers beside the axes have no room in a narrow panel, and stand in a table."""
+    for note in [text for text in ax.texts if isinstance(text, Annotation)]:
+        note.remove()
+
+
+def _grey_mark() -> str:
+    line = f'<path d="M1 7H39" style="stroke: {coloured("#777777")}; stroke-width: 2"/>'
+    ring = f'<circle cx="20" cy="7" r="4" style="fill: {coloured("#ffffff")}; stroke: {coloured("#777777")}"/>'
+    return f'<svg class="sample" viewBox="0 0 40 14" aria-hidden="true">{line}{ring}</svg>'
+
+
+def _grey_band() -> str:
+    area = f'<path d="M0 0H40V14H0Z" style="fill: {coloured("#e4e4e4")}"/>'
+    return f'<svg class="sample" viewBox="0 0 40 14" aria-hidden="true">{area}</svg>'
+
+
+def _comparisons(bench: Bench) -> Table:
+    """Every comparison; along a sweep folded, as there are many."""
+    by_arm = {arm.arm: arm for arm in bench.arms}
+    reference = bench.arms[0].ordering
+    head = (
+        "figure",
+        "ordering",
+        *(("point",) if bench.sweep else ()),
+        f"effect against {reference}",
+        "median",
+        reference,
+    )
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
+    for figure in FIGURES:
+        for one in (c for c in bench.comparisons if c.figure == figure.id):
+            arm = by_arm[one.arm]
+            if not arm.safe:
+                marked.add(len(rows))
+            name = f"{arm.ordering} again (A/A)" if one.arm == AGAIN else arm_name(arm)
+            point = (one.point or "all",) if bench.sweep else ()
+            medians = value_text(figure, one.value), value_text(figure, one.reference)
+            rows.append((words(bench, figure.id), name, *point, one.verdict_text, *medians))
+    numbers = frozenset((len(head) - 2, len(head) - 1))
+    caption = "Every comparison: median of the rounds' ratios, 95 % bootstrap interval"
+    return Table(caption, head, tuple(rows), numbers, frozenset(marked), folded=bench.sweep is not None)
+
+
+def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
+    assert bench.sweep is not None
+    figures = tuple(
+        Figure(panel(f"scaling-{name}", f"{words(bench, name)} along the sweep", _scaled(bench, name, looks)))
+        for name in swept(bench)
+    )
+    head = ("figure", "ordering", f"grows as {bench.sweep.key} to the power of", *bench.points)
+    rows = tuple(
+        (words(bench, s.figure), s.ordering, slope_text(s), *(value_text(BY_ID[s.figure], m) for m in s.medians))
+        for s in bench.slopes
+    )
+    numbers = frozenset(range(3, len(head)))
+    return Section(
+        "scaling",
+        f"How it grows with {bench.sweep.key}",
+        ("Medians of the rounds with 95 % intervals.",),
+        _legend(bench, looks),
+        figures,
+        (Table("Growth along the sweep, and the medians", head, rows, numbers),) if rows else (),
+    )
+
+
+def _scaled(bench: Bench, name: str, looks: dict[str, Style]) -> Any:
+    def draw(ax: Any) -> None:
+        scaling_curves(ax, bench, BY_ID[name], looks)
+        _without_notes(ax)
+
+    return draw
+
+
+def _shown(bench: Bench, looks: Mapping[str, Style], hists: Hists, point: str) -> Shown:
+    """The arms as panels know runs, without the second copy of the first."""
+    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
+    runs = [{"ordering": arm.ordering, "ending": "finished", "perturbed": arm.perturbed} for arm in arms]
+    arrays = {f"{arm.ordering}/hist/{name}": counts for arm in arms for name, counts in hists[point, arm.arm].items()}
+    return Shown(runs, [looks[arm.arm] for arm in arms], arrays)
+
+
+def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
+    point = bench.points[-1]
+    shown = _shown(bench, looks, hists, point)
+
+    where = f" at {point}" if point else ""
+    return Section(
+        "latency",
+        f"All rounds together{where}",
+        ("Bands are 95 % within what was measured; how far rounds differ from one another is what the ratios hold.",),
+        _legend(bench, looks),
+        (
+            Figure(panel("curve", "Percentile curves of whole shootdowns", lambda ax: shootdown_curves(ax, shown))),
+            Figure(panel("ecdf", "Share of shootdowns done by a time", lambda ax: done_by(ax, shown))),
+            Figure(
+                panel("window", "Length of the legal stale window by percentile", lambda ax: window_curves(ax, shown))
+            ),
+        ),
+    )
+
+
+def _outcomes(bench: Bench) -> Section:
+    entries = seen(bench)
+    names = list(dict.fromkeys(name for entry in entries.values() for name in entry["outcomes"]))
+    head = (
+        "ordering",
+        *(("point",) if bench.sweep else ()),
+        "verdict",
+        "shootdowns",
+        "met a vCPU",
+        "forbidden",
+        *names,
+    )
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
+    for arm in bench.arms:
+        for point in bench.points:
+            entry = entries.get((point, arm.ordering))
+            if entry is None or arm.arm == AGAIN:
+                continue
+            if entry["forbidden"]:
+                marked.add(len(rows))
+            counted = (entry["all_shootdowns"], entry["met"], entry["forbidden"])
+            numbers = (*counted, *(entry["outcomes"].get(name, 0) for name in names))
+            at = (point,) if bench.sweep else ()
+            rows.append((arm_name(arm), *at, entry["verdict"], *map(count, numbers)))
+    first = len(head) - len(names) - 3
+    table = Table("Events over all rounds", head, tuple(rows), frozenset(range(first, len(head))), frozenset(marked))
+    return Section("outcomes", "Outcomes", ("Over all races, warm-ups included.",), tables=(table,))
+
+
+def _orderings(arms: Sequence[Arm]) -> Table:
+    rows = tuple(
+        (arm_name(arm), ", ".join(arm.shootdown), arm.title, arm.source or "-") for arm in arms if arm.arm != AGAIN
+    )
+    return Table("The orderings", ("ordering", "steps of a shootdown", "what it is", "source"), rows)

@@ -1,0 +1,337 @@
+"""The pictures of a bench, from its record alone, each as PNG and as SVG.
+
+`ratios`: every figure's ratio to the first ordering with its interval, the A/A arm in grey beneath it; along a sweep,
+the ratio at every point. `scaling`: the figures themselves along a sweep, with the growth that they come to.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from results.draw.sheet import Sheet, drawn, sheet
+from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
+from results.figures import BY_ID, FIGURES, Figure
+from results.kinds.bench.findings import bench_caveats
+from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench, Comparison
+from results.kinds.bench.tables import heading
+from results.kinds.bench.wording import arm_name, ratio_text, slope_text, span, swept, value_text, words
+from results.numbers.rounds import median_interval
+from results.words import plural
+
+ROW_IN = 0.2
+
+
+def bench_pictures(bench: Bench) -> dict[str, bytes]:
+    """Every picture by file name."""
+    makers = {"ratios": ratio_sheet} | ({"scaling": scaling_sheet} if bench.sweep else {})
+    return drawn({name: partial(make, bench) for name, make in makers.items()})
+
+
+def ratio_sheet(bench: Bench) -> Sheet:
+    """The ratios of every figure, or along a sweep those of the chief ones. Call within `parameters()`."""
+    name = reference(bench)
+    title = f"Against {name}: ratios, with what {name} differs from itself by"
+    looks = arm_styles(bench)
+    handles: list[Any] = [_sample(looks[arm.arm]) for arm in others(bench)]
+    if bench.sweep is not None:
+        handles.append(Patch(facecolor=BAND, label=f"{name} against itself, all points (A/A)"))
+        page = _sheet(bench, title, 6.4, handles)
+        panels: Any = page.body.subplots(2, 2)
+        for ax, name in zip(panels.flat, swept(bench), strict=True):
+            ratio_curves(ax, bench, BY_ID[name], looks)
+        return page
+    handles.append(_again_handle(bench))
+    rows = sum(len(ratios_of(bench, figure)) + 1 for figure in FIGURES)
+    page = _sheet(bench, title, max(2.6, ROW_IN * rows + 0.8), handles)
+    ratio_rows(page.body.subplots(), bench, looks)
+    return page
+
+
+def scaling_sheet(bench: Bench) -> Sheet:
+    """The chief figures along the sweep, medians with intervals. Call within `parameters()`."""
+    assert bench.sweep is not None
+    looks = arm_styles(bench)
+    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
+    page = _sheet(bench, f"How it grows with {bench.sweep.key}", 7.0, [_sample(looks[a.arm]) for a in arms])
+    panels: Any = page.body.subplots(2, 2)
+    for ax, name in zip(panels.flat, swept(bench), strict=True):
+        scaling_curves(ax, bench, BY_ID[name], looks)
+    return page
+
+
+def _sheet(bench: Bench, title: str, body_in: float, handles: Sequence[Any]) -> Sheet:
+    caveats = bench.caveats or bench_caveats(bench)
+    about = {"scenario": bench.scenario, "host": bench.host, "caveats": caveats}
+    return sheet(about, title, body_in, handles, head_text=_head(bench))
+
+
+def _head(bench: Bench) -> str:
+    return shortened(f"{heading(bench)}; {setting(bench)}", 150)
+
+
+def setting(bench: Bench) -> str:
+    """What was raced where; a key that is swept stands with its values."""
+    scenario, axis = bench.scenario, bench.sweep.key if bench.sweep else ""
+    actors = {"vcpus": "vCPU", "zappers": "zapper"}
+    parts = [plural(scenario[key], word) for key, word in actors.items() if key != axis]
+    if bench.sweep:
+        parts.append(f"{axis} {', '.join(map(str, bench.sweep.values))}")
+    host = f"{bench.host.get('cpu_model') or 'unknown CPU'}, {plural(bench.host.get('cpus_allowed') or 1, 'CPU')}"
+    return "; ".join([*parts, host])
+
+
+def arm_styles(bench: Bench) -> dict[str, Style]:
+    """The look of each arm, that of its ordering."""
+    orderings = {arm.ordering: arm for arm in bench.arms}
+    runs = [{"ordering": a.ordering, "expect": a.expect, "perturbed": a.perturbed} for a in orderings.values()]
+    looks = dict(zip(orderings, styles(runs), strict=True))
+    return {arm.arm: looks[arm.ordering] for arm in bench.arms}
+
+
+def _sample(look: Style) -> Line2D:
+    return look.handle(look.name)
+
+
+def _again_handle(bench: Bench) -> Line2D:
+    label = f"{reference(bench)} against itself (A/A)"
+    return Line2D([], [], color=GREY, marker="o", markerfacecolor="white", markeredgecolor=GREY, label=label)
+
+
+GREY, BAND = "#777777", "#E4E4E4"
+# An interval that leaves this range is cut, with an arrow, unless a ratio lies out there.
+WIDEST = 8.0
+
+
+def reference(bench: Bench) -> str:
+    """The first ordering as a picture names it."""
+    return shortened(arm_name(bench.arms[0]))
+
+
+def others(bench: Bench) -> list[Arm]:
+    """The arms that are held against the first ordering."""
+    return [arm for arm in bench.arms if arm.arm not in (REFERENCE, AGAIN)]
+
+
+def ratios_of(bench: Bench, figure: Figure) -> list[Comparison]:
+    """The comparisons of a figure that have a ratio, the A/A arm last."""
+    return [one for one in bench.comparisons if one.figure == figure.id and one.ratio is not None]
+
+
+def ratio_rows(ax: Axes, bench: Bench, looks: dict[str, Style]) -> None:
+    """A group of rows a figure: a marker at the ratio, a line over its interval, the numbers at the right."""
+    groups = [(figure, rows) for figure in FIGURES if (rows := ratios_of(bench, figure))]
+    if not groups:
+        say(ax, "No ratio: too few rounds, or nothing was measured.")
+        return
+    low, high = _limits([row for _, rows in groups for row in rows])
+    place, ticks = 0.0, []
+    for number, (figure, rows) in enumerate(groups):
+        first = place
+        for row in rows:
+            _ratio_row(ax, place, row, looks[row.arm], low, high)
+            place += 1
+        ticks.append(((first + place - 1) / 2, words(bench, figure.id)))
+        if number % 2 == 0:
+            ax.axhspan(first - 0.75, place - 0.25, color="#F5F5F5", zorder=0)
+        place += 0.5
+    ax.axvline(1.0, color="black", linewidth=1)
+    ax.set_yticks([at for at, _ in ticks], [words for _, words in ticks])
+    ax.set_ylim(place - 0.75, -0.75)
+    ax.grid(False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    _ratio_axis(ax, "x", low, high)
+    ax.set_xlabel(f"ratio to {reference(bench)} (log); 1 is no difference; higher is more or longer")
+
+
+def _ratio_row(ax: Axes, place: float, row: Comparison, look: Style, low: float, high: float) -> None:
+    assert row.ratio is not None
+    assert row.low is not None
+    assert row.high is not None
+    again = row.arm == AGAIN
+    colour = GREY if again else look.colour
+    ends = max(row.low, low), min(row.high, high)
+    ax.plot(ends, (place, place), color=colour, linewidth=1.8, linestyle="-" if again else look.dash)
+    for cut, at, marker in ((row.low < low, low, "<"), (row.high > high, high, ">")):
+        if cut:
+            ax.plot([at], [place], marker=marker, color=colour, markersize=6, clip_on=False)
+    inner = {"markerfacecolor": "white", "markeredgecolor": colour} if again else {}
+    ax.plot([row.ratio], [place], marker="o" if again else look.marker, color=colour, **{**MARKER, **inner}, zorder=5)
+    mark = "" if row.finding == "differs" else ", no difference shown"
+    ax.annotate(
+        f"{ratio_text(row.ratio)} ({span(row.low, row.high)}){mark}",
+        (1.0, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(9, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+        color="black" if row.finding == "differs" else "#555555",
+    )
+
+
+def _limits(rows: Sequence[Comparison]) -> tuple[float, float]:
+    """The range of ratios to show: every ratio, and intervals up to `WIDEST`."""
+    ratios = [row.ratio for row in rows if row.ratio is not None]
+    ends = [min(max(end, 1 / WIDEST), WIDEST) for row in rows for end in (row.low, row.high) if end is not None]
+    low, high = min([*ratios, *ends, 0.9]), max([*ratios, *ends, 1.11])
+    return low / 1.08, high * 1.08
+
+
+def _ratio_axis(ax: Axes, which: str, low: float, high: float) -> None:
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    near = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0]
+    far = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+    ticks = [tick for tick in (near if high / low < 4 else far) if low <= tick <= high]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+
+
+def ratio_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Style]) -> None:
+    """One figure's ratio at every point, with intervals, over the band of the A/A arm."""
+    ax.set_title(words(bench, figure.id))
+    rows = ratios_of(bench, figure)
+    if not rows:
+        say(ax, "No ratio: too few rounds, or nothing was measured.")
+        return
+    xs = _axis_values(bench)
+    for row in rows:
+        if row.arm == AGAIN and row.low is not None and row.high is not None:
+            ax.axhspan(row.low, row.high, color=BAND, zorder=0)
+    ax.axhline(1.0, color="black", linewidth=1)
+    arms = others(bench)
+    for number, arm in enumerate(arms):
+        mine = {row.point: row for row in rows if row.arm == arm.arm}
+        there = [(x, mine[point]) for x, point in zip(xs, bench.points, strict=True) if point in mine]
+        _error_curve(
+            ax,
+            _beside(bench, [x for x, _ in there], number - (len(arms) - 1) / 2),
+            [(row.ratio or 1.0, row.low or 1.0, row.high or 1.0) for _, row in there],
+            looks[arm.arm],
+        )
+    ax.set_yscale("log")
+    low, high = _limits(rows)
+    ax.set_ylim(low, high)
+    _ratio_axis(ax, "y", low, high)
+    _point_axis(ax, bench)
+    ax.set_ylabel(f"ratio to {reference(bench)} (log)")
+
+
+def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Style]) -> None:
+    """One figure at every point, medians over the rounds with intervals, and the power that it grows with."""
+    ax.set_title(words(bench, figure.id))
+    xs = _axis_values(bench)
+    drawn = False
+    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
+    for number, arm in enumerate(arms):
+        values = [
+            np.array([v for r in bench.races(p, arm.arm) if (v := r.figures.get(figure.id))], dtype=np.float64)
+            for p in bench.points
+        ]
+        there = [(x, row) for x, row in zip(xs, values, strict=True) if len(row)]
+        drawn = drawn or bool(there)
+        medians = [(float(np.median(row)), *median_interval(row)) for _, row in there]
+        xs_there = _beside(bench, [x for x, _ in there], number - (len(arms) - 1) / 2)
+        _error_curve(ax, xs_there, medians, looks[arm.arm])
+    if not drawn:
+        say(ax, "Nothing was measured.")
+        return
+    ax.set_yscale("linear" if figure.unit == "share" else "log")
+    if figure.unit == "ns":
+        time_axis(ax)
+    elif figure.unit == "share":
+        _share_axis(ax)
+    else:
+        _plain_axis(ax, figure)
+    _point_axis(ax, bench)
+    ax.set_ylabel("median of the rounds" + ("" if figure.unit == "share" else " (log)"))
+    _growth_note(ax, bench, figure)
+
+
+def _share_axis(ax: Axes) -> None:
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+
+
+def _plain_axis(ax: Axes, figure: Figure) -> None:
+    low, high = ax.get_ylim()
+    if high < 5 * low:
+        ax.set_ylim(low / 2, high * 2)
+        low, high = ax.get_ylim()
+    subs = (1.0, 2.0, 5.0) if high / low < 100 else (1.0,)
+    ax.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: value_text(figure, value)))
+
+
+def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
+    slopes = [slope for slope in bench.slopes if slope.figure == figure.id]
+    if slopes and bench.sweep is not None:
+        lines = [f"{slope.ordering} {slope_text(slope).replace(' (', chr(10) + '  (')}" for slope in slopes]
+        lines = [f"{bench.sweep.key} to the", "power of", *lines]
+        if len(why := {slope.why_none for slope in slopes}) == 1 and (reason := why.pop()):
+            lines = ["no growth fitted:", *reason.split(": ")]
+        place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points"}
+        ax.annotate("\n".join(lines), (1, 1), va="top", fontsize=8.5, **place)
+
+
+def _beside(bench: Bench, xs: Sequence[float], steps: float) -> list[float]:
+    """The places moved by so many small steps, so that one ordering's interval does not hide another's."""
+    return [x * 1.03**steps if _logarithmic(bench) else x + 0.012 * steps * _reach(bench) for x in xs]
+
+
+def _error_curve(ax: Axes, xs: Sequence[float], values: Sequence[tuple[float, float, float]], look: Style) -> None:
+    if not values:
+        return
+    middles, lows, highs = zip(*values, strict=True)
+    ax.vlines(xs, lows, highs, color=look.colour, linewidth=1.4, alpha=0.75)
+    ax.plot(xs, middles, color=look.colour, linestyle=look.dash, marker=look.marker, **MARKER)
+
+
+def _numeric(bench: Bench) -> bool:
+    assert bench.sweep is not None
+    return all(isinstance(value, int | float) and value > 0 for value in bench.sweep.values)
+
+
+def _axis_values(bench: Bench) -> list[float]:
+    """Where the points stand: at their values, or side by side where these are words."""
+    assert bench.sweep is not None
+    if _numeric(bench):
+        return [float(value) for value in bench.sweep.values]
+    return [float(place) for place in range(len(bench.sweep.values))]
+
+
+def _reach(bench: Bench) -> float:
+    xs = _axis_values(bench)
+    return max(xs) - min(xs) or 1.0
+
+
+def _logarithmic(bench: Bench) -> bool:
+    xs = _axis_values(bench)
+    return _numeric(bench) and max(xs) >= 4 * min(xs)
+
+
+def _point_axis(ax: Axes, bench: Bench) -> None:
+    """A tick at every point, the whole axis even where a point has no value."""
+    assert bench.sweep is not None
+    xs = _axis_values(bench)
+    if _logarithmic(bench):
+        margin = (max(xs) / min(xs)) ** 0.06
+        ax.set_xscale("log", base=2)
+        ax.set_xlim(min(xs) / margin, max(xs) * margin)
+    else:
+        ax.set_xlim(min(xs) - 0.06 * _reach(bench), max(xs) + 0.06 * _reach(bench))
+    ax.xaxis.set_major_locator(FixedLocator(xs))
+    ax.xaxis.set_minor_locator(NullLocator())
+    names = dict(zip(xs, map(str, bench.sweep.values), strict=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names.get(x, "")))
+    ax.set_xlabel(bench.sweep.key)

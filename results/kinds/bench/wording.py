@@ -1,0 +1,143 @@
+"""Comparisons as people read them, the effect first: `1.18x (1.11-1.26, 20 rounds), slower`.
+
+And what a bench is about: batches are timed whole and counted by the page.
+"""
+
+from collections.abc import Sequence
+
+from results.figures import BY_ID, Figure
+from results.kinds.bench.record import Arm, Bench, Comparison, Slope
+from results.numbers.rounds import LEAST_ROUNDS
+from results.verdict import named
+from results.words import count, nanoseconds, plural, share
+
+# Who could only have shown more than this has shown nothing.
+HOPELESS = 20
+
+
+def ratio_text(value: float) -> str:
+    """Two decimals, three digits above 10: `1.18x`, `0.97x`, `24.1x`, `112x`."""
+    if value >= 99.95:
+        return f"{value:,.0f}x"
+    return f"{value:.1f}x" if value >= 9.995 else f"{value:.2f}x" if value >= 0.0995 else f"{value:.2g}x"
+
+
+def span(low: float, high: float) -> str:
+    """An interval of ratios: `1.11-1.26`; an end that only rounding makes 1 has a digit more: `0.64-0.998`."""
+    return f"{_end(low)}-{_end(high)}"
+
+
+def _end(value: float) -> str:
+    text = ratio_text(value)[:-1]
+    return f"{value:.3f}" if text == "1.00" and abs(value - 1) >= 0.0005 else text
+
+
+def effect_text(found: "Comparison") -> str:
+    """The one line of a comparison, the effect first, or why there is none."""
+    figure = BY_ID[found.figure]
+    if found.finding == "too_few":
+        if found.reference is None:
+            return "not measured: too few shootdowns a race" if figure.unit == "ns" else "not measured"
+        return f"too few: measured in {plural(found.rounds, 'round')}, {LEAST_ROUNDS} are needed"
+    if found.ratio is None or found.low is None or found.high is None:
+        return _without_ratio(found, figure)
+    inside = f"{span(found.low, found.high)}, {plural(found.rounds, 'round')}"
+    if found.finding == "differs":
+        return f"{ratio_text(found.ratio)} ({inside}), {direction(figure, found.ratio)}"
+    if found.low <= 1 <= found.high:
+        return f"no difference shown ({inside}){_could(found.could_have_shown)}"
+    return f"no difference shown: {ratio_text(found.ratio)} ({inside}), but p {found.holm_p:.2g} after Holm"
+
+
+def _could(least: float | None) -> str:
+    if least is None:
+        return ""
+    if least > HOPELESS:
+        return f"; too noisy to show even {HOPELESS}x"
+    return f"; {ratio_text(least)} would have shown"
+
+
+def _without_ratio(found: "Comparison", figure: Figure) -> str:
+    assert found.reference is not None
+    assert found.value is not None
+    if found.reference == found.value == 0 and found.finding != "differs":
+        return f"no difference shown: hardly ever above 0 ({plural(found.rounds, 'round')})"
+    if found.finding != "differs":
+        return f"no difference shown, no ratio ({plural(found.rounds, 'round')})"
+    words = figure.more if found.value > found.reference else figure.less
+    return f"{words}, no ratio: 0 in some of {plural(found.rounds, 'round')}"
+
+
+def slope_text(slope: "Slope") -> str:
+    """The power with its interval, `0.52 (0.49 to 0.55)`, or why there is none."""
+    if slope.slope is None or slope.low is None or slope.high is None:
+        return slope.why_none
+    return f"{slope.slope:.2f} ({slope.low:.2f} to {slope.high:.2f})"
+
+
+def direction(figure: Figure, ratio: float) -> str:
+    """What a ratio other than 1 means: slower, faster, more, fewer."""
+    return figure.more if ratio > 1 else figure.less
+
+
+def value_text(figure: Figure, value: float | None) -> str:
+    """A figure in its unit: `271 ns`, `353 M`, `12.3 %`, `2.8e-05`."""
+    if value is None:
+        return "-"
+    if figure.unit == "ns":
+        return nanoseconds(value)
+    if figure.unit == "share":
+        return share(value)
+    if figure.unit == "/s":
+        return count(value)
+    return f"{value:.2g}"
+
+
+def aa_sentence(ordering: str, differing: Sequence["Comparison"], p: float) -> str:
+    """What the A/A arm says of the whole bench."""
+    if not differing:
+        return f"{ordering} against itself: no figure differs (p {p:.2g} over all of them), as it should be."
+    where = "; ".join(f"{BY_ID[one.figure].words} {one.verdict_text}" for one in differing)
+    return (
+        f"{ordering} differs from itself ({where}): something besides the ordering changed between races, so no "
+        "difference of this bench can be believed. Chance alone does this in 1 of 20 benches; else an idle machine, "
+        "longer races or more rounds help."
+    )
+
+
+# Of a sweep only these are shown: the others would be hundreds of rows.
+SWEPT = ("p50_ns", "p99_ns", "reads_per_s", "out_of_guest_p50_ns")
+# Of batches: what one takes, what that comes to in pages, and what it costs the vCPUs.
+SWEPT_BATCHES = ("p50_ns", "shootdowns_per_s", "out_of_guest_share", "reads_per_s")
+OF_BATCHES = {
+    "p50_ns": "a batch, p50",
+    "p90_ns": "a batch, p90",
+    "p99_ns": "a batch, p99",
+    "max_ns": "a batch, max",
+    "shootdowns_per_s": "pages shot down/s",
+    "track_retries": "TRACK BUSY retries a page",
+    "stale_window_p50_ns": "legal stale window of a batch, p50",
+}
+
+
+def of_batches(bench: Bench) -> bool:
+    """Whether its zappers take batches of pages down."""
+    return bench.scenario.get("flow") == "batch"
+
+
+def swept(bench: Bench) -> tuple[str, ...]:
+    """The chief figures along this bench's sweep, four ids of `results.figures.FIGURES`."""
+    return SWEPT_BATCHES if of_batches(bench) else SWEPT
+
+
+def words(bench: Bench, figure: str) -> str:
+    """What the figure of this id is called in this bench."""
+    return (OF_BATCHES.get(figure) if of_batches(bench) else None) or BY_ID[figure].words
+
+
+STYLES = {"differs": "bold", "no_difference": "", "too_few": "dim", "not_comparable": "yellow"}
+
+
+def arm_name(arm: Arm) -> str:
+    """The ordering's name, marked where it is not safe."""
+    return named(arm.ordering, arm.safe)

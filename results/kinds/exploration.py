@@ -1,0 +1,342 @@
+"""What an exploration found, as JSON, with its verdict and caveats: an entry an ordering, and a document of them. Pure.
+
+`outcomes` names every outcome that was reached, `witness_steps` the length of a shortest schedule to each, `witnesses`
+the schedules to what is forbidden or unknown. What stands under `broken` are invariants that a reached state breaks.
+Only an exhaustive search has states; only random schedules have `schedules`, `schedules_with` and a seed.
+
+What can happen once can happen: a forbidden outcome fails a safe ordering however rare its schedule is. What was not
+looked at is never safe: a search that did not end, and random schedules, can find a fault and cannot exclude one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from results.caveats import Caveat, undeclared
+from results.grades import FAILING, GRADES, Grade, grade_of
+from results.numbers.statistics import would_have_caught
+from results.verdict import Judgement, Verdict, exit_code_of, is_safe
+from results.words import count, machine_size, plural, share
+
+Exploration = Mapping[str, Any]
+INTERRUPT, MEMORY, FIRST = "interrupt", "memory", "first"
+STOPPED = {
+    INTERRUPT: "was interrupted",
+    MEMORY: "ran out of the memory that it may use",
+    FIRST: "stopped at the first forbidden outcome",
+}
+# The outcome that a broken invariant is, where there is one of that meaning.
+INVARIANT_OUTCOMES = {
+    "refcounts_add_up": "refcount_broken",
+    "mirror_in_step": "mirror_disagrees",
+    "one_owner": "two_owners",
+}
+# A vCPU or a zapper that can never go on, and references that are lost, fail a known-wrong ordering too, unless it is
+# known for just that; with a fault switched on references may well be lost.
+GRAVE = frozenset({"no_progress", "refcount_broken"})
+
+
+def is_sampled(exploration: Exploration) -> bool:
+    """Whether schedules were drawn at random instead of all being taken."""
+    return bool(exploration["method"] != "exhaustive")
+
+
+def failing(exploration: Exploration) -> dict[str, int]:
+    """Everything forbidden or unknown that was reached, invariants included, with the steps of its shortest schedule;
+    the shortest first.
+    """
+    steps = exploration["witness_steps"]
+    bad = [name for name in exploration["outcomes"] if grade_of(name) in FAILING]
+    bad += [name for name in exploration["broken"] if INVARIANT_OUTCOMES.get(name) not in bad]
+    return dict(sorted(((name, steps[name]) for name in bad), key=lambda found: (found[1], found[0])))
+
+
+def size_words(exploration: Exploration) -> str:
+    """`2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown`; a zapper each where there are several."""
+    return ", ".join(machine_size(exploration, "pages", "tlb_entries", "shootdowns"))
+
+
+def larger(exploration: Exploration) -> str:
+    """The options of the next larger machine that may show more: two zappers first, each with a page of its own."""
+    vcpus, zappers, pages = exploration["vcpus"], exploration["zappers"], exploration["pages"]
+    if zappers == 1:
+        return "--zappers 2" + (" --pages 2" if pages == 1 else "")
+    if pages < zappers:
+        return f"--pages {zappers}"
+    if vcpus == 1:
+        return "--vcpus 2"
+    return "--shootdowns 2" if exploration["shootdowns"] == 1 else f"--vcpus {vcpus + 1}"
+
+
+def looked_at(exploration: Exploration) -> str:
+    """How much was looked at: `81,234 states`, `1,000 random schedules`."""
+    if is_sampled(exploration):
+        return plural(exploration["schedules"], "random schedule")
+    return plural(exploration["states"], "state")
+
+
+def judge_exploration(exploration: Exploration) -> Judgement:
+    """The verdict on one ordering, with its reason."""
+    bad = failing(exploration)
+    if not is_safe(exploration):
+        return _judge_known_wrong(exploration, bad)
+    if bad:
+        return Judgement(Verdict.failed, f"declared safe, and can happen: {_with_steps(bad)}")
+    if not exploration["complete"]:
+        return Judgement(
+            Verdict.inconclusive, f"nothing forbidden in {looked_at(exploration)}, {_why_open(exploration)}"
+        )
+    aside = "" if exploration["liveness"] is not None else "; livelocks were not looked for"
+    return Judgement(Verdict.passed, f"nothing forbidden can happen in all {looked_at(exploration)}{aside}")
+
+
+def _judge_known_wrong(exploration: Exploration, bad: Mapping[str, int]) -> Judgement:
+    expected = list(exploration["expect"])
+    right = exploration.get("otherwise_safe", False)
+    undeclared = {
+        name: steps for name, steps in bad.items() if name not in expected and (right or _is_grave(name, exploration))
+    }
+    if undeclared:
+        return Judgement(Verdict.failed, f"can happen, and nobody declared it: {_with_steps(undeclared)}")
+    missing = [name for name in expected if name not in bad]
+    if not missing:
+        return Judgement(Verdict.passed, f"caught: {_with_steps({name: bad[name] for name in expected})}")
+    known = f"known for {', '.join(missing)}, which"
+    if exploration["complete"]:
+        where = f"cannot happen in a machine of this size ({size_words(exploration)})"
+        return Judgement(Verdict.failed, f"{known} {where}; try {larger(exploration)}")
+    return Judgement(
+        Verdict.inconclusive, f"{known} did not show in {looked_at(exploration)}, {_why_open(exploration)}"
+    )
+
+
+def _is_grave(name: str, exploration: Exploration) -> bool:
+    grave = GRAVE - {"refcount_broken"} if exploration["faults"] else GRAVE
+    return name in grave or grade_of(name) == Grade.unknown
+
+
+def _why_open(exploration: Exploration) -> str:
+    if exploration["stopped_by"]:
+        return f"but the search {STOPPED[exploration['stopped_by']]}"
+    return "which prove nothing"
+
+
+def _with_steps(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} in {plural(steps, 'step')}" for name, steps in found.items())
+
+
+def exploration_exit_code(explorations: Sequence[Exploration]) -> int:
+    """The exit code of a whole exploration."""
+    interrupted = any(exploration["stopped_by"] == INTERRUPT for exploration in explorations)
+    return exit_code_of((judge_exploration(one).verdict for one in explorations), interrupted=interrupted)
+
+
+# From here on the chance that two states were taken for one is worth a caveat.
+LIKELY_MISS = 1e-6
+MORE_SCHEDULES = "more schedules, another --seed, or every interleaving of a smaller machine, without --random"
+TRY = {
+    MEMORY: "more --memory, a smaller machine, or --random 10000",
+    INTERRUPT: "a search to its end, or a smaller machine",
+    FIRST: "the same without --fail-fast",
+}
+
+
+def exploration_caveats(explorations: Sequence[Exploration]) -> list[dict[str, str]]:
+    """All caveats of these explorations; what holds for several is said once."""
+    found = [
+        *_of_the_method(explorations),
+        *_of_what_stopped(explorations),
+        *_of_liveness(explorations),
+        *undeclared({one["ordering"]: _undeclared(one) for one in explorations}),
+    ]
+    return [caveat.as_dict() for caveat in found]
+
+
+def _of_the_method(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
+    for sampled in [one for one in explorations if is_sampled(one)][:1]:
+        yield Caveat("random_schedules", f"{looked_at(sampled)} of each ordering", _worth(sampled), MORE_SCHEDULES)
+    for whole in [one for one in explorations if one["complete"]][:1]:
+        yield Caveat(
+            "bounded",
+            f"all of {size_words(whole)}, one atomic step at a time",
+            "a larger machine, or memory that reorders, may show more",
+            f"{larger(whole)}; `tdx-stress run` for the memory of this CPU",
+        )
+    risky = [one for one in explorations if not is_sampled(one) and (one["chance_of_miss"] or 0) > LIKELY_MISS]
+    if risky:
+        worst = max(risky, key=lambda one: one["chance_of_miss"])
+        yield Caveat(
+            "fingerprints",
+            f"two states of {worst['ordering']} share a fingerprint with a chance of {share(worst['chance_of_miss'])}",
+            "a state, and what comes after it, may have been taken for one already seen",
+            "a smaller machine",
+        )
+
+
+def _worth(exploration: Exploration) -> str:
+    """What these schedules are worth: a rate, as PCT's own bound does not hold here (`kernels.search.random_walk`)."""
+    caught = would_have_caught(exploration["schedules"])
+    if caught is None:
+        return "never a proof"
+    rate = share(caught)
+    if exploration["method"] == "pct":  # each is drawn by the length of those before it, so that they are not alike
+        steps = plural(exploration["pct_depth"], "ordered step")
+        return (
+            f"never a proof: what each schedule shows with a chance of {rate} or more would have been seen (95 %); "
+            f"PCT's bound for {steps} does not hold, as whoever waits falls behind too"
+        )
+    return f"never a proof: what shows in {rate} of such schedules or more would have been seen (95 %)"
+
+
+def _of_what_stopped(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
+    for reason, advice in TRY.items():
+        stopped = [one for one in explorations if one["stopped_by"] == reason]
+        if stopped:
+            yield Caveat(
+                {MEMORY: "out_of_memory", INTERRUPT: "interrupted", FIRST: "stopped_at_first"}[reason],
+                f"the search {STOPPED[reason]}: " + "; ".join(map(_how_far, stopped)),
+                "what was not looked at may hold anything",
+                advice,
+            )
+    unfinished = [one for one in explorations if one["unfinished"]]
+    if unfinished:
+        yield Caveat(
+            "unfinished_schedules",
+            "schedules that were cut off: "
+            + ", ".join(f"{count(one['unfinished'])} of {one['ordering']}" for one in unfinished),
+            "a zapper was not done: what comes later in them was not looked at",
+            "a smaller machine, or fewer --shootdowns",
+        )
+
+
+def _how_far(exploration: Exploration) -> str:
+    left = "" if not exploration["frontier"] else f", {count(exploration['frontier'])} states still to expand"
+    return f"{exploration['ordering']} after {looked_at(exploration)}{left}"
+
+
+def _of_liveness(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
+    not_looked = [one for one in explorations if not is_sampled(one) and one["complete"] and one["liveness"] is None]
+    if not_looked:
+        yield Caveat(
+            "no_liveness",
+            f"livelocks were not looked for in {_names(not_looked)}",
+            "deadlocks would have been found; an endless run in which everyone moves and a zapper never ends would not",
+            "a smaller machine, and no --no-liveness",
+        )
+
+
+def _undeclared(one: Exploration) -> list[str]:
+    """What a known-wrong ordering that was caught can show beside what it declares."""
+    caught = not is_safe(one) and one["verdict"] == Verdict.passed
+    return [name for name in failing(one) if name not in one["expect"]] if caught else []
+
+
+def _names(explorations: Sequence[Exploration]) -> str:
+    return ", ".join(one["ordering"] for one in explorations)
+
+
+SCHEMA, SEVERAL_SCHEMA = "tdx-stress/exploration/1", "tdx-stress/explorations/1"
+EXHAUSTIVE, RANDOM, PCT = "exhaustive", "random", "pct"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was explored: an ordering, and the size of the machine that it ran on."""
+
+    ordering: str
+    title: str
+    source: str
+    expect: str | Sequence[str]
+    parameters: Mapping[str, Any]
+    faults: Sequence[str]
+    vcpus: int
+    zappers: int
+    pages: int
+    tlb_entries: int
+    shootdowns: int  # for each zapper
+    flow: str = "shootdown"
+    otherwise_safe: bool = False  # a right order: `expect` is what the machine shows whatever the order
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How it was explored, and how far. None where a method has no such number.
+
+    `depth` is the longest schedule of random ones, the number of levels of an exhaustive search; `frontier` the states
+    found and not yet expanded when it stopped. `chance_of_miss`: exhaustive, that two states shared a fingerprint.
+    """
+
+    method: str
+    seconds: float
+    complete: bool
+    stopped_by: str
+    transitions: int
+    depth: int
+    states: int | None = None
+    frontier: int | None = None
+    deadlocks: int | None = None
+    symmetry: bool | None = None
+    reduction: bool | None = None
+    threads: int | None = None
+    memory_bytes: int | None = None
+    chance_of_miss: float | None = None
+    liveness: Mapping[str, Any] | None = None
+    schedules: int | None = None
+    unfinished: int | None = None
+    seed: int | None = None
+    pct_depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An outcome that was reached, or an invariant that was broken: a shortest schedule to it, and, of random ones, how
+    many schedules showed it. `witness` says who took which step, where it is to be kept.
+    """
+
+    steps: int
+    schedules: int | None = None
+    witness: Sequence[Mapping[str, Any]] = field(default=())
+
+
+def record(
+    subject: Subject, search: Search, outcomes: Mapping[str, Found], broken: Mapping[str, Found]
+) -> dict[str, Any]:
+    """One entry, verdict and reason included. Outcomes stand in the order of `kernels.tdx.outcomes.Outcome`."""
+    reached = dict(outcomes)
+    for name, found in broken.items():
+        if outcome := INVARIANT_OUTCOMES.get(name):
+            reached.setdefault(outcome, found)
+    order = {outcome.name: place for place, outcome in enumerate(GRADES)}
+    names = sorted(reached, key=lambda name: (order.get(name, len(order)), name))
+    both = {**{name: reached[name] for name in names}, **broken}
+    made: dict[str, Any] = {
+        **asdict(subject),
+        "expect": subject.expect if isinstance(subject.expect, str) else list(subject.expect),
+        "faults": list(subject.faults),
+        **asdict(search),
+        "outcomes": names,
+        "broken": sorted(broken),
+        "grades": {outcome.name: its.grade.value for outcome, its in GRADES.items()},
+        "witness_steps": {name: found.steps for name, found in both.items()},
+        "schedules_with": {name: found.schedules for name, found in both.items() if found.schedules is not None},
+        "witnesses": {name: list(found.witness) for name, found in both.items() if found.witness},
+    }
+    judgement = judge_exploration(made)
+    return {"ordering": made.pop("ordering"), "verdict": judgement.verdict.value, "reason": judgement.reason, **made}
+
+
+def document(header: Mapping[str, Any], explorations: Sequence[Mapping[str, Any]], *, single: bool) -> dict[str, Any]:
+    """What goes into a file: the one exploration itself where one was asked for, else a list under `explorations`.
+
+    `header` says where it comes from: command, version, commit, time and host.
+    """
+    found = {"caveats": exploration_caveats(explorations)}
+    if single and len(explorations) == 1:
+        return {"schema": SCHEMA, **header, **found, **explorations[0]}
+    return {"schema": SEVERAL_SCHEMA, **header, **found, "explorations": list(explorations)}
+
+
+def entries_of(document: Mapping[str, Any]) -> Sequence[Exploration]:
+    """The explorations of a document, which may be the one itself."""
+    entries: Sequence[Exploration] = document.get("explorations", [document])
+    return entries

@@ -1,0 +1,344 @@
+"""The matrix: every ordering with every fault, what came of each pair, and what follows from it, for a terminal.
+
+A pair is a dict of the JSON: its flow and `verdict`, the `outcome` that decides it with the steps of a shortest
+witness, what else was `found`, and what of that the ordering does not show without the fault (`added`) or no longer
+shows (`lost`). A row is a fault, or several at once by their names with a `+` between.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kernels.tdx.outcomes import Outcome
+from results.exchange.cases import Case, state_unless_open
+from results.kinds.orders import AFTER_DONE, STALE, STATUSES, Tier
+from results.table import plain_table
+from results.verdict import Exit, is_safe, named
+from results.words import count, nanoseconds, plural
+
+SCHEMA = "tdx-stress/matrix/1"
+NO_FAULT = "none"
+
+
+class PairVerdict(StrEnum):
+    """What is said of one pair, the gravest that can happen. `unread`: the fault changes nothing of the ordering, which
+    says nothing of the fault; `open`: not looked at to the end.
+    """
+
+    stale = "stale"
+    refused = "refused"
+    stuck = "stuck"
+    broken = "broken"
+    safe = "safe"
+    unread = "unread"
+    open = "open"
+
+
+MEANING = {
+    PairVerdict.safe: "nothing forbidden in any interleaving",
+    PairVerdict.refused: "KVM_BUG_ON: a status that stops the host",
+    PairVerdict.stale: "a vCPU, or the module, reads what is someone else's",
+    PairVerdict.stuck: "a deadlock or a livelock; #VE or an HKID for ever",
+    PairVerdict.broken: "an invariant of the module",
+    PairVerdict.unread: "no step looks for the fault under this ordering",
+    PairVerdict.open: "not looked at to the end",
+}
+# What is read that is someone else's: the gravest, though a status refuses it in other schedules.
+OTHERS = (STALE, Outcome.sept_use_after_free.name, Outcome.not_zeroed.name)
+# The rest by gravity. A status ends the zapper: what is refused is not called stale, even where a vCPU can read through
+# its old translation until then.
+KINDS = {
+    PairVerdict.refused: (
+        *STATUSES,
+        Outcome.ept_walk_failed.name,
+        Outcome.ept_page_not_free.name,
+        Outcome.td_state_incorrect.name,
+        Outcome.vcpu_associated.name,
+    ),
+    PairVerdict.stale: (AFTER_DONE,),
+    PairVerdict.stuck: (Outcome.no_progress.name, Outcome.ve_on_memory.name, Outcome.hkid_leaked.name),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One ordering with one row. `found`: forbidden outcomes with the steps to each, the least over all machines."""
+
+    flow: str
+    ordering: str
+    fault: str
+    found: Mapping[str, int]
+    complete: bool
+    states: int
+    machine: Mapping[str, Any] | None  # where the deciding outcome takes the fewest steps
+    unread: bool = False
+
+    @property
+    def verdict(self) -> PairVerdict:
+        """The gravest that was found."""
+        if self.unread:
+            return PairVerdict.unread
+        if not self.complete and not set(OTHERS) & set(self.found):
+            return PairVerdict.open
+        return judged(self.found)[0]
+
+    @property
+    def outcome(self) -> str | None:
+        """The outcome that decides, the one in the fewest steps where there are several of the kind."""
+        return judged(self.found)[1]
+
+
+def judged(found: Mapping[str, int]) -> tuple[PairVerdict, str | None]:
+    """Of these outcomes with their steps the verdict, and the outcome that it goes by; None where there is none."""
+    kinds = ((PairVerdict.stale, OTHERS), *KINDS.items(), (PairVerdict.broken, tuple(found)))
+    for verdict, names in kinds:
+        if shown := [name for name in names if name in found]:
+            return verdict, min(shown, key=lambda name: found[name])
+    return PairVerdict.safe, None
+
+
+def entries(
+    pairs: Sequence[Pair], witnesses: Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """As they stand in the JSON; `witnesses` are told, by flow, ordering and fault."""
+    bare = {(pair.flow, pair.ordering): pair for pair in pairs if pair.fault == NO_FAULT}
+    return [
+        _entry(
+            pair,
+            bare.get((pair.flow, pair.ordering)),
+            witnesses.get((pair.flow, pair.ordering, pair.fault), ()),
+        )
+        for pair in pairs
+    ]
+
+
+def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    without = set(bare.found) if bare is not None and not pair.unread else set()
+    outcome = pair.outcome
+    return {
+        "flow": pair.flow,
+        "ordering": pair.ordering,
+        "fault": pair.fault,
+        "verdict": pair.verdict.value,
+        "outcome": outcome,
+        "steps": None if outcome is None else pair.found[outcome],
+        "machine": None if pair.machine is None else {k: v for k, v in pair.machine.items() if k != "liveness"},
+        "found": dict(pair.found),
+        "added": sorted(set(pair.found) - without),
+        "lost": sorted(without - set(pair.found)),
+        "complete": pair.complete,
+        "states": pair.states,
+        "witness": list(witness),
+    }
+
+
+def breaks_a_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """By fault that any ordering looks for, the orderings that are safe without it and not with it."""
+    right = _bare(cells, ("safe",))
+    read = [one for one in cells if one["verdict"] != PairVerdict.unread]
+    return {
+        fault: [
+            one["ordering"]
+            for one in read
+            if one["fault"] == fault and _order(one) in right and one["verdict"] not in ("safe", "open")
+        ]
+        for fault in faults_of(read)
+    }
+
+
+def hidden(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The faults that break no right order, each with the wrong orderings to which it adds a stale read or more."""
+    broken = breaks_a_right_order(cells)
+    return {
+        fault: [one["ordering"] for one in cells if one["fault"] == fault and set(one["added"]) - {AFTER_DONE}]
+        for fault, its in broken.items()
+        if not its
+    }
+
+
+def heals(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Fault and ordering, where a wrong ordering shows nothing any more."""
+    wrong = _bare(cells, ("stale", "refused", "stuck", "broken"))
+    return [(one["fault"], one["ordering"]) for one in cells if one["verdict"] == "safe" and _order(one) in wrong]
+
+
+def _bare(cells: Sequence[Mapping[str, Any]], verdicts: Sequence[str]) -> set[tuple[str, str]]:
+    """The orderings that have one of these verdicts without a fault, in the flow where they have it."""
+    return {_order(one) for one in cells if one["fault"] == NO_FAULT and one["verdict"] in verdicts}
+
+
+def _order(cell: Mapping[str, Any]) -> tuple[str, str]:
+    return cell["flow"], cell["ordering"]
+
+
+def faults_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The faults, in their order."""
+    return list(dict.fromkeys(one["fault"] for one in cells if one["fault"] != NO_FAULT))
+
+
+def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Flow and fault of each row; each flow begins with its orderings as they are."""
+    return list(dict.fromkeys((one["flow"], one["fault"]) for one in cells))
+
+
+def orderings_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The orderings, in their order."""
+    return list(dict.fromkeys(one["ordering"] for one in cells))
+
+
+def heads_of(matrix: Mapping[str, Any]) -> dict[str, str]:
+    """The orderings by their names, each with what stands above its column: the unsafe ones are marked."""
+    unsafe = unsafe_of(matrix)
+    return {name: broken_name(name) + "\n(unsafe)" * (name in unsafe) for name in orderings_of(matrix["pairs"])}
+
+
+def unsafe_of(matrix: Mapping[str, Any]) -> set[str]:
+    """The orderings that are declared for something forbidden; in some flows they may be right."""
+    return {one["name"] for one in matrix["orderings"] if not is_safe(one)}
+
+
+def broken_name(name: str) -> str:
+    """An ordering's name over several lines, broken where it has underscores, as columns are narrow."""
+    lines = [""]
+    for word in name.split("_"):
+        joined = f"{lines[-1]}_{word}" if lines[-1] else word
+        lines[-1:] = [joined] if len(joined) <= 12 else [lines[-1] + "_", word]
+    return "\n".join(lines)
+
+
+def matrix_document(
+    header: Mapping[str, Any],
+    subject: Mapping[str, Any],
+    explored: Mapping[str, Any],
+    cells: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What goes into matrix.json. `subject`: orderings, faults in words, machines; `explored`: how it went."""
+    return {
+        "schema": SCHEMA,
+        **header,
+        **subject,
+        "verdicts": {verdict.value: text for verdict, text in MEANING.items()},
+        "explored": dict(explored),
+        "summary": dict(Counter(str(one["verdict"]) for one in cells)),
+        "breaks_a_right_order": breaks_a_right_order(cells),
+        "hidden": hidden(cells),
+        "heals": [{"fault": fault, "ordering": ordering} for fault, ordering in heals(cells)],
+        "pairs": list(cells),
+    }
+
+
+Document = Mapping[str, Any]
+STYLES = {
+    "stale": "bold red", "refused": "yellow", "stuck": "magenta", "broken": "red", "safe": "green", "unread": "dim",
+    "open": "dim",
+}  # fmt: skip
+COLUMNS = 5  # orderings side by side: what 112 columns hold
+
+
+def matrix_tables(matrix: Document) -> RenderableType:
+    """The whole matrix, several columns at a time, then what it says."""
+    cells, heads = matrix["pairs"], heads_of(matrix)
+    names = list(heads)
+    parts: list[RenderableType] = [Text("Every ordering with every fault", style="bold")]
+    for first in range(0, len(names), COLUMNS):
+        parts += [_table(cells, {name: heads[name] for name in names[first : first + COLUMNS]}), Text("")]
+    return Group(*parts, *_how(matrix), *_findings(matrix))
+
+
+def pair_lines(matrix: Document) -> list[str]:
+    """The lines to grep, `Pair shootdown no_kick entry_unchecked refused`: flow, ordering, fault, verdict."""
+    return [f"Pair {one['flow']} {one['ordering']} {one['fault']} {one['verdict']}" for one in matrix["pairs"]]
+
+
+def _table(cells: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> Table:
+    """`heads`: by ordering, what stands above its column."""
+    table = plain_table(("FAULT / ordering", "left"), *((head, "left") for head in heads.values()))
+    for flow, fault in rows_of(cells):
+        found = {one["ordering"]: one for one in cells if (one["flow"], one["fault"]) == (flow, fault)}
+        table.add_row(_row(flow, fault), *(_cell(found[name]) for name in heads))
+    return table
+
+
+def _row(flow: str, fault: str) -> Text:
+    """A fault beside others below them, so that the column stays narrow."""
+    if fault == NO_FAULT:
+        return Text(f"flow {flow}", style="bold")
+    return Text(" " + fault.replace("+", "\n   + "))
+
+
+def _cell(cell: Mapping[str, Any]) -> Text:
+    """`refused 38`, with a `+` where the fault adds something and a `-` where it takes something away."""
+    steps = "" if cell["steps"] is None else f" {cell['steps']}"
+    changed = ("+" if cell["added"] else "") + ("-" if cell["lost"] else "")
+    return Text(f"{cell['verdict']}{steps}{changed}", style=STYLES[cell["verdict"]])
+
+
+def _how(matrix: Document) -> Iterator[Text]:
+    explored = matrix["explored"]
+    done = "" if explored["complete"] else ", not all of them to the end"
+    yield Text(
+        f"  {plural(explored['pairs'], 'pair')}{done}: {plural(explored['states'], 'state')}, "
+        f"{count(explored['transitions'])} transitions in {nanoseconds(explored['seconds'] * 1e9)} on "
+        f"{plural(explored['threads'], 'thread')}"
+    )
+    yield Text(
+        "  A number: the steps of the shortest schedule to it. + the fault adds an outcome, - it takes one away."
+    )
+    for verdict, text in matrix["verdicts"].items():
+        if verdict in matrix["summary"]:
+            yield Text(f"    {verdict:<8}{matrix['summary'][verdict]:>4}  {text}", style="dim")
+    yield Text("  Each pair on all machines of its flow, or up to the first read of what is someone else's:")
+    for flow, machines in matrix["machines"].items():
+        for number, machine in enumerate(machines, start=1):
+            lively = "; livelocks too" if machine["liveness"] else ""
+            more = "".join(f", {setting}" for setting in machine["set"])
+            its = Tier(**{key: machine[key] for key in Tier._fields})
+            yield Text(f"    {flow} {number}: {its.words}{more}{lively}", style="dim")
+
+
+def _findings(matrix: Document) -> Iterator[Text]:
+    names = {ordering: named(ordering, ordering not in unsafe_of(matrix)) for ordering in orderings_of(matrix["pairs"])}
+
+    broken = {fault: its for fault, its in matrix["breaks_a_right_order"].items() if its}
+    for title, several in (("Faults that break a right order alone:", False), ("Beside another fault:", True)):
+        shown = {fault: its for fault, its in broken.items() if ("+" in fault) == several}
+        if shown:
+            yield Text(title, style="bold")
+            yield from (Text(f"  {fault}: {', '.join(map(names.__getitem__, its))}") for fault, its in shown.items())
+    if matrix["hidden"]:
+        yield Text(
+            "Faults that every right order hides, and the wrong orders to which they add something:", style="bold"
+        )
+        for fault, its in matrix["hidden"].items():
+            yield Text(f"  {fault}: {', '.join(map(names.__getitem__, its)) or 'none'}")
+    for one in matrix["heals"]:
+        yield Text(f"  {names[one['ordering']]} shows nothing any more with {one['fault']}")
+    if PairVerdict.open in matrix["summary"]:
+        yield Text("  open: the search was ended, or ran out of memory: see --memory; nothing stale until then")
+
+
+def pair_cases(matrix: Mapping[str, Any]) -> list[Case]:
+    """A case a pair."""
+    return [
+        Case(
+            f"{one['flow']} {one['ordering']} {one['fault']}",
+            state_unless_open(one["verdict"] == PairVerdict.open),
+            _why(one),
+        )
+        for one in matrix["pairs"]
+    ]
+
+
+def _why(pair: Mapping[str, Any]) -> str:
+    return str(pair["verdict"]) if pair["outcome"] is None else f"{pair['verdict']}: {pair['outcome']}"
+
+
+def matrix_exit_code(matrix: Mapping[str, Any]) -> int:
+    """0 where every pair was looked at to the end."""
+    return (Exit.MET if matrix["explored"]["complete"] else Exit.INCONCLUSIVE).value

@@ -1,0 +1,40 @@
+"""What is made of a run and of a bench, and stands beside it: pictures, HdrHistogram's texts, and the page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from results.kinds.bench.record import Bench
+from results.store import write_file, write_text
+
+PAGE, HGRM, HLOG = "report.html", "latency.hgrm", "latency.hlog"
+
+
+def write_report(directory: Path, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Make all of a run's files from its result and arrays, in the place of those of before. Raises StoreError."""
+    from results.exchange.hdr import write_hgrm, write_hlog
+    from results.kinds.run.page import pictures, run_page
+    from results.page import render
+
+    _write_all(directory, pictures(result, arrays))
+    write_file(directory / HGRM, lambda file: write_hgrm(result, arrays, file))
+    write_file(directory / HLOG, lambda file: write_hlog(result, arrays, file))
+    write_text(directory / PAGE, render(run_page(result, arrays)))
+
+
+def write_bench_report(directory: Path, bench: Bench) -> None:
+    """Make all of a bench's files from its record and its rounds' arrays. Raises StoreError."""
+    from results.kinds.bench.directory import pooled
+    from results.kinds.bench.page import bench_page
+    from results.kinds.bench.pictures import bench_pictures
+    from results.page import render
+
+    _write_all(directory, bench_pictures(bench))
+    write_text(directory / PAGE, render(bench_page(bench, pooled(bench, directory))))
+
+
+def _write_all(directory: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        write_file(directory / name, lambda file, content=content: file.write(content))  # type: ignore[misc]

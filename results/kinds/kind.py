@@ -1,0 +1,293 @@
+"""The kinds of result, each with the same faces: what it says, what it comes to, and how it is shown.
+
+Whoever has the directory of a result needs no more than this: `kind_in` says of which kind it is.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import RenderableType
+
+from results.exchange.cases import Case
+from results.kinds import amplification, exploration, exploration_views, faults, orders, orders_views, selftest, shape
+from results.kinds.bench import directory as bench_directory
+from results.kinds.bench import tables as bench_tables
+from results.kinds.bench.findings import exit_code as bench_exit_code
+from results.kinds.bench.findings import found
+from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
+from results.kinds.files import write_bench_report, write_report
+from results.kinds.run import tables as run_tables
+from results.kinds.run.record import SCHEMA as RUN_SCHEMA
+from results.kinds.run.record import ResultShape, read_result
+from results.kinds.run.tables import review_sentence, yardstick_lines
+from results.store import RAW, RESULT, StoreError, read_document, write_file
+from results.table import caveat_lines
+from results.verdict import Exit, is_safe
+from results.verdict import exit_code as run_exit_code
+
+RACED = "A model of the protocol raced on this machine, not Intel silicon."
+STEPPED = "A model of the protocol, stepped on this machine, not Intel silicon."
+REVIEW = "review"
+# What stands in a history for an exit code.
+VERDICTS: Mapping[int, str] = {
+    Exit.MET: "passed",
+    Exit.FAILED: "failed",
+    Exit.HARNESS: "crashed",
+    Exit.INCONCLUSIVE: "inconclusive",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of result. `read` gives its document, sound, or raises StoreError; the other faces take that.
+
+    `models` are what its documents hold, by their schemas. `shown` are tables and texts for a terminal; `lines`, those
+    to grep, stand `alone` where they are many; `said` is the last word, `model` what was done with the protocol. Its
+    `cases` stand under `suite`. `draw` makes the files beside it, and says what was not kept that it needs, or "".
+    `rows` are those of a history, which reads more than these of runs and benches.
+    """
+
+    name: str
+    what: str
+    file: str
+    model: str
+    models: Mapping[str, type[BaseModel]]
+    read: Callable[[Path], Any]
+    exit_code: Callable[[Any], int]
+    shown: Callable[[Any], Iterable[RenderableType]]
+    lines: Callable[[Any], Iterable[str]]
+    suite: Callable[[Any], str]
+    cases: Callable[[Any], Sequence[Case]]
+    draw: Callable[[Path, Any], str]
+    said: Callable[[Any], str] = lambda document: ""
+    alone: bool = False
+    rows: Callable[[Any], list[dict[str, Any]]] = lambda document: []
+
+
+def _read_run(directory: Path) -> dict[str, Any]:
+    """With its arrays, so that broken ones are refused before anything is shown."""
+    return read_result(directory).result
+
+
+def _nothing_to_draw(directory: Path, document: Any) -> str:
+    return ""
+
+
+def _run(result: Any) -> Iterable[RenderableType]:
+    runs = result["runs"]
+    for run in runs:
+        yield from (run_tables.outcome_table(run), "")
+    yield run_tables.latency_table(runs)
+    yield from (*run_tables.unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
+    yield run_tables.phase_table(runs)
+    if len(runs) > 1:
+        yield from (run_tables.verdict_table(runs), "")
+    yield from _caveats(result["caveats"])
+
+
+def _caveats(caveats: Sequence[Mapping[str, str]]) -> Iterable[RenderableType]:
+    return (caveat_lines(caveats), "") if caveats else ()
+
+
+def _draw_run(directory: Path, result: Any) -> str:
+    arrays = read_result(directory).arrays
+    if arrays:
+        write_report(directory, result, arrays)
+    return "" if arrays else RAW
+
+
+def _bench(bench: Bench) -> Iterable[RenderableType]:
+    return (bench_tables.bench_table(bench), "", *_caveats(bench.caveats))
+
+
+def _read_bench(directory: Path) -> Bench:
+    """What the rounds say is found anew: a record holds it only for other readers."""
+    bench = found(bench_directory.read_bench(directory))
+    if not bench.rounds:
+        raise StoreError(f"{directory / BENCH}: expected rounds, found none; tdx-stress bench --resume goes on")
+    if (directory / ROUNDS).exists():
+        bench_directory.pooled(bench, directory)  # refused before anything is shown
+    return bench
+
+
+def _draw_bench(directory: Path, bench: Bench) -> str:
+    kept = (directory / ROUNDS).exists()
+    if kept:
+        write_bench_report(directory, bench)
+    return "" if kept else f"{ROUNDS}/"
+
+
+def _explorations(document: Any) -> Iterable[RenderableType]:
+    entries = exploration.entries_of(document)
+    for entry in entries:
+        yield from (exploration_views.exploration_table(entry), "")
+    if len(entries) > 1:
+        yield from (exploration_views.explorations_table(entries), "")
+    yield from _caveats(document["caveats"])
+
+
+def _draw_map(stem: str, directory: Path, document: Any) -> str:
+    from results.kinds.maps import atlas_picture, matrix_picture
+
+    picture = {"atlas": atlas_picture, "matrix": matrix_picture}[stem]
+    for kind in ("png", "svg"):
+        write_file(directory / f"{stem}.{kind}", partial(picture, document, kind=kind))
+    return ""
+
+
+def _amplified(document: Any) -> Iterable[RenderableType]:
+    entries = document["orderings"]
+    for entry in entries:
+        yield from (amplification.amplification_table(entry), "")
+    if len(entries) > 1:
+        yield from (amplification.first_catch_table(entries), "")
+
+
+def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+    """A row of a history, from whatever has an ordering and a verdict; `size` has the actors."""
+    row = {"ordering": one["ordering"], "safe": is_safe(one), "verdict": one["verdict"], **more}
+    return row | {key: (size or {}).get(key) for key in ("vcpus", "zappers")}
+
+
+def _order_rows(atlas: Any) -> list[dict[str, Any]]:
+    verdict = VERDICTS[orders.atlas_exit_code(atlas)]
+    return [_a_row({**atlas, **atlas["parameters"], "verdict": verdict}, None, scenario="")]
+
+
+def _fault_rows(matrix: Any) -> list[dict[str, Any]]:
+    """A row an ordering, each with all faults."""
+    verdict = VERDICTS[faults.matrix_exit_code(matrix)]
+    told = [{"ordering": one["name"], "expect": one["expect"], "verdict": verdict} for one in matrix["orderings"]]
+    return [_a_row(one, None, scenario="") for one in told]
+
+
+def _of_document(name: str, what: str, file: str, models: Mapping[str, type[BaseModel]], **faces: Any) -> Kind:
+    """A kind whose document is a dict of JSON alone."""
+
+    def read(directory: Path) -> dict[str, Any]:
+        return read_document(directory / file, what, models)
+
+    return Kind(name, what, file, models=models, read=read, **faces)
+
+
+KINDS = (
+    Kind(
+        "run",
+        "a run",
+        RESULT,
+        RACED,
+        {RUN_SCHEMA: ResultShape},
+        read=_read_run,
+        exit_code=lambda it: run_exit_code(it["runs"]),
+        shown=_run,
+        lines=lambda it: map(run_tables.observation_line, it["runs"]),
+        suite=run_tables.suite_name,
+        cases=run_tables.run_cases,
+        draw=_draw_run,
+        said=lambda it: review_sentence(it) if it["scenario"]["name"] == REVIEW else "",
+    ),
+    Kind(
+        "bench",
+        "a bench",
+        BENCH,
+        RACED,
+        {BENCH_SCHEMA: Bench},
+        read=_read_bench,
+        exit_code=bench_exit_code,
+        shown=_bench,
+        lines=bench_tables.observation_lines,
+        suite=lambda it: str(it.scenario["name"]),
+        cases=bench_tables.bench_cases,
+        draw=_draw_bench,
+    ),
+    _of_document(
+        "exploration",
+        "an exploration",
+        "exploration.json",
+        {exploration.SCHEMA: shape.SingleShape, exploration.SEVERAL_SCHEMA: shape.SeveralShape},
+        model=STEPPED,
+        exit_code=lambda it: exploration.exploration_exit_code(exploration.entries_of(it)),
+        shown=_explorations,
+        lines=lambda it: map(exploration_views.exploration_observation, exploration.entries_of(it)),
+        suite=lambda it: "explore",
+        cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
+        draw=_nothing_to_draw,
+        rows=lambda it: [_a_row(one, one, scenario=one["flow"]) for one in exploration.entries_of(it)],
+    ),
+    _of_document(
+        "orders",
+        "an atlas",
+        "atlas.json",
+        {orders.SCHEMA: shape.AtlasShape},
+        model=STEPPED,
+        exit_code=orders.atlas_exit_code,
+        shown=lambda it: (orders_views.atlas_tables(it), "", *_caveats(it["caveats"])),
+        lines=orders_views.order_lines,
+        suite=lambda it: f"atlas-{it['ordering']}",
+        cases=orders_views.order_cases,
+        draw=partial(_draw_map, "atlas"),
+        alone=True,
+        rows=_order_rows,
+    ),
+    _of_document(
+        "faults",
+        "a matrix",
+        "matrix.json",
+        {faults.SCHEMA: shape.MatrixShape},
+        model=STEPPED,
+        exit_code=faults.matrix_exit_code,
+        shown=lambda it: (faults.matrix_tables(it), ""),
+        lines=faults.pair_lines,
+        suite=lambda it: "matrix",
+        cases=faults.pair_cases,
+        draw=partial(_draw_map, "matrix"),
+        alone=True,
+        rows=_fault_rows,
+    ),
+    _of_document(
+        "amplification",
+        "an amplification",
+        "amplification.json",
+        {amplification.SCHEMA: shape.AmplificationShape},
+        model=RACED,
+        exit_code=lambda it: amplification.amplification_exit_code(it["orderings"], interrupted=False),
+        shown=_amplified,
+        lines=lambda it: map(amplification.amplified_line, it["orderings"]),
+        suite=lambda it: str(it["scenario"]["name"]),
+        cases=amplification.amplification_cases,
+        draw=_nothing_to_draw,
+        rows=lambda it: [_a_row(one, it["scenario"], scenario=it["scenario"]["name"]) for one in it["orderings"]],
+    ),
+    _of_document(
+        "selftest",
+        "a selftest",
+        "selftest.json",
+        {selftest.SCHEMA: shape.SelftestShape},
+        model=RACED,
+        exit_code=lambda it: selftest.selftest_exit_code(it["claims"]),
+        shown=lambda it: (selftest.selftest_table(it["claims"]), ""),
+        lines=lambda it: selftest.selftest_lines(it["claims"]),
+        suite=lambda it: "selftest",
+        cases=lambda it: selftest.selftest_cases(it["claims"]),
+        draw=_nothing_to_draw,
+        rows=lambda it: [_a_row(one, one["race"], scenario="") for one in it["claims"]],
+    ),
+)
+
+
+def kind_in(directory: Path) -> Kind:
+    """The kind of the result in a directory, a run where there is none. Raises StoreError where there are several."""
+    there = [kind for kind in KINDS if (directory / kind.file).exists()]
+    if len(there) > 1:
+        expected, found = (" or ".join(kind.what for kind in there), " and ".join(kind.file for kind in there))
+        raise StoreError(f"{directory}: expected {expected}, found {found}; move one of them away")
+    return there[0] if there else KINDS[0]
+
+
+def json_schemas(kind: Kind) -> dict[str, Any]:
+    """What others may rely on in its documents, as JSON Schema, by what `schema` says in them."""
+    return {name: model.model_json_schema() for name, model in kind.models.items()}

@@ -1,0 +1,320 @@
+"""The atlas: every order of an ordering's steps with its verdict, and the races of the safe ones. Pure.
+
+An order is a dict of the JSON: `verdict`, the `statuses` that refuse it, and `witness_steps`: by variant of module and
+host, the length of a shortest schedule to each forbidden outcome.
+
+Safe orders race in rounds: each round's median latency an order, and over the rounds a median with its interval. Rounds
+are compared, not samples: identical races differ far more than the samples within one. A ratio is taken within a round,
+to the median of all that raced in it, so that what a round has in common falls out.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.tdx.outcomes import Outcome
+from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
+from results.verdict import Exit, Verdict, is_safe, is_thin, met_shootdowns, named, too_few, whole
+from results.words import machine_size
+
+SCHEMA = "tdx-stress/atlas/1"
+AS_IS, CHECK_OFF, HOST_FREES = "as_is", "remove_without_tracking", "free_page"
+VARIANTS = {
+    AS_IS: "the module as it is; the host stops at an error",
+    CHECK_OFF: "TDH.MEM.PAGE.REMOVE does not look at TLB tracking",
+    HOST_FREES: "the host frees the page although REMOVE failed",
+}
+# A page that is refused is read through an old translation as well; with nobody to refuse it, it is someone else's.
+AFTER_DONE, STALE = Outcome.stale_after_done.name, Outcome.use_after_remove.name
+# KVM_BUG_ON: the statuses that refuse an order.
+STATUSES = tuple(
+    outcome.name
+    for outcome in (
+        Outcome.previous_epoch_busy,
+        Outcome.tracking_not_done,
+        Outcome.not_blocked,
+        Outcome.already_blocked,
+        Outcome.entry_state_incorrect,
+        Outcome.busy_given_up,
+    )
+)
+
+
+class OrderVerdict(StrEnum):
+    """What is said of one order of steps. `open`: not looked at to the end."""
+
+    safe = "safe"
+    refused = "refused"
+    stale = "stale"
+    deadlock = "deadlock"
+    broken = "broken"
+    open = "open"
+
+
+class Tier(NamedTuple):
+    """A machine on which orders are looked at; `shootdowns` of each zapper. `liveness`: livelocks are looked for."""
+
+    vcpus: int
+    zappers: int
+    pages: int
+    shootdowns: int
+    liveness: bool
+    tlb_entries: int = 1
+
+    @property
+    def words(self) -> str:
+        """`1 vCPU, 2 zappers, 2 pages, 1 shootdown each`."""
+        return ", ".join(machine_size(self._asdict(), "pages", "shootdowns"))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order and what was found. `found`: by variant, forbidden outcomes with the steps to each; `unsettled`:
+    variants not looked at to the end; `tier` is where it was decided, None while it is open.
+    """
+
+    steps: tuple[str, ...]
+    found: Mapping[str, Mapping[str, int]]
+    unsettled: tuple[str, ...]
+    tier: Tier | None
+    states: int
+
+    @property
+    def verdict(self) -> OrderVerdict:
+        """On the module as it is."""
+        return OrderVerdict.open if self.tier is None else verdict_of(self.found[AS_IS])
+
+    def entry(self) -> dict[str, Any]:
+        """As it stands in the JSON."""
+        as_is = self.found.get(AS_IS, {})
+        decided = None
+        if self.tier is not None:
+            decided = {key: value for key, value in self.tier._asdict().items() if key != "liveness"}
+        return {
+            "order": list(self.steps),
+            "verdict": self.verdict.value,
+            "statuses": [name for name in STATUSES if name in as_is],
+            "stale_in": [variant for variant in VARIANTS if STALE in self.found.get(variant, {})],
+            "stale_open_in": list(self.unsettled),
+            "witness_steps": {variant: dict(found) for variant, found in self.found.items()},
+            "decided": decided,
+            "states": self.states,
+        }
+
+
+def verdict_of(forbidden: Mapping[str, int]) -> OrderVerdict:
+    """The verdict on the forbidden outcomes that an order shows with the module as it is.
+
+    A status ends the zapper: an order that is refused is not called stale, even where a vCPU can read through its old
+    translation until then.
+    """
+    if any(name in forbidden for name in STATUSES):
+        return OrderVerdict.refused
+    if STALE in forbidden or AFTER_DONE in forbidden:
+        return OrderVerdict.stale
+    if Outcome.no_progress.name in forbidden:
+        return OrderVerdict.deadlock
+    return OrderVerdict.broken if forbidden else OrderVerdict.safe
+
+
+def base_of(atlas: Mapping[str, Any]) -> str:
+    """The ordering whose steps these are, marked where it is unsafe."""
+    return named(atlas["ordering"], is_safe(atlas["parameters"]))
+
+
+def kind_of(entry: Mapping[str, Any]) -> str:
+    """The verdict, and for a refused order the statuses: `refused: tracking_not_done`."""
+    verdict = str(entry["verdict"])
+    return f"{verdict}: {', '.join(entry['statuses'])}" if entry["statuses"] else verdict
+
+
+def shortest(entry: Mapping[str, Any], variant: str, names: Iterable[str] | None = None) -> int | None:
+    """The steps of the shortest witness in this variant, of these outcomes only where they are given."""
+    found = entry["witness_steps"].get(variant, {})
+    return min((steps for name, steps in found.items() if names is None or name in names), default=None)
+
+
+class Kind(NamedTuple):
+    """All orders of one kind: how many, how many of them are stale by variant and of how many that is open, and the
+    range of their witnesses.
+    """
+
+    kind: str
+    orders: int
+    stale: Mapping[str, int]
+    open: Mapping[str, int]
+    witness: tuple[int, int] | None
+    machines: tuple[str, ...]
+
+
+def kinds(entries: Sequence[Mapping[str, Any]]) -> list[Kind]:
+    """The orders by kind: the safe first, then by number."""
+    counts = Counter(map(kind_of, entries))
+    return [
+        _kind(kind, [one for one in entries if kind_of(one) == kind])
+        for kind, _ in sorted(counts.items(), key=lambda it: (it[0] != OrderVerdict.safe, -it[1], it[0]))
+    ]
+
+
+def _kind(kind: str, entries: Sequence[Mapping[str, Any]]) -> Kind:
+    lengths = [steps for one in entries if (steps := shortest(one, AS_IS)) is not None]
+    stale = Counter(variant for one in entries for variant in one["stale_in"])
+    unsettled = Counter(variant for one in entries for variant in one["stale_open_in"])
+    machines = {Tier(**one["decided"], liveness=False): None for one in entries if one["decided"]}
+    return Kind(
+        kind,
+        len(entries),
+        {variant: stale[variant] for variant in VARIANTS},
+        {variant: unsettled[variant] for variant in VARIANTS},
+        (min(lengths), max(lengths)) if lengths else None,
+        tuple(machine.words for machine in sorted(machines)),
+    )
+
+
+def atlas_document(
+    header: Mapping[str, Any],
+    subject: Mapping[str, Any],
+    explored: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    races: Mapping[str, Any] | None,
+    caveats: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    """What goes into atlas.json. `subject`: the ordering, its steps and the machines; `explored`: how it went."""
+    return {
+        "schema": SCHEMA,
+        **header,
+        "caveats": list(caveats),
+        **subject,
+        "variants": VARIANTS,
+        "explored": dict(explored),
+        "summary": dict(Counter(map(kind_of, entries))),
+        "orders": list(entries),
+        "races": races,
+    }
+
+
+# The first is raced twice, under two names.
+REFERENCE, AGAIN = "spec", "spec again"
+
+
+class Spread(NamedTuple):
+    """A median over rounds and its interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float], level: float = 0.95) -> Spread | None:
+    """The median of these rounds with its interval by order statistics, which needs no more than independence.
+
+    None below 6 rounds: fewer give the median no interval of 95 %.
+    """
+    n, ordered = len(values), sorted(values)
+    tail, rank, below = (1 - level) / 2, 0, 0.0
+    while rank < n // 2 and below + math.comb(n, rank) / 2**n <= tail:
+        below += math.comb(n, rank) / 2**n
+        rank += 1
+    return Spread(median(ordered), ordered[rank - 1], ordered[n - rank]) if rank else None
+
+
+def race_entries(
+    rounds: Sequence[Mapping[str, Mapping[str, Any]]], orders: Mapping[str, Sequence[str]], known: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One entry a raced ordering, the fastest first. `rounds`: by name, an entry of `runs` as result.json has it.
+
+    `orders` are the steps by name; `known` the names of orderings that race beside the orders. `refused` says why one
+    is not comparable: its races met too few vCPUs, or the reference differs from its copy. Else `holm_p` is of its
+    places among all that are, in every round, corrected for all of them.
+    """
+    few = {name: _too_few(name, rounds) for name in orders}
+    grounded = [name for name in orders if not few[name]]
+    doubt = _against_itself(rounds, few)
+    p50s = {name: [None if few[name] else _p50(one.get(name)) for one in rounds] for name in orders}
+    together = [dict(zip(grounded, row, strict=True)) for row in zip(*(p50s[name] for name in grounded), strict=True)]
+    complete = [row for row in together if None not in row.values()]
+    places = {name: place_p([_last(row, name) for row in complete]) for name in grounded} if not doubt else {}
+    corrected = holm(places)
+    entries = []
+    for name, steps in orders.items():
+        ratios = [mine / median(row.values()) for row in complete if (mine := row.get(name))]
+        runs = [one[name] for one in rounds if name in one]
+        entries.append(
+            {
+                "name": name,
+                "order": list(steps),
+                "known": name in known,
+                "verdicts": sorted(_verdicts(runs)),
+                "shootdowns": sum(met_shootdowns(run) or 0 for run in runs),
+                "rounds_p50_ns": p50s[name],
+                "p50_ns": _as_dict(spread([value for value in p50s[name] if value is not None])),
+                "ratio": None if name not in places else _as_dict(spread(ratios)),
+                "holm_p": corrected.get(name),
+                "refused": few[name] or doubt,
+            }
+        )
+    return sorted(entries, key=lambda it: it["p50_ns"]["median"] if it["p50_ns"] else math.inf)
+
+
+def _verdicts(runs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """What its races come to: those that met too few vCPUs count together."""
+    told = {str(run["verdict"]) for run in runs if not _thin(run)}
+    met = sum(met_shootdowns(run) or 0 for run in runs)
+    return told | {"passed" if too_few(met, 0) is None else "inconclusive"} if told <= {"passed"} else told
+
+
+def _thin(run: Mapping[str, Any]) -> bool:
+    return is_thin(run["reason"], met_shootdowns(run), run["all_shootdowns"])
+
+
+def _too_few(name: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
+    """Why the races of one ordering are not comparable, "" where they are."""
+    for number, one in enumerate(rounds, start=1):
+        if name in one and (reason := too_few_met("p50_ns", met_of(one[name]))):
+            return reason if met_of(one[name]).met is None else f"in round {number} {reason}"
+    return ""
+
+
+def _against_itself(rounds: Sequence[Mapping[str, Mapping[str, Any]]], few: Mapping[str, str]) -> str:
+    """Why nothing of these rounds is comparable: the reference and its copy are not alike, or did not both race."""
+    if reason := few.get(REFERENCE, "it did not race") or few.get(AGAIN, "it did not race twice"):
+        return f"{REFERENCE} is not known against itself: {reason}"
+    pairs = [(_p50(one.get(REFERENCE)), _p50(one.get(AGAIN))) for one in rounds]
+    logs = [math.log(again / first) for first, again in pairs if first and again]
+    return f"{REFERENCE} differs from itself" if logs and sign_flip_p(np.array(logs)) <= 1 - LEVEL else ""
+
+
+def _last(row: Mapping[str, float | None], name: str) -> tuple[float, ...]:
+    """The values of a round, that of this name last."""
+    return tuple(float(value or 0) for value in (*(row[other] for other in row if other != name), row[name]))
+
+
+def _p50(run: Mapping[str, Any] | None) -> float | None:
+    return None if run is None else whole(run)["p50"]
+
+
+def _as_dict(found: Spread | None) -> dict[str, float] | None:
+    return None if found is None else {key: round(value, 6) for key, value in found._asdict().items()}
+
+
+def differs(entry: Mapping[str, Any]) -> bool:
+    """Whether its rounds show it faster or slower than what raced beside it: by its places in them, and as the ratio's
+    interval leaves 1 out."""
+    ratio, p = entry["ratio"], entry["holm_p"]
+    return ratio is not None and p is not None and p <= 1 - RANKED and not ratio["low"] <= 1 <= ratio["high"]
+
+
+def atlas_exit_code(atlas: Mapping[str, Any]) -> int:
+    """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
+    verdicts = {verdict for one in (atlas["races"] or {}).get("orders", ()) for verdict in one["verdicts"]}
+    if verdicts & {Verdict.crashed, Verdict.hung}:
+        return Exit.HARNESS.value
+    if Verdict.failed in verdicts:
+        return Exit.FAILED.value
+    return (Exit.MET if atlas["explored"]["complete"] else Exit.INCONCLUSIVE).value

@@ -1,0 +1,213 @@
+"""The atlas for a terminal: how many orders are what, the fastest safe ones, and where the known orderings stand.
+
+And as test cases. Nothing is expected of an order: a case passes unless it is open, or a race contradicts the search,
+or broke.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from results.exchange.cases import Case, state_unless_open
+from results.kinds.orders import (
+    AFTER_DONE,
+    AGAIN,
+    AS_IS,
+    CHECK_OFF,
+    HOST_FREES,
+    REFERENCE,
+    Kind,
+    OrderVerdict,
+    Tier,
+    base_of,
+    differs,
+    kind_of,
+    kinds,
+)
+from results.numbers.rounds import RANKED
+from results.table import plain_table
+from results.verdict import Verdict
+from results.words import count, machine_size, nanoseconds, nanoseconds_with_interval, plural
+
+Document = Mapping[str, Any]
+FASTEST = 10
+VERDICT_STYLES = {"safe": "green", "refused": "yellow", "open": "dim"}
+
+
+def atlas_tables(atlas: Document) -> RenderableType:
+    """The whole atlas, summary first."""
+    parts: list[RenderableType] = [
+        Text(_heading(atlas), style="bold"),
+        _summary(atlas["orders"], atlas["machines"]),
+        *_how(atlas),
+    ]
+    if not atlas["races"]:
+        parts += [Text(""), *_safe_orders(atlas["orders"])]
+    elif atlas["races"]["orders"]:
+        parts += [Text(""), _races(atlas["races"]), *map(Text, _race_notes(atlas["races"]))]
+    return Group(*parts)
+
+
+def order_lines(atlas: Document) -> list[str]:
+    """The lines to grep, `Order block,track,kick,remove safe`."""
+    return [f"Order {','.join(one['order'])} {one['verdict']}" for one in atlas["orders"]]
+
+
+def _heading(atlas: Document) -> str:
+    return f"Every order of {', '.join(atlas['steps'])}; all else as in {base_of(atlas)}"
+
+
+def _summary(entries: Sequence[Mapping[str, Any]], machines: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """`machines` are those of the atlas, numbered from 1."""
+    table = plain_table(
+        ("VERDICT", "left"),
+        ("ORDERS", "right"),
+        ("STEPS", "right"),
+        ("STALE: CHECK OFF", "right"),
+        ("HOST FREES", "right"),
+        ("MACHINE", "right"),
+    )
+    numbers = {Tier(**machine).words: str(number) for number, machine in enumerate(machines, start=1)}
+    for kind in kinds(entries):
+        style = VERDICT_STYLES.get(kind.kind.partition(":")[0], "red")
+        table.add_row(
+            Text(kind.kind, style=style),
+            count(kind.orders),
+            _range(kind.witness),
+            *(_stale(kind, variant) for variant in (CHECK_OFF, HOST_FREES)),
+            _machines(kind, numbers),
+        )
+    return table
+
+
+def _range(witness: tuple[int, int] | None) -> str:
+    if witness is None:
+        return "-"
+    low, high = witness
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _stale(kind: Kind, variant: str) -> str:
+    """How many are stale, and of how many that is not known."""
+    if kind.kind == OrderVerdict.safe:
+        return "never"
+    if kind.kind == OrderVerdict.open:
+        return "-"
+    said = count(kind.stale[variant])
+    return f"{said}, {kind.open[variant]} open" if kind.open[variant] else said
+
+
+def _machines(kind: Kind, numbers: Mapping[str, str]) -> str:
+    if kind.kind == OrderVerdict.safe:
+        return "all"
+    return ", ".join(numbers[words] for words in kind.machines) or "-"
+
+
+def _how(atlas: Document) -> Iterator[Text]:
+    explored = atlas["explored"]
+    done = "" if explored["complete"] else f", {count(explored['decided'])} decided"
+    seconds = nanoseconds(explored["seconds"] * 1e9)
+    yield Text(
+        f"  {plural(explored['orders'], 'order')}{done}: {plural(explored['states'], 'state')}, "
+        f"{plural(explored['transitions'], 'transition')} in {seconds} on {plural(explored['threads'], 'thread')}"
+    )
+    yield Text("  STEPS: to what refuses it, at the least. STALE: orders by which a vCPU reads a page that is")
+    yield Text("  someone else's by then, with REMOVE's check of TLB tracking off, or with a host that frees the")
+    yield Text(f"  page all the same: asked on MACHINE alone, within {_bounds(atlas)},")
+    yield Text("  open where that is too little. MACHINE: the first that shows something forbidden, of:")
+    for number, machine in enumerate(atlas["machines"], start=1):
+        yield Text(
+            f"    {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}", style="dim"
+        )
+    stale = sum(AFTER_DONE in one["witness_steps"].get(AS_IS, {}) for one in atlas["orders"])
+    if not explored["complete"]:
+        yield Text("  Orders are open where the search was ended, or ran out of memory: see --memory.")
+    if stale:
+        yield Text(
+            f"  {plural(stale, 'order')}, refused, let a vCPU use an old translation after the flush was declared done:"
+        )
+        yield Text("  it is the module's refusal that keeps the page from being someone else's.")
+
+
+def _bounds(atlas: Document) -> str:
+    """Of the searches of the variants."""
+    return " and ".join(f"{atlas['variant_bytes'][variant] / (1 << 20):g} MiB" for variant in (CHECK_OFF, HOST_FREES))
+
+
+def _safe_orders(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    safe = [one for one in entries if one["verdict"] == OrderVerdict.safe]
+    for one in safe[:FASTEST]:
+        yield Text(f"  safe: {', '.join(one['order'])}")
+    if len(safe) > FASTEST:
+        yield Text(f"  and {plural(len(safe) - FASTEST, 'more safe order')} in atlas.json")
+
+
+def _races(races: Mapping[str, Any]) -> RenderableType:
+    """The fastest safe orders and the known orderings, by latency, with their places among all that raced."""
+    table = plain_table(("RANK", "right"), ("ORDER", "left"), ("p50 OF A SHOOTDOWN", "left"), ("OF ITS ROUND", "left"))
+    for rank, entry in enumerate(races["orders"], start=1):
+        if rank > FASTEST and not entry["known"]:
+            continue
+        bad = sorted(set(entry["verdicts"]) - {"passed", "inconclusive"})
+        name = f"{entry['name']}: {' '.join(entry['order'])}" if entry["known"] else " ".join(entry["order"])
+        text = Text(name + (f" ({', '.join(bad)})" if bad else ""), style="red" if bad else "bold" * entry["known"])
+        table.add_row(f"{rank}." if differs(entry) else "-", text, _latency(entry["p50_ns"]), _ratio(entry))
+    scenario = races["scenario"]
+    head = (
+        f"The safe orders raced: {', '.join(machine_size(scenario))}, "
+        f"{plural(races['rounds'], 'round')} of {scenario['duration_s']:.3g} s each"
+    )
+    return Group(Text(head, style="bold"), table)
+
+
+def _latency(found: Mapping[str, float] | None) -> str:
+    return "too few rounds" if found is None else nanoseconds_with_interval(*(found[k] for k in SPREAD))
+
+
+SPREAD = ("median", "low", "high")
+
+
+def _ratio(entry: Mapping[str, Any]) -> str:
+    ratio = entry["ratio"]
+    if ratio is None:
+        return "not comparable" if entry["refused"] else "-"
+    said = f"{ratio['median']:.2f}x ({ratio['low']:.2f}-{ratio['high']:.2f})"
+    return said + ((" slower" if ratio["low"] > 1 else " faster") if differs(entry) else "")
+
+
+def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
+    entries = races["orders"]
+    yield "  Medians over rounds, with intervals of 95 %; of its round: against the median of all that raced in it."
+    yield f"  A rank, slower and faster stand where same orders show any in at most {1 - RANKED:.0%} of atlases."
+    for reason in dict.fromkeys(entry["refused"] for entry in entries if entry["refused"]):
+        of = [entry["name"] for entry in entries if entry["refused"] == reason]
+        yield f"  Not comparable, {plural(len(of), 'order')}: {reason}."
+    hidden = sum(not entry["known"] for entry in entries[FASTEST:])
+    if hidden:
+        yield f"  {plural(hidden, 'slower safe order')} in atlas.json."
+    if any(entry["ratio"] for entry in entries) and not any(map(differs, entries)):
+        yield "  No difference shown between any of them."
+    twice = [entry["p50_ns"]["median"] for entry in entries if entry["name"] in (REFERENCE, AGAIN) and entry["p50_ns"]]
+    if len(twice) == 2:
+        yield f"  {REFERENCE} raced twice: {' and '.join(map(nanoseconds, twice))}; less means nothing."
+
+
+GRAVE = (Verdict.crashed, Verdict.hung, Verdict.failed)
+
+
+def order_cases(atlas: Mapping[str, Any]) -> list[Case]:
+    """A case an order, then one each that raced."""
+    searched = [
+        Case(",".join(one["order"]), state_unless_open(one["verdict"] == OrderVerdict.open), kind_of(one))
+        for one in atlas["orders"]
+    ]
+    raced = (atlas["races"] or {}).get("orders", ())
+    return searched + [Case(f"race of {one['name']}", *_race(one["verdicts"])) for one in raced]
+
+
+def _race(verdicts: Sequence[str]) -> tuple[str, str]:
+    """The gravest of a race's rounds; one in which too little happened says nothing against the order."""
+    grave = next((verdict.value for verdict in GRAVE if verdict in verdicts), Verdict.passed.value)
+    return grave, ", ".join(verdicts)

@@ -1,0 +1,1 @@
+"""Orderings raced, each in its turn."""

@@ -1,0 +1,325 @@
+"""The pictures and the page of a run, from what stands in result.json and raw.npz alone.
+
+The pictures are PNG and SVG. `latency`: how long a shootdown takes, and where the time goes. `stale`: stale reads over
+time, their age, and the window in which they are legal. A panel with nothing to show says so. The page says what the
+two files say, in the order in which a reader asks.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from results.draw.sheet import Sheet, drawn, sheet, subtitle
+from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
+from results.draw.style import styles
+from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
+from results.draw.time import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
+from results.figures import PHASES, phase_shares
+from results.grades import FAILING, why
+from results.kinds.run.tables import (
+    KICK_FIRST,
+    STAMPED,
+    TRACK_FIRST,
+    caught_sentence,
+    contention_page_table,
+    phase_of,
+    rate_text,
+    review_sentence,
+    share_cells,
+)
+from results.numbers.statistics import ENOUGH
+from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
+from results.table import Table
+from results.verdict import MET, Exit, Verdict, exit_code, is_safe, name_of, said, whole
+from results.words import PHASE_WORDS, count, nanoseconds, nanoseconds_with_interval
+
+
+def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
+    """Both pictures in both formats, by file name: `latency.png`, `latency.svg`, `stale.png`, `stale.svg`."""
+    makers = {"latency": latency_sheet, "stale": stale_sheet}
+    return drawn({name: partial(make, result, arrays) for name, make in makers.items()})
+
+
+def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
+    """The percentile curve of whole shootdowns, one line an ordering, beside the shares of the phases.
+
+    A curve goes only as far as n gives its percentile a 95 % interval, which is the band around it. Call within
+    `parameters()`.
+    """
+    runs, looks = result["runs"], styles(result["runs"])
+    handles = [look.handle(f"{look.name}, n = {whole(run)['n']:,}") for look, run in zip(looks, runs, strict=True)]
+    if any("response" in run["latency_ns"] for run in runs):
+        handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
+    page = sheet(
+        result,
+        "How long a shootdown takes",
+        max(4.6, 1.5 + 0.36 * len(runs)),
+        handles,
+        phase_keys(),
+        "Share of each phase",
+    )
+    curve, bars = page.body.subplots(1, 2, width_ratios=[1.15, 1])
+    shown = Shown(runs, looks, arrays)
+    shootdown_curves(curve, shown)
+    phase_bars(bars, shown)
+    return page
+
+
+def phase_keys() -> list[Any]:
+    """The legend of the phases."""
+    return [Patch(facecolor=c, hatch=h, edgecolor="white", label=label) for label, c, h in PHASES.values()]
+
+
+def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
+    """Stale reads over time by outcome, their age in epochs, and how long they are legal.
+
+    Call within `parameters()`.
+    """
+    runs, looks = result["runs"], styles(result["runs"])
+    page = sheet(result, "Stale reads: when, how old, for how long", 7.2, [look.handle(look.name) for look in looks])
+    halves: Any = page.body.subfigures(1, 2, width_ratios=[1.25, 1])
+    left, right = halves
+    panels = left.subplots(len(STALE), 1, sharex=True, height_ratios=strip_heights(runs))
+    if any(total(runs, outcome) for outcome in STALE):
+        left.supylabel("stale reads a second, all vCPUs", fontsize=9.5)
+    shown = Shown(runs, looks, arrays)
+    stale_over_time(panels, shown)
+    ages, window = right.subplots(2, 1)
+    stale_ages(ages, shown)
+    window_curves(window, shown)
+    return page
+
+
+Run = Mapping[str, Any]
+LEVELS = {Verdict.passed: "good", Verdict.inconclusive: "unsure"}
+HEADLINES = {
+    Exit.MET: ("good", "Passed: every expectation met"),
+    Exit.FAILED: ("bad", "Failed: an ordering declared safe showed what is forbidden"),
+    Exit.HARNESS: ("bad", "Broken: a worker died, or nothing progressed"),
+    Exit.NOTHING_RAN: ("unsure", "Nothing ran"),
+    Exit.INCONCLUSIVE: ("unsure", "Inconclusive: this does not count as a pass"),
+    Exit.INTERRUPTED: ("unsure", "Interrupted: what was measured until then"),
+}
+# Names longer than this widen the panel that they stand beside.
+LONG_NAMES_IN = 1.5
+CONTENTION = (
+    "The module tries its locks and never waits: a try that fails is OPERAND_BUSY, and KVM tries again. Who held the "
+    "lock is looked up right behind the failure: whoever has let go by then is gone, different SEAMCALLs that share it "
+    "are several.",
+    "Tries: the failed ones of a wait that ended with the lock, on average and at most, and the time from the first.",
+)
+PERCENTILES = ("p50", "p90", "p99", "p999")
+
+
+def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
+    """The page of this result. What a sound result lacks in arrays is an empty panel that says so."""
+    runs = result["runs"]
+    looks = styles(runs)
+    shown = Shown(runs, looks, arrays)
+    level, headline = HEADLINES[Exit(exit_code(runs))]
+    return Page(
+        title=_title(result),
+        subtitle=subtitle(result).replace(r"\$", "$"),
+        level=level,
+        headline=headline,
+        cards=tuple(_card(run, sample(look)) for run, look in shown.each()),
+        answer=_answer(result),
+        sections=(_latency(shown), _phases(shown), _stale(shown), _outcomes(runs), *_locks(runs)),
+        facts=(
+            host_table(result["host"]),
+            mapping_table("The scenario", result["scenario"], folded=True),
+            _orderings(runs),
+        ),
+        caveats=tuple(result["caveats"]),
+        command=command_line(result),
+        origin=origin(result),
+        reading=READING,
+    )
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    scenario = result["scenario"]
+    return f"{scenario['name']}: {scenario['title']}" if scenario.get("title") else str(scenario["name"])
+
+
+def _card(run: Run, drawn: str) -> Card:
+    level = LEVELS.get(Verdict(run["verdict"]), "bad")
+    return Card(level, name_of(run), run["verdict"], run["reason"], run["title"], drawn)
+
+
+def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """The review's sentence where both of its orders ran; else a sentence for each ordering."""
+    names = {run["ordering"] for run in result["runs"]}
+    if {TRACK_FIRST, KICK_FIRST} <= names:
+        return (review_sentence(result),)
+    return tuple(_sentence(run) for run in result["runs"])
+
+
+def _sentence(run: Run) -> str:
+    met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
+    zeros = caught_sentence(run)
+    took = [f"{name.replace('p999', 'p99.9')} {_interval(met, name)}" for name in ("p50", "p99") if met[name]]
+    cost = (
+        f" A shootdown that met a vCPU took at {' and at '.join(took)}." if took else " Too few shootdowns for a time."
+    )
+    out = f" A vCPU was out of the guest for {_interval(outside, 'p50')} a time at p50." if outside["p50"] else ""
+    return f"{run['ordering']}: {run['reason']}. {zeros}{cost}{out}".replace("  ", " ")
+
+
+def _interval(phase: Mapping[str, Any], name: str) -> str:
+    interval = phase["ci95"].get(name)
+    return nanoseconds_with_interval(phase[name], *interval) if interval else nanoseconds(phase[name])
+
+
+def _legend(shown: Shown) -> tuple[Key, ...]:
+    return tuple(Key(sample(look), f"{look.name}, n = {whole(run)['n']:,}") for run, look in shown.each())
+
+
+def _latency(shown: Shown) -> Section:
+    curve = panel("curve", "Percentile curves of whole shootdowns", lambda ax: shootdown_curves(ax, shown))
+    shares = panel("ecdf", "Share of shootdowns done by a time", lambda ax: done_by(ax, shown))
+    bands = len(shown.runs) <= MOST_BANDS
+    ends = "A curve ends where n gives its percentile no 95 % interval" + (", which is its band." if bands else ".")
+    open_loop = any("response" in run["latency_ns"] for run in shown.runs)
+    dotted = " Dotted: from the intended start, waiting included." if open_loop else ""
+    whole = "The band holds the whole distribution with 95 % (Dvoretzky, Kiefer, Wolfowitz)." if bands else ""
+    return Section(
+        "latency",
+        "How long a shootdown takes",
+        ("After the warm-up, at the zapper, where a vCPU was met: from its claim of the page to REMOVE done.",),
+        _legend(shown),
+        (Figure(curve, ends + dotted), Figure(shares, whole)),
+        (_percentiles(shown.runs, (MET, "shootdown_empty", "response"), "Whole shootdowns, with 95 % intervals"),),
+    )
+
+
+def _phases(shown: Shown) -> Section:
+    height = max(3.2, 1.5 + 0.36 * len(shown.runs))
+    longest = max((len(look.name) for look in shown.looks), default=0)
+    left = 0.3 + 0.083 * longest
+    bars = panel(
+        "phases",
+        "Share of each phase by ordering",
+        lambda ax: phase_bars(ax, shown),
+        width_in=WIDTH_IN + max(left - LONG_NAMES_IN, 0),
+        height_in=height,
+        left_in=left,
+    )
+    shares = tuple((name_of(run), *share_cells(run)) for run in shown.runs if phase_shares(run))
+    head = ("ordering", *(label for label, _, _ in PHASES.values()))
+    outside = _percentiles(shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals")
+    rest = [
+        name for name in PHASE_WORDS if name not in (MET, "shootdown_empty", "response", "out_of_guest", "gate_wait")
+    ]
+    return Section(
+        "phases",
+        "Where the time goes",
+        (STAMPED,),
+        tuple(Key(swatch(colour, hatch), label) for label, colour, hatch in PHASES.values()),
+        (
+            Figure(
+                bars,
+                "They make no whole shootdown's time: one that is stamped at both ends alone is shorter.",
+                wide=left > LONG_NAMES_IN,
+            ),
+        ),
+        (
+            Table("Shares of the phases' sum", head, shares, frozenset(range(1, len(head)))),
+            outside,
+            _percentiles(shown.runs, rest, "Every phase, with 95 % intervals", folded=True),
+        ),
+    )
+
+
+def _percentiles(runs: Sequence[Run], names: Sequence[str], caption: str, *, folded: bool = False) -> Table:
+    """A row for each phase and ordering that measured it; the phase stands in a row only where there are several."""
+    measured = [(name, run, phase) for name in names for run in runs if (phase := phase_of(run, name)) and phase["n"]]
+    several = len({name for name, _, _ in measured}) > 1
+    rows: list[tuple[str, ...]] = []
+    for name, run, phase in measured:
+        cells = (_cell(phase, percentile) for percentile in PERCENTILES)
+        first = (PHASE_WORDS.get(name, name),) if several else ()
+        rows.append((*first, name_of(run), f"{phase['n']:,}", *cells, nanoseconds(phase["max"])))
+    head = (*(("phase",) if several else ()), "ordering", "n", "p50", "p90", "p99", "p99.9", "max")
+    marked = frozenset(place for place, (_, run, _) in enumerate(measured) if not is_safe(run))
+    return Table(caption, head, tuple(rows), frozenset(range(1 + several, len(head))), marked, folded)
+
+
+def _cell(phase: Mapping[str, Any], name: str) -> str:
+    if phase[name] is None:
+        return f"n < {ENOUGH[name]:,}"
+    return _interval(phase, name)
+
+
+def _stale(shown: Shown) -> Section:
+    def strips(figure: Drawing) -> None:
+        heights = strip_heights(shown.runs)
+        axes = figure.subplots(len(STALE), 1, sharex=True, height_ratios=heights)
+        figure.subplots_adjust(0.85 / WIDTH_IN, 0.62 / height, 1 - 0.2 / WIDTH_IN, 1 - 0.34 / height, hspace=0.62)
+        stale_over_time(axes, shown)
+
+    height = 1.5 + 1.45 * sum(strip_heights(shown.runs))
+    return Section(
+        "stale",
+        "Stale reads",
+        (
+            "Reads through an old translation: legal until the flush is declared done (stale_in_window), worth a look "
+            "after a vCPU has acknowledged the kick, forbidden after that.",
+        ),
+        _legend(shown),
+        (
+            Figure(
+                element("stale", "Stale reads a second over time, by outcome", strips, height),
+                "Stale reads a second over all vCPUs, warm-up included.",
+                tall=True,
+            ),
+            Figure(
+                panel("ages", "Age of stale reads in TD epochs", lambda ax: stale_ages(ax, shown)),
+                "How many TRACKs ago the page was blocked when it was still read.",
+            ),
+            Figure(
+                panel("window", "Length of the legal stale window by percentile", lambda ax: window_curves(ax, shown)),
+                "How long an old translation may be used: from BLOCK to the flush declared done.",
+            ),
+        ),
+    )
+
+
+def _outcomes(runs: Sequence[Run]) -> Section:
+    order = {name: place for place, name in enumerate(("forbidden", "unknown", "interesting", "acceptable"))}
+    tables = []
+    for run in runs:
+        found = sorted(run["outcomes"], key=lambda o: (o["count"] == 0, order[o["grade"]]))
+        rows = tuple((o["id"], count(o["count"]), rate_text(o, run), o["grade"], why(o["id"])) for o in found)
+        bad = frozenset(i for i, o in enumerate(found) if o["count"] and o["grade"] in FAILING)
+        name = run["ordering"] + ("" if is_safe(run) else f" (unsafe, known for {', '.join(run['expect'])})")
+        head = ("outcome", "events", "of shootdowns that met a vCPU, 95 % interval", "grade", "why")
+        tables.append(Table(f"{name}: {said(run)}", head, rows, frozenset({1}), bad, len(runs) > 4))
+    return Section(
+        "outcomes",
+        "Every outcome",
+        ("From the first shootdown, warm-up included. An outcome that never showed says which rate would have.",),
+        tables=tuple(tables),
+    )
+
+
+def _locks(runs: Sequence[Run]) -> Iterator[Section]:
+    """Who held the module's locks where a try failed, of each ordering that saw that; no section where none did."""
+    found = {run["ordering"]: entries for run in runs if (entries := run.get("lock_contention"))}
+    if found:
+        yield Section(
+            "locks", "Lock contention", CONTENTION, tables=tuple(map(contention_page_table, found.values(), found))
+        )
+
+
+def _orderings(runs: Sequence[Run]) -> Table:
+    rows = tuple(
+        (run["ordering"], ", ".join(run["shootdown"]), run["title"], str(run.get("source") or "-")) for run in runs
+    )
+    return Table(
+        "The orderings", ("ordering", "steps of a shootdown", "what it is", "source"), rows, folded=len(runs) > 4
+    )

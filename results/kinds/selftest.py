@@ -1,0 +1,291 @@
+"""What a selftest claims, what came of it, and how that is shown: one row a claim, faults and safe ones apart.
+
+A claim is that one ordering shows one forbidden outcome, or that a safe one shows none. It is held twice: by exploring,
+which must show it, and by racing, which may miss in its time what is rare.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from results.exchange.cases import Case
+from results.kinds.exploration import INTERRUPT, failing, size_words
+from results.numbers.statistics import would_have_caught
+from results.table import VERDICT_STYLES, ByWidth, indented, plain_table, verdict_line
+from results.verdict import Ending, Judgement, Verdict, exit_code_of, hung_as_expected, is_safe, met_shootdowns
+from results.words import count, nanoseconds, plural, share
+
+SCHEMA = "tdx-stress/selftest/1"
+Entry = Mapping[str, Any]
+EXPLORED = (
+    "flow", "vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "verdict", "reason",
+    "states", "transitions", "depth", "seconds", "complete", "stopped_by", "deadlocks",
+)  # fmt: skip
+GRAVEST_FIRST = (Verdict.crashed, Verdict.hung, Verdict.failed, Verdict.inconclusive, Verdict.passed)
+
+
+def claim(
+    ordering: str, expect: str | Sequence[str], faults: Sequence[str], tried: Sequence[Entry], *, to_race: bool = True
+) -> dict[str, Any]:
+    """One claim after its explorations, one for each size of machine that was tried; `race` is still None.
+
+    `to_race`: whether a race is to come; a short selftest claims some by exploring alone.
+    """
+    made: dict[str, Any] = {
+        "ordering": ordering,
+        "expect": expect if isinstance(expect, str) else list(expect),
+        "faults": list(faults),
+        "explored": [{**{key: one[key] for key in EXPLORED}, "failing": failing(one)} for one in tried],
+        "to_race": to_race,
+        "race": None,
+    }
+    return judged(made)
+
+
+def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any]:
+    """The claim with its race under this scenario: a run, and before it those that another error has stopped.
+
+    The last one has the verdict. Seconds and shootdowns are those of all until the first catch, or the end.
+    """
+    *stopped, run = tries
+    caught = run.get("caught")
+    hung = hung_as_expected(run)
+    seconds = run["seconds"] if caught is None else caught["seconds"]
+    shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
+    shootdowns += sum(one["all_shootdowns"] for one in stopped)
+    met = (met_shootdowns(run) or 0) if caught is None else caught["met"]
+    met += sum(met_shootdowns(one) or 0 for one in stopped)
+    race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
+    race |= {
+        "caught": caught is not None or hung,
+        "seconds": seconds + sum(one["seconds"] for one in stopped),
+        "shootdowns": shootdowns,
+        "met": met,
+        "would_have_caught": would_have_caught(met),
+        "tries": len(tries),
+        "scenario": dict(scenario),
+    }
+    return judged({**made, "race": race})
+
+
+def judged(made: Entry) -> dict[str, Any]:
+    """The claim with its verdict and reason."""
+    verdict, reason = judge_claim(made)
+    return {**made, "verdict": verdict.value, "reason": reason}
+
+
+def judge_claim(made: Entry) -> Judgement:
+    """The graver verdict of the two, with its reason; with both where both passed."""
+    explored, race = judge_explored(made), Judgement(Verdict.inconclusive, "was not raced")
+    if not made["to_race"]:
+        return explored
+    if made["race"] is not None:
+        race = Judgement(Verdict(made["race"]["verdict"]), f"racing: {made['race']['reason']}")
+    if explored.verdict == race.verdict == Verdict.passed:
+        return Judgement(Verdict.passed, f"{explored.reason}; {race.reason}")
+    return _gravest([explored, race])
+
+
+def _gravest(found: Sequence[Judgement]) -> Judgement:
+    return min(found, key=lambda one: GRAVEST_FIRST.index(one.verdict))
+
+
+def judge_explored(made: Entry) -> Judgement:
+    """A wrong ordering must be caught on one of the machines, a safe one hold on each."""
+    if not made["explored"]:
+        return Judgement(Verdict.inconclusive, "was not explored")
+    verdicts = [Judgement(Verdict(one["verdict"]), f"exploring: {one['reason']}") for one in made["explored"]]
+    if is_safe(made):
+        gravest = _gravest(verdicts)
+        if gravest.verdict != Verdict.passed:
+            return gravest
+        states, sizes = sum(one["states"] for one in made["explored"]), len(made["explored"])
+        where = "a machine" if sizes == 1 else f"{sizes} sizes of machine"
+        return Judgement(Verdict.passed, f"exploring: nothing forbidden can happen in all {states:,} states of {where}")
+    caught = [one for one in verdicts if one.verdict == Verdict.passed]
+    unknown = [one for one in verdicts if one.verdict == Verdict.inconclusive]
+    return (caught or unknown or verdicts)[-1]
+
+
+def selftest_exit_code(claims: Sequence[Entry]) -> int:
+    """The exit code of a whole selftest."""
+    interrupted = any(map(was_interrupted, claims))
+    return exit_code_of((judge_claim(one).verdict for one in claims), interrupted=interrupted)
+
+
+def is_complete(claims: Sequence[Entry], planned: int) -> bool:
+    """Whether all claims were held to their end, by searches and by the races that belong to them."""
+    held = [one for one in claims if not was_interrupted(one) and (one["race"] is not None or not one["to_race"])]
+    return len(held) == planned
+
+
+def expected(made: Entry) -> str:
+    """What it must show: its outcomes, or nothing."""
+    return "nothing" if is_safe(made) else ",".join(made["expect"])
+
+
+def was_interrupted(made: Entry) -> bool:
+    """Whether the user ended its search or its race."""
+    searches = any(one["stopped_by"] == INTERRUPT for one in made["explored"])
+    return searches or (made["race"] is not None and made["race"]["ending"] == Ending.interrupted)
+
+
+Claim = Mapping[str, Any]
+Column = tuple[str, Any, Callable[[Claim], str | Text]]
+
+
+def selftest_table(claims: Sequence[Claim]) -> RenderableType:
+    """One row a claim; on a narrow terminal one row in each of two tables. Then what the columns mean, and reasons."""
+    wide = _table(claims, (*EXPLORED_COLUMNS, *RACED_COLUMNS, VERDICT_COLUMN))
+    narrow = Group(
+        _table(claims, (*EXPLORED_COLUMNS, VERDICT_COLUMN)), "", _table(claims, (*RACED_COLUMNS, VERDICT_COLUMN))
+    )
+    return Group(ByWidth(narrow, wide), *indented(_below(claims)))
+
+
+def selftest_lines(claims: Sequence[Claim]) -> list[str]:
+    """The lines to grep, `Selftest kick_then_track tracking_not_done passed`."""
+    return [f"Selftest {one['ordering']} {expected(one)} {one['verdict']}" for one in claims]
+
+
+def _table(claims: Sequence[Claim], columns: Sequence[Column]) -> Table:
+    table = plain_table(("WHAT / expected", "left"), *((name, justify) for name, justify, _ in columns))
+    for title, group in _groups(claims):
+        if group:
+            table.add_row(Text(title, style="bold"))
+        for one in group:
+            table.add_row(_what(one), *(cell(one) for _, _, cell in columns))
+    return table
+
+
+def _groups(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:
+    yield "known-wrong orderings", [one for one in claims if not is_safe(one) and not one["faults"]]
+    yield "faults of the module and of KVM", [one for one in claims if not is_safe(one) and one["faults"]]
+    yield "safe orderings", [one for one in claims if is_safe(one)]
+
+
+def _what(one: Claim) -> str:
+    return f" {one['ordering']}" if is_safe(one) else f" {one['ordering']}: {expected(one)}"
+
+
+def _machine(one: Claim) -> str:
+    tried = one["explored"]
+    if is_safe(one):
+        return "-" if not tried else _size(tried[0]) if len(tried) == 1 else f"{len(tried)} sizes"
+    return _size(tried[-1]) if tried else "-"
+
+
+def _size(explored: Mapping[str, Any]) -> str:
+    size = f"{explored['vcpus']}x{explored['zappers']}"
+    return size if explored["shootdowns"] == 1 else f"{size}x{explored['shootdowns']}"
+
+
+def _steps(one: Claim) -> str:
+    shown = [
+        steps for tried in one["explored"][-1:] for name, steps in tried["failing"].items() if name in one["expect"]
+    ]
+    return count(shown[0]) if shown and not is_safe(one) else "-"
+
+
+def _states(one: Claim) -> str:
+    return count(sum(tried["states"] for tried in one["explored"]))
+
+
+def _explored_for(one: Claim) -> str:
+    return nanoseconds(sum(tried["seconds"] for tried in one["explored"]) * 1e9)
+
+
+def _raced_for(one: Claim) -> str:
+    return "-" if one["race"] is None else nanoseconds(one["race"]["seconds"] * 1e9)
+
+
+def _shootdowns(one: Claim) -> str:
+    return "-" if one["race"] is None else count(one["race"]["shootdowns"])
+
+
+def _met(one: Claim) -> str:
+    return "-" if one["race"] is None else count(one["race"]["met"])
+
+
+def _power(one: Claim) -> str:
+    power = None if one["race"] is None else one["race"]["would_have_caught"]
+    return "-" if power is None else share(power)
+
+
+def _verdict(one: Claim) -> Text:
+    return Text(one["verdict"], style=VERDICT_STYLES[one["verdict"]])
+
+
+EXPLORED_COLUMNS: tuple[Column, ...] = (
+    ("MACHINE", "right", _machine),
+    ("STEPS", "right", _steps),
+    ("STATES", "right", _states),
+    ("EXPLORED", "right", _explored_for),
+)
+RACED_COLUMNS: tuple[Column, ...] = (
+    ("RACED", "right", _raced_for),
+    ("SHOOTDOWNS", "right", _shootdowns),
+    ("MET", "right", _met),
+    ("POWER", "right", _power),
+)
+VERDICT_COLUMN: Column = ("VERDICT", "left", _verdict)
+
+
+def _below(claims: Sequence[Claim]) -> Iterator[Text | str]:
+    sizes = dict.fromkeys(_size(tried) for one in claims if is_safe(one) for tried in one["explored"])
+    safe = f"; the safe ones to the end on {', '.join(sizes)}" if sizes else ""
+    yield f"MACHINE: vCPUs x zappers, a page and a shootdown to each zapper, or x so many{safe}."
+    yield "EXPLORED, RACED: the time to the first catch, or all of it; a race is looked at every 10 ms."
+    if beside := {one["ordering"]: one["faults"][1:] for one in claims if len(one["faults"]) > 1}:
+        pairs = "; ".join(f"{name} beside {' and '.join(others)}" for name, others in beside.items())
+        yield f"Hidden alone, and so shown with another fault: {pairs}."
+    if any(not one["to_race"] for one in claims):
+        yield "Explored alone: faults of flows that a short selftest does not compile; the whole one races them."
+    if again := [one for one in claims if one["race"] is not None and one["race"]["tries"] > 1]:
+        tries = ", ".join(f"{one['ordering']} {one['race']['tries']}" for one in again)
+        yield f"Begun anew after another error, and all tries counted: {tries}."
+    yield "MET: those that met a vCPU. POWER: a rate of these that would have been caught (95 %)."
+    for one in claims:
+        if one["verdict"] != Verdict.passed:
+            yield verdict_line(one, one["ordering"])
+    yield _summary(claims)
+
+
+def _summary(claims: Sequence[Claim]) -> str:
+    wrong, safe = [one for one in claims if not is_safe(one)], [one for one in claims if is_safe(one)]
+    explored = sum(judge_explored(one).verdict == Verdict.passed for one in wrong)
+    raced = sum(one["race"] is not None and one["race"]["caught"] for one in wrong)
+    unraced = sum(not one["to_race"] for one in claims)
+    rare = f" ({unraced} not raced)" if unraced else ""
+    clean = sum(one["verdict"] == Verdict.passed for one in safe)
+    return (
+        f"Of {len(wrong)} known wrong {explored} caught by exploring, {raced} by racing{rare}; "
+        f"of {len(safe)} safe {clean} showed nothing."
+    )
+
+
+def selftest_cases(claims: Sequence[Claim]) -> list[Case]:
+    """A case a claim, named by the ordering or the fault and by what it must show."""
+    return [
+        Case(f"{one['ordering']}: {expected(one)}", one["verdict"], one["reason"], _seconds(one), tuple(_details(one)))
+        for one in claims
+    ]
+
+
+def _seconds(one: Claim) -> float:
+    raced = 0.0 if one["race"] is None else one["race"]["seconds"]
+    return float(sum(tried["seconds"] for tried in one["explored"]) + raced)
+
+
+def _details(one: Claim) -> Iterator[str]:
+    for tried in one["explored"]:
+        yield f"exploring {size_words(tried)}: {tried['verdict']}: {tried['reason']}"
+    if one["race"] is not None:
+        race = one["race"]
+        how_far = f"{plural(race['shootdowns'], 'shootdown')} in {race['seconds']:.3f} s"
+        tries = f" and {race['tries']} tries" if race["tries"] > 1 else ""
+        yield f"racing, {how_far}{tries}: {race['verdict']}: {race['reason']}"
+        yield from race["notes"]

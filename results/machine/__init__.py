@@ -1,0 +1,1 @@
+"""What the machine is, and what that is worth to a measurement."""

@@ -1,0 +1,102 @@
+"""Findings as a table for a terminal of 80 columns or more, readable without colour, and round trips between CPUs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from results.machine.findings import Finding, Limits
+from results.words import plural
+
+# Below that many columns what a finding means stands under it instead of beside it.
+WIDE = 110
+MARKS = {
+    Limits.nothing: ("+", "green"),
+    Limits.absolute: ("~", "yellow"),
+    Limits.latency: ("!", "bold yellow"),
+    Limits.verdicts: ("!", "bold red"),
+    Limits.everything: ("x", "bold red"),
+}
+LEGEND = "+ nothing in the way   ~ no absolute latency   ! less than that   x no result"
+RELATION_WORDS = {
+    "core": "on one core (SMT)",
+    "cache": "with one last-level cache",
+    "package": "in one package",
+    "machine": "in different packages",
+}
+
+
+def findings_table(findings: Sequence[Finding], width: int) -> RenderableType:
+    """What, found, what it means, what to try: in columns, or one above the other where there is no room."""
+    legend = Text(LEGEND, style="dim")
+    return Group(_columns(findings) if width >= WIDE else _stack(findings), legend)
+
+
+def _mark(finding: Finding) -> Text:
+    return Text(*MARKS[finding.limits])
+
+
+def _columns(findings: Sequence[Finding]) -> RenderableType:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("WHAT", no_wrap=True)
+    table.add_column("FOUND", ratio=5)
+    table.add_column("WHAT IT MEANS", ratio=7)
+    table.add_column("TRY", ratio=4)
+    for finding in findings:
+        table.add_row(_mark(finding), Text(finding.what, style="bold"), finding.found, finding.means, finding.try_)
+    return table
+
+
+def _stack(findings: Sequence[Finding]) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1)
+    for finding in findings:
+        grid.add_row(_mark(finding), Text(finding.what, style="bold"), Text(finding.found, style="bold"))
+        grid.add_row("", "", Text(finding.means))
+        if finding.try_:
+            grid.add_row("", "", Text(f"Try: {finding.try_}"))
+    return grid
+
+
+def round_trip_tables(trips: Mapping[str, Any] | None, width: int) -> list[RenderableType]:
+    """Nothing for two CPUs; else a line for each kind of pair, and the matrix where the width has room for it."""
+    if not trips or len(trips["cpus"]) == 2:
+        return []
+    parts: list[RenderableType] = [Text("Round trip of one line between two CPUs, ns", style="bold")]
+    kinds = Table.grid(padding=(0, 2))
+    for name, found in trips["by_relation"].items():
+        spread = f"{found['median_ns']:.0f} ({found['least_ns']:.0f}-{found['most_ns']:.0f})"
+        kinds.add_row(f"  {RELATION_WORDS[name]}", spread, plural(found["pairs"], "pair"))
+    parts.append(kinds)
+    if _width(trips) <= width:
+        parts.append(_matrix(trips))
+    else:
+        parts.append(Text("  All pairs stand in `doctor --json`, under round_trips.", style="dim"))
+    return [*parts, ""]
+
+
+def _cells(trips: Mapping[str, Any]) -> list[list[str]]:
+    """The lower half: the upper one is the same."""
+    rows = trips["matrix_ns"]
+    texts = [["-" if value is None else f"{value:.0f}" for value in row[:place]] for place, row in enumerate(rows)]
+    return [[f"CPU {cpu}", *row] for cpu, row in zip(trips["cpus"], texts, strict=True)][1:]
+
+
+def _width(trips: Mapping[str, Any]) -> int:
+    widest = max(len(cell) for row in _cells(trips) for cell in row[1:])
+    return 10 + (len(trips["cpus"]) - 1) * (max(widest, 3) + 1)
+
+
+def _matrix(trips: Mapping[str, Any]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=True, header_style="bold")
+    table.add_column("", style="bold", no_wrap=True)
+    for cpu in trips["cpus"][:-1]:
+        table.add_column(str(cpu), justify="right", no_wrap=True)
+    for first, *cells in _cells(trips):
+        table.add_row(f"  {first}", *cells)
+    return table

@@ -1,0 +1,1 @@
+"""Pure: counts and rounds in, percentiles, rates and intervals out."""

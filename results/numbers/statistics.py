@@ -1,0 +1,159 @@
+"""Counts in, intervals and percentiles out: pure functions, no clock, no file.
+
+Counts are of latencies in HdrHistogram's buckets: 2 significant digits, whole nanoseconds from 0 to 2**40 - 1. Values
+below 256 have a bucket each; above, every doubling is cut into 128 buckets of one width, so that a bucket is never
+wider than 1/128 of its values. Source: HdrHistogram (`lowestEquivalentValue`, `highestEquivalentValue`,
+`medianEquivalentValue`); the kernels count by the same rule. Counts are int64 arrays of shape (HIST_WORDS,).
+
+An interval is always a 95 % one unless told otherwise. The unit of a rate is the shootdown. A percentile is printed
+only where the samples suffice for an interval on both sides of it: `ENOUGH` follows from that one rule.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS
+
+Counts = NDArray[np.int64]
+HALF = HIST_SUB_BUCKETS // 2
+BITS = HIST_SUB_BUCKETS.bit_length() - 1
+HIGHEST_NS = (1 << 40) - 1
+
+
+def bucket_of(value_ns: int) -> int:
+    """The bucket that counts this value; a value out of range counts in the first or the last bucket."""
+    value = min(max(value_ns, 0), HIGHEST_NS)
+    if value < HIST_SUB_BUCKETS:
+        return value
+    shift = value.bit_length() - BITS
+    return shift * HALF + (value >> shift)
+
+
+def _lows_and_widths() -> tuple[Counts, Counts]:
+    index = np.arange(HIST_WORDS, dtype=np.int64)
+    shift = np.maximum(index // HALF - 1, 0)
+    return (index - shift * HALF) << shift, np.int64(1) << shift
+
+
+LOWS_NS, WIDTHS_NS = _lows_and_widths()
+HIGHS_NS = LOWS_NS + WIDTHS_NS - 1
+MIDS_NS = LOWS_NS + (WIDTHS_NS >> 1)
+
+
+def value_at_rank(counts: Counts, rank: int) -> int:
+    """The value of the sample with this rank, 1 the smallest: the highest value of its bucket, as HdrHistogram reports.
+
+    Raises ValueError where there is no such sample.
+    """
+    total = int(counts.sum())
+    if not 1 <= rank <= total:
+        raise ValueError(f"rank: expected 1 to {total}, found {rank}")
+    return int(HIGHS_NS[int(np.searchsorted(np.cumsum(counts), rank))])
+
+
+def least(counts: Counts) -> int | None:
+    """The lowest value of the first bucket that holds a sample, or None."""
+    filled = np.flatnonzero(counts)
+    return int(LOWS_NS[filled[0]]) if filled.size else None
+
+
+def greatest(counts: Counts) -> int | None:
+    """The highest value of the last bucket that holds a sample, or None."""
+    filled = np.flatnonzero(counts)
+    return int(HIGHS_NS[filled[-1]]) if filled.size else None
+
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+
+
+def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a rate seen k times in n; (0, 1) where n is 0.
+
+    Equals `scipy.stats.binomtest(k, n).proportion_ci(level, "exact")`, two-sided. Of what was never seen there is but
+    one side, and one bound: `would_have_caught`. Raises ValueError unless 0 <= k <= n.
+    """
+    if not 0 <= k <= n:
+        raise ValueError(f"expected 0 <= k <= n, found k={k}, n={n}")
+    from scipy.special import betaincinv
+
+    if k == 0:
+        return 0.0, would_have_caught(n, level) or 1.0
+    tail = (1 - level) / 2
+    low = float(betaincinv(k, n - k + 1, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
+    return low, high
+
+
+def would_have_caught(n: int, level: float = 0.95) -> float | None:
+    """The rate for k = 0: anything that happens this often or more shows itself in n tries with probability `level`.
+
+    None where nothing was tried. For large n this is the rule of three, 3/n.
+    """
+    return -math.expm1(math.log1p(-level) / n) if n > 0 else None
+
+
+def enough(q: float, level: float = 0.95) -> int:
+    """The fewest samples that give the quantile q an interval by order statistics on both sides: 6 for the median, 368
+    for p99, 3,688 for p99.9."""
+    return math.ceil(math.log((1 - level) / 2) / math.log(max(q, 1 - q)))
+
+
+ENOUGH = {name: enough(q) for name, q in PERCENTILES.items()}
+
+
+def _rank(q: float, n: int) -> int:
+    return min(max(math.ceil(round(q * n, 6)), 1), n)
+
+
+def percentile(counts: Counts, q: float) -> int | None:
+    """The quantile q (0 to 1) in ns by nearest rank, the highest value of its bucket; None where there is no sample.
+
+    At most 0.8 % above the true sample: the width of a bucket.
+    """
+    n = int(counts.sum())
+    return value_at_rank(counts, _rank(q, n)) if n else None
+
+
+def percentile_interval(counts: Counts, q: float, level: float = 0.95) -> tuple[int, int] | None:
+    """The interval of the quantile q in ns by order statistics: (low, high), or None where n is below `enough(q)`.
+
+    It holds for independent samples of one run and says nothing about the next run.
+    """
+    n = int(counts.sum())
+    if n < enough(q, level):
+        return None
+    from scipy.special import bdtr
+
+    tail = (1 - level) / 2
+    # B ~ Binomial(n, q) samples lie at or below the quantile. Low: the last rank with P(B < rank) <= tail; high: the
+    # first with P(B >= rank) <= tail. Both probabilities are monotonic in the rank.
+    low = _last(1, n, lambda rank: float(bdtr(rank - 1, n, q)) <= tail)
+    high = n + 1 - _last(1, n, lambda back: 1 - float(bdtr(n - back, n, q)) <= tail)
+    return value_at_rank(counts, low), value_at_rank(counts, high)
+
+
+def _last(first: int, end: int, holds: Callable[[int], bool]) -> int:
+    """The last number from `first` to `end` for which `holds`, given that it holds up to there and then no more."""
+    low, high = first, end
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low
+
+
+def share_margin(n: int, level: float = 0.95) -> float:
+    """Half the width of a band that holds the whole true distribution at once: Dvoretzky, Kiefer and Wolfowitz with
+    Massart's constant; 1 where there is no sample."""
+    return min(math.sqrt(math.log(2 / (1 - level)) / (2 * n)), 1.0) if n > 0 else 1.0
+
+
+def summary(counts: Counts) -> dict[str, int | None]:
+    """n, min, percentiles and max in ns; None stands where n is too small for the number."""
+    n = int(counts.sum())
+    out: dict[str, int | None] = {"n": n, "min": least(counts)}
+    for name, q in PERCENTILES.items():
+        out[name] = percentile(counts, q) if n >= ENOUGH[name] else None
+    return {**out, "max": greatest(counts)}

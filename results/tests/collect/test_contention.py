@@ -1,0 +1,48 @@
+"""Counts of failed tries as entries of result.json, and as tables."""
+
+import json
+from io import StringIO
+
+from rich.console import Console
+
+from kernels.tdx.counters import COLUMNS, CONTENTION, GONE, LEAVES, WAIT_FIELDS, WAITING, ModuleLock
+from kernels.tdx.statuses import Leaf
+from results.kinds.run.tables import outcome_table
+from results.tests.builders.run import Machine, a_run, recorded
+
+ENTRY = {
+    "lock": "S-EPT tree",
+    "seamcall": "TDH.MEM.PAGE.REMOVE",
+    "failed": 7,
+    "held_by": {"TDH.MEM.RANGE.BLOCK": 2, "gone": 5},
+    "got_at_last": 4,
+    "tries": {"mean": 1.75, "max": 3},
+    "got_after_ns": {"mean": 358, "max": 1210},
+}
+
+
+def test_counts_of_all_actors_come_together_by_lock_seamcall_and_holder():
+    machine = Machine(vcpus=2, zappers=2)
+    failed = ModuleLock.TREE * LEAVES + Leaf.TDH_MEM_PAGE_REMOVE
+    machine.zapper(0, CONTENTION + failed * COLUMNS + Leaf.TDH_MEM_RANGE_BLOCK, 2)
+    machine.zapper(1, CONTENTION + failed * COLUMNS + GONE, 5)
+    for zapper, waits in enumerate(([1, 3, 3, 1210, 1210], [3, 4, 2, 222, 100])):
+        for place, value in enumerate(waits):
+            machine.zapper(zapper, WAITING + failed * WAIT_FIELDS + place, value)
+    found = recorded(machine).json["lock_contention"]
+
+    assert json.loads(json.dumps(found)) == [ENTRY]
+
+
+def test_a_lock_that_nobody_failed_to_get_has_no_entry():
+    assert recorded(Machine()).json["lock_contention"] == []
+
+
+def text_of(run: dict) -> list[str]:
+    out = StringIO()
+    Console(file=out, width=80, force_terminal=False).print(outcome_table(run))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_a_run_without_contention_has_no_table_of_it():
+    assert not any("HELD BY" in line for line in text_of(a_run()))

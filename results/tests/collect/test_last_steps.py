@@ -1,0 +1,257 @@
+import io
+import itertools
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kernels.story.events import Access, Event, Kind, Span, Story
+from results.collect.last_steps import (
+    FIRST_ROWS,
+    MOST_ROWS,
+    STEP_NS,
+    LastSteps,
+    Traced,
+    columns,
+    cost,
+    times,
+    together,
+    trace,
+    window,
+)
+from results.collect.last_steps import what_led_to_it as told
+from results.exchange.trace_events import text
+
+FACTS: dict[str, Any] = {
+    "entries": 2082,
+    "frozen_by": {"outcome": "tracking_not_done", "actor": "zapper 0", "page": 7},
+    "ns_of_entry": 22.2,
+    "entries_of_a_shootdown": 50.0,
+    "ns_of_a_shootdown": 1110,
+}
+
+
+def event(actor: str, function: str, word: str = "", changed: bool = False, **more: Any) -> Event:
+    access = Access(word, 0, int(changed), "before", "after" if changed else "before") if word else None
+    known: dict[str, Any] = {
+        "leaf": "",
+        "status": "",
+        "outcomes": (),
+        "says": "",
+        "own": (),
+        "calls": (function,),
+    } | more
+    return Event(
+        actor=actor,
+        chosen=0,
+        name=f"{function}.step",
+        function=function,
+        text=f"step {word}",
+        file="kernels/some.py",
+        line=3,
+        access=access,
+        **known,
+    )
+
+
+def raced(
+    events: list[Event], at_ns: list[int], spans: list[Span], deeds: list[int] | None = None, **more: Any
+) -> Traced:
+    actors = ("vcpu 0", "zapper 0")
+    made = Story(actors, tuple(events), tuple(spans), tuple(deeds or [0] * len(events)), (), {}, (), "")
+    return Traced("kick_then_track", made, tuple(at_ns), **({"failed": None, "page": None} | more))
+
+
+def a_race() -> Traced:
+    """A vCPU enters, stays in the guest for a microsecond and leaves; meanwhile REMOVE is refused."""
+    refused: dict[str, Any] = {
+        "leaf": "TDH.MEM.PAGE.REMOVE",
+        "status": "TLB_TRACKING_NOT_DONE|RCX",
+        "outcomes": ("tracking_not_done",),
+    }
+    events = [
+        event("vcpu 0", "vp_enter", "epoch_lock"),
+        event("vcpu 0", "vp_enter", "epoch_lock", status="SUCCESS", leaf="TDH.VP.ENTER"),
+        event("zapper 0", "mem_page_remove", "tree_lock"),
+        event("zapper 0", "mem_page_remove", "tree_lock", **refused),
+        event("vcpu 0", "td_exit", "epoch_tracking"),
+    ]
+    spans = [
+        Span("vcpu 0", "TDH.VP.ENTER", Kind.seamcall, 0, 2, 0, status="SUCCESS"),
+        Span("vcpu 0", "in the guest", Kind.guest, 2, 4, 0),
+        Span("zapper 0", "TDH.MEM.PAGE.REMOVE", Kind.seamcall, 2, 4, 0, status="TLB_TRACKING_NOT_DONE|RCX"),
+        Span("vcpu 0", "TD exit", Kind.exit, 4, 5, 0),
+    ]
+    return raced(events, [-600, -570, -35, 0, 430], spans, [0, 0, 2, 2, 3], failed=3, page=7)
+
+
+def slices(trace_: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in trace_["traceEvents"] if one["ph"] == "X"]
+
+
+def shown(*renderables: Any) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=100, no_color=True)
+    for one in renderables:
+        console.print(one)
+    return file.getvalue()
+
+
+def test_a_stay_in_the_guest_lasts_from_the_entry_to_the_exit() -> None:
+    """Whatever was kept between: of fresh reads nothing is."""
+    (guest,) = [one for one in slices(trace(a_race())) if one["name"] == "in the guest"]
+
+    assert (guest["ts"], round(guest["dur"], 6)) == (0.05, 0.980)
+
+
+def test_a_call_lasts_from_its_first_step_to_its_last() -> None:
+    found = {one["name"]: (one["ts"], round(one["dur"], 6)) for one in slices(trace(a_race()))}
+
+    assert found["TDH.VP.ENTER"] == (0.0, 0.050)
+    assert found["TDH.MEM.PAGE.REMOVE"] == (0.565, 0.055)
+
+
+def test_a_call_has_its_status() -> None:
+    found = {one["name"]: one["args"].get("status") for one in slices(trace(a_race()))}
+
+    assert (found["TDH.VP.ENTER"], found["TDH.MEM.PAGE.REMOVE"]) == ("SUCCESS", "TLB_TRACKING_NOT_DONE|RCX")
+
+
+def test_the_failure_is_a_moment_at_its_time() -> None:
+    (moment,) = [one for one in trace(a_race())["traceEvents"] if one["ph"] == "i"]
+
+    assert (moment["name"], moment["ts"], moment["args"]["grade"]) == ("tracking_not_done", 0.62, "forbidden")
+
+
+def test_slices_of_a_track_nest_strictly() -> None:
+    for first, second in itertools.combinations(slices(trace(a_race())), 2):
+        if first["tid"] == second["tid"]:
+            (a, b), (c, d) = ((round(s["ts"] * 1000), round((s["ts"] + s["dur"]) * 1000)) for s in (first, second))
+            assert b <= c or d <= a or a <= c <= d <= b or c <= a <= b <= d
+
+
+def test_a_step_is_no_longer_than_the_time_since_the_step_before() -> None:
+    at = [0, 5, 100]
+    found = times(raced([event("vcpu 0", "vp_enter")] * 3, at, [])).events
+
+    assert [round(end * 1000 - start * 1000) for start, end in found] == [STEP_NS, 5, STEP_NS]
+
+
+def test_a_stay_in_the_guest_that_has_not_ended_lasts_to_the_end() -> None:
+    events = [event("vcpu 0", "vp_enter"), event("zapper 0", "mem_track")]
+    stay = Span("vcpu 0", "in the guest", Kind.guest, 1, 2, 0)
+
+    assert times(raced(events, [0, 900], [stay])).spans == [(0.02, 0.92)]
+
+
+def test_races_of_several_orderings_are_processes_of_one_trace() -> None:
+    one = together([trace(a_race()), trace(a_race())])
+
+    names = [(e["pid"], e["args"]["name"]) for e in one["traceEvents"] if e["name"] == "process_name"]
+    assert [number for number, _ in names] == [1, 2]
+    assert json.loads(text(one))["traceEvents"] == one["traceEvents"]
+
+
+def test_an_empty_trace_is_one() -> None:
+    assert slices(trace(raced([], [], []))) == []
+
+
+def claim(actor: str, page: int) -> Event:
+    return event(actor, "claim_page", f"mirror[page {page}]", changed=True)
+
+
+def test_the_columns_begin_where_the_failing_page_was_claimed() -> None:
+    events = [claim("zapper 0", 7), claim("zapper 0", 7), claim("zapper 1", 3), event("zapper 0", "mem_track")]
+
+    assert window(events, failed=3, page=7) == [1, 2, 3]
+
+
+def test_a_claim_that_the_ring_has_lost_leaves_the_last_steps() -> None:
+    events = [event("zapper 0", "mem_track")] * (MOST_ROWS + 9)
+
+    assert window(events, failed=len(events) - 1, page=7)[-MOST_ROWS - 1 :] == list(range(8, len(events)))
+
+
+def test_the_columns_show_how_those_entered_who_were_in_the_guest() -> None:
+    enters = [event("vcpu 0", "vp_enter"), event("vcpu 0", "vp_enter"), event("vcpu 0", "guest")]
+    came_and_went = [event("vcpu 1", "vp_enter"), event("vcpu 1", "td_exit")]
+    events = [event("vcpu 0", "td_exit"), *enters, *came_and_went, claim("zapper 0", 7), event("zapper 0", "mem_track")]
+
+    assert window(events, failed=7, page=7) == [1, 2, 6, 7]
+
+
+def test_the_columns_show_what_other_zappers_were_at() -> None:
+    others = [event("zapper 1", "mem_track"), claim("zapper 1", 3), event("zapper 1", "mem_track")]
+    events = [*others, event("vcpu 0", "acknowledge"), claim("zapper 0", 7), event("zapper 0", "mem_track")]
+
+    assert window(events, failed=5, page=7) == [1, 2, 4, 5]
+
+
+def test_of_many_vcpus_in_the_guest_the_columns_show_those_that_entered_last() -> None:
+    events = [*(event(f"vcpu {number}", "vp_enter") for number in range(30)), claim("zapper 0", 7)]
+
+    assert window([*events, event("zapper 0", "mem_track")], failed=31, page=7) == list(range(22, 32))
+
+
+def test_without_a_failure_the_columns_show_the_last_steps() -> None:
+    assert window([event("zapper 0", "mem_track")] * 100, None, None) == list(range(100 - MOST_ROWS, 100))
+
+
+def test_time_counts_from_the_failure() -> None:
+    lines = shown(columns(a_race())).splitlines()
+
+    assert lines[0].split() == ["TIME", "vcpu", "0", "zapper", "0"]
+    assert [line.split("  ")[0] for line in lines[1:] if line[0] != " "] == ["-600 ns", "-35 ns", "+430 ns"]
+
+
+def test_the_failure_stands_where_it_happened() -> None:
+    assert "<== tracking_not_done (forbidden)" in shown(columns(a_race()))
+
+
+@pytest.mark.parametrize(("every", "rows"), [(False, 3), (True, 5)])
+def test_calls_are_folded_unless_every_step_is_asked_for(every: bool, rows: int) -> None:
+    assert len(columns(a_race(), every=every).rows) == rows
+
+
+def test_of_very_many_rows_the_middle_is_left_out_and_said_so() -> None:
+    events = [event(("vcpu 0", "zapper 0")[number % 2], "mem_track") for number in range(100)]
+    spans = [Span("vcpu 0", "TDH.MEM.TRACK", Kind.seamcall, 0, 100, 0)]
+
+    rows = columns(raced(events, list(range(100)), spans), every=True).rows
+    assert len(rows) == MOST_ROWS + 1
+    assert rows[FIRST_ROWS].does == "[40 rows left out: see trace.json]"
+
+
+def test_only_actors_that_do_something_have_a_column() -> None:
+    alone = raced([event("zapper 0", "mem_track")], [0], [Span("zapper 0", "TRACK", Kind.seamcall, 0, 1, 0)])
+
+    assert columns(alone).actors == ["zapper 0"]
+
+
+def test_what_led_to_a_failure_is_shown_with_the_cost_of_tracing() -> None:
+    printed = shown(*told(LastSteps(FACTS, a_race(), a_race())))
+
+    assert printed.startswith("kick_then_track: what led to tracking_not_done on page 7\n")
+    assert "All 2,082 steps that the rings hold: trace.json" in printed
+    assert "Tracing cost 22 ns a step" in printed
+
+
+def test_without_a_failure_there_is_no_table() -> None:
+    printed = shown(*told(LastSteps({**FACTS, "frozen_by": None}, a_race(), a_race())))
+
+    assert printed.startswith("kick_then_track: no step failed; trace.json holds the last 2,082 steps before the end\n")
+    assert "TIME" not in printed
+
+
+def test_the_cost_is_that_of_a_step_and_of_a_shootdown() -> None:
+    assert cost(FACTS) == (
+        "Tracing cost 22 ns a step (measured alone, caches warm), 50 steps of the zapper a shootdown: some 1.11 us of "
+        "each until rings froze, and the vCPUs' steps beside it"
+    )
+
+
+def test_the_cost_of_a_shootdown_is_not_guessed() -> None:
+    said = cost({**FACTS, "entries_of_a_shootdown": None, "ns_of_a_shootdown": None})
+
+    assert said.endswith("; no ring holds a whole shootdown to say how many steps one takes")

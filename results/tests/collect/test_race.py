@@ -1,0 +1,338 @@
+"""From words in shared memory to the entry in result.json."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kernels.layout import OUTCOME_COUNTS
+from kernels.tdx.counters import (
+    AGES,
+    BUG_ON,
+    ENTRIES,
+    KICKS_MET,
+    OUT_OF_GUEST_NS,
+    OUTCOME_MET,
+    OUTCOME_SHOOTDOWNS,
+    READS,
+    SHOOTDOWNS,
+    SHOOTDOWNS_MET,
+    STATUS_COUNTS,
+    STATUSES,
+    TRACK_RETRIES,
+    TRACK_RETRIES_MAX,
+)
+from kernels.tdx.outcomes import OUTCOMES, Outcome
+from kernels.tdx.rules import Flow
+from kernels.tdx.statuses import Leaf, Status
+from results.collect.race import RunFacts, run_record
+from results.collect.tally import Series, snapshot
+from results.grades import declared
+from results.tests.builders.run import Machine, recorded
+from results.words import rate_with_interval
+
+
+def entry(run: dict, name: str) -> dict:
+    return next(o for o in run["outcomes"] if o["id"] == name)
+
+
+def test_a_snapshot_is_a_copy():
+    machine = Machine()
+    before = machine.snapshot()
+    machine.zapper(0, SHOOTDOWNS, 7)
+
+    assert before.shootdowns == 0
+    assert machine.snapshot().shootdowns == 7
+
+
+def test_counters_are_summed_over_actors():
+    machine = Machine(vcpus=3, zappers=2)
+    machine.zapper(0, SHOOTDOWNS, 7)
+    machine.zapper(1, SHOOTDOWNS, 5)
+    machine.vcpu(0, READS, 100)
+    machine.vcpu(2, READS, 10)
+    machine.vcpu(2, ENTRIES, 1)
+    now = machine.snapshot()
+
+    assert (now.shootdowns, now.reads, now.vcpus_entered) == (12, 110, 1)
+
+
+def test_histograms_are_summed_over_actors():
+    machine = Machine(vcpus=2, zappers=2)
+    machine.record("track", 50, index=0)
+    machine.record("track", 50, 60, index=1)
+    counts = machine.snapshot().histograms["track"]
+
+    assert (counts[50], counts[60], counts.sum()) == (2, 1, 3)
+
+
+def test_a_frequent_snapshot_leaves_histograms_out():
+    machine = Machine()
+    machine.record("track", 50)
+
+    assert snapshot(machine.words, machine.lay, histograms=False).histograms == {}
+
+
+def test_shootdowns_with_an_outcome_include_the_last_one_of_each_page():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 10)
+    machine.zapper(0, SHOOTDOWNS_MET, 5)
+    machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.stale_in_window, 4)
+    machine.zapper(0, OUTCOME_MET + Outcome.stale_in_window, 4)
+    machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 900)
+    machine.words[machine.lay.page_flags + 3] = 1 << Outcome.stale_in_window
+    machine.words[machine.lay.page_flags + 63] = 1 << Outcome.stale_in_window | 1 << Outcome.fault
+    found = entry(recorded(machine).json, "stale_in_window")
+
+    assert (found["count"], found["shootdowns"], found["met"], found["of"]) == (900, 6, 6, 7)
+    assert found["rate"] == pytest.approx(0.857143)
+    assert found["ci95"] == pytest.approx([0.4213, 0.9964], abs=1e-4)
+
+
+def test_a_page_whose_kick_met_a_vcpu_or_that_was_read_stale_counts_as_met_and_another_does_not():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 9)
+    machine.zapper(0, KICKS_MET, 8)
+    machine.zapper(0, SHOOTDOWNS_MET, 3)
+    machine.words[machine.lay.page_flags + 1] = 1 << OUTCOMES
+    machine.words[machine.lay.page_flags + 2] = 1 << OUTCOMES | 1 << Outcome.operand_busy
+    machine.words[machine.lay.page_flags + 4] = 1 << Outcome.stale_in_window
+    machine.words[machine.lay.page_flags + 5] = 1 << Outcome.operand_busy
+    run = recorded(machine).json
+    busy = entry(run, "operand_busy")
+
+    assert run["met"] == {"kicks": 8, "shootdowns": 6}
+    assert (busy["shootdowns"], busy["met"], busy["of"]) == (2, 1, 6)
+
+
+def test_an_outcome_only_of_shootdowns_that_met_nobody_has_these_and_no_bound():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 900)
+    machine.zapper(0, SHOOTDOWNS_MET, 400)
+    machine.vcpu(0, OUTCOME_COUNTS + Outcome.operand_busy, 7)
+    machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.operand_busy, 6)
+    found = entry(recorded(machine).json, "operand_busy")
+
+    assert (found["count"], found["shootdowns"], found["met"], found["of"], found["rate"]) == (7, 6, 0, 400, 0.0)
+    assert found["would_have_caught"] is None
+    assert rate_with_interval(found) == "6 that met nobody"
+
+
+def test_every_outcome_that_the_flow_declares_stands_in_the_record_even_at_zero():
+    run = recorded(Machine()).json
+
+    assert [o["id"] for o in run["outcomes"]] == [o.name for o in declared(Flow.SHOOTDOWN)]
+    assert Outcome.ve_on_memory in declared(Flow.MMIO)
+    assert Outcome.ve_on_memory not in declared(Flow.SHOOTDOWN)
+
+
+def test_an_outcome_never_seen_says_what_rate_would_have_been_caught():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 2500)
+    machine.zapper(0, SHOOTDOWNS_MET, 1000)
+    found = entry(recorded(machine).json, "stale_after_done")
+
+    assert (found["count"], found["shootdowns"], found["met"], found["of"], found["rate"]) == (0, 0, 0, 1000, 0.0)
+    assert found["ci95"] == pytest.approx([0.0, 0.0029913], abs=1e-6)
+    assert found["would_have_caught"] == pytest.approx(0.0029913, abs=1e-6)
+
+
+def test_reads_are_of_no_shootdown():
+    machine = Machine()
+    machine.vcpu(0, OUTCOME_COUNTS + Outcome.fresh, 1000)
+    found = entry(recorded(machine).json, "fresh")
+
+    assert (found["count"], found["shootdowns"], found["rate"], found["ci95"]) == (1000, None, None, None)
+
+
+def test_an_outcome_that_was_seen_in_no_known_shootdown_has_no_rate_of_zero():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 10)
+    machine.vcpu(0, OUTCOME_COUNTS + Outcome.refcount_broken, 1)
+    found = entry(recorded(machine).json, "refcount_broken")
+
+    assert (found["count"], found["shootdowns"], found["rate"], found["would_have_caught"]) == (1, None, None, None)
+
+
+def test_references_that_nobody_gave_back_are_counted_behind_the_race():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 10)
+    found = entry(recorded(machine, references_left=2).json, "refcount_broken")
+
+    assert (found["count"], found["shootdowns"], found["grade"]) == (2, None, "forbidden")
+
+
+def test_a_shootdown_still_in_hand_counts_among_the_tries():
+    machine = Machine()
+    machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 1)
+    machine.words[machine.lay.page_flags] = 1 << Outcome.stale_in_window
+    found = entry(recorded(machine, ending="crashed").json, "stale_in_window")
+
+    assert (found["shootdowns"], found["of"], found["rate"]) == (1, 1, 1.0)
+
+
+def test_latency_and_throughput_leave_the_warm_up_out_and_evidence_does_not():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 100)
+    machine.zapper(0, SHOOTDOWNS_MET, 90)
+    machine.zapper(0, OUTCOME_COUNTS + Outcome.tracking_not_done, 1)
+    machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.tracking_not_done, 1)
+    machine.vcpu(0, READS, 1000)
+    machine.record("shootdown", *[5000] * 100)
+    machine.record("shootdown_met", *[5000] * 90)
+    warm = machine.snapshot()
+    machine.zapper(0, SHOOTDOWNS, 50)
+    machine.zapper(0, SHOOTDOWNS_MET, 30)
+    machine.vcpu(0, READS, 500)
+    machine.record("shootdown", *[200] * 30, *[80] * 20)
+    machine.record("shootdown_met", *[200] * 30)
+    run = recorded(machine, warm, seconds=2.0).json
+
+    assert (run["shootdowns"], run["reads"]) == (50, 500)
+    assert (run["shootdowns_per_s"], run["reads_per_s"]) == (25.0, 250.0)
+    assert (run["latency_ns"]["shootdown"]["n"], run["latency_ns"]["shootdown"]["max"]) == (50, 200)
+    assert (run["latency_ns"]["shootdown_met"]["n"], run["latency_ns"]["shootdown_met"]["max"]) == (30, 200)
+    assert (run["latency_ns"]["shootdown_empty"]["n"], run["latency_ns"]["shootdown_empty"]["max"]) == (20, 80)
+    assert (run["all_shootdowns"], run["all_reads"], run["met"]["shootdowns"]) == (150, 1500, 120)
+    assert entry(run, "tracking_not_done")["of"] == 120
+    assert run["verdict"] == "failed"
+
+
+def test_a_race_that_ended_in_its_warm_up_has_evidence_and_no_measurement():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 3)
+    machine.record("shootdown", 700, 700, 700)
+    facts = RunFacts("v18", "A title", "safe", ending="crashed", notes=("vcpu 0 was killed",), seconds=1.5)
+    run = run_record(facts, None, machine.snapshot(), Series()).json
+
+    assert (run["shootdowns"], run["seconds"], run["shootdowns_per_s"]) == (0, 0.0, 0.0)
+    assert run["latency_ns"]["shootdown"]["n"] == 0
+    assert (run["all_shootdowns"], run["verdict"], run["reason"]) == (3, "crashed", "vcpu 0 was killed")
+
+
+def test_statuses_are_counted_in_all_and_by_seamcall():
+    machine = Machine()
+    track = STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES
+    enter = STATUS_COUNTS + Leaf.TDH_VP_ENTER * STATUSES
+    machine.zapper(0, track + Status.SUCCESS, 10)
+    machine.zapper(0, track + Status.BUSY_TD_EPOCH, 2)
+    machine.vcpu(0, enter + Status.SUCCESS, 30)
+    machine.vcpu(1, enter + Status.BUSY_TD_EPOCH, 3)
+    machine.zapper(0, STATUS_COUNTS + Leaf.TDH_MEM_PAGE_REMOVE * STATUSES + Status.BUSY_RCX, 4)
+    run = recorded(machine).json
+
+    assert (run["status"]["SUCCESS"], run["status"]["OPERAND_BUSY|TD_EPOCH"], run["status"]["OTHER"]) == (40, 5, 0)
+    assert run["seamcalls"]["TDH.MEM.TRACK"] == {"SUCCESS": 10, "OPERAND_BUSY|TD_EPOCH": 2}
+    assert run["seamcalls"]["TDH.MEM.RANGE.BLOCK"] == {"SUCCESS": 0}
+
+
+def test_a_status_in_a_slot_that_nobody_declared_is_unknown():
+    machine = Machine()
+    machine.zapper(0, SHOOTDOWNS, 10)
+    machine.zapper(0, STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES + 14, 1)
+    run = recorded(machine).json
+
+    assert run["seamcalls"]["TDH.MEM.TRACK"]["UNDECLARED_14"] == 1
+    assert entry(run, "unknown_status")["count"] == 1
+    assert run["verdict"] == "failed"
+
+
+def test_ages_retries_and_bugs_are_summed_over_actors():
+    machine = Machine(vcpus=2, zappers=2)
+    machine.zapper(0, SHOOTDOWNS, 10)
+    machine.vcpu(0, AGES, 5)
+    machine.vcpu(1, AGES, 6)
+    machine.vcpu(1, AGES + 15, 1)
+    machine.zapper(0, TRACK_RETRIES, 3)
+    machine.zapper(1, TRACK_RETRIES, 2)
+    machine.zapper(0, TRACK_RETRIES_MAX, 3)
+    machine.zapper(1, TRACK_RETRIES_MAX, 2)
+    machine.zapper(1, BUG_ON, 1)
+    run = recorded(machine).json
+
+    assert (run["stale_age_epochs"]["0"], run["stale_age_epochs"]["1"], run["stale_age_epochs"]["15"]) == (11, 0, 1)
+    assert run["track_retries"] == {"max": 3, "mean": 0.5}
+    assert run["bug_on"] == 1
+
+
+def test_a_standstill_is_an_outcome():
+    run = recorded(Machine(), ending="hung", notes=("no progress for 5 s: zapper 0",)).json
+
+    assert entry(run, "no_progress")["count"] == 1
+    assert (run["verdict"], run["reason"]) == ("hung", "no progress for 5 s: zapper 0")
+
+
+def test_response_time_stands_only_where_a_rate_was_asked_for():
+    closed, opened = Machine(), Machine()
+    closed.record("shootdown", 700)
+    opened.record("response", 900)
+
+    assert "response" not in recorded(closed).json["latency_ns"]
+    assert recorded(opened).json["latency_ns"]["response"]["n"] == 1
+
+
+def test_percentiles_carry_intervals_of_this_run():
+    machine = Machine()
+    machine.record("track", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+    track = recorded(machine).json["latency_ns"]["track"]
+
+    assert (track["p50"], track["ci95"]["p50"]) == (5, [2, 9])
+    assert (track["p99"], track["ci95"]["p99"]) == (None, None)
+
+
+def test_the_record_is_json_without_nan_and_without_numpy():
+    machine = Machine()
+    machine.record("shootdown", 700)
+
+    assert json.loads(json.dumps(recorded(machine).json, allow_nan=False))["ordering"] == "v18"
+
+
+def test_arrays_stand_under_the_name_of_their_ordering():
+    machine = Machine()
+    machine.record("stale_window", 500)
+    series = Series()
+    series.append(machine.snapshot())
+    arrays = recorded(machine, series=series, ordering="spec").arrays
+
+    assert arrays["spec/hist/stale_window"].sum() == 1
+    assert arrays["spec/series/outcomes"].shape == (1, OUTCOMES)
+    assert arrays["spec/ages"].shape == (16,)
+    assert all(array.dtype in (np.int64, np.float64) for array in arrays.values())
+
+
+def test_a_series_keeps_time_and_counters():
+    machine, series = Machine(), Series()
+    series.append(machine.snapshot())
+    machine.zapper(0, SHOOTDOWNS, 5)
+    machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 2)
+    series.append(machine.snapshot())
+    arrays = series.arrays()
+
+    assert arrays["time_s"][0] == 0.0
+    assert arrays["time_s"][1] > 0.0
+    assert arrays["shootdowns"].tolist() == [0, 5]
+    assert arrays["outcomes"][:, Outcome.stale_in_window].tolist() == [0, 2]
+
+
+def test_a_long_series_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Series, "MOST", 8)
+    machine, series = Machine(), Series()
+    for _ in range(50):
+        series.append(machine.snapshot())
+        machine.zapper(0, SHOOTDOWNS, 1)
+
+    assert series.arrays()["shootdowns"].tolist() == [0, 8, 16, 24, 32, 40, 48]
+
+
+def test_an_empty_series_gives_empty_arrays():
+    assert Series().arrays()["outcomes"].shape == (0, OUTCOMES)
+
+
+def test_the_share_of_time_outside_the_guest_is_the_mean_over_vcpus_of_the_measured_time():
+    machine = Machine()
+    machine.vcpu(0, OUT_OF_GUEST_NS, 5_000_000_000)
+    warm = machine.snapshot()
+    machine.vcpu(0, OUT_OF_GUEST_NS, 1_000_000_000)
+
+    # One second of one vCPU, of two seconds of two.
+    assert recorded(machine, warm).json["out_of_guest_share"] == 0.25

@@ -1,0 +1,90 @@
+"""Panels draw what the counts say, and say so where there is nothing."""
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kernels.layout import HIST_WORDS
+from results.draw.style import styles
+from results.draw.time import Shown, curves, done_by, phase_bars, shootdown_curves
+from results.numbers.statistics import Counts, bucket_of
+from results.tests.builders.run import a_run, of_an_earlier_version, phase
+
+
+def counts(*values_ns: int) -> Counts:
+    histogram = np.zeros(HIST_WORDS, dtype=np.int64)
+    for value in values_ns:
+        histogram[bucket_of(value)] += 1
+    return histogram
+
+
+def shown(*names: str, values: tuple[int, ...] = tuple(range(1, 201))) -> Shown:
+    runs = [a_run(name) for name in names]
+    met = {f"{name}/hist/shootdown_met": counts(*values) for name in names}
+    everybody = {f"{name}/hist/shootdown": counts(*values, *[7] * 900) for name in names}
+    return Shown(runs, styles(runs), met | everybody)
+
+
+def axes() -> Axes:
+    return Figure().add_subplot()
+
+
+def test_the_share_of_shootdowns_done_by_a_time_ends_at_one():
+    ax = axes()
+    done_by(ax, shown("spec"))
+    xs, ys = (np.asarray(data) for data in ax.lines[0].get_data())
+
+    assert (xs[-1], ys[-1]) == (200, pytest.approx(1.0))
+    assert (xs[99], ys[99]) == (100, pytest.approx(0.5))
+
+
+def test_the_band_of_the_shares_is_as_wide_as_n_allows():
+    ax = axes()
+    done_by(ax, shown("spec"))
+    corners = np.asarray(ax.collections[0].get_paths()[0].vertices, dtype=np.float64)
+    share = np.interp(corners[:, 0], np.arange(1.0, 201.0), np.arange(1.0, 201.0) / 200)
+
+    # Dvoretzky, Kiefer, Wolfowitz for n = 200: sqrt(ln 40 / 400) = 0.096.
+    assert float(np.max(corners[:, 1] - share)) == pytest.approx(0.096, abs=0.001)
+
+
+def test_many_orderings_have_no_bands():
+    few, many = axes(), axes()
+    curves(few, shown(*"abcdef"), "shootdown_met")
+    curves(many, shown(*"abcdefg"), "shootdown_met")
+
+    assert (len(few.collections), len(many.collections)) == (6, 0)
+
+
+def test_the_curve_of_whole_shootdowns_is_of_those_that_met_a_vcpu():
+    ax = axes()
+    shootdown_curves(ax, shown("spec", values=(100,) * 50))
+
+    assert set(np.asarray(ax.lines[0].get_ydata()).tolist()) == {100}
+    assert ax.get_title() == "A shootdown that met a vCPU, by percentile"
+
+
+def test_what_an_earlier_version_measured_is_drawn_of_all_shootdowns():
+    run = of_an_earlier_version(a_run("spec"))
+    ax = axes()
+    done_by(ax, Shown([run], styles([run]), {"spec/hist/shootdown": counts(*range(1, 101))}))
+
+    assert float(np.asarray(ax.lines[0].get_xdata())[-1]) == 100
+
+
+def test_a_distribution_of_many_times_is_thinned():
+    ax = axes()
+    done_by(ax, shown("spec", values=tuple(range(1, 60_000, 7))))
+
+    assert 200 <= len(np.asarray(ax.lines[0].get_xdata())) <= 400
+
+
+@pytest.mark.parametrize("panel", [done_by, phase_bars])
+def test_nothing_measured_is_said(panel: object):
+    run = a_run(latency_ns={"shootdown": phase(0)}, ending="crashed")
+    ax = axes()
+    panel(ax, Shown([run], styles([run]), {}))  # type: ignore[operator]
+
+    assert [text.get_text() for text in ax.texts] != []
+    assert list(ax.lines) == []

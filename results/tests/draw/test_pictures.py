@@ -1,0 +1,276 @@
+"""The pictures are drawn whatever there is to draw, and say what a reader must know.
+
+How they look is for eyes; here they must exist, be of a sane size, keep their texts apart, and carry no warning.
+"""
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from kernels.layout import OUTCOME_COUNTS
+from kernels.tdx.counters import AGES, ENTRIES, SHOOTDOWNS, SHOOTDOWNS_MET
+from kernels.tdx.outcomes import Outcome
+from results.collect.race import Run, RunFacts, run_record
+from results.collect.tally import Series
+from results.draw.style import (
+    KNOWN,
+    parameters,
+    percentile_band,
+    percentile_curve,
+    places_of,
+    shortened,
+    styles,
+    time_text,
+)
+from results.kinds.run.page import latency_sheet, pictures, stale_sheet
+from results.tests.builders.run import Machine, a_result, a_run, recorded
+
+NAMES = (
+    "spec", "v18", "v6_16", "flag_gate", "kick_then_track", "no_kick", "spec_unserialized", "track_then_block",
+    "no_block", "kick_without_wait", "flag_gate_unserialized", "gate_lowered_early", "free_despite_error",
+    "no_flush_at_entry",
+)  # fmt: skip
+PHASES = "shootdown_met", "lock", "block", "kick_send", "kick_ack", "kick", "track", "remove", "stale_window"
+PICTURES = [latency_sheet, stale_sheet]
+
+
+def raced(name: str, place: int, samples: int = 400) -> Run:
+    """A race with `samples` shootdowns; those after the fourth place are unsafe, and ever slower."""
+    random = np.random.default_rng(place)
+    machine, series = Machine(), Series()
+    series.append(machine.snapshot())
+    for step in range(5):
+        for phase in PHASES:
+            machine.record(
+                phase, *(int(value) for value in (100 + 50 * place) * random.lognormal(0, 0.5, samples // 5))
+            )
+        machine.record("shootdown", *[60] * (samples // 4))
+        machine.zapper(0, SHOOTDOWNS, samples // 4)
+        machine.zapper(0, SHOOTDOWNS_MET, samples // 5)
+        machine.vcpu(0, ENTRIES, 10)
+        machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 100 * (place + 1) + step)
+        machine.vcpu(0, AGES + step % 3, 50)
+        series.append(machine.snapshot())
+    return recorded(machine, series=series, ordering=name, expect="safe" if place < 4 else ("tracking_not_done",))
+
+
+def together(runs: list[Run]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for run in runs:
+        arrays |= run.arrays
+    caveat = {"id": "x", "seen": "something was seen", "means": "it matters", "try": "another"}
+    return a_result(*(run.json for run in runs), caveats=[caveat] * 8), arrays
+
+
+def drawn(picture: Any, runs: list[Run]) -> Figure:
+    """The figure of a picture, laid out as it was saved."""
+    with parameters():
+        page = picture(*together(runs))
+        page.save(io.BytesIO())
+    figure: Figure = page.figure
+    return figure
+
+
+def png(picture: Any, *material: Any) -> bytes:
+    target = io.BytesIO()
+    with parameters():
+        picture(*material).save(target)
+    return target.getvalue()
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(match=lambda a: hasattr(a, "get_text"))]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("orderings", [1, 3, 14])
+def test_a_picture_of_any_number_of_orderings_is_a_png_of_sane_size(picture: Any, orderings: int):
+    header = png(picture, *together([raced(name, place) for place, name in enumerate(NAMES[:orderings])]))[:24]
+    width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
+
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert 1000 <= width <= 2000
+    assert 500 <= height <= 2000
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_panels_and_their_labels_do_not_overlap_with_fourteen_orderings(picture: Any):
+    figure = drawn(picture, [raced(name, place) for place, name in enumerate(NAMES)])
+    boxes = [box for ax in figure.axes if (box := ax.get_tightbbox()) is not None]
+    overlaps = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.padded(-2).overlaps(b.padded(-2))]
+
+    assert overlaps == []
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_the_legend_stays_inside_the_sheet_and_off_the_panels(picture: Any):
+    figure = drawn(picture, [raced(name, place) for place, name in enumerate(NAMES)])
+    legends = [legend for part in figure.subfigs for legend in part.legends]
+    boxes = [legend.get_window_extent() for legend in legends]
+    lowest = min(box.y0 for ax in figure.axes if (box := ax.get_tightbbox()) is not None)
+
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= lowest + 1 for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_a_picture_says_that_it_is_a_model_and_names_the_caveats(picture: Any):
+    said = "\n".join(texts(drawn(picture, [raced("spec", 0)])))
+
+    assert "A model of the protocol, not Intel silicon." in said
+    assert "something was seen" in said
+    assert "2 more in result.json" in said.replace("\n", " ")
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_an_unsafe_ordering_is_marked_in_a_picture(picture: Any):
+    said = texts(drawn(picture, [raced("no_kick", 5)]))
+
+    assert any("no_kick (unsafe)" in text for text in said)
+    assert not any(text.startswith("no_kick") and "(unsafe)" not in text for text in said)
+
+
+def test_the_latency_picture_gives_n():
+    assert "spec, n = 400" in texts(drawn(latency_sheet, [raced("spec", 0)]))
+
+
+def test_a_crash_before_the_first_shootdown_still_gives_both_pictures():
+    facts = RunFacts("spec", "A title", "safe", ending="crashed")
+    nothing = run_record(facts, None, Machine().snapshot(), Series())
+
+    said = "\n".join(texts(drawn(latency_sheet, [nothing])))
+
+    assert "In no ordering 6 shootdowns met a vCPU,\nwhich a median needs (crashed)." in said
+    assert "No stale read was seen." in texts(drawn(stale_sheet, [nothing]))
+
+
+def test_many_ages_share_bars():
+    machine = Machine()
+    machine.vcpu(0, AGES + 9, 7)
+    said = texts(drawn(stale_sheet, [recorded(machine)]))
+
+    assert {"0", "1", "2", "3", "4-7", "8-14", "15+"} <= set(said)
+    assert "Age of stale reads, n = 7" in said
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_arrays_that_are_missing_leave_panels_empty(picture: Any):
+    assert png(picture, a_result(a_run()), {}).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_no_ordering_at_all_gives_a_picture_too(picture: Any):
+    assert png(picture, a_result(), {}).startswith(b"\x89PNG")
+
+
+def test_an_open_loop_shows_the_time_from_the_intended_start():
+    machine = Machine()
+    machine.record("shootdown_met", *[500] * 50)
+    machine.record("response", *[5000] * 50)
+
+    assert "from the intended start" in texts(drawn(latency_sheet, [recorded(machine)]))
+
+
+def test_a_dollar_sign_in_a_name_is_no_formula():
+    assert png(latency_sheet, *together([raced(r"cost_$\frac$", 0)])).startswith(b"\x89PNG")
+
+
+def test_no_two_of_fourteen_orderings_look_the_same():
+    looks = styles([a_run(name) for name in NAMES])
+
+    assert len({(look.colour, look.dash, look.marker) for look in looks}) == 14
+    assert len({(look.dash, look.marker) for look in looks}) == 14
+
+
+def test_safe_lines_are_whole_or_long_and_unsafe_ones_dashed():
+    safe, unsafe = styles([a_run("spec"), a_run("no_kick", expect=["tracking_not_done"])])
+
+    assert (safe.dash, unsafe.dash) == ("-", (0, (4, 2)))
+
+
+def test_a_long_name_is_cut_in_its_middle():
+    assert shortened("a" * 30 + "b" * 30) == "a" * 18 + "..." + "b" * 18
+
+
+def test_a_curve_ends_where_its_percentile_has_no_interval():
+    machine = Machine()
+    machine.record("shootdown", *range(1, 101))
+    xs, ys = percentile_curve(machine.snapshot().histograms["shootdown"])
+
+    # 100 samples: 1 / (1 - q) = 100 / 3.689, the 96.3rd percentile.
+    assert xs[-1] == pytest.approx(27.1, abs=0.05)
+    assert (ys[0], ys[-1]) == (1, 97)
+
+
+def test_five_samples_have_no_curve():
+    machine = Machine()
+    machine.record("shootdown", 1, 2, 3, 4, 5)
+
+    assert percentile_curve(machine.snapshot().histograms["shootdown"]) == ([], [])
+
+
+@pytest.mark.parametrize(("value", "text"), [(200, "200 ns"), (1000, "1 µs"), (1500, "1.5 µs"), (5e7, "50 ms")])
+def test_ticks_of_time_have_short_texts(value: float, text: str):
+    assert time_text(value) == text
+
+
+def test_every_picture_is_there_for_screens_and_for_paper():
+    drawn = pictures(*together([raced("spec", 0)]))
+
+    assert list(drawn) == ["latency.png", "latency.svg", "stale.png", "stale.svg"]
+    assert drawn["latency.png"].startswith(b"\x89PNG")
+
+
+def test_an_svg_needs_no_font_and_nothing_from_elsewhere():
+    svg = pictures(*together([raced("spec", 0)]))["latency.svg"].decode()
+    addresses = {value for value in re.findall(r'(?:href|src)="([^"]*)"', svg) if not value.startswith("#")}
+
+    assert addresses == set()
+    assert "<text" not in svg
+
+
+def test_a_picture_drawn_twice_is_the_same():
+    material = together([raced("spec", 0)])
+    first, second = pictures(*material), pictures(*material)
+
+    assert [first[name] == second[name] for name in ("latency.png", "stale.png")] == [True, True]
+
+
+def test_a_shipped_ordering_looks_the_same_in_any_company():
+    alone, *_ = styles([a_run("v6_16")])
+    _, among = styles([a_run("mine"), a_run("v6_16")])
+
+    assert alone == among
+
+
+def test_an_ordering_of_a_users_own_looks_the_same_from_run_to_run():
+    assert places_of(["mine"]) == {"mine": 4}
+    assert places_of(["spec", "mine"]) == {"spec": 0, "mine": 4}
+
+
+def test_no_two_orderings_of_one_picture_share_a_place():
+    names = [*KNOWN[:4], "a", "b", "c", "d", "e", "f", "g"]
+
+    assert len(set(places_of(names).values())) == len(names)
+
+
+def test_a_band_holds_its_curve():
+    machine = Machine()
+    machine.record("shootdown", *range(1, 101))
+    counts = machine.snapshot().histograms["shootdown"]
+    xs, low, high = percentile_band(counts)
+
+    # The median of 1 to 100 by order statistics: ranks 40 and 61.
+    assert (xs[0], low[0], high[0]) == (2, 40, 61)
+    assert all(a <= b for a, b in zip(low, high, strict=True))
+
+
+def test_a_traced_run_and_a_perturbed_one_are_marked_in_legends():
+    traced, perturbed = styles([a_run("spec", trace={"ns_of_entry": 20.0}), a_run("v18", perturbed=True)])
+
+    assert (traced.name, perturbed.name) == ("spec (traced)", "v18 (perturbed)")

@@ -1,0 +1,104 @@
+"""The picture of a schedule is drawn whatever there is to draw, says what failed, and keeps its texts apart."""
+
+import io
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from kernels.search.schedule import Schedule
+from kernels.tests.written_schedules import refused, stale, told, unserialized, waiting, wander
+from results.draw import sheet
+from results.draw import timeline as drawing
+from results.draw.timeline import timeline
+
+CASES = [
+    (refused, "tracking_not_done"),
+    (stale, "use_after_remove"),
+    (unserialized, "previous_epoch_busy"),
+    (waiting, "no_progress"),
+]
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, run: Schedule, outcome: str) -> Figure:
+    """The figure of the picture, laid out as it was saved."""
+    kept: list[Figure] = []
+
+    def save(figure: Figure, target: io.BytesIO, kind: str) -> None:
+        kept.append(figure)
+        sheet.save(figure, target, kind)
+
+    monkeypatch.setattr(drawing, "save", save)
+    timeline(told(run), outcome, "an ordering shows it: 1 vCPU", io.BytesIO())
+    kept[0].canvas.draw()  # type: ignore[attr-defined]
+    return kept[0]
+
+
+@pytest.mark.parametrize(("schedule", "outcome"), CASES)
+def test_a_picture_is_a_png_of_sane_size(schedule: Callable[[], Schedule], outcome: str):
+    target = io.BytesIO()
+    timeline(told(schedule()), outcome, "a title", target)
+    header = target.getvalue()[:24]
+    width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
+
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert 1000 <= width <= 3400
+    assert 300 <= height <= 1500
+
+
+def test_a_picture_is_also_an_svg():
+    target = io.BytesIO()
+    timeline(told(refused()), "tracking_not_done", "a title", target, "svg")
+
+    assert ElementTree.fromstring(target.getvalue()).tag.endswith("svg")
+
+
+def test_a_long_schedule_of_many_actors_is_drawn_too(monkeypatch: pytest.MonkeyPatch):
+    run = unserialized()
+    wander(run, 3, 1500)
+
+    assert drawn(monkeypatch, run, "previous_epoch_busy").get_figwidth() <= 30
+
+
+@pytest.mark.parametrize(("schedule", "outcome"), CASES)
+def test_texts_of_a_picture_do_not_overlap(
+    monkeypatch: pytest.MonkeyPatch, schedule: Callable[[], Schedule], outcome: str
+):
+    figure = drawn(monkeypatch, schedule(), outcome)
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = [text.get_window_extent() for text in shown]
+    overlaps = [
+        (shown[i].get_text(), shown[j].get_text())
+        for i in range(len(boxes))
+        for j in range(i + 1, len(boxes))
+        if boxes[i].padded(-1).overlaps(boxes[j].padded(-1))
+    ]
+
+    assert overlaps == []
+    outside = [
+        text.get_text()
+        for text, box in zip(shown, boxes, strict=True)
+        if box.x0 < 0 or box.x1 > figure.bbox.x1 or box.y0 < 0 or box.y1 > figure.bbox.y1
+    ]
+    assert outside == []
+
+
+def test_the_failure_is_said_in_words(monkeypatch: pytest.MonkeyPatch):
+    said = [text.get_text() for text in drawn(monkeypatch, refused(), "tracking_not_done").findobj(Text)]
+
+    assert (
+        "Step 41, zapper 0: TDH.MEM.PAGE.REMOVE = TLB_TRACKING_NOT_DONE|RCX. "
+        "tracking_not_done: REMOVE refused: KVM_BUG_ON." in [" ".join(text.split()) for text in said]
+    )
+    assert {"BLOCK", "TRACK", "VP.ENTER", "kick", "in the guest", "vcpu 0", "zapper 0"} <= set(said)
+    assert {"E=2 R={0,1}", "BLOCKED hpa 1"} <= set(said)
+    assert any("A model of the protocol, not Intel silicon." in text for text in said)
+
+
+def test_where_nobody_gets_on_the_picture_says_who_stands_where(monkeypatch: pytest.MonkeyPatch):
+    said = " ".join(" ".join(text.get_text().split()) for text in drawn(monkeypatch, waiting(), "no_progress").texts)
+
+    assert "livelock or deadlock: nobody moves." in said
+    assert "zapper 0 at mem_track: try_lock_exclusive epoch_lock" in said

@@ -1,0 +1,85 @@
+"""How many times as often: rates, ratios and their ends, the first catch, and the table of it."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from results.kinds.amplification import (
+    amplification_table,
+    factor,
+    judged,
+    measured,
+    median_catch,
+    score,
+    with_catches,
+)
+from results.tests.builders.amplification import a_judged_entry
+from results.tests.builders.run import a_run, outcome
+
+
+def shown(table: Any) -> str:
+    out = StringIO()
+    Console(file=out, width=100, force_terminal=False).print(table)
+    return out.getvalue()
+
+
+def test_a_measurement_is_of_shootdowns_that_met_a_vcpu_and_showed_the_outcome():
+    run = a_run(outcomes=[outcome("tracking_not_done", 9, 5, met=3)], all_shootdowns=5000, seconds=2.0)
+    found = measured(run, "tracking_not_done")
+
+    assert (found["hits"], found["shootdowns"], found["per_s"]) == (3, 4321, 1.5)
+    assert found["ci95"][0] < 3 / 4321 < found["ci95"][1]
+
+
+def test_a_measurement_keeps_whatever_failed_beside_the_outcome():
+    run = a_run(seen={"operand_busy": 7, "tracking_not_done": 2}, ending="hung")
+
+    assert measured(run, "operand_busy")["failing"] == {"tracking_not_done": 2}
+    assert measured(run, "operand_busy")["ending"] == "hung"
+
+
+def test_races_to_the_first_catch_add_what_failed_in_them():
+    found = measured(a_run(seen={"tracking_not_done": 2}), "operand_busy")
+    more = with_catches(found, [(0.2, {"tracking_not_done": 1}), (None, {"no_progress": 1})])
+
+    assert more["failing"] == {"tracking_not_done": 3, "no_progress": 1}
+    assert (more["catches_s"], more["first_catch_s"]) == ([0.2, None], None)
+
+
+def test_events_that_belong_to_no_shootdown_count_each_as_one():
+    run = a_run(outcomes=[outcome("refcount_broken", 4, None)])
+
+    assert measured(run, "refcount_broken")["hits"] == 4
+
+
+def test_what_did_not_show_scores_nothing_and_the_same_rate_in_half_the_time_twice_as_much():
+    assert score(judged(1000, 0, 1.0)) == 0
+    assert score(judged(1000, 50, 1.0)) == pytest.approx(2 * score(judged(1000, 50, 2.0)))
+
+
+def test_a_ratio_has_the_far_ends_of_both_intervals():
+    base, amplified = judged(1000, 10, 1.0), judged(1000, 500, 1.0)
+    ratio, least, most = factor(base, amplified)
+
+    assert ratio == 50
+    assert most is not None
+    assert least == amplified["ci95"][0] / base["ci95"][1] < 50 < most == amplified["ci95"][1] / base["ci95"][0]
+
+
+def test_beside_nothing_only_the_least_ratio_is_known():
+    assert factor(judged(1000, 0, 1.0), judged(1000, 500, 1.0))[::2] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("catches", "expected"), [([], None), ([0.3, None, 0.1], 0.3), ([None, 0.1, None], None), ([0.2, 0.1, 0.3], 0.2)]
+)
+def test_a_race_without_a_catch_counts_as_later_than_all(catches: list[float | None], expected: float | None):
+    assert median_catch(catches) == expected
+
+
+def test_an_ordering_that_nothing_amplified_has_its_own_row_alone():
+    text = shown(amplification_table(a_judged_entry(best=[], command=None)))
+
+    assert "The best again" not in text

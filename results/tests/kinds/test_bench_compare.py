@@ -1,0 +1,199 @@
+"""Two results held against each other: benches by their rounds, runs by the one that each is."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from results.kinds.bench.compare import Rounds, compare_caveats, compared, read_rounds, unlike
+from results.kinds.bench.record import Bench, Comparison
+from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.run import a_result, a_run
+
+
+def stored(path: Path, bench: Bench) -> Rounds:
+    path.mkdir()
+    (path / "bench.json").write_text(bench.json_text())
+    return read_rounds(path)
+
+
+def stored_run(path: Path, *runs: dict[str, object]) -> Rounds:
+    path.mkdir()
+    result = a_result(*runs, command=[], version="0.1.0", commit=None, seed=1, started="2024-01-30T00:00:00Z")
+    (path / "result.json").write_text(json.dumps(result))
+    np.savez_compressed(path / "raw.npz", nothing=np.zeros(1))
+    return read_rounds(path)
+
+
+def of(comparisons: list[Comparison], figure: str, ordering: str = "v18") -> Comparison:
+    return next(one for one in comparisons if (one.figure, one.ordering) == (figure, ordering))
+
+
+def test_a_bench_against_itself_differs_nowhere(tmp_path: Path):
+    one = stored(tmp_path / "a", a_bench(12, noisy({"B": 1.4})))
+
+    comparisons = compared(one, one)
+    assert {c.finding for c in comparisons} == {"no_difference"}
+    assert {c.ratio for c in comparisons if c.ratio} == {1.0}
+
+
+def test_a_slower_bench_is_shown_to_be_slower(tmp_path: Path):
+    before = stored(tmp_path / "a", a_bench(12, noisy({}, seed=1)))
+    after = stored(tmp_path / "b", a_bench(15, noisy({"B": 1.3}, seed=2)))
+
+    comparisons = compared(before, after)
+    p99 = of(comparisons, "p99_ns")
+    assert (p99.finding, p99.rounds) == ("differs", 12)
+    assert p99.ratio == pytest.approx(1.3, rel=0.06)
+    assert of(comparisons, "p99_ns", "spec").finding == "no_difference"
+
+
+def test_points_of_a_sweep_are_compared_each_with_its_own(tmp_path: Path):
+    before = stored(tmp_path / "a", a_bench(10, noisy({}), values=(1, 2, 4)))
+    after = stored(tmp_path / "b", a_bench(10, noisy({}), values=(2, 4, 8)))
+
+    assert {c.point for c in compared(before, after)} == {"vcpus=2", "vcpus=4"}
+
+
+def test_two_runs_have_the_interval_within_them(tmp_path: Path):
+    slow = {"n": 5000, "min": 400, "p50": 1000, "p90": 1200, "p99": 9000, "p999": 50000, "max": 112000}
+    slower = a_run(out_of_guest_share=0.1)
+    slower["latency_ns"] = {
+        name: {**slow, "ci95": {"p50": [990, 1010], "p90": [1190, 1210], "p99": [8000, 9900], "p999": None}}
+        for name in slower["latency_ns"]
+    }
+    before = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+    after = stored_run(tmp_path / "b", slower)
+
+    p50 = of(compared(before, after), "p50_ns")
+    assert p50.finding == "too_few"
+    assert p50.verdict_text == "1.50x (1.48-1.52 within the runs), too few rounds to rank"
+
+
+def test_a_run_against_itself_is_the_same(tmp_path: Path):
+    one = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+
+    assert {c.verdict_text for c in compared(one, one)} == {"the same"}
+
+
+def test_single_runs_are_a_caveat_and_rounds_of_two_moments_another(tmp_path: Path):
+    run = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+    bench = stored(tmp_path / "b", a_bench(12, noisy({})))
+
+    assert [c["id"] for c in compare_caveats(run, run)] == ["single_runs"]
+    assert [c["id"] for c in compare_caveats(bench, bench)] == ["not_paired"]
+
+
+def test_another_machine_and_a_longer_race_are_caveats(tmp_path: Path):
+    first = a_bench(12, noisy({}))
+    first = first.model_copy(update={"scenario": {**first.scenario, "duration_s": 1.0}})
+    second = first.model_copy(
+        update={"host": {**first.host, "cpu_model": "Another"}, "scenario": {**first.scenario, "duration_s": 5.0}}
+    )
+
+    caveats = compare_caveats(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
+
+    assert [(c["id"], c["seen"]) for c in caveats[:2]] == [
+        ("other_machine", "CPU: Some CPU in the first, Another in the second"),
+        ("other_length", "not as long: duration_s 1.0 in A, 5.0 in B"),
+    ]
+
+
+def test_a_result_from_before_batches_is_one_of_single_pages(tmp_path: Path):
+    first = a_bench(12, noisy({}))
+    single = first.model_copy(update={"scenario": {**first.scenario, "flow": "shootdown", "batch": 1}})
+    batches = first.model_copy(update={"scenario": {**first.scenario, "flow": "batch", "batch": 16}})
+
+    before = stored(tmp_path / "a", first)
+    assert unlike(before, stored(tmp_path / "single", single)) == ""
+    assert unlike(before, stored(tmp_path / "batches", batches)) == (
+        "not comparable: flow shootdown in A, batch in B; batch 1 in A, 16 in B; give two results of one scenario"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "mine", "seed": 7, "duration_s": 60.0, "orderings": ["spec"]}, ""),
+        ({"placement": "apart", "lps": 2, "epf_threshold": 6, "hp_lock_timeout": 100}, ""),
+        ({"placement": "mixed"}, "placement apart in A, mixed in B"),
+        ({"vcpus": 8}, "vcpus 2 in A, 8 in B"),
+        ({"delays": {"kick.send": "1us"}}, "delays none in A, {'kick.send': '1us'} in B"),
+        ({"a_key_of_tomorrow": 1}, "a_key_of_tomorrow not told in A, 1 in B"),
+    ],
+)
+def test_every_key_that_matters_has_to_be_the_same(tmp_path: Path, changes: dict[str, object], said: str):
+    first = a_bench(10, noisy({}))
+    second = first.model_copy(update={"scenario": {**first.scenario, **changes}})
+
+    found = unlike(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
+
+    assert found == (f"not comparable: {said}; give two results of one scenario" if said else "")
+
+
+def test_a_run_and_a_sweep_are_told_apart(tmp_path: Path):
+    run = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+    sweep = stored(tmp_path / "b", a_bench(10, noisy({}), values=(1, 2)))
+
+    assert unlike(run, sweep) == (
+        "not comparable: A is a run without a sweep, B is a sweep of vcpus; "
+        "give two runs, or two benches with one sweep"
+    )
+
+
+def test_two_sweeps_of_one_key_need_a_point_in_common_and_not_one_base(tmp_path: Path):
+    first = a_bench(10, noisy({}), values=(1, 2))
+    second = a_bench(10, noisy({}), values=(2, 4), scenario={**first.scenario, "vcpus": 9})
+    third = a_bench(10, noisy({}), values=(8, 16))
+
+    assert unlike(stored(tmp_path / "a", first), stored(tmp_path / "b", second)) == ""
+    assert unlike(stored(tmp_path / "c", first), stored(tmp_path / "d", third)) == (
+        "not comparable: vcpus=1, vcpus=2 in A, vcpus=8, vcpus=16 in B; no point is in both"
+    )
+
+
+def test_benches_whose_races_met_nobody_are_not_comparable(tmp_path: Path):
+    bench = a_bench(12, noisy({"B": 0.25}))
+    empty = tuple(race.model_copy(update={"met": 3}) if race.arm == "B" else race for race in bench.rounds)
+    before = stored(tmp_path / "a", a_bench(12, noisy({})))
+    after = stored(tmp_path / "b", bench.model_copy(update={"rounds": empty}))
+
+    p50 = of(compared(before, after), "p50_ns")
+    assert (p50.finding, p50.ratio) == ("not_comparable", None)
+    assert p50.verdict_text == "not comparable: in B in round 1 of v18 3 shootdowns met a vCPU, 6 are needed"
+    assert of(compared(before, after), "p50_ns", "spec").finding == "no_difference"
+
+
+RANGE = {"round_trip_range_ns": (90.0, 450.0), "round_trip_cpus": [0, 1]}
+
+
+def test_what_was_measured_of_the_machine_and_a_busy_moment_are_caveats_of_their_own(tmp_path: Path):
+    bench = a_bench(12, noisy({}))
+    first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, **RANGE, "busy": 0.6}})
+    second = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 400.0, **RANGE}})
+
+    caveats = compare_caveats(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
+
+    assert [(c["id"], c["seen"]) for c in caveats[:2]] == [
+        ("other_measure", "core-to-core round trip: 100 ns in the first, 400 ns in the second (4.0x)"),
+        ("other_moment", "load: 60% of the CPUs' time was taken before the first"),
+    ]
+
+
+def test_a_traced_run_is_a_caveat(tmp_path: Path):
+    plain = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+    traced = stored_run(tmp_path / "b", a_run(out_of_guest_share=0.1, trace={"ns_of_entry": 20.0}))
+
+    assert [c["seen"] for c in compare_caveats(plain, traced) if c["id"] == "doubtful"] == [
+        f"B ({tmp_path / 'b'}): traced: v18"
+    ]
+
+
+def test_another_placement_is_no_like_scenario_and_an_earlier_version_had_it_mixed(tmp_path: Path):
+    apart = a_bench(10, noisy({}))
+    old = apart.model_copy(update={"scenario": {k: v for k, v in apart.scenario.items() if k != "placement"}})
+
+    assert unlike(stored(tmp_path / "a", old), stored(tmp_path / "b", apart)) == (
+        "not comparable: placement mixed in A, apart in B; give two results of one scenario"
+    )

@@ -1,0 +1,339 @@
+"""What a bench's rounds say, from records whose truth is known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from results.kinds.bench.findings import _slope, exit_code, found, seen
+from results.kinds.bench.record import Arm, Bench, Comparison, Slope
+from results.kinds.bench.tables import bench_cases
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+
+THREE = (*ARMS, an_arm("C", "v6_16"))
+
+
+def of(bench: Bench, figure: str, arm: str = "B", point: str = "") -> Comparison:
+    return next(c for c in bench.comparisons if (c.figure, c.arm, c.point) == (figure, arm, point))
+
+
+def slope_of(bench: Bench) -> Slope:
+    return next(s for s in bench.slopes if (s.figure, s.ordering) == ("p50_ns", "v18"))
+
+
+def test_a_slower_ordering_is_shown_with_its_ratio_first():
+    bench = found(a_bench(20, noisy({"B": 1.2})))
+
+    p50 = of(bench, "p50_ns")
+    assert (p50.finding, p50.rounds) == ("differs", 20)
+    assert p50.ratio == pytest.approx(1.2, rel=0.05)
+    assert p50.verdict_text.startswith("1.2")
+    assert p50.verdict_text.endswith(", 20 rounds), slower")
+
+
+def test_more_reads_are_called_more_and_not_slower():
+    bench = found(a_bench(12, noisy({"B": 1.3})))
+
+    assert of(bench, "reads_per_s").verdict_text.endswith("more")
+
+
+def test_no_difference_says_what_could_have_been_shown():
+    bench = found(a_bench(12, noisy({})))
+
+    p50 = of(bench, "p50_ns")
+    assert p50.finding == "no_difference"
+    assert p50.could_have_shown is not None
+    assert 1.01 < p50.could_have_shown < 1.2
+    assert p50.verdict_text.startswith("no difference shown (")
+    assert p50.verdict_text.endswith("x would have shown")
+
+
+def test_nine_rounds_are_too_few_for_any_ratio():
+    bench = found(a_bench(9, noisy({"B": 5.0})))
+
+    p50 = of(bench, "p50_ns")
+    assert (p50.finding, p50.ratio) == ("too_few", None)
+    assert p50.verdict_text == "too few: measured in 9 rounds, 10 are needed"
+    assert (bench.aa, exit_code(bench)) == (None, 6)
+
+
+def test_a_figure_that_a_round_could_not_measure_is_left_out_of_that_round():
+    steady = noisy({"B": 1.2})
+    bench = found(
+        a_bench(12, lambda arm, point, number: None if (arm, number) == ("B", 3) else steady(arm, point, number))
+    )
+
+    assert of(bench, "p50_ns").rounds == 11
+
+
+def test_a_figure_that_is_never_measured_says_so():
+    bench = found(a_bench(12, lambda arm, point, number: None))
+
+    assert of(bench, "p99_ns").verdict_text == "not measured: too few shootdowns a race"
+    assert of(bench, "reads_per_s").verdict_text == "not measured"
+
+
+def test_a_figure_that_is_0_has_no_ratio_and_may_still_differ():
+    bench = found(a_bench(12, lambda arm, point, number: 0.0 if arm.startswith("A") else 0.001 * number))
+
+    retries = of(bench, "track_retries")
+    assert (retries.finding, retries.ratio) == ("differs", None)
+    assert retries.verdict_text == "more, no ratio: 0 in some of 12 rounds"
+
+
+def test_a_figure_that_is_0_everywhere_does_not_differ():
+    bench = found(a_bench(12, lambda arm, point, number: 0.0))
+
+    assert of(bench, "track_retries").verdict_text == "no difference shown: hardly ever above 0 (12 rounds)"
+    assert exit_code(bench) == 0
+
+
+def test_identical_arms_do_not_differ_and_the_bench_exits_0():
+    bench = found(a_bench(12, noisy({"B": 1.3})))
+
+    assert bench.aa is not None
+    assert not bench.aa.differs
+    assert bench.aa.sentence.startswith("spec against itself: no figure differs")
+    assert exit_code(bench) == 0
+
+
+def test_a_first_ordering_that_differs_from_itself_makes_the_bench_exit_6():
+    bench = found(a_bench(12, noisy({"A2": 1.3})))
+
+    assert bench.aa is not None
+    assert bench.aa.differs
+    assert "no difference of this bench can be believed" in bench.aa.sentence
+    assert exit_code(bench) == 6
+
+
+def test_where_the_first_ordering_differs_from_itself_nothing_is_ranked():
+    bench = found(a_bench(12, noisy({"A2": 1.3, "B": 2.0})))
+
+    assert {c.finding for c in bench.comparisons if c.arm == "B"} == {"not_comparable"}
+    p50 = of(bench, "p50_ns")
+    assert (p50.ratio, p50.low, p50.high) == (None, None, None)
+    assert p50.verdict_text == "not comparable: spec differs from itself"
+
+
+def test_races_that_met_hardly_any_vcpu_are_not_comparable_however_far_apart_they_are():
+    # v18 a quarter of spec's time, as a bench once ranked it on vCPUs that happened to be elsewhere.
+    bench = a_bench(12, noisy({"B": 0.25}))
+    rounds = tuple(race.model_copy(update={"met": 5}) if race.round == 7 else race for race in bench.rounds)
+    bench = found(bench.model_copy(update={"rounds": rounds}))
+
+    assert of(bench, "p50_ns").verdict_text == (
+        "not comparable: in round 7 of spec 5 shootdowns met a vCPU, 6 are needed"
+    )
+    assert of(bench, "reads_per_s").verdict_text == (
+        "not comparable: in round 7 of spec 5 of 1,000 shootdowns (0.50 %) met a vCPU, 50% are needed"
+    )
+    assert (bench.aa is not None and bench.aa.differs, exit_code(bench)) == (False, 6)
+
+
+def test_a_tail_without_its_samples_is_not_comparable_and_the_median_is():
+    bench = a_bench(12, noisy({"B": 1.5}))
+    bench = found(bench.model_copy(update={"rounds": tuple(r.model_copy(update={"met": 367}) for r in bench.rounds)}))
+
+    assert of(bench, "p50_ns").finding == "differs"
+    assert of(bench, "p99_ns").verdict_text.endswith("367 shootdowns met a vCPU, 368 are needed")
+    assert exit_code(bench) == 0
+
+
+def test_a_record_that_does_not_tell_what_was_met_ranks_nothing():
+    bench = a_bench(12, noisy({"B": 1.5}))
+    bench = found(bench.model_copy(update={"rounds": tuple(r.model_copy(update={"met": None}) for r in bench.rounds)}))
+
+    assert of(bench, "p50_ns").verdict_text == "not comparable: it is not known how many shootdowns met a vCPU"
+    assert exit_code(bench) == 6
+    case = next(case for case in bench_cases(bench) if case.name == "A/A")
+    assert (case.state, case.why) == (
+        "inconclusive",
+        "not comparable: it is not known how many shootdowns met a vCPU",
+    )
+
+
+def test_the_interval_of_the_a_a_arm_leaves_1_out_only_where_the_bench_exits_6():
+    for seed in range(30):
+        bench = found(a_bench(10, noisy({}, seed=seed)))
+        outside = [c for c in bench.comparisons if c.arm == "A2" and c.low and c.high and not c.low <= 1 <= c.high]
+        assert bool(outside) == (exit_code(bench) == 6)
+
+
+def test_several_orderings_are_held_to_holms_correction():
+    bench = found(a_bench(10, noisy({"B": 1.5, "C": 1.5}), THREE))
+
+    # Each is the slowest of its three in every round; 20 comparisons, ten figures of each.
+    for arm in ("B", "C"):
+        one = of(bench, "p50_ns", arm)
+        assert one.p == pytest.approx(2 / 3**10)
+        assert one.holm_p == pytest.approx(20 * 2 / 3**10)
+
+
+def test_an_interval_that_leaves_1_out_but_fails_holms_correction_is_no_difference():
+    # Nine of ten rounds are slower by 5 to 45 %, one is faster by 60 %: p = 0.0022, ten figures.
+    values = {n: 1 + 0.05 * n for n in range(1, 10)} | {10: 0.4}
+    bench = found(
+        a_bench(10, lambda arm, point, n: 1000 * values[n] if arm == "B" else 1000.0 + (arm == "A2") * (-1) ** n)
+    )
+
+    one = of(bench, "p50_ns")
+    assert one.low is not None
+    assert one.low > 1
+    assert one.finding == "no_difference"
+    assert "after Holm" in one.verdict_text
+
+
+def test_growth_along_a_sweep_is_a_power_with_an_interval():
+    steady = noisy({}, noise=0.02, seed=2)
+    bench = found(
+        a_bench(
+            12,
+            lambda arm, point, n: (steady(arm, point, n) or 0) * float(point.partition("=")[2]) ** 0.5,
+            values=(1, 2, 4, 8, 16),
+        )
+    )
+
+    slope = slope_of(bench)
+    assert slope.low is not None
+    assert slope.high is not None
+    assert slope.low < 0.5 < slope.high
+    assert slope.high - slope.low < 0.05
+    assert slope.why_none == ""
+    assert slope.medians == pytest.approx((1000, 1414, 2000, 2828, 4000), rel=0.03)
+
+
+def test_four_sizes_have_no_growth_however_straight_they_lie():
+    bench = found(a_bench(12, lambda arm, point, n: 100.0 * float(point.partition("=")[2]), values=(1, 2, 4, 8)))
+
+    slope = slope_of(bench)
+    assert (slope.slope, slope.low, slope.high) == (None, None, None)
+    assert slope.why_none == "too few sizes: five are needed"
+    assert slope.medians == (100.0, 200.0, 400.0, 800.0)
+
+
+def test_a_bent_curve_is_no_power_law():
+    # A cost that does not grow, and one that does: 100 + 10 n.
+    steady = noisy({}, noise=0.02)
+    bench = found(
+        a_bench(
+            12,
+            lambda arm, point, n: (steady(arm, point, n) or 0) * (100 + 10 * float(point.partition("=")[2])) / 1000,
+            values=(1, 4, 16, 64, 256),
+        )
+    )
+
+    slope = slope_of(bench)
+    assert (slope.slope, slope.why_none) == (None, "no power law holds here")
+
+
+def test_a_power_law_under_heavy_noise_is_refused_in_5_percent_of_benches_at_most():
+    # 200 benches: a standard deviation of 1.5 %.
+    rng = np.random.default_rng(3)
+    sizes = np.log([1.0, 2, 4, 8, 16])
+
+    refused = 0
+    for _ in range(200):
+        rows = np.exp(0.5 * sizes + 0.2 * rng.standard_t(2, (10, 1)) + 0.1 * rng.standard_t(3, (10, 5)))
+        refused += _slope("p50_ns", ARMS[0], sizes, rows).slope is None
+
+    assert refused / 200 <= 0.08
+
+
+def test_an_axis_of_words_has_no_growth():
+    bench = found(a_bench(12, noisy({}), values=("process", "thread", "other"), key="workers"))
+
+    assert bench.slopes == ()
+
+
+def test_along_a_sweep_the_a_a_arm_speaks_for_all_points_at_once():
+    bench = found(a_bench(10, noisy({}), values=(1, 2, 4)))
+
+    again = [c for c in bench.comparisons if c.arm == "A2"]
+    assert {c.point for c in again} == {""}
+    assert of(bench, "p50_ns", "A2").rounds == 30
+
+
+def test_a_forbidden_outcome_of_a_safe_ordering_makes_the_bench_exit_1():
+    bench = a_bench(10, noisy({}))
+    bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "showed it", "forbidden_shootdowns": 3})
+    bench = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
+
+    assert exit_code(bench) == 1
+    assert seen(bench)["", bad.ordering]["reason"] == f"round {bad.round}: showed it"
+
+
+def test_an_unsafe_ordering_that_fails_as_it_is_known_to_does_not_fail_the_bench():
+    arms = (*ARMS[:2], an_arm("B", "no_kick", ("tracking_not_done",)))
+    bench = a_bench(10, noisy({}, seed=2), arms)
+    rounds = tuple(r.model_copy(update={"verdict": "failed"}) if r.arm == "B" else r for r in bench.rounds)
+
+    assert exit_code(found(bench.model_copy(update={"rounds": rounds}))) == 0
+
+
+def test_making_the_findings_again_gives_the_same():
+    bench = found(a_bench(12, noisy({"B": 1.1})))
+
+    assert found(Bench.model_validate_json(bench.json_text())) == bench
+
+
+def thin(met: int | None, reason: str, arms: Sequence[Arm] = ARMS, verdict: str = "inconclusive") -> Bench:
+    """Twelve rounds of every arm, of each of whose 1,000 shootdowns so many met a vCPU."""
+    bench = a_bench(12, noisy({}), arms)
+    changes = {"met_shootdowns": met, "verdict": verdict, "reason": reason}
+    return found(bench.model_copy(update={"rounds": tuple(race.model_copy(update=changes) for race in bench.rounds)}))
+
+
+def too_thin(met: int) -> str:
+    return (
+        f"only {met} of 1,000 shootdowns met a vCPU, and 299 are needed; "
+        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
+    )
+
+
+def test_rounds_that_together_met_too_few_make_the_bench_inconclusive():
+    bench = thin(24, too_thin(24))
+
+    assert exit_code(bench) == 6
+    assert seen(bench)["", "v18"]["verdict"] == "inconclusive"
+    assert seen(bench)["", "v18"]["reason"] == (
+        "only 288 of 12,000 shootdowns met a vCPU, and 299 are needed; "
+        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
+    )
+
+
+def test_thin_rounds_that_together_met_enough_pass():
+    bench = thin(25, too_thin(25))
+
+    assert exit_code(bench) == 0
+    assert seen(bench)["", "v18"]["reason"] == "nothing forbidden in 300 shootdowns that met a vCPU"
+
+
+def test_a_thin_round_that_was_inconclusive_for_another_reason_stays_so():
+    bench = thin(30, "only 1 of 2 vCPUs ever entered the guest")
+
+    assert exit_code(bench) == 6
+    assert seen(bench)["", "v18"]["reason"] == "round 1: only 1 of 2 vCPUs ever entered the guest"
+
+
+def test_a_bench_of_an_earlier_version_claims_no_absence():
+    bench = thin(None, "nothing forbidden in 1,000 shootdowns", verdict="passed")
+
+    assert exit_code(bench) == 6
+    assert (seen(bench)["", "v18"]["verdict"], seen(bench)["", "v18"]["reason"]) == (
+        "inconclusive",
+        "made by an earlier version, which did not count the shootdowns that met a vCPU",
+    )
+
+
+def test_a_known_wrong_ordering_of_a_bench_passes_however_few_met_a_vcpu():
+    arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
+    bench = thin(2, "caught: tracking_not_done 2 times", arms, verdict="passed")
+
+    assert seen(bench)["", "no_kick"]["verdict"] == "passed"
+
+
+def test_a_known_wrong_ordering_that_was_never_caught_is_inconclusive_however_many_met_a_vcpu():
+    arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
+    bench = thin(200, "known for tracking_not_done, which did not show in this time", arms)
+
+    assert seen(bench)["", "no_kick"]["verdict"] == "inconclusive"

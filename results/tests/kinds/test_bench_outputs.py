@@ -1,0 +1,156 @@
+"""A bench on the screen, as test cases, as a table for notebooks, as pictures, and on disk."""
+
+import io
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import duckdb
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from results.kinds.bench.directory import (
+    open_bench_directory,
+    read_bench,
+    read_round,
+    reopen_bench_directory,
+    write_parquet,
+)
+from results.kinds.bench.findings import found
+from results.kinds.bench.pictures import bench_pictures
+from results.kinds.bench.record import Bench, array_name
+from results.kinds.bench.tables import bench_table
+from results.kinds.bench.wording import ratio_text, span
+from results.store import StoreError
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+
+UNSAFE = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
+
+
+def printed(bench: Bench, width: int = 80) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width, no_color=True).print(bench_table(bench))
+    return text.getvalue()
+
+
+def test_an_unsafe_reference_is_marked_too():
+    arms = [an_arm(arm, "no_kick", ("tracking_not_done",)) for arm in ("A", "A2")]
+
+    shown = printed(found(a_bench(12, noisy({}), (*arms, ARMS[2]))), 120)
+
+    assert "EFFECT against no_kick (unsafe)" in shown
+    assert " no_kick (unsafe) again (A/A)" in shown
+
+
+def test_a_safe_ordering_that_failed_is_said_to_have_failed_before_its_figures():
+    bench = a_bench(10, noisy({}))
+    bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
+    bench = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
+
+    shown = printed(bench, 120)
+    assert "FAILED: v18, round 2: declared safe, and showed it; its figures are no result" in shown
+    assert shown.index("FAILED") < shown.index("FIGURE")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(1.184, "1.18x"), (0.97, "0.97x"), (24.06, "24.1x"), (112.4, "112x"), (0.0036, "0.0036x")]
+)
+def test_a_ratio_has_three_digits(ratio: float, text: str):
+    assert ratio_text(ratio) == text
+
+
+def test_an_end_of_an_interval_that_is_nearly_1_does_not_read_as_1():
+    assert span(0.64, 0.9984) == "0.64-0.998"
+    assert span(1.0, 1.26) == "1.00-1.26"
+
+
+def test_the_same_table_as_parquet_keeps_its_types_though_a_column_has_only_gaps(tmp_path: Path):
+    bench = a_bench(10, lambda arm, point, n: None, values=(1, 2))
+
+    write_parquet(bench, tmp_path / "rounds.parquet")
+
+    with duckdb.connect(config={"threads": 1}) as database:
+        table = database.read_parquet(str(tmp_path / "rounds.parquet"))
+        types = dict(zip(table.columns, map(str, table.types), strict=True))
+        assert len(table.fetchall()) == 60
+    assert (types["round"], types["vcpus"], types["p50_ns"], types["safe"]) == ("BIGINT", "DOUBLE", "DOUBLE", "BOOLEAN")
+    assert [path.name for path in tmp_path.iterdir()] == ["rounds.parquet"]
+
+
+@pytest.mark.parametrize("values", [(), (1, 2, 8), ("process", "thread")])
+def test_pictures_are_drawn_as_png_and_svg(values: tuple[int | str, ...]):
+    key = "workers" if values and isinstance(values[0], str) else "vcpus"
+    drawn = bench_pictures(found(a_bench(10, noisy({"B": 30.0}), UNSAFE, values=values, key=key)))
+
+    names = ["ratios.png", "ratios.svg", *(["scaling.png", "scaling.svg"] if values else [])]
+    assert sorted(drawn) == names
+    for name, content in drawn.items():
+        if name.endswith(".png"):
+            assert Image.open(io.BytesIO(content)).width == 1430
+        else:
+            assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_pictures_of_a_bench_that_measured_nothing_say_so():
+    assert bench_pictures(found(a_bench(3, lambda arm, point, n: None, values=(1, 2))))
+
+
+def test_a_bench_is_written_round_by_round_and_read_back(tmp_path: Path):
+    bench = a_bench(2, noisy({}))
+    directory = open_bench_directory(tmp_path / "out", "review")
+    directory.write_round(bench, {array_name("", "A", "ages"): bench_array()})
+    directory.close()
+
+    assert read_bench(tmp_path / "out") == bench
+    assert list(read_round(tmp_path / "out", 2)["A/ages"]) == [1, 2, 3]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "rounds", "rounds.csv"]
+
+
+def bench_array():  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    return np.array([1, 2, 3])
+
+
+def test_the_first_write_of_a_bench_moves_latest_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    directory = open_bench_directory(None, "review")
+    linked = os.path.lexists("runs/latest")
+    directory.write(a_bench(2, noisy({})))
+    directory.close()
+
+    assert not linked
+    assert os.readlink("runs/latest") == directory.path.name
+
+
+def test_a_directory_with_a_bench_is_not_begun_again(tmp_path: Path):
+    first = open_bench_directory(tmp_path, "review")
+    first.write(a_bench(2, noisy({})))
+    first.close()
+
+    with pytest.raises(StoreError, match=f"holds a bench already; .* --resume {tmp_path}"):
+        open_bench_directory(tmp_path, "review")
+
+
+def test_two_benches_do_not_write_into_one_directory(tmp_path: Path):
+    first = open_bench_directory(tmp_path, "review")
+
+    with pytest.raises(StoreError, match="another bench writes here now"):
+        reopen_bench_directory(tmp_path)
+    first.close()
+    reopen_bench_directory(tmp_path).close()
+
+
+def test_a_directory_without_a_bench_is_one_line(tmp_path: Path):
+    with pytest.raises(StoreError, match=r"expected the directory of a bench, found no bench\.json in it"):
+        read_bench(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema": "tdx-stress/bench/2"}', "[1]", "\x00"])
+def test_a_record_that_is_none_is_one_line(tmp_path: Path, text: str):
+    (tmp_path / "bench.json").write_text(text)
+
+    with pytest.raises(StoreError, match=r"bench\.json: expected a bench of this version") as refused:
+        read_bench(tmp_path)
+    assert "\n" not in str(refused.value)

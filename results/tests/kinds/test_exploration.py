@@ -1,0 +1,99 @@
+"""The record of an exploration as JSON, and its caveats."""
+
+import json
+
+from results.kinds.exploration import Found, Search, Subject, document, exploration_caveats, record
+from results.tests.builders.exploration import SUBJECT, WHOLE, drawn, explored
+
+STEPS = ({"actor": "vcpu 0", "step": "vcpu: store_seq_cst mode (kernels/tdx/kvm/vcpu_run.py:189)", "chosen": 0},)
+
+
+def test_an_entry_names_what_was_reached_in_the_order_of_the_outcomes() -> None:
+    one = explored({"tracking_not_done": 33, "operand_busy": 5, "fault": 12})
+
+    assert one["outcomes"] == ["fault", "operand_busy", "tracking_not_done"]
+    assert one["witness_steps"] == {"fault": 12, "operand_busy": 5, "tracking_not_done": 33}
+    assert one["grades"]["tracking_not_done"] == "forbidden"
+    assert (one["verdict"], one["states"], one["complete"]) == ("failed", 50_000, True)
+
+
+def test_an_entry_holds_the_schedule_where_one_was_told() -> None:
+    one = record(Subject(**SUBJECT), Search(**WHOLE), {"not_blocked": Found(1, None, STEPS), "fault": Found(3)}, {})
+
+    assert one["witnesses"] == {"not_blocked": list(STEPS)}
+
+
+def test_an_entry_of_random_schedules_counts_those_that_showed_an_outcome() -> None:
+    one = drawn({"fault": (12, 900)})
+
+    assert (one["schedules_with"], one["seed"], one["states"]) == ({"fault": 900}, 7, None)
+
+
+def test_a_single_ordering_is_a_document_of_its_own() -> None:
+    made = document({"version": "0.1.0"}, [explored()], single=True)
+
+    assert (made["schema"], made["version"], made["ordering"]) == ("tdx-stress/exploration/1", "0.1.0", "v18")
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+
+
+def test_several_orderings_are_a_list_even_where_only_one_was_reached() -> None:
+    made = document({}, [explored()], single=False)
+
+    assert made["schema"] == "tdx-stress/explorations/1"
+    assert [one["ordering"] for one in made["explorations"]] == ["v18"]
+
+
+def caveats(*explorations: dict[str, object]) -> dict[str, str]:
+    """What was seen, by the caveat's id."""
+    return {caveat["id"]: caveat["seen"] for caveat in exploration_caveats(explorations)}
+
+
+def test_every_complete_search_says_how_small_its_machine_was() -> None:
+    assert caveats(explored()) == {
+        "bounded": "all of 2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown, one atomic step at a time"
+    }
+
+
+def test_a_search_that_was_stopped_says_how_far_it_came() -> None:
+    found = caveats(explored(complete=False, stopped_by="memory", frontier=4000))
+
+    assert "bounded" not in found
+    said = "the search ran out of the memory that it may use: v18 after 50,000 states, 4,000 states still to expand"
+    assert found["out_of_memory"] == said
+
+
+def test_a_likely_miss_is_a_caveat_and_an_unlikely_one_is_not() -> None:
+    assert "fingerprints" in caveats(explored(chance_of_miss=1e-3))
+    assert "fingerprints" not in caveats(explored(chance_of_miss=1e-9))
+
+
+def test_livelocks_not_looked_for_are_a_caveat() -> None:
+    assert caveats(explored(liveness=None))["no_liveness"] == "livelocks were not looked for in v18"
+
+
+def test_more_forbidden_outcomes_than_a_known_wrong_ordering_declares_are_a_caveat() -> None:
+    one = explored({"tracking_not_done": 33, "previous_epoch_busy": 50}, expect=("tracking_not_done",))
+
+    assert caveats(one)["undeclared_outcome"] == "forbidden and not declared: v18 previous_epoch_busy"
+
+
+def test_random_schedules_say_what_rate_they_would_have_shown() -> None:
+    (caveat,) = exploration_caveats([drawn()])
+
+    # 1 - 0.05 ** (1 / 1000)
+    expected = "never a proof: what shows in 0.30 % of such schedules or more would have been seen (95 %)"
+    assert caveat["means"] == expected
+
+
+def test_pct_states_a_rate_and_that_its_bound_does_not_hold() -> None:
+    (caveat,) = exploration_caveats([drawn(method="pct", pct_depth=3)])
+
+    # 1 - 0.05 ** (1 / 1000)
+    assert caveat["means"] == (
+        "never a proof: what each schedule shows with a chance of 0.30 % or more would have been seen (95 %); "
+        "PCT's bound for 3 ordered steps does not hold, as whoever waits falls behind too"
+    )
+
+
+def test_schedules_that_were_cut_off_are_a_caveat() -> None:
+    assert caveats(drawn(unfinished=12))["unfinished_schedules"] == "schedules that were cut off: 12 of v18"

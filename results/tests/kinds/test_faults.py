@@ -1,0 +1,94 @@
+"""The matrix's verdicts, its findings, its table and its picture, from literals."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from results.kinds.faults import (
+    NO_FAULT,
+    Pair,
+    breaks_a_right_order,
+    entries,
+    heals,
+    hidden,
+    matrix_tables,
+    rows_of,
+)
+from results.kinds.maps import matrix_picture
+from results.tests.builders.faults import NOT_DONE, PAIRS, SMALLEST, STALE, matrix, pair
+
+
+@pytest.mark.parametrize(
+    ("found", "complete", "verdict", "outcome"),
+    [
+        ({}, True, "safe", None),
+        ({}, False, "open", None),
+        (NOT_DONE, True, "refused", "tracking_not_done"),
+        (STALE, False, "stale", "use_after_remove"),
+        ({"stale_after_done": 9}, True, "stale", "stale_after_done"),
+        ({"no_progress": 27}, True, "stuck", "no_progress"),
+        ({"no_progress": 27, "busy_given_up": 30}, True, "refused", "busy_given_up"),
+        ({"refcount_broken": 25}, True, "broken", "refcount_broken"),
+        ({"tracking_not_done": 30, "sept_use_after_free": 99}, True, "stale", "sept_use_after_free"),
+        ({"not_zeroed": 70, "use_after_remove": 80}, True, "stale", "not_zeroed"),
+        ({"hkid_leaked": 50, "td_state_incorrect": 55}, True, "refused", "td_state_incorrect"),
+        ({"ve_on_memory": 51}, True, "stuck", "ve_on_memory"),
+    ],
+)
+def test_the_gravest_outcome_decides_a_pair(
+    found: dict[str, int], complete: bool, verdict: str, outcome: str | None
+) -> None:
+    its = pair("mine", "blind", found, complete=complete)
+
+    assert (its.verdict, its.outcome) == (verdict, outcome)
+
+
+def test_what_a_fault_adds_and_takes_away_is_told_against_the_ordering_without_it() -> None:
+    blind, kind = (
+        next(c for c in matrix()["pairs"] if c["ordering"] == "wrong" and c["fault"] == f) for f in ("blind", "kind")
+    )
+
+    assert (blind["added"], blind["lost"]) == (["use_after_remove"], ["stale_after_done"])
+    assert (kind["added"], kind["lost"]) == ([], ["stale_after_done", "tracking_not_done"])
+    assert len(blind["witness"]) == 1
+
+
+def test_faults_are_told_apart_by_whether_a_right_order_hides_them() -> None:
+    cells = matrix()["pairs"]
+
+    assert breaks_a_right_order(cells) == {"blind": [], "late": ["right"], "kind": []}
+    assert hidden(cells) == {"blind": ["wrong"], "kind": []}
+    assert heals(cells) == [("kind", "wrong")]
+
+
+def test_a_fault_is_held_against_the_ordering_in_its_own_flow() -> None:
+    elsewhere = [
+        Pair("mmio", "right", NO_FAULT, NOT_DONE, True, 100, SMALLEST._asdict()),
+        Pair("mmio", "right", "keep", NOT_DONE, True, 100, SMALLEST._asdict()),
+    ]
+    cells = entries([*PAIRS, *elsewhere], {})
+
+    assert breaks_a_right_order(cells)["keep"] == []
+    assert cells[-1]["added"] == []
+    assert rows_of(cells)[-2:] == [("mmio", NO_FAULT), ("mmio", "keep")]
+
+
+def test_an_unsafe_ordering_is_marked_in_the_table_and_in_the_picture() -> None:
+    out, picture = io.StringIO(), io.BytesIO()
+    Console(file=out, width=112).print(matrix_tables(matrix()))
+    matrix_picture(matrix(), picture, "svg")
+
+    heads = [line.split() for line in out.getvalue().splitlines()[1:3]]
+    assert heads == [["wrong"], ["FAULT", "/", "ordering", "right", "(unsafe)"]]
+    assert picture.getvalue().count(b"(unsafe)") == 1
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_the_picture_is_drawn_in_both_kinds(kind: Any, start: bytes) -> None:
+    out = io.BytesIO()
+    matrix_picture(matrix(), out, kind)
+
+    assert out.getvalue().startswith(start)
+    assert kind == "png" or b"1 of 3 faults break a right order; 2 show only where more is wrong" in out.getvalue()

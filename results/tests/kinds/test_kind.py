@@ -1,0 +1,136 @@
+"""Every kind of result has the same faces, and is read back from its directory alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.history import History
+from results.kinds.exploration import document
+from results.kinds.kind import KINDS, Kind, json_schemas, kind_in
+from results.store import StoreError
+from results.tests import views
+from results.tests.builders.amplification import a_judged_entry, an_unexpected
+from results.tests.builders.faults import matrix
+from results.tests.builders.run import SCENARIO, a_result, a_run
+
+HEAD: dict[str, Any] = {"command": ["tdx-stress"], "version": "0.1.0", "commit": None, "started": "2026-11-22"}
+DOCUMENTS: dict[str, Any] = {
+    "run": a_result(a_run("spec"), a_run("v18")),
+    "exploration": document(HEAD, views.explorations(), single=False),
+    "orders": {**views.an_atlas(), **HEAD},
+    "faults": {**matrix(), **HEAD},
+    "amplification": {
+        "schema": "tdx-stress/amplification/1",
+        **HEAD,
+        "scenario": SCENARIO,
+        "orderings": [a_judged_entry(), a_judged_entry(ordering="v18", unexpected=[an_unexpected()])],
+    },
+    "selftest": {"schema": "tdx-stress/selftest/1", **HEAD, "complete": True, "planned": 5, "claims": views.claims()},
+}
+KIND = {kind.name: kind for kind in KINDS}
+
+
+def keep(directory: Path, name: str, changed: Any = None) -> Kind:
+    """A directory with the file of this kind, and nothing made of it; its kind."""
+    directory.mkdir(exist_ok=True)
+    text = views.a_spread_bench().json_text() if name == "bench" else json.dumps(changed or DOCUMENTS[name])
+    (directory / KIND[name].file).write_text(text)
+    return kind_in(directory)
+
+
+@pytest.mark.parametrize("name", KIND)
+def test_a_result_is_of_the_kind_whose_file_is_there_and_has_every_face(tmp_path: Path, name: str) -> None:
+    kind = keep(tmp_path, name)
+    found = kind.read(tmp_path)
+
+    assert kind.name == name
+    assert views.printed(*kind.shown(found), width=80)
+    assert list(kind.lines(found))
+    assert kind.cases(found)
+    assert kind.suite(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("run", 0), ("bench", 0), ("exploration", 1), ("orders", 0), ("faults", 0), ("amplification", 0),
+        ("selftest", 6),
+    ],
+)  # fmt: skip
+def test_a_document_comes_to_the_exit_code_of_its_verb(tmp_path: Path, name: str, code: int) -> None:
+    kind = keep(tmp_path, name)
+
+    assert kind.exit_code(kind.read(tmp_path)) == code
+
+
+@pytest.mark.parametrize(("name", "stem"), [("orders", "atlas"), ("faults", "matrix")])
+def test_a_map_is_drawn_again_from_the_document_alone(tmp_path: Path, name: str, stem: str) -> None:
+    kind = keep(tmp_path, name)
+
+    assert kind.draw(tmp_path, kind.read(tmp_path)) == ""
+    assert {path.name for path in tmp_path.iterdir()} == {f"{stem}.json", f"{stem}.png", f"{stem}.svg"}
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "run"])
+def test_a_document_of_another_shape_is_one_line_that_names_the_file_and_the_field(tmp_path: Path, name: str) -> None:
+    for key in DOCUMENTS[name]:
+        if key in (*HEAD, "schema", "complete", "planned", "variants", "summary"):
+            continue
+        kind = keep(tmp_path, name, {**DOCUMENTS[name], key: 7})
+
+        with pytest.raises(StoreError, match=rf"{kind.file}: {key}") as refused:
+            kind.read(tmp_path)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", KIND)
+def test_a_document_of_another_version_is_refused(tmp_path: Path, name: str) -> None:
+    kind = keep(tmp_path, name)
+    (tmp_path / kind.file).write_text('{"schema": "tdx-stress/other/2"}')
+
+    with pytest.raises(StoreError, match=f"{kind.file}: expected"):
+        kind.read(tmp_path)
+
+
+def test_two_results_in_one_directory_are_refused_by_their_names(tmp_path: Path) -> None:
+    keep(tmp_path, "selftest")
+
+    with pytest.raises(
+        StoreError, match=r"expected an atlas or a selftest, found atlas\.json and selftest\.json; move"
+    ):
+        keep(tmp_path, "orders")
+
+
+def test_an_empty_directory_is_that_of_no_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"expected the directory of a run, found no result\.json in it"):
+        kind_in(tmp_path).read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("exploration", [("v18", True, "passed"), ("w1", False, "failed"), ("mine", True, "inconclusive")]),
+        ("orders", [("mine", False, "passed")]),
+        ("faults", [("right", True, "passed"), ("wrong", False, "passed")]),
+        ("amplification", [("kick_then_track", False, "passed"), ("v18", False, "passed")]),
+        ("selftest", [("no_kick", False, "passed"), ("no_kick", False, "inconclusive")]),
+    ],
+)
+def test_a_history_lists_every_kind_with_its_verdicts(tmp_path: Path, name: str, rows: list[Any]) -> None:
+    keep(tmp_path, name)
+    found = History([tmp_path]).rows({})
+
+    assert {row["kind"] for row in found} == {name}
+    assert [(row["ordering"], row["safe"], row["verdict"]) for row in found][: len(rows)] == rows
+    assert {(row["p50_ns"], row["forbidden"]) for row in found} == {(None, None)}
+
+
+@pytest.mark.parametrize("name", KIND)
+def test_others_can_have_the_schema_of_what_it_leaves(name: str) -> None:
+    schemas = json_schemas(KIND[name])
+
+    assert all(schema.startswith("tdx-stress/") for schema in schemas)
+    assert all({"started", "version"} <= set(schema["properties"]) for schema in schemas.values())
+    assert json.loads(json.dumps(schemas)) == schemas

@@ -1,0 +1,110 @@
+"""What is missing or wrong in a stored result is named in one line; what a newer run adds does not matter."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.layout import HIST_WORDS
+from kernels.tdx.outcomes import OUTCOMES
+from results.kinds.run.record import ResultShape, trouble_with_arrays
+from results.store import trouble_by
+from results.tests.builders.run import PHASE, a_result, a_run
+
+
+def without(run: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in run.items() if name != key}
+
+
+def test_a_result_of_today_is_sound():
+    assert trouble_by(ResultShape, a_result(a_run())) is None
+
+
+def test_what_a_newer_run_adds_does_not_matter():
+    assert trouble_by(ResultShape, a_result(a_run(something_new={"a": 1}), more=[1])) is None
+
+
+def test_a_result_without_orderings_is_sound():
+    assert trouble_by(ResultShape, a_result()) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (without(a_run(), "verdict"), "runs[0].verdict: Field required"),
+        (a_run(verdict="perhaps"), "found 'perhaps'"),
+        (a_run(all_shootdowns=-1), "runs[0].all_shootdowns: Input should be greater than or equal to 0, found -1"),
+        (a_run(all_shootdowns="many"), "runs[0].all_shootdowns: Input should be a valid integer, found 'many'"),
+        (a_run(seconds=float("inf")), "runs[0].seconds: Input should be a finite number, found inf"),
+        (a_run(latency_ns={}), "runs[0].latency_ns.shootdown: Field required"),
+        (a_run(latency_ns={"shootdown": {"n": 5}}), "runs[0].latency_ns.shootdown.min: Field required"),
+        (a_run(stale_age_epochs={"0": 1}), "expected stale_age_epochs for 0 to 15, found none for 1"),
+        (a_run(expect="unsafe"), "found 'unsafe'"),
+    ],
+)
+def test_a_run_that_cannot_be_shown_is_named_by_its_field(run: dict[str, Any], said: str):
+    assert said in str(trouble_by(ResultShape, a_result(run)))
+
+
+def test_a_percentile_has_an_interval():
+    bare = {**PHASE, "ci95": dict.fromkeys(("p50", "p90", "p99", "p999"))}
+    said = trouble_by(ResultShape, a_result(a_run(latency_ns={"shootdown": bare})))
+
+    assert said == "runs[0].latency_ns.shootdown: expected an interval in ci95 for p50, p90, p99, found none"
+
+
+def test_an_ordering_stands_only_once():
+    assert (
+        trouble_by(ResultShape, a_result(a_run(), a_run()))
+        == "the whole: expected every ordering once in runs, found v18 again"
+    )
+
+
+def test_further_troubles_are_counted():
+    run = without(without(a_run(), "verdict"), "title")
+
+    assert trouble_by(ResultShape, a_result(run)) == "runs[0].title: Field required (and 1 more)"
+
+
+def histogram(n: int) -> Any:
+    counts = np.zeros(HIST_WORDS, dtype=np.int64)
+    counts[100] = n
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [
+        ("hist/shootdown", np.zeros(7, dtype=np.int64), f"expected shape ({HIST_WORDS},), found (7,)"),
+        ("hist/track", -histogram(1), "expected counts as int64 of 0 or more, found int64"),
+        ("hist/track", histogram(1).astype(float), "expected counts as int64 of 0 or more, found float64"),
+        ("hist/shootdown", histogram(1), "expected the 4,500 samples of result.json, found 1"),
+        ("hist/shootdown_met", histogram(1), "expected the 4,111 samples of result.json, found 1"),
+        ("series/time_s", np.array([0.0, np.nan]), "expected finite seconds in one dimension"),
+        ("series/outcomes", np.zeros((2, 1), dtype=np.int64), f"expected shape (2, {OUTCOMES}), found (2, 1)"),
+        ("ages", np.array(3), "expected shape (16,), found ()"),
+    ],
+)
+def test_an_array_of_another_kind_is_named(name: str, array: Any, said: str):
+    assert trouble_with_arrays(a_result(a_run()), {f"v18/{name}": array}) == f"v18/{name}: {said}"
+
+
+def test_series_are_of_one_length():
+    arrays = {"v18/series/time_s": np.zeros(3), "v18/series/outcomes": np.zeros((2, OUTCOMES), dtype=np.int64)}
+
+    assert trouble_with_arrays(a_result(a_run()), arrays) == "v18/series: expected arrays of one length, found 2, 3"
+
+
+def test_arrays_that_are_not_there_are_no_trouble():
+    assert trouble_with_arrays(a_result(a_run()), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ({"timer_ns": "quick"}, "host.timer_ns: Input should be a valid number, found 'quick'"),
+        ({"round_trip_ns": 1.5}, "host: expected round_trip_range_ns and two round_trip_cpus beside round_trip_ns"),
+    ],
+)
+def test_what_was_measured_of_the_machine_is_named_where_it_cannot_be_shown(host: dict[str, Any], said: str):
+    assert str(trouble_by(ResultShape, a_result(a_run(), host=host))).startswith(said)

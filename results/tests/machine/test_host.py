@@ -1,0 +1,152 @@
+"""Facts of the machine: what numbers depend on, and nothing that names it."""
+
+import getpass
+import json
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from results.machine.host import (
+    CpuTimes,
+    cpu_quota,
+    cpu_times,
+    governor,
+    host_facts,
+    hypervisor,
+    memory_to_be_had,
+    steal_share,
+)
+from results.tests.builders.machine import CLOCK, hang_up, two_sockets
+
+
+def test_facts_are_plain_json():
+    facts = host_facts()
+
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+
+
+def test_facts_say_how_many_cpus_are_allowed():
+    assert host_facts()["cpus_allowed"] == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("secret", [platform.node(), os.getcwd(), os.path.expanduser("~")])
+def test_facts_name_neither_the_host_nor_a_path(secret: str):
+    values = [str(value) for value in host_facts().values()]
+
+    assert secret not in values
+    assert not any("/" in value and value.startswith("/") for value in values)
+
+
+def test_facts_have_no_key_for_a_user():
+    assert getpass.getuser() not in host_facts().values()
+    assert not {"host", "hostname", "node", "user"} & set(host_facts())
+
+
+def test_steal_is_a_share_of_all_time_between_two_moments():
+    assert steal_share(CpuTimes(10.0, 1000.0), CpuTimes(12.0, 1100.0)) == 0.02
+
+
+def test_steal_is_unknown_without_two_moments():
+    assert steal_share(None, CpuTimes(1.0, 2.0)) is None
+    assert steal_share(CpuTimes(1.0, 2.0), CpuTimes(1.0, 2.0)) is None
+
+
+def test_cpu_times_are_read_on_linux():
+    times = cpu_times()
+
+    assert times is not None
+    assert 0 <= times.steal_s <= times.total_s
+
+
+def test_governors_that_differ_are_all_named(tmp_path: Path):
+    root = two_sockets(tmp_path)
+
+    assert governor(root, (0, 1)) == "performance"
+    assert governor(root, (0, 2)) == "performance, powersave"
+    assert governor(tmp_path / "none", (0, 2)) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "flags", "name"),
+    [
+        ({}, set(), None),
+        ({}, {"hypervisor"}, "unnamed"),
+        ({"sys/class/dmi/id/sys_vendor": "QEMU\n"}, {"hypervisor"}, "QEMU"),
+        ({"sys/class/dmi/id/sys_vendor": "A maker of real machines\n"}, set(), None),
+        ({"sys/hypervisor/type": "xen\n"}, set(), "xen"),
+        ({f"{CLOCK}/available_clocksource": "tsc kvm-clock acpi_pm\n"}, {"hypervisor"}, "KVM"),
+        ({f"{CLOCK}/available_clocksource": "hyperv_clocksource_tsc_page\n"}, set(), "Hyper-V"),
+        ({"sys/firmware/devicetree/base/hypervisor/compatible": "linux,kvm\0"}, set(), "kvm"),
+    ],
+)
+def test_a_hypervisor_has_the_name_that_the_system_tells(
+    tmp_path: Path, files: dict[str, str], flags: set[str], name: str | None
+):
+    assert hypervisor(hang_up(tmp_path, files), flags) == name
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({}, None),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        (
+            {
+                "proc/self/cgroup": "0::/outer/inner\n",
+                "sys/fs/cgroup/outer/cpu.max": "100000 100000\n",
+                "sys/fs/cgroup/outer/inner/cpu.max": "200000 100000\n",
+            },
+            1.0,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/box\n",
+                "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us": "50000\n",
+                "sys/fs/cgroup/cpu/box/cpu.cfs_period_us": "100000\n",
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            None,
+        ),
+    ],
+)
+def test_a_quota_is_the_least_of_all_control_groups(tmp_path: Path, files: dict[str, str], cpus: float | None):
+    assert cpu_quota(hang_up(tmp_path, files)) == cpus
+
+
+def test_a_control_group_that_is_nearly_full_leaves_little_memory(tmp_path: Path):
+    files = {
+        "proc/self/cgroup": "0::/box\n",
+        "sys/fs/cgroup/box/memory.max": "1000000\n",
+        "sys/fs/cgroup/box/memory.current": "999000\n",
+    }
+
+    assert memory_to_be_had(hang_up(tmp_path, files)) == 1000
+
+
+def test_a_control_group_without_a_limit_leaves_what_the_system_has(tmp_path: Path):
+    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}
+
+    assert memory_to_be_had(hang_up(tmp_path, files)) > 1 << 20
+
+
+def test_a_container_without_proc_and_sys_has_facts_that_are_none(tmp_path: Path):
+    facts = host_facts(tmp_path)
+
+    assert {key for key, value in facts.items() if value is None} >= {"smt", "governor", "hypervisor", "clocksource"}
+    assert facts["cpu_model"]
+
+
+def test_an_arm_cpu_is_named_by_its_numbers(tmp_path: Path):
+    cpuinfo = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n\nprocessor\t: 1\n"
+
+    assert host_facts(hang_up(tmp_path, {"proc/cpuinfo": cpuinfo}))["cpu_model"] == "Arm implementer 0x41, part 0xd40"

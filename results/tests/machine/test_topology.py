@@ -1,0 +1,75 @@
+"""How CPUs hang together, read from a tree that a test has hung up."""
+
+from pathlib import Path
+
+import pytest
+
+from results.machine.topology import spread, topology
+from results.tests.builders.machine import CPUS, hang_up, two_sockets
+
+ALL = (0, 1, 2, 3, 4, 5, 6, 7)
+
+
+def test_two_sockets_of_two_cores_of_two_threads(tmp_path: Path):
+    found = topology(ALL, two_sockets(tmp_path))
+
+    assert found.cores == ((0, 4), (1, 5), (2, 6), (3, 7))
+    assert found.caches == found.packages == found.nodes == ((0, 1, 4, 5), (2, 3, 6, 7))
+    assert found.kinds == (ALL,)
+    assert found.offline == (8,)
+    assert found.one_a_core == (0, 1, 2, 3)
+
+
+def test_only_the_cpus_that_may_be_used_are_grouped(tmp_path: Path):
+    found = topology((1, 2, 5), two_sockets(tmp_path))
+
+    assert found.cores == ((1, 5), (2,))
+    assert found.packages == ((1, 5), (2,))
+
+
+@pytest.mark.parametrize(("a", "b", "shared"), [(0, 4, "core"), (0, 5, "cache"), (4, 1, "cache"), (0, 2, "machine")])
+def test_two_cpus_are_related_by_what_is_nearest(tmp_path: Path, a: int, b: int, shared: str):
+    assert topology(ALL, two_sockets(tmp_path)).relation(a, b) == shared
+
+
+def test_without_sys_every_cpu_is_a_core_and_all_are_one_package(tmp_path: Path):
+    found = topology((0, 1, 3), tmp_path)
+
+    assert found.cores == ((0,), (1,), (3,))
+    assert found.caches == found.packages == found.nodes == found.kinds == ((0, 1, 3),)
+    assert found.offline == ()
+
+
+def test_an_older_kernel_has_other_names_for_the_same(tmp_path: Path):
+    files = {f"{CPUS}/cpu{cpu}/topology/thread_siblings_list": "0-1\n" for cpu in (0, 1)}
+
+    assert topology((0, 1), hang_up(tmp_path, files)).cores == ((0, 1),)
+
+
+def test_cpus_of_two_speeds_are_of_two_kinds(tmp_path: Path):
+    capacities = {f"{CPUS}/cpu{cpu}/cpu_capacity": f"{capacity}\n" for cpu, capacity in enumerate((1024, 446, 446))}
+
+    assert topology((0, 1, 2), hang_up(tmp_path, capacities)).kinds == ((0,), (1, 2))
+
+
+def test_few_cpus_are_all_tried(tmp_path: Path):
+    assert spread(ALL, topology(ALL, two_sockets(tmp_path)), 8) == ALL
+
+
+def test_of_many_cpus_near_ones_and_far_ones_are_tried(tmp_path: Path):
+    found = topology(ALL, two_sockets(tmp_path))
+
+    chosen = spread(ALL, found, 6)
+
+    assert len(chosen) == 6
+    assert {found.relation(chosen[0], cpu) for cpu in chosen[1:]} == {"core", "cache", "machine"}
+
+
+@pytest.mark.parametrize("most", [2, 3, 24, 100])
+def test_of_many_cpus_never_more_than_asked_for_are_tried(tmp_path: Path, most: int):
+    many = tuple(range(512))
+
+    chosen = spread(many, topology(many, tmp_path), most)
+
+    assert len(chosen) == most
+    assert set(chosen) <= set(many)

@@ -1,0 +1,82 @@
+"""The buckets are HdrHistogram's, and so are the values they stand for."""
+
+import numpy as np
+import pytest
+from hdrh.histogram import HdrHistogram
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernels.layout import HIST_WORDS
+from results.numbers.statistics import HIGHS_NS, LOWS_NS, MIDS_NS, bucket_of, greatest, least, value_at_rank
+
+values_ns = st.integers(0, 2**40 - 1)
+
+
+def test_small_values_have_a_bucket_each():
+    assert [bucket_of(value) for value in (0, 1, 128, 255)] == [0, 1, 128, 255]
+
+
+def test_buckets_double_in_width_with_every_doubling_of_the_value():
+    assert [bucket_of(value) for value in (256, 257, 258, 511, 512, 515, 516)] == [256, 256, 257, 383, 384, 384, 385]
+
+
+def test_the_last_bucket_ends_just_below_two_to_the_fortieth():
+    assert bucket_of(2**40 - 1) == HIST_WORDS - 1
+    assert HIGHS_NS[-1] == 2**40 - 1
+
+
+def test_values_out_of_range_count_in_the_first_and_the_last_bucket():
+    assert bucket_of(-5) == 0
+    assert bucket_of(2**50) == HIST_WORDS - 1
+
+
+def test_buckets_lie_one_behind_the_other_without_a_gap():
+    assert (LOWS_NS[1:] == HIGHS_NS[:-1] + 1).all()
+
+
+@given(values_ns)
+def test_the_range_of_a_bucket_is_that_of_hdrhistogram(value: int):
+    hdr = HdrHistogram(1, 2**40 - 1, 2)
+    place = bucket_of(value)
+
+    assert LOWS_NS[place] == hdr.get_lowest_equivalent_value(value)
+    assert HIGHS_NS[place] == hdr.get_highest_equivalent_value(value)
+    assert MIDS_NS[place] == hdr.get_lowest_equivalent_value(value) + (HIGHS_NS[place] - LOWS_NS[place] + 1) // 2
+
+
+@given(values_ns)
+def test_a_bucket_is_never_wider_than_an_eighth_of_a_tenth_of_its_values(value: int):
+    place = bucket_of(value)
+
+    assert LOWS_NS[place] <= value <= HIGHS_NS[place]
+    assert HIGHS_NS[place] - LOWS_NS[place] <= value / 128
+
+
+def test_a_rank_gives_the_highest_value_of_its_bucket():
+    counts = np.zeros(HIST_WORDS, dtype=np.int64)
+    counts[bucket_of(10)] = 2
+    counts[bucket_of(1000)] = 1
+
+    assert [value_at_rank(counts, rank) for rank in (1, 2, 3)] == [10, 10, 1003]
+
+
+def test_a_rank_that_no_sample_has_is_refused():
+    counts = np.zeros(HIST_WORDS, dtype=np.int64)
+    counts[7] = 2
+
+    with pytest.raises(ValueError, match="rank: expected 1 to 2, found 3"):
+        value_at_rank(counts, 3)
+
+
+def test_least_and_greatest_are_the_ends_of_the_filled_buckets():
+    counts = np.zeros(HIST_WORDS, dtype=np.int64)
+    counts[bucket_of(1000)] = 1
+    counts[bucket_of(5000)] = 1
+
+    assert (least(counts), greatest(counts)) == (1000, 5023)
+
+
+def test_an_empty_histogram_has_neither_a_least_nor_a_greatest():
+    counts = np.zeros(HIST_WORDS, dtype=np.int64)
+
+    assert (least(counts), greatest(counts)) == (None, None)

@@ -1,0 +1,170 @@
+"""Intervals against scipy's, percentiles against HdrHistogram's, and the gates that keep a number unprinted."""
+
+import numpy as np
+import pytest
+from hdrh.histogram import HdrHistogram
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from kernels.layout import HIST_WORDS
+from results.numbers.statistics import (
+    ENOUGH,
+    Counts,
+    bucket_of,
+    clopper_pearson,
+    enough,
+    percentile,
+    percentile_interval,
+    summary,
+    would_have_caught,
+)
+
+
+def counted(values_ns: list[int]) -> Counts:
+    counts = np.zeros(HIST_WORDS, dtype=np.int64)
+    np.add.at(counts, [bucket_of(value) for value in values_ns], 1)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2588655508930523),  # 1 - 0.05 ** (1 / 10)
+        (0, 81234, 0.0, 3.6878e-05),
+        (1, 10, 0.0025285785444617, 0.4450161170389544),
+        (5, 10, 0.1870860284474045, 0.8129139715525955),
+        (10, 10, 0.6915028921812392, 1.0),
+        (3, 81234, 7.6159e-06, 1.07924e-04),
+    ],
+)
+def test_clopper_pearson_gives_the_known_intervals(k: int, n: int, low: float, high: float):
+    assert clopper_pearson(k, n) == pytest.approx((low, high), rel=1e-4)
+
+
+@given(st.integers(1, 100_000), st.floats(0, 1))
+def test_clopper_pearson_is_the_exact_interval_of_scipy(n: int, part: float):
+    k = int(part * n)
+    exact = binomtest(k, n, alternative="less" if k == 0 else "two-sided").proportion_ci(0.95, "exact")
+
+    assert clopper_pearson(k, n) == pytest.approx((exact.low, exact.high), rel=1e-6, abs=1e-12)
+
+
+def test_without_a_try_every_rate_is_possible():
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+
+
+def test_more_successes_than_tries_are_refused():
+    with pytest.raises(ValueError, match="expected 0 <= k <= n, found k=3, n=2"):
+        clopper_pearson(3, 2)
+
+
+def test_a_rate_that_would_have_been_caught_follows_the_rule_of_three():
+    assert would_have_caught(81234) == pytest.approx(3.0 / 81234, rel=0.002)
+
+
+def test_a_rate_that_would_have_been_caught_shows_itself_with_95_percent():
+    rate = would_have_caught(1000)
+
+    assert rate is not None
+    assert (1 - rate) ** 1000 == pytest.approx(0.05)
+
+
+def test_nothing_would_have_been_caught_without_a_try():
+    assert would_have_caught(0) is None
+
+
+def test_the_fewest_samples_for_each_percentile():
+    assert ENOUGH == {"p50": 6, "p90": 36, "p99": 368, "p999": 3688}
+
+
+@pytest.mark.parametrize(("n", "p99"), [(367, None), (368, 1003)])
+def test_p99_is_given_from_368_samples_on(n: int, p99: int | None):
+    assert summary(counted([1000] * n))["p99"] == p99
+
+
+@pytest.mark.parametrize(("n", "p999"), [(3687, None), (3688, 1003)])
+def test_p999_is_given_from_3688_samples_on(n: int, p999: int | None):
+    assert summary(counted([1000] * n))["p999"] == p999
+
+
+def test_a_summary_of_nothing_has_no_numbers():
+    assert summary(counted([])) == {
+        "n": 0,
+        "min": None,
+        "p50": None,
+        "p90": None,
+        "p99": None,
+        "p999": None,
+        "max": None,
+    }
+
+
+def test_a_summary_of_ten_small_values():
+    found = summary(counted([1, 2, 3, 4, 5, 6, 7, 8, 9, 100]))
+
+    assert found == {"n": 10, "min": 1, "p50": 5, "p90": None, "p99": None, "p999": None, "max": 100}
+
+
+@pytest.mark.parametrize(("q", "value"), [(0.0, 1), (0.1, 1), (0.11, 2), (0.5, 5), (0.9, 9), (1.0, 10)])
+def test_a_percentile_is_the_value_at_the_nearest_rank(q: float, value: int):
+    assert percentile(counted([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), q) == value
+
+
+@given(st.lists(st.integers(0, 2**40 - 1), min_size=1, max_size=200), st.data())
+def test_percentiles_at_every_rank_are_those_of_hdrhistogram(values: list[int], data: st.DataObject):
+    hdr = HdrHistogram(1, 2**40 - 1, 2)
+    for value in values:
+        hdr.record_value(value)
+    rank = data.draw(st.integers(1, len(values)))
+
+    assert percentile(counted(values), rank / len(values)) == hdr.get_value_at_percentile(100 * rank / len(values))
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=100), st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_percentile_is_never_a_smaller_value(values: list[int], p: float, q: float):
+    counts = counted(values)
+    low, high = percentile(counts, min(p, q)), percentile(counts, max(p, q))
+
+    assert low is not None
+    assert high is not None
+    assert low <= high
+
+
+def test_the_interval_of_a_median_of_ten_runs_from_the_second_to_the_ninth():
+    # P(B <= 1) = 11/1024 = 0.0107 and P(B <= 2) = 0.0547 for B ~ Binomial(10, 1/2).
+    assert percentile_interval(counted([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 0.5) == (2, 9)
+
+
+def test_the_interval_of_a_median_of_six_is_their_whole_range():
+    assert percentile_interval(counted([1, 2, 3, 4, 5, 6]), 0.5) == (1, 6)
+
+
+def test_there_is_no_interval_of_a_median_of_five():
+    assert percentile_interval(counted([1, 2, 3, 4, 5]), 0.5) is None
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=6, max_size=400), st.sampled_from([0.5, 0.9, 0.99]))
+def test_an_interval_holds_its_percentile_wherever_there_is_one(values: list[int], q: float):
+    counts = counted(values)
+    interval = percentile_interval(counts, q)
+
+    assert (interval is None) == (len(values) < enough(q))
+    if interval is not None:
+        assert interval[0] <= (percentile(counts, q) or 0) <= interval[1]
+
+
+def test_an_interval_of_a_hundred_million_samples_is_narrow():
+    counts = counted([])
+    counts[:200] = 500_000
+
+    assert percentile_interval(counts, 0.5) == (99, 100)
+
+
+def test_intervals_cover_the_median_about_as_often_as_they_say():
+    random = np.random.default_rng(1)
+    found = [percentile_interval(counted(list(random.integers(0, 200, 50))), 0.5) for _ in range(400)]
+    covered = sum(low <= 99.5 <= high for low, high in (interval for interval in found if interval))
+
+    # Coverage is at least 95 %; of 400 intervals fewer than 360 hold the median with odds below 1 in 10,000. Seeded.
+    assert covered >= 360

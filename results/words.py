@@ -1,0 +1,110 @@
+"""Numbers, sizes and phases as people read them: one place, so that tables, pictures and sentences agree."""
+
+from collections.abc import Mapping
+from typing import Any
+
+PHASE_WORDS = {
+    "shootdown_met": "whole, met a vCPU",
+    "shootdown_empty": "whole, met nobody",
+    "shootdown": "whole shootdown",
+    "response": "from intended start",
+    "lock": "wait for mmu_lock",
+    "block": "BLOCK",
+    "kick_send": "kick: send",
+    "kick_ack": "kick: last ack",
+    "kick": "kick, both",
+    "track": "TRACK with retries",
+    "remove": "REMOVE",
+    "stale_window": "legal stale window",
+    "gate_wait": "vCPU at the gate",
+    "out_of_guest": "vCPU out of guest",
+    "move": "vCPU moves, in all",
+    "pin": "vCPU moves: pinning",
+    "mmio_ve": "MMIO: #VE to resume",
+    "mmio_trip": "MMIO: first touch",
+}
+
+
+SIZES = {"vcpus": "vCPU", "zappers": "zapper", "pages": "page", "tlb_entries": "TLB entry", "shootdowns": "shootdown"}
+
+
+def nanoseconds(value_ns: float | None) -> str:
+    """Three digits and a unit: `672 ns`, `6.02 us`, `12.3 ms`; a dash for None."""
+    if value_ns is None:
+        return "-"
+    for size, unit in ((1, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")):
+        if float(f"{value_ns / size:.3g}") < 1000 or unit == "s":
+            return f"{value_ns:.0f} ns" if unit == "ns" else f"{_three(value_ns / size)} {unit}"
+    raise AssertionError("unreachable")
+
+
+def tenths(value_ns: float) -> str:
+    """Nanoseconds that are few: below 100 with a tenth, `9.5 ns`, above as always, `319 ns`."""
+    return f"{value_ns:.1f} ns" if value_ns < 99.95 else nanoseconds(value_ns)
+
+
+def nanoseconds_with_interval(value_ns: float, low_ns: float, high_ns: float) -> str:
+    """`667 ns (663-671)`; the ends carry units of their own where they differ: `940 ns (870 ns-1.02 us)`."""
+    texts = [nanoseconds(value) for value in (value_ns, low_ns, high_ns)]
+    numbers, units = zip(*(text.split(" ") for text in texts), strict=True)
+    if len(set(units)) == 1:
+        return f"{texts[0]} ({numbers[1]}-{numbers[2]})"
+    return f"{texts[0]} ({texts[1]}-{texts[2]})"
+
+
+def plural(number: int, word: str) -> str:
+    """`1 vCPU`, `2 vCPUs`, `3 TLB entries`."""
+    several = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{number:,} {word if number == 1 else several}"
+
+
+def machine_size(one: Mapping[str, Any], *keys: str) -> list[str]:
+    """How large a machine is: `1 vCPU`, `2 zappers`, and what is asked for of pages, TLB entries and shootdowns."""
+    sizes = [plural(one[key], word) for key, word in SIZES.items() if key in ("vcpus", "zappers", *keys)]
+    return [f"{size} each" if "shootdown" in size and one["zappers"] > 1 else size for size in sizes]
+
+
+def count(value: float) -> str:
+    """Exact below 100,000; above with a prefix: `81,234`, `1.51 M`, `2.3 G`."""
+    if value < 100_000:
+        return f"{value:,.0f}"
+    for size, prefix in ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")):
+        if float(f"{value / size:.3g}") < 1000 or prefix == "T":
+            return f"{_three(value / size)} {prefix}"
+    raise AssertionError("unreachable")
+
+
+def _three(value: float) -> str:
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:,.{digits}f}"
+
+
+def share(value: float) -> str:
+    """A rate from 0 to 1: percent down to 0.1 %, below that a power of ten."""
+    if value == 0:
+        return "0"
+    if value >= 0.9995:
+        return "100 %" if value == 1 else "> 99.9 %"
+    return f"{_three(value * 100)} %" if value >= 0.001 else f"{value:.1e}"
+
+
+def rate_with_interval(outcome: Mapping[str, Any]) -> str:
+    """The rate of an outcome with its 95 % interval: `12.3 % (12.1-12.5)`, `2.1 (0.9-4.1) e-05`, `0 (<3.7e-05)`.
+
+    The bound of a zero is the one that the sentence has, in results of earlier versions too.
+    """
+    rate, interval = outcome["rate"], outcome["ci95"]
+    if rate is None or interval is None:
+        return ""
+    if outcome["shootdowns"] and rate == 0:
+        return f"{count(outcome['shootdowns'])} that met nobody"
+    if not outcome["of"]:
+        return "none met a vCPU"
+    low, high = interval
+    if outcome["shootdowns"] == 0:
+        return f"0 (<{share(outcome.get('would_have_caught') or high)})"
+    if rate >= 0.001:
+        return f"{share(rate)} ({_three(low * 100)}-{_three(high * 100)})"
+    power = f"{rate:.1e}".partition("e")[2]
+    scale = 10.0 ** int(power)
+    return f"{rate / scale:.1f} ({low / scale:.1f}-{high / scale:.1f}) e{power}"
