@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kernels.language.syntax import SITES, LanguageError
-from kernels.layout import OUTCOME_COUNTS, ActorKind, actors
+from kernels.layout import GO, OUTCOME_COUNTS, ActorKind, actors
 from kernels.protocol import States
 from kernels.race.lines import load
 from kernels.race.variant import Variant
@@ -21,7 +21,7 @@ from kernels.tests.peterson import PETERSON, THREAD, Outcome, Rules, Size
 
 RIGHT, WRONG = Rules(), Rules(turn_first=1)
 LEAVES = "thread.fetch_add_seq_cst_inside_2"
-ROUNDS, ODDS = 1000, 1 << 14  # of a yield before each step, in 65536
+ROUNDS, ODDS = 2000, 1 << 14  # of a yield before each step, in 65536
 # Where the turn is given first: thread 1 raises its flag and enters before thread 0 raises its own, and the turn is
 # thread 0's.
 BOTH_INSIDE = [0, 1, 1, 1, 0, 0, 1, 0, 0]
@@ -116,9 +116,12 @@ def raced(rules: Rules, *, yields: int) -> tuple[int, int]:
     for _, _, me in actors(lay):
         if (pid := os.fork()) == 0:
             os.sched_setaffinity(0, {cpu})
+            while not words[lay.control + GO]:
+                os.sched_yield()
             run(words, lay, rules, me)
             os._exit(0)
         pids.append(pid)
+    words[lay.control + GO] = 1
 
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
     assert words[lay.inside] == 0
@@ -129,7 +132,7 @@ def raced(rules: Rules, *, yields: int) -> tuple[int, int]:
 
 @pytest.mark.processes
 def test_two_processes_race_and_only_the_wrong_twin_lets_both_in():
-    """Chance: some 20 of 2,000 entries of the wrong twin find the other inside; that none does is one race in 10**8."""
+    """Chance: some 30 of 4,000 entries of the wrong twin find the other inside; that none does is one race in 10**12."""
     assert raced(RIGHT, yields=ODDS) == (2 * ROUNDS, 0)
 
     passed, both = raced(WRONG, yields=ODDS)
