@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kernels.language.syntax import SITES, LanguageError
-from kernels.layout import GO, OUTCOME_COUNTS, ActorKind, actors
+from kernels.layout import DELAY_ODDS_SHIFT, GO, MAX_SITES, OUTCOME_COUNTS, SLEEPS, ActorKind, actors
 from kernels.protocol import States
 from kernels.race.lines import load
 from kernels.race.variant import Variant
@@ -21,7 +21,8 @@ from kernels.tests.peterson import PETERSON, THREAD, Outcome, Rules, Size
 
 RIGHT, WRONG = Rules(), Rules(turn_first=1)
 LEAVES = "thread.fetch_add_seq_cst_inside_2"
-ROUNDS, ODDS = 2000, 1 << 14  # of a yield before each step, in 65536
+# Of a sleep before each step, in 65536, and its length in ns: the other comes by meanwhile, whoever else runs there.
+ROUNDS, ODDS, LENGTHS = 1500, 1 << 14, (10_000, 100_000)
 # Where the turn is given first: thread 1 raises its flag and enters before thread 0 raises its own, and the turn is
 # thread 0's.
 BOTH_INSIDE = [0, 1, 1, 1, 0, 0, 1, 0, 0]
@@ -104,14 +105,15 @@ def test_the_witness_is_told_in_the_protocols_words():
     }
 
 
-def raced(rules: Rules, *, yields: int) -> tuple[int, int]:
+def raced(rules: Rules, *, odds: int) -> tuple[int, int]:
     """Both threads as processes on one CPU over one mapping: how often one passed, and how often both were inside."""
     rules = rules._replace(rounds=ROUNDS, shared_cpus=1)
     run, lay = load(PETERSON, Variant(perturbed=True))["thread"], PETERSON.plan(rules, Size())
     words = np.frombuffer(mmap.mmap(-1, 8 * lay.total_words), np.int64)
     PETERSON.prepare(words, lay, rules, 1)
     for site in (one.number for function in PETERSON.steps.values() for one in SITES if one.function == function.name):
-        words[lay.perturb + site] = yields
+        at = lay.perturb + site
+        words[at], words[at + MAX_SITES], words[at + 2 * MAX_SITES] = SLEEPS | odds << DELAY_ODDS_SHIFT, *LENGTHS
     pids, cpu = [], min(os.sched_getaffinity(0))
     for _, _, me in actors(lay):
         if (pid := os.fork()) == 0:
@@ -132,10 +134,10 @@ def raced(rules: Rules, *, yields: int) -> tuple[int, int]:
 
 @pytest.mark.processes
 def test_two_processes_race_and_only_the_wrong_twin_lets_both_in():
-    """Chance: some 30 of 4,000 entries of the wrong twin find the other inside; that none does is one race in 10**12."""
-    assert raced(RIGHT, yields=ODDS) == (2 * ROUNDS, 0)
+    """Chance: some 40 of 3,000 entries of the wrong twin find the other inside: none in one race of 10**15."""
+    assert raced(RIGHT, odds=ODDS) == (2 * ROUNDS, 0)
 
-    passed, both = raced(WRONG, yields=ODDS)
+    passed, both = raced(WRONG, odds=ODDS)
     assert passed + both == 2 * ROUNDS
     assert both > 0
 
