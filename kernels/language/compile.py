@@ -10,10 +10,13 @@ what functions marked `op`, `local` and `choice` hold, and what the rounds of a 
 """
 
 import ast
+import contextlib
 import ctypes
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -118,8 +121,29 @@ def engine_of(text: str, name: str = "", level: int = 1) -> Any:
     engine = binding.create_mcjit_compiler(made, target)
     if name:
         engine.set_object_cache(lambda _, code: cache.keep(name, bytes(code)), lambda _: found)
-    engine.finalize_object()
+    with uninterrupted():
+        engine.finalize_object()
     return engine
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Signals that Python handles are handled behind the block: an exception in what LLVM calls while it makes machine
+    code is lost, and the code with it.
+    """
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other handles any
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for missed in came:
+            signal.raise_signal(missed)
 
 
 def compiled(

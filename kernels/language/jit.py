@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from kernels.language import cache
-from kernels.language.compile import Native
+from kernels.language.compile import Native, uninterrupted
 from kernels.language.llvm import I64
 from kernels.language.lowering import AT, number_of
 from kernels.language.worlds import globals_of
@@ -64,6 +64,13 @@ def _kept(bound: FunctionType) -> Any:
     """A function that Python calls: compiled, or taken from the cache."""
     made = njit(**OPTIONS)(bound)
     made._cache = Kept(f"{bound.__module__}-{bound.__name__}")
+    compiled = made.compile
+
+    def compile_whole(signature: Any) -> Any:
+        with uninterrupted():
+            return compiled(signature)
+
+    made.compile = compile_whole
     return made
 
 

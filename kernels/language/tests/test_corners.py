@@ -1,10 +1,13 @@
 """The corners of the step language and of what is built from it: refused, or the same in every translation."""
 
+import os
+import signal
 from typing import Any
 
 import numpy as np
 import pytest
 
+from kernels.language import cache
 from kernels.language.atomics import (
     ATOMIC,
     PLAIN,
@@ -15,6 +18,7 @@ from kernels.language.atomics import (
     set_own,
     store_release,
 )
+from kernels.language.compile import Native
 from kernels.language.entered import entered, words_with_room
 from kernels.language.llvm import I64, emit_timestamp
 from kernels.language.steps import local, op, steps
@@ -192,3 +196,13 @@ def test_an_add_wraps_in_every_world(name):
 
 def test_every_primitive_is_in_every_world():
     assert set(PLAIN) == set(PYTHON) == set(ATOMIC)
+
+
+def test_ctrl_c_while_llvm_hands_over_what_it_made_is_not_lost(monkeypatch):
+    """In a function that LLVM calls Python would only print the exception."""
+    monkeypatch.setattr(cache, "keep", lambda name, code: os.kill(os.getpid(), signal.SIGINT))
+    native = Native(SHOOTDOWN.records, "def access(td, lay, rules, me): return 1")
+    native.entry("access")
+
+    with pytest.raises(KeyboardInterrupt):
+        native.finish("interrupted")
