@@ -105,7 +105,7 @@ class _Resolve(ast.NodeTransformer):
 
 @functools.cache
 def _one_line(function: Any) -> tuple[tuple[str, ...], ast.expr] | None:
-    """Parameters and expression of a function that only returns one: hundreds of calls that numba need not type."""
+    """Parameters and expression of a function that only returns one: hundreds of calls fewer in the source."""
     tree = tree_of(function)
     body = [node for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
     if len(body) != 1 or not isinstance(body[0], ast.Return | ast.Expr) or body[0].value is None:
