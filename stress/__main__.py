@@ -97,6 +97,8 @@ def _run(arguments: list[str]) -> int:
         _silence_stdout()
         return 0
     except Exception as error:
+        if signal.getsignal(signal.SIGALRM) is _interrupted:  # of which a library has made an error of its own
+            raise KeyboardInterrupt from None
         line, code = explained(error)
         if line.startswith("internal error") and {"-v", "--verbose"} & set(arguments):
             import traceback

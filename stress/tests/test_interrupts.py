@@ -23,6 +23,19 @@ command._run = interrupted
 command.main()
 """
 
+MADE_AN_ERROR = """
+import os, signal
+import stress.__main__ as command, stress.cli
+
+def app(*arguments, **named):
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+    except KeyboardInterrupt:
+        raise RuntimeError("Query interrupted")
+
+stress.cli.app = app
+command.main()
+"""
 # Interrupts the program where it imports a module for the first time behind these, which Python itself starts with.
 AT_ITS_FIRST_IMPORT = """
 import builtins, contextlib, enum, os, runpy, signal, sys
@@ -153,4 +166,12 @@ def test_ctrl_c_while_the_first_large_module_is_imported_is_one_line(command_env
     )
 
     assert done.stdout == "logging\n"
+    assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
+
+
+def test_an_interrupt_that_a_library_has_made_an_error_of_is_one(command_environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MADE_AN_ERROR], env=command_environment, capture_output=True, text=True
+    )
+
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
