@@ -3,7 +3,8 @@ does not move shows nothing.
 
 Linux tells of each task how long it ran and how long it waited for a CPU (`/proc/PID/task/TID/schedstat`; without that
 file all time counts). Who sleeps, spins with the CPU to itself, or was stopped from outside waits for none: for it all
-time counts. So it does for workers that wait for each other on one CPU, as it is theirs.
+time counts. So it does for workers that wait for each other on one CPU, as it is theirs. Who gives its CPU away
+whenever it finds nothing new gets next to none beside others, and yet looks often: some part of all time counts.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from pathlib import Path
 # How often is looked; less often where many workers make a look long. More time between two looks than the longest
 # was not given to anybody: suspended, or a stopped machine.
 EVERY_S, EVERY_A_WORKER_S, LONGEST_S = 0.1, 0.001, 1.0
+LEAST_SHARE = 1 / 20
 NS, TICK_S = 1e-9, 1 / os.sysconf("SC_CLK_TCK")
 
 Cpus = frozenset[int]
@@ -31,7 +33,7 @@ class Spell:
 
 
 def own_share(elapsed_s: float, spells: Iterable[Spell], idle_s: Mapping[int, float]) -> float:
-    """The share of a stretch (0 to 1) in which tasks got the CPUs that they wanted, where they got least.
+    """The share of a stretch in which tasks got the CPUs that they wanted, where they got least: LEAST_SHARE to 1.
 
     Tasks of the same CPUs want as many of them as they ran and waited, at most all. What they lack others have held,
     as far as the CPUs were not idle (`idle_s` of each) and not theirs.
@@ -47,7 +49,7 @@ def own_share(elapsed_s: float, spells: Iterable[Spell], idle_s: Mapping[int, fl
         want_s = min(wanted[cpus], len(cpus) * elapsed_s)
         others_s = sum(elapsed_s - idle_s.get(cpu, 0.0) for cpu in cpus) - got_s
         lost = max(lost, min(want_s - got_s, others_s) / max(want_s, elapsed_s))
-    return 1.0 - lost
+    return max(1.0 - lost, LEAST_SHARE)
 
 
 class OwnTime:

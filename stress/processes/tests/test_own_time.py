@@ -58,6 +58,10 @@ def test_a_wait_that_began_before_costs_no_more_than_all() -> None:
     assert own_share(2.0, [Spell(FIRST, 0.5, 7.5)], NONE_IDLE) == 0.25
 
 
+def test_a_twentieth_counts_of_who_gives_its_cpu_away_all_the_time() -> None:
+    assert own_share(2.0, [Spell(FIRST, 0.002, 1.998)], NONE_IDLE) == 0.05
+
+
 @contextmanager
 def spinning(count: int) -> Iterator[list[int]]:
     """So many processes that keep one CPU busy, the same for all."""
