@@ -26,6 +26,7 @@ import pkgutil
 import random
 import select
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -140,6 +141,7 @@ def _ended(pids: list[int], folder: Path) -> list[int]:
                 print(f"{sum(table.tries.values())} tries, {sum(table.failures.values())} failures", file=sys.stderr)
     except KeyboardInterrupt:
         for pid in ends.values():
+            os.kill(pid, signal.SIGTERM)
             os.waitpid(pid, 0)
     return codes
 

@@ -182,6 +182,47 @@ def test_a_stdout_that_is_full_is_one_line(words: str, command_environment: dict
     assert (done.returncode, done.stderr) == (3, "tdx-stress: stdout: cannot write: No space left on device\n")
 
 
+FULL = """
+import os, sys
+from stress.__main__ import main
+
+real, full = os.write, tuple(sys.argv[1].split(":"))
+
+def write(handle, content):
+    if os.readlink(f"/proc/self/fd/{handle}").startswith(full):
+        raise OSError(28, "No space left on device")
+    return real(handle, content)
+
+os.write = write
+sys.argv[:2] = ["tdx-stress"]
+main()
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("full", [("cache",), ("cache", "temporary")])
+def test_a_command_whose_cache_is_full_takes_another_place_or_says_so_and_leaves_nothing(
+    full: tuple[str, ...], tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    places = {"TDX_STRESS_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "temporary")}
+    explore = ("explore", "--ordering", "spec", "--vcpus", "1", "--zappers", "1", "--out", "out")
+
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, ":".join(str(tmp_path / name) for name in full), *explore],
+        cwd=tmp_path,
+        env={**command_environment, **places},
+        capture_output=True,
+        text=True,
+    )
+
+    said = [line for line in done.stderr.splitlines() if line.startswith("tdx-stress:")]
+    assert done.returncode == 0, done.stderr
+    assert [line.rpartition(": ")[2] for line in said] == ["no space left on device"] * (len(full) - 1)
+    assert not [path for name in full for path in (tmp_path / name).rglob("*") if path.is_file()]
+    assert bool(list(tmp_path.glob("temporary/*/*/graph_*.code"))) == (len(full) == 1)
+
+
 def test_too_little_address_space_is_one_line_before_anything_is_imported(command_environment: dict[str, str]) -> None:
     done = subprocess.run(
         ["bash", "-c", f"ulimit -v 300000; {sys.executable} -m stress run -q"],
