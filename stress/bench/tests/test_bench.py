@@ -23,6 +23,12 @@ def bench_of(text: str) -> dict[str, Any]:
     return found
 
 
+def shootdowns(stored: Path) -> int:
+    """Those of the second arm in a round, which need not have one on a busy machine."""
+    with np.load(stored) as raw:
+        return int(raw["A2/hist/shootdown"].sum())
+
+
 @pytest.mark.processes
 def test_a_bench_races_every_ordering_in_every_round_and_the_first_one_twice(
     tdx_stress: Command, tmp_path: Path
@@ -45,8 +51,7 @@ def test_a_bench_races_every_ordering_in_every_round_and_the_first_one_twice(
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"bench.json", "rounds", "rounds.csv", "ratios.png", "ratios.svg", "report.html"}
     assert len(list((tmp_path / "out/rounds").iterdir())) == 10
-    with np.load(tmp_path / "out/rounds/0010.npz") as raw:
-        assert raw["A2/hist/shootdown"].sum() > 0
+    assert sum(shootdowns(path) for path in (tmp_path / "out/rounds").iterdir()) > 0
 
 
 @pytest.mark.processes

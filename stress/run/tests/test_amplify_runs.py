@@ -39,7 +39,7 @@ def test_a_safe_ordering_fails_by_what_it_shows_beside_the_outcome_that_is_looke
     assert done.stdout.startswith("Amplified no_block fresh ")
     assert done.stdout.endswith(" failed\n")
     assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]}
-    assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"])
+    assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"] if one["shootdowns"])  # met by it
 
 
 def test_a_race_that_hangs_is_told_and_ends_in_a_harness_error(tdx_stress: Command, tmp_path: Path) -> None:

@@ -13,19 +13,18 @@ from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import prepare_races
 from stress.processes.race import race
+from stress.tests.lengthened import answered, run_until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.processes
 def test_the_module_guards_a_guest_that_is_stepped_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
-    done = tdx_stress(
-        "run", "zero_step", "--ordering", "v6_16", "--set", "yields={}", "--set", "epf_threshold=0",
-        "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-",
-    )  # fmt: skip
+    guarded = ("--ordering", "v6_16", "--set", "yields={}", "--set", "epf_threshold=0")
 
-    assert done.stdout, done.stderr
-    run = json.loads(done.stdout)["runs"][0]
+    done, result = run_until(tdx_stress, "zero_step", *guarded, holds=answered)
+
+    (run,) = result["runs"]
     seen = {outcome["id"]: outcome["count"] for outcome in run["outcomes"]}
     assert (run["verdict"], done.returncode) == ("passed", 0)
     entries = run["seamcalls"]["TDH.VP.ENTER"]
