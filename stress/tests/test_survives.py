@@ -16,7 +16,7 @@ Start = Callable[..., subprocess.Popen[str]]
 # Long enough that a run which ends was ended by what the test did.
 REPORTED = ("--ordering", "v18", "--duration", "1h", "--warmup", "0s", "--out", "out")
 FOREVER = (*REPORTED, "--no-report")
-LONGEST_WAIT_S = 60
+LONGEST_WAIT_S = 240
 
 pytestmark = pytest.mark.processes
 

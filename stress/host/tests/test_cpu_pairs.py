@@ -30,7 +30,7 @@ two_cpus = pytest.mark.skipif("len(__import__('os').sched_getaffinity(0)) < 2", 
 def outcome(code: str, tmp_path: Path, environment: dict[str, str]) -> str:
     """What a script prints that measures; a process of its own, since a test's process has threads."""
     command = [sys.executable, "-W", "error", "-c", PROLOGUE + code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
@@ -143,7 +143,6 @@ print(found.trouble, found.crashed, interrupts.received, left())
         env=command_environment,
         capture_output=True,
         text=True,
-        timeout=100,
         start_new_session=True,
     )
     assert done.stdout + done.stderr == "interrupted False 1 0\n"
