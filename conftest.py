@@ -66,11 +66,11 @@ def tdx_stress(
     tmp_path: Path, command_environment: dict[str, str], warm: Warm
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error; in a new
-    interpreter where the environment is `changed`, or a command before did not come to its end.
+    interpreter where the environment is `changed`.
     """
 
     def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        if not changed and not warm.lost:
+        if not changed:
             return warm.run(tmp_path, arguments, MOST_S)
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "stress", *arguments],
@@ -86,24 +86,24 @@ def tdx_stress(
 
 
 @pytest.fixture
-def start_tdx_stress(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def script(tmp_path: Path, warm: Warm) -> Callable[[str], str]:
+    """What a script says, run to its end in a process of its own, as one that measures or forks has to be."""
+
+    def run(code: str) -> str:
+        done = warm.run(tmp_path, [], MOST_S, code)
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def start_tdx_stress(tmp_path: Path, warm: Warm) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """`tdx-stress` started and left to run; whatever still runs at the end of the test is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "stress", *arguments],
-            cwd=tmp_path,
-            env=command_environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        started.append(warm.start(tmp_path, arguments))
+        return started[-1]
 
     yield start
     for process in started:
