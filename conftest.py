@@ -66,11 +66,11 @@ def tdx_stress(
     tmp_path: Path, command_environment: dict[str, str], warm: Warm
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error; in a new
-    interpreter where the environment is `changed`, or a command before did not come to its end.
+    interpreter where the environment is `changed`.
     """
 
     def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        if not changed and not warm.lost:
+        if not changed:
             return warm.run(tmp_path, arguments, MOST_S)
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "stress", *arguments],
@@ -86,24 +86,24 @@ def tdx_stress(
 
 
 @pytest.fixture
-def start_tdx_stress(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def script(tmp_path: Path, warm: Warm) -> Callable[[str], str]:
+    """What a script says, run to its end in a process of its own, as one that measures or forks has to be."""
+
+    def run(code: str) -> str:
+        done = warm.run(tmp_path, [], MOST_S, code)
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def start_tdx_stress(tmp_path: Path, warm: Warm) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """`tdx-stress` started and left to run; whatever still runs at the end of the test is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "stress", *arguments],
-            cwd=tmp_path,
-            env=command_environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        started.append(warm.start(tmp_path, arguments))
+        return started[-1]
 
     yield start
     for process in started:
@@ -157,7 +157,7 @@ def _nothing_left_behind() -> Iterator[None]:
     Processes are those of this worker alone. Entries and files may be another worker's: what is gone after a moment is
     no trace, and no test may leave one for longer.
     """
-    processes, shared, files = _children(), _shared_memory(), _files()
+    processes, shared, files = _children(), _shared_memory(), CHECKOUT.files()
     yield
     until = time.monotonic() + GRACE_S
     while left := _left_behind(processes, shared, files):
@@ -172,22 +172,30 @@ def _left_behind(processes: set[int], shared: set[str], files: set[Path]) -> lis
     return [
         *(f"process {pid}" for pid in sorted(_children() - processes)),
         *(f"/dev/shm/{name}" for name in sorted(_shared_memory() - shared)),
-        *(str(path.relative_to(ROOT)) for path in sorted(_files() - files)),
+        *(str(path.relative_to(ROOT)) for path in sorted(CHECKOUT.files() - files)),
     ]
 
 
 def _children() -> set[int]:
     """Our children that run; those that have ended are reaped."""
     running = set()
-    for child in psutil.Process().children():
+    for pid in _forked():
         try:
-            if child.status() == psutil.STATUS_ZOMBIE:
-                os.waitpid(child.pid, os.WNOHANG)
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(pid, os.WNOHANG)
             else:
-                running.add(child.pid)
+                running.add(pid)
         except (psutil.NoSuchProcess, ChildProcessError):
             continue
     return running
+
+
+def _forked() -> list[int]:
+    """Children of every thread. Where Linux does not list them, psutil looks through all processes, in milliseconds."""
+    try:
+        return [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    except FileNotFoundError:
+        return [child.pid for child in psutil.Process().children()]
 
 
 def _shared_memory() -> set[str]:
@@ -199,14 +207,34 @@ def _shared_memory() -> set[str]:
         return set()
 
 
-def _files() -> set[Path]:
-    """The checkout's files, without what tools hide in it."""
-    found = set()
-    for folder, folders, names in os.walk(ROOT):
-        folders[:] = [
-            name
-            for name in folders
-            if name not in NOT_OURS and not name.startswith(".") and not name.endswith(".egg-info")
-        ]
-        found |= {Path(folder, name) for name in names if not name.startswith(".")}
-    return found
+class Checkout:
+    """The checkout's files, without what tools hide in it. It is looked through again where a folder has changed."""
+
+    def __init__(self) -> None:
+        self._files: set[Path] = set()
+        self._changed: dict[Path, int] = {}
+
+    def files(self) -> set[Path]:
+        """Those that are there now."""
+        if not self._changed or any(_changed_ns(folder) != then for folder, then in self._changed.items()):
+            self._files, self._changed = set(), {}
+            for name, folders, names in os.walk(ROOT):
+                folder = Path(name)
+                folders[:] = [
+                    name
+                    for name in folders
+                    if name not in NOT_OURS and not name.startswith(".") and not name.endswith(".egg-info")
+                ]
+                self._changed[folder] = _changed_ns(folder)
+                self._files |= {folder / name for name in names if not name.startswith(".")}
+        return self._files
+
+
+def _changed_ns(folder: Path) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+CHECKOUT = Checkout()

@@ -3,6 +3,7 @@
 Everything raises ScenarioError with one line: file, key, what was expected, what was found, the nearest right word.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def load_ordering(text: str) -> Ordering:
     tried again until it is not, an error ends the zapper, the ordering is expected to be safe, the text is its name.
     """
     if path := shipped(ORDERINGS, text):
-        return _ordering_file(path, f"scenarios/orderings/{text}.toml")
+        return _shipped_ordering(path, f"scenarios/orderings/{text}.toml")
     if _is_path(text):
         return _ordering_file(Path(text), text)
     if "," in text or text.strip() in STEPS:
@@ -74,7 +75,7 @@ def load_scenario(text: str) -> Scenario:
     The orderings that it names are looked up too, so that a scenario which loads can run.
     """
     if path := shipped(SCENARIOS, text):
-        return _scenario_file(path, f"scenarios/{text}.toml")
+        return _shipped_scenario(path, f"scenarios/{text}.toml")
     if _is_path(text) or is_file(text):
         return _scenario_file(Path(text), text)
     raise _unknown("scenario", text, SCENARIOS)
@@ -107,6 +108,10 @@ def _scenario_file(path: Path, shown_as: str) -> Scenario:
     except ScenarioError as error:
         raise ScenarioError(f"{shown_as}: orderings: {error}") from None
     return scenario.model_copy(update={"orderings": texts})
+
+
+# Read once: a selftest asks for the shipped ones two thousand times.
+_shipped_ordering, _shipped_scenario = cache(_ordering_file), cache(_scenario_file)
 
 
 def _from_steps(steps: list[str]) -> Ordering:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, SubFigure
 
 from results.draw.style import parameters, shortened
@@ -15,6 +17,7 @@ from results.words import machine_size, plural
 
 WIDTH_IN, DPI = 13.0, 110
 LINE_IN, HEAD_IN = 0.21, 0.72
+CANVASES = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}
 MODEL = "A model of the protocol, not Intel silicon."
 
 
@@ -28,14 +31,19 @@ class Sheet:
     def save(self, target: Any, kind: str = "png") -> None:
         """Write to a path or an open binary file: `png` for screens, `svg` or `pdf` for paper."""
         save(self.figure, target, kind)
-        # Laid out once: half of the time of a picture, and every format of it alike.
-        self.figure.set_layout_engine("none")
 
 
 def save(figure: Figure, target: Any, kind: str) -> None:
-    """Write a figure, the same bytes whenever that is."""
+    """Write a figure, the same bytes whenever that is.
+
+    It is laid out once, so that every format of it is alike, and drawn once a format: `savefig` draws it twice.
+    """
+    figure.set_dpi(DPI)
     FigureCanvasAgg(figure)
-    figure.savefig(target, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    getattr(CANVASES[kind](figure), f"print_{kind}")(target, metadata={"Date": None} if kind == "svg" else None)
 
 
 def drawn(makers: Mapping[str, Callable[[], Sheet]]) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from stress.tests.test_report_verb import MADE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-SHORT = ("--duration", "200ms", "--warmup", "0s", "--no-report")
+SHORT = ("--shootdowns", "100", "--warmup", "0s", "--no-report")
 HEAVY = ("numba", "numpy", "scipy", "matplotlib", "pydantic", "rich", "multiprocess", "psutil")
 
 
@@ -241,7 +241,7 @@ def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
 @pytest.mark.processes
 def test_a_result_goes_into_every_file_that_is_named(tdx_stress: Command, tmp_path: Path) -> None:
     options = (
-        "--ordering no_block --duration 200ms --warmup 0s --out out --json out.json --junit out.xml --ktap out.ktap"
+        "--ordering no_block --shootdowns 100 --warmup 0s --out out --json out.json --junit out.xml --ktap out.ktap"
     )
 
     done = tdx_stress("run", *options.split())

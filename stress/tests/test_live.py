@@ -15,6 +15,7 @@ from kernels.tdx.counters import READS, SHOOTDOWNS
 from results.collect.tally import Snapshot, snapshot
 from stress.progress import race_display
 from stress.screen import Screen
+from stress.tests.lengthened import lengthened
 from stress.tests.moments import Moments
 
 
@@ -74,21 +75,25 @@ def test_without_a_screen_nothing_is_looked_at(small_machine: SmallMachine, mome
 def test_on_a_terminal_a_table_is_drawn_and_gone_at_the_end(
     tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    options = ("--ordering", "v18", "--duration", "1500ms", "--warmup", "0s", "--no-report")
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "stress", "run", *options],
-        cwd=tmp_path,
-        env={**command_environment, "TERM": "xterm-256color"},
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = _everything_on(ours)
-    os.close(ours)
+    def on_a_terminal(duration: str) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        options = ("--ordering", "v18", "--duration", duration, "--warmup", "0s", "--no-report")
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "stress", "run", *options],
+            cwd=tmp_path,
+            env={**command_environment, "TERM": "xterm-256color"},
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = _everything_on(ours)
+        os.close(ours)
+        return process.wait(), shown
 
-    assert process.wait() == 0
+    code, shown = lengthened(on_a_terminal, lambda seen: seen[0] == 0 and "SHOOTDOWNS/s" in seen[1])
+
+    assert code == 0
     assert "SHOOTDOWNS/s" in shown
     assert "review, ordering 1 of 1, measuring" in shown
     assert "\x1b[2K" in shown.partition("measuring")[2]

@@ -53,7 +53,7 @@ def start(tree: Path, cache: Path) -> "subprocess.Popen[str]":
 
 def answer(process: "subprocess.Popen[str]") -> tuple[int, str, int]:
     """The word, the cache's directory, and how often compiled code came from it."""
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate()
     assert process.returncode == 0, error
     word, place, hits = out.split()
     return int(word), place, int(hits)
@@ -73,58 +73,38 @@ def edit(tree: Path, file: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_an_edited_constant_of_another_file_gives_the_new_answer(tree, tmp_path):
-    """What numba's own cache does not notice; a judge of correctness that gives the old answer is poison."""
-    cache = tmp_path / "cache"
-    before = answer(start(tree, cache))
-    again = answer(start(tree, cache))
-    edit(tree, "tdx/words.py", "ONE_EPOCH = 1 << 24", "ONE_EPOCH = 1 << 25")
-    after = answer(start(tree, cache))
-
-    assert before == (2 << 24, before[1], 0)
-    assert again == (2 << 24, before[1], 1)
-    assert after == (2 << 25, after[1], 0)
-    assert after[1] != before[1]
-
-
-def test_an_edited_callee_that_numba_inlines_gives_the_new_answer(tree, tmp_path):
-    """An op in a file of its own, which the generated source names but does not hold."""
-    cache = tmp_path / "cache"
-    before = answer(start(tree, cache))
-    edit(
-        tree,
-        "tdx/module/locks.py",
-        "compare_exchange_seq_cst(td, lock, 0, 1) == 0",
-        "compare_exchange_seq_cst(td, lock, 0, 1) == 7",
-    )
-    after = answer(start(tree, cache))
-
-    assert before[0] == 2 << 24
-    assert after[0] == 0
-
-
-def test_two_processes_that_build_at_once_in_an_empty_cache_both_work(tmp_path):
+def test_code_of_an_empty_cache_is_kept_for_the_next_and_not_for_edited_sources(tree, tmp_path):
+    """Two processes build at once. Then a constant of another file is edited, which numba's own cache does not notice,
+    and an op of a third one, which the generated source names but does not hold: a judge of correctness that gives the
+    old answer is poison.
+    """
     kept = tmp_path / "cache"
-    both = [start(KERNELS.parent, kept) for _ in range(2)]
+    first, second = [answer(process) for process in [start(tree, kept) for _ in range(2)]]
+    again = answer(start(tree, kept))
+    edit(tree, "tdx/words.py", "ONE_EPOCH = 1 << 24", "ONE_EPOCH = 1 << 25")
+    after = answer(start(tree, kept))
+    taken = "compare_exchange_seq_cst(td, lock, 0, 1) == "
+    edit(tree, "tdx/module/locks.py", f"{taken}0", f"{taken}7")
+    never = answer(start(tree, kept))
 
-    answers = [answer(process) for process in both]
-
-    assert [word for word, _, _ in answers] == [2 << 24, 2 << 24]
-    assert answers[0][1] == answers[1][1]
+    assert first[:2] == second[:2] == (2 << 24, first[1])
+    assert again == (2 << 24, first[1], 1)
+    assert after == (2 << 25, after[1], 0)
+    assert (never[0], never[2]) == (0, 0)
+    assert len({first[1], after[1], never[1]}) == 3
     assert not list(kept.rglob("*.tmp"))
-    assert answer(start(KERNELS.parent, kept)) == (2 << 24, answers[0][1], 1)
 
 
-SOURCES = [str(path.relative_to(KERNELS)) for path in KERNELS.rglob("*.py") if "tests" not in path.parts]
-
-
-@pytest.mark.parametrize("file", sorted(SOURCES))
-def test_the_digest_changes_with_every_kernel_source(tree, monkeypatch, file):
+def test_the_digest_changes_with_every_kernel_source(tree, monkeypatch):
     monkeypatch.setattr(cache, "SOURCES", tree / "kernels")
-    before = digest()
-    (tree / "kernels" / file).write_bytes((tree / "kernels" / file).read_bytes() + b"#")
+    found = [digest()]
+    sources = sorted((tree / "kernels").rglob("*.py"))
+    for path in sources:
+        path.write_bytes(path.read_bytes() + b"#")
+        found.append(digest())
 
-    assert digest() != before
+    assert len(sources) > 60
+    assert len(set(found)) == len(sources) + 1
 
 
 def test_the_digest_changes_with_a_file_in_a_folder_of_a_folder(tree, monkeypatch):

@@ -162,7 +162,7 @@ def test_names_of_locals_mean_nothing_to_a_search(tmp_path: Path) -> None:
         (tmp_path / f"renamed_{name}.py").write_text(text)
     made = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(tmp_path), str(ROOT)]}\n{ASK}"],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True,
     )  # fmt: skip
 
     assert (made.stdout, made.stderr) == ("[87202, 9502]\n", "")

@@ -148,7 +148,7 @@ def shown(text: str, directory: Path, *flags: str) -> tuple[str, str, list[str]]
             "--enable-logging=stderr", f"--log-net-log={directory / 'net.json'}", *flags,
             "--dump-dom", (directory / "report.html").as_uri(),
         ],
-        capture_output=True, text=True, timeout=100,
+        capture_output=True, text=True,
     )  # fmt: skip
     requests = re.findall(r'"initiator":"([^"]*)"[^\n]*?"url":"([^"]+)"', (directory / "net.json").read_text())
     return done.stdout, done.stderr, [url for initiator, url in requests if initiator != "not an origin"]

@@ -23,30 +23,39 @@ def bench_of(text: str) -> dict[str, Any]:
     return found
 
 
+def shootdowns(stored: Path) -> int:
+    """Those of the second arm in a round, which need not have one on a busy machine."""
+    with np.load(stored) as raw:
+        return int(raw["A2/hist/shootdown"].sum())
+
+
 @pytest.mark.processes
-def test_a_bench_races_every_ordering_in_every_round_and_the_first_one_twice(
+def test_a_bench_races_every_ordering_in_every_round_the_first_one_twice_and_an_unsafe_one_on_request(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    done = tdx_stress("bench", "--orderings", "spec,v18", *SHORT, "--out", "out", "--json", "-", "--seed", "5")
+    orderings = ("--orderings", "spec,v18,free_despite_error", "--include-unsafe")
+    done = tdx_stress("bench", *orderings, *SHORT, "--out", "out", "--json", "-", "--seed", "5")
 
     assert done.returncode in UNSURE, done.stderr
     bench = bench_of(done.stdout)
     assert (bench["schema"], bench["seed"], bench["design"]["rounds"]) == ("tdx-stress/bench/1", 5, 10)
     assert sorted((race["round"], race["arm"]) for race in bench["rounds"]) == [
-        (number, arm) for number in range(1, 11) for arm in ("A", "A2", "B")
+        (number, arm) for number in range(1, 11) for arm in ("A", "A2", "B", "C")
     ]
-    assert [race["verdict"] for race in bench["rounds"]] == [
-        "passed" if race["met_shootdowns"] >= 299 else "inconclusive" for race in bench["rounds"]
+    safe = [race for race in bench["rounds"] if race["arm"] != "C"]
+    assert [race["verdict"] for race in safe] == [
+        "passed" if race["met_shootdowns"] >= 299 else "inconclusive" for race in safe
     ]
     assert {one["figure"] for one in bench["comparisons"]} >= {"p50_ns", "p99_ns", "reads_per_s", "track_retries"}
-    grounded = any(one["finding"] in ("differs", "no_difference") for one in bench["comparisons"] if one["arm"] == "B")
+    grounded = any(one["finding"] in ("differs", "no_difference") for one in bench["comparisons"] if one["arm"] in "BC")
     assert (bench["aa"]["differs"] or not grounded) == (done.returncode == 6)
     assert "Observation v18 Never 0 " in done.stderr
+    assert " free_despite_error (unsafe)" in done.stderr
+    assert "known to be wrong and raced all the same" in done.stderr
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"bench.json", "rounds", "rounds.csv", "ratios.png", "ratios.svg", "report.html"}
     assert len(list((tmp_path / "out/rounds").iterdir())) == 10
-    with np.load(tmp_path / "out/rounds/0010.npz") as raw:
-        assert raw["A2/hist/shootdown"].sum() > 0
+    assert sum(shootdowns(path) for path in (tmp_path / "out/rounds").iterdir()) > 0
 
 
 @pytest.mark.processes
@@ -69,40 +78,32 @@ def test_a_sweep_is_written_into_every_file_that_is_named(tdx_stress: Command, t
 
 
 @pytest.mark.processes
-def test_an_interrupted_bench_keeps_its_rounds_and_goes_on(
+def test_a_bench_that_was_interrupted_and_then_killed_goes_on_from_its_last_whole_round(
     start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
 ) -> None:
     parent = start_tdx_stress("bench", "--orderings", "spec", *BRIEF, "--out", "out", "--rounds", "500")
     while not (tmp_path / "out/rounds/0002.npz").exists() and parent.poll() is None:
         time.sleep(0.02)
     parent.send_signal(signal.SIGINT)
-    _, said = parent.communicate(timeout=60)
+    _, said = parent.communicate()
 
     kept = bench_of((tmp_path / "out/bench.json").read_text())["rounds"]
     assert parent.returncode == 130
     assert f"{kept[-1]['round']} rounds kept; to go on: tdx-stress bench --resume out" in said
 
-    rounds = max(kept[-1]["round"], 10) + 1
+    last = kept[-1]["round"]
+    parent = start_tdx_stress("bench", "--resume", "out", "--rounds", "500")
+    while not (tmp_path / f"out/rounds/{last + 2:04}.npz").exists() and parent.poll() is None:
+        time.sleep(0.02)
+    parent.kill()
+    parent.communicate()
+
+    rounds = last + 10
     done = tdx_stress("bench", "--resume", "out", "--rounds", str(rounds), "--json", "-")
     assert done.returncode in UNSURE, done.stderr
     bench = bench_of(done.stdout)
     assert bench["rounds"][: len(kept)] == kept
-    assert bench["rounds"][-1]["round"] == rounds
-
-
-@pytest.mark.processes
-def test_a_killed_bench_goes_on_from_its_last_whole_round(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
-) -> None:
-    parent = start_tdx_stress("bench", "--orderings", "spec", *BRIEF, "--out", "out")
-    while not (tmp_path / "out/bench.json").exists() and parent.poll() is None:
-        time.sleep(0.02)
-    parent.kill()
-    parent.communicate(timeout=60)
-
-    done = tdx_stress("bench", "--resume", "out", "--json", "-")
-    assert done.returncode in UNSURE, done.stderr
-    assert [race["round"] for race in bench_of(done.stdout)["rounds"]] == [n for n in range(1, 11) for _ in "AA"]
+    assert [race["round"] for race in bench["rounds"]] == [n for n in range(1, rounds + 1) for _ in "AA"]
 
 
 @pytest.mark.processes
@@ -114,19 +115,10 @@ def test_a_bench_that_measured_nothing_leaves_nothing(
         time.sleep(0.02)
     time.sleep(0.5)
     parent.send_signal(signal.SIGINT)
-    parent.communicate(timeout=60)
+    parent.communicate()
 
     assert parent.returncode == 130
     assert list((tmp_path / "runs").iterdir()) == []
-
-
-@pytest.mark.processes
-def test_an_unsafe_ordering_is_raced_on_request_and_marked(tdx_stress: Command) -> None:
-    done = tdx_stress("bench", "--orderings", "spec,free_despite_error", "--include-unsafe", *SHORT)
-
-    assert done.returncode in UNSURE, done.stderr
-    assert " free_despite_error (unsafe)" in done.stdout
-    assert "known to be wrong and raced all the same" in done.stdout
 
 
 def test_a_resumed_bench_takes_no_other_options(tdx_stress: Command, tmp_path: Path) -> None:

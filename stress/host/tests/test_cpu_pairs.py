@@ -1,11 +1,12 @@
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stress.host.cpu_pairs import all_pairs, private_bytes
 
+Script = Callable[[str], str]
+# A process of its own, since a test's process has threads.
 PROLOGUE = """
 import os, sys, time
 from dataclasses import replace
@@ -27,13 +28,6 @@ def left():
 two_cpus = pytest.mark.skipif("len(__import__('os').sched_getaffinity(0)) < 2", reason="it takes two CPUs")
 
 
-def outcome(code: str, tmp_path: Path, environment: dict[str, str]) -> str:
-    """What a script prints that measures; a process of its own, since a test's process has threads."""
-    command = [sys.executable, "-W", "error", "-c", PROLOGUE + code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
-    return done.stdout + done.stderr
-
-
 def test_every_pair_of_cpus_stands_once() -> None:
     assert all_pairs((0, 2, 5)) == ((0, 2), (0, 5), (2, 5))
     assert all_pairs((3,)) == ()
@@ -49,19 +43,19 @@ def test_private_memory_is_the_sum_of_what_nobody_shares(tmp_path: Path) -> None
 
 @two_cpus
 @pytest.mark.processes
-def test_a_pair_has_the_times_of_its_batches(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_a_pair_has_the_times_of_its_batches(script: Script) -> None:
     code = """
 found = measure(Errand((cpus[:2],), pair_s=20.0, within_s=60.0), clock, probes)
 [samples] = found.round_trips_ns.values()
 print(len(samples), all(sample > 1 for sample in samples), found.buffering, found.realtime, repr(found.trouble), left())
 """
 
-    assert outcome(code, tmp_path, command_environment) == "64 True None None '' 0\n"
+    assert script(PROLOGUE + code) == "64 True None None '' 0\n"
 
 
 @two_cpus
 @pytest.mark.processes
-def test_stores_are_buffered_but_never_past_a_fence(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_stores_are_buffered_but_never_past_a_fence(script: Script) -> None:
     code = """
 seen = measure(Errand((), cpus[:2], worker=True, within_s=60.0), clock, probes)
 found = seen.buffering
@@ -69,23 +63,23 @@ print(found.trials, found.trials_fenced, found.missed_fenced, 0 <= found.missed 
 print(seen.realtime in (True, False), seen.worker_bytes > 2**16, left())
 """
 
-    assert outcome(code, tmp_path, command_environment) == "51200 51200 0 True\nTrue True 0\n"
+    assert script(PROLOGUE + code) == "51200 51200 0 True\nTrue True 0\n"
 
 
 @pytest.mark.processes
-def test_one_process_is_enough_to_ask_what_is_granted(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_one_process_is_enough_to_ask_what_is_granted(script: Script) -> None:
     code = """
 os.sched_setscheduler = lambda *_: (_ for _ in ()).throw(PermissionError(1, "no"))
 found = measure(Errand((), worker=True, within_s=60.0), clock, probes)
 print(found.realtime, found.round_trips_ns, repr(found.trouble), found.crashed)
 """
 
-    assert outcome(code, tmp_path, command_environment) == "False {} '' False\n"
+    assert script(PROLOGUE + code) == "False {} '' False\n"
 
 
 @two_cpus
 @pytest.mark.processes
-def test_a_cpu_that_has_gone_costs_its_pairs_alone(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_a_cpu_that_has_gone_costs_its_pairs_alone(script: Script) -> None:
     code = """
 gone = 4000
 wanted = ((cpus[0], gone), (gone, cpus[0]), cpus[:2])
@@ -93,40 +87,36 @@ found = measure(Errand(wanted, pair_s=20.0, within_s=60.0), clock, probes)
 print([pair == cpus[:2] for pair in found.round_trips_ns], found.trouble, left())
 """
 
-    assert outcome(code, tmp_path, command_environment) == "[True] 2 of 3 pairs of CPUs had no time together 0\n"
+    assert script(PROLOGUE + code) == "[True] 2 of 3 pairs of CPUs had no time together 0\n"
 
 
 @two_cpus
 @pytest.mark.processes
-def test_a_worker_that_fails_is_told_and_the_other_is_ended(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_a_worker_that_fails_is_told_and_the_other_is_ended(script: Script) -> None:
     code = """
 found = measure(forever, clock, replace(probes, ping=lambda *_: 1 / 0))
 print(found.crashed, found.trouble.partition(" (")[0], found.trouble.endswith("exit code 70"), left())
 """
 
-    said = outcome(code, tmp_path, command_environment)
+    said = script(PROLOGUE + code)
     assert said.splitlines() == ["True probe 0 True 0", "probe 0: ZeroDivisionError: division by zero"]
 
 
 @two_cpus
 @pytest.mark.processes
-def test_what_takes_too_long_is_ended_and_what_was_measured_is_kept(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_what_takes_too_long_is_ended_and_what_was_measured_is_kept(script: Script) -> None:
     code = """
 found = measure(replace(forever, within_s=1.0), clock, probes)
 print(found.trouble, found.crashed, left())
 """
 
     expected = "not done after 1 s: something else holds the CPUs False 0\n"
-    assert outcome(code, tmp_path, command_environment) == expected
+    assert script(PROLOGUE + code) == expected
 
 
 @two_cpus
 @pytest.mark.processes
-def test_ctrl_c_ends_the_probes_and_leaves_nobody(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_ctrl_c_ends_the_probes_and_leaves_nobody(script: Script) -> None:
     code = """
 import signal
 with Interrupts() as interrupts:
@@ -136,28 +126,22 @@ with Interrupts() as interrupts:
 print(found.trouble, found.crashed, interrupts.received, left())
 """
 
-    command = [sys.executable, "-W", "error", "-c", PROLOGUE + code]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=command_environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        start_new_session=True,
-    )
-    assert done.stdout + done.stderr == "interrupted False 1 0\n"
+    assert script(PROLOGUE + code) == "interrupted False 1 0\n"
 
 
 @two_cpus
 @pytest.mark.processes
-def test_nobody_outlives_a_killed_parent(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_nobody_outlives_a_killed_parent(script: Script) -> None:
     """That no process is left is seen by the guard of every test."""
     code = """
 import signal
-signal.setitimer(signal.ITIMER_REAL, 0.3)
-signal.signal(signal.SIGALRM, lambda *_: (print(left(), flush=True), os.kill(os.getpid(), signal.SIGKILL)))
+def end(*_):
+    if left() == 2:
+        print("both", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+signal.signal(signal.SIGALRM, end)
+signal.setitimer(signal.ITIMER_REAL, 0.3, 0.1)
 measure(forever, clock, probes)
 """
 
-    assert outcome(code, tmp_path, command_environment) == "2\n"
+    assert script(PROLOGUE + code) == "both\n"

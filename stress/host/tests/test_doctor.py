@@ -76,7 +76,7 @@ def test_an_inherited_mask_is_kept(tmp_path: Path, command_environment: dict[str
         "os.execv(sys.executable, [sys.executable, '-m', 'stress', 'doctor', '--json'])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True
     )
 
     assert done.returncode == 6
@@ -106,7 +106,7 @@ def test_too_many_vcpus_are_exit_4(tmp_path: Path, command_environment: dict[str
         "sys.exit(_run(['doctor', '--vcpus', '9']))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True
     )
 
     assert done.returncode == 4
@@ -122,12 +122,12 @@ def test_another_architecture_is_refused_in_one_line(monkeypatch: pytest.MonkeyP
 
 def test_ctrl_c_leaves_nobody_and_exits_130(start_tdx_stress: Start) -> None:
     parent = start_tdx_stress("doctor")
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while not psutil.Process(parent.pid).children() and time.monotonic() < until:
         time.sleep(0.0005)
     parent.send_signal(signal.SIGINT)
 
-    stdout, stderr = parent.communicate(timeout=60)
+    stdout, stderr = parent.communicate()
     assert parent.returncode == 130
     assert "Traceback" not in stdout + stderr
 

@@ -1,9 +1,7 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -89,9 +87,7 @@ def test_perturbed_kernels_measure_no_empty_shootdown(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.processes
-def test_a_record_is_plain_json_with_the_facts_and_the_figures(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_a_record_is_plain_json_with_the_facts_and_the_figures(script: Callable[[str], str]) -> None:
     code = """
 import json, os
 from kernels.race.clock import calibrate
@@ -102,11 +98,8 @@ from stress.processes.prepared import Prepared
 cpus = tuple(sorted(os.sched_getaffinity(0)))
 print(json.dumps({**host_record(Prepared(load(SHOOTDOWN), calibrate(), cpus, {})), **fork_facts()}, allow_nan=False))
 """
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True)
 
-    record = json.loads(done.stdout)
-    assert done.stderr == ""
+    record = json.loads(script(code))
     assert record["fork_ns"] > 0
     assert {"cpu_model", "busy", "cpus_used", "timer_ns", "round_trip_ns", "clock_error_ppm"} <= set(record)
 

@@ -1,9 +1,9 @@
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
+Script = Callable[[str], str]
+# A process of its own, since a test's process has threads.
 pytestmark = pytest.mark.processes
 
 PROLOGUE = """
@@ -26,14 +26,7 @@ def count(at):
 """
 
 
-def outcome(code: str, tmp_path: Path, environment: dict[str, str]) -> str:
-    """What a script with its own crew prints; a process of its own, since a test's process has threads."""
-    command = [sys.executable, "-W", "error", "-c", PROLOGUE + code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-    return done.stdout + done.stderr
-
-
-def test_nobody_starts_before_the_line_is_released(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_nobody_starts_before_the_line_is_released(script: Script) -> None:
     code = """
 crew = Workers([[job(i, count(i))] for i in range(8)], go=lambda: bool(words[63]))
 crew.start()
@@ -48,10 +41,10 @@ print(before, words[:8].tolist(), codes, crew.alive)
 crew.kill()
 """
 
-    assert outcome(code, tmp_path, command_environment) == "0 [1, 1, 1, 1, 1, 1, 1, 1] [0, 0, 0, 0, 0, 0, 0, 0] {}\n"
+    assert script(PROLOGUE + code) == "0 [1, 1, 1, 1, 1, 1, 1, 1] [0, 0, 0, 0, 0, 0, 0, 0] {}\n"
 
 
-def test_a_line_that_opens_without_the_word_starts_nobody(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_a_line_that_opens_without_the_word_starts_nobody(script: Script) -> None:
     code = """
 crew = Workers([[job(i, count(i))] for i in range(2)], go=lambda: bool(words[63]))
 crew.start()
@@ -62,12 +55,10 @@ print([ended.code for ended in crew.wait_for_end(30)], words.any())
 crew.kill()
 """
 
-    assert outcome(code, tmp_path, command_environment) == "[71, 71] False\n"
+    assert script(PROLOGUE + code) == "[71, 71] False\n"
 
 
-def test_threads_of_one_process_start_together_and_end_together(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_threads_of_one_process_start_together_and_end_together(script: Script) -> None:
     code = """
 crew = Workers([[job(i, count(i)) for i in range(4)]], go=lambda: True)
 crew.start()
@@ -78,10 +69,10 @@ print([str(ended).partition(" (")[0] for ended in crew.wait_for_end(30)], words[
 crew.kill()
 """
 
-    assert outcome(code, tmp_path, command_environment) == "['threads of 4 actors'] [1, 1, 1, 1] 4\n"
+    assert script(PROLOGUE + code) == "['threads of 4 actors'] [1, 1, 1, 1] 4\n"
 
 
-def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_a_worker_that_fails_says_why_in_one_line(script: Script) -> None:
     code = """
 crew = Workers([[job(0, lambda: 1 // 0)]], go=lambda: True)
 crew.start()
@@ -91,13 +82,11 @@ print(ended.code, flush=True)
 crew.kill()
 """
 
-    said = outcome(code, tmp_path, command_environment)
+    said = script(PROLOGUE + code)
     assert sorted(said.splitlines()) == ["70", "job 0: ZeroDivisionError: integer division or modulo by zero"]
 
 
-def test_a_worker_runs_nothing_that_the_parent_keeps_for_its_end(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_a_worker_runs_nothing_that_the_parent_keeps_for_its_end(script: Script) -> None:
     code = """
 atexit.register(lambda: print("the end", flush=True))
 sys.stdout.write("buffered, ")
@@ -108,10 +97,10 @@ crew.wait_for_end(30)
 crew.kill()
 """
 
-    assert outcome(code, tmp_path, {**command_environment, "PYTHONUNBUFFERED": ""}) == "buffered, the end\n"
+    assert script(PROLOGUE + code) == "buffered, the end\n"
 
 
-def test_what_a_crew_opened_is_closed_again(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_what_a_crew_opened_is_closed_again(script: Script) -> None:
     code = """
 Workers([[job(0, count(0))]], go=lambda: True).kill()
 before = len(os.listdir("/proc/self/fd"))
@@ -122,12 +111,10 @@ crew.kill()
 print(len(os.listdir("/proc/self/fd")) - before, words.any())
 """
 
-    assert outcome(code, tmp_path, command_environment) == "0 False\n"
+    assert script(PROLOGUE + code) == "0 False\n"
 
 
-def test_when_no_more_processes_are_given_those_that_started_are_reaped(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_when_no_more_processes_are_given_those_that_started_are_reaped(script: Script) -> None:
     code = """
 from stress.errors import HarnessFault
 real, forks = os.fork, iter(range(3))
@@ -143,13 +130,13 @@ except HarnessFault as fault:
     print(fault, crew.alive)
 """
 
-    assert outcome(code, tmp_path, command_environment) == (
+    assert script(PROLOGUE + code) == (
         "no process for job 3, after 3 workers: Resource temporarily unavailable; take fewer --vcpus {}\n"
     )
 
 
 def test_a_worker_begins_where_it_may_at_first_and_is_moved_to_its_own_cpu_when_the_crew_settles(
-    tmp_path: Path, command_environment: dict[str, str]
+    script: Script,
 ) -> None:
     code = """
 import psutil
@@ -178,10 +165,10 @@ print([ended.code for ended in crew.wait_for_end(30)])
 crew.kill()
 """
 
-    assert outcome(code, tmp_path, command_environment) == "True\nTrue\n[0, 0]\n"
+    assert script(PROLOGUE + code) == "True\nTrue\n[0, 0]\n"
 
 
-def test_a_crew_settles_though_one_of_it_has_ended(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_a_crew_settles_though_one_of_it_has_ended(script: Script) -> None:
     code = """
 crew = Workers([[Job("ends", count(0), cpus[:1], cpus)]], go=lambda: bool(words[63]))
 crew.start()
@@ -192,4 +179,4 @@ crew.settle()
 crew.kill()
 """
 
-    assert outcome(code, tmp_path, command_environment) == "[0]\n"
+    assert script(PROLOGUE + code) == "[0]\n"

@@ -17,6 +17,7 @@ from stress.options import RunRequest
 from stress.resolve import resolve
 from stress.run.drawn_settings import Drawer, Pass, Setting, amplify, as_json, passes
 from stress.run.targets import Target, repeated, resolve_amplification
+from stress.tests.lengthened import lengthened
 
 Command = Callable[..., CompletedProcess[str]]
 LABELS = [f"step.{number}" for number in range(10)]
@@ -219,11 +220,14 @@ def test_a_search_of_a_second_races_settings_and_writes_down_what_they_show(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
     """Current translations are read in every race: what is tested is that rates, settings and the command come out."""
-    options = "--ordering spec --vcpus 2 --zappers 1 --amplify auto --for fresh --budget 1s --out out"
+    options = "--ordering spec --vcpus 2 --zappers 1 --amplify auto --for fresh --out out --budget"
 
-    done = tdx_stress("run", "review", *options.split())
+    def search(budget: str) -> tuple[CompletedProcess[str], dict[str, Any]]:
+        done = tdx_stress("run", "review", *options.split(), budget)
+        return done, json.loads((tmp_path / "out" / "amplification.json").read_text())["orderings"][0]
 
-    entry = json.loads((tmp_path / "out" / "amplification.json").read_text())["orderings"][0]
+    done, entry = lengthened(search, lambda searched: searched[1]["command"] and searched[1]["without"]["shootdowns"])
+
     assert done.returncode == 0, done.stderr
     assert entry["without"]["shootdowns"] > 0
     assert entry["races"] >= len(entry["tried"]) > 0

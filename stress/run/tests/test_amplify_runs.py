@@ -14,7 +14,7 @@ import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
-LONGEST_WAIT_S = 60
+LONGEST_WAIT_S = 240
 FRESH = ("run", "review", "--amplify", "auto", "--for", "fresh", "--out", "out")
 # REMOVE of a page that was never blocked is refused in every shootdown.
 FAILING = ("--ordering", "no_block", "--set", "expect=safe")
@@ -39,7 +39,7 @@ def test_a_safe_ordering_fails_by_what_it_shows_beside_the_outcome_that_is_looke
     assert done.stdout.startswith("Amplified no_block fresh ")
     assert done.stdout.endswith(" failed\n")
     assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]}
-    assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"])
+    assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"] if one["shootdowns"])  # met by it
 
 
 def test_a_race_that_hangs_is_told_and_ends_in_a_harness_error(tdx_stress: Command, tmp_path: Path) -> None:
@@ -69,11 +69,12 @@ def test_verdicts_go_into_junit_and_ktap_and_fail_fast_stops_at_the_first_that_f
 def test_a_killed_worker_ends_the_search_as_crashed_with_what_was_known(
     start_tdx_stress: Start, tmp_path: Path
 ) -> None:
-    parent = start_tdx_stress(*FRESH, "--ordering", "spec", "--ordering", "v18", "--budget", "1h")
+    sizes = ("--vcpus", "2", "--zappers", "1")
+    parent = start_tdx_stress(*FRESH, *sizes, "--ordering", "spec", "--ordering", "v18", "--budget", "1h")
     while parent.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):
             workers = psutil.Process(parent.pid).children()
-            if len(workers) == 3 and all(worker.cpu_times().user >= 0.05 for worker in workers):
+            if len(workers) == 3:
                 workers[0].kill()
         time.sleep(0.02)
 

@@ -1,10 +1,11 @@
 """Machines beside the review's, as a user types them."""
 
-import json
 import subprocess
 from collections.abc import Callable
 
 import pytest
+
+from stress.tests.lengthened import answered, run_until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -12,12 +13,10 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.mark.processes
 def test_without_the_module_the_refused_order_is_a_stale_read(tdx_stress: Command) -> None:
     # Its kick does not wait: what is removed at once is read by a vCPU that has yet to leave its guest.
-    small = ("--vcpus", "1", "--zappers", "1", "--duration", "1s", "--no-report")
-    done = tdx_stress(
-        "run", "wrong", "--ordering", "kick_without_wait", "--set", "module=none", *small, "-q", "--json", "-"
-    )
+    small = ("--vcpus", "1", "--zappers", "1", "--set", "module=none")
+    done, result = run_until(tdx_stress, "wrong", "--ordering", "kick_without_wait", *small, holds=answered)
 
-    (run,) = json.loads(done.stdout)["runs"]
+    (run,) = result["runs"]
     counts = {outcome["id"]: outcome["count"] for outcome in run["outcomes"]}
     assert (done.returncode, run["expect"]) == (0, ["use_after_remove"])
     assert counts["use_after_remove"] > 0
@@ -26,11 +25,9 @@ def test_without_the_module_the_refused_order_is_a_stale_read(tdx_stress: Comman
 
 @pytest.mark.processes
 def test_a_run_of_batches_counts_pages_and_times_batches(tdx_stress: Command) -> None:
-    done = tdx_stress(
-        "run", "batch", "--ordering", "spec", "--set", "resched=true", "--duration", "1s", "--no-report", "--json", "-"
-    )
+    done, result = run_until(tdx_stress, "batch", "--ordering", "spec", "--set", "resched=true", holds=answered)
 
-    (run,) = json.loads(done.stdout)["runs"]
+    (run,) = result["runs"]
     assert (done.returncode, run["verdict"]) == (0, "passed")
     assert run["all_shootdowns"] % 16 == 0
     assert 0 < run["latency_ns"]["shootdown"]["n"] <= run["all_shootdowns"] // 16
@@ -42,10 +39,7 @@ def test_tdx_track_without_its_kick_is_a_stale_read_of_a_shared_page_on_the_modu
     # Whoever is in the guest stays there, with its translations: nearly every shootdown shows one or the other. With a
     # CPU to each actor no tick takes the vCPU out of the guest before the zapper runs, as it may where they share one.
     track = ("--set", "shared_flush=track", "--set", 'expect=["tracking_not_done", "use_after_remove"]')
-    done = tdx_stress(
-        "run", "shared_ept", "--ordering", "no_kick", "--vcpus", "1", *track, "--duration", "2s", "--no-report",
-        "-q", "--json", "-",
-    )  # fmt: skip
+    done, result = run_until(tdx_stress, "shared_ept", "--ordering", "no_kick", "--vcpus", "1", *track, holds=answered)
 
-    (run,) = json.loads(done.stdout)["runs"]
+    (run,) = result["runs"]
     assert (done.returncode, run["verdict"]) == (0, "passed")

@@ -1,10 +1,11 @@
 """`run populate` as a user types it: vCPUs that fault populate, a zapper zaps, and what the module saw of both."""
 
-import json
 import subprocess
 from collections.abc import Callable
 
 import pytest
+
+from stress.tests.lengthened import answered, run_until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -12,22 +13,9 @@ pytestmark = pytest.mark.processes
 
 
 def test_vcpus_populate_what_zappers_zap_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
-    done = tdx_stress(
-        "run",
-        "populate",
-        "--ordering",
-        "spec",
-        "--duration",
-        "300ms",
-        "--warmup",
-        "100ms",
-        "--no-report",
-        "--json",
-        "-",
-    )
+    done, result = run_until(tdx_stress, "populate", "--ordering", "spec", holds=answered)
 
-    assert done.stdout, done.stderr
-    run = json.loads(done.stdout)["runs"][0]
+    (run,) = result["runs"]
     added = run["seamcalls"]["TDH.MEM.PAGE.AUG"]["SUCCESS"]
     assert (run["verdict"], done.returncode) == ("passed", 0)
     assert run["seamcalls"]["TDH.MEM.SEPT.ADD"]["SUCCESS"] == 8

@@ -1,10 +1,11 @@
 """`run teardown` as a user types it: TDs come and go, and give back what they had."""
 
-import json
 import subprocess
 from collections.abc import Callable
 
 import pytest
+
+from stress.tests.lengthened import answered, run_until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -12,22 +13,9 @@ pytestmark = pytest.mark.processes
 
 
 def test_every_td_gives_its_hkid_and_its_pages_back(tdx_stress: Command) -> None:
-    done = tdx_stress(
-        "run",
-        "teardown",
-        "--ordering",
-        "spec",
-        "--duration",
-        "300ms",
-        "--warmup",
-        "100ms",
-        "--no-report",
-        "--json",
-        "-",
-    )
+    done, result = run_until(tdx_stress, "teardown", "--ordering", "spec", holds=answered)
 
-    assert done.stdout, done.stderr
-    run = json.loads(done.stdout)["runs"][0]
+    (run,) = result["runs"]
     counts = {leaf: statuses["SUCCESS"] for leaf, statuses in run["seamcalls"].items()}
     lives = counts["TDH.MNG.VPFLUSHDONE"]
     added = counts["TDH.MEM.PAGE.ADD"] + counts["TDH.MEM.PAGE.AUG"] + counts["TDH.MEM.SEPT.ADD"]
@@ -39,25 +27,19 @@ def test_every_td_gives_its_hkid_and_its_pages_back(tdx_stress: Command) -> None
 
 def test_a_td_lives_until_as_many_pages_have_gone_in_its_life_as_it_has(tdx_stress: Command) -> None:
     """Chance is on neither side: only the last life may be cut short, by the end of the run."""
-    done = tdx_stress(
-        "run", "teardown", "--ordering", "v18", "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-"
-    )
+    _, result = run_until(tdx_stress, "teardown", "--ordering", "v18", holds=answered)
 
-    assert done.stdout, done.stderr
-    counts = {leaf: statuses["SUCCESS"] for leaf, statuses in json.loads(done.stdout)["runs"][0]["seamcalls"].items()}
+    (run,) = result["runs"]
+    counts = {leaf: statuses["SUCCESS"] for leaf, statuses in run["seamcalls"].items()}
     lives = counts["TDH.MNG.VPFLUSHDONE"]
     shot = counts["TDH.MEM.TRACK"]
     assert 16 * (lives - 1) <= shot <= 16 * lives
 
 
 def test_v6_16_removes_every_guest_page_and_reclaims_the_two_of_the_s_ept(tdx_stress: Command) -> None:
-    done = tdx_stress(
-        "run", "teardown", "--ordering", "v6_16", "--duration", "300ms", "--warmup", "100ms",
-        "--no-report", "--json", "-",
-    )  # fmt: skip
+    done, result = run_until(tdx_stress, "teardown", "--ordering", "v6_16", holds=answered)
 
-    assert done.stdout, done.stderr
-    run = json.loads(done.stdout)["runs"][0]
+    (run,) = result["runs"]
     counts = {leaf: statuses["SUCCESS"] for leaf, statuses in run["seamcalls"].items()}
     lives = counts["TDH.MNG.KEY.FREEID"]
     assert (run["verdict"], done.returncode) == ("passed", 0)

@@ -13,19 +13,18 @@ from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import prepare_races
 from stress.processes.race import race
+from stress.tests.lengthened import answered, run_until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.processes
 def test_the_module_guards_a_guest_that_is_stepped_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
-    done = tdx_stress(
-        "run", "zero_step", "--ordering", "v6_16", "--set", "yields={}", "--set", "epf_threshold=0",
-        "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-",
-    )  # fmt: skip
+    guarded = ("--ordering", "v6_16", "--set", "yields={}", "--set", "epf_threshold=0")
 
-    assert done.stdout, done.stderr
-    run = json.loads(done.stdout)["runs"][0]
+    done, result = run_until(tdx_stress, "zero_step", *guarded, holds=answered)
+
+    (run,) = result["runs"]
     seen = {outcome["id"]: outcome["count"] for outcome in run["outcomes"]}
     assert (run["verdict"], done.returncode) == ("passed", 0)
     entries = run["seamcalls"]["TDH.VP.ENTER"]
@@ -52,9 +51,13 @@ def test_vcpus_that_all_wait_for_pages_that_none_has_accepted_are_a_hang_which_v
 
 @pytest.mark.processes
 def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
-    """With the tree locked for ever the next BLOCK waits for ever, and every zapper behind it."""
+    """With the tree locked for ever the next BLOCK waits for ever, and every zapper behind it.
+
+    The module takes the first fault for stepping: that a guest faults six times at one instruction is rare where others
+    have the CPUs, and need not happen in a minute.
+    """
     scenario, ordering = to_race(faults()["zero_step_keeps_tree"])
-    brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0})
+    brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0, "epf_threshold": 0})
     prepared = prepare_races(chosen_cpus(None), declared_sites(scenario), None, flow="zero_step")
 
     with Interrupts() as interrupts:

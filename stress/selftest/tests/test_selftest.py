@@ -199,7 +199,7 @@ def test_an_interrupted_selftest_writes_what_is_known_so_far(
         said += process.stderr.readline()  # type: ignore[union-attr]
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate()
 
     (path,) = (tmp_path / "runs").glob("*-selftest")
     found = json.loads((path / "selftest.json").read_text())
@@ -220,7 +220,7 @@ def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(
     while "no_block: passed" not in said:
         said += process.stderr.readline()  # type: ignore[union-attr]
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate()
 
     found = json.loads((tmp_path / "out/selftest.json").read_text())
     assert (found["complete"], found["planned"]) == (False, 2)

@@ -1,0 +1,41 @@
+"""Races that begin short and become longer, for what happens by chance and later where others have the CPUs."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+FIRST_MS, TIMES = 300, 7  # 0.3 s, 0.6, ... 19.2
+Raced = TypeVar("Raced")
+Result = dict[str, Any]
+
+
+def lengthened(race: Callable[[str], Raced], holds: Callable[[Raced], object]) -> Raced:
+    """The first race that `holds` what a test needs to see, each as long as two before it; else the longest.
+
+    What holds nothing is no failure of its own: that is for the test to say of the race that it is given.
+    """
+    for time in range(TIMES):
+        raced = race(f"{FIRST_MS << time}ms")
+        if holds(raced):
+            break
+    return raced
+
+
+def run_until(
+    command: Callable[..., subprocess.CompletedProcess[str]], *arguments: str, holds: Callable[[Result], object]
+) -> tuple[subprocess.CompletedProcess[str], Result]:
+    """`tdx-stress run` with these arguments, without pictures, and its result."""
+
+    def race(duration: str) -> tuple[subprocess.CompletedProcess[str], Result]:
+        plain = () if "--warmup" in arguments else ("--warmup", "100ms")
+        done = command("run", *arguments, *plain, "--duration", duration, "--no-report", "--json", "-")
+        assert done.stdout, done.stderr
+        return done, json.loads(done.stdout)
+
+    return lengthened(race, lambda raced: holds(raced[1]))
+
+
+def answered(result: Result) -> bool:
+    """Whether each race says something: enough shootdowns met a vCPU, or what is known of an ordering showed itself."""
+    return all(run["verdict"] != "inconclusive" for run in result["runs"])
