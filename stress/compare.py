@@ -42,7 +42,7 @@ def compare(request: CompareRequest) -> int:
     hand_out(request.json, json_text(document))
     screen = reading_screen(request)
     if not request.quiet:
-        screen.show(compare_table(first, second, comparisons), "", caveat_lines(caveats))
+        screen.show(compare_table(first, second, comparisons), "", *caveat_lines(caveats, whole=True))
     for line in gate_lines(outcomes):
         screen.show(line)
     return _exit_code(outcomes)

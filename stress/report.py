@@ -8,7 +8,7 @@ from results.store import StoreError
 from stress.errors import UsageFault
 from stress.options import ReportRequest
 from stress.screen import Screen
-from stress.session import last_lines
+from stress.session import show_result
 
 KEPT_WITHOUT = "Pictures and the page are not made again without what was not kept here"
 
@@ -27,7 +27,7 @@ def report(request: ReportRequest) -> int:
     refused: list[str] = []
     for directory in request.directories or [Path("runs/latest")]:
         try:
-            _one(screen, directory, quiet=request.quiet)
+            _one(screen, directory, request)
         except Unreadable as error:
             refused.append(str(error))
     if refused:
@@ -35,21 +35,13 @@ def report(request: ReportRequest) -> int:
     return 0
 
 
-def _one(screen: Screen, directory: Path, *, quiet: bool) -> None:
+def _one(screen: Screen, directory: Path, request: ReportRequest) -> None:
     try:
         kind = kind_in(directory)
         document = kind.read(directory)
     except StoreError as error:
         raise Unreadable(str(error)) from None
-    if not quiet:
-        screen.show(*kind.shown(document))
-    if quiet or not kind.alone:
-        for line in kind.lines(document):
-            screen.line(line)
-    if not quiet:
-        if said := kind.said(document):
-            screen.line(f"\n{said}")
-        last_lines(screen, kind.model, directory)
+    show_result(screen, kind, document, directory, request)
     missing = kind.draw(directory, document)
-    if missing and not quiet:
+    if missing and not request.quiet:
         screen.line(f"{KEPT_WITHOUT}: {missing}")

@@ -3,7 +3,7 @@
 Whoever has the directory of a result needs no more than this: `kind_in` says of which kind it is.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,16 +21,15 @@ from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
 from results.kinds.files import write_bench_report, write_report
 from results.kinds.run import tables as run_tables
+from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
 from results.kinds.run.record import ResultShape, read_result
-from results.kinds.run.tables import review_sentence, yardstick_lines
-from results.store import RAW, RESULT, StoreError, read_document, write_file
-from results.table import caveat_lines
+from results.store import RAW, RESULT, StoreError, json_bytes, read_document, write_file
+from results.table import Table, caveat_lines
 from results.verdict import Exit, is_safe
 from results.verdict import exit_code as run_exit_code
 
-RACED = "A model of the protocol raced on this machine, not Intel silicon."
-STEPPED = "A model of the protocol, stepped on this machine, not Intel silicon."
+RACED, STEPPED = "a model, not Intel silicon", "a model, stepped, not Intel silicon"
 REVIEW = "review"
 # What stands in a history for an exit code.
 VERDICTS: Mapping[int, str] = {
@@ -45,10 +44,10 @@ VERDICTS: Mapping[int, str] = {
 class Kind:
     """One kind of result. `read` gives its document, sound, or raises StoreError; the other faces take that.
 
-    `models` are what its documents hold, by their schemas. `shown` are tables and texts for a terminal; `lines`, those
-    to grep, stand `alone` where they are many; `said` is the last word, `model` what was done with the protocol. Its
-    `cases` stand under `suite`. `draw` makes the files beside it, and says what was not kept that it needs, or "".
-    `rows` are those of a history, which reads more than these of runs and benches.
+    `models` are what its documents hold, by their schemas, `text` that as JSON. `shown` is for a terminal, short, and
+    `tables` hold all; `lines`, those to grep, stand `alone` where they are many; `said` is the last word, `model` what
+    was done with the protocol. Its `cases` stand under `suite`. `draw` makes the files beside it, and says what was not
+    kept that it needs, or "". `rows` are those of a history, which reads more than these of runs and benches.
     """
 
     name: str
@@ -63,7 +62,9 @@ class Kind:
     suite: Callable[[Any], str]
     cases: Callable[[Any], Sequence[Case]]
     draw: Callable[[Path, Any], str]
+    tables: Callable[[Any], Iterable[Table]] = lambda document: ()
     said: Callable[[Any], str] = lambda document: ""
+    text: Callable[[Any], str] = lambda document: json_bytes(document).decode()
     alone: bool = False
     rows: Callable[[Any], list[dict[str, Any]]] = lambda document: []
 
@@ -77,20 +78,14 @@ def _nothing_to_draw(directory: Path, document: Any) -> str:
     return ""
 
 
-def _run(result: Any) -> Iterable[RenderableType]:
-    runs = result["runs"]
-    for run in runs:
-        yield from (run_tables.outcome_table(run), "")
-    yield run_tables.latency_table(runs)
-    yield from (*run_tables.unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
-    yield run_tables.phase_table(runs)
-    if len(runs) > 1:
-        yield from (run_tables.verdict_table(runs), "")
-    yield from _caveats(result["caveats"])
-
-
-def _caveats(caveats: Sequence[Mapping[str, str]]) -> Iterable[RenderableType]:
-    return (caveat_lines(caveats), "") if caveats else ()
+def _answer(result: Any) -> str:
+    """What both orders showed, and that one run ranks nothing; what they cost stands in the tables and on the page."""
+    if result["scenario"]["name"] != REVIEW or not {TRACK_FIRST, KICK_FIRST} <= {
+        run["ordering"] for run in result["runs"]
+    }:
+        return ""
+    told = review_answer(result)
+    return "\n".join(dict.fromkeys((told[0], told[-1])))
 
 
 def _draw_run(directory: Path, result: Any) -> str:
@@ -98,10 +93,6 @@ def _draw_run(directory: Path, result: Any) -> str:
     if arrays:
         write_report(directory, result, arrays)
     return "" if arrays else RAW
-
-
-def _bench(bench: Bench) -> Iterable[RenderableType]:
-    return (bench_tables.bench_table(bench), "", *_caveats(bench.caveats))
 
 
 def _read_bench(directory: Path) -> Bench:
@@ -121,15 +112,6 @@ def _draw_bench(directory: Path, bench: Bench) -> str:
     return "" if kept else f"{ROUNDS}/"
 
 
-def _explorations(document: Any) -> Iterable[RenderableType]:
-    entries = exploration.entries_of(document)
-    for entry in entries:
-        yield from (exploration_views.exploration_table(entry), "")
-    if len(entries) > 1:
-        yield from (exploration_views.explorations_table(entries), "")
-    yield from _caveats(document["caveats"])
-
-
 def _draw_map(stem: str, directory: Path, document: Any) -> str:
     from results.kinds.maps import atlas_picture, matrix_picture
 
@@ -139,12 +121,18 @@ def _draw_map(stem: str, directory: Path, document: Any) -> str:
     return ""
 
 
-def _amplified(document: Any) -> Iterable[RenderableType]:
+def _amplified(document: Any) -> Iterator[RenderableType]:
     entries = document["orderings"]
     for entry in entries:
         yield from (amplification.amplification_table(entry), "")
     if len(entries) > 1:
         yield from (amplification.first_catch_table(entries), "")
+
+
+def _atlas(atlas: Any) -> Iterator[RenderableType]:
+    yield from (orders_views.atlas_tables(atlas), "")
+    if atlas["caveats"]:
+        yield from (*caveat_lines(atlas["caveats"]), "")
 
 
 def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
@@ -183,12 +171,13 @@ KINDS = (
         {RUN_SCHEMA: ResultShape},
         read=_read_run,
         exit_code=lambda it: run_exit_code(it["runs"]),
-        shown=_run,
+        shown=run_tables.run_screen,
+        tables=run_tables.run_tables,
         lines=lambda it: map(run_tables.observation_line, it["runs"]),
         suite=run_tables.suite_name,
         cases=run_tables.run_cases,
         draw=_draw_run,
-        said=lambda it: review_sentence(it) if it["scenario"]["name"] == REVIEW else "",
+        said=_answer,
     ),
     Kind(
         "bench",
@@ -198,7 +187,9 @@ KINDS = (
         {BENCH_SCHEMA: Bench},
         read=_read_bench,
         exit_code=bench_exit_code,
-        shown=_bench,
+        shown=bench_tables.bench_screen,
+        tables=bench_tables.bench_tables,
+        text=Bench.json_text,
         lines=bench_tables.observation_lines,
         suite=lambda it: str(it.scenario["name"]),
         cases=bench_tables.bench_cases,
@@ -211,7 +202,8 @@ KINDS = (
         {exploration.SCHEMA: shape.SingleShape, exploration.SEVERAL_SCHEMA: shape.SeveralShape},
         model=STEPPED,
         exit_code=lambda it: exploration.exploration_exit_code(exploration.entries_of(it)),
-        shown=_explorations,
+        shown=exploration_views.exploration_screen,
+        tables=lambda it: map(exploration_views.exploration_table, exploration.entries_of(it)),
         lines=lambda it: map(exploration_views.exploration_observation, exploration.entries_of(it)),
         suite=lambda it: "explore",
         cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
@@ -225,7 +217,7 @@ KINDS = (
         {orders.SCHEMA: shape.AtlasShape},
         model=STEPPED,
         exit_code=orders.atlas_exit_code,
-        shown=lambda it: (orders_views.atlas_tables(it), "", *_caveats(it["caveats"])),
+        shown=_atlas,
         lines=orders_views.order_lines,
         suite=lambda it: f"atlas-{it['ordering']}",
         cases=orders_views.order_cases,
@@ -240,7 +232,8 @@ KINDS = (
         {faults.SCHEMA: shape.MatrixShape},
         model=STEPPED,
         exit_code=faults.matrix_exit_code,
-        shown=lambda it: (faults.matrix_tables(it), ""),
+        shown=faults.matrix_screen,
+        tables=faults.matrix_tables,
         lines=faults.pair_lines,
         suite=lambda it: "matrix",
         cases=faults.pair_cases,
@@ -269,14 +262,19 @@ KINDS = (
         {selftest.SCHEMA: shape.SelftestShape},
         model=RACED,
         exit_code=lambda it: selftest.selftest_exit_code(it["claims"]),
-        shown=lambda it: (selftest.selftest_table(it["claims"]), ""),
+        shown=lambda it: selftest.selftest_screen(it["claims"]),
+        tables=lambda it: (selftest.selftest_table(it["claims"]),),
         lines=lambda it: selftest.selftest_lines(it["claims"]),
         suite=lambda it: "selftest",
         cases=lambda it: selftest.selftest_cases(it["claims"]),
+        alone=True,
         draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, one["race"], scenario="") for one in it["claims"]],
     ),
 )
+
+
+BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
 def kind_in(directory: Path) -> Kind:

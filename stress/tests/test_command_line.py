@@ -289,7 +289,7 @@ def test_a_known_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> No
     done = tdx_stress("run", "--ordering", "no_block", "--set", "expect=safe", *SHORT)
 
     assert done.returncode == 1
-    assert "FAILED: declared safe, and showed not_blocked" in done.stdout
+    assert "<== FAILED no_block: declared safe, and showed not_blocked" in done.stdout
 
 
 @pytest.mark.processes

@@ -43,8 +43,6 @@ def test_runs_are_listed_with_verdict_and_key_figures(tdx_stress: Command, two_r
         "ns",
         "6.85",
         "us",
-        "180",
-        "k",
     ]
     assert rows[3][:8] == ["2026-11-22", "14:41", "review", "v18", "failed", "2", "5,000", "3"]
 

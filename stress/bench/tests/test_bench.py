@@ -125,7 +125,7 @@ def test_an_unsafe_ordering_is_raced_on_request_and_marked(tdx_stress: Command) 
     done = tdx_stress("bench", "--orderings", "spec,free_despite_error", "--include-unsafe", *SHORT)
 
     assert done.returncode in UNSURE, done.stderr
-    assert " free_despite_error (unsafe)" in done.stdout
+    assert "free_despite_error (unsafe)" in done.stdout
     assert "known to be wrong and raced all the same" in done.stdout
 
 

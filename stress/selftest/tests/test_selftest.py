@@ -157,7 +157,9 @@ def test_a_wrong_ordering_declared_safe_fails_with_exit_1(tdx_stress: Command, t
     done = tdx_stress("selftest", "--ordering", "mine.toml", "--short", "--duration", "100ms")
 
     assert done.returncode == 1
-    assert "FAILED: mine: exploring: declared safe, and can happen: not_blocked in 17 steps" in done.stdout
+    assert "<== FAILED mine: nothing: exploring: declared safe, and can happen: not_blocked in 17 steps" in " ".join(
+        done.stdout.split()
+    )
 
 
 @pytest.mark.processes
