@@ -7,6 +7,8 @@ from typing import Any
 
 from results.kinds.bench.compare import Rounds, compare_caveats, compare_table, compared, read_rounds, unlike
 from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
+from results.kinds.kind import Kind, changed, kind_in
+from results.kinds.kind import unlike as unlike_verdicts
 from results.table import caveat_lines
 from results.verdict import Exit
 from stress.errors import UsageFault
@@ -21,6 +23,9 @@ def compare(request: CompareRequest) -> int:
     """Hold B against A, show, judge; returns the exit code. Raises UsageFault, GateError and StoreError."""
     gates = [parse_gate(text) for text in request.fail_if]
     check_files(request.json, None)
+    kinds = [opened(partial(kind_in, path)) for path in (request.first, request.second)]
+    if {kind.name for kind in kinds} - {"run", "bench"}:
+        return _verdicts(request, *kinds)
     first, second = (opened(partial(read_rounds, path)) for path in (request.first, request.second))
     if difference := unlike(first, second):
         raise UsageFault(difference)
@@ -46,6 +51,25 @@ def compare(request: CompareRequest) -> int:
     for line in gate_lines(outcomes):
         screen.show(line)
     return _exit_code(outcomes)
+
+
+def _verdicts(request: CompareRequest, kind: Kind, other: Kind) -> int:
+    """Of results without figures: what has another verdict in B. Exit 1 where something passed in A and not in B."""
+    if kind is not other:
+        raise UsageFault(f"not comparable: A is {kind.what}, B is {other.what}; give two results of one kind")
+    if request.fail_if:
+        raise UsageFault(f"--fail-if: {kind.what} has no figures; what passed in A and does not in B is exit 1")
+    first, second = (opened(partial(kind.read, path)) for path in (request.first, request.second))
+    if difference := unlike_verdicts(kind, first, second):
+        raise UsageFault(difference)
+    table = changed(kind, first, second)
+    rows = [dict(zip(("case", "a", "b"), row, strict=True)) for row in table.rows]
+    hand_out(request.json, json_text({"schema": SCHEMA, "kind": kind.name, "changed": rows}))
+    screen = reading_screen(request)
+    if not request.quiet and rows:
+        screen.show(table, "")
+    screen.line(f"{len(rows)} of {len(kind.cases(first))} cases differ in B; {len(table.marked)} passed in A alone")
+    return (Exit.FAILED if table.marked else Exit.MET).value
 
 
 def _check_gates(gates: Sequence[Gate], first: Rounds, second: Rounds) -> None:

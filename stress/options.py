@@ -248,11 +248,11 @@ class CompareRequest(NamedTuple):
     """Hold one result against another, B over A.
 
     Two directories of `bench`, or of `run`: ratios with intervals for every ordering that both have, and a warning
-    where the machines differ; results of different scenarios are refused with what differs. Of single runs
-    nothing is ranked. With --fail-if it is a gate for continuous integration.
+    where the machines differ. Of single runs nothing is ranked. With --fail-if it is a gate for continuous integration.
+    Two of another kind: what has another verdict; 1 where something passed in A alone. Unlike results are refused.
     """
 
-    first: Annotated[Path, "A", "The directory of a run or a bench: what to hold against."]
+    first: Annotated[Path, "A", "The directory of a result: what to hold against."]
     second: Annotated[Path, "B", "Another one."]
     fail_if: FailIf = ()
     json: Json = None

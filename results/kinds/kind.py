@@ -3,7 +3,7 @@
 Whoever has the directory of a result needs no more than this: `kind_in` says of which kind it is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,10 @@ from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
 from results.kinds.run.record import ResultShape, read_result
 from results.store import RAW, RESULT, StoreError, json_bytes, read_document, write_file
-from results.table import Table, caveat_lines
+from results.table import Table
 from results.verdict import Exit, is_safe
 from results.verdict import exit_code as run_exit_code
+from results.words import SIZES
 
 RACED, STEPPED = "a model, not Intel silicon", "a model, stepped, not Intel silicon"
 REVIEW = "review"
@@ -47,7 +48,8 @@ class Kind:
     `models` are what its documents hold, by their schemas, `text` that as JSON. `shown` is for a terminal, short, and
     `tables` hold all; `lines`, those to grep, stand `alone` where they are many; `said` is the last word, `model` what
     was done with the protocol. Its `cases` stand under `suite`. `draw` makes the files beside it, and says what was not
-    kept that it needs, or "". `rows` are those of a history, which reads more than these of runs and benches.
+    kept that it needs, or "". `rows` are those of a history, which reads more than these of runs and benches;
+    `about` is what two results must have in common to be held against each other.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Kind:
     text: Callable[[Any], str] = lambda document: json_bytes(document).decode()
     alone: bool = False
     rows: Callable[[Any], list[dict[str, Any]]] = lambda document: []
+    about: Callable[[Any], Mapping[str, Any]] = lambda document: {}
 
 
 def _read_run(directory: Path) -> dict[str, Any]:
@@ -119,20 +122,6 @@ def _draw_map(stem: str, directory: Path, document: Any) -> str:
     for kind in ("png", "svg"):
         write_file(directory / f"{stem}.{kind}", partial(picture, document, kind=kind))
     return ""
-
-
-def _amplified(document: Any) -> Iterator[RenderableType]:
-    entries = document["orderings"]
-    for entry in entries:
-        yield from (amplification.amplification_table(entry), "")
-    if len(entries) > 1:
-        yield from (amplification.first_catch_table(entries), "")
-
-
-def _atlas(atlas: Any) -> Iterator[RenderableType]:
-    yield from (orders_views.atlas_tables(atlas), "")
-    if atlas["caveats"]:
-        yield from (*caveat_lines(atlas["caveats"]), "")
 
 
 def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
@@ -209,6 +198,7 @@ KINDS = (
         cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
         draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, one, scenario=one["flow"]) for one in exploration.entries_of(it)],
+        about=lambda it: {key: exploration.entries_of(it)[0].get(key) for key in ("flow", "method", *SIZES)},
     ),
     _of_document(
         "orders",
@@ -217,13 +207,14 @@ KINDS = (
         {orders.SCHEMA: shape.AtlasShape},
         model=STEPPED,
         exit_code=orders.atlas_exit_code,
-        shown=_atlas,
+        shown=orders_views.atlas_screen,
         lines=orders_views.order_lines,
         suite=lambda it: f"atlas-{it['ordering']}",
         cases=orders_views.order_cases,
         draw=partial(_draw_map, "atlas"),
         alone=True,
         rows=_order_rows,
+        about=lambda it: {key: it[key] for key in ("ordering", "steps", "machines")},
     ),
     _of_document(
         "faults",
@@ -240,6 +231,7 @@ KINDS = (
         draw=partial(_draw_map, "matrix"),
         alone=True,
         rows=_fault_rows,
+        about=lambda it: {"machines": it["machines"]},
     ),
     _of_document(
         "amplification",
@@ -248,12 +240,13 @@ KINDS = (
         {amplification.SCHEMA: shape.AmplificationShape},
         model=RACED,
         exit_code=lambda it: amplification.amplification_exit_code(it["orderings"], interrupted=False),
-        shown=_amplified,
+        shown=amplification.amplification_screen,
         lines=lambda it: map(amplification.amplified_line, it["orderings"]),
         suite=lambda it: str(it["scenario"]["name"]),
         cases=amplification.amplification_cases,
         draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, it["scenario"], scenario=it["scenario"]["name"]) for one in it["orderings"]],
+        about=lambda it: {key: value for key, value in it["scenario"].items() if key != "seed"},
     ),
     _of_document(
         "selftest",
@@ -284,6 +277,29 @@ def kind_in(directory: Path) -> Kind:
         expected, found = (" or ".join(kind.what for kind in there), " and ".join(kind.file for kind in there))
         raise StoreError(f"{directory}: expected {expected}, found {found}; move one of them away")
     return there[0] if there else KINDS[0]
+
+
+def unlike(kind: Kind, first: Any, second: Any) -> str:
+    """What keeps two results of this kind from being held against each other, in one line, or ""."""
+    sides = kind.about(first), kind.about(second)
+    differing = [key for key in dict.fromkeys((*sides[0], *sides[1])) if sides[0].get(key) != sides[1].get(key)]
+    told = [f"{key} {sides[0].get(key, 'not told')} in A, {sides[1].get(key, 'not told')} in B" for key in differing]
+    return f"not comparable: {'; '.join(told)}" if told else ""
+
+
+def changed(kind: Kind, first: Any, second: Any) -> Table:
+    """A row for each case whose verdict or reason is another in B than in A, marked where it passed and does not."""
+    before, after = ({case.name: case for case in kind.cases(one)} for one in (first, second))
+    rows: list[tuple[str, ...]] = []
+    worse: set[int] = set()
+    for name in dict.fromkeys((*before, *after)):
+        sides = before.get(name), after.get(name)
+        told = [f"{one.word or one.state}: {one.why}" if one else "-" for one in sides]
+        if told[0] != told[1]:
+            passed = [one is not None and one.state == "passed" for one in sides]
+            worse |= {len(rows)} if passed == [True, False] else set()
+            rows.append((name, *told))
+    return Table("", ("CASE", "A", "B"), tuple(rows), marked=frozenset(worse))
 
 
 def json_schemas(kind: Kind) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from results.caveats import caveats
 from results.collect.live import Live, SearchView, live_line, live_table, search_line, search_table
 from results.exchange.cases import Case, failed_lines, junit_document, ktap_document, summary
 from results.history import History, as_json
-from results.kinds.amplification import amplification_cases, amplification_table, amplified_line, first_catch_table
+from results.kinds.amplification import amplification_cases
 from results.kinds.bench.compare import compare_caveats, compare_table, compared, read_rounds
 from results.kinds.bench.directory import csv_text
 from results.kinds.bench.findings import bench_caveats, found
@@ -29,7 +29,7 @@ from results.kinds.exploration_views import exploration_cases
 from results.kinds.faults import pair_cases
 from results.kinds.kind import BY_NAME
 from results.kinds.orders import race_entries
-from results.kinds.orders_views import atlas_tables, order_cases, order_lines
+from results.kinds.orders_views import order_cases
 from results.kinds.run.page import run_page
 from results.kinds.run.tables import run_cases, suite_name
 from results.kinds.selftest import claim, raced, selftest_cases
@@ -256,7 +256,7 @@ def an_atlas() -> dict[str, Any]:
 
 
 def _orders(width: int) -> str:
-    return printed(atlas_tables(an_atlas()), atlas_tables(orders.atlas()), *order_lines(an_atlas()), width=width)
+    return "\n\n".join(screen("orders", one | {"caveats": []}, width) for one in (an_atlas(), orders.atlas()))
 
 
 def _amplification() -> str:
@@ -266,8 +266,8 @@ def _amplification() -> str:
         a_judged_entry(ordering="v18", expect="safe", outcome="operand_busy", unexpected=[unexpected]),
         a_judged_entry(ordering="no_kick", best=[], command=None),
     ]
-    tables = [*map(amplification_table, entries), first_catch_table(entries), *map(amplified_line, entries)]
-    return f"{printed(*tables, width=100)}\n{cases('amplify', amplification_cases({'orderings': entries}))}"
+    document = {"orderings": entries}
+    return f"{screen('amplification', document, 100)}\n{cases('amplify', amplification_cases(document))}"
 
 
 def claims() -> list[dict[str, Any]]:
@@ -291,7 +291,7 @@ def _selftest(width: int) -> str:
 def _doctor(width: int) -> str:
     trips = round_trips(range(4), {(a, b): 101.0 + 7 * a + b for a in range(4) for b in range(a + 1, 4)}, _relation)
     told = facts(hypervisor="KVM", governor="powersave", busy=0.3, steal_share=0.02, cpu_quota=1.5, smt=True)
-    return printed(findings_table(diagnose(told), width), *round_trip_tables(trips, width), width=width)
+    return printed(findings_table(diagnose(told)), *round_trip_tables(trips, width), width=width)
 
 
 def _relation(a: int, b: int) -> str:
@@ -332,7 +332,6 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "selftest-100": lambda: _selftest(100),
     "selftest-cases": lambda: cases("selftest", selftest_cases(claims())),
     "doctor-80": lambda: _doctor(80),
-    "doctor-100": lambda: _doctor(100),
     "live": _live,
 }
 

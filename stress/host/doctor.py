@@ -51,7 +51,7 @@ def doctor(request: DoctorRequest, cpus: Cpus, vcpus: int | None) -> int:
         else:
             screen = Screen(sys.stdout, color=not request.no_color)
             width = screen.console.width
-            screen.show(findings_table(findings, width), "", *round_trip_tables(facts["round_trips"], width))
+            screen.show(findings_table(findings), "", *round_trip_tables(facts["round_trips"], width))
             screen.line(f"This machine is {judgement.sentence}.")
         if interrupts:
             return Exit.INTERRUPTED.value
