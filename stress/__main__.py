@@ -79,6 +79,15 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _with_values(arguments: list[str]) -> list[str]:
+    """`--json` without a file is `--json -`."""
+    bare = [
+        argument == "--json" and (following is None or (following.startswith("-") and following != "-"))
+        for argument, following in zip(arguments, [*arguments[1:], None], strict=True)
+    ]
+    return [f"{argument}=-" if alone else argument for argument, alone in zip(arguments, bare, strict=True)]
+
+
 def _run(arguments: list[str]) -> int:
     try:
         from stress.processes.limits import check_address_space
@@ -86,7 +95,7 @@ def _run(arguments: list[str]) -> int:
         check_address_space(arguments)
         from stress.cli import app
 
-        code = app(arguments, prog_name="tdx-stress", standalone_mode=False) or 0
+        code = app(_with_values(arguments), prog_name="tdx-stress", standalone_mode=False) or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:

@@ -133,6 +133,21 @@ def _explore(request: options.ExploreRequest) -> int:
     return run_explore(request, *resolved)
 
 
+@options.verb(app, "orders", options.OrdersRequest, EXIT_CODES)
+def _orders(request: options.OrdersRequest) -> int:
+    return _explore(options.ExploreRequest(orders=True, **request._asdict()))
+
+
+@options.verb(app, "faults", options.FaultsRequest, EXIT_CODES)
+def _faults(request: options.FaultsRequest) -> int:
+    return _explore(options.ExploreRequest(matrix=True, **request._asdict()))
+
+
+@options.verb(app, "amplify", options.AmplifyRequest, EXIT_CODES)
+def _amplify(request: options.AmplifyRequest) -> int:
+    return _run(options.RunRequest(amplify="auto", **request._asdict()))
+
+
 @options.verb(app, "compare", options.CompareRequest, EXIT_CODES)
 def _compare(request: options.CompareRequest) -> int:
     from stress.compare import compare

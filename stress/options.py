@@ -9,9 +9,36 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 import typer
+import typer.core
 
 Request = TypeVar("Request")
 Verb = Callable[[Request], int]
+
+
+# What stands together in a verb's help.
+PANELS = {
+    "What is run": "orderings listed faults include_unsafe fail_if labels schema pair",
+    "The machine": "vcpus zappers pages tlb_entries workers placement cpus settings delays memory threads",
+    "How long, and how": "duration shootdowns warmup rate seed rounds budget sweep resume random pct short last since "
+    "amplify outcome trace orders matrix no_symmetry no_reduction no_liveness fail_fast until",
+    "What comes out": "out json junit ktap csv parquet no_report plot export sql show quiet verbose no_color",
+}
+
+
+class Grouped(typer.core.TyperCommand):
+    """A verb whose help has its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """As click calls it."""
+        groups: dict[str, list[Any]] = {title: [] for title in ("Arguments", *PANELS, "Options")}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                title = getattr(param, "rich_help_panel", None) or "Options"
+                groups["Arguments" if param.param_type_name == "argument" else title].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 def verb(
@@ -28,7 +55,7 @@ def verb(
 
         command.__doc__ = request.__doc__
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        app.command(name, epilog=epilog)(command)
+        app.command(name, cls=Grouped, epilog=epilog)(command)
         return carry_out
 
     return register
@@ -58,7 +85,8 @@ def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspe
     names, metavar = _split(usage)
     default = defaults.get(name, inspect.Parameter.empty)
     if names:
-        said = typer.Option(*names, metavar=metavar or None, help=help, show_default=False)
+        panel = next((title for title, its in PANELS.items() if name in its.split()), "Options")
+        said = typer.Option(*names, metavar=metavar or None, help=help, show_default=False, rich_help_panel=panel)
     else:
         said = typer.Argument(metavar=metavar, help=help, show_default=isinstance(default, str))
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its, said])
@@ -93,17 +121,19 @@ Memory = Annotated[
     "--memory SIZE",
     "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix: fixed bounds).",
 ]
+Threads = Annotated[int | None, "--threads N", "Searching at once; else one a CPU."]
+Outcome = Annotated[str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."]
+Budget = Annotated[str | None, "--budget TIME", "Of the search, for each ordering; otherwise 60s."]
 FailIf = Annotated[
     tuple[str, ...], "--fail-if GATE", "Exit 7 where it holds: 'p99>+15%', 'v18:reads/s<-5%'; repeatable."
 ]
 FailFast = Annotated[bool, "--fail-fast", "Stop at the first ordering that fails."]
 Out = Annotated[Path | None, "--out DIR", "Where the files go; else runs/<UTC time>-<scenario>."]
-Json = Annotated[str | None, "--json FILE|-", "The result as JSON, into a file or alone on stdout."]
+Json = Annotated[str | None, "--json [FILE]", "The result as JSON, alone on stdout, or into a file."]
 Junit = Annotated[Path | None, "--junit FILE", "The verdicts as JUnit XML."]
 Ktap = Annotated[str | None, "--ktap FILE|-", "The verdicts as KTAP, into a file or alone on stdout."]
-AsJson = Annotated[bool, "--json", "The same as JSON."]
 Quiet = Annotated[bool, "-q --quiet", "Only the lines to grep, and errors."]
-Verbose = Annotated[bool, "-v --verbose", "Also the clock, the CPUs and the cache; tracebacks."]
+Verbose = Annotated[bool, "-v --verbose", "All tables; also the clock, the CPUs and the cache; tracebacks."]
 NoColor = Annotated[bool, "--no-color", "No colours; NO_COLOR in the environment says the same."]
 
 
@@ -139,10 +169,8 @@ class RunRequest(NamedTuple):
         "--amplify auto",
         "Search for what shows an outcome most often: delays, yields, sizes, storms, starts.",
     ] = None
-    outcome: Annotated[
-        str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."
-    ] = None
-    budget: Annotated[str | None, "--budget TIME", "Of the search, for each ordering; otherwise 60s."] = None
+    outcome: Outcome = None
+    budget: Budget = None
     out: Out = None
     json: Json = None
     junit: Junit = None
@@ -227,7 +255,7 @@ class ExploreRequest(NamedTuple):
     no_reduction: Annotated[bool, "--no-reduction", "Also interleave steps that nobody else can see."] = False
     no_liveness: Annotated[bool, "--no-liveness", "Do not look for livelocks."] = False
     memory: Memory = None
-    threads: Annotated[int | None, "--threads N", "Searching at once; else one a CPU."] = None
+    threads: Threads = None
     random: Annotated[int | None, "--random N", "Instead of every interleaving, N schedules drawn at random."] = None
     pct: Annotated[int | None, "--pct D", "Draw them by PCT, for bugs of D ordered steps; with --random."] = None
     seed: Annotated[int | None, "--seed N", "Of the schedules drawn at random."] = None
@@ -238,9 +266,74 @@ class ExploreRequest(NamedTuple):
         bool, "--fail-fast", "Stop a search at its first forbidden outcome, and at the first that fails."
     ] = False
     quiet: Quiet = False
-    verbose: Annotated[
-        bool, "-v --verbose", "Every step of a witness in a row of its own; also the cache; tracebacks."
-    ] = False
+    verbose: Annotated[bool, "-v --verbose", "All tables, every step of a witness; also the cache; tracebacks."] = False
+    no_color: NoColor = False
+
+
+class OrdersRequest(NamedTuple):
+    """Take every order of an ordering's steps: which are safe, and which of these is fast.
+
+    The atlas: each order is explored, what refuses a wrong one is told, then the safe ones race.
+    """
+
+    orderings: Orderings = ()
+    faults: Faults = ()
+    settings: Settings = ()
+    memory: Memory = None
+    threads: Threads = None
+    seed: Seed = None
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
+    quiet: Quiet = False
+    verbose: Verbose = False
+    no_color: NoColor = False
+
+
+class FaultsRequest(NamedTuple):
+    """Take every ordering, or each --ordering, with every fault, or each --fault, one at a time.
+
+    The matrix: which faults break a right order, and which every right order hides.
+    """
+
+    orderings: Orderings = ()
+    faults: Faults = ()
+    settings: Settings = ()
+    memory: Memory = None
+    threads: Threads = None
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
+    quiet: Quiet = False
+    verbose: Verbose = False
+    no_color: NoColor = False
+
+
+class AmplifyRequest(NamedTuple):
+    """Search for what shows an outcome most often: delays, yields, sizes, storms, starts.
+
+    Then the best settings race anew beside the scenario without any, so that none is best by luck.
+    """
+
+    scenario: Scenario = "review"
+    orderings: Orderings = ()
+    outcome: Outcome = None
+    budget: Budget = None
+    vcpus: Vcpus = None
+    zappers: Zappers = None
+    pages: Pages = None
+    seed: Seed = None
+    workers: Workers = None
+    cpus: Cpus = None
+    settings: Settings = ()
+    faults: Faults = ()
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
+    ktap: Ktap = None
+    fail_fast: FailFast = False
+    quiet: Quiet = False
+    verbose: Verbose = False
     no_color: NoColor = False
 
 
@@ -328,15 +421,20 @@ class SelftestRequest(NamedTuple):
 
 
 class ListRequest(NamedTuple):
-    """List scenarios, orderings, outcomes and faults.
+    """List scenarios, orderings, outcomes and faults, or print one whole.
 
-    Each with one line and its source. With --labels: the steps of a flow by label, for `--delay` and `yields`.
+    Each with one line and its source; of one name its file, so that one of your own can start from it. With --labels:
+    the steps of a flow by label, for `--delay` and `yields`. With --schema: the JSON schema of what a verb leaves.
     """
 
+    name: Annotated[str | None, "[KIND|NAME]", "scenarios, orderings, outcomes or faults, or the name of one."] = None
     labels: Annotated[
         str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
     ] = None
-    json: AsJson = False
+    schema: Annotated[
+        str | None, "--schema KIND", "run, bench, exploration, orders, faults, amplification or selftest."
+    ] = None
+    json: Json = None
     no_color: NoColor = False
 
 
@@ -374,5 +472,5 @@ class DoctorRequest(NamedTuple):
 
     vcpus: Vcpus = None
     cpus: Cpus = None
-    json: AsJson = False
+    json: Json = None
     no_color: NoColor = False

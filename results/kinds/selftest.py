@@ -150,7 +150,7 @@ def _group_row(title: str, group: Sequence[Claim]) -> tuple[str, ...]:
     good = sum(one["race"] is not None and one["race"]["verdict"] == Verdict.passed for one in group)
     longest = nanoseconds(max((race["seconds"] for race in races), default=0.0) * 1e9) if races else "-"
     powers = [race["would_have_caught"] for race in races if race["would_have_caught"] is not None]
-    power = share(max(powers)) if powers else "-"
+    power = share(max(powers)) if powers and is_safe(group[0]) else "-"  # the others end at the first catch
     return title, str(len(group)), f"{explored} of {len(group)}", f"{good} of {len(races)}", longest, power
 
 
