@@ -4,18 +4,17 @@ What an unsafe ordering did is marked "unsafe" wherever a number of it stands.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table as TextTable
 from rich.text import Text
 
 from results.grades import Grade
-from results.verdict import is_safe, named, word_of
+from results.verdict import is_safe, word_of
 
 Run = Mapping[str, Any]
 GRADE_STYLES = {
@@ -118,27 +117,8 @@ def caveat_lines(caveats: Sequence[Mapping[str, str]], *, whole: bool = False) -
     return lines
 
 
-def marked(ordering: str, safe: bool) -> Text:
-    """An ordering's name beside a number of it."""
-    return Text(named(ordering, safe), style="" if safe else "red")
-
-
 def verdict_line(one: Mapping[str, Any], name: str = "") -> Text:
     """`PASSED: nothing forbidden in 4,321 shootdowns`; with a name before the reason where several stand together."""
     reason = one["reason"].removeprefix("caught: ")
     said = f": {name}: {reason}" if name else f": {reason}"
     return Text.assemble((word_of(one).upper(), VERDICT_STYLES[word_of(one)]), said)
-
-
-def indented(lines: Iterable[Text | str], style: str = "") -> list[RenderableType]:
-    """What stands below a table, two columns in."""
-    return [Padding(Text(line, style=style) if isinstance(line, str) else line, (0, 0, 0, 2)) for line in lines]
-
-
-def plain_table(*columns: tuple[str, Any]) -> TextTable:
-    """A table without a box, one space between columns, each `left`, `right`, or `wrap`: to the left, and may wrap."""
-    table = TextTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    for name, justify in columns:
-        wraps = justify == "wrap"
-        table.add_column(name, justify="left" if wraps else justify, no_wrap=not wraps)
-    return table

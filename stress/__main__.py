@@ -81,11 +81,11 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 def _with_values(arguments: list[str]) -> list[str]:
     """`--json` without a file is `--json -`."""
-    bare = [
-        argument == "--json" and (following is None or (following.startswith("-") and following != "-"))
-        for argument, following in zip(arguments, [*arguments[1:], None], strict=True)
+    following = [*arguments[1:], "--"]
+    return [
+        f"{one}=-" if one == "--json" and then.startswith("-") and then != "-" else one
+        for one, then in zip(arguments, following, strict=False)
     ]
-    return [f"{argument}=-" if alone else argument for argument, alone in zip(arguments, bare, strict=True)]
 
 
 def _run(arguments: list[str]) -> int:

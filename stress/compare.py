@@ -31,7 +31,8 @@ def compare(request: CompareRequest) -> int:
         raise UsageFault(difference)
     comparisons = compared(first, second)
     if not comparisons:
-        Screen(sys.stderr, color=not request.no_color).line(f"tdx-stress: {_nothing_common(first, second)}")
+        shown = "; ".join(f"{one.path} holds {', '.join(one.orderings)}" for one in (first, second))
+        Screen(sys.stderr, color=not request.no_color).line(f"tdx-stress: nothing to compare: {shown}")
         return Exit.NOTHING_RAN.value
     outcomes = [judged(gate, comparisons, first.points) for gate in gates]
     caveats = compare_caveats(first, second)
@@ -77,11 +78,6 @@ def _check_gates(gates: Sequence[Gate], first: Rounds, second: Rounds) -> None:
         if gate.ordering is not None and not (gate.ordering in first.safe and gate.ordering in second.safe):
             both = [name for name in first.safe if name in second.safe]
             raise UsageFault(f'--fail-if: no ordering "{gate.ordering}" in both; expected one of {", ".join(both)}')
-
-
-def _nothing_common(first: Rounds, second: Rounds) -> str:
-    shown = [f"{one.path} holds {', '.join(one.orderings)}" for one in (first, second)]
-    return f"nothing to compare: {shown[0]}; {shown[1]}"
 
 
 def _about(one: Rounds) -> dict[str, Any]:

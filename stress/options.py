@@ -3,94 +3,8 @@ stands here once. Beside its type stand its usage and its help. They are named t
 a tenth of the time of `--help`.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args
-
-import typer
-import typer.core
-
-Request = TypeVar("Request")
-Verb = Callable[[Request], int]
-
-
-# What stands together in a verb's help.
-PANELS = {
-    "What is run": "orderings listed faults include_unsafe fail_if labels schema pair",
-    "The machine": "vcpus zappers pages tlb_entries workers placement cpus settings delays memory threads",
-    "How long, and how": "duration shootdowns warmup rate seed rounds budget sweep resume random pct short last since "
-    "amplify outcome trace orders matrix no_symmetry no_reduction no_liveness fail_fast until",
-    "What comes out": "out json junit ktap csv parquet no_report plot export sql show quiet verbose no_color",
-}
-
-
-class Grouped(typer.core.TyperCommand):
-    """A verb whose help has its options in groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """As click calls it."""
-        groups: dict[str, list[Any]] = {title: [] for title in ("Arguments", *PANELS, "Options")}
-        for param in self.get_params(ctx):
-            if record := param.get_help_record(ctx):
-                title = getattr(param, "rich_help_panel", None) or "Options"
-                groups["Arguments" if param.param_type_name == "argument" else title].append(record)
-        for title, records in groups.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-
-
-def verb(
-    app: typer.Typer, name: str, request: type[Request], epilog: str = ""
-) -> Callable[[Verb[Request]], Verb[Request]]:
-    """Make a function of such a request a command of this name; the request's docstring is the help."""
-    defaults = request._field_defaults  # type: ignore[attr-defined]
-    parameters = [_parameter(name, its, defaults) for name, its in request.__annotations__.items()]
-
-    def register(carry_out: Verb[Request]) -> Verb[Request]:
-        def command(**given: Any) -> int:
-            several = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
-            return carry_out(request(**given | several))
-
-        command.__doc__ = request.__doc__
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        app.command(name, cls=Grouped, epilog=epilog)(command)
-        return carry_out
-
-    return register
-
-
-def typed(request: Any, names: Iterable[str]) -> list[str]:
-    """Those of these fields that were typed, as options."""
-    annotations, unsaid = type(request).__annotations__, request._field_defaults
-    given = [name for name in names if getattr(request, name) != unsaid.get(name)]
-    return [_split(get_args(annotations[name])[1])[0][-1] for name in given]
-
-
-def _split(usage: str) -> tuple[list[str], str]:
-    """`-x --name VALUE`: its names, and what stands behind them."""
-    words = usage.split(" ")
-    names = [word for word in words if word.startswith("-")]
-    return names, " ".join(words[len(names) :])
-
-
-def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspect.Parameter:
-    """As typer reads it. What several times is typed is a list to it; an option that is not given shows no default, as
-    that is the scenario's.
-    """
-    its, usage, help = get_args(annotation)
-    if get_args(its)[1:] == (...,):
-        its = list[get_args(its)[0]]  # type: ignore[misc]
-    names, metavar = _split(usage)
-    default = defaults.get(name, inspect.Parameter.empty)
-    if names:
-        panel = next((title for title, its in PANELS.items() if name in its.split()), "Options")
-        said = typer.Option(*names, metavar=metavar or None, help=help, show_default=False, rich_help_panel=panel)
-    else:
-        said = typer.Argument(metavar=metavar, help=help, show_default=isinstance(default, str))
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its, said])
-
+from typing import Annotated, NamedTuple
 
 Scenario = Annotated[str, "SCENARIO", "A shipped scenario, or a TOML file."]
 Directories = Annotated[tuple[Path, ...], "[DIR]...", "Directories that runs left."]
@@ -169,8 +83,10 @@ class RunRequest(NamedTuple):
         "--amplify auto",
         "Search for what shows an outcome most often: delays, yields, sizes, storms, starts.",
     ] = None
-    outcome: Outcome = None
-    budget: Budget = None
+    outcome: Annotated[
+        str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."
+    ] = None
+    budget: Annotated[str | None, "--budget TIME", "Of the search, for each ordering; otherwise 60s."] = None
     out: Out = None
     json: Json = None
     junit: Junit = None
@@ -255,7 +171,7 @@ class ExploreRequest(NamedTuple):
     no_reduction: Annotated[bool, "--no-reduction", "Also interleave steps that nobody else can see."] = False
     no_liveness: Annotated[bool, "--no-liveness", "Do not look for livelocks."] = False
     memory: Memory = None
-    threads: Threads = None
+    threads: Annotated[int | None, "--threads N", "Searching at once; else one a CPU."] = None
     random: Annotated[int | None, "--random N", "Instead of every interleaving, N schedules drawn at random."] = None
     pct: Annotated[int | None, "--pct D", "Draw them by PCT, for bugs of D ordered steps; with --random."] = None
     seed: Annotated[int | None, "--seed N", "Of the schedules drawn at random."] = None
@@ -267,73 +183,6 @@ class ExploreRequest(NamedTuple):
     ] = False
     quiet: Quiet = False
     verbose: Annotated[bool, "-v --verbose", "All tables, every step of a witness; also the cache; tracebacks."] = False
-    no_color: NoColor = False
-
-
-class OrdersRequest(NamedTuple):
-    """Take every order of an ordering's steps: which are safe, and which of these is fast.
-
-    The atlas: each order is explored, what refuses a wrong one is told, then the safe ones race.
-    """
-
-    orderings: Orderings = ()
-    faults: Faults = ()
-    settings: Settings = ()
-    memory: Memory = None
-    threads: Threads = None
-    seed: Seed = None
-    out: Out = None
-    json: Json = None
-    junit: Junit = None
-    quiet: Quiet = False
-    verbose: Verbose = False
-    no_color: NoColor = False
-
-
-class FaultsRequest(NamedTuple):
-    """Take every ordering, or each --ordering, with every fault, or each --fault, one at a time.
-
-    The matrix: which faults break a right order, and which every right order hides.
-    """
-
-    orderings: Orderings = ()
-    faults: Faults = ()
-    settings: Settings = ()
-    memory: Memory = None
-    threads: Threads = None
-    out: Out = None
-    json: Json = None
-    junit: Junit = None
-    quiet: Quiet = False
-    verbose: Verbose = False
-    no_color: NoColor = False
-
-
-class AmplifyRequest(NamedTuple):
-    """Search for what shows an outcome most often: delays, yields, sizes, storms, starts.
-
-    Then the best settings race anew beside the scenario without any, so that none is best by luck.
-    """
-
-    scenario: Scenario = "review"
-    orderings: Orderings = ()
-    outcome: Outcome = None
-    budget: Budget = None
-    vcpus: Vcpus = None
-    zappers: Zappers = None
-    pages: Pages = None
-    seed: Seed = None
-    workers: Workers = None
-    cpus: Cpus = None
-    settings: Settings = ()
-    faults: Faults = ()
-    out: Out = None
-    json: Json = None
-    junit: Junit = None
-    ktap: Ktap = None
-    fail_fast: FailFast = False
-    quiet: Quiet = False
-    verbose: Verbose = False
     no_color: NoColor = False
 
 
@@ -361,6 +210,9 @@ class ReportRequest(NamedTuple):
     """
 
     directories: Directories = ()
+    markdown: Annotated[str | None, "--markdown FILE|-", "All tables as Markdown, into a file or alone on stdout."] = (
+        None
+    )
     quiet: Quiet = False
     verbose: Verbose = False
     no_color: NoColor = False

@@ -76,21 +76,17 @@ class Session:
         """The result as JSON, and its test cases, in the files that were named; then the same on the screen as
         `show_result` has it.
         """
-        request, kind = self.request, self.kind
+        request, kind, ktap = self.request, self.kind, getattr(self.request, "ktap", None)
         cases = kind.cases(document) if cases is None else cases
-        suite, ktap, json = kind.suite(document), getattr(self.request, "ktap", None), kind.text(document)
-        with self.noted():
-            write_named(request.json, json)
+        texts = (request.json, kind.text(document)), (ktap, ktap_document(kind.suite(document), cases))
+        for typed, text in texts:
+            with self.noted():
+                write_named(typed, text)
         with self.noted():
             if request.junit is not None:
-                write_text(request.junit, junit_document(suite, cases))
-        with self.noted():
-            if ktap not in (None, STDOUT):
-                write_named(ktap, ktap_document(suite, cases))
-        if request.json == STDOUT:
-            write(sys.stdout, json)
-        if ktap == STDOUT:
-            write(sys.stdout, ktap_document(suite, cases))
+                write_text(request.junit, junit_document(kind.suite(document), cases))
+        for text in (text for typed, text in texts if typed == STDOUT):
+            write(sys.stdout, text)
         if not request.quiet or STDOUT not in (request.json, ktap):
             show_result(self.screen, kind, document, self.path, request, cases=cases, shown=shown, told=told)
 

@@ -1,6 +1,7 @@
 """Explorations as tables, lines and test cases, for a terminal of 80 columns or more, readable without colour."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import RenderableType
@@ -44,40 +45,33 @@ def _faults(exploration: Exploration) -> str:
     return f"; faults: {', '.join(exploration['faults'])}" if exploration["faults"] else ""
 
 
-def happens_table(entries: Sequence[Exploration]) -> Table:
-    """A row for each outcome that any ordering can show, with the fewest steps to it: of one ordering with what it
-    means, of several side by side."""
-    names = [name for name in _names(entries) if any(name in one["witness_steps"] for one in entries)]
-    rows = []
-    for name in names:
-        steps = [_steps(one, name) for one in entries]
-        rows.append((name, _graded(entries, name), *steps, *([] if len(entries) > 1 else [_why(name)])))
+def happens_table(entries: Sequence[Exploration], *, every: bool = False) -> Table:
+    """A row for each outcome that any ordering can show, with the fewest steps to it, or for `every` one: of one
+    ordering with what it means, of several side by side."""
+    names = [name for name in _names(entries) if every or any(name in one["witness_steps"] for one in entries)]
     heads = ["fewest steps", "why"]
     if len(entries) > 1:
         heads = [broken_name(one["ordering"], safe=is_safe(one)) for one in entries]
+    rows = tuple(
+        (name, _graded(entries, name), *(_steps(one, name, every=every) for one in entries), _why(name))[
+            : 2 + len(heads)
+        ]
+        for name in names
+    )
     bad = frozenset(place for place, name in enumerate(names) if any(name in failing(one) for one in entries))
-    return Table("", (f"WHAT CAN HAPPEN{', steps' * (len(entries) > 1)}", "grade", *heads), tuple(rows), marked=bad)
+    return Table("", (f"WHAT CAN HAPPEN{', steps' * (len(entries) > 1)}", "grade", *heads), rows, marked=bad)
 
 
 def exploration_table(exploration: Exploration) -> Table:
-    """One ordering: each outcome but `fresh`, whether it can happen, in how few steps, and what it means."""
-    names = _names([exploration])
-    rows = [
-        (name, _happens(exploration, name), _steps(exploration, name), _graded([exploration], name), _why(name))
-        for name in names
-    ]
-    how = "schedules" if is_sampled(exploration) else "happens"
-    bad = frozenset(place for place, name in enumerate(names) if name in failing(exploration))
-    caption = f"{exploration['ordering']}: {size_words(exploration)}{_faults(exploration)}; " + "; ".join(
-        _how_far(exploration)
-    )
-    return Table(caption, ("outcome", how, "steps", "grade", "why"), tuple(rows), frozenset({2}), bad)
+    """One ordering: each outcome but `fresh`, and how far the search went."""
+    told = [f"{exploration['ordering']}: {size_words(exploration)}{_faults(exploration)}", *_how_far(exploration)]
+    return replace(happens_table([exploration], every=True), caption="; ".join(told))
 
 
-def _steps(exploration: Exploration, name: str) -> str:
+def _steps(exploration: Exploration, name: str, *, every: bool) -> str:
     steps = exploration["witness_steps"].get(name)
     if steps is None:
-        return "-"
+        return _absent(exploration, name) if every else "-"
     drawn = f" in {count(exploration['schedules_with'].get(name, 0))} schedules" if is_sampled(exploration) else ""
     return f"{count(steps)}{drawn}"
 
@@ -112,13 +106,9 @@ def _names(entries: Sequence[Exploration]) -> list[str]:
     return names + [name for name in others if name not in names]
 
 
-def _happens(exploration: Exploration, name: str) -> str:
-    if is_sampled(exploration):
-        return count(exploration["schedules_with"].get(name, 0))
-    if name in exploration["witness_steps"]:
-        return "yes"
-    if name == "no_progress" and exploration["liveness"] is None:
-        return "not looked for" if exploration["complete"] else "not seen"
+def _absent(exploration: Exploration, name: str) -> str:
+    if name == "no_progress" and exploration["liveness"] is None and exploration["complete"]:
+        return "not looked for"
     return "never" if exploration["complete"] else "not seen"
 
 

@@ -95,6 +95,7 @@ def _how(atlas: Document) -> Iterator[str]:
     explored = atlas["explored"]
     done = "" if explored["complete"] else f", {count(explored['decided'])} decided"
     seconds = nanoseconds(explored["seconds"] * 1e9)
+    bounds = " and ".join(f"{atlas['variant_bytes'][one] / (1 << 20):g} MiB" for one in (CHECK_OFF, HOST_FREES))
     yield (
         f"{plural(explored['orders'], 'order')}{done}: {plural(explored['states'], 'state')}, "
         f"{plural(explored['transitions'], 'transition')} in {seconds} on {plural(explored['threads'], 'thread')}"
@@ -102,7 +103,7 @@ def _how(atlas: Document) -> Iterator[str]:
     yield (
         "STEPS: to what refuses it, at the least. STALE: orders by which a vCPU reads a page that is someone else's by "
         "then, with REMOVE's check of TLB tracking off, or with a host that frees the page all the same: asked on "
-        f"MACHINE alone, within {_bounds(atlas)}, open where that is too little. MACHINE: the first that shows "
+        f"MACHINE alone, within {bounds}, open where that is too little. MACHINE: the first that shows "
         "something forbidden, of:"
     )
     for number, machine in enumerate(atlas["machines"], start=1):
@@ -115,11 +116,6 @@ def _how(atlas: Document) -> Iterator[str]:
             f"{plural(stale, 'order')}, refused, let a vCPU use an old translation after the flush was declared done: "
             "it is the module's refusal that keeps the page from being someone else's."
         )
-
-
-def _bounds(atlas: Document) -> str:
-    """Of the searches of the variants."""
-    return " and ".join(f"{atlas['variant_bytes'][variant] / (1 << 20):g} MiB" for variant in (CHECK_OFF, HOST_FREES))
 
 
 def _safe_orders(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:

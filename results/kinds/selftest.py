@@ -157,8 +157,11 @@ def _group_row(title: str, group: Sequence[Claim]) -> tuple[str, ...]:
 def selftest_table(claims: Sequence[Claim]) -> Table:
     """A row a claim: the machine that showed it (vCPUs x zappers, x shootdowns of each), the steps to it, and the time
     to the first catch, or all of it."""
-    cells = (_machine, _steps, _states, _explored_for, _raced_for, _shootdowns, _met, _power)
-    rows = [(_what(one), *(cell(one) for cell in cells), word_of(one)) for _, group in _groups(claims) for one in group]
+    rows = [
+        (_what(one), _machine(one), _steps(one), *_explored(one["explored"]), *_raced(one["race"]), word_of(one))
+        for _, group in _groups(claims)
+        for one in group
+    ]
     head = ("claim", "machine", "steps", "states", "explored", "raced", "shootdowns", "met", "power", "verdict")
     return Table("Every claim", head, tuple(rows), frozenset(range(1, 9)), least=(6, 1, 3))
 
@@ -197,29 +200,16 @@ def _steps(one: Claim) -> str:
     return count(shown[0]) if shown and not is_safe(one) else "-"
 
 
-def _states(one: Claim) -> str:
-    return count(sum(tried["states"] for tried in one["explored"]))
+def _explored(searches: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    seconds = sum(one["seconds"] for one in searches)
+    return count(sum(one["states"] for one in searches)), nanoseconds(seconds * 1e9)
 
 
-def _explored_for(one: Claim) -> str:
-    return nanoseconds(sum(tried["seconds"] for tried in one["explored"]) * 1e9)
-
-
-def _raced_for(one: Claim) -> str:
-    return "-" if one["race"] is None else nanoseconds(one["race"]["seconds"] * 1e9)
-
-
-def _shootdowns(one: Claim) -> str:
-    return "-" if one["race"] is None else count(one["race"]["shootdowns"])
-
-
-def _met(one: Claim) -> str:
-    return "-" if one["race"] is None else count(one["race"]["met"])
-
-
-def _power(one: Claim) -> str:
-    power = None if one["race"] is None else one["race"]["would_have_caught"]
-    return "-" if power is None else share(power)
+def _raced(race: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if race is None:
+        return ("-",) * 4
+    power = "-" if race["would_have_caught"] is None else share(race["would_have_caught"])
+    return nanoseconds(race["seconds"] * 1e9), count(race["shootdowns"]), count(race["met"]), power
 
 
 def _remarks(claims: Sequence[Claim]) -> Iterator[str]:

@@ -88,7 +88,10 @@ def make(name: str, stored: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as place:
         if stored is not None:
             record = json.loads((stored / kind_in(stored).file).read_text())
-            command, made = "tdx-stress report", _origin(record["version"], record["commit"], record["host"])
+            command, made = (
+                "tdx-stress report",
+                f"tdx-stress {record['version']}, commit {record['commit'][:7]}; {machine(record['host'])}",
+            )
             shutil.copytree(stored, Path(place, "runs", "latest"))
         done = subprocess.run(
             shlex.split(command),
@@ -106,12 +109,6 @@ def make(name: str, stored: Path | None = None) -> None:
     printed = RUN_DIRECTORY.sub("runs/latest", done.stdout.replace(f"{place}/", ""))
     lines = [f"$ {shown.command}", f"# {made}", *printed.splitlines()]
     (HERE / f"{name}.txt").write_text("".join(f"{line.rstrip()}\n" for line in lines))
-
-
-def _origin(version: str, commit: str, host: Mapping[str, Any]) -> str:
-    """That of a result which was stored."""
-    sha, changes, _ = commit.partition("+changes")
-    return f"tdx-stress {version}, commit {sha[:7]}{changes}; {machine(host)}"
 
 
 def part_of(text: str, parts: str) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 from results.caveats import caveats
 from results.kinds.maps import atlas_picture
-from results.kinds.orders import OrderVerdict, atlas_document
-from results.verdict import Exit, Verdict
+from results.kinds.orders import OrderVerdict, atlas_document, atlas_exit_code
 from scenarios.models import Ordering, Scenario
 from stress.explore.grid import Advance, memory_of_each
 from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_scenario
@@ -46,7 +45,7 @@ def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering) -
             with its.noted():
                 put_document(directory, ATLAS, document, atlas_picture if its.interrupts.received < 2 else None)
             its.leave(document)
-            return its.end(_exit_code(explored, raced))
+            return its.end(atlas_exit_code(document))
 
 
 def _explore(
@@ -100,13 +99,3 @@ def _document(
     entries = [order.entry() for order in explored.orders]
     races = raced.document() if raced is not None else None
     return atlas_document(head, subject, explored.facts(), entries, races, said)
-
-
-def _exit_code(explored: Explored, raced: Raced | None) -> int:
-    """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
-    verdicts = {run["verdict"] for run in raced.runs} if raced is not None else set()
-    if verdicts & {Verdict.crashed, Verdict.hung}:
-        return Exit.HARNESS.value
-    if Verdict.failed in verdicts:
-        return Exit.FAILED.value
-    return (Exit.MET if explored.complete else Exit.INCONCLUSIVE).value

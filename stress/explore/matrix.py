@@ -3,9 +3,8 @@
 from typing import Any
 
 from kernels.language.cache import sources_digest
-from results.kinds.faults import entries, matrix_document
+from results.kinds.faults import entries, matrix_document, matrix_exit_code
 from results.kinds.maps import matrix_picture
-from results.verdict import Exit
 from scenarios.faults import faults
 from scenarios.loader import load_scenario
 from stress.explore.grid import Advance, memory_of_each
@@ -57,7 +56,7 @@ def run_matrix(request: ExploreRequest, matrix: Matrix) -> int:
             with its.noted():
                 put_document(directory, MATRIX, document, matrix_picture if its.interrupts.received < 2 else None)
             its.leave(document)
-            return its.end((Exit.MET if crossed.complete else Exit.INCONCLUSIVE).value)
+            return its.end(matrix_exit_code(document))
 
 
 def _narrate(crossed: Crossed, schedules: Schedules, drawn: Display, interrupts: Interrupts) -> None:

@@ -58,7 +58,9 @@ def bench_page(bench: Bench, hists: Hists) -> Page:
     sections = [_ratios(bench, looks)]
     if bench.sweep is not None:
         sections.append(_scaling(bench, looks))
-    sections += [_latency(bench, looks, hists), _outcomes(bench)]
+    sections += [_latency(bench, looks, hists)]
+    events = ("Over all races, warm-ups included.",)
+    sections.append(Section("outcomes", "Outcomes", events, tables=(events_table(bench),)))
     record = bench.model_dump(mode="json", by_alias=True)
     return Page(
         title=heading(bench),
@@ -231,10 +233,6 @@ def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
             ),
         ),
     )
-
-
-def _outcomes(bench: Bench) -> Section:
-    return Section("outcomes", "Outcomes", ("Over all races, warm-ups included.",), tables=(events_table(bench),))
 
 
 def _orderings(arms: Sequence[Arm]) -> Table:

@@ -28,10 +28,9 @@ from results.words import count, nanoseconds_with_interval, plural
 
 
 def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[RenderableType]:
-    """What fails first; then what differs, and in one line what was not shown to; what the A/A arm says."""
+    """The A/A arm first where it fails; then what differs, and in one line what was not shown to."""
     yield Text(heading(bench), style="bold")
     doubt = bench.aa is None or bench.aa.differs or bool(ungrounded(bench))
-    yield from (Text(line, style="bold red") for line in failures(bench))
     if doubt:
         yield from _against_itself_lines(bench)
     reference = arm_name(bench.arms[0])
@@ -107,14 +106,6 @@ def heading(bench: Bench) -> str:
         f"{bench.scenario['name']}: {plural(bench.finished_rounds, 'round')} of {plural(races, 'race')}, each "
         f"{design.duration_s:g} s after {design.warmup_s:g} s of warm-up"
     )
-
-
-def failures(bench: Bench) -> Iterator[str]:
-    """A line for every ordering declared safe that showed what is forbidden: its figures are no result."""
-    safe = {arm.ordering for arm in bench.arms if arm.safe}
-    for (point, ordering), entry in seen(bench).items():
-        if ordering in safe and entry["verdict"] == "failed":
-            yield f"FAILED: {ordering}{f' at {point}' if point else ''}, {entry['reason']}; its figures are no result"
 
 
 def comparisons_table(bench: Bench, comparisons: Sequence[Comparison]) -> Table:

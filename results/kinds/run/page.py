@@ -26,13 +26,14 @@ from results.kinds.run.tables import (
     caught_sentence,
     contention_table,
     outcomes_table,
+    percentile_text,
     percentiles_table,
     shares_table,
 )
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
 from results.verdict import MET, Exit, Verdict, exit_code, name_of, whole, word_of
-from results.words import PHASE_WORDS, nanoseconds, nanoseconds_with_interval
+from results.words import PHASE_WORDS
 
 
 def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
@@ -158,17 +159,12 @@ def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:
 def _sentence(run: Run) -> str:
     met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
     zeros = caught_sentence(run)
-    took = [f"{name.replace('p999', 'p99.9')} {_interval(met, name)}" for name in ("p50", "p99") if met[name]]
+    took = [f"{name} {percentile_text(met, name)}" for name in ("p50", "p99") if met[name]]
     cost = (
         f" A shootdown that met a vCPU took at {' and at '.join(took)}." if took else " Too few shootdowns for a time."
     )
-    out = f" A vCPU was out of the guest for {_interval(outside, 'p50')} a time at p50." if outside["p50"] else ""
+    out = f" A vCPU was out of the guest for {percentile_text(outside, 'p50')} a time at p50." if outside["p50"] else ""
     return f"{run['ordering']}: {run['reason']}. {zeros}{cost}{out}".replace("  ", " ")
-
-
-def _interval(phase: Mapping[str, Any], name: str) -> str:
-    interval = phase["ci95"].get(name)
-    return nanoseconds_with_interval(phase[name], *interval) if interval else nanoseconds(phase[name])
 
 
 def _legend(shown: Shown) -> tuple[Key, ...]:

@@ -103,30 +103,24 @@ def _verdict_row(run: Run) -> tuple[str, ...]:
 def seen_table(runs: Sequence[Run]) -> Table:
     """A row for each outcome that any ordering showed, a column an ordering; beyond four a row an ordering with the
     worst that it showed."""
+    ids = [o["id"] for o in _all_outcomes(runs)]
     if len(runs) > SIDE_BY_SIDE:
-        worst = [max((o for o in run["outcomes"] if o["count"]), key=_badness, default=None) for run in runs]
-        rows = [
-            (name_of(run), *((o["id"], _graded(o), rate_text(o, run)) if o else ("nothing", "-", "-")))
-            for run, o in zip(runs, worst, strict=True)
-        ]
+        rows = []
+        for run in runs:
+            worst = max((o for o in run["outcomes"] if o["count"]), key=lambda o: ids.index(o["id"]), default=None)
+            told = ("nothing", "-", "-") if worst is None else (worst["id"], _graded(worst), rate_text(worst, run))
+            rows.append((name_of(run), *told))
         return Table("", ("WHAT WAS SEEN, AT WORST", "outcome", "grade", "rate"), tuple(rows), marked=_unsafe(runs))
-    shown = [(first, [_of(run, first["id"]) for run in runs]) for first in _all_outcomes(runs)]
-    shown = [(first, its) for first, its in shown if any(one and one["count"] for one in its)]
-    rows = [
-        (
-            first["id"] + ", of reads" * (first["id"] in OF_READS),
-            _graded(max(filter(None, its), key=lambda one: one["count"])),
-            *(_seldom(one, run) if one and one["count"] else "-" for one, run in zip(its, runs, strict=True)),
-        )
-        for first, its in shown
-    ]
-    bad = frozenset(place for place, (first, _) in enumerate(shown) if first["grade"] in FAILING)
+    shown = []
+    for outcome in ids:
+        seen_in = [(_of(run, outcome), run) for run in runs]
+        cells = [rate_text(o, run).removesuffix(" of reads") if o and o["count"] else "-" for o, run in seen_in]
+        if set(cells) != {"-"}:
+            grade = next(_graded(o) for o, _ in seen_in if o and o["count"])
+            shown.append((outcome + ", of reads" * (outcome in OF_READS), grade, *cells))
     head = ("WHAT WAS SEEN", "grade", *(broken_name(run["ordering"], safe=is_safe(run)) for run in runs))
-    return Table("", head, tuple(rows), frozenset(range(2, len(head))), bad, least=(1,))
-
-
-def _seldom(outcome: Run, run: Run) -> str:
-    return rate_text(outcome, run).removesuffix(" of reads")
+    bad = frozenset(place for place, row in enumerate(shown) if row[1].endswith("!"))
+    return Table("", head, tuple(shown), frozenset(range(2, len(head))), bad, least=(1,))
 
 
 def unseen_lines(runs: Sequence[Run]) -> Iterator[str]:
@@ -152,10 +146,6 @@ def _all_outcomes(runs: Sequence[Run]) -> list[Run]:
 
 def _of(run: Run, outcome: str) -> Run | None:
     return next((o for o in run["outcomes"] if o["id"] == outcome), None)
-
-
-def _badness(outcome: Run) -> tuple[int, int]:
-    return list(Grade).index(Grade(outcome["grade"])), outcome["shootdowns"] or 0
 
 
 def _graded(outcome: Run) -> str:
@@ -205,7 +195,7 @@ def percentiles_table(
     several = len({name for name, _, _ in measured}) > 1
     rows: list[tuple[str, ...]] = []
     for name, run, phase in measured:
-        cells = (_cell(phase, percentile, intervals=intervals) for percentile in PERCENTILES)
+        cells = (percentile_text(phase, percentile, intervals=intervals) for percentile in PERCENTILES)
         first = (PHASE_WORDS.get(name, name),) if several else ()
         rows.append((*first, name_of(run), count(phase["n"]), *cells, nanoseconds(phase["max"])))
     head = (*(("phase",) if several else ()), "ordering", "n", "p50", "p90", "p99", "p99.9", "max")
@@ -219,7 +209,8 @@ def phase_of(run: Run, name: str) -> Mapping[str, Any] | None:
     return found
 
 
-def _cell(phase: Mapping[str, Any], name: str, *, intervals: bool) -> str:
+def percentile_text(phase: Mapping[str, Any], name: str, *, intervals: bool = True) -> str:
+    """A percentile with its interval, or why there is none."""
     if phase[name] is None:
         return f"n<{ENOUGH[name]}" if phase["n"] < ENOUGH.get(name, 0) else "-"
     interval = phase["ci95"].get(name) if intervals else None

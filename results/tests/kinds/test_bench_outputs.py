@@ -9,6 +9,7 @@ import duckdb
 import pytest
 from PIL import Image
 
+from results.exchange.cases import failed_lines
 from results.kinds.bench.directory import (
     open_bench_directory,
     read_bench,
@@ -19,7 +20,7 @@ from results.kinds.bench.directory import (
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, array_name
-from results.kinds.bench.tables import bench_screen, comparisons_table
+from results.kinds.bench.tables import bench_cases, bench_screen, comparisons_table
 from results.kinds.bench.wording import ratio_text, span
 from results.store import StoreError
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
@@ -40,13 +41,15 @@ def shown(bench: Bench) -> str:
     return " ".join(printed(*bench_screen(bench), width=80).split())
 
 
-def test_a_safe_ordering_that_failed_is_said_to_have_failed_before_its_figures() -> None:
+def test_a_safe_ordering_that_failed_stands_last_with_what_to_type_next() -> None:
     bench = a_bench(10, noisy({}))
     bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
-    text = shown(found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])})))
+    made = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
 
-    assert "FAILED: v18, round 2: declared safe, and showed it; its figures are no result" in text
-    assert text.index("FAILED") < text.index("Ratios are to")
+    assert failed_lines(bench_cases(made)) == [
+        "<== FAILED v18: round 2: declared safe, and showed it",
+        "    next: tdx-stress run --ordering v18 --trace",
+    ]
 
 
 def test_the_screen_has_a_row_for_what_differs_and_one_line_for_what_does_not() -> None:
