@@ -22,21 +22,23 @@ class Delay:
 
 
 def parse_delay(text: str) -> Delay:
-    """A delay from its text; the unit of the least is that of the most where it has none. Raises ValueError."""
+    """A delay from its text; the unit of the least is that of the most where it has none. Raises ValueError, without
+    the text: that may not be UTF-8, in which pydantic tells it.
+    """
     found = _DELAY.fullmatch(text.replace(" ", ""))
     if not found:
-        raise ValueError(text)
+        raise ValueError
     least, unit_of_least, most, unit, odds = found.groups()
     most_ns = round(float(most) * UNITS_NS[unit])
     least_ns = most_ns if least is None else round(float(least) * UNITS_NS[unit_of_least or unit])
     chance = 1.0 if odds is None else float(odds or "nan")
     if not least_ns <= most_ns <= MOST_NS or not 0 <= chance <= 1:
-        raise ValueError(text)
+        raise ValueError
     return Delay(least_ns, most_ns, chance)
 
 
 def parse_start_offset(text: str) -> Delay | None:
     """A start offset from its text, a delay that is certain; None where nothing is written. Raises ValueError."""
     if "@" in text:
-        raise ValueError(text)
+        raise ValueError
     return parse_delay(text) if text else None

@@ -271,7 +271,7 @@ class Scenario(BaseModel):
     many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there, `delays` how long
     one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. Where CPUs are fewer than
     actors, `placement` keeps zappers and vCPUs apart, behind a warm-up in which Linux places all, or mixed throughout.
-    `watchdog_s` without progress is a hang.
+    `watchdog_s` without progress is a hang; of that time as much counts as the actors got of the CPUs that they wanted.
     """
 
     model_config = STRICT

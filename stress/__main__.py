@@ -1,16 +1,15 @@
 """The command `tdx-stress`, also `python -m stress`: runs a verb, and turns whatever goes wrong into one line."""
 
+# No more than what is loaded anyway, or nearly: until main has come to its first line Ctrl-C is Python's own.
 import contextlib
 import errno
 import gc
-import logging
 import os
 import signal
 import sys
-import warnings
 from types import FrameType
 
-from stress.interrupts import STOPPING_SIGNALS
+from stress.stopping import STOPPING_SIGNALS
 
 # Libraries that start threads at their import would do so before the fork.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -29,6 +28,9 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         if not sys.warnoptions:
+            import logging
+            import warnings
+
             # What a library warns of names its own files, and is nothing that a user could mend.
             warnings.simplefilter("ignore")
             logging.lastResort = None
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def _heed_signals() -> None:
-    """First of all: until here, while Python itself starts, Ctrl-C is Python's, with a traceback."""
+    """First of all."""
     for number in STOPPING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background, or under nohup
             signal.signal(number, _interrupted)
@@ -70,6 +72,8 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     def dropped(found: "sys.UnraisableHookArgs") -> None:
         if isinstance(found.exc_value, KeyboardInterrupt):
             signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    import warnings
 
     sys.unraisablehook = dropped
     warnings.simplefilter("ignore", ResourceWarning)
@@ -102,6 +106,8 @@ def _run(arguments: list[str]) -> int:
         _silence_stdout()
         return 0
     except Exception as error:
+        if signal.getsignal(signal.SIGALRM) is _interrupted:  # of which a library has made an error of its own
+            raise KeyboardInterrupt from None
         line, code = explained(error)
         if line.startswith("internal error") and {"-v", "--verbose"} & set(arguments):
             import traceback

@@ -86,12 +86,15 @@ def keep(name: str, code: bytes) -> None:
     for place in _places():
         path = place / (name + SUFFIX)
         try:
-            return write_whole(path, _digest_of(path, code) + code, 0o600)
+            write_whole(path, _digest_of(path, code) + code, 0o600)
         except OSError as error:
-            said = f"{place}: compiled code cannot be kept: {(error.strerror or str(error)).lower()}"
+            said = said or f"{place}: compiled code cannot be kept: {(error.strerror or str(error)).lower()}"
+            continue
+        if said:
+            _not_kept[f"{said}; it is in {place} instead"] = None
+        return
     if said:
         _not_kept[said] = None
-    return None
 
 
 def is_kept(names: Iterable[str]) -> bool:

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 
 from scenarios.delays import Delay, parse_delay, parse_start_offset
@@ -23,7 +21,7 @@ def test_a_delay_is_read_as_it_is_written(text: str, expected: Delay) -> None:
 
 @pytest.mark.parametrize("text", ["", "200", "5s", "2us-1us", "1us@2", "1us@", "-1us", "1000ms", "1us@0.1@0.1", "0-5"])
 def test_what_is_no_delay_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+    with pytest.raises(ValueError, match=r"^$"):
         parse_delay(text)
 
 
@@ -38,6 +36,7 @@ def test_delays_of_the_command_line_come_beside_those_of_the_scenario() -> None:
     [
         ("a.b", '--delay: expected LABEL=TIME, found "a.b"'),
         ("a.b=5s", '--delay: delays["a.b"]: expected a delay of up to 999ms such as 200ns, 0-500ns'),
+        ("a.b=\udc80", '--delay: delays["a.b"]: expected a delay of up to 999ms such as 200ns, 0-500ns'),
     ],
 )
 def test_a_delay_that_does_not_hold_is_one_line(typed: str, expected: str) -> None:

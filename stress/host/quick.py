@@ -24,9 +24,9 @@ from results.numbers.statistics import value_at_rank
 from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import Errand, measure
-from stress.interrupts import STOPPING_SIGNALS
 from stress.processes.prepared import Prepared, rules_by
 from stress.processes.workers import ExitStatus
+from stress.stopping import STOPPING_SIGNALS
 
 READINGS, SHOOTDOWNS, FORKS = 20_000, 2_000, 5
 # A run's own probe of one pair: so long at most, where something else holds a CPU.

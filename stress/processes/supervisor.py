@@ -16,14 +16,13 @@ from results.verdict import Ending
 from scenarios.delays import parse_start_offset
 from scenarios.models import Scenario
 from stress.interrupts import Interrupts
+from stress.processes.own_time import LONGEST_S, OwnTime
 from stress.processes.shared_words import Words
 from stress.processes.watchdog import Watchdog, actor_names, actors, finished, positions
 from stress.processes.workers import ExitStatus, Workers
 
 # How long the parent sleeps between two looks. Short where the race is over with the last shootdown.
 LOOK_S, SHORT_LOOK_S = 0.1, 0.01
-# More time than this between two looks was not given to the actors either: suspended, or a stopped machine.
-LONGEST_LOOK_S = 1.0
 LINE_UP_S, REAP_S, LAST_WORD_S = 60.0, 2.0, 1.0
 PAUSE_S = 200e-9  # of one pause between two shootdowns, on the slowest CPU known to us
 
@@ -115,10 +114,12 @@ class Supervisor:
     def _line_up(self) -> None:
         begun = time.monotonic()
         self._workers.start()
+        self._own_time = OwnTime(lambda: self._workers.alive.values())
         while self._workers.ready < self._workers.size:
             self._bury(self._workers.wait(LOOK_S))
             self._heed_interrupts()
-            if time.monotonic() > begun + LINE_UP_S:
+            self._own_time.advance()
+            if self._own_time.seconds > LINE_UP_S:
                 missing = self._workers.size - self._workers.ready
                 raise Over(
                     Ending.crashed, f"{missing} of {self._workers.size} workers not ready after {LINE_UP_S:.0f} s"
@@ -163,10 +164,10 @@ class Supervisor:
         self._bury(self._workers.wait(longest_s))
         now = time.monotonic()
         elapsed, self._seen_s = now - self._seen_s, now
-        if elapsed > longest_s + LONGEST_LOOK_S:
+        if elapsed > longest_s + LONGEST_S:
             self.notes.append(f"suspended for {elapsed - longest_s:.1f} s, which count as measured")
-        stuck = self._watchdog.look(min(elapsed, LONGEST_LOOK_S))
-        if stuck:
+        counted_s = self._own_time.advance()
+        if counted_s and (stuck := self._watchdog.look(counted_s)):
             who = actor_names(self._lay, stuck)
             self._over_without_progress(f"no progress for {self._scenario.watchdog_s:g} s: {who}")
         seen = snapshot(self._words, self._lay, histograms=False)
@@ -200,13 +201,17 @@ class Supervisor:
         """
         soon = ending == Ending.interrupted or self.caught is not None
         limit_s = LAST_WORD_S if soon else 2 * self._scenario.watchdog_s
+        clock = time.monotonic if soon else lambda: self._own_time.seconds
+        patient_until = time.monotonic() + LAST_WORD_S
         zappers, everyone = self._lay.zappers, len(actors(self._lay))
         for word, count in ((STOP_ENDING, zappers), (STOP_ENDLESS, everyone)):
             self._words[self._lay.control + word] = 1
-            until = time.monotonic() + limit_s
+            until = clock() + limit_s
             while not self._finished(count):
-                if time.monotonic() > until:
+                if clock() > until:
                     self._over_without_progress(f"told to stop, and went on for {limit_s:g} s")
+                if not soon and time.monotonic() > patient_until:
+                    self._heed_interrupts()
                 self._look(SHORT_LOOK_S)
         self._bury(self._workers.wait_for_end(REAP_S))
         self._note_catch(snapshot(self._words, self._lay, histograms=False))  # what the last steps showed

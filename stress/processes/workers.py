@@ -14,9 +14,9 @@ import multiprocess
 import psutil
 
 from stress.errors import HarnessFault
-from stress.interrupts import STOPPING_SIGNALS
 from stress.processes.start_line import StartLine
 from stress.processes.worker import Job, serve
+from stress.stopping import STOPPING_SIGNALS
 
 READY = "ready"
 

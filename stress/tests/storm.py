@@ -4,36 +4,44 @@ files of every kind, until the time is over; then a table of tries and failures.
     python -m stress.tests.storm --seed 1 --minutes 10
 
 A failure is a traceback or an internal error, more than a line for an error, an exit code that does not belong to it,
-what a terminal would obey, a process, a temporary file or a shared segment left behind, or a hang. `--kills` and
-`--inputs` end it sooner. With one seed the same tries are drawn in the same order; what instant they meet is the
-machine's.
+what a terminal would obey, a process, a temporary file or a shared segment left behind, or a hang. It ends sooner
+where so many `--kills` and `--inputs` were tried. With one seed and as many `--lanes` the same tries are drawn, each
+lane's in the same order; what instant they meet is the machine's.
 
-Commands are forked from this process, which holds all modules (half a second less for each, and no cache is read for
-what it has compiled); one kill in eight starts an interpreter of its own. Between the start of Python and our first
-line an interrupt is Python's own: a signal is sent from then on.
+Two lanes a CPU try side by side, as who waits for an instant needs none. Commands are forked from a lane, which holds
+all modules (half a second less for each, and no cache is read for what it has compiled); one kill in eight starts an
+interpreter of its own. Between the start of Python and our first line an interrupt is Python's own: a signal is sent
+from then on.
 """
 
 import argparse
 import collections
 import ctypes
+import gc
 import importlib
+import itertools
+import json
 import os
 import pkgutil
 import random
+import select
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import stress
-from stress.tests.storm_command import Ended, Place, gone, run
+from stress.tests.storm_command import Place, gone, run
 from stress.tests.storm_inputs import Inputs
 from stress.tests.storm_kills import Kills
 
 PR_SET_CHILD_SUBREAPER = 36
-SHOWN = 12
+SHOWN, TRIES = 12, "tries"
+LANES_A_CPU = 2
 
 
 @dataclass(slots=True)
@@ -44,15 +52,13 @@ class Table:
     failures: collections.Counter[tuple[str, str]] = field(default_factory=collections.Counter)
     said: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, wrong: list[str], ended: Ended) -> None:
-        """One try, with what is wrong with its end."""
+    def add(self, kind: str, wrong: list[str], said: str) -> None:
+        """One try, with what is wrong with its end, and what was said."""
         self.tries[kind] += 1
         for what in wrong:
-            first = self.failures[kind, what] == 0
+            if self.failures[kind, what] == 0:
+                self.said.append(f"{kind}: {what}: {said}")
             self.failures[kind, what] += 1
-            if first:
-                said = (ended.stderr.strip() or ended.stdout.strip())[-400:]
-                self.said.append(f"{kind}: {what}: {' '.join(ended.arguments)} -> {ended.code}: {said!r}")
 
     def lines(self) -> list[str]:
         """The table, then the first of each kind of failure."""
@@ -67,30 +73,100 @@ class Table:
         return [*rows, *self.said[:SHOWN]]
 
 
-def storm(seed: int, seconds: float, kills: int, inputs: int, *, short: bool = False) -> Table:
-    """Try until the time is over or all have been tried. Kills and inputs take turns by the share that is left.
+def storm(seed: int, seconds: float, kills: int, inputs: int, *, lanes: int = 1, short: bool = False) -> Table:
+    """Try until the time is over or all have been tried, in so many processes side by side.
 
     `short` is for a test: only what needs no result made before.
     """
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     preload()
-    chance, table = random.Random(seed), Table()
-    with tempfile.TemporaryDirectory(prefix="storm-") as folder:
-        material = None if short else Material(Path(folder) / "material")
+    before = segments()
+    with tempfile.TemporaryDirectory(prefix="storm-") as name:
+        folder = Path(name)
+        subreaper()
+        material = None if short else Material(folder / "material")
         its = None if material is None else (material.path, material.witness)
-        both = Kills(chance, its), Inputs(chance, its)
-        left, number, told = [kills, inputs], 0, time.monotonic()
-        until = told + seconds  # behind what is compiled for the material
-        while sum(left) and time.monotonic() < until:
+        gc.collect()
+        gc.freeze()  # or each fork would look through all of it, and copy it
+        until = time.monotonic() + seconds  # behind what is compiled for the material
+        pids = []
+        for lane in range(lanes):
+            share = [number // lanes + (lane < number % lanes) for number in (kills, inputs)]
+            if (pid := os.fork()) == 0:
+                try:
+                    subreaper()
+                    _lane(folder / str(lane), random.Random(f"{seed} {lane}"), until, share, its)
+                    os._exit(0)
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
+            pids.append(pid)
+        codes = _ended(pids, folder)
+        table = _table(folder)
+    wrong = [f"code {code}" for code in codes if code] + [f"left a segment {one}" for one in segments() - before]
+    for what in wrong:
+        table.add("the storm itself", [what], "")
+    return table
+
+
+def _lane(
+    folder: Path, chance: random.Random, until: float, left: list[int], material: tuple[Path, str] | None
+) -> None:
+    """Kills and inputs by turns, by the share that is left; a line of JSON for each try."""
+    folder.mkdir()
+    both = Kills(chance, material), Inputs(chance, material)
+    with open(folder / TRIES, "w", buffering=1) as tries:
+        for number in itertools.count():
+            if not sum(left) or time.monotonic() >= until:
+                return
             which = 0 if chance.random() * sum(left) < left[0] else 1
             left[which] -= 1
-            number += 1
-            with Place(Path(folder) / str(number)) as place:
-                table.add(*both[which].one(place))
-            if time.monotonic() > told + 60:
-                told = time.monotonic()
+            with Place(folder / str(number)) as place:
+                kind, wrong, ended = both[which].one(place)
+            said = (ended.stderr.strip() or ended.stdout.strip())[-400:]
+            tries.write(
+                json.dumps([kind, wrong, f"{' '.join(ended.arguments)[:400]} -> {ended.code}: {said!r}"]) + "\n"
+            )
+
+
+def _ended(pids: list[int], folder: Path) -> list[int]:
+    """The exit codes of all lanes; a line a minute until then. Ctrl-C ends them, and what was tried is shown."""
+    ends = {os.pidfd_open(pid): pid for pid in pids}
+    codes = []
+    try:
+        while ends:
+            found, _, _ = select.select(list(ends), [], [], 60)
+            codes += [os.waitstatus_to_exitcode(os.waitpid(ends.pop(end), 0)[1]) for end in found]
+            if not found:
+                table = _table(folder)
                 print(f"{sum(table.tries.values())} tries, {sum(table.failures.values())} failures", file=sys.stderr)
+    except KeyboardInterrupt:
+        for pid in ends.values():
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+    return codes
+
+
+def _table(folder: Path) -> Table:
+    """Of what all lanes have tried so far."""
+    table = Table()
+    for path in sorted(folder.glob(f"*/{TRIES}")):
+        for line in path.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                table.add(*json.loads(line))
     return table
+
+
+def subreaper() -> None:
+    """Orphans of what this process starts become its own."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def segments() -> set[str]:
+    """What is shared by name."""
+    try:
+        return set(os.listdir("/dev/shm"))
+    except OSError:
+        return set()
 
 
 def preload() -> None:
@@ -137,10 +213,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--kills", type=int, default=1_000)
     parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--lanes", type=int, default=LANES_A_CPU * (os.cpu_count() or 1), help="so many side by side")
     asked = parser.parse_args()
     began = time.monotonic()
-    table = storm(asked.seed, asked.minutes * 60, asked.kills, asked.inputs)
-    print(f"seed {asked.seed}, {(time.monotonic() - began) / 60:.1f} minutes, {os.cpu_count()} CPUs")
+    table = storm(asked.seed, asked.minutes * 60, asked.kills, asked.inputs, lanes=asked.lanes)
+    minutes = (time.monotonic() - began) / 60
+    print(f"seed {asked.seed}, {minutes:.1f} minutes, {os.cpu_count()} CPUs, {asked.lanes} lanes;", end=" ")
+    print(f"asked for {asked.kills:,} kills and {asked.inputs:,} inputs")
     print("\n".join(table.lines()))
     return 1 if table.failures else 0
 

@@ -59,7 +59,7 @@ class Kills:
         after_s = chance.random() * takes_s * (1.5 if anew else 1.0)
         limits = self._limits() if kind == "starved" else {}
         anew |= resource.RLIMIT_AS in limits  # what is forked has taken more already
-        act: Act = _nothing if kind == "starved" else _acts(kind, after_s, chance)
+        act = None if kind == "starved" else _acts(kind, after_s, chance)
         ended = run(place, arguments, act, limits=limits, anew=anew)
         return f"kill: {kind}", wrong(kind, ended), ended
 
@@ -73,10 +73,6 @@ class Kills:
         return {
             which: round(least * (most / least) ** self._chance.random()) if least else self._chance.randrange(most)
         }
-
-
-def _nothing(pid: int) -> None:
-    pass
 
 
 def _acts(kind: str, after_s: float, chance: random.Random) -> Act:

@@ -182,6 +182,46 @@ def test_a_stdout_that_is_full_is_one_line(words: str, command_environment: dict
     assert (done.returncode, done.stderr) == (3, "tdx-stress: stdout: cannot write: No space left on device\n")
 
 
+FULL = """
+import os, sys
+from stress.__main__ import main
+
+real, full = os.write, sys.argv[1]
+
+def write(handle, content):
+    if os.readlink(f"/proc/self/fd/{handle}").startswith(full):
+        raise OSError(28, "No space left on device")
+    return real(handle, content)
+
+os.write = write
+sys.argv[:2] = ["tdx-stress"]
+main()
+"""
+
+
+@pytest.mark.processes
+def test_a_command_whose_cache_is_full_says_so_and_takes_another_place(
+    tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    full, other = tmp_path / "cache", tmp_path / "temporary"
+    other.mkdir()
+    explore = ("explore", "--ordering", "spec", "--vcpus", "1", "--zappers", "1", "--out", "out")
+
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(full), *explore],
+        cwd=tmp_path,
+        env={**command_environment, "TDX_STRESS_CACHE": str(full), "TMPDIR": str(other)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("tdx-stress:")]
+    assert "compiled code cannot be kept: no space left on device; it is in " in line
+    assert not [path for path in full.rglob("*") if path.is_file()]
+    assert list(other.glob("*/*/graph_*.code"))
+
+
 def test_too_little_address_space_is_one_line_before_anything_is_imported(command_environment: dict[str, str]) -> None:
     done = subprocess.run(
         ["bash", "-c", f"ulimit -v 300000; {sys.executable} -m stress run -q"],

@@ -23,6 +23,37 @@ command._run = interrupted
 command.main()
 """
 
+MADE_AN_ERROR = """
+import os, signal
+import stress.__main__ as command, stress.cli
+
+def app(*arguments, **named):
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+    except KeyboardInterrupt:
+        raise RuntimeError("Query interrupted")
+
+stress.cli.app = app
+command.main()
+"""
+# Interrupts the program where it imports a module for the first time behind these, which Python itself starts with.
+AT_ITS_FIRST_IMPORT = """
+import builtins, contextlib, enum, os, runpy, signal, sys
+
+own, started = builtins.__import__, {*sys.modules, "errno", "gc", "signal", "stress", "stress.stopping", "types"}
+
+def imports(name, *more, **named):
+    if name not in started and not name.startswith("_"):
+        builtins.__import__ = own
+        print(name, flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+    return own(name, *more, **named)
+
+builtins.__import__ = imports
+sys.argv = ["tdx-stress", "list"]
+runpy.run_module("stress", run_name="__main__", alter_sys=True)
+"""
+
 
 @pytest.fixture(autouse=True)
 def _handlers_as_before() -> Iterator[None]:
@@ -127,3 +158,20 @@ def test_an_interrupt_amid_code_in_a_string_ends_in_the_exit_code_too(
     done = subprocess.run([sys.executable, "-m", "amid"], cwd=tmp_path, env=command_environment)
 
     assert done.returncode == 130
+
+
+def test_ctrl_c_while_the_first_large_module_is_imported_is_one_line(command_environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ITS_FIRST_IMPORT], env=command_environment, capture_output=True, text=True
+    )
+
+    assert done.stdout == "logging\n"
+    assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
+
+
+def test_an_interrupt_that_a_library_has_made_an_error_of_is_one(command_environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MADE_AN_ERROR], env=command_environment, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")

@@ -108,8 +108,9 @@ def test_where_one_place_is_full_the_other_takes_it(chosen, monkeypatch, tmp_pat
     monkeypatch.setattr(cache, "write_whole", full)
     keep("graph_12", b"code")
 
-    assert (read("graph_12"), troubles()) == (b"code", [])
-    assert list(tmp_path.glob("temporary/*/*/graph_12.code"))
+    (taken,) = tmp_path.glob("temporary/*/*/graph_12.code")
+    said = f"{kept_in(chosen)}: compiled code cannot be kept: no space left on device; it is in {taken.parent} instead"
+    assert (read("graph_12"), troubles()) == (b"code", [said])
 
 
 def test_where_no_place_takes_it_there_is_a_line_and_nothing_is_left(chosen, monkeypatch):
