@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,13 @@ def test_a_bench_of_too_few_rounds_is_compared_with_a_warning(tdx_stress: Comman
 def test_results_without_figures_are_held_against_each_other_by_their_verdicts(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    head = {"command": ["tdx-stress"], "version": "0.1.0", "commit": None, "started": "2026-11-22", "host": {}}
+    head: dict[str, Any] = {
+        "command": ["tdx-stress"],
+        "version": "0.1.0",
+        "commit": None,
+        "started": "2026-11-22",
+        "host": {},
+    }
     safe, bad, larger = explored(), explored({"stale_after_done": 9}), explored(vcpus=3)
     for name, one in {"safe": safe, "bad": bad, "larger": larger}.items():
         (tmp_path / name).mkdir()
