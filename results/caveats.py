@@ -221,7 +221,7 @@ def _of_the_samples(runs: Sequence[Facts]) -> Iterator[Caveat]:
         if few:
             yield Caveat(
                 "too_few_samples",
-                f"few samples, {', '.join(f'{n:,} shootdowns of {name} that met a vCPU' for name, n in few.items())}",
+                f"few samples: {', '.join(f'{n:,} of {name}' for name, n in few.items())} met a vCPU after the warm-up",
                 f"below {ENOUGH[name]:,} a {label} has no 95 % interval, so none is printed",
                 "a longer --duration, or fewer orderings in the same time",
             )

@@ -1,37 +1,21 @@
-"""What all tables share: how one is laid out on a terminal and on a page, and which words have a colour.
+"""What all tables share: how one is laid out on a terminal, on a page and in Markdown, and which words have a colour.
 
 What an unsafe ordering did is marked "unsafe" wherever a number of it stands.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as TextTable
 from rich.text import Text
 
 from results.grades import Grade
-from results.verdict import is_safe, named
+from results.verdict import is_safe, word_of
 
 Run = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of texts under a head; the first cell of a row names it. `marked` rows are drawn as bad, the columns in
-    `numbers` stand to the right, a `folded` table opens on a click."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
-    marked: frozenset[int] = frozenset()
-    folded: bool = False
-
-
 GRADE_STYLES = {
     Grade.acceptable: "green",
     Grade.interesting: "yellow",
@@ -40,24 +24,94 @@ GRADE_STYLES = {
 }
 VERDICT_STYLES = {
     "passed": "green",
+    "caught": "green",
     "failed": "bold red",
     "inconclusive": "yellow",
     "crashed": "bold red",
     "hung": "bold red",
 }
-# For WHY where a terminal is too narrow for the sentences of `grades`.
-WIDE = 104
+# The words that begin a cell: grades, verdicts, and those of pairs of an ordering and a fault.
+WORD_STYLES = {
+    **VERDICT_STYLES,
+    **{grade.value: style for grade, style in GRADE_STYLES.items()},
+    "stale": "bold red",
+    "refused": "yellow",
+    "stuck": "magenta",
+    "broken": "red",
+    "safe": "green",
+}
+INTERVAL = re.compile(r" \([<\d](?:(?!, )[^()])*\)")
 
 
 @dataclass(frozen=True, slots=True)
-class ByWidth:
-    """What to print on a narrow terminal, and on one of at least WIDE columns."""
+class Table:
+    """Rows of texts under a head; the first cell of a row names it. `marked` rows are drawn as bad, the columns in
+    `numbers` stand to the right, a `folded` table opens on a click.
 
-    narrow: RenderableType
-    wide: RenderableType
+    A terminal draws it as it is. Where that is too narrow, texts wrap between words, numbers and names do not; then
+    intervals go. A table with columns to spare wraps nothing, and drops those in `least`.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[int] = frozenset()
+    marked: frozenset[int] = frozenset()
+    folded: bool = False
+    least: tuple[int, ...] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.wide if options.max_width >= WIDE else self.narrow
+        if self.caption:
+            yield Text(self.caption, style="bold")
+        bare = [tuple(INTERVAL.sub("", cell) for cell in row) for row in self.rows]
+        tried = [(self.rows, ()), *((bare, self.least[:dropped]) for dropped in range(len(self.least) + 1))]
+        made = [(rows, self._widths(rows, dropped, options.max_width)) for rows, dropped in tried]
+        rows, (_, widths) = next((one for one in made if one[1][0]), made[-1])
+        table = TextTable(
+            box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_header=bool(self.head)
+        )
+        for at, width in widths.items():
+            justify: Any = "right" if at in self.numbers else "left"
+            table.add_column(self.head[at] if self.head else "", justify=justify, width=width, overflow="fold")
+        for place, row in enumerate(rows):
+            marked = "red" if place in self.marked else ""
+            cells = [row[at] for at in widths if at < len(row)]
+            firsts = (cell.partition(" ")[0].rstrip("!").lower() for cell in cells)
+            table.add_row(*map(Text, cells, (WORD_STYLES.get(first, marked) for first in firsts)))
+        yield table
+
+    def _widths(
+        self, rows: Sequence[Sequence[str]], dropped: Collection[int], room: int
+    ) -> tuple[bool, dict[int, int]]:
+        """Whether the columns but for these fit, and how wide each is: its longest word at least, then, the narrowest
+        first, whatever is left of the room.
+        """
+        least, most = {}, {}
+        for at in range(max(map(len, (self.head, *rows)))):
+            cells = [row[at] for row in rows if at < len(row)]
+            head = self.head[at] if self.head else ""
+            # Numbers are not wrapped, nor what has no blanks, nor anything where columns can go instead.
+            whole = bool(self.least) or at in self.numbers or not any(" " in cell for cell in cells)
+            parts = [part for cell in cells for part in (cell.split("\n") if whole else cell.split())]
+            least[at] = max(map(len, [*parts, *head.split()]), default=0)
+            most[at] = max(map(len, [line for cell in (head, *cells) for line in cell.split("\n")]))
+        widths = {at: width for at, width in least.items() if at not in dropped}
+        spare = room - sum(widths.values()) - len(widths) + 1
+        fits = spare >= 0
+        for at in sorted(widths, key=most.__getitem__):
+            grown = min(most[at] - least[at], max(spare, 0))
+            widths[at] += grown
+            spare -= grown
+        return fits, widths
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown, its caption before it."""
+    width = max(map(len, (table.head, *table.rows)))
+    rules = ("---:" if at in table.numbers else "---" for at in range(width))
+    lines = (table.head or ("",) * width, rules, *table.rows)
+    drawn = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([f"**{table.caption}**", ""] * bool(table.caption) + drawn) + "\n"
 
 
 def heading(run: Run) -> Text:
@@ -65,61 +119,17 @@ def heading(run: Run) -> Text:
     return Text.assemble((run["ordering"], "bold"), (mark, "red"), f": {run['title']}")
 
 
-def caveat_lines(caveats: Sequence[Mapping[str, str]]) -> RenderableType:
-    """Every caveat: what was seen, what it means, what to try."""
-    grid = TextTable.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column(ratio=1)
-    for caveat in caveats:
-        text = Text.assemble((caveat["seen"], "bold"), f": {caveat['means']}. Try: {caveat['try']}.")
-        grid.add_row(Text("!", style="yellow"), text)
-    return Group(Text("Caveats", style="bold"), grid) if caveats else Group()
-
-
-def marked(ordering: str, safe: bool) -> Text:
-    """An ordering's name beside a number of it."""
-    return Text(named(ordering, safe), style="" if safe else "red")
+def caveat_lines(caveats: Sequence[Mapping[str, str]], *, whole: bool = False) -> list[RenderableType]:
+    """Every caveat: what was seen and what to try; what it means where the whole is asked for."""
+    lines: list[RenderableType] = []
+    for one in caveats:
+        means = f": {one['means']}" if whole else ""
+        lines.append(Text.assemble(("! ", "yellow"), (one["seen"], "bold"), f"{means}. Try: {one['try']}."))
+    return lines
 
 
 def verdict_line(one: Mapping[str, Any], name: str = "") -> Text:
     """`PASSED: nothing forbidden in 4,321 shootdowns`; with a name before the reason where several stand together."""
-    said = f": {name}: {one['reason']}" if name else f": {one['reason']}"
-    return Text.assemble((one["verdict"].upper(), VERDICT_STYLES[one["verdict"]]), said)
-
-
-def indented(lines: Iterable[Text | str], style: str = "") -> list[RenderableType]:
-    """What stands below a table, two columns in."""
-    return [Padding(Text(line, style=style) if isinstance(line, str) else line, (0, 0, 0, 2)) for line in lines]
-
-
-def plain_table(*columns: tuple[str, Any]) -> TextTable:
-    """A table without a box, one space between columns, each `left`, `right`, or `wrap`: to the left, and may wrap."""
-    table = TextTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    for name, justify in columns:
-        wraps = justify == "wrap"
-        table.add_column(name, justify="left" if wraps else justify, no_wrap=not wraps)
-    return table
-
-
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """A table that drops columns where a terminal is too narrow for all, and cuts no number. `least`: the names of the
-    columns that may go, the first to go first.
-    """
-
-    columns: Sequence[tuple[str, Any]]
-    rows: Sequence[Sequence[str | Text]]
-    least: Sequence[str]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        without = (self._table(set(self.least[:dropped])) for dropped in range(len(self.least) + 1))
-        wide = options.update(width=1_000)
-        fitting = (table for table in without if Measurement.get(console, wide, table).maximum <= options.max_width)
-        yield next(fitting, self._table(set(self.least)))
-
-    def _table(self, dropped: Collection[str]) -> TextTable:
-        kept = [place for place, (name, _) in enumerate(self.columns) if name not in dropped]
-        table = plain_table(*(self.columns[place] for place in kept))
-        for row in self.rows:
-            table.add_row(*(row[place] for place in kept))
-        return table
+    reason = one["reason"].removeprefix("caught: ")
+    said = f": {name}: {reason}" if name else f": {reason}"
+    return Text.assemble((word_of(one).upper(), VERDICT_STYLES[word_of(one)]), said)

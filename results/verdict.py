@@ -109,6 +109,12 @@ def name_of(run: Run) -> str:
     return named(run["ordering"], is_safe(run))
 
 
+def word_of(one: Run) -> str:
+    """The verdict as people read it: a known-wrong ordering that shows what it is known for is caught."""
+    caught = one["verdict"] == Verdict.passed and one.get("expect", "safe") != "safe"
+    return "caught" if caught else str(one["verdict"])
+
+
 def hung_as_expected(run: Run) -> bool:
     """Whether nothing progressed any more, and that is what the ordering is known for."""
     return bool(run["ending"] == Ending.hung and not is_safe(run) and "no_progress" in run["expect"])

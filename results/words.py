@@ -108,3 +108,12 @@ def rate_with_interval(outcome: Mapping[str, Any]) -> str:
     power = f"{rate:.1e}".partition("e")[2]
     scale = 10.0 ** int(power)
     return f"{rate / scale:.1f} ({low / scale:.1f}-{high / scale:.1f}) e{power}"
+
+
+def broken_name(name: str, *, safe: bool = True) -> str:
+    """An ordering's name above a narrow column: over several lines, broken where it has underscores."""
+    lines = [""]
+    for word in name.split("_"):
+        joined = f"{lines[-1]}_{word}" if lines[-1] else word
+        lines[-1:] = [joined] if len(joined) <= 12 else [lines[-1] + "_", word]
+    return "\n".join(lines) + "\n(unsafe)" * (not safe)

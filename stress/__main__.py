@@ -83,6 +83,15 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _with_values(arguments: list[str]) -> list[str]:
+    """`--json` without a file is `--json -`."""
+    following = [*arguments[1:], "--"]
+    return [
+        f"{one}=-" if one == "--json" and then.startswith("-") and then != "-" else one
+        for one, then in zip(arguments, following, strict=False)
+    ]
+
+
 def _run(arguments: list[str]) -> int:
     try:
         from stress.processes.limits import check_address_space
@@ -90,7 +99,7 @@ def _run(arguments: list[str]) -> int:
         check_address_space(arguments)
         from stress.cli import app
 
-        code = app(arguments, prog_name="tdx-stress", standalone_mode=False) or 0
+        code = app(_with_values(arguments), prog_name="tdx-stress", standalone_mode=False) or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:

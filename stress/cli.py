@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stress import options
+from stress.commands import verb
 
 EXIT_CODES = """\b
 Exit codes:
@@ -74,7 +75,7 @@ def _top(
         raise typer.Exit(2)
 
 
-@options.verb(app, "run", options.RunRequest, EXIT_CODES)
+@verb(app, "run", options.RunRequest, EXIT_CODES)
 def _run(request: options.RunRequest) -> int:
     from stress.resolve import resolve
 
@@ -95,7 +96,7 @@ def _run(request: options.RunRequest) -> int:
     return run_amplify(request, resolved[0], targets, budget_s)
 
 
-@options.verb(app, "bench", options.BenchRequest, EXIT_CODES)
+@verb(app, "bench", options.BenchRequest, EXIT_CODES)
 def _bench(request: options.BenchRequest) -> int:
     from stress.bench.design import design
 
@@ -105,7 +106,7 @@ def _bench(request: options.BenchRequest) -> int:
     return bench(request, experiment)
 
 
-@options.verb(app, "explore", options.ExploreRequest, EXIT_CODES)
+@verb(app, "explore", options.ExploreRequest, EXIT_CODES)
 def _explore(request: options.ExploreRequest) -> int:
     if request.orders and request.matrix:
         from stress.errors import UsageFault
@@ -133,49 +134,67 @@ def _explore(request: options.ExploreRequest) -> int:
     return run_explore(request, *resolved)
 
 
-@options.verb(app, "compare", options.CompareRequest, EXIT_CODES)
+LEFT = "out json junit fail_fast quiet verbose no_color"
+SEARCHED = f"orderings faults settings memory threads {LEFT}"
+RACED = f"rate seed workers placement cpus settings delays faults ktap {LEFT}"
+verb(
+    app, "orders", options.ExploreRequest, EXIT_CODES, only=f"seed {SEARCHED}", orders=True,
+    help="Take every order of an ordering's steps.\n\nThe atlas: of --ordering, or of v18; then the safe orders race.",
+)(_explore)  # fmt: skip
+verb(
+    app, "faults", options.ExploreRequest, EXIT_CODES, only=SEARCHED, matrix=True,
+    help="Take every ordering with every fault.\n\nThe matrix: or each --ordering, with each --fault, one at a time.",
+)(_explore)  # fmt: skip
+verb(
+    app, "amplify", options.RunRequest, EXIT_CODES, amplify="auto",
+    only=f"scenario orderings outcome budget vcpus zappers pages {RACED}",
+    help="Find what shows an outcome most often.\n\nIt tries delays, yields, sizes, storms, starts.",
+)(_run)  # fmt: skip
+
+
+@verb(app, "compare", options.CompareRequest, EXIT_CODES)
 def _compare(request: options.CompareRequest) -> int:
     from stress.compare import compare
 
     return compare(request)
 
 
-@options.verb(app, "report", options.ReportRequest)
+@verb(app, "report", options.ReportRequest)
 def _report(request: options.ReportRequest) -> int:
     from stress.report import report
 
     return report(request)
 
 
-@options.verb(app, "history", options.HistoryRequest)
+@verb(app, "history", options.HistoryRequest)
 def _history(request: options.HistoryRequest) -> int:
     from stress.history import history
 
     return history(request)
 
 
-@options.verb(app, "selftest", options.SelftestRequest, EXIT_CODES)
+@verb(app, "selftest", options.SelftestRequest, EXIT_CODES)
 def _selftest(request: options.SelftestRequest) -> int:
     from stress.selftest.verb import selftest
 
     return selftest(request)
 
 
-@options.verb(app, "list", options.ListRequest)
+@verb(app, "list", options.ListRequest)
 def _list(request: options.ListRequest) -> int:
     from stress.list import list_all, list_labels
 
     return list_all(request) if request.labels is None else list_labels(request.labels, request)
 
 
-@options.verb(app, "replay", options.ReplayRequest, REPLAY_CODES)
+@verb(app, "replay", options.ReplayRequest, REPLAY_CODES)
 def _replay(request: options.ReplayRequest) -> int:
     from stress.replay import replay
 
     return replay(request)
 
 
-@options.verb(app, "doctor", options.DoctorRequest, DOCTOR_CODES)
+@verb(app, "doctor", options.DoctorRequest, DOCTOR_CODES)
 def _doctor(request: options.DoctorRequest) -> int:
     from stress.processes.placement import chosen_cpus, chosen_vcpus
 

@@ -5,13 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from results.history import FILTERS, History, NoHistory, as_json
 from results.store import StoreError, write_file
-from results.table import VERDICT_STYLES, Fitting, marked
-from results.verdict import Exit
+from results.table import Table
+from results.verdict import Exit, named, word_of
 from results.words import count, nanoseconds
 from stress.errors import CannotRunHere, UsageFault
 from stress.options import HistoryRequest
@@ -85,7 +82,7 @@ def _show(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> int:
     if request.json is not None:
         hand_out(request.json, as_json(list(map(dict, rows))))
     screen = reading_screen(request)
-    screen.show(_table(rows), wrap=False)
+    screen.show(_table(rows))
     if request.plot is not None:
         screen.line(f"\nPicture: {_plotted(request, rows)}")
     return 0
@@ -100,26 +97,23 @@ def _plotted(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> Path
     return path
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Fitting:
-    words = ("STARTED", "SCENARIO", "ORDERING", "VERDICT")
-    numbers = ("vCPUs", "SHOOTDOWNS", "FORBIDDEN", "p50", "p99", "READS/s")
-    columns = [*((name, "left") for name in words), *((name, "right") for name in numbers)]
-    return Fitting(
-        columns, [_row(row) for row in rows], ("READS/s", "vCPUs", "SHOOTDOWNS", "p99", "FORBIDDEN", "STARTED")
-    )
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    head = ("STARTED", "scenario", "ordering", "verdict", "vCPUs", "shootdowns", "forbidden", "p50", "p99", "reads/s")
+    bad = frozenset(place for place, row in enumerate(rows) if not row["safe"])
+    return Table("", head, tuple(map(_row, rows)), frozenset(range(4, 10)), bad, least=(9, 4, 5, 8, 6, 0))
 
 
-def _row(row: Mapping[str, Any]) -> list[str | Text]:
-    return [
+def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
         f"{row['started']:%Y-%m-%d %H:%M}" if row["started"] else "unknown",
         " ".join(filter(None, (row["scenario"], row["point"], "" if row["kind"] == "run" else row["kind"]))),
-        marked(row["ordering"], row["safe"]),
-        Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
+        named(row["ordering"], row["safe"]),
+        word_of({"verdict": row["verdict"], "expect": "safe" if row["safe"] else ""}),
         *("-" if row[key] is None else count(row[key]) for key in ("vcpus", "shootdowns", "forbidden")),
         nanoseconds(row["p50_ns"]),
         nanoseconds(row["p99_ns"]),
         "-" if row["reads_per_s"] is None else count(row["reads_per_s"]),
-    ]
+    )
 
 
 def _show_any(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -127,11 +121,6 @@ def _show_any(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> int
     if request.json == STDOUT:
         write(sys.stdout, as_json(list(map(dict, rows))))
         return 0
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for name in rows[0] if rows else ():
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row.values()))
-    screen = Screen(sys.stdout, color=not request.no_color)
-    screen.show(table, wrap=False)
+    cells = tuple(tuple("-" if value is None else str(value) for value in row.values()) for row in rows)
+    Screen(sys.stdout, color=not request.no_color).show(Table("", tuple(rows[0] if rows else ()), cells), wrap=False)
     return 0

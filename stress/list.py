@@ -14,11 +14,16 @@ from kernels.tdx.rules import Flow
 from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
+from scenarios.files import shipped
 from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.wording import nearest
+from stress.errors import UsageFault
 from stress.options import ListRequest
 from stress.screen import Screen, write
+from stress.session import hand_out
 
 Entry = Mapping[str, Any]
+FILES = {"orderings": "orderings", "scenarios": "."}
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
@@ -46,16 +51,54 @@ def _of(one: Any, *keys: str) -> dict[str, Any]:
 
 
 def list_all(request: ListRequest) -> int:
-    """Print everything; the exit code is 0."""
+    """Print everything, one kind of it, or one thing whole; the exit code is 0. Raises UsageFault."""
     listed = everything()
-    if request.json:
-        write(sys.stdout, json.dumps(listed, indent=1) + "\n")
+    if request.schema is not None:
+        return _schema(request.schema)
+    if request.name is not None and request.name not in listed:
+        return _whole(request.name, listed, request)
+    chosen = listed if request.name is None else {request.name: listed[request.name]}
+    if request.json is not None:
+        hand_out(request.json, json.dumps(chosen, indent=1) + "\n")
         return 0
     screen = Screen(sys.stdout, color=not request.no_color)
-    for section, entries in listed.items():
-        width = max(len(entry["name"]) for entry in entries)
-        screen.show(Text(section.upper(), style="bold"), *(_entry(entry, width) for entry in entries), "", wrap=False)
-    screen.line("tdx-stress run SCENARIO, or tdx-stress run --ordering ORDERING")
+    for section, its in chosen.items():
+        width = max(len(entry["name"]) for entry in its)
+        screen.show(Text(section.upper(), style="bold"), *(_entry(entry, width) for entry in its), "", wrap=False)
+    screen.line("tdx-stress list NAME prints one whole; tdx-stress run SCENARIO or --ordering ORDERING races it")
+    return 0
+
+
+def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListRequest) -> int:
+    """An ordering's or a scenario's file, to start one's own from; of an outcome or a fault all that is known."""
+    found = {section: entry for section, its in listed.items() for entry in its if entry["name"] == name}
+    if not found:
+        known = [*listed, *(entry["name"] for entries in listed.values() for entry in entries)]
+        near = nearest(name, known)
+        raise UsageFault(
+            f'list: expected one of {", ".join(listed)}, or a name that they list, found "{name}"'
+            + (f'; did you mean "{near}"?' if near else "")
+        )
+    if request.json is not None:
+        hand_out(request.json, json.dumps(found, indent=1) + "\n")
+        return 0
+    for section, entry in found.items():
+        if section in FILES and (path := shipped(FILES[section], name)):
+            write(sys.stdout, f"# {section[:-1]} {name}\n{path.read_text()}")
+        else:
+            told = {key: ", ".join(its) if isinstance(its, list) else its for key, its in entry.items()}
+            lines = (f"{key}: {its}" for key, its in told.items())
+            write(sys.stdout, "\n".join([f"# {section[:-1]}", *lines]) + "\n")
+    return 0
+
+
+def _schema(name: str) -> int:
+    """The JSON schemas of what a kind of result leaves, by what `schema` says in it."""
+    from results.kinds.kind import BY_NAME, json_schemas
+
+    if name not in BY_NAME:
+        raise UsageFault(f'--schema: expected one of {", ".join(BY_NAME)}, found "{name}"')
+    write(sys.stdout, json.dumps(json_schemas(BY_NAME[name]), indent=1) + "\n")
     return 0
 
 
@@ -75,8 +118,8 @@ def list_labels(name: str, request: ListRequest) -> int:
         for number, label in enumerate(labels_of(PROTOCOLS[flow]))
         if label
     ]
-    if request.json:
-        write(sys.stdout, json.dumps({"flow": flow.name.lower(), "labels": entries}, indent=1) + "\n")
+    if request.json is not None:
+        hand_out(request.json, json.dumps({"flow": flow.name.lower(), "labels": entries}, indent=1) + "\n")
         return 0
     screen, width = Screen(sys.stdout, color=not request.no_color), max(len(entry["name"]) for entry in entries)
     for entry in entries:

@@ -3,66 +3,8 @@ stands here once. Beside its type stand its usage and its help. They are named t
 a tenth of the time of `--help`.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args
-
-import typer
-
-Request = TypeVar("Request")
-Verb = Callable[[Request], int]
-
-
-def verb(
-    app: typer.Typer, name: str, request: type[Request], epilog: str = ""
-) -> Callable[[Verb[Request]], Verb[Request]]:
-    """Make a function of such a request a command of this name; the request's docstring is the help."""
-    defaults = request._field_defaults  # type: ignore[attr-defined]
-    parameters = [_parameter(name, its, defaults) for name, its in request.__annotations__.items()]
-
-    def register(carry_out: Verb[Request]) -> Verb[Request]:
-        def command(**given: Any) -> int:
-            several = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
-            return carry_out(request(**given | several))
-
-        command.__doc__ = request.__doc__
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        app.command(name, epilog=epilog)(command)
-        return carry_out
-
-    return register
-
-
-def typed(request: Any, names: Iterable[str]) -> list[str]:
-    """Those of these fields that were typed, as options."""
-    annotations, unsaid = type(request).__annotations__, request._field_defaults
-    given = [name for name in names if getattr(request, name) != unsaid.get(name)]
-    return [_split(get_args(annotations[name])[1])[0][-1] for name in given]
-
-
-def _split(usage: str) -> tuple[list[str], str]:
-    """`-x --name VALUE`: its names, and what stands behind them."""
-    words = usage.split(" ")
-    names = [word for word in words if word.startswith("-")]
-    return names, " ".join(words[len(names) :])
-
-
-def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspect.Parameter:
-    """As typer reads it. What several times is typed is a list to it; an option that is not given shows no default, as
-    that is the scenario's.
-    """
-    its, usage, help = get_args(annotation)
-    if get_args(its)[1:] == (...,):
-        its = list[get_args(its)[0]]  # type: ignore[misc]
-    names, metavar = _split(usage)
-    default = defaults.get(name, inspect.Parameter.empty)
-    if names:
-        said = typer.Option(*names, metavar=metavar or None, help=help, show_default=False)
-    else:
-        said = typer.Argument(metavar=metavar, help=help, show_default=isinstance(default, str))
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its, said])
-
+from typing import Annotated, NamedTuple
 
 Scenario = Annotated[str, "SCENARIO", "A shipped scenario, or a TOML file."]
 Directories = Annotated[tuple[Path, ...], "[DIR]...", "Directories that runs left."]
@@ -93,17 +35,19 @@ Memory = Annotated[
     "--memory SIZE",
     "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix: fixed bounds).",
 ]
+Threads = Annotated[int | None, "--threads N", "Searching at once; else one a CPU."]
+Outcome = Annotated[str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."]
+Budget = Annotated[str | None, "--budget TIME", "Of the search, for each ordering; otherwise 60s."]
 FailIf = Annotated[
     tuple[str, ...], "--fail-if GATE", "Exit 7 where it holds: 'p99>+15%', 'v18:reads/s<-5%'; repeatable."
 ]
 FailFast = Annotated[bool, "--fail-fast", "Stop at the first ordering that fails."]
 Out = Annotated[Path | None, "--out DIR", "Where the files go; else runs/<UTC time>-<scenario>."]
-Json = Annotated[str | None, "--json FILE|-", "The result as JSON, into a file or alone on stdout."]
+Json = Annotated[str | None, "--json [FILE]", "The result as JSON, alone on stdout, or into a file."]
 Junit = Annotated[Path | None, "--junit FILE", "The verdicts as JUnit XML."]
 Ktap = Annotated[str | None, "--ktap FILE|-", "The verdicts as KTAP, into a file or alone on stdout."]
-AsJson = Annotated[bool, "--json", "The same as JSON."]
 Quiet = Annotated[bool, "-q --quiet", "Only the lines to grep, and errors."]
-Verbose = Annotated[bool, "-v --verbose", "Also the clock, the CPUs and the cache; tracebacks."]
+Verbose = Annotated[bool, "-v --verbose", "All tables; also the clock, the CPUs and the cache; tracebacks."]
 NoColor = Annotated[bool, "--no-color", "No colours; NO_COLOR in the environment says the same."]
 
 
@@ -238,9 +182,7 @@ class ExploreRequest(NamedTuple):
         bool, "--fail-fast", "Stop a search at its first forbidden outcome, and at the first that fails."
     ] = False
     quiet: Quiet = False
-    verbose: Annotated[
-        bool, "-v --verbose", "Every step of a witness in a row of its own; also the cache; tracebacks."
-    ] = False
+    verbose: Annotated[bool, "-v --verbose", "All tables, every step of a witness; also the cache; tracebacks."] = False
     no_color: NoColor = False
 
 
@@ -248,11 +190,11 @@ class CompareRequest(NamedTuple):
     """Hold one result against another, B over A.
 
     Two directories of `bench`, or of `run`: ratios with intervals for every ordering that both have, and a warning
-    where the machines differ; results of different scenarios are refused with what differs. Of single runs
-    nothing is ranked. With --fail-if it is a gate for continuous integration.
+    where the machines differ. Of single runs nothing is ranked. With --fail-if it is a gate for continuous integration.
+    Two of another kind: what has another verdict; 1 where something passed in A alone. Unlike results are refused.
     """
 
-    first: Annotated[Path, "A", "The directory of a run or a bench: what to hold against."]
+    first: Annotated[Path, "A", "The directory of a result: what to hold against."]
     second: Annotated[Path, "B", "Another one."]
     fail_if: FailIf = ()
     json: Json = None
@@ -268,6 +210,9 @@ class ReportRequest(NamedTuple):
     """
 
     directories: Directories = ()
+    markdown: Annotated[str | None, "--markdown FILE|-", "All tables as Markdown, into a file or alone on stdout."] = (
+        None
+    )
     quiet: Quiet = False
     verbose: Verbose = False
     no_color: NoColor = False
@@ -328,15 +273,20 @@ class SelftestRequest(NamedTuple):
 
 
 class ListRequest(NamedTuple):
-    """List scenarios, orderings, outcomes and faults.
+    """List scenarios, orderings, outcomes and faults, or print one whole.
 
-    Each with one line and its source. With --labels: the steps of a flow by label, for `--delay` and `yields`.
+    Each with one line and its source; of one name its file, so that one of your own can start from it. With --labels:
+    the steps of a flow by label, for `--delay` and `yields`. With --schema: the JSON schema of what a verb leaves.
     """
 
+    name: Annotated[str | None, "[KIND|NAME]", "scenarios, orderings, outcomes or faults, or the name of one."] = None
     labels: Annotated[
         str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
     ] = None
-    json: AsJson = False
+    schema: Annotated[
+        str | None, "--schema KIND", "run, bench, exploration, orders, faults, amplification or selftest."
+    ] = None
+    json: Json = None
     no_color: NoColor = False
 
 
@@ -374,5 +324,5 @@ class DoctorRequest(NamedTuple):
 
     vcpus: Vcpus = None
     cpus: Cpus = None
-    json: AsJson = False
+    json: Json = None
     no_color: NoColor = False

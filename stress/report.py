@@ -2,19 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
-from results.kinds.kind import kind_in
+from results.kinds.kind import Kind, kind_in
 from results.store import StoreError
+from results.table import markdown
 from stress.errors import UsageFault
 from stress.options import ReportRequest
 from stress.screen import Screen
-from stress.session import last_lines
+from stress.session import STDOUT, hand_out, show_result
 
 KEPT_WITHOUT = "Pictures and the page are not made again without what was not kept here"
-
-
-class Unreadable(Exception):
-    """A directory that holds no result; `str()` is the line for the user."""
 
 
 def report(request: ReportRequest) -> int:
@@ -23,33 +21,26 @@ def report(request: ReportRequest) -> int:
     Those that can be read are shown and made again even where others cannot; then UsageFault is raised with what is
     wrong with these. A directory that cannot be written is shown, then StoreError is raised.
     """
-    screen = Screen(sys.stdout, color=not request.no_color)
     refused: list[str] = []
     for directory in request.directories or [Path("runs/latest")]:
         try:
-            _one(screen, directory, quiet=request.quiet)
-        except Unreadable as error:
+            kind = kind_in(directory)
+            document = kind.read(directory)
+        except StoreError as error:
             refused.append(str(error))
+            continue
+        _show(directory, kind, document, request)
     if refused:
         raise UsageFault("; ".join(refused))
     return 0
 
 
-def _one(screen: Screen, directory: Path, *, quiet: bool) -> None:
-    try:
-        kind = kind_in(directory)
-        document = kind.read(directory)
-    except StoreError as error:
-        raise Unreadable(str(error)) from None
-    if not quiet:
-        screen.show(*kind.shown(document))
-    if quiet or not kind.alone:
-        for line in kind.lines(document):
-            screen.line(line)
-    if not quiet:
-        if said := kind.said(document):
-            screen.line(f"\n{said}")
-        last_lines(screen, kind.model, directory)
+def _show(directory: Path, kind: Kind, document: Any, request: ReportRequest) -> None:
+    screen = Screen(sys.stdout, color=not request.no_color)
+    if request.markdown is not None:
+        hand_out(request.markdown, "\n".join(map(markdown, kind.tables(document))))
+    if request.markdown != STDOUT:
+        show_result(screen, kind, document, directory, request)
     missing = kind.draw(directory, document)
-    if missing and not quiet:
+    if missing and not request.quiet:
         screen.line(f"{KEPT_WITHOUT}: {missing}")

@@ -6,7 +6,9 @@ A reader that has gone (`| head`) is no error. Progress that cannot be shown is 
 import contextlib
 import io
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -17,7 +19,8 @@ from rich.segment import Segment
 from scenarios.wording import printable
 from stress.errors import HarnessFault
 
-WIDTH_WITHOUT_TERMINAL = 120
+WIDTH_WITHOUT_TERMINAL, WIDEST = 80, 100
+BLANKS = re.compile(r" +((?:\x1b\[[\d;]*m)*)$", re.M)
 
 
 class Screen:
@@ -28,6 +31,7 @@ class Screen:
         self.console = Console(file=stream, no_color=None if color else True, highlight=False)
         if not self.is_terminal and "COLUMNS" not in os.environ:
             self.console.width = WIDTH_WITHOUT_TERMINAL
+        self.console.width = min(self.console.width, WIDEST)
 
     @property
     def is_terminal(self) -> bool:
@@ -48,7 +52,13 @@ class Screen:
         )
         for renderable in renderables:
             console.print(Printable(renderable), soft_wrap=not wrap)
-        _put(self._stream, rendered.getvalue())
+        _put(self._stream, BLANKS.sub(r"\1", rendered.getvalue()))
+
+    def say(self, text: str) -> None:
+        """Sentences, wrapped between words alone: a path stays whole."""
+        width = self.console.width
+        for line in text.split("\n"):
+            self.line(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False))
 
     def line(self, text: str) -> None:
         """One line as it is: no markup, no wrapping."""

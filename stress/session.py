@@ -14,7 +14,8 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 
-from results.exchange.cases import Case, junit_document, ktap_document
+from results.exchange.cases import Case, failed_lines, junit_document, ktap_document, summary
+from results.kinds.kind import BY_NAME, Kind
 from results.machine.host import host_facts
 from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_text
 from results.verdict import Exit
@@ -25,21 +26,19 @@ from stress.provenance import commit, version
 from stress.screen import Screen, write
 
 STDOUT = "-"
-RACED = "A model of the protocol raced on this machine, not Intel silicon."
-STEPPED = "A model of the protocol, stepped on this machine, not Intel silicon."
 Opened = TypeVar("Opened")
 AnyRequest = RunRequest | BenchRequest | ExploreRequest | SelftestRequest
 
 
 @dataclass(slots=True)
 class Session:
-    """A verb at work. `model`: what its figures are of; `screen`: where people read them; `progress`: where how far it
+    """A verb at work. `kind`: of what its result is; `screen`: where people read it; `progress`: where how far it
     is, None with -q; `refused`: what could not be written.
     """
 
     request: AnyRequest
     path: Path
-    model: str
+    kind: Kind
     screen: Screen = field(init=False)
     progress: Screen | None = field(init=False)
     interrupts: Interrupts = field(default_factory=Interrupts)
@@ -68,52 +67,77 @@ class Session:
 
     def leave(
         self,
-        json: str,
-        suite: str,
-        cases: Callable[[], Sequence[Case]],
-        tables: Callable[[Screen], object],
-        lines: Iterable[str],
+        document: Any,
+        cases: Sequence[Case] | None = None,
+        *,
+        shown: Iterable[Any] | None = None,
+        told: Iterable[Any] = (),
     ) -> None:
-        """The result as JSON, and its test cases, in the files that were named; then its tables for people, without -q,
-        and its lines to grep.
+        """The result as JSON, and its test cases, in the files that were named; then the same on the screen as
+        `show_result` has it.
         """
-        request, ktap = self.request, getattr(self.request, "ktap", None)
-        with self.noted():
-            write_named(request.json, json)
+        request, kind, ktap = self.request, self.kind, getattr(self.request, "ktap", None)
+        cases = kind.cases(document) if cases is None else cases
+        texts = (request.json, kind.text(document)), (ktap, ktap_document(kind.suite(document), cases))
+        for typed, text in texts:
+            with self.noted():
+                write_named(typed, text)
         with self.noted():
             if request.junit is not None:
-                write_text(request.junit, junit_document(suite, cases()))
-        with self.noted():
-            if ktap not in (None, STDOUT):
-                write_named(ktap, ktap_document(suite, cases()))
-        if request.json == STDOUT:
-            write(sys.stdout, json)
-        if ktap == STDOUT:
-            write(sys.stdout, ktap_document(suite, cases()))
-        if not request.quiet:
-            tables(self.screen)
+                write_text(request.junit, junit_document(kind.suite(document), cases))
+        for text in (text for typed, text in texts if typed == STDOUT):
+            write(sys.stdout, text)
         if not request.quiet or STDOUT not in (request.json, ktap):
-            for line in lines:
-                self.screen.line(line)
+            show_result(self.screen, kind, document, self.path, request, cases=cases, shown=shown, told=told)
 
     def end(self, code: int) -> int:
-        """The last lines, and the exit code: this one, if there was no interrupt. Raises the first StoreError."""
-        if not self.request.quiet:
-            last_lines(self.screen, self.model, self.path)
+        """The exit code: this one, if there was no interrupt. Raises the first StoreError."""
         if self.refused:
             raise self.refused[0]
         return Exit.INTERRUPTED.value if self.interrupts else code
 
 
+def show_result(
+    screen: Screen,
+    kind: Kind,
+    document: Any,
+    path: Path,
+    request: Any,
+    *,
+    cases: Sequence[Case] | None = None,
+    shown: Iterable[Any] | None = None,
+    told: Iterable[Any] = (),
+) -> None:
+    """For people: what is `shown` of it, what is `told` beside that, with -v all tables; the lines to grep, which stand
+    alone with -q; the answer, what failed and why, on stderr with -q, and one line of all.
+    """
+    cases = kind.cases(document) if cases is None else cases
+    if not request.quiet:
+        screen.show(*(kind.shown(document) if shown is None else shown), *told)
+        for table in kind.tables(document) if request.verbose else ():
+            screen.show(table, "")
+    lines = list(kind.lines(document)) if request.quiet or not kind.alone else []
+    for line in lines:
+        screen.line(line)
+    failed = "\n".join(failed_lines(cases))
+    if request.quiet:
+        if failed:
+            Screen(sys.stderr, color=not request.no_color).say(failed)
+        return
+    last = f"{summary(cases)}; all of it: {path}/ ({kind.model})"
+    blocks = [block for block in (kind.said(document), failed, last) if block]
+    screen.say("\n" * bool(lines) + "\n\n".join(blocks))
+
+
 @contextlib.contextmanager
-def session(request: AnyRequest, name: str, model: str = RACED) -> Iterator[tuple[Session, RunDirectory]]:
+def session(request: AnyRequest, name: str, kind: str) -> Iterator[tuple[Session, RunDirectory]]:
     """A verb at work, and the directory of its result, with this name if it is not given; one that was made for it and
     stays empty is gone at the end. Raises UsageFault.
     """
     check_files(request.json, request.junit, getattr(request, "ktap", None))
     directory = opened(lambda: open_run_directory(request.out, name))
     try:
-        yield Session(request, directory.path, model), directory
+        yield Session(request, directory.path, BY_NAME[kind]), directory
     finally:
         if request.out is None:
             with contextlib.suppress(OSError):
@@ -132,11 +156,6 @@ def reading_screen(request: Any) -> Screen:
     """Where people read: stdout, unless data is alone on it."""
     alone = STDOUT in (request.json, getattr(request, "ktap", None))
     return Screen(sys.stderr if alone else sys.stdout, color=not request.no_color)
-
-
-def last_lines(screen: Screen, model: str, path: Path) -> None:
-    """What the figures are of, and where the files are."""
-    screen.line(f"\n{model}\nFiles: {path}/")
 
 
 def origin(host: Mapping[str, Any] | None = None) -> dict[str, Any]:

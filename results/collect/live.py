@@ -1,6 +1,6 @@
 """What the live view shows of the race, or of the search, that goes on: how far it is and how fast."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from kernels.tdx.outcomes import Outcome
 from results.collect.tally import Snapshot
 from results.grades import FAILING, GRADES, grade_of
 from results.numbers.statistics import ENOUGH, percentile
-from results.table import GRADE_STYLES, marked, plain_table
+from results.table import GRADE_STYLES, Table
 from results.verdict import MET, named
 from results.words import count, nanoseconds
 
@@ -98,9 +98,12 @@ def search_table(view: SearchView) -> RenderableType:
     """The search as a table of one line."""
     what = "SCHEDULES" if view.sampled else "STATES"
     names = (what, f"{what}/s", *(() if view.sampled else ("FRONTIER",)), "DEPTH", "MEMORY", "TIME")
-    table = plain_table(("ORDERING", "left"), *((name, "right") for name in names))
-    table.add_row(marked(view.ordering, view.safe), *_cells(view))
-    return Group(Text(view.place, style="dim"), table)
+    return Group(Text(view.place, style="dim"), _row(view.ordering, view.safe, names, _cells(view)))
+
+
+def _row(ordering: str, safe: bool, names: Sequence[str], cells: Sequence[str]) -> Table:
+    head, bad = ("ORDERING", *names), frozenset() if safe else frozenset({0})
+    return Table("", head, ((named(ordering, safe), *cells),), frozenset(range(1, len(head))), bad)
 
 
 def search_line(view: SearchView) -> str:
@@ -127,17 +130,11 @@ def _cells(view: SearchView) -> list[str]:
 def live_table(live: Live) -> RenderableType:
     """The ordering that runs now, a second's worth: throughput, latency, the outcomes that matter, the time left."""
     numbers = ("LEFT", "SHOOTDOWNS/s", "READS/s", "p50", "p99")
-    table = plain_table(("ORDERING", "left"), *((name, "right") for name in numbers))
-    table.add_row(
-        marked(live.ordering, live.safe),
-        live.left,
-        count(live.shootdowns_per_s),
-        count(live.reads_per_s),
-        nanoseconds(live.p50_ns),
-        nanoseconds(live.p99_ns),
-    )
+    rates = count(live.shootdowns_per_s), count(live.reads_per_s)
+    cells = (live.left, *rates, nanoseconds(live.p50_ns), nanoseconds(live.p99_ns))
     seen = Text("  ").join(
         Text(f"{name} {count(events)}", style=GRADE_STYLES[grade_of(name)] if events else "dim")
         for name, events in live.outcomes.items()
     )
+    table = _row(live.ordering, live.safe, numbers, cells)
     return Group(Text(live.place, style="dim"), table, Padding(seen, (0, 0, 0, 2)))

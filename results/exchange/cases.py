@@ -1,11 +1,13 @@
 """Test cases for continuous integration, as JUnit XML and as KTAP: one document of either from one list of cases."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from results.verdict import Verdict
+from results.words import nanoseconds
 
 # What XML 1.0 cannot hold.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -14,13 +16,32 @@ BROKEN = ("crashed", "hung")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test case. `why` is one line; `details` more lines for a case that did not pass."""
+    """One test case. `why` is one line; `details` more lines for a case that did not pass. People read `word` for the
+    state where it is given; `more` is the command that tells more of a case that did not pass.
+    """
 
     name: str
     state: str
     why: str
     seconds: float = 0.0
     details: Sequence[str] = field(default_factory=tuple)
+    word: str = ""
+    more: str = ""
+
+
+def failed_lines(cases: Sequence[Case]) -> list[str]:
+    """A line for each case that did not pass: why, and what to type next; `Case.more` once where it is the same."""
+    bad = [case for case in cases if case.state != "passed"]
+    lines = [f"<== {case.state.upper()} {case.name}: {case.why}" for case in bad]
+    return lines + [f"    next: {more}" for more in dict.fromkeys(case.more for case in bad) if more]
+
+
+def summary(cases: Sequence[Case]) -> str:
+    """`2 passed, 1 caught in 17.9 s`."""
+    words = Counter(case.word or case.state for case in cases)
+    seconds = sum(case.seconds for case in cases)  # of races and searches
+    told = ", ".join(f"{many:,} {word}" for word, many in words.items())
+    return told + (f" in {nanoseconds(seconds * 1e9)}" if seconds else "")
 
 
 def junit_document(suite: str, cases: Sequence[Case]) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 from kernels.story.events import Access, Event, Held, Kind, Span, Story
 from kernels.tdx.outcomes import Outcome
 from results.grades import FAILING, Grade, grade_of, why
-from results.table import plain_table
+from results.table import Table
 
 MARKED = {Grade.forbidden: "bold red", Grade.unknown: "bold red", Grade.interesting: "yellow"}
 # Below this a column's head does not fit: then the actor's name stands in the row.
@@ -202,10 +202,10 @@ def failing_step(story: Story, outcome: str) -> int | None:
 
 def held_table(words: Sequence[Held]) -> RenderableType:
     """Every word of the state by name: its value, what it means, and a star where it differs from the start."""
-    table = plain_table(("WORD", "left"), ("", "left"), ("VALUE", "right"), ("MEANING", "left"))
+    rows = []
     for held in words:
-        style = "bold" if held.changed else "dim"
         number = str(held.value) if abs(held.value) < 1 << 20 else f"{held.value & (1 << 64) - 1:#018x}"
         meaning = held.reading if held.reading != str(held.value) else ""
-        table.add_row(Text(held.word, style=style), "*" if held.changed else "", number, Text(meaning, style=style))
+        rows.append((held.word, "*" if held.changed else "", number, meaning))
+    table = Table("", ("WORD", "", "value", "meaning"), tuple(rows), frozenset({2}))
     return Group(table, Text("* differs from the start", style="dim"))

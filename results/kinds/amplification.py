@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from results.exchange.cases import Case
 from results.grades import FAILING, Grade, grade_of
 from results.numbers.statistics import clopper_pearson
-from results.table import indented, marked, plain_table, verdict_line
-from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, seen
+from results.table import Table, verdict_line
+from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, named, seen, word_of
 from results.words import count, nanoseconds, plural, rate_with_interval
 
 SCHEMA = "tdx-stress/amplification/1"
@@ -175,20 +175,30 @@ def amplification_exit_code(entries: Sequence[Entry], *, interrupted: bool) -> i
     return exit_code_of((one["verdict"] for one in entries), interrupted=interrupted)
 
 
-def amplification_table(entry: Entry) -> RenderableType:
-    """One ordering: the rate without and with the best settings, what these are, the command of the best; what showed
-    beside the outcome that was looked for, and the verdict.
+def amplification_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Each ordering: the rate without and with the best settings, what these are, the command of the best; what showed
+    beside the outcome that was looked for, and the verdict. Then the time to the first catch of all.
     """
-    table = plain_table(
-        ("", "right"), ("RATE OF SHOOTDOWNS", "left"), ("TIMES AS OFTEN", "left"), ("A SECOND", "right"),
-        ("FIRST CATCH", "right"),
-    )  # fmt: skip
+    entries = document["orderings"]
+    for entry in entries:
+        yield Text(f"{named(entry['ordering'], entry['expect'] == 'safe')}: amplified for {entry['outcome']}", "bold")
+        yield rates_table(entry)
+        yield from _below(entry)
+        yield ""
+    if len(entries) > 1:
+        yield first_catch_table(entries)
+        yield "Time to the first catch, median of three races each; looked at every 10 ms."
+        yield ""
+
+
+def rates_table(entry: Entry) -> Table:
+    """Without any amplifier, and with the best settings."""
     base, cap_s = entry["without"], entry["cap_s"]
-    table.add_row("none", _rate(base), "", count(base["per_s"]), _catch(base, cap_s))
+    rows = [("none", _rate(base), "", count(base["per_s"]), _catch(base, cap_s))]
     for place, one in enumerate(entry["best"], start=1):
-        table.add_row(str(place), _rate(one), _factor(base, one), count(one["per_s"]), _catch(one, cap_s))
-    head = Text.assemble(marked(entry["ordering"], entry["expect"] == "safe"), f": amplified for {entry['outcome']}")
-    return Group(head, table, *indented(_below(entry)))
+        rows.append((str(place), _rate(one), _factor(base, one), count(one["per_s"]), _catch(one, cap_s)))
+    head = ("SETTING", "rate of shootdowns", "times as often", "a second", "first catch")
+    return Table("", head, tuple(rows), frozenset({1, 2, 3, 4}))
 
 
 def _rate(one: Entry) -> str:
@@ -230,21 +240,17 @@ def _below(entry: Entry) -> Iterator[Text]:
     yield verdict_line(entry)
 
 
-def first_catch_table(entries: Sequence[Entry]) -> RenderableType:
+def first_catch_table(entries: Sequence[Entry]) -> Table:
     """Time to the first catch of each ordering, before and after."""
-    table = plain_table(
-        ("ORDERING: expected", "left"), ("BEFORE", "right"), ("AFTER", "right"), ("RATE BEFORE", "left"),
-        ("RATE AFTER", "left"),
-    )  # fmt: skip
+    rows = []
     for entry in entries:
         best = entry["best"][0] if entry["best"] else entry["without"]
-        table.add_row(
-            Text.assemble(marked(entry["ordering"], entry["expect"] == "safe"), f": {entry['outcome']}"),
-            _catch(entry["without"], entry["cap_s"]), _catch(best, entry["cap_s"]), _rate(entry["without"]),
-            _rate(best),
-        )  # fmt: skip
-    note = "Time to the first catch, median of three races each; looked at every 10 ms."
-    return Group(table, *indented([note], "dim"))
+        name = f"{named(entry['ordering'], entry['expect'] == 'safe')}: {entry['outcome']}"
+        both = (entry["without"], best)
+        rows.append((name, *(_catch(one, entry["cap_s"]) for one in both), *map(_rate, both)))
+    head = ("ORDERING: expected", "before", "after", "rate before", "rate after")
+    bad = frozenset(place for place, entry in enumerate(entries) if entry["expect"] != "safe")
+    return Table("", head, tuple(rows), frozenset({1, 2, 3, 4}), bad)
 
 
 def amplification_cases(document: Mapping[str, Any]) -> list[Case]:
@@ -255,4 +261,4 @@ def amplification_cases(document: Mapping[str, Any]) -> list[Case]:
 def _case(entry: Mapping[str, Any]) -> Case:
     notes = [note for one in entry["unexpected"] for note in one["notes"]]
     details = [*unexpected_texts(entry), plural(entry["races"], "race"), *dict.fromkeys(notes)]
-    return Case(entry["ordering"], entry["verdict"], entry["reason"], entry["seconds"], details)
+    return Case(entry["ordering"], entry["verdict"], entry["reason"], entry["seconds"], details, word_of(entry))

@@ -1,76 +1,114 @@
 """Explorations as tables, lines and test cases, for a terminal of 80 columns or more, readable without colour."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from kernels.tdx.rules import Flow
 from results.exchange.cases import Case
-from results.grades import GRADES, Grade, declared, grade_of, meaning
-from results.kinds.exploration import failing, is_sampled, looked_at, size_words
-from results.table import (
-    GRADE_STYLES,
-    VERDICT_STYLES,
-    ByWidth,
-    heading,
-    indented,
-    marked,
-    plain_table,
-    verdict_line,
-)
-from results.verdict import is_safe
-from results.words import count, nanoseconds, plural, share
+from results.grades import FAILING, GRADES, Grade, declared, grade_of, meaning
+from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
+from results.table import Table, caveat_lines, heading, verdict_line
+from results.verdict import is_safe, named, word_of
+from results.words import broken_name, count, nanoseconds, plural, share
 
 Exploration = Mapping[str, Any]
+SIDE_BY_SIDE = 4
 BROKEN_WHY = {"epoch_monotone": "the TD epoch went back"}
 
 
-def exploration_table(exploration: Exploration) -> RenderableType:
-    """One ordering: each outcome but `fresh`, whether it can happen, in how few steps; then the search, the verdict."""
-    table = ByWidth(_outcomes(exploration, wide=False), _outcomes(exploration, wide=True))
-    faults = f"; faults: {', '.join(exploration['faults'])}" if exploration["faults"] else ""
-    below = indented([*_how_far(exploration), verdict_line(exploration)])
-    return Group(heading(exploration), Text(f"  {size_words(exploration)}{faults}"), table, *below)
+def exploration_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The orderings with their verdicts, what can happen in how few steps, what cannot, how far each search went."""
+    entries = entries_of(document)
+    first, several = entries[0], len(entries) > 1
+    if several:
+        yield f"{size_words(first)}; {plural(len(entries), 'ordering')}"
+        yield explorations_table(entries)
+    else:
+        yield heading(first)
+        yield verdict_line(first)
+        yield f"{size_words(first)}{_faults(first)}"
+    yield ""
+    if len(entries) <= SIDE_BY_SIDE:
+        yield happens_table(entries)
+        yield from _not_reached(entries)
+    if not several:
+        yield from _how_far(first)
+    yield ""
+    if document["caveats"]:
+        yield from (*caveat_lines(document["caveats"], whole=is_sampled(first)), "")
 
 
-def _outcomes(exploration: Exploration, *, wide: bool) -> Table:
-    sampled = is_sampled(exploration)
-    seen = ("SCHEDULES", "right") if sampled else ("HAPPENS", "left")
-    table = plain_table(("OUTCOME", "left"), seen, ("STEPS", "right"), ("GRADE", "left"), ("WHY", "left"))
-    bad = failing(exploration)
-    for name in _names(exploration):
-        steps = exploration["witness_steps"].get(name)
-        grade = Grade.forbidden if name in exploration["broken"] else grade_of(name)
-        reason = meaning(name).why if wide else meaning(name).short
-        table.add_row(
-            Text(name, style="bold" if name in bad else ""),
-            _happens(exploration, name, steps is not None),
-            "-" if steps is None else count(steps),
-            Text(grade.value + ("!" if name in bad else ""), style="dim" if steps is None else GRADE_STYLES[grade]),
-            Text(BROKEN_WHY.get(name, reason), style="dim" if steps is None else ""),
-        )
-    return table
+def _faults(exploration: Exploration) -> str:
+    return f"; faults: {', '.join(exploration['faults'])}" if exploration["faults"] else ""
 
 
-def _names(exploration: Exploration) -> list[str]:
+def happens_table(entries: Sequence[Exploration], *, every: bool = False) -> Table:
+    """A row for each outcome that any ordering can show, with the fewest steps to it, or for `every` one: of one
+    ordering with what it means, of several side by side."""
+    names = [name for name in _names(entries) if every or any(name in one["witness_steps"] for one in entries)]
+    heads = ["fewest steps", "why"]
+    if len(entries) > 1:
+        heads = [broken_name(one["ordering"], safe=is_safe(one)) for one in entries]
+    rows = tuple(
+        (name, _graded(entries, name), *(_steps(one, name, every=every) for one in entries), _why(name))[
+            : 2 + len(heads)
+        ]
+        for name in names
+    )
+    bad = frozenset(place for place, name in enumerate(names) if any(name in failing(one) for one in entries))
+    return Table("", (f"WHAT CAN HAPPEN{', steps' * (len(entries) > 1)}", "grade", *heads), rows, marked=bad)
+
+
+def exploration_table(exploration: Exploration) -> Table:
+    """One ordering: each outcome but `fresh`, and how far the search went."""
+    told = [f"{exploration['ordering']}: {size_words(exploration)}{_faults(exploration)}", *_how_far(exploration)]
+    return replace(happens_table([exploration], every=True), caption="; ".join(told))
+
+
+def _steps(exploration: Exploration, name: str, *, every: bool) -> str:
+    steps = exploration["witness_steps"].get(name)
+    if steps is None:
+        return _absent(exploration, name) if every else "-"
+    drawn = f" in {count(exploration['schedules_with'].get(name, 0))} schedules" if is_sampled(exploration) else ""
+    return f"{count(steps)}{drawn}"
+
+
+def _graded(entries: Sequence[Exploration], name: str) -> str:
+    broken = any(name in one["broken"] for one in entries)
+    grade = Grade.forbidden if broken else grade_of(name)
+    return grade.value + "!" * any(name in failing(one) for one in entries)
+
+
+def _why(name: str) -> str:
+    return BROKEN_WHY.get(name) or meaning(name).why
+
+
+def _not_reached(entries: Sequence[Exploration]) -> Iterator[str]:
+    """How many outcomes no search came to, and what that says: never, only where all of it was looked at."""
+    silent = [name for name in _names(entries) if not any(name in one["witness_steps"] for one in entries)]
+    unasked = [name for name in silent if name == "no_progress" and any(one["liveness"] is None for one in entries)]
+    bad = sum(grade_of(name) in FAILING for name in silent if name not in unasked)
+    never = "Never" if all(one["complete"] for one in entries) else "Not seen"
+    not_asked = ", and livelocks were not looked for" * bool(unasked and not any(map(is_sampled, entries)))
+    yield f"{never}: {bad} forbidden or unknown, {len(silent) - len(unasked) - bad} more{not_asked}."
+
+
+def _names(entries: Sequence[Exploration]) -> list[str]:
     """Every outcome of the flow but `fresh`, by grade; then what else was seen, and the invariants that are broken."""
     order = list(Grade)
-    flow = Flow[exploration.get("flow", "shootdown").upper()]
+    flow = Flow[entries[0].get("flow", "shootdown").upper()]
     told = sorted(declared(flow), key=lambda outcome: (order.index(GRADES[outcome].grade), outcome))
     names = [outcome.name for outcome in told if outcome.name != "fresh"]
-    return names + [name for name in (*exploration["outcomes"], *failing(exploration)) if name not in names]
+    others = dict.fromkeys(name for one in entries for name in (*one["outcomes"], *failing(one)))
+    return names + [name for name in others if name not in names]
 
 
-def _happens(exploration: Exploration, name: str, reached: bool) -> str:
-    if is_sampled(exploration):
-        return count(exploration["schedules_with"].get(name, 0))
-    if reached:
-        return "yes"
-    if name == "no_progress" and exploration["liveness"] is None:
-        return "not looked for" if exploration["complete"] else "not seen"
+def _absent(exploration: Exploration, name: str) -> str:
+    if name == "no_progress" and exploration["liveness"] is None and exploration["complete"]:
+        return "not looked for"
     return "never" if exploration["complete"] else "not seen"
 
 
@@ -117,26 +155,20 @@ def _duration(exploration: Exploration) -> str:
     return nanoseconds(exploration["seconds"] * 1e9)
 
 
-def explorations_table(explorations: Sequence[Exploration]) -> RenderableType:
+def explorations_table(explorations: Sequence[Exploration]) -> Table:
     """One line an ordering: verdict, what was looked at, the forbidden outcome that is reached in the fewest steps."""
-    numbers = ("STATES", "TRANSITIONS", "DEPTH", "TIME")
+    numbers = ("states", "transitions", "depth", "time")
     if any(map(is_sampled, explorations)):
-        numbers = ("SCHEDULES", "STEPS", "LONGEST", "TIME")
-    heads = [(name, "right") for name in numbers]
-    table = plain_table(("ORDERING", "left"), ("VERDICT", "left"), *heads, ("SHORTEST FORBIDDEN", "left"))
+        numbers = ("schedules", "steps", "longest", "time")
+    rows = []
     for one in explorations:
-        bad = failing(one)
-        first = next((f"{name}, {plural(steps, 'step')}" for name, steps in bad.items()), "-")
-        table.add_row(
-            marked(one["ordering"], is_safe(one)),
-            Text(one["verdict"], style=VERDICT_STYLES[one["verdict"]]),
-            count(one["schedules"] if is_sampled(one) else one["states"]),
-            count(one["transitions"]),
-            f"{one['depth']:,}",
-            _duration(one),
-            first,
-        )
-    return table
+        first = next((f"{name}, {plural(steps, 'step')}" for name, steps in failing(one).items()), "-")
+        states = count(one["schedules"] if is_sampled(one) else one["states"])
+        far = states, count(one["transitions"]), f"{one['depth']:,}", _duration(one)
+        rows.append((word_of(one).upper(), named(one["ordering"], is_safe(one)), *far, first))
+    head = ("VERDICT", "ordering", *numbers, "shortest forbidden")
+    bad = frozenset(place for place, one in enumerate(explorations) if not is_safe(one))
+    return Table("", head, tuple(rows), frozenset({2, 3, 4, 5}), bad)
 
 
 def exploration_observation(exploration: Exploration) -> str:
@@ -168,6 +200,7 @@ def exploration_cases(explorations: Sequence[Exploration]) -> list[Case]:
                 *(f"{name}: {plural(steps, 'step')}" for name, steps in failing(one).items()),
                 f"looked at {looked_at(one)}",
             ),
+            word_of(one),
         )
         for one in explorations
     ]

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from kernels.tdx.outcomes import Outcome
 from results.exchange.cases import Case, state_unless_open
 from results.kinds.orders import AFTER_DONE, STALE, STATUSES, Tier
-from results.table import plain_table
+from results.table import Table
 from results.verdict import Exit, is_safe, named
-from results.words import count, nanoseconds, plural
+from results.words import broken_name, count, nanoseconds, plural
 
 SCHEMA = "tdx-stress/matrix/1"
 NO_FAULT = "none"
@@ -195,21 +194,12 @@ def orderings_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 def heads_of(matrix: Mapping[str, Any]) -> dict[str, str]:
     """The orderings by their names, each with what stands above its column: the unsafe ones are marked."""
     unsafe = unsafe_of(matrix)
-    return {name: broken_name(name) + "\n(unsafe)" * (name in unsafe) for name in orderings_of(matrix["pairs"])}
+    return {name: broken_name(name, safe=name not in unsafe) for name in orderings_of(matrix["pairs"])}
 
 
 def unsafe_of(matrix: Mapping[str, Any]) -> set[str]:
     """The orderings that are declared for something forbidden; in some flows they may be right."""
     return {one["name"] for one in matrix["orderings"] if not is_safe(one)}
-
-
-def broken_name(name: str) -> str:
-    """An ordering's name over several lines, broken where it has underscores, as columns are narrow."""
-    lines = [""]
-    for word in name.split("_"):
-        joined = f"{lines[-1]}_{word}" if lines[-1] else word
-        lines[-1:] = [joined] if len(joined) <= 12 else [lines[-1] + "_", word]
-    return "\n".join(lines)
 
 
 def matrix_document(
@@ -234,21 +224,22 @@ def matrix_document(
 
 
 Document = Mapping[str, Any]
-STYLES = {
-    "stale": "bold red", "refused": "yellow", "stuck": "magenta", "broken": "red", "safe": "green", "unread": "dim",
-    "open": "dim",
-}  # fmt: skip
-COLUMNS = 5  # orderings side by side: what 112 columns hold
+COLUMNS = 4  # orderings side by side: what 80 columns hold
 
 
-def matrix_tables(matrix: Document) -> RenderableType:
-    """The whole matrix, several columns at a time, then what it says."""
+def matrix_screen(matrix: Document) -> Iterator[RenderableType]:
+    """What was crossed and what it came to, verdict by verdict; then what that says of faults and of orders."""
+    yield Text("Every ordering with every fault", style="bold")
+    yield from _how(matrix)
+    yield from _findings(matrix)
+    yield ""
+
+
+def matrix_tables(matrix: Document) -> Iterator[Table]:
+    """The whole matrix, several columns at a time."""
     cells, heads = matrix["pairs"], heads_of(matrix)
-    names = list(heads)
-    parts: list[RenderableType] = [Text("Every ordering with every fault", style="bold")]
-    for first in range(0, len(names), COLUMNS):
-        parts += [_table(cells, {name: heads[name] for name in names[first : first + COLUMNS]}), Text("")]
-    return Group(*parts, *_how(matrix), *_findings(matrix))
+    for first in range(0, len(heads), COLUMNS):
+        yield _table(cells, dict(list(heads.items())[first : first + COLUMNS]))
 
 
 def pair_lines(matrix: Document) -> list[str]:
@@ -258,25 +249,23 @@ def pair_lines(matrix: Document) -> list[str]:
 
 def _table(cells: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> Table:
     """`heads`: by ordering, what stands above its column."""
-    table = plain_table(("FAULT / ordering", "left"), *((head, "left") for head in heads.values()))
+    rows = []
     for flow, fault in rows_of(cells):
         found = {one["ordering"]: one for one in cells if (one["flow"], one["fault"]) == (flow, fault)}
-        table.add_row(_row(flow, fault), *(_cell(found[name]) for name in heads))
-    return table
+        rows.append((_row(flow, fault), *(_cell(found[name]) for name in heads)))
+    return Table("", ("fault / ordering", *heads.values()), tuple(rows))
 
 
-def _row(flow: str, fault: str) -> Text:
+def _row(flow: str, fault: str) -> str:
     """A fault beside others below them, so that the column stays narrow."""
-    if fault == NO_FAULT:
-        return Text(f"flow {flow}", style="bold")
-    return Text(" " + fault.replace("+", "\n   + "))
+    return f"flow {flow}" if fault == NO_FAULT else " " + fault.replace("+", "\n   + ")
 
 
-def _cell(cell: Mapping[str, Any]) -> Text:
+def _cell(cell: Mapping[str, Any]) -> str:
     """`refused 38`, with a `+` where the fault adds something and a `-` where it takes something away."""
     steps = "" if cell["steps"] is None else f" {cell['steps']}"
     changed = ("+" if cell["added"] else "") + ("-" if cell["lost"] else "")
-    return Text(f"{cell['verdict']}{steps}{changed}", style=STYLES[cell["verdict"]])
+    return f"{cell['verdict']}{steps}{changed}"
 
 
 def _how(matrix: Document) -> Iterator[Text]:

@@ -21,16 +21,16 @@ from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
 from results.kinds.files import write_bench_report, write_report
 from results.kinds.run import tables as run_tables
+from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
 from results.kinds.run.record import ResultShape, read_result
-from results.kinds.run.tables import review_sentence, yardstick_lines
-from results.store import RAW, RESULT, StoreError, read_document, write_file
-from results.table import caveat_lines
+from results.store import RAW, RESULT, StoreError, json_bytes, read_document, write_file
+from results.table import Table
 from results.verdict import Exit, is_safe
 from results.verdict import exit_code as run_exit_code
+from results.words import SIZES
 
-RACED = "A model of the protocol raced on this machine, not Intel silicon."
-STEPPED = "A model of the protocol, stepped on this machine, not Intel silicon."
+RACED, STEPPED = "a model, not Intel silicon", "a model, stepped, not Intel silicon"
 REVIEW = "review"
 # What stands in a history for an exit code.
 VERDICTS: Mapping[int, str] = {
@@ -45,10 +45,11 @@ VERDICTS: Mapping[int, str] = {
 class Kind:
     """One kind of result. `read` gives its document, sound, or raises StoreError; the other faces take that.
 
-    `models` are what its documents hold, by their schemas. `shown` are tables and texts for a terminal; `lines`, those
-    to grep, stand `alone` where they are many; `said` is the last word, `model` what was done with the protocol. Its
-    `cases` stand under `suite`. `draw` makes the files beside it, and says what was not kept that it needs, or "".
-    `rows` are those of a history, which reads more than these of runs and benches.
+    `models` are what its documents hold, by their schemas, `text` that as JSON. `shown` is for a terminal, short, and
+    `tables` hold all; `lines`, those to grep, stand `alone` where they are many; `said` is the last word, `model` what
+    was done with the protocol. Its `cases` stand under `suite`. `draw` makes the files beside it, and says what was not
+    kept that it needs, or "". `rows` are those of a history, which reads more than these of runs and benches;
+    `about` is what two results must have in common to be held against each other.
     """
 
     name: str
@@ -63,9 +64,12 @@ class Kind:
     suite: Callable[[Any], str]
     cases: Callable[[Any], Sequence[Case]]
     draw: Callable[[Path, Any], str]
+    tables: Callable[[Any], Iterable[Table]] = lambda document: ()
     said: Callable[[Any], str] = lambda document: ""
+    text: Callable[[Any], str] = lambda document: json_bytes(document).decode()
     alone: bool = False
     rows: Callable[[Any], list[dict[str, Any]]] = lambda document: []
+    about: Callable[[Any], Mapping[str, Any]] = lambda document: {}
 
 
 def _read_run(directory: Path) -> dict[str, Any]:
@@ -77,20 +81,14 @@ def _nothing_to_draw(directory: Path, document: Any) -> str:
     return ""
 
 
-def _run(result: Any) -> Iterable[RenderableType]:
-    runs = result["runs"]
-    for run in runs:
-        yield from (run_tables.outcome_table(run), "")
-    yield run_tables.latency_table(runs)
-    yield from (*run_tables.unit_lines(result["scenario"]), *yardstick_lines(result["host"], runs), "")
-    yield run_tables.phase_table(runs)
-    if len(runs) > 1:
-        yield from (run_tables.verdict_table(runs), "")
-    yield from _caveats(result["caveats"])
-
-
-def _caveats(caveats: Sequence[Mapping[str, str]]) -> Iterable[RenderableType]:
-    return (caveat_lines(caveats), "") if caveats else ()
+def _answer(result: Any) -> str:
+    """What both orders showed, and that one run ranks nothing; what they cost stands in the tables and on the page."""
+    if result["scenario"]["name"] != REVIEW or not {TRACK_FIRST, KICK_FIRST} <= {
+        run["ordering"] for run in result["runs"]
+    }:
+        return ""
+    told = review_answer(result)
+    return "\n".join(dict.fromkeys((told[0], told[-1])))
 
 
 def _draw_run(directory: Path, result: Any) -> str:
@@ -98,10 +96,6 @@ def _draw_run(directory: Path, result: Any) -> str:
     if arrays:
         write_report(directory, result, arrays)
     return "" if arrays else RAW
-
-
-def _bench(bench: Bench) -> Iterable[RenderableType]:
-    return (bench_tables.bench_table(bench), "", *_caveats(bench.caveats))
 
 
 def _read_bench(directory: Path) -> Bench:
@@ -121,15 +115,6 @@ def _draw_bench(directory: Path, bench: Bench) -> str:
     return "" if kept else f"{ROUNDS}/"
 
 
-def _explorations(document: Any) -> Iterable[RenderableType]:
-    entries = exploration.entries_of(document)
-    for entry in entries:
-        yield from (exploration_views.exploration_table(entry), "")
-    if len(entries) > 1:
-        yield from (exploration_views.explorations_table(entries), "")
-    yield from _caveats(document["caveats"])
-
-
 def _draw_map(stem: str, directory: Path, document: Any) -> str:
     from results.kinds.maps import atlas_picture, matrix_picture
 
@@ -137,14 +122,6 @@ def _draw_map(stem: str, directory: Path, document: Any) -> str:
     for kind in ("png", "svg"):
         write_file(directory / f"{stem}.{kind}", partial(picture, document, kind=kind))
     return ""
-
-
-def _amplified(document: Any) -> Iterable[RenderableType]:
-    entries = document["orderings"]
-    for entry in entries:
-        yield from (amplification.amplification_table(entry), "")
-    if len(entries) > 1:
-        yield from (amplification.first_catch_table(entries), "")
 
 
 def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
@@ -183,12 +160,13 @@ KINDS = (
         {RUN_SCHEMA: ResultShape},
         read=_read_run,
         exit_code=lambda it: run_exit_code(it["runs"]),
-        shown=_run,
+        shown=run_tables.run_screen,
+        tables=run_tables.run_tables,
         lines=lambda it: map(run_tables.observation_line, it["runs"]),
-        suite=run_tables.suite_name,
+        suite=lambda it: str(it["scenario"].get("name", "run")),
         cases=run_tables.run_cases,
         draw=_draw_run,
-        said=lambda it: review_sentence(it) if it["scenario"]["name"] == REVIEW else "",
+        said=_answer,
     ),
     Kind(
         "bench",
@@ -198,7 +176,9 @@ KINDS = (
         {BENCH_SCHEMA: Bench},
         read=_read_bench,
         exit_code=bench_exit_code,
-        shown=_bench,
+        shown=bench_tables.bench_screen,
+        tables=bench_tables.bench_tables,
+        text=Bench.json_text,
         lines=bench_tables.observation_lines,
         suite=lambda it: str(it.scenario["name"]),
         cases=bench_tables.bench_cases,
@@ -211,12 +191,14 @@ KINDS = (
         {exploration.SCHEMA: shape.SingleShape, exploration.SEVERAL_SCHEMA: shape.SeveralShape},
         model=STEPPED,
         exit_code=lambda it: exploration.exploration_exit_code(exploration.entries_of(it)),
-        shown=_explorations,
+        shown=exploration_views.exploration_screen,
+        tables=lambda it: map(exploration_views.exploration_table, exploration.entries_of(it)),
         lines=lambda it: map(exploration_views.exploration_observation, exploration.entries_of(it)),
         suite=lambda it: "explore",
         cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
         draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, one, scenario=one["flow"]) for one in exploration.entries_of(it)],
+        about=lambda it: {key: exploration.entries_of(it)[0].get(key) for key in ("flow", "method", *SIZES)},
     ),
     _of_document(
         "orders",
@@ -225,13 +207,14 @@ KINDS = (
         {orders.SCHEMA: shape.AtlasShape},
         model=STEPPED,
         exit_code=orders.atlas_exit_code,
-        shown=lambda it: (orders_views.atlas_tables(it), "", *_caveats(it["caveats"])),
+        shown=orders_views.atlas_screen,
         lines=orders_views.order_lines,
         suite=lambda it: f"atlas-{it['ordering']}",
         cases=orders_views.order_cases,
         draw=partial(_draw_map, "atlas"),
         alone=True,
         rows=_order_rows,
+        about=lambda it: {key: it[key] for key in ("ordering", "steps", "machines")},
     ),
     _of_document(
         "faults",
@@ -240,13 +223,15 @@ KINDS = (
         {faults.SCHEMA: shape.MatrixShape},
         model=STEPPED,
         exit_code=faults.matrix_exit_code,
-        shown=lambda it: (faults.matrix_tables(it), ""),
+        shown=faults.matrix_screen,
+        tables=faults.matrix_tables,
         lines=faults.pair_lines,
         suite=lambda it: "matrix",
         cases=faults.pair_cases,
         draw=partial(_draw_map, "matrix"),
         alone=True,
         rows=_fault_rows,
+        about=lambda it: {"machines": it["machines"]},
     ),
     _of_document(
         "amplification",
@@ -255,12 +240,13 @@ KINDS = (
         {amplification.SCHEMA: shape.AmplificationShape},
         model=RACED,
         exit_code=lambda it: amplification.amplification_exit_code(it["orderings"], interrupted=False),
-        shown=_amplified,
+        shown=amplification.amplification_screen,
         lines=lambda it: map(amplification.amplified_line, it["orderings"]),
         suite=lambda it: str(it["scenario"]["name"]),
         cases=amplification.amplification_cases,
         draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, it["scenario"], scenario=it["scenario"]["name"]) for one in it["orderings"]],
+        about=lambda it: {key: value for key, value in it["scenario"].items() if key != "seed"},
     ),
     _of_document(
         "selftest",
@@ -269,14 +255,19 @@ KINDS = (
         {selftest.SCHEMA: shape.SelftestShape},
         model=RACED,
         exit_code=lambda it: selftest.selftest_exit_code(it["claims"]),
-        shown=lambda it: (selftest.selftest_table(it["claims"]), ""),
+        shown=lambda it: selftest.selftest_screen(it["claims"]),
+        tables=lambda it: (selftest.selftest_table(it["claims"]),),
         lines=lambda it: selftest.selftest_lines(it["claims"]),
         suite=lambda it: "selftest",
         cases=lambda it: selftest.selftest_cases(it["claims"]),
+        alone=True,
         draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, one["race"], scenario="") for one in it["claims"]],
     ),
 )
+
+
+BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
 def kind_in(directory: Path) -> Kind:
@@ -286,6 +277,29 @@ def kind_in(directory: Path) -> Kind:
         expected, found = (" or ".join(kind.what for kind in there), " and ".join(kind.file for kind in there))
         raise StoreError(f"{directory}: expected {expected}, found {found}; move one of them away")
     return there[0] if there else KINDS[0]
+
+
+def unlike(kind: Kind, first: Any, second: Any) -> str:
+    """What keeps two results of this kind from being held against each other, in one line, or ""."""
+    sides = kind.about(first), kind.about(second)
+    differing = [key for key in dict.fromkeys((*sides[0], *sides[1])) if sides[0].get(key) != sides[1].get(key)]
+    told = [f"{key} {sides[0].get(key, 'not told')} in A, {sides[1].get(key, 'not told')} in B" for key in differing]
+    return f"not comparable: {'; '.join(told)}" if told else ""
+
+
+def changed(kind: Kind, first: Any, second: Any) -> Table:
+    """A row for each case whose verdict or reason is another in B than in A, marked where it passed and does not."""
+    before, after = ({case.name: case for case in kind.cases(one)} for one in (first, second))
+    rows: list[tuple[str, ...]] = []
+    worse: set[int] = set()
+    for name in dict.fromkeys((*before, *after)):
+        sides = before.get(name), after.get(name)
+        told = [f"{one.word or one.state}: {one.why}" if one else "-" for one in sides]
+        if told[0] != told[1]:
+            passed = [one is not None and one.state == "passed" for one in sides]
+            worse |= {len(rows)} if passed == [True, False] else set()
+            rows.append((name, *told))
+    return Table("", ("CASE", "A", "B"), tuple(rows), marked=frozenset(worse))
 
 
 def json_schemas(kind: Kind) -> dict[str, Any]:

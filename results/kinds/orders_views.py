@@ -7,7 +7,7 @@ or broke.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from results.exchange.cases import Case, state_unless_open
@@ -27,27 +27,28 @@ from results.kinds.orders import (
     kinds,
 )
 from results.numbers.rounds import RANKED
-from results.table import plain_table
+from results.table import Table, caveat_lines
 from results.verdict import Verdict
 from results.words import count, machine_size, nanoseconds, nanoseconds_with_interval, plural
 
 Document = Mapping[str, Any]
 FASTEST = 10
-VERDICT_STYLES = {"safe": "green", "refused": "yellow", "open": "dim"}
 
 
-def atlas_tables(atlas: Document) -> RenderableType:
+def atlas_screen(atlas: Document) -> Iterator[RenderableType]:
     """The whole atlas, summary first."""
-    parts: list[RenderableType] = [
-        Text(_heading(atlas), style="bold"),
-        _summary(atlas["orders"], atlas["machines"]),
-        *_how(atlas),
-    ]
+    yield Text(f"Every order of {', '.join(atlas['steps'])}; all else as in {base_of(atlas)}", style="bold")
+    yield _summary(atlas["orders"], atlas["machines"])
+    yield from _how(atlas)
+    yield ""
     if not atlas["races"]:
-        parts += [Text(""), *_safe_orders(atlas["orders"])]
+        yield from (*_safe_orders(atlas["orders"]), "")
     elif atlas["races"]["orders"]:
-        parts += [Text(""), _races(atlas["races"]), *map(Text, _race_notes(atlas["races"]))]
-    return Group(*parts)
+        yield _races(atlas["races"])
+        yield from _race_notes(atlas["races"])
+        yield ""
+    if atlas["caveats"]:
+        yield from (*caveat_lines(atlas["caveats"]), "")
 
 
 def order_lines(atlas: Document) -> list[str]:
@@ -55,31 +56,16 @@ def order_lines(atlas: Document) -> list[str]:
     return [f"Order {','.join(one['order'])} {one['verdict']}" for one in atlas["orders"]]
 
 
-def _heading(atlas: Document) -> str:
-    return f"Every order of {', '.join(atlas['steps'])}; all else as in {base_of(atlas)}"
-
-
-def _summary(entries: Sequence[Mapping[str, Any]], machines: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _summary(entries: Sequence[Mapping[str, Any]], machines: Sequence[Mapping[str, Any]]) -> Table:
     """`machines` are those of the atlas, numbered from 1."""
-    table = plain_table(
-        ("VERDICT", "left"),
-        ("ORDERS", "right"),
-        ("STEPS", "right"),
-        ("STALE: CHECK OFF", "right"),
-        ("HOST FREES", "right"),
-        ("MACHINE", "right"),
-    )
     numbers = {Tier(**machine).words: str(number) for number, machine in enumerate(machines, start=1)}
-    for kind in kinds(entries):
-        style = VERDICT_STYLES.get(kind.kind.partition(":")[0], "red")
-        table.add_row(
-            Text(kind.kind, style=style),
-            count(kind.orders),
-            _range(kind.witness),
-            *(_stale(kind, variant) for variant in (CHECK_OFF, HOST_FREES)),
-            _machines(kind, numbers),
-        )
-    return table
+    rows = tuple(
+        (kind.kind, count(kind.orders), _range(kind.witness), *(_stale(kind, one) for one in (CHECK_OFF, HOST_FREES)),
+         _machines(kind, numbers))
+        for kind in kinds(entries)
+    )  # fmt: skip
+    head = ("VERDICT", "orders", "steps", "stale: check off", "host frees", "machine")
+    return Table("", head, rows, frozenset(range(1, 6)))
 
 
 def _range(witness: tuple[int, int] | None) -> str:
@@ -105,61 +91,60 @@ def _machines(kind: Kind, numbers: Mapping[str, str]) -> str:
     return ", ".join(numbers[words] for words in kind.machines) or "-"
 
 
-def _how(atlas: Document) -> Iterator[Text]:
+def _how(atlas: Document) -> Iterator[str]:
     explored = atlas["explored"]
     done = "" if explored["complete"] else f", {count(explored['decided'])} decided"
     seconds = nanoseconds(explored["seconds"] * 1e9)
-    yield Text(
-        f"  {plural(explored['orders'], 'order')}{done}: {plural(explored['states'], 'state')}, "
+    bounds = " and ".join(f"{atlas['variant_bytes'][one] / (1 << 20):g} MiB" for one in (CHECK_OFF, HOST_FREES))
+    yield (
+        f"{plural(explored['orders'], 'order')}{done}: {plural(explored['states'], 'state')}, "
         f"{plural(explored['transitions'], 'transition')} in {seconds} on {plural(explored['threads'], 'thread')}"
     )
-    yield Text("  STEPS: to what refuses it, at the least. STALE: orders by which a vCPU reads a page that is")
-    yield Text("  someone else's by then, with REMOVE's check of TLB tracking off, or with a host that frees the")
-    yield Text(f"  page all the same: asked on MACHINE alone, within {_bounds(atlas)},")
-    yield Text("  open where that is too little. MACHINE: the first that shows something forbidden, of:")
+    yield (
+        "STEPS: to what refuses it, at the least. STALE: orders by which a vCPU reads a page that is someone else's by "
+        "then, with REMOVE's check of TLB tracking off, or with a host that frees the page all the same: asked on "
+        f"MACHINE alone, within {bounds}, open where that is too little. MACHINE: the first that shows "
+        "something forbidden, of:"
+    )
     for number, machine in enumerate(atlas["machines"], start=1):
-        yield Text(
-            f"    {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}", style="dim"
-        )
+        yield f"  {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}"
     stale = sum(AFTER_DONE in one["witness_steps"].get(AS_IS, {}) for one in atlas["orders"])
     if not explored["complete"]:
-        yield Text("  Orders are open where the search was ended, or ran out of memory: see --memory.")
+        yield "Orders are open where the search was ended, or ran out of memory: see --memory."
     if stale:
-        yield Text(
-            f"  {plural(stale, 'order')}, refused, let a vCPU use an old translation after the flush was declared done:"
+        yield (
+            f"{plural(stale, 'order')}, refused, let a vCPU use an old translation after the flush was declared done: "
+            "it is the module's refusal that keeps the page from being someone else's."
         )
-        yield Text("  it is the module's refusal that keeps the page from being someone else's.")
 
 
-def _bounds(atlas: Document) -> str:
-    """Of the searches of the variants."""
-    return " and ".join(f"{atlas['variant_bytes'][variant] / (1 << 20):g} MiB" for variant in (CHECK_OFF, HOST_FREES))
-
-
-def _safe_orders(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+def _safe_orders(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     safe = [one for one in entries if one["verdict"] == OrderVerdict.safe]
-    for one in safe[:FASTEST]:
-        yield Text(f"  safe: {', '.join(one['order'])}")
+    yield from (f"safe: {', '.join(one['order'])}" for one in safe[:FASTEST])
     if len(safe) > FASTEST:
-        yield Text(f"  and {plural(len(safe) - FASTEST, 'more safe order')} in atlas.json")
+        yield f"and {plural(len(safe) - FASTEST, 'more safe order')} in atlas.json"
 
 
-def _races(races: Mapping[str, Any]) -> RenderableType:
+def _races(races: Mapping[str, Any]) -> Table:
     """The fastest safe orders and the known orderings, by latency, with their places among all that raced."""
-    table = plain_table(("RANK", "right"), ("ORDER", "left"), ("p50 OF A SHOOTDOWN", "left"), ("OF ITS ROUND", "left"))
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
     for rank, entry in enumerate(races["orders"], start=1):
         if rank > FASTEST and not entry["known"]:
             continue
         bad = sorted(set(entry["verdicts"]) - {"passed", "inconclusive"})
+        if bad:
+            marked.add(len(rows))
         name = f"{entry['name']}: {' '.join(entry['order'])}" if entry["known"] else " ".join(entry["order"])
-        text = Text(name + (f" ({', '.join(bad)})" if bad else ""), style="red" if bad else "bold" * entry["known"])
-        table.add_row(f"{rank}." if differs(entry) else "-", text, _latency(entry["p50_ns"]), _ratio(entry))
+        shown = name + (f" ({', '.join(bad)})" if bad else "")
+        rows.append((f"{rank}." if differs(entry) else "-", shown, _latency(entry["p50_ns"]), _ratio(entry)))
     scenario = races["scenario"]
     head = (
         f"The safe orders raced: {', '.join(machine_size(scenario))}, "
         f"{plural(races['rounds'], 'round')} of {scenario['duration_s']:.3g} s each"
     )
-    return Group(Text(head, style="bold"), table)
+    columns = ("RANK", "order", "p50 of a shootdown", "of its round")
+    return Table(head, columns, tuple(rows), frozenset({0}), frozenset(marked))
 
 
 def _latency(found: Mapping[str, float] | None) -> str:
@@ -179,19 +164,19 @@ def _ratio(entry: Mapping[str, Any]) -> str:
 
 def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
     entries = races["orders"]
-    yield "  Medians over rounds, with intervals of 95 %; of its round: against the median of all that raced in it."
-    yield f"  A rank, slower and faster stand where same orders show any in at most {1 - RANKED:.0%} of atlases."
+    yield "Medians over rounds, with intervals of 95 %; of its round: against the median of all that raced in it."
+    yield f"A rank, slower and faster stand where same orders show any in at most {1 - RANKED:.0%} of atlases."
     for reason in dict.fromkeys(entry["refused"] for entry in entries if entry["refused"]):
         of = [entry["name"] for entry in entries if entry["refused"] == reason]
-        yield f"  Not comparable, {plural(len(of), 'order')}: {reason}."
+        yield f"Not comparable, {plural(len(of), 'order')}: {reason}."
     hidden = sum(not entry["known"] for entry in entries[FASTEST:])
     if hidden:
-        yield f"  {plural(hidden, 'slower safe order')} in atlas.json."
+        yield f"{plural(hidden, 'slower safe order')} in atlas.json."
     if any(entry["ratio"] for entry in entries) and not any(map(differs, entries)):
-        yield "  No difference shown between any of them."
+        yield "No difference shown between any of them."
     twice = [entry["p50_ns"]["median"] for entry in entries if entry["name"] in (REFERENCE, AGAIN) and entry["p50_ns"]]
     if len(twice) == 2:
-        yield f"  {REFERENCE} raced twice: {' and '.join(map(nanoseconds, twice))}; less means nothing."
+        yield f"{REFERENCE} raced twice: {' and '.join(map(nanoseconds, twice))}; less means nothing."
 
 
 GRAVE = (Verdict.crashed, Verdict.hung, Verdict.failed)

@@ -4,18 +4,16 @@ A claim is that one ordering shows one forbidden outcome, or that a safe one sho
 which must show it, and by racing, which may miss in its time what is rare.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from results.exchange.cases import Case
 from results.kinds.exploration import INTERRUPT, failing, size_words
 from results.numbers.statistics import would_have_caught
-from results.table import VERDICT_STYLES, ByWidth, indented, plain_table, verdict_line
-from results.verdict import Ending, Judgement, Verdict, exit_code_of, hung_as_expected, is_safe, met_shootdowns
+from results.table import Table
+from results.verdict import Ending, Judgement, Verdict, exit_code_of, hung_as_expected, is_safe, met_shootdowns, word_of
 from results.words import count, nanoseconds, plural, share
 
 SCHEMA = "tdx-stress/selftest/1"
@@ -134,31 +132,43 @@ def was_interrupted(made: Entry) -> bool:
 
 
 Claim = Mapping[str, Any]
-Column = tuple[str, Any, Callable[[Claim], str | Text]]
 
 
-def selftest_table(claims: Sequence[Claim]) -> RenderableType:
-    """One row a claim; on a narrow terminal one row in each of two tables. Then what the columns mean, and reasons."""
-    wide = _table(claims, (*EXPLORED_COLUMNS, *RACED_COLUMNS, VERDICT_COLUMN))
-    narrow = Group(
-        _table(claims, (*EXPLORED_COLUMNS, VERDICT_COLUMN)), "", _table(claims, (*RACED_COLUMNS, VERDICT_COLUMN))
-    )
-    return Group(ByWidth(narrow, wide), *indented(_below(claims)))
+def selftest_screen(claims: Sequence[Claim]) -> Iterator[RenderableType]:
+    """The claims by their kinds: how many were held, and what the slowest and the weakest of them came to."""
+    rows = tuple(_group_row(title, group) for title, group in _groups(claims) if group)
+    head = ("WHAT IS HELD", "claims", "by exploring", "by racing", "longest race", "power, at least")
+    yield Table("", head, rows, frozenset(range(1, len(head))))
+    yield "POWER: a rate that would have been caught (95 %), of shootdowns that met a vCPU."
+    yield from _remarks(claims)
+    yield ""
+
+
+def _group_row(title: str, group: Sequence[Claim]) -> tuple[str, ...]:
+    races = [one["race"] for one in group if one["race"] is not None]
+    explored = sum(judge_explored(one).verdict == Verdict.passed for one in group)
+    good = sum(one["race"] is not None and one["race"]["verdict"] == Verdict.passed for one in group)
+    longest = nanoseconds(max((race["seconds"] for race in races), default=0.0) * 1e9) if races else "-"
+    powers = [race["would_have_caught"] for race in races if race["would_have_caught"] is not None]
+    power = share(max(powers)) if powers and is_safe(group[0]) else "-"  # the others end at the first catch
+    return title, str(len(group)), f"{explored} of {len(group)}", f"{good} of {len(races)}", longest, power
+
+
+def selftest_table(claims: Sequence[Claim]) -> Table:
+    """A row a claim: the machine that showed it (vCPUs x zappers, x shootdowns of each), the steps to it, and the time
+    to the first catch, or all of it."""
+    rows = [
+        (_what(one), _machine(one), _steps(one), *_explored(one["explored"]), *_raced(one["race"]), word_of(one))
+        for _, group in _groups(claims)
+        for one in group
+    ]
+    head = ("claim", "machine", "steps", "states", "explored", "raced", "shootdowns", "met", "power", "verdict")
+    return Table("Every claim", head, tuple(rows), frozenset(range(1, 9)), least=(6, 1, 3))
 
 
 def selftest_lines(claims: Sequence[Claim]) -> list[str]:
     """The lines to grep, `Selftest kick_then_track tracking_not_done passed`."""
     return [f"Selftest {one['ordering']} {expected(one)} {one['verdict']}" for one in claims]
-
-
-def _table(claims: Sequence[Claim], columns: Sequence[Column]) -> Table:
-    table = plain_table(("WHAT / expected", "left"), *((name, justify) for name, justify, _ in columns))
-    for title, group in _groups(claims):
-        if group:
-            table.add_row(Text(title, style="bold"))
-        for one in group:
-            table.add_row(_what(one), *(cell(one) for _, _, cell in columns))
-    return table
 
 
 def _groups(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:
@@ -168,7 +178,7 @@ def _groups(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:
 
 
 def _what(one: Claim) -> str:
-    return f" {one['ordering']}" if is_safe(one) else f" {one['ordering']}: {expected(one)}"
+    return one["ordering"] if is_safe(one) else f"{one['ordering']}: {expected(one)}"
 
 
 def _machine(one: Claim) -> str:
@@ -190,55 +200,19 @@ def _steps(one: Claim) -> str:
     return count(shown[0]) if shown and not is_safe(one) else "-"
 
 
-def _states(one: Claim) -> str:
-    return count(sum(tried["states"] for tried in one["explored"]))
+def _explored(searches: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    seconds = sum(one["seconds"] for one in searches)
+    return count(sum(one["states"] for one in searches)), nanoseconds(seconds * 1e9)
 
 
-def _explored_for(one: Claim) -> str:
-    return nanoseconds(sum(tried["seconds"] for tried in one["explored"]) * 1e9)
+def _raced(race: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if race is None:
+        return ("-",) * 4
+    power = "-" if race["would_have_caught"] is None else share(race["would_have_caught"])
+    return nanoseconds(race["seconds"] * 1e9), count(race["shootdowns"]), count(race["met"]), power
 
 
-def _raced_for(one: Claim) -> str:
-    return "-" if one["race"] is None else nanoseconds(one["race"]["seconds"] * 1e9)
-
-
-def _shootdowns(one: Claim) -> str:
-    return "-" if one["race"] is None else count(one["race"]["shootdowns"])
-
-
-def _met(one: Claim) -> str:
-    return "-" if one["race"] is None else count(one["race"]["met"])
-
-
-def _power(one: Claim) -> str:
-    power = None if one["race"] is None else one["race"]["would_have_caught"]
-    return "-" if power is None else share(power)
-
-
-def _verdict(one: Claim) -> Text:
-    return Text(one["verdict"], style=VERDICT_STYLES[one["verdict"]])
-
-
-EXPLORED_COLUMNS: tuple[Column, ...] = (
-    ("MACHINE", "right", _machine),
-    ("STEPS", "right", _steps),
-    ("STATES", "right", _states),
-    ("EXPLORED", "right", _explored_for),
-)
-RACED_COLUMNS: tuple[Column, ...] = (
-    ("RACED", "right", _raced_for),
-    ("SHOOTDOWNS", "right", _shootdowns),
-    ("MET", "right", _met),
-    ("POWER", "right", _power),
-)
-VERDICT_COLUMN: Column = ("VERDICT", "left", _verdict)
-
-
-def _below(claims: Sequence[Claim]) -> Iterator[Text | str]:
-    sizes = dict.fromkeys(_size(tried) for one in claims if is_safe(one) for tried in one["explored"])
-    safe = f"; the safe ones to the end on {', '.join(sizes)}" if sizes else ""
-    yield f"MACHINE: vCPUs x zappers, a page and a shootdown to each zapper, or x so many{safe}."
-    yield "EXPLORED, RACED: the time to the first catch, or all of it; a race is looked at every 10 ms."
+def _remarks(claims: Sequence[Claim]) -> Iterator[str]:
     if beside := {one["ordering"]: one["faults"][1:] for one in claims if len(one["faults"]) > 1}:
         pairs = "; ".join(f"{name} beside {' and '.join(others)}" for name, others in beside.items())
         yield f"Hidden alone, and so shown with another fault: {pairs}."
@@ -247,10 +221,6 @@ def _below(claims: Sequence[Claim]) -> Iterator[Text | str]:
     if again := [one for one in claims if one["race"] is not None and one["race"]["tries"] > 1]:
         tries = ", ".join(f"{one['ordering']} {one['race']['tries']}" for one in again)
         yield f"Begun anew after another error, and all tries counted: {tries}."
-    yield "MET: those that met a vCPU. POWER: a rate of these that would have been caught (95 %)."
-    for one in claims:
-        if one["verdict"] != Verdict.passed:
-            yield verdict_line(one, one["ordering"])
     yield _summary(claims)
 
 
@@ -270,7 +240,17 @@ def _summary(claims: Sequence[Claim]) -> str:
 def selftest_cases(claims: Sequence[Claim]) -> list[Case]:
     """A case a claim, named by the ordering or the fault and by what it must show."""
     return [
-        Case(f"{one['ordering']}: {expected(one)}", one["verdict"], one["reason"], _seconds(one), tuple(_details(one)))
+        Case(
+            f"{one['ordering']}: {expected(one)}",
+            one["verdict"],
+            one["reason"],
+            _seconds(one),
+            tuple(_details(one)),
+            word_of(one),
+            f"tdx-stress selftest --fault {one['faults'][0]} -v"
+            if one["faults"]
+            else f"tdx-stress selftest --ordering {one['ordering']} -v",
+        )
         for one in claims
     ]
 

@@ -10,8 +10,6 @@ from rich.text import Text
 from results.machine.findings import Finding, Limits
 from results.words import plural
 
-# Below that many columns what a finding means stands under it instead of beside it.
-WIDE = 110
 MARKS = {
     Limits.nothing: ("+", "green"),
     Limits.absolute: ("~", "yellow"),
@@ -28,39 +26,18 @@ RELATION_WORDS = {
 }
 
 
-def findings_table(findings: Sequence[Finding], width: int) -> RenderableType:
-    """What, found, what it means, what to try: in columns, or one above the other where there is no room."""
-    legend = Text(LEGEND, style="dim")
-    return Group(_columns(findings) if width >= WIDE else _stack(findings), legend)
-
-
-def _mark(finding: Finding) -> Text:
-    return Text(*MARKS[finding.limits])
-
-
-def _columns(findings: Sequence[Finding]) -> RenderableType:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("WHAT", no_wrap=True)
-    table.add_column("FOUND", ratio=5)
-    table.add_column("WHAT IT MEANS", ratio=7)
-    table.add_column("TRY", ratio=4)
-    for finding in findings:
-        table.add_row(_mark(finding), Text(finding.what, style="bold"), finding.found, finding.means, finding.try_)
-    return table
-
-
-def _stack(findings: Sequence[Finding]) -> RenderableType:
+def findings_table(findings: Sequence[Finding]) -> RenderableType:
+    """What, found, and under that what it means and what to try."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
-    for finding in findings:
-        grid.add_row(_mark(finding), Text(finding.what, style="bold"), Text(finding.found, style="bold"))
-        grid.add_row("", "", Text(finding.means))
-        if finding.try_:
-            grid.add_row("", "", Text(f"Try: {finding.try_}"))
-    return grid
+    for one in findings:
+        grid.add_row(Text(*MARKS[one.limits]), Text(one.what, style="bold"), Text(one.found, style="bold"))
+        grid.add_row("", "", Text(one.means))
+        if one.try_:
+            grid.add_row("", "", Text(f"Try: {one.try_}"))
+    return Group(grid, Text(LEGEND, style="dim"))
 
 
 def round_trip_tables(trips: Mapping[str, Any] | None, width: int) -> list[RenderableType]:

@@ -1,6 +1,7 @@
 """What the READMEs show of the program: made by it, stored beside this file, and shown from here.
 
     python results/reference/make.py [NAME...]    runs these commands, or all; stores NAME.txt and the pictures
+    python results/reference/make.py NAME=DIR     prints again what its command left in DIR, and runs nothing
     python results/reference/make.py --fill       puts the texts into the READMEs
 
 A README names the source of a block on the line before it: `<!-- results/reference/NAME.txt -->` is all of it. Parts
@@ -8,6 +9,7 @@ of it follow behind the name, with commas between them: `"first" to "last"` is f
 the next that holds `last`, `"only"` is one line. Where lines are left out between two parts stands `[...]`.
 """
 
+import json
 import os
 import re
 import shlex
@@ -18,8 +20,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from results.kinds.kind import kind_in
 from results.machine.host import host_facts
 
 HERE = Path(__file__).resolve().parent
@@ -60,9 +63,8 @@ BLOCK = re.compile(
 PART = re.compile(r'"(?P<first>[^"]+)"(?: to "(?P<last>[^"]+)")?')
 
 
-def machine() -> str:
-    """This machine in one line, without a name or a path of its own."""
-    facts = host_facts()
+def machine(facts: Mapping[str, Any]) -> str:
+    """A machine in one line, without a name or a path of its own."""
     below = "bare metal" if facts["hypervisor"] is None else f"a virtual machine ({facts['hypervisor']})"
     kernel = ".".join(facts["kernel"].split(".")[:2])
     return f"{facts['cpus_allowed']} CPUs, {facts['cpu_model']}, {below}, {kernel}, Python {facts['python']}"
@@ -78,12 +80,21 @@ def origin() -> str:
     return f"{version}, commit {head.stdout.strip()}{'' if same else '+changes'}"
 
 
-def make(name: str) -> None:
-    """Run one command in a directory of its own and store what it printed and drew; exits where it did not end in 0."""
-    shown = SHOWN[name]
+def make(name: str, stored: Path | None = None) -> None:
+    """Run one command in a directory of its own, or report on what it left, and store what that printed and drew; exits
+    where it did not end in 0.
+    """
+    shown, command, made = SHOWN[name], SHOWN[name].command, f"{origin()}; {machine(host_facts())}"
     with tempfile.TemporaryDirectory() as place:
+        if stored is not None:
+            record = json.loads((stored / kind_in(stored).file).read_text())
+            command, made = (
+                "tdx-stress report",
+                f"tdx-stress {record['version']}, commit {record['commit'][:7]}; {machine(record['host'])}",
+            )
+            shutil.copytree(stored, Path(place, "runs", "latest"))
         done = subprocess.run(
-            shlex.split(shown.command),
+            shlex.split(command),
             cwd=place,
             env={**os.environ, "COLUMNS": COLUMNS, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
@@ -96,7 +107,7 @@ def make(name: str) -> None:
             Path(HERE, here).parent.mkdir(exist_ok=True)
             shutil.copyfile(Path(place, "runs", "latest", left), HERE / here)
     printed = RUN_DIRECTORY.sub("runs/latest", done.stdout.replace(f"{place}/", ""))
-    lines = [f"$ {shown.command}", f"# {origin()}; {machine()}", *printed.splitlines()]
+    lines = [f"$ {shown.command}", f"# {made}", *printed.splitlines()]
     (HERE / f"{name}.txt").write_text("".join(f"{line.rstrip()}\n" for line in lines))
 
 
@@ -142,11 +153,12 @@ def main(arguments: list[str]) -> None:
         for readme in READMES:
             readme.write_text(filled(readme.read_text()))
         return
-    if unknown := set(arguments) - set(SHOWN):
+    wanted = {name: stored for name, _, stored in (one.partition("=") for one in arguments or SHOWN)}
+    if unknown := set(wanted) - set(SHOWN):
         sys.exit(f"{', '.join(sorted(unknown))}: expected --fill, or some of {', '.join(SHOWN)}")
-    for name in arguments or SHOWN:
+    for name, stored in wanted.items():
         print(name, flush=True)
-        make(name)
+        make(name, Path(stored).resolve() if stored else None)
 
 
 if __name__ == "__main__":

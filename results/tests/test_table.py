@@ -1,20 +1,53 @@
-"""A table that fits drops columns whole, and cuts nothing."""
+"""A table is drawn by a terminal, a page and Markdown from one value, and cuts nothing."""
+
+from dataclasses import replace
 
 import pytest
 
-from results.table import Fitting
+from results.table import Table, markdown
 from results.tests.views import printed
 
-COLUMNS = [("WHO", "left"), ("p50", "right"), ("p99", "right"), ("READS/s", "right")]
-ROWS = [["a_long_ordering (unsafe)", "1.23 us", "3.93 ms", "114 M"]]
+TABLE = Table(
+    "Who",
+    ("ordering", "p50", "p99", "reads/s"),
+    (("a_long_ordering (unsafe)", "1.23 us (1.20-1.31)", "3.93 ms", "114 M"), ("b|c", "-", "7 ns", "9")),
+    frozenset({1, 2, 3}),
+    least=(3, 2),
+)
 
 
 @pytest.mark.parametrize(
-    ("width", "heads"),
-    [(48, "WHO p50 p99 READS/s"), (47, "WHO p50 p99"), (40, "WHO p50 p99"), (39, "WHO p50"), (10, "WHO p50")],
-)
-def test_the_least_columns_go_first_where_there_is_no_room(width: int, heads: str) -> None:
-    lines = printed(Fitting(COLUMNS, ROWS, ("READS/s", "p99")), width=width).splitlines()
+    ("width", "heads", "interval"),
+    [
+        (60, "ordering p50 p99 reads/s", True), (59, "ordering p50 p99 reads/s", False),
+        (48, "ordering p50 p99 reads/s", False), (47, "ordering p50 p99", False), (40, "ordering p50 p99", False),
+        (39, "ordering p50", False), (32, "ordering p50", False),
+    ],
+)  # fmt: skip
+def test_intervals_go_first_where_there_is_no_room_then_the_least_columns(
+    width: int, heads: str, interval: bool
+) -> None:
+    lines = printed(TABLE, width=width).splitlines()
 
-    assert " ".join(lines[0].split()) == heads
-    assert width < 30 or "…" not in "".join(lines)
+    assert " ".join(lines[1].split()) == heads
+    assert [len(lines), lines[2][:24]] == [4, "a_long_ordering (unsafe)"]
+    assert ("(1.20-1.31)" in lines[2]) is interval
+
+
+def test_texts_wrap_between_words_where_no_column_can_go_and_numbers_do_not() -> None:
+    lines = printed(replace(TABLE, least=()), width=51).splitlines()
+
+    assert lines[2:] == [
+        "a_long_ordering 1.23 us (1.20-1.31) 3.93 ms   114 M", "(unsafe)",
+        "b|c                               -    7 ns       9",
+    ]  # fmt: skip
+
+
+def test_markdown_has_the_same_cells_and_escapes_bars() -> None:
+    assert markdown(TABLE).splitlines() == [
+        "**Who**", "",
+        "| ordering | p50 | p99 | reads/s |",
+        "| --- | ---: | ---: | ---: |",
+        "| a_long_ordering (unsafe) | 1.23 us (1.20-1.31) | 3.93 ms | 114 M |",
+        "| b\\|c | - | 7 ns | 9 |",
+    ]  # fmt: skip

@@ -14,40 +14,25 @@ from rich.console import Console, RenderableType
 
 from results.caveats import caveats
 from results.collect.live import Live, SearchView, live_line, live_table, search_line, search_table
-from results.exchange.cases import Case, junit_document, ktap_document
+from results.exchange.cases import Case, failed_lines, junit_document, ktap_document, summary
 from results.history import History, as_json
-from results.kinds.amplification import amplification_cases, amplification_table, amplified_line, first_catch_table
+from results.kinds.amplification import amplification_cases
 from results.kinds.bench.compare import compare_caveats, compare_table, compared, read_rounds
 from results.kinds.bench.directory import csv_text
 from results.kinds.bench.findings import bench_caveats, found
-from results.kinds.bench.gate import gate_lines, judged, parse_gate
+from results.kinds.bench.gate import judged, parse_gate
 from results.kinds.bench.page import bench_page
 from results.kinds.bench.record import Bench
-from results.kinds.bench.tables import bench_cases, bench_table, observation_lines
-from results.kinds.exploration import exploration_caveats
-from results.kinds.exploration_views import (
-    exploration_cases,
-    exploration_observation,
-    exploration_table,
-    explorations_table,
-)
-from results.kinds.faults import matrix_tables, pair_cases, pair_lines
+from results.kinds.bench.tables import batches_table, bench_cases, bench_screen
+from results.kinds.exploration import document
+from results.kinds.exploration_views import exploration_cases
+from results.kinds.faults import pair_cases
+from results.kinds.kind import BY_NAME
 from results.kinds.orders import race_entries
-from results.kinds.orders_views import atlas_tables, order_cases, order_lines
+from results.kinds.orders_views import order_cases
 from results.kinds.run.page import run_page
-from results.kinds.run.tables import (
-    latency_table,
-    observation_line,
-    outcome_table,
-    phase_table,
-    review_sentence,
-    run_cases,
-    suite_name,
-    unit_lines,
-    verdict_table,
-    yardstick_lines,
-)
-from results.kinds.selftest import claim, raced, selftest_cases, selftest_lines, selftest_table
+from results.kinds.run.tables import run_cases
+from results.kinds.selftest import claim, raced, selftest_cases
 from results.machine.findings import diagnose
 from results.machine.table import findings_table, round_trip_tables
 from results.machine.topology import round_trips
@@ -183,33 +168,27 @@ def _table(table: Table) -> Iterator[str]:
     yield f"numbers: {sorted(table.numbers)}"
 
 
-def _run(width: int) -> str:
-    result = a_review()
-    runs = result["runs"]
-    return printed(
-        *map(outcome_table, runs), latency_table(runs), *unit_lines(result["scenario"]), phase_table(runs),
-        *yardstick_lines(result["host"], runs), verdict_table(runs), caveat_lines(result["caveats"]),
-        *map(observation_line, runs), review_sentence(result), width=width,
-    )  # fmt: skip
+def screen(name: str, document: Any, width: int, shown: Iterable[Any] | None = None) -> str:
+    """What a terminal shows of a result of this kind: short, then all tables, then lines, answer and the last ones."""
+    kind = BY_NAME[name]
+    parts = list(kind.shown(document) if shown is None else shown)
+    last = [*failed_lines(kind.cases(document)), summary(kind.cases(document))]
+    return printed(*parts, *kind.tables(document), *kind.lines(document), kind.said(document), *last, width=width)
 
 
 def _an_older_run() -> str:
-    runs = [of_an_earlier_version(a_run("spec", SEEN, **distinct(0)))]
-    return printed(
-        outcome_table(runs[0]), latency_table(runs), verdict_table(runs), observation_line(runs[0]), width=80
-    )
+    return screen("run", a_result(of_an_earlier_version(a_run("spec", SEEN, **distinct(0)))), 80)
 
 
 def _run_cases() -> str:
     result = a_review()
-    return cases(suite_name(result), run_cases(result))
+    return cases("review", run_cases(result))
 
 
 def _bench(width: int, **more: Any) -> str:
     bench = a_spread_bench(**more)
     gates = [judged(parse_gate(text), bench.comparisons, bench.points) for text in ("p50>+15%", "v18:reads/s<-40%")]
-    lines = list(observation_lines(bench))
-    return printed(bench_table(bench), *gate_lines(gates), caveat_lines(bench.caveats), *lines, width=width)
+    return screen("bench", bench, width, bench_screen(bench, gates))
 
 
 def _bench_cases() -> str:
@@ -219,7 +198,7 @@ def _bench_cases() -> str:
 
 def _batches() -> str:
     scenario = {**SCENARIO, "flow": "batch", "batch": 16, "orderings": ["spec", "v18", "no_kick"]}
-    return printed(bench_table(a_spread_bench(values=(1, 16), key="batch", scenario=scenario)), width=112)
+    return printed(batches_table(a_spread_bench(values=(1, 16), key="batch", scenario=scenario)) or "", width=100)
 
 
 def _compare() -> str:
@@ -231,7 +210,7 @@ def _compare() -> str:
             (directory / "result.json").write_text(json.dumps(a_result(*runs)))
         sides = read_rounds(first), read_rounds(second)
         table = compare_table(*sides, compared(*sides))
-        return printed(table, caveat_lines(compare_caveats(*sides)), width=112).replace(folder, "runs")
+        return printed(table, *caveat_lines(compare_caveats(*sides), whole=True), width=100).replace(folder, "runs")
 
 
 def _history() -> str:
@@ -260,11 +239,9 @@ def explorations() -> list[Any]:
 
 def _exploration(width: int) -> str:
     ones, drawn_ones = explorations(), [drawn({"operand_busy": (5, 907), "not_blocked": (8, 401)})]
-    return printed(
-        *map(exploration_table, [*ones, *drawn_ones]), explorations_table(ones), explorations_table(drawn_ones),
-        caveat_lines(exploration_caveats(ones)), caveat_lines(exploration_caveats(drawn_ones)),
-        *map(exploration_observation, [*ones, *drawn_ones]), width=width,
-    )  # fmt: skip
+    several = [ones, ones[1:2], drawn_ones]
+    made = [document({}, its, single=len(its) == 1) for its in several]
+    return "\n\n".join(screen("exploration", one, width) for one in made)
 
 
 def an_atlas() -> dict[str, Any]:
@@ -279,7 +256,7 @@ def an_atlas() -> dict[str, Any]:
 
 
 def _orders(width: int) -> str:
-    return printed(atlas_tables(an_atlas()), atlas_tables(orders.atlas()), *order_lines(an_atlas()), width=width)
+    return "\n\n".join(screen("orders", one | {"caveats": []}, width) for one in (an_atlas(), orders.atlas()))
 
 
 def _amplification() -> str:
@@ -289,8 +266,8 @@ def _amplification() -> str:
         a_judged_entry(ordering="v18", expect="safe", outcome="operand_busy", unexpected=[unexpected]),
         a_judged_entry(ordering="no_kick", best=[], command=None),
     ]
-    tables = [*map(amplification_table, entries), first_catch_table(entries), *map(amplified_line, entries)]
-    return f"{printed(*tables, width=100)}\n{cases('amplify', amplification_cases({'orderings': entries}))}"
+    document = {"orderings": entries}
+    return f"{screen('amplification', document, 100)}\n{cases('amplify', amplification_cases(document))}"
 
 
 def claims() -> list[dict[str, Any]]:
@@ -308,13 +285,13 @@ def claims() -> list[dict[str, Any]]:
 
 
 def _selftest(width: int) -> str:
-    return printed(selftest_table(claims()), *selftest_lines(claims()), width=width)
+    return screen("selftest", {"claims": claims()}, width)
 
 
 def _doctor(width: int) -> str:
     trips = round_trips(range(4), {(a, b): 101.0 + 7 * a + b for a in range(4) for b in range(a + 1, 4)}, _relation)
     told = facts(hypervisor="KVM", governor="powersave", busy=0.3, steal_share=0.02, cpu_quota=1.5, smt=True)
-    return printed(findings_table(diagnose(told), width), *round_trip_tables(trips, width), width=width)
+    return printed(findings_table(diagnose(told)), *round_trip_tables(trips, width), width=width)
 
 
 def _relation(a: int, b: int) -> str:
@@ -328,13 +305,13 @@ def _live() -> str:
 
 
 VIEWS: Mapping[str, Callable[[], str]] = {
-    "run-80": lambda: _run(80),
-    "run-112": lambda: _run(112),
+    "run-80": lambda: screen("run", a_review(), 80),
+    "run-100": lambda: screen("run", a_review(), 100),
     "run-of-an-earlier-version": _an_older_run,
     "run-page": lambda: page_text(run_page(a_review(), {})),
     "run-cases": _run_cases,
     "bench-80": lambda: _bench(80),
-    "bench-sweep": lambda: _bench(112, values=(1, 2, 4, 8, 16)),
+    "bench-sweep": lambda: _bench(100, values=(1, 2, 4, 8, 16)),
     "bench-batches": _batches,
     "bench-page": lambda: page_text(bench_page(a_spread_bench(), defaultdict(dict))),
     "bench-failed-page": lambda: page_text(bench_page(a_failed_bench(), defaultdict(dict))).partition("##")[0],
@@ -344,18 +321,17 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "compare": _compare,
     "history": _history,
     "exploration-80": lambda: _exploration(80),
-    "exploration-112": lambda: _exploration(112),
+    "exploration-100": lambda: _exploration(100),
     "exploration-cases": lambda: cases("small", exploration_cases(explorations())),
     "orders-80": lambda: _orders(80),
     "orders-cases": lambda: cases("atlas", order_cases(an_atlas())),
-    "faults-112": lambda: printed(matrix_tables(matrix()), *pair_lines(matrix()), width=112),
+    "faults-80": lambda: screen("faults", matrix(), 80),
     "faults-cases": lambda: cases("matrix", pair_cases(matrix())),
     "amplification": _amplification,
     "selftest-80": lambda: _selftest(80),
-    "selftest-120": lambda: _selftest(120),
+    "selftest-100": lambda: _selftest(100),
     "selftest-cases": lambda: cases("selftest", selftest_cases(claims())),
     "doctor-80": lambda: _doctor(80),
-    "doctor-120": lambda: _doctor(120),
     "live": _live,
 }
 

@@ -10,8 +10,9 @@ from results.kinds.bench.record import AGAIN, Bench
 from results.machine.comparable import Kind, differing
 from scenarios.models import Ordering, Scenario
 from stress.bench.design import Experiment, checked_rounds, points
+from stress.commands import typed
 from stress.errors import UsageFault
-from stress.options import BenchRequest, typed
+from stress.options import BenchRequest
 from stress.provenance import commit, version
 from stress.resolve import budget_seconds
 

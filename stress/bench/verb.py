@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from rich.text import Text
@@ -20,14 +19,14 @@ from results.kinds.bench.directory import (
     write_parquet,
 )
 from results.kinds.bench.findings import bench_caveats, exit_code, found
-from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
+from results.kinds.bench.gate import Gate, Outcome, judged, parse_gate
 from results.kinds.bench.record import AGAIN, BENCH, Bench, Design, Sweep
-from results.kinds.bench.tables import bench_cases, bench_table, observation_lines
+from results.kinds.bench.tables import bench_cases, bench_screen
 from results.kinds.files import write_bench_report
+from results.kinds.kind import BY_NAME
 from results.machine.comparable import differences
 from results.machine.host import host_facts
 from results.store import write_text
-from results.table import caveat_lines
 from results.verdict import Exit
 from scenarios.models import Ordering
 from stress.bench.design import MIN_ROUNDS, Experiment, Point, race_seconds
@@ -43,8 +42,7 @@ from stress.processes.prepared import Prepared, prepare_races
 from stress.processes.race import Tally
 from stress.processes.supervisor import Watch
 from stress.progress import Display, display
-from stress.screen import Screen
-from stress.session import RACED, Session, check_files, check_writable, opened, origin
+from stress.session import Session, check_files, check_writable, opened, origin
 
 
 @dataclass(slots=True)
@@ -175,7 +173,7 @@ def _record(experiment: Experiment, cpus: Cpus) -> Bench:
 
 def _carry_out(begun: Begun, gates: Sequence[Gate]) -> int:
     request, scenario = begun.request, begun.experiment.scenario
-    its, directory = Session(request, begun.directory.path, RACED), begun.directory
+    its, directory = Session(request, begun.directory.path, BY_NAME["bench"]), begun.directory
     prepared = None
     if begun.rounds_left:  # before interrupts are only counted: who waits for the compiler can end it at once
         sites = declared_sites(scenario)
@@ -203,26 +201,13 @@ def _carry_out(begun: Begun, gates: Sequence[Gate]) -> int:
                 write_text(request.csv, csv_text(made))
             if request.parquet is not None:
                 write_parquet(made, request.parquet)
-        its.leave(
-            made.json_text(),
-            str(made.scenario["name"]),
-            partial(bench_cases, made, outcomes),
-            partial(_show, bench=made, outcomes=outcomes),
-            observation_lines(made),
-        )
+        its.leave(made, bench_cases(made, outcomes), shown=bench_screen(made, outcomes))
         code = its.end(_exit_code(made, outcomes))
         if begun.rounds_left:
             its.note(begun.how_to_go_on)
     if begun.broken:
         raise HarnessFault(f"{begun.broken}; {begun.how_to_go_on}")
     return code
-
-
-def _show(screen: Screen, bench: Bench, outcomes: Sequence[Outcome]) -> None:
-    screen.show(bench_table(bench), "")
-    if bench.caveats:
-        screen.show(caveat_lines(bench.caveats), "")
-    screen.show(*gate_lines(outcomes))
 
 
 def _meet(begun: Begun, prepared: Prepared, its: Session) -> None:

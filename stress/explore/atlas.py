@@ -6,10 +6,7 @@ from typing import Any
 
 from results.caveats import caveats
 from results.kinds.maps import atlas_picture
-from results.kinds.orders import OrderVerdict, atlas_document
-from results.kinds.orders_views import atlas_tables, order_cases, order_lines
-from results.table import caveat_lines
-from results.verdict import Exit, Verdict
+from results.kinds.orders import OrderVerdict, atlas_document, atlas_exit_code
 from scenarios.models import Ordering, Scenario
 from stress.explore.grid import Advance, memory_of_each
 from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_scenario
@@ -20,8 +17,7 @@ from stress.processes.limits import make_room
 from stress.processes.placement import chosen_cpus, inherited_cpus, shown
 from stress.processes.prepared import prepare_races
 from stress.progress import display
-from stress.screen import Screen
-from stress.session import STEPPED, Session, json_text, origin, put_document, session
+from stress.session import Session, origin, put_document, session
 
 ATLAS = "atlas"
 
@@ -31,7 +27,7 @@ def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering) -
     make_room(2, threads=False)
     threads, name = request.threads or len(inherited_cpus()), f"{ATLAS}-{ordering.name}"
     memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
-    with session(request, name, STEPPED) as (its, directory):
+    with session(request, name, "orders") as (its, directory):
         head, cpus = origin(), inherited_cpus()
         head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
         get_ready(ordering, scenario, Whole(memory_bytes=1 << 30, threads=1), its.progress, verbose=False)
@@ -48,9 +44,8 @@ def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering) -
             document = made(explored, raced)
             with its.noted():
                 put_document(directory, ATLAS, document, atlas_picture if its.interrupts.received < 2 else None)
-            lines = order_lines(document) if request.quiet else ()
-            its.leave(json_text(document), name, partial(order_cases, document), partial(_show, document), lines)
-            return its.end(_exit_code(explored, raced))
+            its.leave(document)
+            return its.end(atlas_exit_code(document))
 
 
 def _explore(
@@ -104,19 +99,3 @@ def _document(
     entries = [order.entry() for order in explored.orders]
     races = raced.document() if raced is not None else None
     return atlas_document(head, subject, explored.facts(), entries, races, said)
-
-
-def _show(document: dict[str, Any], screen: Screen) -> None:
-    screen.show(atlas_tables(document), "")
-    if document["caveats"]:
-        screen.show(caveat_lines(document["caveats"]))
-
-
-def _exit_code(explored: Explored, raced: Raced | None) -> int:
-    """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
-    verdicts = {run["verdict"] for run in raced.runs} if raced is not None else set()
-    if verdicts & {Verdict.crashed, Verdict.hung}:
-        return Exit.HARNESS.value
-    if Verdict.failed in verdicts:
-        return Exit.FAILED.value
-    return (Exit.MET if explored.complete else Exit.INCONCLUSIVE).value

@@ -1,12 +1,10 @@
 """The verb `explore --matrix`: every ordering with every fault; matrix.json says it."""
 
-from functools import partial
 from typing import Any
 
 from kernels.language.cache import sources_digest
-from results.kinds.faults import entries, matrix_document, matrix_tables, pair_cases, pair_lines
+from results.kinds.faults import entries, matrix_document, matrix_exit_code
 from results.kinds.maps import matrix_picture
-from results.verdict import Exit
 from scenarios.faults import faults
 from scenarios.loader import load_scenario
 from stress.explore.grid import Advance, memory_of_each
@@ -18,8 +16,7 @@ from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
 from stress.processes.placement import inherited_cpus
 from stress.progress import Display, display
-from stress.screen import Screen
-from stress.session import STEPPED, json_text, origin, put_document, session
+from stress.session import origin, put_document, session
 
 MATRIX = "matrix"
 Schedules = dict[tuple[str, str, str], list[dict[str, Any]]]  # by flow, ordering and fault
@@ -29,7 +26,7 @@ def run_matrix(request: ExploreRequest, matrix: Matrix) -> int:
     """Cross, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     threads, schedules = request.threads or len(inherited_cpus()), Schedules()
     memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
-    with session(request, MATRIX, STEPPED) as (its, directory):
+    with session(request, MATRIX, "faults") as (its, directory):
         smallest = load_scenario(next(iter(MACHINES.values()))[0].scenario)
         method = Whole(memory_bytes=1 << 30, threads=1)
         get_ready(matrix.orderings[0], smallest, method, its.progress, verbose=request.verbose)
@@ -58,9 +55,8 @@ def run_matrix(request: ExploreRequest, matrix: Matrix) -> int:
             document = _document(matrix, head, crossed, schedules)
             with its.noted():
                 put_document(directory, MATRIX, document, matrix_picture if its.interrupts.received < 2 else None)
-            lines = pair_lines(document) if request.quiet else ()
-            its.leave(json_text(document), MATRIX, partial(pair_cases, document), partial(_show, document), lines)
-            return its.end((Exit.MET if crossed.complete else Exit.INCONCLUSIVE).value)
+            its.leave(document)
+            return its.end(matrix_exit_code(document))
 
 
 def _narrate(crossed: Crossed, schedules: Schedules, drawn: Display, interrupts: Interrupts) -> None:
@@ -83,7 +79,3 @@ def _document(matrix: Matrix, head: dict[str, Any], crossed: Crossed, schedules:
         "machines": {flow: [machine.json() for machine in MACHINES[flow]] for flow in matrix.rows},
     }
     return matrix_document(head, subject, crossed.facts(), entries(crossed.pairs, schedules))
-
-
-def _show(document: dict[str, Any], screen: Screen) -> None:
-    screen.show(matrix_tables(document), "")

@@ -18,9 +18,10 @@ from scenarios.loader import (
 )
 from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
+from stress.commands import typed
 from stress.errors import UsageFault
 from stress.explore.machines import MACHINES
-from stress.options import ExploreRequest, typed
+from stress.options import ExploreRequest
 from stress.resolve import check_read, chosen_keys
 
 # Where a scenario says nothing: the smallest machine, and a page for each zapper.

@@ -1,22 +1,14 @@
 """The verb `explore`: each ordering is searched in turn; the record is stored after each and shown at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 from results.exchange.columns import Columns, every_step, folded
 from results.kinds.exploration import document, exploration_exit_code, is_sampled
-from results.kinds.exploration_views import (
-    exploration_cases,
-    exploration_observation,
-    exploration_table,
-    explorations_table,
-)
 from results.store import RunDirectory, json_bytes
-from results.table import caveat_lines
 from results.verdict import Verdict
 from results.words import plural
 from scenarios.models import Ordering, Scenario
@@ -28,8 +20,7 @@ from stress.processes.limits import threads_to_start
 from stress.processes.memory import chosen_memory
 from stress.processes.placement import inherited_cpus
 from stress.progress import search_display
-from stress.screen import Screen
-from stress.session import STEPPED, Session, json_text, origin, session
+from stress.session import Session, origin, session
 
 EXPLORATION = "exploration.json"
 
@@ -76,7 +67,7 @@ class Record:
 def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
     """Search, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     method = _method(request, scenario)
-    with session(request, f"explore-{scenario.name}", STEPPED) as (its, directory):
+    with session(request, f"explore-{scenario.name}", "exploration") as (its, directory):
         record = Record(origin(), single=len(orderings) == 1, directory=directory)
         # Before interrupts are only counted: so that who waits for the compiler can end it at once.
         get_ready(orderings[0], scenario, method, its.progress, verbose=request.verbose)
@@ -87,13 +78,7 @@ def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence
                 return its.nothing()
             with its.noted():
                 record.store()
-            its.leave(
-                json_text(record.document),
-                scenario.name,
-                partial(exploration_cases, record.entries),
-                partial(_show, record=record, stepwise=request.verbose),
-                map(exploration_observation, record.entries),
-            )
+            its.leave(record.document, told=_witnesses(record, every=request.verbose))
             with its.noted():
                 if its.interrupts.received < 2:  # nobody who asks for the end twice waits for pictures
                     record.store_pictures()
@@ -139,25 +124,14 @@ def _search_all(
             return
 
 
-def _show(screen: Screen, record: Record, *, stepwise: bool) -> None:
-    """Each ordering's outcomes and a shortest schedule to each that fails; then all in one table, and caveats.
-    `stepwise`: a schedule's steps are not folded into calls.
+def _witnesses(record: Record, *, every: bool) -> Iterator[Any]:
+    """A shortest schedule to each thing that fails, one column an actor, and how to run it again; `every` step in a row
+    of its own, not folded into calls.
     """
     for one in record.searched:
-        screen.show(exploration_table(one.entry), "")
-        for path, witness in record.witnesses(one).items():
-            which = "the shortest drawn" if is_sampled(one.entry) else "a shortest way"
-            _show_witness(screen, path, witness, which, stepwise=stepwise)
-    if len(record.entries) > 1:
-        screen.show(explorations_table(record.entries), "")
-    if caveats := record.document["caveats"]:
-        screen.show(caveat_lines(caveats), "")
-
-
-def _show_witness(screen: Screen, path: Path, found: Recorded, which: str, *, stepwise: bool) -> None:
-    """The schedule, one column an actor, and how to run it again."""
-    name, steps = found.witness.ordering["name"], plural(len(found.witness.steps), "step")
-    screen.line(f"{name}: {which} to {found.witness.outcome}, {steps}\n")
-    rows = every_step(found.story) if stepwise else folded(found.story)
-    screen.show(Columns(found.story.actors, rows), "")
-    screen.line(f"Again, step by step: tdx-stress replay {path}\n")
+        which = "the shortest drawn" if is_sampled(one.entry) else "a shortest way"
+        for path, found in record.witnesses(one).items():
+            name, steps = found.witness.ordering["name"], plural(len(found.witness.steps), "step")
+            yield from (f"{name}: {which} to {found.witness.outcome}, {steps}", "")
+            yield from (Columns(found.story.actors, (every_step if every else folded)(found.story)), "")
+            yield from (f"Again, step by step: tdx-stress replay {path}", "")

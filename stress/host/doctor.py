@@ -18,7 +18,8 @@ from stress.interrupts import Interrupts
 from stress.options import DoctorRequest
 from stress.processes.placement import Cpus
 from stress.provenance import version
-from stress.screen import Screen, write
+from stress.screen import Screen
+from stress.session import hand_out
 
 SCHEMA = "tdx-stress/doctor/1"
 EXIT_CODES = {Limits.verdicts: Exit.INCONCLUSIVE.value, Limits.everything: CannotRunHere.exit_code}
@@ -38,7 +39,7 @@ def doctor(request: DoctorRequest, cpus: Cpus, vcpus: int | None) -> int:
         facts = examine(cpus, vcpus, lambda: bool(interrupts))
         findings = diagnose(facts)
         judgement = judge(findings)
-        if request.json:
+        if request.json is not None:
             told = {
                 "schema": SCHEMA,
                 "version": version(),
@@ -47,11 +48,11 @@ def doctor(request: DoctorRequest, cpus: Cpus, vcpus: int | None) -> int:
                 "findings": [finding.as_dict() for finding in findings],
                 "judgement": judgement.as_dict(),
             }
-            write(sys.stdout, json.dumps(told, indent=1, allow_nan=False) + "\n")
+            hand_out(request.json, json.dumps(told, indent=1, allow_nan=False) + "\n")
         else:
             screen = Screen(sys.stdout, color=not request.no_color)
             width = screen.console.width
-            screen.show(findings_table(findings, width), "", *round_trip_tables(facts["round_trips"], width))
+            screen.show(findings_table(findings), "", *round_trip_tables(facts["round_trips"], width))
             screen.line(f"This machine is {judgement.sentence}.")
         if interrupts:
             return Exit.INTERRUPTED.value

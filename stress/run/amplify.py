@@ -4,18 +4,11 @@ The time of an ordering goes into the search, then into races anew: of the scena
 best settings, for their rates, and of both until the first catch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from results.kinds.amplification import (
-    SCHEMA,
-    amplification_cases,
-    amplification_exit_code,
-    amplification_table,
-    amplified_line,
-    first_catch_table,
-)
+from results.kinds.amplification import SCHEMA, amplification_exit_code
 from results.store import RunDirectory
 from results.verdict import Verdict
 from scenarios.models import Scenario
@@ -26,8 +19,7 @@ from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import prepare_races
 from stress.run.amplified_races import MAX_ACTORS, Amplification, Machines, Subject
 from stress.run.targets import Target
-from stress.screen import Screen
-from stress.session import Session, json_text, origin, put_document, session
+from stress.session import Session, origin, put_document, session
 
 AMPLIFICATION = "amplification"
 WITHOUT = {"yields": {}, "delays": {}, "storm_us": 0, "start_offset": "", "warmup_s": 0.0, "shootdowns": 0}
@@ -38,7 +30,7 @@ def run_amplify(request: RunRequest, declared: Scenario, targets: Sequence[Targe
     declared_sites(declared)
     cpus = chosen_cpus(request.cpus)
     make_room(max(declared.vcpus + declared.zappers, MAX_ACTORS), threads=declared.workers == "thread")
-    with session(request, AMPLIFICATION) as (its, directory):
+    with session(request, AMPLIFICATION, AMPLIFICATION) as (its, directory):
         prepare = partial(prepare_races, cpus, progress=its.progress, flow=declared.flow, verbose=request.verbose)
         machines = Machines(prepare({}), prepare({0: AtSite()}))
         entries: list[dict[str, Any]] = []
@@ -60,13 +52,7 @@ def run_amplify(request: RunRequest, declared: Scenario, targets: Sequence[Targe
                 _search_all(its, directory, subjects, machines, document)
             if not entries:
                 return its.nothing()
-            its.leave(
-                json_text(document),
-                declared.name,
-                partial(amplification_cases, document),
-                partial(_show, entries=entries),
-                map(amplified_line, entries),
-            )
+            its.leave(document)
             return its.end(amplification_exit_code(entries, interrupted=bool(its.interrupts)))
 
 
@@ -90,10 +76,3 @@ def _search_all(
         failed = entry["verdict"] in (Verdict.failed, Verdict.hung)
         if entry["verdict"] == Verdict.crashed or (subject.request.fail_fast and failed):
             return
-
-
-def _show(screen: Screen, entries: Sequence[Mapping[str, Any]]) -> None:
-    for entry in entries:
-        screen.show(amplification_table(entry), "")
-    if len(entries) > 1:
-        screen.show(first_catch_table(entries), "")

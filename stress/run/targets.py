@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from scenarios.loader import setting_key
 from scenarios.models import OUTCOMES, Ordering, Scenario
 from scenarios.wording import nearest
+from stress.commands import typed
 from stress.errors import UsageFault
-from stress.options import RunRequest, typed
+from stress.options import RunRequest
 from stress.resolve import budget_seconds
 from stress.run.drawn_settings import Setting
 

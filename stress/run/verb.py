@@ -8,11 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from results.caveats import caveats
-from results.collect.last_steps import LastSteps, together, trace
+from results.collect.last_steps import LastSteps, together, trace, what_led_to_it
 from results.collect.race import Run
 from results.kinds.files import write_report
 from results.kinds.run.record import SCHEMA
-from results.kinds.run.tables import run_cases, suite_name
 from results.store import RunDirectory
 from results.verdict import Verdict, exit_code
 from scenarios.models import Ordering, Scenario
@@ -24,8 +23,7 @@ from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import Prepared, prepare_races
 from stress.processes.race import race
 from stress.progress import race_display
-from stress.run.tables import run_lines, show_run
-from stress.session import Session, json_text, origin, session
+from stress.session import Session, origin, session
 
 
 @dataclass(slots=True)
@@ -66,7 +64,7 @@ def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) 
     """Race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     cpus, sites = chosen_cpus(request.cpus), declared_sites(scenario)
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
-    with session(request, scenario.name) as (its, directory):
+    with session(request, scenario.name, "run") as (its, directory):
         prepared = prepare_races(
             cpus, sites, its.progress, flow=scenario.flow, traced=request.trace, verbose=request.verbose
         )
@@ -83,12 +81,10 @@ def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) 
                 # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
                 waits = runs[-1]["verdict"] != Verdict.crashed and its.interrupts.received < 2
                 record.store(plots=waits and not request.no_report)
+            every = request.verbose  # step of what led to a failure, not folded into calls
             its.leave(
-                json_text(record.result),
-                suite_name(record.result),
-                partial(run_cases, record.result),
-                partial(show_run, result=record.result, last_steps=record.last_steps, every_step=request.verbose),
-                run_lines(record.result, answer=not request.quiet),
+                record.result,
+                told=(line for it in record.last_steps for line in (*what_led_to_it(it, every=every), "")),
             )
             return its.end(exit_code(runs))
 

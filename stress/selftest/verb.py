@@ -13,10 +13,7 @@ from results.kinds.selftest import (
     claim,
     is_complete,
     raced,
-    selftest_cases,
     selftest_exit_code,
-    selftest_lines,
-    selftest_table,
 )
 from results.store import RunDirectory
 from results.verdict import Verdict
@@ -34,7 +31,7 @@ from stress.processes.race import race
 from stress.progress import race_display, search_display
 from stress.screen import Screen
 from stress.selftest.expectations import Expectation, expectations
-from stress.session import Session, json_text, origin, put_document, session
+from stress.session import Session, origin, put_document, session
 
 SELFTEST = "selftest"
 FAILURES = (Verdict.failed, Verdict.crashed, Verdict.hung)
@@ -74,7 +71,7 @@ def selftest(request: SelftestRequest) -> int:
     cpus = chosen_cpus(request.cpus)
     method = Whole(memory_bytes=chosen_memory(request.memory), threads=threads_to_start(len(inherited_cpus())))
     make_room(max(one.raced.vcpus + one.raced.zappers for one in expected), threads=False)
-    with session(request, SELFTEST) as (its, directory):
+    with session(request, SELFTEST, SELFTEST) as (its, directory):
         first = expected[0]
         get_ready(first.explored, first.machines[0], method, its.progress, verbose=request.verbose)
         record = Record(origin() | {"seed": first.raced.seed}, len(expected), directory, request.fail_fast)
@@ -86,13 +83,7 @@ def selftest(request: SelftestRequest) -> int:
                 return its.nothing()
             with its.noted():
                 record.store()
-            its.leave(
-                json_text(record.document),
-                SELFTEST,
-                partial(selftest_cases, record.claims),
-                lambda screen: screen.show(selftest_table(record.claims), ""),
-                selftest_lines(record.claims),
-            )
+            its.leave(record.document)
             return its.end(selftest_exit_code(record.claims))
 
 

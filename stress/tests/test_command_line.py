@@ -9,6 +9,7 @@ import pytest
 
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault
+from scenarios.loader import load_ordering
 from stress.__main__ import explained
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.list import everything
@@ -27,7 +28,20 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
     assert all(
         f"  {text}" in done.stdout
         for text in (
-            *("run ", "bench ", "compare ", "report ", "history ", "explore ", "list ", "replay ", "doctor "),
+            *(
+                "run ",
+                "bench ",
+                "compare ",
+                "report ",
+                "history ",
+                "explore ",
+                "list ",
+                "replay ",
+                "doctor ",
+                "orders ",
+                "faults ",
+                "amplify ",
+            ),
             *("0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "7 ", "130 "),
         )
     )
@@ -141,6 +155,68 @@ def test_list_prints_every_kind_with_its_source(tdx_stress: Command) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"{kind}\n" in done.stdout for kind in ("SCENARIOS", "ORDERINGS", "OUTCOMES", "FAULTS"))
     assert "[unsafe: tracking_not_done]" in done.stdout
+
+
+@pytest.mark.parametrize(("kind", "others"), [("orderings", "FAULTS"), ("faults", "ORDERINGS")])
+def test_list_prints_one_kind_alone(tdx_stress: Command, kind: str, others: str) -> None:
+    done = tdx_stress("list", kind)
+
+    assert done.stdout.startswith(f"{kind.upper()}\n")
+    assert others not in done.stdout
+    assert list(json.loads(tdx_stress("list", kind, "--json").stdout)) == [kind]
+
+
+def test_list_prints_a_shipped_ordering_from_which_one_of_your_own_can_start(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    done = tdx_stress("list", "v18")
+    (tmp_path / "mine.toml").write_text(done.stdout)
+
+    assert done.stdout.startswith("# ordering v18\n")
+    assert load_ordering(str(tmp_path / "mine.toml")).shootdown == load_ordering("v18").shootdown
+    assert tdx_stress("list", "use_after_remove").stdout.startswith("# outcome\nname: use_after_remove\n")
+
+
+def test_a_name_that_nothing_has_is_refused_with_the_nearest(tdx_stress: Command) -> None:
+    done = tdx_stress("list", "v81")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'found "v81"; did you mean "v18"?' in done.stderr
+
+
+def test_list_prints_the_schema_of_what_a_verb_leaves(tdx_stress: Command) -> None:
+    [schema] = json.loads(tdx_stress("list", "--schema", "orders").stdout).values()
+
+    assert {"steps", "machines", "orders"} <= set(schema["properties"])
+    assert "expected one of run, bench," in tdx_stress("list", "--schema", "order").stderr
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("orders --ordering spec,v18", "explore --orders --ordering spec,v18"),
+        ("faults --fault nothing", "explore --matrix --fault nothing"),
+        ("amplify --for nothing", "run --amplify auto --for nothing"),
+    ],
+)
+def test_a_verb_of_its_own_says_what_its_old_spelling_says(tdx_stress: Command, new: str, old: str) -> None:
+    done, before = (tdx_stress(*words.split()) for words in (new, old))
+
+    assert (done.returncode, done.stderr) == (2, before.stderr)
+
+
+def test_json_without_a_file_is_alone_on_stdout_and_with_one_in_it(tdx_stress: Command, tmp_path: Path) -> None:
+    shown = tdx_stress("list", "scenarios", "--json", "--no-color")
+    tdx_stress("list", "scenarios", "--json=listed.json")
+
+    assert json.loads(shown.stdout) == json.loads((tmp_path / "listed.json").read_text())
+
+
+def test_a_verbs_options_stand_in_groups(tdx_stress: Command) -> None:
+    lines = tdx_stress("run", "--help").stdout.splitlines()
+    groups = ["Arguments:", "What is run:", "The machine:", "How long, and how:", "What comes out:"]
+
+    assert [line for line in lines if line in groups] == groups
 
 
 def test_list_as_json_holds_every_outcome_and_fault(tdx_stress: Command) -> None:
@@ -289,7 +365,7 @@ def test_a_known_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> No
     done = tdx_stress("run", "--ordering", "no_block", "--set", "expect=safe", *SHORT)
 
     assert done.returncode == 1
-    assert "FAILED: declared safe, and showed not_blocked" in done.stdout
+    assert "<== FAILED no_block: declared safe, and showed not_blocked" in done.stdout
 
 
 @pytest.mark.processes

@@ -4,10 +4,13 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from results.kinds.exploration import document
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+from results.tests.builders.exploration import explored
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -88,3 +91,33 @@ def test_a_bench_of_too_few_rounds_is_compared_with_a_warning(tdx_stress: Comman
 
     assert done.returncode == 0
     assert "fewer than 10 rounds in B" in done.stdout
+
+
+def test_results_without_figures_are_held_against_each_other_by_their_verdicts(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    head: dict[str, Any] = {
+        "command": ["tdx-stress"],
+        "version": "0.1.0",
+        "commit": None,
+        "started": "2026-11-22",
+        "host": {},
+    }
+    safe, bad, larger = explored(), explored({"stale_after_done": 9}), explored(vcpus=3)
+    for name, one in {"safe": safe, "bad": bad, "larger": larger}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "exploration.json").write_text(json.dumps(document(head, [one], single=True)))
+
+    worse, same, unlike = (tdx_stress("compare", "safe", other) for other in ("bad", "safe", "larger"))
+
+    assert (worse.returncode, worse.stdout.splitlines()[-1]) == (1, "1 of 1 cases differ in B; 1 passed in A alone")
+    assert (same.returncode, same.stdout) == (0, "0 of 1 cases differ in B; 0 passed in A alone\n")
+    assert (unlike.returncode, unlike.stderr) == (2, "tdx-stress: not comparable: vcpus 2 in A, 3 in B\n")
+
+
+def test_results_of_two_kinds_are_refused(tdx_stress: Command, stored: Path) -> None:
+    (stored / "other/bench.json").rename(stored / "other/selftest.json")
+    done = tdx_stress("compare", "before", "other")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "not comparable: A is a bench, B is a selftest; give two results of one kind" in done.stderr

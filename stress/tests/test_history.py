@@ -30,23 +30,9 @@ def test_runs_are_listed_with_verdict_and_key_figures(tdx_stress: Command, two_r
     rows = [line.split() for line in done.stdout.splitlines()]
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert rows[1] == [
-        "2025-06-01",
-        "00:00",
-        "review",
-        "spec",
-        "passed",
-        "2",
-        "5,000",
-        "0",
-        "667",
-        "ns",
-        "6.85",
-        "us",
-        "180",
-        "k",
-    ]
-    assert rows[3][:8] == ["2026-11-22", "14:41", "review", "v18", "failed", "2", "5,000", "3"]
+    when = ["2025-06-01", "00:00", "review"]
+    assert rows[1] == [*when, "spec", "passed", "5,000", "0", "667", "ns", "6.85", "us"]
+    assert rows[3][:7] == ["2026-11-22", "14:41", "review", "v18", "failed", "5,000", "3"]
 
 
 def test_filters_and_the_newest_rows(tdx_stress: Command, two_runs: Path) -> None:

@@ -170,7 +170,7 @@ def test_an_actor_that_stands_still_ends_the_run_as_hung_and_everybody_is_named(
     assert "zapper 0 at " in said
     assert "vcpu 0-1 at " in said or ("vcpu 0 at " in said and "vcpu 1 at " in said)
     assert "(kernels/" in run["notes"][1]
-    assert "HUNG: no progress for 0.5 s" in stdout
+    assert "<== HUNG v18: no progress for 0.5 s" in stdout
 
 
 def test_a_run_that_was_suspended_is_not_taken_for_hung(start_tdx_stress: Start, tmp_path: Path) -> None:

@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from results.caveats import Caveat
 from results.figures import FIGURES, Figure, figures_of
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import comparison, without_ground
 from results.kinds.bench.record import AGAIN, BENCH, Bench, Comparison
-from results.kinds.bench.wording import STYLES, ratio_text, span, value_text
+from results.kinds.bench.wording import ratio_text, span, value_text
 from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
 from results.numbers.rounds import LEAST_ROUNDS, PERCENTILES, RANKED, Effect, holm, unpaired_effect
-from results.table import plain_table
+from results.table import Table
 from results.verdict import named, whole
 
 Interval = tuple[float, float]
@@ -310,17 +308,17 @@ def _most_rounds(one: Rounds) -> int:
     return max(map(len, one.values.values()), default=0)
 
 
-def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Comparison]) -> RenderableType:
+def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Comparison]) -> Table:
     """B over A: every ordering and point that both have, the effect first."""
-    table = plain_table(("FIGURE / ordering", "left"), ("EFFECT, B over A", "wrap"), ("A", "right"), ("B", "right"))
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
     for figure in FIGURES:
-        rows = [one for one in comparisons if one.figure == figure.id]
-        if rows:
-            table.add_row(Text(figure.words, style="bold"), "", "", "")
-        for one in rows:
+        for one in (one for one in comparisons if one.figure == figure.id):
             safe = first.safe[one.ordering] and second.safe[one.ordering]
-            who = f" {named(one.ordering, safe)}{f' {one.point}' if one.point else ''}"
+            if not safe:
+                marked.add(len(rows))
+            who = f"{named(one.ordering, safe)}{f' {one.point}' if one.point else ''}"
             values = (value_text(figure, one.reference), value_text(figure, one.value))
-            effect = Text(one.verdict_text, style=STYLES[one.finding])
-            table.add_row(Text(who, style="" if safe else "red"), effect, *values)
-    return Group(Text(f"A: {first.path}\nB: {second.path}"), table)
+            rows.append((figure.words, who, one.verdict_text, *values))
+    head = ("figure", "ordering", "effect, B over A", "A", "B")
+    return Table(f"A: {first.path}\nB: {second.path}", head, tuple(rows), frozenset({3, 4}), frozenset(marked))

@@ -1,6 +1,7 @@
 """The page of a bench: the ratios first, the first ordering against itself beside them, then what they are made of."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.text import Annotation
@@ -14,18 +15,19 @@ from results.kinds.bench.directory import Hists
 from results.kinds.bench.findings import bench_caveats, exit_code, seen
 from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
 from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench
-from results.kinds.bench.tables import heading
-from results.kinds.bench.wording import arm_name, slope_text, swept, value_text, words
+from results.kinds.bench.tables import batches_table, comparisons_table, events_table, growth_table, heading
+from results.kinds.bench.wording import arm_name, slope_text, swept, words
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
 from results.verdict import Exit, Verdict
-from results.words import count, plural
+from results.words import plural
 
 HEADLINES = {
     Exit.MET: ("good", "Compared: the first ordering does not differ from itself"),
     Exit.FAILED: ("bad", "Failed: an ordering declared safe showed what is forbidden"),
     Exit.INCONCLUSIVE: ("unsure", "Inconclusive: no difference here is to be believed"),
 }
+COMPARISONS = "Every comparison: median of the rounds' ratios, 95 % bootstrap interval"
 LEVELS = {Verdict.passed: "good", Verdict.inconclusive: "unsure"}
 BENCH_READING = (
     (
@@ -56,7 +58,9 @@ def bench_page(bench: Bench, hists: Hists) -> Page:
     sections = [_ratios(bench, looks)]
     if bench.sweep is not None:
         sections.append(_scaling(bench, looks))
-    sections += [_latency(bench, looks, hists), _outcomes(bench)]
+    sections += [_latency(bench, looks, hists)]
+    events = ("Over all races, warm-ups included.",)
+    sections.append(Section("outcomes", "Outcomes", events, tables=(events_table(bench),)))
     record = bench.model_dump(mode="json", by_alias=True)
     return Page(
         title=heading(bench),
@@ -136,7 +140,7 @@ def _ratios(bench: Bench, looks: dict[str, Style]) -> Section:
         ),
         (*_legend(bench, looks, others_only=True), grey),
         figures,
-        (_comparisons(bench),),
+        (replace(comparisons_table(bench, bench.comparisons), caption=COMPARISONS),),
     )
 
 
@@ -178,53 +182,20 @@ def _grey_band() -> str:
     return f'<svg class="sample" viewBox="0 0 40 14" aria-hidden="true">{area}</svg>'
 
 
-def _comparisons(bench: Bench) -> Table:
-    """Every comparison; along a sweep folded, as there are many."""
-    by_arm = {arm.arm: arm for arm in bench.arms}
-    reference = bench.arms[0].ordering
-    head = (
-        "figure",
-        "ordering",
-        *(("point",) if bench.sweep else ()),
-        f"effect against {reference}",
-        "median",
-        reference,
-    )
-    rows: list[tuple[str, ...]] = []
-    marked: set[int] = set()
-    for figure in FIGURES:
-        for one in (c for c in bench.comparisons if c.figure == figure.id):
-            arm = by_arm[one.arm]
-            if not arm.safe:
-                marked.add(len(rows))
-            name = f"{arm.ordering} again (A/A)" if one.arm == AGAIN else arm_name(arm)
-            point = (one.point or "all",) if bench.sweep else ()
-            medians = value_text(figure, one.value), value_text(figure, one.reference)
-            rows.append((words(bench, figure.id), name, *point, one.verdict_text, *medians))
-    numbers = frozenset((len(head) - 2, len(head) - 1))
-    caption = "Every comparison: median of the rounds' ratios, 95 % bootstrap interval"
-    return Table(caption, head, tuple(rows), numbers, frozenset(marked), folded=bench.sweep is not None)
-
-
 def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
     assert bench.sweep is not None
     figures = tuple(
         Figure(panel(f"scaling-{name}", f"{words(bench, name)} along the sweep", _scaled(bench, name, looks)))
         for name in swept(bench)
     )
-    head = ("figure", "ordering", f"grows as {bench.sweep.key} to the power of", *bench.points)
-    rows = tuple(
-        (words(bench, s.figure), s.ordering, slope_text(s), *(value_text(BY_ID[s.figure], m) for m in s.medians))
-        for s in bench.slopes
-    )
-    numbers = frozenset(range(3, len(head)))
+    batches = batches_table(bench)
     return Section(
         "scaling",
         f"How it grows with {bench.sweep.key}",
         ("Medians of the rounds with 95 % intervals.",),
         _legend(bench, looks),
         figures,
-        (Table("Growth along the sweep, and the medians", head, rows, numbers),) if rows else (),
+        (growth_table(bench, [figure.id for figure in FIGURES]), *([batches] if batches else [])),
     )
 
 
@@ -262,36 +233,6 @@ def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
             ),
         ),
     )
-
-
-def _outcomes(bench: Bench) -> Section:
-    entries = seen(bench)
-    names = list(dict.fromkeys(name for entry in entries.values() for name in entry["outcomes"]))
-    head = (
-        "ordering",
-        *(("point",) if bench.sweep else ()),
-        "verdict",
-        "shootdowns",
-        "met a vCPU",
-        "forbidden",
-        *names,
-    )
-    rows: list[tuple[str, ...]] = []
-    marked: set[int] = set()
-    for arm in bench.arms:
-        for point in bench.points:
-            entry = entries.get((point, arm.ordering))
-            if entry is None or arm.arm == AGAIN:
-                continue
-            if entry["forbidden"]:
-                marked.add(len(rows))
-            counted = (entry["all_shootdowns"], entry["met"], entry["forbidden"])
-            numbers = (*counted, *(entry["outcomes"].get(name, 0) for name in names))
-            at = (point,) if bench.sweep else ()
-            rows.append((arm_name(arm), *at, entry["verdict"], *map(count, numbers)))
-    first = len(head) - len(names) - 3
-    table = Table("Events over all rounds", head, tuple(rows), frozenset(range(first, len(head))), frozenset(marked))
-    return Section("outcomes", "Outcomes", ("Over all races, warm-ups included.",), tables=(table,))
 
 
 def _orderings(arms: Sequence[Arm]) -> Table:

@@ -1,43 +1,101 @@
 """A bench on a terminal of 80 columns, the effect first, and as test cases."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
-from rich.console import Group, RenderableType
-from rich.table import Table as TextTable
+from rich.console import RenderableType
 from rich.text import Text
 
 from results.exchange.cases import Case
 from results.figures import BY_ID, FIGURES, Figure
 from results.grades import FAILING, grade_of
 from results.kinds.bench.findings import TOO_FEW, seen, ungrounded
-from results.kinds.bench.gate import Outcome
+from results.kinds.bench.gate import Outcome, gate_lines
 from results.kinds.bench.record import AGAIN, Arm, Bench, Comparison
-from results.kinds.bench.wording import STYLES, arm_name, of_batches, slope_text, swept, value_text, words
-from results.numbers.rounds import RANKED, median_interval
-from results.table import indented, plain_table
-from results.words import nanoseconds_with_interval, plural
+from results.kinds.bench.wording import (
+    HOPELESS,
+    arm_name,
+    of_batches,
+    ratio_text,
+    slope_text,
+    swept,
+    value_text,
+    words,
+)
+from results.numbers.rounds import median_interval
+from results.table import Table, caveat_lines
+from results.words import count, nanoseconds_with_interval, plural
 
 
-def bench_table(bench: Bench) -> RenderableType:
-    """Every comparison, then the growth along a sweep, then what the A/A arm says."""
-    failed = [Text(line, style="bold red") for line in failures(bench)]
-    parts: list[RenderableType] = [Text(heading(bench), style="bold"), *failed, _comparisons(bench)]
-    if bench.slopes:
-        parts += [Text(""), _growth(bench)]
-    for table in (medians_table(bench), batches_table(bench)):
-        if table is not None:
-            parts += [Text(""), table]
+def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[RenderableType]:
+    """The A/A arm first where it fails; then what differs, and in one line what was not shown to."""
+    yield Text(heading(bench), style="bold")
+    doubt = bench.aa is None or bench.aa.differs or bool(ungrounded(bench))
+    if doubt:
+        yield from _against_itself_lines(bench)
+    reference = arm_name(bench.arms[0])
+    yield f"Ratios are to {reference}: medians of the rounds' ratios, 95 % bootstrap intervals."
+    yield ""
+    differing = [one for one in bench.comparisons if one.finding == "differs" and one.arm != AGAIN]
+    if differing:
+        yield comparisons_table(bench, differing)
+    elif bench.comparisons:
+        yield f"Nothing was shown to differ from {reference}."
+    yield from _alike(bench, differing)
+    yield ""
+    if bench.sweep is not None:
+        yield growth_table(bench, swept(bench))
+        yield ""
+    if (batches := batches_table(bench)) is not None:
+        yield batches
+        yield ""
+    if not doubt:
+        yield from _against_itself_lines(bench)
+        yield ""
+    if bench.caveats:
+        yield from (*caveat_lines(bench.caveats), "")
+    yield from gate_lines(outcomes)
+
+
+def bench_tables(bench: Bench) -> Iterator[Table]:
+    """Every comparison, and along a sweep every figure's medians and growth."""
+    yield comparisons_table(bench, bench.comparisons)
+    if bench.sweep is not None:
+        yield growth_table(bench, [figure.id for figure in FIGURES])
+    yield events_table(bench)
+
+
+def _against_itself_lines(bench: Bench) -> Iterator[Text]:
     if bench.aa is not None:
         nothing = ungrounded(bench)
         style = "bold red" if bench.aa.differs else "yellow" if nothing else "green"
-        parts += [Text(""), Text.assemble(("A/A ", style), bench.aa.sentence)]
-        parts += [Text.assemble(("NO RANKING ", "bold red"), nothing)] if nothing else []
-    notes = [f"Ratios are to {arm_name(bench.arms[0])}: medians of the rounds' ratios, 95 % bootstrap intervals."]
-    notes.append(f"Of benches that compare a thing with itself at most {1 - RANKED:.0%} show any difference.")
-    if bench.sweep:
-        notes.append("Ratios of the other figures stand in bench.json and report.html.")
-    return Group(*parts, *indented(notes, "dim"))
+        yield Text.assemble(("A/A ", style), bench.aa.sentence)
+        if nothing:
+            yield Text.assemble(("NO RANKING ", "bold red"), nothing)
+
+
+ALIKE = {
+    "no_difference": "no difference shown",
+    "too_few": "measured in too few rounds",
+    "not_comparable": "not comparable",
+}
+
+
+def _alike(bench: Bench, differing: Sequence[Comparison]) -> Iterator[str]:
+    """An arm's figures that were not shown to differ, each with the ratio that would have been."""
+    for arm in bench.arms[1:]:
+        for point in bench.points:
+            its = [one for one in bench.comparisons if (one.arm, one.point) == (arm.arm, point) and one.rounds]
+            rest = [one for one in its if one not in differing and (not bench.sweep or one.figure in swept(bench))]
+            for finding, said in ALIKE.items() if arm.arm != AGAIN else ():
+                of_it = [one for one in rest if one.finding == finding]
+                told = (f"{words(bench, one.figure)}{_would(one.could_have_shown)}" for one in of_it)
+                if of_it:
+                    yield f"{arm_name(arm)}{f' {point}' if point else ''}, {said}: {'; '.join(told)}."
+
+
+def _would(least: float | None) -> str:
+    return "" if least is None else f" ({ratio_text(least)} would have)" if least <= HOPELESS else " (too noisy)"
 
 
 def heading(bench: Bench) -> str:
@@ -50,52 +108,27 @@ def heading(bench: Bench) -> str:
     )
 
 
-def failures(bench: Bench) -> Iterable[str]:
-    """A line for every ordering declared safe that showed what is forbidden: its figures are no result."""
-    safe = {arm.ordering for arm in bench.arms if arm.safe}
-    for (point, ordering), entry in seen(bench).items():
-        if ordering in safe and entry["verdict"] == "failed":
-            yield f"FAILED: {ordering}{f' at {point}' if point else ''}, {entry['reason']}; its figures are no result"
+def comparisons_table(bench: Bench, comparisons: Sequence[Comparison]) -> Table:
+    """A row a comparison, the effect beside both medians; along a sweep folded, as there are many."""
+    by_arm = {arm.arm: arm for arm in bench.arms}
+    reference = arm_name(bench.arms[0])
+    at = ("point",) if bench.sweep else ()
+    head = ("figure", "ordering", *at, f"effect against {reference}", "median", reference)
+    order = {figure.id: place for place, figure in enumerate(FIGURES)}
+    shown = sorted(comparisons, key=lambda one: order[one.figure])
+    rows: list[tuple[str, ...]] = []
+    for one in shown:
+        arm = by_arm[one.arm]
+        name = f"{arm_name(arm)} again (A/A)" if one.arm == AGAIN else arm_name(arm)
+        point = (one.point or "all",) if bench.sweep else ()
+        medians = (value_text(BY_ID[one.figure], value) for value in (one.value, one.reference))
+        rows.append((words(bench, one.figure), name, *point, one.verdict_text, *medians))
+    numbers = frozenset((len(head) - 2, len(head) - 1))
+    marked = frozenset(place for place, one in enumerate(shown) if not by_arm[one.arm].safe)
+    return Table("", head, tuple(rows), numbers, marked, folded=bench.sweep is not None)
 
 
-def _comparisons(bench: Bench) -> TextTable:
-    """The median stands beside only where there is one point."""
-    single = bench.sweep is None
-    heads = ("FIGURE / ordering", "left"), (f"EFFECT against {arm_name(bench.arms[0])}", "wrap"), ("MEDIAN", "right")
-    table = plain_table(*heads[: 2 + single])
-    for figure in [one for one in FIGURES if single or one.id in swept(bench)]:
-        rows = [one for one in bench.comparisons if one.figure == figure.id and one.rounds]
-        if rows:
-            name = Text(words(bench, figure.id), style="bold")
-            table.add_row(name, "", *[value_text(figure, rows[0].reference)] * single)
-        for one in rows:
-            effect = Text(one.verdict_text, style=STYLES[one.finding])
-            table.add_row(_who(bench, one), effect, *[value_text(figure, one.value)] * single)
-    return table
-
-
-def _who(bench: Bench, one: Comparison) -> Text:
-    if one.arm == AGAIN:
-        return Text(f" {arm_name(bench.arms[0])} again ({'all points' if bench.sweep else 'A/A'})", style="dim")
-    arm = next(arm for arm in bench.arms if arm.arm == one.arm)
-    point = f" {one.point}" if one.point else ""
-    return Text(f" {arm_name(arm)}{point}", style="" if arm.safe else "red")
-
-
-def _growth(bench: Bench) -> RenderableType:
-    assert bench.sweep is not None
-    if all(slope.why_none == TOO_FEW for slope in bench.slopes):
-        return Text(f"Growth with {bench.sweep.key}: {TOO_FEW} for a power law.", style="bold")
-    lines = [Text(f"Growth with {bench.sweep.key}, to the power of", style="bold")]
-    for name in swept(bench):
-        slopes = [slope for slope in bench.slopes if slope.figure == name]
-        if slopes:
-            told = ", ".join(f"{slope.ordering} {slope_text(slope)}" for slope in slopes)
-            lines.append(Text(f"  {words(bench, name)}: {told}"))
-    return Group(*lines)
-
-
-def observation_lines(bench: Bench) -> Iterable[str]:
+def observation_lines(bench: Bench) -> Iterator[str]:
     """The lines to grep, one an ordering and point: `Observation v18@vcpus=8 Never 0 812345`."""
     for (point, ordering), entry in sorted(seen(bench).items(), key=lambda item: _turn(bench, *item[0])):
         forbidden, other = entry["forbidden"], max(entry["met"] - entry["forbidden"], 0)
@@ -108,19 +141,23 @@ def _turn(bench: Bench, point: str, ordering: str) -> tuple[int, int]:
     return bench.points.index(point), names.index(ordering)
 
 
-def medians_table(bench: Bench) -> RenderableType | None:
-    """Medians of the rounds; a figure measured nowhere is left out. None without a sweep or without rounds."""
-    if bench.sweep is None or not bench.rounds:
-        return None
-    table = plain_table((f"by {bench.sweep.key}", "left"), *((str(value), "right") for value in bench.sweep.values))
-    for figure in FIGURES:
-        if any(_values(bench, arm, point, figure) for arm in bench.arms for point in bench.points):
-            table.add_row(Text(words(bench, figure.id), style="bold"))
-            for arm in bench.arms:
-                if arm.arm != AGAIN:
-                    row = (median_text(bench, arm, point, figure.id) for point in bench.points)
-                    table.add_row(Text(f" {arm.ordering}", style="" if arm.safe else "red"), *row)
-    return Group(Text("Medians of the rounds", "bold"), table)
+def growth_table(bench: Bench, figures: Collection[str]) -> Table:
+    """Medians of the rounds along a sweep, and the power of its key by which they grow; what was measured nowhere is
+    left out."""
+    assert bench.sweep is not None
+    key = bench.sweep.key
+    powers = {(one.figure, one.ordering): slope_text(one) for one in bench.slopes if one.slope is not None}
+    grows = (f"grows as {key} to the power of",) if powers else ()
+    rows: list[tuple[str, ...]] = []
+    for name in figures:
+        for arm in (arm for arm in bench.arms if arm.arm != AGAIN):
+            medians = [median_text(bench, arm, point, name) for point in bench.points]
+            power = (powers.get((name, arm.ordering), "-"),) if powers else ()
+            if set(medians) != {"-"}:
+                rows.append((words(bench, name), arm_name(arm), *medians, *power))
+    head = ("medians of the rounds", "ordering", *bench.points, *grows)
+    few = f"Growth with {key}: {TOO_FEW} for a power law." if any(s.why_none == TOO_FEW for s in bench.slopes) else ""
+    return Table(few, head, tuple(rows), frozenset(range(2, 2 + len(bench.points))))
 
 
 def median_text(bench: Bench, arm: Arm, point: str, figure: str) -> str:
@@ -136,20 +173,22 @@ def _values(bench: Bench, arm: Arm, point: str, figure: Figure) -> Sequence[floa
 SHARE, PAGES, READS = "out_of_guest_share", "shootdowns_per_s", "reads_per_s"
 
 
-def batches_table(bench: Bench) -> RenderableType | None:
+def batches_table(bench: Bench) -> Table | None:
     """Batch by batch: the time of a page, pages a second, what a page takes of a batch of the first size, and what the
     vCPUs lose. None where the bench sweeps no batch sizes, or has no rounds.
     """
     if bench.sweep is None or bench.sweep.key != "batch" or not of_batches(bench) or not bench.rounds:
         return None
-    heads = ("TIME A PAGE, p50", f"OF BATCH {bench.sweep.values[0]}", "PAGES/s", "OUT OF GUEST", "READS/s")
-    table = plain_table(("BATCH / ordering", "left"), *((head, "right") for head in heads))
-    for value, point in zip(bench.sweep.values, bench.points, strict=True):
-        table.add_row(Text(str(value), style="bold"))
-        for arm in bench.arms:
-            if arm.arm != AGAIN:
-                table.add_row(f" {arm.ordering}", *_row(bench, arm, point))
-    return Group(Text("What a batch saves, and what it costs: medians of the rounds, 95 % intervals", "bold"), table)
+    saved = f"of batch {bench.sweep.values[0]}"
+    head = ("batch", "ordering", "time a page, p50", saved, "pages/s", "out of guest", "reads/s")
+    rows = tuple(
+        (str(value), arm_name(arm), *_row(bench, arm, point))
+        for value, point in zip(bench.sweep.values, bench.points, strict=True)
+        for arm in bench.arms
+        if arm.arm != AGAIN
+    )
+    caption = "What a batch saves, and what it costs: medians of the rounds, 95 % intervals"
+    return Table(caption, head, rows, frozenset(range(2, 7)))
 
 
 def page_times_ns(bench: Bench, arm: str, point: str) -> list[float | None]:
@@ -167,6 +206,37 @@ def _row(bench: Bench, arm: Arm, point: str) -> tuple[str, ...]:
     time = nanoseconds_with_interval(float(np.median(measured)), *median_interval(measured)) if len(measured) else "-"
     saved = f"{float(np.median(ratios)):.2g}x" if ratios else "-"
     return time, saved, *(median_text(bench, arm, point, name) for name in (PAGES, SHARE, READS))
+
+
+def events_table(bench: Bench) -> Table:
+    """Over all races of an ordering, warm-ups included: its verdict, and every outcome's events."""
+    entries = seen(bench)
+    names = list(dict.fromkeys(name for entry in entries.values() for name in entry["outcomes"]))
+    head = (
+        "ordering",
+        *(("point",) if bench.sweep else ()),
+        "verdict",
+        "shootdowns",
+        "met a vCPU",
+        "forbidden",
+        *names,
+    )
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
+    for arm in bench.arms:
+        for point in bench.points:
+            entry = entries.get((point, arm.ordering))
+            if entry is None or arm.arm == AGAIN:
+                continue
+            if entry["forbidden"]:
+                marked.add(len(rows))
+            counted = (entry["all_shootdowns"], entry["met"], entry["forbidden"])
+            numbers = (*counted, *(entry["outcomes"].get(name, 0) for name in names))
+            at = (point,) if bench.sweep else ()
+            rows.append((arm_name(arm), *at, entry["verdict"], *map(count, numbers)))
+    first = len(head) - len(names) - 3
+    caption = "Events over all rounds"
+    return Table(caption, head, tuple(rows), frozenset(range(first, len(head))), frozenset(marked))
 
 
 STATES = {"held": "passed", "failed": "failed", "undecided": "inconclusive"}
@@ -190,8 +260,8 @@ def _ordering(point: str, ordering: str, entry: dict[str, object]) -> Case:
     bad = [f"{name}: {count}" for name, count in outcomes.items() if grade_of(name) in FAILING]
     name = f"{ordering} {point}" if point else ordering
     shootdowns = f"shootdowns: {entry['all_shootdowns']}, met a vCPU: {entry['met']}"
-    seconds = float(str(entry["seconds"]))
-    return Case(name, str(entry["verdict"]), str(entry["reason"]), seconds, (*bad, shootdowns))
+    seconds, more = float(str(entry["seconds"])), f"tdx-stress run --ordering {ordering} --trace"
+    return Case(name, str(entry["verdict"]), str(entry["reason"]), seconds, (*bad, shootdowns), more=more)
 
 
 def _against_itself(bench: Bench) -> Case:

@@ -135,9 +135,6 @@ def words(bench: Bench, figure: str) -> str:
     return (OF_BATCHES.get(figure) if of_batches(bench) else None) or BY_ID[figure].words
 
 
-STYLES = {"differs": "bold", "no_difference": "", "too_few": "dim", "not_comparable": "yellow"}
-
-
 def arm_name(arm: Arm) -> str:
     """The ordering's name, marked where it is not safe."""
     return named(arm.ordering, arm.safe)

@@ -6,6 +6,7 @@ two files say, in the order in which a reader asks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,24 +19,21 @@ from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights
 from results.draw.style import styles
 from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
 from results.draw.time import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
-from results.figures import PHASES, phase_shares
-from results.grades import FAILING, why
+from results.figures import PHASES
+from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.tables import (
-    KICK_FIRST,
     STAMPED,
-    TRACK_FIRST,
-    caught_sentence,
-    contention_page_table,
-    phase_of,
-    rate_text,
-    review_sentence,
-    share_cells,
+    caught_rate,
+    contention_table,
+    outcomes_table,
+    percentile_text,
+    percentiles_table,
+    shares_table,
 )
-from results.numbers.statistics import ENOUGH
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
-from results.verdict import MET, Exit, Verdict, exit_code, is_safe, name_of, said, whole
-from results.words import PHASE_WORDS, count, nanoseconds, nanoseconds_with_interval
+from results.verdict import MET, Exit, Verdict, exit_code, name_of, whole, word_of
+from results.words import PHASE_WORDS, share
 
 
 def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
@@ -112,7 +110,6 @@ CONTENTION = (
     "are several.",
     "Tries: the failed ones of a wait that ended with the lock, on average and at most, and the time from the first.",
 )
-PERCENTILES = ("p50", "p90", "p99", "p999")
 
 
 def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
@@ -148,31 +145,27 @@ def _title(result: Mapping[str, Any]) -> str:
 
 def _card(run: Run, drawn: str) -> Card:
     level = LEVELS.get(Verdict(run["verdict"]), "bad")
-    return Card(level, name_of(run), run["verdict"], run["reason"], run["title"], drawn)
+    return Card(level, name_of(run), word_of(run), run["reason"], run["title"], drawn)
 
 
 def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """The review's sentence where both of its orders ran; else a sentence for each ordering."""
+    """The review's answer where both of its orders ran; else a sentence for each ordering."""
     names = {run["ordering"] for run in result["runs"]}
     if {TRACK_FIRST, KICK_FIRST} <= names:
-        return (review_sentence(result),)
+        return review_answer(result)
     return tuple(_sentence(run) for run in result["runs"])
 
 
 def _sentence(run: Run) -> str:
     met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
-    zeros = caught_sentence(run)
-    took = [f"{name.replace('p999', 'p99.9')} {_interval(met, name)}" for name in ("p50", "p99") if met[name]]
+    rate = caught_rate(run)
+    zeros = f"A rate of {share(rate)} of what is forbidden would have been caught." if rate else ""
+    took = [f"{name} {percentile_text(met, name)}" for name in ("p50", "p99") if met[name]]
     cost = (
         f" A shootdown that met a vCPU took at {' and at '.join(took)}." if took else " Too few shootdowns for a time."
     )
-    out = f" A vCPU was out of the guest for {_interval(outside, 'p50')} a time at p50." if outside["p50"] else ""
+    out = f" A vCPU was out of the guest for {percentile_text(outside, 'p50')} a time at p50." if outside["p50"] else ""
     return f"{run['ordering']}: {run['reason']}. {zeros}{cost}{out}".replace("  ", " ")
-
-
-def _interval(phase: Mapping[str, Any], name: str) -> str:
-    interval = phase["ci95"].get(name)
-    return nanoseconds_with_interval(phase[name], *interval) if interval else nanoseconds(phase[name])
 
 
 def _legend(shown: Shown) -> tuple[Key, ...]:
@@ -193,7 +186,7 @@ def _latency(shown: Shown) -> Section:
         ("After the warm-up, at the zapper, where a vCPU was met: from its claim of the page to REMOVE done.",),
         _legend(shown),
         (Figure(curve, ends + dotted), Figure(shares, whole)),
-        (_percentiles(shown.runs, (MET, "shootdown_empty", "response"), "Whole shootdowns, with 95 % intervals"),),
+        (percentiles_table(shown.runs, (MET, "shootdown_empty", "response"), "Whole shootdowns, with 95 % intervals"),),
     )
 
 
@@ -209,9 +202,9 @@ def _phases(shown: Shown) -> Section:
         height_in=height,
         left_in=left,
     )
-    shares = tuple((name_of(run), *share_cells(run)) for run in shown.runs if phase_shares(run))
-    head = ("ordering", *(label for label, _, _ in PHASES.values()))
-    outside = _percentiles(shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals")
+    outside = percentiles_table(
+        shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals"
+    )
     rest = [
         name for name in PHASE_WORDS if name not in (MET, "shootdown_empty", "response", "out_of_guest", "gate_wait")
     ]
@@ -228,31 +221,11 @@ def _phases(shown: Shown) -> Section:
             ),
         ),
         (
-            Table("Shares of the phases' sum", head, shares, frozenset(range(1, len(head)))),
+            shares_table(shown.runs),
             outside,
-            _percentiles(shown.runs, rest, "Every phase, with 95 % intervals", folded=True),
+            percentiles_table(shown.runs, rest, "Every phase, with 95 % intervals", folded=True),
         ),
     )
-
-
-def _percentiles(runs: Sequence[Run], names: Sequence[str], caption: str, *, folded: bool = False) -> Table:
-    """A row for each phase and ordering that measured it; the phase stands in a row only where there are several."""
-    measured = [(name, run, phase) for name in names for run in runs if (phase := phase_of(run, name)) and phase["n"]]
-    several = len({name for name, _, _ in measured}) > 1
-    rows: list[tuple[str, ...]] = []
-    for name, run, phase in measured:
-        cells = (_cell(phase, percentile) for percentile in PERCENTILES)
-        first = (PHASE_WORDS.get(name, name),) if several else ()
-        rows.append((*first, name_of(run), f"{phase['n']:,}", *cells, nanoseconds(phase["max"])))
-    head = (*(("phase",) if several else ()), "ordering", "n", "p50", "p90", "p99", "p99.9", "max")
-    marked = frozenset(place for place, (_, run, _) in enumerate(measured) if not is_safe(run))
-    return Table(caption, head, tuple(rows), frozenset(range(1 + several, len(head))), marked, folded)
-
-
-def _cell(phase: Mapping[str, Any], name: str) -> str:
-    if phase[name] is None:
-        return f"n < {ENOUGH[name]:,}"
-    return _interval(phase, name)
 
 
 def _stale(shown: Shown) -> Section:
@@ -290,20 +263,11 @@ def _stale(shown: Shown) -> Section:
 
 
 def _outcomes(runs: Sequence[Run]) -> Section:
-    order = {name: place for place, name in enumerate(("forbidden", "unknown", "interesting", "acceptable"))}
-    tables = []
-    for run in runs:
-        found = sorted(run["outcomes"], key=lambda o: (o["count"] == 0, order[o["grade"]]))
-        rows = tuple((o["id"], count(o["count"]), rate_text(o, run), o["grade"], why(o["id"])) for o in found)
-        bad = frozenset(i for i, o in enumerate(found) if o["count"] and o["grade"] in FAILING)
-        name = run["ordering"] + ("" if is_safe(run) else f" (unsafe, known for {', '.join(run['expect'])})")
-        head = ("outcome", "events", "of shootdowns that met a vCPU, 95 % interval", "grade", "why")
-        tables.append(Table(f"{name}: {said(run)}", head, rows, frozenset({1}), bad, len(runs) > 4))
     return Section(
         "outcomes",
         "Every outcome",
         ("From the first shootdown, warm-up included. An outcome that never showed says which rate would have.",),
-        tables=tuple(tables),
+        tables=tuple(replace(outcomes_table(run), folded=len(runs) > 4) for run in runs),
     )
 
 
@@ -312,7 +276,7 @@ def _locks(runs: Sequence[Run]) -> Iterator[Section]:
     found = {run["ordering"]: entries for run in runs if (entries := run.get("lock_contention"))}
     if found:
         yield Section(
-            "locks", "Lock contention", CONTENTION, tables=tuple(map(contention_page_table, found.values(), found))
+            "locks", "Lock contention", CONTENTION, tables=tuple(map(contention_table, found.values(), found))
         )
 
 

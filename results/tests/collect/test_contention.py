@@ -1,14 +1,11 @@
 """Counts of failed tries as entries of result.json, and as tables."""
 
 import json
-from io import StringIO
-
-from rich.console import Console
 
 from kernels.tdx.counters import COLUMNS, CONTENTION, GONE, LEAVES, WAIT_FIELDS, WAITING, ModuleLock
 from kernels.tdx.statuses import Leaf
-from results.kinds.run.tables import outcome_table
-from results.tests.builders.run import Machine, a_run, recorded
+from results.kinds.run.tables import run_tables
+from results.tests.builders.run import Machine, a_result, a_run, recorded
 
 ENTRY = {
     "lock": "S-EPT tree",
@@ -38,11 +35,8 @@ def test_a_lock_that_nobody_failed_to_get_has_no_entry():
     assert recorded(Machine()).json["lock_contention"] == []
 
 
-def text_of(run: dict) -> list[str]:
-    out = StringIO()
-    Console(file=out, width=80, force_terminal=False).print(outcome_table(run))
-    return [line.rstrip() for line in out.getvalue().splitlines()]
+def test_a_run_without_contention_has_no_table_of_it() -> None:
+    tables = [list(run_tables(a_result(a_run(lock_contention=found)))) for found in ([], [ENTRY])]
 
-
-def test_a_run_without_contention_has_no_table_of_it():
-    assert not any("HELD BY" in line for line in text_of(a_run()))
+    assert ["held by" in table.head for table in tables[0]] == [False, False, False]
+    assert ["held by" in table.head for table in tables[1]] == [False, True, False, False]

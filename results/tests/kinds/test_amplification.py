@@ -1,13 +1,11 @@
 """How many times as often: rates, ratios and their ends, the first catch, and the table of it."""
 
-from io import StringIO
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from results.kinds.amplification import (
-    amplification_table,
+    amplification_screen,
     factor,
     judged,
     measured,
@@ -17,12 +15,11 @@ from results.kinds.amplification import (
 )
 from results.tests.builders.amplification import a_judged_entry
 from results.tests.builders.run import a_run, outcome
+from results.tests.views import printed
 
 
-def shown(table: Any) -> str:
-    out = StringIO()
-    Console(file=out, width=100, force_terminal=False).print(table)
-    return out.getvalue()
+def shown(entry: Any) -> str:
+    return printed(*amplification_screen({"orderings": [entry]}), width=100)
 
 
 def test_a_measurement_is_of_shootdowns_that_met_a_vcpu_and_showed_the_outcome():
@@ -80,6 +77,6 @@ def test_a_race_without_a_catch_counts_as_later_than_all(catches: list[float | N
 
 
 def test_an_ordering_that_nothing_amplified_has_its_own_row_alone():
-    text = shown(amplification_table(a_judged_entry(best=[], command=None)))
+    text = shown(a_judged_entry(best=[], command=None))
 
     assert "The best again" not in text

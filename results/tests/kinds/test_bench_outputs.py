@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import duckdb
 import pytest
 from PIL import Image
-from rich.console import Console
 
+from results.exchange.cases import failed_lines
 from results.kinds.bench.directory import (
     open_bench_directory,
     read_bench,
@@ -20,37 +20,51 @@ from results.kinds.bench.directory import (
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, array_name
-from results.kinds.bench.tables import bench_table
+from results.kinds.bench.tables import bench_cases, bench_screen, comparisons_table
 from results.kinds.bench.wording import ratio_text, span
 from results.store import StoreError
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+from results.tests.views import printed
 
 UNSAFE = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
 
 
-def printed(bench: Bench, width: int = 80) -> str:
-    text = io.StringIO()
-    Console(file=text, width=width, no_color=True).print(bench_table(bench))
-    return text.getvalue()
-
-
-def test_an_unsafe_reference_is_marked_too():
+def test_an_unsafe_reference_is_marked_too() -> None:
     arms = [an_arm(arm, "no_kick", ("tracking_not_done",)) for arm in ("A", "A2")]
+    table = comparisons_table(made := found(a_bench(12, noisy({}), (*arms, ARMS[2]))), made.comparisons)
 
-    shown = printed(found(a_bench(12, noisy({}), (*arms, ARMS[2]))), 120)
-
-    assert "EFFECT against no_kick (unsafe)" in shown
-    assert " no_kick (unsafe) again (A/A)" in shown
+    assert table.head[-1] == "no_kick (unsafe)"
+    assert "no_kick (unsafe) again (A/A)" in [row[1] for row in table.rows]
 
 
-def test_a_safe_ordering_that_failed_is_said_to_have_failed_before_its_figures():
+def shown(bench: Bench) -> str:
+    return " ".join(printed(*bench_screen(bench), width=80).split())
+
+
+def test_a_safe_ordering_that_failed_stands_last_with_what_to_type_next() -> None:
     bench = a_bench(10, noisy({}))
     bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
-    bench = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
+    made = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
 
-    shown = printed(bench, 120)
-    assert "FAILED: v18, round 2: declared safe, and showed it; its figures are no result" in shown
-    assert shown.index("FAILED") < shown.index("FIGURE")
+    first, *_, last = failed_lines(bench_cases(made))
+    assert first == "<== FAILED v18: round 2: declared safe, and showed it"
+    assert last == "    next: tdx-stress run --ordering v18 --trace"
+
+
+def test_the_screen_has_a_row_for_what_differs_and_one_line_for_what_does_not() -> None:
+    slower, alike = shown(found(a_bench(12, noisy({"B": 1.37})))), shown(found(a_bench(12, noisy({}))))
+
+    assert "Nothing was shown to differ" not in slower
+    assert "slower" in slower
+    assert "Nothing was shown to differ from spec. v18, no difference shown: shootdown, p50 (" in alike
+    assert "again (A/A)" not in slower
+
+
+def test_an_arm_that_differs_from_itself_stands_before_all_that_it_throws_doubt_on() -> None:
+    doubtful, sound = shown(found(a_bench(12, noisy({"A2": 1.37})))), shown(found(a_bench(12, noisy({}))))
+
+    assert doubtful.index("A/A spec differs from itself") < doubtful.index("Ratios are to")
+    assert sound.index("A/A spec against itself") > sound.index("no difference shown")
 
 
 @pytest.mark.parametrize(

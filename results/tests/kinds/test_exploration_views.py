@@ -1,43 +1,54 @@
-"""Explorations as they stand on a terminal of 80 and of 120 columns."""
+"""Explorations as they stand on a terminal of 80 columns."""
 
-import io
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from results.kinds.exploration_views import exploration_observation, exploration_table
+from results.kinds.exploration import document
+from results.kinds.exploration_views import exploration_observation, exploration_screen, exploration_table
 from results.tests.builders.exploration import drawn, explored
+from results.tests.views import printed
 
 CAUGHT = explored({"operand_busy": 5, "tracking_not_done": 33}, ordering="w1", expect=("tracking_not_done",))
 
 
-def printed(renderable: Any, width: int = 80) -> list[str]:
-    """The lines that a terminal of this width shows, without spaces at their ends."""
-    console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False)
-    console.print(renderable)
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+def shown(*ones: Any) -> str:
+    """What a terminal of 80 columns shows, on one line."""
+    made = document({}, list(ones), single=len(ones) == 1) | {"caveats": []}
+    return " ".join(printed(*exploration_screen(made), width=80).split())
 
 
 def test_an_incomplete_search_never_says_never() -> None:
-    lines = printed(exploration_table(explored(complete=False, stopped_by="memory")))
+    one = explored(complete=False, stopped_by="memory")
 
-    assert "use_after_remove      not seen     - forbidden   someone else's page" in lines
-    assert not any("never" in line for line in lines)
+    assert "Not seen: " in shown(one)
+    assert "never" not in shown(one).lower()
+    assert ("use_after_remove", "forbidden", "not seen") in [row[:3] for row in exploration_table(one).rows]
 
 
 def test_no_progress_is_not_said_to_be_impossible_where_livelocks_were_not_looked_for() -> None:
-    lines = printed(exploration_table(explored(liveness=None)))
+    silent, asked = explored(liveness=None), explored()
 
-    assert "no_progress           not looked for     - forbidden   livelock or deadlock" in lines
+    assert "Never: 10 forbidden or unknown, 5 more, and livelocks were not looked for." in shown(silent)
+    assert "Never: 11 forbidden or unknown, 5 more." in shown(asked)
+    assert ("no_progress", "forbidden", "not looked for") in [row[:3] for row in exploration_table(silent).rows]
+
+
+def test_several_orderings_stand_side_by_side_and_more_than_four_in_a_row_each() -> None:
+    two = shown(explored({"operand_busy": 5}), CAUGHT)
+    five = shown(*(explored({"operand_busy": 5}, ordering=name) for name in "abcde"))
+
+    assert "operand_busy acceptable 5 5 tracking_not_done forbidden! - 33" in two
+    assert "CAUGHT w1 (unsafe)" in two
+    assert "operand_busy" not in five
+    assert all(f"PASSED {name} " in five for name in "abcde")
 
 
 def test_of_a_flow_whose_vcpus_go_with_their_td_the_zappers_alone_are_said_to_finish() -> None:
     live: dict[str, Any] = {"states": 9, "seconds": 0.1, "livelocks": 0, "refused": None, "starving": {}}
 
-    assert "  progress: from each of 9 states every zapper can finish" in printed(
-        exploration_table(explored(liveness=live))
-    )
+    assert "progress: from each of 9 states every zapper can finish" in shown(explored(liveness=live))
+    assert "and every vCPU enter again" not in shown(explored(liveness=live))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from results.kinds.maps import Box, atlas_picture, boxes
 from results.kinds.orders import (
@@ -21,15 +20,14 @@ from results.kinds.orders import (
     spread,
     verdict_of,
 )
-from results.kinds.orders_views import atlas_tables
+from results.kinds.orders_views import atlas_screen
 from results.tests.builders.orders import SMALLEST, STEPS, TWICE, atlas, raced, twice
+from results.tests.views import printed
 
 
 def text_of(found: dict[str, Any], width: int = 120) -> str:
     """The tables as they stand on a terminal of so many columns."""
-    out = io.StringIO()
-    Console(file=out, width=width).print(atlas_tables(found))
-    return out.getvalue()
+    return printed(*atlas_screen({"caveats": [], **found}), width=width)
 
 
 @pytest.mark.parametrize(

@@ -3,66 +3,111 @@
 from typing import Any
 
 import pytest
-from rich.console import Console, RenderableType
 
-from results.kinds.run.tables import latency_table, observation_line, verdict_table
-from results.tests.builders.run import a_run, phase
+from results.grades import GRADES
+from results.kinds.run.tables import (
+    observation_line,
+    percentiles_table,
+    run_screen,
+    run_tables,
+    seen_table,
+    unseen_lines,
+)
+from results.table import Table
+from results.tests.builders.run import a_result, a_run, phase
+from results.tests.views import printed
+from results.verdict import MET
 
 LONG_NAME = "flag_gate_unserialized"
 
 
-def shown(renderable: RenderableType, width: int = 80) -> list[str]:
-    console = Console(width=width, no_color=True, force_terminal=False)
-    with console.capture() as capture:
-        console.print(renderable)
-    return [line.rstrip() for line in capture.get().splitlines()]
+def shown(*runs: dict[str, Any], width: int = 80) -> list[str]:
+    return printed(*run_screen(a_result(*runs)), width=width).splitlines()
+
+
+def times_of(run: dict[str, Any]) -> list[str]:
+    """The last row of its times."""
+    return printed(percentiles_table([run], ["shootdown"], "", intervals=False), width=80).splitlines()[-1].split()
 
 
 def wrong(**changes: Any) -> dict[str, Any]:
     return a_run(LONG_NAME, {"tracking_not_done": 12}, expect=["tracking_not_done"], **changes)
 
 
-@pytest.mark.parametrize("make", [latency_table, verdict_table])
-def test_an_unsafe_ordering_is_marked_wherever_a_number_of_it_stands(make: Any):
-    lines = [line for line in shown(make([a_run("spec"), wrong()])) if LONG_NAME in line]
+def test_an_unsafe_ordering_is_marked_wherever_a_number_of_it_stands() -> None:
+    result = a_result(a_run("spec"), wrong())
+    tables = [one for one in (*run_screen(result), *run_tables(result)) if isinstance(one, Table)]
+    named = [cell for table in tables for row in table.rows for cell in row if LONG_NAME in cell]
 
-    assert lines
-    assert all(f"{LONG_NAME} (unsafe)" in line for line in lines)
+    assert len(named) > 9
+    assert set(named) == {f"{LONG_NAME} (unsafe)"}
+    assert seen_table(result["runs"]).head[2:] == ("spec", "flag_gate_\nunserialized\n(unsafe)")
 
 
-def test_the_latency_table_fits_80_columns_with_the_longest_name():
-    slow = {"n": 99_999, "min": 1, "p50": 999_000, "p90": 123_000_000, "p99": 999_000, "p999": 999_000, "max": 999_000}
-    lines = shown(latency_table([wrong(latency_ns={"shootdown": slow}, vcpu_ns={})]))
+def test_the_times_fit_80_columns_with_the_longest_name() -> None:
+    slow = {
+        "n": 99_999, "min": 1, "p50": 999_000, "p90": 123_000_000, "p99": 999_000, "p999": 999_000, "max": 999_000,
+        "ci95": {},
+    }  # fmt: skip
 
-    assert lines[3].split() == [
+    assert times_of(wrong(latency_ns={"shootdown": slow}, vcpu_ns={})) == [
         LONG_NAME, "(unsafe)", "99,999", "999", "us", "123", "ms", "999", "us", "999", "us", "999", "us",
     ]  # fmt: skip
 
 
-def test_a_percentile_with_too_few_samples_says_so_instead_of_a_number():
-    few = phase(100, min=400, p50=667, p90=871, max=900)
-    lines = shown(latency_table([a_run(latency_ns={"shootdown": few}, vcpu_ns={})]))
+def test_a_percentile_with_too_few_samples_says_so_instead_of_a_number() -> None:
+    few = phase(100, min=400, p50=667, p90=871, max=900) | {"ci95": {}}
 
-    assert lines[3].split() == ["v18", "100", "667", "ns", "871", "ns", "n<368", "n<3688", "900", "ns"]
-
-
-def test_a_phase_without_a_sample_has_no_row():
-    lines = shown(latency_table([a_run(vcpu_ns={"gate_wait": phase(0), "out_of_guest": phase(0)})]))
-
-    assert not any("vCPU at the gate" in line for line in lines)
+    assert times_of(a_run(latency_ns={"shootdown": few}, vcpu_ns={})) == [
+        "v18", "100", "667", "ns", "871", "ns", "n<368", "n<3688", "900", "ns",
+    ]  # fmt: skip
 
 
-def test_more_than_four_orderings_show_only_the_main_phases():
-    lines = shown(latency_table([a_run(name) for name in "abcde"]))
+def test_a_phase_without_a_sample_has_no_row() -> None:
+    run = a_run(vcpu_ns={"gate_wait": phase(0), "out_of_guest": phase(0)})
 
-    assert any("TRACK with retries" in line for line in lines)
-    assert not any("REMOVE" in line for line in lines)
+    assert percentiles_table([run], ["gate_wait"], "").rows == ()
 
 
-def test_nothing_measured_is_said_in_words():
-    run = a_run(latency_ns={"shootdown": phase(0)}, vcpu_ns={})
+def test_nothing_measured_is_said_in_words() -> None:
+    lines = shown(a_run(latency_ns={"shootdown": phase(0), MET: phase(0), "stale_window": phase(0)}, vcpu_ns={}))
 
-    assert shown(latency_table([run])) == ["No latency: no shootdown was measured."]
+    assert "No latency: no shootdown was measured." in lines
+
+
+def test_a_row_stands_where_any_ordering_showed_something_and_zeros_are_told_together() -> None:
+    runs = [a_run("spec", {"stale_in_window": 1_237}), a_run("v18", {"stale_after_kick": 41})]
+    rows = seen_table(runs).rows
+    [line] = unseen_lines(runs)
+
+    assert [(row[0], *(cell == "-" for cell in row[2:])) for row in rows] == [
+        ("fresh, of reads", False, False), ("stale_in_window", False, True), ("stale_after_kick", True, False),
+    ]  # fmt: skip
+    assert line.startswith("Not seen: ")
+    assert "spec 6.0e-04 (n 4,321), v18 6.0e-04 (n 4,321)" in line
+
+
+def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed() -> None:
+    runs = [a_run(name, {"stale_in_window": 500}) for name in "abcd"] + [wrong()]
+
+    assert [row[:3] for row in seen_table(runs).rows] == [
+        *((name, "stale_in_window", "acceptable") for name in "abcd"),
+        (f"{LONG_NAME} (unsafe)", "tracking_not_done", "forbidden!"),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_three_orderings_that_show_whatever_can_be_seen_are_read_on_one_screen(width: int) -> None:
+    mild = {outcome.name: 7 for outcome, its in GRADES.items() if its.grade.value in ("acceptable", "interesting")}
+    seen = dict(list(mild.items())[:5])
+    lines = shown(*(a_run(name, seen) for name in ("spec", "v18", "v6_16")), width=width)
+
+    assert len(lines) <= 38  # behind them: three lines to grep, the answer, and the last line
+    assert max(map(len, lines)) <= width
+
+
+def test_a_known_wrong_ordering_that_shows_it_is_caught() -> None:
+    assert any(line.startswith(f"CAUGHT {LONG_NAME}") for line in shown(wrong(verdict="passed")))
 
 
 @pytest.mark.parametrize(
@@ -76,11 +121,9 @@ def test_nothing_measured_is_said_in_words():
         ({"all_shootdowns": 0, "met": {"kicks": 0, "shootdowns": 0}}, "Observation v18 Never 0 0"),
     ],
 )
-def test_the_observation_counts_forbidden_shootdowns_and_the_others(changes: dict[str, Any], line: str):
+def test_the_observation_counts_forbidden_shootdowns_and_the_others(changes: dict[str, Any], line: str) -> None:
     assert observation_line(a_run(**changes)) == line
 
 
-def test_a_name_with_brackets_is_no_markup():
-    text = "\n".join(shown(verdict_table([a_run("[red]mine[/red]")])))
-
-    assert "[red]mine[/red]" in text
+def test_a_name_with_brackets_is_no_markup() -> None:
+    assert "[red]mine[/red]" in "\n".join(shown(a_run("[red]mine[/red]")))
