@@ -9,6 +9,7 @@ kills where a page comes back and is touched before it is accepted.
 """
 
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import Flow
 from scenarios.models import Ordering, Scenario
 
 STALE, NO_PROGRESS = Outcome.use_after_remove.name, Outcome.no_progress.name
@@ -45,13 +46,13 @@ def otherwise_safe(ordering: Ordering, scenario: Scenario) -> bool:
 
 def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
     """What a right order shows all the same."""
-    if scenario.sept_ve_disable:
-        return (ACCESS_BEFORE_ACCEPT,)
-    if scenario.flow == "mmio" and scenario.memslot_zap == "none":
-        return (VE_ON_MEMORY,)
-    if scenario.flow == "zero_step" and ordering.fault_retry == "reenter" and not ordering.serialized:
-        return (NO_PROGRESS,)
-    return ()
+    reenters = ordering.fault_retry == "reenter" and not ordering.serialized
+    known = {
+        ACCESS_BEFORE_ACCEPT: scenario.sept_ve_disable,
+        VE_ON_MEMORY: scenario.has(Flow.MMIO) and scenario.memslot_zap == "none" and not scenario.sept_ve_disable,
+        NO_PROGRESS: scenario.has(Flow.ZERO_STEP) and reenters and not scenario.sept_ve_disable,
+    }
+    return tuple(outcome for outcome, shows in known.items() if shows)
 
 
 def _flushes_by_request(ordering: Ordering) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kernels.tdx.rules import MAX_PAGES, TWO_LEVELS, Flow
+from kernels.tdx.rules import MAX_PAGES, TWO_LEVELS, Flow, contradiction, flow_named, name_of
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
@@ -22,17 +22,20 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
     """Each key that contradicts another, and how; `a_rate` is what a rate is. The first one is reported."""
     if 0 < s.rate < LEAST_RATE:
         yield "rate", f"expected {a_rate}, found {shown(s.rate)}"
-    if s.module == "none" and Flow[s.flow.upper()] in TWO_LEVELS:
+    if s.module == "none" and s.has(TWO_LEVELS):
         yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
-    if s.module == "none" and s.flow == "migrate":
+    if s.module == "none" and s.has(Flow.MIGRATE):
         yield "module", 'expected "tdx", as the flow "migrate" moves vCPUs by TDH.VP.FLUSH, found "none"'
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
-    if s.flow == "teardown" and s.zappers != 1:
+    if s.has(Flow.TEARDOWN) and s.zappers != 1:
         yield (
             "zappers",
             f'expected 1, as one thread builds and destroys the TDs of flow = "teardown", found {s.zappers}',
         )
+    if found := contradiction(flow_named(s.flow)):
+        one, other, why = found
+        yield "flow", f'"{name_of(one)}" and "{name_of(other)}" cannot be combined: {why}'
     yield from _of_batches(s)
     yield from _of_mmio(s)
     yield from _of_shared_pages(s)
@@ -40,7 +43,7 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
 
 
 def _of_batches(s: Scenario) -> Iterator[tuple[str, str]]:
-    if s.flow != "batch":
+    if not s.has(Flow.BATCH):
         if s.batch != 1:
             yield "batch", f'expected 1, or flow = "batch", as flow = "{s.flow}" takes page after page, found {s.batch}'
         if s.resched:
@@ -61,7 +64,7 @@ def _of_batches(s: Scenario) -> Iterator[tuple[str, str]]:
 
 
 def _of_shared_pages(s: Scenario) -> Iterator[tuple[str, str]]:
-    if s.flow != "shared_ept":
+    if not s.has(Flow.SHARED_EPT):
         if s.shared_pages:
             yield (
                 "shared_pages",
@@ -70,6 +73,9 @@ def _of_shared_pages(s: Scenario) -> Iterator[tuple[str, str]]:
         return
     if not 1 <= s.shared_pages <= s.pages:
         yield "shared_pages", f"expected from 1 to {s.pages}, as pages = {s.pages}, found {s.shared_pages}"
+    if s.has(Flow.BATCH) and (s.pages % s.batch or s.shared_pages % s.batch):
+        text = f"expected pages and shared_pages in whole batches of {s.batch}, found {s.pages} and {s.shared_pages}"
+        yield "shared_pages", text
 
 
 def _power_of_two(least: int) -> int:
@@ -77,12 +83,12 @@ def _power_of_two(least: int) -> int:
 
 
 def _of_mmio(s: Scenario) -> Iterator[tuple[str, str]]:
-    if s.memslot_zap != "none" and s.flow != "mmio":
+    if s.memslot_zap != "none" and not s.has(Flow.MMIO):
         yield "memslot_zap", f'expected "none", as flow = "{s.flow}" changes no memslot, found {shown(s.memslot_zap)}'
-    if s.sept_ve_disable and s.flow not in ("mmio", "zero_step"):
+    if s.sept_ve_disable and not s.has(Flow.MMIO | Flow.ZERO_STEP):
         text = f'expected false, as every guest of flow = "{s.flow}" accepts in its #VE handler, found true'
         yield "sept_ve_disable", text
-    if s.flow == "mmio" and s.pages > MAX_SHARED_PAGES:
+    if s.has(Flow.MMIO) and s.pages > MAX_SHARED_PAGES:
         text = f'expected at most {MAX_SHARED_PAGES}, as flow = "mmio" has as many shared pages, found {s.pages}'
         yield "pages", text
 
@@ -90,5 +96,5 @@ def _of_mmio(s: Scenario) -> Iterator[tuple[str, str]]:
 def _of_zero_step(s: Scenario) -> Iterator[tuple[str, str]]:
     for key, usual in (("epf_threshold", EPF_THRESHOLD), ("hp_lock_timeout", HP_LOCK_TIMEOUT)):
         found = getattr(s, key)
-        if found != usual and s.flow != "zero_step":
+        if found != usual and not s.has(Flow.ZERO_STEP):
             yield key, f'expected {usual}, or flow = "zero_step", as flow = "{s.flow}" has no such limit, found {found}'

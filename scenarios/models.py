@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import (
+    FLOWS,
     MAX_LPS,
     MAX_PAGES,
     MAX_TLB_ENTRIES,
@@ -31,6 +32,8 @@ from kernels.tdx.rules import (
     SeptFree,
     SharedFlush,
     Step,
+    flow_named,
+    name_of,
 )
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
@@ -40,7 +43,7 @@ from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
-FLOW_NAMES, MODULES, FLUSHES, RETRIES = names(Flow), names(Module), names(SharedFlush), names(FaultRetry)
+FLOW_NAMES, MODULES, FLUSHES, RETRIES = tuple(map(name_of, FLOWS)), names(Module), names(SharedFlush), names(FaultRetry)
 MEMSLOT_ZAPS = names(MemslotZap)
 SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
 REQUESTS = ("tlb_flush", "none")
@@ -65,6 +68,14 @@ def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:
         return word
 
     return AfterValidator(check)
+
+
+def parts_of_a_flow(name: str) -> str:
+    """Parts with a + between two, in their order."""
+    for part in name.split("+"):
+        if part not in FLOW_NAMES:
+            raise problem(unknown("flow", part, FLOW_NAMES))
+    return name_of(flow_named(name))
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -259,11 +270,11 @@ MOST_RATE = 1e7
 class Scenario(BaseModel):
     """The machine and the load under which orderings race. Immutable; times are in seconds or as their names say.
 
-    `flow` is what the actors do, `module` what checks the order of steps. `batch` pages go down together, and with
-    `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last `shared_pages` are shared,
-    and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, for the flow `mmio`,
-    `sept_ve_disable` the TD's attribute, for that one and `zero_step`; `migrate` has `lps`
-    logical processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
+    `flow` is what the actors do, parts with a + between two; `module` what checks the order of steps. `batch` pages go
+    down together, and with `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last
+    `shared_pages` are shared, and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, for
+    the flow `mmio`, `sept_ve_disable` the TD's attribute, for that one and `zero_step`; `migrate` has `lps` logical
+    processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
     `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
     the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
     zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. With a
@@ -280,8 +291,8 @@ class Scenario(BaseModel):
     title: str = Field(default="", description=TEXT)
     shows: str = Field(default="", description=TEXT)
     orderings: Names = Field(description="a list of at least one ordering: names, paths or steps")
-    flow: Annotated[str, one_of("flow", FLOW_NAMES)] = Field(
-        default="shootdown", description=f"a flow ({listed(FLOW_NAMES)})"
+    flow: Annotated[str, AfterValidator(parts_of_a_flow)] = Field(
+        default="shootdown", description=f"a flow ({listed(FLOW_NAMES)}), or several with a + between two"
     )
     module: Annotated[str, one_of("module", MODULES)] = Field(
         default="tdx", description=f"a module ({listed(MODULES)})"
@@ -342,6 +353,10 @@ class Scenario(BaseModel):
     watchdog_s: Duration = Field(
         default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
     )
+
+    def has(self, parts: Flow) -> bool:
+        """Whether any of these parts is there."""
+        return bool(flow_named(self.flow) & parts)
 
     @property
     def machine(self) -> dict[str, Any]:

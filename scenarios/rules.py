@@ -18,6 +18,7 @@ from kernels.tdx.rules import (
     SeptFree,
     SharedFlush,
     Step,
+    flow_named,
     pack_steps,
 )
 from scenarios.delays import parse_start_offset
@@ -34,10 +35,10 @@ def compile_rules(
     """
     steps = [Step[step.upper()] for step in ordering.shootdown]
     kick = ordering.kick
-    flow, flushed_by_request = Flow[scenario.flow.upper()], scenario.shared_flush == "request"
+    flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
-    two_levels = flow in TWO_LEVELS
-    takes_turns = shared_cpus or scenario.flow == "migrate"  # there vCPUs share logical processors
+    two_levels = bool(flow & TWO_LEVELS)
+    takes_turns = shared_cpus or bool(flow & Flow.MIGRATE)  # there vCPUs share logical processors
     offset = parse_start_offset(scenario.start_offset)
     least, most = (round(ns * ticks_per_s / 1e9) for ns in (offset.least_ns, offset.most_ns)) if offset else (0, -1)
     tick_us = scenario.storm_us or (scenario.tick_us if takes_turns else 0)
@@ -53,8 +54,7 @@ def compile_rules(
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
         wait=int(kick is not None and kick.wait),
         gate=int(Gate[ordering.gate.upper()]),
-        # A shared EPT that is flushed by a request, whatever the ordering does for private pages.
-        entry_requests=int("requests" in ordering.entry or (flow == Flow.SHARED_EPT and flushed_by_request)),
+        entry_requests=int("requests" in ordering.entry),
         entry_gate=int("gate" in ordering.entry),
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
         track_busy=int(Busy[ordering.track_busy.upper()]),

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
-from kernels.tdx.protocol import PROTOCOLS
-from kernels.tdx.rules import Flow
+from kernels.tdx.protocol import protocol_of
+from kernels.tdx.rules import flow_named, name_of
 from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
@@ -107,19 +107,19 @@ def list_labels(name: str, request: ListRequest) -> int:
 
     Raises ScenarioError where there is no such scenario.
     """
-    flow = Flow[load_scenario(name).flow.upper()]
-    kinds = {kind: labels_of(PROTOCOLS[flow], (kind,)) for kind in ("vcpu", "zapper")}
+    flow = flow_named(load_scenario(name).flow)
+    kinds = {kind: labels_of(protocol_of(flow), (kind,)) for kind in ("vcpu", "zapper")}
     entries = [
         {
             "name": label,
             "title": " and ".join({"vcpu": "vCPU", "zapper": "zapper"}[kind] for kind in kinds if kinds[kind][number]),
             "source": f"{SITES[number - 1].file}:{SITES[number - 1].line}",
         }
-        for number, label in enumerate(labels_of(PROTOCOLS[flow]))
+        for number, label in enumerate(labels_of(protocol_of(flow)))
         if label
     ]
     if request.json is not None:
-        hand_out(request.json, json.dumps({"flow": flow.name.lower(), "labels": entries}, indent=1) + "\n")
+        hand_out(request.json, json.dumps({"flow": name_of(flow), "labels": entries}, indent=1) + "\n")
         return 0
     screen, width = Screen(sys.stdout, color=not request.no_color), max(len(entry["name"]) for entry in entries)
     for entry in entries:

@@ -77,10 +77,16 @@ def breaks(body: Iterable[Statement]) -> bool:
 class Parser:
     """One function: from its source to checked statements."""
 
-    def __init__(self, function: Callable[..., Any], *, in_place: bool, **said: Any) -> None:
-        """`said`: fields of `Steps` that are taken over as they are."""
+    def __init__(
+        self, function: Callable[..., Any], *, in_place: bool, again: Steps | None = None, name: str = "", **said: Any
+    ) -> None:
+        """`said`: fields of `Steps` that are taken over as they are; `again`: what was parsed of the same source
+        before, whose sites it has.
+        """
         self.function = function
         self.in_place = in_place
+        self.known = {step.site.line: step.site for step in flat(again.body) if isinstance(step, Step)} if again else {}
+        self.name = name or function.__name__
         self.said = said
         self.names = function.__globals__  # type: ignore[attr-defined]
         code = function.__code__  # type: ignore[attr-defined]
@@ -95,7 +101,7 @@ class Parser:
         self.in_order = ""
 
     def parse(self) -> Steps:
-        tree, name = copied(tree_of(self.function)), self.function.__name__
+        tree, name = copied(tree_of(self.function)), self.name
         given = [argument.arg for argument in tree.args.args]
         plain = not (tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.defaults)
         if tuple(given[:4]) != ENVIRONMENT or not plain:
@@ -308,6 +314,8 @@ class Parser:
             what += " " + (named.attr if isinstance(named, ast.Attribute) else ast.unparse(named))
         again = self.texts.get(what, 0) + 1
         self.texts[what] = again
+        if call.lineno in self.known:
+            return self.known[call.lineno]
         function = self.function.__name__
         name = f"{function}.{what.replace(' ', '_')}" + (f"_{again}" if again > 1 else "")
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]

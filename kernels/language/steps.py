@@ -17,7 +17,7 @@ What a step may call is marked: `@op` one shared access (a primitive of `atomics
 """
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -27,13 +27,11 @@ from kernels.language.syntax import (
     CHOICE_COUNTS,
     CHOICE_SAYS,
     CHOICE_WAYS,
-    ENVIRONMENT,
     HARNESS_VALUES,
     KINDS,
     TOLD,
     LanguageError,
     Steps,
-    copied,
     tree_of,
     where,
 )
@@ -126,30 +124,48 @@ def steps(
     return Parser(function, **said).parse()
 
 
-def like(base: Steps, span: Any = ..., **callees: Steps) -> Callable[[Callable[..., Any]], Steps]:
-    """Mark a function of a docstring alone: it takes the steps of `base`, each name of `callees` in which means another
-    function of steps. Its sites bear its own name and stand where those of `base` do; its `span` may be another, or
-    none.
+def composed(root: Steps, layers: Sequence[Mapping[Steps, Steps]], name: str) -> Steps:
+    """`root` and all that it calls, with what each layer has in the place of which function; called `name`.
 
-        @like(zapper, claim_page=claim_range, ...)
-        def batch_zapper(td, lay, rules, me):
-            \"""Shoot ranges down until told to stop.\"""
+        composed(vcpu, [{walk_to_leaf: walk_both_levels}, {before_requests: flush_vp}], "teardown_vcpu")
+
+    A later layer is above an earlier one. What stands in a place may call that place itself: that is what is below it.
+    It takes what the place takes. Sites and names of functions are those of the source, whatever is composed.
     """
+    made: dict[tuple[Steps, int], Steps] = {}
+    waiting: list[Steps] = []
 
-    def mark(function: Callable[..., Any]) -> Steps:
-        tree, inner = copied(tree_of(function)), base.source
-        if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
-            raise LanguageError(f"{where(function)}: {tree.name} is like {base.name}: it has a docstring and no steps")
-        given, wanted = [argument.arg for argument in tree.args.args], [*ENVIRONMENT, *base.parameters]
-        if given != wanted:
-            raise LanguageError(f"{where(function)}: {tree.name} is like {base.name}: it takes {', '.join(wanted)}")
-        for name in callees:
-            if not isinstance(inner.__globals__.get(name), Steps) or name not in inner.__code__.co_names:
-                raise LanguageError(f"{where(function)}: {base.name} has no steps of {name}")
-        names = {**inner.__globals__, **callees}
-        made = FunctionType(inner.__code__, names, function.__name__, None, inner.__closure__)
-        made.__module__, made.__doc__ = function.__module__, function.__doc__
-        said = {name: getattr(base, name) for name in ("labelled", "in_place", "goal", "oracle", "at", "says")}
-        return Parser(made, **said, span=base.span if span is ... else span).parse()
+    def top(place: Steps, below: int) -> tuple[Steps, int]:
+        level = next((level for level in reversed(range(below)) if place in layers[level]), -1)
+        found = layers[level][place] if level >= 0 else place
+        if found.parameters != place.parameters:
+            raise LanguageError(f"{where(found.source)}: {found.name} takes what {place.name} does: {place.parameters}")
+        return found, level
 
-    return mark
+    def anew(function: Steps, place: Steps, level: int) -> Steps:
+        if (function, level) not in made:
+            if function in waiting:
+                raise LanguageError(f"{where(function.source)}: {function.name} stands in a place within itself")
+            waiting.append(function)
+            callees: dict[str, Any] = {}
+            for called, known in function.calls.items():
+                found, at = top(known, level if known is place else len(layers))
+                if (callee := anew(found, known, at)) is not known:
+                    callees[called] = callee
+            waiting.pop()
+            made[function, level] = anew_with(function, callees, function.name) if callees else function
+        return made[function, level]
+
+    found, level = top(root, len(layers))
+    return anew_with(anew(found, root, level), {}, name)
+
+
+def anew_with(function: Steps, callees: Mapping[str, Steps], name: str) -> Steps:
+    """The same function of steps, in which these names mean these functions."""
+    inner: Any = function.source
+    made = FunctionType(inner.__code__, {**inner.__globals__, **callees}, inner.__name__, None, inner.__closure__)
+    made.__module__, made.__doc__ = inner.__module__, inner.__doc__
+    said = {
+        field: getattr(function, field) for field in ("labelled", "in_place", "goal", "oracle", "span", "at", "says")
+    }
+    return Parser(made, **said, again=function, name=name).parse()

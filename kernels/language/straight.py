@@ -197,7 +197,11 @@ class Line:
         self.names = names
         self.weave = weave
         self.prefix: str = f"{within.prefix}_{function.name}_" if within else ""
-        own = any(isinstance(s, Step) and self.is_drawn(s) for s in flat(function.body))
+        own = any(
+            self.is_drawn(s) if isinstance(s, Step) else s.function.in_place and Line(s.function, names, weave).draws
+            for s in flat(function.body)
+            if isinstance(s, Step | Sub)
+        )
         self.draws: bool = within.draws if within else own
         assert self.draws or not own, f"{function.name} draws, and what it stands in does not"
 

@@ -137,6 +137,13 @@ class Steps:
     gives_name: bool = False  # what it returns may name an actor
     in_order: str = ""  # file and line of what tells actors apart
 
+    @property
+    def calls(self) -> dict[str, "Steps"]:
+        """The functions of steps that its source names, by name."""
+        source: Any = self.source
+        known = {name: source.__globals__.get(name) for name in source.__code__.co_names}
+        return {name: value for name, value in known.items() if isinstance(value, Steps)}
+
     def __call__(self, *args: Any) -> Any:
         raise TypeError(f"{self.name} is a function of steps: take it through Reference, straight or machine")
 

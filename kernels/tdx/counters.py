@@ -42,7 +42,9 @@ SEVERAL, GONE, HOST_PRIORITY, COLUMNS = LEAVES, LEAVES + 1, LEAVES + 2, LEAVES +
 WAITING, WAIT_FIELDS = CONTENTION + len(ModuleLock) * LEAVES * COLUMNS, 5
 TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
 WAITS = WAITING + len(ModuleLock) * LEAVES * WAIT_FIELDS
-HEAD_WORDS = -(-(WAITS + len(ModuleLock) * WAIT_FIELDS) // LINE_WORDS) * LINE_WORDS
+# The emulated access at hand: since when, and its reads before; when its #VE came.
+TRIP_BEGAN, TRIP_READS, TRIP_CALLED = (WAITS + len(ModuleLock) * WAIT_FIELDS + place for place in range(3))
+HEAD_WORDS = -(-(TRIP_CALLED + 1) // LINE_WORDS) * LINE_WORDS
 
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
 ZAPPER_HISTS = (
@@ -60,7 +62,7 @@ ZAPPER_HISTS = (
 )
 VCPU_HISTS = ("gate_wait", "out_of_guest")
 # Those that a flow has beside them.
-MORE_VCPU_HISTS: dict[int, tuple[str, ...]] = {Flow.MMIO: ("mmio_trip", "mmio_ve"), Flow.MIGRATE: ("move", "pin")}
+MORE_VCPU_HISTS: dict[Flow, tuple[str, ...]] = {Flow.MMIO: ("mmio_trip", "mmio_ve"), Flow.MIGRATE: ("move", "pin")}
 # Behind the outcomes in the flags of a page: whether a kick of its shootdown found a vCPU in the guest.
 MET = 1 << OUTCOMES
 MET_OR_STALE = MET | (
@@ -75,7 +77,7 @@ PHASES_EVERY = 8
 
 def vcpu_hists(flow: int) -> tuple[str, ...]:
     """The histograms of a vCPU under a flow, in the order in which they stand behind the head."""
-    return VCPU_HISTS + MORE_VCPU_HISTS.get(flow, ())
+    return VCPU_HISTS + sum((names for part, names in MORE_VCPU_HISTS.items() if flow & part), ())
 
 
 def tally_words(histograms: tuple[str, ...]) -> int:

@@ -33,7 +33,7 @@ from kernels.tdx.words import (
 TEARDOWN = int(Flow.TEARDOWN)
 # The most references of a label stand above the least.
 MOST_SHIFT = 8
-ENTERS = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("vp_enter", "vp_enter_new", "vp_enter_here")}
+ENTERS = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("vp_enter", "vp_enter_here")}
 LEAVES = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("td_exit", "revert_tlb_tracking")}
 
 
@@ -61,7 +61,7 @@ def references_of(made: Machine) -> list[int]:
 
 def _is_outside(site: Site | None, calls: tuple[str, ...]) -> bool:
     """Whether the step is the vCPU's own store of OUTSIDE_GUEST_MODE, behind its TD exit."""
-    return site is not None and len(calls) == 1 and site.name == f"{calls[0]}.store_release_mode"
+    return site is not None and len(calls) == 1 and site.name == "vcpu.store_release_mode"
 
 
 def references_lost(plan, memo, lay, row):
@@ -76,7 +76,7 @@ def references_lost(plan, memo, lay, row):
 
 def has_mirror(lay):
     """Whether KVM's mirror says of every page what the S-EPT says; one that KVM_BUG_ON has ended need not."""
-    return lay.tables and lay.flow != TEARDOWN
+    return lay.tables and not lay.flow & TEARDOWN
 
 
 def is_in_step(spte, state, is_table):
@@ -111,4 +111,4 @@ def not_owned(plan, memo, lay, row):
 
 def epoch_fell(lay, word, before, after):
     """Whether the epoch, which never falls, fell; but another TD begins in its first one."""
-    return word == lay.epoch_tracking and epoch_of(after) < epoch_of(before) and lay.flow != TEARDOWN
+    return word == lay.epoch_tracking and epoch_of(after) < epoch_of(before) and not lay.flow & TEARDOWN

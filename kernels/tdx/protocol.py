@@ -4,32 +4,23 @@ A flow has actors of its own, with step machines and straight lines that are com
 one flow needs costs the others nothing, neither words of the state nor time. All else is said once, for every flow.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kernels.language.atomics import words_at
-from kernels.language.parse import flat
-from kernels.language.syntax import Site, Step, Steps, number_first
+from kernels.language.steps import composed
+from kernels.language.syntax import SITES, Site, Steps, number_first
 from kernels.layout import Layout, Sizes
 from kernels.protocol import BuiltIn, Protocol, States, Telling
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
-from kernels.tdx.kvm.zap import zapping_zapper
 from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.parts.batch import batch_zapper
-from kernels.tdx.parts.flush_current import tracking_vcpu
-from kernels.tdx.parts.migrate import migrating_vcpu
-from kernels.tdx.parts.mmio import mmio_vcpu, mmio_zapper
-from kernels.tdx.parts.mortal import mortal_vcpu
-from kernels.tdx.parts.populate import faulting_vcpu
-from kernels.tdx.parts.sept_pages import freeing_zapper
-from kernels.tdx.parts.shared_ept import shared_zapper
-from kernels.tdx.parts.teardown import destroying_zapper
-from kernels.tdx.parts.zero_step import stepping_vcpu
+from kernels.tdx.parts import batch, flush_current, migrate, mmio, mortal, populate, sept_pages, shared_ept, zero_step
 from kernels.tdx.rooms import check, rooms
-from kernels.tdx.rules import Flow, OnError, Rules
+from kernels.tdx.rules import TWO_LEVELS, Flow, OnError, Rules, name_of
 from kernels.tdx.symmetry import page_with, senders_with, stage_with
 from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import (
@@ -45,6 +36,7 @@ from kernels.tdx.words import (
     SLOT_SETTLED,
     SPTE_NONPRESENT,
     SPTE_PRESENT,
+    SRCU_READING,
     SVE,
     VCPU,
     WORDS,
@@ -53,6 +45,7 @@ from kernels.tdx.words import (
     mode,
     owner,
     sizes,
+    srcu,
     stage,
 )
 
@@ -86,10 +79,12 @@ def start(td: Any, lay: Layout, rules: Rules) -> None:
         td[lay.sept + at] = MAPPED | RWX | SVE | (1 << HPA_SHIFT)
         td[lay.owner + at] = 1 << 8
         td[lay.mirror + at] = SPTE_PRESENT
-        if lay.flow == Flow.MMIO:
+        if lay.flow & Flow.MMIO:
             td[lay.memslot + at] = SLOT_NONE | SLOT_SETTLED
             td[lay.shared_spte + at] = SPTE_NONPRESENT
             td[lay.shared_owner + at] = (1 << 8) | PAGE_FREE
+    for index in range(lay.vcpus if lay.flow & Flow.MMIO else 0):
+        td[srcu(lay, index)] = SRCU_READING
 
 
 def explored(rules: Rules) -> Rules:
@@ -105,7 +100,7 @@ def only_held(lay, word, value):
     """Readers that the module's locks refuse leave their count behind, and the release of the writer wipes it: nobody
     can tell the counts under a writer apart, and in a search they are none, or the states would have no end.
     """
-    tdr_lock = lay.tdr_lock if lay.flow == TEARDOWN else lay.tree_lock
+    tdr_lock = lay.tdr_lock if lay.flow & TEARDOWN else lay.tree_lock
     if (word == lay.epoch_lock or word == lay.tree_lock or word == tdr_lock) and value & 1:
         return 1
     return value
@@ -121,14 +116,34 @@ def has_left(lay, vcpu, word, value):
     return word == mode(lay, vcpu) and value == OUTSIDE_GUEST_MODE
 
 
-def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True, lasting: bool = True) -> Protocol:
-    """What the flows share, with a flow's own actors."""
+# What each part has in which place, in the order of its layers: one that is later is above, and takes what others have
+# left in a place where it calls that place itself.
+PARTS: dict[Flow, Mapping[Steps, Steps]] = {
+    Flow.POPULATE: populate.FILLS,
+    Flow.SEPT_PAGES: sept_pages.FILLS,
+    Flow.ZERO_STEP: zero_step.FILLS,
+    Flow.TEARDOWN: mortal.FILLS,
+    Flow.MMIO: mmio.FILLS,
+    Flow.SHARED_EPT: shared_ept.FILLS,
+    Flow.BATCH: batch.FILLS,
+    Flow.MIGRATE: migrate.FILLS,
+    Flow.FLUSH_CURRENT: flush_current.FILLS,
+}
+# Their states are not folded: their steps tell actors apart.
+UNFOLDED = Flow.MIGRATE | Flow.MMIO | Flow.TEARDOWN | Flow.FLUSH_CURRENT
+
+
+@functools.cache
+def protocol_of(flow: Flow) -> Protocol:
+    """The protocol of a machine with these parts. Raises ValueError where they cannot be combined."""
+    layers = [fills for part, fills in PARTS.items() if part & flow or (part == Flow.POPULATE and flow & TWO_LEVELS)]
+    name = "_".join(["", *name_of(flow).split("+")] if flow else [""])
     return Protocol(
         WORDS,
-        {VCPU: on_vcpus, ZAPPER: on_zappers},
+        {VCPU: composed(vcpu, layers, f"vcpu{name}"), ZAPPER: composed(zapper, layers, f"zapper{name}")},
         Outcome,
         rules=Rules,
-        smallest=(Rules(*([0] * len(Rules._fields)))._replace(flow=int(which)), Size(1, 1)),
+        smallest=(Rules(*([0] * len(Rules._fields)))._replace(flow=int(flow)), Size(1, 1)),
         sizes=sizes_of,
         start=start,
         searched=explored,
@@ -139,9 +154,9 @@ def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True
             of_changes={"epoch_monotone": epoch_fell},
             invariants={"refcounts_add_up": references_lost, "mirror_in_step": mirror_lost, "one_owner": not_owned},
             of_label=references_of,
-            lasting=lasting,
+            lasting=not flow & Flow.TEARDOWN,  # a TD that goes takes its vCPUs with it
             ways={"vCPUs": "vcpus", "pages": "pages"},
-            folds=folds,
+            folds=not flow & UNFOLDED,
             renamed={owner: page_with, stage: stage_with, ipi: senders_with},
         ),
         built_in=BuiltIn(behind_step, behind_call),
@@ -149,32 +164,18 @@ def _flow(which: Flow, on_vcpus: Steps, on_zappers: Steps, *, folds: bool = True
     )
 
 
-PROTOCOLS = {
-    Flow.SHOOTDOWN: _flow(Flow.SHOOTDOWN, vcpu, zapper),
-    Flow.BATCH: _flow(Flow.BATCH, vcpu, batch_zapper),
-    Flow.SHARED_EPT: _flow(Flow.SHARED_EPT, vcpu, shared_zapper),
-    Flow.MIGRATE: _flow(Flow.MIGRATE, migrating_vcpu, zapper, folds=False),
-    Flow.MMIO: _flow(Flow.MMIO, mmio_vcpu, mmio_zapper, folds=False),
-    Flow.POPULATE: _flow(Flow.POPULATE, faulting_vcpu, zapping_zapper),
-    Flow.SEPT_PAGES: _flow(Flow.SEPT_PAGES, faulting_vcpu, freeing_zapper),
-    # A TD that goes takes its vCPUs with it.
-    Flow.TEARDOWN: _flow(Flow.TEARDOWN, mortal_vcpu, destroying_zapper, folds=False, lasting=False),
-    Flow.ZERO_STEP: _flow(Flow.ZERO_STEP, stepping_vcpu, zapping_zapper),
-    Flow.FLUSH_CURRENT: _flow(Flow.FLUSH_CURRENT, tracking_vcpu, zapper, folds=False),
-}
-SHOOTDOWN = PROTOCOLS[Flow.SHOOTDOWN]
+def sites() -> list[Site]:
+    """Those of every part, in the order of the source."""
+    ours = (site for site in SITES if site.file.startswith("kernels/tdx/") and "/tests/" not in site.file)
+    return sorted(ours, key=lambda site: (site.file, site.line))
+
+
+SHOOTDOWN = protocol_of(Flow.SHOOTDOWN)
 
 
 def of_flow(rules: Rules) -> tuple[Protocol, Rules]:
     """The protocol of the rules' flow, and the rules: what a schedule and a search begin with."""
-    return PROTOCOLS[Flow(rules.flow)], rules
-
-
-def sites() -> Iterator[Site]:
-    """Those of every flow in turn; what two flows share comes twice."""
-    for protocol in PROTOCOLS.values():
-        for function in protocol.steps.values():
-            yield from (statement.site for statement in flat(function.body) if isinstance(statement, Step))
+    return protocol_of(Flow(rules.flow)), rules
 
 
 number_first(sites())

@@ -17,7 +17,7 @@ from kernels.language.inline import Block, Inliner
 from kernels.language.straight import Names
 from kernels.language.syntax import CHOICE_COUNTS, KINDS, Steps, tree_of
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import PROTOCOLS
+from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import TWO_LEVELS, Flow
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import each_page, note, outcome_of
@@ -44,7 +44,7 @@ NOTHING, PAGE, OTHER = Values(), Values(page=True), Values(other=True)
 @functools.cache
 def raisable(flow: Flow) -> frozenset[Outcome]:
     """The outcomes that a race or a search of this flow can show, under whatever ordering and faults."""
-    return BESIDE.union(*(_Graph(actor, flow).noted() for actor in PROTOCOLS[flow].actors.values()))
+    return BESIDE.union(*(_Graph(actor, flow).noted() for actor in protocol_of(flow).actors.values()))
 
 
 class _Graph:
@@ -101,13 +101,13 @@ class _Graph:
                 each = [self.ways(part) for part in parts]
                 first, second = (all, any) if isinstance(op, ast.And) else (any, all)
                 return first(holds for holds, _ in each), second(fails for _, fails in each)
-            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[ast.Constant(value=flow)]) if _is_flow(left):
-                return self.flow == flow, self.flow != flow
+            case ast.BinOp(left=left, op=ast.BitAnd(), right=ast.Constant(value=int(parts))) if _is_flow(left):
+                return bool(self.flow & parts), not self.flow & parts
             case ast.Compare(left=left, ops=[ast.Lt() | ast.GtE() as op], comparators=[right]) if _is_pages(right):
                 found = self.values(left)
                 below = (
                     found != NOTHING,
-                    self.flow in TWO_LEVELS and (found.other or any(c > 0 for c in found.constants)),
+                    bool(self.flow & (TWO_LEVELS | Flow.MMIO)) and (found.other or any(c > 0 for c in found.constants)),
                 )
                 return below if isinstance(op, ast.Lt) else below[::-1]
         return True, True

@@ -18,7 +18,7 @@ from kernels.language.inline import Block
 from kernels.language.machine import blocks_of
 from kernels.language.straight import Names
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, KINDS, tree_of
-from kernels.tdx.protocol import PROTOCOLS
+from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Fault, Flow, Rules
 
 # By these vCPUs are asked, held back or got out of the guest: 0 until a step puts something there.
@@ -63,7 +63,7 @@ def reads(rules: Rules) -> Reads:
 def _machines(flow: Flow) -> Sequence[tuple[Block, Mapping[str, Any], frozenset[str]]]:
     """Each actor's first block, what its names stand for, and the locals that count."""
     made = []
-    for function in PROTOCOLS[flow].actors.values():
+    for function in protocol_of(flow).actors.values():
         names = Names()
         blocks = blocks_of(function, names)
         work = [one for block in blocks for one in block.work]

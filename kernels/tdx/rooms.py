@@ -16,8 +16,6 @@ from kernels.tdx import lock_contention as contention
 from kernels.tdx.counters import ModuleLock
 from kernels.tdx.kvm import vcpu_run as vcpu
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.parts import mmio as mmio_actors
-from kernels.tdx.parts import zero_step as stepping
 from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, MOST_STEPS, STEP_BITS, Fault, Step
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import plan
@@ -77,12 +75,7 @@ def rooms() -> tuple[Room, ...]:
         Room("tdx/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
         Room("tdx/lock_contention.py: contended", "module locks, two bits", len(ModuleLock), 4),
         Room("tdx/lock_contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
-        Room("tdx/kvm/vcpu_run.py: WHY_MASK", "reasons to leave the guest", vcpu.EPT_VIOLATION, vcpu.WHY_MASK),
-        Room(
-            "tdx/parts/zero_step.py: WHY_MASK", "reasons to leave the guest", stepping.PENDING_VIOLATION,
-            stepping.WHY_MASK,
-        ),
-        Room("tdx/parts/mmio.py: WHY", "ends of an access", mmio_actors.AGAIN, mmio_actors.WHY),
+        Room("tdx/kvm/vcpu_run.py: WHY_MASK", "ends of an access", vcpu.AGAIN, vcpu.WHY_MASK),
     )  # fmt: skip
 
 

@@ -247,9 +247,9 @@ def inside(value: int) -> str:
     return {SRCU_READING: "inside", SRCU_AWAITED: "inside, awaited"}.get(value, "outside")
 
 
-def in_flows(*flows: Flow) -> Callable[[Sizes], bool]:
-    """Where a word is there in these flows alone: elsewhere it takes no room."""
-    return lambda sizes: sizes["flow"] in flows
+def with_any(parts: Flow) -> Callable[[Sizes], bool]:
+    """Where a word is there with any of these parts alone: elsewhere it takes no room."""
+    return lambda sizes: sizes["flow"] & parts != 0
 
 
 def pending(value: int) -> str:
@@ -279,8 +279,8 @@ WORDS = Words(
     },
 )
 word = functools.partial(declare, WORDS)
-mmio, migrate, teardown = in_flows(Flow.MMIO), in_flows(Flow.MIGRATE), in_flows(Flow.TEARDOWN)
-zero_step, two_levels = in_flows(Flow.ZERO_STEP), in_flows(*TWO_LEVELS)
+mmio, migrate, teardown = with_any(Flow.MMIO), with_any(Flow.MIGRATE), with_any(Flow.TEARDOWN)
+zero_step, two_levels = with_any(Flow.ZERO_STEP), with_any(TWO_LEVELS)
 
 # One structure in the module, and whoever takes the lock goes on to the epoch: the line travels once.
 word("epoch_tracking", reads=epochs)
@@ -291,7 +291,7 @@ word("gate")
 word("wait_for_sept_zap", reads=yes_or_no)
 word("vm_bugged")
 word("slots_lock", there=mmio, reads=lock)  # kvm->slots_lock, a mutex
-word("num_assoc_vcpus", there=in_flows(Flow.MIGRATE, Flow.TEARDOWN))  # TDCS.num_assoc_vcpus
+word("num_assoc_vcpus", there=with_any(Flow.MIGRATE | Flow.TEARDOWN))  # TDCS.num_assoc_vcpus
 word("tdr_lock", there=teardown, reads=lock)
 # TDR.lifecycle_state and TDCS.op_state
 word("td_state", there=teardown, reads=lambda value: TD_STATES.get(value, str(value)))
@@ -319,13 +319,15 @@ srcu = word("srcu", VCPU, there=mmio, reads=inside)  # whether its thread is ins
 assoc_lpid = word(
     "assoc_lpid",
     VCPU,
-    there=in_flows(Flow.MIGRATE, Flow.TEARDOWN),
+    there=with_any(Flow.MIGRATE | Flow.TEARDOWN),
     names=VCPU,
     reads=lambda value: f"lp {value - 1}" if value else "none",
 )
 # An IPI is on its way to its processor whose function is TDH.VP.FLUSH.
 flush_ipi = word("flush_ipi", VCPU, there=teardown, reads=pending)
-reloads = word("reloads", VCPU, there=in_flows(Flow.FLUSH_CURRENT))  # how often it has loaded a root
+# vcpu->cpu and 1: the processor that its thread was loaded on, or 0
+cpu = word("cpu", VCPU, there=migrate, private=True, reads=lambda value: f"lp {value - 1}" if value else "none")
+reloads = word("reloads", VCPU, there=with_any(Flow.FLUSH_CURRENT))  # how often it has loaded a root
 # Of TDVPS: EPT violations at the instruction at hand; the guest page and 1 on the list that the 0-step filter goes
 # through, or 0; TDCALLs in a row that stood back for the host.
 possibly_epf_stepping = word("possibly_epf_stepping", VCPU, there=zero_step)
@@ -356,8 +358,8 @@ def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, 
             raise ValueError(f"{name}: expected 1 to {most}, found {value}")
     if tlb_entries & (tlb_entries - 1):
         raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
-    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow in TWO_LEVELS else 0
-    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow == Flow.MIGRATE)
+    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow & TWO_LEVELS else 0
+    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow & Flow.MIGRATE != 0)
     return dict(zip(WORDS.sizes, found, strict=True))
 
 

@@ -28,7 +28,7 @@ def enter(run: Schedule, vcpu: str = "vcpu 0") -> None:
 def read(run: Schedule, vcpu: str = "vcpu 0", page: int = 0) -> None:
     """One guest read; the vCPU stands in the guest before and, unless it faults or is kicked, after."""
     run.step(vcpu, 1)
-    run.until(vcpu, "guest.reads_before_tick", {"guest.next_page": page})
+    run.until(vcpu, "guest.reads_before_tick", {"next_instruction.next_page": page})
 
 
 def leave(run: Schedule, vcpu: str = "vcpu 0") -> None:

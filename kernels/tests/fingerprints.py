@@ -14,7 +14,7 @@ from kernels.search.fingerprint import fingerprint
 from kernels.search.schedule import Schedule
 from kernels.search.state import pack
 from kernels.search.tables import addressed, compile_search, make_plan
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
+from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
 from kernels.tdx.rules import Flow, Rules
 from kernels.tests.naive import Space, State, StepMachine, no_collector
 from kernels.tests.symmetry import representative
@@ -38,7 +38,7 @@ def compiled() -> Any:
 
 def new_search(rules: Rules, size: Size, *, symmetry: bool, reduction: bool) -> Search:
     """A search that has not begun."""
-    start, folds = Schedule(*of_flow(rules), size), PROTOCOLS[Flow(rules.flow)].states.folds
+    start, folds = Schedule(*of_flow(rules), size), protocol_of(Flow(rules.flow)).states.folds
     return Search(start, make_plan(start, symmetry=symmetry and folds, reduction=reduction), 1, 1 << 28)
 
 
@@ -91,7 +91,7 @@ def compare_states(machine: StepMachine, space: Space, rules: Rules, size: Size)
         every[state] += 1
     together = taken_together(machine, space)
     many = size.vcpus > 1 or size.zappers > 1
-    folds = many and PROTOCOLS[Flow(rules.flow)].states.folds
+    folds = many and protocol_of(Flow(rules.flow)).states.folds
     known = {state: representative(machine, state) for state in space.depth} if folds else {}
     for reduction, expected in ((False, every), (True, together)):
         for symmetry in (False, True) if many else (False,):

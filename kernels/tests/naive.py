@@ -26,7 +26,7 @@ from kernels.language.worlds import World
 from kernels.layout import OUTCOME_COUNTS, Actor, Layout
 from kernels.search.breadth_first import Move
 from kernels.tdx.outcomes import OUTCOMES, Outcome
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size
+from kernels.tdx.protocol import SHOOTDOWN, Size, protocol_of
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
@@ -176,7 +176,7 @@ class StepMachine:
     def __init__(
         self, rules: Rules, size: Size, for_vcpu: AsPython | None = None, for_zapper: AsPython | None = None
     ) -> None:
-        vcpu, zapper = PROTOCOLS[Flow(rules.flow)].actors.values()
+        vcpu, zapper = protocol_of(Flow(rules.flow)).actors.values()
         kinds = {"vcpu": for_vcpu or as_python(vcpu), "zapper": for_zapper or as_python(zapper)}
         registers = {f"{kind}_registers": made.made.registers for kind, made in kinds.items()}
         lay = plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)

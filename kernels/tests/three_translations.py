@@ -17,7 +17,7 @@ from kernels.language import atomics, straight
 from kernels.language.generator import Reference
 from kernels.language.machine import DONE, Machine, step_machine
 from kernels.language.straight import Names, subs
-from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, Steps, is_drawn
+from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, If, Loop, Statement, Steps, Sub, is_drawn
 from kernels.language.worlds import World
 from kernels.layout import LABEL, RNG, Actor
 from kernels.race import tally
@@ -77,11 +77,30 @@ def machine_of(function: Steps) -> tuple[Machine, Any, Any]:
     return made, space[f"{function.name}_step"], space[f"{function.name}_choices"]
 
 
+def _labelled(function: Steps) -> Steps:
+    """The same with labels, as whatever stands in the place of its calls."""
+
+    def again(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        return tuple(map(one, body))
+
+    def one(statement: Statement) -> Statement:
+        match statement:
+            case Sub(function=inner) if inner.in_place:
+                return dataclasses.replace(statement, function=_labelled(inner))
+            case If(body=body, orelse=orelse):
+                return dataclasses.replace(statement, body=again(body), orelse=again(orelse))
+            case Loop(body=body, step=step):
+                return dataclasses.replace(statement, body=again(body), step=again(step))
+        return statement
+
+    return dataclasses.replace(function, labelled=True, body=again(function.body))
+
+
 @functools.lru_cache(maxsize=128)
 def _straight(function: Steps) -> tuple[str, Names]:
     """Source in which every function stores labels and calls its choices by name, and the names in it."""
     names, in_place = Names(), straight._one_line
-    labelled = (dataclasses.replace(one, labelled=True) for one in subs(function))
+    labelled = map(_labelled, subs(function))
     with mock.patch.object(straight, "_one_line", lambda one: None if KINDS[one] == "choice" else in_place(one)):
         return "\n\n".join(straight_source(SHOOTDOWN, one, names, BARE) for one in labelled), names
 

@@ -48,7 +48,7 @@ def stale() -> Schedule:
     enter(run)
     run.until("zapper 0", "shootdown.write_unlock_mmu_lock")
     run.step("vcpu 0", 1)
-    run.until("vcpu 0", "guest.load_relaxed_owner")
+    run.until("vcpu 0", "access.load_relaxed_owner")
     run.step("vcpu 0")
     return run
 

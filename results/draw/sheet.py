@@ -115,7 +115,7 @@ def subtitle(result: Mapping[str, Any]) -> str:
         ", ".join(machine_size({"vcpus": 0, "zappers": 0, **scenario})),
         f"{plural(scenario.get('pages', 0), 'page')}",
     ]
-    if scenario.get("flow") == "batch":
+    if "batch" in scenario.get("flow", ""):
         parts.append(f"batches of {plural(scenario['batch'], 'page')}")
     if scenario.get("rate"):
         parts.append(f"open loop at {scenario['rate']:g} shootdowns/s")

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from kernels.tdx.rules import Flow
+from kernels.tdx.rules import flow_named
 from results.exchange.cases import Case
 from results.grades import FAILING, GRADES, Grade, declared, grade_of, meaning
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
@@ -99,7 +99,7 @@ def _not_reached(entries: Sequence[Exploration]) -> Iterator[str]:
 def _names(entries: Sequence[Exploration]) -> list[str]:
     """Every outcome of the flow but `fresh`, by grade; then what else was seen, and the invariants that are broken."""
     order = list(Grade)
-    flow = Flow[entries[0].get("flow", "shootdown").upper()]
+    flow = flow_named(entries[0].get("flow", "shootdown"))
     told = sorted(declared(flow), key=lambda outcome: (order.index(GRADES[outcome].grade), outcome))
     names = [outcome.name for outcome in told if outcome.name != "fresh"]
     others = dict.fromkeys(name for one in entries for name in (*one["outcomes"], *failing(one)))

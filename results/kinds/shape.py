@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kernels.tdx.rules import Flow
+from kernels.tdx.rules import FLOWS, name_of
 from results.verdict import Verdict
 
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_A_FLOW = f"({'|'.join(map(name_of, FLOWS))})"
 
 
 class Shape(BaseModel):
@@ -107,7 +108,7 @@ class ExplorationShape(Shape):
     verdict: Annotated[Verdict, Field(strict=False)]
     reason: str
     faults: list[str]
-    flow: Annotated[str, Field(pattern=f"^({'|'.join(flow.name.lower() for flow in Flow)})$")] = "shootdown"
+    flow: Annotated[str, Field(pattern=f"^{_A_FLOW}([+]{_A_FLOW})*$")] = "shootdown"
     vcpus: Count
     zappers: Count
     pages: Count

@@ -59,7 +59,7 @@ def as_searched(ordering: Ordering, scenario: Scenario) -> Rules:
 
 def scenario_of(ordering: Ordering, machine: Mapping[str, Any]) -> Scenario:
     """A scenario's `machine` with room for whatever may stand beside it. Raises ScenarioError."""
-    most_pages = MAX_SHARED_PAGES if machine.get("flow") == "mmio" else MAX_PAGES
+    most_pages = MAX_SHARED_PAGES if "mmio" in machine.get("flow", "") else MAX_PAGES
     room = {"vcpus": 1, "zappers": 1, "pages": most_pages, "tlb_entries": MAX_TLB_ENTRIES}
     keys = {"orderings": (ordering.name,), **room, "gap": 0, "tick_us": 0, **machine}
     return validated(Scenario, "machine", "search", keys)

@@ -9,8 +9,8 @@ from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, STRUCK, Layout
 from kernels.race.clock import Calibration
 from kernels.race.lines import labels_of
 from kernels.race.ticks import Clock
-from kernels.tdx.protocol import PROTOCOLS
-from kernels.tdx.rules import Flow
+from kernels.tdx.protocol import protocol_of
+from kernels.tdx.rules import flow_named
 from scenarios.delays import Delay, parse_delay
 from scenarios.models import Scenario
 from stress.errors import UsageFault
@@ -40,7 +40,7 @@ def declared_sites(scenario: Scenario) -> Sites:
         raise UsageFault("start_offset: expected --rate beside it, as only turns of an open loop are due, found none")
     if scenario.start_offset and scenario.zappers < 2:
         raise UsageFault("start_offset: expected 2 zappers or more, as they are to start together, found 1")
-    labels = labels_of(PROTOCOLS[Flow[scenario.flow.upper()]])
+    labels = labels_of(protocol_of(flow_named(scenario.flow)))
     sites: dict[int, AtSite] = {}
     for label, probability in scenario.yields.items():
         sites |= dict.fromkeys(sites_of("yields", label, labels), AtSite(yields=probability))

@@ -9,8 +9,8 @@ from kernels.language.cache import cache_directory, is_kept, troubles
 from kernels.race.clock import Calibration, calibrate
 from kernels.race.lines import Run, load, ns_of_entry
 from kernels.race.variant import Variant
-from kernels.tdx.protocol import PROTOCOLS
-from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.protocol import protocol_of
+from kernels.tdx.rules import Rules, flow_named
 from kernels.tdx.words import VCPU
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
@@ -43,7 +43,7 @@ def prepare_races(
 ) -> Prepared:
     """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles."""
     variant = Variant(perturbed=bool(perturbation), traced=traced)
-    played = PROTOCOLS[Flow[flow.upper()]]
+    played = protocol_of(flow_named(flow))
     names = (f"straight{variant.suffix}_{played.actors[VCPU].name}",)
     with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
         kernels = load(played, variant)

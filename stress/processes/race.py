@@ -6,8 +6,8 @@ from functools import partial
 
 from kernels.layout import GO, Layout
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import PROTOCOLS
-from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.protocol import protocol_of
+from kernels.tdx.rules import Flow, Rules, flow_named
 from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Snapshot, snapshot
@@ -43,13 +43,13 @@ def race(
     the workers could not be started.
     """
     rings = 0 if prepared.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
-    flow = int(Flow[scenario.flow.upper()])
+    flow = int(flow_named(scenario.flow))
     sizes = scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries
     lay = plan(*sizes, flow=flow, lps=scenario.lps, trace=rings)
     words = shared_words(lay.total_words)
     placed = places(lay, prepared.cpus, scenario.placement)
     rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.shared)
-    PROTOCOLS[Flow(flow)].prepare(words, lay, rules, scenario.seed)
+    protocol_of(Flow(flow)).prepare(words, lay, rules, scenario.seed)
     declare(words, lay, prepared.perturbation, prepared.clock)
     arm(words, lay)
     for lp in range(lay.lps):  # more of them than CPUs share those

@@ -10,7 +10,7 @@ from kernels.race.ring import Entry, entries
 from kernels.race.ticks import NS_SHIFT
 from kernels.story.recollect import Recollection, recollect, story
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import PROTOCOLS
+from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Flow
 from results.collect.last_steps import LastSteps, Traced, window
 from results.grades import FAILING, GRADES
@@ -37,7 +37,7 @@ def arm(words: Words, lay: Layout) -> None:
 def last_steps(words: Words, lay: Layout, clock: Calibration, ordering: str, ns_of_entry: float) -> LastSteps:
     """What the rings hold, told. The workers have stopped, however they did."""
     found = entries(words, lay)
-    protocol = PROTOCOLS[Flow(lay.flow)]
+    protocol = protocol_of(Flow(lay.flow))
     told = recollect(protocol, found, lay, FORBIDDEN)
     zero = told.ticks[told.failed] if told.failed is not None else max(told.ticks, default=0)
     at_ns = tuple((ticks - zero) * clock.ticks_to_ns >> NS_SHIFT for ticks in told.ticks)

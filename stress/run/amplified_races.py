@@ -7,8 +7,8 @@ from typing import Any
 
 from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import PROTOCOLS
-from kernels.tdx.rules import Flow
+from kernels.tdx.protocol import protocol_of
+from kernels.tdx.rules import flow_named
 from results.grades import FAILING, GRADES
 from results.kinds.amplification import is_unexpected, judge_amplification, measured, not_raced, with_catches
 from results.verdict import Ending
@@ -134,7 +134,7 @@ class Amplification:
 
     def _labels(self, base: Setting) -> list[str]:
         """The labels that actors come by under this ordering: all are held up for no time, and who is not says so."""
-        labels = [label for label in labels_of(PROTOCOLS[Flow[self._subject.scenario.flow.upper()]]) if label]
+        labels = [label for label in labels_of(protocol_of(flow_named(self._subject.scenario.flow))) if label]
         census = replace(base, delays=tuple((label, "0ns") for label in dict.fromkeys(labels)))
         missing = self._race(census, CENSUS_S, (), known_as=base)["perturbation"]["never_struck"]
         return [label for label, _ in census.delays if label not in missing] or labels

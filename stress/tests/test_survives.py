@@ -58,7 +58,7 @@ def test_a_killed_vcpu_ends_the_run_as_crashed(start_tdx_stress: Start, tmp_path
     assert (code, run["verdict"]) == (3, "crashed")
     assert run["notes"][0] == f"vcpu 1 (pid {workers[1].pid}) was ended by SIGKILL"
     assert run["shootdowns"] > 0
-    assert "CRASHED: vcpu 1 (pid " in stdout
+    assert "<== CRASHED v18: vcpu 1 (pid " in stdout
     assert not any(worker.is_running() for worker in workers)
 
 

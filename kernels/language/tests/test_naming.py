@@ -14,11 +14,9 @@ from kernels.language.syntax import ROOT, LanguageError
 from kernels.search.tables import _holds
 from kernels.tdx import words
 from kernels.tdx.kvm import kick as kvm
-from kernels.tdx.kvm.vcpu_run import vcpu
-from kernels.tdx.parts.mmio import mmio_vcpu, mmio_zapper
 from kernels.tdx.parts.populate import first_read
-from kernels.tdx.parts.teardown import destroying_zapper
-from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.protocol import SHOOTDOWN, protocol_of
+from kernels.tdx.rules import Flow, name_of
 from kernels.tdx.words import VCPU, ZAPPER
 from kernels.tests.programs import compiled
 
@@ -101,15 +99,17 @@ def test_what_is_said_to_name_nobody_is_the_same_whoever_is_named(shooter: int) 
     assert (words.generation_of(page), words.phase_of(page)) == (5, words.PAGE_BLOCKED)
 
 
-@pytest.mark.parametrize("zapper", [mmio_zapper, destroying_zapper], ids=lambda steps: steps.name)
-def test_a_flow_that_goes_through_vcpus_in_their_order_cannot_be_folded(zapper) -> None:
+@pytest.mark.parametrize("flow", [Flow.MMIO, Flow.TEARDOWN], ids=name_of)
+def test_a_flow_that_goes_through_vcpus_in_their_order_cannot_be_folded(flow) -> None:
+    of_flow = protocol_of(flow)
+
     with pytest.raises(
         LanguageError, match=r"^kernels/[\w/]+\.py:\d+: actors are told apart here: .* cannot be folded$"
     ):
-        replace(SHOOTDOWN, actors={VCPU: vcpu, ZAPPER: zapper})
+        replace(of_flow, states=SHOOTDOWN.states)
 
     unfolded = replace(SHOOTDOWN.states, folds=False)
-    assert replace(SHOOTDOWN, actors={VCPU: mmio_vcpu, ZAPPER: zapper}, states=unfolded).actors[ZAPPER] is zapper
+    assert replace(of_flow, states=unfolded).actors == of_flow.actors
 
 
 def test_a_local_for_which_a_fingerprint_has_no_place_is_refused() -> None:

@@ -10,7 +10,7 @@ from kernels.layout import FINISHED, STOP_ENDING, STOP_ENDLESS
 from kernels.race.lines import load
 from kernels.race.variant import BARE, Variant
 from kernels.tdx.counters import READS, SHOOTDOWNS
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
+from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
@@ -23,7 +23,7 @@ RACED = (
 
 @pytest.mark.parametrize(("flow", "variant"), RACED)
 def test_actors_that_are_stopped_before_they_start_end_at_once(flow, variant):
-    kernels = load(PROTOCOLS[flow], variant)
+    kernels = load(protocol_of(flow), variant)
     lay = plan(1, 1, 1, 1, flow=flow, lps=1, trace=2 * variant.traced)
     words = np.zeros(lay.total_words, np.int64)
     rules = Rules(*([0] * len(Rules._fields)))._replace(flow=flow)

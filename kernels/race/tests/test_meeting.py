@@ -16,7 +16,7 @@ from kernels.tdx.counters import (
     ZAPPER_HISTS,
 )
 from kernels.tdx.outcomes import OUTCOMES, Outcome
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
+from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, plan, zapper_actor
 from kernels.tests.orders import SPEC
@@ -37,7 +37,7 @@ class Zapped:
             self.words[self.lay.mode + vcpu * self.lay.vcpu_stride] = mode
         self.words[self.lay.page_flags] = flags
         self.me = zapper_actor(self.lay, 0)
-        race.load_one(PROTOCOLS[Flow(rules.flow)], "zapper", BARE)(self.words, self.lay, rules, self.me)
+        race.load_one(protocol_of(Flow(rules.flow)), "zapper", BARE)(self.words, self.lay, rules, self.me)
 
     def head(self, counter: int) -> int:
         """A counter of the zapper."""

@@ -18,8 +18,8 @@ from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Made, machines
 from kernels.tdx.counters import LEAVES, STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
-from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.protocol import SHOOTDOWN, protocol_of
+from kernels.tdx.rules import FLOWS, Flow, Rules
 from kernels.tdx.words import VCPU, ZAPPER, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import GOES_ON, SAFE, WRONG
 
@@ -43,7 +43,7 @@ def start(rules: Rules) -> tuple[Layout, np.ndarray, np.ndarray, list[Both]]:
     The step machines of the default flow are the compiled ones, those of the others are interpreted.
     """
     compiled = rules.flow == Flow.SHOOTDOWN
-    for_vcpu, for_zapper = (machines if compiled else interpreted_machines)(PROTOCOLS[Flow(rules.flow)])
+    for_vcpu, for_zapper = (machines if compiled else interpreted_machines)(protocol_of(Flow(rules.flow)))
     sizes = {"vcpu_registers": for_vcpu[0].registers, "zapper_registers": for_zapper[0].registers}
     lay = plan(2, 2, 2, 1, packed=True, flow=rules.flow, **sizes)
     ours, theirs = np.zeros(lay.total_words, np.int64), words_with_room(lay.total_words)
@@ -51,8 +51,8 @@ def start(rules: Rules) -> tuple[Layout, np.ndarray, np.ndarray, list[Both]]:
     for td in (ours, theirs):
         SHOOTDOWN.prepare(td, lay, rules, 1)
     kinds: list[tuple[Steps, Made, Any]] = [
-        (PROTOCOLS[Flow(rules.flow)].actors[VCPU], for_vcpu, vcpu_actor),
-        (PROTOCOLS[Flow(rules.flow)].actors[ZAPPER], for_zapper, zapper_actor),
+        (protocol_of(Flow(rules.flow)).actors[VCPU], for_vcpu, vcpu_actor),
+        (protocol_of(Flow(rules.flow)).actors[ZAPPER], for_zapper, zapper_actor),
     ]
     for function, (made, code), actor in kinds:
         for index in range(2):
@@ -88,7 +88,7 @@ def test_a_step_machine_and_the_generators_go_the_same_way_under_a_random_schedu
     goes_the_same_way(rules_of(name), name)
 
 
-@pytest.mark.parametrize("flow", [flow for flow in PROTOCOLS if flow != Flow.SHOOTDOWN])
+@pytest.mark.parametrize("flow", [flow for flow in FLOWS if flow != Flow.SHOOTDOWN])
 def test_so_do_those_of_every_other_flow(flow):
     extra = {"batch": 2, "resched": 1, "shared_pages": 1}
     goes_the_same_way(rules_of("spec")._replace(flow=int(flow), **extra), flow.name)

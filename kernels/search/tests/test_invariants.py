@@ -6,24 +6,24 @@ from kernels.search.explore import explore
 from kernels.search.schedule import Schedule, machines
 from kernels.tdx import words
 from kernels.tdx.invariants import MOST_SHIFT, references_of
-from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
-from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.rules import FLOWS, Fault, Flow, Rules, name_of
 from kernels.tests.naive import State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
 ONE, TWO = Size(1, 1), Size(2, 1)
-READERS = ("fill_and_read", "first_read", "goes_on", "read_here", "read_private")
+READERS = ("read_filled", "first_read", "goes_on", "access")
 ZERO_STEP = two_levels(SPEC, Flow.ZERO_STEP)._replace(epf_threshold=0, hp_lock_timeout=1)
 POPULATE = two_levels(V18, Flow.POPULATE)
 
 
-@pytest.mark.parametrize("flow", list(Flow), ids=lambda flow: flow.name.lower())
+@pytest.mark.parametrize("flow", FLOWS, ids=name_of)
 def test_a_vcpu_that_reads_has_one_reference_and_one_that_stores_its_mode_none(flow):
-    (made, _), _ = machines(PROTOCOLS[flow])
+    (made, _), _ = machines(protocol_of(flow))
     known = [(site.name.split("."), held) for site, held in zip(made.sites, references_of(made), strict=True) if site]
 
     reading = {held for (function, _), held in known if function in READERS}
-    storing = {held for (function, step), held in known if step.endswith("_mode") and function == made.name}
+    storing = {held for (function, step), held in known if step.endswith("_mode") and function == "vcpu"}
     assert (reading, storing) == ({1 | 1 << MOST_SHIFT}, {0})
 
 
@@ -81,7 +81,7 @@ def test_the_state_that_breaks_the_count_of_references_has_one_too_many_and_nobo
     assert words.refcount_of(epochs, 0) + words.refcount_of(epochs, 1) == 1
     site = run.site("vcpu 0")
     assert site is not None
-    assert site.name == "stepping_vcpu.store_release_mode"
+    assert site.name == "vcpu.store_release_mode"
 
 
 @pytest.mark.parametrize("order", [V18, V6_16], ids=["v18", "v6_16"])

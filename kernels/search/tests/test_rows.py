@@ -119,7 +119,7 @@ def vcpu_seen_late(td, lay, rules, me):
         status = yield from vp_enter(td, lay, rules, me)
         yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
         if status == SUCCESS:
-            yield from guest(td, lay, rules, me)
+            yield from guest(td, lay, rules, me, 0)
             yield from td_exit(td, lay, rules, me)
         yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
         yield from acknowledge(td, lay, rules, me)

@@ -16,8 +16,8 @@ from kernels.story.events import Kind, Story
 from kernels.story.narrate import Narrator, narrate
 from kernels.story.spans import path
 from kernels.tdx.module.mem import mem_track, vp_enter
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
-from kernels.tdx.rules import Flow
+from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
+from kernels.tdx.rules import FLOWS, name_of
 from kernels.tdx.spans import OWN
 from kernels.tdx.statuses import LEAF_NAMES
 from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, plan, stage_word, translation
@@ -226,13 +226,13 @@ def test_a_word_is_read_in_the_protocol_s_words(word, value, said):
     assert reading(lay, getattr(lay, word), value) == said
 
 
-@pytest.mark.parametrize("flow", list(Flow), ids=lambda flow: flow.name.lower())
+@pytest.mark.parametrize("flow", FLOWS, ids=name_of)
 def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
     unnamed = {
         (*calls, site.name)
-        for made, _ in interpreted_machines(PROTOCOLS[flow])
+        for made, _ in interpreted_machines(protocol_of(flow))
         for site, calls in zip(made.sites, made.calls, strict=True)
-        if site and not path(PROTOCOLS[flow].steps, calls, site.name, "")
+        if site and not path(protocol_of(flow).steps, calls, site.name, "")
     }
 
     assert unnamed == set()
@@ -240,11 +240,13 @@ def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
 
 def test_every_name_that_narration_knows_stands_in_the_source():
     ours = [site for site in SITES if "tests" not in site.file]
-    functions = [one for flow in PROTOCOLS.values() for one in flow.steps.values()]
+    functions = [one for flow in FLOWS for one in protocol_of(flow).steps.values()]
     steps = {site.name for site in ours}
 
     assert {f"{one.name}.{step}" for one in functions for step in one.says} <= steps
-    assert {f"{one.name}.{step}" for one in functions for step in one.at if one.at != OWN and step not in OWN} <= steps
+    assert {
+        f"{one.source.__name__}.{step}" for one in functions for step in one.at if one.at != OWN and step not in OWN
+    } <= steps
     assert {step for step in OWN if any(name.endswith(f".{step}") for name in steps)} == {*OWN}
     assert all(site.says for site in ours if " " not in site.text)
     assert {mem_track.span.name, vp_enter.span.name} <= set(LEAF_NAMES.values())

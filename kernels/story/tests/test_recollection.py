@@ -18,8 +18,9 @@ from kernels.story.recollect import Recollection, called, recollect, retaken, st
 from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN
-from kernels.tdx.rules import Rules
+from kernels.tdx.protocol import SHOOTDOWN, protocol_of
+from kernels.tdx.rules import FLOWS, Rules
+from kernels.tdx.rules import name_of as flow_name
 from kernels.tdx.statuses import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
 from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, VCPU, plan, translation, zapper_actor
 from kernels.tests.orders import SPEC, V6_16, V18
@@ -127,7 +128,7 @@ def test_a_stale_read_is_an_event_of_its_own(made):
     made.mark("vcpu 0", Mark.OUTCOME, Outcome.use_after_remove, 2, repeats=4)
 
     event = made.told().events[1]
-    assert (event.function, event.calls, event.says) == ("guest", ("vcpu", "guest"), "reads page 2, 5 times")
+    assert (event.function, event.calls, event.says) == ("access", ("vcpu", "guest", "access"), "reads page 2, 5 times")
     assert event.outcomes == ("use_after_remove",)
 
 
@@ -244,8 +245,8 @@ UNTIL = (*DEEPER, "seamcall_step", "seamcall_until")
         (
             "vcpu 0",
             "acknowledge",
-            ("vcpu", "process_requests", "flush_tlb"),
-            ("vcpu", "process_requests", "flush_tlb", "acknowledge"),
+            ("vcpu", "handle_requests", "process_requests", "flush_tlb"),
+            ("vcpu", "handle_requests", "process_requests", "flush_tlb", "acknowledge"),
         ),
     ],
 )
@@ -253,10 +254,10 @@ def test_a_step_is_called_from_where_the_step_before_it_was(actor, function, bef
     assert called(SHOOTDOWN, actor, function, before) == expected
 
 
-@pytest.mark.parametrize("flow", PROTOCOLS)
+@pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
 def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow):
     told = recollect(
-        PROTOCOLS[flow],
+        protocol_of(flow),
         [
             Entry("vcpu 0", 1, Mark.OUTCOME, Outcome.fault, 0, 0, 0),
             Entry("vcpu 0", 2, Mark.OUTCOME, Outcome.use_after_remove, 0, 0, 0),
@@ -269,4 +270,4 @@ def test_every_flow_has_a_guest_in_which_a_fault_and_a_stale_read_are_told(flow)
         (("fault",), "reads page 0"),
         (("use_after_remove",), "reads page 0"),
     ]
-    assert all(PROTOCOLS[flow].actors[VCPU].name == event.calls[0] for event in told.events)
+    assert all(protocol_of(flow).actors[VCPU].name == event.calls[0] for event in told.events)

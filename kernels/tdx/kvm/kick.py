@@ -24,7 +24,7 @@ from kernels.story.spans import wait
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Module, SharedFlush, Step
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Flow, Module, SharedFlush, Step
 from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
@@ -43,7 +43,7 @@ BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
 BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
 SPIN, SPIN_ON_TREE, RETRY_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE), int(Busy.RETRY_ON_TREE)
 SEAMCALL_RETRY_MAX = 16
-NO_MODULE = int(Module.NONE)
+NO_MODULE, MMIO, SHARED_EPT = int(Module.NONE), int(Flow.MMIO), int(Flow.SHARED_EPT)
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
 BUSY_GIVEN_UP = int(Outcome.busy_given_up)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
@@ -208,9 +208,16 @@ def flushes_shared_ept(rules):
 @local
 def invepts_on_request(rules):
     """Whether a vCPU's translations go where it handles KVM_REQ_TLB_FLUSH: on plain EPT they do (vmx_flush_tlb_all());
-    of a TD only for a shared EPT, as private ones go at its next entry.
+    of a TD only for a shared EPT (ept_sync_global()), as private ones go at its next entry.
     """
-    return rules.module == NO_MODULE or flushes_shared_ept(rules)
+    return rules.module == NO_MODULE or flushes_shared_ept(rules) or rules.flow & MMIO
+
+
+@local
+def looks_at_requests(rules):
+    """Whether a vCPU does, before it enters: by the ordering, or because what is shared is flushed by one."""
+    by_request = rules.flow & SHARED_EPT and rules.shared_flush == BY_REQUEST
+    return rules.entry_requests or rules.flow & MMIO or by_request
 
 
 @steps(span=REQUESTS)
@@ -229,6 +236,12 @@ def process_requests(td, lay, rules, me):
     return 0
 
 
+@steps(in_place=True)
+def also_asked(td, lay, rules, me):
+    """Whether anything else keeps the vCPU from entering: EXIT_REQUESTED, or 0."""
+    return 0
+
+
 @steps(span=ENTRY)
 def exit_requested(td, lay, rules, me):
     """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off, and tdx_vcpu_run()
@@ -239,13 +252,13 @@ def exit_requested(td, lay, rules, me):
     # seq_cst, as the store of IN_GUEST_MODE before: on aarch64 an acquire load may pass that store.
     if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
         return EXIT_REQUESTED
-    if rules.entry_requests:
+    if looks_at_requests(rules):
         if (yield load_seq_cst(td, requests(lay, me.index))) != 0:
             return EXIT_REQUESTED
     if rules.entry_wait_for_sept_zap:
         if (yield load_seq_cst(td, lay.wait_for_sept_zap)) != 0:
             return HELD_OUT
-    return 0
+    return (yield from also_asked(td, lay, rules, me))
 
 
 @steps(in_place=True)

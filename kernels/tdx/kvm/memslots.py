@@ -12,9 +12,7 @@ levels above the leaf, and mmu_invalidate_seq: the grace period alone keeps old 
 from kernels.language.atomics import (
     compare_exchange_seq_cst,
     exchange_seq_cst,
-    fetch_and_seq_cst,
     load_acquire,
-    load_seq_cst,
     own,
     store_release,
     store_seq_cst,
@@ -24,14 +22,12 @@ from kernels.language.steps import local, op, steps
 from kernels.race.tally import count, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.counters import SHOOTDOWNS
-from kernels.tdx.kvm.kick import exit_requested, flush_tlb, kick
+from kernels.tdx.kvm.kick import kick
 from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
 from kernels.tdx.kvm.shootdown import next_page_word
 from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
-from kernels.tdx.module.mem import invept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
-from kernels.tdx.spans import ENTRY, REQUESTS
 from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
 from kernels.tdx.words import (
     HPA_SHIFT,
@@ -52,7 +48,6 @@ from kernels.tdx.words import (
     VCPU,
     generation_of,
     memslot,
-    requests,
     shared_owner,
     shared_spte,
     srcu,
@@ -156,28 +151,6 @@ def shared_fault(td, lay, rules, me, gpa):
                 note(td, lay, me, -1, MMIO_INSTALLED)
         yield read_unlock(td, lay.mmu_lock)
     return 0
-
-
-@steps(span=REQUESTS)
-def shared_requests(td, lay, rules, me):
-    """The head of vcpu_enter_guest(): KVM_REQ_TLB_FLUSH waits at the gate where there is one and drops translations."""
-    if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
-        yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
-        if rules.entry_gate:
-            yield from flush_tlb(td, lay, rules, me)
-        # ept_sync_global(): shared translations are tagged with the S-EPT root, private ones go as well.
-        invept(td, lay, me)
-    return 0
-
-
-@steps(span=ENTRY)
-def shared_exit_requested(td, lay, rules, me):
-    """exit_requested(), and the request by which shared translations are flushed whatever the ordering."""
-    asked = yield from exit_requested(td, lay, rules, me)
-    if asked or rules.entry_requests:
-        return asked
-    requested = yield load_seq_cst(td, requests(lay, me.index))
-    return requested != 0
 
 
 @steps(span=host("zap", "zaps the shared SPTE"))

@@ -104,7 +104,7 @@ def set_external_spte(td, lay, rules, me, node):
     status = yield from mem_add(td, lay, rules, me, node, generation_of(page))
     count_status(td, me, leaf_of(lay, node), status)
     if status == SUCCESS:
-        if rules.flow == SEPT_PAGES and node >= lay.pages:
+        if rules.flow & SEPT_PAGES and node >= lay.pages:
             yield from clear_children(td, lay, rules, me, node)
         if not rules.faults & UNFREEZE_EARLY:
             # Pairs with the load above: who sees the level present finds it in the S-EPT.

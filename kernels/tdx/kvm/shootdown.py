@@ -58,6 +58,8 @@ from kernels.tdx.words import (
 
 GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
 COUNTER = int(Gate.COUNTER)
+# No page is left to take; nothing is left to do.
+NONE, STOPS = -1, 2
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
 LEAF_AUG, LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_REMOVE)
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
@@ -119,12 +121,6 @@ def after_failure(left):
 @local
 def is_kick(what):
     return what == KICK or what == FLUSH
-
-
-@local
-def request_by(rules, what, repair):
-    """The request that a kick of the shootdown makes."""
-    return KVM_REQ_TLB_FLUSH if what == FLUSH else 0 if repair else rules.request
 
 
 @local
@@ -195,6 +191,18 @@ def lower_gate(td, lay, rules, me):
 
 
 @steps(in_place=True)
+def steps_of(td, lay, rules, me, todo, gpa, repair):
+    """Those of `todo` that a shootdown takes which begins with this page."""
+    return todo
+
+
+@steps(in_place=True)
+def request_of(td, lay, rules, me, what, gpa, repair):
+    """The request that a kick of the shootdown makes."""
+    return KVM_REQ_TLB_FLUSH if what == FLUSH else 0 if repair else rules.request
+
+
+@steps(in_place=True)
 def seamcall_step(td, lay, rules, me, what, gpa, repair):
     """BLOCK, TRACK or REMOVE, under the policy for BUSY of its kind, and what it does to the oracle's word of the page.
     Returns the status.
@@ -235,7 +243,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
         lock = stamp(rules, phases) - began
     mark = began + lock
     window_began = mark
-    left = todo
+    left = yield from steps_of(td, lay, rules, me, todo, gpa, repair)
     while left:
         what = left & 15
         if what == GATE_RAISE:
@@ -244,7 +252,8 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             yield from lower_gate(td, lay, rules, me)
         elif is_kick(what):
             wait = what == FLUSH or repair or rules.wait
-            sent = yield from kick(td, lay, rules, me, request_by(rules, what, repair), wait, phases)
+            request = yield from request_of(td, lay, rules, me, what, gpa, repair)
+            sent = yield from kick(td, lay, rules, me, request, wait, phases)
             send += sent - mark
             mark = stamp(rules, phases)
             acknowledged += mark - sent
@@ -347,6 +356,27 @@ def shoot_down(td, lay, rules, me, gpa, due):
     return status
 
 
+@steps(in_place=True)
+def does_otherwise(td, lay, rules, me):
+    """Whether this turn goes to something else than a shootdown, and that is done: 1, or STOPS where nothing is left
+    to do, or 0.
+    """
+    return 0
+
+
+@steps(in_place=True)
+def give_up(td, lay, rules, me):
+    """What is left to do behind KVM_BUG_ON."""
+    return 0
+
+
+@steps(in_place=True)
+def put_back(td, lay, rules, me, gpa):
+    """What becomes of the guest page behind its shootdown: it is mapped again."""
+    yield from populate(td, lay, rules, me, gpa)
+    return 0
+
+
 @steps(at=OWN)
 def zapper(td, lay, rules, me):
     """Shoot pages down until told to stop."""
@@ -354,11 +384,18 @@ def zapper(td, lay, rules, me):
         due = wait_turn(td, lay, rules, me)
         if zapper_stopping(td, lay):
             break
-        gpa = yield from claim_page(td, lay, rules, me)
-        status = yield from shoot_down(td, lay, rules, me, gpa, due)
-        if status != SUCCESS:
-            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+        otherwise = yield from does_otherwise(td, lay, rules, me)
+        if otherwise == STOPS:
             break
-        yield from populate(td, lay, rules, me, gpa)
+        if not otherwise:
+            gpa = yield from claim_page(td, lay, rules, me)
+            if gpa == NONE:
+                break
+            status = yield from shoot_down(td, lay, rules, me, gpa, due)
+            if status != SUCCESS:
+                yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+                yield from give_up(td, lay, rules, me)
+                break
+            yield from put_back(td, lay, rules, me, gpa)
     finish(td, me)
     return 0

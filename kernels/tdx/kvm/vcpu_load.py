@@ -100,7 +100,7 @@ def count_move(td, rules, me, began):
 
 
 @steps
-def vcpu_load(td, lay, rules, me, was, here):
+def move_to(td, lay, rules, me, was, here):
     """tdx_vcpu_load() on another processor than before: what the module holds of the vCPU there is flushed first."""
     began = now(rules)
     if was != NOWHERE and not rules.faults & MOVE_WITHOUT_VP_FLUSH:

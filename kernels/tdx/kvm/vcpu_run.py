@@ -15,7 +15,7 @@ from kernels.language.atomics import (
     store_seq_cst,
 )
 from kernels.language.naming import Holds
-from kernels.language.steps import choice, harness, steps
+from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import STOP_ENDLESS
 from kernels.race.ring import Mark, kept
@@ -28,7 +28,9 @@ from kernels.tdx.kvm.kick import (
     EXIT_REQUESTED,
     HELD_OUT,
     acknowledge,
+    also_asked,
     exit_requested,
+    looks_at_requests,
     process_requests,
 )
 from kernels.tdx.module.mem import mem_page_accept, td_exit, vp_enter
@@ -83,9 +85,13 @@ LOST_KICK, OUTSIDE_TOO_EARLY = int(Fault.LOST_KICK), int(Fault.OUTSIDE_TOO_EARLY
 ACKNOWLEDGED_TOO_EARLY = int(Fault.ACKNOWLEDGED_TOO_EARLY)
 UNIFORM, SEQUENTIAL = int(Pattern.UNIFORM), int(Pattern.SEQUENTIAL)
 OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
-# What guest() returns: why it was left, and above that the guest page of a fault.
-IPI, TICK, EPT_VIOLATION = 0, 1, 2
-WHY_BITS, WHY_MASK = 2, 3
+# How an access ends: why the guest is left, or that it is not. Above that stands the instruction at hand.
+IPI, TICK, EPT_VIOLATION, SHARED_VIOLATION, VMCALL, PENDING_VIOLATION, PRIORITY_TIMEOUT = range(7)
+READ, READ_NOT_CURRENT, AGAIN = range(7, 10)
+WHY_BITS, WHY_MASK = 4, 15
+# An instruction: 1, whether it accepts, and the page; NEXT where the one before is done.
+NEXT, TOUCHES, ACCEPTS, PAGE_SHIFT = 0, 1, 3, 2
+NOT_ENTERED = -1
 BURST = 64
 
 
@@ -152,6 +158,12 @@ def accept(td, lay, rules, me, gpa):
     return status
 
 
+@local
+def touching(gpa):
+    """The instruction that touches a page."""
+    return gpa << PAGE_SHIFT | TOUCHES
+
+
 # Not in place, nor is what follows: what only a miss looks at would take registers from the reads that hit.
 @steps(labelled=False, says={"load_acquire_sept": CPU_WALK})
 def walk_to_leaf(td, lay, rules, me, gpa):
@@ -159,11 +171,17 @@ def walk_to_leaf(td, lay, rules, me, gpa):
     return (yield load_acquire(td, sept(lay, gpa)))
 
 
-@steps(labelled=False, says={"load_relaxed_owner": GUEST_READ})
-def fill_and_read(td, lay, rules, me, gpa, held):
-    """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
+@steps(labelled=False, in_place=True)
+def cached(td, lay, rules, me, gpa):
+    """What the TLB holds in the place of a page."""
+    return own(td, tlb(lay, me.index, gpa))
+
+
+@steps(labelled=False, in_place=True)
+def fill(td, lay, rules, me, gpa, held):
+    """Fill the TLB with a translation."""
     set_own(td, tlb(lay, me.index, gpa), held)
-    return (yield load_relaxed(td, owner(lay, gpa)))
+    return 0
 
 
 @choice(two, says=("the IPI is still on its way", "the IPI arrives"))
@@ -185,45 +203,104 @@ def interrupted(td, lay, rules, me):
     return (yield arrives(td, lay, rules, me))
 
 
-@steps(labelled=False, goal=True, span=GUEST, says={"load_relaxed_owner": GUEST_READ})
-def guest(td, lay, rules, me):
-    """Reads until an IPI arrives, the tick comes or a translation is missing; returns which, and of which page."""
+@steps(labelled=False, says={"load_relaxed_owner": GUEST_READ})
+def read_filled(td, lay, rules, me, gpa, held):
+    """The read through a translation that was filled just now: the page's word, as it saw it."""
+    return (yield load_relaxed(td, owner(lay, gpa)))
+
+
+@steps(labelled=False)
+def on_pending(td, lay, rules, me, at, gpa):
+    """A guest that comes to a pending page: its #VE handler accepts it. Returns how the access ends."""
+    status = yield from accept(td, lay, rules, me, gpa)
+    return EPT_VIOLATION | touching(gpa) << WHY_BITS if status == EPT_VIOLATION_EXIT else AGAIN
+
+
+@steps(labelled=False, in_place=True)
+def on_violation(td, lay, rules, me, at, gpa, entry):
+    """A guest that comes to a page which is not mapped: a TD exit. Returns how the access ends."""
+    note(td, lay, me, gpa, FAULT)
+    return EPT_VIOLATION | touching(gpa) << WHY_BITS
+
+
+@steps(labelled=False)
+def read_anew(td, lay, rules, me, at, gpa, held, seen):
+    """A read that finds no current translation: it walks where it finds none. Returns how the access ends."""
+    seen: Holds[owner]  # type: ignore[no-redef]
+    if not is_hit(held, gpa):
+        entry = yield from walk_to_leaf(td, lay, rules, me, gpa)
+        if state_of(entry) == PENDING:
+            return (yield from on_pending(td, lay, rules, me, at, gpa))
+        if state_of(entry) != MAPPED:
+            return (yield from on_violation(td, lay, rules, me, at, gpa, entry))
+        held = translation(gpa, page_of(entry))
+        yield from fill(td, lay, rules, me, gpa, held)
+        seen = yield from read_filled(td, lay, rules, me, gpa, held)
+        if held == translation(gpa, seen):
+            return READ
+    yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
+    return READ_NOT_CURRENT
+
+
+@steps(labelled=False, in_place=True, says={"load_relaxed_owner": GUEST_READ})
+def access(td, lay, rules, me, at, gpa):
+    """The guest executes the instruction at hand, which reads a page. Returns how that ends."""
+    # One load and one compare: a translation of this page, filled when the page's word was what it is now.
+    seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
+    held = yield from cached(td, lay, rules, me, gpa)
+    ended = READ
+    if held != translation(gpa, seen):
+        ended = yield from read_anew(td, lay, rules, me, at, gpa, held, seen)
+    return ended
+
+
+@steps(labelled=False, in_place=True)
+def next_instruction(td, lay, rules, me):
+    """The page that another instruction reads."""
+    gpa = yield next_page(td, lay, rules, me)
+    return gpa
+
+
+@steps(labelled=False, in_place=True)
+def turn_to(td, lay, rules, me, at):
+    """The page that the instruction at hand reads: here it is always another one."""
+    gpa = yield from next_instruction(td, lay, rules, me)
+    return gpa
+
+
+@steps(in_place=True)
+def processor_interrupted(td, lay, rules, me):
+    """Whether an IPI that is not the vCPU's own takes its processor."""
+    return 0
+
+
+@steps(labelled=False, goal=True, span=GUEST)
+def guest(td, lay, rules, me, at):
+    """Executes instructions, first the one at hand, until an IPI arrives, the tick comes or one leaves the guest;
+    returns how the last one ended.
+    """
     fresh = 0
     while True:
         burst = yield reads_before_tick(td, lay, rules, me)
         if burst == 0:
             count_reads(td, me, fresh)
-            return TICK
+            return TICK | at << WHY_BITS
         for _ in range(burst):
             if (yield load_acquire(td, ipi(lay, me.index))) != 0:
                 if (yield from interrupted(td, lay, rules, me)):
                     count_reads(td, me, fresh)
-                    return IPI
-            gpa = yield next_page(td, lay, rules, me)
-            # One load and one compare: a translation of this page, filled when the page's word was what it is now.
-            seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
-            held = own(td, tlb(lay, me.index, gpa))
-            if held == translation(gpa, seen):
+                    return IPI | at << WHY_BITS
+            if (yield from processor_interrupted(td, lay, rules, me)):
+                count_reads(td, me, fresh)
+                return IPI | at << WHY_BITS
+            gpa = yield from turn_to(td, lay, rules, me, at)
+            ended = yield from access(td, lay, rules, me, at, gpa)
+            at = ended >> WHY_BITS
+            if ended & WHY_MASK == READ:
                 fresh += 1
-                continue
-            if not is_hit(held, gpa):
-                entry = yield from walk_to_leaf(td, lay, rules, me, gpa)
-                if state_of(entry) == PENDING:
-                    status = yield from accept(td, lay, rules, me, gpa)
-                    if status == EPT_VIOLATION_EXIT:
-                        count_reads(td, me, fresh)
-                        return EPT_VIOLATION | (gpa << WHY_BITS)
-                    continue
-                if state_of(entry) != MAPPED:
-                    note(td, lay, me, gpa, FAULT)
-                    count_reads(td, me, fresh)
-                    return EPT_VIOLATION | (gpa << WHY_BITS)
-                held = translation(gpa, page_of(entry))
-                seen = yield from fill_and_read(td, lay, rules, me, gpa, held)
-                if held == translation(gpa, seen):
-                    fresh += 1
-                    continue
-            yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
+            elif ended & WHY_MASK < READ:
+                count_reads(td, me, fresh)
+                return ended
 
 
 @kept(Mark.LEFT)
@@ -245,6 +322,12 @@ def drains(td, lay, rules, me):
     return 1
 
 
+@steps(in_place=True)
+def behind_mode(td, lay, rules, me):
+    """What is stored behind IN_GUEST_MODE, before the barrier."""
+    return 0
+
+
 @steps
 def may_drain(td, lay, rules, me, drained):
     """Whether the store of IN_GUEST_MODE is seen before the load at hand."""
@@ -252,6 +335,7 @@ def may_drain(td, lay, rules, me, drained):
         drained = yield drains(td, lay, rules, me)
         if drained:
             yield store_relaxed(td, mode(lay, me.index), IN_GUEST_MODE)
+            yield from behind_mode(td, lay, rules, me)
     return drained
 
 
@@ -265,7 +349,7 @@ def enter_unfenced(td, lay, rules, me):
     if drained:
         if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
             return EXIT_REQUESTED
-    if rules.entry_requests:
+    if looks_at_requests(rules):
         drained = yield from may_drain(td, lay, rules, me, drained)
         if (yield load_seq_cst(td, requests(lay, me.index))) != 0:
             return EXIT_REQUESTED
@@ -273,9 +357,11 @@ def enter_unfenced(td, lay, rules, me):
         drained = yield from may_drain(td, lay, rules, me, drained)
         if (yield load_seq_cst(td, lay.wait_for_sept_zap)) != 0:
             return HELD_OUT
-    if not drained:
+    leaves = yield from also_asked(td, lay, rules, me)
+    if not leaves and not drained:
         yield store_relaxed(td, mode(lay, me.index), IN_GUEST_MODE)
-    return 0
+        yield from behind_mode(td, lay, rules, me)
+    return leaves
 
 
 @steps(span=Deed("early", "is seen to have left, early", Kind.exit))
@@ -289,8 +375,80 @@ def leave_too_early(td, lay, rules, me):
 
 
 @steps(in_place=True)
+def stays_out(td, lay, rules, me):
+    """Whether the vCPU does not enter now, before it has begun to; its processor still answers IPIs."""
+    return 0
+
+
+@steps(span=ENTRY)
+def vm_is_dead(td, lay, rules, me):
+    """KVM_REQ_VM_DEAD: whether the vCPU enters no more. Its processor still answers IPIs."""
+    return (yield load_acquire(td, lay.vm_bugged))
+
+
+@steps(in_place=True)
+def vcpu_load(td, lay, rules, me, entered):
+    """kvm_arch_vcpu_load(): the vCPU is on a processor of its own, and stays; `entered` as it came into its guest."""
+    return 0
+
+
+@steps(in_place=True)
+def handle_requests(td, lay, rules, me):
+    """Where the ordering has requests looked at."""
+    if looks_at_requests(rules):
+        yield from process_requests(td, lay, rules, me)
+    return 0
+
+
+@steps(in_place=True)
 def mmu_reload(td, lay, rules, me):
     """kvm_mmu_reload(): the vCPU's root is there, and stays."""
+    return 0
+
+
+@steps(in_place=True)
+def preempt_disable(td, lay, rules, me):
+    """From here on the processor is the vCPU's."""
+    return 0
+
+
+@steps(in_place=True)
+def enter_guest(td, lay, rules, me, leaves):
+    """tdx_vcpu_run() but where the vCPU `leaves`: returns the status of TDH.VP.ENTER, or NOT_ENTERED."""
+    status = NOT_ENTERED
+    if not leaves:
+        status = yield from vp_enter(td, lay, rules, me)
+        count_status(td, me, LEAF_ENTER, status)
+    return status
+
+
+@steps(in_place=True)
+def resume(td, lay, rules, me, entered):
+    """The guest has been entered, at this time."""
+    return 0
+
+
+@steps(in_place=True)
+def preempt_enable(td, lay, rules, me):
+    """Behind the exit and its interrupts the processor may be anybody's."""
+    return 0
+
+
+@steps(in_place=True)
+def handle_exit(td, lay, rules, me, ended, leaving):
+    """vt_handle_exit(): how the last instruction of the stay `ended`, and when."""
+    return 0
+
+
+@steps(in_place=True)
+def instruction_behind(td, lay, rules, me, ended):
+    """The instruction with which the guest goes on: another one, whatever became of the last."""
+    return NEXT
+
+
+@steps(in_place=True)
+def vcpu_destroy(td, lay, rules, me):
+    """kvm_arch_vcpu_destroy(), as the run ends."""
     return 0
 
 
@@ -298,40 +456,53 @@ def mmu_reload(td, lay, rules, me):
 def vcpu(td, lay, rules, me):
     """vcpu_run(): requests, IN_GUEST_MODE, VP.ENTER, the guest, TD exit, OUTSIDE_GUEST_MODE, interrupts on; again."""
     left = now(rules)
+    at = NEXT
+    entered = 0
     while not vcpu_stopping(td, lay):
-        if rules.entry_requests:
-            yield from process_requests(td, lay, rules, me)
+        if (yield from stays_out(td, lay, rules, me)):
+            yield from acknowledge(td, lay, rules, me)
+            relax(td, rules, me)
+            continue
+        yield from vcpu_load(td, lay, rules, me, entered)
+        yield from handle_requests(td, lay, rules, me)
         yield from mmu_reload(td, lay, rules, me)
+        yield from preempt_disable(td, lay, rules, me)
         # With nothing to look at there is no load that could come first.
         if rules.faults & (LOST_KICK | ENTRY_UNCHECKED) == LOST_KICK:
             leaves = yield from enter_unfenced(td, lay, rules, me)
         else:
             yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+            yield from behind_mode(td, lay, rules, me)
             leaves = yield from exit_requested(td, lay, rules, me)
+        status = yield from enter_guest(td, lay, rules, me, leaves)
+        ended = IPI | at << WHY_BITS
         entered = 0
         leaving = 0
-        went = IPI
-        if not leaves:
-            status = yield from vp_enter(td, lay, rules, me)
-            count_status(td, me, LEAF_ENTER, status)
-            if status == SUCCESS:
-                entered = now(rules)
-                count(td, me, ENTRIES, 1)
-                arm_tick_once(td, rules, me, entered)
-                went = yield from guest(td, lay, rules, me)
-                leaving = now(rules)
-                if rules.faults & (OUTSIDE_TOO_EARLY | ACKNOWLEDGED_TOO_EARLY):
-                    yield from leave_too_early(td, lay, rules, me)
-                yield from td_exit(td, lay, rules, me)
-            else:
-                # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
-                note(td, lay, me, -1, outcome_of(status))
-                relax(td, rules, me)
+        if status == SUCCESS:
+            entered = now(rules)
+            count(td, me, ENTRIES, 1)
+            yield from resume(td, lay, rules, me, entered)
+            arm_tick_once(td, rules, me, entered)
+            ended = yield from guest(td, lay, rules, me, at)
+            leaving = now(rules)
+            if rules.faults & (OUTSIDE_TOO_EARLY | ACKNOWLEDGED_TOO_EARLY):
+                yield from leave_too_early(td, lay, rules, me)
+            yield from td_exit(td, lay, rules, me)
+        elif status == EPT_VIOLATION_EXIT:
+            ended = EPT_VIOLATION | at << WHY_BITS
+        elif status != NOT_ENTERED:
+            # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
+            note(td, lay, me, -1, outcome_of(status))
+            relax(td, rules, me)
         yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
         yield from acknowledge(td, lay, rules, me)
+        yield from preempt_enable(td, lay, rules, me)
         if entered:
-            left = count_stay(td, rules, me, entered - left, leaving, went & WHY_MASK)
+            left = count_stay(td, rules, me, entered - left, leaving, ended & WHY_MASK)
+        yield from handle_exit(td, lay, rules, me, ended, leaving)
+        at = yield from instruction_behind(td, lay, rules, me, ended)
         share_cpu_at_tick(td, rules, me)
+    yield from vcpu_destroy(td, lay, rules, me)
     yield from acknowledge(td, lay, rules, me)
     finish(td, me)
     return 0

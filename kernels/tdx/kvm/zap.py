@@ -8,15 +8,15 @@ itself is that of `kernels/tdx/kvm/shootdown.py`; its time does not hold the wai
 
 from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own, store_release
 from kernels.language.steps import local, op, steps
-from kernels.race.tally import finish, relax
+from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.shootdown import any_page, shoot_down
+from kernels.tdx.kvm.shootdown import NONE, any_page, shoot_down
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.spans import FREE, OWN, UNLOCK
+from kernels.tdx.spans import FREE, UNLOCK
 from kernels.tdx.statuses import SUCCESS
-from kernels.tdx.tally import collect_flags, note, wait_turn, zapper_stopping
+from kernels.tdx.tally import collect_flags, note, zapper_stopping
 from kernels.tdx.words import (
     LEFT_BEHIND,
     MIRROR_NONPRESENT,
@@ -33,7 +33,6 @@ from kernels.tdx.words import (
 )
 
 MIRROR_DISAGREES, TWO_OWNERS = int(Outcome.mirror_disagrees), int(Outcome.two_owners)
-NONE = -1
 
 
 @op
@@ -133,19 +132,9 @@ def zap_taken(td, lay, rules, me, page, due):
     return SUCCESS
 
 
-@steps(at=OWN)
-def zapping_zapper(td, lay, rules, me):
-    """Zap pages until told to stop."""
-    for _ in range(rules.shootdowns):
-        due = wait_turn(td, lay, rules, me)
-        page = yield from take_page(td, lay, rules, me)
-        if page == NONE:
-            break
-        status = yield from zap_taken(td, lay, rules, me, page, due)
-        if status != SUCCESS:
-            yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-            yield from unlock_mmu(td, lay, rules, me)
-            break
-        yield from unlock_mmu(td, lay, rules, me)
-    finish(td, me)
+@steps
+def give_back(td, lay, rules, me, gpa):
+    """Give a page away, and mmu_lock back."""
+    yield from give_away(td, lay, rules, me, gpa)
+    yield from unlock_mmu(td, lay, rules, me)
     return 0

@@ -7,7 +7,7 @@ which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor
 """
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
-from kernels.language.steps import like, local, steps
+from kernels.language.steps import local, steps
 from kernels.tdx.module.locks import (
     lock_entry,
     try_lock_exclusive,
@@ -16,10 +16,10 @@ from kernels.tdx.module.locks import (
     unlock_exclusive,
     unlock_shared,
 )
-from kernels.tdx.module.mem import has_key, invept, mem_page_remove, td_exit, vp_enter
+from kernels.tdx.module.mem import flush_for_epoch, has_key, invept, td_exit, vp_enter
 from kernels.tdx.module.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
 from kernels.tdx.rules import Fault
-from kernels.tdx.spans import EXIT, leaf_span, seamcall
+from kernels.tdx.spans import EXIT, seamcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_STATE_INCORRECT,
     LIFECYCLE_STATE_INCORRECT,
@@ -90,20 +90,12 @@ def runs(td, lay, rules, me):
     return (yield load_acquire(td, lay.td_state)) != TD_INITIALIZED
 
 
-@like(mem_page_remove, span=leaf_span(Leaf.TDH_MEM_PAGE_REMOVE), requires_tracking=runs)
-def mem_page_remove_alive(td, lay, rules, me, gpa):
-    """TDH.MEM.PAGE.REMOVE, of a TD that may not run yet: then the page need be neither tracked nor blocked."""
-
-
 @steps(in_place=True)
-def keep_tlb(td, lay, rules, me):
-    """Who is newly associated does not flush for its epoch."""
+def flush_unless_new(td, lay, rules, me):
+    """Who is newly associated does not flush for its epoch: it flushes behind it."""
+    if own(td, vcpu_epoch(lay, me.index)):
+        yield from flush_for_epoch(td, lay, rules, me)
     return 0
-
-
-@like(vp_enter, span=None, flush_for_epoch=keep_tlb)
-def vp_enter_new(td, lay, rules, me):
-    """The same of a vCPU that is newly associated with its processor."""
 
 
 @seamcall(Leaf.TDH_VP_ENTER)
@@ -118,12 +110,11 @@ def vp_enter_alive(td, lay, rules, me):
         if (yield associate(td, assoc_lpid(lay, me.index), me.index + 1)) == 0:
             yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, 1)
             set_own(td, vcpu_epoch(lay, me.index), 0)  # its TDVPS is new, as its TD is
-            status = yield from vp_enter_new(td, lay, rules, me)
-            if status == SUCCESS and not rules.faults & NO_FLUSH_ON_SWITCH:
-                invept(td, lay, me)
-        else:
-            status = yield from vp_enter(td, lay, rules, me)
+        is_new = own(td, vcpu_epoch(lay, me.index)) == 0
+        status = yield from vp_enter(td, lay, rules, me)
         if status == SUCCESS:
+            if is_new and not rules.faults & NO_FLUSH_ON_SWITCH:
+                invept(td, lay, me)
             return SUCCESS
     else:
         status = refused_in(state)

@@ -116,7 +116,7 @@ def lets_go(lay, rules, gpa, epochs, blocked_in):
     """What REMOVE makes of TLB tracking, faults included; nobody asks where there is no module."""
     if rules.module == NO_MODULE or (rules.faults & REMOVE_IGNORES_REFCOUNT and blocked_in < epoch_of(epochs)):
         return 1
-    of_table = rules.flow == SEPT_PAGES and gpa >= lay.pages
+    of_table = rules.flow & SEPT_PAGES and gpa >= lay.pages
     unasked = SEPT_REMOVE_WITHOUT_TRACKING if of_table else REMOVE_WITHOUT_TRACKING
     return is_tlb_tracked(epochs, blocked_in) or rules.faults & unasked
 
@@ -152,7 +152,7 @@ def store_bepoch(td, lay, rules, me, gpa):
 @seamcall(Leaf.TDH_MEM_RANGE_BLOCK)
 def mem_range_block(td, lay, rules, me, gpa):
     """TDH.MEM.RANGE.BLOCK: no new translation of the page; remembers the epoch in the page's PAMT entry."""
-    if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
+    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
         return TD_KEYS_NOT_CONFIGURED
     if not (yield try_lock_exclusive(td, lay.tree_lock)):
         return OPERAND_BUSY | SEPT_TREE
@@ -181,7 +181,7 @@ def mem_range_block(td, lay, rules, me, gpa):
 @seamcall(Leaf.TDH_MEM_TRACK)
 def mem_track(td, lay, rules, me):
     """TDH.MEM.TRACK: advance the TD epoch; refused while a vCPU runs in the previous one."""
-    if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
+    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
         return TD_KEYS_NOT_CONFIGURED
     if not (yield try_lock_exclusive(td, lay.epoch_lock)):
         return OPERAND_BUSY | TD_EPOCH
@@ -220,7 +220,7 @@ def mem_page_remove(td, lay, rules, me, gpa):
     """TDH.MEM.PAGE.REMOVE, and of a page-table page TDH.MEM.SEPT.REMOVE, which wants the tree for itself: the page
     leaves the TD; refused until TLB tracking of its block is done, and while a page-table page has entries.
     """
-    if rules.flow == TEARDOWN and not has_key(own(td, lay.td_state)):
+    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
         return TD_KEYS_NOT_CONFIGURED
     if gpa < lay.pages:
         if not (yield try_lock_shared(td, lay.tree_lock)):

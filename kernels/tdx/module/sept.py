@@ -115,7 +115,7 @@ def mem_add(td, lay, rules, me, node, page):
 @steps
 def goes_on(td, lay, rules, me, gpa, table):
     """Whether the page-table page that a walk has found, by the oracle's word of it, is this TD's still: 1 or 0."""
-    if rules.flow == SEPT_PAGES:
+    if rules.flow & SEPT_PAGES:
         seen: Holds[owner] = yield load_relaxed(td, owner(lay, table_of(lay, gpa)))
         if generation_of(seen) != generation_of(table):
             note(td, lay, me, gpa, SEPT_USE_AFTER_FREE)

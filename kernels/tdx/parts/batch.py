@@ -13,7 +13,7 @@ FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields a
 """
 
 from kernels.language.atomics import own, store_release
-from kernels.language.steps import choice, harness, like, local, steps
+from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import now, relax, stamp
 from kernels.story.spans import host
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
@@ -26,17 +26,18 @@ from kernels.tdx.kvm.shootdown import (
     KICK,
     after_failure,
     claim,
+    claim_page,
     is_kick,
     is_last,
     lower_gate,
-    populate,
+    put_back,
     raise_gate,
     record_phases,
     record_whole,
-    request_by,
+    request_of,
     seamcall_step,
-    shoot_down,
-    zapper,
+    shootdown,
+    steps_of,
 )
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import Fault
@@ -155,11 +156,12 @@ def cond_resched(td, lay, rules, me):
 
 
 @steps(span=SHOOTDOWN)
-def shoot_range(td, lay, rules, me, first, todo, repair, due):
+def shoot_range(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo` over the range, as `shootdown` does over a page; returns what that does.
 
     BLOCK and REMOVE stay the step at hand until `gpa` has gone over the range. Times are of the whole batch.
     """
+    first = gpa
     failed = SUCCESS
     lock = 0
     block = 0
@@ -180,8 +182,7 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
         lock = stamp(rules, phases) - began
     mark = began + lock
     window_began = mark
-    gpa = first
-    left = todo
+    left = yield from steps_of(td, lay, rules, me, todo, first, repair)
     while left:
         what = left & 15
         if what == GATE_RAISE:
@@ -192,7 +193,8 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
             yield from cond_resched(td, lay, rules, me)
         elif is_kick(what):
             wait = what == FLUSH or repair or rules.wait
-            sent = yield from kick(td, lay, rules, me, request_by(rules, what, repair), wait, phases)
+            request = yield from request_of(td, lay, rules, me, what, first, repair)
+            sent = yield from kick(td, lay, rules, me, request, wait, phases)
             send += sent - mark
             mark = stamp(rules, phases)
             acknowledged += mark - sent
@@ -222,7 +224,7 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
                 more = here < last
                 gpa = here + 1 if more else first
                 if what == BLOCK and here == yields_behind:
-                    left = with_yield(left, rules.shootdown, more, rules.faults & FLUSH_DROPPED_AT_YIELD)
+                    left = with_yield(left, todo, more, rules.faults & FLUSH_DROPPED_AT_YIELD)
                     continue
                 if more:
                     continue
@@ -237,19 +239,12 @@ def shoot_range(td, lay, rules, me, first, todo, repair, due):
     return failed
 
 
-@like(shoot_down, shootdown=shoot_range)
-def shoot_range_down(td, lay, rules, me, gpa, due):
-    """One shootdown of a claimed range, from its first page on. Returns its status."""
-
-
 @steps(in_place=True)
-def populate_range(td, lay, rules, me, first):
+def put_range_back(td, lay, rules, me, gpa):
     """New host pages behind the range. The first page last: until it is there again nobody else takes the range."""
     for place in range(rules.batch):
-        yield from populate(td, lay, rules, me, first + rules.batch - 1 - place)
+        yield from put_back(td, lay, rules, me, gpa + rules.batch - 1 - place)
     return 0
 
 
-@like(zapper, claim_page=claim_range, shoot_down=shoot_range_down, populate=populate_range)
-def batch_zapper(td, lay, rules, me):
-    """Shoot ranges down until told to stop. A shootdown that is counted is a page's."""
+FILLS = {claim_page: claim_range, shootdown: shoot_range, put_back: put_range_back}

@@ -22,12 +22,11 @@ from kernels.language.atomics import (
     store_seq_cst,
 )
 from kernels.language.naming import OneOf, SetOf
-from kernels.language.steps import choice, harness, like, local, steps
+from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import FINISHED
 from kernels.race.tally import count, relax, two
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON
-from kernels.tdx.kvm import vcpu_run
 from kernels.tdx.kvm.kick import (
     BUSY_GIVEN_UP,
     BUSY_IS_ERROR,
@@ -52,6 +51,7 @@ from kernels.tdx.kvm.shootdown import (
     lower_gate,
     raise_gate,
 )
+from kernels.tdx.kvm.vcpu_run import mmu_reload
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import SUCCESS
@@ -207,6 +207,4 @@ def load_root(td, lay, rules, me):
     return 0
 
 
-@like(vcpu_run.vcpu, mmu_reload=load_root)
-def tracking_vcpu(td, lay, rules, me):
-    """vcpu_run() of a vCPU that loads a root now and then."""
+FILLS = {mmu_reload: load_root}

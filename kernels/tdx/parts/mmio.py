@@ -1,88 +1,72 @@
-"""The actors of the flow `mmio`: vCPUs whose guests read private and shared pages, and the VMM's threads, which shoot
-private pages down and change memslots.
+"""Guests that read shared pages beside private ones, and memslots that come to these and go: MMIO and its #VE.
 
 Source: arch/x86/kvm/x86.c vcpu_enter_guest(), arch/x86/kvm/vmx/tdx.c (tdx_handle_ept_violation, tdx_emulate_mmio); the
 guest's #VE handler: arch/x86/coco/tdx/tdx.c (handle_mmio, and ACCEPT of a pending page where #VE is not disabled).
 Numbers of guest pages: private ones first, shared ones behind them.
 """
 
-from kernels.language.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
-from kernels.language.naming import Holds
+from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.steps import choice, harness, local, steps
-from kernels.race.tally import count, finish, now, relax
-from kernels.tdx.counters import ENTRIES, READS, VCPU_HISTS
-from kernels.tdx.kvm.kick import acknowledge
+from kernels.race.tally import count, two
+from kernels.tdx.counters import READS, TRIP_BEGAN, TRIP_CALLED, TRIP_READS, VCPU_HISTS
+from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
 from kernels.tdx.kvm.memslots import (
     change_memslot,
     is_present,
     raises_ve,
     settled_memory,
-    shared_exit_requested,
     shared_fault,
-    shared_requests,
     srcu_read_lock,
     srcu_read_unlock,
 )
-from kernels.tdx.kvm.shootdown import any_page, claim_page, populate, shoot_down
+from kernels.tdx.kvm.shootdown import STOPS, any_page, does_otherwise
 from kernels.tdx.kvm.vcpu_run import (
-    EPT_VIOLATION,
+    AGAIN,
     FAULT,
-    IPI,
-    LEAF_ENTER,
+    PAGE_SHIFT,
+    PENDING_VIOLATION,
+    READ,
+    READ_NOT_CURRENT,
+    SHARED_VIOLATION,
     STALE_IN_WINDOW,
-    TICK,
     USE_AFTER_REMOVE,
-    accept,
-    count_stay,
-    grade,
-    interrupted,
-    reads_before_tick,
-    two,
+    VMCALL,
+    WHY_BITS,
+    WHY_MASK,
+    access,
+    behind_mode,
+    handle_exit,
+    instruction_behind,
+    next_instruction,
+    on_pending,
+    preempt_enable,
+    resume,
+    stays_out,
+    touching,
+    turn_to,
+    vcpu_destroy,
+    vm_is_dead,
 )
-from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.spans import CPU_WALK, DECLARED_DEAD, ENTRY, GUEST, GUEST_READ, NEXT, OWN
-from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS
-from kernels.tdx.tally import (
-    arm_tick_once,
-    count_reads,
-    count_status,
-    note,
-    outcome_of,
-    record,
-    share_cpu_at_tick,
-    vcpu_stopping,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.tdx.spans import CPU_WALK, GUEST_READ
+from kernels.tdx.spans import NEXT as NEXT_PAGE
+from kernels.tdx.tally import note, record
 from kernels.tdx.words import (
-    IN_GUEST_MODE,
-    MAPPED,
-    OUTSIDE_GUEST_MODE,
     PAGE_BLOCKED,
-    PENDING,
     content_of,
     generation_of,
-    ipi,
     is_hit,
     memslot,
-    mode,
-    owner,
     page_of,
     phase_of,
-    sept,
     shared_owner,
     shared_spte,
-    state_of,
     tlb,
     translation,
 )
 
 VE_IN_GUEST, VE_ON_MEMORY = int(Outcome.ve_in_guest), int(Outcome.ve_on_memory)
-MMIO_EMULATED, ACCESS_BEFORE_ACCEPT = int(Outcome.mmio_emulated), int(Outcome.access_before_accept)
-# Why a guest leaves, beside IPI, TICK and EPT_VIOLATION on a private page; how an access ends that stays inside.
-SHARED_VIOLATION, VMCALL, PENDING_VIOLATION, READ, READ_NOT_CURRENT, AGAIN = range(3, 9)
-WHY, SAME, INSTRUCTION = 15, 16, 32
+MMIO_EMULATED = int(Outcome.mmio_emulated)
 H_TRIP, H_VE = len(VCPU_HISTS), len(VCPU_HISTS) + 1
 
 
@@ -98,31 +82,6 @@ def next_access(td, lay, rules, me, random):
     return (((random >> 32) & 0xFFFFFFFF) * 2 * lay.pages) >> 32
 
 
-@steps(says={"load_acquire_sept": CPU_WALK, "load_relaxed_owner": GUEST_READ, "load_relaxed_owner_2": GUEST_READ})
-def read_private(td, lay, rules, me, gpa):
-    """A read of a private page: how it ends."""
-    seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
-    held = own(td, tlb(lay, me.index, gpa))
-    if not is_hit(held, gpa):
-        entry = yield load_acquire(td, sept(lay, gpa))
-        if state_of(entry) == PENDING:
-            if rules.sept_ve_disable:
-                return PENDING_VIOLATION
-            note(td, lay, me, -1, VE_IN_GUEST)
-            status = yield from accept(td, lay, rules, me, gpa)
-            return EPT_VIOLATION if status == EPT_VIOLATION_EXIT else AGAIN
-        if state_of(entry) != MAPPED:
-            note(td, lay, me, gpa, FAULT)
-            return EPT_VIOLATION
-        held = translation(gpa, page_of(entry))
-        set_own(td, tlb(lay, me.index, gpa), held)
-        seen = yield load_relaxed(td, owner(lay, gpa))
-    if held == translation(gpa, seen):
-        return READ
-    yield from grade(td, lay, rules, me, gpa, content_of(held), seen)
-    return READ_NOT_CURRENT
-
-
 @local
 def grade_shared(filled, seen):
     """The outcome of a read through a shared translation that is not current, before its memory is someone else's."""
@@ -131,11 +90,12 @@ def grade_shared(filled, seen):
 
 
 @steps(
+    labelled=False,
     says={
         "load_acquire_shared_spte": CPU_WALK,
         "load_relaxed_shared_owner": GUEST_READ,
         "load_relaxed_shared_owner_2": GUEST_READ,
-    }
+    },
 )
 def read_shared(td, lay, rules, me, gpa):
     """A read of a shared page: how it ends. The oracle looks at the memslot before and behind the walk: a #VE counts as
@@ -155,7 +115,7 @@ def read_shared(td, lay, rules, me, gpa):
             return VMCALL
         if not is_present(spte):
             note(td, lay, me, -1, FAULT)
-            return SHARED_VIOLATION
+            return SHARED_VIOLATION | touching(number) << WHY_BITS
         held = translation(number, page_of(spte))
         set_own(td, tlb(lay, me.index, number), held)
         seen = yield load_relaxed(td, shared_owner(lay, gpa))
@@ -166,127 +126,90 @@ def read_shared(td, lay, rules, me, gpa):
     return READ_NOT_CURRENT
 
 
-@steps(labelled=False, goal=True, span=GUEST)
-def mmio_guest(td, lay, rules, me, again):
-    """Reads until something ends the stay. `again` is the instruction at which the last stay ended, a page's number and
-    1, or 0. Returns why, SAME where that instruction is not over yet, and INSTRUCTION times the one that is not over.
-    """
-    fresh = 0
-    same = SAME if again else 0
-    while True:
-        burst = yield reads_before_tick(td, lay, rules, me)
-        if burst == 0:
-            count_reads(td, me, fresh)
-            return TICK + same + again * INSTRUCTION
-        for _ in range(burst):
-            if (yield load_acquire(td, ipi(lay, me.index))) != 0:
-                if (yield from interrupted(td, lay, rules, me)):
-                    count_reads(td, me, fresh)
-                    return IPI + same + again * INSTRUCTION
-            if again == 0:
-                number = yield next_access(td, lay, rules, me)
-                again = number + 1
-            if again <= lay.pages:
-                how = yield from read_private(td, lay, rules, me, again - 1)
-            else:
-                how = yield from read_shared(td, lay, rules, me, again - 1 - lay.pages)
-            if how == READ or how == READ_NOT_CURRENT:
-                fresh += how == READ
-                again = 0
-                same = 0
-            elif how != AGAIN:
-                count_reads(td, me, fresh)
-                return how + same + again * INSTRUCTION
+@steps(labelled=False)
+def access_either(td, lay, rules, me, at, gpa):
+    """The instruction at hand, which reads a private page or a shared one."""
+    if gpa < lay.pages:
+        return (yield from access(td, lay, rules, me, at, gpa))
+    return (yield from read_shared(td, lay, rules, me, gpa - lay.pages))
+
+
+@steps(labelled=False)
+def ve_on_pending(td, lay, rules, me, at, gpa):
+    """A guest that comes to a pending page: #VE; with SEPT_VE_DISABLE a TD exit."""
+    if rules.sept_ve_disable:
+        return PENDING_VIOLATION | touching(gpa) << WHY_BITS
+    note(td, lay, me, -1, VE_IN_GUEST)
+    ended = yield from on_pending(td, lay, rules, me, at, gpa)
+    return AGAIN | touching(gpa) << WHY_BITS if ended == AGAIN else ended
 
 
 @harness()
-def trip_begins(began, how, leaving):
-    """When the access at hand first left the guest: now, unless it is the one that left before; 0 where none is."""
-    if how & SAME and began:
-        return began
-    return leaving if how & WHY == SHARED_VIOLATION else 0
+def called(td, me, leaving):
+    """The guest has asked for an access to be emulated."""
+    set_own(td, me.tally + TRIP_CALLED, leaving)
 
 
 @harness()
-def record_trip(td, rules, me, served, began, called, entered):
-    """An emulated access is over as its vCPU resumes behind it: the whole trip from its EPT violation where this access
-    had one, and the way from the #VE.
+def trip_begins(td, me, leaving):
+    """An access leaves the guest, for the first time unless no other instruction has been done since."""
+    if own(td, me.tally + TRIP_BEGAN) == 0 or own(td, me.tally + READS) != own(td, me.tally + TRIP_READS):
+        set_own(td, me.tally + TRIP_BEGAN, leaving)
+    set_own(td, me.tally + TRIP_READS, own(td, me.tally + READS))
+
+
+@harness()
+def trip_ends(td, rules, me, entered):
+    """A vCPU resumes; where behind an access that was emulated, that is over: the whole trip from its EPT violation
+    where this access had one, and the way from the #VE.
     """
-    if served:
-        record(td, rules, me, H_VE, entered - called)
-        if began:
+    since = own(td, me.tally + TRIP_CALLED)
+    if since:
+        record(td, rules, me, H_VE, entered - since)
+        began = own(td, me.tally + TRIP_BEGAN)
+        if began and own(td, me.tally + READS) == own(td, me.tally + TRIP_READS):
             record(td, rules, me, H_TRIP, entered - began)
+        set_own(td, me.tally + TRIP_CALLED, 0)
+        set_own(td, me.tally + TRIP_BEGAN, 0)
+
+
+@steps(in_place=True)
+def resume_trip(td, lay, rules, me, entered):
+    trip_ends(td, rules, me, entered)
     return 0
 
 
-@steps(at={"store_release_vm_bugged": DECLARED_DEAD})
-def handle_exit(td, lay, rules, me, how):
-    """KVM's exit handlers, with kvm->srcu held. Returns the instruction that the guest is still at, 0 for the next."""
-    again = how // INSTRUCTION
-    why = how & WHY
+@steps
+def handle_mmio_exit(td, lay, rules, me, ended, leaving):
+    """KVM's exit handlers, with kvm->srcu held."""
+    why = ended & WHY_MASK
     if why == SHARED_VIOLATION:
-        yield from shared_fault(td, lay, rules, me, again - 1 - lay.pages)
+        trip_begins(td, me, leaving)
+        yield from shared_fault(td, lay, rules, me, (ended >> WHY_BITS >> PAGE_SHIFT) - lay.pages)
     elif why == VMCALL:
         # The EPT_MISCONFIG path: tdx_emulate_mmio(), and the guest goes on behind the instruction.
         note(td, lay, me, -1, MMIO_EMULATED)
-        again = 0
+        called(td, me, leaving)
     elif why == PENDING_VIOLATION:
-        # tdx_handle_ept_violation(): an unexpected pending page; kvm_vm_dead().
-        note(td, lay, me, again - 1, ACCESS_BEFORE_ACCEPT)
-        yield store_release(td, lay.vm_bugged, 1)
-    return again
-
-
-@steps(at={**OWN, "load_acquire_vm_bugged": ENTRY})
-def mmio_vcpu(td, lay, rules, me):
-    """vcpu_run() of a TD with MMIO: kvm->srcu is held but for the stay in the guest."""
-    left = now(rules)
-    again = 0
-    began = 0
-    called = 0
-    served = 0
-    yield from srcu_read_lock(td, lay, rules, me)
-    while not vcpu_stopping(td, lay):
-        if (yield load_acquire(td, lay.vm_bugged)) != 0:
-            break
-        yield from shared_requests(td, lay, rules, me)
-        yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
-        yield from srcu_read_unlock(td, lay, rules, me)
-        entered = 0
-        leaving = 0
-        how = IPI + again * INSTRUCTION
-        if not (yield from shared_exit_requested(td, lay, rules, me)):
-            status = yield from vp_enter(td, lay, rules, me)
-            count_status(td, me, LEAF_ENTER, status)
-            if status == SUCCESS:
-                entered = now(rules)
-                count(td, me, ENTRIES, 1)
-                served = record_trip(td, rules, me, served, began, called, entered)
-                arm_tick_once(td, rules, me, entered)
-                how = yield from mmio_guest(td, lay, rules, me, again)
-                leaving = now(rules)
-                began = trip_begins(began, how, leaving)
-                yield from td_exit(td, lay, rules, me)
-            else:
-                note(td, lay, me, -1, outcome_of(status))
-                relax(td, rules, me)
-        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
-        yield from acknowledge(td, lay, rules, me)
-        yield from srcu_read_lock(td, lay, rules, me)
-        again = yield from handle_exit(td, lay, rules, me, how)
-        if entered:
-            left = count_stay(td, rules, me, entered - left, leaving, how & WHY)
-            if how & WHY == VMCALL:
-                called = leaving
-                served = 1
-        share_cpu_at_tick(td, rules, me)
-    yield from srcu_read_unlock(td, lay, rules, me)
-    while not vcpu_stopping(td, lay):  # a dead VM's vCPU enters no more; a kick that was on its way is answered
-        yield from acknowledge(td, lay, rules, me)
-        relax(td, rules, me)
-    yield from acknowledge(td, lay, rules, me)
-    finish(td, me)
+        yield from kill_for_pending(td, lay, rules, me, ended)
+    else:
+        yield from handle_exit(td, lay, rules, me, ended, leaving)
     return 0
+
+
+@steps(labelled=False)
+def next_of_both(td, lay, rules, me):
+    gpa = yield next_access(td, lay, rules, me)
+    return gpa
+
+
+@steps
+def dead_without_srcu(td, lay, rules, me):
+    """Whether the VM is dead: then the vCPU has left kvm->srcu."""
+    dead = yield from vm_is_dead(td, lay, rules, me)
+    if dead:
+        yield from srcu_read_unlock(td, lay, rules, me)
+    return dead
 
 
 @choice(two, says=("shoots a private page down", "changes a memslot"))
@@ -295,25 +218,29 @@ def private_or_shared(td, lay, rules, me, random):
     return (random >> 40) & 1
 
 
-@steps(at={**OWN, "load_acquire_vm_bugged": NEXT, "private_or_shared": NEXT, "any_page": NEXT})
-def mmio_zapper(td, lay, rules, me):
-    """Shoot private pages down and change memslots until told to stop or the VM is dead."""
-    for _ in range(rules.shootdowns):
-        due = wait_turn(td, lay, rules, me)
-        if zapper_stopping(td, lay):
-            break
-        if (yield load_acquire(td, lay.vm_bugged)) != 0:
-            break
-        which = yield private_or_shared(td, lay, rules, me)
-        if which:
-            gpa = yield any_page(td, lay, rules, me)
-            yield from change_memslot(td, lay, rules, me, gpa)
-        else:
-            gpa = yield from claim_page(td, lay, rules, me)
-            status = yield from shoot_down(td, lay, rules, me, gpa, due)
-            if status != SUCCESS:
-                yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-                break
-            yield from populate(td, lay, rules, me, gpa)
-    finish(td, me)
-    return 0
+@steps(at={"load_acquire_vm_bugged": NEXT_PAGE, "private_or_shared": NEXT_PAGE, "any_page": NEXT_PAGE})
+def may_change_memslot(td, lay, rules, me):
+    """A turn of the VMM that goes to a memslot, until the VM is dead."""
+    if (yield load_acquire(td, lay.vm_bugged)) != 0:
+        return STOPS
+    which = yield private_or_shared(td, lay, rules, me)
+    if which:
+        gpa = yield any_page(td, lay, rules, me)
+        yield from change_memslot(td, lay, rules, me, gpa)
+    return which
+
+
+FILLS = {
+    stays_out: dead_without_srcu,
+    behind_mode: srcu_read_unlock,
+    preempt_enable: srcu_read_lock,
+    vcpu_destroy: srcu_read_unlock,
+    turn_to: turn_to_same,
+    next_instruction: next_of_both,
+    access: access_either,
+    on_pending: ve_on_pending,
+    resume: resume_trip,
+    handle_exit: handle_mmio_exit,
+    instruction_behind: same_instruction,
+    does_otherwise: may_change_memslot,
+}

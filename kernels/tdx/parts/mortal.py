@@ -7,14 +7,17 @@ faults populate as those of `kernels/tdx/parts/populate.py` do, until guest_memf
 """
 
 from kernels.language.atomics import load_acquire, load_seq_cst, store_release
-from kernels.language.steps import like, steps
+from kernels.language.steps import steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.kick import exit_requested
-from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation, set_external_spte
+from kernels.tdx.kvm.kick import EXIT_REQUESTED, also_asked
+from kernels.tdx.kvm.page_fault import RETRY, set_external_spte
+from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
-from kernels.tdx.module.lifecycle import td_exit_alive, vp_enter_alive, vp_flush_own
-from kernels.tdx.parts.populate import faulting_vcpu
+from kernels.tdx.kvm.vcpu_run import stays_out
+from kernels.tdx.module.lifecycle import flush_unless_new, runs, td_exit_alive, vp_enter_alive, vp_flush_own
+from kernels.tdx.module.mem import flush_for_epoch, requires_tracking, td_exit, vp_enter
+from kernels.tdx.parts.teardown import destroying_zapper
 from kernels.tdx.rules import HkidFree
 from kernels.tdx.spans import ENTRY
 from kernels.tdx.statuses import SUCCESS
@@ -38,18 +41,16 @@ def flush_vp(td, lay, rules, me):
 
 
 @steps(span=ENTRY)
-def stays_out(td, lay, rules, me):
-    """Whether the vCPU is not to enter now: 1 or 0. Behind IN_GUEST_MODE it looks for KVM_REQ_VM_DEAD, too: the kick
-    that goes with it finds the vCPU in the guest, or the vCPU finds this. KVM_BUG_ON is as good as that; the vCPU's
-    thread goes on, as its processor answers IPIs.
+def runs_no_more(td, lay, rules, me):
+    """Behind IN_GUEST_MODE the vCPU looks for KVM_REQ_VM_DEAD, too: the kick that goes with it finds the vCPU in the
+    guest, or the vCPU finds this. KVM_BUG_ON is as good as that; the vCPU's thread goes on, as its processor answers
+    IPIs.
     """
-    if (yield from exit_requested(td, lay, rules, me)):
-        return 1
     if (yield load_seq_cst(td, lay.runnable)):
         if not (yield load_acquire(td, lay.vm_bugged)):
             return 0
     relax(td, rules, me)
-    return 1
+    return EXIT_REQUESTED
 
 
 @steps
@@ -63,18 +64,13 @@ def fault_in(td, lay, rules, me, node):
     return (yield from set_external_spte(td, lay, rules, me, node))
 
 
-@like(handle_ept_violation, set_external_spte=fault_in)
-def fault_of_the_living(td, lay, rules, me, gpa):
-    """kvm_tdp_mmu_map() of a TD that may be torn down meanwhile."""
-
-
-@like(
-    faulting_vcpu,
-    before_entry=flush_vp,
-    exit_requested=stays_out,
-    vp_enter=vp_enter_alive,
-    td_exit=td_exit_alive,
-    handle_ept_violation=fault_of_the_living,
-)
-def mortal_vcpu(td, lay, rules, me):
-    """vcpu_run() in one TD after the other."""
+FILLS = {
+    stays_out: flush_vp,
+    also_asked: runs_no_more,
+    vp_enter: vp_enter_alive,
+    td_exit: td_exit_alive,
+    flush_for_epoch: flush_unless_new,
+    requires_tracking: runs,
+    set_external_spte: fault_in,
+    zapper: destroying_zapper,
+}

@@ -1,4 +1,4 @@
-"""A vCPU whose faults populate: as in `kernels/tdx/kvm/vcpu_run.py`, but a page that is not mapped is KVM's to map.
+"""vCPUs whose faults populate: a page that is not mapped is KVM's to map; zappers only zap.
 
 Source: arch/x86/kvm/x86.c vcpu_enter_guest() with its KVM_REQ_VM_DEAD, arch/x86/kvm/vmx/tdx.c
 tdx_handle_ept_violation(). The guest's walk goes through both levels of the S-EPT; where page-table pages are freed its
@@ -6,39 +6,37 @@ CPU also caches where the upper level led. Where it fills its TLB it also looks 
 accepted it, and nobody writes here.
 """
 
-from kernels.language.atomics import load_acquire, load_relaxed, own, set_own, store_release, store_seq_cst
+from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.naming import Holds
-from kernels.language.steps import like, local, steps
-from kernels.race.tally import count, finish, now, relax
-from kernels.tdx.counters import ENTRIES
-from kernels.tdx.kvm.kick import acknowledge, exit_requested, process_requests
+from kernels.language.steps import local, steps
 from kernels.tdx.kvm.page_fault import handle_ept_violation
+from kernels.tdx.kvm.shootdown import claim_page, give_up, put_back
 from kernels.tdx.kvm.vcpu_run import (
     EPT_VIOLATION,
-    IPI,
     LEAF_ACCEPT,
-    LEAF_ENTER,
+    PAGE_SHIFT,
     WHY_BITS,
     WHY_MASK,
-    count_stay,
-    guest,
+    accept,
+    handle_exit,
+    read_filled,
+    stays_out,
+    vm_is_dead,
+    walk_to_leaf,
 )
+from kernels.tdx.kvm.zap import give_back, take_page, unlock_mmu
 from kernels.tdx.module.locks import for_guest
-from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.spans import CPU_WALK, ENTRY, GUEST_READ, OWN
+from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.statuses import SUCCESS
-from kernels.tdx.tally import arm_tick_once, count_status, note, outcome_of, share_cpu_at_tick, vcpu_stopping
+from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
-    IN_GUEST_MODE,
     NL_MAPPED,
-    OUTSIDE_GUEST_MODE,
     ZEROED,
     content,
     content_of,
     is_hit,
-    mode,
     owner,
     page_of,
     sept,
@@ -68,14 +66,14 @@ def cached_table(td, lay, rules, me, gpa):
     it; 0 where not. They share the TLB's entries, and INVEPT drops both.
     """
     node = table_of(lay, gpa)
-    held = own(td, tlb(lay, me.index, node)) if rules.flow == SEPT_PAGES else 0
+    held = own(td, tlb(lay, me.index, node)) if rules.flow & SEPT_PAGES else 0
     return content_of(held) if is_hit(held, node) else 0
 
 
 @local
 def cache_table(td, lay, rules, me, gpa, table):
     node = table_of(lay, gpa)
-    if rules.flow == SEPT_PAGES:
+    if rules.flow & SEPT_PAGES:
         set_own(td, tlb(lay, me.index, node), translation(node, table))
 
 
@@ -105,8 +103,7 @@ def walk_both_levels(td, lay, rules, me, gpa):
 
 @steps(labelled=False, says={"load_relaxed_owner": GUEST_READ})
 def first_read(td, lay, rules, me, gpa, held):
-    """Fill the TLB with a translation and read through it; returns the page's word, as the read saw it."""
-    set_own(td, tlb(lay, me.index, gpa), held)
+    """The first read through a translation: the page's word, as it saw it."""
     left = yield load_relaxed(td, content(lay, gpa))
     seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
     if held == translation(gpa, seen) and left != ZEROED:
@@ -114,53 +111,21 @@ def first_read(td, lay, rules, me, gpa, held):
     return seen
 
 
-@like(guest, walk_to_leaf=walk_both_levels, accept=accept_page, fill_and_read=first_read)
-def guest_with_faults(td, lay, rules, me):
-    """Reads as those of `guest`, each walk through both levels."""
-
-
-@steps(span=ENTRY)
-def before_entry(td, lay, rules, me):
-    """KVM_REQ_VM_DEAD: whether the vCPU enters no more. Its processor still answers IPIs."""
-    return (yield load_acquire(td, lay.vm_bugged))
-
-
-@steps(at=OWN)
-def faulting_vcpu(td, lay, rules, me):
-    """vcpu_run(): as `vcpu`, and on an EPT violation KVM maps the page before the next entry."""
-    left = now(rules)
-    while not vcpu_stopping(td, lay):
-        if (yield from before_entry(td, lay, rules, me)):
-            yield from acknowledge(td, lay, rules, me)
-            relax(td, rules, me)
-            continue
-        if rules.entry_requests:
-            yield from process_requests(td, lay, rules, me)
-        yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
-        entered = 0
-        leaving = 0
-        went = IPI
-        if not (yield from exit_requested(td, lay, rules, me)):
-            status = yield from vp_enter(td, lay, rules, me)
-            count_status(td, me, LEAF_ENTER, status)
-            if status == SUCCESS:
-                entered = now(rules)
-                count(td, me, ENTRIES, 1)
-                arm_tick_once(td, rules, me, entered)
-                went = yield from guest_with_faults(td, lay, rules, me)
-                leaving = now(rules)
-                yield from td_exit(td, lay, rules, me)
-            else:
-                # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
-                note(td, lay, me, -1, outcome_of(status))
-                relax(td, rules, me)
-        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
-        yield from acknowledge(td, lay, rules, me)
-        if entered:
-            left = count_stay(td, rules, me, entered - left, leaving, went & WHY_MASK)
-        if went & WHY_MASK == EPT_VIOLATION:
-            yield from handle_ept_violation(td, lay, rules, me, went >> WHY_BITS)
-        share_cpu_at_tick(td, rules, me)
-    yield from acknowledge(td, lay, rules, me)
-    finish(td, me)
+@steps
+def map_private(td, lay, rules, me, ended, leaving):
+    """On an EPT violation KVM maps the page before the next entry."""
+    if ended & WHY_MASK == EPT_VIOLATION:
+        yield from handle_ept_violation(td, lay, rules, me, ended >> WHY_BITS >> PAGE_SHIFT)
     return 0
+
+
+FILLS = {
+    stays_out: vm_is_dead,
+    walk_to_leaf: walk_both_levels,
+    accept: accept_page,
+    read_filled: first_read,
+    handle_exit: map_private,
+    claim_page: take_page,
+    give_up: unlock_mmu,
+    put_back: give_back,
+}

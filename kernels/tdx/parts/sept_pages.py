@@ -7,11 +7,11 @@ TDH.MEM.SEPT.REMOVE lets a live one go, after BLOCK and TLB tracking of its own.
 """
 
 from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_release
-from kernels.language.steps import choice, like, local, steps
+from kernels.language.steps import choice, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.shootdown import shoot_down
-from kernels.tdx.kvm.zap import NONE, freeze_present, look, take_page, zapping_zapper
+from kernels.tdx.kvm.shootdown import NONE, put_back, shoot_down
+from kernels.tdx.kvm.zap import freeze_present, look, try_page, unlock_mmu
 from kernels.tdx.rules import Fault, SeptFree
 from kernels.tdx.spans import FREE
 from kernels.tdx.statuses import SUCCESS
@@ -68,11 +68,6 @@ def try_table(td, lay, rules, me):
     return table if taken else NONE
 
 
-@like(take_page, try_page=try_table, span=host("claim", "takes the page-table page"))
-def take_table(td, lay, rules, me):
-    """A page-table page that was there, with mmu_lock held; NONE where the run, or the VM, has come to its end."""
-
-
 @steps(span=host("freeze", "freezes a page"))
 def freeze_child(td, lay, rules, me, gpa):
     """Whether the SPTE was present; it is frozen now. Where its page-table page goes it stays so, and whoever has it
@@ -110,8 +105,9 @@ def left_behind(td, lay, rules, me, node):
 
 
 @steps(at={"store_release_mirror": host("zap", "zaps the page-table page")})
-def handle_removed_pt(td, lay, rules, me, table, due):
+def handle_removed_pt(td, lay, rules, me, gpa, due):
     """Shoot down what is mapped below, and then the page-table page. Returns SUCCESS, or the status of KVM_BUG_ON."""
+    table = gpa
     status = SUCCESS
     zapped = 0
     node = first_below(lay, table)
@@ -136,6 +132,10 @@ def handle_removed_pt(td, lay, rules, me, table, due):
     return SUCCESS
 
 
-@like(zapping_zapper, take_page=take_table, zap_taken=handle_removed_pt)
-def freeing_zapper(td, lay, rules, me):
-    """Take page-table pages away until told to stop."""
+@steps(in_place=True)
+def gone_with_its_children(td, lay, rules, me, gpa):
+    yield from unlock_mmu(td, lay, rules, me)
+    return 0
+
+
+FILLS = {try_page: try_table, shoot_down: handle_removed_pt, put_back: gone_with_its_children}

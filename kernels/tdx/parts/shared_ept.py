@@ -12,11 +12,17 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 """
 
 from kernels.language.atomics import load_relaxed, own, store_release
-from kernels.language.steps import harness, like, local, steps
-from kernels.story.events import Kind
-from kernels.story.spans import Deed, host
-from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, kick, seamcall_until
-from kernels.tdx.kvm.shootdown import KICK, blocked_page, next_page_word, populate, shoot_down, shootdown, zapper
+from kernels.language.steps import harness, local, steps
+from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, seamcall_until
+from kernels.tdx.kvm.shootdown import (
+    KICK,
+    blocked_page,
+    map_page,
+    next_page_word,
+    request_of,
+    seamcall_step,
+    steps_of,
+)
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import blocked_at
@@ -61,14 +67,24 @@ def shared_steps(rules, todo, repair):
 
 
 @steps(in_place=True)
-def shared_kick(td, lay, rules, me, request, wait, stamped):
-    """The ordering's kick, with the request that flushes a shared EPT."""
-    made = KVM_REQ_TLB_FLUSH if rules.shared_flush == BY_REQUEST else request
-    sent = yield from kick(td, lay, rules, me, made, wait, stamped)
-    return sent
+def steps_of_either(td, lay, rules, me, todo, gpa, repair):
+    """The steps that a page takes, shared or private."""
+    taken = todo
+    if is_shared(lay, rules, gpa):
+        taken = shared_steps(rules, todo, repair)
+    return taken
 
 
 @steps(in_place=True)
+def request_for_either(td, lay, rules, me, what, gpa, repair):
+    """The ordering's request, or that which flushes a shared EPT."""
+    request = yield from request_of(td, lay, rules, me, what, gpa, repair)
+    if is_shared(lay, rules, gpa) and rules.shared_flush == BY_REQUEST:
+        request = KVM_REQ_TLB_FLUSH
+    return request
+
+
+@steps
 def shared_step(td, lay, rules, me, what, gpa, repair):
     """BLOCK clears the SPTE, and REMOVE gives the page away, with the SPTE if that still stands; TRACK is the
     ordering's own. Returns the status.
@@ -88,49 +104,29 @@ def shared_step(td, lay, rules, me, what, gpa, repair):
     return status
 
 
-@like(
-    shootdown, kick=shared_kick, seamcall_step=shared_step, span=Deed("shootdown", "zaps a shared page", Kind.shootdown)
-)
-def zap_shared(td, lay, rules, me, gpa, todo, repair, due):
-    """Take the steps of `todo` for a shared page."""
-
-
-@steps
-def set_shared_spte(td, lay, rules, me, gpa, page):
-    yield store_release(td, sept(lay, gpa), shared_spte(page))
-    return 0
-
-
-@like(populate, map_page=set_shared_spte, span=host("populate", "maps the shared page again"))
-def map_shared(td, lay, rules, me, gpa):
-    """A new host page behind the shared guest page; the guest need not accept it."""
-
-
 @steps(in_place=True)
-def shoot_either(td, lay, rules, me, gpa, todo, repair, due):
-    """One shootdown of a page, shared or private."""
+def step_of_either(td, lay, rules, me, what, gpa, repair):
+    """The ordering's step of a page, shared or private. Returns the status."""
     if is_shared(lay, rules, gpa):
-        steps_of_it = shared_steps(rules, todo, repair)
-        status = yield from zap_shared(td, lay, rules, me, gpa, steps_of_it, repair, due)
+        status = yield from shared_step(td, lay, rules, me, what, gpa, repair)
     else:
-        status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
+        status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
     return status
 
 
-@like(shoot_down, shootdown=shoot_either)
-def shoot_either_down(td, lay, rules, me, gpa, due):
-    """One shootdown of a claimed page of either kind. Returns its status."""
-
-
-@steps(in_place=True)
-def map_either(td, lay, rules, me, gpa):
+@steps
+def map_either(td, lay, rules, me, gpa, page):
+    """A host page behind a guest page; the guest need not accept it where that is shared."""
     if is_shared(lay, rules, gpa):
-        yield from map_shared(td, lay, rules, me, gpa)
+        yield store_release(td, sept(lay, gpa), shared_spte(page))
     else:
-        yield from populate(td, lay, rules, me, gpa)
+        yield from map_page(td, lay, rules, me, gpa, page)
     return 0
 
 
-@like(zapper, shoot_down=shoot_either_down, populate=map_either)
-def shared_zapper(td, lay, rules, me):
-    """Replace private and shared pages until told to stop."""
+FILLS = {
+    steps_of: steps_of_either,
+    request_of: request_for_either,
+    seamcall_step: step_of_either,
+    map_page: map_either,
+}

@@ -16,19 +16,18 @@ from kernels.story.spans import host, wait
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, is_busy, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
-from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
+from kernels.tdx.kvm.shootdown import NONE, blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
 from kernels.tdx.kvm.vcpu_run import two
-from kernels.tdx.kvm.zap import NONE, give_away, look, take_page, unlock_mmu, zap_taken
+from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu, zap_taken
 from kernels.tdx.module.lifecycle import (
     block_td,
     mem_page_add,
-    mem_page_remove_alive,
     mng_key_freeid,
     phymem_page_reclaim,
 )
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
-from kernels.tdx.module.mem import mem_range_block
+from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, HkidFree
@@ -144,7 +143,7 @@ def remove_untracked(td, lay, rules, me, gpa):
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
         yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
         yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
-        status = yield from mem_page_remove_alive(td, lay, rules, me, gpa)
+        status = yield from mem_page_remove(td, lay, rules, me, gpa)
         count_status(td, me, LEAF_REMOVE, status)
     if status == SUCCESS:
         yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))

@@ -3,10 +3,9 @@
 import pytest
 
 from kernels.tdx import words
-from kernels.tdx.parts.batch import batch_zapper
 from kernels.tdx.protocol import Size, explored
 from kernels.tdx.rules import Fault, Flow, Rules
-from kernels.tests.naive import Space, StepMachine, as_python, search
+from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import GOES_ON, SAFE, SPEC, WRONG
 
 PAIR = {"flow": int(Flow.BATCH), "batch": 2}
@@ -20,7 +19,7 @@ KNOWN_FOR = {"no_block": "not_blocked", "free_despite_error": STALE, "no_flush_a
 
 def machine(rules: Rules, **fields: int) -> StepMachine:
     """One vCPU, one zapper, and two pages that go down together."""
-    return StepMachine(rules._replace(**{**PAIR, **fields}), Size(1, 1, 2, 2), for_zapper=as_python(batch_zapper))
+    return StepMachine(rules._replace(**{**PAIR, **fields}), Size(1, 1, 2, 2))
 
 
 def reached(rules: Rules, **fields: int) -> Space:

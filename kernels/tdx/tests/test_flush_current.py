@@ -7,7 +7,7 @@ from kernels.search.explore import explore
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
+from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tdx.words import BY_VCPU, epoch_of
@@ -31,7 +31,7 @@ def start(rules: Rules, vcpus: int = 2) -> Schedule:
     return Schedule(
         *of_flow(tracking(rules)),
         Size(vcpus=vcpus, zappers=1),
-        made=interpreted_machines(PROTOCOLS[Flow.FLUSH_CURRENT]),
+        made=interpreted_machines(protocol_of(Flow.FLUSH_CURRENT)),
     )
 
 
@@ -95,7 +95,7 @@ def test_a_vcpu_that_waits_for_an_ipi_answers_the_one_that_was_sent_for_its_own_
     for vcpu in ("vcpu 0", "vcpu 1"):
         run.until(vcpu, "guest.reads_before_tick")
     run.step("vcpu 0", 0)
-    run.until("vcpu 0", "tracking_vcpu.store_release_mode")
+    run.until("vcpu 0", "vcpu.store_release_mode")
     run.until("zapper 0", "kick.fetch_or_seq_cst_ipi")  # it has found both in the guest
     run.until("vcpu 0", WAITS, LOADS)
     run.step("zapper 0")

@@ -10,7 +10,7 @@ from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import PROTOCOLS, SHOOTDOWN, Size, of_flow
+from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.spans import GUEST_READ
 from kernels.tdx.words import plan, vcpu_actor
@@ -34,24 +34,24 @@ def freed(td, lay, rules, me):
 def start(faults: int = 0) -> Schedule:
     """Two vCPUs, two logical processors, one page that is shot down once; nothing compiled."""
     rules: Rules = MIGRATE._replace(faults=faults)
-    return Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=interpreted_machines(PROTOCOLS[Flow.MIGRATE]))
+    return Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=interpreted_machines(protocol_of(Flow.MIGRATE)))
 
 
 def enter_on(run: Schedule, vcpu: str, lp: int) -> None:
     """Into the guest on this processor."""
-    run.until(vcpu, "guest_here.reads_before_tick", {"migrating_vcpu.next_lp": lp})
+    run.until(vcpu, "guest.reads_before_tick", {"be_scheduled.next_lp": lp})
 
 
 def read(run: Schedule, vcpu: str) -> None:
     """One instruction of the guest, with the ACCEPT that it may take."""
     run.step(vcpu, 1)
-    run.until(vcpu, "guest_here.reads_before_tick", {"guest_here.reads_before_tick": 1})
+    run.until(vcpu, "guest.reads_before_tick", {"guest.reads_before_tick": 1})
 
 
 def leave(run: Schedule, vcpu: str) -> None:
     """The tick: out of the guest, up to the scheduler."""
     run.step(vcpu, 0)
-    run.until(vcpu, "migrating_vcpu.next_lp")
+    run.until(vcpu, "be_scheduled.next_lp")
 
 
 def test_a_vcpu_enters_nowhere_else_while_it_is_associated() -> None:
@@ -60,7 +60,7 @@ def test_a_vcpu_enters_nowhere_else_while_it_is_associated() -> None:
     leave(run, "vcpu 0")
 
     run.step("vcpu 0", 1)
-    run.until("vcpu 0", "migrating_vcpu.next_lp")
+    run.until("vcpu 0", "be_scheduled.next_lp")
 
     assert "vcpu_associated" in seen(run)
 
@@ -82,10 +82,10 @@ def test_a_vcpu_that_was_loaded_and_never_entered_is_not_associated() -> None:
     run.until("vcpu 0", "exit_requested.load_seq_cst_mode")
     run.until("zapper 0", "kick.exiting_guest_mode_mode", {"kick.next_vcpu": 0})
     run.step("zapper 0")
-    run.until("vcpu 0", "migrating_vcpu.next_lp")
+    run.until("vcpu 0", "be_scheduled.next_lp")
 
     run.step("vcpu 0", 1)
-    run.until("vcpu 0", "migrating_vcpu.store_seq_cst_mode")
+    run.until("vcpu 0", "vcpu.store_seq_cst_mode")
 
     assert seen(run) == {"vcpu_not_associated"}
 
@@ -100,7 +100,7 @@ def test_only_the_flush_on_a_switch_guards_a_vcpu_that_is_new_on_a_processor(fau
 
     enter_on(run, "vcpu 1", 0)
     run.step("vcpu 1", 1)
-    run.until("vcpu 1", "guest_here.reads_before_tick", {"guest_here.reads_before_tick": 1})
+    run.until("vcpu 1", "guest.reads_before_tick", {"guest.reads_before_tick": 1})
 
     assert ("use_after_remove" in seen(run)) == stale
 

@@ -6,7 +6,7 @@ from kernels.language.syntax import SITES
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
-from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
+from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import Fault, Flow, MemslotZap, Rules
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tests.driver import seen
@@ -18,14 +18,14 @@ from kernels.tests.written_schedules import told
 MMIO = SPEC._replace(flow=int(Flow.MMIO), memslot_zap=int(MemslotZap.MMIO))
 AS_IT_IS = MMIO._replace(memslot_zap=int(MemslotZap.NONE))
 PRIVATE, SHARED = 0, 1
-CHANGES_MEMSLOT = {"mmio_zapper.private_or_shared": 1}
+CHANGES_MEMSLOT = {"may_change_memslot.private_or_shared": 1}
 LEGAL = {"fault", "stale_in_window", "operand_busy", "mmio_installed", "ve_in_guest", "mmio_emulated"}
 TOLD = {site.name for site in SITES if site.says in (CPU_WALK, GUEST_READ)}
 
 
 def start(rules: Rules = MMIO, *, shootdowns: int = 1) -> Schedule:
     """A vCPU and a thread of the VMM, one private and one shared page, nothing compiled."""
-    made = interpreted_machines(PROTOCOLS[Flow.MMIO])
+    made = interpreted_machines(protocol_of(Flow.MMIO))
     return Schedule(
         *of_flow(rules._replace(shootdowns=shootdowns)),
         Size(vcpus=1, zappers=1, tlb_entries=2),
@@ -35,12 +35,12 @@ def start(rules: Rules = MMIO, *, shootdowns: int = 1) -> Schedule:
 
 def access(run: Schedule, page: int, until: str) -> None:
     """The guest turns to this page, wherever the vCPU is, and goes on to the step of this site name."""
-    run.until("vcpu 0", until, {"mmio_guest.reads_before_tick": 1, "mmio_guest.next_access": page})
+    run.until("vcpu 0", until, {"guest.reads_before_tick": 1, "next_of_both.next_access": page})
 
 
 def to_next_access(run: Schedule) -> None:
     """On, until the guest has an instruction behind it and is about to choose the next."""
-    access(run, SHARED, "mmio_guest.next_access")
+    access(run, SHARED, "next_of_both.next_access")
 
 
 def touch(run: Schedule, page: int) -> None:
@@ -151,9 +151,10 @@ def test_without_the_grace_period_a_late_fault_leaves_its_mmio_spte_behind() -> 
 
 def test_a_deleted_memslot_takes_its_memory_only_when_no_cpu_can_reach_it() -> None:
     run = start(shootdowns=2)
-    change(run, "mmio_zapper.load_acquire_vm_bugged")
+    to_next_access(run)
+    change(run, "may_change_memslot.load_acquire_vm_bugged")
     run.step("zapper 0")
-    change(run, "mmio_zapper.load_acquire_vm_bugged")
+    change(run, "may_change_memslot.load_acquire_vm_bugged")
     touch(run, SHARED)
 
     change(run, "kick.load_acquire_ipi")
@@ -168,10 +169,10 @@ def test_a_pending_page_raises_ve_or_kills_the_vm_as_sept_ve_disable_says(disabl
     run = start(MMIO._replace(sept_ve_disable=disabled))
     run.words[run.lay.sept] = words.PENDING | words.SVE | (1 << words.HPA_SHIFT)
 
-    access(run, PRIVATE, "mmio_guest.next_access")
+    access(run, PRIVATE, "next_of_both.next_access")
     run.step("vcpu 0", PRIVATE)
-    access(run, PRIVATE, "acknowledge.load_acquire_ipi" if disabled else "mmio_guest.next_access")
-    access(run, PRIVATE, "mmio_vcpu.load_acquire_vm_bugged" if disabled else "mmio_guest.next_access")
+    access(run, PRIVATE, "acknowledge.load_acquire_ipi" if disabled else "next_of_both.next_access")
+    access(run, PRIVATE, "vm_is_dead.load_acquire_vm_bugged" if disabled else "next_of_both.next_access")
 
     assert outcome in seen(run)
     assert bool(run.words[run.lay.vm_bugged]) == bool(disabled)

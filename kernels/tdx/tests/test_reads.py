@@ -4,7 +4,7 @@ from pathlib import Path
 
 import kernels
 from kernels.tdx.reads import Reads, reads
-from kernels.tdx.rules import TWO_LEVELS, Busy, Fault, Flow, Module, Rules, SharedFlush
+from kernels.tdx.rules import FLOWS, TWO_LEVELS, Busy, Fault, Flow, Module, Rules, SharedFlush
 from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, SPEC, V6_16, V18, order, two_levels
 
 # What a race alone looks at: its clock, its pace, how many CPUs there are.
@@ -12,7 +12,7 @@ OF_RACES = {"gap", "period", "start_offset", "start_offsets", "shared_cpus", "cl
 
 
 def of(rules: Rules, flow: Flow = Flow.SHOOTDOWN, **fields: int) -> Reads:
-    its = two_levels(rules, flow) if flow in TWO_LEVELS else rules._replace(flow=int(flow))
+    its = two_levels(rules, flow) if flow & TWO_LEVELS else rules._replace(flow=int(flow))
     return reads(its._replace(**fields))
 
 
@@ -21,7 +21,7 @@ def looks_for(its: Reads, fault: Fault) -> bool:
 
 
 def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() -> None:
-    found = [of(rules, flow, batch=2, shared_pages=1, lps=2) for rules in (SPEC, V18, V6_16) for flow in Flow]
+    found = [of(rules, flow, batch=2, shared_pages=1, lps=2) for rules in (SPEC, V18, V6_16) for flow in FLOWS]
 
     fields = frozenset().union(*(one.fields for one in found))
     assert set(Rules._fields) - fields == {"faults", *OF_RACES}
@@ -84,4 +84,4 @@ def test_the_shared_root_is_flushed_by_a_request_alone() -> None:
 def test_only_a_page_table_page_that_goes_is_removed_without_tracking() -> None:
     fault = Fault.SEPT_REMOVE_WITHOUT_TRACKING
 
-    assert [flow for flow in Flow if looks_for(of(SPEC, flow, batch=2), fault)] == [Flow.SEPT_PAGES]
+    assert [flow for flow in FLOWS if looks_for(of(SPEC, flow, batch=2), fault)] == [Flow.SEPT_PAGES]

@@ -2,11 +2,10 @@
 
 import pytest
 
-from kernels.tdx.parts.shared_ept import shared_zapper
 from kernels.tdx.protocol import Size, explored
 from kernels.tdx.rules import Fault, Flow, Module, Rules, SharedFlush
 from kernels.tdx.words import HPA_SHIFT, MAPPED, RWX, SVE
-from kernels.tests.naive import Space, StepMachine, as_python, search
+from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import BLOCK, GOES_ON, KICK, REMOVE, REQUESTS, SAFE, SPEC, V18, WRONG, order
 from kernels.tests.orders import TRACK as TRACK_STEP
 
@@ -24,7 +23,7 @@ GIVEN_AWAY_FIRST = order(BLOCK, REMOVE, TRACK_STEP, KICK, serialized=1)
 def machine(rules: Rules, *, pages: int = 1, **fields: int) -> StepMachine:
     """One vCPU, one zapper; the last page is shared, and with one page nothing else is."""
     size = Size(1, 1, pages, pages)
-    return StepMachine(rules._replace(**{**BESIDE, **fields}), size, for_zapper=as_python(shared_zapper))
+    return StepMachine(rules._replace(**{**BESIDE, **fields}), size)
 
 
 def reached(rules: Rules, **fields: int) -> Space:

@@ -9,19 +9,9 @@ from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.module.lifecycle import (
-    block_td,
-    mem_page_add,
-    mem_page_remove_alive,
-    mng_key_freeid,
-    phymem_page_reclaim,
-    td_exit_alive,
-    vp_enter_alive,
-    vp_flush_own,
-)
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
-from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
+from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
 from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
@@ -37,9 +27,15 @@ LIFECYCLE, OP_STATE, NO_KEYS = 0xC000060700000000, 0xC000060800000000, 0x8000081
 FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
 
 
-add, remove_alive = kept(mem_page_add, 0, 9), kept(mem_page_remove_alive, 0)
-enter_alive, leave_alive, flush_own = kept(vp_enter_alive), kept(td_exit_alive), kept(vp_flush_own)
-vpflushdone, key_freeid, page_reclaim = kept(block_td), kept(mng_key_freeid), kept(phymem_page_reclaim)
+def of_a_td_that_goes(name: str, *given: int):
+    """A call as it is where TDs come and go."""
+    return kept(protocol_of(Flow.TEARDOWN).steps[name], *given)
+
+
+add, remove_alive = of_a_td_that_goes("mem_page_add", 0, 9), of_a_td_that_goes("mem_page_remove", 0)
+enter_alive, leave_alive = of_a_td_that_goes("vp_enter_alive"), of_a_td_that_goes("td_exit_alive")
+flush_own, vpflushdone = of_a_td_that_goes("vp_flush_own"), of_a_td_that_goes("block_td")
+key_freeid, page_reclaim = of_a_td_that_goes("mng_key_freeid"), of_a_td_that_goes("phymem_page_reclaim")
 
 
 def mortal(rules: Rules, faults: int = 0, lives: int = 1) -> Rules:
@@ -151,7 +147,7 @@ def test_a_vcpu_that_is_flushed_holds_nothing_and_one_that_is_new_begins_with_no
 
 ALWAYS = {"fault", "operand_busy", "stale_in_window", "vcpu_not_associated"}
 SMALL = Size(1, 1)
-GUEST = "guest_with_faults.reads_before_tick"
+GUEST = "guest.reads_before_tick"
 
 
 @functools.cache
@@ -178,7 +174,7 @@ def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_
         run = Schedule(
             *of_flow(mortal(rules)),
             Size(vcpus=1, zappers=1),
-            made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
+            made=interpreted_machines(protocol_of(Flow.TEARDOWN)),
         )
         run.until("zapper 0", "live.zaps")
         run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 0})
@@ -196,7 +192,7 @@ def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
         run = Schedule(
             *of_flow(mortal(rules)),
             Size(vcpus=1, zappers=1),
-            made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
+            made=interpreted_machines(protocol_of(Flow.TEARDOWN)),
         )
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)
@@ -242,15 +238,15 @@ def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflu
     run = Schedule(
         *of_flow(mortal(SPEC, faults, 2)),
         Size(vcpus=1, zappers=1),
-        made=interpreted_machines(PROTOCOLS[Flow.TEARDOWN]),
+        made=interpreted_machines(protocol_of(Flow.TEARDOWN)),
     )
     for _ in range(2):  # in each TD a read
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)
         run.until("zapper 0", "live.zaps")
-        run.until("vcpu 0", "guest_with_faults.reads_before_tick")
+        run.until("vcpu 0", "guest.reads_before_tick")
         run.step("vcpu 0", 1)
-        run.until("vcpu 0", "guest_with_faults.reads_before_tick")
+        run.until("vcpu 0", "guest.reads_before_tick")
         run.step("vcpu 0", 0)
         run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
         run.step("zapper 0", 0)

@@ -11,7 +11,7 @@ from kernels.tdx import words
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.kvm.kick import gives_up
 from kernels.tdx.module.sept import mem_add
-from kernels.tdx.protocol import PROTOCOLS, Size, of_flow
+from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import Busy, Fault, Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.driver import enter, page_state, seen
@@ -35,7 +35,7 @@ def start(rules: Rules, zappers: int) -> Schedule:
     return Schedule(
         *of_flow(rules),
         Size(vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers),
-        made=interpreted_machines(PROTOCOLS[Flow(rules.flow)]),
+        made=interpreted_machines(protocol_of(Flow(rules.flow))),
     )
 
 
@@ -135,19 +135,19 @@ def test_aug_tells_an_entry_that_is_pending_with_the_same_page_from_any_other(en
 
 def two_that_add(rules: Rules = TWICE) -> Schedule:
     """Both vCPUs have found the page's SPTE not present, and vCPU 0 has added the page."""
-    made = interpreted_machines(PROTOCOLS[Flow.POPULATE])
+    made = interpreted_machines(protocol_of(Flow.POPULATE))
     run = Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=made)
     run.words[run.lay.sept + run.lay.page_stride] = words.NL_MAPPED | words.RWX | words.SVE | 1 << words.HPA_SHIFT
     run.words[run.lay.mirror + run.lay.page_stride] = words.SPTE_PRESENT
     for vcpu in ("vcpu 0", "vcpu 1"):
-        run.until(vcpu, "mem_add.try_lock_shared_tree_lock", {"guest_with_faults.reads_before_tick": 1})
+        run.until(vcpu, "mem_add.try_lock_shared_tree_lock", {"guest.reads_before_tick": 1})
     run.until("vcpu 0", "handle_ept_violation.read_unlock_mmu_lock")
     return run
 
 
 def test_a_second_aug_of_a_page_that_is_pending_is_a_fault_that_is_retried():
     run = two_that_add()
-    run.until("vcpu 1", "faulting_vcpu.store_seq_cst_mode")
+    run.until("vcpu 1", "vcpu.store_seq_cst_mode")
 
     assert answered(run, Leaf.TDH_MEM_PAGE_AUG, Status.EPT_ENTRY_STATE_INCORRECT, "vcpu 1") == 1
     assert seen(run) == {"fault", "fault_retried"}
@@ -156,7 +156,7 @@ def test_a_second_aug_of_a_page_that_is_pending_is_a_fault_that_is_retried():
 
 def test_a_second_aug_of_a_page_that_is_accepted_by_then_is_kvm_bug_on():
     run = two_that_add()
-    choices = {"guest_with_faults.reads_before_tick": 1}
+    choices = {"guest.reads_before_tick": 1}
     run.until("vcpu 0", "mem_accept.unlock_entry_sept", choices)
     run.step("vcpu 0")
     run.until("vcpu 1", "handle_ept_violation.read_unlock_mmu_lock")
@@ -169,7 +169,7 @@ def test_a_second_aug_of_a_page_that_is_accepted_by_then_is_kvm_bug_on():
 
 def test_a_second_aug_of_a_pending_page_is_kvm_bug_on_for_whoever_does_not_look_at_the_entry():
     run = two_that_add(TWICE._replace(sept_busy=int(Busy.SPIN)))
-    run.until("vcpu 1", "before_entry.load_acquire_vm_bugged")
+    run.until("vcpu 1", "vm_is_dead.load_acquire_vm_bugged")
 
     assert seen(run) == {"fault", "entry_state_incorrect"}
     assert run.words[run.lay.vm_bugged] == 1

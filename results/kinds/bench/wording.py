@@ -122,7 +122,7 @@ OF_BATCHES = {
 
 def of_batches(bench: Bench) -> bool:
     """Whether its zappers take batches of pages down."""
-    return bench.scenario.get("flow") == "batch"
+    return "batch" in bench.scenario.get("flow", "")
 
 
 def swept(bench: Bench) -> tuple[str, ...]:

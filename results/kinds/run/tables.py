@@ -213,7 +213,7 @@ def _notes(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"Perturbed on purpose, latency not to be compared: {', '.join(perturbed)}."
     if traced := [run["ordering"] for run in runs if run.get("trace")]:
         yield f"Traced, latency not to be compared with that of other runs: {', '.join(traced)}."
-    if scenario.get("flow") == "batch":
+    if "batch" in scenario.get("flow", ""):
         yield f"Times are of whole batches of {plural(scenario['batch'], 'page')}; all else is of pages."
 
 

@@ -140,7 +140,6 @@ def test_a_run_keeps_what_doctor_says_of_its_machine(tdx_stress: Command) -> Non
     host = told(done)["host"]
     assert {"round_trip_ns", "round_trip_range_ns", "timer_ns", "empty_shootdown_ns", "clock_error_ppm"} <= set(host)
     assert "round_trip_after_ns" in host
-    assert "Before the race: " in done.stderr
     quiet = {**host, "busy": 0.0, "clock_error_ppm": 1.0}
     assert differences(quiet, quiet) == []
     assert len(differences(quiet, {**quiet, "cpu_model": "another", "governor": "another"})) == 2

@@ -1,0 +1,36 @@
+"""A guest that goes on with the instruction at which it was left: RIP is what it was until it is done.
+
+Source: arch/x86/kvm/vmx/tdx.c tdx_handle_ept_violation(). Elsewhere (`kernels/tdx/kvm/vcpu_run.py`) a guest turns to
+another page behind each exit, which a search has fewer states for.
+"""
+
+from kernels.language.atomics import store_release
+from kernels.language.steps import steps
+from kernels.tdx.kvm.vcpu_run import NEXT, PAGE_SHIFT, WHY_BITS, next_instruction
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.spans import DECLARED_DEAD
+from kernels.tdx.tally import note
+
+ACCESS_BEFORE_ACCEPT = int(Outcome.access_before_accept)
+
+
+@steps(labelled=False)
+def turn_to_same(td, lay, rules, me, at):
+    """The page of the instruction at hand, another one where the last is done."""
+    if at != NEXT:
+        return at >> PAGE_SHIFT
+    return (yield from next_instruction(td, lay, rules, me))
+
+
+@steps(in_place=True)
+def same_instruction(td, lay, rules, me, ended):
+    """The instruction that was not done."""
+    return ended >> WHY_BITS
+
+
+@steps(span=DECLARED_DEAD)
+def kill_for_pending(td, lay, rules, me, ended):
+    """tdx_handle_ept_violation(): an unexpected pending page; kvm_vm_dead()."""
+    note(td, lay, me, ended >> WHY_BITS >> PAGE_SHIFT, ACCESS_BEFORE_ACCEPT)
+    yield store_release(td, lay.vm_bugged, 1)
+    return 0

@@ -1,0 +1,77 @@
+"""Parts of a machine, alone and two at a time: what they fill, and what a right and a wrong order show beside them."""
+
+import itertools
+
+import pytest
+
+from kernels.language.straight import subs
+from kernels.search.explore import explore
+from kernels.tdx.protocol import PARTS, Size, of_flow, protocol_of
+from kernels.tdx.rules import FLOWS, TWO_LEVELS, Flow, Rules, contradiction, flow_named, name_of
+from kernels.tests.orders import BLOCK, REMOVE, SPEC, TRACK, V6_16, order
+
+PAIRS = [one | other for one, other in itertools.combinations(Flow, 2)]
+TOGETHER = [flow for flow in PAIRS if not contradiction(flow)]
+STANDS_ON_POPULATE = TWO_LEVELS & ~Flow.POPULATE
+FORBIDDEN = {
+    "stale_after_done",
+    "use_after_remove",
+    "tracking_not_done",
+    "previous_epoch_busy",
+    "entry_state_incorrect",
+}
+NO_KICK = order(BLOCK, TRACK, REMOVE, serialized=1)
+
+
+def called_by(function) -> set:
+    return {inner for one in subs(function) for inner in (one, *one.calls.values())}
+
+
+@pytest.mark.parametrize("flow", TOGETHER, ids=name_of)
+def test_of_two_parts_in_one_place_the_upper_one_goes_on_with_what_is_below(flow: Flow):
+    lower, upper = (part for part in PARTS if part & flow)
+    known = flow & STANDS_ON_POPULATE and lower == Flow.POPULATE  # it is made to stand on that one
+    for place in PARTS[lower].keys() & PARTS[upper].keys() if not known else ():
+        above, below = PARTS[upper][place], PARTS[lower][place]
+        assert above is below or {place, below} & called_by(above), f"{place.name}: {below.name} is lost"
+
+
+@pytest.mark.parametrize("flow", [*FLOWS, *TOGETHER], ids=name_of)
+def test_every_place_that_a_part_fills_is_one_of_its_machine(flow: Flow):
+    steps = {one.source for actor in protocol_of(flow).actors.values() for one in subs(actor)}
+    for part, fills in PARTS.items():
+        if part & flow and not contradiction(flow):
+            assert {filling.source for filling in fills.values()} <= steps | {
+                filling.source for other, above in PARTS.items() if other & flow for filling in above.values()
+            }
+
+
+def test_a_flow_has_one_name_whichever_way_it_is_written():
+    assert name_of(flow_named("zero_step+populate+mmio")) == name_of(flow_named("mmio+zero_step")) == "mmio+zero_step"
+    assert name_of(0) == "shootdown"
+
+
+def machine(rules: Rules, flow: Flow) -> tuple[Rules, Size]:
+    """The order beside these parts: one vCPU, one zapper, as few pages as the parts have room in."""
+    if flow & TWO_LEVELS:
+        rules = rules._replace(serialized=0, zap_for_write=rules.serialized)
+    pages = 4 if flow == Flow.BATCH | Flow.SHARED_EPT else 1
+    rules = rules._replace(flow=int(flow), batch=2 if flow & Flow.BATCH else 1, lps=2, shared_pages=pages // 2)
+    return rules._replace(hp_lock_timeout=1), Size(1, 1, pages, max(2, pages))
+
+
+@pytest.mark.parametrize(
+    ("flow", "rules", "states"),
+    [
+        (Flow.MMIO | Flow.ZERO_STEP, SPEC, 2399),
+        (Flow.POPULATE | Flow.MIGRATE, V6_16, 21830),
+        (Flow.BATCH | Flow.SHARED_EPT, SPEC, 37156),
+    ],
+    ids=["mmio+zero_step", "populate+migrate", "batch+shared_ept"],
+)
+def test_two_parts_together_leave_a_right_order_right_and_a_wrong_one_wrong(flow, rules, states):
+    found = explore(*of_flow(machine(rules, flow)[0]), machine(rules, flow)[1], threads=1, liveness=False)
+    wrong, size = machine(NO_KICK, flow)
+
+    assert (found.states, found.complete, found.outcomes.keys() & FORBIDDEN) == (states, True, set())
+    assert explore(*of_flow(wrong), size, threads=1, liveness=False).outcomes.keys() & FORBIDDEN
