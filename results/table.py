@@ -40,7 +40,7 @@ WORD_STYLES = {
     "broken": "red",
     "safe": "green",
 }
-INTERVAL = re.compile(r" \([<\d](?:(?!, )[^()])*\)")
+INTERVAL = re.compile(r" \([<\d](?:(?!, )[^()])*\)(?: (?=e-\d))?")
 
 
 @dataclass(frozen=True, slots=True)
