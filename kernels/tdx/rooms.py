@@ -11,10 +11,9 @@ from types import ModuleType
 from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.race import ring as rings
-from kernels.tdx import counters, words
+from kernels.tdx import counters, guest, words
 from kernels.tdx import lock_contention as contention
 from kernels.tdx.counters import ModuleLock
-from kernels.tdx.kvm import vcpu_run as vcpu
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, MOST_STEPS, STEP_BITS, Fault, Step
 from kernels.tdx.statuses import Leaf
@@ -75,7 +74,7 @@ def rooms() -> tuple[Room, ...]:
         Room("tdx/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
         Room("tdx/lock_contention.py: contended", "module locks, two bits", len(ModuleLock), 4),
         Room("tdx/lock_contention.py: EXCLUSIVE", "SEAMCALLs below it", max(Leaf), contention.EXCLUSIVE - 1),
-        Room("tdx/kvm/vcpu_run.py: WHY_MASK", "ends of an access", vcpu.AGAIN, vcpu.WHY_MASK),
+        Room("tdx/guest.py: WHY_MASK", "ends of an access", guest.AGAIN, guest.WHY_MASK),
     )  # fmt: skip
 
 

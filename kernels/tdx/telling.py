@@ -12,7 +12,7 @@ from kernels.search.schedule import Schedule
 from kernels.story.events import Statuses
 from kernels.story.recollect import Told, paths, times
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.kvm.vcpu_run import EPT_VIOLATION, IPI, TICK
+from kernels.tdx.guest import EPT_VIOLATION, IPI, TICK
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.mmio import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.tdx.parts.zero_step import PRIORITY_TIMEOUT

@@ -19,7 +19,7 @@ from kernels.layout import OUTCOME_COUNTS, RNG
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
 from kernels.search.interpreted import interpreted_machines
-from kernels.tdx import words
+from kernels.tdx import guest, words
 from kernels.tdx.kvm import kick as kvm
 from kernels.tdx.kvm import shootdown as zapper
 from kernels.tdx.kvm import vcpu_run as vcpu
@@ -36,7 +36,7 @@ from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, co
 from kernels.tests.three_translations import Case, Run, check
 
 # Flows with words of their own are compared whole, in test_actors.py.
-FILES = (locks, module, kvm, vcpu, zapper, batch, shared)
+FILES = (locks, module, kvm, guest, vcpu, zapper, batch, shared)
 SHIPPED = {
     name: made
     for room in FILES
@@ -44,7 +44,7 @@ SHIPPED = {
     if isinstance(made, Steps) and inspect.unwrap(made.source).__module__ == room.__name__
     if any(isinstance(one, Step | Sub) for one in flat(made.body))
 }
-ZAPPERS = {name for room in (zapper, batch, shared) for name in vars(room)} - vars(vcpu).keys()
+ZAPPERS = {name for room in (zapper, batch, shared) for name in vars(room)} - vars(vcpu).keys() - vars(guest).keys()
 LAY = plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
 STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
@@ -151,7 +151,7 @@ def test_a_step_machine_reads_no_local_further_up_than_its_text_first_assigns_on
 PARAMETERS: dict[str, Any] = {
     "at": st.just(0),
     "drained": st.integers(0, 1),
-    "ended": st.integers(0, vcpu.AGAIN),
+    "ended": st.integers(0, guest.AGAIN),
     "entered": st.just(0),
     "entry": st.sampled_from(STATES),
     "gpa": st.integers(0, 1),

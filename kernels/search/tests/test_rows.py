@@ -7,8 +7,8 @@ from kernels.language.steps import steps
 from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
+from kernels.tdx.guest import guest
 from kernels.tdx.kvm.kick import acknowledge
-from kernels.tdx.kvm.vcpu_run import guest
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules

@@ -1,12 +1,12 @@
 """A guest that goes on with the instruction at which it was left: RIP is what it was until it is done.
 
-Source: arch/x86/kvm/vmx/tdx.c tdx_handle_ept_violation(). Elsewhere (`kernels/tdx/kvm/vcpu_run.py`) a guest turns to
+Source: arch/x86/kvm/vmx/tdx.c tdx_handle_ept_violation(). Elsewhere (`kernels/tdx/guest.py`) a guest turns to
 another page behind each exit, which a search has fewer states for.
 """
 
 from kernels.language.atomics import store_release
 from kernels.language.steps import steps
-from kernels.tdx.kvm.vcpu_run import NEXT, PAGE_SHIFT, WHY_BITS, next_instruction
+from kernels.tdx.guest import NEXT, PAGE_SHIFT, WHY_BITS, next_instruction
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.spans import DECLARED_DEAD
 from kernels.tdx.tally import note

@@ -9,16 +9,9 @@ from kernels.language.atomics import load_acquire, load_relaxed, own, set_own, s
 from kernels.language.steps import steps
 from kernels.story.events import Kind
 from kernels.story.spans import Deed, host
+from kernels.tdx.guest import cached, fill, processor_interrupted
 from kernels.tdx.kvm.vcpu_load import move_to, next_lp, release_vcpu, take_processor
-from kernels.tdx.kvm.vcpu_run import (
-    cached,
-    fill,
-    preempt_disable,
-    preempt_enable,
-    processor_interrupted,
-    vcpu_destroy,
-    vcpu_load,
-)
+from kernels.tdx.kvm.vcpu_run import preempt_disable, preempt_enable, vcpu_destroy, vcpu_load
 from kernels.tdx.module.mem import vp_enter
 from kernels.tdx.module.processors import vp_enter_here
 from kernels.tdx.words import cpu, lp_ipi, lp_tlb, occupant

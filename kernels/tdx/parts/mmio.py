@@ -9,18 +9,7 @@ from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import count, two
 from kernels.tdx.counters import READS, TRIP_BEGAN, TRIP_CALLED, TRIP_READS, VCPU_HISTS
-from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
-from kernels.tdx.kvm.memslots import (
-    change_memslot,
-    is_present,
-    raises_ve,
-    settled_memory,
-    shared_fault,
-    srcu_read_lock,
-    srcu_read_unlock,
-)
-from kernels.tdx.kvm.shootdown import STOPS, any_page, does_otherwise
-from kernels.tdx.kvm.vcpu_run import (
+from kernels.tdx.guest import (
     AGAIN,
     FAULT,
     PAGE_SHIFT,
@@ -34,16 +23,29 @@ from kernels.tdx.kvm.vcpu_run import (
     WHY_BITS,
     WHY_MASK,
     access,
+    next_instruction,
+    on_pending,
+    touching,
+    turn_to,
+)
+from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
+from kernels.tdx.kvm.memslots import (
+    change_memslot,
+    is_present,
+    raises_ve,
+    settled_memory,
+    shared_fault,
+    srcu_read_lock,
+    srcu_read_unlock,
+)
+from kernels.tdx.kvm.shootdown import STOPS, any_page, does_otherwise
+from kernels.tdx.kvm.vcpu_run import (
     behind_mode,
     handle_exit,
     instruction_behind,
-    next_instruction,
-    on_pending,
     preempt_enable,
     resume,
     stays_out,
-    touching,
-    turn_to,
     vcpu_destroy,
     vm_is_dead,
 )

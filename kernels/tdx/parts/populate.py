@@ -9,21 +9,19 @@ accepted it, and nobody writes here.
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
-from kernels.tdx.kvm.page_fault import handle_ept_violation
-from kernels.tdx.kvm.shootdown import claim_page, give_up, put_back
-from kernels.tdx.kvm.vcpu_run import (
+from kernels.tdx.guest import (
     EPT_VIOLATION,
     LEAF_ACCEPT,
     PAGE_SHIFT,
     WHY_BITS,
     WHY_MASK,
     accept,
-    handle_exit,
     read_filled,
-    stays_out,
-    vm_is_dead,
     walk_to_leaf,
 )
+from kernels.tdx.kvm.page_fault import handle_ept_violation
+from kernels.tdx.kvm.shootdown import claim_page, give_up, put_back
+from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out, vm_is_dead
 from kernels.tdx.kvm.zap import give_back, take_page, unlock_mmu
 from kernels.tdx.module.locks import for_guest
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept

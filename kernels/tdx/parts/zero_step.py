@@ -14,16 +14,11 @@ from kernels.language.atomics import load_acquire, load_relaxed, load_seq_cst, o
 from kernels.language.steps import choice, local, steps
 from kernels.layout import DEADLINE, STOP_ENDLESS
 from kernels.race.tally import now, relax, two
-from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
-from kernels.tdx.kvm.kick import HELD_OUT, acknowledge, is_busy
-from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation
-from kernels.tdx.kvm.vcpu_run import (
+from kernels.tdx.guest import (
     ACCEPTS,
     AGAIN,
     EPT_VIOLATION,
-    LEAF_ENTER,
     NEXT,
-    NOT_ENTERED,
     PAGE_SHIFT,
     PENDING_VIOLATION,
     PRIORITY_TIMEOUT,
@@ -32,14 +27,15 @@ from kernels.tdx.kvm.vcpu_run import (
     WHY_BITS,
     WHY_MASK,
     access,
-    enter_guest,
-    handle_exit,
-    instruction_behind,
     on_pending,
     on_violation,
     touching,
     turn_to,
 )
+from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
+from kernels.tdx.kvm.kick import HELD_OUT, acknowledge, is_busy
+from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation
+from kernels.tdx.kvm.vcpu_run import LEAF_ENTER, NOT_ENTERED, enter_guest, handle_exit, instruction_behind
 from kernels.tdx.module.mem import vp_enter
 from kernels.tdx.module.zero_step import forget_stepping, log_epf, tdcall_accept, zero_step_filter
 from kernels.tdx.rules import Fault, FaultRetry

@@ -55,7 +55,7 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "tdx/lock_contention.py: contended; SEAMCALLs, five bits": 31,
         "tdx/lock_contention.py: contended; module locks, two bits": 4,
         "tdx/lock_contention.py: EXCLUSIVE; SEAMCALLs below it": 255,
-        "tdx/kvm/vcpu_run.py: WHY_MASK; ends of an access": 15,
+        "tdx/guest.py: WHY_MASK; ends of an access": 15,
     }
     rooms.check(ROOMS)
 
