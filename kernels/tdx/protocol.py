@@ -14,8 +14,8 @@ from kernels.language.syntax import SITES, Site, Steps, number_first
 from kernels.layout import Layout, Sizes
 from kernels.protocol import BuiltIn, Protocol, States, Telling
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
-from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts import batch, flush_current, migrate, mmio, mortal, populate, sept_pages, shared_ept, zero_step

@@ -12,8 +12,8 @@ from kernels.language.generator import Reference
 from kernels.language.syntax import ENVIRONMENT
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.breadth_first import Move
-from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.outcomes import OUTCOMES
 from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Rules

@@ -13,9 +13,9 @@ from kernels.language.parse import flat
 from kernels.language.steps import anew_with, composed, op, steps
 from kernels.language.straight import subs
 from kernels.language.syntax import KINDS, ROOT, SITES, LanguageError, Site, Step, Steps
-from kernels.tdx import protocol
+from kernels.tdx import guest, protocol
 from kernels.tdx.kvm import kick as kvm
-from kernels.tdx.kvm import shootdown as zapper
+from kernels.tdx.kvm import shootdown, zapper
 from kernels.tdx.kvm import vcpu_run as vcpu
 from kernels.tdx.module import locks
 from kernels.tdx.module import mem as module
@@ -417,6 +417,6 @@ def test_no_private_work_that_ships_touches_a_shared_word_but_to_count():
 
 
 def test_every_function_of_steps_that_ships_is_found_by_its_name():
-    rooms = (locks, module, kvm, vcpu, zapper)
+    rooms = (locks, module, kvm, guest, vcpu, shootdown, zapper)
 
     assert all(made.name == name for room in rooms for name, made in vars(room).items() if isinstance(made, Steps))

@@ -135,11 +135,12 @@ def test_a_local_for_which_a_fingerprint_has_no_place_is_refused() -> None:
 RENAMED = {
     "kick": {"vcpu": "who", "visited": "been", "mine": "bit"},
     "shootdown": {"from kernels.tdx.kvm.kick import": "from renamed_kick import"},
+    "zapper": {"from kernels.tdx.kvm.shootdown import": "from renamed_shootdown import"},
     "guest": {"seen": "word", "how_far": "reached"},
     "vcpu_run": {"from kernels.tdx.guest import": "from renamed_guest import"},
 }
 ASK = """
-from renamed_shootdown import zapper
+from renamed_zapper import zapper
 from renamed_vcpu_run import vcpu
 
 from dataclasses import replace

@@ -21,7 +21,7 @@ from kernels.race.weave import straight_source
 from kernels.search.interpreted import interpreted_machines
 from kernels.tdx import guest, words
 from kernels.tdx.kvm import kick as kvm
-from kernels.tdx.kvm import shootdown as zapper
+from kernels.tdx.kvm import shootdown, zapper
 from kernels.tdx.kvm import vcpu_run as vcpu
 from kernels.tdx.module import locks
 from kernels.tdx.module import mem as module
@@ -36,7 +36,7 @@ from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, co
 from kernels.tests.three_translations import Case, Run, check
 
 # Flows with words of their own are compared whole, in test_actors.py.
-FILES = (locks, module, kvm, guest, vcpu, zapper, batch, shared)
+FILES = (locks, module, kvm, guest, vcpu, shootdown, zapper, batch, shared)
 SHIPPED = {
     name: made
     for room in FILES
@@ -44,7 +44,11 @@ SHIPPED = {
     if isinstance(made, Steps) and inspect.unwrap(made.source).__module__ == room.__name__
     if any(isinstance(one, Step | Sub) for one in flat(made.body))
 }
-ZAPPERS = {name for room in (zapper, batch, shared) for name in vars(room)} - vars(vcpu).keys() - vars(guest).keys()
+ZAPPERS = (
+    {name for room in (shootdown, zapper, batch, shared) for name in vars(room)}
+    - vars(vcpu).keys()
+    - vars(guest).keys()
+)
 LAY = plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
 STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}

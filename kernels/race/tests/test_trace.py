@@ -21,8 +21,8 @@ from kernels.race.variant import BARE, Variant
 from kernels.race.weave import straight, straight_source
 from kernels.tdx.guest import guest, read_anew
 from kernels.tdx.kvm.kick import acknowledge
-from kernels.tdx.kvm.shootdown import claim, zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.kvm.zapper import claim, zapper
 from kernels.tdx.module.locks import unlock_exclusive
 from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.outcomes import Outcome

@@ -9,8 +9,8 @@ from kernels.language.syntax import Steps
 from kernels.language.worlds import World
 from kernels.layout import name_of
 from kernels.search.breadth_first import Move
-from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Rules
 from kernels.tdx.words import SPTE_FROZEN

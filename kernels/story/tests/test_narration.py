@@ -190,7 +190,7 @@ def test_no_moves_are_a_story_of_the_start():
     story = narrate(*of_flow(SPEC), [], Size(vcpus=1, zappers=1))
 
     assert (story.events, story.spans, story.outcomes) == ((), (), ())
-    assert story.stands["zapper 0"].startswith("claim_page: any_page (kernels/tdx/kvm/shootdown.py:")
+    assert story.stands["zapper 0"].startswith("claim_page: any_page (kernels/tdx/kvm/zapper.py:")
 
 
 @pytest.mark.parametrize(

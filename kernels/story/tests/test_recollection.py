@@ -16,7 +16,7 @@ from kernels.race.weave import straight
 from kernels.story.events import Event
 from kernels.story.recollect import Recollection, called, recollect, retaken, story
 from kernels.tdx.guest import EPT_VIOLATION
-from kernels.tdx.kvm.shootdown import zapper
+from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Rules

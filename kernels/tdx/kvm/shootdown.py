@@ -1,12 +1,12 @@
-"""A zapper: a VMM thread that shoots pages down, one after the other, in the order that the rules give.
+"""One shootdown of a page, in the order that the rules give; who does one after the other is in `zapper.py` beside.
 
 Source: arch/x86/kvm/vmx/tdx.c tdx_sept_zap_private_spte(), tdx_track(), tdx_sept_drop_private_spte();
-arch/x86/kvm/mmu/tdp_mmu.c for the mirror SPTE and mmu_lock. The steps are data: this file knows no ordering.
+arch/x86/kvm/mmu/tdp_mmu.c for mmu_lock. The steps are data: this file knows no ordering.
 """
 
-from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, own, store_release, store_seq_cst
-from kernels.language.steps import choice, harness, local, op, steps
-from kernels.race.tally import count, expect_write, finish, now, relax, stamp
+from kernels.language.atomics import fetch_add_seq_cst, own, store_release, store_seq_cst
+from kernels.language.steps import harness, local, op, steps
+from kernels.race.tally import count, expect_write, now, stamp
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.kick import (
@@ -20,36 +20,24 @@ from kernels.tdx.kvm.kick import (
     kick,
     seamcall_until,
 )
-from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
-from kernels.tdx.module.mem import mem_page_aug
+from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
-from kernels.tdx.spans import CLAIM, OWN, SHOOTDOWN
+from kernels.tdx.spans import SHOOTDOWN
 from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, RCX, SUCCESS, Leaf
 from kernels.tdx.tally import (
     blocked_at,
-    collect_flags,
-    count_status,
-    each_page,
     keep_met,
     met,
-    note,
-    outcome_of,
     record,
     start_meeting,
-    uniform_page,
-    wait_turn,
-    zapper_stopping,
 )
 from kernels.tdx.words import (
     DONE,
     KICKED,
     PAGE_BLOCKED,
     PAGE_FREE,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
     bepoch,
     generation_of,
-    mirror,
     owner,
     phase_of,
     stage,
@@ -58,27 +46,13 @@ from kernels.tdx.words import (
 
 GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
 COUNTER = int(Gate.COUNTER)
-# No page is left to take; nothing is left to do.
-NONE, STOPS = -1, 2
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
-LEAF_AUG, LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_REMOVE)
+LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_SEPT_REMOVE)
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
 H_SHOOTDOWN, H_MET, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(
     11
 )
 assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
-
-
-@choice(each_page, says=("takes page {}",))
-def any_page(td, lay, rules, me, random):
-    """The guest page to shoot down next."""
-    return uniform_page(lay, random)
-
-
-@op
-def claim(td, spte):
-    """Freeze KVM's mirror SPTE, so that no other thread changes this page."""
-    return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
 
 
 @op
@@ -289,51 +263,6 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     return failed
 
 
-@local
-def in_use(page):
-    return page << 8
-
-
-@steps
-def map_page(td, lay, rules, me, gpa, page):
-    """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY)."""
-    while True:
-        status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
-        count_status(td, me, LEAF_AUG, status)
-        if status == SUCCESS:
-            break
-        note(td, lay, me, gpa, outcome_of(status))
-        relax(td, rules, me)
-    return 0
-
-
-@steps(span=host("populate", "maps the page again"))
-def populate(td, lay, rules, me, gpa):
-    """A new host page behind the guest page, whose mirror SPTE is present then."""
-    page = generation_of(own(td, owner(lay, gpa)))
-    yield store_release(td, owner(lay, gpa), in_use(page))
-    if rules.serialized:
-        yield from read_lock_mmu(td, lay, rules, me)
-    yield from map_page(td, lay, rules, me, gpa, page)
-    if rules.serialized:
-        yield read_unlock(td, lay.mmu_lock)
-    if own(td, stage(lay, me.index)):
-        yield store_release(td, stage(lay, me.index), 0)
-    yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
-    return 0
-
-
-@steps(span=CLAIM)
-def claim_page(td, lay, rules, me):
-    """A page that no other zapper has; its mirror SPTE is frozen. Returns the guest page."""
-    gpa = yield any_page(td, lay, rules, me)
-    while not (yield claim(td, mirror(lay, gpa))):
-        relax(td, rules, me)
-        gpa = yield any_page(td, lay, rules, me)
-    collect_flags(td, lay, me, gpa)
-    return gpa
-
-
 @steps
 def shoot_down(td, lay, rules, me, gpa, due):
     """One shootdown of a claimed page as the rules have it, with what they do after KVM_BUG_ON. Returns its status."""
@@ -354,48 +283,3 @@ def shoot_down(td, lay, rules, me, gpa, due):
         repair = 1
         count(td, me, REPAIRS, 1)
     return status
-
-
-@steps(in_place=True)
-def does_otherwise(td, lay, rules, me):
-    """Whether this turn goes to something else than a shootdown, and that is done: 1, or STOPS where nothing is left
-    to do, or 0.
-    """
-    return 0
-
-
-@steps(in_place=True)
-def give_up(td, lay, rules, me):
-    """What is left to do behind KVM_BUG_ON."""
-    return 0
-
-
-@steps(in_place=True)
-def put_back(td, lay, rules, me, gpa):
-    """What becomes of the guest page behind its shootdown: it is mapped again."""
-    yield from populate(td, lay, rules, me, gpa)
-    return 0
-
-
-@steps(at=OWN)
-def zapper(td, lay, rules, me):
-    """Shoot pages down until told to stop."""
-    for _ in range(rules.shootdowns):
-        due = wait_turn(td, lay, rules, me)
-        if zapper_stopping(td, lay):
-            break
-        otherwise = yield from does_otherwise(td, lay, rules, me)
-        if otherwise == STOPS:
-            break
-        if not otherwise:
-            gpa = yield from claim_page(td, lay, rules, me)
-            if gpa == NONE:
-                break
-            status = yield from shoot_down(td, lay, rules, me, gpa, due)
-            if status != SUCCESS:
-                yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-                yield from give_up(td, lay, rules, me)
-                break
-            yield from put_back(td, lay, rules, me, gpa)
-    finish(td, me)
-    return 0

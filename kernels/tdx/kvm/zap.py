@@ -10,7 +10,8 @@ from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.shootdown import NONE, any_page, shoot_down
+from kernels.tdx.kvm.shootdown import shoot_down
+from kernels.tdx.kvm.zapper import NONE, any_page
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
 from kernels.tdx.outcomes import Outcome

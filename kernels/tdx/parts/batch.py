@@ -25,12 +25,9 @@ from kernels.tdx.kvm.shootdown import (
     GATE_RAISE,
     KICK,
     after_failure,
-    claim,
-    claim_page,
     is_kick,
     is_last,
     lower_gate,
-    put_back,
     raise_gate,
     record_phases,
     record_whole,
@@ -39,6 +36,7 @@ from kernels.tdx.kvm.shootdown import (
     shootdown,
     steps_of,
 )
+from kernels.tdx.kvm.zapper import claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import Fault
 from kernels.tdx.spans import SHOOTDOWN

@@ -38,7 +38,6 @@ from kernels.tdx.kvm.memslots import (
     srcu_read_lock,
     srcu_read_unlock,
 )
-from kernels.tdx.kvm.shootdown import STOPS, any_page, does_otherwise
 from kernels.tdx.kvm.vcpu_run import (
     behind_mode,
     handle_exit,
@@ -49,6 +48,7 @@ from kernels.tdx.kvm.vcpu_run import (
     vcpu_destroy,
     vm_is_dead,
 )
+from kernels.tdx.kvm.zapper import STOPS, any_page, does_otherwise
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.spans import NEXT as NEXT_PAGE

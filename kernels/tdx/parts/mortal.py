@@ -12,9 +12,9 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.kvm.kick import EXIT_REQUESTED, also_asked
 from kernels.tdx.kvm.page_fault import RETRY, set_external_spte
-from kernels.tdx.kvm.shootdown import zapper
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
 from kernels.tdx.kvm.vcpu_run import stays_out
+from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.module.lifecycle import flush_unless_new, runs, td_exit_alive, vp_enter_alive, vp_flush_own
 from kernels.tdx.module.mem import flush_for_epoch, requires_tracking, td_exit, vp_enter
 from kernels.tdx.parts.teardown import destroying_zapper

@@ -20,9 +20,9 @@ from kernels.tdx.guest import (
     walk_to_leaf,
 )
 from kernels.tdx.kvm.page_fault import handle_ept_violation
-from kernels.tdx.kvm.shootdown import claim_page, give_up, put_back
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out, vm_is_dead
 from kernels.tdx.kvm.zap import give_back, take_page, unlock_mmu
+from kernels.tdx.kvm.zapper import claim_page, give_up, put_back
 from kernels.tdx.module.locks import for_guest
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome

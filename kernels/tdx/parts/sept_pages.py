@@ -10,8 +10,9 @@ from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_
 from kernels.language.steps import choice, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.shootdown import NONE, put_back, shoot_down
+from kernels.tdx.kvm.shootdown import shoot_down
 from kernels.tdx.kvm.zap import freeze_present, look, try_page, unlock_mmu
+from kernels.tdx.kvm.zapper import NONE, put_back
 from kernels.tdx.rules import Fault, SeptFree
 from kernels.tdx.spans import FREE
 from kernels.tdx.statuses import SUCCESS

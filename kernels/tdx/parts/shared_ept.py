@@ -14,15 +14,8 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, local, steps
 from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, seamcall_until
-from kernels.tdx.kvm.shootdown import (
-    KICK,
-    blocked_page,
-    map_page,
-    next_page_word,
-    request_of,
-    seamcall_step,
-    steps_of,
-)
+from kernels.tdx.kvm.shootdown import KICK, blocked_page, next_page_word, request_of, seamcall_step, steps_of
+from kernels.tdx.kvm.zapper import map_page
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import blocked_at

@@ -16,10 +16,11 @@ from kernels.story.spans import host, wait
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, is_busy, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
-from kernels.tdx.kvm.shootdown import NONE, blocked_page, next_page_word, shoot_down
+from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
 from kernels.tdx.kvm.vcpu_run import two
 from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu, zap_taken
+from kernels.tdx.kvm.zapper import NONE
 from kernels.tdx.module.lifecycle import (
     block_td,
     mem_page_add,

@@ -1,0 +1,139 @@
+"""A zapper: a VMM thread that shoots pages down, one after the other, and maps each again.
+
+Source: arch/x86/kvm/mmu/tdp_mmu.c for the mirror SPTE and mmu_lock. Functions that do nothing, or little, are open
+places: a part of a machine (`kernels/tdx/parts`) may have its own in them.
+"""
+
+from kernels.language.atomics import compare_exchange_seq_cst, own, store_release
+from kernels.language.steps import choice, local, op, steps
+from kernels.race.tally import finish, relax
+from kernels.story.spans import host
+from kernels.tdx.kvm.shootdown import shoot_down
+from kernels.tdx.module.locks import read_lock_mmu, read_unlock
+from kernels.tdx.module.mem import mem_page_aug
+from kernels.tdx.spans import CLAIM, OWN
+from kernels.tdx.statuses import SUCCESS, Leaf
+from kernels.tdx.tally import (
+    collect_flags,
+    count_status,
+    each_page,
+    note,
+    outcome_of,
+    uniform_page,
+    wait_turn,
+    zapper_stopping,
+)
+from kernels.tdx.words import (
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    generation_of,
+    mirror,
+    owner,
+    stage,
+)
+
+# No page is left to take; nothing is left to do.
+NONE, STOPS = -1, 2
+LEAF_AUG = int(Leaf.TDH_MEM_PAGE_AUG)
+
+
+@choice(each_page, says=("takes page {}",))
+def any_page(td, lay, rules, me, random):
+    """The guest page to shoot down next."""
+    return uniform_page(lay, random)
+
+
+@op
+def claim(td, spte):
+    """Freeze KVM's mirror SPTE, so that no other thread changes this page."""
+    return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
+
+
+@local
+def in_use(page):
+    return page << 8
+
+
+@steps
+def map_page(td, lay, rules, me, gpa, page):
+    """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY)."""
+    while True:
+        status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
+        count_status(td, me, LEAF_AUG, status)
+        if status == SUCCESS:
+            break
+        note(td, lay, me, gpa, outcome_of(status))
+        relax(td, rules, me)
+    return 0
+
+
+@steps(span=host("populate", "maps the page again"))
+def populate(td, lay, rules, me, gpa):
+    """A new host page behind the guest page, whose mirror SPTE is present then."""
+    page = generation_of(own(td, owner(lay, gpa)))
+    yield store_release(td, owner(lay, gpa), in_use(page))
+    if rules.serialized:
+        yield from read_lock_mmu(td, lay, rules, me)
+    yield from map_page(td, lay, rules, me, gpa, page)
+    if rules.serialized:
+        yield read_unlock(td, lay.mmu_lock)
+    if own(td, stage(lay, me.index)):
+        yield store_release(td, stage(lay, me.index), 0)
+    yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+    return 0
+
+
+@steps(span=CLAIM)
+def claim_page(td, lay, rules, me):
+    """A page that no other zapper has; its mirror SPTE is frozen. Returns the guest page."""
+    gpa = yield any_page(td, lay, rules, me)
+    while not (yield claim(td, mirror(lay, gpa))):
+        relax(td, rules, me)
+        gpa = yield any_page(td, lay, rules, me)
+    collect_flags(td, lay, me, gpa)
+    return gpa
+
+
+@steps(in_place=True)
+def does_otherwise(td, lay, rules, me):
+    """Whether this turn goes to something else than a shootdown, and that is done: 1, or STOPS where nothing is left
+    to do, or 0.
+    """
+    return 0
+
+
+@steps(in_place=True)
+def give_up(td, lay, rules, me):
+    """What is left to do behind KVM_BUG_ON."""
+    return 0
+
+
+@steps(in_place=True)
+def put_back(td, lay, rules, me, gpa):
+    """What becomes of the guest page behind its shootdown: it is mapped again."""
+    yield from populate(td, lay, rules, me, gpa)
+    return 0
+
+
+@steps(at=OWN)
+def zapper(td, lay, rules, me):
+    """Shoot pages down until told to stop."""
+    for _ in range(rules.shootdowns):
+        due = wait_turn(td, lay, rules, me)
+        if zapper_stopping(td, lay):
+            break
+        otherwise = yield from does_otherwise(td, lay, rules, me)
+        if otherwise == STOPS:
+            break
+        if not otherwise:
+            gpa = yield from claim_page(td, lay, rules, me)
+            if gpa == NONE:
+                break
+            status = yield from shoot_down(td, lay, rules, me, gpa, due)
+            if status != SUCCESS:
+                yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
+                yield from give_up(td, lay, rules, me)
+                break
+            yield from put_back(td, lay, rules, me, gpa)
+    finish(td, me)
+    return 0
