@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kernels.tdx.rules import MAX_PAGES, TWO_LEVELS, Flow, contradiction, flow_named, name_of
+from kernels.tdx.rules import MAX_PAGES, TWO_LEVELS, Flow, contradiction, flow_name, flow_named
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         )
     if found := contradiction(flow_named(s.flow)):
         one, other, why = found
-        yield "flow", f'"{name_of(one)}" and "{name_of(other)}" cannot be combined: {why}'
+        yield "flow", f'"{flow_name(one)}" and "{flow_name(other)}" cannot be combined: {why}'
     yield from _of_batches(s)
     yield from _of_mmio(s)
     yield from _of_shared_pages(s)

@@ -32,8 +32,9 @@ from kernels.tdx.rules import (
     SeptFree,
     SharedFlush,
     Step,
+    flow_name,
     flow_named,
-    name_of,
+    has_part,
 )
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
@@ -43,7 +44,12 @@ from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
-FLOW_NAMES, MODULES, FLUSHES, RETRIES = tuple(map(name_of, FLOWS)), names(Module), names(SharedFlush), names(FaultRetry)
+FLOW_NAMES, MODULES, FLUSHES, RETRIES = (
+    tuple(map(flow_name, FLOWS)),
+    names(Module),
+    names(SharedFlush),
+    names(FaultRetry),
+)
 MEMSLOT_ZAPS = names(MemslotZap)
 SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
 REQUESTS = ("tlb_flush", "none")
@@ -75,7 +81,7 @@ def parts_of_a_flow(name: str) -> str:
     for part in name.split("+"):
         if part not in FLOW_NAMES:
             raise problem(unknown("flow", part, FLOW_NAMES))
-    return name_of(flow_named(name))
+    return flow_name(flow_named(name))
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -356,7 +362,7 @@ class Scenario(BaseModel):
 
     def has(self, parts: Flow) -> bool:
         """Whether any of these parts is there."""
-        return bool(flow_named(self.flow) & parts)
+        return has_part(self.flow, parts)
 
     @property
     def machine(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.text import Text
 from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
 from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import flow_named, name_of
+from kernels.tdx.rules import flow_name, flow_named
 from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
@@ -119,7 +119,7 @@ def list_labels(name: str, request: ListRequest) -> int:
         if label
     ]
     if request.json is not None:
-        hand_out(request.json, json.dumps({"flow": name_of(flow), "labels": entries}, indent=1) + "\n")
+        hand_out(request.json, json.dumps({"flow": flow_name(flow), "labels": entries}, indent=1) + "\n")
         return 0
     screen, width = Screen(sys.stdout, color=not request.no_color), max(len(entry["name"]) for entry in entries)
     for entry in entries:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernels.race.ticks import NS_SHIFT, Clock
-from kernels.tdx.rules import FLOWS, Fault, Rules, name_of
+from kernels.tdx.rules import FLOWS, Fault, Rules, flow_name
 from scenarios.files import shipped
 from scenarios.loader import (
     SCENARIOS,
@@ -147,7 +147,7 @@ def _elsewhere(
     """Where a step looks at it: under another ordering, else in another flow."""
     if under := [one.name for one in others if looks(what_is_read(scenario, one))]:
         yield f"; under {listed(under)} one does"
-    flows = [name_of(flow) for flow in FLOWS]
+    flows = [flow_name(flow) for flow in FLOWS]
     examples = {flow: load_scenario(EXAMPLES.get(flow, flow)) for flow in flows}
     if found := [f'"{flow}"' for flow in flows if looks(what_is_read(examples[flow], ordering))]:
         yield f"; in flow {listed(found)} one does"

@@ -134,6 +134,23 @@ def touching(gpa):
     return gpa << PAGE_SHIFT | TOUCHES
 
 
+@local
+def ended_at(why, at):
+    """How an access ended, with the instruction at hand then."""
+    return why | at << WHY_BITS
+
+
+@local
+def instruction_of(ended):
+    return ended >> WHY_BITS
+
+
+@local
+def page_of_end(ended):
+    """The page of the instruction at hand."""
+    return ended >> WHY_BITS + PAGE_SHIFT
+
+
 # Not in place, nor is what follows: what only a miss looks at would take registers from the reads that hit.
 @steps(labelled=False, says={"load_acquire_sept": CPU_WALK})
 def walk_to_leaf(td, lay, rules, me, gpa):
@@ -183,14 +200,14 @@ def read_filled(td, lay, rules, me, gpa, held):
 def on_pending(td, lay, rules, me, at, gpa):
     """A guest that comes to a pending page: its #VE handler accepts it. Returns how the access ends."""
     status = yield from accept(td, lay, rules, me, gpa)
-    return EPT_VIOLATION | touching(gpa) << WHY_BITS if status == EPT_VIOLATION_EXIT else AGAIN
+    return ended_at(EPT_VIOLATION, touching(gpa)) if status == EPT_VIOLATION_EXIT else AGAIN
 
 
 @steps(labelled=False, in_place=True)
 def on_violation(td, lay, rules, me, at, gpa, entry):
     """A guest that comes to a page which is not mapped: a TD exit. Returns how the access ends."""
     note(td, lay, me, gpa, FAULT)
-    return EPT_VIOLATION | touching(gpa) << WHY_BITS
+    return ended_at(EPT_VIOLATION, touching(gpa))
 
 
 @steps(labelled=False)
@@ -254,18 +271,18 @@ def guest(td, lay, rules, me, at):
         burst = yield reads_before_tick(td, lay, rules, me)
         if burst == 0:
             count_reads(td, me, fresh)
-            return TICK | at << WHY_BITS
+            return ended_at(TICK, at)
         for _ in range(burst):
             if (yield load_acquire(td, ipi(lay, me.index))) != 0:
                 if (yield from interrupted(td, lay, rules, me)):
                     count_reads(td, me, fresh)
-                    return IPI | at << WHY_BITS
+                    return ended_at(IPI, at)
             if (yield from processor_interrupted(td, lay, rules, me)):
                 count_reads(td, me, fresh)
-                return IPI | at << WHY_BITS
+                return ended_at(IPI, at)
             gpa = yield from turn_to(td, lay, rules, me, at)
             ended = yield from access(td, lay, rules, me, at, gpa)
-            at = ended >> WHY_BITS
+            at = instruction_of(ended)
             if ended & WHY_MASK == READ:
                 fresh += 1
             elif ended & WHY_MASK < READ:

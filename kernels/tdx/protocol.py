@@ -20,7 +20,7 @@ from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts import batch, flush_current, migrate, mmio, mortal, populate, sept_pages, shared_ept, zero_step
 from kernels.tdx.rooms import check, rooms
-from kernels.tdx.rules import TWO_LEVELS, Flow, OnError, Rules, name_of
+from kernels.tdx.rules import TWO_LEVELS, Flow, OnError, Rules, flow_name
 from kernels.tdx.symmetry import page_with, senders_with, stage_with
 from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import (
@@ -133,11 +133,16 @@ PARTS: dict[Flow, Mapping[Steps, Steps]] = {
 UNFOLDED = Flow.MIGRATE | Flow.MMIO | Flow.TEARDOWN | Flow.FLUSH_CURRENT
 
 
+def parts_of(flow: Flow) -> list[Flow]:
+    """The parts of a machine from the lowest layer up, with the one on which others stand."""
+    return [part for part in PARTS if part & flow or (part == Flow.POPULATE and flow & TWO_LEVELS)]
+
+
 @functools.cache
 def protocol_of(flow: Flow) -> Protocol:
-    """The protocol of a machine with these parts. Raises ValueError where they cannot be combined."""
-    layers = [fills for part, fills in PARTS.items() if part & flow or (part == Flow.POPULATE and flow & TWO_LEVELS)]
-    name = "_".join(["", *name_of(flow).split("+")] if flow else [""])
+    """The protocol of a machine with these parts; `contradiction` says which cannot be combined."""
+    layers = [PARTS[part] for part in parts_of(flow)]
+    name = "".join(f"_{part}" for part in flow_name(flow).split("+")) if flow else ""
     return Protocol(
         WORDS,
         {VCPU: composed(vcpu, layers, f"vcpu{name}"), ZAPPER: composed(zapper, layers, f"zapper{name}")},

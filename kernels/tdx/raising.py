@@ -25,6 +25,8 @@ from kernels.tdx.tally import each_page, note, outcome_of
 # What no step notes: reads that hit are counted, and a harness or a search sees who no longer moves, references that
 # are left at the end, and a status that has no name.
 BESIDE = frozenset({Outcome.fresh, Outcome.no_progress, Outcome.refcount_broken, Outcome.unknown_status})
+# Where numbers behind those of the guest pages stand for something: page-table pages, or shared ones.
+BEHIND_PAGES = TWO_LEVELS | Flow.MMIO
 
 
 class Values(NamedTuple):
@@ -107,7 +109,7 @@ class _Graph:
                 found = self.values(left)
                 below = (
                     found != NOTHING,
-                    bool(self.flow & (TWO_LEVELS | Flow.MMIO)) and (found.other or any(c > 0 for c in found.constants)),
+                    bool(self.flow & BEHIND_PAGES) and (found.other or any(c > 0 for c in found.constants)),
                 )
                 return below if isinstance(op, ast.Lt) else below[::-1]
         return True, True

@@ -94,12 +94,17 @@ def contradiction(flow: Flow) -> tuple[Flow, Flow, str] | None:
     return None
 
 
-def name_of(flow: int) -> str:
+def flow_name(flow: int) -> str:
     """Parts as TOML has them: "batch+shared_ept". What another of them stands on is not said."""
     found = Flow(flow)
     if found & (TWO_LEVELS & ~Flow.POPULATE):
         found &= ~Flow.POPULATE
     return "+".join(str(part.name).lower() for part in found) or "shootdown"
+
+
+def has_part(name: str, parts: Flow) -> bool:
+    """Whether a flow of this name has any of these parts."""
+    return bool(flow_named(name) & parts)
 
 
 def flow_named(name: str) -> Flow:

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, SubFigure
 
+from kernels.tdx.rules import Flow, has_part
 from results.draw.style import parameters, shortened
 from results.words import machine_size, plural
 
@@ -115,7 +116,7 @@ def subtitle(result: Mapping[str, Any]) -> str:
         ", ".join(machine_size({"vcpus": 0, "zappers": 0, **scenario})),
         f"{plural(scenario.get('pages', 0), 'page')}",
     ]
-    if "batch" in scenario.get("flow", ""):
+    if has_part(scenario.get("flow", "shootdown"), Flow.BATCH):
         parts.append(f"batches of {plural(scenario['batch'], 'page')}")
     if scenario.get("rate"):
         parts.append(f"open loop at {scenario['rate']:g} shootdowns/s")

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kernels.tdx.rules import FLOWS, name_of
+from kernels.tdx.rules import FLOWS, flow_name
 from results.verdict import Verdict
 
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_A_FLOW = f"({'|'.join(map(name_of, FLOWS))})"
+_A_FLOW = f"({'|'.join(map(flow_name, FLOWS))})"
 
 
 class Shape(BaseModel):

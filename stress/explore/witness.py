@@ -11,7 +11,7 @@ from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.story.events import Story
 from kernels.story.narrate import Narrator
 from kernels.tdx.protocol import Size, explored, of_flow
-from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, Rules
+from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, Flow, Rules, has_part
 from results.exchange.trace_events import story_trace
 from results.exchange.trace_events import text as trace_text
 from results.store import write_file, write_text
@@ -59,7 +59,7 @@ def as_searched(ordering: Ordering, scenario: Scenario) -> Rules:
 
 def scenario_of(ordering: Ordering, machine: Mapping[str, Any]) -> Scenario:
     """A scenario's `machine` with room for whatever may stand beside it. Raises ScenarioError."""
-    most_pages = MAX_SHARED_PAGES if "mmio" in machine.get("flow", "") else MAX_PAGES
+    most_pages = MAX_SHARED_PAGES if has_part(machine.get("flow", "shootdown"), Flow.MMIO) else MAX_PAGES
     room = {"vcpus": 1, "zappers": 1, "pages": most_pages, "tlb_entries": MAX_TLB_ENTRIES}
     keys = {"orderings": (ordering.name,), **room, "gap": 0, "tick_us": 0, **machine}
     return validated(Scenario, "machine", "search", keys)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kernels.search.breadth_first import Move
-from kernels.tdx.rules import FLOWS, Fault, name_of
+from kernels.tdx.rules import FLOWS, Fault, flow_name
 from scenarios.faults import faults, to_explore, to_race
 from scenarios.loader import apply_settings, load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.models import Ordering
@@ -194,7 +194,7 @@ def test_every_key_of_a_shipped_scenario_is_looked_at_under_each_of_its_ordering
 def test_every_key_of_a_shipped_ordering_is_looked_at_in_some_flow(ordering: Ordering) -> None:
     unread = {key for key in ordering.model_fields_set if not key.startswith(("name", "title", "source", "why"))}
     for flow in FLOWS:
-        scenario = load_scenario({"shootdown": "small"}.get(name_of(flow), name_of(flow)))
+        scenario = load_scenario({"shootdown": "small"}.get(flow_name(flow), flow_name(flow)))
         for key in list(unread):
             try:
                 check_read(scenario, [ordering.model_copy(update={"faults": ()})], {key: ""})
@@ -207,6 +207,6 @@ def test_every_key_of_a_shipped_ordering_is_looked_at_in_some_flow(ordering: Ord
 
 def test_no_flow_looks_for_every_fault() -> None:
     for flow in FLOWS:
-        scenario = load_scenario({"shootdown": "small"}.get(name_of(flow), name_of(flow)))
+        scenario = load_scenario({"shootdown": "small"}.get(flow_name(flow), flow_name(flow)))
         found = what_is_read(scenario, load_ordering("spec")).faults
         assert 0 < found < sum(Fault)

@@ -16,7 +16,7 @@ from kernels.tdx import words
 from kernels.tdx.kvm import kick as kvm
 from kernels.tdx.parts.populate import first_read
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
-from kernels.tdx.rules import Flow, name_of
+from kernels.tdx.rules import Flow, flow_name
 from kernels.tdx.words import VCPU, ZAPPER
 from kernels.tests.programs import compiled
 
@@ -99,7 +99,7 @@ def test_what_is_said_to_name_nobody_is_the_same_whoever_is_named(shooter: int) 
     assert (words.generation_of(page), words.phase_of(page)) == (5, words.PAGE_BLOCKED)
 
 
-@pytest.mark.parametrize("flow", [Flow.MMIO, Flow.TEARDOWN], ids=name_of)
+@pytest.mark.parametrize("flow", [Flow.MMIO, Flow.TEARDOWN], ids=flow_name)
 def test_a_flow_that_goes_through_vcpus_in_their_order_cannot_be_folded(flow) -> None:
     of_flow = protocol_of(flow)
 

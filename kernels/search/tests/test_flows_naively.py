@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from kernels.tdx.protocol import Size, protocol_of
-from kernels.tdx.rules import FLOWS, Fault, Flow, Rules, SeptFree, SharedFlush, name_of
+from kernels.tdx.rules import FLOWS, Fault, Flow, Rules, SeptFree, SharedFlush, flow_name
 from kernels.tests.fingerprints import new_search, prints_of
 from kernels.tests.naive import State, StepMachine
 from kernels.tests.orders import BLOCK, KICK, REMOVE, SPEC, V6_16, V18, order, two_levels
@@ -83,7 +83,7 @@ FOLDED = {
 }
 
 
-@pytest.mark.parametrize("flow", [flow for flow in FLOWS if protocol_of(flow).states.folds], ids=name_of)
+@pytest.mark.parametrize("flow", [flow for flow in FLOWS if protocol_of(flow).states.folds], ids=flow_name)
 def test_states_fold_where_they_differ_in_names_alone_on_a_way_through_a_larger_machine(flow):
     """Of two zappers and three vCPUs, all of them kicked: 12 names for a state."""
     rules = FOLDED[flow]

@@ -7,7 +7,7 @@ from kernels.search.schedule import Schedule, machines
 from kernels.tdx import words
 from kernels.tdx.invariants import MOST_SHIFT, references_of
 from kernels.tdx.protocol import Size, of_flow, protocol_of
-from kernels.tdx.rules import FLOWS, Fault, Flow, Rules, name_of
+from kernels.tdx.rules import FLOWS, Fault, Flow, Rules, flow_name
 from kernels.tests.naive import State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
@@ -17,7 +17,7 @@ ZERO_STEP = two_levels(SPEC, Flow.ZERO_STEP)._replace(epf_threshold=0, hp_lock_t
 POPULATE = two_levels(V18, Flow.POPULATE)
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=name_of)
+@pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
 def test_a_vcpu_that_reads_has_one_reference_and_one_that_stores_its_mode_none(flow):
     (made, _), _ = machines(protocol_of(flow))
     known = [(site.name.split("."), held) for site, held in zip(made.sites, references_of(made), strict=True) if site]

@@ -17,7 +17,7 @@ from kernels.story.narrate import Narrator, narrate
 from kernels.story.spans import path
 from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
-from kernels.tdx.rules import FLOWS, name_of
+from kernels.tdx.rules import FLOWS, flow_name
 from kernels.tdx.spans import OWN
 from kernels.tdx.statuses import LEAF_NAMES
 from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, plan, stage_word, translation
@@ -226,7 +226,7 @@ def test_a_word_is_read_in_the_protocol_s_words(word, value, said):
     assert reading(lay, getattr(lay, word), value) == said
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=name_of)
+@pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
 def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
     unnamed = {
         (*calls, site.name)

@@ -19,8 +19,7 @@ from kernels.tdx.guest import EPT_VIOLATION
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
-from kernels.tdx.rules import FLOWS, Rules
-from kernels.tdx.rules import name_of as flow_name
+from kernels.tdx.rules import FLOWS, Rules, flow_name
 from kernels.tdx.statuses import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
 from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, VCPU, plan, translation, zapper_actor
 from kernels.tests.orders import SPEC, V6_16, V18

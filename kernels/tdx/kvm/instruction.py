@@ -6,7 +6,7 @@ another page behind each exit, which a search has fewer states for.
 
 from kernels.language.atomics import store_release
 from kernels.language.steps import steps
-from kernels.tdx.guest import NEXT, PAGE_SHIFT, WHY_BITS, next_instruction
+from kernels.tdx.guest import NEXT, PAGE_SHIFT, instruction_of, next_instruction, page_of_end
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.spans import DECLARED_DEAD
 from kernels.tdx.tally import note
@@ -25,12 +25,12 @@ def turn_to_same(td, lay, rules, me, at):
 @steps(in_place=True)
 def same_instruction(td, lay, rules, me, ended):
     """The instruction that was not done."""
-    return ended >> WHY_BITS
+    return instruction_of(ended)
 
 
 @steps(span=DECLARED_DEAD)
 def kill_for_pending(td, lay, rules, me, ended):
     """tdx_handle_ept_violation(): an unexpected pending page; kvm_vm_dead()."""
-    note(td, lay, me, ended >> WHY_BITS >> PAGE_SHIFT, ACCESS_BEFORE_ACCEPT)
+    note(td, lay, me, page_of_end(ended), ACCESS_BEFORE_ACCEPT)
     yield store_release(td, lay.vm_bugged, 1)
     return 0

@@ -17,7 +17,7 @@ from kernels.race.tally import count, finish, now, relax, two
 from kernels.story.events import Kind
 from kernels.story.spans import Deed
 from kernels.tdx.counters import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, TICKS, VCPU_HISTS
-from kernels.tdx.guest import EPT_VIOLATION, IPI, NEXT, TICK, WHY_BITS, WHY_MASK, guest
+from kernels.tdx.guest import EPT_VIOLATION, IPI, NEXT, TICK, WHY_MASK, ended_at, guest
 from kernels.tdx.kvm.kick import (
     ENTRY_UNCHECKED,
     EXIT_REQUESTED,
@@ -228,7 +228,7 @@ def vcpu(td, lay, rules, me):
             yield from behind_mode(td, lay, rules, me)
             leaves = yield from exit_requested(td, lay, rules, me)
         status = yield from enter_guest(td, lay, rules, me, leaves)
-        ended = IPI | at << WHY_BITS
+        ended = ended_at(IPI, at)
         entered = 0
         leaving = 0
         if status == SUCCESS:
@@ -242,7 +242,7 @@ def vcpu(td, lay, rules, me):
                 yield from leave_too_early(td, lay, rules, me)
             yield from td_exit(td, lay, rules, me)
         elif status == EPT_VIOLATION_EXIT:
-            ended = EPT_VIOLATION | at << WHY_BITS
+            ended = ended_at(EPT_VIOLATION, at)
         elif status != NOT_ENTERED:
             # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
             note(td, lay, me, -1, outcome_of(status))

@@ -10,13 +10,11 @@ from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.shootdown import shoot_down
 from kernels.tdx.kvm.zapper import NONE, any_page
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.spans import FREE, UNLOCK
-from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import collect_flags, note, zapper_stopping
 from kernels.tdx.words import (
     LEFT_BEHIND,
@@ -121,16 +119,6 @@ def give_away(td, lay, rules, me, gpa):
     if not rules.zap_for_write:
         yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
     return 0
-
-
-@steps
-def zap_taken(td, lay, rules, me, page, due):
-    """Shoot a page down that was taken, and give it away. Returns SUCCESS, or the status of KVM_BUG_ON."""
-    status = yield from shoot_down(td, lay, rules, me, page, due)
-    if status != SUCCESS:
-        return status
-    yield from give_away(td, lay, rules, me, page)
-    return SUCCESS
 
 
 @steps

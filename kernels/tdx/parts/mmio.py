@@ -12,7 +12,6 @@ from kernels.tdx.counters import READS, TRIP_BEGAN, TRIP_CALLED, TRIP_READS, VCP
 from kernels.tdx.guest import (
     AGAIN,
     FAULT,
-    PAGE_SHIFT,
     PENDING_VIOLATION,
     READ,
     READ_NOT_CURRENT,
@@ -20,11 +19,12 @@ from kernels.tdx.guest import (
     STALE_IN_WINDOW,
     USE_AFTER_REMOVE,
     VMCALL,
-    WHY_BITS,
     WHY_MASK,
     access,
+    ended_at,
     next_instruction,
     on_pending,
+    page_of_end,
     touching,
     turn_to,
 )
@@ -117,7 +117,7 @@ def read_shared(td, lay, rules, me, gpa):
             return VMCALL
         if not is_present(spte):
             note(td, lay, me, -1, FAULT)
-            return SHARED_VIOLATION | touching(number) << WHY_BITS
+            return ended_at(SHARED_VIOLATION, touching(number))
         held = translation(number, page_of(spte))
         set_own(td, tlb(lay, me.index, number), held)
         seen = yield load_relaxed(td, shared_owner(lay, gpa))
@@ -140,10 +140,10 @@ def access_either(td, lay, rules, me, at, gpa):
 def ve_on_pending(td, lay, rules, me, at, gpa):
     """A guest that comes to a pending page: #VE; with SEPT_VE_DISABLE a TD exit."""
     if rules.sept_ve_disable:
-        return PENDING_VIOLATION | touching(gpa) << WHY_BITS
+        return ended_at(PENDING_VIOLATION, touching(gpa))
     note(td, lay, me, -1, VE_IN_GUEST)
     ended = yield from on_pending(td, lay, rules, me, at, gpa)
-    return AGAIN | touching(gpa) << WHY_BITS if ended == AGAIN else ended
+    return ended_at(AGAIN, touching(gpa)) if ended == AGAIN else ended
 
 
 @harness()
@@ -187,7 +187,7 @@ def handle_mmio_exit(td, lay, rules, me, ended, leaving):
     why = ended & WHY_MASK
     if why == SHARED_VIOLATION:
         trip_begins(td, me, leaving)
-        yield from shared_fault(td, lay, rules, me, (ended >> WHY_BITS >> PAGE_SHIFT) - lay.pages)
+        yield from shared_fault(td, lay, rules, me, page_of_end(ended) - lay.pages)
     elif why == VMCALL:
         # The EPT_MISCONFIG path: tdx_emulate_mmio(), and the guest goes on behind the instruction.
         note(td, lay, me, -1, MMIO_EMULATED)

@@ -12,10 +12,9 @@ from kernels.language.steps import local, steps
 from kernels.tdx.guest import (
     EPT_VIOLATION,
     LEAF_ACCEPT,
-    PAGE_SHIFT,
-    WHY_BITS,
     WHY_MASK,
     accept,
+    page_of_end,
     read_filled,
     walk_to_leaf,
 )
@@ -113,7 +112,7 @@ def first_read(td, lay, rules, me, gpa, held):
 def map_private(td, lay, rules, me, ended, leaving):
     """On an EPT violation KVM maps the page before the next entry."""
     if ended & WHY_MASK == EPT_VIOLATION:
-        yield from handle_ept_violation(td, lay, rules, me, ended >> WHY_BITS >> PAGE_SHIFT)
+        yield from handle_ept_violation(td, lay, rules, me, page_of_end(ended))
     return 0
 
 

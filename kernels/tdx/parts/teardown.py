@@ -19,7 +19,7 @@ from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
 from kernels.tdx.kvm.vcpu_run import two
-from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu, zap_taken
+from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE
 from kernels.tdx.module.lifecycle import (
     block_td,
@@ -296,6 +296,16 @@ def reclaim_pages(td, lay, rules, me):
         node += 1
     yield write_unlock(td, lay.mmu_lock)
     return status
+
+
+@steps
+def zap_taken(td, lay, rules, me, page, due):
+    """Shoot a page down that was taken, and give it away. Returns SUCCESS, or the status of KVM_BUG_ON."""
+    status = yield from shoot_down(td, lay, rules, me, page, due)
+    if status != SUCCESS:
+        return status
+    yield from give_away(td, lay, rules, me, page)
+    return SUCCESS
 
 
 @steps(span=host("remove", "removes every guest page"))

@@ -24,9 +24,9 @@ from kernels.tdx.guest import (
     PRIORITY_TIMEOUT,
     READ,
     READ_NOT_CURRENT,
-    WHY_BITS,
     WHY_MASK,
     access,
+    ended_at,
     on_pending,
     on_violation,
     touching,
@@ -75,8 +75,8 @@ def execute(td, lay, rules, me, at, gpa):
         if status == HOST_PRIORITY_BUSY_TIMEOUT:
             return PRIORITY_TIMEOUT
         if status == EPT_VIOLATION_EXIT:
-            return EPT_VIOLATION | at << WHY_BITS
-        return AGAIN | (at << WHY_BITS if is_busy(status) else 0)
+            return ended_at(EPT_VIOLATION, at)
+        return ended_at(AGAIN, at if is_busy(status) else NEXT)
     ended = yield from access(td, lay, rules, me, at, gpa)
     if ended == READ or ended == READ_NOT_CURRENT:
         forget_stepping(td, lay, me)
@@ -86,10 +86,10 @@ def execute(td, lay, rules, me, at, gpa):
 @steps(labelled=False, in_place=True)
 def goes_to_accept(td, lay, rules, me, at, gpa):
     """A page that is pending where it is touched: #VE, whose handler accepts; with SEPT_VE_DISABLE a TD exit."""
-    ended = PENDING_VIOLATION | touching(gpa) << WHY_BITS
+    ended = ended_at(PENDING_VIOLATION, touching(gpa))
     if not rules.sept_ve_disable:
         forget_stepping(td, lay, me)
-        ended = AGAIN | accepting(gpa) << WHY_BITS
+        ended = ended_at(AGAIN, accepting(gpa))
     return ended
 
 
@@ -99,7 +99,7 @@ def faults_or_accepts(td, lay, rules, me, at, gpa, entry):
     if at == NEXT and state_of(entry) == FREE:
         if (yield accepts_first(td, lay, rules, me)):
             forget_stepping(td, lay, me)
-            return AGAIN | accepting(gpa) << WHY_BITS
+            return ended_at(AGAIN, accepting(gpa))
     log_epf(td, lay, rules, me, gpa)
     return (yield from on_violation(td, lay, rules, me, at, gpa, entry))
 

@@ -46,7 +46,7 @@ from kernels.tdx.module import mem as module
 from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
-from kernels.tdx.rules import FLOWS, Busy, Flow, Rules, name_of
+from kernels.tdx.rules import FLOWS, Busy, Flow, Rules, flow_name
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import HP, TDEL, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE
@@ -189,7 +189,7 @@ def test_of_two_leaves_in_one_function_the_page_says_which(function: Any, expect
     assert [eval(text, {"node": page, "gpa": page, "lay": LAY}) for page in (1, 2)] == expected
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=name_of)
+@pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
 def test_whoever_keeps_a_lock_in_a_flow_also_lets_it_go_there(flow: Flow):
     lines = [
         line.strip()

@@ -6,8 +6,8 @@ import pytest
 
 from kernels.language.straight import subs
 from kernels.search.explore import explore
-from kernels.tdx.protocol import PARTS, Size, of_flow, protocol_of
-from kernels.tdx.rules import FLOWS, TWO_LEVELS, Flow, Rules, contradiction, flow_named, name_of
+from kernels.tdx.protocol import PARTS, Size, of_flow, parts_of, protocol_of
+from kernels.tdx.rules import FLOWS, TWO_LEVELS, Flow, Rules, contradiction, flow_name, flow_named
 from kernels.tests.orders import BLOCK, REMOVE, SPEC, TRACK, V6_16, order
 
 PAIRS = [one | other for one, other in itertools.combinations(Flow, 2)]
@@ -27,7 +27,7 @@ def called_by(function) -> set:
     return {inner for one in subs(function) for inner in (one, *one.calls.values())}
 
 
-@pytest.mark.parametrize("flow", TOGETHER, ids=name_of)
+@pytest.mark.parametrize("flow", TOGETHER, ids=flow_name)
 def test_of_two_parts_in_one_place_the_upper_one_goes_on_with_what_is_below(flow: Flow):
     lower, upper = (part for part in PARTS if part & flow)
     known = flow & STANDS_ON_POPULATE and lower == Flow.POPULATE  # it is made to stand on that one
@@ -36,14 +36,13 @@ def test_of_two_parts_in_one_place_the_upper_one_goes_on_with_what_is_below(flow
         assert above is below or {place, below} & called_by(above), f"{place.name}: {below.name} is lost"
 
 
-@pytest.mark.parametrize("flow", [*FLOWS, *TOGETHER], ids=name_of)
+@pytest.mark.parametrize("flow", [*FLOWS, *TOGETHER], ids=flow_name)
 def test_whatever_stands_uppermost_in_a_place_is_called_by_the_machine(flow: Flow):
     """But for two of faults that map: what takes TDs down puts no page back, and a guest that goes on with its
     instruction accepts by one.
     """
     called = {one.source.__code__ for actor in protocol_of(flow).actors.values() for one in subs(actor)}
-    parts = [part for part in PARTS if part & flow or (part == Flow.POPULATE and flow & TWO_LEVELS)]
-    uppermost = {place: filling for part in parts for place, filling in PARTS[part].items()}
+    uppermost = {place: filling for part in parts_of(flow) for place, filling in PARTS[part].items()}
 
     unused = {place.name for place, filling in uppermost.items() if filling.source.__code__ not in called}
     known = {Flow.TEARDOWN: "put_back", Flow.ZERO_STEP: "accept"}
@@ -51,8 +50,10 @@ def test_whatever_stands_uppermost_in_a_place_is_called_by_the_machine(flow: Flo
 
 
 def test_a_flow_has_one_name_whichever_way_it_is_written():
-    assert name_of(flow_named("zero_step+populate+mmio")) == name_of(flow_named("mmio+zero_step")) == "mmio+zero_step"
-    assert name_of(0) == "shootdown"
+    assert (
+        flow_name(flow_named("zero_step+populate+mmio")) == flow_name(flow_named("mmio+zero_step")) == "mmio+zero_step"
+    )
+    assert flow_name(0) == "shootdown"
 
 
 def machine(rules: Rules, flow: Flow) -> tuple[Rules, Size]:

@@ -4,7 +4,7 @@ import pytest
 
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.raising import raisable
-from kernels.tdx.rules import FLOWS, Flow, name_of
+from kernels.tdx.rules import FLOWS, Flow, flow_name
 
 EVERYWHERE = {
     "fresh", "fault", "stale_in_window", "stale_after_kick", "stale_after_done", "use_after_remove", "operand_busy",
@@ -26,7 +26,7 @@ MORE = {
 }
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=name_of)
+@pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
 def test_a_flow_can_raise_what_its_steps_note_and_nothing_else(flow: Flow):
     assert {outcome.name for outcome in raisable(flow)} == EVERYWHERE | MORE[flow]
 

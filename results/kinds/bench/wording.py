@@ -5,6 +5,7 @@ And what a bench is about: batches are timed whole and counted by the page.
 
 from collections.abc import Sequence
 
+from kernels.tdx.rules import Flow, has_part
 from results.figures import BY_ID, Figure
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.numbers.rounds import LEAST_ROUNDS
@@ -122,7 +123,7 @@ OF_BATCHES = {
 
 def of_batches(bench: Bench) -> bool:
     """Whether its zappers take batches of pages down."""
-    return "batch" in bench.scenario.get("flow", "")
+    return has_part(bench.scenario.get("flow", "shootdown"), Flow.BATCH)
 
 
 def swept(bench: Bench) -> tuple[str, ...]:

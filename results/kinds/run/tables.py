@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kernels.tdx.counters import PHASES_EVERY
+from kernels.tdx.rules import Flow, has_part
 from results.exchange.cases import Case
 from results.figures import PHASES, phase_shares
 from results.grades import FAILING, Grade, why
@@ -213,7 +214,7 @@ def _notes(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"Perturbed on purpose, latency not to be compared: {', '.join(perturbed)}."
     if traced := [run["ordering"] for run in runs if run.get("trace")]:
         yield f"Traced, latency not to be compared with that of other runs: {', '.join(traced)}."
-    if "batch" in scenario.get("flow", ""):
+    if has_part(scenario.get("flow", "shootdown"), Flow.BATCH):
         yield f"Times are of whole batches of {plural(scenario['batch'], 'page')}; all else is of pages."
 
 

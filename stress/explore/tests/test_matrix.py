@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kernels.tdx.rules import FLOWS, Flow, Rules, name_of
+from kernels.tdx.rules import FLOWS, Flow, Rules, flow_name
 from results.kinds.orders import Tier
 from scenarios.faults import faults
 from scenarios.loader import load_ordering
@@ -161,7 +161,7 @@ def test_every_ordering_without_a_fault_is_crossed_with_every_fault() -> None:
 
     assert set(matrix.faults) == set(faults())
     # Of the flow flush_current the orders are the question, and no fault is its own.
-    assert set(matrix.rows) == set(map(name_of, FLOWS)) - {"flush_current"}
+    assert set(matrix.rows) == set(map(flow_name, FLOWS)) - {"flush_current"}
     assert {"spec", "v18", "v6_16", "no_kick"} <= {ordering.name for ordering in matrix.orderings}
     assert "no_flush_at_entry" not in {ordering.name for ordering in matrix.orderings}
 
