@@ -1,0 +1,90 @@
+"""What holds of every function of steps that ships, and of its sites."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from kernels.language.atomics import SHARED_ACCESSES
+from kernels.language.syntax import KINDS, ROOT, SITES, Site, Steps
+from kernels.tdx import guest, protocol
+from kernels.tdx.kvm import kick as kvm
+from kernels.tdx.kvm import shootdown, zapper
+from kernels.tdx.kvm import vcpu_run as vcpu
+from kernels.tdx.module import locks
+from kernels.tdx.module import mem as module
+
+SHIPPED = [site for site in SITES if site.file.startswith("kernels/") and "tests" not in site.file]
+
+
+def test_site_numbers_count_from_one_and_fit_the_room_for_perturbations():
+    from kernels.layout import MAX_SITES
+
+    assert [site.number for site in SITES] == list(range(1, len(SITES) + 1))
+    assert len(SHIPPED) < MAX_SITES
+
+
+def test_sites_are_numbered_as_the_flows_have_them_whatever_was_imported_first():
+    """A number stands in compiled text: another order would be compiled anew."""
+    of_parts = protocol.sites()
+
+    assert of_parts == SITES[: len(of_parts)]
+    assert len(of_parts) == len(SHIPPED)
+
+
+def test_site_names_are_unique():
+    names = [site.name for site in SHIPPED]
+
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("site", SHIPPED, ids=lambda site: site.name)
+def test_a_site_stands_at_the_line_that_it_names(site: Site):
+    """The file, read anew: at that line, inside that function, is a yield of that call."""
+    tree = ast.parse((Path(ROOT) / site.file).read_text())
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == site.function)
+    yields = [node.value for node in ast.walk(function) if isinstance(node, ast.Yield)]
+    here = [ast.unparse(call) for call in yields if isinstance(call, ast.Call) and call.lineno == site.line]
+
+    called, _, word = site.text.partition(" ")
+    assert len(here) == 1
+    assert here[0].startswith(f"{called}(")
+    assert word in here[0]
+
+
+def test_every_yield_that_ships_is_a_site():
+    """Nothing is stepped over: the files have as many yields as sites have lines."""
+    texts = [(ROOT / file).read_text(encoding="utf-8") for file in {site.file for site in SHIPPED}]
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+
+    assert sum(isinstance(node, ast.Yield) for node in nodes) == len({(site.file, site.line) for site in SHIPPED})
+
+
+def shared_calls(function: object) -> list[str]:
+    """The shared accesses that a marked function calls itself."""
+    source = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function)))  # type: ignore[arg-type]
+    calls = [
+        node.func.id for node in ast.walk(source) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    return [name for name in calls if name in SHARED_ACCESSES]
+
+
+def test_no_private_work_that_ships_touches_a_shared_word_but_to_count():
+    """The translator cannot see it: `local` work on a shared word would be a step that no search takes alone.
+
+    `note` sets bits of the tally, which no step reads.
+    """
+    hidden = {
+        function.__name__
+        for function, kind in KINDS.items()
+        if kind == "local" and function.__module__.startswith("kernels.") and shared_calls(function)
+    }
+
+    assert hidden == {"note"}
+
+
+def test_every_function_of_steps_that_ships_is_found_by_its_name():
+    rooms = (locks, module, kvm, guest, vcpu, shootdown, zapper)
+
+    assert all(made.name == name for room in rooms for name, made in vars(room).items() if isinstance(made, Steps))
