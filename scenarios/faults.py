@@ -34,7 +34,8 @@ class Shown(BaseModel):
     `breaks` is whose fault it is. `beside` are faults without which a right kernel or module hides it. `set` are
     settings of the scenario and of the ordering, as `--set` takes them, `explore` more of them on the smallest machine
     of the scenario's flow (none are needed where machines that grow are tried), `race` more in a race. `yields` and
-    `delays`: where an actor has to lose its CPU or to be held up for a race to see it soon; none: as in the scenario.
+    `delays`: where an actor has to lose its CPU or to be held up for a race to see it soon, in place of where the
+    scenario does; neither: as in the scenario.
     """
 
     model_config = STRICT
@@ -118,7 +119,8 @@ def _set(shown: Shown, settings: Sequence[str]) -> tuple[Scenario, Ordering]:
 
 def _perturbed(shown: Shown) -> Iterator[str]:
     """What is done to actors on purpose, as settings; in place of what the scenario does."""
-    if shown.yields is not None:
-        yield "yields={}"
-        yield from (f"yields.{label}={odds}" for label, odds in shown.yields.items())
+    if shown.yields is None and not shown.delays:
+        return
+    yield from ("yields={}", "delays={}")
+    yield from (f"yields.{label}={odds}" for label, odds in (shown.yields or {}).items())
     yield from (f"delays.{label}={delay}" for label, delay in shown.delays.items())

@@ -92,7 +92,7 @@ def refused() -> LastSteps:
 
 
 def raced(ordering: str) -> Run:
-    """A race between two vCPUs and one zapper, traced, with the yields of the scenario of wrong orderings."""
+    """A race between two vCPUs and one zapper, traced, with the delays of the scenario of wrong orderings."""
     scenario = with_options(load_scenario("wrong"), vcpus=2, zappers=1, duration_s=RACE_S, warmup_s=0.0)
     clock = calibrate(0.02)
     sites = declared_sites(scenario)

@@ -87,7 +87,7 @@ def test_what_the_scenario_declares_is_tried_first() -> None:
 
     amplify(Drawer(scenario, LABELS, {}, 1), lambda setting, _: first.append(setting), PASSES, lambda: True)
 
-    assert dict(first[0].yields) == scenario.yields
+    assert dict(first[0].delays) == scenario.delays
 
 
 def test_a_search_that_is_out_of_time_races_one_setting_a_pass() -> None:

@@ -54,13 +54,13 @@ def test_each_outcome_that_an_ordering_is_known_for_is_a_claim_of_its_own() -> N
     assert [one.explored.expect for one in made] == [("tracking_not_done",), ("stale_after_done",)]
 
 
-def test_a_safe_ordering_races_without_yields_and_a_wrong_one_may_stand_still_for_all_its_time() -> None:
+def test_a_safe_ordering_races_without_delays_and_a_wrong_one_may_stand_still_for_all_its_time() -> None:
     safe, wrong = expectations(
         [load_ordering("v18"), load_ordering("no_kick")], [], short=False, duration="30s", seed=7
     )
 
-    assert (safe.raced.yields, safe.raced.watchdog_s) == ({}, 5.0)
-    assert (bool(wrong.raced.yields), wrong.raced.watchdog_s) == (True, 30.0)
+    assert (safe.raced.delays, safe.raced.watchdog_s) == ({}, 5.0)
+    assert (bool(wrong.raced.delays), wrong.raced.watchdog_s) == (True, 30.0)
     assert (safe.raced.seed, wrong.raced.warmup_s) == (7, 0.0)
 
 
