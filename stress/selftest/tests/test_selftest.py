@@ -17,7 +17,9 @@ from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
 from stress.processes.perturbation import declared_sites
-from stress.processes.prepared import Prepared
+from stress.processes.placement import chosen_cpus
+from stress.processes.prepared import Prepared, prepare_races
+from stress.processes.race import race
 from stress.selftest.expectations import Expectation, expectations
 from stress.selftest.verb import race_expected
 
@@ -67,7 +69,21 @@ def test_a_safe_ordering_races_without_delays_and_a_wrong_one_may_stand_still_fo
 def test_where_standing_still_is_the_catch_the_watchdog_is_the_scenarios_own() -> None:
     (made,) = expectations([], ["fastpath_reenter"], short=True, duration=None, seed=None)
 
-    assert (made.raced.watchdog_s, made.to_race) == (5.0, True)
+    assert (made.raced.watchdog_s, made.raced.duration_s, made.to_race) == (1.0, 60.0, True)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", [name for name, shown in faults().items() if shown.shows == "no_progress"])
+def test_where_standing_still_is_the_catch_nobody_stands_still_without_the_fault(name: str) -> None:
+    (made,) = expectations([], [name], short=False, duration="2s", seed=None)
+    scenario = made.raced.model_copy(update={"watchdog_s": 1.0})
+    prepared = prepare_races(chosen_cpus(None), declared_sites(scenario), None, flow=scenario.flow)
+
+    with Interrupts() as interrupts:
+        right = made.ordering.model_copy(update={"faults": ()})
+        raced = race(prepared, right, scenario, interrupts, lambda _: lambda *_: None, ()).json
+
+    assert raced["ending"] == "finished", raced["notes"]
 
 
 def test_a_fault_that_there_is_not_is_told_with_the_nearest() -> None:
