@@ -84,11 +84,11 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _with_values(arguments: list[str]) -> list[str]:
-    """`--json` without a file is `--json -`."""
-    following = [*arguments[1:], "--"]
+    """`--json` without a file is `--json -`: a word behind it that is no path and no name of JSON is another's."""
+    following = [*arguments[1:], ""]
     return [
-        f"{one}=-" if one == "--json" and then.startswith("-") and then != "-" else one
-        for one, then in zip(arguments, following, strict=False)
+        f"{one}=-" if one == "--json" and not (then == "-" or "/" in then or then.endswith(".json")) else one
+        for one, then in zip(arguments, following, strict=True)
     ]
 
 

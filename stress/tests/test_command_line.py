@@ -305,6 +305,13 @@ def test_json_is_alone_on_stdout(tdx_stress: Command) -> None:
     assert "Observation spec Never 0 " in done.stderr
 
 
+def test_json_without_a_file_leaves_the_word_behind_it_to_the_verb(tdx_stress: Command, tmp_path: Path) -> None:
+    done, same = tdx_stress("list", "--json", "outcomes"), tdx_stress("list", "outcomes", "--json")
+
+    assert (done.returncode, done.stdout, list(tmp_path.glob("outcomes*"))) == (0, same.stdout, [])
+    assert set(json.loads(done.stdout)) >= {"outcomes"}
+
+
 @pytest.mark.processes
 def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
     done = tdx_stress("run", "--ordering", "no_block", *SHORT, "-q")
