@@ -1,5 +1,6 @@
 """The verb `list`: what there is to run and to see, each with one line and its source."""
 
+import inspect
 import json
 import sys
 from collections.abc import Mapping
@@ -9,8 +10,8 @@ from rich.text import Text
 
 from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
-from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import flow_name, flow_named
+from kernels.tdx.protocol import PARTS, protocol_of
+from kernels.tdx.rules import Flow, contradiction, flow_name, flow_named
 from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
@@ -27,7 +28,7 @@ FILES = {"orderings": "orderings", "scenarios": "."}
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
-    """Scenarios, orderings, outcomes and faults, as `list --json` prints them."""
+    """Scenarios, orderings, outcomes, faults and parts, as `list --json` prints them."""
     scenarios = [
         {**_of(one, "name", "title"), "source": f"scenarios/{one.name}.toml", **_of(one, "orderings")}
         for one in shipped_scenarios()
@@ -42,7 +43,22 @@ def everything() -> dict[str, list[dict[str, Any]]]:
         | ({} if one.flow == "shootdown" else {"title": f"{one.title} (flow {one.flow})"})
         for one in known_faults().values()
     ]
-    return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults}
+    parts = [_part(part) for part in PARTS]
+    return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults, "parts": parts}
+
+
+def _part(part: Flow) -> dict[str, Any]:
+    """A part of a machine, by what its file says of it first, and the parts that it can be combined with."""
+    modules = (inspect.getmodule(filling.source) for filling in PARTS[part].values())
+    file = next(module for module in modules if module and vars(module).get("FILLS") is PARTS[part])
+    title = str(file.__doc__).split("\n\n")[0].replace("\n", " ").strip().rstrip(".")
+    others = [flow_name(other) for other in PARTS if other != part and contradiction(part | other) is None]
+    return {
+        "name": flow_name(part),
+        "title": title,
+        "source": f"{file.__name__.replace('.', '/')}.py",
+        "combines_with": others,
+    }
 
 
 def _of(one: Any, *keys: str) -> dict[str, Any]:
@@ -72,6 +88,8 @@ def list_all(request: ListRequest) -> int:
 def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListRequest) -> int:
     """An ordering's or a scenario's file, to start one's own from; of an outcome or a fault all that is known."""
     found = {section: entry for section, its in listed.items() for entry in its if entry["name"] == name}
+    if FILES.keys() & found.keys():
+        found.pop("parts", None)  # a scenario of the part's name shows it at work
     if not found:
         known = [*listed, *(entry["name"] for entries in listed.values() for entry in entries)]
         near = nearest(name, known)
@@ -134,5 +152,7 @@ def _entry(entry: Entry, width: int) -> Text:
         text.append(f"  [{entry['grade']}]", style=GRADE_STYLES[Grade(entry["grade"])])
     if entry.get("expect", "safe") != "safe":
         text.append(f"  [unsafe: {', '.join(entry['expect'])}]", style="red")
+    if others := entry.get("combines_with"):
+        text.append(f"  [with {', '.join(others)}]")
     text.append(f"\n  {'':<{width}}  {entry['source']}", style="dim")
     return text

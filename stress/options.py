@@ -273,13 +273,13 @@ class SelftestRequest(NamedTuple):
 
 
 class ListRequest(NamedTuple):
-    """List scenarios, orderings, outcomes and faults, or print one whole.
+    """List scenarios, orderings, outcomes, faults and parts, or print one whole.
 
     Each with one line and its source; of one name its file, so that one of your own can start from it. With --labels:
     the steps of a flow by label, for `--delay` and `yields`. With --schema: the JSON schema of what a verb leaves.
     """
 
-    name: Annotated[str | None, "[KIND|NAME]", "scenarios, orderings, outcomes or faults, or the name of one."] = None
+    name: Annotated[str | None, "[KIND|NAME]", "One of these kinds, or the name of one."] = None
     labels: Annotated[
         str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
     ] = None

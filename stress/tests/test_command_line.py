@@ -153,7 +153,7 @@ def test_list_prints_every_kind_with_its_source(tdx_stress: Command) -> None:
     done = tdx_stress("list")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(f"{kind}\n" in done.stdout for kind in ("SCENARIOS", "ORDERINGS", "OUTCOMES", "FAULTS"))
+    assert all(f"{kind}\n" in done.stdout for kind in ("SCENARIOS", "ORDERINGS", "OUTCOMES", "FAULTS", "PARTS"))
     assert "[unsafe: tracking_not_done]" in done.stdout
 
 
