@@ -85,10 +85,10 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 def _with_values(arguments: list[str]) -> list[str]:
     """`--json` without a file is `--json -`: a word behind it that is no path and no name of JSON is another's."""
-    following = [*arguments[1:], ""]
+    following = (*arguments[1:], "")
     return [
         f"{one}=-" if one == "--json" and not (then == "-" or "/" in then or then.endswith(".json")) else one
-        for one, then in zip(arguments, following, strict=True)
+        for one, then in zip(arguments, following, strict=False)
     ]
 
 
