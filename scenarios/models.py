@@ -44,12 +44,8 @@ from scenarios.wording import listed, names, nearest, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
-FLOW_NAMES, MODULES, FLUSHES, RETRIES = (
-    tuple(map(flow_name, FLOWS)),
-    names(Module),
-    names(SharedFlush),
-    names(FaultRetry),
-)
+FLOW_NAMES = tuple(map(flow_name, FLOWS))
+MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
 MEMSLOT_ZAPS = names(MemslotZap)
 SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
 REQUESTS = ("tlb_flush", "none")

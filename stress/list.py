@@ -1,6 +1,5 @@
 """The verb `list`: what there is to run and to see, each with one line and its source."""
 
-import inspect
 import json
 import sys
 from collections.abc import Mapping
@@ -49,8 +48,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def _part(part: Flow) -> dict[str, Any]:
     """A part of a machine, by what its file says of it first, and the parts that it can be combined with."""
-    modules = (inspect.getmodule(filling.source) for filling in PARTS[part].values())
-    file = next(module for module in modules if module and vars(module).get("FILLS") is PARTS[part])
+    modules = (sys.modules[filling.source.__module__] for filling in PARTS[part].values())
+    file = next(module for module in modules if vars(module).get("FILLS") is PARTS[part])
     title = str(file.__doc__).split("\n\n")[0].replace("\n", " ").strip().rstrip(".")
     others = [flow_name(other) for other in PARTS if other != part and contradiction(part | other) is None]
     return {

@@ -43,7 +43,9 @@ FailIf = Annotated[
 ]
 FailFast = Annotated[bool, "--fail-fast", "Stop at the first ordering that fails."]
 Out = Annotated[Path | None, "--out DIR", "Where the files go; else runs/<UTC time>-<scenario>."]
-Json = Annotated[str | None, "--json [FILE]", "The result as JSON, alone on stdout, or into a file."]
+Json = Annotated[
+    str | None, "--json [FILE]", "The result as JSON, alone on stdout, or into a FILE with .json or / in its name."
+]
 Junit = Annotated[Path | None, "--junit FILE", "The verdicts as JUnit XML."]
 Ktap = Annotated[str | None, "--ktap FILE|-", "The verdicts as KTAP, into a file or alone on stdout."]
 Quiet = Annotated[bool, "-q --quiet", "Only the lines to grep, and errors."]
