@@ -38,7 +38,8 @@ def test_a_safe_ordering_fails_by_what_it_shows_beside_the_outcome_that_is_looke
     assert (done.returncode, done.stderr[:21]) == (1, "<== FAILED no_block: ")
     assert done.stdout.startswith("Amplified no_block fresh ")
     assert done.stdout.endswith(" failed\n")
-    assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]}
+    # Nor has it a gate: who is held up with the lock of TRACK in hand may starve it, which is shown as well.
+    assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]} - {"no_progress"}
     assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"] if one["shootdowns"])  # met by it
 
 
