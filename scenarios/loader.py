@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 DEFAULT_SCENARIO = "review"
-ORDERINGS, SCENARIOS = "orderings", "."
+ORDERINGS, SCENARIOS, REALS = "orderings", ".", "real"
 
 
 def load_ordering(text: str) -> Ordering:
@@ -78,6 +78,8 @@ def load_scenario(text: str) -> Scenario:
         return _shipped_scenario(path, f"scenarios/{text}.toml")
     if _is_path(text) or is_file(text):
         return _scenario_file(Path(text), text)
+    if text in shipped_names(REALS):
+        raise ScenarioError(f"scenario {shown(text)} is the kernel's own shootdown, no model: `tdx-stress run {text}`")
     raise _unknown("scenario", text, SCENARIOS)
 
 

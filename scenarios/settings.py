@@ -29,7 +29,7 @@ def apply_settings(
     of_scenario: dict[str, Any] = {}
     of_ordering: dict[str, Any] = {}
     for setting in settings:
-        key, value = _key_and_value(setting)
+        key, value = key_and_value(setting)
         if key in SCENARIO_KEYS or key.startswith(BY_LABEL):
             of_scenario[key] = value
         elif key in ORDERING_KEYS or key in KICK_KEYS:
@@ -76,7 +76,7 @@ def with_faults(orderings: Sequence[Ordering], faults: Sequence[str]) -> list[Or
 
 def setting_key(setting: str) -> str:
     """The key of `key=value`. Raises ScenarioError where there is no value."""
-    return _key_and_value(setting)[0]
+    return key_and_value(setting)[0]
 
 
 def _with(scenario: Scenario, where: str, values: Mapping[str, Any]) -> Scenario:
@@ -102,7 +102,8 @@ def _merged(model: Scenario | Ordering, values: Mapping[str, Any]) -> dict[str, 
     return table
 
 
-def _key_and_value(setting: str) -> tuple[str, Any]:
+def key_and_value(setting: str) -> tuple[str, Any]:
+    """Of `key=value`, with the value as TOML reads it, or else as a word. Raises ScenarioError where there is none."""
     # A label may hold "=", a probability or a delay may not.
     key, equals, text = setting.rpartition("=") if setting.startswith(BY_LABEL) else setting.partition("=")
     if not equals:

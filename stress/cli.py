@@ -77,6 +77,15 @@ def _top(
 
 @verb(app, "run", options.RunRequest, EXIT_CODES)
 def _run(request: options.RunRequest) -> int:
+    from scenarios.real.model import is_real
+
+    if is_real(request.scenario):
+        from stress.real.resolve import resolve_real
+
+        real = resolve_real(request)
+        from stress.real.verb import run_real
+
+        return run_real(request, real)
     from stress.resolve import resolve
 
     resolved = resolve(request)

@@ -16,6 +16,7 @@ from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
 from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.real.model import REAL_FAULTS, shipped_reals
 from scenarios.wording import nearest
 from stress.errors import UsageFault
 from stress.options import ListRequest
@@ -23,7 +24,7 @@ from stress.screen import Screen, write
 from stress.session import hand_out
 
 Entry = Mapping[str, Any]
-FILES = {"orderings": "orderings", "scenarios": "."}
+FILES = {"orderings": ("orderings",), "scenarios": (".", "real")}
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
@@ -31,6 +32,10 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     scenarios = [
         {**_of(one, "name", "title"), "source": f"scenarios/{one.name}.toml", **_of(one, "orderings")}
         for one in shipped_scenarios()
+    ]
+    scenarios += [
+        {**_of(one, "name", "title"), "source": f"scenarios/real/{one.name}.toml", **_of(one, "arms")}
+        for one in shipped_reals()
     ]
     orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings()]
     outcomes = [
@@ -41,6 +46,9 @@ def everything() -> dict[str, list[dict[str, Any]]]:
         _of(one, "name", "title", "source", "breaks", "ordering", "shows", "beside")
         | ({} if one.flow == "shootdown" else {"title": f"{one.title} (flow {one.flow})"})
         for one in known_faults().values()
+    ]
+    faults += [
+        {"name": name, **its._asdict(), "breaks": "host", "scenario": "real"} for name, its in REAL_FAULTS.items()
     ]
     parts = [_part(part) for part in PARTS]
     return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults, "parts": parts}
@@ -100,9 +108,10 @@ def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListR
         hand_out(request.json, json.dumps(found, indent=1) + "\n")
         return 0
     for section, entry in found.items():
-        if section in FILES and (path := shipped(FILES[section], name)):
+        paths = [path for folder in FILES.get(section, ()) if (path := shipped(folder, name))]
+        for path in paths:
             write(sys.stdout, f"# {section[:-1]} {name}\n{path.read_text()}")
-        else:
+        if not paths:
             told = {key: ", ".join(its) if isinstance(its, list) else its for key, its in entry.items()}
             lines = (f"{key}: {its}" for key, its in told.items())
             write(sys.stdout, "\n".join([f"# {section[:-1]}", *lines]) + "\n")

@@ -286,7 +286,7 @@ class ListRequest(NamedTuple):
         str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
     ] = None
     schema: Annotated[
-        str | None, "--schema KIND", "run, bench, exploration, orders, faults, amplification or selftest."
+        str | None, "--schema KIND", "run, real, bench, exploration, orders, faults, amplification or selftest."
     ] = None
     json: Json = None
     no_color: NoColor = False

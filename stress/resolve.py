@@ -25,6 +25,7 @@ from scenarios.loader import (
     with_options,
 )
 from scenarios.models import Ordering, Scenario
+from scenarios.real.model import REAL_FAULTS
 from scenarios.rules import compile_rules
 from scenarios.wording import ScenarioError, listed, shown
 from stress.errors import UsageFault
@@ -51,7 +52,12 @@ def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering
     scenario = with_delays(scenario, getattr(request, "delays", ()))
     typed = {key: getattr(request, key.removesuffix("_s"), None) for key in RACED}
     scenario = with_options(scenario, **typed)
-    orderings = with_faults(orderings, getattr(request, "faults", ()))
+    faults = getattr(request, "faults", ())
+    if of_real := [fault for fault in faults if fault in REAL_FAULTS]:
+        raise UsageFault(
+            f"--fault: {of_real[0]} breaks a real host, no model: `tdx-stress run memfd --fault {of_real[0]}`"
+        )
+    orderings = with_faults(orderings, faults)
     check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
     return scenario, orderings
 

@@ -202,6 +202,11 @@ def pin_to(cpu: int) -> Any:
     """sched_setaffinity(2): this thread runs on this CPU alone, one of the first 1,024; returns 0, or -1 if refused."""
 
 
+@llvm.instruction(types.int64, llvm.syscall)
+def system_call(number: int, a: int, b: int, c: int, d: int, e: int, f: int) -> Any:
+    """syscall(2) with six arguments, of which the kernel takes as many as it needs; -1 where it refuses."""
+
+
 @llvm.access(0, types.void, llvm.prefetch(1))
 def prefetch_write(words: Any, index: int) -> None:
     """Ask for the word's line, to write it soon; waits for nothing."""

@@ -80,7 +80,7 @@ def access(operands: int, result: types.Type, emit: Emit) -> Callable[[Callable[
 
 
 def instruction(result: types.Type, emit: Instruct) -> Callable[[Callable[..., Any]], Any]:
-    """Mark what takes nothing or one integer, and touches no word."""
+    """Mark what takes nothing, one integer or seven, and touches no word."""
 
     def mark(body: Callable[..., Any]) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -94,7 +94,11 @@ def instruction(result: types.Type, emit: Instruct) -> Callable[[Callable[..., A
         def none(typingctx: Any) -> Any:
             return result(), codegen
 
-        made = _named(one if body.__code__.co_argcount else none, body)  # type: ignore[attr-defined]
+        def seven(typingctx: Any, number: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+            return result(*[types.int64] * 7), codegen
+
+        shapes: dict[int, Callable[..., Any]] = {0: none, 1: one, 7: seven}
+        made = _named(shapes[body.__code__.co_argcount], body)  # type: ignore[attr-defined]
         INSTRUCTIONS[made] = emit
         return made
 
@@ -241,6 +245,13 @@ def sched_setaffinity(builder: Any, args: list[Any]) -> Any:
     builder.store(builder.shl(ir.Constant(I64, 1), builder.and_(args[0], ir.Constant(I64, 63))), at)
     given = [ir.Constant(I32, 0), ir.Constant(I64, words * 8), mask]
     return builder.sext(_call_libc(builder, "sched_setaffinity", given), I64)
+
+
+def syscall(builder: Any, args: list[Any]) -> Any:
+    """A system call by its number, through libc; -1 where it is refused."""
+    kind = ir.FunctionType(I64, [I64], var_arg=True)
+    known = builder.module.globals.get("syscall")
+    return builder.call(known or ir.Function(builder.module, kind, "syscall"), args)
 
 
 def length_in_bits(builder: Any, args: list[Any]) -> Any:

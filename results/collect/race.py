@@ -139,8 +139,8 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "reads": reads,
         "seconds": round(seconds, 6),
         "warmup_s": round(facts.warmup_s, 6),
-        "reads_per_s": _per_second(reads, seconds),
-        "shootdowns_per_s": _per_second(shootdowns, seconds),
+        "reads_per_s": per_second(reads, seconds),
+        "shootdowns_per_s": per_second(shootdowns, seconds),
         "out_of_guest_share": _out_of_guest(start, end, seconds),
         "all_shootdowns": end.shootdowns,
         "all_reads": end.reads,
@@ -199,15 +199,17 @@ def _summaries(measured: Mapping[str, Counts], names: tuple[str, ...]) -> dict[s
     """By phase; `response` stands only where it was measured, that is, with an open loop. `ci95` holds the percentiles'
     intervals by order statistics, of this run alone."""
     measured_names = [name for name in names if name != "response" or measured[name].any()]
-    return {name: {**summary(measured[name]), "ci95": _intervals(measured[name])} for name in measured_names}
+    return {name: percentile_summary(measured[name]) for name in measured_names}
 
 
-def _intervals(counts: Counts) -> dict[str, list[int] | None]:
+def percentile_summary(counts: Counts) -> dict[str, Any]:
+    """n, percentiles and their intervals."""
     found = {name: percentile_interval(counts, q) for name, q in PERCENTILES.items()}
-    return {name: list(interval) if interval else None for name, interval in found.items()}
+    return {**summary(counts), "ci95": {name: list(interval) if interval else None for name, interval in found.items()}}
 
 
-def _per_second(count: int, seconds: float) -> float:
+def per_second(count: int, seconds: float) -> float:
+    """Over so many seconds; 0 where there were none."""
     return round(count / seconds, 3) if seconds > 0 else 0.0
 
 
@@ -241,11 +243,14 @@ def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
     told = declared(facts.flow)
     met, of = end.outcome_met, end.met_shootdowns
     return [
-        _outcome(o, int(counts[o]), int(by_shootdown[o]), int(met[o]), of) for o in Outcome if o in told or counts[o]
+        outcome_entry(o, int(counts[o]), int(by_shootdown[o]), int(met[o]), of)
+        for o in Outcome
+        if o in told or counts[o]
     ]
 
 
-def _outcome(outcome: Outcome, count: int, shootdowns: int, met: int, of: int) -> dict[str, Any]:
+def outcome_entry(outcome: Outcome, count: int, shootdowns: int, met: int, of: int) -> dict[str, Any]:
+    """One outcome: see `_outcomes`."""
     grade = GRADES[outcome].grade
     by_shootdown = outcome not in BY_READ and (count == 0 or shootdowns > 0)
     caught = would_have_caught(of) if by_shootdown and shootdowns == 0 else None

@@ -76,14 +76,15 @@ def sheet(
     keys: Sequence[Any] = (),
     key_title: str = "",
     head_text: str = "",
+    model: str = MODEL,
 ) -> Sheet:
     """An empty sheet with its head, and a foot with a legend of orderings, one of `keys`, and the caveats.
 
-    The head says what ran where, or `head_text`.
+    The head says what ran where, or `head_text`; the foot begins with what the `model` is.
     """
     columns = 3 if not keys else 1 if len(handles) <= 3 else 2
     rows = max(math.ceil(len(handles) / columns), math.ceil(len(keys) / 2) + 1 if keys else 0, 1)
-    caveats = caveat_text(result)
+    caveats = caveat_text(result, model=model)
     legend_in, foot_in = LINE_IN * rows + 0.22, LINE_IN * 0.86 * len(caveats) + 0.12
     height = HEAD_IN + body_in + legend_in + foot_in
     figure = Figure(figsize=(WIDTH_IN, height))
@@ -127,9 +128,9 @@ def subtitle(result: Mapping[str, Any]) -> str:
     return shortened("; ".join([*parts, where]), 150)
 
 
-def caveat_text(result: Mapping[str, Any], most: int = 6) -> list[str]:
-    """The caveat line, wrapped to the sheet: always that this is a model, then what was seen."""
+def caveat_text(result: Mapping[str, Any], most: int = 6, model: str = MODEL) -> list[str]:
+    """The caveat line, wrapped to the sheet: always what the model is, then what was seen."""
     seen = [shortened(caveat["seen"], 120) for caveat in result["caveats"]]
     more = [f"{len(seen) - most} more in result.json"] if len(seen) > most else []
-    said = f"{MODEL} Caveats: {'; '.join([*seen[:most], *more])}." if seen else MODEL
+    said = f"{model} Caveats: {'; '.join([*seen[:most], *more])}." if seen else model
     return textwrap.wrap(said, 205)

@@ -35,6 +35,13 @@ def write_bench_report(directory: Path, bench: Bench) -> None:
     write_text(directory / PAGE, render(bench_page(bench, pooled(bench, directory))))
 
 
+def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Make the picture and the page of a real run from its result and histograms. Raises StoreError."""
+    from results.kinds.real.page import real_files
+
+    _write_all(directory, real_files(result, arrays))
+
+
 def _write_all(directory: Path, contents: Mapping[str, bytes]) -> None:
     for name, content in contents.items():
         write_file(directory / name, lambda file, content=content: file.write(content))  # type: ignore[misc]

@@ -19,7 +19,9 @@ from results.kinds.bench import tables as bench_tables
 from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
-from results.kinds.files import write_bench_report, write_report
+from results.kinds.files import write_bench_report, write_real_report, write_report
+from results.kinds.real import record as real
+from results.kinds.real import tables as real_tables
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
@@ -95,6 +97,13 @@ def _draw_run(directory: Path, result: Any) -> str:
     arrays = read_result(directory).arrays
     if arrays:
         write_report(directory, result, arrays)
+    return "" if arrays else RAW
+
+
+def _draw_real(directory: Path, result: Any) -> str:
+    arrays = real.histograms(directory, result)
+    if arrays:
+        write_real_report(directory, result, arrays)
     return "" if arrays else RAW
 
 
@@ -183,6 +192,25 @@ KINDS = (
         suite=lambda it: str(it.scenario["name"]),
         cases=bench_tables.bench_cases,
         draw=_draw_bench,
+    ),
+    Kind(
+        "real",
+        "a real run",
+        real.FILE,
+        real_tables.KERNEL,
+        {real.SCHEMA: real.RealShape},
+        read=real.read_real,
+        exit_code=lambda it: run_exit_code(it["runs"]),
+        shown=real_tables.real_screen,
+        tables=real_tables.real_tables,
+        lines=lambda it: map(run_tables.observation_line, it["runs"]),
+        suite=lambda it: str(it["scenario"]["name"]),
+        cases=real_tables.real_cases,
+        draw=_draw_real,
+        rows=lambda it: [
+            _a_row(one, one, scenario=it["scenario"]["name"], **real_tables.figures(one)) for one in it["runs"]
+        ],
+        about=lambda it: {key: it["scenario"].get(key) for key in ("arms", "vcpus", "pages", "faults")},
     ),
     _of_document(
         "exploration",

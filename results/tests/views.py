@@ -30,6 +30,8 @@ from results.kinds.faults import pair_cases
 from results.kinds.kind import BY_NAME
 from results.kinds.orders import race_entries
 from results.kinds.orders_views import order_cases
+from results.kinds.real.page import real_page
+from results.kinds.real.tables import real_cases
 from results.kinds.run.page import run_page
 from results.kinds.run.tables import run_cases
 from results.kinds.selftest import claim, raced, selftest_cases
@@ -44,6 +46,7 @@ from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.builders.exploration import drawn, explored
 from results.tests.builders.faults import matrix
 from results.tests.builders.machine import facts
+from results.tests.builders.real import a_race, a_real, both
 from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, distinct, of_an_earlier_version
 from results.verdict import Verdict
 
@@ -310,6 +313,9 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "run-of-an-earlier-version": _an_older_run,
     "run-page": lambda: page_text(run_page(a_review(), {})),
     "run-cases": _run_cases,
+    "real-80": lambda: screen("real", a_real(*both()), 80),
+    "real-page": lambda: page_text(real_page(a_real(*both()), {**a_race().arrays, **both()[1].arrays})),
+    "real-cases": lambda: cases("real", real_cases(a_real(*both()))),
     "bench-80": lambda: _bench(80),
     "bench-sweep": lambda: _bench(100, values=(1, 2, 4, 8, 16)),
     "bench-batches": _batches,

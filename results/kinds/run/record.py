@@ -21,7 +21,7 @@ from results.verdict import MET, Ending, Verdict
 WITH_INTERVAL = ("p50", "p90", "p99")
 
 
-class _Outcome(Shape):
+class OutcomeShape(Shape):
     id: str
     grade: Annotated[Grade, Field(strict=False)]
     count: Count
@@ -45,7 +45,7 @@ class _Intervals(Shape):
     p999: tuple[Count, Count] | None = Field(strict=False, default=None)
 
 
-class _Phase(Shape):
+class PhaseShape(Shape):
     n: Count
     min: Count | None
     p50: Count | None
@@ -56,7 +56,7 @@ class _Phase(Shape):
     ci95: _Intervals
 
     @model_validator(mode="after")
-    def _intervals_where_percentiles_are(self) -> "_Phase":
+    def _intervals_where_percentiles_are(self) -> "PhaseShape":
         bare = [n for n in WITH_INTERVAL if getattr(self, n) is not None and getattr(self.ci95, n) is None]
         if bare:
             raise ValueError(f"expected an interval in ci95 for {', '.join(bare)}, found none")
@@ -65,13 +65,13 @@ class _Phase(Shape):
 
 class _Latency(Shape):
     model_config = ConfigDict(extra="allow", strict=True)
-    __pydantic_extra__: dict[str, _Phase] = Field(init=False)
-    shootdown: _Phase
+    __pydantic_extra__: dict[str, PhaseShape] = Field(init=False)
+    shootdown: PhaseShape
 
 
 class _VcpuTimes(Shape):
-    out_of_guest: _Phase
-    gate_wait: _Phase
+    out_of_guest: PhaseShape
+    gate_wait: PhaseShape
 
 
 class _Mean(Shape):
@@ -107,7 +107,7 @@ class _Run(Shape):
     all_shootdowns: Count
     all_reads: Count
     met: _Met | None = None  # of a result of an earlier version
-    outcomes: list[_Outcome]
+    outcomes: list[OutcomeShape]
     lock_contention: list[_Contention] = Field(default_factory=list)
     source: str = ""
     steal_share: Share | None = None

@@ -13,11 +13,13 @@ from results.store import StoreError
 from results.tests import views
 from results.tests.builders.amplification import a_judged_entry, an_unexpected
 from results.tests.builders.faults import matrix
+from results.tests.builders.real import a_real, both
 from results.tests.builders.run import SCENARIO, a_result, a_run
 
 HEAD: dict[str, Any] = {"command": ["tdx-stress"], "version": "0.1.0", "commit": None, "started": "2026-11-22"}
 DOCUMENTS: dict[str, Any] = {
     "run": a_result(a_run("spec"), a_run("v18")),
+    "real": a_real(*both()),
     "exploration": document(HEAD, views.explorations(), single=False),
     "orders": {**views.an_atlas(), **HEAD},
     "faults": {**matrix(), **HEAD},
@@ -55,7 +57,7 @@ def test_a_result_is_of_the_kind_whose_file_is_there_and_has_every_face(tmp_path
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("run", 0), ("bench", 0), ("exploration", 1), ("orders", 0), ("faults", 0), ("amplification", 0),
+        ("run", 0), ("real", 1), ("bench", 0), ("exploration", 1), ("orders", 0), ("faults", 0), ("amplification", 0),
         ("selftest", 6),
     ],
 )  # fmt: skip
@@ -76,7 +78,7 @@ def test_a_map_is_drawn_again_from_the_document_alone(tmp_path: Path, name: str,
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "run"])
 def test_a_document_of_another_shape_is_one_line_that_names_the_file_and_the_field(tmp_path: Path, name: str) -> None:
     for key in DOCUMENTS[name]:
-        if key in (*HEAD, "schema", "complete", "planned", "variants", "summary"):
+        if key in (*HEAD, "schema", "complete", "planned", "variants", "summary", "seed"):
             continue
         kind = keep(tmp_path, name, {**DOCUMENTS[name], key: 7})
 

@@ -1,0 +1,281 @@
+"""The loops of a real race: readers, and the host that takes pages away under them.
+
+A reader loads a word of a page, through the TLB of the CPU on which it runs; nothing of that is modelled. The host asks
+the kernel to take the page away, and the kernel sends its own IPIs. When the call has returned the kernel has promised
+that no CPU translates to the old page any more, which is what KVM relies on when it gives a page to somebody else. So
+the host publishes that (`DONE`), and a reader who knows it must not see an older generation.
+
+No false alarm can come of the order of a reader's loads. It loads `DONE` first, with acquire, and then the page. If
+`DONE` says g, the call that took g - 1 away had returned before that load, and the load of the page stands behind it
+in the program. A CPU may begin a load early, through an old translation; but the IPI of a shootdown arrives between
+two instructions, and whatever was begun behind it begins anew. Either the load of `DONE` was over before that IPI, and
+so before the call returned, and saw less than g; or both loads came behind the flush. (aarch64: TLBI and DSB promise
+the same.) What the page holds is always one of these: nothing, if it is new; generation g or a later one; or, through
+an old translation alone, what stood in the old page, or what its next owner has written there.
+
+Compiled by `kernels/language/jit.py`: plain loops over the atomics, without the GIL.
+"""
+
+import functools
+import platform
+from typing import Any, NamedTuple
+
+from kernels.language.atomics import (
+    bit_length,
+    exchange_seq_cst,
+    fetch_or_seq_cst,
+    load_acquire,
+    load_relaxed,
+    monotonic_ns,
+    own,
+    pause,
+    set_own,
+    store_relaxed,
+    store_release,
+    system_call,
+    timestamp,
+    yield_cpu,
+)
+from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS, LINE_WORDS
+from kernels.race.ticks import NS_SHIFT
+from kernels.real.words import (
+    BEGUN,
+    DONE,
+    FAULT,
+    FRESH,
+    MET,
+    MET_IN,
+    OWNER_SHIFT,
+    PAGE_BYTES,
+    PAGE_WORDS,
+    SHOOTDOWNS,
+    SHOWN,
+    SHOWN_IN,
+    SLOT,
+    SOMEBODY_ELSE,
+    STALE_AFTER_DONE,
+    STALE_IN_WINDOW,
+    USE_AFTER_REMOVE,
+)
+
+# System calls by their numbers, and the flags of those that are made.
+FALLOCATE, MMAP, PWRITE = (47, 222, 68) if platform.machine() == "aarch64" else (285, 9, 18)
+PUNCH_HOLE_KEEP_SIZE, READ_WRITE, SHARED_FIXED = 3, 3, 0x11
+OUTCOMES = 5
+BATCH = 1024  # reads between two looks at the word that ends it
+LONGEST_NS = (1 << 40) - 1
+REFUSED, EARLY, REUSED = 72, 1, 2
+
+
+def drawn(random: int) -> int:
+    """The next of Marsaglia's 64-bit xorshift generator."""
+    random ^= random << 13
+    random ^= (random >> 7) & ((1 << 57) - 1)
+    return random ^ (random << 17)
+
+
+def show(words: Any, at: int, mine: int, outcome: int) -> None:
+    """Count a read that is not fresh, and mark the page's last shootdown with it."""
+    set_own(words, mine + outcome, own(words, mine + outcome) + 1)
+    if load_relaxed(words, at + SHOWN) & (1 << outcome) == 0:
+        fetch_or_seq_cst(words, at + SHOWN, 1 << outcome)
+
+
+def read_pages(words: Any, memory: Any, places: Any, reader: int, seed: int) -> int:
+    """Read pages at random until told to stop; `memory` is the mapping, as words."""
+    random, fresh = seed, 0
+    mine, seen = places.reader + reader * LINE_WORDS, places.seen + reader * places.seen_stride
+    while load_relaxed(words, places.stop) == 0:
+        for _ in range(BATCH):
+            random = drawn(random)
+            page = ((random & 0x7FFFFFFF) * places.pages) >> 31
+            at = places.page + page * LINE_WORDS
+            done = load_acquire(words, at + DONE)  # pairs with the host's store_release behind its call
+            begun = load_acquire(words, at + BEGUN)  # pairs with the one before its call
+            value = load_relaxed(memory, page * PAGE_WORDS)  # behind both: see above
+            generation = value - ((page + 1) << OWNER_SHIFT)
+            if value == 0:
+                show(words, at, mine, FAULT)
+                continue
+            if generation < 0 or generation >> OWNER_SHIFT:
+                show(words, at, mine, USE_AFTER_REMOVE)
+                continue
+            if generation >= begun:
+                fresh += 1
+            elif generation >= done:
+                show(words, at, mine, STALE_IN_WINDOW)
+            else:
+                show(words, at, mine, STALE_AFTER_DONE)
+            if own(words, seen + page) != generation:
+                store_relaxed(words, seen + page, generation)  # for the host, who counts whom it meets
+        set_own(words, mine + FRESH, fresh)
+    return 0
+
+
+def now(clock: int) -> int:
+    """Ticks of one of the clocks of `kernels/race/ticks.py`."""
+    return timestamp() if clock == 0 else monotonic_ns()
+
+
+def held_by(words: Any, places: Any, page: int, generation: int) -> int:
+    """How many readers have read this generation of the page: a TLB of theirs may still hold the translation."""
+    holders = 0
+    for reader in range(places.readers):
+        holders += load_relaxed(words, places.seen + reader * places.seen_stride + page) == generation
+    return holders
+
+
+def close(words: Any, places: Any, page: int) -> None:
+    """Count what the page's last shootdown has shown. A stale read, too, says that it met a reader."""
+    shown = exchange_seq_cst(words, places.page + page * LINE_WORDS + SHOWN, 0)
+    met, stale = shown & 1, shown & ~((1 << FAULT) | 1)
+    set_own(words, places.host + MET, own(words, places.host + MET) + (met != 0 or stale != 0))
+    for outcome in range(FAULT, OUTCOMES):
+        if shown & (1 << outcome):
+            at = places.host + SHOWN_IN + outcome
+            set_own(words, at, own(words, at) + 1)
+            at = places.host + MET_IN + outcome
+            set_own(words, at, own(words, at) + (met != 0 or stale != 0))
+
+
+def begin(words: Any, places: Any, page: int) -> int:
+    """Say that the page is about to go; returns how many readers hold it."""
+    at = places.page + page * LINE_WORDS
+    close(words, places, page)
+    generation = own(words, at + BEGUN)
+    holders = held_by(words, places, page, generation)
+    if holders:
+        fetch_or_seq_cst(words, at + SHOWN, 1 << FRESH)  # its own bit: this one met a reader
+    store_release(words, at + BEGUN, generation + 1)
+    return holders
+
+
+def end(words: Any, places: Any, page: int, holders: int, ticks: int, ticks_to_ns: int) -> None:
+    """Say that the page is gone, and count the shootdown."""
+    at = places.page + page * LINE_WORDS
+    store_release(words, at + DONE, own(words, at + BEGUN))
+    ns = min(max((ticks * ticks_to_ns) >> NS_SHIFT, 0), LONGEST_NS)
+    shift = bit_length(ns) - 8
+    bucket = ns if ns < HIST_SUB_BUCKETS else shift * (HIST_SUB_BUCKETS // 2) + (ns >> shift)
+    counted = places.histograms + holders * HIST_WORDS + bucket
+    set_own(words, counted, own(words, counted) + 1)
+    set_own(words, places.host + SHOOTDOWNS, own(words, places.host + SHOOTDOWNS) + 1)
+
+
+def write(words: Any, places: Any, address: int, file: int, slot: int, value: int) -> bool:
+    """Write a page's content through the file, where no mapping of the host's has to be shot down with the readers'."""
+    set_own(words, places.scratch, value)
+    return system_call(PWRITE, file, address + 8 * places.scratch, 8, slot * PAGE_BYTES, 0, 0) == 8
+
+
+def too_early(words: Any, places: Any, address: int, file: int, page: int, slot: int, fault: int, stop: bool) -> bool:
+    """The planted faults: what has to wait for the call is done before it, and a reader gets time to look."""
+    at = places.page + page * LINE_WORDS
+    if fault == EARLY:
+        store_release(words, at + DONE, own(words, at + BEGUN))
+    elif fault == REUSED:
+        stop = not write(words, places, address, file, slot, SOMEBODY_ELSE)
+    if fault:
+        yield_cpu()
+    return stop
+
+
+def punch_holes(
+    words: Any,
+    places: Any,
+    address: int,
+    file: int,
+    others: int,
+    clock: int,
+    ticks_to_ns: int,
+    seed: int,
+    gap: int,
+    fault: int,
+) -> int:  # fmt: skip
+    """memfd: take pages at random out of the file until told to stop. `address` is that of the words.
+
+    The freed page goes into another file, `others`, before the next generation is written: as the kernel hands out
+    first what it has got back last, the readers' own page would else come back, and show nothing but its new content.
+    """
+    random, failed = seed, False
+    while load_relaxed(words, places.stop) == 0 and not failed:
+        for _ in range(gap):
+            pause()
+        random = drawn(random)
+        page = ((random & 0x7FFFFFFF) * places.pages) >> 31
+        system_call(FALLOCATE, others, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0)
+        holders = begin(words, places, page)
+        failed = too_early(words, places, address, file, page, page, fault, failed)
+        began = now(clock)
+        failed |= system_call(FALLOCATE, file, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0) != 0
+        took = now(clock) - began
+        if failed:
+            break
+        end(words, places, page, holders, took, ticks_to_ns)
+        failed |= not write(words, places, address, others, page, SOMEBODY_ELSE)
+        value = ((page + 1) << OWNER_SHIFT) + own(words, places.page + page * LINE_WORDS + BEGUN)
+        failed |= not write(words, places, address, file, page, value)
+    for page in range(places.pages):
+        close(words, places, page)
+    return REFUSED if failed else 0
+
+
+def replace_pages(
+    words: Any,
+    places: Any,
+    address: int,
+    file: int,
+    memory: int,
+    clock: int,
+    ticks_to_ns: int,
+    seed: int,
+    gap: int,
+    fault: int,
+) -> int:  # fmt: skip
+    """munmap: map another page of the file over one at random until told to stop. `memory` is the mapping's address.
+
+    MAP_FIXED takes the old page away and puts the new one there in one call. Between an munmap and an mmap a reader
+    would fault where nothing is mapped, which ends a process; here it waits in its page fault until the call is over.
+    The page that was replaced is the next one to be mapped, elsewhere: an old translation shows its new owner.
+    """
+    random, failed = seed, False
+    while load_relaxed(words, places.stop) == 0 and not failed:
+        for _ in range(gap):
+            pause()
+        random = drawn(random)
+        page = ((random & 0x7FFFFFFF) * places.pages) >> 31
+        at = places.page + page * LINE_WORDS
+        slot, spare = own(words, at + SLOT), own(words, places.spare)
+        value = ((page + 1) << OWNER_SHIFT) + own(words, at + BEGUN) + 1
+        failed = not write(words, places, address, file, spare, value)
+        holders = begin(words, places, page)
+        failed = too_early(words, places, address, file, page, slot, fault, failed)
+        target = memory + page * PAGE_BYTES
+        began = now(clock)
+        failed |= system_call(MMAP, target, PAGE_BYTES, READ_WRITE, SHARED_FIXED, file, spare * PAGE_BYTES) != target
+        took = now(clock) - began
+        if failed:
+            break
+        end(words, places, page, holders, took, ticks_to_ns)
+        set_own(words, at + SLOT, spare)
+        set_own(words, places.spare, slot)
+    for page in range(places.pages):
+        close(words, places, page)
+    return REFUSED if failed else 0
+
+
+class Loops(NamedTuple):
+    """Compiled: the readers' loop, and the host's by the name of its scenario's arm."""
+
+    read_pages: Any
+    hosts: dict[str, Any]
+
+
+@functools.cache
+def load_loops() -> Loops:
+    """Compile every loop, or take it from the cache."""
+    from kernels.language.jit import loops
+
+    helpers = (drawn, show, now, held_by, close, begin, end, write, too_early)
+    made = loops("real", *helpers, read_pages, punch_holes, replace_pages)
+    return Loops(made.read_pages, {"memfd": made.punch_holes, "munmap": made.replace_pages})

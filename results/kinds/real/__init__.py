@@ -1,0 +1,1 @@
+"""Of `run memfd`, `run munmap` and the like: real shootdowns."""

@@ -1,0 +1,108 @@
+"""real.json: what a real race leaves, in the form of a run's record where it is the same thing."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from kernels.layout import HIST_WORDS
+from results.caveats import Caveat, caveats
+from results.kinds.run.record import OutcomeShape, PhaseShape
+from results.kinds.shape import CaveatShape, Count, DocumentShape, HostShape, Seconds, Shape
+from results.store import RAW, StoreError, read_arrays, read_document
+from results.verdict import MET, Ending, Verdict
+from results.words import machine_size, plural
+
+SCHEMA, FILE = "tdx-stress/real/1", "real.json"
+HELD = "held_by_"  # the name of a latency: of the shootdowns of pages that so many vCPUs held
+
+
+class _Met(Shape):
+    shootdowns: Count
+
+
+class _Run(Shape):
+    ordering: Annotated[str, Field(min_length=1)]
+    expect: Literal["safe"]
+    verdict: Annotated[Verdict, Field(strict=False)]
+    reason: str
+    ending: Annotated[Ending, Field(strict=False)]
+    notes: list[str]
+    faults: list[str]
+    vcpus: Count
+    zappers: Count
+    vcpus_entered: Count
+    seconds: Seconds
+    all_reads: Count
+    reads_per_s: Seconds
+    shootdowns_per_s: Seconds
+    all_shootdowns: Count
+    met: _Met
+    outcomes: list[OutcomeShape]
+    latency_ns: dict[Annotated[str, Field(pattern=rf"^({MET}|{HELD}[0-9]+)$")], PhaseShape]
+    interrupts: dict[str, int]
+
+
+class _Scenario(Shape):
+    name: str
+    title: str
+    vcpus: Count
+    zappers: Count
+    pages: Count
+
+
+class RealShape(DocumentShape):
+    """The whole of real.json."""
+
+    host: HostShape
+    caveats: list[CaveatShape]
+    scenario: _Scenario
+    runs: list[_Run]
+
+
+def read_real(directory: Path) -> dict[str, Any]:
+    """The dict of real.json, sound, and with sound arrays or none. Raises StoreError."""
+    document = read_document(directory / FILE, "a real run", {SCHEMA: RealShape})
+    histograms(directory, document)
+    return document
+
+
+def histograms(directory: Path, document: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """The histograms beside it, by arm and name; none where they were not kept. Raises StoreError."""
+    if not (directory / RAW).exists():
+        return {}
+    arrays = read_arrays(directory / RAW, "a real run")
+    for run in document["runs"]:
+        for name in run["latency_ns"]:
+            key = f"{run['ordering']}/hist/{name}"
+            found = arrays.get(key)
+            if name != MET and (found is None or found.shape != (HIST_WORDS,) or found.dtype != np.int64):
+                raise StoreError(f"{directory / RAW}: {key}: expected int64 of shape ({HIST_WORDS},), found none such")
+    return arrays
+
+
+def real_caveats(host: dict[str, Any], vcpus: int, runs: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """What to know before believing the numbers: of the machine, and of who shares CPUs and interrupts."""
+    own = []
+    cpus = host.get("cpus_allowed") or 1
+    if vcpus + 1 > cpus > 1:
+        own.append(
+            Caveat(
+                "oversubscribed",
+                f"{machine_size({'vcpus': vcpus, 'zappers': 1})[0]} on {plural(cpus - 1, 'CPU')}, beside the zapper's",
+                "those that do not run hold no TLB entry to be flushed at once, and get no IPI",
+                f"--vcpus {cpus - 1}",
+            )
+        )
+    if any(run["interrupts"] for run in runs):
+        own.append(
+            Caveat(
+                "others_interrupts",
+                "interrupts are counted over the whole machine",
+                "those of other processes are among them",
+                "an idle machine",
+            )
+        )
+    return caveats(host, {}, []) + [one.as_dict() for one in own]

@@ -1,0 +1,1 @@
+"""Real shootdowns, raced: the verb `run` of scenarios of the kind `real`."""

@@ -1,0 +1,130 @@
+"""Races against the kernel itself, as a user starts them.
+
+A planted fault shows in each of its shootdowns that a reader looks at meanwhile, and as the host gives its CPU away
+there, some one does on a single CPU, too. A race is lengthened until it is seen, up to 19 s: a reader that gets a tenth
+of a CPU reads some 100 million pages in that time, each of 64 once in a microsecond.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from stress.tests.lengthened import answered, lengthened
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+Raced = tuple[subprocess.CompletedProcess[str], dict[str, Any]]
+MOST_S = 60.0
+
+pytestmark = pytest.mark.processes
+
+
+def raced(tdx_stress: Command, *arguments: str, holds: Callable[[dict[str, Any]], object] = answered) -> Raced:
+    def race(duration: str) -> Raced:
+        done = tdx_stress("run", *arguments, "--duration", duration, "--no-report", "--json", "-")
+        assert done.stdout, done.stderr
+        return done, json.loads(done.stdout)
+
+    return lengthened(race, lambda one: holds(one[1]))
+
+
+def count(run: dict[str, Any], outcome: str) -> int:
+    return next(int(one["count"]) for one in run["outcomes"] if one["id"] == outcome)
+
+
+@pytest.mark.parametrize(("scenario", "vcpus"), [("memfd", 1), ("memfd", 3), ("munmap", 1), ("munmap", 3)])
+def test_the_kernel_never_shows_an_old_page_once_its_call_has_returned(
+    tdx_stress: Command, scenario: str, vcpus: int
+) -> None:
+    done, result = raced(tdx_stress, scenario, "--vcpus", str(vcpus))
+
+    (run,) = result["runs"]
+    assert (done.returncode, run["verdict"], run["vcpus_entered"]) == (0, "passed", vcpus)
+    assert (count(run, "stale_after_done"), count(run, "use_after_remove")) == (0, 0)
+    assert sum(one["count"] for one in run["outcomes"]) == run["all_reads"]
+    held = {name: phase["n"] for name, phase in run["latency_ns"].items() if name.startswith("held_by_")}
+    assert sum(held.values()) == run["all_shootdowns"]
+    assert run["latency_ns"]["shootdown_met"]["n"] == run["all_shootdowns"] - held.get("held_by_0", 0)
+    assert f"Observation {scenario} Never 0 {run['met']['shootdowns']}\n" in done.stderr
+
+
+@pytest.mark.parametrize("scenario", ["memfd", "munmap"])
+@pytest.mark.parametrize(
+    ("fault", "outcome"), [("published_early", "stale_after_done"), ("reused_early", "use_after_remove")]
+)
+def test_a_host_that_goes_on_before_its_call_is_caught(
+    tdx_stress: Command, scenario: str, fault: str, outcome: str
+) -> None:
+    done, result = raced(tdx_stress, scenario, "--fault", fault, holds=lambda it: count(it["runs"][0], outcome))
+
+    (run,) = result["runs"]
+    assert (done.returncode, run["verdict"], run["faults"]) == (1, "failed", [fault])
+    assert count(run, outcome) > 0
+    assert f"Observation {scenario} Sometimes " in done.stderr or f"Observation {scenario} Always " in done.stderr
+    assert f"{scenario}: declared safe, and showed {outcome}" in done.stderr
+
+
+def test_both_ways_are_raced_in_turn_and_reported_again(tdx_stress: Command, tmp_path: Path) -> None:
+    done = tdx_stress("run", "real", "--duration", "300ms", "--set", "gap=0", "--out", "out", "--junit", "j.xml")
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    for name in ("latency.png", "latency.svg", "report.html"):
+        (tmp_path / "out" / name).unlink()
+    again = tdx_stress("report", "out")
+
+    runs = json.loads((tmp_path / "out/real.json").read_text())["runs"]
+    assert [run["ordering"] for run in runs] == ["memfd", "munmap"]
+    assert made == {"real.json", "raw.npz", "latency.png", "latency.svg", "report.html"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == made
+    assert [line for line in again.stdout.splitlines() if line.startswith("Observation")] == [
+        line for line in done.stdout.splitlines() if line.startswith("Observation")
+    ]
+    assert (tmp_path / "j.xml").read_text().count("<testcase") == 2
+
+
+def racing(parent: subprocess.Popen[str], many: int) -> list[psutil.Process]:
+    """The workers, once they race."""
+    workers: list[psutil.Process] = []
+    until = time.monotonic() + MOST_S
+    while len(workers) < many and time.monotonic() < until and parent.poll() is None:
+        time.sleep(0.02)
+        workers = psutil.Process(parent.pid).children()
+    time.sleep(0.3)
+    return workers
+
+
+@pytest.mark.parametrize(
+    ("scenario", "many", "victim", "named"),
+    [("memfd", 3, 1, "vcpu 1 (pid "), ("memfd", 3, 2, "zapper 0 (pid "), ("munmap", 1, 0, "threads of 3 actors (pid ")],
+)
+def test_a_killed_worker_ends_the_run_as_crashed_and_is_named(
+    start_tdx_stress: Start, tmp_path: Path, scenario: str, many: int, victim: int, named: str
+) -> None:
+    parent = start_tdx_stress("run", scenario, "--duration", "1h", "--out", "out", "--no-report")
+    workers = sorted(racing(parent, many), key=lambda worker: worker.pid)
+    workers[victim].kill()
+
+    parent.communicate(timeout=MOST_S)
+    (run,) = json.loads((tmp_path / "out/real.json").read_text())["runs"]
+    assert (parent.returncode, run["verdict"]) == (3, "crashed")
+    assert run["notes"][0].startswith(named)
+    assert not any(worker.is_running() for worker in workers)
+
+
+@pytest.mark.parametrize("scenario", ["memfd", "munmap"])
+def test_an_interrupted_race_keeps_what_was_measured(start_tdx_stress: Start, tmp_path: Path, scenario: str) -> None:
+    parent = start_tdx_stress("run", scenario, "--duration", "1h", "--out", "out", "--no-report")
+    workers = racing(parent, 3 if scenario == "memfd" else 1)
+    for process in (*workers, psutil.Process(parent.pid)):
+        process.send_signal(signal.SIGINT)
+
+    parent.communicate(timeout=MOST_S)
+    (run,) = json.loads((tmp_path / "out/real.json").read_text())["runs"]
+    assert (parent.returncode, run["ending"], run["verdict"]) == (130, "interrupted", "inconclusive")
+    assert not any(worker.is_running() for worker in workers)
