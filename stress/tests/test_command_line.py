@@ -10,6 +10,7 @@ import pytest
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault
 from scenarios.loader import load_ordering
+from scenarios.real.model import REAL_FAULTS
 from stress.__main__ import explained
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.list import everything
@@ -224,7 +225,9 @@ def test_list_as_json_holds_every_outcome_and_fault(tdx_stress: Command) -> None
 
     assert listed == everything()
     assert [outcome["name"] for outcome in listed["outcomes"]] == [outcome.name for outcome in Outcome]
-    assert {fault["name"] for fault in listed["faults"]} == {str(fault.name).lower() for fault in Fault}
+    assert {fault["name"] for fault in listed["faults"]} == {str(fault.name).lower() for fault in Fault} | {
+        *REAL_FAULTS
+    }
     assert all(entry["title"] and entry["source"] for entries in listed.values() for entry in entries)
 
 

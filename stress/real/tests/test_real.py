@@ -8,7 +8,6 @@ of a CPU reads some 100 million pages in that time, each of 64 once in a microse
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ import psutil
 import pytest
 
 from stress.tests.lengthened import answered, lengthened
+from stress.tests.test_survives import ended, racing
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 Raced = tuple[subprocess.CompletedProcess[str], dict[str, Any]]
-MOST_S = 60.0
 
 pytestmark = pytest.mark.processes
 
@@ -88,17 +87,6 @@ def test_both_ways_are_raced_in_turn_and_reported_again(tdx_stress: Command, tmp
     assert (tmp_path / "j.xml").read_text().count("<testcase") == 2
 
 
-def racing(parent: subprocess.Popen[str], many: int) -> list[psutil.Process]:
-    """The workers, once they race."""
-    workers: list[psutil.Process] = []
-    until = time.monotonic() + MOST_S
-    while len(workers) < many and time.monotonic() < until and parent.poll() is None:
-        time.sleep(0.02)
-        workers = psutil.Process(parent.pid).children()
-    time.sleep(0.3)
-    return workers
-
-
 @pytest.mark.parametrize(
     ("scenario", "many", "victim", "named"),
     [("memfd", 3, 1, "vcpu 1 (pid "), ("memfd", 3, 2, "zapper 0 (pid "), ("munmap", 1, 0, "threads of 3 actors (pid ")],
@@ -107,12 +95,12 @@ def test_a_killed_worker_ends_the_run_as_crashed_and_is_named(
     start_tdx_stress: Start, tmp_path: Path, scenario: str, many: int, victim: int, named: str
 ) -> None:
     parent = start_tdx_stress("run", scenario, "--duration", "1h", "--out", "out", "--no-report")
-    workers = sorted(racing(parent, many), key=lambda worker: worker.pid)
+    workers = racing(parent, many)
     workers[victim].kill()
 
-    parent.communicate(timeout=MOST_S)
+    code, _, _ = ended(parent)
     (run,) = json.loads((tmp_path / "out/real.json").read_text())["runs"]
-    assert (parent.returncode, run["verdict"]) == (3, "crashed")
+    assert (code, run["verdict"]) == (3, "crashed")
     assert run["notes"][0].startswith(named)
     assert not any(worker.is_running() for worker in workers)
 
@@ -124,7 +112,7 @@ def test_an_interrupted_race_keeps_what_was_measured(start_tdx_stress: Start, tm
     for process in (*workers, psutil.Process(parent.pid)):
         process.send_signal(signal.SIGINT)
 
-    parent.communicate(timeout=MOST_S)
+    code, _, _ = ended(parent)
     (run,) = json.loads((tmp_path / "out/real.json").read_text())["runs"]
-    assert (parent.returncode, run["ending"], run["verdict"]) == (130, "interrupted", "inconclusive")
+    assert (code, run["ending"], run["verdict"]) == (130, "interrupted", "inconclusive")
     assert not any(worker.is_running() for worker in workers)
