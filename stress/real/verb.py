@@ -41,7 +41,7 @@ def run_real(request: RunRequest, real: Real) -> int:
             **origin({**host_facts(), **used, **clock_facts(clock)}),
             "seed": real.seed,
             "caveats": [],
-            "scenario": {**real.model_dump(mode="json"), "zappers": 1},
+            "scenario": {**real.model_dump(mode="json"), "zappers": 1, "placement": "apart"},
             "runs": [],
         }
         arrays: dict[str, NDArray[Any]] = {}

@@ -101,7 +101,7 @@ def real_caveats(host: dict[str, Any], vcpus: int, runs: list[dict[str, Any]]) -
             Caveat(
                 "others_interrupts",
                 "interrupts are counted over the whole machine",
-                "those of other processes are among them",
+                "those of other processes are among them; a vCPU that does not run just then gets none",
                 "an idle machine",
             )
         )
