@@ -49,7 +49,7 @@ SHOWN = {
     "bench-review": Shown(
         "tdx-stress bench review --orderings spec,v18 --rounds 15 --duration 300ms", {"ratios.png": "ratios.png"}
     ),
-    "real": Shown("tdx-stress run real --vcpus 4 --duration 20s", {"real.png": "latency.png"}),
+    "real": Shown("tdx-stress run real --vcpus 4", {"real.png": "latency.png"}),
     "doctor": Shown("tdx-stress doctor"),
     "list": Shown("tdx-stress list"),
     "answer": Shown(
