@@ -14,7 +14,7 @@ from kernels.tdx.outcomes import Outcome
 from results.collect.race import outcome_entry, per_second, percentile_summary
 from results.numbers.statistics import Counts
 from results.verdict import MET as MET_NAME
-from results.verdict import Ending, judge
+from results.verdict import REMEDY, Ending, judge
 
 INTERRUPTS = Path("/proc/interrupts")
 # Those that a shootdown sends, by their names in /proc/interrupts; there is no such line where hardware broadcasts it.
@@ -92,5 +92,6 @@ def real_record(facts: RealFacts, words: NDArray[np.int64], places: Places) -> R
         "interrupts": dict(facts.interrupts),
         "steal_share": facts.steal_share,
     }
-    record["verdict"], record["reason"] = (str(part) for part in judge(record))
+    verdict, reason = judge(record)
+    record["verdict"], record["reason"] = str(verdict), reason.replace(REMEDY, "a longer --duration or an idle machine")
     return RealRun(record, {f"{facts.arm}/hist/{name}": each for name, each in held.items()})
