@@ -277,7 +277,8 @@ class SelftestRequest(NamedTuple):
 class ListRequest(NamedTuple):
     """List scenarios, orderings, outcomes, faults and parts, or print one whole.
 
-    Each with one line and its source; of one name its file, so that one of your own can start from it. With --labels:
+    Each with one line and its source; of one name its file, so that one of your own can start from it. `list barriers`:
+    by word of the state who accesses it, and in which memory order. With --labels:
     the steps of a flow by label, for `--delay` and `yields`. With --schema: the JSON schema of what a verb leaves.
     """
 
