@@ -162,6 +162,9 @@ class ExploreRequest(NamedTuple):
     matrix: Annotated[
         bool, "--matrix", "Every ordering, or each --ordering, with every fault, or each --fault, one at a time."
     ] = False
+    dump: Annotated[
+        bool, "--dump", "Search nothing; print the step machines that are searched, which read sizes and rules."
+    ] = False
     faults: Faults = ()
     vcpus: Vcpus = None
     zappers: Zappers = None
