@@ -10,9 +10,9 @@ from rich.text import Text
 
 from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
+from kernels.tdx.outcomes import Grade, Outcome
 from kernels.tdx.protocol import PARTS, barriers, protocol_of
 from kernels.tdx.rules import Flow, contradiction, flow_name, flow_named
-from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
@@ -36,8 +36,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     ]
     orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings()]
     outcomes = [
-        {"name": outcome.name, "title": its.why, "grade": its.grade.value, "source": "results/grades.py"}
-        for outcome, its in sorted(GRADES.items())
+        {"name": outcome.name, "title": outcome.why, "grade": outcome.grade.value, "source": "kernels/tdx/outcomes.py"}
+        for outcome in Outcome
     ]
     faults = [
         _of(one, "name", "title", "source", "breaks", "ordering", "shows", "beside")

@@ -13,10 +13,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kernels.tdx.counters import PHASES_EVERY
+from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import Flow, has_part
 from results.exchange.cases import Case
 from results.figures import PHASES, phase_shares
-from results.grades import FAILING, Grade, why
+from results.grades import FAILING, why
 from results.kinds.run.answer import yardstick
 from results.numbers.statistics import ENOUGH
 from results.table import Table, caveat_lines

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.grades import GRADES
+from kernels.tdx.outcomes import Outcome
 from results.kinds.run.tables import (
     observation_line,
     percentiles_table,
@@ -99,7 +99,7 @@ def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed(
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_three_orderings_that_show_whatever_can_be_seen_are_read_on_one_screen(width: int) -> None:
-    mild = {outcome.name: 7 for outcome, its in GRADES.items() if its.grade.value in ("acceptable", "interesting")}
+    mild = {outcome.name: 7 for outcome in Outcome if outcome.grade.value in ("acceptable", "interesting")}
     seen = dict(list(mild.items())[:5])
     lines = shown(*(a_run(name, seen) for name in ("spec", "v18", "v6_16")), width=width)
 
