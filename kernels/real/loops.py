@@ -56,6 +56,7 @@ from kernels.real.words import (
     STALE_AFTER_DONE,
     STALE_IN_WINDOW,
     USE_AFTER_REMOVE,
+    Fault,
 )
 
 # System calls by their numbers, and the flags of those that are made.
@@ -64,7 +65,7 @@ PUNCH_HOLE_KEEP_SIZE, READ_WRITE, SHARED_FIXED = 3, 3, 0x11
 OUTCOMES = 5
 BATCH = 1024  # reads between two looks at the word that ends it
 LONGEST_NS = (1 << 40) - 1
-REFUSED, EARLY, REUSED = 72, 1, 2
+REFUSED, EARLY, REUSED = 72, int(Fault.published_early), int(Fault.reused_early)
 
 
 def drawn(random: int) -> int:
@@ -162,77 +163,57 @@ def end(words: Any, places: Any, page: int, holders: int, ticks: int, ticks_to_n
     set_own(words, places.host + SHOOTDOWNS, own(words, places.host + SHOOTDOWNS) + 1)
 
 
-def write(words: Any, places: Any, address: int, file: int, slot: int, value: int) -> bool:
-    """Write a page's content through the file, where no mapping of the host's has to be shot down with the readers'."""
+def write(words: Any, places: Any, host: Any, file: int, slot: int, value: int) -> bool:
+    """Write the content of a page that no reader maps, through its file."""
     set_own(words, places.scratch, value)
-    return system_call(PWRITE, file, address + 8 * places.scratch, 8, slot * PAGE_BYTES, 0, 0) == 8
+    return system_call(PWRITE, file, host.address + 8 * places.scratch, 8, slot * PAGE_BYTES, 0, 0) == 8
 
 
-def too_early(words: Any, places: Any, address: int, file: int, page: int, slot: int, fault: int, stop: bool) -> bool:
+def too_early(words: Any, places: Any, host: Any, page: int, slot: int) -> None:
     """The planted faults: what has to wait for the call is done before it, and a reader gets time to look."""
     at = places.page + page * LINE_WORDS
-    if fault == EARLY:
+    if host.fault == EARLY:
         store_release(words, at + DONE, own(words, at + BEGUN))
-    elif fault == REUSED:
-        stop = not write(words, places, address, file, slot, SOMEBODY_ELSE)
-    if fault:
+    elif host.fault == REUSED:
+        write(words, places, host, host.file, slot, SOMEBODY_ELSE)
+    if host.fault:
         yield_cpu()
-    return stop
 
 
-def punch_holes(
-    words: Any,
-    places: Any,
-    address: int,
-    file: int,
-    others: int,
-    clock: int,
-    ticks_to_ns: int,
-    seed: int,
-    gap: int,
-    fault: int,
-) -> int:  # fmt: skip
-    """memfd: take pages at random out of the file until told to stop. `address` is that of the words.
+def punch_holes(words: Any, memory: Any, places: Any, host: Any, seed: int) -> int:
+    """memfd: take pages at random out of the file until told to stop. `memory` is the host's own mapping, as words.
 
-    The freed page goes into another file, `others`, before the next generation is written: as the kernel hands out
+    The next generation is stored through that mapping, in one piece: a page that a reader has faulted in meanwhile is
+    there already, and write(2) may copy byte by byte.
+
+    The freed page goes into another file before the next generation is written: as the kernel hands out
     first what it has got back last, the readers' own page would else come back, and show nothing but its new content.
     """
     random, failed = seed, False
     while load_relaxed(words, places.stop) == 0 and not failed:
-        for _ in range(gap):
+        for _ in range(host.gap):
             pause()
         random = drawn(random)
         page = ((random & 0x7FFFFFFF) * places.pages) >> 31
-        system_call(FALLOCATE, others, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0)
+        system_call(FALLOCATE, host.other, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0)
         holders = begin(words, places, page)
-        failed = too_early(words, places, address, file, page, page, fault, failed)
-        began = now(clock)
-        failed |= system_call(FALLOCATE, file, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0) != 0
-        took = now(clock) - began
+        too_early(words, places, host, page, page)
+        began = now(host.clock)
+        failed = system_call(FALLOCATE, host.file, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0) != 0
+        took = now(host.clock) - began
         if failed:
             break
-        end(words, places, page, holders, took, ticks_to_ns)
-        failed |= not write(words, places, address, others, page, SOMEBODY_ELSE)
+        end(words, places, page, holders, took, host.ticks_to_ns)
+        failed = not write(words, places, host, host.other, page, SOMEBODY_ELSE)
         value = ((page + 1) << OWNER_SHIFT) + own(words, places.page + page * LINE_WORDS + BEGUN)
-        failed |= not write(words, places, address, file, page, value)
+        store_release(memory, page * PAGE_WORDS, value)
     for page in range(places.pages):
         close(words, places, page)
     return REFUSED if failed else 0
 
 
-def replace_pages(
-    words: Any,
-    places: Any,
-    address: int,
-    file: int,
-    memory: int,
-    clock: int,
-    ticks_to_ns: int,
-    seed: int,
-    gap: int,
-    fault: int,
-) -> int:  # fmt: skip
-    """munmap: map another page of the file over one at random until told to stop. `memory` is the mapping's address.
+def replace_pages(words: Any, memory: Any, places: Any, host: Any, seed: int) -> int:
+    """munmap: map another page of the file over one at random until told to stop. `memory` is the readers' mapping.
 
     MAP_FIXED takes the old page away and puts the new one there in one call. Between an munmap and an mmap a reader
     would fault where nothing is mapped, which ends a process; here it waits in its page fault until the call is over.
@@ -240,23 +221,24 @@ def replace_pages(
     """
     random, failed = seed, False
     while load_relaxed(words, places.stop) == 0 and not failed:
-        for _ in range(gap):
+        for _ in range(host.gap):
             pause()
         random = drawn(random)
         page = ((random & 0x7FFFFFFF) * places.pages) >> 31
         at = places.page + page * LINE_WORDS
         slot, spare = own(words, at + SLOT), own(words, places.spare)
         value = ((page + 1) << OWNER_SHIFT) + own(words, at + BEGUN) + 1
-        failed = not write(words, places, address, file, spare, value)
+        failed = not write(words, places, host, host.file, spare, value)
         holders = begin(words, places, page)
-        failed = too_early(words, places, address, file, page, slot, fault, failed)
-        target = memory + page * PAGE_BYTES
-        began = now(clock)
-        failed |= system_call(MMAP, target, PAGE_BYTES, READ_WRITE, SHARED_FIXED, file, spare * PAGE_BYTES) != target
-        took = now(clock) - began
+        too_early(words, places, host, page, slot)
+        target = host.other + page * PAGE_BYTES
+        began = now(host.clock)
+        mapped = system_call(MMAP, target, PAGE_BYTES, READ_WRITE, SHARED_FIXED, host.file, spare * PAGE_BYTES)
+        took = now(host.clock) - began
+        failed |= mapped != target
         if failed:
             break
-        end(words, places, page, holders, took, ticks_to_ns)
+        end(words, places, page, holders, took, host.ticks_to_ns)
         set_own(words, at + SLOT, spare)
         set_own(words, places.spare, slot)
     for page in range(places.pages):

@@ -51,6 +51,20 @@ class Places(NamedTuple):
     total_words: int
 
 
+class Host(NamedTuple):
+    """What the host works with: the address of the words, the file of the pages, and of whoever gets freed ones or, in
+    munmap, the address of the readers' mapping; the clock, the pauses between two pages, and what it does wrong.
+    """
+
+    address: int
+    file: int
+    other: int
+    clock: int
+    ticks_to_ns: int
+    gap: int
+    fault: int
+
+
 def places(readers: int, pages: int) -> Places:
     """The layout for so many readers and pages."""
     stride = -(-pages // LINE_WORDS) * LINE_WORDS

@@ -17,7 +17,7 @@ import numpy as np
 from kernels.layout import LINE_WORDS
 from kernels.race.clock import Calibration
 from kernels.real.loops import load_loops
-from kernels.real.words import BEGUN, DONE, PAGE_BYTES, SLOT, Fault, Places, content, places
+from kernels.real.words import BEGUN, DONE, PAGE_BYTES, SLOT, Fault, Host, Places, content, places
 from scenarios.real.model import Real
 from stress.errors import CannotRunHere
 from stress.processes.placement import Cpus, inherited_cpus
@@ -83,10 +83,13 @@ def teams(ground: Ground, real: Real, clock: Calibration, cpus: Cpus) -> list[li
         return int(loops.read_pages(words, seen, where, reader, _seed(real.seed, reader + 1)))
 
     def take_away() -> int:
-        other = ground.others if memory is None else memory.ctypes.data
-        ticks = int(clock.clock), clock.ticks_to_ns
-        host, seed = loops.hosts[ground.arm], _seed(real.seed, 0)
-        return int(host(words, where, words.ctypes.data, ground.file, other, *ticks, seed, real.gap, fault))
+        # In munmap the host is one more thread of the mapping that it changes.
+        view, other = (
+            (_mapped(ground.file, real.pages), ground.others) if memory is None else (memory, memory.ctypes.data)
+        )
+        clocked = int(clock.clock), clock.ticks_to_ns
+        host = Host(words.ctypes.data, ground.file, other, *clocked, real.gap, fault)
+        return int(loops.hosts[ground.arm](words, view, where, host, _seed(real.seed, 0)))
 
     jobs = [Job(f"vcpu {reader}", partial(read, reader), where_to) for reader, where_to in enumerate(of_readers)]
     jobs.append(Job("zapper 0", take_away, own))

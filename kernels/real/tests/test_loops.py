@@ -22,6 +22,7 @@ from kernels.real.words import (
     SHOOTDOWNS,
     SLOT,
     SOMEBODY_ELSE,
+    Host,
     Places,
     content,
     places,
@@ -99,7 +100,7 @@ def test_the_host_puts_a_later_generation_into_every_page_and_counts_whom_it_met
     memory = np.frombuffer(mmap.mmap(file, PAGES * PAGE_BYTES), dtype=np.int64)
     words[where.seen : where.seen + PAGES] = int(holds)  # the reader has read generation 1, and nothing since
     other = others if arm == "memfd" else memory.ctypes.data
-    host = (words, where, words.ctypes.data, file, other, 0, 1 << NS_SHIFT, 5, 0, 0)
+    host = words, memory, where, Host(words.ctypes.data, file, other, 0, 1 << NS_SHIFT, 0, 0), 5
     returned = run(words, where, where.host + SHOOTDOWNS, load_loops().hosts[arm], *host)
 
     lines = words[where.page : where.page + PAGES * LINE_WORDS].reshape(PAGES, LINE_WORDS)
@@ -119,6 +120,7 @@ def test_a_host_whose_call_is_refused_ends_with_a_code_of_its_own(
     ground: tuple[Words, Places, int, int], arm: str
 ) -> None:
     words, where, _, others = ground
-    host = (words, where, words.ctypes.data, -1, others, 0, 1 << NS_SHIFT, 5, 0, 0)
+    memory = np.zeros(PAGES * PAGE_BYTES // 8, np.int64)
+    host = words, memory, where, Host(words.ctypes.data, -1, others, 0, 1 << NS_SHIFT, 0, 0), 5
 
     assert run(words, where, where.host + SHOOTDOWNS, load_loops().hosts[arm], *host) == REFUSED
