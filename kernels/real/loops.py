@@ -260,4 +260,4 @@ def load_loops() -> Loops:
 
     helpers = (drawn, show, now, held_by, close, begin, end, write, too_early)
     made = loops("real", *helpers, read_pages, punch_holes, replace_pages)
-    return Loops(made.read_pages, {"memfd": made.punch_holes, "munmap": made.replace_pages})
+    return Loops(made.read_pages, {"memfd": made.punch_holes, "kvm": made.punch_holes, "munmap": made.replace_pages})

@@ -17,7 +17,7 @@ from scenarios.wording import ScenarioError, listed, unknown
 
 FOLDER = "real"
 MOST_PAGES = 16_384  # each is a mapping of its own, of which a process has 65,530
-ARMS = ("memfd", "munmap")
+ARMS = ("memfd", "munmap", "kvm")
 
 
 class RealFault(NamedTuple):

@@ -1,7 +1,8 @@
 """What a real race runs on: the files whose pages go, the mapping that readers share, and each actor's work.
 
 memfd: each reader is a process that maps one memfd for itself. The host punches a hole, and the kernel takes the page
-out of every process. munmap: readers are threads of one process. The host maps another page over theirs.
+out of every process. munmap: readers are threads of one process. The host maps another page over theirs. kvm: readers
+are vCPUs of a guest whose memory is the memfd, into which the host punches holes.
 """
 
 import contextlib
@@ -23,8 +24,9 @@ from stress.errors import CannotRunHere
 from stress.processes.placement import Cpus, inherited_cpus
 from stress.processes.shared_words import Words, shared_words
 from stress.processes.worker import Job
+from stress.real.guest import Guest, check_kvm
 
-THREADS = ("munmap",)
+THREADS = ("munmap", "kvm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +78,18 @@ def teams(ground: Ground, real: Real, clock: Calibration, cpus: Cpus) -> list[li
     fault = int(Fault[real.faults[0]] if real.faults else Fault.none)
     shared = ground.arm in THREADS
     memory = _mapped(ground.file, real.pages) if shared else None
+    guest = Guest(memory, words, where) if memory is not None and ground.arm == "kvm" else None
 
     def read(reader: int) -> int:
+        if guest is not None:
+            return guest.run(reader)
         # A process maps the file for itself; threads have one mapping, made before the fork.
         seen = _mapped(ground.file, real.pages) if memory is None else memory
         return int(loops.read_pages(words, seen, where, reader, _seed(real.seed, reader + 1)))
 
     def take_away() -> int:
-        # In munmap the host is one more thread of the mapping that it changes.
-        view, other = (
-            (_mapped(ground.file, real.pages), ground.others) if memory is None else (memory, memory.ctypes.data)
-        )
+        view = _mapped(ground.file, real.pages) if memory is None else memory
+        other = view.ctypes.data if ground.arm == "munmap" else ground.others
         clocked = int(clock.clock), clock.ticks_to_ns
         host = Host(words.ctypes.data, ground.file, other, *clocked, real.gap, fault)
         return int(loops.hosts[ground.arm](words, view, where, host, _seed(real.seed, 0)))
@@ -114,7 +117,12 @@ def warmed(arms: Sequence[str], clock: Calibration) -> None:
     """Have each loop compiled, or taken from the cache, before the first fork: each runs once, and ends at once."""
     smallest = Real(name="", arms=tuple(arms), vcpus=1, pages=1)
     for arm in arms:
+        if arm == "kvm":
+            check_kvm()
         with laid_out(arm, smallest) as ground:
             ground.words[ground.places.stop] = 1
             for job in chain(*teams(ground, smallest, clock, inherited_cpus())):
-                job.run()
+                try:
+                    job.run()
+                except OSError as error:
+                    raise CannotRunHere(f"{arm}: {job.name}: {error.strerror}") from None

@@ -23,7 +23,9 @@ from stress.processes.shared_words import Words
 from stress.processes.supervisor import FORK_S, LINE_UP_S, LOOK_S, REAP_S, Over
 from stress.processes.workers import Workers
 from stress.real.arms import Ground, laid_out, teams
+from stress.real.guest import LOST
 
+WHY = {REFUSED: "the kernel refused the host's call", LOST: "a guest left KVM for a reason of its own"}
 Watch = Callable[[int, int, float], None]
 
 
@@ -103,8 +105,7 @@ class Overseer:
     def _look(self, longest_s: float) -> float:
         """Sleep for so long, unless somebody ends or the user has enough; the seconds that count against actors."""
         for dead in self._workers.wait(longest_s):
-            why = ["the kernel refused the host's call"] if dead.code == REFUSED else []
-            raise Over(Ending.crashed, str(dead), *why)
+            raise Over(Ending.crashed, str(dead), *filter(None, [WHY.get(dead.code)]))
         if self._interrupts:
             raise Over(Ending.interrupted, "interrupted")
         return self._own_time.advance()

@@ -30,6 +30,18 @@ from kernels.real.words import (
 
 Words = NDArray[np.int64]
 PAGES = 4
+# What is begun and done of the page, what stands in it, and what reading that is.
+CONTENTS = [
+    (7, 7, content(0, 7), "fresh"),
+    (7, 6, content(0, 7), "fresh"),
+    (7, 6, content(0, 8), "fresh"),
+    (7, 6, content(0, 6), "stale_in_window"),
+    (7, 7, content(0, 6), "stale_after_done"),
+    (7, 6, content(0, 5), "stale_after_done"),
+    (7, 7, 0, "fault"),
+    (7, 7, content(1, 7), "use_after_remove"),
+    (7, 6, SOMEBODY_ELSE, "use_after_remove"),
+]
 
 
 @pytest.fixture
@@ -66,17 +78,7 @@ def run(words: Words, where: Places, word: int, *work: object) -> int:
 
 @pytest.mark.parametrize(
     ("begun", "done", "value", "outcome"),
-    [
-        (7, 7, content(0, 7), "fresh"),
-        (7, 6, content(0, 7), "fresh"),
-        (7, 6, content(0, 8), "fresh"),
-        (7, 6, content(0, 6), "stale_in_window"),
-        (7, 7, content(0, 6), "stale_after_done"),
-        (7, 6, content(0, 5), "stale_after_done"),
-        (7, 7, 0, "fault"),
-        (7, 7, content(1, 7), "use_after_remove"),
-        (7, 6, SOMEBODY_ELSE, "use_after_remove"),
-    ],
+    CONTENTS,
 )
 def test_a_read_is_told_by_what_was_published_before_it(begun: int, done: int, value: int, outcome: str) -> None:
     where = places(readers=1, pages=1)

@@ -23,7 +23,7 @@ def real_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The verdicts, what was seen, how long the host's call took by who held the page, and how many IPIs it cost."""
     runs, scenario = result["runs"], result["scenario"]
     yield Text(f"{scenario['name']}: {scenario['title']}", "bold")
-    yield f"{', '.join(machine_size(scenario, 'pages'))}; a vCPU reads: in memfd a process, in munmap a thread"
+    yield f"{', '.join(machine_size(scenario, 'pages'))}; {_readers(runs)}"
     yield Table("", (), tuple(map(_verdict_row, runs)), frozenset({2}))
     yield ""
     yield seen_table(runs)
@@ -35,6 +35,13 @@ def real_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield ""
     if result["caveats"]:
         yield from (*caveat_lines(result["caveats"]), "")
+
+
+def _readers(runs: Sequence[Run]) -> str:
+    """What a vCPU is in each arm."""
+    words = {"memfd": "a process", "munmap": "a thread", "kvm": "a guest's"}
+    told = [f"{words.get(run['ordering'], 'a reader')} ({run['ordering']})" for run in runs]
+    return f"a vCPU is {' and '.join(told)}"
 
 
 def _verdict_row(run: Run) -> tuple[str, ...]:

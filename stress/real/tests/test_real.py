@@ -6,6 +6,7 @@ of a CPU reads some 100 million pages in that time, each of 64 once in a microse
 """
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -68,6 +69,20 @@ def test_a_host_that_goes_on_before_its_call_is_caught(
     assert count(run, outcome) > 0
     assert f"Observation {scenario} Sometimes " in done.stderr or f"Observation {scenario} Always " in done.stderr
     assert f"{scenario}: declared safe, and showed {outcome}" in done.stderr
+
+
+def test_a_guest_of_kvm_never_shows_an_old_page_or_there_is_no_kvm_here(tdx_stress: Command) -> None:
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        done = tdx_stress("run", "kvm", "--duration", "300ms")
+
+        assert (done.returncode, done.stdout) == (4, "")
+        assert done.stderr.startswith("tdx-stress: kvm: /dev/kvm: ")
+        return
+    done, result = raced(tdx_stress, "kvm", "--vcpus", "2")
+
+    (run,) = result["runs"]
+    assert (done.returncode, run["verdict"], run["vcpus_entered"]) == (0, "passed", 2)
+    assert (count(run, "stale_after_done"), count(run, "use_after_remove")) == (0, 0)
 
 
 def test_both_ways_are_raced_in_turn_and_reported_again(tdx_stress: Command, tmp_path: Path) -> None:
