@@ -74,7 +74,7 @@ def work_table(runs: Sequence[Run]) -> Table:
         told, calls = [run["interrupts"].get(name) for name in ("TLB", "CAL")], max(run["all_shootdowns"], 1)
         sent = ["not told" if number is None else f"{count(number)} ({number / calls:.2f})" for number in told]
         rows.append((run["ordering"], *sent, count(run["all_reads"]), count(run["reads_per_s"])))
-    head = ("INTERRUPTS (a shootdown)", "TLB shootdowns", "function calls", "reads", "reads/s")
+    head = ("INTERRUPTS (a shootdown)", "TLB shootdowns", "all function calls", "reads", "reads/s")
     return Table("", head, tuple(rows), frozenset(range(1, 5)))
 
 
