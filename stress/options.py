@@ -33,7 +33,7 @@ Faults = Annotated[
 Memory = Annotated[
     str | None,
     "--memory SIZE",
-    "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix: fixed bounds).",
+    "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix, --contract: fixed bounds).",
 ]
 Threads = Annotated[int | None, "--threads N", "Searching at once; else one a CPU."]
 Outcome = Annotated[str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."]
@@ -162,6 +162,9 @@ class ExploreRequest(NamedTuple):
     matrix: Annotated[
         bool, "--matrix", "Every ordering, or each --ordering, with every fault, or each --fault, one at a time."
     ] = False
+    contract: Annotated[
+        bool, "--contract", "Which SEAMCALL is told BUSY against which, and whether its second try succeeds."
+    ] = False
     faults: Faults = ()
     vcpus: Vcpus = None
     zappers: Zappers = None
@@ -286,7 +289,7 @@ class ListRequest(NamedTuple):
         str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
     ] = None
     schema: Annotated[
-        str | None, "--schema KIND", "run, bench, exploration, orders, faults, amplification or selftest."
+        str | None, "--schema KIND", "run, bench, exploration, orders, faults, contract, amplification or selftest."
     ] = None
     json: Json = None
     no_color: NoColor = False

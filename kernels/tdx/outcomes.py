@@ -1,6 +1,6 @@
 """What can happen, by number: the words under which kernels count and results grade."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class Outcome(IntEnum):
@@ -46,3 +46,13 @@ class Outcome(IntEnum):
 
 
 OUTCOMES = len(Outcome)
+
+
+class Second(StrEnum):
+    """What comes of a SEAMCALL that was told BUSY, the gravest last."""
+
+    never = "never"  # it never is
+    holds = "always"  # its second try, the last, succeeds
+    spins = "spins"  # it is tried again as often as it fails
+    fails = "can fail"  # so can its last try: then it is given up
+    none = "gives up"  # there is no other try
