@@ -270,16 +270,19 @@ class _Looked:
         behind: Mapping[int, tuple[bool, set[int]]],
     ) -> Conflict:
         its.sort(key=lambda met: met.first)
-        again = {number for first, (_, retried) in behind.items() for number in retried}
+        # One that tries without end comes back in the same words: its first try is like the others.
+        again = {number for first, (_, retried) in behind.items() if first not in retried for number in retried}
         given_up = [met for met in its if behind[met.number][0]]
-        given_up += [every[two] for one in its for two in behind[one.number][1] & every.keys() if behind[two][0]]
-        if given_up:
-            second = Second.fails if any(met.number in again for met in given_up) else Second.none
+        later = [every[two] for one in its for two in behind[one.number][1] & every.keys() if behind[two][0]]
+        if any(met.number not in again for met in given_up):
+            second = Second.none
+        elif given_up or later:
+            second = Second.fails
         elif all(behind[met.number][1] and not behind[met.number][1] & every.keys() for met in its):
             second = Second.holds
         else:
             second = Second.spins
-        last = min(given_up, key=lambda met: met.first, default=None)
+        last = min(given_up + later, key=lambda met: met.first, default=None)
         return Conflict(
             tried,
             holder,

@@ -28,7 +28,7 @@ MEANING = {
     Second.holds: "the second try, with every vCPU kept out, never fails",
     Second.spins: "tried again for as long as it fails, without a bound",
     Second.fails: "so can the second try, and is given up: KVM_BUG_ON",
-    Second.none: "given up at the first: KVM_BUG_ON",
+    Second.none: "given up at once, or after 16 tries: KVM_BUG_ON",
     Second.never: "nobody is ever met at this lock",
 }
 
@@ -135,7 +135,7 @@ def contract_screen(document: Entry) -> Iterator[RenderableType]:
     yield ""
     yield contract_table(document)
     seen = {row["second"] for one in entries for row in one["conflicts"]}
-    yield "A number: the steps of a shortest schedule up to that BUSY."
+    yield "A number: the steps of a shortest schedule up to that BUSY. +1: and in another part."
     yield from (f"  {second.value:<8} {means}" for second, means in MEANING.items() if second in seen)
     yield f"Left out, as nobody races for them here: {', '.join(document['left_out'])}."
     yield ""
@@ -155,7 +155,7 @@ def contract_table(document: Entry) -> Table:
             continue
         its = [one.get(key) for one in found]
         parts = list(dict.fromkeys(part for row in its if row for part in row["parts"]))
-        where = "every part" if len(parts) == len(document["machines"]) > 1 else ", ".join(parts)
+        where = f"{parts[0]} +{len(parts) - 1}" if len(parts) > 1 else parts[0]
         marked |= {len(rows)} if any(row and row["second"] in GRAVE for row in its) else set()
         rows.append((_short(leaf) if leaf != before else "", lock, _short(holder), *map(_cell, its), where))
         before = leaf
