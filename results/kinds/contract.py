@@ -50,9 +50,14 @@ class _Entry(Shape):
     verdict: Annotated[Verdict, Field(strict=False)]
     reason: str
     complete: bool
+    open: list[str]
     states: Count
     seconds: Seconds
     conflicts: list[_Conflict]
+
+
+class _Explored(Shape):
+    threads: Count
 
 
 class ContractShape(DocumentShape):
@@ -60,11 +65,12 @@ class ContractShape(DocumentShape):
 
     orderings: list[_Entry]
     machines: dict[str, list[Any]]
+    explored: _Explored
     left_out: list[str]
 
 
 def entry(subject: Entry, found: Entry, conflicts: Iterable[Entry]) -> dict[str, Any]:
-    """One ordering, judged. `subject`: what it is; `found`: how it went, with `complete`, `states` and `seconds`."""
+    """One ordering, judged. `subject`: what it is; `found`: how it went, `complete`, `open`, `states`, `seconds`."""
     order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
     rows = sorted(conflicts, key=lambda one: (order[one["leaf"]], one["lock"], order.get(one["holder"], len(order))))
     made = {**subject, **found, "conflicts": rows}
@@ -89,13 +95,15 @@ def judge(one: Entry) -> Judgement:
     if told and is_safe(one):
         return Judgement(Verdict.failed, f"declared safe, and gives BUSY up: {told}")
     if not one["complete"]:
-        return Judgement(Verdict.inconclusive, f"not all machines were looked at to the end; {told or 'none given up'}")
+        open_ = f", as too large for --memory: {', '.join(one['open'])}" * bool(one["open"])
+        reason = f"{told or 'no BUSY given up'}, and not all was looked at{open_}"
+        return Judgement(Verdict.inconclusive, reason)
     aside = "" if is_safe(one) else f"; known for {', '.join(one['expect'])}, which is not asked"
     return Judgement(Verdict.passed, f"{f'gives BUSY up: {told}' if told else f'gives no BUSY up {looked}'}{aside}")
 
 
 def contract_document(header: Entry, subject: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What goes into contract.json. `subject`: machines, threads, what is left out."""
+    """What goes into contract.json. `subject`: machines, how it was explored, what is left out."""
     return {"schema": SCHEMA, **header, **subject, "orderings": list(entries)}
 
 
@@ -130,7 +138,8 @@ def contract_screen(document: Entry) -> Iterator[RenderableType]:
     yield (
         f"{plural(sum(map(len, machines.values())), 'machine')} of {plural(len(machines), 'part')}, "
         f"{count(sum(one['states'] for one in entries))} states in "
-        f"{nanoseconds(sum(one['seconds'] for one in entries) * 1e9)} of {plural(document['threads'], 'thread')}"
+        f"{nanoseconds(sum(one['seconds'] for one in entries) * 1e9)} on "
+        f"{plural(document['explored']['threads'], 'thread')}"
     )
     yield ""
     yield contract_table(document)

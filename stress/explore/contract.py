@@ -9,7 +9,6 @@ from functools import partial
 from operator import methodcaller
 from typing import Any
 
-from kernels.language.cache import sources_digest
 from kernels.search.breadth_first import Move
 from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.lock_contract import LEFT_OUT, Conflict, Contract, Try, contract
@@ -49,12 +48,12 @@ class Found:
     tried: dict[Try, list[str]] = field(default_factory=dict)
     states: int = 0
     seconds: float = 0.0
-    complete: bool = True
+    open: list[str] = field(default_factory=list)
 
     def add(self, part: str, machine: Machine, seen: Contract | None) -> None:
-        """What was seen on one more machine; None where it was not seen to the end."""
+        """What was seen on one more machine; None where its graph takes more memory than there is."""
         if seen is None:
-            self.complete = False
+            self.open.append(f"{part} with {machine.tier.words}")
             return
         self.states += seen.states
         for tried in seen.tried:
@@ -69,7 +68,12 @@ class Found:
         rows += [_named(tried, None, Second.never, parts) for tried, parts in self.tried.items() if tried not in taken]
         table = its.model_dump(mode="json")
         subject = {"ordering": its.name, "parameters": table} | {key: table[key] for key in SAID}
-        how = {"complete": self.complete and complete, "states": self.states, "seconds": round(self.seconds, 3)}
+        how = {
+            "complete": complete and not self.open,
+            "open": self.open,
+            "states": self.states,
+            "seconds": round(self.seconds, 3),
+        }
         return entry(subject, how, rows)
 
     def _row(self, key: Key, met: Sequence[tuple[Machine, Conflict]]) -> dict[str, Any]:
@@ -129,7 +133,7 @@ def run_contract(
 
         def document(*, complete: bool) -> dict[str, Any]:
             told = {part: [machine.json() for machine in of_part] for part, of_part in machines.items()}
-            subject = {"kernels": sources_digest(), "threads": threads, "machines": told, "left_out": left_out(found)}
+            subject = {"explored": {"threads": threads}, "machines": told, "left_out": left_out(found)}
             return contract_document(head, subject, [one.entry(complete=complete) for one in found])
 
         with its.interrupts:
@@ -188,7 +192,7 @@ def look_at_part(
             threads,
             number,
         )
-        for place in rules:
+        for place in rules if not interrupts else ():
             found[place].add(part, machine, seen.get(place))
             found[place].seconds += (time.monotonic() - begun) / len(rules)
 
