@@ -29,7 +29,7 @@ MEANING = {
     Second.spins: "tried again for as long as it fails, without a bound",
     Second.fails: "so can the second try, and is given up: KVM_BUG_ON",
     Second.none: "given up at once, or after 16 tries: KVM_BUG_ON",
-    Second.never: "nobody is ever met at this lock",
+    Second.never: "nobody is ever met at this lock, on machines as small as these",
 }
 
 
@@ -89,7 +89,7 @@ def judge(one: Entry) -> Judgement:
     looked = f"in all {plural(one['states'], 'state')}"
     if GIVEN_UP in one["expect"] and not is_safe(one):
         if told:
-            return Judgement(Verdict.passed, f"caught: gives BUSY up: {told}")
+            return Judgement(Verdict.passed, f"gives BUSY up: {told}")
         verdict = Verdict.failed if one["complete"] else Verdict.inconclusive
         return Judgement(verdict, f"known for {GIVEN_UP}, which does not show {looked}")
     if told and is_safe(one):
@@ -144,7 +144,7 @@ def contract_screen(document: Entry) -> Iterator[RenderableType]:
     yield ""
     yield contract_table(document)
     seen = {row["second"] for one in entries for row in one["conflicts"]}
-    yield "A number: the steps of a shortest schedule up to that BUSY. +1: and in another part."
+    yield "A number: the steps of a shortest schedule to that BUSY. +1: in one more part."
     yield from (f"  {second.value:<8} {means}" for second, means in MEANING.items() if second in seen)
     yield f"Left out, as nobody races for them here: {', '.join(document['left_out'])}."
     yield ""
@@ -181,7 +181,10 @@ def contract_answer(document: Entry) -> str:
     for one in others:
         ours, theirs = ({_met(row) for row in it["conflicts"] if row["holder"]} for it in (one, first))
         for what, which in (("adds to", ours - theirs), ("takes from", theirs - ours)):
-            told.append(f"{one['ordering']} {what} {first['ordering']}: {'; '.join(sorted(which)) or 'nothing'}.")
+            told += [f"{one['ordering']} {what} {first['ordering']}: {'; '.join(sorted(which))}."] * bool(which)
+        told += [f"{one['ordering']} adds nothing to {first['ordering']}, and takes nothing from it."] * (
+            ours == theirs
+        )
     return "\n".join(told)
 
 

@@ -28,7 +28,7 @@ KNOWN, OTHER = ["busy_given_up"], ["tracking_not_done"]
         ),
         (
             GIVES_UP, KNOWN, True, "passed",
-            "caught: gives BUSY up: MEM.RANGE.BLOCK on tree against MEM.RANGE.BLOCK in 8 steps", 0,
+            "gives BUSY up: MEM.RANGE.BLOCK on tree against MEM.RANGE.BLOCK in 8 steps", 0,
         ),
         (ONCE, KNOWN, True, "failed", "known for busy_given_up, which does not show in all 1,234 states", 1),
         (ONCE, KNOWN, False, "inconclusive", "known for busy_given_up, which does not show in all 1,234 states", 6),
@@ -66,6 +66,12 @@ def test_the_answer_says_what_is_promised_and_what_one_adds_to_the_other() -> No
         "spun adds to once: MEM.RANGE.BLOCK on tree against MEM.RANGE.BLOCK.",
         "spun takes from once: MEM.PAGE.ACCEPT on entry against host priority; MEM.TRACK on epoch against VP.ENTER.",
     ]
+
+
+def test_an_ordering_that_meets_the_same_adds_nothing() -> None:
+    same = contract_answer(a_contract(an_entry("once", ONCE), an_entry("twice", ONCE))).split("\n")
+
+    assert same[2:] == ["twice adds nothing to once, and takes nothing from it."]
 
 
 def test_a_lock_at_which_nobody_is_met_is_a_line_to_grep_like_any_other() -> None:
