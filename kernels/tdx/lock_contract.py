@@ -1,4 +1,4 @@
-"""Which try of a module lock can fail, against which SEAMCALL that holds it just then, what comes of the second try:
+"""Which try of a module lock can fail, against which SEAMCALL that holds it then, and what comes of the second try:
 read off the whole graph of a small machine, so that what is not found there cannot happen there.
 
 A step machine says at each label which lock its step tries or gives back, and in which SEAMCALL; the value of the lock
@@ -37,13 +37,15 @@ from kernels.tdx.module.locks import (
 )
 from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.spans import LEAF_OF
+from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import HP, TDEL, sept
 
 SHARED, ANY = 1, -1  # bits of a lock word with which a try fails: the writer's, or whoever's
 TRY = {try_lock_shared.__name__: SHARED, try_lock_exclusive.__name__: ANY}
 RELEASE = {unlock_exclusive.__name__, unlock_shared.__name__}
 ENTRY, GIVEN_UP = int(ModuleLock.ENTRY), 1 << Outcome.busy_given_up
-HOLDER_BITS = 5  # of what is kept of a lock that is held: the leaf and whether nobody shares it; above it the entry
+# Of what is kept of a lock that is held: the leaf and whether nobody shares it; above it the entry.
+HOLDER_BITS = 1 + len(Leaf).bit_length()
 EFFECT_BITS = 40
 MORE_WORDS = 40  # of a state, beside those of its graph
 # Locks of the module that nobody races for here: shared or private among the SEAMCALLs that are modelled.
@@ -77,7 +79,6 @@ class Contract:
     """What was found on one machine; `tried` are all locks that any SEAMCALL comes to try."""
 
     states: int
-    transitions: int
     tried: frozenset[Try]
     conflicts: tuple[Conflict, ...]
 
@@ -225,7 +226,7 @@ class _Looked:
         behind = {number: self._behind(number) for number in every}
         conflicts = [self._conflict(*key, its, every, behind) for key, its in found.items()]
         tried = frozenset(act.tried for act in self.acts if act.leaf >= 0)
-        return Contract(self.drawn.states, len(self.source), tried, tuple(conflicts))
+        return Contract(self.drawn.states, tried, tuple(conflicts))
 
     def _holders(self, act: _Act, states: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Each leaf that holds the lock in some of these states, with those."""

@@ -94,7 +94,7 @@ def judge(one: Entry) -> Judgement:
         return Judgement(verdict, f"known for {GIVEN_UP}, which does not show {looked}")
     if told and is_safe(one):
         return Judgement(Verdict.failed, f"declared safe, and gives BUSY up: {told}")
-    if not one["complete"]:
+    if not (one["complete"] and one["states"]):
         open_ = f", as too large for --memory: {', '.join(one['open'])}" * bool(one["open"])
         reason = f"{told or 'no BUSY given up'}, and not all was looked at{open_}"
         return Judgement(Verdict.inconclusive, reason)

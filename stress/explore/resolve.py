@@ -20,7 +20,7 @@ from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from stress.commands import typed
 from stress.errors import UsageFault
-from stress.explore.machines import CONTRACT_MACHINES, MACHINES, Machine
+from stress.explore.machines import CONTRACT_MACHINES, MACHINES, OWN_TRACK, Machine
 from stress.options import ExploreRequest
 from stress.resolve import check_read, chosen_keys
 
@@ -184,7 +184,7 @@ Parts = dict[str, tuple[Machine, ...]]
 
 
 def resolve_contract(request: ExploreRequest) -> tuple[list[Ordering], Parts]:
-    """The orderings, the review's where none is named, and the machines: of every part, or of the scenario's. Raises
+    """The orderings, the scenario's where none is named, and the machines: of every part, or of its own. Raises
     ScenarioError and UsageFault.
     """
     refuse_what_is_decided(request._replace(scenario=SCENARIO), "--contract")
@@ -194,9 +194,13 @@ def resolve_contract(request: ExploreRequest) -> tuple[list[Ordering], Parts]:
     if request.scenario != SCENARIO and scenario.flow not in CONTRACT_MACHINES:
         raise UsageFault(f"SCENARIO {request.scenario}: --contract has no machines of {scenario.flow}; leave it out")
     machines = CONTRACT_MACHINES if request.scenario == SCENARIO else {scenario.flow: CONTRACT_MACHINES[scenario.flow]}
-    named = load_orderings(request.orderings or load_scenario(SCENARIO).orderings)
+    named = load_orderings(request.orderings or scenario.orderings)
     _, orderings = apply_settings(load_scenario(SCENARIO), named, request.settings)
     orderings = with_faults(orderings, request.faults)
+    if all(ordering.gate == "none" for ordering in orderings):
+        machines = {part: its for part, its in machines.items() if part != OWN_TRACK}
+    if not machines:
+        raise UsageFault(f"SCENARIO {request.scenario}: expected an --ordering with a gate, for which its vCPUs TRACK")
     _check_settings(request, orderings, machines)
     return orderings, machines
 

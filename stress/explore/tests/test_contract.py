@@ -102,6 +102,7 @@ def test_a_scenario_chooses_its_part_and_none_means_every_one() -> None:
         (ExploreRequest("small", vcpus=3), "--vcpus: means nothing beside --contract"),
         (ExploreRequest("small", seed=3), "--seed 3: nothing is drawn by --contract"),
         (ExploreRequest("migrate", faults=("no_grace_period",)), 'fault "no_grace_period"'),
+        (ExploreRequest("flush_current", orderings=("v6_16",)), "expected an --ordering with a gate"),
     ],
 )
 def test_what_means_nothing_is_refused(request_: ExploreRequest, said: str) -> None:
