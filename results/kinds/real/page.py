@@ -34,6 +34,7 @@ from results.page import (
 from results.verdict import MET, Exit, Verdict, exit_code, word_of
 from results.words import machine_size
 
+LEAST_DRAWN = ENOUGH["p90"]  # a median of fewer calls says little
 Run = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -47,7 +48,7 @@ def by_holders(ax: Axes, runs: Sequence[Run], looks: Sequence[Style]) -> None:
             points = [
                 (int(name.removeprefix(HELD)), phase)
                 for name, phase in run["latency_ns"].items()
-                if name.startswith(HELD) and phase[percentile] is not None and phase["ci95"][percentile]
+                if name.startswith(HELD) and phase["n"] >= LEAST_DRAWN and phase["ci95"][percentile]
             ]
             if not points:
                 continue
@@ -58,7 +59,7 @@ def by_holders(ax: Axes, runs: Sequence[Run], looks: Sequence[Style]) -> None:
             line = {**MARKER, "linestyle": dash, "marker": look.marker, "capsize": 3}
             ax.errorbar(xs, ys, ends, color=look.colour, **line)
     if not drawn_any:
-        say(ax, f"Nowhere {ENOUGH['p50']} shootdowns, which a median needs.")
+        say(ax, f"Nowhere {LEAST_DRAWN} shootdowns of pages that so many held.")
         return
     ax.set_yscale("log")
     time_axis(ax)
