@@ -64,6 +64,12 @@ def machine_size(one: Mapping[str, Any], *keys: str) -> list[str]:
     return [f"{size} each" if "shootdown" in size and one["zappers"] > 1 else size for size in sizes]
 
 
+def conditions(scenario: Mapping[str, Any]) -> list[str]:
+    """Under what a race ran that is not as usual: `kick by membarrier`."""
+    kick_by = scenario.get("kick_by", "word")
+    return [f"kick by {kick_by}"] if kick_by != "word" else []
+
+
 def count(value: float) -> str:
     """Exact below 100,000; above with a prefix: `81,234`, `1.51 M`, `2.3 G`."""
     if value < 100_000:

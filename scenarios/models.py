@@ -25,6 +25,7 @@ from kernels.tdx.rules import (
     Flow,
     Gate,
     HkidFree,
+    KickBy,
     MemslotZap,
     Module,
     OnError,
@@ -51,6 +52,7 @@ REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
 PLACEMENTS = ("apart", "mixed")
+KICKS = names(KickBy)
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -350,6 +352,9 @@ class Scenario(BaseModel):
     )
     delays: dict[str, Annotated[str, AfterValidator(a_delay), Field(description=A_DELAY)]] = Field(
         default_factory=dict, description='a table of delays by label, such as { "kick.load_acquire_ipi" = "200ns" }'
+    )
+    kick_by: Annotated[str, one_of("way to kick", KICKS)] = Field(
+        default="word", description=f"a way to kick ({listed(KICKS)})"
     )
     watchdog_s: Duration = Field(
         default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"

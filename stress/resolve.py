@@ -81,6 +81,9 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         for key, where in keys.items():
             if fields := _fields(key, scenario, ordering):
                 _check(f"{where}: {key}", scenario, ordering, keys, partial(_looks_at, fields))
+        if scenario.kick_by == "membarrier" and ordering.kick is not None and not ordering.kick.wait:
+            said = f"waits until every CPU has answered, and the kick of {ordering.name} does not wait"
+            raise UsageFault(f'kick_by: "membarrier" {said}; "word" and "signal" do not')
         for fault in ordering.faults:
             _check(f'fault "{fault}"', scenario, ordering, keys, partial(looks_for, (fault,)))
 

@@ -81,6 +81,7 @@ class ScenarioShape(Shape):
     flow: str = "shootdown"
     workers: str = "process"
     placement: str = "mixed"
+    kick_by: str = "word"
 
 
 class DocumentShape(Shape):

@@ -35,6 +35,7 @@ from stress.bench.round import RoundBroken, Turn, arms, run_round, turns
 from stress.errors import HarnessFault, UsageFault
 from stress.host.quick import host_record, round_trip_after
 from stress.options import BenchRequest
+from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import Cpus, chosen_cpus, shown
@@ -141,6 +142,7 @@ def _resumed(request: BenchRequest) -> Begun:
 
 def _make_room(points: Sequence[Point]) -> None:
     for point in points:
+        refuse_missing(point.scenario.kick_by)
         make_room(point.scenario.vcpus + point.scenario.zappers, threads=point.scenario.workers == "thread")
 
 

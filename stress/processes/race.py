@@ -7,7 +7,7 @@ from functools import partial
 from kernels.layout import GO, Layout
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import Flow, Rules, flow_named
+from kernels.tdx.rules import Flow, KickBy, Rules, flow_named
 from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Snapshot, snapshot
@@ -15,6 +15,7 @@ from results.machine.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
+from stress.processes.kicks import interruptible, told_to
 from stress.processes.perturbation import declare, declared_texts, never_struck
 from stress.processes.placement import Placed, places
 from stress.processes.prepared import Prepared, rules_by
@@ -116,9 +117,15 @@ def _jobs(
     prepared: Prepared, words: Words, lay: Layout, rules: Rules, placed: Placed, *, mixed_first: bool
 ) -> list[Job]:
     """Every actor's work; vCPUs first, so that they line up before those that would kick them."""
-    kernels = prepared.kernels
+    kernels, kick_by = prepared.kernels, KickBy(rules.kick_by).name.lower()
     vcpus = [
-        Job(f"vcpu {i}", partial(kernels["vcpu"], words, lay, rules, vcpu_actor(lay, i)), cpus)
+        Job(
+            f"vcpu {i}",
+            partial(kernels["vcpu"], words, lay, rules, vcpu_actor(lay, i)),
+            cpus,
+            opens=partial(interruptible, kick_by),
+            begins=partial(told_to, words, lay, i),
+        )
         for i, cpus in enumerate(placed.vcpus)
     ]
     zappers = [

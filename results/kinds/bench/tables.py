@@ -24,7 +24,7 @@ from results.kinds.bench.wording import (
 )
 from results.numbers.rounds import median_interval
 from results.table import Table, caveat_lines
-from results.words import count, nanoseconds_with_interval, plural
+from results.words import conditions, count, nanoseconds_with_interval, plural
 
 
 def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[RenderableType]:
@@ -105,6 +105,7 @@ def heading(bench: Bench) -> str:
     return (
         f"{bench.scenario['name']}: {plural(bench.finished_rounds, 'round')} of {plural(races, 'race')}, each "
         f"{design.duration_s:g} s after {design.warmup_s:g} s of warm-up"
+        f"{''.join(f', {one}' for one in conditions(bench.scenario))}"
     )
 
 
