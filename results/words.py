@@ -65,9 +65,10 @@ def machine_size(one: Mapping[str, Any], *keys: str) -> list[str]:
 
 
 def conditions(scenario: Mapping[str, Any]) -> list[str]:
-    """Under what a race ran that is not as usual: `kick by membarrier`."""
-    kick_by = scenario.get("kick_by", "word")
-    return [f"kick by {kick_by}"] if kick_by != "word" else []
+    """Under what a race ran that is not as usual: `kick by membarrier`, `costs track=2us`."""
+    kick_by, costs = scenario.get("kick_by", "word"), scenario.get("costs")
+    told = [f"kick by {kick_by}"] if kick_by != "word" else []
+    return told + ([f"costs {' '.join(f'{key}={cost}' for key, cost in costs.items())}"] if costs else [])
 
 
 def count(value: float) -> str:

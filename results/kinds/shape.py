@@ -82,6 +82,7 @@ class ScenarioShape(Shape):
     workers: str = "process"
     placement: str = "mixed"
     kick_by: str = "word"
+    costs: dict[str, str] = {}
 
 
 class DocumentShape(Shape):

@@ -179,7 +179,10 @@ def _carry_out(begun: Begun, gates: Sequence[Gate]) -> int:
     prepared = None
     if begun.rounds_left:  # before interrupts are only counted: who waits for the compiler can end it at once
         sites = declared_sites(scenario)
-        prepared = prepare_races(begun.cpus, sites, its.progress, flow=scenario.flow, verbose=request.verbose)
+        costs = any(point.scenario.costs for point in begun.experiment.points)
+        prepared = prepare_races(
+            begun.cpus, sites, its.progress, flow=scenario.flow, costs=costs, verbose=request.verbose
+        )
     with its.interrupts:
         if prepared is not None:
             _meet(begun, prepared, its)

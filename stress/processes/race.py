@@ -16,7 +16,7 @@ from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
 from stress.processes.kicks import interruptible, told_to
-from stress.processes.perturbation import declare, declared_texts, never_struck
+from stress.processes.perturbation import costs_by_site, declare, declare_costs, declared_texts, never_struck
 from stress.processes.placement import Placed, places
 from stress.processes.prepared import Prepared, rules_by
 from stress.processes.shared_words import Words, shared_words
@@ -51,7 +51,9 @@ def race(
     placed = places(lay, prepared.cpus, scenario.placement)
     rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.shared)
     protocol_of(Flow(flow)).prepare(words, lay, rules, scenario.seed)
+    assert prepared.looks or not scenario.costs, "kernels that know of no costs"
     declare(words, lay, prepared.perturbation, prepared.clock)
+    declare_costs(words, lay, costs_by_site(scenario), prepared.clock)
     arm(words, lay)
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + prepared.cpus[lp % len(prepared.cpus)]

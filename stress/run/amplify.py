@@ -33,7 +33,14 @@ def run_amplify(request: RunRequest, declared: Scenario, targets: Sequence[Targe
     refuse_missing(declared.kick_by)
     make_room(max(declared.vcpus + declared.zappers, MAX_ACTORS), threads=declared.workers == "thread")
     with session(request, AMPLIFICATION, AMPLIFICATION) as (its, directory):
-        prepare = partial(prepare_races, cpus, progress=its.progress, flow=declared.flow, verbose=request.verbose)
+        prepare = partial(
+            prepare_races,
+            cpus,
+            progress=its.progress,
+            flow=declared.flow,
+            costs=bool(declared.costs),
+            verbose=request.verbose,
+        )
         machines = Machines(prepare({}), prepare({0: AtSite()}))
         entries: list[dict[str, Any]] = []
         document = {

@@ -68,7 +68,13 @@ def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) 
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
     with session(request, scenario.name, "run") as (its, directory):
         prepared = prepare_races(
-            cpus, sites, its.progress, flow=scenario.flow, traced=request.trace, verbose=request.verbose
+            cpus,
+            sites,
+            its.progress,
+            flow=scenario.flow,
+            costs=bool(scenario.costs),
+            traced=request.trace,
+            verbose=request.verbose,
         )
         record = Record(_begun(scenario, orderings, prepared), directory)
         runs = record.runs
