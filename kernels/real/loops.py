@@ -17,7 +17,6 @@ Compiled by `kernels/language/jit.py`: plain loops over the atomics, without the
 """
 
 import functools
-import platform
 from typing import Any, NamedTuple
 
 from kernels.language.atomics import (
@@ -36,6 +35,7 @@ from kernels.language.atomics import (
     timestamp,
     yield_cpu,
 )
+from kernels.language.llvm import system_call_number
 from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS, LINE_WORDS
 from kernels.race.ticks import NS_SHIFT
 from kernels.real.words import (
@@ -59,8 +59,8 @@ from kernels.real.words import (
     Fault,
 )
 
-# System calls by their numbers, and the flags of those that are made.
-FALLOCATE, MMAP, PWRITE = (47, 222, 68) if platform.machine() == "aarch64" else (285, 9, 18)
+# What is called, and with which flags.
+FALLOCATE, MMAP, PWRITE = map(system_call_number, ("fallocate", "mmap", "pwrite64"))
 PUNCH_HOLE_KEEP_SIZE, READ_WRITE, SHARED_FIXED = 3, 3, 0x11
 OUTCOMES = 5
 BATCH = 1024  # reads between two looks at the word that ends it

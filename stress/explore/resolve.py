@@ -68,7 +68,7 @@ def _settable(settings: Sequence[str]) -> set[str]:
     keys = {setting_key(setting) for setting in settings}
     refuse_leaking(settings)
     for key in sorted(keys):
-        if key in NOT_SETTABLE or key.partition(".")[0] in ("yields", "delays"):
+        if key in NOT_SETTABLE or key.partition(".")[0] in ("yields", "delays", "costs"):
             raise ScenarioError(f"--set: {key}: means nothing here, where all timings are explored; see `run`")
     return keys
 
