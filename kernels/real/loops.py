@@ -258,6 +258,6 @@ def load_loops() -> Loops:
     """Compile every loop, or take it from the cache."""
     from kernels.language.jit import loops
 
-    helpers = (drawn, show, now, held_by, close, begin, end, write, too_early)
-    made = loops("real", *helpers, read_pages, punch_holes, replace_pages)
+    parts = (drawn, show, now, held_by, close, begin, end, write, too_early)
+    made = loops("real", *parts, read_pages, punch_holes, replace_pages)
     return Loops(made.read_pages, {"memfd": made.punch_holes, "kvm": made.punch_holes, "munmap": made.replace_pages})
