@@ -63,6 +63,7 @@ def by_holders(ax: Axes, runs: Sequence[Run], looks: Sequence[Style]) -> None:
         return
     ax.set_yscale("log")
     time_axis(ax)
+    ax.set_xlim(-0.5, max(run["vcpus"] for run in runs) + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("vCPUs that had read the page since it was mapped")
     ax.set_ylabel("time of the call (log); p50, dotted p99")
