@@ -4,7 +4,6 @@ A field's description is what an error says was expected. A wrong order of steps
 program is for. Refused is only what cannot run or says nothing.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -36,6 +35,7 @@ from kernels.tdx.rules import (
     flow_named,
     has_part,
 )
+from scenarios.contradictions import ordering_contradictions
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
 from scenarios.forbidden import FORBIDDEN
@@ -136,7 +136,7 @@ def _listed_or_word(value: Any) -> str:
 
 # TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
 Lenient = Field(strict=False)
-Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient, AfterValidator(each_once)]
+Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient]
 Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
 Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
 Policy = Annotated[str, one_of("policy", POLICIES)]
@@ -158,12 +158,14 @@ TEXT = "text in quotes"
 
 
 class Kick(BaseModel):
-    """How vCPUs are forced out: with which request, and whether the kicker waits for the IPIs to be acknowledged."""
+    """How vCPUs are forced out: with which request, and whether the kicker waits for the IPIs to be acknowledged, which
+    a step of its own says where the kick stands in its parts.
+    """
 
     model_config = STRICT
 
     request: Annotated[str, one_of("request", REQUESTS)] = Field(description=f"a request ({listed(REQUESTS)})")
-    wait: bool = Field(description="true or false")
+    wait: bool | None = Field(default=None, description="true or false")
 
 
 class Ordering(BaseModel):
@@ -176,8 +178,8 @@ class Ordering(BaseModel):
     gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU does on RET_PF_RETRY
     in the flow `zero_step`.
 
-    `remove` stands once, anywhere: to remove too early is wrong, not meaningless. `flush` is kvm_flush_remote_tlbs().
-    So it is with the gate's two steps, which stand in any order.
+    `remove` stands once, anywhere: to remove too early is wrong, not meaningless. So it is with the gate's two steps,
+    which stand in any order. `request`, `send` and `wait` are a kick in its parts, `flush` is kvm_flush_remote_tlbs().
     """
 
     model_config = STRICT
@@ -215,41 +217,9 @@ class Ordering(BaseModel):
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
-        for key, text in _contradictions(self):
+        for key, text in ordering_contradictions(self):
             raise problem(text, key)
         return self
-
-
-def _contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
-    """Each key that contradicts another, and how. The first one is reported."""
-    raised, lowered = "gate_raise" in o.shootdown, "gate_lower" in o.shootdown
-    if "remove" not in o.shootdown:
-        yield "shootdown", 'expected the step "remove" once, found none: without it no page is ever given back'
-    if raised != lowered:
-        there, missing = ("gate_raise", "gate_lower") if raised else ("gate_lower", "gate_raise")
-        yield "shootdown", f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'
-    if raised and o.gate == "none":
-        yield "gate", 'expected "counter" or "flag", as the shootdown has gate steps, found "none"'
-    if o.gate != "none" and not raised:
-        yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
-    if "kick" in o.shootdown and o.kick is None:
-        yield "kick", 'missing; the step "kick" needs a table such as { request = "none", wait = true }'
-    if "kick" not in o.shootdown and o.kick is not None:
-        yield "kick", 'found a table, but the shootdown has no step "kick"'
-    if "gate" in o.entry and o.gate == "none":
-        yield "entry", 'found "gate", but the ordering has no gate'
-    if "gate" in o.entry and "requests" not in o.entry:
-        yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
-    if "flush" in o.shootdown and "requests" not in o.entry:
-        yield (
-            "entry",
-            'expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it',
-        )
-    if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
-        yield (
-            "entry",
-            f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it',
-        )
 
 
 def whole(least: int, most: int, unit: str = "") -> FieldInfo:

@@ -1,7 +1,9 @@
 """An ordering under a scenario as the kernels take it: integers only."""
 
 from kernels.tdx.rules import (
+    AT_ONCE,
     KVM_REQ_TLB_FLUSH,
+    LATER,
     TWO_LEVELS,
     UNLIMITED,
     Busy,
@@ -22,7 +24,7 @@ from kernels.tdx.rules import (
     pack_steps,
 )
 from scenarios.delays import parse_start_offset
-from scenarios.models import Ordering, Scenario
+from scenarios.models import Kick, Ordering, Scenario
 
 
 def compile_rules(
@@ -52,7 +54,7 @@ def compile_rules(
         memslot_zap=int(MemslotZap[scenario.memslot_zap.upper()]),
         shootdown=pack_steps(steps),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
-        wait=int(kick is not None and kick.wait),
+        wait=_wait(steps, kick),
         gate=int(Gate[ordering.gate.upper()]),
         entry_requests=int("requests" in ordering.entry),
         entry_gate=int("gate" in ordering.entry),
@@ -81,6 +83,16 @@ def compile_rules(
         clock=int(clock),
         ticks_to_ns=int(ticks_to_ns),
     )
+
+
+def _wait(steps: list[Step], kick: Kick | None) -> int:
+    """Whether a kicker waits for its IPIs, and what it does before."""
+    if kick is not None and kick.wait is not None:
+        return AT_ONCE if kick.wait else 0
+    if Step.WAIT not in steps:
+        return 0
+    pairs = zip(steps, [*steps[1:], 0], strict=True)
+    return AT_ONCE if all(then == Step.WAIT for step, then in pairs if step == Step.SEND) else LATER
 
 
 def _ticks(seconds: float, ticks_per_s: float) -> int:

@@ -34,7 +34,7 @@ def first_problem(model: type[BaseModel], refused: ValidationError) -> str:
 def _keys(error: ErrorDetails) -> list[str | int]:
     keys = list(error["loc"])
     if not keys:
-        return [error["ctx"]["key"]]
+        return [*error["ctx"]["key"].split(".")]
     if keys[0] == "expect":  # the second key is which kind of expectation it was taken for
         del keys[1:2]
     return keys

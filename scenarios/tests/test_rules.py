@@ -81,6 +81,20 @@ def test_v6_16_compiles_to_one_retry_without_vcpus() -> None:
     assert (merged.track_busy, merged.sept_busy, merged.serialized) == (2, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("steps", "wait"),
+    [
+        ("block,track,request,send,wait,remove", 1),
+        ("block,request,track,send,wait,remove", 1),
+        ("block,request,send,track,wait,remove", 2),
+        ("request,send,wait,track,request,send,block,wait,remove", 2),
+        ("block,track,request,send,remove", 0),
+    ],
+)
+def test_a_kick_in_its_parts_waits_at_once_later_or_never(steps: str, wait: int) -> None:
+    assert compiled(steps).wait == wait
+
+
 def test_no_kick_neither_requests_nor_waits() -> None:
     no_kick = compiled("no_kick")
 
