@@ -25,6 +25,12 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     if o.gate != "none" and not raised:
         yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
     yield from _of_kicks(o)
+    for step, policy in o.busy or ():
+        if policy is not None and step not in o.shootdown:
+            yield f"busy.{step}", f'found {shown(policy)}, but the shootdown has no step "{step}"'
+        if policy is not None and step == "track" and o.track_busy != "spin":
+            text = f"found {shown(policy)} beside its shorthand, track_busy = {shown(o.track_busy)}; leave one out"
+            yield "busy.track", text
     if "gate" in o.entry and o.gate == "none":
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:

@@ -168,15 +168,25 @@ class Kick(BaseModel):
     wait: bool | None = Field(default=None, description="true or false")
 
 
+class BusyBySeamcall(BaseModel):
+    """What a zapper does on TDX_OPERAND_BUSY from BLOCK, TRACK or REMOVE, where that is not what the shorthands say."""
+
+    model_config = STRICT
+
+    block: Policy | None = Field(default=None, description=A_POLICY)
+    track: Policy | None = Field(default=None, description=A_POLICY)
+    remove: Policy | None = Field(default=None, description=A_POLICY)
+
+
 class Ordering(BaseModel):
     """The order of one shootdown's steps, and all that belongs to it. Immutable; an impossible one cannot be made.
 
     `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
-    `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
-    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module or KVM. `sept_free`
-    says when a TD's page-table pages are freed, where a flow frees them, `hkid_free` whether a TD that is torn down
-    gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU does on RET_PF_RETRY
-    in the flow `zero_step`.
+    `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `busy` the
+    same by SEAMCALL, `on_error` what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break
+    the module or KVM. `sept_free` says when a TD's page-table pages are freed, where a flow frees them, `hkid_free`
+    whether a TD that is torn down gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU
+    does on RET_PF_RETRY in the flow `zero_step`.
 
     `remove` stands once, anywhere: to remove too early is wrong, not meaningless. So it is with the gate's two steps,
     which stand in any order. `request`, `send` and `wait` are a kick in its parts, `flush` is kvm_flush_remote_tlbs().
@@ -194,6 +204,7 @@ class Ordering(BaseModel):
     entry: Checks = Field(default=(), description=f"a list of checks ({listed(ENTRY_CHECKS)})")
     track_busy: Policy = Field(default="spin", description=A_POLICY)
     sept_busy: Policy = Field(default="spin", description=A_POLICY)
+    busy: BusyBySeamcall | None = Field(default=None, description='a table such as { block = "none", remove = "spin" }')
     serialized: bool = Field(default=True, description="true or false")
     sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
         default="live", description=f"a moment ({listed(SEPT_FREES)})"
@@ -348,6 +359,8 @@ class Scenario(BaseModel):
         return self
 
 
+# Keys of an ordering that are tables.
+TABLES: dict[str, type[BaseModel]] = {"kick": Kick, "busy": BusyBySeamcall}
 # What stands in a list or a table, where an element of it has the wrong type.
 ELEMENTS = {
     "shootdown": f"a step ({listed(STEPS)})",

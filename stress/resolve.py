@@ -124,7 +124,7 @@ def _fields(key: str, scenario: Scenario, ordering: Ordering) -> frozenset[str]:
 
 def _without(ordering: Ordering, key: str, rest: str) -> Any:
     """A key's default; what has none, as a kick's have not, the other way about."""
-    if not rest or ordering.kick is None:
+    if key != "kick" or not rest or ordering.kick is None:
         return Ordering.model_fields[key].default
     other = {"wait": not ordering.kick.wait, "request": "none" if ordering.kick.request != "none" else "tlb_flush"}
     return ordering.kick.model_copy(update={rest: other[rest]})

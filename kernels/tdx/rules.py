@@ -236,6 +236,8 @@ class Rules(NamedTuple):
     entry_wait_for_sept_zap: int
     track_busy: int
     sept_busy: int
+    block_busy: int  # a policy and 1, or 0 for `sept_busy`, as is the next
+    remove_busy: int
     serialized: int
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int

@@ -85,7 +85,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         ('shootdwon = ["remove"]', 'shootdwon: unknown key; did you mean "shootdown"?'),
         (
             NO_KICK + "xyz = 1",
-            "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, "
+            "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, busy, "
             "serialized, sept_free, hkid_free, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
@@ -118,6 +118,10 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
             'track_busy: unknown policy "xyz"; expected none, spin, retry_without_vcpus, spin_on_tree or retry_on_tree',
         ),
         (NO_KICK + 'sept_busy = "Spin"', 'sept_busy: unknown policy "Spin"; did you mean "spin"?'),
+        (NO_KICK + 'busy = "spin"', 'busy: expected a table such as { block = "none", remove = "spin" }, found "spin"'),
+        (NO_KICK + 'busy = { blocks = "spin" }', 'busy.blocks: unknown key; did you mean "block"?'),
+        (NO_KICK + 'busy = { aug = "spin" }', "busy.aug: unknown key; expected block, track or remove"),
+        (NO_KICK + 'busy = { block = "Spin" }', 'busy.block: unknown policy "Spin"; did you mean "spin"?'),
         (NO_KICK + 'on_error = "free"', 'on_error: unknown reaction "free"; did you mean "free_page"?'),
         (NO_KICK + 'faults = ["no_flush"]', 'faults[0]: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'),
         (
@@ -241,6 +245,14 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
         (
             'shootdown = ["kick", "request", "send", "wait", "remove"]',
             'shootdown: found "kick" beside its part "request"; write "request", "send", "wait" for a whole one',
+        ),
+        (
+            NO_KICK + 'track_busy = "none"\nbusy = { track = "spin" }',
+            'busy.track: found "spin" beside its shorthand, track_busy = "none"; leave one out',
+        ),
+        (
+            'shootdown = ["track", "remove"]\nbusy = { remove = "spin", block = "none" }',
+            'busy.block: found "none", but the shootdown has no step "block"',
         ),
         (PARTS, 'kick: missing; the step "request" needs a table such as { request = "none" }'),
         (

@@ -10,13 +10,16 @@ from kernels.race.tally import count, expect_write, now, stamp
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.kick import (
+    ASKS,
     BLOCK,
     LEAF_BLOCK,
     LEAF_REMOVE,
     LEAF_TRACK,
     REMOVE,
+    SENDS,
     SPIN,
     TRACK,
+    WAITS,
     WHOLE,
     kick,
     seamcall_until,
@@ -103,16 +106,18 @@ def is_kick(what):
 @local
 def parts_of(what):
     """The parts of a kick that are this step."""
-    return 1 << what - REQUEST if what >= REQUEST else WHOLE
+    if what < REQUEST:
+        return WHOLE
+    return ASKS if what == REQUEST else SENDS if what == SEND else WAITS
 
 
 @local
 def is_awaited(rules, left):
     """Whether the kick that the steps left begin with, or go on with, is waited for."""
-    if left & 15 == KICK:
-        return rules.wait
     if left & 15 == FLUSH:
         return 1
+    if left & 15 == KICK or not rules.wait:
+        return rules.wait
     while left:
         if left & 15 == WAIT:
             return 1
@@ -131,6 +136,15 @@ def ends_kick(left, wait):
 def is_last(left):
     """Whether REMOVE comes right after the step at hand."""
     return (left >> 4) & 15 == REMOVE
+
+
+@local
+def policy_of(rules, what):
+    """What the zapper does where the SEAMCALL of this step is BUSY."""
+    if what == TRACK:
+        return rules.track_busy
+    policy = rules.block_busy if what == BLOCK else rules.remove_busy
+    return policy - 1 if policy else rules.sept_busy
 
 
 @local
@@ -218,7 +232,7 @@ def seamcall_step(td, lay, rules, me, what, gpa, repair):
     """BLOCK, TRACK or REMOVE, under the policy for BUSY of its kind, and what it does to the oracle's word of the page.
     Returns the status.
     """
-    policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
+    policy = SPIN if repair else policy_of(rules, what)
     status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
     if status == SUCCESS and what == BLOCK and not repair:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
