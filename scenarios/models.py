@@ -181,15 +181,8 @@ class BusyBySeamcall(BaseModel):
 class Ordering(BaseModel):
     """The order of one shootdown's steps, and all that belongs to it. Immutable; an impossible one cannot be made.
 
-    `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
-    `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `busy` the
-    same by SEAMCALL, `on_error` what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break
-    the module or KVM. `sept_free` says when a TD's page-table pages are freed, where a flow frees them, `hkid_free`
-    whether a TD that is torn down gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU
-    does on RET_PF_RETRY in the flow `zero_step`.
-
-    `remove` stands once, anywhere: to remove too early is wrong, not meaningless. So it is with the gate's two steps,
-    which stand in any order. `request`, `send` and `wait` are a kick in its parts, `flush` is kvm_flush_remote_tlbs().
+    A field's title says what its key does. `remove` stands once, anywhere: to remove too early is wrong, not
+    meaningless. So it is with the gate's two steps. `request`, `send` and `wait` are a kick in its parts.
     """
 
     model_config = STRICT
@@ -198,28 +191,62 @@ class Ordering(BaseModel):
     title: str = Field(default="", description=TEXT)
     source: str = Field(default="", description=TEXT)
     why: str = Field(default="", description=TEXT)
-    shootdown: Steps = Field(description='a list of steps such as ["block", "track", "kick", "remove"]')
-    kick: Kick | None = Field(default=None, description='a table such as { request = "none", wait = true }')
-    gate: Annotated[str, one_of("gate", GATES)] = Field(default="none", description=f"a gate ({listed(GATES)})")
-    entry: Checks = Field(default=(), description=f"a list of checks ({listed(ENTRY_CHECKS)})")
-    track_busy: Policy = Field(default="spin", description=A_POLICY)
-    sept_busy: Policy = Field(default="spin", description=A_POLICY)
-    busy: BusyBySeamcall | None = Field(default=None, description='a table such as { block = "none", remove = "spin" }')
-    serialized: bool = Field(default=True, description="true or false")
+    shootdown: Steps = Field(
+        title="the steps of one shootdown", description='a list of steps such as ["block", "track", "kick", "remove"]'
+    )
+    kick: Kick | None = Field(
+        default=None,
+        title="the request that a kick makes, and whether it waits for the answers to its IPIs",
+        description='a table such as { request = "none", wait = true }',
+    )
+    gate: Annotated[str, one_of("gate", GATES)] = Field(
+        default="none", title="where kicked vCPUs wait while it is raised", description=f"a gate ({listed(GATES)})"
+    )
+    entry: Checks = Field(
+        default=(),
+        title="what a vCPU looks at before TDH.VP.ENTER",
+        description=f"a list of checks ({listed(ENTRY_CHECKS)})",
+    )
+    track_busy: Policy = Field(
+        default="spin", title="what a zapper does where TRACK is told TDX_OPERAND_BUSY", description=A_POLICY
+    )
+    sept_busy: Policy = Field(
+        default="spin", title="the same where BLOCK or REMOVE is, and a fault's AUG or SEPT.ADD", description=A_POLICY
+    )
+    busy: BusyBySeamcall | None = Field(
+        default=None,
+        title="the same by SEAMCALL",
+        description='a table such as { block = "none", remove = "spin" }',
+    )
+    serialized: bool = Field(
+        default=True, title="whether mmu_lock is held for write throughout", description="true or false"
+    )
     sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
-        default="live", description=f"a moment ({listed(SEPT_FREES)})"
+        default="live",
+        title="when page-table pages of a TD are freed, where a flow frees them",
+        description=f"a moment ({listed(SEPT_FREES)})",
     )
     hkid_free: Annotated[str, one_of("turn", HKID_FREES)] = Field(
-        default="first", description=f"a turn ({listed(HKID_FREES)})"
+        default="first",
+        title="whether a TD's HKID goes before its guest pages or behind them, where it is torn down",
+        description=f"a turn ({listed(HKID_FREES)})",
     )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
-        default="stop", description=f"a reaction ({listed(ON_ERROR)})"
+        default="stop", title="what a zapper does after KVM_BUG_ON", description=f"a reaction ({listed(ON_ERROR)})"
     )
     fault_retry: Annotated[str, one_of("retry", RETRIES)] = Field(
-        default="reenter", description=f"a retry ({listed(RETRIES)})"
+        default="reenter",
+        title="what a vCPU does on RET_PF_RETRY in the flow zero_step",
+        description=f"a retry ({listed(RETRIES)})",
     )
-    faults: Faults = Field(default=(), description=f"a list of faults ({listed(FAULTS)})")
-    expect: Expect = Field(default="safe", description='"safe" or a list of at least one forbidden outcome')
+    faults: Faults = Field(
+        default=(), title="what is broken, of the module or of KVM", description=f"a list of faults ({listed(FAULTS)})"
+    )
+    expect: Expect = Field(
+        default="safe",
+        title="safe, or the forbidden outcomes that it must show",
+        description='"safe" or a list of at least one forbidden outcome',
+    )
 
     @property
     def safe(self) -> bool:

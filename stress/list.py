@@ -15,7 +15,8 @@ from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
-from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.long_form import in_full
 from scenarios.wording import nearest
 from stress.errors import UsageFault
 from stress.options import ListRequest
@@ -101,7 +102,9 @@ def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListR
         return 0
     for section, entry in found.items():
         if section in FILES and (path := shipped(FILES[section], name)):
-            write(sys.stdout, f"# {section[:-1]} {name}\n{path.read_text()}")
+            full = in_full(load_ordering(name)) if section == "orderings" else ()
+            more = "".join(f"# {line}\n" for line in full)
+            write(sys.stdout, f"# {section[:-1]} {name}\n{path.read_text()}" + ("\n# in full\n" + more if more else ""))
         else:
             told = {key: ", ".join(its) if isinstance(its, list) else its for key, its in entry.items()}
             lines = (f"{key}: {its}" for key, its in told.items())
