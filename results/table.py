@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as TextTable
 from rich.text import Text
 
-from results.grades import Grade
+from kernels.tdx.outcomes import Grade
 from results.verdict import is_safe, word_of
 
 Run = Mapping[str, Any]

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from results.grades import FAILING, Grade
+from kernels.tdx.outcomes import Grade
+from results.grades import FAILING
 
 Run = Mapping[str, Any]
 MET = "shootdown_met"  # the name of their latency, and of its histogram

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from kernels.tdx.outcomes import Outcome
+from kernels.tdx.outcomes import FORBIDDEN, Outcome
 from kernels.tdx.rules import (
     FLOWS,
     MAX_LPS,
@@ -38,7 +38,6 @@ from kernels.tdx.rules import (
 from scenarios.contradictions import ordering_contradictions
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
-from scenarios.forbidden import FORBIDDEN
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
 from scenarios.wording import listed, names, nearest, shown, unknown
 

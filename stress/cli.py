@@ -129,6 +129,10 @@ def _explore(request: options.ExploreRequest) -> int:
     from stress.explore.resolve import resolve_exploration
 
     resolved = resolve_exploration(request)
+    if request.dump:
+        from stress.explore.dump import dump
+
+        return dump(request, resolved[0])
     from stress.explore.verb import run_explore
 
     return run_explore(request, *resolved)

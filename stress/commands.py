@@ -15,7 +15,8 @@ PANELS = {
     "The machine": "vcpus zappers pages tlb_entries workers placement cpus settings delays memory threads",
     "How long, and how": "duration shootdowns warmup rate seed rounds budget sweep resume random pct short last since "
     "amplify outcome trace orders matrix no_symmetry no_reduction no_liveness fail_fast until",
-    "What comes out": "out json junit ktap csv parquet markdown no_report plot export sql show quiet verbose no_color",
+    "What comes out": "out json junit ktap csv parquet markdown no_report plot export sql show dump quiet verbose "
+    "no_color",
 }
 
 

@@ -3,15 +3,16 @@
 import json
 import sys
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 from rich.text import Text
 
 from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
-from kernels.tdx.protocol import PARTS, protocol_of
+from kernels.tdx.outcomes import Grade, Outcome
+from kernels.tdx.protocol import PARTS, barriers, protocol_of
 from kernels.tdx.rules import Flow, contradiction, flow_name, flow_named
-from results.grades import GRADES, Grade
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
@@ -25,26 +26,33 @@ from stress.session import hand_out
 
 Entry = Mapping[str, Any]
 FILES = {"orderings": "orderings", "scenarios": "."}
+LONG = "barriers"  # who wants it asks for it
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
-    """Scenarios, orderings, outcomes, faults and parts, as `list --json` prints them."""
+    """Scenarios, orderings, outcomes, faults, parts and barriers, as `list --json` prints them."""
     scenarios = [
         {**_of(one, "name", "title"), "source": f"scenarios/{one.name}.toml", **_of(one, "orderings")}
         for one in shipped_scenarios()
     ]
     orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings()]
     outcomes = [
-        {"name": outcome.name, "title": its.why, "grade": its.grade.value, "source": "results/grades.py"}
-        for outcome, its in sorted(GRADES.items())
+        {"name": outcome.name, "title": outcome.why, "grade": outcome.grade.value, "source": "kernels/tdx/outcomes.py"}
+        for outcome in Outcome
     ]
     faults = [
         _of(one, "name", "title", "source", "breaks", "ordering", "shows", "beside")
         | ({} if one.flow == "shootdown" else {"title": f"{one.title} (flow {one.flow})"})
         for one in known_faults().values()
     ]
-    parts = [_part(part) for part in PARTS]
-    return {"scenarios": scenarios, "orderings": orderings, "outcomes": outcomes, "faults": faults, "parts": parts}
+    return {
+        "scenarios": scenarios,
+        "orderings": orderings,
+        "outcomes": outcomes,
+        "faults": faults,
+        "parts": [_part(part) for part in PARTS],
+        "barriers": [{"name": word, "accesses": its} for word, its in barriers().items()],
+    }
 
 
 def _part(part: Flow) -> dict[str, Any]:
@@ -79,6 +87,8 @@ def list_all(request: ListRequest) -> int:
         return 0
     screen = Screen(sys.stdout, color=not request.no_color)
     for section, its in chosen.items():
+        if section == LONG != request.name:
+            continue
         width = max(len(entry["name"]) for entry in its)
         screen.show(Text(section.upper(), style="bold"), *(_entry(entry, width) for entry in its), "", wrap=False)
     screen.line("tdx-stress list NAME prints one whole; tdx-stress run SCENARIO or --ordering ORDERING races it")
@@ -106,8 +116,9 @@ def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListR
             more = "".join(f"# {line}\n" for line in full)
             write(sys.stdout, f"# {section[:-1]} {name}\n{path.read_text()}" + ("\n# in full\n" + more if more else ""))
         else:
-            told = {key: ", ".join(its) if isinstance(its, list) else its for key, its in entry.items()}
-            lines = (f"{key}: {its}" for key, its in told.items())
+            told = dict(entry) | entry.get("accesses", {})
+            told.pop("accesses", None)
+            lines = (f"{key}: {', '.join(its) if isinstance(its, list) else its}" for key, its in told.items())
             write(sys.stdout, "\n".join([f"# {section[:-1]}", *lines]) + "\n")
     return 0
 
@@ -148,6 +159,11 @@ def list_labels(name: str, request: ListRequest) -> int:
 
 
 def _entry(entry: Entry, width: int) -> Text:
+    if "accesses" in entry:
+        said = (f"{how}: {', '.join(functions)}" for how, functions in entry["accesses"].items())
+        behind = " " * (width + 4)
+        lines = (fill(one, 80, initial_indent=behind, subsequent_indent=behind + "  ") for one in said)
+        return Text(f"  {entry['name']:<{width}}  " + "\n".join(lines).lstrip())
     text = Text()
     text.append(f"  {entry['name']:<{width}}  {entry['title']}")
     if "grade" in entry:

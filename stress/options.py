@@ -162,6 +162,9 @@ class ExploreRequest(NamedTuple):
     matrix: Annotated[
         bool, "--matrix", "Every ordering, or each --ordering, with every fault, or each --fault, one at a time."
     ] = False
+    dump: Annotated[
+        bool, "--dump", "Search nothing; print the step machines that are searched, which read sizes and rules."
+    ] = False
     faults: Faults = ()
     vcpus: Vcpus = None
     zappers: Zappers = None
@@ -277,7 +280,8 @@ class SelftestRequest(NamedTuple):
 class ListRequest(NamedTuple):
     """List scenarios, orderings, outcomes, faults and parts, or print one whole.
 
-    Each with one line and its source; of one name its file, so that one of your own can start from it. With --labels:
+    Each with one line and its source; of one name its file, so that one of your own can start from it. `list barriers`:
+    by word of the state who accesses it, and in which memory order. With --labels:
     the steps of a flow by label, for `--delay` and `yields`. With --schema: the JSON schema of what a verb leaves.
     """
 

@@ -27,6 +27,7 @@ class Entered:
     _step: Callable[..., int]
     _choices: Callable[..., int]
     _engine: Any  # holds the code
+    name: str  # of its object code in the cache, by a digest of the text that it was compiled from
 
     def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
         """Take one step on an array of words; see `kernels.language.machine`. `lay` and `rules` are records."""
@@ -49,10 +50,11 @@ def entered(function: Steps, records: Mapping[str, tuple[str, ...]]) -> tuple[Ma
     native = Native(records, made.source, {**names.values, "own": own, "set_own": set_own})
     entries = [native.entry(f"{made.name}_{which}") for which in ("step", "choices")]
     text = native.text()
-    engine = engine_of(text, f"native_{digest_of(text)}")
+    name = f"native_{digest_of(text)}"
+    engine = engine_of(text, name)
     step, choices = (int(engine.get_function_address(entry)) for entry in entries)
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * len(ENTRY_WORDS)))
-    return made, Entered(step, choices, kind(step), kind(choices), engine)
+    return made, Entered(step, choices, kind(step), kind(choices), engine, name)
 
 
 def _noted(words: np.ndarray) -> int:

@@ -11,6 +11,7 @@ from kernels.language.naming import Names, declared
 from kernels.language.syntax import (
     CHOICE_SAYS,
     ENVIRONMENT,
+    OP_ACCESSES,
     SITES,
     Break,
     Continue,
@@ -321,9 +322,10 @@ class Parser:
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
         if any((site.function, site.file, site.line) == (function, file, call.lineno) for site in self.sites):
             self.refuse(call, "one step a line")
-        says = CHOICE_SAYS.get(self.names[call.func.id], ())  # type: ignore[attr-defined]
-        says = says or self.said["says"].get(name.partition(".")[2], ())
-        site = Site(len(SITES) + 1, function, what, file, call.lineno, name, says)
+        called = self.names[call.func.id]  # type: ignore[attr-defined]
+        says = CHOICE_SAYS.get(called, ()) or self.said["says"].get(name.partition(".")[2], ())
+        access = "" if is_choice else OP_ACCESSES.get(called, called.__name__)
+        site = Site(len(SITES) + 1, function, what, file, call.lineno, name, says, access)
         self.sites.append(site)
         SITES.append(site)
         return site

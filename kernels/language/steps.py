@@ -29,6 +29,7 @@ from kernels.language.syntax import (
     CHOICE_WAYS,
     HARNESS_VALUES,
     KINDS,
+    OP_ACCESSES,
     TOLD,
     LanguageError,
     Steps,
@@ -57,6 +58,7 @@ def op(function: Callable[..., Any]) -> Callable[..., Any]:
             f"{where(function)}: an op is one shared access, {function.__name__} has {len(names)}: {names}"
         )
     KINDS[function] = "op"
+    OP_ACCESSES[function] = names[0]
     return function
 
 

@@ -34,6 +34,7 @@ class Site:
     line: int
     name: str  # "mem_track.load_acquire_td_epoch": for `yields` in a scenario
     says: Any = ()  # of a choice what each way means, or who is turned to; of another step what its function says
+    access: str = ""  # the primitive that it is made of, with its memory order; "" for a choice
 
     def __str__(self) -> str:
         return f"{self.function}: {self.text} ({self.file}:{self.line})"
@@ -150,6 +151,7 @@ class Steps:
 
 SITES: list[Site] = []  # by number, from 1
 KINDS: dict[Any, str] = {}
+OP_ACCESSES: dict[Any, str] = {}  # the primitive that each op is made of
 CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
 CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
 CHOICE_SAYS: dict[Any, Any] = {}

@@ -175,6 +175,19 @@ def sites() -> list[Site]:
     return sorted(ours, key=lambda site: (site.file, site.line))
 
 
+def barriers() -> dict[str, dict[str, list[str]]]:
+    """By word of the state how it is accessed, each way with its memory order in the name, and the functions that do:
+    what a release, an acquire or a full barrier of the one pairs with is an access of the other to the same word.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for site in sites():
+        _, _, word = site.text.partition(" ")
+        if site.access and word:
+            functions = found.setdefault(word, {}).setdefault(site.access, [])
+            functions += [site.function] if site.function not in functions else []
+    return found
+
+
 SHOOTDOWN = protocol_of(Flow.SHOOTDOWN)
 
 

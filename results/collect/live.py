@@ -10,7 +10,7 @@ from rich.text import Text
 
 from kernels.tdx.outcomes import Outcome
 from results.collect.tally import Snapshot
-from results.grades import FAILING, GRADES, grade_of
+from results.grades import FAILING, grade_of
 from results.numbers.statistics import ENOUGH, percentile
 from results.table import GRADE_STYLES, Table
 from results.verdict import MET, named
@@ -48,7 +48,7 @@ def live_view(
     counts = None if new is None else np.maximum(new, 0)
     n = 0 if counts is None else int(counts.sum())
     events = now.outcomes
-    failing = [o for o in Outcome if GRADES[o].grade in FAILING and (events[o] > 0 or o in NOTABLE)]
+    failing = [o for o in Outcome if o.grade in FAILING and (events[o] > 0 or o in NOTABLE)]
     return Live(
         ordering,
         safe,

@@ -37,7 +37,7 @@ from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from results.collect.last_steps import LastSteps
 from results.collect.tally import Series, Snapshot, Words
-from results.grades import GRADES, declared
+from results.grades import declared
 from results.machine.host import steal_share
 from results.numbers.statistics import (
     PERCENTILES,
@@ -246,7 +246,7 @@ def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
 
 
 def _outcome(outcome: Outcome, count: int, shootdowns: int, met: int, of: int) -> dict[str, Any]:
-    grade = GRADES[outcome].grade
+    grade = outcome.grade
     by_shootdown = outcome not in BY_READ and (count == 0 or shootdowns > 0)
     caught = would_have_caught(of) if by_shootdown and shootdowns == 0 else None
     return {

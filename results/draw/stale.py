@@ -11,7 +11,7 @@ from kernels.tdx.counters import AGE_BUCKETS
 from kernels.tdx.outcomes import Outcome
 from results.draw.style import BAD, MARKER, QUIET, percentile_axes, say
 from results.draw.time import Arrays, Run, Shown, curves
-from results.grades import FAILING, GRADES
+from results.grades import FAILING
 from results.verdict import met_shootdowns
 from results.words import count
 
@@ -38,7 +38,7 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
     """Stale reads a second over time: a strip for each outcome of `STALE`, on one axis of time."""
     all_rates = [_rates(shown.arrays, run) for run in shown.runs]
     for ax, outcome in zip(panels, STALE, strict=True):
-        grade, events = GRADES[outcome].grade, total(shown.runs, outcome)
+        grade, events = outcome.grade, total(shown.runs, outcome)
         colour = BAD if grade in FAILING and events else "black"
         ax.set_title(f"{outcome.name}: {grade.value}, {count(events)} in all", fontsize=10, color=colour)
         peaks = []

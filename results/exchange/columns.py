@@ -12,8 +12,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from kernels.story.events import Access, Event, Held, Kind, Span, Story
-from kernels.tdx.outcomes import Outcome
-from results.grades import FAILING, Grade, grade_of, why
+from kernels.tdx.outcomes import Grade, Outcome
+from results.grades import FAILING, grade_of, why
 from results.table import Table
 
 MARKED = {Grade.forbidden: "bold red", Grade.unknown: "bold red", Grade.interesting: "yellow"}

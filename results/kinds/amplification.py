@@ -13,8 +13,9 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from kernels.tdx.outcomes import Grade
 from results.exchange.cases import Case
-from results.grades import FAILING, Grade, grade_of
+from results.grades import FAILING, grade_of
 from results.numbers.statistics import clopper_pearson
 from results.table import Table, verdict_line
 from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, named, seen, word_of

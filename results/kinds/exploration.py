@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kernels.tdx.outcomes import Grade, Outcome
 from results.caveats import Caveat, undeclared
-from results.grades import FAILING, GRADES, Grade, grade_of
+from results.grades import FAILING, grade_of
 from results.numbers.statistics import would_have_caught
 from results.verdict import Judgement, Verdict, exit_code_of, is_safe
 from results.words import count, machine_size, plural, share
@@ -306,7 +307,7 @@ def record(
     for name, found in broken.items():
         if outcome := INVARIANT_OUTCOMES.get(name):
             reached.setdefault(outcome, found)
-    order = {outcome.name: place for place, outcome in enumerate(GRADES)}
+    order = {outcome.name: place for place, outcome in enumerate(Outcome)}
     names = sorted(reached, key=lambda name: (order.get(name, len(order)), name))
     both = {**{name: reached[name] for name in names}, **broken}
     made: dict[str, Any] = {
@@ -316,7 +317,7 @@ def record(
         **asdict(search),
         "outcomes": names,
         "broken": sorted(broken),
-        "grades": {outcome.name: its.grade.value for outcome, its in GRADES.items()},
+        "grades": {outcome.name: outcome.grade.value for outcome in Outcome},
         "witness_steps": {name: found.steps for name, found in both.items()},
         "schedules_with": {name: found.schedules for name, found in both.items() if found.schedules is not None},
         "witnesses": {name: list(found.witness) for name, found in both.items() if found.witness},

@@ -6,9 +6,10 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import flow_named
 from results.exchange.cases import Case
-from results.grades import FAILING, GRADES, Grade, declared, grade_of, meaning
+from results.grades import FAILING, declared, grade_of, meaning
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
 from results.verdict import is_safe, named, word_of
@@ -100,7 +101,7 @@ def _names(entries: Sequence[Exploration]) -> list[str]:
     """Every outcome of the flow but `fresh`, by grade; then what else was seen, and the invariants that are broken."""
     order = list(Grade)
     flow = flow_named(entries[0].get("flow", "shootdown"))
-    told = sorted(declared(flow), key=lambda outcome: (order.index(GRADES[outcome].grade), outcome))
+    told = sorted(declared(flow), key=lambda outcome: (order.index(outcome.grade), outcome))
     names = [outcome.name for outcome in told if outcome.name != "fresh"]
     others = dict.fromkeys(name for one in entries for name in (*one["outcomes"], *failing(one)))
     return names + [name for name in others if name not in names]

@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from kernels.tdx.outcomes import Outcome
+from kernels.tdx.outcomes import Harm, Outcome
 from results.exchange.cases import Case, state_unless_open
-from results.kinds.orders import AFTER_DONE, STALE, STATUSES, Tier
+from results.kinds.orders import Tier
 from results.table import Table
 from results.verdict import Exit, is_safe, named
 from results.words import broken_name, count, nanoseconds, plural
@@ -48,21 +48,17 @@ MEANING = {
     PairVerdict.unread: "no step looks for the fault under this ordering",
     PairVerdict.open: "not looked at to the end",
 }
-# What is read that is someone else's: the gravest, though a status refuses it in other schedules.
-OTHERS = (STALE, Outcome.sept_use_after_free.name, Outcome.not_zeroed.name)
-# The rest by gravity. A status ends the zapper: what is refused is not called stale, even where a vCPU can read through
-# its old translation until then.
-KINDS = {
-    PairVerdict.refused: (
-        *STATUSES,
-        Outcome.ept_walk_failed.name,
-        Outcome.ept_page_not_free.name,
-        Outcome.td_state_incorrect.name,
-        Outcome.vcpu_associated.name,
-    ),
-    PairVerdict.stale: (AFTER_DONE,),
-    PairVerdict.stuck: (Outcome.no_progress.name, Outcome.ve_on_memory.name, Outcome.hkid_leaked.name),
+# What a pair is by the gravest that it shows: what is read that is someone else's, though a status refuses it in other
+# schedules; then the rest in this order. A status ends the zapper: what is refused is not called stale, even where a
+# vCPU can read through its old translation until then.
+BY_HARM = {
+    Harm.reused: PairVerdict.stale,
+    Harm.refused: PairVerdict.refused,
+    Harm.stale: PairVerdict.stale,
+    Harm.stuck: PairVerdict.stuck,
+    Harm.broken: PairVerdict.broken,
 }
+OTHERS = {outcome.name for outcome in Outcome if outcome.harm == Harm.reused}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class Pair:
         """The gravest that was found."""
         if self.unread:
             return PairVerdict.unread
-        if not self.complete and not set(OTHERS) & set(self.found):
+        if not self.complete and not OTHERS & set(self.found):
             return PairVerdict.open
         return judged(self.found)[0]
 
@@ -95,11 +91,14 @@ class Pair:
 
 def judged(found: Mapping[str, int]) -> tuple[PairVerdict, str | None]:
     """Of these outcomes with their steps the verdict, and the outcome that it goes by; None where there is none."""
-    kinds = ((PairVerdict.stale, OTHERS), *KINDS.items(), (PairVerdict.broken, tuple(found)))
-    for verdict, names in kinds:
-        if shown := [name for name in names if name in found]:
+    for harm, verdict in BY_HARM.items():
+        if shown := [name for name in found if _harm_of(name) == harm]:
             return verdict, min(shown, key=lambda name: found[name])
     return PairVerdict.safe, None
+
+
+def _harm_of(outcome: str) -> Harm:
+    return (Outcome[outcome].harm if outcome in Outcome.__members__ else None) or Harm.broken
 
 
 def entries(
@@ -155,7 +154,11 @@ def hidden(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """The faults that break no right order, each with the wrong orderings to which it adds a stale read or more."""
     broken = breaks_a_right_order(cells)
     return {
-        fault: [one["ordering"] for one in cells if one["fault"] == fault and set(one["added"]) - {AFTER_DONE}]
+        fault: [
+            one["ordering"]
+            for one in cells
+            if one["fault"] == fault and set(one["added"]) - {Outcome.stale_after_done.name}
+        ]
         for fault, its in broken.items()
         if not its
     }

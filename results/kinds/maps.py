@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from kernels.tdx.outcomes import Outcome
 from results.draw.sheet import LINE_IN, MODEL, head_and_foot, save
 from results.draw.style import parameters, time_text
 from results.kinds.faults import NO_FAULT, heads_of, rows_of
@@ -208,13 +209,6 @@ LOOKS = {
     "unread": ("#F4F4F4", "", "#777777"),
     "open": ("#FFFFFF", "//", "#222222"),
 }
-SHORT_OUTCOMES = {
-    "tracking_not_done": "untracked", "previous_epoch_busy": "epoch busy", "use_after_remove": "reuse",
-    "stale_after_done": "stale", "busy_given_up": "busy", "no_progress": "stuck", "not_blocked": "not blocked",
-    "refcount_broken": "refcount", "entry_state_incorrect": "state", "already_blocked": "blocked",
-    "sept_use_after_free": "astray", "ept_page_not_free": "not free", "ept_walk_failed": "no walk",
-    "td_state_incorrect": "TD state", "vcpu_associated": "assoc.", "hkid_leaked": "HKID", "ve_on_memory": "#VE",
-}  # fmt: skip
 CELL_EDGE, ADDED = "#FFFFFF", "#000000"
 MATRIX_IN, LEFT_IN, FAULT_IN, MATRIX_HEAD_IN, NAMES_IN = 16.0, 2.6, 0.37, 0.8, 0.68
 
@@ -283,7 +277,8 @@ def _draw_matrix(
 
 
 def _short(outcome: str) -> str:
-    return SHORT_OUTCOMES.get(outcome, outcome.replace("_", " "))
+    short = Outcome[outcome].short if outcome in Outcome.__members__ else ""
+    return short or outcome.replace("_", " ")
 
 
 def _matrix_title(matrix: Mapping[str, Any]) -> str:

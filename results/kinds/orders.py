@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.tdx.outcomes import Outcome
+from kernels.tdx.outcomes import Harm, Outcome
 from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
 from results.verdict import Exit, Verdict, is_safe, is_thin, met_shootdowns, named, too_few, whole
 from results.words import machine_size
@@ -33,17 +33,7 @@ VARIANTS = {
 # A page that is refused is read through an old translation as well; with nobody to refuse it, it is someone else's.
 AFTER_DONE, STALE = Outcome.stale_after_done.name, Outcome.use_after_remove.name
 # KVM_BUG_ON: the statuses that refuse an order.
-STATUSES = tuple(
-    outcome.name
-    for outcome in (
-        Outcome.previous_epoch_busy,
-        Outcome.tracking_not_done,
-        Outcome.not_blocked,
-        Outcome.already_blocked,
-        Outcome.entry_state_incorrect,
-        Outcome.busy_given_up,
-    )
-)
+STATUSES = tuple(outcome.name for outcome in Outcome if outcome.harm == Harm.refused)
 
 
 class OrderVerdict(StrEnum):

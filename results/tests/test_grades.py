@@ -1,7 +1,7 @@
 """Every outcome has a grade; what nobody declared is unknown."""
 
-from kernels.tdx.outcomes import Outcome
-from results.grades import GRADES, Grade, grade_of, why
+from kernels.tdx.outcomes import Grade, Outcome
+from results.grades import grade_of, why
 
 # Once more by hand: a grade that is changed decides what fails.
 GRADES_BY_NAME = {
@@ -27,12 +27,12 @@ GRADES_BY_NAME = {
 def test_every_outcome_has_the_grade_that_stands_here() -> None:
     stand = {name: grade for grade, names in GRADES_BY_NAME.items() for name in names.split()}
 
-    assert {outcome.name: its.grade.value for outcome, its in GRADES.items()} == stand
+    assert {outcome.name: outcome.grade.value for outcome in Outcome} == stand
     assert set(stand) == set(Outcome.__members__)
 
 
 def test_every_outcome_has_a_reason_that_stands_beside_it_on_a_terminal() -> None:
-    assert all(10 < len(its.why) <= 56 for its in GRADES.values())
+    assert all(10 < len(outcome.why) <= 56 for outcome in Outcome)
 
 
 def test_an_undeclared_outcome_is_unknown() -> None:

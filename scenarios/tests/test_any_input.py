@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernels.tdx.outcomes import FORBIDDEN
 from scenarios.durations import parse_duration
 from scenarios.files import parsed
-from scenarios.forbidden import FORBIDDEN
 from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_options
 from scenarios.models import ENTRY_CHECKS, GATES, POLICIES, STEPS, Ordering, Scenario
 from scenarios.validation import validated

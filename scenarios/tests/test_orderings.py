@@ -15,8 +15,8 @@ PARTS = 'shootdown = ["block", "request", "send", "track", "wait", "remove"]\n'
 STEPS = "block, gate_raise, kick, track, gate_lower, remove, flush, request, send or wait"
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
-    "entry_state_incorrect, refcount_broken, busy_given_up, ept_walk_failed, mirror_disagrees, two_owners, "
-    "not_zeroed, no_progress, ve_on_memory, access_before_accept, vcpu_associated, sept_use_after_free, "
+    "entry_state_incorrect, refcount_broken, no_progress, busy_given_up, ve_on_memory, access_before_accept, "
+    "ept_walk_failed, mirror_disagrees, two_owners, not_zeroed, vcpu_associated, sept_use_after_free, "
     "ept_page_not_free, td_state_incorrect or hkid_leaked"
 )
 

@@ -11,9 +11,10 @@ from kernels.search.breadth_first import Move, Progress
 from kernels.search.explore import explore
 from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
+from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
-from results.grades import FAILING, GRADES, grade_of
+from results.grades import FAILING, grade_of
 from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
@@ -24,7 +25,7 @@ from stress.screen import Screen
 
 Watch = Callable[[Progress], bool]
 Moves = tuple[Move, ...]
-FORBIDDEN = tuple(outcome.name for outcome, its in GRADES.items() if its.grade in FAILING)
+FORBIDDEN = tuple(outcome.name for outcome in Outcome if outcome.grade in FAILING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ NOT_SETTABLE = frozenset(Scenario.model_fields) - {*SETTABLE, *MACHINE_KEYS, "or
 DEFAULT, SCENARIO = "v18", "small"  # of the atlas; what neither it nor the matrix decides
 MAX = {"random": 1_000_000_000, "pct": 100, "threads": 256}
 WHOLE = ("no_symmetry", "no_reduction", "no_liveness")  # of a search of every interleaving
-OF_MACHINES = ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", *WHOLE, "random", "pct", "fail_fast")
+OF_MACHINES = ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", *WHOLE, "random", "pct", "fail_fast", "dump")
 
 
 def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Ordering]]:

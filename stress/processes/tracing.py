@@ -13,14 +13,14 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Flow
 from results.collect.last_steps import LastSteps, Traced, window
-from results.grades import FAILING, GRADES
+from results.grades import FAILING
 from results.store import TRACE
 from stress.processes.shared_words import Words
 
 # Of each ring; fewer where there are many actors: a trace of some ten thousand steps is as much as one can read.
 MAX_ENTRIES, MIN_ENTRIES, ALL_ENTRIES = 1024, 64, 1 << 16
 CLAIMS = frozenset({"claim_page.claim_mirror", "claim_range.claim_mirror", "claim_range.store_release_mirror"})
-FORBIDDEN = frozenset(outcome for outcome in Outcome if GRADES[outcome].grade in FAILING)
+FORBIDDEN = frozenset(outcome for outcome in Outcome if outcome.grade in FAILING)
 
 
 def ring_entries(actors: int) -> int:

@@ -9,7 +9,7 @@ from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import flow_named
-from results.grades import FAILING, GRADES
+from results.grades import FAILING
 from results.kinds.amplification import is_unexpected, judge_amplification, measured, not_raced, with_catches
 from results.verdict import Ending
 from scenarios.loader import setting_key
@@ -105,7 +105,7 @@ class Amplification:
             "ordering": ordering.name,
             "expect": ordering.expect if isinstance(ordering.expect, str) else list(ordering.expect),
             "outcome": outcome,
-            "forbidden": GRADES[Outcome[outcome]].grade in FAILING,
+            "forbidden": Outcome[outcome].grade in FAILING,
             "races": self._races,
             "seconds": round(time.monotonic() - self._began, 3),
             "cap_s": round(self._cap_s, 3),

@@ -155,6 +155,16 @@ def test_list_prints_every_kind_with_its_source(tdx_stress: Command) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"{kind}\n" in done.stdout for kind in ("SCENARIOS", "ORDERINGS", "OUTCOMES", "FAULTS", "PARTS"))
     assert "[unsafe: tracking_not_done]" in done.stdout
+    assert "BARRIERS" not in done.stdout  # long, and of another kind
+
+
+def test_list_barriers_tells_of_each_word_who_accesses_it_in_which_memory_order(tdx_stress: Command) -> None:
+    done = tdx_stress("list", "barriers")
+
+    assert done.stdout.startswith("BARRIERS\n  stage ")
+    assert "  gate               load_acquire: flush_tlb\n" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80 + len("tdx-stress list NAME")
+    assert "\nstore_release: lower_gate\n" in tdx_stress("list", "gate").stdout
 
 
 @pytest.mark.parametrize(("kind", "others"), [("orderings", "FAULTS"), ("faults", "ORDERINGS")])
@@ -226,6 +236,7 @@ def test_list_as_json_holds_every_outcome_and_fault(tdx_stress: Command) -> None
     assert listed == everything()
     assert [outcome["name"] for outcome in listed["outcomes"]] == [outcome.name for outcome in Outcome]
     assert {fault["name"] for fault in listed["faults"]} == {str(fault.name).lower() for fault in Fault}
+    assert all(entry.keys() == {"name", "accesses"} for entry in listed.pop("barriers"))
     assert all(entry["title"] and entry["source"] for entries in listed.values() for entry in entries)
 
 

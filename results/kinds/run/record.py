@@ -11,8 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from kernels.layout import HIST_WORDS
 from kernels.tdx.counters import AGE_BUCKETS
-from kernels.tdx.outcomes import OUTCOMES
-from results.grades import Grade
+from kernels.tdx.outcomes import OUTCOMES, Grade
 from results.kinds.shape import CaveatShape, Count, DocumentShape, HostShape, ScenarioShape, Seconds, Shape, Share
 from results.store import RAW, RESULT, StoreError, read_arrays, read_document
 from results.verdict import MET, Ending, Verdict

@@ -13,10 +13,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kernels.tdx.counters import PHASES_EVERY
+from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import Flow, has_part
 from results.exchange.cases import Case
 from results.figures import PHASES, phase_shares
-from results.grades import FAILING, Grade, why
+from results.grades import FAILING, why
 from results.kinds.run.answer import yardstick
 from results.numbers.statistics import ENOUGH
 from results.table import Table, caveat_lines
@@ -280,15 +281,20 @@ def _waits(entry: Run) -> tuple[str, str]:
 
 def run_cases(result: Mapping[str, Any]) -> list[Case]:
     """A case an ordering, with the counts of what is forbidden and who stood where, and the command that tells more."""
-    return [_case(run, result.get("command") or ["tdx-stress", "run"]) for run in result["runs"]]
+    command, longer_s = result.get("command") or ["tdx-stress", "run"], 12 * result["scenario"].get("duration_s", 5.0)
+    return [_case(run, command, longer_s) for run in result["runs"]]
 
 
-MORE = {Verdict.failed: ["--trace"], Verdict.hung: ["--trace"], Verdict.inconclusive: ["--duration", "1m"]}
+MORE = {Verdict.failed: ["--trace"], Verdict.hung: ["--trace"], Verdict.inconclusive: []}
 
 
-def _case(run: Run, command: Sequence[str]) -> Case:
+def _case(run: Run, command: Sequence[str], longer_s: float) -> Case:
     counts = [f"{name}: {count}" for name, count in seen(run, *FAILING).items()]
     details = [*counts, said(run), *run["notes"]]
-    more = shlex.join([*command, *MORE.get(run["verdict"], ["-v"])])
+    again = [*command, *MORE.get(run["verdict"], ["-v"])]
+    if run["verdict"] == Verdict.inconclusive:
+        for at in reversed([at for at, word in enumerate(again) if word == "--duration"]):
+            del again[at : at + 2]
+        again = [word for word in again if not word.startswith("--duration=")] + ["--duration", f"{longer_s:g}s"]
     seconds = run["seconds"] + run["warmup_s"]
-    return Case(run["ordering"], run["verdict"], run["reason"], seconds, details, word_of(run), more)
+    return Case(run["ordering"], run["verdict"], run["reason"], seconds, details, word_of(run), shlex.join(again))

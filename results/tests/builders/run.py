@@ -11,7 +11,6 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Series, Snapshot, snapshot
-from results.grades import GRADES
 from results.numbers.statistics import bucket_of
 
 MET = {"kicks": 7_654, "shootdowns": 4_321}
@@ -71,7 +70,7 @@ def outcome(
     met = shootdowns if met is None else met
     return {
         "id": name,
-        "grade": GRADES[Outcome[name]][0].value,
+        "grade": Outcome[name].grade.value,
         "count": count,
         "shootdowns": shootdowns,
         "met": met,

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from results.grades import GRADES
+from kernels.tdx.outcomes import Outcome
 from results.kinds.run.tables import (
     observation_line,
     percentiles_table,
+    run_cases,
     run_screen,
     run_tables,
     seen_table,
@@ -98,7 +99,7 @@ def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed(
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_three_orderings_that_show_whatever_can_be_seen_are_read_on_one_screen(width: int) -> None:
-    mild = {outcome.name: 7 for outcome, its in GRADES.items() if its.grade.value in ("acceptable", "interesting")}
+    mild = {outcome.name: 7 for outcome in Outcome if outcome.grade.value in ("acceptable", "interesting")}
     seen = dict(list(mild.items())[:5])
     lines = shown(*(a_run(name, seen) for name in ("spec", "v18", "v6_16")), width=width)
 
@@ -127,3 +128,18 @@ def test_the_observation_counts_forbidden_shootdowns_and_the_others(changes: dic
 
 def test_a_name_with_brackets_is_no_markup() -> None:
     assert "[red]mine[/red]" in "\n".join(shown(a_run("[red]mine[/red]")))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "typed", "next_one"),
+    [
+        ("inconclusive", "run small --duration 20ms -q", "run small -q --duration 6s"),
+        ("inconclusive", "run --duration=20ms", "run --duration 6s"),
+        ("failed", "run small --duration 20ms", "run small --duration 20ms --trace"),
+        ("passed", "run", "run -v"),
+    ],
+)
+def test_the_command_that_tells_more_types_no_option_twice(verdict: str, typed: str, next_one: str) -> None:
+    result = a_result(a_run(verdict=verdict), command=["tdx-stress", *typed.split()], scenario={"duration_s": 0.5})
+
+    assert run_cases(result)[0].more == f"tdx-stress {next_one}"

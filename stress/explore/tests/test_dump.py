@@ -1,0 +1,31 @@
+"""`explore --dump`: what is printed is what is compiled."""
+
+import ast
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from kernels.search.schedule import machines
+from kernels.tdx.protocol import SHOOTDOWN
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(tdx_stress: Command) -> None:
+    done = tdx_stress("explore", "--dump")
+
+    functions = {one.name for one in ast.parse(done.stdout).body if isinstance(one, ast.FunctionDef)}
+    assert done.returncode == 0
+    assert {"vcpu_step", "vcpu_choices", "zapper_step", "zapper_choices"} <= functions
+    for machine, code in machines(SHOOTDOWN):
+        assert machine.source in done.stdout
+        assert f"compiled as {code.name}\n#   0  starts\n#   1  {machine.sites[1]}\n" in done.stdout
+
+
+@pytest.mark.parametrize("other", ["--orders", "--ordering=v18", "--vcpus=3", "--random=5"])
+def test_beside_what_it_does_not_depend_on_it_is_refused(tdx_stress: Command, other: str) -> None:
+    done = tdx_stress("explore", "--dump", other)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "means nothing beside --" in done.stderr
