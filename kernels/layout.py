@@ -37,8 +37,10 @@ CONTROL_WORDS = 5 * LINE_WORDS
 MAX_SITES = 1024
 # Of a site: odds of a yield, above them those of a delay, both in 65536, and whether it sleeps; the least, the most;
 # whether a delay has struck.
-DELAY_ODDS_SHIFT, SLEEPS, PERTURB_FIELDS = 20, 1 << 40, 4
+DELAY_ODDS_SHIFT, SLEEPS, PERTURB_FIELDS = 20, 1 << 40, 6
 STRUCK = 3 * MAX_SITES
+# Whether a site has a cost, its median, and by how much lengths are spread: so many quantiles, as parts of 65536.
+COSTS, COST, SPREAD, SPREADS = 1 << 41, 4 * MAX_SITES, 5 * MAX_SITES, 256
 MAX_TRACE_ENTRIES = 1 << 16
 ENTRY_WORDS = 4  # of an entry of a ring
 

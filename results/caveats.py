@@ -83,6 +83,13 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
             "CPUs were moved, or others came: orderings that raced early and late did not race alike",
             "`bench`, whose rounds take turns, or bare metal",
         )
+    if costs := scenario.get("costs"):
+        yield Caveat(
+            "declared_costs",
+            f"SEAMCALLs that take what was declared: {', '.join(f'{key} {cost}' for key, cost in costs.items())}",
+            "assumed and not measured: only ratios between orderings under the same costs may be claimed, no time",
+            "costs=none for what the steps take here",
+        )
     if scenario.get("workers") == "thread":
         yield Caveat(
             "threads",

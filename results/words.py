@@ -64,6 +64,13 @@ def machine_size(one: Mapping[str, Any], *keys: str) -> list[str]:
     return [f"{size} each" if "shootdown" in size and one["zappers"] > 1 else size for size in sizes]
 
 
+def conditions(scenario: Mapping[str, Any]) -> list[str]:
+    """Under what a race ran that is not as usual: `kick by membarrier`, `costs track=2us`."""
+    kick_by, costs = scenario.get("kick_by", "word"), scenario.get("costs")
+    told = [f"kick by {kick_by}"] if kick_by != "word" else []
+    return told + ([f"costs {' '.join(f'{key}={cost}' for key, cost in costs.items())}"] if costs else [])
+
+
 def count(value: float) -> str:
     """Exact below 100,000; above with a prefix: `81,234`, `1.51 M`, `2.3 G`."""
     if value < 100_000:

@@ -24,6 +24,8 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         yield "rate", f"expected {a_rate}, found {shown(s.rate)}"
     if s.module == "none" and s.has(TWO_LEVELS):
         yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
+    if s.module == "none" and s.costs:
+        yield "costs", 'expected "none", as module = "none" has no SEAMCALL that could take any time, found a table'
     if s.module == "none" and s.has(Flow.MIGRATE):
         yield "module", 'expected "tdx", as the flow "migrate" moves vCPUs by TDH.VP.FLUSH, found "none"'
     if s.reads == "hot_set" and s.pages < 8:

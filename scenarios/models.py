@@ -8,7 +8,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from kernels.tdx.outcomes import FORBIDDEN, Outcome
 from kernels.tdx.rules import (
@@ -24,6 +23,7 @@ from kernels.tdx.rules import (
     Flow,
     Gate,
     HkidFree,
+    KickBy,
     MemslotZap,
     Module,
     OnError,
@@ -36,10 +36,11 @@ from kernels.tdx.rules import (
     has_part,
 )
 from scenarios.contradictions import ordering_contradictions
+from scenarios.costs import A_TABLE, Costs
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
-from scenarios.wording import listed, names, nearest, shown, unknown
+from scenarios.wording import listed, names, nearest, problem, shown, unknown
 
 STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
@@ -51,13 +52,9 @@ REQUESTS = ("tlb_flush", "none")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
 PLACEMENTS = ("apart", "mixed")
+KICKS = names(KickBy)
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-def problem(text: str, key: str = "") -> PydanticCustomError:
-    """An error with our own words; `key` names the culprit where several keys are looked at together."""
-    return PydanticCustomError("problem", "{problem}", {"problem": text, "key": key})
 
 
 def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:
@@ -291,6 +288,7 @@ class Scenario(BaseModel):
     many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there, `delays` how long
     one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. Where CPUs are fewer than
     actors, `placement` keeps zappers and vCPUs apart, behind a warm-up in which Linux places all, or mixed throughout.
+    `kick_by` is what a kick does beside the vCPU's word, `costs` what SEAMCALLs are declared to take.
     `watchdog_s` without progress is a hang; of that time as much counts as the actors got of the CPUs that they wanted.
     """
 
@@ -359,6 +357,10 @@ class Scenario(BaseModel):
     delays: dict[str, Annotated[str, AfterValidator(a_delay), Field(description=A_DELAY)]] = Field(
         default_factory=dict, description='a table of delays by label, such as { "kick.load_acquire_ipi" = "200ns" }'
     )
+    costs: Costs = Field(default_factory=dict, description=A_TABLE)
+    kick_by: Annotated[str, one_of("way to kick", KICKS)] = Field(
+        default="word", description=f"a way to kick ({listed(KICKS)})"
+    )
     watchdog_s: Duration = Field(
         default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
     )
@@ -385,7 +387,6 @@ class Scenario(BaseModel):
         return self
 
 
-# Keys of an ordering that are tables.
 TABLES: dict[str, type[BaseModel]] = {"kick": Kick, "busy": BusyBySeamcall}
 # What stands in a list or a table, where an element of it has the wrong type.
 ELEMENTS = {

@@ -12,6 +12,7 @@ from kernels.tdx.rules import (
     Flow,
     Gate,
     HkidFree,
+    KickBy,
     MemslotZap,
     Module,
     OnError,
@@ -84,6 +85,7 @@ def compile_rules(
         shared_cpus=int(shared_cpus),
         clock=int(clock),
         ticks_to_ns=int(ticks_to_ns),
+        kick_by=int(KickBy[scenario.kick_by.upper()]),
     )
 
 

@@ -12,7 +12,7 @@ from scenarios.wording import ScenarioError, shown, unknown
 NOT_SET = {"name", "title", "source", "why", "shows", "orderings"}
 SCENARIO_KEYS = tuple(key for key in Scenario.model_fields if key not in NOT_SET)
 ORDERING_KEYS = tuple(key for key in Ordering.model_fields if key not in NOT_SET)
-BY_LABEL = ("yields.", "delays.")
+BY_LABEL = ("yields.", "delays.", "costs.")
 IN_TABLES = tuple(f"{table}.{key}" for table, model in TABLES.items() for key in model.model_fields)
 
 
@@ -98,6 +98,8 @@ def _merged(model: Scenario | Ordering, values: Mapping[str, Any]) -> dict[str, 
     for key, value in values.items():
         head, dot, rest = key.partition(".")
         inner = table.get(head)
+        if head == "costs" and isinstance(inner, str):
+            inner = {"": inner}
         table[head] = {**(inner if isinstance(inner, dict) else {}), rest: value} if dot else value
     return table
 

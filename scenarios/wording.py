@@ -17,6 +17,13 @@ class ScenarioError(ValueError):
         super().__init__(printable(line))
 
 
+def problem(text: str, key: str = "") -> Any:
+    """An error of a model with our own words; `key` names the culprit where several keys are looked at together."""
+    from pydantic_core import PydanticCustomError  # others have words and no models
+
+    return PydanticCustomError("problem", "{problem}", {"problem": text, "key": key})
+
+
 def printable(text: str) -> str:
     """The text on one line: whatever does not print (line ends, control characters, lone surrogates) is escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

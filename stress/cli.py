@@ -108,10 +108,10 @@ def _bench(request: options.BenchRequest) -> int:
 
 @verb(app, "explore", options.ExploreRequest, EXIT_CODES)
 def _explore(request: options.ExploreRequest) -> int:
-    if request.orders and request.matrix:
+    if request.orders + request.matrix + request.contract > 1:
         from stress.errors import UsageFault
 
-        raise UsageFault("--orders, --matrix: one at a time: each has machines of its own")
+        raise UsageFault("--orders, --matrix, --contract: one at a time: each has machines of its own")
     if request.orders:
         from stress.explore.resolve import resolve_atlas
 
@@ -126,6 +126,13 @@ def _explore(request: options.ExploreRequest) -> int:
         from stress.explore.matrix import run_matrix
 
         return run_matrix(request, crossed)
+    if request.contract:
+        from stress.explore.resolve import resolve_contract
+
+        asked = resolve_contract(request)
+        from stress.explore.contract import run_contract
+
+        return run_contract(request, *asked)
     from stress.explore.resolve import resolve_exploration
 
     resolved = resolve_exploration(request)

@@ -33,7 +33,7 @@ Faults = Annotated[
 Memory = Annotated[
     str | None,
     "--memory SIZE",
-    "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix: fixed bounds).",
+    "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix, --contract: fixed bounds).",
 ]
 Threads = Annotated[int | None, "--threads N", "Searching at once; else one a CPU."]
 Outcome = Annotated[str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."]
@@ -161,6 +161,9 @@ class ExploreRequest(NamedTuple):
     ] = False
     matrix: Annotated[
         bool, "--matrix", "Every ordering, or each --ordering, with every fault, or each --fault, one at a time."
+    ] = False
+    contract: Annotated[
+        bool, "--contract", "Which SEAMCALL is told BUSY against which, and whether its second try succeeds."
     ] = False
     dump: Annotated[
         bool, "--dump", "Search nothing; print the step machines that are searched, which read sizes and rules."
@@ -290,7 +293,7 @@ class ListRequest(NamedTuple):
         str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
     ] = None
     schema: Annotated[
-        str | None, "--schema KIND", "run, bench, exploration, orders, faults, amplification or selftest."
+        str | None, "--schema KIND", "run, bench, exploration, orders, faults, contract, amplification or selftest."
     ] = None
     json: Json = None
     no_color: NoColor = False

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernels.race.ticks import NS_SHIFT, Clock
-from kernels.tdx.rules import FLOWS, Fault, Rules, flow_name
+from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Rules, flow_name
 from scenarios.files import shipped
 from scenarios.loader import (
     SCENARIOS,
@@ -39,7 +39,7 @@ RACED = (
     *("rate", "seed", "workers", "placement"),
 )
 # Every machine has the first two; faults are looked at one by one, and no step knows what is expected.
-NOT_ASKED = ("flow", "shootdown", "faults", "expect", "yields", "delays")
+NOT_ASKED = ("flow", "shootdown", "faults", "expect", "yields", "delays", "costs")
 EXAMPLES = {"shootdown": "small"}  # the shipped scenario of a flow, where it has another name
 
 
@@ -81,6 +81,16 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         for key, where in keys.items():
             if fields := _fields(key, scenario, ordering):
                 _check(f"{where}: {key}", scenario, ordering, keys, partial(_looks_at, fields))
+        if (
+            scenario.kick_by == "membarrier"
+            and ordering.kick is not None
+            and _rules(scenario, ordering).wait != AT_ONCE
+        ):
+            said = f"waits until every CPU has answered, and the kick of {ordering.name} does not wait at once"
+            raise UsageFault(f'kick_by: "membarrier" {said}; "word" and "signal" do not')
+        for key, where in keys.items():
+            if key in ("costs.block", "costs.track") and key.removeprefix("costs.") not in ordering.shootdown:
+                raise UsageFault(f"{where}: {key}: {ordering.name} has no such step, it would change nothing")
         for fault in ordering.faults:
             _check(f'fault "{fault}"', scenario, ordering, keys, partial(looks_for, (fault,)))
 

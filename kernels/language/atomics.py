@@ -202,6 +202,23 @@ def pin_to(cpu: int) -> Any:
     """sched_setaffinity(2): this thread runs on this CPU alone, one of the first 1,024; returns 0, or -1 if refused."""
 
 
+@llvm.instruction(types.int64, llvm.membarrier)
+def membarrier() -> Any:
+    """membarrier(2), global and expedited: the kernel interrupts every other CPU that runs a registered process, and
+    waits until all have answered; returns 0, or -1 if refused.
+    """
+
+
+@llvm.instruction(types.int64, llvm.tgkill)
+def signal_thread(thread: int) -> Any:
+    """tgkill(2) with KICK_SIGNAL to a thread, above it its process; returns 0, or -1 if refused."""
+
+
+@llvm.instruction(types.void, llvm.exit_now)
+def end_process(code: int) -> None:
+    """_exit(2): this process ends here."""
+
+
 @llvm.access(0, types.void, llvm.prefetch(1))
 def prefetch_write(words: Any, index: int) -> None:
     """Ask for the word's line, to write it soon; waits for nothing."""

@@ -38,6 +38,7 @@ class BlockStep:
     site: Site
     is_choice: bool
     calls: tuple[Steps, ...]  # the functions of steps that lead here, outermost first
+    given: tuple[dict[str, ast.expr], ...]  # of each of these its parameters, as locals or constants
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Inliner:
         self.names = names
         self.kept = kept
         self.calls: tuple[Steps, ...] = ()
+        self.given: tuple[dict[str, ast.expr], ...] = ()
         self.count = 0
         self.naming: dict[str, Naming] = {}  # of what is declared, by its new name
         self.blocks: list[Block] = []
@@ -72,7 +74,7 @@ class Inliner:
     def program(self, function: Steps) -> Block:
         start, end = self.block(), self.block()
         renamed: dict[str, ast.expr] = {name: ast.Name(self.fresh(name, function)) for name in function.parameters}
-        self.calls = (function,)
+        self.calls, self.given = (function,), (dict(renamed),)
         last = self.run(function.body, start, function, renamed, None, end, None, None)
         if last:
             last.then = end
@@ -148,6 +150,7 @@ class Inliner:
                         site,
                         is_choice,
                         self.calls,
+                        self.given,
                     )
                     here.then, here = label, label
                 case Sub(target=target, function=callee, arguments=given):
@@ -163,9 +166,10 @@ class Inliner:
                         else:
                             inner[parameter] = value
                     to = target and self.name(target, renamed, function)
-                    outer, self.calls = self.calls, (*self.calls, callee)
+                    outer = self.calls, self.given
+                    self.calls, self.given = (*self.calls, callee), (*self.given, dict(inner))
                     last = self.run(callee.body, here, callee, inner, to, after, None, None)
-                    self.calls = outer
+                    self.calls, self.given = outer
                     if last is not None:
                         if to:
                             last.work.append((to, ast.Constant(0)))

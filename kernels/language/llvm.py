@@ -7,6 +7,7 @@ set-up cannot parse it.
 """
 
 import platform
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,13 @@ from numba.np.arrayobj import make_array
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
+_SYSTEM_CALLS = {
+    "x86_64": {"membarrier": 324, "tgkill": 234},
+    "aarch64": {"membarrier": 283, "tgkill": 131},
+}
+# Of linux/membarrier.h, what there is to ask for and to register with; and the signal of a kick, that of KVM's users.
+MEMBARRIER_QUERY, MEMBARRIER_GLOBAL, MEMBARRIER_REGISTER_GLOBAL = 0, 1 << 1, 1 << 2
+KICK_SIGNAL, THREAD_BITS = signal.SIGUSR1, 32
 _SETTLES = {"x86_64": ("llvm.x86.sse2.lfence", ()), "aarch64": ("llvm.aarch64.isb", (15,))}
 
 # The words without numba's array around them: nothing to count references of between two atomic steps.
@@ -241,6 +249,32 @@ def sched_setaffinity(builder: Any, args: list[Any]) -> Any:
     builder.store(builder.shl(ir.Constant(I64, 1), builder.and_(args[0], ir.Constant(I64, 63))), at)
     given = [ir.Constant(I32, 0), ir.Constant(I64, words * 8), mask]
     return builder.sext(_call_libc(builder, "sched_setaffinity", given), I64)
+
+
+def system_call_number(name: str) -> int:
+    """Of the machine at hand."""
+    return _SYSTEM_CALLS[platform.machine()][name]
+
+
+def _system_call(builder: Any, name: str, arguments: list[Any]) -> Any:
+    """By libc's syscall(2): what it returns, or -1 if refused."""
+    kind = ir.FunctionType(I64, [I64], var_arg=True)
+    known = builder.module.globals.get("syscall") or ir.Function(builder.module, kind, "syscall")
+    return builder.call(known, [ir.Constant(I64, system_call_number(name)), *arguments])
+
+
+def membarrier(builder: Any, args: list[Any]) -> Any:
+    return _system_call(builder, "membarrier", [ir.Constant(I64, value) for value in (MEMBARRIER_GLOBAL, 0, 0)])
+
+
+def tgkill(builder: Any, args: list[Any]) -> Any:
+    """To a thread whose process stands above it in one number."""
+    process, bits = builder.lshr(args[0], ir.Constant(I64, THREAD_BITS)), ir.Constant(I64, (1 << THREAD_BITS) - 1)
+    return _system_call(builder, "tgkill", [process, builder.and_(args[0], bits), ir.Constant(I64, int(KICK_SIGNAL))])
+
+
+def exit_now(builder: Any, args: list[Any]) -> None:
+    _call_libc(builder, "_exit", [builder.trunc(args[0], I32)])
 
 
 def length_in_bits(builder: Any, args: list[Any]) -> Any:

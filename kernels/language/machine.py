@@ -34,6 +34,7 @@ class Machine:
     held: tuple[tuple[str | None, ...], ...]  # by label: the local in each register
     naming: Mapping[str, Naming]  # whom such a local names, where it does
     calls: tuple[tuple[str, ...], ...]  # by label: the functions of steps that lead there, outermost first
+    given: tuple[tuple[Mapping[str, str], ...], ...]  # by label: of each of these its parameters, as locals
     goals: tuple[bool, ...]  # by label: whether one of these is a goal
     follows: tuple[frozenset[int], ...]  # by label: those to which its step may lead
 
@@ -230,9 +231,12 @@ class _Emitter:
         sites = tuple(block.step.site if block.step else None for block in by_label)
         calls = tuple(block.step.calls if block.step else () for block in by_label)
         named = tuple(tuple(one.name for one in functions) for functions in calls)
+        passed = tuple(block.step.given if block.step else () for block in by_label)
+        told = tuple(tuple({name: ast.unparse(it) for name, it in one.items()} for one in its) for its in passed)
         goals = tuple(any(one.goal for one in functions) for functions in calls)
         follows = tuple(frozenset(self.labels_behind(block)) for block in by_label)
-        return Machine(self.name, "\n".join([*lines, "", "", *ways]), sites, count, held, naming, named, goals, follows)
+        source = "\n".join([*lines, "", "", *ways])
+        return Machine(self.name, source, sites, count, held, naming, named, told, goals, follows)
 
     def labels_behind(self, block: Block) -> Iterator[int]:
         """The labels at which a step taken in this block may end."""

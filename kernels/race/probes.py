@@ -1,7 +1,8 @@
 """What memory and clock of a machine cost, in loops as tight as the actors' own: no actor, no step, no protocol.
 
 `ping` and `pong` pass one line of memory to and fro between two CPUs; `store_then_load` is the litmus test SB (store
-buffering: both sides store, then load what the other stores); `read_clock` pays for timestamps. Two processes that
+buffering: both sides store, then load what the other stores); `read_clock` pays for timestamps, `kicks` for the system
+calls that interrupt another CPU. Two processes that
 share the words run a pair of them, each pinned to a CPU of its own; `meet` brings both to the start of the next one.
 The words: every word that one side writes has a line of its own.
 """
@@ -17,8 +18,10 @@ from kernels.language.atomics import (
     fence_seq_cst,
     load_acquire,
     load_relaxed,
+    membarrier,
     monotonic_ns,
     set_own,
+    signal_thread,
     store_relaxed,
     store_release,
     timestamp,
@@ -65,6 +68,16 @@ def read_clock(readings: int, clock: int) -> tuple[int, int]:
             smallest = tick - last
         last = tick
     return last - began, smallest
+
+
+def kicks(times: int, thread: int, clock: int) -> int:
+    """Ticks that so many interruptions take, by a signal to this thread, or where it is 0 by membarrier(2); 0 where one
+    is refused.
+    """
+    began, refused = now(clock), 0
+    for _ in range(times):
+        refused += signal_thread(thread) if thread else membarrier()
+    return now(clock) - began if refused == 0 else 0
 
 
 def meet(words: Words, mine: int, theirs: int, number: int) -> None:
@@ -132,6 +145,7 @@ class Probes:
     """The loops above, compiled; each runs without the GIL."""
 
     read_clock: Any
+    kicks: Any
     meet: Any
     ping: Any
     pong: Any
@@ -143,10 +157,11 @@ def load_probes() -> Probes:
     """Compile every loop, or take it from the cache; each runs once, so that no worker compiles anything."""
     from kernels.language.jit import loops
 
-    made = loops("probes", now, read_clock, meet, ping, pong, store_then_load)
-    probes = Probes(made.read_clock, made.meet, made.ping, made.pong, made.store_then_load)
+    made = loops("probes", now, read_clock, kicks, meet, ping, pong, store_then_load)
+    probes = Probes(made.read_clock, made.kicks, made.meet, made.ping, made.pong, made.store_then_load)
     words = np.zeros(4 * LINE_WORDS, np.int64)
     probes.read_clock(1, 0)
+    probes.kicks(0, 0, 0)
     probes.meet(words, 0, 0, 0)
     probes.ping(words, 0, 1, 0, 1, 0, 0)
     probes.pong(words, 0, 0, 1, 0, 0)

@@ -18,6 +18,8 @@ from kernels.language.atomics import (
 from kernels.language.steps import harness, local
 from kernels.language.syntax import out_of_line
 from kernels.layout import (
+    COST,
+    COSTS,
     DELAY_ODDS_SHIFT,
     DELAYED,
     FINISHED,
@@ -27,6 +29,8 @@ from kernels.layout import (
     SLEEPS,
     SLEPT_NS,
     SPINS,
+    SPREAD,
+    SPREADS,
     SPUN_TICKS,
     STRUCK,
     YIELDED,
@@ -98,9 +102,20 @@ def linger(td, at, tally, drawn):
             pause()
 
 
+@harness()
+def spend(td, sites, at, tally):
+    """Spend a declared cost before a step, by the timestamp counter: a CPU that is in the module is not given away."""
+    drawn = xorshift(own(td, tally + RNG))
+    set_own(td, tally + RNG, drawn)
+    length = own(td, at + COST) * own(td, sites + SPREAD + ((drawn >> 30) & (SPREADS - 1))) >> 16
+    began = timestamp()
+    while timestamp() - began < length:
+        pause()
+
+
 @out_of_line
 @harness()
-def hold_up(td, at, tally, odds):
+def hold_up(td, sites, at, tally, odds):
     drawn = xorshift(own(td, tally + RNG))
     set_own(td, tally + RNG, drawn)
     if ((drawn >> 20) & 65535) < odds & ((1 << DELAY_ODDS_SHIFT) - 1):
@@ -108,14 +123,16 @@ def hold_up(td, at, tally, odds):
         yield_cpu()
     if (drawn & 65535) < (odds & (SLEEPS - 1)) >> DELAY_ODDS_SHIFT:
         linger(td, at, tally, drawn)
+    if odds & COSTS:
+        spend(td, sites, at, tally)
 
 
 @harness()
-def perturb(td, at, tally):
+def perturb(td, sites, site, tally):
     """In a perturbed run an actor may lose its CPU before a step, or be held up: with the odds of the step's site."""
-    odds = own(td, at)
+    odds = own(td, sites + site)
     if odds:
-        hold_up(td, at, tally, odds)
+        hold_up(td, sites, sites + site, tally, odds)
 
 
 @harness()

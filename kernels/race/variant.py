@@ -6,8 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Variant:
     """`perturbed`: before each labelled step the actor looks whether it loses its CPU, with the odds that the tally
-    holds for the step's site. `traced`: behind each labelled step it keeps the step in its ring
-    (`kernels/race/trace.py`).
+    holds for the step's site, and whether the step is declared to take a time. `traced`: behind each labelled step it
+    keeps the step in its ring (`kernels/race/trace.py`).
     """
 
     perturbed: bool = False

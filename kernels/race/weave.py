@@ -58,7 +58,7 @@ class Woven(Weave):
         name = ast.unparse(step.call.func)
         target, rest = f"{into} = " if into else "", ", ".join(("td", "_word", *arguments[2:]))
         at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
-        perturb = [f"perturb(td, lay.perturb + {step.site.number}, me.tally)"] if self.variant.perturbed else []
+        perturb = [f"perturb(td, lay.perturb, {step.site.number}, me.tally)"] if self.variant.perturbed else []
         before = [f"_word = {arguments[1]}", at, *perturb]
         behind = self.built_in.behind_step(line, step, str(into)) if self.built_in else []
         if not self.variant.traced or line.function.oracle:

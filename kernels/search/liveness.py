@@ -41,6 +41,7 @@ class Graph(NamedTuple):
     first: np.ndarray  # [state] its first edge; one more at the end
     target: np.ndarray  # [edge]
     mover: np.ndarray  # [edge] the number of the move * 256 + the actor
+    effect: np.ndarray  # [edge] where what the move does stands in the pool, see `kernels.search.effects`
     unfinished: np.ndarray  # [state] ending actors that have not returned, a bit each; none where it is over
     inside: np.ndarray  # [state] endless actors at their goal, a bit each; all where it is over
     goal: np.ndarray  # [label] whether an endless actor is at its goal there
@@ -68,6 +69,7 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
     everybody = plan.endless + plan.ending
     rows, first, target = words_at(graph.rows), words_at(graph.first), words_at(graph.target)
     mover, unfinished, inside = words_at(graph.mover), words_at(graph.unfinished), words_at(graph.inside)
+    effects = words_at(graph.effect)
     states, at, edges = progress[STATES_FOUND], progress[STATES_DONE], progress[EDGES_DRAWN]
     if states == 0:
         states = 1
@@ -106,6 +108,7 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
                         states += 1
                     target[edges] = found
                     mover[edges] = ((number - 1) << 8) | actor
+                    effects[edges] = effect
                     edges += 1
         unfinished[at] = 0 if over(plan, lay, state) else left
         inside[at] = -1 if over(plan, lay, state) else entered

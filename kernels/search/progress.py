@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from kernels.language.entered import words_with_room
+from kernels.language.machine import Machine
 from kernels.layout import actors
 from kernels.protocol import record
 from kernels.search import liveness
@@ -16,9 +18,10 @@ from kernels.search.memory import check, memos
 from kernels.search.moves import Plan
 from kernels.search.schedule import Schedule, machines
 from kernels.search.tables import addressed, compiled_graph, make_plan
+from kernels.search.transitions import Memo
 
 EDGES = 12  # room for so many moves of a state, on average
-EDGES_WORDS = 2 * EDGES + 16  # words that a state takes beside its own
+EDGES_WORDS = 3 * EDGES + 16  # words that a state takes beside its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,42 @@ class Liveness:
     starving: dict[str, str]
 
 
-def check_liveness(
-    start: Schedule, most_states: int, go_on: Callable[[], bool] = lambda: True, *, reduction: bool
-) -> Liveness | None:
-    """Look at the whole graph; None where it has more than `most_states` states, or `go_on` has said no."""
-    begun = time.monotonic()
+class Drawn(NamedTuple):
+    """The whole graph of a machine: how many states, the step machine of each actor, by state the first edge to it.
+
+    States are numbered breadth first: that edge comes from the parent. A graph has room for more than its states and
+    edges, and what stands behind them is anything.
+    """
+
+    start: Schedule
+    plan: Plan
+    memo: Memo
+    graph: liveness.Graph
+    states: int
+    made: list[Machine]
+    into: np.ndarray
+
+    def way(self, state: int) -> list[tuple[int, int]]:
+        """A shortest way to a state, each move an actor and its number."""
+        numbered: list[tuple[int, int]] = []
+        while state:
+            edge = int(self.into[state])
+            numbered.append((int(self.graph.mover[edge]) & 255, int(self.graph.mover[edge]) >> 8))
+            state = int(np.searchsorted(self.graph.first[: self.states + 1], edge, side="right")) - 1
+        return numbered[::-1]
+
+
+def draw(
+    start: Schedule,
+    most_states: int,
+    go_on: Callable[[], bool] = lambda: True,
+    *,
+    reduction: bool = True,
+    symmetry: bool = False,
+) -> Drawn | None:
+    """The graph; None where it has more than `most_states` states, or `go_on` has said no."""
     code, lay = compiled_graph(start.protocol), start.lay
-    plan = make_plan(start, symmetry=False, reduction=reduction)
+    plan = make_plan(start, symmetry=symmetry, reduction=reduction)
     records = record(lay), record(start.rules)
     words = words_with_room(lay.total_words)
     (memo,) = memos(plan, 1, most_states * lay.state_words)
@@ -64,10 +96,23 @@ def check_liveness(
             states = int(code.draw_graph(*drawn))
         check(memo)
         if states >= 0:
-            break
+            edges, into = int(graph.first[states]), np.zeros(states, np.int64)
+            into[graph.target[:edges][::-1]] = np.arange(edges)[::-1]
+            return Drawn(start, plan, memo, graph, states, made, into)
         if states == liveness.PAUSED or size >= most_states:
             return None
         size = min(most_states, size * 8)
+
+
+def check_liveness(
+    start: Schedule, most_states: int, go_on: Callable[[], bool] = lambda: True, *, reduction: bool
+) -> Liveness | None:
+    """Look at the whole graph; None where it has more than `most_states` states, or `go_on` has said no."""
+    begun = time.monotonic()
+    drawn = draw(start, most_states, go_on, reduction=reduction)
+    if drawn is None:
+        return None
+    _, plan, memo, graph, states, made, _ = drawn
     edges, unfinished = liveness.edges_of(graph, states), graph.unfinished[:states]
     endless = range(plan.endless if start.protocol.states.lasting else 0)
     hopeful = np.zeros((1 + len(endless), states), bool)
@@ -88,7 +133,7 @@ def check_liveness(
         states=states,
         seconds=time.monotonic() - begun,
         livelocks=len(hopeless),
-        livelock=_way(start, plan, graph, states, int(hopeless[0])) if len(hopeless) else (),
+        livelock=schedule_of(start, drawn.way(int(hopeless[0])), reduction) if len(hopeless) else (),
         refused={name: count for name, count in refused.items() if count} if endless else None,
         starving={start.actors[actor]: site(actor) for actor in sorted(starving)},
     )
@@ -107,22 +152,8 @@ def _room_for(states: int, columns: int, goal: np.ndarray) -> liveness.Graph:
         first=np.empty(states + 1, np.int64),
         target=np.empty(edges, np.int64),
         mover=np.empty(edges, np.int64),
+        effect=np.empty(edges, np.int64),
         unfinished=np.empty(states, np.int64),
         inside=np.empty(states, np.int64),
         goal=goal,
     )
-
-
-def _way(start: Schedule, plan: Plan, graph: liveness.Graph, states: int, state: int) -> tuple[Move, ...]:
-    """A shortest way: states are numbered breadth first, so the first edge to one comes from its parent.
-
-    The graph has room for more than its `states`, and what stands behind them is anything.
-    """
-    first = graph.first[: states + 1]
-    target = graph.target[: first[-1]]
-    numbered: list[tuple[int, int]] = []
-    while state:
-        edge = int(np.argmax(target == state))
-        numbered.append((int(graph.mover[edge]) & 255, int(graph.mover[edge]) >> 8))
-        state = int(np.searchsorted(first, edge, side="right")) - 1
-    return schedule_of(start, reversed(numbered), bool(plan.reduce))

@@ -44,7 +44,9 @@ TIMES, TRIES, MOST_TRIES, WAITED_NS, LONGEST_NS = range(WAIT_FIELDS)
 WAITS = WAITING + len(ModuleLock) * LEAVES * WAIT_FIELDS
 # The emulated access at hand: since when, and its reads before; when its #VE came.
 TRIP_BEGAN, TRIP_READS, TRIP_CALLED = (WAITS + len(ModuleLock) * WAIT_FIELDS + place for place in range(3))
-HEAD_WORDS = -(-(TRIP_CALLED + 1) // LINE_WORDS) * LINE_WORDS
+# What IPIS was when the kernel was last asked to interrupt all that had been sent one.
+IPIS_BEFORE = TRIP_CALLED + 1
+HEAD_WORDS = -(-(IPIS_BEFORE + 1) // LINE_WORDS) * LINE_WORDS
 
 # Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
 ZAPPER_HISTS = (

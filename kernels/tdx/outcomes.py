@@ -83,3 +83,13 @@ class Outcome(IntEnum):
 OUTCOMES = len(Outcome)
 # What no safe ordering shows, and an ordering may be known for: KVM_BUG_ON, a stale read, or no end.
 FORBIDDEN = tuple(outcome.name for outcome in Outcome if outcome.grade == Grade.forbidden)
+
+
+class Second(StrEnum):
+    """What comes of a SEAMCALL that was told BUSY, the gravest last."""
+
+    never = "never"  # it never is
+    holds = "always"  # its second try, the last, succeeds
+    spins = "spins"  # it is tried again as often as it fails
+    fails = "can fail"  # so can its last try: then it is given up
+    none = "gives up"  # there is no other try

@@ -93,7 +93,7 @@ def explored(rules: Rules) -> Rules:
     A race goes on after it (`leak_page`) to count how often.
     """
     on_error = int(OnError.STOP) if rules.on_error == OnError.LEAK_PAGE else rules.on_error
-    return rules._replace(on_error=on_error, tick=0, shared_cpus=0, gap=0, period=0)
+    return rules._replace(on_error=on_error, tick=0, shared_cpus=0, gap=0, period=0, kick_by=0)
 
 
 def only_held(lay, word, value):

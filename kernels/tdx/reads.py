@@ -55,7 +55,9 @@ def reads(rules: Rules) -> Reads:
         for start, names, counters in _machines(Flow(rules.flow)):
             walk.machine(start, names, counters)
         if walk.written == written:
-            return Reads(frozenset(walk.fields), walk.faults)
+            # A machine does not interrupt anybody; a race does where an IPI is sent.
+            raced = {"kick_by"} if "ipi" in written else set()
+            return Reads(frozenset(walk.fields | raced), walk.faults)
         written = walk.written
 
 

@@ -125,6 +125,14 @@ class Module(IntEnum):
     NONE = 1  # plain EPT: the epoch is the host's own TLB generation, and nobody refuses TRACK or REMOVE
 
 
+class KickBy(IntEnum):
+    """What takes a vCPU's CPU in a race's kick, beside the word that it acknowledges. The lower-case name is TOML's."""
+
+    WORD = 0  # nothing: the guest looks at the word between reads
+    MEMBARRIER = 1  # the kernel's own smp_call_function_many() with hardly a handler, which waits for all to answer
+    SIGNAL = 2  # one to each vCPU that is sent an IPI, with a handler that does nothing
+
+
 class SharedFlush(IntEnum):
     """How KVM flushes a translation of the shared EPT. The lower-case name stands in TOML."""
 
@@ -259,6 +267,7 @@ class Rules(NamedTuple):
     shared_cpus: int  # more actors than CPUs: waits yield
     clock: int
     ticks_to_ns: int
+    kick_by: int
 
 
 def pack_steps(steps: list[Step]) -> int:

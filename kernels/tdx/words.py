@@ -343,6 +343,7 @@ awaiting = word("awaiting", ZAPPER, private=True, each=VCPU, reads=lambda value:
 word("page_flags", counts=PAGE.count)
 word("page_blocked_at", counts=PAGE.count)
 word("lp_cpus", counts=LP.count)
+word("threads", counts=lambda sizes: sizes["vcpus"])  # of each vCPU, as `signal_thread` takes it; 0 without signals
 
 
 def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, lps: int) -> Sizes:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from kernels.tdx.rules import Flow, has_part
 from results.draw.style import parameters, shortened
-from results.words import machine_size, plural
+from results.words import conditions, machine_size, plural
 
 WIDTH_IN, DPI = 13.0, 110
 LINE_IN, HEAD_IN = 0.21, 0.72
@@ -120,6 +120,7 @@ def subtitle(result: Mapping[str, Any]) -> str:
         parts.append(f"batches of {plural(scenario['batch'], 'page')}")
     if scenario.get("rate"):
         parts.append(f"open loop at {scenario['rate']:g} shootdowns/s")
+    parts += conditions(scenario)
     cpus = host.get("cpus_allowed")
     if scenario.get("vcpus", 0) + scenario.get("zappers", 0) > (cpus or 0):
         parts.append("placed apart" if scenario.get("placement") == "apart" else "mixed by Linux")

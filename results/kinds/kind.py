@@ -13,7 +13,17 @@ from pydantic import BaseModel
 from rich.console import RenderableType
 
 from results.exchange.cases import Case
-from results.kinds import amplification, exploration, exploration_views, faults, orders, orders_views, selftest, shape
+from results.kinds import (
+    amplification,
+    contract,
+    exploration,
+    exploration_views,
+    faults,
+    orders,
+    orders_views,
+    selftest,
+    shape,
+)
 from results.kinds.bench import directory as bench_directory
 from results.kinds.bench import tables as bench_tables
 from results.kinds.bench.findings import exit_code as bench_exit_code
@@ -231,6 +241,23 @@ KINDS = (
         draw=partial(_draw_map, "matrix"),
         alone=True,
         rows=_fault_rows,
+        about=lambda it: {"machines": it["machines"]},
+    ),
+    _of_document(
+        "contract",
+        "a contract",
+        "contract.json",
+        {contract.SCHEMA: contract.ContractShape},
+        model=STEPPED,
+        exit_code=contract.contract_exit_code,
+        shown=contract.contract_screen,
+        lines=contract.contract_lines,
+        suite=lambda it: "contract",
+        cases=contract.contract_cases,
+        draw=_nothing_to_draw,
+        said=contract.contract_answer,
+        alone=True,
+        rows=lambda it: [_a_row(one, None, scenario="") for one in it["orderings"]],
         about=lambda it: {"machines": it["machines"]},
     ),
     _of_document(

@@ -81,6 +81,8 @@ class ScenarioShape(Shape):
     flow: str = "shootdown"
     workers: str = "process"
     placement: str = "mixed"
+    kick_by: str = "word"
+    costs: dict[str, str] = {}
 
 
 class DocumentShape(Shape):

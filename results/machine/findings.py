@@ -304,6 +304,16 @@ def _round_trip(facts: Facts) -> Told:
     return Told(found, means)
 
 
+@check("real kicks")
+def _kicks(facts: Facts) -> Told:
+    taken, missing = facts["kicks_ns"], facts["kicks_missing"]
+    parts = [*(f"{name} {nanoseconds(value)}" for name, value in taken.items()), *(f"no {name}" for name in missing)]
+    if not taken:
+        return Told(", ".join([*parts, NOT_MEASURED]), next(iter(missing.values()), "") or facts["trouble"])
+    means = "the system call of `kick_by` with one busy CPU to interrupt: membarrier waits for it, a signal does not"
+    return Told(", ".join(parts), "; ".join([means, *missing.values()]))
+
+
 @check("store buffering")
 def _store_buffering(facts: Facts) -> Told:
     seen = facts["store_buffering"]

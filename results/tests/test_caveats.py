@@ -37,6 +37,17 @@ def test_caveats_of_the_machine(host: dict[str, Any], expected: list[str]):
     assert ids([a_run()], host) == expected
 
 
+def test_declared_costs_are_named_and_are_no_perturbation():
+    [caveat] = caveats(HOST, SCENARIO | {"costs": {"track": "2us", "exit": "1us"}}, [a_run()])
+
+    assert (caveat["id"], caveat["seen"]) == (
+        "declared_costs",
+        "SEAMCALLs that take what was declared: track 2us, exit 1us",
+    )
+    assert "only ratios between orderings" in caveat["means"]
+    assert ids([a_run()], costs={}) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

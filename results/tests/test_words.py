@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.words import count, nanoseconds, nanoseconds_with_interval, plural, rate_with_interval, share
+from results.words import conditions, count, nanoseconds, nanoseconds_with_interval, plural, rate_with_interval, share
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,11 @@ def test_what_belongs_to_no_shootdown_has_no_rate():
 
 def test_one_of_a_thing_is_not_plural():
     assert (plural(1, "vCPU"), plural(2, "vCPU")) == ("1 vCPU", "2 vCPUs")
+
+
+def test_what_is_not_as_usual_is_told():
+    assert conditions({"kick_by": "word", "costs": {}}) == conditions({}) == []
+    assert conditions({"kick_by": "signal", "costs": {"track": "2us", "exit": "0"}}) == [
+        "kick by signal",
+        "costs track=2us exit=0",
+    ]

@@ -41,6 +41,7 @@ from results.table import Table, caveat_lines
 from results.tests.builders import orders, selftest
 from results.tests.builders.amplification import a_judged_entry, an_unexpected
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+from results.tests.builders.contract import a_contract
 from results.tests.builders.exploration import drawn, explored
 from results.tests.builders.faults import matrix
 from results.tests.builders.machine import facts
@@ -326,6 +327,7 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "orders-80": lambda: _orders(80),
     "orders-cases": lambda: cases("atlas", order_cases(an_atlas())),
     "faults-80": lambda: screen("faults", matrix(), 80),
+    "contract-80": lambda: screen("contract", a_contract(), 80),
     "faults-cases": lambda: cases("matrix", pair_cases(matrix())),
     "amplification": _amplification,
     "selftest-80": lambda: _selftest(80),

@@ -63,6 +63,7 @@ def test_spec_compiles_to_these_integers() -> None:
         shared_cpus=1,
         clock=0,
         ticks_to_ns=1 << 19,
+        kick_by=0,
     )
 
 

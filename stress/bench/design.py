@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scenarios.costs import COSTS
 from scenarios.loader import DEFAULT_SCENARIO, ScenarioError, apply_settings, load_scenario, with_options
 from scenarios.models import Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
@@ -24,7 +25,7 @@ RACE_S, WARMUP_S, MIN_RACE_S = 1.0, 0.25, 0.1
 WARMUP_SHARE = 0.2
 # What a race takes besides: to fork, line up, stop and reap.
 BESIDE_S, BESIDE_ACTOR_S = 0.06, 0.006
-NOT_SWEPT = ("seed", "duration_s", "warmup_s", "watchdog_s", "yields")
+NOT_SWEPT = ("seed", "duration_s", "warmup_s", "watchdog_s", "yields", "delays", "costs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def points(key: str | None, scenarios: Sequence[Scenario]) -> list[Point]:
     """The points of these scenarios along the axis `key`."""
     if key is None:
         return [Point("", None, scenarios[0])]
-    values = [getattr(scenario, key) for scenario in scenarios]
+    head, dot, rest = key.partition(".")
+    values = [getattr(scenario, head)[rest] if dot else getattr(scenario, head) for scenario in scenarios]
     return [Point(f"{key}={value}", value, one) for value, one in zip(values, scenarios, strict=True)]
 
 
@@ -128,8 +130,8 @@ def _axis(sweep: str | None) -> tuple[str | None, list[str | None]]:
     key, values = key.strip(), [value.strip() for value in text.split(",")]
     if not equals or not all(values):
         raise UsageFault(f"--sweep: expected key=value,value,... such as vcpus=1,2,4,8, found {shown(sweep)}")
-    if key in NOT_SWEPT or key not in SCENARIO_KEYS:
-        swept = tuple(name for name in SCENARIO_KEYS if name not in NOT_SWEPT)
+    swept = (*(name for name in SCENARIO_KEYS if name not in NOT_SWEPT), *(f"costs.{cost}" for cost in COSTS))
+    if key not in swept:
         raise UsageFault(f"--sweep: {unknown('key', key, swept)}")
     if len(values) > MAX_POINTS:
         raise UsageFault(f"--sweep: expected at most {MAX_POINTS} values, found {len(values)}")

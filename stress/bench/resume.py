@@ -67,8 +67,9 @@ def experiment_of(where: Path, bench: Bench) -> Experiment:
 
 def _experiment(bench: Bench) -> Experiment:
     scenario = Scenario.model_validate(bench.scenario)
-    key = bench.sweep.key if bench.sweep else None
-    values = bench.sweep.values if bench.sweep else ()
-    scenarios = [Scenario.model_validate({**bench.scenario, key: value}) for value in values] if key else [scenario]
+    key, scenarios = None, [scenario]
+    if sweep := bench.sweep:
+        key = sweep.key
+        scenarios = [Scenario.model_validate(sweep.over(bench.scenario, value)) for value in sweep.values]
     orderings = [Ordering.model_validate(arm.parameters) for arm in bench.arms if arm.arm != AGAIN]
     return Experiment(scenario, orderings, key, points(key, scenarios), bench.design.rounds, bench.design.budget_s)

@@ -35,6 +35,7 @@ from stress.bench.round import RoundBroken, Turn, arms, run_round, turns
 from stress.errors import HarnessFault, UsageFault
 from stress.host.quick import host_record, round_trip_after
 from stress.options import BenchRequest
+from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import Cpus, chosen_cpus, shown
@@ -141,6 +142,7 @@ def _resumed(request: BenchRequest) -> Begun:
 
 def _make_room(points: Sequence[Point]) -> None:
     for point in points:
+        refuse_missing(point.scenario.kick_by)
         make_room(point.scenario.vcpus + point.scenario.zappers, threads=point.scenario.workers == "thread")
 
 
@@ -177,7 +179,10 @@ def _carry_out(begun: Begun, gates: Sequence[Gate]) -> int:
     prepared = None
     if begun.rounds_left:  # before interrupts are only counted: who waits for the compiler can end it at once
         sites = declared_sites(scenario)
-        prepared = prepare_races(begun.cpus, sites, its.progress, flow=scenario.flow, verbose=request.verbose)
+        costs = any(point.scenario.costs for point in begun.experiment.points)
+        prepared = prepare_races(
+            begun.cpus, sites, its.progress, flow=scenario.flow, costs=costs, verbose=request.verbose
+        )
     with its.interrupts:
         if prepared is not None:
             _meet(begun, prepared, its)

@@ -20,7 +20,7 @@ from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from stress.commands import typed
 from stress.errors import UsageFault
-from stress.explore.machines import MACHINES
+from stress.explore.machines import CONTRACT_MACHINES, MACHINES, OWN_TRACK, Machine
 from stress.options import ExploreRequest
 from stress.resolve import check_read, chosen_keys
 
@@ -68,7 +68,7 @@ def _settable(settings: Sequence[str]) -> set[str]:
     keys = {setting_key(setting) for setting in settings}
     refuse_leaking(settings)
     for key in sorted(keys):
-        if key in NOT_SETTABLE or key.partition(".")[0] in ("yields", "delays"):
+        if key in NOT_SETTABLE or key.partition(".")[0] in ("yields", "delays", "costs"):
             raise ScenarioError(f"--set: {key}: means nothing here, where all timings are explored; see `run`")
     return keys
 
@@ -180,12 +180,37 @@ def resolve_matrix(request: ExploreRequest) -> Matrix:
     return Matrix(tuple(orderings), rows)
 
 
+Parts = dict[str, tuple[Machine, ...]]
+
+
+def resolve_contract(request: ExploreRequest) -> tuple[list[Ordering], Parts]:
+    """The orderings, the scenario's where none is named, and the machines: of every part, or of its own. Raises
+    ScenarioError and UsageFault.
+    """
+    refuse_what_is_decided(request._replace(scenario=SCENARIO), "--contract")
+    if request.seed is not None:
+        raise UsageFault(f"--seed {request.seed}: nothing is drawn by --contract; leave it out")
+    scenario = load_scenario(request.scenario)
+    if request.scenario != SCENARIO and scenario.flow not in CONTRACT_MACHINES:
+        raise UsageFault(f"SCENARIO {request.scenario}: --contract has no machines of {scenario.flow}; leave it out")
+    machines = CONTRACT_MACHINES if request.scenario == SCENARIO else {scenario.flow: CONTRACT_MACHINES[scenario.flow]}
+    named = load_orderings(request.orderings or scenario.orderings)
+    _, orderings = apply_settings(load_scenario(SCENARIO), named, request.settings)
+    orderings = with_faults(orderings, request.faults)
+    if all(ordering.gate == "none" for ordering in orderings):
+        machines = {part: its for part, its in machines.items() if part != OWN_TRACK}
+    if not machines:
+        raise UsageFault(f"SCENARIO {request.scenario}: expected an --ordering with a gate, for which its vCPUs TRACK")
+    _check_settings(request, orderings, machines)
+    return orderings, machines
+
+
 def _check_settings(request: ExploreRequest, orderings: Sequence[Ordering], flows: Iterable[str]) -> None:
     """Raises UsageFault for a key of `--set` that no step looks at on the machines of any flow."""
     keys, refused = chosen_keys(SCENARIO, request.settings), []
     for flow in flows:
         try:
-            check_read(*MACHINES[flow][0].under(orderings), keys)
+            check_read(*CONTRACT_MACHINES[flow][0].under(orderings), keys)
         except UsageFault as fault:
             refused.append(fault)
         else:

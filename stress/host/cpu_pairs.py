@@ -1,4 +1,5 @@
-"""Two processes that measure what two CPUs are to each other: the way of a line between them, and their store buffers.
+"""Two processes that measure what two CPUs are to each other: the way of a line between them, their store buffers, and
+what it takes to interrupt the other one.
 
 One pair of processes serves every pair of CPUs: before each they pin themselves and meet. What they find out stands in
 shared words, so that what was measured is there however they end.
@@ -6,6 +7,7 @@ shared words, so that what was measured is there however they end.
 
 import os
 import re
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +17,7 @@ from pathlib import Path
 from kernels.layout import LINE_WORDS
 from kernels.race.clock import Calibration
 from kernels.race.probes import Places, Probes, places
+from stress.processes.kicks import interruptible, this_thread, why_none
 from stress.processes.placement import Cpus, inherited_cpus
 from stress.processes.shared_words import Words, shared_words
 from stress.processes.worker import Job
@@ -27,19 +30,22 @@ ENOUGH_BATCHES = 8
 CELLS, CALLS = 256, 200
 LOOK_S = 0.05
 # What a side tells: offsets in its line.
-NOT_PINNED, REALTIME, BYTES, TRIALS, MISSED, TRIALS_FENCED, MISSED_FENCED, GO = range(8)
+NOT_PINNED, REALTIME, BYTES, TRIALS, MISSED, TRIALS_FENCED, MISSED_FENCED, GO, THREAD = range(9)
+KICKS = {"membarrier": 9, "signal": 10}  # the ticks of ROUNDS of them
 GRANTED, REFUSED = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What to measure: the round trip of these pairs of CPUs, store buffering on one, and what a worker costs.
+    """What to measure: the round trip of these pairs of CPUs, store buffering and real kicks on one, and what a worker
+    costs.
 
     A pair gets `pair_s` at most, all together `within_s`.
     """
 
     pairs: tuple[CpuPair, ...]
     buffering: CpuPair = ()
+    kicks: CpuPair = ()
     worker: bool = False
     pair_s: float = 0.05
     within_s: float = 10.0
@@ -59,6 +65,7 @@ class Buffering:
 @dataclass(frozen=True, slots=True)
 class Results:
     """What came back. `round_trips_ns`: mean of each batch of ROUNDS, for each pair that had enough of them.
+    `kicks_ns`: of each way to kick that this kernel has, the upper quartile of these means.
 
     `realtime` is whether SCHED_FIFO was granted, `worker_bytes` the memory that a worker shares with nobody; None
     where it was not asked for or not found out. `trouble` is why something is missing, or ""; `crashed` where that
@@ -67,6 +74,7 @@ class Results:
 
     round_trips_ns: dict[CpuPair, tuple[float, ...]] = field(default_factory=dict)
     buffering: Buffering | None = None
+    kicks_ns: dict[str, float] = field(default_factory=dict)
     realtime: bool | None = None
     worker_bytes: int | None = None
     trouble: str = ""
@@ -77,7 +85,7 @@ def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[
     """Run the errand in processes of its own, all gone afterwards; `stop` ends it early. Raises HarnessFault."""
     where = places(max(len(errand.pairs), 1), BATCHES, CELLS)
     words = shared_words(where.total_words)
-    sides = 2 if errand.pairs or errand.buffering else 1
+    sides = 2 if errand.pairs or errand.buffering or errand.kicks else 1
     here = inherited_cpus()
     jobs = [
         [Job(f"probe {side}", partial(_serve, side, sides, errand, clock, probes, words, where), here)]
@@ -125,6 +133,8 @@ def _serve(
     if errand.buffering and meeting.on(errand.buffering):
         for fenced, trials in ((0, TRIALS), (1, TRIALS_FENCED)):
             _buffer(meeting, probes, words, where, side, fenced, told + trials)
+    if errand.kicks and meeting.on(errand.kicks):
+        _kick(meeting, probes, words, where, side, round(errand.pair_s * clock.ticks_per_s), int(clock.clock))
     if errand.worker and side == 0:
         words[told + REALTIME] = GRANTED if _realtime_granted() else REFUSED
         words[told + BYTES] = private_bytes(Path("/proc/self/smaps_rollup")) or 0
@@ -171,6 +181,26 @@ def _buffer(meeting: _Meeting, probes: Probes, words: Words, where: Places, side
             words[tell + MISSED - TRIALS] += int((seen < number).all(axis=0).sum())
 
 
+def _kick(meeting: _Meeting, probes: Probes, words: Words, where: Places, side: int, most: int, clock: int) -> None:
+    """The first side interrupts the second, which spins meanwhile, in each way that there is. Where that has lost its
+    CPU nobody is interrupted: the upper quartile is of batches that did, but on a machine of many others.
+    """
+    for kick_by, tell in KICKS.items():
+        if why_none(kick_by):
+            continue
+        if side == 1:
+            interruptible(kick_by)
+            words[where.told + THREAD] = this_thread() if kick_by == "signal" else 0
+        meeting.both()
+        if side == 0:
+            thread = int(words[where.told + THREAD])
+            batches = [probes.kicks(ROUNDS, thread, clock) for _ in range(BATCHES)]
+            words[where.told + tell] = statistics.quantiles(batches)[2]
+        else:
+            probes.pong(words, where.balls, BATCHES, ROUNDS, most, clock)  # nobody passes it
+        meeting.both()
+
+
 def _realtime_granted() -> bool:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -204,7 +234,9 @@ def _found(errand: Errand, clock: Calibration, words: Words, where: Places, trou
     missing = len(errand.pairs) - len(trips)
     if missing and not trouble:
         trouble = f"{missing} of {len(errand.pairs)} pairs of CPUs had no time together"
-    return Results(trips, buffering, {GRANTED: True, REFUSED: False}.get(told[REALTIME]), told[BYTES] or None, trouble)
+    kicks = {name: told[tell] * ns_a_tick / ROUNDS for name, tell in KICKS.items() if told[tell]}
+    realtime = {GRANTED: True, REFUSED: False}.get(told[REALTIME])
+    return Results(trips, buffering, kicks, realtime, told[BYTES] or None, trouble)
 
 
 def all_pairs(cpus: Cpus) -> tuple[CpuPair, ...]:

@@ -17,8 +17,9 @@ from results.machine.files import ROOT, cpu_list, line, shown_cpus
 from results.machine.host import cpu_times, host_facts, memory_to_be_had, steal_share
 from results.machine.topology import CPUS, Topology, round_trips, spread, topology
 from stress.errors import HarnessFault
-from stress.host.cpu_pairs import Errand, Results, all_pairs, measure
+from stress.host.cpu_pairs import KICKS, Errand, Results, all_pairs, measure
 from stress.host.quick import clock_facts, empty_shootdown_facts, fork_facts, round_trip_facts, timer_facts
+from stress.processes.kicks import why_none
 from stress.processes.limits import least_room
 from stress.processes.placement import Cpus
 from stress.processes.shared_words import WORD_BYTES
@@ -99,13 +100,13 @@ def _measured(cpus: Cpus, groups: Topology, stop: Callable[[], bool]) -> Facts:
 
 
 def pair_facts(cpus: Cpus, groups: Topology, clock: Calibration, probes: Probes, stop: Callable[[], bool]) -> Facts:
-    """What takes processes of their own: round trips of all pairs, store buffers, real time, a worker's memory."""
+    """What takes processes of their own: round trips of all pairs, store buffers, kicks, real time, memory."""
     tried = spread(cpus, groups, MAX_CPUS)
     # A run's own pair among them, whatever else is tried.
     pairs = tuple(dict.fromkeys((cpus[:2], *all_pairs(tried)))) if len(cpus) > 1 else ()
     apart = (groups.one_a_core if len(groups.cores) > 1 else cpus)[:2] if len(cpus) > 1 else ()
     try:
-        found = measure(Errand(pairs, apart, worker=True), clock, probes, stop)
+        found = measure(Errand(pairs, apart, cpus[:2] if pairs else (), worker=True), clock, probes, stop)
     except HarnessFault as fault:
         found = Results(trouble=str(fault), crashed=True)
     medians = {pair: round(statistics.median(samples), 1) for pair, samples in found.round_trips_ns.items()}
@@ -113,6 +114,8 @@ def pair_facts(cpus: Cpus, groups: Topology, clock: Calibration, probes: Probes,
         **round_trip_facts(cpus[:2], found.round_trips_ns.get(cpus[:2], ())),
         "round_trips": round_trips(tried, medians, groups.relation),
         "store_buffering": found.buffering and asdict(found.buffering),
+        "kicks_ns": {name: round(value, 1) for name, value in found.kicks_ns.items()},
+        "kicks_missing": {name: reason for name in KICKS if (reason := why_none(name))},
         "realtime": found.realtime,
         "worker_bytes": found.worker_bytes,
         "trouble": found.trouble,

@@ -57,7 +57,7 @@ def _quick_facts(prepared: Prepared) -> dict[str, Any]:
     facts = {**timer_facts(prepared.clock, probes), **_round_trip_now(prepared, probes)}
     # Kernels of another flow, that look before each step whether they are to yield, or that keep it in a ring, are not
     # those of other runs.
-    other_kernels = prepared.flow != "shootdown" or prepared.perturbation or prepared.ns_of_entry is not None
+    other_kernels = prepared.flow != "shootdown" or prepared.looks or prepared.ns_of_entry is not None
     return facts | ({} if other_kernels else empty_shootdown_facts(prepared.clock, prepared.kernels["zapper"]))
 
 

@@ -1,16 +1,21 @@
-"""Declared perturbation: at a label of the kernels an actor gives its CPU away, or is held up, as a scenario says."""
+"""Declared perturbation: at a label of the kernels an actor gives its CPU away, or is held up, as a scenario says; and
+declared costs, which pass at labels, too.
+"""
 
 import difflib
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kernels.language.syntax import SITES
-from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, STRUCK, Layout
+from kernels.layout import COST, COSTS, DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, SPREAD, SPREADS, STRUCK, Layout
 from kernels.race.clock import Calibration
 from kernels.race.lines import labels_of
 from kernels.race.ticks import Clock
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import flow_named
+from scenarios import costs
 from scenarios.delays import Delay, parse_delay
 from scenarios.models import Scenario
 from stress.errors import UsageFault
@@ -87,3 +92,20 @@ def declare(words: Words, lay: Layout, sites: Sites, clock: Calibration) -> None
             words[at] += (round(there.delay.odds * CERTAIN) << DELAY_ODDS_SHIFT) + sleeps * SLEEPS
             words[at + MAX_SITES] = round(there.delay.least_ns * per_ns)
             words[at + 2 * MAX_SITES] = round(there.delay.most_ns * per_ns)
+
+
+def costs_by_site(scenario: Scenario) -> dict[int, int]:
+    """The nanoseconds that each site is declared to take, of those that this flow has; 0 is none."""
+    labels = labels_of(protocol_of(flow_named(scenario.flow)))
+    found = {label: costs.cost_ns(text) for key, text in scenario.costs.items() for label in costs.COSTS[key].labels}
+    return {site: found[name] for site, name in enumerate(labels) if found.get(name)}
+
+
+def declare_costs(words: Words, lay: Layout, by_site: Mapping[int, int], clock: Calibration) -> None:
+    """Write the medians in ticks, beside what else is declared, and how lengths are spread about any of them."""
+    for site, ns in by_site.items():
+        words[lay.perturb + site] |= COSTS
+        words[lay.perturb + COST + site] = round(ns * clock.ticks_per_s / 1e9)
+    spread = statistics.NormalDist(0.0, costs.SIGMA)
+    parts = [round(CERTAIN * math.exp(spread.inv_cdf((place + 0.5) / SPREADS))) for place in range(SPREADS)]
+    words[lay.perturb + SPREAD : lay.perturb + SPREAD + SPREADS] = parts

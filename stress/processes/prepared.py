@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from kernels.language.cache import cache_directory, is_kept, troubles
 from kernels.race.clock import Calibration, calibrate
 from kernels.race.lines import Run, load, ns_of_entry
+from kernels.race.ticks import Clock
 from kernels.race.variant import Variant
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Rules, flow_named
 from kernels.tdx.words import VCPU
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
+from stress.errors import CannotRunHere
 from stress.processes.perturbation import Sites
 from stress.processes.placement import Cpus, shown
 from stress.screen import Screen
@@ -30,6 +32,7 @@ class Prepared:
     perturbation: Sites  # what is declared by site
     ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
     flow: str = "shootdown"
+    looks: bool = False  # whether the kernels look for what is declared
 
 
 def prepare_races(
@@ -38,21 +41,26 @@ def prepare_races(
     progress: Screen | None,
     *,
     flow: str = "shootdown",
+    costs: bool = False,
     traced: bool = False,
     verbose: bool = False,
 ) -> Prepared:
-    """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles."""
-    variant = Variant(perturbed=bool(perturbation), traced=traced)
+    """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles. `costs`:
+    whether any are declared, as 0 or more. Raises CannotRunHere where these cannot be spun.
+    """
+    variant = Variant(perturbed=bool(perturbation) or costs, traced=traced)
     played = protocol_of(flow_named(flow))
     names = (f"straight{variant.suffix}_{played.actors[VCPU].name}",)
     with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
         kernels = load(played, variant)
     clock = calibrate()
+    if costs and clock.clock != Clock.TSC:
+        raise CannotRunHere("costs: expected a timestamp counter of constant rate to spin by, found none")
     ns = ns_of_entry(played, clock) if traced else None
     if progress is not None and verbose:
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
         progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
-    return Prepared(kernels, clock, cpus, perturbation, ns, flow)
+    return Prepared(kernels, clock, cpus, perturbation, ns, flow, variant.perturbed)
 
 
 def rules_by(clock: Calibration, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:

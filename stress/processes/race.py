@@ -7,7 +7,7 @@ from functools import partial
 from kernels.layout import GO, Layout
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import Flow, Rules, flow_named
+from kernels.tdx.rules import Flow, KickBy, Rules, flow_named
 from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Snapshot, snapshot
@@ -15,7 +15,8 @@ from results.machine.host import cpu_times, steal_share
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
-from stress.processes.perturbation import declare, declared_texts, never_struck
+from stress.processes.kicks import interruptible, told_to
+from stress.processes.perturbation import costs_by_site, declare, declare_costs, declared_texts, never_struck
 from stress.processes.placement import Placed, places
 from stress.processes.prepared import Prepared, rules_by
 from stress.processes.shared_words import Words, shared_words
@@ -50,7 +51,9 @@ def race(
     placed = places(lay, prepared.cpus, scenario.placement)
     rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.shared)
     protocol_of(Flow(flow)).prepare(words, lay, rules, scenario.seed)
+    assert prepared.looks or not scenario.costs, "kernels that know of no costs"
     declare(words, lay, prepared.perturbation, prepared.clock)
+    declare_costs(words, lay, costs_by_site(scenario), prepared.clock)
     arm(words, lay)
     for lp in range(lay.lps):  # more of them than CPUs share those
         words[lay.lp_cpus + lp] = 1 + prepared.cpus[lp % len(prepared.cpus)]
@@ -116,9 +119,15 @@ def _jobs(
     prepared: Prepared, words: Words, lay: Layout, rules: Rules, placed: Placed, *, mixed_first: bool
 ) -> list[Job]:
     """Every actor's work; vCPUs first, so that they line up before those that would kick them."""
-    kernels = prepared.kernels
+    kernels, kick_by = prepared.kernels, KickBy(rules.kick_by).name.lower()
     vcpus = [
-        Job(f"vcpu {i}", partial(kernels["vcpu"], words, lay, rules, vcpu_actor(lay, i)), cpus)
+        Job(
+            f"vcpu {i}",
+            partial(kernels["vcpu"], words, lay, rules, vcpu_actor(lay, i)),
+            cpus,
+            opens=partial(interruptible, kick_by),
+            begins=partial(told_to, words, lay, i),
+        )
         for i, cpus in enumerate(placed.vcpus)
     ]
     zappers = [

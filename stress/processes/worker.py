@@ -23,16 +23,23 @@ FAILED, ORPHANED = 70, 71
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One actor's work: `run` is the kernel, and `cpus` where it may run, a part of what was inherited; `first_cpus`
-    where it may until `Workers.settle`, if elsewhere.
+    where it may until `Workers.settle`, if elsewhere. Before the start line `opens` is called in the process, then
+    `begins` in the actor's own thread.
     """
 
     name: str
     run: Callable[[], int]
     cpus: tuple[int, ...]
     first_cpus: tuple[int, ...] = ()
+    opens: Callable[[], None] = _nothing
+    begins: Callable[[], None] = _nothing
 
 
 def serve(jobs: Sequence[Job], line: StartLine, parent: int, go: Callable[[], bool]) -> NoReturn:
@@ -42,6 +49,8 @@ def serve(jobs: Sequence[Job], line: StartLine, parent: int, go: Callable[[], bo
     try:
         die_with_parent(parent)
         line.step_up()
+        for job in jobs:
+            job.opens()
         code = _alone(jobs[0], line, go) if len(jobs) == 1 else _side_by_side(jobs, line, go)
     except BaseException as error:
         _say(f"{jobs[0].name}: {type(error).__name__}: {error}")
@@ -58,6 +67,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def _alone(job: Job, line: StartLine, go: Callable[[], bool]) -> int:
+    job.begins()
     line.wait()
     return job.run() if go() else ORPHANED
 
@@ -68,6 +78,7 @@ def _side_by_side(jobs: Sequence[Job], line: StartLine, go: Callable[[], bool]) 
     def run(job: Job) -> None:
         try:
             os.sched_setaffinity(0, job.cpus)  # this thread alone
+            job.begins()
             line.wait()
             code = job.run() if go() else ORPHANED
         except BaseException as error:

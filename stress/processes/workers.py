@@ -13,6 +13,7 @@ from typing import Any
 import multiprocess
 import psutil
 
+from kernels.tdx.kvm.interrupt import REFUSED
 from stress.errors import HarnessFault
 from stress.processes.start_line import StartLine
 from stress.processes.worker import Job, serve
@@ -31,7 +32,8 @@ class ExitStatus:
 
     def __str__(self) -> str:
         if self.code >= 0:
-            return f"{self.name} (pid {self.pid}) ended with exit code {self.code}"
+            why = ": the kernel has refused the system call of its kick" if self.code == REFUSED else ""
+            return f"{self.name} (pid {self.pid}) ended with exit code {self.code}{why}"
         return f"{self.name} (pid {self.pid}) was ended by {signal.Signals(-self.code).name}"
 
 

@@ -13,6 +13,7 @@ from results.store import RunDirectory
 from results.verdict import Verdict
 from scenarios.models import Scenario
 from stress.options import RunRequest
+from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
 from stress.processes.perturbation import AtSite, declared_sites
 from stress.processes.placement import chosen_cpus
@@ -29,9 +30,17 @@ def run_amplify(request: RunRequest, declared: Scenario, targets: Sequence[Targe
     """Search, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     declared_sites(declared)
     cpus = chosen_cpus(request.cpus)
+    refuse_missing(declared.kick_by)
     make_room(max(declared.vcpus + declared.zappers, MAX_ACTORS), threads=declared.workers == "thread")
     with session(request, AMPLIFICATION, AMPLIFICATION) as (its, directory):
-        prepare = partial(prepare_races, cpus, progress=its.progress, flow=declared.flow, verbose=request.verbose)
+        prepare = partial(
+            prepare_races,
+            cpus,
+            progress=its.progress,
+            flow=declared.flow,
+            costs=bool(declared.costs),
+            verbose=request.verbose,
+        )
         machines = Machines(prepare({}), prepare({0: AtSite()}))
         entries: list[dict[str, Any]] = []
         document = {

@@ -17,6 +17,7 @@ from results.verdict import Verdict, exit_code
 from scenarios.models import Ordering, Scenario
 from stress.host.quick import host_record, round_trip_after
 from stress.options import RunRequest
+from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
@@ -63,10 +64,17 @@ class Record:
 def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:
     """Race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     cpus, sites = chosen_cpus(request.cpus), declared_sites(scenario)
+    refuse_missing(scenario.kick_by)
     make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
     with session(request, scenario.name, "run") as (its, directory):
         prepared = prepare_races(
-            cpus, sites, its.progress, flow=scenario.flow, traced=request.trace, verbose=request.verbose
+            cpus,
+            sites,
+            its.progress,
+            flow=scenario.flow,
+            costs=bool(scenario.costs),
+            traced=request.trace,
+            verbose=request.verbose,
         )
         record = Record(_begun(scenario, orderings, prepared), directory)
         runs = record.runs

@@ -47,6 +47,15 @@ def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None
         ("mmio", "spec", ("reads=sequential",), "--set: reads: no step"),
         ("review", "block,remove", ("track_busy=none",), "--set: track_busy: no step"),
         ("review", "spec", ("busy.block=none", "busy.remove=none", "sept_busy=none"), "--set: sept_busy: no step"),
+        ("review", "block,track,remove", ("kick_by=signal",), "--set: kick_by: no step"),
+        (
+            "review", "kick_without_wait", ("kick_by=membarrier",),
+            'kick_by: "membarrier" waits until every CPU has answered, and the kick of kick_without_wait does not',
+        ),
+        (
+            "review", "parallel_kick", ("kick_by=membarrier",),
+            'kick_by: "membarrier" waits until every CPU has answered, and the kick of parallel_kick does not wait at',
+        ),
     ],
 )  # fmt: skip
 def test_a_key_that_no_step_looks_at_is_refused_with_where_one_does(scenario, ordering, settings, said) -> None:
@@ -67,7 +76,8 @@ def test_a_key_that_no_step_looks_at_is_refused_with_where_one_does(scenario, or
         ("review", "spec", ("busy.block=none", "busy.track=none", "busy.remove=retry_without_vcpus")),
         ("review", "spec", ("kick.wait=false", "track_busy=none", "sept_busy=none", "serialized=false")),
         ("review", "spec", ("reads=hot_set", "gap=3", "rate=10.0", "tick_us=7", "yields={}", "module=none")),
-        ("review", "v6_16", ("expect=safe", "duration_s=1s")),
+        ("review", "v6_16", ("expect=safe", "duration_s=1s", "kick_by=membarrier")),
+        ("review", "kick_without_wait", ("kick_by=signal",)),
     ],
 )
 def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario, ordering, settings) -> None:

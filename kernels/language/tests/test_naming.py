@@ -115,9 +115,8 @@ def test_a_flow_that_goes_through_vcpus_in_their_order_cannot_be_folded(flow) ->
 def test_a_local_for_which_a_fingerprint_has_no_place_is_refused() -> None:
     def at_one_label(*naming) -> Machine:
         held = tuple(f"x_{place}" for place in range(len(naming)))
-        return Machine(
-            "f", "", (None,), len(held), (held,), dict(zip(held, naming, strict=True)), ((),), (False,), (frozenset(),)
-        )
+        named = dict(zip(held, naming, strict=True))
+        return Machine("f", "", (None,), len(held), (held,), named, ((),), ((),), (False,), (frozenset(),))
 
     both, places = {VCPU: 1, ZAPPER: 1}, {OneOf[VCPU]: 1, SetOf[VCPU]: 2}
 

@@ -71,6 +71,7 @@ def whole(lay: Layout, registers: tuple[int, int] = (0, 0)) -> list[tuple[str, i
         ("control", lay.control, CONTROL_WORDS),
         ("page_flags", lay.page_flags, lay.pages),
         ("page_blocked_at", lay.page_blocked_at, lay.pages),
+        ("threads", lay.threads, lay.vcpus),
         ("perturb", lay.perturb, PERTURB_FIELDS * MAX_SITES),
     ]
     heads = [(f"vcpu tally {i}", vcpu_actor(lay, i).tally, HEAD_WORDS + 2 * HIST_WORDS) for i in range(lay.vcpus)]

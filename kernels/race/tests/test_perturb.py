@@ -8,12 +8,26 @@ import pytest
 
 from kernels.language.atomics import PYTHON
 from kernels.language.worlds import World
-from kernels.layout import DELAY_ODDS_SHIFT, DELAYED, MAX_SITES, RNG, SLEEPS, SLEPT_NS, SPUN_TICKS, YIELDED
+from kernels.layout import (
+    COST,
+    COSTS,
+    DELAY_ODDS_SHIFT,
+    DELAYED,
+    MAX_SITES,
+    RNG,
+    SLEEPS,
+    SLEPT_NS,
+    SPREAD,
+    SPREADS,
+    SPUN_TICKS,
+    YIELDED,
+)
 from kernels.race import tally
 from kernels.tdx.words import plan, zapper_actor
 
 LAY = plan(1, 1, 1, 1)
-ME, AT, CERTAIN = zapper_actor(LAY, 0).tally, LAY.perturb + 7, 1 << 16
+SITE, CERTAIN = 7, 1 << 16
+ME, AT = zapper_actor(LAY, 0).tally, LAY.perturb + SITE
 
 
 class Machine:
@@ -23,14 +37,17 @@ class Machine:
         self.words, self.now, self.did = np.zeros(LAY.total_words, np.int64), 0, list[Any]()
         self.words[ME + RNG] = 88172645463325252
         world = World(PYTHON, lambda bound: bound)
-        rebound = (world.rebound(cast(FunctionType, one)) for one in (tally.linger, tally.hold_up, tally.perturb))
-        linger, hold_up, self._perturb = rebound
+        sources = (tally.linger, tally.spend, tally.hold_up, tally.perturb)
+        linger, spend, hold_up, self._perturb = (world.rebound(cast(FunctionType, one)) for one in sources)
         linger.__globals__.update(timestamp=self._read, sleep_ns=lambda ns: self.did.append(ns), pause=lambda: None)
+        shifted = {"xorshift": lambda random: int(tally.xorshift(np.int64(random)))}  # out of 64 bits as compiled
+        spend.__globals__.update(timestamp=self._read, pause=lambda: None, **shifted)
         self._perturb.__globals__.update(hold_up=hold_up)
         hold_up.__globals__.update(
             linger=linger,
+            spend=spend,
             yield_cpu=lambda: self.did.append("yield"),
-            xorshift=lambda random: int(tally.xorshift(np.int64(random))),  # shifted out of 64 bits as compiled
+            **shifted,
         )
 
     def _read(self) -> int:
@@ -42,7 +59,7 @@ class Machine:
 
     def steps(self, count: int) -> None:
         for _ in range(count):
-            self._perturb(self.words, AT, ME)
+            self._perturb(self.words, LAY.perturb, SITE, ME)
 
     def count(self, *counters: int) -> list[int]:
         return [int(self.words[ME + counter]) for counter in counters]
@@ -82,3 +99,30 @@ def test_a_delay_that_sleeps_is_drawn_from_its_least_to_its_most(machine: Machin
 
     assert set(machine.did) == {1000, 1001, 1002, 1003}
     assert machine.count(DELAYED, SPUN_TICKS, SLEPT_NS) == [200, 0, sum(machine.did)]
+
+
+def test_a_cost_is_spun_at_every_step_with_lengths_spread_about_its_median(machine: Machine):
+    """Two lengths, half of the quantiles each: of 100 draws 20 to 80 are long, 6 standard deviations; the same in every
+    run.
+    """
+    machine.declare(COSTS)
+    machine.words[AT + COST] = 1000
+    machine.words[LAY.perturb + SPREAD : LAY.perturb + SPREAD + SPREADS] = [CERTAIN // 2, CERTAIN * 2] * (SPREADS // 2)
+    lengths = []
+    for _ in range(100):
+        began = machine.now
+        machine.steps(1)
+        lengths.append(machine.now - began)
+
+    assert set(lengths) == {500 + 10, 2000 + 10}  # and the reading with which it begins
+    assert 20 <= lengths.count(2010) <= 80
+    assert (machine.did, machine.count(YIELDED, DELAYED, SPUN_TICKS, SLEPT_NS)) == ([], [0, 0, 0, 0])
+
+
+def test_a_cost_comes_behind_a_yield_at_the_same_step(machine: Machine):
+    machine.declare(COSTS | CERTAIN)
+    machine.words[AT + COST] = 100
+    machine.words[LAY.perturb + SPREAD : LAY.perturb + SPREAD + SPREADS] = CERTAIN
+    machine.steps(1)
+
+    assert (machine.did, machine.now) == (["yield"], 110)

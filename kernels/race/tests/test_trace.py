@@ -296,5 +296,5 @@ def test_a_perturbed_and_traced_line_looks_for_its_cpu_before_the_step_and_keeps
     lines = straight_source(SHOOTDOWN, acknowledge, Names(), Variant(perturbed=True, traced=True)).splitlines()
     first = next(number for number, line in enumerate(lines) if "load_acquire" in line)
 
-    assert lines[first - 1].strip().startswith("perturb(td, _lay_perturb + ")
+    assert lines[first - 1].strip().startswith("perturb(td, _lay_perturb, ")
     assert lines[first + 1].strip().startswith("keep(td, lay, rules, me, _word << 12")

@@ -22,9 +22,10 @@ from kernels.language.steps import choice, local, op, steps
 from kernels.race.tally import count, now, relax, stamp, two
 from kernels.story.spans import wait
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
+from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Flow, Module, SharedFlush, Step
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Flow, KickBy, Module, SharedFlush, Step
 from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
@@ -45,7 +46,7 @@ SPIN, SPIN_ON_TREE, RETRY_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE), int(
 SEAMCALL_RETRY_MAX = 16
 NO_MODULE, MMIO, SHARED_EPT = int(Module.NONE), int(Flow.MMIO), int(Flow.SHARED_EPT)
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
-BUSY_GIVEN_UP = int(Outcome.busy_given_up)
+BUSY_GIVEN_UP, BY_WORD = int(Outcome.busy_given_up), int(KickBy.WORD)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
     int(Leaf.TDH_MEM_RANGE_BLOCK),
     int(Leaf.TDH_MEM_TRACK),
@@ -166,6 +167,10 @@ def kick(td, lay, rules, me, parts, request, wait, stamped):
         yield fetch_or_seq_cst(td, ipi(lay, vcpu), mine)
         set_own(td, awaiting(lay, me.index, vcpu), IPI_SENT if wait else 0)
         count(td, me, IPIS, 1)
+        if rules.kick_by != BY_WORD:
+            interrupt(td, lay, rules, vcpu)
+    if rules.kick_by != BY_WORD:
+        interrupt_all(td, rules, me)
     sent = stamp(rules, stamped)
     vcpu = -1
     while wait and parts & WAITS:

@@ -60,6 +60,11 @@ def test_a_word_that_nobody_writes_is_zero() -> None:
     assert looks_for(asks, Fault.REQUEST_CLEARED_LATE)
 
 
+def test_how_a_race_kicks_is_looked_at_where_an_ipi_is_sent() -> None:
+    assert "kick_by" in of(SPEC).fields
+    assert "kick_by" not in of(order(BLOCK, REMOVE)).fields
+
+
 def test_a_kick_that_does_not_wait_and_one_that_does_differ_in_whom_they_await() -> None:
     assert looks_for(of(SPEC), Fault.EXITING_NOT_AWAITED)
     assert not looks_for(of(SPEC, wait=0), Fault.EXITING_NOT_AWAITED)

@@ -278,11 +278,10 @@ def slopes(bench: Bench) -> Iterable[Slope]:
                 yield _slope(figure.id, arm, sizes, np.array(rows, dtype=np.float64))
 
 
-def _axis(bench: Bench) -> Sequence[int | float]:
+def _axis(bench: Bench) -> Sequence[float]:
     """The sizes, where all are numbers above 0."""
-    values = bench.sweep.values if bench.sweep is not None else ()
-    axis = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
-    return axis if len(axis) == len(values) else ()
+    axis = bench.sweep.numbers if bench.sweep is not None else ()
+    return axis if all(size > 0 for size in axis) else ()
 
 
 def _slope(figure: str, arm: Arm, sizes: Values, rows: Values) -> Slope:
@@ -316,7 +315,10 @@ def _leans(residuals: Values) -> bool:
 
 def bench_caveats(bench: Bench) -> tuple[dict[str, str], ...]:
     """All caveats of a bench; of those that every point has, the last point's wording stands."""
-    machine = {caveat["id"]: caveat for point in bench.points for caveat in caveats(bench.host, at(bench, point), [])}
+    scenarios = [at(bench, point) for point in bench.points]
+    if bench.sweep is not None and bench.sweep.unit:  # a cost, which decides nothing but what is said of it
+        scenarios = [bench.sweep.over(bench.scenario, f"{bench.sweep.values[0]} to {bench.sweep.values[-1]}")]
+    machine = {caveat["id"]: caveat for scenario in scenarios for caveat in caveats(bench.host, scenario, [])}
     return (*machine.values(), *(caveat.as_dict() for caveat in _of_the_rounds(bench)))
 
 
@@ -325,7 +327,7 @@ def at(bench: Bench, point: str) -> dict[str, Any]:
     if bench.sweep is None:
         return bench.scenario
     value = dict(zip(bench.sweep.points, bench.sweep.values, strict=True))[point]
-    return {**bench.scenario, bench.sweep.key: value}
+    return bench.sweep.over(bench.scenario, value)
 
 
 def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:

@@ -11,6 +11,7 @@ from results.draw.style import Style
 from results.draw.svg import coloured, panel, sample
 from results.draw.time import Shown, done_by, shootdown_curves
 from results.figures import BY_ID, FIGURES
+from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.directory import Hists
 from results.kinds.bench.findings import bench_caveats, exit_code, seen
 from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
@@ -112,7 +113,7 @@ def _answer(bench: Bench) -> tuple[str, ...]:
         if slope.figure == swept(bench)[0] and bench.sweep is not None and slope.slope is not None:
             grows = f"{bench.sweep.key} to the power of {slope_text(slope)}"
             lines.append(f"{slope.ordering}: {words(bench, slope.figure)} grows as {grows}.")
-    return tuple(lines)
+    return (*lines, *crossing_lines(bench))
 
 
 def _legend(bench: Bench, looks: Mapping[str, Style], *, others_only: bool = False) -> tuple[Key, ...]:

@@ -72,7 +72,7 @@ def _sheet(bench: Bench, title: str, body_in: float, handles: Sequence[Any]) -> 
 
 
 def _head(bench: Bench) -> str:
-    return shortened(f"{heading(bench)}; {setting(bench)}", 150)
+    return shortened(f"{heading(bench)}; {setting(bench)}", 175)
 
 
 def setting(bench: Bench) -> str:
@@ -286,7 +286,10 @@ def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
 
 def _beside(bench: Bench, xs: Sequence[float], steps: float) -> list[float]:
     """The places moved by so many small steps, so that one ordering's interval does not hide another's."""
-    return [x * 1.03**steps if _logarithmic(bench) else x + 0.012 * steps * _reach(bench) for x in xs]
+    if not _logarithmic(bench):
+        return [x + 0.012 * steps * _reach(bench) for x in xs]
+    least = min(x for x in _axis_values(bench) if x > 0)
+    return [x * 1.03**steps if x else 0.05 * steps * least for x in xs]
 
 
 def _error_curve(ax: Axes, xs: Sequence[float], values: Sequence[tuple[float, float, float]], look: Style) -> None:
@@ -299,14 +302,14 @@ def _error_curve(ax: Axes, xs: Sequence[float], values: Sequence[tuple[float, fl
 
 def _numeric(bench: Bench) -> bool:
     assert bench.sweep is not None
-    return all(isinstance(value, int | float) and value > 0 for value in bench.sweep.values)
+    return bool(bench.sweep.numbers)
 
 
 def _axis_values(bench: Bench) -> list[float]:
     """Where the points stand: at their values, or side by side where these are words."""
     assert bench.sweep is not None
     if _numeric(bench):
-        return [float(value) for value in bench.sweep.values]
+        return list(bench.sweep.numbers)
     return [float(place) for place in range(len(bench.sweep.values))]
 
 
@@ -316,22 +319,29 @@ def _reach(bench: Bench) -> float:
 
 
 def _logarithmic(bench: Bench) -> bool:
-    xs = _axis_values(bench)
-    return _numeric(bench) and max(xs) >= 4 * min(xs)
+    """Whether the axis is; 0 stands on a straight piece of it, a step before the least of the others."""
+    above = [x for x in _axis_values(bench) if x > 0]
+    return _numeric(bench) and bool(above) and max(above) >= 4 * min(above)
 
 
 def _point_axis(ax: Axes, bench: Bench) -> None:
     """A tick at every point, the whole axis even where a point has no value."""
     assert bench.sweep is not None
     xs = _axis_values(bench)
-    if _logarithmic(bench):
+    if _logarithmic(bench) and min(xs) > 0:
         margin = (max(xs) / min(xs)) ** 0.06
         ax.set_xscale("log", base=2)
         ax.set_xlim(min(xs) / margin, max(xs) * margin)
+    elif _logarithmic(bench):
+        least = min(x for x in xs if x > 0)
+        ax.set_xscale("symlog", base=2, linthresh=least, linscale=1)
+        ax.set_xlim(-0.3 * least, max(xs) * (max(xs) / least) ** 0.06)
     else:
         ax.set_xlim(min(xs) - 0.06 * _reach(bench), max(xs) + 0.06 * _reach(bench))
     ax.xaxis.set_major_locator(FixedLocator(xs))
     ax.xaxis.set_minor_locator(NullLocator())
-    names = dict(zip(xs, map(str, bench.sweep.values), strict=True))
+    unit = bench.sweep.unit
+    texts = [f"{x:g}" for x in xs] if unit else map(str, bench.sweep.values)
+    names = dict(zip(xs, texts, strict=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names.get(x, "")))
-    ax.set_xlabel(bench.sweep.key)
+    ax.set_xlabel(bench.sweep.key + (f" ({unit})" if unit else ""))

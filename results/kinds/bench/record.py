@@ -8,6 +8,8 @@ ordering, "A2" its second copy (the A/A arm), then "B", "C", ... Only finished r
 `<point>/<arm>/hist/<name>` (`<arm>/hist/<name>` without a sweep), and the ages of its stale reads under `.../ages`.
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,6 +59,32 @@ class Sweep(Part):
     key: str
     values: tuple[int | float | str, ...]
     points: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """Of the values as `numbers` has them: "us" of durations, "" of anything else."""
+        return "us" if any(isinstance(value, str) for value in self.values) and self.numbers else ""
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The values in order, durations in microseconds; none where one is a word."""
+        found = [_microseconds(value) if isinstance(value, str) else value for value in self.values]
+        words = any(value is None or isinstance(value, bool) for value in found)
+        return () if words else tuple(float(value) for value in found if value is not None)
+
+    def over(self, scenario: Mapping[str, Any], value: Any) -> dict[str, Any]:
+        """The scenario with this value of the key, which may be one of a table: `costs.track`."""
+        head, dot, rest = self.key.partition(".")
+        return {**scenario, head: {**scenario.get(head, {}), rest: value} if dot else value}
+
+
+_DURATION = re.compile(r"([0-9.]+)(ns|us|ms)")
+_UNITS_US = {"ns": 1e-3, "us": 1.0, "ms": 1e3}
+
+
+def _microseconds(text: str) -> float | None:
+    found = _DURATION.fullmatch(text)
+    return 0.0 if text == "0" else float(found[1]) * _UNITS_US[found[2]] if found else None
 
 
 class Design(Part):

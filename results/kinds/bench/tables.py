@@ -9,6 +9,7 @@ from rich.text import Text
 from results.exchange.cases import Case
 from results.figures import BY_ID, FIGURES, Figure
 from results.grades import FAILING, grade_of
+from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.findings import TOO_FEW, seen, ungrounded
 from results.kinds.bench.gate import Outcome, gate_lines
 from results.kinds.bench.record import AGAIN, Arm, Bench, Comparison
@@ -24,7 +25,7 @@ from results.kinds.bench.wording import (
 )
 from results.numbers.rounds import median_interval
 from results.table import Table, caveat_lines
-from results.words import count, nanoseconds_with_interval, plural
+from results.words import conditions, count, nanoseconds_with_interval, plural
 
 
 def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[RenderableType]:
@@ -46,6 +47,8 @@ def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[Ren
     if bench.sweep is not None:
         yield growth_table(bench, swept(bench))
         yield ""
+        if crossings := list(crossing_lines(bench)):
+            yield from (*crossings, "")
     if (batches := batches_table(bench)) is not None:
         yield batches
         yield ""
@@ -105,6 +108,7 @@ def heading(bench: Bench) -> str:
     return (
         f"{bench.scenario['name']}: {plural(bench.finished_rounds, 'round')} of {plural(races, 'race')}, each "
         f"{design.duration_s:g} s after {design.warmup_s:g} s of warm-up"
+        f"{''.join(f', {one}' for one in conditions(bench.scenario))}"
     )
 
 
@@ -155,7 +159,10 @@ def growth_table(bench: Bench, figures: Collection[str]) -> Table:
             power = (powers.get((name, arm.ordering), "-"),) if powers else ()
             if set(medians) != {"-"}:
                 rows.append((words(bench, name), arm_name(arm), *medians, *power))
-    head = ("medians of the rounds", "ordering", *bench.points, *grows)
+    # Names of points that hold a key of a table leave the columns of six of them no room.
+    long = bench.sweep.unit != ""
+    points = map(str, bench.sweep.values) if long else bench.points
+    head = ("medians of the rounds" + f", by {key}" * long, "ordering", *points, *grows)
     few = f"Growth with {key}: {TOO_FEW} for a power law." if any(s.why_none == TOO_FEW for s in bench.slopes) else ""
     return Table(few, head, tuple(rows), frozenset(range(2, 2 + len(bench.points))))
 

@@ -25,6 +25,7 @@ from results.verdict import MET, Verdict, is_safe, met_shootdowns, name_of, said
 from results.words import (
     PHASE_WORDS,
     broken_name,
+    conditions,
     count,
     machine_size,
     nanoseconds,
@@ -57,7 +58,8 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     size = machine_size({"vcpus": 0, "zappers": 0, "pages": 0, **scenario}, "pages")
     rate = f", open loop at {scenario['rate']:g} shootdowns/s" if scenario.get("rate") else ""
     seconds = max((run["seconds"] for run in runs), default=0.0)
-    yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s each{rate}"
+    told = "".join(f", {one}" for one in conditions(scenario))
+    yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s each{rate}{told}"
     yield Table("", (), tuple(map(_verdict_row, runs)), frozenset({2}), _unsafe(runs))
     yield ""
     yield seen_table(runs)

@@ -92,6 +92,8 @@ def facts(**changed: Any) -> dict[str, Any]:
             "trials_fenced": 51200,
             "missed_fenced": 0,
         },
+        "kicks_ns": {"membarrier": 4640.0, "signal": 1510.0},
+        "kicks_missing": {},
         "fork_ns": 2_000_000,
         "worker_bytes": 3 << 20,
         "memory_available_bytes": 8 << 30,

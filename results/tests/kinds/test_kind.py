@@ -12,6 +12,7 @@ from results.kinds.kind import KINDS, Kind, json_schemas, kind_in
 from results.store import StoreError
 from results.tests import views
 from results.tests.builders.amplification import a_judged_entry, an_unexpected
+from results.tests.builders.contract import a_contract
 from results.tests.builders.faults import matrix
 from results.tests.builders.run import SCENARIO, a_result, a_run
 
@@ -21,6 +22,7 @@ DOCUMENTS: dict[str, Any] = {
     "exploration": document(HEAD, views.explorations(), single=False),
     "orders": {**views.an_atlas(), **HEAD},
     "faults": {**matrix(), **HEAD},
+    "contract": {**a_contract(), **HEAD},
     "amplification": {
         "schema": "tdx-stress/amplification/1",
         **HEAD,
@@ -56,7 +58,7 @@ def test_a_result_is_of_the_kind_whose_file_is_there_and_has_every_face(tmp_path
     ("name", "code"),
     [
         ("run", 0), ("bench", 0), ("exploration", 1), ("orders", 0), ("faults", 0), ("amplification", 0),
-        ("selftest", 6),
+        ("contract", 0), ("selftest", 6),
     ],
 )  # fmt: skip
 def test_a_document_comes_to_the_exit_code_of_its_verb(tmp_path: Path, name: str, code: int) -> None:
@@ -114,6 +116,7 @@ def test_an_empty_directory_is_that_of_no_run(tmp_path: Path) -> None:
         ("exploration", [("v18", True, "passed"), ("w1", False, "failed"), ("mine", True, "inconclusive")]),
         ("orders", [("mine", False, "passed")]),
         ("faults", [("right", True, "passed"), ("wrong", False, "passed")]),
+        ("contract", [("once", True, "passed"), ("spun", True, "passed"), ("literal", False, "passed")]),
         ("amplification", [("kick_then_track", False, "passed"), ("v18", False, "passed")]),
         ("selftest", [("no_kick", False, "passed"), ("no_kick", False, "inconclusive")]),
     ],

@@ -103,6 +103,14 @@ def test_no_finding_at_all_is_no_reason_to_complain():
         ("isolation", {"isolated": "6-7"}, "CPUs 6-7 isolated", "taskset -c 6-7 tdx-stress run"),
         ("memory", {"vcpus_asked": 99, "vcpus_fit": 64}, "8.0 GiB to be had, 3.0 MiB a worker", "--vcpus 64"),
         ("round_trip", {}, "86 ns (81-95) between CPUs 0 and 1", ""),
+        ("kicks", {}, "membarrier 4.64 us, signal 1.51 us", ""),
+        (
+            "kicks",
+            {"kicks_ns": {"signal": 900.0}, "kicks_missing": {"membarrier": "x"}},
+            "signal 900 ns, no membarrier",
+            "",
+        ),
+        ("kicks", {"kicks_ns": {}}, "not measured", ""),
         ("store_buffering", {}, "4.88 % of 51,200 trials, 0 of 51,200 fenced", ""),
     ],
 )
@@ -184,7 +192,7 @@ def test_a_finding_as_json_has_its_five_words_and_what_it_takes():
 def test_ids_are_stable_and_each_stands_once():
     ids = [found.id for found in diagnose(facts())]
 
-    assert len(ids) == len(set(ids)) == 19
+    assert len(ids) == len(set(ids)) == 20
 
 
 def test_a_cache_is_whole_or_damaged_or_not_used() -> None:

@@ -44,6 +44,21 @@ def test_a_sweep_has_a_scenario_for_every_value_in_the_order_given() -> None:
     assert layout.races == 9
 
 
+def test_one_cost_can_be_swept_from_nothing_on_beside_others_that_stay() -> None:
+    layout = laid_out(sweep="costs.track=0,0.5us,2us", settings=("costs=assumed", "costs.enter=0"))
+
+    assert [point.name for point in layout.points] == ["costs.track=0", "costs.track=0.5us", "costs.track=2us"]
+    assert [point.value for point in layout.points] == ["0", "0.5us", "2us"]
+    assert [point.scenario.costs["track"] for point in layout.points] == ["0", "0.5us", "2us"]
+    assert {(point.scenario.costs["block"], point.scenario.costs["enter"]) for point in layout.points} == {
+        ("1.5us", "0")
+    }
+
+
+def test_ways_to_kick_can_be_swept() -> None:
+    assert [point.scenario.kick_by for point in laid_out(sweep="kick_by=word,signal").points] == ["word", "signal"]
+
+
 def test_words_can_be_swept() -> None:
     assert [point.value for point in laid_out(sweep="workers=process,thread").points] == ["process", "thread"]
 
@@ -62,6 +77,9 @@ def test_words_can_be_swept() -> None:
         ({"sweep": "vcpu=1,2"}, '--sweep: unknown key "vcpu"; did you mean "vcpus"?'),
         ({"sweep": "seed=1,2"}, '--sweep: unknown key "seed"'),
         ({"sweep": "vcpus=1,1"}, '--sweep: expected each value once, found "1" twice'),
+        ({"sweep": "costs=none,assumed"}, '--sweep: unknown key "costs"; did you mean "costs.'),
+        ({"sweep": "costs.trak=0,1us"}, '--sweep: unknown key "costs.trak"; did you mean "costs.track"?'),
+        ({"sweep": "costs.track=0,1s"}, "--sweep: costs: track: expected a time of up to 1ms"),
         ({"sweep": "vcpus=1,many"}, "--sweep: vcpus: expected a whole number from 1 to 512"),
         ({"orderings": ("spec", "no_kick")}, 'ordering "no_kick" is known to be wrong (tracking_not_done)'),
     ],

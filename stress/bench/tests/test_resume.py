@@ -7,7 +7,8 @@ import pytest
 
 from results.kinds.bench.record import Bench
 from results.tests.builders.bench import a_bench, noisy
-from stress.bench.resume import resumed
+from scenarios.loader import load_ordering, load_scenario
+from stress.bench.resume import experiment_of, resumed
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 from stress.provenance import commit, version
@@ -49,3 +50,17 @@ def test_its_verdicts_may_go_anywhere_but_other_options_are_refused() -> None:
     assert resumed(bench, asked(junit=Path("b.xml"), ktap="b.ktap", json="-"), bench.host).design.rounds == 12
     with pytest.raises(UsageFault, match="goes on with what the bench began with, found --vcpus"):
         resumed(bench, asked(vcpus=3), bench.host)
+
+
+def test_a_sweep_of_one_cost_goes_on_with_the_costs_that_it_began_with() -> None:
+    bench = a_bench(3, noisy({}), values=("0", "0.5us"), key="costs.track")
+    scenario = {**load_scenario("review").model_dump(mode="json"), "costs": {"track": "9us", "exit": "1us"}}
+    arms = [arm.model_copy(update={"parameters": load_ordering(arm.ordering).model_dump()}) for arm in bench.arms]
+
+    experiment = experiment_of(Path("bench.json"), bench.model_copy(update={"scenario": scenario, "arms": tuple(arms)}))
+
+    assert [point.name for point in experiment.points] == ["costs.track=0", "costs.track=0.5us"]
+    assert [point.scenario.costs for point in experiment.points] == [
+        {"track": "0", "exit": "1us"},
+        {"track": "0.5us", "exit": "1us"},
+    ]

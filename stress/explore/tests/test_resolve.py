@@ -74,7 +74,13 @@ def test_an_unknown_fault_is_refused_with_the_nearest() -> None:
         resolved(faults=("no_flush",))
 
 
-@pytest.mark.parametrize("setting", ["duration_s=5", "rate=3", "reads=sequential", "yields.x=0.5", "workers=thread"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("duration_s=5", "rate=3", "reads=sequential", "yields.x=0.5", "workers=thread"),
+        *("kick_by=signal", "costs=assumed", "costs.track=1us"),
+    ],
+)
 def test_a_setting_that_means_nothing_here_is_refused(setting: str) -> None:
     with pytest.raises(ScenarioError, match=r"--set: .*: means nothing here, where all timings are explored"):
         resolved(settings=(setting,))

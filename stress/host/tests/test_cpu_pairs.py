@@ -55,6 +55,18 @@ print(len(samples), all(sample > 1 for sample in samples), found.buffering, foun
 
 @two_cpus
 @pytest.mark.processes
+def test_each_way_to_kick_that_the_kernel_has_takes_some_time(script: Script) -> None:
+    code = """
+from stress.host.cpu_pairs import KICKS, why_none
+found = measure(Errand((), kicks=cpus[:2], within_s=60.0), clock, probes)
+print(set(found.kicks_ns) == {one for one in KICKS if not why_none(one)}, min(found.kicks_ns.values()) > 20, left())
+"""
+
+    assert script(PROLOGUE + code) == "True True 0\n"
+
+
+@two_cpus
+@pytest.mark.processes
 def test_stores_are_buffered_but_never_past_a_fence(script: Script) -> None:
     code = """
 seen = measure(Errand((), cpus[:2], worker=True, within_s=60.0), clock, probes)

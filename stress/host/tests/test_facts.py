@@ -66,13 +66,15 @@ def test_all_pairs_are_tried_and_stores_between_two_cores(monkeypatch: pytest.Mo
     found = Results(
         round_trips_ns={(0, 1): (100.0, 110.0, 120.0), (0, 2): (50.0,), (1, 2): (60.0,)},
         buffering=Buffering((0, 1), 10, 1, 10, 0),
+        kicks_ns={"signal": 1500.04},
         realtime=True,
         worker_bytes=MIB,
     )
 
     errands, facts = probed(monkeypatch, (0, 1, 2), found)
 
-    assert errands == [Errand(((0, 1), (0, 2), (1, 2)), (0, 1), worker=True)]
+    assert errands == [Errand(((0, 1), (0, 2), (1, 2)), (0, 1), (0, 1), worker=True)]
+    assert facts["kicks_ns"] == {"signal": 1500.0}
     assert (facts["round_trip_ns"], facts["realtime"], facts["worker_bytes"]) == (110.0, True, MIB)
     assert facts["store_buffering"] == {
         "cpus": (0, 1),

@@ -81,7 +81,7 @@ def test_with_one_cpu_there_is_no_round_trip() -> None:
 
 
 def test_perturbed_kernels_measure_no_empty_shootdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = host_record(Prepared(load(SHOOTDOWN), calibrate(), (0,), {3: AtSite(yields=0.01)}))
+    record = host_record(Prepared(load(SHOOTDOWN), calibrate(), (0,), {3: AtSite(yields=0.01)}, looks=True))
 
     assert "empty_shootdown_ns" not in record
 

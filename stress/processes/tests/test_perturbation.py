@@ -1,15 +1,26 @@
+import numpy as np
 import pytest
 
 from conftest import SmallMachine
-from kernels.layout import DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS
+from kernels.layout import COST, COSTS, DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, SPREAD, SPREADS
 from kernels.race.clock import Calibration
 from kernels.race.lines import labels_of
 from kernels.race.ticks import Clock
-from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.protocol import SHOOTDOWN, protocol_of
+from kernels.tdx.rules import FLOWS, Flow
+from scenarios import costs
 from scenarios.delays import Delay
 from scenarios.loader import load_scenario, with_delays
 from stress.errors import UsageFault
-from stress.processes.perturbation import AtSite, declare, declared_sites, declared_texts, sites_of
+from stress.processes.perturbation import (
+    AtSite,
+    costs_by_site,
+    declare,
+    declare_costs,
+    declared_sites,
+    declared_texts,
+    sites_of,
+)
 
 NAMES = ["", "kick.load_acquire_ipi", "mem_track.try_lock", "kick.load_acquire_ipi"]
 # Two ticks a nanosecond.
@@ -99,3 +110,46 @@ def test_a_start_offset_where_nobody_starts_together_is_refused(without: dict[st
 
     with pytest.raises(UsageFault, match=f"^start_offset: expected {said}"):
         declared_sites(scenario)
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=str)
+def test_every_cost_passes_somewhere_in_every_flow(flow: Flow) -> None:
+    labels = set(labels_of(protocol_of(flow)))
+
+    assert {key: bool(labels & set(cost.labels)) for key, cost in costs.COSTS.items()} == dict.fromkeys(
+        costs.COSTS, True
+    )
+
+
+def test_a_cost_of_nothing_has_no_site_and_the_others_have_those_of_their_labels() -> None:
+    scenario = load_scenario("small").model_copy(update={"costs": {"track": "0", "block": "1.5us", "exit": "2us"}})
+
+    labels = labels_of(SHOOTDOWN)
+    assert {labels[site]: ns for site, ns in costs_by_site(scenario).items()} == {
+        "mem_range_block.load_acquire_sept": 1500,
+        "td_exit.fetch_add_seq_cst_epoch_tracking": 2000,
+    }
+    assert not scenario.perturbed
+
+
+def test_a_cost_stands_beside_a_yield_and_a_delay_of_its_site(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+
+    declare(words, lay, {2: AtSite(0.5, Delay(100, 300, 1.0))}, CLOCK)
+    declare_costs(words, lay, {2: 1500, 3: 700}, CLOCK)
+
+    assert words[lay.perturb : lay.perturb + 4].tolist() == [
+        0, 0, COSTS | 65536 << DELAY_ODDS_SHIFT | 32768, COSTS,
+    ]  # fmt: skip
+    assert words[lay.perturb + COST :][:4].tolist() == [0, 0, 3000, 1400]
+
+
+def test_lengths_are_log_normal_about_the_median(small_machine: SmallMachine) -> None:
+    words, lay = small_machine
+
+    declare_costs(words, lay, {}, CLOCK)
+
+    spread = np.log(words[lay.perturb + SPREAD : lay.perturb + SPREAD + SPREADS] / 65536)
+    assert abs(np.median(spread)) < 0.01
+    assert np.std(spread) == pytest.approx(0.25, abs=0.005)
+    assert np.exp(np.percentile(spread, [5, 95])) == pytest.approx([0.66, 1.51], abs=0.01)

@@ -21,17 +21,22 @@ STUCK = {"ending": "hung", "notes": ["no progress for 5 s: zapper 0"]}
 
 
 class Fake:
-    """A search for operand_busy in `spec` whose races are made up: `race` is given how many there were before it."""
+    """A search for operand_busy in `spec` whose races are made up: `race` is given how many there were before it. Each
+    takes as long as it was to, by a clock that nothing else moves.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, race: Race, ordering: str = "spec", *settings: str) -> None:
         self.raced: list[Any] = []
+        self.clock_s = 0.0
 
         def raced(machine: Any, ordering: Any, scenario: Any, *rest: Any) -> Any:
             self.raced.append(scenario)
+            self.clock_s += scenario.duration_s
             run = a_run(seconds=scenario.duration_s, perturbation={"never_struck": []}, expect=ordering.expect)
             return SimpleNamespace(json=run | race(len(self.raced) - 1))
 
         monkeypatch.setattr(amplify_races, "race", raced)
+        monkeypatch.setattr(amplify_races, "time", SimpleNamespace(monotonic=lambda: self.clock_s))
         scenario = load_scenario("small")
         target = Target(load_orderings([ordering])[0], ordering, "operand_busy")
         subject = Subject(RunRequest("small", settings=settings), scenario, scenario, target, 1.0, "here")

@@ -1,0 +1,219 @@
+"""The contract of the locks: which SEAMCALL is told BUSY against which other, and what comes of its second try. Pure.
+
+A conflict is a dict of the JSON: the `leaf` that is told BUSY, the `lock`, the leaf that is its `holder` just then,
+`second` as kernels/tdx/outcomes.py has it, the `parts` of a machine in which it can happen, and the steps of a shortest
+schedule. A lock that is tried and never found taken has a conflict without a holder.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from rich.console import RenderableType
+from rich.text import Text
+
+from kernels.tdx.outcomes import Outcome, Second
+from kernels.tdx.statuses import LEAF_NAMES
+from results.exchange.cases import Case
+from results.kinds.shape import Count, DocumentShape, Seconds, Shape
+from results.table import Table, verdict_line
+from results.verdict import Judgement, Verdict, exit_code_of, is_safe, word_of
+from results.words import broken_name, count, nanoseconds, plural
+
+Entry = Mapping[str, Any]
+SCHEMA = "tdx-stress/contract/1"
+GRAVE = (Second.fails, Second.none)
+NOBODY, GIVEN_UP = "nobody", Outcome.busy_given_up.name
+MEANING = {
+    Second.holds: "the second try, with every vCPU kept out, never fails",
+    Second.spins: "tried again for as long as it fails, without a bound",
+    Second.fails: "so can the second try, and is given up: KVM_BUG_ON",
+    Second.none: "given up at once, or after 16 tries: KVM_BUG_ON",
+    Second.never: "nobody is ever met at this lock, on machines as small as these",
+}
+
+
+class _Conflict(Shape):
+    leaf: str
+    lock: str
+    holder: str | None
+    second: Annotated[Second, Field(strict=False)]
+    parts: list[str]
+    states: Count
+    steps: Count | None
+    given_up_steps: Count | None
+
+
+class _Entry(Shape):
+    ordering: str
+    expect: Literal["safe"] | list[str]
+    verdict: Annotated[Verdict, Field(strict=False)]
+    reason: str
+    complete: bool
+    open: list[str]
+    states: Count
+    seconds: Seconds
+    conflicts: list[_Conflict]
+
+
+class _Explored(Shape):
+    threads: Count
+
+
+class ContractShape(DocumentShape):
+    """The whole of contract.json."""
+
+    orderings: list[_Entry]
+    machines: dict[str, list[Any]]
+    explored: _Explored
+    left_out: list[str]
+
+
+def entry(subject: Entry, found: Entry, conflicts: Iterable[Entry]) -> dict[str, Any]:
+    """One ordering, judged. `subject`: what it is; `found`: how it went, `complete`, `open`, `states`, `seconds`."""
+    order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
+    rows = sorted(conflicts, key=lambda one: (order[one["leaf"]], one["lock"], order.get(one["holder"], len(order))))
+    made = {**subject, **found, "conflicts": rows}
+    judgement = judge(made)
+    return {**made, "verdict": judgement.verdict.value, "reason": judgement.reason}
+
+
+def given_up(one: Entry) -> list[Entry]:
+    """The conflicts after which BUSY is an error."""
+    return [row for row in one["conflicts"] if row["second"] in GRAVE]
+
+
+def judge(one: Entry) -> Judgement:
+    """The verdict on an ordering, as far as BUSY goes: what else it is known for is not asked."""
+    told = "; ".join(f"{_met(row)} in {plural(row['given_up_steps'], 'step')}" for row in given_up(one))
+    looked = f"in all {plural(one['states'], 'state')}"
+    if GIVEN_UP in one["expect"] and not is_safe(one):
+        if told:
+            return Judgement(Verdict.passed, f"gives BUSY up: {told}")
+        verdict = Verdict.failed if one["complete"] else Verdict.inconclusive
+        return Judgement(verdict, f"known for {GIVEN_UP}, which does not show {looked}")
+    if told and is_safe(one):
+        return Judgement(Verdict.failed, f"declared safe, and gives BUSY up: {told}")
+    if not (one["complete"] and one["states"]):
+        open_ = f", as too large for --memory: {', '.join(one['open'])}" * bool(one["open"])
+        reason = f"{told or 'no BUSY given up'}, and not all was looked at{open_}"
+        return Judgement(Verdict.inconclusive, reason)
+    aside = "" if is_safe(one) else f"; known for {', '.join(one['expect'])}, which is not asked"
+    return Judgement(Verdict.passed, f"{f'gives BUSY up: {told}' if told else f'gives no BUSY up {looked}'}{aside}")
+
+
+def contract_document(header: Entry, subject: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
+    """What goes into contract.json. `subject`: machines, how it was explored, what is left out."""
+    return {"schema": SCHEMA, **header, **subject, "orderings": list(entries)}
+
+
+def contract_exit_code(document: Entry) -> int:
+    """1 where a safe ordering gives a BUSY up, 6 where not all was looked at."""
+    return exit_code_of((one["verdict"] for one in document["orderings"]), interrupted=False)
+
+
+def contract_cases(document: Entry) -> list[Case]:
+    """A case an ordering."""
+    return [
+        Case(one["ordering"], one["verdict"], one["reason"], one["seconds"], word=word_of(_asked(one)))
+        for one in document["orderings"]
+    ]
+
+
+def contract_lines(document: Entry) -> list[str]:
+    """The lines to grep, `Contract v6_16 MEM.TRACK epoch VP.ENTER always`."""
+    return [
+        f"Contract {one['ordering']} {_short(row['leaf'])} {row['lock']} {_short(row['holder'])} {row['second']}"
+        for one in document["orderings"]
+        for row in one["conflicts"]
+    ]
+
+
+def contract_screen(document: Entry) -> Iterator[RenderableType]:
+    """The verdicts, the table, what its words mean, and what is not in it."""
+    entries, machines = document["orderings"], document["machines"]
+    yield Text("Which SEAMCALL is told BUSY against which, and what comes of its second try", style="bold")
+    for one in entries:
+        yield verdict_line(_asked(one), one["ordering"])
+    yield (
+        f"{plural(sum(map(len, machines.values())), 'machine')} of {plural(len(machines), 'part')}, "
+        f"{count(sum(one['states'] for one in entries))} states in "
+        f"{nanoseconds(sum(one['seconds'] for one in entries) * 1e9)} on "
+        f"{plural(document['explored']['threads'], 'thread')}"
+    )
+    yield ""
+    yield contract_table(document)
+    seen = {row["second"] for one in entries for row in one["conflicts"]}
+    yield "A number: the steps of a shortest schedule to that BUSY. +1: in one more part."
+    yield from (f"  {second.value:<8} {means}" for second, means in MEANING.items() if second in seen)
+    yield f"Left out, as nobody races for them here: {', '.join(document['left_out'])}."
+    yield ""
+
+
+def contract_table(document: Entry) -> Table:
+    """A row for each lock that a SEAMCALL tries and each holder, its orderings side by side."""
+    entries = document["orderings"]
+    found = [{(row["leaf"], row["lock"], row["holder"]): row for row in one["conflicts"]} for one in entries]
+    keys = list(dict.fromkeys(key for its in found for key in its))
+    taken = {(leaf, lock) for leaf, lock, holder in keys if holder is not None}
+    order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
+    rows, marked, before = list[tuple[str, ...]](), set[int](), ""
+    for key in sorted(keys, key=lambda key: (order[key[0]], key[1], order.get(key[2], len(order)))):
+        leaf, lock, holder = key
+        if holder is None and (leaf, lock) in taken:
+            continue
+        its = [one.get(key) for one in found]
+        parts = list(dict.fromkeys(part for row in its if row for part in row["parts"]))
+        where = f"{parts[0]} +{len(parts) - 1}" if len(parts) > 1 else parts[0]
+        marked |= {len(rows)} if any(row and row["second"] in GRAVE for row in its) else set()
+        rows.append((_short(leaf) if leaf != before else "", lock, _short(holder), *map(_cell, its), where))
+        before = leaf
+    heads = [broken_name(one["ordering"], safe=is_safe(one)) for one in entries]
+    if len(document["machines"]) == 1:
+        return Table("", ("BUSY", "lock", "held by", *heads), tuple(row[:-1] for row in rows), marked=frozenset(marked))
+    return Table("", ("BUSY", "lock", "held by", *heads, "in"), tuple(rows), marked=frozenset(marked))
+
+
+def contract_answer(document: Entry) -> str:
+    """Each ordering in a sentence; then what each of the others adds to the first, and takes away."""
+    first, *others = document["orderings"]
+    told = [_promise(one) for one in (first, *others)]
+    for one in others:
+        ours, theirs = ({_met(row) for row in it["conflicts"] if row["holder"]} for it in (one, first))
+        for what, which in (("adds to", ours - theirs), ("takes from", theirs - ours)):
+            told += [f"{one['ordering']} {what} {first['ordering']}: {'; '.join(sorted(which))}."] * bool(which)
+        told += [f"{one['ordering']} adds nothing to {first['ordering']}, and takes nothing from it."] * (
+            ours == theirs
+        )
+    return "\n".join(told)
+
+
+def _promise(one: Entry) -> str:
+    """`v6_16: the second try of MEM.TRACK always succeeds; ...`"""
+    by = {second: dict.fromkeys(_short(row["leaf"]) for row in one["conflicts"] if row["second"] == second)
+          for second in Second}  # fmt: skip
+    parts = [f"the second try of {' and '.join(its)} always succeeds" for its in [by[Second.holds]] if its]
+    parts += [f"{', '.join(its)}: tried again without a bound" for its in [by[Second.spins]] if its]
+    parts += [f"given up: {_met(row)}" for row in given_up(one)]
+    where = "on these machines" if one["complete"] else "as far as was looked"
+    return f"{one['ordering']}, {where}: {'; '.join(parts) or 'nobody is told BUSY'}."
+
+
+def _asked(one: Entry) -> Entry:
+    """The ordering with what is declared of BUSY alone."""
+    return one if GIVEN_UP in one["expect"] else {**one, "expect": "safe"}
+
+
+def _met(row: Entry) -> str:
+    return f"{_short(row['leaf'])} on {row['lock']} against {_short(row['holder'])}"
+
+
+def _short(leaf: str | None) -> str:
+    """A leaf without TDH or TDG."""
+    return NOBODY if leaf is None else leaf.partition(".")[2] or leaf
+
+
+def _cell(row: Entry | None) -> str:
+    if row is None:
+        return "-"
+    return row["second"] if row["steps"] is None else f"{row['second']} {row['steps']}"
