@@ -71,7 +71,10 @@ PHASES = {
     "remove": ("REMOVE", "#7A5B8E", ""),
 }
 # A step of an ordering and the phases that it is measured in; the lock comes before all of them.
-STEP_PHASES = {"block": ("block",), "kick": ("kick_send", "kick_ack"), "track": ("track",), "remove": ("remove",)}
+STEP_PHASES = {
+    "block": ("block",), "kick": ("kick_send", "kick_ack"), "request": ("kick_send",), "send": ("kick_send",),
+    "wait": ("kick_ack",), "track": ("track",), "remove": ("remove",),
+}  # fmt: skip
 
 
 def phase_shares(run: Run) -> dict[str, float]:

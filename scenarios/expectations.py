@@ -60,6 +60,12 @@ def _flushes_by_request(ordering: Ordering) -> bool:
     that waits, REMOVE.
     """
     kick, steps = ordering.kick, ordering.shootdown
-    if kick is None or kick.request != "tlb_flush" or not kick.wait or "block" not in steps:
+    if kick is None or kick.request != "tlb_flush" or "block" not in steps:
         return False
-    return steps.index("block") < steps.index("kick") < steps.index("remove")
+    # Whole kicks that wait, and waits for a request that came behind BLOCK, before REMOVE.
+    asked, blocked, removed = -1, steps.index("block"), steps.index("remove")
+    for place, step in enumerate(steps[:removed]):
+        asked = place if step in ("kick", "request") else asked
+        if asked > blocked and ((step == "kick" and kick.wait) or step == "wait"):
+            return True
+    return False

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from scenarios.contradictions import PARTS
 from scenarios.durations import parse_duration
 from scenarios.files import is_file, name_of, shipped, shipped_names, toml_table
 from scenarios.models import STEPS, Ordering, Scenario
@@ -38,9 +39,10 @@ def load_ordering(text: str) -> Ordering:
     """A shipped ordering by name, one of the user's own by path, or one given as steps: `block,track,kick,remove`.
 
     Steps alone say little, so the rest is taken as follows. Without gate steps: the kick of Linux v6.16, which makes no
-    request and waits, no check at entry, serialized by mmu_lock. With gate steps: v18's counter, its kick with the
-    request KVM_REQ_TLB_FLUSH, its checks of requests and gate at entry, not serialized. Either way a busy SEAMCALL is
-    tried again until it is not, an error ends the zapper, the ordering is expected to be safe, the text is its name.
+    request and waits (in its parts where "wait" stands), no check at entry, serialized by mmu_lock. With gate steps:
+    v18's counter, its kick with the request KVM_REQ_TLB_FLUSH, its checks of requests and gate at entry, not
+    serialized. Either way a busy SEAMCALL is tried again until it is not, an error ends the zapper, the ordering is
+    expected to be safe, the text is its name.
     """
     if path := shipped(ORDERINGS, text):
         return _shipped_ordering(path, f"scenarios/orderings/{text}.toml")
@@ -127,8 +129,8 @@ def _from_steps(steps: list[str]) -> Ordering:
         "entry": ["requests", "gate"] if gated else ["requests"] if "flush" in steps else [],
         "serialized": not gated,
     }
-    if "kick" in steps:
-        table["kick"] = {"request": "tlb_flush" if gated else "none", "wait": True}
+    if "kick" in steps or not set(PARTS).isdisjoint(steps):
+        table["kick"] = {"request": "tlb_flush" if gated else "none", **({"wait": True} if "kick" in steps else {})}
     return validated(Ordering, f"ordering {shown(name)}", name, table)
 
 

@@ -4,7 +4,6 @@ A field's description is what an error says was expected. A wrong order of steps
 program is for. Refused is only what cannot run or says nothing.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -36,6 +35,7 @@ from kernels.tdx.rules import (
     flow_named,
     has_part,
 )
+from scenarios.contradictions import ordering_contradictions
 from scenarios.costs import A_TABLE, Costs
 from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
@@ -132,7 +132,7 @@ def _listed_or_word(value: Any) -> str:
 
 # TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
 Lenient = Field(strict=False)
-Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient, AfterValidator(each_once)]
+Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient]
 Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
 Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
 Policy = Annotated[str, one_of("policy", POLICIES)]
@@ -154,26 +154,31 @@ TEXT = "text in quotes"
 
 
 class Kick(BaseModel):
-    """How vCPUs are forced out: with which request, and whether the kicker waits for the IPIs to be acknowledged."""
+    """How vCPUs are forced out: with which request, and whether the kicker waits for the IPIs to be acknowledged, which
+    a step of its own says where the kick stands in its parts.
+    """
 
     model_config = STRICT
 
     request: Annotated[str, one_of("request", REQUESTS)] = Field(description=f"a request ({listed(REQUESTS)})")
-    wait: bool = Field(description="true or false")
+    wait: bool | None = Field(default=None, description="true or false")
+
+
+class BusyBySeamcall(BaseModel):
+    """What a zapper does on TDX_OPERAND_BUSY from BLOCK, TRACK or REMOVE, where that is not what the shorthands say."""
+
+    model_config = STRICT
+
+    block: Policy | None = Field(default=None, description=A_POLICY)
+    track: Policy | None = Field(default=None, description=A_POLICY)
+    remove: Policy | None = Field(default=None, description=A_POLICY)
 
 
 class Ordering(BaseModel):
     """The order of one shootdown's steps, and all that belongs to it. Immutable; an impossible one cannot be made.
 
-    `kick` and `gate` belong to the steps of these names. `entry` is what a vCPU looks at before TDH.VP.ENTER,
-    `track_busy` and `sept_busy` what a zapper does on TDX_OPERAND_BUSY from TRACK or from BLOCK and REMOVE, `on_error`
-    what it does after KVM_BUG_ON; `serialized` holds mmu_lock throughout, `faults` break the module or KVM. `sept_free`
-    says when a TD's page-table pages are freed, where a flow frees them, `hkid_free` whether a TD that is torn down
-    gives its HKID up before its guest pages go or behind them, `fault_retry` what a vCPU does on RET_PF_RETRY
-    in the flow `zero_step`.
-
-    `remove` stands once, anywhere: to remove too early is wrong, not meaningless. `flush` is kvm_flush_remote_tlbs().
-    So it is with the gate's two steps, which stand in any order.
+    A field's title says what its key does. `remove` stands once, anywhere: to remove too early is wrong, not
+    meaningless. So it is with the gate's two steps. `request`, `send` and `wait` are a kick in its parts.
     """
 
     model_config = STRICT
@@ -182,27 +187,62 @@ class Ordering(BaseModel):
     title: str = Field(default="", description=TEXT)
     source: str = Field(default="", description=TEXT)
     why: str = Field(default="", description=TEXT)
-    shootdown: Steps = Field(description='a list of steps such as ["block", "track", "kick", "remove"]')
-    kick: Kick | None = Field(default=None, description='a table such as { request = "none", wait = true }')
-    gate: Annotated[str, one_of("gate", GATES)] = Field(default="none", description=f"a gate ({listed(GATES)})")
-    entry: Checks = Field(default=(), description=f"a list of checks ({listed(ENTRY_CHECKS)})")
-    track_busy: Policy = Field(default="spin", description=A_POLICY)
-    sept_busy: Policy = Field(default="spin", description=A_POLICY)
-    serialized: bool = Field(default=True, description="true or false")
+    shootdown: Steps = Field(
+        title="the steps of one shootdown", description='a list of steps such as ["block", "track", "kick", "remove"]'
+    )
+    kick: Kick | None = Field(
+        default=None,
+        title="the request that a kick makes, and whether it waits for the answers to its IPIs",
+        description='a table such as { request = "none", wait = true }',
+    )
+    gate: Annotated[str, one_of("gate", GATES)] = Field(
+        default="none", title="where kicked vCPUs wait while it is raised", description=f"a gate ({listed(GATES)})"
+    )
+    entry: Checks = Field(
+        default=(),
+        title="what a vCPU looks at before TDH.VP.ENTER",
+        description=f"a list of checks ({listed(ENTRY_CHECKS)})",
+    )
+    track_busy: Policy = Field(
+        default="spin", title="what a zapper does where TRACK is told TDX_OPERAND_BUSY", description=A_POLICY
+    )
+    sept_busy: Policy = Field(
+        default="spin", title="the same where BLOCK or REMOVE is, and a fault's AUG or SEPT.ADD", description=A_POLICY
+    )
+    busy: BusyBySeamcall | None = Field(
+        default=None,
+        title="the same by SEAMCALL",
+        description='a table such as { block = "none", remove = "spin" }',
+    )
+    serialized: bool = Field(
+        default=True, title="whether mmu_lock is held for write throughout", description="true or false"
+    )
     sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
-        default="live", description=f"a moment ({listed(SEPT_FREES)})"
+        default="live",
+        title="when page-table pages of a TD are freed, where a flow frees them",
+        description=f"a moment ({listed(SEPT_FREES)})",
     )
     hkid_free: Annotated[str, one_of("turn", HKID_FREES)] = Field(
-        default="first", description=f"a turn ({listed(HKID_FREES)})"
+        default="first",
+        title="whether a TD's HKID goes before its guest pages or behind them, where it is torn down",
+        description=f"a turn ({listed(HKID_FREES)})",
     )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
-        default="stop", description=f"a reaction ({listed(ON_ERROR)})"
+        default="stop", title="what a zapper does after KVM_BUG_ON", description=f"a reaction ({listed(ON_ERROR)})"
     )
     fault_retry: Annotated[str, one_of("retry", RETRIES)] = Field(
-        default="reenter", description=f"a retry ({listed(RETRIES)})"
+        default="reenter",
+        title="what a vCPU does on RET_PF_RETRY in the flow zero_step",
+        description=f"a retry ({listed(RETRIES)})",
     )
-    faults: Faults = Field(default=(), description=f"a list of faults ({listed(FAULTS)})")
-    expect: Expect = Field(default="safe", description='"safe" or a list of at least one forbidden outcome')
+    faults: Faults = Field(
+        default=(), title="what is broken, of the module or of KVM", description=f"a list of faults ({listed(FAULTS)})"
+    )
+    expect: Expect = Field(
+        default="safe",
+        title="safe, or the forbidden outcomes that it must show",
+        description='"safe" or a list of at least one forbidden outcome',
+    )
 
     @property
     def safe(self) -> bool:
@@ -211,41 +251,9 @@ class Ordering(BaseModel):
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
-        for key, text in _contradictions(self):
+        for key, text in ordering_contradictions(self):
             raise problem(text, key)
         return self
-
-
-def _contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
-    """Each key that contradicts another, and how. The first one is reported."""
-    raised, lowered = "gate_raise" in o.shootdown, "gate_lower" in o.shootdown
-    if "remove" not in o.shootdown:
-        yield "shootdown", 'expected the step "remove" once, found none: without it no page is ever given back'
-    if raised != lowered:
-        there, missing = ("gate_raise", "gate_lower") if raised else ("gate_lower", "gate_raise")
-        yield "shootdown", f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'
-    if raised and o.gate == "none":
-        yield "gate", 'expected "counter" or "flag", as the shootdown has gate steps, found "none"'
-    if o.gate != "none" and not raised:
-        yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
-    if "kick" in o.shootdown and o.kick is None:
-        yield "kick", 'missing; the step "kick" needs a table such as { request = "none", wait = true }'
-    if "kick" not in o.shootdown and o.kick is not None:
-        yield "kick", 'found a table, but the shootdown has no step "kick"'
-    if "gate" in o.entry and o.gate == "none":
-        yield "entry", 'found "gate", but the ordering has no gate'
-    if "gate" in o.entry and "requests" not in o.entry:
-        yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
-    if "flush" in o.shootdown and "requests" not in o.entry:
-        yield (
-            "entry",
-            'expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it',
-        )
-    if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
-        yield (
-            "entry",
-            f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it',
-        )
 
 
 def whole(least: int, most: int, unit: str = "") -> FieldInfo:
@@ -379,6 +387,7 @@ class Scenario(BaseModel):
         return self
 
 
+TABLES: dict[str, type[BaseModel]] = {"kick": Kick, "busy": BusyBySeamcall}
 # What stands in a list or a table, where an element of it has the wrong type.
 ELEMENTS = {
     "shootdown": f"a step ({listed(STEPS)})",

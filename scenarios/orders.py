@@ -3,14 +3,18 @@
 import itertools
 from collections.abc import Iterator
 
+from scenarios.contradictions import out_of_turn
 from scenarios.models import Ordering
 
 
 def every_order(ordering: Ordering) -> Iterator[Ordering]:
     """Each order of the steps as an ordering of its own, named by them; in the order of `itertools.permutations`.
 
-    As an order can be wrong and still means something, none of them is refused.
+    An order can be wrong and still means something; left out are those in which a part of a kick has nothing to do, and
+    those that differ in which of two equal steps stands where.
     """
-    for steps in itertools.permutations(ordering.shootdown):
+    for steps in dict.fromkeys(itertools.permutations(ordering.shootdown)):
+        if any(out_of_turn(steps)):
+            continue
         name = ",".join(steps)
         yield ordering.model_copy(update={"name": name, "title": f"As {ordering.name}: {name}", "shootdown": steps})

@@ -1,7 +1,9 @@
 """An ordering under a scenario as the kernels take it: integers only."""
 
 from kernels.tdx.rules import (
+    AT_ONCE,
     KVM_REQ_TLB_FLUSH,
+    LATER,
     TWO_LEVELS,
     UNLIMITED,
     Busy,
@@ -23,7 +25,7 @@ from kernels.tdx.rules import (
     pack_steps,
 )
 from scenarios.delays import parse_start_offset
-from scenarios.models import Ordering, Scenario
+from scenarios.models import BusyBySeamcall, Kick, Ordering, Scenario
 
 
 def compile_rules(
@@ -35,7 +37,7 @@ def compile_rules(
     The host's timer ticks only where actors share CPUs, or for a storm: elsewhere nobody has to give way.
     """
     steps = [Step[step.upper()] for step in ordering.shootdown]
-    kick = ordering.kick
+    kick, busy = ordering.kick, ordering.busy or BusyBySeamcall()
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
     two_levels = bool(flow & TWO_LEVELS)
@@ -53,13 +55,15 @@ def compile_rules(
         memslot_zap=int(MemslotZap[scenario.memslot_zap.upper()]),
         shootdown=pack_steps(steps),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
-        wait=int(kick is not None and kick.wait),
+        wait=_wait(steps, kick),
         gate=int(Gate[ordering.gate.upper()]),
         entry_requests=int("requests" in ordering.entry),
         entry_gate=int("gate" in ordering.entry),
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
-        track_busy=int(Busy[ordering.track_busy.upper()]),
-        sept_busy=int(Busy[ordering.sept_busy.upper()]),
+        track_busy=_policy(busy.track or ordering.track_busy),
+        sept_busy=_policy(ordering.sept_busy),
+        block_busy=_policy(busy.block) + 1 if busy.block else 0,
+        remove_busy=_policy(busy.remove) + 1 if busy.remove else 0,
         serialized=int(ordering.serialized and not two_levels),
         zap_for_write=int(ordering.serialized and two_levels),
         sept_free=int(SeptFree[ordering.sept_free.upper()]),
@@ -83,6 +87,20 @@ def compile_rules(
         ticks_to_ns=int(ticks_to_ns),
         kick_by=int(KickBy[scenario.kick_by.upper()]),
     )
+
+
+def _wait(steps: list[Step], kick: Kick | None) -> int:
+    """Whether a kicker waits for its IPIs, and what it does before."""
+    if kick is not None and kick.wait is not None:
+        return AT_ONCE if kick.wait else 0
+    if Step.WAIT not in steps:
+        return 0
+    pairs = zip(steps, [*steps[1:], 0], strict=True)
+    return AT_ONCE if all(then == Step.WAIT for step, then in pairs if step == Step.SEND) else LATER
+
+
+def _policy(word: str) -> int:
+    return int(Busy[word.upper()])
 
 
 def _ticks(seconds: float, ticks_per_s: float) -> int:

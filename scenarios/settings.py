@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scenarios.expectations import expecting
-from scenarios.models import FAULTS, Kick, Ordering, Scenario
+from scenarios.models import FAULTS, TABLES, Ordering, Scenario
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, shown, unknown
 
@@ -13,7 +13,7 @@ NOT_SET = {"name", "title", "source", "why", "shows", "orderings"}
 SCENARIO_KEYS = tuple(key for key in Scenario.model_fields if key not in NOT_SET)
 ORDERING_KEYS = tuple(key for key in Ordering.model_fields if key not in NOT_SET)
 BY_LABEL = ("yields.", "delays.", "costs.")
-KICK_KEYS = tuple(f"kick.{key}" for key in Kick.model_fields)
+IN_TABLES = tuple(f"{table}.{key}" for table, model in TABLES.items() for key in model.model_fields)
 
 
 def apply_settings(
@@ -32,12 +32,12 @@ def apply_settings(
         key, value = key_and_value(setting)
         if key in SCENARIO_KEYS or key.startswith(BY_LABEL):
             of_scenario[key] = value
-        elif key in ORDERING_KEYS or key in KICK_KEYS:
+        elif key in ORDERING_KEYS or key in IN_TABLES:
             of_ordering[key] = value
         elif key == "orderings":
             raise ScenarioError("--set: orderings: not a setting; give --ordering instead")
         else:
-            raise ScenarioError(f"--set: {unknown('key', key, (*SCENARIO_KEYS, *ORDERING_KEYS, *KICK_KEYS))}")
+            raise ScenarioError(f"--set: {unknown('key', key, (*SCENARIO_KEYS, *ORDERING_KEYS, *IN_TABLES))}")
     scenario = _with(scenario, "--set", of_scenario)
     return scenario, [expecting(_changed(ordering, of_ordering), scenario) for ordering in orderings]
 
@@ -87,7 +87,7 @@ def _changed(ordering: Ordering, values: Mapping[str, Any]) -> Ordering:
     if not values:
         return ordering
     for key in values:
-        if key in KICK_KEYS and ordering.kick is None:
+        if key.startswith("kick.") and ordering.kick is None:
             raise ScenarioError(f'--set: {key}: ordering "{ordering.name}" has no kick')
     return validated(Ordering, f'--set: ordering "{ordering.name}"', ordering.name, _merged(ordering, values))
 

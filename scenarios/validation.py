@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from scenarios.models import ELEMENTS, Kick
+from scenarios.models import ELEMENTS, TABLES
 from scenarios.wording import ScenarioError, listed, nearest, place, shown
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -34,7 +34,7 @@ def first_problem(model: type[BaseModel], refused: ValidationError) -> str:
 def _keys(error: ErrorDetails) -> list[str | int]:
     keys = list(error["loc"])
     if not keys:
-        return [error["ctx"]["key"]]
+        return [*error["ctx"]["key"].split(".")]
     if keys[0] == "expect":  # the second key is which kind of expectation it was taken for
         del keys[1:2]
     return keys
@@ -53,10 +53,10 @@ def _problem(model: type[BaseModel], keys: list[str | int], error: ErrorDetails)
 
 
 def _fields(model: type[BaseModel], keys: list[str | int]) -> dict[str, FieldInfo]:
-    return Kick.model_fields if keys[0] == "kick" and len(keys) > 1 else model.model_fields
+    return TABLES[str(keys[0])].model_fields if keys[0] in TABLES and len(keys) > 1 else model.model_fields
 
 
 def _expected(model: type[BaseModel], keys: list[str | int]) -> str:
-    if len(keys) > 1 and keys[0] != "kick":
+    if len(keys) > 1 and keys[0] not in TABLES:
         return ELEMENTS[str(keys[0])]
     return str(_fields(model, keys)[str(keys[-1])].description)

@@ -16,7 +16,8 @@ from kernels.tdx.rules import Flow, contradiction, flow_name, flow_named
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
-from scenarios.loader import load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
+from scenarios.long_form import in_full
 from scenarios.real.model import REAL_FAULTS, shipped_reals
 from scenarios.wording import nearest
 from stress.errors import UsageFault
@@ -117,8 +118,10 @@ def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListR
         return 0
     for section, entry in found.items():
         paths = [path for folder in FILES.get(section, ()) if (path := shipped(folder, name))]
+        full = in_full(load_ordering(name)) if section == "orderings" else ()
+        more = "".join(f"# {line}\n" for line in ("", "in full", *full)).removeprefix("# ") if full else ""
         for path in paths:
-            write(sys.stdout, f"# {section[:-1]} {name}\n{path.read_text()}")
+            write(sys.stdout, f"# {section[:-1]} {name}\n{path.read_text()}{more}")
         if not paths:
             told = dict(entry) | entry.get("accesses", {})
             told.pop("accesses", None)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernels.race.ticks import NS_SHIFT, Clock
-from kernels.tdx.rules import FLOWS, Fault, Rules, flow_name
+from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Rules, flow_name
 from scenarios.files import shipped
 from scenarios.loader import (
     SCENARIOS,
@@ -87,8 +87,12 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         for key, where in keys.items():
             if fields := _fields(key, scenario, ordering):
                 _check(f"{where}: {key}", scenario, ordering, keys, partial(_looks_at, fields))
-        if scenario.kick_by == "membarrier" and ordering.kick is not None and not ordering.kick.wait:
-            said = f"waits until every CPU has answered, and the kick of {ordering.name} does not wait"
+        if (
+            scenario.kick_by == "membarrier"
+            and ordering.kick is not None
+            and _rules(scenario, ordering).wait != AT_ONCE
+        ):
+            said = f"waits until every CPU has answered, and the kick of {ordering.name} does not wait at once"
             raise UsageFault(f'kick_by: "membarrier" {said}; "word" and "signal" do not')
         for key, where in keys.items():
             if key in ("costs.block", "costs.track") and key.removeprefix("costs.") not in ordering.shootdown:
@@ -136,7 +140,7 @@ def _fields(key: str, scenario: Scenario, ordering: Ordering) -> frozenset[str]:
 
 def _without(ordering: Ordering, key: str, rest: str) -> Any:
     """A key's default; what has none, as a kick's have not, the other way about."""
-    if not rest or ordering.kick is None:
+    if key != "kick" or not rest or ordering.kick is None:
         return Ordering.model_fields[key].default
     other = {"wait": not ordering.kick.wait, "request": "none" if ordering.kick.request != "none" else "tlb_flush"}
     return ordering.kick.model_copy(update={rest: other[rest]})

@@ -18,7 +18,7 @@ from kernels.race.tally import count, now, two
 from kernels.tdx.counters import READS, SEQUENCE
 from kernels.tdx.module.mem import mem_page_accept
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import Pattern
+from kernels.tdx.rules import AT_ONCE, Pattern
 from kernels.tdx.spans import CPU_WALK, GUEST, GUEST_READ
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS, Leaf
 from kernels.tdx.tally import (
@@ -173,19 +173,19 @@ def fill(td, lay, rules, me, gpa, held):
 
 @choice(two, says=("the IPI is still on its way", "the IPI arrives"))
 def arrives(td, lay, rules, me, random):
-    """Whether an IPI that was sent has come by now. In a race one look in 128 finds it: a microsecond of reads, about
-    what one is in flight for.
+    """Whether an IPI that was sent has come by now. In a race it has where it is waited for, as one of a whole kick;
+    else one look in 128 finds it: a microsecond of reads, about what one is in flight for.
     """
-    return (random >> 20) & 127 == 0
+    return rules.wait or (random >> 20) & 127 == 0
 
 
 @steps(labelled=False)
 def interrupted(td, lay, rules, me):
     """Whether an IPI that was sent takes the vCPU out of the guest now: it is delivered some time later, and the guest
-    reads on until then. A kicker that waits does nothing meanwhile, and could as well have sent it later: nobody can
-    tell.
+    reads on until then. A kicker that waits at once does nothing meanwhile, and could as well have sent it later:
+    nobody can tell.
     """
-    if rules.wait:
+    if rules.wait == AT_ONCE:
         return 1
     return (yield arrives(td, lay, rules, me))
 

@@ -14,6 +14,9 @@ class Step(IntEnum):
     GATE_LOWER = 5
     REMOVE = 6
     FLUSH = 7  # kvm_flush_remote_tlbs(): another kick, with KVM_REQ_TLB_FLUSH, that is waited for
+    REQUEST = 8  # KICK in its parts: each vCPU is asked to leave, and looked at whether it is in the guest
+    SEND = 9  # an IPI to each that was
+    WAIT = 10  # until they have answered
 
 
 class Gate(IntEnum):
@@ -213,6 +216,7 @@ class Fault(IntFlag):
 
 MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 KVM_REQ_TLB_FLUSH = 1
+AT_ONCE, LATER = 1, 2
 STEP_BITS, MOST_STEPS = 4, 15  # of an ordering; compiled code has the four as a literal
 UNLIMITED = 1 << 60
 
@@ -233,13 +237,15 @@ class Rules(NamedTuple):
     memslot_zap: int  # in the flow `mmio`
     shootdown: int
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)
-    wait: int
+    wait: int  # for IPIs to be answered: 0, AT_ONCE behind the last, or LATER, with other steps in between
     gate: int
     entry_requests: int
     entry_gate: int
     entry_wait_for_sept_zap: int
     track_busy: int
     sept_busy: int
+    block_busy: int  # a policy and 1, or 0 for `sept_busy`, as is the next
+    remove_busy: int
     serialized: int
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int

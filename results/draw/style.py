@@ -28,7 +28,8 @@ KNOWN = (
     "spec", "v18", "v6_16", "flag_gate", "kick_then_track", "no_kick", "spec_unserialized", "track_then_block",
     "no_block", "kick_without_wait", "flag_gate_unserialized", "gate_lowered_early", "free_despite_error",
     "no_flush_at_entry", "remove_without_tracking", "v6_16_entry_unchecked", "exact_busy",
-    "track_then_block_unserialized", "v18_literal",
+    "track_then_block_unserialized", "v18_literal", "parallel_kick", "parallel_kick_ungated", "request_then_track",
+    "v6_19",
 )  # fmt: skip
 BAD, QUIET = "#B00020", "#555555"
 SAFE_DASHES: tuple[Dash, ...] = ("-", (0, (9, 1.5)))

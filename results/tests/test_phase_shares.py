@@ -37,6 +37,13 @@ def test_the_shares_are_of_the_phases_sum_in_the_orderings_own_order():
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
+def test_a_kick_in_its_parts_has_its_sending_and_its_wait_where_they_stand():
+    shares = phase_shares(measured(shootdown=["block", "request", "send", "track", "wait", "remove"]))
+
+    assert list(shares) == ["lock", "block", "kick_send", "track", "kick_ack", "remove"]
+    assert shares["kick_ack"] == pytest.approx(12 / 218)
+
+
 def test_a_step_taken_after_another_has_its_place_behind_it():
     assert list(phase_shares(measured(shootdown=["block", "track", "kick", "remove"]))) == [
         "lock",

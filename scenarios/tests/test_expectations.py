@@ -30,6 +30,17 @@ def test_without_a_module_a_kick_whose_request_flushes_and_that_waits_is_enough(
     )
 
 
+def test_without_a_module_the_parts_of_such_a_kick_are_enough_between_block_and_remove() -> None:
+    steps = 'shootdown=["block", "request", "track", "send", "wait", "remove"]'
+    before = 'shootdown=["request", "block", "send", "wait", "remove"]'
+    unawaited = 'shootdown=["block", "track", "request", "send", "remove", "wait"]'
+    name, parts = "kick_then_track", 'kick={ request = "tlb_flush" }'
+
+    assert expectation(name, "module=none", parts, steps) == "safe"
+    assert expectation(name, "module=none", parts, before) == ("use_after_remove",)
+    assert expectation(name, "module=none", parts, unawaited) == ("use_after_remove",)
+
+
 def test_without_a_module_tracks_that_overtake_each_other_are_no_fault() -> None:
     assert expectation("spec_unserialized", "module=none") == "safe"
 

@@ -11,6 +11,8 @@ from scenarios.models import Kick
 NO_KICK = 'shootdown = ["block", "track", "remove"]\n'
 GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
 KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
+PARTS = 'shootdown = ["block", "request", "send", "track", "wait", "remove"]\n'
+STEPS = "block, gate_raise, kick, track, gate_lower, remove, flush, request, send or wait"
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
     "entry_state_incorrect, refcount_broken, no_progress, busy_given_up, ve_on_memory, access_before_accept, "
@@ -83,7 +85,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         ('shootdwon = ["remove"]', 'shootdwon: unknown key; did you mean "shootdown"?'),
         (
             NO_KICK + "xyz = 1",
-            "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, "
+            "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, busy, "
             "serialized, sept_free, hkid_free, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
@@ -99,11 +101,11 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         ),
         (
             "shootdown = [1]",
-            "shootdown[0]: expected a step (block, gate_raise, kick, track, gate_lower, remove or flush), found 1",
+            f"shootdown[0]: expected a step ({STEPS}), found 1",
         ),
         (
             'shootdown = ["xyz"]',
-            'shootdown[0]: unknown step "xyz"; expected block, gate_raise, kick, track, gate_lower, remove or flush',
+            f'shootdown[0]: unknown step "xyz"; expected {STEPS}',
         ),
         (NO_KICK + "title = 2024-01-30", "title: expected text in quotes, found 2024-01-30"),
         (NO_KICK + "serialized = 1", "serialized: expected true or false, found 1"),
@@ -116,6 +118,10 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
             'track_busy: unknown policy "xyz"; expected none, spin, retry_without_vcpus, spin_on_tree or retry_on_tree',
         ),
         (NO_KICK + 'sept_busy = "Spin"', 'sept_busy: unknown policy "Spin"; did you mean "spin"?'),
+        (NO_KICK + 'busy = "spin"', 'busy: expected a table such as { block = "none", remove = "spin" }, found "spin"'),
+        (NO_KICK + 'busy = { blocks = "spin" }', 'busy.blocks: unknown key; did you mean "block"?'),
+        (NO_KICK + 'busy = { aug = "spin" }', "busy.aug: unknown key; expected block, track or remove"),
+        (NO_KICK + 'busy = { block = "Spin" }', 'busy.block: unknown policy "Spin"; did you mean "spin"?'),
         (NO_KICK + 'on_error = "free"', 'on_error: unknown reaction "free"; did you mean "free_page"?'),
         (NO_KICK + 'faults = ["no_flush"]', 'faults[0]: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'),
         (
@@ -210,6 +216,49 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'entry: expected "requests", as the kick makes the request "tlb_flush" and nobody else handles it',
         ),
         (NO_KICK + 'entry = ["requests", "requests"]', 'entry: expected each at most once, found "requests" twice'),
+        (
+            'shootdown = ["block", "gate_raise", "gate_raise", "gate_lower", "remove"]\ngate = "counter"',
+            'shootdown: expected each at most once, found "gate_raise" twice',
+        ),
+        (
+            "shootdown = [" + 15 * '"track", ' + '"remove"]',
+            "shootdown: expected at most 15 steps, found 16",
+        ),
+        (
+            'shootdown = ["block", "track", "send", "wait", "remove"]',
+            'shootdown: found "send" without "request" before it, which finds out who is inside: nobody would be sent '
+            "an IPI",
+        ),
+        (
+            'shootdown = ["request", "send", "track", "send", "remove"]',
+            'shootdown: found "send" without "request" before it, which finds out who is inside: nobody would be sent '
+            "an IPI",
+        ),
+        (
+            'shootdown = ["block", "request", "wait", "send", "remove"]',
+            'shootdown: found "wait" without "send" before it: no IPI would be waited for',
+        ),
+        (
+            'shootdown = ["request", "send", "request", "wait", "remove"]',
+            'shootdown: found "wait" without "send" before it: no IPI would be waited for',
+        ),
+        (
+            'shootdown = ["kick", "request", "send", "wait", "remove"]',
+            'shootdown: found "kick" beside its part "request"; write "request", "send", "wait" for a whole one',
+        ),
+        (
+            NO_KICK + 'track_busy = "none"\nbusy = { track = "spin" }',
+            'busy.track: found "spin" beside its shorthand, track_busy = "none"; leave one out',
+        ),
+        (
+            'shootdown = ["track", "remove"]\nbusy = { remove = "spin", block = "none" }',
+            'busy.block: found "none", but the shootdown has no step "block"',
+        ),
+        (PARTS, 'kick: missing; the step "request" needs a table such as { request = "none" }'),
+        (
+            PARTS + 'kick = { request = "none", wait = true }',
+            'kick.wait: found true, but the kick stands in its parts: it waits where "wait" stands',
+        ),
     ],
 )
 def test_a_combination_that_means_nothing_gives_one_line(refusal, text: str, line: str) -> None:
@@ -231,6 +280,23 @@ def test_steps_with_a_gate_kick_as_v18_does() -> None:
 
     assert ordering.kick == Kick(request="tlb_flush", wait=True)
     assert (ordering.gate, ordering.entry, ordering.serialized) == ("counter", ("requests", "gate"), False)
+
+
+def test_steps_with_the_parts_of_a_kick_say_themselves_where_it_waits() -> None:
+    ordering = load_ordering("block,request,send,track,wait,remove")
+    gated = load_ordering("block,gate_raise,request,send,track,gate_lower,wait,remove")
+
+    assert (ordering.kick, ordering.entry, ordering.serialized) == (Kick(request="none"), (), True)
+    assert (gated.kick, gated.gate, gated.serialized) == (Kick(request="tlb_flush"), "counter", False)
+
+
+def test_a_step_may_stand_twice() -> None:
+    assert load_ordering("block,kick,track,kick,remove").shootdown == ("block", "kick", "track", "kick", "remove")
+
+
+def test_what_is_never_sent_or_never_waited_for_is_an_ordering() -> None:
+    assert load_ordering("block,track,request,send,remove").kick == Kick(request="none")
+    assert load_ordering("block,track,request,remove").kick == Kick(request="none")
 
 
 def test_steps_without_a_kick_have_none() -> None:
@@ -262,8 +328,7 @@ def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
         ),
         (
             "block,,remove",
-            'ordering "block,,remove": shootdown[1]: unknown step ""; '
-            "expected block, gate_raise, kick, track, gate_lower, remove or flush",
+            f'ordering "block,,remove": shootdown[1]: unknown step ""; expected {STEPS}',
         ),
         (
             "block,gate_raise,remove",

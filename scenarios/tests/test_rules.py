@@ -1,5 +1,6 @@
 """Orderings and scenarios compiled to the integers that the kernels take."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,8 @@ def test_spec_compiles_to_these_integers() -> None:
         entry_wait_for_sept_zap=0,
         track_busy=1,
         sept_busy=1,
+        block_busy=0,
+        remove_busy=0,
         zap_for_write=0,
         serialized=1,
         sept_free=0,
@@ -80,6 +83,31 @@ def test_v6_16_compiles_to_one_retry_without_vcpus() -> None:
     assert (merged.request, merged.wait, merged.gate) == (0, 1, 0)
     assert (merged.entry_requests, merged.entry_gate, merged.entry_wait_for_sept_zap) == (1, 0, 1)
     assert (merged.track_busy, merged.sept_busy, merged.serialized) == (2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "wait"),
+    [
+        ("block,track,request,send,wait,remove", 1),
+        ("block,request,track,send,wait,remove", 1),
+        ("block,request,send,track,wait,remove", 2),
+        ("request,send,wait,track,request,send,block,wait,remove", 2),
+        ("block,track,request,send,remove", 0),
+    ],
+)
+def test_a_kick_in_its_parts_waits_at_once_later_or_never(steps: str, wait: int) -> None:
+    assert compiled(steps).wait == wait
+
+
+def test_busy_by_seamcall_is_compiled_beside_its_shorthands(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'shootdown = ["block", "track", "remove"]\nsept_busy = "retry_without_vcpus"\n'
+        'busy = { block = "none", track = "spin_on_tree" }'
+    )
+    mine = compiled(str(file))
+
+    assert (mine.block_busy, mine.track_busy, mine.remove_busy, mine.sept_busy) == (1, 3, 0, 2)
 
 
 def test_no_kick_neither_requests_nor_waits() -> None:

@@ -15,9 +15,11 @@ ROOM = Path(__file__).parent.parent
 def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
     assert [ordering.name for ordering in shipped_orderings()] == [
         "flag_gate",
+        "parallel_kick",
         "spec",
         "v18",
         "v6_16",
+        "v6_19",
         "exact_busy",
         "flag_gate_unserialized",
         "free_despite_error",
@@ -27,7 +29,9 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
         "no_block",
         "no_flush_at_entry",
         "no_kick",
+        "parallel_kick_ungated",
         "remove_without_tracking",
+        "request_then_track",
         "spec_unserialized",
         "track_then_block",
         "track_then_block_unserialized",
@@ -169,6 +173,33 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
         ),
         ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
         ("v6_16_entry_unchecked", "v6_16", {"entry": ("requests",), "expect": ("busy_given_up",)}),
+        ("v6_19", "v6_16", {"on_error": "free_page"}),
+        (
+            "parallel_kick",
+            "v18",
+            {
+                "shootdown": ("block", "gate_raise", "request", "send", "track", "gate_lower", "wait", "remove"),
+                "kick": {"request": "tlb_flush", "wait": None},
+                "serialized": True,
+            },
+        ),
+        (
+            "parallel_kick_ungated",
+            "kick_then_track",
+            {
+                "shootdown": ("block", "request", "send", "track", "wait", "remove"),
+                "kick": {"request": "tlb_flush", "wait": None},
+            },
+        ),
+        (
+            "request_then_track",
+            "spec",
+            {
+                "shootdown": ("block", "request", "track", "send", "wait", "remove"),
+                "kick": {"request": "none", "wait": None},
+                "expect": ("tracking_not_done",),
+            },
+        ),
     ],
 )
 def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str, difference: dict[str, object]) -> None:
@@ -182,7 +213,7 @@ def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str,
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
 def test_an_ordering_is_safe_when_it_expects_no_forbidden_outcome(ordering: Ordering) -> None:
-    assert ordering.safe == (ordering.name in {"spec", "v18", "v6_16", "flag_gate"})
+    assert ordering.safe == (ordering.name in {"spec", "v18", "v6_16", "v6_19", "flag_gate", "parallel_kick"})
 
 
 def test_review_races_the_three_orders_on_two_vcpus() -> None:

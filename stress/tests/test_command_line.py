@@ -184,6 +184,7 @@ def test_list_prints_a_shipped_ordering_from_which_one_of_your_own_can_start(
     (tmp_path / "mine.toml").write_text(done.stdout)
 
     assert done.stdout.startswith("# ordering v18\n")
+    assert '\n# hkid_free = "first" (left out): whether a TD' in done.stdout
     assert load_ordering(str(tmp_path / "mine.toml")).shootdown == load_ordering("v18").shootdown
     assert tdx_stress("list", "use_after_remove").stdout.startswith("# outcome\nname: use_after_remove\n")
 

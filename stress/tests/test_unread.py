@@ -46,10 +46,15 @@ def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None
         ("review", "spec", ("lps=3",), "--set: lps: no step"),
         ("mmio", "spec", ("reads=sequential",), "--set: reads: no step"),
         ("review", "block,remove", ("track_busy=none",), "--set: track_busy: no step"),
+        ("review", "spec", ("busy.block=none", "busy.remove=none", "sept_busy=none"), "--set: sept_busy: no step"),
         ("review", "block,track,remove", ("kick_by=signal",), "--set: kick_by: no step"),
         (
             "review", "kick_without_wait", ("kick_by=membarrier",),
             'kick_by: "membarrier" waits until every CPU has answered, and the kick of kick_without_wait does not',
+        ),
+        (
+            "review", "parallel_kick", ("kick_by=membarrier",),
+            'kick_by: "membarrier" waits until every CPU has answered, and the kick of parallel_kick does not wait at',
         ),
     ],
 )  # fmt: skip
@@ -68,6 +73,7 @@ def test_a_key_that_no_step_looks_at_is_refused_with_where_one_does(scenario, or
         ("sept_pages", "v6_16", ("sept_free=live",)),
         ("shared_ept", "spec", ("shared_flush=track",)),
         ("review", "spec", ("shared_flush=request", "lps=2", "sept_free=live")),
+        ("review", "spec", ("busy.block=none", "busy.track=none", "busy.remove=retry_without_vcpus")),
         ("review", "spec", ("kick.wait=false", "track_busy=none", "sept_busy=none", "serialized=false")),
         ("review", "spec", ("reads=hot_set", "gap=3", "rate=10.0", "tick_us=7", "yields={}", "module=none")),
         ("review", "v6_16", ("expect=safe", "duration_s=1s", "kick_by=membarrier")),
@@ -81,9 +87,9 @@ def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario,
 @pytest.mark.parametrize(
     ("scenario", "ordering", "fault", "said"),
     [
-        ("review", "spec", "request_cleared_late", "; under flag_gate, v18 or v6_16 one does"),
-        ("review", "v18", "let_in_too_early", "; under v6_16 one does"),
-        ("review", "kick_then_track", "gate_without_interrupts", "; under flag_gate or v18 one does"),
+        ("review", "spec", "request_cleared_late", "; under flag_gate, parallel_kick, v18, v6_16 or v6_19 one does"),
+        ("review", "v18", "let_in_too_early", "; under v6_16 or v6_19 one does"),
+        ("review", "kick_then_track", "gate_without_interrupts", "; under flag_gate, parallel_kick or v18 one does"),
         ("review", "spec", "sept_remove_without_tracking", '; in flow "sept_pages" one does'),
         ("mmio", "spec", "populate_unfrozen", '; in flow "populate", "sept_pages", "teardown" or "zero_step" one does'),
     ],
@@ -104,7 +110,7 @@ def test_where_a_fault_would_be_looked_for_is_said_of_what_else_was_asked_for() 
 
 def test_a_kick_that_does_not_wait_awaits_nobody_but_in_the_shootdown_that_repairs() -> None:
     asked("review", "kick_without_wait", fault="exiting_not_awaited")
-    with pytest.raises(UsageFault, match=r"; under flag_gate, spec, v18 or v6_16 one does$"):
+    with pytest.raises(UsageFault, match=r"; under flag_gate, parallel_kick, spec, v18, v6_16 or v6_19 one does$"):
         asked("review", "kick_without_wait", "on_error=stop", fault="exiting_not_awaited")
 
 

@@ -54,7 +54,7 @@ REFUSED = {
         "me.index names an actor, lay.gate is no such word",
     ),
     "a parameter": (
-        "yield from kick(td, lay, rules, me, me.index, 0, 0)  # here",
+        "yield from kick(td, lay, rules, me, 7, me.index, 0, 0)  # here",
         "me.index names an actor, request of kick is not declared to",
     ),
 }

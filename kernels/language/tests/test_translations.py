@@ -162,6 +162,7 @@ PARAMETERS: dict[str, Any] = {
     "first": st.just(0),
     "page": st.integers(1, 3),
     "table": st.just(LAY.pages),
+    "parts": st.sampled_from([1, 2, 4, 7]),
     "request": st.integers(0, 1),
     "wait": st.integers(0, 1),
     "stamped": st.just(0),

@@ -56,6 +56,8 @@ ENTRY_UNCHECKED, EXITING_NOT_AWAITED = int(Fault.ENTRY_UNCHECKED), int(Fault.EXI
 REQUEST_CLEARED_LATE, GATE_WITHOUT_INTERRUPTS = int(Fault.REQUEST_CLEARED_LATE), int(Fault.GATE_WITHOUT_INTERRUPTS)
 LET_IN_TOO_EARLY = int(Fault.LET_IN_TOO_EARLY)
 IPI_TO_SEND, IPI_SENT = 1, 2
+# The parts of a kick, a bit each, in the order of their steps.
+ASKS, SENDS, WAITS, WHOLE = 1, 2, 4, 7
 EXIT_REQUESTED, HELD_OUT = 1, 2
 GATE_WAIT = VCPU_HISTS.index("gate_wait")
 
@@ -138,25 +140,27 @@ def exiting_guest_mode(td, mode_word):
 
 
 @steps(span=KICKING, at={"load_acquire_ipi": ACKNOWLEDGED})
-def kick(td, lay, rules, me, request, wait, stamped):
-    """kvm_make_all_cpus_request(): the request's bit, an IPI to every vCPU in guest mode, and the wait for its handler.
+def kick(td, lay, rules, me, parts, request, wait, stamped):
+    """kvm_make_all_cpus_request(), or some of its `parts`: the request's bit and who is in guest mode, an IPI to each
+    of them, and the wait for its handler. `wait`: some part waits, now or later.
 
     Returns the ticks at which the last IPI was sent, where `stamped`.
     """
     visited: SetOf[VCPU] = 0
-    for place in range(lay.vcpus):
-        vcpu: OneOf[VCPU] = yield next_vcpu(td, lay, rules, me, visited, place)
-        visited |= 1 << vcpu
-        if request:
-            yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
-        # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
-        was = yield exiting_guest_mode(td, mode(lay, vcpu))
-        count(td, me, KICKS_MET, was != OUTSIDE_GUEST_MODE)
-        if needs_ipi(rules, was, wait):
-            set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
+    if parts & ASKS:
+        for place in range(lay.vcpus):
+            vcpu: OneOf[VCPU] = yield next_vcpu(td, lay, rules, me, visited, place)
+            visited |= 1 << vcpu
+            if request:
+                yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
+            # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
+            was = yield exiting_guest_mode(td, mode(lay, vcpu))
+            count(td, me, KICKS_MET, was != OUTSIDE_GUEST_MODE)
+            if needs_ipi(rules, was, wait):
+                set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
     mine: OfMe = 1 << me.index
     vcpu = -1
-    while True:
+    while parts & SENDS:
         vcpu = yield next_marked(td, lay, rules, me, IPI_TO_SEND, vcpu)
         if vcpu == lay.vcpus:
             break
@@ -169,7 +173,7 @@ def kick(td, lay, rules, me, request, wait, stamped):
         interrupt_all(td, rules, me)
     sent = stamp(rules, stamped)
     vcpu = -1
-    while wait:
+    while wait and parts & WAITS:
         vcpu = yield next_marked(td, lay, rules, me, IPI_SENT, vcpu)
         if vcpu == lay.vcpus:
             break
@@ -306,7 +310,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
             without_vcpus = 1
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
-            yield from kick(td, lay, rules, me, 0, 1, 0)
+            yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
             if rules.faults & LET_IN_TOO_EARLY:
                 yield store_release(td, lay.wait_for_sept_zap, 0)
         retries += 1

@@ -22,7 +22,7 @@ from kernels.language.steps import local, op, steps
 from kernels.race.tally import count, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.counters import SHOOTDOWNS
-from kernels.tdx.kvm.kick import kick
+from kernels.tdx.kvm.kick import WHOLE, kick
 from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
 from kernels.tdx.kvm.shootdown import next_page_word
 from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
@@ -159,7 +159,7 @@ def zap_mmio_spte(td, lay, rules, me, gpa, flush):
     yield from write_lock_mmu(td, lay, rules, me)
     yield zap(td, shared_spte(lay, gpa))
     if flush:
-        yield from kick(td, lay, rules, me, KVM_REQ_TLB_FLUSH, 1, 0)
+        yield from kick(td, lay, rules, me, WHOLE, KVM_REQ_TLB_FLUSH, 1, 0)
     yield write_unlock(td, lay.mmu_lock)
     return 0
 

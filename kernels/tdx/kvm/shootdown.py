@@ -10,13 +10,17 @@ from kernels.race.tally import count, expect_write, now, stamp
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.kick import (
+    ASKS,
     BLOCK,
     LEAF_BLOCK,
     LEAF_REMOVE,
     LEAF_TRACK,
     REMOVE,
+    SENDS,
     SPIN,
     TRACK,
+    WAITS,
+    WHOLE,
     kick,
     seamcall_until,
 )
@@ -45,6 +49,7 @@ from kernels.tdx.words import (
 )
 
 GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
+REQUEST, SEND, WAIT = int(Step.REQUEST), int(Step.SEND), int(Step.WAIT)
 COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
 LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_SEPT_REMOVE)
@@ -94,13 +99,59 @@ def after_failure(left):
 
 @local
 def is_kick(what):
-    return what == KICK or what == FLUSH
+    """A kick, or a part of one."""
+    return what == KICK or what >= FLUSH
+
+
+@local
+def parts_of(what):
+    """The parts of a kick that are this step."""
+    if what < REQUEST:
+        return WHOLE
+    return ASKS if what == REQUEST else SENDS if what == SEND else WAITS
+
+
+@local
+def is_awaited(rules, left):
+    """Whether the kick that the steps left begin with, or go on with, is waited for."""
+    if left & 15 == FLUSH:
+        return 1
+    if left & 15 == KICK or not rules.wait:
+        return rules.wait
+    while left:
+        if left & 15 == WAIT:
+            return 1
+        left >>= 4
+    return 0
+
+
+@local
+def ends_kick(left, wait):
+    """Whether the kick is over behind the step at hand."""
+    what = left & 15
+    return what < REQUEST or what == WAIT or (what == SEND and not wait)
 
 
 @local
 def is_last(left):
     """Whether REMOVE comes right after the step at hand."""
     return (left >> 4) & 15 == REMOVE
+
+
+@local
+def policy_of(rules, what):
+    """What the zapper does where the SEAMCALL of this step is BUSY."""
+    if what == TRACK:
+        return rules.track_busy
+    policy = rules.block_busy if what == BLOCK else rules.remove_busy
+    return policy - 1 if policy else rules.sept_busy
+
+
+@local
+def tells_kick(td, lay, left, wait, gpa, repair):
+    """Whether the oracle is told that the page, which is blocked, has been kicked for; REMOVE tells it more."""
+    over = not (repair or is_last(left)) and ends_kick(left, wait)
+    return over and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED
 
 
 @local
@@ -181,7 +232,7 @@ def seamcall_step(td, lay, rules, me, what, gpa, repair):
     """BLOCK, TRACK or REMOVE, under the policy for BUSY of its kind, and what it does to the oracle's word of the page.
     Returns the status.
     """
-    policy = SPIN if repair else rules.track_busy if what == TRACK else rules.sept_busy
+    policy = SPIN if repair else policy_of(rules, what)
     status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
     if status == SUCCESS and what == BLOCK and not repair:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
@@ -199,7 +250,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     same.
     `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
     shootdown of PHASES_EVERY is stamped between phases, the others at both ends; a gate step belongs to the phase after
-    it; nothing is recorded before the end.
+    it; of a kick in its parts the wait is what WAIT takes; nothing is recorded before the end.
     """
     failed = SUCCESS
     lock = 0
@@ -225,13 +276,13 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
         elif is_kick(what):
-            wait = what == FLUSH or repair or rules.wait
+            wait = repair or is_awaited(rules, left)
             request = yield from request_of(td, lay, rules, me, what, gpa, repair)
-            sent = yield from kick(td, lay, rules, me, request, wait, phases)
+            sent = yield from kick(td, lay, rules, me, parts_of(what), request, wait, phases)
             send += sent - mark
             mark = stamp(rules, phases)
             acknowledged += mark - sent
-            if not (repair or is_last(left)) and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
+            if tells_kick(td, lay, left, wait, gpa, repair):
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), KICKED))
         else:
             if what == REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:

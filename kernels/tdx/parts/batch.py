@@ -23,11 +23,11 @@ from kernels.tdx.kvm.shootdown import (
     FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
-    KICK,
     after_failure,
+    is_awaited,
     is_kick,
-    is_last,
     lower_gate,
+    parts_of,
     raise_gate,
     record_phases,
     record_whole,
@@ -35,6 +35,7 @@ from kernels.tdx.kvm.shootdown import (
     seamcall_step,
     shootdown,
     steps_of,
+    tells_kick,
 )
 from kernels.tdx.kvm.zapper import claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
@@ -109,11 +110,11 @@ def claim_range(td, lay, rules, me):
 
 @local
 def without_flush(left):
-    """The steps left but for TRACK and the kick: where everything has been flushed nothing is pending."""
+    """The steps left but for TRACK and kicks: where everything has been flushed nothing is pending."""
     kept = 0
     at = 0
     while left:
-        if left & 15 != TRACK and left & 15 != KICK:
+        if left & 15 != TRACK and (left & 15 == FLUSH or not is_kick(left & 15)):
             kept |= (left & 15) << at
             at += 4
         left >>= 4
@@ -121,9 +122,9 @@ def without_flush(left):
 
 
 @local
-def with_yield(left, shootdown, more, dropped):
-    """The steps left where a batch yields behind a BLOCK: what the ordering does between BLOCK and REMOVE, which is the
-    pending flush, unless it is dropped; the yield; and then, with `more` pages to block, on as before.
+def up_to_yield(shootdown, dropped):
+    """What a batch does that yields behind a BLOCK: what the ordering does between BLOCK and REMOVE, which is the
+    pending flush, unless it is dropped; and the yield.
     """
     made = 0
     at = 0
@@ -132,7 +133,13 @@ def with_yield(left, shootdown, more, dropped):
             made |= (shootdown & 15) << at
             at += 4
         shootdown >>= 4
-    return made | RESCHED << at | (left if more else without_flush(left >> 4)) << (at + 4)
+    return made | RESCHED << at
+
+
+@local
+def behind_yield(left, more):
+    """The steps left behind a yield: with `more` pages to block, those at hand, else the others."""
+    return left if more else without_flush(left >> 4)
 
 
 @local
@@ -170,6 +177,7 @@ def shoot_range(td, lay, rules, me, gpa, todo, repair, due):
     window = 0
     last = first + rules.batch - 1
     yields_behind = -1
+    resumed = 0
     if yields(rules, repair):
         later = yield pages_after_yield(td, lay, rules, me)
         yields_behind = last - later
@@ -189,14 +197,17 @@ def shoot_range(td, lay, rules, me, gpa, todo, repair, due):
             yield from lower_gate(td, lay, rules, me)
         elif what == RESCHED:
             yield from cond_resched(td, lay, rules, me)
+            left = resumed
+            resumed = 0
+            continue
         elif is_kick(what):
-            wait = what == FLUSH or repair or rules.wait
+            wait = repair or is_awaited(rules, left)
             request = yield from request_of(td, lay, rules, me, what, first, repair)
-            sent = yield from kick(td, lay, rules, me, request, wait, phases)
+            sent = yield from kick(td, lay, rules, me, parts_of(what), request, wait, phases)
             send += sent - mark
             mark = stamp(rules, phases)
             acknowledged += mark - sent
-            if gpa == first and not (repair or is_last(left)) and is_blocked(td, lay, first):
+            if gpa == first and tells_kick(td, lay, left, wait, first, repair):
                 yield store_release(td, stage(lay, me.index), stage_word(first, own(td, owner(lay, first)), KICKED))
         else:
             if what == REMOVE and gpa == first and not repair and is_blocked(td, lay, first):
@@ -222,7 +233,8 @@ def shoot_range(td, lay, rules, me, gpa, todo, repair, due):
                 more = here < last
                 gpa = here + 1 if more else first
                 if what == BLOCK and here == yields_behind:
-                    left = with_yield(left, todo, more, rules.faults & FLUSH_DROPPED_AT_YIELD)
+                    resumed = behind_yield(left, more)
+                    left = up_to_yield(todo, rules.faults & FLUSH_DROPPED_AT_YIELD)
                     continue
                 if more:
                     continue

@@ -28,12 +28,16 @@ from kernels.race.tally import count, relax, two
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.kick import (
+    ASKS,
     BUSY_GIVEN_UP,
     BUSY_IS_ERROR,
     LEAF_TRACK,
     LET_IN_TOO_EARLY,
     RETRY_WITHOUT_VCPUS,
+    SENDS,
     TRACK,
+    WAITS,
+    WHOLE,
     acknowledge,
     exiting_guest_mode,
     is_busy,
@@ -42,13 +46,17 @@ from kernels.tdx.kvm.kick import (
     next_vcpu,
 )
 from kernels.tdx.kvm.shootdown import (
+    FLUSH,
     FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
-    KICK,
     STOP,
     after_failure,
+    ends_kick,
+    is_awaited,
+    is_kick,
     lower_gate,
+    parts_of,
     raise_gate,
 )
 from kernels.tdx.kvm.vcpu_run import mmu_reload
@@ -100,22 +108,25 @@ def is_gone(td, lay, vcpu):
 
 
 @steps(span=KICKING, at={"load_acquire_ipi": ACKNOWLEDGED})
-def kick_as_vcpu(td, lay, rules, me, request, wait):
-    """kvm_make_all_cpus_request(), as `kick`, by a vCPU, which makes the request of itself as well."""
+def kick_as_vcpu(td, lay, rules, me, parts, due, request, wait):
+    """kvm_make_all_cpus_request(), as `kick`, by a vCPU, which makes the request of itself as well. `due` are those
+    that earlier parts have found in the guest; returns them and those that this one has.
+    """
     visited: SetOf[VCPU] = 0
-    due: SetOf[VCPU] = 0
-    for place in range(lay.vcpus):
-        vcpu: OneOf[VCPU] = yield next_vcpu(td, lay, rules, me, visited, place)
-        visited |= bit_of(vcpu)
-        if request:
-            yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
-        # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
-        was = yield exiting_guest_mode(td, mode(lay, vcpu))
-        if needs_ipi(rules, was, wait):
-            due |= bit_of(vcpu)
+    due: SetOf[VCPU]  # type: ignore[no-redef]
+    if parts & ASKS:
+        for place in range(lay.vcpus):
+            vcpu: OneOf[VCPU] = yield next_vcpu(td, lay, rules, me, visited, place)
+            visited |= bit_of(vcpu)
+            if request:
+                yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
+            # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
+            was = yield exiting_guest_mode(td, mode(lay, vcpu))
+            if needs_ipi(rules, was, wait):
+                due |= bit_of(vcpu)
     visited = 0
     vcpu = -1
-    while True:
+    while parts & SENDS:
         vcpu = yield next_due(td, lay, rules, me, due, visited, vcpu)
         if vcpu == lay.vcpus:
             break
@@ -123,7 +134,7 @@ def kick_as_vcpu(td, lay, rules, me, request, wait):
         yield fetch_or_seq_cst(td, ipi(lay, vcpu), BY_VCPU)
     visited = 0
     vcpu = -1
-    while wait:
+    while wait and parts & WAITS:
         vcpu = yield next_due(td, lay, rules, me, due, visited, vcpu)
         if vcpu == lay.vcpus:
             break
@@ -134,7 +145,7 @@ def kick_as_vcpu(td, lay, rules, me, request, wait):
                 break
             yield from acknowledge(td, lay, rules, me)
             relax(td, rules, me)
-    return 0
+    return due
 
 
 @steps(at={"store_seq_cst_wait_for_sept_zap": VCPUS_OUT, "store_release_wait_for_sept_zap": VCPUS_IN})
@@ -153,7 +164,7 @@ def track_as_vcpu(td, lay, rules, me):
             without_vcpus = 1
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
-            yield from kick_as_vcpu(td, lay, rules, me, 0, 1)
+            yield from kick_as_vcpu(td, lay, rules, me, WHOLE, 0, 0, 1)
             if rules.faults & LET_IN_TOO_EARLY:
                 yield store_release(td, lay.wait_for_sept_zap, 0)
         retries += 1
@@ -170,14 +181,18 @@ def track_as_vcpu(td, lay, rules, me):
 def tdx_flush_tlb_current(td, lay, rules, me):
     """tdx_track(): those of the ordering's steps that it has."""
     left = rules.shootdown
+    due: SetOf[VCPU] = 0
     while left:
         what = left & 15
         if what == GATE_RAISE:
             yield from raise_gate(td, lay, rules, me)
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
-        elif what == KICK:
-            yield from kick_as_vcpu(td, lay, rules, me, rules.request, rules.wait)
+        elif is_kick(what) and what != FLUSH:
+            wait = is_awaited(rules, left)
+            due = yield from kick_as_vcpu(td, lay, rules, me, parts_of(what), due, rules.request, wait)
+            if ends_kick(left, wait):
+                due = 0
         elif what == TRACK:
             status = yield from track_as_vcpu(td, lay, rules, me)
             if status != SUCCESS:

@@ -14,7 +14,7 @@ from kernels.language.steps import choice, harness, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
-from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, is_busy, kick
+from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, WHOLE, is_busy, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
@@ -252,7 +252,7 @@ def vm_dead(td, lay, rules, me):
 @steps
 def release_hkid(td, lay, rules, me):
     """tdx_mmu_release_hkid(). Returns SUCCESS, or the status for which the HKID is leaked."""
-    yield from kick(td, lay, rules, me, 0, 1, 0)
+    yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
     if not rules.faults & KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
     status = yield from block_td(td, lay, rules, me)

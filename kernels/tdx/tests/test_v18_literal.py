@@ -30,6 +30,12 @@ BLOCK = "mem_range_block.try_lock_exclusive_tree_lock"
 REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
 
 
+def by_seamcall(block: int, remove: int) -> set[str]:
+    """What happens where two zappers meet at the tree, with these policies for BUSY."""
+    rules = V18._replace(block_busy=block, remove_busy=remove)
+    return {*explore(*of_flow(rules), Size(1, 2, 2, 2), liveness=False).outcomes} - ALWAYS_LEGAL
+
+
 def start(rules: Rules, zappers: int) -> Schedule:
     """A vCPU and some zappers, a page to each, which count the statuses that they see."""
     return Schedule(
@@ -173,3 +179,11 @@ def test_a_second_aug_of_a_pending_page_is_kvm_bug_on_for_whoever_does_not_look_
 
     assert seen(run) == {"fault", "entry_state_incorrect"}
     assert run.words[run.lay.vm_bugged] == 1
+
+
+def test_busy_of_block_and_busy_of_remove_have_a_policy_each():
+    spins, is_error = int(Busy.SPIN) + 1, int(Busy.NONE) + 1
+
+    assert by_seamcall(spins, spins) == by_seamcall(0, 0) == set()
+    assert by_seamcall(is_error, spins) == {"busy_given_up"}
+    assert by_seamcall(spins, is_error) == {"busy_given_up"}

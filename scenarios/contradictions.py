@@ -1,0 +1,88 @@
+"""Which keys of an ordering contradict each other: what cannot run, or says nothing. A wrong order is neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from kernels.tdx.rules import MOST_STEPS
+from scenarios.wording import shown
+
+if TYPE_CHECKING:
+    from scenarios.models import Ordering
+
+# Where a step that stands twice would do nothing, or could not be told from a mistake.
+ONCE = ("gate_raise", "gate_lower", "remove")
+PARTS = ("request", "send", "wait")
+
+
+def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
+    """Each key that contradicts another, and how. The first one is reported."""
+    yield from (("shootdown", text) for text in _of_steps(o.shootdown))
+    raised = "gate_raise" in o.shootdown
+    if raised and o.gate == "none":
+        yield "gate", 'expected "counter" or "flag", as the shootdown has gate steps, found "none"'
+    if o.gate != "none" and not raised:
+        yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
+    yield from _of_kicks(o)
+    for step, policy in o.busy or ():
+        if policy is not None and step not in o.shootdown:
+            yield f"busy.{step}", f'found {shown(policy)}, but the shootdown has no step "{step}"'
+        if policy is not None and step == "track" and o.track_busy != "spin":
+            text = f"found {shown(policy)} beside its shorthand, track_busy = {shown(o.track_busy)}; leave one out"
+            yield "busy.track", text
+    if "gate" in o.entry and o.gate == "none":
+        yield "entry", 'found "gate", but the ordering has no gate'
+    if "gate" in o.entry and "requests" not in o.entry:
+        yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
+    if "flush" in o.shootdown and "requests" not in o.entry:
+        yield "entry", 'expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it'
+    if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
+        text = f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it'
+        yield "entry", text
+
+
+def _of_steps(steps: Sequence[str]) -> Iterator[str]:
+    for step in ONCE:
+        if steps.count(step) > 1:
+            yield f"expected each at most once, found {shown(step)} twice"
+    if len(steps) > MOST_STEPS:
+        yield f"expected at most {MOST_STEPS} steps, found {len(steps)}"
+    if "remove" not in steps:
+        yield 'expected the step "remove" once, found none: without it no page is ever given back'
+    if ("gate_raise" in steps) != ("gate_lower" in steps):
+        there, missing = ("gate_raise", "gate_lower") if "gate_raise" in steps else ("gate_lower", "gate_raise")
+        yield f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'
+    yield from out_of_turn(steps)
+
+
+def out_of_turn(steps: Sequence[str]) -> Iterator[str]:
+    """Parts of a kick that find nothing to do where they stand. One that is never sent, or never waited for, is wrong,
+    and means something.
+    """
+    behind = ""
+    for step in steps:
+        if step == "send" and behind != "request":
+            yield 'found "send" without "request" before it, which finds out who is inside: nobody would be sent an IPI'
+        if step == "wait" and behind != "send":
+            yield 'found "wait" without "send" before it: no IPI would be waited for'
+        behind = step if step in PARTS else behind
+
+
+def _of_kicks(o: Ordering) -> Iterator[tuple[str, str]]:
+    whole, parts = "kick" in o.shootdown, [step for step in o.shootdown if step in PARTS]
+    if whole and parts:
+        text = f'found "kick" beside its part "{parts[0]}"; write "request", "send", "wait" for a whole one'
+        yield "shootdown", text
+    if whole and o.kick is None:
+        yield "kick", 'missing; the step "kick" needs a table such as { request = "none", wait = true }'
+    if parts and o.kick is None:
+        yield "kick", f'missing; the step "{parts[0]}" needs a table such as {{ request = "none" }}'
+    if o.kick is None:
+        return
+    if not whole and not parts:
+        yield "kick", 'found a table, but the shootdown has no step "kick"'
+    if whole and o.kick.wait is None:
+        yield "kick.wait", "missing; expected true or false"
+    if parts and o.kick.wait is not None:
+        yield "kick.wait", f'found {shown(o.kick.wait)}, but the kick stands in its parts: it waits where "wait" stands'

@@ -1,0 +1,46 @@
+"""An ordering in full: every key with its value and what it does, shorthands written out."""
+
+from collections.abc import Iterator
+
+from scenarios.models import Ordering
+from scenarios.wording import shown
+
+DOES = {
+    "block": "TDH.MEM.RANGE.BLOCK: no new translation of the page",
+    "gate_raise": "raises the gate, at which kicked vCPUs wait",
+    "kick": 'the steps "request", "send" and, where kick.wait is true, "wait"',
+    "track": "TDH.MEM.TRACK: a new epoch, with a flush at each entry into it",
+    "gate_lower": "lowers the gate",
+    "remove": "TDH.MEM.PAGE.REMOVE: the page is given away",
+    "flush": "kvm_flush_remote_tlbs(): a kick with the request tlb_flush, which is waited for",
+    "request": "asks every vCPU to leave, and finds out who is inside",
+    "send": "sends an IPI to each that is",
+    "wait": "waits until they have answered",
+}
+
+
+def in_full(ordering: Ordering) -> Iterator[str]:
+    """Lines for people; what the file leaves out is said to be."""
+    for key, field in Ordering.model_fields.items():
+        if field.title is None or (key == "kick" and ordering.kick is None):
+            continue
+        left_out = "" if key in ordering.model_fields_set else " (left out)"
+        yield f"{key} = {_value(ordering, key)}{left_out}: {field.title}"
+        if key == "shootdown":
+            yield from (f"  {step}: {DOES[step]}" for step in ordering.shootdown)
+
+
+def _value(ordering: Ordering, key: str) -> str:
+    if key == "busy":
+        by, sept = ordering.busy, ordering.sept_busy
+        policies = {
+            "block": (by and by.block) or sept,
+            "track": (by and by.track) or ordering.track_busy,
+            "remove": (by and by.remove) or sept,
+        }
+        taken = (f"{step} = {shown(policy)}" for step, policy in policies.items() if step in ordering.shootdown)
+        return f"{{ {', '.join(taken)} }}"
+    if key == "shootdown":
+        return f"{len(ordering.shootdown)} steps"
+    value = getattr(ordering, key)
+    return shown(value.model_dump(exclude_none=True) if key == "kick" else value)

@@ -1,0 +1,45 @@
+"""An ordering in full, as `list NAME` has it behind its file."""
+
+from pathlib import Path
+
+from scenarios.loader import load_ordering
+from scenarios.long_form import DOES, in_full
+from scenarios.models import STEPS, Ordering
+
+FOR_PEOPLE = {"name", "title", "source", "why"}
+
+
+def test_every_step_and_every_key_says_what_it_does() -> None:
+    assert set(DOES) == set(STEPS)
+    assert {key for key, field in Ordering.model_fields.items() if field.title is None} == FOR_PEOPLE
+
+
+def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'shootdown = ["block", "request", "send", "remove"]\nkick = { request = "none" }\n'
+        'sept_busy = "none"\nbusy = { remove = "spin" }'
+    )
+
+    lines = [line.partition(": ")[0] for line in in_full(load_ordering(str(file)))]
+
+    assert lines == [
+        "shootdown = 4 steps",
+        "  block",
+        "  request",
+        "  send",
+        "  remove",
+        'kick = { request = "none" }',
+        'gate = "none" (left out)',
+        "entry = [] (left out)",
+        'track_busy = "spin" (left out)',
+        'sept_busy = "none"',
+        'busy = { block = "none", remove = "spin" }',
+        "serialized = true (left out)",
+        'sept_free = "live" (left out)',
+        'hkid_free = "first" (left out)',
+        'on_error = "stop" (left out)',
+        'fault_retry = "reenter" (left out)',
+        "faults = [] (left out)",
+        'expect = "safe" (left out)',
+    ]
