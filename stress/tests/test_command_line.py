@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import Fault
-from scenarios.loader import load_ordering
-from scenarios.real.model import REAL_FAULTS
 from stress.__main__ import explained
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
-from stress.list import everything
 from stress.tests.test_report_verb import MADE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -150,59 +145,6 @@ def test_a_usage_error_leaves_nothing_behind(tdx_stress: Command, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_prints_every_kind_with_its_source(tdx_stress: Command) -> None:
-    done = tdx_stress("list")
-
-    assert (done.returncode, done.stderr) == (0, "")
-    assert all(f"{kind}\n" in done.stdout for kind in ("SCENARIOS", "ORDERINGS", "OUTCOMES", "FAULTS", "PARTS"))
-    assert "[unsafe: tracking_not_done]" in done.stdout
-    assert "BARRIERS" not in done.stdout  # long, and of another kind
-
-
-def test_list_barriers_tells_of_each_word_who_accesses_it_in_which_memory_order(tdx_stress: Command) -> None:
-    done = tdx_stress("list", "barriers")
-
-    assert done.stdout.startswith("BARRIERS\n  stage ")
-    assert "  gate               load_acquire: flush_tlb\n" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80 + len("tdx-stress list NAME")
-    assert "\nstore_release: lower_gate\n" in tdx_stress("list", "gate").stdout
-
-
-@pytest.mark.parametrize(("kind", "others"), [("orderings", "FAULTS"), ("faults", "ORDERINGS")])
-def test_list_prints_one_kind_alone(tdx_stress: Command, kind: str, others: str) -> None:
-    done = tdx_stress("list", kind)
-
-    assert done.stdout.startswith(f"{kind.upper()}\n")
-    assert others not in done.stdout
-    assert list(json.loads(tdx_stress("list", kind, "--json").stdout)) == [kind]
-
-
-def test_list_prints_a_shipped_ordering_from_which_one_of_your_own_can_start(
-    tdx_stress: Command, tmp_path: Path
-) -> None:
-    done = tdx_stress("list", "v18")
-    (tmp_path / "mine.toml").write_text(done.stdout)
-
-    assert done.stdout.startswith("# ordering v18\n")
-    assert '\n# hkid_free = "first" (left out): whether a TD' in done.stdout
-    assert load_ordering(str(tmp_path / "mine.toml")).shootdown == load_ordering("v18").shootdown
-    assert tdx_stress("list", "use_after_remove").stdout.startswith("# outcome\nname: use_after_remove\n")
-
-
-def test_a_name_that_nothing_has_is_refused_with_the_nearest(tdx_stress: Command) -> None:
-    done = tdx_stress("list", "v81")
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert 'found "v81"; did you mean "v18"?' in done.stderr
-
-
-def test_list_prints_the_schema_of_what_a_verb_leaves(tdx_stress: Command) -> None:
-    [schema] = json.loads(tdx_stress("list", "--schema", "orders").stdout).values()
-
-    assert {"steps", "machines", "orders"} <= set(schema["properties"])
-    assert "expected one of run, bench," in tdx_stress("list", "--schema", "order").stderr
-
-
 @pytest.mark.parametrize(
     ("new", "old"),
     [
@@ -229,17 +171,6 @@ def test_a_verbs_options_stand_in_groups(tdx_stress: Command) -> None:
     groups = ["Arguments:", "What is run:", "The machine:", "How long, and how:", "What comes out:"]
 
     assert [line for line in lines if line in groups] == groups
-
-
-def test_list_as_json_holds_every_outcome_and_fault(tdx_stress: Command) -> None:
-    listed = json.loads(tdx_stress("list", "--json").stdout)
-
-    assert listed == everything()
-    assert [outcome["name"] for outcome in listed["outcomes"]] == [outcome.name for outcome in Outcome]
-    modelled = {str(fault.name).lower() for fault in Fault}
-    assert {fault["name"] for fault in listed["faults"]} == modelled | {*REAL_FAULTS}
-    assert all(entry.keys() == {"name", "accesses"} for entry in listed.pop("barriers"))
-    assert all(entry["title"] and entry["source"] for entries in listed.values() for entry in entries)
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command_environment: dict[str, str]) -> None:
