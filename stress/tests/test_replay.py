@@ -349,6 +349,7 @@ def test_the_rules_digest_names_all_that_a_step_reads_and_nothing_else() -> None
     assert deciding == set(DECIDING)
     assert set(Rules._fields) - deciding == {
         "pattern", "gap", "period", "start_offset", "start_offsets", "tick", "shared_cpus", "clock", "ticks_to_ns",
+        "kick_by",
     }  # fmt: skip
 
 
