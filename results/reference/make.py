@@ -61,6 +61,11 @@ SHOWN = {
         "tdx-stress bench review --orderings spec,v18 --sweep vcpus=1,2,8,64 --budget 4m",
         {"answer/scaling.png": "scaling.png", "answer/bench.json": "bench.json"},
     ),
+    "costs": Shown(
+        "tdx-stress bench review --orderings spec,v18 --sweep costs.track=0,0.5us,1us,2us,5us,10us "
+        "--set kick_by=membarrier --vcpus 1 --rounds 10 --duration 300ms",
+        {"answer/costs.png": "scaling.png"},
+    ),
 }
 RUN_DIRECTORY = re.compile(r"runs/\d{8}T\d{6}Z[\w.-]*")
 BLOCK = re.compile(
