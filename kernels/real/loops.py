@@ -37,6 +37,7 @@ from kernels.language.atomics import (
 )
 from kernels.language.llvm import system_call_number
 from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS, LINE_WORDS
+from kernels.race.tally import xorshift
 from kernels.race.ticks import NS_SHIFT
 from kernels.real.words import (
     BEGUN,
@@ -68,11 +69,9 @@ LONGEST_NS = (1 << 40) - 1
 REFUSED, EARLY, REUSED = 72, int(Fault.published_early), int(Fault.reused_early)
 
 
-def drawn(random: int) -> int:
-    """The next of Marsaglia's 64-bit xorshift generator."""
-    random ^= random << 13
-    random ^= (random >> 7) & ((1 << 57) - 1)
-    return random ^ (random << 17)
+def page_of(random: int, pages: int) -> int:
+    """A page, each as likely as the other."""
+    return ((random & 0x7FFFFFFF) * pages) >> 31
 
 
 def show(words: Any, at: int, mine: int, outcome: int) -> None:
@@ -88,8 +87,8 @@ def read_pages(words: Any, memory: Any, places: Any, reader: int, seed: int) -> 
     mine, seen = places.reader + reader * LINE_WORDS, places.seen + reader * places.seen_stride
     while load_relaxed(words, places.stop) == 0:
         for _ in range(BATCH):
-            random = drawn(random)
-            page = ((random & 0x7FFFFFFF) * places.pages) >> 31
+            random = xorshift(random)
+            page = page_of(random, places.pages)
             at = places.page + page * LINE_WORDS
             done = load_acquire(words, at + DONE)  # pairs with the host's store_release behind its call
             begun = load_acquire(words, at + BEGUN)  # pairs with the one before its call
@@ -193,8 +192,8 @@ def punch_holes(words: Any, memory: Any, places: Any, host: Any, seed: int) -> i
     while load_relaxed(words, places.stop) == 0 and not failed:
         for _ in range(host.gap):
             pause()
-        random = drawn(random)
-        page = ((random & 0x7FFFFFFF) * places.pages) >> 31
+        random = xorshift(random)
+        page = page_of(random, places.pages)
         system_call(FALLOCATE, host.other, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0)
         holders = begin(words, places, page)
         too_early(words, places, host, page, page)
@@ -223,8 +222,8 @@ def replace_pages(words: Any, memory: Any, places: Any, host: Any, seed: int) ->
     while load_relaxed(words, places.stop) == 0 and not failed:
         for _ in range(host.gap):
             pause()
-        random = drawn(random)
-        page = ((random & 0x7FFFFFFF) * places.pages) >> 31
+        random = xorshift(random)
+        page = page_of(random, places.pages)
         at = places.page + page * LINE_WORDS
         slot, spare = own(words, at + SLOT), own(words, places.spare)
         value = ((page + 1) << OWNER_SHIFT) + own(words, at + BEGUN) + 1
@@ -258,6 +257,6 @@ def load_loops() -> Loops:
     """Compile every loop, or take it from the cache."""
     from kernels.language.jit import loops
 
-    parts = (drawn, show, now, held_by, close, begin, end, write, too_early)
+    parts = (xorshift, page_of, show, now, held_by, close, begin, end, write, too_early)
     made = loops("real", *parts, read_pages, punch_holes, replace_pages)
     return Loops(made.read_pages, {"memfd": made.punch_holes, "kvm": made.punch_holes, "munmap": made.replace_pages})
