@@ -54,6 +54,7 @@ def _of_steps(steps: Sequence[str]) -> Iterator[str]:
         there, missing = ("gate_raise", "gate_lower") if "gate_raise" in steps else ("gate_lower", "gate_raise")
         yield f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'
     yield from out_of_turn(steps)
+    yield from _of_locks(steps)
 
 
 def out_of_turn(steps: Sequence[str]) -> Iterator[str]:
@@ -67,6 +68,18 @@ def out_of_turn(steps: Sequence[str]) -> Iterator[str]:
         if step == "wait" and behind != "send":
             yield 'found "wait" without "send" before it: no IPI would be waited for'
         behind = step if step in PARTS else behind
+
+
+def _of_locks(steps: Sequence[str]) -> Iterator[str]:
+    """A lock that its holder would wait for, or that nobody has taken."""
+    held: set[str] = set()
+    for step in steps:
+        what, _, lock = step.partition(" ")
+        if lock and (what == "lock") == (lock in held):
+            yield f"found {shown(step)} where it is {'held already' if lock in held else 'not held'}"
+        held = held | {lock} if what == "lock" else held - {lock}
+    for lock in sorted(held):
+        yield f'found "lock {lock}" without "unlock {lock}" behind it: the next one would wait for ever'
 
 
 def _of_kicks(o: Ordering) -> Iterator[tuple[str, str]]:

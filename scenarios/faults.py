@@ -11,9 +11,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from kernels.tdx.rules import Fault
+from scenarios.fields import FAULTS, STRICT, TEXT, Faults, Lenient, a_forbidden_outcome, one_of
 from scenarios.files import HERE, toml_table
 from scenarios.loader import apply_settings, load_ordering, load_scenario
-from scenarios.models import FAULTS, STRICT, TEXT, Faults, Lenient, Ordering, Scenario, a_forbidden_outcome, one_of
+from scenarios.models import Ordering, Scenario
 from scenarios.validation import validated
 from scenarios.wording import listed
 

@@ -16,6 +16,10 @@ DOES = {
     "request": "asks every vCPU to leave, and finds out who is inside",
     "send": "sends an IPI to each that is",
     "wait": "waits until they have answered",
+    "lock sept_lock": "takes the ordering's own lock of the S-EPT",
+    "unlock sept_lock": "gives it back",
+    "lock track_lock": "takes the ordering's own lock of TRACK and kick",
+    "unlock track_lock": "gives it back",
 }
 
 

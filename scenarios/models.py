@@ -6,151 +6,51 @@ program is for. Refused is only what cannot run or says nothing.
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from kernels.tdx.outcomes import FORBIDDEN, Outcome
-from kernels.tdx.rules import (
-    FLOWS,
-    MAX_LPS,
-    MAX_PAGES,
-    MAX_TLB_ENTRIES,
-    MAX_VCPUS,
-    MAX_ZAPPERS,
-    Busy,
-    Fault,
-    FaultRetry,
-    Flow,
-    Gate,
-    HkidFree,
-    KickBy,
-    MemslotZap,
-    Module,
-    OnError,
-    Pattern,
-    SeptFree,
-    SharedFlush,
-    Step,
-    flow_name,
-    flow_named,
-    has_part,
-)
+from kernels.tdx.outcomes import FORBIDDEN
+from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow, has_part
 from scenarios.contradictions import ordering_contradictions
 from scenarios.costs import A_TABLE, Costs
-from scenarios.delays import A_DELAY, A_START_OFFSET, parse_delay, parse_start_offset
-from scenarios.durations import parse_duration
+from scenarios.delays import A_DELAY, A_START_OFFSET
+from scenarios.fields import (
+    A_POLICY,
+    ENTRY_CHECKS,
+    FAULT_LOCKS,
+    FAULTS,
+    FLOW_NAMES,
+    FLUSHES,
+    GATES,
+    HKID_FREES,
+    KICKS,
+    MEMSLOT_ZAPS,
+    MODULES,
+    ON_ERROR,
+    PLACEMENTS,
+    READS,
+    REQUESTS,
+    RETRIES,
+    SEPT_FREES,
+    STEPS,
+    STRICT,
+    TEXT,
+    WORKERS,
+    Checks,
+    Duration,
+    Expect,
+    Faults,
+    Names,
+    Policy,
+    Steps,
+    a_delay,
+    a_power_of_two,
+    a_start_offset,
+    one_of,
+    parts_of_a_flow,
+    whole,
+)
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
-from scenarios.wording import listed, names, nearest, problem, shown, unknown
-
-STEPS, GATES, POLICIES, FAULTS = names(Step), names(Gate), names(Busy), names(Fault)
-ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
-FLOW_NAMES = tuple(map(flow_name, FLOWS))
-MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
-MEMSLOT_ZAPS = names(MemslotZap)
-SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
-REQUESTS = ("tlb_flush", "none")
-ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
-WORKERS = ("process", "thread")
-PLACEMENTS = ("apart", "mixed")
-KICKS = names(KickBy)
-
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:
-    """A word out of a few."""
-
-    def check(word: str) -> str:
-        if word not in words:
-            raise problem(unknown(noun, word, words))
-        return word
-
-    return AfterValidator(check)
-
-
-def parts_of_a_flow(name: str) -> str:
-    """Parts with a + between two, in their order."""
-    for part in name.split("+"):
-        if part not in FLOW_NAMES:
-            raise problem(unknown("flow", part, FLOW_NAMES))
-    return flow_name(flow_named(name))
-
-
-def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
-    """No value twice."""
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise problem(f"expected each at most once, found {shown(value)} twice")
-    return values
-
-
-def a_forbidden_outcome(word: str) -> str:
-    """An outcome that a wrong ordering can be known for."""
-    if word not in OUTCOMES:
-        raise problem(unknown("outcome", word, FORBIDDEN))
-    if word not in FORBIDDEN:
-        raise problem(f'outcome "{word}" is not forbidden; expected {listed(FORBIDDEN)}')
-    return word
-
-
-def the_word_safe(word: str) -> str:
-    """`safe`, or a hint to write the list."""
-    if word == "safe":
-        return word
-    near = nearest(word, ("safe", *FORBIDDEN))
-    hint = "" if near is None else f"; did you mean {shown(near if near == 'safe' else [near])}?"
-    raise problem(f'expected "safe" or a list of forbidden outcomes, found {shown(word)}{hint}')
-
-
-def a_power_of_two(value: int) -> int:
-    """The TLB is indexed by a mask."""
-    if value & (value - 1):
-        raise ValueError
-    return value
-
-
-def a_delay(text: str) -> str:
-    """A delay stays as it was written once it holds."""
-    parse_delay(text)
-    return text
-
-
-def a_start_offset(text: str) -> str:
-    """A start offset stays as it was written once it holds."""
-    parse_start_offset(text)
-    return text
-
-
-def seconds(value: Any) -> Any:
-    """A duration in words becomes seconds; a number stays as it is."""
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _listed_or_word(value: Any) -> str:
-    return "word" if isinstance(value, str) else "list"
-
-
-# TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
-Lenient = Field(strict=False)
-Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient]
-Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
-Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
-Policy = Annotated[str, one_of("policy", POLICIES)]
-Expect = Annotated[
-    Annotated[str, AfterValidator(the_word_safe), Tag("word")]
-    | Annotated[
-        tuple[Annotated[str, AfterValidator(a_forbidden_outcome)], ...],
-        Field(strict=False, min_length=1),
-        AfterValidator(each_once),
-        Tag("list"),
-    ],
-    Discriminator(_listed_or_word),
-]
-Duration = Annotated[float, BeforeValidator(seconds)]
-Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
-
-A_POLICY = f"a policy ({listed(POLICIES)})"
-TEXT = "text in quotes"
+from scenarios.wording import listed, problem
 
 
 class Kick(BaseModel):
@@ -214,6 +114,16 @@ class Ordering(BaseModel):
         title="the same by SEAMCALL",
         description='a table such as { block = "none", remove = "spin" }',
     )
+    fault_lock: Annotated[str, one_of("lock", FAULT_LOCKS)] = Field(
+        default="none",
+        title="which of the ordering's own locks AUG and SEPT.ADD hold for read",
+        description=f"a lock ({listed(FAULT_LOCKS)})",
+    )
+    no_entry_lock: bool = Field(
+        default=False,
+        title="whether a lock is held while wait_for_sept_zap keeps vCPUs out",
+        description="true or false",
+    )
     serialized: bool = Field(
         default=True, title="whether mmu_lock is held for write throughout", description="true or false"
     )
@@ -254,12 +164,6 @@ class Ordering(BaseModel):
         for key, text in ordering_contradictions(self):
             raise problem(text, key)
         return self
-
-
-def whole(least: int, most: int, unit: str = "") -> FieldInfo:
-    """A whole number in a range, both ends included."""
-    of = f" of {unit}" if unit else ""
-    return Field(ge=least, le=most, description=f"a whole number{of} from {least} to {most}")
 
 
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.

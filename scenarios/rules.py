@@ -36,7 +36,7 @@ def compile_rules(
     `clock` is a kernels.rules.Clock, `ticks_per_s` its rate, `ticks_to_ns` nanoseconds a tick times 2**NS_SHIFT.
     The host's timer ticks only where actors share CPUs, or for a storm: elsewhere nobody has to give way.
     """
-    steps = [Step[step.upper()] for step in ordering.shootdown]
+    steps = [Step[step.upper().replace(" ", "_")] for step in ordering.shootdown]
     kick, busy = ordering.kick, ordering.busy or BusyBySeamcall()
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
@@ -60,6 +60,8 @@ def compile_rules(
         entry_requests=int("requests" in ordering.entry),
         entry_gate=int("gate" in ordering.entry),
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
+        fault_lock=int(ordering.fault_lock != "none"),
+        no_entry_lock=int(ordering.no_entry_lock),
         track_busy=_policy(busy.track or ordering.track_busy),
         sept_busy=_policy(ordering.sept_busy),
         block_busy=_policy(busy.block) + 1 if busy.block else 0,

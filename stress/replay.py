@@ -14,8 +14,8 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from results.exchange.columns import Columns, every_step, folded, held_table
 from results.store import open_run_directory
+from scenarios.fields import FAULTS
 from scenarios.loader import load_ordering
-from scenarios.models import FAULTS
 from scenarios.witness import Step, Witness, WitnessError, read_witness
 from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault

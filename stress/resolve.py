@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernels.race.ticks import NS_SHIFT, Clock
-from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Rules, flow_name
+from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Flow, Rules, flow_name
 from scenarios.files import shipped
 from scenarios.loader import (
     SCENARIOS,
@@ -97,8 +97,16 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         for key, where in keys.items():
             if key in ("costs.block", "costs.track") and key.removeprefix("costs.") not in ordering.shootdown:
                 raise UsageFault(f"{where}: {key}: {ordering.name} has no such step, it would change nothing")
+        if scenario.has(Flow.FLUSH_CURRENT) and (locks := own_locks(ordering)):
+            said = "a vCPU's own tdx_track() takes no lock of the ordering's"
+            raise UsageFault(f'{ordering.name}: found "{locks[0]}" in the flow "{scenario.flow}", where {said}')
         for fault in ordering.faults:
             _check(f'fault "{fault}"', scenario, ordering, keys, partial(looks_for, (fault,)))
+
+
+def own_locks(ordering: Ordering) -> tuple[str, ...]:
+    """Its steps that take or give back a lock of its own."""
+    return tuple(step for step in ordering.shootdown if " " in step)
 
 
 def looks_for(faults: Collection[str], its: "Reads") -> bool:

@@ -20,7 +20,7 @@ from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts import batch, flush_current, migrate, mmio, mortal, populate, sept_pages, shared_ept, zero_step
 from kernels.tdx.rooms import check, rooms
-from kernels.tdx.rules import TWO_LEVELS, Flow, OnError, Rules, flow_name
+from kernels.tdx.rules import TWO_LEVELS, Flow, OnError, Rules, flow_name, has_locks
 from kernels.tdx.symmetry import page_with, senders_with, stage_with
 from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import (
@@ -63,7 +63,7 @@ class Size(NamedTuple):
 
 def sizes_of(rules: Rules, size: Size) -> Sizes:
     """The sizes of a layout."""
-    return sizes(*size, flow=rules.flow, lps=max(1, rules.lps))
+    return sizes(*size, flow=rules.flow, lps=max(1, rules.lps), locks=has_locks(rules))
 
 
 def start(td: Any, lay: Layout, rules: Rules) -> None:

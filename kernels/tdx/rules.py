@@ -17,6 +17,11 @@ class Step(IntEnum):
     REQUEST = 8  # KICK in its parts: each vCPU is asked to leave, and looked at whether it is in the guest
     SEND = 9  # an IPI to each that was
     WAIT = 10  # until they have answered
+    # Spin locks of a proposal for zaps under mmu_lock held for read (RFC thread on TDX huge pages, May 2025).
+    LOCK_SEPT_LOCK = 11
+    UNLOCK_SEPT_LOCK = 12
+    LOCK_TRACK_LOCK = 13
+    UNLOCK_TRACK_LOCK = 14
 
 
 class Gate(IntEnum):
@@ -214,6 +219,7 @@ class Fault(IntFlag):
     ZERO_STEP_KEEPS_REFERENCE = 1 << 39  # where that filter fails, TDH.VP.ENTER leaves its reference in the epoch
 
 
+LOCKS = range(Step.LOCK_SEPT_LOCK, Step.UNLOCK_TRACK_LOCK + 1)
 MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 KVM_REQ_TLB_FLUSH = 1
 AT_ONCE, LATER = 1, 2
@@ -242,6 +248,8 @@ class Rules(NamedTuple):
     entry_requests: int
     entry_gate: int
     entry_wait_for_sept_zap: int
+    fault_lock: int  # sept_lock is held for read around AUG and SEPT.ADD
+    no_entry_lock: int  # a lock is held while wait_for_sept_zap is raised
     track_busy: int
     sept_busy: int
     block_busy: int  # a policy and 1, or 0 for `sept_busy`, as is the next
@@ -275,3 +283,9 @@ def pack_steps(steps: list[Step]) -> int:
     if len(steps) > MOST_STEPS:
         raise ValueError(f"steps: expected at most {MOST_STEPS}, found {len(steps)}")
     return sum(int(step) << (STEP_BITS * place) for place, step in enumerate(steps))
+
+
+def has_locks(rules: Rules) -> int:
+    """1 where an ordering has locks of its own, else 0."""
+    steps = (rules.shootdown >> place & 15 for place in range(0, STEP_BITS * MOST_STEPS, STEP_BITS))
+    return int(bool(rules.fault_lock or rules.no_entry_lock or any(step in LOCKS for step in steps)))

@@ -270,9 +270,9 @@ PAGE = Group(
 )
 LP = Group("lp", count=lambda sizes: sizes["lps"])
 # `tables`: page-table pages above the guest pages, 0 where a flow has leaves alone. `lps`: logical processors, 0 where
-# TLBs belong to vCPUs.
+# TLBs belong to vCPUs. `locks`: whether the ordering has locks of its own.
 WORDS = Words(
-    sizes=("vcpus", "zappers", "pages", "tables", "tlb_entries", "flow", "lps"),
+    sizes=("vcpus", "zappers", "pages", "tables", "tlb_entries", "flow", "lps", "locks"),
     kinds={
         VCPU: lambda sizes: tally_words(vcpu_hists(sizes["flow"])),
         ZAPPER: lambda sizes: tally_words(ZAPPER_HISTS),
@@ -290,6 +290,8 @@ word("mmu_lock", reads=lock)
 word("gate")
 word("wait_for_sept_zap", reads=yes_or_no)
 word("vm_bugged")
+for name in ("sept_lock", "track_lock", "no_entry_lock"):
+    word(name, there=lambda sizes: bool(sizes["locks"]), reads=lock)
 word("slots_lock", there=mmio, reads=lock)  # kvm->slots_lock, a mutex
 word("num_assoc_vcpus", there=with_any(Flow.MIGRATE | Flow.TEARDOWN))  # TDCS.num_assoc_vcpus
 word("tdr_lock", there=teardown, reads=lock)
@@ -346,7 +348,7 @@ word("lp_cpus", counts=LP.count)
 word("threads", counts=lambda sizes: sizes["vcpus"])  # of each vCPU, as `signal_thread` takes it; 0 without signals
 
 
-def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, lps: int) -> Sizes:
+def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, lps: int, locks: int) -> Sizes:
     """The sizes of a layout. Raises ValueError where one is out of range, or `tlb_entries` is not a power of two."""
     for name, value, most in (
         ("vcpus", vcpus, MAX_VCPUS),
@@ -360,7 +362,7 @@ def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, 
     if tlb_entries & (tlb_entries - 1):
         raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
     tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow & TWO_LEVELS else 0
-    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow & Flow.MIGRATE != 0)
+    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow & Flow.MIGRATE != 0), locks
     return dict(zip(WORDS.sizes, found, strict=True))
 
 
@@ -372,12 +374,13 @@ def plan(
     *,
     flow: int = Flow.SHOOTDOWN,
     lps: int = 1,
+    locks: int = 0,
     packed: bool = False,
     trace: int = 0,
     **registers: int,
 ) -> Layout:
     """The layout of a machine of this size; see `kernels.layout.plan`."""
-    made = sizes(vcpus, zappers, pages, tlb_entries, flow=flow, lps=lps)
+    made = sizes(vcpus, zappers, pages, tlb_entries, flow=flow, lps=lps, locks=locks)
     of = {name.removesuffix("_registers"): count for name, count in registers.items()}
     return layout.plan(WORDS, made, packed=packed, registers=of, trace=trace)
 

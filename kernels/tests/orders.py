@@ -2,7 +2,7 @@
 
 from kernels.tdx.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, OnError, Rules, Step, pack_steps
 
-BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH, REQUEST, SEND, WAIT = Step
+BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH, REQUEST, SEND, WAIT, *LOCKS = Step
 
 
 def order(*steps: Step, **fields: int) -> Rules:

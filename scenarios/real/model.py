@@ -9,8 +9,9 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, Field
 
 from kernels.tdx.rules import MAX_VCPUS
+from scenarios.fields import STRICT, TEXT, Duration, Lenient, one_of, whole
 from scenarios.files import shipped, shipped_names, toml_table
-from scenarios.models import A_WEEK_S, STRICT, TEXT, Duration, Lenient, one_of, whole
+from scenarios.models import A_WEEK_S
 from scenarios.settings import key_and_value
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, listed, unknown

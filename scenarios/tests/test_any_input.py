@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from kernels.tdx.outcomes import FORBIDDEN
 from scenarios.durations import parse_duration
+from scenarios.fields import ENTRY_CHECKS, GATES, POLICIES, STEPS
 from scenarios.files import parsed
 from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_options
-from scenarios.models import ENTRY_CHECKS, GATES, POLICIES, STEPS, Ordering, Scenario
+from scenarios.models import Ordering, Scenario
 from scenarios.validation import validated
 
 # Neither a time limit, which would make a duration a verdict, nor a database, which would leave files behind.

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from scenarios.fields import STEPS
 from scenarios.loader import load_ordering
 from scenarios.long_form import DOES, in_full
-from scenarios.models import STEPS, Ordering
+from scenarios.models import Ordering
 
 FOR_PEOPLE = {"name", "title", "source", "why"}
 
@@ -35,6 +36,8 @@ def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path:
         'track_busy = "spin" (left out)',
         'sept_busy = "none"',
         'busy = { block = "none", remove = "spin" }',
+        'fault_lock = "none" (left out)',
+        "no_entry_lock = false (left out)",
         "serialized = true (left out)",
         'sept_free = "live" (left out)',
         'hkid_free = "first" (left out)',

@@ -12,7 +12,10 @@ NO_KICK = 'shootdown = ["block", "track", "remove"]\n'
 GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
 KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
 PARTS = 'shootdown = ["block", "request", "send", "track", "wait", "remove"]\n'
-STEPS = "block, gate_raise, kick, track, gate_lower, remove, flush, request, send or wait"
+STEPS = (
+    "block, gate_raise, kick, track, gate_lower, remove, flush, request, send, wait, "
+    "lock sept_lock, unlock sept_lock, lock track_lock or unlock track_lock"
+)
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
     "entry_state_incorrect, refcount_broken, no_progress, busy_given_up, ve_on_memory, access_before_accept, "
@@ -86,7 +89,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, busy, "
-            "serialized, sept_free, hkid_free, on_error, fault_retry, faults or expect",
+            "fault_lock, no_entry_lock, serialized, sept_free, hkid_free, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
@@ -179,6 +182,18 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
         (
             'shootdown = ["block", "track"]',
             'shootdown: expected the step "remove" once, found none: without it no page is ever given back',
+        ),
+        (
+            'shootdown = ["unlock sept_lock", "remove"]',
+            'shootdown: found "unlock sept_lock" where it is not held',
+        ),
+        (
+            'shootdown = ["lock track_lock", "lock track_lock", "remove"]',
+            'shootdown: found "lock track_lock" where it is held already',
+        ),
+        (
+            'shootdown = ["lock sept_lock", "remove"]',
+            'shootdown: found "lock sept_lock" without "unlock sept_lock" behind it: the next one would wait for ever',
         ),
         (
             "shootdown = []",

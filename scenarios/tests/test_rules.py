@@ -38,6 +38,8 @@ def test_spec_compiles_to_these_integers() -> None:
         entry_requests=0,
         entry_gate=0,
         entry_wait_for_sept_zap=0,
+        fault_lock=0,
+        no_entry_lock=0,
         track_busy=1,
         sept_busy=1,
         block_busy=0,

@@ -6,16 +6,24 @@ from pathlib import Path
 import pytest
 
 from scenarios.faults import Shown, faults, to_explore, to_race
+from scenarios.fields import FAULTS
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
-from scenarios.models import FAULTS, Kick, Ordering
+from scenarios.models import Kick, Ordering
 
 ROOM = Path(__file__).parent.parent
+
+READ_LOCKED = (
+    *("lock sept_lock", "block", "unlock sept_lock"),
+    *("lock track_lock", "track", "kick", "unlock track_lock"),
+    *("lock sept_lock", "remove", "unlock sept_lock"),
+)
 
 
 def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
     assert [ordering.name for ordering in shipped_orderings()] == [
         "flag_gate",
         "parallel_kick",
+        "read_locked",
         "spec",
         "v18",
         "v6_16",
@@ -30,6 +38,7 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
         "no_flush_at_entry",
         "no_kick",
         "parallel_kick_ungated",
+        "read_locked_untracked",
         "remove_without_tracking",
         "request_then_track",
         "spec_unserialized",
@@ -192,6 +201,30 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
             },
         ),
         (
+            "read_locked",
+            "v6_16",
+            {
+                "shootdown": READ_LOCKED,
+                "entry": ("wait_for_sept_zap",),
+                "fault_lock": "sept_lock",
+                "no_entry_lock": True,
+                "serialized": False,
+                "hkid_free": "first",
+            },
+        ),
+        (
+            "read_locked_untracked",
+            "read_locked",
+            {
+                "shootdown": tuple(step for step in READ_LOCKED if "track_lock" not in step),
+                "entry": (),
+                "no_entry_lock": False,
+                "track_busy": "spin",
+                "sept_busy": "spin",
+                "expect": ("previous_epoch_busy",),
+            },
+        ),
+        (
             "request_then_track",
             "spec",
             {
@@ -213,7 +246,9 @@ def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str,
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
 def test_an_ordering_is_safe_when_it_expects_no_forbidden_outcome(ordering: Ordering) -> None:
-    assert ordering.safe == (ordering.name in {"spec", "v18", "v6_16", "v6_19", "flag_gate", "parallel_kick"})
+    assert ordering.safe == (
+        ordering.name in {"spec", "v18", "v6_16", "v6_19", "flag_gate", "parallel_kick", "read_locked"}
+    )
 
 
 def test_review_races_the_three_orders_on_two_vcpus() -> None:

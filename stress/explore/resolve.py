@@ -22,7 +22,7 @@ from stress.commands import typed
 from stress.errors import UsageFault
 from stress.explore.machines import CONTRACT_MACHINES, MACHINES, OWN_TRACK, Machine
 from stress.options import ExploreRequest
-from stress.resolve import check_read, chosen_keys
+from stress.resolve import check_read, chosen_keys, own_locks
 
 # Where a scenario says nothing: the smallest machine, and a page for each zapper.
 SMALLEST = {"tlb_entries": 1, "shootdowns": 1}
@@ -129,6 +129,8 @@ def resolve_atlas(request: ExploreRequest) -> tuple[Scenario, Ordering]:
     )
     orderings = with_faults(orderings, request.faults)
     check_read(scenario, orderings, chosen_keys(SCENARIO, request.settings))
+    if locks := own_locks(orderings[0]):
+        raise UsageFault(f'--orders: {orderings[0].name}: expected steps without locks, found "{locks[0]}"')
     return scenario, orderings[0]
 
 

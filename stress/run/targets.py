@@ -4,8 +4,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scenarios.fields import OUTCOMES
 from scenarios.loader import setting_key
-from scenarios.models import OUTCOMES, Ordering, Scenario
+from scenarios.models import Ordering, Scenario
 from scenarios.wording import nearest
 from stress.commands import typed
 from stress.errors import UsageFault

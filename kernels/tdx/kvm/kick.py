@@ -23,10 +23,12 @@ from kernels.race.tally import count, now, relax, stamp, two
 from kernels.story.spans import wait
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
+from kernels.tdx.kvm.zap_locks import lock_no_entry
+from kernels.tdx.module.locks import write_unlock
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Flow, KickBy, Module, SharedFlush, Step
-from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
+from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, UNLOCKED, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
 from kernels.tdx.words import (
@@ -290,7 +292,13 @@ def gives_up(td, lay, rules, me, retries):
     return retries == SEAMCALL_RETRY_MAX
 
 
-@steps(at={"store_seq_cst_wait_for_sept_zap": VCPUS_OUT, "store_release_wait_for_sept_zap": VCPUS_IN})
+@steps(
+    at={
+        "store_seq_cst_wait_for_sept_zap": VCPUS_OUT,
+        "store_release_wait_for_sept_zap": VCPUS_IN,
+        "write_unlock_no_entry_lock": UNLOCKED,
+    }
+)
 def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
     """The SEAMCALL under a policy for BUSY; returns the last status. `quiet` counts nothing."""
     without_vcpus = 0
@@ -308,6 +316,8 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
                 break
         if policy == RETRY_WITHOUT_VCPUS:
             without_vcpus = 1
+            if rules.no_entry_lock:
+                yield from lock_no_entry(td, lay, rules, me)
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
             yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
@@ -317,6 +327,8 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
         relax(td, rules, me)
     if without_vcpus:
         yield store_release(td, lay.wait_for_sept_zap, 0)
+        if rules.no_entry_lock:
+            yield write_unlock(td, lay.no_entry_lock)
     if is_busy(status) and not quiet:
         note(td, lay, me, gpa, BUSY_GIVEN_UP)
     if leaf == LEAF_TRACK:

@@ -16,7 +16,7 @@ from kernels.tdx.module.locks import read_unlock
 from kernels.tdx.module.sept import SEPT_PAGES, mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, OnError
-from kernels.tdx.spans import FAULTING, READ_LOCK
+from kernels.tdx.spans import FAULTING, FOR_READ, READ_LOCK
 from kernels.tdx.statuses import SAME_PAGE_PENDING, SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
@@ -75,6 +75,16 @@ def read_lock_with_interrupts(td, lay, rules, me):
     return 0
 
 
+@steps(at={"fetch_add_seq_cst_sept_lock": FOR_READ})
+def read_lock_sept_with_interrupts(td, lay, rules, me):
+    """The same of a lock that zappers take for write."""
+    while (yield fetch_add_seq_cst(td, lay.sept_lock, 2)) & 1:
+        yield fetch_add_seq_cst(td, lay.sept_lock, -2)
+        yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    return 0
+
+
 @steps
 def clear_children(td, lay, rules, me, table):
     """tdp_mmu_alloc_sp(): a page-table page without an SPTE. Those of the page that was there before stay frozen, until
@@ -101,7 +111,11 @@ def set_external_spte(td, lay, rules, me, node):
     page: Holds[owner] = yield load_acquire(td, owner(lay, node))
     if phase_of(page) == PAGE_FREE:
         yield allocate(td, owner(lay, node), page)
+    if rules.fault_lock:
+        yield from read_lock_sept_with_interrupts(td, lay, rules, me)
     status = yield from mem_add(td, lay, rules, me, node, generation_of(page))
+    if rules.fault_lock:
+        yield read_unlock(td, lay.sept_lock)
     count_status(td, me, leaf_of(lay, node), status)
     if status == SUCCESS:
         if rules.flow & SEPT_PAGES and node >= lay.pages:

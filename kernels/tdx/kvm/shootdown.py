@@ -24,6 +24,7 @@ from kernels.tdx.kvm.kick import (
     kick,
     seamcall_until,
 )
+from kernels.tdx.kvm.zap_locks import lock_step
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
@@ -50,6 +51,7 @@ from kernels.tdx.words import (
 
 GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
 REQUEST, SEND, WAIT = int(Step.REQUEST), int(Step.SEND), int(Step.WAIT)
+LOCK_SEPT, LOCK_TRACK = int(Step.LOCK_SEPT_LOCK), int(Step.LOCK_TRACK_LOCK)
 COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
 LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_SEPT_REMOVE)
@@ -78,12 +80,12 @@ def next_page_word(page):
 
 
 @local
-def raised(left):
-    """Whether the steps left would lower a gate that has been raised."""
+def ends_first(left, end, begin):
+    """Whether of the steps left this end comes before another beginning: what it ends is at hand."""
     while left:
-        if left & 15 == GATE_RAISE:
+        if left & 15 == begin:
             return 0
-        if left & 15 == GATE_LOWER:
+        if left & 15 == end:
             return 1
         left >>= 4
     return 0
@@ -92,15 +94,26 @@ def raised(left):
 @local
 def after_failure(left):
     """What is still done once a status has failed: the gate is lowered if it is raised (v18: atomic_dec before
-    KVM_BUG_ON).
+    KVM_BUG_ON), and locks that are held are given back.
     """
-    return GATE_LOWER << 4 if raised(left) else 0
+    made = GATE_LOWER if ends_first(left, GATE_LOWER, GATE_RAISE) else 0
+    if ends_first(left, LOCK_TRACK + 1, LOCK_TRACK):
+        made = made << 4 | LOCK_TRACK + 1
+    if ends_first(left, LOCK_SEPT + 1, LOCK_SEPT):
+        made = made << 4 | LOCK_SEPT + 1
+    return made << 4
 
 
 @local
 def is_kick(what):
     """A kick, or a part of one."""
-    return what == KICK or what >= FLUSH
+    return what == KICK or (what >= FLUSH and what <= WAIT)
+
+
+@local
+def is_lock(what):
+    """A lock of the ordering's own, taken or given back."""
+    return what >= LOCK_SEPT and what <= LOCK_TRACK + 1
 
 
 @local
@@ -275,6 +288,8 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             yield from raise_gate(td, lay, rules, me)
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
+        elif is_lock(what):
+            yield from lock_step(td, lay, rules, me, what)
         elif is_kick(what):
             wait = repair or is_awaited(rules, left)
             request = yield from request_of(td, lay, rules, me, what, gpa, repair)

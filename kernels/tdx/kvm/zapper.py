@@ -9,6 +9,7 @@ from kernels.language.steps import choice, local, op, steps
 from kernels.race.tally import finish, relax
 from kernels.story.spans import host
 from kernels.tdx.kvm.shootdown import shoot_down
+from kernels.tdx.kvm.zap_locks import read_lock_sept
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock
 from kernels.tdx.module.mem import mem_page_aug
 from kernels.tdx.spans import CLAIM, OWN
@@ -58,7 +59,11 @@ def in_use(page):
 def map_page(td, lay, rules, me, gpa, page):
     """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY)."""
     while True:
+        if rules.fault_lock:
+            yield from read_lock_sept(td, lay, rules, me)
         status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
+        if rules.fault_lock:
+            yield read_unlock(td, lay.sept_lock)
         count_status(td, me, LEAF_AUG, status)
         if status == SUCCESS:
             break

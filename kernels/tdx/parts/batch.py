@@ -26,6 +26,7 @@ from kernels.tdx.kvm.shootdown import (
     after_failure,
     is_awaited,
     is_kick,
+    is_lock,
     lower_gate,
     parts_of,
     raise_gate,
@@ -37,6 +38,7 @@ from kernels.tdx.kvm.shootdown import (
     steps_of,
     tells_kick,
 )
+from kernels.tdx.kvm.zap_locks import lock_step
 from kernels.tdx.kvm.zapper import claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import Fault
@@ -124,15 +126,21 @@ def without_flush(left):
 @local
 def up_to_yield(shootdown, dropped):
     """What a batch does that yields behind a BLOCK: what the ordering does between BLOCK and REMOVE, which is the
-    pending flush, unless it is dropped; and the yield.
+    pending flush, unless it is dropped; and the yield. From that BLOCK on and around, so that locks are as they were.
     """
     made = 0
     at = 0
-    while shootdown and not dropped:
-        if shootdown & 15 != BLOCK and shootdown & 15 != REMOVE:
-            made |= (shootdown & 15) << at
+    first = 0
+    while shootdown >> first and (shootdown >> first) & 15 != BLOCK:
+        first += 4
+    size = first
+    while shootdown >> size:
+        size += 4
+    for place in range(0 if dropped else size >> 2):
+        what = (shootdown >> (first + 4 * place) % size) & 15
+        if what != BLOCK and what != REMOVE:
+            made |= what << at
             at += 4
-        shootdown >>= 4
     return made | RESCHED << at
 
 
@@ -200,6 +208,8 @@ def shoot_range(td, lay, rules, me, gpa, todo, repair, due):
             left = resumed
             resumed = 0
             continue
+        elif is_lock(what):
+            yield from lock_step(td, lay, rules, me, what)
         elif is_kick(what):
             wait = repair or is_awaited(rules, left)
             request = yield from request_of(td, lay, rules, me, what, first, repair)

@@ -14,7 +14,16 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, local, steps
 from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, seamcall_until
-from kernels.tdx.kvm.shootdown import FLUSH, blocked_page, is_kick, next_page_word, request_of, seamcall_step, steps_of
+from kernels.tdx.kvm.shootdown import (
+    FLUSH,
+    blocked_page,
+    is_kick,
+    is_lock,
+    next_page_word,
+    request_of,
+    seamcall_step,
+    steps_of,
+)
 from kernels.tdx.kvm.zapper import map_page
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
 from kernels.tdx.statuses import SUCCESS
@@ -52,7 +61,7 @@ def shared_steps(rules, todo, repair):
     at = 0
     while todo:
         what = todo & 15
-        if what == BLOCK or (is_kick(what) and what != FLUSH) or what == REMOVE:
+        if what == BLOCK or (is_kick(what) and what != FLUSH) or is_lock(what) or what == REMOVE:
             made |= what << at
             at += 4
         todo >>= 4

@@ -17,16 +17,19 @@ requests | 2 fetch_and, 2 fetch_or | 1 load_acquire, 2 load_seq_cst
 mode | 2 store_relaxed, 2 store_release, 1 store_seq_cst, 2 compare_exchange | 2 load_seq_cst
 gate | 1 store_release, 1 store_seq_cst, 2 fetch_add | 1 load_acquire
 wait_for_sept_zap | 4 store_release, 2 store_seq_cst | 3 load_seq_cst
+no_entry_lock | 1 compare_exchange, 1 fetch_add |
 srcu | 1 store_release, 1 store_seq_cst, 1 compare_exchange | 1 load_acquire
 memslot | 2 store_release, 1 store_seq_cst | 4 load_acquire
 shared_spte | 1 exchange, 1 compare_exchange | 2 load_acquire
 mmu_lock | 1 compare_exchange, 15 fetch_add |
 slots_lock | 1 exchange, 1 compare_exchange |
 shared_owner | 3 store_release | 2 load_relaxed
+sept_lock | 1 compare_exchange, 7 fetch_add |
 mirror | 15 store_release, 2 exchange, 6 compare_exchange | 5 load_acquire
 occupant | 2 store_release, 2 compare_exchange |
 lp_ipi | 2 store_release | 1 load_acquire
 content | 5 store_release | 1 load_relaxed
+track_lock | 1 compare_exchange, 1 fetch_add |
 tdr_lock | 3 exchange, 3 compare_exchange, 5 fetch_add |
 td_state | 4 store_release | 5 load_acquire
 bepoch | 4 store_release | 1 load_acquire

@@ -1,0 +1,148 @@
+"""What a value may be in the TOML of an ordering, a scenario or a fault: words, lists of them, times, and what an error
+says was expected.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic.fields import FieldInfo
+
+from kernels.tdx.outcomes import FORBIDDEN, Outcome
+from kernels.tdx.rules import (
+    FLOWS,
+    Busy,
+    Fault,
+    FaultRetry,
+    Gate,
+    HkidFree,
+    KickBy,
+    MemslotZap,
+    Module,
+    OnError,
+    Pattern,
+    SeptFree,
+    SharedFlush,
+    Step,
+    flow_name,
+    flow_named,
+)
+from scenarios.delays import parse_delay, parse_start_offset
+from scenarios.durations import parse_duration
+from scenarios.wording import listed, names, nearest, problem, shown, unknown
+
+STEPS = tuple(name.replace("lock_", "lock ", 1) for name in names(Step))
+GATES, POLICIES, FAULTS = names(Gate), names(Busy), names(Fault)
+ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
+FLOW_NAMES = tuple(map(flow_name, FLOWS))
+MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
+MEMSLOT_ZAPS = names(MemslotZap)
+SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
+REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", "sept_lock")
+ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
+WORKERS = ("process", "thread")
+PLACEMENTS = ("apart", "mixed")
+KICKS = names(KickBy)
+
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:
+    """A word out of a few."""
+
+    def check(word: str) -> str:
+        if word not in words:
+            raise problem(unknown(noun, word, words))
+        return word
+
+    return AfterValidator(check)
+
+
+def parts_of_a_flow(name: str) -> str:
+    """Parts with a + between two, in their order."""
+    for part in name.split("+"):
+        if part not in FLOW_NAMES:
+            raise problem(unknown("flow", part, FLOW_NAMES))
+    return flow_name(flow_named(name))
+
+
+def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    """No value twice."""
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise problem(f"expected each at most once, found {shown(value)} twice")
+    return values
+
+
+def a_forbidden_outcome(word: str) -> str:
+    """An outcome that a wrong ordering can be known for."""
+    if word not in OUTCOMES:
+        raise problem(unknown("outcome", word, FORBIDDEN))
+    if word not in FORBIDDEN:
+        raise problem(f'outcome "{word}" is not forbidden; expected {listed(FORBIDDEN)}')
+    return word
+
+
+def the_word_safe(word: str) -> str:
+    """`safe`, or a hint to write the list."""
+    if word == "safe":
+        return word
+    near = nearest(word, ("safe", *FORBIDDEN))
+    hint = "" if near is None else f"; did you mean {shown(near if near == 'safe' else [near])}?"
+    raise problem(f'expected "safe" or a list of forbidden outcomes, found {shown(word)}{hint}')
+
+
+def a_power_of_two(value: int) -> int:
+    """The TLB is indexed by a mask."""
+    if value & (value - 1):
+        raise ValueError
+    return value
+
+
+def a_delay(text: str) -> str:
+    """A delay stays as it was written once it holds."""
+    parse_delay(text)
+    return text
+
+
+def a_start_offset(text: str) -> str:
+    """A start offset stays as it was written once it holds."""
+    parse_start_offset(text)
+    return text
+
+
+def seconds(value: Any) -> Any:
+    """A duration in words becomes seconds; a number stays as it is."""
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _listed_or_word(value: Any) -> str:
+    return "word" if isinstance(value, str) else "list"
+
+
+# TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
+Lenient = Field(strict=False)
+Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient]
+Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
+Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
+Policy = Annotated[str, one_of("policy", POLICIES)]
+Expect = Annotated[
+    Annotated[str, AfterValidator(the_word_safe), Tag("word")]
+    | Annotated[
+        tuple[Annotated[str, AfterValidator(a_forbidden_outcome)], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(each_once),
+        Tag("list"),
+    ],
+    Discriminator(_listed_or_word),
+]
+Duration = Annotated[float, BeforeValidator(seconds)]
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
+
+A_POLICY = f"a policy ({listed(POLICIES)})"
+TEXT = "text in quotes"
+
+
+def whole(least: int, most: int, unit: str = "") -> FieldInfo:
+    """A whole number in a range, both ends included."""
+    of = f" of {unit}" if unit else ""
+    return Field(ge=least, le=most, description=f"a whole number{of} from {least} to {most}")
