@@ -21,8 +21,8 @@ from numba.np.arrayobj import make_array
 I32, I64 = ir.IntType(32), ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
 _SYSTEM_CALLS = {
-    "x86_64": {"membarrier": 324, "tgkill": 234, "fallocate": 285, "mmap": 9, "pwrite64": 18},
-    "aarch64": {"membarrier": 283, "tgkill": 131, "fallocate": 47, "mmap": 222, "pwrite64": 68},
+    "x86_64": {"membarrier": 324, "tgkill": 234, "fallocate": 285, "mmap": 9, "mprotect": 10, "pwrite64": 18},
+    "aarch64": {"membarrier": 283, "tgkill": 131, "fallocate": 47, "mmap": 222, "mprotect": 226, "pwrite64": 68},
 }
 # Of linux/membarrier.h, what there is to ask for and to register with; and the signal of a kick, that of KVM's users.
 MEMBARRIER_QUERY, MEMBARRIER_GLOBAL, MEMBARRIER_REGISTER_GLOBAL = 0, 1 << 1, 1 << 2

@@ -4,6 +4,7 @@ What only a race does is `@harness`. `note` is `@local`: an outcome is seen in a
 """
 
 from kernels.language.atomics import (
+    bit_length,
     monotonic_ns,
     own,
     pause,
@@ -23,6 +24,7 @@ from kernels.layout import (
     DELAY_ODDS_SHIFT,
     DELAYED,
     FINISHED,
+    HIST_SUB_BUCKETS,
     MAX_SITES,
     OUTCOME_COUNTS,
     RNG,
@@ -35,6 +37,7 @@ from kernels.layout import (
     STRUCK,
     YIELDED,
 )
+from kernels.race.ticks import NS_SHIFT
 
 
 @local
@@ -43,6 +46,19 @@ def xorshift(random):
     random ^= random << 13
     random ^= (random >> 7) & ((1 << 57) - 1)
     return random ^ (random << 17)
+
+
+@harness()
+def nanoseconds_of(ticks, ticks_to_ns):
+    """What a histogram can hold of a duration."""
+    return min(max(0, (min(ticks, 1 << 43) * ticks_to_ns) >> NS_SHIFT), (1 << 40) - 1)
+
+
+@harness()
+def bucket_of(ns):
+    """Where it stands in an HdrHistogram-shaped table."""
+    bucket = max(0, bit_length(ns) - 8)
+    return bucket * (HIST_SUB_BUCKETS // 2) + (ns >> bucket)
 
 
 @local

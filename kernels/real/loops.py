@@ -20,7 +20,6 @@ import functools
 from typing import Any, NamedTuple
 
 from kernels.language.atomics import (
-    bit_length,
     exchange_seq_cst,
     fetch_or_seq_cst,
     load_acquire,
@@ -36,9 +35,8 @@ from kernels.language.atomics import (
     yield_cpu,
 )
 from kernels.language.llvm import system_call_number
-from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS, LINE_WORDS
-from kernels.race.tally import xorshift
-from kernels.race.ticks import NS_SHIFT
+from kernels.layout import HIST_WORDS, LINE_WORDS
+from kernels.race.tally import bucket_of, nanoseconds_of, xorshift
 from kernels.real.words import (
     BEGUN,
     DONE,
@@ -58,14 +56,15 @@ from kernels.real.words import (
     STALE_IN_WINDOW,
     USE_AFTER_REMOVE,
     Fault,
+    Way,
 )
 
 # What is called, and with which flags.
-FALLOCATE, MMAP, PWRITE = map(system_call_number, ("fallocate", "mmap", "pwrite64"))
+FALLOCATE, MMAP, MPROTECT, PWRITE = map(system_call_number, ("fallocate", "mmap", "mprotect", "pwrite64"))
 PUNCH_HOLE_KEEP_SIZE, READ_WRITE, SHARED_FIXED = 3, 3, 0x11
 OUTCOMES = 5
 BATCH = 1024  # reads between two looks at the word that ends it
-LONGEST_NS = (1 << 40) - 1
+HOLE, MAP = int(Way.hole), int(Way.map)
 REFUSED, EARLY, REUSED = 72, int(Fault.published_early), int(Fault.reused_early)
 
 
@@ -150,14 +149,11 @@ def begin(words: Any, places: Any, page: int) -> int:
     return holders
 
 
-def end(words: Any, places: Any, page: int, holders: int, ticks: int, ticks_to_ns: int) -> None:
+def end(words: Any, places: Any, host: Any, page: int, holders: int, ticks: int) -> None:
     """Say that the page is gone, and count the shootdown."""
     at = places.page + page * LINE_WORDS
     store_release(words, at + DONE, own(words, at + BEGUN))
-    ns = min(max((ticks * ticks_to_ns) >> NS_SHIFT, 0), LONGEST_NS)
-    shift = bit_length(ns) - 8
-    bucket = ns if ns < HIST_SUB_BUCKETS else shift * (HIST_SUB_BUCKETS // 2) + (ns >> shift)
-    counted = places.histograms + holders * HIST_WORDS + bucket
+    counted = places.histograms + holders * HIST_WORDS + bucket_of(nanoseconds_of(ticks, host.ticks_to_ns))
     set_own(words, counted, own(words, counted) + 1)
     set_own(words, places.host + SHOOTDOWNS, own(words, places.host + SHOOTDOWNS) + 1)
 
@@ -168,88 +164,99 @@ def write(words: Any, places: Any, host: Any, file: int, slot: int, value: int) 
     return system_call(PWRITE, file, host.address + 8 * places.scratch, 8, slot * PAGE_BYTES, 0, 0) == 8
 
 
-def too_early(words: Any, places: Any, host: Any, page: int, slot: int) -> None:
+def too_early(words: Any, memory: Any, places: Any, host: Any, page: int) -> None:
     """The planted faults: what has to wait for the call is done before it, and a reader gets time to look."""
     at = places.page + page * LINE_WORDS
     if host.fault == EARLY:
         store_release(words, at + DONE, own(words, at + BEGUN))
     elif host.fault == REUSED:
-        write(words, places, host, host.file, slot, SOMEBODY_ELSE)
+        store_release(memory, page * PAGE_WORDS, SOMEBODY_ELSE)
     if host.fault:
         yield_cpu()
 
 
-def punch_holes(words: Any, memory: Any, places: Any, host: Any, seed: int) -> int:
-    """memfd: take pages at random out of the file until told to stop. `memory` is the host's own mapping, as words.
+def prepare(words: Any, places: Any, host: Any, page: int, value: int) -> bool:
+    """What comes before the call; False where the kernel refuses it.
 
-    The next generation is stored through that mapping, in one piece: a page that a reader has faulted in meanwhile is
-    there already, and write(2) may copy byte by byte.
-
-    The freed page goes into another file before the next generation is written: as the kernel hands out
+    A page that a hole frees goes into another file before the next generation is written: as the kernel hands out
     first what it has got back last, the readers' own page would else come back, and show nothing but its new content.
     """
-    random, failed = seed, False
-    while load_relaxed(words, places.stop) == 0 and not failed:
-        for _ in range(host.gap):
-            pause()
-        random = xorshift(random)
-        page = page_of(random, places.pages)
+    if host.way == MAP:
+        return write(words, places, host, host.file, own(words, places.spare), value)
+    if host.way == HOLE:
         system_call(FALLOCATE, host.other, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0)
-        holders = begin(words, places, page)
-        too_early(words, places, host, page, page)
-        began = now(host.clock)
-        failed = system_call(FALLOCATE, host.file, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0) != 0
-        took = now(host.clock) - began
-        if failed:
-            break
-        end(words, places, page, holders, took, host.ticks_to_ns)
-        failed = not write(words, places, host, host.other, page, SOMEBODY_ELSE)
-        value = ((page + 1) << OWNER_SHIFT) + own(words, places.page + page * LINE_WORDS + BEGUN)
-        store_release(memory, page * PAGE_WORDS, value)
-    for page in range(places.pages):
-        close(words, places, page)
-    return REFUSED if failed else 0
+    return True
 
 
-def replace_pages(words: Any, memory: Any, places: Any, host: Any, seed: int) -> int:
-    """munmap: map another page of the file over one at random until told to stop. `memory` is the readers' mapping.
+def take(words: Any, places: Any, host: Any, page: int) -> bool:
+    """The call itself.
 
     MAP_FIXED takes the old page away and puts the new one there in one call. Between an munmap and an mmap a reader
     would fault where nothing is mapped, which ends a process; here it waits in its page fault until the call is over.
-    The page that was replaced is the next one to be mapped, elsewhere: an old translation shows its new owner.
     """
-    random, failed = seed, False
-    while load_relaxed(words, places.stop) == 0 and not failed:
+    target = host.other + page * PAGE_BYTES
+    if host.way == HOLE:
+        return system_call(FALLOCATE, host.file, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0) == 0
+    if host.way == MAP:
+        spare = own(words, places.spare)
+        return system_call(MMAP, target, PAGE_BYTES, READ_WRITE, SHARED_FIXED, host.file, spare * PAGE_BYTES) == target
+    return system_call(MPROTECT, target, PAGE_BYTES, 0, 0, 0, 0) == 0
+
+
+def give(words: Any, memory: Any, places: Any, host: Any, page: int, value: int) -> bool:
+    """What comes behind the call: the old page has its next owner, and the readers a new generation.
+
+    Into a hole it is stored through the host's own mapping, in one piece: a page that a reader has faulted in meanwhile
+    is there already, and write(2) may copy byte by byte. The page that was replaced is the next one to be mapped,
+    elsewhere. One that is protected nobody may look at, so that it is somebody else's until it is given back.
+    """
+    if host.way == HOLE:
+        written = write(words, places, host, host.other, page, SOMEBODY_ELSE)
+        store_release(memory, page * PAGE_WORDS, value)
+        return written
+    if host.way == MAP:
+        at = places.page + page * LINE_WORDS + SLOT
+        slot = own(words, at)
+        set_own(words, at, own(words, places.spare))
+        set_own(words, places.spare, slot)
+        return True
+    written = write(words, places, host, host.file, page, SOMEBODY_ELSE)
+    written &= write(words, places, host, host.file, page, value)
+    target = host.other + page * PAGE_BYTES
+    return written and system_call(MPROTECT, target, PAGE_BYTES, READ_WRITE, 0, 0, 0) == 0
+
+
+def take_pages(words: Any, memory: Any, places: Any, host: Any, seed: int) -> int:
+    """Take pages at random away until told to stop, one of 64 times that which nobody reads. `memory` is the host's
+    own mapping, as words.
+    """
+    random, works = seed, True
+    while load_relaxed(words, places.stop) == 0 and works:
         for _ in range(host.gap):
             pause()
         random = xorshift(random)
-        page = page_of(random, places.pages)
+        page = places.pages if (random >> 40) & 63 == 0 else page_of(random, places.pages)
         at = places.page + page * LINE_WORDS
-        slot, spare = own(words, at + SLOT), own(words, places.spare)
         value = ((page + 1) << OWNER_SHIFT) + own(words, at + BEGUN) + 1
-        failed = not write(words, places, host, host.file, spare, value)
+        works = prepare(words, places, host, page, value)
         holders = begin(words, places, page)
-        too_early(words, places, host, page, slot)
-        target = host.other + page * PAGE_BYTES
+        too_early(words, memory, places, host, page)
         began = now(host.clock)
-        mapped = system_call(MMAP, target, PAGE_BYTES, READ_WRITE, SHARED_FIXED, host.file, spare * PAGE_BYTES)
+        works &= take(words, places, host, page)
         took = now(host.clock) - began
-        failed |= mapped != target
-        if failed:
-            break
-        end(words, places, page, holders, took, host.ticks_to_ns)
-        set_own(words, at + SLOT, spare)
-        set_own(words, places.spare, slot)
-    for page in range(places.pages):
+        if works:
+            end(words, places, host, page, holders, took)
+            works = give(words, memory, places, host, page, value)
+    for page in range(places.pages + 1):
         close(words, places, page)
-    return REFUSED if failed else 0
+    return 0 if works else REFUSED
 
 
 class Loops(NamedTuple):
-    """Compiled: the readers' loop, and the host's by the name of its scenario's arm."""
+    """Compiled: the readers' loop, and the host's."""
 
     read_pages: Any
-    hosts: dict[str, Any]
+    take_pages: Any
 
 
 @functools.cache
@@ -257,6 +264,6 @@ def load_loops() -> Loops:
     """Compile every loop, or take it from the cache."""
     from kernels.language.jit import loops
 
-    parts = (xorshift, page_of, show, now, held_by, close, begin, end, write, too_early)
-    made = loops("real", *parts, read_pages, punch_holes, replace_pages)
-    return Loops(made.read_pages, {"memfd": made.punch_holes, "kvm": made.punch_holes, "munmap": made.replace_pages})
+    parts = (xorshift, nanoseconds_of, bucket_of, page_of, show, now, held_by, close, begin, end, write, too_early)
+    made = loops("real", *parts, prepare, take, give, read_pages, take_pages)
+    return Loops(made.read_pages, made.take_pages)

@@ -14,8 +14,7 @@ from kernels.language.atomics import (
 from kernels.language.steps import harness, local
 from kernels.layout import DEADLINE, HIST_WORDS, NEXT_START, OUTCOME_COUNTS, RNG, STOP_ENDING, STOP_ENDLESS
 from kernels.race.ring import Mark, kept
-from kernels.race.tally import count, now, relax, show, xorshift
-from kernels.race.ticks import NS_SHIFT
+from kernels.race.tally import bucket_of, count, nanoseconds_of, now, relax, show, xorshift
 from kernels.tdx.counters import (
     AGE_BUCKETS,
     AGES,
@@ -151,9 +150,8 @@ def collect_flags(td, lay, me, gpa):
 @harness()
 def record(td, rules, me, histogram, ticks):
     """Count a duration in an HdrHistogram-shaped table of nanoseconds; returns the nanoseconds."""
-    ns = min(max(0, (min(ticks, 1 << 43) * rules.ticks_to_ns) >> NS_SHIFT), (1 << 40) - 1)
-    bucket = max(0, bit_length(ns) - 8)
-    at = me.tally + HEAD_WORDS + histogram * HIST_WORDS + bucket * 128 + (ns >> bucket)
+    ns = nanoseconds_of(ticks, rules.ticks_to_ns)
+    at = me.tally + HEAD_WORDS + histogram * HIST_WORDS + bucket_of(ns)
     set_own(td, at, own(td, at) + 1)
     return ns
 

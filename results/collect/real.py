@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.layout import HIST_WORDS, LINE_WORDS
-from kernels.real.words import HOST_WORDS, MET, MET_IN, SEEN, SHOOTDOWNS, SHOWN_IN, Places
+from kernels.real.words import HOST_WORDS, KVM, MET, MET_IN, SEEN, SHOOTDOWNS, SHOWN_IN, Places
 from kernels.tdx.outcomes import Outcome
-from results.collect.race import outcome_entry, per_second, percentile_summary
+from results.collect.race import Run, outcome_entry, per_second, percentile_summary
 from results.numbers.statistics import Counts
 from results.verdict import MET as MET_NAME
 from results.verdict import REMEDY, Ending, judge
 
 INTERRUPTS = Path("/proc/interrupts")
-# Those that a shootdown sends, by their names in /proc/interrupts; there is no such line where hardware broadcasts it.
-TOLD = ("TLB", "CAL")
+# Those that a shootdown sends, by their names in /proc/interrupts (RES: with a signal); there is no such line where
+# hardware broadcasts it.
+TOLD = ("TLB", "CAL", "RES")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,9 @@ class RealFacts:
     steal_share: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class RealRun:
-    """One arm's entry of real.json, and its arrays for raw.npz under `<arm>/...`."""
-
-    json: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
+def interrupts_since(before: Mapping[str, int]) -> dict[str, int]:
+    """How many of each kind came since `interrupts_now()` said this."""
+    return {name: count - before.get(name, 0) for name, count in interrupts_now().items()}
 
 
 def interrupts_now(path: Path = INTERRUPTS) -> dict[str, int]:
@@ -52,13 +50,15 @@ def interrupts_now(path: Path = INTERRUPTS) -> dict[str, int]:
     return {name: sum(int(word) for word in named[name] if word.isdigit()) for name in TOLD if name in named}
 
 
-def real_record(facts: RealFacts, words: NDArray[np.int64], places: Places) -> RealRun:
+def real_record(facts: RealFacts, words: NDArray[np.int64], places: Places) -> Run:
     """One arm's record, in the form of a run's where it is the same thing; n is the shootdowns that met a vCPU."""
     host = words[places.host : places.host + HOST_WORDS]
     readers = words[places.reader :][: places.readers * LINE_WORDS].reshape(-1, LINE_WORDS)[:, : len(SEEN)]
     histograms: Counts = words[places.histograms :][: (places.readers + 1) * HIST_WORDS].reshape(-1, HIST_WORDS).copy()
     counts, reads, met = readers.sum(axis=0), int(readers.sum()), int(host[MET])
     held = {f"held_by_{holders}": each for holders, each in enumerate(histograms) if each.any()}
+    timed = {MET_NAME: histograms[1:].sum(axis=0), **held}
+    of_kvm = words[places.kvm :][: len(KVM)].tolist()
     shootdowns = int(host[SHOOTDOWNS])
     outcomes = [
         outcome_entry(Outcome[name], int(counts[at]), int(host[SHOWN_IN + at]), int(host[MET_IN + at]), met)
@@ -85,13 +85,12 @@ def real_record(facts: RealFacts, words: NDArray[np.int64], places: Places) -> R
         "shootdowns_per_s": per_second(shootdowns, facts.seconds),
         "met": {"shootdowns": met},
         "outcomes": outcomes,
-        "latency_ns": {
-            name: percentile_summary(each) for name, each in {MET_NAME: histograms[1:].sum(axis=0), **held}.items()
-        },
+        "latency_ns": {name: percentile_summary(each) for name, each in timed.items()},
         "vcpu_ns": {},
         "interrupts": dict(facts.interrupts),
+        "kvm": dict(zip(KVM, of_kvm, strict=True)) if any(of_kvm) else {},
         "steal_share": facts.steal_share,
     }
     verdict, reason = judge(record)
     record["verdict"], record["reason"] = str(verdict), reason.replace(REMEDY, "a longer --duration or an idle machine")
-    return RealRun(record, {f"{facts.arm}/hist/{name}": each for name, each in held.items()})
+    return Run(record, {f"{facts.arm}/hist/{name}": each for name, each in timed.items()})

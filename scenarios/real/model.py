@@ -18,7 +18,7 @@ from scenarios.wording import ScenarioError, listed, unknown
 
 FOLDER = "real"
 MOST_PAGES = 16_384  # each is a mapping of its own, of which a process has 65,530
-ARMS = ("memfd", "munmap", "kvm")
+ARMS = ("memfd", "munmap", "mprotect", "kvm", "guest_memfd")
 
 
 class RealFault(NamedTuple):
@@ -31,12 +31,12 @@ class RealFault(NamedTuple):
 
 REAL_FAULTS = {
     "published_early": RealFault(
-        "the host says that the page is gone before its call: memfd, munmap, real",
+        "the host says that the page is gone before its call: memfd, munmap, mprotect, real",
         "kernels/real/loops.py, too_early(); a tdx_track() that returns before the IPIs are acknowledged",
         "stale_after_done",
     ),
     "reused_early": RealFault(
-        "the host gives the page to somebody else before its call: memfd, munmap, real",
+        "the host gives the page to somebody else before its call: memfd, munmap, mprotect, real",
         "kernels/real/loops.py, too_early(); a page that is freed before its TLB entries are flushed",
         "use_after_remove",
     ),

@@ -1,13 +1,15 @@
 """What a real race runs on: the files whose pages go, the mapping that readers share, and each actor's work.
 
 memfd: each reader is a process that maps one memfd for itself. The host punches a hole, and the kernel takes the page
-out of every process. munmap: readers are threads of one process. The host maps another page over theirs. kvm: readers
-are vCPUs of a guest whose memory is the memfd, into which the host punches holes.
+out of every process. munmap, mprotect: readers are threads of one process. The host maps another page over theirs, or
+forbids all access to it for a while; a reader that faults then tries again. kvm, guest_memfd: readers are vCPUs of a
+guest whose memory is the memfd, or a guest_memfd, into which the host punches holes.
 """
 
 import contextlib
 import mmap
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +20,7 @@ import numpy as np
 from kernels.layout import LINE_WORDS
 from kernels.race.clock import Calibration
 from kernels.real.loops import load_loops
-from kernels.real.words import BEGUN, DONE, PAGE_BYTES, SLOT, Fault, Host, Places, content, places
+from kernels.real.words import BEGUN, DONE, PAGE_BYTES, SLOT, Fault, Host, Places, Way, content, places
 from scenarios.real.model import Real
 from stress.errors import CannotRunHere
 from stress.processes.placement import Cpus, inherited_cpus
@@ -26,7 +28,9 @@ from stress.processes.shared_words import Words, shared_words
 from stress.processes.worker import Job
 from stress.real.guest import Guest, check_kvm
 
-THREADS = ("munmap", "kvm")
+WAYS = {"munmap": Way.map, "mprotect": Way.protect}
+GUESTS = ("kvm", "guest_memfd")
+THREADS = (*WAYS, *GUESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +56,16 @@ def laid_out(arm: str, real: Real) -> Iterator[Ground]:
             file, others = (os.memfd_create(f"tdx-stress {name}") for name in ("pages", "others"))
             stack.callback(os.close, file)
             stack.callback(os.close, others)
-            for each, count in ((file, real.pages + 1), (others, real.pages)):
+            for each, count in ((file, real.pages + 2), (others, real.pages + 1)):
                 os.ftruncate(each, count * PAGE_BYTES)
-            for page in range(real.pages):
+            for page in range(real.pages + 1):
                 os.pwrite(file, content(page, 1).to_bytes(8, "little"), page * PAGE_BYTES)
         except (OSError, AttributeError) as error:
             raise CannotRunHere(f"{arm}: no memfd of {real.pages} pages is to be had: {error}") from None
-        lines = where.page + LINE_WORDS * np.arange(real.pages)
+        lines = where.page + LINE_WORDS * np.arange(real.pages + 1)
         words[lines + BEGUN] = words[lines + DONE] = 1
-        words[lines + SLOT] = np.arange(real.pages)
-        words[where.spare] = real.pages
+        words[lines + SLOT] = np.arange(real.pages + 1)
+        words[where.spare] = real.pages + 1
         yield Ground(arm, words, where, file, others)
 
 
@@ -78,7 +82,9 @@ def teams(ground: Ground, real: Real, clock: Calibration, cpus: Cpus) -> list[li
     fault = int(Fault[real.faults[0]] if real.faults else Fault.none)
     shared = ground.arm in THREADS
     memory = _mapped(ground.file, real.pages) if shared else None
-    guest = Guest(memory, words, where) if memory is not None and ground.arm == "kvm" else None
+    guest = None
+    if memory is not None and ground.arm in GUESTS:
+        guest = Guest(memory, words, where, ground.file if ground.arm == "kvm" else -1)
 
     def read(reader: int) -> int:
         if guest is not None:
@@ -88,20 +94,31 @@ def teams(ground: Ground, real: Real, clock: Calibration, cpus: Cpus) -> list[li
         return int(loops.read_pages(words, seen, where, reader, _seed(real.seed, reader + 1)))
 
     def take_away() -> int:
-        view = _mapped(ground.file, real.pages) if memory is None else memory
-        other = view.ctypes.data if ground.arm == "munmap" else ground.others
+        file, view = guest.pages() if guest else (ground.file, memory)
+        view = _mapped(file, real.pages) if view is None else view
+        way = WAYS.get(ground.arm, Way.hole)
+        other = ground.others if way == Way.hole else view.ctypes.data
         clocked = int(clock.clock), clock.ticks_to_ns
-        host = Host(words.ctypes.data, ground.file, other, *clocked, real.gap, fault)
-        return int(loops.hosts[ground.arm](words, view, where, host, _seed(real.seed, 0)))
+        host = Host(int(way), words.ctypes.data, file, other, *clocked, real.gap, fault)
+        return int(loops.take_pages(words, view, where, host, _seed(real.seed, 0)))
 
-    jobs = [Job(f"vcpu {reader}", partial(read, reader), where_to) for reader, where_to in enumerate(of_readers)]
+    opens = _tries_again if ground.arm == "mprotect" else lambda: None
+    jobs = [Job(f"vcpu {i}", partial(read, i), its, opens=opens) for i, its in enumerate(of_readers)]
     jobs.append(Job("zapper 0", take_away, own))
     return [jobs] if shared else [[job] for job in jobs]
 
 
+def _tries_again() -> None:
+    """In a worker's main thread: an access that is not allowed is tried again until it is.
+
+    Python's own handler takes down that there was a signal and returns to the instruction, in whichever thread.
+    """
+    signal.signal(signal.SIGSEGV, lambda *_: None)
+
+
 def _mapped(file: int, pages: int) -> Words:
-    """The file's pages as words. The mapping lives as long as the array."""
-    mapping = mmap.mmap(file, pages * PAGE_BYTES)
+    """The file's pages as words, with the one that nobody reads. The mapping lives as long as the array."""
+    mapping = mmap.mmap(file, (pages + 1) * PAGE_BYTES)
     with contextlib.suppress(OSError, AttributeError):  # a kernel without huge pages
         mapping.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(mapping, dtype=np.int64)
@@ -117,8 +134,8 @@ def warmed(arms: Sequence[str], clock: Calibration) -> None:
     """Have each loop compiled, or taken from the cache, before the first fork: each runs once, and ends at once."""
     smallest = Real(name="", arms=tuple(arms), vcpus=1, pages=1)
     for arm in arms:
-        if arm == "kvm":
-            check_kvm()
+        if arm in GUESTS:
+            check_kvm(arm)
         with laid_out(arm, smallest) as ground:
             ground.words[ground.places.stop] = 1
             for job in chain(*teams(ground, smallest, clock, inherited_cpus())):

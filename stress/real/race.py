@@ -12,7 +12,8 @@ from kernels.layout import LINE_WORDS
 from kernels.race.clock import Calibration
 from kernels.real.loops import REFUSED
 from kernels.real.words import SEEN, SHOOTDOWNS
-from results.collect.real import RealFacts, RealRun, interrupts_now, real_record
+from results.collect.race import Run
+from results.collect.real import RealFacts, interrupts_now, interrupts_since, real_record
 from results.machine.host import cpu_times, steal_share
 from results.verdict import Ending
 from scenarios.real.model import Real
@@ -29,7 +30,7 @@ WHY = {REFUSED: "the kernel refused the host's call", LOST: "a guest left KVM fo
 Watch = Callable[[int, int, float], None]
 
 
-def race_real(arm: str, real: Real, clock: Calibration, cpus: Cpus, interrupts: Interrupts, watch: Watch) -> RealRun:
+def race_real(arm: str, real: Real, clock: Calibration, cpus: Cpus, interrupts: Interrupts, watch: Watch) -> Run:
     """Race one arm for its duration. `watch` gets the shootdowns and reads so far, and the seconds that are left.
 
     Raises HarnessFault and CannotRunHere.
@@ -48,7 +49,7 @@ def race_real(arm: str, real: Real, clock: Calibration, cpus: Cpus, interrupts: 
             notes=notes,
             seconds=overseer.seconds,
             faults=real.faults,
-            interrupts={name: count - before.get(name, 0) for name, count in interrupts_now().items()},
+            interrupts=interrupts_since(before),
             steal_share=steal_share(steal, cpu_times()),
         )
         return real_record(facts, ground.words, ground.places)

@@ -10,13 +10,13 @@ MEAN_NOTHING = (
     "orderings", "shootdowns", "warmup", "rate", "workers", "placement", "delays", "amplify", "outcome", "budget",
     "trace",
 )  # fmt: skip
+WHY_NOTHING = "the kernel's own shootdown has no ordering, no step and no rate of ours"
 
 
 def resolve_real(request: RunRequest) -> Real:
     """The scenario with every option applied. Raises ScenarioError and UsageFault."""
     if refused := typed(request, MEAN_NOTHING):
-        why = "the kernel's own shootdown has no ordering, no step and no rate of ours"
-        raise UsageFault(f"{refused[0]}: means nothing in scenario {request.scenario}: {why}; leave it out")
+        raise UsageFault(f"{refused[0]}: means nothing in scenario {request.scenario}: {WHY_NOTHING}; leave it out")
     if request.zappers not in (None, 1):
         raise UsageFault(f"--zappers: expected 1 in scenario {request.scenario}, found {request.zappers}")
     given = {"vcpus": request.vcpus, "pages": request.pages, "duration_s": request.duration, "seed": request.seed}

@@ -24,6 +24,7 @@ from kernels.real.words import (
     SOMEBODY_ELSE,
     Host,
     Places,
+    Way,
     content,
     places,
 )
@@ -50,14 +51,14 @@ def ground() -> Iterator[tuple[Words, Places, int, int]]:
     where = places(readers=1, pages=PAGES)
     words = np.zeros(where.total_words, np.int64)
     file, others = os.memfd_create("pages"), os.memfd_create("others")
-    os.ftruncate(file, (PAGES + 1) * PAGE_BYTES)
-    os.ftruncate(others, PAGES * PAGE_BYTES)
-    for page in range(PAGES):
+    os.ftruncate(file, (PAGES + 2) * PAGE_BYTES)
+    os.ftruncate(others, (PAGES + 1) * PAGE_BYTES)
+    for page in range(PAGES + 1):
         os.pwrite(file, content(page, 1).to_bytes(8, "little"), page * PAGE_BYTES)
         line = where.page + page * LINE_WORDS
         words[line + BEGUN] = words[line + DONE] = 1
         words[line + SLOT] = page
-    words[where.spare] = PAGES
+    words[where.spare] = PAGES + 1
     yield words, where, file, others
     os.close(file)
     os.close(others)
@@ -93,36 +94,36 @@ def test_a_read_is_told_by_what_was_published_before_it(begun: int, done: int, v
     assert words[where.seen] == (value - content(0, 0) if own else 0)
 
 
-@pytest.mark.parametrize("arm", ["memfd", "munmap"])
+@pytest.mark.parametrize("way", Way)
 @pytest.mark.parametrize("holds", [True, False])
 def test_the_host_puts_a_later_generation_into_every_page_and_counts_whom_it_met(
-    ground: tuple[Words, Places, int, int], arm: str, holds: bool
+    ground: tuple[Words, Places, int, int], way: Way, holds: bool
 ) -> None:
     words, where, file, others = ground
-    memory = np.frombuffer(mmap.mmap(file, PAGES * PAGE_BYTES), dtype=np.int64)
+    memory = np.frombuffer(mmap.mmap(file, (PAGES + 1) * PAGE_BYTES), dtype=np.int64)
     words[where.seen : where.seen + PAGES] = int(holds)  # the reader has read generation 1, and nothing since
-    other = others if arm == "memfd" else memory.ctypes.data
-    host = words, memory, where, Host(words.ctypes.data, file, other, 0, 1 << NS_SHIFT, 0, 0), 5
-    returned = run(words, where, where.host + SHOOTDOWNS, load_loops().hosts[arm], *host)
+    other = others if way == Way.hole else memory.ctypes.data
+    host = words, memory, where, Host(int(way), words.ctypes.data, file, other, 0, 1 << NS_SHIFT, 0, 0), 5
+    returned = run(words, where, where.host + SHOOTDOWNS, load_loops().take_pages, *host)
 
-    lines = words[where.page : where.page + PAGES * LINE_WORDS].reshape(PAGES, LINE_WORDS)
+    lines = words[where.page : where.seen - LINE_WORDS].reshape(PAGES + 1, LINE_WORDS)
     shootdowns = int(words[where.host + SHOOTDOWNS])
     timed = words[where.histograms : where.histograms + 2 * HIST_WORDS].reshape(2, HIST_WORDS).sum(axis=1)
-    gone = int((lines[:, DONE] > 1).sum())
+    gone = int((lines[:PAGES, DONE] > 1).sum())
     assert returned == 0
-    assert memory[:: PAGE_BYTES // 8].tolist() == [content(page, int(lines[page, DONE])) for page in range(PAGES)]
+    assert memory[:: PAGE_BYTES // 8].tolist() == [content(page, int(lines[page, DONE])) for page in range(PAGES + 1)]
     assert (lines[:, DONE] == lines[:, BEGUN]).all()
     assert int((lines[:, DONE] - 1).sum()) == shootdowns
     assert words[where.host + MET] == timed[1] == (gone if holds else 0)
     assert timed.sum() == shootdowns
 
 
-@pytest.mark.parametrize("arm", ["memfd", "munmap"])
+@pytest.mark.parametrize("way", Way)
 def test_a_host_whose_call_is_refused_ends_with_a_code_of_its_own(
-    ground: tuple[Words, Places, int, int], arm: str
+    ground: tuple[Words, Places, int, int], way: Way
 ) -> None:
     words, where, _, others = ground
-    memory = np.zeros(PAGES * PAGE_BYTES // 8, np.int64)
-    host = words, memory, where, Host(words.ctypes.data, -1, others, 0, 1 << NS_SHIFT, 0, 0), 5
+    memory = np.zeros((PAGES + 1) * PAGE_BYTES // 8, np.int64)
+    host = words, memory, where, Host(int(way), words.ctypes.data, -1, others, 0, 1 << NS_SHIFT, 0, 0), 5
 
-    assert run(words, where, where.host + SHOOTDOWNS, load_loops().hosts[arm], *host) == REFUSED
+    assert run(words, where, where.host + SHOOTDOWNS, load_loops().take_pages, *host) == REFUSED

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from kernels.layout import HIST_WORDS
 from results.draw.sheet import Sheet, drawn, sheet
 from results.draw.style import MARKER, Style, percentile_axes, say, styles, time_axis
 from results.draw.svg import panel, sample
@@ -78,20 +76,9 @@ def _curves(ax: Axes, shown: Shown) -> None:
         say(ax, f"In no arm {ENOUGH['p50']} shootdowns met a vCPU, which a median needs.")
 
 
-def _shown(runs: Sequence[Run], arrays: Arrays) -> Shown:
-    """With the calls that met a vCPU as one histogram of each arm."""
-    summed: dict[str, NDArray[np.int64]] = {}
-    for run in runs:
-        names = [name for name in run["latency_ns"] if name not in (MET, f"{HELD}0")]
-        none = np.zeros(HIST_WORDS, dtype=np.int64)
-        found = (arrays[f"{run['ordering']}/hist/{name}"] for name in names)
-        summed[f"{run['ordering']}/hist/{MET}"] = sum(found, none)
-    return Shown(runs, styles(runs), summed)
-
-
 def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
     """latency.png: by percentile, and by who held the page."""
-    shown = _shown(result["runs"], arrays)
+    shown = Shown(result["runs"], styles(result["runs"]), arrays)
     handles = [look.handle(look.name) for look in shown.looks]
     made = sheet(result, "Real TLB shootdowns", 4.2, handles, model=f"{KERNEL[0].upper()}{KERNEL[1:]}.")
     left, right = made.body.subplots(1, 2)
@@ -103,7 +90,7 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
 def real_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
     """report.html."""
     runs, scenario = result["runs"], result["scenario"]
-    shown = _shown(runs, arrays)
+    shown = Shown(runs, styles(runs), arrays)
     level, headline = HEADLINES[Exit(exit_code(runs))]
     figures = (
         Figure(panel("curve", "Percentile curves of the host's call", lambda ax: _curves(ax, shown))),

@@ -44,6 +44,7 @@ class _Run(Shape):
     outcomes: list[OutcomeShape]
     latency_ns: dict[Annotated[str, Field(pattern=rf"^({MET}|{HELD}[0-9]+)$")], PhaseShape]
     interrupts: dict[str, int]
+    kvm: dict[str, Count] = Field(default_factory=dict)
 
 
 class _Scenario(Shape):
@@ -79,7 +80,7 @@ def histograms(directory: Path, document: dict[str, Any]) -> dict[str, NDArray[n
         for name in run["latency_ns"]:
             key = f"{run['ordering']}/hist/{name}"
             found = arrays.get(key)
-            if name != MET and (found is None or found.shape != (HIST_WORDS,) or found.dtype != np.int64):
+            if found is None or found.shape != (HIST_WORDS,) or found.dtype != np.int64:
                 raise StoreError(f"{directory / RAW}: {key}: expected int64 of shape ({HIST_WORDS},), found none such")
     return arrays
 

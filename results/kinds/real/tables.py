@@ -33,15 +33,20 @@ def real_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield ""
     yield work_table(runs)
     yield ""
+    if any(run.get("kvm") for run in runs):
+        yield from (kvm_table(runs), "")
     if result["caveats"]:
         yield from (*caveat_lines(result["caveats"]), "")
 
 
 def _readers(runs: Sequence[Run]) -> str:
     """What a vCPU is in each arm."""
-    words = {"memfd": "a process", "munmap": "a thread", "kvm": "a guest's"}
-    told = [f"{words.get(run['ordering'], 'a reader')} ({run['ordering']})" for run in runs]
-    return f"a vCPU is {' and '.join(told)}"
+    words, arms = (
+        {"memfd": "a process", "munmap": "a thread", "mprotect": "a thread"},
+        [run["ordering"] for run in runs],
+    )
+    told = [f"{words.get(arm, 'one of a guest')} ({arm})" for arm in arms]
+    return f"a vCPU is {', '.join(told)}"
 
 
 def _verdict_row(run: Run) -> tuple[str, ...]:
@@ -78,11 +83,24 @@ def work_table(runs: Sequence[Run]) -> Table:
     return Table("", head, tuple(rows), frozenset(range(1, 5)))
 
 
+def kvm_table(runs: Sequence[Run]) -> Table:
+    """What KVM's own statistics say of its virtual machine, in all and for each shootdown."""
+    told = [(run, run["kvm"]) for run in runs if run.get("kvm")]
+    rows = [
+        (run["ordering"], *(f"{count(many)} ({many / max(run['all_shootdowns'], 1):.2f})" for many in its.values()))
+        for run, its in told
+    ]
+    head = ("KVM SAYS (a shootdown)", *dict.fromkeys(name for _, its in told for name in its))
+    return Table("", head, tuple(rows), frozenset(range(1, len(head))))
+
+
 def real_tables(result: Mapping[str, Any]) -> Iterator[Table]:
     """The same, and latency with its intervals."""
     yield seen_table(result["runs"])
     yield calls_table(result["runs"], intervals=True)
     yield work_table(result["runs"])
+    if any(run.get("kvm") for run in result["runs"]):
+        yield kvm_table(result["runs"])
 
 
 def figures(run: Run) -> dict[str, Any]:

@@ -17,14 +17,15 @@ from kernels.real.words import (
     USE_AFTER_REMOVE,
     places,
 )
-from results.collect.real import RealFacts, RealRun, real_record
+from results.collect.race import Run
+from results.collect.real import RealFacts, real_record
 from results.kinds.real.record import SCHEMA, real_caveats
 from results.numbers.statistics import bucket_of
 from results.tests.builders.run import HOST
 from results.verdict import Ending
 
 
-def a_race(arm: str = "memfd", stale: int = 0, more: int = 0, **facts: Any) -> RealRun:
+def a_race(arm: str = "memfd", stale: int = 0, more: int = 0, **facts: Any) -> Run:
     """Of 2 readers: 5,000 calls, of which 613 held nobody up; `stale` shootdowns showed what is forbidden. `more`: of
     everything, so that no number is another race's.
     """
@@ -52,7 +53,7 @@ def a_race(arm: str = "memfd", stale: int = 0, more: int = 0, **facts: Any) -> R
     return real_record(RealFacts(arm=arm, **{**told, **facts}), words, where)
 
 
-def a_real(*races: RealRun) -> dict[str, Any]:
+def a_real(*races: Run) -> dict[str, Any]:
     """The document of these races."""
     runs = [race.json for race in races]
     return {
@@ -77,6 +78,6 @@ def a_real(*races: RealRun) -> dict[str, Any]:
     }
 
 
-def both() -> tuple[RealRun, RealRun]:
+def both() -> tuple[Run, Run]:
     """A right one, and one that was caught, on a machine that tells no TLB shootdowns."""
     return a_race(), a_race("munmap", 19, 7, faults=("published_early",), interrupts={"CAL": 97}, seconds=3.25)
