@@ -39,13 +39,24 @@ FIGURES = (
         "stale_window_p50_ns", "legal stale window, p50", "ns", *LONGER, "legal stale window, p50", ("stale_window",)
     ),
 )
-BY_ID = {figure.id: figure for figure in FIGURES}
+# Of a bench that has the machine's own shootdowns beside the model's.
+REAL_FIGURES = (
+    Figure("alone_p50_ns", "shootdown with nobody, p50", "ns", *SLOWER, also=("alone",)),
+    Figure("ipis", "IPIs a shootdown", "/shootdown", *MORE),
+)
+IPIS = ("CAL", "RES")  # function calls, with the TLB shootdowns among them, and the wake-ups that carry signals
+BY_ID = {figure.id: figure for figure in (*FIGURES, *REAL_FIGURES)}
 
 
 def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
     """The figures of one entry of `runs`, as `results.collect.race.run_record` makes it; None where n is too small."""
-    met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
-    measured = run["seconds"] > 0 and run["shootdowns"] > 0
+    latency, met, outside = run["latency_ns"], whole(run), run["vcpu_ns"].get("out_of_guest", {})
+    measured = run["seconds"] > 0 and run.get("shootdowns", run["all_shootdowns"]) > 0
+    alone, sent = latency.get("shootdown_empty") or latency.get("held_by_0") or {}, run.get("interrupts", {})
+    of_real = {
+        "alone_p50_ns": alone.get("p50"),
+        "ipis": sum(sent.get(name, 0) for name in IPIS) / run["all_shootdowns"] if measured and sent else None,
+    }
     return {
         "p50_ns": met["p50"],
         "p90_ns": met["p90"],
@@ -53,10 +64,11 @@ def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
         "max_ns": met["max"],
         "shootdowns_per_s": run["shootdowns_per_s"] if measured else None,
         "reads_per_s": run["reads_per_s"] if measured else None,
-        "out_of_guest_p50_ns": outside["p50"],
+        "out_of_guest_p50_ns": outside.get("p50"),
         "out_of_guest_share": run.get("out_of_guest_share") if measured else None,
-        "track_retries": run["track_retries"]["mean"] if measured else None,
-        "stale_window_p50_ns": run["latency_ns"]["stale_window"]["p50"],
+        "track_retries": run["track_retries"]["mean"] if measured and "track_retries" in run else None,
+        "stale_window_p50_ns": latency.get("stale_window", {}).get("p50"),
+        **(of_real if "interrupts" in run else {}),
     }
 
 

@@ -279,7 +279,8 @@ class Met(NamedTuple):
 def met_of(run: Any) -> Met:
     """The same of one entry of `runs` in result.json."""
     phases = run["latency_ns"]
-    return Met(phases[MET]["n"] if MET in phases else None, phases["shootdown"]["n"])
+    measured = phases["shootdown"]["n"] if "shootdown" in phases else run["all_shootdowns"]
+    return Met(phases[MET]["n"] if MET in phases else None, measured)
 
 
 def too_few_met(figure: str, race: Met) -> str:

@@ -12,8 +12,10 @@ from typing import Any
 from scenarios.costs import COSTS
 from scenarios.loader import DEFAULT_SCENARIO, ScenarioError, apply_settings, load_scenario, with_options
 from scenarios.models import Ordering, Scenario
+from scenarios.real.model import SET, is_real
 from scenarios.settings import SCENARIO_KEYS
 from scenarios.wording import shown, unknown
+from stress.bench.beside import beside
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 from stress.resolve import budget_seconds, check_read, resolve
@@ -47,6 +49,7 @@ class Experiment:
     points: Sequence[Point]
     rounds: int
     budget_s: float | None
+    real: bool = False  # arms are ways to kick, and the kernel's own shootdowns: `stress/bench/beside.py`
 
     @property
     def races(self) -> int:
@@ -61,7 +64,8 @@ def design(request: BenchRequest) -> Experiment:
     listed = [name.strip() for name in request.listed.split(",")] if request.listed else []
     named = (*listed, *request.orderings)
     request = request._replace(scenario=request.scenario or DEFAULT_SCENARIO, orderings=named)
-    scenario, orderings = resolve(request)
+    real = is_real(request.scenario)
+    scenario, orderings = beside(request, named) if real else resolve(request)
     _refuse_unsafe(orderings, request.include_unsafe)
     chosen = _chosen_times(request)
     scenario = with_options(
@@ -69,7 +73,7 @@ def design(request: BenchRequest) -> Experiment:
         duration_s=None if "duration_s" in chosen else RACE_S,
         warmup_s=None if "warmup_s" in chosen else WARMUP_S,
     )
-    key, values = _axis(request.sweep)
+    key, values = _axis(request.sweep, SET if real else SCENARIO_KEYS)
     scenarios = _scenarios(scenario, orderings, key, values)
     if key is not None:
         for one in scenarios:
@@ -78,7 +82,7 @@ def design(request: BenchRequest) -> Experiment:
         free = [key for key in ("duration_s", "warmup_s") if key not in chosen]
         rounds, scenarios = fitted(budget_s, len(orderings) + 1, scenarios, free=free)
         scenario = with_options(scenario, duration_s=scenarios[0].duration_s, warmup_s=scenarios[0].warmup_s)
-    return Experiment(scenario, orderings, key, points(key, scenarios), rounds, budget_s)
+    return Experiment(scenario, orderings, key, points(key, scenarios), rounds, budget_s, real)
 
 
 def points(key: str | None, scenarios: Sequence[Scenario]) -> list[Point]:
@@ -116,13 +120,14 @@ def _refuse_unsafe(orderings: Sequence[Ordering], include: bool) -> None:
 
 def _chosen_times(request: BenchRequest) -> set[str]:
     """Which of the times the user, or the scenario's file, has chosen: the others are the bench's own."""
-    chosen = set(load_scenario(request.scenario).model_fields_set) & {"duration_s", "warmup_s"}
+    in_file = set() if is_real(request.scenario) else load_scenario(request.scenario).model_fields_set
+    chosen = set(in_file) & {"duration_s", "warmup_s"}
     chosen |= {setting.partition("=")[0].strip() for setting in request.settings}
     options = {"duration_s": request.duration, "warmup_s": request.warmup}
     return chosen | {key for key, value in options.items() if value is not None}
 
 
-def _axis(sweep: str | None) -> tuple[str | None, list[str | None]]:
+def _axis(sweep: str | None, keys: Sequence[str]) -> tuple[str | None, list[str | None]]:
     """The key and its values, each as typed. Raises UsageFault."""
     if sweep is None:
         return None, [None]
@@ -130,7 +135,8 @@ def _axis(sweep: str | None) -> tuple[str | None, list[str | None]]:
     key, values = key.strip(), [value.strip() for value in text.split(",")]
     if not equals or not all(values):
         raise UsageFault(f"--sweep: expected key=value,value,... such as vcpus=1,2,4,8, found {shown(sweep)}")
-    swept = (*(name for name in SCENARIO_KEYS if name not in NOT_SWEPT), *(f"costs.{cost}" for cost in COSTS))
+    costs = (f"costs.{cost}" for cost in COSTS if "costs" in keys)
+    swept = (*(name for name in keys if name not in NOT_SWEPT), *costs)
     if key not in swept:
         raise UsageFault(f"--sweep: {unknown('key', key, swept)}")
     if len(values) > MAX_POINTS:

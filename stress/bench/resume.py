@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from results.kinds.bench.record import AGAIN, Bench
 from results.machine.comparable import Kind, differing
 from scenarios.models import Ordering, Scenario
+from stress.bench.beside import arms_of
 from stress.bench.design import Experiment, checked_rounds, points
 from stress.commands import typed
 from stress.errors import UsageFault
@@ -66,10 +67,14 @@ def experiment_of(where: Path, bench: Bench) -> Experiment:
 
 
 def _experiment(bench: Bench) -> Experiment:
-    scenario = Scenario.model_validate(bench.scenario)
-    key, scenarios = None, [scenario]
+    of_model = {key: value for key, value in bench.scenario.items() if key != "real"}
+    scenario = Scenario.model_validate(of_model)
+    key, scenarios, real = None, [scenario], bench.is_real
     if sweep := bench.sweep:
         key = sweep.key
-        scenarios = [Scenario.model_validate(sweep.over(bench.scenario, value)) for value in sweep.values]
-    orderings = [Ordering.model_validate(arm.parameters) for arm in bench.arms if arm.arm != AGAIN]
-    return Experiment(scenario, orderings, key, points(key, scenarios), bench.design.rounds, bench.design.budget_s)
+        scenarios = [Scenario.model_validate(sweep.over(of_model, value)) for value in sweep.values]
+    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
+    names = [arm.ordering for arm in arms]
+    orderings = arms_of(names) if real else [Ordering.model_validate(arm.parameters) for arm in arms]
+    design = bench.design
+    return Experiment(scenario, orderings, key, points(key, scenarios), design.rounds, design.budget_s, real)

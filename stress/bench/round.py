@@ -14,6 +14,7 @@ from results.kinds.run.tables import forbidden_shootdowns
 from results.numbers.rounds import met_of
 from results.verdict import Ending, Verdict
 from scenarios.models import Ordering
+from scenarios.real.model import ARMS
 from stress.bench.design import Point
 from stress.interrupts import Interrupts
 from stress.processes.prepared import Prepared
@@ -50,7 +51,7 @@ class RoundBroken(Exception):
     """A race that did not come to its end, for any reason but the user's wish: what is to be said of it."""
 
 
-def arms(orderings: Sequence[Ordering], *, perturbed: bool) -> tuple[Arm, ...]:
+def arms(orderings: Sequence[Ordering], *, perturbed: bool, real: bool = False) -> tuple[Arm, ...]:
     """The first ordering as A and again as A2, then B, C, ... AA, AB where there are more than 26."""
     named = [(REFERENCE, orderings[0]), (AGAIN, orderings[0])]
     named += [(_letters(place), ordering) for place, ordering in enumerate(orderings[1:], start=1)]
@@ -61,9 +62,9 @@ def arms(orderings: Sequence[Ordering], *, perturbed: bool) -> tuple[Arm, ...]:
             title=ordering.title,
             source=ordering.source,
             expect=ordering.expect,
-            shootdown=ordering.shootdown,
+            shootdown=() if real and ordering.name in ARMS else ordering.shootdown,
             perturbed=perturbed,
-            parameters=ordering.model_dump(mode="json"),
+            parameters={} if real else ordering.model_dump(mode="json"),
         )
         for arm, ordering in named
     )
@@ -89,7 +90,11 @@ def turns(number: int, seed: int, points: Sequence[Point], orderings: Mapping[st
 
 
 def run_round(
-    prepared: Prepared, due: Sequence[Turn], interrupts: Interrupts, show: Callable[[Turn], Callable[[Tally], Watch]]
+    prepared: Prepared,
+    due: Sequence[Turn],
+    interrupts: Interrupts,
+    show: Callable[[Turn], Callable[[Tally], Watch]],
+    racer: Callable[..., Run] = race,
 ) -> Round | None:
     """Race all of them; None where the user had enough before the end. Raises RoundBroken and HarnessFault."""
     races: list[Race] = []
@@ -98,7 +103,7 @@ def run_round(
         if interrupts:
             return None
         scenario = turn.point.scenario.model_copy(update={"seed": turn.seed})
-        run = race(prepared, turn.ordering, scenario, interrupts, show(turn))
+        run = racer(prepared, turn.ordering, scenario, interrupts, show(turn))
         if run.json["ending"] == Ending.interrupted:
             return None
         if run.json["verdict"] in (Verdict.crashed, Verdict.hung):

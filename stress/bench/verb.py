@@ -29,6 +29,8 @@ from results.machine.host import host_facts
 from results.store import write_text
 from results.verdict import Exit
 from scenarios.models import Ordering
+from scenarios.real.model import ARMS
+from stress.bench.beside import race_beside
 from stress.bench.design import MIN_ROUNDS, Experiment, Point, race_seconds
 from stress.bench.resume import experiment_of, resumed
 from stress.bench.round import RoundBroken, Turn, arms, run_round, turns
@@ -40,9 +42,10 @@ from stress.processes.limits import make_room
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import Cpus, chosen_cpus, shown
 from stress.processes.prepared import Prepared, prepare_races
-from stress.processes.race import Tally
+from stress.processes.race import Tally, race
 from stress.processes.supervisor import Watch
 from stress.progress import Display, display
+from stress.real.arms import warmed
 from stress.session import Session, check_files, check_writable, opened, origin
 
 
@@ -160,7 +163,11 @@ def _record(experiment: Experiment, cpus: Cpus) -> Bench:
     return Bench(
         **origin(_host(cpus)),
         seed=scenario.seed,
-        scenario={**scenario.model_dump(mode="json"), "orderings": [o.name for o in experiment.orderings]},
+        scenario={
+            **scenario.model_dump(mode="json"),
+            "orderings": [o.name for o in experiment.orderings],
+            **({"real": True} if experiment.real else {}),
+        },
         design=Design(
             rounds=experiment.rounds,
             budget_s=experiment.budget_s,
@@ -169,7 +176,7 @@ def _record(experiment: Experiment, cpus: Cpus) -> Bench:
             seed=scenario.seed,
         ),
         sweep=sweep,
-        arms=arms(experiment.orderings, perturbed=scenario.perturbed),
+        arms=arms(experiment.orderings, perturbed=scenario.perturbed, real=experiment.real),
     )
 
 
@@ -183,6 +190,8 @@ def _carry_out(begun: Begun, gates: Sequence[Gate]) -> int:
         prepared = prepare_races(
             begun.cpus, sites, its.progress, flow=scenario.flow, costs=costs, verbose=request.verbose
         )
+        if begun.experiment.real:
+            warmed([o.name for o in begun.experiment.orderings if o.name in ARMS], prepared.clock)
     with its.interrupts:
         if prepared is not None:
             _meet(begun, prepared, its)
@@ -241,7 +250,7 @@ def _race_all(begun: Begun, prepared: Prepared, its: Session) -> None:
                 return progress
 
             try:
-                done = run_round(prepared, due, its.interrupts, view)
+                done = run_round(prepared, due, its.interrupts, view, race_beside if experiment.real else race)
             except RoundBroken as error:
                 begun.broken = str(error)
                 return

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kernels.layout import HIST_WORDS
-from results.figures import FIGURES
 from results.kinds.bench.record import BENCH, Bench, array_name, round_file
+from results.kinds.bench.wording import figures_in
 from results.numbers.statistics import Counts
 from results.store import (
     MOST_JSON,
@@ -58,7 +58,7 @@ PARQUET_HINT = "needs DuckDB, which is an extra: pip install duckdb"
 def columns(bench: Bench) -> list[str]:
     """The names of the columns: what the race was, the value of the sweep, then the figures with their units."""
     axis = [bench.sweep.key] if bench.sweep and bench.sweep.key not in FACTS else []
-    return [*FACTS, "safe", *axis, *(figure.id for figure in FIGURES)]
+    return [*FACTS, "safe", *axis, *(figure.id for figure in figures_in(bench))]
 
 
 def rows(bench: Bench) -> list[list[Any]]:
@@ -71,7 +71,7 @@ def rows(bench: Bench) -> list[list[Any]]:
             *(getattr(race, name) for name in FACTS),
             safe[race.arm],
             *(values[race.point] for _ in axis),
-            *(race.figures.get(figure.id) for figure in FIGURES),
+            *(race.figures.get(figure.id) for figure in figures_in(bench)),
         ]
         for race in bench.rounds
     ]
@@ -111,7 +111,7 @@ def write_parquet(bench: Bench, path: Path) -> None:
 
 def _types(bench: Bench) -> dict[str, str]:
     """The type of each column, so that a column of gaps has the same one in every file."""
-    kinds = dict.fromkeys((figure.id for figure in FIGURES), "DOUBLE")
+    kinds = dict.fromkeys((figure.id for figure in figures_in(bench)), "DOUBLE")
     axis: dict[str, str] = {}
     if bench.sweep and bench.sweep.key not in FACTS:
         numbers = all(isinstance(value, int | float) for value in bench.sweep.values)

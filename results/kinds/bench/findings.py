@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from results.caveats import Caveat, caveats
-from results.figures import BY_ID, FIGURES, Figure
+from results.figures import BY_ID, Figure
 from results.kinds.bench.record import AA, AGAIN, REFERENCE, Arm, Bench, Comparison, Slope, by_round
-from results.kinds.bench.wording import aa_sentence, effect_text
+from results.kinds.bench.wording import aa_sentence, effect_text, figures_in
 from results.machine.findings import HIGH_STEAL
 from results.numbers.rounds import (
     LEAST_ROUNDS,
@@ -47,7 +47,7 @@ def found(bench: Bench) -> Bench:
     """The record with `comparisons`, `slopes` and `aa` made from its rounds."""
     against_itself, aa = _against_itself(bench)
     others = [arm.arm for arm in bench.arms if arm.arm not in (REFERENCE, AGAIN)]
-    asked = [(figure, point, arm) for point in bench.points for figure in FIGURES for arm in others]
+    asked = [(figure, point, arm) for point in bench.points for figure in figures_in(bench) for arm in others]
     compared = _compared(bench, asked, bench.arms[0].ordering if aa is not None and aa.differs else "")
     return bench.model_copy(
         update={"comparisons": (*compared, *against_itself), "slopes": tuple(slopes(bench)), "aa": aa}
@@ -161,7 +161,7 @@ def _name(bench: Bench, arm: str) -> str:
 
 def _against_itself(bench: Bench) -> tuple[list[Comparison], AA | None]:
     """The A/A arm, all points and figures at once. Too few rounds say nothing."""
-    pairs = {f.id: [_pairs(bench, point, AGAIN, f.id) for point in bench.points] for f in FIGURES}
+    pairs = {f.id: [_pairs(bench, point, AGAIN, f.id) for point in bench.points] for f in figures_in(bench)}
     flat = {name: [pair for of_point in of_figure for pair in of_point] for name, of_figure in pairs.items()}
     usable = {name for name in flat if len(flat[name]) >= LEAST_ROUNDS}
     if bench.finished_rounds < LEAST_ROUNDS or not usable:
@@ -190,7 +190,7 @@ def _itself(bench: Bench, figure: Figure, pairs: Pairs, tested: Simultaneous | N
     effect = None
     if tested is not None and _all_above_zero(pairs) and tested.low is not None and tested.high is not None:
         ratio, low, high = (float(np.exp(value)) for value in (tested.middle, tested.low, tested.high))
-        could = _coarsened(figure, paired_effect(_contrasts(pairs), len(FIGURES))).could_have_shown
+        could = _coarsened(figure, paired_effect(_contrasts(pairs), len(figures_in(bench)))).could_have_shown
         effect = Effect(ratio, low, high, could)
     p = tested.p if tested else None
     return comparison(figure, "", AGAIN, _name(bench, AGAIN), pairs, effect, p, p)
@@ -271,7 +271,7 @@ def slopes(bench: Bench) -> Iterable[Slope]:
         return
     sizes = np.log(np.array(axis, dtype=np.float64))
     for arm in bench.arms:
-        for figure in FIGURES if arm.arm != AGAIN else ():
+        for figure in figures_in(bench) if arm.arm != AGAIN else ():
             columns = [by_round(bench, point, arm.arm, figure.id) for point in bench.points]
             rows = [row for row in zip(*columns, strict=True) if all(value is not None and value > 0 for value in row)]
             if len(rows) >= LEAST_ROUNDS:

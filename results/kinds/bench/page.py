@@ -10,14 +10,21 @@ from results.draw.stale import window_curves
 from results.draw.style import Style
 from results.draw.svg import coloured, panel, sample
 from results.draw.time import Shown, done_by, shootdown_curves
-from results.figures import BY_ID, FIGURES
+from results.figures import BY_ID
 from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.directory import Hists
 from results.kinds.bench.findings import bench_caveats, exit_code, seen
 from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
 from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench
-from results.kinds.bench.tables import batches_table, comparisons_table, events_table, growth_table, heading
-from results.kinds.bench.wording import arm_name, slope_text, swept, words
+from results.kinds.bench.tables import (
+    batches_table,
+    comparisons_table,
+    events_table,
+    growth_table,
+    heading,
+    machine_table,
+)
+from results.kinds.bench.wording import arm_name, figures_in, slope_text, swept, words
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
 from results.verdict import Exit, Verdict
@@ -61,7 +68,9 @@ def bench_page(bench: Bench, hists: Hists) -> Page:
         sections.append(_scaling(bench, looks))
     sections += [_latency(bench, looks, hists)]
     events = ("Over all races, warm-ups included.",)
-    sections.append(Section("outcomes", "Outcomes", events, tables=(events_table(bench),)))
+    sections.append(
+        Section("outcomes", "Outcomes", events, tables=(*filter(None, [machine_table(bench)]), events_table(bench)))
+    )
     record = bench.model_dump(mode="json", by_alias=True)
     return Page(
         title=heading(bench),
@@ -152,7 +161,7 @@ def _curve(bench: Bench, name: str, looks: dict[str, Style]) -> Any:
 def _rows_figure(bench: Bench, looks: dict[str, Style]) -> Figure:
     """Wide with the numbers at the right; on a phone without them, as the table beneath has them."""
     rows = sum(1 for one in bench.comparisons if one.ratio is not None)
-    height = max(2.6, 0.2 * (rows + len(FIGURES)) + 1.2)
+    height = max(2.6, 0.2 * (rows + len(figures_in(bench))) + 1.2)
     title = "Ratios of every figure with intervals"
 
     def whole(ax: Any) -> None:
@@ -196,7 +205,7 @@ def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
         ("Medians of the rounds with 95 % intervals.",),
         _legend(bench, looks),
         figures,
-        (growth_table(bench, [figure.id for figure in FIGURES]), *([batches] if batches else [])),
+        (growth_table(bench, [figure.id for figure in figures_in(bench)]), *([batches] if batches else [])),
     )
 
 

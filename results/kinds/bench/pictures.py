@@ -16,11 +16,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from results.draw.sheet import Sheet, drawn, sheet
 from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
-from results.figures import BY_ID, FIGURES, Figure
+from results.figures import BY_ID, Figure
 from results.kinds.bench.findings import bench_caveats
 from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench, Comparison
 from results.kinds.bench.tables import heading
-from results.kinds.bench.wording import arm_name, ratio_text, slope_text, span, swept, value_text, words
+from results.kinds.bench.wording import arm_name, figures_in, ratio_text, slope_text, span, swept, value_text, words
 from results.numbers.rounds import median_interval
 from results.words import plural
 
@@ -47,7 +47,7 @@ def ratio_sheet(bench: Bench) -> Sheet:
             ratio_curves(ax, bench, BY_ID[name], looks)
         return page
     handles.append(_again_handle(bench))
-    rows = sum(len(ratios_of(bench, figure)) + 1 for figure in FIGURES)
+    rows = sum(len(ratios_of(bench, figure)) + 1 for figure in figures_in(bench))
     page = _sheet(bench, title, max(2.6, ROW_IN * rows + 0.8), handles)
     ratio_rows(page.body.subplots(), bench, looks)
     return page
@@ -125,7 +125,7 @@ def ratios_of(bench: Bench, figure: Figure) -> list[Comparison]:
 
 def ratio_rows(ax: Axes, bench: Bench, looks: dict[str, Style]) -> None:
     """A group of rows a figure: a marker at the ratio, a line over its interval, the numbers at the right."""
-    groups = [(figure, rows) for figure in FIGURES if (rows := ratios_of(bench, figure))]
+    groups = [(figure, rows) for figure in figures_in(bench) if (rows := ratios_of(bench, figure))]
     if not groups:
         say(ax, "No ratio: too few rounds, or nothing was measured.")
         return

@@ -235,6 +235,11 @@ class Bench(Part):
         return self
 
     @property
+    def is_real(self) -> bool:
+        """Whether its arms are the model's ways to kick and the kernel's own shootdowns."""
+        return bool(self.scenario.get("real"))
+
+    @property
     def points(self) -> tuple[str, ...]:
         """The points in the order of the sweep; one, "", without a sweep."""
         return self.sweep.points if self.sweep else ("",)

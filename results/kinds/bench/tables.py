@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from results.exchange.cases import Case
-from results.figures import BY_ID, FIGURES, Figure
+from results.figures import BY_ID, Figure
 from results.grades import FAILING, grade_of
 from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.findings import TOO_FEW, seen, ungrounded
@@ -16,6 +16,7 @@ from results.kinds.bench.record import AGAIN, Arm, Bench, Comparison
 from results.kinds.bench.wording import (
     HOPELESS,
     arm_name,
+    figures_in,
     of_batches,
     ratio_text,
     slope_text,
@@ -52,6 +53,9 @@ def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[Ren
     if (batches := batches_table(bench)) is not None:
         yield batches
         yield ""
+    if (machine := machine_table(bench)) is not None:
+        yield machine
+        yield from (*machine_lines(bench), "")
     if not doubt:
         yield from _against_itself_lines(bench)
         yield ""
@@ -64,7 +68,7 @@ def bench_tables(bench: Bench) -> Iterator[Table]:
     """Every comparison, and along a sweep every figure's medians and growth."""
     yield comparisons_table(bench, bench.comparisons)
     if bench.sweep is not None:
-        yield growth_table(bench, [figure.id for figure in FIGURES])
+        yield growth_table(bench, [figure.id for figure in figures_in(bench)])
     yield events_table(bench)
 
 
@@ -118,7 +122,7 @@ def comparisons_table(bench: Bench, comparisons: Sequence[Comparison]) -> Table:
     reference = arm_name(bench.arms[0])
     at = ("point",) if bench.sweep else ()
     head = ("figure", "ordering", *at, f"effect against {reference}", "median", reference)
-    order = {figure.id: place for place, figure in enumerate(FIGURES)}
+    order = {figure.id: place for place, figure in enumerate(figures_in(bench))}
     shown = sorted(comparisons, key=lambda one: order[one.figure])
     rows: list[tuple[str, ...]] = []
     for one in shown:
@@ -169,12 +173,12 @@ def growth_table(bench: Bench, figures: Collection[str]) -> Table:
 
 def median_text(bench: Bench, arm: Arm, point: str, figure: str) -> str:
     """The median over the rounds of this figure's values, in its unit; `-` where there are none."""
-    values = _values(bench, arm, point, BY_ID[figure])
-    return value_text(BY_ID[figure], float(np.median(values))) if values else "-"
+    return value_text(BY_ID[figure], _median(bench, arm, point, BY_ID[figure]))
 
 
-def _values(bench: Bench, arm: Arm, point: str, figure: Figure) -> Sequence[float]:
-    return [value for race in bench.races(point, arm.arm) if (value := race.figures[figure.id]) is not None]
+def _median(bench: Bench, arm: Arm, point: str, figure: Figure) -> float | None:
+    values = [value for race in bench.races(point, arm.arm) if (value := race.figures[figure.id]) is not None]
+    return float(np.median(values)) if values else None
 
 
 SHARE, PAGES, READS = "out_of_guest_share", "shootdowns_per_s", "reads_per_s"
@@ -215,6 +219,66 @@ def _row(bench: Bench, arm: Arm, point: str) -> tuple[str, ...]:
     return time, saved, *(median_text(bench, arm, point, name) for name in (PAGES, SHARE, READS))
 
 
+READ = ("fresh", "fault", "stale_in_window", "stale_after_kick", "stale_after_done", "use_after_remove")
+OLD = ("stale_after_done", "use_after_remove")
+
+
+def machine_table(bench: Bench) -> Table | None:
+    """Model against machine, an arm a row: whether an old page was read after the return, of how many reads; how long a
+    shootdown takes where nobody holds the page and where vCPUs do; how many IPIs it costs. None where no arm is real.
+    """
+    if not bench.is_real or not bench.rounds:
+        return None
+    ends = list(dict.fromkeys((bench.points[0], bench.points[-1])))
+    rows = []
+    for arm in (arm for arm in bench.arms if arm.arm != AGAIN):
+        alone, grown = _alone(bench, arm), []
+        for point in ends:
+            time = _median(bench, arm, point, BY_ID["p50_ns"])
+            ratio = f", {ratio_text(time / alone)}" if time and alone else ""
+            grown += [f"{value_text(BY_ID['p50_ns'], time)}{ratio}", median_text(bench, arm, point, "ipis")]
+        name = f"{arm_name(arm)} (model)" if arm.shootdown else arm_name(arm)
+        rows.append((name, _old(bench, arm), value_text(BY_ID["p50_ns"], alone), *grown))
+    caption = (
+        "Old pages that were read though their shootdown was done; how long one takes, p50, that meets nobody, and "
+        "one that meets a vCPU, as a multiple too; IPIs a shootdown"
+    )
+    head = ("MODEL AND MACHINE", "old reads", "nobody", *(name for point in ends for name in (point or "met", "IPIs")))
+    return Table(caption, head, tuple(rows), frozenset(range(1, len(head))))
+
+
+def _alone(bench: Bench, arm: Arm) -> float | None:
+    """The median over all races of what a shootdown takes that meets nobody."""
+    races = (race for race in bench.rounds if race.arm == arm.arm)
+    found = [value for race in races if (value := race.figures["alone_p50_ns"]) is not None]
+    return float(np.median(found)) if found else None
+
+
+def _old(bench: Bench, arm: Arm) -> str:
+    outcomes = [race.outcomes for race in bench.rounds if race.arm == arm.arm]
+    old, reads = (sum(one.get(name, 0) for one in outcomes for name in names) for names in (OLD, READ))
+    return f"{count(old)} of {count(reads)}"
+
+
+def machine_lines(bench: Bench) -> Iterator[str]:
+    """Where the model and the machine agree, and where they do not."""
+    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
+    old = [arm_name(arm) for arm in arms if not _old(bench, arm).startswith("0 of ")]
+    yield f"NOT AGREED: old pages were read under {', '.join(old)}." if old else "Agreed: nobody reads an old page."
+    told = []
+    for side, model in (("the model", True), ("the machine", False)):
+        times = [
+            (_alone(bench, a), _median(bench, a, bench.points[0], BY_ID["p50_ns"]))
+            for a in arms
+            if bool(a.shootdown) == model
+        ]
+        grown = sorted(time / alone for alone, time in times if alone and time)
+        told += [f"{ratio_text(grown[0])} to {ratio_text(grown[-1])} on {side}"] if grown else []
+    if told:
+        at = f" at {bench.points[0]}" if bench.sweep else ""
+        yield f"Not alike: to meet a vCPU{at} makes a shootdown longer by {', and by '.join(told)}."
+
+
 def events_table(bench: Bench) -> Table:
     """Over all races of an ordering, warm-ups included: its verdict, and every outcome's events."""
     entries = seen(bench)
@@ -253,7 +317,7 @@ def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = ()) -> list[Case]:
     """The cases of a bench; an unsafe ordering raced on purpose has none of its own, as nothing is expected of it."""
     totals = seen(bench)
     orderings = [
-        _ordering(point, arm.ordering, totals[point, arm.ordering])
+        _ordering(point, arm.ordering, totals[point, arm.ordering], real=bench.is_real)
         for point in bench.points
         for arm in bench.arms
         if arm.safe and arm.arm != AGAIN and (point, arm.ordering) in totals
@@ -261,13 +325,16 @@ def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = ()) -> list[Case]:
     return [*orderings, _against_itself(bench), *(_gate(outcome) for outcome in outcomes)]
 
 
-def _ordering(point: str, ordering: str, entry: dict[str, object]) -> Case:
+def _ordering(point: str, ordering: str, entry: dict[str, object], *, real: bool) -> Case:
     outcomes = entry["outcomes"]
     assert isinstance(outcomes, dict)
     bad = [f"{name}: {count}" for name, count in outcomes.items() if grade_of(name) in FAILING]
     name = f"{ordering} {point}" if point else ordering
     shootdowns = f"shootdowns: {entry['all_shootdowns']}, met a vCPU: {entry['met']}"
-    seconds, more = float(str(entry["seconds"])), f"tdx-stress run --ordering {ordering} --trace"
+    seconds, more = (
+        float(str(entry["seconds"])),
+        f"tdx-stress run {'real -v' if real else f'--ordering {ordering} --trace'}",
+    )
     return Case(name, str(entry["verdict"]), str(entry["reason"]), seconds, (*bad, shootdowns), more=more)
 
 

@@ -6,7 +6,7 @@ And what a bench is about: batches are timed whole and counted by the page.
 from collections.abc import Sequence
 
 from kernels.tdx.rules import Flow, has_part
-from results.figures import BY_ID, Figure
+from results.figures import BY_ID, FIGURES, REAL_FIGURES, Figure
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.numbers.rounds import LEAST_ROUNDS
 from results.verdict import named
@@ -110,6 +110,7 @@ def aa_sentence(ordering: str, differing: Sequence["Comparison"], p: float) -> s
 SWEPT = ("p50_ns", "p99_ns", "reads_per_s", "out_of_guest_p50_ns")
 # Of batches: what one takes, what that comes to in pages, and what it costs the vCPUs.
 SWEPT_BATCHES = ("p50_ns", "shootdowns_per_s", "out_of_guest_share", "reads_per_s")
+SWEPT_REAL = ("p50_ns", "p99_ns", "reads_per_s", "ipis")
 OF_BATCHES = {
     "p50_ns": "a batch, p50",
     "p90_ns": "a batch, p90",
@@ -126,9 +127,14 @@ def of_batches(bench: Bench) -> bool:
     return has_part(bench.scenario.get("flow", "shootdown"), Flow.BATCH)
 
 
+def figures_in(bench: Bench) -> tuple[Figure, ...]:
+    """Those that this bench has."""
+    return (*FIGURES, *REAL_FIGURES) if bench.is_real else FIGURES
+
+
 def swept(bench: Bench) -> tuple[str, ...]:
-    """The chief figures along this bench's sweep, four ids of `results.figures.FIGURES`."""
-    return SWEPT_BATCHES if of_batches(bench) else SWEPT
+    """The chief figures along this bench's sweep, four ids of its figures."""
+    return SWEPT_REAL if bench.is_real else SWEPT_BATCHES if of_batches(bench) else SWEPT
 
 
 def words(bench: Bench, figure: str) -> str:
