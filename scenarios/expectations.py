@@ -29,7 +29,7 @@ def expecting(ordering: Ordering, scenario: Scenario) -> Ordering:
     if isinstance(ordering.expect, str):
         known = _known_here(ordering, scenario)
         return ordering.model_copy(update={"expect": known}) if known else ordering
-    if scenario.module == "tdx":
+    if scenario.module != "none":
         return ordering
     if _flushes_by_request(ordering):
         of_module = {*WITHOUT_MODULE, *([STALE] if ordering.on_error == "free_page" else [])}
@@ -50,7 +50,10 @@ def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
     known = {
         ACCESS_BEFORE_ACCEPT: scenario.sept_ve_disable,
         VE_ON_MEMORY: scenario.has(Flow.MMIO) and scenario.memslot_zap == "none" and not scenario.sept_ve_disable,
-        NO_PROGRESS: scenario.has(Flow.ZERO_STEP) and reenters and not scenario.sept_ve_disable,
+        NO_PROGRESS: scenario.has(Flow.ZERO_STEP)
+        and reenters
+        and not scenario.sept_ve_disable
+        and scenario.module == "tdx",
     }
     return tuple(outcome for outcome, shows in known.items() if shows)
 

@@ -24,6 +24,9 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         yield "rate", f"expected {a_rate}, found {shown(s.rate)}"
     if s.module == "none" and s.has(TWO_LEVELS):
         yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
+    if s.module == "tdx_1_5_24" and not s.has(Flow.ZERO_STEP):
+        text = f'expected "tdx", as the two differ in the flow "zero_step" alone, found {shown(s.module)}'
+        yield "module", text
     if s.module == "none" and s.costs:
         yield "costs", 'expected "none", as module = "none" has no SEAMCALL that could take any time, found a table'
     if s.module == "none" and s.has(Flow.MIGRATE):

@@ -50,6 +50,7 @@ from scenarios.fields import (
     whole,
 )
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
+from scenarios.tdx_host import OfTheHost
 from scenarios.wording import listed, problem
 
 
@@ -205,8 +206,8 @@ class Scenario(BaseModel):
     flow: Annotated[str, AfterValidator(parts_of_a_flow)] = Field(
         default="shootdown", description=f"a flow ({listed(FLOW_NAMES)}), or several with a + between two"
     )
-    module: Annotated[str, one_of("module", MODULES)] = Field(
-        default="tdx", description=f"a module ({listed(MODULES)})"
+    module: Annotated[str, one_of("module", MODULES), OfTheHost] = Field(
+        default="tdx", description=f"a module ({listed((*MODULES, 'host'))})"
     )
     sept_ve_disable: bool = Field(default=False, description="true or false")
     lps: Annotated[int, whole(1, MAX_LPS)] = 2

@@ -128,6 +128,7 @@ class Module(IntEnum):
 
     TDX = 0
     NONE = 1  # plain EPT: the epoch is the host's own TLB generation, and nobody refuses TRACK or REMOVE
+    TDX_1_5_24 = 2  # and later ones; TDX is 1.5.01
 
 
 class KickBy(IntEnum):

@@ -35,7 +35,7 @@ from results.kinds.real.tables import real_cases
 from results.kinds.run.page import run_page
 from results.kinds.run.tables import run_cases
 from results.kinds.selftest import claim, raced, selftest_cases
-from results.machine.findings import diagnose
+from results.machine.checks import diagnose
 from results.machine.table import findings_table, round_trip_tables
 from results.machine.topology import round_trips
 from results.page import Page

@@ -59,6 +59,7 @@ def test_every_order_is_known_for_what_kvm_leaves_where_a_memslot_comes_and_for_
 
 def test_who_reenters_with_a_frozen_spte_is_known_for_a_guest_that_comes_in_no_more() -> None:
     assert expectation("v18", scenario="zero_step") == ("no_progress",)
+    assert expectation("v18", "module=tdx_1_5_24", scenario="zero_step") == "safe"
     assert expectation("v18", "fault_retry=local", scenario="zero_step") == "safe"
     assert expectation("spec", scenario="zero_step") == "safe"
     assert expectation("v6_16", scenario="zero_step") == "safe"

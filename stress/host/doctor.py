@@ -9,7 +9,8 @@ from kernels.language.cache import is_kept
 from kernels.race.lines import load
 from kernels.race.probes import load_probes
 from kernels.tdx.protocol import SHOOTDOWN
-from results.machine.findings import Limits, diagnose, judge
+from results.machine.checks import diagnose
+from results.machine.findings import Limits, judge
 from results.machine.table import findings_table, round_trip_tables
 from results.verdict import Exit
 from stress.errors import CannotRunHere, HarnessFault

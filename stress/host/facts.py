@@ -16,6 +16,7 @@ from kernels.tdx.words import plan
 from results.machine.files import ROOT, cpu_list, line, shown_cpus
 from results.machine.host import cpu_times, host_facts, memory_to_be_had, steal_share
 from results.machine.topology import CPUS, Topology, round_trips, spread, topology
+from scenarios.tdx_host import tdx_host
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import KICKS, Errand, Results, all_pairs, measure
 from stress.host.quick import clock_facts, empty_shootdown_facts, fork_facts, round_trip_facts, timer_facts
@@ -80,6 +81,7 @@ def system_facts(cpus: Cpus, groups: Topology, root: Path = ROOT) -> Facts:
         "isolated": shown_cpus(isolated) if (root / CPUS / "isolated").exists() else None,
         "isolated_allowed": shown_cpus(set(isolated) & set(cpus)),
         "nohz_full": shown_cpus(cpu_list(line(root, f"{CPUS}/nohz_full"))),
+        "tdx": tdx_host(root)._asdict(),
     }
 
 

@@ -12,10 +12,10 @@ HP_LOCK_TIMEOUT is a time. Steps have none: `rules.hp_lock_timeout` counts TDCAL
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own
 from kernels.language.steps import local, steps
-from kernels.tdx.module.locks import for_guest, try_lock_exclusive, unlock_exclusive
+from kernels.tdx.module.locks import for_guest, try_lock_exclusive, try_lock_shared, unlock_exclusive, unlock_shared
 from kernels.tdx.module.sept import mem_accept, walk
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import Fault
+from kernels.tdx.rules import Fault, Module
 from kernels.tdx.spans import seamcall
 from kernels.tdx.statuses import (
     BUSY_HOST_PRIORITY,
@@ -30,6 +30,7 @@ from kernels.tdx.statuses import (
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
     MAPPED,
+    PENDING,
     hp_lock_busy,
     last_epf_gpa,
     one_reference,
@@ -39,6 +40,7 @@ from kernels.tdx.words import (
     vcpu_epoch,
 )
 
+NEWER = int(Module.TDX_1_5_24)
 LEAF_ACCEPT = int(Leaf.TDG_MEM_PAGE_ACCEPT)
 ZERO_STEP_BUSY, ZERO_STEP_FAULT = int(Outcome.zero_step_busy), int(Outcome.zero_step_fault)
 ZERO_STEP_KEEPS_TREE = int(Fault.ZERO_STEP_KEEPS_TREE)
@@ -84,20 +86,29 @@ def zero_step_filter(td, lay, rules, me):
     EPT_VIOLATION_EXIT for a TD exit that the module makes up.
 
     A pending page still faults for TDX_1.5.01, and nobody accepts it from a vCPU that does not get in. Modules from
-    1.5.24 on take it for one that does only with SEPT_VE_DISABLE.
+    1.5.24 on take it for one that does only with SEPT_VE_DISABLE, and the tree shared.
     """
-    if not (yield try_lock_exclusive(td, lay.tree_lock)):
+    newer = rules.module == NEWER
+    if newer:
+        locked = yield try_lock_shared(td, lay.tree_lock)
+    else:
+        locked = yield try_lock_exclusive(td, lay.tree_lock)
+    if not locked:
         note(td, lay, me, -1, ZERO_STEP_BUSY)
         status = OPERAND_BUSY | SEPT_TREE
     else:
         entry = yield from walk(td, lay, rules, me, own(td, last_epf_gpa(lay, me.index)) - 1)
-        if state_of(entry) == MAPPED:
-            status = SUCCESS
+        there = state_of(entry) == MAPPED or (newer and not rules.sept_ve_disable and state_of(entry) == PENDING)
+        if newer:
+            yield unlock_shared(td, lay.tree_lock)
+        elif there:
             if not rules.faults & ZERO_STEP_KEEPS_TREE:
                 yield unlock_exclusive(td, lay.tree_lock)
         else:
-            status = EPT_VIOLATION_EXIT
             yield unlock_exclusive(td, lay.tree_lock)
+        status = SUCCESS
+        if not there:
+            status = EPT_VIOLATION_EXIT
             note(td, lay, me, -1, ZERO_STEP_FAULT)
     if status != SUCCESS:
         yield from revert_tlb_tracking(td, lay, rules, me)

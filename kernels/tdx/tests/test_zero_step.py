@@ -10,7 +10,7 @@ from kernels.story.narrate import narrate
 from kernels.tdx import words
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.protocol import Size, of_flow, protocol_of
-from kernels.tdx.rules import Fault, FaultRetry, Flow, Rules
+from kernels.tdx.rules import Fault, FaultRetry, Flow, Module, Rules
 from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
 from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
 from kernels.tests.driver import seen
@@ -172,6 +172,21 @@ def test_a_listed_page_that_kvm_has_added_again_refuses_the_entry_for_as_long_as
     assert statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT) == 5
     assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == 0
     assert (run.words[run.lay.tree_lock], run.words[run.lay.epoch_tracking]) == (0, ONE_EPOCH)
+
+
+@pytest.mark.parametrize(("ve_disable", "comes_in"), [(0, 1), (1, 0)])
+def test_a_module_from_1_5_24_on_lets_it_in_to_accept_but_for_a_td_without_ve(ve_disable: int, comes_in: int) -> None:
+    run = start(STEPPING._replace(module=int(Module.TDX_1_5_24), sept_ve_disable=ve_disable))
+    put(run, PENDING | FIRST_PAGE)
+    run.words[run.lay.mirror] = SPTE_PRESENT
+    run.words[run.lay.last_epf_gpa] = 1
+
+    run.until("vcpu 0", "zero_step_filter.unlock_shared_tree_lock")
+    held = int(run.words[run.lay.tree_lock])
+    run.until("vcpu 0", GUEST if comes_in else RESTS)
+
+    assert (held, statuses(run, Leaf.TDH_VP_ENTER, Status.SUCCESS)) == (2, comes_in)
+    assert statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT) == 1 - comes_in
 
 
 def test_another_vcpu_that_accepts_the_listed_page_lets_the_first_one_in() -> None:

@@ -64,6 +64,7 @@ def facts(**changed: Any) -> dict[str, Any]:
             "near": "0-3",
             "alike": "0-3",
         },
+        "tdx": {"enabled": False, "version": None, "module": None},
         "isolated": "",
         "isolated_allowed": "",
         "nohz_full": "",

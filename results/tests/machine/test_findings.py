@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from results.machine.findings import Finding, Limits, diagnose, judge
+from results.machine.checks import diagnose
+from results.machine.findings import Finding, Limits, judge
 from results.tests.builders.machine import facts
 
 
@@ -100,6 +101,13 @@ def test_no_finding_at_all_is_no_reason_to_complain():
             "bare metal for latency; verdicts hold anywhere",
         ),
         ("isolation", {"isolated": "2-3", "isolated_allowed": "2"}, "CPUs 2 isolated", "--cpus 2"),
+        ("tdx", {"tdx": {"enabled": True, "version": "1.5.30", "module": "tdx_1_5_24"}}, "yes, module 1.5.30", ""),
+        (
+            "tdx",
+            {"tdx": {"enabled": True, "version": None, "module": None}},
+            "yes, its module's version is not told",
+            'a newer kernel, or module = "tdx" (1.5.01)',
+        ),
         ("isolation", {"isolated": "6-7"}, "CPUs 6-7 isolated", "taskset -c 6-7 tdx-stress run"),
         ("memory", {"vcpus_asked": 99, "vcpus_fit": 64}, "8.0 GiB to be had, 3.0 MiB a worker", "--vcpus 64"),
         ("round_trip", {}, "86 ns (81-95) between CPUs 0 and 1", ""),
@@ -192,7 +200,7 @@ def test_a_finding_as_json_has_its_five_words_and_what_it_takes():
 def test_ids_are_stable_and_each_stands_once():
     ids = [found.id for found in diagnose(facts())]
 
-    assert len(ids) == len(set(ids)) == 20
+    assert len(ids) == len(set(ids)) == 21
 
 
 def test_a_cache_is_whole_or_damaged_or_not_used() -> None:

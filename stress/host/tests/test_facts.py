@@ -136,4 +136,5 @@ def test_facts_of_a_machine_with_two_sockets(tmp_path: Path) -> None:
         "isolated": "3,7",
         "isolated_allowed": "3",
         "nohz_full": "",
+        "tdx": {"enabled": False, "version": None, "module": None},
     }
