@@ -54,7 +54,9 @@ SHOWN = {
     "bench-review": Shown(
         "tdx-stress bench review --orderings spec,v18 --rounds 15 --duration 300ms", {"ratios.png": "ratios.png"}
     ),
-    "real": Shown("tdx-stress run real --vcpus 4", {"real.png": "latency.png"}),
+    "real": Shown("tdx-stress run real --vcpus 4 --duration 15s", {"real.png": "latency.png"}),
+    "kvm": Shown("tdx-stress run kvm --duration 15s"),
+    "machine": Shown("tdx-stress bench real --sweep vcpus=1,2,4 --rounds 10", {"machine.png": "scaling.png"}),
     "doctor": Shown("tdx-stress doctor"),
     "list": Shown("tdx-stress list"),
     "answer": Shown(

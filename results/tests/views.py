@@ -23,7 +23,7 @@ from results.kinds.bench.findings import bench_caveats, found
 from results.kinds.bench.gate import judged, parse_gate
 from results.kinds.bench.page import bench_page
 from results.kinds.bench.record import Bench
-from results.kinds.bench.tables import batches_table, bench_cases, bench_screen
+from results.kinds.bench.tables import batches_table, bench_cases, bench_screen, machine_lines, machine_table
 from results.kinds.exploration import document
 from results.kinds.exploration_views import exploration_cases
 from results.kinds.faults import pair_cases
@@ -133,6 +133,19 @@ def a_spread_bench(**more: Any) -> Bench:
     ]
     found_in = found(bench.model_copy(update={"rounds": tuple(races)}))
     return found_in.model_copy(update={"caveats": bench_caveats(found_in)})
+
+
+def _bench_real() -> str:
+    """The model's word beside a machine that showed an old page."""
+    arms = (an_arm("A", "word"), an_arm("A2", "word"), an_arm("B", "memfd").model_copy(update={"shootdown": ()}))
+    bench = a_bench(10, noisy({"B": 3.3}, 0.02), arms, values=(1, 4))
+    races = []
+    for race in bench.rounds:
+        its = {"alone_p50_ns": 370, "ipis": 1.25} if race.arm == "B" else {"alone_p50_ns": 200, "ipis": 0.75}
+        outcomes = race.outcomes | ({"fault": 700, "stale_after_done": 3} if race.arm == "B" else {})
+        races.append(race.model_copy(update={"figures": {**race.figures, **its}, "outcomes": outcomes}))
+    bench = bench.model_copy(update={"rounds": tuple(races), "scenario": {**bench.scenario, "real": True}})
+    return "\n".join([printed(machine_table(bench) or "", width=80), *machine_lines(bench)])
 
 
 def a_failed_bench() -> Bench:
@@ -320,6 +333,7 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "bench-80": lambda: _bench(80),
     "bench-sweep": lambda: _bench(100, values=(1, 2, 4, 8, 16)),
     "bench-batches": _batches,
+    "bench-real": _bench_real,
     "bench-page": lambda: page_text(bench_page(a_spread_bench(), defaultdict(dict))),
     "bench-failed-page": lambda: page_text(bench_page(a_failed_bench(), defaultdict(dict))).partition("##")[0],
     "bench-sweep-page": lambda: page_text(bench_page(a_spread_bench(values=(1, 2, 4, 8, 16)), defaultdict(dict))),

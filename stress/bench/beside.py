@@ -45,7 +45,8 @@ def arms_of(names: Sequence[str]) -> list[Ordering]:
     spec, made = load_ordering("spec"), []
     for name in names:
         if name not in (*KICKS, *ARMS) or names.count(name) > 1:
-            said = "expected each arm once" if name in (*KICKS, *ARMS) else unknown("arm", name, (*KICKS, *ARMS))
+            twice = f"expected each arm once, found {name} again"
+            said = twice if name in (*KICKS, *ARMS) else unknown("arm", name, (*KICKS, *ARMS))
             raise ScenarioError(f"--orderings: {said}")
         told = load_real(name) if name in ARMS else spec
         title = told.title if name in ARMS else f'the model: {spec.name} with kick_by = "{name}"'

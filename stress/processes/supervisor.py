@@ -58,6 +58,22 @@ def longest_rest_s(scenario: Scenario) -> float:
     return between + scenario.gap * PAUSE_S + (offset.most_ns / 1e9 if offset else 0.0)
 
 
+def line_up(workers: Workers, attend: Callable[[float], None]) -> OwnTime:
+    """Start the workers and wait until all are ready; returns the time that they had since. `attend` sleeps for so
+    long, unless a worker ends or the user has enough. Raises Over and HarnessFault.
+    """
+    most_s = LINE_UP_S + FORK_S * workers.size
+    workers.start()
+    own_time = OwnTime(lambda: workers.alive.values())
+    while workers.ready < workers.size:
+        attend(LOOK_S)
+        own_time.advance()
+        if own_time.seconds > most_s:
+            missing = workers.size - workers.ready
+            raise Over(Ending.crashed, f"{missing} of {workers.size} workers not ready after {most_s:.0f} s")
+    return own_time
+
+
 class Supervisor:
     """One race. `watch` is called at every look, with the phase and the seconds that it has left, or None.
 
@@ -113,17 +129,13 @@ class Supervisor:
         return ending
 
     def _line_up(self) -> None:
-        begun, most_s = time.monotonic(), LINE_UP_S + FORK_S * self._workers.size
-        self._workers.start()
-        self._own_time = OwnTime(lambda: self._workers.alive.values())
-        while self._workers.ready < self._workers.size:
-            self._bury(self._workers.wait(LOOK_S))
-            self._heed_interrupts()
-            self._own_time.advance()
-            if self._own_time.seconds > most_s:
-                missing = self._workers.size - self._workers.ready
-                raise Over(Ending.crashed, f"{missing} of {self._workers.size} workers not ready after {most_s:.0f} s")
+        begun = time.monotonic()
+        self._own_time = line_up(self._workers, self._attend)
         self.ready_s = time.monotonic() - begun
+
+    def _attend(self, longest_s: float) -> None:
+        self._bury(self._workers.wait(longest_s))
+        self._heed_interrupts()
 
     def _race(self) -> None:
         start = snapshot(self._words, self._lay)

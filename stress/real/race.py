@@ -18,10 +18,9 @@ from results.machine.host import cpu_times, steal_share
 from results.verdict import Ending
 from scenarios.real.model import Real
 from stress.interrupts import Interrupts
-from stress.processes.own_time import OwnTime
 from stress.processes.placement import Cpus
 from stress.processes.shared_words import Words
-from stress.processes.supervisor import FORK_S, LINE_UP_S, LOOK_S, REAP_S, Over
+from stress.processes.supervisor import LOOK_S, REAP_S, Over, line_up
 from stress.processes.workers import Workers
 from stress.real.arms import Ground, laid_out, teams
 from stress.real.guest import LOST
@@ -70,7 +69,7 @@ class Overseer:
         """From the start line to the end, whatever that is, and what is to be said of it. Workers may be left."""
         ending, notes = Ending.finished, tuple[str, ...]()
         try:
-            self._line_up()
+            self._own_time = line_up(self._workers, self._attend)
             self._race()
         except Over as over:
             ending, notes = over.ending, over.notes
@@ -83,33 +82,22 @@ class Overseer:
                 ending, notes = (ending if ending == Ending.interrupted else over.ending), (*notes, *over.notes)
         return ending, notes
 
-    def _line_up(self) -> None:
-        most_s = LINE_UP_S + FORK_S * self._workers.size
-        self._workers.start()
-        self._own_time = OwnTime(lambda: self._workers.alive.values())
-        while self._workers.ready < self._workers.size:
-            self._look(LOOK_S)
-            if self._own_time.seconds > most_s:
-                missing = self._workers.size - self._workers.ready
-                raise Over(Ending.crashed, f"{missing} of {self._workers.size} workers not ready after {most_s:.0f} s")
-
     def _race(self) -> None:
         self._words[self._places.go] = 1
         self._workers.release()
         self._began = time.monotonic()
         while (left_s := self._began + self._real.duration_s - time.monotonic()) > 0:
-            counted_s = self._look(min(LOOK_S, left_s))
-            self._see_who_moves(counted_s)
+            self._attend(min(LOOK_S, left_s))
+            self._see_who_moves(self._own_time.advance())
             self.seconds = time.monotonic() - self._began
             self._watch(int(self._progress[-1]), int(self._progress[:-1].sum()), left_s)
 
-    def _look(self, longest_s: float) -> float:
-        """Sleep for so long, unless somebody ends or the user has enough; the seconds that count against actors."""
+    def _attend(self, longest_s: float) -> None:
+        """Sleep for so long, unless somebody ends or the user has enough."""
         for dead in self._workers.wait(longest_s):
             raise Over(Ending.crashed, str(dead), *filter(None, [WHY.get(dead.code)]))
         if self._interrupts:
             raise Over(Ending.interrupted, "interrupted")
-        return self._own_time.advance()
 
     def _see_who_moves(self, counted_s: float) -> None:
         now = self._count()

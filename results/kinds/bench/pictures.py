@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from results.draw.sheet import Sheet, drawn, sheet
+from results.draw.sheet import MODEL, Sheet, drawn, sheet
 from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
 from results.figures import BY_ID, Figure
 from results.kinds.bench.findings import bench_caveats
@@ -68,7 +68,8 @@ def scaling_sheet(bench: Bench) -> Sheet:
 def _sheet(bench: Bench, title: str, body_in: float, handles: Sequence[Any]) -> Sheet:
     caveats = bench.caveats or bench_caveats(bench)
     about = {"scenario": bench.scenario, "host": bench.host, "caveats": caveats}
-    return sheet(about, title, body_in, handles, head_text=_head(bench))
+    model = "This kernel's own shootdowns beside a model of the protocol, no TDX." if bench.is_real else MODEL
+    return sheet(about, title, body_in, handles, head_text=_head(bench), model=model)
 
 
 def _head(bench: Bench) -> str:

@@ -177,7 +177,7 @@ def median_text(bench: Bench, arm: Arm, point: str, figure: str) -> str:
 
 
 def _median(bench: Bench, arm: Arm, point: str, figure: Figure) -> float | None:
-    values = [value for race in bench.races(point, arm.arm) if (value := race.figures[figure.id]) is not None]
+    values = [value for race in bench.races(point, arm.arm) if (value := race.figures.get(figure.id)) is not None]
     return float(np.median(values)) if values else None
 
 
@@ -250,7 +250,7 @@ def machine_table(bench: Bench) -> Table | None:
 def _alone(bench: Bench, arm: Arm) -> float | None:
     """The median over all races of what a shootdown takes that meets nobody."""
     races = (race for race in bench.rounds if race.arm == arm.arm)
-    found = [value for race in races if (value := race.figures["alone_p50_ns"]) is not None]
+    found = [value for race in races if (value := race.figures.get("alone_p50_ns")) is not None]
     return float(np.median(found)) if found else None
 
 
@@ -264,19 +264,16 @@ def machine_lines(bench: Bench) -> Iterator[str]:
     """Where the model and the machine agree, and where they do not."""
     arms = [arm for arm in bench.arms if arm.arm != AGAIN]
     old = [arm_name(arm) for arm in arms if not _old(bench, arm).startswith("0 of ")]
-    yield f"NOT AGREED: old pages were read under {', '.join(old)}." if old else "Agreed: nobody reads an old page."
-    told = []
-    for side, model in (("the model", True), ("the machine", False)):
-        times = [
-            (_alone(bench, a), _median(bench, a, bench.points[0], BY_ID["p50_ns"]))
-            for a in arms
-            if bool(a.shootdown) == model
-        ]
+    yield f"NOT AGREED: old pages were read under {', '.join(old)}." if old else "Agreed: no old page was read."
+    told, first = [], bench.points[0]
+    for side in ("in the model", "on the machine"):
+        its = [arm for arm in arms if bool(arm.shootdown) == (side == "in the model")]
+        times = [(_alone(bench, arm), _median(bench, arm, first, BY_ID["p50_ns"])) for arm in its]
         grown = sorted(time / alone for alone, time in times if alone and time)
-        told += [f"{ratio_text(grown[0])} to {ratio_text(grown[-1])} on {side}"] if grown else []
+        told += [f"{' to '.join(dict.fromkeys(map(ratio_text, (grown[0], grown[-1]))))} {side}"] if grown else []
     if told:
-        at = f" at {bench.points[0]}" if bench.sweep else ""
-        yield f"Not alike: to meet a vCPU{at} makes a shootdown longer by {', and by '.join(told)}."
+        at = f" at {first}" if first else ""
+        yield f"Not alike: what meeting a vCPU{at} makes of a shootdown that meets nobody, {', '.join(told)}."
 
 
 def events_table(bench: Bench) -> Table:

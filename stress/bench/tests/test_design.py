@@ -158,3 +158,19 @@ def test_all_arms_of_a_round_have_one_seed_and_every_round_another() -> None:
 
     assert [len(of_round) for of_round in seeds] == [1, 1, 1]
     assert len(set.union(*seeds)) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"listed": "word,tdx"}, '--orderings: unknown arm "tdx"; expected word, membarrier, signal, memfd, munmap, '),
+        ({"listed": "word,word"}, "--orderings: expected each arm once, found word again"),
+        ({"zappers": 1}, "--zappers: means nothing in scenario real: the kernel's own shootdown has no ordering, "),
+        ({"sweep": "reads=hot_set"}, '--sweep: unknown key "reads"; expected vcpus, pages or gap'),
+    ],
+)
+def test_what_only_the_model_has_is_refused_beside_the_machine(given: dict[str, Any], line: str) -> None:
+    with pytest.raises((ScenarioError, UsageFault)) as refused:
+        design(BenchRequest(scenario="real", **given))
+
+    assert str(refused.value).startswith(line)
