@@ -307,5 +307,5 @@ def _tdx(facts: Facts) -> Told:
     if its["module"] is None:
         means = 'which of the model\'s modules is like it is not known: module = "host" is refused'
         return Told("yes, its module's version is not told", means, 'a newer kernel, or module = "tdx" (1.5.01)')
-    means = f'module = "host" takes the model\'s module "{its["module"]}"; modules differ in the flow "zero_step" alone'
+    means = f'module = "host" is "{its["module"]}" in the model, where modules differ in the flow "zero_step" alone'
     return Told(f"yes, module {its['version']}", means)

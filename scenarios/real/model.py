@@ -31,12 +31,12 @@ class RealFault(NamedTuple):
 
 REAL_FAULTS = {
     "published_early": RealFault(
-        "the host says that the page is gone before its call: memfd, munmap, mprotect, real",
+        "the host says that the page is gone before its call: scenario real and its parts",
         "kernels/real/loops.py, too_early(); a tdx_track() that returns before the IPIs are acknowledged",
         "stale_after_done",
     ),
     "reused_early": RealFault(
-        "the host gives the page to somebody else before its call: memfd, munmap, mprotect, real",
+        "the host gives the page to somebody else before its call: scenario real and its parts",
         "kernels/real/loops.py, too_early(); a page that is freed before its TLB entries are flushed",
         "use_after_remove",
     ),

@@ -86,7 +86,8 @@ def zero_step_filter(td, lay, rules, me):
     EPT_VIOLATION_EXIT for a TD exit that the module makes up.
 
     A pending page still faults for TDX_1.5.01, and nobody accepts it from a vCPU that does not get in. Modules from
-    1.5.24 on take it for one that does only with SEPT_VE_DISABLE, and the tree shared.
+    1.5.24 on take it for one that does only with SEPT_VE_DISABLE, and the tree shared. Left out of these: host priority
+    on the tree's, the op-state's and the PAMT's locks.
     """
     newer = rules.module == NEWER
     if newer:

@@ -1,6 +1,7 @@
 """A real race as tables, lines and test cases; a run's own where they say the same."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -41,12 +42,11 @@ def real_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def _readers(runs: Sequence[Run]) -> str:
     """What a vCPU is in each arm."""
-    words, arms = (
-        {"memfd": "a process", "munmap": "a thread", "mprotect": "a thread"},
-        [run["ordering"] for run in runs],
-    )
-    told = [f"{words.get(arm, 'one of a guest')} ({arm})" for arm in arms]
-    return f"a vCPU is {', '.join(told)}"
+    words = {"memfd": "a process", "munmap": "a thread", "mprotect": "a thread"}
+    arms = defaultdict[str, list[str]](list)
+    for run in runs:
+        arms[words.get(run["ordering"], "one of a guest")].append(run["ordering"])
+    return "a vCPU is " + ", ".join(f"{word} ({', '.join(its)})" for word, its in arms.items())
 
 
 def _verdict_row(run: Run) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def kvm_table(runs: Sequence[Run]) -> Table:
         (run["ordering"], *(f"{count(many)} ({many / max(run['all_shootdowns'], 1):.2f})" for many in its.values()))
         for run, its in told
     ]
-    head = ("KVM SAYS (a shootdown)", *dict.fromkeys(name for _, its in told for name in its))
+    head = ("KVM SAYS", *dict.fromkeys(name for _, its in told for name in its))
     return Table("", head, tuple(rows), frozenset(range(1, len(head))))
 
 
