@@ -31,10 +31,8 @@ def beside(request: BenchRequest, names: Sequence[str]) -> tuple[Scenario, list[
         raise UsageFault(f"{refused[0]}: means nothing in scenario {request.scenario}: {WHY_NOTHING}; leave it out")
     options = {key: getattr(request, key.removesuffix("_s"), None) for key in SET}
     real = with_values(load_real(request.scenario), request.settings, (), **options)
-    given = {key: getattr(real, key) for key in SET if key in real.model_fields_set}
-    scenario = with_options(load_scenario("review"), **given).model_copy(
-        update={"name": real.name, "title": real.title}
-    )
+    scenario = with_options(load_scenario("review"), **{key: getattr(real, key) for key in SET})
+    scenario = scenario.model_copy(update={"name": real.name, "title": real.title})
     for kick_by in set(names) & set(KICKS):
         refuse_missing(kick_by)
     return scenario, arms_of(names or [*(kick for kick in KICKS if not why_none(kick)), *real.arms])
@@ -46,7 +44,7 @@ def arms_of(names: Sequence[str]) -> list[Ordering]:
     for name in names:
         if name not in (*KICKS, *ARMS) or names.count(name) > 1:
             twice = f"expected each arm once, found {name} again"
-            said = twice if name in (*KICKS, *ARMS) else unknown("arm", name, (*KICKS, *ARMS))
+            said = twice if names.count(name) > 1 else unknown("arm", name, (*KICKS, *ARMS))
             raise ScenarioError(f"--orderings: {said}")
         told = load_real(name) if name in ARMS else spec
         title = told.title if name in ARMS else f'the model: {spec.name} with kick_by = "{name}"'

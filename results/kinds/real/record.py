@@ -98,11 +98,13 @@ def real_caveats(host: dict[str, Any], vcpus: int, runs: list[dict[str, Any]]) -
                 f"--vcpus {cpus - 1}",
             )
         )
-    if slow := [run for run in runs if run["ordering"] == "kvm" and 0 < run["reads_per_s"] < EMULATED_READS_PER_S]:
+    guests = [run for run in runs if run["ordering"] in ("kvm", "guest_memfd")]
+    if slow := [run for run in guests if 0 < run["reads_per_s"] < EMULATED_READS_PER_S]:
         own.append(
             Caveat(
                 "emulated_guest",
-                f"{count(slow[0]['reads_per_s'])} guest reads a second: its instructions are emulated",
+                f"no hardware TLB, as {count(slow[0]['reads_per_s'])} guest reads a second are emulated: says nothing "
+                "about flushes",
                 "a hypervisor without hardware paging: no TLB of a CPU holds what the guest reads",
                 "another hypervisor, or `run memfd`",
             )
