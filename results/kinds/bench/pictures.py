@@ -330,7 +330,7 @@ def _point_axis(ax: Axes, bench: Bench) -> None:
     assert bench.sweep is not None
     xs = _axis_values(bench)
     if _logarithmic(bench) and min(xs) > 0:
-        margin = (max(xs) / min(xs)) ** 0.06
+        margin = max((max(xs) / min(xs)) ** 0.06, 1.03 ** (len(bench.arms) / 2 + 1))
         ax.set_xscale("log", base=2)
         ax.set_xlim(min(xs) / margin, max(xs) * margin)
     elif _logarithmic(bench):
