@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from results.collect.race import Run
 from results.collect.real import interrupts_now, interrupts_since
+from scenarios.fields import KICKS
 from scenarios.loader import ScenarioError, load_ordering, load_scenario, with_options
-from scenarios.models import KICKS, Ordering, Scenario
+from scenarios.models import Ordering, Scenario
 from scenarios.real.model import ARMS, SET, Real, load_real, with_values
 from scenarios.wording import unknown
 from stress.commands import typed
