@@ -265,15 +265,14 @@ def machine_lines(bench: Bench) -> Iterator[str]:
     arms = [arm for arm in bench.arms if arm.arm != AGAIN]
     old = [arm_name(arm) for arm in arms if not _old(bench, arm).startswith("0 of ")]
     yield f"NOT AGREED: old pages were read under {', '.join(old)}." if old else "Agreed: no old page was read."
-    told, first = [], bench.points[0]
+    told = []
     for side in ("in the model", "on the machine"):
         its = [arm for arm in arms if bool(arm.shootdown) == (side == "in the model")]
-        times = [(_alone(bench, arm), _median(bench, arm, first, BY_ID["p50_ns"])) for arm in its]
+        times = [(_alone(bench, arm), _median(bench, arm, at, BY_ID["p50_ns"])) for arm in its for at in bench.points]
         grown = sorted(time / alone for alone, time in times if alone and time)
         told += [f"{' to '.join(dict.fromkeys(map(ratio_text, (grown[0], grown[-1]))))} {side}"] if grown else []
     if told:
-        at = f" at {first}" if first else ""
-        yield f"Not alike: what meeting a vCPU{at} makes of a shootdown that meets nobody, {', '.join(told)}."
+        yield f"Not alike: with a vCPU it takes {', '.join(told)}."
 
 
 def events_table(bench: Bench) -> Table:
