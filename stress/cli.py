@@ -124,14 +124,14 @@ def _explore(request: options.ExploreRequest) -> int:
     if request.orders:
         from stress.explore.resolve import resolve_atlas
 
-        subject = resolve_atlas(request)
+        subject = None if request.resume else resolve_atlas(request)
         from stress.explore.atlas import run_atlas
 
-        return run_atlas(request, *subject)
+        return run_atlas(request, subject)
     if request.matrix:
         from stress.explore.resolve import resolve_matrix
 
-        crossed = resolve_matrix(request)
+        crossed = None if request.resume else resolve_matrix(request)
         from stress.explore.matrix import run_matrix
 
         return run_matrix(request, crossed)
@@ -155,7 +155,7 @@ def _explore(request: options.ExploreRequest) -> int:
 
 
 LEFT = "out json junit fail_fast quiet verbose no_color"
-SEARCHED = f"orderings faults settings memory threads {LEFT}"
+SEARCHED = f"orderings faults settings memory threads share cluster resume {LEFT}"
 RACED = f"rate seed workers placement cpus settings delays faults ktap {LEFT}"
 verb(
     app, "orders", options.ExploreRequest, EXIT_CODES, only=f"seed {SEARCHED}", orders=True,
@@ -184,6 +184,13 @@ def _report(request: options.ReportRequest) -> int:
     from stress.report import report
 
     return report(request)
+
+
+@verb(app, "merge", options.MergeRequest, EXIT_CODES)
+def _merge(request: options.MergeRequest) -> int:
+    from stress.merge import merge
+
+    return merge(request)
 
 
 @verb(app, "history", options.HistoryRequest)

@@ -13,7 +13,8 @@ Verb = Callable[[Request], int]
 PANELS = {
     "What is run": "orderings listed faults include_unsafe fail_if labels schema pair",
     "The machine": "vcpus zappers pages tlb_entries workers placement cpus settings delays memory threads",
-    "How long, and how": "duration shootdowns warmup rate seed rounds budget sweep resume random pct short last since "
+    "How long, and how": "duration shootdowns warmup rate seed rounds budget sweep random pct short last since "
+    "share cluster resume "
     "amplify outcome trace orders matrix contract no_symmetry no_reduction no_liveness fail_fast until",
     "What comes out": "out json junit ktap csv parquet markdown no_report plot export sql show dump quiet verbose "
     "no_color",

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -13,11 +13,13 @@ class Interrupts:
     """While it is entered, SIGINT, SIGTERM and SIGHUP are counted and nothing else happens; ignored ones stay ignored.
 
     Once one was received the program is about to end: from then on they are ignored for good, so that an impatient user
-    does not break its last steps. Only for the main thread: Python lets no other set handlers.
+    does not break its last steps. Only for the main thread: Python lets no other set handlers; where it is not entered
+    `go_on` answers for whoever may want the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, go_on: Callable[[], bool] = lambda: True) -> None:
         self.received = 0
+        self._go_on = go_on
         self._at_once = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -35,7 +37,7 @@ class Interrupts:
         self._before.clear()
 
     def __bool__(self) -> bool:
-        return self.received > 0
+        return self.received > 0 or not self._go_on()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:

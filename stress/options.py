@@ -27,6 +27,11 @@ Placement = Annotated[
 ]
 Cpus = Annotated[str | None, "--cpus LIST", "CPUs to race on, such as 0-3,6, of those inherited."]
 Settings = Annotated[tuple[str, ...], "--set KEY=VALUE", "Any key of the scenario, or of every ordering; repeatable."]
+Resume = Annotated[Path | None, "--resume DIR", "Go on with what was interrupted, or what is missing."]
+Share = Annotated[str | None, "--share K/N", "Only this share of the pieces, 3/16; `merge` puts shares together."]
+Cluster = Annotated[
+    str | None, "--cluster ADDRESS|local:N", "Hand the pieces to Dask: a scheduler, or N workers here; extra `cluster`."
+]
 Faults = Annotated[
     tuple[str, ...], "--fault NAME", "Break the module or KVM on purpose; repeatable. `list` names them."
 ]
@@ -123,7 +128,7 @@ class BenchRequest(NamedTuple):
         str | None, "--budget TIME", "As many rounds as fit into this time; shorter races if need be."
     ] = None
     sweep: Annotated[str | None, "--sweep KEY=V,V,...", "A key of the scenario and its values: vcpus=1,2,4,8."] = None
-    resume: Annotated[Path | None, "--resume DIR", "Go on with a bench that was interrupted."] = None
+    resume: Resume = None
     vcpus: Vcpus = None
     zappers: Zappers = None
     pages: Pages = None
@@ -183,6 +188,9 @@ class ExploreRequest(NamedTuple):
     random: Annotated[int | None, "--random N", "Instead of every interleaving, N schedules drawn at random."] = None
     pct: Annotated[int | None, "--pct D", "Draw them by PCT, for bugs of D ordered steps; with --random."] = None
     seed: Annotated[int | None, "--seed N", "Of the schedules drawn at random."] = None
+    share: Share = None
+    cluster: Cluster = None
+    resume: Resume = None
     out: Out = None
     json: Json = None
     junit: Junit = None
@@ -221,6 +229,22 @@ class ReportRequest(NamedTuple):
     markdown: Annotated[str | None, "--markdown FILE|-", "All tables as Markdown, into a file or alone on stdout."] = (
         None
     )
+    quiet: Quiet = False
+    verbose: Verbose = False
+    no_color: NoColor = False
+
+
+class MergeRequest(NamedTuple):
+    """Put the shares of one long job together.
+
+    From the directories that `--share` left, on whatever machines: one result, as if one machine had run all of it.
+    Pieces that are missing are named, exit 6; shares of other versions, kernels or questions are refused.
+    """
+
+    directories: Annotated[tuple[Path, ...], "DIR...", "Directories of shares."]
+    out: Out = None
+    json: Json = None
+    junit: Junit = None
     quiet: Quiet = False
     verbose: Verbose = False
     no_color: NoColor = False
@@ -271,6 +295,9 @@ class SelftestRequest(NamedTuple):
     seed: Seed = None
     cpus: Cpus = None
     memory: Memory = None
+    share: Share = None
+    cluster: Cluster = None
+    resume: Resume = None
     out: Out = None
     json: Json = None
     junit: Junit = None

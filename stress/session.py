@@ -21,13 +21,13 @@ from results.store import RunDirectory, StoreError, json_bytes, open_run_directo
 from results.verdict import Exit
 from stress.errors import UsageFault
 from stress.interrupts import Interrupts
-from stress.options import BenchRequest, ExploreRequest, RunRequest, SelftestRequest
+from stress.options import BenchRequest, ExploreRequest, MergeRequest, RunRequest, SelftestRequest
 from stress.provenance import commit, version
 from stress.screen import Screen, write
 
 STDOUT = "-"
 Opened = TypeVar("Opened")
-AnyRequest = RunRequest | BenchRequest | ExploreRequest | SelftestRequest
+AnyRequest = RunRequest | BenchRequest | ExploreRequest | MergeRequest | SelftestRequest
 
 
 @dataclass(slots=True)

@@ -1,79 +1,119 @@
-"""The verb `explore --orders`: each order of an ordering's steps is decided, the safe ones race, atlas.json says it."""
+"""The verb `explore --orders`: each order of an ordering's steps is decided, a piece each; the safe ones race, and
+atlas.json says it.
+"""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from results.caveats import caveats
-from results.kinds.maps import atlas_picture
-from results.kinds.orders import OrderVerdict, atlas_document, atlas_exit_code
+from results.kinds.orders import OrderVerdict, atlas_document
+from results.store import RunDirectory
 from scenarios.models import Ordering, Scenario
-from stress.explore.grid import Advance, memory_of_each
+from scenarios.orders import every_order
+from stress.explore.grid import memory_of_each
 from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_scenario
 from stress.explore.ordering import Whole, get_ready
-from stress.explore.orders import MEMORY_BYTES, TIERS, Explored, explore_orders, variant_bytes
+from stress.explore.orders import MEMORY_BYTES, TIERS, order_of, run_order, variant_bytes
 from stress.options import ExploreRequest
+from stress.pieces.record import Job, key_of
+from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room
 from stress.processes.placement import chosen_cpus, inherited_cpus, shown
 from stress.processes.prepared import prepare_races
 from stress.progress import display
-from stress.session import Session, origin, put_document, session
+from stress.session import Session, put_document
 
-ATLAS = "atlas"
+ORDERS, ATLAS = "orders", "atlas"
 
 
-def run_atlas(request: ExploreRequest, scenario: Scenario, ordering: Ordering) -> int:
-    """Decide, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
+def run_atlas(request: ExploreRequest, asked: tuple[Scenario, Ordering] | None) -> int:
+    """Decide, race, store, show; returns the exit code. One that goes on has its orders in its directory. Raises the
+    errors of `stress.errors` and StoreError.
+    """
     make_room(2, threads=False)
-    threads, name = request.threads or len(inherited_cpus()), f"{ATLAS}-{ordering.name}"
-    memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
-    with session(request, name, "orders") as (its, directory):
-        head, cpus = origin(), inherited_cpus()
-        head["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
-        get_ready(ordering, scenario, Whole(memory_bytes=1 << 30, threads=1), its.progress, verbose=False)
-        made = partial(_document, ordering, head, memory_bytes)
+    threads = request.threads or len(inherited_cpus())
+    if asked is None:
+        subject = begun(request, ORDERS)
+    else:
+        tables = {key: one.model_dump(mode="json") for key, one in zip(("scenario", "ordering"), asked, strict=True)}
+        memory_bytes, seed = memory_of_each(request, threads, MEMORY_BYTES), request.seed
+        subject = {**tables, "memory_bytes": memory_bytes, "tiers": len(TIERS), "seed": 1 if seed is None else seed}
+    job, ordering = job_of(subject), Ordering.model_validate(subject["ordering"])
 
-        def keep(explored: Explored, raced: Raced | None = None) -> None:
-            with its.noted():
-                put_document(directory, ATLAS, made(explored, raced))
+    def ready(its: Session) -> None:
+        scenario = Scenario.model_validate(subject["scenario"])
+        get_ready(ordering, scenario, Whole(1 << 30, 1), its.progress, verbose=False)
 
-        with its.interrupts:
-            explored = _explore(its, partial(explore_orders, ordering, scenario), threads, memory_bytes, keep)
-            keep(explored)
-            raced = _race(its, request, explored, partial(keep, explored))
-            document = made(explored, raced)
-            with its.noted():
-                put_document(directory, ATLAS, document, atlas_picture if its.interrupts.received < 2 else None)
-            its.leave(document)
-            return its.end(atlas_exit_code(document))
+    then = partial(_raced, request, list(every_order(ordering)), subject["seed"])
+    return run_job(request, job, f"{ATLAS}-{ordering.name}", ready, threads=threads, then=then)
 
 
-def _explore(
-    its: Session, explore: Callable[..., Explored], threads: int, memory_bytes: int, keep: Callable[[Explored], None]
-) -> Explored:
-    with display(its.progress) as drawn:
-
-        def show(advance: Advance) -> None:
-            drawn.tell(f"exploring {advance.on(len(TIERS), 'orders')}")
-
-        explored = explore(its.interrupts, show, threads=threads, memory_bytes=memory_bytes, keep=keep)
-    facts = explored.facts()
-    safe = sum(order.verdict == OrderVerdict.safe for order in explored.orders)
-    its.note(f"{facts['decided']} of {facts['orders']} orders decided in {facts['seconds']:.1f} s: {safe} safe")
-    return explored
+def job_of(subject: dict[str, Any]) -> Job:
+    """Every order, in the order of `every_order`."""
+    shared = {key: subject[key] for key in ("scenario", "memory_bytes", "tiers")}
+    orders = every_order(Ordering.model_validate(subject["ordering"]))
+    pieces = {
+        key_of(number, one.name): {"ordering": one.model_dump(mode="json"), **shared}
+        for number, one in enumerate(orders, start=1)
+    }
+    return Job(ORDERS, subject, pieces, run_order, partial(_document, subject, pieces))
 
 
-def _race(its: Session, request: ExploreRequest, explored: Explored, keep: Callable[[Raced], None]) -> Raced | None:
-    """The safe orders' races; None where there is nothing to race, or no time."""
-    both = zip(explored.orderings, explored.orders, strict=True)
-    safe = [ordering for ordering, order in both if order.verdict == OrderVerdict.safe]
-    if its.interrupts or not safe:
-        return None
-    ready = None
-    with its.interrupts.at_once():
-        ready = prepare_races(chosen_cpus(None), {}, its.progress, verbose=request.verbose)
+def _document(
+    subject: dict[str, Any],
+    pieces: Mapping[str, dict[str, Any]],
+    head: dict[str, Any],
+    how: dict[str, Any],
+    found: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    orders = [order_of(one["ordering"]["shootdown"], found.get(key)) for key, one in pieces.items()]
+    explored = {
+        "orders": len(orders),
+        "decided": sum(order.tier is not None for order in orders),
+        "complete": all(order.tier is not None for order in orders),
+        "states": sum(order.states for order in orders),
+        "transitions": sum(one["transitions"] for one in found.values()),
+        **how,
+    }
+    about = {
+        "ordering": subject["ordering"]["name"],
+        "parameters": subject["ordering"],
+        "steps": subject["ordering"]["shootdown"],
+        "machines": [tier._asdict() for tier in TIERS],
+        "variant_bytes": variant_bytes(subject["memory_bytes"]),
+    }
+    return atlas_document(head, about, explored, [order.entry() for order in orders], None, [])
+
+
+def _raced(
+    request: ExploreRequest,
+    orderings: list[Ordering],
+    seed: int,
+    its: Session,
+    directory: RunDirectory,
+    atlas: dict[str, Any],
+) -> dict[str, Any]:
+    """The atlas with the safe orders' races; as it was where there is nothing to race, or no time."""
+    verdicts = zip(orderings, atlas["orders"], strict=True)
+    safe = [ordering for ordering, order in verdicts if order["verdict"] == OrderVerdict.safe]
+    its.note(f"{len(orderings)} orders decided: {len(safe)} safe")
+    ready, cpus = None, inherited_cpus()
+    if safe and atlas["explored"]["complete"]:
+        with its.interrupts.at_once():
+            ready = prepare_races(chosen_cpus(None), {}, its.progress, verbose=request.verbose)
     if ready is None:
-        return None
+        return atlas
+    atlas["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
+
+    def keep(raced: Raced) -> None:
+        with its.noted():
+            put_document(directory, ATLAS, with_races(raced))
+
+    def with_races(raced: Raced) -> dict[str, Any]:
+        said = caveats(atlas["host"], raced.scenario.model_dump(mode="json"), [])
+        return {**atlas, "caveats": said, "races": raced.document()}
+
     with display(its.progress) as drawn:
         each = racing_scenario(len(safe) + len(BESIDE), 1).duration_s
         its.note(f"racing {len(safe)} safe orders and {', '.join(BESIDE)}, {each:.2g} s at a time")
@@ -81,21 +121,4 @@ def _race(its: Session, request: ExploreRequest, explored: Explored, keep: Calla
         def show(heat: Heat) -> None:
             drawn.tell(f"round {heat.round}: race {heat.number} of {heat.of}, about {heat.left_s:.0f} s left")
 
-        seed = 1 if request.seed is None else request.seed
-        return race_orders(ready, safe, seed, its.interrupts, show, keep)
-
-
-def _document(
-    ordering: Ordering, head: dict[str, Any], memory_bytes: int, explored: Explored, raced: Raced | None
-) -> dict[str, Any]:
-    subject = {
-        "ordering": ordering.name,
-        "parameters": ordering.model_dump(mode="json"),
-        "steps": list(ordering.shootdown),
-        "machines": [tier._asdict() for tier in TIERS],
-        "variant_bytes": variant_bytes(memory_bytes),
-    }
-    said = caveats(head["host"], raced.scenario.model_dump(mode="json"), []) if raced is not None else []
-    entries = [order.entry() for order in explored.orders]
-    races = raced.document() if raced is not None else None
-    return atlas_document(head, subject, explored.facts(), entries, races, said)
+        return with_races(race_orders(ready, safe, seed, its.interrupts, show, keep))

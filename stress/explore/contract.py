@@ -18,15 +18,17 @@ from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, Leaf
 from results.kinds.contract import contract_document, contract_exit_code, entry
 from results.kinds.orders import Tier
+from results.words import plural
 from scenarios.loader import load_scenario
 from scenarios.models import Ordering
 from scenarios.witness import witness_text
-from stress.explore.grid import memory_of_each, on_machine
+from stress.explore.grid import memory_of_each
 from stress.explore.machines import OWN_TRACK, Machine
 from stress.explore.ordering import Whole, get_ready
 from stress.explore.pairs import rules_on, run_again
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
+from stress.pieces.run import at_once
 from stress.processes.placement import inherited_cpus
 from stress.progress import display
 from stress.session import origin, put_document, session
@@ -183,15 +185,16 @@ def look_at_part(
             for place, one in enumerate(found)
             if part != OWN_TRACK or one.ordering.gate != "none"
         }
-        seen = on_machine(
-            machine.tier,
-            rules,
-            partial(look_at, memory_bytes=memory_bytes),
-            interrupts,
-            lambda advance: tell(f"part {part}, {advance.on(len(machines), 'orderings')}"),
-            threads,
-            number,
-        )
+        calls = {
+            place: partial(look_at, its, machine.tier, lambda: not interrupts, memory_bytes=memory_bytes)
+            for place, its in rules.items()
+        }
+        seen = dict[int, Contract | None]()
+        where = f"part {part}, machine {number} of {len(machines)} ({machine.tier.words})"
+        for place, one in at_once(
+            calls, threads, interrupts, partial(tell, f"{where}: {plural(len(rules), 'ordering')}")
+        ):
+            seen[place] = one
         for place in rules if not interrupts else ():
             found[place].add(part, machine, seen.get(place))
             found[place].seconds += (time.monotonic() - begun) / len(rules)

@@ -1,10 +1,7 @@
-"""Many searches on machines that grow: each machine in turn, on it everything that is still open, some at once."""
+"""One of many searches: alone on its machine, and with its share of the memory."""
 
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
@@ -12,60 +9,8 @@ from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from results.grades import FAILING, grade_of
 from results.kinds.orders import Tier
-from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
 from stress.processes.memory import chosen_memory, in_address_space
-
-LOOK_S = 0.2
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """How far it is: this machine of how many, searches done of those that came to it, seconds since it began."""
-
-    machine: int
-    tier: Tier
-    done: int
-    of: int
-    seconds: float
-
-    @property
-    def left_s(self) -> float | None:
-        """Until all are through on this machine; None before the first."""
-        return self.seconds / self.done * (self.of - self.done) if self.done else None
-
-    def on(self, machines: int, what: str) -> str:
-        """For people, where there are so many machines and what is searched is called this."""
-        left = "" if self.left_s is None else f", about {self.left_s:.0f} s left on it"
-        return f"machine {self.machine} of {machines} ({self.tier.words}): {self.done} of {self.of} {what}{left}"
-
-
-def on_machine(
-    tier: Tier,
-    rules: Mapping[int, Rules],
-    look: Callable[[Rules, Tier, Callable[[], bool]], Result],
-    interrupts: Interrupts,
-    show: Callable[[Advance], None],
-    threads: int,
-    machine: int,
-) -> dict[int, Result]:
-    """All of these on this machine, by their places; those that an interrupt left out are not among them. `show`
-    is called some times a second.
-    """
-    begun, found = time.monotonic(), dict[int, Result]()
-    with ThreadPoolExecutor(threads) as pool:
-        pending: dict[Future[Result], int] = {
-            pool.submit(look, its, tier, lambda: not interrupts): place for place, its in rules.items()
-        }
-        left = set(pending)
-        while left and not interrupts:
-            done, left = wait(left, LOOK_S, FIRST_COMPLETED)
-            found.update((pending[one], one.result()) for one in done)
-            show(Advance(machine, tier, len(found), len(rules), time.monotonic() - begun))
-        pool.shutdown(cancel_futures=True)
-    found.update((pending[one], one.result()) for one in left if not one.cancelled())
-    return dict(sorted(found.items()))
 
 
 def alone(rules: Rules, tier: Tier, go_on: Callable[[], bool], **asked: Any) -> Exploration:

@@ -1,81 +1,95 @@
-"""The verb `explore --matrix`: every ordering with every fault; matrix.json says it."""
+"""The verb `explore --matrix`: every ordering with every fault, a pair a piece; matrix.json says it."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from kernels.language.cache import sources_digest
-from results.kinds.faults import entries, matrix_document, matrix_exit_code
-from results.kinds.maps import matrix_picture
+from results.kinds.faults import NO_FAULT, Pair, entries, matrix_document
 from scenarios.faults import faults
 from scenarios.loader import load_scenario
-from stress.explore.grid import Advance, memory_of_each
+from scenarios.models import Ordering
+from stress.explore.grid import memory_of_each
 from stress.explore.machines import MACHINES
 from stress.explore.ordering import Whole, get_ready
-from stress.explore.pairs import MEMORY_BYTES, Crossed, cross
+from stress.explore.pairs import MEMORY_BYTES, run_pair
 from stress.explore.resolve import Matrix
-from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
+from stress.pieces.record import Job, key_of
+from stress.pieces.run import begun, run_job
 from stress.processes.placement import inherited_cpus
-from stress.progress import Display, display
-from stress.session import origin, put_document, session
+from stress.session import Session
 
-MATRIX = "matrix"
-Schedules = dict[tuple[str, str, str], list[dict[str, Any]]]  # by flow, ordering and fault
+FAULTS, MATRIX = "faults", "matrix"
 
 
-def run_matrix(request: ExploreRequest, matrix: Matrix) -> int:
-    """Cross, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
-    threads, schedules = request.threads or len(inherited_cpus()), Schedules()
-    memory_bytes = memory_of_each(request, threads, MEMORY_BYTES)
-    with session(request, MATRIX, "faults") as (its, directory):
+def run_matrix(request: ExploreRequest, matrix: Matrix | None) -> int:
+    """Cross, store, show; returns the exit code. One that goes on has its matrix in its directory. Raises the errors of
+    `stress.errors` and StoreError.
+    """
+    threads = request.threads or len(inherited_cpus())
+    if matrix is None:
+        job = job_of(begun(request, FAULTS))
+    else:
+        job = job_of(_subject(matrix, memory_of_each(request, threads, MEMORY_BYTES)))
+
+    def ready(its: Session) -> None:
         smallest = load_scenario(next(iter(MACHINES.values()))[0].scenario)
-        method = Whole(memory_bytes=1 << 30, threads=1)
-        get_ready(matrix.orderings[0], smallest, method, its.progress, verbose=request.verbose)
-        head = origin()
-        with its.interrupts:
-            with display(its.progress) as drawn:
+        ordering = Ordering.model_validate(job.subject["orderings"][0])
+        get_ready(ordering, smallest, Whole(1 << 30, 1), its.progress, verbose=request.verbose)
 
-                def show(flow: str, advance: Advance) -> None:
-                    drawn.tell(f"exploring flow {flow}, {advance.on(len(MACHINES[flow]), 'pairs')}")
-
-                def keep(crossed: Crossed) -> None:
-                    """After each flow."""
-                    _narrate(crossed, schedules, drawn, its.interrupts)
-                    with its.noted():
-                        put_document(directory, MATRIX, _document(matrix, head, crossed, schedules))
-
-                crossed = cross(
-                    matrix.orderings,
-                    matrix.rows,
-                    its.interrupts,
-                    show,
-                    threads=threads,
-                    memory_bytes=memory_bytes,
-                    keep=keep,
-                )
-            document = _document(matrix, head, crossed, schedules)
-            with its.noted():
-                put_document(directory, MATRIX, document, matrix_picture if its.interrupts.received < 2 else None)
-            its.leave(document)
-            return its.end(matrix_exit_code(document))
+    return run_job(request, job, MATRIX, ready, threads=threads)
 
 
-def _narrate(crossed: Crossed, schedules: Schedules, drawn: Display, interrupts: Interrupts) -> None:
-    """The schedules of the pairs that are new, step by step; after an interrupt no more than who moves, at once."""
-    new = [cell for cell in crossed.cells if cell.seen and cell.key not in schedules]
-    for number, cell in enumerate(new, start=1):
-        drawn.tell(f"telling schedules step by step: {number} of {len(new)} pairs of flow {cell.flow}")
-        schedules[cell.key] = cell.witness(steps=not interrupts)
+def _subject(matrix: Matrix, memory_bytes: int) -> dict[str, Any]:
+    orderings = [one.model_dump(mode="json") for one in matrix.orderings]
+    rows = {flow: [list(row) for row in its] for flow, its in matrix.rows.items()}
+    return {"orderings": orderings, "rows": rows, "memory_bytes": memory_bytes}
 
 
-def _document(matrix: Matrix, head: dict[str, Any], crossed: Crossed, schedules: Schedules) -> dict[str, Any]:
-    known = faults()
-    subject = {
-        "kernels": sources_digest(),
-        "orderings": [one.model_dump(mode="json") for one in matrix.orderings],
-        "faults": [
-            {key: getattr(known[name], key) for key in ("name", "breaks", "flow", "title", "source")}
-            for name in matrix.faults
-        ],
-        "machines": {flow: [machine.json() for machine in MACHINES[flow]] for flow in matrix.rows},
+def job_of(subject: dict[str, Any]) -> Job:
+    """Flows in turn and orderings in turn within each, without a fault and with every row."""
+    cells = [
+        {"flow": flow, "ordering": ordering, "faults": row, "memory_bytes": subject["memory_bytes"]}
+        for flow, rows in subject["rows"].items()
+        for ordering in subject["orderings"]
+        for row in ([], *rows)
+    ]
+    pieces = {key_of(number, *_name(one)): one for number, one in enumerate(cells, start=1)}
+    return Job(FAULTS, subject, pieces, run_pair, partial(_document, subject, pieces))
+
+
+def _name(cell: Mapping[str, Any]) -> tuple[str, str, str]:
+    return cell["flow"], cell["ordering"]["name"], "+".join(cell["faults"]) or NO_FAULT
+
+
+def _document(
+    subject: dict[str, Any],
+    pieces: Mapping[str, dict[str, Any]],
+    head: dict[str, Any],
+    how: dict[str, Any],
+    found: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    pairs = [
+        Pair(**found[key]["pair"]) if key in found else Pair(*_name(cell), {}, complete=False, states=0, machine=None)
+        for key, cell in pieces.items()
+    ]
+    schedules = {_name(pieces[key]): one["witness"] for key, one in found.items()}
+    explored = {
+        "pairs": len(pairs),
+        "complete": all(pair.complete for pair in pairs),
+        "states": sum(pair.states for pair in pairs),
+        "transitions": sum(one["transitions"] for one in found.values()),
+        **how,
     }
-    return matrix_document(head, subject, crossed.facts(), entries(crossed.pairs, schedules))
+    known = faults()
+    names = dict.fromkeys(fault for rows in subject["rows"].values() for row in rows for fault in row)
+    about = {
+        "kernels": sources_digest(),
+        "orderings": subject["orderings"],
+        "faults": [
+            {key: getattr(known[name], key) for key in ("name", "breaks", "flow", "title", "source")} for name in names
+        ],
+        "machines": {flow: [machine.json() for machine in MACHINES[flow]] for flow in subject["rows"]},
+    }
+    return matrix_document(head, about, explored, entries(pairs, schedules))

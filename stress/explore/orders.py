@@ -2,10 +2,7 @@
 a larger one. An order is decided by the first machine that shows a forbidden outcome, and safe where none does.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kernels.search.explore import Exploration
@@ -13,10 +10,10 @@ from kernels.tdx.rules import Fault, OnError, Rules
 from results.kinds.exploration import INTERRUPT, MEMORY
 from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
 from scenarios.models import Ordering, Scenario
-from scenarios.orders import every_order
-from stress.explore.grid import Advance, alone, forbidden, on_machine
+from stress.explore.grid import alone, forbidden
 from stress.explore.witness import as_searched
 from stress.interrupts import Interrupts
+from stress.screen import Screen
 
 # The cheapest first. Two pages let two zappers be in the middle of a shootdown at once.
 TIERS = (
@@ -45,91 +42,38 @@ class OrderResult(NamedTuple):
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Explored:
-    """Every order in the order of `every_order`, and how it went."""
-
-    orders: Sequence[Order]
-    orderings: Sequence[Ordering]
-    threads: int
-    states: int
-    transitions: int
-    seconds: float
-
-    @property
-    def complete(self) -> bool:
-        """Whether every order is decided."""
-        return all(order.tier is not None for order in self.orders)
-
-    def facts(self) -> dict[str, Any]:
-        """As they stand in the JSON."""
-        return {
-            "orders": len(self.orders),
-            "decided": sum(order.tier is not None for order in self.orders),
-            "complete": self.complete,
-            "states": self.states,
-            "transitions": self.transitions,
-            "threads": self.threads,
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def explore_orders(
-    ordering: Ordering,
-    scenario: Scenario,
-    interrupts: Interrupts,
-    show: Callable[[Advance], None],
-    *,
-    threads: int,
-    memory_bytes: int = MEMORY_BYTES,
-    tiers: Sequence[Tier] = TIERS,
-    keep: Callable[[Explored], None] = lambda _: None,
-) -> Explored:
-    """Decide every order of the ordering's steps; what an interrupt leaves undecided stays open, and what takes more
-    than `memory_bytes`.
-
-    `scenario` gives what no search looks at. `show` is called some times a second, `keep` after each machine but the
-    last, with what is decided so far.
+def run_order(
+    described: dict[str, Any], interrupts: Interrupts, progress: Screen | None
+) -> tuple[dict[str, Any], bool]:
+    """One order on every machine in turn until one decides it, and whether it was looked at to its end. `tier`: the
+    place of the one that decides; None where one takes more than `memory_bytes`.
     """
-    begun = time.monotonic()
-    orderings = list(every_order(ordering))
-    rules = [as_searched(one, scenario) for one in orderings]
-    looks: list[list[OrderResult]] = [[] for _ in orderings]
-    decided: dict[int, Tier] = {}
-    going = list(range(len(orderings)))
-    look = partial(look_at, memory_bytes=memory_bytes)
-
-    def so_far() -> Explored:
-        return Explored(
-            orders=[_order(one.shootdown, looks[place], decided.get(place)) for place, one in enumerate(orderings)],
-            orderings=orderings,
-            threads=threads,
-            states=sum(look.states for several in looks for look in several),
-            transitions=sum(look.transitions for several in looks for look in several),
-            seconds=time.monotonic() - begun,
-        )
-
-    for machine, tier in enumerate(tiers, start=1):
+    ordering, scenario = (
+        Ordering.model_validate(described["ordering"]),
+        Scenario.model_validate(described["scenario"]),
+    )
+    rules, states, transitions, decides = as_searched(ordering, scenario), 0, 0, None
+    for place, tier in enumerate(TIERS[: described["tiers"]]):
         if interrupts:
-            going = []
             break
-        found = on_machine(tier, {place: rules[place] for place in going}, look, interrupts, show, threads, machine)
-        for place, seen in found.items():
-            looks[place].append(seen)
-            if seen.complete and seen.found[AS_IS]:
-                decided[place] = tier
-        going = [place for place, seen in found.items() if seen.complete and not seen.found[AS_IS]]
-        if machine < len(tiers):
-            keep(so_far())
-    decided.update(dict.fromkeys(going, tiers[-1]))
-    return so_far()
+        look = look_at(rules, tier, lambda: not interrupts, memory_bytes=described["memory_bytes"])
+        states, transitions = states + look.states, transitions + look.transitions
+        if not look.complete:
+            break
+        if look.found[AS_IS] or place == described["tiers"] - 1:
+            decides = place
+            break
+    found: dict[str, Any] = {"tier": decides, "states": states, "transitions": transitions}
+    if decides is not None:
+        found |= {"found": look.found, "unsettled": list(look.unsettled)}
+    return found, decides is not None or not interrupts
 
 
-def _order(steps: tuple[str, ...], looks: Sequence[OrderResult], tier: Tier | None) -> Order:
-    states = sum(look.states for look in looks)
-    if tier is None:
-        return Order(steps, {}, (), None, states)
-    return Order(steps, looks[-1].found, looks[-1].unsettled, tier, states)
+def order_of(steps: Sequence[str], found: Mapping[str, Any] | None) -> Order:
+    """The result; open where there is none yet."""
+    if found is None or found["tier"] is None:
+        return Order(tuple(steps), {}, (), None, 0 if found is None else found["states"])
+    return Order(tuple(steps), found["found"], tuple(found["unsettled"]), TIERS[found["tier"]], found["states"])
 
 
 def look_at(

@@ -2,10 +2,8 @@
 of them, as a fault may add a stale read to an order that is refused anyway. Only the stale read ends a pair.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,13 @@ from results.kinds.orders import Tier
 from scenarios.models import Ordering
 from scenarios.validation import validated
 from scenarios.witness import Witness, WitnessError, read_table
-from stress.explore.grid import Advance, alone, forbidden, on_machine
+from stress.explore.grid import alone, forbidden
 from stress.explore.machines import MACHINES, Machine
 from stress.explore.ordering import schedule_json
 from stress.explore.witness import Recorded, as_searched, recorded
 from stress.interrupts import Interrupts
 from stress.resolve import looks_for, what_is_read
+from stress.screen import Screen
 
 # free_despite_error goes on after errors, for ever in effect: what has shown nothing stale by then is open.
 MEMORY_BYTES = 1 << 30
@@ -59,11 +58,6 @@ class Cell:
     def row(self) -> str:
         """As it stands in the JSON."""
         return "+".join(self.faults) or NO_FAULT
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What names it."""
-        return self.flow, self.ordering.name, self.row
 
     @property
     def shortest(self) -> dict[str, tuple[Machine, tuple[Move, ...]]]:
@@ -106,81 +100,23 @@ class Cell:
         return list(schedule_json(run_again(machine, self.ordering, self.faults, outcome, moves)))
 
 
-@dataclass(slots=True)
-class Crossed:
-    """Every pair, flows in turn and orderings in turn within each, and how it went; `seconds` of searching."""
-
-    cells: Sequence[Cell]
-    threads: int
-    seconds: float = 0.0
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """The results."""
-        return [cell.pair() for cell in self.cells]
-
-    @property
-    def complete(self) -> bool:
-        """Whether no pair is open."""
-        return all(pair.complete for pair in self.pairs)
-
-    def facts(self) -> dict[str, Any]:
-        """As they stand in the JSON."""
-        seen = [seen for cell in self.cells for _, seen in cell.seen]
-        return {
-            "pairs": len(self.cells),
-            "complete": self.complete,
-            "states": sum(one.states for one in seen),
-            "transitions": sum(one.transitions for one in seen),
-            "threads": self.threads,
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def cross(
-    orderings: Sequence[Ordering],
-    rows: Mapping[str, Sequence[tuple[str, ...]]],
-    interrupts: Interrupts,
-    show: Callable[[str, Advance], None],
-    *,
-    threads: int,
-    memory_bytes: int = MEMORY_BYTES,
-    keep: Callable[[Crossed], None] = lambda _: None,
-) -> Crossed:
-    """Look at every ordering with every row of faults, by flow, and without a fault; what an interrupt leaves out stays
-    open, and what takes more than `memory_bytes`. `show` is called some times a second, with the flow; `keep` after
-    each flow, with all pairs as they stand.
-    """
-    cells = [
-        Cell(flow, ordering, faults) for flow, its in rows.items() for ordering in orderings for faults in ((), *its)
-    ]
-    crossed = Crossed(cells, threads)
-    for flow in rows:
-        begun = time.monotonic()
-        of_flow = [cell for cell in cells if cell.flow == flow]
-        for cell in of_flow:
-            cell.unread = not is_read(cell)
-        going = [cell for cell in of_flow if not cell.unread]
-        for number, machine in enumerate(MACHINES[flow], start=1):
-            if interrupts:
-                break
-            found = on_machine(
-                machine.tier,
-                {place: rules_on(machine, cell.ordering, cell.faults) for place, cell in enumerate(going)},
-                partial(look_at, memory_bytes=memory_bytes),
-                interrupts,
-                partial(show, flow),
-                threads,
-                number,
-            )
-            for place, seen in found.items():
-                going[place].seen.append((machine, seen))
-            going = [cell for cell in going if len(cell.seen) == number and not cell.seen[-1][1].stale]
-        crossed.seconds += time.monotonic() - begun
-        keep(crossed)
+def run_pair(described: dict[str, Any], interrupts: Interrupts, progress: Screen | None) -> tuple[dict[str, Any], bool]:
+    """One pair on the machines of its flow, each in turn until it is stale; and whether it was looked at to its end."""
+    ordering = Ordering.model_validate(described["ordering"])
+    cell = Cell(described["flow"], ordering, tuple(described["faults"]))
+    cell.unread = not is_read(cell)
+    for machine in () if cell.unread else MACHINES[cell.flow]:
         if interrupts:
             break
-    return crossed
+        rules = rules_on(machine, cell.ordering, cell.faults)
+        seen = look_at(rules, machine.tier, lambda: not interrupts, memory_bytes=described["memory_bytes"])
+        cell.seen.append((machine, seen))
+        if seen.stale:
+            break
+    pair = cell.pair()
+    transitions = sum(seen.transitions for _, seen in cell.seen)
+    found = {"pair": asdict(pair), "transitions": transitions, "witness": cell.witness(steps=not interrupts)}
+    return found, pair.complete or not interrupts
 
 
 def is_read(cell: Cell) -> bool:

@@ -43,6 +43,8 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
     whether it can. Raises ScenarioError and UsageFault.
     """
     _check_method(request)
+    if given := typed(request, ("share", "cluster", "resume")):
+        raise UsageFault(f"{given[0]}: one search is one piece; expected it beside `orders` or `faults`")
     scenario = load_scenario(request.scenario)
     orderings = load_orderings(request.orderings or scenario.orderings)
     said = set(scenario.model_fields_set)

@@ -2,26 +2,21 @@
 ordering may show anything.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from kernels.tdx.outcomes import Outcome
-from results.kinds.selftest import (
-    SCHEMA,
-    claim,
-    is_complete,
-    raced,
-    selftest_exit_code,
-)
-from results.store import RunDirectory
+from results.kinds.selftest import SCHEMA, claim, is_complete, raced
 from results.verdict import Verdict
 from scenarios.loader import load_orderings
-from scenarios.models import Scenario
+from scenarios.models import Ordering, Scenario
 from stress.explore.ordering import Whole, get_ready, search
 from stress.interrupts import Interrupts
 from stress.options import SelftestRequest
+from stress.pieces.record import Job, key_of
+from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room, threads_to_start
 from stress.processes.memory import chosen_memory
 from stress.processes.perturbation import declared_sites
@@ -31,111 +26,132 @@ from stress.processes.race import race
 from stress.progress import race_display, search_display
 from stress.screen import Screen
 from stress.selftest.expectations import Expectation, expectations
-from stress.session import Session, origin, put_document, session
+from stress.session import Session
 
 SELFTEST = "selftest"
 FAILURES = (Verdict.failed, Verdict.crashed, Verdict.hung)
 MAX_TRIES = 10
 
 
-@dataclass(slots=True)
-class Record:
-    """What a selftest leaves, as it grows."""
-
-    header: dict[str, Any]
-    planned: int
-    directory: RunDirectory
-    fail_fast: bool
-    claims: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """As it goes into a file."""
-        done = {"complete": is_complete(self.claims, self.planned), "planned": self.planned}
-        return {"schema": SCHEMA, **self.header, **done, "claims": self.claims}
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether `--fail-fast` ends it here."""
-        return self.fail_fast and self.claims[-1]["verdict"] in FAILURES
-
-    def store(self) -> None:
-        """As it stands. Raises StoreError."""
-        put_document(self.directory, SELFTEST, self.document)
+_kinds: dict[tuple[str, bool], Prepared] = {}
 
 
 def selftest(request: SelftestRequest) -> int:
     """Explore and race all that is expected, show, store; returns the exit code. Raises what `run` and `explore` do."""
-    named = load_orderings(request.orderings) if request.orderings else []
-    expected = expectations(named, request.faults, short=request.short, duration=request.duration, seed=request.seed)
-    cpus = chosen_cpus(request.cpus)
-    method = Whole(memory_bytes=chosen_memory(request.memory), threads=threads_to_start(len(inherited_cpus())))
-    make_room(max(one.raced.vcpus + one.raced.zappers for one in expected), threads=False)
-    with session(request, SELFTEST, SELFTEST) as (its, directory):
-        first = expected[0]
-        get_ready(first.explored, first.machines[0], method, its.progress, verbose=request.verbose)
-        record = Record(origin() | {"seed": first.raced.seed}, len(expected), directory, request.fail_fast)
-        prepare = partial(prepare_races, cpus, progress=its.progress, verbose=request.verbose)
-        with its.interrupts:
-            with its.noted():
-                _hold_all(its, record, expected, method, prepare)
-            if not record.claims:
-                return its.nothing()
-            with its.noted():
-                record.store()
-            its.leave(record.document)
-            return its.end(selftest_exit_code(record.claims))
+    if request.resume is not None:
+        subject = begun(request, SELFTEST)
+    else:
+        named = load_orderings(request.orderings) if request.orderings else []
+        expected = expectations(
+            named, request.faults, short=request.short, duration=request.duration, seed=request.seed
+        )
+        asked = {key: getattr(request, key) for key in ("memory", "cpus", "fail_fast")}
+        subject = {"claims": [_told(one) for one in expected], **asked}
+    job = job_of(subject)
+    chosen_cpus(subject["cpus"])
+    method = _method(subject)
+    claims = [_expectation(one) for one in subject["claims"]]
+    make_room(max(one.raced.vcpus + one.raced.zappers for one in claims), threads=False)
+
+    def ready(its: Session) -> None:
+        get_ready(claims[0].explored, claims[0].machines[0], method, its.progress, verbose=request.verbose)
+
+    return run_job(
+        request, job, SELFTEST, ready, threads=0, enough=lambda made: bool(subject["fail_fast"] and _failed(made))
+    )
 
 
-def _hold_all(
-    its: Session, record: Record, expected: Sequence[Expectation], method: Whole, prepare: Callable[..., Prepared]
-) -> None:
-    """Everything that is expected in turn, first explored, then raced, until the user has enough, or `--fail-fast` says
-    so; it stands in the record, and on the disk, after each. What races stand on is compiled when the first race of its
-    kind is due, by flow and by whether actors are perturbed. Raises StoreError.
+def _told(one: Expectation) -> dict[str, Any]:
+    tables = {key: getattr(one, key).model_dump(mode="json") for key in ("ordering", "raced", "explored")}
+    return {**tables, "machines": [its.model_dump(mode="json") for its in one.machines], "to_race": one.to_race}
+
+
+def _expectation(told: Mapping[str, Any]) -> Expectation:
+    return Expectation(
+        Ordering.model_validate(told["ordering"]),
+        Scenario.model_validate(told["raced"]),
+        Ordering.model_validate(told["explored"]),
+        tuple(map(Scenario.model_validate, told["machines"])),
+        told["to_race"],
+    )
+
+
+def job_of(subject: dict[str, Any]) -> Job:
+    """A claim a piece."""
+    asked, claims = {key: subject[key] for key in ("memory", "cpus", "fail_fast")}, subject["claims"]
+    pieces = {
+        key_of(
+            number, one["ordering"]["name"], *([] if one["ordering"]["expect"] == "safe" else one["ordering"]["expect"])
+        ): {
+            "claim": one,
+            "seed": one["raced"]["seed"],
+            "place": f"selftest, {number} of {len(claims)}",
+            **asked,
+        }
+        for number, one in enumerate(claims, start=1)
+    }
+    return Job(SELFTEST, subject, pieces, run_claim, partial(_document, subject), races=True)
+
+
+def _document(
+    subject: dict[str, Any], head: dict[str, Any], how: dict[str, Any], found: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    claims, planned = list(found.values()), len(subject["claims"])
+    head |= {"seed": subject["claims"][0]["raced"]["seed"]}
+    done = {"complete": is_complete(claims, planned), "planned": planned}
+    return {"schema": SCHEMA, **head, **done, "claims": claims}
+
+
+def _method(asked: Mapping[str, Any]) -> Whole:
+    return Whole(memory_bytes=chosen_memory(asked["memory"]), threads=threads_to_start(len(inherited_cpus())))
+
+
+def _failed(made: Mapping[str, Any]) -> bool:
+    return made["verdict"] in FAILURES
+
+
+def run_claim(
+    described: dict[str, Any], interrupts: Interrupts, progress: Screen | None
+) -> tuple[dict[str, Any], bool]:
+    """A claim, first explored, then raced, and whether it was held to its end. What races stand on is compiled when the
+    first race of its kind is due, by flow and by whether actors are perturbed.
     """
-    kinds: dict[tuple[str, bool], Prepared] = {}
-
-    def of(scenario: Scenario) -> Prepared:
-        sites = declared_sites(scenario)
-        kind = scenario.flow, bool(sites)
-        if kind not in kinds:
-            kinds[kind] = prepare(sites, flow=scenario.flow)
-        return replace(kinds[kind], perturbation=sites)
-
-    for number, one in enumerate(expected, start=1):
-        if its.interrupts:
-            return
-        place = f"selftest, {number} of {record.planned}"
-        ordering = one.ordering
-        tried = _explore(one, method, place, its)
-        made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=one.to_race)
-        record.claims.append(made)
-        record.store()
-        prepared = None
-        if one.to_race and not its.interrupts and not record.is_enough:
-            with its.interrupts.at_once():
-                prepared = of(one.raced)
-        if prepared is not None:
-            tries = race_expected(prepared, one, place, its.progress, its.interrupts)
-            made = raced(made, tries, one.raced.model_dump(mode="json"))
-            record.claims[-1] = made
-            record.store()
-        its.note(f"{ordering.name}: {made['verdict']}: {made['reason']}")
-        if record.is_enough:
-            return
+    one, place = _expectation(described["claim"]), described["place"]
+    ordering = one.ordering
+    tried = _explore(one, _method(described), place, progress, interrupts)
+    made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=one.to_race)
+    prepared = None
+    if one.to_race and not interrupts and not (described["fail_fast"] and _failed(made)):
+        with interrupts.at_once():
+            prepared = _prepared(one.raced, described["cpus"], progress)
+    if prepared is not None:
+        tries = race_expected(prepared, one, place, progress, interrupts)
+        made = raced(made, tries, one.raced.model_dump(mode="json"))
+    if progress is not None:
+        progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
+    return made, is_complete([made], 1)
 
 
-def _explore(one: Expectation, method: Whole, place: str, its: Session) -> list[dict[str, Any]]:
+def _prepared(scenario: Scenario, cpus: str | None, progress: Screen | None) -> Prepared:
+    sites = declared_sites(scenario)
+    kind = scenario.flow, bool(sites)
+    if kind not in _kinds:
+        _kinds[kind] = prepare_races(chosen_cpus(cpus), sites, progress, flow=scenario.flow)
+    return replace(_kinds[kind], perturbation=sites)
+
+
+def _explore(
+    one: Expectation, method: Whole, place: str, progress: Screen | None, interrupts: Interrupts
+) -> list[dict[str, Any]]:
     """An entry for each machine, until the outcome is caught; a safe ordering is explored to the end on all."""
     ordering = one.explored
     if not one.safe:
         method = replace(method, until=tuple(ordering.expect), liveness=one.stuck)
     entries: list[dict[str, Any]] = []
     for sized in one.machines:
-        with search_display(its.progress, its.interrupts, ordering.name, safe=one.safe, place=place) as watch:
+        with search_display(progress, interrupts, ordering.name, safe=one.safe, place=place) as watch:
             entries.append(search(ordering, sized, method, watch).entry)
-        if its.interrupts or (not one.safe and entries[-1]["verdict"] == Verdict.passed):
+        if interrupts or (not one.safe and entries[-1]["verdict"] == Verdict.passed):
             break
     return entries
 

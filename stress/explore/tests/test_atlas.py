@@ -4,18 +4,13 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from results.kinds.orders import Tier
 from scenarios.loader import load_ordering
 from stress.errors import UsageFault
 from stress.explore import order_races as atlas_race
-from stress.explore import orders as atlas_search
-from stress.explore.atlas import run_atlas
 from stress.explore.order_races import BESIDE, Raced, race_orders, racing_scenario
-from stress.explore.orders import TIERS
 from stress.explore.resolve import resolve_atlas
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
@@ -33,7 +28,7 @@ def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress:
     assert (found["schema"], found["ordering"], found["races"]) == ("tdx-stress/atlas/1", "no_kick", None)
     assert found["summary"] == {"refused: tracking_not_done": 3, "refused: not_blocked": 3}
     assert found["explored"]["complete"]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"atlas.json", "atlas.png", "atlas.svg"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"atlas.json", "atlas.png", "atlas.svg", "pieces"}
     assert json.loads((tmp_path / "out" / "atlas.json").read_text()) == found
 
 
@@ -42,28 +37,6 @@ def test_an_option_of_a_single_exploration_is_refused_beside_orders(tdx_stress: 
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("tdx-stress: --vcpus: means nothing beside --orders, which has machines of its own")
-
-
-def test_a_crash_on_a_larger_machine_leaves_what_was_decided_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = atlas_search.on_machine
-
-    def crashing(tier: Tier, *others: Any) -> Any:
-        if tier != TIERS[0]:
-            raise RuntimeError("a crash")
-        return whole(tier, *others)
-
-    monkeypatch.setattr(atlas_search, "on_machine", crashing)
-    subject = resolve_atlas(ExploreRequest("small", orderings=("spec",)))
-
-    with pytest.raises(RuntimeError, match="a crash"):
-        run_atlas(ExploreRequest("small", out=tmp_path, quiet=True), *subject)
-
-    found = json.loads((tmp_path / "atlas.json").read_text())
-    assert (found["explored"]["orders"], found["explored"]["complete"]) == (24, False)
-    assert found["explored"]["decided"] == 24 - found["summary"]["open"]
-    assert found["summary"]["refused: not_blocked"] == 12
 
 
 def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Command) -> None:

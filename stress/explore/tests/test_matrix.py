@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from kernels.tdx.rules import FLOWS, Flow, Rules, flow_name
-from results.kinds.orders import Tier
 from scenarios.faults import faults
 from scenarios.loader import load_ordering
 from stress.errors import UsageFault
 from stress.explore import pairs as matrix_search
+from stress.explore.machines import MACHINES
 from stress.explore.matrix import run_matrix
-from stress.explore.pairs import cross
+from stress.explore.pairs import Cell, look_at, rules_on
 from stress.explore.resolve import resolve_matrix
-from stress.interrupts import Interrupts
 from stress.options import ExploreRequest, ReplayRequest
 from stress.replay import replay
 
@@ -43,7 +42,7 @@ def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stres
     assert {step["actor"] for step in pairs["remove_ignores_refcount"]["witness"]} == {"vcpu 0", "zapper 0"}
     assert all({"actor", "chosen", "step"} == step.keys() for step in pairs["remove_ignores_refcount"]["witness"])
     assert pairs["remove_ignores_refcount"]["added"] == ["use_after_remove"]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"matrix.json", "matrix.png", "matrix.svg"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"matrix.json", "matrix.png", "matrix.svg", "pieces"}
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +98,22 @@ def test_a_pair_in_which_nothing_is_forbidden_has_no_schedule(no_kick: Path, tmp
         replay(ReplayRequest(file=file, pair=("shootdown", "no_kick", "none")))
 
 
-def test_a_crash_in_a_later_flow_leaves_the_flows_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = matrix_search.on_machine
+def test_a_crash_leaves_the_pairs_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = matrix_search.look_at
 
-    def crashing(tier: Tier, rules: dict[int, Rules], *others: Any) -> Any:
-        if rules[0].flow == Flow.SHARED_EPT:
+    def crashing(rules: Rules, *others: Any, **named: Any) -> Any:
+        if rules.flow == Flow.SHARED_EPT:
             raise RuntimeError("a crash")
-        return whole(tier, rules, *others)
+        return whole(rules, *others, **named)
 
-    monkeypatch.setattr(matrix_search, "on_machine", crashing)
+    monkeypatch.setattr(matrix_search, "look_at", crashing)
     request = ExploreRequest(
-        "small", orderings=("no_block",), faults=("lost_kick", "invept_shared_root"), out=tmp_path, quiet=True
+        "small",
+        orderings=("no_block",),
+        faults=("lost_kick", "invept_shared_root"),
+        out=tmp_path,
+        threads=1,
+        quiet=True,
     )
 
     with pytest.raises(RuntimeError, match="a crash"):
@@ -122,14 +126,13 @@ def test_a_crash_in_a_later_flow_leaves_the_flows_before_it(tmp_path: Path, monk
 
 
 def test_after_an_interrupt_a_schedule_is_who_moves_and_no_more() -> None:
-    with Interrupts() as interrupts:
-        crossed = cross([load_ordering("no_block")], {"mmio": []}, interrupts, lambda *_: None, threads=1)
-    (course,) = crossed.cells
+    cell = Cell("mmio", load_ordering("no_block"), ())
+    cell.seen = [(one, look_at(rules_on(one, cell.ordering, ()), one.tier)) for one in MACHINES["mmio"][:1]]
 
-    moves, steps = course.witness(steps=False), course.witness()
+    moves, steps = cell.witness(steps=False), cell.witness()
 
     assert moves == [{key: step[key] for key in ("actor", "chosen")} for step in steps]
-    assert len(steps) == course.pair().found["not_blocked"]
+    assert len(steps) == cell.pair().found["not_blocked"]
 
 
 def test_quiet_prints_a_line_a_pair_to_grep_and_nothing_else(tdx_stress: Command) -> None:

@@ -4,10 +4,11 @@ import itertools
 
 import pytest
 
-from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES
+from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, Order
 from scenarios.loader import load_ordering, load_scenario
 from stress.explore import orders as atlas_search
-from stress.explore.orders import TIERS, Advance, explore_orders, look_at
+from stress.explore.atlas import job_of
+from stress.explore.orders import TIERS, look_at, order_of, run_order
 from stress.explore.witness import as_searched
 from stress.interrupts import Interrupts
 
@@ -73,13 +74,23 @@ def test_a_page_not_blocked_is_refused_even_where_the_module_does_not_look_at_tr
     assert set(found[AS_IS]) == set(found[CHECK_OFF]) == {"not_blocked"}
 
 
-def test_every_order_of_block_track_and_remove_without_a_kick() -> None:
-    with Interrupts() as interrupts:
-        found = explore_orders(
-            load_ordering("no_kick"), load_scenario("small"), interrupts, lambda _: None, threads=2, tiers=TIERS[:2]
-        )
+def decided(name: str, tiers: int, memory_bytes: int = 1 << 30, going: int = 1000) -> list[Order]:
+    """Every order of this ordering on so many machines; after so many an interrupt."""
+    tables = {"ordering": load_ordering(name), "scenario": load_scenario("small")}
+    subject = {key: one.model_dump(mode="json") for key, one in tables.items()}
+    job = job_of({**subject, "memory_bytes": memory_bytes, "tiers": tiers, "seed": 1})
+    found = []
+    for place, one in enumerate(job.pieces.values()):
+        seen, whole = run_order(one, Interrupts(lambda place=place: place < going), None)  # type: ignore[misc]
+        assert whole == (place < going)
+        found.append(order_of(one["ordering"]["shootdown"], seen))
+    return found
 
-    assert {" ".join(order.steps): (order.verdict, *order.entry()["statuses"]) for order in found.orders} == {
+
+def test_every_order_of_block_track_and_remove_without_a_kick() -> None:
+    orders = decided("no_kick", 2)
+
+    assert {" ".join(order.steps): (order.verdict, *order.entry()["statuses"]) for order in orders} == {
         "block track remove": ("refused", "tracking_not_done"),
         "block remove track": ("refused", "tracking_not_done"),
         "track block remove": ("refused", "tracking_not_done"),
@@ -87,82 +98,33 @@ def test_every_order_of_block_track_and_remove_without_a_kick() -> None:
         "remove block track": ("refused", "not_blocked"),
         "remove track block": ("refused", "not_blocked"),
     }
-    assert all(order.tier == ONE for order in found.orders)
-    assert found.complete
+    assert all(order.tier == ONE for order in orders)
 
 
 def test_of_24_orders_with_a_kick_and_mmu_lock_only_those_that_track_and_then_kick_behind_block_are_safe() -> None:
-    with Interrupts() as interrupts:
-        found = explore_orders(
-            load_ordering("spec"), load_scenario("small"), interrupts, lambda _: None, threads=2, tiers=TIERS[:3]
-        )
+    orders = decided("spec", 3)
 
-    assert len(found.orders) == 24
-    assert [order.steps for order in found.orders if order.verdict == "safe"] == [("block", "track", "kick", "remove")]
-
-
-def test_the_numbers_do_not_depend_on_how_many_threads_there_are() -> None:
-    several = []
-    for threads in (1, 3):
-        with Interrupts() as interrupts:
-            found = explore_orders(
-                load_ordering("kick_then_track"),
-                load_scenario("small"),
-                interrupts,
-                lambda _: None,
-                threads=threads,
-                tiers=TIERS[:2],
-            )
-        several.append(([order.entry() for order in found.orders], found.states, found.transitions))
-
-    assert several[0] == several[1]
+    assert len(orders) == 24
+    assert [order.steps for order in orders if order.verdict == "safe"] == [("block", "track", "kick", "remove")]
 
 
 def test_an_interrupt_leaves_open_what_was_not_looked_at() -> None:
-    seen: list[Advance] = []
-    with Interrupts() as interrupts:
+    verdicts = [order.verdict.value for order in decided("no_kick", 1, going=2)]
 
-        def show(advance: Advance) -> None:
-            seen.append(advance)
-            interrupts.received = 1
-
-        found = explore_orders(load_ordering("v18"), load_scenario("small"), interrupts, show, threads=4)
-        interrupts.received = 0
-
-    verdicts = [order.verdict.value for order in found.orders]
-    assert len(seen) == 1
-    assert not found.complete
-    assert verdicts.count("open") > 600
-    assert "safe" not in verdicts
-    assert {order.tier for order in found.orders} <= {ONE, None}
+    assert verdicts == ["refused"] * 2 + ["open"] * 4
 
 
 def test_an_order_is_decided_although_the_answer_of_a_variant_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(atlas_search.VARIANT_BYTES, HOST_FREES, 1 << 18)
-    with Interrupts() as interrupts:
-        found = explore_orders(
-            load_ordering("no_kick"), load_scenario("small"), interrupts, lambda _: None, threads=1, tiers=TIERS[:1]
-        )
+    orders = decided("no_kick", 1)
 
-    assert found.complete
-    assert {order.verdict.value for order in found.orders} == {"refused"}
-    assert {order.unsettled for order in found.orders} >= {(HOST_FREES,)}
+    assert {order.verdict.value for order in orders} == {"refused"}
+    assert {order.unsettled for order in orders} >= {(HOST_FREES,)}
 
 
 def test_orders_for_which_the_memory_does_not_do_are_open() -> None:
-    with Interrupts() as interrupts:
-        found = explore_orders(
-            load_ordering("no_kick"),
-            load_scenario("small"),
-            interrupts,
-            lambda _: None,
-            threads=1,
-            memory_bytes=1 << 18,
-            tiers=TIERS[:1],
-        )
+    verdicts = {" ".join(order.steps): order.verdict.value for order in decided("no_kick", 1, 1 << 18)}
 
-    verdicts = {" ".join(order.steps): order.verdict.value for order in found.orders}
-    assert not found.complete
     assert verdicts["block track remove"] == "open"
     assert verdicts["remove track block"] == "refused"
 

@@ -1,0 +1,1 @@
+"""Long jobs, piece by piece."""

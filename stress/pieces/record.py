@@ -1,0 +1,221 @@
+"""Long jobs as pieces: each has a key and a plain description, is run by a function that any process can call, and is
+stored as it ends. So shares of a job run on many machines, and what ended before its end goes on with what is missing.
+
+`pieces/job.json` holds what decides all pieces, `pieces/KEY.json` what came of one, `pieces/machine-ID.json` the facts
+of a machine that ran some: a random id, no host name.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kernels.language.cache import cache_directory, sources_digest
+from results.machine.host import host_facts
+from results.store import MOST_JSON, StoreError, json_bytes, json_value, stored_bytes, trouble_by, write_file
+from stress.interrupts import Interrupts
+from stress.provenance import commit, version
+from stress.screen import Screen
+from stress.session import origin
+
+SCHEMA, FOLDER, JOB = "tdx-stress/pieces/1", "pieces", "job.json"
+Plain = dict[str, Any]
+Run = Callable[[Plain, Interrupts, Screen | None], tuple[Plain, bool]]
+
+
+class Job(NamedTuple):
+    """What is to be done. `subject` decides everything, as JSON; `run` does a piece, and says whether to its end;
+    `document` makes the result of head, subject and what is there by key. `races`: a piece has its machine alone.
+    """
+
+    verb: str
+    subject: Plain
+    pieces: dict[str, Plain]
+    run: Run
+    document: Callable[[Plain, Plain, Mapping[str, Plain]], Plain]
+    races: bool = False
+
+    @property
+    def header(self) -> Plain:
+        """As it stands in job.json; what two shares of one job have in common."""
+        made = {"verb": self.verb, "version": version(), "kernels": sources_digest(), "subject": self.subject}
+        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:24]
+        return {"schema": SCHEMA, **made, "commit": commit(), "pieces": len(self.pieces), "job": digest}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    schema_: str = Field(alias="schema", pattern=f"^{SCHEMA}$")
+    version: str
+    kernels: str
+    job: str
+
+
+class JobShape(_Strict):
+    """job.json."""
+
+    verb: str
+    commit: str | None
+    subject: dict[str, Any]
+    pieces: int
+
+
+class PieceShape(_Strict):
+    """What is stored of a piece."""
+
+    key: str
+    seed: int | None
+    machine: str
+    started: str
+    seconds: float
+    found: dict[str, Any]
+
+
+def key_of(number: int, *words: str) -> str:
+    """The name of a piece's file: its number, and whatever of these words may stand in one."""
+    return f"{number:05d}-" + re.sub(r"[^A-Za-z0-9_,.+]+", "-", ".".join(words))[:120]
+
+
+@cache
+def machine_id() -> str:
+    """Of this machine, random, kept beside the compiled code; of this process alone where nothing can be kept."""
+    made = secrets.token_hex(8)
+    place = cache_directory()
+    if place is None:
+        return made
+    # A home may be many machines'.
+    known = [Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")]
+    told = next((text for path in known if path.exists() and (text := path.read_text().strip())), "")
+    path = place.parent / f"machine-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    try:
+        if not path.exists():
+            temporary = path.with_name(f".{path.name}.{made}")
+            temporary.write_text(made)
+            try:
+                os.link(temporary, path)
+            finally:
+                temporary.unlink()
+    except FileExistsError:
+        pass
+    except OSError:
+        return made
+    kept = path.read_text()
+    return kept if re.fullmatch("[0-9a-f]{16}", kept) else made
+
+
+@cache
+def facts() -> Plain:
+    """Of this machine, as this process found it first."""
+    return host_facts()
+
+
+def ran(run: Run, described: Plain, interrupts: Interrupts, progress: Screen | None) -> Plain:
+    """A piece, run here, with all that is to be stored of it but its key; and whether it was run to its end."""
+    begun, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    found, whole = run(described, interrupts, progress)
+    seconds = round(time.monotonic() - begun, 3)
+    told = {"seed": described.get("seed"), "machine": machine_id(), "started": started, "seconds": seconds}
+    return {**told, "found": found, "whole": whole}
+
+
+@dataclass(slots=True)
+class Pieces:
+    """The pieces of one job in one directory: those that are there, and how a new one is stored."""
+
+    path: Path
+    header: Plain
+    done: dict[str, Plain] = field(default_factory=dict)
+    machines: dict[str, Plain] = field(default_factory=dict)
+    partial: dict[str, Plain] = field(default_factory=dict)  # ended before their end: told, not stored
+    threads: int = 1
+
+    def add(self, key: str, one: Plain, host: Plain) -> None:
+        """One more, with the facts of its machine. Raises StoreError."""
+        one = dict(one)
+        if not one.pop("whole"):
+            self.partial[key] = one
+            return
+        if one["machine"] not in self.machines:
+            self.machines[one["machine"]] = host
+            self._put(f"machine-{one['machine']}.json", host)
+        self.done[key] = one
+        head = {name: self.header[name] for name in ("schema", "job", "version", "kernels")}
+        self._put(f"{key}.json", {**head, "key": key, **one})
+
+    def begin(self) -> None:
+        """The folder, with the job. Raises StoreError."""
+        try:
+            (self.path / FOLDER).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.path / FOLDER}: cannot write: {error.strerror}") from None
+        self._put(JOB, self.header)
+
+    def _put(self, name: str, value: Plain) -> None:
+        write_file(self.path / FOLDER / name, lambda file: file.write(json_bytes(value)))
+
+    @property
+    def seconds(self) -> float:
+        """Of all pieces together."""
+        return float(sum(one["seconds"] for one in (*self.done.values(), *self.partial.values())))
+
+    def document(self, job: Job) -> Plain:
+        """The result of what is there; raises StoreError where that is of another making."""
+        ours = {**self.done, **self.partial}
+        found = {key: ours[key]["found"] for key in job.pieces if key in ours}
+        counts = Counter(one["machine"] for one in ours.values())
+        hosts = {name: {"pieces": count, **self.machines.get(name, {})} for name, count in sorted(counts.items())}
+        how = {"threads": self.threads, "seconds": round(self.seconds / self.threads, 3)}
+        host = self.machines.get(counts.most_common(1)[0][0] if counts else "", facts())
+        head = {**origin(host), "hosts": hosts}
+        head["started"] = min([head["started"], *(one["started"] for one in ours.values())])
+        try:
+            return job.document(head, how, found)
+        except (KeyError, TypeError, ValueError) as error:
+            where = f"{self.path / FOLDER}: expected pieces of this version"
+            raise StoreError(f"{where}, found others: {type(error).__name__}: {error}") from None
+
+
+def read_pieces(directory: Path) -> Pieces:
+    """The pieces of a directory, all sound. Raises StoreError."""
+    folder = directory / FOLDER
+    header = read_part(folder / JOB, JobShape, "pieces")
+    found = Pieces(directory, header)
+    for path in sorted(folder.glob("*.json")):
+        if path.name.startswith("machine-"):
+            facts_there = json_value(path, stored_bytes(path, MOST_JSON, "the facts of a machine"))
+            found.machines[path.stem.removeprefix("machine-")] = facts_there if isinstance(facts_there, dict) else {}
+        elif path.name != JOB:
+            one = read_part(path, PieceShape, "a piece")
+            if one["job"] != header["job"] or one["key"] != path.stem:
+                raise StoreError(f"{path}: expected a piece of job {header['job'][:8]}, found one of another")
+            found.done[one["key"]] = {key: one[key] for key in ("seed", "machine", "started", "seconds", "found")}
+    return found
+
+
+def read_part(path: Path, shape: type[BaseModel], what: str) -> Plain:
+    content = stored_bytes(path, MOST_JSON, f"the directory of {what}" if path.name == JOB else what)
+    value = json_value(path, content)
+    if wrong := trouble_by(shape, value):
+        raise StoreError(f"{path}: expected {what}, found at {wrong}; without the file it is run again")
+    return dict(value)
+
+
+def unlike(one: Plain, other: Plain) -> str:
+    """What keeps pieces of these two jobs from being put together, in one line, "" where nothing does."""
+    for key in ("verb", "version", "kernels", "commit"):
+        if one[key] != other[key]:
+            return f"expected pieces of {key} {one[key]}, found {other[key]}: they do not belong together"
+    mine, others = one["subject"], other["subject"]
+    differing = [key for key in dict.fromkeys((*mine, *others)) if mine.get(key) != others.get(key)]
+    return f"expected pieces of one job, found another {' and '.join(differing)}" if differing else ""

@@ -1,0 +1,201 @@
+"""A verb whose work is a list of pieces: what is missing runs here, many at once, or elsewhere; each is stored as it
+ends, and the result is made of what is there.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from results.store import RunDirectory, StoreError
+from results.verdict import Exit
+from results.words import plural
+from stress.commands import typed
+from stress.errors import UsageFault
+from stress.interrupts import Interrupts
+from stress.pieces.record import FOLDER, JOB, Job, JobShape, Pieces, Plain, facts, ran, read_part, read_pieces, unlike
+from stress.progress import display
+from stress.session import Session, opened, put_document, session
+
+LOOK_S, NAMED = 0.2, 3
+FREE = {
+    *("resume", "share", "cluster", "threads", "json", "junit", "ktap", "quiet", "verbose", "no_color"),
+    *("orders", "matrix"),
+}
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+
+
+def begun(request: Any, verb: str) -> Plain:
+    """The subject of the job in the directory of `--resume`. Raises UsageFault where something else is asked for."""
+    header = opened(lambda: read_part(request.resume / FOLDER / JOB, JobShape, "pieces"))
+    if given := typed(request, (name for name in type(request)._fields if name not in FREE)):
+        raise UsageFault(f"--resume: goes on with what the job began with, found {given[0]}; leave it out")
+    if header["verb"] != verb:
+        raise UsageFault(f"--resume: {request.resume} holds pieces of {header['verb']}: tdx-stress {header['verb']}")
+    subject: Plain = header["subject"]
+    return subject
+
+
+def share_of(text: str | None) -> tuple[int, int]:
+    """`3/16` as numbers, all of it where nothing is said. Raises UsageFault."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text or "1/1")
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise UsageFault(f"--share: expected K/N, from 1/N to N/N, such as 3/16, found {text}")
+    return int(found[1]), int(found[2])
+
+
+def pieces_for(directory: Path, job: Job, *, resumes: bool) -> Pieces:
+    """Where the job's pieces go: new, or with those that are there. Raises StoreError and UsageFault."""
+    header = job.header
+    if not (directory / FOLDER / JOB).exists():
+        return Pieces(directory, header)
+    found = read_pieces(directory)
+    if not resumes:
+        raise StoreError(f"{directory}: holds pieces already; give another directory, or go on: --resume {directory}")
+    if told := unlike(header, found.header):
+        raise UsageFault(f"--resume: {told}")
+    return found
+
+
+def missing_line(pieces: Pieces, job: Job) -> str:
+    """Which pieces are not there, and how to have them; "" where all are."""
+    left = [key for key in job.pieces if key not in pieces.done]
+    if not left:
+        return ""
+    more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+    return (
+        f"{len(left)} of {plural(len(job.pieces), 'piece')} missing: {', '.join(left[:NAMED])}{more}; "
+        f"to run them: tdx-stress {job.verb} --resume {pieces.path}"
+    )
+
+
+def run_job(
+    request: Any,
+    job: Job,
+    name: str,
+    get_ready: Callable[[Session], None],
+    *,
+    threads: int,
+    enough: Callable[[Plain], bool] = lambda found: False,
+    then: Callable[[Session, RunDirectory, Plain], Plain] = lambda its, directory, document: document,
+) -> int:
+    """Run what is missing, or its share; store, show; returns the exit code. `threads`: how many pieces at once here, 0
+    for one after the other in this thread, with views of their own. `then` adds to a result that is complete.
+    """
+    part, of = share_of(request.share)
+    refuse_beside_share(request)
+    asked = request._replace(out=request.resume or request.out)
+    with session(asked, name, job.verb) as (its, directory):
+        pieces = opened(partial(pieces_for, directory.path, job, resumes=request.resume is not None))
+        pieces.threads = max(threads, 1)
+        mine = [key for place, key in enumerate(job.pieces) if place % of == part - 1]
+        due = [key for key in mine if key not in pieces.done]
+        stem = its.kind.file.removesuffix(".json")
+        if due and request.cluster is None:
+            get_ready(its)
+        with its.interrupts:
+            kept_at, took = -1e9, 0.0
+
+            def keep() -> None:
+                """The result so far, but not so often that it takes much of the time."""
+                nonlocal kept_at, took
+                if request.share is None and time.monotonic() > kept_at + 20 * took:
+                    kept_at = time.monotonic()
+                    put_document(directory, stem, pieces.document(job))
+                    took = time.monotonic() - kept_at
+
+            with its.noted():
+                if due:
+                    pieces.begin()
+                try:
+                    for key, one, host in _ran(request, job, due, its, threads):
+                        pieces.add(key, one, host)
+                        keep()
+                        if enough(one["found"]):
+                            break
+                finally:
+                    kept_at = -1e9
+                    if pieces.done:
+                        keep()
+            if request.share is not None:
+                return _end_of_share(its, pieces, mine, job, request.share)
+            if not (pieces.done or pieces.partial):
+                return its.nothing()
+            document = pieces.document(job)
+            if not its.interrupts and len(pieces.done) == len(job.pieces):
+                document = then(its, directory, document)
+            return show_job(its, directory, job, pieces, document)
+
+
+def show_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, document: Plain) -> int:
+    """Store, draw and show a result; the exit code: inconclusive where pieces are missing and all else is well."""
+    with its.noted():
+        put_document(directory, its.kind.file.removesuffix(".json"), document)
+        if its.interrupts.received < 2:
+            its.kind.draw(directory.path, document)
+    its.leave(document)
+    code, told = its.kind.exit_code(document), missing_line(pieces, job)
+    if told:
+        its.note(told)
+    return its.end(Exit.INCONCLUSIVE.value if told and not code else code)
+
+
+def refuse_beside_share(request: Any) -> None:
+    """Raises UsageFault for files of a result, which a share has not."""
+    if request.share is not None and (given := typed(request, (n for n in ("json", "junit") if n in request._fields))):
+        raise UsageFault(f"{given[0]}: a share has no result of its own: tdx-stress merge takes {given[0]}")
+
+
+def _end_of_share(its: Session, pieces: Pieces, mine: Sequence[str], job: Job, share: str) -> int:
+    there = sum(key in pieces.done for key in mine)
+    its.screen.line(
+        f"share {share} of {job.verb}: {there} of {plural(len(mine), 'piece')} stored; "
+        f"to put shares together: tdx-stress merge {pieces.path} DIR..."
+    )
+    return its.end((Exit.MET if there == len(mine) else Exit.INCONCLUSIVE).value)
+
+
+def _ran(request: Any, job: Job, due: Sequence[str], its: Session, threads: int) -> Iterator[tuple[str, Plain, Plain]]:
+    """Every piece that is due as it ends, with the facts of its machine."""
+    if threads == 0 and request.cluster is None:
+        for key in due:
+            if its.interrupts:
+                return
+            yield key, ran(job.run, job.pieces[key], its.interrupts, its.progress), facts()
+        return
+    begun_at, count = time.monotonic(), 0
+    with display(its.progress) as drawn:
+
+        def tell(more: str = "") -> None:
+            seconds = time.monotonic() - begun_at
+            left = f", about {seconds / count * (len(due) - count):.0f} s left" if count else ""
+            drawn.tell(f"{job.verb}: {count} of {plural(len(due), 'piece')}{more}, {count / seconds:.3g}/s{left}")
+
+        calls = {key: partial(ran, job.run, job.pieces[key], its.interrupts, None) for key in due}
+        for key, one in at_once(calls, threads, its.interrupts, tell):
+            count += 1
+            yield key, one, facts()
+
+
+def at_once(
+    calls: Mapping[Key, Callable[[], Result]], threads: int, interrupts: Interrupts, tell: Callable[[], None]
+) -> Iterator[tuple[Key, Result]]:
+    """What comes of each as it ends, so many at a time; those that an interrupt left out are not among them. `tell` is
+    called some times a second.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        pending: dict[Future[Result], Key] = {pool.submit(call): key for key, call in calls.items()}
+        try:
+            left = set(pending)
+            while left and not interrupts:
+                done, left = wait(left, LOOK_S, FIRST_COMPLETED)
+                for one in done:
+                    yield pending[one], one.result()
+                tell()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    yield from ((pending[one], one.result()) for one in left if not one.cancelled())

@@ -1,0 +1,63 @@
+"""Long jobs in shares: put together they are what one machine finds, and what does not belong together is refused."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernels.language.cache import sources_digest
+from stress.errors import UsageFault
+from stress.pieces.record import machine_id
+from stress.pieces.run import share_of
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+ASKED = ("faults", "--ordering", "no_kick", "--fault", "sept_remove_without_tracking", "--fault", "reclaim_early", "-q")
+
+
+def found(directory: Path) -> Any:
+    """What does not depend on who ran it."""
+    whole = json.loads((directory / "matrix.json").read_text())
+    return [whole[key] for key in ("kernels", "orderings", "summary", "pairs")]
+
+
+def test_shares_of_a_job_merged_are_the_whole_and_one_alone_names_what_is_missing_and_goes_on(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    whole = tdx_stress(*ASKED, "--out", "whole")
+    shares = [tdx_stress(*ASKED, "--share", f"{number}/2", "--out", f"share{number}") for number in (1, 2)]
+    merged = tdx_stress("merge", "share1", "share2", "share1", "--out", "merged", "-q")
+    alone = tdx_stress("merge", "share1", "--out", "half")
+    rest = tdx_stress("faults", "--resume", "half", "-q")
+
+    assert [one.returncode for one in (whole, *shares, merged, alone, rest)] == [0, 0, 0, 0, 6, 0]
+    assert whole.stdout == merged.stdout == rest.stdout
+    assert found(tmp_path / "whole") == found(tmp_path / "merged") == found(tmp_path / "half")
+    assert "2 of 4 pieces missing: 00002-" in alone.stderr
+    hosts = json.loads((tmp_path / "merged/matrix.json").read_text())["hosts"]
+    assert {name: one["pieces"] for name, one in hosts.items()} == {machine_id(): 4}
+
+
+def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    for name, fault in (("one", "reclaim_early"), ("two", "move_without_vp_flush")):
+        tdx_stress("faults", "--ordering", "no_block", "--fault", fault, "--share", "2/2", "--out", name)
+    file = tmp_path / "two/pieces/job.json"
+
+    other = tdx_stress("merge", "one", "two")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"kernels": "0" * 24}))
+    kernels = tdx_stress("merge", "two")
+
+    assert other.stderr.startswith("tdx-stress: two: expected pieces of one job, found another rows, in one")
+    assert f"expected pieces of kernels {sources_digest()}, found {'0' * 24}: they do not belong" in kernels.stderr
+    assert (other.returncode, kernels.returncode) == (2, 2)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("text", ["4/3", "0/3", "1", "a/b", "1/0"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(UsageFault, match=f"--share: expected K/N, from 1/N to N/N, such as 3/16, found {text}"):
+        share_of(text)
