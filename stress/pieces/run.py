@@ -14,7 +14,7 @@ from results.store import RunDirectory, StoreError
 from results.verdict import Exit
 from results.words import plural
 from stress.commands import typed
-from stress.errors import UsageFault
+from stress.errors import HarnessFault, UsageFault
 from stress.interrupts import Interrupts
 from stress.pieces.record import FOLDER, JOB, Job, JobShape, Pieces, Plain, facts, ran, read_part, read_pieces, unlike
 from stress.progress import display
@@ -80,18 +80,19 @@ def run_job(
     get_ready: Callable[[Session], None],
     *,
     threads: int,
-    enough: Callable[[Plain], bool] = lambda found: False,
+    told: Callable[[Plain], tuple[str, bool]] = lambda found: ("", False),
     then: Callable[[Session, RunDirectory, Plain], Plain] = lambda its, directory, document: document,
 ) -> int:
     """Run what is missing, or its share; store, show; returns the exit code. `threads`: how many pieces at once here, 0
-    for one after the other in this thread, with views of their own. `then` adds to a result that is complete.
+    for one after the other in this thread, with views of their own. `told`: a line about a piece, and whether it is
+    enough; `then` adds to a result that is complete.
     """
     part, of = share_of(request.share)
     refuse_beside_share(request)
     asked = request._replace(out=request.resume or request.out)
     with session(asked, name, job.verb) as (its, directory):
         pieces = opened(partial(pieces_for, directory.path, job, resumes=request.resume is not None))
-        pieces.threads = max(threads, 1)
+        pieces.threads = 1 if request.cluster else max(threads, 1)
         mine = [key for place, key in enumerate(job.pieces) if place % of == part - 1]
         due = [key for key in mine if key not in pieces.done]
         stem = its.kind.file.removesuffix(".json")
@@ -115,8 +116,13 @@ def run_job(
                     for key, one, host in _ran(request, job, due, its, threads):
                         pieces.add(key, one, host)
                         keep()
-                        if enough(one["found"]):
+                        line, enough = told(one["found"])
+                        if line:
+                            its.note(line)
+                        if enough:
                             break
+                except HarnessFault as error:
+                    raise HarnessFault(f"{error}; {missing_line(pieces, job)}") from None
                 finally:
                     kept_at = -1e9
                     if pieces.done:
@@ -175,10 +181,27 @@ def _ran(request: Any, job: Job, due: Sequence[str], its: Session, threads: int)
             left = f", about {seconds / count * (len(due) - count):.0f} s left" if count else ""
             drawn.tell(f"{job.verb}: {count} of {plural(len(due), 'piece')}{more}, {count / seconds:.3g}/s{left}")
 
-        calls = {key: partial(ran, job.run, job.pieces[key], its.interrupts, None) for key in due}
-        for key, one in at_once(calls, threads, its.interrupts, tell):
+        for each in (
+            _elsewhere(request, job, due, its, tell) if request.cluster else _here(job, due, its, tell, threads)
+        ):
             count += 1
-            yield key, one, facts()
+            yield each
+
+
+def _here(
+    job: Job, due: Sequence[str], its: Session, tell: Callable[[], None], threads: int
+) -> Iterator[tuple[str, Plain, Plain]]:
+    calls = {key: partial(ran, job.run, job.pieces[key], its.interrupts, None) for key in due}
+    for key, one in at_once(calls, threads, its.interrupts, tell):
+        yield key, one, facts()
+
+
+def _elsewhere(
+    request: Any, job: Job, due: Sequence[str], its: Session, tell: Callable[[str], None]
+) -> Iterator[tuple[str, Plain, Plain]]:
+    from stress.pieces.cluster import over
+
+    return over(request.cluster, job, list(due), its.interrupts, tell)
 
 
 def at_once(

@@ -56,9 +56,11 @@ def selftest(request: SelftestRequest) -> int:
     def ready(its: Session) -> None:
         get_ready(claims[0].explored, claims[0].machines[0], method, its.progress, verbose=request.verbose)
 
-    return run_job(
-        request, job, SELFTEST, ready, threads=0, enough=lambda made: bool(subject["fail_fast"] and _failed(made))
-    )
+    def told(made: Mapping[str, Any]) -> tuple[str, bool]:
+        enough = bool(subject["fail_fast"] and _failed(made))
+        return f"{made['ordering']}: {made['verdict']}: {made['reason']}", enough
+
+    return run_job(request, job, SELFTEST, ready, threads=0, told=told)
 
 
 def _told(one: Expectation) -> dict[str, Any]:
@@ -127,8 +129,6 @@ def run_claim(
     if prepared is not None:
         tries = race_expected(prepared, one, place, progress, interrupts)
         made = raced(made, tries, one.raced.model_dump(mode="json"))
-    if progress is not None:
-        progress.line(f"{ordering.name}: {made['verdict']}: {made['reason']}")
     return made, is_complete([made], 1)
 
 
