@@ -110,6 +110,10 @@ def _bench(request: options.BenchRequest) -> int:
     from stress.bench.design import design
 
     experiment = design(request) if request.resume is None else None
+    from stress.bench.pieces import in_pieces, run_pieces
+
+    if in_pieces(request):
+        return run_pieces(request, experiment)
     from stress.bench.verb import bench
 
     return bench(request, experiment)

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import combinations
 
 from results.machine.comparable import Kind, differing
+from stress.bench import pieces as bench
 from stress.errors import UsageFault
 from stress.explore import atlas, matrix
 from stress.options import MergeRequest
@@ -13,7 +14,12 @@ from stress.pieces.run import show_job
 from stress.selftest import verb as selftest
 from stress.session import opened, session
 
-JOBS = {matrix.FAULTS: matrix.job_of, atlas.ORDERS: atlas.job_of, selftest.SELFTEST: selftest.job_of}
+JOBS = {
+    bench.BENCH: bench.job_of,
+    matrix.FAULTS: matrix.job_of,
+    atlas.ORDERS: atlas.job_of,
+    selftest.SELFTEST: selftest.job_of,
+}
 AHEAD_S = 60
 
 
@@ -44,6 +50,8 @@ def merge(request: MergeRequest) -> int:
                 its.note(line)
             if not whole.done:
                 return its.nothing()
+            if job.leave is not None:
+                return job.leave(its, directory, job, whole)
             return show_job(its, directory, job, whole, opened(lambda: whole.document(job)))
 
 

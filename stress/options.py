@@ -128,6 +128,8 @@ class BenchRequest(NamedTuple):
         str | None, "--budget TIME", "As many rounds as fit into this time; shorter races if need be."
     ] = None
     sweep: Annotated[str | None, "--sweep KEY=V,V,...", "A key of the scenario and its values: vcpus=1,2,4,8."] = None
+    share: Share = None
+    cluster: Cluster = None
     resume: Resume = None
     vcpus: Vcpus = None
     zappers: Zappers = None

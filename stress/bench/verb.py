@@ -124,7 +124,7 @@ def bench(request: BenchRequest, experiment: Experiment | None) -> int:
 
 def _new(request: BenchRequest, experiment: Experiment) -> Begun:
     cpus = chosen_cpus(request.cpus)
-    _make_room(experiment.points)
+    make_room_for(experiment.points)
     declared_sites(experiment.scenario)
     record = _record(experiment, cpus)
     directory = opened(lambda: open_bench_directory(request.out, experiment.scenario.name))
@@ -139,11 +139,11 @@ def _resumed(request: BenchRequest) -> Begun:
     opened(lambda: pooled(record, path))  # every round's arrays, before others are added to them
     cpus = chosen_cpus(str(record.host.get("cpus_used")))
     record = resumed(record, request, _host(cpus))
-    _make_room(experiment.points)
+    make_room_for(experiment.points)
     return Begun(request, experiment, cpus, opened(lambda: reopen_bench_directory(path)), record)
 
 
-def _make_room(points: Sequence[Point]) -> None:
+def make_room_for(points: Sequence[Point]) -> None:
     for point in points:
         refuse_missing(point.scenario.kick_by)
         make_room(point.scenario.vcpus + point.scenario.zappers, threads=point.scenario.workers == "thread")
@@ -202,26 +202,31 @@ def _carry_out(begun: Begun, gates: Sequence[Gate]) -> int:
             if begun.broken:
                 raise HarnessFault(begun.broken)
             return its.nothing()
-        begun.bench = found(begun.bench)
-        begun.update(caveats=bench_caveats(begun.bench))
-        made = begun.bench
-        outcomes = [judged(gate, made.comparisons, made.points) for gate in gates]
-        with its.noted():
-            directory.write(made)
-            if its.interrupts.received < 2:
-                write_bench_report(directory.path, made)
-        with its.noted():
-            if request.csv is not None:
-                write_text(request.csv, csv_text(made))
-            if request.parquet is not None:
-                write_parquet(made, request.parquet)
-        its.leave(made, bench_cases(made, outcomes), shown=bench_screen(made, outcomes))
-        code = its.end(_exit_code(made, outcomes))
+        code = finish(its, directory, begun.bench, gates)
         if begun.rounds_left:
             its.note(begun.how_to_go_on)
     if begun.broken:
         raise HarnessFault(f"{begun.broken}; {begun.how_to_go_on}")
     return code
+
+
+def finish(its: Session, directory: BenchDirectory, bench: Bench, gates: Sequence[Gate]) -> int:
+    """Compare, judge, store, show; returns the exit code."""
+    made = found(bench)
+    made = made.model_copy(update={"caveats": bench_caveats(made)})
+    outcomes = [judged(gate, made.comparisons, made.points) for gate in gates]
+    csv, parquet = (getattr(its.request, name, None) for name in ("csv", "parquet"))
+    with its.noted():
+        directory.write(made)
+        if its.interrupts.received < 2:
+            write_bench_report(directory.path, made)
+    with its.noted():
+        if csv is not None:
+            write_text(csv, csv_text(made))
+        if parquet is not None:
+            write_parquet(made, parquet)
+    its.leave(made, bench_cases(made, outcomes), shown=bench_screen(made, outcomes))
+    return its.end(_exit_code(made, outcomes))
 
 
 def _meet(begun: Begun, prepared: Prepared, its: Session) -> None:
@@ -277,16 +282,16 @@ class BenchProgress:
     def __init__(self, drawn: Display) -> None:
         self._drawn = drawn
         self._where = ""
-        self._ends_at = time.monotonic()
+        self._ends_at: float | None = time.monotonic()
 
-    def at(self, turn: Turn, *, rounds: int, races: int, left_s: float) -> None:
-        """A race is about to start; `left_s` is how long the bench still takes, with it."""
+    def at(self, turn: Turn, *, rounds: int, races: int, left_s: float | None) -> None:
+        """A race is about to start; `left_s` is how long the bench still takes, with it; None: nobody knows."""
         again = " again" if turn.arm == AGAIN else ""
         point = f" at {turn.point.name}" if turn.point.name else ""
         self._where = (
             f"round {turn.round} of {rounds}, race {turn.place + 1} of {races}: {turn.ordering.name}{again}{point}"
         )
-        self._ends_at = time.monotonic() + left_s
+        self._ends_at = None if left_s is None else time.monotonic() + left_s
         self._draw()
 
     def __call__(self, tally: Tally) -> Watch:
@@ -299,7 +304,8 @@ class BenchProgress:
 
     def _draw(self) -> None:
         if self._drawn.is_due():
-            line = f"{self._where}; {time_left(self._ends_at - time.monotonic())} left"
+            left = "" if self._ends_at is None else f"; {time_left(self._ends_at - time.monotonic())} left"
+            line = f"{self._where}{left}"
             self._drawn.draw(Text(line, no_wrap=True, overflow="ellipsis"), line)
 
 

@@ -36,6 +36,7 @@ Run = Callable[[Plain, Interrupts, Screen | None], tuple[Plain, bool]]
 class Job(NamedTuple):
     """What is to be done. `subject` decides everything, as JSON; `run` does a piece, and says whether to its end;
     `document` makes the result of head, subject and what is there by key. `races`: a piece has its machine alone.
+    `leave`: stores and shows, where the result is more than a document.
     """
 
     verb: str
@@ -44,6 +45,7 @@ class Job(NamedTuple):
     run: Run
     document: Callable[[Plain, Plain, Mapping[str, Plain]], Plain]
     races: bool = False
+    leave: Callable[[Any, Any, "Job", "Pieces"], int] | None = None
 
     @property
     def header(self) -> Plain:

@@ -23,7 +23,7 @@ from stress.session import Session, opened, put_document, session
 LOOK_S, NAMED = 0.2, 3
 FREE = {
     *("resume", "share", "cluster", "threads", "json", "junit", "ktap", "quiet", "verbose", "no_color"),
-    *("orders", "matrix"),
+    *("orders", "matrix", "csv", "parquet", "fail_if"),
 }
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -104,7 +104,7 @@ def run_job(
             def keep() -> None:
                 """The result so far, but not so often that it takes much of the time."""
                 nonlocal kept_at, took
-                if request.share is None and time.monotonic() > kept_at + 20 * took:
+                if request.share is None and job.leave is None and time.monotonic() > kept_at + 20 * took:
                     kept_at = time.monotonic()
                     put_document(directory, stem, pieces.document(job))
                     took = time.monotonic() - kept_at
@@ -131,6 +131,8 @@ def run_job(
                 return _end_of_share(its, pieces, mine, job, request.share)
             if not (pieces.done or pieces.partial):
                 return its.nothing()
+            if job.leave is not None:
+                return job.leave(its, directory, job, pieces)
             document = pieces.document(job)
             if not its.interrupts and len(pieces.done) == len(job.pieces):
                 document = then(its, directory, document)
@@ -152,7 +154,11 @@ def show_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, do
 
 def refuse_beside_share(request: Any) -> None:
     """Raises UsageFault for files of a result, which a share has not."""
-    if request.share is not None and (given := typed(request, (n for n in ("json", "junit") if n in request._fields))):
+    if request.share is not None and (
+        given := typed(
+            request, (n for n in ("json", "junit", "ktap", "csv", "parquet", "fail_if") if n in request._fields)
+        )
+    ):
         raise UsageFault(f"{given[0]}: a share has no result of its own: tdx-stress merge takes {given[0]}")
 
 

@@ -22,6 +22,7 @@ from results.verdict import Ending, Verdict
 BENCH_SCHEMA = "tdx-stress/bench/1"
 BENCH, ROUNDS = "bench.json", "rounds"
 REFERENCE, AGAIN = "A", "A2"
+MACHINE = "machine"  # the axis of a bench whose rounds ran on several
 MOST_ROUNDS, MOST = 9_999, 1 << 63
 Number = Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
 Count = Annotated[int, Field(ge=0, lt=MOST)]
@@ -196,6 +197,7 @@ class Bench(Part):
     seed: int
     started: str
     host: dict[str, Any]
+    hosts: dict[str, dict[str, Any]] = Field(default_factory=dict)
     caveats: tuple[dict[str, str], ...] = ()
     scenario: dict[str, Any]
     design: Design
@@ -224,8 +226,8 @@ class Bench(Part):
             raise ValueError("expected as many points as values in sweep, each once")
         due = {
             (number, point, arm)
-            for number in range(1, self.finished_rounds + 1)
             for point in self.points
+            for number in range(1, self._rounds_at(point) + 1)
             for arm in arms
         }
         raced = [(race.round, race.point, race.arm) for race in self.rounds]
@@ -233,6 +235,12 @@ class Bench(Part):
             missing = next(iter(sorted(due - set(raced))), raced[-1] if raced else ())
             raise ValueError(f"expected whole rounds, each point and arm once, found another number of {missing}")
         return self
+
+    def _rounds_at(self, point: str) -> int:
+        """How many rounds there should be: all, but of a machine as many as it ran."""
+        if self.sweep is None or self.sweep.key != MACHINE:
+            return self.finished_rounds
+        return max((race.round for race in self.rounds if race.point == point), default=0)
 
     @property
     def is_real(self) -> bool:
