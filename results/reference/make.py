@@ -33,6 +33,7 @@ READMES = (
     *(ROOT / room / "README.md" for room in ROOMS),
     HERE / "answer" / "README.md",
     ROOT / "stress" / "real" / "README.md",
+    ROOT / "stress" / "pieces" / "README.md",
 )
 COLUMNS = "100"
 

@@ -1,8 +1,8 @@
 """Pieces handed to workers of Dask distributed: those that are started here, or those of a scheduler that runs.
 
 A piece that races has its machine alone: it takes a worker with the resource `machine`, and of several such workers on
-one machine one at a time. A worker that dies has its pieces run again elsewhere, by the scheduler, three times; so does
-one that hangs, after `HUNG_S` where it was started here, or when the scheduler's own patience ends.
+one machine one at a time. A worker that dies has its piece run again, three times; so has one that hangs, after
+`HUNG_S` where it was started here, or when the scheduler's own patience ends.
 """
 
 import contextlib
@@ -11,10 +11,12 @@ import logging
 import os
 import queue
 import re
-import signal
+import secrets
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -26,8 +28,10 @@ from stress.pieces.record import Job, Plain, facts, machine_id, ran
 from stress.provenance import commit, version
 
 INSTALL = "--cluster needs Dask distributed; install it with: pip install 'tdx-stress[cluster]'"
-LOOK_S, ANSWER_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 15, 30, 10, 256
-AGAIN = 3  # so often a piece is begun again whose worker died
+LOOK_S, ANSWER_S, START_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 15, 120, 30, 10, 256
+AGAIN = (
+    3  # so often a piece is begun again whose worker died; elsewhere the scheduler counts, and it is tried alone then
+)
 MACHINE = "machine"
 
 
@@ -37,35 +41,45 @@ def over(
     """Every piece that is due as it ends, with the facts of its machine, but for those whose workers died every time.
     Raises CannotRunHere, UsageFault and HarnessFault.
     """
-    with _connected(address) as (client, cluster):
+    with _connected(address) as (client, here):
         _refuse_unlike(client, address, races=job.races)
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         wanted = {"resources": {MACHINE: 1}} if job.races else {}
-        futures = {}
-        for key in due:
-            name = f"{job.header['job']}-{key}-{os.getpid()}"
-            one = client.submit(on_worker, job.run, job.pieces[key], job.races, key=name, pure=False, **wanted)
-            futures[one] = key
-        for one in futures:
-            one.add_done_callback(ended.put)
-        looked = 0.0
-        while futures and not interrupts:
-            if time.monotonic() > looked + 1:
-                looked = time.monotonic()
-                tell(f" on {plural(_workers(client), 'worker')}")
-                _end_hung(cluster)
+        prefix, futures, todo, looked, heard, room = secrets.token_hex(8), dict[Any, str](), due[::-1], 0.0, 0.0, 0
+        killed = Counter[str]()
+        again: list[str] = []  # one after the other, with nobody beside them who might be to blame
+
+        while (futures or todo or again) and not interrupts:
+            if (now := time.monotonic()) > looked + 1:
+                looked, told = now, _told(client)
+                tell(f" on {plural(len(told), 'worker')}")
+                if here is not None:
+                    here.tend(told)
+                room, heard = sum(one["nthreads"] for one in told.values()), now if told else heard or now
+                if now > heard + START_S:
+                    raise HarnessFault(f"--cluster: there is no worker of {address} any more")
+            while (todo and len(futures) < room) or (again and not futures):
+                key = (todo or again).pop()
+                name = f"{prefix}-{key}-{killed[key]}"
+                one = client.submit(on_worker, job.run, job.pieces[key], job.races, key=name, **wanted)
+                futures[one] = key
+                one.add_done_callback(ended.put)
             with contextlib.suppress(queue.Empty):
                 one = ended.get(timeout=LOOK_S)
-                if one.status == "finished":
-                    try:
-                        told = one.result(timeout=FETCH_S)
-                    except TimeoutError:  # its worker is gone, or hangs: until another one has it
-                        ended.put(one)
-                        continue
-                    host = told.pop("host")
-                    yield futures.pop(one), told, host
-                elif one.status == "error":
-                    _refuse_errors(futures.pop(one), one.exception())
+                status, its = one.status, None
+                if status == "finished":
+                    with contextlib.suppress(Exception):  # its worker is gone, or hangs: until another one has it
+                        its = one.result(timeout=FETCH_S)
+                if its is not None:
+                    host = its.pop("host")
+                    yield futures.pop(one), its, host
+                elif status == "error":
+                    key = futures.pop(one)
+                    _refuse_errors(key, one.exception())
+                    killed[key] += 1
+                    again += [key] * (killed[key] <= (1 if here is None else AGAIN))
+                elif status != "cancelled":
+                    one.add_done_callback(ended.put)
                 elif not interrupts:
                     raise HarnessFault(f"--cluster: the scheduler at {address} is gone")
         client.cancel(list(futures))
@@ -103,18 +117,68 @@ def worker_facts() -> tuple[str, str | None, str]:
     return version(), commit(), sources_digest()
 
 
+# What is started here ends with us, however we end, and finds what we find.
+STARTED = (
+    "import ctypes, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); "
+    "sys.path[:] = {path}; from {module} import main; main()"
+)
+PATIENCE = {"DASK_LOGGING__DISTRIBUTED": "critical", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+
+
+class Here:
+    """A scheduler and its workers, started here: a worker that ends is begun again, one that hangs is ended."""
+
+    def __init__(self, count: int, folder: str) -> None:
+        self.file = f"{folder}/scheduler.json"
+        self._folder = folder
+        self._scheduler = self._start("dask_scheduler", "--port", "0", "--scheduler-file", self.file)
+        self._workers = {str(number): self._worker(str(number)) for number in range(count)}
+
+    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        code = STARTED.format(path=list(sys.path), module=f"distributed.cli.{module}")
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", *arguments],
+            env={**os.environ, **PATIENCE},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us
+        )
+
+    def _worker(self, name: str) -> subprocess.Popen[bytes]:
+        its = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--resources", f"{MACHINE}=1", "--name", name)
+        files = ("--scheduler-file", self.file, "--local-directory", self._folder)
+        return self._start("dask_worker", *its, *files)
+
+    def tend(self, told: Mapping[str, Any]) -> None:
+        """See to all of them, of which the scheduler has told this."""
+        for one in told.values():
+            name = str(one["name"])
+            if time.time() - one["last_seen"] > HUNG_S and name in self._workers:
+                self._workers[name].kill()
+        for name, process in self._workers.items():
+            if process.poll() is not None:
+                self._workers[name] = self._worker(name)
+
+    def end(self) -> None:
+        """None is left."""
+        for process in (*self._workers.values(), self._scheduler):
+            process.kill()
+            process.wait()
+
+
 @contextlib.contextmanager
-def _connected(address: str) -> Iterator[tuple[Any, Any]]:
-    """A client, and the cluster that was started for it, if any; neither is left."""
+def _connected(address: str) -> Iterator[tuple[Any, Here | None]]:
+    """A client, and what was started for it, if anything was; neither is left."""
     try:
         import dask
 
-        # What they log has lines of ours; they fork races.
-        os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"  # of workers
+        # What they log has lines of ours.
         silent = dict.fromkeys(("distributed", "distributed.client", "tornado.application"), "critical")
-        patience = {"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": AGAIN}
-        dask.config.set({"logging": silent, **patience})
+        dask.config.set({"logging": silent})
         import distributed
+
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     except ImportError:
         raise CannotRunHere(INSTALL) from None
     local = re.fullmatch(r"local:(\d{1,6})", address)
@@ -123,36 +187,24 @@ def _connected(address: str) -> Iterator[tuple[Any, Any]]:
     if not local and not re.fullmatch(r"(\w+://)?[\w.:\[\]-]+:\d{1,5}", address):
         raise UsageFault(f"--cluster: expected local:N or a scheduler such as tcp://10.0.0.1:8786, found {address}")
     with contextlib.ExitStack() as stack:
-        cluster = None
+        here, where, wait_s = None, {"address": address}, ANSWER_S
         if local:
             folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            # A worker is a new Python that would run the command's own script again.
-            sys.modules["__main__"].__spec__ = None
-            sys.modules["__main__"].__dict__.pop("__file__", None)
-            cluster = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=int(local[1]),
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                    resources={MACHINE: 1},
-                    memory_limit=0,
-                    local_directory=folder,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-            stack.callback(_kill_all, cluster)
+            here, wait_s = Here(int(local[1]), folder), START_S
+            stack.callback(here.end)
+            where = {"scheduler_file": here.file}
+            until = time.monotonic() + START_S
+            while not os.path.exists(here.file) and time.monotonic() < until:
+                time.sleep(LOOK_S / 4)
         try:
-            client = stack.enter_context(distributed.Client(cluster or address, timeout=ANSWER_S, set_as_default=False))
-            client.wait_for_workers(1, timeout=ANSWER_S)
+            client = stack.enter_context(distributed.Client(**where, timeout=wait_s, set_as_default=False))
+            client.wait_for_workers(1, timeout=wait_s)
         except (OSError, TimeoutError, ValueError) as error:
             said = "no worker" if client_answers(error) else "nobody who answers"
             raise UsageFault(
-                f"--cluster: expected a Dask scheduler with workers at {address}, found {said} in {ANSWER_S} s"
+                f"--cluster: expected a Dask scheduler with workers at {address}, found {said} in {wait_s} s"
             ) from None
-        yield client, cluster
+        yield client, here
 
 
 def client_answers(error: Exception) -> bool:
@@ -186,29 +238,8 @@ def _refuse_errors(key: str, error: BaseException | None) -> None:
 
 
 def _told(client: Any) -> dict[str, Any]:
-    return dict(client.scheduler_info(n_workers=-1)["workers"])
-
-
-def _workers(client: Any) -> int:
+    """What the scheduler knows of its workers; nothing where it is gone, which the pieces will say."""
     try:
-        return len(_told(client))
-    except Exception:  # the scheduler is gone, which the pieces will say
-        return 0
-
-
-def _end_hung(cluster: Any) -> None:
-    """Kill workers of our own that have not been heard of, as the scheduler waits minutes for them."""
-    if cluster is None:
-        return
-    seen = {address: one.last_seen for address, one in cluster.scheduler.workers.items()}
-    for nanny in cluster.workers.values():
-        if time.time() - seen.get(nanny.worker_address, time.time()) > HUNG_S and nanny.pid:
-            os.kill(nanny.pid, signal.SIGKILL)
-
-
-def _kill_all(cluster: Any) -> None:
-    """At the end: what a worker still does nobody waits for, and one that was stopped would not end by itself."""
-    for nanny in cluster.workers.values():
-        nanny.auto_restart = False
-        with contextlib.suppress(ProcessLookupError, TypeError):
-            os.kill(nanny.pid, signal.SIGKILL)
+        return dict(client.scheduler_info(n_workers=-1)["workers"])
+    except Exception:
+        return {}

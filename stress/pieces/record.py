@@ -92,7 +92,7 @@ def key_of(number: int, *words: str) -> str:
 @cache
 def machine_id() -> str:
     """Of this machine, random, kept beside the compiled code; of this process alone where nothing can be kept."""
-    made = secrets.token_hex(8)
+    made = secrets.token_hex(4)
     place = cache_directory()
     if place is None:
         return made
@@ -113,7 +113,7 @@ def machine_id() -> str:
     except OSError:
         return made
     kept = path.read_text()
-    return kept if re.fullmatch("[0-9a-f]{16}", kept) else made
+    return kept if re.fullmatch("[0-9a-f]{8,16}", kept) else made
 
 
 @cache

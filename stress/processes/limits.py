@@ -34,7 +34,7 @@ def make_room(actors: int, *, threads: bool) -> None:
 # MiB that a verb takes with its libraries loaded and kernels compiled, measured: LLVM ends the process without them.
 RACING, READING = 700, 420
 ADDRESS_SPACE = {
-    **dict.fromkeys(("run", "bench", "explore", "selftest", "doctor", "replay"), RACING),
+    **dict.fromkeys(("run", "bench", "explore", "orders", "faults", "merge", "selftest", "doctor", "replay"), RACING),
     **dict.fromkeys(("report", "compare", "list"), READING),
     "history": 1100,
 }

@@ -11,7 +11,6 @@ from stress.pieces import cluster
 from stress.pieces.record import Job
 from stress.pieces.tests.test_cluster import killing
 
-cluster.AGAIN = 1
 kills = {"once": 1, "ever": 99, "never": 0}
 pieces = {name: {"mark": os.path.abspath(name), "kills": times} for name, times in kills.items()}
 job = Job("faults", {}, pieces, killing, lambda *given: {})

@@ -1,7 +1,9 @@
 """Long jobs in shares: put together they are what one machine finds, and what does not belong together is refused."""
 
 import json
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,3 +63,31 @@ def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(UsageFault, match=f"--share: expected K/N, from 1/N to N/N, such as 3/16, found {text}"):
         share_of(text)
+
+
+STANDS_IN = {
+    "tdx-stress": 'verb=$1; shift; [ $verb = faults ] && set -- --ordering no_block --fault reclaim_early "$@"\n'
+    f'exec {sys.executable} -m stress $verb "$@"',
+    "ssh": 'mkdir -p "at-$1"; cd "at-$1"; exec sh -c "$2"',
+    "scp": 'exec cp -r "at-${2%%:*}/${2#*:}" "$3"',
+}
+
+
+@pytest.mark.parametrize("recipe", ["SLURM_ARRAY_TASK_ID", "ssh "])
+def test_a_recipe_of_the_readme_ends_in_one_whole_result(
+    recipe: str, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.S)
+    (text,) = (block for block in blocks if recipe in block)
+    if recipe == "SLURM_ARRAY_TASK_ID":
+        first, last = text.split("# when all have ended\n")
+        text = f"for SLURM_ARRAY_TASK_ID in 1 2; do SLURM_ARRAY_TASK_MAX=2\n{first}done\n{last}"
+    for name, script in STANDS_IN.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{command_environment['PATH']}"
+
+    done = subprocess.run(["bash", "-ec", text], cwd=tmp_path, env={**command_environment, "PATH": path}, check=False)
+
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "all/matrix.json").read_text())["explored"]["complete"]
