@@ -10,7 +10,7 @@ from results.reference.make import BLOCK, HERE, READMES, ROOT, SHOWN, filled, pa
 
 TEXTS = {readme.relative_to(ROOT).as_posix(): readme.read_text() for readme in READMES}
 FENCE = re.compile(r"^ *```(.*)$", re.M)
-TYPED = ("sh", "toml", "python")
+TYPED = ("sh", "yaml", "toml", "python")
 FRONT_BYTES, ROOM_BYTES = 14_500, 20_000
 PRINTED = "$ tdx-stress list\n# 1 CPU\none\ntwo\nthree\nfour\n"
 
