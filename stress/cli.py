@@ -146,6 +146,10 @@ def _explore(request: options.ExploreRequest) -> int:
         from stress.explore.contract import run_contract
 
         return run_contract(request, *asked)
+    if (request.sweep or request.share or request.cluster or request.resume) and not request.dump:
+        from stress.explore.sweep import run_sweep
+
+        return run_sweep(request)
     from stress.explore.resolve import resolve_exploration
 
     resolved = resolve_exploration(request)

@@ -7,7 +7,7 @@ from itertools import combinations
 from results.machine.comparable import Kind, differing
 from stress.bench import pieces as bench
 from stress.errors import UsageFault
-from stress.explore import atlas, matrix
+from stress.explore import atlas, matrix, sweep
 from stress.options import MergeRequest
 from stress.pieces.record import FOLDER, JOB, Job, Pieces, read_pieces, unlike
 from stress.pieces.run import show_job
@@ -15,6 +15,7 @@ from stress.selftest import verb as selftest
 from stress.session import opened, session
 
 JOBS = {
+    sweep.EXPLORATION: sweep.job_of,
     bench.BENCH: bench.job_of,
     matrix.FAULTS: matrix.job_of,
     atlas.ORDERS: atlas.job_of,

@@ -27,6 +27,9 @@ Placement = Annotated[
 ]
 Cpus = Annotated[str | None, "--cpus LIST", "CPUs to race on, such as 0-3,6, of those inherited."]
 Settings = Annotated[tuple[str, ...], "--set KEY=VALUE", "Any key of the scenario, or of every ordering; repeatable."]
+Sweep = Annotated[
+    str | None, "--sweep KEY=V,V,...", "A key and its values or range: vcpus=1,2,4,8, vcpus=1..64*2; explore: several."
+]
 Resume = Annotated[Path | None, "--resume DIR", "Go on with what was interrupted, or what is missing."]
 Share = Annotated[str | None, "--share K/N", "Only this share of the pieces, 3/16; `merge` puts shares together."]
 Cluster = Annotated[
@@ -127,7 +130,7 @@ class BenchRequest(NamedTuple):
     budget: Annotated[
         str | None, "--budget TIME", "As many rounds as fit into this time; shorter races if need be."
     ] = None
-    sweep: Annotated[str | None, "--sweep KEY=V,V,...", "A key of the scenario and its values: vcpus=1,2,4,8."] = None
+    sweep: Sweep = None
     share: Share = None
     cluster: Cluster = None
     resume: Resume = None
@@ -190,6 +193,7 @@ class ExploreRequest(NamedTuple):
     random: Annotated[int | None, "--random N", "Instead of every interleaving, N schedules drawn at random."] = None
     pct: Annotated[int | None, "--pct D", "Draw them by PCT, for bugs of D ordered steps; with --random."] = None
     seed: Annotated[int | None, "--seed N", "Of the schedules drawn at random."] = None
+    sweep: Sweep = None
     share: Share = None
     cluster: Cluster = None
     resume: Resume = None

@@ -1,5 +1,6 @@
 """Explorations as tables, lines and test cases, for a terminal of 80 columns or more, readable without colour."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,9 @@ def exploration_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The orderings with their verdicts, what can happen in how few steps, what cannot, how far each search went."""
     entries = entries_of(document)
     first, several = entries[0], len(entries) > 1
-    if several:
+    if several and any("point" in one for one in entries):
+        yield points_table(entries)
+    elif several:
         yield f"{size_words(first)}; {plural(len(entries), 'ordering')}"
         yield explorations_table(entries)
     else:
@@ -32,7 +35,7 @@ def exploration_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield verdict_line(first)
         yield f"{size_words(first)}{_faults(first)}"
     yield ""
-    if len(entries) <= SIDE_BY_SIDE:
+    if len(entries) <= SIDE_BY_SIDE and not any(one.get("point") for one in entries):
         yield happens_table(entries)
         yield from _not_reached(entries)
     if not several:
@@ -172,6 +175,27 @@ def explorations_table(explorations: Sequence[Exploration]) -> Table:
     return Table("", head, tuple(rows), frozenset({2, 3, 4, 5}), bad)
 
 
+def points_table(explorations: Sequence[Exploration]) -> Table:
+    """One line an ordering: at how many points of a sweep it came to which verdict, what was looked at in all, and the
+    point at which something forbidden is reached in the fewest steps.
+    """
+    rows = []
+    for name in dict.fromkeys(one["ordering"] for one in explorations):
+        its = [one for one in explorations if one["ordering"] == name]
+        verdicts = ", ".join(f"{times} {word}" for word, times in Counter(map(word_of, its)).items())
+        states = sum((one["schedules"] if is_sampled(one) else one["states"]) or 0 for one in its)
+        shown = [(steps, what, one["point"]) for one in its for what, steps in failing(one).items()]
+        least = "{1}, {0} steps at {2}".format(*min(shown)) if shown else "-"
+        rows.append((named(name, is_safe(its[0])), str(len(its)), verdicts, count(states), least))
+    looked = "schedules" if any(map(is_sampled, explorations)) else "states"
+    return Table("", ("ordering", "points", "verdicts", looked, "shortest forbidden"), tuple(rows), frozenset({1, 3}))
+
+
+def at_point(exploration: Exploration) -> str:
+    """Its ordering, and where in a sweep: `v18@vcpus=2`."""
+    return "@".join(filter(None, (exploration["ordering"], exploration.get("point"))))
+
+
 def exploration_observation(exploration: Exploration) -> str:
     """The line to grep, `Observation v18 Never 0 5`: how many forbidden outcomes can happen, and how many others, of
     random schedules how many showed one. `Unknown` where none was seen and not everything was looked at.
@@ -186,14 +210,14 @@ def exploration_observation(exploration: Exploration) -> str:
         often = "Always" if is_sampled(exploration) and not other else "Sometimes"
     else:
         often = "Never" if exploration["complete"] else "Unknown"
-    return f"Observation {exploration['ordering']} {often} {forbidden} {other}"
+    return f"Observation {at_point(exploration)} {often} {forbidden} {other}"
 
 
 def exploration_cases(explorations: Sequence[Exploration]) -> list[Case]:
     """A case an ordering: how soon what fails was reached, and what was looked at."""
     return [
         Case(
-            one["ordering"],
+            at_point(one),
             one["verdict"],
             one["reason"],
             one["seconds"],

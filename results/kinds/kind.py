@@ -235,7 +235,9 @@ KINDS = (
         suite=lambda it: "explore",
         cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
         draw=_nothing_to_draw,
-        rows=lambda it: [_a_row(one, one, scenario=one["flow"]) for one in exploration.entries_of(it)],
+        rows=lambda it: [
+            _a_row(one, one, scenario=one["flow"], point=one.get("point", "")) for one in exploration.entries_of(it)
+        ],
         about=lambda it: {key: exploration.entries_of(it)[0].get(key) for key in ("flow", "method", *SIZES)},
     ),
     _of_document(

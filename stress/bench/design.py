@@ -19,6 +19,7 @@ from stress.bench.beside import beside
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 from stress.resolve import budget_seconds, check_read, resolve
+from stress.sweeps import axes
 
 MIN_ROUNDS, MAX_ROUNDS = 10, 9_999
 MAX_POINTS = 64
@@ -131,19 +132,15 @@ def _axis(sweep: str | None, keys: Sequence[str]) -> tuple[str | None, list[str 
     """The key and its values, each as typed. Raises UsageFault."""
     if sweep is None:
         return None, [None]
-    key, equals, text = sweep.partition("=")
-    key, values = key.strip(), [value.strip() for value in text.split(",")]
-    if not equals or not all(values):
-        raise UsageFault(f"--sweep: expected key=value,value,... such as vcpus=1,2,4,8, found {shown(sweep)}")
+    (key, values), *more = axes(sweep).items()
+    if more:
+        raise UsageFault(f"--sweep: a bench grows along one key, found {key} and {more[0][0]}; `explore` takes several")
     costs = (f"costs.{cost}" for cost in COSTS if "costs" in keys)
     swept = (*(name for name in keys if name not in NOT_SWEPT), *costs)
     if key not in swept:
         raise UsageFault(f"--sweep: {unknown('key', key, swept)}")
     if len(values) > MAX_POINTS:
         raise UsageFault(f"--sweep: expected at most {MAX_POINTS} values, found {len(values)}")
-    if len(set(values)) < len(values):
-        twice = next(value for value in values if values.count(value) > 1)
-        raise UsageFault(f"--sweep: expected each value once, found {shown(twice)} twice")
     return key, list(values)
 
 

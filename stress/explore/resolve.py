@@ -33,7 +33,19 @@ NOT_SETTABLE = frozenset(Scenario.model_fields) - {*SETTABLE, *MACHINE_KEYS, "or
 DEFAULT, SCENARIO = "v18", "small"  # of the atlas; what neither it nor the matrix decides
 MAX = {"random": 1_000_000_000, "pct": 100, "threads": 256}
 WHOLE = ("no_symmetry", "no_reduction", "no_liveness")  # of a search of every interleaving
-OF_MACHINES = ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", *WHOLE, "random", "pct", "fail_fast", "dump")
+OF_MACHINES = (
+    "vcpus",
+    "zappers",
+    "pages",
+    "tlb_entries",
+    "shootdowns",
+    *WHOLE,
+    "random",
+    "pct",
+    "fail_fast",
+    "dump",
+    "sweep",
+)
 
 
 def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Ordering]]:
@@ -43,8 +55,6 @@ def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Orderin
     whether it can. Raises ScenarioError and UsageFault.
     """
     _check_method(request)
-    if given := typed(request, ("share", "cluster", "resume")):
-        raise UsageFault(f"{given[0]}: one search is one piece; expected it beside `orders` or `faults`")
     scenario = load_scenario(request.scenario)
     orderings = load_orderings(request.orderings or scenario.orderings)
     said = set(scenario.model_fields_set)

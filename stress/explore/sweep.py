@@ -1,0 +1,102 @@
+"""The verb `explore --sweep`: each ordering searched at each point, a piece each; exploration.json holds all of them.
+
+A point is a value of each key that is swept: of the machine, the ordering, or the seed of schedules drawn at random.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from results.kinds.exploration import document
+from results.words import count
+from scenarios.models import Ordering, Scenario
+from stress.errors import UsageFault
+from stress.explore.grid import memory_of_each
+from stress.explore.ordering import Sample, Whole, get_ready, search
+from stress.explore.resolve import resolve_exploration
+from stress.interrupts import Interrupts
+from stress.options import ExploreRequest
+from stress.pieces.record import Job, key_of
+from stress.pieces.run import begun, run_job
+from stress.processes.placement import inherited_cpus
+from stress.screen import Screen
+from stress.session import Session
+from stress.sweeps import MOST, axes
+
+EXPLORATION, MEMORY_BYTES = "exploration", 1 << 30
+
+
+def run_sweep(request: ExploreRequest) -> int:
+    """Search, store, show; returns the exit code. Raises ScenarioError, StoreError and those of `stress.errors`."""
+    threads = request.threads or len(inherited_cpus())
+    subject = begun(request, EXPLORATION) if request.resume is not None else _subject(request, threads)
+    job = job_of(subject)
+    first = next(iter(job.pieces.values()))
+
+    def ready(its: Session) -> None:
+        ordering, scenario = Ordering.model_validate(first["ordering"]), Scenario.model_validate(first["scenario"])
+        get_ready(ordering, scenario, _method(first), its.progress, verbose=request.verbose)
+
+    return run_job(request, job, f"explore-{first['scenario']['name']}", ready, threads=threads)
+
+
+def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
+    its = axes(request.sweep) if request.sweep is not None else {}
+    if (points := math.prod(map(len, its.values()))) > MOST:
+        raise UsageFault(f"--sweep: expected at most {MOST:,} points, found {count(points)}")
+    method = {
+        "schedules": request.random,
+        "depth": request.pct,
+        "memory_bytes": memory_of_each(request, threads, MEMORY_BYTES),
+        **{key: not getattr(request, f"no_{key}") for key in ("symmetry", "reduction", "liveness")},
+    }
+    cells = []
+    for values in itertools.product(*its.values()):
+        settings = tuple(f"{key}={value}" for key, value in zip(its, values, strict=True))
+        scenario, orderings = resolve_exploration(
+            request._replace(sweep=None, share=None, cluster=None, settings=(*request.settings, *settings))
+        )
+        told = scenario.model_dump(mode="json")
+        cells += [
+            {"point": ",".join(settings), "scenario": told, "ordering": one.model_dump(mode="json")}
+            for one in orderings
+        ]
+    return {"method": method, "points": cells}
+
+
+def job_of(subject: dict[str, Any]) -> Job:
+    """Points in turn, and orderings in turn at each."""
+    pieces = {
+        key_of(number, one["ordering"]["name"], one["point"]): {
+            **one,
+            **subject["method"],
+            "seed": one["scenario"]["seed"],
+        }
+        for number, one in enumerate(subject["points"], start=1)
+    }
+    return Job(EXPLORATION, subject, pieces, run_point, partial(_document, single=len(pieces) == 1))
+
+
+def _method(described: Mapping[str, Any]) -> Whole | Sample:
+    if described["schedules"] is not None:
+        return Sample(described["schedules"], described["scenario"]["seed"], described["depth"])
+    asked = {key: described[key] for key in ("memory_bytes", "symmetry", "reduction", "liveness")}
+    return Whole(threads=1, **asked)
+
+
+def run_point(
+    described: dict[str, Any], interrupts: Interrupts, progress: Screen | None
+) -> tuple[dict[str, Any], bool]:
+    """One search, and whether nobody ended it."""
+    ordering = Ordering.model_validate(described["ordering"])
+    scenario = Scenario.model_validate(described["scenario"])
+    entry = search(ordering, scenario, _method(described), lambda _: not interrupts).entry
+    return {**entry, "point": described["point"]}, not interrupts
+
+
+def _document(
+    head: dict[str, Any], how: dict[str, Any], found: Mapping[str, dict[str, Any]], *, single: bool
+) -> dict[str, Any]:
+    return document(head, list(found.values()), single=single)
