@@ -55,10 +55,10 @@ def over(
                 tell(f" on {plural(len(told), 'worker')}")
                 if here is not None:
                     here.tend(told)
-                room, heard = sum(one["nthreads"] for one in told.values()), now if told else heard or now
+                room, heard = 2 * sum(one["nthreads"] for one in told.values()), now if told else heard or now
                 if now > heard + START_S:
                     raise HarnessFault(f"--cluster: there is no worker of {address} any more")
-            while (todo and len(futures) < room) or (again and not futures):
+            while (todo and len(futures) < room) or (again and not futures):  # one runs, one waits, so that none idles
                 key = (todo or again).pop()
                 name = f"{prefix}-{key}-{killed[key]}"
                 one = client.submit(on_worker, job.run, job.pieces[key], job.races, key=name, **wanted)
