@@ -48,6 +48,8 @@ def run_pieces(request: BenchRequest, experiment: Experiment | None) -> int:
         parse_gate(text)
     if experiment is None:
         subject = begun(request, BENCH)
+    elif experiment.real:
+        raise UsageFault(f"SCENARIO {request.scenario}: its rounds run on one machine; leave --share and --cluster out")
     elif experiment.budget_s is not None:
         raise UsageFault("--budget: of a bench in pieces the rounds are known before it starts; give --rounds")
     else:
