@@ -51,7 +51,7 @@ def orderings(
 
 
 @st.composite
-def machines(draw: st.DrawFn, most_states: int = 20_000) -> tuple[Rules, Size]:
+def machines(draw: st.DrawFn, most_states: int = 15_000) -> tuple[Rules, Size]:
     """An ordering, and a machine with more than one of a kind; no larger than Python comes to the end of."""
     size = draw(st.sampled_from([*SIZES]))
     steps = draw(st.permutations(MIDDLE))[: SIZES[size]]

@@ -123,12 +123,14 @@ def _take_once() -> None:
     from kernels.race import lines
     from kernels.race.clock import calibrate
     from kernels.race.probes import load_probes
+    from kernels.search import tables
     from kernels.tdx.protocol import SHOOTDOWN
     from kernels.tdx.raising import raisable
     from kernels.tdx.rules import Flow
 
     lines.straight = cache(lines.straight)
     lines.load(SHOOTDOWN)
+    tables.get_ready(SHOOTDOWN)
     load_probes()
     calibrate(0.001)
     raisable(Flow.SHOOTDOWN)

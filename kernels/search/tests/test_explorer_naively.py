@@ -5,7 +5,6 @@ from hypothesis import given, settings
 
 from kernels.search.explore import explore
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import OnError
 from kernels.tests.fingerprints import compare_states
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import REMOVE, SPEC, order
@@ -16,44 +15,29 @@ from kernels.tests.strategies import SIZES, machines, orderings
 REPEATED = {"derandomize": True, "deadline": None, "database": None}
 
 
-@settings(max_examples=40, **REPEATED)  # type: ignore[arg-type]
-@given(orderings())
-def test_one_vcpu_against_one_zapper(rules):
-    size = Size(1, 1)
+@pytest.mark.parametrize(
+    ("size", "strategy", "examples"),
+    [
+        pytest.param(Size(1, 1), orderings(), 16, id="one zapper"),
+        pytest.param(Size(1, 1), orderings(2, may_gate=False), 4, id="two shootdowns"),
+        pytest.param(Size(1, 1, 2, 1), orderings(), 2, id="two pages and a TLB for one"),
+    ],
+)
+def test_one_vcpu_against_an_ordering_that_is_drawn(size, strategy, examples):
+    """With a TLB for both pages: see two of a kind."""
 
-    found_as_well(rules, size, found_alike(rules, size))
+    @settings(max_examples=examples, **REPEATED)  # type: ignore[arg-type]
+    @given(strategy)
+    def draw(rules):
+        found_as_well(rules, size, found_alike(rules, size))
 
-
-@settings(max_examples=8, **REPEATED)  # type: ignore[arg-type]
-@given(orderings(most_shootdowns=2))
-def test_one_vcpu_against_two_shootdowns(rules):
-    size = Size(1, 1)
-
-    found_as_well(rules, size, found_alike(rules, size))
-
-
-@settings(max_examples=3, **REPEATED)  # type: ignore[arg-type]
-@given(orderings())
-def test_one_vcpu_with_two_pages_and_a_tlb_for_one(rules):
-    """With one for both: see two of a kind."""
-    size = Size(1, 1, 2, 1)
-
-    found_as_well(rules, size, found_alike(rules, size))
-
-
-@settings(max_examples=2, **REPEATED)  # type: ignore[arg-type]
-@given(orderings())
-def test_one_vcpu_against_two_zappers_at_one_page(rules):
-    size = Size(1, 2)
-    rules = rules._replace(on_error=int(OnError.STOP))
-
-    found_as_well(rules, size, found_alike(rules, size))
+    draw()
 
 
 def test_a_machine_with_two_of_a_kind():
     drawn = set()
 
-    @settings(max_examples=9, **REPEATED)  # type: ignore[arg-type]
+    @settings(max_examples=6, **REPEATED)  # type: ignore[arg-type]
     @given(machines())
     def draw(machine):
         rules, size = machine

@@ -55,7 +55,7 @@ MACHINES = {
     "page-table pages that go": (sept_pages(SPEC), Size(1, 1, 1, 2)),
     "page-table pages that stay": (sept_pages(V18, sept_free=int(SeptFree.AFTER_HKID)), Size(1, 1, 1, 2)),
     "page-table pages of two zappers": (sept_pages(BLOCKED._replace(serialized=1)), Size(1, 2, 1, 2)),
-    "a TD that is torn down": (two_levels(SPEC, Flow.TEARDOWN), ONE),
+    "a TD that is torn down": (two_levels(BLOCKED, Flow.TEARDOWN), ONE),
     "a vCPU that moves": (migrate(KICKED, 2), ONE),
     "two vCPUs that take turns": (migrate(order(REMOVE), 1), TWO_VCPUS),
     "a vCPU that tracks": (V18._replace(flow=int(Flow.FLUSH_CURRENT)), ONE),
