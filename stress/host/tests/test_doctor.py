@@ -3,10 +3,8 @@ import os
 import platform
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -70,17 +68,16 @@ def test_with_one_cpu_the_pair_probes_are_left_out_and_the_exit_code_is_6(tdx_st
     assert "weak for verdicts" in done.stdout.splitlines()[-1]
 
 
-def test_an_inherited_mask_is_kept(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_an_inherited_mask_is_kept(script: Callable[[str], str]) -> None:
     code = (
-        f"import os, sys; os.sched_setaffinity(0, {{{CPUS[-1]}}});"
-        "os.execv(sys.executable, [sys.executable, '-m', 'stress', 'doctor', '--json'])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True
+        f"import os; from stress.__main__ import _run; os.sched_setaffinity(0, {{{CPUS[-1]}}});"
+        "print(_run(['doctor', '--json']))"
     )
 
-    assert done.returncode == 6
-    assert told(done)["host"]["cpus_used"] == str(CPUS[-1])
+    found, _, code = script(code).strip().rpartition("\n")
+
+    assert code == "6"
+    assert json.loads(found)["host"]["cpus_used"] == str(CPUS[-1])
 
 
 @pytest.mark.parametrize(
@@ -99,18 +96,15 @@ def test_a_mistake_is_one_line_and_exit_2(tdx_stress: Command, arguments: tuple[
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_too_many_vcpus_are_exit_4(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    code = (
-        "import sys; from stress.host import facts as examination; from stress.__main__ import _run;"
+def test_too_many_vcpus_are_exit_4(script: Callable[[str], str]) -> None:
+    said = script(
+        "from stress.host import facts as examination; from stress.__main__ import _run;"
         "examination.least_room = lambda: ('pids.max', 10);"
-        "sys.exit(_run(['doctor', '--vcpus', '9']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment, capture_output=True, text=True
+        "print(_run(['doctor', '--vcpus', '9']))"
     )
 
-    assert done.returncode == 4
-    assert "9 vCPUs do not fit: room for 8 (pids.max)" in " ".join(done.stdout.split())
+    assert said.split()[-1] == "4"
+    assert "9 vCPUs do not fit: room for 8 (pids.max)" in " ".join(said.split())
 
 
 def test_another_architecture_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 LONGEST_WAIT_S = 240
 FRESH = ("run", "review", "--amplify", "auto", "--for", "fresh", "--out", "out")
-# REMOVE of a page that was never blocked is refused in every shootdown.
-FAILING = ("--ordering", "no_block", "--set", "expect=safe")
+# REMOVE of a page that was never blocked is refused in every shootdown; who hangs does so for half a second.
+FAILING = ("--ordering", "no_block", "--set", "expect=safe", "--set", "watchdog_s=0.5")
 
 pytestmark = pytest.mark.processes
 
@@ -29,42 +29,25 @@ def entries(tmp_path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_safe_ordering_fails_by_what_it_shows_beside_the_outcome_that_is_looked_for(
+def test_a_safe_ordering_fails_by_what_it_shows_beside_what_is_looked_for_and_is_the_last_under_fail_fast(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    done = tdx_stress(*FRESH, *FAILING, "--budget", "1s", "-q")
+    files = ("--junit", "a.xml", "--ktap", "a.ktap", "--fail-fast")
+
+    done = tdx_stress(*FRESH, *FAILING, "--ordering", "spec", "--budget", "1s", *files, "-q")
 
     (entry,) = entries(tmp_path)
+    (case,) = ElementTree.parse(tmp_path / "a.xml").iter("testcase")
     assert (done.returncode, done.stderr[:21]) == (1, "<== FAILED no_block: ")
     assert done.stdout.startswith("Amplified no_block fresh ")
     assert done.stdout.endswith(" failed\n")
     # Nor has it a gate: who is held up with the lock of TRACK in hand may starve it, which is shown as well.
     assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]} - {"no_progress"}
     assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"] if one["shootdowns"])  # met by it
-
-
-def test_a_race_that_hangs_is_told_and_ends_in_a_harness_error(tdx_stress: Command, tmp_path: Path) -> None:
-    """Without a pause between shootdowns some vCPU soon waits at the gate, unacknowledged: 12 races of 12 hung."""
-    stuck = ["--ordering", "v18", "--set", "watchdog_s=0.3", "--set", "gap=0", "--set"]
-
-    done = tdx_stress(*FRESH, *stuck, 'faults=["gate_without_interrupts"]', "--budget", "1s")
-
-    assert (done.returncode, entries(tmp_path)[0]["verdict"]) == (3, "hung")
-    assert "HUNG: no progress for 0.3 s: " in done.stdout
-
-
-def test_verdicts_go_into_junit_and_ktap_and_fail_fast_stops_at_the_first_that_fails(
-    tdx_stress: Command, tmp_path: Path
-) -> None:
-    files = ("--junit", "a.xml", "--ktap", "-", "--fail-fast")
-
-    done = tdx_stress(*FRESH, *FAILING, "--ordering", "spec", "--budget", "1s", *files, "-q")
-
-    (case,) = ElementTree.parse(tmp_path / "a.xml").iter("testcase")
     assert (case.attrib["name"], case[0].tag) == ("no_block", "failure")
-    assert done.stdout.startswith("KTAP version 1\n1..1\n")
-    assert "not ok 1 review.no_block # failed: declared safe, and showed not_blocked " in done.stdout
-    assert (done.returncode, len(entries(tmp_path))) == (1, 1)
+    ktap = (tmp_path / "a.ktap").read_text()
+    assert ktap.startswith("KTAP version 1\n1..1\n")
+    assert "not ok 1 review.no_block # failed: declared safe, and showed not_blocked " in ktap
 
 
 def test_a_killed_worker_ends_the_search_as_crashed_with_what_was_known(
@@ -85,7 +68,7 @@ def test_a_killed_worker_ends_the_search_as_crashed_with_what_was_known(
 
 
 def test_what_an_ordering_showed_survives_a_kill_during_the_next_one(start_tdx_stress: Start, tmp_path: Path) -> None:
-    parent = start_tdx_stress(*FRESH, "--ordering", "no_block", "--ordering", "spec", "--budget", "3s")
+    parent = start_tdx_stress(*FRESH, "--ordering", "no_block", "--ordering", "spec", "--budget", "1s")
     until = time.monotonic() + LONGEST_WAIT_S
     while not (tmp_path / "out" / "amplification.json").exists() and time.monotonic() < until:
         time.sleep(0.02)
