@@ -1,4 +1,4 @@
-"""Written-out interleavings on the step machine: the right orders hold where the wrong ones fail."""
+"""Written-out interleavings on the step machine: the right orders hold where the wrong ones fail (known_orders)."""
 
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
@@ -6,18 +6,10 @@ from kernels.tdx.rules import Fault, Rules
 from kernels.tests.driver import enter, finish, leave, page_state, read, seen, stands, start
 from kernels.tests.orders import (
     FLAG_GATE,
-    FLAG_UNSERIALIZED,
-    FREE_DESPITE_ERROR,
-    GOES_ON,
     KICK_THEN_TRACK,
-    LOWERED_EARLY,
     NO_BLOCK,
-    NO_FLUSH,
-    NO_KICK,
     NO_WAIT,
     SPEC,
-    TRACK_THEN_BLOCK,
-    UNSERIALIZED,
     V6_16,
     V18,
 )
@@ -109,29 +101,6 @@ def test_v18_holds_without_a_lock_since_a_counter_stays_raised_for_the_other_zap
     assert seen(run) == set()
 
 
-def test_kick_then_track_is_refused_when_a_vcpu_enters_between_the_kick_and_track():
-    run = start(KICK_THEN_TRACK)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    finish(run)
-
-    assert "tracking_not_done" in seen(run)
-    assert page_state(run) == words.BLOCKED
-
-
-def test_kick_then_track_shows_a_stale_read_after_the_flush_was_declared_done():
-    run = start(KICK_THEN_TRACK)
-    enter(run)
-    read(run)
-    leave(run)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    run.until("zapper 0", REMOVE)
-    read(run)
-
-    assert seen(run) == {"stale_after_done"}
-
-
 def test_kick_then_track_shows_a_stale_read_after_the_kick_before_track():
     run = start(KICK_THEN_TRACK)
     enter(run)
@@ -144,62 +113,12 @@ def test_kick_then_track_shows_a_stale_read_after_the_kick_before_track():
     assert seen(run) == {"stale_after_kick"}
 
 
-def test_no_kick_is_refused_while_the_vcpu_runs_on():
-    run = start(NO_KICK)
-    enter(run)
-    read(run)
-    finish(run)
-
-    assert seen(run) == {"tracking_not_done"}
-
-
-def test_no_kick_leaves_the_next_track_with_a_vcpu_in_the_previous_epoch():
-    run = start(NO_KICK._replace(shootdowns=2, **GOES_ON), zappers=2, pages=2)
-    enter(run)
-    run.until("zapper 0", "shootdown.write_unlock_mmu_lock", {"claim_page.any_page": 0})
-    run.step("zapper 0")
-    run.until("zapper 1", "mem_track.unlock_exclusive_epoch_lock", {"claim_page.any_page": 1})
-    run.step("zapper 1")
-
-    assert "previous_epoch_busy" in seen(run)
-
-
-def test_unserialized_track_meets_a_vcpu_that_the_other_zapper_has_not_kicked_yet():
-    run = start(UNSERIALIZED, zappers=2, pages=2)
-    enter(run)
-    run.until("zapper 0", FIRST_KICK, {"claim_page.any_page": 0})
-    run.until("zapper 1", "mem_track.unlock_exclusive_epoch_lock", {"claim_page.any_page": 1})
-    run.step("zapper 1")
-
-    assert seen(run) == {"previous_epoch_busy"}
-
-
-def test_track_then_block_is_refused_since_the_page_was_blocked_in_the_current_epoch():
-    run = start(TRACK_THEN_BLOCK)
-    run.until("zapper 0", "mem_range_block.try_lock_exclusive_tree_lock")
-    enter(run)
-    read(run)
-    finish(run)
-
-    assert seen(run) == {"tracking_not_done"}
-    assert page_state(run) == words.BLOCKED
-
-
 def test_no_block_is_refused_as_not_blocked():
     run = start(NO_BLOCK)
     finish(run)
 
     assert seen(run) == {"not_blocked"}
     assert page_state(run) == words.MAPPED
-
-
-def test_kick_without_wait_is_refused_while_the_ipi_is_on_its_way():
-    run = start(NO_WAIT)
-    enter(run)
-    finish(run)
-
-    assert seen(run) == {"tracking_not_done"}
-    assert run.words[run.lay.ipi] == 1
 
 
 def test_a_guest_reads_a_page_that_is_gone_while_the_ipi_of_a_kick_that_does_not_wait_is_in_flight():
@@ -240,15 +159,6 @@ def test_the_ipi_of_a_kick_that_waits_could_as_well_have_been_sent_later():
     assert stands(run, "vcpu 0").name == "td_exit.fetch_add_seq_cst_epoch_tracking"
 
 
-def test_a_flag_for_a_gate_fails_unserialized_when_one_zapper_lowers_what_the_other_has_raised():
-    run = two_zappers_in_the_gate(FLAG_UNSERIALIZED, "lower_gate.store_release_gate")
-    run.until("zapper 1", TRACK)
-    enter(run)
-    finish(run, "zapper 1")
-
-    assert seen(run) == {"tracking_not_done"}
-
-
 def test_a_flag_for_a_gate_holds_serialized_since_the_other_zapper_waits_for_mmu_lock():
     run = start(FLAG_GATE, zappers=2, pages=2)
     run.until("zapper 0", "lower_gate.store_release_gate", {"claim_page.any_page": 0})
@@ -256,41 +166,6 @@ def test_a_flag_for_a_gate_holds_serialized_since_the_other_zapper_waits_for_mmu
         run.step("zapper 1", 1 if run.choices("zapper 1") > 1 else 0)
 
     assert stands(run, "zapper 1").name == "write_lock_mmu.try_lock_exclusive_mmu_lock"
-
-
-def test_a_gate_lowered_before_track_lets_a_vcpu_in_at_the_old_epoch():
-    run = start(LOWERED_EARLY)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    finish(run)
-
-    assert seen(run) == {"tracking_not_done"}
-
-
-def test_a_host_that_frees_despite_the_refusal_shows_a_use_after_remove():
-    run = start(FREE_DESPITE_ERROR)
-    enter(run)
-    read(run)
-    leave(run)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    run.until("zapper 0", "shootdown.write_unlock_mmu_lock")
-    read(run)
-
-    assert seen(run) == {"tracking_not_done", "use_after_remove"}
-
-
-def test_a_module_that_does_not_flush_at_entry_shows_a_use_after_remove_under_a_right_order():
-    run = start(NO_FLUSH)
-    enter(run)
-    read(run)
-    leave(run)
-    run.until("zapper 0", REMOVE)
-    enter(run)
-    run.until("zapper 0", "shootdown.write_unlock_mmu_lock")
-    read(run)
-
-    assert seen(run) == {"use_after_remove"}
 
 
 def test_the_same_schedule_with_a_flush_faults_instead():

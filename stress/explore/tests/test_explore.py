@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ONE = ("--vcpus", "1", "--threads", "1")
 # More states than any machine holds.
-ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns", "9", "--memory", "200MB")
+ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns", "9", "--memory", "64MiB")
 
 
 def explored(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def test_random_schedules_prove_nothing_and_say_what_they_are_worth(tdx_stress: 
 
 
 def test_random_schedules_of_one_seed_are_the_same_twice(tdx_stress: Command) -> None:
-    options = "--ordering kick_then_track --random 300 --seed 5 --json -"
+    options = "--ordering kick_then_track --vcpus 1 --random 100 --seed 5 --json -"
     one, two = (explored(tdx_stress("explore", *options.split())) for _ in range(2))
 
     same = ("transitions", "depth", "outcomes", "witness_steps", "schedules_with", "unfinished", "seed")
