@@ -32,6 +32,7 @@ stays behind for longer would break R1 as well; test_rows has such a vCPU by its
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from kernels.search.schedule import Schedule
 from kernels.tdx.protocol import Size
@@ -53,13 +54,8 @@ from kernels.tests.orders import (
     V18,
 )
 
-TRACK = "mem_track.try_lock_exclusive_epoch_lock"
-BLOCK = "mem_range_block.try_lock_exclusive_tree_lock"
-REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
-FIRST_KICK = "kick.next_vcpu"
-PAGE_0, PAGE_1 = {"claim_page.any_page": 0}, {"claim_page.any_page": 1}
-
 Trace = Callable[[], Schedule]
+Move = Callable[[Schedule], object] | tuple[Any, ...]  # or what `Schedule.until` takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +67,39 @@ class Row:
     shows: dict[str, Trace]
 
 
-def until_shown(run: Schedule, actor: str, outcome: str) -> Schedule:
+def trace(rules: Rules, *moves: Move, several: int = 1) -> Trace:
+    """One vCPU against so many zappers, with as many pages."""
+
+    def run() -> Schedule:
+        made = start(rules, zappers=several, pages=several)
+        for move in moves:
+            made.until(*move) if isinstance(move, tuple) else move(made)
+        return made
+
+    return run
+
+
+def shown(outcome: str, actor: str = "zapper 0") -> Move:
     """Let one actor step until this outcome is seen, first ways. Raises RuntimeError after 200 steps."""
-    for _ in range(200):
-        if outcome in seen(run):
-            return run
-        run.step(actor)
-    raise RuntimeError(f"{actor} did not show {outcome} in 200 steps; it is at {run.site(actor)}")
+
+    def until(run: Schedule) -> None:
+        for _ in range(200):
+            if outcome in seen(run):
+                return
+            run.step(actor)
+        raise RuntimeError(f"{actor} did not show {outcome} in 200 steps; it is at {run.site(actor)}")
+
+    return until
 
 
-def filled(rules: Rules) -> Schedule:
-    """v0 in the guest at E=1, the page in its TLB."""
-    run = start(rules)
-    enter(run)
-    read(run)
-    return run
-
-
-def filled_and_out(rules: Rules) -> Schedule:
-    """The same, and out again: a kick finds it OUTSIDE and sends no IPI."""
-    run = filled(rules)
-    leave(run)
-    return run
+def step(actor: str, chosen: int = 0) -> Move:
+    """One step."""
+    return lambda run: run.step(actor, chosen)
 
 
 ENTRY_BLIND = V6_16._replace(entry_wait_for_sept_zap=0)
 LET_IN_EARLY = V6_16._replace(faults=int(Fault.LET_IN_TOO_EARLY))
+FREED_WITHOUT_KICK = NO_KICK._replace(on_error=int(OnError.FREE_PAGE))
 
 
 def unfenced(rules: Rules) -> Rules:
@@ -104,217 +107,53 @@ def unfenced(rules: Rules) -> Rules:
     return rules._replace(faults=int(Fault.LOST_KICK))
 
 
-def busy_once(rules: Rules) -> Schedule:
-    """v0 enters, holds the epoch lock | BLOCK, TRACK: BUSY | kick | v0 leaves, is about to enter again."""
-    run = start(rules)
-    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
-    run.until("zapper 0", "kick.load_acquire_ipi")
-    enter(run)
-    run.step("vcpu 0", 1)
-    run.until("vcpu 0", "vcpu.store_seq_cst_mode")
-    return run
+TRACK, FIRST_KICK = "mem_track.try_lock_exclusive_epoch_lock", "kick.next_vcpu"
+PAGE_0, PAGE_1 = {"claim_page.any_page": 0}, {"claim_page.any_page": 1}
+TO_BLOCK, TO_TRACK = ("zapper 0", "mem_range_block.try_lock_exclusive_tree_lock"), ("zapper 0", TRACK)
+TO_REMOVE = "zapper 0", "mem_page_remove.try_lock_shared_tree_lock"
+TO_UNLOCK = "zapper 0", "shootdown.write_unlock_mmu_lock"  # the page is freed although REMOVE failed
+IN_STORE_BUFFER = "vcpu 0", "enter_unfenced.store_relaxed_mode"
+HOLDS_EPOCH = "vcpu 0", "vp_enter.load_acquire_epoch_tracking"
+REFUSED, GIVEN_UP = shown("tracking_not_done"), shown("busy_given_up")
+# The page in v0's TLB; and out again: a kick finds it OUTSIDE and sends no IPI.
+FILLED = enter, read
+FILLED_AND_OUT = *FILLED, leave
+# v0 enters, holds the epoch lock | BLOCK, TRACK: BUSY | kick | v0 leaves, is about to enter again.
+BUSY_ONCE = (
+    HOLDS_EPOCH, ("zapper 0", "kick.load_acquire_ipi"), enter, step("vcpu 0", 1), ("vcpu 0", "vcpu.store_seq_cst_mode"),
+)  # fmt: skip
 
 
-def r1c() -> Schedule:
-    """BUSY once | v0 enters, the flag set all the while, and holds the epoch lock | TRACK: BUSY."""
-    run = busy_once(ENTRY_BLIND)
-    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
-    return until_shown(run, "zapper 0", "busy_given_up")
+def entered_before_track(rules: Rules) -> dict[str, Trace]:
+    """BLOCK | kick v0 (OUTSIDE) | v0 handles the request, enters at E=1, no INVEPT | TRACK E=2 | REMOVE. And v0, the
+    page in its TLB, reads when tdx_track() has returned.
+    """
+    return {
+        "tracking_not_done": trace(rules, TO_TRACK, enter, REFUSED),
+        "stale_after_done": trace(rules, *FILLED_AND_OUT, TO_TRACK, enter, TO_REMOVE, read),
+    }
 
 
-def r1d() -> Schedule:
-    """BUSY once | the flag is cleared | v0 enters, holds the epoch lock | TRACK: BUSY."""
-    run = busy_once(LET_IN_EARLY)
-    run.until("zapper 0", TRACK)
-    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
-    return until_shown(run, "zapper 0", "busy_given_up")
+def never_kicked(rules: Rules) -> dict[str, Trace]:
+    """v0 in the guest at E=1, filled | BLOCK | TRACK E=2 | REMOVE. And it reads before REMOVE does."""
+    return {
+        "tracking_not_done": trace(rules, *FILLED, REFUSED),
+        "stale_after_done": trace(rules, *FILLED, TO_REMOVE, read),
+    }
 
 
-def w1(rules: Rules = KICK_THEN_TRACK) -> Schedule:
-    """BLOCK | kick v0 (OUTSIDE) | v0 handles the request, enters at E=1, no INVEPT | TRACK E=2 | REMOVE."""
-    run = start(rules)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    return until_shown(run, "zapper 0", "tracking_not_done")
-
-
-def w1_stale(rules: Rules = KICK_THEN_TRACK) -> Schedule:
-    """The same with the page in v0's TLB, which reads when tdx_track() has returned."""
-    run = filled_and_out(rules)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    run.until("zapper 0", REMOVE)
-    read(run)
-    return run
-
-
-def w1_filled(rules: Rules) -> Schedule:
-    """W1 with the page in v0's TLB, up to the refusal."""
-    run = filled_and_out(rules)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    return until_shown(run, "zapper 0", "tracking_not_done")
-
-
-def w2(rules: Rules = NO_KICK) -> Schedule:
-    """v0 in the guest at E=1, filled | BLOCK | TRACK E=2 | REMOVE."""
-    return until_shown(filled(rules), "zapper 0", "tracking_not_done")
-
-
-def w2_stale(rules: Rules = NO_KICK) -> Schedule:
-    """The same, but v0 reads before REMOVE does."""
-    run = filled(rules)
-    run.until("zapper 0", REMOVE)
-    read(run)
-    return run
-
-
-def w2_twice() -> Schedule:
-    """v0 in the guest at E=1, filled | BLOCK | TRACK E=2 | REMOVE refused | a further TRACK: R[1] != 0."""
-    run = start(NO_KICK, zappers=2, pages=2)
-    enter(run)
-    read(run)
-    run.until("zapper 0", "end", PAGE_0)
-    run.until("zapper 1", TRACK, PAGE_1)
-    return until_shown(run, "zapper 1", "previous_epoch_busy")
-
-
-def w3() -> Schedule:
-    """v0 in the guest at E=1 | zA BLOCK, TRACK E=2 | zB BLOCK, TRACK: zA has not kicked yet."""
-    run = start(UNSERIALIZED, zappers=2, pages=2)
-    enter(run)
-    run.until("zapper 0", FIRST_KICK, PAGE_0)
-    run.until("zapper 1", TRACK, PAGE_1)
-    return until_shown(run, "zapper 1", "previous_epoch_busy")
-
-
-def w4() -> Schedule:
-    """TRACK E=2 | kick | v0 enters at 2, fills | BLOCK bepoch=2 | REMOVE: bepoch == E."""
-    run = start(TRACK_THEN_BLOCK)
-    run.until("zapper 0", BLOCK)
-    enter(run)
-    read(run)
-    return until_shown(run, "zapper 0", "tracking_not_done")
-
-
-def w4_stale() -> Schedule:
-    """The same, but v0 reads before REMOVE does."""
-    run = start(TRACK_THEN_BLOCK)
-    run.until("zapper 0", BLOCK)
-    enter(run)
-    read(run)
-    run.until("zapper 0", REMOVE)
-    read(run)
-    return run
-
-
-def w6() -> Schedule:
-    """v0 in the guest | BLOCK TRACK E=2 | the kick sets EXITING, its IPI is under way, the kicker returns | REMOVE."""
-    run = start(NO_WAIT)
-    enter(run)
-    return until_shown(run, "zapper 0", "tracking_not_done")
-
-
-def w6_stale() -> Schedule:
-    """The same with the page in v0's TLB, which reads on while the IPI is under way."""
-    run = filled(NO_WAIT)
-    run.until("zapper 0", REMOVE)
-    read(run)
-    return run
-
-
-UNSEEN = "enter_unfenced.store_relaxed_mode"
-
-
-def w7(rules: Rules) -> Schedule:
+def seen_late(rules: Rules) -> dict[str, Trace]:
     """v0 finds no request, its IN_GUEST_MODE in the store buffer | BLOCK, gate=1, the request, the kicker reads OUTSIDE
-    and sends no IPI | v0 enters at E=1 | TRACK E=2 | REMOVE.
+    and sends no IPI | v0 enters at E=1 | TRACK E=2 | REMOVE. And v0, the page in its TLB, reads before REMOVE does.
     """
-    run = start(rules)
-    run.until("vcpu 0", UNSEEN)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    return until_shown(run, "zapper 0", "tracking_not_done")
+    late = IN_STORE_BUFFER, TO_TRACK, enter
+    return {
+        "tracking_not_done": trace(rules, *late, REFUSED),
+        "stale_after_done": trace(rules, *FILLED_AND_OUT, *late, TO_REMOVE, read),
+    }
 
 
-def w7_stale(rules: Rules) -> Schedule:
-    """The same with the page in v0's TLB, which reads before REMOVE does."""
-    run = filled_and_out(rules)
-    run.until("vcpu 0", UNSEEN)
-    run.until("zapper 0", TRACK)
-    enter(run)
-    run.until("zapper 0", REMOVE)
-    read(run)
-    return run
-
-
-def w7_busy() -> Schedule:
-    """v0 holds the epoch lock | TRACK: BUSY | v0 leaves, finds the flag clear, its IN_GUEST_MODE in the store buffer |
-    the flag is set, the kicker reads OUTSIDE | v0 enters, holds the epoch lock | TRACK: BUSY.
-    """
-    run = start(unfenced(V6_16))
-    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
-    run.until("zapper 0", "seamcall_until.store_seq_cst_wait_for_sept_zap")
-    enter(run)
-    leave(run)
-    run.until("vcpu 0", UNSEEN)
-    run.until("zapper 0", TRACK)
-    run.until("vcpu 0", "vp_enter.load_acquire_epoch_tracking")
-    return until_shown(run, "zapper 0", "busy_given_up")
-
-
-def w8() -> Schedule:
-    """zA gate=1, kicks, TRACK E=2 | zB BLOCK, gate=1 (already 1) | zA gate=0 | zB kicks v0; v0 handles the request,
-    enters at E=2 | zB TRACK E=3 | zB REMOVE.
-    """
-    run = start(FLAG_UNSERIALIZED, zappers=2, pages=2)
-    run.until("zapper 0", "lower_gate.store_release_gate", PAGE_0)
-    run.until("zapper 1", FIRST_KICK, PAGE_1)
-    run.step("zapper 0")
-    run.until("zapper 1", TRACK)
-    enter(run)
-    return until_shown(run, "zapper 1", "tracking_not_done")
-
-
-def w11() -> Schedule:
-    """W1 with the page in v0's TLB; the page is freed although REMOVE failed | v0 reads."""
-    run = w1_filled(FREE_DESPITE_ERROR)
-    run.until("zapper 0", "shootdown.write_unlock_mmu_lock")
-    read(run)
-    return run
-
-
-FREED_WITHOUT_KICK = NO_KICK._replace(on_error=int(OnError.FREE_PAGE))
-
-
-def w12() -> Schedule:
-    """W2, and the page is freed although REMOVE failed | v0 reads."""
-    run = w2(FREED_WITHOUT_KICK)
-    run.until("zapper 0", "shootdown.write_unlock_mmu_lock")
-    read(run)
-    return run
-
-
-def m1() -> Schedule:
-    """v0 filled at E=1, exits | BLOCK TRACK E=2 kick | v0 enters at 2, no INVEPT | REMOVE: R[1]==0 | v0 reads."""
-    run = filled_and_out(NO_FLUSH)
-    run.until("zapper 0", REMOVE)
-    enter(run)
-    run.until("zapper 0", "shootdown.write_unlock_mmu_lock")
-    read(run)
-    return run
-
-
-def m1_stale() -> Schedule:
-    """The same, but v0 reads before REMOVE does."""
-    run = filled_and_out(NO_FLUSH)
-    run.until("zapper 0", REMOVE)
-    enter(run)
-    read(run)
-    return run
-
-
-TINY, TWO_ZAPPERS, TWO_OF_ALL = Size(1, 1), Size(1, 2, 2, 1), Size(2, 2, 2, 1)
+TINY, TWO_ZAPPERS = Size(1, 1), Size(1, 2, 2, 1)
 
 RIGHT = {
     "R1": SPEC,
@@ -325,49 +164,57 @@ RIGHT = {
     "W8s": FLAG_GATE,
 }
 WRONG = {
-    "R1c": Row(ENTRY_BLIND, TINY, {"busy_given_up": r1c}),
-    "R1d": Row(LET_IN_EARLY, TINY, {"busy_given_up": r1d}),
-    "W1": Row(KICK_THEN_TRACK, TINY, {"tracking_not_done": w1, "stale_after_done": w1_stale}),
-    "W2": Row(NO_KICK, TINY, {"tracking_not_done": w2, "stale_after_done": w2_stale}),
+    # BUSY once | v0 enters, the flag set all the while, and holds the epoch lock | TRACK: BUSY.
+    "R1c": Row(ENTRY_BLIND, TINY, {"busy_given_up": trace(ENTRY_BLIND, *BUSY_ONCE, HOLDS_EPOCH, GIVEN_UP)}),
+    # BUSY once | the flag is cleared | v0 enters, holds the epoch lock | TRACK: BUSY.
+    "R1d": Row(LET_IN_EARLY, TINY, {"busy_given_up": trace(LET_IN_EARLY, *BUSY_ONCE, TO_TRACK, HOLDS_EPOCH, GIVEN_UP)}),
+    "W1": Row(KICK_THEN_TRACK, TINY, entered_before_track(KICK_THEN_TRACK)),
+    "W2": Row(NO_KICK, TINY, never_kicked(NO_KICK)),
+    # As W2, REMOVE refused | a further TRACK: R[1] != 0.
     "W2, two zappers": Row(
         NO_KICK, TWO_ZAPPERS,
-        {"tracking_not_done": w2, "stale_after_done": w2_stale, "previous_epoch_busy": w2_twice},
+        never_kicked(NO_KICK) | {"previous_epoch_busy": trace(
+            NO_KICK, *FILLED, ("zapper 0", "end", PAGE_0), ("zapper 1", TRACK, PAGE_1),
+            shown("previous_epoch_busy", "zapper 1"), several=2,
+        )},
     ),
-    "W3": Row(UNSERIALIZED, TWO_ZAPPERS, {"previous_epoch_busy": w3}),
-    "W4": Row(TRACK_THEN_BLOCK, TINY, {"tracking_not_done": w4, "stale_after_done": w4_stale}),
-    "W6": Row(NO_WAIT, TINY, {"tracking_not_done": w6, "stale_after_done": w6_stale}),
-    "W7, R1b": Row(unfenced(V6_16), TINY, {"busy_given_up": w7_busy}),
-    "W7, R2": Row(
-        unfenced(V18), TINY,
-        {"tracking_not_done": lambda: w7(unfenced(V18)), "stale_after_done": lambda: w7_stale(unfenced(V18))},
-    ),
-    "W7, W8s": Row(
-        unfenced(FLAG_GATE), TINY,
-        {
-            "tracking_not_done": lambda: w7(unfenced(FLAG_GATE)),
-            "stale_after_done": lambda: w7_stale(unfenced(FLAG_GATE)),
-        },
-    ),
-    "W8": Row(FLAG_UNSERIALIZED, TWO_ZAPPERS, {"tracking_not_done": w8}),
-    "W10": Row(
-        LOWERED_EARLY, TINY,
-        {"tracking_not_done": lambda: w1(LOWERED_EARLY), "stale_after_done": lambda: w1_stale(LOWERED_EARLY)},
-    ),
-    "W11": Row(
-        FREE_DESPITE_ERROR, TINY,
-        {
-            "tracking_not_done": lambda: w1(FREE_DESPITE_ERROR),
-            "stale_after_done": lambda: w1_stale(FREE_DESPITE_ERROR),
-            "use_after_remove": w11,
-        },
-    ),
-    "W12": Row(
-        FREED_WITHOUT_KICK, TINY,
-        {
-            "tracking_not_done": lambda: w2(FREED_WITHOUT_KICK),
-            "stale_after_done": lambda: w2_stale(FREED_WITHOUT_KICK),
-            "use_after_remove": w12,
-        },
-    ),
-    "M1": Row(NO_FLUSH, TINY, {"use_after_remove": m1, "stale_after_done": m1_stale}),
+    # v0 in the guest at E=1 | zA BLOCK, TRACK E=2 | zB BLOCK, TRACK: zA has not kicked yet.
+    "W3": Row(UNSERIALIZED, TWO_ZAPPERS, {"previous_epoch_busy": trace(
+        UNSERIALIZED, enter, ("zapper 0", FIRST_KICK, PAGE_0), ("zapper 1", TRACK, PAGE_1),
+        shown("previous_epoch_busy", "zapper 1"), several=2,
+    )}),
+    # TRACK E=2 | kick | v0 enters at 2, fills | BLOCK bepoch=2 | REMOVE: bepoch == E. And v0 reads before REMOVE does.
+    "W4": Row(TRACK_THEN_BLOCK, TINY, {
+        "tracking_not_done": trace(TRACK_THEN_BLOCK, TO_BLOCK, *FILLED, REFUSED),
+        "stale_after_done": trace(TRACK_THEN_BLOCK, TO_BLOCK, *FILLED, TO_REMOVE, read),
+    }),
+    # v0 in the guest | BLOCK TRACK E=2 | the kick sets EXITING, its IPI is under way, the kicker returns | REMOVE.
+    "W6": Row(NO_WAIT, TINY, never_kicked(NO_WAIT)),
+    # v0 holds the epoch lock | TRACK: BUSY | v0 leaves, finds the flag clear, its IN_GUEST_MODE in the store buffer |
+    # the flag is set, the kicker reads OUTSIDE | v0 enters, holds the epoch lock | TRACK: BUSY.
+    "W7, R1b": Row(unfenced(V6_16), TINY, {"busy_given_up": trace(
+        unfenced(V6_16), HOLDS_EPOCH, ("zapper 0", "seamcall_until.store_seq_cst_wait_for_sept_zap"), enter, leave,
+        IN_STORE_BUFFER, TO_TRACK, HOLDS_EPOCH, GIVEN_UP,
+    )}),
+    "W7, R2": Row(unfenced(V18), TINY, seen_late(unfenced(V18))),
+    "W7, W8s": Row(unfenced(FLAG_GATE), TINY, seen_late(unfenced(FLAG_GATE))),
+    # zA gate=1, kicks, TRACK E=2 | zB BLOCK, gate=1 (already 1) | zA gate=0 | zB kicks v0; v0 handles the request,
+    # enters at E=2 | zB TRACK E=3 | zB REMOVE.
+    "W8": Row(FLAG_UNSERIALIZED, TWO_ZAPPERS, {"tracking_not_done": trace(
+        FLAG_UNSERIALIZED, ("zapper 0", "lower_gate.store_release_gate", PAGE_0), ("zapper 1", FIRST_KICK, PAGE_1),
+        step("zapper 0"), ("zapper 1", TRACK), enter, shown("tracking_not_done", "zapper 1"), several=2,
+    )}),
+    "W10": Row(LOWERED_EARLY, TINY, entered_before_track(LOWERED_EARLY)),
+    "W11": Row(FREE_DESPITE_ERROR, TINY, entered_before_track(FREE_DESPITE_ERROR) | {"use_after_remove": trace(
+        FREE_DESPITE_ERROR, *FILLED_AND_OUT, TO_TRACK, enter, REFUSED, TO_UNLOCK, read,
+    )}),
+    "W12": Row(FREED_WITHOUT_KICK, TINY, never_kicked(FREED_WITHOUT_KICK) | {"use_after_remove": trace(
+        FREED_WITHOUT_KICK, *FILLED, REFUSED, TO_UNLOCK, read,
+    )}),
+    # v0 filled at E=1, exits | BLOCK TRACK E=2 kick | v0 enters at 2, no INVEPT | REMOVE: R[1]==0 | v0 reads. And it
+    # reads before REMOVE does.
+    "M1": Row(NO_FLUSH, TINY, {
+        "use_after_remove": trace(NO_FLUSH, *FILLED_AND_OUT, TO_REMOVE, enter, TO_UNLOCK, read),
+        "stale_after_done": trace(NO_FLUSH, *FILLED_AND_OUT, TO_REMOVE, enter, read),
+    }),
 }  # fmt: skip
