@@ -10,14 +10,7 @@ from scenarios.models import Scenario
 from scenarios.validation import validated
 
 BARE = {"orderings": ["spec"], "vcpus": 1, "zappers": 1}
-ASSUMED = {
-    "seamcall": "1us",
-    "block": "1.5us",
-    "track": "500ns",
-    "remove": "2us",
-    "enter": "1.2us",
-    "exit": "1.2us",
-}
+ASSUMED = {"seamcall": "1us", "block": "1.5us", "track": "500ns", "remove": "2us", "enter": "1.2us", "exit": "1.2us"}
 
 
 def declared(value: Any) -> dict[str, str]:

@@ -40,10 +40,7 @@ def test_a_batch_wants_a_tlb_that_holds_all_of_it() -> None:
             ("shared_pages=4",),
             '--set: shared_pages: expected 0, or flow = "shared_ept", as flow = "shootdown" has none, found 4',
         ),
-        (
-            ("flow=shared_ept", "shared_pages=65"),
-            "--set: shared_pages: expected from 1 to 64, as pages = 64, found 65",
-        ),
+        (("flow=shared_ept", "shared_pages=65"), "--set: shared_pages: expected from 1 to 64, as pages = 64, found 65"),
         (("flow=shared_ept",), "--set: shared_pages: expected from 1 to 64, as pages = 64, found 0"),
         (("batch=513", "flow=batch"), "--set: batch: expected a whole number from 1 to 512, found 513"),
     ],

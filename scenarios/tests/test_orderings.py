@@ -94,22 +94,10 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
         (NO_KICK + '"ti\\ntle" = 1', '["ti\\ntle"]: unknown key; did you mean "title"?'),
-        (
-            'title = "x"',
-            'shootdown: missing; expected a list of steps such as ["block", "track", "kick", "remove"]',
-        ),
-        (
-            "shootdown = 3",
-            'shootdown: expected a list of steps such as ["block", "track", "kick", "remove"], found 3',
-        ),
-        (
-            "shootdown = [1]",
-            f"shootdown[0]: expected a step ({STEPS}), found 1",
-        ),
-        (
-            'shootdown = ["xyz"]',
-            f'shootdown[0]: unknown step "xyz"; expected {STEPS}',
-        ),
+        ('title = "x"', 'shootdown: missing; expected a list of steps such as ["block", "track", "kick", "remove"]'),
+        ("shootdown = 3", 'shootdown: expected a list of steps such as ["block", "track", "kick", "remove"], found 3'),
+        ("shootdown = [1]", f"shootdown[0]: expected a step ({STEPS}), found 1"),
+        ('shootdown = ["xyz"]', f'shootdown[0]: unknown step "xyz"; expected {STEPS}'),
         (NO_KICK + "title = 2024-01-30", "title: expected text in quotes, found 2024-01-30"),
         (NO_KICK + "serialized = 1", "serialized: expected true or false, found 1"),
         (NO_KICK + 'serialized = "true"', 'serialized: expected true or false, found "true"'),
@@ -127,10 +115,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (NO_KICK + 'busy = { block = "Spin" }', 'busy.block: unknown policy "Spin"; did you mean "spin"?'),
         (NO_KICK + 'on_error = "free"', 'on_error: unknown reaction "free"; did you mean "free_page"?'),
         (NO_KICK + 'faults = ["no_flush"]', 'faults[0]: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'),
-        (
-            KICKED + "kick = true",
-            'kick: expected a table such as { request = "none", wait = true }, found true',
-        ),
+        (KICKED + "kick = true", 'kick: expected a table such as { request = "none", wait = true }, found true'),
         (
             KICKED + 'kick = { request = "flush", wait = true }',
             'kick.request: unknown request "flush"; did you mean "tlb_flush"?',
@@ -166,10 +151,7 @@ def test_a_wrong_key_or_word_or_type_gives_one_line(refusal, text: str, line: st
             'expect[1]: unknown outcome "tracking_done"; did you mean "tracking_not_done"?',
         ),
         ("expect = [3]", f"expect[0]: expected an outcome ({OUTCOMES}), found 3"),
-        (
-            'expect = ["not_blocked", "not_blocked"]',
-            'expect: expected each at most once, found "not_blocked" twice',
-        ),
+        ('expect = ["not_blocked", "not_blocked"]', 'expect: expected each at most once, found "not_blocked" twice'),
     ],
 )
 def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: str) -> None:
@@ -212,10 +194,7 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'shootdown: expected "gate_raise" and "gate_lower" together, found "gate_lower" without "gate_raise"',
         ),
         (GATED, 'gate: expected "counter" or "flag", as the shootdown has gate steps, found "none"'),
-        (
-            NO_KICK + 'gate = "counter"',
-            'gate: expected "none", as the shootdown has no gate steps, found "counter"',
-        ),
+        (NO_KICK + 'gate = "counter"', 'gate: expected "none", as the shootdown has no gate steps, found "counter"'),
         (KICKED, 'kick: missing; the step "kick" needs a table such as { request = "none", wait = true }'),
         (
             NO_KICK + 'kick = { request = "none", wait = true }',
@@ -235,10 +214,7 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'shootdown = ["block", "gate_raise", "gate_raise", "gate_lower", "remove"]\ngate = "counter"',
             'shootdown: expected each at most once, found "gate_raise" twice',
         ),
-        (
-            "shootdown = [" + 15 * '"track", ' + '"remove"]',
-            "shootdown: expected at most 15 steps, found 16",
-        ),
+        ("shootdown = [" + 15 * '"track", ' + '"remove"]', "shootdown: expected at most 15 steps, found 16"),
         (
             'shootdown = ["block", "track", "send", "wait", "remove"]',
             'shootdown: found "send" without "request" before it, which finds out who is inside: nobody would be sent '
@@ -341,10 +317,7 @@ def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
             "block,tracks,remove",
             'ordering "block,tracks,remove": shootdown[1]: unknown step "tracks"; did you mean "track"?',
         ),
-        (
-            "block,,remove",
-            f'ordering "block,,remove": shootdown[1]: unknown step ""; expected {STEPS}',
-        ),
+        ("block,,remove", f'ordering "block,,remove": shootdown[1]: unknown step ""; expected {STEPS}'),
         (
             "block,gate_raise,remove",
             'ordering "block,gate_raise,remove": shootdown: expected "gate_raise" and "gate_lower" together, '

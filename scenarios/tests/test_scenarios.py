@@ -141,10 +141,7 @@ def test_the_largest_scenario_that_holds_can_be_laid_out(tmp_path: Path) -> None
         ("seed = -1", "seed: expected a whole number from 0 to 9223372036854775807, found -1"),
         ('placement = "mixt"', 'placement: unknown placement "mixt"; did you mean "mixed"?'),
         ('workers = "threads"', 'workers: unknown kind of worker "threads"; did you mean "thread"?'),
-        (
-            'yields = { "kick.done" = 1.5 }',
-            'yields["kick.done"]: expected a probability from 0 to 1, found 1.5',
-        ),
+        ('yields = { "kick.done" = 1.5 }', 'yields["kick.done"]: expected a probability from 0 to 1, found 1.5'),
         ('yields = { done = "often" }', 'yields.done: expected a probability from 0 to 1, found "often"'),
         (
             "yields = 0.01",
@@ -160,18 +157,9 @@ def test_a_wrong_key_or_value_gives_one_line(refusal, text: str, line: str) -> N
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (
-            'orderings = ["spec"]\nvcpus = 0\nzappers = 1',
-            "vcpus: expected a whole number from 1 to 512, found 0",
-        ),
-        (
-            'orderings = ["spec"]\nvcpus = 513\nzappers = 1',
-            "vcpus: expected a whole number from 1 to 512, found 513",
-        ),
-        (
-            'orderings = ["spec"]\nvcpus = 1\nzappers = 63',
-            "zappers: expected a whole number from 1 to 62, found 63",
-        ),
+        ('orderings = ["spec"]\nvcpus = 0\nzappers = 1', "vcpus: expected a whole number from 1 to 512, found 0"),
+        ('orderings = ["spec"]\nvcpus = 513\nzappers = 1', "vcpus: expected a whole number from 1 to 512, found 513"),
+        ('orderings = ["spec"]\nvcpus = 1\nzappers = 63', "zappers: expected a whole number from 1 to 62, found 63"),
         ('orderings = ["spec"]\nvcpus = 1', "zappers: missing; expected a whole number from 1 to 62"),
         (
             "orderings = []\nvcpus = 1\nzappers = 1",

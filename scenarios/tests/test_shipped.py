@@ -149,11 +149,7 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
             {"shootdown": ("track", "kick", "block", "remove"), "expect": ("tracking_not_done",)},
         ),
         ("no_block", "spec", {"shootdown": ("track", "kick", "remove"), "expect": ("not_blocked",)}),
-        (
-            "kick_without_wait",
-            "spec",
-            {"kick": {"request": "none", "wait": False}, "expect": ("tracking_not_done",)},
-        ),
+        ("kick_without_wait", "spec", {"kick": {"request": "none", "wait": False}, "expect": ("tracking_not_done",)}),
         ("flag_gate_unserialized", "v18", {"gate": "flag", "expect": ("tracking_not_done",)}),
         (
             "gate_lowered_early",
@@ -170,16 +166,8 @@ def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
             "kick_then_track",
             {"faults": ("remove_without_tracking",), "expect": ("use_after_remove",)},
         ),
-        (
-            "exact_busy",
-            "spec",
-            {"sept_busy": "spin_on_tree", "on_error": "leak_page", "expect": ("busy_given_up",)},
-        ),
-        (
-            "v18_literal",
-            "v18",
-            {"sept_busy": "retry_on_tree", "serialized": True, "expect": ("busy_given_up",)},
-        ),
+        ("exact_busy", "spec", {"sept_busy": "spin_on_tree", "on_error": "leak_page", "expect": ("busy_given_up",)}),
+        ("v18_literal", "v18", {"sept_busy": "retry_on_tree", "serialized": True, "expect": ("busy_given_up",)}),
         ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
         ("v6_16_entry_unchecked", "v6_16", {"entry": ("requests",), "expect": ("busy_given_up",)}),
         ("v6_19", "v6_16", {"on_error": "free_page"}),

@@ -174,12 +174,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(stress.__path__, "stress."):
         if not {"__main__", "tests", "build_hook"} & set(module.name.split(".")):
             importlib.import_module(module.name)
-    for name in (
-        "matplotlib.backends.backend_agg",
-        "matplotlib.backends.backend_svg",
-        "results.kinds.files",
-        "duckdb",
-    ):
+    for name in ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "results.kinds.files", "duckdb"):
         importlib.import_module(name)
 
 

@@ -164,10 +164,7 @@ def test_what_a_terminal_would_obey_is_printed_as_text(capsys: pytest.CaptureFix
 def test_an_error_names_a_file_as_text(tdx_stress: Command) -> None:
     done = tdx_stress("replay", "a\x1b[2Jb")
 
-    assert (done.returncode, done.stderr) == (
-        2,
-        "tdx-stress: a\\x1b[2Jb: expected a witness, found no such file\n",
-    )
+    assert (done.returncode, done.stderr) == (2, "tdx-stress: a\\x1b[2Jb: expected a witness, found no such file\n")
 
 
 @pytest.mark.parametrize("words", ["--help", "run --help", "list"])

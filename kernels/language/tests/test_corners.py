@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 
 from kernels.language import cache
-from kernels.language.atomics import (
-    ATOMIC,
-    PLAIN,
-    PYTHON,
-    fetch_add_seq_cst,
-    load_acquire,
-    own,
-    set_own,
-    store_release,
-)
+from kernels.language.atomics import ATOMIC, PLAIN, PYTHON, fetch_add_seq_cst, load_acquire, own, set_own, store_release
 from kernels.language.compile import Native
 from kernels.language.entered import entered, words_with_room
 from kernels.language.llvm import I64, emit_timestamp

@@ -43,12 +43,7 @@ class Machine:
         shifted = {"xorshift": lambda random: int(tally.xorshift(np.int64(random)))}  # out of 64 bits as compiled
         spend.__globals__.update(timestamp=self._read, pause=lambda: None, **shifted)
         self._perturb.__globals__.update(hold_up=hold_up)
-        hold_up.__globals__.update(
-            linger=linger,
-            spend=spend,
-            yield_cpu=lambda: self.did.append("yield"),
-            **shifted,
-        )
+        hold_up.__globals__.update(linger=linger, spend=spend, yield_cpu=lambda: self.did.append("yield"), **shifted)
 
     def _read(self) -> int:
         self.now += 10

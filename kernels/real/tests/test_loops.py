@@ -77,10 +77,7 @@ def run(words: Words, where: Places, word: int, *work: object) -> int:
     return returned[0]
 
 
-@pytest.mark.parametrize(
-    ("begun", "done", "value", "outcome"),
-    CONTENTS,
-)
+@pytest.mark.parametrize(("begun", "done", "value", "outcome"), CONTENTS)
 def test_a_read_is_told_by_what_was_published_before_it(begun: int, done: int, value: int, outcome: str) -> None:
     where = places(readers=1, pages=1)
     words, memory = np.zeros(where.total_words, np.int64), np.full(PAGE_BYTES // 8, value)

@@ -78,13 +78,7 @@ def test_machines_counted_by_hand(rules, size, states, transitions, outcomes):
 @pytest.mark.parametrize(("vcpus", "states"), [(2, 595), (3, 7140), (4, 66045)])
 def test_idle_vcpus_folded_are_counted_as_a_set_with_repetition(vcpus, states):
     """34 states each: 34 * 35 / 2, times 36 / 3, times 37 / 4."""
-    found = explore(
-        *of_flow(SPEC._replace(shootdowns=0)),
-        Size(vcpus, 1),
-        reduction=False,
-        threads=1,
-        liveness=False,
-    )
+    found = explore(*of_flow(SPEC._replace(shootdowns=0)), Size(vcpus, 1), reduction=False, threads=1, liveness=False)
 
     assert found.states == states
 

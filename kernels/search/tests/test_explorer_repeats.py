@@ -84,13 +84,7 @@ def test_a_search_that_is_interrupted_says_so():
 
 
 def test_a_search_may_end_with_the_first_outcome_that_is_wanted():
-    found = explore(
-        *of_flow(KICK_THEN_TRACK),
-        Size(2, 1),
-        threads=1,
-        until=["tracking_not_done"],
-        liveness=False,
-    )
+    found = explore(*of_flow(KICK_THEN_TRACK), Size(2, 1), threads=1, until=["tracking_not_done"], liveness=False)
     whole = explore(*of_flow(KICK_THEN_TRACK), Size(2, 1), threads=1, liveness=False)
 
     assert not found.complete

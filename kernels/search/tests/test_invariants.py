@@ -87,11 +87,4 @@ def test_the_state_that_breaks_the_count_of_references_has_one_too_many_and_nobo
 @pytest.mark.parametrize("order", [V18, V6_16], ids=["v18", "v6_16"])
 def test_a_flow_without_a_mirror_of_its_own_is_not_held_against_one(order):
     """In the default flow the SPTE is how a zapper claims a page, and a wrong order may leave it out of step."""
-    assert (
-        explore(
-            *of_flow(order._replace(shootdown=order.shootdown >> 4)),
-            ONE,
-            liveness=False,
-        ).broken
-        == {}
-    )
+    assert explore(*of_flow(order._replace(shootdown=order.shootdown >> 4)), ONE, liveness=False).broken == {}

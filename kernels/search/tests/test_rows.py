@@ -14,15 +14,7 @@ from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import vcpu_stopping
-from kernels.tdx.words import (
-    BLOCKED,
-    IN_GUEST_MODE,
-    OUTSIDE_GUEST_MODE,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    STATE_MASK,
-    mode,
-)
+from kernels.tdx.words import BLOCKED, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, SPTE_FROZEN, SPTE_PRESENT, STATE_MASK, mode
 from kernels.tests.known_orders import ENTRY_BLIND, LET_IN_EARLY, RIGHT, TINY, WRONG
 from kernels.tests.naive import State, StepMachine, as_python, search
 from kernels.tests.orders import SPEC, TRACK_THEN_BLOCK, V6_16

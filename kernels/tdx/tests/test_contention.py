@@ -33,15 +33,7 @@ from kernels.tdx.counters import (
     ModuleLock,
 )
 from kernels.tdx.kvm.kick import kick
-from kernels.tdx.lock_contention import (
-    EXCLUSIVE,
-    GOT,
-    LOCK_SHIFT,
-    TRIES_OF_ENTRY,
-    WORD_SHIFT,
-    contended,
-    leaf_text,
-)
+from kernels.tdx.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
 from kernels.tdx.module import mem as module
 from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
 from kernels.tdx.module.sept import mem_add
@@ -155,21 +147,13 @@ def test_a_track_keeps_the_lock_between_its_try_and_behind_its_release():
     lines = [line.strip() for line in straight_source(SHOOTDOWN, module.mem_track, Names(), BARE).splitlines()]
     tried, freed = lines.index("_t1 = try_lock_exclusive(td, _word)"), lines.index("unlock_exclusive(td, _word)")
 
-    assert lines[tried + 1 : tried + 3] == [
-        "if _t1:",
-        f"set_own(td, me.tally + {HELD}, _word << 9 | 256 | {TRACK})",
-    ]
+    assert lines[tried + 1 : tried + 3] == ["if _t1:", f"set_own(td, me.tally + {HELD}, _word << 9 | 256 | {TRACK})"]
     assert lines[freed + 1] == f"set_own(td, me.tally + {HELD}, 0)"
 
 
 @pytest.mark.parametrize(
     ("function", "expected"),
-    [
-        (module.mem_range_block, str(BLOCK)),
-        (module.mem_page_accept, str(ACCEPT)),
-        (kick, None),
-        (module.td_exit, None),
-    ],
+    [(module.mem_range_block, str(BLOCK)), (module.mem_page_accept, str(ACCEPT)), (kick, None), (module.td_exit, None)],
 )
 def test_a_seamcall_or_tdcall_is_known_by_its_leaf(function: Any, expected: str | None):
     assert leaf_text(function) == expected

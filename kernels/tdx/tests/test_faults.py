@@ -47,12 +47,7 @@ HIDDEN = [(fault, name) for fault, (_, _, _, names) in KNOWN.items() for name in
 
 
 def explored(rules: Rules, size: Size, fault: Fault | int = 0) -> Exploration:
-    found = explore(
-        *of_flow(rules._replace(faults=int(fault))),
-        size,
-        threads=1,
-        liveness=size == ONE,
-    )
+    found = explore(*of_flow(rules._replace(faults=int(fault))), size, threads=1, liveness=size == ONE)
 
     assert found.complete
     return found

@@ -4,15 +4,7 @@ from kernels.search.schedule import Schedule
 from kernels.tdx import words
 from kernels.tdx.rules import Fault, Rules
 from kernels.tests.driver import enter, finish, leave, page_state, read, seen, stands, start
-from kernels.tests.orders import (
-    FLAG_GATE,
-    KICK_THEN_TRACK,
-    NO_BLOCK,
-    NO_WAIT,
-    SPEC,
-    V6_16,
-    V18,
-)
+from kernels.tests.orders import FLAG_GATE, KICK_THEN_TRACK, NO_BLOCK, NO_WAIT, SPEC, V6_16, V18
 
 TRACK = "mem_track.try_lock_exclusive_epoch_lock"
 REMOVE = "mem_page_remove.try_lock_shared_tree_lock"

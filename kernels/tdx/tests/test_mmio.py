@@ -26,11 +26,7 @@ TOLD = {site.name for site in SITES if site.says in (CPU_WALK, GUEST_READ)}
 def start(rules: Rules = MMIO, *, shootdowns: int = 1) -> Schedule:
     """A vCPU and a thread of the VMM, one private and one shared page, nothing compiled."""
     made = interpreted_machines(protocol_of(Flow.MMIO))
-    return Schedule(
-        *of_flow(rules._replace(shootdowns=shootdowns)),
-        Size(vcpus=1, zappers=1, tlb_entries=2),
-        made=made,
-    )
+    return Schedule(*of_flow(rules._replace(shootdowns=shootdowns)), Size(vcpus=1, zappers=1, tlb_entries=2), made=made)
 
 
 def access(run: Schedule, page: int, until: str) -> None:

@@ -172,9 +172,7 @@ def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_
     counts = {}
     for name, rules in {"v18": V18, "v6_16": V6_16}.items():
         run = Schedule(
-            *of_flow(mortal(rules)),
-            Size(vcpus=1, zappers=1),
-            made=interpreted_machines(protocol_of(Flow.TEARDOWN)),
+            *of_flow(mortal(rules)), Size(vcpus=1, zappers=1), made=interpreted_machines(protocol_of(Flow.TEARDOWN))
         )
         run.until("zapper 0", "live.zaps")
         run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 0})
@@ -190,9 +188,7 @@ def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
     populated = {}
     for name, rules in {"v18": V18, "v6_16": V6_16}.items():
         run = Schedule(
-            *of_flow(mortal(rules)),
-            Size(vcpus=1, zappers=1),
-            made=interpreted_machines(protocol_of(Flow.TEARDOWN)),
+            *of_flow(mortal(rules)), Size(vcpus=1, zappers=1), made=interpreted_machines(protocol_of(Flow.TEARDOWN))
         )
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)

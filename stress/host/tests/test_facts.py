@@ -25,11 +25,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("limits")
 @pytest.mark.parametrize(
     ("worker_bytes", "most", "because"),
-    [
-        (3 * MIB, 512, "the most that there can be"),
-        (1 * GIB, 7, "memory"),
-        (None, 512, "the most that there can be"),
-    ],
+    [(3 * MIB, 512, "the most that there can be"), (1 * GIB, 7, "memory"), (None, 512, "the most that there can be")],
 )
 def test_how_many_vcpus_have_room(worker_bytes: int | None, most: int, because: str) -> None:
     facts = room(worker_bytes, None)

@@ -8,17 +8,7 @@ from typing import Any
 import pytest
 
 from kernels.tdx.words import TDEL
-from kernels.tests.single_calls import (
-    BUSY_EPOCH,
-    BUSY_TREE,
-    Machine,
-    block,
-    enter,
-    leave,
-    remove,
-    track,
-    unpacked,
-)
+from kernels.tests.single_calls import BUSY_EPOCH, BUSY_TREE, Machine, block, enter, leave, remove, track, unpacked
 from scenarios.costs import COSTS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
