@@ -32,11 +32,6 @@ def three_ways(body: str, before: str = "", **known: Any) -> None:
     check(compiled(source, "f", **known), Case(np.zeros(TOTAL_WORDS, np.int64), WATCHED, Words(), Flags(), ACTOR))
 
 
-def refused(body: str, line: int, **known: Any) -> None:
-    with pytest.raises(LanguageError, match=f">:{line}: "):
-        compiled(HEAD + "\n".join(f"    {text}" for text in body.splitlines()) + "\n", "f", **known)
-
-
 @local
 def bumped(td, at):
     set_own(td, at, own(td, at) + 1)
@@ -64,49 +59,33 @@ def test_a_seq_cst_load_stays_behind_a_seq_cst_store_on_aarch64_with_rcpc():
     assert primitive_on_arm("load_seq_cst", "+rcpc") == "ldar"
 
 
-def test_the_loop_variable_is_not_assigned_by_a_yield():
-    refused("for i in range(3):\n    i = yield load_acquire(td, lay.a)", 4)
+STORED = "\nyield store_release(td, lay.b, x)"
+REFUSED = {
+    "a loop variable that a yield assigns": ("for i in range(3):\n    i = yield load_acquire(td, lay.a)", 4),
+    "a division that is no integer": ("x = 1 / 2\nyield load_acquire(td, lay.a)", 3),
+    "membership": ("x = 1 in lay.a\nyield load_acquire(td, lay.a)", 3),
+    "a function of steps without a yield": ("return 3", 2),
+    "a function that holds only a docstring": ('"""Nothing."""', 2),
+    "a local with a name of the translator": ("_t1 = 5\nx = yield load_acquire(td, lay.a)", 3),
+    "what reads words beside a yield": (f"x = own(td, lay.a) + (yield fetch_add_seq_cst(td, lay.a, 1)){STORED}", 3),
+    "an argument with an effect": (f"x = either(1, bumped(td, lay.mine)){STORED}", 3),
+    "an effect whose value is taken": (f"x = bumped(td, lay.mine){STORED}", 3),
+    "an effect in a test": ("if bumped(td, lay.mine):\n    pass\nyield store_release(td, lay.b, 1)", 3),
+    "two steps on one line": ("x = yield load_acquire(td, lay.a); yield store_release(td, lay.b, x)", 3),
+}
 
 
-def test_a_division_that_is_no_integer_is_refused():
-    refused("x = 1 / 2\nyield load_acquire(td, lay.a)", 3)
-
-
-def test_membership_is_refused():
-    refused("x = 1 in lay.a\nyield load_acquire(td, lay.a)", 3)
-
-
-def test_a_function_of_steps_without_a_yield_is_refused():
-    refused("return 3", 2)
-
-
-def test_a_function_that_holds_only_a_docstring_is_refused():
-    refused('"""Nothing."""', 2)
-
-
-def test_a_local_with_a_name_of_the_translator_is_refused():
-    refused("_t1 = 5\nx = yield load_acquire(td, lay.a)", 3)
+@pytest.mark.parametrize(("body", "line"), REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_where_it_stands(body: str, line: int) -> None:
+    with pytest.raises(LanguageError, match=f">:{line}: "):
+        compiled(
+            HEAD + "\n".join(f"    {text}" for text in body.splitlines()) + "\n", "f", bumped=bumped, either=either
+        )
 
 
 def test_a_local_named_as_a_function_used_elsewhere_keeps_its_value():
     other = "@steps\ndef g(td, lay, rules, me):\n    x = yield load_acquire(td, lay.a)\n    return larger(x, 4)\n\n\n"
     three_ways("x = yield from g(td, lay, rules, me)\nlarger = x + 1\nyield store_release(td, lay.b, larger)", other)
-
-
-def test_what_reads_words_beside_a_yield_is_refused():
-    refused("x = own(td, lay.a) + (yield fetch_add_seq_cst(td, lay.a, 1))\nyield store_release(td, lay.b, x)", 3)
-
-
-def test_an_argument_with_an_effect_is_refused():
-    refused("x = either(1, bumped(td, lay.mine))\nyield store_release(td, lay.b, x)", 3, bumped=bumped, either=either)
-
-
-def test_an_effect_whose_value_is_taken_is_refused():
-    refused("x = bumped(td, lay.mine)\nyield store_release(td, lay.b, x)", 3, bumped=bumped)
-
-
-def test_an_effect_in_a_test_is_refused():
-    refused("if bumped(td, lay.mine):\n    pass\nyield store_release(td, lay.b, 1)", 3, bumped=bumped)
 
 
 def test_an_effect_that_stands_alone_is_the_same_three_ways():
@@ -121,10 +100,6 @@ def test_the_value_of_a_function_that_may_return_none_is_refused():
     other = "@steps\ndef g(td, lay, rules, me):\n    yield load_acquire(td, lay.a)\n\n\n"
     with pytest.raises(LanguageError, match=">:8: g does not end with a return"):
         three_ways("x = yield from g(td, lay, rules, me)\nyield store_release(td, lay.b, x + 1)", other)
-
-
-def test_two_steps_on_one_line_are_refused():
-    refused("x = yield load_acquire(td, lay.a); yield store_release(td, lay.b, x)", 3)
 
 
 def test_an_op_that_accesses_in_a_loop_is_refused():

@@ -32,18 +32,21 @@ def test_without_options_it_is_the_reviews_orders_on_two_vcpus() -> None:
     assert (machine.name, sizes()) == ("small", (2, 1, 1, 1, 1))
 
 
-def test_where_nothing_is_said_there_is_a_page_for_each_zapper() -> None:
-    assert sizes(zappers=2) == (2, 2, 2, 1, 1)
-    assert sizes(settings=("zappers=3",)) == (2, 3, 3, 1, 1)
-
-
-def test_a_number_of_pages_that_is_said_stands() -> None:
-    assert sizes(zappers=2, pages=1) == (2, 2, 1, 1, 1)
-    assert sizes(zappers=2, settings=("pages=4",)) == (2, 2, 4, 1, 1)
-
-
-def test_a_scenario_for_races_is_explored_on_its_actors_with_the_smallest_of_the_rest() -> None:
-    assert sizes("review") == (2, 1, 1, 1, 1)
+@pytest.mark.parametrize(
+    ("scenario", "options", "expected"),
+    [
+        ("small", {"zappers": 2}, (2, 2, 2, 1, 1)),  # where nothing is said a page for each zapper
+        ("small", {"settings": ("zappers=3",)}, (2, 3, 3, 1, 1)),
+        ("small", {"zappers": 2, "pages": 1}, (2, 2, 1, 1, 1)),
+        ("small", {"zappers": 2, "settings": ("pages=4",)}, (2, 2, 4, 1, 1)),
+        ("review", {}, (2, 1, 1, 1, 1)),  # of a scenario for races its actors, and the smallest of the rest
+        ("crowd", {"random": 10, "pages": 64}, (64, 4, 64, 1, 1)),  # random schedules on a machine of any size
+    ],
+)
+def test_sizes_are_those_that_are_said_and_else_the_smallest(
+    scenario: str, options: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    assert sizes(scenario, **options) == expected
 
 
 def test_what_a_file_says_of_its_size_stands(tmp_path: Path) -> None:
@@ -109,10 +112,6 @@ def test_settings_of_an_ordering_are_for_all_of_them() -> None:
 def test_what_cannot_be_explored_is_one_line_with_what_to_try(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageFault, match=said):
         resolved(**options)
-
-
-def test_random_schedules_are_drawn_on_a_machine_of_any_size() -> None:
-    assert sizes("crowd", random=10, pages=64) == (64, 4, 64, 1, 1)
 
 
 def test_the_seed_of_random_schedules_is_the_scenarios_unless_one_is_given() -> None:

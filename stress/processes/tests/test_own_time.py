@@ -12,54 +12,37 @@ FIRST, SECOND, BOTH = frozenset({0}), frozenset({1}), frozenset({0, 1})
 NONE_IDLE = {0: 0.0, 1: 0.0}
 
 
-def test_all_time_counts_for_who_spins_with_a_cpu_to_itself() -> None:
-    assert own_share(2.0, [Spell(FIRST, 2.0, 0.0)], NONE_IDLE) == 1.0
-
-
-def test_what_others_held_of_the_only_cpu_does_not_count() -> None:
-    assert own_share(2.0, [Spell(FIRST, 0.5, 1.5)], NONE_IDLE) == 0.25
-
-
-def test_all_time_counts_for_who_neither_runs_nor_waits() -> None:
-    assert own_share(2.0, [Spell(FIRST, 0.0, 0.0), Spell(BOTH, 0.0, 0.0)], NONE_IDLE) == 1.0
-
-
-def test_all_time_counts_for_workers_that_wait_for_each_other() -> None:
-    assert own_share(2.0, [Spell(FIRST, 0.5, 1.5), Spell(FIRST, 1.25, 0.75), Spell(FIRST, 0.25, 1.75)], {0: 0.0}) == 1.0
-
-
-def test_workers_that_share_a_cpu_with_others_lose_what_these_got() -> None:
-    assert own_share(2.0, [Spell(FIRST, 0.75, 1.25), Spell(FIRST, 0.25, 1.75)], NONE_IDLE) == 0.5
-
-
-def test_where_workers_got_least_decides() -> None:
-    spells = [Spell(FIRST, 2.0, 0.0), Spell(SECOND, 0.2, 1.8), Spell(BOTH, 0.0, 0.0)]
-
-    assert own_share(2.0, spells, NONE_IDLE) == pytest.approx(0.1)
-
-
-def test_workers_that_wake_together_on_an_idle_machine_lose_nothing() -> None:
-    spells = [Spell(FIRST, 0.25, 0.0), Spell(FIRST, 0.25, 0.75), Spell(FIRST, 0.25, 1.25)]
-
-    assert own_share(2.0, spells, {0: 1.25, 1: 2.0}) == 1.0
-
-
-def test_two_cpus_are_all_that_three_workers_can_want() -> None:
-    spells = [Spell(BOTH, 1.0, 1.0), Spell(BOTH, 1.0, 1.0), Spell(BOTH, 1.0, 1.0)]
-
-    assert own_share(2.0, spells, NONE_IDLE) == 0.75
-
-
-def test_a_short_wait_of_who_mostly_sleeps_costs_no_more_than_itself() -> None:
-    assert own_share(2.0, [Spell(FIRST, 0.25, 0.5)], NONE_IDLE) == 0.75
-
-
-def test_a_wait_that_began_before_costs_no_more_than_all() -> None:
-    assert own_share(2.0, [Spell(FIRST, 0.5, 7.5)], NONE_IDLE) == 0.25
-
-
-def test_a_twentieth_counts_of_who_gives_its_cpu_away_all_the_time() -> None:
-    assert own_share(2.0, [Spell(FIRST, 0.002, 1.998)], NONE_IDLE) == 0.05
+@pytest.mark.parametrize(
+    ("spells", "idle", "share"),
+    [
+        ([Spell(FIRST, 2.0, 0.0)], NONE_IDLE, 1.0),
+        ([Spell(FIRST, 0.5, 1.5)], NONE_IDLE, 0.25),
+        ([Spell(FIRST, 0.0, 0.0), Spell(BOTH, 0.0, 0.0)], NONE_IDLE, 1.0),
+        ([Spell(FIRST, 0.5, 1.5), Spell(FIRST, 1.25, 0.75), Spell(FIRST, 0.25, 1.75)], {0: 0.0}, 1.0),
+        ([Spell(FIRST, 0.75, 1.25), Spell(FIRST, 0.25, 1.75)], NONE_IDLE, 0.5),
+        ([Spell(FIRST, 2.0, 0.0), Spell(SECOND, 0.2, 1.8), Spell(BOTH, 0.0, 0.0)], NONE_IDLE, 0.1),
+        ([Spell(FIRST, 0.25, 0.0), Spell(FIRST, 0.25, 0.75), Spell(FIRST, 0.25, 1.25)], {0: 1.25, 1: 2.0}, 1.0),
+        ([Spell(BOTH, 1.0, 1.0)] * 3, NONE_IDLE, 0.75),
+        ([Spell(FIRST, 0.25, 0.5)], NONE_IDLE, 0.75),
+        ([Spell(FIRST, 0.5, 7.5)], NONE_IDLE, 0.25),
+        ([Spell(FIRST, 0.002, 1.998)], NONE_IDLE, 0.05),
+    ],
+    ids=[
+        "all time counts for who spins with a CPU to itself",
+        "what others held of the only CPU does not count",
+        "all time counts for who neither runs nor waits",
+        "all time counts for workers that wait for each other",
+        "workers that share a CPU with others lose what these got",
+        "where workers got least decides",
+        "workers that wake together on an idle machine lose nothing",
+        "two CPUs are all that three workers can want",
+        "a short wait of who mostly sleeps costs no more than itself",
+        "a wait that began before costs no more than all",
+        "a twentieth counts of who gives its CPU away all the time",
+    ],
+)
+def test_of_two_seconds_so_much_was_the_workers_own(spells: list[Spell], idle: dict[int, float], share: float) -> None:
+    assert own_share(2.0, spells, idle) == pytest.approx(share)
 
 
 @contextmanager

@@ -40,51 +40,38 @@ def test_cpus_print_as_ranges() -> None:
     assert shown((7, 0, 1, 2, 6)) == "0-2,6-7"
 
 
-@pytest.mark.parametrize("placement", ["apart", "mixed"])
-def test_with_a_cpu_for_everybody_zappers_have_the_first_ones_under_either_placement(placement: str) -> None:
-    placed = places(plan(vcpus=3, zappers=2, pages=1, tlb_entries=1), (0, 1, 2, 3, 6), placement)
-
-    assert placed == Placed("own", ((0,), (1,)), ((2,), (3,), (6,)))
-    assert not placed.shared
+ALL_FOUR = (0, 1, 2, 3)
 
 
-def test_mixed_with_more_actors_than_cpus_nobody_is_pinned() -> None:
-    placed = places(plan(vcpus=3, zappers=2, pages=1, tlb_entries=1), (0, 1, 2, 3), "mixed")
+@pytest.mark.parametrize(
+    ("actors", "cpus", "wanted", "placed"),
+    [
+        ((3, 2), (0, 1, 2, 3, 6), ("apart", "mixed"), Placed("own", ((0,), (1,)), ((2,), (3,), (6,)))),
+        ((3, 2), ALL_FOUR, ("mixed",), Placed("mixed", (ALL_FOUR,) * 2, (ALL_FOUR,) * 3)),
+        ((5, 3), ALL_FOUR, ("apart",), Placed("apart", ((0,), (1,), (0,)), ((2,), (3,), (2,), (3,), (2,)))),
+        ((3, 2), (1, 3, 7), ("apart",), Placed("apart", ((1,), (1,)), ((3,), (7,), (3,)))),
+        ((6, 1), ALL_FOUR, ("apart",), Placed("apart", ((0,),), ((1,), (2,), (3,), (1,), (2,), (3,)))),
+        ((64, 4), (0, 1), ("apart",), Placed("apart", ((0,),) * 4, ((1,),) * 64)),
+        ((1, 1), (3,), ("apart", "mixed"), Placed("mixed", ((3,),), ((3,),))),
+    ],
+    ids=[
+        "with a CPU for everybody zappers have the first ones under either placement",
+        "mixed with more actors than CPUs nobody is pinned",
+        "apart zappers have half of the CPUs at most and vCPUs the others in turn",
+        "apart on three CPUs zappers have one and vCPUs two",
+        "apart a zapper takes no more CPUs than there are zappers",
+        "apart four zappers share one of two CPUs and 64 vCPUs the other",
+        "a single CPU leaves no choice",
+    ],
+)
+def test_actors_are_placed(
+    actors: tuple[int, int], cpus: tuple[int, ...], wanted: tuple[str, ...], placed: Placed
+) -> None:
+    vcpus, zappers = actors
+    lay = plan(vcpus=vcpus, zappers=zappers, pages=1, tlb_entries=1)
 
-    assert placed == Placed("mixed", ((0, 1, 2, 3), (0, 1, 2, 3)), ((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3)))
-    assert placed.shared
-
-
-def test_apart_zappers_have_half_of_the_cpus_at_most_and_vcpus_the_others_in_turn() -> None:
-    placed = places(plan(vcpus=5, zappers=3, pages=1, tlb_entries=1), (0, 1, 2, 3), "apart")
-
-    assert placed == Placed("apart", ((0,), (1,), (0,)), ((2,), (3,), (2,), (3,), (2,)))
-    assert placed.shared
-
-
-def test_apart_on_three_cpus_zappers_have_one_and_vcpus_two() -> None:
-    placed = places(plan(vcpus=3, zappers=2, pages=1, tlb_entries=1), (1, 3, 7), "apart")
-
-    assert placed == Placed("apart", ((1,), (1,)), ((3,), (7,), (3,)))
-
-
-def test_apart_a_zapper_takes_no_more_cpus_than_there_are_zappers() -> None:
-    placed = places(plan(vcpus=6, zappers=1, pages=1, tlb_entries=1), (0, 1, 2, 3), "apart")
-
-    assert placed == Placed("apart", ((0,),), ((1,), (2,), (3,), (1,), (2,), (3,)))
-
-
-def test_apart_four_zappers_share_one_of_two_cpus_and_64_vcpus_the_other() -> None:
-    placed = places(plan(vcpus=64, zappers=4, pages=1, tlb_entries=1), (0, 1), "apart")
-
-    assert placed == Placed("apart", ((0,),) * 4, ((1,),) * 64)
-
-
-@pytest.mark.parametrize("placement", ["apart", "mixed"])
-def test_a_single_cpu_leaves_no_choice(placement: str) -> None:
-    placed = places(plan(vcpus=1, zappers=1, pages=1, tlb_entries=1), (3,), placement)
-
-    assert placed == Placed("mixed", ((3,),), ((3,),))
+    assert [places(lay, cpus, one) for one in wanted] == [placed] * len(wanted)
+    assert placed.shared == (placed.kind != "own")
 
 
 @pytest.mark.parametrize("cpus", [(0, 1), (0, 1, 2, 3, 6, 7)])
