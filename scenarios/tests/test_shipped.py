@@ -8,7 +8,7 @@ import pytest
 from scenarios.faults import Shown, faults, to_explore, to_race
 from scenarios.fields import FAULTS
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
-from scenarios.models import Kick, Ordering
+from scenarios.models import Ordering
 
 ROOM = Path(__file__).parent.parent
 
@@ -90,36 +90,6 @@ def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
 
     assert len(files) == len(shipped_scenarios()) + len(shipped_orderings())
     assert all(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
-
-
-def test_spec_tracks_first_and_then_kicks_without_a_request() -> None:
-    spec = load_ordering("spec")
-
-    assert spec.shootdown == ("block", "track", "kick", "remove")
-    assert spec.kick == Kick(request="none", wait=True)
-    assert (spec.gate, spec.entry) == ("none", ())
-    assert (spec.track_busy, spec.sept_busy, spec.serialized) == ("spin", "spin", True)
-    assert (spec.on_error, spec.faults, spec.expect) == ("stop", (), "safe")
-
-
-def test_v18_kicks_first_behind_a_counter_that_the_request_waits_for() -> None:
-    v18 = load_ordering("v18")
-
-    assert v18.shootdown == ("block", "gate_raise", "kick", "track", "gate_lower", "remove")
-    assert v18.kick == Kick(request="tlb_flush", wait=True)
-    assert (v18.gate, v18.entry) == ("counter", ("requests", "gate"))
-    assert (v18.track_busy, v18.sept_busy, v18.serialized) == ("spin", "spin", False)
-    assert (v18.on_error, v18.faults, v18.expect) == ("stop", (), "safe")
-
-
-def test_v6_16_retries_once_while_no_vcpu_can_enter() -> None:
-    merged = load_ordering("v6_16")
-
-    assert merged.shootdown == ("block", "track", "kick", "remove", "flush")
-    assert merged.kick == Kick(request="none", wait=True)
-    assert (merged.gate, merged.entry) == ("none", ("requests", "wait_for_sept_zap"))
-    assert (merged.track_busy, merged.sept_busy) == ("retry_without_vcpus", "retry_without_vcpus")
-    assert (merged.serialized, merged.expect) == (True, "safe")
 
 
 @pytest.mark.parametrize(
@@ -239,33 +209,32 @@ def test_an_ordering_is_safe_when_it_expects_no_forbidden_outcome(ordering: Orde
     )
 
 
-def test_review_races_the_three_orders_on_two_vcpus() -> None:
-    review = load_scenario("review")
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("review", {"vcpus": 2, "zappers": 1}),
+        ("small", {"vcpus": 2, "zappers": 1, "tlb_entries": 1, "shootdowns": 1}),
+        ("crowd", {"vcpus": 64, "zappers": 4}),
+        (
+            "yardstick",  # of the program that it is held against
+            {
+                "vcpus": 1,
+                "zappers": 1,
+                "pages": 64,
+                "tlb_entries": 64,
+                "reads": "uniform",
+                "tick_us": 50,
+                "gap": 2000,
+                "rate": 0.0,
+            },
+        ),
+    ],
+)
+def test_a_scenario_is_what_its_name_promises(name: str, keys: dict[str, object]) -> None:
+    its = load_scenario(name)
 
-    assert review.orderings == ("spec", "v18", "v6_16")
-    assert (review.vcpus, review.zappers) == (2, 1)
-
-
-def test_small_is_the_reviews_machine_with_as_little_as_can_be() -> None:
-    small = load_scenario("small")
-
-    assert small.orderings == load_scenario("review").orderings
-    assert (small.vcpus, small.zappers, small.tlb_entries, small.shootdowns) == (2, 1, 1, 1)
-
-
-def test_yardstick_has_the_parameters_of_the_program_it_is_held_against() -> None:
-    yardstick = load_scenario("yardstick")
-
-    assert yardstick.orderings == ("spec", "v18", "v6_16")
-    assert (yardstick.vcpus, yardstick.zappers, yardstick.pages, yardstick.tlb_entries) == (1, 1, 64, 64)
-    assert (yardstick.reads, yardstick.tick_us, yardstick.gap, yardstick.rate) == ("uniform", 50, 2000, 0.0)
-
-
-def test_crowd_is_sixty_four_vcpus_and_four_zappers() -> None:
-    crowd = load_scenario("crowd")
-
-    assert crowd.orderings == ("spec", "v18", "v6_16")
-    assert (crowd.vcpus, crowd.zappers) == (64, 4)
+    assert its.orderings == ("spec", "v18", "v6_16")
+    assert {key: getattr(its, key) for key in keys} == keys
 
 
 def test_wrong_holds_every_ordering_that_is_known_to_be_wrong() -> None:

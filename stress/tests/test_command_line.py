@@ -92,31 +92,16 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
         (["run", "--bogus"], "No such option: --bogus"),
         (["run", "--vcpus", "many"], "--vcpus"),
         (["run", "--vcpus", "0"], "--vcpus: expected a whole number from 1 to 512, found 0"),
-        (["run", "--vcpus", "513"], "--vcpus: expected a whole number from 1 to 512, found 513"),
-        (
-            ["run", "--duration", "soon"],
-            "--duration: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h",
-        ),
-        (["run", "--workers", "fibre"], "--workers"),
-        (["run", "--placement", "near"], '--placement: unknown placement "near"; expected apart or mixed'),
         (["run", "--ordering", "v81"], 'unknown ordering "v81"; did you mean "v18"?'),
-        (["run", "--ordering", "block,tracks,remove"], 'did you mean "track"?'),
-        (["run", "--set", "page=8"], 'did you mean "pages"?'),
         (["run", "--cpus", "all"], "--cpus: expected a list such as 0-3,6"),
         (["run", "--cpus", "99999"], "--cpus: CPU 99999 is not among those"),
-        (["run", "reviews"], 'unknown scenario "reviews"; did you mean "review"?'),
         (["run", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),
         (["run", "--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),
-        (["explore", "smal"], 'unknown scenario "smal"; did you mean "small"?'),
-        (["explore", "--fault", "no_flush"], '--fault: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'),
         (["explore", "--memory", "lots"], '--memory: expected an amount such as 8G, 500MB or 2GiB, found "lots"'),
-        (["explore", "--pages", "64"], "expected at most 8 pages to look at every interleaving, found 64; try --pages"),
         (["explore", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),
         (["run", "--set", "yields.nowhere=0.5"], 'yields: unknown label "nowhere"'),
-        (["selftest", "--ordering", "v81"], 'unknown ordering "v81"; did you mean "v18"?'),
         (["selftest", "--duration", "soon"], "--duration: expected a duration above 0"),
         (["selftest", "--cpus", "all"], "--cpus: expected a list such as 0-3,6"),
-        (["selftest", "--memory", "lots"], '--memory: expected an amount such as 8G, 500MB or 2GiB, found "lots"'),
         (["selftest", "--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),
     ],
 )
@@ -181,18 +166,6 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command_environment
     )
 
     assert (done.stdout, done.stderr) == ("0\n", "")
-
-
-def test_data_that_cannot_be_written_is_one_line_and_exit_3(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
-    command = f"{sys.executable} -W error -m stress list > /dev/full"
-
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=command_environment, capture_output=True, text=True
-    )
-
-    assert (done.returncode, done.stderr) == (3, "tdx-stress: stdout: cannot write: No space left on device\n")
 
 
 def test_closed_streams_are_no_error(tmp_path: Path, command_environment: dict[str, str]) -> None:

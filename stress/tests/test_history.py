@@ -48,13 +48,6 @@ def test_nothing_that_matches_is_exit_5_and_says_what_there_is(tdx_stress: Comma
     assert done.stderr == "tdx-stress: runs: nothing matches --ordering v81; there is ordering spec, v18\n"
 
 
-def test_a_directory_without_runs_is_exit_5(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress("history", str(tmp_path))
-
-    assert done.returncode == 5
-    assert "expected runs, found none; tdx-stress run leaves one" in done.stderr
-
-
 def test_a_figure_over_time_is_drawn_beside_the_runs(tdx_stress: Command, two_runs: Path) -> None:
     done = tdx_stress("history", "--plot", "p99")
 

@@ -91,16 +91,6 @@ def test_a_broken_file_is_one_line_that_names_it(
     assert done.stderr.count("\n") == 1
 
 
-def test_every_truncation_of_a_result_is_one_line(tdx_stress: Command, left_by_a_run: Path) -> None:
-    whole = (left_by_a_run / "raw.npz").read_bytes()
-    (left_by_a_run / "raw.npz").write_bytes(whole[: len(whole) // 2])
-    done = tdx_stress("report", "run")
-
-    assert done.returncode == 2
-    assert done.stderr.startswith("tdx-stress: run/raw.npz: expected the arrays of a run: ")
-    assert done.stderr.count("\n") == 1
-
-
 def test_a_file_in_place_of_a_directory_is_one_line(tdx_stress: Command, left_by_a_run: Path) -> None:
     done = tdx_stress("report", "run/result.json")
 

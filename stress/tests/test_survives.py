@@ -48,29 +48,20 @@ def stored(directory: Path) -> dict[str, Any]:
     return run
 
 
-def test_a_killed_vcpu_ends_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("victim", "name"), [(1, "vcpu 1"), (2, "zapper 0")])
+def test_a_killed_actor_ends_the_run_as_crashed(
+    start_tdx_stress: Start, tmp_path: Path, victim: int, name: str
+) -> None:
     parent = start_tdx_stress("run", *FOREVER)
     workers = racing(parent)
-    workers[1].kill()
+    workers[victim].kill()
 
     code, stdout, _ = ended(parent)
     run = stored(tmp_path / "out")
     assert (code, run["verdict"]) == (3, "crashed")
-    assert run["notes"][0] == f"vcpu 1 (pid {workers[1].pid}) was ended by SIGKILL"
+    assert run["notes"][0] == f"{name} (pid {workers[victim].pid}) was ended by SIGKILL"
     assert run["shootdowns"] > 0
-    assert "<== CRASHED v18: vcpu 1 (pid " in stdout
-    assert not any(worker.is_running() for worker in workers)
-
-
-def test_a_killed_zapper_ends_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:
-    parent = start_tdx_stress("run", *FOREVER)
-    workers = racing(parent)
-    workers[2].kill()
-
-    code, _, _ = ended(parent)
-    run = stored(tmp_path / "out")
-    assert (code, run["verdict"]) == (3, "crashed")
-    assert run["notes"][0].startswith("zapper 0 (pid ")
+    assert f"<== CRASHED v18: {name} (pid " in stdout
     assert not any(worker.is_running() for worker in workers)
 
 

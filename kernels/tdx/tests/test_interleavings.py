@@ -160,7 +160,7 @@ def test_a_flag_for_a_gate_holds_serialized_since_the_other_zapper_waits_for_mmu
     assert stands(run, "zapper 1").name == "write_lock_mmu.try_lock_exclusive_mmu_lock"
 
 
-def test_the_same_schedule_with_a_flush_faults_instead():
+def test_the_schedule_that_shows_m1_faults_where_the_module_flushes():
     run = start(SPEC)
     enter(run)
     read(run)

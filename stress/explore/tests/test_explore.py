@@ -29,7 +29,7 @@ def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes(tdx_stress: Command)
     found = explored(done)
     assert (done.returncode, found["verdict"], found["complete"], found["deadlocks"]) == (0, "passed", True, 0)
     assert found["schema"] == "tdx-stress/exploration/1"
-    assert (found["vcpus"], found["zappers"], found["pages"], found["shootdowns"]) == (1, 1, 1, 1)
+    assert [found[key] for key in ("vcpus", "zappers", "pages", "shootdowns", "threads")] == [1] * 5
     assert found["outcomes"] == ["fault", "stale_in_window", "operand_busy"]
     assert "Observation v18 Never 0 3" in done.stderr
 
@@ -148,17 +148,6 @@ def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(tdx_stre
     assert plain["states"] < bare["states"]
 
 
-def test_the_same_command_gives_the_same_numbers_on_one_thread_and_on_two(tdx_stress: Command) -> None:
-    one, two = (
-        explored(tdx_stress("explore", "--ordering", "no_kick", "--threads", threads, "--json", "-"))
-        for threads in ("1", "2")
-    )
-
-    same = ("states", "transitions", "depth", "outcomes", "witness_steps", "witnesses", "deadlocks")
-    assert {key: one[key] for key in same} == {key: two[key] for key in same}
-    assert (one["threads"], two["threads"]) == (1, 2)
-
-
 def test_a_search_without_enough_memory_is_inconclusive(tdx_stress: Command) -> None:
     done = tdx_stress("explore", *ENDLESS, "--json", "-")
 
@@ -194,14 +183,6 @@ def test_random_schedules_prove_nothing_and_say_what_they_are_worth(tdx_stress: 
     assert "never a proof: what shows in 0.99 % of such schedules or more would have been seen" in " ".join(
         done.stdout.split()
     )
-
-
-def test_random_schedules_of_one_seed_are_the_same_twice(tdx_stress: Command) -> None:
-    options = "--ordering kick_then_track --vcpus 1 --random 100 --seed 5 --json -"
-    one, two = (explored(tdx_stress("explore", *options.split())) for _ in range(2))
-
-    same = ("transitions", "depth", "outcomes", "witness_steps", "schedules_with", "unfinished", "seed")
-    assert {key: one[key] for key in same} == {key: two[key] for key in same}
 
 
 def test_pct_finds_the_review_s_bug_and_states_a_rate(tdx_stress: Command) -> None:
