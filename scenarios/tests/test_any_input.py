@@ -16,7 +16,7 @@ from scenarios.models import Ordering, Scenario
 from scenarios.validation import validated
 
 # Neither a time limit, which would make a duration a verdict, nor a database, which would leave files behind.
-anything = settings(deadline=None, database=None, max_examples=200)
+anything = settings(deadline=None, database=None, max_examples=100)
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(STEPS)
 Value = TypeVar("Value")

@@ -1,9 +1,10 @@
 """Races that begin short and become longer, for what happens by chance and later where others have the CPUs."""
 
-import json
 import subprocess
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from stress.tests.printed import printed
 
 FIRST_MS, TIMES = 300, 7  # 0.3 s, 0.6, ... 19.2
 Raced = TypeVar("Raced")
@@ -30,8 +31,7 @@ def run_until(
     def race(duration: str) -> tuple[subprocess.CompletedProcess[str], Result]:
         plain = () if "--warmup" in arguments else ("--warmup", "100ms")
         done = command("run", *arguments, *plain, "--duration", duration, "--no-report", "--json", "-")
-        assert done.stdout, done.stderr
-        return done, json.loads(done.stdout)
+        return done, printed(done)
 
     return lengthened(race, lambda raced: holds(raced[1]))
 

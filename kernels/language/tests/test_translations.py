@@ -80,15 +80,15 @@ STARTS, CHOICES = st.tuples(*[st.integers(0, 7)] * 4), st.lists(st.integers(0, 5
 def test_a_drawn_program_goes_the_same_way_in_all_three():
     runs = []
 
-    @settings(max_examples=150, **REPEATED)  # type: ignore[arg-type]
+    @settings(max_examples=90, **REPEATED)  # type: ignore[arg-type]
     @given(programs(), STARTS, CHOICES)
     def draw(source, start, choices):
         runs.append(goes_the_same_way(source, start, choices))
 
     draw()
 
-    assert sum(len(run.taken) > 12 for run in runs) > 25
-    assert sum(run.whole for run in runs) > 50
+    assert sum(len(run.taken) > 12 for run in runs) > 15
+    assert sum(run.whole for run in runs) > 30
 
 
 def test_an_argument_that_stands_at_two_places_of_what_it_is_put_into_is_the_same_at_both():

@@ -7,8 +7,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
+
+from stress.tests.printed import printed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ONE = ("--vcpus", "1", "--threads", "1")
@@ -16,17 +17,10 @@ ONE = ("--vcpus", "1", "--threads", "1")
 ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns", "9", "--memory", "64MiB")
 
 
-def explored(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The JSON on stdout, with whatever was said on stderr where there is none."""
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes(tdx_stress: Command) -> None:
     done = tdx_stress("explore", "--ordering", "v18", *ONE, "--json", "-")
 
-    found = explored(done)
+    found = printed(done)
     assert (done.returncode, found["verdict"], found["complete"], found["deadlocks"]) == (0, "passed", True, 0)
     assert found["schema"] == "tdx-stress/exploration/1"
     assert [found[key] for key in ("vcpus", "zappers", "pages", "shootdowns", "threads")] == [1] * 5
@@ -37,7 +31,7 @@ def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes(tdx_stress: Command)
 def test_a_known_wrong_ordering_is_caught_by_a_shortest_schedule(tdx_stress: Command) -> None:
     done = tdx_stress("explore", "--ordering", "kick_then_track", *ONE, "--json", "-")
 
-    found = explored(done)
+    found = printed(done)
     witness = found["witnesses"]["tracking_not_done"]
     assert (done.returncode, found["verdict"]) == (0, "passed")
     assert len(witness) == found["witness_steps"]["tracking_not_done"]
@@ -64,7 +58,7 @@ def test_a_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> None:
 def test_a_fault_of_the_module_breaks_a_right_ordering(tdx_stress: Command) -> None:
     done = tdx_stress("explore", "--ordering", "spec", "--fault", "no_flush_at_entry", *ONE, "--json", "-")
 
-    found = explored(done)
+    found = printed(done)
     assert (done.returncode, found["faults"]) == (1, ["no_flush_at_entry"])
     assert "use_after_remove" in found["outcomes"]
 
@@ -73,7 +67,7 @@ def test_steps_from_the_command_line_are_an_ordering(tdx_stress: Command) -> Non
     done = tdx_stress("explore", "--ordering", "block,track,remove", *ONE, "--json", "-")
 
     assert done.returncode == 1
-    assert "tracking_not_done" in explored(done)["outcomes"]
+    assert "tracking_not_done" in printed(done)["outcomes"]
 
 
 def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fails(tdx_stress: Command) -> None:
@@ -81,7 +75,7 @@ def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fa
 
     done = tdx_stress("explore", *options.split(), *ONE)
 
-    (found,) = explored(done)["explorations"]
+    (found,) = printed(done)["explorations"]
     assert (done.returncode, found["ordering"], found["stopped_by"], found["complete"]) == (
         1,
         "no_block",
@@ -140,8 +134,8 @@ def test_without_verbose_the_steps_of_the_witness_are_folded_into_calls(tdx_stre
 
 
 def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(tdx_stress: Command) -> None:
-    plain = explored(tdx_stress("explore", "--ordering", "no_kick", "--json", "-"))
-    bare = explored(tdx_stress("explore", "--ordering", "no_kick", "--no-symmetry", "--no-reduction", "--json", "-"))
+    plain = printed(tdx_stress("explore", "--ordering", "no_kick", "--json", "-"))
+    bare = printed(tdx_stress("explore", "--ordering", "no_kick", "--no-symmetry", "--no-reduction", "--json", "-"))
 
     assert (bare["symmetry"], bare["reduction"]) == (False, False)
     assert (plain["verdict"], plain["outcomes"]) == (bare["verdict"], bare["outcomes"])
@@ -151,7 +145,7 @@ def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(tdx_stre
 def test_a_search_without_enough_memory_is_inconclusive(tdx_stress: Command) -> None:
     done = tdx_stress("explore", *ENDLESS, "--json", "-")
 
-    found = explored(done)
+    found = printed(done)
     assert (done.returncode, found["verdict"], found["stopped_by"]) == (6, "inconclusive", "memory")
     assert "the search ran out of the memory that it may use: v18 after " in done.stderr
 
@@ -189,7 +183,7 @@ def test_pct_finds_the_review_s_bug_and_states_a_rate(tdx_stress: Command) -> No
     # Seeded, so that there is no chance in it: this seed finds it, and every later run takes the same schedules.
     options = "--ordering kick_then_track --vcpus 1 --random 3000 --pct 3 --seed 1 --json -"
 
-    found = explored(tdx_stress("explore", *options.split()))
+    found = printed(tdx_stress("explore", *options.split()))
 
     assert (found["method"], found["pct_depth"], found["verdict"]) == ("pct", 3, "passed")
     assert found["schedules_with"]["tracking_not_done"] >= 1
@@ -201,7 +195,7 @@ def test_pct_finds_the_review_s_bug_and_states_a_rate(tdx_stress: Command) -> No
 def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(tdx_stress: Command) -> None:
     done = tdx_stress("explore", "crowd", "--ordering", "spec", "--random", "3", "--json", "-")
 
-    found = explored(done)
+    found = printed(done)
     assert (done.returncode, found["vcpus"], found["zappers"], found["schedules"]) == (6, 64, 4, 3)
 
 

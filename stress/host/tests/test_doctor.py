@@ -5,7 +5,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 import pytest
@@ -14,18 +13,13 @@ from results.machine.comparable import differences
 from stress.errors import CannotRunHere
 from stress.host import doctor
 from stress.options import DoctorRequest
+from stress.tests.printed import printed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
 pytestmark = pytest.mark.processes
 CPUS = sorted(os.sched_getaffinity(0))
-
-
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 def test_the_table_has_every_finding_and_ends_with_a_judgement(tdx_stress: Command) -> None:
@@ -40,7 +34,7 @@ def test_the_table_has_every_finding_and_ends_with_a_judgement(tdx_stress: Comma
 
 
 def test_the_same_as_json(tdx_stress: Command) -> None:
-    result = told(tdx_stress("doctor", "--json"))
+    result = printed(tdx_stress("doctor", "--json"))
 
     assert result["schema"] == "tdx-stress/doctor/1"
     assert {"id", "what", "found", "means", "try", "limits"} == set(result["findings"][0])
@@ -52,7 +46,7 @@ def test_the_same_as_json(tdx_stress: Command) -> None:
 
 @pytest.mark.skipif("len(CPUS) < 2")
 def test_two_cpus_are_measured_against_each_other(tdx_stress: Command) -> None:
-    host = told(tdx_stress("doctor", "--json", "--cpus", f"{CPUS[0]},{CPUS[1]}"))["host"]
+    host = printed(tdx_stress("doctor", "--json", "--cpus", f"{CPUS[0]},{CPUS[1]}"))["host"]
 
     seen = host["store_buffering"]
     assert host["round_trips"] is None or host["round_trips"]["cpus"] == CPUS[:2]
@@ -131,7 +125,7 @@ def test_a_run_keeps_what_doctor_says_of_its_machine(tdx_stress: Command) -> Non
         "run", "--ordering", "spec", "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-"
     )
 
-    host = told(done)["host"]
+    host = printed(done)["host"]
     assert {"round_trip_ns", "round_trip_range_ns", "timer_ns", "empty_shootdown_ns", "clock_error_ppm"} <= set(host)
     assert "round_trip_after_ns" in host
     quiet = {**host, "busy": 0.0, "clock_error_ppm": 1.0}

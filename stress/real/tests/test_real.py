@@ -18,6 +18,7 @@ import pytest
 from stress.errors import CannotRunHere
 from stress.real.guest import check_kvm
 from stress.tests.lengthened import answered, lengthened
+from stress.tests.printed import printed
 from stress.tests.test_survives import ended, racing
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,8 +31,7 @@ pytestmark = pytest.mark.processes
 def raced(tdx_stress: Command, *arguments: str, holds: Callable[[dict[str, Any]], object] = answered) -> Raced:
     def race(duration: str) -> Raced:
         done = tdx_stress("run", *arguments, "--duration", duration, "--no-report", "--json", "-")
-        assert done.stdout, done.stderr
-        return done, json.loads(done.stdout)
+        return done, printed(done)
 
     return lengthened(race, lambda one: holds(one[1]))
 

@@ -10,18 +10,12 @@ import psutil
 import pytest
 
 from stress.tests.lengthened import answered, run_until
+from stress.tests.printed import printed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SHORT = ("--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-")
 
 pytestmark = pytest.mark.processes
-
-
-def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The JSON on stdout, with whatever was said on stderr where there is none."""
-    assert done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 def responded(result: dict[str, Any]) -> bool:
@@ -42,7 +36,7 @@ def test_the_review_races_three_orderings_and_answers(tdx_stress: Command) -> No
 
 
 def test_a_result_says_where_it_comes_from(tdx_stress: Command) -> None:
-    result = result_of(tdx_stress("run", "--ordering", "v18", "--seed", "7", *SHORT))
+    result = printed(tdx_stress("run", "--ordering", "v18", "--seed", "7", *SHORT))
 
     assert result["schema"] == "tdx-stress/result/1"
     assert result["command"] == ["tdx-stress", "run", "--ordering", "v18", "--seed", "7", *SHORT]
@@ -64,7 +58,7 @@ def test_only_the_time_after_the_warm_up_is_measured(tdx_stress: Command) -> Non
 
 def test_a_number_of_shootdowns_ends_the_race(tdx_stress: Command) -> None:
     options = ("--shootdowns", "500", "--warmup", "1h", "--no-report", "--json", "-")
-    run = result_of(tdx_stress("run", "--ordering", "spec", *options))["runs"][0]
+    run = printed(tdx_stress("run", "--ordering", "spec", *options))["runs"][0]
 
     assert (run["all_shootdowns"], run["shootdowns"], run["ending"]) == (500, 500, "finished")
     assert "the last zapper ended before the warm-up did" in run["notes"][0]
@@ -88,7 +82,7 @@ def test_actors_can_be_threads(tdx_stress: Command) -> None:
 def test_a_placement_is_recorded_as_wanted_and_as_it_was(tdx_stress: Command) -> None:
     done = tdx_stress("run", "--ordering", "spec", "--placement", "mixed", "--vcpus", "64", *SHORT)
 
-    found = result_of(done)
+    found = printed(done)
     assert (found["scenario"]["placement"], found["runs"][0]["placement"]) == ("mixed", "mixed")
 
 
@@ -103,7 +97,7 @@ def test_128_vcpus_line_up_race_and_are_reaped(tdx_stress: Command) -> None:
     many = ("--vcpus", "128", "--set", "watchdog_s=30", "--shootdowns", "1", "--warmup", "0s")
     done = tdx_stress("run", "--ordering", "spec", *many, "--no-report", "--json", "-")
 
-    run = result_of(done)["runs"][0]
+    run = printed(done)["runs"][0]
     assert (run["vcpus"], run["all_shootdowns"], run["ending"]) == (128, 1, "finished")
 
 
@@ -115,7 +109,7 @@ def test_declared_yields_and_delays_mark_the_run_as_perturbed_and_say_how_much(t
 
     done = tdx_stress("run", "--ordering", "spec", *perturbed, "--shootdowns", "100", "--no-report", "--json", "-")
 
-    (run,) = result_of(done)["runs"]
+    (run,) = printed(done)["runs"]
     done_to_it = run["perturbation"]
     assert run["perturbed"] is True
     assert done_to_it["declared"]["mem_track.load_acquire_epoch_tracking"] == "delay 2us"
@@ -177,7 +171,7 @@ def test_steps_of_the_system_clock_change_nothing(tmp_path: Path, command_enviro
 
     done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True)
 
-    run = result_of(done)["runs"][0]
+    run = printed(done)["runs"][0]
     assert (run["ending"], run["verdict"] in ("passed", "inconclusive")) == ("finished", True)  # too few meet at a load
     assert run["seconds"] >= 0.3
 

@@ -1,0 +1,107 @@
+"""Races of other flows as a user types them: what each puts into the machine it takes out again."""
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stress.tests.lengthened import answered, run_until
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def successes(run: dict[str, Any]) -> dict[str, int]:
+    """By SEAMCALL, how many of a race succeeded."""
+    return {leaf: statuses.get("SUCCESS", 0) for leaf, statuses in run["seamcalls"].items()}
+
+
+@pytest.mark.processes
+def test_vcpus_populate_what_zappers_zap_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
+    done, result = run_until(tdx_stress, "populate", "--ordering", "spec", holds=answered)
+
+    (run,) = result["runs"]
+    counts = successes(run)
+    assert (run["verdict"], done.returncode) == ("passed", 0)
+    assert counts["TDH.MEM.SEPT.ADD"] == 8
+    assert run["all_shootdowns"] <= counts["TDH.MEM.PAGE.AUG"] <= run["all_shootdowns"] + 64
+
+
+@pytest.mark.processes
+def test_page_table_pages_go_beneath_vcpus_and_come_back_and_nothing_forbidden_is_seen(tdx_stress: Command) -> None:
+    """Chance is on neither side of the balance. A page-table page goes every 20 us: that none does while 299 shootdowns
+    meet a vCPU does not happen.
+    """
+    done, result = run_until(tdx_stress, "sept_pages", "--ordering", "spec", holds=answered)
+
+    (run,) = result["runs"]
+    counts = successes(run)
+    tables, pages = counts["TDH.MEM.SEPT.REMOVE"], counts["TDH.MEM.PAGE.REMOVE"]
+    assert (run["verdict"], done.returncode) == ("passed", 0)
+    assert run["all_shootdowns"] == pages + tables > tables > 0
+    assert tables <= counts["TDH.MEM.SEPT.ADD"] <= tables + 8
+    assert pages <= counts["TDH.MEM.PAGE.AUG"] <= pages + 64
+
+
+@pytest.mark.processes
+def test_every_td_lives_for_its_pages_and_gives_them_and_its_hkid_back(tdx_stress: Command) -> None:
+    """Chance is on neither side: only the last life may be cut short, by the end of the run."""
+    orders = ("--ordering", "spec", "--ordering", "v18", "--ordering", "v6_16")
+    done, result = run_until(tdx_stress, "teardown", *orders, holds=answered)
+
+    spec, v18, v6_16 = map(successes, result["runs"])
+    assert ([run["verdict"] for run in result["runs"]], done.returncode) == (["passed"] * 3, 0)
+    for counts in (spec, v18, v6_16):
+        assert counts["TDH.MNG.KEY.FREEID"] == counts["TDH.MNG.VPFLUSHDONE"] > 0
+    added = spec["TDH.MEM.PAGE.ADD"] + spec["TDH.MEM.PAGE.AUG"] + spec["TDH.MEM.SEPT.ADD"]
+    gone = spec["TDH.PHYMEM.PAGE.RECLAIM"] + spec["TDH.MEM.PAGE.REMOVE"]
+    assert gone <= added <= gone + 18
+    lives = v18["TDH.MNG.VPFLUSHDONE"]
+    assert 16 * (lives - 1) <= v18["TDH.MEM.TRACK"] <= 16 * lives
+    lives = v6_16["TDH.MNG.KEY.FREEID"]  # every guest page is removed, the two of the S-EPT are reclaimed
+    assert 2 * (lives - 1) <= v6_16["TDH.PHYMEM.PAGE.RECLAIM"] <= 2 * lives
+
+
+def tracked_more(result: dict[str, Any]) -> bool:
+    """Whether TRACK was called more often than pages were removed, and some were."""
+    counts = successes(result["runs"][0])
+    return counts.get("TDH.MEM.TRACK", 0) > counts.get("TDH.MEM.PAGE.REMOVE", 0) > 0
+
+
+@pytest.mark.processes
+def test_v18_holds_while_vcpus_track_and_every_one_of_them_comes_to_its_end(tdx_stress: Command) -> None:
+    """A vCPU tracks at one entry of 64: of 1000 entries, and there are tens of thousands, once in 7 million runs at
+    none. How many shootdowns meet a vCPU hangs on who else has the CPUs: too few are inconclusive.
+    """
+    done, result = run_until(tdx_stress, "flush_current", "--vcpus", "2", "--zappers", "1", holds=tracked_more)
+
+    (run,) = result["runs"]
+    assert (run["verdict"], done.returncode) in (("passed", 0), ("inconclusive", 6))
+    assert tracked_more(result)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            ("populate", "--set", "module=none"),
+            'expected "tdx", as the flow "populate" adds pages through the module, found "none"',
+        ),
+        (
+            ("teardown", "--zappers", "2"),
+            'expected 1, as one thread builds and destroys the TDs of flow = "teardown", found 2',
+        ),
+        (
+            ("review", "--set", "epf_threshold=1"),
+            'expected 6, or flow = "zero_step", as flow = "shootdown" has no such limit, found 1',
+        ),
+    ],
+)
+def test_what_a_flow_does_not_have_is_refused_in_one_line(
+    tdx_stress: Command, typed: tuple[str, ...], said: str
+) -> None:
+    done = tdx_stress("run", *typed)
+
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
