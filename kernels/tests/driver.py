@@ -2,14 +2,14 @@
 
 from kernels.language.syntax import Site
 from kernels.layout import OUTCOME_COUNTS
+from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
-from kernels.tdx.counters import SHOOTDOWNS, STATUS_COUNTS, STATUSES
+from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Rules
-
-READ = {"guest.reads_before_tick": 1}
+from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.statuses import Leaf, Status
 
 
 def start(rules: Rules, vcpus: int = 1, zappers: int = 1, pages: int = 1) -> Schedule:
@@ -18,6 +18,16 @@ def start(rules: Rules, vcpus: int = 1, zappers: int = 1, pages: int = 1) -> Sch
         *of_flow(rules),
         Size(vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=max(1, 1 << (pages - 1).bit_length())),
     )
+
+
+def stepped(rules: Rules, size: Size) -> Schedule:
+    """A machine of the rules' flow whose steps are run by Python: nothing is compiled."""
+    return Schedule(*of_flow(rules), size, made=interpreted_machines(protocol_of(Flow(rules.flow))))
+
+
+def answered(run: Schedule, leaf: Leaf, status: Status, actor: str) -> int:
+    """How often this call of an actor has ended so; only a machine that is `stepped` counts."""
+    return int(run.words[run.actor(actor).tally + STATUS_COUNTS + leaf * STATUSES + status])
 
 
 def enter(run: Schedule, vcpu: str = "vcpu 0") -> None:
@@ -67,18 +77,3 @@ def finish(run: Schedule, zapper: str = "zapper 0", *helpers: str) -> None:
         for helper in helpers:
             run.step(helper)
     raise RuntimeError(f"{zapper} is still at {run.site(zapper)}")
-
-
-__all__ = [
-    "READ",
-    "SHOOTDOWNS",
-    "STATUSES",
-    "STATUS_COUNTS",
-    "enter",
-    "finish",
-    "leave",
-    "page_state",
-    "read",
-    "seen",
-    "start",
-]

@@ -2,13 +2,12 @@
 
 import random
 
-from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.events import Story
 from kernels.story.narrate import narrate
-from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
-from kernels.tests.driver import enter, leave, read
+from kernels.tests.driver import enter, leave, read, stepped
 from kernels.tests.orders import FREE_DESPITE_ERROR, KICK_THEN_TRACK, UNSERIALIZED, V18
 
 TRACK = "mem_track.try_lock_exclusive_epoch_lock"
@@ -18,8 +17,7 @@ KICK_IPI = "kick.load_acquire_ipi"
 def quick(rules: Rules, *, vcpus: int = 1, zappers: int = 1, pages: int = 1) -> Schedule:
     """A machine whose steps are run by Python, with a TLB that holds every page."""
     entries = max(1, 1 << (pages - 1).bit_length())
-    made = interpreted_machines(SHOOTDOWN)
-    return Schedule(*of_flow(rules), Size(vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=entries), made=made)
+    return stepped(rules, Size(vcpus=vcpus, zappers=zappers, pages=pages, tlb_entries=entries))
 
 
 def told(run: Schedule) -> Story:

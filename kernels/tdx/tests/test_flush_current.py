@@ -4,14 +4,12 @@ import pytest
 
 from kernels.layout import reading
 from kernels.search.explore import explore
-from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tdx.words import BY_VCPU, epoch_of
-from kernels.tests.driver import finish, seen, stands
+from kernels.tests.driver import answered, finish, seen, stands, stepped
 from kernels.tests.orders import BLOCK, FLAG_GATE, KICK, REMOVE, SPEC, V6_16, V18, order
 from kernels.tests.orders import TRACK as TRACK_STEP
 from kernels.tests.witnesses import ALWAYS_LEGAL
@@ -28,16 +26,12 @@ def tracking(rules: Rules) -> Rules:
 
 
 def start(rules: Rules, vcpus: int = 2) -> Schedule:
-    return Schedule(
-        *of_flow(tracking(rules)),
-        Size(vcpus=vcpus, zappers=1),
-        made=interpreted_machines(protocol_of(Flow.FLUSH_CURRENT)),
-    )
+    return stepped(tracking(rules), Size(vcpus=vcpus, zappers=1))
 
 
 def tracked(run: Schedule, vcpu: str, status: Status) -> int:
     """How often a vCPU's own TRACK has ended so."""
-    return int(run.words[run.actor(vcpu).tally + STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES + status])
+    return answered(run, Leaf.TDH_MEM_TRACK, status, vcpu)
 
 
 @pytest.mark.parametrize(("rules", "states"), [(V18, 10_396), (SPEC, 6_472)], ids=["v18", "spec"])

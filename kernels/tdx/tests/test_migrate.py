@@ -6,15 +6,14 @@ import pytest
 from kernels.language.steps import steps
 from kernels.language.syntax import SITES
 from kernels.layout import OUTCOME_COUNTS
-from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
+from kernels.tdx.protocol import SHOOTDOWN, Size
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.spans import GUEST_READ
 from kernels.tdx.words import plan, vcpu_actor
-from kernels.tests.driver import seen
+from kernels.tests.driver import seen, stepped
 from kernels.tests.orders import SPEC
 from kernels.tests.three_translations import run_machine
 from kernels.tests.written_schedules import told
@@ -34,7 +33,7 @@ def freed(td, lay, rules, me):
 def start(faults: int = 0) -> Schedule:
     """Two vCPUs, two logical processors, one page that is shot down once; nothing compiled."""
     rules: Rules = MIGRATE._replace(faults=faults)
-    return Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=interpreted_machines(protocol_of(Flow.MIGRATE)))
+    return stepped(rules, Size(vcpus=2, zappers=1))
 
 
 def enter_on(run: Schedule, vcpu: str, lp: int) -> None:

@@ -3,13 +3,12 @@
 import pytest
 
 from kernels.language.syntax import SITES
-from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
-from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, Flow, MemslotZap, Rules
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
-from kernels.tests.driver import seen
+from kernels.tests.driver import seen, stepped
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC
 from kernels.tests.witnesses import counted
@@ -25,8 +24,7 @@ TOLD = {site.name for site in SITES if site.says in (CPU_WALK, GUEST_READ)}
 
 def start(rules: Rules = MMIO, *, shootdowns: int = 1) -> Schedule:
     """A vCPU and a thread of the VMM, one private and one shared page, nothing compiled."""
-    made = interpreted_machines(protocol_of(Flow.MMIO))
-    return Schedule(*of_flow(rules._replace(shootdowns=shootdowns)), Size(vcpus=1, zappers=1, tlb_entries=2), made=made)
+    return stepped(rules._replace(shootdowns=shootdowns), Size(vcpus=1, zappers=1, tlb_entries=2))
 
 
 def access(run: Schedule, page: int, until: str) -> None:

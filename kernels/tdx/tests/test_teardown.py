@@ -5,17 +5,14 @@ import functools
 import pytest
 
 from kernels.layout import OUTCOME_COUNTS
-from kernels.search.interpreted import interpreted_machines
-from kernels.search.schedule import Schedule
 from kernels.tdx import words
-from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
-from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.protocol import Size, protocol_of
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
 from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
-from kernels.tests.driver import finish, seen
+from kernels.tests.driver import answered, finish, seen, stepped
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18
 from kernels.tests.single_calls import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, block, kept, remove, track
@@ -171,15 +168,12 @@ def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
 def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_the_s_ept_alone():
     counts = {}
     for name, rules in {"v18": V18, "v6_16": V6_16}.items():
-        run = Schedule(
-            *of_flow(mortal(rules)), Size(vcpus=1, zappers=1), made=interpreted_machines(protocol_of(Flow.TEARDOWN))
-        )
+        run = stepped(mortal(rules), SMALL)
         run.until("zapper 0", "live.zaps")
         run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 0})
         finish(run, "zapper 0", "vcpu 0")
-        at = run.actor("zapper 0").tally + STATUS_COUNTS
         leaves = (Leaf.TDH_MEM_TRACK, Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_PHYMEM_PAGE_RECLAIM)
-        counts[name] = [int(run.words[at + leaf * STATUSES + Status.SUCCESS]) for leaf in leaves]
+        counts[name] = [answered(run, leaf, Status.SUCCESS, "zapper 0") for leaf in leaves]
 
     assert counts == {"v18": [0, 0, 2], "v6_16": [1, 1, 1]}
 
@@ -187,9 +181,7 @@ def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_
 def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
     populated = {}
     for name, rules in {"v18": V18, "v6_16": V6_16}.items():
-        run = Schedule(
-            *of_flow(mortal(rules)), Size(vcpus=1, zappers=1), made=interpreted_machines(protocol_of(Flow.TEARDOWN))
-        )
+        run = stepped(mortal(rules), SMALL)
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)
         run.until("zapper 0", "live.zaps")
@@ -231,11 +223,7 @@ def test_an_hkid_is_leaked_where_a_vcpu_is_not_flushed():
 @pytest.mark.parametrize(("more", "stale"), [(Fault(0), False), (Fault.NO_FLUSH_ON_SWITCH, True)])
 def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflushdone_cares_for_vcpus(more, stale):
     faults = int(Fault.KEEP_VCPUS | Fault.FLUSHDONE_IGNORES_VCPUS | more)
-    run = Schedule(
-        *of_flow(mortal(SPEC, faults, 2)),
-        Size(vcpus=1, zappers=1),
-        made=interpreted_machines(protocol_of(Flow.TEARDOWN)),
-    )
+    run = stepped(mortal(SPEC, faults, 2), SMALL)
     for _ in range(2):  # in each TD a read
         run.until("zapper 0", "live.zaps")
         run.step("zapper 0", 0)

@@ -5,16 +5,14 @@ a second AUG of the same page tried again.
 import pytest
 
 from kernels.search.explore import explore
-from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
-from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.kvm.kick import gives_up
 from kernels.tdx.module.sept import mem_add
-from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Busy, Fault, Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
-from kernels.tests.driver import enter, page_state, seen
+from kernels.tests.driver import answered, enter, page_state, seen, stepped
 from kernels.tests.orders import SPEC, V18, two_levels
 from kernels.tests.single_calls import STATE_INCORRECT, Machine, kept
 from kernels.tests.witnesses import ALWAYS_LEGAL
@@ -38,16 +36,7 @@ def by_seamcall(block: int, remove: int) -> set[str]:
 
 def start(rules: Rules, zappers: int) -> Schedule:
     """A vCPU and some zappers, a page to each, which count the statuses that they see."""
-    return Schedule(
-        *of_flow(rules),
-        Size(vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers),
-        made=interpreted_machines(protocol_of(Flow(rules.flow))),
-    )
-
-
-def answered(run: Schedule, leaf: Leaf, status: Status, zapper: str = "zapper 0") -> int:
-    """How often a zapper's SEAMCALL has ended so."""
-    return int(run.words[run.actor(zapper).tally + STATUS_COUNTS + leaf * STATUSES + status])
+    return stepped(rules, Size(vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers))
 
 
 def in_accept() -> Schedule:
@@ -72,14 +61,14 @@ def test_block_that_meets_an_accept_is_told_busy_with_operand_rcx_and_the_vm_is_
     run = in_accept()
     run.until("zapper 0", "end")
 
-    assert answered(run, Leaf.TDH_MEM_RANGE_BLOCK, Status.BUSY_RCX) == 1
+    assert answered(run, Leaf.TDH_MEM_RANGE_BLOCK, Status.BUSY_RCX, "zapper 0") == 1
     assert seen(run) == {"operand_busy", "busy_given_up"}
     assert run.words[run.lay.vm_bugged] == 1
 
 
 def test_remove_tries_again_for_as_long_as_the_tree_is_taken():
     run = with_the_tree_taken(REMOVE)
-    while answered(run, Leaf.TDH_MEM_PAGE_REMOVE, Status.BUSY_SEPT_TREE) < 40:
+    while answered(run, Leaf.TDH_MEM_PAGE_REMOVE, Status.BUSY_SEPT_TREE, "zapper 0") < 40:
         run.step("zapper 0")
 
     assert seen(run) == {"operand_busy"}
@@ -141,8 +130,7 @@ def test_aug_tells_an_entry_that_is_pending_with_the_same_page_from_any_other(en
 
 def two_that_add(rules: Rules = TWICE) -> Schedule:
     """Both vCPUs have found the page's SPTE not present, and vCPU 0 has added the page."""
-    made = interpreted_machines(protocol_of(Flow.POPULATE))
-    run = Schedule(*of_flow(rules), Size(vcpus=2, zappers=1), made=made)
+    run = stepped(rules, Size(vcpus=2, zappers=1))
     run.words[run.lay.sept + run.lay.page_stride] = words.NL_MAPPED | words.RWX | words.SVE | 1 << words.HPA_SHIFT
     run.words[run.lay.mirror + run.lay.page_stride] = words.SPTE_PRESENT
     for vcpu in ("vcpu 0", "vcpu 1"):

@@ -4,16 +4,14 @@ guest that stands back for the host is told. Nothing is compiled here.
 
 import pytest
 
-from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
 from kernels.tdx import words
-from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, FaultRetry, Flow, Module, Rules
 from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
 from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
-from kernels.tests.driver import seen
+from kernels.tests.driver import answered, seen, stepped
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
@@ -26,9 +24,7 @@ FIRST_PAGE = 1 << words.HPA_SHIFT
 
 def start(rules: Rules = STEPPING, vcpus: int = 1) -> Schedule:
     """Such vCPUs, one zapper that takes no step, one page that nobody has mapped."""
-    return Schedule(
-        *of_flow(rules), Size(vcpus=vcpus, zappers=1), made=interpreted_machines(protocol_of(Flow.ZERO_STEP))
-    )
+    return stepped(rules, Size(vcpus=vcpus, zappers=1))
 
 
 def put(run: Schedule, entry: int) -> None:
@@ -62,7 +58,7 @@ def tracking(run: Schedule) -> tuple[int, int]:
 
 def statuses(run: Schedule, leaf: Leaf, status: Status) -> int:
     """How often this call of the vCPU ended so."""
-    return int(run.words[run.actor("vcpu 0").tally + STATUS_COUNTS + leaf * STATUSES + status])
+    return answered(run, leaf, status, "vcpu 0")
 
 
 def test_an_ept_violation_behind_six_at_the_same_instruction_lists_its_page() -> None:
