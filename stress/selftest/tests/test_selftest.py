@@ -31,6 +31,15 @@ def everything(*, short: bool = False) -> list[Expectation]:
     return expectations([], [], short=short, duration=None, seed=None)
 
 
+def no_block_as_mine(tmp_path: Path, *changed: str) -> None:
+    """The shipped ordering as a file of one's own, by turns what stands there and what takes its place."""
+    text = (Path(__file__).parents[3] / "scenarios/orderings/no_block.toml").read_text()
+    for before, after in zip(changed[::2], changed[1::2], strict=True):
+        assert before in text
+        text = text.replace(before, after)
+    (tmp_path / "mine.toml").write_text(text)
+
+
 def test_every_shipped_ordering_and_every_fault_is_claimed_and_raced() -> None:
     made = everything()
 
@@ -166,9 +175,7 @@ def test_a_safe_ordering_is_explored_on_every_machine_and_raced_to_its_end(tdx_s
 
 @pytest.mark.processes
 def test_a_wrong_ordering_declared_safe_fails_with_exit_1(tdx_stress: Command, tmp_path: Path) -> None:
-    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
-    text = shipped.read_text().replace('expect     = ["not_blocked"]', 'expect = "safe"')
-    (tmp_path / "mine.toml").write_text(text)
+    no_block_as_mine(tmp_path, '["not_blocked"]', '"safe"')
 
     done = tdx_stress("selftest", "--ordering", "mine.toml", "--short", "--duration", "100ms")
 
@@ -182,9 +189,7 @@ def test_a_wrong_ordering_declared_safe_fails_with_exit_1(tdx_stress: Command, t
 def test_a_wrong_ordering_known_for_what_it_does_not_show_fails_with_exit_1(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
-    text = shipped.read_text().replace('["not_blocked"]', '["previous_epoch_busy"]')
-    (tmp_path / "mine.toml").write_text(text)
+    no_block_as_mine(tmp_path, '["not_blocked"]', '["previous_epoch_busy"]')
 
     done = tdx_stress("selftest", "--ordering", "mine.toml", "--duration", "100ms", "-q")
 
@@ -195,9 +200,7 @@ def test_a_wrong_ordering_known_for_what_it_does_not_show_fails_with_exit_1(
 @pytest.mark.processes
 def test_a_race_that_another_error_has_stopped_is_begun_anew(tdx_stress: Command, tmp_path: Path) -> None:
     # Every REMOVE is refused, and the first one ends its zapper.
-    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
-    text = shipped.read_text().replace('["not_blocked"]', '["previous_epoch_busy"]')
-    (tmp_path / "mine.toml").write_text(text.replace('on_error   = "leak_page"', 'on_error = "stop"'))
+    no_block_as_mine(tmp_path, '["not_blocked"]', '["previous_epoch_busy"]', '"leak_page"', '"stop"')
 
     done = tdx_stress("selftest", "--ordering", "mine.toml", "--duration", "60s", "--json", "-")
 
@@ -249,9 +252,7 @@ def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(
 def test_fail_fast_stops_at_the_first_that_fails_and_junit_has_a_case_a_row(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    shipped = Path(__file__).parents[3] / "scenarios/orderings/no_block.toml"
-    text = shipped.read_text().replace('expect     = ["not_blocked"]', 'expect = "safe"')
-    (tmp_path / "mine.toml").write_text(text)
+    no_block_as_mine(tmp_path, '["not_blocked"]', '"safe"')
     orderings = ("--ordering", "no_block", "--ordering", "mine.toml", "--ordering", "spec")
 
     done = tdx_stress("selftest", *orderings, "--short", "--fail-fast", "--junit", "junit.xml", "--json", "-")
