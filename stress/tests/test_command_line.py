@@ -22,7 +22,9 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     verbs = "run bench compare report history explore list replay doctor orders faults amplify"
-    assert all(f"  {text} " in done.stdout for text in (*verbs.split(), *"0 1 2 3 4 5 6 7 130".split()))
+    assert all(
+        f"  {text} " in done.stdout for text in (*verbs.split(), *["0", "1", "2", "3", "4", "5", "6", "7", "130"])
+    )
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path, command_environment: dict[str, str]) -> None:

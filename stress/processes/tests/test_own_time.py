@@ -24,7 +24,7 @@ NONE_IDLE = {0: 0.0, 1: 0.0}
         ([Spell(FIRST, 0.25, 0.0), Spell(FIRST, 0.25, 0.75), Spell(FIRST, 0.25, 1.25)], {0: 1.25, 1: 2.0}, 1.0),
         ([Spell(BOTH, 1.0, 1.0)] * 3, NONE_IDLE, 0.75),
         ([Spell(FIRST, 0.25, 0.5)], NONE_IDLE, 0.75),
-        ([Spell(FIRST, 0.5, 7.5)], NONE_IDLE, 0.25),
+        ([Spell(BOTH, 0.5, 7.5), Spell(BOTH, 1.0, 0.0)], NONE_IDLE, 0.5),
         ([Spell(FIRST, 0.002, 1.998)], NONE_IDLE, 0.05),
     ],
     ids=[
