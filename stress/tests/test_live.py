@@ -3,8 +3,6 @@ import io
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from stress.progress import race_display
 from stress.screen import Screen
 from stress.tests.lengthened import lengthened
 from stress.tests.moments import Moments
+from stress.tests.warm import Warm
 
 
 def test_without_a_terminal_there_is_a_line_every_15_s(small_machine: SmallMachine, moments: Moments) -> None:
@@ -71,25 +70,30 @@ def test_without_a_screen_nothing_is_looked_at(small_machine: SmallMachine, mome
     assert len(looks) <= 1
 
 
+ON_A_TERMINAL = """
+import os
+os.environ["TERM"] = "xterm-256color"
+from stress.__main__ import main
+main()
+"""
+
+
 @pytest.mark.processes
-def test_on_a_terminal_a_table_is_drawn_and_gone_at_the_end(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_on_a_terminal_a_table_is_drawn_and_gone_at_the_end(tmp_path: Path, warm: Warm) -> None:
     def on_a_terminal(duration: str) -> tuple[int, str]:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        options = ("--ordering", "v18", "--duration", duration, "--warmup", "0s", "--no-report")
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "stress", "run", *options],
-            cwd=tmp_path,
-            env={**command_environment, "TERM": "xterm-256color"},
-            stdout=subprocess.DEVNULL,
-            stderr=theirs,
+        pid = warm.forked(
+            directory=str(tmp_path),
+            code=ON_A_TERMINAL,
+            arguments=["run", "--ordering", "v18", "--duration", duration, "--warmup", "0s", "--no-report"],
+            stdout=os.devnull,
+            stderr=os.ttyname(theirs),
         )
         os.close(theirs)
         shown = _everything_on(ours)
         os.close(ours)
-        return process.wait(), shown
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
 
     code, shown = lengthened(on_a_terminal, lambda seen: seen[0] == 0 and "SHOOTDOWNS/s" in seen[1])
 
