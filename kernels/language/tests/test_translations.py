@@ -242,7 +242,7 @@ def rules_of(draw: Any) -> Rules:
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **REPEATED)  # type: ignore[arg-type]
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **REPEATED)  # type: ignore[arg-type]
 @given(td=small_states(), data=st.data())
 def test_a_function_that_ships_goes_the_same_way_in_all_three(name, td, data):
     function = SHIPPED[name]
