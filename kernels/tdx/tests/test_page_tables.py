@@ -11,7 +11,7 @@ from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, Flow, Rules, SeptFree
 from kernels.tdx.words import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
 from kernels.tests.naive import Space, StepMachine, search
-from kernels.tests.orders import KICK_THEN_TRACK, NO_KICK, SPEC, V6_16, V18
+from kernels.tests.orders import KICK_THEN_TRACK, NO_KICK, SPEC, V6_16, V18, two_levels
 from kernels.tests.single_calls import (
     BUSY_ENTRY,
     BUSY_TREE,
@@ -33,11 +33,9 @@ block_table, remove_table = kept(mem_range_block, 1), kept(mem_page_remove, 1)
 accept_walking = kept(mem_accept, 0)
 
 
-def freeing(rules: Rules, *, zap_for_write: int | None = None, **fields: int) -> Rules:
+def freeing(rules: Rules, **fields: int) -> Rules:
     """The order's rules in the flow."""
-    write = rules.serialized if zap_for_write is None else zap_for_write
-    rules = rules._replace(flow=int(Flow.SEPT_PAGES), serialized=0, zap_for_write=write)
-    return rules._replace(**fields)
+    return two_levels(rules, Flow.SEPT_PAGES)._replace(**fields)
 
 
 @pytest.fixture

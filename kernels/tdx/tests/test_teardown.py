@@ -14,7 +14,7 @@ from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
 from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
 from kernels.tests.driver import answered, finish, seen, stepped
 from kernels.tests.naive import Space, StepMachine, search
-from kernels.tests.orders import SPEC, V6_16, V18
+from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 from kernels.tests.single_calls import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, block, kept, remove, track
 
 SUCCESS = 0
@@ -37,8 +37,7 @@ key_freeid, page_reclaim = of_a_td_that_goes("mng_key_freeid"), of_a_td_that_goe
 
 def mortal(rules: Rules, faults: int = 0, lives: int = 1) -> Rules:
     """The order's rules in the flow, so many TDs one after the other."""
-    rules = rules._replace(flow=int(Flow.TEARDOWN), serialized=0, zap_for_write=rules.serialized)
-    return rules._replace(faults=faults, shootdowns=lives)
+    return two_levels(rules, Flow.TEARDOWN, faults=faults, shootdowns=lives)
 
 
 @pytest.fixture
