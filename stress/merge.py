@@ -15,7 +15,7 @@ from stress.selftest import verb as selftest
 from stress.session import opened, session
 
 JOBS = {
-    sweep.EXPLORATION: sweep.job_of,
+    sweep.EXPLORE: sweep.job_of,
     bench.BENCH: bench.job_of,
     matrix.FAULTS: matrix.job_of,
     atlas.ORDERS: atlas.job_of,
@@ -36,7 +36,7 @@ def merge(request: MergeRequest) -> int:
     job = _job(first)
     if told := unlike(job.header, first.header):
         raise UsageFault(f"{first.path}: {told}")
-    with session(request, f"merged-{job.verb}", job.verb) as (its, directory):
+    with session(request, f"merged-{job.verb}", job.kind) as (its, directory):
         whole, twice = Pieces(directory.path, job.header), 0
         with its.interrupts:
             whole.begin()

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from kernels.tdx.outcomes import FORBIDDEN
 from results.kinds.exploration import document
+from results.verdict import Verdict
 from results.words import count
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
@@ -25,13 +27,13 @@ from stress.screen import Screen
 from stress.session import Session
 from stress.sweeps import MOST, axes
 
-EXPLORATION, MEMORY_BYTES = "exploration", 1 << 30
+EXPLORE, MEMORY_BYTES = "explore", 1 << 30
 
 
 def run_sweep(request: ExploreRequest) -> int:
     """Search, store, show; returns the exit code. Raises ScenarioError, StoreError and those of `stress.errors`."""
     threads = request.threads or len(inherited_cpus())
-    subject = begun(request, EXPLORATION) if request.resume is not None else _subject(request, threads)
+    subject = begun(request, EXPLORE) if request.resume is not None else _subject(request, threads)
     job = job_of(subject)
     first = next(iter(job.pieces.values()))
 
@@ -39,7 +41,10 @@ def run_sweep(request: ExploreRequest) -> int:
         ordering, scenario = Ordering.model_validate(first["ordering"]), Scenario.model_validate(first["scenario"])
         get_ready(ordering, scenario, _method(first), its.progress, verbose=request.verbose)
 
-    return run_job(request, job, f"explore-{first['scenario']['name']}", ready, threads=threads)
+    def told(found: dict[str, Any]) -> tuple[str, bool]:
+        return "", request.fail_fast and found["verdict"] == Verdict.failed
+
+    return run_job(request, job, f"explore-{first['scenario']['name']}", ready, threads=threads, told=told)
 
 
 def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
@@ -49,6 +54,7 @@ def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
     method = {
         "schedules": request.random,
         "depth": request.pct,
+        "until": FORBIDDEN if request.fail_fast else (),
         "memory_bytes": memory_of_each(request, threads, MEMORY_BYTES),
         **{key: not getattr(request, f"no_{key}") for key in ("symmetry", "reduction", "liveness")},
     }
@@ -76,14 +82,14 @@ def job_of(subject: dict[str, Any]) -> Job:
         }
         for number, one in enumerate(subject["points"], start=1)
     }
-    return Job(EXPLORATION, subject, pieces, run_point, partial(_document, single=len(pieces) == 1))
+    return Job(EXPLORE, subject, pieces, run_point, partial(_document, single=len(pieces) == 1))
 
 
 def _method(described: Mapping[str, Any]) -> Whole | Sample:
     if described["schedules"] is not None:
         return Sample(described["schedules"], described["scenario"]["seed"], described["depth"])
     asked = {key: described[key] for key in ("memory_bytes", "symmetry", "reduction", "liveness")}
-    return Whole(threads=1, **asked)
+    return Whole(threads=1, until=tuple(described["until"]), **asked)
 
 
 def run_point(

@@ -48,6 +48,11 @@ class Job(NamedTuple):
     leave: Callable[[Any, Any, "Job", "Pieces"], int] | None = None
 
     @property
+    def kind(self) -> str:
+        """Of which its result is."""
+        return "exploration" if self.verb == "explore" else self.verb
+
+    @property
     def header(self) -> Plain:
         """As it stands in job.json; what two shares of one job have in common."""
         made = {"verb": self.verb, "version": version(), "kernels": sources_digest(), "subject": self.subject}

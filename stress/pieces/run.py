@@ -90,7 +90,7 @@ def run_job(
     part, of = share_of(request.share)
     refuse_beside_share(request)
     asked = request._replace(out=request.resume or request.out)
-    with session(asked, name, job.verb) as (its, directory):
+    with session(asked, name, job.kind) as (its, directory):
         pieces = opened(partial(pieces_for, directory.path, job, resumes=request.resume is not None))
         pieces.threads = 1 if request.cluster else max(threads, 1)
         mine = [key for place, key in enumerate(job.pieces) if place % of == part - 1]

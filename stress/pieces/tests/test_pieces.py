@@ -91,3 +91,15 @@ def test_a_recipe_of_the_readme_ends_in_one_whole_result(
 
     assert done.returncode == 0
     assert json.loads((tmp_path / "all/matrix.json").read_text())["explored"]["complete"]
+
+
+def test_a_sweep_of_explore_ends_at_the_first_that_fails_and_says_how_to_go_on(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    asked = ("--ordering", "kick_then_track", "--set", 'expect="safe"', "--vcpus", "1", "--sweep", "zappers=1,2")
+    failed = tdx_stress("explore", *asked, "--fail-fast", "--out", "swept")
+    rest = tdx_stress("explore", "--resume", "swept")
+
+    assert failed.stderr.strip().endswith("zappers-2; to run them: tdx-stress explore --resume swept")
+    assert "missing" not in rest.stderr
+    assert (failed.returncode, rest.returncode) == (1, 1)
