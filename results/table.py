@@ -49,7 +49,7 @@ class Table:
     `numbers` stand to the right, a `folded` table opens on a click.
 
     A terminal draws it as it is. Where that is too narrow, texts wrap between words, numbers and names do not; then
-    intervals go. A table with columns to spare wraps nothing, and drops those in `least`.
+    intervals go. A table with columns to spare drops those in `least` before it wraps anything.
     """
 
     caption: str
@@ -64,8 +64,10 @@ class Table:
         if self.caption:
             yield Text(self.caption, style="bold")
         bare = [tuple(INTERVAL.sub("", cell) for cell in row) for row in self.rows]
-        tried = [(self.rows, ()), *((bare, self.least[:dropped]) for dropped in range(len(self.least) + 1))]
-        made = [(rows, self._widths(rows, dropped, options.max_width)) for rows, dropped in tried]
+        spared = bool(self.least)
+        tried = [(self.rows, (), spared), *((bare, self.least[:some], spared) for some in range(len(self.least) + 1))]
+        tried.append((bare, self.least, False))
+        made = [(rows, self._widths(rows, dropped, options.max_width, whole)) for rows, dropped, whole in tried]
         rows, (_, widths) = next((one for one in made if one[1][0]), made[-1])
         table = TextTable(
             box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_header=bool(self.head)
@@ -81,7 +83,7 @@ class Table:
         yield table
 
     def _widths(
-        self, rows: Sequence[Sequence[str]], dropped: Collection[int], room: int
+        self, rows: Sequence[Sequence[str]], dropped: Collection[int], room: int, unwrapped: bool
     ) -> tuple[bool, dict[int, int]]:
         """Whether the columns but for these fit, and how wide each is: its longest word at least, then, the narrowest
         first, whatever is left of the room.
@@ -91,7 +93,7 @@ class Table:
             cells = [row[at] for row in rows if at < len(row)]
             head = self.head[at] if self.head else ""
             # Numbers are not wrapped, nor what has no blanks, nor anything where columns can go instead.
-            whole = bool(self.least) or at in self.numbers or not any(" " in cell for cell in cells)
+            whole = unwrapped or at in self.numbers or not any(" " in cell for cell in cells)
             parts = [part for cell in cells for part in (cell.split("\n") if whole else cell.split())]
             least[at] = max(map(len, [*parts, *head.split()]), default=0)
             most[at] = max(map(len, [line for cell in (head, *cells) for line in cell.split("\n")]))

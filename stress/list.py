@@ -2,10 +2,11 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
+from rich.table import Table as Grid
 from rich.text import Text
 
 from kernels.language.syntax import SITES
@@ -95,8 +96,7 @@ def list_all(request: ListRequest) -> int:
     for section, its in chosen.items():
         if section == LONG != request.name:
             continue
-        width = max(len(entry["name"]) for entry in its)
-        screen.show(Text(section.upper(), style="bold"), *(_entry(entry, width) for entry in its), "", wrap=False)
+        screen.show(Text(section.upper(), style="bold"), *_entries(its, sources=request.name is not None), "")
     screen.line("tdx-stress list NAME prints one whole; tdx-stress run SCENARIO or --ordering ORDERING races it")
     return 0
 
@@ -165,19 +165,27 @@ def list_labels(name: str, request: ListRequest) -> int:
     return 0
 
 
-def _entry(entry: Entry, width: int) -> Text:
-    if "accesses" in entry:
-        said = (f"{how}: {', '.join(functions)}" for how, functions in entry["accesses"].items())
-        behind = " " * (width + 4)
-        lines = (fill(one, 80, initial_indent=behind, subsequent_indent=behind + "  ") for one in said)
-        return Text(f"  {entry['name']:<{width}}  " + "\n".join(lines).lstrip())
-    text = Text()
-    text.append(f"  {entry['name']:<{width}}  {entry['title']}")
-    if "grade" in entry:
-        text.append(f"  [{entry['grade']}]", style=GRADE_STYLES[Grade(entry["grade"])])
-    if entry.get("expect", "safe") != "safe":
-        text.append(f"  [unsafe: {', '.join(entry['expect'])}]", style="red")
-    if others := entry.get("combines_with"):
-        text.append(f"  [with {', '.join(others)}]")
-    text.append(f"\n  {'':<{width}}  {entry['source']}", style="dim")
-    return text
+def _entries(entries: Sequence[Entry], *, sources: bool) -> Iterator[Any]:
+    """A row an entry; with `sources` one more each: an overview goes without."""
+    width = max(len(entry["name"]) for entry in entries)
+    if "accesses" in entries[0]:
+        for entry in entries:
+            said = (f"{how}: {', '.join(functions)}" for how, functions in entry["accesses"].items())
+            behind = " " * (width + 4)
+            lines = (fill(one, 80, initial_indent=behind, subsequent_indent=behind + "  ") for one in said)
+            yield Text(f"  {entry['name']:<{width}}  " + "\n".join(lines).lstrip())
+        return
+    table = Grid.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=width + 2, no_wrap=True)
+    for entry in entries:
+        text = Text(entry["title"])
+        if "grade" in entry:
+            text.append(f"  [{entry['grade']}]", style=GRADE_STYLES[Grade(entry["grade"])])
+        if entry.get("expect", "safe") != "safe":
+            text.append(f"  [unsafe: {', '.join(entry['expect'])}]", style="red")
+        if others := entry.get("combines_with"):
+            text.append(f"  [with {', '.join(others)}]")
+        if sources:
+            text.append(f"\n{entry['source']}", style="dim")
+        table.add_row(Text(f"  {entry['name']}"), text)
+    yield table

@@ -124,7 +124,7 @@ def show_result(
         if failed:
             Screen(sys.stderr, color=not request.no_color).say(failed)
         return
-    last = f"{summary(cases)}; all of it: {path}/ ({kind.model})"
+    last = f"{summary(cases)} ({kind.model}): {path}/"
     blocks = [block for block in (kind.said(document), failed, last) if block]
     screen.say("\n" * bool(lines) + "\n\n".join(blocks))
 

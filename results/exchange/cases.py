@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from results.verdict import Verdict
-from results.words import nanoseconds
+from results.words import nanoseconds, plural
 
 # What XML 1.0 cannot hold.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+SHOWN = 12  # cases that did not pass, on a screen; --junit and --json have all
 BROKEN = ("crashed", "hung")
 
 
@@ -30,9 +31,13 @@ class Case:
 
 
 def failed_lines(cases: Sequence[Case]) -> list[str]:
-    """A line for each case that did not pass: why, and what to type next; `Case.more` once where it is the same."""
-    bad = [case for case in cases if case.state != "passed"]
+    """A line for each case that did not pass, the inconclusive last, of very many the first: why, and what to type
+    next; `Case.more` once where it is the same.
+    """
+    bad = sorted((case for case in cases if case.state != "passed"), key=lambda case: case.state == "inconclusive")
+    bad, rest = bad[:SHOWN], bad[SHOWN:]
     lines = [f"<== {case.state.upper()} {case.name}: {case.why}" for case in bad]
+    lines += [f"<== and {plural(many, f'more {state} case')}" for state, many in Counter(c.state for c in rest).items()]
     return lines + [f"    next: {more}" for more in dict.fromkeys(case.more for case in bad) if more]
 
 

@@ -7,7 +7,7 @@ shows (`lost`). A row is a fault, or several at once by their names with a `+` b
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -239,10 +239,17 @@ def matrix_screen(matrix: Document) -> Iterator[RenderableType]:
 
 
 def matrix_tables(matrix: Document) -> Iterator[Table]:
-    """The whole matrix, several columns at a time."""
+    """The whole matrix, several columns at a time, and the machines."""
     cells, heads = matrix["pairs"], heads_of(matrix)
     for first in range(0, len(heads), COLUMNS):
-        yield _table(cells, dict(list(heads.items())[first : first + COLUMNS]))
+        told = "" if first else "Steps of the shortest schedule; + the fault adds an outcome, - it takes one away"
+        yield replace(_table(cells, dict(list(heads.items())[first : first + COLUMNS])), caption=told)
+    rows = tuple(
+        (f"{flow} {number}", "; ".join(filter(None, (size_of(machine), "livelocks too" * machine["liveness"]))))
+        for flow, machines in matrix["machines"].items()
+        for number, machine in enumerate(machines, start=1)
+    )
+    yield Table("The machines of each flow", (), rows)
 
 
 def pair_lines(matrix: Document) -> list[str]:
@@ -271,48 +278,49 @@ def _cell(cell: Mapping[str, Any]) -> str:
     return f"{cell['verdict']}{steps}{changed}"
 
 
-def _how(matrix: Document) -> Iterator[Text]:
+def size_of(machine: Mapping[str, Any]) -> str:
+    """Its actors and pages, and what is set."""
+    return ", ".join((Tier(**{key: machine[key] for key in Tier._fields}).words, *machine["set"]))
+
+
+def _how(matrix: Document) -> Iterator[RenderableType]:
     explored = matrix["explored"]
     done = "" if explored["complete"] else ", not all of them to the end"
-    yield Text(
-        f"  {plural(explored['pairs'], 'pair')}{done}: {plural(explored['states'], 'state')}, "
+    yield (
+        f"{plural(explored['pairs'], 'pair')}{done}: {plural(explored['states'], 'state')}, "
         f"{count(explored['transitions'])} transitions in {nanoseconds(explored['seconds'] * 1e9)} on "
         f"{plural(explored['threads'], 'thread')}"
     )
-    yield Text(
-        "  A number: the steps of the shortest schedule to it. + the fault adds an outcome, - it takes one away."
-    )
-    for verdict, text in matrix["verdicts"].items():
-        if verdict in matrix["summary"]:
-            yield Text(f"    {verdict:<8}{matrix['summary'][verdict]:>4}  {text}", style="dim")
-    yield Text("  Each pair on all machines of its flow, or up to the first read of what is someone else's:")
-    for flow, machines in matrix["machines"].items():
-        for number, machine in enumerate(machines, start=1):
-            lively = "; livelocks too" if machine["liveness"] else ""
-            more = "".join(f", {setting}" for setting in machine["set"])
-            its = Tier(**{key: machine[key] for key in Tier._fields})
-            yield Text(f"    {flow} {number}: {its.words}{more}{lively}", style="dim")
+    summary = matrix["summary"]
+    rows = tuple((v, str(summary[v]), text) for v, text in matrix["verdicts"].items() if v in summary)
+    yield Table("", ("VERDICT", "pairs", ""), rows, frozenset({1}))
+    yield "Each pair on all machines of its flow, or up to the first read of what is someone else's; -v has all of it."
+    if PairVerdict.open in summary:
+        yield "Open: the search was ended, or ran out of memory: see --memory; nothing stale until then."
+    yield ""
 
 
-def _findings(matrix: Document) -> Iterator[Text]:
+def _findings(matrix: Document) -> Iterator[RenderableType]:
     names = {ordering: named(ordering, ordering not in unsafe_of(matrix)) for ordering in orderings_of(matrix["pairs"])}
 
+    def rows(found: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+        """Faults with the same orderings stand together."""
+        faults: dict[str, list[str]] = {}
+        for fault, its in found.items():
+            faults.setdefault(", ".join(map(names.__getitem__, its)), []).append(fault)
+        return tuple((",\n".join(several), its) for its, several in faults.items() if its)
+
     broken = {fault: its for fault, its in matrix["breaks_a_right_order"].items() if its}
-    for title, several in (("Faults that break a right order alone:", False), ("Beside another fault:", True)):
-        shown = {fault: its for fault, its in broken.items() if ("+" in fault) == several}
-        if shown:
-            yield Text(title, style="bold")
-            yield from (Text(f"  {fault}: {', '.join(map(names.__getitem__, its))}") for fault, its in shown.items())
+    for title, several in (("Faults that break a right order alone", False), ("Beside another fault", True)):
+        if shown := {fault: its for fault, its in broken.items() if ("+" in fault) == several}:
+            yield Table(title, (), rows(shown))
     if matrix["hidden"]:
-        yield Text(
-            "Faults that every right order hides, and the wrong orders to which they add something:", style="bold"
-        )
-        for fault, its in matrix["hidden"].items():
-            yield Text(f"  {fault}: {', '.join(map(names.__getitem__, its)) or 'none'}")
+        title = "Faults that every right order hides, and the wrong orders to which they add something"
+        yield Table(title, (), rows(matrix["hidden"]))
+        if none := [fault for fault, its in matrix["hidden"].items() if not its]:
+            yield f"To no wrong order: {', '.join(none)}."
     for one in matrix["heals"]:
-        yield Text(f"  {names[one['ordering']]} shows nothing any more with {one['fault']}")
-    if PairVerdict.open in matrix["summary"]:
-        yield Text("  open: the search was ended, or ran out of memory: see --memory; nothing stale until then")
+        yield f"{names[one['ordering']]} shows nothing any more with {one['fault']}"
 
 
 def pair_cases(matrix: Mapping[str, Any]) -> list[Case]:

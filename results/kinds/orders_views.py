@@ -144,7 +144,7 @@ def _races(races: Mapping[str, Any]) -> Table:
         f"{plural(races['rounds'], 'round')} of {scenario['duration_s']:.3g} s each"
     )
     columns = ("RANK", "order", "p50 of a shootdown", "of its round")
-    return Table(head, columns, tuple(rows), frozenset({0}), frozenset(marked))
+    return Table(head, columns, tuple(rows), frozenset({0}), frozenset(marked), least=(3,))
 
 
 def _latency(found: Mapping[str, float] | None) -> str:
@@ -164,7 +164,7 @@ def _ratio(entry: Mapping[str, Any]) -> str:
 
 def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
     entries = races["orders"]
-    yield "Medians over rounds, with intervals of 95 %; of its round: against the median of all that raced in it."
+    yield "Medians over rounds, intervals of 95 % where there is room; of its round: against the median of all in it."
     yield f"A rank, slower and faster stand where same orders show any in at most {1 - RANKED:.0%} of atlases."
     for reason in dict.fromkeys(entry["refused"] for entry in entries if entry["refused"]):
         of = [entry["name"] for entry in entries if entry["refused"] == reason]

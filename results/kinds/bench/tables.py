@@ -89,16 +89,18 @@ ALIKE = {
 
 
 def _alike(bench: Bench, differing: Sequence[Comparison]) -> Iterator[str]:
-    """An arm's figures that were not shown to differ, each with the ratio that would have been."""
+    """The arms' figures that were not shown to differ, each with the ratio that would have been."""
+    found: dict[str, list[str]] = {}
     for arm in bench.arms[1:]:
         for point in bench.points:
             its = [one for one in bench.comparisons if (one.arm, one.point) == (arm.arm, point) and one.rounds]
             rest = [one for one in its if one not in differing and (not bench.sweep or one.figure in swept(bench))]
             for finding, said in ALIKE.items() if arm.arm != AGAIN else ():
                 of_it = [one for one in rest if one.finding == finding]
-                told = (f"{words(bench, one.figure)}{_would(one.could_have_shown)}" for one in of_it)
+                told = "; ".join(f"{words(bench, one.figure)}{_would(one.could_have_shown)}" for one in of_it)
                 if of_it:
-                    yield f"{arm_name(arm)}{f' {point}' if point else ''}, {said}: {'; '.join(told)}."
+                    found.setdefault(f"{said}: {told}", []).append(f"{arm_name(arm)}{f' {point}' if point else ''}")
+    yield from (f"{', '.join(whose)}, {what}." for what, whose in found.items())
 
 
 def _would(least: float | None) -> str:

@@ -60,7 +60,9 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     seconds = max((run["seconds"] for run in runs), default=0.0)
     told = "".join(f", {one}" for one in conditions(scenario))
     yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s each{rate}{told}"
-    yield Table("", (), tuple(map(_verdict_row, runs)), frozenset({2}), _unsafe(runs))
+    yield Table(
+        "", ("", "", "SHOOTDOWNS", "MET A VCPU", ""), tuple(map(_verdict_row, runs)), frozenset({2, 3}), _unsafe(runs)
+    )
     yield ""
     yield seen_table(runs)
     yield from unseen_lines(runs)
@@ -95,9 +97,10 @@ def _unsafe(runs: Sequence[Run]) -> frozenset[int]:
 
 
 def _verdict_row(run: Run) -> tuple[str, ...]:
+    """The title up to its first semicolon: `list`, the page and -v have the whole."""
     met, shootdowns = met_shootdowns(run), run["all_shootdowns"]
-    how_many = "not counted which" if met is None else share(met / max(shootdowns, met, 1))
-    return word_of(run).upper(), name_of(run), f"{count(shootdowns)} shootdowns, {how_many} met a vCPU", run["title"]
+    how_many = "-" if met is None else share(met / max(shootdowns, met, 1))
+    return word_of(run).upper(), name_of(run), count(shootdowns), how_many, run["title"].partition(";")[0]
 
 
 def seen_table(runs: Sequence[Run]) -> Table:
@@ -130,7 +133,9 @@ def unseen_lines(runs: Sequence[Run]) -> Iterator[str]:
     if not silent:
         return
     line = f"Not seen: {bad} forbidden or unknown, {len(silent) - bad} more."
-    bounds = [f"{name_of(run)} {share(p)} (n {met_shootdowns(run):,})" for run in runs if (p := caught_rate(run))]
+    bounds = [
+        f"{name_of(run)} {share(p)} (n {count(met_shootdowns(run) or 0)})" for run in runs if (p := caught_rate(run))
+    ]
     if bounds and len(runs) <= SIDE_BY_SIDE:
         line += f" With 95 % this rate of one would have been: {', '.join(bounds)}."
     elif bounds:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from kernels.tdx.outcomes import Outcome
+from results.caveats import caveats
+from results.exchange.cases import summary
+from results.kinds.kind import BY_NAME
 from results.kinds.run.tables import (
     observation_line,
     percentiles_table,
@@ -15,7 +17,7 @@ from results.kinds.run.tables import (
     unseen_lines,
 )
 from results.table import Table
-from results.tests.builders.run import a_result, a_run, phase
+from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, phase
 from results.tests.views import printed
 from results.verdict import MET
 
@@ -98,12 +100,28 @@ def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed(
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_three_orderings_that_show_whatever_can_be_seen_are_read_on_one_screen(width: int) -> None:
-    mild = {outcome.name: 7 for outcome in Outcome if outcome.grade.value in ("acceptable", "interesting")}
-    seen = dict(list(mild.items())[:5])
-    lines = shown(*(a_run(name, seen) for name in ("spec", "v18", "v6_16")), width=width)
+def test_a_review_with_long_numbers_and_the_usual_caveats_is_read_on_one_screen(width: int) -> None:
+    seen = ("stale_in_window", "stale_after_kick", "operand_busy", "page_already_accepted", "fault")
+    long = {"n": 99_999_999, "min": 1, "p50": 123_000, "p90": 234_000, "p99": 345_000, "p999": 456_000, "max": 567_000}
+    long |= {"ci95": dict.fromkeys(("p50", "p90", "p99", "p999"), (112_000, 134_000))}
+    runs = [
+        a_run(
+            name, dict.fromkeys(seen, 12_345_678), title="TRACK first, retried without any vCPUs; then the kick",
+            all_shootdowns=234_567_890, met={"kicks": 1, "shootdowns": 123_456_789}, shootdowns_per_s=912_345.0,
+            latency_ns=dict.fromkeys((MET, "lock", "block", "kick", "track", "remove"), long),
+            vcpu_ns={"out_of_guest": long, "gate_wait": long},
+        )
+        for name in ("spec", "v18", "v6_16")
+    ]  # fmt: skip
+    line = {"round_trip_ns": 330, "round_trip_after_ns": 89}
+    host = {**HOST, **line, "cpus_allowed": 2, "hypervisor": "KVM", "busy": 0.5}
+    scenario = {**SCENARIO, "title": "The review's question: kick before TDH.MEM.TRACK, or after it?"}
+    kind, result = BY_NAME["run"], a_result(*runs, host=host, scenario=scenario, caveats=caveats(host, scenario, runs))
+    blocks = kind.said(result), f"{summary(kind.cases(result))} ({kind.model}): runs/20261129T121222Z-review/"
+    lines = printed(*kind.shown(result), *kind.lines(result), "", "\n\n".join(blocks), width=width).splitlines()
 
-    assert len(lines) <= 38  # behind them: three lines to grep, the answer, and the last line
+    assert len(result["caveats"]) == 4
+    assert len(lines) <= 45
     assert max(map(len, lines)) <= width
 
 
