@@ -5,10 +5,10 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, SubFigure
 
@@ -18,7 +18,7 @@ from results.words import conditions, machine_size, plural
 
 WIDTH_IN, DPI = 13.0, 110
 LINE_IN, HEAD_IN = 0.21, 0.72
-CANVASES = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}
+CANVASES = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG}
 MODEL = "A model of the protocol, not Intel silicon."
 
 
@@ -44,7 +44,8 @@ def save(figure: Figure, target: Any, kind: str) -> None:
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
-    getattr(CANVASES[kind](figure), f"print_{kind}")(target, metadata={"Date": None} if kind == "svg" else None)
+    canvas = CANVASES.get(kind) or import_module("matplotlib.backends.backend_pdf").FigureCanvasPdf  # hardly ever asked
+    getattr(canvas(figure), f"print_{kind}")(target, metadata={"Date": None} if kind == "svg" else None)
 
 
 def drawn(makers: Mapping[str, Callable[[], Sheet]]) -> dict[str, bytes]:

@@ -10,7 +10,6 @@ only where the samples suffice for an interval on both sides of it: `ENOUGH` fol
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,23 +124,13 @@ def percentile_interval(counts: Counts, q: float, level: float = 0.95) -> tuple[
     n = int(counts.sum())
     if n < enough(q, level):
         return None
-    from scipy.special import bdtr
+    from scipy.special import bdtrik
 
     tail = (1 - level) / 2
     # B ~ Binomial(n, q) samples lie at or below the quantile. Low: the last rank with P(B < rank) <= tail; high: the
-    # first with P(B >= rank) <= tail. Both probabilities are monotonic in the rank.
-    low = _last(1, n, lambda rank: float(bdtr(rank - 1, n, q)) <= tail)
-    high = n + 1 - _last(1, n, lambda back: 1 - float(bdtr(n - back, n, q)) <= tail)
-    return value_at_rank(counts, low), value_at_rank(counts, high)
-
-
-def _last(first: int, end: int, holds: Callable[[int], bool]) -> int:
-    """The last number from `first` to `end` for which `holds`, given that it holds up to there and then no more."""
-    low, high = first, end
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle - 1)
-    return low
+    # first with P(B >= rank) <= tail.
+    low, high = math.floor(bdtrik(tail, n, q)) + 1, math.ceil(bdtrik(1 - tail, n, q)) + 1
+    return value_at_rank(counts, max(low, 1)), value_at_rank(counts, min(high, n))
 
 
 def share_margin(n: int, level: float = 0.95) -> float:
