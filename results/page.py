@@ -162,10 +162,7 @@ READING: tuple[tuple[str, str], ...] = (
         "From BLOCK until the flush is declared done an old translation may still be used: REMOVE is refused till "
         "then. An age counts the TRACKs since the page was blocked; a right order shows 0 and 1.",
     ),
-    (
-        "Unsafe",
-        "Marked orderings are known to be wrong. A fast wrong order is not a result.",
-    ),
+    ("Unsafe", "Marked orderings are known to be wrong. A fast wrong order is not a result."),
 )
 
 

@@ -67,7 +67,7 @@ class RunDirectory:
         yet reached stay as they were.
         """
         files: dict[str, Writer] = {
-            RAW: lambda file: np.savez_compressed(file, **arrays),  # type: ignore[arg-type]
+            RAW: lambda file: np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         }
         if trace is not None:
             from results.exchange.trace_events import text as trace_text

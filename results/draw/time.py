@@ -13,16 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from kernels.layout import HIST_WORDS
-from results.draw.style import (
-    BAND,
-    MARKER,
-    Style,
-    percentile_axes,
-    percentile_band,
-    percentile_curve,
-    say,
-    time_axis,
-)
+from results.draw.style import BAND, MARKER, Style, percentile_axes, percentile_band, percentile_curve, say, time_axis
 from results.figures import PHASES, phase_shares
 from results.numbers.statistics import ENOUGH, HIGHS_NS, Counts, share_margin
 from results.verdict import MET

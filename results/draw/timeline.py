@@ -48,10 +48,7 @@ SHORT = {
     "lets vCPUs in": "let in",
     "backs out": "back out",
 }
-WAITS = {
-    "takes mmu_lock for write": "waits for mmu_lock",
-    "takes mmu_lock for read": "waits for mmu_lock",
-}
+WAITS = {"takes mmu_lock for write": "waits for mmu_lock", "takes mmu_lock for read": "waits for mmu_lock"}
 LEFT_IN, RIGHT_IN, LANE_IN, WORD_IN, GAP_IN = 1.55, 0.3, 0.62, 0.34, 0.2
 CHAR_IN = 0.074  # of the labels in bars
 MOST_PAGES = 4

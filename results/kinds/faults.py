@@ -107,11 +107,7 @@ def entries(
     """As they stand in the JSON; `witnesses` are told, by flow, ordering and fault."""
     bare = {(pair.flow, pair.ordering): pair for pair in pairs if pair.fault == NO_FAULT}
     return [
-        _entry(
-            pair,
-            bare.get((pair.flow, pair.ordering)),
-            witnesses.get((pair.flow, pair.ordering, pair.fault), ()),
-        )
+        _entry(pair, bare.get((pair.flow, pair.ordering)), witnesses.get((pair.flow, pair.ordering, pair.fault), ()))
         for pair in pairs
     ]
 

@@ -23,8 +23,7 @@ def test_times_have_three_digits_and_a_unit(value_ns: int | None, text: str):
 
 
 @pytest.mark.parametrize(
-    ("values", "text"),
-    [((667, 663, 671), "667 ns (663-671)"), ((940, 870, 1020), "940 ns (870 ns-1.02 us)")],
+    ("values", "text"), [((667, 663, 671), "667 ns (663-671)"), ((940, 870, 1020), "940 ns (870 ns-1.02 us)")]
 )
 def test_an_interval_shares_its_unit_where_it_can(values: tuple[int, int, int], text: str):
     assert nanoseconds_with_interval(*values) == text

@@ -146,10 +146,7 @@ def test_a_record_that_does_not_tell_what_was_met_ranks_nothing():
     assert of(bench, "p50_ns").verdict_text == "not comparable: it is not known how many shootdowns met a vCPU"
     assert exit_code(bench) == 6
     case = next(case for case in bench_cases(bench) if case.name == "A/A")
-    assert (case.state, case.why) == (
-        "inconclusive",
-        "not comparable: it is not known how many shootdowns met a vCPU",
-    )
+    assert (case.state, case.why) == ("inconclusive", "not comparable: it is not known how many shootdowns met a vCPU")
 
 
 def test_the_interval_of_the_a_a_arm_leaves_1_out_only_where_the_bench_exits_6():

@@ -82,10 +82,7 @@ def test_what_is_not_comparable_decides_nothing(ratio: float):
     bench = found(a_bench(20, noisy({"A2": 1.5, "B": ratio})))
 
     outcome = judged(parse_gate("p99>+15%"), bench.comparisons)
-    assert (outcome.state, outcome.why) == (
-        "undecided",
-        "v18: shootdown, p99 not comparable: spec differs from itself",
-    )
+    assert (outcome.state, outcome.why) == ("undecided", "v18: shootdown, p99 not comparable: spec differs from itself")
 
 
 def test_what_was_0_and_is_no_more_fails_though_there_is_no_ratio():

@@ -5,16 +5,7 @@ from typing import Any
 
 import pytest
 
-from results.kinds.faults import (
-    NO_FAULT,
-    Pair,
-    breaks_a_right_order,
-    entries,
-    heals,
-    hidden,
-    matrix_tables,
-    rows_of,
-)
+from results.kinds.faults import NO_FAULT, Pair, breaks_a_right_order, entries, heals, hidden, matrix_tables, rows_of
 from results.kinds.maps import matrix_picture
 from results.tests.builders.faults import NOT_DONE, PAIRS, SMALLEST, STALE, matrix, pair
 

@@ -27,11 +27,7 @@ def test_the_time_and_the_shootdowns_are_those_to_the_first_catch() -> None:
 def test_without_a_catch_they_are_those_of_all_the_race() -> None:
     race = wrong(found(), run=MISSED)["race"]
 
-    assert (race["caught"], race["seconds"], race["shootdowns"]) == (
-        False,
-        MISSED["seconds"],
-        MISSED["all_shootdowns"],
-    )
+    assert (race["caught"], race["seconds"], race["shootdowns"]) == (False, MISSED["seconds"], MISSED["all_shootdowns"])
 
 
 def test_the_time_and_the_shootdowns_of_tries_that_another_error_stopped_count() -> None:

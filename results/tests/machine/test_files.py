@@ -28,8 +28,7 @@ def test_a_number_is_a_whole_number_or_none(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "cpus"),
-    [("0-3,6", (0, 1, 2, 3, 6)), ("5", (5,)), ("", ()), (None, ()), ("(null)", ()), ("2,x,4", (2, 4))],
+    ("text", "cpus"), [("0-3,6", (0, 1, 2, 3, 6)), ("5", (5,)), ("", ()), (None, ()), ("(null)", ()), ("2,x,4", (2, 4))]
 )
 def test_a_list_of_cpus_is_read_as_linux_writes_it(text: str | None, cpus: tuple[int, ...]):
     assert cpu_list(text) == cpus

@@ -56,10 +56,7 @@ def test_a_quiet_machine_of_ones_own_is_good_for_everything():
         ({"realtime": False}, {}),
         ({"realtime": None}, {}),
         ({"store_buffering": facts()["store_buffering"] | {"missed": 0}}, {}),
-        (
-            {"store_buffering": facts()["store_buffering"] | {"missed_fenced": 1}},
-            {"store_buffering": "everything"},
-        ),
+        ({"store_buffering": facts()["store_buffering"] | {"missed_fenced": 1}}, {"store_buffering": "everything"}),
         ({"empty_shootdown_ns": None}, {}),
         ({"round_trips": None, "store_buffering": None}, {}),
     ],
