@@ -50,14 +50,18 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One ordering's verdict: `level` is good, bad or unsure."""
+    """One ordering's verdict."""
 
-    level: str
     name: str
     verdict: str
     reason: str
     title: str
     sample: str = ""
+
+    @property
+    def level(self) -> str:
+        """Good, bad or unsure."""
+        return {"passed": "good", "caught": "good", "inconclusive": "unsure"}.get(self.verdict, "bad")
 
 
 @dataclass(frozen=True, slots=True)

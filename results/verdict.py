@@ -58,6 +58,12 @@ def whole(run: Run) -> Mapping[str, Any]:
     return latency.get(MET) or latency["shootdown"]
 
 
+def observation(name: str, forbidden: int, other: int) -> str:
+    """The line to grep, `Observation v18 Never 0 812345`: Never, Sometimes or Always; forbidden; others."""
+    often = "Never" if not forbidden else "Sometimes" if other else "Always"
+    return f"Observation {name} {often} {forbidden} {other}"
+
+
 class Verdict(StrEnum):
     """What is said of one ordering after a run."""
 
@@ -94,6 +100,11 @@ class Judgement(NamedTuple):
 
     verdict: Verdict
     reason: str
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """As they stand in a document."""
+        return {"verdict": self.verdict.value, "reason": self.reason}
 
 
 def is_safe(run: Run) -> bool:

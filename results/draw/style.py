@@ -7,7 +7,7 @@ to, or the next one that is free beside the others.
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -166,8 +166,8 @@ def percentile_axes(ax: Axes, furthest: float) -> None:
     time_axis(ax)
 
 
-def time_axis(ax: Axes, which: Literal["x", "y"] = "y") -> None:
-    """Units on a log axis of nanoseconds; ticks between the decades where there are few of these."""
+def time_axis(ax: Axes, which: Literal["x", "y"] = "y", text: Callable[[float], str] | None = None) -> None:
+    """Units on a log axis of nanoseconds, or `text`; ticks between the decades where there are few of these."""
     axis = ax.yaxis if which == "y" else ax.xaxis
     limits, set_limits = (ax.get_ylim, ax.set_ylim) if which == "y" else (ax.get_xlim, ax.set_xlim)
     low, high = limits()
@@ -177,7 +177,7 @@ def time_axis(ax: Axes, which: Literal["x", "y"] = "y") -> None:
     close = high / max(low, 1e-9) < 100
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if close else (1.0,), numticks=20))
     axis.set_minor_locator(NullLocator())  # each minor tick costs as much as a line of data
-    axis.set_major_formatter(FuncFormatter(lambda value, _: time_text(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: (text or time_text)(value)))
 
 
 def time_text(value_ns: float) -> str:

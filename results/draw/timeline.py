@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from kernels.story.events import RETURNED, Event, Kind, Span, Story
+from kernels.story.events import RETURNED, Kind, Span, Story
 from kernels.tdx.outcomes import Outcome
 from results.draw.sheet import LINE_IN, MODEL, save
 from results.draw.style import parameters
@@ -139,12 +139,8 @@ def _lane(ax: Axes, story: Story, actor: str, y: int, per_step: float) -> None:
             _bar(ax, story, span, y, per_step)
     at = [(step + 0.5, event) for step, event in enumerate(story.events) if event.actor == actor]
     for wrote, colour in ((False, "#9A9A9A"), (True, INK)):
-        xs = [x for x, event in at if _wrote(event) is wrote]
+        xs = [x for x, event in at if bool(event.access and event.access.changed) is wrote]
         ax.plot(xs, [y - 0.4] * len(xs), "|", color=colour, markersize=5, markeredgewidth=1.3, zorder=5)
-
-
-def _wrote(event: Event) -> bool:
-    return bool(event.access and event.access.changed)
 
 
 def _bar(ax: Axes, story: Story, span: Span, y: int, per_step: float) -> None:

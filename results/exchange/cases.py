@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from xml.etree import ElementTree
 
-from results.verdict import Verdict
+from results.verdict import Verdict, word_of
 from results.words import nanoseconds, plural
 
 # What XML 1.0 cannot hold.
@@ -28,6 +29,11 @@ class Case:
     details: Sequence[str] = field(default_factory=tuple)
     word: str = ""
     more: str = ""
+
+
+def case_of(one: Mapping[str, Any], details: Sequence[str] = (), more: str = "") -> Case:
+    """The case of whatever has an ordering, a verdict, its reason, and the seconds that it took."""
+    return Case(one["ordering"], one["verdict"], one["reason"], one["seconds"], details, word_of(one), more)
 
 
 def failed_lines(cases: Sequence[Case]) -> list[str]:

@@ -14,11 +14,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kernels.tdx.outcomes import Grade
-from results.exchange.cases import Case
+from results.exchange.cases import Case, case_of
 from results.grades import FAILING, grade_of
 from results.numbers.statistics import clopper_pearson
 from results.table import Table, verdict_line
-from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, named, seen, word_of
+from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, named, seen
 from results.words import count, nanoseconds, plural, rate_with_interval
 
 SCHEMA = "tdx-stress/amplification/1"
@@ -256,10 +256,8 @@ def first_catch_table(entries: Sequence[Entry]) -> Table:
 
 def amplification_cases(document: Mapping[str, Any]) -> list[Case]:
     """A case an ordering, with what showed unexpectedly and who stood where."""
-    return [_case(entry) for entry in document["orderings"]]
-
-
-def _case(entry: Mapping[str, Any]) -> Case:
-    notes = [note for one in entry["unexpected"] for note in one["notes"]]
-    details = [*unexpected_texts(entry), plural(entry["races"], "race"), *dict.fromkeys(notes)]
-    return Case(entry["ordering"], entry["verdict"], entry["reason"], entry["seconds"], details, word_of(entry))
+    cases = []
+    for entry in document["orderings"]:
+        notes = dict.fromkeys(note for one in entry["unexpected"] for note in one["notes"])
+        cases.append(case_of(entry, [*unexpected_texts(entry), plural(entry["races"], "race"), *notes]))
+    return cases

@@ -6,7 +6,7 @@ schedule. A lock that is tried and never found taken has a conflict without a ho
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from rich.console import RenderableType
@@ -14,10 +14,10 @@ from rich.text import Text
 
 from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.statuses import LEAF_NAMES
-from results.exchange.cases import Case
-from results.kinds.shape import Count, DocumentShape, Seconds, Shape
+from results.exchange.cases import Case, case_of
+from results.kinds.shape import Count, DocumentShape, OrderingShape, Seconds, Shape
 from results.table import Table, verdict_line
-from results.verdict import Judgement, Verdict, exit_code_of, is_safe, word_of
+from results.verdict import Judgement, Verdict, exit_code_of, is_safe
 from results.words import broken_name, count, nanoseconds, plural
 
 Entry = Mapping[str, Any]
@@ -44,11 +44,7 @@ class _Conflict(Shape):
     given_up_steps: Count | None
 
 
-class _Entry(Shape):
-    ordering: str
-    expect: Literal["safe"] | list[str]
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
+class _Entry(OrderingShape):
     complete: bool
     open: list[str]
     states: Count
@@ -74,8 +70,7 @@ def entry(subject: Entry, found: Entry, conflicts: Iterable[Entry]) -> dict[str,
     order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
     rows = sorted(conflicts, key=lambda one: (order[one["leaf"]], one["lock"], order.get(one["holder"], len(order))))
     made = {**subject, **found, "conflicts": rows}
-    judgement = judge(made)
-    return {**made, "verdict": judgement.verdict.value, "reason": judgement.reason}
+    return {**made, **judge(made).fields}
 
 
 def given_up(one: Entry) -> list[Entry]:
@@ -114,10 +109,7 @@ def contract_exit_code(document: Entry) -> int:
 
 def contract_cases(document: Entry) -> list[Case]:
     """A case an ordering."""
-    return [
-        Case(one["ordering"], one["verdict"], one["reason"], one["seconds"], word=word_of(_asked(one)))
-        for one in document["orderings"]
-    ]
+    return [case_of(_asked(one)) for one in document["orderings"]]
 
 
 def contract_lines(document: Entry) -> list[str]:

@@ -323,7 +323,7 @@ def record(
         "witnesses": {name: list(found.witness) for name, found in both.items() if found.witness},
     }
     judgement = judge_exploration(made)
-    return {"ordering": made.pop("ordering"), "verdict": judgement.verdict.value, "reason": judgement.reason, **made}
+    return {"ordering": made.pop("ordering"), **judgement.fields, **made}
 
 
 def document(header: Mapping[str, Any], explorations: Sequence[Mapping[str, Any]], *, single: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import flow_named
-from results.exchange.cases import Case
+from results.exchange.cases import Case, case_of
 from results.grades import FAILING, declared, grade_of, meaning
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
@@ -215,17 +215,8 @@ def exploration_observation(exploration: Exploration) -> str:
 
 def exploration_cases(explorations: Sequence[Exploration]) -> list[Case]:
     """A case an ordering: how soon what fails was reached, and what was looked at."""
+    told = [[f"{name}: {plural(steps, 'step')}" for name, steps in failing(one).items()] for one in explorations]
     return [
-        Case(
-            at_point(one),
-            one["verdict"],
-            one["reason"],
-            one["seconds"],
-            (
-                *(f"{name}: {plural(steps, 'step')}" for name, steps in failing(one).items()),
-                f"looked at {looked_at(one)}",
-            ),
-            word_of(one),
-        )
-        for one in explorations
+        case_of({**one, "ordering": at_point(one)}, (*steps, f"looked at {looked_at(one)}"))
+        for one, steps in zip(explorations, told, strict=True)
     ]

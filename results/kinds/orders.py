@@ -20,7 +20,7 @@ import numpy as np
 
 from kernels.tdx.outcomes import Harm, Outcome
 from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
-from results.verdict import Exit, Verdict, is_safe, is_thin, met_shootdowns, named, too_few, whole
+from results.verdict import Verdict, exit_code_of, is_safe, is_thin, met_shootdowns, named, too_few, whole
 from results.words import machine_size
 
 SCHEMA = "tdx-stress/atlas/1"
@@ -303,8 +303,5 @@ def differs(entry: Mapping[str, Any]) -> bool:
 def atlas_exit_code(atlas: Mapping[str, Any]) -> int:
     """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
     verdicts = {verdict for one in (atlas["races"] or {}).get("orders", ()) for verdict in one["verdicts"]}
-    if verdicts & {Verdict.crashed, Verdict.hung}:
-        return Exit.HARNESS.value
-    if Verdict.failed in verdicts:
-        return Exit.FAILED.value
-    return (Exit.MET if atlas["explored"]["complete"] else Exit.INCONCLUSIVE).value
+    rest = Verdict.passed if atlas["explored"]["complete"] else Verdict.inconclusive
+    return exit_code_of({*verdicts - {"inconclusive"}, rest}, interrupted=False)

@@ -71,8 +71,7 @@ def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any
 
 def judged(made: Entry) -> dict[str, Any]:
     """The claim with its verdict and reason."""
-    verdict, reason = judge_claim(made)
-    return {**made, "verdict": verdict.value, "reason": reason}
+    return {**made, **judge_claim(made).fields}
 
 
 def judge_claim(made: Entry) -> Judgement:

@@ -24,6 +24,35 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
+class ActorsShape(Shape):
+    """Who was there."""
+
+    vcpus: Count
+    zappers: Count
+
+
+class SizeShape(ActorsShape):
+    """The machine that a search looked at; `shootdowns` of each zapper."""
+
+    pages: Count
+    shootdowns: Count
+    tlb_entries: Count = 1
+
+
+class JudgedShape(Shape):
+    """What was said of what."""
+
+    verdict: Annotated[Verdict, Field(strict=False)]
+    reason: str
+
+
+class OrderingShape(JudgedShape):
+    """What was said of an ordering."""
+
+    ordering: str
+    expect: Literal["safe"] | list[str]
+
+
 class CaveatShape(Shape):
     """A caveat."""
 
@@ -68,12 +97,10 @@ class HostShape(Shape):
         return self
 
 
-class ScenarioShape(Shape):
+class ScenarioShape(ActorsShape):
     """What is shown of a scenario."""
 
     name: str
-    vcpus: Count
-    zappers: Count
     pages: Count
     rate: Seconds = 0.0
     batch: Count = 1
@@ -101,21 +128,13 @@ class _Liveness(Shape):
     refused: dict[str, Count] | None = None
 
 
-class ExplorationShape(Shape):
+class ExplorationShape(OrderingShape, SizeShape):
     """What was found of one ordering."""
 
-    ordering: str
     title: str
-    expect: Literal["safe"] | list[str]
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
     faults: list[str]
     flow: Annotated[str, Field(pattern=f"^{_A_FLOW}([+]{_A_FLOW})*$")] = "shootdown"
-    vcpus: Count
-    zappers: Count
-    pages: Count
     tlb_entries: Count
-    shootdowns: Count
     method: str
     seconds: Seconds
     complete: bool
@@ -160,14 +179,9 @@ class SeveralShape(DocumentShape):
     explorations: list[ExplorationShape]
 
 
-class _Machine(Shape):
+class _Machine(SizeShape):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    vcpus: Count
-    zappers: Count
-    pages: Count
-    shootdowns: Count
-    tlb_entries: Count = 1
     liveness: bool = False
 
 
@@ -198,9 +212,7 @@ class _RacedOrder(Shape):
     refused: str
 
 
-class _RaceScenario(Shape):
-    vcpus: Count
-    zappers: Count
+class _RaceScenario(ActorsShape):
     duration_s: Seconds
 
 
@@ -210,14 +222,17 @@ class _Races(Shape):
     orders: list[_RacedOrder]
 
 
-class _Explored(Shape):
-    orders: Count
-    decided: Count
+class _Searched(Shape):
     complete: bool
     states: Count
     transitions: Count
     threads: Count
     seconds: Seconds
+
+
+class _Explored(_Searched):
+    orders: Count
+    decided: Count
 
 
 class AtlasShape(DocumentShape):
@@ -245,11 +260,7 @@ class AtlasShape(DocumentShape):
         return self
 
 
-class _MatrixMachine(Shape):
-    vcpus: Count
-    zappers: Count
-    pages: Count
-    shootdowns: Count
+class _MatrixMachine(SizeShape):
     tlb_entries: Count
     liveness: bool
     set: list[str]
@@ -276,13 +287,8 @@ class _Healed(Shape):
     ordering: str
 
 
-class _Crossed(Shape):
+class _Crossed(_Searched):
     pairs: Count
-    complete: bool
-    states: Count
-    transitions: Count
-    threads: Count
-    seconds: Seconds
 
 
 class MatrixShape(DocumentShape):
@@ -327,9 +333,7 @@ class _Unexpected(Shape):
     command: str
 
 
-class _Amplified(Shape):
-    ordering: str
-    expect: Literal["safe"] | list[str]
+class _Amplified(OrderingShape):
     outcome: str
     races: Count
     cap_s: Seconds
@@ -338,8 +342,6 @@ class _Amplified(Shape):
     command: str | None
     seconds: Seconds
     unexpected: list[_Unexpected]
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
 
 
 class AmplificationShape(DocumentShape):
@@ -349,25 +351,15 @@ class AmplificationShape(DocumentShape):
     orderings: list[_Amplified]
 
 
-class _Tried(Shape):
-    vcpus: Count
-    zappers: Count
-    pages: Count
+class _Tried(JudgedShape, SizeShape):
     tlb_entries: Count
-    shootdowns: Count
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
     states: Count
     seconds: Seconds
     stopped_by: str
     failing: dict[str, Count]
 
 
-class _ClaimRace(Shape):
-    vcpus: Count
-    zappers: Count
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
+class _ClaimRace(JudgedShape, ActorsShape):
     ending: str
     notes: list[str]
     caught: bool
@@ -378,15 +370,11 @@ class _ClaimRace(Shape):
     tries: Count
 
 
-class _Claim(Shape):
-    ordering: str
-    expect: Literal["safe"] | list[str]
+class _Claim(OrderingShape):
     faults: list[str]
     explored: list[_Tried]
     to_race: bool
     race: _ClaimRace | None
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
 
 
 class SelftestShape(DocumentShape):

@@ -103,17 +103,13 @@ def enough(q: float, level: float = 0.95) -> int:
 ENOUGH = {name: enough(q) for name, q in PERCENTILES.items()}
 
 
-def _rank(q: float, n: int) -> int:
-    return min(max(math.ceil(round(q * n, 6)), 1), n)
-
-
 def percentile(counts: Counts, q: float) -> int | None:
     """The quantile q (0 to 1) in ns by nearest rank, the highest value of its bucket; None where there is no sample.
 
     At most 0.8 % above the true sample: the width of a bucket.
     """
     n = int(counts.sum())
-    return value_at_rank(counts, _rank(q, n)) if n else None
+    return value_at_rank(counts, min(max(math.ceil(round(q * n, 6)), 1), n)) if n else None
 
 
 def percentile_interval(counts: Counts, q: float, level: float = 0.95) -> tuple[int, int] | None:

@@ -26,7 +26,7 @@ def crossing_lines(bench: Bench) -> Iterator[str]:
             found = {one.point: one for one in bench.comparisons if (one.arm, one.figure) == (arm.arm, figure)}
             there = [(str(bench.sweep.values[place]), found.get(bench.points[place])) for place in order]
             shown = [(value, one) for value, one in there if one is not None and one.ratio is not None]
-            if shown and (bench.sweep.unit or _crosses(shown)):
+            if shown and (bench.sweep.unit or (len({_is_more(at) for at in shown if at[1].finding == "differs"}) > 1)):
                 head = f"{arm_name(arm)} against {reference}, {words(bench, figure)} along {bench.sweep.key}"
                 yield f"{head}: {_told(BY_ID[figure], shown)}."
 
@@ -48,10 +48,6 @@ def _told(figure: Figure, shown: Sequence[At]) -> str:
 
 def _is_more(at: At) -> bool:
     return (at[1].ratio or 1.0) > 1
-
-
-def _crosses(shown: Sequence[At]) -> bool:
-    return len({_is_more(at) for at in shown if at[1].finding == "differs"}) > 1
 
 
 def _stretch(figure: Figure, stretch: Sequence[At]) -> str:

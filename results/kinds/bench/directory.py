@@ -37,40 +37,34 @@ from results.store import (
 )
 from results.verdict import MET
 
-FACTS = (
-    "round",
-    "point",
-    "place",
-    "arm",
-    "ordering",
-    "seed",
-    "verdict",
-    "seconds",
-    "all_shootdowns",
-    "forbidden_shootdowns",
-)
-TYPES = dict.fromkeys(("round", "place", "seed", "all_shootdowns", "forbidden_shootdowns"), "BIGINT") | {
-    "seconds": "DOUBLE"
-}
+TYPES = {
+    "round": "BIGINT", "point": "VARCHAR", "place": "BIGINT", "arm": "VARCHAR", "ordering": "VARCHAR",
+    "seed": "BIGINT", "verdict": "VARCHAR", "seconds": "DOUBLE", "all_shootdowns": "BIGINT",
+    "forbidden_shootdowns": "BIGINT", "safe": "BOOLEAN",
+}  # fmt: skip
+FACTS = tuple(name for name in TYPES if name != "safe")
 PARQUET_HINT = "needs DuckDB, which is an extra: pip install duckdb"
 
 
 def columns(bench: Bench) -> list[str]:
     """The names of the columns: what the race was, the value of the sweep, then the figures with their units."""
-    axis = [bench.sweep.key] if bench.sweep and bench.sweep.key not in FACTS else []
-    return [*FACTS, "safe", *axis, *(figure.id for figure in figures_in(bench))]
+    return [*FACTS, "safe", *_axis(bench), *(figure.id for figure in figures_in(bench))]
+
+
+def _axis(bench: Bench) -> list[str]:
+    """The key of the sweep, where it has a column of its own."""
+    return [bench.sweep.key] if bench.sweep and bench.sweep.key not in FACTS else []
 
 
 def rows(bench: Bench) -> list[list[Any]]:
     """A row a race, in the order in which they ran; None where a figure was not measured."""
     safe = {arm.arm: arm.safe for arm in bench.arms}
     values = dict(zip(bench.points, bench.sweep.values, strict=True)) if bench.sweep else {}
-    axis = [bench.sweep.key] if bench.sweep and bench.sweep.key not in FACTS else []
     return [
         [
             *(getattr(race, name) for name in FACTS),
             safe[race.arm],
-            *(values[race.point] for _ in axis),
+            *(values[race.point] for _ in _axis(bench)),
             *(race.figures.get(figure.id) for figure in figures_in(bench)),
         ]
         for race in bench.rounds
@@ -111,13 +105,9 @@ def write_parquet(bench: Bench, path: Path) -> None:
 
 def _types(bench: Bench) -> dict[str, str]:
     """The type of each column, so that a column of gaps has the same one in every file."""
-    kinds = dict.fromkeys((figure.id for figure in figures_in(bench)), "DOUBLE")
-    axis: dict[str, str] = {}
-    if bench.sweep and bench.sweep.key not in FACTS:
-        numbers = all(isinstance(value, int | float) for value in bench.sweep.values)
-        axis[bench.sweep.key] = "DOUBLE" if numbers else "VARCHAR"
-    words = dict.fromkeys(("point", "arm", "ordering", "verdict"), "VARCHAR")
-    return {**words, **TYPES, "safe": "BOOLEAN", **axis, **kinds}
+    words = not all(isinstance(value, int | float) for value in (bench.sweep.values if bench.sweep else ()))
+    axis = dict.fromkeys(_axis(bench), "VARCHAR" if words else "DOUBLE")
+    return {name: {**TYPES, **axis}.get(name, "DOUBLE") for name in columns(bench)}
 
 
 CSV = "rounds.csv"

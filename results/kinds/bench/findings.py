@@ -11,6 +11,7 @@ power law holds, and the medians stand for themselves.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ from results.numbers.rounds import (
     together,
     too_few_met,
 )
-from results.verdict import is_thin, too_few
+from results.verdict import exit_code_of, is_thin, too_few
 from results.words import plural
 
 Pairs = Sequence[tuple[float, float]]
@@ -126,12 +127,9 @@ def comparison(
         rounds=len(pairs),
         reference=middles[0],
         value=middles[1],
-        ratio=effect.ratio if effect else None,
-        low=effect.low if effect else None,
-        high=effect.high if effect else None,
+        **{part.name: getattr(effect, part.name, None) for part in fields(Effect)},
         p=p,
         holm_p=holm_p,
-        could_have_shown=effect.could_have_shown if effect else None,
         finding="not_comparable" if refused else "too_few" if p is None else "differs" if differs else "no_difference",
         verdict_text=f"not comparable: {refused}",
     )
@@ -202,10 +200,8 @@ def exit_code(bench: Bench) -> int:
     caller's."""
     safe = {arm.ordering for arm in bench.arms if arm.safe}
     verdicts = {entry["verdict"] for (_, ordering), entry in seen(bench).items() if ordering in safe}
-    if "failed" in verdicts:
-        return 1
     told = bench.aa is not None and not bench.aa.differs and not ungrounded(bench)
-    return 0 if told and "inconclusive" not in verdicts else 6
+    return exit_code_of({*verdicts, "passed" if told else "inconclusive"}, interrupted=False)
 
 
 def ungrounded(bench: Bench) -> str:

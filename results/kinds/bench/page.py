@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from matplotlib.text import Annotation
@@ -36,7 +37,6 @@ HEADLINES = {
     Exit.INCONCLUSIVE: ("unsure", "Inconclusive: no difference here is to be believed"),
 }
 COMPARISONS = "Every comparison: median of the rounds' ratios, 95 % bootstrap interval"
-LEVELS = {Verdict.passed: "good", Verdict.inconclusive: "unsure"}
 BENCH_READING = (
     (
         "Ratio",
@@ -100,8 +100,7 @@ def _card(bench: Bench, arm: Arm, looks: Mapping[str, Style]) -> Card:
     met = sum(entry["met"] for entry in entries)
     forbidden = sum(entry["forbidden"] for entry in entries)
     said = f"{forbidden:,} forbidden in {met:,} shootdowns that met a vCPU, in {plural(bench.finished_rounds, 'round')}"
-    drawn = sample(looks[arm.arm])
-    return Card(LEVELS.get(Verdict(worst["verdict"]), "bad"), arm_name(arm), worst["verdict"], said, arm.title, drawn)
+    return Card(arm_name(arm), worst["verdict"], said, arm.title, sample(looks[arm.arm]))
 
 
 def _answer(bench: Bench) -> tuple[str, ...]:
@@ -134,7 +133,13 @@ def _ratios(bench: Bench, looks: dict[str, Style]) -> Section:
     reference = bench.arms[0].ordering
     if bench.sweep is not None:
         figures = tuple(
-            Figure(panel(f"ratio-{name}", f"Ratio of {words(bench, name)} along the sweep", _curve(bench, name, looks)))
+            Figure(
+                panel(
+                    f"ratio-{name}",
+                    f"Ratio of {words(bench, name)} along the sweep",
+                    partial(ratio_curves, bench=bench, figure=BY_ID[name], looks=looks),
+                )
+            )
             for name in swept(bench)
         )
         grey = Key(_grey_band(), f"{reference} against itself, all points (A/A)")
@@ -154,18 +159,11 @@ def _ratios(bench: Bench, looks: dict[str, Style]) -> Section:
     )
 
 
-def _curve(bench: Bench, name: str, looks: dict[str, Style]) -> Any:
-    return lambda ax: ratio_curves(ax, bench, BY_ID[name], looks)
-
-
 def _rows_figure(bench: Bench, looks: dict[str, Style]) -> Figure:
     """Wide with the numbers at the right; on a phone without them, as the table beneath has them."""
     rows = sum(1 for one in bench.comparisons if one.ratio is not None)
     height = max(2.6, 0.2 * (rows + len(figures_in(bench))) + 1.2)
-    title = "Ratios of every figure with intervals"
-
-    def whole(ax: Any) -> None:
-        ratio_rows(ax, bench, looks)
+    title, whole = "Ratios of every figure with intervals", partial(ratio_rows, bench=bench, looks=looks)
 
     def bare(ax: Any) -> None:
         ratio_rows(ax, bench, looks)

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from results.draw.sheet import MODEL, Sheet, drawn, sheet
 from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
@@ -38,7 +38,7 @@ def ratio_sheet(bench: Bench) -> Sheet:
     name = reference(bench)
     title = f"Against {name}: ratios, with what {name} differs from itself by"
     looks = arm_styles(bench)
-    handles: list[Any] = [_sample(looks[arm.arm]) for arm in others(bench)]
+    handles: list[Any] = [(look := looks[arm.arm]).handle(look.name) for arm in others(bench)]
     if bench.sweep is not None:
         handles.append(Patch(facecolor=BAND, label=f"{name} against itself, all points (A/A)"))
         page = _sheet(bench, title, 6.4, handles)
@@ -46,7 +46,8 @@ def ratio_sheet(bench: Bench) -> Sheet:
         for ax, name in zip(panels.flat, swept(bench), strict=True):
             ratio_curves(ax, bench, BY_ID[name], looks)
         return page
-    handles.append(_again_handle(bench))
+    grey: Any = {"color": GREY, "marker": "o", "markerfacecolor": "white", "markeredgecolor": GREY}
+    handles.append(Line2D([], [], label=f"{name} against itself (A/A)", **grey))
     rows = sum(len(ratios_of(bench, figure)) + 1 for figure in figures_in(bench))
     page = _sheet(bench, title, max(2.6, ROW_IN * rows + 0.8), handles)
     ratio_rows(page.body.subplots(), bench, looks)
@@ -58,7 +59,9 @@ def scaling_sheet(bench: Bench) -> Sheet:
     assert bench.sweep is not None
     looks = arm_styles(bench)
     arms = [arm for arm in bench.arms if arm.arm != AGAIN]
-    page = _sheet(bench, f"How it grows with {bench.sweep.key}", 7.0, [_sample(looks[a.arm]) for a in arms])
+    page = _sheet(
+        bench, f"How it grows with {bench.sweep.key}", 7.0, [(it := looks[a.arm]).handle(it.name) for a in arms]
+    )
     panels: Any = page.body.subplots(2, 2)
     for ax, name in zip(panels.flat, swept(bench), strict=True):
         scaling_curves(ax, bench, BY_ID[name], looks)
@@ -69,11 +72,8 @@ def _sheet(bench: Bench, title: str, body_in: float, handles: Sequence[Any]) -> 
     caveats = bench.caveats or bench_caveats(bench)
     about = {"scenario": bench.scenario, "host": bench.host, "caveats": caveats}
     model = "This kernel's own shootdowns beside a model of the protocol, no TDX." if bench.is_real else MODEL
-    return sheet(about, title, body_in, handles, head_text=_head(bench), model=model)
-
-
-def _head(bench: Bench) -> str:
-    return shortened(f"{heading(bench)}; {setting(bench)}", 175)
+    head = shortened(f"{heading(bench)}; {setting(bench)}", 175)
+    return sheet(about, title, body_in, handles, head_text=head, model=model)
 
 
 def setting(bench: Bench) -> str:
@@ -93,15 +93,6 @@ def arm_styles(bench: Bench) -> dict[str, Style]:
     runs = [{"ordering": a.ordering, "expect": a.expect, "perturbed": a.perturbed} for a in orderings.values()]
     looks = dict(zip(orderings, styles(runs), strict=True))
     return {arm.arm: looks[arm.ordering] for arm in bench.arms}
-
-
-def _sample(look: Style) -> Line2D:
-    return look.handle(look.name)
-
-
-def _again_handle(bench: Bench) -> Line2D:
-    label = f"{reference(bench)} against itself (A/A)"
-    return Line2D([], [], color=GREY, marker="o", markerfacecolor="white", markeredgecolor=GREY, label=label)
 
 
 GREY, BAND = "#777777", "#E4E4E4"
@@ -246,32 +237,15 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
         say(ax, "Nothing was measured.")
         return
     ax.set_yscale("linear" if figure.unit == "share" else "log")
-    if figure.unit == "ns":
-        time_axis(ax)
-    elif figure.unit == "share":
-        _share_axis(ax)
+    if figure.unit == "share":
+        ax.set_ylim(0, 1.02)
+        ax.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     else:
-        _plain_axis(ax, figure)
+        time_axis(ax, text=None if figure.unit == "ns" else partial(value_text, figure))
     _point_axis(ax, bench)
     ax.set_ylabel("median of the rounds" + ("" if figure.unit == "share" else " (log)"))
     _growth_note(ax, bench, figure)
-
-
-def _share_axis(ax: Axes) -> None:
-    ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-
-
-def _plain_axis(ax: Axes, figure: Figure) -> None:
-    low, high = ax.get_ylim()
-    if high < 5 * low:
-        ax.set_ylim(low / 2, high * 2)
-        low, high = ax.get_ylim()
-    subs = (1.0, 2.0, 5.0) if high / low < 100 else (1.0,)
-    ax.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: value_text(figure, value)))
 
 
 def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
@@ -301,17 +275,10 @@ def _error_curve(ax: Axes, xs: Sequence[float], values: Sequence[tuple[float, fl
     ax.plot(xs, middles, color=look.colour, linestyle=look.dash, marker=look.marker, **MARKER)
 
 
-def _numeric(bench: Bench) -> bool:
-    assert bench.sweep is not None
-    return bool(bench.sweep.numbers)
-
-
 def _axis_values(bench: Bench) -> list[float]:
     """Where the points stand: at their values, or side by side where these are words."""
     assert bench.sweep is not None
-    if _numeric(bench):
-        return list(bench.sweep.numbers)
-    return [float(place) for place in range(len(bench.sweep.values))]
+    return list(bench.sweep.numbers or map(float, range(len(bench.sweep.values))))
 
 
 def _reach(bench: Bench) -> float:
@@ -321,8 +288,8 @@ def _reach(bench: Bench) -> float:
 
 def _logarithmic(bench: Bench) -> bool:
     """Whether the axis is; 0 stands on a straight piece of it, a step before the least of the others."""
-    above = [x for x in _axis_values(bench) if x > 0]
-    return _numeric(bench) and bool(above) and max(above) >= 4 * min(above)
+    above = [x for x in (bench.sweep.numbers if bench.sweep else ()) if x > 0]
+    return bool(above) and max(above) >= 4 * min(above)
 
 
 def _point_axis(ax: Axes, bench: Bench) -> None:

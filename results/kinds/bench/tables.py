@@ -26,6 +26,7 @@ from results.kinds.bench.wording import (
 )
 from results.numbers.rounds import median_interval
 from results.table import Table, caveat_lines
+from results.verdict import observation
 from results.words import conditions, count, nanoseconds_with_interval, plural
 
 
@@ -139,16 +140,13 @@ def comparisons_table(bench: Bench, comparisons: Sequence[Comparison]) -> Table:
 
 
 def observation_lines(bench: Bench) -> Iterator[str]:
-    """The lines to grep, one an ordering and point: `Observation v18@vcpus=8 Never 0 812345`."""
-    for (point, ordering), entry in sorted(seen(bench).items(), key=lambda item: _turn(bench, *item[0])):
-        forbidden, other = entry["forbidden"], max(entry["met"] - entry["forbidden"], 0)
-        often = "Never" if not forbidden else "Sometimes" if other else "Always"
-        yield f"Observation {ordering}{'@' + point if point else ''} {often} {forbidden} {other}"
-
-
-def _turn(bench: Bench, point: str, ordering: str) -> tuple[int, int]:
-    names = [arm.ordering for arm in bench.arms]
-    return bench.points.index(point), names.index(ordering)
+    """One an ordering and point: `Observation v18@vcpus=8 Never 0 812345`."""
+    totals = seen(bench)
+    turns = dict.fromkeys((point, arm.ordering) for point in bench.points for arm in bench.arms)
+    for point, ordering in filter(totals.__contains__, turns):
+        entry = totals[point, ordering]
+        name = f"{ordering}{'@' + point if point else ''}"
+        yield observation(name, entry["forbidden"], max(entry["met"] - entry["forbidden"], 0))
 
 
 def growth_table(bench: Bench, figures: Collection[str]) -> Table:

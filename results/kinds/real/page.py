@@ -13,7 +13,7 @@ from results.draw.svg import panel, sample
 from results.draw.time import Shown, curves
 from results.kinds.real.record import HELD
 from results.kinds.real.tables import KERNEL, calls_table, work_table
-from results.kinds.run.page import HEADLINES, LEVELS
+from results.kinds.run.page import HEADLINES
 from results.kinds.run.tables import seen_table, unseen_lines
 from results.numbers.statistics import ENOUGH
 from results.page import (
@@ -29,7 +29,7 @@ from results.page import (
     origin,
     render,
 )
-from results.verdict import MET, Exit, Verdict, exit_code, word_of
+from results.verdict import MET, Exit, exit_code, word_of
 from results.words import machine_size
 
 LEAST_DRAWN = ENOUGH["p90"]  # a median of fewer calls says little
@@ -96,10 +96,7 @@ def real_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
         Figure(panel("curve", "Percentile curves of the host's call", lambda ax: _curves(ax, shown))),
         Figure(panel("holders", "The host's call by holders", lambda ax: by_holders(ax, runs, shown.looks))),
     )
-    cards = tuple(
-        Card(LEVELS.get(Verdict(run["verdict"]), "bad"), run["ordering"], word_of(run), run["reason"], "", sample(look))
-        for run, look in shown.each()
-    )
+    cards = tuple(Card(run["ordering"], word_of(run), run["reason"], "", sample(look)) for run, look in shown.each())
     calls, seen = calls_table(runs, intervals=True), (seen_table(runs), work_table(runs))
     legend = tuple(Key(sample(look), f"{look.name}, n = {run['latency_ns'][MET]['n']:,}") for run, look in shown.each())
     return Page(

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from kernels.layout import HIST_WORDS
 from results.caveats import Caveat, caveats
-from results.kinds.run.record import OutcomeShape, PhaseShape
-from results.kinds.shape import CaveatShape, Count, DocumentShape, HostShape, Seconds, Shape
+from results.kinds.run.record import PhaseShape, RacedShape
+from results.kinds.shape import ActorsShape, CaveatShape, Count, DocumentShape, HostShape, Shape
 from results.store import RAW, StoreError, read_arrays, read_document
-from results.verdict import MET, Ending, Verdict
+from results.verdict import MET
 from results.words import count, machine_size, plural
 
 SCHEMA, FILE = "tdx-stress/real/1", "real.json"
@@ -24,34 +24,19 @@ class _Met(Shape):
     shootdowns: Count
 
 
-class _Run(Shape):
-    ordering: Annotated[str, Field(min_length=1)]
+class _Run(RacedShape):
     expect: Literal["safe"]
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
-    ending: Annotated[Ending, Field(strict=False)]
-    notes: list[str]
     faults: list[str]
-    vcpus: Count
-    zappers: Count
     vcpus_entered: Count
-    seconds: Seconds
-    all_reads: Count
-    reads_per_s: Seconds
-    shootdowns_per_s: Seconds
-    all_shootdowns: Count
     met: _Met
-    outcomes: list[OutcomeShape]
     latency_ns: dict[Annotated[str, Field(pattern=rf"^({MET}|{HELD}[0-9]+)$")], PhaseShape]
     interrupts: dict[str, int]
     kvm: dict[str, Count] = Field(default_factory=dict)
 
 
-class _Scenario(Shape):
+class _Scenario(ActorsShape):
     name: str
     title: str
-    vcpus: Count
-    zappers: Count
     pages: Count
 
 

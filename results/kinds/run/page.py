@@ -32,7 +32,7 @@ from results.kinds.run.tables import (
 )
 from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
 from results.table import Table
-from results.verdict import MET, Exit, Verdict, exit_code, name_of, whole, word_of
+from results.verdict import MET, Exit, exit_code, name_of, whole, word_of
 from results.words import PHASE_WORDS, share
 
 
@@ -93,7 +93,6 @@ def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
 
 
 Run = Mapping[str, Any]
-LEVELS = {Verdict.passed: "good", Verdict.inconclusive: "unsure"}
 HEADLINES = {
     Exit.MET: ("good", "Passed: every expectation met"),
     Exit.FAILED: ("bad", "Failed: an ordering declared safe showed what is forbidden"),
@@ -119,11 +118,13 @@ def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
     shown = Shown(runs, looks, arrays)
     level, headline = HEADLINES[Exit(exit_code(runs))]
     return Page(
-        title=_title(result),
+        title=": ".join(filter(None, (result["scenario"]["name"], result["scenario"].get("title")))),
         subtitle=subtitle(result).replace(r"\$", "$"),
         level=level,
         headline=headline,
-        cards=tuple(_card(run, sample(look)) for run, look in shown.each()),
+        cards=tuple(
+            Card(name_of(run), word_of(run), run["reason"], run["title"], sample(look)) for run, look in shown.each()
+        ),
         answer=_answer(result),
         sections=(_latency(shown), _phases(shown), _stale(shown), _outcomes(runs), *_locks(runs)),
         facts=(
@@ -136,16 +137,6 @@ def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
         origin=origin(result),
         reading=READING,
     )
-
-
-def _title(result: Mapping[str, Any]) -> str:
-    scenario = result["scenario"]
-    return f"{scenario['name']}: {scenario['title']}" if scenario.get("title") else str(scenario["name"])
-
-
-def _card(run: Run, drawn: str) -> Card:
-    level = LEVELS.get(Verdict(run["verdict"]), "bad")
-    return Card(level, name_of(run), word_of(run), run["reason"], run["title"], drawn)
 
 
 def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:

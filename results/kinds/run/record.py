@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,20 @@ from pydantic import ConfigDict, Field, model_validator
 from kernels.layout import HIST_WORDS
 from kernels.tdx.counters import AGE_BUCKETS
 from kernels.tdx.outcomes import OUTCOMES, Grade
-from results.kinds.shape import CaveatShape, Count, DocumentShape, HostShape, ScenarioShape, Seconds, Shape, Share
+from results.kinds.shape import (
+    ActorsShape,
+    CaveatShape,
+    Count,
+    DocumentShape,
+    HostShape,
+    OrderingShape,
+    ScenarioShape,
+    Seconds,
+    Shape,
+    Share,
+)
 from results.store import RAW, RESULT, StoreError, read_arrays, read_document
-from results.verdict import MET, Ending, Verdict
+from results.verdict import MET, Ending
 
 # Percentiles whose intervals sentences are made of.
 WITH_INTERVAL = ("p50", "p90", "p99")
@@ -86,27 +97,27 @@ class _Contention(Shape):
     got_after_ns: _Mean | None
 
 
-class _Run(Shape):
+class RacedShape(OrderingShape, ActorsShape):
+    """What every race of an ordering, of the model or of the kernel, leaves."""
+
     ordering: Annotated[str, Field(min_length=1)]
-    title: str
-    shootdown: list[str]
-    expect: Literal["safe"] | list[str]
-    verdict: Annotated[Verdict, Field(strict=False)]
-    reason: str
     ending: Annotated[Ending, Field(strict=False)]
     notes: list[str]
-    perturbed: bool
-    vcpus: Count
-    zappers: Count
-    shootdowns: Count
     seconds: Seconds
-    warmup_s: Seconds
     reads_per_s: Seconds
     shootdowns_per_s: Seconds
     all_shootdowns: Count
     all_reads: Count
-    met: _Met | None = None  # of a result of an earlier version
     outcomes: list[OutcomeShape]
+
+
+class _Run(RacedShape):
+    title: str
+    shootdown: list[str]
+    perturbed: bool
+    shootdowns: Count
+    warmup_s: Seconds
+    met: _Met | None = None  # of a result of an earlier version
     lock_contention: list[_Contention] = Field(default_factory=list)
     source: str = ""
     steal_share: Share | None = None

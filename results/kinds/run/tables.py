@@ -21,7 +21,7 @@ from results.grades import FAILING, why
 from results.kinds.run.answer import yardstick
 from results.numbers.statistics import ENOUGH
 from results.table import Table, caveat_lines
-from results.verdict import MET, Verdict, is_safe, met_shootdowns, name_of, said, seen, word_of
+from results.verdict import MET, Verdict, is_safe, met_shootdowns, name_of, observation, said, seen, word_of
 from results.words import (
     PHASE_WORDS,
     broken_name,
@@ -257,13 +257,9 @@ def forbidden_shootdowns(run: Run) -> int:
 
 
 def observation_line(run: Run) -> str:
-    """The line to grep, `Observation v18 Never 0 812345`: Never, Sometimes or Always; forbidden shootdowns; others that
-    met a vCPU.
-    """
+    """Of shootdowns: forbidden ones, and others that met a vCPU."""
     forbidden = forbidden_shootdowns(run)
-    other = max((met_shootdowns(run) or 0) - forbidden, 0)
-    often = "Never" if not forbidden else "Sometimes" if other else "Always"
-    return f"Observation {run['ordering']} {often} {forbidden} {other}"
+    return observation(run["ordering"], forbidden, max((met_shootdowns(run) or 0) - forbidden, 0))
 
 
 def contention_table(contention: Sequence[Run], ordering: str) -> Table:

@@ -63,7 +63,7 @@ def test_an_ordering_stands_only_once():
 def test_further_troubles_are_counted():
     run = without(without(a_run(), "verdict"), "title")
 
-    assert trouble_by(ResultShape, a_result(run)) == "runs[0].title: Field required (and 1 more)"
+    assert trouble_by(ResultShape, a_result(run)) == "runs[0].verdict: Field required (and 1 more)"
 
 
 def histogram(n: int) -> Any:
