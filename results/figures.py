@@ -75,13 +75,10 @@ def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
 Run = Mapping[str, Any]
 # What a phase is called, its colour and its hatch.
 PHASES = {
-    "lock": ("wait for mmu_lock", "#D9D9D9", ""),
-    "block": ("BLOCK", "#22325F", ""),
-    "kick_send": ("kick: send", "#F2C76E", ""),
-    "kick_ack": ("kick: last ack", "#E39A2D", "///"),
-    "track": ("TRACK", "#6FB7C9", "\\\\"),
-    "remove": ("REMOVE", "#7A5B8E", ""),
-}
+    "lock": ("wait for mmu_lock", "#D9D9D9", ""), "block": ("BLOCK", "#22325F", ""),
+    "kick_send": ("kick: send", "#F2C76E", ""), "kick_ack": ("kick: last ack", "#E39A2D", "///"),
+    "track": ("TRACK", "#6FB7C9", "\\\\"), "remove": ("REMOVE", "#7A5B8E", ""),
+}  # fmt: skip
 # A step of an ordering and the phases that it is measured in; the lock comes before all of them.
 STEP_PHASES = {
     "block": ("block",), "kick": ("kick_send", "kick_ack"), "request": ("kick_send",), "send": ("kick_send",),

@@ -23,23 +23,14 @@ GRADE_STYLES = {
     Grade.unknown: "magenta",
 }
 VERDICT_STYLES = {
-    "passed": "green",
-    "caught": "green",
-    "failed": "bold red",
-    "inconclusive": "yellow",
-    "crashed": "bold red",
+    "passed": "green", "caught": "green", "failed": "bold red", "inconclusive": "yellow", "crashed": "bold red",
     "hung": "bold red",
-}
+}  # fmt: skip
 # The words that begin a cell: grades, verdicts, and those of pairs of an ordering and a fault.
 WORD_STYLES = {
-    **VERDICT_STYLES,
-    **{grade.value: style for grade, style in GRADE_STYLES.items()},
-    "stale": "bold red",
-    "refused": "yellow",
-    "stuck": "magenta",
-    "broken": "red",
-    "safe": "green",
-}
+    **VERDICT_STYLES, **{grade.value: style for grade, style in GRADE_STYLES.items()}, "stale": "bold red",
+    "refused": "yellow", "stuck": "magenta", "broken": "red", "safe": "green",
+}  # fmt: skip
 INTERVAL = re.compile(r" \([<\d](?:(?!, )[^()])*\)(?: (?=e-\d))?")
 
 

@@ -118,13 +118,9 @@ def search_line(view: SearchView) -> str:
 def _cells(view: SearchView) -> list[str]:
     frontier = [] if view.sampled else [count(view.frontier)]
     return [
-        count(view.states),
-        count(view.states_per_s),
-        *frontier,
-        f"{view.depth:,}",
-        f"{view.memory_bytes / 2**20:,.0f} MiB",
-        nanoseconds(view.seconds * 1e9),
-    ]
+        count(view.states), count(view.states_per_s), *frontier, f"{view.depth:,}",
+        f"{view.memory_bytes / 2**20:,.0f} MiB", nanoseconds(view.seconds * 1e9),
+    ]  # fmt: skip
 
 
 def live_table(live: Live) -> RenderableType:

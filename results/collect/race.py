@@ -52,17 +52,10 @@ from results.verdict import Ending, Verdict, judge
 # The histograms of a zapper, with what is left of all shootdowns without those that met a vCPU.
 ZAPPER_NAMES = (*tally.ZAPPER_HISTS[:2], "shootdown_empty", *tally.ZAPPER_HISTS[2:])
 # Counted by the read, not by the shootdown: they belong to none.
-BY_READ = frozenset(
-    {
-        Outcome.fresh,
-        Outcome.fault,
-        Outcome.mmio_installed,
-        Outcome.ve_in_guest,
-        Outcome.mmio_emulated,
-        Outcome.vcpu_not_associated,
-        Outcome.flushvp_not_done,
-    }
-)
+BY_READ = frozenset({
+    Outcome.fresh, Outcome.fault, Outcome.mmio_installed, Outcome.ve_in_guest, Outcome.mmio_emulated,
+    Outcome.vcpu_not_associated, Outcome.flushvp_not_done,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +173,9 @@ def _perturbation(facts: RunFacts, end: Snapshot) -> dict[str, Any]:
     """How strong the perturbation was: what was declared, how often it struck, and how long actors were held up."""
     spun_ns = int(end.both(SPUN_TICKS)[0]) * facts.ticks_to_ns >> NS_SHIFT
     return {
-        "declared": dict(facts.declared),
-        "never_struck": list(facts.never_struck),
-        "yields": int(end.both(YIELDED)[0]),
-        "delays": int(end.both(DELAYED)[0]),
-        "delayed_ns": spun_ns + int(end.both(SLEPT_NS)[0]),
-    }
+        "declared": dict(facts.declared), "never_struck": list(facts.never_struck), "yields": int(end.both(YIELDED)[0]),
+        "delays": int(end.both(DELAYED)[0]), "delayed_ns": spun_ns + int(end.both(SLEPT_NS)[0]),
+    }  # fmt: skip
 
 
 def _measured(start: Snapshot, end: Snapshot, flow: int) -> dict[str, Counts]:
@@ -255,16 +245,10 @@ def outcome_entry(outcome: Outcome, count: int, shootdowns: int, met: int, of: i
     by_shootdown = outcome not in BY_READ and (count == 0 or shootdowns > 0)
     caught = would_have_caught(of) if by_shootdown and shootdowns == 0 else None
     return {
-        "id": outcome.name,
-        "grade": grade.value,
-        "count": count,
-        "shootdowns": shootdowns if by_shootdown else None,
-        "met": met if by_shootdown else None,
-        "of": of,
-        "rate": (met / of if of else 0.0) if by_shootdown else None,
-        "ci95": list(clopper_pearson(met, of)) if by_shootdown else None,
-        "would_have_caught": caught,
-    }
+        "id": outcome.name, "grade": grade.value, "count": count, "shootdowns": shootdowns if by_shootdown else None,
+        "met": met if by_shootdown else None, "of": of, "rate": (met / of if of else 0.0) if by_shootdown else None,
+        "ci95": list(clopper_pearson(met, of)) if by_shootdown else None, "would_have_caught": caught,
+    }  # fmt: skip
 
 
 LOCK_NAMES = {

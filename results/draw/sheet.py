@@ -98,13 +98,9 @@ def sheet(
     legend.legend(handles=list(handles), loc="upper left", ncols=columns, bbox_to_anchor=(0.005, 1.0), handlelength=3.2)
     if keys:
         second = legend.legend(
-            handles=list(keys),
-            loc="upper right",
-            ncols=3,
-            bbox_to_anchor=(0.995, 1.0),
-            title=key_title,
+            handles=list(keys), loc="upper right", ncols=3, bbox_to_anchor=(0.995, 1.0), title=key_title,
             alignment="left",
-        )
+        )  # fmt: skip
         second.get_title().set_fontsize(9)
     foot.text(left, 0.98, "\n".join(caveats), fontsize=8.5, color="#444444", va="top", linespacing=1.25)
     return Sheet(figure, body)

@@ -21,25 +21,11 @@ from results.draw.style import PARAMETERS, Dash, Style
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # What a light page's colours are on a dark one: the same hues, lighter, so that lines and areas stand out as much.
 DARK = {
-    "#000000": "#eceff3",
-    "#ffffff": "#15181d",
-    "#0072b2": "#4a9fe0",
-    "#d55e00": "#f5824a",
-    "#009e73": "#2fc79b",
-    "#cc79a7": "#e39ac2",
-    "#e69f00": "#f0b429",
-    "#56b4e9": "#a6dafc",
-    "#dddddd": "#343a43",
-    "#f5f5f5": "#1d2229",
-    "#e4e4e4": "#2b313a",
-    "#777777": "#9aa3ae",
-    "#444444": "#b6bdc7",
-    "#555555": "#a9b1bc",
-    "#b00020": "#ff7080",
-    "#d9d9d9": "#676e79",
-    "#22325f": "#7f96e0",
-    "#7a5b8e": "#b493cb",
-}
+    "#000000": "#eceff3", "#ffffff": "#15181d", "#0072b2": "#4a9fe0", "#d55e00": "#f5824a", "#009e73": "#2fc79b",
+    "#cc79a7": "#e39ac2", "#e69f00": "#f0b429", "#56b4e9": "#a6dafc", "#dddddd": "#343a43", "#f5f5f5": "#1d2229",
+    "#e4e4e4": "#2b313a", "#777777": "#9aa3ae", "#444444": "#b6bdc7", "#555555": "#a9b1bc", "#b00020": "#ff7080",
+    "#d9d9d9": "#676e79", "#22325f": "#7f96e0", "#7a5b8e": "#b493cb",
+}  # fmt: skip
 _COLOUR, _REFERENCE = re.compile(r"#[0-9a-f]{6}\b", re.IGNORECASE), re.compile(r"url\(#([^)]+)\)")
 _LONG_NUMBER, _FAMILY = re.compile(r"(\.\d\d)\d+"), re.compile(r"font-family: [^;]*;? ?")
 _PARAMETERS = {**PARAMETERS, "svg.fonttype": "none", "font.size": 10, "savefig.transparent": True}

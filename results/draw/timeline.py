@@ -25,29 +25,18 @@ RED, INK, PALE = "#B3001B", "#222222", "#6B6B6B"
 GUEST, SHOOTDOWN = "#CFE6F5", "#EFEFEF"
 # Colour and short name by the name of a stretch; dark ones take white text.
 BARS = {
-    "TDH.MEM.RANGE.BLOCK": ("#22325F", "BLOCK"),
-    "TDH.MEM.TRACK": ("#2F7F95", "TRACK"),
-    "TDH.MEM.PAGE.REMOVE": ("#7A5B8E", "REMOVE"),
-    "TDH.MEM.PAGE.AUG": ("#4F6D3A", "AUG"),
-    "TDH.VP.ENTER": ("#0072B2", "VP.ENTER"),
-    "TDG.MEM.PAGE.ACCEPT": ("#009E73", "ACCEPT"),
-    "kick": ("#F2C76E", "kick"),
+    "TDH.MEM.RANGE.BLOCK": ("#22325F", "BLOCK"), "TDH.MEM.TRACK": ("#2F7F95", "TRACK"),
+    "TDH.MEM.PAGE.REMOVE": ("#7A5B8E", "REMOVE"), "TDH.MEM.PAGE.AUG": ("#4F6D3A", "AUG"),
+    "TDH.VP.ENTER": ("#0072B2", "VP.ENTER"), "TDG.MEM.PAGE.ACCEPT": ("#009E73", "ACCEPT"), "kick": ("#F2C76E", "kick"),
     "TD exit": ("#BDBDBD", "TD exit"),
-}
+}  # fmt: skip
 HOST = "#D8D8D8"
 SHORT = {
-    "claims a page": "claim",
-    "takes mmu_lock for write": "lock",
-    "takes mmu_lock for read": "lock",
-    "raises the gate": "gate up",
-    "lowers the gate": "gate down",
-    "maps the page again": "map",
-    "handles requests": "requests",
-    "waits at the gate": "gate",
-    "keeps vCPUs out": "keep out",
-    "lets vCPUs in": "let in",
-    "backs out": "back out",
-}
+    "claims a page": "claim", "takes mmu_lock for write": "lock", "takes mmu_lock for read": "lock",
+    "raises the gate": "gate up", "lowers the gate": "gate down", "maps the page again": "map",
+    "handles requests": "requests", "waits at the gate": "gate", "keeps vCPUs out": "keep out",
+    "lets vCPUs in": "let in", "backs out": "back out",
+}  # fmt: skip
 WAITS = {"takes mmu_lock for write": "waits for mmu_lock", "takes mmu_lock for read": "waits for mmu_lock"}
 LEFT_IN, RIGHT_IN, LANE_IN, WORD_IN, GAP_IN = 1.55, 0.3, 0.62, 0.34, 0.2
 CHAR_IN = 0.074  # of the labels in bars
@@ -158,15 +147,10 @@ def _bar(ax: Axes, story: Story, span: Span, y: int, per_step: float) -> None:
     failed = bool(span.status) and span.status != "SUCCESS"
     low, tall = (y - 0.2, 0.42) if span.kind is not Kind.wait or span.depth == 0 else (y - 0.17, 0.36)
     patch = Rectangle(
-        (span.start + 0.06, low),
-        width - 0.12,
-        tall,
-        facecolor="white" if waits else colour,
-        edgecolor=RED if failed else "#8A6A1F" if waits else "white",
-        hatch="////" if waits else None,
-        linewidth=1.8 if failed else 0.6,
-        zorder=2 + span.depth * 0.1,
-    )
+        (span.start + 0.06, low), width - 0.12, tall, facecolor="white" if waits else colour,
+        edgecolor=RED if failed else "#8A6A1F" if waits else "white", hatch="////" if waits else None,
+        linewidth=1.8 if failed else 0.6, zorder=2 + span.depth * 0.1,
+    )  # fmt: skip
     ax.add_patch(patch)
     texts: tuple[str, ...] = (WAITS.get(span.name, span.name), "waits") if waits else (name,)
     if failed:

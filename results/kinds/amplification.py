@@ -52,13 +52,10 @@ def judged(shootdowns: int, hits: int, seconds: float) -> dict[str, Any]:
     hits = min(hits, shootdowns)
     low, high = clopper_pearson(hits, shootdowns) if shootdowns else (0.0, 1.0)
     return {
-        "shootdowns": shootdowns,
-        "hits": hits,
-        "seconds": round(seconds, 3),
-        "rate": hits / shootdowns if shootdowns else 0.0,
-        "ci95": [low, high],
+        "shootdowns": shootdowns, "hits": hits, "seconds": round(seconds, 3),
+        "rate": hits / shootdowns if shootdowns else 0.0, "ci95": [low, high],
         "per_s": round(hits / seconds, 3) if seconds > 0 else 0.0,
-    }
+    }  # fmt: skip
 
 
 def score(one: Measured) -> float:

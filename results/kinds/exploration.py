@@ -28,10 +28,8 @@ STOPPED = {
 }
 # The outcome that a broken invariant is, where there is one of that meaning.
 INVARIANT_OUTCOMES = {
-    "refcounts_add_up": "refcount_broken",
-    "mirror_in_step": "mirror_disagrees",
-    "one_owner": "two_owners",
-}
+    "refcounts_add_up": "refcount_broken", "mirror_in_step": "mirror_disagrees", "one_owner": "two_owners",
+}  # fmt: skip
 # A vCPU or a zapper that can never go on, and references that are lost, fail a known-wrong ordering too, unless it is
 # known for just that; with a fault switched on references may well be lost.
 GRAVE = frozenset({"no_progress", "refcount_broken"})
@@ -145,11 +143,9 @@ TRY = {
 def exploration_caveats(explorations: Sequence[Exploration]) -> list[dict[str, str]]:
     """All caveats of these explorations; what holds for several is said once."""
     found = [
-        *_of_the_method(explorations),
-        *_of_what_stopped(explorations),
-        *_of_liveness(explorations),
+        *_of_the_method(explorations), *_of_what_stopped(explorations), *_of_liveness(explorations),
         *undeclared({one["ordering"]: _undeclared(one) for one in explorations}),
-    ]
+    ]  # fmt: skip
     return [caveat.as_dict() for caveat in found]
 
 

@@ -52,12 +52,9 @@ MEANING = {
 # schedules; then the rest in this order. A status ends the zapper: what is refused is not called stale, even where a
 # vCPU can read through its old translation until then.
 BY_HARM = {
-    Harm.reused: PairVerdict.stale,
-    Harm.refused: PairVerdict.refused,
-    Harm.stale: PairVerdict.stale,
-    Harm.stuck: PairVerdict.stuck,
-    Harm.broken: PairVerdict.broken,
-}
+    Harm.reused: PairVerdict.stale, Harm.refused: PairVerdict.refused, Harm.stale: PairVerdict.stale,
+    Harm.stuck: PairVerdict.stuck, Harm.broken: PairVerdict.broken,
+}  # fmt: skip
 OTHERS = {outcome.name for outcome in Outcome if outcome.harm == Harm.reused}
 
 
@@ -116,20 +113,13 @@ def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) 
     without = set(bare.found) if bare is not None and not pair.unread else set()
     outcome = pair.outcome
     return {
-        "flow": pair.flow,
-        "ordering": pair.ordering,
-        "fault": pair.fault,
-        "verdict": pair.verdict.value,
-        "outcome": outcome,
-        "steps": None if outcome is None else pair.found[outcome],
+        "flow": pair.flow, "ordering": pair.ordering, "fault": pair.fault, "verdict": pair.verdict.value,
+        "outcome": outcome, "steps": None if outcome is None else pair.found[outcome],
         "machine": None if pair.machine is None else {k: v for k, v in pair.machine.items() if k != "liveness"},
-        "found": dict(pair.found),
-        "added": sorted(set(pair.found) - without),
-        "lost": sorted(without - set(pair.found)),
-        "complete": pair.complete,
-        "states": pair.states,
+        "found": dict(pair.found), "added": sorted(set(pair.found) - without),
+        "lost": sorted(without - set(pair.found)), "complete": pair.complete, "states": pair.states,
         "witness": list(witness),
-    }
+    }  # fmt: skip
 
 
 def breaks_a_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -209,17 +199,11 @@ def matrix_document(
 ) -> dict[str, Any]:
     """What goes into matrix.json. `subject`: orderings, faults in words, machines; `explored`: how it went."""
     return {
-        "schema": SCHEMA,
-        **header,
-        **subject,
-        "verdicts": {verdict.value: text for verdict, text in MEANING.items()},
-        "explored": dict(explored),
-        "summary": dict(Counter(str(one["verdict"]) for one in cells)),
-        "breaks_a_right_order": breaks_a_right_order(cells),
-        "hidden": hidden(cells),
-        "heals": [{"fault": fault, "ordering": ordering} for fault, ordering in heals(cells)],
-        "pairs": list(cells),
-    }
+        "schema": SCHEMA, **header, **subject, "verdicts": {verdict.value: text for verdict, text in MEANING.items()},
+        "explored": dict(explored), "summary": dict(Counter(str(one["verdict"]) for one in cells)),
+        "breaks_a_right_order": breaks_a_right_order(cells), "hidden": hidden(cells),
+        "heals": [{"fault": fault, "ordering": ordering} for fault, ordering in heals(cells)], "pairs": list(cells),
+    }  # fmt: skip
 
 
 Document = Mapping[str, Any]

@@ -160,15 +160,9 @@ def _name(ax: Axes, box: Box, orders: int) -> None:
     safe = OrderVerdict.safe in box.ends
     behind: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
     ax.text(
-        box.place + 0.1,
-        box.row + box.rows / 2,
-        text,
-        fontsize=9,
-        fontweight="bold" if safe else "normal",
-        color="white" if safe else INK,
-        va="center",
-        bbox=behind if box.ends and not safe else None,
-    )
+        box.place + 0.1, box.row + box.rows / 2, text, fontsize=9, fontweight="bold" if safe else "normal",
+        color="white" if safe else INK, va="center", bbox=behind if box.ends and not safe else None,
+    )  # fmt: skip
 
 
 def _shown(races: Sequence[Entry]) -> list[Entry]:
@@ -201,14 +195,10 @@ def _draw_races(ax: Axes, shown: Sequence[Entry]) -> None:
 
 # From light to dark as from safe to stale, in grey too; hatched where that is not enough.
 LOOKS = {
-    "safe": ("#DCEBF3", "", "#222222"),
-    "refused": ("#E8A33D", "", "#222222"),
-    "stuck": ("#B79AD6", "xx", "#222222"),
-    "broken": ("#8FBF86", "..", "#222222"),
-    "stale": ("#8E1B16", "", "white"),
-    "unread": ("#F4F4F4", "", "#777777"),
+    "safe": ("#DCEBF3", "", "#222222"), "refused": ("#E8A33D", "", "#222222"), "stuck": ("#B79AD6", "xx", "#222222"),
+    "broken": ("#8FBF86", "..", "#222222"), "stale": ("#8E1B16", "", "white"), "unread": ("#F4F4F4", "", "#777777"),
     "open": ("#FFFFFF", "//", "#222222"),
-}
+}  # fmt: skip
 CELL_EDGE, ADDED = "#FFFFFF", "#000000"
 MATRIX_IN, LEFT_IN, FAULT_IN, MATRIX_HEAD_IN, NAMES_IN = 16.0, 2.6, 0.37, 0.8, 0.68
 

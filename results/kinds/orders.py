@@ -158,13 +158,10 @@ def _kind(kind: str, entries: Sequence[Mapping[str, Any]]) -> Kind:
     unsettled = Counter(variant for one in entries for variant in one["stale_open_in"])
     machines = {Tier(**one["decided"], liveness=False): None for one in entries if one["decided"]}
     return Kind(
-        kind,
-        len(entries),
-        {variant: stale[variant] for variant in VARIANTS},
-        {variant: unsettled[variant] for variant in VARIANTS},
-        (min(lengths), max(lengths)) if lengths else None,
+        kind, len(entries), {variant: stale[variant] for variant in VARIANTS},
+        {variant: unsettled[variant] for variant in VARIANTS}, (min(lengths), max(lengths)) if lengths else None,
         tuple(machine.words for machine in sorted(machines)),
-    )
+    )  # fmt: skip
 
 
 def atlas_document(
@@ -177,16 +174,10 @@ def atlas_document(
 ) -> dict[str, Any]:
     """What goes into atlas.json. `subject`: the ordering, its steps and the machines; `explored`: how it went."""
     return {
-        "schema": SCHEMA,
-        **header,
-        "caveats": list(caveats),
-        **subject,
-        "variants": VARIANTS,
-        "explored": dict(explored),
-        "summary": dict(Counter(map(kind_of, entries))),
-        "orders": list(entries),
+        "schema": SCHEMA, **header, "caveats": list(caveats), **subject, "variants": VARIANTS,
+        "explored": dict(explored), "summary": dict(Counter(map(kind_of, entries))), "orders": list(entries),
         "races": races,
-    }
+    }  # fmt: skip
 
 
 # The first is raced twice, under two names.
@@ -235,20 +226,13 @@ def race_entries(
     for name, steps in orders.items():
         ratios = [mine / median(row.values()) for row in complete if (mine := row.get(name))]
         runs = [one[name] for one in rounds if name in one]
-        entries.append(
-            {
-                "name": name,
-                "order": list(steps),
-                "known": name in known,
-                "verdicts": sorted(_verdicts(runs)),
-                "shootdowns": sum(met_shootdowns(run) or 0 for run in runs),
-                "rounds_p50_ns": p50s[name],
-                "p50_ns": _as_dict(spread([value for value in p50s[name] if value is not None])),
-                "ratio": None if name not in places else _as_dict(spread(ratios)),
-                "holm_p": corrected.get(name),
-                "refused": few[name] or doubt,
-            }
-        )
+        entries.append({
+            "name": name, "order": list(steps), "known": name in known, "verdicts": sorted(_verdicts(runs)),
+            "shootdowns": sum(met_shootdowns(run) or 0 for run in runs), "rounds_p50_ns": p50s[name],
+            "p50_ns": _as_dict(spread([value for value in p50s[name] if value is not None])),
+            "ratio": None if name not in places else _as_dict(spread(ratios)), "holm_p": corrected.get(name),
+            "refused": few[name] or doubt,
+        })  # fmt: skip
     return sorted(entries, key=lambda it: it["p50_ns"]["median"] if it["p50_ns"] else math.inf)
 
 

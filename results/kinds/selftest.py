@@ -33,13 +33,10 @@ def claim(
     `to_race`: whether a race is to come; a short selftest claims some by exploring alone.
     """
     made: dict[str, Any] = {
-        "ordering": ordering,
-        "expect": expect if isinstance(expect, str) else list(expect),
-        "faults": list(faults),
+        "ordering": ordering, "expect": expect if isinstance(expect, str) else list(expect), "faults": list(faults),
         "explored": [{**{key: one[key] for key in EXPLORED}, "failing": failing(one)} for one in tried],
-        "to_race": to_race,
-        "race": None,
-    }
+        "to_race": to_race, "race": None,
+    }  # fmt: skip
     return judged(made)
 
 
@@ -58,14 +55,10 @@ def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any
     met += sum(met_shootdowns(one) or 0 for one in stopped)
     race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
     race |= {
-        "caught": caught is not None or hung,
-        "seconds": seconds + sum(one["seconds"] for one in stopped),
-        "shootdowns": shootdowns,
-        "met": met,
-        "would_have_caught": would_have_caught(met),
-        "tries": len(tries),
+        "caught": caught is not None or hung, "seconds": seconds + sum(one["seconds"] for one in stopped),
+        "shootdowns": shootdowns, "met": met, "would_have_caught": would_have_caught(met), "tries": len(tries),
         "scenario": dict(scenario),
-    }
+    }  # fmt: skip
     return judged({**made, "race": race})
 
 

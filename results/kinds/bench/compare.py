@@ -73,19 +73,10 @@ def _of_bench(path: Path, bench: Bench) -> Rounds:
                 values[name, point, figure.id] = found
                 ungrounded[name, point, figure.id] = doubtful or without_ground(bench, figure, point, (arm.arm,))
     return Rounds(
-        path,
-        True,
-        bench.host,
-        bench.scenario,
-        bench.version,
-        bench.commit,
-        values,
-        {name: arm.safe for name, arm in arms.items()},
-        bench.points,
-        doubts=(f"{doubtful} there",) if doubtful else (),
-        swept=bench.sweep.key if bench.sweep else "",
-        ungrounded=ungrounded,
-    )
+        path, True, bench.host, bench.scenario, bench.version, bench.commit, values,
+        {name: arm.safe for name, arm in arms.items()}, bench.points, doubts=(f"{doubtful} there",) if doubtful else (),
+        swept=bench.sweep.key if bench.sweep else "", ungrounded=ungrounded,
+    )  # fmt: skip
 
 
 def _of_run(path: Path, result: Mapping[str, Any]) -> Rounds:
@@ -99,17 +90,10 @@ def _of_run(path: Path, result: Mapping[str, Any]) -> Rounds:
             if ends:
                 intervals[run["ordering"], "", figure] = (float(ends[0]), float(ends[1]))
     return Rounds(
-        path,
-        False,
-        result["host"],
-        result["scenario"],
-        result.get("version", "unknown"),
-        result.get("commit"),
-        values,
-        {run["ordering"]: run["expect"] == "safe" for run in result["runs"]},
-        intervals=intervals,
+        path, False, result["host"], result["scenario"], result.get("version", "unknown"), result.get("commit"), values,
+        {run["ordering"]: run["expect"] == "safe" for run in result["runs"]}, intervals=intervals,
         doubts=tuple(_doubts(result["runs"])),
-    )
+    )  # fmt: skip
 
 
 def _doubts(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -241,22 +225,10 @@ def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str
     differs = before != after if low is None or high is None else not low <= 1 <= high  # within the runs alone
     rounds = min(len(first.values[key]), len(second.values[key]))
     return Comparison(
-        figure=figure.id,
-        point=point,
-        arm="B",
-        ordering=name,
-        rounds=rounds,
-        reference=before,
-        value=after,
-        ratio=ratio,
-        low=low,
-        high=high,
-        p=None,
-        holm_p=None,
-        could_have_shown=None,
-        finding="too_few" if differs else "no_difference",
-        verdict_text=_single_text(ratio, low, high, before, after),
-    )
+        figure=figure.id, point=point, arm="B", ordering=name, rounds=rounds, reference=before, value=after,
+        ratio=ratio, low=low, high=high, p=None, holm_p=None, could_have_shown=None,
+        finding="too_few" if differs else "no_difference", verdict_text=_single_text(ratio, low, high, before, after),
+    )  # fmt: skip
 
 
 def _single_text(ratio: float | None, low: float | None, high: float | None, before: float, after: float) -> str:

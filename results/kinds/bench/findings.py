@@ -120,19 +120,12 @@ def comparison(
     differs = holm_p is not None and holm_p <= 1 - level and (effect is None or not effect.low <= 1 <= effect.high)
     middles = [float(np.median([pair[side] for pair in pairs])) if pairs else None for side in (0, 1)]
     bare = Comparison(
-        figure=figure.id,
-        point=point,
-        arm=arm,
-        ordering=ordering,
-        rounds=len(pairs),
-        reference=middles[0],
-        value=middles[1],
-        **{part.name: getattr(effect, part.name, None) for part in fields(Effect)},
-        p=p,
+        figure=figure.id, point=point, arm=arm, ordering=ordering, rounds=len(pairs), reference=middles[0],
+        value=middles[1], **{part.name: getattr(effect, part.name, None) for part in fields(Effect)}, p=p,
         holm_p=holm_p,
         finding="not_comparable" if refused else "too_few" if p is None else "differs" if differs else "no_difference",
         verdict_text=f"not comparable: {refused}",
-    )
+    )  # fmt: skip
     return bare if refused else bare.model_copy(update={"verdict_text": effect_text(bare)})
 
 
@@ -290,16 +283,9 @@ def _slope(figure: str, arm: Arm, sizes: Values, rows: Values) -> Slope:
     low, high = median_interval(powers)
     shown = (None, None, None) if why else (float(np.median(powers)), low, high)
     return Slope(
-        figure=figure,
-        arm=arm.arm,
-        ordering=arm.ordering,
-        slope=shown[0],
-        low=shown[1],
-        high=shown[2],
-        points=len(sizes),
-        why_none=why,
-        medians=tuple(float(value) for value in np.median(rows, axis=0)),
-    )
+        figure=figure, arm=arm.arm, ordering=arm.ordering, slope=shown[0], low=shown[1], high=shown[2],
+        points=len(sizes), why_none=why, medians=tuple(float(value) for value in np.median(rows, axis=0)),
+    )  # fmt: skip
 
 
 def _leans(residuals: Values) -> bool:

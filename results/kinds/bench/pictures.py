@@ -158,15 +158,10 @@ def _ratio_row(ax: Axes, place: float, row: Comparison, look: Style, low: float,
     ax.plot([row.ratio], [place], marker="o" if again else look.marker, color=colour, **{**MARKER, **inner}, zorder=5)
     mark = "" if row.finding == "differs" else ", no difference shown"
     ax.annotate(
-        f"{ratio_text(row.ratio)} ({span(row.low, row.high)}){mark}",
-        (1.0, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(9, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8.5,
+        f"{ratio_text(row.ratio)} ({span(row.low, row.high)}){mark}", (1.0, place), xycoords=("axes fraction", "data"),
+        xytext=(9, 0), textcoords="offset points", va="center", fontsize=8.5,
         color="black" if row.finding == "differs" else "#555555",
-    )
+    )  # fmt: skip
 
 
 def _limits(rows: Sequence[Comparison]) -> tuple[float, float]:

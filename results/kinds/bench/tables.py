@@ -280,14 +280,8 @@ def events_table(bench: Bench) -> Table:
     entries = seen(bench)
     names = list(dict.fromkeys(name for entry in entries.values() for name in entry["outcomes"]))
     head = (
-        "ordering",
-        *(("point",) if bench.sweep else ()),
-        "verdict",
-        "shootdowns",
-        "met a vCPU",
-        "forbidden",
-        *names,
-    )
+        "ordering", *(("point",) if bench.sweep else ()), "verdict", "shootdowns", "met a vCPU", "forbidden", *names,
+    )  # fmt: skip
     rows: list[tuple[str, ...]] = []
     marked: set[int] = set()
     for arm in bench.arms:

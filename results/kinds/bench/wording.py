@@ -112,14 +112,10 @@ SWEPT = ("p50_ns", "p99_ns", "reads_per_s", "out_of_guest_p50_ns")
 SWEPT_BATCHES = ("p50_ns", "shootdowns_per_s", "out_of_guest_share", "reads_per_s")
 SWEPT_REAL = ("p50_ns", "p99_ns", "reads_per_s", "ipis")
 OF_BATCHES = {
-    "p50_ns": "a batch, p50",
-    "p90_ns": "a batch, p90",
-    "p99_ns": "a batch, p99",
-    "max_ns": "a batch, max",
-    "shootdowns_per_s": "pages shot down/s",
-    "track_retries": "TRACK BUSY retries a page",
+    "p50_ns": "a batch, p50", "p90_ns": "a batch, p90", "p99_ns": "a batch, p99", "max_ns": "a batch, max",
+    "shootdowns_per_s": "pages shot down/s", "track_retries": "TRACK BUSY retries a page",
     "stale_window_p50_ns": "legal stale window of a batch, p50",
-}
+}  # fmt: skip
 
 
 def of_batches(bench: Bench) -> bool:

@@ -53,13 +53,9 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
     if any("response" in run["latency_ns"] for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
     page = sheet(
-        result,
-        "How long a shootdown takes",
-        max(4.6, 1.5 + 0.36 * len(runs)),
-        handles,
-        phase_keys(),
+        result, "How long a shootdown takes", max(4.6, 1.5 + 0.36 * len(runs)), handles, phase_keys(),
         "Share of each phase",
-    )
+    )  # fmt: skip
     curve, bars = page.body.subplots(1, 2, width_ratios=[1.15, 1])
     shown = Shown(runs, looks, arrays)
     shootdown_curves(curve, shown)
@@ -186,13 +182,9 @@ def _phases(shown: Shown) -> Section:
     longest = max((len(look.name) for look in shown.looks), default=0)
     left = 0.3 + 0.083 * longest
     bars = panel(
-        "phases",
-        "Share of each phase by ordering",
-        lambda ax: phase_bars(ax, shown),
-        width_in=WIDTH_IN + max(left - LONG_NAMES_IN, 0),
-        height_in=height,
-        left_in=left,
-    )
+        "phases", "Share of each phase by ordering", lambda ax: phase_bars(ax, shown),
+        width_in=WIDTH_IN + max(left - LONG_NAMES_IN, 0), height_in=height, left_in=left,
+    )  # fmt: skip
     outside = percentiles_table(
         shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals"
     )

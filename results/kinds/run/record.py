@@ -175,10 +175,8 @@ def trouble_with_arrays(result: Mapping[str, Any], arrays: Mapping[str, NDArray[
 
 def _trouble_with_array(key: str, array: NDArray[Any]) -> str | None:
     shapes = {
-        "hist": (HIST_WORDS,),
-        "ages": (AGE_BUCKETS,),
-        "series/outcomes": (len(array) if array.ndim else 0, OUTCOMES),
-    }
+        "hist": (HIST_WORDS,), "ages": (AGE_BUCKETS,), "series/outcomes": (len(array) if array.ndim else 0, OUTCOMES),
+    }  # fmt: skip
     expected = shapes.get(key) or shapes.get(key.split("/")[0])
     if expected is not None and array.shape != expected:
         return f"expected shape {expected}, found {array.shape}"
