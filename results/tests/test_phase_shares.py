@@ -14,15 +14,8 @@ from results.tests.builders.run import PHASE, a_run
 
 # A whole of 155 ns beside phases of 218 ns: each of these holds a reading of the clock.
 MEDIANS = {
-    "shootdown": 155,
-    "lock": 20,
-    "block": 31,
-    "kick_send": 57,
-    "kick_ack": 12,
-    "kick": 71,
-    "track": 43,
-    "remove": 55,
-}
+    "shootdown": 155, "lock": 20, "block": 31, "kick_send": 57, "kick_ack": 12, "kick": 71, "track": 43, "remove": 55,
+}  # fmt: skip
 
 
 def measured(**changes: Any) -> dict[str, Any]:

@@ -198,12 +198,9 @@ def test_a_limit_of_the_system_on_file_sizes_is_noticed_before_the_race(tmp_path
     )
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # noqa: E731
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "out")],
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", code, str(tmp_path / "out")], preexec_fn=limit, capture_output=True, text=True,
         check=True,
-    )
+    )  # fmt: skip
 
     assert done.stdout == f"{tmp_path}/out: cannot write: File too large; give another directory with --out\n"
     assert names(tmp_path) == []

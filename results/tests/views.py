@@ -293,12 +293,8 @@ def claims() -> list[dict[str, Any]]:
     fault = raced(claim("broken", selftest.KNOWN, ["no_flush"], [selftest.found()]), [selftest.CAUGHT] * 2, {})
     safe = selftest.safe(explored(), explored(vcpus=3, zappers=2, shootdowns=2, states=7_001, seconds=0.25))
     return [
-        selftest.wrong(selftest.found()),
-        selftest.wrong(selftest.found(), run=selftest.MISSED),
-        fault,
-        hidden,
-        safe,
-    ]
+        selftest.wrong(selftest.found()), selftest.wrong(selftest.found(), run=selftest.MISSED), fault, hidden, safe,
+    ]  # fmt: skip
 
 
 def _selftest(width: int) -> str:

@@ -24,25 +24,11 @@ ARMS = (an_arm("A", "spec"), an_arm("A2", "spec"), an_arm("B", "v18"))
 def a_race(number: int, point: str, place: int, arm: Arm, value: float | None, **changes: Any) -> Race:
     """A race all of whose figures have one value."""
     race = Race(
-        round=number,
-        point=point,
-        place=place,
-        arm=arm.arm,
-        ordering=arm.ordering,
-        seed=number,
-        verdict=Verdict.passed,
-        reason="nothing forbidden in 900 shootdowns that met a vCPU",
-        ending=Ending.finished,
-        seconds=0.5,
-        all_shootdowns=1000,
-        met_shootdowns=900,
-        forbidden_shootdowns=0,
-        outcomes={"fresh": 100_000},
-        steal_share=0.0,
-        figures={figure.id: value for figure in FIGURES},
-        met=990,
-        measured=1000,
-    )
+        round=number, point=point, place=place, arm=arm.arm, ordering=arm.ordering, seed=number, verdict=Verdict.passed,
+        reason="nothing forbidden in 900 shootdowns that met a vCPU", ending=Ending.finished, seconds=0.5,
+        all_shootdowns=1000, met_shootdowns=900, forbidden_shootdowns=0, outcomes={"fresh": 100_000}, steal_share=0.0,
+        figures={figure.id: value for figure in FIGURES}, met=990, measured=1000,
+    )  # fmt: skip
     return race.model_copy(update=changes)
 
 
@@ -63,18 +49,12 @@ def a_bench(
         for place, arm in enumerate(arms)
     ]
     bench = Bench(
-        command=("tdx-stress", "bench"),
-        version="0.1.0",
-        commit=None,
-        seed=1,
-        started="2024-02-26T19:21:37Z",
-        host={**HOST, "cpus_used": "0-3"},
-        scenario={**SCENARIO, "orderings": [arm.ordering for arm in arms]},
+        command=("tdx-stress", "bench"), version="0.1.0", commit=None, seed=1, started="2024-02-26T19:21:37Z",
+        host={**HOST, "cpus_used": "0-3"}, scenario={**SCENARIO, "orderings": [arm.ordering for arm in arms]},
         design=Design(rounds=rounds, budget_s=None, duration_s=0.5, warmup_s=0.1, seed=1),
-        sweep=Sweep(key=key, values=tuple(values), points=tuple(points)) if values else None,
-        arms=tuple(arms),
+        sweep=Sweep(key=key, values=tuple(values), points=tuple(points)) if values else None, arms=tuple(arms),
         rounds=tuple(races),
-    )
+    )  # fmt: skip
     return bench.model_copy(update=changes)
 
 

@@ -5,46 +5,19 @@ from typing import Any
 from results.kinds.exploration import Found, Search, Subject, record
 
 SUBJECT: dict[str, Any] = {
-    "ordering": "v18",
-    "title": "A title",
-    "source": "A mail",
-    "expect": "safe",
-    "parameters": {},
-    "faults": (),
-    "vcpus": 2,
-    "zappers": 1,
-    "pages": 1,
-    "tlb_entries": 1,
-    "shootdowns": 1,
-}
+    "ordering": "v18", "title": "A title", "source": "A mail", "expect": "safe", "parameters": {}, "faults": (),
+    "vcpus": 2, "zappers": 1, "pages": 1, "tlb_entries": 1, "shootdowns": 1,
+}  # fmt: skip
 WHOLE: dict[str, Any] = {
-    "method": "exhaustive",
-    "seconds": 0.5,
-    "complete": True,
-    "stopped_by": "",
-    "transitions": 123_456,
-    "depth": 61,
-    "states": 50_000,
-    "frontier": 0,
-    "deadlocks": 0,
-    "symmetry": True,
-    "reduction": True,
-    "threads": 2,
-    "memory_bytes": 1 << 30,
-    "chance_of_miss": 6.8e-11,
+    "method": "exhaustive", "seconds": 0.5, "complete": True, "stopped_by": "", "transitions": 123_456, "depth": 61,
+    "states": 50_000, "frontier": 0, "deadlocks": 0, "symmetry": True, "reduction": True, "threads": 2,
+    "memory_bytes": 1 << 30, "chance_of_miss": 6.8e-11,
     "liveness": {"states": 90_000, "seconds": 1.0, "livelocks": 0, "refused": {}, "starving": {}},
-}
+}  # fmt: skip
 DRAWN: dict[str, Any] = {
-    "method": "random",
-    "seconds": 0.5,
-    "complete": False,
-    "stopped_by": "",
-    "transitions": 400_000,
-    "depth": 512,
-    "schedules": 1000,
-    "unfinished": 0,
-    "seed": 7,
-}
+    "method": "random", "seconds": 0.5, "complete": False, "stopped_by": "", "transitions": 400_000, "depth": 512,
+    "schedules": 1000, "unfinished": 0, "seed": 7,
+}  # fmt: skip
 
 
 def explored(reached: dict[str, int] | None = None, broken: dict[str, int] | None = None, **changes: Any) -> Any:

@@ -17,15 +17,10 @@ def pair(ordering: str, fault: str, found: dict[str, int], *, complete: bool = T
 
 # `blind` shows in the wrong order alone, `late` breaks the right one, `kind` heals the wrong one.
 PAIRS = [
-    pair("right", NO_FAULT, {}),
-    pair("right", "blind", {}),
-    pair("right", "late", NOT_DONE),
-    pair("right", "kind", {}),
-    pair("wrong", NO_FAULT, NOT_DONE),
-    pair("wrong", "blind", STALE),
-    pair("wrong", "late", NOT_DONE),
+    pair("right", NO_FAULT, {}), pair("right", "blind", {}), pair("right", "late", NOT_DONE), pair("right", "kind", {}),
+    pair("wrong", NO_FAULT, NOT_DONE), pair("wrong", "blind", STALE), pair("wrong", "late", NOT_DONE),
     pair("wrong", "kind", {}),
-]
+]  # fmt: skip
 
 
 def matrix() -> dict[str, Any]:

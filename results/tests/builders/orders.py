@@ -24,12 +24,9 @@ def atlas(races: dict[str, Any] | None = None) -> dict[str, Any]:
     ]
     bounds = {CHECK_OFF: 256 << 20, HOST_FREES: 32 << 20}
     subject = {
-        "ordering": "mine",
-        "parameters": {"expect": ["tracking_not_done"]},
-        "steps": list(STEPS),
-        "machines": [SMALLEST._asdict()],
-        "variant_bytes": bounds,
-    }
+        "ordering": "mine", "parameters": {"expect": ["tracking_not_done"]}, "steps": list(STEPS),
+        "machines": [SMALLEST._asdict()], "variant_bytes": bounds,
+    }  # fmt: skip
     explored = {"orders": 6, "decided": 6, "complete": True, "states": 600, "transitions": 900, "threads": 2}
     return atlas_document({}, subject, {**explored, "seconds": 0.5}, entries, races, [])
 
@@ -38,12 +35,9 @@ def raced(p50_ns: int | None, met: int = 900) -> dict[str, Any]:
     """One race of a round; most of its shootdowns met nobody, and took no time."""
     phases = {"shootdown": {"n": 1000, "p50": 3}, "shootdown_met": {"n": met, "p50": p50_ns}}
     return {
-        "latency_ns": phases,
-        "verdict": "passed",
-        "reason": "",
-        "all_shootdowns": 1000,
+        "latency_ns": phases, "verdict": "passed", "reason": "", "all_shootdowns": 1000,
         "met": {"kicks": 1_700, "shootdowns": 900},
-    }
+    }  # fmt: skip
 
 
 def twice(p50_ns: int, number: int) -> dict[str, Any]:

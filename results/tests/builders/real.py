@@ -43,13 +43,9 @@ def a_race(arm: str = "memfd", stale: int = 0, more: int = 0, **facts: Any) -> R
         for place in range(many + more):
             words[where.histograms + holders * HIST_WORDS + bucket_of(ns + 3 * place + 170 * more)] += 1
     told: dict[str, Any] = {
-        "ending": Ending.finished,
-        "notes": (),
-        "seconds": 2.5,
-        "faults": (),
-        "interrupts": {"TLB": 4_211, "CAL": 4_507},
-        "steal_share": 0.0,
-    }
+        "ending": Ending.finished, "notes": (), "seconds": 2.5, "faults": (),
+        "interrupts": {"TLB": 4_211, "CAL": 4_507}, "steal_share": 0.0,
+    }  # fmt: skip
     return real_record(RealFacts(arm=arm, **{**told, **facts}), words, where)
 
 

@@ -41,24 +41,12 @@ WHOLES: dict[str, dict[str, Any]] = {
     },
 }
 HOST = {
-    "cpu_model": "Some CPU",
-    "cpus_allowed": 4,
-    "hypervisor": None,
-    "constant_tsc": True,
-    "cpu_quota": None,
-    "load_1m": 0.1,
-    "busy": 0.01,
-    "governor": None,
-}
+    "cpu_model": "Some CPU", "cpus_allowed": 4, "hypervisor": None, "constant_tsc": True, "cpu_quota": None,
+    "load_1m": 0.1, "busy": 0.01, "governor": None,
+}  # fmt: skip
 SCENARIO = {
-    "name": "review",
-    "vcpus": 2,
-    "zappers": 1,
-    "pages": 64,
-    "rate": 0.0,
-    "workers": "process",
-    "placement": "apart",
-}
+    "name": "review", "vcpus": 2, "zappers": 1, "pages": 64, "rate": 0.0, "workers": "process", "placement": "apart",
+}  # fmt: skip
 
 
 def outcome(
@@ -69,16 +57,10 @@ def outcome(
     """
     met = shootdowns if met is None else met
     return {
-        "id": name,
-        "grade": Outcome[name].grade.value,
-        "count": count,
-        "shootdowns": shootdowns,
-        "met": met,
-        "of": of,
-        "rate": None if met is None else met / of,
-        "ci95": None if met is None else [0.0, 0.0007],
+        "id": name, "grade": Outcome[name].grade.value, "count": count, "shootdowns": shootdowns, "met": met, "of": of,
+        "rate": None if met is None else met / of, "ci95": None if met is None else [0.0, 0.0007],
         "would_have_caught": 0.0006 if shootdowns == 0 else None,
-    }
+    }  # fmt: skip
 
 
 def a_run(ordering: str = "v18", seen: dict[str, int] | None = None, **changes: Any) -> dict[str, Any]:

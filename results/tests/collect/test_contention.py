@@ -8,14 +8,10 @@ from results.kinds.run.tables import run_tables
 from results.tests.builders.run import Machine, a_result, a_run, recorded
 
 ENTRY = {
-    "lock": "S-EPT tree",
-    "seamcall": "TDH.MEM.PAGE.REMOVE",
-    "failed": 7,
-    "held_by": {"TDH.MEM.RANGE.BLOCK": 2, "gone": 5},
-    "got_at_last": 4,
-    "tries": {"mean": 1.75, "max": 3},
+    "lock": "S-EPT tree", "seamcall": "TDH.MEM.PAGE.REMOVE", "failed": 7,
+    "held_by": {"TDH.MEM.RANGE.BLOCK": 2, "gone": 5}, "got_at_last": 4, "tries": {"mean": 1.75, "max": 3},
     "got_after_ns": {"mean": 358, "max": 1210},
-}
+}  # fmt: skip
 
 
 def test_counts_of_all_actors_come_together_by_lock_seamcall_and_holder():

@@ -24,35 +24,20 @@ from results.collect.last_steps import what_led_to_it as told
 from results.exchange.trace_events import text
 
 FACTS: dict[str, Any] = {
-    "entries": 2082,
-    "frozen_by": {"outcome": "tracking_not_done", "actor": "zapper 0", "page": 7},
-    "ns_of_entry": 22.2,
-    "entries_of_a_shootdown": 50.0,
-    "ns_of_a_shootdown": 1110,
-}
+    "entries": 2082, "frozen_by": {"outcome": "tracking_not_done", "actor": "zapper 0", "page": 7}, "ns_of_entry": 22.2,
+    "entries_of_a_shootdown": 50.0, "ns_of_a_shootdown": 1110,
+}  # fmt: skip
 
 
 def event(actor: str, function: str, word: str = "", changed: bool = False, **more: Any) -> Event:
     access = Access(word, 0, int(changed), "before", "after" if changed else "before") if word else None
     known: dict[str, Any] = {
-        "leaf": "",
-        "status": "",
-        "outcomes": (),
-        "says": "",
-        "own": (),
-        "calls": (function,),
-    } | more
+        "leaf": "", "status": "", "outcomes": (), "says": "", "own": (), "calls": (function,),
+    } | more  # fmt: skip
     return Event(
-        actor=actor,
-        chosen=0,
-        name=f"{function}.step",
-        function=function,
-        text=f"step {word}",
-        file="kernels/some.py",
-        line=3,
-        access=access,
-        **known,
-    )
+        actor=actor, chosen=0, name=f"{function}.step", function=function, text=f"step {word}", file="kernels/some.py",
+        line=3, access=access, **known,
+    )  # fmt: skip
 
 
 def raced(

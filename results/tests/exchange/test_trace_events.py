@@ -88,12 +88,9 @@ def test_slices_that_overlap_are_refused():
 
 def test_slices_of_different_tracks_may_overlap_and_times_need_not_be_whole():
     made = chrome_trace(
-        "t",
-        ["a", "b"],
-        [Slice("b", "y", 0.25, 2.5), Slice("a", "x", 0, 1.5), Slice("a", "z", 0, 1)],
-        [Moment("a", "m", 1.5)],
-        [Counter("c", 1.0, {"n": 2})],
-    )
+        "t", ["a", "b"], [Slice("b", "y", 0.25, 2.5), Slice("a", "x", 0, 1.5), Slice("a", "z", 0, 1)],
+        [Moment("a", "m", 1.5)], [Counter("c", 1.0, {"n": 2})],
+    )  # fmt: skip
 
     assert slices(made) == {1: [(0, 1.5, "x"), (0, 1, "z")], 2: [(0.25, 2.5, "y")]}
     assert json.loads(text(made)) == made

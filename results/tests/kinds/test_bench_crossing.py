@@ -24,22 +24,10 @@ def compared(figure: str, point: str, ratio: float | None) -> Comparison:
     """v18 against spec at a point: this ratio within a tenth, or none that was shown to be."""
     made = ratio or 1.0
     return Comparison(
-        figure=figure,
-        point=point,
-        arm="B",
-        ordering="v18",
-        rounds=12,
-        reference=1000.0,
-        value=1000.0 * made,
-        ratio=made,
-        low=0.9 * made,
-        high=1.1 * made,
-        p=0.001,
-        holm_p=0.002,
-        could_have_shown=1.05,
-        finding="differs" if ratio else "no_difference",
-        verdict_text="",
-    )
+        figure=figure, point=point, arm="B", ordering="v18", rounds=12, reference=1000.0, value=1000.0 * made,
+        ratio=made, low=0.9 * made, high=1.1 * made, p=0.001, holm_p=0.002, could_have_shown=1.05,
+        finding="differs" if ratio else "no_difference", verdict_text="",
+    )  # fmt: skip
 
 
 def swept(ratios: Sequence[float | None], values: tuple[Any, ...] = COSTS, key: str = "costs.track") -> Bench:

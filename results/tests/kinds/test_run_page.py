@@ -111,12 +111,9 @@ def test_an_ordering_that_measured_nothing_still_has_a_page():
     none = {"n": 0, "min": None, "p50": None, "p90": None, "p99": None, "p999": None, "max": None}
     phase = {**none, "ci95": dict.fromkeys(("p50", "p90", "p99", "p999"))}
     run = a_run(
-        "crashed_one",
-        verdict="crashed",
-        ending="crashed",
-        latency_ns={"shootdown": phase, "stale_window": phase},
+        "crashed_one", verdict="crashed", ending="crashed", latency_ns={"shootdown": phase, "stale_window": phase},
         vcpu_ns={"out_of_guest": phase, "gate_wait": phase},
-    )
+    )  # fmt: skip
     found = Read(page_of(run))
 
     assert "Broken: a worker died, or nothing progressed" in found.text

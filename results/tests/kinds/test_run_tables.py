@@ -103,14 +103,8 @@ def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed(
 def test_a_review_with_long_numbers_and_the_usual_caveats_is_read_on_one_screen(width: int) -> None:
     seen = ("stale_in_window", "stale_after_kick", "operand_busy", "page_already_accepted", "fault")
     long: dict[str, Any] = {
-        "n": 99_999_999,
-        "min": 1,
-        "p50": 123_000,
-        "p90": 234_000,
-        "p99": 345_000,
-        "p999": 456_000,
-        "max": 567_000,
-    }
+        "n": 99_999_999, "min": 1, "p50": 123_000, "p90": 234_000, "p99": 345_000, "p999": 456_000, "max": 567_000,
+    }  # fmt: skip
     long |= {"ci95": dict.fromkeys(("p50", "p90", "p99", "p999"), (112_000, 134_000))}
     runs = [
         a_run(

@@ -7,27 +7,11 @@ import pytest
 from results.machine.comparable import differences
 
 HOST = {
-    "machine": "x86_64",
-    "cpu_model": "Some CPU",
-    "hypervisor": None,
-    "cpus_allowed": 4,
-    "cpus_used": "0-3",
-    "cpu_quota": None,
-    "smt": False,
-    "governor": "performance",
-    "constant_tsc": True,
-    "clocksource": "tsc",
-    "kernel": "Linux 6.18",
-    "numba": "0.68.1",
-    "python": "3.11.7",
-    "memory_bytes": 1 << 34,
-    "load_1m": 0.2,
-    "busy": 0.01,
-    "clock_error_ppm": 1.0,
-    "timer_ns": 9.5,
-    "empty_shootdown_ns": 50,
-    "round_trip_ns": 100.0,
-}
+    "machine": "x86_64", "cpu_model": "Some CPU", "hypervisor": None, "cpus_allowed": 4, "cpus_used": "0-3",
+    "cpu_quota": None, "smt": False, "governor": "performance", "constant_tsc": True, "clocksource": "tsc",
+    "kernel": "Linux 6.18", "numba": "0.68.1", "python": "3.11.7", "memory_bytes": 1 << 34, "load_1m": 0.2,
+    "busy": 0.01, "clock_error_ppm": 1.0, "timer_ns": 9.5, "empty_shootdown_ns": 50, "round_trip_ns": 100.0,
+}  # fmt: skip
 
 
 def against(**changed: Any) -> list[str]:

@@ -127,12 +127,8 @@ def test_what_is_found_and_what_to_try(id: str, changed: dict[str, Any], found: 
 
 def test_what_a_container_hides_is_not_taken_for_known():
     hidden = {
-        "topology": GROUPS | {"told": False},
-        "isolated": None,
-        "smt": None,
-        "clocksource": None,
-        "governor": None,
-    }
+        "topology": GROUPS | {"told": False}, "isolated": None, "smt": None, "clocksource": None, "governor": None,
+    }  # fmt: skip
 
     told = {id: finding(id, **hidden).found for id in ("smt", "clocksource", "frequency", "isolation", "topology")}
 
