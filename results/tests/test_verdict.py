@@ -16,13 +16,13 @@ def test_one_forbidden_outcome_fails_a_safe_ordering_whatever_its_rate():
     assert judgement == ("failed", "declared safe, and showed tracking_not_done once")
 
 
-def test_an_unknown_status_fails_a_safe_ordering():
-    assert verdict(a_run(seen={"unknown_status": 1})) == "failed"
-
-
-@pytest.mark.parametrize("name", ["stale_in_window", "stale_after_kick", "operand_busy", "page_already_accepted"])
-def test_what_is_acceptable_or_interesting_does_not_fail(name: str):
-    assert verdict(a_run(seen={name: 1000})) == "passed"
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("stale_in_window", "passed"), ("stale_after_kick", "passed"), ("operand_busy", "passed"),
+     ("unknown_status", "failed")],
+)  # fmt: skip
+def test_what_is_acceptable_or_interesting_does_not_fail_and_what_is_unknown_does(name: str, found: str):
+    assert verdict(a_run(seen={name: 1000})) == found
 
 
 def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
@@ -78,11 +78,32 @@ def test_an_interrupted_safe_ordering_that_showed_something_forbidden_has_failed
     assert verdict(a_run(ending="interrupted", seen={"stale_after_done": 2})) == "failed"
 
 
-@pytest.mark.parametrize("ending", ["crashed", "hung"])
-def test_a_crash_and_a_standstill_win_over_what_was_seen(ending: str):
-    run = a_run(ending=ending, seen={"stale_after_done": 2}, notes=["zapper 0 at kick"])
+@pytest.mark.parametrize(
+    ("ending", "notes", "said"),
+    [
+        ("crashed", [], "a worker died"),
+        ("hung", [], "nothing progressed"),
+        ("hung", ["zapper 0 at kick", "vcpu 1 at gate"], "zapper 0 at kick; vcpu 1 at gate"),
+    ],
+)
+def test_a_crash_and_a_standstill_win_over_what_was_seen(ending: str, notes: list[str], said: str):
+    run = a_run(ending=ending, seen={"stale_after_done": 2, "no_progress": 1}, notes=notes)
 
-    assert judge(run) == (ending, "zapper 0 at kick; until then stale_after_done 2 times")
+    assert judge(run) == (ending, f"{said}; until then stale_after_done 2 times")
+
+
+@pytest.mark.parametrize(
+    ("expect", "ending", "found"),
+    [
+        (["no_progress"], "hung", ("passed", "caught: no_progress once")),
+        (["no_progress"], "crashed", ("crashed", "a worker died")),
+        (["tracking_not_done"], "hung", ("hung", "nothing progressed")),
+    ],
+)
+def test_a_standstill_is_what_an_ordering_may_be_known_for_and_a_crash_is_not(
+    expect: list[str], ending: str, found: tuple[str, str]
+):
+    assert judge(a_run(expect=expect, ending=ending, seen={"no_progress": 1})) == found
 
 
 def test_a_known_wrong_ordering_that_shows_its_outcome_has_passed():
