@@ -4,7 +4,7 @@ What a page says is a `Page` of plain values, made where its kind is; how it loo
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -204,6 +204,12 @@ def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
         else:
             rows.append((f"{before}{key}", _text(key, value)))
     return rows
+
+
+def orderings_table(rows: Iterable[tuple[str, Sequence[str], str, str]], *, folded: bool = False) -> Table:
+    """The orderings: the name of each, its steps, its title and its source."""
+    cells = tuple((name, ", ".join(steps), title, source or "-") for name, steps, title, source in rows)
+    return Table("The orderings", ("ordering", "steps of a shootdown", "what it is", "source"), cells, folded=folded)
 
 
 def command_line(result: Mapping[str, Any]) -> str:

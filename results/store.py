@@ -74,23 +74,15 @@ class RunDirectory:
 
             files[TRACE] = lambda file: file.write(trace_text(trace).encode())
         files[RESULT] = lambda file: file.write(json_bytes(result))
-        with _turn(self.path):
-            self._write_each(files)
-            if draw is not None:
-                draw(self.path)
-        self._point_latest()
+        self.put(files, draw)
 
-    def put(self, files: Mapping[str, Writer]) -> None:
+    def put(self, files: Mapping[str, Writer], draw: Callable[[Path], None] | None = None) -> None:
         """Write files by name, in this order and each atomically. Raises StoreError, as `write` does."""
         with _turn(self.path):
-            self._write_each(files)
-        self._point_latest()
-
-    def _write_each(self, files: Mapping[str, Writer]) -> None:
-        for name, writer in files.items():
-            write_file(self.path / name, writer)
-
-    def _point_latest(self) -> None:
+            for name, writer in files.items():
+                write_file(self.path / name, writer)
+            if draw is not None:
+                draw(self.path)
         if self.latest is not None:
             point_latest(self.latest, self.path.name)
             self.latest = None

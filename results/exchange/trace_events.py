@@ -6,8 +6,8 @@ Times are in microseconds; a schedule has no time, so there a step takes one.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from kernels.story.events import Event, Story
 from results.grades import FAILING, grade_of, why
@@ -16,44 +16,26 @@ EPOCHS = "epoch_tracking"
 PROCESS = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A stretch of one track, in microseconds."""
+class Slice(NamedTuple):
+    """A stretch of one track, in microseconds; a point in time where it ends at once."""
 
     track: str
     name: str
     start_us: float
     end_us: float
-    args: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A point in time on one track."""
-
-    track: str
-    name: str
-    at_us: float
-    args: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """What counters of one name stand at from here on."""
-
-    name: str
-    at_us: float
-    values: Mapping[str, int]
+    args: Mapping[str, Any] = {}
 
 
 def chrome_trace(
     title: str,
     tracks: Sequence[str],
     slices: Iterable[Slice],
-    moments: Iterable[Moment] = (),
-    counters: Iterable[Counter] = (),
+    moments: Iterable[Slice] = (),
+    counters: Iterable[tuple[str, float, Mapping[str, int]]] = (),
 ) -> dict[str, Any]:
-    """The trace as JSON's values. Raises ValueError where two slices of a track overlap and neither holds the other."""
+    """The trace as JSON's values. `counters`: a name, from when on, and what they stand at.
+    Raises ValueError where two slices of a track overlap and neither holds the other.
+    """
     numbers = {track: number for number, track in enumerate(tracks, start=1)}
     made: list[dict[str, Any]] = [_named("process_name", 0, name=title)]
     for track, number in numbers.items():
@@ -62,9 +44,9 @@ def chrome_trace(
         length_us = round(one.end_us - one.start_us, 3)  # to the nanosecond
         made.append(_event("X", one.name, one.start_us, numbers[one.track], one.args) | {"dur": length_us})
     for moment in moments:
-        made.append(_event("i", moment.name, moment.at_us, numbers[moment.track], moment.args) | {"s": "g"})
-    for counter in counters:
-        made.append(_event("C", counter.name, counter.at_us, 0, counter.values))
+        made.append(_event("i", moment.name, moment.start_us, numbers[moment.track], moment.args) | {"s": "g"})
+    for name, at_us, values in counters:
+        made.append(_event("C", name, at_us, 0, values))
     return {"traceEvents": made, "displayTimeUnit": "ns", "otherData": {"title": title}}
 
 
@@ -99,7 +81,7 @@ def story_trace(story: Story, title: str, times: Times | None = None) -> dict[st
     timed = list(zip(story.events, times.events, strict=True))
     steps = [Slice(event.actor, event.label, start, end, _step(event)) for event, (start, end) in timed]
     moments = [
-        Moment(event.actor, outcome, end, {"grade": str(grade_of(outcome)), "why": why(outcome)})
+        Slice(event.actor, outcome, end, end, {"grade": str(grade_of(outcome)), "why": why(outcome)})
         for event, (_, end) in timed
         for outcome in event.outcomes
         if grade_of(outcome) in FAILING
@@ -116,7 +98,7 @@ def _step(event: Event) -> dict[str, Any]:
     return {**words, "source": f"{event.file}:{event.line}", **{key: value for key, value in more.items() if value}}
 
 
-def _epochs(story: Story, times: Times) -> Iterable[Counter]:
+def _epochs(story: Story, times: Times) -> Iterable[tuple[str, float, Mapping[str, int]]]:
     """The TD epoch and both reference counts, wherever they change."""
     for event, (_, end) in zip(story.events, times.events, strict=True):
         access = event.access
@@ -124,7 +106,7 @@ def _epochs(story: Story, times: Times) -> Iterable[Counter]:
             epoch, _, counts = access.after.partition(" ")
             even, odd = counts.removeprefix("R={").removesuffix("}").split(",")
             values = {"td_epoch": int(epoch.removeprefix("E=")), "refcount[0]": int(even), "refcount[1]": int(odd)}
-            yield Counter(EPOCHS, end, values)
+            yield EPOCHS, end, values
 
 
 def _nested(slices: Iterable[Slice]) -> list[Slice]:

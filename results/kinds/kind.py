@@ -75,9 +75,9 @@ class Kind:
     lines: Callable[[Any], Iterable[str]]
     suite: Callable[[Any], str]
     cases: Callable[[Any], Sequence[Case]]
-    draw: Callable[[Path, Any], str]
     tables: Callable[[Any], Iterable[Table]] = lambda document: ()
     said: Callable[[Any], str] = lambda document: ""
+    draw: Callable[[Path, Any], str] = lambda directory, document: ""
     text: Callable[[Any], str] = lambda document: json_bytes(document).decode()
     alone: bool = False
     rows: Callable[[Any], list[dict[str, Any]]] = lambda document: []
@@ -87,10 +87,6 @@ class Kind:
 def _read_run(directory: Path) -> dict[str, Any]:
     """With its arrays, so that broken ones are refused before anything is shown."""
     return read_result(directory).result
-
-
-def _nothing_to_draw(directory: Path, document: Any) -> str:
-    return ""
 
 
 def _answer(result: Any) -> str:
@@ -234,7 +230,6 @@ KINDS = (
         lines=lambda it: map(exploration_views.exploration_observation, exploration.entries_of(it)),
         suite=lambda it: "explore",
         cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
-        draw=_nothing_to_draw,
         rows=lambda it: [
             _a_row(one, one, scenario=one["flow"], point=one.get("point", "")) for one in exploration.entries_of(it)
         ],
@@ -284,7 +279,6 @@ KINDS = (
         lines=contract.contract_lines,
         suite=lambda it: "contract",
         cases=contract.contract_cases,
-        draw=_nothing_to_draw,
         said=contract.contract_answer,
         alone=True,
         rows=lambda it: [_a_row(one, None, scenario="") for one in it["orderings"]],
@@ -301,7 +295,6 @@ KINDS = (
         lines=lambda it: map(amplification.amplified_line, it["orderings"]),
         suite=lambda it: str(it["scenario"]["name"]),
         cases=amplification.amplification_cases,
-        draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, it["scenario"], scenario=it["scenario"]["name"]) for one in it["orderings"]],
         about=lambda it: {key: value for key, value in it["scenario"].items() if key != "seed"},
     ),
@@ -318,7 +311,6 @@ KINDS = (
         suite=lambda it: "selftest",
         cases=lambda it: selftest.selftest_cases(it["claims"]),
         alone=True,
-        draw=_nothing_to_draw,
         rows=lambda it: [_a_row(one, one["race"], scenario="") for one in it["claims"]],
     ),
 )

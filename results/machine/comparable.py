@@ -87,21 +87,14 @@ def differences(host_a: Host, host_b: Host) -> list[str]:
     return [one.text for one in differing(host_a, host_b)]
 
 
-def differing(host_a: Host, host_b: Host) -> list[Difference]:
-    """The same by their parts."""
-    return [*_facts(host_a, host_b), *_measures(host_a, host_b), *_moments(host_a, host_b)]
-
-
-def _facts(host_a: Host, host_b: Host) -> Iterator[Difference]:
+def differing(host_a: Host, host_b: Host) -> Iterator[Difference]:
+    """The same by their parts; last what was wrong with one of the two moments, though not with the machine."""
     for fact in FACTS:
         a, b = host_a.get(fact.key), host_b.get(fact.key)
         if a != b and fact.key in host_a and fact.key in host_b:
             told = [fact.shown(value) if value is not None else "none or not told" for value in (a, b)]
             seen = f"{fact.name}: {told[0]} in the first, {told[1]} in the second"
             yield Difference(Kind.machine, seen, fact.consequence)
-
-
-def _measures(host_a: Host, host_b: Host) -> Iterator[Difference]:
     for fact in MEASURES:
         a, b = host_a.get(fact.key), host_b.get(fact.key)
         if a is None and b is None:
@@ -114,10 +107,6 @@ def _measures(host_a: Host, host_b: Host) -> Iterator[Difference]:
             times = f"{max(a, b) / max(min(a, b), 0.1):.1f}x"
             seen = f"{fact.name}: {fact.shown(a)} in the first, {fact.shown(b)} in the second ({times})"
             yield Difference(Kind.measure, seen, fact.consequence)
-
-
-def _moments(host_a: Host, host_b: Host) -> Iterator[Difference]:
-    """What was wrong with one of the two moments, though not with the machine."""
     for which, host in (("first", host_a), ("second", host_b)):
         if (host.get("busy") or 0) > BUSY:
             seen = f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}"

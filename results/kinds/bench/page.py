@@ -1,6 +1,6 @@
 """The page of a bench: the ratios first, the first ordering against itself beside them, then what they are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,8 +26,19 @@ from results.kinds.bench.tables import (
     machine_table,
 )
 from results.kinds.bench.wording import arm_name, figures_in, slope_text, swept, words
-from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
-from results.table import Table
+from results.page import (
+    READING,
+    Card,
+    Figure,
+    Key,
+    Page,
+    Section,
+    command_line,
+    host_table,
+    mapping_table,
+    orderings_table,
+    origin,
+)
 from results.verdict import Exit, Verdict
 from results.words import plural
 
@@ -84,7 +95,7 @@ def bench_page(bench: Bench, hists: Hists) -> Page:
             host_table(bench.host),
             mapping_table("How it was laid out", record["design"]),
             mapping_table("The scenario", bench.scenario, folded=True),
-            _orderings(bench.arms),
+            orderings_table((arm_name(a), a.shootdown, a.title, a.source) for a in bench.arms if a.arm != AGAIN),
         ),
         caveats=tuple(bench.caveats or bench_caveats(bench)),
         command=command_line(record),
@@ -241,10 +252,3 @@ def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
             ),
         ),
     )
-
-
-def _orderings(arms: Sequence[Arm]) -> Table:
-    rows = tuple(
-        (arm_name(arm), ", ".join(arm.shootdown), arm.title, arm.source or "-") for arm in arms if arm.arm != AGAIN
-    )
-    return Table("The orderings", ("ordering", "steps of a shootdown", "what it is", "source"), rows)

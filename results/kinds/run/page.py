@@ -30,8 +30,19 @@ from results.kinds.run.tables import (
     percentiles_table,
     shares_table,
 )
-from results.page import READING, Card, Figure, Key, Page, Section, command_line, host_table, mapping_table, origin
-from results.table import Table
+from results.page import (
+    READING,
+    Card,
+    Figure,
+    Key,
+    Page,
+    Section,
+    command_line,
+    host_table,
+    mapping_table,
+    orderings_table,
+    origin,
+)
 from results.verdict import MET, Exit, exit_code, name_of, whole, word_of
 from results.words import PHASE_WORDS, share
 
@@ -126,7 +137,10 @@ def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
         facts=(
             host_table(result["host"]),
             mapping_table("The scenario", result["scenario"], folded=True),
-            _orderings(runs),
+            orderings_table(
+                ((run["ordering"], run["shootdown"], run["title"], run.get("source", "")) for run in runs),
+                folded=len(runs) > 4,
+            ),
         ),
         caveats=tuple(result["caveats"]),
         command=command_line(result),
@@ -261,12 +275,3 @@ def _locks(runs: Sequence[Run]) -> Iterator[Section]:
         yield Section(
             "locks", "Lock contention", CONTENTION, tables=tuple(map(contention_table, found.values(), found))
         )
-
-
-def _orderings(runs: Sequence[Run]) -> Table:
-    rows = tuple(
-        (run["ordering"], ", ".join(run["shootdown"]), run["title"], str(run.get("source") or "-")) for run in runs
-    )
-    return Table(
-        "The orderings", ("ordering", "steps of a shootdown", "what it is", "source"), rows, folded=len(runs) > 4
-    )

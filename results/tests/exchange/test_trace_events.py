@@ -7,7 +7,7 @@ import pytest
 
 from kernels.story.events import Story
 from kernels.tests.written_schedules import refused, stale, told, unserialized, waiting, wander
-from results.exchange.trace_events import Counter, Moment, Slice, chrome_trace, story_trace, text
+from results.exchange.trace_events import Slice, chrome_trace, story_trace, text
 
 
 def slices(trace: Any) -> dict[int, list[tuple[float, float, str]]]:
@@ -89,7 +89,7 @@ def test_slices_that_overlap_are_refused():
 def test_slices_of_different_tracks_may_overlap_and_times_need_not_be_whole():
     made = chrome_trace(
         "t", ["a", "b"], [Slice("b", "y", 0.25, 2.5), Slice("a", "x", 0, 1.5), Slice("a", "z", 0, 1)],
-        [Moment("a", "m", 1.5)], [Counter("c", 1.0, {"n": 2})],
+        [Slice("a", "m", 1.5, 1.5)], [("c", 1.0, {"n": 2})],
     )  # fmt: skip
 
     assert slices(made) == {1: [(0, 1.5, "x"), (0, 1, "z")], 2: [(0.25, 2.5, "y")]}
