@@ -247,16 +247,12 @@ def _write_into(path: Path, content: bytes) -> None:
 
 def point_latest(link: Path, target: str) -> None:
     """Point the link to the target. A convenience: where links cannot be made, there is none."""
-    temporary = _temporary(link)
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.{next(_serial)}.tmp")
     with contextlib.suppress(OSError):
         temporary.symlink_to(target)
         os.replace(temporary, link)
     with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{next(_serial)}.tmp")
 
 
 def _refused(error: OSError, path: Path, advice: str) -> StoreError:

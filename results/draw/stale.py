@@ -123,16 +123,11 @@ def stale_ages(ax: Axes, shown: Shown) -> None:
     ax.set_yscale("log")
     ax.set_ylim(0.7, 2.2 * highest)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
-    ax.set_xticks(range(len(groups)), [_age_name(first, end) for first, end in groups])
+    names = [f"{a}+" if b == AGE_BUCKETS - 1 else f"{a}" if a == b else f"{a}-{b}" for a, b in groups]
+    ax.set_xticks(range(len(groups)), names)
     ax.grid(False, axis="x")
     ax.set_xlabel("age: TD epochs since the page was blocked")
     ax.set_ylabel("reads (log)")
-
-
-def _age_name(first: int, end: int) -> str:
-    if end == AGE_BUCKETS - 1:
-        return f"{first}+"
-    return f"{first}" if first == end else f"{first}-{end}"
 
 
 def window_curves(ax: Axes, shown: Shown) -> None:

@@ -80,7 +80,12 @@ BAND: dict[str, Any] = {"alpha": 0.22, "linewidth": 0}
 def styles(runs: Sequence[Mapping[str, Any]]) -> list[Style]:
     """A style for each run, in their order."""
     places = places_of([run["ordering"] for run in runs])
-    return [_style(places[run["ordering"]], run) for run in runs]
+    looks = []
+    for run in runs:
+        # What makes a run's latency none of an undisturbed race stands behind its name.
+        marks = (" (perturbed)" if run["perturbed"] else "") + (" (traced)" if run.get("trace") else "")
+        looks.append(look_of(places[run["ordering"]], run["ordering"], safe=is_safe(run), marks=marks))
+    return looks
 
 
 def places_of(orderings: Sequence[str]) -> dict[str, int]:
@@ -98,15 +103,6 @@ def places_of(orderings: Sequence[str]) -> dict[str, int]:
         ]
         places[name] = free[0]
     return places
-
-
-def _style(place: int, run: Mapping[str, Any]) -> Style:
-    return look_of(place, run["ordering"], safe=is_safe(run), marks=marks_of(run))
-
-
-def marks_of(run: Mapping[str, Any]) -> str:
-    """What makes a run's latency none of an undisturbed race, as it stands behind its name."""
-    return (" (perturbed)" if run["perturbed"] else "") + (" (traced)" if run.get("trace") else "")
 
 
 def look_of(place: int, ordering: str, *, safe: bool, marks: str = "") -> Style:

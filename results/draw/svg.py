@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
-from results.draw.style import PARAMETERS, Dash, Style
+from results.draw.style import PARAMETERS, Style
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # What a light page's colours are on a dark one: the same hues, lighter, so that lines and areas stand out as much.
@@ -117,9 +117,11 @@ def dark_properties() -> str:
 def sample(look: Style) -> str:
     """A short piece of an ordering's line with its marker, for a legend in the text."""
     colour = coloured(look.colour)
+    lengths = " ".join(f"{2 * length:g}" for length in ("" if look.dash == "-" else look.dash[1]))
+    dashes = f"; stroke-dasharray: {lengths}" * bool(lengths)
     return (
         '<svg class="sample" viewBox="0 0 40 14" aria-hidden="true">'
-        f'<path d="M1 7H39" style="fill: none; stroke: {colour}; stroke-width: 2{_dashes(look.dash)}"/>'
+        f'<path d="M1 7H39" style="fill: none; stroke: {colour}; stroke-width: 2{dashes}"/>'
         f'<path d="{_marker(look.marker)}" style="fill: {colour}"/></svg>'
     )
 
@@ -130,10 +132,6 @@ def swatch(colour: str, hatch: str) -> str:
     lines = f'<path d="{strokes}" style="stroke: {coloured("#ffffff")}; stroke-width: 1"/>' if strokes else ""
     area = f'<path d="M0 0H32V14H0Z" style="fill: {coloured(colour)}"/>'
     return f'<svg class="sample" viewBox="0 0 32 14" aria-hidden="true">{area}{lines}</svg>'
-
-
-def _dashes(dash: Dash) -> str:
-    return "" if dash == "-" else f"; stroke-dasharray: {' '.join(f'{2 * length:g}' for length in dash[1])}"
 
 
 def _marker(name: str) -> str:

@@ -41,7 +41,7 @@ def write_hgrm(result: Mapping[str, Any], arrays: Arrays, file: IO[bytes]) -> No
     wholes = {run["ordering"]: MET if MET in run["latency_ns"] else "shootdown" for run in result["runs"]}
     for ordering, phase, counts in _measured(result, arrays):
         if phase == wholes[ordering]:
-            file.write(f"#[Ordering = {_one_line(ordering)}, n = {int(counts.sum())}, unit = ns]\n".encode())
+            file.write(f"#[Ordering = {' '.join(ordering.split())}, n = {int(counts.sum())}, unit = ns]\n".encode())
             as_hdr_histogram(counts).output_percentile_distribution(file, 1, TICKS)
             file.write(b"\n")
 
@@ -78,7 +78,3 @@ def _started_s(result: Mapping[str, Any]) -> float:
         return datetime.fromisoformat(result.get("started", "")).timestamp()
     except (TypeError, ValueError):
         return 0.0
-
-
-def _one_line(name: str) -> str:
-    return " ".join(name.split())

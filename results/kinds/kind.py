@@ -84,11 +84,6 @@ class Kind:
     about: Callable[[Any], Mapping[str, Any]] = lambda document: {}
 
 
-def _read_run(directory: Path) -> dict[str, Any]:
-    """With its arrays, so that broken ones are refused before anything is shown."""
-    return read_result(directory).result
-
-
 def _answer(result: Any) -> str:
     """What both orders showed, and that one run ranks nothing; what they cost stands in the tables and on the page."""
     if result["scenario"]["name"] != REVIEW or not {TRACK_FIRST, KICK_FIRST} <= {
@@ -173,7 +168,7 @@ KINDS = (
         RESULT,
         RACED,
         {RUN_SCHEMA: ResultShape},
-        read=_read_run,
+        read=lambda directory: read_result(directory).result,  # with its arrays, refused before anything is shown
         exit_code=lambda it: run_exit_code(it["runs"]),
         shown=run_tables.run_screen,
         tables=run_tables.run_tables,

@@ -78,18 +78,27 @@ def _branch(entries: Sequence[Entry], place: int, row: int, found: list[Box]) ->
 
 def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Literal["png", "svg"] = "png") -> None:
     """Draw the map, and beside it the races where there are any; `target` is a path or an open binary file."""
-    laid = boxes(atlas["orders"])
+    orders = atlas["orders"]
+    laid = boxes(orders)
     rows = max(box.row + box.rows for box in laid)
-    styles = _styles(atlas["orders"])
+    others = iter(OTHERS * 4)
+    styles = {it.kind: (SAFE, "") if it.kind == OrderVerdict.safe else next(others) for it in kinds(orders)}
     races = _shown([entry for entry in (atlas["races"] or {}).get("orders", ()) if entry["p50_ns"]])
-    foot = textwrap.wrap(f"{MODEL} {_caveats(atlas)}", 190)
+    caveats = "; ".join(caveat["seen"] for caveat in atlas["caveats"])
+    foot = textwrap.wrap(MODEL + f" Caveats: {caveats}." * bool(caveats), 190)
     foot_in = LINE_IN * (2.4 + len(foot))
     bars_in = BAR_IN * (len(races) + 1)
     body = max(ROW_IN * (rows + 1.2), bars_in + 0.8, 2.0)
     height = HEAD_IN + body + foot_in
     with parameters():
         figure = Figure(figsize=(WIDTH_IN, height))
-        head_and_foot(figure, _atlas_title(atlas), _atlas_subtitle(atlas), foot, LINE_IN * (len(foot) + 0.3))
+        safe, of = (sum(one["verdict"] == OrderVerdict.safe for one in orders), plural(len(orders), "order"))
+        title = f"{safe} of {of} of a shootdown's steps {'is' if safe == 1 else 'are'} safe"
+        subtitle = (
+            f"All else as in {base_of(atlas)}. From left to right: the step that comes first, second, ...; "
+            "a branch ends where every order below it is safe, or none is."
+        )
+        head_and_foot(figure, title, subtitle, foot, LINE_IN * (len(foot) + 0.3))
         tree_in = ROW_IN * (rows + 1.2)
         tree = (0.012, (foot_in + body - tree_in) / height, 0.55 if races else 0.976, tree_in / height)
         _draw_map(figure.add_axes(tree), laid, rows, len(atlas["steps"]), styles)
@@ -107,30 +116,6 @@ def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Liter
 
 
 Look = tuple[str, str]
-
-
-def _styles(entries: Sequence[Entry]) -> dict[str, Look]:
-    others = iter(OTHERS * 4)
-    return {it.kind: (SAFE, "") if it.kind == OrderVerdict.safe else next(others) for it in kinds(entries)}
-
-
-def _atlas_title(atlas: Mapping[str, Any]) -> str:
-    safe = sum(one["verdict"] == OrderVerdict.safe for one in atlas["orders"])
-    return (
-        f"{safe} of {plural(len(atlas['orders']), 'order')} of a shootdown's steps {'is' if safe == 1 else 'are'} safe"
-    )
-
-
-def _atlas_subtitle(atlas: Mapping[str, Any]) -> str:
-    return (
-        f"All else as in {base_of(atlas)}. From left to right: the step that comes first, second, ...; "
-        "a branch ends where every order below it is safe, or none is."
-    )
-
-
-def _caveats(atlas: Mapping[str, Any]) -> str:
-    seen = "; ".join(caveat["seen"] for caveat in atlas["caveats"])
-    return f"Caveats: {seen}." if seen else ""
 
 
 def _draw_map(ax: Axes, laid: Sequence[Box], rows: int, places: int, styles: Mapping[str, Look]) -> None:

@@ -238,13 +238,11 @@ def race_entries(
 
 def _verdicts(runs: Sequence[Mapping[str, Any]]) -> set[str]:
     """What its races come to: those that met too few vCPUs count together."""
-    told = {str(run["verdict"]) for run in runs if not _thin(run)}
+    told = {
+        str(run["verdict"]) for run in runs if not is_thin(run["reason"], met_shootdowns(run), run["all_shootdowns"])
+    }
     met = sum(met_shootdowns(run) or 0 for run in runs)
     return told | {"passed" if too_few(met, 0) is None else "inconclusive"} if told <= {"passed"} else told
-
-
-def _thin(run: Mapping[str, Any]) -> bool:
-    return is_thin(run["reason"], met_shootdowns(run), run["all_shootdowns"])
 
 
 def _too_few(name: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from results.exchange.cases import Case
+from results.exchange.cases import Case, case_of
 from results.kinds.exploration import INTERRUPT, failing, size_words
 from results.numbers.statistics import would_have_caught
 from results.table import Table
@@ -149,11 +149,12 @@ def _group_row(title: str, group: Sequence[Claim]) -> tuple[str, ...]:
 def selftest_table(claims: Sequence[Claim]) -> Table:
     """A row a claim: the machine that showed it (vCPUs x zappers, x shootdowns of each), the steps to it, and the time
     to the first catch, or all of it."""
-    rows = [
-        (_what(one), _machine(one), _steps(one), *_explored(one["explored"]), *_raced(one["race"]), word_of(one))
-        for _, group in _groups(claims)
-        for one in group
-    ]
+    rows = []
+    for one in (one for _, group in _groups(claims) for one in group):
+        name = one["ordering"] if is_safe(one) else f"{one['ordering']}: {expected(one)}"
+        states, seconds = (sum(search[key] for search in one["explored"]) for key in ("states", "seconds"))
+        explored = _machine(one), _steps(one), count(states), nanoseconds(seconds * 1e9)
+        rows.append((name, *explored, *_raced(one["race"]), word_of(one)))
     head = ("claim", "machine", "steps", "states", "explored", "raced", "shootdowns", "met", "power", "verdict")
     return Table("Every claim", head, tuple(rows), frozenset(range(1, 9)), least=(6, 1, 3))
 
@@ -167,10 +168,6 @@ def _groups(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:
     yield "known-wrong orderings", [one for one in claims if not is_safe(one) and not one["faults"]]
     yield "faults of the module and of KVM", [one for one in claims if not is_safe(one) and one["faults"]]
     yield "safe orderings", [one for one in claims if is_safe(one)]
-
-
-def _what(one: Claim) -> str:
-    return one["ordering"] if is_safe(one) else f"{one['ordering']}: {expected(one)}"
 
 
 def _machine(one: Claim) -> str:
@@ -190,11 +187,6 @@ def _steps(one: Claim) -> str:
         steps for tried in one["explored"][-1:] for name, steps in tried["failing"].items() if name in one["expect"]
     ]
     return count(shown[0]) if shown and not is_safe(one) else "-"
-
-
-def _explored(searches: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    seconds = sum(one["seconds"] for one in searches)
-    return count(sum(one["states"] for one in searches)), nanoseconds(seconds * 1e9)
 
 
 def _raced(race: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -231,25 +223,13 @@ def _summary(claims: Sequence[Claim]) -> str:
 
 def selftest_cases(claims: Sequence[Claim]) -> list[Case]:
     """A case a claim, named by the ordering or the fault and by what it must show."""
-    return [
-        Case(
-            f"{one['ordering']}: {expected(one)}",
-            one["verdict"],
-            one["reason"],
-            _seconds(one),
-            tuple(_details(one)),
-            word_of(one),
-            f"tdx-stress selftest --fault {one['faults'][0]} -v"
-            if one["faults"]
-            else f"tdx-stress selftest --ordering {one['ordering']} -v",
-        )
-        for one in claims
-    ]
-
-
-def _seconds(one: Claim) -> float:
-    raced = 0.0 if one["race"] is None else one["race"]["seconds"]
-    return float(sum(tried["seconds"] for tried in one["explored"]) + raced)
+    cases = []
+    for one in claims:
+        seconds = sum(held["seconds"] for held in (*one["explored"], *filter(None, [one["race"]])))
+        what = f"--fault {one['faults'][0]}" if one["faults"] else f"--ordering {one['ordering']}"
+        told = {**one, "ordering": f"{one['ordering']}: {expected(one)}", "seconds": seconds}
+        cases.append(case_of(told, tuple(_details(one)), f"tdx-stress selftest {what} -v"))
+    return cases
 
 
 def _details(one: Claim) -> Iterator[str]:

@@ -312,7 +312,8 @@ def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = ()) -> list[Case]:
         for arm in bench.arms
         if arm.safe and arm.arm != AGAIN and (point, arm.ordering) in totals
     ]
-    return [*orderings, _against_itself(bench), *(_gate(outcome) for outcome in outcomes)]
+    gates = [Case(f"gate {one.gate.text}", STATES[one.state], one.why) for one in outcomes]
+    return [*orderings, _against_itself(bench), *gates]
 
 
 def _ordering(point: str, ordering: str, entry: dict[str, object], *, real: bool) -> Case:
@@ -335,7 +336,3 @@ def _against_itself(bench: Bench) -> Case:
         return Case("A/A", "inconclusive", bench.aa.sentence)
     nothing = ungrounded(bench)
     return Case("A/A", "inconclusive" if nothing else "passed", nothing or bench.aa.sentence)
-
-
-def _gate(outcome: Outcome) -> Case:
-    return Case(f"gate {outcome.gate.text}", STATES[outcome.state], outcome.why)

@@ -21,14 +21,11 @@ def review_answer(result: Mapping[str, Any]) -> tuple[str, ...]:
     """
     runs = {run["ordering"]: run for run in result["runs"]}
     undecided = "This run does not decide whether TRACK or the kick comes first: {}."
-    missing = [name for name in (TRACK_FIRST, KICK_FIRST) if name not in runs]
-    if missing:
-        return (
-            f"This run does not decide whether TRACK or the kick comes first: {' and '.join(missing)} did not run.",
-        )
+    if missing := [name for name in (TRACK_FIRST, KICK_FIRST) if name not in runs]:
+        return (undecided.format(f"{' and '.join(missing)} did not run"),)
     track, kick = runs[TRACK_FIRST], runs[KICK_FIRST]
-    bad = [f"{name} {why}" for name in runs if name in (TRACK_FIRST, KICK_FIRST) and (why := _not_passed(runs[name]))]
-    if bad:
+    found = [(name, _not_passed(runs[name])) for name in runs if name in (TRACK_FIRST, KICK_FIRST)]
+    if bad := [f"{name} {why}" for name, why in found if why]:
         return (undecided.format("; ".join(bad)),)
     return _right(track, kick), _costs(result, track, kick), _ranking(track, kick)
 
