@@ -1,4 +1,4 @@
-"""The verb `list`: what there is to run and to see, each with one line and its source."""
+"""The verb `list`: what there is to run and to see, a line each; of one kind alone each with its source."""
 
 import json
 import sys

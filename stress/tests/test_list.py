@@ -16,13 +16,15 @@ from stress.list import everything
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_list_prints_every_kind_with_its_source(tdx_stress: Command) -> None:
+def test_list_prints_every_kind_and_of_one_kind_the_sources(tdx_stress: Command) -> None:
     done = tdx_stress("list")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"{kind}\n" in done.stdout for kind in ("SCENARIOS", "ORDERINGS", "OUTCOMES", "FAULTS", "PARTS"))
     assert "[unsafe: tracking_not_done]" in done.stdout
     assert "BARRIERS" not in done.stdout  # long, and of another kind
+    assert "kernels/tdx/outcomes.py" not in done.stdout
+    assert "kernels/tdx/outcomes.py" in tdx_stress("list", "outcomes").stdout
 
 
 def test_list_barriers_tells_of_each_word_who_accesses_it_in_which_memory_order(tdx_stress: Command) -> None:

@@ -127,6 +127,14 @@ def test_a_review_with_long_numbers_and_the_usual_caveats_is_read_on_one_screen(
     assert max(map(len, lines)) <= width
 
 
+def test_titles_stand_where_each_has_room_in_its_line() -> None:
+    long = [a_run(name, title="Kick first without a gate, and a REMOVE that is refused is ignored") for name in "abc"]
+
+    assert [line.split()[:2] for line in shown(*long)[3:6]] == [["PASSED", name] for name in "abc"]
+    assert "Kick first" not in "\n".join(shown(*long))
+    assert "A title" in "\n".join(shown(a_run("a")))
+
+
 def test_a_known_wrong_ordering_that_shows_it_is_caught() -> None:
     assert any(line.startswith(f"CAUGHT {LONG_NAME}") for line in shown(wrong(verdict="passed")))
 
