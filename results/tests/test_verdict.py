@@ -3,7 +3,7 @@
 import pytest
 
 from results.tests.builders.run import a_run, of_an_earlier_version
-from results.verdict import exit_code, exit_code_of, judge, verdict
+from results.verdict import Ending, Exit, exit_code, exit_code_of, judge, verdict, word_of
 
 
 def test_a_safe_ordering_without_a_forbidden_outcome_has_passed():
@@ -27,6 +27,7 @@ def test_what_is_acceptable_or_interesting_does_not_fail_and_what_is_unknown_doe
 
 def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
     assert judge(a_run(all_shootdowns=0)) == ("inconclusive", "no shootdown was completed")
+    assert judge(a_run(all_shootdowns=1, met={"kicks": 1, "shootdowns": 1})).reason.startswith("only 1 of 1 shootdowns")
 
 
 @pytest.mark.parametrize("met", [0, 298])
@@ -71,7 +72,9 @@ def test_a_safe_ordering_with_a_vcpu_that_never_entered_is_inconclusive():
 
 
 def test_an_interrupted_safe_ordering_is_inconclusive():
-    assert verdict(a_run(ending="interrupted")) == "inconclusive"
+    assert judge(a_run(ending="interrupted")) == (
+        "inconclusive", "interrupted before its time; nothing forbidden until then",
+    )  # fmt: skip
 
 
 def test_an_interrupted_safe_ordering_that_showed_something_forbidden_has_failed():
@@ -113,9 +116,10 @@ def test_a_known_wrong_ordering_that_shows_its_outcome_has_passed():
 
 
 def test_a_known_wrong_ordering_must_show_every_outcome_it_names():
-    run = a_run(expect=["tracking_not_done", "previous_epoch_busy"], seen={"tracking_not_done": 12})
+    run = a_run(expect=["tracking_not_done", "not_blocked", "stale_after_done"], seen={"tracking_not_done": 12})
 
-    assert judge(run) == ("inconclusive", "known for previous_epoch_busy, which did not show in this time")
+    assert judge(run) == ("inconclusive", "known for not_blocked, stale_after_done, which did not show in this time")
+    assert (word_of(run), word_of(run | {"verdict": "failed"}), word_of(a_run())) == ("caught", "failed", "passed")
 
 
 def test_a_known_wrong_ordering_may_show_other_forbidden_outcomes_too():
@@ -168,3 +172,8 @@ def test_the_exit_code_is_that_of_the_gravest(runs: list[dict], code: int):
 
 def test_what_was_interrupted_before_anything_ran_was_interrupted() -> None:
     assert exit_code_of([], interrupted=True) == 130
+
+
+def test_exit_codes_and_endings_are_those_of_the_documents() -> None:
+    assert [code.value for code in Exit] == [0, 1, 3, 5, 6, 7, 130]
+    assert [str(ending) for ending in Ending] == ["finished", "crashed", "hung", "interrupted"]
