@@ -42,8 +42,10 @@ def failed_lines(cases: Sequence[Case]) -> list[str]:
     """
     bad = sorted((case for case in cases if case.state != "passed"), key=lambda case: case.state == "inconclusive")
     bad, rest = bad[:SHOWN], bad[SHOWN:]
-    lines = [f"<== {case.state.upper()} {case.name}: {case.why}" for case in bad]
+    whys = [case.why.partition("; try ") for case in bad]  # what to try stands once where it is the same
+    lines = [f"<== {case.state.upper()} {case.name}: {why}" for case, (why, _, _) in zip(bad, whys, strict=True)]
     lines += [f"<== and {plural(many, f'more {state} case')}" for state, many in Counter(c.state for c in rest).items()]
+    lines += [f"    try: {remedy}" for remedy in dict.fromkeys(remedy for _, _, remedy in whys) if remedy]
     return lines + [f"    next: {more}" for more in dict.fromkeys(case.more for case in bad) if more]
 
 

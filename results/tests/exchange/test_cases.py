@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from results.exchange.cases import Case, junit_document, ktap_document
+from results.exchange.cases import Case, failed_lines, junit_document, ktap_document
 
 CASES = [
     Case("spec", "passed", "nothing forbidden", 1.5),
@@ -63,3 +63,14 @@ def test_a_name_can_start_no_directive_and_no_line() -> None:
 
 def test_characters_that_xml_cannot_hold_are_replaced() -> None:
     assert junit(Case("odd\x00<name>", "passed", ""))[0][0].get("name") == "odd?<name>"
+
+
+def test_what_did_not_pass_stands_with_its_reason_and_what_to_try_once_and_of_very_many_the_first() -> None:
+    thin = [Case(name, "inconclusive", f"only {n} met a vCPU; try more", more="again") for n, name in enumerate("abc")]
+    many = [Case(str(number), "inconclusive", "open") for number in range(30)]
+
+    assert failed_lines([*thin, Case("d", "failed", "showed it", more="again"), Case("e", "passed", "")]) == [
+        "<== FAILED d: showed it", "<== INCONCLUSIVE a: only 0 met a vCPU", "<== INCONCLUSIVE b: only 1 met a vCPU",
+        "<== INCONCLUSIVE c: only 2 met a vCPU", "    try: more", "    next: again",
+    ]  # fmt: skip
+    assert failed_lines(many)[11:] == ["<== INCONCLUSIVE 11: open", "<== and 18 more inconclusive cases"]
