@@ -30,22 +30,33 @@ def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
     assert judge(a_run(all_shootdowns=1, met={"kicks": 1, "shootdowns": 1})).reason.startswith("only 1 of 1 shootdowns")
 
 
-@pytest.mark.parametrize("met", [0, 298])
-def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits_6(met: int):
-    run = a_run(met={"kicks": 2 * met, "shootdowns": met})
+@pytest.mark.parametrize(
+    ("met", "shootdowns", "needed"),
+    [
+        (0, 7, "2,995 are needed where fewer than one in ten do"),
+        (298, 2_980, "299 are needed"),
+        (299, 2_991, "2,995 are needed where fewer than one in ten do"),
+        (2_994, 50_000, "2,995 are needed where fewer than one in ten do"),
+    ],
+)
+def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits_6(
+    met: int, shootdowns: int, needed: str
+):
+    run = a_run(met={"kicks": 2 * met, "shootdowns": met}, all_shootdowns=shootdowns)
     found, reason = judge(run)
 
     assert (found, exit_code([run | {"verdict": found}])) == ("inconclusive", 6)
     assert reason == (
-        f"only {met} of 5,000 shootdowns met a vCPU, and 299 are needed; "
+        f"only {met:,} of {shootdowns:,} shootdowns met a vCPU, and {needed}; "
         "try a longer --duration, --vcpus, --placement apart, or an idle machine"
     )
 
 
-def test_299_shootdowns_that_met_a_vcpu_are_enough_to_pass():
-    run = a_run(met={"kicks": 310, "shootdowns": 299})
+@pytest.mark.parametrize(("met", "shootdowns"), [(299, 2_990), (2_995, 50_000)])
+def test_so_many_shootdowns_that_met_a_vcpu_are_enough_to_pass(met: int, shootdowns: int):
+    run = a_run(met={"kicks": 310, "shootdowns": met}, all_shootdowns=shootdowns)
 
-    assert judge(run) == ("passed", "nothing forbidden in 299 shootdowns that met a vCPU")
+    assert judge(run) == ("passed", f"nothing forbidden in {met:,} shootdowns that met a vCPU")
 
 
 def test_a_result_of_an_earlier_version_claims_no_absence():

@@ -274,15 +274,15 @@ def test_making_the_findings_again_gives_the_same():
 
 
 def thin(met: int | None, reason: str, arms: Sequence[Arm] = ARMS, verdict: str = "inconclusive") -> Bench:
-    """Twelve rounds of every arm, of each of whose 1,000 shootdowns so many met a vCPU."""
+    """Twelve rounds of every arm, of each of whose 100 shootdowns so many met a vCPU."""
     bench = a_bench(12, noisy({}), arms)
-    changes = {"met_shootdowns": met, "verdict": verdict, "reason": reason}
+    changes = {"all_shootdowns": 100, "met_shootdowns": met, "verdict": verdict, "reason": reason}
     return found(bench.model_copy(update={"rounds": tuple(race.model_copy(update=changes) for race in bench.rounds)}))
 
 
 def too_thin(met: int) -> str:
     return (
-        f"only {met} of 1,000 shootdowns met a vCPU, and 299 are needed; "
+        f"only {met} of 100 shootdowns met a vCPU, and 299 are needed; "
         "try a longer --duration, --vcpus, --placement apart, or an idle machine"
     )
 
@@ -293,7 +293,7 @@ def test_rounds_that_together_met_too_few_make_the_bench_inconclusive():
     assert exit_code(bench) == 6
     assert seen(bench)["", "v18"]["verdict"] == "inconclusive"
     assert seen(bench)["", "v18"]["reason"] == (
-        "only 288 of 12,000 shootdowns met a vCPU, and 299 are needed; "
+        "only 288 of 1,200 shootdowns met a vCPU, and 299 are needed; "
         "try a longer --duration, --vcpus, --placement apart, or an idle machine"
     )
 
