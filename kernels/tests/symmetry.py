@@ -23,7 +23,7 @@ WITHOUT_NAMES = {
     "_t1", "_t2", "_t3", "above", "at", "blocked_in", "burst", "chosen", "dead", "ended", "entry", "epoch",
     "epochs", "failed", "first", "gpa", "held", "here", "last", "leaf", "leaves", "left", "made", "node",
     "otherwise", "outcome", "page", "parity", "parts", "policy", "repair", "request", "result", "resumed", "spte",
-    "state", "status", "table", "taken", "todo", "visits", "wait", "went", "what", "why", "without_vcpus",
+    "state", "status", "table", "taken", "there", "todo", "visits", "wait", "went", "what", "why", "without_vcpus",
     "yields_behind",
 }  # fmt: skip
 

@@ -80,6 +80,13 @@ def revert_tlb_tracking(td, lay, rules, me):
     return 0
 
 
+@local
+def is_there(rules, entry):
+    """Whether a vCPU that touches the page of this entry comes out for it no more."""
+    newer = rules.module == NEWER and not rules.sept_ve_disable
+    return state_of(entry) == MAPPED or (newer and state_of(entry) == PENDING)
+
+
 @seamcall(Leaf.TDH_VP_ENTER)
 def zero_step_filter(td, lay, rules, me):
     """TDH.VP.ENTER behind the epoch, with a guest page listed: does it still fault? Returns the status, which is
@@ -89,8 +96,7 @@ def zero_step_filter(td, lay, rules, me):
     1.5.24 on take it for one that does only with SEPT_VE_DISABLE, and the tree shared. Left out of these: host priority
     on the tree's, the op-state's and the PAMT's locks.
     """
-    newer = rules.module == NEWER
-    if newer:
+    if rules.module == NEWER:
         locked = yield try_lock_shared(td, lay.tree_lock)
     else:
         locked = yield try_lock_exclusive(td, lay.tree_lock)
@@ -99,8 +105,8 @@ def zero_step_filter(td, lay, rules, me):
         status = OPERAND_BUSY | SEPT_TREE
     else:
         entry = yield from walk(td, lay, rules, me, own(td, last_epf_gpa(lay, me.index)) - 1)
-        there = state_of(entry) == MAPPED or (newer and not rules.sept_ve_disable and state_of(entry) == PENDING)
-        if newer:
+        there = is_there(rules, entry)
+        if rules.module == NEWER:
             yield unlock_shared(td, lay.tree_lock)
         elif there:
             if not rules.faults & ZERO_STEP_KEEPS_TREE:

@@ -36,7 +36,7 @@ bepoch | 4 store_release | 1 load_acquire
 assoc_lpid | 3 store_release, 2 compare_exchange | 2 load_acquire
 num_assoc_vcpus | 1 store_release, 4 fetch_add | 1 load_acquire
 epoch_tracking | 1 store_release, 1 compare_exchange, 5 fetch_add | 9 load_acquire
-tree_lock | 4 exchange, 3 compare_exchange, 6 fetch_add |
+tree_lock | 4 exchange, 3 compare_exchange, 8 fetch_add |
 epoch_lock | 1 exchange, 1 compare_exchange, 4 fetch_add |
 lp_tlb | 1 store_relaxed, 1 store_release | 1 load_relaxed
 last_tdvpr | 2 store_release | 1 load_acquire

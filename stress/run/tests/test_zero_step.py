@@ -71,7 +71,8 @@ def test_references_that_entries_left_behind_are_found_when_every_vcpu_has_ended
     prepared = prepare_races(chosen_cpus(None), {}, None, flow="zero_step")
 
     def raced(duration: str) -> dict[str, Any]:
-        brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": int(duration.removesuffix("ms")) / 1000})
+        sizes = {"warmup_s": 0.0, "epf_threshold": 0, "duration_s": int(duration.removesuffix("ms")) / 1000}
+        brief = scenario.model_copy(update=sizes)
         with Interrupts() as interrupts:
             return race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, ()).json
 
