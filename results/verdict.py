@@ -16,8 +16,8 @@ from results.grades import FAILING
 Run = Mapping[str, Any]
 MET = "shootdown_met"  # the name of their latency, and of its histogram
 LEAST_RATE = 0.01
-# The fewest that catch what happens to one of a hundred with a probability of 95 %; or to one of a thousand, where so few
-# of a race's shootdowns meet a vCPU that others have its CPUs, and it hardly is a race.
+# The fewest that catch what happens to one of a hundred with a probability of 95 %; or to one of a thousand, where few
+# of a race's shootdowns meet a vCPU: others have its CPUs, and it hardly is a race.
 LEAST_MET, LEAST_OF_MANY = (math.ceil(math.log(0.05) / math.log1p(-rate)) for rate in (LEAST_RATE, LEAST_RATE / 10))
 LEAST_SHARE = 0.1
 REMEDY = "a longer --duration, --vcpus, --placement apart, or an idle machine"
