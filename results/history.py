@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from results.kinds.bench.directory import read_bench
+from results.kinds.bench.findings import seen
 from results.kinds.kind import KINDS, Kind
 from results.kinds.run.record import read_result_json
 from results.store import StoreError, write_file
@@ -67,11 +68,12 @@ class History:
         import duckdb
 
         kind = KIND_OF[path.name]
+        verdicts: dict[tuple[str, str], dict[str, Any]] = {}
         try:
             if kind.name == "run":
                 read_result_json(path.parent)
             elif kind.name == "bench":
-                read_bench(path.parent)
+                verdicts = seen(read_bench(path.parent))
             else:
                 self._insert(kind, path.parent)
                 return
@@ -79,6 +81,9 @@ class History:
             literal = re.sub(r"([*?[])", r"[\1]", str(path))
             for name in ("runs",) if kind.name == "run" else ("rounds", "arms"):
                 self._tables.execute(statements[f"{kind.name}: {name}"], [literal, str(path.parent)])
+            for (point, ordering), entry in verdicts.items():  # of all rounds together
+                told = [entry["verdict"], str(path.parent), point, ordering]
+                self._tables.execute("UPDATE runs SET verdict = ? WHERE (directory, point, ordering) = (?, ?, ?)", told)
         except StoreError as error:
             self.skipped.append(Skipped(path, str(error).removeprefix(f"{path}: ")))
         except (duckdb.Error, OSError) as error:

@@ -53,7 +53,7 @@ def _some(met: int, shootdowns: int) -> str:
 def is_thin(reason: str, met: int | None, shootdowns: int) -> bool:
     """Whether all that a race of many lacks is vCPUs met, by its reason: all together may have met enough."""
     lacking = too_few(met, shootdowns) if met is not None else None
-    return lacking is not None and reason.partition("; try ")[0] == lacking.partition("; try ")[0]
+    return lacking is not None and reason.partition(", and ")[0] == lacking.partition(", and ")[0]
 
 
 def whole(run: Run) -> Mapping[str, Any]:

@@ -9,7 +9,9 @@ import pytest
 from results.draw.over_time import FIGURES, history_picture
 from results.history import History
 from results.store import StoreError
+from results.tests.builders.bench import a_bench, noisy
 from results.tests.builders.run import a_result, a_run, of_an_earlier_version
+from results.verdict import Verdict, too_few
 
 
 def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
@@ -24,6 +26,19 @@ def test_a_run_of_an_earlier_version_has_the_figures_of_all_shootdowns(tmp_path:
     found = {row["directory"]: (row["p50_ns"], row["p99_ns"]) for row in History([tmp_path]).rows({})}
 
     assert sorted(found.values()) == [(512, 6399), (667, 6847)]
+
+
+def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_rounds(tmp_path: Path):
+    bench = a_bench(25, noisy({}), values=(4, 1, 16))
+    thin = {"all_shootdowns": 100, "met_shootdowns": 12, "verdict": Verdict.inconclusive, "reason": too_few(12, 100)}
+    rounds = tuple(race.model_copy(update=thin) for race in bench.rounds)
+    (tmp_path / "bench.json").write_text(bench.model_copy(update={"rounds": rounds}).json_text())
+
+    found = [(row["point"], row["ordering"], row["verdict"]) for row in History([tmp_path]).rows({})]
+
+    assert found == [
+        (point, name, "passed") for name in ("spec", "v18") for point in ("vcpus=4", "vcpus=1", "vcpus=16")
+    ]
 
 
 @pytest.mark.parametrize(
