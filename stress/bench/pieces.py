@@ -13,25 +13,24 @@ import numpy as np
 
 from results.kinds.bench.directory import reopen_bench_directory
 from results.kinds.bench.gate import parse_gate
-from results.kinds.bench.record import MACHINE, Bench, Design, Race, Sweep
+from results.kinds.bench.record import MACHINE, Race, Sweep
 from results.store import RunDirectory
-from results.verdict import Exit
 from scenarios.models import Ordering, Scenario
 from stress.bench.design import Experiment, points
 from stress.bench.round import RoundBroken, arms, run_round, turns
-from stress.bench.verb import BenchProgress, finish, make_room_for
+from stress.bench.verb import BenchProgress, finish, first_record, make_room_for
 from stress.errors import HarnessFault, UsageFault
 from stress.host.quick import host_record
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest
 from stress.pieces.record import FOLDER, JOB, Job, Pieces, facts, key_of
-from stress.pieces.run import begun, missing_line, run_job
+from stress.pieces.run import begun, run_job, told_of_missing
 from stress.processes.perturbation import AtSite, declared_sites
 from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import Prepared, prepare_races
 from stress.progress import display
 from stress.screen import Screen
-from stress.session import Session, opened, origin
+from stress.session import Session, opened
 
 BENCH = "bench"
 
@@ -135,29 +134,12 @@ def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> i
     hosts = {name: pieces.machines.get(name, {}) for name in machines}
     for one in found.values():
         hosts[one["machine"]] = {**hosts[one["machine"]], **one["found"]["host"]}
-    place, sweep = opened(partial(reopen_bench_directory, directory.path)), None
-    if apart:
-        sweep = Sweep(key=MACHINE, values=tuple(machines), points=tuple(f"{MACHINE}={name}" for name in machines))
-    elif subject.sweep_key is not None:
-        values, names = tuple(p.value for p in subject.points), tuple(p.name for p in subject.points)
-        sweep = Sweep(key=subject.sweep_key, values=values, points=names)
-    scenario = subject.scenario
+    place = opened(partial(reopen_bench_directory, directory.path))
     try:
-        bench = Bench(
-            **origin(hosts[machines[0]] if machines else facts()),
-            hosts=hosts,
-            seed=scenario.seed,
-            scenario={**scenario.model_dump(mode="json"), "orderings": [one.name for one in subject.orderings]},
-            design=Design(
-                rounds=subject.rounds,
-                budget_s=None,
-                duration_s=scenario.duration_s,
-                warmup_s=scenario.warmup_s,
-                seed=scenario.seed,
-            ),
-            sweep=sweep,
-            arms=arms(subject.orderings, perturbed=scenario.perturbed),
-        )
+        bench = first_record(subject, hosts[machines[0]] if machines else facts()).model_copy(update={"hosts": hosts})
+        if apart:
+            names = tuple(f"{MACHINE}={name}" for name in machines)
+            bench = bench.model_copy(update={"sweep": Sweep(key=MACHINE, values=tuple(machines), points=names)})
         rounds: dict[int, tuple[list[Race], dict[str, Any]]] = {}
         counts = dict.fromkeys(machines, 0)
         for one in found.values():
@@ -175,12 +157,9 @@ def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> i
             seconds = round(bench.seconds + sum(race.seconds for race in races), 3)
             bench = bench.model_copy(update={"rounds": (*bench.rounds, *races), "seconds": seconds})
             place.write_round(bench, arrays)
-        told = missing_line(pieces, job)
         if not rounds:
             return its.nothing()
         code = finish(its, place, bench, [parse_gate(text) for text in getattr(its.request, "fail_if", ())])
-        if told:
-            its.note(told)
-        return Exit.INCONCLUSIVE.value if told and not code else code
+        return told_of_missing(its, pieces, job, code)
     finally:
         place.close()

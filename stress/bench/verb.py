@@ -126,7 +126,7 @@ def _new(request: BenchRequest, experiment: Experiment) -> Begun:
     cpus = chosen_cpus(request.cpus)
     make_room_for(experiment.points)
     declared_sites(experiment.scenario)
-    record = _record(experiment, cpus)
+    record = first_record(experiment, _host(cpus))
     directory = opened(lambda: open_bench_directory(request.out, experiment.scenario.name))
     return Begun(request, experiment, cpus, directory, record)
 
@@ -153,15 +153,15 @@ def _host(cpus: Cpus) -> dict[str, Any]:
     return {**host_facts(), "cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
 
 
-def _record(experiment: Experiment, cpus: Cpus) -> Bench:
-    """The record before the first round."""
+def first_record(experiment: Experiment, host: Mapping[str, Any]) -> Bench:
+    """The record before the first round, on a machine of these facts."""
     scenario, points = experiment.scenario, experiment.points
     sweep = None
     if experiment.sweep_key is not None:
         values, names = tuple(point.value for point in points), tuple(point.name for point in points)
         sweep = Sweep(key=experiment.sweep_key, values=values, points=names)
     return Bench(
-        **origin(_host(cpus)),
+        **origin(host),
         seed=scenario.seed,
         scenario={
             **scenario.model_dump(mode="json"),

@@ -140,16 +140,21 @@ def run_job(
 
 
 def show_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, document: Plain) -> int:
-    """Store, draw and show a result; the exit code: inconclusive where pieces are missing and all else is well."""
+    """Store, draw and show a result, and say which pieces are missing; the exit code."""
     with its.noted():
         put_document(directory, its.kind.file.removesuffix(".json"), document)
         if its.interrupts.received < 2:
             its.kind.draw(directory.path, document)
     its.leave(document)
-    code, told = its.kind.exit_code(document), missing_line(pieces, job)
+    return its.end(told_of_missing(its, pieces, job, its.kind.exit_code(document)))
+
+
+def told_of_missing(its: Session, pieces: Pieces, job: Job, code: int) -> int:
+    """Say which pieces are missing; the exit code: inconclusive where some are and all else is well."""
+    told = missing_line(pieces, job)
     if told:
         its.note(told)
-    return its.end(Exit.INCONCLUSIVE.value if told and not code else code)
+    return Exit.INCONCLUSIVE.value if told and not code else code
 
 
 def refuse_beside_share(request: Any) -> None:
