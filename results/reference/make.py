@@ -28,13 +28,7 @@ from results.machine.host import host_facts
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 ROOMS = ("kernels", "scenarios", "stress", "results")
-READMES = (
-    ROOT / "README.md",
-    *(ROOT / room / "README.md" for room in ROOMS),
-    HERE / "answer" / "README.md",
-    ROOT / "stress" / "real" / "README.md",
-    ROOT / "stress" / "pieces" / "README.md",
-)
+READMES = (ROOT / "README.md", *(page for room in ROOMS for page in sorted((ROOT / room).rglob("README.md"))))
 COLUMNS = "100"
 
 
