@@ -31,7 +31,7 @@ KIND_OF = {kind.file: kind for kind in KINDS}
 FILTERS = {
     "scenario": "scenario GLOB $1",
     "ordering": "ordering GLOB $1",
-    "host": "contains(lower(host), lower($1))",
+    "host": "contains(lower(concat_ws(' ', host, machine)), lower($1))",
     "version": "version GLOB $1",
     "verdict": "verdict = $1",
     "since": "started >= $1::TIMESTAMP",
@@ -100,6 +100,7 @@ class History:
             "directory": str(directory),
             "point": "",
             "host": ", ".join(filter(None, (host.get("cpu_model"), cpus, host.get("hypervisor")))),
+            "machine": host.get("id"),
         }
         for place, row in enumerate(kind.rows(document), start=1):
             values = {**about, **row, "place": place}

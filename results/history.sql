@@ -7,12 +7,13 @@ CREATE TABLE runs (
   p50_low_ns DOUBLE, p50_high_ns DOUBLE, p90_ns DOUBLE, p90_low_ns DOUBLE, p90_high_ns DOUBLE, p99_ns DOUBLE,
   p99_low_ns DOUBLE, p99_high_ns DOUBLE, max_ns DOUBLE, shootdowns_per_s DOUBLE, reads_per_s DOUBLE,
   out_of_guest_p50_ns DOUBLE, stale_window_p50_ns DOUBLE, track_retries DOUBLE, perturbed BOOLEAN, host VARCHAR,
-  version VARCHAR, "commit" VARCHAR, seed BIGINT, place BIGINT
+  machine VARCHAR, version VARCHAR, "commit" VARCHAR, seed BIGINT, place BIGINT
 );
 CREATE TABLE rounds (
-  started TIMESTAMP, directory VARCHAR, scenario VARCHAR, round BIGINT, point VARCHAR, arm VARCHAR, ordering VARCHAR,
-  verdict VARCHAR, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE, max_ns DOUBLE,
-  shootdowns_per_s DOUBLE, reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
+  started TIMESTAMP, directory VARCHAR, scenario VARCHAR, machine VARCHAR, round BIGINT, point VARCHAR, arm VARCHAR,
+  ordering VARCHAR, verdict VARCHAR, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE,
+  max_ns DOUBLE, shootdowns_per_s DOUBLE,
+        reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
   stale_window_p50_ns DOUBLE, track_retries DOUBLE
 );
 
@@ -21,7 +22,8 @@ INSERT INTO runs BY NAME
 WITH file AS (
   SELECT * FROM read_json($1, format = 'unstructured', columns = {
     started: 'TIMESTAMP', version: 'VARCHAR', "commit": 'VARCHAR', seed: 'BIGINT',
-    host: 'STRUCT(cpu_model VARCHAR, cpus_allowed BIGINT, hypervisor VARCHAR)', scenario: 'STRUCT("name" VARCHAR)',
+    host: 'STRUCT(id VARCHAR, cpu_model VARCHAR, cpus_allowed BIGINT, hypervisor VARCHAR)',
+    scenario: 'STRUCT("name" VARCHAR)',
     runs: 'STRUCT(ordering VARCHAR, expect JSON, verdict VARCHAR, vcpus BIGINT, zappers BIGINT, all_shootdowns BIGINT,
       outcomes STRUCT(grade VARCHAR, "count" BIGINT, shootdowns BIGINT)[], perturbed BOOLEAN,
       latency_ns STRUCT(
@@ -49,7 +51,8 @@ SELECT
   run.shootdowns_per_s AS shootdowns_per_s, run.reads_per_s AS reads_per_s,
   run.vcpu_ns.out_of_guest.p50 AS out_of_guest_p50_ns, run.latency_ns.stale_window.p50 AS stale_window_p50_ns,
   run.track_retries.mean AS track_retries, run.perturbed AS perturbed,
-  concat_ws(', ', host.cpu_model, host.cpus_allowed || ' CPUs', host.hypervisor) AS host, version, "commit", seed, place
+  concat_ws(', ', host.cpu_model, host.cpus_allowed || ' CPUs', host.hypervisor) AS host, host.id AS machine, version,
+  "commit", seed, place
 FROM flat;
 
 -- name: bench: rounds
@@ -57,15 +60,17 @@ INSERT INTO rounds BY NAME
 WITH file AS (
   SELECT * FROM read_json($1, format = 'unstructured', maximum_object_size = 67108864, columns = {
     started: 'TIMESTAMP', scenario: 'STRUCT("name" VARCHAR)',
-    rounds: 'STRUCT(round BIGINT, point VARCHAR, arm VARCHAR, ordering VARCHAR, verdict VARCHAR, all_shootdowns BIGINT,
-      forbidden_shootdowns BIGINT, figures STRUCT(p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE, max_ns DOUBLE,
-        shootdowns_per_s DOUBLE, reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
+    rounds: 'STRUCT(round BIGINT, machine VARCHAR, point VARCHAR, arm VARCHAR, ordering VARCHAR, verdict VARCHAR,
+      all_shootdowns BIGINT, forbidden_shootdowns BIGINT, figures STRUCT(
+        p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE, max_ns DOUBLE, shootdowns_per_s DOUBLE,
+        reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
         stale_window_p50_ns DOUBLE, track_retries DOUBLE))[]'})
 ), one AS (
   SELECT *, unnest(rounds) AS race FROM file
 )
 SELECT
-  started, $2 AS directory, scenario."name" AS scenario, race.round AS round, race.point AS point, race.arm AS arm,
+  started, $2 AS directory, scenario."name" AS scenario, coalesce(race.machine, '') AS machine,
+  race.round AS round, race.point AS point, race.arm AS arm,
   race.ordering AS ordering, race.verdict AS verdict, race.all_shootdowns AS shootdowns,
   race.forbidden_shootdowns AS forbidden, unnest(race.figures)
 FROM one;
@@ -75,29 +80,30 @@ INSERT INTO runs BY NAME
 WITH file AS (
   SELECT * FROM read_json($1, format = 'unstructured', maximum_object_size = 67108864, columns = {
     version: 'VARCHAR', "commit": 'VARCHAR', seed: 'BIGINT', sweep: 'STRUCT("key" VARCHAR, points VARCHAR[])',
-    host: 'STRUCT(cpu_model VARCHAR, cpus_allowed BIGINT, hypervisor VARCHAR)',
+    host: 'STRUCT(id VARCHAR, cpu_model VARCHAR, cpus_allowed BIGINT, hypervisor VARCHAR)',
     scenario: 'STRUCT("name" VARCHAR, vcpus BIGINT, zappers BIGINT)',
     arms: 'STRUCT(arm VARCHAR, ordering VARCHAR, expect JSON, perturbed BOOLEAN)[]'})
 ), arm AS (
   SELECT * EXCLUDE (arms), unnest(arms) AS a, generate_subscripts(arms, 1) AS place FROM file
 ), figures AS (
   SELECT
-    any_value(started) AS started, directory, point, arm, count(*) AS rounds, sum(shootdowns)::BIGINT AS shootdowns,
-    sum(forbidden)::BIGINT AS forbidden,
+    any_value(started) AS started, directory, machine, point, arm, count(*) AS rounds,
+    sum(shootdowns)::BIGINT AS shootdowns, sum(forbidden)::BIGINT AS forbidden,
     median(p50_ns) AS p50_ns, median(p90_ns) AS p90_ns, median(p99_ns) AS p99_ns, median(max_ns) AS max_ns,
     median(shootdowns_per_s) AS shootdowns_per_s, median(reads_per_s) AS reads_per_s,
     median(out_of_guest_p50_ns) AS out_of_guest_p50_ns, median(stale_window_p50_ns) AS stale_window_p50_ns,
     median(track_retries) AS track_retries
-  FROM rounds WHERE directory = $2 GROUP BY directory, point, arm
+  FROM rounds WHERE directory = $2 GROUP BY directory, machine, point, arm
 )
 SELECT
-  figures.* EXCLUDE (arm), 'bench' AS kind, scenario."name" AS scenario,
+  figures.* EXCLUDE (arm, machine), 'bench' AS kind, scenario."name" AS scenario,
   a.ordering AS ordering,
   a.expect::VARCHAR = '"safe"' AS safe, a.perturbed AS perturbed,
   CASE WHEN sweep."key" = 'vcpus' THEN try_cast(split_part(point, '=', 2) AS BIGINT) ELSE scenario.vcpus END AS vcpus,
   CASE WHEN sweep."key" = 'zappers' THEN try_cast(split_part(point, '=', 2) AS BIGINT) ELSE scenario.zappers END
     AS zappers,
-  concat_ws(', ', host.cpu_model, host.cpus_allowed || ' CPUs', host.hypervisor) AS host, version, "commit", seed,
+  concat_ws(', ', host.cpu_model, host.cpus_allowed || ' CPUs', host.hypervisor) AS host,
+  coalesce(nullif(figures.machine, ''), host.id) AS machine, version, "commit", seed,
   100000 * place + coalesce(list_position(sweep.points, point), 0) AS place
 -- The first ordering's second copy is there to doubt the bench, not to be listed.
 FROM arm JOIN figures ON figures.arm = a.arm WHERE a.arm <> 'A2';

@@ -100,13 +100,15 @@ def _plotted(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> Path
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     head = ("STARTED", "scenario", "ordering", "verdict", "vCPUs", "shootdowns", "forbidden", "p50", "p99", "reads/s")
     bad = frozenset(place for place, row in enumerate(rows) if not row["safe"])
-    return Table("", head, tuple(map(_row, rows)), frozenset(range(4, 10)), bad, least=(9, 4, 5, 8, 6, 0))
+    several = len({row["machine"] for row in rows}) > 1
+    cells = tuple(_row(row, f"on {row['machine']}" * (several and bool(row["machine"]))) for row in rows)
+    return Table("", head, cells, frozenset(range(4, 10)), bad, least=(9, 4, 5, 8, 6, 0))
 
 
-def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return (
         f"{row['started']:%Y-%m-%d %H:%M}" if row["started"] else "unknown",
-        " ".join(filter(None, (row["scenario"], row["point"], "" if row["kind"] == "run" else row["kind"]))),
+        " ".join(filter(None, (row["scenario"], row["point"], "" if row["kind"] == "run" else row["kind"], where))),
         named(row["ordering"], row["safe"]),
         word_of({"verdict": row["verdict"], "expect": "safe" if row["safe"] else ""}),
         *("-" if row[key] is None else count(row[key]) for key in ("vcpus", "shootdowns", "forbidden")),

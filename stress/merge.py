@@ -1,6 +1,5 @@
 """The verb `merge`: the shares of one long job, whatever machines ran them, as one result."""
 
-import time
 from functools import partial
 from itertools import combinations
 
@@ -9,7 +8,7 @@ from stress.bench import pieces as bench
 from stress.errors import UsageFault
 from stress.explore import atlas, matrix, sweep
 from stress.options import MergeRequest
-from stress.pieces.record import FOLDER, JOB, Job, Pieces, read_pieces, unlike
+from stress.pieces.record import FOLDER, JOB, Job, Pieces, read_pieces, unlike, utc
 from stress.pieces.run import show_job
 from stress.selftest import verb as selftest
 from stress.session import opened, session
@@ -75,8 +74,7 @@ def _apart(whole: Pieces) -> list[str]:
         for difference in differing(whole.machines[one], whole.machines[other])
         if difference.kind == Kind.machine
     ]
-    latest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + AHEAD_S))
-    ahead = sorted({one["machine"] for one in whole.done.values() if one["started"] > latest})
+    ahead = sorted({one["machine"] for one in whole.done.values() if one["started"] > utc(-AHEAD_S)})
     return lines + [
         f"machine {name}: its clock is ahead of this one's; no times are held against each other" for name in ahead
     ]

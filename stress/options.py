@@ -266,7 +266,7 @@ class HistoryRequest(NamedTuple):
     directories: Directories = ()
     scenario: Annotated[str | None, "--scenario GLOB", "Only runs of these scenarios."] = None
     ordering: Annotated[str | None, "--ordering GLOB", "Only these orderings: 'v*'."] = None
-    host: Annotated[str | None, "--host TEXT", "Only hosts whose CPU or hypervisor has it."] = None
+    host: Annotated[str | None, "--host TEXT", "Only machines whose CPU, hypervisor or id has it."] = None
     version: Annotated[str | None, "--version GLOB", "Only by these versions of tdx-stress."] = None
     verdict: Annotated[str | None, "--verdict NAME", "Only with this verdict."] = None
     since: Annotated[str | None, "--since TIME", "Only from this UTC time on: 2026-11-22."] = None

@@ -1,6 +1,11 @@
-"""Where a result comes from: the version, and the commit of the checkout that runs or was installed."""
+"""Where a result comes from: the version, the commit of the checkout that runs or was installed, and the machine."""
 
+import hashlib
+import os
+import re
+import secrets
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -48,3 +53,32 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+@cache
+def machine_id() -> str:
+    """Of this machine, random, kept beside the compiled code; of this process alone where nothing can be kept."""
+    from kernels.language.cache import cache_directory
+
+    made = secrets.token_hex(4)
+    place = cache_directory()
+    if place is None:
+        return made
+    # A home may be many machines'.
+    known = [Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")]
+    told = next((text for path in known if path.exists() and (text := path.read_text().strip())), "")
+    path = place.parent / f"machine-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    try:
+        if not path.exists():
+            temporary = path.with_name(f".{path.name}.{made}")
+            temporary.write_text(made)
+            try:
+                os.link(temporary, path)
+            finally:
+                temporary.unlink()
+    except FileExistsError:
+        pass
+    except OSError:
+        return made
+    kept = path.read_text()
+    return kept if re.fullmatch("[0-9a-f]{8,16}", kept) else made

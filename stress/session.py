@@ -22,7 +22,7 @@ from results.verdict import Exit
 from stress.errors import UsageFault
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest, ExploreRequest, MergeRequest, RunRequest, SelftestRequest
-from stress.provenance import commit, version
+from stress.provenance import commit, machine_id, version
 from stress.screen import Screen, write
 
 STDOUT = "-"
@@ -159,13 +159,15 @@ def reading_screen(request: Any) -> Screen:
 
 
 def origin(host: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Command, version, commit, the time in UTC, and the host's facts, if they are not given: the head of a result."""
+    """Command, version, commit, the time in UTC, and the host's facts, if they are not given: the head of a result. A
+    machine has a random id, no name.
+    """
     return {
         "command": ["tdx-stress", *sys.argv[1:]],
         "version": version(),
         "commit": commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "host": dict(host or host_facts()),
+        "host": {"id": machine_id(), **(host or host_facts())},
     }
 
 

@@ -1,7 +1,10 @@
-"""One figure of many runs over time: a panel for each scenario and size, a mark a run, in its ordering's look."""
+"""One figure of many runs over time: a panel for each scenario and size, a mark a run, in its ordering's look. Machines
+stand apart, each with a line of its own.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -67,7 +70,11 @@ def _panel(ax: Axes, setting: tuple[str, int, int, str], rows: Sequence[Row], fi
         own = [row for row in rows if row["ordering"] == name]
         look = look_of(places[name], name, safe=all(row["safe"] for row in own))
         # One run's orderings began together: side by side they are all seen.
-        _series(ax, own, figure, look, apart * (place - (len(names) - 1) / 2))
+        beside = apart * (place - (len(names) - 1) / 2)
+        machines = list(dict.fromkeys(row["machine"] for row in own))
+        for number, machine in enumerate(machines):
+            its = replace(look, name=f"{look.name}, {machine}") if len(machines) > 1 and machine else look
+            _series(ax, [row for row in own if row["machine"] == machine], figure, its, beside + apart / 8 * number)
     column, _ = FIGURES[figure]
     if column.endswith("_ns"):
         ax.set_yscale("log")

@@ -48,6 +48,7 @@ def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_ro
         ({"scenario": "crowd"}, []),
         ({"ordering": "o*"}, ["old"]),
         ({"host": "some cpu"}, ["old"]),
+        ({"host": "1a2b"}, ["new"]),
         ({"version": "0.2.*"}, ["new"]),
         ({"verdict": "failed"}, ["new"]),
         ({"since": "2026-01-01"}, ["new"]),
@@ -57,7 +58,7 @@ def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_ro
 )
 def test_filters_keep_what_matches_all_of_them(tmp_path: Path, wanted: dict[str, str], kept: list[str]):
     keep(tmp_path / "a", a_run("old"), started="2025-06-01T00:00:00Z", version="0.1.0")
-    other = {"cpu_model": "Another", "cpus_allowed": 2}
+    other = {"id": "1a2b3c4d", "cpu_model": "Another", "cpus_allowed": 2}
     keep(tmp_path / "b", a_run("new", verdict="failed"), version="0.2.1", host=other)
 
     assert [row["ordering"] for row in History([tmp_path]).rows(wanted)] == kept
@@ -161,3 +162,19 @@ def test_every_figure_can_be_drawn_over_time(tmp_path: Path, figure: str, kind: 
 
 def test_no_run_with_the_figure_is_a_picture_that_says_so():
     assert history_picture([], "p50", "png").startswith(b"\x89PNG")
+
+
+def test_two_machines_have_a_line_each_in_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    host = {"cpu_model": "One", "cpus_allowed": 2}
+    for number, machine in enumerate(("1a2b3c4d", "5e6f7081", "1a2b3c4d"), start=1):
+        keep(
+            tmp_path / str(number), a_run("spec"), started=f"2026-11-0{number}T00:00:00Z", host={**host, "id": machine}
+        )
+    drawn = []
+    monkeypatch.setattr("results.draw.over_time.save", lambda drawing, *_: drawn.append(drawing))
+
+    history_picture(History([tmp_path]).rows({}), "p50", "png")
+
+    (panel,) = drawn[0].axes
+    lines = {line.get_label(): len(line.get_xdata()) for line in panel.lines if "spec" in line.get_label()}
+    assert lines == {"spec, 1a2b3c4d": 2, "spec, 5e6f7081": 1}

@@ -24,8 +24,8 @@ from kernels.language.cache import cache_directory, sources_digest
 from results.words import plural
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.interrupts import Interrupts
-from stress.pieces.record import Job, Plain, facts, machine_id, ran
-from stress.provenance import commit, version
+from stress.pieces.record import Job, Plain, facts, ran, utc
+from stress.provenance import commit, machine_id, version
 
 INSTALL = "--cluster needs Dask distributed; install it with: pip install 'tdx-stress[cluster]'"
 LOOK_S, ANSWER_S, START_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 15, 120, 30, 10, 256
@@ -71,6 +71,7 @@ def over(
                     with contextlib.suppress(Exception):  # its worker is gone, or hangs: until another one has it
                         its = one.result(timeout=FETCH_S)
                 if its is not None:
+                    its["started"] = utc(its["seconds"])  # by one clock, whatever its worker's says
                     host = its.pop("host")
                     yield futures.pop(one), its, host
                 elif status == "error":
@@ -133,6 +134,7 @@ class Here:
         self._folder = folder
         self._scheduler = self._start("dask_scheduler", "--port", "0", "--scheduler-file", self.file)
         self._workers = {str(number): self._worker(str(number)) for number in range(count)}
+        self._heard: dict[str, tuple[float, float]] = {}
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         code = STARTED.format(path=list(sys.path), module=f"distributed.cli.{module}")
@@ -153,9 +155,12 @@ class Here:
     def tend(self, told: Mapping[str, Any]) -> None:
         """See to all of them, of which the scheduler has told this."""
         for one in told.values():
-            name = str(one["name"])
-            if time.time() - one["last_seen"] > HUNG_S and name in self._workers:
+            name, at = str(one["name"]), time.monotonic()  # whatever becomes of the clock by which it was seen
+            if self._heard.get(name, (0.0, at))[0] != one["last_seen"]:
+                self._heard[name] = one["last_seen"], at
+            if at - self._heard[name][1] > HUNG_S and name in self._workers:
                 self._workers[name].kill()
+                del self._heard[name]
         for name, process in self._workers.items():
             if process.poll() is not None:
                 self._workers[name] = self._worker(name)
@@ -189,7 +194,7 @@ def _connected(address: str) -> Iterator[tuple[Any, Here | None]]:
     with contextlib.ExitStack() as stack:
         here, where, wait_s = None, {"address": address}, ANSWER_S
         if local:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            folder = stack.enter_context(scratch())
             here, wait_s = Here(int(local[1]), folder), START_S
             stack.callback(here.end)
             where = {"scheduler_file": here.file}
@@ -205,6 +210,18 @@ def _connected(address: str) -> Iterator[tuple[Any, Here | None]]:
                 f"--cluster: expected a Dask scheduler with workers at {address}, found {said} in {wait_s} s"
             ) from None
         yield client, here
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[str]:
+    """A folder for what is started here, which goes however we end: a shell waits for that, and removes it."""
+    folder = tempfile.mkdtemp(prefix="tdx-stress-")
+    gone = 'read -r _ || sleep 1; rm -rf -- "$0"'
+    with subprocess.Popen(["sh", "-c", gone, folder], stdin=subprocess.PIPE, start_new_session=True) as shell:
+        try:
+            yield folder
+        finally:
+            shell.communicate(b"\n")
 
 
 def client_answers(error: Exception) -> bool:

@@ -7,9 +7,7 @@ of a machine that ran some: a random id, no host name.
 
 import hashlib
 import json
-import os
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,11 +18,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kernels.language.cache import cache_directory, sources_digest
+from kernels.language.cache import sources_digest
 from results.machine.host import host_facts
 from results.store import MOST_JSON, StoreError, json_bytes, json_value, stored_bytes, trouble_by, write_file
 from stress.interrupts import Interrupts
-from stress.provenance import commit, version
+from stress.provenance import commit, machine_id, version
 from stress.screen import Screen
 from stress.session import origin
 
@@ -95,41 +93,19 @@ def key_of(number: int, *words: str) -> str:
 
 
 @cache
-def machine_id() -> str:
-    """Of this machine, random, kept beside the compiled code; of this process alone where nothing can be kept."""
-    made = secrets.token_hex(4)
-    place = cache_directory()
-    if place is None:
-        return made
-    # A home may be many machines'.
-    known = [Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")]
-    told = next((text for path in known if path.exists() and (text := path.read_text().strip())), "")
-    path = place.parent / f"machine-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
-    try:
-        if not path.exists():
-            temporary = path.with_name(f".{path.name}.{made}")
-            temporary.write_text(made)
-            try:
-                os.link(temporary, path)
-            finally:
-                temporary.unlink()
-    except FileExistsError:
-        pass
-    except OSError:
-        return made
-    kept = path.read_text()
-    return kept if re.fullmatch("[0-9a-f]{8,16}", kept) else made
-
-
-@cache
 def facts() -> Plain:
     """Of this machine, as this process found it first."""
     return host_facts()
 
 
+def utc(before_s: float = 0.0) -> str:
+    """The time in UTC, or what it was so many seconds before."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - before_s))
+
+
 def ran(run: Run, described: Plain, interrupts: Interrupts, progress: Screen | None) -> Plain:
     """A piece, run here, with all that is to be stored of it but its key; and whether it was run to its end."""
-    begun, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    begun, started = time.monotonic(), utc()
     found, whole = run(described, interrupts, progress)
     seconds = round(time.monotonic() - begun, 3)
     told = {"seed": described.get("seed"), "machine": machine_id(), "started": started, "seconds": seconds}
@@ -183,7 +159,8 @@ class Pieces:
         counts = Counter(one["machine"] for one in ours.values())
         hosts = {name: {"pieces": count, **self.machines.get(name, {})} for name, count in sorted(counts.items())}
         how = {"threads": self.threads, "seconds": round(self.seconds / self.threads, 3)}
-        host = self.machines.get(counts.most_common(1)[0][0] if counts else "", facts())
+        most = counts.most_common(1)[0][0] if counts else machine_id()
+        host = {"id": most, **self.machines.get(most, facts())}
         head = {**origin(host), "hosts": hosts}
         head["started"] = min([head["started"], *(one["started"] for one in ours.values())])
         try:
