@@ -63,7 +63,7 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
     if (host.get("busy") or 0) > BUSY:
         yield Caveat(
             "busy_machine",
-            f"a busy machine: {host['busy']:.0%} of its CPUs' time was taken just before the start",
+            f"a busy machine: {100 * host['busy']:.0f} % of its CPUs' time was taken just before the start",
             *MEANS["load"],
         )
     if host.get("governor") not in (None, "performance"):
@@ -113,7 +113,7 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
         worst = max(steal, key=lambda name: steal[name])
         yield Caveat(
             "high_steal",
-            f"{steal[worst]:.1%} of the CPUs' time taken by the hypervisor during {worst}",
+            f"{100 * steal[worst]:.1f} % of the CPUs' time taken by the hypervisor during {worst}",
             *MEANS["steal"],
         )
     yield from _of_what_is_done_on_purpose(scenario, runs)
@@ -138,7 +138,7 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
         worst = min(slow, key=lambda name: slow[name])
         yield Caveat(
             "rate_not_reached",
-            f"asked for {rate:g} shootdowns/s, {worst} did {slow[worst]:,.0f}",
+            f"asked for {rate:,.10g} shootdowns/s, {worst} did {slow[worst]:,.0f}",
             "response time grows with the backlog and measures the length of the run",
             "a lower --rate",
         )

@@ -59,6 +59,11 @@ class Card:
     sample: str = ""
 
     @property
+    def why(self) -> str:
+        """The reason, without the verdict where it begins with that."""
+        return self.reason.removeprefix(f"{self.verdict}: ")
+
+    @property
     def level(self) -> str:
         """Good, bad or unsure."""
         return {"passed": "good", "caught": "good", "inconclusive": "unsure"}.get(self.verdict, "bad")
@@ -192,7 +197,7 @@ def _text(key: str, value: object) -> str:
     if key == "memory_bytes" and isinstance(value, int):
         return f"{value / 2**30:.1f} GiB"
     if key == "busy" and isinstance(value, int | float):
-        return f"{value:.0%}".replace("%", " %")
+        return f"{100 * value:.0f} %"
     return str(value)
 
 

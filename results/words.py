@@ -25,6 +25,7 @@ PHASE_WORDS = {
 }
 
 
+LEAST_IN_PERCENT = 1e-6
 SIZES = {"vcpus": "vCPU", "zappers": "zapper", "pages": "page", "tlb_entries": "TLB entry", "shootdowns": "shootdown"}
 
 
@@ -72,12 +73,20 @@ def conditions(scenario: Mapping[str, Any]) -> list[str]:
 
 
 def count(value: float) -> str:
-    """Exact below 100,000; above with a prefix: `81,234`, `1.51 M`, `2.3 G`."""
-    if value < 100_000:
+    """Exact below ten million; above with a prefix: `81,234`, `1,507,211`, `15.1 M`, `2.30 G`."""
+    if value < 9_999_999.5:
         return f"{value:,.0f}"
-    for size, prefix in ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")):
+    for size, prefix in ((1e6, "M"), (1e9, "G"), (1e12, "T")):
         if float(f"{value / size:.3g}") < 1000 or prefix == "T":
             return f"{_three(value / size)} {prefix}"
+    raise AssertionError("unreachable")
+
+
+def per_second(rate: float) -> str:
+    """How many a second, in three digits: `929`, `81.2 k`, `1.51 M`."""
+    for size, prefix in ((1, ""), (1e3, " k"), (1e6, " M"), (1e9, " G")):
+        if float(f"{rate / size:.3g}") < 1000 or size == 1e9:
+            return f"{rate:.0f}" if size == 1 else f"{_three(rate / size)}{prefix}"
     raise AssertionError("unreachable")
 
 
@@ -87,16 +96,32 @@ def _three(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A rate from 0 to 1: percent down to 0.1 %, below that a power of ten."""
+    """A rate from 0 to 1 in percent: three digits, two below 0.1 %; below a millionth a power of ten."""
     if value == 0:
         return "0"
     if value >= 0.9995:
         return "100 %" if value == 1 else "> 99.9 %"
-    return f"{_three(value * 100)} %" if value >= 0.001 else f"{value:.1e}"
+    return f"{_percent(value, value)} %" if value >= LEAST_IN_PERCENT else f"{value:.1e}"
+
+
+def _percent(value: float, beside: float) -> str:
+    """A rate in percent, with as many digits as the one that it stands beside has."""
+    return _three(value * 100) if beside >= 0.001 else f"{value * 100:.{_decimals(beside * 100)}f}"
+
+
+def _decimals(value: float) -> int:
+    """How many stand behind the point where a small number has two digits."""
+    return 1 - int(f"{value:.1e}".partition("e")[2])
+
+
+def mean(value: float) -> str:
+    """A mean without a power of ten: `12.3`, `0.02`, `0.000019`."""
+    return f"{value:.3g}" if value == 0 or value >= 0.1 else f"{value:.{_decimals(value)}f}"
 
 
 def rate_with_interval(outcome: Mapping[str, Any]) -> str:
-    """The rate of an outcome with its 95 % interval: `12.3 % (12.1-12.5)`, `2.1 (0.9-4.1) e-05`, `0 (<3.7e-05)`.
+    """The rate of an outcome with its 95 % interval: `12.3 % (12.1-12.5)`, `0.0021 % (0.0009-0.0041)`, `0 (<0.0037 %)`,
+    `2.1 (0.9-4.1) e-07`.
 
     The bound of a zero is the one that the sentence has, in results of earlier versions too.
     """
@@ -110,8 +135,8 @@ def rate_with_interval(outcome: Mapping[str, Any]) -> str:
     low, high = interval
     if outcome["shootdowns"] == 0:
         return f"0 (<{share(outcome.get('would_have_caught') or high)})"
-    if rate >= 0.001:
-        return f"{share(rate)} ({_three(low * 100)}-{_three(high * 100)})"
+    if rate >= LEAST_IN_PERCENT:
+        return f"{share(rate)} ({_percent(low, rate)}-{_percent(high, rate)})"
     power = f"{rate:.1e}".partition("e")[2]
     scale = 10.0 ** int(power)
     return f"{rate / scale:.1f} ({low / scale:.1f}-{high / scale:.1f}) e{power}"

@@ -10,6 +10,7 @@ from scenarios.wording import ScenarioError, printable
 
 HERE = Path(__file__).parent
 LARGEST_BYTES = 1 << 20
+MOST_LINES = 100  # above an error that are looked at for where it begins
 
 
 def toml_table(path: Path, shown_as: str) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def parsed(text: str, shown_as: str) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also integers of thousands of digits
-        raise ScenarioError(f"{shown_as}: {_syntax(error)}") from None
+        raise ScenarioError(f"{shown_as}: {_syntax(error, text)}") from None
     if not table:
         raise ScenarioError(f"{shown_as}: expected TOML with at least one key, found an empty file")
     return table
@@ -69,7 +70,7 @@ def _decoded(content: bytes, shown_as: str) -> str:
         ) from None
 
 
-def _syntax(error: Exception) -> str:
+def _syntax(error: Exception, text: str) -> str:
     if isinstance(error, RecursionError):
         return "expected TOML, found tables or lists nested too deeply"
     if "integer string conversion" in str(error):
@@ -80,4 +81,20 @@ def _syntax(error: Exception) -> str:
     if not where:
         return f"expected TOML, found an error: {printable(str(error))}"
     at = f"line {where['line']}, column {where['column']}" if where["line"] else "end of file"
-    return f"{at}: expected TOML: {where['what'][:1].lower()}{where['what'][1:]}"
+    begun = _begun(text, int(where["line"] or 0))
+    return f"{at}: expected TOML: {where['what'][:1].lower()}{where['what'][1:]}{begun}"
+
+
+def _begun(text: str, found_in: int) -> str:
+    """Where what is wrong in this line, or at the end, was begun, if that is some lines above: a bracket that is not
+    closed is found behind it.
+    """
+    lines = text.splitlines(keepends=True)
+    last = (found_in or len(lines)) - 1
+    for above in range(last, max(last - MOST_LINES, -1), -1):
+        try:
+            tomllib.loads("".join(lines[:above]))
+        except (ValueError, RecursionError):
+            continue
+        return f"; it begins in line {above + 1}" if above < (found_in or len(lines) + 1) - 1 else ""
+    return ""

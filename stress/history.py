@@ -9,7 +9,7 @@ from results.history import FILTERS, History, NoHistory, as_json
 from results.store import StoreError, write_file
 from results.table import Table
 from results.verdict import Exit, named, word_of
-from results.words import count, nanoseconds
+from results.words import count, nanoseconds, per_second
 from stress.errors import CannotRunHere, UsageFault
 from stress.options import HistoryRequest
 from stress.screen import Screen, write
@@ -114,7 +114,7 @@ def _row(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
         *("-" if row[key] is None else count(row[key]) for key in ("vcpus", "shootdowns", "forbidden")),
         nanoseconds(row["p50_ns"]),
         nanoseconds(row["p99_ns"]),
-        "-" if row["reads_per_s"] is None else count(row["reads_per_s"]),
+        "-" if row["reads_per_s"] is None else per_second(row["reads_per_s"]),
     )
 
 

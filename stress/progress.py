@@ -12,7 +12,9 @@ import psutil
 from rich.console import RenderableType
 from rich.live import Live
 
+from kernels.tdx.outcomes import Outcome
 from results.collect.live import SearchView, live_line, live_table, live_view, search_line, search_table
+from results.grades import FAILING
 from stress.interrupts import Interrupts
 from stress.processes.race import Tally
 from stress.processes.supervisor import Watch
@@ -101,9 +103,18 @@ def race_display(
 
 @contextlib.contextmanager
 def search_display(
-    screen: Screen | None, interrupts: Interrupts, ordering: str, *, safe: bool, place: str, sampled: bool = False
+    screen: Screen | None,
+    interrupts: Interrupts,
+    ordering: str,
+    *,
+    safe: bool,
+    place: str,
+    sampled: bool = False,
+    advice: str = "",
 ) -> Iterator[Callable[["Progress"], bool]]:
-    """The view of one ordering's search, called at every look; answers whether to go on: not after an interrupt."""
+    """The view of one ordering's search, called at every look; answers whether to go on: not after an interrupt.
+    `advice` is for who has seen enough once something forbidden was found.
+    """
     states, at_s, process = 0, 0.0, psutil.Process()
     with display(screen) as drawn:
 
@@ -113,6 +124,7 @@ def search_display(
                 seconds = progress.seconds - at_s
                 rate = (progress.states - states) / seconds if seconds > 0 else 0.0
                 states, at_s = progress.states, progress.seconds
+                failing = [o.name for o in Outcome if o.grade in FAILING and int(o) in progress.found]
                 view = SearchView(
                     ordering=ordering,
                     safe=safe,
@@ -124,6 +136,7 @@ def search_display(
                     depth=progress.depth,
                     seconds=at_s,
                     memory_bytes=process.memory_info().rss,
+                    found=f"found {', '.join(failing)}{advice}" if failing else "",
                 )
                 drawn.draw(search_table(view), search_line(view))
             return not interrupts

@@ -30,13 +30,14 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search has come."""
+    """How far a search has come; `found` are the numbers of what it has shown until then."""
 
     states: int
     transitions: int
     depth: int
     frontier: int
     seconds: float
+    found: tuple[int, ...] = ()
 
 
 class Search:
@@ -117,6 +118,7 @@ class Search:
             depth=int(now.control[store.DEPTH]),
             frontier=int(now.rows.sum() - now.done.sum()),
             seconds=self.seconds,
+            found=tuple(map(int, np.flatnonzero(now.found))),
         )
 
     def stop_at(self, findings: Iterable[int]) -> None:

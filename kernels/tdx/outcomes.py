@@ -60,7 +60,7 @@ class Outcome(IntEnum):
     busy_given_up = 16, Grade.forbidden, "BUSY taken for an error: KVM_BUG_ON", Harm.refused, "busy"
     mmio_installed = 17, Grade.acceptable, "EPT violation, no memslot: MMIO SPTE installed"
     ve_in_guest = 18, Grade.acceptable, "#VE in the guest: an MMIO SPTE, or a pending page"
-    mmio_emulated = 19, Grade.acceptable, "TDG.VP.VMCALL<#VE.RequestMMIO>: emulated"
+    mmio_emulated = 19, Grade.acceptable, "TDG.VP.VMCALL for MMIO: the access emulated"
     ve_on_memory = 20, Grade.forbidden, "#VE on a page that a memslot backs: for ever", Harm.stuck, "#VE"
     access_before_accept = 21, Grade.forbidden, "pending page, SEPT_VE_DISABLE: VM killed", Harm.broken
     fault_retried = 22, Grade.acceptable, "RET_PF_RETRY: the entry is frozen, or BUSY"

@@ -14,7 +14,7 @@ from results.grades import FAILING, grade_of
 from results.numbers.statistics import ENOUGH, percentile
 from results.table import GRADE_STYLES, Table
 from results.verdict import MET, named
-from results.words import count, nanoseconds
+from results.words import count, nanoseconds, per_second
 
 ALWAYS_SHOWN = (Outcome.stale_in_window, Outcome.stale_after_kick)
 NOTABLE = (Outcome.stale_after_done, Outcome.tracking_not_done, Outcome.previous_epoch_busy)
@@ -67,8 +67,8 @@ def live_line(live: Live) -> str:
     """The same as one line, for where there is no terminal."""
     bad = ", ".join(f"{name} {count(events)}" for name, events in live.outcomes.items() if events)
     parts = [
-        f"{named(live.ordering, live.safe)}: {count(live.shootdowns_per_s)} shootdowns/s, "
-        f"{count(live.reads_per_s)} reads/s",
+        f"{named(live.ordering, live.safe)}: {per_second(live.shootdowns_per_s)} shootdowns/s, "
+        f"{per_second(live.reads_per_s)} reads/s",
         f"p50 {nanoseconds(live.p50_ns)}, p99 {nanoseconds(live.p99_ns)}" if live.p50_ns is not None else "",
         bad,
         f"{live.left} left" if live.left else "",
@@ -79,7 +79,7 @@ def live_line(live: Live) -> str:
 @dataclass(frozen=True, slots=True)
 class SearchView:
     """One moment of one search. `states` are distinct states, or schedules where `sampled`; rates are of the time since
-    the last look. `memory_bytes` is this process's.
+    the last look. `memory_bytes` is this process's; `found` says what is forbidden and was reached.
     """
 
     ordering: str
@@ -92,13 +92,15 @@ class SearchView:
     depth: int
     seconds: float
     memory_bytes: int
+    found: str = ""
 
 
 def search_table(view: SearchView) -> RenderableType:
-    """The search as a table of one line."""
+    """The search as a table of one line, what it has found below it."""
     what = "SCHEDULES" if view.sampled else "STATES"
     names = (what, f"{what}/s", *(() if view.sampled else ("FRONTIER",)), "DEPTH", "MEMORY", "TIME")
-    return Group(Text(view.place, style="dim"), _row(view.ordering, view.safe, names, _cells(view)))
+    found = [Padding(Text(view.found, style="red"), (0, 0, 0, 2))] if view.found else []
+    return Group(Text(view.place, style="dim"), _row(view.ordering, view.safe, names, _cells(view)), *found)
 
 
 def _row(ordering: str, safe: bool, names: Sequence[str], cells: Sequence[str]) -> Table:
@@ -112,13 +114,14 @@ def search_line(view: SearchView) -> str:
     states, rate, *frontier, depth, memory, seconds = _cells(view)
     left = f", {frontier[0]} still to expand" if frontier else ""
     name = named(view.ordering, view.safe)
-    return f"{name}: {states} {what} in {seconds}, {rate} {what}/s{left}, depth {depth}, {memory}"
+    found = f"; {view.found}" if view.found else ""
+    return f"{name}: {states} {what} in {seconds}, {rate} {what}/s{left}, depth {depth}, {memory}{found}"
 
 
 def _cells(view: SearchView) -> list[str]:
     frontier = [] if view.sampled else [count(view.frontier)]
     return [
-        count(view.states), count(view.states_per_s), *frontier, f"{view.depth:,}",
+        count(view.states), per_second(view.states_per_s), *frontier, f"{view.depth:,}",
         f"{view.memory_bytes / 2**20:,.0f} MiB", nanoseconds(view.seconds * 1e9),
     ]  # fmt: skip
 
@@ -126,7 +129,7 @@ def _cells(view: SearchView) -> list[str]:
 def live_table(live: Live) -> RenderableType:
     """The ordering that runs now, a second's worth: throughput, latency, the outcomes that matter, the time left."""
     numbers = ("LEFT", "SHOOTDOWNS/s", "READS/s", "p50", "p99")
-    rates = count(live.shootdowns_per_s), count(live.reads_per_s)
+    rates = per_second(live.shootdowns_per_s), per_second(live.reads_per_s)
     cells = (live.left, *rates, nanoseconds(live.p50_ns), nanoseconds(live.p99_ns))
     seen = Text("  ").join(
         Text(f"{name} {count(events)}", style=GRADE_STYLES[grade_of(name)] if events else "dim")

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from results import figures
 from results.draw.sheet import MODEL, save
 from results.draw.style import MARKER, Style, look_of, parameters, places_of, say, shortened, time_axis
-from results.words import count, machine_size, plural
+from results.words import machine_size, per_second, plural
 
 # Column and words by what a user calls it; a time is called without its unit.
 FIGURES = {
@@ -81,7 +81,7 @@ def _panel(ax: Axes, setting: tuple[str, int, int, str], rows: Sequence[Row], fi
         time_axis(ax)
     else:
         ax.set_ylim(bottom=0)
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value) if value >= 10 else f"{value:g}"))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: per_second(value) if value >= 10 else f"{value:g}"))
     margin = max((last - first) * 0.08, SHORTEST / 2)
     ax.set_xlim(date2num(first - margin), date2num(last + margin))
     locator = AutoDateLocator(minticks=3, maxticks=8)

@@ -117,7 +117,7 @@ def subtitle(result: Mapping[str, Any]) -> str:
     if has_part(scenario.get("flow", "shootdown"), Flow.BATCH):
         parts.append(f"batches of {plural(scenario['batch'], 'page')}")
     if scenario.get("rate"):
-        parts.append(f"open loop at {scenario['rate']:g} shootdowns/s")
+        parts.append(f"open loop at {scenario['rate']:,.10g} shootdowns/s")
     parts += conditions(scenario)
     cpus = host.get("cpus_allowed")
     if scenario.get("vcpus", 0) + scenario.get("zappers", 0) > (cpus or 0):

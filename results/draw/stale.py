@@ -13,7 +13,7 @@ from results.draw.style import BAD, MARKER, QUIET, percentile_axes, say
 from results.draw.time import Arrays, Run, Shown, curves
 from results.grades import FAILING
 from results.verdict import met_shootdowns
-from results.words import count
+from results.words import count, per_second
 
 STALE = (Outcome.stale_in_window, Outcome.stale_after_kick, Outcome.stale_after_done, Outcome.use_after_remove)
 MOST_POINTS = 150
@@ -84,7 +84,7 @@ def _empty_strip(ax: Axes, text: str) -> None:
 
 
 def _short(value: float) -> str:
-    text = count(value)
+    text = per_second(value)
     number, space, prefix = text.partition(" ")
     return (number.rstrip("0").rstrip(".") if "." in number else number) + space + prefix
 

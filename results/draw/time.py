@@ -114,7 +114,7 @@ def done_by(ax: Axes, shown: Shown) -> None:
     ax.set_xlim(right=longest * 1.5)
     time_axis(ax, "x")
     ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0%}".replace("%", " %")))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
     ax.set_ylabel("share of shootdowns that met a vCPU")
     ax.set_xlabel("time of a shootdown (log), to the 99.9th percentile")
 
@@ -141,7 +141,7 @@ def phase_bars(ax: Axes, shown: Shown) -> None:
     ax.set_ylim(len(runs) - 1 + room, -room)
     ax.set_xlim(0, 1)
     ax.grid(False, axis="y")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}".replace("%", " %")))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
     ax.set_xlabel("share of the phases' sum, steps in the order in which they run\n(each holds a reading of the clock)")
 
 

@@ -1,8 +1,9 @@
 """Test cases for continuous integration, as JUnit XML and as KTAP: one document of either from one list of cases."""
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -34,6 +35,16 @@ class Case:
 def case_of(one: Mapping[str, Any], details: Sequence[str] = (), more: str = "") -> Case:
     """The case of whatever has an ordering, a verdict, its reason, and the seconds that it took."""
     return Case(one["ordering"], one["verdict"], one["reason"], one["seconds"], details, word_of(one), more)
+
+
+def unreached(asked: Iterable[str], cases: Sequence[Case], command: Sequence[str]) -> list[Case]:
+    """A case for each ordering asked for whose turn never came, as an interrupt or a failure ended all before it; the
+    same command where it was no failure.
+    """
+    there = {case.name for case in cases}
+    more = "" if any(case.state in ("failed", *BROKEN) for case in cases) else shlex.join(command)
+    why = "its turn never came, as all ended before"
+    return [Case(name, Verdict.inconclusive, why, more=more) for name in asked if name not in there]
 
 
 def failed_lines(cases: Sequence[Case]) -> list[str]:

@@ -14,12 +14,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kernels.tdx.outcomes import Grade
-from results.exchange.cases import Case, case_of
+from results.exchange.cases import Case, case_of, unreached
 from results.grades import FAILING, grade_of
 from results.numbers.statistics import clopper_pearson
 from results.table import Table, verdict_line
 from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, named, seen
-from results.words import count, nanoseconds, plural, rate_with_interval
+from results.words import count, nanoseconds, per_second, plural, rate_with_interval
 
 SCHEMA = "tdx-stress/amplification/1"
 Measured = Mapping[str, Any]
@@ -192,9 +192,9 @@ def amplification_screen(document: Mapping[str, Any]) -> Iterator[RenderableType
 def rates_table(entry: Entry) -> Table:
     """Without any amplifier, and with the best settings."""
     base, cap_s = entry["without"], entry["cap_s"]
-    rows = [("none", _rate(base), "", count(base["per_s"]), _catch(base, cap_s))]
+    rows = [("none", _rate(base), "", per_second(base["per_s"]), _catch(base, cap_s))]
     for place, one in enumerate(entry["best"], start=1):
-        rows.append((str(place), _rate(one), _factor(base, one), count(one["per_s"]), _catch(one, cap_s)))
+        rows.append((str(place), _rate(one), _factor(base, one), per_second(one["per_s"]), _catch(one, cap_s)))
     head = ("SETTING", "rate of shootdowns", "times as often", "a second", "first catch")
     return Table("", head, tuple(rows), frozenset({1, 2, 3, 4}))
 
@@ -257,4 +257,4 @@ def amplification_cases(document: Mapping[str, Any]) -> list[Case]:
     for entry in document["orderings"]:
         notes = dict.fromkeys(note for one in entry["unexpected"] for note in one["notes"])
         cases.append(case_of(entry, [*unexpected_texts(entry), plural(entry["races"], "race"), *notes]))
-    return cases
+    return cases + unreached(document.get("asked", ()), cases, document.get("command", ()))

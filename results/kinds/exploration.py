@@ -218,8 +218,14 @@ def _of_liveness(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
             "no_liveness",
             f"livelocks were not looked for in {_names(not_looked)}",
             "deadlocks would have been found; an endless run in which everyone moves and a zapper never ends would not",
-            "a smaller machine, and no --no-liveness",
+            f"{' and '.join(dict.fromkeys(map(_to_look, not_looked)))}",
         )
+
+
+def _to_look(exploration: Exploration) -> str:
+    """What has livelocks looked for: they were left out, or the graph of all states had no room."""
+    asked = exploration.get("liveness_asked", True)
+    return "a smaller machine or more --memory" if asked else "the same without --no-liveness"
 
 
 def _undeclared(one: Exploration) -> list[str]:
@@ -261,6 +267,7 @@ class Search:
 
     `depth` is the longest schedule of random ones, the number of levels of an exhaustive search; `frontier` the states
     found and not yet expanded when it stopped. `chance_of_miss`: exhaustive, that two states shared a fingerprint.
+    `liveness` may be None though it was asked for, where the graph of all states has no room.
     """
 
     method: str
@@ -278,6 +285,7 @@ class Search:
     memory_bytes: int | None = None
     chance_of_miss: float | None = None
     liveness: Mapping[str, Any] | None = None
+    liveness_asked: bool = True
     schedules: int | None = None
     unfinished: int | None = None
     seed: int | None = None

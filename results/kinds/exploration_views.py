@@ -9,12 +9,12 @@ from rich.console import RenderableType
 
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import flow_named
-from results.exchange.cases import Case, case_of
+from results.exchange.cases import Case, case_of, unreached
 from results.grades import FAILING, declared, grade_of, meaning
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
 from results.verdict import is_safe, named, word_of
-from results.words import broken_name, count, nanoseconds, plural, share
+from results.words import broken_name, count, nanoseconds, per_second, plural, share
 
 Exploration = Mapping[str, Any]
 SIDE_BY_SIDE = 4
@@ -133,7 +133,7 @@ def _how_far(exploration: Exploration) -> Iterator[str]:
     miss = exploration["chance_of_miss"]
     yield (
         f"{_duration(exploration)} on {plural(exploration['threads'], 'thread')}, "
-        f"{count(states / max(exploration['seconds'], 1e-9))} states/s"
+        f"{per_second(states / max(exploration['seconds'], 1e-9))} states/s"
         + (f"; two states shared a fingerprint with a chance of {share(miss)}" if miss else "")
     )
     yield from _liveness(exploration)
@@ -213,10 +213,12 @@ def exploration_observation(exploration: Exploration) -> str:
     return f"Observation {at_point(exploration)} {often} {forbidden} {other}"
 
 
-def exploration_cases(explorations: Sequence[Exploration]) -> list[Case]:
-    """A case an ordering: how soon what fails was reached, and what was looked at."""
+def exploration_cases(document: Mapping[str, Any]) -> list[Case]:
+    """A case an ordering: how soon what fails was reached, and what was looked at; one too for each that was not."""
+    explorations = entries_of(document)
     told = [[f"{name}: {plural(steps, 'step')}" for name, steps in failing(one).items()] for one in explorations]
-    return [
+    cases = [
         case_of({**one, "ordering": at_point(one)}, (*steps, f"looked at {looked_at(one)}"))
         for one, steps in zip(explorations, told, strict=True)
     ]
+    return cases + unreached(document.get("asked", ()), cases, document.get("command", ()))

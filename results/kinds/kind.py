@@ -206,7 +206,7 @@ KINDS = (
         tables=real_tables.real_tables,
         lines=lambda it: map(run_tables.observation_line, it["runs"]),
         suite=lambda it: str(it["scenario"]["name"]),
-        cases=real_tables.real_cases,
+        cases=run_tables.run_cases,
         draw=_draw_real,
         rows=lambda it: [
             _a_row(one, one, scenario=it["scenario"]["name"], **real_tables.figures(one)) for one in it["runs"]
@@ -224,7 +224,7 @@ KINDS = (
         tables=lambda it: map(exploration_views.exploration_table, exploration.entries_of(it)),
         lines=lambda it: map(exploration_views.exploration_observation, exploration.entries_of(it)),
         suite=lambda it: "explore",
-        cases=lambda it: exploration_views.exploration_cases(exploration.entries_of(it)),
+        cases=exploration_views.exploration_cases,
         rows=lambda it: [
             _a_row(one, one, scenario=one["flow"], point=one.get("point", "")) for one in exploration.entries_of(it)
         ],

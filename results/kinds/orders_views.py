@@ -165,7 +165,8 @@ def _ratio(entry: Mapping[str, Any]) -> str:
 def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
     entries = races["orders"]
     yield "Medians over rounds, intervals of 95 % where there is room; of its round: against the median of all in it."
-    yield f"A rank, slower and faster stand where same orders show any in at most {1 - RANKED:.0%} of atlases."
+    chance = f"{100 * (1 - RANKED):.0f} %"
+    yield f"A rank, slower and faster stand where same orders show any in at most {chance} of atlases."
     for reason in dict.fromkeys(entry["refused"] for entry in entries if entry["refused"]):
         of = [entry["name"] for entry in entries if entry["refused"] == reason]
         yield f"Not comparable, {plural(len(of), 'order')}: {reason}."

@@ -110,6 +110,7 @@ class ScenarioShape(ActorsShape):
     placement: str = "mixed"
     kick_by: str = "word"
     costs: dict[str, str] = {}
+    orderings: list[str] = []
 
 
 class DocumentShape(Shape):
@@ -147,6 +148,7 @@ class ExplorationShape(OrderingShape, SizeShape):
     threads: Count | None
     chance_of_miss: Share | None
     liveness: _Liveness | None
+    liveness_asked: bool = True
     schedules: Count | None
     unfinished: Count | None
     seed: int | None
@@ -177,6 +179,7 @@ class SeveralShape(DocumentShape):
 
     caveats: list[CaveatShape]
     explorations: list[ExplorationShape]
+    asked: list[str] = []
 
 
 class _Machine(SizeShape):
@@ -349,6 +352,7 @@ class AmplificationShape(DocumentShape):
 
     scenario: ScenarioShape
     orderings: list[_Amplified]
+    asked: list[str] = []
 
 
 class _Tried(JudgedShape, SizeShape):

@@ -113,7 +113,7 @@ def _steal(facts: Facts) -> Told:
 
 @check("load")
 def _load(facts: Facts) -> Told:
-    found = f"{facts['busy']:.0%} of the CPUs' time just now, load average {facts['load_1m']:g}"
+    found = f"{100 * facts['busy']:.0f} % of the CPUs' time just now, load average {facts['load_1m']:g}"
     if facts["busy"] > BUSY:
         return Told(found, *MEANS["load"], Limits.latency)
     return Told(found, "the CPUs are ours")

@@ -109,7 +109,7 @@ def differing(host_a: Host, host_b: Host) -> Iterator[Difference]:
             yield Difference(Kind.measure, seen, fact.consequence)
     for which, host in (("first", host_a), ("second", host_b)):
         if (host.get("busy") or 0) > BUSY:
-            seen = f"load: {host['busy']:.0%} of the CPUs' time was taken before the {which}"
+            seen = f"load: {100 * host['busy']:.0f} % of the CPUs' time was taken before the {which}"
             yield Difference(Kind.moment, seen, "not ours alone")
         if (host.get("clock_error_ppm") or 0) > POOR_CLOCK_PPM:
             seen = f"clock: known only to {host['clock_error_ppm']:.0f} ppm in the {which}"

@@ -296,7 +296,9 @@ def too_few_met(figure: str, race: Met) -> str:
         return f"{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed" if race.met < least else ""
     if race.met < ENOUGH["p50"] or race.met < MET_SHARE * race.measured:
         part = f" ({share(race.met / race.measured)})" if race.measured else ""
-        return f"{race.met:,} of {plural(race.measured, 'shootdown')}{part} met a vCPU, {MET_SHARE:.0%} are needed"
+        return (
+            f"{race.met:,} of {plural(race.measured, 'shootdown')}{part} met a vCPU, {100 * MET_SHARE:.0f} % are needed"
+        )
     return ""
 
 

@@ -35,10 +35,10 @@ def test_intervals_go_first_where_there_is_no_room_then_the_least_columns(
 
 
 def test_a_power_stands_right_behind_its_number_where_the_interval_between_them_has_gone() -> None:
-    table = Table("", ("outcome", "rate"), (("operand_busy", "3.7 (0.8-10.8) e-05"),), frozenset({1}))
+    table = Table("", ("outcome", "rate"), (("operand_busy", "3.7 (0.8-10.8) e-07"),), frozenset({1}))
 
-    assert "operand_busy 3.7e-05" in printed(table, width=24)
-    assert "operand_busy 3.7 (0.8-10.8) e-05" in printed(table, width=40)
+    assert "operand_busy 3.7e-07" in printed(table, width=24)
+    assert "operand_busy 3.7 (0.8-10.8) e-07" in printed(table, width=40)
 
 
 def test_texts_wrap_between_words_where_no_column_can_go_and_numbers_do_not() -> None:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from results.words import conditions, count, nanoseconds, nanoseconds_with_interval, plural, rate_with_interval, share
+from results.words import (
+    conditions,
+    count,
+    nanoseconds,
+    nanoseconds_with_interval,
+    per_second,
+    plural,
+    rate_with_interval,
+    share,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +40,34 @@ def test_an_interval_shares_its_unit_where_it_can(values: tuple[int, int, int], 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (99_999, "99,999"), (100_000, "100 k"), (1_512_345, "1.51 M"), (999_999, "1.00 M"), (2.5e9, "2.50 G")],
+    [(0, "0"), (99_999, "99,999"), (9_999_999, "9,999,999"), (10_000_000, "10.0 M"), (999_999_999, "1.00 G")],
 )
 def test_counts_are_exact_until_they_are_long(value: float, text: str):
     assert count(value) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (1, "100 %"), (0.9999, "> 99.9 %"), (0.123, "12.3 %"), (0.000037, "3.7e-05")]
+    ("rate", "text"),
+    [(0, "0"), (999, "999"), (999.6, "1.00 k"), (81_234, "81.2 k"), (1.512e6, "1.51 M"), (2e12, "2,000 G")],
+)
+def test_rates_have_three_digits(rate: float, text: str):
+    assert per_second(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1, "100 %"),
+        (0.9995, "> 99.9 %"),
+        (0.9994, "99.9 %"),
+        (0.123, "12.3 %"),
+        (0.001, "0.10 %"),
+        (0.00099, "0.099 %"),
+        (0.000037, "0.0037 %"),
+        (1e-6, "0.00010 %"),
+        (9e-7, "9.0e-07"),
+    ],
 )
 def test_shares_are_percent_until_they_are_small(value: float, text: str):
     assert share(value) == text
@@ -54,8 +83,9 @@ def test_an_outcome_only_of_shootdowns_that_met_nobody_is_no_zero(of: int):
 @pytest.mark.parametrize(
     ("shootdowns", "of", "ci95", "text"),
     [
-        (0, 81234, [0.0, 3.69e-05], "0 (<3.7e-05)"),
-        (3, 81234, [7.6e-06, 1.08e-04], "3.7 (0.8-10.8) e-05"),
+        (0, 81234, [0.0, 3.69e-05], "0 (<0.0037 %)"),
+        (3, 81234, [7.6e-06, 1.08e-04], "0.0037 % (0.0008-0.0108)"),
+        (3, 10_000_000, [6.2e-08, 8.8e-07], "3.0 (0.6-8.8) e-07"),
         (300, 1000, [0.272, 0.330], "30.0 % (27.2-33.0)"),
         (0, 0, [0.0, 1.0], "none met a vCPU"),
     ],
@@ -69,7 +99,7 @@ def test_a_rate_stands_with_its_interval(shootdowns: int, of: int, ci95: list[fl
 def test_a_zero_has_the_bound_of_its_sentence_in_an_earlier_result_too():
     earlier = {"shootdowns": 0, "of": 81234, "rate": 0.0, "ci95": [0.0, 4.54e-05], "would_have_caught": 3.69e-05}
 
-    assert rate_with_interval(earlier) == "0 (<3.7e-05)"
+    assert rate_with_interval(earlier) == "0 (<0.0037 %)"
 
 
 def test_what_belongs_to_no_shootdown_has_no_rate():

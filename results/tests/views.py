@@ -31,7 +31,6 @@ from results.kinds.kind import BY_NAME
 from results.kinds.orders import race_entries
 from results.kinds.orders_views import order_cases
 from results.kinds.real.page import real_page
-from results.kinds.real.tables import real_cases
 from results.kinds.run.page import run_page
 from results.kinds.run.tables import run_cases
 from results.kinds.selftest import claim, raced, selftest_cases
@@ -325,7 +324,7 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "run-cases": _run_cases,
     "real-80": lambda: screen("real", a_real(*both()), 80),
     "real-page": lambda: page_text(real_page(a_real(*both()), {**a_race().arrays, **both()[1].arrays})),
-    "real-cases": lambda: cases("real", real_cases(a_real(*both()))),
+    "real-cases": lambda: cases("real", run_cases(a_real(*both()))),
     "bench-80": lambda: _bench(80),
     "bench-sweep": lambda: _bench(100, values=(1, 2, 4, 8, 16)),
     "bench-batches": _batches,
@@ -339,7 +338,7 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "history": _history,
     "exploration-80": lambda: _exploration(80),
     "exploration-100": lambda: _exploration(100),
-    "exploration-cases": lambda: cases("small", exploration_cases(explorations())),
+    "exploration-cases": lambda: cases("small", exploration_cases({"explorations": explorations()})),
     "orders-80": lambda: _orders(80),
     "orders-cases": lambda: cases("atlas", order_cases(an_atlas())),
     "faults-80": lambda: screen("faults", matrix(), 80),

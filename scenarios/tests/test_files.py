@@ -53,6 +53,18 @@ def test_a_file_that_does_not_hold_is_refused_in_one_line(refusal, path: str, co
     assert refusal(path, content) == line
 
 
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (b'a = 1\nb = [\n  "x",\nc = 2\n', "line 4, column 1: expected TOML: invalid value; it begins in line 2"),
+        (b'a = 1\n\nb = ["x"\n', "end of file: expected TOML: unclosed array; it begins in line 3"),
+        (b'a = """x\nb = 2\n', "end of file: expected TOML: unterminated string; it begins in line 1"),
+    ],
+)
+def test_a_bracket_that_is_not_closed_is_told_where_it_was_opened(refusal, content: bytes, where: str) -> None:
+    assert refusal("mine.toml", content) == f"mine.toml: {where}"
+
+
 def test_bad_syntax_at_the_end_says_so(refusal) -> None:
     assert refusal("mine.toml", b'a = "x').startswith("mine.toml: end of file: expected TOML: ")
 

@@ -162,6 +162,7 @@ def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
         memory_bytes=method.memory_bytes,
         chance_of_miss=done.chance_of_miss,
         liveness=_liveness(done.liveness),
+        liveness_asked=method.liveness,
     )
     return how, done.outcomes, done.broken, {}
 

@@ -23,6 +23,7 @@ from stress.progress import search_display
 from stress.session import Session, origin, session
 
 EXPLORATION = "exploration.json"
+STOPS_THERE = "; the search goes on to its end, --fail-fast stops at the first"
 
 
 @dataclass(slots=True)
@@ -68,7 +69,8 @@ def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence
     """Search, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
     method = _method(request, scenario)
     with session(request, f"explore-{scenario.name}", "exploration") as (its, directory):
-        record = Record(origin(), single=len(orderings) == 1, directory=directory)
+        asked = {"asked": [ordering.name for ordering in orderings]}
+        record = Record({**origin(), **asked}, single=len(orderings) == 1, directory=directory)
         # Before interrupts are only counted: so that who waits for the compiler can end it at once.
         get_ready(orderings[0], scenario, method, its.progress, verbose=request.verbose)
         with its.interrupts:
@@ -113,7 +115,13 @@ def _search_all(
             return
         place = f"{scenario.name}, ordering {number} of {count}"
         with search_display(
-            its.progress, its.interrupts, ordering.name, safe=ordering.safe, place=place, sampled=sampled
+            its.progress,
+            its.interrupts,
+            ordering.name,
+            safe=ordering.safe,
+            place=place,
+            sampled=sampled,
+            advice=STOPS_THERE,
         ) as watch:
             found = search(ordering, scenario, method, watch)
         record.searched.append(found)

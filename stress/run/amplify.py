@@ -49,6 +49,7 @@ def run_amplify(request: RunRequest, declared: Scenario, targets: Sequence[Targe
             "seed": declared.seed,
             "budget_s": budget_s,
             "scenario": declared.model_dump(mode="json"),
+            "asked": [one.ordering.name for one in targets],
             "orderings": entries,
         }
         plain, count = declared.model_copy(update=WITHOUT), len(targets)

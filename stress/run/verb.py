@@ -86,8 +86,7 @@ def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) 
             if not its.interrupts:
                 record.add_facts(round_trip_after(prepared))
             with its.noted():
-                # Nobody waits for the pictures of a crash, nor whoever asks for the end twice.
-                waits = runs[-1]["verdict"] != Verdict.crashed and its.interrupts.received < 2
+                waits = its.interrupts.received < 2  # nobody who asks for the end twice waits for pictures
                 record.store(plots=waits and not request.no_report)
             every = request.verbose  # step of what led to a failure, not folded into calls
             its.leave(

@@ -68,15 +68,17 @@ def test_a_killed_actor_ends_the_run_as_crashed(
 def test_a_crash_ends_the_whole_run_and_keeps_the_orderings_before_it(start_tdx_stress: Start, tmp_path: Path) -> None:
     # The first one ends with its zapper, at the first error.
     orderings = ("--ordering", "no_block", "--ordering", "v18", "--ordering", "spec", "--set", "on_error=stop")
-    parent = start_tdx_stress("run", *orderings, "--duration", "1h", "--warmup", "0s", "--out", "out", "--no-report")
+    parent = start_tdx_stress("run", *orderings, "--duration", "1h", "--warmup", "0s", "--out", "out")
     while not (tmp_path / "out/result.json").exists():
         time.sleep(0.02)
     racing(parent)[0].kill()
 
-    code, _, _ = ended(parent)
+    code, stdout, _ = ended(parent)
     runs = json.loads((tmp_path / "out/result.json").read_text())["runs"]
     assert code == 3
     assert [run["verdict"] for run in runs] == ["passed", "crashed"]
+    assert "<== INCONCLUSIVE spec: its turn never came, as all ended before\n" in stdout
+    assert "Broken: a worker died" in (tmp_path / "out/report.html").read_text()
 
 
 def test_killed_threads_end_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:

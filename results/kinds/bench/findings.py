@@ -332,8 +332,8 @@ def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
         worst = max(race.steal_share or 0.0 for race in stolen)
         yield Caveat(
             "high_steal",
-            f"the hypervisor took more than {HIGH_STEAL:.0%} of the CPUs' time in {len(stolen)} of "
-            f"{plural(len(bench.rounds), 'race')}, {worst:.1%} at worst",
+            f"the hypervisor took more than {100 * HIGH_STEAL:.0f} % of the CPUs' time in {len(stolen)} of "
+            f"{plural(len(bench.rounds), 'race')}, {100 * worst:.1f} % at worst",
             "actors stood still without knowing: tails are the machine's, and intervals wider",
             "another hour or another machine",
         )

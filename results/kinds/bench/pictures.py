@@ -235,7 +235,7 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
     if figure.unit == "share":
         ax.set_ylim(0, 1.02)
         ax.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
     else:
         time_axis(ax, text=None if figure.unit == "ns" else partial(value_text, figure))
     _point_axis(ax, bench)

@@ -10,7 +10,7 @@ from results.figures import BY_ID, FIGURES, REAL_FIGURES, Figure
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.numbers.rounds import LEAST_ROUNDS
 from results.verdict import named
-from results.words import count, nanoseconds, plural, share
+from results.words import mean, nanoseconds, per_second, plural, share
 
 # Who could only have shown more than this has shown nothing.
 HOPELESS = 20
@@ -90,8 +90,8 @@ def value_text(figure: Figure, value: float | None) -> str:
     if figure.unit == "share":
         return share(value)
     if figure.unit == "/s":
-        return count(value)
-    return f"{value:.2g}"
+        return per_second(value)
+    return mean(value)
 
 
 def aa_sentence(ordering: str, differing: Sequence["Comparison"], p: float) -> str:

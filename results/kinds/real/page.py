@@ -13,7 +13,7 @@ from results.draw.svg import panel, sample
 from results.draw.time import Shown, curves
 from results.kinds.real.record import HELD
 from results.kinds.real.tables import KERNEL, calls_table, work_table
-from results.kinds.run.page import HEADLINES
+from results.kinds.run.page import HEADLINES, sentence
 from results.kinds.run.tables import seen_table, unseen_lines
 from results.numbers.statistics import ENOUGH
 from results.page import (
@@ -105,7 +105,7 @@ def real_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
         level=level,
         headline=headline,
         cards=cards,
-        answer=tuple(f"{run['ordering']}: {run['reason']}." for run in runs),
+        answer=tuple(map(sentence, runs)),
         sections=(
             Section("latency", "How long the host's call takes", (), legend, figures, (calls,)),
             Section("outcomes", "What was seen", tuple(unseen_lines(runs)), tables=seen),

@@ -13,7 +13,7 @@ from results.kinds.run.record import PhaseShape, RacedShape
 from results.kinds.shape import ActorsShape, CaveatShape, Count, DocumentShape, HostShape, Shape
 from results.store import RAW, StoreError, read_arrays, read_document
 from results.verdict import MET
-from results.words import count, machine_size, plural
+from results.words import machine_size, per_second, plural
 
 SCHEMA, FILE = "tdx-stress/real/1", "real.json"
 EMULATED_READS_PER_S = 1e6  # measured: 22,000 where each is emulated, 3e8 where none is
@@ -38,6 +38,7 @@ class _Scenario(ActorsShape):
     name: str
     title: str
     pages: Count
+    arms: list[str] = Field(default_factory=list)
 
 
 class RealShape(DocumentShape):
@@ -88,8 +89,8 @@ def real_caveats(host: dict[str, Any], vcpus: int, runs: list[dict[str, Any]]) -
         own.append(
             Caveat(
                 "emulated_guest",
-                f"no hardware TLB, as {count(slow[0]['reads_per_s'])} guest reads a second are emulated: says nothing "
-                "about flushes",
+                f"no hardware TLB, as {per_second(slow[0]['reads_per_s'])} guest reads a second are emulated: says "
+                "nothing about flushes",
                 "a hypervisor without hardware paging: no TLB of a CPU holds what the guest reads",
                 "another hypervisor, or `run memfd`",
             )

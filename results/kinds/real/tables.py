@@ -1,6 +1,5 @@
 """A real race as tables, lines and test cases; a run's own where they say the same."""
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,13 +7,11 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from results.exchange.cases import Case
-from results.grades import FAILING
 from results.kinds.real.record import HELD
 from results.kinds.run.tables import forbidden_shootdowns, percentile_text, seen_table, unseen_lines
 from results.table import Table, caveat_lines
-from results.verdict import MET, Verdict, said, seen, word_of
-from results.words import count, machine_size, nanoseconds, share
+from results.verdict import MET, word_of
+from results.words import count, machine_size, nanoseconds, per_second, share
 
 KERNEL = "this kernel's own shootdowns, no TDX"
 Run = Mapping[str, Any]
@@ -78,7 +75,7 @@ def work_table(runs: Sequence[Run]) -> Table:
     for run in runs:
         told, calls = [run["interrupts"].get(name) for name in ("TLB", "CAL")], max(run["all_shootdowns"], 1)
         sent = ["not told" if number is None else f"{count(number)} ({number / calls:.2f})" for number in told]
-        rows.append((run["ordering"], *sent, count(run["all_reads"]), count(run["reads_per_s"])))
+        rows.append((run["ordering"], *sent, count(run["all_reads"]), per_second(run["reads_per_s"])))
     head = ("INTERRUPTS (a shootdown)", "TLB shootdowns", "all function calls", "reads", "reads/s")
     return Table("", head, tuple(rows), frozenset(range(1, 5)))
 
@@ -112,21 +109,3 @@ def figures(run: Run) -> dict[str, Any]:
         found |= {f"{name}_low_ns": low, f"{name}_high_ns": high}
     rates = {key: run[key] for key in ("reads_per_s", "shootdowns_per_s")}
     return {**found, **rates, "shootdowns": run["all_shootdowns"], "forbidden": forbidden_shootdowns(run)}
-
-
-def real_cases(result: Mapping[str, Any]) -> list[Case]:
-    """A case an arm, with the counts of what is forbidden and the command to type next."""
-    command = [str(word) for word in result.get("command") or ["tdx-stress", "run"]]
-    more = {Verdict.inconclusive: ["--duration", "1m"]}
-    return [
-        Case(
-            run["ordering"],
-            run["verdict"],
-            run["reason"],
-            run["seconds"],
-            [*(f"{name}: {many}" for name, many in seen(run, *FAILING).items()), said(run), *run["notes"]],
-            word_of(run),
-            shlex.join([*command, *more.get(run["verdict"], ["-v"])]),
-        )
-        for run in result["runs"]
-    ]

@@ -154,19 +154,20 @@ def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:
     names = {run["ordering"] for run in result["runs"]}
     if {TRACK_FIRST, KICK_FIRST} <= names:
         return review_answer(result)
-    return tuple(_sentence(run) for run in result["runs"])
+    return tuple(map(sentence, result["runs"]))
 
 
-def _sentence(run: Run) -> str:
-    met, outside = whole(run), run["vcpu_ns"]["out_of_guest"]
+def sentence(run: Run) -> str:
+    """What a run, or an arm of a real one, showed and took, beside its verdict and reason."""
+    met, outside = whole(run), run.get("vcpu_ns", {}).get("out_of_guest")
     rate = caught_rate(run)
-    zeros = f"A rate of {share(rate)} of what is forbidden would have been caught." if rate else ""
+    zeros = f"A rate of {share(rate)} of what is forbidden would have been caught. " if rate else ""
     took = [f"{name} {percentile_text(met, name)}" for name in ("p50", "p99") if met[name]]
-    cost = (
-        f" A shootdown that met a vCPU took at {' and at '.join(took)}." if took else " Too few shootdowns for a time."
-    )
-    out = f" A vCPU was out of the guest for {percentile_text(outside, 'p50')} a time at p50." if outside["p50"] else ""
-    return f"{run['ordering']}: {run['reason']}. {zeros}{cost}{out}".replace("  ", " ")
+    cost = f"A shootdown that met a vCPU took at {' and at '.join(took)}." if took else "Too few shootdowns for a time."
+    out = ""
+    if outside and outside["p50"]:
+        out = f" A vCPU was out of the guest for {percentile_text(outside, 'p50')} a time at p50."
+    return f"{name_of(run)}: {zeros}{cost}{out}"
 
 
 def _legend(shown: Shown) -> tuple[Key, ...]:

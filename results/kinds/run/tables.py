@@ -15,19 +15,20 @@ from rich.text import Text
 from kernels.tdx.counters import PHASES_EVERY
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import Flow, has_part
-from results.exchange.cases import Case
+from results.exchange.cases import Case, unreached
 from results.figures import PHASES, phase_shares
 from results.grades import FAILING, why
 from results.kinds.run.answer import yardstick
 from results.numbers.statistics import ENOUGH
 from results.table import Table, caveat_lines
-from results.verdict import MET, Verdict, is_safe, met_shootdowns, name_of, observation, said, seen, word_of
+from results.verdict import MET, Ending, Verdict, is_safe, met_shootdowns, name_of, observation, said, seen, word_of
 from results.words import (
     PHASE_WORDS,
     broken_name,
     conditions,
     count,
     machine_size,
+    mean,
     nanoseconds,
     nanoseconds_with_interval,
     plural,
@@ -56,7 +57,7 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     runs, scenario = result["runs"], result["scenario"]
     yield Text(f"{scenario.get('name', 'run')}: {scenario.get('title') or 'a scenario without a title'}", "bold")
     size = machine_size({"vcpus": 0, "zappers": 0, "pages": 0, **scenario}, "pages")
-    rate = f", open loop at {scenario['rate']:g} shootdowns/s" if scenario.get("rate") else ""
+    rate = f", open loop at {scenario['rate']:,.10g} shootdowns/s" if scenario.get("rate") else ""
     seconds = max((run["seconds"] for run in runs), default=0.0)
     told = "".join(f", {one}" for one in conditions(scenario))
     yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s each{rate}{told}"
@@ -180,7 +181,7 @@ def outcomes_table(run: Run) -> Table:
     name = run["ordering"] + ("" if is_safe(run) else f" (unsafe, known for {', '.join(run['expect'])})")
     head = ("outcome", "events", "rate, 95 %", "grade", "why")
     retries = run["track_retries"]
-    tried = f"TRACK tried again {retries['mean']:.3g} times on average, {retries['max']:,} at most"
+    tried = f"TRACK tried again {mean(retries['mean'])} times on average, {retries['max']:,} at most"
     return Table(f"{name}: {said(run)}; {tried}", head, rows, frozenset({1, 2}), bad)
 
 
@@ -278,25 +279,37 @@ def _waits(entry: Run) -> tuple[str, str]:
     tries, after = entry["tries"], entry["got_after_ns"]
     if tries is None:
         return "never got", "-"
-    return f"{tries['mean']:.3g}, {tries['max']:,}", f"{nanoseconds(after['mean'])}, {nanoseconds(after['max'])}"
+    return f"{mean(tries['mean'])}, {tries['max']:,}", f"{nanoseconds(after['mean'])}, {nanoseconds(after['max'])}"
 
 
 def run_cases(result: Mapping[str, Any]) -> list[Case]:
-    """A case an ordering, with the counts of what is forbidden and who stood where, and the command that tells more."""
-    command, longer_s = result.get("command") or ["tdx-stress", "run"], 12 * result["scenario"].get("duration_s", 5.0)
-    return [_case(run, command, longer_s) for run in result["runs"]]
+    """A case an ordering, with the counts of what is forbidden and who stood where, and the command that tells more;
+    one too for each whose turn never came. Of a real run a case an arm.
+    """
+    runs, scenario = result["runs"], result["scenario"]
+    arms, command = scenario.get("arms"), result.get("command") or ["tdx-stress", "run"]
+    cases = [_case(run, _more(run, command, scenario, traces=arms is None)) for run in runs]
+    return cases + unreached(arms or scenario.get("orderings", ()), cases, command)
 
 
-MORE = {Verdict.failed: ["--trace"], Verdict.hung: ["--trace"], Verdict.inconclusive: []}
+STUCK = (Verdict.failed, Verdict.hung)
 
 
-def _case(run: Run, command: Sequence[str], longer_s: float) -> Case:
+def _more(run: Run, command: Sequence[str], scenario: Mapping[str, Any], *, traces: bool) -> list[str]:
+    """The same command with what tells more; a longer one where the time was too short."""
+    if run["verdict"] != Verdict.inconclusive:
+        return [*command, "--trace" if traces and run["verdict"] in STUCK else "-v"]
+    if run["ending"] == Ending.interrupted:
+        return list(command)
+    again = list(command)
+    for at in reversed([at for at, word in enumerate(again) if word == "--duration"]):
+        del again[at : at + 2]
+    again = [word for word in again if not word.startswith("--duration=")]
+    return [*again, "--duration", f"{12 * scenario.get('duration_s', 5.0):g}s"]
+
+
+def _case(run: Run, more: Sequence[str]) -> Case:
     counts = [f"{name}: {count}" for name, count in seen(run, *FAILING).items()]
     details = [*counts, said(run), *run["notes"]]
-    again = [*command, *MORE.get(run["verdict"], ["-v"])]
-    if run["verdict"] == Verdict.inconclusive:
-        for at in reversed([at for at, word in enumerate(again) if word == "--duration"]):
-            del again[at : at + 2]
-        again = [word for word in again if not word.startswith("--duration=")] + ["--duration", f"{longer_s:g}s"]
-    seconds = run["seconds"] + run["warmup_s"]
-    return Case(run["ordering"], run["verdict"], run["reason"], seconds, details, word_of(run), shlex.join(again))
+    seconds = run["seconds"] + run.get("warmup_s", 0.0)
+    return Case(run["ordering"], run["verdict"], run["reason"], seconds, details, word_of(run), shlex.join(more))

@@ -177,7 +177,7 @@ def test_what_was_measured_of_the_machine_and_a_busy_moment_are_caveats_of_their
 
     assert [(c["id"], c["seen"]) for c in caveats[:2]] == [
         ("other_measure", "core-to-core round trip: 100 ns in the first, 400 ns in the second (4.0x)"),
-        ("other_moment", "load: 60% of the CPUs' time was taken before the first"),
+        ("other_moment", "load: 60 % of the CPUs' time was taken before the first"),
     ]
 
 

@@ -125,7 +125,7 @@ def test_races_that_met_hardly_any_vcpu_are_not_comparable_however_far_apart_the
         "not comparable: in round 7 of spec 5 shootdowns met a vCPU, 6 are needed"
     )
     assert of(bench, "reads_per_s").verdict_text == (
-        "not comparable: in round 7 of spec 5 of 1,000 shootdowns (0.50 %) met a vCPU, 50% are needed"
+        "not comparable: in round 7 of spec 5 of 1,000 shootdowns (0.50 %) met a vCPU, 50 % are needed"
     )
     assert (bench.aa is not None and bench.aa.differs, exit_code(bench)) == (False, 6)
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from results.kinds.exploration import Found, Search, Subject, document, exploration_caveats, record
 from results.tests.builders.exploration import SUBJECT, WHOLE, drawn, explored
 
@@ -69,6 +71,15 @@ def test_a_likely_miss_is_a_caveat_and_an_unlikely_one_is_not() -> None:
 
 def test_livelocks_not_looked_for_are_a_caveat() -> None:
     assert caveats(explored(liveness=None))["no_liveness"] == "livelocks were not looked for in v18"
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"), [(True, "a smaller machine or more --memory"), (False, "the same without --no-liveness")]
+)
+def test_what_to_try_is_not_to_leave_out_an_option_that_nobody_typed(asked: bool, advice: str) -> None:
+    found = exploration_caveats([explored(liveness=None, liveness_asked=asked)])
+
+    assert [one["try"] for one in found if one["id"] == "no_liveness"] == [advice]
 
 
 def test_more_forbidden_outcomes_than_a_known_wrong_ordering_declares_are_a_caveat() -> None:

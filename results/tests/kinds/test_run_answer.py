@@ -17,7 +17,7 @@ def test_both_orders_passed_and_one_run_does_not_rank_them():
 
     assert review_answer(result) == (
         "Both hold: TRACK before the kick (spec) and the kick before TRACK behind the gate (v18) showed nothing "
-        "forbidden; a rate of 6.0e-04 would have been caught.",
+        "forbidden; a rate of 0.060 % would have been caught.",
         "With 2 vCPUs and 1 zapper on 4 CPUs a shootdown that met a vCPU took at p50 600 ns "
         "(590-610) with TRACK first against 750 ns (740-760) with the kick first, at p99 6.85 us (5.86-8.83) "
         "against 6.85 us (5.86-8.83), and vCPUs were out of the guest for 667 ns (663-671) against 667 ns (663-671) "

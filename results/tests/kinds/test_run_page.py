@@ -42,6 +42,17 @@ def test_every_tag_is_closed_in_order_and_no_id_stands_twice(review: Read):
     assert len(review.ids) == len(set(review.ids))
 
 
+def test_what_opens_on_a_click_is_named_once(review: Read):
+    assert "details" in review.tags
+    assert review.text.count("Every phase, with 95 % intervals") == 1
+
+
+def test_a_verdict_and_its_reason_are_told_once():
+    text = Read(page_of(a_run("mine", expect=["tracking_not_done"], verdict="passed", reason="caught: x 7 times"))).text
+
+    assert re.findall("(?:caught *: *)+x 7 times", text) == ["caught : x 7 times"]
+
+
 def test_nothing_is_loaded_from_anywhere_and_nothing_runs(review: Read):
     outside = [address for address in review.addresses if not address.startswith("#") and address != "data:,"]
 

@@ -87,7 +87,7 @@ def test_a_row_stands_where_any_ordering_showed_something_and_zeros_are_told_tog
         ("fresh, of reads", False, False), ("stale_in_window", False, True), ("stale_after_kick", True, False),
     ]  # fmt: skip
     assert line.startswith("Not seen: ")
-    assert "spec 6.0e-04 (n 4,321), v18 6.0e-04 (n 4,321)" in line
+    assert "spec 0.060 % (n 4,321), v18 0.060 % (n 4,321)" in line
 
 
 def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed() -> None:
@@ -163,11 +163,25 @@ def test_a_name_with_brackets_is_no_markup() -> None:
     [
         ("inconclusive", "run small --duration 20ms -q", "run small -q --duration 6s"),
         ("inconclusive", "run --duration=20ms", "run --duration 6s"),
+        ("interrupted", "run --duration=20ms", "run --duration=20ms"),
         ("failed", "run small --duration 20ms", "run small --duration 20ms --trace"),
         ("passed", "run", "run -v"),
     ],
 )
 def test_the_command_that_tells_more_types_no_option_twice(verdict: str, typed: str, next_one: str) -> None:
-    result = a_result(a_run(verdict=verdict), command=["tdx-stress", *typed.split()], scenario={"duration_s": 0.5})
+    how: dict[str, Any] = (
+        {"verdict": "inconclusive", "ending": verdict} if verdict == "interrupted" else {"verdict": verdict}
+    )
+    result = a_result(a_run(**how), command=["tdx-stress", *typed.split()], scenario={"duration_s": 0.5})
 
     assert run_cases(result)[0].more == f"tdx-stress {next_one}"
+
+
+@pytest.mark.parametrize(("verdict", "more"), [("inconclusive", "tdx-stress run"), ("failed", "")])
+def test_an_ordering_whose_turn_never_came_is_a_case_that_did_not_pass(verdict: str, more: str) -> None:
+    result = a_result(a_run("spec", verdict=verdict), scenario={"orderings": ["spec", "v18"]})
+
+    _, left = run_cases(result)
+
+    assert (left.name, left.state, left.more) == ("v18", "inconclusive", more)
+    assert left.why == "its turn never came, as all ended before"

@@ -57,7 +57,7 @@ def test_what_changes_no_figure_is_no_difference(changed: dict[str, Any]):
             {"empty_shootdown_ns": None},
             "empty shootdown: known for the first only: whether the machines ran alike cannot be judged by it.",
         ),
-        ({"busy": 0.9}, "load: 90% of the CPUs' time was taken before the second: not ours alone."),
+        ({"busy": 0.9}, "load: 90 % of the CPUs' time was taken before the second: not ours alone."),
         (
             {"round_trip_ns": 151.0},
             "core-to-core round trip: 100 ns in the first, 151 ns in the second (1.5x): "

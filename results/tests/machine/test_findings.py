@@ -183,7 +183,7 @@ def test_a_finding_as_json_has_its_five_words_and_what_it_takes():
     assert finding("load", busy=0.9).as_dict() == {
         "id": "load",
         "what": "load",
-        "found": "90% of the CPUs' time just now, load average 0.1",
+        "found": "90 % of the CPUs' time just now, load average 0.1",
         "means": "others run here, too: latency is theirs as well as ours",
         "try": "an idle machine, or --cpus away from the others",
         "limits": "latency",

@@ -189,7 +189,7 @@ def test_pct_finds_the_review_s_bug_and_states_a_rate(tdx_stress: Command) -> No
     assert found["schedules_with"]["tracking_not_done"] >= 1
     (worth,) = [one["means"] for one in found["caveats"] if one["id"] == "random_schedules"]
     # 1 - 0.05 ** (1 / 3000)
-    assert "what each schedule shows with a chance of 1.0e-03 or more would have been seen (95 %)" in worth
+    assert "what each schedule shows with a chance of 0.10 % or more would have been seen (95 %)" in worth
 
 
 def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(tdx_stress: Command) -> None:
