@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kernels.tdx.rules import MAX_PAGES, TWO_LEVELS, Flow, contradiction, flow_name, flow_named
+from kernels.tdx.part import contradiction, parts_of
+from kernels.tdx.rules import MAX_PAGES, Flow, flow_name, flow_named
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
@@ -22,15 +23,14 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
     """Each key that contradicts another, and how; `a_rate` is what a rate is. The first one is reported."""
     if 0 < s.rate < LEAST_RATE:
         yield "rate", f"expected {a_rate}, found {shown(s.rate)}"
-    if s.module == "none" and s.has(TWO_LEVELS):
-        yield "module", f'expected "tdx", as the flow "{s.flow}" adds pages through the module, found "none"'
     if s.module == "tdx_1_5_24" and not s.has(Flow.ZERO_STEP):
         text = f'expected "tdx", as the two differ in the flow "zero_step" alone, found {shown(s.module)}'
         yield "module", text
     if s.module == "none" and s.costs:
         yield "costs", 'expected "none", as module = "none" has no SEAMCALL that could take any time, found a table'
-    if s.module == "none" and s.has(Flow.MIGRATE):
-        yield "module", 'expected "tdx", as the flow "migrate" moves vCPUs by TDH.VP.FLUSH, found "none"'
+    for of, part in parts_of(flow_named(s.flow)).items() if s.module == "none" and s.flow != "shootdown" else ():
+        if part.needs_module:
+            yield "module", f'expected "tdx", as with "{flow_name(of)}" {part.needs_module}, found "none"'
     if s.reads == "hot_set" and s.pages < 8:
         yield "pages", f'expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found {s.pages}'
     if s.has(Flow.TEARDOWN) and s.zappers != 1:
@@ -40,7 +40,7 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
         )
     if found := contradiction(flow_named(s.flow)):
         one, other, why = found
-        yield "flow", f'"{flow_name(one)}" and "{flow_name(other)}" cannot be combined: {why}'
+        yield "flow", f'"{one}" and "{other}" cannot be combined: {why}'
     yield from _of_batches(s)
     yield from _of_mmio(s)
     yield from _of_shared_pages(s)

@@ -174,8 +174,29 @@ MACHINE_KEYS = (
 )  # fmt: skip
 MOST_TRIES = 1_000_000
 MOST_BATCH = 512
+ONLY = ("matrix", "contract")
+A_SMALL = 'small machines such as { zappers = 2, set = ["lps=1"] }'
 A_WEEK_S = 7 * 24 * 3600.0
 MOST_RATE = 1e7
+
+
+class Small(BaseModel):
+    """A small machine of a scenario, looked at whole; `set` are settings on it, as `--set` takes them. It is one of the
+    matrix and of the contract, or `only` of one of them: where states are many, or edges.
+    """
+
+    model_config = STRICT
+
+    vcpus: Annotated[int, whole(1, MAX_VCPUS)] = 1
+    zappers: Annotated[int, whole(1, MAX_ZAPPERS)] = 1
+    pages: Annotated[int, whole(1, MAX_PAGES)] = 1
+    shootdowns: Annotated[int, whole(1, 1 << 50)] = 1
+    liveness: bool = Field(default=False, description="true or false")
+    tlb_entries: Annotated[int, AfterValidator(a_power_of_two)] = Field(
+        default=1, ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"
+    )
+    set: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    only: Annotated[str, one_of("search", ONLY)] = Field(default="", description=f"a search ({listed(ONLY)})")
 
 
 class Scenario(BaseModel):
@@ -194,6 +215,7 @@ class Scenario(BaseModel):
     one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. Where CPUs are fewer than
     actors, `placement` keeps zappers and vCPUs apart, behind a warm-up in which Linux places all, or mixed throughout.
     `kick_by` is what a kick does beside the vCPU's word, `costs` what SEAMCALLs are declared to take.
+    `matrix` are small machines of it, the cheapest first, for whatever crosses orderings with faults or SEAMCALLs.
     `watchdog_s` without progress is a hang; of that time as much counts as the actors got of the CPUs that they wanted.
     """
 
@@ -270,6 +292,8 @@ class Scenario(BaseModel):
         default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
     )
 
+    matrix: tuple[Small, ...] = Field(default=(), strict=False, exclude=True, description=f"a list of {A_SMALL}")
+
     def has(self, parts: Flow) -> bool:
         """Whether any of these parts is there."""
         return has_part(self.flow, parts)
@@ -293,6 +317,7 @@ class Scenario(BaseModel):
 
 
 TABLES: dict[str, type[BaseModel]] = {"kick": Kick, "busy": BusyBySeamcall}
+NESTED: dict[str, type[BaseModel]] = {**TABLES, "matrix": Small}
 # What stands in a list or a table, where an element of it has the wrong type.
 ELEMENTS = {
     "shootdown": f"a step ({listed(STEPS)})",
@@ -302,4 +327,5 @@ ELEMENTS = {
     "orderings": "an ordering in quotes",
     "yields": "a probability from 0 to 1",
     "delays": A_DELAY,
+    "matrix": A_SMALL,
 }

@@ -1,10 +1,10 @@
 """An ordering under a scenario as the kernels take it: integers only."""
 
+from kernels.tdx.part import has_tables
 from kernels.tdx.rules import (
     AT_ONCE,
     KVM_REQ_TLB_FLUSH,
     LATER,
-    TWO_LEVELS,
     UNLIMITED,
     Busy,
     Fault,
@@ -40,7 +40,7 @@ def compile_rules(
     kick, busy = ordering.kick, ordering.busy or BusyBySeamcall()
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
-    two_levels = bool(flow & TWO_LEVELS)
+    two_levels = has_tables(flow)
     takes_turns = shared_cpus or bool(flow & Flow.MIGRATE)  # there vCPUs share logical processors
     offset = parse_start_offset(scenario.start_offset)
     least, most = (round(ns * ticks_per_s / 1e9) for ns in (offset.least_ns, offset.most_ns)) if offset else (0, -1)

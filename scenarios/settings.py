@@ -9,7 +9,7 @@ from scenarios.models import FAULTS, TABLES, Ordering, Scenario
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, shown, unknown
 
-NOT_SET = {"name", "title", "source", "why", "shows", "orderings"}
+NOT_SET = {"name", "title", "source", "why", "shows", "orderings", "matrix"}
 SCENARIO_KEYS = tuple(key for key in Scenario.model_fields if key not in NOT_SET)
 ORDERING_KEYS = tuple(key for key in Ordering.model_fields if key not in NOT_SET)
 BY_LABEL = ("yields.", "delays.", "costs.")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from scenarios.models import ELEMENTS, TABLES
+from scenarios.models import ELEMENTS, NESTED
 from scenarios.wording import ScenarioError, listed, nearest, place, shown
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -53,10 +53,10 @@ def _problem(model: type[BaseModel], keys: list[str | int], error: ErrorDetails)
 
 
 def _fields(model: type[BaseModel], keys: list[str | int]) -> dict[str, FieldInfo]:
-    return TABLES[str(keys[0])].model_fields if keys[0] in TABLES and len(keys) > 1 else model.model_fields
+    return NESTED[str(keys[0])].model_fields if keys[0] in NESTED and len(keys) > 1 else model.model_fields
 
 
 def _expected(model: type[BaseModel], keys: list[str | int]) -> str:
-    if len(keys) > 1 and keys[0] not in TABLES:
+    if len(keys) > 1 and (keys[0] not in NESTED or isinstance(keys[-1], int)):
         return ELEMENTS[str(keys[0])]
     return str(_fields(model, keys)[str(keys[-1])].description)

@@ -12,8 +12,9 @@ from rich.text import Text
 from kernels.language.syntax import SITES
 from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Grade, Outcome
-from kernels.tdx.protocol import PARTS, barriers, protocol_of
-from kernels.tdx.rules import Flow, contradiction, flow_name, flow_named
+from kernels.tdx.part import contradiction
+from kernels.tdx.protocol import barriers, protocol_of
+from kernels.tdx.rules import Flow, flow_name, flow_named
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
@@ -57,21 +58,20 @@ def everything() -> dict[str, list[dict[str, Any]]]:
         "orderings": orderings,
         "outcomes": outcomes,
         "faults": faults,
-        "parts": [_part(part) for part in PARTS],
+        "parts": [_part(part) for part in Flow],
         "barriers": [{"name": word, "accesses": its} for word, its in barriers().items()],
     }
 
 
 def _part(part: Flow) -> dict[str, Any]:
     """A part of a machine, by what its file says of it first, and the parts that it can be combined with."""
-    modules = (sys.modules[filling.source.__module__] for filling in PARTS[part].values())
-    file = next(module for module in modules if vars(module).get("FILLS") is PARTS[part])
-    title = str(file.__doc__).split("\n\n")[0].replace("\n", " ").strip().rstrip(".")
-    others = [flow_name(other) for other in PARTS if other != part and contradiction(part | other) is None]
+    name = flow_name(part)
+    said = str(sys.modules[f"kernels.tdx.parts.{name}"].__doc__).partition("\n\n")[0]
+    others = [flow_name(other) for other in Flow if other != part and contradiction(part | other) is None]
     return {
-        "name": flow_name(part),
-        "title": title,
-        "source": f"{file.__name__.replace('.', '/')}.py",
+        "name": name,
+        "title": " ".join(said.split()).rstrip("."),
+        "source": f"kernels/tdx/parts/{name}.py",
         "combines_with": others,
     }
 

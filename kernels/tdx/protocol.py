@@ -5,12 +5,11 @@ one flow needs costs the others nothing, neither words of the state nor time. Al
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kernels.language.atomics import words_at
 from kernels.language.steps import composed
-from kernels.language.syntax import SITES, Site, Steps, number_first
+from kernels.language.syntax import SITES, Site, number_first
 from kernels.layout import Layout, Sizes
 from kernels.protocol import BuiltIn, Protocol, States, Telling
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
@@ -18,9 +17,9 @@ from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.parts import batch, flush_current, migrate, mmio, mortal, populate, sept_pages, shared_ept, zero_step
+from kernels.tdx.part import parts, parts_of
 from kernels.tdx.rooms import check, rooms
-from kernels.tdx.rules import TWO_LEVELS, Flow, OnError, Rules, flow_name, has_locks
+from kernels.tdx.rules import Flow, OnError, Rules, flow_name, has_locks
 from kernels.tdx.symmetry import page_with, senders_with, stage_with
 from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import (
@@ -32,11 +31,7 @@ from kernels.tdx.words import (
     OUTSIDE_GUEST_MODE,
     PAGE_FREE,
     RWX,
-    SLOT_NONE,
-    SLOT_SETTLED,
-    SPTE_NONPRESENT,
     SPTE_PRESENT,
-    SRCU_READING,
     SVE,
     VCPU,
     WORDS,
@@ -45,7 +40,6 @@ from kernels.tdx.words import (
     mode,
     owner,
     sizes,
-    srcu,
     stage,
 )
 
@@ -79,12 +73,9 @@ def start(td: Any, lay: Layout, rules: Rules) -> None:
         td[lay.sept + at] = MAPPED | RWX | SVE | (1 << HPA_SHIFT)
         td[lay.owner + at] = 1 << 8
         td[lay.mirror + at] = SPTE_PRESENT
-        if lay.flow & Flow.MMIO:
-            td[lay.memslot + at] = SLOT_NONE | SLOT_SETTLED
-            td[lay.shared_spte + at] = SPTE_NONPRESENT
-            td[lay.shared_owner + at] = (1 << 8) | PAGE_FREE
-    for index in range(lay.vcpus if lay.flow & Flow.MMIO else 0):
-        td[srcu(lay, index)] = SRCU_READING
+    for part in parts_of(lay.flow).values() if lay.flow else ():
+        if part.start is not None:
+            part.start(td, lay)
 
 
 def explored(rules: Rules) -> Rules:
@@ -116,32 +107,11 @@ def has_left(lay, vcpu, word, value):
     return word == mode(lay, vcpu) and value == OUTSIDE_GUEST_MODE
 
 
-# What each part has in which place, in the order of its layers: one that is later is above, and takes what others have
-# left in a place where it calls that place itself.
-PARTS: dict[Flow, Mapping[Steps, Steps]] = {
-    Flow.POPULATE: populate.FILLS,
-    Flow.SEPT_PAGES: sept_pages.FILLS,
-    Flow.ZERO_STEP: zero_step.FILLS,
-    Flow.TEARDOWN: mortal.FILLS,
-    Flow.MMIO: mmio.FILLS,
-    Flow.SHARED_EPT: shared_ept.FILLS,
-    Flow.BATCH: batch.FILLS,
-    Flow.MIGRATE: migrate.FILLS,
-    Flow.FLUSH_CURRENT: flush_current.FILLS,
-}
-# Their states are not folded: their steps tell actors apart.
-UNFOLDED = Flow.MIGRATE | Flow.MMIO | Flow.TEARDOWN | Flow.FLUSH_CURRENT
-
-
-def parts_of(flow: Flow) -> list[Flow]:
-    """The parts of a machine from the lowest layer up, with the one on which others stand."""
-    return [part for part in PARTS if part & flow or (part == Flow.POPULATE and flow & TWO_LEVELS)]
-
-
 @functools.cache
 def protocol_of(flow: Flow) -> Protocol:
     """The protocol of a machine with these parts; `contradiction` says which cannot be combined."""
-    layers = [PARTS[part] for part in parts_of(flow)]
+    its = parts_of(flow).values()
+    layers = [part.fills for part in its]
     name = "".join(f"_{part}" for part in flow_name(flow).split("+")) if flow else ""
     return Protocol(
         WORDS,
@@ -159,9 +129,9 @@ def protocol_of(flow: Flow) -> Protocol:
             of_changes={"epoch_monotone": epoch_fell},
             invariants={"refcounts_add_up": references_lost, "mirror_in_step": mirror_lost, "one_owner": not_owned},
             of_label=references_of,
-            lasting=not flow & Flow.TEARDOWN,  # a TD that goes takes its vCPUs with it
+            lasting=all(part.lasting for part in its),
             ways={"vCPUs": "vcpus", "pages": "pages"},
-            folds=not flow & UNFOLDED,
+            folds=all(part.folds for part in its),
             renamed={owner: page_with, stage: stage_with, ipi: senders_with},
         ),
         built_in=BuiltIn(behind_step, behind_call),
@@ -196,5 +166,6 @@ def of_flow(rules: Rules) -> tuple[Protocol, Rules]:
     return protocol_of(Flow(rules.flow)), rules
 
 
+parts()  # their steps and words are known before any are counted
 number_first(sites())
 check(rooms())

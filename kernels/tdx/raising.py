@@ -17,16 +17,15 @@ from kernels.language.inline import Block, Inliner
 from kernels.language.straight import Names
 from kernels.language.syntax import CHOICE_COUNTS, KINDS, Steps, tree_of
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.part import has_tables
 from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import TWO_LEVELS, Flow
+from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import each_page, note, outcome_of
 
 # What no step notes: reads that hit are counted, and a harness or a search sees who no longer moves, references that
 # are left at the end, and a status that has no name.
 BESIDE = frozenset({Outcome.fresh, Outcome.no_progress, Outcome.refcount_broken, Outcome.unknown_status})
-# Where numbers behind those of the guest pages stand for something: page-table pages, or shared ones.
-BEHIND_PAGES = TWO_LEVELS | Flow.MMIO
 
 
 class Values(NamedTuple):
@@ -54,6 +53,8 @@ class _Graph:
 
     def __init__(self, actor: Steps, flow: Flow) -> None:
         self.name, self.flow, self.names = actor.name, flow, Names()
+        # Whether numbers behind those of the guest pages stand for something: page-table pages, or shared ones.
+        self.behind = has_tables(flow) or bool(flow & Flow.MMIO)
         self.start = Inliner(self.names).program(actor)
         self.held: dict[str, Values] = {}
         self.here = self.start
@@ -109,7 +110,7 @@ class _Graph:
                 found = self.values(left)
                 below = (
                     found != NOTHING,
-                    bool(self.flow & BEHIND_PAGES) and (found.other or any(c > 0 for c in found.constants)),
+                    self.behind and (found.other or any(c > 0 for c in found.constants)),
                 )
                 return below if isinstance(op, ast.Lt) else below[::-1]
         return True, True

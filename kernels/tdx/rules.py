@@ -1,7 +1,8 @@
 """What an ordering and a scenario tell the kernels: integers only. Kernels know no ordering by name."""
 
-from enum import IntEnum, IntFlag
-from typing import NamedTuple
+from enum import EnumMeta, IntEnum, IntFlag
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 
 class Step(IntEnum):
@@ -60,59 +61,35 @@ class Pattern(IntEnum):
     HOT_SET = 2  # nine reads of ten go to the first eighth of the pages
 
 
-class Flow(IntFlag):
-    """What a machine has beside the bare shootdown: parts, a bit each; `kernels/tdx/parts` has their steps. In TOML
-    lower-case names with a + between two.
+PARTS = sorted(path.stem for path in (Path(__file__).parent / "parts").glob("[!_]*.py"))
+
+
+class _OfFolder(EnumMeta):
+    """What a type checker is told: a part is called what its file is."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(cls, name: str) -> "Flow": ...
+
+
+class Flow(IntFlag, metaclass=_OfFolder):
+    """What a machine has beside the bare shootdown: parts, a bit for each file of `kernels/tdx/parts`, which says what
+    it is (`kernels/tdx/part.py`). In TOML lower-case names with a + between two. Nothing is stored by these numbers.
     """
 
+    _ignore_ = "place found"
     SHOOTDOWN = 0
-    BATCH = 1
-    SHARED_EPT = 2
-    MMIO = 4  # shared guest pages that memslots come to and go from, beside private ones that are shot down
-    POPULATE = 8  # vCPUs that fault populate, zappers only zap
-    MIGRATE = 16  # vCPUs that move among logical processors, whose TLBs they share
-    SEPT_PAGES = 32  # as POPULATE, but zappers take whole page-table pages away
-    TEARDOWN = 64  # as POPULATE, of one TD after the other, which is built, runs and is torn down
-    ZERO_STEP = 128  # as POPULATE, with the module's guard against stepping a guest by EPT violations
-    FLUSH_CURRENT = 256  # vCPUs that run tdx_track() themselves, beside whoever else does
+    for place, found in enumerate(PARTS):
+        vars()[found.upper()] = 1 << place
 
 
 # The bare shootdown and each part by itself, in the order in which they are told.
 FLOWS = (Flow.SHOOTDOWN, *Flow)
-# Parts with page-table pages above the guest pages, none of them there at the start.
-TWO_LEVELS = Flow.POPULATE | Flow.SEPT_PAGES | Flow.TEARDOWN | Flow.ZERO_STEP
-
-
-# Parts that cannot be combined, and why.
-NOT_TOGETHER: tuple[tuple[Flow, Flow, str], ...] = (
-    (Flow.TEARDOWN, ~Flow.TEARDOWN & ~Flow.POPULATE, "one thread builds and destroys the TDs, and does nothing else"),
-    (Flow.BATCH, TWO_LEVELS, "pages that faults map go down one by one"),
-    (Flow.SHARED_EPT, TWO_LEVELS, "no fault maps a shared page"),
-    (Flow.MIGRATE, Flow.SHARED_EPT | Flow.MMIO, "a request's INVEPT is of a TLB that the vCPU has to itself"),
-    (Flow.SEPT_PAGES, Flow.MIGRATE, "a CPU's paging-structure caches are the vCPU's own"),
-    (Flow.SEPT_PAGES, Flow.MMIO, "a CPU's paging-structure caches have the tags of shared pages"),
-)
-
-
-def contradiction(flow: Flow) -> tuple[Flow, Flow, str] | None:
-    """Two of these parts that cannot be combined, and why."""
-    for one, others, why in NOT_TOGETHER:
-        if flow & one and flow & others:
-            return one, next(iter(flow & others)), why
-    return None
 
 
 def flow_name(flow: int) -> str:
-    """Parts as TOML has them: "batch+shared_ept". What another of them stands on is not said."""
-    found = Flow(flow)
-    if found & (TWO_LEVELS & ~Flow.POPULATE):
-        found &= ~Flow.POPULATE
-    return "+".join(str(part.name).lower() for part in found) or "shootdown"
-
-
-def has_part(name: str, parts: Flow) -> bool:
-    """Whether a flow of this name has any of these parts."""
-    return bool(flow_named(name) & parts)
+    """Parts as TOML has them: "batch+shared_ept"."""
+    return "+".join(str(part.name).lower() for part in Flow(flow)) or "shootdown"
 
 
 def flow_named(name: str) -> Flow:
@@ -121,6 +98,11 @@ def flow_named(name: str) -> Flow:
     for part in name.split("+"):
         made |= Flow[part.upper()]
     return made
+
+
+def has_part(name: str, parts: Flow) -> bool:
+    """Whether a flow of this name has any of these parts."""
+    return bool(flow_named(name) & parts)
 
 
 class Module(IntEnum):

@@ -9,15 +9,8 @@ from kernels.language.steps import local
 from kernels.layout import Actor, ActorKind, Group, Layout, Sizes, Words, actor
 from kernels.protocol import declare
 from kernels.tdx.counters import ZAPPER_HISTS, tally_words, vcpu_hists
-from kernels.tdx.rules import (
-    MAX_LPS,
-    MAX_PAGES,
-    MAX_TLB_ENTRIES,
-    MAX_VCPUS,
-    MAX_ZAPPERS,
-    TWO_LEVELS,
-    Flow,
-)
+from kernels.tdx.part import has_tables
+from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow
 
 # Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
 LEAVES_SHIFT = 3
@@ -280,7 +273,7 @@ WORDS = Words(
 )
 word = functools.partial(declare, WORDS)
 mmio, migrate, teardown = with_any(Flow.MMIO), with_any(Flow.MIGRATE), with_any(Flow.TEARDOWN)
-zero_step, two_levels = with_any(Flow.ZERO_STEP), with_any(TWO_LEVELS)
+zero_step = with_any(Flow.ZERO_STEP)
 
 # One structure in the module, and whoever takes the lock goes on to the epoch: the line travels once.
 word("epoch_tracking", reads=epochs)
@@ -303,7 +296,9 @@ sept = word("sept", PAGE, reads=entry)
 bepoch = word("bepoch", PAGE, beside=True)  # whoever blocks or removes the page uses both
 owner = word("owner", PAGE, names=ZAPPER, reads=page)
 mirror = word("mirror", PAGE, reads=lambda value: SPTES.get(value, str(value)))
-content = word("content", PAGE, there=two_levels, reads=lambda value: "left behind" if value else "zeroes")
+content = word(
+    "content", PAGE, there=lambda sizes: sizes["tables"] > 0, reads=lambda value: "left behind" if value else "zeroes"
+)
 memslot = word("memslot", PAGE, there=mmio, reads=slot)  # of a shared guest page
 shared_spte = word("shared_spte", PAGE, there=mmio, reads=shared_entry)  # its entry in the shared EPT
 shared_owner = word("shared_owner", PAGE, there=mmio, reads=page)  # the oracle's word of the memory behind it
@@ -361,7 +356,7 @@ def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, 
             raise ValueError(f"{name}: expected 1 to {most}, found {value}")
     if tlb_entries & (tlb_entries - 1):
         raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
-    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if flow & TWO_LEVELS else 0
+    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if has_tables(flow) else 0
     found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow & Flow.MIGRATE != 0), locks
     return dict(zip(WORDS.sizes, found, strict=True))
 

@@ -5,12 +5,13 @@ from functools import partial
 from typing import Any
 
 from kernels.language.cache import sources_digest
+from kernels.tdx.rules import flow_name
 from results.kinds.faults import NO_FAULT, Pair, entries, matrix_document
 from scenarios.faults import faults
 from scenarios.loader import load_scenario
 from scenarios.models import Ordering
 from stress.explore.grid import memory_of_each
-from stress.explore.machines import MACHINES
+from stress.explore.machines import machines
 from stress.explore.ordering import Whole, get_ready
 from stress.explore.pairs import MEMORY_BYTES, run_pair
 from stress.explore.resolve import Matrix
@@ -34,7 +35,7 @@ def run_matrix(request: ExploreRequest, matrix: Matrix | None) -> int:
         job = job_of(_subject(matrix, memory_of_each(request, threads, MEMORY_BYTES)))
 
     def ready(its: Session) -> None:
-        smallest = load_scenario(next(iter(MACHINES.values()))[0].scenario)
+        smallest = load_scenario(machines(flow_name(0))[0].scenario)
         ordering = Ordering.model_validate(job.subject["orderings"][0])
         get_ready(ordering, smallest, Whole(1 << 30, 1), its.progress, verbose=request.verbose)
 
@@ -90,6 +91,6 @@ def _document(
         "faults": [
             {key: getattr(known[name], key) for key in ("name", "breaks", "flow", "title", "source")} for name in names
         ],
-        "machines": {flow: [machine.json() for machine in MACHINES[flow]] for flow in subject["rows"]},
+        "machines": {flow: [machine.json() for machine in machines(flow)] for flow in subject["rows"]},
     }
     return matrix_document(head, about, explored, entries(pairs, schedules))

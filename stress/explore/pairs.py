@@ -16,7 +16,7 @@ from scenarios.models import Ordering
 from scenarios.validation import validated
 from scenarios.witness import Witness, WitnessError, read_table
 from stress.explore.grid import alone, forbidden
-from stress.explore.machines import MACHINES, Machine
+from stress.explore.machines import Machine, machines
 from stress.explore.ordering import schedule_json
 from stress.explore.witness import Recorded, as_searched, recorded
 from stress.interrupts import Interrupts
@@ -72,7 +72,7 @@ class Cell:
     def pair(self) -> Pair:
         """The result; complete where every machine was searched to its end, or until the stale read."""
         whole = all(seen.complete for _, seen in self.seen)
-        done = bool(self.seen) and (self.seen[-1][1].stale or (len(self.seen) == len(MACHINES[self.flow]) and whole))
+        done = bool(self.seen) and (self.seen[-1][1].stale or (len(self.seen) == len(machines(self.flow)) and whole))
         best = self.shortest
         found = {name: len(moves) for name, (_, moves) in best.items()}
         decides = judged(found)[1]
@@ -105,7 +105,7 @@ def run_pair(described: dict[str, Any], interrupts: Interrupts, progress: Screen
     ordering = Ordering.model_validate(described["ordering"])
     cell = Cell(described["flow"], ordering, tuple(described["faults"]))
     cell.unread = not is_read(cell)
-    for machine in () if cell.unread else MACHINES[cell.flow]:
+    for machine in () if cell.unread else machines(cell.flow):
         if interrupts:
             break
         rules = rules_on(machine, cell.ordering, cell.faults)
@@ -122,7 +122,7 @@ def run_pair(described: dict[str, Any], interrupts: Interrupts, progress: Screen
 def is_read(cell: Cell) -> bool:
     """Whether on a machine of the flow each of the faults is looked for under the ordering."""
     faults = {"faults": cell.faults if len(cell.faults) > 1 else ()}  # one alone is looked for whether it is there
-    for machine in MACHINES[cell.flow] if cell.faults else ():
+    for machine in machines(cell.flow) if cell.faults else ():
         scenario, (its,) = machine.under([cell.ordering.model_copy(update=faults)])
         if looks_for(cell.faults, what_is_read(scenario, its)):
             return True

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scenarios.faults import faults
+from scenarios.fields import FLOW_NAMES
 from scenarios.loader import (
     ScenarioError,
     apply_settings,
@@ -20,7 +21,7 @@ from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from stress.commands import typed
 from stress.errors import UsageFault
-from stress.explore.machines import CONTRACT_MACHINES, MACHINES, OWN_TRACK, Machine
+from stress.explore.machines import CONTRACT, OWN_TRACK, Machine, machines
 from stress.options import ExploreRequest
 from stress.resolve import check_read, chosen_keys, own_locks
 
@@ -190,7 +191,7 @@ def resolve_matrix(request: ExploreRequest) -> Matrix:
     chosen = named or [ordering for ordering in shipped_orderings() if not ordering.faults]
     _, orderings = apply_settings(load_scenario(SCENARIO), chosen, request.settings)
     rows = _rows(request.faults)
-    _check_settings(request, orderings, rows)
+    _check_settings(request, orderings, [machines(flow)[0] for flow in rows])
     return Matrix(tuple(orderings), rows)
 
 
@@ -205,26 +206,29 @@ def resolve_contract(request: ExploreRequest) -> tuple[list[Ordering], Parts]:
     if request.seed is not None:
         raise UsageFault(f"--seed {request.seed}: nothing is drawn by --contract; leave it out")
     scenario = load_scenario(request.scenario)
-    if request.scenario != SCENARIO and scenario.flow not in CONTRACT_MACHINES:
-        raise UsageFault(f"SCENARIO {request.scenario}: --contract has no machines of {scenario.flow}; leave it out")
-    machines = CONTRACT_MACHINES if request.scenario == SCENARIO else {scenario.flow: CONTRACT_MACHINES[scenario.flow]}
+    flow = scenario.flow
+    if "+" in flow and not scenario.matrix:
+        raise UsageFault(f"SCENARIO {request.scenario}: expected small machines of {flow} in its `matrix`, found none")
+    found = {flow: machines(flow, CONTRACT, request.scenario if scenario.matrix else "")}
+    if request.scenario == SCENARIO:
+        found = {flow: machines(flow, CONTRACT) for flow in FLOW_NAMES}
     named = load_orderings(request.orderings or scenario.orderings)
     _, orderings = apply_settings(load_scenario(SCENARIO), named, request.settings)
     orderings = with_faults(orderings, request.faults)
     if all(ordering.gate == "none" for ordering in orderings):
-        machines = {part: its for part, its in machines.items() if part != OWN_TRACK}
-    if not machines:
+        found.pop(OWN_TRACK, None)
+    if not found:
         raise UsageFault(f"SCENARIO {request.scenario}: expected an --ordering with a gate, for which its vCPUs TRACK")
-    _check_settings(request, orderings, machines)
-    return orderings, machines
+    _check_settings(request, orderings, [its[0] for its in found.values()])
+    return orderings, found
 
 
-def _check_settings(request: ExploreRequest, orderings: Sequence[Ordering], flows: Iterable[str]) -> None:
-    """Raises UsageFault for a key of `--set` that no step looks at on the machines of any flow."""
+def _check_settings(request: ExploreRequest, orderings: Sequence[Ordering], first: Iterable[Machine]) -> None:
+    """Raises UsageFault for a key of `--set` that no step looks at on any of these machines, the first of each flow."""
     keys, refused = chosen_keys(SCENARIO, request.settings), []
-    for flow in flows:
+    for machine in first:
         try:
-            check_read(*CONTRACT_MACHINES[flow][0].under(orderings), keys)
+            check_read(*machine.under(orderings), keys)
         except UsageFault as fault:
             refused.append(fault)
         else:
@@ -235,7 +239,7 @@ def _check_settings(request: ExploreRequest, orderings: Sequence[Ordering], flow
 
 def _rows(wanted: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
     """The rows of the faults that are wanted, of every one where none is named, in the order of the flows."""
-    rows: dict[str, dict[tuple[str, ...], None]] = {flow: {} for flow in MACHINES}
+    rows: dict[str, dict[tuple[str, ...], None]] = {flow: {} for flow in FLOW_NAMES}
     chosen = [shown for shown in faults().values() if not wanted or shown.name in wanted]
     for shown in chosen:
         rows[shown.flow][(shown.name,)] = None

@@ -41,6 +41,7 @@ from kernels.tdx.kvm.shootdown import (
 from kernels.tdx.kvm.zap_locks import lock_step
 from kernels.tdx.kvm.zapper import claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
+from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault
 from kernels.tdx.spans import SHOOTDOWN
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SUCCESS
@@ -267,4 +268,7 @@ def put_range_back(td, lay, rules, me, gpa):
     return 0
 
 
-FILLS = {claim_page: claim_range, shootdown: shoot_range, put_back: put_range_back}
+PART = Part(
+    {claim_page: claim_range, shootdown: shoot_range, put_back: put_range_back},
+    not_with={"populate": "pages that faults map go down one by one"},
+)

@@ -61,6 +61,7 @@ from kernels.tdx.kvm.shootdown import (
 )
 from kernels.tdx.kvm.vcpu_run import mmu_reload
 from kernels.tdx.module.mem import mem_track
+from kernels.tdx.part import Part
 from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
@@ -222,4 +223,4 @@ def load_root(td, lay, rules, me):
     return 0
 
 
-FILLS = {mmu_reload: load_root}
+PART = Part({mmu_reload: load_root}, folds=False)

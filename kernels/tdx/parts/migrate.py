@@ -14,6 +14,7 @@ from kernels.tdx.kvm.vcpu_load import move_to, next_lp, release_vcpu, take_proce
 from kernels.tdx.kvm.vcpu_run import preempt_disable, preempt_enable, vcpu_destroy, vcpu_load
 from kernels.tdx.module.mem import vp_enter
 from kernels.tdx.module.processors import vp_enter_here
+from kernels.tdx.part import Part
 from kernels.tdx.words import cpu, lp_ipi, lp_tlb, occupant
 
 
@@ -71,13 +72,18 @@ def be_released(td, lay, rules, me):
     return 0
 
 
-FILLS = {
-    vcpu_load: be_scheduled,
-    preempt_disable: take_own_processor,
-    vp_enter: enter_on_processor,
-    cached: cached_here,
-    fill: fill_here,
-    processor_interrupted: flush_interrupts,
-    preempt_enable: leave_processor,
-    vcpu_destroy: be_released,
-}
+PART = Part(
+    {
+        vcpu_load: be_scheduled,
+        preempt_disable: take_own_processor,
+        vp_enter: enter_on_processor,
+        cached: cached_here,
+        fill: fill_here,
+        processor_interrupted: flush_interrupts,
+        preempt_enable: leave_processor,
+        vcpu_destroy: be_released,
+    },
+    not_with=dict.fromkeys(("shared_ept", "mmio"), "a request's INVEPT is of a TLB that the vCPU has to itself"),
+    needs_module="vCPUs move by TDH.VP.FLUSH",
+    folds=False,
+)

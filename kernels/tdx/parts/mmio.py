@@ -5,8 +5,11 @@ guest's #VE handler: arch/x86/coco/tdx/tdx.c (handle_mmio, and ACCEPT of a pendi
 Numbers of guest pages: private ones first, shared ones behind them.
 """
 
+from typing import Any
+
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.steps import choice, harness, local, steps
+from kernels.layout import Layout
 from kernels.race.tally import count, two
 from kernels.tdx.counters import READS, TRIP_BEGAN, TRIP_CALLED, TRIP_READS, VCPU_HISTS
 from kernels.tdx.guest import (
@@ -50,11 +53,17 @@ from kernels.tdx.kvm.vcpu_run import (
 )
 from kernels.tdx.kvm.zapper import STOPS, any_page, does_otherwise
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.part import Part
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.spans import NEXT as NEXT_PAGE
 from kernels.tdx.tally import note, record
 from kernels.tdx.words import (
     PAGE_BLOCKED,
+    PAGE_FREE,
+    SLOT_NONE,
+    SLOT_SETTLED,
+    SPTE_NONPRESENT,
+    SRCU_READING,
     content_of,
     generation_of,
     is_hit,
@@ -63,6 +72,7 @@ from kernels.tdx.words import (
     phase_of,
     shared_owner,
     shared_spte,
+    srcu,
     tlb,
     translation,
 )
@@ -232,17 +242,33 @@ def may_change_memslot(td, lay, rules, me):
     return which
 
 
-FILLS = {
-    stays_out: dead_without_srcu,
-    behind_mode: srcu_read_unlock,
-    preempt_enable: srcu_read_lock,
-    vcpu_destroy: srcu_read_unlock,
-    turn_to: turn_to_same,
-    next_instruction: next_of_both,
-    access: access_either,
-    on_pending: ve_on_pending,
-    resume: resume_trip,
-    handle_exit: handle_mmio_exit,
-    instruction_behind: same_instruction,
-    does_otherwise: may_change_memslot,
-}
+def first_slots(td: Any, lay: Layout) -> None:
+    """No memslot, and every vCPU's thread inside kvm->srcu."""
+    for page in range(lay.pages):
+        at = page * lay.page_stride
+        td[lay.memslot + at] = SLOT_NONE | SLOT_SETTLED
+        td[lay.shared_spte + at] = SPTE_NONPRESENT
+        td[lay.shared_owner + at] = (1 << 8) | PAGE_FREE
+    for index in range(lay.vcpus):
+        td[srcu(lay, index)] = SRCU_READING
+
+
+PART = Part(
+    {
+        stays_out: dead_without_srcu,
+        behind_mode: srcu_read_unlock,
+        preempt_enable: srcu_read_lock,
+        vcpu_destroy: srcu_read_unlock,
+        turn_to: turn_to_same,
+        next_instruction: next_of_both,
+        access: access_either,
+        on_pending: ve_on_pending,
+        resume: resume_trip,
+        handle_exit: handle_mmio_exit,
+        instruction_behind: same_instruction,
+        does_otherwise: may_change_memslot,
+    },
+    above=("populate", "zero_step"),
+    start=first_slots,
+    folds=False,
+)

@@ -25,6 +25,7 @@ from kernels.tdx.kvm.zapper import claim_page, give_up, put_back
 from kernels.tdx.module.locks import for_guest
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.part import Part
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import count_status, note, outcome_of
@@ -116,13 +117,16 @@ def map_private(td, lay, rules, me, ended, leaving):
     return 0
 
 
-FILLS = {
-    stays_out: vm_is_dead,
-    walk_to_leaf: walk_both_levels,
-    accept: accept_page,
-    read_filled: first_read,
-    handle_exit: map_private,
-    claim_page: take_page,
-    give_up: unlock_mmu,
-    put_back: give_back,
-}
+PART = Part(
+    {
+        stays_out: vm_is_dead,
+        walk_to_leaf: walk_both_levels,
+        accept: accept_page,
+        read_filled: first_read,
+        handle_exit: map_private,
+        claim_page: take_page,
+        give_up: unlock_mmu,
+        put_back: give_back,
+    },
+    needs_module="pages are added through the module",
+)

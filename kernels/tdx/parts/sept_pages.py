@@ -13,6 +13,7 @@ from kernels.story.spans import host
 from kernels.tdx.kvm.shootdown import shoot_down
 from kernels.tdx.kvm.zap import freeze_present, look, try_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, put_back
+from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, SeptFree
 from kernels.tdx.spans import FREE
 from kernels.tdx.statuses import SUCCESS
@@ -139,4 +140,11 @@ def gone_with_its_children(td, lay, rules, me, gpa):
     return 0
 
 
-FILLS = {try_page: try_table, shoot_down: handle_removed_pt, put_back: gone_with_its_children}
+PART = Part(
+    {try_page: try_table, shoot_down: handle_removed_pt, put_back: gone_with_its_children},
+    on="populate",
+    not_with={
+        "migrate": "a CPU's paging-structure caches are the vCPU's own",
+        "mmio": "a CPU's paging-structure caches have the tags of shared pages",
+    },
+)

@@ -25,6 +25,7 @@ from kernels.tdx.kvm.shootdown import (
     steps_of,
 )
 from kernels.tdx.kvm.zapper import map_page
+from kernels.tdx.part import Part
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import blocked_at
@@ -126,9 +127,12 @@ def map_either(td, lay, rules, me, gpa, page):
     return 0
 
 
-FILLS = {
-    steps_of: steps_of_either,
-    request_of: request_for_either,
-    seamcall_step: step_of_either,
-    map_page: map_either,
-}
+PART = Part(
+    {
+        steps_of: steps_of_either,
+        request_of: request_for_either,
+        seamcall_step: step_of_either,
+        map_page: map_either,
+    },
+    not_with={"populate": "no fault maps a shared page"},
+)

@@ -14,13 +14,14 @@ from kernels.language.steps import choice, harness, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
+from kernels.tdx.kvm import mortal
 from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, WHOLE, is_busy, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
 from kernels.tdx.kvm.vcpu_run import two
 from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu
-from kernels.tdx.kvm.zapper import NONE
+from kernels.tdx.kvm.zapper import NONE, zapper
 from kernels.tdx.module.lifecycle import (
     block_td,
     mem_page_add,
@@ -31,6 +32,7 @@ from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, HkidFree
 from kernels.tdx.spans import DECLARED_DEAD, OWN, UNLOCK
 from kernels.tdx.statuses import SUCCESS, Leaf
@@ -368,3 +370,12 @@ def destroying_zapper(td, lay, rules, me):
             break
     finish(td, me)
     return 0
+
+
+PART = Part(
+    {**mortal.FILLS, zapper: destroying_zapper},
+    on="populate",
+    alone="one thread builds and destroys the TDs, and does nothing else",
+    folds=False,
+    lasting=False,  # a TD that goes takes its vCPUs with it
+)

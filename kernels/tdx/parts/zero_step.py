@@ -38,6 +38,7 @@ from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import LEAF_ENTER, NOT_ENTERED, enter_guest, handle_exit, instruction_behind
 from kernels.tdx.module.mem import vp_enter
 from kernels.tdx.module.zero_step import forget_stepping, log_epf, tdcall_accept, zero_step_filter
+from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, FaultRetry
 from kernels.tdx.spans import ENTRY, FAULTING
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS
@@ -165,13 +166,17 @@ def handle_stepping_exit(td, lay, rules, me, ended, leaving):
     return 0
 
 
-FILLS = {
-    turn_to: turn_to_same,
-    access: execute,
-    on_pending: goes_to_accept,
-    on_violation: faults_or_accepts,
-    enter_guest: run_fast_path,
-    handle_ept_violation: retry_fault,
-    handle_exit: handle_stepping_exit,
-    instruction_behind: same_instruction,
-}
+PART = Part(
+    {
+        turn_to: turn_to_same,
+        access: execute,
+        on_pending: goes_to_accept,
+        on_violation: faults_or_accepts,
+        enter_guest: run_fast_path,
+        handle_ept_violation: retry_fault,
+        handle_exit: handle_stepping_exit,
+        instruction_behind: same_instruction,
+    },
+    on="populate",
+    needs_module="only a module takes a guest for stepped",
+)

@@ -6,13 +6,14 @@ import pytest
 
 from kernels.language.straight import subs
 from kernels.search.explore import explore
-from kernels.tdx.protocol import PARTS, Size, of_flow, parts_of, protocol_of
-from kernels.tdx.rules import FLOWS, TWO_LEVELS, Flow, Rules, contradiction, flow_name, flow_named
+from kernels.tdx.part import Part, contradiction, has_tables, parts, parts_of
+from kernels.tdx.parts import batch
+from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.rules import FLOWS, Flow, Rules, flow_name, flow_named
 from kernels.tests.orders import BLOCK, REMOVE, SPEC, TRACK, V6_16, order
 
 PAIRS = [one | other for one, other in itertools.combinations(Flow, 2)]
 TOGETHER = [flow for flow in PAIRS if not contradiction(flow)]
-STANDS_ON_POPULATE = TWO_LEVELS & ~Flow.POPULATE
 FORBIDDEN = {
     "stale_after_done",
     "use_after_remove",
@@ -29,10 +30,11 @@ def called_by(function) -> set:
 
 @pytest.mark.parametrize("flow", TOGETHER, ids=flow_name)
 def test_of_two_parts_in_one_place_the_upper_one_goes_on_with_what_is_below(flow: Flow):
-    lower, upper = (part for part in PARTS if part & flow)
-    known = flow & STANDS_ON_POPULATE and lower == Flow.POPULATE  # it is made to stand on that one
-    for place in PARTS[lower].keys() & PARTS[upper].keys() if not known else ():
-        above, below = PARTS[upper][place], PARTS[lower][place]
+    (below_it, lower), (_, upper) = ((of, part) for of, part in parts().items() if of & flow)
+    known = upper.on == flow_name(below_it)
+    for place in lower.fills.keys() & upper.fills.keys() if not known else ():
+        assert flow_name(below_it) in upper.above, f"{place.name}: neither is said to be above the other"
+        above, below = upper.fills[place], lower.fills[place]
         assert above is below or {place, below} & called_by(above), f"{place.name}: {below.name} is lost"
 
 
@@ -42,7 +44,7 @@ def test_whatever_stands_uppermost_in_a_place_is_called_by_the_machine(flow: Flo
     instruction accepts by one.
     """
     called = {one.source.__code__ for actor in protocol_of(flow).actors.values() for one in subs(actor)}
-    uppermost = {place: filling for part in parts_of(flow) for place, filling in PARTS[part].items()}
+    uppermost = {place: filling for part in parts_of(flow).values() for place, filling in part.fills.items()}
 
     unused = {place.name for place, filling in uppermost.items() if filling.source.__code__ not in called}
     known = {Flow.TEARDOWN: "put_back", Flow.ZERO_STEP: "accept"}
@@ -50,15 +52,20 @@ def test_whatever_stands_uppermost_in_a_place_is_called_by_the_machine(flow: Flo
 
 
 def test_a_flow_has_one_name_whichever_way_it_is_written():
-    assert (
-        flow_name(flow_named("zero_step+populate+mmio")) == flow_name(flow_named("mmio+zero_step")) == "mmio+zero_step"
-    )
+    assert flow_name(flow_named("zero_step+mmio")) == flow_name(flow_named("mmio+zero_step")) == "mmio+zero_step"
     assert flow_name(0) == "shootdown"
+
+
+def test_a_part_that_speaks_of_one_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batch, "PART", Part({}, above=("populate", "populated")))
+
+    with pytest.raises(ImportError, match=r"kernels/tdx/parts/batch\.py: PART: there is no part populated"):
+        parts.__wrapped__()
 
 
 def machine(rules: Rules, flow: Flow) -> tuple[Rules, Size]:
     """The order beside these parts: one vCPU, one zapper, as few pages as the parts have room in."""
-    if flow & TWO_LEVELS:
+    if has_tables(flow):
         rules = rules._replace(serialized=0, zap_for_write=rules.serialized)
     pages = 4 if flow == Flow.BATCH | Flow.SHARED_EPT else 1
     rules = rules._replace(flow=int(flow), batch=2 if flow & Flow.BATCH else 1, lps=2, shared_pages=pages // 2)
@@ -68,7 +75,7 @@ def machine(rules: Rules, flow: Flow) -> tuple[Rules, Size]:
 @pytest.mark.parametrize(
     ("flow", "rules", "states"),
     [
-        (Flow.MMIO | Flow.ZERO_STEP, SPEC, 2399),
+        (Flow.MMIO | Flow.ZERO_STEP, SPEC, 5456),
         (Flow.POPULATE | Flow.MIGRATE, V6_16, 21830),
         (Flow.BATCH | Flow.SHARED_EPT, SPEC, 37156),
     ],

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import kernels
+from kernels.tdx.part import has_tables
 from kernels.tdx.reads import Reads, reads
-from kernels.tdx.rules import FLOWS, TWO_LEVELS, Busy, Fault, Flow, Module, Rules, SharedFlush
+from kernels.tdx.rules import FLOWS, Busy, Fault, Flow, Module, Rules, SharedFlush
 from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, SPEC, V6_16, V18, order, two_levels
 
 # What a race alone looks at: its clock, its pace, how many CPUs there are.
@@ -12,7 +13,7 @@ OF_RACES = {"gap", "period", "start_offset", "start_offsets", "shared_cpus", "cl
 
 
 def of(rules: Rules, flow: Flow = Flow.SHOOTDOWN, **fields: int) -> Reads:
-    its = two_levels(rules, flow) if flow & TWO_LEVELS else rules._replace(flow=int(flow))
+    its = two_levels(rules, flow) if has_tables(flow) else rules._replace(flow=int(flow))
     return reads(its._replace(**fields))
 
 

@@ -147,8 +147,14 @@ def _laid_out(side: str, one: Rounds) -> str:
 
 
 def _changed(first: Rounds, second: Rounds, keys: Sequence[str]) -> list[str]:
-    sides = ([one.scenario.get(key, LATER.get(key, "not told")) for one in (first, second)] for key in keys)
+    sides = ([_said(one, key) for one in (first, second)] for key in keys)
     return [f"{key} {_value(a)} in A, {_value(b)} in B" for key, (a, b) in zip(keys, sides, strict=True) if a != b]
+
+
+def _said(one: Rounds, key: str) -> Any:
+    """What it had, parts in one order: an earlier version told them in another."""
+    found = one.scenario.get(key, LATER.get(key, "not told"))
+    return "+".join(sorted(str(found).split("+"))) if key == "flow" else found
 
 
 def _value(value: object) -> str:

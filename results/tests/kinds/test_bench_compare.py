@@ -100,6 +100,16 @@ def test_another_machine_and_a_longer_race_are_caveats(tmp_path: Path):
     ]
 
 
+def test_parts_are_the_same_in_whatever_order_a_version_told_them(tmp_path: Path):
+    first = a_bench(12, noisy({}))
+    told = [
+        first.model_copy(update={"scenario": {**first.scenario, "flow": f}})
+        for f in ("populate+migrate", "migrate+populate")
+    ]
+
+    assert unlike(*(stored(tmp_path / f"{place}", one) for place, one in enumerate(told))) == ""
+
+
 def test_a_result_from_before_batches_is_one_of_single_pages(tmp_path: Path):
     first = a_bench(12, noisy({}))
     single = first.model_copy(update={"scenario": {**first.scenario, "flow": "shootdown", "batch": 1}})

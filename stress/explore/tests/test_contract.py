@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
+from kernels.tdx.rules import FLOWS, flow_name
+from results.kinds.orders import Tier
 from stress.errors import UsageFault
 from stress.explore import contract as verb
 from stress.explore.contract import run_contract
-from stress.explore.machines import CONTRACT_MACHINES, ONE, Machine
+from stress.explore.machines import CONTRACT, Machine, machines
 from stress.explore.resolve import resolve_contract
 from stress.options import ExploreRequest, ReplayRequest
 from stress.replay import replay
 
-SMALLEST = {"shootdown": (Machine("small", ONE),)}
+SMALLEST = {"shootdown": machines("shootdown")[:1]}
 WITNESS = "witness-v6_16-TDH.MEM.TRACK-epoch-TDH.VP.ENTER"
 
 
@@ -92,8 +94,21 @@ def test_a_scenario_chooses_its_part_and_none_means_every_one() -> None:
     _, every = resolve_contract(ExploreRequest("small", contract=True))
     orderings, mine = resolve_contract(ExploreRequest("migrate", orderings=("spec",), contract=True))
 
-    assert every == CONTRACT_MACHINES
+    assert every == {flow: machines(flow, CONTRACT) for flow in map(flow_name, FLOWS)}
     assert (list(mine), [one.name for one in orderings]) == (["migrate"], ["spec"])
+
+
+def test_a_scenario_of_ones_own_has_its_own_machines(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    both = 'orderings = ["spec"]\nvcpus = 1\nzappers = 1\nflow = "batch+shared_ept"\nshared_pages = 1\n'
+    mine.write_text(both + "matrix = [{ pages = 2, tlb_entries = 2 }]")
+
+    _, its = resolve_contract(ExploreRequest(str(mine), contract=True))
+    mine.write_text(both)
+    with pytest.raises(UsageFault, match=r"expected small machines of batch[+]shared_ept in its `matrix`, found none"):
+        resolve_contract(ExploreRequest(str(mine), contract=True))
+
+    assert its == {"batch+shared_ept": (Machine(str(mine), Tier(1, 1, 2, 1, False, 2), ()),)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from results.grades import FAILING, grade_of
 from results.kinds.exploration import failing
 from scenarios.faults import Shown, faults, to_explore
 from scenarios.loader import load_ordering
-from stress.explore.machines import MACHINES
+from stress.explore.machines import machines
 from stress.explore.ordering import Whole, search
 from stress.explore.pairs import look_at, rules_on
 
@@ -53,7 +53,7 @@ def test_beside_the_others_alone_nothing_of_the_kind_is_seen(shown: Shown) -> No
 def test_a_right_order_hides_a_fault(name: str, ordering: str) -> None:
     flow = ELSEWHERE[name].flow
 
-    for machine in MACHINES[flow]:
+    for machine in machines(flow):
         if machine.tier.vcpus == 1:
             seen = look_at(rules_on(machine, load_ordering(ordering), (name,)), machine.tier)
 

@@ -13,7 +13,7 @@ from scenarios.faults import faults
 from scenarios.loader import load_ordering
 from stress.errors import UsageFault
 from stress.explore import pairs as matrix_search
-from stress.explore.machines import MACHINES
+from stress.explore.machines import machines
 from stress.explore.matrix import run_matrix
 from stress.explore.pairs import Cell, look_at, rules_on
 from stress.explore.resolve import resolve_matrix
@@ -127,7 +127,7 @@ def test_a_crash_leaves_the_pairs_before_it(tmp_path: Path, monkeypatch: pytest.
 
 def test_after_an_interrupt_a_schedule_is_who_moves_and_no_more() -> None:
     cell = Cell("mmio", load_ordering("no_block"), ())
-    cell.seen = [(one, look_at(rules_on(one, cell.ordering, ()), one.tier)) for one in MACHINES["mmio"][:1]]
+    cell.seen = [(one, look_at(rules_on(one, cell.ordering, ()), one.tier)) for one in machines("mmio")[:1]]
 
     moves, steps = cell.witness(steps=False), cell.witness()
 

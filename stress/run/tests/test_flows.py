@@ -85,7 +85,7 @@ def test_v18_holds_while_vcpus_track_and_every_one_of_them_comes_to_its_end(tdx_
     [
         (
             ("populate", "--set", "module=none"),
-            'expected "tdx", as the flow "populate" adds pages through the module, found "none"',
+            'expected "tdx", as with "populate" pages are added through the module, found "none"',
         ),
         (
             ("teardown", "--zappers", "2"),

@@ -14,10 +14,8 @@ from kernels.tdx.kvm.kick import EXIT_REQUESTED, also_asked
 from kernels.tdx.kvm.page_fault import RETRY, set_external_spte
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
 from kernels.tdx.kvm.vcpu_run import stays_out
-from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.module.lifecycle import flush_unless_new, runs, td_exit_alive, vp_enter_alive, vp_flush_own
 from kernels.tdx.module.mem import flush_for_epoch, requires_tracking, td_exit, vp_enter
-from kernels.tdx.parts.teardown import destroying_zapper
 from kernels.tdx.rules import HkidFree
 from kernels.tdx.spans import ENTRY
 from kernels.tdx.statuses import SUCCESS
@@ -64,6 +62,7 @@ def fault_in(td, lay, rules, me, node):
     return (yield from set_external_spte(td, lay, rules, me, node))
 
 
+# For the part whose zapper takes TDs down.
 FILLS = {
     stays_out: flush_vp,
     also_asked: runs_no_more,
@@ -72,5 +71,4 @@ FILLS = {
     flush_for_epoch: flush_unless_new,
     requires_tracking: runs,
     set_external_spte: fault_in,
-    zapper: destroying_zapper,
 }
