@@ -128,5 +128,4 @@ PART = Part(
         give_up: unlock_mmu,
         put_back: give_back,
     },
-    needs_module="pages are added through the module",
 )

@@ -376,6 +376,7 @@ PART = Part(
     {**mortal.FILLS, zapper: destroying_zapper},
     on="populate",
     alone="one thread builds and destroys the TDs, and does nothing else",
+    needs_module="TDs are built and torn down by SEAMCALLs",
     folds=False,
     lasting=False,  # a TD that goes takes its vCPUs with it
 )

@@ -4,10 +4,24 @@ import pytest
 
 from kernels.search.explore import explore
 from kernels.tdx.protocol import Size, explored, of_flow
-from kernels.tdx.rules import Module, Rules
+from kernels.tdx.rules import Flow, Module, Rules
 from kernels.tdx.words import MAPPED
 from kernels.tests.naive import StepMachine, search
-from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, SAFE, SPEC, TRACK_THEN_BLOCK, UNSERIALIZED, WRONG, order
+from kernels.tests.orders import (
+    BLOCK,
+    KICK,
+    NO_KICK,
+    REMOVE,
+    REQUESTS,
+    SAFE,
+    SPEC,
+    TRACK_THEN_BLOCK,
+    UNSERIALIZED,
+    V18,
+    WRONG,
+    order,
+    two_levels,
+)
 from kernels.tests.single_calls import Machine, remove, track
 
 TDX, NONE = {"module": int(Module.TDX)}, {"module": int(Module.NONE)}
@@ -82,3 +96,22 @@ def test_tracks_that_overtake_each_other_are_harmless_where_nobody_counts_them()
 
     assert found.complete
     assert not found.outcomes.keys() & (REFUSALS | STALE)
+
+
+@pytest.mark.parametrize(("rules", "states"), [(SPEC, 5766), (V18, 10178), (UNMAP_AND_KICK, 5354)])
+def test_page_table_pages_of_a_plain_ept_go_by_a_right_order(rules, states):
+    freed = two_levels(rules, Flow.SEPT_PAGES, **NONE)
+
+    found = explore(*of_flow(freed), Size(1, 1, 1, 2))
+
+    assert (found.states, found.complete, found.deadlocks) == (states, True, 0)
+    assert not found.outcomes.keys() & (REFUSALS | STALE | {"sept_use_after_free", "no_progress"})
+
+
+@pytest.mark.parametrize("rules", [NO_KICK, UNMAP_AND_KICK._replace(wait=0)])
+def test_by_a_wrong_one_a_walk_goes_on_in_a_page_table_page_of_someone_else(rules):
+    freed = two_levels(rules, Flow.SEPT_PAGES, **NONE)
+
+    assert explore(*of_flow(freed), Size(1, 1, 1, 2), until=("sept_use_after_free",)).outcomes.keys() >= {
+        "sept_use_after_free"
+    }

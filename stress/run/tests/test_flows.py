@@ -84,8 +84,8 @@ def test_v18_holds_while_vcpus_track_and_every_one_of_them_comes_to_its_end(tdx_
     ("typed", "said"),
     [
         (
-            ("populate", "--set", "module=none"),
-            'expected "tdx", as with "populate" pages are added through the module, found "none"',
+            ("migrate", "--set", "module=none"),
+            'expected "tdx", as with "migrate" vCPUs move by TDH.VP.FLUSH, found "none"',
         ),
         (
             ("teardown", "--zappers", "2"),
