@@ -161,13 +161,6 @@ def policy_of(rules, what):
 
 
 @local
-def tells_kick(td, lay, left, wait, gpa, repair):
-    """Whether the oracle is told that the page, which is blocked, has been kicked for; REMOVE tells it more."""
-    over = not (repair or is_last(left)) and ends_kick(left, wait)
-    return over and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED
-
-
-@local
 def leaf_of(lay, what, gpa):
     """The SEAMCALL of a step; that which removes the page may be of a page-table page."""
     removes = LEAF_REMOVE if gpa < lay.pages else LEAF_SEPT_REMOVE
@@ -229,6 +222,12 @@ def lower_gate(td, lay, rules, me):
 
 
 @steps(in_place=True)
+def begins(td, lay, rules, me, repair):
+    """What comes before its clock starts: whether this shootdown stamps its phases."""
+    return measures_phases(td, me, repair)
+
+
+@steps(in_place=True)
 def steps_of(td, lay, rules, me, todo, gpa, repair):
     """Those of `todo` that a shootdown takes which begins with this page."""
     return todo
@@ -255,6 +254,19 @@ def seamcall_step(td, lay, rules, me, what, gpa, repair):
     return status
 
 
+@steps(in_place=True)
+def tells_kick(td, lay, rules, me, left, wait, gpa, repair):
+    """Whether the oracle is told that the page, which is blocked, has been kicked for; REMOVE tells it more."""
+    over = not (repair or is_last(left)) and ends_kick(left, wait)
+    return over and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED
+
+
+@steps(in_place=True)
+def onward(td, lay, rules, me, left, todo, gpa, repair):
+    """The steps left behind the one at hand; there is none at hand behind a failure."""
+    return left >> 4
+
+
 @steps(span=SHOOTDOWN)
 def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
@@ -273,7 +285,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     acknowledged = 0
     remove = 0
     window = 0
-    phases = measures_phases(td, me, repair)
+    phases = yield from begins(td, lay, rules, me, repair)
     expect_write(td, owner(lay, gpa))
     began = now(rules)
     if rules.serialized:
@@ -297,7 +309,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             send += sent - mark
             mark = stamp(rules, phases)
             acknowledged += mark - sent
-            if tells_kick(td, lay, left, wait, gpa, repair):
+            if (yield from tells_kick(td, lay, rules, me, left, wait, gpa, repair)):
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), KICKED))
         else:
             if what == REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
@@ -318,7 +330,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 track += spent
             else:
                 remove += spent
-        left = left >> 4
+        left = yield from onward(td, lay, rules, me, left, todo, gpa, repair)
     ended = now(rules)
     if rules.serialized:
         yield write_unlock(td, lay.mmu_lock)

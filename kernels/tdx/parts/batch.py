@@ -12,44 +12,25 @@ where it yields behind its last one (what is left of the range holds nothing to 
 FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields and forgets the flush that was pending.
 """
 
-from kernels.language.atomics import own, store_release
+from kernels.language.atomics import own, set_own, store_release
 from kernels.language.steps import choice, harness, local, steps
-from kernels.race.tally import now, relax, stamp
+from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
-from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, kick
-from kernels.tdx.kvm.shootdown import (
-    FLUSH,
-    FREE_PAGE,
-    GATE_LOWER,
-    GATE_RAISE,
-    after_failure,
-    is_awaited,
-    is_kick,
-    is_lock,
-    lower_gate,
-    parts_of,
-    raise_gate,
-    record_phases,
-    record_whole,
-    request_of,
-    seamcall_step,
-    shootdown,
-    steps_of,
-    tells_kick,
-)
-from kernels.tdx.kvm.zap_locks import lock_step
+from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK
+from kernels.tdx.kvm.shootdown import FLUSH, FREE_PAGE, begins, is_kick, onward, seamcall_step, steps_of, tells_kick
 from kernels.tdx.kvm.zapper import claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.part import Part
-from kernels.tdx.rules import Fault
-from kernels.tdx.spans import SHOOTDOWN
+from kernels.tdx.rules import Fault, Flow
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SUCCESS
 from kernels.tdx.tally import collect_flags
-from kernels.tdx.words import DONE, KICKED, PAGE_BLOCKED, SPTE_FROZEN, mirror, owner, phase_of, stage, stage_word
+from kernels.tdx.words import SPTE_FROZEN, ZAPPER, mirror, with_any, word
 
 FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)
-RESCHED = 15  # a step that stands in no ordering: the batch yields
+# How far a batch that yields has come, with the pages that are still to be blocked behind the yield; 0 where none does.
+BEFORE, YIELDING, GOING_ON, BEHIND = 1024, 2048, 3072, 4096
+yielding = word("yielding", ZAPPER, private=True, there=with_any(Flow.BATCH))
 
 
 @local
@@ -87,8 +68,9 @@ def yields(rules, repair):
 
 
 @local
-def is_blocked(td, lay, gpa):
-    return phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED
+def later_of(found):
+    """How many pages are to be blocked behind the yield."""
+    return found & 1023
 
 
 @harness()
@@ -125,9 +107,17 @@ def without_flush(left):
 
 
 @local
-def up_to_yield(shootdown, dropped):
-    """What a batch does that yields behind a BLOCK: what the ordering does between BLOCK and REMOVE, which is the
-    pending flush, unless it is dropped; and the yield. From that BLOCK on and around, so that locks are as they were.
+def from_block(steps):
+    """The steps of an ordering from its BLOCK on."""
+    while steps and steps & 15 != BLOCK:
+        steps >>= 4
+    return steps
+
+
+@local
+def pending_flush(shootdown, dropped):
+    """What a batch does that yields behind a BLOCK: what the ordering does between BLOCK and REMOVE, unless that is
+    dropped. From that BLOCK on and around, so that locks are as they were.
     """
     made = 0
     at = 0
@@ -142,13 +132,7 @@ def up_to_yield(shootdown, dropped):
         if what != BLOCK and what != REMOVE:
             made |= what << at
             at += 4
-    return made | RESCHED << at
-
-
-@local
-def behind_yield(left, more):
-    """The steps left behind a yield: with `more` pages to block, those at hand, else the others."""
-    return left if more else without_flush(left >> 4)
+    return made
 
 
 @local
@@ -169,95 +153,77 @@ def cond_resched(td, lay, rules, me):
     return 0
 
 
-@steps(span=SHOOTDOWN)
-def shoot_range(td, lay, rules, me, gpa, todo, repair, due):
-    """Take the steps of `todo` over the range, as `shootdown` does over a page; returns what that does.
-
-    BLOCK and REMOVE stay the step at hand until `gpa` has gone over the range. Times are of the whole batch.
-    """
-    first = gpa
-    failed = SUCCESS
-    lock = 0
-    block = 0
-    track = 0
-    send = 0
-    acknowledged = 0
-    remove = 0
-    window = 0
-    last = first + rules.batch - 1
-    yields_behind = -1
-    resumed = 0
+@steps
+def begins_range(td, lay, rules, me, repair):
+    """A batch that yields knows from the first on where it will."""
     if yields(rules, repair):
         later = yield pages_after_yield(td, lay, rules, me)
-        yields_behind = last - later
-    phases = measures_batch(td, rules, me, repair)
-    began = now(rules)
-    if rules.serialized:
-        yield from write_lock_mmu(td, lay, rules, me)
-        lock = stamp(rules, phases) - began
-    mark = began + lock
-    window_began = mark
-    left = yield from steps_of(td, lay, rules, me, todo, first, repair)
-    while left:
-        what = left & 15
-        if what == GATE_RAISE:
-            yield from raise_gate(td, lay, rules, me)
-        elif what == GATE_LOWER:
-            yield from lower_gate(td, lay, rules, me)
-        elif what == RESCHED:
-            yield from cond_resched(td, lay, rules, me)
-            left = resumed
-            resumed = 0
-            continue
-        elif is_lock(what):
-            yield from lock_step(td, lay, rules, me, what)
-        elif is_kick(what):
-            wait = repair or is_awaited(rules, left)
-            request = yield from request_of(td, lay, rules, me, what, first, repair)
-            sent = yield from kick(td, lay, rules, me, parts_of(what), request, wait, phases)
-            send += sent - mark
-            mark = stamp(rules, phases)
-            acknowledged += mark - sent
-            if gpa == first and tells_kick(td, lay, left, wait, first, repair):
-                yield store_release(td, stage(lay, me.index), stage_word(first, own(td, owner(lay, first)), KICKED))
-        else:
-            if what == REMOVE and gpa == first and not repair and is_blocked(td, lay, first):
-                # tdx_track() has returned for all of them: from here on a read through an old translation is forbidden.
-                yield store_release(td, stage(lay, me.index), stage_word(first, own(td, owner(lay, first)), DONE))
-                window = mark - window_began
-            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
-            spent = stamp(rules, phases) - mark
-            mark += spent
-            if what == BLOCK:
-                block += spent
-                window_began = mark
-            elif what == TRACK:
-                track += spent
-            else:
-                remove += spent
-            if is_error(status, what, repair):
-                failed = status
-            if failed != SUCCESS and rules.on_error != FREE_PAGE:
-                left = after_failure(left)
-            elif what != TRACK:
-                here = gpa
-                more = here < last
-                gpa = here + 1 if more else first
-                if what == BLOCK and here == yields_behind:
-                    resumed = behind_yield(left, more)
-                    left = up_to_yield(todo, rules.faults & FLUSH_DROPPED_AT_YIELD)
-                    continue
-                if more:
-                    continue
-        left = left >> 4
-    ended = now(rules)
-    if rules.serialized:
-        yield write_unlock(td, lay.mmu_lock)
-    if phases:
-        record_phases(td, rules, me, lock, block, track, send, acknowledged, remove, window)
-    elif failed == SUCCESS and not repair:
-        record_whole(td, rules, me, began, due, ended)
+        set_own(td, yielding(lay, me.index), BEFORE + later)
+    return measures_batch(td, rules, me, repair)
+
+
+@local
+def first_at(rules, gpa, what, found):
+    """The first page of those that a step takes in turn: what has been blocked before a yield is blocked."""
+    return gpa + rules.batch - later_of(found) if what == BLOCK and found >= GOING_ON and found < BEHIND else gpa
+
+
+@local
+def end_at(rules, gpa, what, found):
+    """Behind the last one. TRACK is none's."""
+    end = gpa + 1 if what == TRACK else gpa + rules.batch
+    return end - later_of(found) if what == BLOCK and found >= BEFORE and found < YIELDING else end
+
+
+@steps
+def step_of_range(td, lay, rules, me, what, gpa, repair):
+    """A step of the ordering for every page of the range, in turn. Returns SUCCESS, or the last status that KVM does
+    not expect.
+    """
+    found = own(td, yielding(lay, me.index))
+    failed = SUCCESS
+    page = first_at(rules, gpa, what, found)
+    while page < end_at(rules, gpa, what, found):
+        status = yield from seamcall_step(td, lay, rules, me, what, page, repair)
+        page += 1
+        if is_error(status, what, repair):
+            failed = status
+            if rules.on_error != FREE_PAGE:
+                break
+    if what == BLOCK and found >= GOING_ON and found < BEHIND:
+        set_own(td, yielding(lay, me.index), BEHIND + later_of(found))
     return failed
+
+
+@steps
+def tells_kick_for_range(td, lay, rules, me, left, wait, gpa, repair):
+    """Not where pages of the range are still to be blocked: the oracle is told of the whole of it."""
+    found = own(td, yielding(lay, me.index))
+    if found >= YIELDING and found < GOING_ON and later_of(found):
+        return 0
+    return (yield from tells_kick(td, lay, rules, me, left, wait, gpa, repair))
+
+
+@steps
+def onward_in_range(td, lay, rules, me, left, todo, gpa, repair):
+    """Behind the BLOCK where the batch yields comes the pending flush, then the yield, then what was left."""
+    what = left & 15
+    left = yield from onward(td, lay, rules, me, left, todo, gpa, repair)
+    found = own(td, yielding(lay, me.index))
+    if found and what:
+        later = later_of(found)
+        if what == BLOCK and found < YIELDING:
+            left = pending_flush(todo, rules.faults & FLUSH_DROPPED_AT_YIELD)
+            found = YIELDING + later
+        if left == 0 and found >= YIELDING and found < GOING_ON:
+            yield from cond_resched(td, lay, rules, me)
+            taken = yield from steps_of(td, lay, rules, me, todo, gpa, repair)
+            left = from_block(taken) if later else without_flush(from_block(taken) >> 4)
+            found = GOING_ON + later if later else BEHIND
+        set_own(td, yielding(lay, me.index), found if left else 0)
+    elif found:
+        set_own(td, yielding(lay, me.index), 0)
+    return left
 
 
 @steps(in_place=True)
@@ -269,6 +235,14 @@ def put_range_back(td, lay, rules, me, gpa):
 
 
 PART = Part(
-    {claim_page: claim_range, shootdown: shoot_range, put_back: put_range_back},
+    {
+        claim_page: claim_range,
+        begins: begins_range,
+        seamcall_step: step_of_range,
+        tells_kick: tells_kick_for_range,
+        onward: onward_in_range,
+        put_back: put_range_back,
+    },
+    above=("shared_ept",),
     not_with={"populate": "pages that faults map go down one by one"},
 )

@@ -8,7 +8,7 @@ from kernels.tdx.protocol import barriers, sites
 
 # Word | stores and locked read-modify-writes (which are full barriers) | loads; each with how often the source has it.
 TABLE = """
-stage | 8 store_release | 1 load_acquire
+stage | 6 store_release | 1 load_acquire
 owner | 9 store_release, 1 compare_exchange | 5 load_relaxed, 1 load_acquire
 sept | 10 store_release, 9 fetch_and, 3 fetch_or | 16 load_acquire
 ipi | 1 exchange, 3 fetch_or | 4 load_acquire
@@ -21,9 +21,11 @@ no_entry_lock | 1 compare_exchange, 1 fetch_add |
 srcu | 1 store_release, 1 store_seq_cst, 1 compare_exchange | 1 load_acquire
 memslot | 2 store_release, 1 store_seq_cst | 4 load_acquire
 shared_spte | 1 exchange, 1 compare_exchange | 2 load_acquire
-mmu_lock | 1 compare_exchange, 15 fetch_add |
+mmu_lock | 1 compare_exchange, 14 fetch_add |
 slots_lock | 1 exchange, 1 compare_exchange |
 shared_owner | 3 store_release | 2 load_relaxed
+flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire
+runnable | 2 store_release, 1 store_seq_cst | 1 load_acquire, 1 load_seq_cst
 sept_lock | 1 compare_exchange, 7 fetch_add |
 mirror | 15 store_release, 2 exchange, 6 compare_exchange | 5 load_acquire
 occupant | 2 store_release, 2 compare_exchange |
@@ -40,8 +42,6 @@ tree_lock | 4 exchange, 3 compare_exchange, 8 fetch_add |
 epoch_lock | 1 exchange, 1 compare_exchange, 4 fetch_add |
 lp_tlb | 1 store_relaxed, 1 store_release | 1 load_relaxed
 last_tdvpr | 2 store_release | 1 load_acquire
-flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire
-runnable | 2 store_release, 1 store_seq_cst | 1 load_acquire, 1 load_seq_cst
 """
 # Store, then look at the other's word: of two who do, one must see the other, so both sides are full barriers.
 STORE_THEN_LOOK = {
