@@ -2,10 +2,10 @@
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-from numba import njit
 
 from kernels.language.atomics import timestamp
 from kernels.race.ticks import NS_SHIFT, Clock
@@ -35,19 +35,29 @@ def has_constant_counter() -> bool:
     return "constant_tsc" in flags and "nonstop_tsc" in flags
 
 
-@njit
-def _read() -> int:
+def ticks_now() -> int:
+    """The counter, in ticks."""
     return timestamp()
+
+
+@cache
+def counter() -> Callable[[], int]:
+    """The same, compiled or from the cache, and called once."""
+    from kernels.language.jit import loops
+
+    read: Callable[[], int] = loops("clock", ticks_now).ticks_now
+    read()
+    return read
 
 
 def _sample() -> tuple[int, int, int]:
     """Counter ticks and raw nanoseconds at one moment, as exact as the shortest of several tries; third, how exact in
     ns.
     """
-    tries = []
+    tries, read = [], counter()
     for _ in range(20):
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-        ticks = _read()
+        ticks = read()
         after = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
         tries.append((after - before, ticks, (before + after) // 2))
     width, ticks, ns = min(tries)
@@ -60,7 +70,6 @@ def calibrate(seconds: float = 0.05) -> Calibration:
     """
     if not has_constant_counter():
         return Calibration(Clock.MONOTONIC, 1e9, 1 << NS_SHIFT, 0.0, False)
-    _read()
     ticks, ns, width = _sample()
     time.sleep(seconds)
     ticks_after, ns_after, width_after = _sample()

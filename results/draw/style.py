@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from results.numbers.statistics import Counts, percentile, percentile_interval
+from results.numbers.statistics import Counts, quantile_intervals, quantiles
 from results.verdict import is_safe
 from results.words import nanoseconds
 
@@ -132,9 +133,8 @@ def percentile_curve(counts: Counts, points: int = 240) -> tuple[list[float], li
     end = float(counts.sum()) / SAMPLES_PER_TAIL
     if end < 2:
         return [], []
-    xs = [end ** (place / (points - 1)) for place in range(points)]
-    values = [percentile(counts, 1 - 1 / x) for x in xs]
-    return xs, [max(value, 1) for value in values if value is not None]
+    xs = end ** np.linspace(0, 1, points)
+    return xs.tolist(), np.maximum(quantiles(counts, 1 - 1 / xs), 1).tolist()
 
 
 def percentile_band(counts: Counts, points: int = 60) -> tuple[list[float], list[int], list[int]]:
@@ -142,9 +142,9 @@ def percentile_band(counts: Counts, points: int = 60) -> tuple[list[float], list
     end = float(counts.sum()) / SAMPLES_PER_TAIL
     if end < 2:
         return [], [], []
-    xs = [2 * (end / 2) ** (place / (points - 1)) for place in range(points)]
-    found = [(x, ends) for x in xs if (ends := percentile_interval(counts, 1 - 1 / x))]
-    return [x for x, _ in found], [max(low, 1) for _, (low, _) in found], [max(high, 1) for _, (_, high) in found]
+    xs = 2 * (end / 2) ** np.linspace(0, 1, points)
+    low, high = (np.maximum(ends, 1).tolist() for ends in quantile_intervals(counts, 1 - 1 / xs))
+    return xs.tolist(), low, high
 
 
 def percentile_axes(ax: Axes, furthest: float) -> None:

@@ -28,7 +28,8 @@ DARK = {
 }  # fmt: skip
 _COLOUR, _REFERENCE = re.compile(r"#[0-9a-f]{6}\b", re.IGNORECASE), re.compile(r"url\(#([^)]+)\)")
 _LONG_NUMBER, _FAMILY = re.compile(r"(\.\d\d)\d+"), re.compile(r"font-family: [^;]*;? ?")
-_PARAMETERS = {**PARAMETERS, "svg.fonttype": "none", "font.size": 10, "savefig.transparent": True}
+TRANSPARENT = {"figure.facecolor": "none", "axes.facecolor": "none"}
+_PARAMETERS = {**PARAMETERS, "svg.fonttype": "none", "font.size": 10, **TRANSPARENT}
 WIDTH_IN, HEIGHT_IN = 5.4, 3.7
 
 
@@ -57,8 +58,7 @@ def element(name: str, title: str, draw: Callable[[Figure], None], height_in: fl
         figure = Figure(figsize=(width_in, height_in))
         draw(figure)
         drawn = io.BytesIO()
-        FigureCanvasSVG(figure)
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})  # `savefig` draws twice
     return _embedded(drawn.getvalue(), name, title)
 
 

@@ -1,6 +1,7 @@
 """What is made of a run and of a bench, and stands beside it: pictures, HdrHistogram's texts, and the page."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,38 @@ from results.store import write_file, write_text
 PAGE, HGRM, HLOG = "report.html", "latency.hgrm", "latency.hlog"
 
 
-def write_report(directory: Path, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Make all of a run's files from its result and arrays, in the place of those of before. Raises StoreError."""
+Meanwhile = Callable[[Callable[[], object]], AbstractContextManager[None]]
+
+
+@contextmanager
+def afterwards(work: Callable[[], object]) -> Iterator[None]:
+    """Do this behind the body."""
+    yield
+    work()
+
+
+def write_report(
+    directory: Path,
+    result: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    *,
+    kinds: Iterable[str] = ("png", "svg"),
+    meanwhile: Meanwhile = afterwards,
+) -> None:
+    """Make all of a run's files from its result and arrays, in the place of those of before, the pictures in these
+    formats and `meanwhile`. Raises StoreError.
+    """
     from results.exchange.hdr import write_hgrm, write_hlog
     from results.kinds.run.page import pictures, run_page
     from results.page import render
 
-    _write_all(directory, pictures(result, arrays))
-    write_file(directory / HGRM, lambda file: write_hgrm(result, arrays, file))
-    write_file(directory / HLOG, lambda file: write_hlog(result, arrays, file))
-    write_text(directory / PAGE, render(run_page(result, arrays)))
+    def draw() -> None:
+        _write_all(directory, pictures(result, arrays, kinds))
+
+    with meanwhile(draw):
+        write_file(directory / HGRM, lambda file: write_hgrm(result, arrays, file))
+        write_file(directory / HLOG, lambda file: write_hlog(result, arrays, file))
+        write_text(directory / PAGE, render(run_page(result, arrays)))
 
 
 def write_bench_report(directory: Path, bench: Bench) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS
 
 Counts = NDArray[np.int64]
+Values = NDArray[np.float64]
 HALF = HIST_SUB_BUCKETS // 2
 BITS = HIST_SUB_BUCKETS.bit_length() - 1
 HIGHEST_NS = (1 << 40) - 1
@@ -51,6 +52,12 @@ def value_at_rank(counts: Counts, rank: int) -> int:
     if not 1 <= rank <= total:
         raise ValueError(f"rank: expected 1 to {total}, found {rank}")
     return int(HIGHS_NS[int(np.searchsorted(np.cumsum(counts), rank))])
+
+
+def values_at_ranks(counts: Counts, ranks: Values) -> Counts:
+    """The same for many ranks; beyond the first or the last sample it is that one's."""
+    within = np.clip(ranks, 1, counts.sum())
+    return HIGHS_NS[np.searchsorted(np.cumsum(counts), within)]
 
 
 def least(counts: Counts) -> int | None:
@@ -108,8 +115,13 @@ def percentile(counts: Counts, q: float) -> int | None:
 
     At most 0.8 % above the true sample: the width of a bucket.
     """
-    n = int(counts.sum())
-    return value_at_rank(counts, min(max(math.ceil(round(q * n, 6)), 1), n)) if n else None
+    return int(quantiles(counts, np.array([q]))[0]) if counts.any() else None
+
+
+def quantiles(counts: Counts, qs: Values) -> Counts:
+    """The same of several quantiles of one or more samples."""
+    n = counts.sum()
+    return values_at_ranks(counts, np.ceil(np.round(qs * n, 6)))
 
 
 def percentile_interval(counts: Counts, q: float, level: float = 0.95) -> tuple[int, int] | None:
@@ -117,16 +129,21 @@ def percentile_interval(counts: Counts, q: float, level: float = 0.95) -> tuple[
 
     It holds for independent samples of one run and says nothing about the next run.
     """
-    n = int(counts.sum())
-    if n < enough(q, level):
+    if int(counts.sum()) < enough(q, level):
         return None
+    low, high = quantile_intervals(counts, np.array([q]), level)
+    return int(low[0]), int(high[0])
+
+
+def quantile_intervals(counts: Counts, qs: Values, level: float = 0.95) -> tuple[Counts, Counts]:
+    """The same of several quantiles, for each of which the samples are enough: the lows, and the highs."""
     from scipy.special import bdtrik
 
-    tail = (1 - level) / 2
+    n, tail = counts.sum(), (1 - level) / 2
     # B ~ Binomial(n, q) samples lie at or below the quantile. Low: the last rank with P(B < rank) <= tail; high: the
     # first with P(B >= rank) <= tail.
-    low, high = math.floor(bdtrik(tail, n, q)) + 1, math.ceil(bdtrik(1 - tail, n, q)) + 1
-    return value_at_rank(counts, max(low, 1)), value_at_rank(counts, min(high, n))
+    low, high = np.floor(bdtrik(tail, n, qs)) + 1, np.ceil(bdtrik(1 - tail, n, qs)) + 1
+    return values_at_ranks(counts, low), values_at_ranks(counts, high)
 
 
 def share_margin(n: int, level: float = 0.95) -> float:

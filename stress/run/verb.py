@@ -19,6 +19,7 @@ from stress.host.quick import host_record, round_trip_after
 from stress.options import RunRequest
 from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
+from stress.processes.meanwhile import meanwhile
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import Prepared, prepare_races
@@ -57,8 +58,10 @@ class Record:
     def store(self, *, plots: bool) -> None:
         """Write all of it, with one trace of all orderings that were traced. Raises StoreError."""
         traced = together([trace(steps.whole) for steps in self.last_steps]) if self.last_steps else None
-        draw = partial(write_report, result=self.result, arrays=self.arrays) if plots else None
-        self.directory.write(self.result, self.arrays, trace=traced, draw=draw)
+        draw = partial(  # `report` draws for paper, too
+            write_report, result=self.result, arrays=self.arrays, kinds=("png",), meanwhile=meanwhile
+        )
+        self.directory.write(self.result, self.arrays, trace=traced, draw=draw if plots else None)
 
 
 def run(request: RunRequest, scenario: Scenario, orderings: Sequence[Ordering]) -> int:

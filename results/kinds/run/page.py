@@ -5,7 +5,7 @@ time, their age, and the window in which they are legal. A panel with nothing to
 two files say, in the order in which a reader asks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from results.draw.sheet import WIDTH_IN as SHEET_IN
 from results.draw.sheet import Sheet, drawn, sheet, subtitle
 from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
 from results.draw.style import styles
@@ -47,10 +48,10 @@ from results.verdict import MET, Exit, exit_code, name_of, whole, word_of
 from results.words import PHASE_WORDS, share
 
 
-def pictures(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
-    """Both pictures in both formats, by file name: `latency.png`, `latency.svg`, `stale.png`, `stale.svg`."""
+def pictures(result: Mapping[str, Any], arrays: Arrays, kinds: Iterable[str] = ("png", "svg")) -> dict[str, bytes]:
+    """Both pictures in each of these formats, by file name: `latency.png`, `stale.png` and so on."""
     makers = {"latency": latency_sheet, "stale": stale_sheet}
-    return drawn({name: partial(make, result, arrays) for name, make in makers.items()})
+    return drawn({name: partial(make, result, arrays) for name, make in makers.items()}, kinds)
 
 
 def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
@@ -63,11 +64,16 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
     handles = [look.handle(f"{look.name}, n = {whole(run)['n']:,}") for look, run in zip(looks, runs, strict=True)]
     if any("response" in run["latency_ns"] for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
+    height = max(4.6, 1.5 + 0.36 * len(runs))
     page = sheet(
-        result, "How long a shootdown takes", max(4.6, 1.5 + 0.36 * len(runs)), handles, phase_keys(),
-        "Share of each phase",
-    )  # fmt: skip
-    curve, bars = page.body.subplots(1, 2, width_ratios=[1.15, 1])
+        result, "How long a shootdown takes", height, handles, phase_keys(), "Share of each phase", by_hand=True
+    )
+    names_in = 0.45 + 0.083 * max((len(look.name) for look in looks), default=0)
+    each_in = (SHEET_IN - 1.2 - names_in) / 2
+    curve, bars = (
+        page.body.add_axes((left / SHEET_IN, 0.75 / height, wide / SHEET_IN, 1 - 1.15 / height))
+        for left, wide in ((0.95, each_in + 0.3), (1.25 + each_in + names_in, each_in - 0.4))
+    )
     shown = Shown(runs, looks, arrays)
     shootdown_curves(curve, shown)
     phase_bars(bars, shown)
@@ -85,15 +91,18 @@ def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
     Call within `parameters()`.
     """
     runs, looks = result["runs"], styles(result["runs"])
-    page = sheet(result, "Stale reads: when, how old, for how long", 7.2, [look.handle(look.name) for look in looks])
-    halves: Any = page.body.subfigures(1, 2, width_ratios=[1.25, 1])
-    left, right = halves
-    panels = left.subplots(len(STALE), 1, sharex=True, height_ratios=strip_heights(runs))
+    handles, height = [look.handle(look.name) for look in looks], 7.2
+    page = sheet(result, "Stale reads: when, how old, for how long", height, handles, by_hand=True)
+    upright: Any = {"bottom": 0.62 / height, "top": 1 - 0.38 / height}
+    heights = strip_heights(runs)
+    strips = page.body.add_gridspec(len(STALE), left=0.07, right=0.54, hspace=0.62, height_ratios=heights, **upright)
+    panels: Any = strips.subplots(sharex=True)
     if any(total(runs, outcome) for outcome in STALE):
-        left.supylabel("stale reads a second, all vCPUs", fontsize=9.5)
+        page.body.supylabel("stale reads a second, all vCPUs", x=0.012, fontsize=9.5)
     shown = Shown(runs, looks, arrays)
     stale_over_time(panels, shown)
-    ages, window = right.subplots(2, 1)
+    right: Any = page.body.add_gridspec(2, left=0.61, right=0.985, hspace=0.36, **upright).subplots()
+    ages, window = right
     stale_ages(ages, shown)
     window_curves(window, shown)
     return page
