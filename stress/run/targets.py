@@ -80,6 +80,8 @@ def repeated(request: RunRequest, scenario: Scenario, target: Target, setting: S
         ("--cpus", request.cpus),
     ):
         words += [option, str(value)] if value is not None else []
+    for fault in request.faults:
+        words += ["--fault", fault]
     for text in request.settings:
         words += ["--set", text]
     if scenario.yields or setting.yields:

@@ -184,11 +184,12 @@ def test_the_command_that_repeats_a_setting_comes_to_that_setting() -> None:
     assert (scenario.yields, scenario.delays) == ({"a.b": 0.5}, {"c.d": "0-5us@0.3"})
 
 
-def test_a_rate_that_was_asked_for_stands_in_the_command_that_repeats_a_setting() -> None:
+def test_a_rate_and_faults_that_were_asked_for_stand_in_the_command_that_repeats_a_setting() -> None:
     target = Target(load_orderings(["no_kick"])[0], "no_kick", "tracking_not_done")
-    asked_for = RunRequest("small", rate=500.0)
+    asked_for = RunRequest("small", rate=500.0, faults=("let_in_too_early", "entry_unchecked"))
+    command = repeated(asked_for, load_scenario("small"), target, Setting(1, 2))
 
-    assert "--rate 500.0 " in repeated(asked_for, load_scenario("small"), target, Setting(1, 2)) + " "
+    assert command.endswith("--rate 500.0 --fault let_in_too_early --fault entry_unchecked")
 
 
 def test_only_several_zappers_are_drawn_to_start_together_and_in_an_open_loop() -> None:
