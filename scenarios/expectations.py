@@ -5,7 +5,8 @@ never given, and what they kept from happening happens: the page is someone else
 Where a fault is retried by entering again, with the SPTE frozen for as long as a zap takes, the module's 0-step filter
 soon lists a page, and TDX_1.5.01 lets nobody in who has still to accept it: in time every vCPU. Where a memslot comes
 to a page that a guest has touched KVM leaves the MMIO SPTE there; and a TD with SEPT_VE_DISABLE, as Linux has it, KVM
-kills where a page comes back and is touched before it is accepted.
+kills where a page comes back and is touched before it is accepted. Where a TD is built ioctls that take the TDR
+exclusive meet calls that share it and may not fail, as long as no lock keeps them apart.
 """
 
 from kernels.tdx.outcomes import Outcome
@@ -14,6 +15,7 @@ from scenarios.models import Ordering, Scenario
 
 STALE, NO_PROGRESS = Outcome.use_after_remove.name, Outcome.no_progress.name
 VE_ON_MEMORY, ACCESS_BEFORE_ACCEPT = Outcome.ve_on_memory.name, Outcome.access_before_accept.name
+BUSY_GIVEN_UP = Outcome.busy_given_up.name
 # What takes the place of a refusal. TRACK is refused while a vCPU runs in the epoch before, as two reference counts
 # tell no more than two epochs apart: who waits for every vCPU after its own TRACK is right all the same, so that an
 # ordering known for this alone is safe.
@@ -41,7 +43,8 @@ def expecting(ordering: Ordering, scenario: Scenario) -> Ordering:
 
 def otherwise_safe(ordering: Ordering, scenario: Scenario) -> bool:
     """Whether all that it is known for is what a right order shows here: whatever else is forbidden fails it."""
-    return not ordering.safe and ordering.expect == _known_here(ordering, scenario)
+    # Behind a BUSY that is given up whatever an order shows is not its own.
+    return not ordering.safe and not scenario.has(Flow.BUILD) and ordering.expect == _known_here(ordering, scenario)
 
 
 def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
@@ -54,8 +57,17 @@ def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
         and reenters
         and not scenario.sept_ve_disable
         and scenario.module == "tdx",
+        BUSY_GIVEN_UP: scenario.has(Flow.BUILD) and _meet_at_tdr(ordering, scenario),
     }
     return tuple(outcome for outcome, shows in known.items() if shows)
+
+
+def _meet_at_tdr(ordering: Ordering, scenario: Scenario) -> bool:
+    """Whether an ioctl takes the TDR exclusive beside a zap, or beside a vCPU that is loaded."""
+    ioctls = set(scenario.ioctls.split("+"))
+    if ordering.guard == "all":
+        return {"finalize", "punch_hole"} <= ioctls
+    return ordering.guard == "own" and not ioctls <= {"punch_hole", "delete_slot"}
 
 
 def _flushes_by_request(ordering: Ordering) -> bool:

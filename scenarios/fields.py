@@ -14,7 +14,9 @@ from kernels.tdx.rules import (
     Fault,
     FaultRetry,
     Gate,
+    Guard,
     HkidFree,
+    Ioctl,
     KickBy,
     MemslotZap,
     Module,
@@ -36,7 +38,7 @@ ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES = tuple(map(flow_name, FLOWS))
 MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
 MEMSLOT_ZAPS = names(MemslotZap)
-SEPT_FREES, HKID_FREES = names(SeptFree), names(HkidFree)
+SEPT_FREES, HKID_FREES, GUARDS, IOCTLS = names(SeptFree), names(HkidFree), names(Guard), names(Ioctl)
 REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", "sept_lock")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
@@ -63,6 +65,15 @@ def parts_of_a_flow(name: str) -> str:
         if part not in FLOW_NAMES:
             raise problem(unknown("flow", part, FLOW_NAMES))
     return flow_name(flow_named(name))
+
+
+def some_ioctls(text: str) -> str:
+    """Kinds of ioctls with a + between two, in their order."""
+    given = text.split("+")
+    for name in given:
+        if name not in IOCTLS:
+            raise problem(unknown("ioctl", name, IOCTLS))
+    return "+".join(name for name in IOCTLS if name in given)
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:

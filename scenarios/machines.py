@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kernels.tdx.part import contradiction, parts_of
-from kernels.tdx.rules import MAX_PAGES, Flow, flow_name, flow_named
+from kernels.tdx.rules import MAX_PAGES, Flow, Ioctl, flow_name, flow_named
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
     if found := contradiction(flow_named(s.flow)):
         one, other, why = found
         yield "flow", f'"{one}" and "{other}" cannot be combined: {why}'
+    if s.ioctls.count("+") + 1 < len(Ioctl) and not s.has(Flow.BUILD):
+        text = f'expected flow = "build" beside it, as nobody makes ioctls in "{s.flow}", found {shown(s.ioctls)}'
+        yield "ioctls", text
     yield from _of_batches(s)
     yield from _of_mmio(s)
     yield from _of_shared_pages(s)

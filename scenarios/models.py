@@ -21,7 +21,9 @@ from scenarios.fields import (
     FLOW_NAMES,
     FLUSHES,
     GATES,
+    GUARDS,
     HKID_FREES,
+    IOCTLS,
     KICKS,
     MEMSLOT_ZAPS,
     MODULES,
@@ -47,6 +49,7 @@ from scenarios.fields import (
     a_start_offset,
     one_of,
     parts_of_a_flow,
+    some_ioctls,
     whole,
 )
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
@@ -138,6 +141,11 @@ class Ordering(BaseModel):
         title="whether a TD's HKID goes before its guest pages or behind them, where it is torn down",
         description=f"a turn ({listed(HKID_FREES)})",
     )
+    guard: Annotated[str, one_of("guard", GUARDS)] = Field(
+        default="own",
+        title="which locks the ioctls that build a TD hold in the flow build",
+        description=f"a guard ({listed(GUARDS)})",
+    )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
         default="stop", title="what a zapper does after KVM_BUG_ON", description=f"a reaction ({listed(ON_ERROR)})"
     )
@@ -170,7 +178,7 @@ class Ordering(BaseModel):
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
 MACHINE_KEYS = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap", "sept_ve_disable", "lps",
-    "epf_threshold", "hp_lock_timeout",
+    "epf_threshold", "hp_lock_timeout", "ioctls",
 )  # fmt: skip
 MOST_TRIES = 1_000_000
 MOST_BATCH = 512
@@ -207,14 +215,14 @@ class Scenario(BaseModel):
     `shared_pages` are shared, and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, for
     the flow `mmio`, `sept_ve_disable` the TD's attribute, for that one and `zero_step`; `migrate` has `lps` logical
     processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
-    `hp_lock_timeout` TDCALLs in a row may stand back for the host. `orderings` are names, paths or steps. `tick_us` is
-    the host's timer, which ticks only where actors share CPUs; 0 is none. `gap` is pauses between two batches of a
-    zapper. `rate` is shootdowns a second over all zappers; 0 is one after another. With a
-    `start_offset` all zappers' turns are due at once, each put off by so long. `shootdowns` ends a zapper after so
-    many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there, `delays` how long
-    one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. Where CPUs are fewer than
-    actors, `placement` keeps zappers and vCPUs apart, behind a warm-up in which Linux places all, or mixed throughout.
-    `kick_by` is what a kick does beside the vCPU's word, `costs` what SEAMCALLs are declared to take.
+    `hp_lock_timeout` TDCALLs in a row may stand back for the host; in `build` a VMM's threads make `ioctls`.
+    `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is
+    none. `gap` is pauses between two batches of a zapper. `rate` is shootdowns a second over all zappers; 0 is one
+    after another. With a `start_offset` all zappers' turns are due at once, each put off by so long. `shootdowns` ends
+    a zapper after so many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there,
+    `delays` how long one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. Where CPUs
+    are fewer than actors, `placement` keeps zappers and vCPUs apart, behind a warm-up in which Linux places all, or
+    mixed throughout. `kick_by` is what a kick does beside the vCPU's word, `costs` what SEAMCALLs are declared to take.
     `matrix` are small machines of it, the cheapest first, for whatever crosses orderings with faults or SEAMCALLs.
     `watchdog_s` without progress is a hang; of that time as much counts as the actors got of the CPUs that they wanted.
     """
@@ -235,6 +243,9 @@ class Scenario(BaseModel):
     lps: Annotated[int, whole(1, MAX_LPS)] = 2
     epf_threshold: Annotated[int, whole(0, MOST_TRIES)] = EPF_THRESHOLD
     hp_lock_timeout: Annotated[int, whole(0, MOST_TRIES)] = HP_LOCK_TIMEOUT
+    ioctls: Annotated[str, AfterValidator(some_ioctls)] = Field(
+        default="+".join(IOCTLS), description=f"an ioctl ({listed(IOCTLS)}), or several with a + between two"
+    )
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64

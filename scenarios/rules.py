@@ -11,7 +11,9 @@ from kernels.tdx.rules import (
     FaultRetry,
     Flow,
     Gate,
+    Guard,
     HkidFree,
+    Ioctl,
     KickBy,
     MemslotZap,
     Module,
@@ -41,7 +43,8 @@ def compile_rules(
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
     two_levels = has_tables(flow)
-    takes_turns = shared_cpus or bool(flow & Flow.MIGRATE)  # there vCPUs share logical processors
+    # There vCPUs share logical processors, or the mutexes of vCPUs are wanted.
+    takes_turns = shared_cpus or bool(flow & (Flow.MIGRATE | Flow.BUILD))
     offset = parse_start_offset(scenario.start_offset)
     least, most = (round(ns * ticks_per_s / 1e9) for ns in (offset.least_ns, offset.most_ns)) if offset else (0, -1)
     tick_us = scenario.storm_us or (scenario.tick_us if takes_turns else 0)
@@ -70,6 +73,8 @@ def compile_rules(
         zap_for_write=int(ordering.serialized and two_levels),
         sept_free=int(SeptFree[ordering.sept_free.upper()]),
         hkid_free=int(HkidFree[ordering.hkid_free.upper()]),
+        guard=int(Guard[ordering.guard.upper()]),
+        ioctls=sum(int(Ioctl[name.upper()]) for name in scenario.ioctls.split("+")),
         on_error=int(OnError[ordering.on_error.upper()]),
         fault_retry=int(FaultRetry[ordering.fault_retry.upper()]),
         epf_threshold=scenario.epf_threshold,

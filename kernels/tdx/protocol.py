@@ -43,7 +43,7 @@ from kernels.tdx.words import (
     stage,
 )
 
-TEARDOWN = int(Flow.TEARDOWN)
+TEARDOWN, BUILD = int(Flow.TEARDOWN), int(Flow.BUILD)
 
 
 class Size(NamedTuple):
@@ -61,7 +61,9 @@ def sizes_of(rules: Rules, size: Size) -> Sizes:
 
 
 def start(td: Any, lay: Layout, rules: Rules) -> None:
-    """Every page mapped and accepted, or in a two-level flow none; epoch 1, nobody inside."""
+    """Every page mapped and accepted, of a TD that is built every second one, in a two-level flow none; epoch 1, nobody
+    inside.
+    """
     td[lay.epoch_tracking] = ONE_EPOCH
     for node in range(lay.pages + lay.tables):
         at = node * lay.page_stride
@@ -91,7 +93,7 @@ def only_held(lay, word, value):
     """Readers that the module's locks refuse leave their count behind, and the release of the writer wipes it: nobody
     can tell the counts under a writer apart, and in a search they are none, or the states would have no end.
     """
-    tdr_lock = lay.tdr_lock if lay.flow & TEARDOWN else lay.tree_lock
+    tdr_lock = lay.tdr_lock if lay.flow & (TEARDOWN | BUILD) else lay.tree_lock
     if (word == lay.epoch_lock or word == lay.tree_lock or word == tdr_lock) and value & 1:
         return 1
     return value

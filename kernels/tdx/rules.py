@@ -151,6 +151,24 @@ class HkidFree(IntEnum):
     LAST = 1  # v6.16: guest pages are blocked, tracked and removed before; reclaimed are those of the S-EPT alone
 
 
+class Guard(IntEnum):
+    """The locks of the ioctls that build a TD. The lower-case name stands in TOML."""
+
+    OWN = 0  # v6.16: INIT_VCPU and INIT_MEM_REGION the vCPU's mutex, FINALIZE kvm->lock, the last two slots_lock
+    ALL = 1  # v6.19: all kvm->lock, every vCPU's mutex and slots_lock; TDH.VP.INIT is inside mmu_lock
+    ALL_AND_FINALIZE = 2  # a proposal: TDH.MR.FINALIZE is inside mmu_lock as well
+
+
+class Ioctl(IntFlag):
+    """What a VMM's threads do in the flow `build`. In TOML lower-case names with a + between two."""
+
+    INIT_VCPU = 1
+    INIT_MEM_REGION = 2
+    FINALIZE = 4
+    PUNCH_HOLE = 8  # fallocate() of guest_memfd
+    DELETE_SLOT = 16
+
+
 class FaultRetry(IntEnum):
     """What KVM does on RET_PF_RETRY. The lower-case name stands in TOML."""
 
@@ -200,6 +218,10 @@ class Fault(IntFlag):
     FASTPATH_REENTER = 1 << 37  # where KVM has to leave the fast path it re-enters, interrupts off, IN_GUEST_MODE
     ZERO_STEP_KEEPS_TREE = 1 << 38  # TDH.VP.ENTER's 0-step filter enters with the S-EPT tree locked, and leaves it so
     ZERO_STEP_KEEPS_REFERENCE = 1 << 39  # where that filter fails, TDH.VP.ENTER leaves its reference in the epoch
+    GUARD_WITHOUT_KVM_LOCK = 1 << 40  # the guard of a TD's state leaves kvm->lock out
+    GUARD_WITHOUT_VCPU_MUTEXES = 1 << 41  # it leaves the other vCPUs' mutexes out
+    GUARD_WITHOUT_SLOTS_LOCK = 1 << 42  # it leaves slots_lock out
+    VP_INIT_UNLOCKED = 1 << 43  # TDH.VP.INIT is not inside mmu_lock
 
 
 LOCKS = range(Step.LOCK_SEPT_LOCK, Step.UNLOCK_TRACK_LOCK + 1)
@@ -241,6 +263,8 @@ class Rules(NamedTuple):
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int
     hkid_free: int  # in the flow `teardown`
+    guard: int  # in the flow `build`, as is the next
+    ioctls: int
     on_error: int
     fault_retry: int  # in the flow `zero_step`
     epf_threshold: int  # EPT violations at one instruction that are not listed yet

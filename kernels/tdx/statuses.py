@@ -24,6 +24,7 @@ BUSY_HOST_PRIORITY = signed(0x8000020400000000)
 HOST_PRIORITY_BUSY_TIMEOUT = signed(0x9000020500000000)
 TLB_TRACKING_NOT_DONE = signed(0xC0000B0800000000)
 EPT_WALK_FAILED = signed(0xC0000B0000000000)
+EPT_ENTRY_NOT_PRESENT = signed(0xC0000B0300000000)
 GPA_RANGE_NOT_BLOCKED = signed(0xC0000B0600000000)
 GPA_RANGE_ALREADY_BLOCKED = 0x00000B0700000000
 LIFECYCLE_STATE_INCORRECT = signed(0xC000060700000000)
@@ -71,6 +72,7 @@ class Status(IntEnum):
     OP_STATE_INCORRECT = 22
     HOST_PRIORITY_BUSY_TIMEOUT = 23
     TD_KEYS_NOT_CONFIGURED = 24
+    EPT_ENTRY_NOT_PRESENT = 25
 
 
 # A status as RAX has it, where it is counted, the operand that it prints with, and the outcome that it is.
@@ -89,6 +91,7 @@ ROWS: tuple[tuple[int, Status, str, Outcome | None], ...] = (
     (EPT_VIOLATION_EXIT, Status.EPT_VIOLATION_EXIT, "", Outcome.fault),
     (OPERAND_INVALID | RCX, Status.OPERAND_INVALID, "RCX", None),
     (EPT_WALK_FAILED | RCX, Status.EPT_WALK_FAILED, "RCX", Outcome.ept_walk_failed),
+    (EPT_ENTRY_NOT_PRESENT | RCX, Status.EPT_ENTRY_NOT_PRESENT, "RCX", Outcome.entry_state_incorrect),
     (VCPU_ASSOCIATED, Status.VCPU_ASSOCIATED, "", Outcome.vcpu_associated),
     (VCPU_NOT_ASSOCIATED, Status.VCPU_NOT_ASSOCIATED, "", Outcome.vcpu_not_associated),
     (FLUSHVP_NOT_DONE, Status.FLUSHVP_NOT_DONE, "", Outcome.flushvp_not_done),
@@ -128,6 +131,10 @@ class Leaf(IntEnum):
     TDH_MEM_PAGE_ADD = 10
     TDH_MNG_KEY_FREEID = 11
     TDH_PHYMEM_PAGE_RECLAIM = 12
+    TDH_VP_CREATE = 13
+    TDH_VP_INIT = 14
+    TDH_MR_EXTEND = 15
+    TDH_MR_FINALIZE = 16
 
 
 LEAF_NAMES = {leaf: leaf.name.replace("_", ".") for leaf in Leaf}

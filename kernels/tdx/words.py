@@ -273,7 +273,7 @@ WORDS = Words(
 )
 word = functools.partial(declare, WORDS)
 mmio, migrate, teardown = with_any(Flow.MMIO), with_any(Flow.MIGRATE), with_any(Flow.TEARDOWN)
-zero_step = with_any(Flow.ZERO_STEP)
+zero_step, build, of_a_life = with_any(Flow.ZERO_STEP), with_any(Flow.BUILD), with_any(Flow.TEARDOWN | Flow.BUILD)
 
 # One structure in the module, and whoever takes the lock goes on to the epoch: the line travels once.
 word("epoch_tracking", reads=epochs)
@@ -285,12 +285,14 @@ word("wait_for_sept_zap", reads=yes_or_no)
 word("vm_bugged")
 for name in ("sept_lock", "track_lock", "no_entry_lock"):
     word(name, there=lambda sizes: bool(sizes["locks"]), reads=lock)
-word("slots_lock", there=mmio, reads=lock)  # kvm->slots_lock, a mutex
-word("num_assoc_vcpus", there=with_any(Flow.MIGRATE | Flow.TEARDOWN))  # TDCS.num_assoc_vcpus
-word("tdr_lock", there=teardown, reads=lock)
+word("slots_lock", there=with_any(Flow.MMIO | Flow.BUILD), reads=lock)  # kvm->slots_lock, a mutex
+word("kvm_lock", there=build, reads=lock)  # kvm->lock
+word("invalidate_lock", there=build, reads=lock)  # of the file that guest_memfd has
+word("num_assoc_vcpus", there=with_any(Flow.MIGRATE | Flow.TEARDOWN | Flow.BUILD))  # TDCS.num_assoc_vcpus
+word("tdr_lock", there=of_a_life, reads=lock)
 # TDR.lifecycle_state and TDCS.op_state
-word("td_state", there=teardown, reads=lambda value: TD_STATES.get(value, str(value)))
-word("runnable", there=teardown, reads=yes_or_no)  # KVM: the TD is finalized, and the VM is not dead
+word("td_state", there=of_a_life, reads=lambda value: TD_STATES.get(value, str(value)))
+word("runnable", there=of_a_life, reads=yes_or_no)  # KVM: the TD is finalized, and the VM is not dead
 
 sept = word("sept", PAGE, reads=entry)
 bepoch = word("bepoch", PAGE, beside=True)  # whoever blocks or removes the page uses both
@@ -316,10 +318,11 @@ srcu = word("srcu", VCPU, there=mmio, reads=inside)  # whether its thread is ins
 assoc_lpid = word(
     "assoc_lpid",
     VCPU,
-    there=with_any(Flow.MIGRATE | Flow.TEARDOWN),
+    there=with_any(Flow.MIGRATE | Flow.TEARDOWN | Flow.BUILD),
     names=VCPU,
     reads=lambda value: f"lp {value - 1}" if value else "none",
 )
+vcpu_mutex = word("vcpu_mutex", VCPU, there=build, reads=lock)  # vcpu->mutex
 # An IPI is on its way to its processor whose function is TDH.VP.FLUSH.
 flush_ipi = word("flush_ipi", VCPU, there=teardown, reads=pending)
 # vcpu->cpu and 1: the processor that its thread was loaded on, or 0
@@ -340,6 +343,9 @@ awaiting = word("awaiting", ZAPPER, private=True, each=VCPU, reads=lambda value:
 word("page_flags", counts=PAGE.count)
 word("page_blocked_at", counts=PAGE.count)
 word("lp_cpus", counts=LP.count)
+# Of the threads in a race that builds one TD after the other: who has it open, waits for vCPUs' mutexes, changes it.
+for name in ("td_users", "td_waiting", "td_changing"):
+    word(name, counts=lambda sizes: int(build(sizes)))
 word("threads", counts=lambda sizes: sizes["vcpus"])  # of each vCPU, as `signal_thread` takes it; 0 without signals
 
 

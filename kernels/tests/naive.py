@@ -136,7 +136,7 @@ def as_python(function: Steps, world: World = WORLD) -> AsPython:
 
 def fold(words: list[int], lay: Layout) -> None:
     """Forget how often an exclusively held lock was tried in vain."""
-    for lock in (lay.epoch_lock, lay.tree_lock, *([lay.tdr_lock] if lay.flow == Flow.TEARDOWN else [])):
+    for lock in (lay.epoch_lock, lay.tree_lock, *([lay.tdr_lock] if lay.flow in (Flow.TEARDOWN, Flow.BUILD) else [])):
         if words[lock] & 1:
             words[lock] = 1
 

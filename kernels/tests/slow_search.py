@@ -29,7 +29,11 @@ def shut_out(machine: StepMachine, space: Space, name: str) -> set[State]:
 
 def hopeless(machine: StepMachine, space: Space) -> set[State]:
     """The states from which no way lets every zapper finish, or none a vCPU in; a TD that goes lets none in."""
-    vcpus = [name for name in machine.actors if name.startswith("vcpu") and machine.rules.flow != Flow.TEARDOWN]
+    vcpus = [
+        name
+        for name in machine.actors
+        if name.startswith("vcpu") and machine.rules.flow not in (Flow.TEARDOWN, Flow.BUILD)
+    ]
     return space.hopeless.union(*(shut_out(machine, space, name) for name in vcpus))
 
 

@@ -41,6 +41,7 @@ def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path:
         "serialized = true (left out)",
         'sept_free = "live" (left out)',
         'hkid_free = "first" (left out)',
+        'guard = "own" (left out)',
         'on_error = "stop" (left out)',
         'fault_retry = "reenter" (left out)',
         "faults = [] (left out)",

@@ -89,7 +89,8 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, busy, "
-            "fault_lock, no_entry_lock, serialized, sept_free, hkid_free, on_error, fault_retry, faults or expect",
+            "fault_lock, no_entry_lock, serialized, sept_free, hkid_free, guard, on_error, fault_retry, faults or "
+            "expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),

@@ -48,6 +48,8 @@ def test_spec_compiles_to_these_integers() -> None:
         serialized=1,
         sept_free=0,
         hkid_free=0,
+        guard=0,
+        ioctls=31,
         on_error=0,
         fault_retry=0,
         epf_threshold=6,

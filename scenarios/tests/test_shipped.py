@@ -55,6 +55,7 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
     assert names == [
         "review",
         "batch",
+        "build",
         "crowd",
         "flush_current",
         "migrate",
@@ -140,7 +141,7 @@ def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
         ("v18_literal", "v18", {"sept_busy": "retry_on_tree", "serialized": True, "expect": ("busy_given_up",)}),
         ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
         ("v6_16_entry_unchecked", "v6_16", {"entry": ("requests",), "expect": ("busy_given_up",)}),
-        ("v6_19", "v6_16", {"on_error": "free_page"}),
+        ("v6_19", "v6_16", {"on_error": "free_page", "guard": "all"}),
         (
             "parallel_kick",
             "v18",

@@ -10,6 +10,7 @@ from scenarios.models import Ordering, Scenario, Small
 from stress.resolve import EXAMPLES
 
 MATRIX, CONTRACT = "matrix", "contract"
+GUARDED = "build"  # ioctls that build a TD, which are looked at where an ordering guards them
 OWN_TRACK = "flush_current"  # a vCPU's own TRACK, for which an ordering needs a gate
 
 

@@ -21,7 +21,7 @@ from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from scenarios.settings import SCENARIO_KEYS
 from stress.commands import typed
 from stress.errors import UsageFault
-from stress.explore.machines import CONTRACT, OWN_TRACK, Machine, machines
+from stress.explore.machines import CONTRACT, GUARDED, OWN_TRACK, Machine, machines
 from stress.options import ExploreRequest
 from stress.resolve import check_read, chosen_keys, own_locks
 
@@ -217,6 +217,8 @@ def resolve_contract(request: ExploreRequest) -> tuple[list[Ordering], Parts]:
     orderings = with_faults(orderings, request.faults)
     if all(ordering.gate == "none" for ordering in orderings):
         found.pop(OWN_TRACK, None)
+    if request.scenario == SCENARIO and all(ordering.guard == "own" for ordering in orderings):
+        found.pop(GUARDED)
     if not found:
         raise UsageFault(f"SCENARIO {request.scenario}: expected an --ordering with a gate, for which its vCPUs TRACK")
     _check_settings(request, orderings, [its[0] for its in found.values()])

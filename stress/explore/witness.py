@@ -30,8 +30,8 @@ DECIDING = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap",
     "shootdown", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
     "fault_lock", "no_entry_lock", "track_busy", "sept_busy", "block_busy", "remove_busy", "serialized",
-    "zap_for_write", "sept_free", "hkid_free", "on_error", "faults", "shootdowns", "sept_ve_disable", "lps",
-    "fault_retry", "epf_threshold", "hp_lock_timeout",
+    "zap_for_write", "sept_free", "hkid_free", "guard", "on_error", "faults", "shootdowns", "sept_ve_disable", "lps",
+    "ioctls", "fault_retry", "epf_threshold", "hp_lock_timeout",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ RACED = (
     *((Flow.SHOOTDOWN, Variant(perturbed=True, traced=True)), (Flow.SHARED_EPT, BARE), (Flow.BATCH, BARE)),
     *((Flow.POPULATE, BARE), (Flow.SEPT_PAGES, BARE), (Flow.TEARDOWN, BARE), (Flow.ZERO_STEP, BARE)),
     (Flow.FLUSH_CURRENT, BARE),
+    (Flow.BUILD, BARE),
 )
 
 

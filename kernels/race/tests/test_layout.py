@@ -250,10 +250,13 @@ def test_the_largest_machine_fits():
     assert lay.total_words * 8 < 1 << 30
 
 
-@pytest.mark.parametrize(("flow", "of_vcpu"), [(Flow.MMIO, ["srcu"]), (Flow.TEARDOWN, ["assoc_lpid", "flush_ipi"])])
+@pytest.mark.parametrize(
+    ("flow", "of_vcpu"),
+    [(Flow.MMIO, ["srcu"]), (Flow.TEARDOWN, ["assoc_lpid", "flush_ipi"]), (Flow.BUILD, ["assoc_lpid", "vcpu_mutex"])],
+)
 def test_a_word_that_few_flows_have_is_named_where_it_is_and_nowhere_else(flow, of_vcpu):
     lay = plan(2, 1, 1, 1, flow=flow, packed=True)
 
     names = {name_of(lay, word).partition("[")[0] for word in range(lay.state_words)}
-    assert {*of_vcpu} == names & {"srcu", "assoc_lpid", "flush_ipi"}
+    assert {*of_vcpu} == names & {"srcu", "assoc_lpid", "flush_ipi", "vcpu_mutex"}
     assert [name_of(lay, getattr(lay, name) + lay.vcpu_stride) for name in of_vcpu] == [f"{n}[vcpu 1]" for n in of_vcpu]

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from kernels.tdx.protocol import Size, protocol_of
-from kernels.tdx.rules import FLOWS, Fault, Flow, Rules, SeptFree, SharedFlush, flow_name
+from kernels.tdx.rules import FLOWS, Fault, Flow, Guard, Rules, SeptFree, SharedFlush, flow_name
 from kernels.tests.fingerprints import new_search, prints_of
 from kernels.tests.naive import State, StepMachine
 from kernels.tests.orders import BLOCK, KICK, REMOVE, SPEC, V6_16, V18, order, two_levels
@@ -56,6 +56,8 @@ MACHINES = {
     "page-table pages that stay": (sept_pages(V18, sept_free=int(SeptFree.AFTER_HKID)), Size(1, 1, 1, 2)),
     "page-table pages of two zappers": (sept_pages(BLOCKED._replace(serialized=1)), Size(1, 2, 1, 2)),
     "a TD that is torn down": (two_levels(BLOCKED, Flow.TEARDOWN), ONE),
+    "a TD that is built": (SPEC._replace(flow=int(Flow.BUILD), guard=int(Guard.ALL), ioctls=31), ONE),
+    "a TD that two threads build": (BLOCKED._replace(flow=int(Flow.BUILD), ioctls=9), TWO_ZAPPERS),
     "a vCPU that moves": (migrate(KICKED, 2), ONE),
     "two vCPUs that take turns": (migrate(order(REMOVE), 1), TWO_VCPUS),
     "a vCPU that tracks": (V18._replace(flow=int(Flow.FLUSH_CURRENT)), ONE),

@@ -22,6 +22,7 @@ MORE = {
     Flow.SEPT_PAGES: TWO_LEVELS | {"sept_use_after_free", "ept_page_not_free"},
     Flow.TEARDOWN: TWO_LEVELS | {"vcpu_not_associated", "flushvp_not_done", "td_state_incorrect", "hkid_leaked"},
     Flow.FLUSH_CURRENT: set(),
+    Flow.BUILD: {"vcpu_not_associated", "td_state_incorrect"},
     Flow.ZERO_STEP: TWO_LEVELS | {"zero_step_busy", "zero_step_fault", "host_priority_timeout", "access_before_accept"},
 }
 

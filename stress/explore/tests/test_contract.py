@@ -90,11 +90,18 @@ def test_a_machine_that_is_too_large_is_named_and_inconclusive(
     assert said.endswith("too large for --memory: shootdown with 1 vCPU, 1 zapper, 1 page, 1 shootdown")
 
 
+def test_a_tds_build_is_looked_at_where_an_ordering_guards_it_or_it_is_asked_for() -> None:
+    _, every = resolve_contract(ExploreRequest("small", orderings=("v6_16", "v6_19"), contract=True))
+    _, asked = resolve_contract(ExploreRequest("build", orderings=("v6_16",), contract=True))
+
+    assert every["build"] == asked["build"] == machines("build", CONTRACT)
+
+
 def test_a_scenario_chooses_its_part_and_none_means_every_one() -> None:
     _, every = resolve_contract(ExploreRequest("small", contract=True))
     orderings, mine = resolve_contract(ExploreRequest("migrate", orderings=("spec",), contract=True))
 
-    assert every == {flow: machines(flow, CONTRACT) for flow in map(flow_name, FLOWS)}
+    assert every == {flow: machines(flow, CONTRACT) for flow in map(flow_name, FLOWS) if flow != "build"}
     assert (list(mine), [one.name for one in orderings]) == (["migrate"], ["spec"])
 
 
