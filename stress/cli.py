@@ -88,7 +88,7 @@ def _run(request: options.RunRequest) -> int:
         return run_real(request, real)
     from stress.resolve import resolve
 
-    resolved = resolve(request)
+    resolved = resolve(request) if request.resume is None else None
     if request.amplify is None:
         if request.outcome is not None or request.budget is not None:
             from stress.errors import UsageFault
@@ -96,13 +96,13 @@ def _run(request: options.RunRequest) -> int:
             raise UsageFault("--for, --budget: expected --amplify auto beside them, found none")
         from stress.run.verb import run
 
-        return run(request, *resolved)
+        return run(request, resolved)
     from stress.run.targets import resolve_amplification
 
-    targets, budget_s = resolve_amplification(request, *resolved)
+    targets = resolve_amplification(request, *resolved) if resolved else None
     from stress.run.amplify import run_amplify
 
-    return run_amplify(request, resolved[0], targets, budget_s)
+    return run_amplify(request, resolved and resolved[0], targets)
 
 
 @verb(app, "bench", options.BenchRequest, EXIT_CODES)
@@ -110,10 +110,6 @@ def _bench(request: options.BenchRequest) -> int:
     from stress.bench.design import design
 
     experiment = design(request) if request.resume is None else None
-    from stress.bench.pieces import in_pieces, run_pieces
-
-    if in_pieces(request):
-        return run_pieces(request, experiment)
     from stress.bench.verb import bench
 
     return bench(request, experiment)
@@ -164,7 +160,7 @@ def _explore(request: options.ExploreRequest) -> int:
 
 LEFT = "out json junit fail_fast quiet verbose no_color"
 SEARCHED = f"orderings faults settings memory threads share cluster resume {LEFT}"
-RACED = f"rate seed workers placement cpus settings delays faults ktap {LEFT}"
+RACED = f"rate seed workers placement cpus settings delays faults share cluster resume ktap {LEFT}"
 verb(
     app, "orders", options.ExploreRequest, EXIT_CODES, only=f"seed {SEARCHED}", orders=True,
     help="Take every order of an ordering's steps.\n\nThe atlas: of --ordering, or of v18; then the safe orders race.",

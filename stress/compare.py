@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from results.kinds.bench.compare import Rounds, compare_caveats, compare_table, compared, read_rounds, unlike
+from results.kinds.bench.compare import Rounds, compare_caveats, compare_table, compared, read_both, unlike
 from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
 from results.kinds.kind import Kind, changed, kind_in
 from results.kinds.kind import unlike as unlike_verdicts
@@ -26,7 +26,7 @@ def compare(request: CompareRequest) -> int:
     kinds = [opened(partial(kind_in, path)) for path in (request.first, request.second)]
     if {kind.name for kind in kinds} - {"run", "bench"}:
         return _verdicts(request, *kinds)
-    first, second = (opened(partial(read_rounds, path)) for path in (request.first, request.second))
+    first, second = opened(partial(read_both, request.first, request.second))
     if difference := unlike(first, second):
         raise UsageFault(difference)
     comparisons = compared(first, second)

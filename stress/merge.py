@@ -10,6 +10,8 @@ from stress.explore import atlas, matrix, sweep
 from stress.options import MergeRequest
 from stress.pieces.record import FOLDER, JOB, Job, Pieces, read_pieces, unlike, utc
 from stress.pieces.run import show_job
+from stress.run import amplify
+from stress.run import verb as run
 from stress.selftest import verb as selftest
 from stress.session import opened, session
 
@@ -19,6 +21,8 @@ JOBS = {
     matrix.FAULTS: matrix.job_of,
     atlas.ORDERS: atlas.job_of,
     selftest.SELFTEST: selftest.job_of,
+    run.RUN: run.job_of,
+    amplify.AMPLIFY: amplify.job_of,
 }
 AHEAD_S = 60
 

@@ -97,6 +97,9 @@ class RunRequest(NamedTuple):
         str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."
     ] = None
     budget: Annotated[str | None, "--budget TIME", "Of the search, for each ordering; otherwise 60s."] = None
+    share: Share = None
+    cluster: Cluster = None
+    resume: Resume = None
     out: Out = None
     json: Json = None
     junit: Junit = None

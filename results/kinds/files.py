@@ -50,12 +50,13 @@ def write_report(
 def write_bench_report(directory: Path, bench: Bench) -> None:
     """Make all of a bench's files from its record and its rounds' arrays. Raises StoreError."""
     from results.kinds.bench.directory import pooled
+    from results.kinds.bench.machines import parts
     from results.kinds.bench.page import bench_page
     from results.kinds.bench.pictures import bench_pictures
     from results.page import render
 
     _write_all(directory, bench_pictures(bench))
-    write_text(directory / PAGE, render(bench_page(bench, pooled(bench, directory))))
+    write_text(directory / PAGE, render(bench_page(bench, *(pooled(part, directory) for part in parts(bench)))))
 
 
 def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:

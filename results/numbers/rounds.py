@@ -9,6 +9,9 @@ sign is a coin. Sources: Efron 1979 (the median's bootstrap without resampling);
 Know About the Bootstrap (small samples); Wilcoxon 1945; Holm 1979; Westfall and Young 1993 (several figures at once);
 Hodges and Lehmann 1963 (the interval that belongs to signed ranks).
 
+Where several machines ran the rounds, the machine is a factor: a ratio can be another on another machine. The effect is
+then the mean of the machines' medians, each weighted by its rounds, and rounds are resampled within each machine alone.
+
 A rank needs more. The first ordering races twice in every round, so a round has three races of a comparison: A, its
 copy A2, and B. If B is the same thing as A, any of the three is as likely the fastest, as their turns were shuffled:
 B's places among them are then those of a fair draw, whatever the rounds are like (heavy tails, two states of the
@@ -61,9 +64,29 @@ class Simultaneous:
     high: float | None
 
 
-def median_interval(values: Values) -> tuple[float, float]:
-    """The 95 % interval of the median by the percentile bootstrap, expanded for few values."""
-    return _middle(*bootstrapped_median(values), _tail(len(values)))
+def median_interval(values: Values, machines: Sequence[str] = ()) -> tuple[float, float]:
+    """The 95 % interval of the median by the percentile bootstrap, expanded for few values; where these have several
+    machines, told one by one, that of the mean of their medians.
+    """
+    many = len(set(machines)) or 1
+    return _middle(*_resampled(values, machines)[1:], _tail(len(values), many))
+
+
+def paired_middle(values: Values, machines: Sequence[str] = ()) -> float:
+    """What that interval is about."""
+    return _resampled(values, machines)[0]
+
+
+def _resampled(values: Values, machines: Sequence[str]) -> tuple[float, Values, Values]:
+    """The middle, and as `bootstrapped_median` what it can be in resamples: within each machine."""
+    names = sorted(set(machines))
+    if len(names) < 2:
+        return float(np.median(values)), *bootstrapped_median(values)
+    rng, ran_on = np.random.default_rng(0), np.array(machines)
+    parts = [values[ran_on == name] for name in names]
+    middle = sum(len(part) * float(np.median(part)) for part in parts) / len(values)
+    drawn = np.sum([len(part) * _drawn(rng, *bootstrapped_median(part)) for part in parts], axis=0) / len(values)
+    return middle, np.sort(drawn), np.full(DRAWS, 1 / DRAWS)
 
 
 def bootstrapped_median(values: Values) -> tuple[Values, Values]:
@@ -102,15 +125,23 @@ def _median_weights(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Values]
     return at[rows], at[columns], odds[rows, columns]
 
 
-def _tail(n: int) -> float:
+def _tail(n: int, machines: int = 1) -> float:
     """What is cut off at each end of a bootstrap distribution of n values' median: somewhat less than 2.5 %.
 
     Percentiles of few values lie too close together, by the factor that Student's t has over the normal distribution
-    (Hesterberg 2015).
+    (Hesterberg 2015). Each machine takes a degree of freedom.
     """
     from scipy.special import ndtr, stdtrit
 
-    return float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - LEVEL) / 2))) if n > 1 else 0.0
+    free = n - machines
+    return float(ndtr(math.sqrt(n / free) * stdtrit(free, (1 - LEVEL) / 2))) if free > 0 else 0.0
+
+
+def enough(rounds: int, machines: int = 1) -> bool:
+    """Whether so many rounds of so many machines rank: as many as a bench on one machine has at least, and one more for
+    each other machine.
+    """
+    return rounds - (machines - 1) >= LEAST_ROUNDS
 
 
 def _middle(medians: Values, weights: Values, tail: float) -> tuple[float, float]:
@@ -120,13 +151,15 @@ def _middle(medians: Values, weights: Values, tail: float) -> tuple[float, float
     return float(medians[low]), float(medians[high])
 
 
-def paired_effect(logs: Values, comparisons: int = 1, level: float = LEVEL) -> Effect:
+def paired_effect(logs: Values, comparisons: int = 1, level: float = LEVEL, machines: Sequence[str] = ()) -> Effect:
     """The effect of paired log-ratios, one a round; `comparisons` are made at once (Holm), a difference being shown at
-    `level`. The interval is a 95 % one whatever that is."""
-    medians, weights = bootstrapped_median(logs)
-    interval = _middle(medians, weights, _tail(len(logs)))
+    `level`. The interval is a 95 % one whatever that is. `machines` says which ran each round, where several did.
+    """
+    many = len(set(machines)) or 1
+    middle, medians, weights = _resampled(logs, machines)
+    interval = _middle(medians, weights, _tail(len(logs), many))
     chance = (1 - level) / comparisons
-    return _effect(float(np.median(logs)), interval, _deviation(medians, weights), len(logs), chance)
+    return _effect(middle, interval, _deviation(medians, weights), len(logs) - many + 1, chance)
 
 
 def unpaired_effect(reference: Values, values: Values, comparisons: int = 1, level: float = LEVEL) -> Effect:

@@ -1,165 +1,254 @@
-"""A bench whose rounds are pieces: in shares, or over a cluster. A round stays on one machine, and where several ran
-some, the machine is the axis along which all is compared: latencies of two machines are never put together.
+"""The rounds of a bench as pieces. A round stays on one machine, and the record says which: latencies of two machines
+are never put together.
 """
 
-import base64
-import io
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
+from rich.text import Text
 
-from results.kinds.bench.directory import reopen_bench_directory
-from results.kinds.bench.gate import parse_gate
-from results.kinds.bench.record import MACHINE, Race, Sweep
-from results.store import RunDirectory
+from results.kinds.bench.directory import csv_text, write_bench, write_parquet
+from results.kinds.bench.findings import bench_caveats, exit_code, found
+from results.kinds.bench.gate import Outcome, judged, parse_gate
+from results.kinds.bench.record import AGAIN, Bench, Design, Race, Sweep, round_file
+from results.kinds.bench.tables import bench_cases, bench_screen
+from results.kinds.files import write_bench_report
+from results.store import RunDirectory, write_text
+from results.verdict import Exit
 from scenarios.models import Ordering, Scenario
-from stress.bench.design import Experiment, points
-from stress.bench.round import RoundBroken, arms, run_round, turns
-from stress.bench.verb import BenchProgress, finish, first_record, make_room_for
-from stress.errors import HarnessFault, UsageFault
-from stress.host.quick import host_record
+from scenarios.real.model import ARMS
+from stress.bench.beside import race_beside
+from stress.bench.design import MAX_ROUNDS, Experiment, points, race_seconds
+from stress.bench.round import RoundBroken, Turn, arms, run_round, turns
+from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
-from stress.options import BenchRequest
-from stress.pieces.record import FOLDER, JOB, Job, Pieces, facts, key_of
-from stress.pieces.run import begun, run_job, told_of_missing
-from stress.processes.perturbation import AtSite, declared_sites
-from stress.processes.placement import chosen_cpus
-from stress.processes.prepared import Prepared, prepare_races
-from stress.progress import display
+from stress.pieces.ready import Ready, facts_after, facts_of, ready_for
+from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, packed
+from stress.pieces.run import told_of_missing
+from stress.processes.perturbation import declared_sites
+from stress.processes.race import Tally, race
+from stress.processes.supervisor import Watch
+from stress.progress import Display, display
+from stress.provenance import machine_id
+from stress.real.arms import warmed
 from stress.screen import Screen
-from stress.session import Session, opened
+from stress.session import Session
 
 BENCH = "bench"
 
 
-def in_pieces(request: BenchRequest) -> bool:
-    """Whether it is asked for, or was begun so."""
-    resumes = request.resume is not None and (request.resume / FOLDER / JOB).exists()
-    return resumes or request.share is not None or request.cluster is not None
-
-
-def run_pieces(request: BenchRequest, experiment: Experiment | None) -> int:
-    """Race, store, compare, show; returns the exit code. Raises what `bench` does."""
-    for text in request.fail_if:
-        parse_gate(text)
-    if experiment is None:
-        subject = begun(request, BENCH)
-    elif experiment.real:
-        raise UsageFault(f"SCENARIO {request.scenario}: its rounds run on one machine; leave --share and --cluster out")
-    elif experiment.budget_s is not None:
-        raise UsageFault("--budget: of a bench in pieces the rounds are known before it starts; give --rounds")
-    else:
-        subject = {
-            "scenario": experiment.scenario.model_dump(mode="json"),
-            "orderings": [one.model_dump(mode="json") for one in experiment.orderings],
-            "sweep": experiment.sweep_key,
-            "points": [one.scenario.model_dump(mode="json") for one in experiment.points],
-            "rounds": experiment.rounds,
-            "cpus": request.cpus,
-        }
-    chosen_cpus(subject["cpus"])
-    make_room_for(_experiment(subject).points)
-    return run_job(request, job_of(subject), subject["scenario"]["name"], lambda its: None, threads=0)
-
-
-def job_of(subject: dict[str, Any]) -> Job:
-    """A round a piece."""
-    seed = subject["scenario"]["seed"]
-    pieces = {
-        key_of(number, "round"): {"round": number, "seed": seed, "bench": subject}
-        for number in range(1, subject["rounds"] + 1)
+def subject_of(experiment: Experiment, cpus: str | None) -> Plain:
+    """What decides the rounds, as JSON."""
+    return {
+        "scenario": experiment.scenario.model_dump(mode="json"),
+        "orderings": [one.model_dump(mode="json") for one in experiment.orderings],
+        "sweep": experiment.sweep_key,
+        "points": [one.scenario.model_dump(mode="json") for one in experiment.points],
+        "rounds": experiment.rounds,
+        "budget_s": experiment.budget_s,
+        "real": experiment.real,
+        "cpus": cpus,
     }
-    return Job(BENCH, subject, pieces, run_piece, lambda *given: {}, races=True, leave=_leave)
 
 
-def _experiment(subject: Mapping[str, Any]) -> Experiment:
+def experiment_in(subject: Mapping[str, Any]) -> Experiment:
+    """The way back."""
     scenario = Scenario.model_validate(subject["scenario"])
     orderings = [Ordering.model_validate(one) for one in subject["orderings"]]
     its = points(subject["sweep"], [Scenario.model_validate(one) for one in subject["points"]])
-    return Experiment(scenario, orderings, subject["sweep"], its, subject["rounds"], None)
+    told = (subject[key] for key in ("rounds", "budget_s", "real"))
+    return Experiment(scenario, orderings, subject["sweep"], its, *told)
 
 
-@cache
-def _prepared(flow: str, perturbed: bool, costs: bool, cpus: str | None) -> tuple[Prepared, dict[str, Any]]:
-    """What races stand on, and what was measured of the machine, once a process."""
-    sites = {0: AtSite()} if perturbed else {}
-    prepared = prepare_races(chosen_cpus(cpus), sites, None, flow=flow, costs=costs)
-    return prepared, host_record(prepared)
+def job_of(subject: Plain) -> Job:
+    """A round a piece; with a budget as many as may be."""
+    seed, most = subject["scenario"]["seed"], MAX_ROUNDS if subject["budget_s"] is not None else subject["rounds"]
+    pieces = {
+        key_of(number, "round"): {"round": number, "seed": seed, "bench": subject} for number in range(1, most + 1)
+    }
+    return Job(BENCH, subject, pieces, run_piece, lambda *given: {}, races=True, keep=keep, leave=leave)
 
 
-def run_piece(
-    described: dict[str, Any], interrupts: Interrupts, progress: Screen | None
-) -> tuple[dict[str, Any], bool]:
+def prepared_for(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:
+    """Compiled once a process."""
+    its = experiment_in(subject)
+    perturbed, costs = bool(declared_sites(its.scenario)), any(point.scenario.costs for point in its.points)
+    flow, cpus = its.scenario.flow, subject["cpus"]
+    ready = ready_for(flow, perturbed=perturbed, costs=costs, cpus=cpus, progress=progress, verbose=verbose)
+    if its.real:
+        warmed([one.name for one in its.orderings if one.name in ARMS], ready.prepared.clock)
+    return ready
+
+
+def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """One round: its races and their arrays; and whether it is whole. Raises HarnessFault for a race that broke."""
-    subject, number = described["bench"], described["round"]
-    its = _experiment(subject)
-    sites = declared_sites(its.scenario)
-    costs, ready = any(point.scenario.costs for point in its.points), None
+    subject, number, begun, ready = described["bench"], described["round"], time.monotonic(), None
+    its = experiment_in(subject)
     with interrupts.at_once():
-        ready = _prepared(its.scenario.flow, bool(sites), costs, subject["cpus"])
-    if ready is None:
+        ready = prepared_for(subject)
+        facts_of(ready)
+    if ready is None or not ready.host:
         return {}, False
     named = {ordering.name: ordering for ordering in its.orderings}
-    by_arm = {arm.arm: named[arm.ordering] for arm in arms(its.orderings, perturbed=its.scenario.perturbed)}
-    due = turns(number, its.scenario.seed, its.points, by_arm)
+    its_arms = arms(its.orderings, perturbed=its.scenario.perturbed, real=its.real)
+    due = turns(number, its.scenario.seed, its.points, {arm.arm: named[arm.ordering] for arm in its_arms})
     with display(progress) as drawn:
         view = BenchProgress(drawn)
+        took = ready.took or [(len(its.orderings) + 1) * sum(race_seconds(point.scenario) for point in its.points)]
+        left = its.rounds - number + 1
 
-        def show(turn: Any) -> BenchProgress:
-            view.at(turn, rounds=its.rounds, races=its.races, left_s=None)
+        def show(turn: Turn) -> BenchProgress:
+            left_s = left * sum(took) / len(took) - (time.monotonic() - begun)
+            view.at(turn, rounds=its.rounds, races=its.races, left_s=left_s)
             return view
 
+        prepared = replace(ready.prepared, perturbation=declared_sites(its.scenario))
         try:
-            done = run_round(replace(ready[0], perturbation=sites), due, interrupts, show)
+            done = run_round(prepared, due, interrupts, show, race_beside if its.real else race)
         except RoundBroken as error:
             raise HarnessFault(str(error)) from None
     if done is None:
         return {}, False
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **done.arrays)  # type: ignore[arg-type]
-    races = [race.model_dump(mode="json") for race in done.races]
-    return {"races": races, "host": ready[1], "arrays": base64.b64encode(packed.getvalue()).decode()}, True
+    ready.took.append(time.monotonic() - begun)
+    return as_piece(done.races, done.arrays, ready.host), True
 
 
-def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> int:
-    """The record of the rounds that are there, with their arrays, and all that a bench leaves; the exit code."""
-    subject, found = _experiment(job.subject), {key: pieces.done[key] for key in job.pieces if key in pieces.done}
-    machines = sorted({one["machine"] for one in found.values()})
-    apart = len(machines) > 1
-    if apart and subject.sweep_key is not None:
-        raise UsageFault(f"a sweep stays on one machine, and {len(machines)} ran its rounds: merge those of one")
-    hosts = {name: pieces.machines.get(name, {}) for name in machines}
-    for one in found.values():
-        hosts[one["machine"]] = {**hosts[one["machine"]], **one["found"]["host"]}
-    place = opened(partial(reopen_bench_directory, directory.path))
-    try:
-        bench = first_record(subject, hosts[machines[0]] if machines else facts()).model_copy(update={"hosts": hosts})
-        if apart:
-            names = tuple(f"{MACHINE}={name}" for name in machines)
-            bench = bench.model_copy(update={"sweep": Sweep(key=MACHINE, values=tuple(machines), points=names)})
-        rounds: dict[int, tuple[list[Race], dict[str, Any]]] = {}
-        counts = dict.fromkeys(machines, 0)
-        for one in found.values():
-            name = one["machine"]
-            counts[name] += 1
-            races, arrays = rounds.setdefault(counts[name], ([], {}))
-            point = f"{MACHINE}={name}" if apart else None
-            races += [
-                Race(**{**race, "round": counts[name], **({"point": point} if point else {})})
-                for race in one["found"]["races"]
-            ]
-            with np.load(io.BytesIO(base64.b64decode(one["found"]["arrays"])), allow_pickle=False) as packed:
-                arrays |= {f"{point}/{key}" if point else key: packed[key] for key in packed.files}
-        for races, arrays in rounds.values():
-            seconds = round(bench.seconds + sum(race.seconds for race in races), 3)
-            bench = bench.model_copy(update={"rounds": (*bench.rounds, *races), "seconds": seconds})
-            place.write_round(bench, arrays)
-        if not rounds:
-            return its.nothing()
-        code = finish(its, place, bench, [parse_gate(text) for text in getattr(its.request, "fail_if", ())])
-        return told_of_missing(its, pieces, job, code)
-    finally:
-        place.close()
+def as_piece(races: Sequence[Race], arrays: Mapping[str, NDArray[Any]], host: Mapping[str, Any]) -> Plain:
+    """A round as it is stored."""
+    told = [race.model_dump(mode="json", exclude={"machine"}) for race in races]
+    return {"races": told, "host": dict(host), "arrays": packed(arrays)}
+
+
+def record_of(job: Job, pieces: Pieces) -> Bench:
+    """The rounds that are there, each with its machine."""
+    its, ours = experiment_in(job.subject), pieces.of(job).values()
+    head, scenario, sweep = pieces.head(job), its.scenario, None
+    if its.sweep_key is not None:
+        values, names = tuple(point.value for point in its.points), tuple(point.name for point in its.points)
+        sweep = Sweep(key=its.sweep_key, values=values, points=names)
+    shown = {
+        **scenario.model_dump(mode="json"),
+        "orderings": [o.name for o in its.orderings],
+        **({"real": True} if its.real else {}),
+    }
+    hosts = head.pop("hosts")
+    return Bench(
+        **head,
+        hosts=hosts if len(hosts) > 1 else {},
+        seed=scenario.seed,
+        scenario=shown,
+        design=Design(
+            rounds=its.rounds,
+            budget_s=its.budget_s,
+            duration_s=scenario.duration_s,
+            warmup_s=scenario.warmup_s,
+            seed=scenario.seed,
+        ),
+        sweep=sweep,
+        arms=arms(its.orderings, perturbed=scenario.perturbed, real=its.real),
+        rounds=tuple(Race(**race, machine=one["machine"]) for one in ours for race in one["found"]["races"]),
+        seconds=round(sum(one["seconds"] for one in ours), 3),
+    )
+
+
+def keep(directory: RunDirectory, job: Job, pieces: Pieces) -> None:
+    """The record so far, with the arrays that are new in it. Raises StoreError."""
+    arrays = {}
+    for key, described in job.pieces.items():
+        number = described["round"]
+        if key in pieces.done and (key in pieces.fresh or not round_file(directory.path, number).exists()):
+            arrays[number] = arrays_of(pieces.done[key]["found"]["arrays"])
+            pieces.fresh.discard(key)
+    write_bench(directory, record_of(job, pieces), arrays)
+
+
+def leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> int:
+    """All that a bench leaves; the exit code."""
+    if job.subject["budget_s"] is not None:  # as many as there are
+        job = job_of({**job.subject, "rounds": max(len(pieces.done), 1), "budget_s": None})
+    if not pieces.done:
+        return its.nothing()
+    with its.noted():
+        keep(directory, job, pieces)
+    bench, here = record_of(job, pieces), machine_id()
+    if here in bench.machines and (after := facts_after(its.interrupts)):
+        hosts = {name: {**host, **(after if name == here else {})} for name, host in bench.hosts.items()}
+        host = {**bench.host, **(after if bench.host["id"] == here else {})}
+        bench = bench.model_copy(update={"hosts": hosts, "host": host})
+    return told_of_missing(its, pieces, job, _finished(its, directory, bench))
+
+
+def _finished(its: Session, directory: RunDirectory, bench: Bench) -> int:
+    """Compare, judge, store, show; returns the exit code."""
+    made = found(bench)
+    made = made.model_copy(update={"caveats": bench_caveats(made)})
+    gates = [parse_gate(text) for text in getattr(its.request, "fail_if", ())]
+    outcomes = [judged(gate, made.comparisons, made.points) for gate in gates]
+    csv, parquet = (getattr(its.request, name, None) for name in ("csv", "parquet"))
+    with its.noted():
+        write_bench(directory, made, {})
+        if its.interrupts.received < 2:
+            write_bench_report(directory.path, made)
+    with its.noted():
+        if csv is not None:
+            write_text(csv, csv_text(made))
+        if parquet is not None:
+            write_parquet(made, parquet)
+    its.leave(made, bench_cases(made, outcomes), shown=bench_screen(made, outcomes))
+    return its.end(_exit_code(made, outcomes))
+
+
+def _exit_code(bench: Bench, outcomes: Sequence[Outcome]) -> int:
+    """Doubt in the bench comes before its gates: they would judge noise."""
+    code = exit_code(bench)
+    if code == 0 and any(outcome.state == "failed" for outcome in outcomes):
+        return Exit.GATE_FAILED.value
+    if code == 0 and any(outcome.state == "undecided" for outcome in outcomes):
+        return Exit.INCONCLUSIVE.value
+    return code
+
+
+class BenchProgress:
+    """Which race of which round is on, as a line of a display."""
+
+    def __init__(self, drawn: Display) -> None:
+        self._drawn = drawn
+        self._where = ""
+        self._ends_at: float | None = time.monotonic()
+
+    def at(self, turn: Turn, *, rounds: int, races: int, left_s: float | None) -> None:
+        """A race is about to start; `left_s` is how long the bench still takes, with it; None: nobody knows."""
+        again = " again" if turn.arm == AGAIN else ""
+        point = f" at {turn.point.name}" if turn.point.name else ""
+        self._where = (
+            f"round {turn.round} of {rounds}, race {turn.place + 1} of {races}: {turn.ordering.name}{again}{point}"
+        )
+        self._ends_at = None if left_s is None else time.monotonic() + left_s
+        self._draw()
+
+    def __call__(self, tally: Tally) -> Watch:
+        """What the race calls at every look."""
+
+        def watch(phase: str, left_s: float | None) -> None:
+            self._draw()
+
+        return watch
+
+    def _draw(self) -> None:
+        if self._drawn.is_due():
+            left = "" if self._ends_at is None else f"; {time_left(self._ends_at - time.monotonic())} left"
+            line = f"{self._where}{left}"
+            self._drawn.draw(Text(line, no_wrap=True, overflow="ellipsis"), line)
+
+
+def time_left(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `1 h 05 min`."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

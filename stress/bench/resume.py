@@ -1,58 +1,73 @@
-"""A bench that goes on: its experiment from its own record, and a refusal where going on would mix two things."""
+"""A bench that goes on from its record: its rounds as pieces, and a refusal where going on would mix two things."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from results.kinds.bench.record import AGAIN, Bench
+from results.kinds.bench.directory import read_bench, read_round
+from results.kinds.bench.record import AGAIN, BENCH, Bench
 from results.machine.comparable import Kind, differing
+from results.machine.host import host_facts
 from scenarios.models import Ordering, Scenario
 from stress.bench.beside import arms_of
 from stress.bench.design import Experiment, checked_rounds, points
-from stress.commands import typed
+from stress.bench.pieces import as_piece, job_of, subject_of
 from stress.errors import UsageFault
 from stress.options import BenchRequest
-from stress.provenance import commit, version
+from stress.pieces.record import Pieces, Plain
+from stress.pieces.run import refuse_changes
+from stress.processes.placement import chosen_cpus, shown
+from stress.provenance import commit, machine_id, version
 from stress.resolve import budget_seconds
-
-STILL_FREE = {
-    *("scenario", "include_unsafe", "rounds", "budget", "resume", "fail_if"),
-    *("json", "junit", "ktap", "csv", "parquet", "quiet", "verbose", "no_color"),
-}
+from stress.session import opened
 
 
-def resumed(bench: Bench, request: BenchRequest, host: Mapping[str, Any]) -> Bench:
-    """The record with the rounds or the budget that are asked for now; `host` are the machine's facts as they are now.
+def longer(subject: Plain, request: BenchRequest) -> Plain:
+    """With the rounds or the budget that are asked for now. Raises UsageFault."""
+    if request.rounds is not None and request.budget is not None:
+        raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
+    if request.rounds is not None:
+        return {**subject, "rounds": checked_rounds(request.rounds), "budget_s": None}
+    return subject if request.budget is None else {**subject, "budget_s": budget_seconds(request.budget)}
 
-    Raises UsageFault where rounds of then and now would not belong together.
-    """
-    _refuse_changes(request)
-    for one in differing(bench.host, host):
+
+def adopted(request: BenchRequest, more: Sequence[str]) -> tuple[Plain, Pieces]:
+    """What the record in the directory of `--resume` was begun with, and its rounds. Raises UsageFault."""
+    assert request.resume is not None
+    path = request.resume
+    bench = opened(partial(read_bench, path))
+    refuse_changes(request, more)
+    cpus = bench.host.get("cpus_used")
+    allowed = chosen_cpus(cpus)
+    refuse_mixed(bench, {**host_facts(), "cpus_allowed": len(allowed), "cpus_used": shown(allowed)})
+    subject = longer(subject_of(experiment_of(path / BENCH, bench), cpus), request)
+    job, here = job_of(subject), machine_id()
+    each_s = bench.seconds / max(bench.finished_rounds, 1)
+    pieces = Pieces(path, job.header)
+    for machine in bench.machines:
+        pieces.machines[machine or here] = bench.hosts.get(machine, bench.host)
+    for number, key in enumerate(job.pieces, start=1):
+        if races := [race for race in bench.rounds if race.round == number]:
+            found = as_piece(
+                races, opened(partial(read_round, path, number)), pieces.machines[races[0].machine or here]
+            )
+            told = {"seed": bench.seed, "machine": races[0].machine or here, "started": bench.started}
+            pieces.done[key] = {**told, "seconds": each_s, "found": found}
+    pieces.fresh |= set(pieces.done)
+    return subject, pieces
+
+
+def refuse_mixed(bench: Bench, host: Mapping[str, Any]) -> None:
+    """Raises UsageFault where rounds of then and now would not belong together; `host`: the machine as it is now."""
+    for one in differing(bench.host, host) if "id" not in bench.host else ():
         if one.kind == Kind.machine:
             raise UsageFault(f"--resume: not the machine of the first rounds: {one.text}")
     for words, before, now in (("version", bench.version, version()), ("commit", bench.commit, commit())):
         if before != now:
             raise UsageFault(f"--resume: {words} was {before}, and is {now}: rounds of both do not compare")
-    design = bench.design
-    if request.rounds is not None:
-        design = design.model_copy(update={"rounds": checked_rounds(request.rounds), "budget_s": None})
-    if request.budget is not None:
-        design = design.model_copy(update={"budget_s": budget_seconds(request.budget)})
-    return bench.model_copy(update={"design": design})
-
-
-def _refuse_changes(request: BenchRequest) -> None:
-    """Everything else stands in the record already."""
-    changed = typed(request, (name for name in BenchRequest._fields if name not in STILL_FREE))
-    if changed or request.scenario:
-        what = changed[0] if changed else f'the scenario "{request.scenario}"'
-        raise UsageFault(
-            f"--resume: goes on with what the bench began with, found {what}; only --rounds or --budget change"
-        )
-    if request.rounds is not None and request.budget is not None:
-        raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
 
 
 def experiment_of(where: Path, bench: Bench) -> Experiment:

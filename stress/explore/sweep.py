@@ -20,7 +20,7 @@ from stress.explore.ordering import Sample, Whole, get_ready, search
 from stress.explore.resolve import resolve_exploration
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
-from stress.pieces.record import Job, key_of
+from stress.pieces.record import Job, Pieces, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.placement import inherited_cpus
 from stress.screen import Screen
@@ -41,7 +41,7 @@ def run_sweep(request: ExploreRequest) -> int:
         ordering, scenario = Ordering.model_validate(first["ordering"]), Scenario.model_validate(first["scenario"])
         get_ready(ordering, scenario, _method(first), its.progress, verbose=request.verbose)
 
-    def told(found: dict[str, Any]) -> tuple[str, bool]:
+    def told(found: dict[str, Any], pieces: Pieces) -> tuple[str, bool]:
         return "", request.fail_fast and found["verdict"] == Verdict.failed
 
     return run_job(request, job, f"explore-{first['scenario']['name']}", ready, threads=threads, told=told)

@@ -5,17 +5,24 @@ stored as it ends. So shares of a job run on many machines, and what ended befor
 of a machine that ran some: a random id, no host name.
 """
 
+import base64
+import fcntl
 import hashlib
+import io
 import json
+import os
 import re
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from kernels.language.cache import sources_digest
@@ -27,6 +34,7 @@ from stress.screen import Screen
 from stress.session import origin
 
 SCHEMA, FOLDER, JOB = "tdx-stress/pieces/1", "pieces", "job.json"
+GROWS = ("rounds", "budget_s")  # of a subject, what may be more when a job goes on
 Plain = dict[str, Any]
 Run = Callable[[Plain, Interrupts, Screen | None], tuple[Plain, bool]]
 
@@ -34,7 +42,8 @@ Run = Callable[[Plain, Interrupts, Screen | None], tuple[Plain, bool]]
 class Job(NamedTuple):
     """What is to be done. `subject` decides everything, as JSON; `run` does a piece, and says whether to its end;
     `document` makes the result of head, subject and what is there by key. `races`: a piece has its machine alone.
-    `leave`: stores and shows, where the result is more than a document.
+    Where the result is more than a document, and holds all that pieces do, `keep` stores what there is of it, and
+    `leave` stores and shows it; the pieces go when it is whole.
     """
 
     verb: str
@@ -43,19 +52,22 @@ class Job(NamedTuple):
     run: Run
     document: Callable[[Plain, Plain, Mapping[str, Plain]], Plain]
     races: bool = False
+    keep: Callable[[Any, "Job", "Pieces"], None] | None = None
     leave: Callable[[Any, Any, "Job", "Pieces"], int] | None = None
 
     @property
     def kind(self) -> str:
         """Of which its result is."""
-        return "exploration" if self.verb == "explore" else self.verb
+        return {"explore": "exploration", "amplify": "amplification"}.get(self.verb, self.verb)
 
     @property
     def header(self) -> Plain:
-        """As it stands in job.json; what two shares of one job have in common."""
-        made = {"verb": self.verb, "version": version(), "kernels": sources_digest(), "subject": self.subject}
-        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:24]
-        return {"schema": SCHEMA, **made, "commit": commit(), "pieces": len(self.pieces), "job": digest}
+        """As it stands in job.json; what two shares of one job have in common. A piece of a job is one of it grown."""
+        made = {"verb": self.verb, "version": version(), "kernels": sources_digest()}
+        lasting = {key: value for key, value in self.subject.items() if key not in GROWS}
+        digest = hashlib.sha256(json.dumps({**made, "subject": lasting}, sort_keys=True).encode()).hexdigest()[:24]
+        subject = {"subject": self.subject, "pieces": len(self.pieces)}
+        return {"schema": SCHEMA, **made, **subject, "commit": commit(), "job": digest}
 
 
 class _Strict(BaseModel):
@@ -98,6 +110,19 @@ def facts() -> Plain:
     return host_facts()
 
 
+def packed(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Arrays as text, for a piece."""
+    into = io.BytesIO()
+    np.savez_compressed(into, **arrays)  # type: ignore[arg-type]
+    return base64.b64encode(into.getvalue()).decode()
+
+
+def arrays_of(text: str) -> dict[str, NDArray[Any]]:
+    """The way back."""
+    with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as raw:
+        return {key: raw[key] for key in raw.files}
+
+
 def utc(before_s: float = 0.0) -> str:
     """The time in UTC, or what it was so many seconds before."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - before_s))
@@ -121,50 +146,89 @@ class Pieces:
     done: dict[str, Plain] = field(default_factory=dict)
     machines: dict[str, Plain] = field(default_factory=dict)
     partial: dict[str, Plain] = field(default_factory=dict)  # ended before their end: told, not stored
+    fresh: set[str] = field(default_factory=set)  # those that were not read from a file
     threads: int = 1
+    lock: int | None = None
 
     def add(self, key: str, one: Plain, host: Plain) -> None:
         """One more, with the facts of its machine. Raises StoreError."""
         one = dict(one)
         if not one.pop("whole"):
-            self.partial[key] = one
+            self.partial |= {key: one} if one["found"] else {}
             return
         if one["machine"] not in self.machines:
             self.machines[one["machine"]] = host
             self._put(f"machine-{one['machine']}.json", host)
         self.done[key] = one
+        self.fresh.add(key)
+        self._store(key)
+
+    def _store(self, key: str) -> None:
         head = {name: self.header[name] for name in ("schema", "job", "version", "kernels")}
-        self._put(f"{key}.json", {**head, "key": key, **one})
+        self._put(f"{key}.json", {**head, "key": key, **self.done[key]})
 
     def begin(self) -> None:
-        """The folder, with the job. Raises StoreError."""
+        """The folder, with the job, our own until `end`; until then pieces are in memory alone. Raises StoreError."""
+        folder = self.path / FOLDER
         try:
-            (self.path / FOLDER).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"{self.path}: another command runs its pieces now; wait for it, or give another"
+            ) from None
         except OSError as error:
-            raise StoreError(f"{self.path / FOLDER}: cannot write: {error.strerror}") from None
+            if self.lock is None:
+                raise StoreError(f"{folder}: cannot write: {error.strerror}") from None
         self._put(JOB, self.header)
+        for name, host in self.machines.items():
+            self._put(f"machine-{name}.json", host)
+        for key in self.fresh:
+            self._store(key)
+
+    def end(self) -> None:
+        """Let others have the folder."""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+    def drop(self) -> None:
+        """Remove the folder: its pieces are in a result, or there are none."""
+        self.end()
+        shutil.rmtree(self.path / FOLDER, ignore_errors=True)
 
     def _put(self, name: str, value: Plain) -> None:
-        write_file(self.path / FOLDER / name, lambda file: file.write(json_bytes(value)))
+        if self.lock is not None:
+            write_file(self.path / FOLDER / name, lambda file: file.write(json_bytes(value)))
 
     @property
     def seconds(self) -> float:
         """Of all pieces together."""
         return float(sum(one["seconds"] for one in (*self.done.values(), *self.partial.values())))
 
+    def of(self, job: Job) -> dict[str, Plain]:
+        """What there is of a job's pieces, in order, those that ended before their end as well."""
+        ours = {**self.done, **self.partial}
+        return {key: ours[key] for key in job.pieces if key in ours}
+
+    def head(self, job: Job) -> Plain:
+        """Of a result: where it comes from, with the facts of each machine; `host` is the one that ran most of it."""
+        ours = self.of(job).values()
+        counts = Counter(one["machine"] for one in ours)
+        hosts = {name: {"pieces": count, **self.machines.get(name, {})} for name, count in sorted(counts.items())}
+        for one in ours:
+            hosts[one["machine"]] |= one["found"].get("host", {})
+        most = counts.most_common(1)[0][0] if counts else machine_id()
+        host = {key: value for key, value in hosts.get(most, facts()).items() if key != "pieces"}
+        head = {**origin({**host, "id": most}), "hosts": hosts}
+        return {**head, "started": min([head["started"], *(one["started"] for one in ours)])}
+
     def document(self, job: Job) -> Plain:
         """The result of what is there; raises StoreError where that is of another making."""
-        ours = {**self.done, **self.partial}
-        found = {key: ours[key]["found"] for key in job.pieces if key in ours}
-        counts = Counter(one["machine"] for one in ours.values())
-        hosts = {name: {"pieces": count, **self.machines.get(name, {})} for name, count in sorted(counts.items())}
         how = {"threads": self.threads, "seconds": round(self.seconds / self.threads, 3)}
-        most = counts.most_common(1)[0][0] if counts else machine_id()
-        host = {"id": most, **self.machines.get(most, facts())}
-        head = {**origin(host), "hosts": hosts}
-        head["started"] = min([head["started"], *(one["started"] for one in ours.values())])
         try:
-            return job.document(head, how, found)
+            return job.document(self.head(job), how, {key: one["found"] for key, one in self.of(job).items()})
         except (KeyError, TypeError, ValueError) as error:
             where = f"{self.path / FOLDER}: expected pieces of this version"
             raise StoreError(f"{where}, found others: {type(error).__name__}: {error}") from None
@@ -195,11 +259,13 @@ def read_part(path: Path, shape: type[BaseModel], what: str) -> Plain:
     return dict(value)
 
 
-def unlike(one: Plain, other: Plain) -> str:
-    """What keeps pieces of these two jobs from being put together, in one line, "" where nothing does."""
+def unlike(one: Plain, other: Plain, but: Sequence[str] = ()) -> str:
+    """What keeps pieces of these two jobs from being put together, in one line, "" where nothing does. Their subjects
+    may differ in some words.
+    """
     for key in ("verb", "version", "kernels", "commit"):
         if one[key] != other[key]:
             return f"expected pieces of {key} {one[key]}, found {other[key]}: they do not belong together"
     mine, others = one["subject"], other["subject"]
-    differing = [key for key in dict.fromkeys((*mine, *others)) if mine.get(key) != others.get(key)]
+    differing = [key for key in dict.fromkeys((*mine, *others)) if mine.get(key) != others.get(key) and key not in but]
     return f"expected pieces of one job, found another {' and '.join(differing)}" if differing else ""

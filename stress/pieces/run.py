@@ -16,28 +16,49 @@ from results.words import plural
 from stress.commands import typed
 from stress.errors import HarnessFault, UsageFault
 from stress.interrupts import Interrupts
-from stress.pieces.record import FOLDER, JOB, Job, JobShape, Pieces, Plain, facts, ran, read_part, read_pieces, unlike
+from stress.pieces.record import (
+    FOLDER,
+    GROWS,
+    JOB,
+    Job,
+    JobShape,
+    Pieces,
+    Plain,
+    facts,
+    ran,
+    read_part,
+    read_pieces,
+    unlike,
+)
 from stress.progress import display
 from stress.session import Session, opened, put_document, session
 
 LOOK_S, NAMED = 0.2, 3
 FREE = {
     *("resume", "share", "cluster", "threads", "json", "junit", "ktap", "quiet", "verbose", "no_color"),
-    *("orders", "matrix", "csv", "parquet", "fail_if"),
+    *("orders", "matrix", "amplify", "csv", "parquet", "fail_if", "no_report"),
 }
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
-def begun(request: Any, verb: str) -> Plain:
+def begun(request: Any, verb: str, more: Sequence[str] = ()) -> Plain:
     """The subject of the job in the directory of `--resume`. Raises UsageFault where something else is asked for."""
     header = opened(lambda: read_part(request.resume / FOLDER / JOB, JobShape, "pieces"))
-    if given := typed(request, (name for name in type(request)._fields if name not in FREE)):
-        raise UsageFault(f"--resume: goes on with what the job began with, found {given[0]}; leave it out")
+    refuse_changes(request, more)
     if header["verb"] != verb:
         raise UsageFault(f"--resume: {request.resume} holds pieces of {header['verb']}: tdx-stress {header['verb']}")
     subject: Plain = header["subject"]
     return subject
+
+
+def refuse_changes(request: Any, more: Sequence[str] = ()) -> None:
+    """Raises UsageFault where something else is asked for than to go on, but for these."""
+    fields = [name for name in type(request)._fields if name not in FREE and name not in more]
+    if given := typed(request, fields):
+        said = f'the scenario "{request.scenario}"' if given[0] == "SCENARIO" else given[0]
+        but = f"only {' or '.join(f'--{name}' for name in more)} change" if more else "leave it out"
+        raise UsageFault(f"--resume: goes on with what it began with, found {said}; {but}")
 
 
 def share_of(text: str | None) -> tuple[int, int]:
@@ -56,8 +77,9 @@ def pieces_for(directory: Path, job: Job, *, resumes: bool) -> Pieces:
     found = read_pieces(directory)
     if not resumes:
         raise StoreError(f"{directory}: holds pieces already; give another directory, or go on: --resume {directory}")
-    if told := unlike(header, found.header):
+    if told := unlike(header, found.header, GROWS):
         raise UsageFault(f"--resume: {told}")
+    found.header = header
     return found
 
 
@@ -67,10 +89,9 @@ def missing_line(pieces: Pieces, job: Job) -> str:
     if not left:
         return ""
     more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-    return (
-        f"{len(left)} of {plural(len(job.pieces), 'piece')} missing: {', '.join(left[:NAMED])}{more}; "
-        f"to run them: tdx-stress {job.verb} --resume {pieces.path}"
-    )
+    told = f"{len(left)} of {plural(len(job.pieces), 'piece')} missing: {', '.join(left[:NAMED])}{more}"
+    kept = (pieces.path / FOLDER / JOB).exists()  # not of a job of one
+    return told + f"; to run them: tdx-stress {job.verb} --resume {pieces.path}" * kept
 
 
 def run_job(
@@ -80,18 +101,19 @@ def run_job(
     get_ready: Callable[[Session], None],
     *,
     threads: int,
-    told: Callable[[Plain], tuple[str, bool]] = lambda found: ("", False),
+    told: Callable[[Plain, Pieces], tuple[str, bool]] = lambda found, pieces: ("", False),
     then: Callable[[Session, RunDirectory, Plain], Plain] = lambda its, directory, document: document,
+    adopted: Pieces | None = None,
 ) -> int:
     """Run what is missing, or its share; store, show; returns the exit code. `threads`: how many pieces at once here, 0
     for one after the other in this thread, with views of their own. `told`: a line about a piece, and whether it is
-    enough; `then` adds to a result that is complete.
+    enough; `then` adds to a result that is complete; `adopted`: pieces that are there as a result.
     """
     part, of = share_of(request.share)
     refuse_beside_share(request)
     asked = request._replace(out=request.resume or request.out)
     with session(asked, name, job.kind) as (its, directory):
-        pieces = opened(partial(pieces_for, directory.path, job, resumes=request.resume is not None))
+        pieces = adopted or opened(partial(pieces_for, directory.path, job, resumes=request.resume is not None))
         pieces.threads = 1 if request.cluster else max(threads, 1)
         mine = [key for place, key in enumerate(job.pieces) if place % of == part - 1]
         due = [key for key in mine if key not in pieces.done]
@@ -104,29 +126,36 @@ def run_job(
             def keep() -> None:
                 """The result so far, but not so often that it takes much of the time."""
                 nonlocal kept_at, took
-                if request.share is None and job.leave is None and time.monotonic() > kept_at + 20 * took:
+                there = pieces.done or pieces.partial
+                if there and request.share is None and time.monotonic() > kept_at + 20 * took:
                     kept_at = time.monotonic()
-                    put_document(directory, stem, pieces.document(job))
+                    if job.keep is not None:
+                        job.keep(directory, job, pieces)
+                    else:
+                        put_document(directory, stem, pieces.document(job))
                     took = time.monotonic() - kept_at
 
             with its.noted():
-                if due:
-                    pieces.begin()
                 try:
+                    if due and (len(job.pieces) > 1 or request.share is not None):
+                        pieces.begin()
                     for key, one, host in _ran(request, job, due, its, threads):
                         pieces.add(key, one, host)
-                        keep()
-                        line, enough = told(one["found"])
+                        line, enough = told(one["found"], pieces)
                         if line:
                             its.note(line)
+                        keep()
                         if enough:
                             break
                 except HarnessFault as error:
                     raise HarnessFault(f"{error}; {missing_line(pieces, job)}") from None
                 finally:
                     kept_at = -1e9
-                    if pieces.done:
-                        keep()
+                    keep()
+                    if pieces.done or job.keep is None:
+                        pieces.end()
+                    else:
+                        pieces.drop()
             if request.share is not None:
                 return _end_of_share(its, pieces, mine, job, request.share)
             if not (pieces.done or pieces.partial):
@@ -150,10 +179,14 @@ def show_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, do
 
 
 def told_of_missing(its: Session, pieces: Pieces, job: Job, code: int) -> int:
-    """Say which pieces are missing; the exit code: inconclusive where some are and all else is well."""
+    """Say which pieces are missing; the exit code: inconclusive where some are and all else is well. Those that are in
+    a whole result go.
+    """
     told = missing_line(pieces, job)
     if told:
         its.note(told)
+    elif job.keep is not None:
+        pieces.drop()
     return Exit.INCONCLUSIVE.value if told and not code else code
 
 

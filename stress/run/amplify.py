@@ -1,88 +1,121 @@
-"""The verb `run --amplify auto`: for each ordering the setting that shows its outcome most often; amplification.json.
+"""The verb `run --amplify auto`: for each ordering, a piece each, the setting that shows its outcome most often;
+amplification.json.
 
 The time of an ordering goes into the search, then into races anew: of the scenario without any amplifier and of the
 best settings, for their rates, and of both until the first catch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from results.kinds.amplification import SCHEMA, amplification_exit_code
-from results.store import RunDirectory
+from results.kinds.amplification import SCHEMA
 from results.verdict import Verdict
-from scenarios.models import Scenario
+from scenarios.models import Ordering, Scenario
+from stress.errors import HarnessFault
+from stress.interrupts import Interrupts
 from stress.options import RunRequest
+from stress.pieces.ready import ready_for
+from stress.pieces.record import Job, Pieces, Plain, key_of
+from stress.pieces.run import begun, run_job
 from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
-from stress.processes.perturbation import AtSite, declared_sites
+from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
-from stress.processes.prepared import prepare_races
 from stress.run.amplified_races import MAX_ACTORS, Amplification, Machines, Subject
-from stress.run.targets import Target
-from stress.session import Session, origin, put_document, session
+from stress.run.targets import REPEATED, Target
+from stress.screen import Screen
+from stress.session import Session
 
-AMPLIFICATION = "amplification"
+AMPLIFY, AMPLIFICATION = "amplify", "amplification"
 WITHOUT = {"yields": {}, "delays": {}, "storm_us": 0, "start_offset": "", "warmup_s": 0.0, "shootdowns": 0}
 
 
-def run_amplify(request: RunRequest, declared: Scenario, targets: Sequence[Target], budget_s: float) -> int:
-    """Search, race, store, show; returns the exit code. Raises the errors of `stress.errors` and StoreError."""
-    declared_sites(declared)
-    cpus = chosen_cpus(request.cpus)
-    refuse_missing(declared.kick_by)
-    make_room(max(declared.vcpus + declared.zappers, MAX_ACTORS), threads=declared.workers == "thread")
-    with session(request, AMPLIFICATION, AMPLIFICATION) as (its, directory):
-        prepare = partial(
-            prepare_races,
-            cpus,
-            progress=its.progress,
-            flow=declared.flow,
-            costs=bool(declared.costs),
-            verbose=request.verbose,
-        )
-        machines = Machines(prepare({}), prepare({0: AtSite()}))
-        entries: list[dict[str, Any]] = []
-        document = {
-            "schema": SCHEMA,
-            **origin(),
-            "seed": declared.seed,
-            "budget_s": budget_s,
-            "scenario": declared.model_dump(mode="json"),
-            "asked": [one.ordering.name for one in targets],
-            "orderings": entries,
-        }
-        plain, count = declared.model_copy(update=WITHOUT), len(targets)
-        subjects = [
-            Subject(request, declared, plain, one, budget_s, f"{one.ordering.name}, ordering {number} of {count}")
-            for number, one in enumerate(targets, start=1)
-        ]
-        with its.interrupts:
-            with its.noted():
-                _search_all(its, directory, subjects, machines, document)
-            if not entries:
-                return its.nothing()
-            its.leave(document)
-            return its.end(amplification_exit_code(entries, interrupted=bool(its.interrupts)))
-
-
-def _search_all(
-    its: Session, directory: RunDirectory, subjects: Sequence[Subject], machines: Machines, document: dict[str, Any]
-) -> None:
-    """Every ordering in turn, each stored as it ends, however it does; until one breaks the harness, the user has
-    enough, or `--fail-fast` says so.
+def run_amplify(request: RunRequest, declared: Scenario | None, asked: tuple[Sequence[Target], float] | None) -> int:
+    """Search, race, store, show; returns the exit code. One that goes on has its orderings in its directory. Raises the
+    errors of `stress.errors` and StoreError.
     """
-    for subject in subjects:
-        if its.interrupts:
-            return
-        search = Amplification(subject, machines, its.progress, its.interrupts)
-        try:
-            search.run()
-        finally:
-            entry = search.entry()
-            document["orderings"].append(entry)
-            put_document(directory, AMPLIFICATION, document)
-        its.note(f"{entry['ordering']}: {entry['verdict']}: {entry['reason']}")
-        failed = entry["verdict"] in (Verdict.failed, Verdict.hung)
-        if entry["verdict"] == Verdict.crashed or (subject.request.fail_fast and failed):
-            return
+    if declared is None or asked is None:
+        subject = begun(request, AMPLIFY)
+    else:
+        targets, budget_s = asked
+        subject = {
+            "request": {key: getattr(request, key) for key in REPEATED},
+            "scenario": declared.model_dump(mode="json"),
+            "targets": [
+                {"ordering": one.ordering.model_dump(mode="json"), "typed": one.typed, "outcome": one.outcome}
+                for one in targets
+            ],
+            "budget_s": budget_s,
+        }
+    scenario = Scenario.model_validate(subject["scenario"])
+    declared_sites(scenario), chosen_cpus(subject["request"]["cpus"])
+    refuse_missing(scenario.kick_by)
+    make_room(max(scenario.vcpus + scenario.zappers, MAX_ACTORS), threads=scenario.workers == "thread")
+
+    def ready(its: Session) -> None:
+        _machines(scenario, subject["request"]["cpus"], its.progress, verbose=request.verbose)
+
+    def told(found: Plain, pieces: Pieces) -> tuple[str, bool]:
+        if found.get("broken"):
+            raise HarnessFault(found["broken"])
+        failed = request.fail_fast and found["verdict"] in (Verdict.failed, Verdict.hung)
+        return (
+            f"{found['ordering']}: {found['verdict']}: {found['reason']}",
+            found["verdict"] == Verdict.crashed or failed,
+        )
+
+    return run_job(request, job_of(subject), AMPLIFICATION, ready, threads=0, told=told)
+
+
+def job_of(subject: Plain) -> Job:
+    """An ordering a piece."""
+    shared = {key: subject[key] for key in ("request", "scenario", "budget_s")}
+    pieces = {
+        key_of(number, one["ordering"]["name"], one["outcome"]): {
+            **shared,
+            "target": one,
+            "seed": subject["scenario"]["seed"],
+            "place": f"{one['ordering']['name']}, ordering {number} of {len(subject['targets'])}",
+        }
+        for number, one in enumerate(subject["targets"], start=1)
+    }
+    return Job(AMPLIFY, subject, pieces, run_piece, partial(_document, subject), races=True)
+
+
+def _document(subject: Plain, head: Plain, how: Plain, found: Mapping[str, Plain]) -> Plain:
+    about = {key: subject[key] for key in ("budget_s", "scenario")} | {"seed": subject["scenario"]["seed"]}
+    about["asked"] = [one["ordering"]["name"] for one in subject["targets"]]
+    entries = [{key: value for key, value in one.items() if key != "broken"} for one in found.values()]
+    return {"schema": SCHEMA, **head, **about, "orderings": entries}
+
+
+def _machines(
+    scenario: Scenario, cpus: str | None, progress: Screen | None = None, *, verbose: bool = False
+) -> Machines:
+    asked: dict[str, Any] = {"costs": bool(scenario.costs), "cpus": cpus, "progress": progress, "verbose": verbose}
+    bare, perturbed = (ready_for(scenario.flow, perturbed=one, **asked).prepared for one in (False, True))
+    return Machines(bare, perturbed)
+
+
+def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
+    """One ordering's search and races, as an entry of the result, and whether they came to their end."""
+    scenario, target, machines = Scenario.model_validate(described["scenario"]), described["target"], None
+    asked: dict[str, Any] = described["request"]
+    several: dict[str, Any] = {key: tuple(one) for key, one in asked.items() if isinstance(one, list)}
+    request = RunRequest(**{**asked, **several})
+    with interrupts.at_once():
+        machines = _machines(scenario, request.cpus)
+    if machines is None:
+        return {}, False
+    its = Target(Ordering.model_validate(target["ordering"]), target["typed"], target["outcome"])
+    plain = scenario.model_copy(update=WITHOUT)
+    subject = Subject(request, scenario, plain, its, described["budget_s"], described["place"])
+    search, broken = Amplification(subject, machines, progress, interrupts), ""
+    try:
+        search.run()
+    except HarnessFault as error:
+        broken = str(error)
+    entry = search.entry()
+    whole = not broken and not interrupts and entry["verdict"] != Verdict.crashed
+    return {**entry, **({"broken": broken} if broken else {})}, whole

@@ -16,6 +16,20 @@ from stress.run.drawn_settings import Setting
 
 DEFAULT_BUDGET, NOT_COUNTED = "60s", "no_progress"
 DECIDED = ("duration_s", "shootdowns", "warmup_s")
+# Of what was typed, what decides a search and stands in the command that repeats a setting.
+REPEATED = (
+    "scenario",
+    "vcpus",
+    "zappers",
+    "pages",
+    "rate",
+    "seed",
+    "workers",
+    "placement",
+    "cpus",
+    "settings",
+    "faults",
+)
 
 
 @dataclass(frozen=True, slots=True)

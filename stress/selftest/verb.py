@@ -15,13 +15,14 @@ from scenarios.models import Ordering, Scenario
 from stress.explore.ordering import Whole, get_ready, search
 from stress.interrupts import Interrupts
 from stress.options import SelftestRequest
-from stress.pieces.record import Job, key_of
+from stress.pieces.ready import ready_for
+from stress.pieces.record import Job, Pieces, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room, threads_to_start
 from stress.processes.memory import chosen_memory
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus, inherited_cpus
-from stress.processes.prepared import Prepared, prepare_races
+from stress.processes.prepared import Prepared
 from stress.processes.race import race
 from stress.progress import race_display, search_display
 from stress.screen import Screen
@@ -31,9 +32,6 @@ from stress.session import Session
 SELFTEST = "selftest"
 FAILURES = (Verdict.failed, Verdict.crashed, Verdict.hung)
 MAX_TRIES = 10
-
-
-_kinds: dict[tuple[str, bool], Prepared] = {}
 
 
 def selftest(request: SelftestRequest) -> int:
@@ -56,7 +54,7 @@ def selftest(request: SelftestRequest) -> int:
     def ready(its: Session) -> None:
         get_ready(claims[0].explored, claims[0].machines[0], method, its.progress, verbose=request.verbose)
 
-    def told(made: Mapping[str, Any]) -> tuple[str, bool]:
+    def told(made: Mapping[str, Any], pieces: Pieces) -> tuple[str, bool]:
         enough = bool(subject["fail_fast"] and _failed(made))
         return f"{made['ordering']}: {made['verdict']}: {made['reason']}", enough
 
@@ -125,19 +123,13 @@ def run_claim(
     prepared = None
     if one.to_race and not interrupts and not (described["fail_fast"] and _failed(made)):
         with interrupts.at_once():
-            prepared = _prepared(one.raced, described["cpus"], progress)
+            sites = declared_sites(one.raced)
+            asked = {"perturbed": bool(sites), "costs": False, "cpus": described["cpus"], "progress": progress}
+            prepared = replace(ready_for(one.raced.flow, **asked).prepared, perturbation=sites)
     if prepared is not None:
         tries = race_expected(prepared, one, place, progress, interrupts)
         made = raced(made, tries, one.raced.model_dump(mode="json"))
     return made, is_complete([made], 1)
-
-
-def _prepared(scenario: Scenario, cpus: str | None, progress: Screen | None) -> Prepared:
-    sites = declared_sites(scenario)
-    kind = scenario.flow, bool(sites)
-    if kind not in _kinds:
-        _kinds[kind] = prepare_races(chosen_cpus(cpus), sites, progress, flow=scenario.flow)
-    return replace(_kinds[kind], perturbation=sites)
 
 
 def _explore(

@@ -16,7 +16,7 @@ from results.caveats import Caveat
 from results.figures import FIGURES, Figure, figures_of
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import comparison, without_ground
-from results.kinds.bench.record import AGAIN, BENCH, Bench, Comparison
+from results.kinds.bench.record import AGAIN, BENCH, MACHINE, Bench, Comparison
 from results.kinds.bench.wording import ratio_text, span, value_text
 from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
@@ -30,7 +30,8 @@ Interval = tuple[float, float]
 @dataclass(frozen=True, slots=True)
 class Rounds:
     """One result as rounds. `values` are by ordering, point and figure, one a round that measured it; `intervals` stand
-    only for a run, by order statistics within it. `safe` says which orderings are; `swept` is the key of a sweep.
+    only for a run, by order statistics within it. `safe` says which orderings are; `swept` is the key of a sweep; where
+    machines stand `apart` each has points of its own.
     `ungrounded` says why not all rounds rank by a figure."""
 
     path: Path
@@ -45,6 +46,7 @@ class Rounds:
     intervals: dict[tuple[str, str, str], Interval] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     swept: str = ""
+    apart: bool = False
     ungrounded: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
@@ -53,45 +55,63 @@ class Rounds:
         return tuple(self.safe)
 
 
-def read_rounds(directory: Path) -> Rounds:
-    """The rounds of a directory of a bench or a run. Raises StoreError."""
+def read_rounds(directory: Path, *, apart: bool = False) -> Rounds:
+    """The rounds of a directory of a bench or a run, of each machine apart where it holds those of several. Raises
+    StoreError.
+    """
     if (directory / BENCH).exists():
-        return _of_bench(directory, read_bench(directory))
-    return _of_run(directory, read_result(directory).result)
+        bench = read_bench(directory)
+        return _of_bench(directory, bench, apart=apart or len(bench.machines) > 1)
+    return _of_run(directory, read_result(directory).result, apart=apart)
 
 
-def _of_bench(path: Path, bench: Bench) -> Rounds:
+def read_both(first: Path, second: Path) -> tuple[Rounds, Rounds]:
+    """The same of two, alike: no times of two machines are held against each other where one holds several."""
+    one, other = read_rounds(first), read_rounds(second)
+    if one.apart == other.apart:
+        return one, other
+    return read_rounds(first, apart=True), read_rounds(second, apart=True)
+
+
+def _at(point: str, machine: object, apart: bool) -> str:
+    return " ".join(filter(None, (point, f"{MACHINE}={machine}" * apart)))
+
+
+def _of_bench(path: Path, bench: Bench, *, apart: bool) -> Rounds:
     arms = {arm.ordering: arm for arm in bench.arms if arm.arm != AGAIN}
     values: dict[tuple[str, str, str], list[float]] = {}
     ungrounded: dict[tuple[str, str, str], str] = {}
     doubtful = f"{bench.arms[0].ordering} differs from itself" if bench.aa and bench.aa.differs else ""
-    for point in bench.points:
+    points = []
+    for part, point in ((bench.on(machine), point) for machine in bench.machines for point in bench.points):
+        points.append(at := _at(point, part.machines[0] or bench.host.get("id"), apart))
         for name, arm in arms.items():
-            races = bench.races(point, arm.arm)
             for figure in FIGURES:
-                found = [v for race in races if (v := race.figures.get(figure.id)) is not None]
-                values[name, point, figure.id] = found
-                ungrounded[name, point, figure.id] = doubtful or without_ground(bench, figure, point, (arm.arm,))
+                found = [v for race in part.races(point, arm.arm) if (v := race.figures.get(figure.id)) is not None]
+                values[name, at, figure.id] = found
+                ungrounded[name, at, figure.id] = doubtful or without_ground(part, figure, point, (arm.arm,))
     return Rounds(
         path, True, bench.host, bench.scenario, bench.version, bench.commit, values,
-        {name: arm.safe for name, arm in arms.items()}, bench.points, doubts=(f"{doubtful} there",) if doubtful else (),
-        swept=bench.sweep.key if bench.sweep else "", ungrounded=ungrounded,
+        {name: arm.safe for name, arm in arms.items()}, tuple(points),
+        doubts=(f"{doubtful} there",) if doubtful else (),
+        swept=bench.sweep.key if bench.sweep else "", apart=apart, ungrounded=ungrounded,
     )  # fmt: skip
 
 
-def _of_run(path: Path, result: Mapping[str, Any]) -> Rounds:
+def _of_run(path: Path, result: Mapping[str, Any], *, apart: bool) -> Rounds:
+    at = _at("", result["host"].get("id"), apart)
     values: dict[tuple[str, str, str], list[float]] = {}
     intervals: dict[tuple[str, str, str], Interval] = {}
     for run in result["runs"]:
         for name, value in figures_of(run).items():
-            values[run["ordering"], "", name] = [] if value is None else [float(value)]
+            values[run["ordering"], at, name] = [] if value is None else [float(value)]
         for figure, percentile in PERCENTILES.items():
             ends = whole(run)["ci95"][percentile]
             if ends:
-                intervals[run["ordering"], "", figure] = (float(ends[0]), float(ends[1]))
+                intervals[run["ordering"], at, figure] = (float(ends[0]), float(ends[1]))
     return Rounds(
         path, False, result["host"], result["scenario"], result.get("version", "unknown"), result.get("commit"), values,
-        {run["ordering"]: run["expect"] == "safe" for run in result["runs"]}, intervals=intervals,
+        {run["ordering"]: run["expect"] == "safe" for run in result["runs"]}, (at,), intervals, apart=apart,
         doubts=tuple(_doubts(result["runs"])),
     )  # fmt: skip
 

@@ -4,36 +4,31 @@ A round's arrays are written before the record that names the round, so that a b
 figures of every race are a table, a row a race, CSV or Parquet, for people's own notebooks.
 """
 
-import contextlib
 import csv
-import fcntl
 import importlib.util
 import io
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kernels.layout import HIST_WORDS
-from results.kinds.bench.record import BENCH, Bench, array_name, round_file
+from results.kinds.bench.record import BENCH, MACHINE, Bench, array_name, round_file
 from results.kinds.bench.wording import figures_in
 from results.numbers.statistics import Counts
 from results.store import (
     MOST_JSON,
     RunDirectory,
     StoreError,
-    open_run_directory,
-    point_latest,
     read_arrays,
     stored_bytes,
     trouble,
     write_file,
-    write_text,
 )
 from results.verdict import MET
 
@@ -48,12 +43,17 @@ PARQUET_HINT = "needs DuckDB, which is an extra: pip install duckdb"
 
 def columns(bench: Bench) -> list[str]:
     """The names of the columns: what the race was, the value of the sweep, then the figures with their units."""
-    return [*FACTS, "safe", *_axis(bench), *(figure.id for figure in figures_in(bench))]
+    return [*FACTS, "safe", *_where(bench), *_axis(bench), *(figure.id for figure in figures_in(bench))]
 
 
 def _axis(bench: Bench) -> list[str]:
     """The key of the sweep, where it has a column of its own."""
     return [bench.sweep.key] if bench.sweep and bench.sweep.key not in FACTS else []
+
+
+def _where(bench: Bench) -> list[str]:
+    """The machine, where there are several."""
+    return [MACHINE] if len(bench.machines) > 1 else []
 
 
 def rows(bench: Bench) -> list[list[Any]]:
@@ -64,6 +64,7 @@ def rows(bench: Bench) -> list[list[Any]]:
         [
             *(getattr(race, name) for name in FACTS),
             safe[race.arm],
+            *(race.machine for _ in _where(bench)),
             *(values[race.point] for _ in _axis(bench)),
             *(race.figures.get(figure.id) for figure in figures_in(bench)),
         ]
@@ -107,72 +108,28 @@ def _types(bench: Bench) -> dict[str, str]:
     """The type of each column, so that a column of gaps has the same one in every file."""
     words = not all(isinstance(value, int | float) for value in (bench.sweep.values if bench.sweep else ()))
     axis = dict.fromkeys(_axis(bench), "VARCHAR" if words else "DOUBLE")
-    return {name: {**TYPES, **axis}.get(name, "DOUBLE") for name in columns(bench)}
+    return {name: {**TYPES, MACHINE: "VARCHAR", **axis}.get(name, "DOUBLE") for name in columns(bench)}
 
 
 CSV = "rounds.csv"
 Arrays = Mapping[str, NDArray[Any]]
 
 
-@dataclass(slots=True)
-class BenchDirectory:
-    """Where one bench leaves its files; its own until `close`. `latest`: the link to point here at the first write."""
-
-    path: Path
-    latest: Path | None
-    lock: int
-
-    def close(self) -> None:
-        """Let others write here. A directory made for this bench that got no file goes."""
-        os.close(self.lock)
-        if self.latest is not None:
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
-
-    def write_round(self, bench: Bench, arrays: Arrays) -> None:
-        """The arrays of the record's last round, then the record. Raises StoreError."""
-        target = round_file(self.path, bench.finished_rounds)
+def write_bench(directory: RunDirectory, bench: Bench, arrays: Mapping[int, Arrays]) -> None:
+    """The arrays of these of its rounds, then the record and the table of its figures. Raises StoreError."""
+    for number, its in arrays.items():
+        target = round_file(directory.path, number)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{target.parent}: cannot write: {error.strerror}; earlier rounds stand") from None
-        write_file(target, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
-        self.write(bench)
-
-    def write(self, bench: Bench) -> None:
-        """The record and the table of its figures. Raises StoreError."""
-        write_text(self.path / BENCH, bench.json_text())
-        write_text(self.path / CSV, csv_text(bench))
-        if self.latest is not None:
-            point_latest(self.latest, self.path.name)
-            self.latest = None
+        write_file(target, partial(_save, its))
+    texts = {BENCH: bench.json_text(), CSV: csv_text(bench)}
+    directory.put({name: methodcaller("write", text.encode()) for name, text in texts.items()})
 
 
-def open_bench_directory(out: Path | None, scenario_name: str) -> BenchDirectory:
-    """A new directory, as a run's; refused where another bench stands in it. Raises StoreError."""
-    if out is not None and (out / BENCH).exists():
-        raise StoreError(f"{out}: holds a bench already; give another directory, or go on with it: --resume {out}")
-    made: RunDirectory = open_run_directory(out, scenario_name)
-    return BenchDirectory(made.path, made.latest, _locked(made.path))
-
-
-def reopen_bench_directory(path: Path) -> BenchDirectory:
-    """The directory of a bench that goes on. Raises StoreError where it cannot be written."""
-    made: RunDirectory = open_run_directory(path, "")
-    return BenchDirectory(made.path, None, _locked(made.path))
-
-
-def _locked(path: Path) -> int:
-    """A handle that keeps other benches out of the directory, where its file system has locks."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise StoreError(f"{path}: another bench writes here now; wait for it, or give another directory") from None
-    except OSError:
-        pass
-    return handle
+def _save(arrays: Arrays, file: IO[bytes]) -> None:
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_bench(directory: Path) -> Bench:
@@ -196,7 +153,7 @@ Hists = dict[tuple[str, str], dict[str, Counts]]
 def pooled(bench: Bench, directory: Path, names: Sequence[str] = (MET, "shootdown", "stale_window")) -> Hists:
     """The histograms of all rounds together, by point and arm. Raises StoreError where a round's are not whole."""
     sums: Hists = {(point, arm.arm): {} for point in bench.points for arm in bench.arms}
-    for number in range(1, bench.finished_rounds + 1):
+    for number in bench.numbers:
         arrays = read_round(directory, number)
         for (point, arm), found in sums.items():
             for name in names:

@@ -18,7 +18,16 @@ import numpy as np
 
 from results.caveats import Caveat, caveats
 from results.figures import BY_ID, Figure
-from results.kinds.bench.record import AA, AGAIN, REFERENCE, Arm, Bench, Comparison, Slope, by_round
+from results.kinds.bench.record import (
+    AA,
+    AGAIN,
+    REFERENCE,
+    Arm,
+    Bench,
+    Comparison,
+    Slope,
+    by_round,
+)
 from results.kinds.bench.wording import aa_sentence, effect_text, figures_in
 from results.machine.findings import HIGH_STEAL
 from results.numbers.rounds import (
@@ -30,9 +39,11 @@ from results.numbers.rounds import (
     Simultaneous,
     Three,
     Values,
+    enough,
     holm,
     median_interval,
     paired_effect,
+    paired_middle,
     place_p,
     sign_flip_p,
     together,
@@ -55,10 +66,12 @@ def found(bench: Bench) -> Bench:
     )
 
 
-def _threes(bench: Bench, point: str, arm: str, figure: str) -> list[Three]:
-    """(A, A2, this arm) of each round that measured the figure in all three."""
+def _threes(bench: Bench, point: str, arm: str, figure: str) -> tuple[list[Three], list[str]]:
+    """(A, A2, this arm) of each round that measured the figure in all three, and the machine of each."""
     sides = (by_round(bench, point, one, figure) for one in (REFERENCE, AGAIN, arm))
-    return [(a, again, b) for a, again, b in zip(*sides, strict=True) if None not in (a, again, b)]  # type: ignore[misc]
+    every = zip(*sides, bench.ran_on, strict=True)
+    kept = [((a, again, b), machine) for a, again, b, machine in every if None not in (a, again, b)]
+    return [three for three, _ in kept], [machine for _, machine in kept]  # type: ignore[misc]
 
 
 def _pairs(bench: Bench, point: str, arm: str, figure: str) -> list[tuple[float, float]]:
@@ -69,13 +82,15 @@ def _pairs(bench: Bench, point: str, arm: str, figure: str) -> list[tuple[float,
 
 def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: str) -> list[Comparison]:
     """Every comparison asked for; `doubtful` is the first ordering where it differs from itself."""
-    threes = {one: _threes(bench, one[1], one[2], one[0].id) for one in asked}
+    threes, ran_on = {}, {}
+    for one in asked:
+        threes[one], ran_on[one] = _threes(bench, one[1], one[2], one[0].id)
     refused = {
         one: f"{doubtful} differs from itself"
         if doubtful
         else without_ground(bench, one[0], one[1], (REFERENCE, AGAIN, one[2]))
         for one in asked
-        if len(threes[one]) >= LEAST_ROUNDS
+        if enough(len(threes[one]), len(set(ran_on[one])))
     }
     p_values = {one: place_p(threes[one]) for one, reason in refused.items() if not reason}
     corrected = holm(p_values)
@@ -84,10 +99,13 @@ def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: 
         figure, point, arm = one
         pairs, effect = [(a, b) for a, _, b in threes[one]], None
         if one in p_values and _all_above_zero(pairs):
-            effect = _coarsened(figure, paired_effect(_contrasts(pairs), len(p_values), RANKED))
+            effect = _coarsened(figure, paired_effect(_contrasts(pairs), len(p_values), RANKED, ran_on[one]))
         p = p_values.get(one), corrected.get(one)
         name = _name(bench, arm)
-        made.append(comparison(figure, point, arm, name, pairs, effect, *p, level=RANKED, refused=refused.get(one, "")))
+        told = refused.get(one, ""), len(bench.machines)
+        made.append(
+            comparison(figure, point, arm, name, pairs, effect, *p, level=RANKED, refused=told[0], machines=told[1])
+        )
     return made
 
 
@@ -112,10 +130,12 @@ def comparison(
     *,
     level: float = LEVEL,
     refused: str = "",
+    machines: int = 1,
 ) -> Comparison:
     """One comparison with its finding: a difference needs its corrected p and, where there is one, its interval.
 
-    `refused` says why the two are not comparable, whatever their figures are.
+    `refused` says why the two are not comparable, whatever their figures are. Of several machines, whose times are not
+    put together, there are no medians.
     """
     differs = holm_p is not None and holm_p <= 1 - level and (effect is None or not effect.low <= 1 <= effect.high)
     middles = [float(np.median([pair[side] for pair in pairs])) if pairs else None for side in (0, 1)]
@@ -126,7 +146,9 @@ def comparison(
         finding="not_comparable" if refused else "too_few" if p is None else "differs" if differs else "no_difference",
         verdict_text=f"not comparable: {refused}",
     )  # fmt: skip
-    return bare if refused else bare.model_copy(update={"verdict_text": effect_text(bare)})
+    if not refused:
+        bare = bare.model_copy(update={"verdict_text": effect_text(bare, machines)})
+    return bare if machines == 1 else bare.model_copy(update={"reference": None, "value": None})
 
 
 def _all_above_zero(pairs: Pairs) -> bool:
@@ -184,7 +206,7 @@ def _itself(bench: Bench, figure: Figure, pairs: Pairs, tested: Simultaneous | N
         could = _coarsened(figure, paired_effect(_contrasts(pairs), len(figures_in(bench)))).could_have_shown
         effect = Effect(ratio, low, high, could)
     p = tested.p if tested else None
-    return comparison(figure, "", AGAIN, _name(bench, AGAIN), pairs, effect, p, p)
+    return comparison(figure, "", AGAIN, _name(bench, AGAIN), pairs, effect, p, p, machines=len(bench.machines))
 
 
 def exit_code(bench: Bench) -> int:
@@ -262,9 +284,11 @@ def slopes(bench: Bench) -> Iterable[Slope]:
     for arm in bench.arms:
         for figure in figures_in(bench) if arm.arm != AGAIN else ():
             columns = [by_round(bench, point, arm.arm, figure.id) for point in bench.points]
-            rows = [row for row in zip(*columns, strict=True) if all(value is not None and value > 0 for value in row)]
-            if len(rows) >= LEAST_ROUNDS:
-                yield _slope(figure.id, arm, sizes, np.array(rows, dtype=np.float64))
+            every = zip(zip(*columns, strict=True), bench.ran_on, strict=True)
+            kept = [(row, one) for row, one in every if all(value is not None and value > 0 for value in row)]
+            ran_on = [one for _, one in kept]
+            if enough(len(kept), len(set(ran_on))):
+                yield _slope(figure.id, arm, sizes, np.array([row for row, _ in kept], dtype=np.float64), ran_on)
 
 
 def _axis(bench: Bench) -> Sequence[float]:
@@ -273,18 +297,19 @@ def _axis(bench: Bench) -> Sequence[float]:
     return axis if all(size > 0 for size in axis) else ()
 
 
-def _slope(figure: str, arm: Arm, sizes: Values, rows: Values) -> Slope:
-    """`rows` are the figure's values, shape (rounds, sizes); `sizes` are logarithms."""
+def _slope(figure: str, arm: Arm, sizes: Values, rows: Values, ran_on: Sequence[str] = ()) -> Slope:
+    """`rows` are the figure's values, shape (rounds, sizes); `sizes` are logarithms; a round has its machine."""
     why = TOO_FEW if len(sizes) < LEAST_SIZES else ""
     powers = np.zeros(len(rows))
     if not why:
         powers, starts = np.polyfit(sizes, np.log(rows).T, 1)
         why = NO_LAW if _leans(np.log(rows) - starts[:, None] - powers[:, None] * sizes) else ""
-    low, high = median_interval(powers)
-    shown = (None, None, None) if why else (float(np.median(powers)), low, high)
+    middle = paired_middle(powers, ran_on)
+    medians = tuple(float(value) for value in np.median(rows, axis=0)) if len(set(ran_on)) < 2 else ()
+    shown = (None, None, None) if why else (middle, *median_interval(powers, ran_on))
     return Slope(
         figure=figure, arm=arm.arm, ordering=arm.ordering, slope=shown[0], low=shown[1], high=shown[2],
-        points=len(sizes), why_none=why, medians=tuple(float(value) for value in np.median(rows, axis=0)),
+        points=len(sizes), why_none=why, medians=medians,
     )  # fmt: skip
 
 
@@ -300,7 +325,8 @@ def bench_caveats(bench: Bench) -> tuple[dict[str, str], ...]:
     scenarios = [at(bench, point) for point in bench.points]
     if bench.sweep is not None and bench.sweep.unit:  # a cost, which decides nothing but what is said of it
         scenarios = [bench.sweep.over(bench.scenario, f"{bench.sweep.values[0]} to {bench.sweep.values[-1]}")]
-    machine = {caveat["id"]: caveat for scenario in scenarios for caveat in caveats(bench.host, scenario, [])}
+    hosts = [bench.hosts.get(one, bench.host) for one in bench.machines]
+    machine = {one["id"]: one for host in hosts for scenario in scenarios for one in caveats(host, scenario, [])}
     return (*machine.values(), *(caveat.as_dict() for caveat in _of_the_rounds(bench)))
 
 
@@ -326,6 +352,13 @@ def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
             f"{bench.arms[0].ordering} differs from itself",
             "something besides the ordering changed between races: no difference of this bench can be believed",
             "an idle machine, longer races, or more --rounds; chance alone does this in 1 of 20 benches",
+        )
+    if (many := len(bench.machines)) > 1:
+        yield Caveat(
+            "several_machines",
+            f"{many} machines ran the rounds, each of them whole",
+            "a ratio is the mean of the machines' medians, resampled within each; no times of two are put together",
+            "the picture of the machines side by side, or one machine",
         )
     stolen = [race for race in bench.rounds if (race.steal_share or 0.0) > HIGH_STEAL]
     if stolen:

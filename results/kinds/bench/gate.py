@@ -101,7 +101,7 @@ def _is_about(gate: Gate, one: Comparison) -> bool:
 
 def _judged(gate: Gate, one: Comparison) -> Outcome:
     where = f"{one.ordering}{f' at {one.point}' if one.point else ''}: {BY_ID[one.figure].words} {one.verdict_text}"
-    if one.finding in ("too_few", "not_comparable"):
+    if one.finding in ("too_few", "not_comparable") or one.ratio is one.value is None:
         return Outcome(gate, "undecided", where)
     if not gate.beyond_of(one):
         return Outcome(gate, "held", where)

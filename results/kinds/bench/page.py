@@ -15,8 +15,9 @@ from results.figures import BY_ID
 from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.directory import Hists
 from results.kinds.bench.findings import bench_caveats, exit_code, seen
+from results.kinds.bench.machines import along_machines, apart, parts
 from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
-from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench
+from results.kinds.bench.record import AGAIN, MACHINE, REFERENCE, Arm, Bench
 from results.kinds.bench.tables import (
     batches_table,
     comparisons_table,
@@ -69,18 +70,23 @@ BENCH_READING = (
 )
 
 
-def bench_page(bench: Bench, hists: Hists) -> Page:
-    """The page of this bench; `hists` are those of `pooled`."""
+def bench_page(bench: Bench, *hists: Hists) -> Page:
+    """The page of this bench; `hists` are those of `pooled`, of each machine apart."""
     code = Exit(exit_code(bench))
     level, headline = HEADLINES[code]
     looks = arm_styles(bench)
-    sections = [_ratios(bench, looks)]
-    if bench.sweep is not None:
-        sections.append(_scaling(bench, looks))
-    sections += [_latency(bench, looks, hists)]
+    sections, beside = [_ratios(bench, looks)], [along_machines(bench)] if len(bench.machines) > 1 else []
+    sections += [_ratios(its, looks, MACHINE) for its in beside]
+    sections += [_scaling(its, looks) for its in ([bench] if bench.sweep else beside)]
+    sections += [_latency(its, looks, hist) for its, hist in zip(parts(bench), hists, strict=True)]
     events = ("Over all races, warm-ups included.",)
     sections.append(
-        Section("outcomes", "Outcomes", events, tables=(*filter(None, [machine_table(bench)]), events_table(bench)))
+        Section(
+            "outcomes",
+            "Outcomes",
+            events,
+            tables=(*filter(None, map(machine_table, parts(bench))), events_table(bench)),
+        )
     )
     record = bench.model_dump(mode="json", by_alias=True)
     return Page(
@@ -92,7 +98,7 @@ def bench_page(bench: Bench, hists: Hists) -> Page:
         answer=_answer(bench),
         sections=tuple(sections),
         facts=(
-            host_table(bench.host),
+            *(host_table(part.host) for part in parts(bench)),
             mapping_table("How it was laid out", record["design"]),
             mapping_table("The scenario", bench.scenario, folded=True),
             orderings_table((arm_name(a), a.shootdown, a.title, a.source) for a in bench.arms if a.arm != AGAIN),
@@ -140,13 +146,13 @@ def _legend(bench: Bench, looks: Mapping[str, Style], *, others_only: bool = Fal
     return tuple(Key(sample(looks[arm.arm]), looks[arm.arm].name) for arm in arms)
 
 
-def _ratios(bench: Bench, looks: dict[str, Style]) -> Section:
+def _ratios(bench: Bench, looks: dict[str, Style], of: str = "") -> Section:
     reference = bench.arms[0].ordering
     if bench.sweep is not None:
         figures = tuple(
             Figure(
                 panel(
-                    f"ratio-{name}",
+                    f"ratio{of}-{name}",
                     f"Ratio of {words(bench, name)} along the sweep",
                     partial(ratio_curves, bench=bench, figure=BY_ID[name], looks=looks),
                 )
@@ -158,8 +164,8 @@ def _ratios(bench: Bench, looks: dict[str, Style]) -> Section:
         figures = (_rows_figure(bench, looks),)
         grey = Key(_grey_mark(), f"{reference} against itself (A/A)")
     return Section(
-        "ratios",
-        f"Against {reference}",
+        f"ratios{of}",
+        f"Against {reference}{', machine by machine' * bool(of)}",
         (
             f"1 is no difference; above 1 is more or longer than {reference}. Grey is what {reference} differs from "
             "itself by.",
@@ -207,14 +213,16 @@ def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
         Figure(panel(f"scaling-{name}", f"{words(bench, name)} along the sweep", _scaled(bench, name, looks)))
         for name in swept(bench)
     )
-    batches = batches_table(bench)
+    several = apart(bench)
+    growth = [growth_table(part, [figure.id for figure in figures_in(bench)]) for part in several]
+    batches = filter(None, map(batches_table, several))
     return Section(
         "scaling",
         f"How it grows with {bench.sweep.key}",
         ("Medians of the rounds with 95 % intervals.",),
         _legend(bench, looks),
         figures,
-        (growth_table(bench, [figure.id for figure in figures_in(bench)]), *([batches] if batches else [])),
+        (*growth, *batches),
     )
 
 
@@ -239,16 +247,24 @@ def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
     shown = _shown(bench, looks, hists, point)
 
     where = f" at {point}" if point else ""
+    one = bench.machines[0] if len(bench.hosts) > 1 else ""
+    whose = f" on machine {one}" if one else ""
     return Section(
-        "latency",
-        f"All rounds together{where}",
+        f"latency{one}",
+        f"All rounds together{where}{whose}",
         ("Bands are 95 % within what was measured; how far rounds differ from one another is what the ratios hold.",),
         _legend(bench, looks),
         (
-            Figure(panel("curve", "Percentile curves of whole shootdowns", lambda ax: shootdown_curves(ax, shown))),
-            Figure(panel("ecdf", "Share of shootdowns done by a time", lambda ax: done_by(ax, shown))),
             Figure(
-                panel("window", "Length of the legal stale window by percentile", lambda ax: window_curves(ax, shown))
+                panel(f"curve{one}", "Percentile curves of whole shootdowns", lambda ax: shootdown_curves(ax, shown))
+            ),
+            Figure(panel(f"ecdf{one}", "Share of shootdowns done by a time", lambda ax: done_by(ax, shown))),
+            Figure(
+                panel(
+                    f"window{one}",
+                    "Length of the legal stale window by percentile",
+                    lambda ax: window_curves(ax, shown),
+                )
             ),
         ),
     )

@@ -1,7 +1,8 @@
 """The pictures of a bench, from its record alone, each as PNG and as SVG.
 
 `ratios`: every figure's ratio to the first ordering with its interval, the A/A arm in grey beneath it; along a sweep,
-the ratio at every point. `scaling`: the figures themselves along a sweep, with the growth that they come to.
+the ratio at every point. `scaling`: the figures themselves along a sweep, with the growth that they come to. Where
+several machines ran rounds, `machines` has the ratios of each beside one another, and `scaling` a line for each.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from results.draw.sheet import MODEL, Sheet, drawn, sheet
 from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
 from results.figures import BY_ID, Figure
 from results.kinds.bench.findings import bench_caveats
+from results.kinds.bench.machines import along_machines
 from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench, Comparison
 from results.kinds.bench.tables import heading
 from results.kinds.bench.wording import arm_name, figures_in, ratio_text, slope_text, span, swept, value_text, words
@@ -29,8 +31,16 @@ ROW_IN = 0.2
 
 def bench_pictures(bench: Bench) -> dict[str, bytes]:
     """Every picture by file name."""
-    makers = {"ratios": ratio_sheet} | ({"scaling": scaling_sheet} if bench.sweep else {})
-    return drawn({name: partial(make, bench) for name, make in makers.items()})
+    makers = {"ratios": partial(ratio_sheet, bench)} | (
+        {"scaling": partial(scaling_sheet, bench)} if bench.sweep else {}
+    )
+    if len(bench.machines) > 1:
+        beside = along_machines(bench)
+        makers |= {
+            "machines": partial(ratio_sheet, beside),
+            "scaling": partial(scaling_sheet, bench if bench.sweep else beside),
+        }
+    return drawn(makers)
 
 
 def ratio_sheet(bench: Bench) -> Sheet:
@@ -84,6 +94,8 @@ def setting(bench: Bench) -> str:
     if bench.sweep:
         parts.append(f"{axis} {', '.join(map(str, bench.sweep.values))}")
     host = f"{bench.host.get('cpu_model') or 'unknown CPU'}, {plural(bench.host.get('cpus_allowed') or 1, 'CPU')}"
+    if (many := len(bench.machines)) > 1:
+        host = plural(many, "machine")
     return "; ".join([*parts, host])
 
 
@@ -219,15 +231,16 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
     drawn = False
     arms = [arm for arm in bench.arms if arm.arm != AGAIN]
     for number, arm in enumerate(arms):
-        values = [
-            np.array([v for r in bench.races(p, arm.arm) if (v := r.figures.get(figure.id))], dtype=np.float64)
-            for p in bench.points
-        ]
-        there = [(x, row) for x, row in zip(xs, values, strict=True) if len(row)]
-        drawn = drawn or bool(there)
-        medians = [(float(np.median(row)), *median_interval(row)) for _, row in there]
-        xs_there = _beside(bench, [x for x, _ in there], number - (len(arms) - 1) / 2)
-        _error_curve(ax, xs_there, medians, looks[arm.arm])
+        for its in map(bench.on, bench.machines):
+            values = [
+                np.array([v for r in its.races(p, arm.arm) if (v := r.figures.get(figure.id))], dtype=np.float64)
+                for p in bench.points
+            ]
+            there = [(x, row) for x, row in zip(xs, values, strict=True) if len(row)]
+            drawn = drawn or bool(there)
+            medians = [(float(np.median(row)), *median_interval(row)) for _, row in there]
+            xs_there = _beside(bench, [x for x, _ in there], number - (len(arms) - 1) / 2)
+            _error_curve(ax, xs_there, medians, looks[arm.arm])
     if not drawn:
         say(ax, "Nothing was measured.")
         return

@@ -1,15 +1,16 @@
 """What a bench leaves, as a value: `bench.json`, schema `tdx-stress/bench/1`, and the names of the arrays beside it.
 
-A *race* is one ordering run once in fresh processes; a *round* is every arm raced once at every point; a *point* is one
-value of the sweep ("vcpus=8"), or "" without a sweep; an *arm* is an ordering's place in the bench: "A" is the first
-ordering, "A2" its second copy (the A/A arm), then "B", "C", ... Only finished rounds stand in the record.
+A *race* is one ordering run once in fresh processes; a *round* is every arm raced once at every point, on one machine;
+`hosts` has the facts of each that ran some; a *point* is one value of the sweep ("vcpus=8"), or "" without a sweep; an
+*arm* is an ordering's place in the bench: "A" is the first ordering, "A2" its second copy (the A/A arm), then "B", "C",
+... Only finished rounds stand in the record.
 
 `rounds/0001.npz` holds the histograms (HIST_WORDS counts: `results.numbers.statistics`) of each race of round 1 under
 `<point>/<arm>/hist/<name>` (`<arm>/hist/<name>` without a sweep), and the ages of its stale reads under `.../ages`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from results.verdict import Ending, Verdict
 BENCH_SCHEMA = "tdx-stress/bench/1"
 BENCH, ROUNDS = "bench.json", "rounds"
 REFERENCE, AGAIN = "A", "A2"
-MACHINE = "machine"  # the axis of a bench whose rounds ran on several
+MACHINE = "machine"  # an axis along which machines stand side by side
 MOST_ROUNDS, MOST = 9_999, 1 << 63
 Number = Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
 Count = Annotated[int, Field(ge=0, lt=MOST)]
@@ -127,6 +128,7 @@ class Race(Part):
     figures: dict[str, Figure | None]
     met: Count | None = None
     measured: Count = 0
+    machine: str = ""  # the random id of the one that ran it; "" in a bench of an earlier version
 
 
 class Comparison(Part):
@@ -224,23 +226,18 @@ class Bench(Part):
             )
         if self.sweep and not 0 < len(set(self.sweep.points)) == len(self.sweep.points) == len(self.sweep.values):
             raise ValueError("expected as many points as values in sweep, each once")
-        due = {
-            (number, point, arm)
-            for point in self.points
-            for number in range(1, self._rounds_at(point) + 1)
-            for arm in arms
-        }
+        due = {(number, point, arm) for point in self.points for number in self._rounds_at(point) for arm in arms}
         raced = [(race.round, race.point, race.arm) for race in self.rounds]
         if len(raced) != len(due) or set(raced) != due:
             missing = next(iter(sorted(due - set(raced))), raced[-1] if raced else ())
             raise ValueError(f"expected whole rounds, each point and arm once, found another number of {missing}")
         return self
 
-    def _rounds_at(self, point: str) -> int:
-        """How many rounds there should be: all, but of a machine as many as it ran."""
+    def _rounds_at(self, point: str) -> Sequence[int]:
+        """The rounds there should be: all, but of a machine those that it ran."""
         if self.sweep is None or self.sweep.key != MACHINE:
-            return self.finished_rounds
-        return max((race.round for race in self.rounds if race.point == point), default=0)
+            return self.numbers
+        return sorted({race.round for race in self.rounds if race.point == point})
 
     @property
     def is_real(self) -> bool:
@@ -253,9 +250,30 @@ class Bench(Part):
         return self.sweep.points if self.sweep else ("",)
 
     @property
+    def numbers(self) -> list[int]:
+        """The rounds that are whole, which need not follow each other where others ran elsewhere."""
+        return sorted({race.round for race in self.rounds})
+
+    @property
     def finished_rounds(self) -> int:
         """How many rounds are whole."""
-        return max((race.round for race in self.rounds), default=0)
+        return len(self.numbers)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Those that ran rounds, each of them whole ones."""
+        return tuple(sorted({race.machine for race in self.rounds})) or ("",)
+
+    @property
+    def ran_on(self) -> list[str]:
+        """The machine of each round, in order."""
+        known = {race.round: race.machine for race in self.rounds}
+        return [known[number] for number in self.numbers]
+
+    def on(self, machine: str) -> "Bench":
+        """What this machine ran of it."""
+        rounds = tuple(race for race in self.rounds if race.machine == machine)
+        return self.model_copy(update={"rounds": rounds, "host": self.hosts.get(machine, self.host)})
 
     def races(self, point: str, arm: str) -> list[Race]:
         """The races of one arm at one point, by round."""
@@ -269,7 +287,7 @@ class Bench(Part):
 def by_round(bench: Bench, point: str, arm: str, figure: str) -> list[float | None]:
     """The figure in every finished round; None where it could not be measured."""
     values: dict[int, float | None] = {race.round: race.figures.get(figure) for race in bench.races(point, arm)}
-    return [values.get(number) for number in range(1, bench.finished_rounds + 1)]
+    return [values.get(number) for number in bench.numbers]
 
 
 def round_file(directory: Path, number: int) -> Path:

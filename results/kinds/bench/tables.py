@@ -12,7 +12,8 @@ from results.grades import FAILING, grade_of
 from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.findings import TOO_FEW, seen, ungrounded
 from results.kinds.bench.gate import Outcome, gate_lines
-from results.kinds.bench.record import AGAIN, Arm, Bench, Comparison
+from results.kinds.bench.machines import apart
+from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison
 from results.kinds.bench.wording import (
     HOPELESS,
     arm_name,
@@ -46,17 +47,9 @@ def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[Ren
         yield f"Nothing was shown to differ from {reference}."
     yield from _alike(bench, differing)
     yield ""
-    if bench.sweep is not None:
-        yield growth_table(bench, swept(bench))
-        yield ""
-        if crossings := list(crossing_lines(bench)):
-            yield from (*crossings, "")
-    if (batches := batches_table(bench)) is not None:
-        yield batches
-        yield ""
-    if (machine := machine_table(bench)) is not None:
-        yield machine
-        yield from (*machine_lines(bench), "")
+    yield from _medians(bench)
+    if crossings := list(crossing_lines(bench)):
+        yield from (*crossings, "")
     if not doubt:
         yield from _against_itself_lines(bench)
         yield ""
@@ -65,11 +58,26 @@ def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[Ren
     yield from gate_lines(outcomes)
 
 
+def _medians(bench: Bench) -> Iterator[RenderableType]:
+    """Along a sweep, of batches, of real arms: what is told of each machine apart."""
+    several = len(bench.machines) > 1
+    for part in apart(bench):
+        told: list[RenderableType] = [growth_table(part, swept(bench)), ""] if part.sweep is not None else []
+        if (batches := batches_table(part)) is not None:
+            told += [batches, ""]
+        if (machine := machine_table(part)) is not None:
+            told += [machine, *machine_lines(part), ""]
+        if told and several and part.sweep is not None and part.sweep.key != MACHINE:
+            yield Text(f"Machine {part.machines[0]}", style="bold")
+        yield from told
+
+
 def bench_tables(bench: Bench) -> Iterator[Table]:
-    """Every comparison, and along a sweep every figure's medians and growth."""
+    """Every comparison, and along a sweep, or along machines, every figure's medians and growth."""
     yield comparisons_table(bench, bench.comparisons)
-    if bench.sweep is not None:
-        yield growth_table(bench, [figure.id for figure in figures_in(bench)])
+    for part in apart(bench):
+        if part.sweep is not None:
+            yield growth_table(part, [figure.id for figure in figures_in(bench)])
     yield events_table(bench)
 
 

@@ -33,13 +33,14 @@ def _end(value: float) -> str:
     return f"{value:.3f}" if text == "1.00" and abs(value - 1) >= 0.0005 else text
 
 
-def effect_text(found: "Comparison") -> str:
-    """The one line of a comparison, the effect first, or why there is none."""
+def effect_text(found: "Comparison", machines: int = 1) -> str:
+    """The one line of a comparison, the effect first, or why there is none; of rounds on so many machines."""
     figure = BY_ID[found.figure]
     if found.finding == "too_few":
         if found.reference is None:
             return "not measured: too few shootdowns a race" if figure.unit == "ns" else "not measured"
-        return f"too few: measured in {plural(found.rounds, 'round')}, {LEAST_ROUNDS} are needed"
+        of = f" of {machines} machines" * (machines > 1)
+        return f"too few: measured in {plural(found.rounds, 'round')}{of}, {LEAST_ROUNDS + machines - 1} are needed"
     if found.ratio is None or found.low is None or found.high is None:
         return _without_ratio(found, figure)
     inside = f"{span(found.low, found.high)}, {plural(found.rounds, 'round')}"

@@ -6,15 +6,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import duckdb
+import numpy as np
 import pytest
 from PIL import Image
 
 from results.exchange.cases import failed_lines
 from results.kinds.bench.directory import (
-    open_bench_directory,
     read_bench,
     read_round,
-    reopen_bench_directory,
+    write_bench,
     write_parquet,
 )
 from results.kinds.bench.findings import found
@@ -22,7 +22,7 @@ from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, array_name
 from results.kinds.bench.tables import bench_cases, bench_screen, comparisons_table
 from results.kinds.bench.wording import ratio_text, span
-from results.store import StoreError
+from results.store import StoreError, open_run_directory
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.views import printed
 
@@ -112,48 +112,22 @@ def test_pictures_of_a_bench_that_measured_nothing_say_so():
 
 def test_a_bench_is_written_round_by_round_and_read_back(tmp_path: Path):
     bench = a_bench(2, noisy({}))
-    directory = open_bench_directory(tmp_path / "out", "review")
-    directory.write_round(bench, {array_name("", "A", "ages"): bench_array()})
-    directory.close()
+    directory = open_run_directory(tmp_path / "out", "review")
+    write_bench(directory, bench, {2: {array_name("", "A", "ages"): np.array([1, 2, 3])}})
 
     assert read_bench(tmp_path / "out") == bench
     assert list(read_round(tmp_path / "out", 2)["A/ages"]) == [1, 2, 3]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "rounds", "rounds.csv"]
 
 
-def bench_array():  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    return np.array([1, 2, 3])
-
-
 def test_the_first_write_of_a_bench_moves_latest_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    directory = open_bench_directory(None, "review")
+    directory = open_run_directory(None, "review")
     linked = os.path.lexists("runs/latest")
-    directory.write(a_bench(2, noisy({})))
-    directory.close()
+    write_bench(directory, a_bench(2, noisy({})), {})
 
     assert not linked
     assert os.readlink("runs/latest") == directory.path.name
-
-
-def test_a_directory_with_a_bench_is_not_begun_again(tmp_path: Path):
-    first = open_bench_directory(tmp_path, "review")
-    first.write(a_bench(2, noisy({})))
-    first.close()
-
-    with pytest.raises(StoreError, match=f"holds a bench already; .* --resume {tmp_path}"):
-        open_bench_directory(tmp_path, "review")
-
-
-def test_two_benches_do_not_write_into_one_directory(tmp_path: Path):
-    first = open_bench_directory(tmp_path, "review")
-
-    with pytest.raises(StoreError, match="another bench writes here now"):
-        reopen_bench_directory(tmp_path)
-    first.close()
-    reopen_bench_directory(tmp_path).close()
 
 
 def test_a_directory_without_a_bench_is_one_line(tmp_path: Path):

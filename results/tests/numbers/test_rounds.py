@@ -49,6 +49,36 @@ def test_an_interval_holds_the_true_ratio_in_92_to_98_percent_of_benches(shape: 
     assert 0.92 <= inside / SIMULATIONS <= 0.98
 
 
+@pytest.mark.parametrize("rounds", [(10, 10), (5, 5, 5, 5), (8, 2, 2)])
+@pytest.mark.parametrize("shape", ["normal", "heavy tails"])
+def test_of_several_machines_an_interval_holds_the_mean_of_their_own_ratios(shape: str, rounds: tuple[int, ...]):
+    # Each machine has a ratio of its own. Of 300 benches the share seen has a standard deviation of 1.3 %; few rounds a
+    # machine are held in more than 95 %, as a median of few is resampled widely.
+    rng = np.random.default_rng(20240226)
+    own = rng.normal(0, 0.3, len(rounds))
+    truth = np.exp(np.average(own, weights=rounds))
+    machines = [str(number) for number, count in enumerate(rounds) for _ in range(count)]
+
+    inside = 0
+    for _ in range(300):
+        logs = np.concatenate([mean + SHAPES[shape](rng, count) for mean, count in zip(own, rounds, strict=True)])
+        effect = paired_effect(logs, machines=machines)
+        inside += effect.low <= truth <= effect.high
+
+    assert inside / 300 >= 0.92
+
+
+def test_another_machines_times_do_not_widen_the_interval_of_a_ratio():
+    logs = np.random.default_rng(4).normal(0, 0.01, 20)
+    machines = ["one"] * 10 + ["two"] * 10
+
+    alike = paired_effect(logs, machines=machines)
+    apart = paired_effect(logs + np.repeat([0.0, 2.0], 10), machines=machines)
+
+    assert apart.ratio == pytest.approx(alike.ratio * np.exp(1.0))
+    assert apart.high / apart.low == pytest.approx(alike.high / alike.low)
+
+
 def test_the_interval_of_a_median_is_in_its_own_unit():
     values = 1000 + np.random.default_rng(4).normal(0, 10, 20)
 

@@ -107,7 +107,8 @@ def test_a_bench_that_was_interrupted_and_then_killed_goes_on_from_its_last_whol
 
     kept = bench_of((tmp_path / "out/bench.json").read_text())["rounds"]
     assert parent.returncode == 130
-    assert f"{kept[-1]['round']} rounds kept; to go on: tdx-stress bench --resume out" in said
+    assert f"{500 - kept[-1]['round']} of 500 pieces missing: " in said
+    assert said.endswith("; to run them: tdx-stress bench --resume out\n")
 
     last = kept[-1]["round"]
     parent = start_tdx_stress("bench", "--resume", "out", "--rounds", "500")

@@ -4,8 +4,8 @@ import pytest
 
 from scenarios.loader import load_ordering, load_scenario
 from stress.bench.design import Point
+from stress.bench.pieces import BenchProgress, time_left
 from stress.bench.round import Turn
-from stress.bench.verb import BenchProgress, time_left
 from stress.progress import display
 from stress.screen import Screen
 

@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 
 from stress.bench.design import design
-from stress.bench.pieces import run_pieces
+from stress.bench.verb import bench
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ASKED = ("bench", "yardstick", "--orderings", "spec,v18", "--duration", "20ms", "--warmup", "10ms")
+SWEPT = ("--sweep", "vcpus=1,2")
 
 
 @pytest.mark.processes
-def test_rounds_of_two_machines_stand_side_by_side_along_the_machines(tdx_stress: Command, tmp_path: Path) -> None:
+def test_a_sweeps_rounds_of_two_machines_stand_side_by_side_and_are_reported(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
     for number in (1, 2):
-        done = tdx_stress(*ASKED, "--share", f"{number}/3", "--out", f"share{number}")
+        done = tdx_stress(*ASKED, *SWEPT, "--share", f"{number}/3", "--out", f"share{number}")
         assert done.returncode == 0, done.stderr
     for path in (tmp_path / "share2/pieces").glob("*-round.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "0" * 8}))
@@ -30,19 +33,20 @@ def test_rounds_of_two_machines_stand_side_by_side_along_the_machines(tdx_stress
     bench = json.loads((tmp_path / "both/bench.json").read_text())
     assert done.returncode == 6
     assert "3 of 10 pieces missing: 00003-round, 00006-round, 00009-round; " in done.stderr
-    assert bench["sweep"]["key"] == "machine"
-    assert {(race["point"], race["round"]) for race in bench["rounds"]} == {
-        *((f"machine={machine}", number) for number in (1, 2, 3, 4)),
-        *(("machine=00000000", number) for number in (1, 2, 3)),
+    assert bench["sweep"]["key"] == "vcpus"
+    assert {(race["point"], race["machine"], race["round"]) for race in bench["rounds"]} == {
+        (f"vcpus={vcpus}", name, number)
+        for vcpus in (1, 2)
+        for name, its in ((machine, (1, 4, 7, 10)), ("00000000", (2, 5, 8)))
+        for number in its
     }
-    assert {path.name for path in (tmp_path / "both/rounds").iterdir()} == {
-        f"000{number}.npz" for number in range(1, 5)
-    }
+    assert {int(path.stem) for path in (tmp_path / "both/rounds").iterdir()} == {1, 2, 4, 5, 7, 8, 10}
+    assert (tmp_path / "both/machines.svg").exists()
     assert tdx_stress("report", "both").returncode == 0
 
 
-def test_a_bench_in_pieces_has_no_budget() -> None:
+def test_a_share_of_a_bench_has_no_budget() -> None:
     request = BenchRequest(budget="2m", share="1/2")
 
-    with pytest.raises(UsageFault, match="--budget: of a bench in pieces the rounds are known before it starts"):
-        run_pieces(request, design(request))
+    with pytest.raises(UsageFault, match="--budget: how many rounds fit is known only as they run, to no share"):
+        bench(request, design(request))

@@ -8,9 +8,13 @@ import pytest
 from results.kinds.bench.record import Bench
 from results.tests.builders.bench import a_bench, noisy
 from scenarios.loader import load_ordering, load_scenario
-from stress.bench.resume import experiment_of, resumed
+from stress.bench.design import design
+from stress.bench.pieces import subject_of
+from stress.bench.resume import experiment_of, longer, refuse_mixed
+from stress.bench.verb import LONGER
 from stress.errors import UsageFault
 from stress.options import BenchRequest
+from stress.pieces.run import refuse_changes
 from stress.provenance import commit, version
 
 
@@ -24,32 +28,34 @@ def asked(**options: Any) -> BenchRequest:
 
 def test_on_the_machine_of_its_first_rounds_it_goes_on() -> None:
     bench = begun()
+    subject = subject_of(design(BenchRequest(budget="1m")), None)
 
-    assert resumed(bench, asked(), bench.host).design.rounds == 12
+    refuse_mixed(bench, bench.host)
+    assert (longer(subject, asked())["rounds"], longer(subject, asked())["budget_s"]) == (12, None)
+    assert longer(subject, BenchRequest(budget="2m"))["budget_s"] == 120
 
 
-def test_on_another_machine_it_does_not() -> None:
+def test_on_another_machine_it_does_not_where_its_rounds_do_not_say_whose_they_are() -> None:
     bench = begun()
 
     with pytest.raises(
         UsageFault, match=r"^--resume: not the machine of the first rounds: CPU: Some CPU in the first, "
     ):
-        resumed(bench, asked(), {**bench.host, "cpu_model": "Another"})
+        refuse_mixed(bench, {**bench.host, "cpu_model": "Another"})
+    refuse_mixed(bench.model_copy(update={"host": {**bench.host, "id": "1a2b3c4d"}}), {"cpu_model": "Another"})
 
 
 def test_a_busy_moment_and_what_was_not_measured_again_refuse_nothing() -> None:
     bench = begun()
     first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, "empty_shootdown_ns": 50}})
 
-    assert resumed(first, asked(), {**bench.host, "busy": 0.9}).host == first.host
+    refuse_mixed(first, {**bench.host, "busy": 0.9})
 
 
 def test_its_verdicts_may_go_anywhere_but_other_options_are_refused() -> None:
-    bench = begun()
-
-    assert resumed(bench, asked(junit=Path("b.xml"), ktap="b.ktap", json="-"), bench.host).design.rounds == 12
-    with pytest.raises(UsageFault, match="goes on with what the bench began with, found --vcpus"):
-        resumed(bench, asked(vcpus=3), bench.host)
+    refuse_changes(asked(junit=Path("b.xml"), ktap="b.ktap", json="-"), LONGER)
+    with pytest.raises(UsageFault, match="goes on with what it began with, found --vcpus; only --rounds or --budget"):
+        refuse_changes(asked(vcpus=3), LONGER)
 
 
 def test_a_sweep_of_one_cost_goes_on_with_the_costs_that_it_began_with() -> None:

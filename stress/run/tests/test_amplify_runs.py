@@ -37,16 +37,16 @@ def test_a_safe_ordering_fails_by_what_it_shows_beside_what_is_looked_for_and_is
     done = tdx_stress(*FRESH, *FAILING, "--ordering", "spec", "--budget", "1s", *files, "-q")
 
     (entry,) = entries(tmp_path)
-    (case,) = ElementTree.parse(tmp_path / "a.xml").iter("testcase")
+    case, left = ElementTree.parse(tmp_path / "a.xml").iter("testcase")
     assert (done.returncode, done.stderr[:21]) == (1, "<== FAILED no_block: ")
     assert done.stdout.startswith("Amplified no_block fresh ")
     assert done.stdout.endswith(" failed\n")
     # Nor has it a gate: who is held up with the lock of TRACK in hand may starve it, which is shown as well.
     assert {"not_blocked"} == {name for one in entry["unexpected"] for name in one["failing"]} - {"no_progress"}
     assert all(one["failing"]["not_blocked"] > 0 for one in entry["tried"] if one["shootdowns"])  # met by it
-    assert (case.attrib["name"], case[0].tag) == ("no_block", "failure")
+    assert (case.attrib["name"], case[0].tag, left.attrib["name"]) == ("no_block", "failure", "spec")
     ktap = (tmp_path / "a.ktap").read_text()
-    assert ktap.startswith("KTAP version 1\n1..1\n")
+    assert ktap.startswith("KTAP version 1\n1..2\n")
     assert "not ok 1 review.no_block # failed: declared safe, and showed not_blocked " in ktap
 
 
