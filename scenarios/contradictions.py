@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kernels.tdx.rules import MOST_STEPS
+from scenarios.busy import OF_FAULTS, said
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
@@ -25,12 +26,7 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     if o.gate != "none" and not raised:
         yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
     yield from _of_kicks(o)
-    for step, policy in o.busy or ():
-        if policy is not None and step not in o.shootdown:
-            yield f"busy.{step}", f'found {shown(policy)}, but the shootdown has no step "{step}"'
-        if policy is not None and step == "track" and o.track_busy != "spin":
-            text = f"found {shown(policy)} beside its shorthand, track_busy = {shown(o.track_busy)}; leave one out"
-            yield "busy.track", text
+    yield from _of_busy(o)
     if "gate" in o.entry and o.gate == "none":
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:
@@ -40,6 +36,17 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
         text = f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it'
         yield "entry", text
+
+
+def _of_busy(o: Ordering) -> Iterator[tuple[str, str]]:
+    for key, seamcall, word in said(o):
+        if seamcall in OF_FAULTS and word == "retry_without_vcpus":
+            yield key, f"found {shown(word)}, but a fault is a vCPU's, and no vCPU keeps vCPUs out"
+        if seamcall not in (*OF_FAULTS, *o.shootdown):
+            yield key, f'found {shown(word)}, but the shootdown has no step "{seamcall}"'
+        if seamcall == "track" and o.track_busy != "spin":
+            text = f"found {shown(word)} beside its shorthand, track_busy = {shown(o.track_busy)}; leave one out"
+            yield key, text
 
 
 def _of_steps(steps: Sequence[str]) -> Iterator[str]:

@@ -10,7 +10,6 @@ from pydantic.fields import FieldInfo
 from kernels.tdx.outcomes import FORBIDDEN, Outcome
 from kernels.tdx.rules import (
     FLOWS,
-    Busy,
     Fault,
     FaultRetry,
     Gate,
@@ -28,12 +27,13 @@ from kernels.tdx.rules import (
     flow_name,
     flow_named,
 )
+from scenarios.busy import a_policy
 from scenarios.delays import parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
 from scenarios.wording import listed, names, nearest, problem, shown, unknown
 
 STEPS = tuple(name.replace("lock_", "lock ", 1) for name in names(Step))
-GATES, POLICIES, FAULTS = names(Gate), names(Busy), names(Fault)
+GATES, FAULTS = names(Gate), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES = tuple(map(flow_name, FLOWS))
 MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
@@ -126,8 +126,9 @@ def seconds(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def _listed_or_word(value: Any) -> str:
-    return "word" if isinstance(value, str) else "list"
+def word_or_more(value: Any) -> str:
+    """The tag of a value that is a word, or a list or a table of them."""
+    return "word" if isinstance(value, str) else "more"
 
 
 # TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
@@ -135,21 +136,20 @@ Lenient = Field(strict=False)
 Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient]
 Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
 Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
-Policy = Annotated[str, one_of("policy", POLICIES)]
+Policy = Annotated[str, AfterValidator(a_policy)]
 Expect = Annotated[
     Annotated[str, AfterValidator(the_word_safe), Tag("word")]
     | Annotated[
         tuple[Annotated[str, AfterValidator(a_forbidden_outcome)], ...],
         Field(strict=False, min_length=1),
         AfterValidator(each_once),
-        Tag("list"),
+        Tag("more"),
     ],
-    Discriminator(_listed_or_word),
+    Discriminator(word_or_more),
 ]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
 
-A_POLICY = f"a policy ({listed(POLICIES)})"
 TEXT = "text in quotes"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from scenarios.busy import OF_FAULTS, in_force
 from scenarios.models import Ordering
 from scenarios.wording import shown
 
@@ -36,14 +37,12 @@ def in_full(ordering: Ordering) -> Iterator[str]:
 
 def _value(ordering: Ordering, key: str) -> str:
     if key == "busy":
-        by, sept = ordering.busy, ordering.sept_busy
-        policies = {
-            "block": (by and by.block) or sept,
-            "track": (by and by.track) or ordering.track_busy,
-            "remove": (by and by.remove) or sept,
+        made = {
+            seamcall: by_mode if len(set(by_mode.values())) > 1 else by_mode["write"]
+            for seamcall, by_mode in in_force(ordering).items()
+            if seamcall in (*ordering.shootdown, *OF_FAULTS)
         }
-        taken = (f"{step} = {shown(policy)}" for step, policy in policies.items() if step in ordering.shootdown)
-        return f"{{ {', '.join(taken)} }}"
+        return f"{{ {', '.join(f'{seamcall} = {shown(policy)}' for seamcall, policy in made.items())} }}"
     if key == "shootdown":
         return f"{len(ordering.shootdown)} steps"
     value = getattr(ordering, key)

@@ -6,15 +6,15 @@ program is for. Refused is only what cannot run or says nothing.
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow, has_part
+from scenarios.busy import A_POLICY, BY_LOCK, LOCK_MODES
 from scenarios.contradictions import ordering_contradictions
 from scenarios.costs import A_TABLE, Costs
 from scenarios.delays import A_DELAY, A_START_OFFSET
 from scenarios.fields import (
-    A_POLICY,
     ENTRY_CHECKS,
     FAULT_LOCKS,
     FAULTS,
@@ -51,6 +51,7 @@ from scenarios.fields import (
     parts_of_a_flow,
     some_ioctls,
     whole,
+    word_or_more,
 )
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
 from scenarios.tdx_host import OfTheHost
@@ -68,14 +69,30 @@ class Kick(BaseModel):
     wait: bool | None = Field(default=None, description="true or false")
 
 
-class BusyBySeamcall(BaseModel):
-    """What a zapper does on TDX_OPERAND_BUSY from BLOCK, TRACK or REMOVE, where that is not what the shorthands say."""
+class ByLock(BaseModel):
+    """A policy for BUSY where mmu_lock is held for read, or not at all, and one where it is held for write."""
 
     model_config = STRICT
 
-    block: Policy | None = Field(default=None, description=A_POLICY)
-    track: Policy | None = Field(default=None, description=A_POLICY)
-    remove: Policy | None = Field(default=None, description=A_POLICY)
+    read: Policy | None = Field(default=None, description=A_POLICY)
+    write: Policy | None = Field(default=None, description=A_POLICY)
+
+
+BusyPolicy = Annotated[Annotated[Policy, Tag("word")] | Annotated[ByLock, Tag("more")], Discriminator(word_or_more)]
+
+
+class BusyBySeamcall(BaseModel):
+    """What is done where a zapper's BLOCK, TRACK or REMOVE, or a fault's AUG or SEPT.ADD, is told TDX_OPERAND_BUSY and
+    the shorthands do not say it.
+    """
+
+    model_config = STRICT
+
+    block: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    track: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    remove: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    aug: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    sept_add: BusyPolicy | None = Field(default=None, description=BY_LOCK)
 
 
 class Ordering(BaseModel):
@@ -116,12 +133,15 @@ class Ordering(BaseModel):
     busy: BusyBySeamcall | None = Field(
         default=None,
         title="the same by SEAMCALL",
-        description='a table such as { block = "none", remove = "spin" }',
+        description='a table such as { block = "bug", aug = "hand_up" }',
     )
     fault_lock: Annotated[str, one_of("lock", FAULT_LOCKS)] = Field(
         default="none",
         title="which of the ordering's own locks AUG and SEPT.ADD hold for read",
         description=f"a lock ({listed(FAULT_LOCKS)})",
+    )
+    fault_mmu_lock: Annotated[str, one_of("lock mode", LOCK_MODES)] = Field(
+        default="read", title="how a fault holds mmu_lock", description=f"a lock mode ({listed(LOCK_MODES)})"
     )
     no_entry_lock: bool = Field(
         default=False,

@@ -6,7 +6,6 @@ from kernels.tdx.rules import (
     KVM_REQ_TLB_FLUSH,
     LATER,
     UNLIMITED,
-    Busy,
     Fault,
     FaultRetry,
     Flow,
@@ -26,8 +25,9 @@ from kernels.tdx.rules import (
     flow_named,
     pack_steps,
 )
+from scenarios.busy import in_force, policy
 from scenarios.delays import parse_start_offset
-from scenarios.models import BusyBySeamcall, Kick, Ordering, Scenario
+from scenarios.models import Kick, Ordering, Scenario
 
 
 def compile_rules(
@@ -39,7 +39,7 @@ def compile_rules(
     The host's timer ticks only where actors share CPUs, or for a storm: elsewhere nobody has to give way.
     """
     steps = [Step[step.upper().replace(" ", "_")] for step in ordering.shootdown]
-    kick, busy = ordering.kick, ordering.busy or BusyBySeamcall()
+    kick = ordering.kick
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
     two_levels = has_tables(flow)
@@ -64,11 +64,13 @@ def compile_rules(
         entry_gate=int("gate" in ordering.entry),
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
         fault_lock=int(ordering.fault_lock != "none"),
+        fault_for_write=int(ordering.fault_mmu_lock == "write"),
         no_entry_lock=int(ordering.no_entry_lock),
-        track_busy=_policy(busy.track or ordering.track_busy),
-        sept_busy=_policy(ordering.sept_busy),
-        block_busy=_policy(busy.block) + 1 if busy.block else 0,
-        remove_busy=_policy(busy.remove) + 1 if busy.remove else 0,
+        **{
+            f"{seamcall}_busy_{mode}": policy(word)
+            for seamcall, by_mode in in_force(ordering).items()
+            for mode, word in by_mode.items()
+        },
         serialized=int(ordering.serialized and not two_levels),
         zap_for_write=int(ordering.serialized and two_levels),
         sept_free=int(SeptFree[ordering.sept_free.upper()]),
@@ -104,10 +106,6 @@ def _wait(steps: list[Step], kick: Kick | None) -> int:
         return 0
     pairs = zip(steps, [*steps[1:], 0], strict=True)
     return AT_ONCE if all(then == Step.WAIT for step, then in pairs if step == Step.SEND) else LATER
-
-
-def _policy(word: str) -> int:
-    return int(Busy[word.upper()])
 
 
 def _ticks(seconds: float, ticks_per_s: float) -> int:

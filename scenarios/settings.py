@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scenarios.busy import LOCK_MODES, SEAMCALLS
 from scenarios.expectations import expecting
 from scenarios.models import FAULTS, TABLES, Ordering, Scenario
 from scenarios.validation import validated
@@ -14,6 +15,7 @@ SCENARIO_KEYS = tuple(key for key in Scenario.model_fields if key not in NOT_SET
 ORDERING_KEYS = tuple(key for key in Ordering.model_fields if key not in NOT_SET)
 BY_LABEL = ("yields.", "delays.", "costs.")
 IN_TABLES = tuple(f"{table}.{key}" for table, model in TABLES.items() for key in model.model_fields)
+BY_LOCK = tuple(f"busy.{seamcall}.{mode}" for seamcall in SEAMCALLS for mode in LOCK_MODES)
 
 
 def apply_settings(
@@ -32,7 +34,7 @@ def apply_settings(
         key, value = key_and_value(setting)
         if key in SCENARIO_KEYS or key.startswith(BY_LABEL):
             of_scenario[key] = value
-        elif key in ORDERING_KEYS or key in IN_TABLES:
+        elif key in (*ORDERING_KEYS, *IN_TABLES, *BY_LOCK):
             of_ordering[key] = value
         elif key == "orderings":
             raise ScenarioError("--set: orderings: not a setting; give --ordering instead")
@@ -100,7 +102,12 @@ def _merged(model: Scenario | Ordering, values: Mapping[str, Any]) -> dict[str, 
         inner = table.get(head)
         if head == "costs" and isinstance(inner, str):
             inner = {"": inner}
-        table[head] = {**(inner if isinstance(inner, dict) else {}), rest: value} if dot else value
+        inner = inner if isinstance(inner, dict) else {}
+        if key in BY_LOCK:
+            rest, _, mode = rest.partition(".")
+            old = inner.get(rest, {})
+            value = {**(dict.fromkeys(LOCK_MODES, old) if isinstance(old, str) else old), mode: value}
+        table[head] = {**inner, rest: value} if dot else value
     return table
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from scenarios.models import ELEMENTS, NESTED
+from scenarios.models import ELEMENTS, NESTED, ByLock
 from scenarios.wording import ScenarioError, listed, nearest, place, shown
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,8 +35,8 @@ def _keys(error: ErrorDetails) -> list[str | int]:
     keys = list(error["loc"])
     if not keys:
         return [*error["ctx"]["key"].split(".")]
-    if keys[0] == "expect":  # the second key is which kind of expectation it was taken for
-        del keys[1:2]
+    if keys[0] in ("expect", "busy"):  # a key is in the way: which kind of value it was taken for
+        keys = [key for key in keys if key not in ("word", "more")]
     return keys
 
 
@@ -53,6 +53,8 @@ def _problem(model: type[BaseModel], keys: list[str | int], error: ErrorDetails)
 
 
 def _fields(model: type[BaseModel], keys: list[str | int]) -> dict[str, FieldInfo]:
+    if keys[0] == "busy" and len(keys) > 2:
+        return ByLock.model_fields
     return NESTED[str(keys[0])].model_fields if keys[0] in NESTED and len(keys) > 1 else model.model_fields
 
 

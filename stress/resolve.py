@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Flow, Rules, flow_name
+from scenarios.busy import SEAMCALLS, said
 from scenarios.files import shipped
 from scenarios.loader import (
     SCENARIOS,
@@ -42,6 +43,8 @@ RACED = (
 # Every machine has the first two; faults are looked at one by one, and no step knows what is expected.
 NOT_ASKED = ("flow", "shootdown", "faults", "expect", "yields", "delays", "costs")
 EXAMPLES = {"shootdown": "small"}  # the shipped scenario of a flow, where it has another name
+# A word for several SEAMCALLs, or for both ways to hold mmu_lock: one that is looked at is enough.
+FOR_SEVERAL = ("track_busy", "sept_busy", *(f"busy.{seamcall}" for seamcall in SEAMCALLS))
 
 
 def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering]]:
@@ -84,9 +87,11 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
     `keys`, with where each stands; one that is at its default changes nothing by right.
     """
     for ordering in orderings:
-        for key, where in keys.items():
-            if fields := _fields(key, scenario, ordering):
-                _check(f"{where}: {key}", scenario, ordering, keys, partial(_looks_at, fields))
+        for chosen, where in keys.items():
+            for key in _entries(chosen, ordering):
+                if fields := _fields(key, scenario, ordering):
+                    looks = partial(_looks_at, fields, len(fields) if key not in FOR_SEVERAL else 1)
+                    _check(f"{where}: {key}", scenario, ordering, keys, looks)
         if (
             scenario.kick_by == "membarrier"
             and ordering.kick is not None
@@ -114,8 +119,9 @@ def looks_for(faults: Collection[str], its: "Reads") -> bool:
     return all(its.faults & Fault[fault.upper()] for fault in faults)
 
 
-def _looks_at(fields: frozenset[str], its: "Reads") -> bool:
-    return fields <= its.fields
+def _looks_at(fields: frozenset[str], least: int, its: "Reads") -> bool:
+    """Whether so many of these rules are looked at."""
+    return len(fields & its.fields) >= least
 
 
 def what_is_read(scenario: Scenario, ordering: Ordering) -> "Reads":
@@ -133,6 +139,13 @@ def _rules(scenario: Scenario, ordering: Ordering) -> Rules:
     )
 
 
+def _entries(key: str, ordering: Ordering) -> list[str]:
+    """The key itself, or every policy in a table of them."""
+    if key.partition(".")[0] != "busy":
+        return [key]
+    return [one for one, _, _ in said(ordering) if one == key or one.startswith(f"{key}.")]
+
+
 def _fields(key: str, scenario: Scenario, ordering: Ordering) -> frozenset[str]:
     """The rules that are what they are because of this key; none where they are the same without it."""
     head, _, rest = key.partition(".")
@@ -148,6 +161,10 @@ def _fields(key: str, scenario: Scenario, ordering: Ordering) -> frozenset[str]:
 
 def _without(ordering: Ordering, key: str, rest: str) -> Any:
     """A key's default; what has none, as a kick's have not, the other way about."""
+    if key == "busy" and ordering.busy is not None:
+        seamcall, _, mode = rest.partition(".")
+        policy = getattr(ordering.busy, seamcall).model_copy(update={mode: None}) if mode else None
+        return ordering.busy.model_copy(update={seamcall: policy})
     if key != "kick" or not rest or ordering.kick is None:
         return Ordering.model_fields[key].default
     other = {"wait": not ordering.kick.wait, "request": "none" if ordering.kick.request != "none" else "tlb_flush"}

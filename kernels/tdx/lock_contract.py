@@ -275,8 +275,9 @@ class _Looked:
         again = {number for first, (_, retried) in behind.items() if first not in retried for number in retried}
         given_up = [met for met in its if behind[met.number][0]]
         later = [every[two] for one in its for two in behind[one.number][1] & every.keys() if behind[two][0]]
-        if any(met.number not in again for met in given_up):
-            second = Second.none
+        last_tries = [met for met in its if met.number not in again and not behind[met.number][1]]
+        if any(met in given_up for met in last_tries) or len(last_tries) == len(its):
+            second = Second.none  # nor does one try again that goes on as if it were done
         elif given_up or later:
             second = Second.fails
         elif all(behind[met.number][1] and not behind[met.number][1] & every.keys() for met in its):

@@ -34,15 +34,25 @@ class Gate(IntEnum):
 
 
 class Busy(IntEnum):
-    """What KVM does when a SEAMCALL of the zapper answers TDX_OPERAND_BUSY."""
+    """What KVM does where a SEAMCALL answers TDX_OPERAND_BUSY: what it makes of it once it gives up (two bits), whether
+    it knows BUSY of the S-EPT tree alone, and above these how many tries it has, 0 for no end.
+    """
 
-    NONE = 0  # take it for an error: KVM_BUG_ON
-    SPIN = 1  # v18: try again until it is not
-    RETRY_WITHOUT_VCPUS = 2  # v6.16: keep vCPUs out, try once more
-    SPIN_ON_TREE = 3  # TDX_ERROR_SEPT_BUSY, compared exactly: BUSY of the S-EPT tree alone, else KVM_BUG_ON
-    # v18: the same, and BLOCK is tried again 16 times, then its -EAGAIN is KVM_BUG_ON; where a fault's AUG finds the
-    # page pending that it would add, the fault is tried again.
-    RETRY_ON_TREE = 4
+    SPIN = 0  # try again until it is not
+    SPIN_EXACT = 4  # TDX_ERROR_SEPT_BUSY, compared exactly, as v18 did: any other BUSY is KVM_BUG_ON
+    BUG = 1 << 3  # KVM_BUG_ON
+    HAND_UP = 1 << 3 | 1  # -EAGAIN to the caller, which begins again
+    SKIP = 1 << 3 | 2  # go on as if it were done
+    RETRY_WITHOUT_VCPUS = 1 << 3 | 3  # v6.16: keep vCPUs out, try once more; then KVM_BUG_ON
+    HAND_UP_EXACT = 1 << 3 | 5  # v18's AUG, which also hands up a page that it finds pending already
+
+
+TRIES_SHIFT, MOST_TRIES = 3, 1000
+
+
+def tries(number: int, exact: bool = False) -> int:
+    """The policy of so many tries, the last of which is KVM_BUG_ON."""
+    return number << TRIES_SHIFT | int(Busy.SPIN_EXACT) * exact
 
 
 class OnError(IntEnum):
@@ -254,11 +264,19 @@ class Rules(NamedTuple):
     entry_gate: int
     entry_wait_for_sept_zap: int
     fault_lock: int  # sept_lock is held for read around AUG and SEPT.ADD
+    fault_for_write: int  # a fault holds mmu_lock for write, not for read
     no_entry_lock: int  # a lock is held while wait_for_sept_zap is raised
-    track_busy: int
-    sept_busy: int
-    block_busy: int  # a policy and 1, or 0 for `sept_busy`, as is the next
-    remove_busy: int
+    # Policies for BUSY: with mmu_lock held for write, and for read or not at all.
+    block_busy_write: int
+    block_busy_read: int
+    track_busy_write: int
+    track_busy_read: int
+    remove_busy_write: int
+    remove_busy_read: int
+    aug_busy_write: int
+    aug_busy_read: int
+    sept_add_busy_write: int
+    sept_add_busy_read: int
     serialized: int
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int

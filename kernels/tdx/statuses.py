@@ -38,6 +38,8 @@ EPT_ENTRY_STATE_INCORRECT = signed(0xC0000B0D00000000)
 EPT_PAGE_NOT_FREE = signed(0xC0000B0E00000000)
 # Not a SEAMCALL status: a guest access that ends in a TD exit with the EPT-violation reason.
 EPT_VIOLATION_EXIT = 0x30
+# Nor these, which KVM makes of BUSY: -EAGAIN to the caller, and a call that is passed by.
+HANDED_UP, SKIPPED = 1, 2
 
 STATUS_MASK = signed(0xFFFFFFFF00000000)
 # EPT_ENTRY_STATE_INCORRECT|RCX of TDH.MEM.PAGE.AUG where RCX and RDX, which give the entry back, say that it is pending

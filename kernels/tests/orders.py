@@ -2,18 +2,27 @@
 
 from kernels.tdx.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, OnError, Rules, Step, pack_steps
 
+ZAPS, FAULTS = ("block", "track", "remove"), ("aug", "sept_add")
+
 BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH, REQUEST, SEND, WAIT, *LOCKS = Step
 
 
+def busy(policy: int, *seamcalls: str) -> dict[str, int]:
+    """This policy for BUSY, for these SEAMCALLs, or for a zapper's where none is named; however mmu_lock is held."""
+    return {f"{name}_busy_{mode}": int(policy) for name in seamcalls or ZAPS for mode in ("write", "read")}
+
+
 def order(*steps: Step, **fields: int) -> Rules:
-    """Rules for one shootdown of these steps: a kick without request that waits, TRACK spinning, but for `fields`."""
+    """Rules for one shootdown of these steps: a kick without request that waits, a zapper that tries again where it is
+    BUSY, a fault that hands it up, but for `fields`.
+    """
     base = Rules(*([0] * len(Rules._fields)))
     usual = {
         "shootdown": pack_steps(list(steps)),
         "wait": 1,
         "batch": 1,
-        "track_busy": int(Busy.SPIN),
-        "sept_busy": int(Busy.SPIN),
+        **busy(Busy.SPIN),
+        **busy(Busy.HAND_UP, *FAULTS),
         "shootdowns": 1,
         "ticks_to_ns": 1 << 20,
     }
@@ -35,7 +44,7 @@ V18 = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, **GATED)
 V6_16 = order(
     BLOCK, TRACK, KICK, REMOVE,
     serialized=1, entry_wait_for_sept_zap=1,
-    track_busy=int(Busy.RETRY_WITHOUT_VCPUS), sept_busy=int(Busy.RETRY_WITHOUT_VCPUS),
+    **busy(Busy.RETRY_WITHOUT_VCPUS),
     hkid_free=int(HkidFree.LAST), fault_retry=int(FaultRetry.LOCAL),
 )  # fmt: skip
 FLAG_GATE = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, serialized=1, **FLAGGED)

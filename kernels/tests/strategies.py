@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from kernels.search.explore import explore
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Gate, OnError, Rules, Step
-from kernels.tests.orders import order
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Gate, OnError, Rules, Step, tries
+from kernels.tests.orders import busy, order
 
 FAULTS = sorted(Fault)
 MIDDLE = (Step.BLOCK, Step.KICK, Step.TRACK)
@@ -32,7 +32,8 @@ def orderings(
     request = draw(st.sampled_from([0, KVM_REQ_TLB_FLUSH])) if kicks else 0
     entry_requests = 1 if request else draw(st.integers(0, 1))
     wait_for_sept_zap = draw(st.integers(0, 1))
-    policy = st.sampled_from([Busy.NONE, Busy.SPIN, *[Busy.RETRY_WITHOUT_VCPUS] * wait_for_sept_zap])
+    exact = [Busy.BUG, Busy.SPIN, Busy.SPIN_EXACT, Busy.HAND_UP, Busy.SKIP, tries(2)]
+    policy = st.sampled_from([*exact, *[Busy.RETRY_WITHOUT_VCPUS] * 3 * wait_for_sept_zap])
     return order(
         *shootdown,
         request=request,
@@ -41,8 +42,8 @@ def orderings(
         entry_requests=entry_requests,
         entry_gate=draw(st.integers(0, 1)) if gated and entry_requests else 0,
         entry_wait_for_sept_zap=wait_for_sept_zap,
-        track_busy=int(draw(policy)),
-        sept_busy=int(draw(policy)),
+        **busy(draw(policy), "track"),
+        **busy(draw(policy), "block", "remove"),
         serialized=draw(st.integers(0, 1)),
         on_error=int(draw(st.sampled_from([OnError.STOP, OnError.FREE_PAGE]))),
         faults=sum(int(fault) for fault in draw(st.lists(st.sampled_from(FAULTS), unique=True, max_size=1))),

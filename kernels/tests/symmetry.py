@@ -20,11 +20,11 @@ Order = tuple[int, ...]  # the new index of each old one
 BITS_OF_VCPUS, INDEX_OF_VCPU, BITS_OF_ZAPPERS = {"visited"}, {"vcpu"}, {"mine"}
 PAGE_WORDS, STAGE_WORDS = {"seen"}, {"how_far"}
 WITHOUT_NAMES = {
-    "_t1", "_t2", "_t3", "above", "at", "blocked_in", "burst", "chosen", "dead", "ended", "entry", "epoch",
-    "epochs", "failed", "first", "found", "gpa", "held", "here", "last", "later", "leaf", "leaves", "left", "made",
-    "node",
-    "otherwise", "outcome", "page", "parity", "parts", "policy", "repair", "request", "result", "spte",
-    "state", "status", "table", "taken", "there", "todo", "visits", "wait", "went", "what", "why", "without_vcpus",
+    "_t1", "_t2", "_t3", "above", "again", "answer", "at", "blocked_in", "burst", "chosen", "dead", "ended",
+    "entry", "epoch", "epochs", "failed", "first", "found", "gpa", "held", "here", "last", "later", "leaf",
+    "leaves", "left", "made", "node", "otherwise", "outcome", "page", "parity", "parts", "policy", "repair",
+    "request", "result", "spte", "state", "status", "table", "taken", "there", "todo", "visits", "wait",
+    "went", "what", "why", "without_vcpus",
 }  # fmt: skip
 
 

@@ -15,6 +15,14 @@ def test_every_step_and_every_key_says_what_it_does() -> None:
     assert {key for key, field in Ordering.model_fields.items() if field.title is None} == FOR_PEOPLE
 
 
+def test_a_policy_by_how_mmu_lock_is_held_is_written_out(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('shootdown = ["track", "remove"]\nbusy = { aug = { write = "bug" } }')
+
+    busy = 'busy = { track = "spin", remove = "spin", aug = { write = "bug", read = "hand_up" }, sept_add = "hand_up" }'
+    assert any(line.startswith(busy) for line in in_full(load_ordering(str(file))))
+
+
 def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
@@ -35,8 +43,9 @@ def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path:
         "entry = [] (left out)",
         'track_busy = "spin" (left out)',
         'sept_busy = "none"',
-        'busy = { block = "none", remove = "spin" }',
+        'busy = { block = "bug", remove = "spin", aug = "bug", sept_add = "bug" }',
         'fault_lock = "none" (left out)',
+        'fault_mmu_lock = "read" (left out)',
         "no_entry_lock = false (left out)",
         "serialized = true (left out)",
         'sept_free = "live" (left out)',

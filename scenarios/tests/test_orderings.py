@@ -16,6 +16,8 @@ STEPS = (
     "block, gate_raise, kick, track, gate_lower, remove, flush, request, send, wait, "
     "lock sept_lock, unlock sept_lock, lock track_lock or unlock track_lock"
 )
+POLICIES = "spin, spin_exact, tries(16), retry_without_vcpus, hand_up, skip or bug"
+BY_LOCK = 'a table such as { read = "hand_up", write = "bug" }'
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
     "entry_state_incorrect, refcount_broken, no_progress, busy_given_up, ve_on_memory, access_before_accept, "
@@ -89,8 +91,8 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, busy, "
-            "fault_lock, no_entry_lock, serialized, sept_free, hkid_free, guard, on_error, fault_retry, faults or "
-            "expect",
+            "fault_lock, fault_mmu_lock, no_entry_lock, serialized, sept_free, hkid_free, guard, on_error, "
+            "fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
@@ -107,12 +109,20 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (NO_KICK + 'entry = ["request"]', 'entry[0]: unknown check "request"; did you mean "requests"?'),
         (
             NO_KICK + 'track_busy = "xyz"',
-            'track_busy: unknown policy "xyz"; expected none, spin, retry_without_vcpus, spin_on_tree or retry_on_tree',
+            f'track_busy: unknown policy "xyz"; expected {POLICIES}',
         ),
         (NO_KICK + 'sept_busy = "Spin"', 'sept_busy: unknown policy "Spin"; did you mean "spin"?'),
-        (NO_KICK + 'busy = "spin"', 'busy: expected a table such as { block = "none", remove = "spin" }, found "spin"'),
+        (NO_KICK + 'busy = "spin"', 'busy: expected a table such as { block = "bug", aug = "hand_up" }, found "spin"'),
         (NO_KICK + 'busy = { blocks = "spin" }', 'busy.blocks: unknown key; did you mean "block"?'),
-        (NO_KICK + 'busy = { aug = "spin" }', "busy.aug: unknown key; expected block, track or remove"),
+        (NO_KICK + 'busy = { demote = "spin" }', 'busy.demote: unknown key; did you mean "remove"?'),
+        (NO_KICK + "busy = { block = 3 }", f"busy.block: expected a policy ({POLICIES}), or {BY_LOCK}, found 3"),
+        (NO_KICK + "busy = { aug = { read = 3 } }", f"busy.aug.read: expected a policy ({POLICIES}), found 3"),
+        (NO_KICK + 'busy = { aug = { red = "spin" } }', 'busy.aug.red: unknown key; did you mean "read"?'),
+        (
+            NO_KICK + 'busy = { block = "tries(0)" }',
+            'busy.block: expected from 1 to 1000 tries, found "tries(0)"',
+        ),
+        (NO_KICK + 'sept_busy = "tries(1001)"', 'sept_busy: expected from 1 to 1000 tries, found "tries(1001)"'),
         (NO_KICK + 'busy = { block = "Spin" }', 'busy.block: unknown policy "Spin"; did you mean "spin"?'),
         (NO_KICK + 'on_error = "free"', 'on_error: unknown reaction "free"; did you mean "free_page"?'),
         (NO_KICK + 'faults = ["no_flush"]', 'faults[0]: unknown fault "no_flush"; did you mean "no_flush_at_entry"?'),
@@ -245,6 +255,10 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
         (
             'shootdown = ["track", "remove"]\nbusy = { remove = "spin", block = "none" }',
             'busy.block: found "none", but the shootdown has no step "block"',
+        ),
+        (
+            NO_KICK + 'busy = { aug = { write = "retry_without_vcpus" } }',
+            'busy.aug.write: found "retry_without_vcpus", but a fault is a vCPU\'s, and no vCPU keeps vCPUs out',
         ),
         (PARTS, 'kick: missing; the step "request" needs a table such as { request = "none" }'),
         (

@@ -40,10 +40,17 @@ def test_spec_compiles_to_these_integers() -> None:
         entry_wait_for_sept_zap=0,
         fault_lock=0,
         no_entry_lock=0,
-        track_busy=1,
-        sept_busy=1,
-        block_busy=0,
-        remove_busy=0,
+        fault_for_write=0,
+        block_busy_write=0,
+        block_busy_read=0,
+        track_busy_write=0,
+        track_busy_read=0,
+        remove_busy_write=0,
+        remove_busy_read=0,
+        aug_busy_write=9,
+        aug_busy_read=9,
+        sept_add_busy_write=9,
+        sept_add_busy_read=9,
         zap_for_write=0,
         serialized=1,
         sept_free=0,
@@ -79,8 +86,9 @@ def test_spec_compiles_to_these_integers() -> None:
             "sept_free": 1,
         }),
         ("v6_16", {
-            "shootdown": 0x76341, "entry_requests": 1, "entry_wait_for_sept_zap": 1, "track_busy": 2, "sept_busy": 2,
-            "sept_free": 1, "hkid_free": 1, "fault_retry": 1,
+            "shootdown": 0x76341, "entry_requests": 1, "entry_wait_for_sept_zap": 1,
+            "block_busy_write": 11, "block_busy_read": 11, "track_busy_write": 11, "track_busy_read": 11,
+            "remove_busy_write": 11, "remove_busy_read": 11, "sept_free": 1, "hkid_free": 1, "fault_retry": 1,
         }),
         ("no_kick", {"shootdown": 0x641, "wait": 0, "on_error": 1}),
         ("free_despite_error", {"shootdown": 0x6431, "request": 1, "entry_requests": 1, "sept_free": 1, "on_error": 2}),
@@ -105,15 +113,38 @@ def test_a_kick_in_its_parts_waits_at_once_later_or_never(steps: str, wait: int)
     assert compiled(steps).wait == wait
 
 
-def test_busy_by_seamcall_is_compiled_beside_its_shorthands(tmp_path: Path) -> None:
+def policies(tmp_path: Path, text: str, mode: str = "write") -> list[int]:
+    """Of BLOCK, TRACK, REMOVE, AUG and SEPT.ADD, with mmu_lock held so."""
     file = tmp_path / "mine.toml"
-    file.write_text(
-        'shootdown = ["block", "track", "remove"]\nsept_busy = "retry_without_vcpus"\n'
-        'busy = { block = "none", track = "spin_on_tree" }'
-    )
-    mine = compiled(str(file))
+    file.write_text(f'shootdown = ["block", "track", "remove"]\n{text}')
+    rules = compiled(str(file))
+    return [getattr(rules, f"{seamcall}_busy_{mode}") for seamcall in ("block", "track", "remove", "aug", "sept_add")]
 
-    assert (mine.block_busy, mine.track_busy, mine.remove_busy, mine.sept_busy) == (1, 3, 0, 2)
+
+@pytest.mark.parametrize(
+    ("text", "compiled_to"),
+    [
+        ("", [0, 0, 0, 9, 9]),
+        ('sept_busy = "none"', [8, 0, 8, 8, 8]),
+        ('sept_busy = "spin_on_tree"', [4, 0, 4, 13, 13]),
+        ('sept_busy = "retry_on_tree"', [17 << 3 | 4, 0, 4, 13, 13]),
+        ('sept_busy = "retry_without_vcpus"\ntrack_busy = "none"', [11, 8, 11, 9, 9]),
+        ('track_busy = "retry_on_tree"', [0, 4, 0, 9, 9]),
+        ('sept_busy = "tries(3)"\ntrack_busy = "tries_exact(2)"', [24, 20, 24, 9, 9]),
+        ('sept_busy = "skip"', [10, 0, 10, 10, 10]),
+        ('busy = { block = "tries(1)", track = "skip", remove = "hand_up" }', [8, 10, 9, 9, 9]),
+        ('sept_busy = "none"\nbusy = { aug = "spin", sept_add = "spin_exact" }', [8, 0, 8, 0, 4]),
+    ],
+)
+def test_a_policy_for_busy_is_compiled_by_seamcall(tmp_path: Path, text: str, compiled_to: list[int]) -> None:
+    assert policies(tmp_path, text) == compiled_to == policies(tmp_path, text, "read")
+
+
+def test_a_policy_for_busy_may_hang_on_how_mmu_lock_is_held(tmp_path: Path) -> None:
+    text = 'sept_busy = "none"\nbusy = { aug = { read = "hand_up", write = "bug" }, block = { read = "tries(2)" } }'
+
+    assert policies(tmp_path, text, "write") == [8, 0, 8, 8, 8]
+    assert policies(tmp_path, text, "read") == [16, 0, 8, 9, 8]
 
 
 @pytest.mark.parametrize(("reads", "pattern"), [("uniform", 0), ("sequential", 1), ("hot_set", 2)])

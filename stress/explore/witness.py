@@ -16,6 +16,7 @@ from results.exchange.trace_events import story_trace
 from results.exchange.trace_events import text as trace_text
 from results.store import write_file, write_text
 from results.words import plural
+from scenarios.busy import LOCK_MODES, SEAMCALLS
 from scenarios.machines import MAX_SHARED_PAGES
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
@@ -29,7 +30,8 @@ WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
 DECIDING = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap",
     "shootdown", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
-    "fault_lock", "no_entry_lock", "track_busy", "sept_busy", "block_busy", "remove_busy", "serialized",
+    "fault_lock", "fault_for_write", "no_entry_lock", "serialized",
+    *(f"{seamcall}_busy_{mode}" for seamcall in SEAMCALLS for mode in LOCK_MODES),
     "zap_for_write", "sept_free", "hkid_free", "guard", "on_error", "faults", "shootdowns", "sept_ve_disable", "lps",
     "ioctls", "fault_retry", "epf_threshold", "hp_lock_timeout",
 )  # fmt: skip

@@ -19,17 +19,26 @@ from kernels.language.atomics import (
 )
 from kernels.language.naming import OfMe, OneOf, SetOf
 from kernels.language.steps import choice, local, op, steps
-from kernels.race.tally import count, now, relax, stamp, two
+from kernels.race.tally import count, now, relax, stamp
 from kernels.story.spans import wait
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
+from kernels.tdx.kvm.busy import (
+    BUSY_GIVEN_UP,
+    answer_of,
+    gives_up,
+    has_one_try,
+    has_some_tries,
+    is_busy,
+    is_known,
+    keeps_vcpus_out,
+)
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
 from kernels.tdx.kvm.zap_locks import lock_no_entry
 from kernels.tdx.module.locks import write_unlock
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
-from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Busy, Fault, Flow, KickBy, Module, SharedFlush, Step
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, KickBy, Module, SharedFlush, Step
 from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, UNLOCKED, VCPUS_IN, VCPUS_OUT
-from kernels.tdx.statuses import OPERAND_BUSY, SEPT_TREE, STATUS_MASK, SUCCESS, Leaf
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
 from kernels.tdx.words import (
     EXITING_GUEST_MODE,
@@ -43,12 +52,9 @@ from kernels.tdx.words import (
 )
 
 BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
-BUSY_IS_ERROR, RETRY_WITHOUT_VCPUS = int(Busy.NONE), int(Busy.RETRY_WITHOUT_VCPUS)
-SPIN, SPIN_ON_TREE, RETRY_ON_TREE = int(Busy.SPIN), int(Busy.SPIN_ON_TREE), int(Busy.RETRY_ON_TREE)
-SEAMCALL_RETRY_MAX = 16
 NO_MODULE, MMIO, SHARED_EPT = int(Module.NONE), int(Flow.MMIO), int(Flow.SHARED_EPT)
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
-BUSY_GIVEN_UP, BY_WORD = int(Outcome.busy_given_up), int(KickBy.WORD)
+BY_WORD = int(KickBy.WORD)
 LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
     int(Leaf.TDH_MEM_RANGE_BLOCK),
     int(Leaf.TDH_MEM_TRACK),
@@ -62,18 +68,6 @@ IPI_TO_SEND, IPI_SENT = 1, 2
 ASKS, SENDS, WAITS, WHOLE = 1, 2, 4, 7
 EXIT_REQUESTED, HELD_OUT = 1, 2
 GATE_WAIT = VCPU_HISTS.index("gate_wait")
-
-
-@local
-def is_busy(status):
-    """v6.16's tdx_operand_busy(): the operand id is masked off."""
-    return status & STATUS_MASK == OPERAND_BUSY
-
-
-@local
-def is_retried(policy, status):
-    """Whether KVM takes this status for BUSY under a policy that retries; v18 knew BUSY of the S-EPT tree alone."""
-    return is_busy(status) and (policy < SPIN_ON_TREE or status == OPERAND_BUSY | SEPT_TREE)
 
 
 @local
@@ -284,14 +278,6 @@ def seamcall(td, lay, rules, me, leaf, gpa):
     return status
 
 
-@choice(two, says=("tries again", "gives up"))
-def gives_up(td, lay, rules, me, retries):
-    """Whether tdx_seamcall_sept() hands its BUSY up. A search gives up behind any try: so many may come in a row while
-    nobody else moves.
-    """
-    return retries == SEAMCALL_RETRY_MAX
-
-
 @steps(
     at={
         "store_seq_cst_wait_for_sept_zap": VCPUS_OUT,
@@ -300,7 +286,7 @@ def gives_up(td, lay, rules, me, retries):
     }
 )
 def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
-    """The SEAMCALL under a policy for BUSY; returns the last status. `quiet` counts nothing."""
+    """The SEAMCALL under a policy for BUSY; returns what is made of its last status. `quiet` counts nothing."""
     without_vcpus = 0
     retries = 0
     while True:
@@ -309,12 +295,12 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
             count_status(td, me, leaf, status)
             if status != SUCCESS:
                 note(td, lay, me, gpa, outcome_of(status))
-        if without_vcpus or policy == BUSY_IS_ERROR or not is_retried(policy, status):
+        if without_vcpus or not is_known(policy, status) or has_one_try(policy):
             break
-        if policy == RETRY_ON_TREE and leaf == LEAF_BLOCK:
-            if (yield gives_up(td, lay, rules, me, retries)):
+        if has_some_tries(policy):
+            if (yield gives_up(td, lay, rules, me, retries, policy)):
                 break
-        if policy == RETRY_WITHOUT_VCPUS:
+        if keeps_vcpus_out(policy):
             without_vcpus = 1
             if rules.no_entry_lock:
                 yield from lock_no_entry(td, lay, rules, me)
@@ -329,8 +315,9 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
         yield store_release(td, lay.wait_for_sept_zap, 0)
         if rules.no_entry_lock:
             yield write_unlock(td, lay.no_entry_lock)
-    if is_busy(status) and not quiet:
+    answer = answer_of(policy, status)
+    if is_busy(answer) and not quiet:
         note(td, lay, me, gpa, BUSY_GIVEN_UP)
     if leaf == LEAF_TRACK:
         count_retries(td, me, retries)
-    return status
+    return answer

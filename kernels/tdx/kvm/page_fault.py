@@ -11,13 +11,23 @@ from kernels.language.naming import Holds
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import count, relax
 from kernels.tdx.counters import BUG_ON
-from kernels.tdx.kvm.kick import RETRY_ON_TREE, acknowledge, is_busy, is_retried
-from kernels.tdx.module.locks import read_unlock
+from kernels.tdx.kvm.busy import (
+    BUSY_GIVEN_UP,
+    EXACT,
+    answer_of,
+    gives_up,
+    has_one_try,
+    has_some_tries,
+    is_busy,
+    is_known,
+)
+from kernels.tdx.kvm.kick import acknowledge
+from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, write_unlock
 from kernels.tdx.module.sept import SEPT_PAGES, mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, OnError
-from kernels.tdx.spans import FAULTING, FOR_READ, READ_LOCK
-from kernels.tdx.statuses import SAME_PAGE_PENDING, SUCCESS, Leaf
+from kernels.tdx.spans import FAULTING, FOR_READ, READ_LOCK, WRITE_LOCK
+from kernels.tdx.statuses import HANDED_UP, SAME_PAGE_PENDING, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
     MIRROR_NONPRESENT,
@@ -34,7 +44,7 @@ from kernels.tdx.words import (
 )
 
 POPULATE_UNFROZEN, UNFREEZE_EARLY = int(Fault.POPULATE_UNFROZEN), int(Fault.UNFREEZE_EARLY)
-FAULT_RETRIED, BUSY_GIVEN_UP = int(Outcome.fault_retried), int(Outcome.busy_given_up)
+FAULT_RETRIED = int(Outcome.fault_retried)
 LEAF_AUG, LEAF_SEPT_ADD = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_ADD)
 STOP = int(OnError.STOP)
 # RET_PF_FIXED or RET_PF_SPURIOUS, RET_PF_RETRY, and -EIO behind KVM_BUG_ON.
@@ -75,6 +85,15 @@ def read_lock_with_interrupts(td, lay, rules, me):
     return 0
 
 
+@steps(span=WRITE_LOCK)
+def write_lock_with_interrupts(td, lay, rules, me):
+    """The same for write."""
+    while not (yield try_lock_exclusive(td, lay.mmu_lock)):
+        yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    return 0
+
+
 @steps(at={"fetch_add_seq_cst_sept_lock": FOR_READ})
 def read_lock_sept_with_interrupts(td, lay, rules, me):
     """The same of a lock that zappers take for write."""
@@ -95,6 +114,46 @@ def clear_children(td, lay, rules, me, table):
     return 0
 
 
+@local
+def fault_policy(lay, rules, node):
+    """What a fault does where the SEAMCALL that adds a page of this level is BUSY."""
+    if rules.fault_for_write:
+        return rules.aug_busy_write if node < lay.pages else rules.sept_add_busy_write
+    return rules.aug_busy_read if node < lay.pages else rules.sept_add_busy_read
+
+
+@steps
+def add(td, lay, rules, me, node, page):
+    """AUG or SEPT.ADD under its policy for BUSY, with the SPTE frozen; returns what is made of its last status."""
+    policy = fault_policy(lay, rules, node)
+    retries = 0
+    while True:
+        if rules.fault_lock:
+            yield from read_lock_sept_with_interrupts(td, lay, rules, me)
+        status = yield from mem_add(td, lay, rules, me, node, page)
+        if rules.fault_lock:
+            yield read_unlock(td, lay.sept_lock)
+        count_status(td, me, leaf_of(lay, node), status)
+        if status == SUCCESS:
+            return SUCCESS
+        if status == SAME_PAGE_PENDING and policy & EXACT:
+            # v18: somebody else has added it meanwhile, so that there is nothing left to do but to look again.
+            return HANDED_UP
+        note(td, lay, me, -1, outcome_of(status))
+        if not is_known(policy, status) or has_one_try(policy):
+            break
+        if has_some_tries(policy):
+            if (yield gives_up(td, lay, rules, me, retries, policy)):
+                break
+        retries += 1
+        yield from acknowledge(td, lay, rules, me)
+        relax(td, rules, me)
+    answer = answer_of(policy, status)
+    if is_busy(answer):
+        note(td, lay, me, -1, BUSY_GIVEN_UP)
+    return answer
+
+
 @steps
 def set_external_spte(td, lay, rules, me, node):
     """Make one level present, in the mirror and in the S-EPT. Returns DONE, RETRY or BUG."""
@@ -111,30 +170,16 @@ def set_external_spte(td, lay, rules, me, node):
     page: Holds[owner] = yield load_acquire(td, owner(lay, node))
     if phase_of(page) == PAGE_FREE:
         yield allocate(td, owner(lay, node), page)
-    if rules.fault_lock:
-        yield from read_lock_sept_with_interrupts(td, lay, rules, me)
-    status = yield from mem_add(td, lay, rules, me, node, generation_of(page))
-    if rules.fault_lock:
-        yield read_unlock(td, lay.sept_lock)
-    count_status(td, me, leaf_of(lay, node), status)
-    if status == SUCCESS:
+    status = yield from add(td, lay, rules, me, node, generation_of(page))
+    if status == SUCCESS or status == SKIPPED:
         if rules.flow & SEPT_PAGES and node >= lay.pages:
             yield from clear_children(td, lay, rules, me, node)
         if not rules.faults & UNFREEZE_EARLY:
             # Pairs with the load above: who sees the level present finds it in the S-EPT.
             yield store_release(td, mirror(lay, node), SPTE_PRESENT)
         return DONE
-    if status == SAME_PAGE_PENDING and rules.sept_busy == RETRY_ON_TREE:
-        # v18: somebody else has added it meanwhile, so that there is nothing left to do but to look again.
-        yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
-        return RETRY
-    note(td, lay, me, -1, outcome_of(status))
     yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
-    if is_retried(rules.sept_busy, status):
-        return RETRY
-    if is_busy(status):
-        note(td, lay, me, -1, BUSY_GIVEN_UP)
-    return BUG
+    return RETRY if status == HANDED_UP else BUG
 
 
 @steps(span=FAULTING)
@@ -143,14 +188,20 @@ def handle_ept_violation(td, lay, rules, me, gpa):
 
     Returns DONE, RETRY or BUG.
     """
-    yield from read_lock_with_interrupts(td, lay, rules, me)
+    if rules.fault_for_write:
+        yield from write_lock_with_interrupts(td, lay, rules, me)
+    else:
+        yield from read_lock_with_interrupts(td, lay, rules, me)
     node = table_of(lay, gpa)
     while True:
         result = yield from set_external_spte(td, lay, rules, me, node)
         if result != DONE or node == gpa:
             break
         node = gpa
-    yield read_unlock(td, lay.mmu_lock)
+    if rules.fault_for_write:
+        yield write_unlock(td, lay.mmu_lock)
+    else:
+        yield read_unlock(td, lay.mmu_lock)
     if result == RETRY:
         note(td, lay, me, -1, FAULT_RETRIED)
     elif result == BUG:

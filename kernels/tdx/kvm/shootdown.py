@@ -6,9 +6,10 @@ arch/x86/kvm/mmu/tdp_mmu.c for mmu_lock. The steps are data: this file knows no 
 
 from kernels.language.atomics import fetch_add_seq_cst, own, store_release, store_seq_cst
 from kernels.language.steps import harness, local, op, steps
-from kernels.race.tally import count, expect_write, now, stamp
+from kernels.race.tally import count, expect_write, now, relax, stamp
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
+from kernels.tdx.kvm.busy import SPIN
 from kernels.tdx.kvm.kick import (
     ASKS,
     BLOCK,
@@ -17,7 +18,6 @@ from kernels.tdx.kvm.kick import (
     LEAF_TRACK,
     REMOVE,
     SENDS,
-    SPIN,
     TRACK,
     WAITS,
     WHOLE,
@@ -28,7 +28,7 @@ from kernels.tdx.kvm.zap_locks import lock_step
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
-from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, RCX, SUCCESS, Leaf
+from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, HANDED_UP, RCX, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import (
     blocked_at,
     keep_met,
@@ -154,10 +154,19 @@ def is_last(left):
 @local
 def policy_of(rules, what):
     """What the zapper does where the SEAMCALL of this step is BUSY."""
+    if rules.serialized or rules.zap_for_write:
+        if what == TRACK:
+            return rules.track_busy_write
+        return rules.block_busy_write if what == BLOCK else rules.remove_busy_write
     if what == TRACK:
-        return rules.track_busy
-    policy = rules.block_busy if what == BLOCK else rules.remove_busy
-    return policy - 1 if policy else rules.sept_busy
+        return rules.track_busy_read
+    return rules.block_busy_read if what == BLOCK else rules.remove_busy_read
+
+
+@local
+def goes_on(rules, status):
+    """Whether the host takes the steps that are left, and frees the page, though this status is an error."""
+    return rules.on_error == FREE_PAGE and status != HANDED_UP
 
 
 @local
@@ -249,7 +258,7 @@ def seamcall_step(td, lay, rules, me, what, gpa, repair):
     if status == SUCCESS and what == BLOCK and not repair:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
         yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-    elif what == REMOVE and (status == SUCCESS or (rules.on_error == FREE_PAGE and not repair)):
+    elif what == REMOVE and (status == SUCCESS or status == SKIPPED or (goes_on(rules, status) and not repair)):
         yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
     return status
 
@@ -272,7 +281,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
 
     After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the
-    same.
+    same; and after BUSY that is handed up, too, for which HANDED_UP is returned.
     `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
     shootdown of PHASES_EVERY is stamped between phases, the others at both ends; a gate step belongs to the phase after
     it; of a kick in its parts the wait is what WAIT takes; nothing is recorded before the end.
@@ -317,9 +326,9 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
                 window = mark - window_began
             status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
-            if status != SUCCESS and (not repair or what == REMOVE):
+            if status != SUCCESS and status != SKIPPED and (not repair or what == REMOVE):
                 failed = status
-                if rules.on_error != FREE_PAGE:
+                if not goes_on(rules, status):
                     left = after_failure(left)
             spent = stamp(rules, phases) - mark
             mark += spent
@@ -343,12 +352,19 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
 
 @steps
 def shoot_down(td, lay, rules, me, gpa, due):
-    """One shootdown of a claimed page as the rules have it, with what they do after KVM_BUG_ON. Returns its status."""
+    """One shootdown of a claimed page as the rules have it, with what they do after KVM_BUG_ON. Returns its status.
+
+    Where BUSY is handed up this is the caller, which begins with the first step again: the SPTE stays as it is, and so
+    does mmu_lock where it is taken around the whole of it.
+    """
     todo = rules.shootdown
     repair = 0
     start_meeting(td, me)
     while True:
         status = yield from shootdown(td, lay, rules, me, gpa, todo, repair, due)
+        if status == HANDED_UP:
+            relax(td, rules, me)
+            continue
         if not repair:
             count(td, me, SHOOTDOWNS, rules.batch)
             keep_met(td, lay, me, gpa, rules.batch)

@@ -11,7 +11,7 @@ from kernels.language.naming import OneOf
 from kernels.language.steps import harness, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.kick import is_busy
+from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.zapper import any_page
 from kernels.tdx.module.lifecycle import mem_page_add

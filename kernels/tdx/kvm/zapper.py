@@ -6,8 +6,10 @@ places: a part of a machine (`kernels/tdx/parts`) may have its own in them.
 
 from kernels.language.atomics import compare_exchange_seq_cst, own, store_release
 from kernels.language.steps import choice, local, op, steps
-from kernels.race.tally import finish, relax
+from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host
+from kernels.tdx.counters import BUG_ON
+from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.shootdown import shoot_down
 from kernels.tdx.kvm.zap_locks import read_lock_sept
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock
@@ -57,7 +59,7 @@ def in_use(page):
 
 @steps
 def map_page(td, lay, rules, me, gpa, page):
-    """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY)."""
+    """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY). Returns the status."""
     while True:
         if rules.fault_lock:
             yield from read_lock_sept(td, lay, rules, me)
@@ -68,24 +70,29 @@ def map_page(td, lay, rules, me, gpa, page):
         if status == SUCCESS:
             break
         note(td, lay, me, gpa, outcome_of(status))
+        if not is_busy(status):
+            count(td, me, BUG_ON, 1)
+            break
         relax(td, rules, me)
-    return 0
+    return status
 
 
 @steps(span=host("populate", "maps the page again"))
 def populate(td, lay, rules, me, gpa):
-    """A new host page behind the guest page, whose mirror SPTE is present then."""
+    """A new host page behind the guest page, whose mirror SPTE is present then. Returns the status."""
     page = generation_of(own(td, owner(lay, gpa)))
     yield store_release(td, owner(lay, gpa), in_use(page))
     if rules.serialized:
         yield from read_lock_mmu(td, lay, rules, me)
-    yield from map_page(td, lay, rules, me, gpa, page)
+    status = yield from map_page(td, lay, rules, me, gpa, page)
     if rules.serialized:
         yield read_unlock(td, lay.mmu_lock)
+    if status != SUCCESS:
+        return status
     if own(td, stage(lay, me.index)):
         yield store_release(td, stage(lay, me.index), 0)
     yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
-    return 0
+    return SUCCESS
 
 
 @steps(span=CLAIM)
@@ -115,9 +122,10 @@ def give_up(td, lay, rules, me):
 
 @steps(in_place=True)
 def put_back(td, lay, rules, me, gpa):
-    """What becomes of the guest page behind its shootdown: it is mapped again."""
-    yield from populate(td, lay, rules, me, gpa)
-    return 0
+    """What becomes of the guest page behind its shootdown: it is mapped again. Returns SUCCESS, or the status of
+    KVM_BUG_ON.
+    """
+    return (yield from populate(td, lay, rules, me, gpa))
 
 
 @steps(at=OWN)
@@ -135,10 +143,11 @@ def zapper(td, lay, rules, me):
             if gpa == NONE:
                 break
             status = yield from shoot_down(td, lay, rules, me, gpa, due)
+            if status == SUCCESS:
+                status = yield from put_back(td, lay, rules, me, gpa)
             if status != SUCCESS:
                 yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
                 yield from give_up(td, lay, rules, me)
                 break
-            yield from put_back(td, lay, rules, me, gpa)
     finish(td, me)
     return 0

@@ -14,8 +14,7 @@ from kernels.language.atomics import (
 )
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
-from kernels.story.spans import wait
-from kernels.tdx.spans import READ_LOCK
+from kernels.tdx.spans import READ_LOCK, WRITE_LOCK
 from kernels.tdx.statuses import BUSY_HOST_PRIORITY, OPERAND_BUSY, RCX, SUCCESS
 from kernels.tdx.words import HP, TDEL, sept
 
@@ -76,7 +75,7 @@ def for_guest(status):
     return OPERAND_BUSY | RCX if status == BUSY_HOST_PRIORITY | RCX else status
 
 
-@steps(span=wait("mmu_lock", "takes mmu_lock for write"))
+@steps(span=WRITE_LOCK)
 def write_lock_mmu(td, lay, rules, me):
     while not (yield try_lock_exclusive(td, lay.mmu_lock)):
         relax(td, rules, me)

@@ -18,12 +18,12 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK
-from kernels.tdx.kvm.shootdown import FLUSH, FREE_PAGE, begins, is_kick, onward, seamcall_step, steps_of, tells_kick
+from kernels.tdx.kvm.shootdown import FLUSH, begins, goes_on, is_kick, onward, seamcall_step, steps_of, tells_kick
 from kernels.tdx.kvm.zapper import claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, Flow
-from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SUCCESS
+from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SKIPPED, SUCCESS
 from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import SPTE_FROZEN, ZAPPER, mirror, with_any, word
 
@@ -140,7 +140,7 @@ def is_error(status, what, repair):
     """Whether KVM does not expect it; a repair cares for REMOVE alone, and passes by what has been removed before."""
     if repair:
         return what == REMOVE and status != SUCCESS and status != EPT_ENTRY_STATE_INCORRECT | RCX
-    return status != SUCCESS
+    return status != SUCCESS and status != SKIPPED
 
 
 @steps(span=host("resched", "yields"))
@@ -188,7 +188,7 @@ def step_of_range(td, lay, rules, me, what, gpa, repair):
         page += 1
         if is_error(status, what, repair):
             failed = status
-            if rules.on_error != FREE_PAGE:
+            if not goes_on(rules, status):
                 break
     if what == BLOCK and found >= GOING_ON and found < BEHIND:
         set_own(td, yielding(lay, me.index), BEHIND + later_of(found))
@@ -229,9 +229,12 @@ def onward_in_range(td, lay, rules, me, left, todo, gpa, repair):
 @steps(in_place=True)
 def put_range_back(td, lay, rules, me, gpa):
     """New host pages behind the range. The first page last: until it is there again nobody else takes the range."""
-    for place in range(rules.batch):
-        yield from put_back(td, lay, rules, me, gpa + rules.batch - 1 - place)
-    return 0
+    status = SUCCESS
+    place = rules.batch
+    while place > 0 and status == SUCCESS:
+        place -= 1
+        status = yield from put_back(td, lay, rules, me, gpa + place)
+    return status
 
 
 PART = Part(

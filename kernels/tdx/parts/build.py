@@ -13,7 +13,8 @@ from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.counters import BUG_ON, KICKS_MET, MET
-from kernels.tdx.kvm.kick import WHOLE, acknowledge, is_busy, kick
+from kernels.tdx.kvm.busy import is_busy
+from kernels.tdx.kvm.kick import WHOLE, acknowledge, kick
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import next_page_word, shoot_down, steps_of
 from kernels.tdx.kvm.td_ioctls import (

@@ -27,21 +27,26 @@ from kernels.layout import FINISHED
 from kernels.race.tally import count, relax, two
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON
+from kernels.tdx.kvm.busy import (
+    BUSY_GIVEN_UP,
+    answer_of,
+    gives_up,
+    has_one_try,
+    has_some_tries,
+    is_busy,
+    is_known,
+    keeps_vcpus_out,
+)
 from kernels.tdx.kvm.kick import (
     ASKS,
-    BUSY_GIVEN_UP,
-    BUSY_IS_ERROR,
     LEAF_TRACK,
     LET_IN_TOO_EARLY,
-    RETRY_WITHOUT_VCPUS,
     SENDS,
     TRACK,
     WAITS,
     WHOLE,
     acknowledge,
     exiting_guest_mode,
-    is_busy,
-    is_retried,
     needs_ipi,
     next_vcpu,
 )
@@ -63,7 +68,7 @@ from kernels.tdx.kvm.vcpu_run import mmu_reload
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.part import Part
 from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
-from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.statuses import HANDED_UP, SKIPPED, SUCCESS
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
 from kernels.tdx.words import BY_VCPU, VCPU, ipi, mode, reloads, requests
 
@@ -151,7 +156,8 @@ def kick_as_vcpu(td, lay, rules, me, parts, due, request, wait):
 
 @steps(at={"store_seq_cst_wait_for_sept_zap": VCPUS_OUT, "store_release_wait_for_sept_zap": VCPUS_IN})
 def track_as_vcpu(td, lay, rules, me):
-    """TDH.MEM.TRACK under the ordering's policy for BUSY, as `seamcall_until`. Returns the last status."""
+    """TDH.MEM.TRACK under the policy for BUSY without mmu_lock, as `seamcall_until`; returns what that does."""
+    policy = rules.track_busy_read
     without_vcpus = 0
     retries = 0
     while True:
@@ -159,9 +165,12 @@ def track_as_vcpu(td, lay, rules, me):
         count_status(td, me, LEAF_TRACK, status)
         if status != SUCCESS:
             note(td, lay, me, -1, outcome_of(status))
-        if without_vcpus or rules.track_busy == BUSY_IS_ERROR or not is_retried(rules.track_busy, status):
+        if without_vcpus or not is_known(policy, status) or has_one_try(policy):
             break
-        if rules.track_busy == RETRY_WITHOUT_VCPUS:
+        if has_some_tries(policy):
+            if (yield gives_up(td, lay, rules, me, retries, policy)):
+                break
+        if keeps_vcpus_out(policy):
             without_vcpus = 1
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
@@ -172,16 +181,18 @@ def track_as_vcpu(td, lay, rules, me):
         relax(td, rules, me)
     if without_vcpus:
         yield store_release(td, lay.wait_for_sept_zap, 0)
-    if is_busy(status):
+    answer = answer_of(policy, status)
+    if is_busy(answer):
         note(td, lay, me, -1, BUSY_GIVEN_UP)
     count_retries(td, me, retries)
-    return status
+    return answer
 
 
 @steps(span=host("flush", "flushes for its new root"), at={"store_release_vm_bugged": DEAD})
 def tdx_flush_tlb_current(td, lay, rules, me):
-    """tdx_track(): those of the ordering's steps that it has."""
+    """tdx_track(): those of the ordering's steps that it has; from the first again where BUSY is handed up."""
     left = rules.shootdown
+    again = 0
     due: SetOf[VCPU] = 0
     while left:
         what = left & 15
@@ -196,13 +207,20 @@ def tdx_flush_tlb_current(td, lay, rules, me):
                 due = 0
         elif what == TRACK:
             status = yield from track_as_vcpu(td, lay, rules, me)
-            if status != SUCCESS:
+            if status == HANDED_UP:
+                left = after_failure(left)
+                again = rules.shootdown
+            elif status != SUCCESS and status != SKIPPED:
                 count(td, me, BUG_ON, 1)
                 if rules.on_error != FREE_PAGE:
                     left = after_failure(left)
                 if rules.on_error == STOP:
                     yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
         left = left >> 4
+        if left == 0 and again:
+            left = again
+            again = 0
+            relax(td, rules, me)
     return 0
 
 

@@ -13,13 +13,15 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, local, steps
-from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, SPIN, TRACK, seamcall_until
+from kernels.tdx.kvm.busy import SPIN
+from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, TRACK, seamcall_until
 from kernels.tdx.kvm.shootdown import (
     FLUSH,
     blocked_page,
     is_kick,
     is_lock,
     next_page_word,
+    policy_of,
     request_of,
     seamcall_step,
     steps_of,
@@ -94,7 +96,7 @@ def shared_step(td, lay, rules, me, what, gpa, repair):
     """
     status = SUCCESS
     if what == TRACK:
-        policy = SPIN if repair else rules.track_busy
+        policy = SPIN if repair else policy_of(rules, TRACK)
         status = yield from seamcall_until(td, lay, rules, me, LEAF_TRACK, gpa, policy, repair)
     else:
         if what == BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
@@ -119,12 +121,13 @@ def step_of_either(td, lay, rules, me, what, gpa, repair):
 
 @steps
 def map_either(td, lay, rules, me, gpa, page):
-    """A host page behind a guest page; the guest need not accept it where that is shared."""
+    """A host page behind a guest page; the guest need not accept it where that is shared. Returns the status."""
+    status = SUCCESS
     if is_shared(lay, rules, gpa):
         yield store_release(td, sept(lay, gpa), shared_spte(page))
     else:
-        yield from map_page(td, lay, rules, me, gpa, page)
-    return 0
+        status = yield from map_page(td, lay, rules, me, gpa, page)
+    return status
 
 
 PART = Part(

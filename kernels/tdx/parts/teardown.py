@@ -15,7 +15,8 @@ from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm import mortal
-from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, WHOLE, is_busy, kick
+from kernels.tdx.kvm.busy import is_busy
+from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, WHOLE, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE

@@ -32,8 +32,9 @@ from kernels.tdx.guest import (
     touching,
     turn_to,
 )
+from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
-from kernels.tdx.kvm.kick import HELD_OUT, acknowledge, is_busy
+from kernels.tdx.kvm.kick import HELD_OUT, acknowledge
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import LEAF_ENTER, NOT_ENTERED, enter_guest, handle_exit, instruction_behind
 from kernels.tdx.module.mem import vp_enter

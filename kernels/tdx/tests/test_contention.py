@@ -41,7 +41,7 @@ from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Busy, Flow, Rules, flow_name
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import HP, TDEL, plan, vcpu_actor, zapper_actor
-from kernels.tests.orders import SAFE
+from kernels.tests.orders import SAFE, busy
 
 TRACK, ENTER, BLOCK = int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_VP_ENTER), int(Leaf.TDH_MEM_RANGE_BLOCK)
 REMOVE, ACCEPT = int(Leaf.TDH_MEM_PAGE_REMOVE), int(Leaf.TDG_MEM_PAGE_ACCEPT)
@@ -202,7 +202,7 @@ def test_a_try_of_an_entry_is_known_to_have_succeeded_by_what_it_returns(functio
 def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
     lay = plan(1, 1, 1, 1)
     words = np.zeros(lay.total_words, np.int64)
-    rules = SAFE["spec"]._replace(track_busy=int(Busy.NONE), shootdowns=1, ticks_to_ns=1 << 20)
+    rules = SAFE["spec"]._replace(**busy(Busy.BUG, "track"), shootdowns=1, ticks_to_ns=1 << 20)
     SHOOTDOWN.prepare(words, lay, rules, 1)
     words[lay.epoch_lock] = 2
     words[vcpu_actor(lay, 0).tally + HELD] = lay.epoch_lock << WORD_SHIFT | ENTER

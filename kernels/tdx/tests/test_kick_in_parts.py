@@ -26,6 +26,7 @@ from kernels.tests.orders import (
     V6_16,
     V18,
     WAIT,
+    busy,
     order,
 )
 from kernels.tests.written_schedules import KICK_IPI, quick
@@ -125,7 +126,7 @@ def test_a_page_that_is_blocked_twice_is_told_so():
 
 def test_a_kick_within_track_waits_for_ipis_under_way_and_leaves_nothing_to_wait_for():
     """BUSY of the vCPU that enters; the retry keeps vCPUs out and kicks, with the ordering's own IPIs in flight."""
-    retries = PARALLEL._replace(track_busy=int(Busy.RETRY_WITHOUT_VCPUS), entry_wait_for_sept_zap=1)
+    retries = PARALLEL._replace(**busy(Busy.RETRY_WITHOUT_VCPUS, "track"), entry_wait_for_sept_zap=1)
 
     assert can_happen(retries) <= HARMLESS
 

@@ -10,9 +10,9 @@ from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.lock_contract import Conflict, Contract, contract
 from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Busy, Fault, Flow, Rules
+from kernels.tdx.rules import Busy, Fault, Flow, Rules, tries
 from kernels.tdx.statuses import Leaf
-from kernels.tests.orders import SPEC, UNSERIALIZED, V6_16, V18, two_levels
+from kernels.tests.orders import SPEC, UNSERIALIZED, V6_16, V18, busy, two_levels
 
 BLOCK, TRACK, REMOVE, AUG, ENTER, ACCEPT = (
     Leaf.TDH_MEM_RANGE_BLOCK,
@@ -48,8 +48,7 @@ def table(found: Contract) -> dict[tuple[int, int, int], Second]:
 
 def retried_once(rules: Rules, **fields: int) -> Rules:
     return rules._replace(
-        track_busy=int(Busy.RETRY_WITHOUT_VCPUS),
-        sept_busy=int(Busy.RETRY_WITHOUT_VCPUS),
+        **busy(Busy.RETRY_WITHOUT_VCPUS),
         entry_wait_for_sept_zap=1,
         **fields,
     )
@@ -94,7 +93,9 @@ def test_every_lock_that_is_tried_is_told_though_nobody_is_ever_met_at_it():
         (V6_16._replace(faults=int(Fault.ENTRY_UNCHECKED)), "can fail"),
         (V6_16._replace(entry_wait_for_sept_zap=0), "can fail"),
         (SPEC, "spins"),
-        (SPEC._replace(track_busy=int(Busy.NONE)), "gives up"),
+        (SPEC._replace(**busy(Busy.BUG, "track")), "gives up"),
+        (SPEC._replace(**busy(Busy.SKIP, "track")), "gives up"),
+        (SPEC._replace(**busy(tries(2), "track")), "can fail"),
     ],
 )
 def test_the_second_track_succeeds_only_while_every_vcpu_is_kept_out(rules: Rules, second: str):
@@ -102,7 +103,7 @@ def test_the_second_track_succeeds_only_while_every_vcpu_is_kept_out(rules: Rule
 
 
 def test_what_is_tried_again_for_one_lock_alone_is_given_up_at_another():
-    found = table(looked_at(V18._replace(sept_busy=int(Busy.SPIN_ON_TREE)), 1, 2, 2))
+    found = table(looked_at(V18._replace(**busy(Busy.SPIN_EXACT, "block", "remove")), 1, 2, 2))
 
     assert found[BLOCK, ENTRY, ACCEPT] == "gives up"
     assert found[BLOCK, TREE, AUG] == "can fail"  # not at the tree: the next try may come to the entry

@@ -8,11 +8,11 @@ from kernels.tdx.protocol import barriers, sites
 
 # Word | stores and locked read-modify-writes (which are full barriers) | loads; each with how often the source has it.
 TABLE = """
-stage | 6 store_release | 1 load_acquire
-owner | 9 store_release, 1 compare_exchange | 5 load_relaxed, 1 load_acquire
-sept | 10 store_release, 9 fetch_and, 3 fetch_or | 16 load_acquire
+stage | 7 store_release | 1 load_acquire
+owner | 12 store_release, 1 compare_exchange | 5 load_relaxed, 1 load_acquire
+sept | 12 store_release, 9 fetch_and, 3 fetch_or | 17 load_acquire
 ipi | 1 exchange, 3 fetch_or | 4 load_acquire
-vm_bugged | 5 store_release | 6 load_acquire
+vm_bugged | 7 store_release | 7 load_acquire
 requests | 2 fetch_and, 2 fetch_or | 1 load_acquire, 2 load_seq_cst
 mode | 2 store_relaxed, 2 store_release, 1 store_seq_cst, 2 compare_exchange | 2 load_seq_cst
 gate | 1 store_release, 1 store_seq_cst, 2 fetch_add | 1 load_acquire
@@ -21,23 +21,26 @@ no_entry_lock | 1 compare_exchange, 1 fetch_add |
 srcu | 1 store_release, 1 store_seq_cst, 1 compare_exchange | 1 load_acquire
 memslot | 2 store_release, 1 store_seq_cst | 4 load_acquire
 shared_spte | 1 exchange, 1 compare_exchange | 2 load_acquire
-mmu_lock | 1 compare_exchange, 14 fetch_add |
-slots_lock | 1 exchange, 1 compare_exchange |
+mmu_lock | 2 compare_exchange, 18 fetch_add |
+slots_lock | 1 exchange, 3 compare_exchange, 2 fetch_add |
 shared_owner | 3 store_release | 2 load_relaxed
 flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire
-runnable | 2 store_release, 1 store_seq_cst | 1 load_acquire, 1 load_seq_cst
+runnable | 4 store_release, 1 store_seq_cst | 6 load_acquire, 1 load_seq_cst
 sept_lock | 1 compare_exchange, 7 fetch_add |
-mirror | 15 store_release, 2 exchange, 6 compare_exchange | 5 load_acquire
+mirror | 18 store_release, 2 exchange, 7 compare_exchange | 6 load_acquire
+kvm_lock | 1 compare_exchange, 1 fetch_add |
+vcpu_mutex | 2 compare_exchange, 3 fetch_add |
+invalidate_lock | 2 compare_exchange, 2 fetch_add |
 occupant | 2 store_release, 2 compare_exchange |
 lp_ipi | 2 store_release | 1 load_acquire
 content | 5 store_release | 1 load_relaxed
 track_lock | 1 compare_exchange, 1 fetch_add |
-tdr_lock | 3 exchange, 3 compare_exchange, 5 fetch_add |
-td_state | 4 store_release | 5 load_acquire
+tdr_lock | 6 exchange, 6 compare_exchange, 15 fetch_add |
+td_state | 6 store_release | 6 load_acquire
 bepoch | 4 store_release | 1 load_acquire
-assoc_lpid | 3 store_release, 2 compare_exchange | 2 load_acquire
-num_assoc_vcpus | 1 store_release, 4 fetch_add | 1 load_acquire
-epoch_tracking | 1 store_release, 1 compare_exchange, 5 fetch_add | 9 load_acquire
+assoc_lpid | 5 store_release, 2 compare_exchange | 3 load_acquire
+num_assoc_vcpus | 2 store_release, 5 fetch_add | 1 load_acquire
+epoch_tracking | 2 store_release, 1 compare_exchange, 5 fetch_add | 9 load_acquire
 tree_lock | 4 exchange, 3 compare_exchange, 8 fetch_add |
 epoch_lock | 1 exchange, 1 compare_exchange, 4 fetch_add |
 lp_tlb | 1 store_relaxed, 1 store_release | 1 load_relaxed

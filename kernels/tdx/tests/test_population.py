@@ -8,7 +8,7 @@ from kernels.tdx import words
 from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Busy, Fault, Flow, Rules
 from kernels.tests.naive import Space, State, StepMachine, search
-from kernels.tests.orders import SPEC, V6_16, V18, two_levels
+from kernels.tests.orders import SPEC, V6_16, V18, busy, two_levels
 
 ALWAYS = {"fault", "operand_busy"}
 
@@ -61,7 +61,7 @@ def test_an_accepted_page_that_was_not_zeroed_is_seen_by_its_first_read():
 
 def test_v18_takes_the_busy_lock_of_an_entry_for_an_error_that_a_guest_accepts():
     """TDX_ERROR_SEPT_BUSY is that of the tree; BLOCK meets ACCEPT and answers OPERAND_BUSY|RCX."""
-    _, space = searched(ORDERS["v18"]._replace(sept_busy=int(Busy.SPIN_ON_TREE)), Size(1, 1))
+    _, space = searched(ORDERS["v18"]._replace(**busy(Busy.SPIN_EXACT, "block", "remove")), Size(1, 1))
 
     assert "busy_given_up" in space.outcomes
 

@@ -7,17 +7,20 @@ import pytest
 from kernels.search.explore import explore
 from kernels.search.schedule import Schedule
 from kernels.tdx import words
-from kernels.tdx.kvm.kick import gives_up
+from kernels.tdx.kvm.busy import gives_up
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Busy, Fault, Flow, Rules
+from kernels.tdx.rules import Busy, Fault, Flow, Rules, tries
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.driver import answered, enter, page_state, seen, stepped
-from kernels.tests.orders import SPEC, V18, two_levels
+from kernels.tests.orders import SPEC, V18, busy, two_levels
 from kernels.tests.single_calls import STATE_INCORRECT, Machine, kept
 from kernels.tests.witnesses import ALWAYS_LEGAL
 
-LITERAL = V18._replace(sept_busy=int(Busy.RETRY_ON_TREE), serialized=1, shootdowns=2)
+EXACT = (
+    busy(tries(17, exact=True), "block") | busy(Busy.SPIN_EXACT, "remove") | busy(Busy.HAND_UP_EXACT, "aug", "sept_add")
+)
+LITERAL = V18._replace(**EXACT, serialized=1, shootdowns=2)
 # Without mmu_lock, which v18 takes, two zappers contend for the tree, as an entry with the 0-step filter would.
 UNLOCKED = LITERAL._replace(serialized=0)
 # Only where no SPTE is frozen do two vCPUs come to add one page.
@@ -30,7 +33,7 @@ REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
 
 def by_seamcall(block: int, remove: int) -> set[str]:
     """What happens where two zappers meet at the tree, with these policies for BUSY."""
-    rules = V18._replace(block_busy=block, remove_busy=remove)
+    rules = V18._replace(**busy(block, "block"), **busy(remove, "remove"))
     return {*explore(*of_flow(rules), Size(1, 2, 2, 2), liveness=False).outcomes} - ALWAYS_LEGAL
 
 
@@ -99,7 +102,9 @@ def test_the_eagain_of_block_is_an_error_with_mmu_lock_held_for_write():
 
 
 def test_a_race_gives_up_behind_the_first_try_and_sixteen_more():
-    assert [gives_up(None, None, None, None, retries) for retries in (0, 15, 16)] == [False, False, True]
+    policy = tries(17, exact=True)
+
+    assert [gives_up(None, None, None, None, retries, policy) for retries in (0, 15, 16)] == [False, False, True]
 
 
 def test_under_mmu_lock_nothing_but_an_accept_brings_it_down():
@@ -162,7 +167,7 @@ def test_a_second_aug_of_a_page_that_is_accepted_by_then_is_kvm_bug_on():
 
 
 def test_a_second_aug_of_a_pending_page_is_kvm_bug_on_for_whoever_does_not_look_at_the_entry():
-    run = two_that_add(TWICE._replace(sept_busy=int(Busy.SPIN)))
+    run = two_that_add(TWICE._replace(**busy(Busy.HAND_UP, "aug", "sept_add")))
     run.until("vcpu 1", "vm_is_dead.load_acquire_vm_bugged")
 
     assert seen(run) == {"fault", "entry_state_incorrect"}
@@ -170,8 +175,6 @@ def test_a_second_aug_of_a_pending_page_is_kvm_bug_on_for_whoever_does_not_look_
 
 
 def test_busy_of_block_and_busy_of_remove_have_a_policy_each():
-    spins, is_error = int(Busy.SPIN) + 1, int(Busy.NONE) + 1
-
-    assert by_seamcall(spins, spins) == by_seamcall(0, 0) == set()
-    assert by_seamcall(is_error, spins) == {"busy_given_up"}
-    assert by_seamcall(spins, is_error) == {"busy_given_up"}
+    assert by_seamcall(Busy.SPIN, Busy.SPIN) == set()
+    assert by_seamcall(Busy.BUG, Busy.SPIN) == {"busy_given_up"}
+    assert by_seamcall(Busy.SPIN, Busy.BUG) == {"busy_given_up"}

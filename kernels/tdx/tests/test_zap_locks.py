@@ -7,7 +7,7 @@ from kernels.tdx.kvm.shootdown import after_failure
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Busy, Flow, Rules, Step, pack_steps
-from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, REMOVE, TRACK, order
+from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, REMOVE, TRACK, busy, order
 
 LOCK_SEPT, UNLOCK_SEPT, LOCK_TRACK, UNLOCK_TRACK = LOCKS
 SEPT, TRACKS, FAULTS, NO_ENTRY = "sept_lock", "track_lock", "fault_lock", "no_entry_lock"
@@ -15,7 +15,7 @@ ALL = {SEPT, TRACKS, FAULTS, NO_ENTRY}
 TWO_ZAPPERS = Size(1, 2, 2)
 
 
-def with_locks(locks: set[str], busy: Busy, flow: Flow = Flow.SHOOTDOWN) -> Rules:
+def with_locks(locks: set[str], policy: Busy, flow: Flow = Flow.SHOOTDOWN) -> Rules:
     """The specification's order without mmu_lock, and these locks."""
     sept, track = SEPT in locks, TRACKS in locks
     steps = [
@@ -26,8 +26,7 @@ def with_locks(locks: set[str], busy: Busy, flow: Flow = Flow.SHOOTDOWN) -> Rule
     return order(
         *steps,
         flow=int(flow),
-        track_busy=int(busy),
-        sept_busy=int(busy),
+        **busy(policy),
         entry_wait_for_sept_zap=1,
         fault_lock=int(FAULTS in locks),
         no_entry_lock=int(NO_ENTRY in locks),
