@@ -20,7 +20,8 @@ PARTS = ("request", "send", "wait")
 def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     """Each key that contradicts another, and how. The first one is reported."""
     yield from (("shootdown", text) for text in _of_steps(o.shootdown))
-    raised = "gate_raise" in o.shootdown
+    yield from (("table", text) for text in _of_steps(o.table or ("remove",)))
+    raised = "gate_raise" in o.every_step
     if raised and o.gate == "none":
         yield "gate", 'expected "counter" or "flag", as the shootdown has gate steps, found "none"'
     if o.gate != "none" and not raised:
@@ -31,7 +32,7 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:
         yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
-    if "flush" in o.shootdown and "requests" not in o.entry:
+    if "flush" in o.every_step and "requests" not in o.entry:
         yield "entry", 'expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it'
     if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
         text = f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it'
@@ -42,7 +43,7 @@ def _of_busy(o: Ordering) -> Iterator[tuple[str, str]]:
     for key, seamcall, word in said(o):
         if seamcall in OF_FAULTS and word == "retry_without_vcpus":
             yield key, f"found {shown(word)}, but a fault is a vCPU's, and no vCPU keeps vCPUs out"
-        if seamcall not in (*OF_FAULTS, *o.shootdown):
+        if seamcall not in (*OF_FAULTS, *o.every_step):
             yield key, f'found {shown(word)}, but the shootdown has no step "{seamcall}"'
         if seamcall == "track" and o.track_busy != "spin":
             text = f"found {shown(word)} beside its shorthand, track_busy = {shown(o.track_busy)}; leave one out"
@@ -90,7 +91,7 @@ def _of_locks(steps: Sequence[str]) -> Iterator[str]:
 
 
 def _of_kicks(o: Ordering) -> Iterator[tuple[str, str]]:
-    whole, parts = "kick" in o.shootdown, [step for step in o.shootdown if step in PARTS]
+    whole, parts = "kick" in o.every_step, [step for step in o.every_step if step in PARTS]
     if whole and parts:
         text = f'found "kick" beside its part "{parts[0]}"; write "request", "send", "wait" for a whole one'
         yield "shootdown", text

@@ -31,8 +31,8 @@ def in_full(ordering: Ordering) -> Iterator[str]:
             continue
         left_out = "" if key in ordering.model_fields_set else " (left out)"
         yield f"{key} = {_value(ordering, key)}{left_out}: {field.title}"
-        if key == "shootdown":
-            yield from (f"  {step}: {DOES[step]}" for step in ordering.shootdown)
+        if key in ("shootdown", "table"):
+            yield from (f"  {step}: {DOES[step]}" for step in getattr(ordering, key))
 
 
 def _value(ordering: Ordering, key: str) -> str:
@@ -40,10 +40,10 @@ def _value(ordering: Ordering, key: str) -> str:
         made = {
             seamcall: by_mode if len(set(by_mode.values())) > 1 else by_mode["write"]
             for seamcall, by_mode in in_force(ordering).items()
-            if seamcall in (*ordering.shootdown, *OF_FAULTS)
+            if seamcall in (*ordering.every_step, *OF_FAULTS)
         }
         return f"{{ {', '.join(f'{seamcall} = {shown(policy)}' for seamcall, policy in made.items())} }}"
-    if key == "shootdown":
-        return f"{len(ordering.shootdown)} steps"
+    if key in ("shootdown", "table") and (steps := getattr(ordering, key)):
+        return f"{len(steps)} steps"
     value = getattr(ordering, key)
     return shown(value.model_dump(exclude_none=True) if key == "kick" else value)

@@ -111,6 +111,11 @@ class Ordering(BaseModel):
     shootdown: Steps = Field(
         title="the steps of one shootdown", description='a list of steps such as ["block", "track", "kick", "remove"]'
     )
+    table: Steps = Field(
+        default=(),
+        title="the same of a page-table page, where its own are others",
+        description='a list of steps such as ["block", "track", "kick", "remove"]',
+    )
     kick: Kick | None = Field(
         default=None,
         title="the request that a kick makes, and whether it waits for the answers to its IPIs",
@@ -187,6 +192,11 @@ class Ordering(BaseModel):
     def safe(self) -> bool:
         """Whether no forbidden outcome is expected."""
         return self.expect == "safe"
+
+    @property
+    def every_step(self) -> tuple[str, ...]:
+        """Those of a guest page, and those of a page-table page behind them."""
+        return self.shootdown + self.table
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
@@ -352,6 +362,7 @@ NESTED: dict[str, type[BaseModel]] = {**TABLES, "matrix": Small}
 # What stands in a list or a table, where an element of it has the wrong type.
 ELEMENTS = {
     "shootdown": f"a step ({listed(STEPS)})",
+    "table": f"a step ({listed(STEPS)})",
     "entry": f"a check ({listed(ENTRY_CHECKS)})",
     "faults": f"a fault ({listed(FAULTS)})",
     "expect": f"an outcome ({listed(FORBIDDEN)})",

@@ -38,7 +38,7 @@ def compile_rules(
     `clock` is a kernels.rules.Clock, `ticks_per_s` its rate, `ticks_to_ns` nanoseconds a tick times 2**NS_SHIFT.
     The host's timer ticks only where actors share CPUs, or for a storm: elsewhere nobody has to give way.
     """
-    steps = [Step[step.upper().replace(" ", "_")] for step in ordering.shootdown]
+    steps, of_table = map(_steps, (ordering.shootdown, ordering.table))
     kick = ordering.kick
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
@@ -57,8 +57,9 @@ def compile_rules(
         shared_flush=int(SharedFlush[scenario.shared_flush.upper()]),
         memslot_zap=int(MemslotZap[scenario.memslot_zap.upper()]),
         shootdown=pack_steps(steps),
+        table=pack_steps(of_table),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
-        wait=_wait(steps, kick),
+        wait=max(_wait(steps, kick), _wait(of_table, kick)),
         gate=int(Gate[ordering.gate.upper()]),
         entry_requests=int("requests" in ordering.entry),
         entry_gate=int("gate" in ordering.entry),
@@ -96,6 +97,10 @@ def compile_rules(
         ticks_to_ns=int(ticks_to_ns),
         kick_by=int(KickBy[scenario.kick_by.upper()]),
     )
+
+
+def _steps(words: tuple[str, ...]) -> list[Step]:
+    return [Step[word.upper().replace(" ", "_")] for word in words]
 
 
 def _wait(steps: list[Step], kick: Kick | None) -> int:

@@ -100,7 +100,7 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
             said = f"waits until every CPU has answered, and the kick of {ordering.name} does not wait at once"
             raise UsageFault(f'kick_by: "membarrier" {said}; "word" and "signal" do not')
         for key, where in keys.items():
-            if key in ("costs.block", "costs.track") and key.removeprefix("costs.") not in ordering.shootdown:
+            if key in ("costs.block", "costs.track") and key.removeprefix("costs.") not in ordering.every_step:
                 raise UsageFault(f"{where}: {key}: {ordering.name} has no such step, it would change nothing")
         if scenario.has(Flow.FLUSH_CURRENT) and (locks := own_locks(ordering)):
             said = "a vCPU's own tdx_track() takes no lock of the ordering's"
@@ -111,7 +111,7 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
 
 def own_locks(ordering: Ordering) -> tuple[str, ...]:
     """Its steps that take or give back a lock of its own."""
-    return tuple(step for step in ordering.shootdown if " " in step)
+    return tuple(step for step in ordering.every_step if " " in step)
 
 
 def looks_for(faults: Collection[str], its: "Reads") -> bool:

@@ -257,6 +257,7 @@ class Rules(NamedTuple):
     shared_flush: int
     memslot_zap: int  # in the flow `mmio`
     shootdown: int
+    table: int  # the same of a page-table page, 0 where that takes the steps of a guest page
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)
     wait: int  # for IPIs to be answered: 0, AT_ONCE behind the last, or LATER, with other steps in between
     gate: int
@@ -312,5 +313,6 @@ def pack_steps(steps: list[Step]) -> int:
 
 def has_locks(rules: Rules) -> int:
     """1 where an ordering has locks of its own, else 0."""
-    steps = (rules.shootdown >> place & 15 for place in range(0, STEP_BITS * MOST_STEPS, STEP_BITS))
+    places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
+    steps = (order >> place & 15 for order in (rules.shootdown, rules.table) for place in places)
     return int(bool(rules.fault_lock or rules.no_entry_lock or any(step in LOCKS for step in steps)))

@@ -38,6 +38,7 @@ def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path:
         "  request",
         "  send",
         "  remove",
+        "table = [] (left out)",
         'kick = { request = "none" }',
         'gate = "none" (left out)',
         "entry = [] (left out)",

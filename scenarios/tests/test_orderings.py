@@ -18,6 +18,8 @@ STEPS = (
 )
 POLICIES = "spin, spin_exact, tries(16), retry_without_vcpus, hand_up, skip or bug"
 BY_LOCK = 'a table such as { read = "hand_up", write = "bug" }'
+NO_REMOVE = 'expected the step "remove" once, found none: without it no page is ever given back'
+NO_REQUEST = 'found "send" without "request" before it, which finds out who is inside: nobody would be sent an IPI'
 OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
     "entry_state_incorrect, refcount_broken, no_progress, busy_given_up, ve_on_memory, access_before_accept, "
@@ -90,9 +92,9 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         ('shootdwon = ["remove"]', 'shootdwon: unknown key; did you mean "shootdown"?'),
         (
             NO_KICK + "xyz = 1",
-            "xyz: unknown key; expected title, source, why, shootdown, kick, gate, entry, track_busy, sept_busy, busy, "
-            "fault_lock, fault_mmu_lock, no_entry_lock, serialized, sept_free, hkid_free, guard, on_error, "
-            "fault_retry, faults or expect",
+            "xyz: unknown key; expected title, source, why, shootdown, table, kick, gate, entry, track_busy, "
+            "sept_busy, busy, fault_lock, fault_mmu_lock, no_entry_lock, serialized, sept_free, hkid_free, guard, "
+            "on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
@@ -203,6 +205,16 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
         (
             'shootdown = ["block", "gate_lower", "remove"]\ngate = "counter"',
             'shootdown: expected "gate_raise" and "gate_lower" together, found "gate_lower" without "gate_raise"',
+        ),
+        (NO_KICK + 'table = ["block"]', f"table: {NO_REMOVE}"),
+        (NO_KICK + 'table = ["send", "remove"]', f"table: {NO_REQUEST}"),
+        (
+            NO_KICK + 'table = ["block", "gate_raise", "gate_lower", "remove"]',
+            'gate: expected "counter" or "flag", as the shootdown has gate steps, found "none"',
+        ),
+        (
+            KICKED + 'table = ["request", "send", "wait", "remove"]\nkick = { request = "none" }',
+            'shootdown: found "kick" beside its part "request"; write "request", "send", "wait" for a whole one',
         ),
         (GATED, 'gate: expected "counter" or "flag", as the shootdown has gate steps, found "none"'),
         (NO_KICK + 'gate = "counter"', 'gate: expected "none", as the shootdown has no gate steps, found "counter"'),

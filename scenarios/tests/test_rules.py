@@ -32,6 +32,7 @@ def test_spec_compiles_to_these_integers() -> None:
         shared_flush=0,
         memslot_zap=0,
         shootdown=0x6341,
+        table=0,
         request=0,
         wait=1,
         gate=0,
@@ -145,6 +146,17 @@ def test_a_policy_for_busy_may_hang_on_how_mmu_lock_is_held(tmp_path: Path) -> N
 
     assert policies(tmp_path, text, "write") == [8, 0, 8, 8, 8]
     assert policies(tmp_path, text, "read") == [16, 0, 8, 9, 8]
+
+
+def test_a_page_table_page_has_its_own_steps_and_its_own_wait(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'shootdown = ["block", "remove"]\ntable = ["block", "request", "send", "track", "wait", "remove"]\n'
+        'kick = { request = "none" }'
+    )
+    mine = compiled(str(file))
+
+    assert (mine.shootdown, mine.table, mine.wait) == (0x61, 0x6A4981, 2)
 
 
 @pytest.mark.parametrize(("reads", "pattern"), [("uniform", 0), ("sequential", 1), ("hot_set", 2)])

@@ -56,6 +56,12 @@ def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None
         ("populate", "v18", ("busy.aug.write=bug",), "--set: busy.aug.write: no step"),
         ("review", "v18", ('busy={ block = "bug", aug = "bug" }',), "--set: busy.aug: no step"),
         ("review", "v18", ("busy.block.read=bug", "busy.block.write=skip"), "--set: busy.block.write: no step"),
+        (
+            "review", "spec", ('table=["remove"]',),
+            '--set: table: no step of the flow "shootdown" looks at it under spec, it would change nothing; '
+            'in flow "sept_pages" one does',
+        ),
+        ("sept_pages", "v6_16", ('table=["remove"]',), "--set: table: no step"),
         ("review", "spec", ("fault_mmu_lock=write",), "--set: fault_mmu_lock: no step"),
         ("review", "spec", ("lps=3",), "--set: lps: no step"),
         ("mmio", "spec", ("reads=sequential",), "--set: reads: no step"),
@@ -92,6 +98,7 @@ def test_a_key_that_no_step_looks_at_is_refused_with_where_one_does(scenario, or
         ("review", "spec", ("busy.track.read=bug", "serialized=false")),
         ("populate", "v18", ("busy.aug.write=bug", "fault_mmu_lock=write", "busy.sept_add=spin")),
         ("flush_current", "v18", ("busy.track.read=tries(2)",)),
+        ("sept_pages", "v6_16", ('table=["remove"]', "sept_free=live")),
         ("review", "spec", ("reads=hot_set", "gap=3", "rate=10.0", "tick_us=7", "yields={}", "module=none")),
         ("review", "v6_16", ("expect=safe", "duration_s=1s", "kick_by=membarrier")),
         ("review", "kick_without_wait", ("kick_by=signal",)),

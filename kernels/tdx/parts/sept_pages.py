@@ -10,7 +10,7 @@ from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_
 from kernels.language.steps import choice, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.kvm.shootdown import shoot_down
+from kernels.tdx.kvm.shootdown import shoot_down, steps_of
 from kernels.tdx.kvm.zap import freeze_present, look, try_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, put_back
 from kernels.tdx.part import Part
@@ -135,13 +135,27 @@ def handle_removed_pt(td, lay, rules, me, gpa, due):
 
 
 @steps(in_place=True)
+def steps_of_level(td, lay, rules, me, todo, gpa, repair):
+    """The steps that a page takes: those of its level, where a page-table page that can go has its own."""
+    taken = todo
+    if rules.sept_free != AFTER_HKID and gpa >= lay.pages and not repair and rules.table:
+        taken = rules.table
+    return taken
+
+
+@steps(in_place=True)
 def gone_with_its_children(td, lay, rules, me, gpa):
     yield from unlock_mmu(td, lay, rules, me)
     return 0
 
 
 PART = Part(
-    {try_page: try_table, shoot_down: handle_removed_pt, put_back: gone_with_its_children},
+    {
+        try_page: try_table,
+        shoot_down: handle_removed_pt,
+        steps_of: steps_of_level,
+        put_back: gone_with_its_children,
+    },
     on="populate",
     not_with={
         "migrate": "a CPU's paging-structure caches are the vCPU's own",

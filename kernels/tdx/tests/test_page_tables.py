@@ -4,14 +4,26 @@ import functools
 
 import pytest
 
+from kernels.search.explore import explore
 from kernels.tdx import words
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_accept
-from kernels.tdx.protocol import Size
-from kernels.tdx.rules import Fault, Flow, Rules, SeptFree
+from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, Step, pack_steps
 from kernels.tdx.words import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
 from kernels.tests.naive import Space, StepMachine, search
-from kernels.tests.orders import KICK_THEN_TRACK, NO_KICK, SPEC, V6_16, V18, two_levels
+from kernels.tests.orders import (
+    BLOCK,
+    KICK,
+    KICK_THEN_TRACK,
+    NO_KICK,
+    REMOVE,
+    SPEC,
+    TRACK,
+    V6_16,
+    V18,
+    two_levels,
+)
 from kernels.tests.single_calls import (
     BUSY_ENTRY,
     BUSY_TREE,
@@ -175,3 +187,32 @@ def test_a_child_that_a_fault_has_frozen_is_frozen_again_or_comes_back_below_a_p
 
     assert ("ept_page_not_free" in space.outcomes) == shown
     assert ("ept_walk_failed" in space.outcomes) == shown
+
+
+@pytest.mark.parametrize(
+    ("table", "shows", "states"),
+    [
+        ((BLOCK, TRACK, KICK, REMOVE), set(), 9_009),
+        ((BLOCK, TRACK, REMOVE), {"tracking_not_done"}, 9_276),
+        ((BLOCK, KICK, TRACK, REMOVE), {"tracking_not_done"}, 9_982),
+        ((BLOCK, REMOVE, TRACK, KICK), {"tracking_not_done"}, 6_584),
+        ((TRACK, KICK, BLOCK, REMOVE), {"tracking_not_done"}, 8_805),
+        ((TRACK, KICK, REMOVE), {"not_blocked"}, 6_631),
+    ],
+)
+def test_beside_a_right_order_of_the_leaves_a_wrong_one_of_the_page_table_page_is_caught(
+    table: tuple[Step, ...], shows: set[str], states: int
+) -> None:
+    rules = freeing(SPEC, zap_for_write=0, table=pack_steps([*table]))
+
+    found = explore(*of_flow(rules), SMALL, threads=1, liveness=False)
+
+    assert ({*found.outcomes, *found.broken} - ALWAYS - {"fault_retried"}, found.states) == (shows, states)
+
+
+def test_a_page_table_page_that_stays_has_no_order() -> None:
+    rules = freeing(SPEC, sept_free=int(SeptFree.AFTER_HKID))
+
+    counts = {explore(*of_flow(its), SMALL, threads=1).states for its in (rules, rules._replace(table=REMOVE))}
+
+    assert counts == {3_571}

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,23 @@ def test_page_table_pages_go_beneath_vcpus_and_come_back_and_nothing_forbidden_i
     assert run["all_shootdowns"] == pages + tables > tables > 0
     assert tables <= counts["TDH.MEM.SEPT.ADD"] <= tables + 8
     assert pages <= counts["TDH.MEM.PAGE.AUG"] <= pages + 64
+
+
+@pytest.mark.processes
+def test_a_wrong_order_of_page_table_pages_is_caught_beside_a_right_one_of_the_leaves(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    """A page-table page goes every 20 us, and SEPT.REMOVE refuses the first that is not blocked."""
+    wrong = (
+        'shootdown = ["block", "track", "kick", "remove"]\ntable = ["track", "kick", "remove"]\n'
+        'kick = { request = "none", wait = true }\nexpect = ["not_blocked"]\n'
+    )
+    (tmp_path / "wrong.toml").write_text(wrong)
+
+    done = tdx_stress("run", "sept_pages", "--ordering", "wrong.toml", "--duration", "300ms", "--set", "warmup_s=0")
+
+    assert done.returncode == 0, done.stderr
+    assert "CAUGHT wrong" in done.stdout
 
 
 @pytest.mark.processes
