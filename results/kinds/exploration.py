@@ -330,6 +330,29 @@ def record(
     return {"ordering": made.pop("ordering"), **judgement.fields, **made}
 
 
+def together(drawn: Sequence[Exploration]) -> dict[str, Any]:
+    """Entries of schedules that were drawn apart, as one; of each outcome the shortest schedule, the first of these."""
+    best: dict[str, Exploration] = {}
+    for one in drawn:
+        for name, steps in one["witness_steps"].items():
+            if name not in best or steps < best[name]["witness_steps"][name]:
+                best[name] = one
+    order = {outcome.name: place for place, outcome in enumerate(Outcome)}
+    names = sorted(best, key=lambda name: (order.get(name, len(order)), name))
+    sums = {key: sum(one[key] for one in drawn) for key in ("seconds", "transitions", "schedules", "unfinished")}
+    made = {
+        **drawn[0],
+        **sums,
+        "stopped_by": next(filter(None, (one["stopped_by"] for one in drawn)), ""),
+        "depth": max(one["depth"] for one in drawn),
+        "outcomes": names,
+        "witness_steps": {name: best[name]["witness_steps"][name] for name in names},
+        "schedules_with": {name: sum(one["schedules_with"].get(name, 0) for one in drawn) for name in names},
+        "witnesses": {name: best[name]["witnesses"][name] for name in names if name in best[name]["witnesses"]},
+    }
+    return {**made, **judge_exploration(made).fields}
+
+
 def document(header: Mapping[str, Any], explorations: Sequence[Mapping[str, Any]], *, single: bool) -> dict[str, Any]:
     """What goes into a file: the one exploration itself where one was asked for, else a list under `explorations`.
 

@@ -4,7 +4,7 @@ The states are those of a sequentially consistent memory: one atomic step of one
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kernels.search.breadth_first import Move, Progress
@@ -15,7 +15,7 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from results.grades import FAILING, grade_of
-from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record
+from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record, together
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.explore.witness import Recorded, as_searched, recorded
@@ -25,6 +25,7 @@ from stress.screen import Screen
 
 Watch = Callable[[Progress], bool]
 Moves = tuple[Move, ...]
+AT_A_TIME, SEED_STEP = 10_000, 1_000_003  # schedules that are drawn from one seed, and from it to the next
 FORBIDDEN = tuple(outcome.name for outcome in Outcome if outcome.grade in FAILING)
 
 
@@ -59,8 +60,44 @@ class Searched:
     witnesses: Mapping[str, Recorded]
 
 
+def drawn_apart(method: Sample) -> list[Sample]:
+    """The same schedules, so many at a time, each time from a seed of their own: whoever draws them draws the same."""
+    starts = range(0, method.schedules, AT_A_TIME)
+    return [
+        replace(method, schedules=min(AT_A_TIME, method.schedules - start), seed=method.seed + number * SEED_STEP)
+        for number, start in enumerate(starts)
+    ]
+
+
 def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch: Watch) -> Searched:
-    """Explore this ordering once; `watch` is called some times a second and answers whether to go on."""
+    """Explore this ordering; `watch` is called some times a second and answers whether to go on."""
+    if isinstance(method, Whole):
+        return _search(ordering, scenario, method, watch)
+    done: list[Searched] = []
+    for one in drawn_apart(method):
+        before, spent_s = len(done) * AT_A_TIME, sum(each.entry["seconds"] for each in done)
+
+        def watched(progress: Progress, before: int = before, spent_s: float = spent_s) -> bool:
+            return watch(replace(progress, states=progress.states + before, seconds=progress.seconds + spent_s))
+
+        done.append(_search(ordering, scenario, one, watched))
+        if done[-1].entry["stopped_by"]:
+            break
+    entry = together([one.entry for one in done])
+    first = {
+        name: next(one for one in done if _steps(one, name) == entry["witness_steps"][name])
+        for name in entry["outcomes"]
+    }
+    witnesses = {name: one.witnesses[name] for name, one in first.items() if name in one.witnesses}
+    return Searched(entry, dict(sorted(witnesses.items(), key=lambda found: entry["witness_steps"][found[0]])))
+
+
+def _steps(one: Searched, name: str) -> int | None:
+    found: int | None = one.entry["witness_steps"].get(name)
+    return found
+
+
+def _search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch: Watch) -> Searched:
     rules = as_searched(ordering, scenario)
     size = Size(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries)
     if isinstance(method, Sample):

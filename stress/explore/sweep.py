@@ -1,22 +1,23 @@
-"""The verb `explore --sweep`: each ordering searched at each point, a piece each; exploration.json holds all of them.
+"""The verb `explore` in pieces: each ordering searched at each point, and so many schedules of those that are drawn;
+exploration.json holds all of them.
 
 A point is a value of each key that is swept: of the machine, the ordering, or the seed of schedules drawn at random.
 """
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from kernels.tdx.outcomes import FORBIDDEN
-from results.kinds.exploration import document
+from results.kinds.exploration import document, together
 from results.verdict import Verdict
 from results.words import count
 from scenarios.models import Ordering, Scenario
 from stress.errors import UsageFault
 from stress.explore.grid import memory_of_each
-from stress.explore.ordering import Sample, Whole, get_ready, search
+from stress.explore.ordering import Sample, Whole, drawn_apart, get_ready, search
 from stress.explore.resolve import resolve_exploration
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
@@ -73,21 +74,20 @@ def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
 
 
 def job_of(subject: dict[str, Any]) -> Job:
-    """Points in turn, and orderings in turn at each."""
-    pieces = {
-        key_of(number, one["ordering"]["name"], one["point"]): {
-            **one,
-            **subject["method"],
-            "seed": one["scenario"]["seed"],
-        }
-        for number, one in enumerate(subject["points"], start=1)
-    }
-    return Job(EXPLORE, subject, pieces, run_point, partial(_document, single=len(pieces) == 1))
+    """Points in turn, and orderings in turn at each; of schedules drawn at random those of one seed after the other."""
+    method = subject["method"]
+    cells = [
+        {**one, **method, "seed": sample.seed, **({"schedules": sample.schedules} if method["schedules"] else {})}
+        for one in subject["points"]
+        for sample in drawn_apart(Sample(method["schedules"] or 1, one["scenario"]["seed"], method["depth"]))
+    ]
+    pieces = {key_of(number, one["ordering"]["name"], one["point"]): one for number, one in enumerate(cells, start=1)}
+    return Job(EXPLORE, subject, pieces, run_point, partial(_document, subject["points"]))
 
 
 def _method(described: Mapping[str, Any]) -> Whole | Sample:
     if described["schedules"] is not None:
-        return Sample(described["schedules"], described["scenario"]["seed"], described["depth"])
+        return Sample(described["schedules"], described["seed"], described["depth"])
     asked = {key: described[key] for key in ("memory_bytes", "symmetry", "reduction", "liveness")}
     return Whole(threads=1, until=tuple(described["until"]), **asked)
 
@@ -103,6 +103,12 @@ def run_point(
 
 
 def _document(
-    head: dict[str, Any], how: dict[str, Any], found: Mapping[str, dict[str, Any]], *, single: bool
+    points: Sequence[Mapping[str, Any]], head: dict[str, Any], how: dict[str, Any], found: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    return document(head, list(found.values()), single=single)
+    by_search: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in found.values():
+        by_search.setdefault((one["point"], one["ordering"]), []).append(one)
+    entries = [its[0] if len(its) == 1 else together(its) for its in by_search.values()]
+    if not any(one["point"] for one in points):
+        head |= {"asked": [one["ordering"]["name"] for one in points]}
+    return document(head, entries, single=len(points) == 1)

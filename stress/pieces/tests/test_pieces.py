@@ -105,3 +105,16 @@ def test_a_sweep_of_explore_ends_at_the_first_that_fails_and_says_how_to_go_on(
     assert re.search(left + "tdx-stress explore --resume swept$", failed.stderr.strip())
     assert "missing" not in rest.stderr
     assert (failed.returncode, rest.returncode) == (1, 1)
+
+
+def test_schedules_that_are_drawn_in_shares_are_those_of_one_machine(tdx_stress: Command, tmp_path: Path) -> None:
+    asked = ("explore", "--ordering", "kick_then_track", "--vcpus", "1", "--random", "15000", "--seed", "3", "-q")
+    tdx_stress(*asked, "--out", "whole")
+    for number in (1, 2):
+        tdx_stress(*asked, "--share", f"{number}/2", "--out", f"share{number}")
+    tdx_stress("merge", "share2", "share1", "--out", "merged", "-q")
+
+    alone, merged = (json.loads((tmp_path / name / "exploration.json").read_text()) for name in ("whole", "merged"))
+    kept = ("asked", "schedules", "schedules_with", "witness_steps", "witnesses", "verdict", "seed", "transitions")
+    assert [alone[key] for key in kept] == [merged[key] for key in kept]
+    assert (merged["schedules"], len(merged["schedules_with"])) == (15000, len(merged["outcomes"]))
