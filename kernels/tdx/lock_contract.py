@@ -36,6 +36,7 @@ from kernels.tdx.module.locks import (
     unlock_shared,
 )
 from kernels.tdx.outcomes import Outcome, Second
+from kernels.tdx.rules import OnError
 from kernels.tdx.spans import LEAF_OF
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import HP, TDEL, sept
@@ -110,7 +111,8 @@ def contract(
     protocol: Protocol, rules: Any, size: Any, memory_bytes: int, go_on: Callable[[], bool] = lambda: True
 ) -> Contract | None:
     """Every conflict of a machine; None where its graph takes more than `memory_bytes`, or `go_on` has said no."""
-    start = Schedule(protocol, protocol.searched(rules), size)
+    # What comes behind a BUSY that is given up is not asked: whatever the host does about it, here it is the end.
+    start = Schedule(protocol, protocol.searched(rules)._replace(on_error=int(OnError.STOP)), size)
     most_states = memory_bytes // (8 * (start.lay.state_words + EDGES_WORDS + MORE_WORDS))
     drawn = draw(start, most_states, go_on, symmetry=protocol.states.folds)
     return None if drawn is None else _Looked(drawn).contract()

@@ -24,6 +24,7 @@ Entry = Mapping[str, Any]
 SCHEMA = "tdx-stress/contract/1"
 GRAVE = (Second.fails, Second.none)
 NOBODY, GIVEN_UP = "nobody", Outcome.busy_given_up.name
+MOST_TOLD = 3  # of what else the table has
 MEANING = {
     Second.holds: "the second try, with every vCPU kept out, never fails",
     Second.spins: "tried again for as long as it fails, without a bound",
@@ -80,7 +81,9 @@ def given_up(one: Entry) -> list[Entry]:
 
 def judge(one: Entry) -> Judgement:
     """The verdict on an ordering, as far as BUSY goes: what else it is known for is not asked."""
-    told = "; ".join(f"{_met(row)} in {plural(row['given_up_steps'], 'step')}" for row in given_up(one))
+    shortest = sorted(given_up(one), key=lambda row: int(row["given_up_steps"]))
+    told = "; ".join(f"{_met(row)} in {plural(row['given_up_steps'], 'step')}" for row in shortest[:MOST_TOLD])
+    told += f"; and {len(shortest) - MOST_TOLD} more" * (len(shortest) > MOST_TOLD)
     looked = f"in all {plural(one['states'], 'state')}"
     if GIVEN_UP in one["expect"] and not is_safe(one):
         if told:
@@ -143,14 +146,17 @@ def contract_screen(document: Entry) -> Iterator[RenderableType]:
 
 
 def contract_table(document: Entry) -> Table:
-    """A row for each lock that a SEAMCALL tries and each holder, its orderings side by side."""
+    """A row for each lock that a SEAMCALL tries and each holder, its orderings side by side; those first in which they
+    differ, but for the steps.
+    """
     entries = document["orderings"]
     found = [{(row["leaf"], row["lock"], row["holder"]): row for row in one["conflicts"]} for one in entries]
     keys = list(dict.fromkeys(key for its in found for key in its))
     taken = {(leaf, lock) for leaf, lock, holder in keys if holder is not None}
     order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
-    rows, marked, before = list[tuple[str, ...]](), set[int](), ""
-    for key in sorted(keys, key=lambda key: (order[key[0]], key[1], order.get(key[2], len(order)))):
+    rows, marked, before = list[tuple[str, ...]](), set[int](), ("", True)
+    differ = {key: len({one[key]["second"] if key in one else None for one in found}) > 1 for key in keys}
+    for key in sorted(keys, key=lambda key: (not differ[key], order[key[0]], key[1], order.get(key[2], len(order)))):
         leaf, lock, holder = key
         if holder is None and (leaf, lock) in taken:
             continue
@@ -158,8 +164,9 @@ def contract_table(document: Entry) -> Table:
         parts = list(dict.fromkeys(part for row in its if row for part in row["parts"]))
         where = f"{parts[0]} +{len(parts) - 1}" if len(parts) > 1 else parts[0]
         marked |= {len(rows)} if any(row and row["second"] in GRAVE for row in its) else set()
-        rows.append((_short(leaf) if leaf != before else "", lock, _short(holder), *map(_cell, its), where))
-        before = leaf
+        named = _short(leaf) if before != (leaf, differ[key]) else ""
+        rows.append((named, lock, _short(holder), *map(_cell, its), where))
+        before = leaf, differ[key]
     heads = [broken_name(one["ordering"], safe=is_safe(one)) for one in entries]
     if len(document["machines"]) == 1:
         return Table("", ("BUSY", "lock", "held by", *heads), tuple(row[:-1] for row in rows), marked=frozenset(marked))
@@ -167,15 +174,22 @@ def contract_table(document: Entry) -> Table:
 
 
 def contract_answer(document: Entry) -> str:
-    """Each ordering in a sentence; then what each of the others adds to the first, and takes away."""
+    """Each ordering in a sentence; then what each of the others adds to the first, changes in it, and takes away."""
     first, *others = document["orderings"]
     told = [_promise(one) for one in (first, *others)]
     for one in others:
-        ours, theirs = ({_met(row) for row in it["conflicts"] if row["holder"]} for it in (one, first))
-        for what, which in (("adds to", ours - theirs), ("takes from", theirs - ours)):
-            told += [f"{one['ordering']} {what} {first['ordering']}: {'; '.join(sorted(which))}."] * bool(which)
+        ours, theirs = ({_met(row): row for row in it["conflicts"] if row["holder"]} for it in (one, first))
+        added, taken = (
+            [ours[met] for met in ours if met not in theirs],
+            [theirs[met] for met in theirs if met not in ours],
+        )
+        changed = [met for met in ours if met in theirs and ours[met]["second"] != theirs[met]["second"]]
+        for what, which in (("adds to", added), ("takes from", taken)):
+            told += [f"{one['ordering']} {what} {first['ordering']}: {_grouped(which)}."] * bool(which)
+        of_second = "; ".join(f"{met}: {ours[met]['second']}, not {theirs[met]['second']}" for met in changed)
+        told += [f"{one['ordering']} changes the second try of {first['ordering']}: {of_second}."] * bool(changed)
         told += [f"{one['ordering']} adds nothing to {first['ordering']}, and takes nothing from it."] * (
-            ours == theirs
+            not added and not taken and not changed
         )
     return "\n".join(told)
 
@@ -184,9 +198,11 @@ def _promise(one: Entry) -> str:
     """`v6_16: the second try of MEM.TRACK always succeeds; ...`"""
     by = {second: dict.fromkeys(_short(row["leaf"]) for row in one["conflicts"] if row["second"] == second)
           for second in Second}  # fmt: skip
-    parts = [f"the second try of {' and '.join(its)} always succeeds" for its in [by[Second.holds]] if its]
+    at_one = {_short(row["leaf"]) for row in given_up(one)}  # whatever it is at another lock
+    holds = [leaf for leaf in by[Second.holds] if leaf not in at_one]
+    parts = [f"the second try of {' and '.join(holds)} always succeeds"] if holds else []
     parts += [f"{', '.join(its)}: tried again without a bound" for its in [by[Second.spins]] if its]
-    parts += [f"given up: {_met(row)}" for row in given_up(one)]
+    parts += [f"given up: {_grouped(rows)}" for rows in [given_up(one)] if rows]
     where = "on these machines" if one["complete"] else "as far as was looked"
     return f"{one['ordering']}, {where}: {'; '.join(parts) or 'nobody is told BUSY'}."
 
@@ -194,6 +210,19 @@ def _promise(one: Entry) -> str:
 def _asked(one: Entry) -> Entry:
     """The ordering with what is declared of BUSY alone."""
     return one if GIVEN_UP in one["expect"] else {**one, "expect": "safe"}
+
+
+def _grouped(rows: Iterable[Entry]) -> str:
+    """`VP.INIT on TDR against VP.ENTER, VP.FLUSH and 7 more; ...`: the holders of each lock together."""
+    by: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        by.setdefault((_short(row["leaf"]), row["lock"]), []).append(_short(row["holder"]))
+    return "; ".join(f"{leaf} on {lock} against {_some(holders)}" for (leaf, lock), holders in by.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    told = [*names[:MOST_TOLD], *[f"{len(names) - MOST_TOLD} more"] * (len(names) > MOST_TOLD)]
+    return " and ".join(filter(None, [", ".join(told[:-1]), told[-1]]))
 
 
 def _met(row: Entry) -> str:

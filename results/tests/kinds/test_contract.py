@@ -4,8 +4,19 @@ from typing import Any
 
 import pytest
 
-from results.kinds.contract import contract_answer, contract_cases, contract_exit_code, contract_lines
-from results.tests.builders.contract import FAILS, GIVES_UP, ONCE, SPINS, a_contract, an_entry
+from results.kinds.contract import contract_answer, contract_cases, contract_exit_code, contract_lines, contract_table
+from results.tests.builders.contract import (
+    ACCEPT,
+    BLOCK,
+    ENTER,
+    FAILS,
+    GIVES_UP,
+    ONCE,
+    SPINS,
+    TRACK,
+    a_contract,
+    an_entry,
+)
 
 KNOWN, OTHER = ["busy_given_up"], ["tracking_not_done"]
 
@@ -64,7 +75,8 @@ def test_the_answer_says_what_is_promised_and_what_one_adds_to_the_other() -> No
         "tried again without a bound.",
         "spun, as far as was looked: MEM.RANGE.BLOCK: tried again without a bound.",
         "spun adds to once: MEM.RANGE.BLOCK on tree against MEM.RANGE.BLOCK.",
-        "spun takes from once: MEM.PAGE.ACCEPT on entry against host priority; MEM.TRACK on epoch against VP.ENTER.",
+        "spun takes from once: MEM.TRACK on epoch against VP.ENTER; MEM.PAGE.ACCEPT on entry against host priority.",
+        "spun changes the second try of once: MEM.RANGE.BLOCK on entry against MEM.PAGE.ACCEPT: spins, not always.",
     ]
 
 
@@ -72,6 +84,31 @@ def test_an_ordering_that_meets_the_same_adds_nothing() -> None:
     same = contract_answer(a_contract(an_entry("once", ONCE), an_entry("twice", ONCE))).split("\n")
 
     assert same[2:] == ["twice adds nothing to once, and takes nothing from it."]
+
+
+def test_rows_in_which_orderings_differ_come_first() -> None:
+    other = (*ONCE[:2], (*ONCE[2][:3], "spins", *ONCE[2][4:]), ONCE[3])
+    rows = contract_table(a_contract(an_entry("once", ONCE), an_entry("spins", other))).rows
+
+    assert [row[:5] for row in rows] == [
+        ("MEM.TRACK", "epoch", "VP.ENTER", "always 20", "spins 20"),
+        ("MEM.RANGE.BLOCK", "entry", "MEM.PAGE.ACCEPT", "always 74", "always 74"),
+        ("", "tree", "nobody", "never", "never"),
+        ("MEM.PAGE.ACCEPT", "entry", "host priority", "spins 91", "spins 91"),
+    ]
+
+
+def test_of_many_that_are_given_up_the_shortest_three_are_told_and_holders_of_one_lock_together() -> None:
+    holders = {BLOCK: 40, TRACK: 20, ENTER: 30, ACCEPT: 50, "host priority": 10}
+    one = an_entry("mine", [(TRACK, "TDR", it, "can fail", ["build"], 1, 9, steps) for it, steps in holders.items()])
+
+    assert one["reason"].endswith(
+        "MEM.TRACK on TDR against host priority in 10 steps; MEM.TRACK on TDR against MEM.TRACK in 20 steps; "
+        "MEM.TRACK on TDR against VP.ENTER in 30 steps; and 2 more"
+    )
+    assert contract_answer(a_contract(one)).endswith(
+        "given up: MEM.TRACK on TDR against MEM.RANGE.BLOCK, MEM.TRACK, VP.ENTER and 2 more."
+    )
 
 
 def test_a_lock_at_which_nobody_is_met_is_a_line_to_grep_like_any_other() -> None:
