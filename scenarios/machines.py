@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kernels.tdx.part import contradiction, parts_of
+from kernels.tdx.part import contradiction, has_tables, parts_of
 from kernels.tdx.rules import MAX_PAGES, Flow, Ioctl, flow_name, flow_named
 from scenarios.wording import shown
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LEAST_RATE = 0.001
 # A TLB entry's tag has room for so many pages, private and shared ones together.
 MAX_SHARED_PAGES = MAX_PAGES // 2
+BELOW_A_TABLE = 8
 # The module's own threshold; and failed TDCALLs where it has a time, which a TD's parameters set.
 EPF_THRESHOLD, HP_LOCK_TIMEOUT = 6, 100
 
@@ -57,6 +58,12 @@ def _of_batches(s: Scenario) -> Iterator[tuple[str, str]]:
         if s.resched:
             yield "resched", f'expected flow = "batch" beside it, found flow = "{s.flow}", where nobody yields in a zap'
         return
+    if has_tables(flow_named(s.flow)):
+        if s.batch > BELOW_A_TABLE or s.batch & s.batch - 1:
+            text = f"expected 1, 2, 4 or 8, as {BELOW_A_TABLE} pages are below a page-table page, found {s.batch}"
+            yield "batch", text
+        if s.resched:
+            yield "resched", f'expected false, as what goes down in flow = "{s.flow}" is taken at once, found true'
     least = s.batch * s.zappers
     if s.pages < least:
         yield (

@@ -350,6 +350,14 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     return failed
 
 
+@steps(in_place=True)
+def gone(td, lay, rules, me, gpa):
+    """Count the pages that a shootdown took, and keep whether it met a vCPU."""
+    count(td, me, SHOOTDOWNS, 1)
+    keep_met(td, lay, me, gpa, 1)
+    return 0
+
+
 @steps
 def shoot_down(td, lay, rules, me, gpa, due):
     """One shootdown of a claimed page as the rules have it, with what they do after KVM_BUG_ON. Returns its status.
@@ -366,8 +374,7 @@ def shoot_down(td, lay, rules, me, gpa, due):
             relax(td, rules, me)
             continue
         if not repair:
-            count(td, me, SHOOTDOWNS, rules.batch)
-            keep_met(td, lay, me, gpa, rules.batch)
+            yield from gone(td, lay, rules, me, gpa)
             if status != SUCCESS:
                 count(td, me, BUG_ON, 1)
         # What stands below a page-table page is none of its shootdown's: another one would end as this one did.

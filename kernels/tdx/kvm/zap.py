@@ -77,20 +77,32 @@ def look(td, lay, rules, me, gpa):
 
 
 @steps
-def try_page(td, lay, rules, me):
-    """A page of whatever number, if its mirror SPTE is present, and this zapper's then; else NONE."""
-    gpa = yield any_page(td, lay, rules, me)
+def take(td, lay, rules, me, gpa):
+    """Whether a page's mirror SPTE is present; it is this zapper's then."""
     if rules.zap_for_write:
         taken = (yield load_acquire(td, mirror(lay, gpa))) == SPTE_PRESENT
         if taken:
             yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
     else:
         taken = yield freeze_present(td, mirror(lay, gpa))
-    if not taken:
-        return NONE
-    collect_flags(td, lay, me, gpa)
-    yield from look(td, lay, rules, me, gpa)
-    return gpa
+    if taken:
+        collect_flags(td, lay, me, gpa)
+        yield from look(td, lay, rules, me, gpa)
+    return taken
+
+
+@steps
+def take_from(td, lay, rules, me, gpa):
+    """Take what goes down together with this page; returns the first of it, or NONE."""
+    taken = yield from take(td, lay, rules, me, gpa)
+    return gpa if taken else NONE
+
+
+@steps
+def try_page(td, lay, rules, me):
+    """A page of whatever number, if its mirror SPTE is present, and this zapper's then; else NONE."""
+    gpa = yield any_page(td, lay, rules, me)
+    return (yield from take_from(td, lay, rules, me, gpa))
 
 
 @steps(span=host("claim", "takes a page"))
@@ -121,9 +133,16 @@ def give_away(td, lay, rules, me, gpa):
     return 0
 
 
+@steps(in_place=True)
+def give_all_away(td, lay, rules, me, gpa):
+    """Whatever has gone down together, this page first."""
+    yield from give_away(td, lay, rules, me, gpa)
+    return 0
+
+
 @steps
 def give_back(td, lay, rules, me, gpa):
     """Give a page away, and mmu_lock back."""
-    yield from give_away(td, lay, rules, me, gpa)
+    yield from give_all_away(td, lay, rules, me, gpa)
     yield from unlock_mmu(td, lay, rules, me)
     return 0

@@ -18,8 +18,19 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK
-from kernels.tdx.kvm.shootdown import FLUSH, begins, goes_on, is_kick, onward, seamcall_step, steps_of, tells_kick
-from kernels.tdx.kvm.zapper import claim, claim_page, put_back
+from kernels.tdx.kvm.shootdown import (
+    FLUSH,
+    begins,
+    goes_on,
+    gone,
+    is_kick,
+    onward,
+    seamcall_step,
+    steps_of,
+    tells_kick,
+)
+from kernels.tdx.kvm.zap import give_all_away, give_away, take, take_from
+from kernels.tdx.kvm.zapper import NONE, claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, Flow
@@ -30,6 +41,9 @@ from kernels.tdx.words import SPTE_FROZEN, ZAPPER, mirror, with_any, word
 FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)
 # How far a batch that yields has come, with the pages that are still to be blocked behind the yield; 0 where none does.
 BEFORE, YIELDING, GOING_ON, BEHIND = 1024, 2048, 3072, 4096
+taken_pages = word(
+    "taken_pages", ZAPPER, private=True, there=lambda sizes: sizes["flow"] & Flow.BATCH and sizes["tables"]
+)
 yielding = word("yielding", ZAPPER, private=True, there=with_any(Flow.BATCH))
 
 
@@ -163,15 +177,28 @@ def begins_range(td, lay, rules, me, repair):
 
 
 @local
-def first_at(rules, gpa, what, found):
-    """The first page of those that a step takes in turn: what has been blocked before a yield is blocked."""
-    return gpa + rules.batch - later_of(found) if what == BLOCK and found >= GOING_ON and found < BEHIND else gpa
+def range_end(lay, rules, gpa):
+    """Behind the last page of the range that this one is in; a page-table page goes down alone."""
+    return gpa + 1 if gpa >= lay.pages else min(lay.pages, gpa - gpa % rules.batch + rules.batch)
 
 
 @local
-def end_at(rules, gpa, what, found):
+def is_mine(td, lay, rules, me, gpa):
+    """Whether a page of the range is this zapper's: each is, but where faults populate those that were there."""
+    return not lay.tables or gpa >= lay.pages or own(td, taken_pages(lay, me.index)) >> gpa % rules.batch & 1
+
+
+@local
+def first_at(lay, rules, gpa, what, found):
+    """The first page of those that a step takes in turn: what has been blocked before a yield is blocked."""
+    end = range_end(lay, rules, gpa)
+    return end - later_of(found) if what == BLOCK and found >= GOING_ON and found < BEHIND else gpa
+
+
+@local
+def end_at(lay, rules, gpa, what, found):
     """Behind the last one. TRACK is none's."""
-    end = gpa + 1 if what == TRACK else gpa + rules.batch
+    end = gpa + 1 if what == TRACK else range_end(lay, rules, gpa)
     return end - later_of(found) if what == BLOCK and found >= BEFORE and found < YIELDING else end
 
 
@@ -182,9 +209,11 @@ def step_of_range(td, lay, rules, me, what, gpa, repair):
     """
     found = own(td, yielding(lay, me.index))
     failed = SUCCESS
-    page = first_at(rules, gpa, what, found)
-    while page < end_at(rules, gpa, what, found):
-        status = yield from seamcall_step(td, lay, rules, me, what, page, repair)
+    page = first_at(lay, rules, gpa, what, found)
+    while page < end_at(lay, rules, gpa, what, found):
+        status = SUCCESS
+        if is_mine(td, lay, rules, me, page):
+            status = yield from seamcall_step(td, lay, rules, me, what, page, repair)
         page += 1
         if is_error(status, what, repair):
             failed = status
@@ -227,6 +256,39 @@ def onward_in_range(td, lay, rules, me, left, todo, gpa, repair):
 
 
 @steps(in_place=True)
+def range_gone(td, lay, rules, me, gpa):
+    for page in range(gpa, range_end(lay, rules, gpa)):
+        if is_mine(td, lay, rules, me, page):
+            yield from gone(td, lay, rules, me, page)
+    return 0
+
+
+@steps
+def take_range(td, lay, rules, me, gpa):
+    """Of a range in a machine whose faults populate, the pages that are there."""
+    page = gpa - gpa % rules.batch if gpa < lay.pages else gpa
+    first = NONE
+    mine = 0
+    while page < range_end(lay, rules, gpa):
+        if (yield from take(td, lay, rules, me, page)):
+            mine |= 1 << page % rules.batch
+            if first == NONE:
+                first = page
+        page += 1
+    set_own(td, taken_pages(lay, me.index), mine)
+    return first
+
+
+@steps
+def give_range_away(td, lay, rules, me, gpa):
+    for page in range(gpa, range_end(lay, rules, gpa)):
+        if is_mine(td, lay, rules, me, page):
+            yield from give_away(td, lay, rules, me, page)
+    set_own(td, taken_pages(lay, me.index), 0)
+    return 0
+
+
+@steps(in_place=True)
 def put_range_back(td, lay, rules, me, gpa):
     """New host pages behind the range. The first page last: until it is there again nobody else takes the range."""
     status = SUCCESS
@@ -244,8 +306,10 @@ PART = Part(
         seamcall_step: step_of_range,
         tells_kick: tells_kick_for_range,
         onward: onward_in_range,
+        gone: range_gone,
+        take_from: take_range,
+        give_all_away: give_range_away,
         put_back: put_range_back,
     },
     above=("shared_ept",),
-    not_with={"populate": "pages that faults map go down one by one"},
 )

@@ -128,4 +128,5 @@ PART = Part(
         give_up: unlock_mmu,
         put_back: give_back,
     },
+    above=("batch",),
 )

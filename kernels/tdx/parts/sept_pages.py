@@ -11,7 +11,7 @@ from kernels.language.steps import choice, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.kvm.shootdown import shoot_down, steps_of
-from kernels.tdx.kvm.zap import freeze_present, look, try_page, unlock_mmu
+from kernels.tdx.kvm.zap import freeze_present, give_all_away, give_away, look, take, take_from, try_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, put_back
 from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, SeptFree
@@ -86,24 +86,37 @@ def freeze_child(td, lay, rules, me, gpa):
 
 @local
 def behind(lay, rules, table, node):
-    """What goes next: the next page below, then the page-table page, unless that one stays; NONE at the end."""
+    """What goes next: the next page or batch below, then the page-table page, unless that one stays; NONE at last."""
     if node == table:
         return NONE
-    if node + 1 < end_below(lay, table):
-        return node + 1
+    after = node - node % rules.batch + rules.batch
+    if after < end_below(lay, table):
+        return after
     return NONE if rules.sept_free == AFTER_HKID else table
 
 
 @steps(span=FREE)
-def left_behind(td, lay, rules, me, node):
+def left_behind(td, lay, rules, me, gpa):
     """A page that is gone: its zapper has no shootdown at hand, and whoever has a guest page next writes to it."""
     if own(td, stage(lay, me.index)):
         yield store_release(td, stage(lay, me.index), 0)
-    if node < lay.pages:
-        yield store_release(td, content(lay, node), LEFT_BEHIND)
+    if gpa < lay.pages:
+        yield store_release(td, content(lay, gpa), LEFT_BEHIND)
         if rules.sept_free == AFTER_HKID:
-            yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
+            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
     return 0
+
+
+@steps
+def take_node(td, lay, rules, me, gpa):
+    """Whether a page below was there, which is frozen now; the page-table page has been taken before."""
+    taken = 1
+    if gpa < lay.pages:
+        taken = yield from freeze_child(td, lay, rules, me, gpa)
+    if taken:
+        collect_flags(td, lay, me, gpa)
+        yield from look(td, lay, rules, me, gpa)
+    return taken
 
 
 @steps(at={"store_release_mirror": host("zap", "zaps the page-table page")})
@@ -114,16 +127,12 @@ def handle_removed_pt(td, lay, rules, me, gpa, due):
     zapped = 0
     node = first_below(lay, table)
     while node != NONE and status == SUCCESS:
-        taken = 1
-        if node < lay.pages:
-            taken = yield from freeze_child(td, lay, rules, me, node)
-        if taken:
+        first = yield from take_from(td, lay, rules, me, node)
+        if first != NONE:
             zapped = 1
-            collect_flags(td, lay, me, node)
-            yield from look(td, lay, rules, me, node)
-            status = yield from shoot_down(td, lay, rules, me, node, due)
+            status = yield from shoot_down(td, lay, rules, me, first, due)
             if status == SUCCESS:
-                yield from left_behind(td, lay, rules, me, node)
+                yield from give_all_away(td, lay, rules, me, first)
         node = behind(lay, rules, table, node)
     if not zapped:
         relax(td, rules, me)
@@ -152,6 +161,8 @@ def gone_with_its_children(td, lay, rules, me, gpa):
 PART = Part(
     {
         try_page: try_table,
+        take: take_node,
+        give_away: left_behind,
         shoot_down: handle_removed_pt,
         steps_of: steps_of_level,
         put_back: gone_with_its_children,

@@ -62,6 +62,21 @@ def test_a_wrong_order_of_page_table_pages_is_caught_beside_a_right_one_of_the_l
 
 
 @pytest.mark.processes
+def test_whole_batches_go_beneath_a_page_table_page_before_it_goes(tdx_stress: Command) -> None:
+    """Each page-table page has a TRACK of its own, and what is below it at most one for eight: so more pages go than
+    are tracked, however few a guest has touched again.
+    """
+    both = ("--set", "flow=batch+sept_pages", "--set", "batch=8", "--ordering", "spec", "--ordering", "no_kick")
+    done, result = run_until(tdx_stress, "sept_pages", *both, holds=answered)
+
+    spec, no_kick = result["runs"]
+    counts = successes(spec)
+    tables, pages = counts["TDH.MEM.SEPT.REMOVE"], counts["TDH.MEM.PAGE.REMOVE"]
+    assert ((spec["verdict"], no_kick["verdict"]), done.returncode) == (("passed", "passed"), 0)
+    assert spec["all_shootdowns"] == pages + tables > counts["TDH.MEM.TRACK"] >= tables > 0
+
+
+@pytest.mark.processes
 def test_every_td_lives_for_its_pages_and_gives_them_and_its_hkid_back(tdx_stress: Command) -> None:
     """Chance is on neither side: only the last life may be cut short, by the end of the run."""
     orders = ("--ordering", "spec", "--ordering", "v18", "--ordering", "v6_16")
@@ -104,6 +119,10 @@ def test_v18_holds_while_vcpus_track_and_every_one_of_them_comes_to_its_end(tdx_
         (
             ("migrate", "--set", "module=none"),
             'expected "tdx", as with "migrate" vCPUs move by TDH.VP.FLUSH, found "none"',
+        ),
+        (
+            ("populate", "--set", "flow=batch+populate", "--set", "batch=3"),
+            "expected 1, 2, 4 or 8, as 8 pages are below a page-table page, found 3",
         ),
         (
             ("teardown", "--zappers", "2"),
