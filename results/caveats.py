@@ -108,6 +108,13 @@ def _placed(scenario: Facts) -> str:
 
 def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
     yield from _of_the_samples(runs)
+    if (many := len({run.get("machine") for run in runs})) > 1:
+        yield Caveat(
+            "several_machines",
+            f"orderings that raced on {many} machines",
+            "a time is its machine's: none ranks beside one of another",
+            "one machine, or `tdx-stress bench`, whose rounds have every ordering each",
+        )
     steal = {run["ordering"]: run.get("steal_share") or 0.0 for run in runs}
     if steal and max(steal.values()) > HIGH_STEAL:
         worst = max(steal, key=lambda name: steal[name])

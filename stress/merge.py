@@ -40,7 +40,7 @@ def merge(request: MergeRequest) -> int:
     if told := unlike(job.header, first.header):
         raise UsageFault(f"{first.path}: {told}")
     with session(request, f"merged-{job.verb}", job.kind) as (its, directory):
-        whole, twice = Pieces(directory.path, job.header), 0
+        whole, twice = Pieces(directory.path, {**job.header, "command": first.header.get("command")}), 0
         with its.interrupts:
             whole.begin()
             for share in shares:

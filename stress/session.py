@@ -53,6 +53,10 @@ class Session:
         if self.progress is not None:
             self.progress.line(line)
 
+    def reason(self, line: str) -> None:
+        """Why the exit code is not 0: with -q too."""
+        (self.progress or Screen(sys.stderr, color=not self.request.no_color)).line(line)
+
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
         """What was found is shown, and written elsewhere, even where one file cannot be written."""

@@ -46,7 +46,7 @@ def adopted(request: BenchRequest, more: Sequence[str]) -> tuple[Plain, Pieces]:
     subject = longer(subject_of(experiment_of(path / BENCH, bench), cpus), request)
     job, here = job_of(subject), machine_id()
     each_s = bench.seconds / max(bench.finished_rounds, 1)
-    pieces = Pieces(path, job.header)
+    pieces = Pieces(path, {**job.header, "command": list(bench.command)})
     for machine in bench.machines:
         pieces.machines[machine or here] = bench.hosts.get(machine, bench.host)
     for number, key in enumerate(job.pieces, start=1):

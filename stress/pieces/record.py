@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,16 @@ class Job(NamedTuple):
         lasting = {key: value for key, value in self.subject.items() if key not in GROWS}
         digest = hashlib.sha256(json.dumps({**made, "subject": lasting}, sort_keys=True).encode()).hexdigest()[:24]
         subject = {"subject": self.subject, "pieces": len(self.pieces)}
-        return {"schema": SCHEMA, **made, **subject, "commit": commit(), "job": digest}
+        return {"schema": SCHEMA, "command": _command(), **made, **subject, "commit": commit(), "job": digest}
+
+
+def _command() -> list[str]:
+    """What was typed, of a share without which and where it is: its pieces become a result with others'."""
+    words = ["tdx-stress", *sys.argv[1:]]
+    if not any(word.startswith("--share") for word in words):
+        return words
+    values = {at + 1 for at, word in enumerate(words) if word in ("--share", "--out")}
+    return [w for at, w in enumerate(words) if at not in values and w.partition("=")[0] not in ("--share", "--out")]
 
 
 class _Strict(BaseModel):
@@ -83,6 +93,7 @@ class JobShape(_Strict):
     """job.json."""
 
     verb: str
+    command: list[str] | None = None  # of a job that was begun by an earlier commit
     commit: str | None
     subject: dict[str, Any]
     pieces: int
@@ -222,6 +233,7 @@ class Pieces:
         most = counts.most_common(1)[0][0] if counts else machine_id()
         host = {key: value for key, value in hosts.get(most, facts()).items() if key != "pieces"}
         head = {**origin({**host, "id": most}), "hosts": hosts}
+        head["command"] = self.header.get("command") or head["command"]
         return {**head, "started": min([head["started"], *(one["started"] for one in ours)])}
 
     def document(self, job: Job) -> Plain:

@@ -79,7 +79,7 @@ def pieces_for(directory: Path, job: Job, *, resumes: bool) -> Pieces:
         raise StoreError(f"{directory}: holds pieces already; give another directory, or go on: --resume {directory}")
     if told := unlike(header, found.header, GROWS):
         raise UsageFault(f"--resume: {told}")
-    found.header = header
+    found.header = {**header, "command": found.header.get("command")}
     return found
 
 
@@ -184,7 +184,7 @@ def told_of_missing(its: Session, pieces: Pieces, job: Job, code: int) -> int:
     """
     told = missing_line(pieces, job)
     if told:
-        its.note(told)
+        its.reason(told)
     elif job.keep is not None:
         pieces.drop()
     return Exit.INCONCLUSIVE.value if told and not code else code

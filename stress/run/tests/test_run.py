@@ -209,3 +209,27 @@ def test_workers_stay_on_the_cpus_that_were_inherited(tmp_path: Path, command_en
     first = min(psutil.Process().cpu_affinity())
     assert masks == [[first]] * 3
     assert json.loads(output)["host"]["cpus_allowed"] == 1
+
+
+def test_shares_of_a_run_are_merged_and_what_is_missing_is_raced_later(tdx_stress: Command, tmp_path: Path) -> None:
+    asked = ("run", "--ordering", "no_block", "--ordering", "track_then_block", "--shootdowns", "200", "--no-report")
+    for number in (1, 2):
+        tdx_stress(*asked, "--share", f"{number}/2", "--out", f"share{number}")
+    for path in (tmp_path / "share2/pieces").glob("*2-*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "0" * 8}))
+
+    both = tdx_stress("merge", "share1", "share2", "--out", "both")
+    half = tdx_stress("merge", "share1", "--out", "half", "-q")
+    rest = tdx_stress("run", "--resume", "half", "--no-report", "-q")
+
+    result, resumed = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("both", "half"))
+    assert (both.returncode, half.returncode, rest.returncode) == (0, 6, 0)
+    assert "1 of 2 pieces missing: 00002-" in half.stderr
+    assert [run["ordering"] for run in result["runs"]] == [run["ordering"] for run in resumed["runs"]]
+    assert result["command"] == resumed["command"] == ["tdx-stress", *asked]
+    assert {run["machine"] for run in result["runs"]} == set(result["hosts"])
+    assert [one["seen"] for one in result["caveats"] if "raced on" in one["seen"]] == [
+        "orderings that raced on 2 machines"
+    ]
+    assert "machine" not in resumed["runs"][1]
+    assert not (tmp_path / "half/pieces").exists()
