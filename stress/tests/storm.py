@@ -37,7 +37,7 @@ from pathlib import Path
 import stress
 from stress.tests.storm_command import Place, gone, run
 from stress.tests.storm_inputs import Inputs
-from stress.tests.storm_kills import Kills
+from stress.tests.storm_kills import PAIRS, Kills
 
 PR_SET_CHILD_SUBREAPER = 36
 SHOWN, TRIES = 12, "tries"
@@ -190,6 +190,8 @@ class Material:
                 ("run", "run", "--ordering", "spec", *race, "--trace", "--no-report"),
                 ("bench", "bench", "--orderings", "spec,v18", "--rounds", "10", *race),
                 ("explored", "explore", "--ordering", "no_block", "--vcpus", "1"),
+                ("first", "faults", *PAIRS, "--share", "1/2"),
+                ("second", "faults", *PAIRS, "--share", "2/2"),
             ):
                 ended = run(place, [*arguments, "-q", "--out", out], most_s=600)
                 if ended.code not in (0, 1, 6):

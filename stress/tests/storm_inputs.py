@@ -39,6 +39,7 @@ class Inputs:
             "arrays": (self._arrays, 2),
             "bench": (self._bench, 4),
             "witness": (self._of_witness, 4),
+            "pieces": (self._pieces, 3),
             "cache": (self._cache, 3),
             "words": (self._words, 3),
         }
@@ -110,6 +111,12 @@ class Inputs:
         self._json(place.path / "b/bench.json")
         verbs = (["compare", "b", "b"], ["history", "b"], ["report", "b", "-q"], ["bench", "--resume", "b", "-q"])
         return list(self._chance.choices(verbs, (4, 3, 1, 2))[0])
+
+    def _pieces(self, place: Place) -> list[str]:
+        shutil.copytree(self._material / "first", place.path / "a")
+        self._json(self._chance.choice(sorted((place.path / "a/pieces").glob("*.json"))))
+        whole = ["faults", "--resume", "a", "-q"]
+        return self._chance.choice((["merge", "a", str(self._material / "second"), "-q", "--out", "out"], whole))
 
     def _of_witness(self, place: Place) -> list[str]:
         shutil.copy(self._material / "explored" / self._witness, place.path / "w.json")

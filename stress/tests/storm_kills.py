@@ -15,6 +15,7 @@ from stress.tests.storm_command import Act, Ended, Place, run
 FINISHED = {0, 1, 5, 6, 7}
 RACE = ("--duration", "200ms", "--warmup", "50ms", "-q", "--out", "out")
 SMALL = ("--vcpus", "1", "-q", "--memory", "64MiB", "--out", "out")
+PAIRS = ("--ordering", "spec", "--fault", "no_flush_at_entry", "--fault", "torn_epoch_read")
 # Each with about how long it takes.
 VERBS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("run", "--ordering", "spec", *RACE, "--no-report"), 1.5),
@@ -32,6 +33,13 @@ VERBS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("report", "{run}", "-q"), 4.0),
     (("compare", "{bench}", "{bench}"), 1.0),
     (("history", "{run}", "{bench}", "--plot", "p50", "--out", "p.svg", "--export", "e.parquet"), 1.0),
+    (("orders", "--ordering", "no_block", "--share", "1/40", "-q", "--out", "out"), 2.0),
+    (("faults", *PAIRS, "-q", "--out", "out"), 3.0),
+    (("faults", *PAIRS, "--cluster", "local:1", "-q", "--out", "out"), 6.0),
+    (("explore", "--ordering", "spec", *SMALL, "--sweep", "pages=1,2"), 1.5),
+    (("merge", "{first}", "{second}", "-q", "--out", "out"), 1.0),
+    (("amplify", "--ordering", "kick_then_track", "--budget", "1s", "-q", "--out", "out"), 4.0),
+    (("run", "memfd", "--duration", "200ms", "-q", "--out", "out"), 2.0),
 )
 STOPPING = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}
 KINDS = ("SIGINT", "SIGINT", "SIGTERM", "SIGHUP", "SIGINT twice", "SIGKILL", "child killed", "stopped", "starved")
@@ -48,7 +56,8 @@ class Kills:
         if material is not None:
             path, witness = material
             self._verbs = list(VERBS)
-            self._names = {"witness": path / "explored" / witness, "run": path / "run", "bench": path / "bench"}
+            self._names = {name: path / name for name in ("run", "bench", "first", "second")}
+            self._names["witness"] = path / "explored" / witness
 
     def one(self, place: Place) -> tuple[str, list[str], Ended]:
         """A try: its kind, what was wrong, how it ended."""

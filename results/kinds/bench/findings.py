@@ -219,6 +219,15 @@ def exit_code(bench: Bench) -> int:
     return exit_code_of({*verdicts, "passed" if told else "inconclusive"}, interrupted=False)
 
 
+def untold(bench: Bench) -> str:
+    """Why the A/A arm says nothing; "" where it does."""
+    if bench.aa is not None:
+        return ""
+    if bench.finished_rounds < LEAST_ROUNDS:
+        return f"too few rounds ({bench.finished_rounds})"
+    return f"no figure was measured in {LEAST_ROUNDS} rounds: too few shootdowns met a vCPU"
+
+
 def ungrounded(bench: Bench) -> str:
     """Why nothing of this bench is comparable; "" where something is, or nothing was to be compared."""
     made = [one for one in bench.comparisons if one.arm != AGAIN]

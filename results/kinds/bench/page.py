@@ -14,7 +14,7 @@ from results.draw.time import Shown, done_by, shootdown_curves
 from results.figures import BY_ID
 from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.directory import Hists
-from results.kinds.bench.findings import bench_caveats, exit_code, seen
+from results.kinds.bench.findings import bench_caveats, exit_code, seen, untold
 from results.kinds.bench.machines import along_machines, apart, parts
 from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
 from results.kinds.bench.record import AGAIN, MACHINE, REFERENCE, Arm, Bench
@@ -122,7 +122,7 @@ def _card(bench: Bench, arm: Arm, looks: Mapping[str, Style]) -> Card:
 
 def _answer(bench: Bench) -> tuple[str, ...]:
     """What differs, what was not shown to differ, and what the A/A arm says of both."""
-    lines = [bench.aa.sentence] if bench.aa else [f"Too few rounds to tell: {bench.finished_rounds}."]
+    lines = [bench.aa.sentence] if bench.aa else [f"The A/A arm says nothing: {untold(bench)}."]
     reference = bench.arms[0].ordering
     points = [bench.points[0], bench.points[-1]] if len(bench.points) > 1 else [""]
     for arm in bench.arms:

@@ -10,7 +10,7 @@ from results.exchange.cases import Case
 from results.figures import BY_ID, Figure
 from results.grades import FAILING, grade_of
 from results.kinds.bench.crossing import crossing_lines
-from results.kinds.bench.findings import TOO_FEW, seen, ungrounded
+from results.kinds.bench.findings import TOO_FEW, seen, ungrounded, untold
 from results.kinds.bench.gate import Outcome, gate_lines
 from results.kinds.bench.machines import apart
 from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison
@@ -339,7 +339,7 @@ def _ordering(point: str, ordering: str, entry: dict[str, object], *, real: bool
 
 def _against_itself(bench: Bench) -> Case:
     if bench.aa is None:
-        return Case("A/A", "inconclusive", f"too few rounds: {bench.finished_rounds}")
+        return Case("A/A", "inconclusive", untold(bench))
     if bench.aa.differs:
         return Case("A/A", "inconclusive", bench.aa.sentence)
     nothing = ungrounded(bench)

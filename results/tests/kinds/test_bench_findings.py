@@ -57,6 +57,13 @@ def test_nine_rounds_are_too_few_for_any_ratio():
     assert (bench.aa, exit_code(bench)) == (None, 6)
 
 
+def test_ten_rounds_in_which_nothing_was_measured_are_not_called_too_few():
+    bench = found(a_bench(10, lambda figure, arm, number: None))
+
+    assert (bench.aa, exit_code(bench)) == (None, 6)
+    assert bench_cases(bench)[-1].why == "no figure was measured in 10 rounds: too few shootdowns met a vCPU"
+
+
 def test_a_figure_that_a_round_could_not_measure_is_left_out_of_that_round():
     steady = noisy({"B": 1.2})
     bench = found(

@@ -40,7 +40,7 @@ def test_a_first_ordering_that_differs_from_itself_is_the_headline():
 def test_too_few_rounds_still_have_a_page():
     text = page_of(a_bench(2, noisy({}))).text
 
-    assert "Too few rounds to tell: 2." in text
+    assert "The A/A arm says nothing: too few rounds (2)." in text
     assert "No ratio: too few rounds, or nothing was measured." in text
 
 

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from results.verdict import too_few
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SHORT = ("--duration", "60ms", "--warmup", "10ms")
 BRIEF = ("--duration", "20ms", "--warmup", "5ms")  # where it is the same whom shootdowns meet
@@ -45,11 +47,13 @@ def test_a_bench_races_every_ordering_in_every_round_the_first_one_twice_and_an_
     ]
     safe = [race for race in bench["rounds"] if race["arm"] != "B"]
     assert [race["verdict"] for race in safe] == [
-        "passed" if race["met_shootdowns"] >= 299 else "inconclusive" for race in safe
+        "inconclusive" if too_few(race["met_shootdowns"], race["all_shootdowns"]) else "passed" for race in safe
     ]
     assert {one["figure"] for one in bench["comparisons"]} >= {"p50_ns", "p99_ns", "reads_per_s", "track_retries"}
     grounded = any(one["finding"] in ("differs", "no_difference") for one in bench["comparisons"] if one["arm"] == "B")
-    assert (bench["aa"]["differs"] or not grounded) == (done.returncode == 6)
+    # On a busy machine too few shootdowns may have met a vCPU for any figure.
+    told = grounded and bench["aa"] is not None and not bench["aa"]["differs"]
+    assert told or done.returncode == 6
     assert "Observation v18 Never 0 " in done.stderr
     assert "free_despite_error" in done.stderr
     assert "known to be wrong and raced all the same" in done.stderr
