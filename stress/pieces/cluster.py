@@ -140,7 +140,7 @@ class Here:
         code = STARTED.format(path=list(sys.path), module=f"distributed.cli.{module}")
         return subprocess.Popen(
             [sys.executable, "-c", code, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", *arguments],
-            env={**os.environ, **PATIENCE},
+            env={**os.environ, **PATIENCE, "DASK_TEMPORARY_DIRECTORY": self._folder},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -149,8 +149,7 @@ class Here:
 
     def _worker(self, name: str) -> subprocess.Popen[bytes]:
         its = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--resources", f"{MACHINE}=1", "--name", name)
-        files = ("--scheduler-file", self.file, "--local-directory", self._folder)
-        return self._start("dask_worker", *its, *files)
+        return self._start("dask_worker", *its, "--scheduler-file", self.file)
 
     def tend(self, told: Mapping[str, Any]) -> None:
         """See to all of them, of which the scheduler has told this."""

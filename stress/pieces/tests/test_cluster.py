@@ -8,6 +8,8 @@ from stress.pieces.cluster import AGAIN
 
 JOB = """
 import os, signal
+os.environ["TMPDIR"] = os.path.abspath("temporary")
+os.mkdir("temporary")
 from stress.interrupts import Interrupts
 from stress.pieces import cluster
 from stress.pieces.record import Job
@@ -20,7 +22,7 @@ job = Job("faults", {}, pieces, killing, lambda *given: {})
 got = cluster.over("local:2", job, list(pieces), Interrupts(), lambda more: None)
 begun, ended = utc(), list(got)
 print(sorted(key for key, one, host in ended), os.path.getsize("once") > 1)
-print(all(begun <= one["started"] <= utc() for key, one, host in ended))
+print(all(begun <= one["started"] <= utc() for key, one, host in ended), os.listdir("temporary"))
 """
 
 
@@ -45,7 +47,7 @@ def test_a_piece_whose_worker_is_killed_is_run_again_and_one_that_kills_every_wo
     script: Callable[[str], str],
 ) -> None:
     assert AGAIN == 3
-    assert script(JOB) == "['never', 'once'] True\nTrue\n"
+    assert script(JOB) == "['never', 'once'] True\nTrue []\n"
 
 
 KILLED = """
