@@ -30,6 +30,7 @@ from kernels.tdx.rules import (
 from scenarios.busy import a_policy
 from scenarios.delays import parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
+from scenarios.files import shipped_names
 from scenarios.wording import listed, names, nearest, problem, shown, unknown
 
 STEPS = tuple(name.replace("lock_", "lock ", 1) for name in names(Step))
@@ -46,6 +47,16 @@ PLACEMENTS = ("apart", "mixed")
 KICKS = names(KickBy)
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def elsewhere(word: str) -> str:
+    """What this word names elsewhere: `"v18" is an ordering: --ordering v18`; "" where it names nothing."""
+    places = (
+        ("an ordering: --ordering", shipped_names("orderings")),
+        ("a scenario: tdx-stress run", [*shipped_names("."), *shipped_names("real")]),
+        ("a fault: --fault", FAULTS),
+    )
+    return next((f"{shown(word)} is {what} {word}" for what, words in places if word in words), "")
 
 
 def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:

@@ -9,7 +9,7 @@ from typing import Any
 
 from scenarios.contradictions import PARTS
 from scenarios.durations import parse_duration
-from scenarios.fields import STEPS
+from scenarios.fields import STEPS, elsewhere
 from scenarios.files import is_file, name_of, shipped, shipped_names, toml_table
 from scenarios.models import Ordering, Scenario
 from scenarios.settings import apply_settings, setting_key, with_delays, with_faults, with_options
@@ -136,6 +136,8 @@ def _from_steps(steps: list[str]) -> Ordering:
 
 
 def _unknown(noun: str, text: str, folder: str) -> ScenarioError:
+    if known := elsewhere(text):
+        return ScenarioError(known)
     near = nearest(text, shipped_names(folder))
     hint = f'did you mean "{near}"? ' if near else ""
     return ScenarioError(f"unknown {noun} {shown(text)}; {hint}`tdx-stress list` names them all")

@@ -6,6 +6,7 @@ from typing import Any
 
 from scenarios.busy import LOCK_MODES, SEAMCALLS
 from scenarios.expectations import expecting
+from scenarios.fields import elsewhere
 from scenarios.models import FAULTS, TABLES, Ordering, Scenario
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, shown, unknown
@@ -69,7 +70,7 @@ def with_faults(orderings: Sequence[Ordering], faults: Sequence[str]) -> list[Or
     """Each ordering with these faults beside its own. Raises ScenarioError where there is no fault of that name."""
     for fault in faults:
         if fault not in FAULTS:
-            raise ScenarioError(f"--fault: {unknown('fault', fault, FAULTS)}")
+            raise ScenarioError(f"--fault: {elsewhere(fault) or unknown('fault', fault, FAULTS)}")
     return [
         ordering.model_copy(update={"faults": tuple(dict.fromkeys((*ordering.faults, *faults)))})
         for ordering in orderings

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 LONGEST, DEEPEST = 60, 4
+LISTED = ("fault", "outcome")  # too many for a line
 
 
 class ScenarioError(ValueError):
@@ -72,9 +73,10 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def unknown(noun: str, word: str, words: tuple[str, ...]) -> str:
-    """`unknown step "tracks"; did you mean "track"?`, or all the words where none is near."""
+    """`unknown step "tracks"; did you mean "track"?`, or all the words where none is near, or what names them."""
     near = nearest(word, words)
-    return f"unknown {noun} {shown(word)}; " + (f'did you mean "{near}"?' if near else f"expected {listed(words)}")
+    hint = "`tdx-stress list` names them all" if noun in LISTED else f"expected {listed(words)}"
+    return f"unknown {noun} {shown(word)}; " + (f'did you mean "{near}"?' if near else hint)
 
 
 def place(keys: Iterable[str | int]) -> str:

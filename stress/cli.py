@@ -12,13 +12,15 @@ from stress.commands import verb
 
 EXIT_CODES = """\b
 Exit codes:
-  0    every expectation met (a known-wrong ordering that was caught counts as met)
-  1    a forbidden or unknown outcome in an ordering declared safe; exploring, a violation that cannot happen
+  0    every expectation met (a known-wrong ordering that was caught counts)
+  1    a forbidden or unknown outcome in an ordering declared safe; exploring,
+       a declared violation that cannot happen
   2    usage error; a scenario or ordering file that does not hold
   3    harness error: a worker crashed, nothing progressed, an internal fault
   4    skipped: this machine cannot run it
   5    nothing matched, nothing ran
-  6    inconclusive: too few samples, too noisy, a search not complete, or a declared violation not seen in its time
+  6    inconclusive: too few samples, too noisy, a search not complete, or a
+       declared violation not seen in its time
   7    the performance gate failed
   130  interrupted; what was measured is still written
 """
@@ -35,9 +37,12 @@ Exit codes:
 
 REPLAY_CODES = """\b
 Exit codes:
-  0    the same steps, and at the end the state in which it was recorded; or so far, with --until
-  1    a step cannot be taken or goes another way, or the state or the outcome at the end is another
-  2    usage error; a file that is no witness, or one from another ordering, layout or version
+  0    the same steps, and at the end the state in which it was recorded; or
+       so far, with --until
+  1    a step cannot be taken or goes another way, or the state or the outcome
+       at the end is another
+  2    usage error; a file that is no witness, or one from another ordering,
+       layout or version
   3    harness error: a file that cannot be written, an internal fault
   130  interrupted
 """
@@ -158,21 +163,33 @@ def _explore(request: options.ExploreRequest) -> int:
     return run_explore(request, *resolved)
 
 
+ORDERS = """Take every order of an ordering's steps.
+
+The atlas: the steps of --ordering, or v18's, in every order: which are safe, and what the others show; then the safe
+ones race. Two or three minutes on 2 CPUs, two of them for the races.
+"""
+FAULTS = """Take every ordering with every fault.
+
+The matrix: each, or each --ordering, with each fault, or each --fault, one at a time: which mistake breaks it, and
+which goes unnoticed. Some ten minutes on 2 CPUs.
+"""
+AMPLIFY = """Find what shows an outcome most often.
+
+It races with delays, yields, other sizes, storms and starts together, drawn at random, and prints the best with its
+command: --budget for each ordering, a minute unless given.
+"""
 LEFT = "out json junit fail_fast quiet verbose no_color"
 SEARCHED = f"orderings faults settings memory threads share cluster resume {LEFT}"
 RACED = f"rate seed workers placement cpus settings delays faults share cluster resume ktap {LEFT}"
 verb(
-    app, "orders", options.ExploreRequest, EXIT_CODES, only=f"seed {SEARCHED}", orders=True,
-    help="Take every order of an ordering's steps.\n\nThe atlas: of --ordering, or of v18; then the safe orders race.",
+    app, "orders", options.ExploreRequest, EXIT_CODES, only=f"seed {SEARCHED}", orders=True, help=ORDERS
 )(_explore)  # fmt: skip
 verb(
-    app, "faults", options.ExploreRequest, EXIT_CODES, only=SEARCHED, matrix=True,
-    help="Take every ordering with every fault.\n\nThe matrix: or each --ordering, with each --fault, one at a time.",
+    app, "faults", options.ExploreRequest, EXIT_CODES, only=SEARCHED, matrix=True, help=FAULTS
 )(_explore)  # fmt: skip
 verb(
     app, "amplify", options.RunRequest, EXIT_CODES, amplify="auto",
-    only=f"scenario orderings outcome budget vcpus zappers pages {RACED}",
-    help="Find what shows an outcome most often.\n\nIt tries delays, yields, sizes, storms, starts.",
+    only=f"scenario orderings outcome budget vcpus zappers pages {RACED}", help=AMPLIFY,
 )(_run)  # fmt: skip
 
 

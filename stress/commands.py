@@ -2,13 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 import typer.core
 
+from stress.errors import UsageFault
+
 Request = TypeVar("Request")
 Verb = Callable[[Request], int]
+NUMBERS = {int: "a whole number", float: "a number"}
 # What stands together in a verb's help.
 PANELS = {
     "What is run": "orderings listed faults include_unsafe fail_if labels schema pair",
@@ -24,17 +28,29 @@ PANELS = {
 class Grouped(typer.core.TyperCommand):
     """A verb whose help has its options in groups."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """As click calls it: typer's own brackets differ from version to version."""
+        named = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        typed = (_several(one, str(one.metavar) if one.required else f"[{one.metavar}]") for one in named)
+        return ["[OPTIONS]", *typed]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """As click calls it."""
         groups: dict[str, list[Any]] = {title: [] for title in ("Arguments", *PANELS, "Options")}
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):
                 title = getattr(param, "rich_help_panel", None) or "Options"
-                groups["Arguments" if param.param_type_name == "argument" else title].append(record)
+                if param.param_type_name == "argument":
+                    title, record = "Arguments", (_several(param, str(param.metavar)), record[1])
+                groups[title].append(record)
         for title, records in groups.items():
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def _several(argument: Any, name: str) -> str:
+    return f"{name}..." if argument.nargs != 1 else name
 
 
 def verb(
@@ -79,6 +95,14 @@ def _split(usage: str) -> tuple[list[str], str]:
     return names, " ".join(words[len(names) :])
 
 
+def _number(option: str, kind: type[int | float], text: str) -> int | float:
+    """What was typed for a number; an error of ours, as typer's own is another's."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageFault(f'{option}: expected {NUMBERS[kind]}, found "{text}"') from None
+
+
 def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspect.Parameter:
     """As typer reads it. What several times is typed is a list to it; an option that is not given shows no default, as
     that is the scenario's.
@@ -89,8 +113,12 @@ def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspe
     names, metavar = _split(usage)
     default = defaults.get(name, inspect.Parameter.empty)
     if names:
+        number = next((one for one in NUMBERS if one in (its, *get_args(its))), None)
+        parser = None if number is None else partial(_number, names[-1], number)
         panel = next((title for title, its in PANELS.items() if name in its.split()), "Options")
-        said = typer.Option(*names, metavar=metavar or None, help=help, show_default=False, rich_help_panel=panel)
+        said = typer.Option(
+            *names, metavar=metavar or None, help=help, show_default=False, rich_help_panel=panel, parser=parser
+        )
     else:
         said = typer.Argument(metavar=metavar, help=help, show_default=isinstance(default, str))
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its, said])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 Scenario = Annotated[str, "SCENARIO", "A shipped scenario, or a TOML file."]
-Directories = Annotated[tuple[Path, ...], "[DIR]...", "Directories that runs left."]
+Directories = Annotated[tuple[Path, ...], "DIR", "Directories that runs left."]
 Orderings = Annotated[
     tuple[str, ...],
     "--ordering NAME|FILE|STEPS",
@@ -41,7 +41,7 @@ Faults = Annotated[
 Memory = Annotated[
     str | None,
     "--memory SIZE",
-    "At most so much: 8G, 500MB, 2GiB; else 3/4 of what is free (--orders, --matrix, --contract: fixed bounds).",
+    "At most so much memory: 8G, 500MB, 2GiB; else 3/4 of what is free, or what orders, faults, --contract say.",
 ]
 Threads = Annotated[int | None, "--threads N", "Searching at once; else one a CPU."]
 Outcome = Annotated[str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."]
@@ -195,7 +195,7 @@ class ExploreRequest(NamedTuple):
     threads: Annotated[int | None, "--threads N", "Searching at once; else one a CPU."] = None
     random: Annotated[int | None, "--random N", "Instead of every interleaving, N schedules drawn at random."] = None
     pct: Annotated[int | None, "--pct D", "Draw them by PCT, for bugs of D ordered steps; with --random."] = None
-    seed: Annotated[int | None, "--seed N", "Of the schedules drawn at random."] = None
+    seed: Annotated[int | None, "--seed N", "Of schedules drawn at random, and of the races of orders."] = None
     sweep: Sweep = None
     share: Share = None
     cluster: Cluster = None
@@ -250,7 +250,7 @@ class MergeRequest(NamedTuple):
     Pieces that are missing are named, exit 6; shares of other versions, kernels or questions are refused.
     """
 
-    directories: Annotated[tuple[Path, ...], "DIR...", "Directories of shares."]
+    directories: Annotated[tuple[Path, ...], "DIR", "Directories of shares."]
     out: Out = None
     json: Json = None
     junit: Junit = None
@@ -263,7 +263,7 @@ class HistoryRequest(NamedTuple):
     """List the runs in a directory, with verdicts and key figures.
 
     Filters them, plots a figure over time, or answers a query; DIR is runs unless given, or the directory of one run.
-    Needs DuckDB: pip install duckdb.
+    Needs DuckDB, the extra `history`.
     """
 
     directories: Directories = ()
@@ -286,7 +286,8 @@ class SelftestRequest(NamedTuple):
     """Catch every known-wrong ordering and every fault.
 
     By exploring, which must show it, and by racing, which ends at the first catch: after how long and how many
-    shootdowns, and what rate would have been caught. The safe orderings must show nothing.
+    shootdowns, and what rate would have been caught. The safe orderings must show nothing. A minute or two on 2 CPUs;
+    the first time each flow is compiled as well.
     """
 
     orderings: Annotated[
@@ -317,14 +318,15 @@ class SelftestRequest(NamedTuple):
 
 
 class ListRequest(NamedTuple):
-    """List scenarios, orderings, outcomes, faults and parts, or print one whole.
+    """List what there is to choose from, or print one whole.
 
-    Each with one line and its source; of one name its file, so that one of your own can start from it. `list barriers`:
-    by word of the state who accesses it, and in which memory order. With --labels:
-    the steps of a flow by label, for `--delay` and `yields`. With --schema: the JSON schema of what a verb leaves.
+    Scenarios, orderings, outcomes, faults and parts, each with one line and its source; of one name its file, so that
+    one of your own can start from it. `list barriers`: by word of the state who accesses it, and in which memory order.
+    With --labels: the steps of a flow by label, for `--delay` and `yields`. With --schema: the JSON schema of what a
+    verb leaves.
     """
 
-    name: Annotated[str | None, "[KIND|NAME]", "One of these kinds, or the name of one."] = None
+    name: Annotated[str | None, "KIND|NAME", "One of these kinds, or the name of one."] = None
     labels: Annotated[
         str | None, "--labels SCENARIO", "The labels at which the actors of a scenario can be perturbed."
     ] = None

@@ -27,7 +27,7 @@ from results.words import count, plural
 Entry = Mapping[str, Any]
 SAFE, MIXED, INK, EDGE = "#0B5D8A", "#F1F1F1", "#222222", "#8A8A8A"
 # From light to dark, each with a hatch of its own, so that they are told apart in grey.
-OTHERS = (("#F6D9A8", ""), ("#E8A0A0", "///"), ("#B9D8B0", "..."), ("#C9B6DD", "xxx"), ("#9E9E9E", "---"))
+OTHERS = (("#F6D9A8", ""), ("#E8A0A0", "///"), ("#DDBE9A", "..."), ("#C9B6DD", "xxx"), ("#9E9E9E", "---"))
 SHORT_STEPS = {"gate_raise": "raise", "gate_lower": "lower"}
 ROW_IN, BAR_IN, HEAD_IN, MOST_BARS = 0.25, 0.27, 0.85, 24
 WIDTH_IN = 15.0
@@ -76,13 +76,23 @@ def _branch(entries: Sequence[Entry], place: int, row: int, found: list[Box]) ->
     return row - begun
 
 
+def how_many_are_safe(entries: Sequence[Entry]) -> str:
+    """Of those that were decided; how many were not."""
+    safe, left = (sum(one["verdict"] == it for one in entries) for it in (OrderVerdict.safe, OrderVerdict.open))
+    told = (
+        f"{safe} of {plural(len(entries) - left, 'order')} of a shootdown's steps {'is' if safe == 1 else 'are'} safe"
+    )
+    return told + (f"; {left:,} open" if left else "")
+
+
 def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Literal["png", "svg"] = "png") -> None:
     """Draw the map, and beside it the races where there are any; `target` is a path or an open binary file."""
     orders = atlas["orders"]
     laid = boxes(orders)
     rows = max(box.row + box.rows for box in laid)
     others = iter(OTHERS * 4)
-    styles = {it.kind: (SAFE, "") if it.kind == OrderVerdict.safe else next(others) for it in kinds(orders)}
+    fixed = {OrderVerdict.safe.value: (SAFE, ""), OrderVerdict.open.value: ("#FFFFFF", "")}
+    styles = {it.kind: fixed.get(it.kind) or next(others) for it in kinds(orders)}
     races = _shown([entry for entry in (atlas["races"] or {}).get("orders", ()) if entry["p50_ns"]])
     caveats = "; ".join(caveat["seen"] for caveat in atlas["caveats"])
     foot = textwrap.wrap(MODEL + f" Caveats: {caveats}." * bool(caveats), 190)
@@ -92,13 +102,11 @@ def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Liter
     height = HEAD_IN + body + foot_in
     with parameters():
         figure = Figure(figsize=(WIDTH_IN, height))
-        safe, of = (sum(one["verdict"] == OrderVerdict.safe for one in orders), plural(len(orders), "order"))
-        title = f"{safe} of {of} of a shootdown's steps {'is' if safe == 1 else 'are'} safe"
         subtitle = (
             f"All else as in {base_of(atlas)}. From left to right: the step that comes first, second, ...; "
             "a branch ends where every order below it is safe, or none is."
         )
-        head_and_foot(figure, title, subtitle, foot, LINE_IN * (len(foot) + 0.3))
+        head_and_foot(figure, how_many_are_safe(orders), subtitle, foot, LINE_IN * (len(foot) + 0.3))
         tree_in = ROW_IN * (rows + 1.2)
         tree = (0.012, (foot_in + body - tree_in) / height, 0.55 if races else 0.976, tree_in / height)
         _draw_map(figure.add_axes(tree), laid, rows, len(atlas["steps"]), styles)

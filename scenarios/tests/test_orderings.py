@@ -340,6 +340,8 @@ def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
         ("V18", 'unknown ordering "V18"; did you mean "v18"? `tdx-stress list` names them all'),
         ("xyz", 'unknown ordering "xyz"; `tdx-stress list` names them all'),
         ("", 'unknown ordering ""; `tdx-stress list` names them all'),
+        ("review", '"review" is a scenario: tdx-stress run review'),
+        ("lost_kick", '"lost_kick" is a fault: --fault lost_kick'),
         (
             "block,tracks,remove",
             'ordering "block,tracks,remove": shootdown[1]: unknown step "tracks"; did you mean "track"?',

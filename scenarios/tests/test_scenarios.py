@@ -199,6 +199,7 @@ def test_a_machine_that_cannot_run_gives_one_line(refusal, text: str, line: str)
     [
         ("reviews", 'unknown scenario "reviews"; did you mean "review"? `tdx-stress list` names them all'),
         ("xyz", 'unknown scenario "xyz"; `tdx-stress list` names them all'),
+        ("v18", '"v18" is an ordering: --ordering v18'),
         ("orderings/spec", "orderings/spec: expected a TOML file, found no such file"),
     ],
 )

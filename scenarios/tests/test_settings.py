@@ -153,6 +153,16 @@ def test_faults_come_beside_those_of_the_ordering_each_once() -> None:
     assert [ordering.faults for ordering in orderings] == [("no_flush_at_entry",), ("no_flush_at_entry",)]
 
 
-def test_an_unknown_fault_is_refused_with_the_nearest_right_one() -> None:
-    with pytest.raises(ScenarioError, match='--fault: unknown fault "no_flush_at_entri"; did you mean "no_flush_at_e'):
-        with_faults([load_ordering("spec")], ["no_flush_at_entri"])
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("no_flush_at_entri", '--fault: unknown fault "no_flush_at_entri"; did you mean "no_flush_at_entry"?'),
+        ("xyz", '--fault: unknown fault "xyz"; `tdx-stress list` names them all'),
+        ("no_kick", '--fault: "no_kick" is an ordering: --ordering no_kick'),
+    ],
+)
+def test_an_unknown_fault_is_refused_with_the_nearest_right_one(fault: str, line: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        with_faults([load_ordering("spec")], [fault])
+
+    assert str(refused.value) == line

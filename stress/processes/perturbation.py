@@ -76,8 +76,8 @@ def sites_of(key: str, label: str, labels: Sequence[str]) -> list[int]:
     found = [site for site, name in enumerate(labels) if name == label]
     if not found:
         near = difflib.get_close_matches(label, labels, n=1, cutoff=0.4)
-        hint = f'did you mean "{near[0]}"?' if near else f'they look like "{next(filter(None, labels))}"'
-        raise UsageFault(f'{key}: unknown label "{label}"; {hint}')
+        hint = f'did you mean "{near[0]}"? ' if near else ""
+        raise UsageFault(f'{key}: unknown label "{label}"; {hint}`tdx-stress list --labels SCENARIO` names them all')
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from scenarios.faults import LARGE, SMALL, Shown, faults, to_explore, to_race
+from scenarios.fields import elsewhere
 from scenarios.loader import ScenarioError, load_scenario, shipped_orderings, with_options
 from scenarios.models import Ordering, Scenario
 from scenarios.wording import unknown
@@ -47,7 +48,7 @@ def expectations(
     known = faults()
     for name in named:
         if name not in known:
-            raise ScenarioError(f"--fault: {unknown('fault', name, tuple(known))}")
+            raise ScenarioError(f"--fault: {elsewhere(name) or unknown('fault', name, tuple(known))}")
     of_faults = {name: _of_fault(shown, short=short and not named) for name, shown in known.items()}
     if orderings or named:
         made = [*(_of_ordering(one, short=short) for one in orderings), *(of_faults[name] for name in named)]

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stress.__main__ import explained
+from stress.cli import app
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.tests.test_report_verb import MADE
 
@@ -25,6 +27,36 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
     assert all(
         f"  {text} " in done.stdout for text in (*verbs.split(), *["0", "1", "2", "3", "4", "5", "6", "7", "130"])
     )
+
+
+def helped(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a verb's help says on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    app([*verb.split(), "--help"], prog_name="tdx-stress", standalone_mode=False)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["", *(one.name or "" for one in app.registered_commands)])
+def test_a_terminal_of_80_columns_holds_every_help(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, *lines = helped(verb, monkeypatch, capsys).splitlines()
+
+    assert len(lines) > 10
+    assert [line for line in lines if len(line) > 80 or (not verb and line.endswith("..."))] == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "usage"),
+    [("run", "[SCENARIO]"), ("compare", "A B"), ("report", "[DIR]..."), ("merge", "DIR..."), ("list", "[KIND|NAME]")],
+)
+def test_the_usage_says_what_is_to_be_typed(
+    verb: str, usage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = helped(verb, monkeypatch, capsys)
+
+    assert said.startswith(f"Usage: tdx-stress {verb} [OPTIONS] {usage}\n")
+    assert not re.search("<(str|path|list)", said)
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path, command_environment: dict[str, str]) -> None:
@@ -77,7 +109,8 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
     [
         (["bogus"], "No such command 'bogus'"),
         (["run", "--bogus"], "No such option: --bogus"),
-        (["run", "--vcpus", "many"], "--vcpus"),
+        (["run", "--vcpus", "many"], '--vcpus: expected a whole number, found "many"'),
+        (["run", "--rate", "high"], '--rate: expected a number, found "high"'),
         (["run", "--vcpus", "0"], "--vcpus: expected a whole number from 1 to 512, found 0"),
         (["run", "--ordering", "v81"], 'unknown ordering "v81"; did you mean "v18"?'),
         (["run", "--cpus", "all"], "--cpus: expected a list such as 0-3,6"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from results.kinds.maps import Box, atlas_picture, boxes
+from results.kinds.maps import Box, atlas_picture, boxes, how_many_are_safe
 from results.kinds.orders import (
     AS_IS,
     CHECK_OFF,
@@ -172,6 +172,17 @@ def test_the_picture_is_drawn_with_races_and_without(kind: Any, begin: bytes) ->
         out = io.BytesIO()
         atlas_picture(atlas(races), out, kind)
         assert out.getvalue().startswith(begin)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "title"),
+    [
+        (["safe", "refused"], "1 of 2 orders of a shootdown's steps is safe"),
+        (["refused", "open", "stale", "open"], "0 of 2 orders of a shootdown's steps are safe; 2 open"),
+    ],
+)
+def test_what_is_open_is_no_part_of_how_many_are_safe(verdicts: list[str], title: str) -> None:
+    assert how_many_are_safe([{"verdict": verdict} for verdict in verdicts]) == title
 
 
 def test_the_verdicts_are_words_of_the_json() -> None:
