@@ -118,9 +118,9 @@ def worker_facts() -> tuple[str, str | None, str]:
     return version(), commit(), sources_digest()
 
 
-# What is started here ends with us, however we end, and finds what we find.
+# What is started here ends with us, however we end, also before it could ask for that; and finds what we find.
 STARTED = (
-    "import ctypes, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); "
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); os.getppid() == {parent} or sys.exit(); "
     "sys.path[:] = {path}; from {module} import main; main()"
 )
 PATIENCE = {"DASK_LOGGING__DISTRIBUTED": "critical", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
@@ -137,7 +137,7 @@ class Here:
         self._heard: dict[str, tuple[float, float]] = {}
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        code = STARTED.format(path=list(sys.path), module=f"distributed.cli.{module}")
+        code = STARTED.format(parent=os.getpid(), path=list(sys.path), module=f"distributed.cli.{module}")
         return subprocess.Popen(
             [sys.executable, "-c", code, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", *arguments],
             env={**os.environ, **PATIENCE, "DASK_TEMPORARY_DIRECTORY": self._folder},

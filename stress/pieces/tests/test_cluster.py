@@ -1,10 +1,13 @@
 """Pieces on workers of Dask: one whose worker is killed is run again, one that kills all of them is left out."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stress.pieces.cluster import AGAIN
+from stress.pieces.cluster import AGAIN, STARTED
 
 JOB = """
 import os, signal
@@ -68,3 +71,10 @@ def test_a_command_that_is_killed_leaves_no_folder_of_its_workers(script: Callab
         time.sleep(0.05)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_whose_command_was_killed_before_it_could_ask_for_its_own_end_ends() -> None:
+    code = STARTED.format(parent=os.getppid(), path=list(sys.path), module="no_such_module")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
