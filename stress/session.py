@@ -66,8 +66,10 @@ class Session:
             self.refused.append(error)
 
     def nothing(self) -> int:
-        """The exit code where there is nothing to show."""
-        return (Exit.INTERRUPTED if self.interrupts else Exit.NOTHING_RAN).value
+        """The exit code where there is nothing to show, not even pieces. Raises KeyboardInterrupt after one."""
+        if self.interrupts:
+            raise KeyboardInterrupt
+        return Exit.NOTHING_RAN.value
 
     def leave(
         self,

@@ -12,6 +12,7 @@ import os
 import queue
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -220,7 +221,9 @@ def scratch() -> Iterator[str]:
         try:
             yield folder
         finally:
-            shell.communicate(b"\n")
+            with contextlib.suppress(OSError):  # somebody has ended the shell
+                shell.communicate(b"\n")
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def client_answers(error: Exception) -> bool:

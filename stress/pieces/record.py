@@ -66,9 +66,13 @@ class Job(NamedTuple):
         """As it stands in job.json; what two shares of one job have in common. A piece of a job is one of it grown."""
         made = {"verb": self.verb, "version": version(), "kernels": sources_digest()}
         lasting = {key: value for key, value in self.subject.items() if key not in GROWS}
-        digest = hashlib.sha256(json.dumps({**made, "subject": lasting}, sort_keys=True).encode()).hexdigest()[:24]
-        subject = {"subject": self.subject, "pieces": len(self.pieces)}
-        return {"schema": SCHEMA, "command": _command(), **made, **subject, "commit": commit(), "job": digest}
+        subject, job = {"subject": self.subject, "pieces": len(self.pieces)}, digest_of({**made, "subject": lasting})
+        return {"schema": SCHEMA, "command": _command(), **made, **subject, "commit": commit(), "job": job}
+
+
+def digest_of(value: Plain) -> str:
+    """What tells whether it is still what it was."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _command() -> list[str]:
@@ -80,9 +84,13 @@ def _command() -> list[str]:
     return [w for at, w in enumerate(words) if at not in values and w.partition("=")[0] not in ("--share", "--out")]
 
 
-class _Strict(BaseModel):
+class _Summed(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
+    sum: str  # of all else in the file
+
+
+class _Strict(_Summed):
     schema_: str = Field(alias="schema", pattern=f"^{SCHEMA}$")
     version: str
     kernels: str
@@ -211,7 +219,8 @@ class Pieces:
 
     def _put(self, name: str, value: Plain) -> None:
         if self.lock is not None:
-            write_file(self.path / FOLDER / name, lambda file: file.write(json_bytes(value)))
+            content = json_bytes({**value, "sum": digest_of(value)})
+            write_file(self.path / FOLDER / name, lambda file: file.write(content))
 
     @property
     def seconds(self) -> float:
@@ -253,8 +262,7 @@ def read_pieces(directory: Path) -> Pieces:
     found = Pieces(directory, header)
     for path in sorted(folder.glob("*.json")):
         if path.name.startswith("machine-"):
-            facts_there = json_value(path, stored_bytes(path, MOST_JSON, "the facts of a machine"))
-            found.machines[path.stem.removeprefix("machine-")] = facts_there if isinstance(facts_there, dict) else {}
+            found.machines[path.stem.removeprefix("machine-")] = read_part(path, _Summed, "the facts of a machine")
         elif path.name != JOB:
             one = read_part(path, PieceShape, "a piece")
             if one["job"] != header["job"] or one["key"] != path.stem:
@@ -266,8 +274,11 @@ def read_pieces(directory: Path) -> Pieces:
 def read_part(path: Path, shape: type[BaseModel], what: str) -> Plain:
     content = stored_bytes(path, MOST_JSON, f"the directory of {what}" if path.name == JOB else what)
     value = json_value(path, content)
+    again = "" if path.name == JOB else "; without the file it is run again"
     if wrong := trouble_by(shape, value):
-        raise StoreError(f"{path}: expected {what}, found at {wrong}; without the file it is run again")
+        raise StoreError(f"{path}: expected {what}, found at {wrong}{again}")
+    if value.pop("sum") != digest_of(value):
+        raise StoreError(f"{path}: expected {what} as it was stored, found it changed{again}")
     return dict(value)
 
 

@@ -81,7 +81,7 @@ def limit_met(error: BaseException) -> str | None:
         return (
             f"no more open files are to be had: the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}; raise it"
         )
-    if isinstance(error, ImportError) and "shared object" in said:
+    if isinstance(error, ImportError | OSError) and "shared object" in said:
         return "a library cannot be loaded: no more memory is to be had; raise the limit of address space (ulimit -v)"
     return None
 

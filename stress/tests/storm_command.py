@@ -69,7 +69,10 @@ def run(
         act(pid)
     code = _waited(pid, most_s)
     left = [f"process {name}" for name in _end_session(pid)]
-    left += [f"file {path.name}" for path in _temporary_files(place)]
+    until = time.monotonic() + GRACE_S  # what was killed has its files removed by who waits for its end
+    while (files_left := _temporary_files(place)) and time.monotonic() < until:
+        time.sleep(0.05)
+    left += [f"file {path.name}" for path in files_left]
     stdout, stderr = (path.read_text(errors="surrogateescape") for path in files)
     for path in files:
         path.unlink()

@@ -127,6 +127,8 @@ def wrong(kind: str, ended: Ended) -> list[str]:
         allowed |= {2, 3, 4}
     if ended.code is None:
         return [*found, "hang"]
+    if ended.code > 0 and not ended.stderr.strip():
+        found.append(f"silent {ended.code}")
     if ended.code not in allowed:
         found.append(f"exit code {ended.code}")
     return found

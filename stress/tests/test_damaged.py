@@ -269,6 +269,7 @@ def test_a_search_without_room_says_what_it_takes(monkeypatch: pytest.MonkeyPatc
         (RuntimeError("can't start new thread"), "no more processes or threads are to be had: pids leaves room for 0"),
         (OSError(24, "Too many open files"), "no more open files are to be had: the limit is "),
         (ImportError("x.so: failed to map segment from shared object"), "a library cannot be loaded"),
+        (OSError("Could not find/load shared object file 'x.so'"), "a library cannot be loaded"),
     ],
 )
 def test_what_is_not_to_be_had_names_its_limit(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kernels.language.cache import sources_digest
 from stress.errors import UsageFault
-from stress.pieces.record import machine_id
+from stress.pieces.record import digest_of, machine_id
 from stress.pieces.run import share_of
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -50,12 +50,17 @@ def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
     file = tmp_path / "two/pieces/job.json"
 
     other = tdx_stress("merge", "one", "two")
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"kernels": "0" * 24}))
+    changed = json.loads(file.read_text()) | {"kernels": "0" * 24}
+    file.write_text(json.dumps(changed))
+    damaged = tdx_stress("merge", "two")
+    del changed["sum"]
+    file.write_text(json.dumps({**changed, "sum": digest_of(changed)}))
     kernels = tdx_stress("merge", "two")
 
     assert other.stderr.startswith("tdx-stress: two: expected pieces of one job, found another rows, in one")
     assert f"expected pieces of kernels {sources_digest()}, found {'0' * 24}: they do not belong" in kernels.stderr
-    assert (other.returncode, kernels.returncode) == (2, 2)
+    assert damaged.stderr.endswith("job.json: expected pieces as it was stored, found it changed\n")
+    assert (other.returncode, damaged.returncode, kernels.returncode) == (2, 2, 2)
     assert not (tmp_path / "runs").exists()
 
 
