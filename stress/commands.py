@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Annotated, Any, TypeVar, get_args
 
 import typer
@@ -95,12 +94,16 @@ def _split(usage: str) -> tuple[list[str], str]:
     return names, " ".join(words[len(names) :])
 
 
-def _number(option: str, kind: type[int | float], text: str) -> int | float:
-    """What was typed for a number; an error of ours, as typer's own is another's."""
-    try:
-        return kind(text)
-    except ValueError:
-        raise UsageFault(f'{option}: expected {NUMBERS[kind]}, found "{text}"') from None
+def _number(option: str, kind: type[int | float]) -> Callable[[str], int | float]:
+    """What reads a number as it was typed; an error of ours, as typer's own is another's."""
+
+    def number(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            raise UsageFault(f'{option}: expected {NUMBERS[kind]}, found "{text}"') from None
+
+    return number
 
 
 def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspect.Parameter:
@@ -114,7 +117,7 @@ def _parameter(name: str, annotation: Any, defaults: Mapping[str, Any]) -> inspe
     default = defaults.get(name, inspect.Parameter.empty)
     if names:
         number = next((one for one in NUMBERS if one in (its, *get_args(its))), None)
-        parser = None if number is None else partial(_number, names[-1], number)
+        parser = None if number is None else _number(names[-1], number)
         panel = next((title for title, its in PANELS.items() if name in its.split()), "Options")
         said = typer.Option(
             *names, metavar=metavar or None, help=help, show_default=False, rich_help_panel=panel, parser=parser

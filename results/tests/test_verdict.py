@@ -3,7 +3,20 @@
 import pytest
 
 from results.tests.builders.run import a_run, of_an_earlier_version
-from results.verdict import Ending, Exit, exit_code, exit_code_of, judge, verdict, word_of
+from results.verdict import (
+    Ending,
+    Exit,
+    exit_code,
+    exit_code_of,
+    is_thin,
+    judge,
+    name_of,
+    observation,
+    said,
+    verdict,
+    whole,
+    word_of,
+)
 
 
 def test_a_safe_ordering_without_a_forbidden_outcome_has_passed():
@@ -188,3 +201,41 @@ def test_what_was_interrupted_before_anything_ran_was_interrupted() -> None:
 def test_exit_codes_and_endings_are_those_of_the_documents() -> None:
     assert [code.value for code in Exit] == [0, 1, 3, 5, 6, 7, 130]
     assert [str(ending) for ending in Ending] == ["finished", "crashed", "hung", "interrupted"]
+
+
+def test_how_many_met_a_vcpu_is_told_where_it_was_counted():
+    assert said(a_run(all_shootdowns=5_000)) == "4,321 of 5,000 shootdowns met a vCPU"
+    assert said(of_an_earlier_version(a_run(all_shootdowns=5_000))) == "5,000 shootdowns, not counted which met a vCPU"
+
+
+def test_a_latency_is_that_of_the_shootdowns_that_met_a_vcpu_where_there_is_one():
+    assert [whole({"latency_ns": one})["n"] for one in ({"shootdown": {"n": 1}, "shootdown_met": {"n": 2}},)] == [2]
+    assert whole({"latency_ns": {"shootdown": {"n": 1}}})["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "met", "shootdowns", "thin"),
+    [
+        ("only 7 of 90 shootdowns met a vCPU, and 2,995 are needed", 7, 90, True),
+        ("only 7 of 90 shootdowns met a vCPU, and 299 are needed", 7, 90, True),  # of an earlier version
+        ("only 8 of 90 shootdowns met a vCPU, and 2,995 are needed", 7, 90, False),
+        ("interrupted before its time", 7, 90, False),
+        ("nothing forbidden in 4,321 shootdowns that met a vCPU", 4_321, 5_000, False),
+        ("made by an earlier version", None, 90, False),
+    ],
+)
+def test_all_that_a_race_lacks_is_vcpus_met_by_its_reason(reason: str, met: int | None, shootdowns: int, thin: bool):
+    assert is_thin(reason, met, shootdowns) is thin
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "other", "line"),
+    [(0, 9, "Observation a Never 0 9"), (3, 9, "Observation a Sometimes 3 9"), (3, 0, "Observation a Always 3 0")],
+)
+def test_the_line_to_grep_says_how_often(forbidden: int, other: int, line: str):
+    assert observation("a", forbidden, other) == line
+
+
+def test_an_unsafe_ordering_is_marked_beside_every_number_of_it():
+    assert name_of(a_run("v18")) == "v18"
+    assert name_of(a_run("no_kick", expect=["tracking_not_done"])) == "no_kick (unsafe)"

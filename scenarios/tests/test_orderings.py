@@ -232,6 +232,10 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             KICKED + 'kick = { request = "tlb_flush", wait = true }',
             'entry: expected "requests", as the kick makes the request "tlb_flush" and nobody else handles it',
         ),
+        (
+            'shootdown = ["block", "flush", "remove"]',
+            'entry: expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it',
+        ),
         (NO_KICK + 'entry = ["requests", "requests"]', 'entry: expected each at most once, found "requests" twice'),
         (
             'shootdown = ["block", "gate_raise", "gate_raise", "gate_lower", "remove"]\ngate = "counter"',
@@ -331,6 +335,10 @@ def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
     orderings = [load_ordering(",".join(order)) for order in permutations(steps)]
 
     assert [ordering.shootdown for ordering in orderings] == list(permutations(steps))
+
+
+def test_fifteen_steps_are_as_many_as_there_may_be() -> None:
+    assert len(load_ordering(14 * "track," + "remove").shootdown) == 15
 
 
 @pytest.mark.parametrize(

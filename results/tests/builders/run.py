@@ -13,6 +13,14 @@ from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Series, Snapshot, snapshot
 from results.numbers.statistics import bucket_of
 
+
+def counted(*values_ns: int) -> NDArray[np.int64]:
+    """A histogram of these values."""
+    counts = np.zeros(HIST_WORDS, dtype=np.int64)
+    np.add.at(counts, [bucket_of(value) for value in values_ns], 1)
+    return counts
+
+
 MET = {"kicks": 7_654, "shootdowns": 4_321}
 PHASE = {"n": 5000, "min": 400, "p50": 667, "p90": 871, "p99": 6847, "p999": 45823, "max": 112000}
 INTERVALS = {"p50": [663, 671], "p90": [863, 879], "p99": [5855, 8831], "p999": [30000, 112000]}

@@ -5,24 +5,15 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kernels.layout import HIST_WORDS
 from results.draw.style import styles
 from results.draw.time import Shown, curves, done_by, phase_bars, shootdown_curves
-from results.numbers.statistics import Counts, bucket_of
-from results.tests.builders.run import a_run, of_an_earlier_version, phase
-
-
-def counts(*values_ns: int) -> Counts:
-    histogram = np.zeros(HIST_WORDS, dtype=np.int64)
-    for value in values_ns:
-        histogram[bucket_of(value)] += 1
-    return histogram
+from results.tests.builders.run import a_run, counted, of_an_earlier_version, phase
 
 
 def shown(*names: str, values: tuple[int, ...] = tuple(range(1, 201))) -> Shown:
     runs = [a_run(name) for name in names]
-    met = {f"{name}/hist/shootdown_met": counts(*values) for name in names}
-    everybody = {f"{name}/hist/shootdown": counts(*values, *[7] * 900) for name in names}
+    met = {f"{name}/hist/shootdown_met": counted(*values) for name in names}
+    everybody = {f"{name}/hist/shootdown": counted(*values, *[7] * 900) for name in names}
     return Shown(runs, styles(runs), met | everybody)
 
 
@@ -68,7 +59,7 @@ def test_the_curve_of_whole_shootdowns_is_of_those_that_met_a_vcpu():
 def test_what_an_earlier_version_measured_is_drawn_of_all_shootdowns():
     run = of_an_earlier_version(a_run("spec"))
     ax = axes()
-    done_by(ax, Shown([run], styles([run]), {"spec/hist/shootdown": counts(*range(1, 101))}))
+    done_by(ax, Shown([run], styles([run]), {"spec/hist/shootdown": counted(*range(1, 101))}))
 
     assert float(np.asarray(ax.lines[0].get_xdata())[-1]) == 100
 

@@ -4,24 +4,15 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.layout import HIST_WORDS
 from results.exchange.hdr import as_hdr_histogram, write_hgrm, write_hlog
-from results.numbers.statistics import HIGHEST_NS, HIGHS_NS, LOWS_NS, bucket_of, percentile
-from results.tests.builders.run import a_result, a_run, of_an_earlier_version
-
-
-def counts_of(*values_ns: int) -> Any:
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-    for value in values_ns:
-        counts[bucket_of(value)] += 1
-    return counts
+from results.numbers.statistics import HIGHEST_NS, HIGHS_NS, LOWS_NS, percentile
+from results.tests.builders.run import a_result, a_run, counted, of_an_earlier_version
 
 
 def logged(tmp_path: Path, result: dict[str, Any], arrays: dict[str, Any]) -> dict[str, HdrHistogram]:
@@ -39,7 +30,7 @@ def logged(tmp_path: Path, result: dict[str, Any], arrays: dict[str, Any]) -> di
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, HIGHEST_NS), min_size=1, max_size=40))
 def test_the_package_reports_the_same_percentiles(values: list[int]):
-    counts = counts_of(*values)
+    counts = counted(*values)
     histogram = as_hdr_histogram(counts)
 
     assert histogram.get_total_count() == len(values)
@@ -57,7 +48,7 @@ def test_every_bucket_is_the_packages_own():
 
 
 def test_a_log_is_read_back_by_its_tags_with_every_count(tmp_path: Path):
-    arrays = {"v18/hist/shootdown": counts_of(0, 250, 257, 70_000, HIGHEST_NS), "v18/hist/track": counts_of(10, 10)}
+    arrays = {"v18/hist/shootdown": counted(0, 250, 257, 70_000, HIGHEST_NS), "v18/hist/track": counted(10, 10)}
     found = logged(tmp_path, a_result(a_run(), started="2026-11-22T14:41:49Z"), arrays)
 
     assert sorted(found) == ["v18.shootdown", "v18.track"]
@@ -68,7 +59,7 @@ def test_a_log_is_read_back_by_its_tags_with_every_count(tmp_path: Path):
 
 def test_a_logs_interval_is_the_time_that_was_measured(tmp_path: Path):
     result = a_result(a_run(warmup_s=0.5, seconds=5.0), started="2026-11-22T14:41:49Z")
-    histogram = logged(tmp_path, result, {"v18/hist/shootdown": counts_of(10)})["v18.shootdown"]
+    histogram = logged(tmp_path, result, {"v18/hist/shootdown": counted(10)})["v18.shootdown"]
 
     assert histogram.get_start_time_stamp() == 1795358509500.0
     assert histogram.get_end_time_stamp() == 1795358514500.0
@@ -76,14 +67,14 @@ def test_a_logs_interval_is_the_time_that_was_measured(tmp_path: Path):
 
 def test_an_orderings_name_cannot_break_the_log(tmp_path: Path):
     name = "block,track\nkick"
-    found = logged(tmp_path, a_result(a_run(name)), {f"{name}/hist/shootdown": counts_of(10)})
+    found = logged(tmp_path, a_result(a_run(name)), {f"{name}/hist/shootdown": counted(10)})
 
     assert list(found) == ["block_track_kick.shootdown"]
 
 
 def test_a_distribution_has_the_packages_lines_under_the_orderings_name():
     file = io.BytesIO()
-    counts = {"v18/hist/shootdown": counts_of(*range(1, 121)), "v18/hist/shootdown_met": counts_of(*range(1, 101))}
+    counts = {"v18/hist/shootdown": counted(*range(1, 121)), "v18/hist/shootdown_met": counted(*range(1, 101))}
     write_hgrm(a_result(a_run()), counts, file)
     lines = file.getvalue().decode().splitlines()
     rows = [[float(part) for part in line.split()] for line in lines[3:] if line and not line.startswith("#")]
@@ -96,14 +87,14 @@ def test_a_distribution_has_the_packages_lines_under_the_orderings_name():
 
 def test_a_distribution_of_an_earlier_version_is_of_all_shootdowns():
     file = io.BytesIO()
-    write_hgrm(a_result(of_an_earlier_version(a_run())), {"v18/hist/shootdown": counts_of(*range(1, 121))}, file)
+    write_hgrm(a_result(of_an_earlier_version(a_run())), {"v18/hist/shootdown": counted(*range(1, 121))}, file)
 
     assert file.getvalue().startswith(b"#[Ordering = v18, n = 120, unit = ns]")
 
 
 def test_a_log_has_those_that_met_a_vcpu_those_that_met_nobody_and_all(tmp_path: Path):
     names = "shootdown", "shootdown_empty", "shootdown_met"
-    arrays = {f"v18/hist/{name}": counts_of(10) for name in names}
+    arrays = {f"v18/hist/{name}": counted(10) for name in names}
 
     assert sorted(logged(tmp_path, a_result(a_run()), arrays)) == [f"v18.{name}" for name in names]
 

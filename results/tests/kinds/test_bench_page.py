@@ -6,27 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.layout import HIST_WORDS
 from results.kinds.bench.directory import pooled
 from results.kinds.bench.findings import found
 from results.kinds.bench.page import bench_page
 from results.kinds.bench.record import Bench, round_file
-from results.numbers.statistics import bucket_of
 from results.page import render
 from results.store import StoreError
 from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.run import counted
 from results.tests.html_reading import Read
 
 
-def counts(*values_ns: int) -> Any:
-    histogram = np.zeros(HIST_WORDS, dtype=np.int64)
-    for value in values_ns:
-        histogram[bucket_of(value)] += 1
-    return histogram
-
-
 def page_of(bench: Bench) -> Read:
-    hists = {(point, arm.arm): {"shootdown": counts(*range(100, 900))} for point in bench.points for arm in bench.arms}
+    hists = {(point, arm.arm): {"shootdown": counted(*range(100, 900))} for point in bench.points for arm in bench.arms}
     return Read(render(bench_page(found(bench), hists)))
 
 
@@ -63,7 +55,7 @@ def keep_rounds(directory: Path, rounds: int, **arrays: Any) -> None:
 
 
 def test_the_rounds_of_an_arm_are_added_up(tmp_path: Path):
-    keep_rounds(tmp_path, 3, **{"B/hist/shootdown": counts(100, 100)})
+    keep_rounds(tmp_path, 3, **{"B/hist/shootdown": counted(100, 100)})
     hists = pooled(a_bench(3, noisy({})), tmp_path)
 
     assert int(hists["", "B"]["shootdown"].sum()) == 6

@@ -6,25 +6,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from kernels.layout import HIST_WORDS
 from results.kinds.run.page import run_page
-from results.numbers.statistics import bucket_of
 from results.page import render
-from results.tests.builders.run import a_result, a_run
+from results.tests.builders.run import a_result, a_run, counted
 from results.tests.html_reading import Read
 
-
-def histogram(*values_ns: int) -> Any:
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-    for value in values_ns:
-        counts[bucket_of(value)] += 1
-    return counts
-
-
-ARRAYS = {"spec/hist/shootdown": histogram(*range(200, 1200)), "v18/hist/stale_window": histogram(*range(50, 450))}
+ARRAYS = {"spec/hist/shootdown": counted(*range(200, 1200)), "v18/hist/stale_window": counted(*range(50, 450))}
 
 
 def page_of(*runs: dict[str, Any], **changes: Any) -> str:

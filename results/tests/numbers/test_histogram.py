@@ -1,6 +1,5 @@
 """The buckets are HdrHistogram's, and so are the values they stand for."""
 
-import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 
 from kernels.layout import HIST_WORDS
 from results.numbers.statistics import HIGHS_NS, LOWS_NS, MIDS_NS, bucket_of, greatest, least, value_at_rank
+from results.tests.builders.run import counted
 
 values_ns = st.integers(0, 2**40 - 1)
 
@@ -53,30 +53,21 @@ def test_a_bucket_is_never_wider_than_an_eighth_of_a_tenth_of_its_values(value: 
 
 
 def test_a_rank_gives_the_highest_value_of_its_bucket():
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-    counts[bucket_of(10)] = 2
-    counts[bucket_of(1000)] = 1
+    counts = counted(10, 10, 1000)
 
     assert [value_at_rank(counts, rank) for rank in (1, 2, 3)] == [10, 10, 1003]
 
 
 def test_a_rank_that_no_sample_has_is_refused():
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-    counts[7] = 2
-
     with pytest.raises(ValueError, match="rank: expected 1 to 2, found 3"):
-        value_at_rank(counts, 3)
+        value_at_rank(counted(7, 7), 3)
 
 
 def test_least_and_greatest_are_the_ends_of_the_filled_buckets():
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-    counts[bucket_of(1000)] = 1
-    counts[bucket_of(5000)] = 1
+    counts = counted(1000, 5000)
 
     assert (least(counts), greatest(counts)) == (1000, 5023)
 
 
 def test_an_empty_histogram_has_neither_a_least_nor_a_greatest():
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-
-    assert (least(counts), greatest(counts)) == (None, None)
+    assert (least(counted()), greatest(counted())) == (None, None)

@@ -7,24 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from kernels.layout import HIST_WORDS
 from results.numbers.statistics import (
     ENOUGH,
-    Counts,
-    bucket_of,
     clopper_pearson,
     enough,
     percentile,
     percentile_interval,
+    share_margin,
     summary,
     would_have_caught,
 )
-
-
-def counted(values_ns: list[int]) -> Counts:
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-    np.add.at(counts, [bucket_of(value) for value in values_ns], 1)
-    return counts
+from results.tests.builders.run import counted
 
 
 @pytest.mark.parametrize(
@@ -80,16 +73,16 @@ def test_the_fewest_samples_for_each_percentile():
 
 @pytest.mark.parametrize(("n", "p99"), [(367, None), (368, 1003)])
 def test_p99_is_given_from_368_samples_on(n: int, p99: int | None):
-    assert summary(counted([1000] * n))["p99"] == p99
+    assert summary(counted(*[1000] * n))["p99"] == p99
 
 
 @pytest.mark.parametrize(("n", "p999"), [(3687, None), (3688, 1003)])
 def test_p999_is_given_from_3688_samples_on(n: int, p999: int | None):
-    assert summary(counted([1000] * n))["p999"] == p999
+    assert summary(counted(*[1000] * n))["p999"] == p999
 
 
 def test_a_summary_of_nothing_has_no_numbers():
-    assert summary(counted([])) == {
+    assert summary(counted()) == {
         "n": 0,
         "min": None,
         "p50": None,
@@ -101,14 +94,14 @@ def test_a_summary_of_nothing_has_no_numbers():
 
 
 def test_a_summary_of_ten_small_values():
-    found = summary(counted([1, 2, 3, 4, 5, 6, 7, 8, 9, 100]))
+    found = summary(counted(1, 2, 3, 4, 5, 6, 7, 8, 9, 100))
 
     assert found == {"n": 10, "min": 1, "p50": 5, "p90": None, "p99": None, "p999": None, "max": 100}
 
 
 @pytest.mark.parametrize(("q", "value"), [(0.0, 1), (0.1, 1), (0.11, 2), (0.5, 5), (0.9, 9), (1.0, 10)])
 def test_a_percentile_is_the_value_at_the_nearest_rank(q: float, value: int):
-    assert percentile(counted([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), q) == value
+    assert percentile(counted(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), q) == value
 
 
 @given(st.lists(st.integers(0, 2**40 - 1), min_size=1, max_size=200), st.data())
@@ -118,12 +111,12 @@ def test_percentiles_at_every_rank_are_those_of_hdrhistogram(values: list[int], 
         hdr.record_value(value)
     rank = data.draw(st.integers(1, len(values)))
 
-    assert percentile(counted(values), rank / len(values)) == hdr.get_value_at_percentile(100 * rank / len(values))
+    assert percentile(counted(*values), rank / len(values)) == hdr.get_value_at_percentile(100 * rank / len(values))
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=100), st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_percentile_is_never_a_smaller_value(values: list[int], p: float, q: float):
-    counts = counted(values)
+    counts = counted(*values)
     low, high = percentile(counts, min(p, q)), percentile(counts, max(p, q))
 
     assert low is not None
@@ -133,20 +126,20 @@ def test_a_higher_percentile_is_never_a_smaller_value(values: list[int], p: floa
 
 def test_the_interval_of_a_median_of_ten_runs_from_the_second_to_the_ninth():
     # P(B <= 1) = 11/1024 = 0.0107 and P(B <= 2) = 0.0547 for B ~ Binomial(10, 1/2).
-    assert percentile_interval(counted([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 0.5) == (2, 9)
+    assert percentile_interval(counted(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 0.5) == (2, 9)
 
 
 def test_the_interval_of_a_median_of_six_is_their_whole_range():
-    assert percentile_interval(counted([1, 2, 3, 4, 5, 6]), 0.5) == (1, 6)
+    assert percentile_interval(counted(1, 2, 3, 4, 5, 6), 0.5) == (1, 6)
 
 
 def test_there_is_no_interval_of_a_median_of_five():
-    assert percentile_interval(counted([1, 2, 3, 4, 5]), 0.5) is None
+    assert percentile_interval(counted(1, 2, 3, 4, 5), 0.5) is None
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=6, max_size=400), st.sampled_from([0.5, 0.9, 0.99]))
 def test_an_interval_holds_its_percentile_wherever_there_is_one(values: list[int], q: float):
-    counts = counted(values)
+    counts = counted(*values)
     interval = percentile_interval(counts, q)
 
     assert (interval is None) == (len(values) < enough(q))
@@ -155,7 +148,7 @@ def test_an_interval_holds_its_percentile_wherever_there_is_one(values: list[int
 
 
 def test_an_interval_of_a_hundred_million_samples_is_narrow():
-    counts = counted([])
+    counts = counted()
     counts[:200] = 500_000
 
     assert percentile_interval(counts, 0.5) == (99, 100)
@@ -163,8 +156,18 @@ def test_an_interval_of_a_hundred_million_samples_is_narrow():
 
 def test_intervals_cover_the_median_about_as_often_as_they_say():
     random = np.random.default_rng(1)
-    found = [percentile_interval(counted(list(random.integers(0, 200, 50))), 0.5) for _ in range(400)]
+    found = [percentile_interval(counted(*random.integers(0, 200, 50)), 0.5) for _ in range(400)]
     covered = sum(low <= 99.5 <= high for low, high in (interval for interval in found if interval))
 
     # Coverage is at least 95 %; of 400 intervals fewer than 360 hold the median with odds below 1 in 10,000. Seeded.
     assert covered >= 360
+
+
+@pytest.mark.parametrize(
+    ("n", "level", "margin"),
+    # sqrt(ln(2 / 0.05) / 2000), sqrt(ln(2 / 0.01) / 2000), and never more than all of it.
+    [(1000, 0.95, 0.042947), (1000, 0.99, 0.051470), (2, 0.95, 0.960323), (1, 0.95, 1.0), (0, 0.95, 1.0)],
+)
+def test_the_band_of_a_distribution_is_that_of_dvoretzky_kiefer_and_wolfowitz(n: int, level: float, margin: float):
+    assert share_margin(n, level) == pytest.approx(margin, abs=1e-6)
+    assert level != 0.95 or share_margin(n) == share_margin(n, level)
