@@ -159,6 +159,7 @@ class HkidFree(IntEnum):
 
     FIRST = 0  # v18: then guest pages are reclaimed as they stand
     LAST = 1  # v6.16: guest pages are blocked, tracked and removed before; reclaimed are those of the S-EPT alone
+    TERMINATE = 2  # KVM_TDX_TERMINATE_VM, a proposal: first, while the files of vCPUs are open
 
 
 class Guard(IntEnum):
@@ -232,6 +233,7 @@ class Fault(IntFlag):
     GUARD_WITHOUT_VCPU_MUTEXES = 1 << 41  # it leaves the other vCPUs' mutexes out
     GUARD_WITHOUT_SLOTS_LOCK = 1 << 42  # it leaves slots_lock out
     VP_INIT_UNLOCKED = 1 << 43  # TDH.VP.INIT is not inside mmu_lock
+    VM_DEAD_UNCHECKED = 1 << 44  # a vCPU's ioctl does not look for a dead VM again behind the vCPU's mutex
 
 
 LOCKS = range(Step.LOCK_SEPT_LOCK, Step.UNLOCK_TRACK_LOCK + 1)

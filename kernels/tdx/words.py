@@ -322,7 +322,7 @@ assoc_lpid = word(
     names=VCPU,
     reads=lambda value: f"lp {value - 1}" if value else "none",
 )
-vcpu_mutex = word("vcpu_mutex", VCPU, there=build, reads=lock)  # vcpu->mutex
+vcpu_mutex = word("vcpu_mutex", VCPU, there=of_a_life, reads=lock)  # vcpu->mutex
 # An IPI is on its way to its processor whose function is TDH.VP.FLUSH.
 flush_ipi = word("flush_ipi", VCPU, there=teardown, reads=pending)
 # vcpu->cpu and 1: the processor that its thread was loaded on, or 0
@@ -345,7 +345,7 @@ word("page_blocked_at", counts=PAGE.count)
 word("lp_cpus", counts=LP.count)
 # Of the threads in a race that builds one TD after the other: who has it open, waits for vCPUs' mutexes, changes it.
 for name in ("td_users", "td_waiting", "td_changing"):
-    word(name, counts=lambda sizes: int(build(sizes)))
+    word(name, counts=lambda sizes: int(of_a_life(sizes)))
 word("threads", counts=lambda sizes: sizes["vcpus"])  # of each vCPU, as `signal_thread` takes it; 0 without signals
 
 

@@ -252,7 +252,11 @@ def test_the_largest_machine_fits():
 
 @pytest.mark.parametrize(
     ("flow", "of_vcpu"),
-    [(Flow.MMIO, ["srcu"]), (Flow.TEARDOWN, ["assoc_lpid", "flush_ipi"]), (Flow.BUILD, ["assoc_lpid", "vcpu_mutex"])],
+    [
+        (Flow.MMIO, ["srcu"]),
+        (Flow.TEARDOWN, ["assoc_lpid", "vcpu_mutex", "flush_ipi"]),
+        (Flow.BUILD, ["assoc_lpid", "vcpu_mutex"]),
+    ],
 )
 def test_a_word_that_few_flows_have_is_named_where_it_is_and_nowhere_else(flow, of_vcpu):
     lay = plan(2, 1, 1, 1, flow=flow, packed=True)

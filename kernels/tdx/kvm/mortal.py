@@ -7,22 +7,34 @@ faults populate as those of `kernels/tdx/parts/populate.py` do, until guest_memf
 """
 
 from kernels.language.atomics import load_acquire, load_seq_cst, store_release
-from kernels.language.steps import steps
-from kernels.race.tally import relax
+from kernels.language.steps import choice, steps
+from kernels.race.tally import relax, two
 from kernels.story.spans import host
-from kernels.tdx.kvm.kick import EXIT_REQUESTED, also_asked
-from kernels.tdx.kvm.page_fault import RETRY, set_external_spte
+from kernels.tdx.kvm.kick import EXIT_REQUESTED, acknowledge, also_asked
+from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation, set_external_spte
+from kernels.tdx.kvm.td_ioctls import gives_way
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
-from kernels.tdx.kvm.vcpu_run import stays_out
-from kernels.tdx.module.lifecycle import flush_unless_new, runs, td_exit_alive, vp_enter_alive, vp_flush_own
+from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out
+from kernels.tdx.kvm.zapper import any_page
+from kernels.tdx.module.lifecycle import (
+    flush_unless_new,
+    mem_add_alive,
+    runs,
+    td_exit_alive,
+    vp_enter_alive,
+    vp_flush_own,
+)
+from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
 from kernels.tdx.module.mem import flush_for_epoch, requires_tracking, td_exit, vp_enter
-from kernels.tdx.rules import HkidFree
-from kernels.tdx.spans import ENTRY
+from kernels.tdx.module.sept import mem_add
+from kernels.tdx.rules import Fault, HkidFree
+from kernels.tdx.spans import ENTRY, LOCK, UNLOCKED
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import count_status, note, outcome_of
-from kernels.tdx.words import flush_ipi
+from kernels.tdx.words import flush_ipi, vcpu_mutex
 
-LAST = int(HkidFree.LAST)
+LAST, TERMINATE = int(HkidFree.LAST), int(HkidFree.TERMINATE)
+VM_DEAD_UNCHECKED = int(Fault.VM_DEAD_UNCHECKED)
 
 
 @steps(span=host("flush", "answers an IPI"))
@@ -35,6 +47,55 @@ def flush_vp(td, lay, rules, me):
             note(td, lay, me, -1, outcome_of(status))  # VCPU_NOT_ASSOCIATED: this TD never saw it
         # Pairs with the wait in release_hkid(): what the vCPU did in this TD is over.
         yield store_release(td, flush_ipi(lay, me.index), 0)
+    return 0
+
+
+@choice(two, says=("KVM_RUN", "KVM_PRE_FAULT_MEMORY"))
+def pre_faults(td, lay, rules, me, random):
+    """Which ioctl of the vCPU is next."""
+    return (random >> 32) & 7 == 0
+
+
+@steps(
+    span=host("ioctl", "begins an ioctl"),
+    at={"try_lock_exclusive_vcpu_mutex": LOCK, "write_unlock_vcpu_mutex": UNLOCKED},
+)
+def begin_ioctl(td, lay, rules, me):
+    """kvm_vcpu_ioctl(), where a TD can be terminated beside it: -EIO for a dead VM, before vcpu->mutex and behind it.
+    KVM_PRE_FAULT_MEMORY is over at once, and 1 is returned; KVM_RUN holds the mutex until it returns to the VMM.
+    """
+    yield from flush_vp(td, lay, rules, me)
+    if rules.hkid_free != TERMINATE:
+        return 0
+    if gives_way(td, lay):
+        return 1
+    if not (yield load_acquire(td, lay.runnable)):
+        return 1
+    while not (yield try_lock_exclusive(td, vcpu_mutex(lay, me.index))):
+        yield from acknowledge(td, lay, rules, me)
+        yield from flush_vp(td, lay, rules, me)
+        relax(td, rules, me)
+    # Interrupts are on.
+    yield from flush_vp(td, lay, rules, me)
+    ended = 0
+    if not rules.faults & VM_DEAD_UNCHECKED:
+        ended = not (yield load_acquire(td, lay.runnable))
+    if not ended:
+        ended = yield pre_faults(td, lay, rules, me)
+        if ended:
+            gpa = yield any_page(td, lay, rules, me)
+            yield from handle_ept_violation(td, lay, rules, me, gpa)
+    if ended:
+        yield write_unlock(td, vcpu_mutex(lay, me.index))
+    return ended
+
+
+@steps(at={"write_unlock_vcpu_mutex": UNLOCKED})
+def end_run(td, lay, rules, me, ended, leaving):
+    """KVM_RUN returns to the VMM, behind what the exit asks for."""
+    yield from handle_exit(td, lay, rules, me, ended, leaving)
+    if rules.hkid_free == TERMINATE:
+        yield write_unlock(td, vcpu_mutex(lay, me.index))
     return 0
 
 
@@ -64,7 +125,9 @@ def fault_in(td, lay, rules, me, node):
 
 # For the part whose zapper takes TDs down.
 FILLS = {
-    stays_out: flush_vp,
+    stays_out: begin_ioctl,
+    handle_exit: end_run,
+    mem_add: mem_add_alive,
     also_asked: runs_no_more,
     vp_enter: vp_enter_alive,
     td_exit: td_exit_alive,

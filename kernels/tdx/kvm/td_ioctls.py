@@ -12,6 +12,7 @@ from kernels.language.steps import harness, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.kvm.busy import is_busy
+from kernels.tdx.kvm.kick import WHOLE, kick
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.zapper import any_page
 from kernels.tdx.module.lifecycle import mem_page_add
@@ -110,6 +111,35 @@ def drop_guard(td, lay, rules, me, ioctl):
             yield write_unlock(td, vcpu_mutex(lay, vcpu))
     if takes_kvm_lock(rules, ioctl):
         yield write_unlock(td, lay.kvm_lock)
+    return 0
+
+
+@steps(
+    span=host("terminate", "KVM_TDX_TERMINATE_VM"),
+    at={"try_lock_exclusive_vcpu_mutex": LOCK, "write_unlock_vcpu_mutex": UNLOCKED},
+)
+def trylock_all_vcpus(td, lay, rules, me):
+    """kvm_trylock_all_vcpus() of tdx_terminate_vm(), whose -EBUSY has the VMM signal its vCPUs and come again."""
+    want_vcpus(td, lay, 1)
+    vcpu: OneOf[VCPU] = 0
+    while vcpu < lay.vcpus:
+        if (yield try_lock_exclusive(td, vcpu_mutex(lay, vcpu))):
+            vcpu += 1
+        else:
+            while vcpu > 0:
+                vcpu -= 1
+                yield write_unlock(td, vcpu_mutex(lay, vcpu))
+            yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
+            relax(td, rules, me)
+    want_vcpus(td, lay, -1)
+    return 0
+
+
+@steps(at={"write_unlock_vcpu_mutex": UNLOCKED})
+def unlock_all_vcpus(td, lay, rules, me):
+    vcpu: OneOf[VCPU]
+    for vcpu in range(lay.vcpus):
+        yield write_unlock(td, vcpu_mutex(lay, vcpu))
     return 0
 
 

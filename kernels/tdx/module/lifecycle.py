@@ -18,8 +18,9 @@ from kernels.tdx.module.locks import (
 )
 from kernels.tdx.module.mem import flush_for_epoch, has_key, invept, td_exit, vp_enter
 from kernels.tdx.module.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
-from kernels.tdx.rules import Fault
-from kernels.tdx.spans import EXIT, seamcall
+from kernels.tdx.module.sept import mem_add
+from kernels.tdx.rules import Fault, HkidFree
+from kernels.tdx.spans import ADD, EXIT, seamcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_STATE_INCORRECT,
     LIFECYCLE_STATE_INCORRECT,
@@ -53,7 +54,7 @@ from kernels.tdx.words import (
 
 RECLAIM_IGNORES_STATE, ENTER_IGNORES_STATE = int(Fault.RECLAIM_IGNORES_STATE), int(Fault.ENTER_IGNORES_STATE)
 FLUSHDONE_IGNORES_VCPUS = int(Fault.FLUSHDONE_IGNORES_VCPUS)
-REMOVE_IGNORES_STATE = int(Fault.REMOVE_IGNORES_STATE)
+REMOVE_IGNORES_STATE, TERMINATE = int(Fault.REMOVE_IGNORES_STATE), int(HkidFree.TERMINATE)
 
 
 @local
@@ -79,6 +80,22 @@ def mem_page_add(td, lay, rules, me, gpa, page):
                 status = SUCCESS
             yield unlock_entry(td, sept(lay, gpa))
     yield unlock_exclusive(td, lay.tdr_lock)
+    return status
+
+
+@steps(span=ADD)
+def mem_add_alive(td, lay, rules, me, node, page):
+    """TDH.MEM.PAGE.AUG or TDH.MEM.SEPT.ADD behind the TDR's lock, where the HKID may go beside it; elsewhere whoever
+    takes it has waited for those that fault.
+    """
+    if rules.hkid_free != TERMINATE:
+        return (yield from mem_add(td, lay, rules, me, node, page))
+    if not (yield try_lock_shared(td, lay.tdr_lock)):
+        return OPERAND_BUSY | RDX
+    status = TD_KEYS_NOT_CONFIGURED
+    if has_key((yield load_acquire(td, lay.td_state))):
+        status = yield from mem_add(td, lay, rules, me, node, page)
+    yield unlock_shared(td, lay.tdr_lock)
     return status
 
 

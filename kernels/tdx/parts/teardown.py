@@ -19,6 +19,7 @@ from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, WHOLE, kick
 from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
+from kernels.tdx.kvm.td_ioctls import trylock_all_vcpus, unlock_all_vcpus
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
 from kernels.tdx.kvm.vcpu_run import two
 from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu
@@ -78,6 +79,7 @@ KEEP_VCPUS, TAKEN_FOR_UNFINALIZED = int(Fault.KEEP_VCPUS), int(Fault.TAKEN_FOR_U
 HKID_LEAKED, BUSY_GIVEN_UP = int(Outcome.hkid_leaked), int(Outcome.busy_given_up)
 LEAF_ADD, LEAF_RECLAIM = int(Leaf.TDH_MEM_PAGE_ADD), int(Leaf.TDH_PHYMEM_PAGE_RECLAIM)
 LEAF_FREEID, LAST = int(Leaf.TDH_MNG_KEY_FREEID), int(HkidFree.LAST)
+TERMINATE = int(HkidFree.TERMINATE)
 
 
 @choice(two, says=("no page goes now", "a page goes"))
@@ -345,8 +347,12 @@ def tear_down(td, lay, rules, me):
             status = yield from reclaim_pages(td, lay, rules, me)
             if status != SUCCESS or released:
                 return status
+        if rules.hkid_free == TERMINATE:
+            yield from trylock_all_vcpus(td, lay, rules, me)
         if rules.hkid_free != LAST:
             yield from vm_dead(td, lay, rules, me)
+        if rules.hkid_free == TERMINATE:
+            yield from unlock_all_vcpus(td, lay, rules, me)
         status = yield from release_hkid(td, lay, rules, me)
         if status != SUCCESS:
             return status

@@ -5,7 +5,7 @@ from pathlib import Path
 import kernels
 from kernels.tdx.part import has_tables
 from kernels.tdx.reads import Reads, reads
-from kernels.tdx.rules import FLOWS, Busy, Fault, Flow, Guard, Module, Rules, SharedFlush
+from kernels.tdx.rules import FLOWS, Busy, Fault, Flow, Guard, HkidFree, Module, Rules, SharedFlush
 from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, SPEC, V6_16, V18, busy, order, two_levels
 
 # What a race alone looks at: its clock, its pace, how many CPUs there are.
@@ -22,7 +22,7 @@ def looks_for(its: Reads, fault: Fault) -> bool:
 
 
 def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() -> None:
-    orders = (SPEC._replace(fault_for_write=1), V18, V6_16)
+    orders = (SPEC._replace(fault_for_write=1), V18, V6_16, V6_16._replace(hkid_free=int(HkidFree.TERMINATE)))
     found = [
         of(rules, flow, batch=2, shared_pages=1, lps=2, guard=int(Guard.ALL)) for rules in orders for flow in FLOWS
     ]

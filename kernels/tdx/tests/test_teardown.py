@@ -5,11 +5,12 @@ import functools
 import pytest
 
 from kernels.layout import OUTCOME_COUNTS
+from kernels.search.explore import explore
 from kernels.tdx import words
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
-from kernels.tdx.protocol import Size, protocol_of
-from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.rules import Fault, Flow, HkidFree, Rules
 from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
 from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
 from kernels.tests.driver import answered, finish, seen, stepped
@@ -236,3 +237,47 @@ def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflu
 
     assert ("use_after_remove" in seen(run)) == stale
     assert seen(run) <= {"use_after_remove"}
+
+
+def terminated(faults: int = 0) -> Rules:
+    """KVM_TDX_TERMINATE_VM in the merged order."""
+    return mortal(V6_16, faults)._replace(hkid_free=int(HkidFree.TERMINATE))
+
+
+def test_a_td_is_terminated_beside_the_ioctls_of_its_vcpus_where_these_look_behind_their_mutex():
+    found = explore(*of_flow(terminated()), SMALL, threads=1)
+
+    assert (found.states, found.complete) == (31306, True)
+    assert {*found.outcomes, *found.broken} <= ALWAYS | {"fault_retried", "flushvp_not_done"}
+
+
+def test_an_ioctl_that_waited_for_its_mutex_adds_a_page_to_a_td_without_keys_unless_it_looks_again():
+    wrong = explore(*of_flow(terminated(int(Fault.VM_DEAD_UNCHECKED))), SMALL, threads=1)
+
+    assert {"td_state_incorrect", "hkid_leaked"} <= wrong.outcomes.keys()
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [(TD_RUNNABLE, STATE_INCORRECT), (TD_BLOCKED, NO_KEYS), (TD_TEARDOWN, NO_KEYS)]
+)
+def test_a_page_that_is_added_beside_the_end_of_a_td_finds_its_keys_or_is_refused(state, status):
+    m = Machine(rules=terminated())
+    m["td_state"], m["sept"] = state, words.MAPPED
+    aug = of_a_td_that_goes("mem_add_alive", m.lay.pages, 9)
+    m.words[m.lay.sept + m.lay.pages * m.lay.page_stride] = words.NL_MAPPED
+
+    assert (m.call(aug), m["tdr_lock"]) == (status, 0)
+    m["tdr_lock"] = 1
+    assert m.call(aug) == TDR_BUSY_TO_PAGE_ADD
+
+
+def test_all_mutexes_are_had_or_none_and_each_try_is_behind_a_signal_to_the_vcpus():
+    run = stepped(terminated(), Size(2, 1, 1))
+    run.words[run.lay.vcpu_mutex + run.lay.vcpu_stride] = 1  # of vCPU 1, by its own thread
+    run.until("zapper 0", "live.zaps")
+    run.step("zapper 0", 0)
+    run.until("zapper 0", "live.zaps")
+    run.step("zapper 0", 0)
+    run.until("zapper 0", "kick.next_vcpu")
+
+    assert [int(run.words[run.lay.vcpu_mutex + vcpu * run.lay.vcpu_stride]) for vcpu in range(2)] == [0, 1]
