@@ -28,6 +28,12 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
         yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
     yield from _of_kicks(o)
     yield from _of_busy(o)
+    taken = {step.partition(" ")[2] for step in o.every_step}
+    taken |= {"fault_lock"} if o.fault_lock != "none" else set()
+    taken |= {"no_entry_lock"} if o.no_entry_lock else set()
+    for lock in o.without.split("+") if o.without != "none" else ():
+        if lock not in taken:
+            yield "without", f"found {shown(lock)}, which the ordering does not take"
     if "gate" in o.entry and o.gate == "none":
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:

@@ -41,6 +41,7 @@ MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
 MEMSLOT_ZAPS = names(MemslotZap)
 SEPT_FREES, HKID_FREES, GUARDS, IOCTLS = names(SeptFree), names(HkidFree), names(Guard), names(Ioctl)
 REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", "sept_lock")
+OWN_LOCKS = ("sept_lock", "track_lock", "fault_lock", "no_entry_lock")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
 PLACEMENTS = ("apart", "mixed")
@@ -85,6 +86,15 @@ def some_ioctls(text: str) -> str:
         if name not in IOCTLS:
             raise problem(unknown("ioctl", name, IOCTLS))
     return "+".join(name for name in IOCTLS if name in given)
+
+
+def some_locks(text: str) -> str:
+    """Locks of an ordering's own with a + between two, in their order; or none."""
+    given = text.split("+")
+    for name in given if text != "none" else ():
+        if name not in OWN_LOCKS:
+            raise problem(unknown("lock", name, ("none", *OWN_LOCKS)))
+    return "+".join(name for name in OWN_LOCKS if name in given) or "none"
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:

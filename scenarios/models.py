@@ -28,6 +28,7 @@ from scenarios.fields import (
     MEMSLOT_ZAPS,
     MODULES,
     ON_ERROR,
+    OWN_LOCKS,
     PLACEMENTS,
     READS,
     REQUESTS,
@@ -50,6 +51,7 @@ from scenarios.fields import (
     one_of,
     parts_of_a_flow,
     some_ioctls,
+    some_locks,
     whole,
     word_or_more,
 )
@@ -152,6 +154,11 @@ class Ordering(BaseModel):
         default=False,
         title="whether a lock is held while wait_for_sept_zap keeps vCPUs out",
         description="true or false",
+    )
+    without: Annotated[str, AfterValidator(some_locks)] = Field(
+        default="none",
+        title="which of the ordering's own locks are left out, to see what fails",
+        description=f"a lock ({listed(OWN_LOCKS)}), or several with a + between two, or none",
     )
     serialized: bool = Field(
         default=True, title="whether mmu_lock is held for write throughout", description="true or false"

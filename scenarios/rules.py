@@ -38,7 +38,8 @@ def compile_rules(
     `clock` is a kernels.rules.Clock, `ticks_per_s` its rate, `ticks_to_ns` nanoseconds a tick times 2**NS_SHIFT.
     The host's timer ticks only where actors share CPUs, or for a storm: elsewhere nobody has to give way.
     """
-    steps, of_table = map(_steps, (ordering.shootdown, ordering.table))
+    without = ordering.without.split("+")
+    steps, of_table = (_steps(its, without) for its in (ordering.shootdown, ordering.table))
     kick = ordering.kick
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
@@ -64,9 +65,9 @@ def compile_rules(
         entry_requests=int("requests" in ordering.entry),
         entry_gate=int("gate" in ordering.entry),
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
-        fault_lock=int(ordering.fault_lock != "none"),
+        fault_lock=int(ordering.fault_lock != "none" and "fault_lock" not in without),
         fault_for_write=int(ordering.fault_mmu_lock == "write"),
-        no_entry_lock=int(ordering.no_entry_lock),
+        no_entry_lock=int(ordering.no_entry_lock and "no_entry_lock" not in without),
         **{
             f"{seamcall}_busy_{mode}": policy(word)
             for seamcall, by_mode in in_force(ordering).items()
@@ -99,8 +100,9 @@ def compile_rules(
     )
 
 
-def _steps(words: tuple[str, ...]) -> list[Step]:
-    return [Step[word.upper().replace(" ", "_")] for word in words]
+def _steps(words: tuple[str, ...], without: list[str]) -> list[Step]:
+    """The steps, but for those of locks that are left out."""
+    return [Step[word.upper().replace(" ", "_")] for word in words if word.partition(" ")[2] not in without]
 
 
 def _wait(steps: list[Step], kick: Kick | None) -> int:

@@ -17,7 +17,7 @@ from results.verdict import is_safe, named, word_of
 from results.words import broken_name, count, nanoseconds, per_second, plural, share
 
 Exploration = Mapping[str, Any]
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE, MOST_POINTS = 4, 32
 BROKEN_WHY = {"epoch_monotone": "the TD epoch went back"}
 
 
@@ -27,6 +27,9 @@ def exploration_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     first, several = entries[0], len(entries) > 1
     if several and any("point" in one for one in entries):
         yield points_table(entries)
+        if len(entries) <= MOST_POINTS:
+            yield ""
+            yield each_point_table(entries)
     elif several:
         yield f"{size_words(first)}; {plural(len(entries), 'ordering')}"
         yield explorations_table(entries)
@@ -189,6 +192,22 @@ def points_table(explorations: Sequence[Exploration]) -> Table:
         rows.append((named(name, is_safe(its[0])), str(len(its)), verdicts, count(states), least))
     looked = "schedules" if any(map(is_sampled, explorations)) else "states"
     return Table("", ("ordering", "points", "verdicts", looked, "shortest forbidden"), tuple(rows), frozenset({1, 3}))
+
+
+def each_point_table(explorations: Sequence[Exploration]) -> Table:
+    """A row a point, orderings side by side: the verdict, or what fails in the fewest steps."""
+    names = list(dict.fromkeys(one["ordering"] for one in explorations))
+    found = {(one["ordering"], one["point"]): one for one in explorations}
+    points = list(dict.fromkeys(one["point"] for one in explorations))
+    rows = [
+        (point, *(_at(found[name, point]) if (name, point) in found else "-" for name in names)) for point in points
+    ]
+    return Table("", ("point", *names), tuple(rows))
+
+
+def _at(exploration: Exploration) -> str:
+    least = min(((steps, what) for what, steps in failing(exploration).items()), default=None)
+    return str(word_of(exploration)) if least is None else f"{least[1]} {least[0]}"
 
 
 def at_point(exploration: Exploration) -> str:

@@ -48,6 +48,7 @@ def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path:
         'fault_lock = "none" (left out)',
         'fault_mmu_lock = "read" (left out)',
         "no_entry_lock = false (left out)",
+        'without = "none" (left out)',
         "serialized = true (left out)",
         'sept_free = "live" (left out)',
         'hkid_free = "first" (left out)',

@@ -90,11 +90,13 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
     ("text", "line"),
     [
         ('shootdwon = ["remove"]', 'shootdwon: unknown key; did you mean "shootdown"?'),
+        (NO_KICK + 'without = "sept"', 'without: unknown lock "sept"; did you mean "sept_lock"?'),
+        (NO_KICK + 'without = "track_lock"', 'without: found "track_lock", which the ordering does not take'),
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, table, kick, gate, entry, track_busy, "
-            "sept_busy, busy, fault_lock, fault_mmu_lock, no_entry_lock, serialized, sept_free, hkid_free, guard, "
-            "on_error, fault_retry, faults or expect",
+            "sept_busy, busy, fault_lock, fault_mmu_lock, no_entry_lock, without, serialized, sept_free, hkid_free, "
+            "guard, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kernels.race.ticks import Clock
-from kernels.tdx.rules import UNLIMITED, Rules
+from kernels.tdx.rules import UNLIMITED, Rules, Step, pack_steps
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios, with_options
 from scenarios.rules import compile_rules
 
@@ -162,6 +162,20 @@ def test_a_page_table_page_has_its_own_steps_and_its_own_wait(tmp_path: Path) ->
 @pytest.mark.parametrize(("reads", "pattern"), [("uniform", 0), ("sequential", 1), ("hot_set", 2)])
 def test_the_pattern_of_reads_is_compiled(reads: str, pattern: int) -> None:
     assert compiled("spec", reads=reads).pattern == pattern
+
+
+def test_a_lock_that_is_left_out_takes_its_steps_with_it() -> None:
+    def left(without: str) -> tuple[int, int, int]:
+        ordering = load_ordering("read_locked").model_copy(update={"without": without})
+        rules = compile_rules(
+            ordering, load_scenario("small"), clock=Clock.TSC, ticks_per_s=1e9, ticks_to_ns=1 << 20, shared_cpus=False
+        )
+        return rules.shootdown, rules.fault_lock, rules.no_entry_lock
+
+    tracked = [Step.LOCK_TRACK_LOCK, Step.TRACK, Step.KICK, Step.UNLOCK_TRACK_LOCK]
+    assert left("sept_lock") == (pack_steps([Step.BLOCK, *tracked, Step.REMOVE]), 1, 1)
+    assert left("sept_lock+track_lock") == (pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE]), 1, 1)
+    assert left("fault_lock+no_entry_lock")[1:] == (0, 0)
 
 
 def test_a_rate_is_shared_among_the_zappers() -> None:

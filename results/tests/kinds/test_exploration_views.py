@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from results.kinds.exploration import document
-from results.kinds.exploration_views import exploration_observation, exploration_screen, exploration_table
+from results.kinds.exploration_views import (
+    each_point_table,
+    exploration_observation,
+    exploration_screen,
+    exploration_table,
+)
 from results.tests.builders.exploration import drawn, explored
 from results.tests.views import printed
 
@@ -64,3 +69,18 @@ def test_of_a_flow_whose_vcpus_go_with_their_td_the_zappers_alone_are_said_to_fi
 )
 def test_the_line_to_grep_says_never_only_of_a_complete_search(exploration: Any, line: str) -> None:
     assert exploration_observation(exploration) == line
+
+
+def test_each_point_of_a_sweep_has_a_row_with_its_verdict_or_what_fails_first() -> None:
+    ones = [
+        {**explored({"operand_busy": 5}, ordering="a"), "point": "without=none"},
+        {**explored({"busy_given_up": 15, "tracking_not_done": 33}, ordering="a"), "point": "without=sept_lock"},
+        {**explored({"operand_busy": 7}, ordering="b"), "point": "without=none"},
+    ]
+
+    assert each_point_table(ones).head == ("point", "a", "b")
+    assert each_point_table(ones).rows == (
+        ("without=none", "passed", "passed"),
+        ("without=sept_lock", "busy_given_up 15", "-"),
+    )
+    assert "without=sept_lock busy_given_up 15 -" in shown(*ones)
