@@ -50,3 +50,29 @@ def test_a_share_of_a_bench_has_no_budget() -> None:
 
     with pytest.raises(UsageFault, match="--budget: how many rounds fit is known only as they run, to no share"):
         bench(request, design(request))
+
+
+@pytest.mark.processes
+def test_shares_of_the_machines_own_shootdowns_are_put_together(tdx_stress: Command, tmp_path: Path) -> None:
+    for number in (1, 2):
+        tdx_stress("bench", "real", "--orderings", "signal,mprotect", "--duration", "20ms", "--share", f"{number}/2",
+                   "--out", f"share{number}")  # fmt: skip
+
+    tdx_stress("merge", "share1", "share2", "--out", "both", "-q")
+
+    bench = json.loads((tmp_path / "both/bench.json").read_text())
+    assert [arm["ordering"] for arm in bench["arms"]] == ["signal", "signal", "mprotect"]
+    assert sorted({race["round"] for race in bench["rounds"]}) == list(range(1, 11))
+    assert not (tmp_path / "both/pieces").exists()
+
+
+@pytest.mark.processes
+def test_a_budget_is_spent_on_rounds_and_more_of_it_on_more(tdx_stress: Command, tmp_path: Path) -> None:
+    tdx_stress(*ASKED, "--budget", "5s", "--out", "out", "-q")
+    first = json.loads((tmp_path / "out/bench.json").read_text())
+    tdx_stress("bench", "--resume", "out", "--rounds", str(first["design"]["rounds"] + 2), "-q")
+    more = json.loads((tmp_path / "out/bench.json").read_text())
+
+    assert first["design"]["rounds"] == len({race["round"] for race in first["rounds"]}) >= 10
+    assert more["rounds"][: len(first["rounds"])] == first["rounds"]
+    assert len({race["round"] for race in more["rounds"]}) == first["design"]["rounds"] + 2
