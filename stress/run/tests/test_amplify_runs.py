@@ -76,3 +76,19 @@ def test_what_an_ordering_showed_survives_a_kill_during_the_next_one(start_tdx_s
     parent.wait(LONGEST_WAIT_S)
 
     assert [one["ordering"] for one in entries(tmp_path)] == ["no_block"]
+
+
+def test_a_zap_beside_an_ioctl_that_holds_the_tdr_is_shown_with_the_command_that_does_so_again(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    """The setting that is given holds VP.INIT up with the TDR in hand, and is the first of each pass."""
+    race = ("--fault", "vp_init_unlocked", "--set", "ioctls=init_vcpu+punch_hole", "--vcpus", "1", "--zappers", "2")
+    held_up = ("--delay", "vp_init.unlock_exclusive_tdr_lock=100us@0.5", "--for", "busy_given_up")
+
+    done = tdx_stress("amplify", "build", *race, *held_up, "--budget", "4s", "--out", "out", "-q")
+
+    (entry,) = entries(tmp_path)
+    assert (done.returncode, entry["verdict"]) == (1, "failed")  # a safe ordering, and nobody declared the fault
+    assert any(one["hits"] for one in entry["tried"])
+    assert "--fault vp_init_unlocked" in entry["command"]
+    assert "vp_init.unlock_exclusive_tdr_lock=" in " ".join(one["command"] for one in entry["unexpected"])
