@@ -10,7 +10,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from kernels.tdx.rules import Fault
 from scenarios.fields import FAULTS, STRICT, TEXT, Faults, Lenient, a_forbidden_outcome, one_of
 from scenarios.files import HERE, toml_table
 from scenarios.loader import apply_settings, load_ordering, load_scenario
@@ -54,11 +53,6 @@ class Shown(BaseModel):
     race: Settings = ()
     yields: dict[str, float] | None = Field(default=None, description="a table of probabilities by label")
     delays: dict[str, str] = Field(default_factory=dict, description="a table of delays by label")
-
-    @property
-    def fault(self) -> Fault:
-        """The fault itself."""
-        return Fault[self.name.upper()]
 
     @property
     def faults(self) -> tuple[str, ...]:

@@ -239,3 +239,10 @@ def test_the_line_to_grep_says_how_often(forbidden: int, other: int, line: str):
 def test_an_unsafe_ordering_is_marked_beside_every_number_of_it():
     assert name_of(a_run("v18")) == "v18"
     assert name_of(a_run("no_kick", expect=["tracking_not_done"])) == "no_kick (unsafe)"
+
+
+def test_an_outcome_that_nobody_counted_did_not_show():
+    run = a_run(expect=["tracking_not_done"])
+    run["outcomes"] = [one for one in run["outcomes"] if one["id"] != "tracking_not_done"]
+
+    assert judge(run) == ("inconclusive", "known for tracking_not_done, which did not show in this time")

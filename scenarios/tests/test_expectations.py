@@ -24,6 +24,7 @@ def test_without_a_module_a_refusal_becomes_the_stale_read_that_it_kept_from_hap
 def test_without_a_module_a_kick_whose_request_flushes_and_that_waits_is_enough() -> None:
     assert expectation("kick_then_track", "module=none") == "safe"
     assert expectation("free_despite_error", "module=none") == "safe"
+    assert expectation("kick_then_track", "module=none", 'shootdown=["block", "kick", "remove"]') == "safe"
     assert expectation("kick_then_track", "module=none", "kick.wait=false") == ("use_after_remove",)
     assert expectation("kick_then_track", "module=none", 'shootdown=["kick", "block", "remove"]') == (
         "use_after_remove",

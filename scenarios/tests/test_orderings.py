@@ -339,6 +339,10 @@ def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
     assert [ordering.shootdown for ordering in orderings] == list(permutations(steps))
 
 
+def test_no_entry_is_locked_where_no_file_says_so() -> None:
+    assert load_ordering("spec").no_entry_lock is False
+
+
 def test_fifteen_steps_are_as_many_as_there_may_be() -> None:
     assert len(load_ordering(14 * "track," + "remove").shootdown) == 15
 

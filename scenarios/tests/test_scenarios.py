@@ -1,12 +1,15 @@
 """A user's own scenario: what holds, and the one line for each thing that does not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from kernels.tdx.rules import Flow
 from kernels.tdx.words import plan
 from scenarios.loader import ScenarioError, load_orderings, load_scenario
-from scenarios.models import Scenario
+from scenarios.models import Scenario, Small
 
 SMALL = 'orderings = ["spec"]\nvcpus = 1\nzappers = 1\n'
 
@@ -212,3 +215,91 @@ def test_an_unknown_scenario_names_the_nearest_right_one(
         load_scenario(text)
 
     assert str(refused.value) == line
+
+
+def scenario(**changes: Any) -> Scenario:
+    return Scenario(**{"name": "x", "orderings": ("spec",), "vcpus": 1, "zappers": 1, **changes})
+
+
+@pytest.mark.parametrize(
+    ("key", "least", "most", "step"),
+    [
+        ("lps", 1, 64, 1),
+        ("vcpus", 1, 512, 1),
+        ("zappers", 1, 62, 1),
+        ("pages", 1, 65_536, 1),
+        ("tick_us", 0, 1_000_000, 1),
+        ("storm_us", 0, 1_000_000, 1),
+        ("gap", 0, 1_000_000_000, 1),
+        ("shootdowns", 0, 1_125_899_906_842_624, 1),
+        ("seed", 0, 9_223_372_036_854_775_807, 1),
+        ("duration_s", 0.001, 604_800.0, 0.001),
+        ("warmup_s", 0.0, 3_600.0, 0.001),
+        ("watchdog_s", 0.001, 3_600.0, 0.001),
+        ("rate", 0.0, 10_000_000.0, 0.001),
+    ],
+)
+def test_both_ends_of_a_range_hold_and_nothing_beyond(key: str, least: Any, most: Any, step: Any) -> None:
+    assert [getattr(scenario(**{key: end}), key) for end in (least, most)] == [least, most]
+    for beyond in (least - step, most + step):
+        with pytest.raises(ValidationError):
+            scenario(**{key: beyond})
+
+
+@pytest.mark.parametrize(
+    ("key", "most", "beside"),
+    [
+        ("epf_threshold", 1_000_000, {"flow": "zero_step"}),
+        ("hp_lock_timeout", 1_000_000, {"flow": "zero_step"}),
+        ("batch", 512, {"flow": "batch", "pages": 1024, "tlb_entries": 1024}),
+    ],
+)
+def test_a_range_of_a_part_ends_there(key: str, most: int, beside: dict[str, Any]) -> None:
+    assert getattr(scenario(**beside, **{key: most}), key) == most
+    with pytest.raises(ValidationError):
+        scenario(**beside, **{key: most + 1})
+
+
+def test_what_no_file_says_is_this() -> None:
+    made = scenario().model_dump(exclude={"name", "orderings", "vcpus", "zappers", "ioctls", "costs"})
+
+    assert made == {
+        "title": "", "shows": "", "flow": "shootdown", "module": "tdx", "sept_ve_disable": False, "lps": 2,
+        "epf_threshold": 6, "hp_lock_timeout": 100, "pages": 64, "batch": 1, "resched": False, "shared_pages": 0,
+        "shared_flush": "request", "memslot_zap": "none", "tlb_entries": 64, "reads": "uniform", "tick_us": 50,
+        "storm_us": 0, "gap": 2000, "duration_s": 5.0, "warmup_s": 0.5, "rate": 0.0, "start_offset": "",
+        "shootdowns": 0, "seed": 1, "workers": "process", "placement": "apart", "yields": {}, "delays": {},
+        "kick_by": "word", "watchdog_s": 5.0,
+    }  # fmt: skip
+    assert Small().model_dump() == {
+        "vcpus": 1, "zappers": 1, "pages": 1, "shootdowns": 1, "liveness": False, "tlb_entries": 1, "set": (),
+        "only": "",
+    }  # fmt: skip
+
+
+def test_ioctls_stand_in_their_order_and_a_start_offset_as_it_was_written() -> None:
+    assert scenario(flow="build", ioctls="punch_hole+finalize").ioctls == "finalize+punch_hole"
+    assert scenario(start_offset="0-2us").start_offset == "0-2us"
+    with pytest.raises(ValidationError, match='unknown ioctl "finalise"; did you mean "finalize"'):
+        scenario(flow="build", ioctls="finalise")
+
+
+def test_a_scenario_says_which_parts_it_has() -> None:
+    assert scenario(flow="mmio").has(Flow.MMIO)
+    assert not scenario().has(Flow.MMIO)
+
+
+@pytest.mark.parametrize(
+    ("changes", "perturbed"),
+    [
+        ({}, False),
+        ({"storm_us": 2}, False),
+        ({"yields": {"kick.load_acquire_ipi": 0.5}}, True),
+        ({"delays": {"kick.load_acquire_ipi": "1us"}}, True),
+        ({"start_offset": "0-2us"}, True),
+    ],
+)
+def test_a_scenario_is_perturbed_where_something_is_done_to_actors_on_purpose(
+    changes: dict[str, Any], perturbed: bool
+) -> None:
+    assert scenario(**changes).perturbed is perturbed
