@@ -33,7 +33,9 @@ from kernels.tests.single_calls import (
     STATE_INCORRECT,
     VIOLATION,
     Machine,
+    block,
     kept,
+    remove,
     track,
 )
 
@@ -86,6 +88,22 @@ def test_a_page_table_page_that_is_not_tracked_stays(m):
 
     assert m.call(remove_table) == NOT_TRACKED
     assert state(m) == NL_BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("fault", "of_table", "of_page"),
+    [(Fault.SEPT_REMOVE_WITHOUT_TRACKING, SUCCESS, NOT_TRACKED), (Fault.REMOVE_WITHOUT_TRACKING, NOT_TRACKED, SUCCESS)],
+)
+def test_a_module_that_does_not_ask_of_pages_asks_of_page_table_pages_and_the_other_way_round(
+    m, fault, of_table, of_page
+):
+    m.rules = m.rules._replace(faults=int(fault))
+    m["sept"] = PENDING | SVE | HOST_PAGE
+    of_guest = m.call(block), m.call(remove)
+    m["sept"] = FREE | SVE
+    of_kvm = m.call(block_table), m.call(remove_table)
+
+    assert (of_guest, of_kvm) == ((SUCCESS, of_page), (SUCCESS, of_table))
 
 
 def test_a_page_table_page_with_an_entry_below_stays(m):
