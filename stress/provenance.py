@@ -71,11 +71,11 @@ def machine_id() -> str:
     try:
         if not path.exists():
             temporary = path.with_name(f".{path.name}.{made}")
-            temporary.write_text(made)
             try:
+                temporary.write_text(made)
                 os.link(temporary, path)
             finally:
-                temporary.unlink()
+                temporary.unlink(missing_ok=True)
     except FileExistsError:
         pass
     except OSError:

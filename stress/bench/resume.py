@@ -41,8 +41,6 @@ def adopted(request: BenchRequest, more: Sequence[str]) -> tuple[Plain, Pieces]:
     bench = opened(partial(read_bench, path))
     refuse_changes(request, more)
     cpus = bench.host.get("cpus_used")
-    allowed = chosen_cpus(cpus)
-    refuse_mixed(bench, {**host_facts(), "cpus_allowed": len(allowed), "cpus_used": shown(allowed)})
     subject = longer(subject_of(experiment_of(path / BENCH, bench), cpus), request)
     job, here = job_of(subject), machine_id()
     each_s = bench.seconds / max(bench.finished_rounds, 1)
@@ -56,6 +54,8 @@ def adopted(request: BenchRequest, more: Sequence[str]) -> tuple[Plain, Pieces]:
             )
             told = {"seed": bench.seed, "machine": races[0].machine or here, "started": bench.started}
             pieces.done[key] = {**told, "seconds": each_s, "found": found}
+    allowed = chosen_cpus(cpus)
+    refuse_mixed(bench, {**host_facts(), "cpus_allowed": len(allowed), "cpus_used": shown(allowed)})
     pieces.fresh |= set(pieces.done)
     return subject, pieces
 

@@ -11,6 +11,7 @@ from stress.bench.design import design
 from stress.bench.verb import bench
 from stress.errors import UsageFault
 from stress.options import BenchRequest
+from stress.pieces.tests.changed import change
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ASKED = ("bench", "yardstick", "--orderings", "spec,v18", "--duration", "20ms", "--warmup", "10ms")
@@ -25,7 +26,7 @@ def test_a_sweeps_rounds_of_two_machines_stand_side_by_side_and_are_reported(
         done = tdx_stress(*ASKED, *SWEPT, "--share", f"{number}/3", "--out", f"share{number}")
         assert done.returncode == 0, done.stderr
     for path in (tmp_path / "share2/pieces").glob("*-round.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "0" * 8}))
+        change(path, machine="0" * 8)
     machine = json.loads((tmp_path / "share1/pieces/00001-round.json").read_text())["machine"]
 
     done = tdx_stress("merge", "share1", "share2", "--out", "both")

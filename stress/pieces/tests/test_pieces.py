@@ -12,8 +12,9 @@ import pytest
 
 from kernels.language.cache import sources_digest
 from stress.errors import UsageFault
-from stress.pieces.record import digest_of, machine_id
+from stress.pieces.record import machine_id
 from stress.pieces.run import share_of
+from stress.pieces.tests.changed import change
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ASKED = ("faults", "--ordering", "no_kick", "--fault", "sept_remove_without_tracking", "--fault", "reclaim_early", "-q")
@@ -50,11 +51,9 @@ def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
     file = tmp_path / "two/pieces/job.json"
 
     other = tdx_stress("merge", "one", "two")
-    changed = json.loads(file.read_text()) | {"kernels": "0" * 24}
-    file.write_text(json.dumps(changed))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"verb": "orders"}))
     damaged = tdx_stress("merge", "two")
-    del changed["sum"]
-    file.write_text(json.dumps({**changed, "sum": digest_of(changed)}))
+    change(file, verb="faults", kernels="0" * 24)
     kernels = tdx_stress("merge", "two")
 
     assert other.stderr.startswith("tdx-stress: two: expected pieces of one job, found another rows, in one")

@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
+from stress.pieces.tests.changed import change
 from stress.tests.lengthened import answered, run_until
 from stress.tests.printed import printed
 
@@ -216,7 +217,7 @@ def test_shares_of_a_run_are_merged_and_what_is_missing_is_raced_later(tdx_stres
     for number in (1, 2):
         tdx_stress(*asked, "--share", f"{number}/2", "--out", f"share{number}")
     for path in (tmp_path / "share2/pieces").glob("*2-*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "0" * 8}))
+        change(path, machine="0" * 8)
 
     both = tdx_stress("merge", "share1", "share2", "--out", "both")
     half = tdx_stress("merge", "share1", "--out", "half", "-q")
