@@ -14,7 +14,7 @@ from results.store import RunDirectory, StoreError
 from results.verdict import Exit
 from results.words import plural
 from stress.commands import typed
-from stress.errors import HarnessFault, UsageFault
+from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.interrupts import Interrupts
 from stress.pieces.record import (
     FOLDER,
@@ -147,6 +147,10 @@ def run_job(
                         keep()
                         if enough:
                             break
+                except (UsageFault, CannotRunHere):
+                    if not pieces.done:
+                        pieces.drop()
+                    raise
                 except HarnessFault as error:
                     raise HarnessFault(f"{error}; {missing_line(pieces, job)}") from None
                 finally:

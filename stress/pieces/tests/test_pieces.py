@@ -69,6 +69,14 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         share_of(text)
 
 
+def test_a_cluster_where_nobody_answers_is_one_line_and_leaves_nothing(tdx_stress: Command, tmp_path: Path) -> None:
+    refused = tdx_stress(*ASKED, "--cluster", "tcp://127.0.0.1:9")
+
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "expected a Dask scheduler with workers at tcp://127.0.0.1:9, found nobody" in refused.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 STANDS_IN = {
     "tdx-stress": 'verb=$1; shift; [ $verb = faults ] && set -- --ordering no_block --fault reclaim_early "$@"\n'
     f'exec {sys.executable} -m stress $verb "$@"',
