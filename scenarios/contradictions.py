@@ -34,6 +34,8 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     for lock in o.without.split("+") if o.without != "none" else ():
         if lock not in taken:
             yield "without", f"found {shown(lock)}, which the ordering does not take"
+    if o.elide_flush and "protect" not in o.shootdown:
+        yield "elide_flush", 'found true, but the shootdown has no step "protect", which finds whether to flush'
     if "gate" in o.entry and o.gate == "none":
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:
@@ -62,13 +64,20 @@ def _of_steps(steps: Sequence[str]) -> Iterator[str]:
             yield f"expected each at most once, found {shown(step)} twice"
     if len(steps) > MOST_STEPS:
         yield f"expected at most {MOST_STEPS} steps, found {len(steps)}"
-    if "remove" not in steps:
+    if not {"remove", "unblock", "protect"} & {*steps}:
         yield 'expected the step "remove" once, found none: without it no page is ever given back'
+    elif "block" in steps and "remove" not in steps and "unblock" not in steps[last_of("block", steps) :]:
+        yield 'expected "unblock" or "remove" behind the last "block", found none: it would stay blocked'
     if ("gate_raise" in steps) != ("gate_lower" in steps):
         there, missing = ("gate_raise", "gate_lower") if "gate_raise" in steps else ("gate_lower", "gate_raise")
         yield f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'
     yield from out_of_turn(steps)
     yield from _of_locks(steps)
+
+
+def last_of(step: str, steps: Sequence[str]) -> int:
+    """The place of the last such step."""
+    return max(place for place, one in enumerate(steps) if one == step)
 
 
 def out_of_turn(steps: Sequence[str]) -> Iterator[str]:

@@ -75,7 +75,7 @@ def _flushes_by_request(ordering: Ordering) -> bool:
     that waits, REMOVE.
     """
     kick, steps = ordering.kick, ordering.shootdown
-    if kick is None or kick.request != "tlb_flush" or "block" not in steps:
+    if kick is None or kick.request != "tlb_flush" or "block" not in steps or "remove" not in steps:
         return False
     # Whole kicks that wait, and waits for a request that came behind BLOCK, before REMOVE.
     asked, blocked, removed = -1, steps.index("block"), steps.index("remove")

@@ -12,6 +12,7 @@ from kernels.tdx.rules import (
     FLOWS,
     Fault,
     FaultRetry,
+    FlushAt,
     Gate,
     Guard,
     HkidFree,
@@ -38,8 +39,8 @@ GATES, FAULTS = names(Gate), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES = tuple(map(flow_name, FLOWS))
 MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
-MEMSLOT_ZAPS = names(MemslotZap)
 SEPT_FREES, HKID_FREES, GUARDS, IOCTLS = names(SeptFree), names(HkidFree), names(Guard), names(Ioctl)
+MEMSLOT_ZAPS, FLUSH_AT = names(MemslotZap), names(FlushAt)
 REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", "sept_lock")
 OWN_LOCKS = ("sept_lock", "track_lock", "fault_lock", "no_entry_lock")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")

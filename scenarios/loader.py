@@ -86,9 +86,12 @@ def load_scenario(text: str) -> Scenario:
     raise _unknown("scenario", text, SCENARIOS)
 
 
-def shipped_orderings() -> list[Ordering]:
-    """Every ordering shipped: the safe ones first, then by name."""
-    return sorted(map(load_ordering, shipped_names(ORDERINGS)), key=lambda ordering: (not ordering.safe, ordering.name))
+def shipped_orderings(part: str | None = "") -> list[Ordering]:
+    """Every ordering shipped that any machine can have, with a part those that only one with it can, with None all: the
+    safe ones first, then by name.
+    """
+    found = [one for one in map(load_ordering, shipped_names(ORDERINGS)) if part in (one.part, None)]
+    return sorted(found, key=lambda ordering: (not ordering.safe, ordering.name))
 
 
 def shipped_scenarios() -> list[Scenario]:

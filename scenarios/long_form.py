@@ -13,6 +13,8 @@ DOES = {
     "track": "TDH.MEM.TRACK: a new epoch, with a flush at each entry into it",
     "gate_lower": "lowers the gate",
     "remove": "TDH.MEM.PAGE.REMOVE: the page is given away",
+    "unblock": "TDH.MEM.RANGE.UNBLOCK: the page is mapped again as it was",
+    "protect": "takes the write permission from an SPTE of KVM's own, for a dirty log",
     "flush": "kvm_flush_remote_tlbs(): a kick with the request tlb_flush, which is waited for",
     "request": "asks every vCPU to leave, and finds out who is inside",
     "send": "sends an IPI to each that is",

@@ -49,6 +49,7 @@ def scenario_contradictions(s: Scenario, a_rate: str | None) -> Iterator[tuple[s
     yield from _of_mmio(s)
     yield from _of_shared_pages(s)
     yield from _of_zero_step(s)
+    yield from _of_writes(s)
 
 
 def _of_batches(s: Scenario) -> Iterator[tuple[str, str]]:
@@ -106,6 +107,14 @@ def _of_mmio(s: Scenario) -> Iterator[tuple[str, str]]:
     if s.has(Flow.MMIO) and s.pages > MAX_SHARED_PAGES:
         text = f'expected at most {MAX_SHARED_PAGES}, as flow = "mmio" has as many shared pages, found {s.pages}'
         yield "pages", text
+
+
+def _of_writes(s: Scenario) -> Iterator[tuple[str, str]]:
+    if s.aging and not s.has(Flow.WRITES):
+        yield "aging", f'expected false, or flow = "writes", as flow = "{s.flow}" has no page that is aged, found true'
+    if s.has(Flow.WRITES) and s.module != "none" and not s.has(Flow.SHARED_EPT):
+        said = f'as KVM has no SPTE of its own in flow = "{s.flow}", found {shown(s.module)}'
+        yield "module", f'expected "none", or flow = "writes+shared_ept", {said}'
 
 
 def _of_zero_step(s: Scenario) -> Iterator[tuple[str, str]]:

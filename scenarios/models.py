@@ -19,6 +19,7 @@ from scenarios.fields import (
     FAULT_LOCKS,
     FAULTS,
     FLOW_NAMES,
+    FLUSH_AT,
     FLUSHES,
     GATES,
     GUARDS,
@@ -100,7 +101,7 @@ class BusyBySeamcall(BaseModel):
 class Ordering(BaseModel):
     """The order of one shootdown's steps, and all that belongs to it. Immutable; an impossible one cannot be made.
 
-    A field's title says what its key does. `remove` stands once, anywhere: to remove too early is wrong, not
+    A field's title says what its key does. `remove` stands at most once, anywhere: to remove too early is wrong, not
     meaningless. So it is with the gate's two steps. `request`, `send` and `wait` are a kick in its parts.
     """
 
@@ -130,6 +131,11 @@ class Ordering(BaseModel):
         default=(),
         title="what a vCPU looks at before TDH.VP.ENTER",
         description=f"a list of checks ({listed(ENTRY_CHECKS)})",
+    )
+    flush_at: Annotated[str, one_of("place", FLUSH_AT)] = Field(
+        default="request",
+        title="where the flush of the request tlb_flush is done, by its handler or by the next entry that succeeds",
+        description=f"a place ({listed(FLUSH_AT)})",
     )
     track_busy: Policy = Field(
         default="spin", title="what a zapper does where TRACK is told TDX_OPERAND_BUSY", description=A_POLICY
@@ -178,6 +184,11 @@ class Ordering(BaseModel):
         title="which locks the ioctls that build a TD hold in the flow build",
         description=f"a guard ({listed(GUARDS)})",
     )
+    elide_flush: bool = Field(
+        default=False,
+        title="whether TRACK and kicks are left out where PROTECT finds nothing writable",
+        description="true or false",
+    )
     on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
         default="stop", title="what a zapper does after KVM_BUG_ON", description=f"a reaction ({listed(ON_ERROR)})"
     )
@@ -205,6 +216,11 @@ class Ordering(BaseModel):
         """Those of a guest page, and those of a page-table page behind them."""
         return self.shootdown + self.table
 
+    @property
+    def part(self) -> str:
+        """The part of a machine that has one of its steps; "" where every machine has them all."""
+        return "writes" if "protect" in self.every_step else ""
+
     @model_validator(mode="after")
     def _means_something(self) -> Self:
         for key, text in ordering_contradictions(self):
@@ -215,7 +231,7 @@ class Ordering(BaseModel):
 # The keys of a scenario, beside the sizes, by which steps go one way or the other.
 MACHINE_KEYS = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap", "sept_ve_disable", "lps",
-    "epf_threshold", "hp_lock_timeout", "ioctls",
+    "epf_threshold", "hp_lock_timeout", "ioctls", "aging",
 )  # fmt: skip
 MOST_TRIES = 1_000_000
 MOST_BATCH = 512
@@ -250,16 +266,17 @@ class Scenario(BaseModel):
     `flow` is what the actors do, parts with a + between two; `module` what checks the order of steps. `batch` pages go
     down together, and with `resched` such a batch yields once; a shootdown is a page's, whatever its batch. The last
     `shared_pages` are shared, and flushed by `shared_flush`. `memslot_zap` is what KVM zaps where a memslot comes, for
-    the flow `mmio`, `sept_ve_disable` the TD's attribute, for that one and `zero_step`; `migrate` has `lps` logical
-    processors; in `zero_step`, `epf_threshold` EPT violations at one instruction list nothing yet, and
-    `hp_lock_timeout` TDCALLs in a row may stand back for the host; in `build` a VMM's threads make `ioctls`.
-    `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only where actors share CPUs; 0 is
-    none. `gap` is pauses between two batches of a zapper. `rate` is shootdowns a second over all zappers; 0 is one
-    after another. With a `start_offset` all zappers' turns are due at once, each put off by so long. `shootdowns` ends
-    a zapper after so many batches; 0 is by time. `yields` are the odds, by label, that an actor gives up its CPU there,
-    `delays` how long one is held up. `storm_us` is a tick on any machine, in place of `tick_us`; 0 is none. Where CPUs
-    are fewer than actors, `placement` keeps zappers and vCPUs apart, behind a warm-up in which Linux places all, or
-    mixed throughout. `kick_by` is what a kick does beside the vCPU's word, `costs` what SEAMCALLs are declared to take.
+    the flow `mmio`, `sept_ve_disable` the TD's attribute, for that one and `zero_step`; with `aging` zappers age pages,
+    too, in the flow `writes`; `migrate` has `lps` logical processors; in `zero_step`, `epf_threshold` EPT violations at
+    one instruction list nothing yet, and `hp_lock_timeout` TDCALLs in a row may stand back for the host; in `build` a
+    VMM's threads make `ioctls`. `orderings` are names, paths or steps. `tick_us` is the host's timer, which ticks only
+    where actors share CPUs; 0 is none. `gap` is pauses between two batches of a zapper. `rate` is shootdowns a second
+    over all zappers; 0 is one after another. With a `start_offset` all zappers' turns are due at once, each put off by
+    so long. `shootdowns` ends a zapper after so many batches; 0 is by time. `yields` are the odds, by label, that an
+    actor gives up its CPU there, `delays` how long one is held up. `storm_us` is a tick on any machine, in place of
+    `tick_us`; 0 is none. Where CPUs are fewer than actors, `placement` keeps zappers and vCPUs apart, behind a warm-up
+    in which Linux places all, or mixed throughout. `kick_by` is what a kick does beside the vCPU's word, `costs` what
+    SEAMCALLs are declared to take.
     `matrix` are small machines of it, the cheapest first, for whatever crosses orderings with faults or SEAMCALLs.
     `watchdog_s` without progress is a hang; of that time as much counts as the actors got of the CPUs that they wanted.
     """
@@ -277,6 +294,7 @@ class Scenario(BaseModel):
         default="tdx", description=f"a module ({listed((*MODULES, 'host'))})"
     )
     sept_ve_disable: bool = Field(default=False, description="true or false")
+    aging: bool = Field(default=False, description="true or false")
     lps: Annotated[int, whole(1, MAX_LPS)] = 2
     epf_threshold: Annotated[int, whole(0, MOST_TRIES)] = EPF_THRESHOLD
     hp_lock_timeout: Annotated[int, whole(0, MOST_TRIES)] = HP_LOCK_TIMEOUT

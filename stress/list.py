@@ -42,7 +42,7 @@ def everything() -> dict[str, list[dict[str, Any]]]:
         {**_of(one, "name", "title"), "source": f"scenarios/real/{one.name}.toml", **_of(one, "arms")}
         for one in shipped_reals()
     ]
-    orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings()]
+    orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings(None)]
     outcomes = [
         {"name": outcome.name, "title": outcome.why, "grade": outcome.grade.value, "source": "kernels/tdx/outcomes.py"}
         for outcome in Outcome

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernels.race.ticks import NS_SHIFT, Clock
-from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Flow, Rules, flow_name
+from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Flow, Rules, flow_name, flow_named, has_part
 from scenarios.busy import SEAMCALLS, said
 from scenarios.files import shipped
 from scenarios.loader import (
@@ -102,6 +102,15 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         for key, where in keys.items():
             if key in ("costs.block", "costs.track") and key.removeprefix("costs.") not in ordering.every_step:
                 raise UsageFault(f"{where}: {key}: {ordering.name} has no such step, it would change nothing")
+        if ordering.part and not has_part(scenario.flow, flow_named(ordering.part)):
+            said = f'found "protect" in the flow "{scenario.flow}", where no guest writes'
+            raise UsageFault(f'{ordering.name}: shootdown: {said}; in flow "{ordering.part}" they do')
+        if "unblock" in ordering.shootdown and scenario.has(Flow.WRITES):
+            said = f'found "unblock" in the flow "{scenario.flow}", where an SPTE has forgotten whether it let writes'
+            raise UsageFault(f"{ordering.name}: shootdown: {said}")
+        if scenario.has(Flow.SEPT_PAGES | Flow.TEARDOWN) and "remove" not in ordering.shootdown:
+            said = f'in the flow "{scenario.flow}", where pages go for good, found none'
+            raise UsageFault(f'{ordering.name}: shootdown: expected the step "remove" {said}')
         if scenario.has(Flow.FLUSH_CURRENT) and (locks := own_locks(ordering)):
             said = "a vCPU's own tdx_track() takes no lock of the ordering's"
             raise UsageFault(f'{ordering.name}: found "{locks[0]}" in the flow "{scenario.flow}", where {said}')

@@ -56,8 +56,8 @@ STALE_IN_WINDOW, STALE_AFTER_KICK = int(Outcome.stale_in_window), int(Outcome.st
 STALE_AFTER_DONE = int(Outcome.stale_after_done)
 UNIFORM, SEQUENTIAL = int(Pattern.UNIFORM), int(Pattern.SEQUENTIAL)
 # How an access ends: why the guest is left, or that it is not. Above that stands the instruction at hand.
-IPI, TICK, EPT_VIOLATION, SHARED_VIOLATION, VMCALL, PENDING_VIOLATION, PRIORITY_TIMEOUT = range(7)
-READ, READ_NOT_CURRENT, AGAIN = range(7, 10)
+IPI, TICK, EPT_VIOLATION, SHARED_VIOLATION, VMCALL, PENDING_VIOLATION, PRIORITY_TIMEOUT, WRITE_VIOLATION = range(8)
+READ, READ_NOT_CURRENT, AGAIN = range(8, 11)
 WHY_BITS, WHY_MASK = 4, 15
 # An instruction: 1, whether it accepts, and the page; NEXT where the one before is done.
 NEXT, TOUCHES, ACCEPTS, PAGE_SHIFT = 0, 1, 3, 2
@@ -106,11 +106,12 @@ def grade(td, lay, rules, me, gpa, filled, seen):
     if generation_of(seen) == generation_of(filled) and phase_of(seen) == PAGE_BLOCKED:
         how_far: Holds[stage] = yield load_acquire(td, stage(lay, shooter_of(seen)))
         again: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
-        if again == seen:
+        if generation_of(again) == generation_of(seen):
             outcome = STALE_IN_WINDOW
-            if how_far & 3 == KICKED:
+            # Where the page has been unblocked meanwhile the read was in the window.
+            if again == seen and how_far & 3 == KICKED:
                 outcome = STALE_AFTER_KICK
-            elif how_far & 3 == DONE:
+            elif again == seen and how_far & 3 == DONE:
                 outcome = STALE_AFTER_DONE
     note(td, lay, me, gpa, outcome)
     count(td, me, READS, 1)

@@ -78,6 +78,7 @@ class Outcome(IntEnum):
     zero_step_busy = 34, Grade.acceptable, "0-step filter: VP.ENTER found the S-EPT tree locked"
     zero_step_fault = 35, Grade.acceptable, "0-step filter: a TD exit without an entry"
     host_priority_timeout = 36, Grade.interesting, "the guest stood back too long: KVM_RUN ends in an error"
+    write_lost = 37, Grade.forbidden, "a write that no dirty log shows", Harm.stale, "lost"
 
 
 OUTCOMES = len(Outcome)

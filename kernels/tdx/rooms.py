@@ -15,7 +15,17 @@ from kernels.tdx import counters, guest, words
 from kernels.tdx import lock_contention as contention
 from kernels.tdx.counters import ModuleLock
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, MOST_STEPS, STEP_BITS, Fault, Step
+from kernels.tdx.rules import (
+    MAX_PAGES,
+    MAX_TLB_ENTRIES,
+    MAX_VCPUS,
+    MAX_ZAPPERS,
+    MOST_STEPS,
+    STEP_BITS,
+    STEP_MASK,
+    Fault,
+    Step,
+)
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import plan
 
@@ -54,7 +64,7 @@ def rooms() -> tuple[Room, ...]:
         Room("layout.py: HIST_WORDS", "buckets", 1 + bucket * 128 + (highest >> bucket), layout.HIST_WORDS),
         Room("tdx/outcomes.py: Outcome", "numbers of outcomes without a gap", 1 + max(Outcome), len(Outcome)),
         Room("tdx/outcomes.py: Outcome", "outcomes, a bit each of a page's flags", len(Outcome), INT64_BITS),
-        Room("tdx/rules.py: STEP_BITS", "numbers of an ordering's steps", max(Step), (1 << STEP_BITS) - 1),
+        Room("tdx/rules.py: STEP_BITS", "numbers of an ordering's steps", max(Step), STEP_MASK),
         Room("tdx/rules.py: MOST_STEPS", "bits of an ordering's steps", MOST_STEPS * STEP_BITS, INT64_BITS),
         Room("tdx/rules.py: Fault", "faults, a bit each", max(Fault).bit_length(), INT64_BITS),
         Room("race/ring.py: SITE_BITS", "sites of steps below the marks", len(SITES), min(rings.Mark) - 1),

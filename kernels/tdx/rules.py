@@ -18,11 +18,13 @@ class Step(IntEnum):
     REQUEST = 8  # KICK in its parts: each vCPU is asked to leave, and looked at whether it is in the guest
     SEND = 9  # an IPI to each that was
     WAIT = 10  # until they have answered
+    UNBLOCK = 11  # the page is mapped again as it was: an end in the place of REMOVE, or the undoing of BLOCK
+    PROTECT = 12  # an SPTE of KVM's own lets nobody write any more; the part `writes` has it
     # Spin locks of a proposal for zaps under mmu_lock held for read (RFC thread on TDX huge pages, May 2025).
-    LOCK_SEPT_LOCK = 11
-    UNLOCK_SEPT_LOCK = 12
-    LOCK_TRACK_LOCK = 13
-    UNLOCK_TRACK_LOCK = 14
+    LOCK_SEPT_LOCK = 16
+    UNLOCK_SEPT_LOCK = 17
+    LOCK_TRACK_LOCK = 18
+    UNLOCK_TRACK_LOCK = 19
 
 
 class Gate(IntEnum):
@@ -140,6 +142,13 @@ class SharedFlush(IntEnum):
     TRACK = 1
 
 
+class FlushAt(IntEnum):
+    """Where the flush is done that KVM_REQ_TLB_FLUSH asks for. The lower-case name stands in TOML."""
+
+    REQUEST = 0  # its handler INVEPTs: VMX
+    ENTRY = 1  # its handler leaves a mark, by which the next entry flushes
+
+
 class MemslotZap(IntEnum):
     """What KVM zaps where it creates a memslot. The lower-case name stands in TOML."""
 
@@ -234,20 +243,22 @@ class Fault(IntFlag):
     GUARD_WITHOUT_SLOTS_LOCK = 1 << 42  # it leaves slots_lock out
     VP_INIT_UNLOCKED = 1 << 43  # TDH.VP.INIT is not inside mmu_lock
     VM_DEAD_UNCHECKED = 1 << 44  # a vCPU's ioctl does not look for a dead VM again behind the vCPU's mutex
+    DEFERRED_FLUSH_LOST = 1 << 45  # KVM takes the flush that it has handed to an entry for done where that entry fails
 
 
 LOCKS = range(Step.LOCK_SEPT_LOCK, Step.UNLOCK_TRACK_LOCK + 1)
 MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 KVM_REQ_TLB_FLUSH = 1
 AT_ONCE, LATER = 1, 2
-STEP_BITS, MOST_STEPS = 4, 15  # of an ordering; compiled code has the four as a literal
+STEP_BITS, MOST_STEPS = 5, 12  # of an ordering
+STEP_MASK = (1 << STEP_BITS) - 1
 UNLIMITED = 1 << 60
 
 
 class Rules(NamedTuple):
     """One ordering under one scenario, compiled. Every field is an int64; 0 and 1 where it says yes or no.
 
-    `shootdown` holds the steps, four bits each, first step lowest. `tick`, `period` are in clock ticks,
+    `shootdown` holds the steps, STEP_BITS each, first step lowest. `tick`, `period` are in clock ticks,
     `ticks_to_ns` is nanoseconds a tick times 2**NS_SHIFT.
     """
 
@@ -266,6 +277,7 @@ class Rules(NamedTuple):
     entry_requests: int
     entry_gate: int
     entry_wait_for_sept_zap: int
+    flush_at: int  # where a request's flush is done: by its handler, or by the next entry that succeeds
     fault_lock: int  # sept_lock is held for read around AUG and SEPT.ADD
     fault_for_write: int  # a fault holds mmu_lock for write, not for read
     no_entry_lock: int  # a lock is held while wait_for_sept_zap is raised
@@ -286,12 +298,14 @@ class Rules(NamedTuple):
     hkid_free: int  # in the flow `teardown`
     guard: int  # in the flow `build`, as is the next
     ioctls: int
+    elide_flush: int  # in the flow `writes`: none where PROTECT found nothing writable
     on_error: int
     fault_retry: int  # in the flow `zero_step`
     epf_threshold: int  # EPT violations at one instruction that are not listed yet
     hp_lock_timeout: int  # TDCALLs in a row that stand back for the host before one is a TD exit
     faults: int
     lps: int  # logical processors, where TLBs are theirs
+    aging: int  # zappers age pages beside, in the flow `writes`
     sept_ve_disable: int  # a TD attribute: no #VE on a pending page, but a TD exit
     pattern: int
     shootdowns: int  # for each zapper
@@ -307,7 +321,7 @@ class Rules(NamedTuple):
 
 
 def pack_steps(steps: list[Step]) -> int:
-    """The steps as four-bit digits, first step lowest. Raises ValueError for more than MOST_STEPS."""
+    """The steps as digits of STEP_BITS, first step lowest. Raises ValueError for more than MOST_STEPS."""
     if len(steps) > MOST_STEPS:
         raise ValueError(f"steps: expected at most {MOST_STEPS}, found {len(steps)}")
     return sum(int(step) << (STEP_BITS * place) for place, step in enumerate(steps))
@@ -316,5 +330,5 @@ def pack_steps(steps: list[Step]) -> int:
 def has_locks(rules: Rules) -> int:
     """1 where an ordering has locks of its own, else 0."""
     places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
-    steps = (order >> place & 15 for order in (rules.shootdown, rules.table) for place in places)
+    steps = (order >> place & STEP_MASK for order in (rules.shootdown, rules.table) for place in places)
     return int(bool(rules.fault_lock or rules.no_entry_lock or any(step in LOCKS for step in steps)))

@@ -35,8 +35,8 @@ OWN = {
     "store_release_vm_bugged": DEAD,
 }
 AWAKE = EXIT._replace(outermost=True)
-# Where a guest's CPU walks to a page's entry, and where the guest reads the page.
-CPU_WALK, GUEST_READ = "walk", "read"
+# Where a guest's CPU walks to a page's entry, and where the guest reads the page, or writes to it.
+CPU_WALK, GUEST_READ, GUEST_WRITE = "walk", "read", "write"
 TO_A_VCPU = Turn("vcpu", "turns to a vCPU", "no vCPU is left")
 
 ADD = Deed("add", "SEPT.ADD or AUG", Kind.seamcall)  # of a page-table page or of a guest page

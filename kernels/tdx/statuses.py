@@ -75,6 +75,7 @@ class Status(IntEnum):
     HOST_PRIORITY_BUSY_TIMEOUT = 23
     TD_KEYS_NOT_CONFIGURED = 24
     EPT_ENTRY_NOT_PRESENT = 25
+    TLB_TRACKING_NOT_DONE_TREE = 26
 
 
 # A status as RAX has it, where it is counted, the operand that it prints with, and the outcome that it is.
@@ -85,6 +86,7 @@ ROWS: tuple[tuple[int, Status, str, Outcome | None], ...] = (
     (OPERAND_BUSY | RCX, Status.BUSY_RCX, "RCX", Outcome.operand_busy),
     (PREVIOUS_TLB_EPOCH_BUSY, Status.PREVIOUS_TLB_EPOCH_BUSY, "", Outcome.previous_epoch_busy),
     (TLB_TRACKING_NOT_DONE | RCX, Status.TLB_TRACKING_NOT_DONE, "RCX", Outcome.tracking_not_done),
+    (TLB_TRACKING_NOT_DONE | SEPT_TREE, Status.TLB_TRACKING_NOT_DONE_TREE, "SEPT_TREE", Outcome.tracking_not_done),
     (GPA_RANGE_NOT_BLOCKED | RCX, Status.GPA_RANGE_NOT_BLOCKED, "RCX", Outcome.not_blocked),
     (GPA_RANGE_ALREADY_BLOCKED | RCX, Status.GPA_RANGE_ALREADY_BLOCKED, "RCX", Outcome.already_blocked),
     (EPT_ENTRY_STATE_INCORRECT | RCX, Status.EPT_ENTRY_STATE_INCORRECT, "RCX", Outcome.entry_state_incorrect),
@@ -105,8 +107,10 @@ ROWS: tuple[tuple[int, Status, str, Outcome | None], ...] = (
     (OP_STATE_INCORRECT, Status.OP_STATE_INCORRECT, "", Outcome.td_state_incorrect),
     (HOST_PRIORITY_BUSY_TIMEOUT, Status.HOST_PRIORITY_BUSY_TIMEOUT, "", Outcome.host_priority_timeout),
 )
+# One code with several operands.
+CODES = {Outcome.operand_busy: "OPERAND_BUSY", Outcome.tracking_not_done: "TLB_TRACKING_NOT_DONE"}
 NAMES = {Status.OTHER: "OTHER"} | {
-    place: ("OPERAND_BUSY" if outcome == Outcome.operand_busy else place.name) + "|" * bool(operand) + operand
+    place: (CODES.get(outcome, place.name) if outcome else place.name) + "|" * bool(operand) + operand
     for _, place, operand, outcome in ROWS
 }
 PLACE_OF_STATUS = tuple((code, int(place)) for code, place, _, _ in ROWS)
@@ -137,6 +141,7 @@ class Leaf(IntEnum):
     TDH_VP_INIT = 14
     TDH_MR_EXTEND = 15
     TDH_MR_FINALIZE = 16
+    TDH_MEM_RANGE_UNBLOCK = 17
 
 
 LEAF_NAMES = {leaf: leaf.name.replace("_", ".") for leaf in Leaf}

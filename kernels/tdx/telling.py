@@ -12,13 +12,24 @@ from kernels.search.schedule import Schedule
 from kernels.story.events import Statuses
 from kernels.story.recollect import Told, paths, times
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
-from kernels.tdx.guest import EPT_VIOLATION, IPI, TICK
+from kernels.tdx.guest import EPT_VIOLATION, IPI, TICK, WRITE_VIOLATION
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.mmio import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.tdx.parts.zero_step import PRIORITY_TIMEOUT
-from kernels.tdx.spans import CPU_WALK, GUEST_READ
+from kernels.tdx.spans import CPU_WALK, GUEST_READ, GUEST_WRITE
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, PLACE_OF_STATUS, Status
-from kernels.tdx.words import VCPU, content_of, generation_of, is_hit, lp_tlb, occupant, owner, tlb, translation
+from kernels.tdx.words import (
+    VCPU,
+    WRITABLE,
+    content_of,
+    generation_of,
+    is_hit,
+    lp_tlb,
+    occupant,
+    owner,
+    tlb,
+    translation,
+)
 
 LEFT = {
     IPI: "left for an IPI",
@@ -27,6 +38,7 @@ LEFT = {
     SHARED_VIOLATION: "left for an EPT violation on a shared page",
     VMCALL: "left by TDG.VP.VMCALL",
     PENDING_VIOLATION: "left for an EPT violation on a pending page",
+    WRITE_VIOLATION: "left for an EPT violation of a write",
     PRIORITY_TIMEOUT: "left as the host's priority lasted",
 }
 
@@ -41,27 +53,30 @@ STATUSES_TOLD = Statuses(STATUS_COUNTS, STATUSES, LEAF_NAMES, NAMES, status_name
 
 def says(run: Schedule, site: Site, actor: str, word: int) -> str:
     """What a guest's read or its CPU's walk has found; nothing of any other step."""
-    if site.says not in (GUEST_READ, CPU_WALK):
+    if site.says not in (GUEST_READ, GUEST_WRITE, CPU_WALK):
         return ""
     found = row_at(run.lay, word)
     name = found[0].name if found else ""
     if site.says == CPU_WALK:
         return "walks the shared EPT" if name == "shared_spte" else "walks the S-EPT"
-    return _read(run, actor, word, shared=name == "shared_owner")
+    does = "writes to" if site.says == GUEST_WRITE else "reads"
+    return _touched(run, actor, word, does, shared=name == "shared_owner")
 
 
-def _read(run: Schedule, actor: str, word: int, *, shared: bool) -> str:
-    """A guest read of the page that this word is of, by what the TLB holds: the two have just been compared."""
+def _touched(run: Schedule, actor: str, word: int, does: str, *, shared: bool) -> str:
+    """A guest's access to the page that this word is of, by what the TLB holds: the two have just been compared."""
     lay, words = run.lay, run.words
     gpa = (word - (lay.shared_owner if shared else lay.owner)) // lay.page_stride
     number = gpa + lay.pages if shared else gpa
     held = int(words[_entry(run, run.actor(actor).index, number)])
     page = f"shared page {gpa}" if shared else f"page {gpa}"
-    if held == translation(number, int(words[word])):
-        return f"reads {page}: fresh"
+    if does == "writes to" and is_hit(held, number) and not held & WRITABLE:
+        return f"{does} {page}: the TLB does not let it"
+    if held & ~WRITABLE == translation(number, int(words[word])):
+        return f"{does} {page}: fresh"
     if is_hit(held, number):
-        return f"reads {page} through hpa {generation_of(content_of(held))}: not current"
-    return f"reads {page}: not in the TLB"
+        return f"{does} {page} through hpa {generation_of(content_of(held))}: not current"
+    return f"{does} {page}: not in the TLB"
 
 
 def _entry(run: Schedule, vcpu: int, gpa: int) -> int:

@@ -58,6 +58,7 @@ TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN = 0, 1, 2, 3
 # How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
 # page's line, and a shooter that wrote it once more would wait for it once more.
 TAG_BITS, TAG_MASK = 18, (1 << 18) - 1
+WRITABLE = 1 << TAG_BITS + 7  # of a TLB entry whose guest may write; the bits below a generation are 0 in a fill
 PAGE_IN_USE, PAGE_BLOCKED, PAGE_FREE = 0, 1, 2
 KICKED, DONE = 1, 2
 
@@ -190,6 +191,8 @@ def entry(value: int) -> str:
     state = state_of(value)
     page = "" if state == FREE else f" hpa {(value & HPA_MASK) >> HPA_SHIFT}"
     bits = " locked" * bool(value & TDEL) + " HP" * bool(value & HP)
+    if state == MAPPED and value & RWX != RWX:
+        bits += " read-only" if value & RWX else " inaccessible"
     return SEPT_STATES.get(state, f"{state:#x}") + page + bits
 
 
@@ -201,7 +204,8 @@ def page(value: int) -> str:
 
 def tlb_entry(value: int) -> str:
     """A TLB entry: guest page and host page."""
-    return f"page {(value & TAG_MASK) - 1} at hpa {generation_of(content_of(value))}" if value else "empty"
+    writable = ", writable" * bool(value & WRITABLE)
+    return f"page {(value & TAG_MASK) - 1} at hpa {generation_of(content_of(value))}{writable}" if value else "empty"
 
 
 def progress(value: int) -> str:

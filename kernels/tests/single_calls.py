@@ -12,6 +12,7 @@ from kernels.tdx.module.mem import (
     mem_page_aug,
     mem_page_remove,
     mem_range_block,
+    mem_range_unblock,
     mem_track,
     td_exit,
     vp_enter,
@@ -27,7 +28,7 @@ BUSY_EPOCH = 0x80000200000000A9
 BUSY_TREE = 0x8000020000000092
 BUSY_ENTRY = 0x8000020000000001
 PREVIOUS_EPOCH_BUSY = 0x8000020100000000
-NOT_TRACKED = 0xC0000B0800000001
+NOT_TRACKED, NOT_TRACKED_TREE = 0xC0000B0800000001, 0xC0000B0800000092
 NOT_BLOCKED = 0xC0000B0600000001
 PAGE_NOT_FREE = 0xC0000B0E00000001
 ALREADY_BLOCKED = 0x00000B0700000001
@@ -51,6 +52,7 @@ def kept(call: Steps, *arguments: int) -> Steps:
 
 
 block, track, remove = kept(mem_range_block, 0), kept(mem_track), kept(mem_page_remove, 0)
+unblock = kept(mem_range_unblock, 0)
 aug, accept = kept(mem_page_aug, 0, 9), kept(mem_page_accept, 0)  # host page 9 behind guest page 0
 enter, leave = kept(vp_enter), kept(td_exit)
 

@@ -13,7 +13,7 @@ GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
 KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
 PARTS = 'shootdown = ["block", "request", "send", "track", "wait", "remove"]\n'
 STEPS = (
-    "block, gate_raise, kick, track, gate_lower, remove, flush, request, send, wait, "
+    "block, gate_raise, kick, track, gate_lower, remove, flush, request, send, wait, unblock, protect, "
     "lock sept_lock, unlock sept_lock, lock track_lock or unlock track_lock"
 )
 POLICIES = "spin, spin_exact, tries(16), retry_without_vcpus, hand_up, skip or bug"
@@ -24,7 +24,7 @@ OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
     "entry_state_incorrect, refcount_broken, no_progress, busy_given_up, ve_on_memory, access_before_accept, "
     "ept_walk_failed, mirror_disagrees, two_owners, not_zeroed, vcpu_associated, sept_use_after_free, "
-    "ept_page_not_free, td_state_incorrect or hkid_leaked"
+    "ept_page_not_free, td_state_incorrect, hkid_leaked or write_lost"
 )
 
 
@@ -94,9 +94,9 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (NO_KICK + 'without = "track_lock"', 'without: found "track_lock", which the ordering does not take'),
         (
             NO_KICK + "xyz = 1",
-            "xyz: unknown key; expected title, source, why, shootdown, table, kick, gate, entry, track_busy, "
-            "sept_busy, busy, fault_lock, fault_mmu_lock, no_entry_lock, without, serialized, sept_free, hkid_free, "
-            "guard, on_error, fault_retry, faults or expect",
+            "xyz: unknown key; expected title, source, why, shootdown, table, kick, gate, entry, flush_at, "
+            "track_busy, sept_busy, busy, fault_lock, fault_mmu_lock, no_entry_lock, without, serialized, sept_free, "
+            "hkid_free, guard, elide_flush, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
@@ -181,6 +181,10 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'shootdown: expected the step "remove" once, found none: without it no page is ever given back',
         ),
         (
+            'shootdown = ["unblock", "block", "track"]',
+            'shootdown: expected "unblock" or "remove" behind the last "block", found none: it would stay blocked',
+        ),
+        (
             'shootdown = ["unlock sept_lock", "remove"]',
             'shootdown: found "unlock sept_lock" where it is not held',
         ),
@@ -243,7 +247,7 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'shootdown = ["block", "gate_raise", "gate_raise", "gate_lower", "remove"]\ngate = "counter"',
             'shootdown: expected each at most once, found "gate_raise" twice',
         ),
-        ("shootdown = [" + 15 * '"track", ' + '"remove"]', "shootdown: expected at most 15 steps, found 16"),
+        ("shootdown = [" + 12 * '"track", ' + '"remove"]', "shootdown: expected at most 12 steps, found 13"),
         (
             'shootdown = ["block", "track", "send", "wait", "remove"]',
             'shootdown: found "send" without "request" before it, which finds out who is inside: nobody would be sent '
@@ -343,8 +347,8 @@ def test_no_entry_is_locked_where_no_file_says_so() -> None:
     assert load_ordering("spec").no_entry_lock is False
 
 
-def test_fifteen_steps_are_as_many_as_there_may_be() -> None:
-    assert len(load_ordering(14 * "track," + "remove").shootdown) == 15
+def test_twelve_steps_are_as_many_as_there_may_be() -> None:
+    assert len(load_ordering(11 * "track," + "remove").shootdown) == 12
 
 
 @pytest.mark.parametrize(

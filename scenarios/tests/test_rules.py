@@ -31,7 +31,7 @@ def test_spec_compiles_to_these_integers() -> None:
         shared_pages=0,
         shared_flush=0,
         memslot_zap=0,
-        shootdown=0x6341,
+        shootdown=int("6341", 32),
         table=0,
         request=0,
         wait=1,
@@ -39,6 +39,7 @@ def test_spec_compiles_to_these_integers() -> None:
         entry_requests=0,
         entry_gate=0,
         entry_wait_for_sept_zap=0,
+        flush_at=0,
         fault_lock=0,
         no_entry_lock=0,
         fault_for_write=0,
@@ -58,12 +59,14 @@ def test_spec_compiles_to_these_integers() -> None:
         hkid_free=0,
         guard=0,
         ioctls=31,
+        elide_flush=0,
         on_error=0,
         fault_retry=0,
         epf_threshold=6,
         hp_lock_timeout=100,
         faults=0,
         lps=2,
+        aging=0,
         sept_ve_disable=0,
         pattern=0,
         shootdowns=UNLIMITED,
@@ -83,16 +86,18 @@ def test_spec_compiles_to_these_integers() -> None:
     ("ordering", "changes"),
     [
         ("v18", {
-            "shootdown": 0x654321, "request": 1, "gate": 1, "entry_requests": 1, "entry_gate": 1, "serialized": 0,
-            "sept_free": 1,
+            "shootdown": int("654321", 32), "request": 1, "gate": 1, "entry_requests": 1, "entry_gate": 1,
+            "serialized": 0, "sept_free": 1,
         }),
         ("v6_16", {
-            "shootdown": 0x76341, "entry_requests": 1, "entry_wait_for_sept_zap": 1,
+            "shootdown": int("76341", 32), "entry_requests": 1, "entry_wait_for_sept_zap": 1,
             "block_busy_write": 11, "block_busy_read": 11, "track_busy_write": 11, "track_busy_read": 11,
             "remove_busy_write": 11, "remove_busy_read": 11, "sept_free": 1, "hkid_free": 1, "fault_retry": 1,
         }),
-        ("no_kick", {"shootdown": 0x641, "wait": 0, "on_error": 1}),
-        ("free_despite_error", {"shootdown": 0x6431, "request": 1, "entry_requests": 1, "sept_free": 1, "on_error": 2}),
+        ("no_kick", {"shootdown": int("641", 32), "wait": 0, "on_error": 1}),
+        ("free_despite_error", {
+            "shootdown": int("6431", 32), "request": 1, "entry_requests": 1, "sept_free": 1, "on_error": 2,
+        }),
         ("no_flush_at_entry", {"faults": 1, "on_error": 1}),
     ],
 )  # fmt: skip
@@ -156,7 +161,7 @@ def test_a_page_table_page_has_its_own_steps_and_its_own_wait(tmp_path: Path) ->
     )
     mine = compiled(str(file))
 
-    assert (mine.shootdown, mine.table, mine.wait) == (0x61, 0x6A4981, 2)
+    assert (mine.shootdown, mine.table, mine.wait) == (int("61", 32), int("6a4981", 32), 2)
 
 
 @pytest.mark.parametrize(("reads", "pattern"), [("uniform", 0), ("sequential", 1), ("hot_set", 2)])

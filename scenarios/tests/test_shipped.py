@@ -49,6 +49,13 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
     ]
 
 
+def test_these_orderings_are_shipped_for_machines_with_a_part() -> None:
+    assert {one.name for one in shipped_orderings(None)} - {one.name for one in shipped_orderings()} == {
+        "dirty_log", "dirty_log_elided",
+    }  # fmt: skip
+    assert [one.name for one in shipped_orderings("writes")] == ["dirty_log", "dirty_log_elided"]
+
+
 def test_these_scenarios_are_shipped_the_default_first() -> None:
     names = [scenario.name for scenario in shipped_scenarios()]
 
@@ -65,6 +72,7 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
         "shared_ept",
         "small",
         "teardown",
+        "writes",
         "wrong",
         "yardstick",
         "zero_step",
@@ -89,7 +97,7 @@ def test_a_scenario_has_a_title_and_one_sentence_of_what_it_shows(scenario) -> N
 def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
     files = [*ROOM.glob("*.toml"), *(ROOM / "orderings").glob("*.toml")]
 
-    assert len(files) == len(shipped_scenarios()) + len(shipped_orderings())
+    assert len(files) == len(shipped_scenarios()) + len(shipped_orderings(None))
     assert all(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
 
 

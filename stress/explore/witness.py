@@ -33,7 +33,7 @@ DECIDING = (
     "fault_lock", "fault_for_write", "no_entry_lock", "serialized",
     *(f"{seamcall}_busy_{mode}" for seamcall in SEAMCALLS for mode in LOCK_MODES),
     "zap_for_write", "sept_free", "hkid_free", "guard", "on_error", "faults", "shootdowns", "sept_ve_disable", "lps",
-    "ioctls", "fault_retry", "epf_threshold", "hp_lock_timeout",
+    "ioctls", "fault_retry", "epf_threshold", "hp_lock_timeout", "flush_at", "elide_flush", "aging",
 )  # fmt: skip
 
 

@@ -53,24 +53,24 @@ def expectations(
     if orderings or named:
         made = [*(_of_ordering(one, short=short) for one in orderings), *(of_faults[name] for name in named)]
     else:
-        of_shipped = {one.name: _of_ordering(one, short=short) for one in shipped_orderings()}
+        of_shipped = {one.name: _of_ordering(one, short=short) for one in shipped_orderings(None)}
         made = list({**of_shipped, **of_faults}.values())
     return [one for each in made for one in _timed(each, short=short, duration=duration, seed=seed)]
 
 
 def _of_ordering(ordering: Ordering, *, short: bool) -> Expectation:
-    scenario = load_scenario("wrong")
+    scenario = load_scenario(ordering.part or "wrong")
     check_read(scenario, [ordering], {})
     if ordering.safe:
         # Nobody is held up: 3 zappers that sleep before TRACK, as they do here, keep v18's vCPUs at its gate.
         scenario = scenario.model_copy(update={"delays": {}})
-    small = load_scenario("small")
+    small = load_scenario(ordering.part or "small")
     sizes = SMALL if short and ordering.safe else LARGE
     machines = tuple(
         with_options(small, vcpus=vcpus, zappers=zappers, pages=zappers, shootdowns=each)
         for vcpus, zappers, each in sizes
     )
-    return Expectation(ordering, scenario, ordering, machines)
+    return Expectation(ordering, scenario, ordering, machines, to_race=not (short and ordering.part))
 
 
 def _of_fault(shown: Shown, *, short: bool) -> Expectation:

@@ -7,7 +7,7 @@ from kernels.search.schedule import Schedule, machines
 from kernels.tdx import words
 from kernels.tdx.invariants import MOST_SHIFT, references_of
 from kernels.tdx.protocol import Size, of_flow, protocol_of
-from kernels.tdx.rules import FLOWS, Fault, Flow, Rules, flow_name
+from kernels.tdx.rules import FLOWS, STEP_BITS, Fault, Flow, Rules, flow_name
 from kernels.tests.naive import State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
@@ -87,4 +87,4 @@ def test_the_state_that_breaks_the_count_of_references_has_one_too_many_and_nobo
 @pytest.mark.parametrize("order", [V18, V6_16], ids=["v18", "v6_16"])
 def test_a_flow_without_a_mirror_of_its_own_is_not_held_against_one(order):
     """In the default flow the SPTE is how a zapper claims a page, and a wrong order may leave it out of step."""
-    assert explore(*of_flow(order._replace(shootdown=order.shootdown >> 4)), ONE, liveness=False).broken == {}
+    assert explore(*of_flow(order._replace(shootdown=order.shootdown >> STEP_BITS)), ONE, liveness=False).broken == {}

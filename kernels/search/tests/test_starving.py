@@ -17,6 +17,7 @@ from kernels.tests.orders import (
     BLOCK,
     GATED,
     KICK,
+    LOCKS,
     NO_KICK,
     RAISE,
     REMOVE,
@@ -131,13 +132,13 @@ def test_no_zapper_is_kept(rules, size):
         (SPEC, ONE, set()),
         (NO_KICK, TWO_ZAPPERS, set()),
         (DEAF, ONE, {"vcpu 0"}),
-        (order(KICK), ONE, set()),
+        (order(LOCKS[0], LOCKS[0]), ONE, set()),
         (two_levels(SPEC, Flow.POPULATE), ONE, {"vcpu 0"}),
     ],
 )
 def test_every_zapper_can_be_kept_and_vcpus_where_they_wait_for_it(rules, size, vcpus):
-    """A vCPU enters whenever TRACK is tried; it never acknowledges a kick; the page is there already, or not yet. A
-    fault waits for mmu_lock, which its zapper takes again and again.
+    """A vCPU enters whenever TRACK is tried; it never acknowledges a kick; a zapper takes a lock twice. A fault waits
+    for mmu_lock, which its zapper takes again and again.
     """
     assert starving(rules, size) == {f"zapper {index}" for index in range(size.zappers)} | vcpus
 

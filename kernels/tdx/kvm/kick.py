@@ -35,8 +35,8 @@ from kernels.tdx.kvm.busy import (
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
 from kernels.tdx.kvm.zap_locks import lock_no_entry
 from kernels.tdx.module.locks import write_unlock
-from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, KickBy, Module, SharedFlush, Step
+from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_range_unblock, mem_track
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, FlushAt, KickBy, Module, SharedFlush, Step
 from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, UNLOCKED, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
@@ -49,20 +49,23 @@ from kernels.tdx.words import (
     ipi,
     mode,
     requests,
+    vcpu_epoch,
 )
 
-BLOCK, TRACK, REMOVE = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE)
+BLOCK, TRACK, REMOVE, UNBLOCK = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE), int(Step.UNBLOCK)
 NO_MODULE, MMIO, SHARED_EPT = int(Module.NONE), int(Flow.MMIO), int(Flow.SHARED_EPT)
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
 BY_WORD = int(KickBy.WORD)
-LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE = (
+LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE, LEAF_UNBLOCK = (
     int(Leaf.TDH_MEM_RANGE_BLOCK),
     int(Leaf.TDH_MEM_TRACK),
     int(Leaf.TDH_MEM_PAGE_REMOVE),
+    int(Leaf.TDH_MEM_RANGE_UNBLOCK),
 )
 ENTRY_UNCHECKED, EXITING_NOT_AWAITED = int(Fault.ENTRY_UNCHECKED), int(Fault.EXITING_NOT_AWAITED)
 REQUEST_CLEARED_LATE, GATE_WITHOUT_INTERRUPTS = int(Fault.REQUEST_CLEARED_LATE), int(Fault.GATE_WITHOUT_INTERRUPTS)
 LET_IN_TOO_EARLY = int(Fault.LET_IN_TOO_EARLY)
+DEFERRED_FLUSH_LOST, AT_ENTRY = int(Fault.DEFERRED_FLUSH_LOST), int(FlushAt.ENTRY)
 IPI_TO_SEND, IPI_SENT = 1, 2
 # The parts of a kick, a bit each, in the order of their steps.
 ASKS, SENDS, WAITS, WHOLE = 1, 2, 4, 7
@@ -219,6 +222,28 @@ def invepts_on_request(rules):
 
 
 @local
+def defers_flush(rules):
+    """Whether the handler of a request hands its flush to the next entry."""
+    return rules.flush_at == AT_ENTRY and invepts_on_request(rules)
+
+
+@local
+def defer_flush(td, lay, me):
+    """The mark that the next entry flushes by: an epoch in which none can be."""
+    flushed = own(td, vcpu_epoch(lay, me.index))
+    if flushed > 0:
+        set_own(td, vcpu_epoch(lay, me.index), -flushed)
+
+
+@local
+def entry_failed(td, lay, rules, me):
+    """An entry that fails leaves the mark where it is, unless it was taken from there before."""
+    flushed = own(td, vcpu_epoch(lay, me.index))
+    if defers_flush(rules) and rules.faults & DEFERRED_FLUSH_LOST and flushed < 0:
+        set_own(td, vcpu_epoch(lay, me.index), -flushed)
+
+
+@local
 def looks_at_requests(rules):
     """Whether a vCPU does, before it enters: by the ordering, or because what is shared is flushed by one."""
     by_request = rules.flow & SHARED_EPT and rules.shared_flush == BY_REQUEST
@@ -232,7 +257,9 @@ def process_requests(td, lay, rules, me):
         # kvm_check_request(): clear the bit, then a full barrier, so that the handler sees what was set before the bit.
         if not rules.faults & REQUEST_CLEARED_LATE:
             yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
-        if invepts_on_request(rules):
+        if defers_flush(rules):
+            defer_flush(td, lay, me)
+        elif invepts_on_request(rules):
             invept(td, lay, me)
         if rules.entry_gate:
             yield from flush_tlb(td, lay, rules, me)
@@ -273,6 +300,8 @@ def seamcall(td, lay, rules, me, leaf, gpa):
         status = yield from mem_range_block(td, lay, rules, me, gpa)
     elif leaf == LEAF_TRACK:
         status = yield from mem_track(td, lay, rules, me)
+    elif leaf == LEAF_UNBLOCK:
+        status = yield from mem_range_unblock(td, lay, rules, me, gpa)
     else:
         status = yield from mem_page_remove(td, lay, rules, me, gpa)
     return status

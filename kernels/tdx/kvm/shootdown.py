@@ -16,17 +16,20 @@ from kernels.tdx.kvm.kick import (
     LEAF_BLOCK,
     LEAF_REMOVE,
     LEAF_TRACK,
+    LEAF_UNBLOCK,
     REMOVE,
     SENDS,
     TRACK,
+    UNBLOCK,
     WAITS,
     WHOLE,
     kick,
     seamcall_until,
 )
+from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.zap_locks import lock_step
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Gate, OnError, Step, pack_steps
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
 from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, HANDED_UP, RCX, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import (
@@ -50,7 +53,7 @@ from kernels.tdx.words import (
 )
 
 GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
-REQUEST, SEND, WAIT = int(Step.REQUEST), int(Step.SEND), int(Step.WAIT)
+REQUEST, SEND, WAIT, PROTECT = int(Step.REQUEST), int(Step.SEND), int(Step.WAIT), int(Step.PROTECT)
 LOCK_SEPT, LOCK_TRACK = int(Step.LOCK_SEPT_LOCK), int(Step.LOCK_TRACK_LOCK)
 COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
@@ -83,11 +86,11 @@ def next_page_word(page):
 def ends_first(left, end, begin):
     """Whether of the steps left this end comes before another beginning: what it ends is at hand."""
     while left:
-        if left & 15 == begin:
+        if left & STEP_MASK == begin:
             return 0
-        if left & 15 == end:
+        if left & STEP_MASK == end:
             return 1
-        left >>= 4
+        left >>= STEP_BITS
     return 0
 
 
@@ -98,10 +101,10 @@ def after_failure(left):
     """
     made = GATE_LOWER if ends_first(left, GATE_LOWER, GATE_RAISE) else 0
     if ends_first(left, LOCK_TRACK + 1, LOCK_TRACK):
-        made = made << 4 | LOCK_TRACK + 1
+        made = made << STEP_BITS | LOCK_TRACK + 1
     if ends_first(left, LOCK_SEPT + 1, LOCK_SEPT):
-        made = made << 4 | LOCK_SEPT + 1
-    return made << 4
+        made = made << STEP_BITS | LOCK_SEPT + 1
+    return made << STEP_BITS
 
 
 @local
@@ -127,28 +130,28 @@ def parts_of(what):
 @local
 def is_awaited(rules, left):
     """Whether the kick that the steps left begin with, or go on with, is waited for."""
-    if left & 15 == FLUSH:
+    if left & STEP_MASK == FLUSH:
         return 1
-    if left & 15 == KICK or not rules.wait:
+    if left & STEP_MASK == KICK or not rules.wait:
         return rules.wait
     while left:
-        if left & 15 == WAIT:
+        if left & STEP_MASK == WAIT:
             return 1
-        left >>= 4
+        left >>= STEP_BITS
     return 0
 
 
 @local
 def ends_kick(left, wait):
     """Whether the kick is over behind the step at hand."""
-    what = left & 15
+    what = left & STEP_MASK
     return what < REQUEST or what == WAIT or (what == SEND and not wait)
 
 
 @local
 def is_last(left):
     """Whether REMOVE comes right after the step at hand."""
-    return (left >> 4) & 15 == REMOVE
+    return (left >> STEP_BITS) & STEP_MASK == REMOVE
 
 
 @local
@@ -172,8 +175,9 @@ def goes_on(rules, status):
 @local
 def leaf_of(lay, what, gpa):
     """The SEAMCALL of a step; that which removes the page may be of a page-table page."""
-    removes = LEAF_REMOVE if gpa < lay.pages else LEAF_SEPT_REMOVE
-    return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else removes
+    if what == REMOVE:
+        return LEAF_REMOVE if gpa < lay.pages else LEAF_SEPT_REMOVE
+    return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else LEAF_UNBLOCK
 
 
 @harness()
@@ -249,10 +253,14 @@ def request_of(td, lay, rules, me, what, gpa, repair):
 
 
 @steps(in_place=True)
+def protect(td, lay, rules, me, gpa, left):
+    """Write-protect the page. Returns the steps left, this one first."""
+    return left
+
+
+@steps(in_place=True)
 def seamcall_step(td, lay, rules, me, what, gpa, repair):
-    """BLOCK, TRACK or REMOVE, under the policy for BUSY of its kind, and what it does to the oracle's word of the page.
-    Returns the status.
-    """
+    """BLOCK, TRACK, REMOVE or UNBLOCK under its policy for BUSY, and the page's word behind it. Returns the status."""
     policy = SPIN if repair else policy_of(rules, what)
     status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
     if status == SUCCESS and what == BLOCK and not repair:
@@ -260,6 +268,10 @@ def seamcall_step(td, lay, rules, me, what, gpa, repair):
         yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
     elif what == REMOVE and (status == SUCCESS or status == SKIPPED or (goes_on(rules, status) and not repair)):
         yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
+    elif what == UNBLOCK and status == SUCCESS:
+        yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
+        if own(td, stage(lay, me.index)):
+            yield store_release(td, stage(lay, me.index), 0)
     return status
 
 
@@ -273,18 +285,18 @@ def tells_kick(td, lay, rules, me, left, wait, gpa, repair):
 @steps(in_place=True)
 def onward(td, lay, rules, me, left, todo, gpa, repair):
     """The steps left behind the one at hand; there is none at hand behind a failure."""
-    return left >> 4
+    return left >> STEP_BITS
 
 
 @steps(span=SHOOTDOWN)
 def shootdown(td, lay, rules, me, gpa, todo, repair, due):
-    """Take the steps of `todo`, four bits each. Returns SUCCESS, or the last status that KVM does not expect.
+    """Take the steps of `todo`, STEP_BITS each. Returns SUCCESS, or the last status that KVM does not expect.
 
     After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the
     same; and after BUSY that is handed up, too, for which HANDED_UP is returned.
     `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
-    shootdown of PHASES_EVERY is stamped between phases, the others at both ends; a gate step belongs to the phase after
-    it; of a kick in its parts the wait is what WAIT takes; nothing is recorded before the end.
+    shootdown of PHASES_EVERY is stamped between phases, the others at both ends; gate steps and PROTECT belong to the
+    phase after them; of a kick in its parts the wait is what WAIT takes; nothing is recorded before the end.
     """
     failed = SUCCESS
     lock = 0
@@ -304,13 +316,15 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     window_began = mark
     left = yield from steps_of(td, lay, rules, me, todo, gpa, repair)
     while left:
-        what = left & 15
+        what = left & STEP_MASK
         if what == GATE_RAISE:
             yield from raise_gate(td, lay, rules, me)
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
         elif is_lock(what):
             yield from lock_step(td, lay, rules, me, what)
+        elif what == PROTECT:
+            left = yield from protect(td, lay, rules, me, gpa, left)
         elif is_kick(what):
             wait = repair or is_awaited(rules, left)
             request = yield from request_of(td, lay, rules, me, what, gpa, repair)

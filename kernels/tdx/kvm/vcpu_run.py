@@ -24,6 +24,7 @@ from kernels.tdx.kvm.kick import (
     HELD_OUT,
     acknowledge,
     also_asked,
+    entry_failed,
     exit_requested,
     looks_at_requests,
     process_requests,
@@ -228,6 +229,8 @@ def vcpu(td, lay, rules, me):
             yield from behind_mode(td, lay, rules, me)
             leaves = yield from exit_requested(td, lay, rules, me)
         status = yield from enter_guest(td, lay, rules, me, leaves)
+        if status != SUCCESS:
+            entry_failed(td, lay, rules, me)
         ended = ended_at(IPI, at)
         entered = 0
         leaving = 0

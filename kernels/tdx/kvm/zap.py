@@ -19,6 +19,7 @@ from kernels.tdx.tally import collect_flags, note, zapper_stopping
 from kernels.tdx.words import (
     LEFT_BEHIND,
     MIRROR_NONPRESENT,
+    PAGE_FREE,
     SPTE_FROZEN,
     SPTE_PRESENT,
     content,
@@ -26,6 +27,7 @@ from kernels.tdx.words import (
     mirror,
     owner,
     page_of,
+    phase_of,
     sept,
     stage,
     state_of,
@@ -133,10 +135,20 @@ def give_away(td, lay, rules, me, gpa):
     return 0
 
 
+@steps(at={"store_release_mirror": host("keep", "leaves the page mapped")})
+def give_or_keep(td, lay, rules, me, gpa):
+    """Give a page away, unless it is mapped again."""
+    if phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
+        yield from give_away(td, lay, rules, me, gpa)
+    else:
+        yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+    return 0
+
+
 @steps(in_place=True)
 def give_all_away(td, lay, rules, me, gpa):
     """Whatever has gone down together, this page first."""
-    yield from give_away(td, lay, rules, me, gpa)
+    yield from give_or_keep(td, lay, rules, me, gpa)
     return 0
 
 

@@ -5,11 +5,12 @@ places: a part of a machine (`kernels/tdx/parts`) may have its own in them.
 """
 
 from kernels.language.atomics import compare_exchange_seq_cst, own, store_release
-from kernels.language.steps import choice, local, op, steps
+from kernels.language.steps import choice, op, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import is_busy
+from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import shoot_down
 from kernels.tdx.kvm.zap_locks import read_lock_sept
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock
@@ -27,11 +28,13 @@ from kernels.tdx.tally import (
     zapper_stopping,
 )
 from kernels.tdx.words import (
+    PAGE_FREE,
     SPTE_FROZEN,
     SPTE_PRESENT,
     generation_of,
     mirror,
     owner,
+    phase_of,
     stage,
 )
 
@@ -50,11 +53,6 @@ def any_page(td, lay, rules, me, random):
 def claim(td, spte):
     """Freeze KVM's mirror SPTE, so that no other thread changes this page."""
     return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
-
-
-@local
-def in_use(page):
-    return page << 8
 
 
 @steps
@@ -79,16 +77,17 @@ def map_page(td, lay, rules, me, gpa, page):
 
 @steps(span=host("populate", "maps the page again"))
 def populate(td, lay, rules, me, gpa):
-    """A new host page behind the guest page, whose mirror SPTE is present then. Returns the status."""
-    page = generation_of(own(td, owner(lay, gpa)))
-    yield store_release(td, owner(lay, gpa), in_use(page))
-    if rules.serialized:
-        yield from read_lock_mmu(td, lay, rules, me)
-    status = yield from map_page(td, lay, rules, me, gpa, page)
-    if rules.serialized:
-        yield read_unlock(td, lay.mmu_lock)
-    if status != SUCCESS:
-        return status
+    """A new host page behind the guest page where its own is gone, and the mirror SPTE present. Returns the status."""
+    if phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
+        page = generation_of(own(td, owner(lay, gpa)))
+        yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
+        if rules.serialized:
+            yield from read_lock_mmu(td, lay, rules, me)
+        status = yield from map_page(td, lay, rules, me, gpa, page)
+        if rules.serialized:
+            yield read_unlock(td, lay.mmu_lock)
+        if status != SUCCESS:
+            return status
     if own(td, stage(lay, me.index)):
         yield store_release(td, stage(lay, me.index), 0)
     yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)

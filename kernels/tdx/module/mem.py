@@ -1,10 +1,10 @@
 """The TDX module: SEAMCALLs as atomic steps that end in a 64-bit status.
 
-Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_track.c, tdh_mem_page_remove.c,
-tdh_mem_sept_remove.c, tdh_mem_page_aug.c, tdh_vp_enter.c (adjust_tlb_tracking_state in helpers.c), td_exit.c,
-tdg_mem_page_accept.c. Every lock is tried, never waited for; BUSY means that nothing has changed. Not here: the TDR,
-TDCS op-state, TDVPR and PAMT locks, which are shared or private among these calls, and L2 aliases. A page-table page,
-where a flow has them, has a number behind those of the guest pages.
+Source: intel/tdx-module TDX_1.5.01: tdh_mem_range_block.c, tdh_mem_range_unblock.c, tdh_mem_track.c,
+tdh_mem_page_remove.c, tdh_mem_sept_remove.c, tdh_mem_page_aug.c, tdh_vp_enter.c (adjust_tlb_tracking_state in
+helpers.c), td_exit.c, tdg_mem_page_accept.c. Every lock is tried, never waited for; BUSY means that nothing has
+changed. Not here: the TDR, TDCS op-state, TDVPR and PAMT locks, which are shared or private among these calls, and L2
+aliases. A page-table page, where a flow has them, has a number behind those of the guest pages.
 
 With `rules.module == Module.NONE` there is no module: a host with plain EPT takes the same steps under the same locks,
 its epoch is a TLB generation of its own that TRACK advances, a CPU flushes where it enters at a new one, and nobody
@@ -141,6 +141,12 @@ def blocked_form(entry):
     return (entry & ~RWX) | TDB | SVE
 
 
+@local
+def unblocked_form(entry):
+    """TDB cleared, and RWX as they were: of an entry that is pending, clear."""
+    return entry & ~TDB | (0 if state_of(entry) == PENDING_BLOCKED else RWX)
+
+
 @steps
 def store_bepoch(td, lay, rules, me, gpa):
     """Sample td_epoch into the page's PAMT entry. No fence stands before it, as in the module."""
@@ -171,6 +177,30 @@ def mem_range_block(td, lay, rules, me, gpa):
             status = GPA_RANGE_ALREADY_BLOCKED | RCX
         else:
             status = EPT_ENTRY_STATE_INCORRECT | RCX
+        yield unlock_entry(td, sept(lay, gpa))
+    else:
+        status = OPERAND_BUSY | RCX
+    yield unlock_exclusive(td, lay.tree_lock)
+    return status
+
+
+@seamcall(Leaf.TDH_MEM_RANGE_UNBLOCK)
+def mem_range_unblock(td, lay, rules, me, gpa):
+    """TDH.MEM.RANGE.UNBLOCK: the page is mapped again as it was; refused until TLB tracking of its block is done."""
+    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
+        return TD_KEYS_NOT_CONFIGURED
+    if not (yield try_lock_exclusive(td, lay.tree_lock)):
+        return OPERAND_BUSY | SEPT_TREE
+    if (yield from lock_entry(td, lay, rules, me, gpa)):
+        entry = yield load_acquire(td, sept(lay, gpa))
+        status = EPT_ENTRY_STATE_INCORRECT | RCX
+        if is_blocked(state_of(entry)):
+            blocked_in = yield load_acquire(td, bepoch(lay, gpa))
+            epochs = yield load_acquire(td, lay.epoch_tracking)
+            status = TLB_TRACKING_NOT_DONE | SEPT_TREE
+            if rules.module == NO_MODULE or is_tlb_tracked(epochs, blocked_in):
+                yield store_release(td, sept(lay, gpa), unblocked_form(entry))
+                status = SUCCESS
         yield unlock_entry(td, sept(lay, gpa))
     else:
         status = OPERAND_BUSY | RCX

@@ -5,7 +5,7 @@ and flushes before it yields (tdp_mmu_iter_cond_resched()); the large-page serie
 its page until it is dropped; is_tlb_tracked() of the TDX module: the blocking epoch is a page's own, so that one TRACK
 and one drain behind the last BLOCK track all of them. The merged code takes page after page: a batch of one.
 
-The steps are those of the ordering: each BLOCK and each REMOVE of it is taken for every page of the range. A range is
+The steps are those of the ordering: each BLOCK, REMOVE and UNBLOCK is taken for every page of the range. A range is
 `rules.batch` pages from a multiple of that, so that ranges do not overlap and its first page's mirror SPTE decides who
 has it. With `rules.resched` every batch yields once, somewhere behind its first BLOCK, and has flushed before it does;
 where it yields behind its last one (what is left of the range holds nothing to zap) nothing is left to flush. The fault
@@ -17,7 +17,7 @@ from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
-from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK
+from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, UNBLOCK
 from kernels.tdx.kvm.shootdown import (
     FLUSH,
     begins,
@@ -29,11 +29,11 @@ from kernels.tdx.kvm.shootdown import (
     steps_of,
     tells_kick,
 )
-from kernels.tdx.kvm.zap import give_all_away, give_away, take, take_from
+from kernels.tdx.kvm.zap import give_all_away, give_or_keep, take, take_from
 from kernels.tdx.kvm.zapper import NONE, claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.part import Part
-from kernels.tdx.rules import Fault, Flow
+from kernels.tdx.rules import STEP_BITS, STEP_MASK, Fault, Flow
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SKIPPED, SUCCESS
 from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import SPTE_FROZEN, ZAPPER, mirror, with_any, word
@@ -113,18 +113,18 @@ def without_flush(left):
     kept = 0
     at = 0
     while left:
-        if left & 15 != TRACK and (left & 15 == FLUSH or not is_kick(left & 15)):
-            kept |= (left & 15) << at
-            at += 4
-        left >>= 4
+        if left & STEP_MASK != TRACK and (left & STEP_MASK == FLUSH or not is_kick(left & STEP_MASK)):
+            kept |= (left & STEP_MASK) << at
+            at += STEP_BITS
+        left >>= STEP_BITS
     return kept
 
 
 @local
 def from_block(steps):
     """The steps of an ordering from its BLOCK on."""
-    while steps and steps & 15 != BLOCK:
-        steps >>= 4
+    while steps and steps & STEP_MASK != BLOCK:
+        steps >>= STEP_BITS
     return steps
 
 
@@ -136,16 +136,16 @@ def pending_flush(shootdown, dropped):
     made = 0
     at = 0
     first = 0
-    while shootdown >> first and (shootdown >> first) & 15 != BLOCK:
-        first += 4
+    while shootdown >> first and (shootdown >> first) & STEP_MASK != BLOCK:
+        first += STEP_BITS
     size = first
     while shootdown >> size:
-        size += 4
-    for place in range(0 if dropped else size >> 2):
-        what = (shootdown >> (first + 4 * place) % size) & 15
-        if what != BLOCK and what != REMOVE:
+        size += STEP_BITS
+    for place in range(0 if dropped else size // STEP_BITS):
+        what = (shootdown >> (first + STEP_BITS * place) % size) & STEP_MASK
+        if what != BLOCK and what != REMOVE and what != UNBLOCK:
             made |= what << at
-            at += 4
+            at += STEP_BITS
     return made
 
 
@@ -236,7 +236,7 @@ def tells_kick_for_range(td, lay, rules, me, left, wait, gpa, repair):
 @steps
 def onward_in_range(td, lay, rules, me, left, todo, gpa, repair):
     """Behind the BLOCK where the batch yields comes the pending flush, then the yield, then what was left."""
-    what = left & 15
+    what = left & STEP_MASK
     left = yield from onward(td, lay, rules, me, left, todo, gpa, repair)
     found = own(td, yielding(lay, me.index))
     if found and what:
@@ -247,7 +247,7 @@ def onward_in_range(td, lay, rules, me, left, todo, gpa, repair):
         if left == 0 and found >= YIELDING and found < GOING_ON:
             yield from cond_resched(td, lay, rules, me)
             taken = yield from steps_of(td, lay, rules, me, todo, gpa, repair)
-            left = from_block(taken) if later else without_flush(from_block(taken) >> 4)
+            left = from_block(taken) if later else without_flush(from_block(taken) >> STEP_BITS)
             found = GOING_ON + later if later else BEHIND
         set_own(td, yielding(lay, me.index), found if left else 0)
     elif found:
@@ -283,7 +283,7 @@ def take_range(td, lay, rules, me, gpa):
 def give_range_away(td, lay, rules, me, gpa):
     for page in range(gpa, range_end(lay, rules, gpa)):
         if is_mine(td, lay, rules, me, page):
-            yield from give_away(td, lay, rules, me, page)
+            yield from give_or_keep(td, lay, rules, me, page)
     set_own(td, taken_pages(lay, me.index), 0)
     return 0
 

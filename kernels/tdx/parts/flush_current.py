@@ -67,6 +67,7 @@ from kernels.tdx.kvm.shootdown import (
 from kernels.tdx.kvm.vcpu_run import mmu_reload
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.part import Part
+from kernels.tdx.rules import STEP_BITS, STEP_MASK
 from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import HANDED_UP, SKIPPED, SUCCESS
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
@@ -195,7 +196,7 @@ def tdx_flush_tlb_current(td, lay, rules, me):
     again = 0
     due: SetOf[VCPU] = 0
     while left:
-        what = left & 15
+        what = left & STEP_MASK
         if what == GATE_RAISE:
             yield from raise_gate(td, lay, rules, me)
         elif what == GATE_LOWER:
@@ -216,7 +217,7 @@ def tdx_flush_tlb_current(td, lay, rules, me):
                     left = after_failure(left)
                 if rules.on_error == STOP:
                     yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
-        left = left >> 4
+        left = left >> STEP_BITS
         if left == 0 and again:
             left = again
             again = 0

@@ -14,12 +14,14 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, local, steps
 from kernels.tdx.kvm.busy import SPIN
-from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, TRACK, seamcall_until
+from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, TRACK, UNBLOCK, seamcall_until
+from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import (
     FLUSH,
+    GATE_LOWER,
+    GATE_RAISE,
     blocked_page,
     is_kick,
-    is_lock,
     next_page_word,
     policy_of,
     request_of,
@@ -28,10 +30,22 @@ from kernels.tdx.kvm.shootdown import (
 )
 from kernels.tdx.kvm.zapper import map_page
 from kernels.tdx.part import Part
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import blocked_at
-from kernels.tdx.words import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, owner, phase_of, sept
+from kernels.tdx.words import (
+    HPA_SHIFT,
+    MAPPED,
+    PAGE_BLOCKED,
+    RWX,
+    SVE,
+    epoch_of,
+    generation_of,
+    owner,
+    phase_of,
+    sept,
+    stage,
+)
 
 SHADOW_NONPRESENT = SVE
 
@@ -56,18 +70,20 @@ def zapped_now(td, lay, gpa):
 @local
 def shared_steps(rules, todo, repair):
     """Those of `todo` that a shared page takes: all, but for the S-EPT's TRACK and gate where the kick's request
-    flushes. A repair tracks.
+    flushes, and FLUSH behind such a kick. A repair tracks.
     """
     if repair or rules.shared_flush != BY_REQUEST:
         return todo
     made = 0
     at = 0
+    kicked = 0
     while todo:
-        what = todo & 15
-        if what == BLOCK or (is_kick(what) and what != FLUSH) or is_lock(what) or what == REMOVE:
+        what = todo & STEP_MASK
+        if not (what == TRACK or what == GATE_RAISE or what == GATE_LOWER or (what == FLUSH and kicked)):
             made |= what << at
-            at += 4
-        todo >>= 4
+            at += STEP_BITS
+        kicked |= is_kick(what)
+        todo >>= STEP_BITS
     return made
 
 
@@ -91,13 +107,18 @@ def request_for_either(td, lay, rules, me, what, gpa, repair):
 
 @steps
 def shared_step(td, lay, rules, me, what, gpa, repair):
-    """BLOCK clears the SPTE, and REMOVE gives the page away, with the SPTE if that still stands; TRACK is the
-    ordering's own. Returns the status.
+    """BLOCK clears the SPTE, UNBLOCK sets it again, and REMOVE gives the page away, with the SPTE if that still stands;
+    TRACK is the ordering's own. Returns the status.
     """
     status = SUCCESS
     if what == TRACK:
         policy = SPIN if repair else policy_of(rules, TRACK)
         status = yield from seamcall_until(td, lay, rules, me, LEAF_TRACK, gpa, policy, repair)
+    elif what == UNBLOCK:
+        yield store_release(td, sept(lay, gpa), shared_spte(generation_of(own(td, owner(lay, gpa)))))
+        yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
+        if own(td, stage(lay, me.index)):
+            yield store_release(td, stage(lay, me.index), 0)
     else:
         if what == BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
             yield store_release(td, sept(lay, gpa), SHADOW_NONPRESENT)

@@ -33,6 +33,7 @@ from kernels.tests.single_calls import (
     BUSY_TREE,
     NOT_BLOCKED,
     NOT_TRACKED,
+    NOT_TRACKED_TREE,
     PREVIOUS_EPOCH_BUSY,
     STATE_INCORRECT,
     VIOLATION,
@@ -44,6 +45,7 @@ from kernels.tests.single_calls import (
     leave,
     remove,
     track,
+    unblock,
     unpacked,
 )
 
@@ -85,6 +87,21 @@ CALLS = {
     "BLOCK of a blocked page": (block, {"sept": BLOCKED_PAGE, "bepoch": 5}, ALREADY_BLOCKED, {}),
     "BLOCK of a pending blocked page": (block, {"sept": UNACCEPTED, "bepoch": 5}, ALREADY_BLOCKED, {}),
     "BLOCK of a free page": (block, {"sept": FREE_ENTRY}, STATE_INCORRECT, {}),
+    "UNBLOCK maps a tracked page again": (unblock, tracked(), SUCCESS, {"sept": MAPPED_PAGE}),
+    "UNBLOCK of one that nobody has accepted": (unblock, tracked(UNACCEPTED), SUCCESS, {"sept": PENDING_PAGE}),
+    "UNBLOCK of a mapped page": (unblock, {}, STATE_INCORRECT, {}),
+    "UNBLOCK of a free page": (unblock, {"sept": FREE_ENTRY}, STATE_INCORRECT, {}),
+    "UNBLOCK before TRACK": (unblock, tracked(epoch_tracking=epochs(1)), NOT_TRACKED_TREE, {}),
+    "UNBLOCK while a vCPU from before TRACK is inside": (
+        unblock, tracked(epoch_tracking=epochs(2, odd=1)), NOT_TRACKED_TREE, {},
+    ),
+    **{
+        f"UNBLOCK is busy while the tree is held in any way: {held}": (unblock, tracked(tree_lock=held), BUSY_TREE, {})
+        for held in (1, 2)
+    },
+    "UNBLOCK is busy while the entry is held and asks for priority": (
+        unblock, tracked(BLOCKED_PAGE | TDEL), BUSY_ENTRY, {"sept": BLOCKED_PAGE | TDEL | HP},
+    ),
     "TRACK goes one epoch on": (track, {}, SUCCESS, {"epoch_tracking": epochs(2)}),
     "TRACK is refused while a vCPU of an even epoch before is inside": (
         track, {"epoch_tracking": epochs(3, even=1)}, PREVIOUS_EPOCH_BUSY, {},

@@ -7,7 +7,7 @@ from kernels.tdx import words
 from kernels.tdx.kvm.kick import IPI_SENT
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import AT_ONCE, LATER, Busy, Flow, Rules, Step, pack_steps
+from kernels.tdx.rules import AT_ONCE, LATER, STEP_BITS, STEP_MASK, Busy, Flow, Rules, Step, pack_steps
 from kernels.tests.driver import enter, finish, page_state, read, seen, stands
 from kernels.tests.orders import (
     BLOCK,
@@ -44,8 +44,8 @@ def in_parts(rules: Rules) -> Rules:
     left: int = rules.shootdown
     steps: list[Step] = []
     while left:
-        steps += PARTS if left & 15 == KICK else [Step(left & 15)]
-        left >>= 4
+        steps += PARTS if left & STEP_MASK == KICK else [Step(left & STEP_MASK)]
+        left >>= STEP_BITS
     return rules._replace(shootdown=pack_steps(steps))
 
 

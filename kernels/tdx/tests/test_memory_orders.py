@@ -8,9 +8,9 @@ from kernels.tdx.protocol import barriers, sites
 
 # Word | stores and locked read-modify-writes (which are full barriers) | loads; each with how often the source has it.
 TABLE = """
-stage | 7 store_release | 1 load_acquire
-owner | 12 store_release, 1 compare_exchange | 5 load_relaxed, 1 load_acquire
-sept | 12 store_release, 9 fetch_and, 3 fetch_or | 17 load_acquire
+stage | 9 store_release | 1 load_acquire
+owner | 14 store_release, 1 compare_exchange | 7 load_relaxed, 1 load_acquire
+sept | 14 store_release, 2 compare_exchange, 11 fetch_and, 3 fetch_or | 21 load_acquire
 ipi | 1 exchange, 3 fetch_or | 4 load_acquire
 vm_bugged | 7 store_release | 7 load_acquire
 requests | 2 fetch_and, 2 fetch_or | 1 load_acquire, 2 load_seq_cst
@@ -25,26 +25,27 @@ mmu_lock | 2 compare_exchange, 18 fetch_add |
 slots_lock | 1 exchange, 3 compare_exchange, 2 fetch_add |
 shared_owner | 3 store_release | 2 load_relaxed
 flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire
-runnable | 4 store_release, 1 store_seq_cst | 6 load_acquire, 1 load_seq_cst
+runnable | 4 store_release, 1 store_seq_cst | 8 load_acquire, 1 load_seq_cst
+vcpu_mutex | 4 compare_exchange, 7 fetch_add |
 sept_lock | 1 compare_exchange, 7 fetch_add |
-mirror | 18 store_release, 2 exchange, 7 compare_exchange | 6 load_acquire
+mirror | 19 store_release, 2 exchange, 7 compare_exchange | 6 load_acquire
 kvm_lock | 1 compare_exchange, 1 fetch_add |
-vcpu_mutex | 2 compare_exchange, 3 fetch_add |
 invalidate_lock | 2 compare_exchange, 2 fetch_add |
 occupant | 2 store_release, 2 compare_exchange |
 lp_ipi | 2 store_release | 1 load_acquire
 content | 5 store_release | 1 load_relaxed
 track_lock | 1 compare_exchange, 1 fetch_add |
-tdr_lock | 6 exchange, 6 compare_exchange, 15 fetch_add |
-td_state | 6 store_release | 6 load_acquire
-bepoch | 4 store_release | 1 load_acquire
+tdr_lock | 6 exchange, 6 compare_exchange, 17 fetch_add |
+td_state | 6 store_release | 7 load_acquire
+bepoch | 4 store_release | 2 load_acquire
 assoc_lpid | 5 store_release, 2 compare_exchange | 3 load_acquire
 num_assoc_vcpus | 2 store_release, 5 fetch_add | 1 load_acquire
-epoch_tracking | 2 store_release, 1 compare_exchange, 5 fetch_add | 9 load_acquire
-tree_lock | 4 exchange, 3 compare_exchange, 8 fetch_add |
+epoch_tracking | 2 store_release, 1 compare_exchange, 5 fetch_add | 10 load_acquire
+tree_lock | 5 exchange, 4 compare_exchange, 8 fetch_add |
 epoch_lock | 1 exchange, 1 compare_exchange, 4 fetch_add |
 lp_tlb | 1 store_relaxed, 1 store_release | 1 load_relaxed
 last_tdvpr | 2 store_release | 1 load_acquire
+dirty_log | 2 store_release, 1 compare_exchange | 2 load_acquire
 """
 # Store, then look at the other's word: of two who do, one must see the other, so both sides are full barriers.
 STORE_THEN_LOOK = {

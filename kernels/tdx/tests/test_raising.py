@@ -23,6 +23,7 @@ MORE = {
     Flow.TEARDOWN: TWO_LEVELS | {"vcpu_not_associated", "flushvp_not_done", "td_state_incorrect", "hkid_leaked"},
     Flow.FLUSH_CURRENT: set(),
     Flow.BUILD: {"vcpu_not_associated", "td_state_incorrect"},
+    Flow.WRITES: {"write_lost"},
     Flow.ZERO_STEP: TWO_LEVELS | {"zero_step_busy", "zero_step_fault", "host_priority_timeout", "access_before_accept"},
 }
 

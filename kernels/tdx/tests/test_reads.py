@@ -5,8 +5,21 @@ from pathlib import Path
 import kernels
 from kernels.tdx.part import has_tables
 from kernels.tdx.reads import Reads, reads
-from kernels.tdx.rules import FLOWS, Busy, Fault, Flow, Guard, HkidFree, Module, Rules, SharedFlush
-from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, SPEC, V6_16, V18, busy, order, two_levels
+from kernels.tdx.rules import FLOWS, Busy, Fault, Flow, FlushAt, Guard, HkidFree, Module, Rules, SharedFlush
+from kernels.tests.orders import (
+    BLOCK,
+    FLUSH,
+    KICK,
+    PROTECT,
+    REMOVE,
+    REQUESTS,
+    SPEC,
+    V6_16,
+    V18,
+    busy,
+    order,
+    two_levels,
+)
 
 # What a race alone looks at: its clock, its pace, how many CPUs there are.
 OF_RACES = {"gap", "period", "start_offset", "start_offsets", "shared_cpus", "clock", "ticks_to_ns"}
@@ -26,6 +39,9 @@ def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() ->
     found = [
         of(rules, flow, batch=2, shared_pages=1, lps=2, guard=int(Guard.ALL)) for rules in orders for flow in FLOWS
     ]
+    found.append(
+        of(order(PROTECT, FLUSH, **REQUESTS), Flow.WRITES, module=int(Module.NONE), flush_at=int(FlushAt.ENTRY))
+    )
 
     fields = frozenset().union(*(one.fields for one in found))
     assert set(Rules._fields) - fields == {"faults", *OF_RACES}

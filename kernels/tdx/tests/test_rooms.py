@@ -41,7 +41,7 @@ def test_rooms_are_these_and_the_fullest_of_what_grows_has_room() -> None:
         "layout.py: HIST_WORDS; buckets": 4352,
         "tdx/outcomes.py: Outcome; numbers of outcomes without a gap": len(Outcome),
         "tdx/outcomes.py: Outcome; outcomes, a bit each of a page's flags": 63,
-        "tdx/rules.py: STEP_BITS; numbers of an ordering's steps": 15,
+        "tdx/rules.py: STEP_BITS; numbers of an ordering's steps": 31,
         "tdx/rules.py: MOST_STEPS; bits of an ordering's steps": 63,
         "tdx/rules.py: Fault; faults, a bit each": 63,
         "race/ring.py: SITE_BITS; sites of steps below the marks": 4090,
@@ -106,10 +106,10 @@ def test_statuses_leaves_outcomes_and_the_head_take_as_much_as_they_are() -> Non
     assert 0 <= HEAD_WORDS - (TRIP_CALLED + 1) < layout.LINE_WORDS
 
 
-def test_fifteen_steps_have_room_and_sixteen_are_refused() -> None:
-    assert pack_steps([Step.REMOVE] * 15) == int("6" * 15, 16)
-    with pytest.raises(ValueError, match="steps: expected at most 15, found 16"):
-        pack_steps([Step.REMOVE] * 16)
+def test_twelve_steps_have_room_and_thirteen_are_refused() -> None:
+    assert pack_steps([Step.REMOVE] * 12) == int("6" * 12, 32)
+    with pytest.raises(ValueError, match="steps: expected at most 12, found 13"):
+        pack_steps([Step.REMOVE] * 13)
 
 
 @pytest.mark.parametrize("size", [Size(62, 1), Size(1, 1, 65)])

@@ -6,7 +6,7 @@ from kernels.search.explore import explore
 from kernels.tdx.kvm.shootdown import after_failure
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Busy, Flow, Rules, Step, pack_steps
+from kernels.tdx.rules import STEP_BITS, Busy, Flow, Rules, Step, pack_steps
 from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, REMOVE, TRACK, busy, order
 
 LOCK_SEPT, UNLOCK_SEPT, LOCK_TRACK, UNLOCK_TRACK = LOCKS
@@ -69,4 +69,4 @@ def test_all_of_them_are_enough_for_one_more_try(flow: Flow):
     ],
 )
 def test_a_zapper_that_fails_gives_back_what_it_holds(left: tuple[Step, ...], held: tuple[Step, ...]):
-    assert after_failure(pack_steps([*left])) >> 4 == pack_steps([*held])
+    assert after_failure(pack_steps([*left])) >> STEP_BITS == pack_steps([*held])

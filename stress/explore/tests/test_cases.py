@@ -35,6 +35,19 @@ def test_a_kick_whose_request_flushes_and_that_waits_needs_nothing_else(machine,
         assert forbidden("unmap_and_kick", machine, vcpus=vcpus, zappers=zappers) == set()
 
 
+@pytest.mark.parametrize("machine", [PLAIN_EPT, SHARED], ids=" ".join)
+def test_who_looks_first_who_is_inside_and_unmaps_afterwards_misses_a_vcpu(machine) -> None:
+    assert "use_after_remove" in forbidden("look_then_unmap", machine)
+
+
+@pytest.mark.parametrize("machine", [PLAIN_EPT, SHARED], ids=" ".join)
+def test_a_flush_that_is_handed_to_an_entry_outlives_one_that_fails(machine) -> None:
+    lost = 'faults=["deferred_flush_lost"]'
+
+    assert forbidden("unmap_and_kick", machine, "flush_at=entry") == set()
+    assert "use_after_remove" in forbidden("unmap_and_kick", machine, "flush_at=entry", lost)
+
+
 def test_two_zaps_for_read_meet_at_track_or_give_up_as_one_clears_the_flag_of_the_other() -> None:
     retry = ("track_busy=retry_without_vcpus", "sept_busy=retry_without_vcpus")
 
