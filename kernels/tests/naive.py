@@ -27,7 +27,7 @@ from kernels.layout import OUTCOME_COUNTS, Actor, Layout
 from kernels.search.breadth_first import Move
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.protocol import SHOOTDOWN, Size, protocol_of
-from kernels.tdx.rules import Flow, Rules
+from kernels.tdx.rules import Flow, Ioctl, Rules
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 State = tuple[Any, ...]
@@ -185,7 +185,7 @@ class StepMachine:
         self.tally = [0] * (lay.pages + lay.tables + OUTCOME_COUNTS + OUTCOMES)
         self.actors = {name: (actor, kinds[name.split()[0]]) for name, actor in actors(self.lay, size)}
         self.ends = [actor.pc for name, (actor, _) in self.actors.items() if name.startswith("zapper")]
-        self.ways = {name: [Move(name, chosen) for chosen in range(max(2, *size))] for name in self.actors}
+        self.ways = {name: [Move(name, chosen) for chosen in range(max(len(Ioctl), *size))] for name in self.actors}
         words += self.tally
         for actor, kind in self.actors.values():  # private work before the first step
             kind.step(words, self.lay, rules, actor, 0)
