@@ -22,7 +22,7 @@ PAGE_WORDS, STAGE_WORDS = {"seen"}, {"how_far"}
 WITHOUT_NAMES = {
     "_t1", "_t2", "_t3", "above", "again", "answer", "at", "blocked_in", "burst", "chosen", "dead", "ended",
     "entry", "epoch", "epochs", "failed", "first", "found", "gpa", "held", "here", "last", "later", "leaf",
-    "leaves", "left", "made", "node", "otherwise", "outcome", "page", "parity", "parts", "policy", "repair",
+    "leaves", "left", "made", "node", "otherwise", "outcome", "page", "parity", "parts", "place", "policy", "repair",
     "request", "result", "spte", "state", "status", "table", "taken", "there", "todo", "visits", "wait",
     "went", "what", "why", "without_vcpus",
 }  # fmt: skip

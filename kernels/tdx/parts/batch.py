@@ -268,14 +268,14 @@ def take_range(td, lay, rules, me, gpa):
     """Of a range in a machine whose faults populate, the pages that are there."""
     page = gpa - gpa % rules.batch if gpa < lay.pages else gpa
     first = NONE
-    mine = 0
+    taken = 0
     while page < range_end(lay, rules, gpa):
         if (yield from take(td, lay, rules, me, page)):
-            mine |= 1 << page % rules.batch
+            taken |= 1 << page % rules.batch
             if first == NONE:
                 first = page
         page += 1
-    set_own(td, taken_pages(lay, me.index), mine)
+    set_own(td, taken_pages(lay, me.index), taken)
     return first
 
 
