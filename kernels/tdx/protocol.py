@@ -12,6 +12,7 @@ from kernels.language.steps import composed
 from kernels.language.syntax import SITES, Site, number_first
 from kernels.layout import Layout, Sizes
 from kernels.protocol import BuiltIn, Protocol, States, Telling
+from kernels.search.fingerprint import place_in
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.kvm.zapper import zapper
@@ -20,7 +21,6 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import parts, parts_of
 from kernels.tdx.rooms import check, rooms
 from kernels.tdx.rules import Flow, OnError, Rules, flow_name, has_locks
-from kernels.tdx.symmetry import page_with, senders_with, stage_with
 from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import (
     FREE,
@@ -29,10 +29,12 @@ from kernels.tdx.words import (
     MAPPED,
     ONE_EPOCH,
     OUTSIDE_GUEST_MODE,
+    PAGE_BLOCKED,
     PAGE_FREE,
     RWX,
     SPTE_PRESENT,
     SVE,
+    TAG_BITS,
     VCPU,
     WORDS,
     ZAPPER,
@@ -107,6 +109,31 @@ def is_dead(plan, lay, row):
 def has_left(lay, vcpu, word, value):
     """Whether a vCPU has just left the guest."""
     return word == mode(lay, vcpu) and value == OUTSIDE_GUEST_MODE
+
+
+def page_with(plan, word, order):
+    """The oracle's word of a page that names a zapper, with its place in an order in place of its index."""
+    if word & 3 != PAGE_BLOCKED:
+        return word
+    return (word & ~(63 << 2)) | (place_in(plan, order, (word >> 2) & 63) << 2)
+
+
+def stage_with(plan, word, order):
+    """The same in a zapper's stage word."""
+    if word == 0:
+        return 0
+    low = TAG_BITS + 2
+    return (page_with(plan, word >> low, order) << low) | (word & ((1 << low) - 1))
+
+
+def senders_with(plan, word, order):
+    """The same for an IPI word, a bit each."""
+    if word == 0 or order == 0:
+        return word
+    made = 0
+    for index in range(plan.ending):
+        made |= ((word >> index) & 1) << place_in(plan, order, index)
+    return made
 
 
 @functools.cache

@@ -157,23 +157,12 @@ def record(td, rules, me, histogram, ticks):
 
 
 @harness()
-def arm_tick(td, rules, me, entered):
-    """The host's next timer tick on this CPU."""
-    set_own(td, me.tally + DEADLINE, entered + rules.tick)
-
-
-@harness()
-def share_cpu(rules):
-    """Outside the guest, where actors share CPUs: let another one run."""
-    if rules.shared_cpus:
-        yield_cpu()
-
-
-@harness()
 def arm_tick_once(td, rules, me, entered):
-    """The same where the last one is over: a vCPU that faults again and again is interrupted as often as another."""
+    """The host's next timer tick on this CPU, where the last one is over: a vCPU that faults again and again is
+    interrupted as often as another.
+    """
     if entered > own(td, me.tally + DEADLINE):
-        arm_tick(td, rules, me, entered)
+        set_own(td, me.tally + DEADLINE, entered + rules.tick)
 
 
 @harness()

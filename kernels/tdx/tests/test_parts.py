@@ -1,6 +1,10 @@
 """Parts of a machine, alone and two at a time: what they fill, and what a right and a wrong order show beside them."""
 
 import itertools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,7 @@ from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import FLOWS, Flow, Rules, flow_name, flow_named
 from kernels.tests.orders import BLOCK, REMOVE, SPEC, TRACK, V6_16, V18, order
 
+ROOM = Path(__file__).resolve().parents[2]
 PAIRS = [one | other for one, other in itertools.combinations(Flow, 2)]
 TOGETHER = [flow for flow in PAIRS if not contradiction(flow)]
 # Ranges are taken, and given away, where faults populate in the places of that machine.
@@ -65,6 +70,48 @@ def test_a_part_that_speaks_of_one_there_is_not_is_refused(monkeypatch: pytest.M
 
     with pytest.raises(ImportError, match=r"kernels/tdx/parts/batch\.py: PART: there is no part populated"):
         parts.__wrapped__()
+
+
+NAPS = '''"""A vCPU that may stay out for a turn."""
+
+from kernels.language.steps import choice, steps
+from kernels.race.tally import two
+from kernels.tdx.kvm.vcpu_run import stays_out
+from kernels.tdx.part import Part
+
+
+@choice(two, says=("goes on", "naps"))
+def naps(td, lay, rules, me, random):
+    return random & 1
+
+
+@steps
+def naps_first(td, lay, rules, me):
+    return (yield naps(td, lay, rules, me))
+
+
+PART = Part({stays_out: naps_first}, not_with={"populate": "there it looks whether the VM lives"})
+'''
+EXPLORED = """
+from kernels.search.explore import explore
+from kernels.tdx.part import contradiction
+from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.rules import Flow, Rules
+
+rules = Rules(*map(int, {rules}))._replace(flow=int(Flow.NAPS))
+print(explore(*of_flow(rules), Size(1, 1), threads=1, liveness=False).states)
+print(*contradiction(Flow.NAPS | Flow.ZERO_STEP), sep="; ")
+"""
+
+
+def test_a_part_is_a_file_in_the_folder_and_nothing_else(tmp_path: Path):
+    shutil.copytree(ROOM, tmp_path / "kernels", ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    (tmp_path / "kernels/tdx/parts/naps.py").write_text(NAPS)
+
+    code = EXPLORED.format(rules=list(map(int, SPEC)))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["1973", "naps; zero_step; there it looks whether the VM lives"]
 
 
 def machine(rules: Rules, flow: Flow) -> tuple[Rules, Size]:
