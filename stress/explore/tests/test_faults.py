@@ -91,5 +91,6 @@ def test_a_kick_that_is_lost_or_answered_too_early_is_seen_beside_every_part(par
         assert not forbidden(alone(right, machine.tier, lambda: True, liveness=False))
 
 
-def test_every_part_whose_vcpus_run_is_among_them() -> None:
-    assert KICKED.keys() == set(PARTS) - {"build"}
+def test_every_part_whose_vcpus_run_under_a_module_is_among_them() -> None:
+    """Who writes does so on a plain EPT: there a vCPU that has said so early, and reads no more, harms nobody."""
+    assert KICKED.keys() == set(PARTS) - {"build", "writes"}
