@@ -3,10 +3,12 @@
 `expect` says what an ordering shows on the TDX module. Without the module the statuses by which it refuses an order are
 never given, and what they kept from happening happens: the page is someone else's while a CPU can still reach it.
 Where a fault is retried by entering again, with the SPTE frozen for as long as a zap takes, the module's 0-step filter
-soon lists a page, and TDX_1.5.01 lets nobody in who has still to accept it: in time every vCPU. Where a memslot comes
-to a page that a guest has touched KVM leaves the MMIO SPTE there; and a TD with SEPT_VE_DISABLE, as Linux has it, KVM
-kills where a page comes back and is touched before it is accepted. Where a TD is built ioctls that take the TDR
-exclusive meet calls that share it and may not fail, as long as no lock keeps them apart.
+soon lists a page, and TDX_1.5.01 lets nobody in who has still to accept it: in time every vCPU. So it is where a fault
+meets a memslot that is being deleted; and KVM before v6.18, which retries that in the host, waits for whoever deletes
+it, who waits for the vCPU. Where a memslot comes to a page that a guest has touched KVM leaves the MMIO SPTE there; and
+a TD with SEPT_VE_DISABLE, as Linux has it, KVM kills where a page comes back and is touched before it is accepted.
+Where a TD is built ioctls that take the TDR exclusive meet calls that share it and may not fail, as long as no lock
+keeps them apart.
 """
 
 from kernels.tdx.outcomes import Outcome
@@ -50,13 +52,13 @@ def otherwise_safe(ordering: Ordering, scenario: Scenario) -> bool:
 def _known_here(ordering: Ordering, scenario: Scenario) -> tuple[str, ...]:
     """What a right order shows all the same."""
     reenters = ordering.fault_retry == "reenter" and not ordering.serialized
+    slots = scenario.has(Flow.MEMSLOTS)
+    of_filter = (reenters or slots) and not scenario.sept_ve_disable and scenario.module == "tdx"
+    of_memslot = slots and ordering.fault_retry == "local"
     known = {
         ACCESS_BEFORE_ACCEPT: scenario.sept_ve_disable,
         VE_ON_MEMORY: scenario.has(Flow.MMIO) and scenario.memslot_zap == "none" and not scenario.sept_ve_disable,
-        NO_PROGRESS: scenario.has(Flow.ZERO_STEP)
-        and reenters
-        and not scenario.sept_ve_disable
-        and scenario.module == "tdx",
+        NO_PROGRESS: scenario.has(Flow.ZERO_STEP) and (of_filter or of_memslot),
         BUSY_GIVEN_UP: scenario.has(Flow.BUILD) and _meet_at_tdr(ordering, scenario),
     }
     return tuple(outcome for outcome, shows in known.items() if shows)

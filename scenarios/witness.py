@@ -76,6 +76,7 @@ class Witness(BaseModel):
     shootdowns: int = Field(ge=1, le=1 << 60, description="a whole number from 1")
     faults: tuple[str, ...] = Field(strict=False, description="a list of faults")
     outcome: str = Field(min_length=1, description="the outcome that it shows")
+    waits: tuple[Text, ...] = Field(default=(), strict=False, description="a list of who waits for whom")
     steps: tuple[Step, ...] = Field(strict=False, min_length=1, description="a list of at least one step")
     end_state_sha256: Digest
 
@@ -84,6 +85,8 @@ def witness_text(witness: Witness) -> str:
     """The file's text: the head as it reads best, then a step a line."""
     head = witness.model_dump(mode="json", by_alias=True)
     steps = head.pop("steps")
+    if not head["waits"]:
+        del head["waits"]  # nobody does
     end = head.pop("end_state_sha256")
     lines = ",\n".join("  " + json.dumps({key: value for key, value in step.items() if value != ""}) for step in steps)
     start = json.dumps(head, indent=1)[:-2]

@@ -194,6 +194,7 @@ class FaultRetry(IntEnum):
 
     REENTER = 0  # go back to the guest, which faults again at the same instruction
     LOCAL = 1  # v6.16: try again within the host, until an event is pending
+    LOCAL_VALID = 2  # v6.18: the same, and go back where the memslot is being deleted
 
 
 class Fault(IntFlag):
@@ -244,6 +245,7 @@ class Fault(IntFlag):
     VP_INIT_UNLOCKED = 1 << 43  # TDH.VP.INIT is not inside mmu_lock
     VM_DEAD_UNCHECKED = 1 << 44  # a vCPU's ioctl does not look for a dead VM again behind the vCPU's mutex
     DEFERRED_FLUSH_LOST = 1 << 45  # KVM takes the flush that it has handed to an entry for done where that entry fails
+    INVALID_SLOT_RETRIED = 1 << 46  # the local retry of a fault goes on where the memslot is being deleted
 
 
 LOCKS = range(Step.LOCK_SEPT_LOCK, Step.UNLOCK_TRACK_LOCK + 1)

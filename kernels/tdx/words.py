@@ -235,7 +235,8 @@ def shared_entry(value: int) -> str:
 
 def slot(value: int) -> str:
     """A memslot, and whether a change of it is under way."""
-    states = {SLOT_NONE: "none", SLOT_VALID: f"hpa {value >> SLOT_PAGE_SHIFT}", SLOT_INVALID: "invalid"}
+    memory = f"hpa {value >> SLOT_PAGE_SHIFT}" if value >> SLOT_PAGE_SHIFT else "there"
+    states = {SLOT_NONE: "none", SLOT_VALID: memory, SLOT_INVALID: "invalid"}
     return states.get(value & 3, "?") + ("" if value & SLOT_SETTLED else ", changing")
 
 
@@ -289,7 +290,7 @@ word("wait_for_sept_zap", reads=yes_or_no)
 word("vm_bugged")
 for name in ("sept_lock", "track_lock", "no_entry_lock"):
     word(name, there=lambda sizes: bool(sizes["locks"]), reads=lock)
-word("slots_lock", there=with_any(Flow.MMIO | Flow.BUILD), reads=lock)  # kvm->slots_lock, a mutex
+word("slots_lock", there=with_any(Flow.MMIO | Flow.MEMSLOTS | Flow.BUILD), reads=lock)  # kvm->slots_lock, a mutex
 word("kvm_lock", there=build, reads=lock)  # kvm->lock
 word("invalidate_lock", there=build, reads=lock)  # of the file that guest_memfd has
 word("num_assoc_vcpus", there=with_any(Flow.MIGRATE | Flow.TEARDOWN | Flow.BUILD))  # TDCS.num_assoc_vcpus
@@ -305,7 +306,8 @@ mirror = word("mirror", PAGE, reads=lambda value: SPTES.get(value, str(value)))
 content = word(
     "content", PAGE, there=lambda sizes: sizes["tables"] > 0, reads=lambda value: "left behind" if value else "zeroes"
 )
-memslot = word("memslot", PAGE, there=mmio, reads=slot)  # of a shared guest page
+# Of a shared guest page, or of a private one.
+memslot = word("memslot", PAGE, there=with_any(Flow.MMIO | Flow.MEMSLOTS), reads=slot)
 shared_spte = word("shared_spte", PAGE, there=mmio, reads=shared_entry)  # its entry in the shared EPT
 shared_owner = word("shared_owner", PAGE, there=mmio, reads=page)  # the oracle's word of the memory behind it
 
@@ -317,7 +319,8 @@ lp_tlb = word("lp_tlb", LP, there=migrate, table="tlb_entries", reads=tlb_entry)
 mode = word("mode", VCPU, reads=lambda value: MODES.get(value, str(value)))
 requests = word("requests", VCPU, reads=lambda value: "TLB_FLUSH" if value else "none")
 ipi = word("ipi", VCPU, names=ZAPPER, reads=senders)
-srcu = word("srcu", VCPU, there=mmio, reads=inside)  # whether its thread is inside kvm->srcu
+# Whether its thread is inside kvm->srcu.
+srcu = word("srcu", VCPU, there=with_any(Flow.MMIO | Flow.MEMSLOTS), reads=inside)
 # TDVPS.assoc_lpid: the processor that it is associated with and 1, or 0
 assoc_lpid = word(
     "assoc_lpid",

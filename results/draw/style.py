@@ -30,7 +30,7 @@ KNOWN = (
     "no_block", "kick_without_wait", "flag_gate_unserialized", "gate_lowered_early", "free_despite_error",
     "no_flush_at_entry", "remove_without_tracking", "v6_16_entry_unchecked", "exact_busy",
     "track_then_block_unserialized", "v18_literal", "parallel_kick", "parallel_kick_ungated", "request_then_track",
-    "v6_19", "read_locked", "read_locked_untracked", "dirty_log", "dirty_log_elided",
+    "v6_19", "read_locked", "read_locked_untracked", "dirty_log", "dirty_log_elided", "v6_18",
 )  # fmt: skip
 BAD, QUIET = "#B00020", "#555555"
 SAFE_DASHES: tuple[Dash, ...] = ("-", (0, (9, 1.5)))

@@ -27,6 +27,7 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
         "spec",
         "v18",
         "v6_16",
+        "v6_18",
         "v6_19",
         "exact_busy",
         "flag_gate_unserialized",
@@ -65,6 +66,7 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
         "build",
         "crowd",
         "flush_current",
+        "memslots",
         "migrate",
         "mmio",
         "populate",
@@ -149,7 +151,8 @@ def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
         ("v18_literal", "v18", {"sept_busy": "retry_on_tree", "serialized": True, "expect": ("busy_given_up",)}),
         ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
         ("v6_16_entry_unchecked", "v6_16", {"entry": ("requests",), "expect": ("busy_given_up",)}),
-        ("v6_19", "v6_16", {"on_error": "free_page", "guard": "all"}),
+        ("v6_18", "v6_16", {"fault_retry": "local_valid"}),
+        ("v6_19", "v6_18", {"on_error": "free_page", "guard": "all"}),
         (
             "parallel_kick",
             "v18",
@@ -214,7 +217,7 @@ def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str,
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
 def test_an_ordering_is_safe_when_it_expects_no_forbidden_outcome(ordering: Ordering) -> None:
     assert ordering.safe == (
-        ordering.name in {"spec", "v18", "v6_16", "v6_19", "flag_gate", "parallel_kick", "read_locked"}
+        ordering.name in {"spec", "v18", "v6_16", "v6_18", "v6_19", "flag_gate", "parallel_kick", "read_locked"}
     )
 
 

@@ -34,9 +34,9 @@ class Machine(NamedTuple):
 @cache
 def machines(flow: str, search: str = MATRIX, scenario: str = "") -> tuple[Machine, ...]:
     """The small machines of a flow, the cheapest first, which a matrix or a contract has: those in the scenario of its
-    name, or in this one.
+    name, or of its first part's, or in this one.
     """
-    name = scenario or EXAMPLES.get(flow, flow)
+    name = scenario or EXAMPLES.get(flow, flow.partition("+")[0])
     its = load_scenario(name).matrix or (Small(liveness=True), Small(zappers=2), Small(vcpus=2))
     return tuple(Machine(name, _tier(one), one.set) for one in its if one.only in ("", search))
 

@@ -244,7 +244,7 @@ def _rows(wanted: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
     rows: dict[str, dict[tuple[str, ...], None]] = {flow: {} for flow in FLOW_NAMES}
     chosen = [shown for shown in faults().values() if not wanted or shown.name in wanted]
     for shown in chosen:
-        rows[shown.flow][(shown.name,)] = None
+        rows.setdefault(shown.flow, {})[(shown.name,)] = None
     for shown in chosen:
         if shown.beside and not any(set(row) == set(shown.faults) for row in rows[shown.flow]):
             rows[shown.flow][shown.faults] = None

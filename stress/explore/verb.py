@@ -136,10 +136,14 @@ def _witnesses(record: Record, *, every: bool) -> Iterator[Any]:
     """A shortest schedule to each thing that fails, one column an actor, and how to run it again; `every` step in a row
     of its own, not folded into calls.
     """
+    from rich.text import Text
+
     for one in record.searched:
         which = "the shortest drawn" if is_sampled(one.entry) else "a shortest way"
         for path, found in record.witnesses(one).items():
             name, steps = found.witness.ordering["name"], plural(len(found.witness.steps), "step")
             yield from (f"{name}: {which} to {found.witness.outcome}, {steps}", "")
             yield from (Columns(found.story.actors, (every_step if every else folded)(found.story)), "")
+            if found.witness.waits:
+                yield from (*map(Text, found.witness.waits), "")
             yield from (f"Again, step by step: tdx-stress replay {path}", "")

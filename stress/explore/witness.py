@@ -10,6 +10,8 @@ from kernels.layout import Layout
 from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.story.events import Story
 from kernels.story.narrate import Narrator
+from kernels.story.waits import waits
+from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, Flow, Rules, has_part
 from results.exchange.trace_events import story_trace
@@ -101,6 +103,7 @@ def recorded(
     for move in moves:
         narrator.step(move.actor, move.chosen)
     story = narrator.story()
+    stuck = outcome == Outcome.no_progress.name
     witness = Witness(
         version=version(),
         kernels=sources_digest(),
@@ -113,6 +116,7 @@ def recorded(
         faults=faults,
         outcome=outcome,
         steps=steps_of(story),
+        waits=waits(narrator) if stuck else (),
         end_state_sha256=story.state_sha256,
     )
     return Recorded(witness, story)

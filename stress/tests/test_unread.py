@@ -31,7 +31,7 @@ def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None
         (
             "mmio", "spec", ("fault_retry=local",),
             '--set: fault_retry: no step of the flow "mmio" looks at it under spec, it would change nothing; '
-            'in flow "zero_step" one does',
+            'in flow "memslots" or "zero_step" one does',
         ),
         (
             "review", "v6_16", ("sept_free=after_hkid",),
@@ -46,7 +46,7 @@ def asked(scenario: str, ordering: str, *settings: str, fault: str = "") -> None
         (
             "review", "spec", ("busy.aug=bug",),
             '--set: busy.aug: no step of the flow "shootdown" looks at it under spec, it would change nothing; '
-            'in flow "populate", "sept_pages", "teardown" or "zero_step" one does',
+            'in flow "memslots", "populate", "sept_pages", "teardown" or "zero_step" one does',
         ),
         (
             "review", "spec", ("busy.track.read=bug",),
@@ -111,11 +111,21 @@ def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario,
 @pytest.mark.parametrize(
     ("scenario", "ordering", "fault", "said"),
     [
-        ("review", "spec", "request_cleared_late", "; under flag_gate, parallel_kick, v18, v6_16 or v6_19 one does"),
-        ("review", "v18", "let_in_too_early", "; under read_locked, v6_16 or v6_19 one does"),
+        (
+            "review",
+            "spec",
+            "request_cleared_late",
+            "; under flag_gate, parallel_kick, v18, v6_16, v6_18 or v6_19 one does",
+        ),
+        ("review", "v18", "let_in_too_early", "; under read_locked, v6_16, v6_18 or v6_19 one does"),
         ("review", "kick_then_track", "gate_without_interrupts", "; under flag_gate, parallel_kick or v18 one does"),
         ("review", "spec", "sept_remove_without_tracking", '; in flow "sept_pages" one does'),
-        ("mmio", "spec", "populate_unfrozen", '; in flow "populate", "sept_pages", "teardown" or "zero_step" one does'),
+        (
+            "mmio",
+            "spec",
+            "populate_unfrozen",
+            '; in flow "memslots", "populate", "sept_pages", "teardown" or "zero_step" one does',
+        ),
     ],
 )
 def test_a_fault_for_which_nothing_looks_is_refused_with_where_something_does(scenario, ordering, fault, said) -> None:
@@ -134,7 +144,7 @@ def test_where_a_fault_would_be_looked_for_is_said_of_what_else_was_asked_for() 
 
 def test_a_kick_that_does_not_wait_awaits_nobody_but_in_the_shootdown_that_repairs() -> None:
     asked("review", "kick_without_wait", fault="exiting_not_awaited")
-    with pytest.raises(UsageFault, match=r"; under .* spec, v18, v6_16 or v6_19 one does$"):
+    with pytest.raises(UsageFault, match=r"; under .* spec, v18, v6_16, v6_18 or v6_19 one does$"):
         asked("review", "kick_without_wait", "on_error=stop", fault="exiting_not_awaited")
 
 

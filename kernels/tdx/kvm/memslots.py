@@ -25,6 +25,7 @@ from kernels.tdx.counters import SHOOTDOWNS
 from kernels.tdx.kvm.kick import WHOLE, kick
 from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
 from kernels.tdx.kvm.shootdown import next_page_word
+from kernels.tdx.kvm.vcpu_run import vm_is_dead
 from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
@@ -123,6 +124,15 @@ def srcu_read_unlock(td, lay, rules, me):
     # Release pairs with the acquire in synchronize_srcu(): what was done with the old memslots is done.
     yield store_release(td, srcu(lay, me.index), SRCU_OUTSIDE)
     return 0
+
+
+@steps
+def dead_without_srcu(td, lay, rules, me):
+    """Whether the VM is dead: then the vCPU has left kvm->srcu."""
+    dead = yield from vm_is_dead(td, lay, rules, me)
+    if dead:
+        yield from srcu_read_unlock(td, lay, rules, me)
+    return dead
 
 
 @steps(span=wait("srcu", "waits for the readers of the old memslots"))

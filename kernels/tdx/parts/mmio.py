@@ -34,6 +34,7 @@ from kernels.tdx.guest import (
 from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
 from kernels.tdx.kvm.memslots import (
     change_memslot,
+    dead_without_srcu,
     is_present,
     raises_ve,
     settled_memory,
@@ -49,7 +50,6 @@ from kernels.tdx.kvm.vcpu_run import (
     resume,
     stays_out,
     vcpu_destroy,
-    vm_is_dead,
 )
 from kernels.tdx.kvm.zapper import STOPS, any_page, does_otherwise
 from kernels.tdx.outcomes import Outcome
@@ -213,15 +213,6 @@ def handle_mmio_exit(td, lay, rules, me, ended, leaving):
 def next_of_both(td, lay, rules, me):
     gpa = yield next_access(td, lay, rules, me)
     return gpa
-
-
-@steps
-def dead_without_srcu(td, lay, rules, me):
-    """Whether the VM is dead: then the vCPU has left kvm->srcu."""
-    dead = yield from vm_is_dead(td, lay, rules, me)
-    if dead:
-        yield from srcu_read_unlock(td, lay, rules, me)
-    return dead
 
 
 @choice(two, says=("shoots a private page down", "changes a memslot"))

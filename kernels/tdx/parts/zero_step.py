@@ -46,7 +46,7 @@ from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT,
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import FREE, last_epf_gpa, state_of
 
-FASTPATH_REENTER, LOCAL = int(Fault.FASTPATH_REENTER), int(FaultRetry.LOCAL)
+FASTPATH_REENTER, REENTER = int(Fault.FASTPATH_REENTER), int(FaultRetry.REENTER)
 
 
 @local
@@ -136,6 +136,18 @@ def run_fast_path(td, lay, rules, me, leaves):
     return NOT_ENTERED if is_busy(status) else status
 
 
+@steps(in_place=True)
+def event_comes(td, lay, rules, me):
+    """Whether an event ends the vCPU's stay in the host."""
+    return (yield event_pending(td, lay, rules, me))
+
+
+@steps(in_place=True)
+def memslot_goes(td, lay, rules, me, gpa):
+    """Whether the page's memslot is being deleted: none is."""
+    return 0
+
+
 @steps(span=FAULTING)
 def retry_fault(td, lay, rules, me, gpa):
     """tdx_handle_ept_violation(): in v6.16 RET_PF_RETRY stays in the host, with interrupts on, while there is nothing
@@ -143,10 +155,12 @@ def retry_fault(td, lay, rules, me, gpa):
     """
     while True:
         result = yield from handle_ept_violation(td, lay, rules, me, gpa)
-        if result != RETRY or rules.fault_retry != LOCAL:
+        if result != RETRY or rules.fault_retry == REENTER:
             break
         yield from acknowledge(td, lay, rules, me)
-        if (yield event_pending(td, lay, rules, me)):
+        if (yield from event_comes(td, lay, rules, me)):
+            break
+        if (yield from memslot_goes(td, lay, rules, me, gpa)):
             break
         if (yield load_acquire(td, lay.vm_bugged)):
             break
@@ -179,5 +193,6 @@ PART = Part(
         instruction_behind: same_instruction,
     },
     on="populate",
+    above=("memslots",),
     needs_module="only a module takes a guest for stepped",
 )

@@ -49,7 +49,7 @@ def test_of_two_parts_in_one_place_the_upper_one_goes_on_with_what_is_below(flow
 @pytest.mark.parametrize("flow", [*FLOWS, *TOGETHER], ids=flow_name)
 def test_whatever_stands_uppermost_in_a_place_is_called_by_the_machine(flow: Flow):
     """But for what faults that map have no use for: what takes TDs down puts no page back, and a guest that goes on
-    with its instruction accepts by one; and what a batch has for them alone.
+    with its instruction accepts by one; what a batch has for them alone, and memslots for a fault that is retried.
     """
     called = {one.source.__code__ for actor in protocol_of(flow).actors.values() for one in subs(actor)}
     uppermost = {place: filling for part in parts_of(flow).values() for place, filling in part.fills.items()}
@@ -57,6 +57,9 @@ def test_whatever_stands_uppermost_in_a_place_is_called_by_the_machine(flow: Flo
     unused = {place.name for place, filling in uppermost.items() if filling.source.__code__ not in called}
     known = {"put_back": flow & Flow.TEARDOWN, "accept": flow & Flow.ZERO_STEP}
     known |= dict.fromkeys(("take_from", "give_all_away"), flow & Flow.BATCH if not has_tables(flow) else Flow(0))
+    known |= dict.fromkeys(
+        ("event_comes", "memslot_goes"), flow & Flow.MEMSLOTS if not flow & Flow.ZERO_STEP else Flow(0)
+    )
     assert unused == {name for name, here in known.items() if here}
 
 

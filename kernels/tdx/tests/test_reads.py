@@ -5,7 +5,7 @@ from pathlib import Path
 import kernels
 from kernels.tdx.part import has_tables
 from kernels.tdx.reads import Reads, reads
-from kernels.tdx.rules import FLOWS, Busy, Fault, Flow, FlushAt, Guard, HkidFree, Module, Rules, SharedFlush
+from kernels.tdx.rules import FLOWS, Busy, Fault, FaultRetry, Flow, FlushAt, Guard, HkidFree, Module, Rules, SharedFlush
 from kernels.tests.orders import (
     BLOCK,
     FLUSH,
@@ -35,9 +35,17 @@ def looks_for(its: Reads, fault: Fault) -> bool:
 
 
 def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() -> None:
-    orders = (SPEC._replace(fault_for_write=1), V18, V6_16, V6_16._replace(hkid_free=int(HkidFree.TERMINATE)))
+    orders = (
+        SPEC._replace(fault_for_write=1),
+        V18,
+        V6_16,
+        V6_16._replace(hkid_free=int(HkidFree.TERMINATE)),
+        V6_16._replace(fault_retry=int(FaultRetry.LOCAL_VALID)),
+    )
     found = [
-        of(rules, flow, batch=2, shared_pages=1, lps=2, guard=int(Guard.ALL)) for rules in orders for flow in FLOWS
+        of(rules, flow, batch=2, shared_pages=1, lps=2, guard=int(Guard.ALL))
+        for rules in orders
+        for flow in (*FLOWS, Flow.MEMSLOTS | Flow.ZERO_STEP)
     ]
     found.append(
         of(order(PROTECT, FLUSH, **REQUESTS), Flow.WRITES, module=int(Module.NONE), flush_at=int(FlushAt.ENTRY))

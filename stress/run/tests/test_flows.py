@@ -77,6 +77,19 @@ def test_whole_batches_go_beneath_a_page_table_page_before_it_goes(tdx_stress: C
 
 
 @pytest.mark.processes
+def test_who_deletes_a_memslot_and_a_fault_that_is_retried_in_the_host_wait_for_each_other_unless_it_leaves(
+    tdx_stress: Command,
+) -> None:
+    """How many shootdowns meet a vCPU hangs on who else has the CPUs: too few are inconclusive."""
+    stuck = tdx_stress("run", "memslots", "--ordering", "v6_16", "--duration", "60s")
+    leaves = tdx_stress("run", "memslots", "--ordering", "v6_18", "--duration", "1s")
+
+    assert stuck.returncode == 0, stuck.stderr
+    assert "CAUGHT v6_16" in stuck.stdout
+    assert leaves.returncode in (0, 6), leaves.stderr
+
+
+@pytest.mark.processes
 def test_every_td_lives_for_its_pages_and_gives_them_and_its_hkid_back(tdx_stress: Command) -> None:
     """Chance is on neither side: only the last life may be cut short, by the end of the run."""
     orders = ("--ordering", "spec", "--ordering", "v18", "--ordering", "v6_16")

@@ -1,0 +1,114 @@
+"""Memslots of private memory that go beneath faults: who waits for kvm->srcu, and for whom its readers wait."""
+
+import pytest
+
+from kernels.search.explore import explore
+from kernels.search.schedule import Schedule
+from kernels.story.narrate import Narrator
+from kernels.story.waits import waits
+from kernels.tdx import words
+from kernels.tdx.protocol import Size, of_flow
+from kernels.tdx.rules import Fault, FaultRetry, Flow, Module, Rules
+from kernels.tests.driver import seen, stepped
+from kernels.tests.orders import SPEC, V6_16, V18, two_levels
+
+ONE = Size(1, 1)
+ALWAYS = {"fault", "fault_retried", "operand_busy", "stale_in_window"}
+STORM = {"host_priority_timeout", "zero_step_busy", "zero_step_fault"}
+GUEST = {"guest.reads_before_tick": 1}
+
+
+def deleting(rules: Rules, flow: Flow = Flow.MEMSLOTS | Flow.ZERO_STEP, **fields: int) -> Rules:
+    """The order's rules where memslots go, under a module that lets a vCPU in to accept the page that is listed."""
+    module = int(Module.TDX_1_5_24) if flow & Flow.ZERO_STEP else 0
+    return two_levels(rules, flow)._replace(**{"module": module, "epf_threshold": 1, **fields})
+
+
+def retried(retry: FaultRetry, **fields: int) -> Rules:
+    return deleting(V6_16)._replace(fault_retry=int(retry), **fields)
+
+
+def looked_at(rules: Rules) -> tuple[set[str], int, int]:
+    """What can happen beside what always does, from how many states nothing goes on, and how many there are."""
+    done = explore(*of_flow(rules), ONE, threads=1)
+    assert done.complete and done.liveness is not None
+    return {*done.outcomes, *done.broken} - ALWAYS - STORM, done.liveness.livelocks, done.states
+
+
+@pytest.mark.parametrize(("rules", "states"), [(SPEC, 4_811), (V18, 5_569), (V6_16, 6_114)], ids=["spec", "v18", "16"])
+def test_a_memslot_that_goes_takes_its_page_along_under_every_right_order(rules: Rules, states: int) -> None:
+    assert looked_at(deleting(rules, Flow.MEMSLOTS)) == (set(), 0, states)
+
+
+@pytest.mark.parametrize(
+    ("rules", "stuck", "states"),
+    [
+        (retried(FaultRetry.REENTER), 0, 14_383),
+        (retried(FaultRetry.LOCAL), 12, 11_434),
+        (retried(FaultRetry.LOCAL_VALID), 0, 15_058),
+        (retried(FaultRetry.LOCAL_VALID, faults=int(Fault.INVALID_SLOT_RETRIED)), 12, 11_434),
+        (retried(FaultRetry.LOCAL_VALID, epf_threshold=6), 0, 36_353),
+    ],
+    ids=["enters again", "local", "leaves", "leaves, broken", "leaves, the module's threshold"],
+)
+def test_a_fault_retried_in_the_host_keeps_who_deletes_its_memslot_waiting_unless_it_leaves_for_that(
+    rules: Rules, stuck: int, states: int
+) -> None:
+    assert looked_at(rules) == ({"no_progress"} if stuck else set(), stuck, states)
+
+
+def test_who_leaves_and_faults_again_is_taken_for_stepped_and_tdx_1_5_01_lets_it_in_no_more() -> None:
+    shows, stuck, _ = looked_at(retried(FaultRetry.LOCAL_VALID, module=int(Module.TDX)))
+
+    assert (shows, stuck) == ({"no_progress"}, 4_520)
+
+
+def state_of(run: Schedule) -> tuple[int, int]:
+    return int(run.words[run.lay.memslot]) & 3, int(run.words[run.lay.srcu])
+
+
+def test_who_deletes_a_memslot_waits_for_the_fault_that_has_found_it_and_zaps_what_that_maps() -> None:
+    run = stepped(deleting(SPEC, Flow.MEMSLOTS), ONE)
+    run.until("vcpu 0", "mem_add.try_lock_shared_tree_lock", GUEST)
+    run.until("zapper 0", "synchronize_srcu.load_acquire_srcu")
+    for _ in range(20):
+        run.step("zapper 0")
+    waited = run.site("zapper 0")
+    awaited = state_of(run)
+
+    run.until("vcpu 0", "srcu_read_unlock.store_release_srcu", GUEST)
+    run.step("vcpu 0")
+    run.until("zapper 0", "mem_range_block.load_acquire_sept")
+
+    assert waited is not None and waited.name == "synchronize_srcu.load_acquire_srcu"
+    assert awaited == (words.SLOT_INVALID, words.SRCU_AWAITED)
+    assert words.state_of(int(run.words[run.lay.sept])) == words.PENDING
+
+
+def test_a_fault_without_a_memslot_maps_nothing_and_one_with_an_invalid_one_is_retried() -> None:
+    run = stepped(deleting(SPEC, Flow.MEMSLOTS), ONE)
+    for state, outcomes in ((words.SLOT_NONE, {"fault"}), (words.SLOT_INVALID, {"fault", "fault_retried"})):
+        run.words[run.lay.memslot] = state
+        run.step("vcpu 0")
+        run.until("vcpu 0", "vm_is_dead.load_acquire_vm_bugged", GUEST)
+
+        assert seen(run) == outcomes
+        assert run.words[run.lay.mirror] == words.MIRROR_NONPRESENT
+
+
+def test_who_waits_for_whom_is_told_of_the_two() -> None:
+    rules = retried(FaultRetry.LOCAL)
+    done = explore(*of_flow(rules), ONE, threads=1)
+    assert done.liveness is not None
+    narrator = Narrator(*of_flow(rules), ONE)
+    for move in done.liveness.livelock:
+        narrator.step(move.actor, move.chosen)
+
+    assert waits(narrator) == (
+        "vcpu 0 waits for zapper 0 at memslot[page 0] = invalid, changing",
+        "zapper 0 waits for vcpu 0 at srcu[vcpu 0] = inside, awaited",
+    )
+
+
+def test_who_waits_for_nobody_is_not_told() -> None:
+    assert waits(Narrator(*of_flow(retried(FaultRetry.LOCAL_VALID)), ONE)) == ()
