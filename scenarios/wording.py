@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 LONGEST, DEEPEST = 60, 4
-LISTED = ("fault", "outcome")  # too many for a line
+LISTED, MOST_NAMED = ("fault", "outcome"), 8  # more are too many for a line
 
 
 class ScenarioError(ValueError):
@@ -75,7 +75,11 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 def unknown(noun: str, word: str, words: tuple[str, ...]) -> str:
     """`unknown step "tracks"; did you mean "track"?`, or all the words where none is near, or what names them."""
     near = nearest(word, words)
-    hint = "`tdx-stress list` names them all" if noun in LISTED else f"expected {listed(words)}"
+    hint = (
+        "`tdx-stress list` names them all"
+        if noun in LISTED and len(words) > MOST_NAMED
+        else f"expected {listed(words)}"
+    )
     return f"unknown {noun} {shown(word)}; " + (f'did you mean "{near}"?' if near else hint)
 
 

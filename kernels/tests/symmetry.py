@@ -24,7 +24,7 @@ WITHOUT_NAMES = {
     "entry", "epoch", "epochs", "failed", "first", "found", "gpa", "held", "here", "last", "later", "leaf",
     "leaves", "left", "made", "node", "otherwise", "outcome", "page", "parity", "parts", "place", "policy", "repair",
     "request", "result", "spte", "state", "status", "table", "taken", "there", "todo", "visits", "wait",
-    "went", "what", "why", "without_vcpus",
+    "went", "what", "why", "without_vcpus", "writes",
 }  # fmt: skip
 
 

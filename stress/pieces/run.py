@@ -142,9 +142,9 @@ def run_job(
                     for key, one, host in _ran(request, job, due, its, threads):
                         pieces.add(key, one, host)
                         line, enough = told(one["found"], pieces)
+                        keep()
                         if line:
                             its.note(line)
-                        keep()
                         if enough:
                             break
                 except (UsageFault, CannotRunHere):

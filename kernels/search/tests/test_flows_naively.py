@@ -5,10 +5,10 @@ from random import Random
 import pytest
 
 from kernels.tdx.protocol import Size, protocol_of
-from kernels.tdx.rules import FLOWS, Fault, Flow, Guard, Rules, SeptFree, SharedFlush, flow_name
+from kernels.tdx.rules import FLOWS, Fault, Flow, Guard, Module, Rules, SeptFree, SharedFlush, flow_name
 from kernels.tests.fingerprints import new_search, prints_of
 from kernels.tests.naive import State, StepMachine
-from kernels.tests.orders import BLOCK, KICK, REMOVE, SPEC, V6_16, V18, order, two_levels
+from kernels.tests.orders import BLOCK, FLUSH, KICK, PROTECT, REMOVE, SPEC, V6_16, V18, order, two_levels
 from kernels.tests.slow_search import found_alike, found_as_well
 from kernels.tests.symmetry import orders, renamed
 
@@ -16,6 +16,9 @@ ONE, TWO_ZAPPERS, TWO_VCPUS = Size(1, 1), Size(1, 2), Size(2, 1)
 # Wrong, and short: what is forbidden is seen, and two zappers or two vCPUs are not too much.
 KICKED, BLOCKED = order(KICK, REMOVE), order(BLOCK, REMOVE)
 IDLE = {"shootdowns": 0}
+
+
+WRITES = order(PROTECT, FLUSH, serialized=1, flow=int(Flow.WRITES), module=int(Module.NONE), entry_requests=1)
 
 
 def batch(rules: Rules, **fields: int) -> Rules:
@@ -62,6 +65,8 @@ MACHINES = {
     "two vCPUs that take turns": (migrate(order(REMOVE), 1), TWO_VCPUS),
     "a vCPU that tracks": (V18._replace(flow=int(Flow.FLUSH_CURRENT)), ONE),
     "a memslot that comes": (KICKED._replace(flow=int(Flow.MMIO)), ONE),
+    "a guest that writes": (WRITES, ONE),
+    "a memslot that goes": (two_levels(SPEC, Flow.MEMSLOTS), ONE),
     "a guest that is stepped": (zero_step(V18), ONE),
     "two vCPUs that are stepped": (zero_step(SPEC, **IDLE), TWO_VCPUS),
 }
@@ -82,6 +87,7 @@ FOLDED = {
     Flow.POPULATE: populate(V6_16),
     Flow.SEPT_PAGES: sept_pages(V18),
     Flow.ZERO_STEP: zero_step(V18),
+    Flow.WRITES: WRITES,
 }
 
 

@@ -12,7 +12,7 @@ from kernels.tests.naive import State, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 
 ONE, TWO = Size(1, 1), Size(2, 1)
-READERS = ("read_filled", "first_read", "goes_on", "access")
+READERS = ("read_filled", "first_read", "goes_on", "access", "read_or_write", "touch")
 ZERO_STEP = two_levels(SPEC, Flow.ZERO_STEP)._replace(epf_threshold=0, hp_lock_timeout=1)
 POPULATE = two_levels(V18, Flow.POPULATE)
 

@@ -235,7 +235,7 @@ def tell_bug(td, lay, me, gpa, status):
     count(td, me, BUG_ON, 1)
 
 
-@steps
+@steps(at={"next_ioctl": host("next", "goes on to the next ioctl")})
 def make_ioctl(td, lay, rules, me, due):
     """One ioctl, or another call that takes pages away. Returns SUCCESS, or the status of KVM_BUG_ON."""
     what = yield next_ioctl(td, lay, rules, me)

@@ -19,6 +19,7 @@ MORE = {
     Flow.MIGRATE: {"vcpu_associated", "vcpu_not_associated", "flushvp_not_done"},
     Flow.MMIO: {"mmio_installed", "ve_in_guest", "mmio_emulated", "ve_on_memory", "access_before_accept"},
     Flow.POPULATE: TWO_LEVELS,
+    Flow.MEMSLOTS: TWO_LEVELS,
     Flow.SEPT_PAGES: TWO_LEVELS | {"sept_use_after_free", "ept_page_not_free"},
     Flow.TEARDOWN: TWO_LEVELS | {"vcpu_not_associated", "flushvp_not_done", "td_state_incorrect", "hkid_leaked"},
     Flow.FLUSH_CURRENT: set(),
