@@ -142,9 +142,11 @@ def run_job(
                     for key, one, host in _ran(request, job, due, its, threads):
                         pieces.add(key, one, host)
                         line, enough = told(one["found"], pieces)
-                        keep()
-                        if line:
-                            its.note(line)
+                        try:
+                            keep()
+                        finally:
+                            if line:
+                                its.note(line)
                         if enough:
                             break
                 except (UsageFault, CannotRunHere):

@@ -193,7 +193,7 @@ def test_what_keeps_a_vcpu_out_both_say():
 def test_of_any_ordering_both_say_the_same():
     said = set()
 
-    @settings(max_examples=5, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=12, derandomize=True, deadline=None, database=None)
     @given(orderings())
     def draw(rules):
         said.add(frozenset(starving(rules, ONE)))
