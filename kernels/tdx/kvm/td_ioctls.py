@@ -25,7 +25,7 @@ from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import MIRROR_NONPRESENT, SPTE_PRESENT, VCPU, generation_of, mirror, owner, vcpu_mutex
 
 INIT_VCPU, INIT_MEM_REGION, FINALIZE = int(Ioctl.INIT_VCPU), int(Ioctl.INIT_MEM_REGION), int(Ioctl.FINALIZE)
-OWN_LOCKS, FINALIZES_TOO = int(Guard.OWN), int(Guard.ALL_AND_FINALIZE)
+ITS_OWN_LOCKS, FINALIZES_TOO = int(Guard.OWN), int(Guard.ALL_AND_FINALIZE)
 GUARD_WITHOUT_KVM_LOCK = int(Fault.GUARD_WITHOUT_KVM_LOCK)
 GUARD_WITHOUT_VCPU_MUTEXES = int(Fault.GUARD_WITHOUT_VCPU_MUTEXES)
 GUARD_WITHOUT_SLOTS_LOCK = int(Fault.GUARD_WITHOUT_SLOTS_LOCK)
@@ -51,22 +51,22 @@ def gives_way(td, lay):
 @local
 def takes_kvm_lock(rules, ioctl):
     """In v6.16 only the ioctls of the VM take kvm->lock."""
-    return (rules.guard != OWN_LOCKS or ioctl == FINALIZE) and not rules.faults & GUARD_WITHOUT_KVM_LOCK
+    return (rules.guard != ITS_OWN_LOCKS or ioctl == FINALIZE) and not rules.faults & GUARD_WITHOUT_KVM_LOCK
 
 
 @local
 def takes_vcpu_mutexes(rules):
-    return rules.guard != OWN_LOCKS and not rules.faults & GUARD_WITHOUT_VCPU_MUTEXES
+    return rules.guard != ITS_OWN_LOCKS and not rules.faults & GUARD_WITHOUT_VCPU_MUTEXES
 
 
 @local
 def takes_slots_lock(rules, ioctl):
-    return (rules.guard != OWN_LOCKS or ioctl != INIT_VCPU) and not rules.faults & GUARD_WITHOUT_SLOTS_LOCK
+    return (rules.guard != ITS_OWN_LOCKS or ioctl != INIT_VCPU) and not rules.faults & GUARD_WITHOUT_SLOTS_LOCK
 
 
 @local
 def inits_in_mmu_lock(rules):
-    return rules.guard != OWN_LOCKS and not rules.faults & VP_INIT_UNLOCKED
+    return rules.guard != ITS_OWN_LOCKS and not rules.faults & VP_INIT_UNLOCKED
 
 
 @steps(
@@ -94,21 +94,21 @@ def take_guard(td, lay, rules, me, ioctl):
     return 0
 
 
-@steps(
-    at={
-        "write_unlock_kvm_lock": UNLOCKED,
-        "write_unlock_vcpu_mutex": UNLOCKED,
-        "write_unlock_slots_lock": UNLOCKED,
-    }
-)
+@steps(at={"write_unlock_vcpu_mutex": UNLOCKED})
+def unlock_all_vcpus(td, lay, rules, me):
+    vcpu: OneOf[VCPU]
+    for vcpu in range(lay.vcpus):
+        yield write_unlock(td, vcpu_mutex(lay, vcpu))
+    return 0
+
+
+@steps(at={"write_unlock_kvm_lock": UNLOCKED, "write_unlock_slots_lock": UNLOCKED})
 def drop_guard(td, lay, rules, me, ioctl):
     """tdx_release_vm_state_locks()."""
     if takes_slots_lock(rules, ioctl):
         yield write_unlock(td, lay.slots_lock)
     if takes_vcpu_mutexes(rules):
-        vcpu: OneOf[VCPU]
-        for vcpu in range(lay.vcpus):
-            yield write_unlock(td, vcpu_mutex(lay, vcpu))
+        yield from unlock_all_vcpus(td, lay, rules, me)
     if takes_kvm_lock(rules, ioctl):
         yield write_unlock(td, lay.kvm_lock)
     return 0
@@ -132,14 +132,6 @@ def trylock_all_vcpus(td, lay, rules, me):
             yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
             relax(td, rules, me)
     want_vcpus(td, lay, -1)
-    return 0
-
-
-@steps(at={"write_unlock_vcpu_mutex": UNLOCKED})
-def unlock_all_vcpus(td, lay, rules, me):
-    vcpu: OneOf[VCPU]
-    for vcpu in range(lay.vcpus):
-        yield write_unlock(td, vcpu_mutex(lay, vcpu))
     return 0
 
 

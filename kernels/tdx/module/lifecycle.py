@@ -7,6 +7,7 @@ which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor
 """
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
+from kernels.language.naming import OneOf
 from kernels.language.steps import local, steps
 from kernels.tdx.module.locks import (
     lock_entry,
@@ -38,6 +39,7 @@ from kernels.tdx.words import (
     FREE,
     HPA_SHIFT,
     MAPPED,
+    ONE_EPOCH,
     RWX,
     SVE,
     TD_BLOCKED,
@@ -45,6 +47,7 @@ from kernels.tdx.words import (
     TD_RUNNABLE,
     TD_TEARDOWN,
     TDEL,
+    VCPU,
     assoc_lpid,
     bepoch,
     sept,
@@ -144,6 +147,18 @@ def td_exit_alive(td, lay, rules, me):
     """TD exit, and with it the reference to the TDR."""
     yield from td_exit(td, lay, rules, me)
     yield unlock_shared(td, lay.tdr_lock)
+    return 0
+
+
+@steps
+def create(td, lay, rules, me):
+    """TDH.MNG.CREATE up to TDH.VP.INIT: a TD in its first epoch, which does not run, its vCPUs associated with none."""
+    yield store_release(td, lay.runnable, 0)
+    yield store_release(td, lay.epoch_tracking, ONE_EPOCH)
+    yield store_release(td, lay.num_assoc_vcpus, 0)
+    vcpu: OneOf[VCPU]
+    for vcpu in range(lay.vcpus):
+        yield store_release(td, assoc_lpid(lay, vcpu), 0)
     return 0
 
 

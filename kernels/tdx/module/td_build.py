@@ -7,11 +7,11 @@ tdh_mem_page_remove.c for where the TDR is locked there. Not here: TDH.VP.ADDCX,
 TDH.VP.CREATE, the measurement itself, and the TDVPR's lock, for which only a holder of the vCPU's mutex asks.
 """
 
-from kernels.language.atomics import fetch_add_seq_cst, load_acquire, store_release
+from kernels.language.atomics import load_acquire, store_release
 from kernels.language.steps import steps
-from kernels.tdx.module.lifecycle import refused_in
+from kernels.tdx.module.lifecycle import refused_in, vp_flush_own
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_exclusive, unlock_shared
-from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_track
+from kernels.tdx.module.mem import mem_page_remove, mem_range_block, mem_track
 from kernels.tdx.spans import seamcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_NOT_PRESENT,
@@ -20,10 +20,9 @@ from kernels.tdx.statuses import (
     RDX,
     SUCCESS,
     TDR,
-    VCPU_NOT_ASSOCIATED,
     Leaf,
 )
-from kernels.tdx.words import MAPPED, TD_INITIALIZED, TD_RUNNABLE, assoc_lpid, sept, state_of
+from kernels.tdx.words import MAPPED, TD_INITIALIZED, TD_RUNNABLE, sept, state_of
 
 
 @steps
@@ -85,12 +84,7 @@ def vp_flush_shared(td, lay, rules, me):
     """TDH.VP.FLUSH on the processor where the vCPU was; the TDR is shared."""
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | TDR
-    status = VCPU_NOT_ASSOCIATED
-    if (yield load_acquire(td, assoc_lpid(lay, me.index))):
-        invept(td, lay, me)
-        yield store_release(td, assoc_lpid(lay, me.index), 0)
-        yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, -1)
-        status = SUCCESS
+    status = yield from vp_flush_own(td, lay, rules, me)
     yield unlock_shared(td, lay.tdr_lock)
     return status
 

@@ -8,7 +8,6 @@ to another TD every so often; how one really ends is in `kernels/tdx/parts/teard
 """
 
 from kernels.language.atomics import fetch_add_seq_cst, fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release
-from kernels.language.naming import OneOf
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
@@ -29,7 +28,7 @@ from kernels.tdx.kvm.td_ioctls import (
 from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out
 from kernels.tdx.kvm.zapper import any_page, claim, zapper
-from kernels.tdx.module.lifecycle import runs, td_exit_alive, vp_enter_alive
+from kernels.tdx.module.lifecycle import create, runs, td_exit_alive, vp_enter_alive
 from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
 from kernels.tdx.module.mem import (
     mem_page_remove,
@@ -57,15 +56,12 @@ from kernels.tdx.words import (
     HPA_SHIFT,
     MAPPED,
     MIRROR_NONPRESENT,
-    ONE_EPOCH,
     PAGE_FREE,
     RWX,
     SPTE_FROZEN,
     SPTE_PRESENT,
     SVE,
     TD_INITIALIZED,
-    VCPU,
-    assoc_lpid,
     mirror,
     owner,
     sept,
@@ -262,12 +258,7 @@ def next_td(td, lay, rules, me):
     close_td(td, lay)
     yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
     if is_closed(td, lay, rules, me):
-        yield store_release(td, lay.runnable, 0)
-        yield store_release(td, lay.epoch_tracking, ONE_EPOCH)
-        yield store_release(td, lay.num_assoc_vcpus, 0)
-        vcpu: OneOf[VCPU]
-        for vcpu in range(lay.vcpus):
-            yield store_release(td, assoc_lpid(lay, vcpu), 0)
+        yield from create(td, lay, rules, me)
         for gpa in range(lay.pages):
             page = next_page_word(own(td, owner(lay, gpa)))
             if gpa & 1:

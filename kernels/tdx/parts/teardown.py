@@ -26,6 +26,7 @@ from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, zapper
 from kernels.tdx.module.lifecycle import (
     block_td,
+    create,
     mem_page_add,
     mng_key_freeid,
     phymem_page_reclaim,
@@ -54,14 +55,12 @@ from kernels.tdx.words import (
     FREE,
     LEFT_BEHIND,
     MIRROR_NONPRESENT,
-    ONE_EPOCH,
     SPTE_PRESENT,
     SVE,
     TD_INITIALIZED,
     TD_RUNNABLE,
     VCPU,
     ZEROED,
-    assoc_lpid,
     bepoch,
     content,
     flush_ipi,
@@ -91,12 +90,7 @@ def zaps(td, lay, rules, me, random):
 @steps(span=host("create", "creates a TD"))
 def new_td(td, lay, rules, me):
     """TDH.MNG.CREATE up to TDH.VP.INIT: a TD in its first epoch, its vCPUs associated with none, its S-EPT empty."""
-    yield store_release(td, lay.runnable, 0)
-    yield store_release(td, lay.epoch_tracking, ONE_EPOCH)
-    yield store_release(td, lay.num_assoc_vcpus, 0)
-    vcpu: OneOf[VCPU]
-    for vcpu in range(lay.vcpus):
-        yield store_release(td, assoc_lpid(lay, vcpu), 0)
+    yield from create(td, lay, rules, me)
     for node in range(lay.pages + lay.tables):
         yield store_release(td, sept(lay, node), FREE | SVE)
     yield store_release(td, lay.td_state, TD_INITIALIZED)

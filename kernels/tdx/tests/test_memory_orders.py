@@ -25,8 +25,8 @@ mmu_lock | 2 compare_exchange, 18 fetch_add |
 slots_lock | 1 exchange, 4 compare_exchange, 4 fetch_add |
 shared_owner | 3 store_release | 2 load_relaxed
 flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire
-runnable | 4 store_release, 1 store_seq_cst | 8 load_acquire, 1 load_seq_cst
-vcpu_mutex | 4 compare_exchange, 7 fetch_add |
+runnable | 3 store_release, 1 store_seq_cst | 8 load_acquire, 1 load_seq_cst
+vcpu_mutex | 4 compare_exchange, 6 fetch_add |
 sept_lock | 1 compare_exchange, 7 fetch_add |
 mirror | 19 store_release, 2 exchange, 7 compare_exchange | 6 load_acquire
 kvm_lock | 1 compare_exchange, 1 fetch_add |
@@ -38,9 +38,9 @@ track_lock | 1 compare_exchange, 1 fetch_add |
 tdr_lock | 6 exchange, 6 compare_exchange, 17 fetch_add |
 td_state | 6 store_release | 7 load_acquire
 bepoch | 4 store_release | 2 load_acquire
-assoc_lpid | 5 store_release, 2 compare_exchange | 3 load_acquire
-num_assoc_vcpus | 2 store_release, 5 fetch_add | 1 load_acquire
-epoch_tracking | 2 store_release, 1 compare_exchange, 5 fetch_add | 10 load_acquire
+assoc_lpid | 3 store_release, 2 compare_exchange | 2 load_acquire
+num_assoc_vcpus | 1 store_release, 4 fetch_add | 1 load_acquire
+epoch_tracking | 1 store_release, 1 compare_exchange, 5 fetch_add | 10 load_acquire
 tree_lock | 5 exchange, 4 compare_exchange, 8 fetch_add |
 epoch_lock | 1 exchange, 1 compare_exchange, 4 fetch_add |
 lp_tlb | 1 store_relaxed, 1 store_release | 1 load_relaxed
