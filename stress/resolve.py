@@ -42,9 +42,13 @@ RACED = (
 )
 # Every machine has the first two; faults are looked at one by one, and no step knows what is expected.
 NOT_ASKED = ("flow", "shootdown", "faults", "expect", "yields", "delays", "costs")
-EXAMPLES = {"shootdown": "small"}  # the shipped scenario of a flow, where it has another name
 # A word for several SEAMCALLs, or for both ways to hold mmu_lock: one that is looked at is enough.
 FOR_SEVERAL = ("track_busy", "sept_busy", *(f"busy.{seamcall}" for seamcall in SEAMCALLS))
+
+
+def example_of(flow: str) -> str:
+    """The shipped scenario of a flow: of its name, or of its first part's."""
+    return "small" if flow == "shootdown" else flow.partition("+")[0]
 
 
 def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering]]:
@@ -198,6 +202,6 @@ def _elsewhere(
     if under := [one.name for one in others if looks(what_is_read(scenario, one))]:
         yield f"; under {listed(under)} one does"
     flows = [flow_name(flow) for flow in FLOWS]
-    examples = {flow: load_scenario(EXAMPLES.get(flow, flow)) for flow in flows}
+    examples = {flow: load_scenario(example_of(flow)) for flow in flows}
     if found := [f'"{flow}"' for flow in flows if looks(what_is_read(examples[flow], ordering))]:
         yield f"; in flow {listed(found)} one does"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from results.kinds.orders import Tier
 from scenarios.loader import apply_settings, load_scenario
 from scenarios.models import Ordering, Scenario, Small
-from stress.resolve import EXAMPLES
+from stress.resolve import example_of
 
 MATRIX, CONTRACT = "matrix", "contract"
 GUARDED = "build"  # ioctls that build a TD, which are looked at where an ordering guards them
@@ -36,7 +36,7 @@ def machines(flow: str, search: str = MATRIX, scenario: str = "") -> tuple[Machi
     """The small machines of a flow, the cheapest first, which a matrix or a contract has: those in the scenario of its
     name, or of its first part's, or in this one.
     """
-    name = scenario or EXAMPLES.get(flow, flow.partition("+")[0])
+    name = scenario or example_of(flow)
     its = load_scenario(name).matrix or (Small(liveness=True), Small(zappers=2), Small(vcpus=2))
     return tuple(Machine(name, _tier(one), one.set) for one in its if one.only in ("", search))
 

@@ -121,7 +121,7 @@ def run_job(
         if due and request.cluster is None:
             get_ready(its)
         with its.interrupts:
-            kept_at, took = -1e9, 0.0
+            kept_at, took, ended = -1e9, 0.0, False
 
             def keep() -> None:
                 """The result so far, but not so often that it takes much of the time."""
@@ -149,6 +149,7 @@ def run_job(
                                 its.note(line)
                         if enough:
                             break
+                    ended = True
                 except (UsageFault, CannotRunHere):
                     if not pieces.done:
                         pieces.drop()
@@ -156,8 +157,9 @@ def run_job(
                 except HarnessFault as error:
                     raise HarnessFault(f"{error}; {missing_line(pieces, job)}") from None
                 finally:
-                    kept_at = -1e9
-                    keep()
+                    if not ended:  # else it is stored below
+                        kept_at = -1e9
+                        keep()
                     if pieces.done or job.keep is None:
                         pieces.end()
                     else:
@@ -266,7 +268,7 @@ def at_once(
             left = set(pending)
             while left and not interrupts:
                 done, left = wait(left, LOOK_S, FIRST_COMPLETED)
-                for one in done:
+                for one in sorted(done, key=lambda one: one.exception() is not None):  # what ended well is not lost
                     yield pending[one], one.result()
                 tell()
         finally:
