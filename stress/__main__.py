@@ -9,7 +9,7 @@ import signal
 import sys
 from types import FrameType
 
-from stress.stopping import STOPPING_SIGNALS
+from stress.stopping import NOTHING_MEASURED, STOPPING_SIGNALS
 
 # Libraries that start threads at their import would do so before the fork.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -38,7 +38,7 @@ def main() -> None:
         for number in STOPPING_SIGNALS:  # nothing is left to be interrupted
             signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
-        code = _failed("interrupted, nothing was measured", INTERRUPTED)
+        code = _failed(NOTHING_MEASURED, INTERRUPTED)
     # `python -m` ends by SIGINT instead where a KeyboardInterrupt has passed code in a string, as a dataclass's is, and
     # none has run since.
     exec("")
@@ -83,6 +83,12 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _heed_interrupt() -> None:
+    """Raise KeyboardInterrupt again, where a library has made an error, or an exit code, of its own of one."""
+    if signal.getsignal(signal.SIGALRM) is _interrupted:
+        raise KeyboardInterrupt from None
+
+
 def _with_values(arguments: list[str]) -> list[str]:
     """`--json` without a file is `--json -`: a word behind it that is no path and no name of JSON is another's."""
     following = (*arguments[1:], "")
@@ -100,14 +106,17 @@ def _run(arguments: list[str]) -> int:
         from stress.cli import app
 
         code = app(_with_values(arguments), prog_name="tdx-stress", standalone_mode=False) or 0
+        _heed_interrupt()
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # typer leaves with 1 where the reader has gone, which is no error.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         _silence_stdout()
         return 0
     except Exception as error:
-        if signal.getsignal(signal.SIGALRM) is _interrupted:  # of which a library has made an error of its own
-            raise KeyboardInterrupt from None
+        _heed_interrupt()
         line, code = explained(error)
         if line.startswith("internal error") and {"-v", "--verbose"} & set(arguments):
             import traceback

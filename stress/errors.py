@@ -17,3 +17,9 @@ class CannotRunHere(Exception):
     """This machine cannot run what was asked for: exit 4."""
 
     exit_code = 4
+
+
+class Interrupted(Exception):
+    """The user wanted the end, and there is nothing to show: exit 130. No KeyboardInterrupt, which typer would take."""
+
+    exit_code = 130

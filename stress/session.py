@@ -19,11 +19,12 @@ from results.kinds.kind import BY_NAME, Kind
 from results.machine.host import host_facts
 from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_text
 from results.verdict import Exit
-from stress.errors import UsageFault
+from stress.errors import Interrupted, UsageFault
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest, ExploreRequest, MergeRequest, RunRequest, SelftestRequest
 from stress.provenance import commit, machine_id, version
 from stress.screen import Screen, write
+from stress.stopping import NOTHING_MEASURED
 
 STDOUT = "-"
 Opened = TypeVar("Opened")
@@ -66,9 +67,9 @@ class Session:
             self.refused.append(error)
 
     def nothing(self) -> int:
-        """The exit code where there is nothing to show, not even pieces. Raises KeyboardInterrupt after one."""
+        """The exit code where there is nothing to show, not even pieces. Raises Interrupted."""
         if self.interrupts:
-            raise KeyboardInterrupt
+            raise Interrupted(NOTHING_MEASURED)
         return Exit.NOTHING_RAN.value
 
     def leave(

@@ -3,3 +3,4 @@
 import signal
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NOTHING_MEASURED = "interrupted, nothing was measured"

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,22 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
     assert all(
         f"  {text} " in done.stdout for text in (*verbs.split(), *["0", "1", "2", "3", "4", "5", "6", "7", "130"])
     )
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "list", "list spec"])
+def test_a_reader_that_has_gone_is_no_error(arguments: str, command_environment: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "stress", *arguments.split()],
+            env=command_environment,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def helped(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:

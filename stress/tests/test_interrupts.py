@@ -23,7 +23,7 @@ command._run = interrupted
 command.main()
 """
 
-MADE_AN_ERROR = """
+MADE_ANOTHER = """
 import os, signal
 import stress.__main__ as command, stress.cli
 
@@ -31,9 +31,20 @@ def app(*arguments, **named):
     try:
         os.kill(os.getpid(), signal.SIGHUP)
     except KeyboardInterrupt:
-        raise RuntimeError("Query interrupted")
+        {instead}
 
 stress.cli.app = app
+command.main()
+"""
+AMID_A_VERB = """
+import os, signal, sys
+import stress.__main__ as command, stress.explore.verb as verb
+
+def interrupts(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGHUP)
+
+verb.{moment} = interrupts
+sys.argv = ["tdx-stress", "explore", "--ordering", "spec", "-q", "--out", {out!r}]
 command.main()
 """
 # Interrupts the program where it imports a module for the first time behind these, which Python itself starts with.
@@ -169,9 +180,31 @@ def test_ctrl_c_while_the_first_large_module_is_imported_is_one_line(command_env
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
 
 
-def test_an_interrupt_that_a_library_has_made_an_error_of_is_one(command_environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("instead", ["raise RuntimeError('Query interrupted')", "return 130", "return 0"])
+def test_an_interrupt_that_a_library_has_made_something_else_of_is_one(
+    instead: str, command_environment: dict[str, str]
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", MADE_AN_ERROR], env=command_environment, capture_output=True, text=True
+        [sys.executable, "-c", MADE_ANOTHER.format(instead=instead)],
+        env=command_environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
+
+
+@pytest.mark.parametrize("when", ["before interrupts are counted", "while they are"])
+def test_who_interrupts_a_verb_that_has_nothing_yet_is_told_so(
+    when: str, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    """Through the whole command line: typer makes an exit code of a KeyboardInterrupt."""
+    moment = "get_ready" if when == "before interrupts are counted" else "_search_all"
+    done = subprocess.run(
+        [sys.executable, "-c", AMID_A_VERB.format(moment=moment, out=str(tmp_path / "out"))],
+        env=command_environment,
+        capture_output=True,
+        text=True,
     )
 
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
