@@ -108,13 +108,7 @@ def _placed(scenario: Facts) -> str:
 
 def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
     yield from _of_the_samples(runs)
-    if (many := len({run.get("machine") for run in runs})) > 1:
-        yield Caveat(
-            "several_machines",
-            f"orderings that raced on {many} machines",
-            "a time is its machine's: none ranks beside one of another",
-            "one machine, or `tdx-stress bench`, whose rounds have every ordering each",
-        )
+    yield from of_several_machines(runs)
     steal = {run["ordering"]: run.get("steal_share") or 0.0 for run in runs}
     if steal and max(steal.values()) > HIGH_STEAL:
         worst = max(steal, key=lambda name: steal[name])
@@ -148,6 +142,17 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             f"asked for {rate:,.10g} shootdowns/s, {worst} did {slow[worst]:,.0f}",
             "response time grows with the backlog and measures the length of the run",
             "a lower --rate",
+        )
+
+
+def of_several_machines(runs: Sequence[Facts]) -> Iterator[Caveat]:
+    """Where they did not all race on one."""
+    if (many := len({run.get("machine") for run in runs})) > 1:
+        yield Caveat(
+            "several_machines",
+            f"orderings that raced on {many} machines",
+            "a time is its machine's: none ranks beside one of another",
+            "one machine, or `tdx-stress bench`, whose rounds have every ordering each",
         )
 
 

@@ -57,11 +57,13 @@ class RunDirectory:
         self,
         result: Mapping[str, Any],
         arrays: Mapping[str, NDArray[Any]],
+        name: str = RESULT,
         *,
         trace: Mapping[str, Any] | None = None,
         draw: Callable[[Path], None] | None = None,
     ) -> None:
-        """Write raw.npz, trace.json where there is one, and result.json; then `draw` makes of them what stands beside.
+        """Write raw.npz, trace.json where there is one, and the result under its name; then `draw` makes of them what
+        stands beside.
 
         In that order, each atomically; may be called again and again as orderings finish. Raises StoreError; files not
         yet reached stay as they were.
@@ -73,7 +75,7 @@ class RunDirectory:
             from results.exchange.trace_events import text as trace_text
 
             files[TRACE] = lambda file: file.write(trace_text(trace).encode())
-        files[RESULT] = lambda file: file.write(json_bytes(result))
+        files[name] = lambda file: file.write(json_bytes(result))
         self.put(files, draw)
 
     def put(self, files: Mapping[str, Writer], draw: Callable[[Path], None] | None = None) -> None:

@@ -84,13 +84,13 @@ def _top(
 def _run(request: options.RunRequest) -> int:
     from scenarios.real.model import is_real
 
-    if is_real(request.scenario):
+    if request.resume is None and is_real(request.scenario):
         from stress.real.resolve import resolve_real
 
         real = resolve_real(request)
-        from stress.real.verb import run_real
+        from stress.run.verb import run
 
-        return run_real(request, real)
+        return run(request, real)
     from stress.resolve import resolve
 
     resolved = resolve(request) if request.resume is None else None

@@ -57,7 +57,7 @@ def job_of(subject: dict[str, Any]) -> Job:
         key_of(number, one.name): {"ordering": one.model_dump(mode="json"), **shared}
         for number, one in enumerate(orders, start=1)
     }
-    return Job(ORDERS, subject, pieces, run_order, partial(_document, subject, pieces))
+    return Job(ORDERS, ORDERS, subject, pieces, run_order, partial(_document, subject, pieces))
 
 
 def _document(

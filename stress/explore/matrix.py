@@ -57,7 +57,7 @@ def job_of(subject: dict[str, Any]) -> Job:
         for row in ([], *rows)
     ]
     pieces = {key_of(number, *_name(one)): one for number, one in enumerate(cells, start=1)}
-    return Job(FAULTS, subject, pieces, run_pair, partial(_document, subject, pieces))
+    return Job(FAULTS, FAULTS, subject, pieces, run_pair, partial(_document, subject, pieces))
 
 
 def _name(cell: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -82,7 +82,7 @@ def job_of(subject: dict[str, Any]) -> Job:
         for sample in drawn_apart(Sample(method["schedules"] or 1, one["scenario"]["seed"], method["depth"]))
     ]
     pieces = {key_of(number, one["ordering"]["name"], one["point"]): one for number, one in enumerate(cells, start=1)}
-    return Job(EXPLORE, subject, pieces, run_point, partial(_document, subject["points"]))
+    return Job(EXPLORE, "exploration", subject, pieces, run_point, partial(_document, subject["points"]))
 
 
 def _method(described: Mapping[str, Any]) -> Whole | Sample:

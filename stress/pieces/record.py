@@ -27,8 +27,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from kernels.language.cache import sources_digest
+from results.collect.race import Run as Race
 from results.machine.host import host_facts
 from results.store import MOST_JSON, StoreError, json_bytes, json_value, stored_bytes, trouble_by, write_file
+from results.verdict import Ending, Verdict
 from stress.interrupts import Interrupts
 from stress.provenance import commit, machine_id, version
 from stress.screen import Screen
@@ -41,13 +43,15 @@ Run = Callable[[Plain, Interrupts, Screen | None], tuple[Plain, bool]]
 
 
 class Job(NamedTuple):
-    """What is to be done. `subject` decides everything, as JSON; `run` does a piece, and says whether to its end;
+    """What is to be done, and of which `kind` its result is. `subject` decides everything, as JSON; `run` does a piece,
+    and says whether to its end;
     `document` makes the result of head, subject and what is there by key. `races`: a piece has its machine alone.
     Where the result is more than a document, and holds all that pieces do, `keep` stores what there is of it, and
     `leave` stores and shows it; the pieces go when it is whole.
     """
 
     verb: str
+    kind: str
     subject: Plain
     pieces: dict[str, Plain]
     run: Run
@@ -55,11 +59,6 @@ class Job(NamedTuple):
     races: bool = False
     keep: Callable[[Any, "Job", "Pieces"], None] | None = None
     leave: Callable[[Any, Any, "Job", "Pieces"], int] | None = None
-
-    @property
-    def kind(self) -> str:
-        """Of which its result is."""
-        return {"explore": "exploration", "amplify": "amplification"}.get(self.verb, self.verb)
 
     @property
     def header(self) -> Plain:
@@ -154,6 +153,12 @@ def ran(run: Run, described: Plain, interrupts: Interrupts, progress: Screen | N
     seconds = round(time.monotonic() - begun, 3)
     told = {"seed": described.get("seed"), "machine": machine_id(), "started": started, "seconds": seconds}
     return {**told, "found": found, "whole": whole}
+
+
+def raced(race: Race, host: Plain) -> tuple[Plain, bool]:
+    """What is stored of a piece that is one race, and whether that came to its end."""
+    whole = race.json["ending"] != Ending.interrupted and race.json["verdict"] != Verdict.crashed
+    return {"run": race.json, "arrays": packed(race.arrays), "host": host}, whole
 
 
 @dataclass(slots=True)

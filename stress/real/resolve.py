@@ -17,8 +17,6 @@ def resolve_real(request: RunRequest) -> Real:
     """The scenario with every option applied. Raises ScenarioError and UsageFault."""
     if refused := typed(request, MEAN_NOTHING):
         raise UsageFault(f"{refused[0]}: means nothing in scenario {request.scenario}: {WHY_NOTHING}; leave it out")
-    if spread := typed(request, ("share", "cluster", "resume")):
-        raise UsageFault(f"{spread[0]}: the arms of {request.scenario} race here, in a row; a bench of them has pieces")
     if request.zappers not in (None, 1):
         raise UsageFault(f"--zappers: expected 1 in scenario {request.scenario}, found {request.zappers}")
     given = {"vcpus": request.vcpus, "pages": request.pages, "duration_s": request.duration, "seed": request.seed}

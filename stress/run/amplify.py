@@ -80,7 +80,7 @@ def job_of(subject: Plain) -> Job:
         }
         for number, one in enumerate(subject["targets"], start=1)
     }
-    return Job(AMPLIFY, subject, pieces, run_piece, partial(_document, subject), races=True)
+    return Job(AMPLIFY, AMPLIFICATION, subject, pieces, run_piece, partial(_document, subject), races=True)
 
 
 def _document(subject: Plain, head: Plain, how: Plain, found: Mapping[str, Plain]) -> Plain:

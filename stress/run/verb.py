@@ -1,5 +1,5 @@
-"""The verb `run`: every ordering of a scenario races in turn, a piece each; results are stored after each and shown at
-the end. Repeats of a race are the rounds of a bench.
+"""The verb `run`: every ordering of a scenario, or arm of a real one, races in turn, a piece each; results are stored
+after each and shown at the end. Repeats of a race are the rounds of a bench.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,20 @@ from typing import Any
 
 from results.caveats import caveats
 from results.collect.last_steps import LastSteps, together, trace, what_led_to_it
-from results.kinds.files import write_report
+from results.kinds.files import write_real_report, write_report
+from results.kinds.kind import BY_NAME
+from results.kinds.real.record import SCHEMA as REAL_SCHEMA
+from results.kinds.real.record import real_caveats
 from results.kinds.run.record import SCHEMA
 from results.store import RunDirectory
-from results.verdict import Ending, Verdict, exit_code
+from results.verdict import Verdict, exit_code
 from scenarios.models import Ordering, Scenario
+from scenarios.real.model import Real
 from stress.errors import UsageFault
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
 from stress.pieces.ready import Ready, facts_after, facts_of, ready_for
-from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, packed
+from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, raced
 from stress.pieces.run import begun, run_job, told_of_missing
 from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
@@ -28,14 +32,15 @@ from stress.processes.placement import chosen_cpus
 from stress.processes.race import race
 from stress.progress import race_display
 from stress.provenance import machine_id
+from stress.real import verb as real
 from stress.screen import Screen
 from stress.session import Session
 
-RUN = "run"
+RUN, REAL = "run", "real"
 _last_steps: dict[str, LastSteps] = {}  # of this process's races, by ordering
 
 
-def run(request: RunRequest, asked: tuple[Scenario, list[Ordering]] | None) -> int:
+def run(request: RunRequest, asked: tuple[Scenario, list[Ordering]] | Real | None) -> int:
     """Race, store, show; returns the exit code. One that goes on has its orderings in its directory. Raises the errors
     of `stress.errors` and StoreError.
     """
@@ -44,36 +49,46 @@ def run(request: RunRequest, asked: tuple[Scenario, list[Ordering]] | None) -> i
     elif request.trace and (request.share or request.cluster):
         raise UsageFault("--trace: the last steps stay with the process that raced; leave --share and --cluster out")
     else:
-        scenario, orderings = asked
-        subject = {
-            "scenario": scenario.model_dump(mode="json"),
-            "orderings": [one.model_dump(mode="json") for one in orderings],
-            "cpus": request.cpus,
-            "trace": request.trace,
-        }
-    scenario = Scenario.model_validate(subject["scenario"])
-    chosen_cpus(subject["cpus"]), declared_sites(scenario)
-    refuse_missing(scenario.kick_by)
-    make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
+        if isinstance(asked, Real):
+            scenario, orderings = asked.model_dump(mode="json"), [{"name": arm} for arm in asked.arms]
+        else:
+            scenario, orderings = asked[0].model_dump(mode="json"), [one.model_dump(mode="json") for one in asked[1]]
+        subject = {"scenario": scenario, "orderings": orderings, "cpus": request.cpus, "trace": request.trace}
+    job = job_of(subject)
+    chosen_cpus(subject["cpus"])
+    if job.kind == REAL:
+        real.check_room(Real.model_validate(subject["scenario"]))
+    else:
+        _check(Scenario.model_validate(subject["scenario"]))
 
     def ready(its: Session) -> None:
-        _prepared(subject, its.progress, verbose=request.verbose)
+        if job.kind == REAL:
+            real.get_ready([one["name"] for one in subject["orderings"]], its.progress, verbose=request.verbose)
+        else:
+            _prepared(subject, its.progress, verbose=request.verbose)
 
     def told(found: Plain, pieces: Pieces) -> tuple[str, bool]:
         run = found.get("run")
         if run is None:
             return "", False
         line = f"{run['ordering']}: {run['verdict']}: {run['reason']}"
-        if request.verbose and run["ready_s"] is not None:
+        if request.verbose and run.get("ready_s") is not None:
             line += f"; {run['vcpus'] + run['zappers']} workers ready after {run['ready_s']:.3f} s"
         failed = request.fail_fast and run["verdict"] in (Verdict.failed, Verdict.hung)
         return line, run["verdict"] == Verdict.crashed or failed
 
-    return run_job(request, job_of(subject), scenario.name, ready, threads=0, told=told)
+    return run_job(request, job, subject["scenario"]["name"], ready, threads=0, told=told)
+
+
+def _check(scenario: Scenario) -> None:
+    """Before anything runs."""
+    declared_sites(scenario)
+    refuse_missing(scenario.kick_by)
+    make_room(scenario.vcpus + scenario.zappers, threads=scenario.workers == "thread")
 
 
 def job_of(subject: Plain) -> Job:
-    """An ordering a piece."""
+    """An ordering a piece, or an arm."""
     count, name = len(subject["orderings"]), subject["scenario"]["name"]
     pieces = {
         key_of(number, one["name"]): {
@@ -84,7 +99,8 @@ def job_of(subject: Plain) -> Job:
         }
         for number, one in enumerate(subject["orderings"], start=1)
     }
-    return Job(RUN, subject, pieces, run_piece, lambda *given: {}, races=True, keep=_keep, leave=_leave)
+    kind, how = (REAL, real.run_arm) if "arms" in subject["scenario"] else (RUN, run_piece)
+    return Job(RUN, kind, subject, pieces, how, lambda *given: {}, races=True, keep=_keep, leave=_leave)
 
 
 def _prepared(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:
@@ -109,20 +125,24 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
         run = race(prepared, ordering, scenario, interrupts, show)
     if run.last_steps is not None:
         _last_steps[ordering.name] = run.last_steps
-    whole = run.json["ending"] != Ending.interrupted and run.json["verdict"] != Verdict.crashed
-    return {"run": run.json, "arrays": packed(run.arrays), "host": ready.host}, whole
+    return raced(run, ready.host)
 
 
-def _result(job: Job, pieces: Pieces) -> Plain:
-    """The orderings that have raced, each with its machine where there are several."""
-    head, found = pieces.head(job), pieces.of(job).values()
-    several = len(head["hosts"]) > 1
+def _result(job: Job, pieces: Pieces, after: Plain) -> Plain:
+    """The orderings that have raced, each with its machine where there are several; `after`: facts of this one now."""
+    head, found, scenario = pieces.head(job), pieces.of(job).values(), job.subject["scenario"]
+    hosts, host = head.pop("hosts"), head["host"]
+    several = len(hosts) > 1
     runs = [one["found"]["run"] | ({"machine": one["machine"]} if several else {}) for one in found]
-    scenario = {**job.subject["scenario"], "orderings": [one["name"] for one in job.subject["orderings"]]}
-    hosts = {"hosts": head.pop("hosts")} if several else {}
-    said = caveats(head["host"], scenario, runs)
-    about = {"seed": scenario["seed"], "caveats": said, "scenario": scenario}
-    return {"schema": SCHEMA, **{key: head[key] for key in head if key != "hosts"}, **hosts, **about, "runs": runs}
+    if host["id"] == machine_id():
+        host |= after
+    if job.kind == REAL:
+        schema, more, said = REAL_SCHEMA, {"zappers": 1, "placement": "apart"}, real_caveats
+    else:
+        schema, more, said = SCHEMA, {"orderings": [one["name"] for one in job.subject["orderings"]]}, caveats
+    scenario = {**scenario, **more}
+    about = {"seed": scenario["seed"], "caveats": said(host, scenario, runs), "scenario": scenario}
+    return {"schema": schema, **head, **({"hosts": hosts} if several else {}), **about, "runs": runs}
 
 
 def _arrays(job: Job, pieces: Pieces) -> dict[str, Any]:
@@ -136,28 +156,25 @@ def _traced(job: Job) -> Sequence[LastSteps]:
 
 def _keep(directory: RunDirectory, job: Job, pieces: Pieces) -> None:
     """Write all that there is of it, with one trace of all orderings that were traced. Raises StoreError."""
-    _write(directory, job, pieces, _result(job, pieces), plots=False)
+    _write(directory, job, pieces, _result(job, pieces, {}), plots=False)
 
 
 def _write(directory: RunDirectory, job: Job, pieces: Pieces, result: Plain, *, plots: bool) -> None:
     last, arrays = _traced(job), _arrays(job, pieces)
     traced = together([trace(steps.whole) for steps in last]) if last else None
     # `report` draws for paper, too.
-    draw = partial(write_report, result=result, arrays=arrays, kinds=("png",), meanwhile=meanwhile)
-    directory.write(result, arrays, trace=traced, draw=draw if plots else None)
+    how = partial(write_report, kinds=("png",), meanwhile=meanwhile) if job.kind == RUN else write_real_report
+    draw = partial(how, result=result, arrays=arrays) if plots else None
+    directory.write(result, arrays, BY_NAME[job.kind].file, trace=traced, draw=draw)
 
 
 def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> int:
     """All that a run leaves; the exit code."""
-    result, request = _result(job, pieces), its.request
-    runs = result["runs"]
-    if result["host"]["id"] == machine_id():
-        result["host"] |= facts_after(its.interrupts)
-        result["caveats"] = caveats(result["host"], result["scenario"], runs)
+    result, request = _result(job, pieces, facts_after(its.interrupts)), its.request
     with its.noted():
         waits = its.interrupts.received < 2  # nobody who asks for the end twice waits for pictures
         _write(directory, job, pieces, result, plots=waits and not getattr(request, "no_report", False))
     every = request.verbose  # step of what led to a failure, not folded into calls
     told = (line for it in _traced(job) for line in (*what_led_to_it(it, every=every), ""))
     its.leave(result, told=told)
-    return told_of_missing(its, pieces, job, its.end(exit_code(runs)))
+    return told_of_missing(its, pieces, job, its.end(exit_code(result["runs"])))

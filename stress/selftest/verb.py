@@ -90,7 +90,7 @@ def job_of(subject: dict[str, Any]) -> Job:
         }
         for number, one in enumerate(claims, start=1)
     }
-    return Job(SELFTEST, subject, pieces, run_claim, partial(_document, subject), races=True)
+    return Job(SELFTEST, SELFTEST, subject, pieces, run_claim, partial(_document, subject), races=True)
 
 
 def _document(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kernels.layout import HIST_WORDS
-from results.caveats import Caveat, caveats
+from results.caveats import Caveat, caveats, of_several_machines
 from results.kinds.run.record import PhaseShape, RacedShape
 from results.kinds.shape import ActorsShape, CaveatShape, Count, DocumentShape, HostShape, Shape
 from results.store import RAW, StoreError, read_arrays, read_document
@@ -71,8 +71,9 @@ def histograms(directory: Path, document: dict[str, Any]) -> dict[str, NDArray[n
     return arrays
 
 
-def real_caveats(host: dict[str, Any], vcpus: int, runs: list[dict[str, Any]]) -> list[dict[str, str]]:
+def real_caveats(host: dict[str, Any], scenario: dict[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, str]]:
     """What to know before believing the numbers: of the machine, and of who shares CPUs and interrupts."""
+    vcpus = scenario["vcpus"]
     own = []
     cpus = host.get("cpus_allowed") or 1
     if vcpus + 1 > cpus > 1:
@@ -104,4 +105,4 @@ def real_caveats(host: dict[str, Any], vcpus: int, runs: list[dict[str, Any]]) -
                 "an idle machine",
             )
         )
-    return caveats(host, {}, []) + [one.as_dict() for one in own]
+    return caveats(host, {}, []) + [one.as_dict() for one in (*of_several_machines(runs), *own)]

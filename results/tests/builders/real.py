@@ -60,7 +60,7 @@ def a_real(*races: Run) -> dict[str, Any]:
         "started": "2026-11-22T14:41:49Z",
         "host": HOST,
         "seed": 7,
-        "caveats": real_caveats({**HOST, "cpus_allowed": 2}, 2, runs),
+        "caveats": real_caveats({**HOST, "cpus_allowed": 2}, {"vcpus": 2}, runs),
         "scenario": {
             "name": "real",
             "title": "both ways",

@@ -111,11 +111,11 @@ def test_interrupts_are_those_of_all_cpus_and_none_where_the_kernel_tells_none(t
 def test_a_guest_that_is_emulated_is_known_by_its_speed(arm: str, rate: float, told: bool) -> None:
     run = {**a_race(arm).json, "reads_per_s": rate}
 
-    assert any("emulated" in one["seen"] for one in real_caveats(HOST, 1, [run])) is told
+    assert any("emulated" in one["seen"] for one in real_caveats(HOST, {"vcpus": 1}, [run])) is told
 
 
 @pytest.mark.parametrize(("cpus", "vcpus", "told"), [(2, 2, True), (3, 2, False), (1, 1, False)])
 def test_readers_that_share_a_cpu_are_a_caveat(cpus: int, vcpus: int, told: bool) -> None:
-    found = real_caveats({**HOST, "cpus_allowed": cpus}, vcpus, [])
+    found = real_caveats({**HOST, "cpus_allowed": cpus}, {"vcpus": vcpus}, [])
 
     assert any("beside the zapper's" in one["seen"] for one in found) is told

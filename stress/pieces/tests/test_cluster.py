@@ -21,7 +21,7 @@ from stress.pieces.record import utc
 
 kills = {"once": 1, "ever": 99, "never": 0}
 pieces = {name: {"mark": os.path.abspath(name), "kills": times} for name, times in kills.items()}
-job = Job("faults", {}, pieces, killing, lambda *given: {})
+job = Job("faults", "faults", {}, pieces, killing, lambda *given: {})
 got = cluster.over("local:2", job, list(pieces), Interrupts(), lambda more: None)
 begun, ended = utc(), list(got)
 print(sorted(key for key, one, host in ended), os.path.getsize("once") > 1)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from stress.errors import CannotRunHere
+from stress.pieces.tests.changed import change
 from stress.real.guest import check_kvm
 from stress.tests.lengthened import answered, lengthened
 from stress.tests.printed import printed
@@ -117,6 +118,32 @@ def test_each_way_is_raced_in_turn_and_reported_again(tdx_stress: Command, tmp_p
         line for line in done.stdout.splitlines() if line.startswith("Observation")
     ]
     assert (tmp_path / "j.xml").read_text().count("<testcase") == 3
+
+
+def test_arms_that_raced_in_shares_are_merged_and_the_one_that_is_missing_is_raced_later(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    asked = ("run", "real", "--duration", "100ms")
+    for number in (1, 2):
+        tdx_stress(*asked, "--share", f"{number}/3", "--out", f"share{number}")
+    for path in (tmp_path / "share2/pieces").glob("*-munmap.json"):
+        change(path, machine="0" * 8)
+
+    some = tdx_stress("merge", "share1", "share2", "--out", "all", "-q")
+    two = json.loads((tmp_path / "all/real.json").read_text())
+    rest = tdx_stress("run", "--resume", "all")
+
+    three = json.loads((tmp_path / "all/real.json").read_text())
+    assert some.returncode == 6
+    assert some.stderr.endswith("1 of 3 pieces missing: 00003-mprotect; to run them: tdx-stress run --resume all\n")
+    assert [run["ordering"] for run in two["runs"]] == ["memfd", "munmap"]
+    assert three["runs"][:2] == two["runs"]
+    assert three["runs"][2]["ordering"] == "mprotect"
+    assert (three["command"], {run["machine"] for run in three["runs"]}) == (["tdx-stress", *asked], set(two["hosts"]))
+    assert "orderings that raced on 2 machines" in [one["seen"] for one in three["caveats"]]
+    assert "missing" not in rest.stderr
+    assert not (tmp_path / "all/pieces").exists()
+    assert tdx_stress("report", "all").returncode == 0
 
 
 @pytest.mark.parametrize(
