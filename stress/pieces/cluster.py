@@ -19,21 +19,24 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from kernels.language.cache import cache_directory, sources_digest
 from results.words import plural
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
+from stress.host.quick import fork_facts
 from stress.interrupts import Interrupts
 from stress.pieces.record import Job, Plain, facts, ran, utc
 from stress.provenance import commit, machine_id, version
 
 INSTALL = "--cluster needs Dask distributed; install it with: pip install 'tdx-stress[cluster]'"
-LOOK_S, ANSWER_S, START_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 15, 120, 30, 10, 256
+LOOK_S, CALL_S, ANSWER_S, START_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 5, 15, 120, 30, 10, 256
 AGAIN = (
     3  # so often a piece is begun again whose worker died; elsewhere the scheduler counts, and it is tried alone then
 )
 MACHINE = "machine"
+Facts = tuple[str, str | None, str]
 
 
 def over(
@@ -43,7 +46,8 @@ def over(
     Raises CannotRunHere, UsageFault and HarnessFault.
     """
     with _connected(address) as (client, here):
-        _refuse_unlike(client, address, races=job.races)
+        ours = worker_facts(races=False)
+        _refuse_unlike(client, address, ours, races=job.races)
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         wanted = {"resources": {MACHINE: 1}} if job.races else {}
         prefix, futures, todo, looked, heard, room = secrets.token_hex(8), dict[Any, str](), due[::-1], 0.0, 0.0, 0
@@ -59,10 +63,12 @@ def over(
                 room, heard = 2 * sum(one["nthreads"] for one in told.values()), now if told else heard or now
                 if now > heard + START_S:
                     raise HarnessFault(f"--cluster: there is no worker of {address} any more")
+            if client.status != "running":
+                raise gone(address)
             while (todo and len(futures) < room) or (again and not futures):  # one runs, one waits, so that none idles
                 key = (todo or again).pop()
                 name = f"{prefix}-{key}-{killed[key]}"
-                one = client.submit(on_worker, job.run, job.pieces[key], job.races, key=name, **wanted)
+                one = client.submit(on_worker, ours, job.run, job.pieces[key], job.races, key=name, **wanted)
                 futures[one] = key
                 one.add_done_callback(ended.put)
             with contextlib.suppress(queue.Empty):
@@ -83,15 +89,16 @@ def over(
                 elif status != "cancelled":
                     one.add_done_callback(ended.put)
                 elif not interrupts:
-                    raise HarnessFault(f"--cluster: the scheduler at {address} is gone")
+                    raise gone(address)
         client.cancel(list(futures))
 
 
-def on_worker(run: Callable[..., Any], described: Mapping[str, Any], races: bool) -> Plain:
-    """A piece, run by a worker, for as long as somebody wants it."""
+def on_worker(ours: Facts, run: Callable[..., Any], described: Mapping[str, Any], races: bool) -> Plain:
+    """A piece, run by a worker, for as long as somebody wants it; one that came later is asked what it is, too."""
     from distributed import get_worker
     from distributed.worker import thread_state
 
+    refuse_other(get_worker().address, ours, worker_facts(races=races))
     tasks, key = get_worker().state.tasks, thread_state.key
 
     def go_on() -> bool:
@@ -114,8 +121,11 @@ def _machine_alone(go_on: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
-def worker_facts() -> tuple[str, str | None, str]:
-    """Version, commit and kernels of a worker."""
+@cache
+def worker_facts(*, races: bool) -> Any:
+    """Version, commit and kernels of a worker; why not, where it is to race and may not fork."""
+    if races and fork_facts()["fork_ns"] is None:
+        return CannotRunHere("it may start no process, and every actor of a race is one")
     return version(), commit(), sources_digest()
 
 
@@ -165,6 +175,11 @@ class Here:
             if process.poll() is not None:
                 self._workers[name] = self._worker(name)
 
+    @property
+    def gone(self) -> bool:
+        """Whether the scheduler has ended."""
+        return self._scheduler.poll() is not None
+
     def end(self) -> None:
         """None is left."""
         for process in (*self._workers.values(), self._scheduler):
@@ -192,24 +207,32 @@ def _connected(address: str) -> Iterator[tuple[Any, Here | None]]:
     if not local and not re.fullmatch(r"(\w+://)?[\w.:\[\]-]+:\d{1,5}", address):
         raise UsageFault(f"--cluster: expected local:N or a scheduler such as tcp://10.0.0.1:8786, found {address}")
     with contextlib.ExitStack() as stack:
-        here, where, wait_s = None, {"address": address}, ANSWER_S
+        here, where, wait_s, client = None, {"address": address}, ANSWER_S, None
         if local:
-            folder = stack.enter_context(scratch())
-            here, wait_s = Here(int(local[1]), folder), START_S
+            here, wait_s = Here(int(local[1]), stack.enter_context(scratch())), START_S
             stack.callback(here.end)
             where = {"scheduler_file": here.file}
-            until = time.monotonic() + START_S
-            while not os.path.exists(here.file) and time.monotonic() < until:
-                time.sleep(LOOK_S / 4)
-        try:
-            client = stack.enter_context(distributed.Client(**where, timeout=wait_s, set_as_default=False))
-            client.wait_for_workers(1, timeout=wait_s)
-        except (OSError, TimeoutError, ValueError) as error:
-            said = "no worker" if client_answers(error) else "nobody who answers"
-            raise UsageFault(
-                f"--cluster: expected a Dask scheduler with workers at {address}, found {said} in {wait_s} s"
-            ) from None
+        until = time.monotonic() + wait_s
+        while client is None or not _told(client):
+            if here is not None and here.gone:
+                raise gone(address)
+            if time.monotonic() > until:
+                said = "nobody who answers" if client is None else "no worker"
+                raise UsageFault(
+                    f"--cluster: expected a Dask scheduler with workers at {address}, found {said} in {wait_s} s"
+                )
+            time.sleep(LOOK_S / 4)
+            if client is None and (here is None or os.path.exists(here.file)):  # a client waits for the file for ever
+                with contextlib.suppress(OSError, ValueError):
+                    client = distributed.Client(**where, timeout=CALL_S, set_as_default=False)
+                    stack.callback(_close, client)
         yield client, here
+
+
+def _close(client: Any) -> None:
+    """Whatever has become of its scheduler."""
+    with contextlib.suppress(Exception):
+        client.close(timeout=CALL_S)
 
 
 @contextlib.contextmanager
@@ -226,23 +249,31 @@ def scratch() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def client_answers(error: Exception) -> bool:
-    """Whether it was the workers that were waited for."""
-    return "workers" in str(error)
+def gone(address: str) -> HarnessFault:
+    """What is said then."""
+    return HarnessFault(f"--cluster: the scheduler at {address} is gone")
 
 
-def _refuse_unlike(client: Any, address: str, *, races: bool) -> None:
-    """Raises UsageFault where a worker is of another version, or cannot do what is asked for."""
-    ours = worker_facts()
-    for worker, theirs in client.run(worker_facts, on_error="return").items():
-        if isinstance(theirs, OSError):
-            continue  # it is gone
-        if isinstance(theirs, Exception):
-            said = f"{type(theirs).__name__}: {theirs}".splitlines()[0]
-            raise UsageFault(f"--cluster: the worker {worker} has no tdx-stress of this version: {said}")
-        if tuple(theirs) != ours:
-            one, other = next((a, b) for a, b in zip(ours, theirs, strict=True) if a != b)
-            raise UsageFault(f"--cluster: the worker {worker} is of another version: expected {one}, found {other}")
+def refuse_other(worker: str, ours: Facts, theirs: Any) -> None:
+    """Raises UsageFault where a worker is of another version, and CannotRunHere where it cannot race."""
+    if isinstance(theirs, CannotRunHere):
+        raise CannotRunHere(f"--cluster: the worker {worker}: {theirs}")
+    if isinstance(theirs, Exception):
+        said = f"{type(theirs).__name__}: {theirs}".splitlines()[0]
+        raise UsageFault(f"--cluster: the worker {worker} has no tdx-stress of this version: {said}")
+    if tuple(theirs) != ours:
+        one, other = next((a, b) for a, b in zip(ours, theirs, strict=True) if a != b)
+        raise UsageFault(f"--cluster: the worker {worker} is of another version: expected {one}, found {other}")
+
+
+def _refuse_unlike(client: Any, address: str, ours: Facts, *, races: bool) -> None:
+    """Raises UsageFault and CannotRunHere for a worker that cannot do what is asked for, before anything runs."""
+    answers: dict[str, Any] = {}
+    with contextlib.suppress(OSError):  # the scheduler is gone, or a worker hangs: each piece asks again
+        answers = client.run(worker_facts, races=races, on_error="return", callback_timeout=ANSWER_S)
+    for worker, theirs in answers.items():
+        if not isinstance(theirs, OSError):  # it is gone
+            refuse_other(worker, ours, theirs)
     if races and not any(MACHINE in one["resources"] for one in _told(client).values()):
         raise UsageFault(
             f"--cluster: no worker of {address} has the resource {MACHINE}, by which races have a machine alone; "
@@ -251,14 +282,18 @@ def _refuse_unlike(client: Any, address: str, *, races: bool) -> None:
 
 
 def _refuse_errors(key: str, error: BaseException | None) -> None:
-    """Raises HarnessFault for what went wrong within a piece; where only its workers died it is left out."""
+    """Raises what went wrong within a piece, as HarnessFault but for a refusal; where only its workers died it is left
+    out.
+    """
+    if isinstance(error, UsageFault | CannotRunHere):
+        raise error from None
     if type(error).__name__ != "KilledWorker":
         raise HarnessFault(f"piece {key}: {type(error).__name__}: {error}")
 
 
 def _told(client: Any) -> dict[str, Any]:
-    """What the scheduler knows of its workers; nothing where it is gone, which the pieces will say."""
+    """What the scheduler knows of its workers; nothing where it is gone, or hangs."""
     try:
-        return dict(client.scheduler_info(n_workers=-1)["workers"])
+        return dict(client.sync(client.scheduler.identity, callback_timeout=CALL_S)["workers"])
     except Exception:
         return {}

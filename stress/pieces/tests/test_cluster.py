@@ -1,12 +1,17 @@
 """Pieces on workers of Dask: one whose worker is killed is run again, one that kills all of them is left out."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from stress.explore.pairs import run_pair
+from stress.interrupts import Interrupts
 from stress.pieces.cluster import AGAIN, STARTED
 
 JOB = """
@@ -78,3 +83,123 @@ def test_a_worker_whose_command_was_killed_before_it_could_ask_for_its_own_end_e
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+FAULTS = """
+import sys
+from stress.explore import matrix
+from stress.pieces import cluster
+from stress.pieces.tests.test_cluster import ending
+
+cluster.AGAIN, cluster.HUNG_S, matrix.run_pair = 1, 6, ending
+named = [word for fault in ("reclaim_early", "sept_remove_without_tracking") for word in ("--fault", fault)]
+sys.argv[1:] = ["faults", "--ordering", "no_kick", *named, "--cluster", "local:2", "--out", "out", "-q"]
+from stress.__main__ import main
+try:
+    main()
+except SystemExit as end:
+    print("exit", end.code, flush=True)
+"""
+
+
+def ending(described: dict[str, list[str]], interrupts: Interrupts, _: None) -> tuple[dict[str, object], bool]:
+    """A pair that ends its worker with one fault, and has it hang with another."""
+    if described["faults"]:
+        os.kill(os.getpid(), signal.SIGKILL if described["faults"] == ["reclaim_early"] else signal.SIGSTOP)
+    return run_pair(described, interrupts, None)
+
+
+def test_pieces_that_kill_their_workers_or_have_them_hang_are_named_and_all_else_is_kept(
+    script: Callable[[str], str], tmp_path: Path
+) -> None:
+    said = script(FAULTS)
+
+    kept = {path.name[:5] for path in (tmp_path / "out/pieces").glob("0*.json")}
+    assert "exit 6\n" in said
+    assert "2 of 4 pieces missing: " in said
+    assert {name for name in ("reclaim_early", "sept_remove_without_tracking") if f"no_kick.{name}" in said} == {
+        "reclaim_early", "sept_remove_without_tracking",
+    }  # fmt: skip
+    assert len(kept) == 2
+
+
+GONE = """
+import os, sys, time
+from stress.errors import HarnessFault
+from stress.interrupts import Interrupts
+from stress.pieces import cluster
+from stress.pieces.record import Job
+from stress.pieces.tests.test_cluster import killing
+
+made = cluster.Here
+def here(*asked):
+    its = made(*asked)
+    while {late} and not os.path.exists(its.file):
+        time.sleep(0.01)
+    its._scheduler.kill()
+    return its
+cluster.Here = here
+try:
+    list(cluster.over("local:1", Job("faults", "faults", {{}}, {{}}, killing, print), ["a"], Interrupts(), print))
+except HarnessFault as told:
+    print(told)
+"""
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_scheduler_that_ends_at_once_is_told_at_once(script: Callable[[str], str], late: bool) -> None:
+    """Without the question for its end a command waited 120 s, or for ever; a test's time is less."""
+    assert script(GONE.format(late=late)) == "--cluster: the scheduler at local:1 is gone\n"
+
+
+OTHERS = """
+import json
+from contextlib import ExitStack
+from stress.interrupts import Interrupts
+from stress.pieces import cluster
+from stress.pieces.record import Job
+from stress.pieces.tests.test_cluster import killing
+
+cluster.PATIENCE = dict(cluster.PATIENCE, PYTHONWARNINGS="ignore")
+started = cluster.STARTED
+spoilt = [
+    "sys.modules['stress'] = None",
+    "import stress.provenance as its; its.version = lambda: '0.0.0'",
+    "os.fork = lambda: os.mkdir('/')",
+]
+job = Job("faults", "faults", {}, {"one": {"mark": "mark", "kills": 0}}, killing, print, races=True)
+
+def tell(name):
+    try:
+        print(name, [key for key, _, _ in cluster.over(address, job, ["one"], Interrupts(), lambda more: None)])
+    except Exception as told:
+        print(name, told.exit_code, str(told).replace(worker, "WORKER").replace(cluster.version(), "OURS"))
+
+for line in spoilt:
+    cluster.STARTED = started.replace("from {module}", f"exec({line!r}); from {{module}}")
+    with ExitStack() as stack:
+        its = cluster.Here(1, stack.enter_context(cluster.scratch()))
+        stack.callback(its.end)
+        while not cluster.os.path.exists(its.file):
+            cluster.time.sleep(0.05)
+        address = json.load(open(its.file))["address"]
+        with cluster._connected(address) as (client, _):
+            (worker,) = cluster._told(client)
+        tell("before")
+        asked, cluster._refuse_unlike = cluster._refuse_unlike, lambda *given, **more: None
+        tell("later")
+        cluster._refuse_unlike = asked
+print(cluster.os.path.exists("mark"))
+"""
+ANOTHER = "2 --cluster: the worker WORKER is of another version: expected OURS, found 0.0.0"
+NO_FORK = "4 --cluster: the worker WORKER: it may start no process, and every actor of a race is one"
+
+
+def test_workers_of_another_version_or_that_may_not_fork_are_refused_before_anything_runs_and_when_they_come_later(
+    script: Callable[[str], str],
+) -> None:
+    none, *said = [line for line in script(OTHERS).splitlines() if line.startswith(("before", "later", "False"))]
+
+    assert none.startswith("before 2 --cluster: the worker WORKER has no tdx-stress of this version: ")
+    assert said[0].startswith("later 3 piece one: RuntimeError: Error during deserialization")
+    assert said[1:] == [f"{when} {line}" for line in (ANOTHER, NO_FORK) for when in ("before", "later")] + ["False"]
