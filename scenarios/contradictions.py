@@ -28,7 +28,7 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
         yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
     yield from _of_kicks(o)
     yield from _of_busy(o)
-    taken = {step.partition(" ")[2] for step in o.every_step}
+    taken = {step.split(" ")[1] for step in o.every_step if " " in step}
     taken |= {"fault_lock"} if o.fault_lock != "none" else set()
     taken |= {"no_entry_lock"} if o.no_entry_lock else set()
     for lock in o.without.split("+") if o.without != "none" else ():
@@ -97,10 +97,11 @@ def _of_locks(steps: Sequence[str]) -> Iterator[str]:
     """A lock that its holder would wait for, or that nobody has taken."""
     held: set[str] = set()
     for step in steps:
-        what, _, lock = step.partition(" ")
-        if lock and (what == "lock") == (lock in held):
-            yield f"found {shown(step)} where it is {'held already' if lock in held else 'not held'}"
-        held = held | {lock} if what == "lock" else held - {lock}
+        what, *said = step.split(" ")
+        for lock in said[:1]:
+            if (what == "lock") == (lock in held):
+                yield f"found {shown(step)} where it is {'held already' if lock in held else 'not held'}"
+            held = held | {lock} if what == "lock" else held - {lock}
     for lock in sorted(held):
         yield f'found "lock {lock}" without "unlock {lock}" behind it: the next one would wait for ever'
 

@@ -18,6 +18,7 @@ from kernels.tdx.rules import (
     HkidFree,
     Ioctl,
     KickBy,
+    Lock,
     MemslotZap,
     Module,
     OnError,
@@ -34,15 +35,16 @@ from scenarios.durations import parse_duration
 from scenarios.files import shipped_names
 from scenarios.wording import listed, names, nearest, problem, shown, unknown
 
-STEPS = tuple(name.replace("lock_", "lock ", 1) for name in names(Step))
+LOCKS = names(Lock)
+STEPS = (*(name for name in names(Step) if "lock_" not in name), "lock NAME", "lock NAME read", "unlock NAME")
 GATES, FAULTS = names(Gate), names(Fault)
 ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
 FLOW_NAMES = tuple(map(flow_name, FLOWS))
 MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
 SEPT_FREES, HKID_FREES, GUARDS, IOCTLS = names(SeptFree), names(HkidFree), names(Guard), names(Ioctl)
 MEMSLOT_ZAPS, FLUSH_AT = names(MemslotZap), names(FlushAt)
-REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", "sept_lock")
-OWN_LOCKS = ("sept_lock", "track_lock", "fault_lock", "no_entry_lock")
+REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", *LOCKS)
+OWN_LOCKS = (*LOCKS, "fault_lock", "no_entry_lock")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
 PLACEMENTS = ("apart", "mixed")
@@ -70,6 +72,22 @@ def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:
         return word
 
     return AfterValidator(check)
+
+
+def a_step(word: str) -> str:
+    """A step of a shootdown; a lock is taken for write where it is not said how."""
+    what, *said = word.split(" ")
+    if what not in ("lock", "unlock") or not said:
+        if word not in STEPS:
+            raise problem(unknown("step", word, STEPS))
+        return word
+    lock, *mode = said
+    if lock not in LOCKS:
+        raise problem(unknown("lock", lock, LOCKS))
+    if mode not in ([], ["read"], ["write"]) or (mode and what == "unlock"):
+        expected = f'"lock {lock}" or "lock {lock} read"' if what == "lock" else f'"unlock {lock}"'
+        raise problem(f"expected {expected}, found {shown(word)}")
+    return word.removesuffix(" write")
 
 
 def parts_of_a_flow(name: str) -> str:
@@ -155,7 +173,7 @@ def word_or_more(value: Any) -> str:
 
 # TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
 Lenient = Field(strict=False)
-Steps = Annotated[tuple[Annotated[str, one_of("step", STEPS)], ...], Lenient]
+Steps = Annotated[tuple[Annotated[str, AfterValidator(a_step)], ...], Lenient]
 Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
 Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
 Policy = Annotated[str, AfterValidator(a_policy)]

@@ -19,10 +19,12 @@ DOES = {
     "request": "asks every vCPU to leave, and finds out who is inside",
     "send": "sends an IPI to each that is",
     "wait": "waits until they have answered",
-    "lock sept_lock": "takes the ordering's own lock of the S-EPT",
-    "unlock sept_lock": "gives it back",
-    "lock track_lock": "takes the ordering's own lock of TRACK and kick",
-    "unlock track_lock": "gives it back",
+    "lock": "takes {lock} for {mode}",
+    "unlock": "gives {lock} back",
+}
+LOCKS = {
+    "sept_lock": "the ordering's own lock of the S-EPT",
+    "track_lock": "the ordering's own lock of TRACK and kick",
 }
 
 
@@ -34,7 +36,13 @@ def in_full(ordering: Ordering) -> Iterator[str]:
         left_out = "" if key in ordering.model_fields_set else " (left out)"
         yield f"{key} = {_value(ordering, key)}{left_out}: {field.title}"
         if key in ("shootdown", "table"):
-            yield from (f"  {step}: {DOES[step]}" for step in getattr(ordering, key))
+            yield from (f"  {step}: {_does(step)}" for step in getattr(ordering, key))
+
+
+def _does(step: str) -> str:
+    what, _, taken = step.partition(" ")
+    lock, _, mode = taken.partition(" ")
+    return DOES[what].format(lock=LOCKS.get(lock), mode=mode or "write")
 
 
 def _value(ordering: Ordering, key: str) -> str:

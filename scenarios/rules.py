@@ -28,6 +28,7 @@ from kernels.tdx.rules import (
 )
 from scenarios.busy import in_force, policy
 from scenarios.delays import parse_start_offset
+from scenarios.fields import FAULT_LOCKS
 from scenarios.models import Kick, Ordering, Scenario
 
 
@@ -67,7 +68,7 @@ def compile_rules(
         entry_gate=int("gate" in ordering.entry),
         entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
         flush_at=int(FlushAt[ordering.flush_at.upper()]),
-        fault_lock=int(ordering.fault_lock != "none" and "fault_lock" not in without),
+        fault_lock=0 if "fault_lock" in without else FAULT_LOCKS.index(ordering.fault_lock),
         fault_for_write=int(ordering.fault_mmu_lock == "write"),
         no_entry_lock=int(ordering.no_entry_lock and "no_entry_lock" not in without),
         **{
@@ -106,7 +107,8 @@ def compile_rules(
 
 def _steps(words: tuple[str, ...], without: list[str]) -> list[Step]:
     """The steps, but for those of locks that are left out."""
-    return [Step[word.upper().replace(" ", "_")] for word in words if word.partition(" ")[2] not in without]
+    left = [word for word in words if not {*word.split(" ")[1:]} & {*without}]
+    return [Step[word.upper().replace(" ", "_")] for word in left]
 
 
 def _wait(steps: list[Step], kick: Kick | None) -> int:

@@ -20,11 +20,22 @@ class Step(IntEnum):
     WAIT = 10  # until they have answered
     UNBLOCK = 11  # the page is mapped again as it was: an end in the place of REMOVE, or the undoing of BLOCK
     PROTECT = 12  # an SPTE of KVM's own lets nobody write any more; the part `writes` has it
-    # Spin locks of a proposal for zaps under mmu_lock held for read (RFC thread on TDX huge pages, May 2025).
+    # Of each lock three, in the order of `Lock`: it is taken for write, for read, and given back.
     LOCK_SEPT_LOCK = 16
-    UNLOCK_SEPT_LOCK = 17
-    LOCK_TRACK_LOCK = 18
-    UNLOCK_TRACK_LOCK = 19
+    LOCK_SEPT_LOCK_READ = 17
+    UNLOCK_SEPT_LOCK = 18
+    LOCK_TRACK_LOCK = 19
+    LOCK_TRACK_LOCK_READ = 20
+    UNLOCK_TRACK_LOCK = 21
+
+
+class Lock(IntEnum):
+    """A lock that steps of a shootdown take: those of a proposal for zaps under mmu_lock held for read (RFC thread on
+    TDX huge pages, May 2025). The lower-case name stands in TOML.
+    """
+
+    SEPT_LOCK = 0
+    TRACK_LOCK = 1
 
 
 class Gate(IntEnum):
@@ -248,7 +259,8 @@ class Fault(IntFlag):
     INVALID_SLOT_RETRIED = 1 << 46  # the local retry of a fault goes on where the memslot is being deleted
 
 
-LOCKS = range(Step.LOCK_SEPT_LOCK, Step.UNLOCK_TRACK_LOCK + 1)
+# Of a lock: the first of its steps is so many behind that of the lock before.
+STEPS_OF_LOCK, FIRST_LOCK_STEP = 3, int(Step.LOCK_SEPT_LOCK)
 MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 KVM_REQ_TLB_FLUSH = 1
 AT_ONCE, LATER = 1, 2
@@ -280,7 +292,7 @@ class Rules(NamedTuple):
     entry_gate: int
     entry_wait_for_sept_zap: int
     flush_at: int  # where a request's flush is done: by its handler, or by the next entry that succeeds
-    fault_lock: int  # sept_lock is held for read around AUG and SEPT.ADD
+    fault_lock: int  # the lock of its own that is held for read around AUG and SEPT.ADD, and 1; 0 for none
     fault_for_write: int  # a fault holds mmu_lock for write, not for read
     no_entry_lock: int  # a lock is held while wait_for_sept_zap is raised
     # Policies for BUSY: with mmu_lock held for write, and for read or not at all.
@@ -329,8 +341,9 @@ def pack_steps(steps: list[Step]) -> int:
     return sum(int(step) << (STEP_BITS * place) for place, step in enumerate(steps))
 
 
-def has_locks(rules: Rules) -> int:
-    """1 where an ordering has locks of its own, else 0."""
+def own_locks(rules: Rules) -> int:
+    """How many locks of its own an ordering's machine has: up to the last that it takes."""
     places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
     steps = (order >> place & STEP_MASK for order in (rules.shootdown, rules.table) for place in places)
-    return int(bool(rules.fault_lock or rules.no_entry_lock or any(step in LOCKS for step in steps)))
+    taken = [(step - FIRST_LOCK_STEP) // STEPS_OF_LOCK + 1 for step in steps if step >= FIRST_LOCK_STEP]
+    return max(rules.fault_lock, rules.no_entry_lock, *taken, 0)

@@ -10,7 +10,7 @@ from kernels.layout import Actor, ActorKind, Group, Layout, Sizes, Words, actor
 from kernels.protocol import declare
 from kernels.tdx.counters import ZAPPER_HISTS, tally_words, vcpu_hists
 from kernels.tdx.part import has_tables
-from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow
+from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow, Lock
 
 # Guest pages below one page-table page in a two-level flow, where the S-EPT has 512.
 LEAVES_SHIFT = 3
@@ -267,8 +267,9 @@ PAGE = Group(
     called=lambda sizes, page: f"page {page}" if page < sizes["pages"] else f"table {page - sizes['pages']}",
 )
 LP = Group("lp", count=lambda sizes: sizes["lps"])
+LOCK = Group("lock", count=lambda sizes: sizes["locks"], called=lambda _, lock: Lock(lock).name.lower())
 # `tables`: page-table pages above the guest pages, 0 where a flow has leaves alone. `lps`: logical processors, 0 where
-# TLBs belong to vCPUs. `locks`: whether the ordering has locks of its own.
+# TLBs belong to vCPUs. `locks`: how many the ordering has of its own.
 WORDS = Words(
     sizes=("vcpus", "zappers", "pages", "tables", "tlb_entries", "flow", "lps", "locks"),
     kinds={
@@ -288,8 +289,7 @@ word("mmu_lock", reads=lock)
 word("gate")
 word("wait_for_sept_zap", reads=yes_or_no)
 word("vm_bugged")
-for name in ("sept_lock", "track_lock", "no_entry_lock"):
-    word(name, there=lambda sizes: bool(sizes["locks"]), reads=lock)
+word("no_entry_lock", there=lambda sizes: bool(sizes["locks"]), reads=lock)
 word("slots_lock", there=with_any(Flow.MMIO | Flow.MEMSLOTS | Flow.BUILD), reads=lock)  # kvm->slots_lock, a mutex
 word("kvm_lock", there=build, reads=lock)  # kvm->lock
 word("invalidate_lock", there=build, reads=lock)  # of the file that guest_memfd has
@@ -299,6 +299,7 @@ word("tdr_lock", there=of_a_life, reads=lock)
 word("td_state", there=of_a_life, reads=lambda value: TD_STATES.get(value, str(value)))
 word("runnable", there=of_a_life, reads=yes_or_no)  # KVM: the TD is finalized, and the VM is not dead
 
+own_lock = word("own_lock", LOCK, reads=lock)
 sept = word("sept", PAGE, reads=entry)
 bepoch = word("bepoch", PAGE, beside=True)  # whoever blocks or removes the page uses both
 owner = word("owner", PAGE, names=ZAPPER, reads=page)

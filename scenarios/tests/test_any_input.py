@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from kernels.tdx.outcomes import FORBIDDEN
 from scenarios.busy import FULL, LOCK_MODES, OLD, WORDS
 from scenarios.durations import parse_duration
-from scenarios.fields import ENTRY_CHECKS, GATES, STEPS
+from scenarios.fields import ENTRY_CHECKS, GATES
+from scenarios.fields import STEPS as STEP_WORDS
 from scenarios.files import parsed
 from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_options
 from scenarios.models import Ordering, Scenario
@@ -19,6 +20,7 @@ from scenarios.validation import validated
 # Neither a time limit, which would make a duration a verdict, nor a database, which would leave files behind.
 anything = settings(deadline=None, database=None, max_examples=100)
 
+STEPS = tuple(word.replace("NAME", "sept_lock") for word in STEP_WORDS)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(STEPS)
 Value = TypeVar("Value")
 

@@ -2,17 +2,30 @@
 
 from pathlib import Path
 
+from scenarios.fields import LOCKS as LOCK_NAMES
 from scenarios.fields import STEPS
 from scenarios.loader import load_ordering
-from scenarios.long_form import DOES, in_full
+from scenarios.long_form import DOES, LOCKS, in_full
 from scenarios.models import Ordering
 
 FOR_PEOPLE = {"name", "title", "source", "why"}
 
 
 def test_every_step_and_every_key_says_what_it_does() -> None:
-    assert set(DOES) == set(STEPS)
+    assert set(DOES) == {step.partition(" ")[0] for step in STEPS}
+    assert set(LOCKS) == set(LOCK_NAMES)
     assert {key for key, field in Ordering.model_fields.items() if field.title is None} == FOR_PEOPLE
+
+
+def test_a_lock_is_told_with_how_it_is_taken() -> None:
+    steps = [line for line in in_full(load_ordering("read_locked")) if "sept_lock: " in line or "read: " in line]
+
+    assert steps == [
+        "  lock sept_lock: takes the ordering's own lock of the S-EPT for write",
+        "  unlock sept_lock: gives the ordering's own lock of the S-EPT back",
+        "  lock sept_lock read: takes the ordering's own lock of the S-EPT for read",
+        "  unlock sept_lock: gives the ordering's own lock of the S-EPT back",
+    ]
 
 
 def test_a_policy_by_how_mmu_lock_is_held_is_written_out(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ KICKED = 'shootdown = ["block", "track", "kick", "remove"]\n'
 PARTS = 'shootdown = ["block", "request", "send", "track", "wait", "remove"]\n'
 STEPS = (
     "block, gate_raise, kick, track, gate_lower, remove, flush, request, send, wait, unblock, protect, "
-    "lock sept_lock, unlock sept_lock, lock track_lock or unlock track_lock"
+    "lock NAME, lock NAME read or unlock NAME"
 )
 POLICIES = "spin, spin_exact, tries(16), retry_without_vcpus, hand_up, skip or bug"
 BY_LOCK = 'a table such as { read = "hand_up", write = "bug" }'
@@ -191,6 +191,22 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
         (
             'shootdown = ["lock track_lock", "lock track_lock", "remove"]',
             'shootdown: found "lock track_lock" where it is held already',
+        ),
+        (
+            'shootdown = ["lock sept_lock", "lock sept_lock read", "remove"]',
+            'shootdown: found "lock sept_lock read" where it is held already',
+        ),
+        (
+            'shootdown = ["lock sept_lock shared", "remove"]',
+            'shootdown[0]: expected "lock sept_lock" or "lock sept_lock read", found "lock sept_lock shared"',
+        ),
+        (
+            'shootdown = ["lock sept_lock read", "remove", "unlock sept_lock read"]',
+            'shootdown[2]: expected "unlock sept_lock", found "unlock sept_lock read"',
+        ),
+        (
+            'shootdown = ["lock sept_lok", "remove"]',
+            'shootdown[0]: unknown lock "sept_lok"; did you mean "sept_lock"?',
         ),
         (
             'shootdown = ["lock sept_lock", "remove"]',

@@ -183,6 +183,18 @@ def test_a_lock_that_is_left_out_takes_its_steps_with_it() -> None:
     assert left("fault_lock+no_entry_lock")[1:] == (0, 0)
 
 
+def test_a_lock_is_taken_for_write_where_it_is_not_said_how(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+
+    def steps(mode: str) -> int:
+        file.write_text(f'shootdown = ["lock sept_lock{mode}", "block", "unlock sept_lock", "remove"]')
+        return compiled(str(file)).shootdown
+
+    behind = [Step.BLOCK, Step.UNLOCK_SEPT_LOCK, Step.REMOVE]
+    assert steps("") == steps(" write") == pack_steps([Step.LOCK_SEPT_LOCK, *behind])
+    assert steps(" read") == pack_steps([Step.LOCK_SEPT_LOCK_READ, *behind])
+
+
 def test_a_rate_is_shared_among_the_zappers() -> None:
     assert compiled("spec", rate=1000, zappers=1).period == 2_000_000
     assert compiled("spec", rate=1000, zappers=4).period == 8_000_000

@@ -15,7 +15,7 @@ ROOM = Path(__file__).parent.parent
 READ_LOCKED = (
     *("lock sept_lock", "block", "unlock sept_lock"),
     *("lock track_lock", "track", "kick", "unlock track_lock"),
-    *("lock sept_lock", "remove", "unlock sept_lock"),
+    *("lock sept_lock read", "remove", "unlock sept_lock"),
 )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from kernels.layout import GO, Layout
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import Flow, KickBy, Rules, flow_named, has_locks
+from kernels.tdx.rules import Flow, KickBy, Rules, flow_named, own_locks
 from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Snapshot, snapshot
@@ -46,7 +46,7 @@ def race(
     rings = 0 if prepared.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
     flow = int(flow_named(scenario.flow))
     sizes = scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries
-    locks = has_locks(rules_by(prepared.clock, ordering, scenario, shared_cpus=False))
+    locks = own_locks(rules_by(prepared.clock, ordering, scenario, shared_cpus=False))
     lay = plan(*sizes, flow=flow, lps=scenario.lps, locks=locks, trace=rings)
     words = shared_words(lay.total_words)
     placed = places(lay, prepared.cpus, scenario.placement)

@@ -38,6 +38,7 @@ from kernels.tdx.words import (
     first_below,
     generation_of,
     mirror,
+    own_lock,
     owner,
     phase_of,
     table_of,
@@ -94,11 +95,11 @@ def write_lock_with_interrupts(td, lay, rules, me):
     return 0
 
 
-@steps(at={"fetch_add_seq_cst_sept_lock": FOR_READ})
-def read_lock_sept_with_interrupts(td, lay, rules, me):
-    """The same of a lock that zappers take for write."""
-    while (yield fetch_add_seq_cst(td, lay.sept_lock, 2)) & 1:
-        yield fetch_add_seq_cst(td, lay.sept_lock, -2)
+@steps(at={"fetch_add_seq_cst_own_lock": FOR_READ})
+def read_lock_own_with_interrupts(td, lay, rules, me, lock):
+    """The same of a lock of the ordering's own."""
+    while (yield fetch_add_seq_cst(td, own_lock(lay, lock), 2)) & 1:
+        yield fetch_add_seq_cst(td, own_lock(lay, lock), -2)
         yield from acknowledge(td, lay, rules, me)
         relax(td, rules, me)
     return 0
@@ -129,10 +130,10 @@ def add(td, lay, rules, me, node, page):
     retries = 0
     while True:
         if rules.fault_lock:
-            yield from read_lock_sept_with_interrupts(td, lay, rules, me)
+            yield from read_lock_own_with_interrupts(td, lay, rules, me, rules.fault_lock - 1)
         status = yield from mem_add(td, lay, rules, me, node, page)
         if rules.fault_lock:
-            yield read_unlock(td, lay.sept_lock)
+            yield read_unlock(td, own_lock(lay, rules.fault_lock - 1))
         count_status(td, me, leaf_of(lay, node), status)
         if status == SUCCESS:
             return SUCCESS

@@ -11,23 +11,32 @@ from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.busy import SPIN
 from kernels.tdx.kvm.kick import (
-    ASKS,
     BLOCK,
     LEAF_BLOCK,
     LEAF_REMOVE,
     LEAF_TRACK,
     LEAF_UNBLOCK,
     REMOVE,
-    SENDS,
     TRACK,
     UNBLOCK,
-    WAITS,
-    WHOLE,
     kick,
     seamcall_until,
 )
 from kernels.tdx.kvm.page_fault import allocated
-from kernels.tdx.kvm.zap_locks import lock_step
+from kernels.tdx.kvm.steps_left import (
+    FLUSH,
+    GATE_LOWER,
+    GATE_RAISE,
+    PROTECT,
+    after_failure,
+    ends_kick,
+    is_awaited,
+    is_kick,
+    is_last,
+    parts_of,
+    policy_of,
+)
+from kernels.tdx.kvm.zap_locks import is_lock, lock_step
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
@@ -52,9 +61,6 @@ from kernels.tdx.words import (
     stage_word,
 )
 
-GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
-REQUEST, SEND, WAIT, PROTECT = int(Step.REQUEST), int(Step.SEND), int(Step.WAIT), int(Step.PROTECT)
-LOCK_SEPT, LOCK_TRACK = int(Step.LOCK_SEPT_LOCK), int(Step.LOCK_TRACK_LOCK)
 COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
 LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_SEPT_REMOVE)
@@ -80,90 +86,6 @@ def blocked_page(page, zapper):
 def next_page_word(page):
     """The word of a page that has gone to someone else: the next generation, free."""
     return ((generation_of(page) + 1) << 8) | PAGE_FREE
-
-
-@local
-def ends_first(left, end, begin):
-    """Whether of the steps left this end comes before another beginning: what it ends is at hand."""
-    while left:
-        if left & STEP_MASK == begin:
-            return 0
-        if left & STEP_MASK == end:
-            return 1
-        left >>= STEP_BITS
-    return 0
-
-
-@local
-def after_failure(left):
-    """What is still done once a status has failed: the gate is lowered if it is raised (v18: atomic_dec before
-    KVM_BUG_ON), and locks that are held are given back.
-    """
-    made = GATE_LOWER if ends_first(left, GATE_LOWER, GATE_RAISE) else 0
-    if ends_first(left, LOCK_TRACK + 1, LOCK_TRACK):
-        made = made << STEP_BITS | LOCK_TRACK + 1
-    if ends_first(left, LOCK_SEPT + 1, LOCK_SEPT):
-        made = made << STEP_BITS | LOCK_SEPT + 1
-    return made << STEP_BITS
-
-
-@local
-def is_kick(what):
-    """A kick, or a part of one."""
-    return what == KICK or (what >= FLUSH and what <= WAIT)
-
-
-@local
-def is_lock(what):
-    """A lock of the ordering's own, taken or given back."""
-    return what >= LOCK_SEPT and what <= LOCK_TRACK + 1
-
-
-@local
-def parts_of(what):
-    """The parts of a kick that are this step."""
-    if what < REQUEST:
-        return WHOLE
-    return ASKS if what == REQUEST else SENDS if what == SEND else WAITS
-
-
-@local
-def is_awaited(rules, left):
-    """Whether the kick that the steps left begin with, or go on with, is waited for."""
-    if left & STEP_MASK == FLUSH:
-        return 1
-    if left & STEP_MASK == KICK or not rules.wait:
-        return rules.wait
-    while left:
-        if left & STEP_MASK == WAIT:
-            return 1
-        left >>= STEP_BITS
-    return 0
-
-
-@local
-def ends_kick(left, wait):
-    """Whether the kick is over behind the step at hand."""
-    what = left & STEP_MASK
-    return what < REQUEST or what == WAIT or (what == SEND and not wait)
-
-
-@local
-def is_last(left):
-    """Whether REMOVE comes right after the step at hand."""
-    return (left >> STEP_BITS) & STEP_MASK == REMOVE
-
-
-@local
-def policy_of(rules, what):
-    """What the zapper does where the SEAMCALL of this step is BUSY."""
-    if rules.serialized or rules.zap_for_write:
-        if what == TRACK:
-            return rules.track_busy_write
-        return rules.block_busy_write if what == BLOCK else rules.remove_busy_write
-    if what == TRACK:
-        return rules.track_busy_read
-    return rules.block_busy_read if what == BLOCK else rules.remove_busy_read
 
 
 @local
@@ -306,6 +228,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     acknowledged = 0
     remove = 0
     window = 0
+    held = 0
     phases = yield from begins(td, lay, rules, me, repair)
     expect_write(td, owner(lay, gpa))
     began = now(rules)
@@ -322,7 +245,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
         elif what == GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
         elif is_lock(what):
-            yield from lock_step(td, lay, rules, me, what)
+            held = yield from lock_step(td, lay, rules, me, what, held)
         elif what == PROTECT:
             left = yield from protect(td, lay, rules, me, gpa, left)
         elif is_kick(what):
@@ -343,7 +266,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             if status != SUCCESS and status != SKIPPED and (not repair or what == REMOVE):
                 failed = status
                 if not goes_on(rules, status):
-                    left = after_failure(left)
+                    left = after_failure(left, held)
             spent = stamp(rules, phases) - mark
             mark += spent
             if what == BLOCK:

@@ -1,48 +1,80 @@
-"""Locks that an ordering has of its own, for zaps under mmu_lock held for read: `sept_lock` and `track_lock` around
-whichever of its steps, `sept_lock` for read around a fault's SEAMCALL, and `no_entry_lock` while vCPUs are kept out.
+"""Locks that steps of an ordering take, each for write or for read, and `no_entry_lock` while vCPUs are kept out.
 
-Source: a proposal in the RFC thread on TDX huge pages, May 2025. Differs: REMOVE holds `sept_lock` for write, as BLOCK.
+Source: a proposal in the RFC thread on TDX huge pages, May 2025, for zaps under mmu_lock held for read.
 """
 
 from kernels.language.atomics import fetch_add_seq_cst
-from kernels.language.steps import steps
+from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
-from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
-from kernels.tdx.rules import Step
-from kernels.tdx.spans import FOR_READ, LOCK, UNLOCKED
+from kernels.tdx.module.locks import try_lock_exclusive
+from kernels.tdx.rules import FIRST_LOCK_STEP, STEPS_OF_LOCK
+from kernels.tdx.spans import FOR_READ, FOR_WRITE, GIVEN_BACK, LOCK
+from kernels.tdx.words import own_lock
 
-LOCK_SEPT, UNLOCK_SEPT, LOCK_TRACK = int(Step.LOCK_SEPT_LOCK), int(Step.UNLOCK_SEPT_LOCK), int(Step.LOCK_TRACK_LOCK)
+# How a lock is held: what its holder has in the word.
+WRITE, READ = 1, 2
+HELD_BITS, HELD_MASK = 2, 3  # of each lock
+LOCK_STEPS, UNLOCKS = FIRST_LOCK_STEP, STEPS_OF_LOCK - 1
 
 
-@steps(
-    at={
-        "try_lock_exclusive_sept_lock": LOCK,
-        "try_lock_exclusive_track_lock": LOCK,
-        "write_unlock_sept_lock": UNLOCKED,
-        "write_unlock_track_lock": UNLOCKED,
-    }
-)
-def lock_step(td, lay, rules, me, what):
-    """Take a lock, or give it back, as the step says."""
-    if what == LOCK_SEPT:
-        while not (yield try_lock_exclusive(td, lay.sept_lock)):
+@local
+def is_lock(what):
+    """A lock that is taken or given back."""
+    return what >= LOCK_STEPS
+
+
+@local
+def lock_of(what):
+    return max(0, what - LOCK_STEPS) // STEPS_OF_LOCK
+
+
+@local
+def mode_of(what):
+    """WRITE or READ where the step takes a lock, 0 where it gives one back."""
+    taken = (what - LOCK_STEPS) % STEPS_OF_LOCK
+    return 0 if taken == UNLOCKS else 1 + taken
+
+
+@local
+def how_held(held, lock):
+    """WRITE, READ, or 0."""
+    return held >> HELD_BITS * lock & HELD_MASK
+
+
+@local
+def held_behind(held, what):
+    """The locks that are held behind a step that takes one or gives it back."""
+    others = held & ~(HELD_MASK << HELD_BITS * lock_of(what))
+    return others | mode_of(what) << HELD_BITS * lock_of(what)
+
+
+@op
+def give_back(td, lock, mode):
+    """Readers that came meanwhile have their 2 in the word and will take it back themselves."""
+    fetch_add_seq_cst(td, lock, -mode)
+
+
+@steps(at={"try_lock_exclusive_own_lock": FOR_WRITE, "fetch_add_seq_cst_own_lock": FOR_READ})
+def take_lock(td, lay, rules, me, lock, mode):
+    """Wait for a lock of the ordering's own."""
+    if mode == WRITE:
+        while not (yield try_lock_exclusive(td, own_lock(lay, lock))):
             relax(td, rules, me)
-    elif what == LOCK_TRACK:
-        while not (yield try_lock_exclusive(td, lay.track_lock)):
-            relax(td, rules, me)
-    elif what == UNLOCK_SEPT:
-        yield write_unlock(td, lay.sept_lock)
     else:
-        yield write_unlock(td, lay.track_lock)
+        while (yield fetch_add_seq_cst(td, own_lock(lay, lock), 2)) & 1:
+            yield fetch_add_seq_cst(td, own_lock(lay, lock), -2)
+            relax(td, rules, me)
     return 0
 
 
-@steps(at={"fetch_add_seq_cst_sept_lock": FOR_READ})
-def read_lock_sept(td, lay, rules, me):
-    while (yield fetch_add_seq_cst(td, lay.sept_lock, 2)) & 1:
-        yield fetch_add_seq_cst(td, lay.sept_lock, -2)
-        relax(td, rules, me)
-    return 0
+@steps(at={"give_back_own_lock": GIVEN_BACK})
+def lock_step(td, lay, rules, me, what, held):
+    """Take a lock, or give it back as it was taken, as the step says. Returns the locks that are held behind it."""
+    if mode_of(what):
+        yield from take_lock(td, lay, rules, me, lock_of(what), mode_of(what))
+    else:
+        yield give_back(td, own_lock(lay, lock_of(what)), how_held(held, lock_of(what)))
+    return held_behind(held, what)
 
 
 @steps(at={"try_lock_exclusive_no_entry_lock": LOCK})

@@ -18,17 +18,8 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, UNBLOCK
-from kernels.tdx.kvm.shootdown import (
-    FLUSH,
-    begins,
-    goes_on,
-    gone,
-    is_kick,
-    onward,
-    seamcall_step,
-    steps_of,
-    tells_kick,
-)
+from kernels.tdx.kvm.shootdown import begins, goes_on, gone, onward, seamcall_step, steps_of, tells_kick
+from kernels.tdx.kvm.steps_left import FLUSH, is_kick
 from kernels.tdx.kvm.zap import give_all_away, give_or_keep, take, take_from
 from kernels.tdx.kvm.zapper import NONE, claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock

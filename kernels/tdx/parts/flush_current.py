@@ -50,19 +50,16 @@ from kernels.tdx.kvm.kick import (
     needs_ipi,
     next_vcpu,
 )
-from kernels.tdx.kvm.shootdown import (
+from kernels.tdx.kvm.shootdown import FREE_PAGE, STOP, lower_gate, raise_gate
+from kernels.tdx.kvm.steps_left import (
     FLUSH,
-    FREE_PAGE,
     GATE_LOWER,
     GATE_RAISE,
-    STOP,
     after_failure,
     ends_kick,
     is_awaited,
     is_kick,
-    lower_gate,
     parts_of,
-    raise_gate,
 )
 from kernels.tdx.kvm.vcpu_run import mmu_reload
 from kernels.tdx.module.mem import mem_track
@@ -209,12 +206,12 @@ def tdx_flush_tlb_current(td, lay, rules, me):
         elif what == TRACK:
             status = yield from track_as_vcpu(td, lay, rules, me)
             if status == HANDED_UP:
-                left = after_failure(left)
+                left = after_failure(left, 0)
                 again = rules.shootdown
             elif status != SUCCESS and status != SKIPPED:
                 count(td, me, BUG_ON, 1)
                 if rules.on_error != FREE_PAGE:
-                    left = after_failure(left)
+                    left = after_failure(left, 0)
                 if rules.on_error == STOP:
                     yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
         left = left >> STEP_BITS

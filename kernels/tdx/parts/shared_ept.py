@@ -16,18 +16,8 @@ from kernels.language.steps import harness, local, steps
 from kernels.tdx.kvm.busy import SPIN
 from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, TRACK, UNBLOCK, seamcall_until
 from kernels.tdx.kvm.page_fault import allocated
-from kernels.tdx.kvm.shootdown import (
-    FLUSH,
-    GATE_LOWER,
-    GATE_RAISE,
-    blocked_page,
-    is_kick,
-    next_page_word,
-    policy_of,
-    request_of,
-    seamcall_step,
-    steps_of,
-)
+from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, request_of, seamcall_step, steps_of
+from kernels.tdx.kvm.steps_left import FLUSH, GATE_LOWER, GATE_RAISE, is_kick, policy_of
 from kernels.tdx.kvm.zapper import map_page
 from kernels.tdx.part import Part
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK

@@ -41,7 +41,8 @@ from kernels.tdx.guest import (
     walk_to_leaf,
 )
 from kernels.tdx.kvm.kick import NO_MODULE, TRACK
-from kernels.tdx.kvm.shootdown import PROTECT, is_kick, protect
+from kernels.tdx.kvm.shootdown import protect
+from kernels.tdx.kvm.steps_left import PROTECT, is_kick
 from kernels.tdx.kvm.vcpu_run import handle_exit
 from kernels.tdx.kvm.zapper import any_page, does_otherwise, put_back
 from kernels.tdx.module.mem import replace

@@ -27,14 +27,13 @@ shared_owner | 3 store_release | 2 load_relaxed
 flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire
 runnable | 3 store_release, 1 store_seq_cst | 8 load_acquire, 1 load_seq_cst
 vcpu_mutex | 4 compare_exchange, 6 fetch_add |
-sept_lock | 1 compare_exchange, 7 fetch_add |
+own_lock | 1 compare_exchange, 7 fetch_add |
 mirror | 19 store_release, 2 exchange, 7 compare_exchange | 6 load_acquire
 kvm_lock | 1 compare_exchange, 1 fetch_add |
 invalidate_lock | 2 compare_exchange, 2 fetch_add |
 occupant | 2 store_release, 2 compare_exchange |
 lp_ipi | 2 store_release | 1 load_acquire
 content | 5 store_release | 1 load_relaxed
-track_lock | 1 compare_exchange, 1 fetch_add |
 tdr_lock | 6 exchange, 6 compare_exchange, 17 fetch_add |
 td_state | 6 store_release | 7 load_acquire
 bepoch | 4 store_release | 2 load_acquire

@@ -1,27 +1,31 @@
 """Zaps under mmu_lock held for read: which of the proposed locks are enough, by what is done about BUSY."""
 
+import functools
+
 import pytest
 
 from kernels.search.explore import explore
-from kernels.tdx.kvm.shootdown import after_failure
+from kernels.story.narrate import Narrator
+from kernels.tdx.kvm.steps_left import after_failure
+from kernels.tdx.kvm.zap_locks import READ, WRITE, held_behind, how_held
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import STEP_BITS, Busy, Flow, Rules, Step, pack_steps
-from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, REMOVE, TRACK, busy, order
+from kernels.tdx.rules import STEP_BITS, Busy, Flow, Lock, Rules, Step, pack_steps
+from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, RAISE, REMOVE, TRACK, busy, order
 
-LOCK_SEPT, UNLOCK_SEPT, LOCK_TRACK, UNLOCK_TRACK = LOCKS
+LOCK_SEPT, READ_SEPT, UNLOCK_SEPT, LOCK_TRACK, READ_TRACK, UNLOCK_TRACK = LOCKS
 SEPT, TRACKS, FAULTS, NO_ENTRY = "sept_lock", "track_lock", "fault_lock", "no_entry_lock"
 ALL = {SEPT, TRACKS, FAULTS, NO_ENTRY}
 TWO_ZAPPERS = Size(1, 2, 2)
 
 
-def with_locks(locks: set[str], policy: Busy, flow: Flow = Flow.SHOOTDOWN) -> Rules:
-    """The specification's order without mmu_lock, and these locks."""
+def with_locks(locks: set[str], policy: Busy, flow: Flow = Flow.SHOOTDOWN, removes: Step = READ_SEPT) -> Rules:
+    """The specification's order without mmu_lock, and these locks; REMOVE holds its own for read, as proposed."""
     sept, track = SEPT in locks, TRACKS in locks
     steps = [
         *[LOCK_SEPT] * sept, BLOCK, *[UNLOCK_SEPT] * sept,
         *[LOCK_TRACK] * track, TRACK, KICK, *[UNLOCK_TRACK] * track,
-        *[LOCK_SEPT] * sept, REMOVE, *[UNLOCK_SEPT] * sept,
+        *[removes] * sept, REMOVE, *[UNLOCK_SEPT] * sept,
     ]  # fmt: skip
     return order(
         *steps,
@@ -59,14 +63,49 @@ def test_all_of_them_are_enough_for_one_more_try(flow: Flow):
     assert first_error(with_locks(ALL, Busy.RETRY_WITHOUT_VCPUS, flow)) == set()
 
 
+def test_remove_may_hold_its_lock_for_write_as_well_and_block_not_for_read():
+    for_write = with_locks(ALL, Busy.RETRY_WITHOUT_VCPUS, removes=LOCK_SEPT)
+    block_for_read = for_write._replace(shootdown=for_write.shootdown - LOCK_SEPT + READ_SEPT)
+
+    assert first_error(for_write) == set()
+    assert first_error(block_for_read) == {"busy_given_up"}
+
+
 @pytest.mark.parametrize(
-    ("left", "held"),
+    ("taken", "left", "done"),
     [
-        ((BLOCK, UNLOCK_SEPT, LOCK_TRACK, TRACK, UNLOCK_TRACK), (UNLOCK_SEPT,)),
-        ((TRACK, UNLOCK_TRACK, LOCK_SEPT, REMOVE, UNLOCK_SEPT), (UNLOCK_TRACK,)),
-        ((TRACK, LOWER, UNLOCK_TRACK, UNLOCK_SEPT), (UNLOCK_SEPT, UNLOCK_TRACK, LOWER)),
-        ((LOCK_SEPT, REMOVE, UNLOCK_SEPT), ()),
+        ((LOCK_SEPT,), (BLOCK, LOWER, UNLOCK_SEPT), (UNLOCK_SEPT, LOWER)),
+        ((LOCK_SEPT, UNLOCK_SEPT, READ_TRACK), (TRACK, UNLOCK_TRACK), (UNLOCK_TRACK,)),
+        ((READ_SEPT, LOCK_TRACK), (TRACK, RAISE, LOWER), (UNLOCK_TRACK, UNLOCK_SEPT)),
+        ((LOCK_SEPT, UNLOCK_SEPT), (LOCK_SEPT, REMOVE, UNLOCK_SEPT), ()),
     ],
 )
-def test_a_zapper_that_fails_gives_back_what_it_holds(left: tuple[Step, ...], held: tuple[Step, ...]):
-    assert after_failure(pack_steps([*left])) >> STEP_BITS == pack_steps([*held])
+def test_a_zapper_that_fails_gives_back_what_it_holds(
+    taken: tuple[Step, ...], left: tuple[Step, ...], done: tuple[Step, ...]
+):
+    held = functools.reduce(held_behind, taken, 0)
+
+    assert after_failure(pack_steps([*left]), held) >> STEP_BITS == pack_steps([*done])
+
+
+@pytest.mark.parametrize("lock", [Lock.SEPT_LOCK, Lock.TRACK_LOCK])
+def test_a_lock_that_is_taken_for_read_is_held_so_until_it_is_given_back(lock: Lock):
+    write, read, back = LOCKS[3 * lock : 3 * lock + 3]
+    other = LOCKS[3 * (1 - lock)]
+
+    assert how_held(held_behind(held_behind(0, other), write), lock) == WRITE
+    assert how_held(held_behind(held_behind(0, other), read), lock) == READ
+    assert held_behind(held_behind(held_behind(0, other), read), back) == held_behind(0, other)
+
+
+def test_a_story_says_how_a_lock_is_taken():
+    narrator = Narrator(*of_flow(with_locks({SEPT, TRACKS}, Busy.SPIN)), Size(1, 1))
+    while narrator.run.site("zapper 0") is not None:
+        narrator.step("zapper 0", 0)
+
+    said = [span.name for span in narrator.story().spans if "_lock" in span.name]
+    assert said == [
+        "takes sept_lock for write", "gives sept_lock back",
+        "takes track_lock for write", "gives track_lock back",
+        "takes sept_lock for read", "gives sept_lock back",
+    ]  # fmt: skip

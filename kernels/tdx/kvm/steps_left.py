@@ -1,0 +1,91 @@
+"""What the steps say that are left of a shootdown: which of them is at hand, what it belongs to, and what is still done
+where the others are not.
+"""
+
+from kernels.language.steps import local
+from kernels.tdx.kvm.kick import ASKS, BLOCK, REMOVE, SENDS, TRACK, WAITS, WHOLE
+from kernels.tdx.kvm.zap_locks import how_held
+from kernels.tdx.rules import FIRST_LOCK_STEP, STEP_BITS, STEP_MASK, STEPS_OF_LOCK, Lock, Step
+
+GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
+REQUEST, SEND, WAIT, PROTECT = int(Step.REQUEST), int(Step.SEND), int(Step.WAIT), int(Step.PROTECT)
+LOCKS, FIRST_UNLOCK = len(Lock), FIRST_LOCK_STEP + STEPS_OF_LOCK - 1
+
+
+@local
+def ends_first(left, end, begin):
+    """Whether of the steps left this end comes before another beginning: what it ends is at hand."""
+    while left:
+        if left & STEP_MASK == begin:
+            return 0
+        if left & STEP_MASK == end:
+            return 1
+        left >>= STEP_BITS
+    return 0
+
+
+@local
+def after_failure(left, held):
+    """What is still done once a status has failed: locks that are held are given back, and the gate is lowered if it is
+    raised (v18: atomic_dec before KVM_BUG_ON).
+    """
+    made = GATE_LOWER if ends_first(left, GATE_LOWER, GATE_RAISE) else 0
+    lock = 0
+    while lock < LOCKS:
+        if how_held(held, lock):
+            made = made << STEP_BITS | FIRST_UNLOCK + lock * STEPS_OF_LOCK
+        lock += 1
+    return made << STEP_BITS
+
+
+@local
+def is_kick(what):
+    """A kick, or a part of one."""
+    return what == KICK or (what >= FLUSH and what <= WAIT)
+
+
+@local
+def parts_of(what):
+    """The parts of a kick that are this step."""
+    if what < REQUEST:
+        return WHOLE
+    return ASKS if what == REQUEST else SENDS if what == SEND else WAITS
+
+
+@local
+def is_awaited(rules, left):
+    """Whether the kick that the steps left begin with, or go on with, is waited for."""
+    if left & STEP_MASK == FLUSH:
+        return 1
+    if left & STEP_MASK == KICK or not rules.wait:
+        return rules.wait
+    while left:
+        if left & STEP_MASK == WAIT:
+            return 1
+        left >>= STEP_BITS
+    return 0
+
+
+@local
+def ends_kick(left, wait):
+    """Whether the kick is over behind the step at hand."""
+    what = left & STEP_MASK
+    return what < REQUEST or what == WAIT or (what == SEND and not wait)
+
+
+@local
+def is_last(left):
+    """Whether REMOVE comes right after the step at hand."""
+    return (left >> STEP_BITS) & STEP_MASK == REMOVE
+
+
+@local
+def policy_of(rules, what):
+    """What the zapper does where the SEAMCALL of this step is BUSY."""
+    if rules.serialized or rules.zap_for_write:
+        if what == TRACK:
+            return rules.track_busy_write
+        return rules.block_busy_write if what == BLOCK else rules.remove_busy_write
+    if what == TRACK:
+        return rules.track_busy_read
+    return rules.block_busy_read if what == BLOCK else rules.remove_busy_read

@@ -1,0 +1,55 @@
+"""Locks of a user's own ordering as they race: what a wrong use of one is known for shows, and a right one nothing."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+TRACKED = '"lock track_lock", "track", "kick", "unlock track_lock"'
+READ_LOCKED = """\
+shootdown     = [
+    "lock sept_lock {}", "block", "unlock sept_lock", {},
+    "lock sept_lock {}", "remove", "unlock sept_lock",
+]
+kick          = {{ request = "none", wait = true }}
+entry         = ["wait_for_sept_zap"]
+fault_lock    = "sept_lock"
+no_entry_lock = true
+track_busy    = "retry_without_vcpus"
+sept_busy     = "retry_without_vcpus"
+serialized    = false
+"""
+# By name: the ordering, where its race is held up, and what shows.
+ORDERS = {
+    "block_for_read": (
+        READ_LOCKED.format("read", TRACKED, "write"),
+        "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
+        "busy_given_up",
+    ),
+    "remove_for_read": (
+        READ_LOCKED.format("write", TRACKED, "read"),
+        "mem_page_remove.unlock_shared_tree_lock=200us@0.5",
+        "",
+    ),
+}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ORDERS)
+def test_what_a_lock_is_for_shows_where_it_is_held_otherwise(tdx_stress: Command, tmp_path: Path, name: str) -> None:
+    text, delay, shows = ORDERS[name]
+    (tmp_path / "mine.toml").write_text(text + (f'expect = ["{shows}"]' if shows else 'expect = "safe"'))
+    done = tdx_stress(
+        "run", "wrong", "--ordering", "mine.toml", "--vcpus", "1", "--zappers", "2", "--pages", "4",
+        "--set", "delays={}", "--delay", delay, "--duration", "3s", "--warmup", "0s", "--no-report", "--json", "-",
+    )  # fmt: skip
+
+    assert done.stdout, done.stderr
+    (run,) = json.loads(done.stdout)["runs"]
+    forbidden = {one["id"] for one in run["outcomes"] if one["grade"] == "forbidden" and one["count"]}
+    assert forbidden == {shows} - {""}
+    assert run["ending"] == "finished"
