@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,7 +218,7 @@ def test_shares_of_a_run_are_merged_and_what_is_missing_is_raced_later(tdx_stres
     for number in (1, 2):
         tdx_stress(*asked, "--share", f"{number}/2", "--out", f"share{number}")
     for path in (tmp_path / "share2/pieces").glob("*2-*.json"):
-        change(path, machine="0" * 8)
+        change(path, machine="0" * 8, started="2999-11-30T07:58:01Z")
 
     both = tdx_stress("merge", "share1", "share2", "--out", "both")
     half = tdx_stress("merge", "share1", "--out", "half", "-q")
@@ -226,6 +227,7 @@ def test_shares_of_a_run_are_merged_and_what_is_missing_is_raced_later(tdx_stres
     result, resumed = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("both", "half"))
     assert (both.returncode, half.returncode, rest.returncode) == (0, 6, 0)
     assert "1 of 2 pieces missing: 00002-" in half.stderr
+    assert re.findall("machine .*: its clock is ahead", both.stderr) == ["machine 00000000: its clock is ahead"]
     assert [run["ordering"] for run in result["runs"]] == [run["ordering"] for run in resumed["runs"]]
     assert result["command"] == resumed["command"] == ["tdx-stress", *asked]
     assert {run["machine"] for run in result["runs"]} == set(result["hosts"])
