@@ -17,7 +17,9 @@ from stress.pieces.run import share_of
 from stress.pieces.tests.changed import change
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-ASKED = ("faults", "--ordering", "no_kick", "--fault", "sept_remove_without_tracking", "--fault", "reclaim_early", "-q")
+ASKED = (
+    "faults", "--ordering", "no_kick", "--fault", "sept_remove_without_tracking", "--fault", "no_flush_at_entry", "-q",
+)  # fmt: skip
 
 
 def found(directory: Path) -> Any:
@@ -46,7 +48,7 @@ def test_shares_of_a_job_merged_are_the_whole_and_one_alone_names_what_is_missin
 def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
-    for name, fault in (("one", "reclaim_early"), ("two", "move_without_vp_flush")):
+    for name, fault in (("one", "no_flush_at_entry"), ("two", "torn_epoch_read")):
         tdx_stress("faults", "--ordering", "no_block", "--fault", fault, "--share", "2/2", "--out", name)
     file = tmp_path / "two/pieces/job.json"
 
@@ -78,7 +80,7 @@ def test_a_cluster_where_nobody_answers_is_one_line_and_leaves_nothing(tdx_stres
 
 
 STANDS_IN = {
-    "tdx-stress": 'verb=$1; shift; [ $verb = faults ] && set -- --ordering no_block --fault reclaim_early "$@"\n'
+    "tdx-stress": 'verb=$1; shift; [ $verb = faults ] && set -- --ordering no_block --fault no_flush_at_entry "$@"\n'
     f'exec {sys.executable} -m stress $verb "$@"',
     "ssh": 'mkdir -p "at-$1"; cd "at-$1"; exec sh -c "$2"',
     "scp": 'exec cp -r "at-${2%%:*}/${2#*:}" "$3"',
