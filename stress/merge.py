@@ -9,7 +9,7 @@ from stress.errors import UsageFault
 from stress.explore import atlas, matrix, sweep
 from stress.options import MergeRequest
 from stress.pieces.record import FOLDER, JOB, Job, Pieces, read_pieces, unlike, utc
-from stress.pieces.run import show_job
+from stress.pieces.run import end_of_job
 from stress.run import amplify
 from stress.run import verb as run
 from stress.selftest import verb as selftest
@@ -52,11 +52,7 @@ def merge(request: MergeRequest) -> int:
                 its.note(f"pieces that stand in several directories: {twice}; the first of each counts")
             for line in _apart(whole):
                 its.note(line)
-            if not whole.done:
-                return its.nothing()
-            if job.leave is not None:
-                return job.leave(its, directory, job, whole)
-            return show_job(its, directory, job, whole, opened(lambda: whole.document(job)))
+            return end_of_job(its, directory, job, whole)
 
 
 def _job(share: Pieces) -> Job:

@@ -69,7 +69,7 @@ def job_of(subject: Plain) -> Job:
     pieces = {
         key_of(number, "round"): {"round": number, "seed": seed, "bench": subject} for number in range(1, most + 1)
     }
-    return Job(BENCH, BENCH, subject, pieces, run_piece, lambda *given: {}, races=True, keep=keep, leave=leave)
+    return Job(BENCH, BENCH, subject, pieces, run_piece, races=True, keep=keep, leave=leave)
 
 
 def prepared_for(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:

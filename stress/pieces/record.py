@@ -55,7 +55,7 @@ class Job(NamedTuple):
     subject: Plain
     pieces: dict[str, Plain]
     run: Run
-    document: Callable[[Plain, Plain, Mapping[str, Plain]], Plain]
+    document: Callable[[Plain, Plain, Mapping[str, Plain]], Plain] = lambda *given: {}
     races: bool = False
     keep: Callable[[Any, "Job", "Pieces"], None] | None = None
     leave: Callable[[Any, Any, "Job", "Pieces"], int] | None = None

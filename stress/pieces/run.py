@@ -40,6 +40,7 @@ FREE = {
 }
 Key = TypeVar("Key")
 Result = TypeVar("Result")
+Then = Callable[[Session, RunDirectory, Plain], Plain]
 
 
 def begun(request: Any, verb: str, more: Sequence[str] = ()) -> Plain:
@@ -102,12 +103,12 @@ def run_job(
     *,
     threads: int,
     told: Callable[[Plain, Pieces], tuple[str, bool]] = lambda found, pieces: ("", False),
-    then: Callable[[Session, RunDirectory, Plain], Plain] = lambda its, directory, document: document,
+    then: Then | None = None,
     adopted: Pieces | None = None,
 ) -> int:
     """Run what is missing, or its share; store, show; returns the exit code. `threads`: how many pieces at once here, 0
     for one after the other in this thread, with views of their own. `told`: a line about a piece, and whether it is
-    enough; `then` adds to a result that is complete; `adopted`: pieces that are there as a result.
+    enough; `then`: see `end_of_job`; `adopted`: pieces that are there as a result.
     """
     part, of = share_of(request.share)
     refuse_beside_share(request)
@@ -166,18 +167,20 @@ def run_job(
                         pieces.drop()
             if request.share is not None:
                 return _end_of_share(its, pieces, mine, job, request.share)
-            if not (pieces.done or pieces.partial):
-                return its.nothing()
-            if job.leave is not None:
-                return job.leave(its, directory, job, pieces)
-            document = pieces.document(job)
-            if not its.interrupts and len(pieces.done) == len(job.pieces):
-                document = then(its, directory, document)
-            return show_job(its, directory, job, pieces, document)
+            return end_of_job(its, directory, job, pieces, then)
 
 
-def show_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, document: Plain) -> int:
-    """Store, draw and show a result, and say which pieces are missing; the exit code."""
+def end_of_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, then: Then | None = None) -> int:
+    """Store, draw and show a result of what there is, and say which pieces are missing; the exit code. `then` adds to
+    one that is complete. Raises UsageFault for pieces of another making.
+    """
+    if not (pieces.done or pieces.partial):
+        return its.nothing()
+    if job.leave is not None:
+        return job.leave(its, directory, job, pieces)
+    document = opened(lambda: pieces.document(job))
+    if then is not None and not its.interrupts and len(pieces.done) == len(job.pieces):
+        document = then(its, directory, document)
     with its.noted():
         put_document(directory, its.kind.file.removesuffix(".json"), document)
         if its.interrupts.received < 2:

@@ -100,7 +100,7 @@ def job_of(subject: Plain) -> Job:
         for number, one in enumerate(subject["orderings"], start=1)
     }
     kind, how = (REAL, real.run_arm) if "arms" in subject["scenario"] else (RUN, run_piece)
-    return Job(RUN, kind, subject, pieces, how, lambda *given: {}, races=True, keep=_keep, leave=_leave)
+    return Job(RUN, kind, subject, pieces, how, races=True, keep=_keep, leave=_leave)
 
 
 def _prepared(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:
