@@ -45,7 +45,9 @@ def over(
     """Every piece that is due as it ends, with the facts of its machine, but for those whose workers died every time.
     Raises CannotRunHere, UsageFault and HarnessFault.
     """
-    with _connected(address) as (client, here):
+    with _connected(address, interrupts) as (client, here):
+        if interrupts:
+            return
         ours = worker_facts(races=False)
         _refuse_unlike(client, address, ours, races=job.races)
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -188,8 +190,8 @@ class Here:
 
 
 @contextlib.contextmanager
-def _connected(address: str) -> Iterator[tuple[Any, Here | None]]:
-    """A client, and what was started for it, if anything was; neither is left."""
+def _connected(address: str, interrupts: Interrupts) -> Iterator[tuple[Any, Here | None]]:
+    """A client, and what was started for it, if anything was; neither is left. None after an interrupt."""
     try:
         import dask
 
@@ -213,7 +215,7 @@ def _connected(address: str) -> Iterator[tuple[Any, Here | None]]:
             stack.callback(here.end)
             where = {"scheduler_file": here.file}
         until = time.monotonic() + wait_s
-        while client is None or not _told(client):
+        while not interrupts and (client is None or not _told(client)):
             if here is not None and here.gone:
                 raise gone(address)
             if time.monotonic() > until:

@@ -12,7 +12,8 @@ import pytest
 
 from stress.explore.pairs import run_pair
 from stress.interrupts import Interrupts
-from stress.pieces.cluster import AGAIN, STARTED
+from stress.pieces.cluster import AGAIN, STARTED, over
+from stress.pieces.record import Job
 
 JOB = """
 import os, signal
@@ -26,10 +27,10 @@ from stress.pieces.record import utc
 
 kills = {"once": 1, "ever": 99, "never": 0}
 pieces = {name: {"mark": os.path.abspath(name), "kills": times} for name, times in kills.items()}
-job = Job("faults", "faults", {}, pieces, killing, lambda *given: {})
+job = Job("faults", "faults", {}, pieces, killing)
 got = cluster.over("local:2", job, list(pieces), Interrupts(), lambda more: None)
 begun, ended = utc(), list(got)
-print(sorted(key for key, one, host in ended), os.path.getsize("once") > 1)
+print(sorted(key for key, one, host in ended), os.path.getsize("once") > 1, 3 <= os.path.getsize("ever") <= 4)
 print(all(begun <= one["started"] <= utc() for key, one, host in ended), os.listdir("temporary"))
 """
 
@@ -55,7 +56,7 @@ def test_a_piece_whose_worker_is_killed_is_run_again_and_one_that_kills_every_wo
     script: Callable[[str], str],
 ) -> None:
     assert AGAIN == 3
-    assert script(JOB) == "['never', 'once'] True\nTrue []\n"
+    assert script(JOB) == "['never', 'once'] True True\nTrue []\n"
 
 
 KILLED = """
@@ -124,32 +125,41 @@ def test_pieces_that_kill_their_workers_or_have_them_hang_are_named_and_all_else
 
 
 GONE = """
-import os, sys, time
+import os, time
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
 from stress.pieces import cluster
 from stress.pieces.record import Job
 from stress.pieces.tests.test_cluster import killing
 
-made = cluster.Here
-def here(*asked):
-    its = made(*asked)
-    while {late} and not os.path.exists(its.file):
+started = []
+def here(*asked, made=cluster.Here):
+    started.append(its := made(*asked))
+    while {moment!r} == "file" and not os.path.exists(its.file):
         time.sleep(0.01)
-    its._scheduler.kill()
+    if {moment!r} != "work":
+        its._scheduler.kill()
     return its
 cluster.Here = here
+pieces = {{"one": {{"mark": os.devnull, "kills": 0}}}}
 try:
-    list(cluster.over("local:1", Job("faults", "faults", {{}}, {{}}, killing, print), ["a"], Interrupts(), print))
+    job = Job("faults", "faults", {{}}, pieces, killing)
+    list(cluster.over("local:1", job, list(pieces), Interrupts(), lambda more: started[0]._scheduler.kill()))
 except HarnessFault as told:
     print(told)
 """
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_a_scheduler_that_ends_at_once_is_told_at_once(script: Callable[[str], str], late: bool) -> None:
+@pytest.mark.parametrize("moment", ["start", "file", "work"])
+def test_a_scheduler_that_ends_is_told_at_once(script: Callable[[str], str], moment: str) -> None:
     """Without the question for its end a command waited 120 s, or for ever; a test's time is less."""
-    assert script(GONE.format(late=late)) == "--cluster: the scheduler at local:1 is gone\n"
+    assert script(GONE.format(moment=moment)) == "--cluster: the scheduler at local:1 is gone\n"
+
+
+def test_who_wants_the_end_before_a_cluster_answers_has_it_at_once() -> None:
+    job = Job("faults", "faults", {}, {"one": {}}, killing)
+
+    assert list(over("tcp://127.0.0.1:9", job, ["one"], Interrupts(lambda: False), lambda more: None)) == []
 
 
 OTHERS = """
@@ -167,7 +177,7 @@ spoilt = [
     "import stress.provenance as its; its.version = lambda: '0.0.0'",
     "os.fork = lambda: os.mkdir('/')",
 ]
-job = Job("faults", "faults", {}, {"one": {"mark": "mark", "kills": 0}}, killing, print, races=True)
+job = Job("faults", "faults", {}, {"one": {"mark": "mark", "kills": 0}}, killing, races=True)
 
 def tell(name):
     try:
@@ -183,7 +193,7 @@ for line in spoilt:
         while not cluster.os.path.exists(its.file):
             cluster.time.sleep(0.05)
         address = json.load(open(its.file))["address"]
-        with cluster._connected(address) as (client, _):
+        with cluster._connected(address, Interrupts()) as (client, _):
             (worker,) = cluster._told(client)
         tell("before")
         asked, cluster._refuse_unlike = cluster._refuse_unlike, lambda *given, **more: None
