@@ -21,14 +21,16 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     """Each key that contradicts another, and how. The first one is reported."""
     yield from (("shootdown", text) for text in _of_steps(o.shootdown))
     yield from (("table", text) for text in _of_steps(o.table or ("remove",)))
+    taken = {step.split(" ")[1] for step in o.every_step if " " in step}
     raised = "gate_raise" in o.every_step
     if raised and o.gate == "none":
         yield "gate", 'expected "counter" or "flag", as the shootdown has gate steps, found "none"'
     if o.gate != "none" and not raised:
         yield "gate", f'expected "none", as the shootdown has no gate steps, found "{o.gate}"'
+    if o.serialized and "mmu_lock" in taken:
+        yield "serialized", "expected false, as the shootdown takes mmu_lock by steps of its own, found true"
     yield from _of_kicks(o)
     yield from _of_busy(o)
-    taken = {step.split(" ")[1] for step in o.every_step if " " in step}
     taken |= {"fault_lock"} if o.fault_lock != "none" else set()
     taken |= {"no_entry_lock"} if o.no_entry_lock else set()
     for lock in o.without.split("+") if o.without != "none" else ():

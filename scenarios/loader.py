@@ -131,7 +131,7 @@ def _from_steps(steps: list[str]) -> Ordering:
         "shootdown": steps,
         "gate": "counter" if gated else "none",
         "entry": ["requests", "gate"] if gated else ["requests"] if "flush" in steps else [],
-        "serialized": not gated,
+        "serialized": not gated and not any("mmu_lock" in step for step in steps),
     }
     if "kick" in steps or not set(PARTS).isdisjoint(steps):
         table["kick"] = {"request": "tlb_flush" if gated else "none", **({"wait": True} if "kick" in steps else {})}

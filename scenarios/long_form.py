@@ -25,6 +25,7 @@ DOES = {
 LOCKS = {
     "sept_lock": "the ordering's own lock of the S-EPT",
     "track_lock": "the ordering's own lock of TRACK and kick",
+    "mmu_lock": "KVM's mmu_lock",
 }
 
 

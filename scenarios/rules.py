@@ -77,6 +77,7 @@ def compile_rules(
             for mode, word in by_mode.items()
         },
         serialized=int(ordering.serialized and not two_levels),
+        mmu_lock_steps=int(Step.LOCK_MMU_LOCK in steps),
         zap_for_write=int(ordering.serialized and two_levels),
         sept_free=int(SeptFree[ordering.sept_free.upper()]),
         hkid_free=int(HkidFree[ordering.hkid_free.upper()]),

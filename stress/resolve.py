@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernels.race.ticks import NS_SHIFT, Clock
+from kernels.tdx.part import has_tables
 from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Flow, Rules, flow_name, flow_named, has_part
 from scenarios.busy import SEAMCALLS, said
 from scenarios.files import shipped
@@ -115,6 +116,9 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         if scenario.has(Flow.SEPT_PAGES | Flow.TEARDOWN) and "remove" not in ordering.shootdown:
             said = f'in the flow "{scenario.flow}", where pages go for good, found none'
             raise UsageFault(f'{ordering.name}: shootdown: expected the step "remove" {said}')
+        if "lock mmu_lock" in " ".join(ordering.every_step) and has_tables(flow_named(scenario.flow)):
+            said = f'in the flow "{scenario.flow}", where a zapper holds it from before its first step on'
+            raise UsageFault(f'{ordering.name}: found "lock mmu_lock" {said}')
         if scenario.has(Flow.FLUSH_CURRENT) and (locks := own_locks(ordering)):
             said = "a vCPU's own tdx_track() takes no lock of the ordering's"
             raise UsageFault(f'{ordering.name}: found "{locks[0]}" in the flow "{scenario.flow}", where {said}')

@@ -27,15 +27,20 @@ class Step(IntEnum):
     LOCK_TRACK_LOCK = 19
     LOCK_TRACK_LOCK_READ = 20
     UNLOCK_TRACK_LOCK = 21
+    LOCK_MMU_LOCK = 22
+    LOCK_MMU_LOCK_READ = 23
+    UNLOCK_MMU_LOCK = 24
 
 
 class Lock(IntEnum):
-    """A lock that steps of a shootdown take: those of a proposal for zaps under mmu_lock held for read (RFC thread on
-    TDX huge pages, May 2025). The lower-case name stands in TOML.
+    """A lock that steps of a shootdown take: the ordering's own, and then KVM's mmu_lock, which every machine has. The
+    lower-case name stands in TOML.
     """
 
+    # Those of a proposal for zaps under mmu_lock held for read (RFC thread on TDX huge pages, May 2025).
     SEPT_LOCK = 0
     TRACK_LOCK = 1
+    MMU_LOCK = 2
 
 
 class Gate(IntEnum):
@@ -307,6 +312,7 @@ class Rules(NamedTuple):
     sept_add_busy_write: int
     sept_add_busy_read: int
     serialized: int
+    mmu_lock_steps: int  # a step takes it for write: a page is mapped again with it held for read, as if `serialized`
     zap_for_write: int  # in a two-level flow, in place of `serialized`: mmu_lock held for write, not for read
     sept_free: int
     hkid_free: int  # in the flow `teardown`
@@ -345,5 +351,5 @@ def own_locks(rules: Rules) -> int:
     """How many locks of its own an ordering's machine has: up to the last that it takes."""
     places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
     steps = (order >> place & STEP_MASK for order in (rules.shootdown, rules.table) for place in places)
-    taken = [(step - FIRST_LOCK_STEP) // STEPS_OF_LOCK + 1 for step in steps if step >= FIRST_LOCK_STEP]
-    return max(rules.fault_lock, rules.no_entry_lock, *taken, 0)
+    taken = [(step - FIRST_LOCK_STEP) // STEPS_OF_LOCK for step in steps if step >= FIRST_LOCK_STEP]
+    return max(rules.fault_lock, rules.no_entry_lock, *(lock + 1 for lock in taken if lock != Lock.MMU_LOCK))

@@ -19,6 +19,7 @@ def order(*steps: Step, **fields: int) -> Rules:
     base = Rules(*([0] * len(Rules._fields)))
     usual = {
         "shootdown": pack_steps(list(steps)),
+        "mmu_lock_steps": int(Step.LOCK_MMU_LOCK in steps),
         "wait": 1,
         "batch": 1,
         **busy(Busy.SPIN),

@@ -197,6 +197,10 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'shootdown: found "lock sept_lock read" where it is held already',
         ),
         (
+            'shootdown = ["lock mmu_lock read", "block", "remove", "unlock mmu_lock"]',
+            "serialized: expected false, as the shootdown takes mmu_lock by steps of its own, found true",
+        ),
+        (
             'shootdown = ["lock sept_lock shared", "remove"]',
             'shootdown[0]: expected "lock sept_lock" or "lock sept_lock read", found "lock sept_lock shared"',
         ),

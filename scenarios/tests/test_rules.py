@@ -55,6 +55,7 @@ def test_spec_compiles_to_these_integers() -> None:
         sept_add_busy_read=9,
         zap_for_write=0,
         serialized=1,
+        mmu_lock_steps=0,
         sept_free=0,
         hkid_free=0,
         guard=0,
@@ -193,6 +194,13 @@ def test_a_lock_is_taken_for_write_where_it_is_not_said_how(tmp_path: Path) -> N
     behind = [Step.BLOCK, Step.UNLOCK_SEPT_LOCK, Step.REMOVE]
     assert steps("") == steps(" write") == pack_steps([Step.LOCK_SEPT_LOCK, *behind])
     assert steps(" read") == pack_steps([Step.LOCK_SEPT_LOCK_READ, *behind])
+
+
+@pytest.mark.parametrize(("steps", "held"), [("lock mmu_lock", 1), ("lock mmu_lock read", 0), ("track", 0)])
+def test_a_page_is_mapped_again_inside_mmu_lock_where_a_step_takes_it_for_write(steps: str, held: int) -> None:
+    rules = compiled(f"{steps},block,remove{',unlock mmu_lock' * ('lock' in steps)}")
+
+    assert (rules.mmu_lock_steps, rules.serialized) == (held, int(steps == "track"))
 
 
 def test_a_rate_is_shared_among_the_zappers() -> None:

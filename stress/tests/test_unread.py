@@ -108,6 +108,11 @@ def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario,
     asked(scenario, ordering, *settings)
 
 
+def test_a_lock_that_a_zapper_of_the_flow_holds_already_is_refused() -> None:
+    with pytest.raises(UsageFault, match=r'found "lock mmu_lock" in the flow "populate", where a zapper holds it'):
+        asked("populate", "lock mmu_lock,block,track,kick,remove,unlock mmu_lock")
+
+
 @pytest.mark.parametrize(
     ("scenario", "ordering", "fault", "said"),
     [

@@ -181,9 +181,9 @@ def protect(td, lay, rules, me, gpa, left):
 
 
 @steps(in_place=True)
-def seamcall_step(td, lay, rules, me, what, gpa, repair):
+def seamcall_step(td, lay, rules, me, what, gpa, repair, held):
     """BLOCK, TRACK, REMOVE or UNBLOCK under its policy for BUSY, and the page's word behind it. Returns the status."""
-    policy = SPIN if repair else policy_of(rules, what)
+    policy = SPIN if repair else policy_of(rules, what, held)
     status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
     if status == SUCCESS and what == BLOCK and not repair:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
@@ -262,7 +262,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 # tdx_track() has returned: from here on a read through the old translation is forbidden.
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
                 window = mark - window_began
-            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
+            status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair, held)
             if status != SUCCESS and status != SKIPPED and (not repair or what == REMOVE):
                 failed = status
                 if not goes_on(rules, status):

@@ -4,7 +4,7 @@ where the others are not.
 
 from kernels.language.steps import local
 from kernels.tdx.kvm.kick import ASKS, BLOCK, REMOVE, SENDS, TRACK, WAITS, WHOLE
-from kernels.tdx.kvm.zap_locks import how_held
+from kernels.tdx.kvm.zap_locks import MMU_LOCK, WRITE, how_held
 from kernels.tdx.rules import FIRST_LOCK_STEP, STEP_BITS, STEP_MASK, STEPS_OF_LOCK, Lock, Step
 
 GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
@@ -30,11 +30,11 @@ def after_failure(left, held):
     raised (v18: atomic_dec before KVM_BUG_ON).
     """
     made = GATE_LOWER if ends_first(left, GATE_LOWER, GATE_RAISE) else 0
-    lock = 0
-    while lock < LOCKS:
+    lock = LOCKS
+    while lock:
+        lock -= 1
         if how_held(held, lock):
             made = made << STEP_BITS | FIRST_UNLOCK + lock * STEPS_OF_LOCK
-        lock += 1
     return made << STEP_BITS
 
 
@@ -80,9 +80,9 @@ def is_last(left):
 
 
 @local
-def policy_of(rules, what):
-    """What the zapper does where the SEAMCALL of this step is BUSY."""
-    if rules.serialized or rules.zap_for_write:
+def policy_of(rules, what, held):
+    """What the zapper does where the SEAMCALL of this step is BUSY, with these locks held."""
+    if rules.serialized or rules.zap_for_write or how_held(held, MMU_LOCK) == WRITE:
         if what == TRACK:
             return rules.track_busy_write
         return rules.block_busy_write if what == BLOCK else rules.remove_busy_write

@@ -6,15 +6,15 @@ Source: a proposal in the RFC thread on TDX huge pages, May 2025, for zaps under
 from kernels.language.atomics import fetch_add_seq_cst
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
-from kernels.tdx.module.locks import try_lock_exclusive
-from kernels.tdx.rules import FIRST_LOCK_STEP, STEPS_OF_LOCK
-from kernels.tdx.spans import FOR_READ, FOR_WRITE, GIVEN_BACK, LOCK
+from kernels.tdx.module.locks import read_lock_mmu, try_lock_exclusive, write_lock_mmu
+from kernels.tdx.rules import FIRST_LOCK_STEP, STEPS_OF_LOCK, Lock
+from kernels.tdx.spans import FOR_READ, FOR_WRITE, GIVEN_BACK, LOCK, UNLOCKED
 from kernels.tdx.words import own_lock
 
 # How a lock is held: what its holder has in the word.
 WRITE, READ = 1, 2
 HELD_BITS, HELD_MASK = 2, 3  # of each lock
-LOCK_STEPS, UNLOCKS = FIRST_LOCK_STEP, STEPS_OF_LOCK - 1
+LOCK_STEPS, UNLOCKS, MMU_LOCK = FIRST_LOCK_STEP, STEPS_OF_LOCK - 1, int(Lock.MMU_LOCK)
 
 
 @local
@@ -67,10 +67,17 @@ def take_lock(td, lay, rules, me, lock, mode):
     return 0
 
 
-@steps(at={"give_back_own_lock": GIVEN_BACK})
+@steps(at={"give_back_mmu_lock": UNLOCKED, "give_back_own_lock": GIVEN_BACK})
 def lock_step(td, lay, rules, me, what, held):
     """Take a lock, or give it back as it was taken, as the step says. Returns the locks that are held behind it."""
-    if mode_of(what):
+    if lock_of(what) == MMU_LOCK:
+        if mode_of(what) == WRITE:
+            yield from write_lock_mmu(td, lay, rules, me)
+        elif mode_of(what) == READ:
+            yield from read_lock_mmu(td, lay, rules, me)
+        else:
+            yield give_back(td, lay.mmu_lock, how_held(held, MMU_LOCK))
+    elif mode_of(what):
         yield from take_lock(td, lay, rules, me, lock_of(what), mode_of(what))
     else:
         yield give_back(td, own_lock(lay, lock_of(what)), how_held(held, lock_of(what)))

@@ -82,10 +82,10 @@ def populate(td, lay, rules, me, gpa):
     if phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
         page = generation_of(own(td, owner(lay, gpa)))
         yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
-        if rules.serialized:
+        if rules.serialized or rules.mmu_lock_steps:
             yield from read_lock_mmu(td, lay, rules, me)
         status = yield from map_page(td, lay, rules, me, gpa, page)
-        if rules.serialized:
+        if rules.serialized or rules.mmu_lock_steps:
             yield read_unlock(td, lay.mmu_lock)
         if status != SUCCESS:
             return status

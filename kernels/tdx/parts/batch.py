@@ -194,7 +194,7 @@ def end_at(lay, rules, gpa, what, found):
 
 
 @steps
-def step_of_range(td, lay, rules, me, what, gpa, repair):
+def step_of_range(td, lay, rules, me, what, gpa, repair, held):
     """A step of the ordering for every page of the range, in turn. Returns SUCCESS, or the last status that KVM does
     not expect.
     """
@@ -204,7 +204,7 @@ def step_of_range(td, lay, rules, me, what, gpa, repair):
     while page < end_at(lay, rules, gpa, what, found):
         status = SUCCESS
         if is_mine(td, lay, rules, me, page):
-            status = yield from seamcall_step(td, lay, rules, me, what, page, repair)
+            status = yield from seamcall_step(td, lay, rules, me, what, page, repair, held)
         page += 1
         if is_error(status, what, repair):
             failed = status

@@ -96,13 +96,13 @@ def request_for_either(td, lay, rules, me, what, gpa, repair):
 
 
 @steps
-def shared_step(td, lay, rules, me, what, gpa, repair):
+def shared_step(td, lay, rules, me, what, gpa, repair, held):
     """BLOCK clears the SPTE, UNBLOCK sets it again, and REMOVE gives the page away, with the SPTE if that still stands;
     TRACK is the ordering's own. Returns the status.
     """
     status = SUCCESS
     if what == TRACK:
-        policy = SPIN if repair else policy_of(rules, TRACK)
+        policy = SPIN if repair else policy_of(rules, TRACK, held)
         status = yield from seamcall_until(td, lay, rules, me, LEAF_TRACK, gpa, policy, repair)
     elif what == UNBLOCK:
         yield store_release(td, sept(lay, gpa), shared_spte(generation_of(own(td, owner(lay, gpa)))))
@@ -121,12 +121,12 @@ def shared_step(td, lay, rules, me, what, gpa, repair):
 
 
 @steps(in_place=True)
-def step_of_either(td, lay, rules, me, what, gpa, repair):
+def step_of_either(td, lay, rules, me, what, gpa, repair, held):
     """The ordering's step of a page, shared or private. Returns the status."""
     if is_shared(lay, rules, gpa):
-        status = yield from shared_step(td, lay, rules, me, what, gpa, repair)
+        status = yield from shared_step(td, lay, rules, me, what, gpa, repair, held)
     else:
-        status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair)
+        status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair, held)
     return status
 
 

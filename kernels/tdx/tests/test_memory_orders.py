@@ -21,7 +21,7 @@ no_entry_lock | 1 compare_exchange, 1 fetch_add |
 srcu | 1 store_release, 1 store_seq_cst, 1 compare_exchange | 1 load_acquire
 memslot | 3 store_release, 1 store_seq_cst | 6 load_acquire
 shared_spte | 1 exchange, 1 compare_exchange | 2 load_acquire
-mmu_lock | 2 compare_exchange, 18 fetch_add |
+mmu_lock | 2 compare_exchange, 19 fetch_add |
 slots_lock | 1 exchange, 4 compare_exchange, 4 fetch_add |
 shared_owner | 3 store_release | 2 load_relaxed
 flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire

@@ -13,7 +13,7 @@ from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import STEP_BITS, Busy, Flow, Lock, Rules, Step, pack_steps
 from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, RAISE, REMOVE, TRACK, busy, order
 
-LOCK_SEPT, READ_SEPT, UNLOCK_SEPT, LOCK_TRACK, READ_TRACK, UNLOCK_TRACK = LOCKS
+LOCK_SEPT, READ_SEPT, UNLOCK_SEPT, LOCK_TRACK, READ_TRACK, UNLOCK_TRACK, LOCK_MMU, READ_MMU, UNLOCK_MMU = LOCKS
 SEPT, TRACKS, FAULTS, NO_ENTRY = "sept_lock", "track_lock", "fault_lock", "no_entry_lock"
 ALL = {SEPT, TRACKS, FAULTS, NO_ENTRY}
 TWO_ZAPPERS = Size(1, 2, 2)
@@ -76,8 +76,9 @@ def test_remove_may_hold_its_lock_for_write_as_well_and_block_not_for_read():
     [
         ((LOCK_SEPT,), (BLOCK, LOWER, UNLOCK_SEPT), (UNLOCK_SEPT, LOWER)),
         ((LOCK_SEPT, UNLOCK_SEPT, READ_TRACK), (TRACK, UNLOCK_TRACK), (UNLOCK_TRACK,)),
-        ((READ_SEPT, LOCK_TRACK), (TRACK, RAISE, LOWER), (UNLOCK_TRACK, UNLOCK_SEPT)),
+        ((READ_SEPT, LOCK_TRACK), (TRACK, RAISE, LOWER), (UNLOCK_SEPT, UNLOCK_TRACK)),
         ((LOCK_SEPT, UNLOCK_SEPT), (LOCK_SEPT, REMOVE, UNLOCK_SEPT), ()),
+        ((LOCK_MMU, LOCK_SEPT), (REMOVE, UNLOCK_SEPT, UNLOCK_MMU), (UNLOCK_SEPT, UNLOCK_MMU)),
     ],
 )
 def test_a_zapper_that_fails_gives_back_what_it_holds(
@@ -88,10 +89,10 @@ def test_a_zapper_that_fails_gives_back_what_it_holds(
     assert after_failure(pack_steps([*left]), held) >> STEP_BITS == pack_steps([*done])
 
 
-@pytest.mark.parametrize("lock", [Lock.SEPT_LOCK, Lock.TRACK_LOCK])
+@pytest.mark.parametrize("lock", Lock)
 def test_a_lock_that_is_taken_for_read_is_held_so_until_it_is_given_back(lock: Lock):
     write, read, back = LOCKS[3 * lock : 3 * lock + 3]
-    other = LOCKS[3 * (1 - lock)]
+    other = LOCKS[3 * ((lock + 1) % len(Lock))]
 
     assert how_held(held_behind(held_behind(0, other), write), lock) == WRITE
     assert how_held(held_behind(held_behind(0, other), read), lock) == READ

@@ -23,12 +23,27 @@ track_busy    = "retry_without_vcpus"
 sept_busy     = "retry_without_vcpus"
 serialized    = false
 """
+TRACKED_ALONE = """\
+shootdown  = ["block", "lock mmu_lock {}", "track", "kick", "unlock mmu_lock", "remove"]
+kick       = {{ request = "none", wait = true }}
+serialized = false
+"""
 # By name: the ordering, where its race is held up, and what shows.
 ORDERS = {
     "block_for_read": (
         READ_LOCKED.format("read", TRACKED, "write"),
         "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
         "busy_given_up",
+    ),
+    "tracked_for_read": (
+        TRACKED_ALONE.format("read"),
+        "mem_track.try_lock_exclusive_epoch_lock=200us@0.5",
+        "previous_epoch_busy",
+    ),
+    "tracked_for_write": (
+        TRACKED_ALONE.format("write"),
+        "mem_track.try_lock_exclusive_epoch_lock=200us@0.5",
+        "",
     ),
     "remove_for_read": (
         READ_LOCKED.format("write", TRACKED, "read"),
