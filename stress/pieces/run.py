@@ -91,7 +91,7 @@ def missing_line(pieces: Pieces, job: Job) -> str:
         return ""
     more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
     told = f"{len(left)} of {plural(len(job.pieces), 'piece')} missing: {', '.join(left[:NAMED])}{more}"
-    kept = (pieces.path / FOLDER / JOB).exists()  # not of a job of one
+    kept = (pieces.path / FOLDER / JOB).exists() and bool(pieces.done or job.keep is None)  # not of a job of one
     return told + f"; to run them: tdx-stress {job.verb} --resume {pieces.path}" * kept
 
 

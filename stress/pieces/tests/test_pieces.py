@@ -12,8 +12,8 @@ import pytest
 
 from kernels.language.cache import sources_digest
 from stress.errors import UsageFault
-from stress.pieces.record import machine_id
-from stress.pieces.run import share_of
+from stress.pieces.record import Job, Pieces, machine_id
+from stress.pieces.run import missing_line, share_of
 from stress.pieces.tests.changed import change
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,6 +63,18 @@ def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
     assert damaged.stderr.endswith("job.json: expected pieces as it was stored, found it changed\n")
     assert (other.returncode, damaged.returncode, kernels.returncode) == (2, 2, 2)
     assert not (tmp_path / "runs").exists()
+
+
+def test_where_nothing_is_kept_nobody_is_told_to_go_on_with_it(tmp_path: Path) -> None:
+    pieces = Pieces(tmp_path, {})
+    pieces.begin()
+    pieces.end()
+    job = Job("bench", "bench", {}, {"one": {}, "two": {}}, lambda *given: ({}, True))
+
+    told = [missing_line(pieces, each) for each in (job, job._replace(keep=lambda *given: None))]
+
+    said = "2 of 2 pieces missing: one, two"
+    assert told == [f"{said}; to run them: tdx-stress bench --resume {tmp_path}", said]
 
 
 @pytest.mark.parametrize("text", ["4/3", "0/3", "1", "a/b", "1/0"])
