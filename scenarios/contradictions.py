@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kernels.tdx.rules import MOST_STEPS
-from scenarios.busy import OF_FAULTS, said
+from scenarios.busy import OF_FAULTS, in_force, said
 from scenarios.wording import shown
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     """Each key that contradicts another, and how. The first one is reported."""
     yield from (("shootdown", text) for text in _of_steps(o.shootdown))
     yield from (("table", text) for text in _of_steps(o.table or ("remove",)))
-    taken = {step.split(" ")[1] for step in o.every_step if " " in step}
+    yield from (("undo", text) for text in _of_undo(o))
+    taken = {step.split(" ")[1] for step in o.every_step + o.undo if " " in step}
     raised = "gate_raise" in o.every_step
     if raised and o.gate == "none":
         yield "gate", 'expected "counter" or "flag", as the shootdown has gate steps, found "none"'
@@ -42,7 +43,7 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
         yield "entry", 'found "gate", but the ordering has no gate'
     if "gate" in o.entry and "requests" not in o.entry:
         yield "entry", 'expected "requests" beside "gate": the gate is waited for where a request is handled'
-    if "flush" in o.every_step and "requests" not in o.entry:
+    if "flush" in o.every_step + o.undo and "requests" not in o.entry:
         yield "entry", 'expected "requests", as "flush" makes the request "tlb_flush" and nobody else handles it'
     if o.kick is not None and o.kick.request != "none" and "requests" not in o.entry:
         text = f'expected "requests", as the kick makes the request "{o.kick.request}" and nobody else handles it'
@@ -77,6 +78,34 @@ def _of_steps(steps: Sequence[str]) -> Iterator[str]:
     yield from _of_locks(steps)
 
 
+def _of_undo(o: Ordering) -> Iterator[str]:
+    """What cannot take a BLOCK back, or never does."""
+    if not o.undo:
+        return
+    if "block" not in o.every_step or not any("hand_up" in policy for policy in _of_zapper(o)):
+        yield 'found steps, but no BUSY of a zapper is handed up, as busy = { remove = "hand_up" } has it'
+    if o.undo.count("unblock") != 1:
+        yield f'expected the step "unblock" once, found it {o.undo.count("unblock")} times'
+    for step in {*o.undo} - {"unblock", "track", "kick", "flush", *PARTS}:
+        if " " not in step:
+            yield f"found {shown(step)}, which takes nothing back"
+    held, most = 0, MOST_STEPS - 2  # beside a gate that is lowered, and the step at hand
+    for step in o.every_step:
+        held += step.startswith("lock ") - step.startswith("unlock ")
+        most = min(most, MOST_STEPS - 2 - held)
+    if len(o.undo) > most:
+        yield f"expected at most {most} steps, found {len(o.undo)}"
+    yield from out_of_turn(o.undo)
+    yield from _of_locks(o.undo)
+
+
+def _of_zapper(o: Ordering) -> Iterator[str]:
+    """The policies for BUSY of the zapper's steps."""
+    for seamcall, by_mode in in_force(o).items():
+        if seamcall in o.every_step:
+            yield from by_mode.values()
+
+
 def last_of(step: str, steps: Sequence[str]) -> int:
     """The place of the last such step."""
     return max(place for place, one in enumerate(steps) if one == step)
@@ -109,7 +138,8 @@ def _of_locks(steps: Sequence[str]) -> Iterator[str]:
 
 
 def _of_kicks(o: Ordering) -> Iterator[tuple[str, str]]:
-    whole, parts = "kick" in o.every_step, [step for step in o.every_step if step in PARTS]
+    steps = o.every_step + o.undo
+    whole, parts = "kick" in steps, [step for step in steps if step in PARTS]
     if whole and parts:
         text = f'found "kick" beside its part "{parts[0]}"; write "request", "send", "wait" for a whole one'
         yield "shootdown", text

@@ -22,6 +22,7 @@ DOES = {
     "lock": "takes {lock} for {mode}",
     "unlock": "gives {lock} back",
 }
+STEPS_OF = ("shootdown", "table", "undo")
 LOCKS = {
     "sept_lock": "the ordering's own lock of the S-EPT",
     "track_lock": "the ordering's own lock of TRACK and kick",
@@ -36,7 +37,7 @@ def in_full(ordering: Ordering) -> Iterator[str]:
             continue
         left_out = "" if key in ordering.model_fields_set else " (left out)"
         yield f"{key} = {_value(ordering, key)}{left_out}: {field.title}"
-        if key in ("shootdown", "table"):
+        if key in STEPS_OF:
             yield from (f"  {step}: {_does(step)}" for step in getattr(ordering, key))
 
 
@@ -54,7 +55,7 @@ def _value(ordering: Ordering, key: str) -> str:
             if seamcall in (*ordering.every_step, *OF_FAULTS)
         }
         return f"{{ {', '.join(f'{seamcall} = {shown(policy)}' for seamcall, policy in made.items())} }}"
-    if key in ("shootdown", "table") and (steps := getattr(ordering, key)):
+    if key in STEPS_OF and (steps := getattr(ordering, key)):
         return f"{len(steps)} steps"
     value = getattr(ordering, key)
     return shown(value.model_dump(exclude_none=True) if key == "kick" else value)

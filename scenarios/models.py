@@ -6,11 +6,11 @@ program is for. Refused is only what cannot run or says nothing.
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow, has_part
-from scenarios.busy import A_POLICY, BY_LOCK, LOCK_MODES
+from scenarios.busy import A_POLICY, LOCK_MODES
 from scenarios.contradictions import ordering_contradictions
 from scenarios.costs import A_TABLE, Costs
 from scenarios.delays import A_DELAY, A_START_OFFSET
@@ -32,7 +32,6 @@ from scenarios.fields import (
     OWN_LOCKS,
     PLACEMENTS,
     READS,
-    REQUESTS,
     RETRIES,
     SEPT_FREES,
     STEPS,
@@ -54,48 +53,11 @@ from scenarios.fields import (
     some_ioctls,
     some_locks,
     whole,
-    word_or_more,
 )
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
+from scenarios.tables import BusyBySeamcall, Kick
 from scenarios.tdx_host import OfTheHost
 from scenarios.wording import listed, problem
-
-
-class Kick(BaseModel):
-    """How vCPUs are forced out: with which request, and whether the kicker waits for the IPIs to be acknowledged, which
-    a step of its own says where the kick stands in its parts.
-    """
-
-    model_config = STRICT
-
-    request: Annotated[str, one_of("request", REQUESTS)] = Field(description=f"a request ({listed(REQUESTS)})")
-    wait: bool | None = Field(default=None, description="true or false")
-
-
-class ByLock(BaseModel):
-    """A policy for BUSY where mmu_lock is held for read, or not at all, and one where it is held for write."""
-
-    model_config = STRICT
-
-    read: Policy | None = Field(default=None, description=A_POLICY)
-    write: Policy | None = Field(default=None, description=A_POLICY)
-
-
-BusyPolicy = Annotated[Annotated[Policy, Tag("word")] | Annotated[ByLock, Tag("more")], Discriminator(word_or_more)]
-
-
-class BusyBySeamcall(BaseModel):
-    """What is done where a zapper's BLOCK, TRACK or REMOVE, or a fault's AUG or SEPT.ADD, is told TDX_OPERAND_BUSY and
-    the shorthands do not say it.
-    """
-
-    model_config = STRICT
-
-    block: BusyPolicy | None = Field(default=None, description=BY_LOCK)
-    track: BusyPolicy | None = Field(default=None, description=BY_LOCK)
-    remove: BusyPolicy | None = Field(default=None, description=BY_LOCK)
-    aug: BusyPolicy | None = Field(default=None, description=BY_LOCK)
-    sept_add: BusyPolicy | None = Field(default=None, description=BY_LOCK)
 
 
 class Ordering(BaseModel):
@@ -147,6 +109,11 @@ class Ordering(BaseModel):
         default=None,
         title="the same by SEAMCALL",
         description='a table such as { block = "bug", aug = "hand_up" }',
+    )
+    undo: Steps = Field(
+        default=(),
+        title="the steps that take a BLOCK back where BUSY is handed up behind it, before the first step again",
+        description='a list of steps such as ["unblock"]',
     )
     fault_lock: Annotated[str, one_of("lock", FAULT_LOCKS)] = Field(
         default="none",
@@ -388,6 +355,7 @@ NESTED: dict[str, type[BaseModel]] = {**TABLES, "matrix": Small}
 ELEMENTS = {
     "shootdown": f"a step ({listed(STEPS)})",
     "table": f"a step ({listed(STEPS)})",
+    "undo": f"a step ({listed(STEPS)})",
     "entry": f"a check ({listed(ENTRY_CHECKS)})",
     "faults": f"a fault ({listed(FAULTS)})",
     "expect": f"an outcome ({listed(FORBIDDEN)})",

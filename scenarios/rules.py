@@ -29,7 +29,8 @@ from kernels.tdx.rules import (
 from scenarios.busy import in_force, policy
 from scenarios.delays import parse_start_offset
 from scenarios.fields import FAULT_LOCKS
-from scenarios.models import Kick, Ordering, Scenario
+from scenarios.models import Ordering, Scenario
+from scenarios.tables import Kick
 
 
 def compile_rules(
@@ -41,7 +42,7 @@ def compile_rules(
     The host's timer ticks only where actors share CPUs, or for a storm: elsewhere nobody has to give way.
     """
     without = ordering.without.split("+")
-    steps, of_table = (_steps(its, without) for its in (ordering.shootdown, ordering.table))
+    steps, of_table, undo = (_steps(its, without) for its in (ordering.shootdown, ordering.table, ordering.undo))
     kick = ordering.kick
     flow = flow_named(scenario.flow)
     # There the actors take mmu_lock around a shootdown; without it for write they share it, with the entry frozen.
@@ -61,8 +62,9 @@ def compile_rules(
         memslot_zap=int(MemslotZap[scenario.memslot_zap.upper()]),
         shootdown=pack_steps(steps),
         table=pack_steps(of_table),
+        undo=pack_steps(undo),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
-        wait=max(_wait(steps, kick), _wait(of_table, kick)),
+        wait=max(_wait(its, kick) for its in (steps, of_table, undo)),
         gate=int(Gate[ordering.gate.upper()]),
         entry_requests=int("requests" in ordering.entry),
         entry_gate=int("gate" in ordering.entry),

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from scenarios.models import ELEMENTS, NESTED, ByLock
+from scenarios.models import ELEMENTS, NESTED
+from scenarios.tables import ByLock
 from scenarios.wording import ScenarioError, listed, nearest, place, shown
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -110,7 +110,10 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         if ordering.part and not has_part(scenario.flow, flow_named(ordering.part)):
             said = f'found "protect" in the flow "{scenario.flow}", where no guest writes'
             raise UsageFault(f'{ordering.name}: shootdown: {said}; in flow "{ordering.part}" they do')
-        if "unblock" in ordering.shootdown and scenario.has(Flow.WRITES):
+        if ordering.undo and scenario.has(Flow.SEPT_PAGES):
+            said = f'found steps in the flow "{scenario.flow}", where UNBLOCK of a page-table page is not modelled'
+            raise UsageFault(f"{ordering.name}: undo: {said}")
+        if "unblock" in ordering.shootdown + ordering.undo and scenario.has(Flow.WRITES):
             said = f'found "unblock" in the flow "{scenario.flow}", where an SPTE has forgotten whether it let writes'
             raise UsageFault(f"{ordering.name}: shootdown: {said}")
         if scenario.has(Flow.SEPT_PAGES | Flow.TEARDOWN) and "remove" not in ordering.shootdown:

@@ -290,6 +290,7 @@ class Rules(NamedTuple):
     memslot_zap: int  # in the flow `mmio`
     shootdown: int
     table: int  # the same of a page-table page, 0 where that takes the steps of a guest page
+    undo: int  # what takes a BLOCK back where BUSY is handed up behind it
     request: int  # KVM_REQ_TLB_FLUSH, or 0 for a kick without a request (KVM_REQUEST_NO_ACTION)
     wait: int  # for IPIs to be answered: 0, AT_ONCE behind the last, or LATER, with other steps in between
     gate: int
@@ -350,6 +351,6 @@ def pack_steps(steps: list[Step]) -> int:
 def own_locks(rules: Rules) -> int:
     """How many locks of its own an ordering's machine has: up to the last that it takes."""
     places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
-    steps = (order >> place & STEP_MASK for order in (rules.shootdown, rules.table) for place in places)
+    steps = (order >> place & STEP_MASK for order in (rules.shootdown, rules.table, rules.undo) for place in places)
     taken = [(step - FIRST_LOCK_STEP) // STEPS_OF_LOCK for step in steps if step >= FIRST_LOCK_STEP]
     return max(rules.fault_lock, rules.no_entry_lock, *(lock + 1 for lock in taken if lock != Lock.MMU_LOCK))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.loader import ScenarioError, load_ordering, load_orderings
-from scenarios.models import Kick
+from scenarios.tables import Kick
 
 NO_KICK = 'shootdown = ["block", "track", "remove"]\n'
 GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
@@ -95,8 +95,8 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, table, kick, gate, entry, flush_at, "
-            "track_busy, sept_busy, busy, fault_lock, fault_mmu_lock, no_entry_lock, without, serialized, sept_free, "
-            "hkid_free, guard, elide_flush, on_error, fault_retry, faults or expect",
+            "track_busy, sept_busy, busy, undo, fault_lock, fault_mmu_lock, no_entry_lock, without, serialized, "
+            "sept_free, hkid_free, guard, elide_flush, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
@@ -195,6 +195,31 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
         (
             'shootdown = ["lock sept_lock", "lock sept_lock read", "remove"]',
             'shootdown: found "lock sept_lock read" where it is held already',
+        ),
+        (
+            KICKED + 'kick = { request = "none", wait = true }\nundo = ["unblock"]',
+            'undo: found steps, but no BUSY of a zapper is handed up, as busy = { remove = "hand_up" } has it',
+        ),
+        (
+            NO_KICK + 'busy = { remove = "hand_up" }\nundo = ["track"]',
+            'undo: expected the step "unblock" once, found it 0 times',
+        ),
+        (
+            NO_KICK + 'busy = { remove = "hand_up" }\nundo = ["unblock", "remove"]',
+            'undo: found "remove", which takes nothing back',
+        ),
+        (
+            NO_KICK + 'busy = { remove = "hand_up" }\nundo = ["lock sept_lock", "unblock"]',
+            'undo: found "lock sept_lock" without "unlock sept_lock" behind it: the next one would wait for ever',
+        ),
+        (
+            'shootdown = ["lock sept_lock", "block", "remove", "unlock sept_lock"]\nbusy = { remove = "hand_up" }\n'
+            'undo = ["track", "track", "track", "track", "track", "track", "track", "track", "track", "unblock"]',
+            "undo: expected at most 9 steps, found 10",
+        ),
+        (
+            NO_KICK + 'busy = { remove = "hand_up" }\nundo = ["kick", "unblock"]',
+            'kick: missing; the step "kick" needs a table such as { request = "none", wait = true }',
         ),
         (
             'shootdown = ["lock mmu_lock read", "block", "remove", "unlock mmu_lock"]',

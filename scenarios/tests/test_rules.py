@@ -33,6 +33,7 @@ def test_spec_compiles_to_these_integers() -> None:
         memslot_zap=0,
         shootdown=int("6341", 32),
         table=0,
+        undo=0,
         request=0,
         wait=1,
         gate=0,
@@ -201,6 +202,17 @@ def test_a_page_is_mapped_again_inside_mmu_lock_where_a_step_takes_it_for_write(
     rules = compiled(f"{steps},block,remove{',unlock mmu_lock' * ('lock' in steps)}")
 
     assert (rules.mmu_lock_steps, rules.serialized) == (held, int(steps == "track"))
+
+
+def test_what_takes_a_block_back_is_compiled_without_locks_that_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    undo = 'undo = ["lock sept_lock", "unblock", "unlock sept_lock"]'
+    file.write_text(f'shootdown = ["block", "remove"]\nbusy = {{ remove = "hand_up" }}\n{undo}')
+    locked = compiled(str(file)).undo
+    file.write_text(file.read_text() + '\nwithout = "sept_lock"')
+
+    assert locked == pack_steps([Step.LOCK_SEPT_LOCK, Step.UNBLOCK, Step.UNLOCK_SEPT_LOCK])
+    assert compiled(str(file)).undo == pack_steps([Step.UNBLOCK])
 
 
 def test_a_rate_is_shared_among_the_zappers() -> None:

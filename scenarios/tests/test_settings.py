@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_faults, with_options
-from scenarios.models import Kick
 from scenarios.settings import ORDERING_KEYS, SCENARIO_KEYS
+from scenarios.tables import Kick
 
 
 def test_no_key_belongs_to_both_a_scenario_and_an_ordering() -> None:

@@ -31,7 +31,7 @@ WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap",
-    "shootdown", "table", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
+    "shootdown", "table", "undo", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
     "fault_lock", "fault_for_write", "no_entry_lock", "serialized", "mmu_lock_steps",
     *(f"{seamcall}_busy_{mode}" for seamcall in SEAMCALLS for mode in LOCK_MODES),
     "zap_for_write", "sept_free", "hkid_free", "guard", "on_error", "faults", "shootdowns", "sept_ve_disable", "lps",

@@ -114,6 +114,18 @@ def test_a_lock_that_a_zapper_of_the_flow_holds_already_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("scenario", "said"),
+    [("sept_pages", "where UNBLOCK of a page-table page is not modelled"), ("writes", "an SPTE has forgotten")],
+)
+def test_a_block_is_not_taken_back_where_that_is_not_modelled(tmp_path: Path, scenario: str, said: str) -> None:
+    text = 'shootdown = ["block", "remove"]\nbusy = { remove = "hand_up" }\nundo = ["unblock"]'
+    (tmp_path / "mine.toml").write_text(text)
+
+    with pytest.raises(UsageFault, match=said):
+        asked(scenario, str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize(
     ("scenario", "ordering", "fault", "said"),
     [
         (

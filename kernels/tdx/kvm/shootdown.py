@@ -30,13 +30,14 @@ from kernels.tdx.kvm.steps_left import (
     PROTECT,
     after_failure,
     ends_kick,
+    followed_by,
     is_awaited,
     is_kick,
     is_last,
     parts_of,
     policy_of,
 )
-from kernels.tdx.kvm.zap_locks import is_lock, lock_step
+from kernels.tdx.kvm.zap_locks import UNDOING, is_lock, lock_step
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
@@ -53,6 +54,7 @@ from kernels.tdx.words import (
     KICKED,
     PAGE_BLOCKED,
     PAGE_FREE,
+    PAGE_IN_USE,
     bepoch,
     generation_of,
     owner,
@@ -215,7 +217,8 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     """Take the steps of `todo`, STEP_BITS each. Returns SUCCESS, or the last status that KVM does not expect.
 
     After such a status the rest is left out, unless the rules say that the host goes on and frees the page all the
-    same; and after BUSY that is handed up, too, for which HANDED_UP is returned.
+    same; and after BUSY that is handed up, too, for which HANDED_UP is returned, once a BLOCK before it is taken back
+    where the rules say how.
     `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
     shootdown of PHASES_EVERY is stamped between phases, the others at both ends; gate steps and PROTECT belong to the
     phase after them; of a kick in its parts the wait is what WAIT takes; nothing is recorded before the end.
@@ -262,11 +265,17 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 # tdx_track() has returned: from here on a read through the old translation is forbidden.
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
                 window = mark - window_began
+            elif what == UNBLOCK and held & UNDOING and own(td, stage(lay, me.index)):
+                # Nothing is done: from here on the page may be mapped again.
+                yield store_release(td, stage(lay, me.index), 0)
             status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair, held)
             if status != SUCCESS and status != SKIPPED and (not repair or what == REMOVE):
                 failed = status
                 if not goes_on(rules, status):
                     left = after_failure(left, held)
+                    if status == HANDED_UP and rules.undo and phase_of(own(td, owner(lay, gpa))) != PAGE_IN_USE:
+                        left = followed_by(left, rules.undo)
+                        held |= UNDOING
             spent = stamp(rules, phases) - mark
             mark += spent
             if what == BLOCK:

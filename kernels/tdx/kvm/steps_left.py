@@ -3,8 +3,9 @@ where the others are not.
 """
 
 from kernels.language.steps import local
+from kernels.tdx.kvm.busy import SPIN
 from kernels.tdx.kvm.kick import ASKS, BLOCK, REMOVE, SENDS, TRACK, WAITS, WHOLE
-from kernels.tdx.kvm.zap_locks import MMU_LOCK, WRITE, how_held
+from kernels.tdx.kvm.zap_locks import MMU_LOCK, UNDOING, WRITE, how_held
 from kernels.tdx.rules import FIRST_LOCK_STEP, STEP_BITS, STEP_MASK, STEPS_OF_LOCK, Lock, Step
 
 GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
@@ -36,6 +37,15 @@ def after_failure(left, held):
         if how_held(held, lock):
             made = made << STEP_BITS | FIRST_UNLOCK + lock * STEPS_OF_LOCK
     return made << STEP_BITS
+
+
+@local
+def followed_by(left, steps):
+    """The steps left, the one at hand among them, and these behind them."""
+    at = STEP_BITS
+    while left >> at:
+        at += STEP_BITS
+    return left | steps << at
 
 
 @local
@@ -81,7 +91,11 @@ def is_last(left):
 
 @local
 def policy_of(rules, what, held):
-    """What the zapper does where the SEAMCALL of this step is BUSY, with these locks held."""
+    """What the zapper does where the SEAMCALL of this step is BUSY, with these locks held. Where a BLOCK is taken back
+    nobody is there to hand it up to: it is tried again.
+    """
+    if held & UNDOING:
+        return SPIN
     if rules.serialized or rules.zap_for_write or how_held(held, MMU_LOCK) == WRITE:
         if what == TRACK:
             return rules.track_busy_write

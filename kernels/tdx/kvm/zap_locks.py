@@ -14,6 +14,7 @@ from kernels.tdx.words import own_lock
 # How a lock is held: what its holder has in the word.
 WRITE, READ = 1, 2
 HELD_BITS, HELD_MASK = 2, 3  # of each lock
+UNDOING = 1 << HELD_BITS * len(Lock)  # above them: the steps at hand take a BLOCK back
 LOCK_STEPS, UNLOCKS, MMU_LOCK = FIRST_LOCK_STEP, STEPS_OF_LOCK - 1, int(Lock.MMU_LOCK)
 
 

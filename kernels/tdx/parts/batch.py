@@ -21,13 +21,14 @@ from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, UNBLOCK
 from kernels.tdx.kvm.shootdown import begins, goes_on, gone, onward, seamcall_step, steps_of, tells_kick
 from kernels.tdx.kvm.steps_left import FLUSH, is_kick
 from kernels.tdx.kvm.zap import give_all_away, give_or_keep, take, take_from
+from kernels.tdx.kvm.zap_locks import UNDOING
 from kernels.tdx.kvm.zapper import NONE, claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.part import Part
 from kernels.tdx.rules import STEP_BITS, STEP_MASK, Fault, Flow
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SKIPPED, SUCCESS
 from kernels.tdx.tally import collect_flags
-from kernels.tdx.words import SPTE_FROZEN, ZAPPER, mirror, with_any, word
+from kernels.tdx.words import PAGE_BLOCKED, SPTE_FROZEN, ZAPPER, mirror, owner, phase_of, with_any, word
 
 FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)
 # How far a batch that yields has come, with the pages that are still to be blocked behind the yield; 0 where none does.
@@ -180,6 +181,12 @@ def is_mine(td, lay, rules, me, gpa):
 
 
 @local
+def is_spared(td, lay, page, held):
+    """Whether a page has nothing to be taken back."""
+    return held & UNDOING and phase_of(own(td, owner(lay, page))) != PAGE_BLOCKED
+
+
+@local
 def first_at(lay, rules, gpa, what, found):
     """The first page of those that a step takes in turn: what has been blocked before a yield is blocked."""
     end = range_end(lay, rules, gpa)
@@ -203,7 +210,7 @@ def step_of_range(td, lay, rules, me, what, gpa, repair, held):
     page = first_at(lay, rules, gpa, what, found)
     while page < end_at(lay, rules, gpa, what, found):
         status = SUCCESS
-        if is_mine(td, lay, rules, me, page):
+        if is_mine(td, lay, rules, me, page) and not is_spared(td, lay, page, held):
             status = yield from seamcall_step(td, lay, rules, me, what, page, repair, held)
         page += 1
         if is_error(status, what, repair):

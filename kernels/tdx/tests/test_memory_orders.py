@@ -8,7 +8,7 @@ from kernels.tdx.protocol import barriers, sites
 
 # Word | stores and locked read-modify-writes (which are full barriers) | loads; each with how often the source has it.
 TABLE = """
-stage | 9 store_release | 1 load_acquire
+stage | 10 store_release | 1 load_acquire
 owner | 14 store_release, 1 compare_exchange | 7 load_relaxed, 1 load_acquire
 sept | 14 store_release, 2 compare_exchange, 11 fetch_and, 3 fetch_or | 21 load_acquire
 ipi | 1 exchange, 3 fetch_or | 4 load_acquire

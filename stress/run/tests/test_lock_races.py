@@ -28,12 +28,29 @@ shootdown  = ["block", "lock mmu_lock {}", "track", "kick", "unlock mmu_lock", "
 kick       = {{ request = "none", wait = true }}
 serialized = false
 """
+HANDED_UP = f"""\
+shootdown  = ["block", {TRACKED}, "remove"]
+kick       = {{{{ request = "none", wait = true }}}}
+busy       = {{{{ remove = "hand_up" }}}}
+serialized = false
+{{}}
+"""
 # By name: the ordering, where its race is held up, and what shows.
 ORDERS = {
     "block_for_read": (
         READ_LOCKED.format("read", TRACKED, "write"),
         "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
         "busy_given_up",
+    ),
+    "blocked_again": (
+        HANDED_UP.format(""),
+        "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
+        "already_blocked",
+    ),
+    "taken_back": (
+        HANDED_UP.format('undo = ["unblock"]'),
+        "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
+        "",
     ),
     "tracked_for_read": (
         TRACKED_ALONE.format("read"),
