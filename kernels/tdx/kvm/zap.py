@@ -153,7 +153,7 @@ def give_all_away(td, lay, rules, me, gpa):
 
 
 @steps
-def give_back(td, lay, rules, me, gpa):
+def give_page_away(td, lay, rules, me, gpa):
     """Give a page away, and mmu_lock back."""
     yield from give_all_away(td, lay, rules, me, gpa)
     yield from unlock_mmu(td, lay, rules, me)

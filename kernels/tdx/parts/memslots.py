@@ -20,7 +20,7 @@ from kernels.story.spans import host
 from kernels.tdx.kvm.memslots import dead_without_srcu, publish, slot_state, srcu_read_lock, srcu_read_unlock
 from kernels.tdx.kvm.page_fault import DONE, FAULT_RETRIED, RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import behind_mode, preempt_enable, stays_out, vcpu_destroy
-from kernels.tdx.kvm.zap import give_back, lock_mmu, take, unlock_mmu
+from kernels.tdx.kvm.zap import give_page_away, lock_mmu, take, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, any_page, claim_page, give_up, put_back
 from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
 from kernels.tdx.part import Part
@@ -93,7 +93,7 @@ def delete_memslot(td, lay, rules, me):
 
 @steps
 def give_back_with_slot(td, lay, rules, me, gpa):
-    yield from give_back(td, lay, rules, me, gpa)
+    yield from give_page_away(td, lay, rules, me, gpa)
     yield from make_again(td, lay, rules, me, gpa)
     return 0
 

@@ -20,7 +20,7 @@ from kernels.tdx.guest import (
 )
 from kernels.tdx.kvm.page_fault import handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out, vm_is_dead
-from kernels.tdx.kvm.zap import give_back, take_page, unlock_mmu
+from kernels.tdx.kvm.zap import give_page_away, take_page, unlock_mmu
 from kernels.tdx.kvm.zapper import claim_page, give_up, put_back
 from kernels.tdx.module.locks import for_guest
 from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
@@ -126,7 +126,7 @@ PART = Part(
         handle_exit: map_private,
         claim_page: take_page,
         give_up: unlock_mmu,
-        put_back: give_back,
+        put_back: give_page_away,
     },
     above=("batch",),
 )
