@@ -46,14 +46,32 @@ class Reads(NamedTuple):
     faults: int
 
 
-@functools.lru_cache(maxsize=1024)
 def reads(rules: Rules) -> Reads:
-    """What the actors of the rules' flow look at under these rules."""
+    """What the actors of the rules' flow look at under these rules: the same wherever what it looks at is the same."""
+    found = _FOUND.setdefault(rules.flow, {})
+    for its, values in found.items():
+        if _values(rules, its) in values:
+            return its
+    its = _walked(rules)
+    found.setdefault(its, set()).add(_values(rules, its))
+    return its
+
+
+_FOUND: dict[int, dict[Reads, set[tuple[int, ...]]]] = {}
+
+
+def _values(rules: Rules, its: Reads) -> tuple[int, ...]:
+    """Of what is looked at."""
+    fields = (getattr(rules, name) for name in Rules._fields if name in its.fields and name != "faults")
+    return (rules.faults & its.faults, *fields)
+
+
+def _walked(rules: Rules) -> Reads:
     written: set[str] = set()
     while True:
         walk = _Walk(rules, written)
-        for start, names, counters in _machines(Flow(rules.flow)):
-            walk.machine(start, names, counters)
+        for machine in _machines(Flow(rules.flow)):
+            walk.machine(machine)
         if walk.written == written:
             # A machine does not interrupt anybody; a race does where an IPI is sent.
             raced = {"kick_by"} if "ipi" in written else set()
@@ -61,20 +79,40 @@ def reads(rules: Rules) -> Reads:
         written = walk.written
 
 
+class _Machine(NamedTuple):
+    """An actor's first block, what names stand for, and by block the locals that are kept, and which of these it names.
+
+    None that counts is kept: as many values as turns, none of which decides anything.
+    """
+
+    start: Block
+    names: Mapping[str, Any]
+    kept: Mapping[int, tuple[str, ...]]
+    named: Mapping[int, tuple[str, ...]]
+
+
 @functools.cache
-def _machines(flow: Flow) -> Sequence[tuple[Block, Mapping[str, Any], frozenset[str]]]:
-    """Each actor's first block, what its names stand for, and the locals that count."""
+def _machines(flow: Flow) -> Sequence[_Machine]:
     made = []
     for function in protocol_of(flow).actors.values():
         names = Names()
         blocks = blocks_of(function, names)
-        work = [one for block in blocks for one in block.work]
-        made.append((blocks[0], names.values, frozenset(name for name, tree in work if name and _counts(name, tree))))
+        counters = {name for block in blocks for name, tree in block.work if name and _counts(name, tree)}
+        kept = {block.number: tuple(sorted(block.live - counters)) for block in blocks}
+        named = {block.number: tuple(sorted(_named(block).intersection(kept[block.number]))) for block in blocks}
+        made.append(_Machine(blocks[0], names.values, kept, named))
     return made
 
 
+def _named(block: Block) -> set[str]:
+    """The names in its expressions."""
+    trees = [tree for _, tree in block.work] + ([] if block.test is None else [block.test])
+    trees += [] if block.step is None else block.step.arguments
+    return {one.id for tree in trees for one in ast.walk(tree) if isinstance(one, ast.Name)}
+
+
 def _counts(name: str, tree: ast.expr) -> bool:
-    """Whether a local grows by what is added to it: as many values as turns, none of which decides anything."""
+    """Whether a local grows by what is added to it."""
     match tree:
         case ast.BinOp(left=ast.Name(id=grown), op=ast.Add()):
             return bool(grown == name)
@@ -92,20 +130,24 @@ class _Walk:
         self.written: set[str] = set()
         self.known: dict[Any, Value] = {}
 
-    def machine(self, start: Block, names: Mapping[str, Any], counters: frozenset[str]) -> None:
-        """Every block that can be come to, with each of the values that decide."""
+    def machine(self, machine: _Machine) -> None:
+        """Every block that can be come to, with each of the values that decide; taken once for those that it names."""
         ways: dict[int, set[Any]] = {}
-        waiting: list[tuple[Block, dict[str, Value]]] = [(start, {})]
+        taken: dict[Any, tuple[Sequence[Block], dict[str, Value]]] = {}
+        waiting: list[tuple[Block, dict[str, Value]]] = [(machine.start, {})]
         while waiting:
             block, held = waiting.pop()
             been = ways.setdefault(block.number, set())
             if len(been) >= MOST_WAYS:
                 held = {}
-            held = {name: value for name, value in held.items() if name in block.live and name not in counters}
-            if (key := frozenset(held.items())) not in been:
-                been.add(key)
-                scope = _Scope(self, names, held)
-                waiting += [(after, dict(scope.held)) for after in self.block(block, scope)]
+            if (way := tuple(map(held.get, machine.kept[block.number]))) not in been:
+                been.add(way)
+                named = machine.named[block.number]
+                if (case := (block.number, *map(held.get, named))) not in taken:
+                    scope = _Scope(self, machine.names, {name: held.get(name) for name in named})
+                    taken[case] = self.block(block, scope), scope.held
+                after, made = taken[case]
+                waiting += [(one, held | made) for one in after]
 
     def block(self, block: Block, scope: "_Scope") -> Sequence[Block]:
         if block.step is not None:

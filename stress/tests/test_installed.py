@@ -22,8 +22,8 @@ def ran(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 def files(folder: Path) -> set[Path]:
     """What is shipped of it, by path within its parent."""
-    found = (path for path in folder.rglob("*") if path.is_file() and LEFT_OUT.isdisjoint(path.parts))
-    return {path.relative_to(folder.parent) for path in found}
+    found = (path.relative_to(folder.parent) for path in folder.rglob("*") if path.is_file())
+    return {path for path in found if LEFT_OUT.isdisjoint(path.parts)}
 
 
 def test_an_installation_owns_one_name_and_runs_beside_foreign_packages_called_as_its_rooms(

@@ -57,7 +57,8 @@ def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() ->
 
 
 def test_what_a_race_alone_looks_at_stands_in_the_source() -> None:
-    files = [path for path in Path(kernels.__file__).parent.rglob("*.py") if "tests" not in path.parts]
+    folder = Path(kernels.__file__).parent
+    files = [path for path in folder.rglob("*.py") if "tests" not in path.relative_to(folder).parts]
     source = "".join(path.read_text() for path in files)
 
     assert {name for name in OF_RACES if f"rules.{name}" not in source} == set()
@@ -104,6 +105,11 @@ def test_without_the_module_nobody_looks_for_faults_of_what_it_checks() -> None:
     assert not looks_for(plain, Fault.REMOVE_WITHOUT_TRACKING)
     assert not looks_for(plain, Fault.REMOVE_IGNORES_REFCOUNT)
     assert looks_for(plain, Fault.NO_FLUSH_AT_ENTRY)
+
+
+def test_what_a_fault_leaves_out_is_not_looked_at_beside_it() -> None:
+    assert "entry_wait_for_sept_zap" in of(SPEC).fields
+    assert "entry_wait_for_sept_zap" not in of(SPEC, faults=int(Fault.ENTRY_UNCHECKED)).fields
 
 
 def test_the_shared_root_is_flushed_by_a_request_alone() -> None:
