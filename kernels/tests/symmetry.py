@@ -5,6 +5,7 @@ in who its words are, in every vCPU's `ipi` (a bit each), in the owner of a page
 in the locals that hold such a word.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -68,37 +69,34 @@ def renamed(machine: StepMachine, state: Words, vcpus: Order, zappers: Order) ->
     for gpa in range(lay.pages + lay.tables):
         at = lay.owner + gpa * lay.page_stride
         words[at] = page(words[at], zappers)
-    for old, new in enumerate(vcpus):
-        block = _registers_renamed(machine, f"vcpu {old}", state, vcpus, zappers)
-        start = lay.mode + old * lay.vcpu_stride
-        block[lay.ipi - lay.mode] = bits(state[lay.ipi + old * lay.vcpu_stride], zappers)
-        to = start + (new - old) * lay.vcpu_stride
-        words[to : to + lay.vcpu_stride] = block
-    for old, new in enumerate(zappers):
-        block = _registers_renamed(machine, f"zapper {old}", state, vcpus, zappers)
-        block[0] = stage(block[0], zappers)
-        awaiting = block[1 : 1 + lay.vcpus]
-        for vcpu, mark in zip(vcpus, awaiting, strict=True):
-            block[1 + vcpu] = mark
-        to = lay.stage + new * lay.zapper_stride
-        words[to : to + lay.zapper_stride] = block
+    for kind, order, first, stride in (
+        ("vcpu", vcpus, lay.mode, lay.vcpu_stride),
+        ("zapper", zappers, lay.stage, lay.zapper_stride),
+    ):
+        for old, new in enumerate(order):
+            start, to = first + old * stride, first + new * stride
+            block = state[start : start + stride]
+            words[to : to + stride] = _block_renamed(machine, f"{kind} {old}", start, block, vcpus, zappers)
     return tuple(words)
 
 
-def _registers_renamed(machine: StepMachine, name: str, state: Words, vcpus: Order, zappers: Order) -> list[int]:
-    """The block of words that belongs to one actor, its registers renamed."""
-    lay = machine.lay
+@functools.lru_cache(maxsize=1 << 16)
+def _block_renamed(machine: StepMachine, name: str, start: int, block: Words, vcpus: Order, zappers: Order) -> Words:
+    """The words that belong to one actor; most states of a machine share them with many others."""
+    lay, words = machine.lay, list(block)
     actor, kind = machine.actors[name]
-    start, stride = (lay.mode, lay.vcpu_stride) if name.startswith("vcpu") else (lay.stage, lay.zapper_stride)
-    start += actor.index * stride
-    block = list(state[start : start + stride])
-    label = state[actor.pc]
+    label = block[actor.pc - start]
     held: Iterable[Any] = kind.made.held[label] if label != DONE else ()
-    for place, of in enumerate(held):
+    for at, of in enumerate(held, actor.register - start):
         if of is not None:
-            at = actor.register + place
-            block[at - start] = local(of.rpartition("_")[0], state[at], vcpus, zappers)
-    return block
+            words[at] = local(of.rpartition("_")[0], block[at], vcpus, zappers)
+    if name.startswith("vcpu"):
+        words[lay.ipi - lay.mode] = bits(words[lay.ipi - lay.mode], zappers)
+    else:
+        words[0] = stage(words[0], zappers)
+        for vcpu, mark in zip(vcpus, words[1 : 1 + lay.vcpus], strict=True):
+            words[1 + vcpu] = mark
+    return tuple(words)
 
 
 def orders(machine: StepMachine) -> list[tuple[Order, Order]]:
