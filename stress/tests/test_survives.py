@@ -2,7 +2,6 @@ import json
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from stress.tests.warm import Done, Warm
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -183,16 +184,17 @@ def test_a_run_that_was_suspended_is_not_taken_for_hung(start_tdx_stress: Start,
     assert any(note.startswith("suspended for ") for note in run["notes"])
 
 
-def test_a_disk_that_fills_up_is_one_line_before_the_race(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "stress", "run", *FOREVER]
+def behind(code: str, warm: Warm, directory: Path, *arguments: str) -> Done:
+    """`tdx-stress run` with these arguments, to its end, in a process that has run this code."""
+    command = f"{code}\nfrom stress.__main__ import main\nmain()"
+    return warm.run(directory, ["run", *arguments], LONGEST_WAIT_S, command)
 
-    done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 64; exec "$@"', "bash", *command],
-        cwd=tmp_path,
-        env=command_environment,
-        capture_output=True,
-        text=True,
-    )
+
+LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_{}, ({}, {}))".format
+
+
+def test_a_disk_that_fills_up_is_one_line_before_the_race(tmp_path: Path, warm: Warm) -> None:
+    done = behind(LIMIT("FSIZE", 65536, 65536), warm, tmp_path, *FOREVER)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "tdx-stress: out: cannot write: File too large; give another directory with --out\n"
@@ -215,29 +217,18 @@ def test_a_disk_that_fills_up_during_the_race_is_one_line_and_the_tables_are_sho
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_too_few_open_files_for_the_workers_are_one_line_and_exit_4(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
-    command = [sys.executable, "-m", "stress", "run", "--vcpus", "512", *FOREVER]
-
-    done = subprocess.run(
-        ["bash", "-c", 'ulimit -n 256; exec "$@"', "bash", *command],
-        cwd=tmp_path,
-        env=command_environment,
-        capture_output=True,
-        text=True,
-    )
+def test_too_few_open_files_for_the_workers_are_one_line_and_exit_4(tmp_path: Path, warm: Warm) -> None:
+    done = behind(LIMIT("NOFILE", 256, 256), warm, tmp_path, "--vcpus", "512", *FOREVER)
 
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("tdx-stress: 513 workers need 1090 open files, and the limit is 256; raise it")
 
 
-def test_a_closed_stderr_does_not_end_the_race(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    options = "--ordering no_block --shootdowns 100 --warmup 0s --no-report -v -q"
-    command = f"{sys.executable} -m stress run {options} 2> >(true); echo $?"
+def test_a_closed_stderr_does_not_end_the_race(tmp_path: Path, warm: Warm) -> None:
+    options = "--ordering no_block --shootdowns 100 --warmup 0s --no-report --json -"  # with it tables are on stderr
+    nobody = "import os\nreading, writing = os.pipe()\nos.close(reading)\nos.dup2(writing, 2)"
 
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=command_environment, capture_output=True, text=True
-    )
+    done = behind(nobody, warm, tmp_path, *options.split())
 
-    assert done.stdout.endswith("\n0\n")
+    (run,) = json.loads(done.stdout)["runs"]
+    assert (done.returncode, run["verdict"]) == (0, "passed")
