@@ -11,6 +11,7 @@ import os
 import select
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 WAIT_S = 5.0
@@ -123,3 +124,11 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
             os.close(handle)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def nameless(content: bytes = b"") -> Iterator[Path]:
+    """A file in memory for who takes nothing but paths: nothing is left of it, however we end. Raises OSError."""
+    with open(os.memfd_create("nameless"), "w+b", buffering=0) as file:
+        file.write(content)
+        yield Path(f"/proc/self/fd/{file.fileno()}")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kernels.files import nameless
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import seen
 from results.kinds.kind import KINDS, Kind
@@ -151,12 +152,9 @@ class History:
         write_file(path, lambda file: file.write(self._bytes(path.suffix)))
 
     def _bytes(self, suffix: str) -> bytes:
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            target = Path(folder) / f"copy{suffix}"
-            quoted = str(target).replace("'", "''")
-            self._tables.execute(f"COPY (SELECT * EXCLUDE (place) FROM chosen) TO '{quoted}' ({FORMATS[suffix]})")
+        with nameless() as target:
+            rows, form = "SELECT * EXCLUDE (place) FROM chosen", f"{FORMATS[suffix]}, USE_TMP_FILE false"
+            self._tables.execute(f"COPY ({rows}) TO '{target}' ({form})")
             return target.read_bytes()
 
 

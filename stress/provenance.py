@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 # Beside this file in a wheel; `stress/build_hook.py` puts it there.
 COMMIT = "COMMIT"
+GIT_TRIES = 3
 
 
 def version() -> str:
@@ -29,8 +30,8 @@ def commit() -> str | None:
     files differ from it; None where nobody knows."""
     if not in_checkout():
         return _kept()
-    head = _git("rev-parse", "HEAD")
-    return head and head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return None if not head or changes is None else head + ("+changes" if changes else "")
 
 
 def in_checkout() -> bool:
@@ -46,13 +47,16 @@ def _kept() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    """What git says; None where it does not. One that was killed is asked again."""
+    words = ["git", "-C", str(ROOT), *arguments]
+    for _ in range(GIT_TRIES):
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode >= 0:
+            return done.stdout.strip() if done.returncode == 0 else None
+    return None
 
 
 @cache

@@ -101,9 +101,11 @@ class Session:
         """The exit code: this one, if there was no interrupt. Raises the first StoreError."""
         if self.refused:
             raise self.refused[0]
-        if self.interrupts and self.request.quiet:
+        if not self.interrupts:
+            return code
+        if self.request.quiet:
             self.reason("interrupted; what was found until then is kept")
-        return Exit.INTERRUPTED.value if self.interrupts else code
+        return Exit.INTERRUPTED.value
 
 
 def show_result(

@@ -91,5 +91,13 @@ def test_where_files_without_a_name_are_not_known_a_temporary_one_is_written(tmp
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"after")]
 
 
+def test_a_file_without_a_name_is_written_and_read_by_its_path():
+    with files.nameless(b"before") as path:
+        assert path.read_bytes() == b"before"
+        path.write_bytes(b"after")
+        assert path.read_bytes() == b"after"
+    assert not path.exists()
+
+
 def test_bytes_are_said_as_people_write_them():
     assert [in_units(size) for size in (5, 2048, 64 << 20, 3 << 29)] == ["5 bytes", "2 KiB", "64 MiB", "1.5 GiB"]

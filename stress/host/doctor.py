@@ -13,7 +13,7 @@ from results.machine.checks import diagnose
 from results.machine.findings import Limits, judge
 from results.machine.table import findings_table, round_trip_tables
 from results.verdict import Exit
-from stress.errors import CannotRunHere, HarnessFault
+from stress.errors import CannotRunHere, HarnessFault, Interrupted
 from stress.host.facts import examine
 from stress.interrupts import Interrupts
 from stress.options import DoctorRequest
@@ -56,7 +56,7 @@ def doctor(request: DoctorRequest, cpus: Cpus, vcpus: int | None) -> int:
             screen.show(findings_table(findings), "", *round_trip_tables(facts["round_trips"], width))
             screen.line(f"This machine is {judgement.sentence}.")
         if interrupts:
-            return Exit.INTERRUPTED.value
+            raise Interrupted("interrupted; what was measured until then is shown")
     if facts["crashed"] and judgement.limits is not Limits.everything:
         raise HarnessFault(f"not everything was measured: {facts['trouble']}")
     return EXIT_CODES.get(judgement.limits, 0)

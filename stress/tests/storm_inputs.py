@@ -62,7 +62,7 @@ class Inputs:
         found = said_wrong(ended)
         if ended.code is None:
             return [*found, "hang"]
-        if ended.code not in FINISHED | {2, 4}:
+        if ended.code not in FINISHED | {2, 4} | ({3} if "/dev/full" in ended.arguments else set()):
             found.append(f"exit code {ended.code}")
         if ended.code in (2, 4) and len(ended.stderr.splitlines()) != 1 and "history" not in ended.arguments:
             found.append(f"{len(ended.stderr.splitlines())} lines of an error")

@@ -4,6 +4,8 @@ import runpy
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from stress import provenance
 
 SOURCE = Path(provenance.__file__)
@@ -42,3 +44,37 @@ def test_a_checkout_says_its_head_and_whether_files_differ(tmp_path: Path) -> No
 
     subprocess.run([*git, "add", "-A"], check=True)
     assert commit_of(tmp_path / "stress") == f"{head}+changes"
+
+
+GIT = """#!/bin/sh
+for last; do :; done
+echo "$last" >> "$0.asked"
+case "$3:$(grep -c . "$0.asked")" in
+    {killed}) kill -9 $$ ;;
+    {failing}) exit 128 ;;
+esac
+[ "$3" = rev-parse ] && echo 0123abcd
+exit 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("killed", "failing", "found"),
+    [
+        ("rev-parse:1|rev-parse:2|status:4", "x", "0123abcd"),
+        ("rev-parse:*", "x", None),
+        ("status:*", "x", None),  # whether files differ is not known, which is no "no"
+        ("x", "status:*", None),
+    ],
+)
+def test_a_git_that_was_killed_is_asked_again_and_nothing_is_made_up(
+    killed: str, failing: str, found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    git.write_text(GIT.format(killed=killed, failing=failing))
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(git.parent), prepend=":")
+
+    assert commit_of(tmp_path / "stress") == found

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from kernels.files import nameless
 from kernels.layout import HIST_WORDS
 from results.kinds.bench.record import BENCH, MACHINE, Bench, array_name, round_file
 from results.kinds.bench.wording import figures_in
@@ -90,16 +91,16 @@ def write_parquet(bench: Bench, path: Path) -> None:
     """The table as Parquet, whole or not at all. Raises StoreError."""
     if not can_write_parquet():
         raise StoreError(f"{path}: Parquet {PARQUET_HINT}")
-    import tempfile
-
     import duckdb
 
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "rounds.csv"), Path(folder, "rounds.parquet")
-        source.write_text(csv_text(bench), encoding="utf-8")
-        with duckdb.connect(config={"threads": 1}) as database:  # a thread would be one too many for a later fork
-            table = database.read_csv(str(source), header=True, dtype=_types(bench))
-            table.write_parquet(str(target))
+    # A thread would be one too many for a later fork.
+    with (
+        nameless(csv_text(bench).encode()) as source,
+        nameless() as target,
+        duckdb.connect(config={"threads": 1}) as database,
+    ):
+        database.read_csv(str(source), header=True, dtype=_types(bench)).to_view("rounds")
+        database.execute(f"COPY rounds TO '{target}' (FORMAT parquet, USE_TMP_FILE false)")
         content = target.read_bytes()
     write_file(path, lambda file: file.write(content))
 

@@ -3,6 +3,7 @@ import os
 import platform
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -118,6 +119,27 @@ def test_ctrl_c_leaves_nobody_and_exits_130(start_tdx_stress: Start) -> None:
     stdout, stderr = parent.communicate()
     assert parent.returncode == 130
     assert "Traceback" not in stdout + stderr
+
+
+def test_ctrl_c_once_all_is_measured_is_told(command_environment: dict[str, str]) -> None:
+    code = """
+import os, signal, sys
+from stress.__main__ import main
+from stress.host import doctor
+
+def judge(findings, own=doctor.judge):
+    os.kill(os.getpid(), signal.SIGINT)
+    return own(findings)
+
+doctor.judge = judge
+sys.argv = ["tdx-stress", "doctor"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=command_environment, capture_output=True, text=True)
+
+    assert "This machine is " in done.stdout
+    assert done.returncode == 130
+    assert done.stderr.endswith("tdx-stress: interrupted; what was measured until then is shown\n")
 
 
 def test_a_run_keeps_what_doctor_says_of_its_machine(tdx_stress: Command) -> None:

@@ -156,6 +156,28 @@ def test_a_scheduler_that_ends_is_told_at_once(script: Callable[[str], str], mom
     assert script(GONE.format(moment=moment)) == "--cluster: the scheduler at local:1 is gone\n"
 
 
+ITS_FIRST_WORKER_GONE = """
+import os
+from stress.interrupts import Interrupts
+from stress.pieces import cluster
+from stress.pieces.record import Job
+from stress.pieces.tests.test_cluster import killing
+
+class Here(cluster.Here):
+    def __init__(self, *asked):
+        super().__init__(*asked)
+        self._workers["0"].kill()
+
+cluster.Here = Here
+job = Job("faults", "faults", {}, {"one": {"mark": os.devnull, "kills": 0}}, killing)
+print([key for key, _, _ in cluster.over("local:1", job, ["one"], Interrupts(), lambda more: None)])
+"""
+
+
+def test_a_worker_that_ends_before_it_has_joined_is_begun_again(script: Callable[[str], str]) -> None:
+    assert script(ITS_FIRST_WORKER_GONE) == "['one']\n"
+
+
 def test_who_wants_the_end_before_a_cluster_answers_has_it_at_once() -> None:
     job = Job("faults", "faults", {}, {"one": {}}, killing)
 
