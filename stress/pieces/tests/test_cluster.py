@@ -169,7 +169,7 @@ class Here(cluster.Here):
         self._workers["0"].kill()
 
 cluster.Here = Here
-job = Job("faults", "faults", {}, {"one": {"mark": os.devnull, "kills": 0}}, killing)
+job = Job("faults", "faults", {}, {"one": {"mark": os.path.abspath("mark"), "kills": 0}}, killing)
 print([key for key, _, _ in cluster.over("local:1", job, ["one"], Interrupts(), lambda more: None)])
 """
 
