@@ -149,7 +149,7 @@ class History:
         if path.suffix not in FORMATS:
             raise StoreError(f"{path}: expected a name that ends in {', '.join(FORMATS)}")
         self._narrow(wanted)
-        write_file(path, lambda file: file.write(self._bytes(path.suffix)))
+        write_file(path, self._bytes(path.suffix))
 
     def _bytes(self, suffix: str) -> bytes:
         with nameless() as target:

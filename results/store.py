@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,6 @@ PROBE_BYTES = 4 << 20
 # The most that is read of a file of JSON, of one of arrays, and of what that unpacks to.
 MOST_JSON, MOST_PACKED, MOST_UNPACKED, MOST_ARRAYS = 64 << 20, 256 << 20, 1 << 30, 20_000
 _serial = itertools.count()
-Writer = Callable[[IO[bytes]], object]
 
 
 class StoreError(OSError):
@@ -68,21 +67,17 @@ class RunDirectory:
         In that order, each atomically; may be called again and again as orderings finish. Raises StoreError; files not
         yet reached stay as they were.
         """
-        files: dict[str, Writer] = {
-            RAW: lambda file: np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        }
+        files = {RAW: array_bytes(arrays)}
         if trace is not None:
             from results.exchange.trace_events import text as trace_text
 
-            files[TRACE] = lambda file: file.write(trace_text(trace).encode())
-        files[name] = lambda file: file.write(json_bytes(result))
-        self.put(files, draw)
+            files[TRACE] = trace_text(trace).encode()
+        self.put({**files, name: json_bytes(result)}, draw)
 
-    def put(self, files: Mapping[str, Writer], draw: Callable[[Path], None] | None = None) -> None:
+    def put(self, files: Mapping[str, bytes], draw: Callable[[Path], None] | None = None) -> None:
         """Write files by name, in this order and each atomically. Raises StoreError, as `write` does."""
         with _turn(self.path):
-            for name, writer in files.items():
-                write_file(self.path / name, writer)
+            write_files(self.path, files)
             if draw is not None:
                 draw(self.path)
         if self.latest is not None:
@@ -215,27 +210,29 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def write_file(path: Path, write: Writer) -> None:
-    """Put what `write` writes in the place of `path`, whole or not at all; into it where it is no regular file.
-
-    Raises StoreError.
-    """
-    # Made in memory first: what makes the bytes may seek, and an error of the disk is then one of these few lines.
+def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays by name as the content of a file, which `read_arrays` reads."""
     content = io.BytesIO()
-    write(content)
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files by name, in this order, each as `write_file` does."""
+    for name, content in contents.items():
+        write_file(directory / name, content)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Put this in the place of `path`, whole or not at all; into it where it is no regular file. Raises StoreError."""
     try:
         special = path.exists() and not path.is_file()
         if not special:
-            write_whole(path, content.getvalue())
+            write_whole(path, content)
     except OSError as error:
         raise _refused(error, path, "what was written before stands") from None
     if special:
-        _write_into(path, content.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    """The same with a text, in UTF-8."""
-    write_file(path, lambda file: file.write(text.encode()))
+        _write_into(path, content)
 
 
 def _write_into(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from results.history import FILTERS, History, NoHistory, as_json
-from results.store import StoreError, write_file
+from results.store import StoreError, write_files
 from results.table import Table
 from results.verdict import Exit, named, word_of
 from results.words import count, nanoseconds, per_second
@@ -90,10 +90,11 @@ def _show(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> int:
 
 def _plotted(request: HistoryRequest, rows: Sequence[Mapping[str, Any]]) -> Path:
     from results.draw.over_time import history_picture
+    from results.draw.sheet import drawn
 
     path = request.out or _directories(request)[0] / f"history-{request.plot}.svg"
-    picture = history_picture(rows, str(request.plot), path.suffix.removeprefix("."))
-    write_file(path, lambda file: file.write(picture))
+    picture = drawn({path.stem: lambda: history_picture(rows, str(request.plot))}, [path.suffix.removeprefix(".")])
+    write_files(path.parent, picture)
     return path
 
 

@@ -9,15 +9,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 
 from results.exchange.cases import Case, failed_lines, junit_document, ktap_document, summary
 from results.kinds.kind import BY_NAME, Kind
 from results.machine.host import host_facts
-from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_text
+from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_file
 from results.verdict import Exit
 from stress.errors import Interrupted, UsageFault
 from stress.interrupts import Interrupts
@@ -91,7 +89,7 @@ class Session:
                 write_named(typed, text)
         with self.noted():
             if request.junit is not None:
-                write_text(request.junit, junit_document(kind.suite(document), cases))
+                write_file(request.junit, junit_document(kind.suite(document), cases).encode())
         for text in (text for typed, text in texts if typed == STDOUT):
             write(sys.stdout, text)
         if not request.quiet or STDOUT not in (request.json, ktap):
@@ -187,13 +185,9 @@ def json_text(document: Mapping[str, Any]) -> str:
     return json_bytes(document).decode()
 
 
-def put_document(
-    directory: RunDirectory, stem: str, document: Mapping[str, Any], picture: Callable[..., None] | None = None
-) -> None:
-    """`stem`.json, and what `picture` draws of it as PNG and as SVG. Raises StoreError."""
-    directory.put({f"{stem}.json": methodcaller("write", json_bytes(document))})
-    if picture is not None:
-        directory.put({f"{stem}.{kind}": partial(picture, document, kind=kind) for kind in ("png", "svg")})
+def put_document(directory: RunDirectory, stem: str, document: Mapping[str, Any]) -> None:
+    """`stem`.json. Raises StoreError."""
+    directory.put({f"{stem}.json": json_bytes(document)})
 
 
 def named_file(typed: str | None) -> Path | None:
@@ -204,7 +198,7 @@ def named_file(typed: str | None) -> Path | None:
 def write_named(typed: str | None, text: str) -> None:
     """The text in the file that an option FILE|- names, if it names one. Raises StoreError."""
     if (path := named_file(typed)) is not None:
-        write_text(path, text)
+        write_file(path, text.encode())
 
 
 def hand_out(typed: str | None, text: str) -> None:

@@ -2,7 +2,6 @@
 stand apart, each with a line of its own.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from results import figures
-from results.draw.sheet import MODEL, save
-from results.draw.style import MARKER, Style, look_of, parameters, places_of, say, shortened, time_axis
+from results.draw.sheet import MODEL
+from results.draw.style import MARKER, Style, look_of, places_of, say, shortened, time_axis
 from results.words import machine_size, per_second, plural
 
 # Column and words by what a user calls it; a time is called without its unit.
@@ -33,25 +32,22 @@ WIDTH_IN, PANEL_IN = 9.0, 3.2
 Row = Mapping[str, Any]
 
 
-def history_picture(rows: Sequence[Row], figure: str, kind: str) -> bytes:
-    """This figure of the rows over time, as png, svg or pdf. Rows are those of `results.history`, oldest first."""
+def history_picture(rows: Sequence[Row], figure: str) -> Figure:
+    """This figure of the rows over time. Rows are those of `results.history`, oldest first."""
     column, title = FIGURES[figure]
     ordered = sorted((row for row in rows if row[column] is not None and row["started"]), key=_setting)
     settings = [(setting, list(group)) for setting, group in groupby(ordered, key=_setting)]
     shown = sorted(settings, key=lambda one: len(one[1]), reverse=True)[:MOST_PANELS]
-    with parameters():
-        drawing = Figure(figsize=(WIDTH_IN, PANEL_IN * max(len(shown), 1) + 1.2), layout="constrained")
-        left_out = f"; {plural(len(settings) - len(shown), 'setting')} left out" if len(settings) > len(shown) else ""
-        drawing.suptitle(f"{title} over time{left_out}", fontsize=14, fontweight="bold", x=0.01, ha="left")
-        drawing.supxlabel(f"{MODEL} A hollow mark did not pass. Bars: 95 % within the run.", fontsize=8.5)
-        panels = drawing.subplots(max(len(shown), 1), 1, squeeze=False)[:, 0]
-        if not shown:
-            say(panels[0], "No run has this figure.")
-        for ax, (setting, found) in zip(panels, shown, strict=False):
-            _panel(ax, setting, found, figure)
-        content = io.BytesIO()
-        save(drawing, content, kind)
-    return content.getvalue()
+    drawing = Figure(figsize=(WIDTH_IN, PANEL_IN * max(len(shown), 1) + 1.2), layout="constrained")
+    left_out = f"; {plural(len(settings) - len(shown), 'setting')} left out" if len(settings) > len(shown) else ""
+    drawing.suptitle(f"{title} over time{left_out}", fontsize=14, fontweight="bold", x=0.01, ha="left")
+    drawing.supxlabel(f"{MODEL} A hollow mark did not pass. Bars: 95 % within the run.", fontsize=8.5)
+    panels = drawing.subplots(max(len(shown), 1), 1, squeeze=False)[:, 0]
+    if not shown:
+        say(panels[0], "No run has this figure.")
+    for ax, (setting, found) in zip(panels, shown, strict=False):
+        _panel(ax, setting, found, figure)
+    return drawing
 
 
 def _setting(row: Row) -> tuple[str, int, int, str]:

@@ -4,7 +4,6 @@ import io
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -22,43 +21,32 @@ CANVASES = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG}
 MODEL = "A model of the protocol, not Intel silicon."
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sheet:
-    """A figure: `body` for panels; the head and the foot are done."""
+def drawn(makers: Mapping[str, Callable[[], Figure]], kinds: Iterable[str] = ("png", "svg")) -> dict[str, bytes]:
+    """Each of these pictures in each of these formats, by file name: `png` for screens, `svg` or `pdf` for paper. A
+    maker is called within `parameters()`.
+    """
+    files: dict[str, bytes] = {}
+    for name, make in makers.items():
+        with parameters():
+            figure = make()
+            files |= {f"{name}.{kind}": saved(figure, kind) for kind in kinds}
+    return files
 
-    figure: Figure
-    body: SubFigure
 
-    def save(self, target: Any, kind: str = "png") -> None:
-        """Write to a path or an open binary file: `png` for screens, `svg` or `pdf` for paper."""
-        save(self.figure, target, kind)
-
-
-def save(figure: Figure, target: Any, kind: str) -> None:
-    """Write a figure, the same bytes whenever that is.
+def saved(figure: Figure, kind: str) -> bytes:
+    """The file of a figure, the same bytes whenever that is.
 
     It is laid out once, so that every format of it is alike, and drawn once a format: `savefig` draws it twice.
     """
+    content = io.BytesIO()
     figure.set_dpi(DPI)
     FigureCanvasAgg(figure)
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
     canvas = CANVASES.get(kind) or import_module("matplotlib.backends.backend_pdf").FigureCanvasPdf  # hardly ever asked
-    getattr(canvas(figure), f"print_{kind}")(target, metadata={"Date": None} if kind == "svg" else None)
-
-
-def drawn(makers: Mapping[str, Callable[[], Sheet]], kinds: Iterable[str] = ("png", "svg")) -> dict[str, bytes]:
-    """Each of these sheets in each of these formats, by file name."""
-    files: dict[str, bytes] = {}
-    for name, make in makers.items():
-        with parameters():
-            page = make()
-            for kind in kinds:
-                content = io.BytesIO()
-                page.save(content, kind)
-                files[f"{name}.{kind}"] = content.getvalue()
-    return files
+    getattr(canvas(figure), f"print_{kind}")(content, metadata={"Date": None} if kind == "svg" else None)
+    return content.getvalue()
 
 
 def head_and_foot(figure: Figure, title: str, subtitle: str, foot: Sequence[str], foot_at_in: float) -> None:
@@ -80,8 +68,8 @@ def sheet(
     model: str = MODEL,
     *,
     by_hand: bool = False,
-) -> Sheet:
-    """An empty sheet with its head, and a foot with a legend of orderings, one of `keys`, and the caveats.
+) -> tuple[Figure, SubFigure]:
+    """A figure with its head, and a foot with a legend of orderings, one of `keys`, and the caveats; and its body.
 
     The head says what ran where, or `head_text`; the foot begins with what the `model` is. Panels are laid out by
     matplotlib, which looks at every text for that, or `by_hand`, in half the time.
@@ -107,7 +95,7 @@ def sheet(
         )  # fmt: skip
         second.get_title().set_fontsize(9)
     foot.text(left, 0.98, "\n".join(caveats), fontsize=8.5, color="#444444", va="top", linespacing=1.25)
-    return Sheet(figure, body)
+    return figure, body
 
 
 def subtitle(result: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ the gate.
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,8 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from kernels.story.events import RETURNED, Kind, Span, Story
 from kernels.tdx.outcomes import Outcome
-from results.draw.sheet import LINE_IN, MODEL, save
-from results.draw.style import parameters
+from results.draw.sheet import LINE_IN, MODEL
 from results.exchange.columns import failing_step
 from results.grades import why
 
@@ -52,31 +51,28 @@ class Stretch:
     text: str
 
 
-def timeline(
-    story: Story, outcome: str, title: str, target: Any | IO[bytes], kind: Literal["png", "svg"] = "png"
-) -> None:
-    """Draw a story that shows this outcome; `target` is a path or an open binary file."""
+def timeline(story: Story, outcome: str, title: str) -> Figure:
+    """The picture of a story that shows this outcome."""
     words = list(_words(story))
     steps = len(story.events)
     width = min(max(11.0, 0.17 * steps + LEFT_IN + RIGHT_IN), 30.0)
     said = textwrap.wrap(_failure(story, outcome), round(width * 9.5))
     body = LANE_IN * (len(story.actors) + 0.05) + GAP_IN + WORD_IN * len(words)
     head, foot = 0.62 + LINE_IN * len(said), 1.02
-    with parameters():
-        figure = Figure(figsize=(width, head + body + foot))
-        height = head + body + foot
-        ax = figure.add_axes((LEFT_IN / width, foot / height, 1 - (LEFT_IN + RIGHT_IN) / width, body / height))
-        _axes(ax, story, words, body)
-        per_step = (width - LEFT_IN - RIGHT_IN) / max(steps, 1)
-        for place, actor in enumerate(story.actors):
-            _lane(ax, story, actor, len(story.actors) - place - 1, per_step)
-        for place, (_, stretches) in enumerate(words):
-            _strip(ax, stretches, _strip_at(place), per_step)
-        _mark(ax, story, outcome)
-        figure.text(0.16 / width, 1 - 0.12 / height, title, fontsize=14, fontweight="bold", va="top", color=INK)
-        figure.text(0.16 / width, 1 - 0.47 / height, "\n".join(said), fontsize=10, va="top", color=RED)
-        _legend(figure, width, height)
-        save(figure, target, kind)
+    height = head + body + foot
+    figure = Figure(figsize=(width, height))
+    ax = figure.add_axes((LEFT_IN / width, foot / height, 1 - (LEFT_IN + RIGHT_IN) / width, body / height))
+    _axes(ax, story, words, body)
+    per_step = (width - LEFT_IN - RIGHT_IN) / max(steps, 1)
+    for place, actor in enumerate(story.actors):
+        _lane(ax, story, actor, len(story.actors) - place - 1, per_step)
+    for place, (_, stretches) in enumerate(words):
+        _strip(ax, stretches, _strip_at(place), per_step)
+    _mark(ax, story, outcome)
+    figure.text(0.16 / width, 1 - 0.12 / height, title, fontsize=14, fontweight="bold", va="top", color=INK)
+    figure.text(0.16 / width, 1 - 0.47 / height, "\n".join(said), fontsize=10, va="top", color=RED)
+    _legend(figure, width, height)
+    return figure
 
 
 def _failure(story: Story, outcome: str) -> str:

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from hdrh.histogram import HdrHistogram
@@ -34,19 +34,21 @@ def as_hdr_histogram(counts: Counts) -> HdrHistogram:
     return histogram
 
 
-def write_hgrm(result: Mapping[str, Any], arrays: Arrays, file: IO[bytes]) -> None:
+def hgrm_bytes(result: Mapping[str, Any], arrays: Arrays) -> bytes:
     """The percentile distribution in ns of shootdowns that met a vCPU, of all in a result of an earlier version; one
     part an ordering that measured any.
     """
+    file = io.BytesIO()
     wholes = {run["ordering"]: MET if MET in run["latency_ns"] else "shootdown" for run in result["runs"]}
     for ordering, phase, counts in _measured(result, arrays):
         if phase == wholes[ordering]:
             file.write(f"#[Ordering = {' '.join(ordering.split())}, n = {int(counts.sum())}, unit = ns]\n".encode())
             as_hdr_histogram(counts).output_percentile_distribution(file, 1, TICKS)
             file.write(b"\n")
+    return file.getvalue()
 
 
-def write_hlog(result: Mapping[str, Any], arrays: Arrays, file: IO[bytes]) -> None:
+def hlog_bytes(result: Mapping[str, Any], arrays: Arrays) -> bytes:
     """Every ordering's and phase's histogram as one tagged interval of a HistogramLog; maxima in ms, as is usual."""
     text = io.StringIO()
     writer = HistogramLogWriter(text)
@@ -61,7 +63,7 @@ def write_hlog(result: Mapping[str, Any], arrays: Arrays, file: IO[bytes]) -> No
         text.write(f"Tag={_NOT_IN_A_TAG.sub('_', ordering)}.{phase},")
         begun_s = start_s + warmup_s
         writer.output_interval_histogram(as_hdr_histogram(counts), begun_s, begun_s + measured_s, NS_PER_MS)
-    file.write(text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def _measured(result: Mapping[str, Any], arrays: Arrays) -> Iterator[tuple[str, str, Counts]]:

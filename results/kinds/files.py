@@ -1,50 +1,41 @@
-"""What is made of a run and of a bench, and stands beside it: pictures, HdrHistogram's texts, and the page."""
+"""What is made of a result and stands beside it: pictures, HdrHistogram's texts, and the page."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from results.kinds.bench.record import Bench
-from results.store import write_file, write_text
+from results.store import write_files
 
 PAGE, HGRM, HLOG = "report.html", "latency.hgrm", "latency.hlog"
+Arrays = Mapping[str, NDArray[Any]]
 
 
-Meanwhile = Callable[[Callable[[], object]], AbstractContextManager[None]]
+def write_report(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> None:
+    """Make all of a run's files from its result and arrays, in the place of those of before. Raises StoreError."""
+    write_pictures(directory, result, arrays)
+    write_texts(directory, result, arrays)
 
 
-@contextmanager
-def afterwards(work: Callable[[], object]) -> Iterator[None]:
-    """Do this behind the body."""
-    yield
-    work()
-
-
-def write_report(
-    directory: Path,
-    result: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
-    *,
-    kinds: Iterable[str] = ("png", "svg"),
-    meanwhile: Meanwhile = afterwards,
+def write_pictures(
+    directory: Path, result: Mapping[str, Any], arrays: Arrays, kinds: Iterable[str] = ("png", "svg")
 ) -> None:
-    """Make all of a run's files from its result and arrays, in the place of those of before, the pictures in these
-    formats and `meanwhile`. Raises StoreError.
-    """
-    from results.exchange.hdr import write_hgrm, write_hlog
-    from results.kinds.run.page import pictures, run_page
+    """The pictures of them, in these formats. Raises StoreError."""
+    from results.kinds.run.page import pictures
+
+    write_files(directory, pictures(result, arrays, kinds))
+
+
+def write_texts(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> None:
+    """The others of them. Raises StoreError."""
+    from results.exchange.hdr import hgrm_bytes, hlog_bytes
+    from results.kinds.run.page import run_page
     from results.page import render
 
-    def draw() -> None:
-        _write_all(directory, pictures(result, arrays, kinds))
-
-    with meanwhile(draw):
-        write_file(directory / HGRM, lambda file: write_hgrm(result, arrays, file))
-        write_file(directory / HLOG, lambda file: write_hlog(result, arrays, file))
-        write_text(directory / PAGE, render(run_page(result, arrays)))
+    page = render(run_page(result, arrays)).encode()
+    write_files(directory, {HGRM: hgrm_bytes(result, arrays), HLOG: hlog_bytes(result, arrays), PAGE: page})
 
 
 def write_bench_report(directory: Path, bench: Bench) -> None:
@@ -55,17 +46,21 @@ def write_bench_report(directory: Path, bench: Bench) -> None:
     from results.kinds.bench.pictures import bench_pictures
     from results.page import render
 
-    _write_all(directory, bench_pictures(bench))
-    write_text(directory / PAGE, render(bench_page(bench, *(pooled(part, directory) for part in parts(bench)))))
+    page = render(bench_page(bench, *(pooled(part, directory) for part in parts(bench))))
+    write_files(directory, {**bench_pictures(bench), PAGE: page.encode()})
 
 
-def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> None:
     """Make the picture and the page of a real run from its result and histograms. Raises StoreError."""
     from results.kinds.real.page import real_files
 
-    _write_all(directory, real_files(result, arrays))
+    write_files(directory, real_files(result, arrays))
 
 
-def _write_all(directory: Path, contents: Mapping[str, bytes]) -> None:
-    for name, content in contents.items():
-        write_file(directory / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+def write_map(directory: Path, stem: str, document: Mapping[str, Any]) -> None:
+    """Make the picture of an atlas or of a matrix. Raises StoreError."""
+    from results.draw.sheet import drawn
+    from results.kinds.maps import atlas_picture, matrix_picture
+
+    picture = {"atlas": atlas_picture, "matrix": matrix_picture}[stem]
+    write_files(directory, drawn({stem: lambda: picture(document)}))

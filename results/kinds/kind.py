@@ -29,14 +29,14 @@ from results.kinds.bench import tables as bench_tables
 from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
-from results.kinds.files import write_bench_report, write_real_report, write_report
+from results.kinds.files import write_bench_report, write_map, write_real_report, write_report
 from results.kinds.real import record as real
 from results.kinds.real import tables as real_tables
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
 from results.kinds.run.record import ResultShape, read_result
-from results.store import RAW, RESULT, StoreError, json_bytes, read_document, write_file
+from results.store import RAW, RESULT, StoreError, json_bytes, read_document
 from results.table import Table
 from results.verdict import Exit, is_safe
 from results.verdict import exit_code as run_exit_code
@@ -126,11 +126,7 @@ def _draw_bench(directory: Path, bench: Bench) -> str:
 
 
 def _draw_map(stem: str, directory: Path, document: Any) -> str:
-    from results.kinds.maps import atlas_picture, matrix_picture
-
-    picture = {"atlas": atlas_picture, "matrix": matrix_picture}[stem]
-    for kind in ("png", "svg"):
-        write_file(directory / f"{stem}.{kind}", partial(picture, document, kind=kind))
+    write_map(directory, stem, document)
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The pictures of an atlas and of a matrix.
+"""The pictures of an atlas and of a matrix; `results.draw.sheet.drawn` makes files of them.
 
 An atlas is a map of all orders, and the safe ones by latency. The map is a tree of what may come next, drawn from left
 to right. A branch ends where every order below it is safe, or none is; steps after which it is the same stand together,
@@ -11,15 +11,15 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from kernels.tdx.outcomes import Outcome
-from results.draw.sheet import LINE_IN, MODEL, head_and_foot, save
-from results.draw.style import parameters, time_text
+from results.draw.sheet import LINE_IN, MODEL, head_and_foot
+from results.draw.style import time_text
 from results.kinds.faults import NO_FAULT, heads_of, rows_of
 from results.kinds.orders import OrderVerdict, base_of, kind_of, kinds
 from results.words import count, plural
@@ -85,8 +85,8 @@ def how_many_are_safe(entries: Sequence[Entry]) -> str:
     return told + (f"; {left:,} open" if left else "")
 
 
-def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Literal["png", "svg"] = "png") -> None:
-    """Draw the map, and beside it the races where there are any; `target` is a path or an open binary file."""
+def atlas_picture(atlas: Mapping[str, Any]) -> Figure:
+    """The map, and beside it the races where there are any."""
     orders = atlas["orders"]
     laid = boxes(orders)
     rows = max(box.row + box.rows for box in laid)
@@ -100,27 +100,25 @@ def atlas_picture(atlas: Mapping[str, Any], target: Any | IO[bytes], kind: Liter
     bars_in = BAR_IN * (len(races) + 1)
     body = max(ROW_IN * (rows + 1.2), bars_in + 0.8, 2.0)
     height = HEAD_IN + body + foot_in
-    with parameters():
-        figure = Figure(figsize=(WIDTH_IN, height))
-        subtitle = (
-            f"All else as in {base_of(atlas)}. From left to right: the step that comes first, second, ...; "
-            "a branch ends where every order below it is safe, or none is."
-        )
-        head_and_foot(figure, how_many_are_safe(orders), subtitle, foot, LINE_IN * (len(foot) + 0.3))
-        tree_in = ROW_IN * (rows + 1.2)
-        tree = (0.012, (foot_in + body - tree_in) / height, 0.55 if races else 0.976, tree_in / height)
-        _draw_map(figure.add_axes(tree), laid, rows, len(atlas["steps"]), styles)
-        if races:
-            _draw_races(
-                figure.add_axes((0.775, (foot_in + body - bars_in - 0.3) / height, 0.21, bars_in / height)), races
-            )
-        counts = (plural(it.orders, "order") for it in kinds(atlas["orders"]))
-        handles = [
-            Patch(facecolor=colour, hatch=hatch, edgecolor=EDGE, label=f"{kind} ({its})")
-            for (kind, (colour, hatch)), its in zip(styles.items(), counts, strict=True)
-        ]
-        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.006, foot_in / height), ncols=len(handles))
-        save(figure, target, kind)
+    figure = Figure(figsize=(WIDTH_IN, height))
+    subtitle = (
+        f"All else as in {base_of(atlas)}. From left to right: the step that comes first, second, ...; "
+        "a branch ends where every order below it is safe, or none is."
+    )
+    head_and_foot(figure, how_many_are_safe(orders), subtitle, foot, LINE_IN * (len(foot) + 0.3))
+    tree_in = ROW_IN * (rows + 1.2)
+    tree = (0.012, (foot_in + body - tree_in) / height, 0.55 if races else 0.976, tree_in / height)
+    _draw_map(figure.add_axes(tree), laid, rows, len(atlas["steps"]), styles)
+    if races:
+        beside = (0.775, (foot_in + body - bars_in - 0.3) / height, 0.21, bars_in / height)
+        _draw_races(figure.add_axes(beside), races)
+    counts = (plural(it.orders, "order") for it in kinds(orders))
+    handles = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor=EDGE, label=f"{kind} ({its})")
+        for (kind, (colour, hatch)), its in zip(styles.items(), counts, strict=True)
+    ]
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.006, foot_in / height), ncols=len(handles))
+    return figure
 
 
 Look = tuple[str, str]
@@ -196,35 +194,28 @@ CELL_EDGE, ADDED = "#FFFFFF", "#000000"
 MATRIX_IN, LEFT_IN, FAULT_IN, MATRIX_HEAD_IN, NAMES_IN = 16.0, 2.6, 0.37, 0.8, 0.68
 
 
-def matrix_picture(matrix: Mapping[str, Any], target: Any | IO[bytes], kind: Literal["png", "svg"] = "png") -> None:
-    """Draw it; `target` is a path or an open binary file."""
+def matrix_picture(matrix: Mapping[str, Any]) -> Figure:
+    """The heat map."""
     cells, heads = matrix["pairs"], heads_of(matrix)
     rows = rows_of(cells)
     foot = textwrap.wrap(_matrix_foot(matrix), 200)
     body, foot_in = FAULT_IN * len(rows), LINE_IN * (len(foot) + 4.0)
     height = MATRIX_HEAD_IN + NAMES_IN + body + foot_in
-    with parameters():
-        figure = Figure(figsize=(MATRIX_IN, height))
-        subtitle = (
-            "A column: an ordering; a row: a fault, the module's or KVM's, by its flow. In a cell: the gravest outcome,"
-            " and the steps of its shortest schedule. Framed: the fault adds an outcome to the ordering."
-        )
-        head_and_foot(figure, _matrix_title(matrix), subtitle, foot, LINE_IN * (len(foot) + 0.1))
-        left, wide = LEFT_IN / MATRIX_IN, 1 - (LEFT_IN + 0.2) / MATRIX_IN
-        ax = figure.add_axes((left, foot_in / height, wide, body / height))
-        _draw_matrix(ax, cells, rows, heads)
-        shown = [verdict for verdict in LOOKS if verdict in matrix["summary"]]
-        handles = [
-            Patch(
-                facecolor=LOOKS[verdict][0],
-                hatch=LOOKS[verdict][1],
-                edgecolor="#8A8A8A",
-                label=f"{verdict}: {matrix['verdicts'][verdict]} ({matrix['summary'][verdict]})",
-            )
-            for verdict in shown
-        ]
-        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.006, (foot_in - 0.05) / height), ncols=3)
-        save(figure, target, kind)
+    figure = Figure(figsize=(MATRIX_IN, height))
+    subtitle = (
+        "A column: an ordering; a row: a fault, the module's or KVM's, by its flow. In a cell: the gravest outcome,"
+        " and the steps of its shortest schedule. Framed: the fault adds an outcome to the ordering."
+    )
+    head_and_foot(figure, _matrix_title(matrix), subtitle, foot, LINE_IN * (len(foot) + 0.1))
+    left, wide = LEFT_IN / MATRIX_IN, 1 - (LEFT_IN + 0.2) / MATRIX_IN
+    _draw_matrix(figure.add_axes((left, foot_in / height, wide, body / height)), cells, rows, heads)
+    handles = []
+    for verdict, (colour, hatch, _) in LOOKS.items():
+        if many := matrix["summary"].get(verdict):
+            label = f"{verdict}: {matrix['verdicts'][verdict]} ({many})"
+            handles.append(Patch(facecolor=colour, hatch=hatch, edgecolor=EDGE, label=label))
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.006, (foot_in - 0.05) / height), ncols=3)
+    return figure
 
 
 def _draw_matrix(

@@ -1,12 +1,15 @@
 """Directories as tables: what is listed, filtered, exported and skipped."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from results.draw.over_time import FIGURES, history_picture
+from results.draw.sheet import drawn
 from results.history import History
 from results.store import StoreError
 from results.tests.builders.bench import a_bench, noisy
@@ -151,30 +154,29 @@ def test_a_copy_of_another_kind_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("figure", list(FIGURES))
-@pytest.mark.parametrize("kind", ["png", "svg"])
-def test_every_figure_can_be_drawn_over_time(tmp_path: Path, figure: str, kind: str):
+def test_every_figure_can_be_drawn_over_time(tmp_path: Path, figure: str):
     keep(tmp_path / "a", a_run("spec"), a_run("no_kick", expect=["tracking_not_done"], verdict="inconclusive"))
     keep(tmp_path / "b", a_run("spec"), started="2026-11-25T00:00:00Z", scenario={"name": "crowd"})
-    picture = history_picture(History([tmp_path]).rows({}), figure, kind)
+    files = drawn({"a": partial(history_picture, History([tmp_path]).rows({}), figure)})
 
-    assert picture.startswith(b"\x89PNG" if kind == "png" else b"<?xml")
+    assert files["a.png"].startswith(b"\x89PNG")
+    assert files["a.svg"].startswith(b"<?xml")
 
 
 def test_no_run_with_the_figure_is_a_picture_that_says_so():
-    assert history_picture([], "p50", "png").startswith(b"\x89PNG")
+    (panel,) = history_picture([], "p50").axes
+
+    assert [text.get_text() for text in panel.texts] == ["No run has this figure."]
 
 
-def test_two_machines_have_a_line_each_in_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_two_machines_have_a_line_each_in_one_picture(tmp_path: Path):
     host = {"cpu_model": "One", "cpus_allowed": 2}
     for number, machine in enumerate(("1a2b3c4d", "5e6f7081", "1a2b3c4d"), start=1):
         keep(
             tmp_path / str(number), a_run("spec"), started=f"2026-11-0{number}T00:00:00Z", host={**host, "id": machine}
         )
-    drawn = []
-    monkeypatch.setattr("results.draw.over_time.save", lambda drawing, *_: drawn.append(drawing))
 
-    history_picture(History([tmp_path]).rows({}), "p50", "png")
-
-    (panel,) = drawn[0].axes
-    lines = {line.get_label(): len(line.get_xdata()) for line in panel.lines if "spec" in line.get_label()}
+    (panel,) = history_picture(History([tmp_path]).rows({}), "p50").axes
+    labels = ((str(line.get_label()), np.size(line.get_xdata())) for line in panel.lines)
+    lines = {label: points for label, points in labels if "spec" in label}
     assert lines == {"spec, 1a2b3c4d": 2, "spec, 5e6f7081": 1}

@@ -208,11 +208,11 @@ def test_a_limit_of_the_system_on_file_sizes_is_noticed_before_the_race(tmp_path
 
 def test_a_full_device_is_one_line(tmp_path: Path):
     with pytest.raises(StoreError, match=r"/dev/full: cannot write: No space left on device"):
-        write_file(Path("/dev/full"), lambda file: file.write(b"x"))
+        write_file(Path("/dev/full"), b"x")
 
 
 def test_what_is_no_regular_file_is_written_into(tmp_path: Path):
-    write_file(Path("/dev/null"), lambda file: file.write(b"x"))
+    write_file(Path("/dev/null"), b"x")
 
     assert Path("/dev/null").is_char_device()
 

@@ -16,7 +16,7 @@ from results.kinds.bench.gate import Outcome, judged, parse_gate
 from results.kinds.bench.record import AGAIN, Bench, Design, Race, Sweep, round_file
 from results.kinds.bench.tables import bench_cases, bench_screen
 from results.kinds.files import write_bench_report
-from results.store import RunDirectory, write_text
+from results.store import RunDirectory, write_file
 from results.verdict import Exit
 from scenarios.models import Ordering, Scenario
 from scenarios.real.model import ARMS
@@ -194,7 +194,7 @@ def _finished(its: Session, directory: RunDirectory, bench: Bench) -> int:
             write_bench_report(directory.path, made)
     with its.noted():
         if csv is not None:
-            write_text(csv, csv_text(made))
+            write_file(csv, csv_text(made).encode())
         if parquet is not None:
             write_parquet(made, parquet)
     its.leave(made, bench_cases(made, outcomes), shown=bench_screen(made, outcomes))

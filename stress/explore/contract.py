@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from operator import methodcaller
 from typing import Any
 
 from kernels.search.breadth_first import Move
@@ -152,7 +151,7 @@ def run_contract(
                 for one in found if not its.interrupts else ():
                     for name, content in one.witnesses().items():
                         if not its.interrupts:
-                            directory.put({name: methodcaller("write", content())})
+                            directory.put({name: content()})
             its.leave(whole)
             return its.end(contract_exit_code(whole))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ class Record:
         for one in self.searched:
             for path, found in self.witnesses(one).items():
                 contents[path.name] = witness_text(found.witness).encode()
-        self.directory.put({name: methodcaller("write", content) for name, content in contents.items()})
+        self.directory.put(contents)
 
     def store_pictures(self) -> None:
         """Beside each witness its trace and its timeline. Raises StoreError."""

@@ -16,7 +16,7 @@ from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, Fault, Flow, Rules, has_part
 from results.exchange.trace_events import story_trace
 from results.exchange.trace_events import text as trace_text
-from results.store import write_file, write_text
+from results.store import write_files
 from results.words import plural
 from scenarios.busy import LOCK_MODES, SEAMCALLS
 from scenarios.machines import MAX_SHARED_PAGES
@@ -24,10 +24,10 @@ from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from scenarios.validation import validated
 from scenarios.witness import Size as WitnessSize
-from scenarios.witness import Step, Witness, witness_text
+from scenarios.witness import Step, Witness
 from stress.provenance import version
 
-WITNESS, TRACE, TIMELINE = "witness.json", "trace.json", "timeline"
+TRACE, TIMELINE = "trace.json", "timeline"
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap",
@@ -160,21 +160,14 @@ def title_of(witness: Witness) -> str:
 
 def write_pictures(directory: Path, witness: Witness, story: Story, prefix: str = "") -> list[Path]:
     """Leave the trace and the timeline, as PNG and as SVG, in a directory that is there. Raises StoreError."""
+    from results.draw.sheet import drawn
     from results.draw.timeline import timeline
 
     title = title_of(witness)
-    trace = trace_text(story_trace(story, title))
-    places = [directory / f"{prefix}{name}" for name in (TRACE, f"{TIMELINE}.png", f"{TIMELINE}.svg")]
-    write_file(places[0], lambda file: file.write(trace.encode()))
-    write_file(places[1], lambda file: timeline(story, witness.outcome, title, file, "png"))
-    write_file(places[2], lambda file: timeline(story, witness.outcome, title, file, "svg"))
-    return places
-
-
-def write_all(directory: Path, found: Recorded, prefix: str = "") -> list[Path]:
-    """Leave the witness itself, then what `write_pictures` leaves. Raises StoreError."""
-    write_text(directory / f"{prefix}{WITNESS}", witness_text(found.witness))
-    return [directory / f"{prefix}{WITNESS}", *write_pictures(directory, found.witness, found.story, prefix)]
+    made = {f"{prefix}{TRACE}": trace_text(story_trace(story, title)).encode()}
+    made |= drawn({f"{prefix}{TIMELINE}": lambda: timeline(story, witness.outcome, title)})
+    write_files(directory, made)
+    return [directory / name for name in made]
 
 
 def _digest(values: Any) -> str:

@@ -224,8 +224,7 @@ class Pieces:
 
     def _put(self, name: str, value: Plain) -> None:
         if self.lock is not None:
-            content = json_bytes({**value, "sum": digest_of(value)})
-            write_file(self.path / FOLDER / name, lambda file: file.write(content))
+            write_file(self.path / FOLDER / name, json_bytes({**value, "sum": digest_of(value)}))
 
     @property
     def seconds(self) -> float:

@@ -4,12 +4,12 @@ after each and shown at the end. Repeats of a race are the rounds of a bench.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from results.caveats import caveats
 from results.collect.last_steps import LastSteps, together, trace, what_led_to_it
-from results.kinds.files import write_real_report, write_report
+from results.kinds.files import write_pictures, write_real_report, write_texts
 from results.kinds.kind import BY_NAME
 from results.kinds.real.record import SCHEMA as REAL_SCHEMA
 from results.kinds.real.record import real_caveats
@@ -162,10 +162,14 @@ def _keep(directory: RunDirectory, job: Job, pieces: Pieces) -> None:
 def _write(directory: RunDirectory, job: Job, pieces: Pieces, result: Plain, *, plots: bool) -> None:
     last, arrays = _traced(job), _arrays(job, pieces)
     traced = together([trace(steps.whole) for steps in last]) if last else None
-    # `report` draws for paper, too.
-    how = partial(write_report, kinds=("png",), meanwhile=meanwhile) if job.kind == RUN else write_real_report
-    draw = partial(how, result=result, arrays=arrays) if plots else None
-    directory.write(result, arrays, BY_NAME[job.kind].file, trace=traced, draw=draw)
+
+    def draw(path: Path) -> None:
+        if job.kind == REAL:
+            return write_real_report(path, result, arrays)
+        with meanwhile(lambda: write_pictures(path, result, arrays, ("png",))):  # `report` draws for paper, too
+            return write_texts(path, result, arrays)
+
+    directory.write(result, arrays, BY_NAME[job.kind].file, trace=traced, draw=draw if plots else None)
 
 
 def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> int:

@@ -8,10 +8,8 @@ import csv
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
-from functools import partial
-from operator import methodcaller
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +24,7 @@ from results.store import (
     MOST_JSON,
     RunDirectory,
     StoreError,
+    array_bytes,
     read_arrays,
     stored_bytes,
     trouble,
@@ -102,7 +101,7 @@ def write_parquet(bench: Bench, path: Path) -> None:
         database.read_csv(str(source), header=True, dtype=_types(bench)).to_view("rounds")
         database.execute(f"COPY rounds TO '{target}' (FORMAT parquet, USE_TMP_FILE false)")
         content = target.read_bytes()
-    write_file(path, lambda file: file.write(content))
+    write_file(path, content)
 
 
 def _types(bench: Bench) -> dict[str, str]:
@@ -124,13 +123,8 @@ def write_bench(directory: RunDirectory, bench: Bench, arrays: Mapping[int, Arra
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{target.parent}: cannot write: {error.strerror}; earlier rounds stand") from None
-        write_file(target, partial(_save, its))
-    texts = {BENCH: bench.json_text(), CSV: csv_text(bench)}
-    directory.put({name: methodcaller("write", text.encode()) for name, text in texts.items()})
-
-
-def _save(arrays: Arrays, file: IO[bytes]) -> None:
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        write_file(target, array_bytes(its))
+    directory.put({BENCH: bench.json_text().encode(), CSV: csv_text(bench).encode()})
 
 
 def read_bench(directory: Path) -> Bench:

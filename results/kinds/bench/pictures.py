@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from results.draw.sheet import MODEL, Sheet, drawn, sheet
+from results.draw.sheet import MODEL, drawn, sheet
 from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
 from results.figures import BY_ID, Figure
 from results.kinds.bench.findings import bench_caveats
@@ -43,42 +45,42 @@ def bench_pictures(bench: Bench) -> dict[str, bytes]:
     return drawn(makers)
 
 
-def ratio_sheet(bench: Bench) -> Sheet:
-    """The ratios of every figure, or along a sweep those of the chief ones. Call within `parameters()`."""
+def ratio_sheet(bench: Bench) -> Drawing:
+    """The ratios of every figure, or along a sweep those of the chief ones."""
     name = reference(bench)
     title = f"Against {name}: ratios, with what {name} differs from itself by"
     looks = arm_styles(bench)
     handles: list[Any] = [(look := looks[arm.arm]).handle(look.name) for arm in others(bench)]
     if bench.sweep is not None:
         handles.append(Patch(facecolor=BAND, label=f"{name} against itself, all points (A/A)"))
-        page = _sheet(bench, title, 6.4, handles)
-        panels: Any = page.body.subplots(2, 2)
+        page, body = _sheet(bench, title, 6.4, handles)
+        panels: Any = body.subplots(2, 2)
         for ax, name in zip(panels.flat, swept(bench), strict=True):
             ratio_curves(ax, bench, BY_ID[name], looks)
         return page
     grey: Any = {"color": GREY, "marker": "o", "markerfacecolor": "white", "markeredgecolor": GREY}
     handles.append(Line2D([], [], label=f"{name} against itself (A/A)", **grey))
     rows = sum(len(ratios_of(bench, figure)) + 1 for figure in figures_in(bench))
-    page = _sheet(bench, title, max(2.6, ROW_IN * rows + 0.8), handles)
-    ratio_rows(page.body.subplots(), bench, looks)
+    page, body = _sheet(bench, title, max(2.6, ROW_IN * rows + 0.8), handles)
+    ratio_rows(body.subplots(), bench, looks)
     return page
 
 
-def scaling_sheet(bench: Bench) -> Sheet:
-    """The chief figures along the sweep, medians with intervals. Call within `parameters()`."""
+def scaling_sheet(bench: Bench) -> Drawing:
+    """The chief figures along the sweep, medians with intervals."""
     assert bench.sweep is not None
     looks = arm_styles(bench)
     arms = [arm for arm in bench.arms if arm.arm != AGAIN]
-    page = _sheet(
+    page, body = _sheet(
         bench, f"How it grows with {bench.sweep.key}", 7.0, [(it := looks[a.arm]).handle(it.name) for a in arms]
     )
-    panels: Any = page.body.subplots(2, 2)
+    panels: Any = body.subplots(2, 2)
     for ax, name in zip(panels.flat, swept(bench), strict=True):
         scaling_curves(ax, bench, BY_ID[name], looks)
     return page
 
 
-def _sheet(bench: Bench, title: str, body_in: float, handles: Sequence[Any]) -> Sheet:
+def _sheet(bench: Bench, title: str, body_in: float, handles: Sequence[Any]) -> tuple[Drawing, SubFigure]:
     caveats = bench.caveats or bench_caveats(bench)
     about = {"scenario": bench.scenario, "host": bench.host, "caveats": caveats}
     model = "This kernel's own shootdowns beside a model of the protocol, no TDX." if bench.is_real else MODEL

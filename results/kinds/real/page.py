@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from results.draw.sheet import Sheet, drawn, sheet
+from results.draw.sheet import drawn, sheet
 from results.draw.style import MARKER, Style, percentile_axes, say, styles, time_axis
 from results.draw.svg import panel, sample
 from results.draw.time import Shown, curves
@@ -76,12 +77,12 @@ def _curves(ax: Axes, shown: Shown) -> None:
         say(ax, f"In no arm {ENOUGH['p50']} shootdowns met a vCPU, which a median needs.")
 
 
-def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
+def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
     """latency.png: by percentile, and by who held the page."""
     shown = Shown(result["runs"], styles(result["runs"]), arrays)
     handles = [look.handle(look.name) for look in shown.looks]
-    made = sheet(result, "Real TLB shootdowns", 4.2, handles, model=f"{KERNEL[0].upper()}{KERNEL[1:]}.")
-    left, right = made.body.subplots(1, 2)
+    made, body = sheet(result, "Real TLB shootdowns", 4.2, handles, model=f"{KERNEL[0].upper()}{KERNEL[1:]}.")
+    left, right = body.subplots(1, 2)
     _curves(left, shown)
     by_holders(right, shown.runs, shown.looks)
     return made

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from results.draw.sheet import WIDTH_IN as SHEET_IN
-from results.draw.sheet import Sheet, drawn, sheet, subtitle
+from results.draw.sheet import drawn, sheet, subtitle
 from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
 from results.draw.style import styles
 from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
@@ -54,24 +54,23 @@ def pictures(result: Mapping[str, Any], arrays: Arrays, kinds: Iterable[str] = (
     return drawn({name: partial(make, result, arrays) for name, make in makers.items()}, kinds)
 
 
-def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
+def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
     """The percentile curve of whole shootdowns, one line an ordering, beside the shares of the phases.
 
-    A curve goes only as far as n gives its percentile a 95 % interval, which is the band around it. Call within
-    `parameters()`.
+    A curve goes only as far as n gives its percentile a 95 % interval, which is the band around it.
     """
     runs, looks = result["runs"], styles(result["runs"])
     handles = [look.handle(f"{look.name}, n = {whole(run)['n']:,}") for look, run in zip(looks, runs, strict=True)]
     if any("response" in run["latency_ns"] for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
     height = max(4.6, 1.5 + 0.36 * len(runs))
-    page = sheet(
+    page, body = sheet(
         result, "How long a shootdown takes", height, handles, phase_keys(), "Share of each phase", by_hand=True
     )
     names_in = 0.45 + 0.083 * max((len(look.name) for look in looks), default=0)
     each_in = (SHEET_IN - 1.2 - names_in) / 2
     curve, bars = (
-        page.body.add_axes((left / SHEET_IN, 0.75 / height, wide / SHEET_IN, 1 - 1.15 / height))
+        body.add_axes((left / SHEET_IN, 0.75 / height, wide / SHEET_IN, 1 - 1.15 / height))
         for left, wide in ((0.95, each_in + 0.3), (1.25 + each_in + names_in, each_in - 0.4))
     )
     shown = Shown(runs, looks, arrays)
@@ -85,23 +84,20 @@ def phase_keys() -> list[Any]:
     return [Patch(facecolor=c, hatch=h, edgecolor="white", label=label) for label, c, h in PHASES.values()]
 
 
-def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Sheet:
-    """Stale reads over time by outcome, their age in epochs, and how long they are legal.
-
-    Call within `parameters()`.
-    """
+def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
+    """Stale reads over time by outcome, their age in epochs, and how long they are legal."""
     runs, looks = result["runs"], styles(result["runs"])
     handles, height = [look.handle(look.name) for look in looks], 7.2
-    page = sheet(result, "Stale reads: when, how old, for how long", height, handles, by_hand=True)
+    page, body = sheet(result, "Stale reads: when, how old, for how long", height, handles, by_hand=True)
     upright: Any = {"bottom": 0.62 / height, "top": 1 - 0.38 / height}
     heights = strip_heights(runs)
-    strips = page.body.add_gridspec(len(STALE), left=0.07, right=0.54, hspace=0.62, height_ratios=heights, **upright)
+    strips = body.add_gridspec(len(STALE), left=0.07, right=0.54, hspace=0.62, height_ratios=heights, **upright)
     panels: Any = strips.subplots(sharex=True)
     if any(total(runs, outcome) for outcome in STALE):
-        page.body.supylabel("stale reads a second, all vCPUs", x=0.012, fontsize=9.5)
+        body.supylabel("stale reads a second, all vCPUs", x=0.012, fontsize=9.5)
     shown = Shown(runs, looks, arrays)
     stale_over_time(panels, shown)
-    right: Any = page.body.add_gridspec(2, left=0.61, right=0.985, hspace=0.36, **upright).subplots()
+    right: Any = body.add_gridspec(2, left=0.61, right=0.985, hspace=0.36, **upright).subplots()
     ages, window = right
     stale_ages(ages, shown)
     window_curves(window, shown)

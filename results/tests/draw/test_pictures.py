@@ -3,7 +3,6 @@
 How they look is for eyes; here they must exist, be of a sane size, keep their texts apart, and carry no warning.
 """
 
-import io
 import re
 from functools import cache
 from typing import Any
@@ -18,6 +17,8 @@ from kernels.tdx.counters import AGES, ENTRIES, SHOOTDOWNS, SHOOTDOWNS_MET
 from kernels.tdx.outcomes import Outcome
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Series
+from results.draw import sheet
+from results.draw.sheet import saved
 from results.draw.style import (
     KNOWN,
     parameters,
@@ -71,17 +72,13 @@ def together(runs: list[Run]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 def drawn(picture: Any, runs: list[Run]) -> Figure:
     """The figure of a picture, laid out as it was saved."""
     with parameters():
-        page = picture(*together(runs))
-        page.save(io.BytesIO())
-    figure: Figure = page.figure
+        figure: Figure = picture(*together(runs))
+        saved(figure, "png")
     return figure
 
 
 def png(picture: Any, *material: Any) -> bytes:
-    target = io.BytesIO()
-    with parameters():
-        picture(*material).save(target)
-    return target.getvalue()
+    return sheet.drawn({"a": lambda: picture(*material)})["a.png"]
 
 
 def texts(figure: Figure) -> list[str]:

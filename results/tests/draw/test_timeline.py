@@ -1,6 +1,5 @@
 """The picture of a schedule is drawn whatever there is to draw, says what failed, and keeps its texts apart."""
 
-import io
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
@@ -10,8 +9,8 @@ from matplotlib.text import Text
 
 from kernels.search.schedule import Schedule
 from kernels.tests.written_schedules import refused, stale, told, unserialized, waiting, wander
-from results.draw import sheet
-from results.draw import timeline as drawing
+from results.draw.sheet import drawn, saved
+from results.draw.style import parameters
 from results.draw.timeline import timeline
 
 CASES = [
@@ -22,25 +21,18 @@ CASES = [
 ]
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, run: Schedule, outcome: str) -> Figure:
-    """The figure of the picture, laid out as it was saved."""
-    kept: list[Figure] = []
-
-    def save(figure: Figure, target: io.BytesIO, kind: str) -> None:
-        kept.append(figure)
-        sheet.save(figure, target, kind)
-
-    monkeypatch.setattr(drawing, "save", save)
-    timeline(told(run), outcome, "an ordering shows it: 1 vCPU", io.BytesIO())
-    kept[0].canvas.draw()  # type: ignore[attr-defined]
-    return kept[0]
+def laid_out(run: Schedule, outcome: str) -> Figure:
+    """The figure of the picture, laid out as it is saved."""
+    with parameters():
+        figure = timeline(told(run), outcome, "an ordering shows it: 1 vCPU")
+        saved(figure, "png")
+        figure.canvas.draw()  # type: ignore[attr-defined]
+    return figure
 
 
 @pytest.mark.parametrize(("schedule", "outcome"), CASES)
 def test_a_picture_is_a_png_of_sane_size(schedule: Callable[[], Schedule], outcome: str):
-    target = io.BytesIO()
-    timeline(told(schedule()), outcome, "a title", target)
-    header = target.getvalue()[:24]
+    header = drawn({"a": lambda: timeline(told(schedule()), outcome, "a title")})["a.png"][:24]
     width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
 
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
@@ -49,24 +41,21 @@ def test_a_picture_is_a_png_of_sane_size(schedule: Callable[[], Schedule], outco
 
 
 def test_a_picture_is_also_an_svg():
-    target = io.BytesIO()
-    timeline(told(refused()), "tracking_not_done", "a title", target, "svg")
+    files = drawn({"a": lambda: timeline(told(refused()), "tracking_not_done", "a title")})
 
-    assert ElementTree.fromstring(target.getvalue()).tag.endswith("svg")
+    assert ElementTree.fromstring(files["a.svg"]).tag.endswith("svg")
 
 
-def test_a_long_schedule_of_many_actors_is_drawn_too(monkeypatch: pytest.MonkeyPatch):
+def test_a_long_schedule_of_many_actors_is_drawn_too():
     run = unserialized()
     wander(run, 3, 1500)
 
-    assert drawn(monkeypatch, run, "previous_epoch_busy").get_figwidth() <= 30
+    assert laid_out(run, "previous_epoch_busy").get_figwidth() <= 30
 
 
 @pytest.mark.parametrize(("schedule", "outcome"), CASES)
-def test_texts_of_a_picture_do_not_overlap(
-    monkeypatch: pytest.MonkeyPatch, schedule: Callable[[], Schedule], outcome: str
-):
-    figure = drawn(monkeypatch, schedule(), outcome)
+def test_texts_of_a_picture_do_not_overlap(schedule: Callable[[], Schedule], outcome: str):
+    figure = laid_out(schedule(), outcome)
     shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent() for text in shown]
     overlaps = [
@@ -85,8 +74,8 @@ def test_texts_of_a_picture_do_not_overlap(
     assert outside == []
 
 
-def test_the_failure_is_said_in_words(monkeypatch: pytest.MonkeyPatch):
-    said = [text.get_text() for text in drawn(monkeypatch, refused(), "tracking_not_done").findobj(Text)]
+def test_the_failure_is_said_in_words():
+    said = [text.get_text() for text in laid_out(refused(), "tracking_not_done").findobj(Text)]
 
     assert (
         "Step 41, zapper 0: TDH.MEM.PAGE.REMOVE = TLB_TRACKING_NOT_DONE|RCX. "
@@ -97,8 +86,8 @@ def test_the_failure_is_said_in_words(monkeypatch: pytest.MonkeyPatch):
     assert any("A model of the protocol, not Intel silicon." in text for text in said)
 
 
-def test_where_nobody_gets_on_the_picture_says_who_stands_where(monkeypatch: pytest.MonkeyPatch):
-    said = " ".join(" ".join(text.get_text().split()) for text in drawn(monkeypatch, waiting(), "no_progress").texts)
+def test_where_nobody_gets_on_the_picture_says_who_stands_where():
+    said = " ".join(" ".join(text.get_text().split()) for text in laid_out(waiting(), "no_progress").texts)
 
     assert "livelock or deadlock: nobody moves." in said
     assert "zapper 0 at mem_track: try_lock_exclusive epoch_lock" in said

@@ -1,6 +1,5 @@
 """HdrHistogram's own package reads back what was written, bucket for bucket."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,14 @@ from hdrh.log import HistogramLogReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.exchange.hdr import as_hdr_histogram, write_hgrm, write_hlog
+from results.exchange.hdr import as_hdr_histogram, hgrm_bytes, hlog_bytes
 from results.numbers.statistics import HIGHEST_NS, HIGHS_NS, LOWS_NS, percentile
 from results.tests.builders.run import a_result, a_run, counted, of_an_earlier_version
 
 
 def logged(tmp_path: Path, result: dict[str, Any], arrays: dict[str, Any]) -> dict[str, HdrHistogram]:
     """The histograms of the log by their tags, as the package's reader gives them."""
-    with (tmp_path / "latency.hlog").open("wb") as file:
-        write_hlog(result, arrays, file)
+    (tmp_path / "latency.hlog").write_bytes(hlog_bytes(result, arrays))
     reader = HistogramLogReader(str(tmp_path / "latency.hlog"), HdrHistogram(1, HIGHEST_NS, 2))
     found = {}
     while histogram := reader.get_next_interval_histogram():
@@ -73,10 +71,8 @@ def test_an_orderings_name_cannot_break_the_log(tmp_path: Path):
 
 
 def test_a_distribution_has_the_packages_lines_under_the_orderings_name():
-    file = io.BytesIO()
     counts = {"v18/hist/shootdown": counted(*range(1, 121)), "v18/hist/shootdown_met": counted(*range(1, 101))}
-    write_hgrm(a_result(a_run()), counts, file)
-    lines = file.getvalue().decode().splitlines()
+    lines = hgrm_bytes(a_result(a_run()), counts).decode().splitlines()
     rows = [[float(part) for part in line.split()] for line in lines[3:] if line and not line.startswith("#")]
 
     assert lines[0] == "#[Ordering = v18, n = 100, unit = ns]"
@@ -86,10 +82,9 @@ def test_a_distribution_has_the_packages_lines_under_the_orderings_name():
 
 
 def test_a_distribution_of_an_earlier_version_is_of_all_shootdowns():
-    file = io.BytesIO()
-    write_hgrm(a_result(of_an_earlier_version(a_run())), {"v18/hist/shootdown": counted(*range(1, 121))}, file)
+    result, arrays = a_result(of_an_earlier_version(a_run())), {"v18/hist/shootdown": counted(*range(1, 121))}
 
-    assert file.getvalue().startswith(b"#[Ordering = v18, n = 120, unit = ns]")
+    assert hgrm_bytes(result, arrays).startswith(b"#[Ordering = v18, n = 120, unit = ns]")
 
 
 def test_a_log_has_those_that_met_a_vcpu_those_that_met_nobody_and_all(tmp_path: Path):
@@ -99,9 +94,6 @@ def test_a_log_has_those_that_met_a_vcpu_those_that_met_nobody_and_all(tmp_path:
     assert sorted(logged(tmp_path, a_result(a_run()), arrays)) == [f"v18.{name}" for name in names]
 
 
-@pytest.mark.parametrize("write", [write_hgrm, write_hlog])
-def test_an_ordering_that_measured_nothing_has_no_part(write: Any):
-    file = io.BytesIO()
-    write(a_result(a_run()), {}, file)
-
-    assert b"v18" not in file.getvalue()
+@pytest.mark.parametrize("made", [hgrm_bytes, hlog_bytes])
+def test_an_ordering_that_measured_nothing_has_no_part(made: Any):
+    assert b"v18" not in made(a_result(a_run()), {})

@@ -1,10 +1,8 @@
 """The matrix's verdicts, its findings, its table and its picture, from literals."""
 
-import io
-from typing import Any
-
 import pytest
 
+from results.draw.sheet import drawn
 from results.kinds.faults import NO_FAULT, Pair, breaks_a_right_order, entries, heals, hidden, matrix_tables, rows_of
 from results.kinds.maps import matrix_picture
 from results.tests.builders.faults import NOT_DONE, PAIRS, SMALLEST, STALE, matrix, pair
@@ -66,17 +64,14 @@ def test_a_fault_is_held_against_the_ordering_in_its_own_flow() -> None:
 
 
 def test_an_unsafe_ordering_is_marked_in_the_table_and_in_the_picture() -> None:
-    picture = io.BytesIO()
-    matrix_picture(matrix(), picture, "svg")
+    picture = drawn({"matrix": lambda: matrix_picture(matrix())})["matrix.svg"]
 
     assert next(iter(matrix_tables(matrix()))).head == ("fault / ordering", "right", "wrong\n(unsafe)")
-    assert picture.getvalue().count(b"(unsafe)") == 1
+    assert picture.count(b"(unsafe)") == 1
 
 
-@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_the_picture_is_drawn_in_both_kinds(kind: Any, start: bytes) -> None:
-    out = io.BytesIO()
-    matrix_picture(matrix(), out, kind)
+def test_the_picture_is_drawn_in_both_kinds() -> None:
+    files = drawn({"matrix": lambda: matrix_picture(matrix())})
 
-    assert out.getvalue().startswith(start)
-    assert kind == "png" or b"1 of 3 faults break a right order; 2 show only where more is wrong" in out.getvalue()
+    assert files["matrix.png"].startswith(b"\x89PNG")
+    assert b"1 of 3 faults break a right order; 2 show only where more is wrong" in files["matrix.svg"]

@@ -1,11 +1,12 @@
 """The atlas's verdicts, its races, its tables and its map, from literals."""
 
-import io
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from results.draw.sheet import drawn
 from results.kinds.maps import Box, atlas_picture, boxes, how_many_are_safe
 from results.kinds.orders import (
     AS_IS,
@@ -164,14 +165,13 @@ def test_the_known_orderings_stand_among_the_orders_however_slow() -> None:
     assert "spec raced twice: 106 ns and 107 ns; less means nothing." in text
 
 
-@pytest.mark.parametrize(("kind", "begin"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_the_picture_is_drawn_with_races_and_without(kind: Any, begin: bytes) -> None:
+def test_the_picture_is_drawn_with_races_and_without() -> None:
     entries = race_entries([{"v18": raced(300)}] * 9, {"v18": STEPS}, ("v18",))
 
     for races in (None, {"orders": entries}):
-        out = io.BytesIO()
-        atlas_picture(atlas(races), out, kind)
-        assert out.getvalue().startswith(begin)
+        files = drawn({"atlas": partial(atlas_picture, atlas(races))})
+        assert files["atlas.png"].startswith(b"\x89PNG")
+        assert files["atlas.svg"].startswith(b"<?xml")
 
 
 @pytest.mark.parametrize(
