@@ -4,7 +4,7 @@ Each says what was seen, what it means, and what to try. Pure: from the facts of
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from results.grades import FAILING
 from results.machine.comparable import alike
@@ -15,31 +15,23 @@ from results.words import count, machine_size, nanoseconds, plural
 
 RATE_MISSED = 0.95
 Facts = Mapping[str, Any]
+Caveat = dict[str, str]
 
 
-class Caveat(NamedTuple):
-    """One caveat; `id` is stable, the rest is for people."""
-
-    id: str
-    seen: str
-    means: str
-    try_: str
-
-    def as_dict(self) -> dict[str, str]:
-        """As it stands in result.json: id, seen, means, try."""
-        return {"id": self.id, "seen": self.seen, "means": self.means, "try": self.try_}
+def caveat(id_: str, seen: str, means: str, try_: str) -> Caveat:
+    """One caveat as it stands in a result; its `id` is stable, the rest is for people."""
+    return {"id": id_, "seen": seen, "means": means, "try": try_}
 
 
-def caveats(host: Facts, scenario: Facts, runs: Sequence[Facts]) -> list[dict[str, str]]:
+def caveats(host: Facts, scenario: Facts, runs: Sequence[Facts]) -> list[Caveat]:
     """All caveats of a result, those of the runs after those of the machine."""
-    found = [*_of_the_machine(host, scenario), *_of_the_runs(scenario, runs)]
-    return [caveat.as_dict() for caveat in found]
+    return [*_of_the_machine(host, scenario), *_of_the_runs(scenario, runs)]
 
 
 def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
     cpus, vcpus, zappers = host.get("cpus_allowed") or 1, scenario.get("vcpus", 1), scenario.get("zappers", 1)
     if cpus == 1:
-        yield Caveat(
+        yield caveat(
             "single_cpu",
             "1 CPU allowed",
             "nothing runs at the same time: races show only where Linux switches, latency is mostly waiting for a CPU",
@@ -47,51 +39,51 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
         )
     actors = machine_size({"vcpus": vcpus, "zappers": zappers})
     if vcpus + zappers > cpus:
-        yield Caveat(
+        yield caveat(
             "oversubscribed",
             f"oversubscribed, {' and '.join(actors)} on {plural(cpus, 'CPU')}",
             _placed(scenario) + ", and vCPUs leave the guest at every tick",
             f"--vcpus {max(cpus - zappers, 1)}" if cpus > zappers else "fewer actors, or more CPUs",
         )
     if host.get("hypervisor"):
-        yield Caveat("virtual_machine", f"a virtual machine ({host['hypervisor']})", *MEANS["hypervisor"])
+        yield caveat("virtual_machine", f"a virtual machine ({host['hypervisor']})", *MEANS["hypervisor"])
     if host.get("constant_tsc") is False:
-        yield Caveat("no_constant_tsc", "no constant timestamp counter", *MEANS["counter"])
+        yield caveat("no_constant_tsc", "no constant timestamp counter", *MEANS["counter"])
     quota = host.get("cpu_quota")
     if quota and quota < cpus:
-        yield Caveat("cpu_quota", f"a quota of {quota:g} CPUs on {cpus} allowed ones", *MEANS["cpu_quota"])
+        yield caveat("cpu_quota", f"a quota of {quota:g} CPUs on {cpus} allowed ones", *MEANS["cpu_quota"])
     if (host.get("busy") or 0) > BUSY:
-        yield Caveat(
+        yield caveat(
             "busy_machine",
             f"a busy machine: {100 * host['busy']:.0f} % of its CPUs' time was taken just before the start",
             *MEANS["load"],
         )
     if host.get("governor") not in (None, "performance"):
-        yield Caveat("cpu_frequency", f"frequency governor {host['governor']}", *MEANS["frequency"])
+        yield caveat("cpu_frequency", f"frequency governor {host['governor']}", *MEANS["frequency"])
     before, after = host.get("round_trip_ns"), host.get("round_trip_after_ns")
     if trouble := host.get("round_trip_trouble") or host.get("round_trip_after_trouble"):
-        yield Caveat(
+        yield caveat(
             "no_round_trip",
             f"a line's way from CPU to CPU and back was not measured: {trouble}",
             "latencies cannot be read as multiples of it, nor two machines be told apart by it",
             "again, when the CPUs are free",
         )
     if before and after and not alike(before, after):
-        yield Caveat(
+        yield caveat(
             "cpus_moved",
             f"a line from CPU to CPU and back took {nanoseconds(before)} before the races, {nanoseconds(after)} after",
             "CPUs were moved, or others came: orderings that raced early and late did not race alike",
             "`bench`, whose rounds take turns, or bare metal",
         )
     if costs := scenario.get("costs"):
-        yield Caveat(
+        yield caveat(
             "declared_costs",
             f"SEAMCALLs that take what was declared: {', '.join(f'{key} {cost}' for key, cost in costs.items())}",
             "assumed and not measured: only ratios between orderings under the same costs may be claimed, no time",
             "costs=none for what the steps take here",
         )
     if scenario.get("workers") == "thread":
-        yield Caveat(
+        yield caveat(
             "threads",
             "workers are threads",
             "one process: a crash takes all of them, and memory is shared beyond the protocol's words",
@@ -112,16 +104,16 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
     steal = {run["ordering"]: run.get("steal_share") or 0.0 for run in runs}
     if steal and max(steal.values()) > HIGH_STEAL:
         worst = max(steal, key=lambda name: steal[name])
-        yield Caveat(
+        yield caveat(
             "high_steal",
             f"{100 * steal[worst]:.1f} % of the CPUs' time taken by the hypervisor during {worst}",
             *MEANS["steal"],
         )
     yield from _of_what_is_done_on_purpose(scenario, runs)
     if traced := [run for run in runs if run.get("trace")]:
-        yield Caveat(
+        yield caveat(
             "traced",
-            f"traced steps in {_names([run['ordering'] for run in traced])}",
+            f"traced steps in {', '.join([run['ordering'] for run in traced])}",
             f"a step keeps an entry, {traced[0]['trace']['ns_of_entry']:.0f} ns until a failure froze that: rates and "
             "latency say nothing of an untraced run",
             "the same command without --trace for latency",
@@ -130,14 +122,14 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
     if stopped := [
         f"{run['ordering']} after {run['seconds']:.1f} s" for run in runs if run["ending"] == Ending.interrupted
     ]:
-        yield Caveat(
-            "interrupted", f"interrupted: {_names(stopped)}", "fewer samples than asked for", "a run to the end"
+        yield caveat(
+            "interrupted", f"interrupted: {', '.join(stopped)}", "fewer samples than asked for", "a run to the end"
         )
     rate = scenario.get("rate") or 0.0
     slow = {run["ordering"]: run["shootdowns_per_s"] for run in runs if run["shootdowns_per_s"] < RATE_MISSED * rate}
     if rate and slow:
         worst = min(slow, key=lambda name: slow[name])
-        yield Caveat(
+        yield caveat(
             "rate_not_reached",
             f"asked for {rate:,.10g} shootdowns/s, {worst} did {slow[worst]:,.0f}",
             "response time grows with the backlog and measures the length of the run",
@@ -148,7 +140,7 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
 def of_several_machines(runs: Sequence[Facts]) -> Iterator[Caveat]:
     """Where they did not all race on one."""
     if (many := len({run.get("machine") for run in runs})) > 1:
-        yield Caveat(
+        yield caveat(
             "several_machines",
             f"orderings that raced on {many} machines",
             "a time is its machine's: none ranks beside one of another",
@@ -160,29 +152,29 @@ def _of_what_is_done_on_purpose(scenario: Facts, runs: Sequence[Facts]) -> Itera
     perturbed = [run for run in runs if run.get("perturbed") and _at_labels(run.get("perturbation"))]
     if perturbed:
         told = [f"{run['ordering']}{_strength(run.get('perturbation'))}" for run in perturbed]
-        yield Caveat(
+        yield caveat(
             "perturbed",
-            f"declared yields or delays at named labels in {_names(told)}",
+            f"declared yields or delays at named labels in {', '.join(told)}",
             "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
             "a scenario without `yields` and `delays` for latency",
         )
     idle = {run["ordering"]: (run.get("perturbation") or {}).get("never_struck", ()) for run in perturbed}
     if any(idle.values()):
-        yield Caveat(
+        yield caveat(
             "delay_never_struck",
             f"delays that held nobody up: {_by_ordering(idle)}",
             "no actor took these steps, or not with these odds",
             "`list --labels`, and a label that the ordering comes by",
         )
     if offset := scenario.get("start_offset"):
-        yield Caveat(
+        yield caveat(
             "start_offset",
             f"all zappers' turns due at once, each put off by {offset}",
             "they meet on purpose: rates and latency say nothing of zappers that know nothing of one another",
             "a scenario without `start_offset` for latency",
         )
     if storm_us := scenario.get("storm_us"):
-        yield Caveat(
+        yield caveat(
             "storm",
             f"a storm of entries and exits: a vCPU leaves the guest after {storm_us} us",
             "no host's timer ticks so fast: rates and latency say nothing of one that ticks as it should",
@@ -208,7 +200,7 @@ def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:
         r["ordering"]: [o["id"] for o in r["outcomes"] if o["id"] in r["expect"] and not o["count"]] for r in runs
     }
     if any(missing.values()):
-        yield Caveat(
+        yield caveat(
             "expected_not_seen",
             f"expected and not seen: {_by_ordering(missing)}",
             "not a proof that it cannot happen: this run could not catch it",
@@ -222,7 +214,7 @@ def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:
 def undeclared(outcomes: Mapping[str, Sequence[str]]) -> Iterator[Caveat]:
     """Where known-wrong orderings showed forbidden outcomes, by ordering, that they do not declare."""
     if any(outcomes.values()):
-        yield Caveat(
+        yield caveat(
             "undeclared_outcome",
             f"forbidden and not declared: {_by_ordering(outcomes)}",
             "these orderings fail in more ways than the one that each must show to pass",
@@ -231,21 +223,17 @@ def undeclared(outcomes: Mapping[str, Sequence[str]]) -> Iterator[Caveat]:
 
 
 def _by_ordering(outcomes: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{ordering} {_names(names)}" for ordering, names in outcomes.items() if names)
+    return "; ".join(f"{ordering} {', '.join(names)}" for ordering, names in outcomes.items() if names)
 
 
 def _of_the_samples(runs: Sequence[Facts]) -> Iterator[Caveat]:
     for name, label in (("p99", "p99"), ("p999", "p99.9")):
         few = {r["ordering"]: n for r in runs if is_safe(r) and (n := whole(r)["n"]) < ENOUGH[name]}
         if few:
-            yield Caveat(
+            yield caveat(
                 "too_few_samples",
                 f"few samples: {', '.join(f'{n:,} of {name}' for name, n in few.items())} met a vCPU after the warm-up",
                 f"below {ENOUGH[name]:,} a {label} has no 95 % interval, so none is printed",
                 "a longer --duration, or fewer orderings in the same time",
             )
             return
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names)

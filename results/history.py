@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kernels.files import nameless
 from results.kinds.bench.directory import read_bench
@@ -43,23 +43,13 @@ class NoHistory(Exception):
     """DuckDB is not installed; `str()` is the line for the user."""
 
 
-class Skipped(NamedTuple):
-    """A file that is no result, and why."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
 class History:
-    """The tables, filled from the directories that were given. `skipped` are the files that could not be read."""
+    """The tables, filled from the directories that were given. `skipped`: which files are no results, and why."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
         """Raises NoHistory without DuckDB, and StoreError where a directory cannot be read."""
         self._tables = _connected()
-        self.skipped: list[Skipped] = []
+        self.skipped: list[str] = []
         statements = _statements()
         self._tables.execute(statements["tables"])
         for path in result_files(directories):
@@ -86,9 +76,9 @@ class History:
                 told = [entry["verdict"], str(path.parent), point, ordering]
                 self._tables.execute("UPDATE runs SET verdict = ? WHERE (directory, point, ordering) = (?, ?, ?)", told)
         except StoreError as error:
-            self.skipped.append(Skipped(path, str(error).removeprefix(f"{path}: ")))
+            self.skipped.append(f"{path}: {str(error).removeprefix(f'{path}: ')}")
         except (duckdb.Error, OSError) as error:
-            self.skipped.append(Skipped(path, _first_line(error)))
+            self.skipped.append(f"{path}: {_first_line(error)}")
 
     def _insert(self, kind: Kind, directory: Path) -> None:
         """The rows of a result that has a verdict, and no figures."""

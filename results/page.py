@@ -71,7 +71,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that a page says, in the order in which it says it."""
+    """All that a page says, in the order in which it says it; `result` is the record that it is of."""
 
     title: str
     subtitle: str
@@ -81,10 +81,31 @@ class Page:
     answer: tuple[str, ...]
     sections: tuple[Section, ...]
     facts: tuple[Table, ...]
-    caveats: tuple[dict[str, str], ...]
-    command: str
-    origin: str
+    result: Mapping[str, Any]
     reading: tuple[tuple[str, str], ...]
+
+    @property
+    def caveats(self) -> Sequence[Mapping[str, str]]:
+        """What to know before believing it."""
+        caveats: Sequence[Mapping[str, str]] = self.result["caveats"]
+        return caveats
+
+    @property
+    def command(self) -> str:
+        """What was typed, so that a shell takes it again."""
+        return shlex.join(map(str, self.result.get("command") or ())) or "not recorded"
+
+    @property
+    def origin(self) -> str:
+        """When, by which version, from which commit, with which seed."""
+        result = self.result
+        parts = [
+            f"Started {result['started']}" if result.get("started") else "Start not recorded",
+            f"tdx-stress {result.get('version') or 'of unknown version'}",
+            f"commit {result['commit']}" if result.get("commit") else "",
+            f"seed {result['seed']}" if result.get("seed") is not None else "",
+        ]
+        return "; ".join(filter(None, parts)) + "."
 
 
 def render(page: Page) -> str:
@@ -215,19 +236,3 @@ def orderings_table(rows: Iterable[tuple[str, Sequence[str], str, str]], *, fold
     """The orderings: the name of each, its steps, its title and its source."""
     cells = tuple((name, ", ".join(steps), title, source or "-") for name, steps, title, source in rows)
     return Table("The orderings", ("ordering", "steps of a shootdown", "what it is", "source"), cells, folded=folded)
-
-
-def command_line(result: Mapping[str, Any]) -> str:
-    """What was typed, so that a shell takes it again."""
-    return shlex.join(str(part) for part in result.get("command") or ()) or "not recorded"
-
-
-def origin(result: Mapping[str, Any]) -> str:
-    """When, by which version, from which commit, with which seed."""
-    parts = [
-        f"Started {result['started']}" if result.get("started") else "Start not recorded",
-        f"tdx-stress {result.get('version') or 'of unknown version'}",
-        f"commit {result['commit']}" if result.get("commit") else "",
-        f"seed {result['seed']}" if result.get("seed") is not None else "",
-    ]
-    return "; ".join(part for part in parts if part) + "."

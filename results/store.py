@@ -136,13 +136,13 @@ def json_value(where: Path, content: bytes) -> Any:
     try:
         return json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{where}: expected JSON, found something else: {shortened(str(error))}") from None
+        raise StoreError(f"{where}: expected JSON, found something else: {shortened(error)}") from None
 
 
-def shortened(value: object) -> str:
+def shortened(value: object, most: int = 120) -> str:
     """What was found, cut where it is long."""
     text = str(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def read_arrays(path: Path, whose: str) -> dict[str, NDArray[Any]]:
@@ -272,7 +272,7 @@ def trouble(error: ValidationError) -> str:
     how many follow.
     """
     first, *others = error.errors(include_url=False, include_context=False)
-    found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+    found = "" if first["type"] == "missing" else f", found {shortened(repr(first['input']), 40)}"
     more = f" (and {len(others)} more)" if others else ""
     what = first["msg"].removeprefix("Value error, ")
     return f"{_place(first['loc'])}: {what}{found if 'found' not in what else ''}{more}"
@@ -283,8 +283,3 @@ def _place(location: tuple[int | str, ...]) -> str:
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text or "the whole"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

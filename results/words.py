@@ -1,6 +1,6 @@
 """Numbers, sizes and phases as people read them: one place, so that tables, pictures and sentences agree."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PHASE_WORDS = {
@@ -29,14 +29,18 @@ LEAST_IN_PERCENT = 1e-6
 SIZES = {"vcpus": "vCPU", "zappers": "zapper", "pages": "page", "tlb_entries": "TLB entry", "shootdowns": "shootdown"}
 
 
+def _scaled(value: float, units: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """The value in the first of these units in which it has three digits or fewer, or in the last; and that unit."""
+    size, unit = next((one for one in units if float(f"{value / one[0]:.3g}") < 1000), units[-1])
+    return value / size, unit
+
+
 def nanoseconds(value_ns: float | None) -> str:
     """Three digits and a unit: `672 ns`, `6.02 us`, `12.3 ms`; a dash for None."""
     if value_ns is None:
         return "-"
-    for size, unit in ((1, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")):
-        if float(f"{value_ns / size:.3g}") < 1000 or unit == "s":
-            return f"{value_ns:.0f} ns" if unit == "ns" else f"{_three(value_ns / size)} {unit}"
-    raise AssertionError("unreachable")
+    number, unit = _scaled(value_ns, ((1, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")))
+    return f"{number:.0f} ns" if unit == "ns" else f"{_three(number)} {unit}"
 
 
 def tenths(value_ns: float) -> str:
@@ -76,18 +80,20 @@ def count(value: float) -> str:
     """Exact below ten million; above with a prefix: `81,234`, `1,507,211`, `15.1 M`, `2.30 G`."""
     if value < 9_999_999.5:
         return f"{value:,.0f}"
-    for size, prefix in ((1e6, "M"), (1e9, "G"), (1e12, "T")):
-        if float(f"{value / size:.3g}") < 1000 or prefix == "T":
-            return f"{_three(value / size)} {prefix}"
-    raise AssertionError("unreachable")
+    number, prefix = _scaled(value, ((1e6, "M"), (1e9, "G"), (1e12, "T")))
+    return f"{_three(number)} {prefix}"
 
 
 def per_second(rate: float) -> str:
     """How many a second, in three digits: `929`, `81.2 k`, `1.51 M`."""
-    for size, prefix in ((1, ""), (1e3, " k"), (1e6, " M"), (1e9, " G")):
-        if float(f"{rate / size:.3g}") < 1000 or size == 1e9:
-            return f"{rate:.0f}" if size == 1 else f"{_three(rate / size)}{prefix}"
-    raise AssertionError("unreachable")
+    number, prefix = _scaled(rate, ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "G")))
+    return f"{_three(number)} {prefix}" if prefix else f"{number:.0f}"
+
+
+def without_zeros(text: str) -> str:
+    """What these say, without zeros at the end of a fraction: `1.50 us` is `1.5 us`."""
+    number, space, unit = text.partition(" ")
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + space + unit
 
 
 def _three(value: float) -> str:

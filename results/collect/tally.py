@@ -134,14 +134,10 @@ class Series:
             self._rows = self._rows[::2]
             self._every *= 2
 
-    def arrays(self, start_ns: int | None = None) -> dict[str, NDArray[Any]]:
-        """`time_s` (n,), `shootdowns` (n,), `reads` (n,), `outcomes` (n, OUTCOMES), all cumulative.
-
-        Time counts from the first row, or from `start_ns` of CLOCK_MONOTONIC.
-        """
-        first = start_ns if start_ns is not None else (self._rows[0][0] if self._rows else 0)
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """`time_s` from the first row on, `shootdowns`, `reads`, all (n,), `outcomes` (n, OUTCOMES); cumulative."""
         return {
-            "time_s": np.array([(row[0] - first) / 1e9 for row in self._rows], dtype=np.float64),
+            "time_s": np.array([(row[0] - self._rows[0][0]) / 1e9 for row in self._rows], dtype=np.float64),
             "shootdowns": np.array([row[1] for row in self._rows], dtype=np.int64),
             "reads": np.array([row[2] for row in self._rows], dtype=np.int64),
             "outcomes": np.array([row[3] for row in self._rows], dtype=np.int64).reshape(-1, OUTCOMES),

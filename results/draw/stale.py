@@ -13,7 +13,7 @@ from results.draw.style import BAD, MARKER, QUIET, percentile_axes, say
 from results.draw.time import Arrays, Run, Shown, curves
 from results.grades import FAILING
 from results.verdict import met_shootdowns
-from results.words import count, per_second
+from results.words import count, per_second, without_zeros
 
 STALE = (Outcome.stale_in_window, Outcome.stale_after_kick, Outcome.stale_after_done, Outcome.use_after_remove)
 MOST_POINTS = 150
@@ -72,7 +72,7 @@ def _rate_axis(ax: Axes, lowest_peak: float, highest_peak: float) -> None:
         every = -(-(high - low) // 3)
         ax.yaxis.set_major_locator(FixedLocator([0.0, *(10.0**power for power in range(high, low, -every))]))
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: without_zeros(per_second(y))))
 
 
 def _empty_strip(ax: Axes, text: str) -> None:
@@ -81,12 +81,6 @@ def _empty_strip(ax: Axes, text: str) -> None:
     ax.set_yticks([])
     ax.grid(False)
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=QUIET)
-
-
-def _short(value: float) -> str:
-    text = per_second(value)
-    number, space, prefix = text.partition(" ")
-    return (number.rstrip("0").rstrip(".") if "." in number else number) + space + prefix
 
 
 def _rates(arrays: Arrays, run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -122,7 +116,7 @@ def stale_ages(ax: Axes, shown: Shown) -> None:
         ax.plot(at[reads > 0], reads[reads > 0], color=look.colour, marker=look.marker, **small)
     ax.set_yscale("log")
     ax.set_ylim(0.7, 2.2 * highest)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: without_zeros(per_second(y))))
     names = [f"{a}+" if b == AGE_BUCKETS - 1 else f"{a}" if a == b else f"{a}-{b}" for a, b in groups]
     ax.set_xticks(range(len(groups)), names)
     ax.grid(False, axis="x")

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from results.numbers.statistics import Counts, quantile_intervals, quantiles
 from results.verdict import is_safe
-from results.words import nanoseconds
+from results.words import nanoseconds, without_zeros
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
@@ -178,9 +178,7 @@ def time_axis(ax: Axes, which: Literal["x", "y"] = "y", text: Callable[[float], 
 
 def time_text(value_ns: float) -> str:
     """A tick's text: `200 ns`, `1 µs`, `50 ms`."""
-    number, _, unit = nanoseconds(value_ns).partition(" ")
-    plain = number.rstrip("0").rstrip(".") if "." in number else number
-    return f"{plain} {unit.replace('us', 'µs')}"
+    return without_zeros(nanoseconds(value_ns)).replace("us", "µs")
 
 
 def say(ax: Axes, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -40,6 +41,7 @@ WAITS = {"takes mmu_lock for write": "waits for mmu_lock", "takes mmu_lock for r
 LEFT_IN, RIGHT_IN, LANE_IN, WORD_IN, GAP_IN = 1.55, 0.3, 0.62, 0.34, 0.2
 CHAR_IN = 0.074  # of the labels in bars
 MOST_PAGES = 4
+DECIDING = ("epoch_tracking", "gate", "wait_for_sept_zap")  # beside the S-EPT entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,11 @@ def _failure(story: Story, outcome: str) -> str:
     reason = why(outcome) if outcome in Outcome.__members__ else outcome
     step = failing_step(story, outcome)
     if step is None:
-        stands = "; ".join(f"{actor} {_stands(where)}" for actor, where in story.stands.items())
+        stands = "; ".join(f"{actor} {'at ' * (where != RETURNED)}{where}" for actor, where in story.stands.items())
         return f"After step {len(story.events)}: {reason}. {stands}."
     event = story.events[step - 1]
     what = f"{event.leaf} = {event.status}" if event.leaf else event.says or event.label
     return f"Step {step}, {event.actor}: {what}. {outcome}: {reason}."
-
-
-def _stands(where: str) -> str:
-    return where if where == RETURNED else f"at {where}"
 
 
 def _axes(ax: Axes, story: Story, words: Sequence[tuple[str, list[Stretch]]], body: float) -> None:
@@ -133,10 +131,9 @@ def _bar(ax: Axes, story: Story, span: Span, y: int, per_step: float) -> None:
     if span.kind in (Kind.guest, Kind.shootdown):
         colour = GUEST if span.kind is Kind.guest else SHOOTDOWN
         ax.add_patch(Rectangle((span.start, y - 0.33), width, 0.72, facecolor=colour, linewidth=0, zorder=1))
-        if span.kind is Kind.guest and not _inside(story, span):
-            _fitted(ax, ("in the guest", "guest"), span.start + width / 2, y + 0.06, width * per_step, INK)
-        elif span.kind is Kind.guest:
-            _fitted(ax, ("in the guest", "guest"), span.start + width / 2, y + 0.26, width * per_step, INK)
+        if span.kind is Kind.guest:
+            above = 0.26 if _inside(story, span) else 0.06
+            _fitted(ax, ("in the guest", "guest"), span.start + width / 2, y + above, width * per_step, INK)
         return
     waits = span.kind is Kind.wait and width > 1
     colour, name = BARS.get(span.name, (HOST, SHORT.get(span.name, span.name)))
@@ -191,20 +188,12 @@ def _fitted(
 
 def _words(story: Story) -> Iterator[tuple[str, list[Stretch]]]:
     """The words that decide, each with what it held from step to step; those that never changed are left out."""
-    changed: dict[str, None] = {}
-    for event in story.events:
-        for access in (event.access, *event.own):
-            if access and access.changed and _decides(access.word):
-                changed[access.word] = None
-    order = ("epoch_tracking", "gate", "wait_for_sept_zap")
-    names = [name for name in order if name in changed]
-    names += sorted(name for name in changed if name.startswith("sept"))[:MOST_PAGES]
+    accesses = [access for event in story.events for access in (event.access, *event.own)]
+    changed = {access.word for access in accesses if access and access.changed}
+    names = [name for name in DECIDING if name in changed]
+    names += sorted(name for name in changed if name.startswith("sept["))[:MOST_PAGES]
     for name in names:
         yield name, _stretches(story, name)
-
-
-def _decides(word: str) -> bool:
-    return word in ("epoch_tracking", "gate", "wait_for_sept_zap") or word.startswith("sept[")
 
 
 def _stretches(story: Story, word: str) -> list[Stretch]:
@@ -268,6 +257,4 @@ def _legend(figure: Figure, width: float, height: float) -> None:
 
 
 def _tick(colour: str, label: str) -> Any:
-    from matplotlib.lines import Line2D
-
     return Line2D([], [], color=colour, marker="|", linestyle="", markersize=7, markeredgewidth=1.5, label=label)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kernels.tdx.outcomes import Grade, Outcome
-from results.caveats import Caveat, undeclared
+from results.caveats import Caveat, caveat, undeclared
 from results.grades import FAILING, grade_of
 from results.numbers.statistics import would_have_caught
 from results.verdict import Judgement, Verdict, exit_code_of, is_safe
@@ -140,20 +140,19 @@ TRY = {
 }
 
 
-def exploration_caveats(explorations: Sequence[Exploration]) -> list[dict[str, str]]:
+def exploration_caveats(explorations: Sequence[Exploration]) -> list[Caveat]:
     """All caveats of these explorations; what holds for several is said once."""
-    found = [
+    return [
         *_of_the_method(explorations), *_of_what_stopped(explorations), *_of_liveness(explorations),
         *undeclared({one["ordering"]: _undeclared(one) for one in explorations}),
     ]  # fmt: skip
-    return [caveat.as_dict() for caveat in found]
 
 
 def _of_the_method(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
     for sampled in [one for one in explorations if is_sampled(one)][:1]:
-        yield Caveat("random_schedules", f"{looked_at(sampled)} of each ordering", _worth(sampled), MORE_SCHEDULES)
+        yield caveat("random_schedules", f"{looked_at(sampled)} of each ordering", _worth(sampled), MORE_SCHEDULES)
     for whole in [one for one in explorations if one["complete"]][:1]:
-        yield Caveat(
+        yield caveat(
             "bounded",
             f"all of {size_words(whole)}, one atomic step at a time",
             "a larger machine, or memory that reorders, may show more",
@@ -162,7 +161,7 @@ def _of_the_method(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
     risky = [one for one in explorations if not is_sampled(one) and (one["chance_of_miss"] or 0) > LIKELY_MISS]
     if risky:
         worst = max(risky, key=lambda one: one["chance_of_miss"])
-        yield Caveat(
+        yield caveat(
             "fingerprints",
             f"two states of {worst['ordering']} share a fingerprint with a chance of {share(worst['chance_of_miss'])}",
             "a state, and what comes after it, may have been taken for one already seen",
@@ -189,7 +188,7 @@ def _of_what_stopped(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
     for reason, advice in TRY.items():
         stopped = [one for one in explorations if one["stopped_by"] == reason]
         if stopped:
-            yield Caveat(
+            yield caveat(
                 {MEMORY: "out_of_memory", INTERRUPT: "interrupted", FIRST: "stopped_at_first"}[reason],
                 f"the search {STOPPED[reason]}: " + "; ".join(map(_how_far, stopped)),
                 "what was not looked at may hold anything",
@@ -197,7 +196,7 @@ def _of_what_stopped(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
             )
     unfinished = [one for one in explorations if one["unfinished"]]
     if unfinished:
-        yield Caveat(
+        yield caveat(
             "unfinished_schedules",
             "schedules that were cut off: "
             + ", ".join(f"{count(one['unfinished'])} of {one['ordering']}" for one in unfinished),
@@ -214,9 +213,9 @@ def _how_far(exploration: Exploration) -> str:
 def _of_liveness(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
     not_looked = [one for one in explorations if not is_sampled(one) and one["complete"] and one["liveness"] is None]
     if not_looked:
-        yield Caveat(
+        yield caveat(
             "no_liveness",
-            f"livelocks were not looked for in {_names(not_looked)}",
+            f"livelocks were not looked for in {', '.join(one['ordering'] for one in not_looked)}",
             "deadlocks would have been found; an endless run in which everyone moves and a zapper never ends would not",
             f"{' and '.join(dict.fromkeys(map(_to_look, not_looked)))}",
         )
@@ -232,10 +231,6 @@ def _undeclared(one: Exploration) -> list[str]:
     """What a known-wrong ordering that was caught can show beside what it declares."""
     caught = not is_safe(one) and one["verdict"] == Verdict.passed
     return [name for name in failing(one) if name not in one["expect"]] if caught else []
-
-
-def _names(explorations: Sequence[Exploration]) -> str:
-    return ", ".join(one["ordering"] for one in explorations)
 
 
 SCHEMA, SEVERAL_SCHEMA = "tdx-stress/exploration/1", "tdx-stress/explorations/1"

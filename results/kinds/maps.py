@@ -22,7 +22,7 @@ from results.draw.sheet import LINE_IN, MODEL, head_and_foot
 from results.draw.style import time_text
 from results.kinds.faults import NO_FAULT, heads_of, rows_of
 from results.kinds.orders import OrderVerdict, base_of, kind_of, kinds
-from results.words import count, plural
+from results.words import count, machine_size, plural
 
 Entry = Mapping[str, Any]
 SAFE, MIXED, INK, EDGE = "#0B5D8A", "#F1F1F1", "#222222", "#8A8A8A"
@@ -264,11 +264,8 @@ def _matrix_title(matrix: Mapping[str, Any]) -> str:
 
 def _matrix_foot(matrix: Mapping[str, Any]) -> str:
     explored, machines = matrix["explored"], [one for its in matrix["machines"].values() for one in its]
-    most = ", ".join(
-        plural(max(one[key] for one in machines), noun)
-        for key, noun in (("vcpus", "vCPU"), ("zappers", "zapper"), ("pages", "page"))
-    )
+    most = {key: max(one[key] for one in machines) for key in ("vcpus", "zappers", "pages")}
     return (
-        f"{MODEL} Every interleaving of {len(machines)} machines of up to {most}: "
+        f"{MODEL} Every interleaving of {len(machines)} machines of up to {', '.join(machine_size(most, 'pages'))}: "
         f"{count(explored['states'])} states. A status ends a zapper, as KVM_BUG_ON does."
     )

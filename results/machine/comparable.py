@@ -82,13 +82,8 @@ def alike(a_ns: float, b_ns: float) -> bool:
     return max(a_ns, b_ns) <= ALIKE * min(a_ns, b_ns) or abs(a_ns - b_ns) <= GRAIN_NS
 
 
-def differences(host_a: Host, host_b: Host) -> list[str]:
-    """One sentence for each difference that matters; none where the two can be compared."""
-    return [one.text for one in differing(host_a, host_b)]
-
-
 def differing(host_a: Host, host_b: Host) -> Iterator[Difference]:
-    """The same by their parts; last what was wrong with one of the two moments, though not with the machine."""
+    """Each difference that matters, none where the two can be compared; last what was wrong with one of the moments."""
     for fact in FACTS:
         a, b = host_a.get(fact.key), host_b.get(fact.key)
         if a != b and fact.key in host_a and fact.key in host_b:

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,8 +70,8 @@ def host_facts(root: Path = ROOT) -> dict[str, Any]:
         "clocksource": line(root, f"{CLOCKSOURCE}/current_clocksource"),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "numba": _version("numba"),
-        "numpy": _version("numpy"),
+        "numba": version("numba"),
+        "numpy": version("numpy"),
         "load_1m": round(os.getloadavg()[0], 2),
         "busy": round(psutil.cpu_percent(interval=LISTEN_S) / 100, 2),
     }
@@ -137,10 +137,3 @@ def memory_to_be_had(root: Path = ROOT) -> int:
         if limit is not None:
             room.append(max(limit - (number(root, f"{folder}/{now}") or 0), 0))
     return min(room)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from results.machine.findings import Finding, Limits
+from results.table import Table
 from results.words import plural
 
 MARKS = {
@@ -28,7 +29,7 @@ RELATION_WORDS = {
 
 def findings_table(findings: Sequence[Finding]) -> RenderableType:
     """What, found, and under that what it means and what to try."""
-    grid = Table.grid(padding=(0, 1))
+    grid = Grid.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
@@ -45,13 +46,14 @@ def round_trip_tables(trips: Mapping[str, Any] | None, width: int) -> list[Rende
     if not trips or len(trips["cpus"]) == 2:
         return []
     parts: list[RenderableType] = [Text("Round trip of one line between two CPUs, ns", style="bold")]
-    kinds = Table.grid(padding=(0, 2))
+    kinds = Grid.grid(padding=(0, 2))
     for name, found in trips["by_relation"].items():
         spread = f"{found['median_ns']:.0f} ({found['least_ns']:.0f}-{found['most_ns']:.0f})"
         kinds.add_row(f"  {RELATION_WORDS[name]}", spread, plural(found["pairs"], "pair"))
     parts.append(kinds)
     if _width(trips) <= width:
-        parts.append(_matrix(trips))
+        head = ("", *map(str, trips["cpus"][:-1]))
+        parts.append(Table("", head, tuple(map(tuple, _cells(trips))), frozenset(range(1, len(head)))))
     else:
         parts.append(Text("  All pairs stand in `doctor --json`, under round_trips.", style="dim"))
     return [*parts, ""]
@@ -61,19 +63,9 @@ def _cells(trips: Mapping[str, Any]) -> list[list[str]]:
     """The lower half: the upper one is the same."""
     rows = trips["matrix_ns"]
     texts = [["-" if value is None else f"{value:.0f}" for value in row[:place]] for place, row in enumerate(rows)]
-    return [[f"CPU {cpu}", *row] for cpu, row in zip(trips["cpus"], texts, strict=True)][1:]
+    return [[f"  CPU {cpu}", *row] for cpu, row in zip(trips["cpus"], texts, strict=True)][1:]
 
 
 def _width(trips: Mapping[str, Any]) -> int:
     widest = max(len(cell) for row in _cells(trips) for cell in row[1:])
     return 10 + (len(trips["cpus"]) - 1) * (max(widest, 3) + 1)
-
-
-def _matrix(trips: Mapping[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=True, header_style="bold")
-    table.add_column("", style="bold", no_wrap=True)
-    for cpu in trips["cpus"][:-1]:
-        table.add_column(str(cpu), justify="right", no_wrap=True)
-    for first, *cells in _cells(trips):
-        table.add_row(f"  {first}", *cells)
-    return table

@@ -19,17 +19,7 @@ from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]
 HALF = HIST_SUB_BUCKETS // 2
-BITS = HIST_SUB_BUCKETS.bit_length() - 1
 HIGHEST_NS = (1 << 40) - 1
-
-
-def bucket_of(value_ns: int) -> int:
-    """The bucket that counts this value; a value out of range counts in the first or the last bucket."""
-    value = min(max(value_ns, 0), HIGHEST_NS)
-    if value < HIST_SUB_BUCKETS:
-        return value
-    shift = value.bit_length() - BITS
-    return shift * HALF + (value >> shift)
 
 
 def _lows_and_widths() -> tuple[Counts, Counts]:
@@ -43,33 +33,12 @@ HIGHS_NS = LOWS_NS + WIDTHS_NS - 1
 MIDS_NS = LOWS_NS + (WIDTHS_NS >> 1)
 
 
-def value_at_rank(counts: Counts, rank: int) -> int:
-    """The value of the sample with this rank, 1 the smallest: the highest value of its bucket, as HdrHistogram reports.
-
-    Raises ValueError where there is no such sample.
-    """
-    total = int(counts.sum())
-    if not 1 <= rank <= total:
-        raise ValueError(f"rank: expected 1 to {total}, found {rank}")
-    return int(HIGHS_NS[int(np.searchsorted(np.cumsum(counts), rank))])
-
-
 def values_at_ranks(counts: Counts, ranks: Values) -> Counts:
-    """The same for many ranks; beyond the first or the last sample it is that one's."""
+    """The values of the samples with these ranks, 1 the smallest: the highest value of its bucket, as HdrHistogram
+    reports; beyond the first or the last sample it is that one's.
+    """
     within = np.clip(ranks, 1, counts.sum())
     return HIGHS_NS[np.searchsorted(np.cumsum(counts), within)]
-
-
-def least(counts: Counts) -> int | None:
-    """The lowest value of the first bucket that holds a sample, or None."""
-    filled = np.flatnonzero(counts)
-    return int(LOWS_NS[filled[0]]) if filled.size else None
-
-
-def greatest(counts: Counts) -> int | None:
-    """The highest value of the last bucket that holds a sample, or None."""
-    filled = np.flatnonzero(counts)
-    return int(HIGHS_NS[filled[-1]]) if filled.size else None
 
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
@@ -153,9 +122,10 @@ def share_margin(n: int, level: float = 0.95) -> float:
 
 
 def summary(counts: Counts) -> dict[str, int | None]:
-    """n, min, percentiles and max in ns; None stands where n is too small for the number."""
-    n = int(counts.sum())
-    out: dict[str, int | None] = {"n": n, "min": least(counts)}
-    for name, q in PERCENTILES.items():
-        out[name] = percentile(counts, q) if n >= ENOUGH[name] else None
-    return {**out, "max": greatest(counts)}
+    """n, min, percentiles and max in ns; None stands where n is too small for the number. The ends are those of the
+    first and the last bucket that hold a sample.
+    """
+    n, filled = int(counts.sum()), np.flatnonzero(counts)
+    found = {name: percentile(counts, q) if n >= ENOUGH[name] else None for name, q in PERCENTILES.items()}
+    least, most = (int(LOWS_NS[filled[0]]), int(HIGHS_NS[filled[-1]])) if n else (None, None)
+    return {"n": n, "min": least, **found, "max": most}

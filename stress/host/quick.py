@@ -20,7 +20,7 @@ from kernels.tdx.words import plan, zapper_actor
 from results.collect.tally import snapshot
 from results.machine.files import shown_cpus
 from results.machine.host import host_facts
-from results.numbers.statistics import value_at_rank
+from results.numbers.statistics import percentile
 from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import Errand, measure
@@ -101,8 +101,7 @@ def empty_shootdown_facts(clock: Calibration, zapper: Run) -> dict[str, Any]:
     SHOOTDOWN.prepare(words, lay, rules, scenario.seed)
     zapper(words, lay, rules, zapper_actor(lay, 0))
     counts = snapshot(words, lay).histograms["shootdown"]
-    samples = int(counts.sum())
-    return {"empty_shootdown_ns": value_at_rank(counts, (samples + 1) // 2) if samples else None}
+    return {"empty_shootdown_ns": percentile(counts, 0.5)}
 
 
 def fork_facts() -> dict[str, Any]:

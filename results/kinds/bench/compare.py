@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from results.caveats import Caveat
+from results.caveats import Caveat, caveat
 from results.figures import FIGURES, Figure, figures_of
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import comparison, without_ground
-from results.kinds.bench.record import AGAIN, BENCH, MACHINE, Bench, Comparison
+from results.kinds.bench.record import BENCH, MACHINE, Bench, Comparison
 from results.kinds.bench.wording import ratio_text, span, value_text
 from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
@@ -78,7 +78,7 @@ def _at(point: str, machine: object, apart: bool) -> str:
 
 
 def _of_bench(path: Path, bench: Bench, *, apart: bool) -> Rounds:
-    arms = {arm.ordering: arm for arm in bench.arms if arm.arm != AGAIN}
+    arms = {arm.ordering: arm for arm in bench.once}
     values: dict[tuple[str, str, str], list[float]] = {}
     ungrounded: dict[tuple[str, str, str], str] = {}
     doubtful = f"{bench.arms[0].ordering} differs from itself" if bench.aa and bench.aa.differs else ""
@@ -87,8 +87,7 @@ def _of_bench(path: Path, bench: Bench, *, apart: bool) -> Rounds:
         points.append(at := _at(point, part.machines[0] or bench.host.get("id"), apart))
         for name, arm in arms.items():
             for figure in FIGURES:
-                found = [v for race in part.races(point, arm.arm) if (v := race.figures.get(figure.id)) is not None]
-                values[name, at, figure.id] = found
+                values[name, at, figure.id] = part.values(point, arm.arm, figure.id)
                 ungrounded[name, at, figure.id] = doubtful or without_ground(part, figure, point, (arm.arm,))
     return Rounds(
         path, True, bench.host, bench.scenario, bench.version, bench.commit, values,
@@ -269,34 +268,34 @@ def _single_text(ratio: float | None, low: float | None, high: float | None, bef
     return f"{ratio_text(ratio)} ({span(low, high)} within the runs), {FEW}"
 
 
-def compare_caveats(first: Rounds, second: Rounds) -> list[dict[str, str]]:
+def compare_caveats(first: Rounds, second: Rounds) -> list[Caveat]:
     """What keeps the two from being comparable, as caveats."""
-    return [caveat.as_dict() for caveat in _caveats(first, second)]
+    return list(_caveats(first, second))
 
 
 def _caveats(first: Rounds, second: Rounds) -> Iterable[Caveat]:
     for difference in differing(first.host, second.host):
         kind = difference.kind
-        yield Caveat(f"other_{kind}", difference.seen, difference.means, REMEDIES[kind])
+        yield caveat(f"other_{kind}", difference.seen, difference.means, REMEDIES[kind])
     if changed := _changed(first, second, LENGTHS):
-        yield Caveat(
+        yield caveat(
             "other_length", f"not as long: {'; '.join(changed)}",
             "a longer race meets rarer things: tails and max differ", "one scenario for both",
         )  # fmt: skip
     for side, one in (("A", first), ("B", second)):
         for doubt in one.doubts:
-            yield Caveat(
+            yield caveat(
                 "doubtful", f"{side} ({one.path}): {doubt}", "its figures hold more than the ordering", "again"
             )
     few = [side for side, one in (("A", first), ("B", second)) if _most_rounds(one) < LEAST_ROUNDS]
     if few:
-        yield Caveat(
+        yield caveat(
             "single_runs", f"fewer than {LEAST_ROUNDS} rounds in {' and '.join(few)}",
             "intervals are of one moment: identical runs on a shared machine differ by more (up to 5x at the median)",
             "comparing directories of `tdx-stress bench`",
         )  # fmt: skip
     else:
-        yield Caveat(
+        yield caveat(
             "not_paired", "rounds of two moments", "what the machine did in between counts as a difference",
             "both orderings in one `tdx-stress bench`, where they can be",
         )  # fmt: skip

@@ -10,13 +10,14 @@ lie off their own lines to one side (signed ranks, Holm over the sizes) by more 
 power law holds, and the medians stand for themselves.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from results.caveats import Caveat, caveats
+from results.caveats import Caveat, caveat, caveats
 from results.figures import BY_ID, Figure
 from results.kinds.bench.record import (
     AA,
@@ -58,8 +59,7 @@ Pairs = Sequence[tuple[float, float]]
 def found(bench: Bench) -> Bench:
     """The record with `comparisons`, `slopes` and `aa` made from its rounds."""
     against_itself, aa = _against_itself(bench)
-    others = [arm.arm for arm in bench.arms if arm.arm not in (REFERENCE, AGAIN)]
-    asked = [(figure, point, arm) for point in bench.points for figure in figures_in(bench) for arm in others]
+    asked = [(figure, point, arm.arm) for point in bench.points for figure in figures_in(bench) for arm in bench.others]
     compared = _compared(bench, asked, bench.arms[0].ordering if aa is not None and aa.differs else "")
     return bench.model_copy(
         update={"comparisons": (*compared, *against_itself), "slopes": tuple(slopes(bench)), "aa": aa}
@@ -245,26 +245,15 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
     uncounted = set()
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for race in bench.rounds:
-        entry = totals.setdefault(
-            (race.point, race.ordering),
-            {
-                "all_shootdowns": 0,
-                "met": 0,
-                "forbidden": 0,
-                "verdict": "passed",
-                "reason": "",
-                "seconds": 0.0,
-                "outcomes": {},
-            },
-        )
+        none = {"all_shootdowns": 0, "met": 0, "forbidden": 0, "verdict": "passed", "reason": "", "seconds": 0.0}
+        entry = totals.setdefault((race.point, race.ordering), {**none, "outcomes": Counter[str]()})
         entry["all_shootdowns"] += race.all_shootdowns
         entry["met"] += race.met_shootdowns or 0
         if race.met_shootdowns is None:
             uncounted.add((race.point, race.ordering))
         entry["forbidden"] += race.forbidden_shootdowns
         entry["seconds"] += race.seconds
-        for name, count in race.outcomes.items():
-            entry["outcomes"][name] = entry["outcomes"].get(name, 0) + count
+        entry["outcomes"].update(race.outcomes)
         # Where too few of one race met a vCPU those of all races may suffice.
         thin = is_thin(race.reason, race.met_shootdowns, race.all_shootdowns)
         if not thin and gravest.index(race.verdict) < gravest.index(entry["verdict"]):
@@ -290,8 +279,8 @@ def slopes(bench: Bench) -> Iterable[Slope]:
     if len(axis) < 2 or bench.finished_rounds < LEAST_ROUNDS:
         return
     sizes = np.log(np.array(axis, dtype=np.float64))
-    for arm in bench.arms:
-        for figure in figures_in(bench) if arm.arm != AGAIN else ():
+    for arm in bench.once:
+        for figure in figures_in(bench):
             columns = [by_round(bench, point, arm.arm, figure.id) for point in bench.points]
             every = zip(zip(*columns, strict=True), bench.ran_on, strict=True)
             kept = [(row, one) for row, one in every if all(value is not None and value > 0 for value in row)]
@@ -329,14 +318,14 @@ def _leans(residuals: Values) -> bool:
     return any(off[place] and p <= 1 - LEVEL for place, p in corrected.items())
 
 
-def bench_caveats(bench: Bench) -> tuple[dict[str, str], ...]:
+def bench_caveats(bench: Bench) -> tuple[Caveat, ...]:
     """All caveats of a bench; of those that every point has, the last point's wording stands."""
     scenarios = [at(bench, point) for point in bench.points]
     if bench.sweep is not None and bench.sweep.unit:  # a cost, which decides nothing but what is said of it
         scenarios = [bench.sweep.over(bench.scenario, f"{bench.sweep.values[0]} to {bench.sweep.values[-1]}")]
     hosts = [bench.hosts.get(one, bench.host) for one in bench.machines]
     machine = {one["id"]: one for host in hosts for scenario in scenarios for one in caveats(host, scenario, [])}
-    return (*machine.values(), *(caveat.as_dict() for caveat in _of_the_rounds(bench)))
+    return (*machine.values(), *_of_the_rounds(bench))
 
 
 def at(bench: Bench, point: str) -> dict[str, Any]:
@@ -349,21 +338,21 @@ def at(bench: Bench, point: str) -> dict[str, Any]:
 
 def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
     if bench.finished_rounds < LEAST_ROUNDS:
-        yield Caveat(
+        yield caveat(
             "too_few_rounds",
             f"{bench.finished_rounds} of at least {LEAST_ROUNDS} rounds",
             "identical runs differ too much for an interval from so few: no ratio is given",
             "going on with --resume",
         )
     if bench.aa is not None and bench.aa.differs:
-        yield Caveat(
+        yield caveat(
             "a_differs_from_a",
             f"{bench.arms[0].ordering} differs from itself",
             "something besides the ordering changed between races: no difference of this bench can be believed",
             "an idle machine, longer races, or more --rounds; chance alone does this in 1 of 20 benches",
         )
     if (many := len(bench.machines)) > 1:
-        yield Caveat(
+        yield caveat(
             "several_machines",
             f"{many} machines ran the rounds, each of them whole",
             "a ratio is the mean of the machines' medians, resampled within each; no times of two are put together",
@@ -372,7 +361,7 @@ def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
     stolen = [race for race in bench.rounds if (race.steal_share or 0.0) > HIGH_STEAL]
     if stolen:
         worst = max(race.steal_share or 0.0 for race in stolen)
-        yield Caveat(
+        yield caveat(
             "high_steal",
             f"the hypervisor took more than {100 * HIGH_STEAL:.0f} % of the CPUs' time in {len(stolen)} of "
             f"{plural(len(bench.rounds), 'race')}, {100 * worst:.1f} % at worst",
@@ -380,14 +369,14 @@ def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
             "another hour or another machine",
         )
     if any(arm.perturbed for arm in bench.arms):
-        yield Caveat(
+        yield caveat(
             "perturbed",
             "declared yields, delays or start offsets",
             "races are provoked on purpose: latency says nothing of an undisturbed run",
             "a scenario without `yields`",
         )
     if unsafe := [arm.ordering for arm in bench.arms if not arm.safe]:
-        yield Caveat(
+        yield caveat(
             "unsafe_raced",
             f"known to be wrong and raced all the same: {', '.join(dict.fromkeys(unsafe))}",
             "a fast wrong order is no result",

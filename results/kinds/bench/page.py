@@ -1,10 +1,10 @@
 """The page of a bench: the ratios first, the first ordering against itself beside them, then what they are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
 from results.draw.stale import window_curves
@@ -12,12 +12,11 @@ from results.draw.style import Style
 from results.draw.svg import coloured, panel, sample
 from results.draw.time import Shown, done_by, shootdown_curves
 from results.figures import BY_ID
-from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.directory import Hists
 from results.kinds.bench.findings import bench_caveats, exit_code, seen, untold
 from results.kinds.bench.machines import along_machines, apart, parts
 from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
-from results.kinds.bench.record import AGAIN, MACHINE, REFERENCE, Arm, Bench
+from results.kinds.bench.record import MACHINE, Arm, Bench
 from results.kinds.bench.tables import (
     batches_table,
     comparisons_table,
@@ -26,7 +25,7 @@ from results.kinds.bench.tables import (
     heading,
     machine_table,
 )
-from results.kinds.bench.wording import arm_name, figures_in, slope_text, swept, words
+from results.kinds.bench.wording import arm_name, crossing_lines, figures_in, slope_text, swept, words
 from results.page import (
     READING,
     Card,
@@ -34,11 +33,9 @@ from results.page import (
     Key,
     Page,
     Section,
-    command_line,
     host_table,
     mapping_table,
     orderings_table,
-    origin,
 )
 from results.verdict import Exit, Verdict
 from results.words import plural
@@ -72,40 +69,30 @@ BENCH_READING = (
 
 def bench_page(bench: Bench, *hists: Hists) -> Page:
     """The page of this bench; `hists` are those of `pooled`, of each machine apart."""
-    code = Exit(exit_code(bench))
-    level, headline = HEADLINES[code]
+    level, headline = HEADLINES[Exit(exit_code(bench))]
     looks = arm_styles(bench)
     sections, beside = [_ratios(bench, looks)], [along_machines(bench)] if len(bench.machines) > 1 else []
     sections += [_ratios(its, looks, MACHINE) for its in beside]
     sections += [_scaling(its, looks) for its in ([bench] if bench.sweep else beside)]
     sections += [_latency(its, looks, hist) for its, hist in zip(parts(bench), hists, strict=True)]
-    events = ("Over all races, warm-ups included.",)
-    sections.append(
-        Section(
-            "outcomes",
-            "Outcomes",
-            events,
-            tables=(*filter(None, map(machine_table, parts(bench))), events_table(bench)),
-        )
-    )
+    tables = (*filter(None, map(machine_table, parts(bench))), events_table(bench))
+    sections.append(Section("outcomes", "Outcomes", ("Over all races, warm-ups included.",), tables=tables))
     record = bench.model_dump(mode="json", by_alias=True)
     return Page(
         title=heading(bench),
         subtitle=setting(bench),
         level=level,
         headline=headline,
-        cards=tuple(_card(bench, arm, looks) for arm in bench.arms if arm.arm != AGAIN),
+        cards=tuple(_card(bench, arm, looks) for arm in bench.once),
         answer=_answer(bench),
         sections=tuple(sections),
         facts=(
             *(host_table(part.host) for part in parts(bench)),
             mapping_table("How it was laid out", record["design"]),
             mapping_table("The scenario", bench.scenario, folded=True),
-            orderings_table((arm_name(a), a.shootdown, a.title, a.source) for a in bench.arms if a.arm != AGAIN),
+            orderings_table((arm_name(a), a.shootdown, a.title, a.source) for a in bench.once),
         ),
-        caveats=tuple(bench.caveats or bench_caveats(bench)),
-        command=command_line(record),
-        origin=origin(record),
+        result={**record, "caveats": bench.caveats or bench_caveats(bench)},
         reading=(*BENCH_READING, *READING),
     )
 
@@ -125,9 +112,7 @@ def _answer(bench: Bench) -> tuple[str, ...]:
     lines = [bench.aa.sentence] if bench.aa else [f"The A/A arm says nothing: {untold(bench)}."]
     reference = bench.arms[0].ordering
     points = [bench.points[0], bench.points[-1]] if len(bench.points) > 1 else [""]
-    for arm in bench.arms:
-        if arm.arm in (REFERENCE, AGAIN):
-            continue
+    for arm in bench.others:
         for point in points:
             here = [c for c in bench.comparisons if c.arm == arm.arm and c.point == point]
             chosen = [c for c in here if c.figure in swept(bench)]
@@ -141,27 +126,20 @@ def _answer(bench: Bench) -> tuple[str, ...]:
     return (*lines, *crossing_lines(bench))
 
 
-def _legend(bench: Bench, looks: Mapping[str, Style], *, others_only: bool = False) -> tuple[Key, ...]:
-    arms = [arm for arm in bench.arms if arm.arm != AGAIN and not (others_only and arm.arm == REFERENCE)]
+def _legend(arms: Sequence[Arm], looks: Mapping[str, Style]) -> tuple[Key, ...]:
     return tuple(Key(sample(looks[arm.arm]), looks[arm.arm].name) for arm in arms)
 
 
 def _ratios(bench: Bench, looks: dict[str, Style], of: str = "") -> Section:
     reference = bench.arms[0].ordering
     if bench.sweep is not None:
-        figures = tuple(
-            Figure(
-                panel(
-                    f"ratio{of}-{name}",
-                    f"Ratio of {words(bench, name)} along the sweep",
-                    partial(ratio_curves, bench=bench, figure=BY_ID[name], looks=looks),
-                )
-            )
-            for name in swept(bench)
-        )
+        figures = []
+        for name in swept(bench):
+            draw = partial(ratio_curves, bench=bench, figure=BY_ID[name], looks=looks)
+            figures.append(Figure(panel(f"ratio{of}-{name}", f"Ratio of {words(bench, name)} along the sweep", draw)))
         grey = Key(_grey_band(), f"{reference} against itself, all points (A/A)")
     else:
-        figures = (_rows_figure(bench, looks),)
+        figures = [_rows_figure(bench, looks)]
         grey = Key(_grey_mark(), f"{reference} against itself (A/A)")
     return Section(
         f"ratios{of}",
@@ -170,8 +148,8 @@ def _ratios(bench: Bench, looks: dict[str, Style], of: str = "") -> Section:
             f"1 is no difference; above 1 is more or longer than {reference}. Grey is what {reference} differs from "
             "itself by.",
         ),
-        (*_legend(bench, looks, others_only=True), grey),
-        figures,
+        (*_legend(bench.others, looks), grey),
+        tuple(figures),
         (replace(comparisons_table(bench, bench.comparisons), caption=COMPARISONS),),
     )
 
@@ -180,18 +158,15 @@ def _rows_figure(bench: Bench, looks: dict[str, Style]) -> Figure:
     """Wide with the numbers at the right; on a phone without them, as the table beneath has them."""
     rows = sum(1 for one in bench.comparisons if one.ratio is not None)
     height = max(2.6, 0.2 * (rows + len(figures_in(bench))) + 1.2)
-    title, whole = "Ratios of every figure with intervals", partial(ratio_rows, bench=bench, looks=looks)
-
-    def bare(ax: Any) -> None:
-        ratio_rows(ax, bench, looks)
-        _without_notes(ax)
-
-    wide = panel("ratios", title, whole, width_in=9.2, height_in=height, left_in=1.75, right_in=2.75)
-    return Figure(wide, narrow=panel("ratios-narrow", title, bare, height_in=height, left_in=1.75))
+    title, draw = "Ratios of every figure with intervals", partial(ratio_rows, bench=bench, looks=looks)
+    wide = panel("ratios", title, draw, width_in=9.2, height_in=height, left_in=1.75, right_in=2.75)
+    narrow = panel("ratios-narrow", title, partial(_without_notes, draw), height_in=height, left_in=1.75)
+    return Figure(wide, narrow=narrow)
 
 
-def _without_notes(ax: Any) -> None:
+def _without_notes(draw: Callable[[Axes], None], ax: Axes) -> None:
     """Numbers beside the axes have no room in a narrow panel, and stand in a table."""
+    draw(ax)
     for note in [text for text in ax.texts if isinstance(text, Annotation)]:
         note.remove()
 
@@ -209,10 +184,11 @@ def _grey_band() -> str:
 
 def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
     assert bench.sweep is not None
-    figures = tuple(
-        Figure(panel(f"scaling-{name}", f"{words(bench, name)} along the sweep", _scaled(bench, name, looks)))
-        for name in swept(bench)
-    )
+    figures = []
+    for name in swept(bench):
+        draw = partial(scaling_curves, bench=bench, figure=BY_ID[name], looks=looks)
+        title = f"{words(bench, name)} along the sweep"
+        figures.append(Figure(panel(f"scaling-{name}", title, partial(_without_notes, draw))))
     several = apart(bench)
     growth = [growth_table(part, [figure.id for figure in figures_in(bench)]) for part in several]
     batches = filter(None, map(batches_table, several))
@@ -220,23 +196,15 @@ def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
         "scaling",
         f"How it grows with {bench.sweep.key}",
         ("Medians of the rounds with 95 % intervals.",),
-        _legend(bench, looks),
-        figures,
+        _legend(bench.once, looks),
+        tuple(figures),
         (*growth, *batches),
     )
 
 
-def _scaled(bench: Bench, name: str, looks: dict[str, Style]) -> Any:
-    def draw(ax: Any) -> None:
-        scaling_curves(ax, bench, BY_ID[name], looks)
-        _without_notes(ax)
-
-    return draw
-
-
 def _shown(bench: Bench, looks: Mapping[str, Style], hists: Hists, point: str) -> Shown:
     """The arms as panels know runs, without the second copy of the first."""
-    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
+    arms = bench.once
     runs = [{"ordering": arm.ordering, "ending": "finished", "perturbed": arm.perturbed} for arm in arms]
     arrays = {f"{arm.ordering}/hist/{name}": counts for arm in arms for name, counts in hists[point, arm.arm].items()}
     return Shown(runs, [looks[arm.arm] for arm in arms], arrays)
@@ -245,26 +213,18 @@ def _shown(bench: Bench, looks: Mapping[str, Style], hists: Hists, point: str) -
 def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
     point = bench.points[-1]
     shown = _shown(bench, looks, hists, point)
-
     where = f" at {point}" if point else ""
     one = bench.machines[0] if len(bench.hosts) > 1 else ""
     whose = f" on machine {one}" if one else ""
+    panels = (
+        ("curve", "Percentile curves of whole shootdowns", shootdown_curves),
+        ("ecdf", "Share of shootdowns done by a time", done_by),
+        ("window", "Length of the legal stale window by percentile", window_curves),
+    )
     return Section(
         f"latency{one}",
         f"All rounds together{where}{whose}",
         ("Bands are 95 % within what was measured; how far rounds differ from one another is what the ratios hold.",),
-        _legend(bench, looks),
-        (
-            Figure(
-                panel(f"curve{one}", "Percentile curves of whole shootdowns", lambda ax: shootdown_curves(ax, shown))
-            ),
-            Figure(panel(f"ecdf{one}", "Share of shootdowns done by a time", lambda ax: done_by(ax, shown))),
-            Figure(
-                panel(
-                    f"window{one}",
-                    "Length of the legal stale window by percentile",
-                    lambda ax: window_curves(ax, shown),
-                )
-            ),
-        ),
+        _legend(bench.once, looks),
+        tuple(Figure(panel(f"{name}{one}", title, partial(draw, shown=shown))) for name, title, draw in panels),
     )

@@ -22,7 +22,7 @@ from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
 from results.figures import BY_ID, Figure
 from results.kinds.bench.findings import bench_caveats
 from results.kinds.bench.machines import along_machines
-from results.kinds.bench.record import AGAIN, REFERENCE, Arm, Bench, Comparison
+from results.kinds.bench.record import AGAIN, Bench, Comparison
 from results.kinds.bench.tables import heading
 from results.kinds.bench.wording import arm_name, figures_in, ratio_text, slope_text, span, swept, value_text, words
 from results.numbers.rounds import median_interval
@@ -50,7 +50,7 @@ def ratio_sheet(bench: Bench) -> Drawing:
     name = reference(bench)
     title = f"Against {name}: ratios, with what {name} differs from itself by"
     looks = arm_styles(bench)
-    handles: list[Any] = [(look := looks[arm.arm]).handle(look.name) for arm in others(bench)]
+    handles: list[Any] = [(look := looks[arm.arm]).handle(look.name) for arm in bench.others]
     if bench.sweep is not None:
         handles.append(Patch(facecolor=BAND, label=f"{name} against itself, all points (A/A)"))
         page, body = _sheet(bench, title, 6.4, handles)
@@ -70,10 +70,8 @@ def scaling_sheet(bench: Bench) -> Drawing:
     """The chief figures along the sweep, medians with intervals."""
     assert bench.sweep is not None
     looks = arm_styles(bench)
-    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
-    page, body = _sheet(
-        bench, f"How it grows with {bench.sweep.key}", 7.0, [(it := looks[a.arm]).handle(it.name) for a in arms]
-    )
+    handles = [(look := looks[arm.arm]).handle(look.name) for arm in bench.once]
+    page, body = _sheet(bench, f"How it grows with {bench.sweep.key}", 7.0, handles)
     panels: Any = body.subplots(2, 2)
     for ax, name in zip(panels.flat, swept(bench), strict=True):
         scaling_curves(ax, bench, BY_ID[name], looks)
@@ -117,11 +115,6 @@ WIDEST = 8.0
 def reference(bench: Bench) -> str:
     """The first ordering as a picture names it."""
     return shortened(arm_name(bench.arms[0]))
-
-
-def others(bench: Bench) -> list[Arm]:
-    """The arms that are held against the first ordering."""
-    return [arm for arm in bench.arms if arm.arm not in (REFERENCE, AGAIN)]
 
 
 def ratios_of(bench: Bench, figure: Figure) -> list[Comparison]:
@@ -208,13 +201,12 @@ def ratio_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Style]
         if row.arm == AGAIN and row.low is not None and row.high is not None:
             ax.axhspan(row.low, row.high, color=BAND, zorder=0)
     ax.axhline(1.0, color="black", linewidth=1)
-    arms = others(bench)
-    for number, arm in enumerate(arms):
+    for number, arm in enumerate(bench.others):
         mine = {row.point: row for row in rows if row.arm == arm.arm}
         there = [(x, mine[point]) for x, point in zip(xs, bench.points, strict=True) if point in mine]
         _error_curve(
             ax,
-            _beside(bench, [x for x, _ in there], number - (len(arms) - 1) / 2),
+            _beside(bench, [x for x, _ in there], number - (len(bench.others) - 1) / 2),
             [(row.ratio or 1.0, row.low or 1.0, row.high or 1.0) for _, row in there],
             looks[arm.arm],
         )
@@ -231,8 +223,7 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
     ax.set_title(words(bench, figure.id))
     xs = _axis_values(bench)
     drawn = False
-    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
-    for number, arm in enumerate(arms):
+    for number, arm in enumerate(bench.once):
         for its in map(bench.on, bench.machines):
             values = [
                 np.array([v for r in its.races(p, arm.arm) if (v := r.figures.get(figure.id))], dtype=np.float64)
@@ -241,7 +232,7 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
             there = [(x, row) for x, row in zip(xs, values, strict=True) if len(row)]
             drawn = drawn or bool(there)
             medians = [(float(np.median(row)), *median_interval(row)) for _, row in there]
-            xs_there = _beside(bench, [x for x, _ in there], number - (len(arms) - 1) / 2)
+            xs_there = _beside(bench, [x for x, _ in there], number - (len(bench.once) - 1) / 2)
             _error_curve(ax, xs_there, medians, looks[arm.arm])
     if not drawn:
         say(ax, "Nothing was measured.")

@@ -245,6 +245,16 @@ class Bench(Part):
         return bool(self.scenario.get("real"))
 
     @property
+    def once(self) -> tuple[Arm, ...]:
+        """The arms without the second copy of the first."""
+        return tuple(arm for arm in self.arms if arm.arm != AGAIN)
+
+    @property
+    def others(self) -> tuple[Arm, ...]:
+        """The arms that are held against the first."""
+        return self.once[1:]
+
+    @property
     def points(self) -> tuple[str, ...]:
         """The points in the order of the sweep; one, "", without a sweep."""
         return self.sweep.points if self.sweep else ("",)
@@ -278,6 +288,10 @@ class Bench(Part):
     def races(self, point: str, arm: str) -> list[Race]:
         """The races of one arm at one point, by round."""
         return [race for race in self.rounds if race.point == point and race.arm == arm]
+
+    def values(self, point: str, arm: str, figure: str) -> list[float]:
+        """The figure in those races of one arm at one point that measured it, by round."""
+        return [value for race in self.races(point, arm) if (value := race.figures.get(figure)) is not None]
 
     def json_text(self) -> str:
         """The text of the file: one race a line would be shorter, one key a line is what people can diff."""

@@ -9,7 +9,6 @@ from rich.text import Text
 from results.exchange.cases import Case
 from results.figures import BY_ID, Figure
 from results.grades import FAILING, grade_of
-from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.findings import TOO_FEW, seen, ungrounded, untold
 from results.kinds.bench.gate import Outcome, gate_lines
 from results.kinds.bench.machines import apart
@@ -17,6 +16,7 @@ from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison
 from results.kinds.bench.wording import (
     HOPELESS,
     arm_name,
+    crossing_lines,
     figures_in,
     of_batches,
     ratio_text,
@@ -100,11 +100,11 @@ ALIKE = {
 def _alike(bench: Bench, differing: Sequence[Comparison]) -> Iterator[str]:
     """The arms' figures that were not shown to differ, each with the ratio that would have been."""
     found: dict[str, list[str]] = {}
-    for arm in bench.arms[1:]:
+    for arm in bench.others:
         for point in bench.points:
             its = [one for one in bench.comparisons if (one.arm, one.point) == (arm.arm, point) and one.rounds]
             rest = [one for one in its if one not in differing and (not bench.sweep or one.figure in swept(bench))]
-            for finding, said in ALIKE.items() if arm.arm != AGAIN else ():
+            for finding, said in ALIKE.items():
                 of_it = [one for one in rest if one.finding == finding]
                 told = "; ".join(f"{words(bench, one.figure)}{_would(one.could_have_shown)}" for one in of_it)
                 if of_it:
@@ -166,7 +166,7 @@ def growth_table(bench: Bench, figures: Collection[str]) -> Table:
     grows = (f"grows as {key} to the power of",) if powers else ()
     rows: list[tuple[str, ...]] = []
     for name in figures:
-        for arm in (arm for arm in bench.arms if arm.arm != AGAIN):
+        for arm in bench.once:
             medians = [median_text(bench, arm, point, name) for point in bench.points]
             power = (powers.get((name, arm.ordering), "-"),) if powers else ()
             if set(medians) != {"-"}:
@@ -185,7 +185,7 @@ def median_text(bench: Bench, arm: Arm, point: str, figure: str) -> str:
 
 
 def _median(bench: Bench, arm: Arm, point: str, figure: Figure) -> float | None:
-    values = [value for race in bench.races(point, arm.arm) if (value := race.figures.get(figure.id)) is not None]
+    values = bench.values(point, arm.arm, figure.id)
     return float(np.median(values)) if values else None
 
 
@@ -203,8 +203,7 @@ def batches_table(bench: Bench) -> Table | None:
     rows = tuple(
         (str(value), arm_name(arm), *_row(bench, arm, point))
         for value, point in zip(bench.sweep.values, bench.points, strict=True)
-        for arm in bench.arms
-        if arm.arm != AGAIN
+        for arm in bench.once
     )
     caption = "What a batch saves, and what it costs: medians of the rounds, 95 % intervals"
     return Table(caption, head, rows, frozenset(range(2, 7)))
@@ -239,7 +238,7 @@ def machine_table(bench: Bench) -> Table | None:
         return None
     ends = list(dict.fromkeys((bench.points[0], bench.points[-1])))
     rows = []
-    for arm in (arm for arm in bench.arms if arm.arm != AGAIN):
+    for arm in bench.once:
         alone, grown = _alone(bench, arm), []
         for point in ends:
             time = _median(bench, arm, point, BY_ID["p50_ns"])
@@ -257,8 +256,7 @@ def machine_table(bench: Bench) -> Table | None:
 
 def _alone(bench: Bench, arm: Arm) -> float | None:
     """The median over all races of what a shootdown takes that meets nobody."""
-    races = (race for race in bench.rounds if race.arm == arm.arm)
-    found = [value for race in races if (value := race.figures.get("alone_p50_ns")) is not None]
+    found = [value for point in bench.points for value in bench.values(point, arm.arm, "alone_p50_ns")]
     return float(np.median(found)) if found else None
 
 
@@ -270,12 +268,11 @@ def _old(bench: Bench, arm: Arm) -> str:
 
 def machine_lines(bench: Bench) -> Iterator[str]:
     """Where the model and the machine agree, and where they do not."""
-    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
-    old = [arm_name(arm) for arm in arms if not _old(bench, arm).startswith("0 of ")]
+    old = [arm_name(arm) for arm in bench.once if not _old(bench, arm).startswith("0 of ")]
     yield f"NOT AGREED: old pages were read under {', '.join(old)}." if old else "Agreed: no old page was read."
     told = []
     for side in ("in the model", "on the machine"):
-        its = [arm for arm in arms if bool(arm.shootdown) == (side == "in the model")]
+        its = [arm for arm in bench.once if bool(arm.shootdown) == (side == "in the model")]
         times = [(_alone(bench, arm), _median(bench, arm, at, BY_ID["p50_ns"])) for arm in its for at in bench.points]
         grown = sorted(time / alone for alone, time in times if alone and time)
         told += [f"{' to '.join(dict.fromkeys(map(ratio_text, (grown[0], grown[-1]))))} {side}"] if grown else []
@@ -292,10 +289,10 @@ def events_table(bench: Bench) -> Table:
     )  # fmt: skip
     rows: list[tuple[str, ...]] = []
     marked: set[int] = set()
-    for arm in bench.arms:
+    for arm in bench.once:
         for point in bench.points:
             entry = entries.get((point, arm.ordering))
-            if entry is None or arm.arm == AGAIN:
+            if entry is None:
                 continue
             if entry["forbidden"]:
                 marked.add(len(rows))
@@ -317,8 +314,8 @@ def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = ()) -> list[Case]:
     orderings = [
         _ordering(point, arm.ordering, totals[point, arm.ordering], real=bench.is_real)
         for point in bench.points
-        for arm in bench.arms
-        if arm.safe and arm.arm != AGAIN and (point, arm.ordering) in totals
+        for arm in bench.once
+        if arm.safe and (point, arm.ordering) in totals
     ]
     gates = [Case(f"gate {one.gate.text}", STATES[one.state], one.why) for one in outcomes]
     return [*orderings, _against_itself(bench), *gates]

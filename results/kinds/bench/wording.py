@@ -1,9 +1,11 @@
 """Comparisons as people read them, the effect first: `1.18x (1.11-1.26, 20 rounds), slower`.
 
-And what a bench is about: batches are timed whole and counted by the page.
+And what a bench is about: batches are timed whole and counted by the page. Last, where along a sweep two orderings
+change places, which is what a bench over a cost is asked.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 from kernels.tdx.rules import Flow, has_part
 from results.figures import BY_ID, FIGURES, REAL_FIGURES, Figure
@@ -33,7 +35,7 @@ def _end(value: float) -> str:
     return f"{value:.3f}" if text == "1.00" and abs(value - 1) >= 0.0005 else text
 
 
-def effect_text(found: "Comparison", machines: int = 1) -> str:
+def effect_text(found: Comparison, machines: int = 1) -> str:
     """The one line of a comparison, the effect first, or why there is none; of rounds on so many machines."""
     figure = BY_ID[found.figure]
     if found.finding == "too_few":
@@ -59,7 +61,7 @@ def _could(least: float | None) -> str:
     return f"; {ratio_text(least)} would have shown"
 
 
-def _without_ratio(found: "Comparison", figure: Figure) -> str:
+def _without_ratio(found: Comparison, figure: Figure) -> str:
     assert found.reference is not None
     assert found.value is not None
     if found.reference == found.value == 0 and found.finding != "differs":
@@ -70,7 +72,7 @@ def _without_ratio(found: "Comparison", figure: Figure) -> str:
     return f"{words}, no ratio: 0 in some of {plural(found.rounds, 'round')}"
 
 
-def slope_text(slope: "Slope") -> str:
+def slope_text(slope: Slope) -> str:
     """The power with its interval, `0.52 (0.49 to 0.55)`, or why there is none."""
     if slope.slope is None or slope.low is None or slope.high is None:
         return slope.why_none
@@ -95,7 +97,7 @@ def value_text(figure: Figure, value: float | None) -> str:
     return mean(value)
 
 
-def aa_sentence(ordering: str, differing: Sequence["Comparison"], p: float) -> str:
+def aa_sentence(ordering: str, differing: Sequence[Comparison], p: float) -> str:
     """What the A/A arm says of the whole bench."""
     if not differing:
         return f"{ordering} against itself: no figure differs (p {p:.2g} over all of them), as it should be."
@@ -142,3 +144,60 @@ def words(bench: Bench, figure: str) -> str:
 def arm_name(arm: Arm) -> str:
     """The ordering's name, marked where it is not safe."""
     return named(arm.ordering, arm.safe)
+
+
+# Of a shootdown, and of the vCPUs that it has left the guest.
+ASKED = ("p50_ns", "out_of_guest_p50_ns")
+At = tuple[str, Comparison]
+
+
+def crossing_lines(bench: Bench) -> Iterator[str]:
+    """A sentence for each other ordering and figure: on which side of the first one it was shown to be, from where to
+    where, and between which values that changes. None along words, or where nothing is comparable; along anything but a
+    cost only those that cross.
+    """
+    if bench.sweep is None or len(bench.sweep.numbers) < 2:
+        return
+    order = sorted(range(len(bench.points)), key=bench.sweep.numbers.__getitem__)
+    reference = arm_name(bench.arms[0])
+    for arm in bench.others:
+        for figure in ASKED:
+            found = {one.point: one for one in bench.comparisons if (one.arm, one.figure) == (arm.arm, figure)}
+            there = [(str(bench.sweep.values[place]), found.get(bench.points[place])) for place in order]
+            shown = [(value, one) for value, one in there if one is not None and one.ratio is not None]
+            if shown and (bench.sweep.unit or (len({_is_more(at) for at in shown if at[1].finding == "differs"}) > 1)):
+                head = f"{arm_name(arm)} against {reference}, {words(bench, figure)} along {bench.sweep.key}"
+                yield f"{head}: {_told(BY_ID[figure], shown)}."
+
+
+def _told(figure: Figure, shown: Sequence[At]) -> str:
+    """`slower from 0 (1.3x, 1.2-1.4) to 2us (1.2x, 1.1-1.3), faster at 5us (0.9x, 0.8-0.95): they cross between 2us and
+    5us`.
+    """
+    ends = f"{shown[0][0]} to {shown[-1][0]}"
+    differing = [(value, one) for value, one in shown if one.finding == "differs"]
+    if not differing:
+        return f"no difference shown from {ends}"
+    stretches = [list(of_side) for _, of_side in itertools.groupby(differing, key=_is_more)]
+    sides = ", ".join(_stretch(figure, stretch) for stretch in stretches)
+    crossed = [f"between {one[-1][0]} and {then[0][0]}" for one, then in itertools.pairwise(stretches)]
+    crossing = f"they cross {' and '.join(crossed)}" if crossed else f"no crossing in what was swept, {ends}"
+    return f"{sides}: {crossing}"
+
+
+def _is_more(at: At) -> bool:
+    return (at[1].ratio or 1.0) > 1
+
+
+def _stretch(figure: Figure, stretch: Sequence[At]) -> str:
+    """The values at which one side was shown, with the ratio at each end."""
+    (first, one), (last, other) = stretch[0], stretch[-1]
+    to = "" if first == last else f" to {last} ({_ratio(other)})"
+    return f"{direction(figure, one.ratio or 1.0)} {'from' if to else 'at'} {first} ({_ratio(one)}){to}"
+
+
+def _ratio(one: Comparison) -> str:
+    assert one.ratio is not None
+    assert one.low is not None
+    assert one.high is not None
+    return f"{ratio_text(one.ratio)}, {span(one.low, one.high)}"

@@ -24,10 +24,8 @@ from results.page import (
     Key,
     Page,
     Section,
-    command_line,
     host_table,
     mapping_table,
-    origin,
     render,
 )
 from results.verdict import MET, Exit, exit_code, word_of
@@ -112,9 +110,7 @@ def real_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
             Section("outcomes", "What was seen", tuple(unseen_lines(runs)), tables=seen),
         ),
         facts=(host_table(result["host"]), mapping_table("The scenario", scenario, folded=True)),
-        caveats=tuple(result["caveats"]),
-        command=command_line(result),
-        origin=origin(result),
+        result=result,
         reading=tuple(one for one in READING if one[0] in ("Verdict", "Grades", "Rates and zeros", "Percentiles")),
     )
 

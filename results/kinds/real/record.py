@@ -1,5 +1,6 @@
 """real.json: what a real race leaves, in the form of a run's record where it is the same thing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,12 +9,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kernels.layout import HIST_WORDS
-from results.caveats import Caveat, caveats, of_several_machines
+from results.caveats import Caveat, caveat, caveats, of_several_machines
 from results.kinds.run.record import PhaseShape, RacedShape
 from results.kinds.shape import ActorsShape, CaveatShape, Count, DocumentShape, HostShape, Shape
 from results.store import RAW, StoreError, read_arrays, read_document
 from results.verdict import MET
-from results.words import machine_size, per_second, plural
+from results.words import per_second, plural
 
 SCHEMA, FILE = "tdx-stress/real/1", "real.json"
 EMULATED_READS_PER_S = 1e6  # measured: 22,000 where each is emulated, 3e8 where none is
@@ -71,38 +72,33 @@ def histograms(directory: Path, document: dict[str, Any]) -> dict[str, NDArray[n
     return arrays
 
 
-def real_caveats(host: dict[str, Any], scenario: dict[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, str]]:
+def real_caveats(host: dict[str, Any], scenario: dict[str, Any], runs: list[dict[str, Any]]) -> list[Caveat]:
     """What to know before believing the numbers: of the machine, and of who shares CPUs and interrupts."""
-    vcpus = scenario["vcpus"]
-    own = []
+    return [*caveats(host, {}, []), *of_several_machines(runs), *_of_a_real_race(host, scenario["vcpus"], runs)]
+
+
+def _of_a_real_race(host: dict[str, Any], vcpus: int, runs: list[dict[str, Any]]) -> Iterator[Caveat]:
     cpus = host.get("cpus_allowed") or 1
     if vcpus + 1 > cpus > 1:
-        own.append(
-            Caveat(
-                "oversubscribed",
-                f"{machine_size({'vcpus': vcpus, 'zappers': 1})[0]} on {plural(cpus - 1, 'CPU')}, beside the zapper's",
-                "those that do not run hold no TLB entry to be flushed at once, and get no IPI",
-                f"--vcpus {cpus - 1}",
-            )
+        yield caveat(
+            "oversubscribed",
+            f"{plural(vcpus, 'vCPU')} on {plural(cpus - 1, 'CPU')}, beside the zapper's",
+            "those that do not run hold no TLB entry to be flushed at once, and get no IPI",
+            f"--vcpus {cpus - 1}",
         )
     guests = [run for run in runs if run["ordering"] in ("kvm", "guest_memfd")]
     if slow := [run for run in guests if 0 < run["reads_per_s"] < EMULATED_READS_PER_S]:
-        own.append(
-            Caveat(
-                "emulated_guest",
-                f"no hardware TLB, as {per_second(slow[0]['reads_per_s'])} guest reads a second are emulated: says "
-                "nothing about flushes",
-                "a hypervisor without hardware paging: no TLB of a CPU holds what the guest reads",
-                "another hypervisor, or `run memfd`",
-            )
+        yield caveat(
+            "emulated_guest",
+            f"no hardware TLB, as {per_second(slow[0]['reads_per_s'])} guest reads a second are emulated: says "
+            "nothing about flushes",
+            "a hypervisor without hardware paging: no TLB of a CPU holds what the guest reads",
+            "another hypervisor, or `run memfd`",
         )
     if any(run["interrupts"] for run in runs):
-        own.append(
-            Caveat(
-                "others_interrupts",
-                "interrupts are counted over the whole machine",
-                "those of other processes are among them; a vCPU that does not run just then gets none",
-                "an idle machine",
-            )
+        yield caveat(
+            "others_interrupts",
+            "interrupts are counted over the whole machine",
+            "those of other processes are among them; a vCPU that does not run just then gets none",
+            "an idle machine",
         )
-    return caveats(host, {}, []) + [one.as_dict() for one in (*of_several_machines(runs), *own)]

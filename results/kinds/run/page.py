@@ -38,11 +38,9 @@ from results.page import (
     Key,
     Page,
     Section,
-    command_line,
     host_table,
     mapping_table,
     orderings_table,
-    origin,
 )
 from results.verdict import MET, Exit, exit_code, name_of, whole, word_of
 from results.words import PHASE_WORDS, share
@@ -147,9 +145,7 @@ def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
                 folded=len(runs) > 4,
             ),
         ),
-        caveats=tuple(result["caveats"]),
-        command=command_line(result),
-        origin=origin(result),
+        result=result,
         reading=READING,
     )
 

@@ -20,8 +20,7 @@ from kernels.real.words import (
 from results.collect.race import Run
 from results.collect.real import RealFacts, real_record
 from results.kinds.real.record import SCHEMA, real_caveats
-from results.numbers.statistics import bucket_of
-from results.tests.builders.run import HOST
+from results.tests.builders.run import HOST, bucket_of
 from results.verdict import Ending
 
 

@@ -11,7 +11,12 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Series, Snapshot, snapshot
-from results.numbers.statistics import bucket_of
+from results.numbers.statistics import HIGHEST_NS, HIGHS_NS
+
+
+def bucket_of(value_ns: int) -> int:
+    """The bucket that counts this value; a value out of range counts in the first or the last bucket."""
+    return int(np.searchsorted(HIGHS_NS, min(max(value_ns, 0), HIGHEST_NS)))
 
 
 def counted(*values_ns: int) -> NDArray[np.int64]:

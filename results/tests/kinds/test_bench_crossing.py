@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from results.draw.style import parameters
 from results.figures import BY_ID
-from results.kinds.bench.crossing import crossing_lines
 from results.kinds.bench.findings import at, bench_caveats, found
 from results.kinds.bench.page import bench_page
 from results.kinds.bench.pictures import arm_styles, scaling_curves
 from results.kinds.bench.record import Bench, Comparison, Sweep
 from results.kinds.bench.tables import bench_screen, growth_table
+from results.kinds.bench.wording import crossing_lines
 from results.tests.builders.bench import a_bench, noisy
 
 COSTS = ("0", "500ns", "1us", "2us", "10us")

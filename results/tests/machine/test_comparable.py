@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.machine.comparable import differences
+from results.machine.comparable import Host, differing
 
 HOST = {
     "machine": "x86_64", "cpu_model": "Some CPU", "hypervisor": None, "cpus_allowed": 4, "cpus_used": "0-3",
@@ -12,6 +12,10 @@ HOST = {
     "kernel": "Linux 6.18", "numba": "0.68.1", "python": "3.11.7", "memory_bytes": 1 << 34, "load_1m": 0.2,
     "busy": 0.01, "clock_error_ppm": 1.0, "timer_ns": 9.5, "empty_shootdown_ns": 50, "round_trip_ns": 100.0,
 }  # fmt: skip
+
+
+def differences(first: Host, second: Host) -> list[str]:
+    return [one.text for one in differing(first, second)]
 
 
 def against(**changed: Any) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from results.machine.comparable import differences
+from results.machine.comparable import differing
 from stress.errors import CannotRunHere
 from stress.host import doctor
 from stress.options import DoctorRequest
@@ -151,5 +151,5 @@ def test_a_run_keeps_what_doctor_says_of_its_machine(tdx_stress: Command) -> Non
     assert {"round_trip_ns", "round_trip_range_ns", "timer_ns", "empty_shootdown_ns", "clock_error_ppm"} <= set(host)
     assert "round_trip_after_ns" in host
     quiet = {**host, "busy": 0.0, "clock_error_ppm": 1.0}
-    assert differences(quiet, quiet) == []
-    assert len(differences(quiet, {**quiet, "cpu_model": "another", "governor": "another"})) == 2
+    assert list(differing(quiet, quiet)) == []
+    assert len(list(differing(quiet, {**quiet, "cpu_model": "another", "governor": "another"}))) == 2
