@@ -41,9 +41,9 @@ def write_texts(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> N
 def write_bench_report(directory: Path, bench: Bench) -> None:
     """Make all of a bench's files from its record and its rounds' arrays. Raises StoreError."""
     from results.kinds.bench.directory import pooled
-    from results.kinds.bench.machines import parts
     from results.kinds.bench.page import bench_page
     from results.kinds.bench.pictures import bench_pictures
+    from results.kinds.bench.tables import parts
     from results.page import render
 
     page = render(bench_page(bench, *(pooled(part, directory) for part in parts(bench))))
@@ -52,7 +52,7 @@ def write_bench_report(directory: Path, bench: Bench) -> None:
 
 def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> None:
     """Make the picture and the page of a real run from its result and histograms. Raises StoreError."""
-    from results.kinds.real.page import real_files
+    from results.kinds.real_page import real_files
 
     write_files(directory, real_files(result, arrays))
 

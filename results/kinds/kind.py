@@ -21,6 +21,7 @@ from results.kinds import (
     faults,
     orders,
     orders_views,
+    real,
     selftest,
     shape,
 )
@@ -30,8 +31,6 @@ from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
 from results.kinds.files import write_bench_report, write_map, write_real_report, write_report
-from results.kinds.real import record as real
-from results.kinds.real import tables as real_tables
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
@@ -194,19 +193,17 @@ KINDS = (
         "real",
         "a real run",
         real.FILE,
-        real_tables.KERNEL,
+        real.KERNEL,
         {real.SCHEMA: real.RealShape},
         read=real.read_real,
         exit_code=lambda it: run_exit_code(it["runs"]),
-        shown=real_tables.real_screen,
-        tables=real_tables.real_tables,
+        shown=real.real_screen,
+        tables=real.real_tables,
         lines=lambda it: map(run_tables.observation_line, it["runs"]),
         suite=lambda it: str(it["scenario"]["name"]),
         cases=run_tables.run_cases,
         draw=_draw_real,
-        rows=lambda it: [
-            _a_row(one, one, scenario=it["scenario"]["name"], **real_tables.figures(one)) for one in it["runs"]
-        ],
+        rows=lambda it: [_a_row(one, one, scenario=it["scenario"]["name"], **real.figures(one)) for one in it["runs"]],
         about=lambda it: {key: it["scenario"].get(key) for key in ("arms", "vcpus", "pages", "faults")},
     ),
     _of_document(

@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from results.draw.panels import Shown, phase_bars
 from results.draw.style import styles
-from results.draw.time import Shown, phase_bars
 from results.figures import phase_shares
 from results.kinds.run.tables import share_cells
 from results.tests.builders.run import PHASE, a_run

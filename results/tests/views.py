@@ -30,12 +30,12 @@ from results.kinds.faults import pair_cases
 from results.kinds.kind import BY_NAME
 from results.kinds.orders import race_entries
 from results.kinds.orders_views import order_cases
-from results.kinds.real.page import real_page
+from results.kinds.real_page import real_page
 from results.kinds.run.page import run_page
 from results.kinds.run.tables import run_cases
 from results.kinds.selftest import claim, raced, selftest_cases
 from results.machine.checks import diagnose
-from results.machine.table import findings_table, round_trip_tables
+from results.machine.findings import findings_table, round_trip_tables
 from results.machine.topology import round_trips
 from results.page import Page
 from results.table import Table, caveat_lines

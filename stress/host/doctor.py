@@ -10,8 +10,7 @@ from kernels.race.lines import load
 from kernels.race.probes import load_probes
 from kernels.tdx.protocol import SHOOTDOWN
 from results.machine.checks import diagnose
-from results.machine.findings import Limits, judge
-from results.machine.table import findings_table, round_trip_tables
+from results.machine.findings import Limits, findings_table, judge, round_trip_tables
 from results.verdict import Exit
 from stress.errors import CannotRunHere, HarnessFault, Interrupted
 from stress.host.facts import examine

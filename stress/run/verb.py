@@ -11,8 +11,8 @@ from results.caveats import caveats
 from results.collect.last_steps import LastSteps, together, trace, what_led_to_it
 from results.kinds.files import write_pictures, write_real_report, write_texts
 from results.kinds.kind import BY_NAME
-from results.kinds.real.record import SCHEMA as REAL_SCHEMA
-from results.kinds.real.record import real_caveats
+from results.kinds.real import SCHEMA as REAL_SCHEMA
+from results.kinds.real import real_caveats
 from results.kinds.run.record import SCHEMA
 from results.store import RunDirectory
 from results.verdict import Verdict, exit_code

@@ -7,23 +7,24 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
-from results.draw.stale import window_curves
+from results.draw.panels import Shown, done_by, shootdown_curves, window_curves
 from results.draw.style import Style
 from results.draw.svg import coloured, panel, sample
-from results.draw.time import Shown, done_by, shootdown_curves
 from results.figures import BY_ID
 from results.kinds.bench.directory import Hists
 from results.kinds.bench.findings import bench_caveats, exit_code, seen, untold
-from results.kinds.bench.machines import along_machines, apart, parts
 from results.kinds.bench.pictures import arm_styles, ratio_curves, ratio_rows, scaling_curves, setting
 from results.kinds.bench.record import MACHINE, Arm, Bench
 from results.kinds.bench.tables import (
+    along_machines,
+    apart,
     batches_table,
     comparisons_table,
     events_table,
     growth_table,
     heading,
     machine_table,
+    parts,
 )
 from results.kinds.bench.wording import arm_name, crossing_lines, figures_in, slope_text, swept, words
 from results.page import (

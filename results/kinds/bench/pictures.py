@@ -21,9 +21,8 @@ from results.draw.sheet import MODEL, drawn, sheet
 from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
 from results.figures import BY_ID, Figure
 from results.kinds.bench.findings import bench_caveats
-from results.kinds.bench.machines import along_machines
 from results.kinds.bench.record import AGAIN, Bench, Comparison
-from results.kinds.bench.tables import heading
+from results.kinds.bench.tables import along_machines, heading
 from results.kinds.bench.wording import arm_name, figures_in, ratio_text, slope_text, span, swept, value_text, words
 from results.numbers.rounds import median_interval
 from results.words import plural

@@ -1,4 +1,4 @@
-"""A bench on a terminal of 80 columns, the effect first, and as test cases."""
+"""A bench on a terminal of 80 columns, the effect first, and as test cases; of each machine that ran rounds apart."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -9,10 +9,9 @@ from rich.text import Text
 from results.exchange.cases import Case
 from results.figures import BY_ID, Figure
 from results.grades import FAILING, grade_of
-from results.kinds.bench.findings import TOO_FEW, seen, ungrounded, untold
+from results.kinds.bench.findings import TOO_FEW, at, found, seen, ungrounded, untold
 from results.kinds.bench.gate import Outcome, gate_lines
-from results.kinds.bench.machines import apart
-from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison
+from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison, Sweep
 from results.kinds.bench.wording import (
     HOPELESS,
     arm_name,
@@ -90,6 +89,28 @@ def _against_itself_lines(bench: Bench) -> Iterator[Text]:
             yield Text.assemble(("NO RANKING ", "bold red"), nothing)
 
 
+def parts(bench: Bench) -> list[Bench]:
+    """What each machine ran, as no times of two are put together; the bench itself where it is one."""
+    return [found(bench.on(one)) for one in bench.machines] if len(bench.machines) > 1 else [bench]
+
+
+def apart(bench: Bench) -> list[Bench]:
+    """The same where there is a sweep, or real arms; else the machines side by side."""
+    return parts(bench) if bench.sweep or bench.is_real or len(bench.machines) == 1 else [along_machines(bench)]
+
+
+def along_machines(bench: Bench) -> Bench:
+    """The machines side by side, at the last point: as along a sweep."""
+    point, names = bench.points[-1], {one: f"{MACHINE}={one}" for one in bench.machines}
+    races = [
+        race.model_copy(update={"point": names[race.machine], "machine": ""})
+        for race in bench.rounds
+        if race.point == point
+    ]
+    axis = Sweep(key=MACHINE, values=tuple(names), points=tuple(names.values()))
+    return found(bench.model_copy(update={"rounds": tuple(races), "sweep": axis, "scenario": at(bench, point)}))
+
+
 ALIKE = {
     "no_difference": "no difference shown",
     "too_few": "measured in too few rounds",
@@ -99,7 +120,7 @@ ALIKE = {
 
 def _alike(bench: Bench, differing: Sequence[Comparison]) -> Iterator[str]:
     """The arms' figures that were not shown to differ, each with the ratio that would have been."""
-    found: dict[str, list[str]] = {}
+    alike: dict[str, list[str]] = {}
     for arm in bench.others:
         for point in bench.points:
             its = [one for one in bench.comparisons if (one.arm, one.point) == (arm.arm, point) and one.rounds]
@@ -108,8 +129,8 @@ def _alike(bench: Bench, differing: Sequence[Comparison]) -> Iterator[str]:
                 of_it = [one for one in rest if one.finding == finding]
                 told = "; ".join(f"{words(bench, one.figure)}{_would(one.could_have_shown)}" for one in of_it)
                 if of_it:
-                    found.setdefault(f"{said}: {told}", []).append(f"{arm_name(arm)}{f' {point}' if point else ''}")
-    yield from (f"{', '.join(whose)}, {what}." for what, whose in found.items())
+                    alike.setdefault(f"{said}: {told}", []).append(f"{arm_name(arm)}{f' {point}' if point else ''}")
+    yield from (f"{', '.join(whose)}, {what}." for what, whose in alike.items())
 
 
 def _would(least: float | None) -> str:
@@ -256,8 +277,8 @@ def machine_table(bench: Bench) -> Table | None:
 
 def _alone(bench: Bench, arm: Arm) -> float | None:
     """The median over all races of what a shootdown takes that meets nobody."""
-    found = [value for point in bench.points for value in bench.values(point, arm.arm, "alone_p50_ns")]
-    return float(np.median(found)) if found else None
+    values = [value for point in bench.points for value in bench.values(point, arm.arm, "alone_p50_ns")]
+    return float(np.median(values)) if values else None
 
 
 def _old(bench: Bench, arm: Arm) -> str:

@@ -14,12 +14,24 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from results.draw.panels import (
+    MOST_BANDS,
+    STALE,
+    Arrays,
+    Shown,
+    done_by,
+    phase_bars,
+    shootdown_curves,
+    stale_ages,
+    stale_over_time,
+    strip_heights,
+    total,
+    window_curves,
+)
 from results.draw.sheet import WIDTH_IN as SHEET_IN
 from results.draw.sheet import drawn, sheet, subtitle
-from results.draw.stale import STALE, stale_ages, stale_over_time, strip_heights, total, window_curves
 from results.draw.style import styles
 from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
-from results.draw.time import MOST_BANDS, Arrays, Shown, done_by, phase_bars, shootdown_curves
 from results.figures import PHASES
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.tables import (

@@ -19,7 +19,7 @@ from kernels.real.words import (
 )
 from results.collect.race import Run
 from results.collect.real import RealFacts, real_record
-from results.kinds.real.record import SCHEMA, real_caveats
+from results.kinds.real import SCHEMA, real_caveats
 from results.tests.builders.run import HOST, bucket_of
 from results.verdict import Ending
 

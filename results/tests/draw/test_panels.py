@@ -5,8 +5,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from results.draw.panels import Shown, curves, done_by, phase_bars, shootdown_curves
 from results.draw.style import styles
-from results.draw.time import Shown, curves, done_by, phase_bars, shootdown_curves
 from results.tests.builders.run import a_run, counted, of_an_earlier_version, phase
 
 

@@ -7,10 +7,9 @@ import pytest
 from results.kinds.bench.compare import compared, read_both
 from results.kinds.bench.directory import columns, rows
 from results.kinds.bench.findings import bench_caveats, found
-from results.kinds.bench.machines import along_machines, parts
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, Comparison
-from results.kinds.bench.tables import bench_screen
+from results.kinds.bench.tables import along_machines, bench_screen, parts
 from results.tests.builders.bench import Value, a_bench, noisy
 from results.tests.views import printed
 

@@ -10,7 +10,7 @@ import pytest
 from results.collect.real import interrupts_now
 from results.history import History
 from results.kinds.kind import kind_in
-from results.kinds.real.record import real_caveats
+from results.kinds.real import real_caveats
 from results.store import RAW, StoreError
 from results.tests.builders.real import a_race, a_real, both
 from results.tests.builders.run import HOST

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from results.machine.checks import diagnose
-from results.machine.table import findings_table, round_trip_tables
+from results.machine.findings import findings_table, round_trip_tables
 from results.machine.topology import Pair, round_trips
 from results.tests.builders.machine import facts
 

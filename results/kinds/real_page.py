@@ -8,12 +8,11 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from results.draw.panels import Shown, curves
 from results.draw.sheet import drawn, sheet
 from results.draw.style import MARKER, Style, percentile_axes, say, styles, time_axis
 from results.draw.svg import panel, sample
-from results.draw.time import Shown, curves
-from results.kinds.real.record import HELD
-from results.kinds.real.tables import KERNEL, calls_table, work_table
+from results.kinds.real import HELD, KERNEL, calls_table, work_table
 from results.kinds.run.page import HEADLINES, sentence
 from results.kinds.run.tables import seen_table, unseen_lines
 from results.numbers.statistics import ENOUGH

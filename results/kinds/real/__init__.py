@@ -1,1 +1,0 @@
-"""Of `run memfd`, `run munmap` and the like: real shootdowns."""
