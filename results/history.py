@@ -105,9 +105,8 @@ class History:
         Raises StoreError where a filter does not hold, such as a date that is none.
         """
         self._narrow(wanted)
-        newest = "SELECT * FROM chosen ORDER BY started DESC, directory DESC, place DESC" + f" LIMIT {last}" * (
-            last > 0
-        )
+        limit = f" LIMIT {last}" if last else ""
+        newest = f"SELECT * FROM chosen ORDER BY started DESC, directory DESC, place DESC{limit}"
         return self.query(f"SELECT * EXCLUDE (place) FROM ({newest}) ORDER BY started, directory, place")
 
     def _narrow(self, wanted: dict[str, str]) -> None:

@@ -185,17 +185,13 @@ def _judge_known_wrong(run: Run, counts: Mapping[str, int]) -> Judgement:
     return Judgement(Verdict.passed, f"caught: {_list({name: counts[name] for name in expected})}")
 
 
-def verdict(run: Run) -> str:
-    """`passed`, `failed`, `inconclusive`, `crashed` or `hung`."""
-    return judge(run).verdict.value
-
-
 def exit_code(runs: Sequence[Run]) -> int:
     """The exit code of a whole run."""
-    return exit_code_of(map(verdict, runs), interrupted=any(run["ending"] == Ending.interrupted for run in runs))
+    interrupted = any(run["ending"] == Ending.interrupted for run in runs)
+    return exit_code_of((judge(run).verdict for run in runs), interrupted=interrupted)
 
 
-def exit_code_of(found: Iterable[str], *, interrupted: bool) -> int:
+def exit_code_of(found: Iterable[str], *, interrupted: bool = False) -> int:
     """What these verdicts come to, the gravest first: interrupted, harness, failed, inconclusive; 5 if nothing ran."""
     verdicts = set(found)
     if interrupted:

@@ -162,7 +162,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
             )
         },
     }
-    record["verdict"], record["reason"] = (str(part) for part in judge(record))
+    record |= judge(record).fields
     arrays: dict[str, NDArray[Any]] = {f"{facts.ordering}/hist/{name}": counts for name, counts in measured.items()}
     arrays |= {f"{facts.ordering}/series/{name}": values for name, values in series.arrays().items()}
     arrays[f"{facts.ordering}/ages"] = ages

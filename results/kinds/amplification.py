@@ -18,7 +18,7 @@ from results.exchange.cases import Case, case_of, unreached
 from results.grades import FAILING, grade_of
 from results.numbers.statistics import clopper_pearson
 from results.table import Table, verdict_line
-from results.verdict import Ending, Judgement, Verdict, exit_code_of, met_shootdowns, named, seen
+from results.verdict import Ending, Judgement, Verdict, met_shootdowns, named, seen
 from results.words import count, nanoseconds, per_second, plural, rate_with_interval
 
 SCHEMA = "tdx-stress/amplification/1"
@@ -166,11 +166,6 @@ def digits(value: float) -> str:
 def amplified_line(entry: Entry) -> str:
     """The line to grep: `Amplified kick_then_track tracking_not_done 239 passed`."""
     return f"Amplified {entry['ordering']} {entry['outcome']} {times_as_often(entry)} {entry['verdict']}"
-
-
-def amplification_exit_code(entries: Sequence[Entry], *, interrupted: bool) -> int:
-    """The exit code of a whole search."""
-    return exit_code_of((one["verdict"] for one in entries), interrupted=interrupted)
 
 
 def amplification_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -17,7 +17,7 @@ from kernels.tdx.statuses import LEAF_NAMES
 from results.exchange.cases import Case, case_of
 from results.kinds.shape import Count, DocumentShape, OrderingShape, Seconds, Shape
 from results.table import Table, verdict_line
-from results.verdict import Judgement, Verdict, exit_code_of, is_safe
+from results.verdict import Judgement, Verdict, is_safe
 from results.words import broken_name, count, nanoseconds, plural
 
 Entry = Mapping[str, Any]
@@ -103,11 +103,6 @@ def judge(one: Entry) -> Judgement:
 def contract_document(header: Entry, subject: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
     """What goes into contract.json. `subject`: machines, how it was explored, what is left out."""
     return {"schema": SCHEMA, **header, **subject, "orderings": list(entries)}
-
-
-def contract_exit_code(document: Entry) -> int:
-    """1 where a safe ordering gives a BUSY up, 6 where not all was looked at."""
-    return exit_code_of((one["verdict"] for one in document["orderings"]), interrupted=False)
 
 
 def contract_cases(document: Entry) -> list[Case]:

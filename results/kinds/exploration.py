@@ -8,7 +8,7 @@ What can happen once can happen: a forbidden outcome fails a safe ordering howev
 looked at is never safe: a search that did not end, and random schedules, can find a fault and cannot exclude one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,10 +21,15 @@ from results.words import count, machine_size, plural, share
 
 Exploration = Mapping[str, Any]
 INTERRUPT, MEMORY, FIRST = "interrupt", "memory", "first"
+# By what stopped a search: the caveat, what is said of it, and what to try.
 STOPPED = {
-    INTERRUPT: "was interrupted",
-    MEMORY: "ran out of the memory that it may use",
-    FIRST: "stopped at the first forbidden outcome",
+    MEMORY: (
+        "out_of_memory",
+        "ran out of the memory that it may use",
+        "more --memory, a smaller machine, or --random 10000",
+    ),
+    INTERRUPT: ("interrupted", "was interrupted", "a search to its end, or a smaller machine"),
+    FIRST: ("stopped_at_first", "stopped at the first forbidden outcome", "the same without --fail-fast"),
 }
 # The outcome that a broken invariant is, where there is one of that meaning.
 INVARIANT_OUTCOMES = {
@@ -116,7 +121,7 @@ def _is_grave(name: str, exploration: Exploration) -> bool:
 
 def _why_open(exploration: Exploration) -> str:
     if exploration["stopped_by"]:
-        return f"but the search {STOPPED[exploration['stopped_by']]}"
+        return f"but the search {STOPPED[exploration['stopped_by']][1]}"
     return "which prove nothing"
 
 
@@ -133,11 +138,6 @@ def exploration_exit_code(explorations: Sequence[Exploration]) -> int:
 # From here on the chance that two states were taken for one is worth a caveat.
 LIKELY_MISS = 1e-6
 MORE_SCHEDULES = "more schedules, another --seed, or every interleaving of a smaller machine, without --random"
-TRY = {
-    MEMORY: "more --memory, a smaller machine, or --random 10000",
-    INTERRUPT: "a search to its end, or a smaller machine",
-    FIRST: "the same without --fail-fast",
-}
 
 
 def exploration_caveats(explorations: Sequence[Exploration]) -> list[Caveat]:
@@ -185,21 +185,14 @@ def _worth(exploration: Exploration) -> str:
 
 
 def _of_what_stopped(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
-    for reason, advice in TRY.items():
-        stopped = [one for one in explorations if one["stopped_by"] == reason]
-        if stopped:
-            yield caveat(
-                {MEMORY: "out_of_memory", INTERRUPT: "interrupted", FIRST: "stopped_at_first"}[reason],
-                f"the search {STOPPED[reason]}: " + "; ".join(map(_how_far, stopped)),
-                "what was not looked at may hold anything",
-                advice,
-            )
-    unfinished = [one for one in explorations if one["unfinished"]]
-    if unfinished:
+    for reason, (id_, said, advice) in STOPPED.items():
+        if stopped := [one for one in explorations if one["stopped_by"] == reason]:
+            how_far = f"the search {said}: {'; '.join(map(_how_far, stopped))}"
+            yield caveat(id_, how_far, "what was not looked at may hold anything", advice)
+    if unfinished := [f"{count(one['unfinished'])} of {one['ordering']}" for one in explorations if one["unfinished"]]:
         yield caveat(
             "unfinished_schedules",
-            "schedules that were cut off: "
-            + ", ".join(f"{count(one['unfinished'])} of {one['ordering']}" for one in unfinished),
+            f"schedules that were cut off: {', '.join(unfinished)}",
             "a zapper was not done: what comes later in them was not looked at",
             "a smaller machine, or fewer --shootdowns",
         )
@@ -235,25 +228,6 @@ def _undeclared(one: Exploration) -> list[str]:
 
 SCHEMA, SEVERAL_SCHEMA = "tdx-stress/exploration/1", "tdx-stress/explorations/1"
 EXHAUSTIVE, RANDOM, PCT = "exhaustive", "random", "pct"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What was explored: an ordering, and the size of the machine that it ran on."""
-
-    ordering: str
-    title: str
-    source: str
-    expect: str | Sequence[str]
-    parameters: Mapping[str, Any]
-    faults: Sequence[str]
-    vcpus: int
-    zappers: int
-    pages: int
-    tlb_entries: int
-    shootdowns: int  # for each zapper
-    flow: str = "shootdown"
-    otherwise_safe: bool = False  # a right order: `expect` is what the machine shows whatever the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,20 +273,19 @@ class Found:
 
 
 def record(
-    subject: Subject, search: Search, outcomes: Mapping[str, Found], broken: Mapping[str, Found]
+    subject: Mapping[str, Any], search: Search, outcomes: Mapping[str, Found], broken: Mapping[str, Found]
 ) -> dict[str, Any]:
-    """One entry, verdict and reason included. Outcomes stand in the order of `kernels.tdx.outcomes.Outcome`."""
+    """One entry, verdict and reason included. `subject` says what was explored: an ordering, and the machine's size.
+    Outcomes stand in the order of `kernels.tdx.outcomes.Outcome`.
+    """
     reached = dict(outcomes)
     for name, found in broken.items():
         if outcome := INVARIANT_OUTCOMES.get(name):
             reached.setdefault(outcome, found)
-    order = {outcome.name: place for place, outcome in enumerate(Outcome)}
-    names = sorted(reached, key=lambda name: (order.get(name, len(order)), name))
+    names = _in_order(reached)
     both = {**{name: reached[name] for name in names}, **broken}
     made: dict[str, Any] = {
-        **asdict(subject),
-        "expect": subject.expect if isinstance(subject.expect, str) else list(subject.expect),
-        "faults": list(subject.faults),
+        **subject,
         **asdict(search),
         "outcomes": names,
         "broken": sorted(broken),
@@ -325,6 +298,11 @@ def record(
     return {"ordering": made.pop("ordering"), **judgement.fields, **made}
 
 
+def _in_order(names: Iterable[str]) -> list[str]:
+    order = {outcome.name: place for place, outcome in enumerate(Outcome)}
+    return sorted(names, key=lambda name: (order.get(name, len(order)), name))
+
+
 def together(drawn: Sequence[Exploration]) -> dict[str, Any]:
     """Entries of schedules that were drawn apart, as one; of each outcome the shortest schedule, the first of these."""
     best: dict[str, Exploration] = {}
@@ -332,8 +310,7 @@ def together(drawn: Sequence[Exploration]) -> dict[str, Any]:
         for name, steps in one["witness_steps"].items():
             if name not in best or steps < best[name]["witness_steps"][name]:
                 best[name] = one
-    order = {outcome.name: place for place, outcome in enumerate(Outcome)}
-    names = sorted(best, key=lambda name: (order.get(name, len(order)), name))
+    names = _in_order(best)
     sums = {key: sum(one[key] for one in drawn) for key in ("seconds", "transitions", "schedules", "unfinished")}
     made = {
         **drawn[0],

@@ -37,7 +37,7 @@ from results.kinds.run.record import SCHEMA as RUN_SCHEMA
 from results.kinds.run.record import ResultShape, read_result
 from results.store import RAW, RESULT, StoreError, json_bytes, read_document
 from results.table import Table
-from results.verdict import Exit, is_safe
+from results.verdict import Exit, exit_code_of, is_safe
 from results.verdict import exit_code as run_exit_code
 from results.words import SIZES
 
@@ -127,6 +127,10 @@ def _draw_bench(directory: Path, bench: Bench) -> str:
 def _draw_map(stem: str, directory: Path, document: Any) -> str:
     write_map(directory, stem, document)
     return ""
+
+
+def _of_verdicts(document: Any) -> int:
+    return exit_code_of(one["verdict"] for one in document["orderings"])
 
 
 def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
@@ -262,7 +266,7 @@ KINDS = (
         "contract.json",
         {contract.SCHEMA: contract.ContractShape},
         model=STEPPED,
-        exit_code=contract.contract_exit_code,
+        exit_code=_of_verdicts,
         shown=contract.contract_screen,
         lines=contract.contract_lines,
         suite=lambda it: "contract",
@@ -278,7 +282,7 @@ KINDS = (
         "amplification.json",
         {amplification.SCHEMA: shape.AmplificationShape},
         model=RACED,
-        exit_code=lambda it: amplification.amplification_exit_code(it["orderings"], interrupted=False),
+        exit_code=_of_verdicts,
         shown=amplification.amplification_screen,
         lines=lambda it: map(amplification.amplified_line, it["orderings"]),
         suite=lambda it: str(it["scenario"]["name"]),

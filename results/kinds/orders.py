@@ -286,4 +286,4 @@ def atlas_exit_code(atlas: Mapping[str, Any]) -> int:
     """0 unless a race contradicts the search, or broke, or an order is open. A variant that is open is none of that."""
     verdicts = {verdict for one in (atlas["races"] or {}).get("orders", ()) for verdict in one["verdicts"]}
     rest = Verdict.passed if atlas["explored"]["complete"] else Verdict.inconclusive
-    return exit_code_of({*verdicts - {"inconclusive"}, rest}, interrupted=False)
+    return exit_code_of({*verdicts - {"inconclusive"}, rest})

@@ -13,14 +13,13 @@ from results.verdict import (
     name_of,
     observation,
     said,
-    verdict,
     whole,
     word_of,
 )
 
 
 def test_a_safe_ordering_without_a_forbidden_outcome_has_passed():
-    assert verdict(a_run()) == "passed"
+    assert judge(a_run()).verdict == "passed"
 
 
 def test_one_forbidden_outcome_fails_a_safe_ordering_whatever_its_rate():
@@ -35,7 +34,7 @@ def test_one_forbidden_outcome_fails_a_safe_ordering_whatever_its_rate():
      ("unknown_status", "failed")],
 )  # fmt: skip
 def test_what_is_acceptable_or_interesting_does_not_fail_and_what_is_unknown_does(name: str, found: str):
-    assert verdict(a_run(seen={name: 1000})) == found
+    assert judge(a_run(seen={name: 1000})).verdict == found
 
 
 def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
@@ -82,13 +81,13 @@ def test_a_result_of_an_earlier_version_claims_no_absence():
 def test_a_forbidden_outcome_fails_a_safe_ordering_that_met_nobody_too():
     run = a_run(seen={"tracking_not_done": 1}, met={"kicks": 0, "shootdowns": 0})
 
-    assert verdict(run) == "failed"
+    assert judge(run).verdict == "failed"
 
 
 def test_a_known_wrong_ordering_passes_however_few_met_a_vcpu():
     run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 2}, met={"kicks": 3, "shootdowns": 2})
 
-    assert verdict(run) == "passed"
+    assert judge(run).verdict == "passed"
 
 
 def test_a_safe_ordering_with_a_vcpu_that_never_entered_is_inconclusive():
@@ -102,7 +101,7 @@ def test_an_interrupted_safe_ordering_is_inconclusive():
 
 
 def test_an_interrupted_safe_ordering_that_showed_something_forbidden_has_failed():
-    assert verdict(a_run(ending="interrupted", seen={"stale_after_done": 2})) == "failed"
+    assert judge(a_run(ending="interrupted", seen={"stale_after_done": 2})).verdict == "failed"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def test_a_known_wrong_ordering_must_show_every_outcome_it_names():
 def test_a_known_wrong_ordering_may_show_other_forbidden_outcomes_too():
     run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12, "previous_epoch_busy": 1})
 
-    assert verdict(run) == "passed"
+    assert judge(run).verdict == "passed"
 
 
 def test_a_right_ordering_that_is_known_for_what_its_machine_shows_fails_by_anything_else():
@@ -161,13 +160,13 @@ def test_a_right_ordering_that_is_known_for_what_its_machine_shows_fails_by_anyt
 def test_a_known_wrong_ordering_that_shows_an_unknown_status_has_failed():
     run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12, "unknown_status": 1})
 
-    assert verdict(run) == "failed"
+    assert judge(run).verdict == "failed"
 
 
 def test_an_interrupted_known_wrong_ordering_that_was_caught_before_has_passed():
     run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 1}, ending="interrupted")
 
-    assert verdict(run) == "passed"
+    assert judge(run).verdict == "passed"
 
 
 PASSED, FAILED = a_run(), a_run(seen={"stale_after_done": 1})

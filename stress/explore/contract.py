@@ -15,7 +15,7 @@ from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, Leaf
-from results.kinds.contract import contract_document, contract_exit_code, entry
+from results.kinds.contract import contract_document, entry
 from results.kinds.orders import Tier
 from results.words import plural
 from scenarios.loader import load_scenario
@@ -153,7 +153,7 @@ def run_contract(
                         if not its.interrupts:
                             directory.put({name: content()})
             its.leave(whole)
-            return its.end(contract_exit_code(whole))
+            return its.end(its.kind.exit_code(whole))
 
 
 def left_out(found: Sequence[Found]) -> list[str]:

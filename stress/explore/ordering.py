@@ -15,7 +15,7 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from results.grades import FAILING, grade_of
-from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, Subject, record, together
+from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, record, together
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.explore.witness import Recorded, as_searched, recorded
@@ -143,22 +143,16 @@ def schedule_json(witness: Recorded | None) -> tuple[dict[str, Any], ...]:
     return tuple({"actor": step.actor, "step": f"{step.label} ({step.at})", "chosen": step.chosen} for step in steps)
 
 
-def _subject(ordering: Ordering, scenario: Scenario) -> Subject:
-    return Subject(
-        ordering=ordering.name,
-        title=ordering.title,
-        source=ordering.source,
-        expect=ordering.expect,
-        parameters=ordering.model_dump(mode="json"),
-        faults=ordering.faults,
-        vcpus=scenario.vcpus,
-        zappers=scenario.zappers,
-        pages=scenario.pages,
-        tlb_entries=scenario.tlb_entries,
-        shootdowns=scenario.shootdowns,
-        flow=scenario.flow,
-        otherwise_safe=otherwise_safe(ordering, scenario),
-    )
+def _subject(ordering: Ordering, scenario: Scenario) -> dict[str, Any]:
+    parameters = ordering.model_dump(mode="json")
+    return {
+        "ordering": ordering.name,
+        **{key: parameters[key] for key in ("title", "source", "expect")},
+        "parameters": parameters,
+        "faults": list(ordering.faults),
+        **{key: getattr(scenario, key) for key in ("vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "flow")},
+        "otherwise_safe": otherwise_safe(ordering, scenario),
+    }
 
 
 Results = tuple[Search, Mapping[str, Moves], Mapping[str, Moves], Mapping[str, int]]

@@ -216,7 +216,7 @@ def exit_code(bench: Bench) -> int:
     safe = {arm.ordering for arm in bench.arms if arm.safe}
     verdicts = {entry["verdict"] for (_, ordering), entry in seen(bench).items() if ordering in safe}
     told = bench.aa is not None and not bench.aa.differs and not ungrounded(bench)
-    return exit_code_of({*verdicts, "passed" if told else "inconclusive"}, interrupted=False)
+    return exit_code_of({*verdicts, "passed" if told else "inconclusive"})
 
 
 def untold(bench: Bench) -> str:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from results.kinds.exploration import Found, Search, Subject, record
+from results.kinds.exploration import Found, Search, record
 
 SUBJECT: dict[str, Any] = {
-    "ordering": "v18", "title": "A title", "source": "A mail", "expect": "safe", "parameters": {}, "faults": (),
-    "vcpus": 2, "zappers": 1, "pages": 1, "tlb_entries": 1, "shootdowns": 1,
+    "ordering": "v18", "title": "A title", "source": "A mail", "expect": "safe", "parameters": {}, "faults": [],
+    "vcpus": 2, "zappers": 1, "pages": 1, "tlb_entries": 1, "shootdowns": 1, "flow": "shootdown",
+    "otherwise_safe": False,
 }  # fmt: skip
 WHOLE: dict[str, Any] = {
     "method": "exhaustive", "seconds": 0.5, "complete": True, "stopped_by": "", "transitions": 123_456, "depth": 61,
@@ -31,7 +32,7 @@ def drawn(reached: dict[str, tuple[int, int]] | None = None, **changes: Any) -> 
 
 
 def _record(search: dict[str, Any], reached: dict[str, Any], broken: dict[str, Any], changes: dict[str, Any]) -> Any:
-    subject = Subject(**{key: changes.pop(key, value) for key, value in SUBJECT.items()})
+    subject = {key: changes.pop(key, value) for key, value in SUBJECT.items()}
     return record(subject, Search(**{**search, **changes}), _found(reached), _found(broken))
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from results.kinds.amplification import (
     amplification_cases,
-    amplification_exit_code,
     amplified_line,
     is_unexpected,
     judged,
 )
+from results.kinds.kind import BY_NAME
 from results.tests.builders.amplification import a_judged_entry, an_unexpected
 from results.tests.builders.run import a_run
 
@@ -18,9 +18,13 @@ REFUSED = {"tracking_not_done": 3}
 SAFE: dict[str, Any] = {"expect": "safe", "outcome": "operand_busy", "forbidden": False}
 
 
+def code_of(*entries: Any) -> int:
+    return BY_NAME["amplification"].exit_code({"orderings": entries})
+
+
 def verdict_of(**changes: Any) -> tuple[str, str, int]:
     entry = a_judged_entry(**changes)
-    return entry["verdict"], entry["reason"], amplification_exit_code([entry], interrupted=False)
+    return entry["verdict"], entry["reason"], code_of(entry)
 
 
 def test_a_wrong_ordering_that_showed_its_outcome_has_passed():
@@ -107,10 +111,9 @@ def test_the_exit_code_is_that_of_the_gravest_ordering():
     passed, failed = a_judged_entry(), a_judged_entry(**SAFE, unexpected=[an_unexpected(failing=REFUSED)])
     crashed = a_judged_entry(unexpected=[an_unexpected(ending="crashed")])
 
-    assert amplification_exit_code([passed, failed], interrupted=False) == 1
-    assert amplification_exit_code([failed, crashed], interrupted=False) == 3
-    assert amplification_exit_code([passed], interrupted=True) == 130
-    assert amplification_exit_code([], interrupted=False) == 5
+    assert code_of(passed, failed) == 1
+    assert code_of(failed, crashed) == 3
+    assert code_of() == 5
 
 
 def test_the_line_to_grep_has_how_many_times_as_often_and_the_verdict():

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from results.kinds.contract import contract_answer, contract_cases, contract_exit_code, contract_lines, contract_table
+from results.kinds.contract import contract_answer, contract_cases, contract_lines, contract_table
+from results.kinds.kind import BY_NAME
 from results.tests.builders.contract import (
     ACCEPT,
     BLOCK,
@@ -60,7 +61,7 @@ def test_only_a_busy_that_is_given_up_fails_what_is_declared_safe(
     one = an_entry("mine", conflicts, expect, complete=complete)
 
     assert (one["verdict"], one["reason"]) == (verdict, reason)
-    assert contract_exit_code(a_contract(one)) == code
+    assert BY_NAME["contract"].exit_code(a_contract(one)) == code
 
 
 def test_an_ordering_known_for_something_else_is_not_called_caught() -> None:
