@@ -132,7 +132,7 @@ def breaks_a_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[s
             for one in read
             if one["fault"] == fault and _order(one) in right and one["verdict"] not in ("safe", "open")
         ]
-        for fault in faults_of(read)
+        for fault in dict.fromkeys(one["fault"] for one in read if one["fault"] != NO_FAULT)
     }
 
 
@@ -163,11 +163,6 @@ def _bare(cells: Sequence[Mapping[str, Any]], verdicts: Sequence[str]) -> set[tu
 
 def _order(cell: Mapping[str, Any]) -> tuple[str, str]:
     return cell["flow"], cell["ordering"]
-
-
-def faults_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The faults, in their order."""
-    return list(dict.fromkeys(one["fault"] for one in cells if one["fault"] != NO_FAULT))
 
 
 def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -197,12 +197,17 @@ def compared(first: Rounds, second: Rounds) -> list[Comparison]:
     made = []
     for one in asked:
         figure, name, point = one
-        if one in refused:
-            before, after = sides[one]
-            p = p_values.get(one), corrected.get(one)
-            made.append(_rounds(figure, point, name, before, after, p, len(p_values), refused[one]))
-        else:
+        if one not in refused:
             made.append(_single(first, second, figure, point, name))
+            continue
+        before, after = sides[one]
+        effect: Effect | None = None
+        if one in p_values and min(*before, *after) > 0:
+            effect = unpaired_effect(np.log(before), np.log(after), len(p_values), RANKED)
+        # As many pairs as the smaller side has; only their medians count, and these are of all rounds.
+        pairs = [(float(np.median(before)), float(np.median(after)))] * min(len(before), len(after))
+        p = p_values.get(one), corrected.get(one)
+        made.append(comparison(figure, point, "B", name, pairs, effect, *p, level=RANKED, refused=refused[one]))
     return made
 
 
@@ -217,25 +222,6 @@ def _p(before: Sequence[float], after: Sequence[float]) -> float:
     from scipy.stats import mannwhitneyu
 
     return float(mannwhitneyu(before, after).pvalue) if set(before) | set(after) != {before[0]} else 1.0
-
-
-def _rounds(
-    figure: Figure,
-    point: str,
-    name: str,
-    before: list[float],
-    after: list[float],
-    p: tuple[float | None, float | None],
-    many: int,
-    refused: str,
-) -> Comparison:
-    effect: Effect | None = None
-    if min(*before, *after) > 0 and not refused:
-        effect = unpaired_effect(np.log(before), np.log(after), many, RANKED)
-    few = min(len(before), len(after))
-    # As many pairs as the smaller side has; only their medians count, and these are of all rounds.
-    middles = float(np.median(before)), float(np.median(after))
-    return comparison(figure, point, "B", name, [middles] * few, effect, *p, level=RANKED, refused=refused)
 
 
 def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str) -> Comparison:

@@ -37,46 +37,39 @@ TYPES = {
     "seed": "BIGINT", "verdict": "VARCHAR", "seconds": "DOUBLE", "all_shootdowns": "BIGINT",
     "forbidden_shootdowns": "BIGINT", "safe": "BOOLEAN",
 }  # fmt: skip
-FACTS = tuple(name for name in TYPES if name != "safe")
 PARQUET_HINT = "needs DuckDB, which is an extra: pip install duckdb"
 
 
-def columns(bench: Bench) -> list[str]:
-    """The names of the columns: what the race was, the value of the sweep, then the figures with their units."""
-    return [*FACTS, "safe", *_where(bench), *_axis(bench), *(figure.id for figure in figures_in(bench))]
+def columns(bench: Bench) -> dict[str, str]:
+    """The columns by name, each with its type in Parquet, so that one of gaps has the same in every file: what the race
+    was, the machine where there are several, the value of the sweep, then the figures with their units.
+    """
+    found = dict(TYPES)
+    if len(bench.machines) > 1:
+        found[MACHINE] = "VARCHAR"
+    if bench.sweep:
+        words = any(isinstance(value, str) for value in bench.sweep.values)
+        found.setdefault(bench.sweep.key, "VARCHAR" if words else "DOUBLE")
+    return found | {figure.id: "DOUBLE" for figure in figures_in(bench)}
 
 
-def _axis(bench: Bench) -> list[str]:
-    """The key of the sweep, where it has a column of its own."""
-    return [bench.sweep.key] if bench.sweep and bench.sweep.key not in FACTS else []
-
-
-def _where(bench: Bench) -> list[str]:
-    """The machine, where there are several."""
-    return [MACHINE] if len(bench.machines) > 1 else []
-
-
-def rows(bench: Bench) -> list[list[Any]]:
+def rows(bench: Bench) -> list[dict[str, Any]]:
     """A row a race, in the order in which they ran; None where a figure was not measured."""
-    safe = {arm.arm: arm.safe for arm in bench.arms}
-    values = dict(zip(bench.points, bench.sweep.values, strict=True)) if bench.sweep else {}
-    return [
-        [
-            *(getattr(race, name) for name in FACTS),
-            safe[race.arm],
-            *(race.machine for _ in _where(bench)),
-            *(values[race.point] for _ in _axis(bench)),
-            *(race.figures.get(figure.id) for figure in figures_in(bench)),
-        ]
-        for race in bench.rounds
-    ]
+    names, safe = columns(bench), {arm.arm: arm.safe for arm in bench.arms}
+    swept = dict(zip(bench.points, bench.sweep.values, strict=True)) if bench.sweep else {}
+    made = []
+    for race in bench.rounds:
+        at = {bench.sweep.key: swept[race.point]} if bench.sweep else {}
+        known = {**at, **race.model_dump(), "safe": safe[race.arm], **race.figures}
+        made.append({name: known.get(name) for name in names})
+    return made
 
 
 def csv_text(bench: Bench) -> str:
     """The table as CSV with a header; an empty cell is a figure that was not measured."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns(bench))
+    writer = csv.DictWriter(text, list(columns(bench)), lineterminator="\n")
+    writer.writeheader()
     writer.writerows(rows(bench))
     return text.getvalue()
 
@@ -98,17 +91,10 @@ def write_parquet(bench: Bench, path: Path) -> None:
         nameless() as target,
         duckdb.connect(config={"threads": 1}) as database,
     ):
-        database.read_csv(str(source), header=True, dtype=_types(bench)).to_view("rounds")
+        database.read_csv(str(source), header=True, dtype=columns(bench)).to_view("rounds")
         database.execute(f"COPY rounds TO '{target}' (FORMAT parquet, USE_TMP_FILE false)")
         content = target.read_bytes()
     write_file(path, content)
-
-
-def _types(bench: Bench) -> dict[str, str]:
-    """The type of each column, so that a column of gaps has the same one in every file."""
-    words = not all(isinstance(value, int | float) for value in (bench.sweep.values if bench.sweep else ()))
-    axis = dict.fromkeys(_axis(bench), "VARCHAR" if words else "DOUBLE")
-    return {name: {**TYPES, MACHINE: "VARCHAR", **axis}.get(name, "DOUBLE") for name in columns(bench)}
 
 
 CSV = "rounds.csv"

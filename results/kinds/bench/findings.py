@@ -85,13 +85,11 @@ def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: 
     threes, ran_on = {}, {}
     for one in asked:
         threes[one], ran_on[one] = _threes(bench, one[1], one[2], one[0].id)
-    refused = {
-        one: f"{doubtful} differs from itself"
-        if doubtful
-        else without_ground(bench, one[0], one[1], (REFERENCE, AGAIN, one[2]))
-        for one in asked
-        if enough(len(threes[one]), len(set(ran_on[one])))
-    }
+    refused = {}
+    for one in asked:
+        if enough(len(threes[one]), len(set(ran_on[one]))):
+            reason = f"{doubtful} differs from itself" if doubtful else ""
+            refused[one] = reason or without_ground(bench, one[0], one[1], (REFERENCE, AGAIN, one[2]))
     p_values = {one: place_p(threes[one]) for one, reason in refused.items() if not reason}
     corrected = holm(p_values)
     made = []
@@ -100,12 +98,9 @@ def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: 
         pairs, effect = [(a, b) for a, _, b in threes[one]], None
         if one in p_values and _all_above_zero(pairs):
             effect = _coarsened(figure, paired_effect(_contrasts(pairs), len(p_values), RANKED, ran_on[one]))
+        told: dict[str, Any] = {"level": RANKED, "refused": refused.get(one, ""), "machines": len(bench.machines)}
         p = p_values.get(one), corrected.get(one)
-        name = _name(bench, arm)
-        told = refused.get(one, ""), len(bench.machines)
-        made.append(
-            comparison(figure, point, arm, name, pairs, effect, *p, level=RANKED, refused=told[0], machines=told[1])
-        )
+        made.append(comparison(figure, point, arm, _name(bench, arm), pairs, effect, *p, **told))
     return made
 
 
@@ -215,14 +210,18 @@ def exit_code(bench: Bench) -> int:
     caller's."""
     safe = {arm.ordering for arm in bench.arms if arm.safe}
     verdicts = {entry["verdict"] for (_, ordering), entry in seen(bench).items() if ordering in safe}
-    told = bench.aa is not None and not bench.aa.differs and not ungrounded(bench)
-    return exit_code_of({*verdicts, "passed" if told else "inconclusive"})
+    return exit_code_of({*verdicts, "inconclusive" if doubt(bench) else "passed"})
+
+
+def doubt(bench: Bench) -> str:
+    """Why no difference here is to be believed: the A/A arm says so, or nothing, or nothing is comparable; else ""."""
+    if bench.aa is None:
+        return untold(bench)
+    return bench.aa.sentence if bench.aa.differs else ungrounded(bench)
 
 
 def untold(bench: Bench) -> str:
-    """Why the A/A arm says nothing; "" where it does."""
-    if bench.aa is not None:
-        return ""
+    """Why the A/A arm says nothing, where it does not."""
     if bench.finished_rounds < LEAST_ROUNDS:
         return f"too few rounds ({bench.finished_rounds})"
     return f"no figure was measured in {LEAST_ROUNDS} rounds: too few shootdowns met a vCPU"

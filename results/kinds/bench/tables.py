@@ -1,6 +1,7 @@
 """A bench on a terminal of 80 columns, the effect first, and as test cases; of each machine that ran rounds apart."""
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import RenderableType
@@ -9,7 +10,7 @@ from rich.text import Text
 from results.exchange.cases import Case
 from results.figures import BY_ID, Figure
 from results.grades import FAILING, grade_of
-from results.kinds.bench.findings import TOO_FEW, at, found, seen, ungrounded, untold
+from results.kinds.bench.findings import TOO_FEW, at, doubt, found, seen, ungrounded
 from results.kinds.bench.gate import Outcome, gate_lines
 from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison, Sweep
 from results.kinds.bench.wording import (
@@ -33,8 +34,8 @@ from results.words import conditions, count, nanoseconds_with_interval, plural
 def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[RenderableType]:
     """The A/A arm first where it fails; then what differs, and in one line what was not shown to."""
     yield Text(heading(bench), style="bold")
-    doubt = bench.aa is None or bench.aa.differs or bool(ungrounded(bench))
-    if doubt:
+    doubtful = bool(doubt(bench))
+    if doubtful:
         yield from _against_itself_lines(bench)
     reference = arm_name(bench.arms[0])
     yield f"Ratios are to {reference}: medians of the rounds' ratios, 95 % bootstrap intervals."
@@ -49,7 +50,7 @@ def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[Ren
     yield from _medians(bench)
     if crossings := list(crossing_lines(bench)):
         yield from (*crossings, "")
-    if not doubt:
+    if not doubtful:
         yield from _against_itself_lines(bench)
         yield ""
     if bench.caveats:
@@ -342,23 +343,16 @@ def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = ()) -> list[Case]:
     return [*orderings, _against_itself(bench), *gates]
 
 
-def _ordering(point: str, ordering: str, entry: dict[str, object], *, real: bool) -> Case:
-    outcomes = entry["outcomes"]
-    assert isinstance(outcomes, dict)
-    bad = [f"{name}: {count}" for name, count in outcomes.items() if grade_of(name) in FAILING]
+def _ordering(point: str, ordering: str, entry: dict[str, Any], *, real: bool) -> Case:
+    bad = [f"{name}: {count}" for name, count in entry["outcomes"].items() if grade_of(name) in FAILING]
     name = f"{ordering} {point}" if point else ordering
     shootdowns = f"shootdowns: {entry['all_shootdowns']}, met a vCPU: {entry['met']}"
-    seconds, more = (
-        float(str(entry["seconds"])),
-        f"tdx-stress run {'real -v' if real else f'--ordering {ordering} --trace'}",
-    )
-    return Case(name, str(entry["verdict"]), str(entry["reason"]), seconds, (*bad, shootdowns), more=more)
+    more = f"tdx-stress run {'real -v' if real else f'--ordering {ordering} --trace'}"
+    return Case(name, entry["verdict"], entry["reason"], entry["seconds"], (*bad, shootdowns), more=more)
 
 
 def _against_itself(bench: Bench) -> Case:
-    if bench.aa is None:
-        return Case("A/A", "inconclusive", untold(bench))
-    if bench.aa.differs:
-        return Case("A/A", "inconclusive", bench.aa.sentence)
-    nothing = ungrounded(bench)
-    return Case("A/A", "inconclusive" if nothing else "passed", nothing or bench.aa.sentence)
+    doubtful = doubt(bench)
+    if doubtful or bench.aa is None:
+        return Case("A/A", "inconclusive", doubtful)
+    return Case("A/A", "passed", bench.aa.sentence)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from results.kinds.bench.compare import compared, read_both
-from results.kinds.bench.directory import columns, rows
+from results.kinds.bench.directory import rows
 from results.kinds.bench.findings import bench_caveats, found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, Comparison
@@ -61,7 +61,7 @@ def test_the_screen_and_the_table_of_figures_tell_machines_apart():
 
     assert f"machine={ONE}" in shown
     assert "2 machines ran the rounds" in shown
-    assert [row[columns(bench).index("machine")] for row in rows(bench)][:6] == [ONE] * 3 + [TWO] * 3
+    assert [row["machine"] for row in rows(bench)][:6] == [ONE] * 3 + [TWO] * 3
 
 
 @pytest.mark.parametrize("values", [(), (1, 2)])
