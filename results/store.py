@@ -90,9 +90,8 @@ def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("
 
     Raises StoreError where it cannot; nothing that was made stays behind then.
     """
-    made = [
-        path for path in (root if out is None else out, *(root if out is None else out).parents) if not path.exists()
-    ]
+    asked = root if out is None else out
+    made = [path for path in (asked, *asked.parents) if not path.exists()]
     try:
         path = _own_directory(root, scenario_name) if out is None else out
         path.mkdir(parents=True, exist_ok=True)
@@ -103,7 +102,7 @@ def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
-        raise _refused(error, out if out is not None else root, "give another directory with --out") from None
+        raise _refused(error, asked, "give another directory with --out") from None
     return RunDirectory(path, None if out is not None else root / "latest")
 
 

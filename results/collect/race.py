@@ -63,9 +63,9 @@ class RunFacts:
     """What the harness knows of one ordering's race and the tally does not.
 
     `seconds` is the measured time: from the end of the warm-up to the moment the zappers were told to stop. `notes` say
-    who stood where, or who died. `vcpus_entered` overrides what the tally says. `perturbed` marks declared yields
-    and delays, and `declared` says which, by label, `never_struck` which delays held nobody
-    up. `references_left`: what the epoch's reference counts held once every vCPU had ended outside the guest.
+    who stood where, or who died. `perturbed` marks declared yields and delays, and `declared` says which, by label,
+    `never_struck` which delays held nobody up. `references_left`: what the epoch's reference counts held once every
+    vCPU had ended outside the guest.
     """
 
     ordering: str
@@ -75,7 +75,6 @@ class RunFacts:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     warmup_s: float = 0.0
-    vcpus_entered: int | None = None
     perturbed: bool = False
     declared: Mapping[str, str] = field(default_factory=dict)
     never_struck: tuple[str, ...] = ()
@@ -108,7 +107,6 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
     seconds = facts.seconds if warm is not None else 0.0
     shootdowns, reads = end.shootdowns - start.shootdowns, end.reads - start.reads
     retries, most = end.zapper_heads[:, tally.TRACK_RETRIES].sum(), end.zapper_heads[:, tally.TRACK_RETRIES_MAX].max()
-    entered = end.vcpus_entered if facts.vcpus_entered is None else facts.vcpus_entered
     ages = end.both(tally.AGES, tally.AGE_BUCKETS)
     record: dict[str, Any] = {
         "ordering": facts.ordering,
@@ -127,7 +125,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "vcpus": len(end.vcpu_heads),
         "zappers": len(end.zapper_heads),
         "placement": facts.placement,
-        "vcpus_entered": entered,
+        "vcpus_entered": end.vcpus_entered,
         "shootdowns": shootdowns,
         "reads": reads,
         "seconds": round(seconds, 6),

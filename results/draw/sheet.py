@@ -17,6 +17,7 @@ from results.words import conditions, machine_size, plural
 
 WIDTH_IN, DPI = 13.0, 110
 LINE_IN, HEAD_IN = 0.21, 0.72
+MOST_TOLD = 6  # caveats
 CANVASES = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG}
 MODEL = "A model of the protocol, not Intel silicon."
 
@@ -76,7 +77,7 @@ def sheet(
     """
     columns = 3 if not keys else 1 if len(handles) <= 3 else 2
     rows = max(math.ceil(len(handles) / columns), math.ceil(len(keys) / 2) + 1 if keys else 0, 1)
-    caveats = caveat_text(result, model=model)
+    caveats = _caveat_text(result, model)
     legend_in, foot_in = LINE_IN * rows + 0.22, LINE_IN * 0.86 * len(caveats) + 0.12
     height = HEAD_IN + body_in + legend_in + foot_in
     figure = Figure(figsize=(WIDTH_IN, height))
@@ -118,9 +119,9 @@ def subtitle(result: Mapping[str, Any]) -> str:
     return shortened("; ".join([*parts, where]), 150)
 
 
-def caveat_text(result: Mapping[str, Any], most: int = 6, model: str = MODEL) -> list[str]:
+def _caveat_text(result: Mapping[str, Any], model: str) -> list[str]:
     """The caveat line, wrapped to the sheet: always what the model is, then what was seen."""
     seen = [shortened(caveat["seen"], 120) for caveat in result["caveats"]]
-    more = [f"{len(seen) - most} more in result.json"] if len(seen) > most else []
-    said = f"{model} Caveats: {'; '.join([*seen[:most], *more])}." if seen else model
+    more = [f"{len(seen) - MOST_TOLD} more in result.json"] if len(seen) > MOST_TOLD else []
+    said = f"{model} Caveats: {'; '.join([*seen[:MOST_TOLD], *more])}." if seen else model
     return textwrap.wrap(said, 205)

@@ -10,7 +10,7 @@ to the median of all that raced in it, so that what a round has in common falls 
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
@@ -124,12 +124,6 @@ def kind_of(entry: Mapping[str, Any]) -> str:
     return f"{verdict}: {', '.join(entry['statuses'])}" if entry["statuses"] else verdict
 
 
-def shortest(entry: Mapping[str, Any], variant: str, names: Iterable[str] | None = None) -> int | None:
-    """The steps of the shortest witness in this variant, of these outcomes only where they are given."""
-    found = entry["witness_steps"].get(variant, {})
-    return min((steps for name, steps in found.items() if names is None or name in names), default=None)
-
-
 class Kind(NamedTuple):
     """All orders of one kind: how many, how many of them are stale by variant and of how many that is open, and the
     range of their witnesses.
@@ -153,7 +147,7 @@ def kinds(entries: Sequence[Mapping[str, Any]]) -> list[Kind]:
 
 
 def _kind(kind: str, entries: Sequence[Mapping[str, Any]]) -> Kind:
-    lengths = [steps for one in entries if (steps := shortest(one, AS_IS)) is not None]
+    lengths = [min(found.values()) for one in entries if (found := one["witness_steps"].get(AS_IS))]
     stale = Counter(variant for one in entries for variant in one["stale_in"])
     unsettled = Counter(variant for one in entries for variant in one["stale_open_in"])
     machines = {Tier(**one["decided"], liveness=False): None for one in entries if one["decided"]}
@@ -184,16 +178,9 @@ def atlas_document(
 REFERENCE, AGAIN = "spec", "spec again"
 
 
-class Spread(NamedTuple):
-    """A median over rounds and its interval."""
-
-    median: float
-    low: float
-    high: float
-
-
-def spread(values: Sequence[float], level: float = 0.95) -> Spread | None:
-    """The median of these rounds with its interval by order statistics, which needs no more than independence.
+def spread(values: Sequence[float], level: float = 0.95) -> dict[str, float] | None:
+    """The median of these rounds with its interval by order statistics, which needs no more than independence; as they
+    stand in the JSON.
 
     None below 6 rounds: fewer give the median no interval of 95 %.
     """
@@ -202,7 +189,8 @@ def spread(values: Sequence[float], level: float = 0.95) -> Spread | None:
     while rank < n // 2 and below + math.comb(n, rank) / 2**n <= tail:
         below += math.comb(n, rank) / 2**n
         rank += 1
-    return Spread(median(ordered), ordered[rank - 1], ordered[n - rank]) if rank else None
+    found = {"median": median(ordered), "low": ordered[rank - 1], "high": ordered[n - rank]} if rank else {}
+    return {key: round(value, 6) for key, value in found.items()} or None
 
 
 def race_entries(
@@ -229,8 +217,8 @@ def race_entries(
         entries.append({
             "name": name, "order": list(steps), "known": name in known, "verdicts": sorted(_verdicts(runs)),
             "shootdowns": sum(met_shootdowns(run) or 0 for run in runs), "rounds_p50_ns": p50s[name],
-            "p50_ns": _as_dict(spread([value for value in p50s[name] if value is not None])),
-            "ratio": None if name not in places else _as_dict(spread(ratios)), "holm_p": corrected.get(name),
+            "p50_ns": spread([value for value in p50s[name] if value is not None]),
+            "ratio": None if name not in places else spread(ratios), "holm_p": corrected.get(name),
             "refused": few[name] or doubt,
         })  # fmt: skip
     return sorted(entries, key=lambda it: it["p50_ns"]["median"] if it["p50_ns"] else math.inf)
@@ -269,10 +257,6 @@ def _last(row: Mapping[str, float | None], name: str) -> tuple[float, ...]:
 
 def _p50(run: Mapping[str, Any] | None) -> float | None:
     return None if run is None else whole(run)["p50"]
-
-
-def _as_dict(found: Spread | None) -> dict[str, float] | None:
-    return None if found is None else {key: round(value, 6) for key, value in found._asdict().items()}
 
 
 def differs(entry: Mapping[str, Any]) -> bool:

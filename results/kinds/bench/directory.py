@@ -7,7 +7,7 @@ figures of every race are a table, a row a race, CSV or Parquet, for people's ow
 import csv
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +131,15 @@ def read_round(directory: Path, number: int) -> dict[str, NDArray[Any]]:
 Hists = dict[tuple[str, str], dict[str, Counts]]
 
 
-def pooled(bench: Bench, directory: Path, names: Sequence[str] = (MET, "shootdown", "stale_window")) -> Hists:
-    """The histograms of all rounds together, by point and arm. Raises StoreError where a round's are not whole."""
+def pooled(bench: Bench, directory: Path) -> Hists:
+    """The histograms that are drawn, of all rounds together, by point and arm. Raises StoreError where one's are not
+    whole.
+    """
     sums: Hists = {(point, arm.arm): {} for point in bench.points for arm in bench.arms}
     for number in bench.numbers:
         arrays = read_round(directory, number)
         for (point, arm), found in sums.items():
-            for name in names:
+            for name in (MET, "shootdown", "stale_window"):
                 counts = arrays.get(array_name(point, arm, f"hist/{name}"))
                 if counts is not None and counts.shape != (HIST_WORDS,):
                     where = round_file(directory, number)

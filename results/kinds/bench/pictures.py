@@ -32,15 +32,12 @@ ROW_IN = 0.2
 
 def bench_pictures(bench: Bench) -> dict[str, bytes]:
     """Every picture by file name."""
-    makers = {"ratios": partial(ratio_sheet, bench)} | (
-        {"scaling": partial(scaling_sheet, bench)} if bench.sweep else {}
-    )
-    if len(bench.machines) > 1:
-        beside = along_machines(bench)
-        makers |= {
-            "machines": partial(ratio_sheet, beside),
-            "scaling": partial(scaling_sheet, bench if bench.sweep else beside),
-        }
+    makers = {"ratios": partial(ratio_sheet, bench)}
+    beside = along_machines(bench) if len(bench.machines) > 1 else bench
+    if beside is not bench:
+        makers["machines"] = partial(ratio_sheet, beside)
+    if beside.sweep:
+        makers["scaling"] = partial(scaling_sheet, bench if bench.sweep else beside)
     return drawn(makers)
 
 

@@ -14,7 +14,6 @@ from results.kinds.orders import (
     HOST_FREES,
     Order,
     OrderVerdict,
-    Spread,
     differs,
     kinds,
     race_entries,
@@ -73,8 +72,8 @@ def test_orders_are_counted_by_verdict_and_status_the_safe_first() -> None:
 
 def test_a_median_of_fewer_than_six_rounds_has_no_interval_of_95_percent() -> None:
     assert spread([1, 2, 3, 4, 5]) is None
-    assert spread([6, 1, 2, 3, 4, 5]) == Spread(3.5, 1, 6)
-    assert spread([9, 1, 2, 3, 4, 5, 6, 7, 8]) == Spread(5, 2, 8)
+    assert spread([6, 1, 2, 3, 4, 5]) == {"median": 3.5, "low": 1, "high": 6}
+    assert spread([9, 1, 2, 3, 4, 5, 6, 7, 8]) == {"median": 5, "low": 2, "high": 8}
 
 
 def test_races_are_told_fastest_first_each_against_the_median_of_its_round() -> None:
