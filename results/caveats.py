@@ -6,11 +6,10 @@ Each says what was seen, what it means, and what to try. Pure: from the facts of
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from results.grades import FAILING
 from results.machine.comparable import alike
 from results.machine.findings import BUSY, HIGH_STEAL, MEANS
 from results.numbers.statistics import ENOUGH
-from results.verdict import Ending, is_safe, seen, whole
+from results.verdict import FAILING, Ending, is_safe, seen, whole
 from results.words import count, machine_size, nanoseconds, plural
 
 RATE_MISSED = 0.95

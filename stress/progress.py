@@ -14,7 +14,7 @@ from rich.live import Live
 
 from kernels.tdx.outcomes import Outcome
 from results.collect.live import SearchView, live_line, live_table, live_view, search_line, search_table
-from results.grades import FAILING
+from results.verdict import FAILING
 from stress.interrupts import Interrupts
 from stress.processes.race import Tally
 from stress.processes.supervisor import Watch

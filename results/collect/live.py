@@ -10,10 +10,9 @@ from rich.text import Text
 
 from kernels.tdx.outcomes import Outcome
 from results.collect.tally import Snapshot
-from results.grades import FAILING, grade_of
 from results.numbers.statistics import ENOUGH, percentile
 from results.table import GRADE_STYLES, Table
-from results.verdict import MET, named
+from results.verdict import FAILING, MET, grade_of, named
 from results.words import count, nanoseconds, per_second
 
 ALWAYS_SHOWN = (Outcome.stale_in_window, Outcome.stale_after_kick)

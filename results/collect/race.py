@@ -37,7 +37,6 @@ from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from results.collect.last_steps import LastSteps
 from results.collect.tally import Series, Snapshot, Words
-from results.grades import declared
 from results.machine.host import steal_share
 from results.numbers.statistics import (
     PERCENTILES,
@@ -47,7 +46,7 @@ from results.numbers.statistics import (
     summary,
     would_have_caught,
 )
-from results.verdict import Ending, Verdict, judge
+from results.verdict import Ending, Verdict, declared, judge
 
 # The histograms of a zapper, with what is left of all shootdowns without those that met a vCPU.
 ZAPPER_NAMES = (*tally.ZAPPER_HISTS[:2], "shootdown_empty", *tally.ZAPPER_HISTS[2:])

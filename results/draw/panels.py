@@ -29,9 +29,8 @@ from results.draw.style import (
     time_axis,
 )
 from results.figures import PHASES, phase_shares
-from results.grades import FAILING
 from results.numbers.statistics import ENOUGH, HIGHS_NS, Counts, share_margin
-from results.verdict import MET, met_shootdowns
+from results.verdict import FAILING, MET, met_shootdowns
 from results.words import count, per_second, without_zeros
 
 Arrays = Mapping[str, NDArray[Any]]

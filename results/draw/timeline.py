@@ -19,7 +19,7 @@ from kernels.story.events import RETURNED, Kind, Span, Story
 from kernels.tdx.outcomes import Outcome
 from results.draw.sheet import LINE_IN, MODEL
 from results.exchange.columns import failing_step
-from results.grades import why
+from results.verdict import why
 
 RED, INK, PALE = "#B3001B", "#222222", "#6B6B6B"
 GUEST, SHOOTDOWN = "#CFE6F5", "#EFEFEF"

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from kernels.story.events import Access, Event, Held, Kind, Span, Story
 from kernels.tdx.outcomes import Grade, Outcome
-from results.grades import FAILING, grade_of, why
 from results.table import Table
+from results.verdict import FAILING, grade_of, why
 
 MARKED = {Grade.forbidden: "bold red", Grade.unknown: "bold red", Grade.interesting: "yellow"}
 # Below this a column's head does not fit: then the actor's name stands in the row.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kernels.story.events import Event, Story
-from results.grades import FAILING, grade_of, why
+from results.verdict import FAILING, grade_of, why
 
 EPOCHS = "epoch_tracking"
 PROCESS = 1

@@ -15,10 +15,9 @@ from rich.text import Text
 
 from kernels.tdx.outcomes import Grade
 from results.exchange.cases import Case, case_of, unreached
-from results.grades import FAILING, grade_of
 from results.numbers.statistics import clopper_pearson
 from results.table import Table, verdict_line
-from results.verdict import Ending, Judgement, Verdict, met_shootdowns, named, seen
+from results.verdict import FAILING, Ending, Judgement, Verdict, grade_of, met_shootdowns, named, seen
 from results.words import count, nanoseconds, per_second, plural, rate_with_interval
 
 SCHEMA = "tdx-stress/amplification/1"

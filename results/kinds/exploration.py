@@ -14,9 +14,8 @@ from typing import Any
 
 from kernels.tdx.outcomes import Grade, Outcome
 from results.caveats import Caveat, caveat, undeclared
-from results.grades import FAILING, grade_of
 from results.numbers.statistics import would_have_caught
-from results.verdict import Judgement, Verdict, exit_code_of, is_safe
+from results.verdict import FAILING, Judgement, Verdict, exit_code_of, grade_of, is_safe
 from results.words import count, machine_size, plural, share
 
 Exploration = Mapping[str, Any]

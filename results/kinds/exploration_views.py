@@ -10,10 +10,9 @@ from rich.console import RenderableType
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import flow_named
 from results.exchange.cases import Case, case_of, unreached
-from results.grades import FAILING, declared, grade_of, meaning
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
-from results.verdict import is_safe, named, word_of
+from results.verdict import FAILING, declared, grade_of, is_safe, meaning, named, word_of
 from results.words import broken_name, count, nanoseconds, per_second, plural, share
 
 Exploration = Mapping[str, Any]

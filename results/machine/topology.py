@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.machine.files import ROOT, cpu_list, line, number
+from results.machine.host import CPUS, ROOT, cpu_list, line, number
 
-CPUS = "sys/devices/system/cpu"
 Cpus = tuple[int, ...]
 # The newer name of a file first.
 CORES = ("topology/core_cpus_list", "topology/thread_siblings_list")

@@ -1,7 +1,7 @@
 """Every outcome has a grade; what nobody declared is unknown."""
 
 from kernels.tdx.outcomes import Grade, Outcome
-from results.grades import grade_of, why
+from results.verdict import grade_of, why
 
 # Once more by hand: a grade that is changed decides what fails.
 GRADES_BY_NAME = {

@@ -7,8 +7,8 @@ from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
-from results.grades import FAILING, grade_of
 from results.kinds.orders import Tier
+from results.verdict import FAILING, grade_of
 from stress.options import ExploreRequest
 from stress.processes.memory import chosen_memory, in_address_space
 

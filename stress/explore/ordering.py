@@ -14,8 +14,8 @@ from kernels.search.random_walk import walk
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
-from results.grades import FAILING, grade_of
 from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, record, together
+from results.verdict import FAILING, grade_of
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.explore.witness import Recorded, as_searched, recorded

@@ -13,9 +13,18 @@ from kernels.race.probes import Probes, load_probes
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import MAX_VCPUS
 from kernels.tdx.words import plan
-from results.machine.files import ROOT, cpu_list, line, shown_cpus
-from results.machine.host import cpu_times, host_facts, memory_to_be_had, steal_share
-from results.machine.topology import CPUS, Topology, round_trips, spread, topology
+from results.machine.host import (
+    CPUS,
+    ROOT,
+    cpu_list,
+    cpu_times,
+    host_facts,
+    line,
+    memory_to_be_had,
+    shown_cpus,
+    steal_share,
+)
+from results.machine.topology import Topology, round_trips, spread, topology
 from scenarios.tdx_host import tdx_host
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import KICKS, Errand, Results, all_pairs, measure

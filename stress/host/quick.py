@@ -18,8 +18,7 @@ from kernels.race.probes import Probes, load_probes
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import plan, zapper_actor
 from results.collect.tally import snapshot
-from results.machine.files import shown_cpus
-from results.machine.host import host_facts
+from results.machine.host import host_facts, shown_cpus
 from results.numbers.statistics import percentile
 from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kernels.files import in_units
-from results.machine.files import ROOT, control_groups
+from results.machine.host import ROOT, control_groups
 from stress.errors import CannotRunHere
 
 # Two pipes a worker (multiprocess's sentinel and the parent's), and what a Python process has open anyway.

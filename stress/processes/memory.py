@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from results.machine.files import ROOT, control_groups
+from results.machine.host import ROOT, control_groups
 from scenarios.wording import shown
 from stress.errors import CannotRunHere, UsageFault
 from stress.processes.limits import address_space_left

@@ -11,7 +11,7 @@ import psutil
 
 from kernels.layout import Layout
 from kernels.tdx.rules import MAX_VCPUS
-from results.machine.files import shown_cpus as shown
+from results.machine.host import shown_cpus as shown
 from stress.errors import UsageFault
 
 Cpus = tuple[int, ...]

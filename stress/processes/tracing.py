@@ -13,8 +13,8 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Flow
 from results.collect.last_steps import LastSteps, Traced, window
-from results.grades import FAILING
 from results.store import TRACE
+from results.verdict import FAILING
 from stress.processes.shared_words import Words
 
 # Of each ring; fewer where there are many actors: a trace of some ten thousand steps is as much as one can read.

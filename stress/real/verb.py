@@ -5,7 +5,7 @@ from functools import cache, partial
 from typing import Any
 
 from kernels.race.clock import Calibration, calibrate
-from results.machine.files import shown_cpus
+from results.machine.host import shown_cpus
 from results.words import count
 from scenarios.real.model import Real
 from stress.host.quick import clock_facts

@@ -9,9 +9,8 @@ from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import flow_named
-from results.grades import FAILING
 from results.kinds.amplification import is_unexpected, judge_amplification, measured, not_raced, with_catches
-from results.verdict import Ending
+from results.verdict import FAILING, Ending
 from scenarios.loader import setting_key
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts

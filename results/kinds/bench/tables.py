@@ -9,7 +9,6 @@ from rich.text import Text
 
 from results.exchange.cases import Case
 from results.figures import BY_ID, Figure
-from results.grades import FAILING, grade_of
 from results.kinds.bench.findings import TOO_FEW, at, doubt, found, seen, ungrounded
 from results.kinds.bench.gate import Outcome, gate_lines
 from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison, Sweep
@@ -27,7 +26,7 @@ from results.kinds.bench.wording import (
 )
 from results.numbers.rounds import median_interval
 from results.table import Table, caveat_lines
-from results.verdict import observation
+from results.verdict import FAILING, grade_of, observation
 from results.words import conditions, count, nanoseconds_with_interval, plural
 
 

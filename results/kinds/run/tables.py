@@ -17,11 +17,23 @@ from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import Flow, has_part
 from results.exchange.cases import Case, unreached
 from results.figures import PHASES, phase_shares
-from results.grades import FAILING, why
 from results.kinds.run.answer import yardstick
 from results.numbers.statistics import ENOUGH
 from results.table import Table, caveat_lines
-from results.verdict import MET, Ending, Verdict, is_safe, met_shootdowns, name_of, observation, said, seen, word_of
+from results.verdict import (
+    FAILING,
+    MET,
+    Ending,
+    Verdict,
+    is_safe,
+    met_shootdowns,
+    name_of,
+    observation,
+    said,
+    seen,
+    why,
+    word_of,
+)
 from results.words import (
     PHASE_WORDS,
     broken_name,

@@ -27,8 +27,8 @@ from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import Leaf, Status
 from results.collect.race import RunFacts, run_record
 from results.collect.tally import Series, snapshot
-from results.grades import declared
 from results.tests.builders.run import Machine, recorded
+from results.verdict import declared
 from results.words import rate_with_interval
 
 

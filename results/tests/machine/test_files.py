@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from results.machine.files import control_groups, cpu_list, line, number, shown_cpus
+from results.machine.host import control_groups, cpu_list, line, number, shown_cpus
 from results.tests.builders.machine import hang_up
 
 

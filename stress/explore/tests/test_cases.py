@@ -6,7 +6,7 @@ import pytest
 
 from kernels.search.explore import explore
 from kernels.tdx.protocol import Size, of_flow
-from results.grades import FAILING, grade_of
+from results.verdict import FAILING, grade_of
 from scenarios.loader import apply_settings, load_ordering, load_scenario
 from stress.explore.witness import as_searched
 

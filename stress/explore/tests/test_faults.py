@@ -6,8 +6,8 @@ Those of the default flow stand in kernels/tdx/tests/test_faults.py.
 import pytest
 
 from kernels.tdx.rules import PARTS
-from results.grades import FAILING, grade_of
 from results.kinds.exploration import failing
+from results.verdict import FAILING, grade_of
 from scenarios.faults import Shown, faults, to_explore
 from scenarios.loader import load_ordering
 from stress.explore.grid import alone, forbidden
