@@ -9,7 +9,7 @@ looked at is never safe: a search that did not end, and random schedules, can fi
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from kernels.tdx.outcomes import Grade, Outcome
@@ -229,35 +229,15 @@ SCHEMA, SEVERAL_SCHEMA = "tdx-stress/exploration/1", "tdx-stress/explorations/1"
 EXHAUSTIVE, RANDOM, PCT = "exhaustive", "random", "pct"
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """How it was explored, and how far. None where a method has no such number.
-
-    `depth` is the longest schedule of random ones, the number of levels of an exhaustive search; `frontier` the states
-    found and not yet expanded when it stopped. `chance_of_miss`: exhaustive, that two states shared a fingerprint.
-    `liveness` may be None though it was asked for, where the graph of all states has no room.
-    """
-
-    method: str
-    seconds: float
-    complete: bool
-    stopped_by: str
-    transitions: int
-    depth: int
-    states: int | None = None
-    frontier: int | None = None
-    deadlocks: int | None = None
-    symmetry: bool | None = None
-    reduction: bool | None = None
-    threads: int | None = None
-    memory_bytes: int | None = None
-    chance_of_miss: float | None = None
-    liveness: Mapping[str, Any] | None = None
-    liveness_asked: bool = True
-    schedules: int | None = None
-    unfinished: int | None = None
-    seed: int | None = None
-    pct_depth: int | None = None
+# How it was explored, and how far; None where a method has no such number. `depth` is the longest schedule of random
+# ones, the number of levels of an exhaustive search; `frontier` the states found and not yet expanded when it stopped.
+# `chance_of_miss`: exhaustive, that two states shared a fingerprint. `liveness` may be None though it was asked for,
+# where the graph of all states has no room.
+SEARCHED = (
+    "method", "seconds", "complete", "stopped_by", "transitions", "depth", "states", "frontier", "deadlocks",
+    "symmetry", "reduction", "threads", "memory_bytes", "chance_of_miss", "liveness", "liveness_asked", "schedules",
+    "unfinished", "seed", "pct_depth",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +252,10 @@ class Found:
 
 
 def record(
-    subject: Mapping[str, Any], search: Search, outcomes: Mapping[str, Found], broken: Mapping[str, Found]
+    subject: Mapping[str, Any], search: Mapping[str, Any], outcomes: Mapping[str, Found], broken: Mapping[str, Found]
 ) -> dict[str, Any]:
-    """One entry, verdict and reason included. `subject` says what was explored: an ordering, and the machine's size.
-    Outcomes stand in the order of `kernels.tdx.outcomes.Outcome`.
+    """One entry, verdict and reason included. `subject` says what was explored: an ordering, and the machine's size;
+    `search` has of SEARCHED what its method knows. Outcomes stand in the order of `kernels.tdx.outcomes.Outcome`.
     """
     reached = dict(outcomes)
     for name, found in broken.items():
@@ -285,7 +265,9 @@ def record(
     both = {**{name: reached[name] for name in names}, **broken}
     made: dict[str, Any] = {
         **subject,
-        **asdict(search),
+        **dict.fromkeys(SEARCHED),
+        "liveness_asked": True,
+        **search,
         "outcomes": names,
         "broken": sorted(broken),
         "grades": {outcome.name: outcome.grade.value for outcome in Outcome},

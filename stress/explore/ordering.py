@@ -14,7 +14,7 @@ from kernels.search.random_walk import walk
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
-from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, Search, record, together
+from results.kinds.exploration import EXHAUSTIVE, INTERRUPT, PCT, RANDOM, Found, record, together
 from results.verdict import FAILING, grade_of
 from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
@@ -155,7 +155,7 @@ def _subject(ordering: Ordering, scenario: Scenario) -> dict[str, Any]:
     }
 
 
-Results = tuple[Search, Mapping[str, Moves], Mapping[str, Moves], Mapping[str, int]]
+Results = tuple[Mapping[str, Any], Mapping[str, Moves], Mapping[str, Moves], Mapping[str, int]]
 
 
 def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
@@ -177,24 +177,24 @@ def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
         liveness=method.liveness,
         watch=noting,
     )
-    how = Search(
-        method=EXHAUSTIVE,
-        seconds=done.seconds,
-        complete=done.complete,
-        stopped_by=done.stopped_by,
-        transitions=done.transitions,
-        depth=done.depth,
-        states=done.states,
-        frontier=0 if done.complete else frontier[0],
-        deadlocks=done.deadlocks,
-        symmetry=done.symmetry,
-        reduction=done.reduction,
-        threads=done.threads,
-        memory_bytes=method.memory_bytes,
-        chance_of_miss=done.chance_of_miss,
-        liveness=_liveness(done.liveness),
-        liveness_asked=method.liveness,
-    )
+    how = {
+        "method": EXHAUSTIVE,
+        "seconds": done.seconds,
+        "complete": done.complete,
+        "stopped_by": done.stopped_by,
+        "transitions": done.transitions,
+        "depth": done.depth,
+        "states": done.states,
+        "frontier": 0 if done.complete else frontier[0],
+        "deadlocks": done.deadlocks,
+        "symmetry": done.symmetry,
+        "reduction": done.reduction,
+        "threads": done.threads,
+        "memory_bytes": method.memory_bytes,
+        "chance_of_miss": done.chance_of_miss,
+        "liveness": _liveness(done.liveness),
+        "liveness_asked": method.liveness,
+    }
     return how, done.outcomes, done.broken, {}
 
 
@@ -214,17 +214,17 @@ def _liveness(found: Liveness | None) -> dict[str, Any] | None:
 def _sampled(rules: Rules, size: Size, method: Sample, watch: Watch) -> Results:
     """How it went, the outcomes, no invariants, and how many schedules showed each outcome."""
     done = walk(*of_flow(rules), size, schedules=method.schedules, seed=method.seed, depth=method.depth, watch=watch)
-    how = Search(
-        method=RANDOM if method.depth is None else PCT,
-        seconds=done.seconds,
-        complete=False,
-        stopped_by=INTERRUPT if done.schedules < method.schedules else "",
-        transitions=done.steps,
-        depth=done.longest,
-        schedules=done.schedules,
-        unfinished=done.unfinished,
-        seed=done.seed,
-        pct_depth=done.depth,
-    )
+    how = {
+        "method": RANDOM if method.depth is None else PCT,
+        "seconds": done.seconds,
+        "complete": False,
+        "stopped_by": INTERRUPT if done.schedules < method.schedules else "",
+        "transitions": done.steps,
+        "depth": done.longest,
+        "schedules": done.schedules,
+        "unfinished": done.unfinished,
+        "seed": done.seed,
+        "pct_depth": done.depth,
+    }
     reached = {name: moves for name, (_, moves) in done.outcomes.items()}
     return how, reached, {}, {name: times for name, (times, _) in done.outcomes.items()}

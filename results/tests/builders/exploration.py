@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from results.kinds.exploration import Found, Search, record
+from results.kinds.exploration import Found, record
 
 SUBJECT: dict[str, Any] = {
     "ordering": "v18", "title": "A title", "source": "A mail", "expect": "safe", "parameters": {}, "faults": [],
@@ -33,7 +33,7 @@ def drawn(reached: dict[str, tuple[int, int]] | None = None, **changes: Any) -> 
 
 def _record(search: dict[str, Any], reached: dict[str, Any], broken: dict[str, Any], changes: dict[str, Any]) -> Any:
     subject = {key: changes.pop(key, value) for key, value in SUBJECT.items()}
-    return record(subject, Search(**{**search, **changes}), _found(reached), _found(broken))
+    return record(subject, {**search, **changes}, _found(reached), _found(broken))
 
 
 def _found(reached: dict[str, Any]) -> dict[str, Found]:

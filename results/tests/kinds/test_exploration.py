@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from results.kinds.exploration import Found, Search, document, exploration_caveats, record
+from results.kinds.exploration import Found, document, exploration_caveats, record
 from results.tests.builders.exploration import SUBJECT, WHOLE, drawn, explored
 
 STEPS = ({"actor": "vcpu 0", "step": "vcpu: store_seq_cst mode (kernels/tdx/kvm/vcpu_run.py:189)", "chosen": 0},)
@@ -20,7 +20,7 @@ def test_an_entry_names_what_was_reached_in_the_order_of_the_outcomes() -> None:
 
 
 def test_an_entry_holds_the_schedule_where_one_was_told() -> None:
-    one = record(SUBJECT, Search(**WHOLE), {"not_blocked": Found(1, None, STEPS), "fault": Found(3)}, {})
+    one = record(SUBJECT, WHOLE, {"not_blocked": Found(1, None, STEPS), "fault": Found(3)}, {})
 
     assert one["witnesses"] == {"not_blocked": list(STEPS)}
 
