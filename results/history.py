@@ -8,7 +8,7 @@ stored: the files are the history.
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,30 +59,30 @@ class History:
         import duckdb
 
         kind = KIND_OF[path.name]
-        verdicts: dict[tuple[str, str], dict[str, Any]] = {}
         try:
-            if kind.name == "run":
-                read_result_json(path.parent)
-            elif kind.name == "bench":
-                verdicts = seen(read_bench(path.parent))
+            if kind.name == "bench":
+                self._load_bench(path, statements)
             else:
-                self._insert(kind, path.parent)
-                return
-            # DuckDB takes a path for a pattern.
-            literal = re.sub(r"([*?[])", r"[\1]", str(path))
-            for name in ("runs",) if kind.name == "run" else ("rounds", "arms"):
-                self._tables.execute(statements[f"{kind.name}: {name}"], [literal, str(path.parent)])
-            for (point, ordering), entry in verdicts.items():  # of all rounds together
-                told = [entry["verdict"], str(path.parent), point, ordering]
-                self._tables.execute("UPDATE runs SET verdict = ? WHERE (directory, point, ordering) = (?, ?, ?)", told)
+                read = read_result_json if kind.name == "run" else kind.read  # whatever became of a run's arrays
+                self._insert(kind, path.parent, read(path.parent))
         except StoreError as error:
             self.skipped.append(f"{path}: {str(error).removeprefix(f'{path}: ')}")
         except (duckdb.Error, OSError) as error:
             self.skipped.append(f"{path}: {_first_line(error)}")
 
-    def _insert(self, kind: Kind, directory: Path) -> None:
-        """The rows of a result that has a verdict, and no figures."""
-        document = kind.read(directory)
+    def _load_bench(self, path: Path, statements: dict[str, str]) -> None:
+        """Its rounds, which may be many, and its arms with their medians and the verdict of all rounds together."""
+        verdicts = seen(read_bench(path.parent))
+        # DuckDB takes a path for a pattern.
+        literal = re.sub(r"([*?[])", r"[\1]", str(path))
+        for name in ("rounds", "arms"):
+            self._tables.execute(statements[name], [literal, str(path.parent)])
+        for (point, ordering), entry in verdicts.items():
+            told = [entry["verdict"], str(path.parent), point, ordering]
+            self._tables.execute("UPDATE runs SET verdict = ? WHERE (directory, point, ordering) = (?, ?, ?)", told)
+
+    def _insert(self, kind: Kind, directory: Path, document: Mapping[str, Any]) -> None:
+        """The rows of any other result."""
         host = document.get("host") or {}
         cpus = f"{host['cpus_allowed']} CPUs" if host.get("cpus_allowed") else None
         about = {key: document.get(key) for key in ("version", "commit", "seed")} | {

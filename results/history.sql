@@ -12,50 +12,11 @@ CREATE TABLE runs (
 CREATE TABLE rounds (
   started TIMESTAMP, directory VARCHAR, scenario VARCHAR, machine VARCHAR, round BIGINT, point VARCHAR, arm VARCHAR,
   ordering VARCHAR, verdict VARCHAR, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE,
-  max_ns DOUBLE, shootdowns_per_s DOUBLE,
-        reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
+  max_ns DOUBLE, shootdowns_per_s DOUBLE, reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
   stale_window_p50_ns DOUBLE, track_retries DOUBLE
 );
 
--- name: run: runs
-INSERT INTO runs BY NAME
-WITH file AS (
-  SELECT * FROM read_json($1, format = 'unstructured', columns = {
-    started: 'TIMESTAMP', version: 'VARCHAR', "commit": 'VARCHAR', seed: 'BIGINT',
-    host: 'STRUCT(id VARCHAR, cpu_model VARCHAR, cpus_allowed BIGINT, hypervisor VARCHAR)',
-    scenario: 'STRUCT("name" VARCHAR)',
-    runs: 'STRUCT(ordering VARCHAR, expect JSON, verdict VARCHAR, vcpus BIGINT, zappers BIGINT, all_shootdowns BIGINT,
-      outcomes STRUCT(grade VARCHAR, "count" BIGINT, shootdowns BIGINT)[], perturbed BOOLEAN,
-      latency_ns STRUCT(
-        shootdown_met STRUCT(p50 DOUBLE, p90 DOUBLE, p99 DOUBLE, "max" DOUBLE,
-          ci95 STRUCT(p50 DOUBLE[], p90 DOUBLE[], p99 DOUBLE[])),
-        shootdown STRUCT(p50 DOUBLE, p90 DOUBLE, p99 DOUBLE, "max" DOUBLE,
-          ci95 STRUCT(p50 DOUBLE[], p90 DOUBLE[], p99 DOUBLE[])),
-        stale_window STRUCT(p50 DOUBLE)),
-      vcpu_ns STRUCT(out_of_guest STRUCT(p50 DOUBLE)), shootdowns_per_s DOUBLE, reads_per_s DOUBLE,
-      track_retries STRUCT(mean DOUBLE))[]'})
-), one AS (
-  SELECT *, unnest(runs) AS run, generate_subscripts(runs, 1) AS place FROM file
-), flat AS (
-  SELECT *, coalesce(run.latency_ns.shootdown_met, run.latency_ns.shootdown) AS whole FROM one
-)
-SELECT
-  started, 'run' AS kind, $2 AS directory, scenario."name" AS scenario, '' AS point, run.ordering AS ordering,
-  run.expect::VARCHAR = '"safe"' AS safe, run.verdict AS verdict, run.vcpus AS vcpus, run.zappers AS zappers,
-  1 AS rounds, run.all_shootdowns AS shootdowns,
-  coalesce(list_max([coalesce(o.shootdowns, 1) FOR o IN run.outcomes
-    IF o.grade IN ('forbidden', 'unknown') AND o."count" > 0]), 0) AS forbidden,
-  whole.p50 AS p50_ns, whole.ci95.p50[1] AS p50_low_ns, whole.ci95.p50[2] AS p50_high_ns,
-  whole.p90 AS p90_ns, whole.ci95.p90[1] AS p90_low_ns, whole.ci95.p90[2] AS p90_high_ns,
-  whole.p99 AS p99_ns, whole.ci95.p99[1] AS p99_low_ns, whole.ci95.p99[2] AS p99_high_ns, whole."max" AS max_ns,
-  run.shootdowns_per_s AS shootdowns_per_s, run.reads_per_s AS reads_per_s,
-  run.vcpu_ns.out_of_guest.p50 AS out_of_guest_p50_ns, run.latency_ns.stale_window.p50 AS stale_window_p50_ns,
-  run.track_retries.mean AS track_retries, run.perturbed AS perturbed,
-  concat_ws(', ', host.cpu_model, host.cpus_allowed || ' CPUs', host.hypervisor) AS host, host.id AS machine, version,
-  "commit", seed, place
-FROM flat;
-
--- name: bench: rounds
+-- name: rounds
 INSERT INTO rounds BY NAME
 WITH file AS (
   SELECT * FROM read_json($1, format = 'unstructured', maximum_object_size = 67108864, columns = {
@@ -75,7 +36,7 @@ SELECT
   race.forbidden_shootdowns AS forbidden, unnest(race.figures)
 FROM one;
 
--- name: bench: arms
+-- name: arms
 INSERT INTO runs BY NAME
 WITH file AS (
   SELECT * FROM read_json($1, format = 'unstructured', maximum_object_size = 67108864, columns = {

@@ -59,7 +59,7 @@ class Kind:
     `models` are what its documents hold, by their schemas, `text` that as JSON. `shown` is for a terminal, short, and
     `tables` hold all; `lines`, those to grep, stand `alone` where they are many; `said` is the last word, `model` what
     was done with the protocol. Its `cases` stand under `suite`. `draw` makes the files beside it, and says what was not
-    kept that it needs, or "". `rows` are those of a history, which reads more than these of runs and benches;
+    kept that it needs, or "". `rows` are those of a history, which reads those of a bench by itself;
     `about` is what two results must have in common to be held against each other.
     """
 
@@ -176,6 +176,9 @@ KINDS = (
         cases=run_tables.run_cases,
         draw=_draw_run,
         said=_answer,
+        rows=lambda it: [
+            _a_row(one, one, scenario=it["scenario"].get("name"), **run_tables.model_row(one)) for one in it["runs"]
+        ],
     ),
     Kind(
         "bench",
@@ -207,7 +210,9 @@ KINDS = (
         suite=lambda it: str(it["scenario"]["name"]),
         cases=run_tables.run_cases,
         draw=_draw_real,
-        rows=lambda it: [_a_row(one, one, scenario=it["scenario"]["name"], **real.figures(one)) for one in it["runs"]],
+        rows=lambda it: [
+            _a_row(one, one, scenario=it["scenario"]["name"], **run_tables.history_row(one)) for one in it["runs"]
+        ],
         about=lambda it: {key: it["scenario"].get(key) for key in ("arms", "vcpus", "pages", "faults")},
     ),
     _of_document(

@@ -14,7 +14,7 @@ from rich.text import Text
 from kernels.layout import HIST_WORDS
 from results.caveats import Caveat, caveat, caveats, of_several_machines
 from results.kinds.run.record import PhaseShape, RacedShape
-from results.kinds.run.tables import forbidden_shootdowns, percentile_text, seen_table, unseen_lines
+from results.kinds.run.tables import percentile_text, seen_table, unseen_lines
 from results.kinds.shape import ActorsShape, CaveatShape, Count, DocumentShape, HostShape, Shape
 from results.store import RAW, StoreError, read_arrays, read_document
 from results.table import Table, caveat_lines
@@ -194,14 +194,3 @@ def real_tables(result: Mapping[str, Any]) -> Iterator[Table]:
     yield work_table(result["runs"])
     if any(run.get("kvm") for run in result["runs"]):
         yield kvm_table(result["runs"])
-
-
-def figures(run: Run) -> dict[str, Any]:
-    """What a history has of a run, too."""
-    met = run["latency_ns"][MET]
-    found = {f"{name}_ns": met[name] for name in ("p50", "p90", "p99", "max")}
-    for name in ("p50", "p90", "p99"):
-        low, high = met["ci95"][name] or (None, None)
-        found |= {f"{name}_low_ns": low, f"{name}_high_ns": high}
-    rates = {key: run[key] for key in ("reads_per_s", "shootdowns_per_s")}
-    return {**found, **rates, "shootdowns": run["all_shootdowns"], "forbidden": forbidden_shootdowns(run)}

@@ -31,6 +31,7 @@ from results.verdict import (
     observation,
     said,
     seen,
+    whole,
     why,
     word_of,
 )
@@ -272,6 +273,29 @@ def observation_line(run: Run) -> str:
     """Of shootdowns: forbidden ones, and others that met a vCPU."""
     forbidden = forbidden_shootdowns(run)
     return observation(run["ordering"], forbidden, max((met_shootdowns(run) or 0) - forbidden, 0))
+
+
+def history_row(run: Run) -> dict[str, Any]:
+    """What a history has of a race, of the model or of the kernel."""
+    met = whole(run)
+    found = {f"{name}_ns": met[name] for name in ("p50", "p90", "p99", "max")}
+    for name in ("p50", "p90", "p99"):
+        low, high = met["ci95"][name] or (None, None)
+        found |= {f"{name}_low_ns": low, f"{name}_high_ns": high}
+    rates = {key: run[key] for key in ("reads_per_s", "shootdowns_per_s")}
+    return {**found, **rates, "shootdowns": run["all_shootdowns"], "forbidden": forbidden_shootdowns(run)}
+
+
+def model_row(run: Run) -> dict[str, Any]:
+    """The same of the model, with what the model alone has."""
+    return {
+        **history_row(run),
+        "rounds": 1,
+        "perturbed": run["perturbed"],
+        "out_of_guest_p50_ns": run["vcpu_ns"]["out_of_guest"]["p50"],
+        "stale_window_p50_ns": run["latency_ns"].get("stale_window", {}).get("p50"),
+        "track_retries": run["track_retries"]["mean"],
+    }
 
 
 def contention_table(contention: Sequence[Run], ordering: str) -> Table:
