@@ -74,12 +74,6 @@ def _threes(bench: Bench, point: str, arm: str, figure: str) -> tuple[list[Three
     return [three for three, _ in kept], [machine for _, machine in kept]  # type: ignore[misc]
 
 
-def _pairs(bench: Bench, point: str, arm: str, figure: str) -> list[tuple[float, float]]:
-    """(reference, value) of each round that measured the figure in both arms."""
-    both = zip(by_round(bench, point, REFERENCE, figure), by_round(bench, point, arm, figure), strict=True)
-    return [(first, second) for first, second in both if first is not None and second is not None]
-
-
 def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: str) -> list[Comparison]:
     """Every comparison asked for; `doubtful` is the first ordering where it differs from itself."""
     threes, ran_on = {}, {}
@@ -169,29 +163,31 @@ def _name(bench: Bench, arm: str) -> str:
 
 def _against_itself(bench: Bench) -> tuple[list[Comparison], AA | None]:
     """The A/A arm, all points and figures at once. Too few rounds say nothing."""
-    pairs = {f.id: [_pairs(bench, point, AGAIN, f.id) for point in bench.points] for f in figures_in(bench)}
-    flat = {name: [pair for of_point in of_figure for pair in of_point] for name, of_figure in pairs.items()}
+    every = {figure.id: _twice(bench, figure.id) for figure in figures_in(bench)}
+    flat = {name: [pair for pair in pairs if pair is not None] for name, pairs in every.items()}
     usable = {name for name in flat if len(flat[name]) >= LEAST_ROUNDS}
     if bench.finished_rounds < LEAST_ROUNDS or not usable:
         return [], None
-    tested = together({name: _rows(bench, name, _all_above_zero(flat[name])) for name in flat if name in usable})
+    tested = together({name: _rows(every[name], _contrasts(flat[name])) for name in flat if name in usable})
     made = [_itself(bench, BY_ID[name], flat[name], tested.get(name)) for name in flat]
     differing = [one for one in made if one.finding == "differs"]
     p = min(one.p for one in tested.values())
     return made, AA(differs=bool(differing), p=p, sentence=aa_sentence(_name(bench, REFERENCE), differing, p))
 
 
-def _rows(bench: Bench, figure: str, logarithms: bool) -> list[float | None]:
-    """The contrast of every round of every point, None where it was not measured: rounds keep their places."""
-    rows: list[float | None] = []
+def _twice(bench: Bench, figure: str) -> list[tuple[float, float] | None]:
+    """What the first ordering and its copy had in every round of every point, None where one was not measured."""
+    found: list[tuple[float, float] | None] = []
     for point in bench.points:
-        sides = (by_round(bench, point, arm, figure) for arm in (REFERENCE, AGAIN))
-        for first, second in zip(*sides, strict=True):
-            if first is None or second is None:
-                rows.append(None)
-            else:
-                rows.append(float(np.log(second / first)) if logarithms else second - first)
-    return rows
+        for first, second in zip(*(by_round(bench, point, arm, figure) for arm in (REFERENCE, AGAIN)), strict=True):
+            found.append(None if first is None or second is None else (first, second))
+    return found
+
+
+def _rows(pairs: Sequence[object], contrasts: Values) -> list[float | None]:
+    """The contrast of each pair, None where there is none: rounds keep their places."""
+    left = iter(contrasts)
+    return [None if pair is None else float(next(left)) for pair in pairs]
 
 
 def _itself(bench: Bench, figure: Figure, pairs: Pairs, tested: Simultaneous | None) -> Comparison:

@@ -123,6 +123,7 @@ HEADLINES = {
     Exit.INCONCLUSIVE: ("unsure", "Inconclusive: this does not count as a pass"),
     Exit.INTERRUPTED: ("unsure", "Interrupted: what was measured until then"),
 }
+WHOLE, OF_VCPUS = (MET, "shootdown_empty", "response"), ("out_of_guest", "gate_wait")
 # Names longer than this widen the panel that they stand beside.
 LONG_NAMES_IN = 1.5
 CONTENTION = (
@@ -194,14 +195,14 @@ def _latency(shown: Shown) -> Section:
     ends = "A curve ends where n gives its percentile no 95 % interval" + (", which is its band." if bands else ".")
     open_loop = any("response" in run["latency_ns"] for run in shown.runs)
     dotted = " Dotted: from the intended start, waiting included." if open_loop else ""
-    whole = "The band holds the whole distribution with 95 % (Dvoretzky, Kiefer, Wolfowitz)." if bands else ""
+    band = "The band holds the whole distribution with 95 % (Dvoretzky, Kiefer, Wolfowitz)." if bands else ""
     return Section(
         "latency",
         "How long a shootdown takes",
         ("After the warm-up, at the zapper, where a vCPU was met: from its claim of the page to REMOVE done.",),
         _legend(shown),
-        (Figure(curve, ends + dotted), Figure(shares, whole)),
-        (percentiles_table(shown.runs, (MET, "shootdown_empty", "response"), "Whole shootdowns, with 95 % intervals"),),
+        (Figure(curve, ends + dotted), Figure(shares, band)),
+        (percentiles_table(shown.runs, WHOLE, "Whole shootdowns, with 95 % intervals"),),
     )
 
 
@@ -213,27 +214,17 @@ def _phases(shown: Shown) -> Section:
         "phases", "Share of each phase by ordering", lambda ax: phase_bars(ax, shown),
         width_in=WIDTH_IN + max(left - LONG_NAMES_IN, 0), height_in=height, left_in=left,
     )  # fmt: skip
-    outside = percentiles_table(
-        shown.runs, ("out_of_guest", "gate_wait"), "What it costs the vCPUs, with 95 % intervals"
-    )
-    rest = [
-        name for name in PHASE_WORDS if name not in (MET, "shootdown_empty", "response", "out_of_guest", "gate_wait")
-    ]
+    why = "They make no whole shootdown's time: one that is stamped at both ends alone is shorter."
+    rest = [name for name in PHASE_WORDS if name not in (*WHOLE, *OF_VCPUS)]
     return Section(
         "phases",
         "Where the time goes",
         (STAMPED,),
         tuple(Key(swatch(colour, hatch), label) for label, colour, hatch in PHASES.values()),
-        (
-            Figure(
-                bars,
-                "They make no whole shootdown's time: one that is stamped at both ends alone is shorter.",
-                wide=left > LONG_NAMES_IN,
-            ),
-        ),
+        (Figure(bars, why, wide=left > LONG_NAMES_IN),),
         (
             shares_table(shown.runs),
-            outside,
+            percentiles_table(shown.runs, OF_VCPUS, "What it costs the vCPUs, with 95 % intervals"),
             percentiles_table(shown.runs, rest, "Every phase, with 95 % intervals", folded=True),
         ),
     )
@@ -247,6 +238,9 @@ def _stale(shown: Shown) -> Section:
         stale_over_time(axes, shown)
 
     height = 1.5 + 1.45 * sum(strip_heights(shown.runs))
+    over_time = element("stale", "Stale reads a second over time, by outcome", strips, height)
+    ages = panel("ages", "Age of stale reads in TD epochs", lambda ax: stale_ages(ax, shown))
+    window = panel("window", "Length of the legal stale window by percentile", lambda ax: window_curves(ax, shown))
     return Section(
         "stale",
         "Stale reads",
@@ -256,19 +250,9 @@ def _stale(shown: Shown) -> Section:
         ),
         _legend(shown),
         (
-            Figure(
-                element("stale", "Stale reads a second over time, by outcome", strips, height),
-                "Stale reads a second over all vCPUs, warm-up included.",
-                tall=True,
-            ),
-            Figure(
-                panel("ages", "Age of stale reads in TD epochs", lambda ax: stale_ages(ax, shown)),
-                "How many TRACKs ago the page was blocked when it was still read.",
-            ),
-            Figure(
-                panel("window", "Length of the legal stale window by percentile", lambda ax: window_curves(ax, shown)),
-                "How long an old translation may be used: from BLOCK to the flush declared done.",
-            ),
+            Figure(over_time, "Stale reads a second over all vCPUs, warm-up included.", tall=True),
+            Figure(ages, "How many TRACKs ago the page was blocked when it was still read."),
+            Figure(window, "How long an old translation may be used: from BLOCK to the flush declared done."),
         ),
     )
 
