@@ -122,9 +122,6 @@ class Series:
         self._every = 1
         self._appended = 0
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def append(self, now: Snapshot) -> None:
         """Keep the counters of this snapshot."""
         if self._appended % self._every == 0:

@@ -100,11 +100,6 @@ def judge(one: Entry) -> Judgement:
     return Judgement(Verdict.passed, f"{f'gives BUSY up: {told}' if told else f'gives no BUSY up {looked}'}{aside}")
 
 
-def contract_document(header: Entry, subject: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What goes into contract.json. `subject`: machines, how it was explored, what is left out."""
-    return {"schema": SCHEMA, **header, **subject, "orderings": list(entries)}
-
-
 def contract_cases(document: Entry) -> list[Case]:
     """A case an ordering."""
     return [case_of(_asked(one)) for one in document["orderings"]]

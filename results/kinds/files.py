@@ -57,10 +57,11 @@ def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Arrays
     write_files(directory, real_files(result, arrays))
 
 
-def write_map(directory: Path, stem: str, document: Mapping[str, Any]) -> None:
-    """Make the picture of an atlas or of a matrix. Raises StoreError."""
+def draw_map(stem: str, directory: Path, document: Mapping[str, Any]) -> str:
+    """Make the picture of an atlas or of a matrix, which need nothing else. Raises StoreError."""
     from results.draw.sheet import drawn
     from results.kinds.maps import atlas_picture, matrix_picture
 
     picture = {"atlas": atlas_picture, "matrix": matrix_picture}[stem]
     write_files(directory, drawn({stem: lambda: picture(document)}))
+    return ""

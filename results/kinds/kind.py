@@ -30,7 +30,7 @@ from results.kinds.bench import tables as bench_tables
 from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
-from results.kinds.files import write_bench_report, write_map, write_real_report, write_report
+from results.kinds.files import draw_map, write_bench_report, write_real_report, write_report
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
@@ -122,11 +122,6 @@ def _draw_bench(directory: Path, bench: Bench) -> str:
     if kept:
         write_bench_report(directory, bench)
     return "" if kept else f"{ROUNDS}/"
-
-
-def _draw_map(stem: str, directory: Path, document: Any) -> str:
-    write_map(directory, stem, document)
-    return ""
 
 
 def _of_verdicts(document: Any) -> int:
@@ -243,7 +238,7 @@ KINDS = (
         lines=orders_views.order_lines,
         suite=lambda it: f"atlas-{it['ordering']}",
         cases=orders_views.order_cases,
-        draw=partial(_draw_map, "atlas"),
+        draw=partial(draw_map, "atlas"),
         alone=True,
         rows=_order_rows,
         about=lambda it: {key: it[key] for key in ("ordering", "steps", "machines")},
@@ -260,7 +255,7 @@ KINDS = (
         lines=faults.pair_lines,
         suite=lambda it: "matrix",
         cases=faults.pair_cases,
-        draw=partial(_draw_map, "matrix"),
+        draw=partial(draw_map, "matrix"),
         alone=True,
         rows=_fault_rows,
         about=lambda it: {"machines": it["machines"]},

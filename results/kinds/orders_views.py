@@ -148,10 +148,9 @@ def _races(races: Mapping[str, Any]) -> Table:
 
 
 def _latency(found: Mapping[str, float] | None) -> str:
-    return "too few rounds" if found is None else nanoseconds_with_interval(*(found[k] for k in SPREAD))
-
-
-SPREAD = ("median", "low", "high")
+    if found is None:
+        return "too few rounds"
+    return nanoseconds_with_interval(found["median"], found["low"], found["high"])
 
 
 def _ratio(entry: Mapping[str, Any]) -> str:

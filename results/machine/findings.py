@@ -35,14 +35,16 @@ SENTENCES = {
 
 
 class Finding(NamedTuple):
-    """One fact and what it means. `id` is stable, the rest is for people; `try_` is "" where there is nothing to do."""
+    """One fact and what it means. `id` is stable, the rest is for people; `try_` is "" where there is nothing to do. Of
+    which check it is, its `id` and `what`, is said where that is declared.
+    """
 
-    id: str
-    what: str
     found: str
     means: str
     try_: str = ""
     limits: Limits = Limits.nothing
+    id: str = ""
+    what: str = ""
 
     def as_dict(self) -> dict[str, str]:
         """As `doctor --json` prints it."""
@@ -102,15 +104,6 @@ MEANS = {
         "another hour or another machine; compare within interleaved rounds only",
     ),
 }
-
-
-class Told(NamedTuple):
-    """What a check found; the rest of a finding is said at the check."""
-
-    found: str
-    means: str
-    try_: str = ""
-    limits: Limits = Limits.nothing
 
 
 MARKS = {

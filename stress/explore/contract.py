@@ -15,7 +15,7 @@ from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, Leaf
-from results.kinds.contract import contract_document, entry
+from results.kinds.contract import SCHEMA, entry
 from results.kinds.orders import Tier
 from results.words import plural
 from scenarios.loader import load_scenario
@@ -135,7 +135,8 @@ def run_contract(
         def document(*, complete: bool) -> dict[str, Any]:
             told = {part: [machine.json() for machine in of_part] for part, of_part in machines.items()}
             subject = {"explored": {"threads": threads}, "machines": told, "left_out": left_out(found)}
-            return contract_document(head, subject, [one.entry(complete=complete) for one in found])
+            entries = [one.entry(complete=complete) for one in found]
+            return {"schema": SCHEMA, **head, **subject, "orderings": entries}
 
         with its.interrupts:
             with display(its.progress) as drawn:
