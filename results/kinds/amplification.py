@@ -17,7 +17,7 @@ from kernels.tdx.outcomes import Grade
 from results.exchange.cases import Case, case_of, unreached
 from results.numbers.statistics import clopper_pearson
 from results.table import Table, verdict_line
-from results.verdict import FAILING, Ending, Judgement, Verdict, grade_of, met_shootdowns, named, seen
+from results.verdict import FAILING, Ending, Judgement, Verdict, grade_of, is_safe, met_shootdowns, name_of, seen
 from results.words import count, nanoseconds, per_second, plural, rate_with_interval
 
 SCHEMA = "tdx-stress/amplification/1"
@@ -101,7 +101,7 @@ def judge_amplification(entry: Entry) -> Judgement:
 
     A race that hung after something else had failed has failed: a broken protocol need not come to an end.
     """
-    gravest, safe = gravest_race(entry), entry["expect"] == "safe"
+    gravest, safe = gravest_race(entry), is_safe(entry)
     if gravest is not None and _weight(gravest) > _FAILED:
         broken, plain = (
             (Verdict.crashed, "a worker died") if _weight(gravest) == _CRASHED else (Verdict.hung, "nothing progressed")
@@ -145,7 +145,7 @@ def unexpected_texts(entry: Entry, *grades: Grade) -> list[str]:
 
 def _known(entry: Entry) -> Sequence[str]:
     """The outcomes that the ordering is known for."""
-    return () if entry["expect"] == "safe" else entry["expect"]
+    return () if is_safe(entry) else entry["expect"]
 
 
 def times_as_often(entry: Entry) -> str:
@@ -173,7 +173,7 @@ def amplification_screen(document: Mapping[str, Any]) -> Iterator[RenderableType
     """
     entries = document["orderings"]
     for entry in entries:
-        yield Text(f"{named(entry['ordering'], entry['expect'] == 'safe')}: amplified for {entry['outcome']}", "bold")
+        yield Text(f"{name_of(entry)}: amplified for {entry['outcome']}", "bold")
         yield rates_table(entry)
         yield from _below(entry)
         yield ""
@@ -237,11 +237,11 @@ def first_catch_table(entries: Sequence[Entry]) -> Table:
     rows = []
     for entry in entries:
         best = entry["best"][0] if entry["best"] else entry["without"]
-        name = f"{named(entry['ordering'], entry['expect'] == 'safe')}: {entry['outcome']}"
+        name = f"{name_of(entry)}: {entry['outcome']}"
         both = (entry["without"], best)
         rows.append((name, *(_catch(one, entry["cap_s"]) for one in both), *map(_rate, both)))
     head = ("ORDERING: expected", "before", "after", "rate before", "rate after")
-    bad = frozenset(place for place, entry in enumerate(entries) if entry["expect"] != "safe")
+    bad = frozenset(place for place, entry in enumerate(entries) if not is_safe(entry))
     return Table("", head, tuple(rows), frozenset({1, 2, 3, 4}), bad)
 
 

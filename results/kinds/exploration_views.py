@@ -12,7 +12,7 @@ from kernels.tdx.rules import flow_named
 from results.exchange.cases import Case, case_of, unreached
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
-from results.verdict import FAILING, declared, grade_of, is_safe, meaning, named, word_of
+from results.verdict import FAILING, declared, grade_of, is_safe, meaning, name_of, word_of
 from results.words import broken_name, count, nanoseconds, per_second, plural, share
 
 Exploration = Mapping[str, Any]
@@ -171,7 +171,7 @@ def explorations_table(explorations: Sequence[Exploration]) -> Table:
         first = next((f"{name}, {plural(steps, 'step')}" for name, steps in failing(one).items()), "-")
         states = count(one["schedules"] if is_sampled(one) else one["states"])
         far = states, count(one["transitions"]), f"{one['depth']:,}", _duration(one)
-        rows.append((word_of(one).upper(), named(one["ordering"], is_safe(one)), *far, first))
+        rows.append((word_of(one).upper(), name_of(one), *far, first))
     head = ("VERDICT", "ordering", *numbers, "shortest forbidden")
     bad = frozenset(place for place, one in enumerate(explorations) if not is_safe(one))
     return Table("", head, tuple(rows), frozenset({2, 3, 4, 5}), bad)
@@ -188,7 +188,7 @@ def points_table(explorations: Sequence[Exploration]) -> Table:
         states = sum((one["schedules"] if is_sampled(one) else one["states"]) or 0 for one in its)
         shown = [(steps, what, one["point"]) for one in its for what, steps in failing(one).items()]
         least = "{1}, {0} steps at {2}".format(*min(shown)) if shown else "-"
-        rows.append((named(name, is_safe(its[0])), str(len(its)), verdicts, count(states), least))
+        rows.append((name_of(its[0]), str(len(its)), verdicts, count(states), least))
     looked = "schedules" if any(map(is_sampled, explorations)) else "states"
     return Table("", ("ordering", "points", "verdicts", looked, "shortest forbidden"), tuple(rows), frozenset({1, 3}))
 

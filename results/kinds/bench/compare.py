@@ -22,7 +22,7 @@ from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
 from results.numbers.rounds import LEAST_ROUNDS, PERCENTILES, RANKED, Effect, holm, unpaired_effect
 from results.table import Table
-from results.verdict import named, whole
+from results.verdict import is_safe, named, whole
 
 Interval = tuple[float, float]
 
@@ -110,7 +110,7 @@ def _of_run(path: Path, result: Mapping[str, Any], *, apart: bool) -> Rounds:
                 intervals[run["ordering"], at, figure] = (float(ends[0]), float(ends[1]))
     return Rounds(
         path, False, result["host"], result["scenario"], result.get("version", "unknown"), result.get("commit"), values,
-        {run["ordering"]: run["expect"] == "safe" for run in result["runs"]}, (at,), intervals, apart=apart,
+        {run["ordering"]: is_safe(run) for run in result["runs"]}, (at,), intervals, apart=apart,
         doubts=tuple(_doubts(result["runs"])),
     )  # fmt: skip
 
