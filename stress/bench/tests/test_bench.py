@@ -84,22 +84,6 @@ def test_a_sweep_is_written_into_every_file_that_is_named(tdx_stress: Command, t
 
 
 @pytest.mark.processes
-def test_the_machines_own_shootdowns_are_arms_beside_the_models_and_go_on_as_those(tdx_stress: Command) -> None:
-    done = tdx_stress("bench", "real", "--orderings", "signal,mprotect", "--duration", "30ms", "--out", "o")
-    again = tdx_stress("bench", "--resume", "o", "--rounds", "11", "--json", "-")
-
-    assert (done.returncode in UNSURE, again.returncode in UNSURE) == (True, True), done.stderr + again.stderr
-    assert re.search(r"^mprotect +0 of [0-9.]+ [kMG]", done.stdout, re.M)
-    bench = bench_of(again.stdout)
-    assert [(arm["ordering"], bool(arm["shootdown"])) for arm in bench["arms"]] == [
-        ("signal", True), ("signal", True), ("mprotect", False),
-    ]  # fmt: skip
-    assert len(bench["rounds"]) == 33
-    assert {race["figures"]["ipis"] is None for race in bench["rounds"] if race["all_shootdowns"]} == {False}
-    assert "Observation mprotect Never 0 " in again.stderr
-
-
-@pytest.mark.processes
 def test_a_bench_that_was_interrupted_and_then_killed_goes_on_from_its_last_whole_round(
     start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
 ) -> None:
