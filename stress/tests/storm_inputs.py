@@ -1,11 +1,14 @@
 """Inputs: files of every kind and words of the command line, damaged at random, and the verbs that read them."""
 
+import contextlib
 import io
 import json
 import os
 import random
 import resource
+import select
 import shutil
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,16 @@ TOKENS = ("-1", "1e999", '"\\u001b[2J"', "[]", "{}", "true", "nan", "9" * 400, '
 SMALL = ("--vcpus", "1", "--zappers", "1", "-q", "--memory", "64MiB", "--out", "out")
 SHORT = ("--duration", "50ms", "--warmup", "0s", "--no-report", "-q", "--out", "out")
 MOST_BYTES = 6 << 30
+ENOUGH_S = 90.0
+
+
+def _enough(pid: int) -> None:
+    """Ctrl-C once it has had its time: a damaged bench may ask for thousands of rounds, which is no hang."""
+    end = os.pidfd_open(pid)
+    with contextlib.suppress(ProcessLookupError):
+        if not select.select([end], [], [], ENOUGH_S)[0]:
+            os.kill(pid, signal.SIGINT)
+    os.close(end)
 
 
 class Inputs:
@@ -55,14 +68,14 @@ class Inputs:
             return f"input: {kind}", [], Ended((), 0, "", "", ())
         if isinstance(arguments, str):
             return f"input: {kind}", [arguments], Ended((), 0, "", "", ())
-        ended = run(place, arguments, limits={resource.RLIMIT_AS: MOST_BYTES})
+        ended = run(place, arguments, _enough, limits={resource.RLIMIT_AS: MOST_BYTES})
         return f"input: {kind}", self._wrong(ended), ended
 
     def _wrong(self, ended: Ended) -> list[str]:
         found = said_wrong(ended)
         if ended.code is None:
             return [*found, "hang"]
-        if ended.code not in FINISHED | {2, 4} | ({3} if "/dev/full" in ended.arguments else set()):
+        if ended.code not in FINISHED | {2, 4, 130} | ({3} if "/dev/full" in ended.arguments else set()):
             found.append(f"exit code {ended.code}")
         if ended.code in (2, 4) and len(ended.stderr.splitlines()) != 1 and "history" not in ended.arguments:
             found.append(f"{len(ended.stderr.splitlines())} lines of an error")
