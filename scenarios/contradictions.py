@@ -34,6 +34,13 @@ def ordering_contradictions(o: Ordering) -> Iterator[tuple[str, str]]:
     yield from _of_busy(o)
     taken |= {"fault_lock"} if o.fault_lock != "none" else set()
     taken |= {"no_entry_lock"} if o.no_entry_lock else set()
+    for lock, kind in o.locks:
+        if kind != "rw" and lock not in (o.entry_lock, o.fault_lock):
+            yield f"locks.{lock}", f"found {shown(kind)}, but no vCPU takes it, and steps say how they do"
+        if "spin" in kind and f"lock {lock} read" in o.every_step + o.undo:
+            yield f"locks.{lock}", f'found {shown(kind)}, but there is the step "lock {lock} read"'
+        if lock == o.entry_lock and "irq" not in kind and "requests" not in o.entry:
+            yield "entry", f'expected "requests", as {shown(lock)} is taken around the look at them, interrupts on'
     for lock in o.without.split("+") if o.without != "none" else ():
         if lock not in taken:
             yield "without", f"found {shown(lock)}, which the ordering does not take"

@@ -45,6 +45,7 @@ SEPT_FREES, HKID_FREES, GUARDS, IOCTLS = names(SeptFree), names(HkidFree), names
 MEMSLOT_ZAPS, FLUSH_AT = names(MemslotZap), names(FlushAt)
 REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", *LOCKS[:-1])
 OWN_LOCKS = (*LOCKS[:-1], "fault_lock", "no_entry_lock")
+LOCK_KINDS = ("rw", "spin", "rw_irq", "spin_irq")
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 WORKERS = ("process", "thread")
 PLACEMENTS = ("apart", "mixed")

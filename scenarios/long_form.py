@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from scenarios.busy import OF_FAULTS, in_force
-from scenarios.models import Ordering
+from scenarios.models import TABLES, Ordering
 from scenarios.wording import shown
 
 DOES = {
@@ -26,6 +26,8 @@ STEPS_OF = ("shootdown", "table", "undo")
 LOCKS = {
     "sept_lock": "the ordering's own lock of the S-EPT",
     "track_lock": "the ordering's own lock of TRACK and kick",
+    "page_table_lock": "the ordering's own lock of a page table",
+    "tlbstate_lock": "the ordering's own lock of flushes",
     "mmu_lock": "KVM's mmu_lock",
 }
 
@@ -58,4 +60,4 @@ def _value(ordering: Ordering, key: str) -> str:
     if key in STEPS_OF and (steps := getattr(ordering, key)):
         return f"{len(steps)} steps"
     value = getattr(ordering, key)
-    return shown(value.model_dump(exclude_none=True) if key == "kick" else value)
+    return shown(value.model_dump(exclude_none=True, exclude_defaults=key == "locks") if key in TABLES else value)

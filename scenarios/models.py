@@ -55,7 +55,7 @@ from scenarios.fields import (
     whole,
 )
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
-from scenarios.tables import BusyBySeamcall, Kick
+from scenarios.tables import BusyBySeamcall, Kick, Locks
 from scenarios.tdx_host import OfTheHost
 from scenarios.wording import listed, problem
 
@@ -115,9 +115,20 @@ class Ordering(BaseModel):
         title="the steps that take a BLOCK back where BUSY is handed up behind it, before the first step again",
         description='a list of steps such as ["unblock"]',
     )
+    locks: Locks = Field(
+        default=Locks(),
+        title="how a vCPU takes the ordering's own locks: for read or whole (spin), and with interrupts off (irq)",
+        description='a table such as { page_table_lock = "spin_irq" }',
+    )
+    entry_lock: Annotated[str, one_of("lock", FAULT_LOCKS)] = Field(
+        default="none",
+        title="which of the ordering's own locks a vCPU holds where it looks whether it may enter: at requests and "
+        "gate, or with interrupts off at all that it looks at behind IN_GUEST_MODE",
+        description=f"a lock ({listed(FAULT_LOCKS)})",
+    )
     fault_lock: Annotated[str, one_of("lock", FAULT_LOCKS)] = Field(
         default="none",
-        title="which of the ordering's own locks AUG and SEPT.ADD hold for read",
+        title="which of the ordering's own locks AUG and SEPT.ADD hold",
         description=f"a lock ({listed(FAULT_LOCKS)})",
     )
     fault_mmu_lock: Annotated[str, one_of("lock mode", LOCK_MODES)] = Field(
@@ -349,7 +360,7 @@ class Scenario(BaseModel):
         return self
 
 
-TABLES: dict[str, type[BaseModel]] = {"kick": Kick, "busy": BusyBySeamcall}
+TABLES: dict[str, type[BaseModel]] = {"kick": Kick, "busy": BusyBySeamcall, "locks": Locks}
 NESTED: dict[str, type[BaseModel]] = {**TABLES, "matrix": Small}
 # What stands in a list or a table, where an element of it has the wrong type.
 ELEMENTS = {

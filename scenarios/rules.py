@@ -15,6 +15,7 @@ from kernels.tdx.rules import (
     HkidFree,
     Ioctl,
     KickBy,
+    Lock,
     MemslotZap,
     Module,
     OnError,
@@ -72,6 +73,9 @@ def compile_rules(
         flush_at=int(FlushAt[ordering.flush_at.upper()]),
         fault_lock=0 if "fault_lock" in without else FAULT_LOCKS.index(ordering.fault_lock),
         fault_for_write=int(ordering.fault_mmu_lock == "write"),
+        entry_lock=FAULT_LOCKS.index(ordering.entry_lock),
+        spin_locks=sum(1 << Lock[lock.upper()] for lock, kind in ordering.locks if "spin" in kind),
+        irq_locks=sum(1 << Lock[lock.upper()] for lock, kind in ordering.locks if "irq" in kind),
         no_entry_lock=int(ordering.no_entry_lock and "no_entry_lock" not in without),
         **{
             f"{seamcall}_busy_{mode}": policy(word)

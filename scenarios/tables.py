@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from scenarios.busy import A_POLICY, BY_LOCK
-from scenarios.fields import REQUESTS, STRICT, Policy, one_of, word_or_more
+from scenarios.fields import LOCK_KINDS, REQUESTS, STRICT, Policy, one_of, word_or_more
 from scenarios.wording import listed
 
 
@@ -44,3 +44,18 @@ class BusyBySeamcall(BaseModel):
     remove: BusyPolicy | None = Field(default=None, description=BY_LOCK)
     aug: BusyPolicy | None = Field(default=None, description=BY_LOCK)
     sept_add: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+
+
+LockKind = Annotated[str, one_of("kind of lock", LOCK_KINDS)]
+A_KIND = f"a kind of lock ({listed(LOCK_KINDS)})"
+
+
+class Locks(BaseModel):
+    """How a vCPU takes the ordering's own locks: `rw` for read, `spin` for write, and `_irq` with interrupts off."""
+
+    model_config = STRICT
+
+    sept_lock: LockKind = Field(default="rw", description=A_KIND)
+    track_lock: LockKind = Field(default="rw", description=A_KIND)
+    page_table_lock: LockKind = Field(default="rw", description=A_KIND)
+    tlbstate_lock: LockKind = Field(default="rw", description=A_KIND)

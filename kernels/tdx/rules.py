@@ -27,9 +27,15 @@ class Step(IntEnum):
     LOCK_TRACK_LOCK = 19
     LOCK_TRACK_LOCK_READ = 20
     UNLOCK_TRACK_LOCK = 21
-    LOCK_MMU_LOCK = 22
-    LOCK_MMU_LOCK_READ = 23
-    UNLOCK_MMU_LOCK = 24
+    LOCK_PAGE_TABLE_LOCK = 22
+    LOCK_PAGE_TABLE_LOCK_READ = 23
+    UNLOCK_PAGE_TABLE_LOCK = 24
+    LOCK_TLBSTATE_LOCK = 25
+    LOCK_TLBSTATE_LOCK_READ = 26
+    UNLOCK_TLBSTATE_LOCK = 27
+    LOCK_MMU_LOCK = 28
+    LOCK_MMU_LOCK_READ = 29
+    UNLOCK_MMU_LOCK = 30
 
 
 class Lock(IntEnum):
@@ -40,7 +46,10 @@ class Lock(IntEnum):
     # Those of a proposal for zaps under mmu_lock held for read (RFC thread on TDX huge pages, May 2025).
     SEPT_LOCK = 0
     TRACK_LOCK = 1
-    MMU_LOCK = 2
+    # What hosts have around a page table, and Linux 2.4 had around a flush.
+    PAGE_TABLE_LOCK = 2
+    TLBSTATE_LOCK = 3
+    MMU_LOCK = 4
 
 
 class Gate(IntEnum):
@@ -298,7 +307,10 @@ class Rules(NamedTuple):
     entry_gate: int
     entry_wait_for_sept_zap: int
     flush_at: int  # where a request's flush is done: by its handler, or by the next entry that succeeds
-    fault_lock: int  # the lock of its own that is held for read around AUG and SEPT.ADD, and 1; 0 for none
+    fault_lock: int  # the lock of its own that is held around AUG and SEPT.ADD, and 1; 0 for none
+    entry_lock: int  # the same around a vCPU's look at what keeps it from entering
+    spin_locks: int  # of its own locks, a bit each: those that a vCPU takes for write, not for read
+    irq_locks: int  # and with interrupts off
     fault_for_write: int  # a fault holds mmu_lock for write, not for read
     no_entry_lock: int  # a lock is held while wait_for_sept_zap is raised
     # Policies for BUSY: with mmu_lock held for write, and for read or not at all.
@@ -353,4 +365,6 @@ def own_locks(rules: Rules) -> int:
     places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
     steps = (order >> place & STEP_MASK for order in (rules.shootdown, rules.table, rules.undo) for place in places)
     taken = [(step - FIRST_LOCK_STEP) // STEPS_OF_LOCK for step in steps if step >= FIRST_LOCK_STEP]
-    return max(rules.fault_lock, rules.no_entry_lock, *(lock + 1 for lock in taken if lock != Lock.MMU_LOCK))
+    return max(
+        rules.fault_lock, rules.entry_lock, rules.no_entry_lock, *(lock + 1 for lock in taken if lock != Lock.MMU_LOCK)
+    )

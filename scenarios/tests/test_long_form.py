@@ -60,6 +60,8 @@ def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path:
         'sept_busy = "none"',
         'busy = { block = "bug", remove = "spin", aug = "bug", sept_add = "bug" }',
         "undo = [] (left out)",
+        "locks = {} (left out)",
+        'entry_lock = "none" (left out)',
         'fault_lock = "none" (left out)',
         'fault_mmu_lock = "read" (left out)',
         "no_entry_lock = false (left out)",

@@ -95,8 +95,8 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
         (
             NO_KICK + "xyz = 1",
             "xyz: unknown key; expected title, source, why, shootdown, table, kick, gate, entry, flush_at, "
-            "track_busy, sept_busy, busy, undo, fault_lock, fault_mmu_lock, no_entry_lock, without, serialized, "
-            "sept_free, hkid_free, guard, elide_flush, on_error, fault_retry, faults or expect",
+            "track_busy, sept_busy, busy, undo, locks, entry_lock, fault_lock, fault_mmu_lock, no_entry_lock, without, "
+            "serialized, sept_free, hkid_free, guard, elide_flush, on_error, fault_retry, faults or expect",
         ),
         (NO_KICK + 'name = "x"', "name: unknown key; the name is that of the file"),
         (NO_KICK + "Gate = 2", 'Gate: unknown key; did you mean "gate"?'),
@@ -220,6 +220,32 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
         (
             NO_KICK + 'busy = { remove = "hand_up" }\nundo = ["kick", "unblock"]',
             'kick: missing; the step "kick" needs a table such as { request = "none", wait = true }',
+        ),
+        (
+            NO_KICK + 'locks = { sept_lock = "spin_irq" }',
+            'locks.sept_lock: found "spin_irq", but no vCPU takes it, and steps say how they do',
+        ),
+        (
+            NO_KICK + 'locks = { sept_lock = "mutex" }',
+            'locks.sept_lock: unknown kind of lock "mutex"; expected rw, spin, rw_irq or spin_irq',
+        ),
+        (
+            NO_KICK + 'locks = { sept_lok = "spin" }',
+            'locks.sept_lok: unknown key; did you mean "sept_lock"?',
+        ),
+        (
+            'shootdown = ["lock sept_lock read", "block", "remove", "unlock sept_lock"]\n'
+            'locks = { sept_lock = "spin" }\nfault_lock = "sept_lock"',
+            'locks.sept_lock: found "spin", but there is the step "lock sept_lock read"',
+        ),
+        (
+            NO_KICK + 'entry_lock = "tlbstate_lock"',
+            'entry: expected "requests", as "tlbstate_lock" is taken around the look at them, interrupts on',
+        ),
+        (
+            NO_KICK + 'entry_lock = "mmu_lock"',
+            'entry_lock: unknown lock "mmu_lock"; expected none, sept_lock, track_lock, page_table_lock '
+            "or tlbstate_lock",
         ),
         (
             'shootdown = ["lock mmu_lock read", "block", "remove", "unlock mmu_lock"]',

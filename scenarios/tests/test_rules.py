@@ -42,6 +42,9 @@ def test_spec_compiles_to_these_integers() -> None:
         entry_wait_for_sept_zap=0,
         flush_at=0,
         fault_lock=0,
+        entry_lock=0,
+        spin_locks=0,
+        irq_locks=0,
         no_entry_lock=0,
         fault_for_write=0,
         block_busy_write=0,
@@ -213,6 +216,17 @@ def test_what_takes_a_block_back_is_compiled_without_locks_that_are_left_out(tmp
 
     assert locked == pack_steps([Step.LOCK_SEPT_LOCK, Step.UNBLOCK, Step.UNLOCK_SEPT_LOCK])
     assert compiled(str(file)).undo == pack_steps([Step.UNBLOCK])
+
+
+def test_how_vcpus_take_a_lock_is_compiled(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'shootdown = ["block", "remove"]\nentry_lock = "tlbstate_lock"\nfault_lock = "page_table_lock"\n'
+        'locks = { tlbstate_lock = "spin_irq", page_table_lock = "rw_irq" }'
+    )
+    rules = compiled(str(file))
+
+    assert (rules.entry_lock, rules.fault_lock, rules.spin_locks, rules.irq_locks) == (4, 3, 8, 12)
 
 
 def test_a_rate_is_shared_among_the_zappers() -> None:

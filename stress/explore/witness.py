@@ -32,7 +32,8 @@ TRACE, TIMELINE = "trace.json", "timeline"
 DECIDING = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap",
     "shootdown", "table", "undo", "request", "wait", "gate", "entry_requests", "entry_gate", "entry_wait_for_sept_zap",
-    "fault_lock", "fault_for_write", "no_entry_lock", "serialized", "mmu_lock_steps",
+    "fault_lock", "entry_lock", "spin_locks", "irq_locks", "fault_for_write", "no_entry_lock", "serialized",
+    "mmu_lock_steps",
     *(f"{seamcall}_busy_{mode}" for seamcall in SEAMCALLS for mode in LOCK_MODES),
     "zap_for_write", "sept_free", "hkid_free", "guard", "on_error", "faults", "shootdowns", "sept_ve_disable", "lps",
     "ioctls", "fault_retry", "epf_threshold", "hp_lock_timeout", "flush_at", "elide_flush", "aging",

@@ -50,7 +50,7 @@ ZAPPERS = (
     - vars(vcpu).keys()
     - vars(guest).keys()
 )
-LAY = plan(2, 2, 2, 2, packed=True, vcpu_registers=48, zapper_registers=48)
+LAY = plan(2, 2, 2, 2, locks=1, packed=True, vcpu_registers=48, zapper_registers=48)
 STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
 # Each drawn example is the same in every run: what is found here is found again.
@@ -171,6 +171,7 @@ PARAMETERS: dict[str, Any] = {
     "leaving": st.just(0),
     "leaf": st.sampled_from([kvm.LEAF_BLOCK, kvm.LEAF_TRACK, kvm.LEAF_REMOVE]),
     "what": st.sampled_from([kvm.BLOCK, kvm.TRACK, kvm.REMOVE]),
+    "lock": st.just(0),
     "policy": st.sampled_from([int(busy) for busy in Busy]),
     "quiet": st.integers(0, 1),
     "todo": st.sampled_from([rules.shootdown for rules in ORDERS.values()]),
@@ -213,6 +214,7 @@ def small_states(draw: Any) -> np.ndarray:
     td[LAY.epoch_lock], td[LAY.tree_lock] = draw(st.sampled_from([0, 0, 1, 2])), draw(st.sampled_from([0, 0, 1, 2]))
     td[LAY.mmu_lock], td[LAY.gate] = draw(st.sampled_from([0, 0, 1, 2])), draw(small)
     td[LAY.wait_for_sept_zap] = draw(st.integers(0, 1))
+    td[LAY.own_lock] = draw(st.sampled_from([0, 0, 1, 2]))
     for gpa in range(2):
         page, flags = draw(st.integers(1, 2)), draw(st.sampled_from([0, 0, 0, words.TDEL, words.HP]))
         at = gpa * LAY.page_stride
@@ -240,6 +242,7 @@ def rules_of(draw: Any) -> Rules:
     rules: Rules = ORDERS[draw(st.sampled_from(sorted(ORDERS)))]
     flows = {"batch": draw(st.integers(1, 2)), "resched": draw(st.integers(0, 1)), "shared_pages": 1}
     flush = draw(st.integers(0, 1))
+    flows |= {"spin_locks": draw(st.integers(0, 1)), "irq_locks": draw(st.integers(0, 1))}
     return rules._replace(shootdowns=2, on_error=draw(st.integers(0, 2)), shared_flush=flush, **flows)
 
 

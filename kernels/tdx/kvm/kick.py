@@ -8,6 +8,7 @@ Documentation/virt/kvm/vcpu-requests.rst.
 from kernels.language.atomics import (
     compare_exchange_seq_cst,
     exchange_seq_cst,
+    fetch_add_seq_cst,
     fetch_and_seq_cst,
     fetch_or_seq_cst,
     load_acquire,
@@ -33,11 +34,24 @@ from kernels.tdx.kvm.busy import (
     keeps_vcpus_out,
 )
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
-from kernels.tdx.kvm.zap_locks import lock_no_entry
-from kernels.tdx.module.locks import write_unlock
+from kernels.tdx.kvm.zap_locks import WRITE, give_back, has_interrupts_off, lock_no_entry, mode_of_vcpu
+from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_range_unblock, mem_track
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, FlushAt, KickBy, Module, SharedFlush, Step
-from kernels.tdx.spans import ACKNOWLEDGED, AWAKE, ENTRY, KICKING, REQUESTS, TO_A_VCPU, UNLOCKED, VCPUS_IN, VCPUS_OUT
+from kernels.tdx.spans import (
+    ACKNOWLEDGED,
+    AWAKE,
+    ENTRY,
+    FOR_READ,
+    FOR_WRITE,
+    GIVEN_BACK,
+    KICKING,
+    REQUESTS,
+    TO_A_VCPU,
+    UNLOCKED,
+    VCPUS_IN,
+    VCPUS_OUT,
+)
 from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
 from kernels.tdx.words import (
@@ -48,6 +62,7 @@ from kernels.tdx.words import (
     awaiting,
     ipi,
     mode,
+    own_lock,
     requests,
     vcpu_epoch,
 )
@@ -188,6 +203,32 @@ def acknowledge(td, lay, rules, me):
     """ack_kick(), the IPI's empty handler: interrupts are on, the TD exit is behind. Answers every sender."""
     if (yield load_acquire(td, ipi(lay, me.index))) != 0:
         yield exchange_seq_cst(td, ipi(lay, me.index), 0)
+    return 0
+
+
+@steps(
+    span=wait("own lock", "waits for a lock of the ordering's own"),
+    at={"try_lock_exclusive_own_lock": FOR_WRITE, "fetch_add_seq_cst_own_lock": FOR_READ},
+)
+def take_lock_as_vcpu(td, lay, rules, me, lock):
+    """Wait for a lock of the ordering's own; with interrupts off no IPI is answered meanwhile."""
+    if mode_of_vcpu(rules, lock) == WRITE:
+        while not (yield try_lock_exclusive(td, own_lock(lay, lock))):
+            if not has_interrupts_off(rules, lock):
+                yield from acknowledge(td, lay, rules, me)
+            relax(td, rules, me)
+    else:
+        while (yield fetch_add_seq_cst(td, own_lock(lay, lock), 2)) & 1:
+            yield fetch_add_seq_cst(td, own_lock(lay, lock), -2)
+            if not has_interrupts_off(rules, lock):
+                yield from acknowledge(td, lay, rules, me)
+            relax(td, rules, me)
+    return 0
+
+
+@steps(at={"give_back_own_lock": GIVEN_BACK})
+def give_lock_back_as_vcpu(td, lay, rules, me, lock):
+    yield give_back(td, own_lock(lay, lock), mode_of_vcpu(rules, lock))
     return 0
 
 

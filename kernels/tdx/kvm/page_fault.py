@@ -21,12 +21,12 @@ from kernels.tdx.kvm.busy import (
     is_busy,
     is_known,
 )
-from kernels.tdx.kvm.kick import acknowledge
+from kernels.tdx.kvm.kick import acknowledge, give_lock_back_as_vcpu, take_lock_as_vcpu
 from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, write_unlock
 from kernels.tdx.module.sept import SEPT_PAGES, mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, OnError
-from kernels.tdx.spans import FAULTING, FOR_READ, READ_LOCK, WRITE_LOCK
+from kernels.tdx.spans import FAULTING, READ_LOCK, WRITE_LOCK
 from kernels.tdx.statuses import HANDED_UP, SAME_PAGE_PENDING, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import (
@@ -38,7 +38,6 @@ from kernels.tdx.words import (
     first_below,
     generation_of,
     mirror,
-    own_lock,
     owner,
     phase_of,
     table_of,
@@ -95,16 +94,6 @@ def write_lock_with_interrupts(td, lay, rules, me):
     return 0
 
 
-@steps(at={"fetch_add_seq_cst_own_lock": FOR_READ})
-def read_lock_own_with_interrupts(td, lay, rules, me, lock):
-    """The same of a lock of the ordering's own."""
-    while (yield fetch_add_seq_cst(td, own_lock(lay, lock), 2)) & 1:
-        yield fetch_add_seq_cst(td, own_lock(lay, lock), -2)
-        yield from acknowledge(td, lay, rules, me)
-        relax(td, rules, me)
-    return 0
-
-
 @steps
 def clear_children(td, lay, rules, me, table):
     """tdp_mmu_alloc_sp(): a page-table page without an SPTE. Those of the page that was there before stay frozen, until
@@ -130,10 +119,10 @@ def add(td, lay, rules, me, node, page):
     retries = 0
     while True:
         if rules.fault_lock:
-            yield from read_lock_own_with_interrupts(td, lay, rules, me, rules.fault_lock - 1)
+            yield from take_lock_as_vcpu(td, lay, rules, me, rules.fault_lock - 1)
         status = yield from mem_add(td, lay, rules, me, node, page)
         if rules.fault_lock:
-            yield read_unlock(td, own_lock(lay, rules.fault_lock - 1))
+            yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.fault_lock - 1)
         count_status(td, me, leaf_of(lay, node), status)
         if status == SUCCESS:
             return SUCCESS

@@ -11,7 +11,7 @@ from kernels.language.atomics import (
     store_release,
     store_seq_cst,
 )
-from kernels.language.steps import choice, harness, steps
+from kernels.language.steps import choice, harness, local, steps
 from kernels.race.ring import Mark, kept
 from kernels.race.tally import count, finish, now, relax, two
 from kernels.story.events import Kind
@@ -26,8 +26,10 @@ from kernels.tdx.kvm.kick import (
     also_asked,
     entry_failed,
     exit_requested,
+    give_lock_back_as_vcpu,
     looks_at_requests,
     process_requests,
+    take_lock_as_vcpu,
 )
 from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.rules import Fault
@@ -206,6 +208,14 @@ def vcpu_destroy(td, lay, rules, me):
     return 0
 
 
+@local
+def looks_locked(rules, interrupts_off):
+    """Whether a vCPU takes a lock around its look at requests, interrupts on, or at what keeps it out, once they are
+    off.
+    """
+    return rules.entry_lock and rules.irq_locks << 1 >> rules.entry_lock & 1 == interrupts_off
+
+
 @steps(at=OWN)
 def vcpu(td, lay, rules, me):
     """vcpu_run(): requests, IN_GUEST_MODE, VP.ENTER, the guest, TD exit, OUTSIDE_GUEST_MODE, interrupts on; again."""
@@ -218,16 +228,24 @@ def vcpu(td, lay, rules, me):
             relax(td, rules, me)
             continue
         yield from vcpu_load(td, lay, rules, me, entered)
+        if looks_locked(rules, 0):
+            yield from take_lock_as_vcpu(td, lay, rules, me, rules.entry_lock - 1)
         yield from handle_requests(td, lay, rules, me)
+        if looks_locked(rules, 0):
+            yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.entry_lock - 1)
         yield from mmu_reload(td, lay, rules, me)
         yield from preempt_disable(td, lay, rules, me)
-        # With nothing to look at there is no load that could come first.
-        if rules.faults & (LOST_KICK | ENTRY_UNCHECKED) == LOST_KICK:
+        # With nothing to look at there is no load that could come first, nor before a lock.
+        if not looks_locked(rules, 1) and rules.faults & (LOST_KICK | ENTRY_UNCHECKED) == LOST_KICK:
             leaves = yield from enter_unfenced(td, lay, rules, me)
         else:
             yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
             yield from behind_mode(td, lay, rules, me)
+            if looks_locked(rules, 1):
+                yield from take_lock_as_vcpu(td, lay, rules, me, rules.entry_lock - 1)
             leaves = yield from exit_requested(td, lay, rules, me)
+            if looks_locked(rules, 1):
+                yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.entry_lock - 1)
         status = yield from enter_guest(td, lay, rules, me, leaves)
         if status != SUCCESS:
             entry_failed(td, lay, rules, me)

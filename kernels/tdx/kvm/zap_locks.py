@@ -1,6 +1,8 @@
-"""Locks that steps of an ordering take, each for write or for read, and `no_entry_lock` while vCPUs are kept out.
+"""Locks that steps of an ordering take, each for write or for read, and `no_entry_lock` while vCPUs are kept out. How
+vCPUs take them stands in `kernels/tdx/kvm/kick.py`, beside their answer to an IPI.
 
-Source: a proposal in the RFC thread on TDX huge pages, May 2025, for zaps under mmu_lock held for read.
+Source: a proposal in the RFC thread on TDX huge pages, May 2025, for zaps under mmu_lock held for read; hosts whose
+page-table lock is held around a flush.
 """
 
 from kernels.language.atomics import fetch_add_seq_cst
@@ -47,6 +49,17 @@ def held_behind(held, what):
     """The locks that are held behind a step that takes one or gives it back."""
     others = held & ~(HELD_MASK << HELD_BITS * lock_of(what))
     return others | mode_of(what) << HELD_BITS * lock_of(what)
+
+
+@local
+def mode_of_vcpu(rules, lock):
+    """How a vCPU takes a lock of the ordering's own."""
+    return WRITE if rules.spin_locks >> lock & 1 else READ
+
+
+@local
+def has_interrupts_off(rules, lock):
+    return rules.irq_locks >> lock & 1
 
 
 @op

@@ -10,9 +10,10 @@ from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import is_busy
+from kernels.tdx.kvm.kick import give_lock_back_as_vcpu
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import shoot_down
-from kernels.tdx.kvm.zap_locks import READ, take_lock
+from kernels.tdx.kvm.zap_locks import mode_of_vcpu, take_lock
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock
 from kernels.tdx.module.mem import mem_page_aug
 from kernels.tdx.spans import CLAIM, OWN
@@ -33,7 +34,6 @@ from kernels.tdx.words import (
     SPTE_PRESENT,
     generation_of,
     mirror,
-    own_lock,
     owner,
     phase_of,
     stage,
@@ -61,10 +61,11 @@ def map_page(td, lay, rules, me, gpa, page):
     """TDH.MEM.PAGE.AUG, tried again while it is BUSY (RET_PF_RETRY). Returns the status."""
     while True:
         if rules.fault_lock:
-            yield from take_lock(td, lay, rules, me, rules.fault_lock - 1, READ)
+            mode = mode_of_vcpu(rules, rules.fault_lock - 1)
+            yield from take_lock(td, lay, rules, me, rules.fault_lock - 1, mode)
         status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
         if rules.fault_lock:
-            yield read_unlock(td, own_lock(lay, rules.fault_lock - 1))
+            yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.fault_lock - 1)
         count_status(td, me, LEAF_AUG, status)
         if status == SUCCESS:
             break

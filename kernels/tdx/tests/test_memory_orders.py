@@ -15,6 +15,7 @@ ipi | 1 exchange, 3 fetch_or | 4 load_acquire
 vm_bugged | 7 store_release | 8 load_acquire
 requests | 2 fetch_and, 2 fetch_or | 1 load_acquire, 2 load_seq_cst
 mode | 2 store_relaxed, 2 store_release, 1 store_seq_cst, 2 compare_exchange | 2 load_seq_cst
+own_lock | 2 compare_exchange, 6 fetch_add |
 gate | 1 store_release, 1 store_seq_cst, 2 fetch_add | 1 load_acquire
 wait_for_sept_zap | 4 store_release, 2 store_seq_cst | 3 load_seq_cst
 no_entry_lock | 1 compare_exchange, 1 fetch_add |
@@ -27,7 +28,6 @@ shared_owner | 3 store_release | 2 load_relaxed
 flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire
 runnable | 3 store_release, 1 store_seq_cst | 8 load_acquire, 1 load_seq_cst
 vcpu_mutex | 4 compare_exchange, 6 fetch_add |
-own_lock | 1 compare_exchange, 7 fetch_add |
 mirror | 19 store_release, 2 exchange, 7 compare_exchange | 6 load_acquire
 kvm_lock | 1 compare_exchange, 1 fetch_add |
 invalidate_lock | 2 compare_exchange, 2 fetch_add |

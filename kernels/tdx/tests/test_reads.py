@@ -50,6 +50,7 @@ def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() ->
     found.append(
         of(order(PROTECT, FLUSH, **REQUESTS), Flow.WRITES, module=int(Module.NONE), flush_at=int(FlushAt.ENTRY))
     )
+    found.append(of(SPEC._replace(entry_lock=1)))
 
     fields = frozenset().union(*(one.fields for one in found))
     assert set(Rules._fields) - fields == {"faults", *OF_RACES}

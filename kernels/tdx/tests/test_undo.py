@@ -7,7 +7,7 @@ from kernels.story.narrate import Narrator
 from kernels.tdx.kvm.steps_left import followed_by
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import STEP_BITS, Busy, Module, Rules, Step, pack_steps
+from kernels.tdx.rules import STEP_BITS, Busy, Flow, Module, Rules, Step, pack_steps
 from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, REMOVE, REQUESTS, TRACK, UNBLOCK, busy, order
 
 LOCK_TRACK, _, UNLOCK_TRACK = LOCKS[3:6]
@@ -60,6 +60,15 @@ def test_a_block_that_is_handed_up_itself_has_nothing_to_be_taken_back():
 
     assert plain.complete and undone.complete
     assert plain.states == undone.states
+
+
+def test_of_a_batch_only_those_pages_are_taken_back_that_have_been_blocked():
+    batch = {"flow": int(Flow.BATCH), "batch": 2, "shootdowns": 2, "serialized": 1}
+    up = order(BLOCK, TRACK, KICK, REMOVE, **batch, **PLAIN_EPT, **busy(Busy.HAND_UP, "block"))
+    found, errors = searched(up._replace(**BARE), Size(1, 1, 2, 2))
+
+    assert searched(up, Size(1, 1, 2, 2))[1] == {"already_blocked"}
+    assert (errors, found.complete, found.states) == (set(), True, 24_213)
 
 
 @pytest.mark.parametrize("held", [(), (UNLOCK_TRACK,), (UNLOCK_TRACK, LOWER)])

@@ -13,7 +13,8 @@ from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import STEP_BITS, Busy, Flow, Lock, Rules, Step, pack_steps
 from kernels.tests.orders import BLOCK, KICK, LOCKS, LOWER, RAISE, REMOVE, TRACK, busy, order
 
-LOCK_SEPT, READ_SEPT, UNLOCK_SEPT, LOCK_TRACK, READ_TRACK, UNLOCK_TRACK, LOCK_MMU, READ_MMU, UNLOCK_MMU = LOCKS
+LOCK_SEPT, READ_SEPT, UNLOCK_SEPT, LOCK_TRACK, READ_TRACK, UNLOCK_TRACK = LOCKS[:6]
+LOCK_MMU, _, UNLOCK_MMU = LOCKS[-3:]
 SEPT, TRACKS, FAULTS, NO_ENTRY = "sept_lock", "track_lock", "fault_lock", "no_entry_lock"
 ALL = {SEPT, TRACKS, FAULTS, NO_ENTRY}
 TWO_ZAPPERS = Size(1, 2, 2)

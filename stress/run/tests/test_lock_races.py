@@ -35,12 +35,30 @@ busy       = {{{{ remove = "hand_up" }}}}
 serialized = false
 {{}}
 """
+SPUN_FOR = """\
+shootdown  = ["lock page_table_lock", "block", "track", "kick", "remove", "unlock page_table_lock"]
+kick       = {{ request = "tlb_flush", wait = true }}
+entry      = ["requests"]
+entry_lock = "page_table_lock"
+locks      = {{ page_table_lock = "{}" }}
+serialized = false
+"""
 # By name: the ordering, where its race is held up, and what shows.
 ORDERS = {
     "block_for_read": (
         READ_LOCKED.format("read", TRACKED, "write"),
         "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
         "busy_given_up",
+    ),
+    "interrupts_off": (
+        SPUN_FOR.format("spin_irq"),
+        "kick.fetch_or_seq_cst_ipi=100us@0.5",
+        "no_progress",
+    ),
+    "interrupts_on": (
+        SPUN_FOR.format("spin"),
+        "kick.fetch_or_seq_cst_ipi=100us@0.5",
+        "",
     ),
     "blocked_again": (
         HANDED_UP.format(""),
@@ -77,11 +95,12 @@ def test_what_a_lock_is_for_shows_where_it_is_held_otherwise(tdx_stress: Command
     (tmp_path / "mine.toml").write_text(text + (f'expect = ["{shows}"]' if shows else 'expect = "safe"'))
     done = tdx_stress(
         "run", "wrong", "--ordering", "mine.toml", "--vcpus", "1", "--zappers", "2", "--pages", "4",
-        "--set", "delays={}", "--delay", delay, "--duration", "3s", "--warmup", "0s", "--no-report", "--json", "-",
+        "--set", "delays={}", "--delay", delay, "--set", f"watchdog_s={1 if shows == 'no_progress' else 60}",
+        "--duration", "3s", "--warmup", "0s", "--no-report", "--json", "-",
     )  # fmt: skip
 
     assert done.stdout, done.stderr
     (run,) = json.loads(done.stdout)["runs"]
     forbidden = {one["id"] for one in run["outcomes"] if one["grade"] == "forbidden" and one["count"]}
     assert forbidden == {shows} - {""}
-    assert run["ending"] == "finished"
+    assert run["ending"] == ("hung" if shows == "no_progress" else "finished")
