@@ -7,6 +7,7 @@ import pytest
 from scenarios.costs import COSTS, WORDS, cost_ns
 from scenarios.loader import ScenarioError, apply_settings, load_scenario
 from scenarios.models import Scenario
+from scenarios.tests.refusals import refused
 from scenarios.validation import validated
 
 BARE = {"orderings": ["spec"], "vcpus": 1, "zappers": 1}
@@ -58,10 +59,7 @@ def test_a_plain_zero_is_a_cost_and_blanks_mean_nothing() -> None:
     ],
 )
 def test_what_is_no_cost_is_refused_in_one_line(value: Any, said: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        declared(value)
-
-    assert str(refused.value) == f"mine.toml: {said}"
+    assert refused(declared, value) == f"mine.toml: {said}"
 
 
 def test_one_cost_is_changed_beside_those_of_a_word_or_by_itself() -> None:

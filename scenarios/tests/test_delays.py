@@ -1,7 +1,8 @@
 import pytest
 
 from scenarios.delays import Delay, parse_delay, parse_start_offset
-from scenarios.loader import ScenarioError, apply_settings, load_scenario, with_delays
+from scenarios.loader import apply_settings, load_scenario, with_delays
+from scenarios.tests.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,7 @@ def test_delays_of_the_command_line_come_beside_those_of_the_scenario() -> None:
     ],
 )
 def test_a_delay_that_does_not_hold_is_one_line(typed: str, expected: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        with_delays(load_scenario("review"), [typed])
-
-    assert str(refused.value).startswith(expected)
+    assert refused(with_delays, load_scenario("review"), [typed]).startswith(expected)
 
 
 def test_a_start_offset_is_a_delay_or_nothing() -> None:
@@ -53,10 +51,8 @@ def test_a_start_offset_is_a_delay_or_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["2us@0.5", "2s", "soon"])
 def test_a_start_offset_that_does_not_hold_is_one_line(text: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        apply_settings(load_scenario("review"), [], [f"start_offset={text}"])
-
     expected = (
         "--set: start_offset: expected a start offset of up to 999ms such as 0ns, 500ns or 0-2us (drawn each time)"
     )
-    assert str(refused.value) == f'{expected}, or nothing, found "{text}"'
+    said = refused(apply_settings, load_scenario("review"), [], [f"start_offset={text}"])
+    assert said == f'{expected}, or nothing, found "{text}"'

@@ -2,7 +2,8 @@
 
 import pytest
 
-from scenarios.loader import ScenarioError, parse_duration
+from scenarios.loader import parse_duration
+from scenarios.tests.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,4 @@ def test_a_duration_is_read_in_its_unit_or_in_seconds(text: str, seconds: float)
 
 @pytest.mark.parametrize("text", ["", "s", "5 parsecs", "-1s", "1s2m", "1e3", "nan", "inf", "٣s", "5S", "1" * 13])
 def test_anything_else_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        parse_duration(text)
-
-    assert str(refused.value) == f'expected a duration such as 500ms, 5s, 2m or 1h, found "{text}"'
+    assert refused(parse_duration, text) == f'expected a duration such as 500ms, 5s, 2m or 1h, found "{text}"'

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.loader import ScenarioError, load_ordering, load_orderings
+from scenarios.loader import load_ordering, load_orderings
 from scenarios.tables import Kick
+from scenarios.tests.refusals import refused
 
 NO_KICK = 'shootdown = ["block", "track", "remove"]\n'
 GATED = 'shootdown = ["block", "gate_raise", "gate_lower", "remove"]\n'
@@ -26,20 +27,6 @@ OUTCOMES = (
     "ept_walk_failed, mirror_disagrees, two_owners, not_zeroed, vcpu_associated, sept_use_after_free, "
     "ept_page_not_free, td_state_incorrect, hkid_leaked or write_lost"
 )
-
-
-@pytest.fixture
-def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The line that an ordering file of this text is refused with."""
-    monkeypatch.chdir(tmp_path)
-
-    def load(text: str) -> str:
-        Path("mine.toml").write_text(text, encoding="utf-8")
-        with pytest.raises(ScenarioError) as refused:
-            load_ordering("mine.toml")
-        return str(refused.value)
-
-    return load
 
 
 def test_a_file_of_ones_own_is_named_after_the_file_and_needs_little(tmp_path: Path) -> None:
@@ -71,19 +58,12 @@ def test_an_ordering_may_be_known_for_several_outcomes(tmp_path: Path) -> None:
     assert not ordering.safe
 
 
-def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = Path("scenarios/orderings/mine.toml")
-    file.parent.mkdir(parents=True)
-    file.write_text('shootdown = ["block", "kick", "tracks", "remove"]')
+def test_the_line_names_the_path_as_the_user_typed_it(refusal) -> None:
+    file = "scenarios/orderings/mine.toml"
+    Path(file).parent.mkdir(parents=True)
 
-    with pytest.raises(ScenarioError) as refused:
-        load_ordering("scenarios/orderings/mine.toml")
-
-    assert (
-        str(refused.value)
-        == 'scenarios/orderings/mine.toml: shootdown[2]: unknown step "tracks"; did you mean "track"?'
-    )
+    said = refusal(load_ordering, 'shootdown = ["block", "kick", "tracks", "remove"]', file)
+    assert said == f'{file}: shootdown[2]: unknown step "tracks"; did you mean "track"?'
 
 
 @pytest.mark.parametrize(
@@ -143,7 +123,7 @@ def test_the_line_names_the_path_as_the_user_typed_it(tmp_path: Path, monkeypatc
     ],
 )
 def test_a_wrong_key_or_word_or_type_gives_one_line(refusal, text: str, line: str) -> None:
-    assert refusal(text) == f"mine.toml: {line}"
+    assert refusal(load_ordering, text) == f"mine.toml: {line}"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +150,7 @@ def test_a_wrong_key_or_word_or_type_gives_one_line(refusal, text: str, line: st
     ],
 )
 def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: str) -> None:
-    assert refusal(NO_KICK + text) == f"mine.toml: {line}"
+    assert refusal(load_ordering, NO_KICK + text) == f"mine.toml: {line}"
 
 
 @pytest.mark.parametrize(
@@ -361,7 +341,7 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
     ],
 )
 def test_a_combination_that_means_nothing_gives_one_line(refusal, text: str, line: str) -> None:
-    assert refusal(text) == f"mine.toml: {line}"
+    assert refusal(load_ordering, text) == f"mine.toml: {line}"
 
 
 def test_steps_without_a_gate_kick_as_merged_under_mmu_lock() -> None:
@@ -444,20 +424,16 @@ def test_twelve_steps_are_as_many_as_there_may_be() -> None:
     ],
 )
 def test_an_unknown_name_or_step_names_the_nearest_right_one(text: str, line: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        load_ordering(text)
-
-    assert str(refused.value) == line
+    assert refused(load_ordering, text) == line
 
 
 def test_two_orderings_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("spec.toml").write_text(NO_KICK)
 
-    with pytest.raises(ScenarioError) as refused:
-        load_orderings(["spec", "v18", "spec.toml"])
-
-    assert str(refused.value) == ('ordering "spec.toml": expected a name of its own, found "spec" again, after "spec"')
+    assert refused(load_orderings, ["spec", "v18", "spec.toml"]) == (
+        'ordering "spec.toml": expected a name of its own, found "spec" again, after "spec"'
+    )
 
 
 def test_several_orderings_keep_their_order() -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_faults, with_options
+from scenarios.loader import apply_settings, load_ordering, load_scenario, with_faults, with_options
 from scenarios.settings import ORDERING_KEYS, SCENARIO_KEYS
 from scenarios.tables import Kick
+from scenarios.tests.refusals import refused
 
 
 def test_no_key_belongs_to_both_a_scenario_and_an_ordering() -> None:
@@ -97,17 +98,14 @@ def test_settings_are_checked_together_when_all_are_applied() -> None:
     ],
 )
 def test_a_setting_that_does_not_hold_gives_one_line(setting: str, line: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        apply_settings(load_scenario("review"), [load_ordering("spec")], [setting])
-
-    assert str(refused.value) == line
+    assert refused(apply_settings, load_scenario("review"), [load_ordering("spec")], [setting]) == line
 
 
 def test_a_kick_that_is_not_there_cannot_be_set() -> None:
-    with pytest.raises(ScenarioError) as refused:
-        apply_settings(load_scenario("wrong"), [load_ordering("no_kick")], ["kick.wait=false"])
-
-    assert str(refused.value) == '--set: kick.wait: ordering "no_kick" has no kick'
+    assert (
+        refused(apply_settings, load_scenario("wrong"), [load_ordering("no_kick")], ["kick.wait=false"])
+        == '--set: kick.wait: ordering "no_kick" has no kick'
+    )
 
 
 def test_an_option_that_is_not_given_changes_nothing() -> None:
@@ -139,10 +137,7 @@ def test_options_change_their_keys() -> None:
     ],
 )
 def test_an_option_that_does_not_hold_names_the_option(options: dict[str, Any], line: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        with_options(load_scenario("review"), **options)
-
-    assert str(refused.value) == line
+    assert refused(with_options, load_scenario("review"), **options) == line
 
 
 def test_faults_come_beside_those_of_the_ordering_each_once() -> None:
@@ -162,7 +157,4 @@ def test_faults_come_beside_those_of_the_ordering_each_once() -> None:
     ],
 )
 def test_an_unknown_fault_is_refused_with_the_nearest_right_one(fault: str, line: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        with_faults([load_ordering("spec")], [fault])
-
-    assert str(refused.value) == line
+    assert refused(with_faults, [load_ordering("spec")], [fault]) == line
