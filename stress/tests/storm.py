@@ -198,7 +198,8 @@ class Material:
                     raise RuntimeError(f"{arguments}: {ended.code}: {ended.stderr}")
                 shutil.move(place.path / out, path / out)
             gone(place, ended)
-        self.witness = next((path / "explored").glob("witness-*.json")).name
+        witnesses = (each.name for each in (path / "explored").glob("witness-*.json"))
+        self.witness = min(name for name in witnesses if not name.endswith(".trace.json"))
 
 
 def main() -> int:
