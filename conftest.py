@@ -97,6 +97,16 @@ def script(tmp_path: Path, warm: Warm) -> Callable[[str], str]:
 
 
 @pytest.fixture
+def behind(tmp_path: Path, warm: Warm) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`tdx-stress` with these arguments, run to its end in a process that has run this code."""
+
+    def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return warm.run(tmp_path, arguments, MOST_S, f"{code}\nfrom stress.__main__ import main\nmain()")
+
+    return run
+
+
+@pytest.fixture
 def start_tdx_stress(tmp_path: Path, warm: Warm) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """`tdx-stress` started and left to run; whatever still runs at the end of the test is killed."""
     started: list[subprocess.Popen[str]] = []

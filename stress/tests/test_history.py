@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,12 +95,8 @@ def test_a_broken_file_among_the_runs_is_named_and_the_others_are_listed(tdx_str
     assert len(done.stdout.splitlines()) == 3
 
 
-def test_without_duckdb_one_line_says_how_to_install_it(two_runs: Path, command_environment: dict[str, str]) -> None:
-    hidden = "import sys; sys.modules['duckdb'] = None; sys.argv = ['tdx-stress', 'history']"
-    code = f"{hidden}; from stress.__main__ import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=two_runs.parent, env=command_environment, capture_output=True, text=True
-    )
+def test_without_duckdb_one_line_says_how_to_install_it(behind: Command, two_runs: Path) -> None:
+    done = behind("import sys\nsys.modules['duckdb'] = None", "history")
 
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == "tdx-stress: history needs DuckDB; install it with: pip install duckdb\n"

@@ -93,8 +93,8 @@ def test_a_replay_ends_in_the_recorded_state_and_shows_the_race(tdx_stress: Comm
     )
 
 
-def test_a_replay_is_no_wider_than_the_terminal_and_has_no_colours_in_a_pipe(tdx_stress: Command, file: Path) -> None:
-    done = tdx_stress("replay", "w.json", "-v", COLUMNS="80")
+def test_a_replay_is_no_wider_than_the_terminal_and_has_no_colours_in_a_pipe(behind: Command, file: Path) -> None:
+    done = behind("import os\nos.environ['COLUMNS'] = '80'", "replay", "w.json", "-v")
     table = [line for line in done.stdout.splitlines() if not line.startswith(("AGREES", "vcpu", "zapper"))]
 
     assert max(map(len, table)) <= 80

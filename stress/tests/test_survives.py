@@ -10,8 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from stress.tests.warm import Done, Warm
-
+Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
 # Long enough that a run which ends was ended by what the test did.
@@ -184,17 +183,11 @@ def test_a_run_that_was_suspended_is_not_taken_for_hung(start_tdx_stress: Start,
     assert any(note.startswith("suspended for ") for note in run["notes"])
 
 
-def behind(code: str, warm: Warm, directory: Path, *arguments: str) -> Done:
-    """`tdx-stress run` with these arguments, to its end, in a process that has run this code."""
-    command = f"{code}\nfrom stress.__main__ import main\nmain()"
-    return warm.run(directory, ["run", *arguments], LONGEST_WAIT_S, command)
-
-
 LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_{}, ({}, {}))".format
 
 
-def test_a_disk_that_fills_up_is_one_line_before_the_race(tmp_path: Path, warm: Warm) -> None:
-    done = behind(LIMIT("FSIZE", 65536, 65536), warm, tmp_path, *FOREVER)
+def test_a_disk_that_fills_up_is_one_line_before_the_race(behind: Command, tmp_path: Path) -> None:
+    done = behind(LIMIT("FSIZE", 65536, 65536), "run", *FOREVER)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "tdx-stress: out: cannot write: File too large; give another directory with --out\n"
@@ -217,18 +210,18 @@ def test_a_disk_that_fills_up_during_the_race_is_one_line_and_the_tables_are_sho
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_too_few_open_files_for_the_workers_are_one_line_and_exit_4(tmp_path: Path, warm: Warm) -> None:
-    done = behind(LIMIT("NOFILE", 256, 256), warm, tmp_path, "--vcpus", "512", *FOREVER)
+def test_too_few_open_files_for_the_workers_are_one_line_and_exit_4(behind: Command) -> None:
+    done = behind(LIMIT("NOFILE", 256, 256), "run", "--vcpus", "512", *FOREVER)
 
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("tdx-stress: 513 workers need 1090 open files, and the limit is 256; raise it")
 
 
-def test_a_closed_stderr_does_not_end_the_race(tmp_path: Path, warm: Warm) -> None:
-    options = "--ordering no_block --shootdowns 100 --warmup 0s --no-report --json -"  # with it tables are on stderr
+def test_a_closed_stderr_does_not_end_the_race(behind: Command) -> None:
+    options = "run --ordering no_block --shootdowns 100 --warmup 0s --no-report --json -"  # so tables are on stderr
     nobody = "import os\nreading, writing = os.pipe()\nos.close(reading)\nos.dup2(writing, 2)"
 
-    done = behind(nobody, warm, tmp_path, *options.split())
+    done = behind(nobody, *options.split())
 
     (run,) = json.loads(done.stdout)["runs"]
     assert (done.returncode, run["verdict"]) == (0, "passed")
