@@ -15,6 +15,21 @@ from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import STOP_ENDLESS
 from kernels.race.tally import count, now, two
+from kernels.tdx.bits import (
+    DONE,
+    KICKED,
+    MAPPED,
+    PAGE_BLOCKED,
+    PENDING,
+    content_of,
+    generation_of,
+    is_hit,
+    page_of,
+    phase_of,
+    shooter_of,
+    state_of,
+    translation,
+)
 from kernels.tdx.counters import READS, SEQUENCE
 from kernels.tdx.module.mem import mem_page_accept
 from kernels.tdx.outcomes import Outcome
@@ -30,26 +45,7 @@ from kernels.tdx.tally import (
     outcome_of,
     uniform_page,
 )
-from kernels.tdx.words import (
-    DONE,
-    KICKED,
-    MAPPED,
-    PAGE_BLOCKED,
-    PENDING,
-    content_of,
-    generation_of,
-    ipi,
-    is_hit,
-    owner,
-    page_of,
-    phase_of,
-    sept,
-    shooter_of,
-    stage,
-    state_of,
-    tlb,
-    translation,
-)
+from kernels.tdx.words import ipi, owner, sept, stage, tlb
 
 FAULT, USE_AFTER_REMOVE = int(Outcome.fault), int(Outcome.use_after_remove)
 STALE_IN_WINDOW, STALE_AFTER_KICK = int(Outcome.stale_in_window), int(Outcome.stale_after_kick)

@@ -10,8 +10,7 @@ from kernels.language.machine import DONE, Machine
 from kernels.language.syntax import Site
 from kernels.search.fingerprint import OF_LABEL, facts_of
 from kernels.search.saying import over
-from kernels.tdx.rules import Flow
-from kernels.tdx.words import (
+from kernels.tdx.bits import (
     FREE,
     MAPPED,
     MIRROR_NONPRESENT,
@@ -21,14 +20,13 @@ from kernels.tdx.words import (
     SPTE_FROZEN,
     epoch_of,
     generation_of,
-    mirror,
-    owner,
     page_of,
     phase_of,
     refcount_of,
-    sept,
     state_of,
 )
+from kernels.tdx.rules import Flow
+from kernels.tdx.words import mirror, owner, sept
 
 TEARDOWN = int(Flow.TEARDOWN)
 # The most references of a label stand above the least.

@@ -14,6 +14,7 @@ from kernels.language.straight import Line
 from kernels.language.syntax import Step, Steps, out_of_line
 from kernels.race.tally import now
 from kernels.race.ticks import NS_SHIFT
+from kernels.tdx.bits import HP
 from kernels.tdx.counters import (
     COLUMNS,
     CONTENTION,
@@ -38,7 +39,6 @@ from kernels.tdx.counters import (
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_entry, unlock_exclusive, unlock_shared
 from kernels.tdx.spans import LEAF_OF
 from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.words import HP
 
 ENTRY, TDR, GUEST_LEAF = int(ModuleLock.ENTRY), int(ModuleLock.TDR), int(Leaf.TDG_MEM_PAGE_ACCEPT)
 # What is kept of a lock that is held: its word, whether nobody shares it, the leaf.

@@ -25,6 +25,7 @@ from kernels.search.fingerprint import ACTOR, LABEL
 from kernels.search.progress import EDGES_WORDS, Drawn, draw
 from kernels.search.schedule import Schedule
 from kernels.search.state import INTERNED
+from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.lock_contention import BY_FIELD, TRIES_OF_ENTRY
 from kernels.tdx.module.locks import (
@@ -39,7 +40,7 @@ from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.rules import OnError
 from kernels.tdx.spans import LEAF_OF
 from kernels.tdx.statuses import Leaf
-from kernels.tdx.words import HP, TDEL, sept
+from kernels.tdx.words import sept
 
 SHARED, ANY = 1, -1  # bits of a lock word with which a try fails: the writer's, or whoever's
 TRY = {try_lock_shared.__name__: SHARED, try_lock_exclusive.__name__: ANY}

@@ -13,16 +13,7 @@ from kernels.language.syntax import SITES, Site, number_first
 from kernels.layout import Layout, Sizes
 from kernels.protocol import BuiltIn, Protocol, States, Telling
 from kernels.search.fingerprint import place_in
-from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
-from kernels.tdx.kvm.vcpu_run import vcpu
-from kernels.tdx.kvm.zapper import zapper
-from kernels.tdx.lock_contention import behind_call, behind_step
-from kernels.tdx.outcomes import Outcome
-from kernels.tdx.part import parts, parts_of
-from kernels.tdx.rooms import check, rooms
-from kernels.tdx.rules import Flow, OnError, Rules, flow_name, own_locks
-from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
-from kernels.tdx.words import (
+from kernels.tdx.bits import (
     FREE,
     HPA_SHIFT,
     LEFT_BEHIND,
@@ -35,15 +26,17 @@ from kernels.tdx.words import (
     SPTE_PRESENT,
     SVE,
     TAG_BITS,
-    VCPU,
-    WORDS,
-    ZAPPER,
-    ipi,
-    mode,
-    owner,
-    sizes,
-    stage,
 )
+from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
+from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.kvm.zapper import zapper
+from kernels.tdx.lock_contention import behind_call, behind_step
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.part import parts, parts_of
+from kernels.tdx.rooms import check, rooms
+from kernels.tdx.rules import Flow, OnError, Rules, flow_name, own_locks
+from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
+from kernels.tdx.words import VCPU, WORDS, ZAPPER, ipi, mode, owner, sizes, stage
 
 TEARDOWN, BUILD = int(Flow.TEARDOWN), int(Flow.BUILD)
 

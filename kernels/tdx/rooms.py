@@ -11,7 +11,7 @@ from types import ModuleType
 from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.race import ring as rings
-from kernels.tdx import counters, guest, words
+from kernels.tdx import bits, counters, guest
 from kernels.tdx import lock_contention as contention
 from kernels.tdx.counters import ModuleLock
 from kernels.tdx.outcomes import Outcome
@@ -73,13 +73,13 @@ def rooms() -> tuple[Room, ...]:
             "race/ring.py: REPEAT_SHIFT", "words of the largest machine", largest.total_words,
             1 << rings.REPEAT_SHIFT - rings.SITE_BITS,
         ),
-        Room("tdx/words.py: shooter_of", "zappers in the oracle's word of a page", MAX_ZAPPERS, 64),
+        Room("tdx/bits.py: shooter_of", "zappers in the oracle's word of a page", MAX_ZAPPERS, 64),
         Room("tdx/words.py: ipi", "zappers, a bit each, and one of all vCPUs", MAX_ZAPPERS + 1, INT64_BITS),
-        Room("tdx/words.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * MAX_VCPUS, 4095),
-        Room("tdx/words.py: REFCOUNT_BITS", "bits of references below td_epoch", 2 * words.REFCOUNT_BITS, 24),
+        Room("tdx/bits.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * MAX_VCPUS, 4095),
+        Room("tdx/bits.py: REFCOUNT_BITS", "bits of references below td_epoch", 2 * bits.REFCOUNT_BITS, 24),
         Room(
-            "tdx/words.py: TAG_BITS", "guest pages and 1, private and shared or with tables",
-            max(2 * MAX_PAGES, MAX_PAGES + largest.pages // 8), words.TAG_MASK,
+            "tdx/bits.py: TAG_BITS", "guest pages and 1, private and shared or with tables",
+            max(2 * MAX_PAGES, MAX_PAGES + largest.pages // 8), bits.TAG_MASK,
         ),
         Room("tdx/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
         Room("tdx/lock_contention.py: contended", "module locks, two bits", len(ModuleLock), 4),

@@ -15,6 +15,7 @@ from kernels.language.steps import harness, local
 from kernels.layout import DEADLINE, HIST_WORDS, NEXT_START, OUTCOME_COUNTS, RNG, STOP_ENDING, STOP_ENDLESS
 from kernels.race.ring import Mark, kept
 from kernels.race.tally import bucket_of, count, nanoseconds_of, now, relax, show, xorshift
+from kernels.tdx.bits import epoch_of
 from kernels.tdx.counters import (
     AGE_BUCKETS,
     AGES,
@@ -34,7 +35,6 @@ from kernels.tdx.counters import (
 )
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.statuses import OUTCOME_OF_STATUS, PLACE_OF_STATUS, Status
-from kernels.tdx.words import epoch_of
 
 FRESH = int(Outcome.fresh)
 _UNKNOWN = int(Outcome.unknown_status)

@@ -11,6 +11,7 @@ from kernels.race.ring import Entry, Mark
 from kernels.search.schedule import Schedule
 from kernels.story.events import Statuses
 from kernels.story.recollect import Told, paths, times
+from kernels.tdx.bits import WRITABLE, content_of, generation_of, is_hit, translation
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.guest import EPT_VIOLATION, IPI, TICK, WRITE_VIOLATION
 from kernels.tdx.outcomes import Outcome
@@ -18,18 +19,7 @@ from kernels.tdx.parts.mmio import PENDING_VIOLATION, SHARED_VIOLATION, VMCALL
 from kernels.tdx.parts.zero_step import PRIORITY_TIMEOUT
 from kernels.tdx.spans import CPU_WALK, GUEST_READ, GUEST_WRITE
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, PLACE_OF_STATUS, Status
-from kernels.tdx.words import (
-    VCPU,
-    WRITABLE,
-    content_of,
-    generation_of,
-    is_hit,
-    lp_tlb,
-    occupant,
-    owner,
-    tlb,
-    translation,
-)
+from kernels.tdx.words import VCPU, lp_tlb, occupant, owner, tlb
 
 LEFT = {
     IPI: "left for an IPI",

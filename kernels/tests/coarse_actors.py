@@ -5,12 +5,13 @@ import dataclasses
 from kernels.language.atomics import own, set_own
 from kernels.language.steps import local, steps
 from kernels.language.syntax import If, Loop, Statement, Steps, Sub
+from kernels.tdx.bits import ONE_EPOCH, epoch_of, one_reference
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared
 from kernels.tdx.module.mem import invept, mem_track, vp_enter
 from kernels.tdx.statuses import OPERAND_BUSY, SUCCESS, TD_EPOCH
-from kernels.tdx.words import ONE_EPOCH, epoch_of, one_reference, vcpu_epoch
+from kernels.tdx.words import vcpu_epoch
 
 
 @local

@@ -4,7 +4,7 @@ from kernels.language.syntax import Site
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.interpreted import interpreted_machines
 from kernels.search.schedule import Schedule
-from kernels.tdx import words
+from kernels.tdx import bits
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow, protocol_of
@@ -58,7 +58,7 @@ def seen(run: Schedule) -> set[str]:
 
 def page_state(run: Schedule, page: int = 0) -> int:
     """The state bits of a page's S-EPT entry."""
-    return int(run.words[run.lay.sept + page * run.lay.page_stride]) & words.STATE_MASK
+    return int(run.words[run.lay.sept + page * run.lay.page_stride]) & bits.STATE_MASK
 
 
 def stands(run: Schedule, actor: str) -> Site:

@@ -7,6 +7,7 @@ from kernels.language.entered import words_with_room
 from kernels.language.steps import local
 from kernels.language.syntax import Do, Steps, Sub
 from kernels.layout import NEXT_START, Layout
+from kernels.tdx.bits import ONE_EPOCH
 from kernels.tdx.module.mem import (
     mem_page_accept,
     mem_page_aug,
@@ -19,7 +20,7 @@ from kernels.tdx.module.mem import (
 )
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import Rules
-from kernels.tdx.words import ONE_EPOCH, plan, vcpu_actor
+from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.orders import SPEC
 from kernels.tests.three_translations import run_machine
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kernels.language.machine import DONE
-from kernels.tdx.words import PAGE_BLOCKED, TAG_BITS, TAG_MASK, phase_of, shooter_of
+from kernels.tdx.bits import PAGE_BLOCKED, TAG_BITS, TAG_MASK, phase_of, shooter_of
 from kernels.tests.naive import StepMachine
 
 Words = tuple[int, ...]

@@ -5,10 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 from kernels.layout import GO, Layout
+from kernels.tdx.bits import refcount_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Flow, KickBy, Rules, flow_named, own_locks
-from kernels.tdx.words import plan, refcount_of, vcpu_actor, zapper_actor
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Snapshot, snapshot
 from results.machine.host import cpu_times, steal_share

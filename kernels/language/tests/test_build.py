@@ -80,7 +80,7 @@ def test_code_of_an_empty_cache_is_kept_for_the_next_and_not_for_edited_sources(
     kept = tmp_path / "cache"
     first, second = [answer(process) for process in [start(tree, kept) for _ in range(2)]]
     again = answer(start(tree, kept))
-    edit(tree, "tdx/words.py", "ONE_EPOCH = 1 << 24", "ONE_EPOCH = 1 << 25")
+    edit(tree, "tdx/bits.py", "ONE_EPOCH = 1 << 24", "ONE_EPOCH = 1 << 25")
     after = answer(start(tree, kept))
 
     assert first[:2] == second[:2] == (2 << 24, first[1])

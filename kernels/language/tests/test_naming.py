@@ -12,7 +12,7 @@ from kernels.language.machine import Machine
 from kernels.language.naming import Holds, OfMe, OneOf, SetOf
 from kernels.language.syntax import ROOT, LanguageError
 from kernels.search.tables import _holds
-from kernels.tdx import words
+from kernels.tdx import bits, words
 from kernels.tdx.kvm import kick as kvm
 from kernels.tdx.parts.populate import first_read
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
@@ -22,8 +22,8 @@ from kernels.tests.programs import compiled
 
 KNOWN = {
     "kick": kvm.kick, "next_vcpu": kvm.next_vcpu, "first_read": first_read, "mode": words.mode, "stage": words.stage,
-    "owner": words.owner, "ipi": words.ipi, "shooter_of": words.shooter_of, "awaiting": words.awaiting,
-    "generation_of": words.generation_of, "OneOf": OneOf, "SetOf": SetOf, "Holds": Holds, "OfMe": OfMe, "VCPU": VCPU,
+    "owner": words.owner, "ipi": words.ipi, "shooter_of": bits.shooter_of, "awaiting": words.awaiting,
+    "generation_of": bits.generation_of, "OneOf": OneOf, "SetOf": SetOf, "Holds": Holds, "OfMe": OfMe, "VCPU": VCPU,
 }  # fmt: skip
 UNDECLARED = "x may name an actor and is not declared: x: OneOf[...], SetOf, Holds or OfMe"
 UNSAID = "says whose word is meant and is not declared"
@@ -94,9 +94,9 @@ def f(td, lay, rules, me):
 
 @pytest.mark.parametrize("shooter", range(64))
 def test_what_is_said_to_name_nobody_is_the_same_whoever_is_named(shooter: int) -> None:
-    page = 5 << 8 | shooter << 2 | words.PAGE_BLOCKED
+    page = 5 << 8 | shooter << 2 | bits.PAGE_BLOCKED
 
-    assert (words.generation_of(page), words.phase_of(page)) == (5, words.PAGE_BLOCKED)
+    assert (bits.generation_of(page), bits.phase_of(page)) == (5, bits.PAGE_BLOCKED)
 
 
 @pytest.mark.parametrize("flow", [Flow.MMIO, Flow.TEARDOWN], ids=flow_name)

@@ -19,7 +19,7 @@ from kernels.layout import OUTCOME_COUNTS, RNG
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
 from kernels.search.interpreted import interpreted_machines
-from kernels.tdx import guest, words
+from kernels.tdx import bits, guest
 from kernels.tdx.counters import SHOOTDOWNS
 from kernels.tdx.kvm import kick as kvm
 from kernels.tdx.kvm import shootdown, zapper
@@ -51,7 +51,7 @@ ZAPPERS = (
     - vars(guest).keys()
 )
 LAY = plan(2, 2, 2, 2, locks=1, packed=True, vcpu_registers=48, zapper_registers=48)
-STATES = (words.FREE, words.MAPPED | words.RWX, words.PENDING, words.BLOCKED, words.PENDING_BLOCKED)
+STATES = (bits.FREE, bits.MAPPED | bits.RWX, bits.PENDING, bits.BLOCKED, bits.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
 # Each drawn example is the same in every run: what is found here is found again.
 REPEATED = {"derandomize": True, "deadline": None, "database": None}
@@ -179,7 +179,7 @@ PARAMETERS: dict[str, Any] = {
     "repair": st.integers(0, 1),
     "due": st.just(0),
     "filled": st.sampled_from([1 << 8, 2 << 8]),
-    "held": st.sampled_from([words.translation(0, 1 << 8), words.translation(1, 2 << 8)]),
+    "held": st.sampled_from([bits.translation(0, 1 << 8), bits.translation(1, 2 << 8)]),
     "seen": st.sampled_from([1 << 8, 1 << 8 | 1, 1 << 8 | 5, 2 << 8, 2 << 8 | 2]),
 }
 
@@ -216,9 +216,9 @@ def small_states(draw: Any) -> np.ndarray:
     td[LAY.wait_for_sept_zap] = draw(st.integers(0, 1))
     td[LAY.own_lock] = draw(st.sampled_from([0, 0, 1, 2]))
     for gpa in range(2):
-        page, flags = draw(st.integers(1, 2)), draw(st.sampled_from([0, 0, 0, words.TDEL, words.HP]))
+        page, flags = draw(st.integers(1, 2)), draw(st.sampled_from([0, 0, 0, bits.TDEL, bits.HP]))
         at = gpa * LAY.page_stride
-        td[LAY.sept + at] = draw(st.sampled_from(STATES)) | words.SVE | flags | page << words.HPA_SHIFT
+        td[LAY.sept + at] = draw(st.sampled_from(STATES)) | bits.SVE | flags | page << bits.HPA_SHIFT
         td[LAY.owner + at] = page << 8 | draw(st.sampled_from([0, 1, 5, 2]))
         td[LAY.bepoch + at], td[LAY.mirror + at] = draw(st.integers(0, 3)), draw(st.integers(1, 2))
     for index in range(2):
@@ -231,9 +231,9 @@ def small_states(draw: Any) -> np.ndarray:
         td[LAY.vcpu_epoch + at] = draw(st.integers(0, 3))
         for gpa in range(2):
             td[LAY.tlb + at + gpa] = draw(
-                st.sampled_from([0, words.translation(gpa, 1 << 8), words.translation(gpa, 2 << 8)])
+                st.sampled_from([0, bits.translation(gpa, 1 << 8), bits.translation(gpa, 2 << 8)])
             )
-        stage = draw(st.sampled_from([0, words.stage_word(0, 1 << 8 | 1, 1), words.stage_word(1, 1 << 8 | 5, 2)]))
+        stage = draw(st.sampled_from([0, bits.stage_word(0, 1 << 8 | 1, 1), bits.stage_word(1, 1 << 8 | 5, 2)]))
         td[LAY.stage + index * LAY.zapper_stride] = stage
     return td
 

@@ -6,6 +6,7 @@ import pytest
 from kernels.layout import HIST_WORDS, Layout
 from kernels.race import lines as race
 from kernels.race.variant import BARE
+from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
 from kernels.tdx.counters import (
     HEAD_WORDS,
     KICKS_MET,
@@ -18,7 +19,7 @@ from kernels.tdx.counters import (
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import Flow, Rules
-from kernels.tdx.words import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, plan, zapper_actor
+from kernels.tdx.words import plan, zapper_actor
 from kernels.tests.orders import SPEC
 
 # A kick that nobody waits for: the vCPUs stand still.

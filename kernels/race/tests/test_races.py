@@ -14,6 +14,7 @@ import pytest
 from kernels.layout import FINISHED, HIST_WORDS, OUTCOME_COUNTS, STOP_ENDING, STOP_ENDLESS, Actor, Layout
 from kernels.race import lines as race
 from kernels.race.clock import calibrate
+from kernels.tdx.bits import MAPPED, OUTSIDE_GUEST_MODE, PENDING, SPTE_PRESENT, STATE_MASK, epoch_of, phase_of
 from kernels.tdx.counters import (
     ENTRIES,
     EXITS,
@@ -33,18 +34,7 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import UNLIMITED
 from kernels.tdx.statuses import Leaf, Status
-from kernels.tdx.words import (
-    MAPPED,
-    OUTSIDE_GUEST_MODE,
-    PENDING,
-    SPTE_PRESENT,
-    STATE_MASK,
-    epoch_of,
-    phase_of,
-    plan,
-    vcpu_actor,
-    zapper_actor,
-)
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE, WRONG
 
 pytestmark = pytest.mark.processes

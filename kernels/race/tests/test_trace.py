@@ -19,6 +19,7 @@ from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_B
 from kernels.race.trace import KEEPERS, keep, keep_outcome
 from kernels.race.variant import BARE, Variant
 from kernels.race.weave import straight, straight_source
+from kernels.tdx.bits import ONE_EPOCH
 from kernels.tdx.guest import guest, read_anew
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.kvm.vcpu_run import vcpu
@@ -27,7 +28,7 @@ from kernels.tdx.module.locks import unlock_exclusive
 from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN
-from kernels.tdx.words import ONE_EPOCH, plan, vcpu_actor, zapper_actor
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SPEC
 
 TRACING = Variant(traced=True)

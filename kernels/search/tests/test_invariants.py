@@ -4,7 +4,7 @@ import pytest
 
 from kernels.search.explore import explore
 from kernels.search.schedule import Schedule, machines
-from kernels.tdx import words
+from kernels.tdx import bits
 from kernels.tdx.invariants import MOST_SHIFT, references_of
 from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import FLOWS, STEP_BITS, Fault, Flow, Rules, flow_name
@@ -29,7 +29,7 @@ def test_a_vcpu_that_reads_has_one_reference_and_one_that_stores_its_mode_none(f
 
 def counted(machine: StepMachine, state: State) -> int:
     epochs = state[machine.lay.epoch_tracking]
-    return words.refcount_of(epochs, 0) + words.refcount_of(epochs, 1)
+    return bits.refcount_of(epochs, 0) + bits.refcount_of(epochs, 1)
 
 
 @pytest.mark.parametrize("rules", [SPEC, V18, ZERO_STEP], ids=["spec", "v18", "zero_step"])
@@ -78,7 +78,7 @@ def test_the_state_that_breaks_the_count_of_references_has_one_too_many_and_nobo
         run.step(move.actor, move.chosen)
 
     epochs = int(run.words[run.lay.epoch_tracking])
-    assert words.refcount_of(epochs, 0) + words.refcount_of(epochs, 1) == 1
+    assert bits.refcount_of(epochs, 0) + bits.refcount_of(epochs, 1) == 1
     site = run.site("vcpu 0")
     assert site is not None
     assert site.name == "vcpu.store_release_mode"

@@ -10,11 +10,11 @@ from kernels.language.syntax import Steps
 from kernels.language.worlds import World
 from kernels.layout import name_of
 from kernels.search.breadth_first import Move
+from kernels.tdx.bits import SPTE_FROZEN
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Rules
-from kernels.tdx.words import SPTE_FROZEN
 from kernels.tests.coarse_actors import BLIND_VCPU, BLIND_ZAPPER
 from kernels.tests.generators import Generators
 from kernels.tests.naive import Space, StepMachine, as_python, search

@@ -7,6 +7,7 @@ from kernels.language.steps import steps
 from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
+from kernels.tdx.bits import BLOCKED, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, SPTE_FROZEN, SPTE_PRESENT, STATE_MASK
 from kernels.tdx.guest import guest
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.module.mem import td_exit, vp_enter
@@ -14,7 +15,7 @@ from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import vcpu_stopping
-from kernels.tdx.words import BLOCKED, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, SPTE_FROZEN, SPTE_PRESENT, STATE_MASK, mode
+from kernels.tdx.words import mode
 from kernels.tests.known_orders import ENTRY_BLIND, LET_IN_EARLY, RIGHT, TINY, WRONG
 from kernels.tests.naive import State, StepMachine, as_python, search
 from kernels.tests.orders import SPEC, TRACK_THEN_BLOCK, V6_16

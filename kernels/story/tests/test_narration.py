@@ -15,12 +15,13 @@ from kernels.search.schedule import Schedule, machines
 from kernels.story.events import Kind, Story
 from kernels.story.narrate import Narrator, narrate
 from kernels.story.spans import path
+from kernels.tdx.bits import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, stage_word, translation
 from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
 from kernels.tdx.rules import FLOWS, flow_name
 from kernels.tdx.spans import OWN
 from kernels.tdx.statuses import LEAF_NAMES
-from kernels.tdx.words import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, plan, stage_word, translation
+from kernels.tdx.words import plan
 from kernels.tests.orders import GOES_ON, NO_KICK, SAFE, SPEC, V18, WRONG
 from kernels.tests.written_schedules import TRACK, quick, refused, stale, told, waiting, wander
 

@@ -15,13 +15,14 @@ from kernels.race.variant import Variant
 from kernels.race.weave import straight
 from kernels.story.events import Event
 from kernels.story.recollect import Recollection, called, recollect, retaken, story
+from kernels.tdx.bits import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, translation
 from kernels.tdx.guest import EPT_VIOLATION
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Rules, flow_name
 from kernels.tdx.statuses import RCX, SUCCESS, TLB_TRACKING_NOT_DONE, Leaf
-from kernels.tdx.words import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, VCPU, plan, translation, zapper_actor
+from kernels.tdx.words import VCPU, plan, zapper_actor
 from kernels.tests.orders import SPEC, V6_16, V18
 from kernels.tests.written_schedules import quick, told
 

@@ -22,6 +22,7 @@ from kernels.language.naming import OfMe, OneOf, SetOf
 from kernels.language.steps import choice, local, op, steps
 from kernels.race.tally import count, now, relax, stamp
 from kernels.story.spans import wait
+from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.kvm.busy import (
     BUSY_GIVEN_UP,
@@ -54,18 +55,7 @@ from kernels.tdx.spans import (
 )
 from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
-from kernels.tdx.words import (
-    EXITING_GUEST_MODE,
-    IN_GUEST_MODE,
-    OUTSIDE_GUEST_MODE,
-    VCPU,
-    awaiting,
-    ipi,
-    mode,
-    own_lock,
-    requests,
-    vcpu_epoch,
-)
+from kernels.tdx.words import VCPU, awaiting, ipi, mode, own_lock, requests, vcpu_epoch
 
 BLOCK, TRACK, REMOVE, UNBLOCK = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE), int(Step.UNBLOCK)
 NO_MODULE, MMIO, SHARED_EPT = int(Module.NONE), int(Flow.MMIO), int(Flow.SHARED_EPT)

@@ -21,16 +21,7 @@ from kernels.language.naming import OneOf
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import count, relax
 from kernels.story.spans import host, wait
-from kernels.tdx.counters import SHOOTDOWNS
-from kernels.tdx.kvm.kick import WHOLE, kick
-from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
-from kernels.tdx.kvm.shootdown import next_page_word
-from kernels.tdx.kvm.vcpu_run import vm_is_dead
-from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
-from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
-from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
-from kernels.tdx.words import (
+from kernels.tdx.bits import (
     HPA_SHIFT,
     PAGE_BLOCKED,
     PAGE_IN_USE,
@@ -46,13 +37,18 @@ from kernels.tdx.words import (
     SRCU_OUTSIDE,
     SRCU_READING,
     SVE,
-    VCPU,
     generation_of,
-    memslot,
-    shared_owner,
-    shared_spte,
-    srcu,
 )
+from kernels.tdx.counters import SHOOTDOWNS
+from kernels.tdx.kvm.kick import WHOLE, kick
+from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
+from kernels.tdx.kvm.shootdown import next_page_word
+from kernels.tdx.kvm.vcpu_run import vm_is_dead
+from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
+from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
+from kernels.tdx.words import VCPU, memslot, shared_owner, shared_spte, srcu
 
 ZAP_MMIO, NO_GRACE_PERIOD = int(MemslotZap.MMIO), int(Fault.NO_GRACE_PERIOD)
 MMIO_INSTALLED = int(Outcome.mmio_installed)

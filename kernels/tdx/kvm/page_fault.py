@@ -10,6 +10,17 @@ from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst
 from kernels.language.naming import Holds
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import count, relax
+from kernels.tdx.bits import (
+    MIRROR_NONPRESENT,
+    PAGE_FREE,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    end_below,
+    first_below,
+    generation_of,
+    phase_of,
+    table_of,
+)
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import (
     BUSY_GIVEN_UP,
@@ -29,19 +40,7 @@ from kernels.tdx.rules import Fault, OnError
 from kernels.tdx.spans import FAULTING, READ_LOCK, WRITE_LOCK
 from kernels.tdx.statuses import HANDED_UP, SAME_PAGE_PENDING, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
-from kernels.tdx.words import (
-    MIRROR_NONPRESENT,
-    PAGE_FREE,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    end_below,
-    first_below,
-    generation_of,
-    mirror,
-    owner,
-    phase_of,
-    table_of,
-)
+from kernels.tdx.words import mirror, owner
 
 POPULATE_UNFROZEN, UNFREEZE_EARLY = int(Fault.POPULATE_UNFROZEN), int(Fault.UNFREEZE_EARLY)
 FAULT_RETRIED = int(Outcome.fault_retried)

@@ -8,6 +8,7 @@ from kernels.language.atomics import fetch_add_seq_cst, own, store_release, stor
 from kernels.language.steps import harness, local, op, steps
 from kernels.race.tally import count, expect_write, now, relax, stamp
 from kernels.story.spans import host
+from kernels.tdx.bits import DONE, KICKED, PAGE_BLOCKED, PAGE_FREE, PAGE_IN_USE, generation_of, phase_of, stage_word
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.busy import SPIN
 from kernels.tdx.kvm.kick import (
@@ -49,19 +50,7 @@ from kernels.tdx.tally import (
     record,
     start_meeting,
 )
-from kernels.tdx.words import (
-    DONE,
-    KICKED,
-    PAGE_BLOCKED,
-    PAGE_FREE,
-    PAGE_IN_USE,
-    bepoch,
-    generation_of,
-    owner,
-    phase_of,
-    stage,
-    stage_word,
-)
+from kernels.tdx.words import bepoch, owner, stage
 
 COUNTER = int(Gate.COUNTER)
 STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)

@@ -11,6 +11,7 @@ from kernels.language.naming import OneOf
 from kernels.language.steps import harness, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
+from kernels.tdx.bits import MIRROR_NONPRESENT, SPTE_PRESENT, generation_of
 from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import WHOLE, kick
 from kernels.tdx.kvm.page_fault import allocated
@@ -22,7 +23,7 @@ from kernels.tdx.rules import Fault, Guard, Ioctl
 from kernels.tdx.spans import LOCK, UNLOCKED
 from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
-from kernels.tdx.words import MIRROR_NONPRESENT, SPTE_PRESENT, VCPU, generation_of, mirror, owner, vcpu_mutex
+from kernels.tdx.words import VCPU, mirror, owner, vcpu_mutex
 
 INIT_VCPU, INIT_MEM_REGION, FINALIZE = int(Ioctl.INIT_VCPU), int(Ioctl.INIT_MEM_REGION), int(Ioctl.FINALIZE)
 ITS_OWN_LOCKS, FINALIZES_TOO = int(Guard.OWN), int(Guard.ALL_AND_FINALIZE)

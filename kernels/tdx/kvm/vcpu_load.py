@@ -23,10 +23,7 @@ from kernels.tdx.statuses import (
     Leaf,
 )
 from kernels.tdx.tally import count_status, note, outcome_of, record
-from kernels.tdx.words import (
-    lp_ipi,
-    occupant,
-)
+from kernels.tdx.words import lp_ipi, occupant
 
 MOVE_WITHOUT_VP_FLUSH = int(Fault.MOVE_WITHOUT_VP_FLUSH)
 LEAF_FLUSH, LEAF_FLUSH_DONE = int(Leaf.TDH_VP_FLUSH), int(Leaf.TDH_MNG_VPFLUSHDONE)

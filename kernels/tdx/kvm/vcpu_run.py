@@ -16,6 +16,7 @@ from kernels.race.ring import Mark, kept
 from kernels.race.tally import count, finish, now, relax, two
 from kernels.story.events import Kind
 from kernels.story.spans import Deed
+from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
 from kernels.tdx.counters import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, TICKS, VCPU_HISTS
 from kernels.tdx.guest import EPT_VIOLATION, IPI, NEXT, TICK, WHY_MASK, ended_at, guest
 from kernels.tdx.kvm.kick import (
@@ -44,13 +45,7 @@ from kernels.tdx.tally import (
     share_cpu_at_tick,
     vcpu_stopping,
 )
-from kernels.tdx.words import (
-    EXITING_GUEST_MODE,
-    IN_GUEST_MODE,
-    OUTSIDE_GUEST_MODE,
-    mode,
-    requests,
-)
+from kernels.tdx.words import mode, requests
 
 LEAF_ENTER = int(Leaf.TDH_VP_ENTER)
 LOST_KICK, OUTSIDE_TOO_EARLY = int(Fault.LOST_KICK), int(Fault.OUTSIDE_TOO_EARLY)

@@ -10,28 +10,24 @@ from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
+from kernels.tdx.bits import (
+    LEFT_BEHIND,
+    MIRROR_NONPRESENT,
+    PAGE_FREE,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    generation_of,
+    page_of,
+    phase_of,
+    state_of,
+)
 from kernels.tdx.kvm.zapper import NONE, any_page
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.spans import FREE, UNLOCK
 from kernels.tdx.tally import collect_flags, note, zapper_stopping
-from kernels.tdx.words import (
-    LEFT_BEHIND,
-    MIRROR_NONPRESENT,
-    PAGE_FREE,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    content,
-    generation_of,
-    mirror,
-    owner,
-    page_of,
-    phase_of,
-    sept,
-    stage,
-    state_of,
-)
+from kernels.tdx.words import content, mirror, owner, sept, stage
 
 MIRROR_DISAGREES, TWO_OWNERS = int(Outcome.mirror_disagrees), int(Outcome.two_owners)
 

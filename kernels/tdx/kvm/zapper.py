@@ -8,6 +8,7 @@ from kernels.language.atomics import compare_exchange_seq_cst, own, store_releas
 from kernels.language.steps import choice, op, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host
+from kernels.tdx.bits import PAGE_FREE, SPTE_FROZEN, SPTE_PRESENT, generation_of, phase_of
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import give_lock_back_as_vcpu
@@ -28,16 +29,7 @@ from kernels.tdx.tally import (
     wait_turn,
     zapper_stopping,
 )
-from kernels.tdx.words import (
-    PAGE_FREE,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    generation_of,
-    mirror,
-    owner,
-    phase_of,
-    stage,
-)
+from kernels.tdx.words import mirror, owner, stage
 
 # No page is left to take; nothing is left to do.
 NONE, STOPS = -1, 2

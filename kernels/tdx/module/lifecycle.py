@@ -9,6 +9,20 @@ which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
 from kernels.language.naming import OneOf
 from kernels.language.steps import local, steps
+from kernels.tdx.bits import (
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    ONE_EPOCH,
+    RWX,
+    SVE,
+    TD_BLOCKED,
+    TD_INITIALIZED,
+    TD_RUNNABLE,
+    TD_TEARDOWN,
+    TDEL,
+    state_of,
+)
 from kernels.tdx.module.locks import (
     lock_entry,
     try_lock_exclusive,
@@ -35,25 +49,7 @@ from kernels.tdx.statuses import (
     VCPU_NOT_ASSOCIATED,
     Leaf,
 )
-from kernels.tdx.words import (
-    FREE,
-    HPA_SHIFT,
-    MAPPED,
-    ONE_EPOCH,
-    RWX,
-    SVE,
-    TD_BLOCKED,
-    TD_INITIALIZED,
-    TD_RUNNABLE,
-    TD_TEARDOWN,
-    TDEL,
-    VCPU,
-    assoc_lpid,
-    bepoch,
-    sept,
-    state_of,
-    vcpu_epoch,
-)
+from kernels.tdx.words import VCPU, assoc_lpid, bepoch, sept, vcpu_epoch
 
 RECLAIM_IGNORES_STATE, ENTER_IGNORES_STATE = int(Fault.RECLAIM_IGNORES_STATE), int(Fault.ENTER_IGNORES_STATE)
 FLUSHDONE_IGNORES_VCPUS = int(Fault.FLUSHDONE_IGNORES_VCPUS)

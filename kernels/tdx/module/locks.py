@@ -14,9 +14,10 @@ from kernels.language.atomics import (
 )
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
+from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.spans import READ_LOCK, WRITE_LOCK
 from kernels.tdx.statuses import BUSY_HOST_PRIORITY, OPERAND_BUSY, RCX, SUCCESS
-from kernels.tdx.words import HP, TDEL, sept
+from kernels.tdx.words import sept
 
 
 @op

@@ -22,6 +22,30 @@ from kernels.language.atomics import (
 from kernels.language.steps import local, op, steps
 from kernels.race.ring import Mark, kept
 from kernels.race.tally import count
+from kernels.tdx.bits import (
+    BLOCKED,
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    NL_BLOCKED,
+    NL_MAPPED,
+    ONE_EPOCH,
+    PENDING,
+    PENDING_BLOCKED,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TD_INITIALIZED,
+    TD_RUNNABLE,
+    TDB,
+    TDEL,
+    end_below,
+    epoch_of,
+    first_below,
+    one_reference,
+    refcount_of,
+    state_of,
+)
 from kernels.tdx.counters import FLUSHES
 from kernels.tdx.module.locks import (
     for_guest,
@@ -54,33 +78,7 @@ from kernels.tdx.statuses import (
     Leaf,
 )
 from kernels.tdx.tally import note
-from kernels.tdx.words import (
-    BLOCKED,
-    FREE,
-    HPA_SHIFT,
-    MAPPED,
-    NL_BLOCKED,
-    NL_MAPPED,
-    ONE_EPOCH,
-    PENDING,
-    PENDING_BLOCKED,
-    RWX,
-    STATE_MASK,
-    SVE,
-    TD_INITIALIZED,
-    TD_RUNNABLE,
-    TDB,
-    TDEL,
-    bepoch,
-    end_below,
-    epoch_of,
-    first_below,
-    one_reference,
-    refcount_of,
-    sept,
-    state_of,
-    vcpu_epoch,
-)
+from kernels.tdx.words import bepoch, sept, vcpu_epoch
 
 NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
 REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)

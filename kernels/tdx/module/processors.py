@@ -14,6 +14,7 @@ from kernels.language.atomics import (
 )
 from kernels.language.naming import Holds
 from kernels.language.steps import op, steps
+from kernels.tdx.bits import epoch_of, one_reference
 from kernels.tdx.module.locks import try_lock_shared, unlock_shared
 from kernels.tdx.rules import Fault
 from kernels.tdx.spans import seamcall
@@ -26,14 +27,7 @@ from kernels.tdx.statuses import (
     VCPU_NOT_ASSOCIATED,
     Leaf,
 )
-from kernels.tdx.words import (
-    assoc_lpid,
-    epoch_of,
-    last_tdvpr,
-    lp_tlb,
-    one_reference,
-    vcpu_epoch,
-)
+from kernels.tdx.words import assoc_lpid, last_tdvpr, lp_tlb, vcpu_epoch
 
 NO_FLUSH_AT_ENTRY, NO_FLUSH_ON_SWITCH = int(Fault.NO_FLUSH_AT_ENTRY), int(Fault.NO_FLUSH_ON_SWITCH)
 VP_FLUSH_WITHOUT_INVEPT, VP_FLUSH_KEEPS_LAST = int(Fault.VP_FLUSH_WITHOUT_INVEPT), int(Fault.VP_FLUSH_KEEPS_LAST)

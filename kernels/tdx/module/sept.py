@@ -12,6 +12,22 @@ alarm: whoever walks is in the guest, and its reference keeps TLB tracking of th
 from kernels.language.atomics import load_acquire, load_relaxed, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
+from kernels.tdx.bits import (
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    NL_MAPPED,
+    PENDING,
+    RWX,
+    STATE_MASK,
+    SVE,
+    TDEL,
+    ZEROED,
+    generation_of,
+    page_of,
+    state_of,
+    table_of,
+)
 from kernels.tdx.module.locks import (
     lock_entry,
     lock_entry_as_guest,
@@ -35,26 +51,7 @@ from kernels.tdx.statuses import (
     Leaf,
 )
 from kernels.tdx.tally import note
-from kernels.tdx.words import (
-    FREE,
-    HPA_SHIFT,
-    MAPPED,
-    NL_MAPPED,
-    PENDING,
-    RWX,
-    STATE_MASK,
-    SVE,
-    TDEL,
-    ZEROED,
-    bepoch,
-    content,
-    generation_of,
-    owner,
-    page_of,
-    sept,
-    state_of,
-    table_of,
-)
+from kernels.tdx.words import bepoch, content, owner, sept
 
 ACCEPT_WITHOUT_ZEROING = int(Fault.ACCEPT_WITHOUT_ZEROING)
 SEPT_PAGES, SEPT_USE_AFTER_FREE = int(Flow.SEPT_PAGES), int(Outcome.sept_use_after_free)

@@ -9,6 +9,7 @@ TDH.VP.CREATE, the measurement itself, and the TDVPR's lock, for which only a ho
 
 from kernels.language.atomics import load_acquire, store_release
 from kernels.language.steps import steps
+from kernels.tdx.bits import MAPPED, TD_INITIALIZED, TD_RUNNABLE, state_of
 from kernels.tdx.module.lifecycle import refused_in, vp_flush_own
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_exclusive, unlock_shared
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block, mem_track
@@ -22,7 +23,7 @@ from kernels.tdx.statuses import (
     TDR,
     Leaf,
 )
-from kernels.tdx.words import MAPPED, TD_INITIALIZED, TD_RUNNABLE, sept, state_of
+from kernels.tdx.words import sept
 
 
 @steps

@@ -12,6 +12,7 @@ HP_LOCK_TIMEOUT is a time. Steps have none: `rules.hp_lock_timeout` counts TDCAL
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own
 from kernels.language.steps import local, steps
+from kernels.tdx.bits import MAPPED, PENDING, one_reference, refcount_of, state_of
 from kernels.tdx.module.locks import for_guest, try_lock_exclusive, try_lock_shared, unlock_exclusive, unlock_shared
 from kernels.tdx.module.sept import mem_accept, walk
 from kernels.tdx.outcomes import Outcome
@@ -28,17 +29,7 @@ from kernels.tdx.statuses import (
     Leaf,
 )
 from kernels.tdx.tally import count_status, note, outcome_of
-from kernels.tdx.words import (
-    MAPPED,
-    PENDING,
-    hp_lock_busy,
-    last_epf_gpa,
-    one_reference,
-    possibly_epf_stepping,
-    refcount_of,
-    state_of,
-    vcpu_epoch,
-)
+from kernels.tdx.words import hp_lock_busy, last_epf_gpa, possibly_epf_stepping, vcpu_epoch
 
 NEWER = int(Module.TDX_1_5_24)
 LEAF_ACCEPT = int(Leaf.TDG_MEM_PAGE_ACCEPT)

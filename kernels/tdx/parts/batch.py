@@ -16,6 +16,7 @@ from kernels.language.atomics import own, set_own, store_release
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
+from kernels.tdx.bits import PAGE_BLOCKED, SPTE_FROZEN, phase_of
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, UNBLOCK
 from kernels.tdx.kvm.shootdown import begins, goes_on, gone, onward, seamcall_step, steps_of, tells_kick
@@ -28,7 +29,7 @@ from kernels.tdx.part import Part
 from kernels.tdx.rules import STEP_BITS, STEP_MASK, Fault, Flow
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SKIPPED, SUCCESS
 from kernels.tdx.tally import collect_flags
-from kernels.tdx.words import PAGE_BLOCKED, SPTE_FROZEN, ZAPPER, mirror, owner, phase_of, with_any, word
+from kernels.tdx.words import ZAPPER, mirror, owner, with_any, word
 
 FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)
 # How far a batch that yields has come, with the pages that are still to be blocked behind the yield; 0 where none does.

@@ -11,6 +11,19 @@ from kernels.language.atomics import fetch_add_seq_cst, fetch_or_seq_cst, load_a
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
+from kernels.tdx.bits import (
+    FREE,
+    HPA_SHIFT,
+    MAPPED,
+    MIRROR_NONPRESENT,
+    PAGE_FREE,
+    RWX,
+    SPTE_FROZEN,
+    SPTE_PRESENT,
+    SVE,
+    TD_INITIALIZED,
+)
+from kernels.tdx.bits import generation_of as generation
 from kernels.tdx.counters import BUG_ON, KICKS_MET, MET
 from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import WHOLE, acknowledge, kick
@@ -51,24 +64,7 @@ from kernels.tdx.rules import Ioctl, OnError
 from kernels.tdx.spans import LOCK, OWN, UNLOCKED
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import collect_flags, count_status, note, outcome_of, wait_turn, zapper_stopping
-from kernels.tdx.words import (
-    FREE,
-    HPA_SHIFT,
-    MAPPED,
-    MIRROR_NONPRESENT,
-    PAGE_FREE,
-    RWX,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    SVE,
-    TD_INITIALIZED,
-    mirror,
-    owner,
-    sept,
-    stage,
-    vcpu_mutex,
-)
-from kernels.tdx.words import generation_of as generation
+from kernels.tdx.words import mirror, owner, sept, stage, vcpu_mutex
 
 PUNCH_HOLE, IOCTLS, STOP = int(Ioctl.PUNCH_HOLE), len(Ioctl), int(OnError.STOP)
 BUSY_GIVEN_UP = int(Outcome.busy_given_up)

@@ -26,6 +26,7 @@ from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import FINISHED
 from kernels.race.tally import count, relax, two
 from kernels.story.spans import host
+from kernels.tdx.bits import BY_VCPU
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import (
     BUSY_GIVEN_UP,
@@ -68,7 +69,7 @@ from kernels.tdx.rules import STEP_BITS, STEP_MASK
 from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
 from kernels.tdx.statuses import HANDED_UP, SKIPPED, SUCCESS
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
-from kernels.tdx.words import BY_VCPU, VCPU, ipi, mode, reloads, requests
+from kernels.tdx.words import VCPU, ipi, mode, reloads, requests
 
 
 @local

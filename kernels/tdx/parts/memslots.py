@@ -17,6 +17,7 @@ from kernels.language.steps import steps
 from kernels.layout import Layout
 from kernels.race.tally import relax
 from kernels.story.spans import host
+from kernels.tdx.bits import SLOT_INVALID, SLOT_NONE, SLOT_SETTLED, SLOT_VALID, SRCU_READING
 from kernels.tdx.kvm.memslots import dead_without_srcu, publish, slot_state, srcu_read_lock, srcu_read_unlock
 from kernels.tdx.kvm.page_fault import DONE, FAULT_RETRIED, RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import behind_mode, preempt_enable, stays_out, vcpu_destroy
@@ -28,7 +29,7 @@ from kernels.tdx.parts.zero_step import event_comes, memslot_goes
 from kernels.tdx.rules import Fault, FaultRetry
 from kernels.tdx.spans import FAULTING, LOCK, UNLOCKED
 from kernels.tdx.tally import note, vcpu_stopping, zapper_stopping
-from kernels.tdx.words import SLOT_INVALID, SLOT_NONE, SLOT_SETTLED, SLOT_VALID, SRCU_READING, memslot, srcu
+from kernels.tdx.words import memslot, srcu
 
 INVALID_SLOT_RETRIED, LOCAL_VALID = int(Fault.INVALID_SLOT_RETRIED), int(FaultRetry.LOCAL_VALID)
 

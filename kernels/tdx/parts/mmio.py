@@ -11,6 +11,20 @@ from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import Layout
 from kernels.race.tally import count, two
+from kernels.tdx.bits import (
+    PAGE_BLOCKED,
+    PAGE_FREE,
+    SLOT_NONE,
+    SLOT_SETTLED,
+    SPTE_NONPRESENT,
+    SRCU_READING,
+    content_of,
+    generation_of,
+    is_hit,
+    page_of,
+    phase_of,
+    translation,
+)
 from kernels.tdx.counters import READS, TRIP_BEGAN, TRIP_CALLED, TRIP_READS, VCPU_HISTS
 from kernels.tdx.guest import (
     AGAIN,
@@ -57,25 +71,7 @@ from kernels.tdx.part import Part
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.spans import NEXT as NEXT_PAGE
 from kernels.tdx.tally import note, record
-from kernels.tdx.words import (
-    PAGE_BLOCKED,
-    PAGE_FREE,
-    SLOT_NONE,
-    SLOT_SETTLED,
-    SPTE_NONPRESENT,
-    SRCU_READING,
-    content_of,
-    generation_of,
-    is_hit,
-    memslot,
-    page_of,
-    phase_of,
-    shared_owner,
-    shared_spte,
-    srcu,
-    tlb,
-    translation,
-)
+from kernels.tdx.words import memslot, shared_owner, shared_spte, srcu, tlb
 
 VE_IN_GUEST, VE_ON_MEMORY = int(Outcome.ve_in_guest), int(Outcome.ve_on_memory)
 MMIO_EMULATED = int(Outcome.mmio_emulated)

@@ -9,6 +9,7 @@ accepted it, and nobody writes here.
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
+from kernels.tdx.bits import NL_MAPPED, ZEROED, content_of, is_hit, page_of, state_of, table_of, translation
 from kernels.tdx.guest import (
     EPT_VIOLATION,
     LEAF_ACCEPT,
@@ -29,20 +30,7 @@ from kernels.tdx.part import Part
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import count_status, note, outcome_of
-from kernels.tdx.words import (
-    NL_MAPPED,
-    ZEROED,
-    content,
-    content_of,
-    is_hit,
-    owner,
-    page_of,
-    sept,
-    state_of,
-    table_of,
-    tlb,
-    translation,
-)
+from kernels.tdx.words import content, owner, sept, tlb
 
 NOT_ZEROED = int(Outcome.not_zeroed)
 

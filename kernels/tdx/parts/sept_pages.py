@@ -10,6 +10,7 @@ from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_
 from kernels.language.steps import choice, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
+from kernels.tdx.bits import LEFT_BEHIND, MIRROR_NONPRESENT, SPTE_FROZEN, SPTE_PRESENT, end_below, first_below
 from kernels.tdx.kvm.shootdown import shoot_down, steps_of
 from kernels.tdx.kvm.zap import freeze_present, give_all_away, give_away, look, take, take_from, try_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, put_back
@@ -18,17 +19,7 @@ from kernels.tdx.rules import Fault, SeptFree
 from kernels.tdx.spans import FREE
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import collect_flags
-from kernels.tdx.words import (
-    LEFT_BEHIND,
-    MIRROR_NONPRESENT,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    content,
-    end_below,
-    first_below,
-    mirror,
-    stage,
-)
+from kernels.tdx.words import content, mirror, stage
 
 FREEZE_CHILD_ONCE, AFTER_HKID = int(Fault.FREEZE_CHILD_ONCE), int(SeptFree.AFTER_HKID)
 

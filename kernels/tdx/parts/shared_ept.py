@@ -13,6 +13,7 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, local, steps
+from kernels.tdx.bits import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, generation_of, phase_of
 from kernels.tdx.kvm.busy import SPIN
 from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, TRACK, UNBLOCK, seamcall_until
 from kernels.tdx.kvm.page_fault import allocated
@@ -23,19 +24,7 @@ from kernels.tdx.part import Part
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK
 from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import blocked_at
-from kernels.tdx.words import (
-    HPA_SHIFT,
-    MAPPED,
-    PAGE_BLOCKED,
-    RWX,
-    SVE,
-    epoch_of,
-    generation_of,
-    owner,
-    phase_of,
-    sept,
-    stage,
-)
+from kernels.tdx.words import owner, sept, stage
 
 SHADOW_NONPRESENT = SVE
 

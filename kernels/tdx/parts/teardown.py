@@ -13,6 +13,19 @@ from kernels.language.naming import OneOf
 from kernels.language.steps import choice, harness, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
+from kernels.tdx.bits import (
+    DONE,
+    FREE,
+    LEFT_BEHIND,
+    MIRROR_NONPRESENT,
+    SPTE_PRESENT,
+    SVE,
+    TD_INITIALIZED,
+    TD_RUNNABLE,
+    ZEROED,
+    generation_of,
+    stage_word,
+)
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm import mortal
 from kernels.tdx.kvm.busy import is_busy
@@ -50,28 +63,7 @@ from kernels.tdx.tally import (
     wait_turn,
     zapper_stopping,
 )
-from kernels.tdx.words import (
-    DONE,
-    FREE,
-    LEFT_BEHIND,
-    MIRROR_NONPRESENT,
-    SPTE_PRESENT,
-    SVE,
-    TD_INITIALIZED,
-    TD_RUNNABLE,
-    VCPU,
-    ZEROED,
-    bepoch,
-    content,
-    flush_ipi,
-    generation_of,
-    ipi,
-    mirror,
-    owner,
-    sept,
-    stage,
-    stage_word,
-)
+from kernels.tdx.words import VCPU, bepoch, content, flush_ipi, ipi, mirror, owner, sept, stage
 
 RECLAIM_EARLY, VCPUS_COME_BACK = int(Fault.RECLAIM_EARLY), int(Fault.VCPUS_COME_BACK)
 KEEP_VCPUS, TAKEN_FOR_UNFINALIZED = int(Fault.KEEP_VCPUS), int(Fault.TAKEN_FOR_UNFINALIZED)

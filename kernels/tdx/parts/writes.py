@@ -23,6 +23,19 @@ from kernels.language.naming import Holds
 from kernels.language.steps import choice, local, steps
 from kernels.race.tally import count, two
 from kernels.story.spans import host
+from kernels.tdx.bits import (
+    MAPPED,
+    PAGE_FREE,
+    PENDING,
+    RWX,
+    WRITABLE,
+    content_of,
+    is_hit,
+    page_of,
+    phase_of,
+    state_of,
+    translation,
+)
 from kernels.tdx.counters import READS
 from kernels.tdx.guest import (
     EPT_VIOLATION,
@@ -51,25 +64,7 @@ from kernels.tdx.part import Part
 from kernels.tdx.rules import STEP_BITS, STEP_MASK, Flow
 from kernels.tdx.spans import FAULTING, GUEST_READ, GUEST_WRITE, NEXT
 from kernels.tdx.tally import note
-from kernels.tdx.words import (
-    MAPPED,
-    PAGE,
-    PAGE_FREE,
-    PENDING,
-    RWX,
-    WRITABLE,
-    content_of,
-    is_hit,
-    owner,
-    page_of,
-    phase_of,
-    sept,
-    state_of,
-    tlb,
-    translation,
-    with_any,
-    word,
-)
+from kernels.tdx.words import PAGE, owner, sept, tlb, with_any, word
 
 WRITE_LOST = int(Outcome.write_lost)
 # EPT's write permission; and for the oracle alone that a page which is aged had it, of which KVM keeps the others.

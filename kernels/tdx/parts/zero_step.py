@@ -14,6 +14,7 @@ from kernels.language.atomics import load_acquire, load_relaxed, load_seq_cst, o
 from kernels.language.steps import choice, local, steps
 from kernels.layout import DEADLINE, STOP_ENDLESS
 from kernels.race.tally import now, relax, two
+from kernels.tdx.bits import FREE, state_of
 from kernels.tdx.guest import (
     ACCEPTS,
     AGAIN,
@@ -44,7 +45,7 @@ from kernels.tdx.rules import Fault, FaultRetry
 from kernels.tdx.spans import ENTRY, FAULTING
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS
 from kernels.tdx.tally import count_status, note, outcome_of
-from kernels.tdx.words import FREE, last_epf_gpa, state_of
+from kernels.tdx.words import last_epf_gpa
 
 FASTPATH_REENTER, REENTER = int(Fault.FASTPATH_REENTER), int(FaultRetry.REENTER)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels.tdx import words
+from kernels.tdx import bits, words
 from kernels.tdx.protocol import Size, explored
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.naive import Space, StepMachine, search
@@ -78,12 +78,12 @@ def reached_going_on(rules: Rules) -> Space:
 
 def changed(moving: StepMachine, before: tuple[int, ...], after: tuple[int, ...]) -> list[str]:
     """What this step did to the S-EPT entries and to the epoch."""
-    lay, names = moving.lay, {words.BLOCKED: "block", words.FREE: "remove", words.PENDING: "add"}
+    lay, names = moving.lay, {bits.BLOCKED: "block", bits.FREE: "remove", bits.PENDING: "add"}
     done = []
     for gpa in range(lay.pages):
-        states = [words.state_of(state[words.sept(lay, gpa)]) for state in (before, after)]
+        states = [bits.state_of(state[words.sept(lay, gpa)]) for state in (before, after)]
         if states[0] != states[1]:
             done.append(f"{names[states[1]]} {gpa}")
-    if words.epoch_of(before[lay.epoch_tracking]) != words.epoch_of(after[lay.epoch_tracking]):
+    if bits.epoch_of(before[lay.epoch_tracking]) != bits.epoch_of(after[lay.epoch_tracking]):
         done.append("track")
     return done

@@ -3,12 +3,12 @@
 import pytest
 
 from kernels.search.explore import explore
-from kernels.tdx import words
+from kernels.tdx import bits
+from kernels.tdx.bits import TD_INITIALIZED, TD_RUNNABLE
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import Fault, Flow, Guard, Ioctl, Rules
 from kernels.tdx.statuses import Leaf, Status
-from kernels.tdx.words import TD_INITIALIZED, TD_RUNNABLE
 from kernels.tests.driver import answered, seen, stands, stepped
 from kernels.tests.orders import V6_16
 from kernels.tests.single_calls import Machine, kept
@@ -82,7 +82,7 @@ def test_what_builds_a_td_is_refused_once_it_is_finalized(m, call):
 
 def test_a_page_is_measured_where_it_is_mapped(m):
     assert m.call(extend) == SUCCESS
-    m["sept"] = words.FREE
+    m["sept"] = bits.FREE
     assert m.call(extend) == NOT_PRESENT
 
 
@@ -99,9 +99,9 @@ def test_a_td_that_is_finalized_can_run_and_its_tdr_is_shared_from_entry_to_exit
 
 def test_half_of_the_pages_are_there_at_first():
     run = stepped(built(), Size(1, 1, 2))
-    states = [words.state_of(int(run.words[run.lay.sept + page * run.lay.page_stride])) for page in range(2)]
+    states = [bits.state_of(int(run.words[run.lay.sept + page * run.lay.page_stride])) for page in range(2)]
 
-    assert states == [words.MAPPED, words.FREE]
+    assert states == [bits.MAPPED, bits.FREE]
     assert run.words[run.lay.td_state] == TD_INITIALIZED
 
 

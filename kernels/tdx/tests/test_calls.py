@@ -6,23 +6,11 @@ from kernels.language.entered import entered
 from kernels.layout import OUTCOME_COUNTS
 from kernels.race import lines as race
 from kernels.race.weave import straight
+from kernels.tdx.bits import BLOCKED, FREE, HP, MAPPED, ONE_EPOCH, PENDING, PENDING_BLOCKED, RWX, STATE_MASK, SVE, TDEL
 from kernels.tdx.module.mem import is_tlb_tracked
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN
-from kernels.tdx.words import (
-    BLOCKED,
-    FREE,
-    HP,
-    MAPPED,
-    ONE_EPOCH,
-    PENDING,
-    PENDING_BLOCKED,
-    RWX,
-    STATE_MASK,
-    SVE,
-    TDEL,
-    vcpu_actor,
-)
+from kernels.tdx.words import vcpu_actor
 from kernels.tests.orders import NO_FLUSH, SPEC
 from kernels.tests.single_calls import (
     ALREADY_ACCEPTED,

@@ -14,6 +14,7 @@ from kernels.language.worlds import World
 from kernels.race import lines as race
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
+from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import (
     COLUMNS,
     CONTENTION,
@@ -40,7 +41,7 @@ from kernels.tdx.module.sept import mem_add
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Busy, Flow, Rules, flow_name
 from kernels.tdx.statuses import Leaf
-from kernels.tdx.words import HP, TDEL, plan, vcpu_actor, zapper_actor
+from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE, busy
 
 TRACK, ENTER, BLOCK = int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_VP_ENTER), int(Leaf.TDH_MEM_RANGE_BLOCK)

@@ -1,7 +1,7 @@
 """The flush of a range behind the removal of its pages: kvm_flush_remote_tlbs(), a second kick of each zap."""
 
 from kernels.search.schedule import Schedule
-from kernels.tdx import words
+from kernels.tdx import bits
 from kernels.tdx.protocol import Size
 from kernels.tests.driver import enter, finish, page_state, seen
 from kernels.tests.naive import StepMachine, search
@@ -33,7 +33,7 @@ def test_the_flush_behind_the_removal_is_another_kick_with_a_request_that_is_wai
     requested = int(run.words[run.lay.requests])
     finish(run, "zapper 0", "vcpu 0")
 
-    assert removed == words.FREE
+    assert removed == bits.FREE
     assert waits is not None and waits.name == KICK_IPI
     assert requested == 1
     assert seen(run) == set()

@@ -5,10 +5,10 @@ import pytest
 from kernels.layout import reading
 from kernels.search.explore import explore
 from kernels.search.schedule import Schedule
+from kernels.tdx.bits import BY_VCPU, epoch_of
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.statuses import Leaf, Status
-from kernels.tdx.words import BY_VCPU, epoch_of
 from kernels.tests.driver import answered, finish, seen, stands, stepped
 from kernels.tests.orders import BLOCK, FLAG_GATE, KICK, REMOVE, SPEC, V6_16, V18, order
 from kernels.tests.orders import TRACK as TRACK_STEP

@@ -3,7 +3,7 @@
 import pytest
 
 from kernels.search.explore import explore
-from kernels.tdx import words
+from kernels.tdx import bits, words
 from kernels.tdx.kvm.kick import IPI_SENT
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
@@ -71,7 +71,7 @@ def test_track_runs_while_the_ipi_is_in_flight_and_the_guest_reads_on_until_it_a
     enter(run)
     read(run)
     run.until("zapper 0", KICK_IPI)
-    epoch = words.epoch_of(int(run.words[run.lay.epoch_tracking]))
+    epoch = bits.epoch_of(int(run.words[run.lay.epoch_tracking]))
     run.step("vcpu 0", 1)
     run.until("vcpu 0", "guest.reads_before_tick", {"arrives.arrives": 0, "next_instruction.next_page": 0})
     run.step("zapper 0")
@@ -82,7 +82,7 @@ def test_track_runs_while_the_ipi_is_in_flight_and_the_guest_reads_on_until_it_a
 
     assert epoch == 2
     assert waits == KICK_IPI
-    assert page_state(run) == words.FREE
+    assert page_state(run) == bits.FREE
     assert seen(run) == {"stale_in_window"}
 
 
@@ -169,5 +169,5 @@ def test_a_repair_waits_for_the_ipis_that_a_failed_shootdown_has_sent():
 
     assert in_flight == IPI_SENT
     assert refused == {"previous_epoch_busy"}
-    assert page_state(run, 0) == words.PENDING
+    assert page_state(run, 0) == bits.PENDING
     assert run.words[words.awaiting(run.lay, 0, 0)] == 0

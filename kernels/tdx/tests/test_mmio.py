@@ -4,7 +4,7 @@ import pytest
 
 from kernels.language.syntax import SITES
 from kernels.search.schedule import Schedule
-from kernels.tdx import words
+from kernels.tdx import bits
 from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, Flow, MemslotZap, Rules
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
@@ -78,7 +78,7 @@ def test_a_created_memslot_takes_the_mmio_spte_away_and_the_guest_reads_memory()
     touch(run, SHARED)
 
     assert (emulated, suppressed) == (1 << 12, -1 << 63)
-    assert spte(run) & words.RWX == words.RWX
+    assert spte(run) & bits.RWX == bits.RWX
     assert "ve_on_memory" not in seen(run)
 
 
@@ -161,7 +161,7 @@ def test_a_deleted_memslot_takes_its_memory_only_when_no_cpu_can_reach_it() -> N
 @pytest.mark.parametrize(("disabled", "outcome"), [(0, "ve_in_guest"), (1, "access_before_accept")])
 def test_a_pending_page_raises_ve_or_kills_the_vm_as_sept_ve_disable_says(disabled: int, outcome: str) -> None:
     run = start(MMIO._replace(sept_ve_disable=disabled))
-    run.words[run.lay.sept] = words.PENDING | words.SVE | (1 << words.HPA_SHIFT)
+    run.words[run.lay.sept] = bits.PENDING | bits.SVE | (1 << bits.HPA_SHIFT)
 
     access(run, PRIVATE, "next_of_both.next_access")
     run.step("vcpu 0", PRIVATE)

@@ -3,9 +3,9 @@
 import pytest
 
 from kernels.search.explore import explore
+from kernels.tdx.bits import MAPPED
 from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import Flow, Module, Rules
-from kernels.tdx.words import MAPPED
 from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import (
     BLOCK,

@@ -5,12 +5,12 @@ import functools
 import pytest
 
 from kernels.search.explore import explore
-from kernels.tdx import words
+from kernels.tdx import bits
+from kernels.tdx.bits import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_accept
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, Step, pack_steps
-from kernels.tdx.words import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import (
     BLOCK,
@@ -138,7 +138,7 @@ def test_sept_remove_wants_the_lock_of_the_entry(m):
 def test_an_accept_whose_page_table_page_is_given_away_under_its_walk_is_told_from_one_whose_is_not(m):
     m["sept"] = PENDING | SVE | HOST_PAGE
     m.begin(accept_walking, "goes_on.load_relaxed_owner")
-    m.words[table(m, "owner")] = 2 << 8 | words.PAGE_FREE
+    m.words[table(m, "owner")] = 2 << 8 | bits.PAGE_FREE
 
     assert m.end(accept_walking) == VIOLATION
     assert m["sept"] & STATE_MASK == PENDING
@@ -169,8 +169,8 @@ def test_a_kernel_that_waits_for_the_release_of_the_hkid_zaps_below_and_keeps_th
     space = search(machine)
 
     assert set(space.outcomes) <= ALWAYS | {"fault_retried"}
-    assert {words.generation_of(reached[at]) for reached in space.depth} == {1}
-    assert {words.generation_of(reached[machine.lay.owner]) for reached in space.depth} == {1, 2}
+    assert {bits.generation_of(reached[at]) for reached in space.depth} == {1}
+    assert {bits.generation_of(reached[machine.lay.owner]) for reached in space.depth} == {1, 2}
 
 
 @pytest.mark.parametrize(

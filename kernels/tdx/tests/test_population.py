@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from kernels.tdx import words
+from kernels.tdx import bits, words
 from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Busy, Fault, Flow, Rules
 from kernels.tests.naive import Space, State, StepMachine, search
@@ -74,32 +74,32 @@ def word(machine: StepMachine, state: State, family: str, node: int) -> int:
 
 def in_step(machine: StepMachine, state: State, node: int) -> bool:
     """The mirror SPTE and the S-EPT entry say the same of this page, or the SPTE is frozen."""
-    spte, entry = word(machine, state, "mirror", node), words.state_of(word(machine, state, "sept", node))
-    mapped = (words.PENDING, words.MAPPED) if node < machine.lay.pages else (words.NL_MAPPED,)
-    return spte == words.SPTE_FROZEN or (entry in mapped if spte == words.SPTE_PRESENT else entry == words.FREE)
+    spte, entry = word(machine, state, "mirror", node), bits.state_of(word(machine, state, "sept", node))
+    mapped = (bits.PENDING, bits.MAPPED) if node < machine.lay.pages else (bits.NL_MAPPED,)
+    return spte == bits.SPTE_FROZEN or (entry in mapped if spte == bits.SPTE_PRESENT else entry == bits.FREE)
 
 
 def owned_once(machine: StepMachine, state: State, node: int) -> bool:
     """The page behind an S-EPT entry is this TD's, and no other one's nor free."""
     entry, owned = word(machine, state, "sept", node), word(machine, state, "owner", node)
-    if words.state_of(entry) == words.FREE:
+    if bits.state_of(entry) == bits.FREE:
         return True
-    return words.page_of(entry) == words.generation_of(owned) << 8 and words.phase_of(owned) != words.PAGE_FREE
+    return bits.page_of(entry) == bits.generation_of(owned) << 8 and bits.phase_of(owned) != bits.PAGE_FREE
 
 
 def zeroed(machine: StepMachine, state: State, node: int) -> bool:
     """Whoever walks the S-EPT to this page finds zeroes."""
-    mapped = words.state_of(word(machine, state, "sept", node)) == words.MAPPED
-    return not mapped or word(machine, state, "content", node) == words.ZEROED
+    mapped = bits.state_of(word(machine, state, "sept", node)) == bits.MAPPED
+    return not mapped or word(machine, state, "content", node) == bits.ZEROED
 
 
 def no_freed_page_is_held(machine: StepMachine, state: State) -> bool:
     """No vCPU that is in the guest has a translation to a page that is someone else's by now."""
     lay = machine.lay
     for vcpu in range(lay.vcpus):
-        inside = state[lay.mode + vcpu * lay.vcpu_stride] == words.IN_GUEST_MODE and is_inside(machine, state, vcpu)
+        inside = state[lay.mode + vcpu * lay.vcpu_stride] == bits.IN_GUEST_MODE and is_inside(machine, state, vcpu)
         held = state[words.tlb(lay, vcpu, 0)]
-        if inside and held and words.generation_of(words.content_of(held)) != words.generation_of(state[lay.owner]):
+        if inside and held and bits.generation_of(bits.content_of(held)) != bits.generation_of(state[lay.owner]):
             return False
     return True
 

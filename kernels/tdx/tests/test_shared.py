@@ -2,9 +2,9 @@
 
 import pytest
 
+from kernels.tdx.bits import HPA_SHIFT, MAPPED, RWX, SVE
 from kernels.tdx.protocol import Size, explored
 from kernels.tdx.rules import Fault, Flow, Module, Rules, SharedFlush
-from kernels.tdx.words import HPA_SHIFT, MAPPED, RWX, SVE
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import BLOCK, GOES_ON, KICK, REMOVE, REQUESTS, SAFE, SPEC, V18, WRONG, order
 from kernels.tests.orders import TRACK as TRACK_STEP

@@ -6,13 +6,14 @@ import pytest
 
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.explore import explore
-from kernels.tdx import words
+from kernels.tdx import bits
+from kernels.tdx.bits import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
 from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import Fault, Flow, HkidFree, Rules
 from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
-from kernels.tdx.words import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN, vcpu_actor
+from kernels.tdx.words import vcpu_actor
 from kernels.tests.driver import answered, finish, seen, stepped
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
@@ -48,7 +49,7 @@ def m() -> Machine:
 
 def test_a_page_is_added_mapped_before_the_td_runs_and_never_after(m):
     assert m.call(add) == SUCCESS
-    assert m["sept"] & words.STATE_MASK == words.MAPPED
+    assert m["sept"] & bits.STATE_MASK == bits.MAPPED
     assert m.call(add) == STATE_INCORRECT
     m["td_state"] = TD_RUNNABLE
     assert m.call(add) == OP_STATE
@@ -86,9 +87,9 @@ def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
     m["td_state"] = TD_RUNNABLE
     assert m.call(remove_alive) == NOT_BLOCKED
     m["td_state"] = TD_INITIALIZED
-    m["sept"] |= words.TDEL
+    m["sept"] |= bits.TDEL
     assert m.call(remove_alive) == BUSY_ENTRY
-    m["sept"] &= ~(words.TDEL | words.HP)
+    m["sept"] &= ~(bits.TDEL | bits.HP)
     assert m.call(remove_alive) == SUCCESS
     assert m.call(remove_alive) == STATE_INCORRECT
 
@@ -189,9 +190,9 @@ def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
         run.until("vcpu 0", "read_lock_with_interrupts.fetch_add_seq_cst_mmu_lock", {GUEST: 1})
         run.until("zapper 0", "flush_vps.store_seq_cst_flush_ipi")
         run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
-        populated[name] = (int(run.words[run.lay.mirror]), words.state_of(int(run.words[run.lay.sept])))
+        populated[name] = (int(run.words[run.lay.mirror]), bits.state_of(int(run.words[run.lay.sept])))
 
-    assert populated == {"v18": (SPTE_PRESENT, words.PENDING), "v6_16": (0, words.FREE)}
+    assert populated == {"v18": (SPTE_PRESENT, bits.PENDING), "v6_16": (0, bits.FREE)}
 
 
 PAIRS = [
@@ -262,9 +263,9 @@ def test_an_ioctl_that_waited_for_its_mutex_adds_a_page_to_a_td_without_keys_unl
 )
 def test_a_page_that_is_added_beside_the_end_of_a_td_finds_its_keys_or_is_refused(state, status):
     m = Machine(rules=terminated())
-    m["td_state"], m["sept"] = state, words.MAPPED
+    m["td_state"], m["sept"] = state, bits.MAPPED
     aug = of_a_td_that_goes("mem_add_alive", m.lay.pages, 9)
-    m.words[m.lay.sept + m.lay.pages * m.lay.page_stride] = words.NL_MAPPED
+    m.words[m.lay.sept + m.lay.pages * m.lay.page_stride] = bits.NL_MAPPED
 
     assert (m.call(aug), m["tdr_lock"]) == (status, 0)
     m["tdr_lock"] = 1

@@ -6,11 +6,11 @@ import pytest
 
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
-from kernels.tdx import words
+from kernels.tdx import bits
+from kernels.tdx.bits import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, FaultRetry, Flow, Module, Rules
 from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
-from kernels.tdx.words import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
 from kernels.tests.driver import answered, seen, stepped
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
@@ -19,7 +19,7 @@ LIMITS = {"epf_threshold": 6, "hp_lock_timeout": 2}
 STEPPING = two_levels(SPEC, Flow.ZERO_STEP, **LIMITS)
 RESTS = "vm_is_dead.load_acquire_vm_bugged"
 GUEST = "guest.reads_before_tick"
-FIRST_PAGE = 1 << words.HPA_SHIFT
+FIRST_PAGE = 1 << bits.HPA_SHIFT
 
 
 def start(rules: Rules = STEPPING, vcpus: int = 1) -> Schedule:
@@ -32,7 +32,7 @@ def put(run: Schedule, entry: int) -> None:
     run.words[run.lay.sept + run.lay.page_stride] = NL_MAPPED | RWX | SVE | FIRST_PAGE
     run.words[run.lay.mirror + run.lay.page_stride] = SPTE_PRESENT
     run.words[run.lay.sept] = entry | SVE
-    run.words[run.lay.owner] = words.generation_of(int(run.words[run.lay.owner])) << 8
+    run.words[run.lay.owner] = bits.generation_of(int(run.words[run.lay.owner])) << 8
 
 
 def freeze(run: Schedule) -> None:
@@ -118,7 +118,7 @@ def test_a_linux_td_lives_with_a_page_that_it_accepts_first_and_not_with_one_tha
 ) -> None:
     run = start(STEPPING._replace(sept_ve_disable=1))
     put(run, FREE)
-    run.words[run.lay.mirror] = words.MIRROR_NONPRESENT
+    run.words[run.lay.mirror] = bits.MIRROR_NONPRESENT
 
     stay(run, accepts=accepts)
     enter(run)
@@ -210,7 +210,7 @@ def test_a_listed_page_that_is_mapped_again_lets_the_vcpu_in_and_the_tree_go() -
     enter(run)
 
     assert (held, run.words[run.lay.tree_lock]) == (1, 0)
-    assert words.refcount_of(int(run.words[run.lay.epoch_tracking]), 1) == 1
+    assert bits.refcount_of(int(run.words[run.lay.epoch_tracking]), 1) == 1
     assert seen(run) == set()
 
 
@@ -258,7 +258,7 @@ def test_the_host_that_gets_the_entry_takes_its_priority_back() -> None:
 
     stay(run)
 
-    assert words.state_of(int(run.words[run.lay.sept])) == PENDING
+    assert bits.state_of(int(run.words[run.lay.sept])) == PENDING
     assert not run.words[run.lay.sept] & HP
 
 
@@ -271,7 +271,7 @@ def searched(rules: Rules, *, accepted: int = 0, **fields: int) -> Space:
         lay, words_then = machine.lay, list(machine.start)
         words_then[lay.sept + lay.page_stride] = NL_MAPPED | RWX | SVE
         words_then[lay.sept] = MAPPED | RWX | SVE | FIRST_PAGE
-        words_then[lay.owner] = FIRST_PAGE >> words.HPA_SHIFT << 8
+        words_then[lay.owner] = FIRST_PAGE >> bits.HPA_SHIFT << 8
         words_then[lay.mirror] = words_then[lay.mirror + lay.page_stride] = SPTE_PRESENT
         words_then[lay.last_epf_gpa] = 1
         machine.start = tuple(words_then)

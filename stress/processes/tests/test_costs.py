@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernels.tdx.words import TDEL
+from kernels.tdx.bits import TDEL
 from kernels.tests.single_calls import BUSY_EPOCH, BUSY_TREE, Machine, block, enter, leave, remove, track, unpacked
 from scenarios.costs import COSTS
 

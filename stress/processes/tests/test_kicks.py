@@ -54,7 +54,8 @@ from kernels.race.lines import load_one
 from kernels.race.variant import BARE
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import KickBy
-from kernels.tdx.words import IN_GUEST_MODE, ipi, mode, plan, zapper_actor
+from kernels.tdx.bits import IN_GUEST_MODE
+from kernels.tdx.words import ipi, mode, plan, zapper_actor
 from kernels.tests.orders import SPEC
 from stress.processes.kicks import told_to
 from stress.processes.shared_words import shared_words
