@@ -218,7 +218,8 @@ def take_lock_as_vcpu(td, lay, rules, me, lock):
 
 @steps(at={"give_back_own_lock": GIVEN_BACK})
 def give_lock_back_as_vcpu(td, lay, rules, me, lock):
-    yield give_back(td, own_lock(lay, lock), mode_of_vcpu(rules, lock))
+    mode = mode_of_vcpu(rules, lock)
+    yield give_back(td, own_lock(lay, lock), mode)
     return 0
 
 
