@@ -214,12 +214,11 @@ def _connected(address: str, interrupts: Interrupts) -> Iterator[tuple[Any, Here
             here, wait_s = Here(int(local[1]), stack.enter_context(scratch())), START_S
             stack.callback(here.end)
             where = {"scheduler_file": here.file}
-        until, tended = time.monotonic() + wait_s, time.monotonic()
+        until = time.monotonic() + wait_s
         while not interrupts and (client is None or not _told(client)):
-            if here is not None and here.gone:
-                raise gone(address)
-            if here is not None and time.monotonic() > tended + 1:
-                tended = time.monotonic()
+            if here is not None:
+                if here.gone:
+                    raise gone(address)
                 here.tend({})
             if time.monotonic() > until:
                 said = "nobody who answers" if client is None else "no worker"

@@ -44,10 +44,9 @@ Run = Callable[[Plain, Interrupts, Screen | None], tuple[Plain, bool]]
 
 class Job(NamedTuple):
     """What is to be done, and of which `kind` its result is. `subject` decides everything, as JSON; `run` does a piece,
-    and says whether to its end;
-    `document` makes the result of head, subject and what is there by key. `races`: a piece has its machine alone.
-    Where the result is more than a document, and holds all that pieces do, `keep` stores what there is of it, and
-    `leave` stores and shows it; the pieces go when it is whole.
+    and says whether to its end; `document` makes the result of head, subject and what is there by key. `races`: a piece
+    has its machine alone. Where the result is more than a document, and holds all that pieces do, `keep` stores what
+    there is of it, and `leave` stores and shows it; the pieces go when it is whole.
     """
 
     verb: str

@@ -69,11 +69,7 @@ def is_awaited(rules, left):
         return 1
     if left & STEP_MASK == KICK or not rules.wait:
         return rules.wait
-    while left:
-        if left & STEP_MASK == WAIT:
-            return 1
-        left >>= STEP_BITS
-    return 0
+    return ends_first(left, WAIT, KICK)
 
 
 @local
