@@ -45,10 +45,10 @@ def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
 @pytest.mark.parametrize(
     ("met", "shootdowns", "needed"),
     [
-        (0, 7, "2,995 are needed where fewer than one in ten do"),
+        (0, 7, "29,956 are needed where fewer than one in ten do"),
         (298, 2_980, "299 are needed"),
-        (299, 2_991, "2,995 are needed where fewer than one in ten do"),
-        (2_994, 50_000, "2,995 are needed where fewer than one in ten do"),
+        (299, 2_991, "29,956 are needed where fewer than one in ten do"),
+        (29_955, 500_000, "29,956 are needed where fewer than one in ten do"),
     ],
 )
 def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits_6(
@@ -64,7 +64,7 @@ def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits
     )
 
 
-@pytest.mark.parametrize(("met", "shootdowns"), [(299, 2_990), (2_995, 50_000)])
+@pytest.mark.parametrize(("met", "shootdowns"), [(299, 2_990), (29_956, 500_000)])
 def test_so_many_shootdowns_that_met_a_vcpu_are_enough_to_pass(met: int, shootdowns: int):
     run = a_run(met={"kicks": 310, "shootdowns": met}, all_shootdowns=shootdowns)
 
@@ -215,9 +215,9 @@ def test_a_latency_is_that_of_the_shootdowns_that_met_a_vcpu_where_there_is_one(
 @pytest.mark.parametrize(
     ("reason", "met", "shootdowns", "thin"),
     [
-        ("only 7 of 90 shootdowns met a vCPU, and 2,995 are needed", 7, 90, True),
+        ("only 7 of 90 shootdowns met a vCPU, and 29,956 are needed", 7, 90, True),
         ("only 7 of 90 shootdowns met a vCPU, and 299 are needed", 7, 90, True),  # of an earlier version
-        ("only 8 of 90 shootdowns met a vCPU, and 2,995 are needed", 7, 90, False),
+        ("only 8 of 90 shootdowns met a vCPU, and 29,956 are needed", 7, 90, False),
         ("interrupted before its time", 7, 90, False),
         ("nothing forbidden in 4,321 shootdowns that met a vCPU", 4_321, 5_000, False),
         ("made by an earlier version", None, 90, False),
