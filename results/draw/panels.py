@@ -220,6 +220,8 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
         _rate_axis(ax, min(peaks), max(peaks))
     longest = max((float(times[-1]) for times, _ in all_rates if len(times)), default=1.0)
     panels[-1].set_xlim(0, longest * 1.02)
+    # The label of a tick at the very end would reach into the panel on the right.
+    panels[-1].set_xticks([tick for tick in MaxNLocator(6).tick_values(0, longest) if tick <= 0.93 * longest])
     panels[-1].set_xlabel("seconds since the ordering started, warm-up included")
 
 
