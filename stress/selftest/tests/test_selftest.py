@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from results.verdict import too_few
 from scenarios.faults import faults
 from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
 from scenarios.models import Ordering, Scenario
@@ -119,6 +120,40 @@ def test_all_tries_of_a_race_share_its_time(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert begun == [(7, 1.0), (8, 0.625), (9, 0.25)]
     assert sum(one["seconds"] for one in tries) == 1.0
+
+
+MANY = 500_000
+
+
+@pytest.mark.parametrize(
+    ("duration", "met", "begun"),
+    [
+        # 2,996 in 2 s: 29,956 and half as many again take 30 s; 100 would take 15 minutes.
+        (None, 2_996, [(7, 2.0), (8, 29.996)]),
+        (None, 100, [(7, 2.0), (8, 118.0)]),
+        (None, 0, [(7, 2.0), (8, 118.0)]),
+        (None, 50_000, [(7, 2.0)]),
+        ("2s", 100, [(7, 2.0)]),
+    ],
+)
+def test_a_safe_ordering_that_met_too_few_is_raced_once_more_as_long_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch, duration: str | None, met: int, begun: list[tuple[int, float]]
+) -> None:
+    (made,) = expectations([load_ordering("v18")], [], short=True, duration=duration, seed=7)
+    found: list[tuple[int, float]] = []
+
+    def thin(prepared: Prepared, ordering: Ordering, scenario: Scenario, *_: object) -> SimpleNamespace:
+        found.append((scenario.seed, round(scenario.duration_s, 3)))
+        few = too_few(met, MANY)
+        run = {"verdict": "inconclusive" if few else "passed", "reason": few or "", "seconds": scenario.duration_s}
+        return SimpleNamespace(json={**run, "all_shootdowns": MANY, "met": {"shootdowns": met}})
+
+    monkeypatch.setattr("stress.selftest.verb.race", thin)
+    with Interrupts() as interrupts:
+        (counted,) = race_expected(cast(Prepared, None), made, "", None, interrupts)
+
+    assert found == begun
+    assert round(counted["seconds"], 3) == begun[-1][1]
 
 
 @pytest.mark.processes
