@@ -37,12 +37,14 @@ def race(
     interrupts: Interrupts,
     show: Callable[[Tally], Watch],
     until: Collection[Outcome] = (),
+    longest_s: float = 0.0,
 ) -> Run:
     """Race this ordering once. However it ends, no worker is left, and what was measured until then is in the Run.
 
     `show` is given the means to look at the tally and gives what to call at every look. The first outcome of `until`
-    ends the race, and is the Run's `caught`: which, after how many seconds and shootdowns. Raises HarnessFault where
-    the workers could not be started.
+    ends the race, and is the Run's `caught`: which, after how many seconds and shootdowns. Where the scenario's time
+    has met too few vCPUs for a verdict the race goes on until it has, or for `longest_s`. Raises HarnessFault where the
+    workers could not be started.
     """
     rings = 0 if prepared.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
     flow = int(flow_named(scenario.flow))
@@ -63,7 +65,7 @@ def race(
     teams = [jobs] if scenario.workers == "thread" else [[job] for job in jobs]
     workers = Workers(teams, go=lambda: bool(words[lay.control + GO]))
     watch = show(partial(snapshot, words, lay))
-    supervisor = Supervisor(words, lay, scenario, workers, interrupts, watch, until)
+    supervisor = Supervisor(words, lay, scenario, workers, interrupts, watch, until, longest_s)
     before = cpu_times()
     try:
         ending = supervisor.run()

@@ -12,7 +12,7 @@ from kernels.layout import FROZEN, GO, STOP_ENDING, STOP_ENDLESS, Layout
 from kernels.race.lines import label_text
 from kernels.tdx.outcomes import Outcome
 from results.collect.tally import Series, Snapshot, snapshot
-from results.verdict import Ending
+from results.verdict import Ending, too_few
 from scenarios.delays import parse_start_offset
 from scenarios.models import Scenario
 from stress.interrupts import Interrupts
@@ -23,6 +23,7 @@ from stress.processes.workers import ExitStatus, Workers
 
 # How long the parent sleeps between two looks. Short where the race is over with the last shootdown.
 LOOK_S, SHORT_LOOK_S = 0.1, 0.01
+MORE_S = 1.0  # by which a race goes on that has met too few
 LINE_UP_S, REAP_S, LAST_WORD_S = 60.0, 2.0, 1.0
 FORK_S = 0.3  # more for each worker: 513 took over 60 s beside 90 busy processes on 2 CPUs
 PAUSE_S = 200e-9  # of one pause between two shootdowns, on the slowest CPU known to us
@@ -77,7 +78,8 @@ def line_up(workers: Workers, attend: Callable[[float], None]) -> OwnTime:
 class Supervisor:
     """One race. `watch` is called at every look, with the phase and the seconds that it has left, or None.
 
-    The first outcome of `until` ends it; it is looked for every 10 ms, so that a catch is up to that much late.
+    The first outcome of `until` ends it; it is looked for every 10 ms, so that a catch is up to that much late. It may
+    take `longest_s` to meet enough vCPUs for a verdict.
 
     After `run`: `caught` is that outcome, None where none showed; `warm` is the tally at the end of the warm-up, None
     where it did not end; `seconds` the time measured; `ready_s` how long the workers took to the start line; `series`
@@ -93,10 +95,11 @@ class Supervisor:
         interrupts: Interrupts,
         watch: Watch,
         until: Collection[Outcome] = (),
+        longest_s: float = 0.0,
     ) -> None:
         self._words, self._lay, self._scenario, self._workers = words, lay, scenario, workers
         self._interrupts, self._watch = interrupts, watch
-        self._until = tuple(until)
+        self._until, self._longest_s = tuple(until), longest_s
         self._started = False
         self.caught: Catch | None = None
         self.series = Series()
@@ -148,11 +151,22 @@ class Supervisor:
         if self._pass("warm-up", self._scenario.warmup_s):
             self._workers.settle()
             self.warm = snapshot(self._words, self._lay)
-            self._pass("measuring", None if self._scenario.shootdowns else self._scenario.duration_s)
+            self._measure()
         else:
             self.warm = start
             how = "the last zapper ended" if self.caught is None else "the race was over"
             self.notes.append(f"{how} before the warm-up did: all of the race is taken as measured")
+
+    def _measure(self) -> None:
+        """For the scenario's time or shootdowns, and on where that has met too few vCPUs, for so long at most."""
+        seconds = None if self._scenario.shootdowns else self._scenario.duration_s
+        left_s = self._longest_s - self._scenario.duration_s
+        while self._pass("measuring", seconds) and left_s > 0:
+            now = snapshot(self._words, self._lay)
+            if not too_few(now.met_shootdowns, now.shootdowns):
+                break
+            seconds = min(MORE_S, left_s)
+            left_s -= seconds
 
     def _pass(self, phase: str, seconds: float | None) -> bool:
         """Let this much time pass, or all it takes; False where every zapper has finished before, or one was caught."""

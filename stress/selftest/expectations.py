@@ -10,15 +10,15 @@ from scenarios.models import Ordering, Scenario
 from scenarios.wording import unknown
 from stress.resolve import check_read
 
-WRONG_S, STUCK_S, SAFE_S, SHORT_SAFE_S = "20s", "60s", "5s", "2s"
+WRONG_S, STUCK_S, SAFE_S, SHORT_SAFE_S = "60s", "60s", "5s", "2s"
 LONGEST_SAFE_S = 120.0  # beside others that keep the CPUs busy, where hardly a shootdown meets a vCPU
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """One ordering, known for one outcome or safe, as it races on `raced`, and as it is explored on each of `machines`
-    in turn, until it is caught; a safe one on all of them. `to_race`: whether a race belongs to it. A safe one that
-    meets too few vCPUs in the time of `raced` is raced once more, within `longest_s`.
+    in turn, until it is caught; a safe one on all of them. `to_race`: whether a race belongs to it. A safe one is
+    raced on, within `longest_s`, where the time of `raced` met too few vCPUs.
     """
 
     ordering: Ordering
@@ -93,8 +93,7 @@ def _timed(one: Expectation, *, short: bool, duration: str | None, seed: int | N
         # the catch.
         watchdog_s = scenario.watchdog_s if one.stuck else max(scenario.watchdog_s, scenario.duration_s)
         scenario = scenario.model_copy(update={"watchdog_s": watchdog_s, "warmup_s": 0.0})
-    longest_s = LONGEST_SAFE_S if one.safe and duration is None else scenario.duration_s
-    one = replace(one, raced=scenario, longest_s=longest_s)
+    one = replace(one, raced=scenario, longest_s=LONGEST_SAFE_S if one.safe and duration is None else 0.0)
     if isinstance(one.ordering.expect, str):
         return [one]
     return [

@@ -2,14 +2,14 @@
 ordering may show anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from kernels.tdx.outcomes import Outcome
 from results.kinds.selftest import SCHEMA, claim, is_complete, raced
-from results.verdict import LEAST_OF_MANY, Verdict, is_thin, met_shootdowns
+from results.verdict import Verdict
 from scenarios.loader import load_orderings
 from scenarios.models import Ordering, Scenario
 from stress.explore.ordering import Whole, get_ready, search
@@ -156,26 +156,16 @@ def race_expected(
     """The race as its tries, each an entry of a run; the last one ends at the first catch or with the race's time.
 
     Another error may come first and stop the VM: the race is then begun anew, with the next seed and in the time that
-    is left. A safe ordering is raced to the end of its time; where that met too few vCPUs, once more for as long as
-    enough would have taken, within `longest_s`, and that race counts alone.
+    is left. A safe ordering is raced once, to the end of its time, and on within `longest_s` where that met too few.
     """
     ordering, scenario = one.ordering, one.raced
     until = () if one.safe else tuple(Outcome[name] for name in ordering.expect)
     tries: list[dict[str, Any]] = []
     while True:
         with race_display(progress, ordering.name, safe=one.safe, place=place, after_s=scenario.duration_s) as show:
-            tries.append(race(prepared, ordering, scenario, interrupts, show, until).json)
-        again_s = _enough_s(tries, one.longest_s) if one.safe else scenario.duration_s - tries[-1]["seconds"]
-        too_soon = tries[-1]["verdict"] == Verdict.inconclusive and again_s > 0
-        if not too_soon or interrupts or len(tries) == MAX_TRIES:
-            return tries[-1:] if one.safe else tries
-        scenario = scenario.model_copy(update={"seed": scenario.seed + 1, "duration_s": again_s})
-
-
-def _enough_s(tries: Sequence[Mapping[str, Any]], longest_s: float) -> float:
-    """How long the next race of a safe ordering has to be, s: 0 where it has all that it may have."""
-    run, left_s = tries[-1], longest_s - sum(one["seconds"] for one in tries)
-    met = met_shootdowns(run) or 0
-    if len(tries) > 1 or not is_thin(run["reason"], met, run["all_shootdowns"]):
-        return 0.0
-    return min(left_s, run["seconds"] * 1.5 * LEAST_OF_MANY / max(met, 1))
+            tries.append(race(prepared, ordering, scenario, interrupts, show, until, one.longest_s).json)
+        left_s = scenario.duration_s - tries[-1]["seconds"]
+        too_soon = tries[-1]["verdict"] == Verdict.inconclusive and left_s > 0
+        if one.safe or not too_soon or interrupts or len(tries) == MAX_TRIES:
+            return tries
+        scenario = scenario.model_copy(update={"seed": scenario.seed + 1, "duration_s": left_s})

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -12,7 +13,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from results.verdict import too_few
 from scenarios.faults import faults
 from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
 from scenarios.models import Ordering, Scenario
@@ -122,38 +122,31 @@ def test_all_tries_of_a_race_share_its_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(one["seconds"] for one in tries) == 1.0
 
 
-MANY = 500_000
+def test_only_a_safe_ordering_without_a_duration_may_be_raced_on() -> None:
+    both = [load_ordering("v18"), load_ordering("no_kick")]
+
+    usual = expectations(both, [], short=True, duration=None, seed=None)
+    chosen = expectations(both, [], short=True, duration="1s", seed=None)
+
+    assert [one.longest_s for one in usual] == [120.0, 0.0]
+    assert [one.longest_s for one in chosen] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(
-    ("duration", "met", "begun"),
-    [
-        # 2,996 in 2 s: 29,956 and half as many again take 30 s; 100 would take 15 minutes.
-        (None, 2_996, [(7, 2.0), (8, 29.996)]),
-        (None, 100, [(7, 2.0), (8, 118.0)]),
-        (None, 0, [(7, 2.0), (8, 118.0)]),
-        (None, 50_000, [(7, 2.0)]),
-        ("2s", 100, [(7, 2.0)]),
-    ],
-)
-def test_a_safe_ordering_that_met_too_few_is_raced_once_more_as_long_as_it_takes(
-    monkeypatch: pytest.MonkeyPatch, duration: str | None, met: int, begun: list[tuple[int, float]]
+@pytest.mark.processes
+@pytest.mark.parametrize(("longest_s", "least_s", "looks"), [(30.0, 2.1, 3), (0.5, 0.5, 1), (0.0, 0.1, 0)])
+def test_a_race_goes_on_until_it_has_met_enough_or_for_as_long_as_it_may(
+    monkeypatch: pytest.MonkeyPatch, longest_s: float, least_s: float, looks: int
 ) -> None:
-    (made,) = expectations([load_ordering("v18")], [], short=True, duration=duration, seed=7)
-    found: list[tuple[int, float]] = []
+    (made,) = expectations([load_ordering("spec")], [], short=True, duration="100ms", seed=None)
+    answers = ["only 3 of 7,000 shootdowns met a vCPU"] * 2 + [None]
+    monkeypatch.setattr("stress.processes.supervisor.too_few", lambda *_: answers.pop(0))
+    prepared = prepare_races(chosen_cpus(None), declared_sites(made.raced), None, flow=made.raced.flow)
 
-    def thin(prepared: Prepared, ordering: Ordering, scenario: Scenario, *_: object) -> SimpleNamespace:
-        found.append((scenario.seed, round(scenario.duration_s, 3)))
-        few = too_few(met, MANY)
-        run = {"verdict": "inconclusive" if few else "passed", "reason": few or "", "seconds": scenario.duration_s}
-        return SimpleNamespace(json={**run, "all_shootdowns": MANY, "met": {"shootdowns": met}})
-
-    monkeypatch.setattr("stress.selftest.verb.race", thin)
     with Interrupts() as interrupts:
-        (counted,) = race_expected(cast(Prepared, None), made, "", None, interrupts)
+        (run,) = race_expected(prepared, replace(made, longest_s=longest_s), "", None, interrupts)
 
-    assert found == begun
-    assert round(counted["seconds"], 3) == begun[-1][1]
+    assert (run["ending"], len(answers)) == ("finished", 3 - looks)
+    assert run["seconds"] >= least_s
 
 
 @pytest.mark.processes
