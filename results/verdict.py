@@ -51,10 +51,10 @@ Run = Mapping[str, Any]
 MET = "shootdown_met"  # the name of their latency, and of its histogram
 LEAST_RATE = 0.01
 # The fewest that catch what happens to one of a hundred with a probability of 95 %; or to one of ten thousand, where
-# few of a race's shootdowns meet a vCPU: others have its CPUs, and it hardly is a race. A gate lowered too early showed
-# nothing there in 3,171.
+# others have the CPUs, or few of a race's shootdowns meet a vCPU: it hardly is a race, as its actors take turns. A gate
+# lowered too early showed nothing there in 3,171.
 LEAST_MET, LEAST_OF_MANY = (math.ceil(math.log(0.05) / math.log1p(-rate)) for rate in (LEAST_RATE, LEAST_RATE / 100))
-LEAST_SHARE = 0.1
+LEAST_SHARE, LEAST_OWN = 0.1, 0.8
 REMEDY = "a longer --duration, --vcpus, --placement apart, or an idle machine"
 
 
@@ -64,14 +64,23 @@ def met_shootdowns(run: Run) -> int | None:
     return None if met is None else int(met["shootdowns"])
 
 
-def too_few(met: int | None, shootdowns: int) -> str | None:
-    """Why so many that met a vCPU, of all shootdowns, do not suffice to say that something does not happen; or None."""
+def lacking(run: Run) -> str | None:
+    """Why this race met too few vCPUs to say that something does not happen, or None."""
+    return too_few(met_shootdowns(run), run["all_shootdowns"], run.get("own_share"))
+
+
+def too_few(met: int | None, shootdowns: int, own_share: float | None = None) -> str | None:
+    """Why so many that met a vCPU, of all shootdowns, do not suffice to say that something does not happen; or None.
+    `own_share`: the share of the CPUs' time that actors wanted and got, None where nobody looked.
+    """
     if met is None:
         return "made by an earlier version, which did not count the shootdowns that met a vCPU"
     rare = met < LEAST_SHARE * shootdowns
-    if met >= (LEAST_OF_MANY if rare else LEAST_MET):
+    crowded = own_share is not None and own_share < LEAST_OWN
+    if met >= (LEAST_OF_MANY if rare or crowded else LEAST_MET):
         return None
-    needed = f"{LEAST_OF_MANY:,} are needed where fewer than one in ten do" if rare else f"{LEAST_MET} are needed"
+    why = "where fewer than one in ten do" if rare else "where others have the CPUs"
+    needed = f"{LEAST_OF_MANY:,} are needed {why}" if rare or crowded else f"{LEAST_MET} are needed"
     return f"only {_some(met, shootdowns)}, and {needed}; try {REMEDY}"
 
 
@@ -87,8 +96,7 @@ def _some(met: int, shootdowns: int) -> str:
 
 def is_thin(reason: str, met: int | None, shootdowns: int) -> bool:
     """Whether all that a race of many lacks is vCPUs met, by its reason: all together may have met enough."""
-    lacking = too_few(met, shootdowns) if met is not None else None
-    return lacking is not None and reason.partition(", and ")[0] == lacking.partition(", and ")[0]
+    return met is not None and reason.startswith(f"only {_some(met, shootdowns)}")
 
 
 def whole(run: Run) -> Mapping[str, Any]:
@@ -202,10 +210,9 @@ def judge(run: Run) -> Judgement:
         )
     if run["ending"] == Ending.interrupted:
         return Judgement(Verdict.inconclusive, "interrupted before its time; nothing forbidden until then")
-    met = met_shootdowns(run)
-    if lacking := too_few(met, run["all_shootdowns"]):
-        return Judgement(Verdict.inconclusive, lacking)
-    return Judgement(Verdict.passed, f"nothing forbidden in {met:,} shootdowns that met a vCPU")
+    if why := lacking(run):
+        return Judgement(Verdict.inconclusive, why)
+    return Judgement(Verdict.passed, f"nothing forbidden in {met_shootdowns(run):,} shootdowns that met a vCPU")
 
 
 def _judge_known_wrong(run: Run, counts: Mapping[str, int]) -> Judgement:

@@ -64,7 +64,7 @@ class RunFacts:
     `seconds` is the measured time: from the end of the warm-up to the moment the zappers were told to stop. `notes` say
     who stood where, or who died. `perturbed` marks declared yields and delays, and `declared` says which, by label,
     `never_struck` which delays held nobody up. `references_left`: what the epoch's reference counts held once every
-    vCPU had ended outside the guest.
+    vCPU had ended outside the guest. `own_share`: of the CPUs' time that actors wanted the share that they got, 0 to 1.
     """
 
     ordering: str
@@ -85,6 +85,7 @@ class RunFacts:
     placement: str = "own"
     otherwise_safe: bool = False  # a right order: `expect` is what the machine shows whatever the order
     references_left: int = 0
+    own_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +146,7 @@ def run_record(facts: RunFacts, warm: Snapshot | None, end: Snapshot, series: Se
         "track_retries": {"max": int(most), "mean": round(int(retries) / max(end.shootdowns, 1), 6)},
         "bug_on": int(end.both(tally.BUG_ON)[0]),
         "steal_share": steal_share(start.cpu, end.cpu),
+        "own_share": facts.own_share,
         "repairs": int(end.both(tally.REPAIRS)[0]),
         "ipis": int(end.both(tally.IPIS)[0]),
         "guest": {

@@ -230,7 +230,8 @@ def _verdicts(runs: Sequence[Mapping[str, Any]]) -> set[str]:
         str(run["verdict"]) for run in runs if not is_thin(run["reason"], met_shootdowns(run), run["all_shootdowns"])
     }
     met = sum(met_shootdowns(run) or 0 for run in runs)
-    return told | {"passed" if too_few(met, 0) is None else "inconclusive"} if told <= {"passed"} else told
+    own = min((share for run in runs if (share := run.get("own_share")) is not None), default=None)
+    return told | {"passed" if too_few(met, 0, own) is None else "inconclusive"} if told <= {"passed"} else told
 
 
 def _too_few(name: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:

@@ -64,6 +64,16 @@ def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits
     )
 
 
+@pytest.mark.parametrize(
+    ("met", "own", "enough"), [(29_955, 0.79, False), (29_956, 0.79, True), (299, 0.8, True), (299, None, True)]
+)
+def test_where_others_have_the_cpus_more_must_have_met_a_vcpu(met: int, own: float | None, enough: bool):
+    judged = judge(a_run(met={"kicks": met, "shootdowns": met}, all_shootdowns=met, own_share=own))
+
+    assert judged.verdict == ("passed" if enough else "inconclusive")
+    assert enough or "29,956 are needed where others have the CPUs; try " in judged.reason
+
+
 @pytest.mark.parametrize(("met", "shootdowns"), [(299, 2_990), (29_956, 500_000)])
 def test_so_many_shootdowns_that_met_a_vcpu_are_enough_to_pass(met: int, shootdowns: int):
     run = a_run(met={"kicks": 310, "shootdowns": met}, all_shootdowns=shootdowns)

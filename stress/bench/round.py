@@ -129,6 +129,7 @@ def _raced(turn: Turn, run: Run) -> Race:
         outcomes={outcome["id"]: outcome["count"] for outcome in json["outcomes"] if outcome["count"]},
         figures=figures_of(json),
         **{key: json[key] for key in KEPT},
+        own_share=json.get("own_share"),
         **met_of(json)._asdict(),
     )
 

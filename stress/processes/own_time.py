@@ -56,7 +56,7 @@ class OwnTime:
     """A clock of the time that counts for worker processes. `pids`: those that there are now."""
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
-        self.seconds = 0.0
+        self.seconds = self.looked_s = 0.0
         self._pids = pids
         self._at, self._told, self._idle_s = time.monotonic(), self._tell(), _idle_s()
 
@@ -80,6 +80,7 @@ class OwnTime:
         counted_s = min(elapsed_s, LONGEST_S) * own_share(elapsed_s, spells, idled_s)
         self._at, self._told, self._idle_s = self._at + elapsed_s, told, idle_s
         self.seconds += counted_s
+        self.looked_s += min(elapsed_s, LONGEST_S)
         return counted_s
 
     def _tell(self) -> dict[Path, Spell]:

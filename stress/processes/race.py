@@ -91,6 +91,7 @@ def race(
         placement=placed.kind,
         otherwise_safe=otherwise_safe(ordering, scenario),
         references_left=_references_left(words, lay),
+        own_share=supervisor.own_share,
     )
     run = run_record(facts, supervisor.warm, snapshot(words, lay), supervisor.series)
     run.json["steal_share"] = steal_share(before, cpu_times())

@@ -105,6 +105,7 @@ class Supervisor:
         self.series = Series()
         self.warm: Snapshot | None = None
         self.seconds = 0.0
+        self._lined_up_s: tuple[float, float] | None = None
         self.ready_s: float | None = None
         self.notes: list[str] = []
 
@@ -131,6 +132,17 @@ class Supervisor:
             return ending if over_already else over.ending
         return ending
 
+    @property
+    def own_share(self) -> float | None:
+        """The share, 0 to 1, of the CPUs' time that the actors wanted and got since the start line; None where it was
+        too short a race to look.
+        """
+        if self._lined_up_s is None:
+            return None
+        counted_s, looked_s = self._lined_up_s
+        counted_s, looked_s = self._own_time.seconds - counted_s, self._own_time.looked_s - looked_s
+        return round(counted_s / looked_s, 6) if looked_s else None
+
     def _line_up(self) -> None:
         begun = time.monotonic()
         self._own_time = line_up(self._workers, self._attend)
@@ -146,6 +158,7 @@ class Supervisor:
         self._started = True
         self._watchdog = Watchdog(self._words, self._lay, self._scenario.watchdog_s, longest_rest_s(self._scenario))
         self._seen_s = time.monotonic()
+        self._lined_up_s = self._own_time.seconds, self._own_time.looked_s
         self._words[self._lay.control + GO] = 1
         self._workers.release()
         if self._pass("warm-up", self._scenario.warmup_s):
@@ -163,7 +176,7 @@ class Supervisor:
         left_s = self._longest_s - self._scenario.duration_s
         while self._pass("measuring", seconds) and left_s > 0:
             now = snapshot(self._words, self._lay)
-            if not too_few(now.met_shootdowns, now.shootdowns):
+            if not too_few(now.met_shootdowns, now.shootdowns, self.own_share):
                 break
             seconds = min(MORE_S, left_s)
             left_s -= seconds

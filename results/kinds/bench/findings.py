@@ -240,7 +240,15 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
     uncounted = set()
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for race in bench.rounds:
-        none = {"all_shootdowns": 0, "met": 0, "forbidden": 0, "verdict": "passed", "reason": "", "seconds": 0.0}
+        none = {
+            "all_shootdowns": 0,
+            "met": 0,
+            "forbidden": 0,
+            "verdict": "passed",
+            "reason": "",
+            "seconds": 0.0,
+            "own": 1.0,
+        }
         entry = totals.setdefault((race.point, race.ordering), {**none, "outcomes": Counter[str]()})
         entry["all_shootdowns"] += race.all_shootdowns
         entry["met"] += race.met_shootdowns or 0
@@ -248,13 +256,14 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
             uncounted.add((race.point, race.ordering))
         entry["forbidden"] += race.forbidden_shootdowns
         entry["seconds"] += race.seconds
+        entry["own"] = min(entry["own"], 1.0 if race.own_share is None else race.own_share)
         entry["outcomes"].update(race.outcomes)
         # Where too few of one race met a vCPU those of all races may suffice.
         thin = is_thin(race.reason, race.met_shootdowns, race.all_shootdowns)
         if not thin and gravest.index(race.verdict) < gravest.index(entry["verdict"]):
             entry["verdict"], entry["reason"] = race.verdict, f"round {race.round}: {race.reason}"
     for key, entry in totals.items():
-        lacking = too_few(None if key in uncounted else entry["met"], entry["all_shootdowns"])
+        lacking = too_few(None if key in uncounted else entry["met"], entry["all_shootdowns"], entry["own"])
         if entry["verdict"] == "passed" and key[1] in safe and lacking:
             entry["verdict"], entry["reason"] = "inconclusive", lacking
         entry["reason"] = entry["reason"] or f"nothing forbidden in {entry['met']:,} shootdowns that met a vCPU"

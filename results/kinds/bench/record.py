@@ -125,6 +125,7 @@ class Race(Part):
     forbidden_shootdowns: Count
     outcomes: dict[str, Count]
     steal_share: float | None
+    own_share: float | None = None  # of the time that actors wanted the CPUs for; None in an earlier version
     figures: dict[str, Figure | None]
     met: Count | None = None
     measured: Count = 0

@@ -6,7 +6,7 @@ And what the latencies have to be read against, the machine's own costs: told, n
 from collections.abc import Mapping
 from typing import Any
 
-from results.verdict import met_shootdowns, too_few, whole
+from results.verdict import lacking, whole
 from results.words import machine_size, nanoseconds, nanoseconds_with_interval, plural, share
 
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
@@ -33,8 +33,8 @@ def review_answer(result: Mapping[str, Any]) -> tuple[str, ...]:
 def _not_passed(run: Run) -> str | None:
     if run["verdict"] != "passed":
         return f"{run['verdict']} ({run['reason']})"
-    lacking = too_few(met_shootdowns(run), run["all_shootdowns"])
-    return lacking and f"inconclusive ({lacking})"
+    why = lacking(run)
+    return why and f"inconclusive ({why})"
 
 
 def _right(track: Run, kick: Run) -> str:

@@ -121,6 +121,7 @@ class _Run(RacedShape):
     lock_contention: list[_Contention] = Field(default_factory=list)
     source: str = ""
     steal_share: Share | None = None
+    own_share: Share | None = None
     out_of_guest_share: Seconds | None = None
     perturbation: dict[str, Any] | None = None
     trace: dict[str, Any] | None = None

@@ -305,6 +305,18 @@ def test_rounds_that_together_met_too_few_make_the_bench_inconclusive():
     )
 
 
+def test_rounds_one_of_which_others_had_the_cpus_in_need_to_have_met_more():
+    bench = thin(90, "", verdict="passed")
+    crowded = [race.model_copy(update={"own_share": 0.5 if race.round == 3 else 0.97}) for race in bench.rounds]
+
+    assert exit_code(bench) == 0
+    entry = seen(bench.model_copy(update={"rounds": tuple(crowded)}))["", "v18"]
+    assert (entry["verdict"], entry["reason"].partition(";")[0]) == (
+        "inconclusive",
+        "only 1,080 of 1,200 shootdowns met a vCPU, and 29,956 are needed where others have the CPUs",
+    )
+
+
 def test_thin_rounds_that_together_met_enough_pass():
     bench = thin(25, too_thin(25))
 

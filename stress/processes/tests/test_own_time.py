@@ -6,7 +6,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from results.verdict import LEAST_OWN
+from scenarios.loader import load_ordering
+from stress.interrupts import Interrupts
 from stress.processes.own_time import EVERY_S, OwnTime, Spell, own_share
+from stress.processes.perturbation import declared_sites
+from stress.processes.placement import chosen_cpus
+from stress.processes.prepared import prepare_races
+from stress.processes.race import race
+from stress.selftest.expectations import expectations
 
 FIRST, SECOND, BOTH = frozenset({0}), frozenset({1}), frozenset({0, 1})
 NONE_IDLE = {0: 0.0, 1: 0.0}
@@ -83,3 +91,14 @@ def test_beside_three_others_on_its_cpu_a_fourth_or_so_of_the_time_is_a_workers_
 
     # No more than a third, whatever else is busy: the scheduler is fair to within a tenth over a second.
     assert 0 < share < 1 / 3
+
+
+@pytest.mark.processes
+def test_a_race_tells_how_much_of_the_cpus_its_actors_got_beside_others() -> None:
+    (made,) = expectations([load_ordering("spec")], [], short=True, duration="500ms", seed=None)
+    prepared = prepare_races(chosen_cpus(None), declared_sites(made.raced), None, flow=made.raced.flow)
+
+    with Interrupts() as interrupts, spinning(4):
+        run = race(prepared, made.ordering, made.raced, interrupts, lambda _: lambda *_: None, ()).json
+
+    assert 0 < run["own_share"] < LEAST_OWN
