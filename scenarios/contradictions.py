@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scenarios.models import Ordering
 
 # Where a step that stands twice would do nothing, or could not be told from a mistake.
-ONCE = ("gate_raise", "gate_lower", "remove")
+ONCE = ("gate_raise", "gate_lower", "remove", "wbinvd")
 PARTS = ("request", "send", "wait")
 
 
@@ -78,6 +78,8 @@ def _of_steps(steps: Sequence[str]) -> Iterator[str]:
         yield 'expected the step "remove" once, found none: without it no page is ever given back'
     elif "block" in steps and "remove" not in steps and "unblock" not in steps[last_of("block", steps) :]:
         yield 'expected "unblock" or "remove" behind the last "block", found none: it would stay blocked'
+    elif "wbinvd" in steps and "remove" not in steps:
+        yield 'found "wbinvd" without "remove": TDH.PHYMEM.PAGE.WBINVD is for a page that is the TD\'s no more'
     if ("gate_raise" in steps) != ("gate_lower" in steps):
         there, missing = ("gate_raise", "gate_lower") if "gate_raise" in steps else ("gate_lower", "gate_raise")
         yield f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'

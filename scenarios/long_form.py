@@ -14,6 +14,7 @@ DOES = {
     "gate_lower": "lowers the gate",
     "remove": "TDH.MEM.PAGE.REMOVE: the page is given away",
     "unblock": "TDH.MEM.RANGE.UNBLOCK: the page is mapped again as it was",
+    "wbinvd": "TDH.PHYMEM.PAGE.WBINVD: what caches hold of the page is written back, before it is anybody else's",
     "protect": "takes the write permission from an SPTE of KVM's own, for a dirty log",
     "flush": "kvm_flush_remote_tlbs(): a kick with the request tlb_flush, which is waited for",
     "request": "asks every vCPU to leave, and finds out who is inside",

@@ -112,9 +112,6 @@ def _of_mmio(s: Scenario) -> Iterator[tuple[str, str]]:
 def _of_writes(s: Scenario) -> Iterator[tuple[str, str]]:
     if s.aging and not s.has(Flow.WRITES):
         yield "aging", f'expected false, or flow = "writes", as flow = "{s.flow}" has no page that is aged, found true'
-    if s.has(Flow.WRITES) and s.module != "none" and not s.has(Flow.SHARED_EPT):
-        said = f'as KVM has no SPTE of its own in flow = "{s.flow}", found {shown(s.module)}'
-        yield "module", f'expected "none", or flow = "writes+shared_ept", {said}'
 
 
 def _of_zero_step(s: Scenario) -> Iterator[tuple[str, str]]:

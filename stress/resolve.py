@@ -110,6 +110,12 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         if ordering.part and not has_part(scenario.flow, flow_named(ordering.part)):
             said = f'found "protect" in the flow "{scenario.flow}", where no guest writes'
             raise UsageFault(f'{ordering.name}: shootdown: {said}; in flow "{ordering.part}" they do')
+        of_kvm = scenario.module == "none" or scenario.has(Flow.SHARED_EPT)
+        if scenario.has(Flow.WRITES) and not of_kvm and "wbinvd" not in ordering.shootdown:
+            said = (
+                f'as {ordering.name} has no step "wbinvd", and KVM no SPTE of its own, found {shown(scenario.module)}'
+            )
+            raise UsageFault(f'module: expected "none", or flow = "writes+shared_ept", {said}')
         if ordering.undo and scenario.has(Flow.SEPT_PAGES):
             said = f'found steps in the flow "{scenario.flow}", where UNBLOCK of a page-table page is not modelled'
             raise UsageFault(f"{ordering.name}: undo: {said}")

@@ -34,7 +34,7 @@ from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import parts, parts_of
 from kernels.tdx.rooms import check, rooms
-from kernels.tdx.rules import Flow, OnError, Rules, flow_name, own_locks
+from kernels.tdx.rules import Flow, OnError, Rules, flow_name, own_locks, writes_back
 from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import VCPU, WORDS, ZAPPER, ipi, mode, owner, sizes, stage
 
@@ -52,7 +52,8 @@ class Size(NamedTuple):
 
 def sizes_of(rules: Rules, size: Size) -> Sizes:
     """The sizes of a layout."""
-    return sizes(*size, flow=rules.flow, lps=max(1, rules.lps), locks=own_locks(rules))
+    of_rules = {"lps": max(1, rules.lps), "locks": own_locks(rules), "wbinvd": writes_back(rules)}
+    return sizes(*size, flow=rules.flow, **of_rules)
 
 
 def start(td: Any, lay: Layout, rules: Rules) -> None:

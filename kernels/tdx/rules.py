@@ -20,6 +20,7 @@ class Step(IntEnum):
     WAIT = 10  # until they have answered
     UNBLOCK = 11  # the page is mapped again as it was: an end in the place of REMOVE, or the undoing of BLOCK
     PROTECT = 12  # an SPTE of KVM's own lets nobody write any more; the part `writes` has it
+    WBINVD = 13  # TDH.PHYMEM.PAGE.WBINVD: dirty cache lines of a page that no TD has any more go to memory
     # Of each lock three, in the order of `Lock`: it is taken for write, for read, and given back.
     LOCK_SEPT_LOCK = 16
     LOCK_SEPT_LOCK_READ = 17
@@ -271,6 +272,7 @@ class Fault(IntFlag):
     VM_DEAD_UNCHECKED = 1 << 44  # a vCPU's ioctl does not look for a dead VM again behind the vCPU's mutex
     DEFERRED_FLUSH_LOST = 1 << 45  # KVM takes the flush that it has handed to an entry for done where that entry fails
     INVALID_SLOT_RETRIED = 1 << 46  # the local retry of a fault goes on where the memslot is being deleted
+    WBINVD_IGNORES_OWNER = 1 << 47  # TDH.PHYMEM.PAGE.WBINVD does not ask whether the page is a TD's
 
 
 # Of a lock: the first of its steps is so many behind that of the lock before.
@@ -360,11 +362,20 @@ def pack_steps(steps: list[Step]) -> int:
     return sum(int(step) << (STEP_BITS * place) for place, step in enumerate(steps))
 
 
+def steps_taken(rules: Rules) -> set[int]:
+    """Every step that stands in an ordering."""
+    places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
+    return {order >> place & STEP_MASK for order in (rules.shootdown, rules.table, rules.undo) for place in places}
+
+
+def writes_back(rules: Rules) -> int:
+    """Whether an ordering says what becomes of a page's dirty cache lines; without the module they are the host's."""
+    return int(rules.module != Module.NONE and Step.WBINVD in steps_taken(rules))
+
+
 def own_locks(rules: Rules) -> int:
     """How many locks of its own an ordering's machine has: up to the last that it takes."""
-    places = range(0, STEP_BITS * MOST_STEPS, STEP_BITS)
-    steps = (order >> place & STEP_MASK for order in (rules.shootdown, rules.table, rules.undo) for place in places)
-    taken = [(step - FIRST_LOCK_STEP) // STEPS_OF_LOCK for step in steps if step >= FIRST_LOCK_STEP]
+    taken = [(step - FIRST_LOCK_STEP) // STEPS_OF_LOCK for step in steps_taken(rules) if step >= FIRST_LOCK_STEP]
     return max(
         rules.fault_lock, rules.entry_lock, rules.no_entry_lock, *(lock + 1 for lock in taken if lock != Lock.MMU_LOCK)
     )

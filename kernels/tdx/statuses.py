@@ -19,6 +19,7 @@ RCX, RDX, R8, TD_EPOCH, SEPT_TREE, TDR = 0x01, 0x02, 0x08, 0xA9, 0x92, 0x80
 SUCCESS = 0
 OPERAND_INVALID = signed(0xC000010000000000)
 OPERAND_BUSY = signed(0x8000020000000000)
+PAGE_METADATA_INCORRECT = signed(0xC000030000000000)
 PREVIOUS_TLB_EPOCH_BUSY = signed(0x8000020100000000)
 BUSY_HOST_PRIORITY = signed(0x8000020400000000)
 HOST_PRIORITY_BUSY_TIMEOUT = signed(0x9000020500000000)
@@ -76,6 +77,7 @@ class Status(IntEnum):
     TD_KEYS_NOT_CONFIGURED = 24
     EPT_ENTRY_NOT_PRESENT = 25
     TLB_TRACKING_NOT_DONE_TREE = 26
+    PAGE_METADATA_INCORRECT = 27
 
 
 # A status as RAX has it, where it is counted, the operand that it prints with, and the outcome that it is.
@@ -105,6 +107,7 @@ ROWS: tuple[tuple[int, Status, str, Outcome | None], ...] = (
     (LIFECYCLE_STATE_INCORRECT, Status.LIFECYCLE_STATE_INCORRECT, "", Outcome.td_state_incorrect),
     (TD_KEYS_NOT_CONFIGURED, Status.TD_KEYS_NOT_CONFIGURED, "", Outcome.td_state_incorrect),
     (OP_STATE_INCORRECT, Status.OP_STATE_INCORRECT, "", Outcome.td_state_incorrect),
+    (PAGE_METADATA_INCORRECT | RCX, Status.PAGE_METADATA_INCORRECT, "RCX", Outcome.page_metadata_incorrect),
     (HOST_PRIORITY_BUSY_TIMEOUT, Status.HOST_PRIORITY_BUSY_TIMEOUT, "", Outcome.host_priority_timeout),
 )
 # One code with several operands.
@@ -142,6 +145,7 @@ class Leaf(IntEnum):
     TDH_MR_EXTEND = 15
     TDH_MR_FINALIZE = 16
     TDH_MEM_RANGE_UNBLOCK = 17
+    TDH_PHYMEM_PAGE_WBINVD = 18
 
 
 LEAF_NAMES = {leaf: leaf.name.replace("_", ".") for leaf in Leaf}

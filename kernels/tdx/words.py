@@ -176,9 +176,9 @@ PAGE = Group(
 LP = Group("lp", count=lambda sizes: sizes["lps"])
 LOCK = Group("lock", count=lambda sizes: sizes["locks"], called=lambda _, lock: Lock(lock).name.lower())
 # `tables`: page-table pages above the guest pages, 0 where a flow has leaves alone. `lps`: logical processors, 0 where
-# TLBs belong to vCPUs. `locks`: how many the ordering has of its own.
+# TLBs belong to vCPUs. `locks`: how many the ordering has of its own. `wbinvd`: 1 where it writes dirty lines back.
 WORDS = Words(
-    sizes=("vcpus", "zappers", "pages", "tables", "tlb_entries", "flow", "lps", "locks"),
+    sizes=("vcpus", "zappers", "pages", "tables", "tlb_entries", "flow", "lps", "locks", "wbinvd"),
     kinds={
         VCPU: lambda sizes: tally_words(vcpu_hists(sizes["flow"])),
         ZAPPER: lambda sizes: tally_words(ZAPPER_HISTS),
@@ -264,7 +264,9 @@ for name in ("td_users", "td_waiting", "td_changing"):
 word("threads", counts=lambda sizes: sizes["vcpus"])  # of each vCPU, as `signal_thread` takes it; 0 without signals
 
 
-def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, lps: int, locks: int) -> Sizes:
+def sizes(
+    vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, lps: int, locks: int, wbinvd: int
+) -> Sizes:
     """The sizes of a layout. Raises ValueError where one is out of range, or `tlb_entries` is not a power of two."""
     for name, value, most in (
         ("vcpus", vcpus, MAX_VCPUS),
@@ -278,7 +280,7 @@ def sizes(vcpus: int, zappers: int, pages: int, tlb_entries: int, *, flow: int, 
     if tlb_entries & (tlb_entries - 1):
         raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
     tables = (pages - 1 >> LEAVES_SHIFT) + 1 if has_tables(flow) else 0
-    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow & Flow.MIGRATE != 0), locks
+    found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow & Flow.MIGRATE != 0), locks, wbinvd
     return dict(zip(WORDS.sizes, found, strict=True))
 
 
@@ -291,12 +293,13 @@ def plan(
     flow: int = Flow.SHOOTDOWN,
     lps: int = 1,
     locks: int = 0,
+    wbinvd: int = 0,
     packed: bool = False,
     trace: int = 0,
     **registers: int,
 ) -> Layout:
     """The layout of a machine of this size; see `kernels.layout.plan`."""
-    made = sizes(vcpus, zappers, pages, tlb_entries, flow=flow, lps=lps, locks=locks)
+    made = sizes(vcpus, zappers, pages, tlb_entries, flow=flow, lps=lps, locks=locks, wbinvd=wbinvd)
     of = {name.removesuffix("_registers"): count for name, count in registers.items()}
     return layout.plan(WORDS, made, packed=packed, registers=of, trace=trace)
 

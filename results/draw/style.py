@@ -31,6 +31,7 @@ KNOWN = (
     "no_flush_at_entry", "remove_without_tracking", "v6_16_entry_unchecked", "exact_busy",
     "track_then_block_unserialized", "v18_literal", "parallel_kick", "parallel_kick_ungated", "request_then_track",
     "v6_19", "read_locked", "read_locked_untracked", "dirty_log", "dirty_log_elided", "v6_18",
+    "wbinvd_before_kick",
 )  # fmt: skip
 BAD, QUIET = "#B00020", "#555555"
 SAFE_DASHES: tuple[Dash, ...] = ("-", (0, (9, 1.5)))

@@ -8,7 +8,7 @@ from kernels.layout import GO, Layout
 from kernels.tdx.bits import refcount_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import Flow, KickBy, Rules, flow_named, own_locks
+from kernels.tdx.rules import Flow, KickBy, Rules, flow_named, own_locks, writes_back
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from results.collect.race import Run, RunFacts, run_record
 from results.collect.tally import Snapshot, snapshot
@@ -49,8 +49,8 @@ def race(
     rings = 0 if prepared.ns_of_entry is None else ring_entries(scenario.vcpus + scenario.zappers)
     flow = int(flow_named(scenario.flow))
     sizes = scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries
-    locks = own_locks(rules_by(prepared.clock, ordering, scenario, shared_cpus=False))
-    lay = plan(*sizes, flow=flow, lps=scenario.lps, locks=locks, trace=rings)
+    its = rules_by(prepared.clock, ordering, scenario, shared_cpus=False)
+    lay = plan(*sizes, flow=flow, lps=scenario.lps, locks=own_locks(its), wbinvd=writes_back(its), trace=rings)
     words = shared_words(lay.total_words)
     placed = places(lay, prepared.cpus, scenario.placement)
     rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.shared)

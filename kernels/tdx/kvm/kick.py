@@ -36,6 +36,7 @@ from kernels.tdx.kvm.busy import (
 )
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
 from kernels.tdx.kvm.zap_locks import WRITE, give_back, has_interrupts_off, lock_no_entry, mode_of_vcpu
+from kernels.tdx.module.lifecycle import phymem_page_wbinvd
 from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_range_unblock, mem_track
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, FlushAt, KickBy, Module, SharedFlush, Step
@@ -58,6 +59,7 @@ from kernels.tdx.tally import count_retries, count_status, note, outcome_of, rec
 from kernels.tdx.words import VCPU, awaiting, ipi, mode, own_lock, requests, vcpu_epoch
 
 BLOCK, TRACK, REMOVE, UNBLOCK = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE), int(Step.UNBLOCK)
+WBINVD, LEAF_WBINVD = int(Step.WBINVD), int(Leaf.TDH_PHYMEM_PAGE_WBINVD)
 NO_MODULE, MMIO, SHARED_EPT = int(Module.NONE), int(Flow.MMIO), int(Flow.SHARED_EPT)
 BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
 BY_WORD = int(KickBy.WORD)
@@ -334,6 +336,8 @@ def seamcall(td, lay, rules, me, leaf, gpa):
         status = yield from mem_track(td, lay, rules, me)
     elif leaf == LEAF_UNBLOCK:
         status = yield from mem_range_unblock(td, lay, rules, me, gpa)
+    elif leaf == LEAF_WBINVD:
+        status = yield from phymem_page_wbinvd(td, lay, rules, me, gpa)
     else:
         status = yield from mem_page_remove(td, lay, rules, me, gpa)
     return status

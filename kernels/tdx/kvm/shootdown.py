@@ -17,9 +17,11 @@ from kernels.tdx.kvm.kick import (
     LEAF_REMOVE,
     LEAF_TRACK,
     LEAF_UNBLOCK,
+    LEAF_WBINVD,
     REMOVE,
     TRACK,
     UNBLOCK,
+    WBINVD,
     kick,
     seamcall_until,
 )
@@ -90,6 +92,8 @@ def leaf_of(lay, what, gpa):
     """The SEAMCALL of a step; that which removes the page may be of a page-table page."""
     if what == REMOVE:
         return LEAF_REMOVE if gpa < lay.pages else LEAF_SEPT_REMOVE
+    if what == WBINVD:
+        return LEAF_WBINVD
     return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else LEAF_UNBLOCK
 
 
@@ -173,7 +177,7 @@ def protect(td, lay, rules, me, gpa, left):
 
 @steps(in_place=True)
 def seamcall_step(td, lay, rules, me, what, gpa, repair, held):
-    """BLOCK, TRACK, REMOVE or UNBLOCK under its policy for BUSY, and the page's word behind it. Returns the status."""
+    """A step that is a SEAMCALL, under its policy for BUSY, and the page's word behind it. Returns the status."""
     policy = SPIN if repair else policy_of(rules, what, held)
     status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
     if status == SUCCESS and what == BLOCK and not repair:
@@ -210,7 +214,8 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     where the rules say how.
     `repair` is the second, complete shootdown after a refusal: it counts nothing and its REMOVE decides. Times: one
     shootdown of PHASES_EVERY is stamped between phases, the others at both ends; gate steps and PROTECT belong to the
-    phase after them; of a kick in its parts the wait is what WAIT takes; nothing is recorded before the end.
+    phase after them, WBINVD to REMOVE; of a kick in its parts the wait is what WAIT takes; nothing is recorded before
+    the end.
     """
     failed = SUCCESS
     lock = 0
@@ -258,7 +263,9 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 # Nothing is done: from here on the page may be mapped again.
                 yield store_release(td, stage(lay, me.index), 0)
             status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair, held)
-            if status != SUCCESS and status != SKIPPED and (not repair or what == REMOVE):
+            if what == WBINVD and status != SUCCESS and goes_on(rules, status):
+                count(td, me, BUG_ON, 1)  # and REMOVE decides whether another shootdown has to clear the way
+            elif status != SUCCESS and status != SKIPPED and (not repair or what == REMOVE):
                 failed = status
                 if not goes_on(rules, status):
                     left = after_failure(left, held)

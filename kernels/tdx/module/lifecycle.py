@@ -3,7 +3,8 @@
 Source: intel/tdx-module TDX_1.5.01: tdh_mem_page_add.c, tdh_mem_page_remove.c (op_state_is_tlb_tracking_required()),
 tdh_vp_enter.c, td_exit.c, tdh_vp_flush.c, tdh_mng_vpflushdone.c, tdh_mng_key_freeid.c, tdh_phymem_page_reclaim.c. The
 TDR's lock is here, as it keeps whoever is in the guest and TDH.MNG.VPFLUSHDONE apart; those of BLOCK, TRACK and REMOVE,
-which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor of its own.
+which take it shared, are not, and the TDVPR's and KOT's. A vCPU has a processor of its own. tdh_phymem_page_wbinvd.c is
+of no TD.
 """
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
@@ -34,13 +35,14 @@ from kernels.tdx.module.locks import (
 from kernels.tdx.module.mem import flush_for_epoch, has_key, invept, td_exit, vp_enter
 from kernels.tdx.module.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
 from kernels.tdx.module.sept import mem_add
-from kernels.tdx.rules import Fault, HkidFree
+from kernels.tdx.rules import Fault, HkidFree, Module
 from kernels.tdx.spans import ADD, EXIT, seamcall
 from kernels.tdx.statuses import (
     EPT_ENTRY_STATE_INCORRECT,
     LIFECYCLE_STATE_INCORRECT,
     OP_STATE_INCORRECT,
     OPERAND_BUSY,
+    PAGE_METADATA_INCORRECT,
     RCX,
     RDX,
     SUCCESS,
@@ -51,6 +53,7 @@ from kernels.tdx.statuses import (
 )
 from kernels.tdx.words import VCPU, assoc_lpid, bepoch, sept, vcpu_epoch
 
+WBINVD_IGNORES_OWNER, NO_MODULE = int(Fault.WBINVD_IGNORES_OWNER), int(Module.NONE)
 RECLAIM_IGNORES_STATE, ENTER_IGNORES_STATE = int(Fault.RECLAIM_IGNORES_STATE), int(Fault.ENTER_IGNORES_STATE)
 FLUSHDONE_IGNORES_VCPUS = int(Fault.FLUSHDONE_IGNORES_VCPUS)
 REMOVE_IGNORES_STATE, TERMINATE = int(Fault.REMOVE_IGNORES_STATE), int(HkidFree.TERMINATE)
@@ -213,3 +216,25 @@ def phymem_page_reclaim(td, lay, rules, me):
         status = SUCCESS
     yield unlock_shared(td, lay.tdr_lock)
     return status
+
+
+@steps(in_place=True)
+def write_lines_back(td, lay, rules, me, gpa):
+    """What caches hold of the page goes to memory; here nobody has written to it."""
+    return 0
+
+
+@seamcall(Leaf.TDH_PHYMEM_PAGE_WBINVD)
+def phymem_page_wbinvd(td, lay, rules, me, gpa):
+    """TDH.PHYMEM.PAGE.WBINVD: the page's cache lines go to memory; refused while the page is a TD's (PAMT.PT != NDA).
+
+    Whether it is, the S-EPT entry says here, which AUG, REMOVE and SEPT.REMOVE change with the PAMT entry. Left out:
+    the page's range, size and HKID, and the PAMT's locks, taken shared, which are never BUSY here, as nobody but its
+    zapper makes calls on a page that goes. Without the module there is no call, and no line with a key of its own.
+    """
+    if rules.module != NO_MODULE:
+        entry = yield load_acquire(td, sept(lay, gpa))
+        if state_of(entry) != FREE and not rules.faults & WBINVD_IGNORES_OWNER:
+            return PAGE_METADATA_INCORRECT | RCX
+        yield from write_lines_back(td, lay, rules, me, gpa)
+    return SUCCESS

@@ -5,11 +5,11 @@ and flushes before it yields (tdp_mmu_iter_cond_resched()); the large-page serie
 its page until it is dropped; is_tlb_tracked() of the TDX module: the blocking epoch is a page's own, so that one TRACK
 and one drain behind the last BLOCK track all of them. The merged code takes page after page: a batch of one.
 
-The steps are those of the ordering: each BLOCK, REMOVE and UNBLOCK is taken for every page of the range. A range is
-`rules.batch` pages from a multiple of that, so that ranges do not overlap and its first page's mirror SPTE decides who
-has it. With `rules.resched` every batch yields once, somewhere behind its first BLOCK, and has flushed before it does;
-where it yields behind its last one (what is left of the range holds nothing to zap) nothing is left to flush. The fault
-FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields and forgets the flush that was pending.
+The steps are those of the ordering: each BLOCK, REMOVE, WBINVD and UNBLOCK is taken for every page of the range, which
+is `rules.batch` pages from a multiple of that, so that ranges do not overlap and its first page's mirror SPTE decides
+who has it. With `rules.resched` every batch yields once, somewhere behind its first BLOCK, and has flushed before it
+does; where it yields behind its last one (what is left of the range holds nothing to zap) nothing is left to flush. The
+fault FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yields and forgets the pending flush.
 """
 
 from kernels.language.atomics import own, set_own, store_release
@@ -18,7 +18,7 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.bits import PAGE_BLOCKED, SPTE_FROZEN, phase_of
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
-from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, UNBLOCK
+from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, UNBLOCK, WBINVD
 from kernels.tdx.kvm.shootdown import begins, goes_on, gone, onward, seamcall_step, steps_of, tells_kick
 from kernels.tdx.kvm.steps_left import FLUSH, is_kick
 from kernels.tdx.kvm.zap import give_all_away, give_or_keep, take, take_from
@@ -136,7 +136,7 @@ def pending_flush(shootdown, dropped):
         size += STEP_BITS
     for place in range(0 if dropped else size // STEP_BITS):
         what = (shootdown >> (first + STEP_BITS * place) % size) & STEP_MASK
-        if what != BLOCK and what != REMOVE and what != UNBLOCK:
+        if what != BLOCK and what != REMOVE and what != UNBLOCK and what != WBINVD:
             made |= what << at
             at += STEP_BITS
     return made

@@ -87,7 +87,7 @@ def request_for_either(td, lay, rules, me, what, gpa, repair):
 @steps
 def shared_step(td, lay, rules, me, what, gpa, repair, held):
     """BLOCK clears the SPTE, UNBLOCK sets it again, and REMOVE gives the page away, with the SPTE if that still stands;
-    TRACK is the ordering's own. Returns the status.
+    TRACK is the ordering's own, WBINVD is nothing. Returns the status.
     """
     status = SUCCESS
     if what == TRACK:
@@ -98,7 +98,7 @@ def shared_step(td, lay, rules, me, what, gpa, repair, held):
         yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
         if own(td, stage(lay, me.index)):
             yield store_release(td, stage(lay, me.index), 0)
-    else:
+    elif what == BLOCK or what == REMOVE:
         if what == BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
             yield store_release(td, sept(lay, gpa), SHADOW_NONPRESENT)
         if what == REMOVE:

@@ -10,6 +10,13 @@ space has copied the page: from there on a write is lost that comes neither thro
 fault, which sets the bit. A zapper may age a page in a turn of its own (clear_young()): the SPTE lets nobody access
 it, which no TLB is told. Where the next one finds it so, nothing is writable, and `rules.elide_flush` leaves the flush
 out, as KVM did. A CPU's walk caches what the SPTE lets it do, and an access that this does not let walks again.
+
+A write to a private page leaves lines of it in caches, with the TD's key: one that is written back when the page has
+its next owner overwrites what is his (Linux arch/x86/kvm/vmx/tdx.c tdx_sept_drop_private_spte(),
+tdh_phymem_page_wbinvd_hkid()). The word `dirty_lines` has the host page whose lines are dirty. The guest sets it while
+it is in the guest, so whoever has drained that by a kick finds it set, and WBINVD behind the drain leaves it clear. It
+is there where the ordering has the step WBINVD: one without it says nothing of caches, and is not judged for them.
+When a line is written back nobody knows; that one is dirty where the shootdown is over is enough.
 """
 
 from kernels.language.atomics import (
@@ -30,6 +37,7 @@ from kernels.tdx.bits import (
     RWX,
     WRITABLE,
     content_of,
+    generation_of,
     is_hit,
     page_of,
     phase_of,
@@ -54,10 +62,11 @@ from kernels.tdx.guest import (
     walk_to_leaf,
 )
 from kernels.tdx.kvm.kick import NO_MODULE, TRACK
-from kernels.tdx.kvm.shootdown import protect
+from kernels.tdx.kvm.shootdown import gone, protect
 from kernels.tdx.kvm.steps_left import PROTECT, is_kick
 from kernels.tdx.kvm.vcpu_run import handle_exit
 from kernels.tdx.kvm.zapper import any_page, does_otherwise, put_back
+from kernels.tdx.module.lifecycle import write_lines_back
 from kernels.tdx.module.mem import replace
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
@@ -66,13 +75,19 @@ from kernels.tdx.spans import FAULTING, GUEST_READ, GUEST_WRITE, NEXT
 from kernels.tdx.tally import note
 from kernels.tdx.words import PAGE, owner, sept, tlb, with_any, word
 
-WRITE_LOST = int(Outcome.write_lost)
+WRITE_LOST, WRITTEN_BACK_LATE = int(Outcome.write_lost), int(Outcome.written_back_late)
 # EPT's write permission; and for the oracle alone that a page which is aged had it, of which KVM keeps the others.
 W, HAD_W = 0b010, 1 << 57
 # A page's bit of the dirty log: set, collected, or collected and the page copied since by user space.
 DIRTY, COLLECTED, COPIED = 0, 1, 2
 LOG = {DIRTY: "dirty", COLLECTED: "collected", COPIED: "collected and copied"}
 dirty_log = word("dirty_log", PAGE, there=with_any(Flow.WRITES), reads=lambda value: LOG.get(value, str(value)))
+dirty_lines = word(
+    "dirty_lines",
+    PAGE,
+    there=lambda sizes: sizes["flow"] & Flow.WRITES and sizes["wbinvd"],
+    reads=lambda value: f"of hpa {value}" if value else "none",
+)
 
 
 @local
@@ -140,6 +155,9 @@ def read_or_write(td, lay, rules, me, at, gpa):
         held = filled(gpa, entry)
         yield from fill(td, lay, rules, me, gpa, held)
         seen = yield from touch(td, lay, rules, me, gpa, writes)
+    if writes and lay.wbinvd and not is_kvms(lay, rules, gpa):
+        # Released by the TD exit, as all that the guest has done, to whoever has seen that.
+        yield store_release(td, dirty_lines(lay, gpa), generation_of(content_of(held)))
     if held & ~WRITABLE != translation(gpa, seen):
         yield from grade(td, lay, rules, me, gpa, content_of(held & ~WRITABLE), seen)
         return READ_NOT_CURRENT
@@ -214,6 +232,25 @@ def copy_page(td, lay, rules, me, gpa):
     return (yield from put_back(td, lay, rules, me, gpa))
 
 
+@steps(in_place=True)
+def write_lines_of_guest_back(td, lay, rules, me, gpa):
+    """None of the page's lines is dirty any more."""
+    if lay.wbinvd:
+        yield store_release(td, dirty_lines(lay, gpa), 0)
+    return 0
+
+
+@steps(oracle=True)
+def given_away(td, lay, rules, me, gpa):
+    """A page that has gone is its next owner's from here on: whether lines of it are still dirty."""
+    if lay.wbinvd and not is_kvms(lay, rules, gpa) and phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
+        lines = yield load_acquire(td, dirty_lines(lay, gpa))
+        if lines == generation_of(own(td, owner(lay, gpa))) - 1:
+            note(td, lay, me, gpa, WRITTEN_BACK_LATE)
+    yield from gone(td, lay, rules, me, gpa)
+    return 0
+
+
 @choice(two, says=("does what the ordering says", "ages a page"))
 def shoots_or_ages(td, lay, rules, me, random):
     """What the VMM does next: 0 is a shootdown of the ordering's."""
@@ -243,6 +280,8 @@ PART = Part(
         access: read_or_write,
         handle_exit: fix_access,
         protect: write_protect,
+        write_lines_back: write_lines_of_guest_back,
+        gone: given_away,
         put_back: copy_page,
         does_otherwise: may_age,
     },
