@@ -4,7 +4,7 @@ from kernels.tdx.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, OnE
 
 ZAPS, FAULTS = ("block", "track", "remove"), ("aug", "sept_add")
 
-BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH, REQUEST, SEND, WAIT, UNBLOCK, PROTECT, *LOCKS = Step
+BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH, REQUEST, SEND, WAIT, UNBLOCK, PROTECT, WBINVD, *LOCKS = Step
 
 
 def busy(policy: int, *seamcalls: str) -> dict[str, int]:

@@ -8,6 +8,7 @@ from kernels.language.steps import local
 from kernels.language.syntax import Do, Steps, Sub
 from kernels.layout import NEXT_START, Layout
 from kernels.tdx.bits import ONE_EPOCH
+from kernels.tdx.module.lifecycle import phymem_page_wbinvd
 from kernels.tdx.module.mem import (
     mem_page_accept,
     mem_page_aug,
@@ -32,6 +33,7 @@ PREVIOUS_EPOCH_BUSY = 0x8000020100000000
 NOT_TRACKED, NOT_TRACKED_TREE = 0xC0000B0800000001, 0xC0000B0800000092
 NOT_BLOCKED = 0xC0000B0600000001
 PAGE_NOT_FREE = 0xC0000B0E00000001
+METADATA_INCORRECT = 0xC000030000000001
 ALREADY_BLOCKED = 0x00000B0700000001
 STATE_INCORRECT = 0xC0000B0D00000001
 ALREADY_ACCEPTED = 0x00000B0A00000000
@@ -53,7 +55,7 @@ def kept(call: Steps, *arguments: int) -> Steps:
 
 
 block, track, remove = kept(mem_range_block, 0), kept(mem_track), kept(mem_page_remove, 0)
-unblock = kept(mem_range_unblock, 0)
+unblock, wbinvd = kept(mem_range_unblock, 0), kept(phymem_page_wbinvd, 0)
 aug, accept = kept(mem_page_aug, 0, 9), kept(mem_page_accept, 0)  # host page 9 behind guest page 0
 enter, leave = kept(vp_enter), kept(td_exit)
 

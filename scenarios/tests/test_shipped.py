@@ -47,6 +47,7 @@ def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
         "track_then_block_unserialized",
         "v18_literal",
         "v6_16_entry_unchecked",
+        "wbinvd_before_kick",
     ]
 
 
@@ -152,7 +153,23 @@ def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
         ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
         ("v6_16_entry_unchecked", "v6_16", {"entry": ("requests",), "expect": ("busy_given_up",)}),
         ("v6_18", "v6_16", {"fault_retry": "local_valid"}),
-        ("v6_19", "v6_18", {"on_error": "free_page", "guard": "all"}),
+        (
+            "v6_19",
+            "v6_18",
+            {
+                "shootdown": ("block", "track", "kick", "remove", "wbinvd", "flush"),
+                "on_error": "free_page",
+                "guard": "all",
+            },
+        ),
+        (
+            "wbinvd_before_kick",
+            "v6_19",
+            {
+                "shootdown": ("block", "track", "wbinvd", "kick", "remove", "flush"),
+                "expect": ("page_metadata_incorrect",),
+            },
+        ),
         (
             "parallel_kick",
             "v18",

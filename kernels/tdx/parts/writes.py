@@ -13,10 +13,10 @@ out, as KVM did. A CPU's walk caches what the SPTE lets it do, and an access tha
 
 A write to a private page leaves lines of it in caches, with the TD's key: one that is written back when the page has
 its next owner overwrites what is his (Linux arch/x86/kvm/vmx/tdx.c tdx_sept_drop_private_spte(),
-tdh_phymem_page_wbinvd_hkid()). The word `dirty_lines` has the host page whose lines are dirty. The guest sets it while
-it is in the guest, so whoever has drained that by a kick finds it set, and WBINVD behind the drain leaves it clear. It
-is there where the ordering has the step WBINVD: one without it says nothing of caches, and is not judged for them.
-When a line is written back nobody knows; that one is dirty where the shootdown is over is enough.
+tdh_phymem_page_wbinvd_hkid()). The word `dirty_lines` has the host page of which some are dirty. A vCPU sets it before
+it leaves the guest, so a kick that has drained all of them has it set, and WBINVD behind that leaves it clear. It is
+there where the ordering has the step WBINVD: one without it says nothing of caches, and is not judged for them. When a
+line is written back by itself nobody knows: one that is dirty where the shootdown is over is late.
 """
 
 from kernels.language.atomics import (
@@ -71,7 +71,7 @@ from kernels.tdx.module.mem import replace
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
 from kernels.tdx.rules import STEP_BITS, STEP_MASK, Flow
-from kernels.tdx.spans import FAULTING, GUEST_READ, GUEST_WRITE, NEXT
+from kernels.tdx.spans import FAULTING, FREE, GUEST_READ, GUEST_WRITE, NEXT
 from kernels.tdx.tally import note
 from kernels.tdx.words import PAGE, owner, sept, tlb, with_any, word
 
@@ -156,7 +156,7 @@ def read_or_write(td, lay, rules, me, at, gpa):
         yield from fill(td, lay, rules, me, gpa, held)
         seen = yield from touch(td, lay, rules, me, gpa, writes)
     if writes and lay.wbinvd and not is_kvms(lay, rules, gpa):
-        # Released by the TD exit, as all that the guest has done, to whoever has seen that.
+        # Here the write leaves the store buffer for the cache; a TD exit comes behind, by which it can be seen.
         yield store_release(td, dirty_lines(lay, gpa), generation_of(content_of(held)))
     if held & ~WRITABLE != translation(gpa, seen):
         yield from grade(td, lay, rules, me, gpa, content_of(held & ~WRITABLE), seen)
@@ -240,7 +240,7 @@ def write_lines_of_guest_back(td, lay, rules, me, gpa):
     return 0
 
 
-@steps(oracle=True)
+@steps(span=FREE, oracle=True)
 def given_away(td, lay, rules, me, gpa):
     """A page that has gone is its next owner's from here on: whether lines of it are still dirty."""
     if lay.wbinvd and not is_kvms(lay, rules, gpa) and phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:

@@ -19,6 +19,7 @@ from kernels.tests.single_calls import (
     BUSY_ENTRY,
     BUSY_EPOCH,
     BUSY_TREE,
+    METADATA_INCORRECT,
     NOT_BLOCKED,
     NOT_TRACKED,
     NOT_TRACKED_TREE,
@@ -35,6 +36,7 @@ from kernels.tests.single_calls import (
     track,
     unblock,
     unpacked,
+    wbinvd,
 )
 
 SUCCESS = 0
@@ -121,6 +123,11 @@ CALLS = {
     "REMOVE is busy while the entry is held and asks for priority": (
         remove, tracked(BLOCKED_PAGE | TDEL), BUSY_ENTRY, {"sept": BLOCKED_PAGE | TDEL | HP},
     ),
+    "WBINVD of a free page takes no lock": (wbinvd, {"sept": FREE_ENTRY | TDEL, "tree_lock": 1}, SUCCESS, {}),
+    **{
+        f"WBINVD of a page that a TD has: {entry:#x}": (wbinvd, {"sept": entry}, METADATA_INCORRECT, {})
+        for entry in (MAPPED_PAGE, PENDING_PAGE, BLOCKED_PAGE, UNACCEPTED)
+    },
     "AUG puts a pending page behind a free entry": (
         aug, {"sept": FREE_ENTRY, "bepoch": 4}, SUCCESS, {"sept": PENDING | SVE | 9 << 12, "bepoch": 0},
     ),

@@ -10,7 +10,7 @@ from kernels.tdx.protocol import barriers, sites
 TABLE = """
 stage | 10 store_release | 1 load_acquire
 owner | 14 store_release, 1 compare_exchange | 7 load_relaxed, 1 load_acquire
-sept | 14 store_release, 2 compare_exchange, 11 fetch_and, 3 fetch_or | 21 load_acquire
+sept | 14 store_release, 2 compare_exchange, 11 fetch_and, 3 fetch_or | 22 load_acquire
 ipi | 1 exchange, 3 fetch_or | 4 load_acquire
 vm_bugged | 7 store_release | 8 load_acquire
 requests | 2 fetch_and, 2 fetch_or | 1 load_acquire, 2 load_seq_cst
@@ -45,6 +45,7 @@ epoch_lock | 1 exchange, 1 compare_exchange, 4 fetch_add |
 lp_tlb | 1 store_relaxed, 1 store_release | 1 load_relaxed
 last_tdvpr | 2 store_release | 1 load_acquire
 dirty_log | 2 store_release, 1 compare_exchange | 2 load_acquire
+dirty_lines | 2 store_release | 1 load_acquire
 """
 # Store, then look at the other's word: of two who do, one must see the other, so both sides are full barriers.
 STORE_THEN_LOOK = {

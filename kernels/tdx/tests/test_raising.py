@@ -10,6 +10,7 @@ EVERYWHERE = {
     "fresh", "fault", "stale_in_window", "stale_after_kick", "stale_after_done", "use_after_remove", "operand_busy",
     "previous_epoch_busy", "tracking_not_done", "not_blocked", "already_blocked", "entry_state_incorrect",
     "page_already_accepted", "refcount_broken", "no_progress", "unknown_status", "busy_given_up",
+    "page_metadata_incorrect",
 }  # fmt: skip
 TWO_LEVELS = {"fault_retried", "ept_walk_failed", "mirror_disagrees", "two_owners", "not_zeroed"}
 MORE = {
@@ -24,7 +25,7 @@ MORE = {
     Flow.TEARDOWN: TWO_LEVELS | {"vcpu_not_associated", "flushvp_not_done", "td_state_incorrect", "hkid_leaked"},
     Flow.FLUSH_CURRENT: set(),
     Flow.BUILD: {"vcpu_not_associated", "td_state_incorrect"},
-    Flow.WRITES: {"write_lost"},
+    Flow.WRITES: {"write_lost", "written_back_late"},
     Flow.ZERO_STEP: TWO_LEVELS | {"zero_step_busy", "zero_step_fault", "host_priority_timeout", "access_before_accept"},
 }
 
