@@ -79,7 +79,7 @@ def _of_steps(steps: Sequence[str]) -> Iterator[str]:
     elif "block" in steps and "remove" not in steps and "unblock" not in steps[last_of("block", steps) :]:
         yield 'expected "unblock" or "remove" behind the last "block", found none: it would stay blocked'
     elif "wbinvd" in steps and "remove" not in steps:
-        yield 'found "wbinvd" without "remove": TDH.PHYMEM.PAGE.WBINVD is for a page that is the TD\'s no more'
+        yield 'found "wbinvd" without "remove": the module writes back a page that no TD has'
     if ("gate_raise" in steps) != ("gate_lower" in steps):
         there, missing = ("gate_raise", "gate_lower") if "gate_raise" in steps else ("gate_lower", "gate_raise")
         yield f'expected "gate_raise" and "gate_lower" together, found "{there}" without "{missing}"'

@@ -50,6 +50,8 @@ COSTS: dict[str, Cost] = {
     "block": Cost(("mem_range_block.load_acquire_sept",), "1.5us", _REMOVED),
     "track": Cost(("mem_track.load_acquire_epoch_tracking",), "500ns", _REMOVED),
     "remove": Cost(("mem_page_remove.load_acquire_sept",), "2us", _REMOVED),
+    # No lock, and the way there and back with it.
+    "wbinvd": Cost(("phymem_page_wbinvd.load_acquire_sept",), "1.5us", _REMOVED),
     # Before the epoch's lock, which the module holds for three instructions; and with the reference to the epoch.
     "enter": Cost(("vp_enter.try_lock_shared_epoch_lock", "vp_enter_here.associate_assoc_lpid"), "1.2us", _TDCALL),
     "exit": Cost(("td_exit.fetch_add_seq_cst_epoch_tracking",), "1.2us", _TDCALL),

@@ -105,7 +105,10 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
             said = f"waits until every CPU has answered, and the kick of {ordering.name} does not wait at once"
             raise UsageFault(f'kick_by: "membarrier" {said}; "word" and "signal" do not')
         for key, where in keys.items():
-            if key in ("costs.block", "costs.track") and key.removeprefix("costs.") not in ordering.every_step:
+            if (
+                key in ("costs.block", "costs.track", "costs.wbinvd")
+                and key.removeprefix("costs.") not in ordering.every_step
+            ):
                 raise UsageFault(f"{where}: {key}: {ordering.name} has no such step, it would change nothing")
         if ordering.part and not has_part(scenario.flow, flow_named(ordering.part)):
             said = f'found "protect" in the flow "{scenario.flow}", where no guest writes'

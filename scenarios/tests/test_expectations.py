@@ -44,6 +44,7 @@ def test_without_a_module_the_parts_of_such_a_kick_are_enough_between_block_and_
 
 def test_without_a_module_tracks_that_overtake_each_other_are_no_fault() -> None:
     assert expectation("spec_unserialized", "module=none") == "safe"
+    assert expectation("wbinvd_before_kick", "module=none") == "safe"
 
 
 def test_what_no_module_gives_is_expected_without_one_too() -> None:

@@ -28,6 +28,14 @@ def test_a_lock_is_told_with_how_it_is_taken() -> None:
     ]
 
 
+def test_the_write_back_of_caches_is_told_with_its_seamcall_and_why_it_is_there() -> None:
+    [said] = [line for line in in_full(load_ordering("v6_19")) if line.startswith("  wbinvd")]
+
+    assert said == (
+        "  wbinvd: TDH.PHYMEM.PAGE.WBINVD: what caches hold of the page is written back, before it is anybody else's"
+    )
+
+
 def test_a_policy_by_how_mmu_lock_is_held_is_written_out(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('shootdown = ["track", "remove"]\nbusy = { aug = { write = "bug" } }')

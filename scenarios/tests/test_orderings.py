@@ -165,6 +165,22 @@ def test_an_expectation_is_safe_or_forbidden_outcomes(refusal, text: str, line: 
             'shootdown: expected "unblock" or "remove" behind the last "block", found none: it would stay blocked',
         ),
         (
+            'shootdown = ["block", "track", "unblock", "wbinvd"]',
+            'shootdown: found "wbinvd" without "remove": the module writes back a page that no TD has',
+        ),
+        (
+            NO_KICK + 'table = ["protect", "wbinvd"]',
+            'table: found "wbinvd" without "remove": the module writes back a page that no TD has',
+        ),
+        (
+            'shootdown = ["wbinvd", "remove", "wbinvd"]',
+            'shootdown: expected each at most once, found "wbinvd" twice',
+        ),
+        (
+            NO_KICK + 'busy = { remove = "hand_up" }\nundo = ["unblock", "wbinvd"]',
+            'undo: found "wbinvd", which takes nothing back',
+        ),
+        (
             'shootdown = ["unlock sept_lock", "remove"]',
             'shootdown: found "unlock sept_lock" where it is not held',
         ),

@@ -125,6 +125,18 @@ def test_a_block_is_not_taken_back_where_that_is_not_modelled(tmp_path: Path, sc
         asked(scenario, str(tmp_path / "mine.toml"))
 
 
+def test_guests_that_write_to_private_pages_alone_want_an_order_that_says_what_becomes_of_their_lines() -> None:
+    asked("writes", "v6_19", "module=tdx")
+    asked("writes", "spec", "module=tdx", "flow=writes+shared_ept", "shared_pages=1")
+    with pytest.raises(UsageFault) as refused:
+        asked("writes", "spec", "module=tdx")
+
+    assert str(refused.value) == (
+        'module: expected "none", or flow = "writes+shared_ept", as spec has no step "wbinvd", and KVM no SPTE of its '
+        'own, found "tdx"'
+    )
+
+
 @pytest.mark.parametrize(
     ("scenario", "ordering", "fault", "said"),
     [
