@@ -73,7 +73,6 @@ MET_OR_STALE = MET | (
     | (1 << Outcome.stale_after_done)
     | (1 << Outcome.use_after_remove)
     | (1 << Outcome.write_lost)
-    | (1 << Outcome.written_back_late)
 )
 # One shootdown of so many stamps its phases, the others the whole: a stamp costs some 10 ns, a phase often no more.
 PHASES_EVERY = 8

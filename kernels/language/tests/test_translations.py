@@ -169,7 +169,7 @@ PARAMETERS: dict[str, Any] = {
     "stamped": st.just(0),
     "leaves": st.integers(0, 2),
     "leaving": st.just(0),
-    "leaf": st.sampled_from([kvm.LEAF_BLOCK, kvm.LEAF_TRACK, kvm.LEAF_REMOVE]),
+    "leaf": st.sampled_from([kvm.LEAF_BLOCK, kvm.LEAF_TRACK, kvm.LEAF_REMOVE, kvm.LEAF_WBINVD]),
     "what": st.sampled_from([kvm.BLOCK, kvm.TRACK, kvm.REMOVE]),
     "lock": st.just(0),
     "policy": st.sampled_from([int(busy) for busy in Busy]),
