@@ -25,7 +25,7 @@ WITHOUT_MODULE = {
     Outcome.tracking_not_done.name: (STALE,),
     Outcome.not_blocked.name: (STALE,),
     Outcome.previous_epoch_busy.name: (),
-    Outcome.page_metadata_incorrect.name: (),
+    Outcome.metadata_incorrect.name: (),
 }
 
 

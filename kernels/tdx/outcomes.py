@@ -79,7 +79,7 @@ class Outcome(IntEnum):
     zero_step_fault = 35, Grade.acceptable, "0-step filter: a TD exit without an entry"
     host_priority_timeout = 36, Grade.interesting, "the guest stood back too long: KVM_RUN ends in an error"
     write_lost = 37, Grade.forbidden, "a write that no dirty log shows", Harm.stale, "lost"
-    page_metadata_incorrect = 38, Grade.forbidden, "WBINVD of a page that a TD has: KVM_BUG_ON", Harm.refused, "a TD's"
+    metadata_incorrect = 38, Grade.forbidden, "WBINVD of a page that a TD has: KVM_BUG_ON", Harm.refused, "a TD's"
     written_back_late = 39, Grade.forbidden, "dirty line written back over the next owner's data", Harm.reused, "late"
 
 

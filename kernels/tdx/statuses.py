@@ -107,7 +107,7 @@ ROWS: tuple[tuple[int, Status, str, Outcome | None], ...] = (
     (LIFECYCLE_STATE_INCORRECT, Status.LIFECYCLE_STATE_INCORRECT, "", Outcome.td_state_incorrect),
     (TD_KEYS_NOT_CONFIGURED, Status.TD_KEYS_NOT_CONFIGURED, "", Outcome.td_state_incorrect),
     (OP_STATE_INCORRECT, Status.OP_STATE_INCORRECT, "", Outcome.td_state_incorrect),
-    (PAGE_METADATA_INCORRECT | RCX, Status.PAGE_METADATA_INCORRECT, "RCX", Outcome.page_metadata_incorrect),
+    (PAGE_METADATA_INCORRECT | RCX, Status.PAGE_METADATA_INCORRECT, "RCX", Outcome.metadata_incorrect),
     (HOST_PRIORITY_BUSY_TIMEOUT, Status.HOST_PRIORITY_BUSY_TIMEOUT, "", Outcome.host_priority_timeout),
 )
 # One code with several operands.

@@ -16,7 +16,7 @@ GRADES_BY_NAME = {
         stale_after_done use_after_remove previous_epoch_busy tracking_not_done not_blocked already_blocked
         entry_state_incorrect refcount_broken busy_given_up ept_walk_failed mirror_disagrees two_owners not_zeroed
         no_progress ve_on_memory access_before_accept vcpu_associated sept_use_after_free ept_page_not_free
-        td_state_incorrect hkid_leaked write_lost page_metadata_incorrect written_back_late
+        td_state_incorrect hkid_leaked write_lost metadata_incorrect written_back_late
     """,
     "unknown": """
         unknown_status

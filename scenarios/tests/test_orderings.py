@@ -25,7 +25,7 @@ OUTCOMES = (
     "stale_after_done, use_after_remove, previous_epoch_busy, tracking_not_done, not_blocked, already_blocked, "
     "entry_state_incorrect, refcount_broken, no_progress, busy_given_up, ve_on_memory, access_before_accept, "
     "ept_walk_failed, mirror_disagrees, two_owners, not_zeroed, vcpu_associated, sept_use_after_free, "
-    "ept_page_not_free, td_state_incorrect, hkid_leaked, write_lost, page_metadata_incorrect or written_back_late"
+    "ept_page_not_free, td_state_incorrect, hkid_leaked, write_lost, metadata_incorrect or written_back_late"
 )
 
 

@@ -167,7 +167,7 @@ def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
             "v6_19",
             {
                 "shootdown": ("block", "track", "wbinvd", "kick", "remove", "flush"),
-                "expect": ("page_metadata_incorrect",),
+                "expect": ("metadata_incorrect",),
             },
         ),
         (

@@ -10,7 +10,7 @@ EVERYWHERE = {
     "fresh", "fault", "stale_in_window", "stale_after_kick", "stale_after_done", "use_after_remove", "operand_busy",
     "previous_epoch_busy", "tracking_not_done", "not_blocked", "already_blocked", "entry_state_incorrect",
     "page_already_accepted", "refcount_broken", "no_progress", "unknown_status", "busy_given_up",
-    "page_metadata_incorrect",
+    "metadata_incorrect",
 }  # fmt: skip
 TWO_LEVELS = {"fault_retried", "ept_walk_failed", "mirror_disagrees", "two_owners", "not_zeroed"}
 MORE = {

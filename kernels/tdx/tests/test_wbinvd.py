@@ -23,7 +23,7 @@ from kernels.tests.orders import (
 )
 
 HARMLESS = {"fault", "stale_in_window", "stale_after_kick", "operand_busy", "page_already_accepted", "fault_retried"}
-REFUSED, LATE = "page_metadata_incorrect", "written_back_late"
+REFUSED, LATE = "metadata_incorrect", "written_back_late"
 ONE = Size(1, 1)
 WRITES, ASKS_NOT = {"flow": int(Flow.WRITES)}, {"faults": int(Fault.WBINVD_IGNORES_OWNER)}
 FREES, NONE = {"on_error": int(OnError.FREE_PAGE)}, {"module": int(Module.NONE)}
@@ -44,7 +44,7 @@ IN_TIME = {
 }
 
 
-def explored(rules: Rules, size: Size = ONE, **fields: int) -> Exploration:
+def explored(rules: Rules, size: Size = ONE, /, **fields: int) -> Exploration:
     found = explore(*of_flow(rules._replace(**fields)), size, liveness=size == ONE)
     assert found.complete and not found.broken
     return found
@@ -124,11 +124,11 @@ def test_pages_without_a_key_of_their_own_have_no_such_lines(fields):
 
 def test_an_order_that_says_nothing_of_caches_is_not_judged_and_its_machine_has_no_word_for_them():
     assert explored(SPEC, **WRITES).outcomes.keys() <= HARMLESS
-    strides = {
-        Schedule(*of_flow(rules._replace(**fields)), ONE, made={}).lay.page_stride
-        for rules, fields in ((SPEC, WRITES), (BEHIND_REMOVE, {**WRITES, **NONE}))
-    }
-    assert strides == {Schedule(*of_flow(BEHIND_REMOVE._replace(**WRITES)), ONE).lay.page_stride - 1}
+    strides = [
+        Schedule(*of_flow(rules._replace(**WRITES)), ONE).lay.page_stride
+        for rules in (SPEC, BEHIND_REMOVE._replace(**NONE), BEHIND_REMOVE)
+    ]
+    assert strides[0] == strides[1] == strides[2] - 1
 
 
 def test_each_page_of_a_batch_is_written_back_and_none_at_a_yield():

@@ -50,7 +50,7 @@ def test_rings_freeze_at_what_is_forbidden_or_unknown() -> None:
         "already_blocked", "entry_state_incorrect", "refcount_broken", "no_progress", "unknown_status", "busy_given_up",
         "access_before_accept", "ept_page_not_free", "ept_walk_failed", "hkid_leaked", "mirror_disagrees", "not_zeroed",
             "sept_use_after_free", "td_state_incorrect", "two_owners", "vcpu_associated",
-        "ve_on_memory", "write_lost", "page_metadata_incorrect", "written_back_late",
+        "ve_on_memory", "write_lost", "metadata_incorrect", "written_back_late",
     }  # fmt: skip
 
 
