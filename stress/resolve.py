@@ -105,20 +105,16 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
             said = f"waits until every CPU has answered, and the kick of {ordering.name} does not wait at once"
             raise UsageFault(f'kick_by: "membarrier" {said}; "word" and "signal" do not')
         for key, where in keys.items():
-            if (
-                key in ("costs.block", "costs.track", "costs.wbinvd")
-                and key.removeprefix("costs.") not in ordering.every_step
-            ):
+            cost = key.removeprefix("costs.") if key.startswith("costs.") else ""
+            if cost in ("block", "track", "wbinvd") and cost not in ordering.every_step:
                 raise UsageFault(f"{where}: {key}: {ordering.name} has no such step, it would change nothing")
         if ordering.part and not has_part(scenario.flow, flow_named(ordering.part)):
             said = f'found "protect" in the flow "{scenario.flow}", where no guest writes'
             raise UsageFault(f'{ordering.name}: shootdown: {said}; in flow "{ordering.part}" they do')
         of_kvm = scenario.module == "none" or scenario.has(Flow.SHARED_EPT)
         if scenario.has(Flow.WRITES) and not of_kvm and "wbinvd" not in ordering.shootdown:
-            said = (
-                f'as {ordering.name} has no step "wbinvd", and KVM no SPTE of its own, found {shown(scenario.module)}'
-            )
-            raise UsageFault(f'module: expected "none", or flow = "writes+shared_ept", {said}')
+            said = f'{ordering.name} has no step "wbinvd", and KVM no SPTE of its own, found {shown(scenario.module)}'
+            raise UsageFault(f'module: expected "none", or flow = "writes+shared_ept", as {said}')
         if ordering.undo and scenario.has(Flow.SEPT_PAGES):
             said = f'found steps in the flow "{scenario.flow}", where UNBLOCK of a page-table page is not modelled'
             raise UsageFault(f"{ordering.name}: undo: {said}")

@@ -13,8 +13,8 @@ class Grade(StrEnum):
 
 
 class Harm(StrEnum):
-    """What a forbidden outcome is, the gravest first: a read of what is someone else's; a status that stops the host;
-    an old translation used behind the flush; an end that never comes; an invariant of the module.
+    """What a forbidden outcome is, the gravest first: a read of what is someone else's, or a write over it; a status
+    that stops the host; an old translation used behind the flush; an end that never comes; an invariant of the module.
     """
 
     reused = "reused"

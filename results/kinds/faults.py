@@ -42,7 +42,7 @@ class PairVerdict(StrEnum):
 MEANING = {
     PairVerdict.safe: "nothing forbidden in any interleaving",
     PairVerdict.refused: "KVM_BUG_ON: a status that stops the host",
-    PairVerdict.stale: "a vCPU, or the module, reads what is someone else's",
+    PairVerdict.stale: "what is someone else's is read, or written over",
     PairVerdict.stuck: "a deadlock or a livelock; #VE or an HKID for ever",
     PairVerdict.broken: "an invariant of the module",
     PairVerdict.unread: "no step looks for the fault under this ordering",

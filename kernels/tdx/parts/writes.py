@@ -14,9 +14,9 @@ out, as KVM did. A CPU's walk caches what the SPTE lets it do, and an access tha
 A write to a private page leaves lines of it in caches, with the TD's key: one that is written back when the page has
 its next owner overwrites what is his (Linux arch/x86/kvm/vmx/tdx.c tdx_sept_drop_private_spte(),
 tdh_phymem_page_wbinvd_hkid()). The word `dirty_lines` has the host page of which some are dirty. A vCPU sets it before
-it leaves the guest, so a kick that has drained all of them has it set, and WBINVD behind that leaves it clear. It is
-there where the ordering has the step WBINVD: one without it says nothing of caches, and is not judged for them. When a
-line is written back by itself nobody knows: one that is dirty where the shootdown is over is late.
+it leaves the guest: behind a kick that has drained all of them it is set, and WBINVD leaves it clear. It is there where
+the ordering has the step WBINVD: one without it says nothing of caches, and is not judged for them. When a line is
+written back by itself nobody knows: one that is dirty where the shootdown is over is late.
 """
 
 from kernels.language.atomics import (
@@ -241,7 +241,7 @@ def write_lines_of_guest_back(td, lay, rules, me, gpa):
 
 
 @steps(span=FREE, oracle=True)
-def given_away(td, lay, rules, me, gpa):
+def judge_lines(td, lay, rules, me, gpa):
     """A page that has gone is its next owner's from here on: whether lines of it are still dirty."""
     if lay.wbinvd and not is_kvms(lay, rules, gpa) and phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
         lines = yield load_acquire(td, dirty_lines(lay, gpa))
@@ -281,7 +281,7 @@ PART = Part(
         handle_exit: fix_access,
         protect: write_protect,
         write_lines_back: write_lines_of_guest_back,
-        gone: given_away,
+        gone: judge_lines,
         put_back: copy_page,
         does_otherwise: may_age,
     },
