@@ -136,7 +136,7 @@ def comparison(
         verdict_text=f"not comparable: {refused}",
     )  # fmt: skip
     if not refused:
-        bare = bare.model_copy(update={"verdict_text": effect_text(bare, machines)})
+        bare = bare.model_copy(update={"verdict_text": effect_text(bare, machines, level)})
     return bare if machines == 1 else bare.model_copy(update={"reference": None, "value": None})
 
 

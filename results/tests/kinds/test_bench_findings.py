@@ -184,7 +184,7 @@ def test_an_interval_that_leaves_1_out_but_fails_holms_correction_is_no_differen
     assert one.low is not None
     assert one.low > 1
     assert one.finding == "no_difference"
-    assert "after Holm" in one.verdict_text
+    assert one.verdict_text.endswith(f"but p {one.holm_p:.2g} after Holm, above 0.01")
 
 
 def test_growth_along_a_sweep_is_a_power_with_an_interval():
