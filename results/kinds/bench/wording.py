@@ -50,7 +50,8 @@ def effect_text(found: Comparison, machines: int = 1, level: float = RANKED) -> 
         return f"{ratio_text(found.ratio)} ({inside}), {direction(figure, found.ratio)}"
     if found.low <= 1 <= found.high:
         return f"no difference shown ({inside}){_could(found.could_have_shown)}"
-    return f"no difference shown: {ratio_text(found.ratio)} ({inside}), but p {found.holm_p:.2g} after Holm, above {1 - level:.2g}"
+    chance = f"p {found.holm_p:.2g} after Holm, above {1 - level:.2g}"
+    return f"no difference shown: {ratio_text(found.ratio)} ({inside}), but {chance}"
 
 
 def _could(least: float | None) -> str:

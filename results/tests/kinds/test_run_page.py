@@ -98,6 +98,14 @@ def test_inconclusive_is_never_good():
     assert '<p class="verdict unsure"><strong>Inconclusive: this does not count as a pass' in page_of(run)
 
 
+def test_on_a_phone_the_ordering_stays_beside_the_numbers_of_a_phase():
+    rows = re.findall(
+        r'<th scope="row" data-also="(\w+)">([^<]+)</th><td>(\w+)</td>', page_of(a_run("spec"), a_run("v18"))
+    )
+
+    assert {("spec", "whole, met a vCPU", "spec"), ("v18", "whole, met a vCPU", "v18")} <= set(rows)
+
+
 def test_a_name_of_markup_is_only_text():
     hostile = '<script>alert(1)</script>"$\\frac$'
     found = Read(page_of(a_run(hostile, title="<b>bold</b>", reason="</style><script>x</script>", notes=["<i>"])))
