@@ -44,7 +44,7 @@ from kernels.tdx.kvm.zap_locks import UNDOING, is_lock, lock_step
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
-from kernels.tdx.statuses import EPT_PAGE_NOT_FREE, HANDED_UP, RCX, SKIPPED, SUCCESS, Leaf
+from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, EPT_PAGE_NOT_FREE, HANDED_UP, RCX, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import (
     blocked_at,
     keep_met,
@@ -319,8 +319,11 @@ def shoot_down(td, lay, rules, me, gpa, due):
             yield from gone(td, lay, rules, me, gpa)
             if status != SUCCESS:
                 count(td, me, BUG_ON, 1)
-        # What stands below a page-table page is none of its shootdown's: another one would end as this one did.
+        # Another one would end as this one did: what stands below a page-table page is none of its shootdown's, and a
+        # page that had gone before the error is in nobody's way.
         if status == SUCCESS or rules.on_error == STOP or status == EPT_PAGE_NOT_FREE | RCX:
+            break
+        if repair and status == EPT_ENTRY_STATE_INCORRECT | RCX:
             break
         todo = COMPLETE
         repair = 1

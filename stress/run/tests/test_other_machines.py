@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -40,5 +41,21 @@ def test_tdx_track_without_its_kick_is_a_stale_read_of_a_shared_page_on_the_modu
     # CPU to each actor no tick takes the vCPU out of the guest before the zapper runs, as it may where they share one.
     track = ("--set", "shared_flush=track", "--set", 'expect=["tracking_not_done", "use_after_remove"]')
     done, result = run_until(tdx_stress, "shared_ept", "--ordering", "no_kick", "--vcpus", "1", *track, holds=answered)
+
+    assert verdicts(done, result) == ["passed"]
+
+
+@pytest.mark.processes
+def test_a_page_that_has_gone_before_the_error_is_not_shot_down_again_for_ever(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    """TRACK stands behind REMOVE, and its first BUSY is KVM_BUG_ON: no other shootdown can remove the page again."""
+    late = (
+        'shootdown = ["block", "kick", "remove", "track"]\nkick = { request = "none", wait = true }\nentry = []\n'
+        'track_busy = "bug"\non_error = "leak_page"\nfaults = ["remove_without_tracking"]\nexpect = ["busy_given_up"]\n'
+    )
+    (tmp_path / "late.toml").write_text(late)
+
+    done, result = run_until(tdx_stress, "--ordering", "late.toml", holds=answered)
 
     assert verdicts(done, result) == ["passed"]
