@@ -223,7 +223,9 @@ def test_histograms_hold_every_shootdown_once(run):
         assert whole <= shootdowns - stamped
         assert phased <= stamped
         met += whole + phased
-    assert 0 < met <= run.met
+    # Beside others that have the CPUs a kick meets somebody now and then, as one that is on its way out.
+    assert met > 0 or sum(run.head(actor, KICKS_MET) for actor in run.zappers) < 10
+    assert met <= run.met
 
 
 def test_histograms_hold_every_stay_outside_once(run):
