@@ -64,6 +64,11 @@ def met_shootdowns(run: Run) -> int | None:
     return None if met is None else int(met["shootdowns"])
 
 
+def least_own(shares: Iterable[float | None]) -> float | None:
+    """The `own_share` of many races: that of the one which got least, None where nobody looked."""
+    return min((share for share in shares if share is not None), default=None)
+
+
 def lacking(run: Run) -> str | None:
     """Why this race met too few vCPUs to say that something does not happen, or None."""
     return too_few(met_shootdowns(run), run["all_shootdowns"], run.get("own_share"))

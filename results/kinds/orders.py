@@ -20,7 +20,7 @@ import numpy as np
 
 from kernels.tdx.outcomes import Harm, Outcome
 from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
-from results.verdict import Verdict, exit_code_of, is_safe, is_thin, met_shootdowns, named, too_few, whole
+from results.verdict import Verdict, exit_code_of, is_safe, is_thin, least_own, met_shootdowns, named, too_few, whole
 from results.words import machine_size
 
 SCHEMA = "tdx-stress/atlas/1"
@@ -230,7 +230,7 @@ def _verdicts(runs: Sequence[Mapping[str, Any]]) -> set[str]:
         str(run["verdict"]) for run in runs if not is_thin(run["reason"], met_shootdowns(run), run["all_shootdowns"])
     }
     met = sum(met_shootdowns(run) or 0 for run in runs)
-    own = min((share for run in runs if (share := run.get("own_share")) is not None), default=None)
+    own = least_own(run.get("own_share") for run in runs)
     return told | {"passed" if too_few(met, 0, own) is None else "inconclusive"} if told <= {"passed"} else told
 
 

@@ -40,7 +40,7 @@ from kernels.tests.orders import SAFE, WRONG
 pytestmark = pytest.mark.processes
 
 VCPUS, ZAPPERS, PAGES = 2, 2, 16
-RACE_S, MOST_S = 0.3, 20.0
+RACE_S, MOST_S = 0.3, 60.0
 ALLOWED = {"fresh", "fault", "stale_in_window", "stale_after_kick", "operand_busy", "page_already_accepted"}
 
 
@@ -223,9 +223,7 @@ def test_histograms_hold_every_shootdown_once(run):
         assert whole <= shootdowns - stamped
         assert phased <= stamped
         met += whole + phased
-    # Beside others that have the CPUs a kick meets somebody now and then, as one that is on its way out.
-    assert met > 0 or sum(run.head(actor, KICKS_MET) for actor in run.zappers) < 10
-    assert met <= run.met
+    assert 0 < met <= run.met
 
 
 def test_histograms_hold_every_stay_outside_once(run):

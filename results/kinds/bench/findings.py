@@ -50,7 +50,7 @@ from results.numbers.rounds import (
     together,
     too_few_met,
 )
-from results.verdict import exit_code_of, is_thin, too_few
+from results.verdict import exit_code_of, is_thin, least_own, too_few
 from results.words import plural
 
 Pairs = Sequence[tuple[float, float]]
@@ -240,23 +240,15 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
     uncounted = set()
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for race in bench.rounds:
-        none = {
-            "all_shootdowns": 0,
-            "met": 0,
-            "forbidden": 0,
-            "verdict": "passed",
-            "reason": "",
-            "seconds": 0.0,
-            "own": 1.0,
-        }
-        entry = totals.setdefault((race.point, race.ordering), {**none, "outcomes": Counter[str]()})
+        none = {"all_shootdowns": 0, "met": 0, "forbidden": 0, "verdict": "passed", "reason": "", "seconds": 0.0}
+        entry = totals.setdefault((race.point, race.ordering), {**none, "own": None, "outcomes": Counter[str]()})
         entry["all_shootdowns"] += race.all_shootdowns
         entry["met"] += race.met_shootdowns or 0
         if race.met_shootdowns is None:
             uncounted.add((race.point, race.ordering))
         entry["forbidden"] += race.forbidden_shootdowns
         entry["seconds"] += race.seconds
-        entry["own"] = min(entry["own"], 1.0 if race.own_share is None else race.own_share)
+        entry["own"] = least_own((entry["own"], race.own_share))
         entry["outcomes"].update(race.outcomes)
         # Where too few of one race met a vCPU those of all races may suffice.
         thin = is_thin(race.reason, race.met_shootdowns, race.all_shootdowns)

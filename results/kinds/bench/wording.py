@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from kernels.tdx.rules import Flow, has_part
 from results.figures import BY_ID, FIGURES, REAL_FIGURES, Figure
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
-from results.numbers.rounds import LEAST_ROUNDS, RANKED
+from results.numbers.rounds import LEAST_ROUNDS
 from results.verdict import named
 from results.words import mean, nanoseconds, per_second, plural, share
 
@@ -35,7 +35,7 @@ def _end(value: float) -> str:
     return f"{value:.3f}" if text == "1.00" and abs(value - 1) >= 0.0005 else text
 
 
-def effect_text(found: Comparison, machines: int = 1, level: float = RANKED) -> str:
+def effect_text(found: Comparison, machines: int, level: float) -> str:
     """The one line of a comparison, the effect first, or why there is none; of rounds on so many machines."""
     figure = BY_ID[found.figure]
     if found.finding == "too_few":
