@@ -5,8 +5,9 @@ A step machine says at each label which lock its step tries or gives back, and i
 word says whether the try succeeds. So along the shortest way to each state it is known who holds what, a lock that is
 left behind included. What a caller does about BUSY is read off its own words behind the failed try: it gives up
 (`busy_given_up`), comes to the same SEAMCALL again in other words, as one that has tried once, or in the same, as one
-that tries without end. Own words do not remember who held the lock at the first try, so the second is asked of any.
-States behind KVM_BUG_ON do not count.
+that tries without end, or goes on to something else, as one that hands BUSY up, or skips the call where its policy says
+so. Own words do not remember who held the lock at the first try, so the second is asked of any. States behind
+KVM_BUG_ON do not count.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from kernels.search.schedule import Schedule
 from kernels.search.state import INTERNED
 from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
+from kernels.tdx.kvm.busy import IN_THE_END, SKIP
 from kernels.tdx.lock_contention import BY_FIELD, TRIES_OF_ENTRY
 from kernels.tdx.module.locks import (
     lock_entry_as_guest,
@@ -52,6 +54,15 @@ EFFECT_BITS = 40
 MORE_WORDS = 40  # of a state, beside those of its graph
 # Locks of the module that nobody races for here: shared or private among the SEAMCALLs that are modelled.
 LEFT_OUT = ("op_state", "TDVPR", "KOT", "PAMT")
+# Of a SEAMCALL whose BUSY has a policy, the word with which the rules begin it.
+POLICY = {
+    Leaf.TDH_MEM_RANGE_BLOCK: "block",
+    Leaf.TDH_MEM_TRACK: "track",
+    Leaf.TDH_MEM_PAGE_REMOVE: "remove",
+    Leaf.TDH_MEM_SEPT_REMOVE: "remove",
+    Leaf.TDH_MEM_PAGE_AUG: "aug",
+    Leaf.TDH_MEM_SEPT_ADD: "sept_add",
+}
 MOST_ALONE = 100  # steps from a failed try to its status, by one actor alone
 
 
@@ -279,10 +290,12 @@ class _Looked:
         given_up = [met for met in its if behind[met.number][0]]
         later = [every[two] for one in its for two in behind[one.number][1] & every.keys() if behind[two][0]]
         last_tries = [met for met in its if met.number not in again and not behind[met.number][1]]
-        if any(met in given_up for met in last_tries) or len(last_tries) == len(its):
-            second = Second.none  # nor does one try again that goes on as if it were done
+        if any(met in given_up for met in last_tries):
+            second = Second.none
         elif given_up or later:
             second = Second.fails
+        elif last_tries:  # and goes on
+            second = Second.skips if self._is_skipped(tried) else Second.anew
         elif all(behind[met.number][1] and not behind[met.number][1] & every.keys() for met in its):
             second = Second.holds
         else:
@@ -295,6 +308,13 @@ class _Looked:
             second,
             self._schedule(its[0], Outcome.operand_busy),
             self._schedule(last, Outcome.busy_given_up) if last else (),
+        )
+
+    def _is_skipped(self, tried: Try) -> bool:
+        """Whether the rules take this SEAMCALL for done where it is BUSY, however mmu_lock is held."""
+        rules, name = self.drawn.start.rules, POLICY.get(Leaf(tried.leaf))
+        return name is not None and any(
+            getattr(rules, f"{name}_busy_{held}") & IN_THE_END == SKIP for held in ("read", "write")
         )
 
     def _schedule(self, met: _Met, outcome: Outcome) -> tuple[Move, ...]:

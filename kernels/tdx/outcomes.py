@@ -94,5 +94,7 @@ class Second(StrEnum):
     never = "never"  # it never is
     holds = "always"  # its second try, the last, succeeds
     spins = "spins"  # it is tried again as often as it fails
+    anew = "anew"  # the caller is told, and begins anew
+    skips = "skips"  # it is taken for done
     fails = "can fail"  # so can its last try: then it is given up
     none = "gives up"  # there is no other try

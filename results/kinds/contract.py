@@ -28,6 +28,8 @@ MOST_TOLD = 3  # of what else the table has
 MEANING = {
     Second.holds: "the second try, with every vCPU kept out, never fails",
     Second.spins: "tried again for as long as it fails, without a bound",
+    Second.anew: "told to the caller: the fault, zap or ioctl begins anew",
+    Second.skips: "taken for done, without another try",
     Second.fails: "so can the second try, and is given up: KVM_BUG_ON",
     Second.none: "given up at once, or after 16 tries: KVM_BUG_ON",
     Second.never: "nobody is ever met at this lock, on machines as small as these",
@@ -191,7 +193,9 @@ def _promise(one: Entry) -> str:
     at_one = {_short(row["leaf"]) for row in given_up(one)}  # whatever it is at another lock
     holds = [leaf for leaf in by[Second.holds] if leaf not in at_one]
     parts = [f"the second try of {' and '.join(holds)} always succeeds"] if holds else []
-    parts += [f"{', '.join(its)}: tried again without a bound" for its in [by[Second.spins]] if its]
+    for second, said in ((Second.spins, "tried again without a bound"), (Second.anew, "told to the caller")):
+        parts += [f"{', '.join(its)}: {said}" for its in [by[second]] if its]
+    parts += [f"taken for done: {', '.join(its)}" for its in [by[Second.skips]] if its]
     parts += [f"given up: {_grouped(rows)}" for rows in [given_up(one)] if rows]
     where = "on these machines" if one["complete"] else "as far as was looked"
     return f"{one['ordering']}, {where}: {'; '.join(parts) or 'nobody is told BUSY'}."

@@ -94,7 +94,8 @@ def test_every_lock_that_is_tried_is_told_though_nobody_is_ever_met_at_it():
         (V6_16._replace(entry_wait_for_sept_zap=0), "can fail"),
         (SPEC, "spins"),
         (SPEC._replace(**busy(Busy.BUG, "track")), "gives up"),
-        (SPEC._replace(**busy(Busy.SKIP, "track")), "gives up"),
+        (SPEC._replace(**busy(Busy.SKIP, "track")), "skips"),
+        (SPEC._replace(**busy(Busy.HAND_UP, "track")), "anew"),
         (SPEC._replace(**busy(tries(2), "track")), "can fail"),
     ],
 )
@@ -108,6 +109,15 @@ def test_what_is_tried_again_for_one_lock_alone_is_given_up_at_another():
     assert found[BLOCK, ENTRY, ACCEPT] == "gives up"
     assert found[BLOCK, TREE, AUG] == "can fail"  # not at the tree: the next try may come to the entry
     assert found[REMOVE, TREE, BLOCK] == found[TRACK, EPOCH, TRACK] == "spins"
+
+
+@pytest.mark.parametrize(("policy", "second"), [(Busy.HAND_UP, "anew"), (Busy.SKIP, "skips"), (Busy.BUG, "gives up")])
+def test_a_fault_hands_up_takes_for_done_or_gives_up_what_is_busy_once(policy: Busy, second: str):
+    rules = two_levels(V18, Flow.POPULATE, shootdowns=2, **busy(policy, "aug"))
+
+    found = [one for one in looked_at(rules, 1, 1, 2).conflicts if (*one.tried, one.holder) == (AUG, TREE, BLOCK)]
+
+    assert [(one.second, bool(one.given_up)) for one in found] == [(second, policy is Busy.BUG)]
 
 
 def test_the_second_track_of_two_zappers_without_mmu_lock_meets_the_other_ones():

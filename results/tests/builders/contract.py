@@ -5,6 +5,7 @@ from typing import Any
 from results.kinds.contract import SCHEMA, entry
 
 BLOCK, TRACK, ENTER, ACCEPT = "TDH.MEM.RANGE.BLOCK", "TDH.MEM.TRACK", "TDH.VP.ENTER", "TDG.MEM.PAGE.ACCEPT"
+AUG = "TDH.MEM.PAGE.AUG"
 ONCE = (
     (ACCEPT, "entry", "host priority", "spins", ["shootdown"], 7, 91, None),
     (BLOCK, "entry", ACCEPT, "always", ["shootdown", "batch"], 3, 74, None),
@@ -14,6 +15,7 @@ ONCE = (
 SPINS = (
     (BLOCK, "tree", BLOCK, "spins", ["shootdown"], 11, 6, None),
     (BLOCK, "entry", ACCEPT, "spins", ["batch"], 5, 68, None),
+    (AUG, "tree", BLOCK, "anew", ["batch"], 4, 40, None),
 )
 GIVES_UP = ((BLOCK, "tree", BLOCK, "gives up", ["shootdown"], 13, 8, 8),)
 FAILS = ((TRACK, "epoch", ENTER, "can fail", ["batch"], 2, 22, 37),)

@@ -74,8 +74,9 @@ def test_the_answer_says_what_is_promised_and_what_one_adds_to_the_other() -> No
     assert contract_answer(a_contract(an_entry("once", ONCE), an_entry("spun", SPINS, complete=False))).split("\n") == [
         "once, on these machines: the second try of MEM.RANGE.BLOCK and MEM.TRACK always succeeds; MEM.PAGE.ACCEPT: "
         "tried again without a bound.",
-        "spun, as far as was looked: MEM.RANGE.BLOCK: tried again without a bound.",
-        "spun adds to once: MEM.RANGE.BLOCK on tree against MEM.RANGE.BLOCK.",
+        "spun, as far as was looked: MEM.RANGE.BLOCK: tried again without a bound; MEM.PAGE.AUG: told to the caller.",
+        "spun adds to once: MEM.RANGE.BLOCK on tree against MEM.RANGE.BLOCK; MEM.PAGE.AUG on tree against "
+        "MEM.RANGE.BLOCK.",
         "spun takes from once: MEM.TRACK on epoch against VP.ENTER; MEM.PAGE.ACCEPT on entry against host priority.",
         "spun changes the second try of once: MEM.RANGE.BLOCK on entry against MEM.PAGE.ACCEPT: spins, not always.",
     ]
