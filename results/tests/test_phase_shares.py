@@ -39,13 +39,8 @@ def test_a_kick_in_its_parts_has_its_sending_and_its_wait_where_they_stand():
 
 def test_a_step_taken_after_another_has_its_place_behind_it():
     assert list(phase_shares(measured(shootdown=["block", "track", "kick", "remove"]))) == [
-        "lock",
-        "block",
-        "track",
-        "kick_send",
-        "kick_ack",
-        "remove",
-    ]
+        "lock", "block", "track", "kick_send", "kick_ack", "remove",
+    ]  # fmt: skip
 
 
 def test_a_run_without_a_measured_phase_has_no_share():

@@ -32,16 +32,9 @@ def test_a_run_leaves_its_result_its_arrays_and_all_that_is_made_of_them(tmp_pat
     directory.write(a_result(a_run()), ARRAYS, draw=partial(write_report, result=a_result(a_run()), arrays=ARRAYS))
 
     assert names(tmp_path / "out") == [
-        "latency.hgrm",
-        "latency.hlog",
-        "latency.png",
-        "latency.svg",
-        "raw.npz",
-        "report.html",
-        "result.json",
-        "stale.png",
-        "stale.svg",
-    ]
+        "latency.hgrm", "latency.hlog", "latency.png", "latency.svg", "raw.npz", "report.html", "result.json",
+        "stale.png", "stale.svg",
+    ]  # fmt: skip
 
 
 def test_what_nobody_draws_is_not_there(tmp_path: Path):

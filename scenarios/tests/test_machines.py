@@ -28,23 +28,17 @@ def test_a_batch_wants_a_tlb_that_holds_all_of_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (
-            ("batch=2",),
-            '--set: batch: expected 1, or flow = "batch", as flow = "shootdown" takes page after page, found 2',
-        ),
-        (
-            ("resched=true",),
-            '--set: resched: expected flow = "batch" beside it, found flow = "shootdown", where nobody yields in a zap',
-        ),
-        (
-            ("shared_pages=4",),
-            '--set: shared_pages: expected 0, or flow = "shared_ept", as flow = "shootdown" has none, found 4',
-        ),
+        (("batch=2",),
+         '--set: batch: expected 1, or flow = "batch", as flow = "shootdown" takes page after page, found 2'),
+        (("resched=true",),
+         '--set: resched: expected flow = "batch" beside it, found flow = "shootdown", where nobody yields in a zap'),
+        (("shared_pages=4",),
+         '--set: shared_pages: expected 0, or flow = "shared_ept", as flow = "shootdown" has none, found 4'),
         (("flow=shared_ept", "shared_pages=65"), "--set: shared_pages: expected from 1 to 64, as pages = 64, found 65"),
         (("flow=shared_ept",), "--set: shared_pages: expected from 1 to 64, as pages = 64, found 0"),
         (("batch=513", "flow=batch"), "--set: batch: expected a whole number from 1 to 512, found 513"),
     ],
-)
+)  # fmt: skip
 def test_what_belongs_to_a_flow_is_refused_elsewhere(settings: tuple[str, ...], said: str) -> None:
     assert refused("review", *settings) == said
 

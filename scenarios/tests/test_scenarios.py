@@ -19,26 +19,7 @@ def test_a_scenario_needs_orderings_vcpus_and_zappers(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(SMALL)
 
-    assert load_scenario(str(file)) == Scenario(
-        name="mine",
-        orderings=("spec",),
-        vcpus=1,
-        zappers=1,
-        pages=64,
-        tlb_entries=64,
-        reads="uniform",
-        tick_us=50,
-        gap=2000,
-        duration_s=5.0,
-        warmup_s=0.5,
-        rate=0.0,
-        shootdowns=0,
-        seed=1,
-        workers="process",
-        placement="apart",
-        yields={},
-        watchdog_s=5.0,
-    )
+    assert load_scenario(str(file)) == scenario(name="mine")
 
 
 def test_durations_are_numbers_of_seconds_or_words(tmp_path: Path) -> None:
@@ -92,60 +73,39 @@ def test_the_largest_scenario_that_holds_can_be_laid_out(tmp_path: Path) -> None
         ("pages = 64.0", "pages: expected a whole number from 1 to 65536, found 64.0"),
         ("pages = true", "pages: expected a whole number from 1 to 65536, found true"),
         ("pages = [1]", "pages: expected a whole number from 1 to 65536, found [1]"),
-        (
-            "pages = 0x1" + "0" * 5000,
-            "pages: expected a whole number from 1 to 65536, found an integer of more than 60 digits",
-        ),
-        (
-            'reads = "hot_set"\npages = 4',
-            'pages: expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found 4',
-        ),
+        ("pages = 0x1" + "0" * 5000,
+         "pages: expected a whole number from 1 to 65536, found an integer of more than 60 digits"),
+        ('reads = "hot_set"\npages = 4',
+         'pages: expected 8 or more, as reads = "hot_set" favours an eighth of the pages, found 4'),
         ('reads = "random"', 'reads: unknown pattern "random"; expected uniform, sequential or hot_set'),
         ("tick_us = -1", "tick_us: expected a whole number of microseconds from 0 to 1000000, found -1"),
         ("gap = -1", "gap: expected a whole number of pauses from 0 to 1000000000, found -1"),
-        (
-            'duration_s = "5 parsecs"',
-            'duration_s: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found "5 parsecs"',
-        ),
-        (
-            "duration_s = 0",
-            "duration_s: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found 0",
-        ),
-        (
-            "duration_s = inf",
-            "duration_s: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found inf",
-        ),
+        ('duration_s = "5 parsecs"',
+         'duration_s: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found "5 parsecs"'),
+        ("duration_s = 0",
+         "duration_s: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found 0"),
+        ("duration_s = inf",
+         "duration_s: expected a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h, found inf"),
         ("warmup_s = -1", "warmup_s: expected a duration from 0 to 1h, such as 500ms, 5s, 2m or 1h, found -1"),
-        (
-            "watchdog_s = nan",
-            "watchdog_s: expected a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h, found nan",
-        ),
-        (
-            "rate = 1e-9",
-            "rate: expected shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop, found 1e-09",
-        ),
-        (
-            "rate = 1e9",
-            "rate: expected shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop, found 1000000000.0",
-        ),
+        ("watchdog_s = nan",
+         "watchdog_s: expected a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h, found nan"),
+        ("rate = 1e-9",
+         "rate: expected shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop, found 1e-09"),
+        ("rate = 1e9",
+         "rate: expected shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop, found 1000000000.0"),
         ("seed = -1", "seed: expected a whole number from 0 to 9223372036854775807, found -1"),
         ('placement = "mixt"', 'placement: unknown placement "mixt"; did you mean "mixed"?'),
         ('workers = "threads"', 'workers: unknown kind of worker "threads"; did you mean "thread"?'),
         ("matrix = [{ zappers = 0 }]", "matrix[0].zappers: expected a whole number from 1 to 62, found 0"),
         ("matrix = [{ zapper = 2 }]", 'matrix[0].zapper: unknown key; did you mean "zappers"?'),
-        (
-            'matrix = ["zappers=2"]',
-            'matrix[0]: expected small machines such as { zappers = 2, set = ["lps=1"] }, found "zappers=2"',
-        ),
+        ('matrix = ["zappers=2"]',
+         'matrix[0]: expected small machines such as { zappers = 2, set = ["lps=1"] }, found "zappers=2"'),
         ('yields = { "kick.done" = 1.5 }', 'yields["kick.done"]: expected a probability from 0 to 1, found 1.5'),
         ('yields = { done = "often" }', 'yields.done: expected a probability from 0 to 1, found "often"'),
-        (
-            "yields = 0.01",
-            "yields: expected a table of probabilities by label, "
-            'such as { "kick.load_acquire_ipi" = 0.01 }, found 0.01',
-        ),
+        ("yields = 0.01", "yields: expected a table of probabilities by label, "
+         'such as { "kick.load_acquire_ipi" = 0.01 }, found 0.01'),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_key_or_value_gives_one_line(refusal, text: str, line: str) -> None:
     assert refusal(load_scenario, SMALL + text) == f"mine.toml: {line}"
 
@@ -157,29 +117,19 @@ def test_a_wrong_key_or_value_gives_one_line(refusal, text: str, line: str) -> N
         ('orderings = ["spec"]\nvcpus = 513\nzappers = 1', "vcpus: expected a whole number from 1 to 512, found 513"),
         ('orderings = ["spec"]\nvcpus = 1\nzappers = 63', "zappers: expected a whole number from 1 to 62, found 63"),
         ('orderings = ["spec"]\nvcpus = 1', "zappers: missing; expected a whole number from 1 to 62"),
-        (
-            "orderings = []\nvcpus = 1\nzappers = 1",
-            "orderings: expected a list of at least one ordering: names, paths or steps, found []",
-        ),
-        (
-            'orderings = "spec"\nvcpus = 1\nzappers = 1',
-            'orderings: expected a list of at least one ordering: names, paths or steps, found "spec"',
-        ),
+        ("orderings = []\nvcpus = 1\nzappers = 1",
+         "orderings: expected a list of at least one ordering: names, paths or steps, found []"),
+        ('orderings = "spec"\nvcpus = 1\nzappers = 1',
+         'orderings: expected a list of at least one ordering: names, paths or steps, found "spec"'),
         ("orderings = [1]\nvcpus = 1\nzappers = 1", "orderings[0]: expected an ordering in quotes, found 1"),
-        (
-            'orderings = ["spec", "v81"]\nvcpus = 1\nzappers = 1',
-            'orderings: unknown ordering "v81"; did you mean "v18"? `tdx-stress list` names them all',
-        ),
-        (
-            'orderings = ["spec", "spec"]\nvcpus = 1\nzappers = 1',
-            'orderings: expected each at most once, found "spec" twice',
-        ),
-        (
-            'orderings = ["own.toml"]\nvcpus = 1\nzappers = 1',
-            "orderings: own.toml: expected a TOML file, found no such file",
-        ),
+        ('orderings = ["spec", "v81"]\nvcpus = 1\nzappers = 1',
+         'orderings: unknown ordering "v81"; did you mean "v18"? `tdx-stress list` names them all'),
+        ('orderings = ["spec", "spec"]\nvcpus = 1\nzappers = 1',
+         'orderings: expected each at most once, found "spec" twice'),
+        ('orderings = ["own.toml"]\nvcpus = 1\nzappers = 1',
+         "orderings: own.toml: expected a TOML file, found no such file"),
     ],
-)
+)  # fmt: skip
 def test_a_machine_that_cannot_run_gives_one_line(refusal, text: str, line: str) -> None:
     assert refusal(load_scenario, text) == f"mine.toml: {line}"
 
@@ -208,21 +158,13 @@ def scenario(**changes: Any) -> Scenario:
 @pytest.mark.parametrize(
     ("key", "least", "most", "step"),
     [
-        ("lps", 1, 64, 1),
-        ("vcpus", 1, 512, 1),
-        ("zappers", 1, 62, 1),
-        ("pages", 1, 65_536, 1),
-        ("tick_us", 0, 1_000_000, 1),
-        ("storm_us", 0, 1_000_000, 1),
-        ("gap", 0, 1_000_000_000, 1),
-        ("shootdowns", 0, 1_125_899_906_842_624, 1),
-        ("seed", 0, 9_223_372_036_854_775_807, 1),
-        ("duration_s", 0.001, 604_800.0, 0.001),
-        ("warmup_s", 0.0, 3_600.0, 0.001),
-        ("watchdog_s", 0.001, 3_600.0, 0.001),
-        ("rate", 0.0, 10_000_000.0, 0.001),
+        ("lps", 1, 64, 1), ("vcpus", 1, 512, 1), ("zappers", 1, 62, 1), ("pages", 1, 65_536, 1),
+        ("tick_us", 0, 1_000_000, 1), ("storm_us", 0, 1_000_000, 1), ("gap", 0, 1_000_000_000, 1),
+        ("shootdowns", 0, 1_125_899_906_842_624, 1), ("seed", 0, 9_223_372_036_854_775_807, 1),
+        ("duration_s", 0.001, 604_800.0, 0.001), ("warmup_s", 0.0, 3_600.0, 0.001),
+        ("watchdog_s", 0.001, 3_600.0, 0.001), ("rate", 0.0, 10_000_000.0, 0.001),
     ],
-)
+)  # fmt: skip
 def test_both_ends_of_a_range_hold_and_nothing_beyond(key: str, least: Any, most: Any, step: Any) -> None:
     assert [getattr(scenario(**{key: end}), key) for end in (least, most)] == [least, most]
     for beyond in (least - step, most + step):

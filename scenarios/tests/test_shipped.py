@@ -21,34 +21,12 @@ READ_LOCKED = (
 
 def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
     assert [ordering.name for ordering in shipped_orderings()] == [
-        "flag_gate",
-        "parallel_kick",
-        "read_locked",
-        "spec",
-        "v18",
-        "v6_16",
-        "v6_18",
-        "v6_19",
-        "exact_busy",
-        "flag_gate_unserialized",
-        "free_despite_error",
-        "gate_lowered_early",
-        "kick_then_track",
-        "kick_without_wait",
-        "no_block",
-        "no_flush_at_entry",
-        "no_kick",
-        "parallel_kick_ungated",
-        "read_locked_untracked",
-        "remove_without_tracking",
-        "request_then_track",
-        "spec_unserialized",
-        "track_then_block",
-        "track_then_block_unserialized",
-        "v18_literal",
-        "v6_16_entry_unchecked",
-        "wbinvd_before_kick",
-    ]
+        "flag_gate", "parallel_kick", "read_locked", "spec", "v18", "v6_16", "v6_18", "v6_19", "exact_busy",
+        "flag_gate_unserialized", "free_despite_error", "gate_lowered_early", "kick_then_track", "kick_without_wait",
+        "no_block", "no_flush_at_entry", "no_kick", "parallel_kick_ungated", "read_locked_untracked",
+        "remove_without_tracking", "request_then_track", "spec_unserialized", "track_then_block",
+        "track_then_block_unserialized", "v18_literal", "v6_16_entry_unchecked", "wbinvd_before_kick",
+    ]  # fmt: skip
 
 
 def test_these_orderings_are_shipped_for_machines_with_a_part() -> None:
@@ -62,24 +40,9 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
     names = [scenario.name for scenario in shipped_scenarios()]
 
     assert names == [
-        "review",
-        "batch",
-        "build",
-        "crowd",
-        "flush_current",
-        "memslots",
-        "migrate",
-        "mmio",
-        "populate",
-        "sept_pages",
-        "shared_ept",
-        "small",
-        "teardown",
-        "writes",
-        "wrong",
-        "yardstick",
-        "zero_step",
-    ]
+        "review", "batch", "build", "crowd", "flush_current", "memslots", "migrate", "mmio", "populate",
+        "sept_pages", "shared_ept", "small", "teardown", "writes", "wrong", "yardstick", "zero_step",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
@@ -109,119 +72,72 @@ def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
     [
         ("flag_gate", "v18", {"gate": "flag", "serialized": True}),
         ("spec_unserialized", "spec", {"serialized": False, "expect": ("previous_epoch_busy",)}),
-        (
-            "kick_then_track",
-            "v18",
-            {
-                "shootdown": ("block", "kick", "track", "remove"),
-                "gate": "none",
-                "entry": ("requests",),
-                "serialized": True,
-                "expect": ("tracking_not_done",),
-            },
-        ),
-        (
-            "no_kick",
-            "spec",
-            {"shootdown": ("block", "track", "remove"), "kick": None, "expect": ("tracking_not_done",)},
-        ),
-        (
-            "track_then_block",
-            "spec",
-            {"shootdown": ("track", "kick", "block", "remove"), "expect": ("tracking_not_done",)},
-        ),
+        ("kick_then_track", "v18", {
+         "shootdown": ("block", "kick", "track", "remove"),
+         "gate": "none",
+         "entry": ("requests",),
+         "serialized": True,
+         "expect": ("tracking_not_done",),
+         }),
+        ("no_kick", "spec",
+         {"shootdown": ("block", "track", "remove"), "kick": None, "expect": ("tracking_not_done",)}),
+        ("track_then_block", "spec",
+         {"shootdown": ("track", "kick", "block", "remove"), "expect": ("tracking_not_done",)}),
         ("no_block", "spec", {"shootdown": ("track", "kick", "remove"), "expect": ("not_blocked",)}),
         ("kick_without_wait", "spec", {"kick": {"request": "none", "wait": False}, "expect": ("tracking_not_done",)}),
         ("flag_gate_unserialized", "v18", {"gate": "flag", "expect": ("tracking_not_done",)}),
-        (
-            "gate_lowered_early",
-            "v18",
-            {
-                "shootdown": ("block", "gate_raise", "kick", "gate_lower", "track", "remove"),
-                "expect": ("tracking_not_done",),
-            },
-        ),
+        ("gate_lowered_early", "v18", {
+         "shootdown": ("block", "gate_raise", "kick", "gate_lower", "track", "remove"),
+         "expect": ("tracking_not_done",),
+         }),
         ("free_despite_error", "kick_then_track", {"on_error": "free_page", "expect": ("use_after_remove",)}),
         ("no_flush_at_entry", "spec", {"faults": ("no_flush_at_entry",), "expect": ("use_after_remove",)}),
-        (
-            "remove_without_tracking",
-            "kick_then_track",
-            {"faults": ("remove_without_tracking",), "expect": ("use_after_remove",)},
-        ),
+        ("remove_without_tracking", "kick_then_track",
+         {"faults": ("remove_without_tracking",), "expect": ("use_after_remove",)}),
         ("exact_busy", "spec", {"sept_busy": "spin_on_tree", "on_error": "leak_page", "expect": ("busy_given_up",)}),
         ("v18_literal", "v18", {"sept_busy": "retry_on_tree", "serialized": True, "expect": ("busy_given_up",)}),
         ("track_then_block_unserialized", "track_then_block", {"serialized": False, "expect": ("tracking_not_done",)}),
         ("v6_16_entry_unchecked", "v6_16", {"entry": ("requests",), "expect": ("busy_given_up",)}),
         ("v6_18", "v6_16", {"fault_retry": "local_valid"}),
-        (
-            "v6_19",
-            "v6_18",
-            {
-                "shootdown": ("block", "track", "kick", "remove", "wbinvd", "flush"),
-                "on_error": "free_page",
-                "guard": "all",
-            },
-        ),
-        (
-            "wbinvd_before_kick",
-            "v6_19",
-            {
-                "shootdown": ("block", "track", "wbinvd", "kick", "remove", "flush"),
-                "expect": ("metadata_incorrect",),
-            },
-        ),
-        (
-            "parallel_kick",
-            "v18",
-            {
-                "shootdown": ("block", "gate_raise", "request", "send", "track", "gate_lower", "wait", "remove"),
-                "kick": {"request": "tlb_flush", "wait": None},
-                "serialized": True,
-            },
-        ),
-        (
-            "parallel_kick_ungated",
-            "kick_then_track",
-            {
-                "shootdown": ("block", "request", "send", "track", "wait", "remove"),
-                "kick": {"request": "tlb_flush", "wait": None},
-            },
-        ),
-        (
-            "read_locked",
-            "v6_16",
-            {
-                "shootdown": READ_LOCKED,
-                "entry": ("wait_for_sept_zap",),
-                "fault_lock": "sept_lock",
-                "no_entry_lock": True,
-                "serialized": False,
-                "hkid_free": "first",
-            },
-        ),
-        (
-            "read_locked_untracked",
-            "read_locked",
-            {
-                "shootdown": tuple(step for step in READ_LOCKED if "track_lock" not in step),
-                "entry": (),
-                "no_entry_lock": False,
-                "track_busy": "spin",
-                "sept_busy": "spin",
-                "expect": ("previous_epoch_busy",),
-            },
-        ),
-        (
-            "request_then_track",
-            "spec",
-            {
-                "shootdown": ("block", "request", "track", "send", "wait", "remove"),
-                "kick": {"request": "none", "wait": None},
-                "expect": ("tracking_not_done",),
-            },
-        ),
+        ("v6_19", "v6_18", {
+         "shootdown": ("block", "track", "kick", "remove", "wbinvd", "flush"),
+         "on_error": "free_page",
+         "guard": "all",
+         }),
+        ("wbinvd_before_kick", "v6_19",
+         {"shootdown": ("block", "track", "wbinvd", "kick", "remove", "flush"), "expect": ("metadata_incorrect",)}),
+        ("parallel_kick", "v18", {
+         "shootdown": ("block", "gate_raise", "request", "send", "track", "gate_lower", "wait", "remove"),
+         "kick": {"request": "tlb_flush", "wait": None},
+         "serialized": True,
+         }),
+        ("parallel_kick_ungated", "kick_then_track", {
+         "shootdown": ("block", "request", "send", "track", "wait", "remove"),
+         "kick": {"request": "tlb_flush", "wait": None},
+         }),
+        ("read_locked", "v6_16", {
+         "shootdown": READ_LOCKED,
+         "entry": ("wait_for_sept_zap",),
+         "fault_lock": "sept_lock",
+         "no_entry_lock": True,
+         "serialized": False,
+         "hkid_free": "first",
+         }),
+        ("read_locked_untracked", "read_locked", {
+         "shootdown": tuple(step for step in READ_LOCKED if "track_lock" not in step),
+         "entry": (),
+         "no_entry_lock": False,
+         "track_busy": "spin",
+         "sept_busy": "spin",
+         "expect": ("previous_epoch_busy",),
+         }),
+        ("request_then_track", "spec", {
+         "shootdown": ("block", "request", "track", "send", "wait", "remove"),
+         "kick": {"request": "none", "wait": None},
+         "expect": ("tracking_not_done",),
+         }),
     ],
-)
+)  # fmt: skip
 def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str, difference: dict[str, object]) -> None:
     words = {"name", "title", "source", "why"}
     expected = load_ordering(base).model_dump(exclude=words) | difference

@@ -25,18 +25,11 @@ LAST = Step(
     outcomes=("tracking_not_done",),
 )  # fmt: skip
 WITNESS = Witness(
-    version="0.1.0",
-    kernels="0123456789abcdef01234567",
-    layout="0123456789abcdef01234567",
-    rules="0123456789abcdef01234567",
-    ordering={"name": "mine", "shootdown": ["block", "remove"]},
-    size=Size(vcpus=2, zappers=1, pages=1, tlb_entries=1),
-    shootdowns=2,
-    faults=("no_flush_at_entry",),
-    outcome="tracking_not_done",
-    steps=(STEP, CHOICE, LAST),
-    end_state_sha256="f" * 64,
-)
+    version="0.1.0", kernels="0123456789abcdef01234567", layout="0123456789abcdef01234567",
+    rules="0123456789abcdef01234567", ordering={"name": "mine", "shootdown": ["block", "remove"]},
+    size=Size(vcpus=2, zappers=1, pages=1, tlb_entries=1), shootdowns=2, faults=("no_flush_at_entry",),
+    outcome="tracking_not_done", steps=(STEP, CHOICE, LAST), end_state_sha256="f" * 64,
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -140,23 +140,15 @@ def test_guests_that_write_to_private_pages_alone_want_an_order_that_says_what_b
 @pytest.mark.parametrize(
     ("scenario", "ordering", "fault", "said"),
     [
-        (
-            "review",
-            "spec",
-            "request_cleared_late",
-            "; under flag_gate, parallel_kick, v18, v6_16, v6_18 or v6_19 one does",
-        ),
+        ("review", "spec", "request_cleared_late",
+         "; under flag_gate, parallel_kick, v18, v6_16, v6_18 or v6_19 one does"),
         ("review", "v18", "let_in_too_early", "; under read_locked, v6_16, v6_18 or v6_19 one does"),
         ("review", "kick_then_track", "gate_without_interrupts", "; under flag_gate, parallel_kick or v18 one does"),
         ("review", "spec", "sept_remove_without_tracking", '; in flow "sept_pages" one does'),
-        (
-            "mmio",
-            "spec",
-            "populate_unfrozen",
-            '; in flow "memslots", "populate", "sept_pages", "teardown" or "zero_step" one does',
-        ),
+        ("mmio", "spec", "populate_unfrozen",
+         '; in flow "memslots", "populate", "sept_pages", "teardown" or "zero_step" one does'),
     ],
-)
+)  # fmt: skip
 def test_a_fault_for_which_nothing_looks_is_refused_with_where_something_does(scenario, ordering, fault, said) -> None:
     with pytest.raises(UsageFault) as refused:
         asked(scenario, ordering, fault=fault)

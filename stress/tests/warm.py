@@ -18,23 +18,10 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = (
-    "hdrh.log",
-    "jinja2",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_svg",
-    "matplotlib.style",
-    "multiprocess",
-    "numba",
-    "numpy.typing",
-    "psutil",
-    "pydantic",
-    "rich.live",
-    "rich.table",
-    "scipy.special",
-    "scipy.stats",
-    "tomllib",
-    "typer",
-)
+    "hdrh.log", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.style",
+    "multiprocess", "numba", "numpy.typing", "psutil", "pydantic", "rich.live", "rich.table", "scipy.special",
+    "scipy.stats", "tomllib", "typer",
+)  # fmt: skip
 OURS = ("kernels", "scenarios", "results", "stress")
 ROOT = Path(__file__).parents[2]
 Done = subprocess.CompletedProcess[str]

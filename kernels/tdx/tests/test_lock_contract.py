@@ -47,11 +47,7 @@ def table(found: Contract) -> dict[tuple[int, int, int], Second]:
 
 
 def retried_once(rules: Rules, **fields: int) -> Rules:
-    return rules._replace(
-        **busy(Busy.RETRY_WITHOUT_VCPUS),
-        entry_wait_for_sept_zap=1,
-        **fields,
-    )
+    return rules._replace(**busy(Busy.RETRY_WITHOUT_VCPUS), entry_wait_for_sept_zap=1, **fields)
 
 
 def test_under_mmu_lock_zappers_meet_vcpus_alone_and_the_second_try_always_succeeds():

@@ -12,18 +12,7 @@ from kernels.tdx.module.sept import mem_accept
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, Step, pack_steps
 from kernels.tests.naive import Space, StepMachine, search
-from kernels.tests.orders import (
-    BLOCK,
-    KICK,
-    KICK_THEN_TRACK,
-    NO_KICK,
-    REMOVE,
-    SPEC,
-    TRACK,
-    V6_16,
-    V18,
-    two_levels,
-)
+from kernels.tests.orders import BLOCK, KICK, KICK_THEN_TRACK, NO_KICK, REMOVE, SPEC, TRACK, V6_16, V18, two_levels
 from kernels.tests.single_calls import (
     BUSY_ENTRY,
     BUSY_TREE,

@@ -4,12 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.kinds.amplification import (
-    amplification_cases,
-    amplified_line,
-    is_unexpected,
-    judged,
-)
+from results.kinds.amplification import amplification_cases, amplified_line, is_unexpected, judged
 from results.kinds.kind import BY_NAME
 from results.tests.builders.amplification import a_judged_entry, an_unexpected
 from results.tests.builders.run import a_run

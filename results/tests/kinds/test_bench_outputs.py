@@ -11,12 +11,7 @@ import pytest
 from PIL import Image
 
 from results.exchange.cases import failed_lines
-from results.kinds.bench.directory import (
-    read_bench,
-    read_round,
-    write_bench,
-    write_parquet,
-)
+from results.kinds.bench.directory import read_bench, read_round, write_bench, write_parquet
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, array_name

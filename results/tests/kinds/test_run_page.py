@@ -69,16 +69,9 @@ def test_the_verdict_stands_before_all_else():
 
     assert text.index("<strong>Passed: every expectation met</strong>") < text.index("<h2>")
     assert re.findall(r"<h2>(.*?)</h2>", text) == [
-        "The answer",
-        "How long a shootdown takes",
-        "Where the time goes",
-        "Stale reads",
-        "Every outcome",
-        "The machine, and what ran on it",
-        "Caveats",
-        "The exact command",
-        "How to read it",
-    ]
+        "The answer", "How long a shootdown takes", "Where the time goes", "Stale reads", "Every outcome",
+        "The machine, and what ran on it", "Caveats", "The exact command", "How to read it",
+    ]  # fmt: skip
 
 
 def test_every_page_says_that_it_is_a_model(review: Read):

@@ -38,38 +38,23 @@ def test_what_changes_no_figure_is_no_difference(changed: dict[str, Any]):
     ("changed", "said"),
     [
         ({"cpu_model": "Another"}, "CPU: Some CPU in the first, Another in the second: latency is another CPU's."),
-        (
-            {"hypervisor": "KVM"},
-            "hypervisor: none or not told in the first, KVM in the second: tails are another host's.",
-        ),
+        ({"hypervisor": "KVM"},
+         "hypervisor: none or not told in the first, KVM in the second: tails are another host's."),
         ({"smt": True}, "SMT: off in the first, on in the second: actors shared cores differently."),
-        (
-            {"cpu_quota": 1.5},
-            "CPU quota: none or not told in the first, 1.5 in the second: "
-            "the control group stopped actors at other times.",
-        ),
-        (
-            {"round_trip_ns": 320.0},
-            "core-to-core round trip: 100 ns in the first, 320 ns in the second (3.2x): "
-            "latencies compare only as multiples of it.",
-        ),
-        (
-            {"timer_ns": 40.0},
-            "reading of the clock: 9.5 ns in the first, 40.0 ns in the second (4.2x): every phase contains one.",
-        ),
-        (
-            {"empty_shootdown_ns": None},
-            "empty shootdown: known for the first only: whether the machines ran alike cannot be judged by it.",
-        ),
+        ({"cpu_quota": 1.5}, "CPU quota: none or not told in the first, 1.5 in the second: "
+         "the control group stopped actors at other times."),
+        ({"round_trip_ns": 320.0}, "core-to-core round trip: 100 ns in the first, 320 ns in the second (3.2x): "
+         "latencies compare only as multiples of it."),
+        ({"timer_ns": 40.0},
+         "reading of the clock: 9.5 ns in the first, 40.0 ns in the second (4.2x): every phase contains one."),
+        ({"empty_shootdown_ns": None},
+         "empty shootdown: known for the first only: whether the machines ran alike cannot be judged by it."),
         ({"busy": 0.9}, "load: 90 % of the CPUs' time was taken before the second: not ours alone."),
-        (
-            {"round_trip_ns": 151.0},
-            "core-to-core round trip: 100 ns in the first, 151 ns in the second (1.5x): "
-            "latencies compare only as multiples of it.",
-        ),
+        ({"round_trip_ns": 151.0}, "core-to-core round trip: 100 ns in the first, 151 ns in the second (1.5x): "
+         "latencies compare only as multiples of it."),
         ({"clock_error_ppm": 250.0}, "clock: known only to 250 ppm in the second: its times may be wrong by as much."),
     ],
-)
+)  # fmt: skip
 def test_a_difference_is_one_sentence(changed: dict[str, Any], said: str):
     assert against(**changed) == [said]
 

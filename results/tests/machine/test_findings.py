@@ -79,46 +79,26 @@ def test_no_finding_at_all_is_no_reason_to_complain():
 @pytest.mark.parametrize(
     ("id", "changed", "found", "try_"),
     [
-        (
-            "cpus",
-            {"offline": "4-5"},
-            "4 allowed (0-3) of 4 online, 4-5 offline",
-            "at most --vcpus 3 --zappers 1 for latency",
-        ),
-        (
-            "smt",
-            {"topology": GROUPS | {"cores": 2, "one_a_core": "0-1"}, "smt": True},
-            "on: 4 CPUs on 2 cores",
-            "--cpus 0-1",
-        ),
-        (
-            "hypervisor",
-            {"hypervisor": "unnamed"},
-            "a virtual machine",
-            "bare metal for latency; verdicts hold anywhere",
-        ),
+        ("cpus", {"offline": "4-5"}, "4 allowed (0-3) of 4 online, 4-5 offline",
+         "at most --vcpus 3 --zappers 1 for latency"),
+        ("smt", {"topology": GROUPS | {"cores": 2, "one_a_core": "0-1"}, "smt": True}, "on: 4 CPUs on 2 cores",
+         "--cpus 0-1"),
+        ("hypervisor", {"hypervisor": "unnamed"}, "a virtual machine",
+         "bare metal for latency; verdicts hold anywhere"),
         ("isolation", {"isolated": "2-3", "isolated_allowed": "2"}, "CPUs 2 isolated", "--cpus 2"),
         ("tdx", {"tdx": {"enabled": True, "version": "1.5.30", "module": "tdx_1_5_24"}}, "yes, module 1.5.30", ""),
-        (
-            "tdx",
-            {"tdx": {"enabled": True, "version": None, "module": None}},
-            "yes, its module's version is not told",
-            'a newer kernel, or module = "tdx" (1.5.01)',
-        ),
+        ("tdx", {"tdx": {"enabled": True, "version": None, "module": None}}, "yes, its module's version is not told",
+         'a newer kernel, or module = "tdx" (1.5.01)'),
         ("isolation", {"isolated": "6-7"}, "CPUs 6-7 isolated", "taskset -c 6-7 tdx-stress run"),
         ("memory", {"vcpus_asked": 99, "vcpus_fit": 64}, "8.0 GiB to be had, 3.0 MiB a worker", "--vcpus 64"),
         ("round_trip", {}, "86 ns (81-95) between CPUs 0 and 1", ""),
         ("kicks", {}, "membarrier 4.64 us, signal 1.51 us", ""),
-        (
-            "kicks",
-            {"kicks_ns": {"signal": 900.0}, "kicks_missing": {"membarrier": "x"}},
-            "signal 900 ns, no membarrier",
-            "",
-        ),
+        ("kicks", {"kicks_ns": {"signal": 900.0}, "kicks_missing": {"membarrier": "x"}},
+         "signal 900 ns, no membarrier", ""),
         ("kicks", {"kicks_ns": {}}, "not measured", ""),
         ("store_buffering", {}, "4.88 % of 51,200 trials, 0 of 51,200 fenced", ""),
     ],
-)
+)  # fmt: skip
 def test_what_is_found_and_what_to_try(id: str, changed: dict[str, Any], found: str, try_: str):
     told = finding(id, **changed)
 

@@ -93,32 +93,23 @@ def test_a_hypervisor_has_the_name_that_the_system_tells(
         ({}, None),
         ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
         ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
-        (
-            {
-                "proc/self/cgroup": "0::/outer/inner\n",
-                "sys/fs/cgroup/outer/cpu.max": "100000 100000\n",
-                "sys/fs/cgroup/outer/inner/cpu.max": "200000 100000\n",
-            },
-            1.0,
-        ),
-        (
-            {
-                "proc/self/cgroup": "4:cpu,cpuacct:/box\n",
-                "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us": "50000\n",
-                "sys/fs/cgroup/cpu/box/cpu.cfs_period_us": "100000\n",
-            },
-            0.5,
-        ),
-        (
-            {
-                "proc/self/cgroup": "4:cpu:/\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-            },
-            None,
-        ),
+        ({
+         "proc/self/cgroup": "0::/outer/inner\n",
+         "sys/fs/cgroup/outer/cpu.max": "100000 100000\n",
+         "sys/fs/cgroup/outer/inner/cpu.max": "200000 100000\n",
+         }, 1.0),
+        ({
+         "proc/self/cgroup": "4:cpu,cpuacct:/box\n",
+         "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us": "50000\n",
+         "sys/fs/cgroup/cpu/box/cpu.cfs_period_us": "100000\n",
+         }, 0.5),
+        ({
+         "proc/self/cgroup": "4:cpu:/\n",
+         "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+         "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+         }, None),
     ],
-)
+)  # fmt: skip
 def test_a_quota_is_the_least_of_all_control_groups(tmp_path: Path, files: dict[str, str], cpus: float | None):
     assert cpu_quota(hang_up(tmp_path, files)) == cpus
 

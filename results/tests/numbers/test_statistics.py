@@ -82,15 +82,7 @@ def test_p999_is_given_from_3688_samples_on(n: int, p999: int | None):
 
 
 def test_a_summary_of_nothing_has_no_numbers():
-    assert summary(counted()) == {
-        "n": 0,
-        "min": None,
-        "p50": None,
-        "p90": None,
-        "p99": None,
-        "p999": None,
-        "max": None,
-    }
+    assert summary(counted()) == {"n": 0, "min": None, "p50": None, "p90": None, "p99": None, "p999": None, "max": None}
 
 
 def test_a_summary_of_ten_small_values():

@@ -50,36 +50,16 @@ ORDERS = {
         "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
         "busy_given_up",
     ),
-    "interrupts_off": (
-        SPUN_FOR.format("spin_irq"),
-        "kick.fetch_or_seq_cst_ipi=100us@0.5",
-        "no_progress",
-    ),
-    "interrupts_on": (
-        SPUN_FOR.format("spin"),
-        "kick.fetch_or_seq_cst_ipi=100us@0.5",
-        "",
-    ),
-    "blocked_again": (
-        HANDED_UP.format(""),
-        "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
-        "already_blocked",
-    ),
-    "taken_back": (
-        HANDED_UP.format('undo = ["unblock"]'),
-        "mem_range_block.unlock_exclusive_tree_lock=200us@0.5",
-        "",
-    ),
+    "interrupts_off": (SPUN_FOR.format("spin_irq"), "kick.fetch_or_seq_cst_ipi=100us@0.5", "no_progress"),
+    "interrupts_on": (SPUN_FOR.format("spin"), "kick.fetch_or_seq_cst_ipi=100us@0.5", ""),
+    "blocked_again": (HANDED_UP.format(""), "mem_range_block.unlock_exclusive_tree_lock=200us@0.5", "already_blocked"),
+    "taken_back": (HANDED_UP.format('undo = ["unblock"]'), "mem_range_block.unlock_exclusive_tree_lock=200us@0.5", ""),
     "tracked_for_read": (
         TRACKED_ALONE.format("read"),
         "mem_track.try_lock_exclusive_epoch_lock=200us@0.5",
         "previous_epoch_busy",
     ),
-    "tracked_for_write": (
-        TRACKED_ALONE.format("write"),
-        "mem_track.try_lock_exclusive_epoch_lock=200us@0.5",
-        "",
-    ),
+    "tracked_for_write": (TRACKED_ALONE.format("write"), "mem_track.try_lock_exclusive_epoch_lock=200us@0.5", ""),
     "remove_for_read": (
         READ_LOCKED.format("write", TRACKED, "read"),
         "mem_page_remove.unlock_shared_tree_lock=200us@0.5",

@@ -181,19 +181,8 @@ os.execv(sys.executable, [sys.executable, "-W", "error", "-m", "stress", *sys.ar
 
 
 def test_workers_stay_on_the_cpus_that_were_inherited(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        ON_ONE_CPU,
-        "run",
-        "--ordering",
-        "spec",
-        "--duration",
-        "1h",
-        "--no-report",
-        "--json",
-        "-",
-    ]
+    typed = "run --ordering spec --duration 1h --no-report --json -"
+    command = [sys.executable, "-c", ON_ONE_CPU, *typed.split()]
     parent = subprocess.Popen(command, cwd=tmp_path, env=command_environment, stdout=-1, stderr=-1, text=True)
     try:
         workers = psutil.Process(parent.pid).children()
