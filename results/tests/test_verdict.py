@@ -1,5 +1,7 @@
 """Verdicts and exit codes from literal counts."""
 
+from typing import Any
+
 import pytest
 
 from results.tests.builders.run import a_run, of_an_earlier_version
@@ -17,34 +19,90 @@ from results.verdict import (
     word_of,
 )
 
+WRONG: dict[str, Any] = {"expect": ["tracking_not_done"]}
+CAUGHT_12 = WRONG | {"seen": {"tracking_not_done": 12}}
+MET_NOBODY = {"met": {"kicks": 0, "shootdowns": 0}}
+NOTHING = "nothing forbidden in 4,321 shootdowns that met a vCPU"
+# By what is shown: what is another in a run than in a safe one that showed nothing, its verdict and the reason.
+JUDGED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a safe ordering without a forbidden outcome": ({}, "passed", NOTHING),
+    **{
+        f"what is acceptable or interesting does not fail: {name}": ({"seen": {name: 1000}}, "passed", NOTHING)
+        for name in ("stale_in_window", "stale_after_kick", "operand_busy")
+    },
+    "what is unknown does": (
+        {"seen": {"unknown_status": 1000}}, "failed", "declared safe, and showed unknown_status 1,000 times",
+    ),
+    "one forbidden outcome fails a safe ordering whatever its rate": (
+        {"seen": {"tracking_not_done": 1}, "all_shootdowns": 10**9}, "failed",
+        "declared safe, and showed tracking_not_done once",
+    ),
+    "a forbidden outcome fails a safe ordering that met nobody too": (
+        {"seen": {"tracking_not_done": 1}} | MET_NOBODY, "failed", "declared safe, and showed tracking_not_done once",
+    ),
+    "a safe ordering without a shootdown": ({"all_shootdowns": 0}, "inconclusive", "no shootdown was completed"),
+    "a safe ordering with a vCPU that never entered": (
+        {"vcpus_entered": 1}, "inconclusive", "only 1 of 2 vCPUs ever entered the guest",
+    ),
+    "an interrupted safe ordering": (
+        {"ending": "interrupted"}, "inconclusive", "interrupted before its time; nothing forbidden until then",
+    ),
+    "an interrupted safe ordering that showed something forbidden": (
+        {"ending": "interrupted", "seen": {"stale_after_done": 2}}, "failed",
+        "declared safe, and showed stale_after_done 2 times",
+    ),
+    "a known wrong ordering that shows its outcome": (CAUGHT_12, "passed", "caught: tracking_not_done 12 times"),
+    "however few met a vCPU": (
+        WRONG | {"seen": {"tracking_not_done": 2}, "met": {"kicks": 3, "shootdowns": 2}}, "passed",
+        "caught: tracking_not_done 2 times",
+    ),
+    "before an interrupt": (
+        WRONG | {"seen": {"tracking_not_done": 1}, "ending": "interrupted"}, "passed",
+        "caught: tracking_not_done once",
+    ),
+    "a known wrong ordering must show every outcome it names": (
+        CAUGHT_12 | {"expect": ["tracking_not_done", "not_blocked", "stale_after_done"]}, "inconclusive",
+        "known for not_blocked, stale_after_done, which did not show in this time",
+    ),
+    "a known wrong ordering may show other forbidden outcomes too": (
+        WRONG | {"seen": {"tracking_not_done": 12, "previous_epoch_busy": 1}}, "passed",
+        "caught: tracking_not_done 12 times",
+    ),
+    "a known wrong ordering that shows an unknown status": (
+        WRONG | {"seen": {"tracking_not_done": 12, "unknown_status": 1}}, "failed",
+        "showed what nobody declared: unknown_status once",
+    ),
+    "a right ordering that is known for what its machine shows fails by anything else": (
+        {"expect": ["ve_on_memory"], "otherwise_safe": True, "seen": {"ve_on_memory": 12, "use_after_remove": 3}},
+        "failed", "showed what nobody declared: use_after_remove 3 times",
+    ),
+    "an outcome that nobody counted did not show": (
+        WRONG | {"outcomes": []}, "inconclusive", "known for tracking_not_done, which did not show in this time",
+    ),
+}  # fmt: skip
 
-def test_a_safe_ordering_without_a_forbidden_outcome_has_passed():
-    assert judge(a_run()).verdict == "passed"
+
+@pytest.mark.parametrize(("changes", "verdict", "reason"), JUDGED.values(), ids=JUDGED)
+def test_a_run_is_judged_by_what_it_showed(changes: dict[str, Any], verdict: str, reason: str):
+    assert judge(a_run(**changes)) == (verdict, reason)
 
 
-def test_one_forbidden_outcome_fails_a_safe_ordering_whatever_its_rate():
-    judgement = judge(a_run(seen={"tracking_not_done": 1}, all_shootdowns=10**9))
-
-    assert judgement == ("failed", "declared safe, and showed tracking_not_done once")
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [("stale_in_window", "passed"), ("stale_after_kick", "passed"), ("operand_busy", "passed"),
-     ("unknown_status", "failed")],
-)  # fmt: skip
-def test_what_is_acceptable_or_interesting_does_not_fail_and_what_is_unknown_does(name: str, found: str):
-    assert judge(a_run(seen={name: 1000})).verdict == found
+def test_a_result_of_an_earlier_version_claims_no_absence():
+    assert judge(of_an_earlier_version(a_run())) == (
+        "inconclusive", "made by an earlier version, which did not count the shootdowns that met a vCPU",
+    )  # fmt: skip
 
 
-def test_a_safe_ordering_without_a_shootdown_is_inconclusive():
-    assert judge(a_run(all_shootdowns=0)) == ("inconclusive", "no shootdown was completed")
-    assert judge(a_run(all_shootdowns=1, met={"kicks": 1, "shootdowns": 1})).reason.startswith("only 1 of 1 shootdowns")
+def test_one_word_says_how_a_known_wrong_ordering_passed():
+    run = a_run(**CAUGHT_12)
+
+    assert (word_of(run), word_of(run | {"verdict": "failed"}), word_of(a_run())) == ("caught", "failed", "passed")
 
 
 @pytest.mark.parametrize(
     ("met", "shootdowns", "needed"),
     [
+        (1, 1, "299 are needed"),
         (0, 7, "29,956 are needed where fewer than one in ten do"),
         (298, 2_980, "299 are needed"),
         (299, 2_991, "29,956 are needed where fewer than one in ten do"),
@@ -81,39 +139,6 @@ def test_so_many_shootdowns_that_met_a_vcpu_are_enough_to_pass(met: int, shootdo
     assert judge(run) == ("passed", f"nothing forbidden in {met:,} shootdowns that met a vCPU")
 
 
-def test_a_result_of_an_earlier_version_claims_no_absence():
-    assert judge(of_an_earlier_version(a_run())) == (
-        "inconclusive",
-        "made by an earlier version, which did not count the shootdowns that met a vCPU",
-    )
-
-
-def test_a_forbidden_outcome_fails_a_safe_ordering_that_met_nobody_too():
-    run = a_run(seen={"tracking_not_done": 1}, met={"kicks": 0, "shootdowns": 0})
-
-    assert judge(run).verdict == "failed"
-
-
-def test_a_known_wrong_ordering_passes_however_few_met_a_vcpu():
-    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 2}, met={"kicks": 3, "shootdowns": 2})
-
-    assert judge(run).verdict == "passed"
-
-
-def test_a_safe_ordering_with_a_vcpu_that_never_entered_is_inconclusive():
-    assert judge(a_run(vcpus_entered=1)) == ("inconclusive", "only 1 of 2 vCPUs ever entered the guest")
-
-
-def test_an_interrupted_safe_ordering_is_inconclusive():
-    assert judge(a_run(ending="interrupted")) == (
-        "inconclusive", "interrupted before its time; nothing forbidden until then",
-    )  # fmt: skip
-
-
-def test_an_interrupted_safe_ordering_that_showed_something_forbidden_has_failed():
-    assert judge(a_run(ending="interrupted", seen={"stale_after_done": 2})).verdict == "failed"
-
-
 @pytest.mark.parametrize(
     ("ending", "notes", "said"),
     [
@@ -140,43 +165,6 @@ def test_a_standstill_is_what_an_ordering_may_be_known_for_and_a_crash_is_not(
     expect: list[str], ending: str, found: tuple[str, str]
 ):
     assert judge(a_run(expect=expect, ending=ending, seen={"no_progress": 1})) == found
-
-
-def test_a_known_wrong_ordering_that_shows_its_outcome_has_passed():
-    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12})
-
-    assert judge(run) == ("passed", "caught: tracking_not_done 12 times")
-
-
-def test_a_known_wrong_ordering_must_show_every_outcome_it_names():
-    run = a_run(expect=["tracking_not_done", "not_blocked", "stale_after_done"], seen={"tracking_not_done": 12})
-
-    assert judge(run) == ("inconclusive", "known for not_blocked, stale_after_done, which did not show in this time")
-    assert (word_of(run), word_of(run | {"verdict": "failed"}), word_of(a_run())) == ("caught", "failed", "passed")
-
-
-def test_a_known_wrong_ordering_may_show_other_forbidden_outcomes_too():
-    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12, "previous_epoch_busy": 1})
-
-    assert judge(run).verdict == "passed"
-
-
-def test_a_right_ordering_that_is_known_for_what_its_machine_shows_fails_by_anything_else():
-    run = a_run(expect=["ve_on_memory"], otherwise_safe=True, seen={"ve_on_memory": 12, "use_after_remove": 3})
-
-    assert judge(run) == ("failed", "showed what nobody declared: use_after_remove 3 times")
-
-
-def test_a_known_wrong_ordering_that_shows_an_unknown_status_has_failed():
-    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 12, "unknown_status": 1})
-
-    assert judge(run).verdict == "failed"
-
-
-def test_an_interrupted_known_wrong_ordering_that_was_caught_before_has_passed():
-    run = a_run(expect=["tracking_not_done"], seen={"tracking_not_done": 1}, ending="interrupted")
-
-    assert judge(run).verdict == "passed"
 
 
 PASSED, FAILED = a_run(), a_run(seen={"stale_after_done": 1})
@@ -248,10 +236,3 @@ def test_the_line_to_grep_says_how_often(forbidden: int, other: int, line: str):
 def test_an_unsafe_ordering_is_marked_beside_every_number_of_it():
     assert name_of(a_run("v18")) == "v18"
     assert name_of(a_run("no_kick", expect=["tracking_not_done"])) == "no_kick (unsafe)"
-
-
-def test_an_outcome_that_nobody_counted_did_not_show():
-    run = a_run(expect=["tracking_not_done"])
-    run["outcomes"] = [one for one in run["outcomes"] if one["id"] != "tracking_not_done"]
-
-    assert judge(run) == ("inconclusive", "known for tracking_not_done, which did not show in this time")

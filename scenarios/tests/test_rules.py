@@ -74,11 +74,16 @@ def test_a_kick_in_its_parts_waits_at_once_later_or_never(steps: str, wait: int)
     assert compiled(steps).wait == wait
 
 
+def mine(tmp_path: Path, text: str) -> Rules:
+    """The rules of an ordering of one's own."""
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    return compiled(str(file))
+
+
 def policies(tmp_path: Path, text: str, mode: str = "write") -> list[int]:
     """Of BLOCK, TRACK, REMOVE, AUG and SEPT.ADD, with mmu_lock held so."""
-    file = tmp_path / "mine.toml"
-    file.write_text(f'shootdown = ["block", "track", "remove"]\n{text}')
-    rules = compiled(str(file))
+    rules = mine(tmp_path, f'shootdown = ["block", "track", "remove"]\n{text}')
     return [getattr(rules, f"{seamcall}_busy_{mode}") for seamcall in ("block", "track", "remove", "aug", "sept_add")]
 
 
@@ -109,19 +114,38 @@ def test_a_policy_for_busy_may_hang_on_how_mmu_lock_is_held(tmp_path: Path) -> N
 
 
 def test_a_page_table_page_has_its_own_steps_and_its_own_wait(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(
-        'shootdown = ["block", "remove"]\ntable = ["block", "request", "send", "track", "wait", "remove"]\n'
-        'kick = { request = "none" }'
-    )
-    mine = compiled(str(file))
+    table = 'table = ["block", "request", "send", "track", "wait", "remove"]\nkick = { request = "none" }'
+    rules = mine(tmp_path, f'shootdown = ["block", "remove"]\n{table}')
 
-    assert (mine.shootdown, mine.table, mine.wait) == (int("61", 32), int("6a4981", 32), 2)
+    assert (rules.shootdown, rules.table, rules.wait) == (int("61", 32), int("6a4981", 32), 2)
 
 
-@pytest.mark.parametrize(("reads", "pattern"), [("uniform", 0), ("sequential", 1), ("hot_set", 2)])
-def test_the_pattern_of_reads_is_compiled(reads: str, pattern: int) -> None:
-    assert compiled("spec", reads=reads).pattern == pattern
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ({"reads": "uniform"}, {"pattern": 0}),
+        ({"reads": "sequential"}, {"pattern": 1}),
+        ({"reads": "hot_set"}, {"pattern": 2}),
+        ({"shootdowns": 500}, {"shootdowns": 500}),
+        # A rate is shared among the zappers: the highest still has a period, the lowest fits a word.
+        ({"rate": 1000, "zappers": 1}, {"period": 2_000_000}),
+        ({"rate": 1000, "zappers": 4}, {"period": 8_000_000}),
+        ({"rate": 1e7}, {"period": 200}),
+        ({"rate": 0.001, "zappers": 62}, {"period": 124_000_000_000_000}),
+        # In ticks, from its least to its most; one of nothing still has zappers start together.
+        ({"rate": 1000, "zappers": 2, "start_offset": "500ns-2us"}, {"start_offset": 1000, "start_offsets": 3001}),
+        ({"rate": 1000, "zappers": 2, "start_offset": "0ns"}, {"start_offset": 0, "start_offsets": 1}),
+        # The host ticks only where CPUs are shared, a storm on any machine.
+        ({"shared_cpus": False}, {"tick": 0, "shared_cpus": 0}),
+        ({"tick_us": 0}, {"tick": 0}),
+        ({"storm_us": 3, "shared_cpus": False}, {"tick": 6000}),
+        ({"storm_us": 3, "tick_us": 50}, {"tick": 6000}),
+    ],
+)
+def test_an_option_is_compiled_to_words_of_the_rules(options: dict[str, Any], fields: dict[str, int]) -> None:
+    rules = compiled("spec", **options)
+
+    assert {name: getattr(rules, name) for name in fields} == fields
 
 
 def test_a_lock_that_is_left_out_takes_its_steps_with_it() -> None:
@@ -139,11 +163,8 @@ def test_a_lock_that_is_left_out_takes_its_steps_with_it() -> None:
 
 
 def test_a_lock_is_taken_for_write_where_it_is_not_said_how(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-
     def steps(mode: str) -> int:
-        file.write_text(f'shootdown = ["lock sept_lock{mode}", "block", "unlock sept_lock", "remove"]')
-        return compiled(str(file)).shootdown
+        return mine(tmp_path, f'shootdown = ["lock sept_lock{mode}", "block", "unlock sept_lock", "remove"]').shootdown
 
     behind = [Step.BLOCK, Step.UNLOCK_SEPT_LOCK, Step.REMOVE]
     assert steps("") == steps(" write") == pack_steps([Step.LOCK_SEPT_LOCK, *behind])
@@ -158,64 +179,21 @@ def test_a_page_is_mapped_again_inside_mmu_lock_where_a_step_takes_it_for_write(
 
 
 def test_what_takes_a_block_back_is_compiled_without_locks_that_are_left_out(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    undo = 'undo = ["lock sept_lock", "unblock", "unlock sept_lock"]'
-    file.write_text(f'shootdown = ["block", "remove"]\nbusy = {{ remove = "hand_up" }}\n{undo}')
-    locked = compiled(str(file)).undo
-    file.write_text(file.read_text() + '\nwithout = "sept_lock"')
+    undo = 'busy = { remove = "hand_up" }\nundo = ["lock sept_lock", "unblock", "unlock sept_lock"]'
+    locked, left_out = (
+        mine(tmp_path, f'shootdown = ["block", "remove"]\n{undo}\nwithout = "{lock}"') for lock in ("none", "sept_lock")
+    )
 
-    assert locked == pack_steps([Step.LOCK_SEPT_LOCK, Step.UNBLOCK, Step.UNLOCK_SEPT_LOCK])
-    assert compiled(str(file)).undo == pack_steps([Step.UNBLOCK])
+    assert locked.undo == pack_steps([Step.LOCK_SEPT_LOCK, Step.UNBLOCK, Step.UNLOCK_SEPT_LOCK])
+    assert left_out.undo == pack_steps([Step.UNBLOCK])
 
 
 def test_how_vcpus_take_a_lock_is_compiled(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(
-        'shootdown = ["block", "remove"]\nentry_lock = "tlbstate_lock"\nfault_lock = "page_table_lock"\n'
-        'locks = { tlbstate_lock = "spin_irq", page_table_lock = "rw_irq" }'
-    )
-    rules = compiled(str(file))
+    taken = 'entry_lock = "tlbstate_lock"\nfault_lock = "page_table_lock"'
+    kinds = 'locks = { tlbstate_lock = "spin_irq", page_table_lock = "rw_irq" }'
+    rules = mine(tmp_path, f'shootdown = ["block", "remove"]\n{taken}\n{kinds}')
 
     assert (rules.entry_lock, rules.fault_lock, rules.spin_locks, rules.irq_locks) == (4, 3, 8, 12)
-
-
-def test_a_rate_is_shared_among_the_zappers() -> None:
-    assert compiled("spec", rate=1000, zappers=1).period == 2_000_000
-    assert compiled("spec", rate=1000, zappers=4).period == 8_000_000
-
-
-def test_a_start_offset_is_in_ticks_from_its_least_to_its_most() -> None:
-    rules = compiled("spec", rate=1000, zappers=2, start_offset="500ns-2us")
-
-    assert (rules.start_offset, rules.start_offsets) == (1000, 3001)
-
-
-def test_a_start_offset_of_nothing_still_has_zappers_start_together() -> None:
-    assert compiled("spec", rate=1000, zappers=2, start_offset="0ns").start_offsets == 1
-
-
-def test_the_highest_rate_still_has_a_period_and_the_lowest_fits_a_word() -> None:
-    assert compiled("spec", rate=1e7).period == 200
-    assert compiled("spec", rate=0.001, zappers=62).period == 124_000_000_000_000
-
-
-def test_the_host_ticks_only_where_cpus_are_shared() -> None:
-    alone = compiled("spec", shared_cpus=False)
-
-    assert (alone.tick, alone.shared_cpus) == (0, 0)
-
-
-def test_a_storm_ticks_on_any_machine() -> None:
-    assert compiled("spec", storm_us=3, shared_cpus=False).tick == 6000
-    assert compiled("spec", storm_us=3, tick_us=50).tick == 6000
-
-
-def test_no_tick_is_no_tick() -> None:
-    assert compiled("spec", tick_us=0).tick == 0
-
-
-def test_a_number_of_shootdowns_is_kept() -> None:
-    assert compiled("spec", shootdowns=500).shootdowns == 500
 
 
 @pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)

@@ -8,7 +8,7 @@ import pytest
 from results.kinds.bench.findings import _slope, exit_code, found, seen
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.kinds.bench.tables import bench_cases
-from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy
 
 THREE = (*ARMS, an_arm("C", "v6_16"))
 
@@ -48,17 +48,31 @@ def test_no_difference_says_what_could_have_been_shown():
     assert p50.verdict_text.endswith("x would have shown")
 
 
-def test_nine_rounds_are_too_few_for_any_ratio():
-    bench = found(a_bench(9, noisy({"B": 5.0})))
+NOTHING: Value = lambda arm, point, number: None  # noqa: E731
+ZERO: Value = lambda arm, point, number: 0.0  # noqa: E731
+MORE_OR_0: Value = lambda arm, point, number: 0.0 if arm.startswith("A") else 0.001 * number  # noqa: E731
 
-    p50 = of(bench, "p50_ns")
-    assert (p50.finding, p50.ratio) == ("too_few", None)
-    assert p50.verdict_text == "too few: measured in 9 rounds, 10 are needed"
-    assert (bench.aa, exit_code(bench)) == (None, 6)
+
+@pytest.mark.parametrize(
+    ("rounds", "values", "figure", "finding", "text", "code"),
+    [
+        (9, noisy({"B": 5.0}), "p50_ns", "too_few", "too few: measured in 9 rounds, 10 are needed", 6),
+        (12, NOTHING, "p99_ns", "too_few", "not measured: too few shootdowns a race", 6),
+        (12, NOTHING, "reads_per_s", "too_few", "not measured", 6),
+        (12, MORE_OR_0, "track_retries", "differs", "more, no ratio: 0 in some of 12 rounds", 0),
+        (12, ZERO, "track_retries", "no_difference", "no difference shown: hardly ever above 0 (12 rounds)", 0),
+    ],
+)
+def test_what_has_no_ratio_says_why(rounds: int, values: Value, figure: str, finding: str, text: str, code: int):
+    bench = found(a_bench(rounds, values))
+
+    one = of(bench, figure)
+    assert (one.finding, one.ratio, one.verdict_text) == (finding, None, text)
+    assert (bench.aa is None, exit_code(bench)) == (code == 6, code)
 
 
 def test_ten_rounds_in_which_nothing_was_measured_are_not_called_too_few():
-    bench = found(a_bench(10, lambda figure, arm, number: None))
+    bench = found(a_bench(10, NOTHING))
 
     assert (bench.aa, exit_code(bench)) == (None, 6)
     assert bench_cases(bench)[-1].why == "no figure was measured in 10 rounds: too few shootdowns met a vCPU"
@@ -71,28 +85,6 @@ def test_a_figure_that_a_round_could_not_measure_is_left_out_of_that_round():
     )
 
     assert of(bench, "p50_ns").rounds == 11
-
-
-def test_a_figure_that_is_never_measured_says_so():
-    bench = found(a_bench(12, lambda arm, point, number: None))
-
-    assert of(bench, "p99_ns").verdict_text == "not measured: too few shootdowns a race"
-    assert of(bench, "reads_per_s").verdict_text == "not measured"
-
-
-def test_a_figure_that_is_0_has_no_ratio_and_may_still_differ():
-    bench = found(a_bench(12, lambda arm, point, number: 0.0 if arm.startswith("A") else 0.001 * number))
-
-    retries = of(bench, "track_retries")
-    assert (retries.finding, retries.ratio) == ("differs", None)
-    assert retries.verdict_text == "more, no ratio: 0 in some of 12 rounds"
-
-
-def test_a_figure_that_is_0_everywhere_does_not_differ():
-    bench = found(a_bench(12, lambda arm, point, number: 0.0))
-
-    assert of(bench, "track_retries").verdict_text == "no difference shown: hardly ever above 0 (12 rounds)"
-    assert exit_code(bench) == 0
 
 
 def test_identical_arms_do_not_differ_and_the_bench_exits_0():
@@ -287,48 +279,26 @@ def thin(met: int | None, reason: str, arms: Sequence[Arm] = ARMS, verdict: str 
     return found(bench.model_copy(update={"rounds": tuple(race.model_copy(update=changes) for race in bench.rounds)}))
 
 
-def too_thin(met: int) -> str:
+def too_thin(met: int, of: str = "100") -> str:
     return (
-        f"only {met} of 100 shootdowns met a vCPU, and 299 are needed; "
+        f"only {met} of {of} shootdowns met a vCPU, and 299 are needed; "
         "try a longer --duration, --vcpus, --placement apart, or an idle machine"
     )
 
 
-def test_rounds_that_together_met_too_few_make_the_bench_inconclusive():
-    bench = thin(24, too_thin(24))
+@pytest.mark.parametrize(
+    ("met", "said", "verdict", "reason", "code"),
+    [
+        (24, too_thin(24), "inconclusive", too_thin(288, "1,200"), 6),
+        (25, too_thin(25), "passed", "nothing forbidden in 300 shootdowns that met a vCPU", 0),
+        (30, "only 1 of 2 vCPUs entered", "inconclusive", "round 1: only 1 of 2 vCPUs entered", 6),
+    ],
+)
+def test_thin_rounds_are_judged_by_what_they_met_together(met: int, said: str, verdict: str, reason: str, code: int):
+    bench = thin(met, said)
+    entry = seen(bench)["", "v18"]
 
-    assert exit_code(bench) == 6
-    assert seen(bench)["", "v18"]["verdict"] == "inconclusive"
-    assert seen(bench)["", "v18"]["reason"] == (
-        "only 288 of 1,200 shootdowns met a vCPU, and 299 are needed; "
-        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
-    )
-
-
-def test_rounds_one_of_which_others_had_the_cpus_in_need_to_have_met_more():
-    bench = thin(90, "", verdict="passed")
-    crowded = [race.model_copy(update={"own_share": 0.5 if race.round == 3 else 0.97}) for race in bench.rounds]
-
-    assert exit_code(bench) == 0
-    entry = seen(bench.model_copy(update={"rounds": tuple(crowded)}))["", "v18"]
-    assert (entry["verdict"], entry["reason"].partition(";")[0]) == (
-        "inconclusive",
-        "only 1,080 of 1,200 shootdowns met a vCPU, and 29,956 are needed where others have the CPUs",
-    )
-
-
-def test_thin_rounds_that_together_met_enough_pass():
-    bench = thin(25, too_thin(25))
-
-    assert exit_code(bench) == 0
-    assert seen(bench)["", "v18"]["reason"] == "nothing forbidden in 300 shootdowns that met a vCPU"
-
-
-def test_a_thin_round_that_was_inconclusive_for_another_reason_stays_so():
-    bench = thin(30, "only 1 of 2 vCPUs ever entered the guest")
-
-    assert exit_code(bench) == 6
-    assert seen(bench)["", "v18"]["reason"] == "round 1: only 1 of 2 vCPUs ever entered the guest"
+    assert (entry["verdict"], entry["reason"], exit_code(bench)) == (verdict, reason, code)
 
 
 def test_a_bench_of_an_earlier_version_claims_no_absence():
@@ -341,15 +311,21 @@ def test_a_bench_of_an_earlier_version_claims_no_absence():
     )
 
 
-def test_a_known_wrong_ordering_of_a_bench_passes_however_few_met_a_vcpu():
+def test_a_known_wrong_ordering_is_judged_by_its_races_however_few_or_many_met_a_vcpu():
     arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
-    bench = thin(2, "caught: tracking_not_done 2 times", arms, verdict="passed")
+    caught = thin(2, "caught: tracking_not_done 2 times", arms, verdict="passed")
+    missed = thin(200, "known for tracking_not_done, which did not show in this time", arms)
 
-    assert seen(bench)["", "no_kick"]["verdict"] == "passed"
+    assert [seen(one)["", "no_kick"]["verdict"] for one in (caught, missed)] == ["passed", "inconclusive"]
 
 
-def test_a_known_wrong_ordering_that_was_never_caught_is_inconclusive_however_many_met_a_vcpu():
-    arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
-    bench = thin(200, "known for tracking_not_done, which did not show in this time", arms)
+def test_rounds_one_of_which_others_had_the_cpus_in_need_to_have_met_more():
+    bench = thin(90, "", verdict="passed")
+    crowded = [race.model_copy(update={"own_share": 0.5 if race.round == 3 else 0.97}) for race in bench.rounds]
 
-    assert seen(bench)["", "no_kick"]["verdict"] == "inconclusive"
+    assert exit_code(bench) == 0
+    entry = seen(bench.model_copy(update={"rounds": tuple(crowded)}))["", "v18"]
+    assert (entry["verdict"], entry["reason"].partition(";")[0]) == (
+        "inconclusive",
+        "only 1,080 of 1,200 shootdowns met a vCPU, and 29,956 are needed where others have the CPUs",
+    )

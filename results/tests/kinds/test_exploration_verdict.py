@@ -10,23 +10,89 @@ from results.tests.builders.exploration import drawn, explored
 WRONG: Any = {"expect": ("tracking_not_done",)}
 
 
-def test_a_complete_search_without_a_forbidden_outcome_has_passed() -> None:
-    judgement = judge_exploration(explored({"operand_busy": 5, "stale_after_kick": 20}))
+BY_MEMORY: Any = {"complete": False, "stopped_by": "memory"}
+OUT_OF_MEMORY = "but the search ran out of the memory that it may use"
+ALL = "nothing forbidden can happen in all 50,000 states"
+# By what is shown: what a search found, its verdict and the reason.
+JUDGED: dict[str, tuple[Any, str, str]] = {
+    "a complete search without a forbidden outcome": (
+        explored({"operand_busy": 5, "stale_after_kick": 20}), "passed", ALL,
+    ),
+    "what was not looked for is said beside the pass": (
+        explored(liveness=None), "passed", f"{ALL}; livelocks were not looked for",
+    ),
+    "one forbidden outcome fails a safe ordering, and the shortest is said first": (
+        explored({"tracking_not_done": 33, "previous_epoch_busy": 9}), "failed",
+        "declared safe, and can happen: previous_epoch_busy in 9 steps, tracking_not_done in 33 steps",
+    ),
+    "a broken invariant": (
+        explored(broken={"epoch_monotone": 12}), "failed", "declared safe, and can happen: epoch_monotone in 12 steps",
+    ),
+    "refcounts that do not add up are the outcome of that name": (
+        explored(broken={"refcounts_add_up": 12}, expect=("refcount_broken",)), "passed",
+        "caught: refcount_broken in 12 steps",
+    ),
+    "references that are lost are an error": (
+        explored({"tracking_not_done": 87}, broken={"refcounts_add_up": 60}, **WRONG), "failed",
+        "can happen, and nobody declared it: refcount_broken in 60 steps",
+    ),
+    "references that a fault loses do not hide that it was caught": (
+        explored(
+            {"tracking_not_done": 87}, broken={"refcounts_add_up": 60}, faults=("zero_step_keeps_reference",), **WRONG
+        ),
+        "passed", "caught: tracking_not_done in 87 steps",
+    ),
+    "an incomplete search is never safe": (
+        explored(**BY_MEMORY), "inconclusive", f"nothing forbidden in 50,000 states, {OUT_OF_MEMORY}",
+    ),
+    "nor one that was interrupted": (
+        explored(complete=False, stopped_by="interrupt"), "inconclusive",
+        "nothing forbidden in 50,000 states, but the search was interrupted",
+    ),
+    "an incomplete search that found something forbidden": (
+        explored({"not_blocked": 7}, **BY_MEMORY), "failed", "declared safe, and can happen: not_blocked in 7 steps",
+    ),
+    "random schedules are never a proof": (
+        drawn(), "inconclusive", "nothing forbidden in 1,000 random schedules, which prove nothing",
+    ),
+    "a forbidden outcome in a random schedule": (
+        drawn({"stale_after_done": (40, 1)}), "failed", "declared safe, and can happen: stale_after_done in 40 steps",
+    ),
+    "a known wrong ordering that can show its outcome, among others": (
+        explored({"tracking_not_done": 33, "previous_epoch_busy": 50}, **WRONG), "passed",
+        "caught: tracking_not_done in 33 steps",
+    ),
+    "a known wrong ordering is caught by a search that stopped at it": (
+        explored({"tracking_not_done": 33}, complete=False, stopped_by="first", **WRONG), "passed",
+        "caught: tracking_not_done in 33 steps",
+    ),
+    "a right ordering that is known for what its machine shows": (
+        explored({"ve_on_memory": 31, "use_after_remove": 47}, expect=("ve_on_memory",)), "passed",
+        "caught: ve_on_memory in 31 steps",
+    ),
+    "fails by anything else": (
+        {**explored({"ve_on_memory": 31, "use_after_remove": 47}, expect=("ve_on_memory",)), "otherwise_safe": True},
+        "failed", "can happen, and nobody declared it: use_after_remove in 47 steps",
+    ),
+    "a declared violation that cannot happen fails and says which machine to try": (
+        explored(expect=("previous_epoch_busy",)), "failed",
+        "known for previous_epoch_busy, which cannot happen in a machine of this size "
+        "(2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown); try --zappers 2 --pages 2",
+    ),
+    "a declared violation not seen by an incomplete search": (
+        explored(**BY_MEMORY, **WRONG), "inconclusive",
+        f"known for tracking_not_done, which did not show in 50,000 states, {OUT_OF_MEMORY}",
+    ),
+    "nor in random schedules": (
+        drawn(**WRONG), "inconclusive",
+        "known for tracking_not_done, which did not show in 1,000 random schedules, which prove nothing",
+    ),
+}  # fmt: skip
 
-    assert judgement == ("passed", "nothing forbidden can happen in all 50,000 states")
 
-
-def test_what_was_not_looked_for_is_said_beside_the_pass() -> None:
-    judgement = judge_exploration(explored(liveness=None))
-
-    assert judgement.reason == "nothing forbidden can happen in all 50,000 states; livelocks were not looked for"
-
-
-def test_one_forbidden_outcome_fails_a_safe_ordering_and_the_shortest_is_said_first() -> None:
-    judgement = judge_exploration(explored({"tracking_not_done": 33, "previous_epoch_busy": 9}))
-
-    reason = "declared safe, and can happen: previous_epoch_busy in 9 steps, tracking_not_done in 33 steps"
-    assert judgement == ("failed", reason)
+@pytest.mark.parametrize(("found", "verdict", "reason"), JUDGED.values(), ids=JUDGED)
+def test_a_search_is_judged_by_what_it_found(found: Any, verdict: str, reason: str) -> None:
+    assert judge_exploration(found) == (verdict, reason)
 
 
 @pytest.mark.parametrize("name", ["no_progress", "unknown_status", "refcount_broken", "never_heard_of"])
@@ -35,93 +101,8 @@ def test_no_progress_and_what_nobody_declared_fail(name: str) -> None:
     assert judge_exploration(explored({name: 4, "tracking_not_done": 9}, **WRONG)).verdict == "failed"
 
 
-def test_a_broken_invariant_fails() -> None:
-    judgement = judge_exploration(explored(broken={"epoch_monotone": 12}))
-
-    assert judgement == ("failed", "declared safe, and can happen: epoch_monotone in 12 steps")
-
-
 def test_refcounts_that_do_not_add_up_are_the_outcome_of_that_name_once() -> None:
-    one = explored(broken={"refcounts_add_up": 12})
-
-    assert failing(one) == {"refcount_broken": 12}
-    assert judge_exploration(explored(broken={"refcounts_add_up": 12}, expect=("refcount_broken",))).verdict == "passed"
-
-
-def test_references_that_a_fault_loses_do_not_hide_that_it_was_caught() -> None:
-    one = explored({"tracking_not_done": 87}, broken={"refcounts_add_up": 60}, **WRONG)
-
-    assert judge_exploration(one).verdict == "failed"
-    assert judge_exploration({**one, "faults": ["zero_step_keeps_reference"]}).verdict == "passed"
-
-
-@pytest.mark.parametrize(
-    ("stopped_by", "said"),
-    [
-        ("memory", "but the search ran out of the memory that it may use"),
-        ("interrupt", "but the search was interrupted"),
-    ],
-)
-def test_an_incomplete_search_is_never_safe(stopped_by: str, said: str) -> None:
-    judgement = judge_exploration(explored(complete=False, stopped_by=stopped_by))
-
-    assert judgement == ("inconclusive", f"nothing forbidden in 50,000 states, {said}")
-
-
-def test_an_incomplete_search_that_found_something_forbidden_has_failed() -> None:
-    assert judge_exploration(explored({"not_blocked": 7}, complete=False, stopped_by="memory")).verdict == "failed"
-
-
-def test_random_schedules_are_never_a_proof() -> None:
-    judgement = judge_exploration(drawn())
-
-    assert judgement == ("inconclusive", "nothing forbidden in 1,000 random schedules, which prove nothing")
-
-
-def test_a_forbidden_outcome_in_a_random_schedule_fails() -> None:
-    assert judge_exploration(drawn({"stale_after_done": (40, 1)})).verdict == "failed"
-
-
-def test_a_known_wrong_ordering_that_can_show_its_outcome_has_passed() -> None:
-    judgement = judge_exploration(explored({"tracking_not_done": 33, "previous_epoch_busy": 50}, **WRONG))
-
-    assert judgement == ("passed", "caught: tracking_not_done in 33 steps")
-
-
-def test_a_right_ordering_that_is_known_for_what_its_machine_shows_fails_by_anything_else() -> None:
-    found = explored({"ve_on_memory": 31, "use_after_remove": 47}, expect=("ve_on_memory",))
-
-    assert judge_exploration(found).verdict == "passed"
-    assert judge_exploration({**found, "otherwise_safe": True}) == (
-        "failed",
-        "can happen, and nobody declared it: use_after_remove in 47 steps",
-    )
-
-
-def test_a_known_wrong_ordering_is_caught_by_a_search_that_stopped_at_it() -> None:
-    one = explored({"tracking_not_done": 33}, complete=False, stopped_by="first", **WRONG)
-
-    assert judge_exploration(one).verdict == "passed"
-
-
-def test_a_declared_violation_that_cannot_happen_fails_and_says_which_machine_to_try() -> None:
-    one = explored(expect=("previous_epoch_busy",))
-
-    assert judge_exploration(one) == (
-        "failed",
-        "known for previous_epoch_busy, which cannot happen in a machine of this size "
-        "(2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown); try --zappers 2 --pages 2",
-    )
-
-
-def test_a_declared_violation_not_seen_by_an_incomplete_search_is_inconclusive() -> None:
-    one = explored(complete=False, stopped_by="memory", **WRONG)
-
-    assert judge_exploration(one).verdict == "inconclusive"
-    assert judge_exploration(drawn(**WRONG)) == (
-        "inconclusive",
-        "known for tracking_not_done, which did not show in 1,000 random schedules, which prove nothing",
-    )
+    assert failing(explored(broken={"refcounts_add_up": 12})) == {"refcount_broken": 12}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from results.tests.builders.run import counted
 @pytest.mark.parametrize(
     ("k", "n", "low", "high"),
     [
+        (0, 0, 0.0, 1.0),  # without a try every rate is possible
         (0, 10, 0.0, 0.2588655508930523),  # 1 - 0.05 ** (1 / 10)
         (0, 81234, 0.0, 3.6878e-05),
         (1, 10, 0.0025285785444617, 0.4450161170389544),
@@ -43,17 +44,9 @@ def test_clopper_pearson_is_the_exact_interval_of_scipy(n: int, part: float):
     assert clopper_pearson(k, n) == pytest.approx((exact.low, exact.high), rel=1e-6, abs=1e-12)
 
 
-def test_without_a_try_every_rate_is_possible():
-    assert clopper_pearson(0, 0) == (0.0, 1.0)
-
-
 def test_more_successes_than_tries_are_refused():
     with pytest.raises(ValueError, match="expected 0 <= k <= n, found k=3, n=2"):
         clopper_pearson(3, 2)
-
-
-def test_a_rate_that_would_have_been_caught_follows_the_rule_of_three():
-    assert would_have_caught(81234) == pytest.approx(3.0 / 81234, rel=0.002)
 
 
 def test_a_rate_that_would_have_been_caught_shows_itself_with_95_percent():
@@ -61,9 +54,7 @@ def test_a_rate_that_would_have_been_caught_shows_itself_with_95_percent():
 
     assert rate is not None
     assert (1 - rate) ** 1000 == pytest.approx(0.05)
-
-
-def test_nothing_would_have_been_caught_without_a_try():
+    assert would_have_caught(81234) == pytest.approx(3.0 / 81234, rel=0.002)  # the rule of three
     assert would_have_caught(0) is None
 
 
@@ -71,14 +62,11 @@ def test_the_fewest_samples_for_each_percentile():
     assert ENOUGH == {"p50": 6, "p90": 36, "p99": 368, "p999": 3688}
 
 
-@pytest.mark.parametrize(("n", "p99"), [(367, None), (368, 1003)])
-def test_p99_is_given_from_368_samples_on(n: int, p99: int | None):
-    assert summary(counted(*[1000] * n))["p99"] == p99
-
-
-@pytest.mark.parametrize(("n", "p999"), [(3687, None), (3688, 1003)])
-def test_p999_is_given_from_3688_samples_on(n: int, p999: int | None):
-    assert summary(counted(*[1000] * n))["p999"] == p999
+@pytest.mark.parametrize(
+    ("n", "name", "value"), [(367, "p99", None), (368, "p99", 1003), (3687, "p999", None), (3688, "p999", 1003)]
+)
+def test_a_percentile_is_given_from_its_fewest_samples_on(n: int, name: str, value: int | None):
+    assert summary(counted(*[1000] * n))[name] == value
 
 
 def test_a_summary_of_nothing_has_no_numbers():
@@ -116,17 +104,13 @@ def test_a_higher_percentile_is_never_a_smaller_value(values: list[int], p: floa
     assert low <= high
 
 
-def test_the_interval_of_a_median_of_ten_runs_from_the_second_to_the_ninth():
+@pytest.mark.parametrize(
+    ("n", "interval"),
     # P(B <= 1) = 11/1024 = 0.0107 and P(B <= 2) = 0.0547 for B ~ Binomial(10, 1/2).
-    assert percentile_interval(counted(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 0.5) == (2, 9)
-
-
-def test_the_interval_of_a_median_of_six_is_their_whole_range():
-    assert percentile_interval(counted(1, 2, 3, 4, 5, 6), 0.5) == (1, 6)
-
-
-def test_there_is_no_interval_of_a_median_of_five():
-    assert percentile_interval(counted(1, 2, 3, 4, 5), 0.5) is None
+    [(5, None), (6, (1, 6)), (10, (2, 9))],
+)
+def test_the_interval_of_a_median_runs_between_these_ranks(n: int, interval: tuple[int, int] | None):
+    assert percentile_interval(counted(*range(1, n + 1)), 0.5) == interval
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=6, max_size=400), st.sampled_from([0.5, 0.9, 0.99]))
