@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,7 @@ import pytest
 
 from kernels.layout import Layout
 from kernels.tdx.words import plan
+from stress.tests.command import Command, Script, Start
 from stress.tests.warm import Warm
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def warm(command_environment: dict[str, str]) -> Iterator[Warm]:
 
 
 @pytest.fixture
-def tdx_stress(
-    tmp_path: Path, command_environment: dict[str, str], warm: Warm
-) -> Callable[..., subprocess.CompletedProcess[str]]:
+def tdx_stress(tmp_path: Path, command_environment: dict[str, str], warm: Warm) -> Command:
     """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error; in a new
     interpreter where the environment is `changed`.
     """
@@ -86,7 +85,7 @@ def tdx_stress(
 
 
 @pytest.fixture
-def script(tmp_path: Path, warm: Warm) -> Callable[[str], str]:
+def script(tmp_path: Path, warm: Warm) -> Script:
     """What a script says, run to its end in a process of its own, as one that measures or forks has to be."""
 
     def run(code: str) -> str:
@@ -97,7 +96,7 @@ def script(tmp_path: Path, warm: Warm) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def behind(tmp_path: Path, warm: Warm) -> Callable[..., subprocess.CompletedProcess[str]]:
+def behind(tmp_path: Path, warm: Warm) -> Command:
     """`tdx-stress` with these arguments, run to its end in a process that has run this code."""
 
     def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -107,7 +106,7 @@ def behind(tmp_path: Path, warm: Warm) -> Callable[..., subprocess.CompletedProc
 
 
 @pytest.fixture
-def start_tdx_stress(tmp_path: Path, warm: Warm) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start_tdx_stress(tmp_path: Path, warm: Warm) -> Iterator[Start]:
     """`tdx-stress` started and left to run; whatever still runs at the end of the test is killed."""
     started: list[subprocess.Popen[str]] = []
 

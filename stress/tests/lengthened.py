@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from results.verdict import LEAST_MET, LEAST_OWN, is_thin
+from stress.tests.command import Command
 from stress.tests.printed import printed
 
 FIRST_MS, TIMES = 300, 7  # 0.3 s, 0.6, ... 19.2
@@ -25,7 +26,7 @@ def lengthened(race: Callable[[str], Raced], holds: Callable[[Raced], object]) -
 
 
 def run_until(
-    command: Callable[..., subprocess.CompletedProcess[str]], *arguments: str, holds: Callable[[Result], object]
+    command: Command, *arguments: str, holds: Callable[[Result], object]
 ) -> tuple[subprocess.CompletedProcess[str], Result]:
     """`tdx-stress run` with these arguments, without pictures, and its result."""
 

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,8 @@ import pytest
 from stress.__main__ import explained
 from stress.cli import app
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
+from stress.tests.command import Command
 from stress.tests.test_report_verb import MADE
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 SHORT = ("--shootdowns", "100", "--warmup", "0s", "--no-report")
 HEAVY = ("numba", "numpy", "scipy", "matplotlib", "pydantic", "rich", "multiprocess", "psutil")

@@ -1,8 +1,6 @@
 """`tdx-stress compare` as a user types it, on stored benches."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,7 @@ import pytest
 from results.kinds.exploration import document
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.builders.exploration import explored
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 @pytest.fixture

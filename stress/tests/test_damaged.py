@@ -36,8 +36,7 @@ from stress.processes.limits import check_address_space, limit_met
 from stress.processes.memory import chosen_memory
 from stress.provenance import commit, version
 from stress.screen import Screen
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 @pytest.fixture

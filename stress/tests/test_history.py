@@ -1,15 +1,12 @@
 """The verb `history` as a user types it."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from results.tests.builders.run import a_result, a_run
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The verb `list`: what there is, kind by kind, and one thing whole."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,7 @@ from kernels.tdx.rules import Fault
 from scenarios.loader import load_ordering
 from scenarios.real.model import REAL_FAULTS
 from stress.list import everything
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 def test_list_prints_every_kind_and_of_one_kind_the_sources(tdx_stress: Command) -> None:

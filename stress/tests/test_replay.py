@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +23,8 @@ from stress.errors import UsageFault
 from stress.explore.witness import DECIDING, Recorded, recorded, rules_digest, rules_of, title_of, write_pictures
 from stress.options import ReplayRequest
 from stress.replay import _difference, _prepared, _run, replay
+from stress.tests.command import Command
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 OPTIONS = ("pair", "until", "show", "ordering", "out", "json", "quiet", "verbose", "no-color")
 
 

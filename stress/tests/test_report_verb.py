@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,8 @@ import results
 from results.store import RunDirectory
 from results.tests.builders.bench import a_bench, noisy
 from results.tests.builders.run import Machine, a_result, recorded
+from stress.tests.command import Command
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 REFERENCE = Path(results.__file__).parent / "reference"
 KEPT = sorted(path.parent for name in ("result.json", "bench.json") for path in REFERENCE.rglob(name))
 MADE = ["latency.hgrm", "latency.hlog", "latency.png", "latency.svg", "report.html", "stale.png", "stale.svg"]

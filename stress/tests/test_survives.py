@@ -3,15 +3,13 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
+from stress.tests.command import Command, Start
 
 # Long enough that a run which ends was ended by what the test did.
 REPORTED = ("--ordering", "v18", "--duration", "1h", "--warmup", "0s", "--out", "out")

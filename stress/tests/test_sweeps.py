@@ -1,10 +1,8 @@
-import subprocess
-from collections.abc import Callable
-
 import pytest
 
 from stress.errors import UsageFault
 from stress.sweeps import axes
+from stress.tests.command import Command
 
 
 def test_a_sweep_has_keys_with_values_and_ranges() -> None:
@@ -23,7 +21,7 @@ def test_what_is_no_sweep_is_refused(text: str) -> None:
         axes(text)
 
 
-def test_each_point_of_a_sweep_has_its_line(tdx_stress: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_each_point_of_a_sweep_has_its_line(tdx_stress: Command) -> None:
     done = tdx_stress(
         "explore", "--ordering", "no_kick", "--random", "1", "--sweep", "seed=3..4,zappers=1,2", "-q", "--no-color"
     )

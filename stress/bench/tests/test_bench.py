@@ -3,9 +3,7 @@
 import json
 import re
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,8 +12,8 @@ import numpy as np
 import pytest
 
 from results.verdict import too_few
+from stress.tests.command import Command, Start
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 SHORT = ("--duration", "60ms", "--warmup", "10ms")
 BRIEF = ("--duration", "20ms", "--warmup", "5ms")  # where it is the same whom shootdowns meet
 UNSURE = (0, 6)
@@ -86,7 +84,7 @@ def test_a_sweep_is_written_into_every_file_that_is_named(tdx_stress: Command, t
 
 @pytest.mark.processes
 def test_a_bench_that_was_interrupted_and_then_killed_goes_on_from_its_last_whole_round(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tdx_stress: Command, tmp_path: Path
+    start_tdx_stress: Start, tdx_stress: Command, tmp_path: Path
 ) -> None:
     parent = start_tdx_stress("bench", "--orderings", "spec", *BRIEF, "--out", "out", "--rounds", "500")
     while not (tmp_path / "out/rounds/0002.npz").exists() and parent.poll() is None:
@@ -115,9 +113,7 @@ def test_a_bench_that_was_interrupted_and_then_killed_goes_on_from_its_last_whol
 
 
 @pytest.mark.processes
-def test_a_bench_that_measured_nothing_leaves_nothing(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_a_bench_that_measured_nothing_leaves_nothing(start_tdx_stress: Start, tmp_path: Path) -> None:
     parent = start_tdx_stress("bench", "--orderings", "spec", "--duration", "1h")
     while not (tmp_path / "runs").exists() and parent.poll() is None:
         time.sleep(0.02)

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,8 @@ from stress.bench.verb import bench
 from stress.errors import UsageFault
 from stress.options import BenchRequest
 from stress.pieces.tests.changed import change
+from stress.tests.command import Command
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 ASKED = ("bench", "yardstick", "--orderings", "spec,v18", "--duration", "20ms", "--warmup", "10ms")
 SWEPT = ("--sweep", "vcpus=1,2")
 

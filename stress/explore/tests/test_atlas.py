@@ -1,8 +1,6 @@
 """The verb `explore --orders`, as a user types it, and its races."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,7 @@ from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
 from stress.processes.placement import inherited_cpus
 from stress.processes.prepared import prepare_races
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress: Command, tmp_path: Path) -> None:

@@ -1,15 +1,12 @@
 """`explore --dump`: what is printed is what is compiled."""
 
 import ast
-import subprocess
-from collections.abc import Callable
 
 import pytest
 
 from kernels.search.schedule import machines
 from kernels.tdx.protocol import SHOOTDOWN
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(tdx_stress: Command) -> None:

@@ -3,15 +3,13 @@
 import json
 import re
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+from stress.tests.command import Command, Start
 from stress.tests.printed import printed
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 ONE = ("--vcpus", "1", "--threads", "1")
 # More states than any machine holds.
 ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns", "9", "--memory", "64MiB")
@@ -150,9 +148,7 @@ def test_a_search_without_enough_memory_is_inconclusive(tdx_stress: Command) -> 
     assert "the search ran out of the memory that it may use: v18 after " in done.stderr
 
 
-def test_an_interrupted_search_writes_what_is_known_so_far(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_an_interrupted_search_writes_what_is_known_so_far(start_tdx_stress: Start, tmp_path: Path) -> None:
     process = start_tdx_stress("explore", *ENDLESS[:-1], "4GB", "--out", "out", "-v")
     told = ""
     while "kernels ready after" not in told:
@@ -199,9 +195,7 @@ def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(td
     assert (done.returncode, found["vcpus"], found["zappers"], found["schedules"]) == (6, 64, 4, 3)
 
 
-def test_two_explorations_at_once_have_a_directory_each(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_two_explorations_at_once_have_a_directory_each(start_tdx_stress: Start, tmp_path: Path) -> None:
     both = [start_tdx_stress("explore", "--ordering", "no_block", *ONE) for _ in range(2)]
     said = [one.communicate()[1] for one in both]
 

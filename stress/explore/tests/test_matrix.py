@@ -1,8 +1,6 @@
 """The verb `explore --matrix`, as a user types it."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,7 @@ from stress.explore.pairs import Cell, look_at, rules_on
 from stress.explore.resolve import resolve_matrix
 from stress.options import ExploreRequest, ReplayRequest
 from stress.replay import replay
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stress: Command, tmp_path: Path) -> None:

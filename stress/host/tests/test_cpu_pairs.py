@@ -1,11 +1,10 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stress.host.cpu_pairs import all_pairs, private_bytes
+from stress.tests.command import Script
 
-Script = Callable[[str], str]
 # A process of its own, since a test's process has threads.
 PROLOGUE = """
 import os, sys, time

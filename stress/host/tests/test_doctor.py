@@ -14,10 +14,8 @@ from results.machine.comparable import differing
 from stress.errors import CannotRunHere
 from stress.host import doctor
 from stress.options import DoctorRequest
+from stress.tests.command import Command, Start
 from stress.tests.printed import printed
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
 
 pytestmark = pytest.mark.processes
 CPUS = sorted(os.sched_getaffinity(0))

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from stress.errors import UsageFault
 from stress.pieces.record import Job, Pieces, machine_id
 from stress.pieces.run import missing_line, share_of
 from stress.pieces.tests.changed import change
+from stress.tests.command import Command
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 ASKED = (
     "faults", "--ordering", "no_kick", "--fault", "sept_remove_without_tracking", "--fault", "no_flush_at_entry", "-q",
 )  # fmt: skip

@@ -1,8 +1,6 @@
 """Where a declared cost passes: with the locks of its SEAMCALL held, or outside of them."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +8,7 @@ import pytest
 from kernels.tdx.bits import TDEL
 from kernels.tests.single_calls import BUSY_EPOCH, BUSY_TREE, Machine, block, enter, leave, remove, track, unpacked
 from scenarios.costs import COSTS
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ Whether membarrier(2) is called is asked of the kernel: a filter of seccomp(2) t
 one of its commands, as a kernel without it would.
 """
 
-from collections.abc import Callable
-
 import pytest
 
-Script = Callable[[str], str]
+from stress.tests.command import Script
+
 # A process of its own, as a filter is for good and a test's process has threads.
 pytestmark = pytest.mark.processes
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,9 @@ from stress.processes.prepared import Prepared
 from stress.processes.race import race
 from stress.processes.shared_words import shared_words
 from stress.processes.tracing import arm, entries_of_a_shootdown, ring_entries
+from stress.tests.command import Command, Start
 from stress.tests.test_survives import FOREVER, ended, racing, stored
 
-Start = Callable[..., subprocess.Popen[str]]
-Command = Callable[..., subprocess.CompletedProcess[str]]
 # Of one run; how often a race is run again until it shows its outcome.
 RACE_S, TRIES = 1.0, 20
 

@@ -1,8 +1,7 @@
-from collections.abc import Callable
-
 import pytest
 
-Script = Callable[[str], str]
+from stress.tests.command import Script
+
 # A process of its own, since a test's process has threads.
 pytestmark = pytest.mark.processes
 

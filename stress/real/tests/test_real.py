@@ -18,12 +18,11 @@ import pytest
 from stress.errors import CannotRunHere
 from stress.pieces.tests.changed import change
 from stress.real.guest import check_kvm
+from stress.tests.command import Command, Start
 from stress.tests.lengthened import answered, lengthened
 from stress.tests.printed import printed
 from stress.tests.test_survives import ended, racing
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
 Raced = tuple[subprocess.CompletedProcess[str], dict[str, Any]]
 
 pytestmark = pytest.mark.processes

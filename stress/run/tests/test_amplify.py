@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -17,9 +16,9 @@ from stress.options import RunRequest
 from stress.resolve import resolve
 from stress.run.drawn_settings import Drawer, Pass, Setting, amplify, as_json, passes
 from stress.run.targets import Target, repeated, resolve_amplification
+from stress.tests.command import Command
 from stress.tests.lengthened import lengthened
 
-Command = Callable[..., CompletedProcess[str]]
 LABELS = [f"step.{number}" for number in range(10)]
 PASSES = (Pass(20, 0, 1.0), Pass(10, 5, 2.0))
 

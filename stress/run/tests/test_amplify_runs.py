@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,8 +10,8 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
+from stress.tests.command import Command, Start
+
 LONGEST_WAIT_S = 240
 FRESH = ("run", "review", "--amplify", "auto", "--for", "fresh", "--out", "out")
 # REMOVE of a page that was never blocked is refused in every shootdown; who hangs does so for half a second.

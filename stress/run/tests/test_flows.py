@@ -1,15 +1,12 @@
 """Races of other flows as a user types them: what each puts into the machine it takes out again."""
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stress.tests.command import Command
 from stress.tests.lengthened import answered, run_until, verdicts
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def successes(run: dict[str, Any]) -> dict[str, int]:

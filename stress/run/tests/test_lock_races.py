@@ -1,13 +1,11 @@
 """Locks of a user's own ordering as they race: what a wrong use of one is known for shows, and a right one nothing."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 TRACKED = '"lock track_lock", "track", "kick", "unlock track_lock"'
 READ_LOCKED = """\

@@ -1,14 +1,11 @@
 """Machines beside the review's, as a user types them."""
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stress.tests.command import Command
 from stress.tests.lengthened import answered, run_until, verdicts
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.processes

@@ -2,7 +2,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import psutil
 import pytest
 
 from stress.pieces.tests.changed import change
+from stress.tests.command import Command, Start
 from stress.tests.lengthened import answered, run_until, verdicts
 from stress.tests.printed import printed
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 SHORT = ("--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-")
 
 pytestmark = pytest.mark.processes
@@ -125,9 +124,7 @@ def test_a_start_offset_marks_the_run_as_perturbed_and_is_a_caveat(tdx_stress: C
     assert {"start_offset"} == {one["id"] for one in result["caveats"]} & {"start_offset", "perturbed"}
 
 
-def test_two_runs_at_once_in_one_directory_leave_one_whole_result(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_two_runs_at_once_in_one_directory_leave_one_whole_result(start_tdx_stress: Start, tmp_path: Path) -> None:
     options = ("--ordering", "no_block", "--shootdowns", "300", "--out", "out")
     both = [start_tdx_stress("run", *options) for _ in range(2)]
     said = [one.communicate()[1] for one in both]
@@ -141,9 +138,7 @@ def test_two_runs_at_once_in_one_directory_leave_one_whole_result(
     }
 
 
-def test_two_runs_at_once_without_a_directory_have_one_each(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_two_runs_at_once_without_a_directory_have_one_each(start_tdx_stress: Start, tmp_path: Path) -> None:
     both = [start_tdx_stress("run", "--ordering", "no_block", "--shootdowns", "300", "--no-report") for _ in range(2)]
     for one in both:
         one.communicate()

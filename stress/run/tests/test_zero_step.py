@@ -1,8 +1,6 @@
 """`run zero_step` as a user types it: a guest stuck at one instruction, and what the module does about it."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,9 +12,8 @@ from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import prepare_races
 from stress.processes.race import race
+from stress.tests.command import Command
 from stress.tests.lengthened import answered, lengthened, run_until, verdicts
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.processes

@@ -1,12 +1,10 @@
 """Policies for BUSY of a user's own, held to what they are known for: explored, and raced until each is caught."""
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command
 
 ORDER = """\
 shootdown  = ["block", "track", "kick", "remove"]

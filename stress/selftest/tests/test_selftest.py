@@ -2,9 +2,7 @@
 
 import json
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +21,7 @@ from stress.processes.prepared import Prepared, prepare_races
 from stress.processes.race import race
 from stress.selftest.expectations import Expectation, expectations
 from stress.selftest.verb import race_expected
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from stress.tests.command import Command, Start
 
 
 def everything(*, short: bool = False) -> list[Expectation]:
@@ -239,9 +236,7 @@ def test_a_race_that_another_error_has_stopped_is_begun_anew(tdx_stress: Command
 
 
 @pytest.mark.processes
-def test_an_interrupted_selftest_writes_what_is_known_so_far(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_an_interrupted_selftest_writes_what_is_known_so_far(start_tdx_stress: Start, tmp_path: Path) -> None:
     process = start_tdx_stress("selftest", "--ordering", "no_block", "--ordering", "spec", "--duration", "60s")
     said = ""
     while "no_block: passed" not in said:
@@ -259,9 +254,7 @@ def test_an_interrupted_selftest_writes_what_is_known_so_far(
 
 
 @pytest.mark.processes
-def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(
-    start_tdx_stress: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_a_selftest_that_is_killed_leaves_what_is_known_so_far(start_tdx_stress: Start, tmp_path: Path) -> None:
     process = start_tdx_stress(
         "selftest", "--ordering", "no_block", "--ordering", "spec", "--duration", "60s", "--out", "out"
     )
