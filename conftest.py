@@ -63,23 +63,32 @@ def warm(command_environment: dict[str, str]) -> Iterator[Warm]:
 
 
 @pytest.fixture
-def tdx_stress(tmp_path: Path, command_environment: dict[str, str], warm: Warm) -> Command:
+def new(tmp_path: Path, command_environment: dict[str, str]) -> Command:
+    """A program with these arguments, run to its end in a directory of its own; the environment may be `changed`."""
+
+    def run(*command: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env={**command_environment, **changed}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=MOST_S,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def python(new: Command) -> Command:
+    """The same of a new interpreter, every warning an error."""
+    return lambda *arguments, **changed: new(sys.executable, "-W", "error", *arguments, **changed)
+
+
+@pytest.fixture
+def tdx_stress(tmp_path: Path, python: Command, warm: Warm) -> Command:
     """`tdx-stress` with these arguments, run to its end in a directory of its own, every warning an error; in a new
     interpreter where the environment is `changed`.
     """
 
     def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        if not changed:
-            return warm.run(tmp_path, arguments, MOST_S)
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "stress", *arguments],
-            cwd=tmp_path,
-            env={**command_environment, **changed},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=MOST_S,
-        )
+        return python("-m", "stress", *arguments, **changed) if changed else warm.run(tmp_path, arguments, MOST_S)
 
     return run
 

@@ -1,4 +1,4 @@
-"""What the fixtures of the command line are: `tdx_stress` and `behind`, `start_tdx_stress`, and `script`."""
+"""What fixtures of commands are: `tdx_stress`, `behind`, `python` and `new`; `start_tdx_stress`; and `script`."""
 
 import subprocess
 from collections.abc import Callable

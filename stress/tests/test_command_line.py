@@ -1,7 +1,5 @@
 import json
-import os
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -28,18 +26,10 @@ def test_help_names_the_verbs_and_the_exit_codes(tdx_stress: Command) -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", ["--help", "run --help", "list", "list spec"])
-def test_a_reader_that_has_gone_is_no_error(arguments: str, command_environment: dict[str, str]) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "wb") as nobody:
-        done = subprocess.run(
-            [sys.executable, "-m", "stress", *arguments.split()],
-            env=command_environment,
-            stdout=nobody,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "list", "list spec", "list --json"])
+def test_a_reader_that_has_gone_is_no_error(arguments: str, python: Command) -> None:
+    nobody = "import os\nreading, writing = os.pipe()\nos.close(reading)\nos.dup2(writing, 1)"
+    done = python("-c", f"{nobody}\nfrom stress.__main__ import main\nmain()", *arguments.split())
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -74,10 +64,8 @@ def test_the_usage_says_what_is_to_be_typed(
     assert not re.search("<(str|path|list)", said)
 
 
-def test_help_imports_nothing_heavy(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    code = f"import sys, stress.cli; print(sorted(set({HEAVY}) & set(sys.modules)))"
-
-    done = subprocess.run([sys.executable, "-c", code], env=command_environment, capture_output=True, text=True)
+def test_help_imports_nothing_heavy(python: Command) -> None:
+    done = python("-c", f"import sys, stress.cli; print(sorted(set({HEAVY}) & set(sys.modules)))")
 
     assert done.stdout == "[]\n"
 
@@ -140,13 +128,16 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
         (["selftest", "--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),
     ],
 )
-def test_a_usage_error_is_one_line_on_stderr_and_exit_2(tdx_stress: Command, arguments: list[str], said: str) -> None:
+def test_a_usage_error_is_one_line_on_stderr_and_exit_2_and_leaves_nothing(
+    tdx_stress: Command, tmp_path: Path, arguments: list[str], said: str
+) -> None:
     done = tdx_stress(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("tdx-stress: ")
     assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_scenario_of_garbage_bytes_is_one_line_and_exit_2(tdx_stress: Command, tmp_path: Path) -> None:
@@ -157,12 +148,6 @@ def test_a_scenario_of_garbage_bytes_is_one_line_and_exit_2(tdx_stress: Command,
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("tdx-stress: ./garbage.toml: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_a_usage_error_leaves_nothing_behind(tdx_stress: Command, tmp_path: Path) -> None:
-    tdx_stress("run", "--set", "yields.nowhere=0.5")
-
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -193,22 +178,8 @@ def test_a_verbs_options_stand_in_groups(tdx_stress: Command) -> None:
     assert [line for line in lines if line in groups] == groups
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    command = f"{sys.executable} -W error -m stress list --json | true; echo ${{PIPESTATUS[0]}}"
-
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=command_environment, capture_output=True, text=True
-    )
-
-    assert (done.stdout, done.stderr) == ("0\n", "")
-
-
-def test_closed_streams_are_no_error(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    command = f"{sys.executable} -W error -m stress list <&- >&- 2>&-"
-
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=command_environment)
-
-    assert done.returncode == 0
+def test_closed_streams_are_no_error(new: Command) -> None:
+    assert new("bash", "-c", f"{sys.executable} -W error -m stress list <&- >&- 2>&-").returncode == 0
 
 
 def test_a_terminal_that_knows_only_ascii_is_no_error(tdx_stress: Command, tmp_path: Path) -> None:
@@ -237,12 +208,8 @@ BROKEN = "import stress.resolve, stress.__main__ as m\nstress.resolve.resolve = 
         (["-v"], "Traceback (most recent call last):\n"),
     ],
 )
-def test_an_internal_error_is_one_line_and_with_v_a_traceback(
-    command_environment: dict[str, str], more: list[str], said: str
-) -> None:
-    command = [sys.executable, "-c", BROKEN, "run", *more]
-
-    done = subprocess.run(command, env=command_environment, capture_output=True, text=True)
+def test_an_internal_error_is_one_line_and_with_v_a_traceback(python: Command, more: list[str], said: str) -> None:
+    done = python("-c", BROKEN, "run", *more)
 
     assert done.returncode == 3
     assert done.stderr.startswith(said)

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import resource
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -167,13 +166,8 @@ def test_an_error_names_a_file_as_text(tdx_stress: Command) -> None:
 
 
 @pytest.mark.parametrize("words", ["--help", "run --help", "list"])
-def test_a_stdout_that_is_full_is_one_line(words: str, command_environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m stress {words} >/dev/full"],
-        env=command_environment,
-        capture_output=True,
-        text=True,
-    )
+def test_a_stdout_that_is_full_is_one_line(words: str, new: Command) -> None:
+    done = new("bash", "-c", f"{sys.executable} -m stress {words} >/dev/full")
 
     assert (done.returncode, done.stderr) == (3, "tdx-stress: stdout: cannot write: No space left on device\n")
 
@@ -196,20 +190,12 @@ main()
 
 
 @pytest.mark.processes
-def test_a_command_whose_cache_is_full_says_so_and_takes_another_place(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_a_command_whose_cache_is_full_says_so_and_takes_another_place(tmp_path: Path, python: Command) -> None:
     full, other = tmp_path / "cache", tmp_path / "temporary"
     other.mkdir()
-    explore = ("explore", "--ordering", "spec", "--vcpus", "1", "--zappers", "1", "--out", "out")
+    explore = ["explore", "--ordering", "spec", "--vcpus", "1", "--zappers", "1", "--out", "out"]
 
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(full), *explore],
-        cwd=tmp_path,
-        env={**command_environment, "TDX_STRESS_CACHE": str(full), "TMPDIR": str(other)},
-        capture_output=True,
-        text=True,
-    )
+    done = python("-c", FULL, str(full), *explore, TDX_STRESS_CACHE=str(full), TMPDIR=str(other))
 
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("tdx-stress:")]
@@ -218,13 +204,8 @@ def test_a_command_whose_cache_is_full_says_so_and_takes_another_place(
     assert list(other.glob("*/*/graph_*.code"))
 
 
-def test_too_little_address_space_is_one_line_before_anything_is_imported(command_environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"ulimit -v 300000; {sys.executable} -m stress run -q"],
-        env=command_environment,
-        capture_output=True,
-        text=True,
-    )
+def test_too_little_address_space_is_one_line_before_anything_is_imported(new: Command) -> None:
+    done = new("bash", "-c", f"ulimit -v 300000; {sys.executable} -m stress run -q")
 
     assert (done.returncode, done.stderr) == (
         4,

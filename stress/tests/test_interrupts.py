@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stress.interrupts import Interrupts
+from stress.tests.command import Command
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AMID = """
@@ -121,7 +121,9 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
     assert interrupts.received == 0
 
 
-def test_an_interrupt_that_python_drops_in_a_destructor_comes_again_and_only_the_program_speaks() -> None:
+def test_an_interrupt_that_python_drops_in_a_destructor_comes_again_and_only_the_program_speaks(
+    python: Command,
+) -> None:
     """The file is left open as well, and every warning is an error: both would print a traceback."""
     code = """
 import os, signal, time
@@ -140,12 +142,12 @@ except KeyboardInterrupt:
     del probe
     print("interrupted")
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
-def test_the_second_interrupt_ends_the_program_at_once() -> None:
+def test_the_second_interrupt_ends_the_program_at_once(python: Command) -> None:
     code = """
 import os, signal
 from stress.__main__ import _interrupted
@@ -156,55 +158,35 @@ try:
 except KeyboardInterrupt:
     os.kill(os.getpid(), signal.SIGINT)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
 
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
-def test_an_interrupt_amid_code_in_a_string_ends_in_the_exit_code_too(
-    tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_an_interrupt_amid_code_in_a_string_ends_in_the_exit_code_too(tmp_path: Path, python: Command) -> None:
     (tmp_path / "amid.py").write_text(AMID)
 
-    done = subprocess.run([sys.executable, "-m", "amid"], cwd=tmp_path, env=command_environment)
-
-    assert done.returncode == 130
+    assert python("-m", "amid").returncode == 130
 
 
-def test_ctrl_c_while_the_first_large_module_is_imported_is_one_line(command_environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", AT_ITS_FIRST_IMPORT], env=command_environment, capture_output=True, text=True
-    )
+def test_ctrl_c_while_the_first_large_module_is_imported_is_one_line(new: Command) -> None:
+    done = new(sys.executable, "-c", AT_ITS_FIRST_IMPORT)
 
     assert done.stdout == "logging\n"
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
 
 
 @pytest.mark.parametrize("instead", ["raise RuntimeError('Query interrupted')", "return 130", "return 0"])
-def test_an_interrupt_that_a_library_has_made_something_else_of_is_one(
-    instead: str, command_environment: dict[str, str]
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MADE_ANOTHER.format(instead=instead)],
-        env=command_environment,
-        capture_output=True,
-        text=True,
-    )
+def test_an_interrupt_that_a_library_has_made_something_else_of_is_one(instead: str, python: Command) -> None:
+    done = python("-c", MADE_ANOTHER.format(instead=instead))
 
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
 
 
 @pytest.mark.parametrize("when", ["before interrupts are counted", "while they are"])
-def test_who_interrupts_a_verb_that_has_nothing_yet_is_told_so(
-    when: str, tmp_path: Path, command_environment: dict[str, str]
-) -> None:
+def test_who_interrupts_a_verb_that_has_nothing_yet_is_told_so(when: str, tmp_path: Path, python: Command) -> None:
     """Through the whole command line: typer makes an exit code of a KeyboardInterrupt."""
     moment = "get_ready" if when == "before interrupts are counted" else "_search_all"
-    done = subprocess.run(
-        [sys.executable, "-c", AMID_A_VERB.format(moment=moment, out=str(tmp_path / "out"))],
-        env=command_environment,
-        capture_output=True,
-        text=True,
-    )
+    done = python("-c", AMID_A_VERB.format(moment=moment, out=str(tmp_path / "out")))
 
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")

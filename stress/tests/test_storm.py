@@ -1,9 +1,8 @@
 """The storm for a few seconds, in a process of its own: it takes in orphans and forks."""
 
-import subprocess
-import sys
-
 import pytest
+
+from stress.tests.command import Command
 
 SHORT = """
 from stress.tests.storm import storm
@@ -14,9 +13,7 @@ raise SystemExit(bool(table.failures) or not table.tries)
 
 
 @pytest.mark.processes
-def test_nothing_that_is_killed_or_damaged_is_more_than_a_line(command_environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SHORT], env=command_environment, capture_output=True, text=True, timeout=200
-    )
+def test_nothing_that_is_killed_or_damaged_is_more_than_a_line(python: Command) -> None:
+    done = python("-c", SHORT)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,7 +5,6 @@ import pytest
 from kernels.search.explore import explore
 from kernels.tdx import bits, words
 from kernels.tdx.kvm.kick import IPI_SENT
-from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import AT_ONCE, LATER, STEP_BITS, STEP_MASK, Busy, Flow, Rules, Step, pack_steps
 from kernels.tests.driver import enter, finish, page_state, read, seen, stands
@@ -36,7 +35,7 @@ PARTS = (REQUEST, SEND, WAIT)
 PARALLEL = order(BLOCK, RAISE, REQUEST, SEND, TRACK, LOWER, WAIT, REMOVE, serialized=1, wait=LATER, **GATED)
 UNGATED = order(BLOCK, REQUEST, SEND, TRACK, WAIT, REMOVE, serialized=1, wait=LATER, **REQUESTS)
 HARMLESS = {"fault", "operand_busy", "stale_in_window", "stale_after_kick", "page_already_accepted"}
-TWO = Size(2, 1)
+TWO, TWO_ZAPPERS = Size(2, 1), Size(1, 2, 2, 2)
 
 
 def in_parts(rules: Rules) -> Rules:
@@ -86,25 +85,58 @@ def test_track_runs_while_the_ipi_is_in_flight_and_the_guest_reads_on_until_it_a
     assert seen(run) == {"stale_in_window"}
 
 
-def test_track_beside_ipis_in_flight_is_safe_behind_the_gate_and_under_mmu_lock():
-    assert can_happen(PARALLEL) <= HARMLESS
-    assert can_happen(PARALLEL, Size(1, 2, 2, 2)) <= HARMLESS
+BATCHES = [{"flow": int(Flow.BATCH), "batch": 2, "resched": resched} for resched in (0, 1)]
+SHARED = {"flow": int(Flow.SHARED_EPT), "shared_pages": 1}
+TRACKS_ITSELF = {"flow": int(Flow.FLUSH_CURRENT)}
+# The retry of a TRACK that meets a vCPU keeps vCPUs out and kicks, with the ordering's own IPIs in flight.
+RETRIES = {**busy(Busy.RETRY_WITHOUT_VCPUS, "track"), "entry_wait_for_sept_zap": 1}
 
 
-def test_without_the_gate_a_vcpu_that_answers_soon_is_in_again_before_track():
-    assert "tracking_not_done" in can_happen(UNGATED, TWO, "tracking_not_done")
+@pytest.mark.parametrize(
+    ("rules", "size"),
+    [
+        (PARALLEL, TWO),
+        (PARALLEL, TWO_ZAPPERS),
+        (V18, TWO_ZAPPERS),
+        (in_parts(SPEC), TWO),
+        (PARALLEL._replace(**RETRIES), TWO),
+        *((PARALLEL._replace(**batch), Size(1, 1, 2, 2)) for batch in BATCHES),
+        (PARALLEL._replace(**SHARED), Size(1, 1)),
+        *(
+            (order(BLOCK, *twice, REMOVE, serialized=1), TWO)
+            for twice in ((KICK, TRACK, KICK), (TRACK, KICK, TRACK, KICK), (TRACK, *PARTS, *PARTS))
+        ),
+    ],
+    ids=[
+        "behind the gate", "under mmu_lock", "v18 under none", "in a row", "retried", "a batch", "a batch that yields",
+        "a shared page", "kicked twice", "tracked twice", "sent twice",
+    ],
+)  # fmt: skip
+def test_track_beside_ipis_in_flight_is_safe(rules, size):
+    assert can_happen(rules, size) <= HARMLESS
 
 
-def test_without_mmu_lock_another_track_meets_vcpus_that_have_not_left_yet():
-    assert "previous_epoch_busy" in can_happen(PARALLEL._replace(serialized=0), Size(1, 2, 2, 2), "previous_epoch_busy")
-    assert can_happen(V18, Size(1, 2, 2, 2)) <= HARMLESS
+UNAWAITED = order(BLOCK, REQUEST, SEND, REMOVE, serialized=1, wait=0, **REQUESTS, **SHARED)
+AT_ONCE_AND_EARLY = order(BLOCK, REQUEST, TRACK, SEND, WAIT, REMOVE, serialized=1, wait=AT_ONCE)
 
 
-def test_who_looks_who_is_inside_and_publishes_the_epoch_afterwards_misses_a_vcpu():
-    early = order(BLOCK, REQUEST, TRACK, SEND, WAIT, REMOVE, serialized=1, wait=AT_ONCE)
-
-    assert "tracking_not_done" in can_happen(early, TWO, "tracking_not_done")
-    assert can_happen(in_parts(SPEC)) <= HARMLESS
+@pytest.mark.parametrize(
+    ("rules", "size", "shows"),
+    [
+        # A vCPU that answers soon is in again before TRACK.
+        (UNGATED, TWO, "tracking_not_done"),
+        *((UNGATED._replace(**batch), Size(1, 1, 2, 2), "tracking_not_done") for batch in BATCHES),
+        # Another TRACK meets vCPUs that have not left yet.
+        (PARALLEL._replace(serialized=0), TWO_ZAPPERS, "previous_epoch_busy"),
+        (PARALLEL._replace(**TRACKS_ITSELF), TWO, "previous_epoch_busy"),
+        # Who looks who is inside and publishes the epoch afterwards misses a vCPU.
+        (AT_ONCE_AND_EARLY, TWO, "tracking_not_done"),
+        (UNAWAITED, Size(1, 1), "use_after_remove"),
+        (order(BLOCK, BLOCK, TRACK, KICK, REMOVE), Size(1, 1), "already_blocked"),
+    ],
+)
+def test_without_what_guards_it_a_vcpu_is_missed(rules, size, shows):
+    assert shows in can_happen(rules, size, shows)
 
 
 def test_ipis_that_are_never_waited_for_are_those_of_a_kick_without_wait():
@@ -115,45 +147,10 @@ def test_ipis_that_are_never_waited_for_are_those_of_a_kick_without_wait():
     assert (parts.states, parts.transitions) == (whole.states, whole.transitions)
 
 
-@pytest.mark.parametrize("twice", [(KICK, TRACK, KICK), (TRACK, KICK, TRACK, KICK), (TRACK, *PARTS, *PARTS)], ids=str)
-def test_a_step_may_stand_twice(twice):
-    assert can_happen(order(BLOCK, *twice, REMOVE, serialized=1)) <= HARMLESS
-
-
-def test_a_page_that_is_blocked_twice_is_told_so():
-    assert Outcome.already_blocked.name in can_happen(order(BLOCK, BLOCK, TRACK, KICK, REMOVE), Size(1, 1))
-
-
-def test_a_kick_within_track_waits_for_ipis_under_way_and_leaves_nothing_to_wait_for():
-    """BUSY of the vCPU that enters; the retry keeps vCPUs out and kicks, with the ordering's own IPIs in flight."""
-    retries = PARALLEL._replace(**busy(Busy.RETRY_WITHOUT_VCPUS, "track"), entry_wait_for_sept_zap=1)
-
-    assert can_happen(retries) <= HARMLESS
-
-
-@pytest.mark.parametrize("resched", [0, 1])
-def test_a_batch_tracks_beside_ipis_in_flight_too(resched):
-    pair = {"flow": int(Flow.BATCH), "batch": 2, "resched": resched}
-
-    assert can_happen(PARALLEL._replace(**pair), Size(1, 1, 2, 2)) <= HARMLESS
-    assert "tracking_not_done" in can_happen(UNGATED._replace(**pair), Size(1, 1, 2, 2))
-
-
-def test_a_shared_page_that_a_request_flushes_takes_the_parts_of_the_kick():
-    shared = {"flow": int(Flow.SHARED_EPT), "shared_pages": 1}
-
-    assert can_happen(PARALLEL._replace(**shared), Size(1, 1)) <= HARMLESS
-    assert "use_after_remove" in can_happen(
-        order(BLOCK, REQUEST, SEND, REMOVE, serialized=1, wait=0, **REQUESTS, **shared), Size(1, 1)
-    )
-
-
 def test_vcpus_that_track_themselves_take_the_kick_in_its_parts():
-    flow = {"flow": int(Flow.FLUSH_CURRENT)}
-    whole, parts = (explore(*of_flow(one._replace(**flow)), Size(1, 1)) for one in (V18, in_parts(V18)))
+    whole, parts = (explore(*of_flow(one._replace(**TRACKS_ITSELF)), Size(1, 1)) for one in (V18, in_parts(V18)))
 
     assert (parts.states, parts.outcomes.keys()) == (whole.states, whole.outcomes.keys())
-    assert "previous_epoch_busy" in can_happen(PARALLEL._replace(**flow), TWO, "previous_epoch_busy")
 
 
 def test_a_repair_waits_for_the_ipis_that_a_failed_shootdown_has_sent():

@@ -59,24 +59,31 @@ def state(m: Machine) -> int:
     return int(m.words[table(m, "sept")]) & STATE_MASK
 
 
-def test_a_page_table_page_that_is_blocked_tracked_and_empty_goes(m):
-    assert m.call(block_table) == SUCCESS
-    assert state(m) == NL_BLOCKED
-    assert m.call(track) == SUCCESS
-    assert m.call(remove_table) == SUCCESS
-    assert (state(m), m["tree_lock"]) == (FREE, 0)
+MAPPED_PAGE, BELOW = NL_MAPPED | RWX | SVE | HOST_PAGE, PENDING | SVE | HOST_PAGE
 
 
-def test_a_page_table_page_that_is_not_blocked_stays(m):
-    assert m.call(remove_table) == NOT_BLOCKED
-    assert state(m) == NL_MAPPED
+@pytest.mark.parametrize(
+    ("calls", "page", "words", "status", "after"),
+    [
+        ((block_table, track), MAPPED_PAGE, {}, SUCCESS, FREE),
+        ((), MAPPED_PAGE, {}, NOT_BLOCKED, NL_MAPPED),
+        ((block_table,), MAPPED_PAGE, {}, NOT_TRACKED, NL_BLOCKED),
+        ((block_table, track), MAPPED_PAGE, {"sept": BELOW}, PAGE_NOT_FREE, NL_BLOCKED),
+        ((), FREE | SVE, {}, STATE_INCORRECT, FREE),
+        ((), MAPPED_PAGE, {"tree_lock": 2}, BUSY_TREE, NL_MAPPED),
+        ((), MAPPED_PAGE | TDEL, {}, BUSY_ENTRY, NL_MAPPED),
+    ],
+    ids=["blocked, tracked, empty", "mapped", "not tracked", "an entry below", "gone", "shared tree", "locked entry"],
+)
+def test_a_page_table_page_goes_once_it_is_blocked_tracked_and_empty(m, calls, page, words, status, after):
+    m.words[table(m, "sept")] = page
+    for call in calls:
+        assert m.call(call) == SUCCESS
+    for name, value in words.items():
+        m[name] = value
 
-
-def test_a_page_table_page_that_is_not_tracked_stays(m):
-    m.call(block_table)
-
-    assert m.call(remove_table) == NOT_TRACKED
-    assert state(m) == NL_BLOCKED
+    assert m.call(remove_table) == status
+    assert (state(m), m["tree_lock"]) == (after, words.get("tree_lock", 0))
 
 
 @pytest.mark.parametrize(
@@ -93,35 +100,6 @@ def test_a_module_that_does_not_ask_of_pages_asks_of_page_table_pages_and_the_ot
     of_kvm = m.call(block_table), m.call(remove_table)
 
     assert (of_guest, of_kvm) == ((SUCCESS, of_page), (SUCCESS, of_table))
-
-
-def test_a_page_table_page_with_an_entry_below_stays(m):
-    m.call(block_table)
-    m.call(track)
-    m["sept"] = PENDING | SVE | HOST_PAGE
-
-    assert m.call(remove_table) == PAGE_NOT_FREE
-    assert state(m) == NL_BLOCKED
-
-
-def test_a_page_table_page_that_is_gone_is_not_removed_again(m):
-    m.words[table(m, "sept")] = FREE | SVE
-
-    assert m.call(remove_table) == STATE_INCORRECT
-
-
-def test_sept_remove_wants_the_tree_for_itself(m):
-    m["tree_lock"] = 2
-
-    assert m.call(remove_table) == BUSY_TREE
-    assert m["tree_lock"] == 2
-
-
-def test_sept_remove_wants_the_lock_of_the_entry(m):
-    m.words[table(m, "sept")] |= TDEL
-
-    assert m.call(remove_table) == BUSY_ENTRY
-    assert m["tree_lock"] == 0
 
 
 def test_an_accept_whose_page_table_page_is_given_away_under_its_walk_is_told_from_one_whose_is_not(m):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 import kernels
 from kernels.tdx.part import has_tables
 from kernels.tdx.reads import Reads, reads
@@ -30,8 +32,9 @@ def of(rules: Rules, flow: Flow = Flow.SHOOTDOWN, **fields: int) -> Reads:
     return reads(its._replace(**fields))
 
 
-def looks_for(its: Reads, fault: Fault) -> bool:
-    return bool(its.faults & fault)
+def looks_for(its: Reads, what: Fault | str) -> bool:
+    """Whether some step looks for this fault, or at this field of the rules."""
+    return bool(its.faults & what) if isinstance(what, Fault) else what in its.fields
 
 
 def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() -> None:
@@ -65,60 +68,41 @@ def test_what_a_race_alone_looks_at_stands_in_the_source() -> None:
     assert {name for name in OF_RACES if f"rules.{name}" not in source} == set()
 
 
-def test_what_a_step_behind_an_undecided_test_looks_at_is_read_and_what_the_rules_decide_against_is_not() -> None:
-    assert "entry_gate" in of(V18).fields
-    assert "entry_gate" not in of(SPEC).fields
-    assert looks_for(of(V6_16), Fault.LET_IN_TOO_EARLY)
-    assert not looks_for(of(SPEC), Fault.LET_IN_TOO_EARLY)
-    assert not looks_for(of(V6_16._replace(**busy(Busy.BUG) | busy(Busy.SPIN, "track"))), Fault.LET_IN_TOO_EARLY)
+UNTRACKED, UNKICKED = order(BLOCK, KICK, REMOVE), order(BLOCK, REMOVE)
+HANDS_UP = V6_16._replace(**busy(Busy.BUG) | busy(Busy.SPIN, "track"))
+PLAIN = SPEC._replace(module=int(Module.NONE))
+SHARED = {"flow": int(Flow.SHARED_EPT), "shared_pages": 1, "entry_requests": 1}
+BY_REQUEST, BY_TRACK = ({**SHARED, "shared_flush": int(by)} for by in (SharedFlush.REQUEST, SharedFlush.TRACK))
 
 
-def test_a_step_that_the_order_does_not_have_reads_nothing() -> None:
-    without_track = of(order(BLOCK, KICK, REMOVE))
-
-    assert "track_busy_write" not in without_track.fields
-    assert "track_busy_write" in of(SPEC).fields
-    assert not looks_for(without_track, Fault.TRACK_IGNORES_REFCOUNT)
-    assert "wait" not in of(order(BLOCK, REMOVE)).fields
-
-
-def test_a_word_that_nobody_writes_is_zero() -> None:
-    looks_only = of(order(BLOCK, KICK, REMOVE, entry_requests=1))
-    asks = of(order(BLOCK, KICK, REMOVE, **REQUESTS))
-
-    assert not looks_for(looks_only, Fault.REQUEST_CLEARED_LATE)
-    assert looks_for(asks, Fault.REQUEST_CLEARED_LATE)
-
-
-def test_how_a_race_kicks_is_looked_at_where_an_ipi_is_sent() -> None:
-    assert "kick_by" in of(SPEC).fields
-    assert "kick_by" not in of(order(BLOCK, REMOVE)).fields
-
-
-def test_a_kick_that_does_not_wait_and_one_that_does_differ_in_whom_they_await() -> None:
-    assert looks_for(of(SPEC), Fault.EXITING_NOT_AWAITED)
-    assert not looks_for(of(SPEC, wait=0), Fault.EXITING_NOT_AWAITED)
-
-
-def test_without_the_module_nobody_looks_for_faults_of_what_it_checks() -> None:
-    plain = of(SPEC, module=int(Module.NONE))
-
-    assert not looks_for(plain, Fault.REMOVE_WITHOUT_TRACKING)
-    assert not looks_for(plain, Fault.REMOVE_IGNORES_REFCOUNT)
-    assert looks_for(plain, Fault.NO_FLUSH_AT_ENTRY)
-
-
-def test_what_a_fault_leaves_out_is_not_looked_at_beside_it() -> None:
-    assert "entry_wait_for_sept_zap" in of(SPEC).fields
-    assert "entry_wait_for_sept_zap" not in of(SPEC, faults=int(Fault.ENTRY_UNCHECKED)).fields
-
-
-def test_the_shared_root_is_flushed_by_a_request_alone() -> None:
-    shared = {"shared_pages": 1, "entry_requests": 1}
-    request, track = int(SharedFlush.REQUEST), int(SharedFlush.TRACK)
-
-    assert looks_for(of(SPEC, Flow.SHARED_EPT, **shared, shared_flush=request), Fault.INVEPT_SHARED_ROOT)
-    assert not looks_for(of(V18, Flow.SHARED_EPT, **shared, shared_flush=track), Fault.INVEPT_SHARED_ROOT)
+@pytest.mark.parametrize(
+    ("what", "looking", "not_looking"),
+    [
+        # Behind a test that is undecided all is read, and what the rules decide against is not.
+        ("entry_gate", [V18], [SPEC]),
+        (Fault.LET_IN_TOO_EARLY, [V6_16], [SPEC, HANDS_UP]),
+        # A step that the order does not have reads nothing.
+        ("track_busy_write", [SPEC], [UNTRACKED]),
+        (Fault.TRACK_IGNORES_REFCOUNT, [SPEC], [UNTRACKED]),
+        ("wait", [SPEC], [UNKICKED]),
+        ("kick_by", [SPEC], [UNKICKED]),
+        # A word that nobody writes is zero.
+        (Fault.REQUEST_CLEARED_LATE, [UNTRACKED._replace(**REQUESTS)], [UNTRACKED._replace(entry_requests=1)]),
+        # A kick that does not wait and one that does differ in whom they await.
+        (Fault.EXITING_NOT_AWAITED, [SPEC], [SPEC._replace(wait=0)]),
+        # Without the module nobody looks for faults of what it checks.
+        (Fault.REMOVE_WITHOUT_TRACKING, [SPEC], [PLAIN]),
+        (Fault.REMOVE_IGNORES_REFCOUNT, [SPEC], [PLAIN]),
+        (Fault.NO_FLUSH_AT_ENTRY, [PLAIN], []),
+        # What a fault leaves out is not looked at beside it.
+        ("entry_wait_for_sept_zap", [SPEC], [SPEC._replace(faults=int(Fault.ENTRY_UNCHECKED))]),
+        # The shared root is flushed by a request alone.
+        (Fault.INVEPT_SHARED_ROOT, [SPEC._replace(**BY_REQUEST)], [V18._replace(**BY_TRACK)]),
+    ],
+)
+def test_what_is_looked_at_follows_from_the_rules(what, looking, not_looking) -> None:
+    assert [looks_for(reads(rules), what) for rules in looking] == [True] * len(looking)
+    assert [looks_for(reads(rules), what) for rules in not_looking] == [False] * len(not_looking)
 
 
 def test_only_a_page_table_page_that_goes_is_removed_without_tracking() -> None:

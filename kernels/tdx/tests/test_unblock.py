@@ -30,34 +30,28 @@ def test_a_page_that_is_mapped_again_is_the_same_page_for_whoever_holds_it():
     assert found.outcomes.keys() <= HARMLESS
 
 
-@pytest.mark.parametrize("size", [Size(2, 1), Size(1, 2, 2)], ids=str)
-def test_more_vcpus_and_zappers_break_nothing(size):
-    assert explored(UNDONE, size).outcomes.keys() <= HARMLESS
-
-
 def test_the_module_refuses_to_map_a_page_again_whose_block_is_not_tracked():
     assert "tracking_not_done" in explored(UNTRACKED).outcomes
 
 
-def test_without_a_module_a_page_may_be_mapped_again_behind_no_flush_at_all():
-    assert explored(UNTRACKED._replace(module=int(Module.NONE))).outcomes.keys() <= HARMLESS
+# By what is shown: an order, and a machine.
+HARMS_NOBODY = {
+    "two vCPUs": (UNDONE, Size(2, 1)),
+    "two zappers": (UNDONE, Size(1, 2, 2)),
+    "behind no flush at all without a module": (UNTRACKED._replace(module=int(Module.NONE)), ONE),
+    "a page that is blocked again, and goes": (TWICE, ONE),
+    "each page of a batch": (UNDONE._replace(**PAIR), Size(1, 1, 2, 2)),
+    "a shared page by its SPTE, which TRACK flushes": (UNDONE._replace(**SHARED, **BY_TRACK), ONE),
+    "a shared page by its SPTE, which a request flushes": (UNDONE._replace(**SHARED, **REQUESTS), ONE),
+    **{
+        f"the mirror has the page again as well, serialized {held}": (
+            two_levels(UNDONE._replace(serialized=held), Flow.POPULATE), Size(2, 1),
+        )
+        for held in (0, 1)
+    },
+}  # fmt: skip
 
 
-def test_a_page_can_be_blocked_again_and_go():
-    assert explored(TWICE).outcomes.keys() <= HARMLESS
-
-
-@pytest.mark.parametrize("serialized", [0, 1])
-def test_the_mirror_has_the_page_again_as_well(serialized):
-    rules = two_levels(UNDONE._replace(serialized=serialized), Flow.POPULATE)
-
-    assert explored(rules, Size(2, 1)).outcomes.keys() <= HARMLESS
-
-
-def test_a_batch_maps_each_of_its_pages_again():
-    assert explored(UNDONE._replace(**PAIR), Size(1, 1, 2, 2)).outcomes.keys() <= HARMLESS
-
-
-@pytest.mark.parametrize("flush", [BY_TRACK, REQUESTS], ids=["track", "request"])
-def test_a_shared_page_is_mapped_again_by_its_spte(flush):
-    assert explored(UNDONE._replace(**SHARED, **flush)).outcomes.keys() <= HARMLESS
+@pytest.mark.parametrize(("rules", "size"), HARMS_NOBODY.values(), ids=HARMS_NOBODY)
+def test_a_page_may_be_mapped_again(rules, size):
+    assert explored(rules, size).outcomes.keys() <= HARMLESS

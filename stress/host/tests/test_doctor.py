@@ -2,8 +2,6 @@ import json
 import os
 import platform
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -119,7 +117,7 @@ def test_ctrl_c_leaves_nobody_and_exits_130(start_tdx_stress: Start) -> None:
     assert "Traceback" not in stdout + stderr
 
 
-def test_ctrl_c_once_all_is_measured_is_told(command_environment: dict[str, str]) -> None:
+def test_ctrl_c_once_all_is_measured_is_told(python: Command) -> None:
     code = """
 import os, signal, sys
 from stress.__main__ import main
@@ -133,7 +131,7 @@ doctor.judge = judge
 sys.argv = ["tdx-stress", "doctor"]
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], env=command_environment, capture_output=True, text=True)
+    done = python("-c", code)
 
     assert "This machine is " in done.stdout
     assert done.returncode == 130

@@ -158,10 +158,8 @@ main()
 """
 
 
-def test_steps_of_the_system_clock_change_nothing(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    command = [sys.executable, "-c", STEPPING_CLOCK, "run", "--ordering", "spec", *SHORT]
-
-    done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True)
+def test_steps_of_the_system_clock_change_nothing(python: Command) -> None:
+    done = python("-c", STEPPING_CLOCK, "run", "--ordering", "spec", *SHORT)
 
     run = printed(done)["runs"][0]
     assert (run["ending"], run["verdict"] in ("passed", "inconclusive")) == ("finished", True)  # too few meet at a load
