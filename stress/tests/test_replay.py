@@ -63,8 +63,14 @@ def file(tmp_path: Path, recording: Recorded) -> Path:
     return path
 
 
+CUT: Any = object()
+
+
 def edit(file: Path, **changed: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    """The file with other values; CUT are its steps without the last."""
+    whole = json.loads(file.read_text())
+    others = {key: whole[key][:-1] if value is CUT else value for key, value in changed.items()}
+    file.write_text(json.dumps({**whole, **others}))
 
 
 def edit_step(file: Path, number: int, **changed: Any) -> None:
@@ -160,52 +166,34 @@ def test_out_leaves_the_trace_and_the_picture_twice(tdx_stress: Command, file: P
     assert "wrote pictures/trace.json\n" in done.stderr
 
 
-def test_a_recorded_state_that_is_not_reached_is_exit_1(tdx_stress: Command, file: Path) -> None:
-    edit(file, end_state_sha256="0" * 64)
-
-    done = tdx_stress("replay", "w.json")
-
-    assert done.returncode == 1
-    assert "DIFFERS after 41 of 41 steps: the state at the end differs: recorded 000000000000, found " in done.stdout
-
-
-def test_an_outcome_that_is_not_shown_is_exit_1(tdx_stress: Command, file: Path) -> None:
-    edit(file, outcome="use_after_remove")
+@pytest.mark.parametrize(
+    ("step", "changed", "said"),
+    [
+        (0, {"end_state_sha256": "0" * 64}, "after 41 of 41 steps: the state at the end differs: recorded 0000"),
+        (
+            0, {"outcome": "use_after_remove"},
+            "after 41 of 41 steps: the outcome differs: recorded use_after_remove, the last step shows "
+            "tracking_not_done\n",
+        ),
+        (0, {"steps": CUT}, "after 40 of 40 steps: the state at the end differs: recorded "),
+        (30, {"old": 7}, "after 41 of 41 steps: step 30 differs: recorded zapper 0 mem_track: "),
+        (5, {"chosen": 4}, "after 4 of 41 steps: step 5 cannot be taken: zapper 0 at "),
+        (5, {"actor": "vcpu 3"}, "after 4 of 41 steps: step 5 cannot be taken: there is no vcpu 3\n"),
+    ],
+)  # fmt: skip
+def test_the_first_difference_is_named_and_is_exit_1(
+    tdx_stress: Command, file: Path, step: int, changed: dict[str, Any], said: str
+) -> None:
+    if step:
+        edit_step(file, step, **changed)
+    else:
+        edit(file, **changed)
 
     done = tdx_stress("replay", "w.json", "-q")
 
     assert done.returncode == 1
-    assert done.stdout == (
-        "DIFFERS after 41 of 41 steps: the outcome differs: recorded use_after_remove, the last step shows "
-        "tracking_not_done\n"
-    )
-
-
-def test_the_first_step_that_goes_another_way_is_named(tdx_stress: Command, file: Path) -> None:
-    edit_step(file, 30, old=7)
-
-    done = tdx_stress("replay", "w.json", "-q")
-
-    assert done.returncode == 1
-    assert done.stdout.startswith("DIFFERS after 41 of 41 steps: step 30 differs: recorded zapper 0 mem_track: ")
-
-
-def test_a_step_that_cannot_be_taken_is_named(tdx_stress: Command, file: Path) -> None:
-    edit_step(file, 5, chosen=4)
-    wrong_choice = tdx_stress("replay", "w.json", "-q")
-    edit_step(file, 5, chosen=0, actor="vcpu 3")
-    nobody = tdx_stress("replay", "w.json", "-q")
-
-    assert (wrong_choice.returncode, nobody.returncode) == (1, 1)
-    assert "step 5 cannot be taken: zapper 0 at " in wrong_choice.stdout
-    assert "expected a choice from 0 to 0, found 4" in wrong_choice.stdout
-    assert nobody.stdout == "DIFFERS after 4 of 41 steps: step 5 cannot be taken: there is no vcpu 3\n"
-
-
-def test_a_schedule_cut_short_ends_elsewhere(tdx_stress: Command, file: Path) -> None:
-    edit(file, steps=json.loads(file.read_text())["steps"][:-1])
-
-    assert tdx_stress("replay", "w.json", "-q").returncode == 1
+    assert done.stdout.startswith(f"DIFFERS {said}")
+    assert "chosen" not in changed or "expected a choice from 0 to 0, found 4" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -293,15 +281,11 @@ def test_a_replay_compiles_nothing(tdx_stress: Command, file: Path, tmp_path: Pa
     assert not list(tmp_path.glob("cache/**/*.code"))
 
 
-def test_the_help_names_every_option(tdx_stress: Command) -> None:
+def test_the_help_names_every_option_and_says_what_its_own_exit_codes_mean(tdx_stress: Command) -> None:
     shown = tdx_stress("replay", "--help").stdout
+    said = " ".join(shown.split())
 
     assert all(f"--{option} " in shown for option in OPTIONS)
-
-
-def test_the_help_says_what_its_own_exit_codes_mean(tdx_stress: Command) -> None:
-    said = " ".join(tdx_stress("replay", "--help").stdout.split())
-
     assert "1 a step cannot be taken or goes another way, or the state or the outcome at the end is another" in said
     assert "declared safe" not in said
 

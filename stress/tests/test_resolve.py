@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.loader import ScenarioError
 from stress.errors import UsageFault
 from stress.options import RunRequest
 from stress.resolve import resolve
@@ -25,16 +24,6 @@ def test_an_option_goes_over_the_scenario_and_over_set() -> None:
 
     assert (scenario.vcpus, scenario.pages, scenario.duration_s) == (5, 8, 0.5)
     assert [(ordering.name, ordering.safe) for ordering in orderings] == [("v18", True)]
-
-
-def test_an_option_out_of_range_is_named_as_it_was_typed() -> None:
-    with pytest.raises(ScenarioError, match="--vcpus: expected a whole number from 1 to 512, found 513"):
-        resolve(RunRequest("review", vcpus=513))
-
-
-def test_a_json_file_in_no_directory_is_refused_before_the_race(tmp_path: Path) -> None:
-    with pytest.raises(UsageFault, match=r"--json: .*/none/out.json: cannot write: No such file or directory"):
-        check_files(str(tmp_path / "none" / "out.json"), None)
 
 
 def test_a_directory_for_a_junit_file_is_refused(tmp_path: Path) -> None:

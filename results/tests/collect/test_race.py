@@ -1,6 +1,7 @@
 """From words in shared memory to the entry in result.json."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,6 @@ from results.collect.race import RunFacts, run_record
 from results.collect.tally import Series, snapshot
 from results.tests.builders.run import Machine, recorded
 from results.verdict import declared
-from results.words import rate_with_interval
 
 
 def entry(run: dict, name: str) -> dict:
@@ -73,49 +73,63 @@ def test_a_frequent_snapshot_leaves_histograms_out():
     assert snapshot(machine.words, machine.lay, histograms=False).histograms == {}
 
 
-def test_shootdowns_with_an_outcome_include_the_last_one_of_each_page():
+STALE, BUSY = Outcome.stale_in_window, Outcome.operand_busy
+NEVER, BROKEN = Outcome.stale_after_done, Outcome.refcount_broken
+# By what is shown: an outcome, words of a zapper, of a vCPU and of pages, and what its entry says.
+ENTRY: dict[str, tuple[Outcome, dict[int, int], dict[int, int], dict[int, int], dict[str, Any]]] = {
+    "shootdowns with an outcome include the last one of each page": (
+        STALE,
+        {SHOOTDOWNS: 10, SHOOTDOWNS_MET: 5, OUTCOME_SHOOTDOWNS + STALE: 4, OUTCOME_MET + STALE: 4},
+        {OUTCOME_COUNTS + STALE: 900}, {3: 1 << STALE, 63: 1 << STALE | 1 << Outcome.fault},
+        {"count": 900, "shootdowns": 6, "met": 6, "of": 7, "rate": 0.857143, "ci95": [0.4213, 0.9964]},
+    ),
+    "a page whose kick met a vCPU or that was read stale counts as met, and another does not": (
+        BUSY, {SHOOTDOWNS: 9, KICKS_MET: 8, SHOOTDOWNS_MET: 3}, {},
+        {1: 1 << OUTCOMES, 2: 1 << OUTCOMES | 1 << BUSY, 4: 1 << STALE, 5: 1 << BUSY},
+        {"shootdowns": 2, "met": 1, "of": 6},
+    ),
+    "of shootdowns that met nobody alone there is no bound": (
+        BUSY, {SHOOTDOWNS: 900, SHOOTDOWNS_MET: 400, OUTCOME_SHOOTDOWNS + BUSY: 6}, {OUTCOME_COUNTS + BUSY: 7}, {},
+        {"count": 7, "shootdowns": 6, "met": 0, "of": 400, "rate": 0.0, "would_have_caught": None},
+    ),
+    "what was never seen says what rate would have been caught": (
+        NEVER, {SHOOTDOWNS: 2500, SHOOTDOWNS_MET: 1000}, {}, {},
+        {
+            "count": 0, "shootdowns": 0, "met": 0, "of": 1000, "rate": 0.0, "ci95": [0.0, 0.0029913],
+            "would_have_caught": 0.0029913,
+        },
+    ),
+    "reads are of no shootdown": (
+        Outcome.fresh, {}, {OUTCOME_COUNTS + Outcome.fresh: 1000}, {},
+        {"count": 1000, "shootdowns": None, "rate": None, "ci95": None},
+    ),
+    "what was seen in no known shootdown has no rate of zero": (
+        BROKEN, {SHOOTDOWNS: 10}, {OUTCOME_COUNTS + BROKEN: 1}, {},
+        {"count": 1, "shootdowns": None, "rate": None, "would_have_caught": None},
+    ),
+    "a shootdown still in hand counts among the tries": (
+        STALE, {}, {OUTCOME_COUNTS + STALE: 1}, {0: 1 << STALE}, {"shootdowns": 1, "of": 1, "rate": 1.0},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("outcome", "of_zapper", "of_vcpu", "of_pages", "says"), ENTRY.values(), ids=ENTRY)
+def test_an_outcome_has_the_shootdowns_that_showed_it(outcome, of_zapper, of_vcpu, of_pages, says):
     machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 10)
-    machine.zapper(0, SHOOTDOWNS_MET, 5)
-    machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.stale_in_window, 4)
-    machine.zapper(0, OUTCOME_MET + Outcome.stale_in_window, 4)
-    machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 900)
-    machine.words[machine.lay.page_flags + 3] = 1 << Outcome.stale_in_window
-    machine.words[machine.lay.page_flags + 63] = 1 << Outcome.stale_in_window | 1 << Outcome.fault
-    found = entry(recorded(machine).json, "stale_in_window")
-
-    assert (found["count"], found["shootdowns"], found["met"], found["of"]) == (900, 6, 6, 7)
-    assert found["rate"] == pytest.approx(0.857143)
-    assert found["ci95"] == pytest.approx([0.4213, 0.9964], abs=1e-4)
-
-
-def test_a_page_whose_kick_met_a_vcpu_or_that_was_read_stale_counts_as_met_and_another_does_not():
-    machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 9)
-    machine.zapper(0, KICKS_MET, 8)
-    machine.zapper(0, SHOOTDOWNS_MET, 3)
-    machine.words[machine.lay.page_flags + 1] = 1 << OUTCOMES
-    machine.words[machine.lay.page_flags + 2] = 1 << OUTCOMES | 1 << Outcome.operand_busy
-    machine.words[machine.lay.page_flags + 4] = 1 << Outcome.stale_in_window
-    machine.words[machine.lay.page_flags + 5] = 1 << Outcome.operand_busy
+    for word, count in of_zapper.items():
+        machine.zapper(0, word, count)
+    for word, count in of_vcpu.items():
+        machine.vcpu(0, word, count)
+    for page, flags in of_pages.items():
+        machine.words[machine.lay.page_flags + page] = flags
     run = recorded(machine).json
-    busy = entry(run, "operand_busy")
 
-    assert run["met"] == {"kicks": 8, "shootdowns": 6}
-    assert (busy["shootdowns"], busy["met"], busy["of"]) == (2, 1, 6)
-
-
-def test_an_outcome_only_of_shootdowns_that_met_nobody_has_these_and_no_bound():
-    machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 900)
-    machine.zapper(0, SHOOTDOWNS_MET, 400)
-    machine.vcpu(0, OUTCOME_COUNTS + Outcome.operand_busy, 7)
-    machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.operand_busy, 6)
-    found = entry(recorded(machine).json, "operand_busy")
-
-    assert (found["count"], found["shootdowns"], found["met"], found["of"], found["rate"]) == (7, 6, 0, 400, 0.0)
-    assert found["would_have_caught"] is None
-    assert rate_with_interval(found) == "6 that met nobody"
+    found = entry(run, outcome.name)
+    assert {key: found[key] for key in says} == {
+        key: value if value is None else pytest.approx(value, abs=1e-4 if key == "ci95" else 1e-6)
+        for key, value in says.items()
+    }
+    assert run["met"]["kicks"] == of_zapper.get(KICKS_MET, 0)
 
 
 def test_every_outcome_that_the_flow_declares_stands_in_the_record_even_at_zero():
@@ -126,49 +140,12 @@ def test_every_outcome_that_the_flow_declares_stands_in_the_record_even_at_zero(
     assert Outcome.ve_on_memory not in declared(Flow.SHOOTDOWN)
 
 
-def test_an_outcome_never_seen_says_what_rate_would_have_been_caught():
-    machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 2500)
-    machine.zapper(0, SHOOTDOWNS_MET, 1000)
-    found = entry(recorded(machine).json, "stale_after_done")
-
-    assert (found["count"], found["shootdowns"], found["met"], found["of"], found["rate"]) == (0, 0, 0, 1000, 0.0)
-    assert found["ci95"] == pytest.approx([0.0, 0.0029913], abs=1e-6)
-    assert found["would_have_caught"] == pytest.approx(0.0029913, abs=1e-6)
-
-
-def test_reads_are_of_no_shootdown():
-    machine = Machine()
-    machine.vcpu(0, OUTCOME_COUNTS + Outcome.fresh, 1000)
-    found = entry(recorded(machine).json, "fresh")
-
-    assert (found["count"], found["shootdowns"], found["rate"], found["ci95"]) == (1000, None, None, None)
-
-
-def test_an_outcome_that_was_seen_in_no_known_shootdown_has_no_rate_of_zero():
-    machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 10)
-    machine.vcpu(0, OUTCOME_COUNTS + Outcome.refcount_broken, 1)
-    found = entry(recorded(machine).json, "refcount_broken")
-
-    assert (found["count"], found["shootdowns"], found["rate"], found["would_have_caught"]) == (1, None, None, None)
-
-
 def test_references_that_nobody_gave_back_are_counted_behind_the_race():
     machine = Machine()
     machine.zapper(0, SHOOTDOWNS, 10)
     found = entry(recorded(machine, references_left=2).json, "refcount_broken")
 
     assert (found["count"], found["shootdowns"], found["grade"]) == (2, None, "forbidden")
-
-
-def test_a_shootdown_still_in_hand_counts_among_the_tries():
-    machine = Machine()
-    machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 1)
-    machine.words[machine.lay.page_flags] = 1 << Outcome.stale_in_window
-    found = entry(recorded(machine, ending="crashed").json, "stale_in_window")
-
-    assert (found["shootdowns"], found["of"], found["rate"]) == (1, 1, 1.0)
 
 
 def test_latency_and_throughput_leave_the_warm_up_out_and_evidence_does_not():

@@ -123,31 +123,3 @@ def test_a_bench_that_measured_nothing_leaves_nothing(start_tdx_stress: Start, t
 
     assert parent.returncode == 130
     assert list((tmp_path / "runs").iterdir()) == []
-
-
-def test_a_resumed_bench_takes_no_other_options(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress("bench", "--resume", "nowhere")
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("tdx-stress: nowhere: expected the directory of a bench, found no bench.json in it\n")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["bench", "--orderings", "spec,no_kick"], "--include-unsafe races it and marks it"),
-        (["bench", "--fail-if", "p99"], "--fail-if: expected FIGURE>+15%"),
-        (["bench", "--ktap", "/proc/nowhere/x"], "--ktap: /proc/nowhere/x: cannot write"),
-        (["compare", "a", "b"], "a: expected the directory of a run, found no result.json in it"),
-        (["compare", "a", "b", "--fail-if", "p98>+1%"], 'unknown figure "p98"; did you mean "p99"?'),
-    ],
-)
-def test_a_usage_error_is_one_line_and_leaves_nothing(
-    tdx_stress: Command, tmp_path: Path, arguments: list[str], said: str
-) -> None:
-    done = tdx_stress(*arguments)
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert said in done.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -193,11 +193,3 @@ def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(td
 
     found = printed(done)
     assert (done.returncode, found["vcpus"], found["zappers"], found["schedules"]) == (6, 64, 4, 3)
-
-
-def test_two_explorations_at_once_have_a_directory_each(start_tdx_stress: Start, tmp_path: Path) -> None:
-    both = [start_tdx_stress("explore", "--ordering", "no_block", *ONE) for _ in range(2)]
-    said = [one.communicate()[1] for one in both]
-
-    assert [one.returncode for one in both] == [0, 0], said
-    assert len([path for path in (tmp_path / "runs").iterdir() if not path.is_symlink()]) == 2

@@ -72,11 +72,6 @@ def test_faults_are_added_to_those_of_each_ordering() -> None:
     assert [ordering.faults for ordering in orderings] == [("no_flush_at_entry",), ("no_flush_at_entry",)]
 
 
-def test_an_unknown_fault_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ScenarioError, match=r'--fault: unknown fault "no_flush"; did you mean "no_flush_at_entry"\?'):
-        resolved(faults=("no_flush",))
-
-
 @pytest.mark.parametrize(
     "setting",
     [
