@@ -19,8 +19,7 @@ REFUSED = {
     "list comprehension": ("x = [i for i in range(3)]  # here", "an expression has no ListComp"),
     "try": ("try:  # here\n    x = 1\nfinally:\n    pass", "the step language has no Try like this: try:"),
     "with": (
-        "with lay:  # here\n    yield load_acquire(td, lay.a)",
-        "the step language has no With like this: with lay:",
+        "with lay:  # here\n    yield load_acquire(td, lay.a)", "the step language has no With like this: with lay:",
     ),
     "nested function": ("def g():  # here\n    return 1", "the step language has no FunctionDef like this: def g():"),
     "lambda": ("x = lambda: 1  # here", "an expression has no Lambda"),
@@ -46,32 +45,26 @@ REFUSED = {
     "call of an attribute": ("x = lay.get()  # here", "a call is to a plain name without keywords: lay.get()"),
     "unmarked callee": ("x = plain(1)  # here", "plain is None: a shared access stands under a yield"),
     "shared access outside a yield": (
-        "x = load_acquire(td, lay.a)  # here",
-        "load_acquire is op: a shared access stands under a yield",
+        "x = load_acquire(td, lay.a)  # here", "load_acquire is op: a shared access stands under a yield",
     ),
     "bare shared access": (
-        "store_release(td, lay.a, 1)  # here",
-        "a bare call may be to a local or harness function, store_release is op",
+        "store_release(td, lay.a, 1)  # here", "a bare call may be to a local or harness function, store_release is op",
     ),
     "access as the argument of another": (
         "yield store_release(td, lay.a, load_acquire(td, lay.b))  # here",
         "load_acquire is op: a shared access stands under a yield",
     ),
     "choice outside a yield": (
-        "x = coin(td, lay, rules, me)  # here",
-        "coin is choice: a shared access stands under a yield",
+        "x = coin(td, lay, rules, me)  # here", "coin is choice: a shared access stands under a yield",
     ),
     "two yields": (
-        "x = (yield load_acquire(td, lay.a)) + (yield load_acquire(td, lay.b))  # here",
-        "one yield an expression",
+        "x = (yield load_acquire(td, lay.a)) + (yield load_acquire(td, lay.b))  # here", "one yield an expression",
     ),
     "yield in the argument of a yield": (
-        "x = 1 + (yield load_acquire(td, (yield load_acquire(td, lay.a))))  # here",
-        "one yield an expression",
+        "x = 1 + (yield load_acquire(td, (yield load_acquire(td, lay.a))))  # here", "one yield an expression",
     ),
     "yield under and": (
-        "x = lay.a and (yield load_acquire(td, lay.b))  # here",
-        "a yield under and, or, a conditional expression",
+        "x = lay.a and (yield load_acquire(td, lay.b))  # here", "a yield under and, or, a conditional expression",
     ),
     "yield under or": ("if lay.a or (yield load_acquire(td, lay.b)):  # here\n    pass", "a yield under and, or"),
     "yield under a conditional expression": (
@@ -85,28 +78,22 @@ REFUSED = {
     "yield of a number": ("yield 3  # here", "a yield takes a call"),
     "yield of nothing": ("yield  # here", "a yield takes a call"),
     "yield of an unknown name": (
-        "yield unheard_of(td, lay.a)  # here",
-        "unheard_of is not known here: what a step calls stands above it",
+        "yield unheard_of(td, lay.a)  # here", "unheard_of is not known here: what a step calls stands above it",
     ),
     "yield of a local function": (
-        "yield twice(td)  # here",
-        "a yield takes one shared access or a choice, twice is local",
+        "yield twice(td)  # here", "a yield takes one shared access or a choice, twice is local",
     ),
     "yield of a function of steps": (
-        "yield other(td, lay, rules, me)  # here",
-        "a yield takes one shared access or a choice, other is steps",
+        "yield other(td, lay, rules, me)  # here", "a yield takes one shared access or a choice, other is steps",
     ),
     "yield from an access": (
-        "yield from load_acquire(td, lay.a)  # here",
-        "yield from takes a function of steps, load_acquire is op",
+        "yield from load_acquire(td, lay.a)  # here", "yield from takes a function of steps, load_acquire is op",
     ),
     "call of a function of steps": (
-        "x = other(td, lay, rules, me)  # here",
-        "other is steps: a shared access stands under a yield",
+        "x = other(td, lay, rules, me)  # here", "other is steps: a shared access stands under a yield",
     ),
     "too many arguments": (
-        "yield from other(td, lay, rules, me, 1)  # here",
-        "other takes 0 arguments behind the environment",
+        "yield from other(td, lay, rules, me, 1)  # here", "other takes 0 arguments behind the environment",
     ),
     "another environment": (
         "yield from other(td, lay, me, rules)  # here",
@@ -115,40 +102,33 @@ REFUSED = {
     "access to something else": ("yield load_acquire(lay, lay.a)  # here", "load_acquire takes td first, found lay"),
     "assignment to td": ("td = 1  # here", "td cannot be assigned to"),
     "assignment to lay in a loop": (
-        "for lay in range(3):  # here\n    yield load_acquire(td, 0)",
-        "lay cannot be assigned to",
+        "for lay in range(3):  # here\n    yield load_acquire(td, 0)", "lay cannot be assigned to",
     ),
     "assignment to the loop variable": (
-        "for i in range(3):\n    i = 1  # here",
-        "i counts a loop around this line and cannot be assigned to",
+        "for i in range(3):\n    i = 1  # here", "i counts a loop around this line and cannot be assigned to",
     ),
     "addition to the loop variable": (
-        "for i in range(3):\n    i += 1  # here",
-        "i counts a loop around this line and cannot be assigned to",
+        "for i in range(3):\n    i += 1  # here", "i counts a loop around this line and cannot be assigned to",
     ),
     "loop variable of two loops": (
         "for i in range(3):\n    for i in range(2):  # here\n        pass",
         "a for runs over range(stop) or range(start, stop) with a name of its own",
     ),
     "range with a stride": (
-        "for i in range(0, 9, 3):  # here\n    pass",
-        "a for runs over range(stop) or range(start, stop)",
+        "for i in range(0, 9, 3):  # here\n    pass", "a for runs over range(stop) or range(start, stop)",
     ),
     "range of nothing": ("for i in range():  # here\n    pass", "a for runs over range(stop) or range(start, stop)"),
     "for over something else": (
-        "for i in lay:  # here\n    pass",
-        "the step language has no For like this: for i in lay:",
+        "for i in lay:  # here\n    pass", "the step language has no For like this: for i in lay:",
     ),
     "yield in a range": (
-        "for i in range((yield load_acquire(td, lay.a))):  # here\n    pass",
-        "an expression has no Yield",
+        "for i in range((yield load_acquire(td, lay.a))):  # here\n    pass", "an expression has no Yield",
     ),
     "for else": ("for i in range(3):  # here\n    pass\nelse:\n    x = 1", "the step language has no For like this"),
     "while else": (
-        "while lay.a:  # here\n    pass\nelse:\n    x = 1",
-        "the step language has no While like this: while lay.a:",
+        "while lay.a:  # here\n    pass\nelse:\n    x = 1", "the step language has no While like this: while lay.a:",
     ),
-}
+}  # fmt: skip
 OTHER = "@steps\ndef other(td, lay, rules, me):\n    yield load_acquire(td, lay.a)\n\n\n"
 HEAD = "@steps\ndef f(td, lay, rules, me):\n"
 

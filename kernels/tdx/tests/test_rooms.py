@@ -68,35 +68,24 @@ def test_one_more_than_there_is_room_for_is_refused(room: rooms.Room) -> None:
         rooms.check([*ROOMS, replace(room, used=room.most + 1)])
 
 
-def refused() -> str:
-    """What an import would say now."""
-    with pytest.raises(ImportError) as error:
+@pytest.mark.parametrize(
+    ("where", "name", "value", "said"),
+    [
+        (rooms, "SITES", SITES[:1] * 1024, "layout.py: MAX_SITES: sites of steps: 1,024, expected at most 1,023"),
+        (counters, "MOVES", layout.OUTCOME_COUNTS, "layout.py: OUTCOME_COUNTS: words of a tally's head: "),
+        (counters, "MOVES", layout.FINISHED, "layout.py: LABEL and on: words of a tally's head for so many places: "),
+        (
+            layout, "FREEZE_ON", layout.CONTROL_WORDS,
+            "layout.py: CONTROL_WORDS: words of the control block: 81, expected at most 80",
+        ),
+    ],
+    ids=["a site too many", "a counter beyond the head", "two counters in one word", "a word beyond the block"],
+)  # fmt: skip
+def test_an_import_says_what_is_too_full(monkeypatch: pytest.MonkeyPatch, where, name, value, said) -> None:
+    monkeypatch.setattr(where, name, value)
+
+    with pytest.raises(ImportError, match=f"^kernels/{re.escape(said)}"):
         rooms.check(rooms.rooms())
-    return str(error.value)
-
-
-def test_a_site_too_many_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "SITES", SITES[:1] * 1024)
-
-    assert refused() == "kernels/layout.py: MAX_SITES: sites of steps: 1,024, expected at most 1,023"
-
-
-def test_a_counter_beyond_the_head_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "MOVES", layout.OUTCOME_COUNTS)
-
-    assert refused().startswith("kernels/layout.py: OUTCOME_COUNTS: words of a tally's head: ")
-
-
-def test_two_counters_in_one_word_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "MOVES", layout.FINISHED)
-
-    assert refused().startswith("kernels/layout.py: LABEL and on: words of a tally's head for so many places: ")
-
-
-def test_a_word_beyond_the_control_block_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "FREEZE_ON", layout.CONTROL_WORDS)
-
-    assert refused() == "kernels/layout.py: CONTROL_WORDS: words of the control block: 81, expected at most 80"
 
 
 def test_statuses_leaves_outcomes_and_the_head_take_as_much_as_they_are() -> None:

@@ -50,27 +50,37 @@ def caveats(*explorations: dict[str, object]) -> dict[str, str]:
     return {caveat["id"]: caveat["seen"] for caveat in exploration_caveats(explorations)}
 
 
-def test_every_complete_search_says_how_small_its_machine_was() -> None:
-    assert caveats(explored()) == {
-        "bounded": "all of 2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown, one atomic step at a time"
-    }
+@pytest.mark.parametrize(
+    ("found", "caveat", "said"),
+    [
+        (
+            explored(), "bounded",
+            "all of 2 vCPUs, 1 zapper, 1 page, 1 TLB entry, 1 shootdown, one atomic step at a time",
+        ),
+        (
+            explored(complete=False, stopped_by="memory", frontier=4000), "out_of_memory",
+            "the search ran out of the memory that it may use: v18 after 50,000 states, 4,000 states still to expand",
+        ),
+        (explored(liveness=None), "no_liveness", "livelocks were not looked for in v18"),
+        (
+            explored({"tracking_not_done": 33, "previous_epoch_busy": 50}, expect=("tracking_not_done",)),
+            "undeclared_outcome", "forbidden and not declared: v18 previous_epoch_busy",
+        ),
+        (drawn(unfinished=12), "unfinished_schedules", "schedules that were cut off: 12 of v18"),
+    ],
+)  # fmt: skip
+def test_a_caveat_says_what_was_seen(found: dict[str, object], caveat: str, said: str) -> None:
+    assert caveats(found)[caveat] == said
 
 
-def test_a_search_that_was_stopped_says_how_far_it_came() -> None:
-    found = caveats(explored(complete=False, stopped_by="memory", frontier=4000))
-
-    assert "bounded" not in found
-    said = "the search ran out of the memory that it may use: v18 after 50,000 states, 4,000 states still to expand"
-    assert found["out_of_memory"] == said
+def test_a_search_has_no_caveat_without_its_reason() -> None:
+    assert caveats(explored()).keys() == {"bounded"}
+    assert "bounded" not in caveats(explored(complete=False, stopped_by="memory"))
 
 
 def test_a_likely_miss_is_a_caveat_and_an_unlikely_one_is_not() -> None:
     assert "fingerprints" in caveats(explored(chance_of_miss=1e-3))
     assert "fingerprints" not in caveats(explored(chance_of_miss=1e-9))
-
-
-def test_livelocks_not_looked_for_are_a_caveat() -> None:
-    assert caveats(explored(liveness=None))["no_liveness"] == "livelocks were not looked for in v18"
 
 
 @pytest.mark.parametrize(
@@ -80,12 +90,6 @@ def test_what_to_try_is_not_to_leave_out_an_option_that_nobody_typed(asked: bool
     found = exploration_caveats([explored(liveness=None, liveness_asked=asked)])
 
     assert [one["try"] for one in found if one["id"] == "no_liveness"] == [advice]
-
-
-def test_more_forbidden_outcomes_than_a_known_wrong_ordering_declares_are_a_caveat() -> None:
-    one = explored({"tracking_not_done": 33, "previous_epoch_busy": 50}, expect=("tracking_not_done",))
-
-    assert caveats(one)["undeclared_outcome"] == "forbidden and not declared: v18 previous_epoch_busy"
 
 
 def test_random_schedules_say_what_rate_they_would_have_shown() -> None:
@@ -104,7 +108,3 @@ def test_pct_states_a_rate_and_that_its_bound_does_not_hold() -> None:
         "never a proof: what each schedule shows with a chance of 0.30 % or more would have been seen (95 %); "
         "PCT's bound for 3 ordered steps does not hold, as whoever waits falls behind too"
     )
-
-
-def test_schedules_that_were_cut_off_are_a_caveat() -> None:
-    assert caveats(drawn(unfinished=12))["unfinished_schedules"] == "schedules that were cut off: 12 of v18"

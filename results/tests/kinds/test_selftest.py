@@ -1,5 +1,7 @@
 """Claims from literal entries: verdicts, exit codes, and what stands on the terminal."""
 
+from typing import Any
+
 import pytest
 
 from results.kinds.selftest import claim, is_complete, raced, selftest_exit_code
@@ -40,62 +42,50 @@ def test_the_time_and_the_shootdowns_of_tries_that_another_error_stopped_count()
     assert race["would_have_caught"] == pytest.approx(0.0262, abs=1e-4)  # 1 - 0.05 ** (1 / 113)
 
 
-def test_one_size_of_machine_that_shows_it_is_enough() -> None:
-    assert wrong(not_found(), found())["verdict"] == "passed"
+STOPPED: Any = {"complete": False, "stopped_by": "memory"}
+INTERRUPTED: Any = {"complete": False, "stopped_by": "interrupt"}
+# By what is shown: the claims, the first one's verdict and what stands in its reason, and the exit code of all.
+CLAIMS: dict[str, tuple[list[Any], str, str, int]] = {
+    "one size of machine that shows it is enough": (
+        [wrong(not_found(), found())], "passed", "exploring: caught: tracking_not_done in 33 steps", 0,
+    ),
+    "what no search shows": (
+        [wrong(not_found(), not_found(vcpus=3))], "failed", "cannot happen in a machine of this size (3 vCPUs", 1,
+    ),
+    "a search that did not end": (
+        [wrong(not_found(), not_found(**STOPPED))], "inconclusive", "but the search ran out of the memory", 6,
+    ),
+    "only a race that did not see it": (
+        [wrong(found(), run=MISSED), safe(explored())], "inconclusive",
+        "racing: known for tracking_not_done, which did not show in this time", 6,
+    ),
+    "a safe ordering must hold on every size of machine": (
+        [safe(explored(), explored({"tracking_not_done": 40}), explored())], "failed",
+        "exploring: declared safe, and can happen: tracking_not_done in 40 steps", 1,
+    ),
+    "a safe ordering that held says on how many machines": (
+        [safe(explored(), explored())], "passed",
+        "exploring: nothing forbidden can happen in all 100,000 states of 2 sizes of machine; ", 0,
+    ),
+    "a safe ordering that shows something in a race": (
+        [safe(explored(), run=run_of("v18", {"stale_after_done": 1})), wrong(found())], "failed",
+        "racing: declared safe, and showed stale_after_done once", 1,
+    ),
+    "a crash is graver than a failure": (
+        [safe(explored(), run=run_of("v18", {}, ending="crashed")), wrong(not_found())], "crashed", "a worker died", 3,
+    ),
+    "an interrupt is graver than everything": (
+        [wrong(not_found(**INTERRUPTED)), wrong(not_found())], "inconclusive", "but the search was interrupted", 130,
+    ),
+    "a claim that was not raced": ([claim("no_kick", KNOWN, (), [found()])], "inconclusive", "was not raced", 6),
+}  # fmt: skip
 
 
-def test_what_no_search_shows_fails_with_exit_1() -> None:
-    made = wrong(not_found(), not_found(vcpus=3))
-
-    assert made["verdict"] == "failed"
-    assert "cannot happen in a machine of this size (3 vCPUs" in made["reason"]
-    assert selftest_exit_code([made]) == 1
-
-
-def test_a_search_that_did_not_end_is_inconclusive_with_exit_6() -> None:
-    made = wrong(not_found(), not_found(complete=False, stopped_by="memory"))
-
-    assert made["verdict"] == "inconclusive"
-    assert selftest_exit_code([made]) == 6
-
-
-def test_only_a_race_that_did_not_see_it_is_inconclusive_with_exit_6() -> None:
-    made = wrong(found(), run=MISSED)
-
-    assert made["reason"] == "racing: known for tracking_not_done, which did not show in this time"
-    assert selftest_exit_code([made, safe(explored())]) == 6
-
-
-def test_a_safe_ordering_must_hold_on_every_size_of_machine() -> None:
-    made = safe(explored(), explored({"tracking_not_done": 40}), explored())
-
-    assert made["reason"] == "exploring: declared safe, and can happen: tracking_not_done in 40 steps"
-    assert selftest_exit_code([made]) == 1
-
-
-def test_a_safe_ordering_that_held_says_on_how_many_machines() -> None:
-    reason = safe(explored(), explored())["reason"]
-
-    assert reason.startswith("exploring: nothing forbidden can happen in all 100,000 states of 2 sizes of machine; ")
-
-
-def test_a_safe_ordering_that_shows_something_in_a_race_fails_with_exit_1() -> None:
-    made = safe(explored(), run=run_of("v18", {"stale_after_done": 1}))
-
-    assert made["verdict"] == "failed"
-    assert selftest_exit_code([wrong(found()), made]) == 1
-
-
-def test_a_crash_is_graver_than_a_failure() -> None:
-    crashed = safe(explored(), run=run_of("v18", {}, ending="crashed"))
-
-    assert selftest_exit_code([crashed, wrong(not_found())]) == 3
-
-
-def test_an_interrupt_is_graver_than_everything() -> None:
-    interrupted = wrong(not_found(complete=False, stopped_by="interrupt"))
-
-    assert selftest_exit_code([interrupted, wrong(not_found())]) == 130
+@pytest.mark.parametrize(("claims", "verdict", "reason", "code"), CLAIMS.values(), ids=CLAIMS)
+def test_a_claim_holds_where_exploring_and_racing_show_it(claims: Any, verdict: str, reason: str, code: int) -> None:
+    assert claims[0]["verdict"] == verdict
+    assert reason in claims[0]["reason"]
+    assert selftest_exit_code(claims) == code
 
 
 def test_a_selftest_is_complete_once_each_claim_has_been_searched_and_raced_to_its_end() -> None:
@@ -111,7 +101,3 @@ def test_a_selftest_is_complete_once_each_claim_has_been_searched_and_raced_to_i
 
 def test_nothing_held_is_exit_5() -> None:
     assert selftest_exit_code([]) == 5
-
-
-def test_a_claim_that_was_not_raced_is_inconclusive() -> None:
-    assert claim("no_kick", KNOWN, (), [found()])["reason"] == "was not raced"

@@ -1,3 +1,4 @@
+import re
 import resource
 
 import pytest
@@ -23,20 +24,27 @@ def test_a_limit_with_room_for_all_is_no_obstacle(granted: dict[str, int]) -> No
     make_room(3, threads=False)
 
 
-def test_a_limit_without_room_is_named_with_what_is_left(granted: dict[str, int]) -> None:
-    granted["the control group's pids.max"] = 100
+@pytest.mark.parametrize(
+    ("room", "workers", "threads", "said"),
+    [
+        (
+            {"the control group's pids.max": 100}, 513, False,
+            "513 actors need 513 processes, and the control group's pids.max leaves room for 100;",
+        ),
+        (
+            {"kernel.threads-max": -5}, 3, True,
+            "3 actors need 3 threads, and kernel.threads-max leaves room for 0;",
+        ),
+        ({}, 5000, False, "5000 workers need 10064 open files, and the limit is 4096; raise it"),
+    ],
+)  # fmt: skip
+def test_a_limit_without_room_is_named_with_what_is_left(
+    granted: dict[str, int], room: dict[str, int], workers: int, threads: bool, said: str
+) -> None:
+    granted |= room
 
-    with pytest.raises(
-        CannotRunHere, match=r"513 actors need 513 processes, and the control group's pids\.max leaves room for 100;"
-    ):
-        make_room(513, threads=False)
-
-
-def test_threads_are_counted_as_threads(granted: dict[str, int]) -> None:
-    granted["kernel.threads-max"] = -5
-
-    with pytest.raises(CannotRunHere, match=r"3 actors need 3 threads, and kernel\.threads-max leaves room for 0;"):
-        make_room(3, threads=True)
+    with pytest.raises(CannotRunHere, match=re.escape(said)):
+        make_room(workers, threads=threads)
 
 
 def test_the_soft_limit_of_open_files_is_raised_for_many_workers(
@@ -48,11 +56,6 @@ def test_the_soft_limit_of_open_files_is_raised_for_many_workers(
     make_room(513, threads=False)
 
     assert raised == [(2 * 513 + 64, 4096)]
-
-
-def test_a_hard_limit_of_open_files_is_named(granted: dict[str, int]) -> None:
-    with pytest.raises(CannotRunHere, match=r"5000 workers need 10064 open files, and the limit is 4096; raise it"):
-        make_room(5000, threads=False)
 
 
 def test_threads_need_no_open_files(granted: dict[str, int]) -> None:

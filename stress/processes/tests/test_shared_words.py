@@ -1,3 +1,6 @@
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,26 +15,19 @@ def test_shared_words_are_zeroed_int64_on_a_line_of_their_own() -> None:
     assert words.ctypes.data % 128 == 0
 
 
-def test_an_array_of_another_type_is_refused_with_what_was_found() -> None:
-    with pytest.raises(HarnessFault, match=r"expected int64 of shape \(8,\), found float64 of \(8,\)"):
-        checked(np.zeros(8), 8)  # type: ignore[arg-type]
-
-
-def test_an_array_of_another_size_is_refused() -> None:
-    with pytest.raises(HarnessFault, match=r"expected int64 of shape \(8,\), found int64 of \(9,\)"):
-        checked(np.zeros(9, np.int64), 8)
-
-
-def test_every_second_word_of_an_array_is_refused() -> None:
-    with pytest.raises(HarnessFault, match="one writable piece"):
-        checked(np.zeros(16, np.int64)[::2], 8)
-
-
-def test_an_array_that_starts_in_the_middle_of_a_line_is_refused() -> None:
-    words = shared_words(64)
-
-    with pytest.raises(HarnessFault, match="an address that 128 divides"):
-        checked(words[1:9], 8)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (np.zeros(8), "expected int64 of shape (8,), found float64 of (8,)"),
+        (np.zeros(9, np.int64), "expected int64 of shape (8,), found int64 of (9,)"),
+        (np.zeros(16, np.int64)[::2], "one writable piece"),
+        (shared_words(64)[1:9], "an address that 128 divides"),
+    ],
+    ids=["another type", "another size", "every second word", "from the middle of a line"],
+)
+def test_an_array_of_another_kind_is_refused_with_what_was_found(words: Any, said: str) -> None:
+    with pytest.raises(HarnessFault, match=re.escape(said)):
+        checked(words, 8)
 
 
 def test_more_memory_than_there_is_is_one_line() -> None:
