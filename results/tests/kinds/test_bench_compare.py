@@ -11,6 +11,8 @@ from results.kinds.bench.record import Bench, Comparison
 from results.tests.builders.bench import a_bench, noisy
 from results.tests.builders.run import a_result, a_run
 
+Keys = dict[str, object]
+
 
 def stored(path: Path, bench: Bench) -> Rounds:
     path.mkdir()
@@ -100,44 +102,36 @@ def test_another_machine_and_a_longer_race_are_caveats(tmp_path: Path):
     ]
 
 
-def test_parts_are_the_same_in_whatever_order_a_version_told_them(tmp_path: Path):
-    first = a_bench(12, noisy({}))
-    told = [
-        first.model_copy(update={"scenario": {**first.scenario, "flow": f}})
-        for f in ("populate+migrate", "migrate+populate")
-    ]
-
-    assert unlike(*(stored(tmp_path / f"{place}", one) for place, one in enumerate(told))) == ""
-
-
-def test_a_result_from_before_batches_is_one_of_single_pages(tmp_path: Path):
-    first = a_bench(12, noisy({}))
-    single = first.model_copy(update={"scenario": {**first.scenario, "flow": "shootdown", "batch": 1}})
-    batches = first.model_copy(update={"scenario": {**first.scenario, "flow": "batch", "batch": 16}})
-
-    before = stored(tmp_path / "a", first)
-    assert unlike(before, stored(tmp_path / "single", single)) == ""
-    assert unlike(before, stored(tmp_path / "batches", batches)) == (
-        "not comparable: flow shootdown in A, batch in B; batch 1 in A, 16 in B; give two results of one scenario"
-    )
+OF_BATCHES = {"flow": "batch", "batch": 16}
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("first", "second", "said"),
     [
-        ({"name": "mine", "seed": 7, "duration_s": 60.0, "orderings": ["spec"]}, ""),
-        ({"placement": "apart", "lps": 2, "epf_threshold": 6, "hp_lock_timeout": 100}, ""),
-        ({"placement": "mixed"}, "placement apart in A, mixed in B"),
-        ({"vcpus": 8}, "vcpus 2 in A, 8 in B"),
-        ({"delays": {"kick.send": "1us"}}, "delays none in A, {'kick.send': '1us'} in B"),
-        ({"a_key_of_tomorrow": 1}, "a_key_of_tomorrow not told in A, 1 in B"),
+        ({}, {"name": "mine", "seed": 7, "duration_s": 60.0, "orderings": ["spec"]}, ""),
+        ({}, {"placement": "apart", "lps": 2, "epf_threshold": 6, "hp_lock_timeout": 100}, ""),
+        ({}, {"placement": "mixed"}, "placement apart in A, mixed in B"),
+        ({}, {"vcpus": 8}, "vcpus 2 in A, 8 in B"),
+        ({}, {"delays": {"kick.send": "1us"}}, "delays none in A, {'kick.send': '1us'} in B"),
+        ({}, {"a_key_of_tomorrow": 1}, "a_key_of_tomorrow not told in A, 1 in B"),
+        # Parts are the same in whatever order a version told them.
+        ({"flow": "populate+migrate"}, {"flow": "migrate+populate"}, ""),
+        # A result from before batches is one of single pages, and one from before placements had actors mixed.
+        ({}, {"flow": "shootdown", "batch": 1}, ""),
+        ({}, OF_BATCHES, "flow shootdown in A, batch in B; batch 1 in A, 16 in B"),
+        ({"placement": ...}, {}, "placement mixed in A, apart in B"),
     ],
 )
-def test_every_key_that_matters_has_to_be_the_same(tmp_path: Path, changes: dict[str, object], said: str):
-    first = a_bench(10, noisy({}))
-    second = first.model_copy(update={"scenario": {**first.scenario, **changes}})
+def test_every_key_that_matters_has_to_be_the_same(tmp_path: Path, first: Keys, second: Keys, said: str):
+    bench = a_bench(10, noisy({}))
+    both = [
+        bench.model_copy(
+            update={"scenario": {key: value for key, value in (bench.scenario | its).items() if value is not ...}}
+        )
+        for its in (first, second)
+    ]
 
-    found = unlike(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
+    found = unlike(stored(tmp_path / "a", both[0]), stored(tmp_path / "b", both[1]))
 
     assert found == (f"not comparable: {said}; give two results of one scenario" if said else "")
 
@@ -198,12 +192,3 @@ def test_a_traced_run_is_a_caveat(tmp_path: Path):
     assert [c["seen"] for c in compare_caveats(plain, traced) if c["id"] == "doubtful"] == [
         f"B ({tmp_path / 'b'}): traced: v18"
     ]
-
-
-def test_another_placement_is_no_like_scenario_and_an_earlier_version_had_it_mixed(tmp_path: Path):
-    apart = a_bench(10, noisy({}))
-    old = apart.model_copy(update={"scenario": {k: v for k, v in apart.scenario.items() if k != "placement"}})
-
-    assert unlike(stored(tmp_path / "a", old), stored(tmp_path / "b", apart)) == (
-        "not comparable: placement mixed in A, apart in B; give two results of one scenario"
-    )

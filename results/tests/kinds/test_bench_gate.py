@@ -1,11 +1,13 @@
 """`--fail-if`: what can be written, and when it fails."""
 
+import re
+
 import numpy as np
 import pytest
 
 from results.kinds.bench.findings import found
 from results.kinds.bench.gate import GateError, judged, parse_gate
-from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.bench import Value, a_bench, noisy
 
 
 @pytest.mark.parametrize(
@@ -44,63 +46,34 @@ def test_a_gate_that_cannot_be_meant_is_one_line(text: str, said: str):
     assert said in str(refused.value)
 
 
-def test_a_difference_beyond_the_limit_fails():
-    comparisons = found(a_bench(12, noisy({"B": 1.5}))).comparisons
-
-    outcome = judged(parse_gate("p99>+15%"), comparisons)
-
-    assert outcome.state == "failed"
-    assert outcome.why.startswith("v18: shootdown, p99 1.")
-    assert outcome.why.endswith("slower; the limit is 1.15x")
-
-
-def test_a_difference_within_the_limit_holds():
-    comparisons = found(a_bench(12, noisy({"B": 1.5}))).comparisons
-
-    assert judged(parse_gate("p99>+80%"), comparisons).state == "held"
-    assert judged(parse_gate("reads/s<-5%"), comparisons).state == "held"
-
-
-def test_a_ratio_beyond_the_limit_that_may_be_noise_is_undecided():
-    values = [3.0, 0.5, 2.0, 0.4, 3.0, 0.6, 2.5, 0.5, 2.0, 2.2]
-    comparisons = found(a_bench(10, lambda arm, point, n: 1000 * (values[n - 1] if arm == "B" else 1.0))).comparisons
-
-    outcome = judged(parse_gate("p50>+15%"), comparisons)
-
-    assert outcome.state == "undecided"
-    assert outcome.why.endswith("beyond the limit of 1.15x, and may be noise")
+SLOWER, P99, P50 = noisy({"B": 1.5}), "p99>+15%", "p50>+15%"
+UNSTEADY = [3.0, 0.5, 2.0, 0.4, 3.0, 0.6, 2.5, 0.5, 2.0, 2.2]
+DOUBTFUL = "v18: shootdown, p99 not comparable: spec differs from itself$"
+# By what is shown: rounds, their values, a gate, its state, and what stands in its reason.
+JUDGED: dict[str, tuple[int, Value, str, str, str]] = {
+    "beyond the limit": (12, SLOWER, P99, "failed", r"v18: shootdown, p99 1\..*slower; the limit is 1\.15x$"),
+    "within the limit": (12, SLOWER, "p99>+80%", "held", "v18: shootdown, p99 "),
+    "more, and not less": (12, SLOWER, "reads/s<-5%", "held", "v18: guest reads/s "),
+    "beyond the limit, and may be noise": (
+        10, lambda arm, point, n: 1000 * (UNSTEADY[n - 1] if arm == "B" else 1.0), P50, "undecided",
+        ".*beyond the limit of 1.15x, and may be noise$",
+    ),
+    "too few rounds": (5, noisy({"B": 9.0}), P50, "undecided", "v18: shootdown, p50 too few"),
+    "not comparable, faster": (20, noisy({"A2": 1.5, "B": 0.5}), P99, "undecided", DOUBTFUL),
+    "not comparable, slower": (20, noisy({"A2": 1.5, "B": 2.0}), P99, "undecided", DOUBTFUL),
+    "what was 0 and is no more, without a ratio": (
+        12, lambda arm, point, n: 0.01 * n if arm == "B" else 0.0, "retries>+15%", "failed", "v18: ",
+    ),
+    "an ordering that was not compared": (12, noisy({}), "v6_16:p50>+15%", "undecided", "v6_16 was not compared$"),
+}  # fmt: skip
 
 
-def test_too_few_rounds_decide_nothing():
-    comparisons = found(a_bench(5, noisy({"B": 9.0}))).comparisons
+@pytest.mark.parametrize(("rounds", "values", "text", "state", "why"), JUDGED.values(), ids=JUDGED)
+def test_a_gate_fails_by_what_was_shown_alone(rounds: int, values: Value, text: str, state: str, why: str):
+    outcome = judged(parse_gate(text), found(a_bench(rounds, values)).comparisons)
 
-    assert judged(parse_gate("p50>+15%"), comparisons).state == "undecided"
-
-
-@pytest.mark.parametrize("ratio", [0.5, 2.0])
-def test_what_is_not_comparable_decides_nothing(ratio: float):
-    bench = found(a_bench(20, noisy({"A2": 1.5, "B": ratio})))
-
-    outcome = judged(parse_gate("p99>+15%"), bench.comparisons)
-    assert (outcome.state, outcome.why) == ("undecided", "v18: shootdown, p99 not comparable: spec differs from itself")
-
-
-def test_what_was_0_and_is_no_more_fails_though_there_is_no_ratio():
-    comparisons = found(a_bench(12, lambda arm, point, n: 0.01 * n if arm == "B" else 0.0)).comparisons
-
-    assert judged(parse_gate("retries>+15%"), comparisons).state == "failed"
-
-
-def test_a_gate_is_undecided_where_the_first_ordering_differs_from_itself():
-    comparisons = found(a_bench(12, noisy({"A2": 2.0}))).comparisons
-
-    assert judged(parse_gate("p50>+15%"), comparisons).state == "undecided"
-
-
-def test_a_gate_on_an_ordering_that_was_not_compared_is_undecided():
-    comparisons = found(a_bench(12, noisy({}))).comparisons
-
-    assert judged(parse_gate("v6_16:p50>+15%"), comparisons).why == "v6_16 was not compared"
+    assert outcome.state == state
+    assert re.match(why, outcome.why)
 
 
 def test_one_point_of_a_sweep_is_enough_to_fail():
