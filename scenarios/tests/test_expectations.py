@@ -11,45 +11,38 @@ def expectation(name: str, *settings: str, scenario: str = "review") -> object:
     return ordering.expect
 
 
-def test_on_the_module_an_ordering_is_known_for_what_its_file_says() -> None:
-    assert expectation("kick_then_track") == ("tracking_not_done",)
-    assert expectation("kick_then_track", "module=tdx") == ("tracking_not_done",)
+NONE, STALE = "module=none", ("use_after_remove",)
+PARTS = 'kick={ request = "tlb_flush" }'
 
 
-def test_without_a_module_a_refusal_becomes_the_stale_read_that_it_kept_from_happening() -> None:
-    assert expectation("no_kick", "module=none") == ("use_after_remove",)
-    assert expectation("no_block", "module=none") == ("use_after_remove",)
-
-
-def test_without_a_module_a_kick_whose_request_flushes_and_that_waits_is_enough() -> None:
-    assert expectation("kick_then_track", "module=none") == "safe"
-    assert expectation("free_despite_error", "module=none") == "safe"
-    assert expectation("kick_then_track", "module=none", 'shootdown=["block", "kick", "remove"]') == "safe"
-    assert expectation("kick_then_track", "module=none", "kick.wait=false") == ("use_after_remove",)
-    assert expectation("kick_then_track", "module=none", 'shootdown=["kick", "block", "remove"]') == (
-        "use_after_remove",
-    )
-
-
-def test_without_a_module_the_parts_of_such_a_kick_are_enough_between_block_and_remove() -> None:
-    steps = 'shootdown=["block", "request", "track", "send", "wait", "remove"]'
-    before = 'shootdown=["request", "block", "send", "wait", "remove"]'
-    unawaited = 'shootdown=["block", "track", "request", "send", "remove", "wait"]'
-    name, parts = "kick_then_track", 'kick={ request = "tlb_flush" }'
-
-    assert expectation(name, "module=none", parts, steps) == "safe"
-    assert expectation(name, "module=none", parts, before) == ("use_after_remove",)
-    assert expectation(name, "module=none", parts, unawaited) == ("use_after_remove",)
-
-
-def test_without_a_module_tracks_that_overtake_each_other_are_no_fault() -> None:
-    assert expectation("spec_unserialized", "module=none") == "safe"
-    assert expectation("wbinvd_before_kick", "module=none") == "safe"
-
-
-def test_what_no_module_gives_is_expected_without_one_too() -> None:
-    assert expectation("v6_16_entry_unchecked", "module=none") == ("busy_given_up",)
-    assert expectation("spec", "module=none") == "safe"
+@pytest.mark.parametrize(
+    ("name", "settings", "known_for"),
+    [
+        # On the module, what its file says.
+        ("kick_then_track", (), ("tracking_not_done",)),
+        ("kick_then_track", ("module=tdx",), ("tracking_not_done",)),
+        # Without one a refusal becomes the stale read that it kept from happening.
+        ("no_kick", (NONE,), STALE),
+        ("no_block", (NONE,), STALE),
+        # A kick whose request flushes and that waits is enough between BLOCK and REMOVE, and so are its parts.
+        ("kick_then_track", (NONE,), "safe"),
+        ("free_despite_error", (NONE,), "safe"),
+        ("kick_then_track", (NONE, 'shootdown=["block", "kick", "remove"]'), "safe"),
+        ("kick_then_track", (NONE, "kick.wait=false"), STALE),
+        ("kick_then_track", (NONE, 'shootdown=["kick", "block", "remove"]'), STALE),
+        ("kick_then_track", (NONE, PARTS, 'shootdown=["block", "request", "track", "send", "wait", "remove"]'), "safe"),
+        ("kick_then_track", (NONE, PARTS, 'shootdown=["request", "block", "send", "wait", "remove"]'), STALE),
+        ("kick_then_track", (NONE, PARTS, 'shootdown=["block", "track", "request", "send", "remove", "wait"]'), STALE),
+        # TRACKs that overtake each other are no fault.
+        ("spec_unserialized", (NONE,), "safe"),
+        ("wbinvd_before_kick", (NONE,), "safe"),
+        # What no module gives is expected without one too.
+        ("v6_16_entry_unchecked", (NONE,), ("busy_given_up",)),
+        ("spec", (NONE,), "safe"),
+    ],
+)
+def test_an_ordering_is_known_for_what_happens_with_a_module_or_without(name, settings, known_for) -> None:
+    assert expectation(name, *settings) == known_for
 
 
 @pytest.mark.parametrize("name", ["spec", "v18", "v6_16"])

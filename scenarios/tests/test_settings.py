@@ -19,60 +19,49 @@ def test_a_key_of_the_scenario_changes_the_scenario_alone() -> None:
 
     changed, orderings = apply_settings(scenario, [spec], ["pages=128", "reads=hot_set", "duration_s=500ms"])
 
-    assert (changed.pages, changed.reads, changed.duration_s) == (128, "hot_set", 0.5)
-    assert changed.vcpus == scenario.vcpus
+    assert changed == scenario.model_copy(update={"pages": 128, "reads": "hot_set", "duration_s": 0.5})
     assert orderings == [spec]
 
 
 def test_a_key_of_an_ordering_changes_every_ordering() -> None:
-    scenario = load_scenario("review")
+    scenario, both = load_scenario("review"), [load_ordering("spec"), load_ordering("no_kick")]
 
-    unchanged, orderings = apply_settings(
-        scenario, [load_ordering("spec"), load_ordering("no_kick")], ["serialized=false", "expect=safe"]
-    )
+    unchanged, orderings = apply_settings(scenario, both, ["serialized=false", "expect=safe"])
 
     assert unchanged == scenario
-    assert [ordering.name for ordering in orderings] == ["spec", "no_kick"]
-    assert [(ordering.serialized, ordering.safe) for ordering in orderings] == [(False, True), (False, True)]
+    assert orderings == [one.model_copy(update={"serialized": False, "expect": "safe"}) for one in both]
 
 
-def test_one_entry_of_the_kick_changes_and_the_other_stays() -> None:
-    _, [v18] = apply_settings(load_scenario("review"), [load_ordering("v18")], ["kick.wait=false"])
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [
+        # One entry of the kick changes and the other stays.
+        (["kick.wait=false"], {"kick": Kick(request="tlb_flush", wait=False)}),
+        # A value is TOML, and what is not is a word.
+        (['expect=["tracking_not_done"]', 'on_error="leak_page"', "gate = flag"],
+         {"expect": ("tracking_not_done",), "on_error": "leak_page", "gate": "flag"}),
+        # They are checked together when all are applied.
+        (["gate=none", 'entry=["requests"]', 'shootdown=["block", "kick", "track", "remove"]'],
+         {"gate": "none", "entry": ("requests",), "shootdown": ("block", "kick", "track", "remove")}),
+    ],
+)  # fmt: skip
+def test_a_setting_changes_its_key_of_an_ordering(settings: list[str], fields: dict[str, Any]) -> None:
+    v18 = load_ordering("v18")
 
-    assert v18.kick == Kick(request="tlb_flush", wait=False)
-
-
-def test_a_value_is_toml_and_what_is_not_is_a_word() -> None:
-    _, [v18] = apply_settings(
-        load_scenario("review"),
-        [load_ordering("v18")],
-        ['expect=["tracking_not_done"]', 'on_error="leak_page"', "gate = flag"],
-    )
-
-    assert (v18.expect, v18.on_error, v18.gate) == (("tracking_not_done",), "leak_page", "flag")
-
-
-@pytest.mark.parametrize("setting", ["yields.kick.done=0.25", 'yields."kick.done"=0.25', 'yields={"kick.done" = 0.25}'])
-def test_a_yield_is_set_by_its_label(setting: str) -> None:
-    changed, _ = apply_settings(load_scenario("review"), [], [setting])
-
-    assert changed.yields == {"kick.done": 0.25}
+    assert apply_settings(load_scenario("review"), [v18], settings)[1] == [v18.model_copy(update=fields)]
 
 
-def test_yields_are_added_one_by_one() -> None:
-    changed, _ = apply_settings(load_scenario("review"), [], ["yields.a: b=0.25", "yields.c=1"])
-
-    assert changed.yields == {"a: b": 0.25, "c": 1.0}
-
-
-def test_settings_are_checked_together_when_all_are_applied() -> None:
-    _, [ungated] = apply_settings(
-        load_scenario("review"),
-        [load_ordering("v18")],
-        ["gate=none", 'entry=["requests"]', 'shootdown=["block", "kick", "track", "remove"]'],
-    )
-
-    assert ungated.gate == "none"
+@pytest.mark.parametrize(
+    ("settings", "yields"),
+    [
+        (["yields.kick.done=0.25"], {"kick.done": 0.25}),
+        (['yields."kick.done"=0.25'], {"kick.done": 0.25}),
+        (['yields={"kick.done" = 0.25}'], {"kick.done": 0.25}),
+        (["yields.a: b=0.25", "yields.c=1"], {"a: b": 0.25, "c": 1.0}),
+    ],
+)
+def test_yields_are_set_by_their_labels_one_by_one(settings: list[str], yields: dict[str, float]) -> None:
+    assert apply_settings(load_scenario("review"), [], settings)[0].yields == yields
 
 
 @pytest.mark.parametrize(

@@ -17,72 +17,52 @@ def code_of(*entries: Any) -> int:
     return BY_NAME["amplification"].exit_code({"orderings": entries})
 
 
-def verdict_of(**changes: Any) -> tuple[str, str, int]:
+FEW = an_unexpected(failing={"tracking_not_done": 1})
+MOST = an_unexpected(failing=REFUSED, setting="4 vCPUs")
+NEVER = {"without": judged(10, 0, 1.0), "best": []}
+STUCK = an_unexpected(ending="hung", failing={"no_progress": 1}, notes=["no progress for 5 s: zapper 0"])
+STUCK_LATER = an_unexpected(ending="hung", failing={"no_progress": 1, **REFUSED})
+CRASHED = an_unexpected(ending="crashed", notes=["vcpu 1 was ended by SIGKILL"])
+# By what is shown: what is another in an entry, its verdict, how its reason begins, and the exit code.
+JUDGED: dict[str, tuple[dict[str, Any], str, str, int]] = {
+    "a wrong ordering that showed its outcome": (
+        {}, "passed", "tracking_not_done showed, 320x as often with the best setting", 0,
+    ),
+    "an outcome that never showed": (NEVER, "inconclusive", "tracking_not_done did not show in 50 races", 6),
+    "a catch is enough to have shown it": (
+        NEVER | {"without": NEVER["without"] | {"catches_s": [None, 0.2]}}, "passed", "tracking_not_done showed", 0,
+    ),
+    "a safe ordering fails by a forbidden outcome that was not looked for": (
+        SAFE | {"unexpected": [FEW, MOST]}, "failed",
+        "declared safe, and showed tracking_not_done 4 times in 2 races; most often under 4 vCPUs", 1,
+    ),
+    "a wrong ordering may show other forbidden outcomes": (
+        {"unexpected": [an_unexpected(failing={"stale_after_done": 1})]}, "passed", "tracking_not_done showed", 0,
+    ),
+    "but no unknown status": (
+        {"unexpected": [an_unexpected(failing={"unknown_status": 1})]}, "failed",
+        "showed what nobody declared: unknown_status", 1,
+    ),
+    "a race that hung is not passed over": (
+        SAFE | {"unexpected": [STUCK]}, "hung", "no progress for 5 s: zapper 0; under 2 vCPUs, 1 zapper", 3,
+    ),
+    "nor is it of a wrong ordering": (
+        {"unexpected": [STUCK]}, "hung", "no progress for 5 s: zapper 0; under 2 vCPUs, 1 zapper", 3,
+    ),
+    "a race that hung after it had failed": (SAFE | {"unexpected": [STUCK_LATER]}, "failed", "declared safe, ", 1),
+    "or had shown what it was known for": ({"unexpected": [STUCK_LATER]}, "passed", "tracking_not_done showed", 0),
+    "a crash is the gravest": (
+        SAFE | {"unexpected": [MOST, CRASHED]}, "crashed", "vcpu 1 was ended by SIGKILL; under 2 vCPUs, 1 zapper", 3,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "verdict", "reason", "code"), JUDGED.values(), ids=JUDGED)
+def test_an_ordering_is_judged_by_what_its_races_showed(changes: Any, verdict: str, reason: str, code: int):
     entry = a_judged_entry(**changes)
-    return entry["verdict"], entry["reason"], code_of(entry)
 
-
-def test_a_wrong_ordering_that_showed_its_outcome_has_passed():
-    assert verdict_of() == ("passed", "tracking_not_done showed, 320x as often with the best setting", 0)
-
-
-def test_an_outcome_that_never_showed_is_inconclusive():
-    assert verdict_of(without=judged(10, 0, 1.0), best=[]) == (
-        "inconclusive",
-        "tracking_not_done did not show in 50 races",
-        6,
-    )
-
-
-def test_a_catch_is_enough_to_have_shown_it():
-    without = judged(10, 0, 1.0) | {"catches_s": [None, 0.2]}
-
-    assert verdict_of(without=without, best=[])[::2] == ("passed", 0)
-
-
-def test_a_safe_ordering_fails_by_a_forbidden_outcome_that_was_not_looked_for():
-    few, most = an_unexpected(failing={"tracking_not_done": 1}), an_unexpected(failing=REFUSED, setting="4 vCPUs")
-
-    assert verdict_of(**SAFE, unexpected=[few, most]) == (
-        "failed",
-        "declared safe, and showed tracking_not_done 4 times in 2 races; most often under 4 vCPUs",
-        1,
-    )
-
-
-def test_a_wrong_ordering_may_show_other_forbidden_outcomes_but_no_unknown_status():
-    other, unknown = ([an_unexpected(failing={name: 1})] for name in ("stale_after_done", "unknown_status"))
-
-    assert verdict_of(unexpected=other)[::2] == ("passed", 0)
-    assert verdict_of(unexpected=unknown)[::2] == ("failed", 1)
-
-
-def test_a_race_that_hung_is_not_passed_over():
-    stuck = an_unexpected(ending="hung", failing={"no_progress": 1}, notes=["no progress for 5 s: zapper 0"])
-
-    for expect in ("safe", ["tracking_not_done"]):
-        assert verdict_of(**{**SAFE, "expect": expect}, unexpected=[stuck]) == (
-            "hung",
-            "no progress for 5 s: zapper 0; under 2 vCPUs, 1 zapper",
-            3,
-        )
-
-
-def test_a_race_that_hung_after_it_had_failed_has_failed():
-    stuck = an_unexpected(ending="hung", failing={"no_progress": 1, **REFUSED})
-
-    assert verdict_of(**SAFE, unexpected=[stuck])[::2] == ("failed", 1)
-    assert verdict_of(unexpected=[stuck])[::2] == ("passed", 0)
-
-
-def test_a_crash_is_the_gravest():
-    races = [an_unexpected(failing=REFUSED), an_unexpected(ending="crashed", notes=["vcpu 1 was ended by SIGKILL"])]
-
-    assert verdict_of(**SAFE, unexpected=races) == (
-        "crashed",
-        "vcpu 1 was ended by SIGKILL; under 2 vCPUs, 1 zapper",
-        3,
-    )
+    assert (entry["verdict"], code_of(entry)) == (verdict, code)
+    assert entry["reason"].startswith(reason)
 
 
 @pytest.mark.parametrize(

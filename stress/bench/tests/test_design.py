@@ -22,10 +22,17 @@ def test_a_bench_has_ten_rounds_of_short_races_unless_told_otherwise() -> None:
     assert (layout.scenario.duration_s, layout.scenario.warmup_s) == (1.0, 0.25)
 
 
-def test_times_that_the_user_gives_stand() -> None:
-    assert laid_out(duration="3s").scenario.duration_s == 3.0
-    assert laid_out(settings=("duration_s=2s", "warmup_s=0")).scenario.duration_s == 2.0
-    assert laid_out(settings=("duration_s=2s", "warmup_s=0")).scenario.warmup_s == 0.0
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        ({"duration": "3s"}, (3.0, 0.25)),
+        ({"settings": ("duration_s=2s", "warmup_s=0")}, (2.0, 0.0)),
+    ],
+)
+def test_times_that_the_user_gives_stand(options: dict[str, Any], times: tuple[float, float]) -> None:
+    layout = laid_out(**options)
+
+    assert (layout.scenario.duration_s, layout.scenario.warmup_s) == times
 
 
 def test_times_that_stand_in_a_scenario_file_stand(tmp_path: Any) -> None:
@@ -55,12 +62,12 @@ def test_one_cost_can_be_swept_from_nothing_on_beside_others_that_stay() -> None
     }
 
 
-def test_ways_to_kick_can_be_swept() -> None:
-    assert [point.scenario.kick_by for point in laid_out(sweep="kick_by=word,signal").points] == ["word", "signal"]
+@pytest.mark.parametrize(("key", "values"), [("kick_by", ["word", "signal"]), ("workers", ["process", "thread"])])
+def test_words_can_be_swept(key: str, values: list[str]) -> None:
+    points = laid_out(sweep=f"{key}={','.join(values)}").points
 
-
-def test_words_can_be_swept() -> None:
-    assert [point.value for point in laid_out(sweep="workers=process,thread").points] == ["process", "thread"]
+    assert [point.value for point in points] == values
+    assert [getattr(point.scenario, key) for point in points] == values
 
 
 @pytest.mark.parametrize(
