@@ -129,6 +129,17 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
         (["explore", "--memory", "lots"], '--memory: expected an amount such as 8G, 500MB or 2GiB, found "lots"'),
         (["explore", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),
         (["run", "--set", "yields.nowhere=0.5"], 'yields: unknown label "nowhere"'),
+        (
+            ["explore", "--orders", "--vcpus", "3"],
+            "--vcpus: means nothing beside --orders, which has machines of its own",
+        ),
+        *(
+            (["explore", "--dump", other], "means nothing beside --")
+            for other in ("--orders", "--ordering=v18", "--vcpus=3", "--random=5")
+        ),
+        (["doctor", "--cpus", "9999"], "--cpus: CPU 9999 is not among those that this process may use"),
+        (["doctor", "--vcpus", "513"], "--vcpus: expected a whole number from 1 to 512, found 513"),
+        (["doctor", "--ordering", "v18"], "No such option: --ordering"),
         (["selftest", "--duration", "soon"], "--duration: expected a duration above 0"),
         (["selftest", "--cpus", "all"], "--cpus: expected a list such as 0-3,6"),
         (["selftest", "--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),

@@ -29,13 +29,6 @@ def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress:
     assert json.loads((tmp_path / "out" / "atlas.json").read_text()) == found
 
 
-def test_an_option_of_a_single_exploration_is_refused_beside_orders(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--orders", "--vcpus", "3")
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("tdx-stress: --vcpus: means nothing beside --orders, which has machines of its own")
-
-
 def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Command) -> None:
     done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "-q")
 

@@ -2,8 +2,6 @@
 
 import ast
 
-import pytest
-
 from kernels.search.schedule import machines
 from kernels.tdx.protocol import SHOOTDOWN
 from stress.tests.command import Command
@@ -18,11 +16,3 @@ def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(
     for machine, code in machines(SHOOTDOWN):
         assert machine.source in done.stdout
         assert f"compiled as {code.name}\n#   0  starts\n#   1  {machine.sites[1]}\n" in done.stdout
-
-
-@pytest.mark.parametrize("other", ["--orders", "--ordering=v18", "--vcpus=3", "--random=5"])
-def test_beside_what_it_does_not_depend_on_it_is_refused(tdx_stress: Command, other: str) -> None:
-    done = tdx_stress("explore", "--dump", other)
-
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "means nothing beside --" in done.stderr

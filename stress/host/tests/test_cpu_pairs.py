@@ -40,41 +40,81 @@ def test_private_memory_is_the_sum_of_what_nobody_shares(tmp_path: Path) -> None
     assert private_bytes(tmp_path / "none") is None
 
 
-@two_cpus
-@pytest.mark.processes
-def test_a_pair_has_the_times_of_its_batches(script: Script) -> None:
-    code = """
+# By what is shown: what a script does, and what it says. That no process is left is seen by the guard of every test.
+MEASURED = {
+    "a pair has the times of its batches": (
+        """
 found = measure(Errand((cpus[:2],), pair_s=20.0, within_s=60.0), clock, probes)
 [samples] = found.round_trips_ns.values()
 print(len(samples), all(sample > 1 for sample in samples), found.buffering, found.realtime, repr(found.trouble), left())
-"""
-
-    assert script(PROLOGUE + code) == "64 True None None '' 0\n"
-
-
-@two_cpus
-@pytest.mark.processes
-def test_each_way_to_kick_that_the_kernel_has_takes_some_time(script: Script) -> None:
-    code = """
+""",
+        "64 True None None '' 0\n",
+    ),
+    "each way to kick that the kernel has takes some time": (
+        """
 from stress.host.cpu_pairs import KICKS, why_none
 found = measure(Errand((), kicks=cpus[:2], within_s=60.0), clock, probes)
 print(set(found.kicks_ns) == {one for one in KICKS if not why_none(one)}, min(found.kicks_ns.values()) > 20, left())
-"""
-
-    assert script(PROLOGUE + code) == "True True 0\n"
-
-
-@two_cpus
-@pytest.mark.processes
-def test_stores_are_buffered_but_never_past_a_fence(script: Script) -> None:
-    code = """
+""",
+        "True True 0\n",
+    ),
+    "stores are buffered but never past a fence": (
+        """
 seen = measure(Errand((), cpus[:2], worker=True, within_s=60.0), clock, probes)
 found = seen.buffering
 print(found.trials, found.trials_fenced, found.missed_fenced, 0 <= found.missed < found.trials)
 print(seen.realtime in (True, False), seen.worker_bytes > 2**16, left())
-"""
+""",
+        "51200 51200 0 True\nTrue True 0\n",
+    ),
+    "a CPU that has gone costs its pairs alone": (
+        """
+gone = 4000
+wanted = ((cpus[0], gone), (gone, cpus[0]), cpus[:2])
+found = measure(Errand(wanted, pair_s=20.0, within_s=60.0), clock, probes)
+print([pair == cpus[:2] for pair in found.round_trips_ns], found.trouble, left())
+""",
+        "[True] 2 of 3 pairs of CPUs had no time together 0\n",
+    ),
+    "what takes too long is ended and what was measured is kept": (
+        """
+found = measure(replace(forever, within_s=1.0), clock, probes)
+print(found.trouble, found.crashed, left())
+""",
+        "not done after 1 s: something else holds the CPUs False 0\n",
+    ),
+    "Ctrl-C ends the probes and leaves nobody": (
+        """
+import signal
+with Interrupts() as interrupts:
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(0, signal.SIGINT))
+    found = measure(forever, clock, probes, lambda: bool(interrupts))
+print(found.trouble, found.crashed, interrupts.received, left())
+""",
+        "interrupted False 1 0\n",
+    ),
+    "nobody outlives a killed parent": (
+        """
+import signal
+def end(*_):
+    if left() == 2:
+        print("both", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+signal.signal(signal.SIGALRM, end)
+signal.setitimer(signal.ITIMER_REAL, 0.3, 0.1)
+measure(forever, clock, probes)
+""",
+        "both\n",
+    ),
+}
 
-    assert script(PROLOGUE + code) == "51200 51200 0 True\nTrue True 0\n"
+
+@two_cpus
+@pytest.mark.processes
+@pytest.mark.parametrize(("code", "said"), MEASURED.values(), ids=MEASURED)
+def test_two_cpus_are_measured_by_processes_that_end(script: Script, code: str, said: str) -> None:
+    assert script(PROLOGUE + code) == said
 
 
 @pytest.mark.processes
@@ -90,19 +130,6 @@ print(found.realtime, found.round_trips_ns, repr(found.trouble), found.crashed)
 
 @two_cpus
 @pytest.mark.processes
-def test_a_cpu_that_has_gone_costs_its_pairs_alone(script: Script) -> None:
-    code = """
-gone = 4000
-wanted = ((cpus[0], gone), (gone, cpus[0]), cpus[:2])
-found = measure(Errand(wanted, pair_s=20.0, within_s=60.0), clock, probes)
-print([pair == cpus[:2] for pair in found.round_trips_ns], found.trouble, left())
-"""
-
-    assert script(PROLOGUE + code) == "[True] 2 of 3 pairs of CPUs had no time together 0\n"
-
-
-@two_cpus
-@pytest.mark.processes
 def test_a_worker_that_fails_is_told_and_the_other_is_ended(script: Script) -> None:
     code = """
 found = measure(forever, clock, replace(probes, ping=lambda *_: 1 / 0))
@@ -111,48 +138,3 @@ print(found.crashed, found.trouble.partition(" (")[0], found.trouble.endswith("e
 
     said = script(PROLOGUE + code)
     assert said.splitlines() == ["True probe 0 True 0", "probe 0: ZeroDivisionError: division by zero"]
-
-
-@two_cpus
-@pytest.mark.processes
-def test_what_takes_too_long_is_ended_and_what_was_measured_is_kept(script: Script) -> None:
-    code = """
-found = measure(replace(forever, within_s=1.0), clock, probes)
-print(found.trouble, found.crashed, left())
-"""
-
-    expected = "not done after 1 s: something else holds the CPUs False 0\n"
-    assert script(PROLOGUE + code) == expected
-
-
-@two_cpus
-@pytest.mark.processes
-def test_ctrl_c_ends_the_probes_and_leaves_nobody(script: Script) -> None:
-    code = """
-import signal
-with Interrupts() as interrupts:
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(0, signal.SIGINT))
-    found = measure(forever, clock, probes, lambda: bool(interrupts))
-print(found.trouble, found.crashed, interrupts.received, left())
-"""
-
-    assert script(PROLOGUE + code) == "interrupted False 1 0\n"
-
-
-@two_cpus
-@pytest.mark.processes
-def test_nobody_outlives_a_killed_parent(script: Script) -> None:
-    """That no process is left is seen by the guard of every test."""
-    code = """
-import signal
-def end(*_):
-    if left() == 2:
-        print("both", flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-signal.signal(signal.SIGALRM, end)
-signal.setitimer(signal.ITIMER_REAL, 0.3, 0.1)
-measure(forever, clock, probes)
-"""
-
-    assert script(PROLOGUE + code) == "both\n"

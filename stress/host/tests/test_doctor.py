@@ -71,22 +71,6 @@ def test_an_inherited_mask_is_kept(script: Callable[[str], str]) -> None:
     assert json.loads(found)["host"]["cpus_used"] == str(CPUS[-1])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--cpus", "9999"), "--cpus: CPU 9999 is not among those that this process may use"),
-        (("--vcpus", "513"), "--vcpus: expected a whole number from 1 to 512, found 513"),
-        (("--ordering", "v18"), "No such option: --ordering"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_2(tdx_stress: Command, arguments: tuple[str, ...], said: str) -> None:
-    done = tdx_stress("doctor", *arguments)
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
 def test_too_many_vcpus_are_exit_4(script: Callable[[str], str]) -> None:
     said = script(
         "from stress.host import facts as examination; from stress.__main__ import _run;"

@@ -22,15 +22,21 @@ def count(at):
         words[at] += 1
         return 0
     return run
+
+def lined_up(jobs):
+    crew = Workers(jobs, go=lambda: bool(words[63]))
+    crew.start()
+    while crew.ready < crew.size:
+        crew.wait(1)
+    return crew
 """
 
 
-def test_nobody_starts_before_the_line_is_released(script: Script) -> None:
-    code = """
-crew = Workers([[job(i, count(i))] for i in range(8)], go=lambda: bool(words[63]))
-crew.start()
-while crew.ready < 8:
-    crew.wait(1)
+# By what is shown: what a script does, and what it says.
+CREWS = {
+    "nobody starts before the line is released": (
+        """
+crew = lined_up([[job(i, count(i))] for i in range(8)])
 time.sleep(0.1)
 before = int(words[:8].sum())
 words[63] = 1
@@ -38,37 +44,113 @@ crew.release()
 codes = [ended.code for ended in crew.wait_for_end(30)]
 print(before, words[:8].tolist(), codes, crew.alive)
 crew.kill()
-"""
-
-    assert script(PROLOGUE + code) == "0 [1, 1, 1, 1, 1, 1, 1, 1] [0, 0, 0, 0, 0, 0, 0, 0] {}\n"
-
-
-def test_a_line_that_opens_without_the_word_starts_nobody(script: Script) -> None:
-    code = """
-crew = Workers([[job(i, count(i))] for i in range(2)], go=lambda: bool(words[63]))
-crew.start()
-while crew.ready < 2:
-    crew.wait(1)
+""",
+        "0 [1, 1, 1, 1, 1, 1, 1, 1] [0, 0, 0, 0, 0, 0, 0, 0] {}\n",
+    ),
+    "a line that opens without the word starts nobody": (
+        """
+crew = lined_up([[job(i, count(i))] for i in range(2)])
 crew.release()
 print([ended.code for ended in crew.wait_for_end(30)], words.any())
 crew.kill()
-"""
-
-    assert script(PROLOGUE + code) == "[71, 71] False\n"
-
-
-def test_threads_of_one_process_start_together_and_end_together(script: Script) -> None:
-    code = """
-crew = Workers([[job(i, count(i)) for i in range(4)]], go=lambda: True)
-crew.start()
-while crew.ready < 4:
-    crew.wait(1)
+""",
+        "[71, 71] False\n",
+    ),
+    "threads of one process start together and end together": (
+        """
+crew = lined_up([[job(i, count(i)) for i in range(4)]])
+words[63] = 1
 crew.release()
 print([str(ended).partition(" (")[0] for ended in crew.wait_for_end(30)], words[:4].tolist(), crew.size)
 crew.kill()
-"""
+""",
+        "['threads of 4 actors'] [1, 1, 1, 1] 4\n",
+    ),
+    "a worker runs nothing that the parent keeps for its end": (
+        """
+atexit.register(lambda: print("the end", flush=True))
+sys.stdout.write("buffered, ")
+crew = Workers([[job(i, count(i))] for i in range(3)], go=lambda: True)
+crew.start()
+crew.release()
+crew.wait_for_end(30)
+crew.kill()
+""",
+        "buffered, the end\n",
+    ),
+    "what a crew opened is closed again": (
+        """
+Workers([[job(0, count(0))]], go=lambda: True).kill()
+before = len(os.listdir("/proc/self/fd"))
+crew = Workers([[job(i, count(i))] for i in range(5)], go=lambda: True)
+crew.start()
+crew.kill()
+crew.kill()
+print(len(os.listdir("/proc/self/fd")) - before, words.any())
+""",
+        "0 False\n",
+    ),
+    "when no more processes are given those that started are reaped": (
+        """
+from stress.errors import HarnessFault
+real, forks = os.fork, iter(range(3))
+def fork():
+    if next(forks, None) is None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return real()
+os.fork = fork
+crew = Workers([[job(i, count(i))] for i in range(5)], go=lambda: True)
+try:
+    crew.start()
+except HarnessFault as fault:
+    print(fault, crew.alive)
+""",
+        "no process for job 3, after 3 workers: Resource temporarily unavailable; take fewer --vcpus {}\n",
+    ),
+    "a worker begins where it may at first and is moved to its own CPU when the crew settles": (
+        """
+import psutil
 
-    assert script(PROLOGUE + code) == "['threads of 4 actors'] [1, 1, 1, 1] 4\n"
+def stay():
+    while not words[0]:
+        time.sleep(0.01)
+    return 0
+
+jobs = [Job("moves", stay, cpus[:1], cpus), Job("stays", stay, cpus[-1:])]
+crew = lined_up([[job] for job in jobs])
+words[63] = 1
+crew.release()
+
+def where():
+    return [tuple(psutil.Process(crew.alive[job.name]).cpu_affinity()) for job in jobs]
+
+print(where() == [cpus, cpus[-1:]])
+crew.settle()
+print(where() == [cpus[:1], cpus[-1:]])
+words[0] = 1
+print([ended.code for ended in crew.wait_for_end(30)])
+crew.kill()
+""",
+        "True\nTrue\n[0, 0]\n",
+    ),
+    "a crew settles though one of it has ended": (
+        """
+crew = Workers([[Job("ends", count(0), cpus[:1], cpus)]], go=lambda: bool(words[63]))
+crew.start()
+words[63] = 1
+crew.release()
+print([ended.code for ended in crew.wait_for_end(30)])
+crew.settle()
+crew.kill()
+""",
+        "[0]\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "said"), CREWS.values(), ids=CREWS)
+def test_a_crew_starts_and_ends_together(script: Script, code: str, said: str) -> None:
+    assert script(PROLOGUE + code) == said
 
 
 def test_a_worker_that_fails_says_why_in_one_line(script: Script) -> None:
@@ -83,99 +165,3 @@ crew.kill()
 
     said = script(PROLOGUE + code)
     assert sorted(said.splitlines()) == ["70", "job 0: ZeroDivisionError: integer division or modulo by zero"]
-
-
-def test_a_worker_runs_nothing_that_the_parent_keeps_for_its_end(script: Script) -> None:
-    code = """
-atexit.register(lambda: print("the end", flush=True))
-sys.stdout.write("buffered, ")
-crew = Workers([[job(i, count(i))] for i in range(3)], go=lambda: True)
-crew.start()
-crew.release()
-crew.wait_for_end(30)
-crew.kill()
-"""
-
-    assert script(PROLOGUE + code) == "buffered, the end\n"
-
-
-def test_what_a_crew_opened_is_closed_again(script: Script) -> None:
-    code = """
-Workers([[job(0, count(0))]], go=lambda: True).kill()
-before = len(os.listdir("/proc/self/fd"))
-crew = Workers([[job(i, count(i))] for i in range(5)], go=lambda: True)
-crew.start()
-crew.kill()
-crew.kill()
-print(len(os.listdir("/proc/self/fd")) - before, words.any())
-"""
-
-    assert script(PROLOGUE + code) == "0 False\n"
-
-
-def test_when_no_more_processes_are_given_those_that_started_are_reaped(script: Script) -> None:
-    code = """
-from stress.errors import HarnessFault
-real, forks = os.fork, iter(range(3))
-def fork():
-    if next(forks, None) is None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-    return real()
-os.fork = fork
-crew = Workers([[job(i, count(i))] for i in range(5)], go=lambda: True)
-try:
-    crew.start()
-except HarnessFault as fault:
-    print(fault, crew.alive)
-"""
-
-    assert script(PROLOGUE + code) == (
-        "no process for job 3, after 3 workers: Resource temporarily unavailable; take fewer --vcpus {}\n"
-    )
-
-
-def test_a_worker_begins_where_it_may_at_first_and_is_moved_to_its_own_cpu_when_the_crew_settles(
-    script: Script,
-) -> None:
-    code = """
-import psutil
-
-def stay():
-    while not words[0]:
-        time.sleep(0.01)
-    return 0
-
-jobs = [Job("moves", stay, cpus[:1], cpus), Job("stays", stay, cpus[-1:])]
-crew = Workers([[job] for job in jobs], go=lambda: bool(words[63]))
-crew.start()
-while crew.ready < 2:
-    crew.wait(1)
-words[63] = 1
-crew.release()
-
-def where():
-    return [tuple(psutil.Process(crew.alive[job.name]).cpu_affinity()) for job in jobs]
-
-print(where() == [cpus, cpus[-1:]])
-crew.settle()
-print(where() == [cpus[:1], cpus[-1:]])
-words[0] = 1
-print([ended.code for ended in crew.wait_for_end(30)])
-crew.kill()
-"""
-
-    assert script(PROLOGUE + code) == "True\nTrue\n[0, 0]\n"
-
-
-def test_a_crew_settles_though_one_of_it_has_ended(script: Script) -> None:
-    code = """
-crew = Workers([[Job("ends", count(0), cpus[:1], cpus)]], go=lambda: bool(words[63]))
-crew.start()
-words[63] = 1
-crew.release()
-print([ended.code for ended in crew.wait_for_end(30)])
-crew.settle()
-crew.kill()
-"""
-
-    assert script(PROLOGUE + code) == "[0]\n"
