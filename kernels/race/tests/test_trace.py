@@ -176,50 +176,44 @@ def test_the_guest_keeps_a_fill_and_a_fault_and_no_fresh_read():
     assert kept == ["keep_outcome", "keep_own"]
 
 
-def test_a_ring_keeps_the_last_entries(alone):
-    for label in range(1, 12):
-        alone.keep(label)
+# By what is shown: the entries, the labels that the ring of four holds with how often each was repeated, and how many
+# entries were made.
+KEPT = {
+    "the last entries": ([(label,) for label in range(1, 12)], [(9, 0), (10, 0), (11, 0), (8, 0)], 11),
+    "a step taken again with the same result counts in its entry": (
+        [(1, 8), (1, 7), (1, 7), (1, 7)], [(1, 0), (1, 2), (0, 0), (0, 0)], 2,
+    ),
+    "a loop of three steps counts its turns in the entries of the first": (
+        [(1,), (2,), (3,)] * 5, [(1, 4), (2, 4), (3, 4), (0, 0)], 3,
+    ),
+    "a loop of four steps has an entry for each": (
+        [(1,), (2,), (3,), (4,)] * 2, [(1, 0), (2, 0), (3, 0), (4, 0)], 8,
+    ),
+    **{
+        f"a step that differs in anything has an entry of its own: {changed}": (
+            [(1, 7, 9), changed], [(1, 0), (changed[0], 0), (0, 0), (0, 0)], 2,
+        )
+        for changed in ((2, 7, 9), (1, 8, 9), (1, 7, 8))
+    },
+}  # fmt: skip
 
-    assert sorted(alone.labels()) == [8, 9, 10, 11]
-    assert alone.words[alone.zapper.tally + TRACED] == 11
+
+@pytest.mark.parametrize(("made", "held", "traced"), KEPT.values(), ids=KEPT)
+def test_a_ring_keeps(alone, made, held, traced):
+    for entry in made:
+        alone.keep(*entry)
+
+    labels = [(label & ((1 << REPEAT_SHIFT) - 1), label >> REPEAT_SHIFT) for label in alone.labels()]
+    assert (labels, alone.words[alone.zapper.tally + TRACED]) == (held, traced)
 
 
-def test_entries_stand_in_the_order_of_time(alone):
+def test_entries_stand_in_the_order_of_time_with_their_values(alone):
     for label in (1, 2, 3, 4):
-        alone.keep(label)
+        alone.keep(label, 10 * label)
 
     ticks = [slot[TICKS] for slot in alone.ring()]
     assert 0 < ticks[0] <= ticks[1] <= ticks[2] <= ticks[3]
-
-
-def test_a_step_taken_again_with_the_same_result_counts_in_its_entry(alone):
-    for value in (8, 7, 7, 7):
-        alone.keep(1, value)
-
-    assert [(slot[LABEL] >> REPEAT_SHIFT, slot[VALUE]) for slot in alone.ring()[:2]] == [(0, 8), (2, 7)]
-    assert alone.words[alone.zapper.tally + TRACED] == 2
-
-
-def test_a_loop_of_three_steps_counts_its_turns_in_the_entries_of_the_first(alone):
-    for label in (1, 2, 3) * 5:
-        alone.keep(label)
-
-    assert [(label >> REPEAT_SHIFT, label & 3) for label in alone.labels()] == [(4, 1), (4, 2), (4, 3), (0, 0)]
-
-
-def test_a_loop_of_four_steps_has_an_entry_for_each(alone):
-    for label in (1, 2, 3, 4) * 2:
-        alone.keep(label)
-
-    assert alone.words[alone.zapper.tally + TRACED] == 8
-
-
-@pytest.mark.parametrize("changed", [(2, 7, 9), (1, 8, 9), (1, 7, 8)])
-def test_a_step_that_differs_in_anything_has_an_entry_of_its_own(alone, changed):
-    alone.keep(1, 7, 9)
-    alone.keep(*changed)
-
-    assert alone.words[alone.zapper.tally + TRACED] == 2
+    assert [slot[VALUE] for slot in alone.ring()] == [10, 20, 30, 40]
 
 
 def test_repeats_are_counted_as_far_as_there_is_room(alone):
