@@ -192,6 +192,38 @@ def test_figures_tested_together_agree_with_their_intervals():
             assert (one.p <= 0.05) == (not one.low <= 0 <= one.high)
 
 
+SLOWER = list(np.log(RATIOS))
+SAME = [0.02, -0.01, 0.03, -0.04, 0.01, 0.05, -0.02, 0.06, -0.03, 0.04, -0.05, 0.07]
+OFTEN_0 = [0.0] * 9 + [0.1, -0.1, 0.2]
+FIVE_ALONE = [None] * 7 + [0.3, 0.1, 0.2, 0.4, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("figures", "found"),
+    [
+        # All 4,096 ways to flip the signs of twelve rounds; of five rounds none is rare enough to bound an interval.
+        (
+            {"slower": SLOWER, "same": SAME, "often 0": OFTEN_0, "five alone": FIVE_ALONE},
+            {
+                "slower": (52 / 4096, 0.144687, 0.030171, 0.259962), "same": (3484 / 4096, 0.01, -0.025, 0.045),
+                "often 0": (3900 / 4096, 0.0, 0.0, 0.1), "five alone": (564 / 4096, 0.3, None, None),
+            },
+        ),
+        ({"slower": SLOWER[:5]}, {"slower": (6 / 32, 0.119705, None, None)}),
+        ({"slower": SLOWER[:6]}, {"slower": (6 / 64, 0.119705, -0.061875, 0.285179)}),
+        # Drawn, and the one as seen.
+        (
+            {"slower": [*SLOWER, 0.08], "same": [*SAME, -0.06]},
+            {"slower": (0.0068, 0.138399, 0.034296, 0.243154), "same": (0.8834, 0.005, -0.03, 0.04)},
+        ),
+    ],
+)  # fmt: skip
+def test_figures_tested_together_have_these_p_and_intervals(figures: Any, found: dict[str, Any]):
+    tested = {name: (one.p, one.middle, one.low, one.high) for name, one in together(figures).items()}
+
+    assert tested == {name: pytest.approx(one, abs=1e-5) for name, one in found.items()}
+
+
 def test_a_difference_in_one_of_ten_figures_is_found():
     rng = np.random.default_rng(9)
     figures = {str(f): list(rng.normal(0, 0.05, 12)) for f in range(9)}
