@@ -159,12 +159,6 @@ def test_what_a_terminal_would_obey_is_printed_as_text(capsys: pytest.CaptureFix
     assert all(c.isprintable() for line in shown.splitlines() for c in line)
 
 
-def test_an_error_names_a_file_as_text(tdx_stress: Command) -> None:
-    done = tdx_stress("replay", "a\x1b[2Jb")
-
-    assert (done.returncode, done.stderr) == (2, "tdx-stress: a\\x1b[2Jb: expected a witness, found no such file\n")
-
-
 @pytest.mark.parametrize("words", ["--help", "run --help", "list"])
 def test_a_stdout_that_is_full_is_one_line(words: str, new: Command) -> None:
     done = new("bash", "-c", f"{sys.executable} -m stress {words} >/dev/full")

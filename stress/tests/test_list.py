@@ -54,13 +54,6 @@ def test_list_prints_a_shipped_ordering_from_which_one_of_your_own_can_start(
     assert tdx_stress("list", "use_after_remove").stdout.startswith("# outcome\nname: use_after_remove\n")
 
 
-def test_a_name_that_nothing_has_is_refused_with_the_nearest(tdx_stress: Command) -> None:
-    done = tdx_stress("list", "v81")
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert 'found "v81"; did you mean "v18"?' in done.stderr
-
-
 def test_list_prints_the_schema_of_what_a_verb_leaves(tdx_stress: Command) -> None:
     [schema] = json.loads(tdx_stress("list", "--schema", "orders").stdout).values()
 

@@ -263,13 +263,6 @@ def test_what_cannot_be_done_is_one_line_and_exit_2(file: Path, options: dict[st
     assert "\n" not in line
 
 
-def test_a_replay_of_nothing_is_a_usage_error(tdx_stress: Command) -> None:
-    done = tdx_stress("replay")
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "tdx-stress: Missing argument 'FILE'; see `tdx-stress --help`\n"
-
-
 def test_the_ordering_that_it_was_recorded_from_is_accepted(tdx_stress: Command, file: Path) -> None:
     assert tdx_stress("replay", "w.json", "--ordering", "kick_then_track", "-q").returncode == 0
 

@@ -69,11 +69,13 @@ def test_an_open_loop_also_measures_from_the_intended_start(tdx_stress: Command)
     assert run["ending"] == "finished"
 
 
-def test_actors_can_be_threads(tdx_stress: Command) -> None:
-    done, result = run_until(tdx_stress, "--ordering", "v18", "--workers", "thread", holds=answered)
+@pytest.mark.parametrize(("options", "vcpus"), [(("--workers", "thread"), 2), (("--vcpus", "1"), 1)])
+def test_actors_can_be_threads_and_one_vcpu_is_enough(
+    tdx_stress: Command, options: tuple[str, ...], vcpus: int
+) -> None:
+    done, result = run_until(tdx_stress, "--ordering", "v18", *options, holds=answered)
 
-    (run,) = result["runs"]
-    assert (verdicts(done, result), run["vcpus_entered"]) == (["passed"], 2)
+    assert (verdicts(done, result), result["runs"][0]["vcpus_entered"]) == (["passed"], vcpus)
 
 
 def test_a_placement_is_recorded_as_wanted_and_as_it_was(tdx_stress: Command) -> None:
@@ -81,12 +83,6 @@ def test_a_placement_is_recorded_as_wanted_and_as_it_was(tdx_stress: Command) ->
 
     found = printed(done)
     assert (found["scenario"]["placement"], found["runs"][0]["placement"]) == ("mixed", "mixed")
-
-
-def test_one_vcpu_is_enough(tdx_stress: Command) -> None:
-    done, result = run_until(tdx_stress, "--ordering", "spec", "--vcpus", "1", holds=answered)
-
-    assert (verdicts(done, result), result["runs"][0]["vcpus_entered"]) == (["passed"], 1)
 
 
 def test_128_vcpus_line_up_race_and_are_reaped(tdx_stress: Command) -> None:
