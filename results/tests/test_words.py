@@ -17,16 +17,10 @@ from results.words import (
 @pytest.mark.parametrize(
     ("value_ns", "text"),
     [
-        (None, "-"),
-        (0, "0 ns"),
-        (999, "999 ns"),
-        (1000, "1.00 us"),
-        (6015, "6.01 us"),
-        (12_345_678, "12.3 ms"),
-        (999_999, "1.00 ms"),
-        (2**40, "1,100 s"),
+        (None, "-"), (0, "0 ns"), (999, "999 ns"), (1000, "1.00 us"), (6015, "6.01 us"), (12_345_678, "12.3 ms"),
+        (999_999, "1.00 ms"), (2**40, "1,100 s"),
     ],
-)
+)  # fmt: skip
 def test_times_have_three_digits_and_a_unit(value_ns: int | None, text: str):
     assert nanoseconds(value_ns) == text
 

@@ -9,16 +9,10 @@ from scenarios.tests.refusals import refused
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("5s", 5.0),
-        ("2m", 120.0),
-        ("1h", 3600.0),
-        ("500ms", 0.5),
-        ("2.5", 2.5),
-        ("7", 7.0),
-        (" 1.5 h ", 5400.0),
+        ("5s", 5.0), ("2m", 120.0), ("1h", 3600.0), ("500ms", 0.5), ("2.5", 2.5), ("7", 7.0), (" 1.5 h ", 5400.0),
         ("0", 0.0),
     ],
-)
+)  # fmt: skip
 def test_a_duration_is_read_in_its_unit_or_in_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 

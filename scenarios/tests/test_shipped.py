@@ -163,18 +163,12 @@ def test_an_ordering_is_safe_when_it_expects_no_forbidden_outcome(ordering: Orde
         (
             "yardstick",  # of the program that it is held against
             {
-                "vcpus": 1,
-                "zappers": 1,
-                "pages": 64,
-                "tlb_entries": 64,
-                "reads": "uniform",
-                "tick_us": 50,
-                "gap": 2000,
-                "rate": 0.0,
+                "vcpus": 1, "zappers": 1, "pages": 64, "tlb_entries": 64, "reads": "uniform", "tick_us": 50,
+                "gap": 2000, "rate": 0.0,
             },
         ),
     ],
-)
+)  # fmt: skip
 def test_a_scenario_is_what_its_name_promises(name: str, keys: dict[str, object]) -> None:
     its = load_scenario(name)
 

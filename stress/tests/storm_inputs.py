@@ -46,16 +46,10 @@ class Inputs:
         self._chance = chance
         self._material, self._witness = material or (Path(), "")
         self._kinds: dict[str, tuple[Callable[[Place], list[str] | None], int]] = {
-            "ordering": (self._ordering, 4),
-            "scenario": (self._scenario, 3),
-            "result": (self._result, 4),
-            "arrays": (self._arrays, 2),
-            "bench": (self._bench, 4),
-            "witness": (self._of_witness, 4),
-            "pieces": (self._pieces, 3),
-            "cache": (self._cache, 3),
-            "words": (self._words, 3),
-        }
+            "ordering": (self._ordering, 4), "scenario": (self._scenario, 3), "result": (self._result, 4),
+            "arrays": (self._arrays, 2), "bench": (self._bench, 4), "witness": (self._of_witness, 4),
+            "pieces": (self._pieces, 3), "cache": (self._cache, 3), "words": (self._words, 3),
+        }  # fmt: skip
         if material is None:
             self._kinds = {kind: self._kinds[kind] for kind in ("ordering", "scenario", "cache")}
 

@@ -94,12 +94,8 @@ def test_results_without_figures_are_held_against_each_other_by_their_verdicts(
     tdx_stress: Command, tmp_path: Path
 ) -> None:
     head: dict[str, Any] = {
-        "command": ["tdx-stress"],
-        "version": "0.1.0",
-        "commit": None,
-        "started": "2026-11-22",
-        "host": {},
-    }
+        "command": ["tdx-stress"], "version": "0.1.0", "commit": None, "started": "2026-11-22", "host": {},
+    }  # fmt: skip
     safe, bad, larger = explored(), explored({"stale_after_done": 9}), explored(vcpus=3)
     for name, one in {"safe": safe, "bad": bad, "larger": larger}.items():
         (tmp_path / name).mkdir()

@@ -15,25 +15,17 @@ from kernels.tdx.statuses import Leaf
 from kernels.tests.orders import SPEC, UNSERIALIZED, V6_16, V18, busy, two_levels
 
 BLOCK, TRACK, REMOVE, AUG, ENTER, ACCEPT = (
-    Leaf.TDH_MEM_RANGE_BLOCK,
-    Leaf.TDH_MEM_TRACK,
-    Leaf.TDH_MEM_PAGE_REMOVE,
-    Leaf.TDH_MEM_PAGE_AUG,
-    Leaf.TDH_VP_ENTER,
+    Leaf.TDH_MEM_RANGE_BLOCK, Leaf.TDH_MEM_TRACK, Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_MEM_PAGE_AUG, Leaf.TDH_VP_ENTER,
     Leaf.TDG_MEM_PAGE_ACCEPT,
-)
+)  # fmt: skip
 EPOCH, TREE, ENTRY, _ = ModuleLock
 TWICE = V6_16._replace(shootdowns=2)
 MOST = 1 << 30
 # The function of steps that is a leaf's SEAMCALL, written out.
 FUNCTIONS = {
-    BLOCK: "mem_range_block",
-    TRACK: "mem_track",
-    REMOVE: "mem_page_remove",
-    AUG: "mem_page_aug",
-    ENTER: "vp_enter",
+    BLOCK: "mem_range_block", TRACK: "mem_track", REMOVE: "mem_page_remove", AUG: "mem_page_aug", ENTER: "vp_enter",
     ACCEPT: "mem_page_accept",
-}
+}  # fmt: skip
 
 
 def looked_at(rules: Rules, *size: int) -> Contract:
@@ -62,16 +54,10 @@ def test_under_mmu_lock_zappers_meet_vcpus_alone_and_the_second_try_always_succe
 
 def test_without_mmu_lock_zappers_meet_one_another_and_behind_the_gate_no_track_meets_an_entry():
     assert table(looked_at(V18, 1, 2, 2)) == {
-        (BLOCK, TREE, BLOCK): "spins",
-        (BLOCK, TREE, REMOVE): "spins",
-        (BLOCK, TREE, AUG): "spins",
-        (BLOCK, ENTRY, ACCEPT): "spins",
-        (TRACK, EPOCH, TRACK): "spins",
-        (REMOVE, TREE, BLOCK): "spins",
-        (AUG, TREE, BLOCK): "spins",
-        (ACCEPT, ENTRY, BLOCK): "spins",
-        (ACCEPT, ENTRY, AUG): "spins",
-    }
+        (BLOCK, TREE, BLOCK): "spins", (BLOCK, TREE, REMOVE): "spins", (BLOCK, TREE, AUG): "spins",
+        (BLOCK, ENTRY, ACCEPT): "spins", (TRACK, EPOCH, TRACK): "spins", (REMOVE, TREE, BLOCK): "spins",
+        (AUG, TREE, BLOCK): "spins", (ACCEPT, ENTRY, BLOCK): "spins", (ACCEPT, ENTRY, AUG): "spins",
+    }  # fmt: skip
 
 
 def test_every_lock_that_is_tried_is_told_though_nobody_is_ever_met_at_it():

@@ -23,12 +23,8 @@ TOGETHER = [flow for flow in PAIRS if not contradiction(flow)]
 # Ranges are taken, and given away, where faults populate in the places of that machine.
 LEFT_OUT = {Flow.BATCH | Flow.POPULATE: {claim_page, put_back}, Flow.BATCH | Flow.SEPT_PAGES: {put_back}}
 FORBIDDEN = {
-    "stale_after_done",
-    "use_after_remove",
-    "tracking_not_done",
-    "previous_epoch_busy",
-    "entry_state_incorrect",
-}
+    "stale_after_done", "use_after_remove", "tracking_not_done", "previous_epoch_busy", "entry_state_incorrect",
+}  # fmt: skip
 NO_KICK = order(BLOCK, TRACK, REMOVE, serialized=1)
 
 

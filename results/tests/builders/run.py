@@ -33,26 +33,14 @@ INTERVALS = {"p50": [663, 671], "p90": [863, 879], "p99": [5855, 8831], "p999": 
 WHOLES: dict[str, dict[str, Any]] = {
     "shootdown_met": {**PHASE, "n": 4_111, "ci95": INTERVALS},
     "shootdown_empty": {
-        "n": 389,
-        "min": 211,
-        "p50": 391,
-        "p90": 503,
-        "p99": 1_119,
-        "p999": 2_303,
-        "max": 2_815,
+        "n": 389, "min": 211, "p50": 391, "p90": 503, "p99": 1_119, "p999": 2_303, "max": 2_815,
         "ci95": {"p50": [389, 393], "p90": [499, 507], "p99": [1_095, 1_143], "p999": None},
     },
     "shootdown": {
-        "n": 4_500,
-        "min": 211,
-        "p50": 512,
-        "p90": 805,
-        "p99": 6_399,
-        "p999": 43_007,
-        "max": 112_000,
+        "n": 4_500, "min": 211, "p50": 512, "p90": 805, "p99": 6_399, "p999": 43_007, "max": 112_000,
         "ci95": {"p50": [508, 516], "p90": [797, 813], "p99": [5_503, 8_191], "p999": [28_671, 112_000]},
     },
-}
+}  # fmt: skip
 HOST = {
     "cpu_model": "Some CPU", "cpus_allowed": 4, "hypervisor": None, "constant_tsc": True, "cpu_quota": None,
     "load_1m": 0.1, "busy": 0.01, "governor": None,
@@ -128,18 +116,13 @@ def distinct(number: int) -> dict[str, Any]:
     phases = {name: _distinct_phase(293 + 61 * place + 1_709 * number) for place, name in enumerate(names)}
     zapper = {name: phases[name] for name in (*whole, *ZAPPER_HISTS) if name in phases}
     return {
-        "latency_ns": zapper,
-        "vcpu_ns": {name: phases[name] for name in VCPU_HISTS},
-        "vcpus": 2 + number,
-        "reads_per_s": 183_011.0 + 7_001 * number,
-        "shootdowns_per_s": 907.0 + 11 * number,
-        "all_shootdowns": 5_101 + 13 * number,
-        "all_reads": 1_000_003 + 17 * number,
+        "latency_ns": zapper, "vcpu_ns": {name: phases[name] for name in VCPU_HISTS}, "vcpus": 2 + number,
+        "reads_per_s": 183_011.0 + 7_001 * number, "shootdowns_per_s": 907.0 + 11 * number,
+        "all_shootdowns": 5_101 + 13 * number, "all_reads": 1_000_003 + 17 * number,
         "met": {"kicks": 7_654 + 19 * number, "shootdowns": 4_337 + 23 * number},
-        "track_retries": {"max": 3 + number, "mean": 0.021 + 0.003 * number},
-        "seconds": 5.0 + 0.25 * number,
+        "track_retries": {"max": 3 + number, "mean": 0.021 + 0.003 * number}, "seconds": 5.0 + 0.25 * number,
         "warmup_s": 0.5 + 0.125 * number,
-    }
+    }  # fmt: skip
 
 
 def _distinct_phase(p50: int) -> dict[str, Any]:

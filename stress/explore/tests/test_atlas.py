@@ -34,13 +34,9 @@ def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Comma
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "Order block,track,remove refused",
-        "Order block,remove,track refused",
-        "Order track,block,remove refused",
-        "Order track,remove,block refused",
-        "Order remove,block,track refused",
-        "Order remove,track,block refused",
-    ]
+        "Order block,track,remove refused", "Order block,remove,track refused", "Order track,block,remove refused",
+        "Order track,remove,block refused", "Order remove,block,track refused", "Order remove,track,block refused",
+    ]  # fmt: skip
 
 
 def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(

@@ -17,16 +17,10 @@ def test_options_and_settings_go_into_the_scenario() -> None:
     request = RunRequest("memfd", vcpus=5, pages=7, duration="2m", seed=11, zappers=1, settings=("gap=13",))
 
     assert resolve_real(request) == Real(
-        name="memfd",
-        title="Holes punched into a memfd under processes that map it",
-        source=resolve_real(RunRequest("memfd")).source,
-        arms=("memfd",),
-        vcpus=5,
-        pages=7,
-        gap=13,
-        duration_s=120.0,
+        name="memfd", title="Holes punched into a memfd under processes that map it",
+        source=resolve_real(RunRequest("memfd")).source, arms=("memfd",), vcpus=5, pages=7, gap=13, duration_s=120.0,
         seed=11,
-    )
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
