@@ -37,12 +37,6 @@ def test_a_run_leaves_its_result_its_arrays_and_all_that_is_made_of_them(tmp_pat
     ]  # fmt: skip
 
 
-def test_what_nobody_draws_is_not_there(tmp_path: Path):
-    open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS)
-
-    assert names(tmp_path) == ["raw.npz", "result.json"]
-
-
 def test_a_traced_run_leaves_its_trace_too(tmp_path: Path):
     trace = {"traceEvents": [{"name": "kick", "ph": "X"}], "displayTimeUnit": "ns"}
     open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS, trace=trace)
@@ -51,10 +45,11 @@ def test_a_traced_run_leaves_its_trace_too(tmp_path: Path):
     assert json.loads((tmp_path / "trace.json").read_text()) == trace
 
 
-def test_what_was_written_is_read_back(tmp_path: Path):
+def test_what_was_written_is_read_back_and_what_nobody_draws_is_not_there(tmp_path: Path):
     open_run_directory(tmp_path, "review").write(a_result(a_run()), ARRAYS)
     stored = read_result(tmp_path)
 
+    assert names(tmp_path) == ["raw.npz", "result.json"]
     assert stored.result == a_result(a_run())
     assert stored.arrays["v18/ages"].tolist() == list(range(16))
 
@@ -135,21 +130,13 @@ def test_a_directory_that_was_removed_in_the_meantime_is_made_again(tmp_path: Pa
     assert read_result(tmp_path / "out").result == a_result(a_run())
 
 
-def test_a_place_that_cannot_be_written_is_refused_in_one_line_before_the_race(tmp_path: Path):
+@pytest.mark.parametrize(("place", "why"), [("file/out", "Not a directory"), ("file", "File exists")])
+def test_a_place_that_cannot_be_written_is_refused_in_one_line_before_the_race(tmp_path: Path, place: str, why: str):
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(StoreError) as caught:
-        open_run_directory(tmp_path / "file" / "out", "review")
-    assert str(caught.value) == (
-        f"{tmp_path}/file/out: cannot write: Not a directory; give another directory with --out"
-    )
-
-
-def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path):
-    (tmp_path / "file").write_text("in the way")
-
-    with pytest.raises(StoreError, match="file: cannot write: File exists"):
-        open_run_directory(tmp_path / "file", "review")
+        open_run_directory(tmp_path / place, "review")
+    assert str(caught.value) == f"{tmp_path}/{place}: cannot write: {why}; give another directory with --out"
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -224,24 +211,18 @@ def test_a_directory_without_a_result_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "message"),
     [
-        ("{", "expected JSON, found something else"),
-        ("[]", "expected schema tdx-stress/result/1, found None"),
-        ('{"schema": "tdx-stress/result/9"}', "expected schema tdx-stress/result/1, found tdx-stress/result/9"),
+        (b"{", "expected JSON, found something else"),
+        (b"\xff\xfe\x00\x80", "expected JSON"),
+        (b"[]", "expected schema tdx-stress/result/1, found None"),
+        (b'{"schema": "tdx-stress/result/9"}', "expected schema tdx-stress/result/1, found tdx-stress/result/9"),
     ],
 )
-def test_a_result_of_another_kind_is_refused(tmp_path: Path, text: str, message: str):
-    (tmp_path / "result.json").write_text(text)
+def test_a_result_of_another_kind_is_refused(tmp_path: Path, content: bytes, message: str):
+    (tmp_path / "result.json").write_bytes(content)
 
     with pytest.raises(StoreError, match=message):
-        read_result(tmp_path)
-
-
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path):
-    (tmp_path / "result.json").write_bytes(b"\xff\xfe\x00\x80")
-
-    with pytest.raises(StoreError, match="expected JSON"):
         read_result(tmp_path)
 
 

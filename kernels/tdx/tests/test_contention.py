@@ -83,44 +83,41 @@ VCPUS, ZAPPERS = [vcpu_actor(LAY, i) for i in range(2)], [zapper_actor(LAY, i) f
 SEPT_0, SEPT_1 = LAY.sept, LAY.sept + LAY.page_stride
 
 
-def test_a_track_that_failed_blames_the_entry_that_shares_the_epoch_lock(machine: Machine):
-    machine.holds(VCPUS[1], LAY.epoch_lock, ENTER, exclusive=False)
-    machine.tries(ZAPPERS[0], ModuleLock.EPOCH, LAY.epoch_lock, TRACK, exclusive=True, got=False)
-
-    assert machine.blamed(ZAPPERS[0], ModuleLock.EPOCH, TRACK) == {ENTER: 1}
-
-
-def test_two_in_the_same_seamcall_are_blamed_as_one_and_in_two_as_several(machine: Machine):
-    machine.holds(VCPUS[0], LAY.tree_lock, REMOVE, exclusive=False)
-    machine.holds(ZAPPERS[1], LAY.tree_lock, REMOVE, exclusive=False)
-    machine.tries(ZAPPERS[0], ModuleLock.TREE, LAY.tree_lock, BLOCK, exclusive=True, got=False)
-    machine.holds(VCPUS[0], LAY.tree_lock, int(Leaf.TDH_MEM_PAGE_AUG), exclusive=False)
-    machine.tries(ZAPPERS[0], ModuleLock.TREE, LAY.tree_lock, BLOCK, exclusive=True, got=False)
-
-    assert machine.blamed(ZAPPERS[0], ModuleLock.TREE, BLOCK) == {REMOVE: 1, SEVERAL: 1}
-
-
-def test_a_shared_try_blames_nobody_who_shares_the_lock(machine: Machine):
-    machine.holds(ZAPPERS[0], LAY.tree_lock, BLOCK, exclusive=True)
-    machine.holds(VCPUS[0], LAY.tree_lock, REMOVE, exclusive=False)
-    machine.tries(ZAPPERS[1], ModuleLock.TREE, LAY.tree_lock, REMOVE, exclusive=False, got=False)
-
-    assert machine.blamed(ZAPPERS[1], ModuleLock.TREE, REMOVE) == {BLOCK: 1}
-
-
-def test_who_has_let_go_or_holds_another_lock_is_not_blamed(machine: Machine):
-    machine.holds(ZAPPERS[1], LAY.tree_lock, BLOCK, exclusive=True)
-    machine.holds(ZAPPERS[1], SEPT_1, BLOCK, exclusive=True, place=HELD_ENTRY)
-    machine.tries(ZAPPERS[0], ModuleLock.ENTRY, SEPT_0, REMOVE, exclusive=True, got=False)
-
-    assert machine.blamed(ZAPPERS[0], ModuleLock.ENTRY, REMOVE) == {GONE: 1}
+ZAPPER_BLOCKS = (ZAPPERS[0], LAY.tree_lock, BLOCK, True, HELD)
+OTHER_BLOCKS, OTHER_REMOVES = (
+    (ZAPPERS[1], LAY.tree_lock, leaf, exclusive, HELD) for leaf, exclusive in ((BLOCK, True), (REMOVE, False))
+)
+VCPU_REMOVES = (VCPUS[0], LAY.tree_lock, REMOVE, False, HELD)
+# By what is shown: who holds what, a lock and its word, the leaf that zapper 0 or 1 tries it in, and who is blamed.
+BLAMED: dict[str, tuple[list[Any], ModuleLock, int, int, int, dict[int, int]]] = {
+    "the entry that shares the epoch lock": (
+        [(VCPUS[1], LAY.epoch_lock, ENTER, False, HELD)], ModuleLock.EPOCH, LAY.epoch_lock, 0, TRACK, {ENTER: 1},
+    ),
+    "two in the same SEAMCALL are one": (
+        [VCPU_REMOVES, OTHER_REMOVES], ModuleLock.TREE, LAY.tree_lock, 0, BLOCK, {REMOVE: 1},
+    ),
+    "two in two are several": (
+        [(VCPUS[0], LAY.tree_lock, int(Leaf.TDH_MEM_PAGE_AUG), False, HELD), OTHER_REMOVES],
+        ModuleLock.TREE, LAY.tree_lock, 0, BLOCK, {SEVERAL: 1},
+    ),
+    "nobody who shares what is tried shared": (
+        [ZAPPER_BLOCKS, VCPU_REMOVES], ModuleLock.TREE, LAY.tree_lock, 1, REMOVE, {BLOCK: 1},
+    ),
+    "nobody who has let go or holds another lock": (
+        [OTHER_BLOCKS, (ZAPPERS[1], SEPT_1, BLOCK, True, HELD_ENTRY)], ModuleLock.ENTRY, SEPT_0, 0, REMOVE, {GONE: 1},
+    ),
+    "nobody itself": ([ZAPPER_BLOCKS], ModuleLock.TREE, LAY.tree_lock, 0, BLOCK, {GONE: 1}),
+}  # fmt: skip
 
 
-def test_nobody_blames_itself(machine: Machine):
-    machine.holds(ZAPPERS[0], LAY.tree_lock, BLOCK, exclusive=True)
-    machine.tries(ZAPPERS[0], ModuleLock.TREE, LAY.tree_lock, BLOCK, exclusive=True, got=False)
+@pytest.mark.parametrize(("held", "lock", "word", "zapper", "leaf", "blamed"), BLAMED.values(), ids=BLAMED)
+def test_a_try_that_failed_blames(machine: Machine, held, lock, word, zapper, leaf, blamed):
+    for one in held:
+        machine.holds(*one)
+    exclusive = not (lock == ModuleLock.TREE and leaf == REMOVE)
+    machine.tries(ZAPPERS[zapper], lock, word, leaf, exclusive=exclusive, got=False)
 
-    assert machine.blamed(ZAPPERS[0], ModuleLock.TREE, BLOCK) == {GONE: 1}
+    assert machine.blamed(ZAPPERS[zapper], lock, leaf) == blamed
 
 
 def test_a_guest_that_stands_back_for_the_host_says_so(machine: Machine):

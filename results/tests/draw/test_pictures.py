@@ -31,7 +31,7 @@ from results.draw.style import (
     time_text,
 )
 from results.kinds.run.page import latency_sheet, pictures, stale_sheet
-from results.tests.builders.run import Machine, a_result, a_run, recorded
+from results.tests.builders.run import Machine, a_result, a_run, counted, recorded
 
 NAMES = (
     "spec", "v18", "v6_16", "flag_gate", "kick_then_track", "no_kick", "spec_unserialized", "track_then_block",
@@ -195,31 +195,17 @@ def test_no_two_of_fourteen_orderings_look_the_same():
     assert len({(look.dash, look.marker) for look in looks}) == 14
 
 
-def test_safe_lines_are_whole_or_long_and_unsafe_ones_dashed():
-    safe, unsafe = styles([a_run("spec"), a_run("no_kick", expect=["tracking_not_done"])])
-
-    assert (safe.dash, unsafe.dash) == ("-", (0, (4, 2)))
-
-
 def test_a_long_name_is_cut_in_its_middle():
     assert shortened("a" * 30 + "b" * 30) == "a" * 18 + "..." + "b" * 18
 
 
 def test_a_curve_ends_where_its_percentile_has_no_interval():
-    machine = Machine()
-    machine.record("shootdown", *range(1, 101))
-    xs, ys = percentile_curve(machine.snapshot().histograms["shootdown"])
+    xs, ys = percentile_curve(counted(*range(1, 101)))
 
     # 100 samples: 1 / (1 - q) = 100 / 3.689, the 96.3rd percentile.
     assert xs[-1] == pytest.approx(27.1, abs=0.05)
     assert (ys[0], ys[-1]) == (1, 97)
-
-
-def test_five_samples_have_no_curve():
-    machine = Machine()
-    machine.record("shootdown", 1, 2, 3, 4, 5)
-
-    assert percentile_curve(machine.snapshot().histograms["shootdown"]) == ([], [])
+    assert percentile_curve(counted(1, 2, 3, 4, 5)) == ([], [])
 
 
 @pytest.mark.parametrize(("value", "text"), [(200, "200 ns"), (1000, "1 µs"), (1500, "1.5 µs"), (5e7, "50 ms")])
@@ -256,17 +242,16 @@ def test_no_two_orderings_of_one_picture_share_a_place():
 
 
 def test_a_band_holds_its_curve():
-    machine = Machine()
-    machine.record("shootdown", *range(1, 101))
-    counts = machine.snapshot().histograms["shootdown"]
-    xs, low, high = percentile_band(counts)
+    xs, low, high = percentile_band(counted(*range(1, 101)))
 
     # The median of 1 to 100 by order statistics: ranks 40 and 61.
     assert (xs[0], low[0], high[0]) == (2, 40, 61)
     assert all(a <= b for a, b in zip(low, high, strict=True))
 
 
-def test_a_traced_run_and_a_perturbed_one_are_marked_in_legends():
-    traced, perturbed = styles([a_run("spec", trace={"ns_of_entry": 20.0}), a_run("v18", perturbed=True)])
+def test_an_unsafe_run_is_dashed_and_a_traced_one_and_a_perturbed_one_are_marked_in_legends():
+    unsafe = a_run("no_kick", expect=["tracking_not_done"])
+    looks = styles([a_run("spec", trace={"ns_of_entry": 20.0}), a_run("v18", perturbed=True), unsafe])
 
-    assert (traced.name, perturbed.name) == ("spec (traced)", "v18 (perturbed)")
+    assert [look.name for look in looks] == ["spec (traced)", "v18 (perturbed)", "no_kick (unsafe)"]
+    assert (looks[0].dash, looks[2].dash) == ("-", (0, (4, 2)))

@@ -116,12 +116,9 @@ def test_what_a_container_hides_is_not_taken_for_known():
     assert "not known" in finding("smt", **hidden).means
 
 
-def test_the_counter_of_aarch64_has_its_own_name():
+def test_aarch64_has_a_counter_of_its_own_name_and_is_said_to_reorder_more():
     assert "generic timer" in finding("counter", machine="aarch64").found
     assert "timestamp counter" in finding("counter").found
-
-
-def test_aarch64_is_said_to_reorder_more():
     assert "aarch64 reorders more" in finding("store_buffering", machine="aarch64").means
     assert "aarch64" not in finding("store_buffering").means
 

@@ -32,19 +32,15 @@ def test_a_label_stands_for_every_site_of_its_name() -> None:
     assert sites_of("yields", "kick.load_acquire_ipi", NAMES) == [1, 3]
 
 
-def test_an_unknown_label_is_refused_with_the_nearest_one() -> None:
+@pytest.mark.parametrize(
+    ("label", "nearest"), [("mem_track.trylock", 'did you mean "mem_track.try_lock"? '), ("xyz", "")]
+)
+def test_an_unknown_label_is_refused_with_the_nearest_one_and_what_names_them(label: str, nearest: str) -> None:
     with pytest.raises(UsageFault) as refused:
-        sites_of("delays", "mem_track.trylock", NAMES)
+        sites_of("delays", label, NAMES)
 
-    assert str(refused.value) == (
-        'delays: unknown label "mem_track.trylock"; did you mean "mem_track.try_lock"? '
-        "`tdx-stress list --labels SCENARIO` names them all"
-    )
-
-
-def test_a_label_far_from_all_others_is_refused_with_what_names_them() -> None:
-    with pytest.raises(UsageFault, match='yields: unknown label "xyz"; `tdx-stress list --labels SCENARIO` names the'):
-        sites_of("yields", "xyz", NAMES)
+    said = f"{nearest}`tdx-stress list --labels SCENARIO` names them all"
+    assert str(refused.value) == f'delays: unknown label "{label}"; {said}'
 
 
 def test_a_label_of_another_flow_is_refused() -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from conftest import SmallMachine
 from kernels.layout import FINISHED, LABEL, Layout
 from kernels.tdx.counters import ENTRIES, EXITS, SHOOTDOWNS
@@ -41,28 +43,27 @@ def test_a_zapper_may_rest_between_two_shootdowns(small_machine: SmallMachine) -
     assert dog.look(10.0) == (ZAPPER, VCPU_0, VCPU_1)
 
 
-def test_who_has_finished_is_at_rest(small_machine: SmallMachine) -> None:
+INSIDE = {ENTRIES: 7, EXITS: 6}
+
+
+@pytest.mark.parametrize(
+    ("all_have", "vcpus_have", "ipi", "stuck"),
+    [
+        ({FINISHED: 1}, {}, 0, ()),
+        ({}, INSIDE, 0, (ZAPPER,)),
+        ({}, INSIDE, 1, (ZAPPER, VCPU_1)),
+    ],
+    ids=["who has finished", "a vCPU in the guest that nobody asks to leave", "but not one with an IPI pending"],
+)
+def test_it_is_at_rest(small_machine: SmallMachine, all_have, vcpus_have, ipi, stuck) -> None:
     words, lay = small_machine
-    words[head_words(lay) + FINISHED] = 1
+    heads = head_words(lay)
+    for place, counters in ((heads, all_have), (heads[[VCPU_0, VCPU_1]], vcpus_have)):
+        for counter, value in counters.items():
+            words[place + counter] = value
+    words[lay.ipi + lay.vcpu_stride] = ipi
 
-    assert Watchdog(words, lay, limit_s=1.0).look(5.0) == ()
-
-
-def test_a_vcpu_in_the_guest_that_nobody_asks_to_leave_is_at_rest(small_machine: SmallMachine) -> None:
-    words, lay = small_machine
-    words[head_words(lay)[[VCPU_0, VCPU_1]] + ENTRIES] = 7
-    words[head_words(lay)[[VCPU_0, VCPU_1]] + EXITS] = 6
-
-    assert Watchdog(words, lay, limit_s=1.0).look(5.0) == (ZAPPER,)
-
-
-def test_a_vcpu_in_the_guest_with_an_ipi_pending_is_not(small_machine: SmallMachine) -> None:
-    words, lay = small_machine
-    words[head_words(lay)[[VCPU_0, VCPU_1]] + ENTRIES] = 7
-    words[head_words(lay)[[VCPU_0, VCPU_1]] + EXITS] = 6
-    words[lay.ipi + lay.vcpu_stride] = 1
-
-    assert Watchdog(words, lay, limit_s=1.0).look(5.0) == (ZAPPER, VCPU_1)
+    assert Watchdog(words, lay, limit_s=1.0).look(5.0) == stuck
 
 
 def test_everybody_is_named_at_their_label(small_machine: SmallMachine) -> None:
