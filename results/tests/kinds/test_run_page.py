@@ -26,14 +26,16 @@ def review() -> Read:
     return Read(page_of(a_run("spec"), a_run("v18"), started="2026-11-22T14:41:49Z", version="0.1.0", seed=7))
 
 
-def test_every_tag_is_closed_in_order_and_no_id_stands_twice(review: Read):
+def test_every_tag_is_closed_in_order_no_id_stands_twice_and_every_reference_leads_somewhere(review: Read):
     assert (review.open, review.mismatched) == ([], [])
     assert len(review.ids) == len(set(review.ids))
+    assert {address[1:] for address in review.addresses if address.startswith("#")} <= set(review.ids)
 
 
-def test_what_opens_on_a_click_is_named_once(review: Read):
+def test_what_opens_on_a_click_is_named_once_and_the_page_says_that_it_is_of_a_model(review: Read):
     assert "details" in review.tags
     assert review.text.count("Every phase, with 95 % intervals") == 1
+    assert "A model of the protocol raced on this machine, not Intel silicon." in review.text
 
 
 def test_a_verdict_and_its_reason_are_told_once():
@@ -49,19 +51,12 @@ def test_nothing_is_loaded_from_anywhere_and_nothing_runs(review: Read):
     assert not {"script", "iframe", "img", "object", "embed", "form"} & set(review.tags)
 
 
-def test_every_reference_within_the_page_leads_somewhere(review: Read):
-    assert {address[1:] for address in review.addresses if address.startswith("#")} <= set(review.ids)
-
-
-def test_the_style_sheet_asks_for_nothing_from_elsewhere():
+def test_the_style_sheet_asks_for_nothing_from_elsewhere_and_the_policy_forbids_scripts_and_requests():
     text = page_of(a_run())
 
     assert "@import" not in text
     assert not re.findall(r"url\((?!#)", text)
-
-
-def test_the_policy_of_the_page_forbids_scripts_and_requests():
-    assert "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in page_of(a_run())
+    assert "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in text
 
 
 def test_the_verdict_stands_before_all_else():
@@ -72,10 +67,6 @@ def test_the_verdict_stands_before_all_else():
         "The answer", "How long a shootdown takes", "Where the time goes", "Stale reads", "Every outcome",
         "The machine, and what ran on it", "Caveats", "The exact command", "How to read it",
     ]  # fmt: skip
-
-
-def test_every_page_says_that_it_is_a_model(review: Read):
-    assert "A model of the protocol raced on this machine, not Intel silicon." in review.text
 
 
 def test_a_failure_is_the_headline_and_its_counts_are_marked():
