@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.exchange.hdr import as_hdr_histogram, hgrm_bytes, hlog_bytes
-from results.numbers.statistics import HIGHEST_NS, HIGHS_NS, LOWS_NS, percentile
+from results.numbers.statistics import HIGHEST_NS, HIGHS_NS, LOWS_NS, MIDS_NS, percentile
 from results.tests.builders.run import a_result, a_run, counted, of_an_earlier_version
 
 
@@ -41,8 +41,8 @@ def test_every_bucket_is_the_packages_own():
     lows = [histogram.get_lowest_equivalent_value(int(value)) for value in HIGHS_NS]
     highs = [histogram.get_highest_equivalent_value(int(value)) for value in LOWS_NS]
 
-    assert lows == LOWS_NS.tolist()
-    assert highs == HIGHS_NS.tolist()
+    assert (lows, highs) == (LOWS_NS.tolist(), HIGHS_NS.tolist())
+    assert MIDS_NS.tolist() == [low + (high - low + 1) // 2 for low, high in zip(lows, highs, strict=True)]
 
 
 def test_a_log_is_read_back_by_its_tags_with_every_count(tmp_path: Path):

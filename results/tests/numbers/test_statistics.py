@@ -7,17 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from kernels.layout import HIST_WORDS
 from results.numbers.statistics import (
     ENOUGH,
+    HIGHS_NS,
     clopper_pearson,
     enough,
     percentile,
     percentile_interval,
     share_margin,
     summary,
+    values_at_ranks,
     would_have_caught,
 )
-from results.tests.builders.run import counted
+from results.tests.builders.run import bucket_of, counted
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,29 @@ def test_a_summary_of_ten_small_values():
 @pytest.mark.parametrize(("q", "value"), [(0.0, 1), (0.1, 1), (0.11, 2), (0.5, 5), (0.9, 9), (1.0, 10)])
 def test_a_percentile_is_the_value_at_the_nearest_rank(q: float, value: int):
     assert percentile(counted(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), q) == value
+
+
+def test_buckets_double_in_width_with_every_doubling_of_the_value_from_256_on():
+    values = (0, 1, 128, 255, 256, 257, 258, 511, 512, 515, 516)
+
+    assert [bucket_of(value) for value in values] == [0, 1, 128, 255, 256, 256, 257, 383, 384, 384, 385]
+
+
+def test_the_last_bucket_ends_just_below_two_to_the_fortieth_and_counts_what_is_larger():
+    assert (bucket_of(-5), bucket_of(2**40 - 1), bucket_of(2**50)) == (0, HIST_WORDS - 1, HIST_WORDS - 1)
+    assert HIGHS_NS[-1] == 2**40 - 1
+
+
+def test_a_rank_gives_the_highest_value_of_its_bucket_and_one_that_no_sample_has_the_last_ones():
+    counts = counted(10, 10, 1000)
+
+    assert values_at_ranks(counts, np.array([1.0, 2.0, 3.0, 4.0])).tolist() == [10, 10, 1003, 1003]
+
+
+def test_least_and_greatest_are_the_ends_of_the_filled_buckets():
+    found = summary(counted(1000, 5000))
+
+    assert (found["min"], found["max"]) == (1000, 5023)
 
 
 @given(st.lists(st.integers(0, 2**40 - 1), min_size=1, max_size=200), st.data())
