@@ -25,9 +25,6 @@ def test_counts_of_all_actors_come_together_by_lock_seamcall_and_holder():
     found = recorded(machine).json["lock_contention"]
 
     assert json.loads(json.dumps(found)) == [ENTRY]
-
-
-def test_a_lock_that_nobody_failed_to_get_has_no_entry():
     assert recorded(Machine()).json["lock_contention"] == []
 
 

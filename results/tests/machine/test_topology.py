@@ -1,10 +1,10 @@
-"""How CPUs hang together, read from a tree that a test has hung up."""
+"""How CPUs hang together, read from a tree that a test has hung up, and round trips by what pairs share."""
 
 from pathlib import Path
 
 import pytest
 
-from results.machine.topology import spread, topology
+from results.machine.topology import Pair, round_trips, spread, topology
 from results.tests.builders.machine import CPUS, hang_up, two_sockets
 
 ALL = (0, 1, 2, 3, 4, 5, 6, 7)
@@ -73,3 +73,28 @@ def test_of_many_cpus_never_more_than_asked_for_are_tried(tmp_path: Path, most: 
 
     assert len(chosen) == most
     assert set(chosen) <= set(many)
+
+
+MEDIANS: dict[Pair, float] = {(0, 1): 100.0, (0, 4): 20.0, (1, 4): 90.0}
+
+
+def relation(a: int, b: int) -> str:
+    return "core" if {a, b} == {0, 4} else "package"
+
+
+def test_medians_of_pairs_become_a_matrix_the_same_from_both_sides_and_a_line_for_each_kind_from_near_to_far():
+    found = round_trips((0, 1, 4), MEDIANS, relation)
+
+    assert found is not None
+    assert (found["cpus"], found["pairs"], found["median_ns"]) == ([0, 1, 4], 3, 90.0)
+    assert found["matrix_ns"] == [[None, 100.0, 20.0], [100.0, None, 90.0], [20.0, 90.0, None]]
+    assert list(found["by_relation"]) == ["core", "package"]
+    assert found["by_relation"]["package"] == {"pairs": 2, "median_ns": 95.0, "least_ns": 90.0, "most_ns": 100.0}
+
+
+def test_a_pair_that_was_not_measured_is_none_and_nothing_measured_is_nothing():
+    found = round_trips((0, 1, 4), {(0, 1): 100.0}, relation)
+
+    assert found is not None
+    assert found["matrix_ns"][2] == [None, None, None]
+    assert round_trips((0,), {}, relation) is None
