@@ -1,13 +1,22 @@
-"""What tests of the explorer share: a witness taken again step by step, and how many of its moves are accesses."""
+"""What tests of the explorer share: a whole search, a witness taken again, and how many of its moves are accesses."""
 
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.breadth_first import Move
+from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 
+ONE = Size(1, 1)
 ALWAYS_LEGAL = {"stale_in_window", "stale_after_kick", "operand_busy", "fault", "page_already_accepted"}
+
+
+def whole(rules: Rules, size: Size = ONE, /, **fields: int) -> Exploration:
+    """A search to its end in which no invariant breaks."""
+    found = explore(*of_flow(rules._replace(**fields)), size)
+    assert found.complete and not found.broken
+    return found
 
 
 def machine(rules: Rules, size: Size) -> Schedule:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from kernels.search.explore import Exploration, explore
-from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Flow, Module, Rules, SharedFlush
+from kernels.tdx.protocol import Size
+from kernels.tdx.rules import Flow, Module, SharedFlush
 from kernels.tests.orders import BLOCK, KICK, REMOVE, REQUESTS, TRACK, UNBLOCK, order, two_levels
+from kernels.tests.witnesses import whole
 
 HARMLESS = {"fault", "operand_busy", "stale_in_window", "stale_after_kick", "page_already_accepted", "fault_retried"}
 ONE = Size(1, 1)
@@ -17,21 +17,15 @@ SHARED = {"flow": int(Flow.SHARED_EPT), "shared_pages": 1}
 BY_TRACK = {"shared_flush": int(SharedFlush.TRACK)}
 
 
-def explored(rules: Rules, size: Size = ONE) -> Exploration:
-    found = explore(*of_flow(rules), size)
-    assert found.complete and not found.broken
-    return found
-
-
 def test_a_page_that_is_mapped_again_is_the_same_page_for_whoever_holds_it():
-    found = explored(UNDONE)
+    found = whole(UNDONE)
 
     assert (found.states, found.transitions) == (1_339, 2_818)
     assert found.outcomes.keys() <= HARMLESS
 
 
 def test_the_module_refuses_to_map_a_page_again_whose_block_is_not_tracked():
-    assert "tracking_not_done" in explored(UNTRACKED).outcomes
+    assert "tracking_not_done" in whole(UNTRACKED).outcomes
 
 
 # By what is shown: an order, and a machine.
@@ -54,4 +48,4 @@ HARMS_NOBODY = {
 
 @pytest.mark.parametrize(("rules", "size"), HARMS_NOBODY.values(), ids=HARMS_NOBODY)
 def test_a_page_may_be_mapped_again(rules, size):
-    assert explored(rules, size).outcomes.keys() <= HARMLESS
+    assert whole(rules, size).outcomes.keys() <= HARMLESS

@@ -2,10 +2,9 @@
 
 import pytest
 
-from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Fault, Flow, Module, OnError, Rules, SeptFree
+from kernels.tdx.rules import Fault, Flow, Module, OnError, SeptFree
 from kernels.tests.driver import enter, finish, seen, start
 from kernels.tests.orders import (
     BLOCK,
@@ -21,6 +20,7 @@ from kernels.tests.orders import (
     order,
     two_levels,
 )
+from kernels.tests.witnesses import whole
 
 HARMLESS = {"fault", "stale_in_window", "stale_after_kick", "operand_busy", "page_already_accepted", "fault_retried"}
 REFUSED, LATE = "metadata_incorrect", "written_back_late"
@@ -44,14 +44,8 @@ IN_TIME = {
 }
 
 
-def explored(rules: Rules, size: Size = ONE, /, **fields: int) -> Exploration:
-    found = explore(*of_flow(rules._replace(**fields)), size, liveness=size == ONE)
-    assert found.complete and not found.broken
-    return found
-
-
 def test_lines_are_written_back_in_time_behind_remove():
-    found = explored(BEHIND_REMOVE, **WRITES)
+    found = whole(BEHIND_REMOVE, **WRITES)
 
     assert (found.states, found.transitions) == (3_381, 7_150)
     assert found.outcomes.keys() <= HARMLESS
@@ -60,35 +54,35 @@ def test_lines_are_written_back_in_time_behind_remove():
 
 @pytest.mark.parametrize(("size", "turns"), [(ONE, 2), (Size(2, 1), 1), (Size(1, 2), 1)], ids=str)
 def test_neither_another_vcpu_nor_another_zapper_nor_another_turn_makes_them_late(size, turns):
-    assert explored(BEHIND_REMOVE, size, **WRITES, shootdowns=turns).outcomes.keys() <= HARMLESS
+    assert whole(BEHIND_REMOVE, size, **WRITES, shootdowns=turns).outcomes.keys() <= HARMLESS
 
 
 @pytest.mark.parametrize("rules", [BEFORE_KICK, BEHIND_KICK], ids=["before kick", "behind kick"])
 def test_the_module_refuses_to_write_a_page_back_that_a_td_has(rules):
-    assert explored(rules).outcomes.keys() - HARMLESS == {REFUSED}
-    assert explored(rules, **WRITES).outcomes.keys() - HARMLESS == {REFUSED}
+    assert whole(rules).outcomes.keys() - HARMLESS == {REFUSED}
+    assert whole(rules, **WRITES).outcomes.keys() - HARMLESS == {REFUSED}
 
 
 def test_a_host_that_goes_on_gives_a_page_away_whose_lines_are_dirty_and_needs_no_other_shootdown():
-    assert explored(BEHIND_KICK, **WRITES, **FREES).outcomes.keys() - HARMLESS == {REFUSED, LATE}
-    assert explored(BEHIND_KICK, **FREES).outcomes.keys() - HARMLESS == {REFUSED}
+    assert whole(BEHIND_KICK, **WRITES, **FREES).outcomes.keys() - HARMLESS == {REFUSED, LATE}
+    assert whole(BEHIND_KICK, **FREES).outcomes.keys() - HARMLESS == {REFUSED}
 
 
 def test_behind_a_remove_that_was_refused_the_page_is_not_written_back_either():
     untracked = order(BLOCK, KICK, TRACK, REMOVE, WBINVD, serialized=1, **REQUESTS, **FREES)
 
-    assert {"tracking_not_done", REFUSED, "use_after_remove"} <= explored(untracked).outcomes.keys()
+    assert {"tracking_not_done", REFUSED, "use_after_remove"} <= whole(untracked).outcomes.keys()
 
 
 @pytest.mark.parametrize("name", EARLY)
 def test_where_the_module_does_not_ask_a_guest_writes_again_behind_what_came_too_early(name):
-    assert LATE in explored(EARLY[name], **WRITES, **ASKS_NOT).outcomes
+    assert LATE in whole(EARLY[name], **WRITES, **ASKS_NOT).outcomes
 
 
 @pytest.mark.parametrize("name", IN_TIME)
 def test_there_nobody_writes_again_once_every_vcpu_is_out_and_comes_in_without_translations(name):
-    assert explored(IN_TIME[name], **WRITES, **ASKS_NOT).outcomes.keys() <= HARMLESS
-    assert explored(IN_TIME[name], Size(2, 1), **WRITES, **ASKS_NOT).outcomes.keys() <= HARMLESS
+    assert whole(IN_TIME[name], **WRITES, **ASKS_NOT).outcomes.keys() <= HARMLESS
+    assert whole(IN_TIME[name], Size(2, 1), **WRITES, **ASKS_NOT).outcomes.keys() <= HARMLESS
 
 
 def turn(run: Schedule, *, writes: int) -> None:
@@ -119,11 +113,11 @@ def test_what_counts_is_a_write_behind_the_write_back(before, behind, shown):
     ids=["plain EPT", "shared page"],
 )
 def test_pages_without_a_key_of_their_own_have_no_such_lines(fields):
-    assert explored(BEFORE_KICK, **fields, **REQUESTS).outcomes.keys() <= HARMLESS
+    assert whole(BEFORE_KICK, **fields, **REQUESTS).outcomes.keys() <= HARMLESS
 
 
 def test_an_order_that_says_nothing_of_caches_is_not_judged_and_its_machine_has_no_word_for_them():
-    assert explored(SPEC, **WRITES).outcomes.keys() <= HARMLESS
+    assert whole(SPEC, **WRITES).outcomes.keys() <= HARMLESS
     strides = [
         Schedule(*of_flow(rules._replace(**WRITES)), ONE).lay.page_stride
         for rules in (SPEC, BEHIND_REMOVE._replace(**NONE), BEHIND_REMOVE)
@@ -134,11 +128,11 @@ def test_an_order_that_says_nothing_of_caches_is_not_judged_and_its_machine_has_
 def test_each_page_of_a_batch_is_written_back_and_none_at_a_yield():
     for resched in (0, 1):
         pair = {"flow": int(Flow.BATCH), "batch": 2, "resched": resched}
-        assert explored(BEHIND_REMOVE, Size(1, 1, 2, 2), **pair).outcomes.keys() <= HARMLESS
+        assert whole(BEHIND_REMOVE, Size(1, 1, 2, 2), **pair).outcomes.keys() <= HARMLESS
 
 
 def test_a_page_table_page_is_written_back_behind_its_remove_and_not_before():
     free = {"sept_free": int(SeptFree.LIVE)}
 
-    assert explored(two_levels(BEHIND_REMOVE, Flow.SEPT_PAGES), **free).outcomes.keys() <= HARMLESS
-    assert REFUSED in explored(two_levels(BEHIND_KICK, Flow.SEPT_PAGES), **free).outcomes
+    assert whole(two_levels(BEHIND_REMOVE, Flow.SEPT_PAGES), **free).outcomes.keys() <= HARMLESS
+    assert REFUSED in whole(two_levels(BEHIND_KICK, Flow.SEPT_PAGES), **free).outcomes
