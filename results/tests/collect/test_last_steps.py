@@ -147,7 +147,7 @@ WINDOWS: dict[str, tuple[list[Event], list[int]]] = {
         [claim("zapper 0", 7), claim("zapper 0", 7), claim("zapper 1", 3), TRACKS], [1, 2, 3],
     ),
     "a claim that the ring has lost leaves the last steps": (
-        [TRACKS] * (MOST_ROWS + 9), list(range(8, MOST_ROWS + 9)),
+        [event("vcpu 0", "acknowledge")] * (MOST_ROWS + 9), list(range(8, MOST_ROWS + 9)),
     ),
     "how those entered who were in the guest": (
         [*BOTH_ENTER, *COMES_AND_GOES, claim("zapper 0", 7), TRACKS], [1, 2, 6, 7],

@@ -19,7 +19,7 @@ def code_of(*entries: Any) -> int:
 
 FEW = an_unexpected(failing={"tracking_not_done": 1})
 MOST = an_unexpected(failing=REFUSED, setting="4 vCPUs")
-NEVER = {"without": judged(10, 0, 1.0), "best": []}
+NEVER: dict[str, Any] = {"without": judged(10, 0, 1.0), "best": []}
 STUCK = an_unexpected(ending="hung", failing={"no_progress": 1}, notes=["no progress for 5 s: zapper 0"])
 STUCK_LATER = an_unexpected(ending="hung", failing={"no_progress": 1, **REFUSED})
 CRASHED = an_unexpected(ending="crashed", notes=["vcpu 1 was ended by SIGKILL"])
