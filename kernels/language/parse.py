@@ -27,6 +27,7 @@ from kernels.language.syntax import (
     Step,
     Steps,
     Sub,
+    constant_of,
     copied,
     has_effect,
     kind_of,
@@ -346,12 +347,14 @@ class Parser:
             match node:
                 case ast.Constant(value=int()):
                     pass
-                case ast.Name(id=name):
-                    known = name in self.locals or name in ENVIRONMENT or kind_of(self.names.get(name)) == "int"
-                    if not known:
-                        self.refuse(node, f"{name} is not a local, an integer or the environment")
+                case ast.Name(id=name) if name in self.locals or name in ENVIRONMENT:
+                    pass
                 case ast.Attribute(value=ast.Name(id="lay" | "rules" | "me")):
                     pass
+                case ast.Name() | ast.Attribute() if constant_of(node, self.names) is not None:
+                    pass
+                case ast.Name(id=name):
+                    self.refuse(node, f"{name} is not a local, an integer or the environment")
                 case ast.Call():
                     kind = self.callee(node)
                     name = ast.unparse(node.func)

@@ -8,6 +8,7 @@
 
 Each `yield` is one access that others can see, or one locked read-modify-write, or one choice. The first four
 parameters are the same everywhere: the words, the layout, the rules, the actor; the others and all locals are int64.
+Integers of the file, and members of an enumeration, are constants.
 There are assignments to names, `if`, `while`, `for` over `range`, `break`, `continue`, `return` and `yield from`; one
 yield an expression. Anything else is a `LanguageError` at import, with file and line.
 

@@ -26,6 +26,7 @@ from kernels.language.syntax import (
     Step,
     Steps,
     Sub,
+    constant_of,
     copied,
     is_drawn,
     tree_of,
@@ -81,12 +82,15 @@ class _Resolve(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.bound:
             return copied(self.bound[node.id])  # each place is renamed by itself
-        value = self.known.get(node.id)
-        if isinstance(value, int):
-            return ast.Constant(int(value))
-        if value is not None:
+        if (number := constant_of(node, self.known)) is not None:
+            return ast.Constant(number)
+        if (value := self.known.get(node.id)) is not None:
             self.names.add(node.id, value)
         return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        number = constant_of(node, self.known)
+        return self.generic_visit(node) if number is None else ast.Constant(number)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         node.args = [self.visit(argument) for argument in node.args]

@@ -9,6 +9,7 @@ import inspect
 import linecache
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import EnumMeta
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,18 @@ def copied(tree: ast.AST) -> Any:
             value = copied(value)
         setattr(made, name, value)
     return made
+
+
+def constant_of(tree: ast.expr, known: Mapping[str, Any]) -> int | None:
+    """The integer that a global of a source is, or a member of an enumeration, `Fault.LOST_KICK`; None for all else."""
+    match tree:
+        case ast.Name(id=name):
+            value = known.get(name)
+        case ast.Attribute(value=ast.Name(id=name), attr=member) if isinstance(known.get(name), EnumMeta):
+            value = known[name].__members__.get(member)
+        case _:
+            return None
+    return int(value) if isinstance(value, int) else None
 
 
 def kind_of(value: Any) -> str | None:

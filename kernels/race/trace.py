@@ -28,8 +28,6 @@ SO_MANY = 10_000
 _ONE_REPEAT = 1 << REPEAT_SHIFT
 _FULL = MOST_REPEATS << REPEAT_SHIFT
 _LABEL_MASK = _ONE_REPEAT - 1
-_STATUS, _OUTCOME, _OWN = int(Mark.STATUS), int(Mark.OUTCOME), int(Mark.OWN)
-_FLUSHED, _LEFT = int(Mark.FLUSHED), int(Mark.LEFT)
 
 
 @out_of_line
@@ -59,13 +57,13 @@ def keep(td, lay, rules, me, label, value, operand):
 @harness()
 def keep_status(td, lay, rules, me, leaf, status):
     """The status in which a SEAMCALL or TDCALL has ended."""
-    keep(td, lay, rules, me, (leaf << SITE_BITS) | _STATUS, status, 0)
+    keep(td, lay, rules, me, (leaf << SITE_BITS) | Mark.STATUS, status, 0)
 
 
 @harness()
 def keep_outcome(td, lay, rules, me, gpa, outcome):
     """An outcome; the rings freeze behind one for which they are to."""
-    keep(td, lay, rules, me, (outcome << SITE_BITS) | _OUTCOME, gpa, 0)
+    keep(td, lay, rules, me, (outcome << SITE_BITS) | Mark.OUTCOME, gpa, 0)
     if (load_relaxed(td, lay.control + FREEZE_ON) >> outcome) & 1:
         store_relaxed(td, lay.control + FROZEN, 1)
 
@@ -74,20 +72,20 @@ def keep_outcome(td, lay, rules, me, gpa, outcome):
 def keep_own(td, lay, rules, me, word, value):
     """A word of an endless actor's own: a TLB fill, for example. Those of others are book-keeping."""
     if word < lay.ending:
-        keep(td, lay, rules, me, (word << SITE_BITS) | _OWN, value, 0)
+        keep(td, lay, rules, me, (word << SITE_BITS) | Mark.OWN, value, 0)
 
 
 @harness()
 def keep_flush(td, lay, rules, me):
     """Every translation of the vCPU's TLB is dropped."""
-    keep(td, lay, rules, me, _FLUSHED, 0, 0)
+    keep(td, lay, rules, me, Mark.FLUSHED, 0, 0)
 
 
 @harness()
 def keep_left(td, lay, rules, me, outside, leaving, why):
     """A stay in the guest is over, for this reason."""
     if leaving:
-        keep(td, lay, rules, me, _LEFT, why, 0)
+        keep(td, lay, rules, me, Mark.LEFT, why, 0)
 
 
 # What a traced line does besides a call of what is `kept`, with the same arguments.

@@ -47,10 +47,6 @@ from kernels.tdx.tally import (
 )
 from kernels.tdx.words import ipi, owner, sept, stage, tlb
 
-FAULT, USE_AFTER_REMOVE = int(Outcome.fault), int(Outcome.use_after_remove)
-STALE_IN_WINDOW, STALE_AFTER_KICK = int(Outcome.stale_in_window), int(Outcome.stale_after_kick)
-STALE_AFTER_DONE = int(Outcome.stale_after_done)
-UNIFORM, SEQUENTIAL = int(Pattern.UNIFORM), int(Pattern.SEQUENTIAL)
 # How an access ends: why the guest is left, or that it is not. Above that stands the instruction at hand.
 IPI, TICK, EPT_VIOLATION, SHARED_VIOLATION, VMCALL, PENDING_VIOLATION, PRIORITY_TIMEOUT, WRITE_VIOLATION = range(8)
 READ, READ_NOT_CURRENT, AGAIN = range(8, 11)
@@ -58,7 +54,6 @@ WHY_BITS, WHY_MASK = 4, 15
 # An instruction: 1, whether it accepts, and the page; NEXT where the one before is done.
 NEXT, TOUCHES, ACCEPTS, PAGE_SHIFT = 0, 1, 3, 2
 BURST = 64
-LEAF_ACCEPT = int(Leaf.TDG_MEM_PAGE_ACCEPT)
 
 
 @choice(two, says=("the tick comes", "the guest reads on"))
@@ -74,7 +69,7 @@ def reads_before_tick(td, lay, rules, me, random):
 @harness()
 def patterned_page(td, lay, rules, me, random):
     """The next page in order, or one from a hot set that nine reads of ten go to."""
-    if rules.pattern == SEQUENTIAL:
+    if rules.pattern == Pattern.SEQUENTIAL:
         gpa = own(td, me.tally + SEQUENCE)
         set_own(td, me.tally + SEQUENCE, gpa + 1 if gpa + 1 < lay.pages else 0)
         return gpa
@@ -85,7 +80,7 @@ def patterned_page(td, lay, rules, me, random):
 @choice(each_page, says=("the guest turns to page {}",))
 def next_page(td, lay, rules, me, random):
     """The guest page to read next."""
-    return uniform_page(lay, random) if rules.pattern == UNIFORM else patterned_page(td, lay, rules, me, random)
+    return uniform_page(lay, random) if rules.pattern == Pattern.UNIFORM else patterned_page(td, lay, rules, me, random)
 
 
 @steps(oracle=True)
@@ -98,17 +93,17 @@ def grade(td, lay, rules, me, gpa, filled, seen):
     The stage speaks of this page, or of the batch that it is blocked in: its shooter has it at none while it blocks.
     """
     seen: Holds[owner]  # type: ignore[no-redef]
-    outcome = USE_AFTER_REMOVE
+    outcome = Outcome.use_after_remove
     if generation_of(seen) == generation_of(filled) and phase_of(seen) == PAGE_BLOCKED:
         how_far: Holds[stage] = yield load_acquire(td, stage(lay, shooter_of(seen)))
         again: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
         if generation_of(again) == generation_of(seen):
-            outcome = STALE_IN_WINDOW
+            outcome = Outcome.stale_in_window
             # Where the page has been unblocked meanwhile the read was in the window.
             if again == seen and how_far & 3 == KICKED:
-                outcome = STALE_AFTER_KICK
+                outcome = Outcome.stale_after_kick
             elif again == seen and how_far & 3 == DONE:
-                outcome = STALE_AFTER_DONE
+                outcome = Outcome.stale_after_done
     note(td, lay, me, gpa, outcome)
     count(td, me, READS, 1)
     count_age(td, lay, me, gpa)
@@ -119,7 +114,7 @@ def grade(td, lay, rules, me, gpa, filled, seen):
 def accept(td, lay, rules, me, gpa):
     """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
     status = yield from mem_page_accept(td, lay, rules, me, gpa)
-    count_status(td, me, LEAF_ACCEPT, status)
+    count_status(td, me, Leaf.TDG_MEM_PAGE_ACCEPT, status)
     if status != SUCCESS:
         note(td, lay, me, gpa, outcome_of(status))
     return status
@@ -203,7 +198,7 @@ def on_pending(td, lay, rules, me, at, gpa):
 @steps(labelled=False, in_place=True)
 def on_violation(td, lay, rules, me, at, gpa, entry):
     """A guest that comes to a page which is not mapped: a TD exit. Returns how the access ends."""
-    note(td, lay, me, gpa, FAULT)
+    note(td, lay, me, gpa, Outcome.fault)
     return ended_at(EPT_VIOLATION, touching(gpa))
 
 

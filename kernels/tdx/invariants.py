@@ -28,7 +28,6 @@ from kernels.tdx.bits import (
 from kernels.tdx.rules import Flow
 from kernels.tdx.words import mirror, owner, sept
 
-TEARDOWN = int(Flow.TEARDOWN)
 # The most references of a label stand above the least.
 MOST_SHIFT = 8
 ENTERS = {f"{name}.fetch_add_seq_cst_epoch_tracking" for name in ("vp_enter", "vp_enter_here")}
@@ -74,7 +73,7 @@ def references_lost(plan, memo, lay, row):
 
 def has_mirror(lay):
     """Whether KVM's mirror says of every page what the S-EPT says; one that KVM_BUG_ON has ended need not."""
-    return lay.tables and not lay.flow & TEARDOWN
+    return lay.tables and not lay.flow & Flow.TEARDOWN
 
 
 def is_in_step(spte, state, is_table):
@@ -109,4 +108,4 @@ def not_owned(plan, memo, lay, row):
 
 def epoch_fell(lay, word, before, after):
     """Whether the epoch, which never falls, fell; but another TD begins in its first one."""
-    return word == lay.epoch_tracking and epoch_of(after) < epoch_of(before) and not lay.flow & TEARDOWN
+    return word == lay.epoch_tracking and epoch_of(after) < epoch_of(before) and not lay.flow & Flow.TEARDOWN

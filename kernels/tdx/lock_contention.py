@@ -40,7 +40,6 @@ from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock
 from kernels.tdx.spans import LEAF_OF
 from kernels.tdx.statuses import SUCCESS, Leaf
 
-ENTRY, TDR, GUEST_LEAF = int(ModuleLock.ENTRY), int(ModuleLock.TDR), int(Leaf.TDG_MEM_PAGE_ACCEPT)
 # What is kept of a lock that is held: its word, whether nobody shares it, the leaf.
 WORD_SHIFT, EXCLUSIVE = 9, 1 << 8
 # What is packed for `contended`: the leaf, EXCLUSIVE, whether the lock was got, the lock.
@@ -100,9 +99,9 @@ def contended(td, lay, rules, what, tally, word):
             set_own(td, at + WAITED_NS, own(td, at + WAITED_NS) + waited)
             set_own(td, at + LONGEST_NS, max(own(td, at + LONGEST_NS), waited))
         return 0
-    place = HELD_ENTRY if lock == ENTRY else HELD_TDR if lock == TDR else HELD
+    place = HELD_ENTRY if lock == ModuleLock.ENTRY else HELD_TDR if lock == ModuleLock.TDR else HELD
     column = holder(td, lay, tally, word, exclusive, place)
-    if column == GONE and leaf == GUEST_LEAF and load_relaxed(td, word) & HP:
+    if column == GONE and leaf == Leaf.TDG_MEM_PAGE_ACCEPT and load_relaxed(td, word) & HP:
         column = HOST_PRIORITY
     at = tally + CONTENTION + (lock * LEAVES + leaf) * COLUMNS + column
     set_own(td, at, own(td, at) + 1)

@@ -47,7 +47,7 @@ from kernels.tdx.words import sept
 SHARED, ANY = 1, -1  # bits of a lock word with which a try fails: the writer's, or whoever's
 TRY = {try_lock_shared.__name__: SHARED, try_lock_exclusive.__name__: ANY}
 RELEASE = {unlock_exclusive.__name__, unlock_shared.__name__}
-ENTRY, GIVEN_UP = int(ModuleLock.ENTRY), 1 << Outcome.busy_given_up
+GIVEN_UP = 1 << Outcome.busy_given_up
 # Of what is kept of a lock that is held: the leaf and whether nobody shares it; above it the entry.
 HOLDER_BITS = 1 + len(Leaf).bit_length()
 EFFECT_BITS = 40
@@ -175,7 +175,7 @@ class _Looked:
         op, _, field = site.text.partition(" ")
         lock, function = BY_FIELD.get(field), made.calls[label][-1]
         if op == unlock_entry.__name__:
-            return _Act(ENTRY)
+            return _Act(ModuleLock.ENTRY)
         if lock is not None and op in RELEASE:
             return _Act(int(lock))
         if lock is not None and op in TRY:
@@ -183,7 +183,7 @@ class _Looked:
             return _Act(int(lock), self._leaf(number), busy != SHARED, 0, getattr(self.lay, field), busy, busy)
         if function in TRIES_OF_ENTRY and site.name == f"{function}.fetch_or_seq_cst_sept":
             entry, busy = self._value(number, -1, "gpa"), TDEL | HP * (function == lock_entry_as_guest.name)
-            return _Act(ENTRY, self._leaf(number), True, entry, sept(self.lay, entry), busy, TDEL)
+            return _Act(ModuleLock.ENTRY, self._leaf(number), True, entry, sept(self.lay, entry), busy, TDEL)
         return NO_ACT
 
     def _seamcall(self, number: int) -> tuple[int, str]:

@@ -38,8 +38,6 @@ from kernels.tdx.rules import Flow, OnError, Rules, flow_name, own_locks, writes
 from kernels.tdx.telling import RETOLD, STATUSES_TOLD, says
 from kernels.tdx.words import VCPU, WORDS, ZAPPER, ipi, mode, owner, sizes, stage
 
-TEARDOWN, BUILD = int(Flow.TEARDOWN), int(Flow.BUILD)
-
 
 class Size(NamedTuple):
     """A machine to explore; how many shootdowns each zapper does stands in the rules."""
@@ -89,7 +87,7 @@ def only_held(lay, word, value):
     """Readers that the module's locks refuse leave their count behind, and the release of the writer wipes it: nobody
     can tell the counts under a writer apart, and in a search they are none, or the states would have no end.
     """
-    tdr_lock = lay.tdr_lock if lay.flow & (TEARDOWN | BUILD) else lay.tree_lock
+    tdr_lock = lay.tdr_lock if lay.flow & (Flow.TEARDOWN | Flow.BUILD) else lay.tree_lock
     if (word == lay.epoch_lock or word == lay.tree_lock or word == tdr_lock) and value & 1:
         return 1
     return value

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from kernels.language.inline import Block, Inliner
 from kernels.language.straight import Names
-from kernels.language.syntax import CHOICE_COUNTS, KINDS, Steps, tree_of
+from kernels.language.syntax import CHOICE_COUNTS, KINDS, Steps, constant_of, tree_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import has_tables
 from kernels.tdx.protocol import protocol_of
@@ -211,8 +211,8 @@ def _returned(function: Any) -> Values:
     found = frozenset[int]()
     for node in ast.walk(tree_of(function)):
         for value in _ends(node.value) if isinstance(node, ast.Return) and node.value is not None else ():
-            known = function.__globals__.get(value.id) if isinstance(value, ast.Name) else None
-            found |= frozenset({int(known)}) if isinstance(known, int) else frozenset()
+            known = constant_of(value, function.__globals__)
+            found |= frozenset() if known is None else frozenset({known})
     return Values(found)
 
 

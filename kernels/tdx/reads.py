@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kernels.language.inline import Block
 from kernels.language.machine import blocks_of
 from kernels.language.straight import Names
-from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, KINDS, tree_of
+from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, KINDS, constant_of, tree_of
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Fault, Flow, Rules
 
@@ -217,11 +217,10 @@ class _Scope:
         match tree:
             case ast.Constant(value=int() as value):
                 return frozenset((int(value),))
-            case ast.Name(id=name):
-                if name in self.held:
-                    return self.held[name]
-                constant = self.names.get(name)
-                return frozenset((int(constant),)) if isinstance(constant, int) else None
+            case ast.Name(id=name) if name in self.held:
+                return self.held[name]
+            case ast.Name() | ast.Attribute() if (number := constant_of(tree, self.names)) is not None:
+                return frozenset((number,))
             case ast.Attribute(value=ast.Name(id=record), attr=name):
                 return self.walk.field(record, name)
             case ast.BinOp(left=left, op=ast.BitAnd(), right=right) if _is_faults(left):

@@ -36,10 +36,6 @@ from kernels.tdx.counters import (
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.statuses import OUTCOME_OF_STATUS, PLACE_OF_STATUS, Status
 
-FRESH = int(Outcome.fresh)
-_UNKNOWN = int(Outcome.unknown_status)
-_OTHER = int(Status.OTHER)
-
 
 @local
 def outcome_of(status):
@@ -47,7 +43,7 @@ def outcome_of(status):
     for mask, code, outcome in OUTCOME_OF_STATUS:
         if status & mask == code:
             return outcome
-    return _UNKNOWN
+    return Outcome.unknown_status
 
 
 @kept(Mark.OUTCOME)
@@ -75,14 +71,14 @@ def uniform_page(lay, random):
 def count_reads(td, me, reads):
     """Reads through a current translation."""
     count(td, me, READS, reads)
-    count(td, me, OUTCOME_COUNTS + FRESH, reads)
+    count(td, me, OUTCOME_COUNTS + Outcome.fresh, reads)
 
 
 @kept(Mark.STATUS)
 @harness(told=True)
 def count_status(td, me, leaf, status):
     """Count the status of a SEAMCALL or TDCALL by leaf."""
-    place = _OTHER
+    place = int(Status.OTHER)
     for code, known in PLACE_OF_STATUS:
         if status == code:
             place = known

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from enum import IntFlag
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,18 @@ def at_least_two(value):
     return max(2, value)
 
 
+class Colour(IntFlag):
+    RED = 2
+    BLUE = 8
+
+
+@local
+def mixed(value):
+    if value & Colour.RED:
+        value |= Colour.BLUE
+    return value
+
+
 def test_the_counter_of_aarch64_is_cntvct():
     lines = on_arm(lambda builder, _: emit_timestamp(builder, "aarch64"), I64, [])
 
@@ -71,16 +84,17 @@ REFUSED = {
     "an argument with an effect": (f"x = either(1, bumped(td, lay.mine)){STORED}", 3),
     "an effect whose value is taken": (f"x = bumped(td, lay.mine){STORED}", 3),
     "an effect in a test": ("if bumped(td, lay.mine):\n    pass\nyield store_release(td, lay.b, 1)", 3),
+    "a member that an enumeration has not": (f"x = Colour.GREEN{STORED}", 3),
+    "a field of an enumeration that is no member": (f"x = Colour.mro{STORED}", 3),
     "two steps on one line": ("x = yield load_acquire(td, lay.a); yield store_release(td, lay.b, x)", 3),
 }
 
 
 @pytest.mark.parametrize(("body", "line"), REFUSED.values(), ids=REFUSED)
 def test_it_is_refused_where_it_stands(body: str, line: int) -> None:
+    source = HEAD + "\n".join(f"    {text}" for text in body.splitlines()) + "\n"
     with pytest.raises(LanguageError, match=f">:{line}: "):
-        compiled(
-            HEAD + "\n".join(f"    {text}" for text in body.splitlines()) + "\n", "f", bumped=bumped, either=either
-        )
+        compiled(source, "f", bumped=bumped, either=either, Colour=Colour)
 
 
 def test_a_local_named_as_a_function_used_elsewhere_keeps_its_value():
@@ -94,6 +108,11 @@ def test_an_effect_that_stands_alone_is_the_same_three_ways():
 
 def test_a_local_function_may_call_a_builtin():
     three_ways("yield store_release(td, lay.b, at_least_two(1))", at_least_two=at_least_two)
+
+
+def test_a_member_of_an_enumeration_is_a_constant():
+    body = "for i in range(Colour.RED):\n    yield store_release(td, lay.b + i, mixed(i + Colour.RED) | ~Colour.BLUE)"
+    three_ways(body, Colour=Colour, mixed=mixed)
 
 
 def test_the_value_of_a_function_that_may_return_none_is_refused():

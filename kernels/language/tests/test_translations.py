@@ -31,8 +31,9 @@ from kernels.tdx.parts import batch
 from kernels.tdx.parts import shared_ept as shared
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import STEP_BITS, Busy, Flow, Rules
+from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
-from kernels.tests.orders import SAFE, WRONG
+from kernels.tests.orders import BLOCK, REMOVE, SAFE, TRACK, WRONG
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, programs
 from kernels.tests.three_translations import Case, Run, check
 
@@ -53,6 +54,7 @@ ZAPPERS = (
 LAY = plan(2, 2, 2, 2, locks=1, packed=True, vcpu_registers=48, zapper_registers=48)
 STATES = (bits.FREE, bits.MAPPED | bits.RWX, bits.PENDING, bits.BLOCKED, bits.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
+LEAVES = (Leaf.TDH_MEM_RANGE_BLOCK, Leaf.TDH_MEM_TRACK, Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_PHYMEM_PAGE_WBINVD)
 # Each drawn example is the same in every run: what is found here is found again.
 REPEATED = {"derandomize": True, "deadline": None, "database": None}
 
@@ -169,8 +171,8 @@ PARAMETERS: dict[str, Any] = {
     "stamped": st.just(0),
     "leaves": st.integers(0, 2),
     "leaving": st.just(0),
-    "leaf": st.sampled_from([kvm.LEAF_BLOCK, kvm.LEAF_TRACK, kvm.LEAF_REMOVE, kvm.LEAF_WBINVD]),
-    "what": st.sampled_from([kvm.BLOCK, kvm.TRACK, kvm.REMOVE]),
+    "leaf": st.sampled_from([int(leaf) for leaf in LEAVES]),
+    "what": st.sampled_from([int(step) for step in (BLOCK, TRACK, REMOVE)]),
     "lock": st.just(0),
     "policy": st.sampled_from([int(busy) for busy in Busy]),
     "quiet": st.integers(0, 1),

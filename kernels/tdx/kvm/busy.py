@@ -6,14 +6,12 @@ TDH.MEM.PAGE.REMOVE) and of v6.16 (tdx_operand_busy(), -EBUSY of TDH.MEM.PAGE.AU
 
 from kernels.language.steps import choice, local
 from kernels.race.tally import two
-from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import TRIES_SHIFT, Busy
 from kernels.tdx.statuses import HANDED_UP, OPERAND_BUSY, SEPT_TREE, SKIPPED, STATUS_MASK
 
-EXACT, IN_THE_END = int(Busy.SPIN_EXACT), 3
+IN_THE_END = 3
 HAND_UP, SKIP = int(Busy.HAND_UP) & IN_THE_END, int(Busy.SKIP) & IN_THE_END
 WITHOUT_VCPUS = int(Busy.RETRY_WITHOUT_VCPUS) & IN_THE_END
-SPIN, BUSY_GIVEN_UP = int(Busy.SPIN), int(Outcome.busy_given_up)
 
 
 @local
@@ -25,7 +23,7 @@ def is_busy(status):
 @local
 def is_known(policy, status):
     """Whether KVM takes this status for BUSY; v18 knew BUSY of the S-EPT tree alone."""
-    return is_busy(status) and (not policy & EXACT or status == OPERAND_BUSY | SEPT_TREE)
+    return is_busy(status) and (not policy & Busy.SPIN_EXACT or status == OPERAND_BUSY | SEPT_TREE)
 
 
 @local

@@ -11,8 +11,6 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.spans import DECLARED_DEAD
 from kernels.tdx.tally import note
 
-ACCESS_BEFORE_ACCEPT = int(Outcome.access_before_accept)
-
 
 @steps(labelled=False)
 def turn_to_same(td, lay, rules, me, at):
@@ -31,6 +29,6 @@ def same_instruction(td, lay, rules, me, ended):
 @steps(span=DECLARED_DEAD)
 def kill_for_pending(td, lay, rules, me, ended):
     """tdx_handle_ept_violation(): an unexpected pending page; kvm_vm_dead()."""
-    note(td, lay, me, page_of_end(ended), ACCESS_BEFORE_ACCEPT)
+    note(td, lay, me, page_of_end(ended), Outcome.access_before_accept)
     yield store_release(td, lay.vm_bugged, 1)
     return 0

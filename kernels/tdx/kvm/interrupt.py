@@ -11,7 +11,6 @@ from kernels.language.syntax import out_of_line
 from kernels.tdx.counters import IPIS, IPIS_BEFORE
 from kernels.tdx.rules import KickBy
 
-MEMBARRIER, SIGNAL = int(KickBy.MEMBARRIER), int(KickBy.SIGNAL)
 REFUSED = 72  # the exit code of an actor whose kick the kernel has refused
 
 
@@ -19,7 +18,7 @@ REFUSED = 72  # the exit code of an actor whose kick the kernel has refused
 @harness()
 def interrupt(td, lay, rules, vcpu):
     """Behind the IPI to one vCPU."""
-    if rules.kick_by == SIGNAL:
+    if rules.kick_by == KickBy.SIGNAL:
         if signal_thread(load_relaxed(td, lay.threads + vcpu)) != 0:
             end_process(REFUSED)
 
@@ -29,7 +28,7 @@ def interrupt(td, lay, rules, vcpu):
 def interrupt_all(td, rules, me):
     """Behind all IPIs of a kick, if there were any; waits until every CPU has answered."""
     sent = own(td, me.tally + IPIS)
-    if rules.kick_by == MEMBARRIER and sent != own(td, me.tally + IPIS_BEFORE):
+    if rules.kick_by == KickBy.MEMBARRIER and sent != own(td, me.tally + IPIS_BEFORE):
         set_own(td, me.tally + IPIS_BEFORE, sent)
         if membarrier() != 0:
             end_process(REFUSED)

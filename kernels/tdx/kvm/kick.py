@@ -24,22 +24,14 @@ from kernels.race.tally import count, now, relax, stamp
 from kernels.story.spans import wait
 from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
-from kernels.tdx.kvm.busy import (
-    BUSY_GIVEN_UP,
-    answer_of,
-    gives_up,
-    has_one_try,
-    has_some_tries,
-    is_busy,
-    is_known,
-    keeps_vcpus_out,
-)
+from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known, keeps_vcpus_out
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
 from kernels.tdx.kvm.zap_locks import WRITE, give_back, has_interrupts_off, lock_no_entry, mode_of_vcpu
 from kernels.tdx.module.lifecycle import phymem_page_wbinvd
 from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_range_unblock, mem_track
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, FlushAt, KickBy, Module, SharedFlush, Step
+from kernels.tdx.outcomes import Outcome
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, FlushAt, KickBy, Module, SharedFlush
 from kernels.tdx.spans import (
     ACKNOWLEDGED,
     AWAKE,
@@ -58,21 +50,6 @@ from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
 from kernels.tdx.words import VCPU, awaiting, ipi, mode, own_lock, requests, vcpu_epoch
 
-BLOCK, TRACK, REMOVE, UNBLOCK = int(Step.BLOCK), int(Step.TRACK), int(Step.REMOVE), int(Step.UNBLOCK)
-WBINVD, LEAF_WBINVD = int(Step.WBINVD), int(Leaf.TDH_PHYMEM_PAGE_WBINVD)
-NO_MODULE, MMIO, SHARED_EPT = int(Module.NONE), int(Flow.MMIO), int(Flow.SHARED_EPT)
-BY_REQUEST, INVEPT_SHARED_ROOT = int(SharedFlush.REQUEST), int(Fault.INVEPT_SHARED_ROOT)
-BY_WORD = int(KickBy.WORD)
-LEAF_BLOCK, LEAF_TRACK, LEAF_REMOVE, LEAF_UNBLOCK = (
-    int(Leaf.TDH_MEM_RANGE_BLOCK),
-    int(Leaf.TDH_MEM_TRACK),
-    int(Leaf.TDH_MEM_PAGE_REMOVE),
-    int(Leaf.TDH_MEM_RANGE_UNBLOCK),
-)
-ENTRY_UNCHECKED, EXITING_NOT_AWAITED = int(Fault.ENTRY_UNCHECKED), int(Fault.EXITING_NOT_AWAITED)
-REQUEST_CLEARED_LATE, GATE_WITHOUT_INTERRUPTS = int(Fault.REQUEST_CLEARED_LATE), int(Fault.GATE_WITHOUT_INTERRUPTS)
-LET_IN_TOO_EARLY = int(Fault.LET_IN_TOO_EARLY)
-DEFERRED_FLUSH_LOST, AT_ENTRY = int(Fault.DEFERRED_FLUSH_LOST), int(FlushAt.ENTRY)
 IPI_TO_SEND, IPI_SENT = 1, 2
 # The parts of a kick, a bit each, in the order of their steps.
 ASKS, SENDS, WAITS, WHOLE = 1, 2, 4, 7
@@ -83,7 +60,7 @@ GATE_WAIT = VCPU_HISTS.index("gate_wait")
 @local
 def needs_ipi(rules, was, wait):
     """kvm_request_needs_ipi(): with KVM_REQUEST_WAIT also where another kicker got it out of IN_GUEST_MODE first."""
-    return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE and not rules.faults & EXITING_NOT_AWAITED)
+    return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE and not rules.faults & Fault.EXITING_NOT_AWAITED)
 
 
 @local
@@ -173,9 +150,9 @@ def kick(td, lay, rules, me, parts, request, wait, stamped):
         yield fetch_or_seq_cst(td, ipi(lay, vcpu), mine)
         set_own(td, awaiting(lay, me.index, vcpu), IPI_SENT if wait else 0)
         count(td, me, IPIS, 1)
-        if rules.kick_by != BY_WORD:
+        if rules.kick_by != KickBy.WORD:
             interrupt(td, lay, rules, vcpu)
-    if rules.kick_by != BY_WORD:
+    if rules.kick_by != KickBy.WORD:
         interrupt_all(td, rules, me)
     sent = stamp(rules, stamped)
     vcpu = -1
@@ -232,7 +209,7 @@ def flush_tlb(td, lay, rules, me):
     waited = 0
     while (yield load_acquire(td, lay.gate)) != 0:
         waited = 1
-        if not rules.faults & GATE_WITHOUT_INTERRUPTS:
+        if not rules.faults & Fault.GATE_WITHOUT_INTERRUPTS:
             yield from acknowledge(td, lay, rules, me)
         relax(td, rules, me)
     if waited:
@@ -244,7 +221,9 @@ def flush_tlb(td, lay, rules, me):
 @local
 def flushes_shared_ept(rules):
     """tdx_flush_tlb_all(): INVEPT for what a shared EPT maps; as it tells none apart, private translations go, too."""
-    return rules.shared_pages and rules.shared_flush == BY_REQUEST and not rules.faults & INVEPT_SHARED_ROOT
+    return (
+        rules.shared_pages and rules.shared_flush == SharedFlush.REQUEST and not rules.faults & Fault.INVEPT_SHARED_ROOT
+    )
 
 
 @local
@@ -252,13 +231,13 @@ def invepts_on_request(rules):
     """Whether a vCPU's translations go where it handles KVM_REQ_TLB_FLUSH: on plain EPT they do (vmx_flush_tlb_all());
     of a TD only for a shared EPT (ept_sync_global()), as private ones go at its next entry.
     """
-    return rules.module == NO_MODULE or flushes_shared_ept(rules) or rules.flow & MMIO
+    return rules.module == Module.NONE or flushes_shared_ept(rules) or rules.flow & Flow.MMIO
 
 
 @local
 def defers_flush(rules):
     """Whether the handler of a request hands its flush to the next entry."""
-    return rules.flush_at == AT_ENTRY and invepts_on_request(rules)
+    return rules.flush_at == FlushAt.ENTRY and invepts_on_request(rules)
 
 
 @local
@@ -273,15 +252,15 @@ def defer_flush(td, lay, me):
 def entry_failed(td, lay, rules, me):
     """An entry that fails leaves the mark where it is, unless it was taken from there before."""
     flushed = own(td, vcpu_epoch(lay, me.index))
-    if defers_flush(rules) and rules.faults & DEFERRED_FLUSH_LOST and flushed < 0:
+    if defers_flush(rules) and rules.faults & Fault.DEFERRED_FLUSH_LOST and flushed < 0:
         set_own(td, vcpu_epoch(lay, me.index), -flushed)
 
 
 @local
 def looks_at_requests(rules):
     """Whether a vCPU does, before it enters: by the ordering, or because what is shared is flushed by one."""
-    by_request = rules.flow & SHARED_EPT and rules.shared_flush == BY_REQUEST
-    return rules.entry_requests or rules.flow & MMIO or by_request
+    by_request = rules.flow & Flow.SHARED_EPT and rules.shared_flush == SharedFlush.REQUEST
+    return rules.entry_requests or rules.flow & Flow.MMIO or by_request
 
 
 @steps(span=REQUESTS)
@@ -289,7 +268,7 @@ def process_requests(td, lay, rules, me):
     """The head of vcpu_enter_guest(): interrupts are on."""
     if (yield load_acquire(td, requests(lay, me.index))) & KVM_REQ_TLB_FLUSH:
         # kvm_check_request(): clear the bit, then a full barrier, so that the handler sees what was set before the bit.
-        if not rules.faults & REQUEST_CLEARED_LATE:
+        if not rules.faults & Fault.REQUEST_CLEARED_LATE:
             yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
         if defers_flush(rules):
             defer_flush(td, lay, me)
@@ -297,7 +276,7 @@ def process_requests(td, lay, rules, me):
             invept(td, lay, me)
         if rules.entry_gate:
             yield from flush_tlb(td, lay, rules, me)
-        if rules.faults & REQUEST_CLEARED_LATE:
+        if rules.faults & Fault.REQUEST_CLEARED_LATE:
             yield fetch_and_seq_cst(td, requests(lay, me.index), ~KVM_REQ_TLB_FLUSH)
     return 0
 
@@ -313,7 +292,7 @@ def exit_requested(td, lay, rules, me):
     """What vcpu_enter_guest() checks again behind IN_GUEST_MODE and a full barrier, interrupts off, and tdx_vcpu_run()
     behind that. Returns EXIT_REQUESTED, HELD_OUT by wait_for_sept_zap, or 0.
     """
-    if rules.faults & ENTRY_UNCHECKED:
+    if rules.faults & Fault.ENTRY_UNCHECKED:
         return 0
     # seq_cst, as the store of IN_GUEST_MODE before: on aarch64 an acquire load may pass that store.
     if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
@@ -330,13 +309,13 @@ def exit_requested(td, lay, rules, me):
 @steps(in_place=True)
 def seamcall(td, lay, rules, me, leaf, gpa):
     """The leaf's SEAMCALL; returns its status."""
-    if leaf == LEAF_BLOCK:
+    if leaf == Leaf.TDH_MEM_RANGE_BLOCK:
         status = yield from mem_range_block(td, lay, rules, me, gpa)
-    elif leaf == LEAF_TRACK:
+    elif leaf == Leaf.TDH_MEM_TRACK:
         status = yield from mem_track(td, lay, rules, me)
-    elif leaf == LEAF_UNBLOCK:
+    elif leaf == Leaf.TDH_MEM_RANGE_UNBLOCK:
         status = yield from mem_range_unblock(td, lay, rules, me, gpa)
-    elif leaf == LEAF_WBINVD:
+    elif leaf == Leaf.TDH_PHYMEM_PAGE_WBINVD:
         status = yield from phymem_page_wbinvd(td, lay, rules, me, gpa)
     else:
         status = yield from mem_page_remove(td, lay, rules, me, gpa)
@@ -372,7 +351,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
             yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
-            if rules.faults & LET_IN_TOO_EARLY:
+            if rules.faults & Fault.LET_IN_TOO_EARLY:
                 yield store_release(td, lay.wait_for_sept_zap, 0)
         retries += 1
         relax(td, rules, me)
@@ -382,7 +361,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
             yield write_unlock(td, lay.no_entry_lock)
     answer = answer_of(policy, status)
     if is_busy(answer) and not quiet:
-        note(td, lay, me, gpa, BUSY_GIVEN_UP)
-    if leaf == LEAF_TRACK:
+        note(td, lay, me, gpa, Outcome.busy_given_up)
+    if leaf == Leaf.TDH_MEM_TRACK:
         count_retries(td, me, retries)
     return answer

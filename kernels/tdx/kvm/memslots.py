@@ -50,9 +50,6 @@ from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
 from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
 from kernels.tdx.words import VCPU, memslot, shared_owner, shared_spte, srcu
 
-ZAP_MMIO, NO_GRACE_PERIOD = int(MemslotZap.MMIO), int(Fault.NO_GRACE_PERIOD)
-MMIO_INSTALLED = int(Outcome.mmio_installed)
-
 
 @local
 def slot_state(slot):
@@ -154,7 +151,7 @@ def shared_fault(td, lay, rules, me, gpa):
         if old != wanted_spte(slot, gpa):
             installed = yield install(td, shared_spte(lay, gpa), old, wanted_spte(slot, gpa))
             if installed and slot_state(slot) == SLOT_NONE:
-                note(td, lay, me, -1, MMIO_INSTALLED)
+                note(td, lay, me, -1, Outcome.mmio_installed)
         yield read_unlock(td, lay.mmu_lock)
     return 0
 
@@ -174,7 +171,7 @@ def zap_mmio_spte(td, lay, rules, me, gpa, flush):
 def publish(td, lay, rules, me, gpa, slot):
     """kvm_swap_active_memslots(): the new memslots are seen; returns once nobody has the old ones."""
     yield store_seq_cst(td, memslot(lay, gpa), slot)
-    if not rules.faults & NO_GRACE_PERIOD:
+    if not rules.faults & Fault.NO_GRACE_PERIOD:
         yield from synchronize_srcu(td, lay, rules, me)
     return 0
 
@@ -192,7 +189,7 @@ def change_memslot(td, lay, rules, me, gpa):
         slot = SLOT_VALID | (page << SLOT_PAGE_SHIFT)
         yield store_release(td, shared_owner(lay, gpa), (page << 8) | PAGE_IN_USE)
         yield from publish(td, lay, rules, me, gpa, slot)
-        if rules.memslot_zap == ZAP_MMIO:
+        if rules.memslot_zap == MemslotZap.MMIO:
             yield from zap_mmio_spte(td, lay, rules, me, gpa, 0)
     else:
         yield from publish(td, lay, rules, me, gpa, SLOT_INVALID | (page << SLOT_PAGE_SHIFT))

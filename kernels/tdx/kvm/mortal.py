@@ -13,7 +13,6 @@ from kernels.story.spans import host
 from kernels.tdx.kvm.kick import EXIT_REQUESTED, acknowledge, also_asked
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation, set_external_spte
 from kernels.tdx.kvm.td_ioctls import gives_way
-from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out
 from kernels.tdx.kvm.zapper import any_page
 from kernels.tdx.module.lifecycle import (
@@ -29,12 +28,9 @@ from kernels.tdx.module.mem import flush_for_epoch, requires_tracking, td_exit, 
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.rules import Fault, HkidFree
 from kernels.tdx.spans import ENTRY, LOCK, UNLOCKED
-from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import flush_ipi, vcpu_mutex
-
-LAST, TERMINATE = int(HkidFree.LAST), int(HkidFree.TERMINATE)
-VM_DEAD_UNCHECKED = int(Fault.VM_DEAD_UNCHECKED)
 
 
 @steps(span=host("flush", "answers an IPI"))
@@ -42,7 +38,7 @@ def flush_vp(td, lay, rules, me):
     """tdx_flush_vp(), where its IPI is pending. Returns 0: the vCPU goes on."""
     if (yield load_acquire(td, flush_ipi(lay, me.index))):
         status = yield from vp_flush_own(td, lay, rules, me)
-        count_status(td, me, LEAF_FLUSH, status)
+        count_status(td, me, Leaf.TDH_VP_FLUSH, status)
         if status != SUCCESS:
             note(td, lay, me, -1, outcome_of(status))  # VCPU_NOT_ASSOCIATED: this TD never saw it
         # Pairs with the wait in release_hkid(): what the vCPU did in this TD is over.
@@ -65,7 +61,7 @@ def begin_ioctl(td, lay, rules, me):
     KVM_PRE_FAULT_MEMORY is over at once, and 1 is returned; KVM_RUN holds the mutex until it returns to the VMM.
     """
     yield from flush_vp(td, lay, rules, me)
-    if rules.hkid_free != TERMINATE:
+    if rules.hkid_free != HkidFree.TERMINATE:
         return 0
     if gives_way(td, lay):
         return 1
@@ -78,7 +74,7 @@ def begin_ioctl(td, lay, rules, me):
     # Interrupts are on.
     yield from flush_vp(td, lay, rules, me)
     ended = 0
-    if not rules.faults & VM_DEAD_UNCHECKED:
+    if not rules.faults & Fault.VM_DEAD_UNCHECKED:
         ended = not (yield load_acquire(td, lay.runnable))
     if not ended:
         ended = yield pre_faults(td, lay, rules, me)
@@ -94,7 +90,7 @@ def begin_ioctl(td, lay, rules, me):
 def end_run(td, lay, rules, me, ended, leaving):
     """KVM_RUN returns to the VMM, behind what the exit asks for."""
     yield from handle_exit(td, lay, rules, me, ended, leaving)
-    if rules.hkid_free == TERMINATE:
+    if rules.hkid_free == HkidFree.TERMINATE:
         yield write_unlock(td, vcpu_mutex(lay, me.index))
     return 0
 
@@ -117,7 +113,7 @@ def fault_in(td, lay, rules, me, node):
     """kvm_gmem_get_pfn(), where pages are removed before the HKID goes: there are none any more once that has begun.
     Under mmu_lock, so that who removes them finds whatever a fault has mapped.
     """
-    if rules.hkid_free == LAST:
+    if rules.hkid_free == HkidFree.LAST:
         if not (yield load_acquire(td, lay.runnable)):
             return RETRY
     return (yield from set_external_spte(td, lay, rules, me, node))

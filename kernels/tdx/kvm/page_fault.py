@@ -22,30 +22,17 @@ from kernels.tdx.bits import (
     table_of,
 )
 from kernels.tdx.counters import BUG_ON
-from kernels.tdx.kvm.busy import (
-    BUSY_GIVEN_UP,
-    EXACT,
-    answer_of,
-    gives_up,
-    has_one_try,
-    has_some_tries,
-    is_busy,
-    is_known,
-)
+from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known
 from kernels.tdx.kvm.kick import acknowledge, give_lock_back_as_vcpu, take_lock_as_vcpu
 from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, write_unlock
-from kernels.tdx.module.sept import SEPT_PAGES, mem_add
+from kernels.tdx.module.sept import mem_add
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import Fault, OnError
+from kernels.tdx.rules import Busy, Fault, Flow, OnError
 from kernels.tdx.spans import FAULTING, READ_LOCK, WRITE_LOCK
 from kernels.tdx.statuses import HANDED_UP, SAME_PAGE_PENDING, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import mirror, owner
 
-POPULATE_UNFROZEN, UNFREEZE_EARLY = int(Fault.POPULATE_UNFROZEN), int(Fault.UNFREEZE_EARLY)
-FAULT_RETRIED = int(Outcome.fault_retried)
-LEAF_AUG, LEAF_SEPT_ADD = int(Leaf.TDH_MEM_PAGE_AUG), int(Leaf.TDH_MEM_SEPT_ADD)
-STOP = int(OnError.STOP)
 # RET_PF_FIXED or RET_PF_SPURIOUS, RET_PF_RETRY, and -EIO behind KVM_BUG_ON.
 DONE, RETRY, BUG = 0, 1, 2
 
@@ -59,7 +46,7 @@ def freeze(td, spte):
 @local
 def leaf_of(lay, node):
     """The SEAMCALL that adds a page of this level."""
-    return LEAF_AUG if node < lay.pages else LEAF_SEPT_ADD
+    return Leaf.TDH_MEM_PAGE_AUG if node < lay.pages else Leaf.TDH_MEM_SEPT_ADD
 
 
 @local
@@ -125,7 +112,7 @@ def add(td, lay, rules, me, node, page):
         count_status(td, me, leaf_of(lay, node), status)
         if status == SUCCESS:
             return SUCCESS
-        if status == SAME_PAGE_PENDING and policy & EXACT:
+        if status == SAME_PAGE_PENDING and policy & Busy.SPIN_EXACT:
             # v18: somebody else has added it meanwhile, so that there is nothing left to do but to look again.
             return HANDED_UP
         note(td, lay, me, -1, outcome_of(status))
@@ -139,7 +126,7 @@ def add(td, lay, rules, me, node, page):
         relax(td, rules, me)
     answer = answer_of(policy, status)
     if is_busy(answer):
-        note(td, lay, me, -1, BUSY_GIVEN_UP)
+        note(td, lay, me, -1, Outcome.busy_given_up)
     return answer
 
 
@@ -151,19 +138,19 @@ def set_external_spte(td, lay, rules, me, node):
         return DONE
     if spte == SPTE_FROZEN:
         return RETRY
-    if not rules.faults & POPULATE_UNFROZEN:
+    if not rules.faults & Fault.POPULATE_UNFROZEN:
         if not (yield freeze(td, mirror(lay, node))):
             return RETRY
-    if rules.faults & UNFREEZE_EARLY:
+    if rules.faults & Fault.UNFREEZE_EARLY:
         yield store_release(td, mirror(lay, node), SPTE_PRESENT)
     page: Holds[owner] = yield load_acquire(td, owner(lay, node))
     if phase_of(page) == PAGE_FREE:
         yield allocate(td, owner(lay, node), page)
     status = yield from add(td, lay, rules, me, node, generation_of(page))
     if status == SUCCESS or status == SKIPPED:
-        if rules.flow & SEPT_PAGES and node >= lay.pages:
+        if rules.flow & Flow.SEPT_PAGES and node >= lay.pages:
             yield from clear_children(td, lay, rules, me, node)
-        if not rules.faults & UNFREEZE_EARLY:
+        if not rules.faults & Fault.UNFREEZE_EARLY:
             # Pairs with the load above: who sees the level present finds it in the S-EPT.
             yield store_release(td, mirror(lay, node), SPTE_PRESENT)
         return DONE
@@ -192,9 +179,9 @@ def handle_ept_violation(td, lay, rules, me, gpa):
     else:
         yield read_unlock(td, lay.mmu_lock)
     if result == RETRY:
-        note(td, lay, me, -1, FAULT_RETRIED)
+        note(td, lay, me, -1, Outcome.fault_retried)
     elif result == BUG:
         count(td, me, BUG_ON, 1)
-        if rules.on_error == STOP:
+        if rules.on_error == OnError.STOP:
             yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
     return result

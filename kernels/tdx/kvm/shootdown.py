@@ -10,27 +10,9 @@ from kernels.race.tally import count, expect_write, now, relax, stamp
 from kernels.story.spans import host
 from kernels.tdx.bits import DONE, KICKED, PAGE_BLOCKED, PAGE_FREE, PAGE_IN_USE, generation_of, phase_of, stage_word
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
-from kernels.tdx.kvm.busy import SPIN
-from kernels.tdx.kvm.kick import (
-    BLOCK,
-    LEAF_BLOCK,
-    LEAF_REMOVE,
-    LEAF_TRACK,
-    LEAF_UNBLOCK,
-    LEAF_WBINVD,
-    REMOVE,
-    TRACK,
-    UNBLOCK,
-    WBINVD,
-    kick,
-    seamcall_until,
-)
+from kernels.tdx.kvm.kick import kick, seamcall_until
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.steps_left import (
-    FLUSH,
-    GATE_LOWER,
-    GATE_RAISE,
-    PROTECT,
     after_failure,
     ends_kick,
     followed_by,
@@ -42,7 +24,7 @@ from kernels.tdx.kvm.steps_left import (
 )
 from kernels.tdx.kvm.zap_locks import UNDOING, is_lock, lock_step
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Gate, OnError, Step, pack_steps
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Busy, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, EPT_PAGE_NOT_FREE, HANDED_UP, RCX, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import (
@@ -54,9 +36,6 @@ from kernels.tdx.tally import (
 )
 from kernels.tdx.words import bepoch, owner, stage
 
-COUNTER = int(Gate.COUNTER)
-STOP, FREE_PAGE = int(OnError.STOP), int(OnError.FREE_PAGE)
-LEAF_SEPT_REMOVE = int(Leaf.TDH_MEM_SEPT_REMOVE)
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
 H_SHOOTDOWN, H_MET, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(
     11
@@ -84,17 +63,23 @@ def next_page_word(page):
 @local
 def goes_on(rules, status):
     """Whether the host takes the steps that are left, and frees the page, though this status is an error."""
-    return rules.on_error == FREE_PAGE and status != HANDED_UP
+    return rules.on_error == OnError.FREE_PAGE and status != HANDED_UP
 
 
 @local
 def leaf_of(lay, what, gpa):
     """The SEAMCALL of a step; that which removes the page may be of a page-table page."""
-    if what == REMOVE:
-        return LEAF_REMOVE if gpa < lay.pages else LEAF_SEPT_REMOVE
-    if what == WBINVD:
-        return LEAF_WBINVD
-    return LEAF_BLOCK if what == BLOCK else LEAF_TRACK if what == TRACK else LEAF_UNBLOCK
+    if what == Step.REMOVE:
+        return Leaf.TDH_MEM_PAGE_REMOVE if gpa < lay.pages else Leaf.TDH_MEM_SEPT_REMOVE
+    if what == Step.WBINVD:
+        return Leaf.TDH_PHYMEM_PAGE_WBINVD
+    return (
+        Leaf.TDH_MEM_RANGE_BLOCK
+        if what == Step.BLOCK
+        else Leaf.TDH_MEM_TRACK
+        if what == Step.TRACK
+        else Leaf.TDH_MEM_RANGE_UNBLOCK
+    )
 
 
 @harness()
@@ -135,7 +120,7 @@ def record_whole(td, rules, me, began, due, end):
 
 @steps(span=host("raise", "raises the gate"))
 def raise_gate(td, lay, rules, me):
-    if rules.gate == COUNTER:
+    if rules.gate == Gate.COUNTER:
         yield fetch_add_seq_cst(td, lay.gate, 1)
     else:
         yield store_seq_cst(td, lay.gate, 1)
@@ -144,7 +129,7 @@ def raise_gate(td, lay, rules, me):
 
 @steps(span=host("lower", "lowers the gate"))
 def lower_gate(td, lay, rules, me):
-    if rules.gate == COUNTER:
+    if rules.gate == Gate.COUNTER:
         yield lower(td, lay.gate)
     else:
         yield store_release(td, lay.gate, 0)
@@ -166,7 +151,7 @@ def steps_of(td, lay, rules, me, todo, gpa, repair):
 @steps(in_place=True)
 def request_of(td, lay, rules, me, what, gpa, repair):
     """The request that a kick of the shootdown makes."""
-    return KVM_REQ_TLB_FLUSH if what == FLUSH else 0 if repair else rules.request
+    return KVM_REQ_TLB_FLUSH if what == Step.FLUSH else 0 if repair else rules.request
 
 
 @steps(in_place=True)
@@ -178,14 +163,14 @@ def protect(td, lay, rules, me, gpa, left):
 @steps(in_place=True)
 def seamcall_step(td, lay, rules, me, what, gpa, repair, held):
     """A step that is a SEAMCALL, under its policy for BUSY, and the page's word behind it. Returns the status."""
-    policy = SPIN if repair else policy_of(rules, what, held)
+    policy = Busy.SPIN if repair else policy_of(rules, what, held)
     status = yield from seamcall_until(td, lay, rules, me, leaf_of(lay, what, gpa), gpa, policy, repair)
-    if status == SUCCESS and what == BLOCK and not repair:
+    if status == SUCCESS and what == Step.BLOCK and not repair:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
         yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-    elif what == REMOVE and (status == SUCCESS or status == SKIPPED or (goes_on(rules, status) and not repair)):
+    elif what == Step.REMOVE and (status == SUCCESS or status == SKIPPED or (goes_on(rules, status) and not repair)):
         yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
-    elif what == UNBLOCK and status == SUCCESS:
+    elif what == Step.UNBLOCK and status == SUCCESS:
         yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
         if own(td, stage(lay, me.index)):
             yield store_release(td, stage(lay, me.index), 0)
@@ -237,13 +222,13 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
     left = yield from steps_of(td, lay, rules, me, todo, gpa, repair)
     while left:
         what = left & STEP_MASK
-        if what == GATE_RAISE:
+        if what == Step.GATE_RAISE:
             yield from raise_gate(td, lay, rules, me)
-        elif what == GATE_LOWER:
+        elif what == Step.GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
         elif is_lock(what):
             held = yield from lock_step(td, lay, rules, me, what, held)
-        elif what == PROTECT:
+        elif what == Step.PROTECT:
             left = yield from protect(td, lay, rules, me, gpa, left)
         elif is_kick(what):
             wait = repair or is_awaited(rules, left)
@@ -255,17 +240,17 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             if (yield from tells_kick(td, lay, rules, me, left, wait, gpa, repair)):
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), KICKED))
         else:
-            if what == REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
+            if what == Step.REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
                 # tdx_track() has returned: from here on a read through the old translation is forbidden.
                 yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
                 window = mark - window_began
-            elif what == UNBLOCK and held & UNDOING and own(td, stage(lay, me.index)):
+            elif what == Step.UNBLOCK and held & UNDOING and own(td, stage(lay, me.index)):
                 # Nothing is done: from here on the page may be mapped again.
                 yield store_release(td, stage(lay, me.index), 0)
             status = yield from seamcall_step(td, lay, rules, me, what, gpa, repair, held)
-            if what == WBINVD and status != SUCCESS and goes_on(rules, status):
+            if what == Step.WBINVD and status != SUCCESS and goes_on(rules, status):
                 count(td, me, BUG_ON, 1)  # and REMOVE decides whether another shootdown has to clear the way
-            elif status != SUCCESS and status != SKIPPED and (not repair or what == REMOVE):
+            elif status != SUCCESS and status != SKIPPED and (not repair or what == Step.REMOVE):
                 failed = status
                 if not goes_on(rules, status):
                     left = after_failure(left, held)
@@ -274,10 +259,10 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                         held |= UNDOING
             spent = stamp(rules, phases) - mark
             mark += spent
-            if what == BLOCK:
+            if what == Step.BLOCK:
                 block += spent
                 window_began = mark
-            elif what == TRACK:
+            elif what == Step.TRACK:
                 track += spent
             else:
                 remove += spent
@@ -321,7 +306,7 @@ def shoot_down(td, lay, rules, me, gpa, due):
                 count(td, me, BUG_ON, 1)
         # Another one would end as this one did: what stands below a page-table page is none of its shootdown's, and a
         # page that had gone before the error is in nobody's way.
-        if status == SUCCESS or rules.on_error == STOP or status == EPT_PAGE_NOT_FREE | RCX:
+        if status == SUCCESS or rules.on_error == OnError.STOP or status == EPT_PAGE_NOT_FREE | RCX:
             break
         if repair and status == EPT_ENTRY_STATE_INCORRECT | RCX:
             break

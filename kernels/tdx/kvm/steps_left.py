@@ -3,13 +3,10 @@ where the others are not.
 """
 
 from kernels.language.steps import local
-from kernels.tdx.kvm.busy import SPIN
-from kernels.tdx.kvm.kick import ASKS, BLOCK, REMOVE, SENDS, TRACK, WAITS, WHOLE
-from kernels.tdx.kvm.zap_locks import MMU_LOCK, UNDOING, WRITE, how_held
-from kernels.tdx.rules import FIRST_LOCK_STEP, STEP_BITS, STEP_MASK, STEPS_OF_LOCK, Lock, Step
+from kernels.tdx.kvm.kick import ASKS, SENDS, WAITS, WHOLE
+from kernels.tdx.kvm.zap_locks import UNDOING, WRITE, how_held
+from kernels.tdx.rules import FIRST_LOCK_STEP, STEP_BITS, STEP_MASK, STEPS_OF_LOCK, Busy, Lock, Step
 
-GATE_RAISE, KICK, GATE_LOWER, FLUSH = int(Step.GATE_RAISE), int(Step.KICK), int(Step.GATE_LOWER), int(Step.FLUSH)
-REQUEST, SEND, WAIT, PROTECT = int(Step.REQUEST), int(Step.SEND), int(Step.WAIT), int(Step.PROTECT)
 LOCKS, FIRST_UNLOCK = len(Lock), FIRST_LOCK_STEP + STEPS_OF_LOCK - 1
 
 
@@ -30,7 +27,7 @@ def after_failure(left, held):
     """What is still done once a status has failed: locks that are held are given back, and the gate is lowered if it is
     raised (v18: atomic_dec before KVM_BUG_ON).
     """
-    made = GATE_LOWER if ends_first(left, GATE_LOWER, GATE_RAISE) else 0
+    made = Step.GATE_LOWER if ends_first(left, Step.GATE_LOWER, Step.GATE_RAISE) else 0
     lock = LOCKS
     while lock:
         lock -= 1
@@ -51,38 +48,38 @@ def followed_by(left, steps):
 @local
 def is_kick(what):
     """A kick, or a part of one."""
-    return what == KICK or (what >= FLUSH and what <= WAIT)
+    return what == Step.KICK or (what >= Step.FLUSH and what <= Step.WAIT)
 
 
 @local
 def parts_of(what):
     """The parts of a kick that are this step."""
-    if what < REQUEST:
+    if what < Step.REQUEST:
         return WHOLE
-    return ASKS if what == REQUEST else SENDS if what == SEND else WAITS
+    return ASKS if what == Step.REQUEST else SENDS if what == Step.SEND else WAITS
 
 
 @local
 def is_awaited(rules, left):
     """Whether the kick that the steps left begin with, or go on with, is waited for."""
-    if left & STEP_MASK == FLUSH:
+    if left & STEP_MASK == Step.FLUSH:
         return 1
-    if left & STEP_MASK == KICK or not rules.wait:
+    if left & STEP_MASK == Step.KICK or not rules.wait:
         return rules.wait
-    return ends_first(left, WAIT, KICK)
+    return ends_first(left, Step.WAIT, Step.KICK)
 
 
 @local
 def ends_kick(left, wait):
     """Whether the kick is over behind the step at hand."""
     what = left & STEP_MASK
-    return what < REQUEST or what == WAIT or (what == SEND and not wait)
+    return what < Step.REQUEST or what == Step.WAIT or (what == Step.SEND and not wait)
 
 
 @local
 def is_last(left):
     """Whether REMOVE comes right after the step at hand."""
-    return (left >> STEP_BITS) & STEP_MASK == REMOVE
+    return (left >> STEP_BITS) & STEP_MASK == Step.REMOVE
 
 
 @local
@@ -91,11 +88,11 @@ def policy_of(rules, what, held):
     nobody is there to hand it up to: it is tried again.
     """
     if held & UNDOING:
-        return SPIN
-    if rules.serialized or rules.zap_for_write or how_held(held, MMU_LOCK) == WRITE:
-        if what == TRACK:
+        return Busy.SPIN
+    if rules.serialized or rules.zap_for_write or how_held(held, Lock.MMU_LOCK) == WRITE:
+        if what == Step.TRACK:
             return rules.track_busy_write
-        return rules.block_busy_write if what == BLOCK else rules.remove_busy_write
-    if what == TRACK:
+        return rules.block_busy_write if what == Step.BLOCK else rules.remove_busy_write
+    if what == Step.TRACK:
         return rules.track_busy_read
-    return rules.block_busy_read if what == BLOCK else rules.remove_busy_read
+    return rules.block_busy_read if what == Step.BLOCK else rules.remove_busy_read

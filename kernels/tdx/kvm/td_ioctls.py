@@ -25,14 +25,6 @@ from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import VCPU, mirror, owner, vcpu_mutex
 
-INIT_VCPU, INIT_MEM_REGION, FINALIZE = int(Ioctl.INIT_VCPU), int(Ioctl.INIT_MEM_REGION), int(Ioctl.FINALIZE)
-ITS_OWN_LOCKS, FINALIZES_TOO = int(Guard.OWN), int(Guard.ALL_AND_FINALIZE)
-GUARD_WITHOUT_KVM_LOCK = int(Fault.GUARD_WITHOUT_KVM_LOCK)
-GUARD_WITHOUT_VCPU_MUTEXES = int(Fault.GUARD_WITHOUT_VCPU_MUTEXES)
-GUARD_WITHOUT_SLOTS_LOCK = int(Fault.GUARD_WITHOUT_SLOTS_LOCK)
-VP_INIT_UNLOCKED = int(Fault.VP_INIT_UNLOCKED)
-LEAF_VP_CREATE, LEAF_VP_INIT, LEAF_ADD = int(Leaf.TDH_VP_CREATE), int(Leaf.TDH_VP_INIT), int(Leaf.TDH_MEM_PAGE_ADD)
-LEAF_EXTEND, LEAF_FINALIZE = int(Leaf.TDH_MR_EXTEND), int(Leaf.TDH_MR_FINALIZE)
 IS_THERE = 1  # of a page that an ioctl would add: no status, which is 0 or has bits far above
 
 
@@ -52,22 +44,22 @@ def gives_way(td, lay):
 @local
 def takes_kvm_lock(rules, ioctl):
     """In v6.16 only the ioctls of the VM take kvm->lock."""
-    return (rules.guard != ITS_OWN_LOCKS or ioctl == FINALIZE) and not rules.faults & GUARD_WITHOUT_KVM_LOCK
+    return (rules.guard != Guard.OWN or ioctl == Ioctl.FINALIZE) and not rules.faults & Fault.GUARD_WITHOUT_KVM_LOCK
 
 
 @local
 def takes_vcpu_mutexes(rules):
-    return rules.guard != ITS_OWN_LOCKS and not rules.faults & GUARD_WITHOUT_VCPU_MUTEXES
+    return rules.guard != Guard.OWN and not rules.faults & Fault.GUARD_WITHOUT_VCPU_MUTEXES
 
 
 @local
 def takes_slots_lock(rules, ioctl):
-    return (rules.guard != ITS_OWN_LOCKS or ioctl != INIT_VCPU) and not rules.faults & GUARD_WITHOUT_SLOTS_LOCK
+    return (rules.guard != Guard.OWN or ioctl != Ioctl.INIT_VCPU) and not rules.faults & Fault.GUARD_WITHOUT_SLOTS_LOCK
 
 
 @local
 def inits_in_mmu_lock(rules):
-    return rules.guard != ITS_OWN_LOCKS and not rules.faults & VP_INIT_UNLOCKED
+    return rules.guard != Guard.OWN and not rules.faults & Fault.VP_INIT_UNLOCKED
 
 
 @steps(
@@ -139,19 +131,19 @@ def trylock_all_vcpus(td, lay, rules, me):
 @steps(span=host("init vcpu", "KVM_TDX_INIT_VCPU"))
 def ioctl_init_vcpu(td, lay, rules, me):
     """tdx_td_vcpu_init() of a vCPU that does not run yet. Returns SUCCESS, or the status of KVM_BUG_ON."""
-    yield from take_guard(td, lay, rules, me, INIT_VCPU)
+    yield from take_guard(td, lay, rules, me, Ioctl.INIT_VCPU)
     status = SUCCESS
     if not (yield load_acquire(td, lay.runnable)):
         status = yield from vp_create(td, lay, rules, me)
-        count_status(td, me, LEAF_VP_CREATE, status)
+        count_status(td, me, Leaf.TDH_VP_CREATE, status)
         if status == SUCCESS:
             if inits_in_mmu_lock(rules):
                 yield from write_lock_mmu(td, lay, rules, me)
             status = yield from vp_init(td, lay, rules, me)
-            count_status(td, me, LEAF_VP_INIT, status)
+            count_status(td, me, Leaf.TDH_VP_INIT, status)
             if inits_in_mmu_lock(rules):
                 yield write_unlock(td, lay.mmu_lock)
-    yield from drop_guard(td, lay, rules, me, INIT_VCPU)
+    yield from drop_guard(td, lay, rules, me, Ioctl.INIT_VCPU)
     return status
 
 
@@ -164,7 +156,7 @@ def map_in_build(td, lay, rules, me, gpa):
         if (yield load_acquire(td, mirror(lay, gpa))) == MIRROR_NONPRESENT:
             yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
             status = yield from mem_page_add(td, lay, rules, me, gpa, generation_of(own(td, owner(lay, gpa))))
-            count_status(td, me, LEAF_ADD, status)
+            count_status(td, me, Leaf.TDH_MEM_PAGE_ADD, status)
             if status == SUCCESS:
                 yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
         yield read_unlock(td, lay.mmu_lock)
@@ -180,7 +172,7 @@ def map_in_build(td, lay, rules, me, gpa):
 )
 def ioctl_init_mem_region(td, lay, rules, me):
     """tdx_vcpu_init_mem_region() of one page, which is measured. Returns SUCCESS, or the status of KVM_BUG_ON."""
-    yield from take_guard(td, lay, rules, me, INIT_MEM_REGION)
+    yield from take_guard(td, lay, rules, me, Ioctl.INIT_MEM_REGION)
     status = SUCCESS
     if not (yield load_acquire(td, lay.runnable)):
         while not (yield try_lock_exclusive(td, lay.invalidate_lock)):
@@ -189,30 +181,30 @@ def ioctl_init_mem_region(td, lay, rules, me):
         status = yield from map_in_build(td, lay, rules, me, gpa)
         if status == SUCCESS:
             status = yield from mr_extend(td, lay, rules, me, gpa)
-            count_status(td, me, LEAF_EXTEND, status)
+            count_status(td, me, Leaf.TDH_MR_EXTEND, status)
         elif status == IS_THERE:
             status = SUCCESS
         yield write_unlock(td, lay.invalidate_lock)
-    yield from drop_guard(td, lay, rules, me, INIT_MEM_REGION)
+    yield from drop_guard(td, lay, rules, me, Ioctl.INIT_MEM_REGION)
     return status
 
 
 @steps(span=host("finalize", "KVM_TDX_FINALIZE_VM"))
 def ioctl_finalize(td, lay, rules, me):
     """tdx_td_finalize(): BUSY is -EBUSY for the VMM. Returns SUCCESS, or the status of KVM_BUG_ON."""
-    yield from take_guard(td, lay, rules, me, FINALIZE)
+    yield from take_guard(td, lay, rules, me, Ioctl.FINALIZE)
     status = SUCCESS
     if not (yield load_acquire(td, lay.runnable)):
-        if rules.guard == FINALIZES_TOO:
+        if rules.guard == Guard.ALL_AND_FINALIZE:
             yield from write_lock_mmu(td, lay, rules, me)
         status = yield from mr_finalize(td, lay, rules, me)
-        count_status(td, me, LEAF_FINALIZE, status)
+        count_status(td, me, Leaf.TDH_MR_FINALIZE, status)
         if status == SUCCESS:
             yield store_release(td, lay.runnable, 1)
         elif is_busy(status):
             note(td, lay, me, -1, outcome_of(status))
             status = SUCCESS
-        if rules.guard == FINALIZES_TOO:
+        if rules.guard == Guard.ALL_AND_FINALIZE:
             yield write_unlock(td, lay.mmu_lock)
-    yield from drop_guard(td, lay, rules, me, FINALIZE)
+    yield from drop_guard(td, lay, rules, me, Ioctl.FINALIZE)
     return status

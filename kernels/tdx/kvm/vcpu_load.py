@@ -25,8 +25,6 @@ from kernels.tdx.statuses import (
 from kernels.tdx.tally import count_status, note, outcome_of, record
 from kernels.tdx.words import lp_ipi, occupant
 
-MOVE_WITHOUT_VP_FLUSH = int(Fault.MOVE_WITHOUT_VP_FLUSH)
-LEAF_FLUSH, LEAF_FLUSH_DONE = int(Leaf.TDH_VP_FLUSH), int(Leaf.TDH_MNG_VPFLUSHDONE)
 H_MOVE, H_PIN = len(VCPU_HISTS), len(VCPU_HISTS) + 1
 NOWHERE = -1
 
@@ -55,7 +53,7 @@ def flush_vp_on_cpu(td, lay, rules, me, lp):
         yield from acknowledge(td, lay, rules, me)
         relax(td, rules, me)
     status = yield from vp_flush(td, lay, rules, me, lp)
-    count_status(td, me, LEAF_FLUSH, status)
+    count_status(td, me, Leaf.TDH_VP_FLUSH, status)
     if status != SUCCESS:
         note(td, lay, me, -1, outcome_of(status))  # VCPU_NOT_ASSOCIATED: loaded there, and never entered
     yield store_release(td, lp_ipi(lay, lp), 0)
@@ -100,7 +98,7 @@ def count_move(td, rules, me, began):
 def move_to(td, lay, rules, me, was, here):
     """tdx_vcpu_load() on another processor than before: what the module holds of the vCPU there is flushed first."""
     began = now(rules)
-    if was != NOWHERE and not rules.faults & MOVE_WITHOUT_VP_FLUSH:
+    if was != NOWHERE and not rules.faults & Fault.MOVE_WITHOUT_VP_FLUSH:
         yield from flush_vp_on_cpu(td, lay, rules, me, was)
     run_on(td, lay, rules, me, here)
     if was != NOWHERE:
@@ -114,7 +112,7 @@ def release_vcpu(td, lay, rules, me, here):
     if here != NOWHERE:
         yield from flush_vp_on_cpu(td, lay, rules, me, here)
     status = yield from mng_vpflushdone(td, lay, rules, me)
-    count_status(td, me, LEAF_FLUSH_DONE, status)
+    count_status(td, me, Leaf.TDH_MNG_VPFLUSHDONE, status)
     if status != SUCCESS:
         note(td, lay, me, -1, outcome_of(status))
     return 0

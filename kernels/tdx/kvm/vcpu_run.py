@@ -20,7 +20,6 @@ from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MO
 from kernels.tdx.counters import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, TICKS, VCPU_HISTS
 from kernels.tdx.guest import EPT_VIOLATION, IPI, NEXT, TICK, WHY_MASK, ended_at, guest
 from kernels.tdx.kvm.kick import (
-    ENTRY_UNCHECKED,
     EXIT_REQUESTED,
     HELD_OUT,
     acknowledge,
@@ -47,9 +46,6 @@ from kernels.tdx.tally import (
 )
 from kernels.tdx.words import mode, requests
 
-LEAF_ENTER = int(Leaf.TDH_VP_ENTER)
-LOST_KICK, OUTSIDE_TOO_EARLY = int(Fault.LOST_KICK), int(Fault.OUTSIDE_TOO_EARLY)
-ACKNOWLEDGED_TOO_EARLY = int(Fault.ACKNOWLEDGED_TOO_EARLY)
 OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
 NOT_ENTERED = -1
 
@@ -118,9 +114,9 @@ def enter_unfenced(td, lay, rules, me):
 @steps(span=Deed("early", "is seen to have left, early", Kind.exit))
 def leave_too_early(td, lay, rules, me):
     """A vCPU that is reported outside, or that answers an IPI, before its TD exit."""
-    if rules.faults & OUTSIDE_TOO_EARLY:
+    if rules.faults & Fault.OUTSIDE_TOO_EARLY:
         yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
-    if rules.faults & ACKNOWLEDGED_TOO_EARLY:
+    if rules.faults & Fault.ACKNOWLEDGED_TOO_EARLY:
         yield from acknowledge(td, lay, rules, me)
     return 0
 
@@ -169,7 +165,7 @@ def enter_guest(td, lay, rules, me, leaves):
     status = NOT_ENTERED
     if not leaves:
         status = yield from vp_enter(td, lay, rules, me)
-        count_status(td, me, LEAF_ENTER, status)
+        count_status(td, me, Leaf.TDH_VP_ENTER, status)
     return status
 
 
@@ -231,7 +227,7 @@ def vcpu(td, lay, rules, me):
         yield from mmu_reload(td, lay, rules, me)
         yield from preempt_disable(td, lay, rules, me)
         # With nothing to look at there is no load that could come first, nor before a lock.
-        if not looks_locked(rules, 1) and rules.faults & (LOST_KICK | ENTRY_UNCHECKED) == LOST_KICK:
+        if not looks_locked(rules, 1) and rules.faults & (Fault.LOST_KICK | Fault.ENTRY_UNCHECKED) == Fault.LOST_KICK:
             leaves = yield from enter_unfenced(td, lay, rules, me)
         else:
             yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
@@ -254,7 +250,7 @@ def vcpu(td, lay, rules, me):
             arm_tick_once(td, rules, me, entered)
             ended = yield from guest(td, lay, rules, me, at)
             leaving = now(rules)
-            if rules.faults & (OUTSIDE_TOO_EARLY | ACKNOWLEDGED_TOO_EARLY):
+            if rules.faults & (Fault.OUTSIDE_TOO_EARLY | Fault.ACKNOWLEDGED_TOO_EARLY):
                 yield from leave_too_early(td, lay, rules, me)
             yield from td_exit(td, lay, rules, me)
         elif status == EPT_VIOLATION_EXIT:

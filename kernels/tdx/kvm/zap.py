@@ -29,8 +29,6 @@ from kernels.tdx.spans import FREE, UNLOCK
 from kernels.tdx.tally import collect_flags, note, zapper_stopping
 from kernels.tdx.words import content, mirror, owner, sept, stage
 
-MIRROR_DISAGREES, TWO_OWNERS = int(Outcome.mirror_disagrees), int(Outcome.two_owners)
-
 
 @op
 def freeze_present(td, spte):
@@ -68,9 +66,9 @@ def look(td, lay, rules, me, gpa):
     """Hold the S-EPT against the mirror SPTE, which was present and is this zapper's now."""
     entry = yield load_acquire(td, sept(lay, gpa))
     if not can_be_blocked(state_of(entry)):
-        note(td, lay, me, gpa, MIRROR_DISAGREES)
+        note(td, lay, me, gpa, Outcome.mirror_disagrees)
     elif not maps(entry, own(td, owner(lay, gpa))):
-        note(td, lay, me, gpa, TWO_OWNERS)
+        note(td, lay, me, gpa, Outcome.two_owners)
     return 0
 
 

@@ -17,7 +17,7 @@ from kernels.tdx.words import own_lock
 WRITE, READ = 1, 2
 HELD_BITS, HELD_MASK = 2, 3  # of each lock
 UNDOING = 1 << HELD_BITS * len(Lock)  # above them: the steps at hand take a BLOCK back
-LOCK_STEPS, UNLOCKS, MMU_LOCK = FIRST_LOCK_STEP, STEPS_OF_LOCK - 1, int(Lock.MMU_LOCK)
+LOCK_STEPS, UNLOCKS = FIRST_LOCK_STEP, STEPS_OF_LOCK - 1
 
 
 @local
@@ -84,13 +84,13 @@ def take_lock(td, lay, rules, me, lock, mode):
 @steps(at={"give_back_mmu_lock": UNLOCKED, "give_back_own_lock": GIVEN_BACK})
 def lock_step(td, lay, rules, me, what, held):
     """Take a lock, or give it back as it was taken, as the step says. Returns the locks that are held behind it."""
-    if lock_of(what) == MMU_LOCK:
+    if lock_of(what) == Lock.MMU_LOCK:
         if mode_of(what) == WRITE:
             yield from write_lock_mmu(td, lay, rules, me)
         elif mode_of(what) == READ:
             yield from read_lock_mmu(td, lay, rules, me)
         else:
-            yield give_back(td, lay.mmu_lock, how_held(held, MMU_LOCK))
+            yield give_back(td, lay.mmu_lock, how_held(held, Lock.MMU_LOCK))
     elif mode_of(what):
         yield from take_lock(td, lay, rules, me, lock_of(what), mode_of(what))
     else:

@@ -33,7 +33,6 @@ from kernels.tdx.words import mirror, owner, stage
 
 # No page is left to take; nothing is left to do.
 NONE, STOPS = -1, 2
-LEAF_AUG = int(Leaf.TDH_MEM_PAGE_AUG)
 
 
 @choice(each_page, says=("takes page {}",))
@@ -58,7 +57,7 @@ def map_page(td, lay, rules, me, gpa, page):
         status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
         if rules.fault_lock:
             yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.fault_lock - 1)
-        count_status(td, me, LEAF_AUG, status)
+        count_status(td, me, Leaf.TDH_MEM_PAGE_AUG, status)
         if status == SUCCESS:
             break
         note(td, lay, me, gpa, outcome_of(status))

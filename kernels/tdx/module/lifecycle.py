@@ -33,7 +33,7 @@ from kernels.tdx.module.locks import (
     unlock_shared,
 )
 from kernels.tdx.module.mem import flush_for_epoch, has_key, invept, td_exit, vp_enter
-from kernels.tdx.module.processors import NO_FLUSH_ON_SWITCH, associate, mng_vpflushdone
+from kernels.tdx.module.processors import associate, mng_vpflushdone
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.rules import Fault, HkidFree, Module
 from kernels.tdx.spans import ADD, EXIT, seamcall
@@ -52,11 +52,6 @@ from kernels.tdx.statuses import (
     Leaf,
 )
 from kernels.tdx.words import VCPU, assoc_lpid, bepoch, sept, vcpu_epoch
-
-WBINVD_IGNORES_OWNER, NO_MODULE = int(Fault.WBINVD_IGNORES_OWNER), int(Module.NONE)
-RECLAIM_IGNORES_STATE, ENTER_IGNORES_STATE = int(Fault.RECLAIM_IGNORES_STATE), int(Fault.ENTER_IGNORES_STATE)
-FLUSHDONE_IGNORES_VCPUS = int(Fault.FLUSHDONE_IGNORES_VCPUS)
-REMOVE_IGNORES_STATE, TERMINATE = int(Fault.REMOVE_IGNORES_STATE), int(HkidFree.TERMINATE)
 
 
 @local
@@ -90,7 +85,7 @@ def mem_add_alive(td, lay, rules, me, node, page):
     """TDH.MEM.PAGE.AUG or TDH.MEM.SEPT.ADD behind the TDR's lock, where the HKID may go beside it; elsewhere whoever
     takes it has waited for those that fault.
     """
-    if rules.hkid_free != TERMINATE:
+    if rules.hkid_free != HkidFree.TERMINATE:
         return (yield from mem_add(td, lay, rules, me, node, page))
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | RDX
@@ -104,7 +99,7 @@ def mem_add_alive(td, lay, rules, me, node, page):
 @steps
 def runs(td, lay, rules, me):
     """op_state_is_tlb_tracking_required(): not before the TD is finalized, nor where the module does not ask."""
-    if rules.faults & REMOVE_IGNORES_STATE:
+    if rules.faults & Fault.REMOVE_IGNORES_STATE:
         return 0
     return (yield load_acquire(td, lay.td_state)) != TD_INITIALIZED
 
@@ -125,14 +120,14 @@ def vp_enter_alive(td, lay, rules, me):
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | TDR
     state = yield load_acquire(td, lay.td_state)
-    if state == TD_RUNNABLE or rules.faults & ENTER_IGNORES_STATE:
+    if state == TD_RUNNABLE or rules.faults & Fault.ENTER_IGNORES_STATE:
         if (yield associate(td, assoc_lpid(lay, me.index), me.index + 1)) == 0:
             yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, 1)
             set_own(td, vcpu_epoch(lay, me.index), 0)  # its TDVPS is new, as its TD is
         is_new = own(td, vcpu_epoch(lay, me.index)) == 0
         status = yield from vp_enter(td, lay, rules, me)
         if status == SUCCESS:
-            if is_new and not rules.faults & NO_FLUSH_ON_SWITCH:
+            if is_new and not rules.faults & Fault.NO_FLUSH_ON_SWITCH:
                 invept(td, lay, me)
             return SUCCESS
     else:
@@ -182,7 +177,7 @@ def block_td(td, lay, rules, me):
     status = SUCCESS
     if not has_key(own(td, lay.td_state)):
         status = LIFECYCLE_STATE_INCORRECT
-    elif not rules.faults & FLUSHDONE_IGNORES_VCPUS:
+    elif not rules.faults & Fault.FLUSHDONE_IGNORES_VCPUS:
         status = yield from mng_vpflushdone(td, lay, rules, me)
     if status == SUCCESS:
         yield store_release(td, lay.td_state, TD_BLOCKED)
@@ -212,7 +207,7 @@ def phymem_page_reclaim(td, lay, rules, me):
         return OPERAND_BUSY | TDR
     status = LIFECYCLE_STATE_INCORRECT
     state = yield load_acquire(td, lay.td_state)
-    if state == TD_TEARDOWN or rules.faults & RECLAIM_IGNORES_STATE:
+    if state == TD_TEARDOWN or rules.faults & Fault.RECLAIM_IGNORES_STATE:
         status = SUCCESS
     yield unlock_shared(td, lay.tdr_lock)
     return status
@@ -232,9 +227,9 @@ def phymem_page_wbinvd(td, lay, rules, me, gpa):
     the page's range, size and HKID, and the PAMT's locks, taken shared, which are never BUSY here, as nobody but its
     zapper makes calls on a page that goes. Without the module there is no call, and no line with a key of its own.
     """
-    if rules.module != NO_MODULE:
+    if rules.module != Module.NONE:
         entry = yield load_acquire(td, sept(lay, gpa))
-        if state_of(entry) != FREE and not rules.faults & WBINVD_IGNORES_OWNER:
+        if state_of(entry) != FREE and not rules.faults & Fault.WBINVD_IGNORES_OWNER:
             return PAGE_METADATA_INCORRECT | RCX
         yield from write_lines_back(td, lay, rules, me, gpa)
     return SUCCESS

@@ -80,16 +80,6 @@ from kernels.tdx.statuses import (
 from kernels.tdx.tally import note
 from kernels.tdx.words import bepoch, sept, vcpu_epoch
 
-NO_FLUSH_AT_ENTRY = int(Fault.NO_FLUSH_AT_ENTRY)
-REMOVE_WITHOUT_TRACKING = int(Fault.REMOVE_WITHOUT_TRACKING)
-SEPT_REMOVE_WITHOUT_TRACKING = int(Fault.SEPT_REMOVE_WITHOUT_TRACKING)
-NO_MODULE, SEPT_PAGES, TEARDOWN = int(Module.NONE), int(Flow.SEPT_PAGES), int(Flow.TEARDOWN)
-ENTRY_WITHOUT_EPOCH_LOCK = int(Fault.ENTRY_WITHOUT_EPOCH_LOCK)
-REMOVE_IGNORES_REFCOUNT, TRACK_IGNORES_REFCOUNT = int(Fault.REMOVE_IGNORES_REFCOUNT), int(Fault.TRACK_IGNORES_REFCOUNT)
-BLOCK_STORES_EPOCH_FIRST = int(Fault.BLOCK_STORES_EPOCH_FIRST)
-EXIT_LOWERS_CURRENT_EPOCH, TORN_EPOCH_READ = int(Fault.EXIT_LOWERS_CURRENT_EPOCH), int(Fault.TORN_EPOCH_READ)
-REFCOUNT_BROKEN = int(Outcome.refcount_broken)
-
 
 @local
 def is_tlb_tracked(epochs, blocked_in):
@@ -112,10 +102,10 @@ def is_blocked(state):
 @local
 def lets_go(lay, rules, gpa, epochs, blocked_in):
     """What REMOVE makes of TLB tracking, faults included; nobody asks where there is no module."""
-    if rules.module == NO_MODULE or (rules.faults & REMOVE_IGNORES_REFCOUNT and blocked_in < epoch_of(epochs)):
+    if rules.module == Module.NONE or (rules.faults & Fault.REMOVE_IGNORES_REFCOUNT and blocked_in < epoch_of(epochs)):
         return 1
-    of_table = rules.flow & SEPT_PAGES and gpa >= lay.pages
-    unasked = SEPT_REMOVE_WITHOUT_TRACKING if of_table else REMOVE_WITHOUT_TRACKING
+    of_table = rules.flow & Flow.SEPT_PAGES and gpa >= lay.pages
+    unasked = Fault.SEPT_REMOVE_WITHOUT_TRACKING if of_table else Fault.REMOVE_WITHOUT_TRACKING
     return is_tlb_tracked(epochs, blocked_in) or rules.faults & unasked
 
 
@@ -156,7 +146,7 @@ def store_bepoch(td, lay, rules, me, gpa):
 @seamcall(Leaf.TDH_MEM_RANGE_BLOCK)
 def mem_range_block(td, lay, rules, me, gpa):
     """TDH.MEM.RANGE.BLOCK: no new translation of the page; remembers the epoch in the page's PAMT entry."""
-    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
+    if rules.flow & Flow.TEARDOWN and not has_key(own(td, lay.td_state)):
         return TD_KEYS_NOT_CONFIGURED
     if not (yield try_lock_exclusive(td, lay.tree_lock)):
         return OPERAND_BUSY | SEPT_TREE
@@ -165,11 +155,11 @@ def mem_range_block(td, lay, rules, me, gpa):
         state = state_of(entry)
         status = SUCCESS
         if can_be_blocked(state):
-            if rules.faults & BLOCK_STORES_EPOCH_FIRST:
+            if rules.faults & Fault.BLOCK_STORES_EPOCH_FIRST:
                 yield from store_bepoch(td, lay, rules, me, gpa)
             yield store_release(td, sept(lay, gpa), blocked_form(entry))
             # After the entry is blocked: an epoch sampled earlier may be one too old.
-            if not rules.faults & BLOCK_STORES_EPOCH_FIRST:
+            if not rules.faults & Fault.BLOCK_STORES_EPOCH_FIRST:
                 yield from store_bepoch(td, lay, rules, me, gpa)
         elif is_blocked(state):
             status = GPA_RANGE_ALREADY_BLOCKED | RCX
@@ -185,7 +175,7 @@ def mem_range_block(td, lay, rules, me, gpa):
 @seamcall(Leaf.TDH_MEM_RANGE_UNBLOCK)
 def mem_range_unblock(td, lay, rules, me, gpa):
     """TDH.MEM.RANGE.UNBLOCK: the page is mapped again as it was; refused until TLB tracking of its block is done."""
-    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
+    if rules.flow & Flow.TEARDOWN and not has_key(own(td, lay.td_state)):
         return TD_KEYS_NOT_CONFIGURED
     if not (yield try_lock_exclusive(td, lay.tree_lock)):
         return OPERAND_BUSY | SEPT_TREE
@@ -196,7 +186,7 @@ def mem_range_unblock(td, lay, rules, me, gpa):
             blocked_in = yield load_acquire(td, bepoch(lay, gpa))
             epochs = yield load_acquire(td, lay.epoch_tracking)
             status = TLB_TRACKING_NOT_DONE | SEPT_TREE
-            if rules.module == NO_MODULE or is_tlb_tracked(epochs, blocked_in):
+            if rules.module == Module.NONE or is_tlb_tracked(epochs, blocked_in):
                 yield store_release(td, sept(lay, gpa), unblocked_form(entry))
                 status = SUCCESS
         yield unlock_entry(td, sept(lay, gpa))
@@ -209,7 +199,7 @@ def mem_range_unblock(td, lay, rules, me, gpa):
 @seamcall(Leaf.TDH_MEM_TRACK)
 def mem_track(td, lay, rules, me):
     """TDH.MEM.TRACK: advance the TD epoch; refused while a vCPU runs in the previous one."""
-    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
+    if rules.flow & Flow.TEARDOWN and not has_key(own(td, lay.td_state)):
         return TD_KEYS_NOT_CONFIGURED
     if not (yield try_lock_exclusive(td, lay.epoch_lock)):
         return OPERAND_BUSY | TD_EPOCH
@@ -217,8 +207,8 @@ def mem_track(td, lay, rules, me):
     status = PREVIOUS_TLB_EPOCH_BUSY
     if (
         refcount_of(epochs, 1 - (epoch_of(epochs) & 1)) == 0
-        or rules.module == NO_MODULE
-        or rules.faults & TRACK_IGNORES_REFCOUNT
+        or rules.module == Module.NONE
+        or rules.faults & Fault.TRACK_IGNORES_REFCOUNT
     ):
         yield fetch_add_seq_cst(td, lay.epoch_tracking, ONE_EPOCH)
         status = SUCCESS
@@ -248,7 +238,7 @@ def mem_page_remove(td, lay, rules, me, gpa):
     """TDH.MEM.PAGE.REMOVE, and of a page-table page TDH.MEM.SEPT.REMOVE, which wants the tree for itself: the page
     leaves the TD; refused until TLB tracking of its block is done, and while a page-table page has entries.
     """
-    if rules.flow & TEARDOWN and not has_key(own(td, lay.td_state)):
+    if rules.flow & Flow.TEARDOWN and not has_key(own(td, lay.td_state)):
         return TD_KEYS_NOT_CONFIGURED
     if gpa < lay.pages:
         if not (yield try_lock_shared(td, lay.tree_lock)):
@@ -261,13 +251,13 @@ def mem_page_remove(td, lay, rules, me, gpa):
         if not (can_be_blocked(state) or is_blocked(state)):
             status = EPT_ENTRY_STATE_INCORRECT | RCX
         elif (yield from requires_tracking(td, lay, rules, me)):
-            if can_be_blocked(state) and rules.module != NO_MODULE:
+            if can_be_blocked(state) and rules.module != Module.NONE:
                 status = GPA_RANGE_NOT_BLOCKED | RCX
             else:
                 blocked_in = yield load_acquire(td, bepoch(lay, gpa))
                 # Pairs with the decrement in td_exit: a reference not seen here has left the guest.
                 epochs = yield load_acquire(td, lay.epoch_tracking)
-                if rules.faults & TORN_EPOCH_READ:
+                if rules.faults & Fault.TORN_EPOCH_READ:
                     epochs = torn(epochs, (yield load_acquire(td, lay.epoch_tracking)))
                 if not lets_go(lay, rules, gpa, epochs, blocked_in):
                     status = TLB_TRACKING_NOT_DONE | RCX
@@ -334,7 +324,7 @@ def invept(td, lay, me):
 @steps(in_place=True)
 def flush_for_epoch(td, lay, rules, me):
     """INVEPT of every S-EPT root, in an epoch that is new to the vCPU."""
-    if not rules.faults & NO_FLUSH_AT_ENTRY:
+    if not rules.faults & Fault.NO_FLUSH_AT_ENTRY:
         invept(td, lay, me)
         count(td, me, FLUSHES, 1)
     return 0
@@ -343,13 +333,13 @@ def flush_for_epoch(td, lay, rules, me):
 @seamcall(Leaf.TDH_VP_ENTER)
 def vp_enter(td, lay, rules, me):
     """TDH.VP.ENTER up to VMLAUNCH: count this vCPU in the epoch that it samples, flush if the epoch is new to it."""
-    if not rules.faults & ENTRY_WITHOUT_EPOCH_LOCK:
+    if not rules.faults & Fault.ENTRY_WITHOUT_EPOCH_LOCK:
         if not (yield try_lock_shared(td, lay.epoch_lock)):
             return OPERAND_BUSY | TD_EPOCH
     # The shared lock keeps TRACK out between the sample and the increment.
     epoch = epoch_of((yield load_acquire(td, lay.epoch_tracking)))
     yield fetch_add_seq_cst(td, lay.epoch_tracking, one_reference(epoch & 1))
-    if not rules.faults & ENTRY_WITHOUT_EPOCH_LOCK:
+    if not rules.faults & Fault.ENTRY_WITHOUT_EPOCH_LOCK:
         yield unlock_shared(td, lay.epoch_lock)
     if epoch != own(td, vcpu_epoch(lay, me.index)):
         yield from flush_for_epoch(td, lay, rules, me)
@@ -383,11 +373,11 @@ def leave_current_epoch(td, lay, rules, me):
 def td_exit(td, lay, rules, me):
     """TD exit: leave the epoch of the entry. It is over before the host sees the exit or an interrupt."""
     parity = own(td, vcpu_epoch(lay, me.index)) & 1
-    if rules.faults & EXIT_LOWERS_CURRENT_EPOCH:
+    if rules.faults & Fault.EXIT_LOWERS_CURRENT_EPOCH:
         epochs = yield from leave_current_epoch(td, lay, rules, me)
         parity = epoch_of(epochs) & 1
     else:
         epochs = yield fetch_add_seq_cst(td, lay.epoch_tracking, -one_reference(parity))
     if refcount_of(epochs, parity) == 0:
-        note(td, lay, me, -1, REFCOUNT_BROKEN)
+        note(td, lay, me, -1, Outcome.refcount_broken)
     return 0

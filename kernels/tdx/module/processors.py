@@ -29,9 +29,6 @@ from kernels.tdx.statuses import (
 )
 from kernels.tdx.words import assoc_lpid, last_tdvpr, lp_tlb, vcpu_epoch
 
-NO_FLUSH_AT_ENTRY, NO_FLUSH_ON_SWITCH = int(Fault.NO_FLUSH_AT_ENTRY), int(Fault.NO_FLUSH_ON_SWITCH)
-VP_FLUSH_WITHOUT_INVEPT, VP_FLUSH_KEEPS_LAST = int(Fault.VP_FLUSH_WITHOUT_INVEPT), int(Fault.VP_FLUSH_KEEPS_LAST)
-
 
 @op
 def associate(td, word, here):
@@ -63,11 +60,11 @@ def vp_enter_here(td, lay, rules, me, lp):
     yield unlock_shared(td, lay.epoch_lock)
     if epoch != own(td, vcpu_epoch(lay, me.index)):
         # A vCPU that is new here has nothing in this TLB; whoever was here before is flushed by the switch below.
-        if was != 0 and not rules.faults & NO_FLUSH_AT_ENTRY:
+        if was != 0 and not rules.faults & Fault.NO_FLUSH_AT_ENTRY:
             yield from invept_here(td, lay, rules, me, lp)
         set_own(td, vcpu_epoch(lay, me.index), epoch)
     if (yield load_acquire(td, last_tdvpr(lay, lp))) != me.index + 1:
-        if not rules.faults & NO_FLUSH_ON_SWITCH:
+        if not rules.faults & Fault.NO_FLUSH_ON_SWITCH:
             yield from invept_here(td, lay, rules, me, lp)
         yield store_release(td, last_tdvpr(lay, lp), me.index + 1)
     return SUCCESS
@@ -78,11 +75,11 @@ def vp_flush(td, lay, rules, me, lp):
     """TDH.VP.FLUSH on a processor: its TLB holds nothing of the vCPU any more, which is associated nowhere."""
     if (yield load_acquire(td, assoc_lpid(lay, me.index))) != lp + 1:
         return VCPU_NOT_ASSOCIATED
-    if not rules.faults & VP_FLUSH_WITHOUT_INVEPT:
+    if not rules.faults & Fault.VP_FLUSH_WITHOUT_INVEPT:
         yield from invept_here(td, lay, rules, me, lp)
     yield store_release(td, assoc_lpid(lay, me.index), 0)
     yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, -1)
-    if not rules.faults & VP_FLUSH_KEEPS_LAST:
+    if not rules.faults & Fault.VP_FLUSH_KEEPS_LAST:
         yield store_release(td, last_tdvpr(lay, lp), 0)
     return SUCCESS
 

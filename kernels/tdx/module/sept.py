@@ -53,9 +53,6 @@ from kernels.tdx.statuses import (
 from kernels.tdx.tally import note
 from kernels.tdx.words import bepoch, content, owner, sept
 
-ACCEPT_WITHOUT_ZEROING = int(Fault.ACCEPT_WITHOUT_ZEROING)
-SEPT_PAGES, SEPT_USE_AFTER_FREE = int(Flow.SEPT_PAGES), int(Outcome.sept_use_after_free)
-
 
 @local
 def added_form(lay, node, page):
@@ -112,10 +109,10 @@ def mem_add(td, lay, rules, me, node, page):
 @steps
 def goes_on(td, lay, rules, me, gpa, table):
     """Whether the page-table page that a walk has found, by the oracle's word of it, is this TD's still: 1 or 0."""
-    if rules.flow & SEPT_PAGES:
+    if rules.flow & Flow.SEPT_PAGES:
         seen: Holds[owner] = yield load_relaxed(td, owner(lay, table_of(lay, gpa)))
         if generation_of(seen) != generation_of(table):
-            note(td, lay, me, gpa, SEPT_USE_AFTER_FREE)
+            note(td, lay, me, gpa, Outcome.sept_use_after_free)
             return 0
     return 1
 
@@ -137,7 +134,7 @@ def mem_accept(td, lay, rules, me, gpa):
     entry = yield load_acquire(td, sept(lay, gpa))
     state = state_of(entry)
     if state == PENDING:
-        if not rules.faults & ACCEPT_WITHOUT_ZEROING:
+        if not rules.faults & Fault.ACCEPT_WITHOUT_ZEROING:
             yield store_release(td, content(lay, gpa), ZEROED)
         yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | MAPPED | RWX)
         status = SUCCESS

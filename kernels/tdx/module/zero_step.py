@@ -31,12 +31,6 @@ from kernels.tdx.statuses import (
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import hp_lock_busy, last_epf_gpa, possibly_epf_stepping, vcpu_epoch
 
-NEWER = int(Module.TDX_1_5_24)
-LEAF_ACCEPT = int(Leaf.TDG_MEM_PAGE_ACCEPT)
-ZERO_STEP_BUSY, ZERO_STEP_FAULT = int(Outcome.zero_step_busy), int(Outcome.zero_step_fault)
-ZERO_STEP_KEEPS_TREE = int(Fault.ZERO_STEP_KEEPS_TREE)
-ZERO_STEP_KEEPS_REFERENCE = int(Fault.ZERO_STEP_KEEPS_REFERENCE)
-
 
 @local
 def forget_stepping(td, lay, me):
@@ -64,7 +58,7 @@ def revert_tlb_tracking(td, lay, rules, me):
     The fault leaves it there, once for each vCPU at most: a search over references that only grow has no end.
     """
     parity = own(td, vcpu_epoch(lay, me.index)) & 1
-    if rules.faults & ZERO_STEP_KEEPS_REFERENCE:
+    if rules.faults & Fault.ZERO_STEP_KEEPS_REFERENCE:
         if refcount_of((yield load_acquire(td, lay.epoch_tracking)), parity) <= lay.vcpus:
             return 0
     yield fetch_add_seq_cst(td, lay.epoch_tracking, -one_reference(parity))
@@ -74,7 +68,7 @@ def revert_tlb_tracking(td, lay, rules, me):
 @local
 def is_there(rules, entry):
     """Whether a vCPU that touches the page of this entry comes out for it no more."""
-    newer = rules.module == NEWER and not rules.sept_ve_disable
+    newer = rules.module == Module.TDX_1_5_24 and not rules.sept_ve_disable
     return state_of(entry) == MAPPED or (newer and state_of(entry) == PENDING)
 
 
@@ -87,27 +81,27 @@ def zero_step_filter(td, lay, rules, me):
     1.5.24 on take it for one that does only with SEPT_VE_DISABLE, and the tree shared. Left out of these: host priority
     on the tree's, the op-state's and the PAMT's locks.
     """
-    if rules.module == NEWER:
+    if rules.module == Module.TDX_1_5_24:
         locked = yield try_lock_shared(td, lay.tree_lock)
     else:
         locked = yield try_lock_exclusive(td, lay.tree_lock)
     if not locked:
-        note(td, lay, me, -1, ZERO_STEP_BUSY)
+        note(td, lay, me, -1, Outcome.zero_step_busy)
         status = OPERAND_BUSY | SEPT_TREE
     else:
         entry = yield from walk(td, lay, rules, me, own(td, last_epf_gpa(lay, me.index)) - 1)
         there = is_there(rules, entry)
-        if rules.module == NEWER:
+        if rules.module == Module.TDX_1_5_24:
             yield unlock_shared(td, lay.tree_lock)
         elif there:
-            if not rules.faults & ZERO_STEP_KEEPS_TREE:
+            if not rules.faults & Fault.ZERO_STEP_KEEPS_TREE:
                 yield unlock_exclusive(td, lay.tree_lock)
         else:
             yield unlock_exclusive(td, lay.tree_lock)
         status = SUCCESS
         if not there:
             status = EPT_VIOLATION_EXIT
-            note(td, lay, me, -1, ZERO_STEP_FAULT)
+            note(td, lay, me, -1, Outcome.zero_step_fault)
     if status != SUCCESS:
         yield from revert_tlb_tracking(td, lay, rules, me)
     return status
@@ -120,7 +114,7 @@ def tdcall_accept(td, lay, rules, me, gpa):
     """
     answer = yield from mem_accept(td, lay, rules, me, gpa)
     status = for_guest(answer)
-    count_status(td, me, LEAF_ACCEPT, status)
+    count_status(td, me, Leaf.TDG_MEM_PAGE_ACCEPT, status)
     if status != SUCCESS:
         note(td, lay, me, gpa, outcome_of(status))
     tries = 0

@@ -18,20 +18,18 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.bits import PAGE_BLOCKED, SPTE_FROZEN, phase_of
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
-from kernels.tdx.kvm.kick import BLOCK, REMOVE, TRACK, UNBLOCK, WBINVD
 from kernels.tdx.kvm.shootdown import begins, goes_on, gone, onward, seamcall_step, steps_of, tells_kick
-from kernels.tdx.kvm.steps_left import FLUSH, is_kick
+from kernels.tdx.kvm.steps_left import is_kick
 from kernels.tdx.kvm.zap import give_all_away, give_or_keep, take, take_from
 from kernels.tdx.kvm.zap_locks import UNDOING
 from kernels.tdx.kvm.zapper import NONE, claim, claim_page, put_back
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.part import Part
-from kernels.tdx.rules import STEP_BITS, STEP_MASK, Fault, Flow
+from kernels.tdx.rules import STEP_BITS, STEP_MASK, Fault, Flow, Step
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, RCX, SKIPPED, SUCCESS
 from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import ZAPPER, mirror, owner, with_any, word
 
-FLUSH_DROPPED_AT_YIELD = int(Fault.FLUSH_DROPPED_AT_YIELD)
 # How far a batch that yields has come, with the pages that are still to be blocked behind the yield; 0 where none does.
 BEFORE, YIELDING, GOING_ON, BEHIND = 1024, 2048, 3072, 4096
 taken_pages = word(
@@ -71,7 +69,7 @@ def pages_after_yield(td, lay, rules, me, random):
 @local
 def yields(rules, repair):
     """Whether this pass over the range yields."""
-    return not repair and (rules.resched or rules.faults & FLUSH_DROPPED_AT_YIELD)
+    return not repair and (rules.resched or rules.faults & Fault.FLUSH_DROPPED_AT_YIELD)
 
 
 @local
@@ -106,7 +104,7 @@ def without_flush(left):
     kept = 0
     at = 0
     while left:
-        if left & STEP_MASK != TRACK and (left & STEP_MASK == FLUSH or not is_kick(left & STEP_MASK)):
+        if left & STEP_MASK != Step.TRACK and (left & STEP_MASK == Step.FLUSH or not is_kick(left & STEP_MASK)):
             kept |= (left & STEP_MASK) << at
             at += STEP_BITS
         left >>= STEP_BITS
@@ -116,7 +114,7 @@ def without_flush(left):
 @local
 def from_block(steps):
     """The steps of an ordering from its BLOCK on."""
-    while steps and steps & STEP_MASK != BLOCK:
+    while steps and steps & STEP_MASK != Step.BLOCK:
         steps >>= STEP_BITS
     return steps
 
@@ -129,14 +127,14 @@ def pending_flush(shootdown, dropped):
     made = 0
     at = 0
     first = 0
-    while shootdown >> first and (shootdown >> first) & STEP_MASK != BLOCK:
+    while shootdown >> first and (shootdown >> first) & STEP_MASK != Step.BLOCK:
         first += STEP_BITS
     size = first
     while shootdown >> size:
         size += STEP_BITS
     for place in range(0 if dropped else size // STEP_BITS):
         what = (shootdown >> (first + STEP_BITS * place) % size) & STEP_MASK
-        if what != BLOCK and what != REMOVE and what != UNBLOCK and what != WBINVD:
+        if what != Step.BLOCK and what != Step.REMOVE and what != Step.UNBLOCK and what != Step.WBINVD:
             made |= what << at
             at += STEP_BITS
     return made
@@ -146,7 +144,7 @@ def pending_flush(shootdown, dropped):
 def is_error(status, what, repair):
     """Whether KVM does not expect it; a repair cares for REMOVE alone, and passes by what has been removed before."""
     if repair:
-        return what == REMOVE and status != SUCCESS and status != EPT_ENTRY_STATE_INCORRECT | RCX
+        return what == Step.REMOVE and status != SUCCESS and status != EPT_ENTRY_STATE_INCORRECT | RCX
     return status != SUCCESS and status != SKIPPED
 
 
@@ -191,14 +189,14 @@ def is_spared(td, lay, page, held):
 def first_at(lay, rules, gpa, what, found):
     """The first page of those that a step takes in turn: what has been blocked before a yield is blocked."""
     end = range_end(lay, rules, gpa)
-    return end - later_of(found) if what == BLOCK and found >= GOING_ON and found < BEHIND else gpa
+    return end - later_of(found) if what == Step.BLOCK and found >= GOING_ON and found < BEHIND else gpa
 
 
 @local
 def end_at(lay, rules, gpa, what, found):
     """Behind the last one. TRACK is none's."""
-    end = gpa + 1 if what == TRACK else range_end(lay, rules, gpa)
-    return end - later_of(found) if what == BLOCK and found >= BEFORE and found < YIELDING else end
+    end = gpa + 1 if what == Step.TRACK else range_end(lay, rules, gpa)
+    return end - later_of(found) if what == Step.BLOCK and found >= BEFORE and found < YIELDING else end
 
 
 @steps
@@ -218,7 +216,7 @@ def step_of_range(td, lay, rules, me, what, gpa, repair, held):
             failed = status
             if not goes_on(rules, status):
                 break
-    if what == BLOCK and found >= GOING_ON and found < BEHIND:
+    if what == Step.BLOCK and found >= GOING_ON and found < BEHIND:
         set_own(td, yielding(lay, me.index), BEHIND + later_of(found))
     return failed
 
@@ -240,8 +238,8 @@ def onward_in_range(td, lay, rules, me, left, todo, gpa, repair):
     found = own(td, yielding(lay, me.index))
     if found and what:
         later = later_of(found)
-        if what == BLOCK and found < YIELDING:
-            left = pending_flush(todo, rules.faults & FLUSH_DROPPED_AT_YIELD)
+        if what == Step.BLOCK and found < YIELDING:
+            left = pending_flush(todo, rules.faults & Fault.FLUSH_DROPPED_AT_YIELD)
             found = YIELDING + later
         if left == 0 and found >= YIELDING and found < GOING_ON:
             yield from cond_resched(td, lay, rules, me)

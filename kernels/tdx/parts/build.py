@@ -29,16 +29,7 @@ from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import WHOLE, acknowledge, kick
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import next_page_word, shoot_down, steps_of
-from kernels.tdx.kvm.td_ioctls import (
-    FINALIZE,
-    INIT_MEM_REGION,
-    INIT_VCPU,
-    gives_way,
-    ioctl_finalize,
-    ioctl_init_mem_region,
-    ioctl_init_vcpu,
-)
-from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH
+from kernels.tdx.kvm.td_ioctls import gives_way, ioctl_finalize, ioctl_init_mem_region, ioctl_init_vcpu
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out
 from kernels.tdx.kvm.zapper import any_page, claim, zapper
 from kernels.tdx.module.lifecycle import create, runs, td_exit_alive, vp_enter_alive
@@ -62,12 +53,11 @@ from kernels.tdx.part import Part
 from kernels.tdx.parts.batch import without_flush
 from kernels.tdx.rules import Ioctl, OnError
 from kernels.tdx.spans import LOCK, OWN, UNLOCKED
-from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import collect_flags, count_status, note, outcome_of, wait_turn, zapper_stopping
 from kernels.tdx.words import mirror, owner, sept, stage, vcpu_mutex
 
-PUNCH_HOLE, IOCTLS, STOP = int(Ioctl.PUNCH_HOLE), len(Ioctl), int(OnError.STOP)
-BUSY_GIVEN_UP = int(Outcome.busy_given_up)
+IOCTLS = len(Ioctl)
 CLOSED, LIFE = 1 << 32, 31
 
 
@@ -213,7 +203,7 @@ def next_ioctl(td, lay, rules, me, random):
     """Any of them; the one that ends the build is seldom the next."""
     kinds = each_ioctl(td, lay, rules, me)
     what = nth_ioctl(td, lay, rules, me, ((random >> 32) & 0xFFFFFFFF) * kinds >> 32)
-    if what == FINALIZE and random & 7:
+    if what == Ioctl.FINALIZE and random & 7:
         what = nth_ioctl(td, lay, rules, me, ((random >> 8) & 0xFFFFFF) * kinds >> 24)
     return what
 
@@ -223,7 +213,7 @@ def tell_bug(td, lay, me, gpa, status):
     """KVM_BUG_ON() of a call that does not try again."""
     note(td, lay, me, gpa, outcome_of(status))
     if is_busy(status):
-        note(td, lay, me, gpa, BUSY_GIVEN_UP)
+        note(td, lay, me, gpa, Outcome.busy_given_up)
     count(td, me, BUG_ON, 1)
 
 
@@ -231,14 +221,14 @@ def tell_bug(td, lay, me, gpa, status):
 def make_ioctl(td, lay, rules, me, due):
     """One ioctl, or another call that takes pages away. Returns SUCCESS, or the status of KVM_BUG_ON."""
     what = yield next_ioctl(td, lay, rules, me)
-    if what == PUNCH_HOLE:
+    if what == Ioctl.PUNCH_HOLE:
         return (yield from punch_hole(td, lay, rules, me, due))
-    if what > PUNCH_HOLE:
+    if what > Ioctl.PUNCH_HOLE:
         return (yield from delete_slot(td, lay, rules, me, due))
     change_td(td, lay)
-    if what == INIT_VCPU:
+    if what == Ioctl.INIT_VCPU:
         status = yield from ioctl_init_vcpu(td, lay, rules, me)
-    elif what == INIT_MEM_REGION:
+    elif what == Ioctl.INIT_MEM_REGION:
         status = yield from ioctl_init_mem_region(td, lay, rules, me)
     else:
         status = yield from ioctl_finalize(td, lay, rules, me)
@@ -284,7 +274,7 @@ def building_thread(td, lay, rules, me):
         if hold_td(td, lay):
             status = yield from make_ioctl(td, lay, rules, me, due)
             drop_td(td, lay)
-            if status != SUCCESS and rules.on_error == STOP:
+            if status != SUCCESS and rules.on_error == OnError.STOP:
                 yield store_release(td, lay.vm_bugged, 1)
                 break
     finish(td, me)
@@ -308,10 +298,10 @@ def be_loaded(td, lay, rules, me):
     if (yield load_acquire(td, lay.runnable)):
         return 0
     status = yield from vp_flush_shared(td, lay, rules, me)
-    count_status(td, me, LEAF_FLUSH, status)
+    count_status(td, me, Leaf.TDH_VP_FLUSH, status)
     if is_busy(status):
         tell_bug(td, lay, me, -1, status)
-        if rules.on_error == STOP:
+        if rules.on_error == OnError.STOP:
             yield store_release(td, lay.vm_bugged, 1)
     elif status != SUCCESS:
         note(td, lay, me, -1, outcome_of(status))

@@ -28,46 +28,17 @@ from kernels.race.tally import count, relax, two
 from kernels.story.spans import host
 from kernels.tdx.bits import BY_VCPU
 from kernels.tdx.counters import BUG_ON
-from kernels.tdx.kvm.busy import (
-    BUSY_GIVEN_UP,
-    answer_of,
-    gives_up,
-    has_one_try,
-    has_some_tries,
-    is_busy,
-    is_known,
-    keeps_vcpus_out,
-)
-from kernels.tdx.kvm.kick import (
-    ASKS,
-    LEAF_TRACK,
-    LET_IN_TOO_EARLY,
-    SENDS,
-    TRACK,
-    WAITS,
-    WHOLE,
-    acknowledge,
-    exiting_guest_mode,
-    needs_ipi,
-    next_vcpu,
-)
-from kernels.tdx.kvm.shootdown import FREE_PAGE, STOP, lower_gate, raise_gate
-from kernels.tdx.kvm.steps_left import (
-    FLUSH,
-    GATE_LOWER,
-    GATE_RAISE,
-    after_failure,
-    ends_kick,
-    is_awaited,
-    is_kick,
-    parts_of,
-)
+from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known, keeps_vcpus_out
+from kernels.tdx.kvm.kick import ASKS, SENDS, WAITS, WHOLE, acknowledge, exiting_guest_mode, needs_ipi, next_vcpu
+from kernels.tdx.kvm.shootdown import lower_gate, raise_gate
+from kernels.tdx.kvm.steps_left import after_failure, ends_kick, is_awaited, is_kick, parts_of
 from kernels.tdx.kvm.vcpu_run import mmu_reload
 from kernels.tdx.module.mem import mem_track
+from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
-from kernels.tdx.rules import STEP_BITS, STEP_MASK
+from kernels.tdx.rules import STEP_BITS, STEP_MASK, Fault, OnError, Step
 from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
-from kernels.tdx.statuses import HANDED_UP, SKIPPED, SUCCESS
+from kernels.tdx.statuses import HANDED_UP, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
 from kernels.tdx.words import VCPU, ipi, mode, reloads, requests
 
@@ -161,7 +132,7 @@ def track_as_vcpu(td, lay, rules, me):
     retries = 0
     while True:
         status = yield from mem_track(td, lay, rules, me)
-        count_status(td, me, LEAF_TRACK, status)
+        count_status(td, me, Leaf.TDH_MEM_TRACK, status)
         if status != SUCCESS:
             note(td, lay, me, -1, outcome_of(status))
         if without_vcpus or not is_known(policy, status) or has_one_try(policy):
@@ -174,7 +145,7 @@ def track_as_vcpu(td, lay, rules, me):
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
             yield from kick_as_vcpu(td, lay, rules, me, WHOLE, 0, 0, 1)
-            if rules.faults & LET_IN_TOO_EARLY:
+            if rules.faults & Fault.LET_IN_TOO_EARLY:
                 yield store_release(td, lay.wait_for_sept_zap, 0)
         retries += 1
         relax(td, rules, me)
@@ -182,7 +153,7 @@ def track_as_vcpu(td, lay, rules, me):
         yield store_release(td, lay.wait_for_sept_zap, 0)
     answer = answer_of(policy, status)
     if is_busy(answer):
-        note(td, lay, me, -1, BUSY_GIVEN_UP)
+        note(td, lay, me, -1, Outcome.busy_given_up)
     count_retries(td, me, retries)
     return answer
 
@@ -195,25 +166,25 @@ def tdx_flush_tlb_current(td, lay, rules, me):
     due: SetOf[VCPU] = 0
     while left:
         what = left & STEP_MASK
-        if what == GATE_RAISE:
+        if what == Step.GATE_RAISE:
             yield from raise_gate(td, lay, rules, me)
-        elif what == GATE_LOWER:
+        elif what == Step.GATE_LOWER:
             yield from lower_gate(td, lay, rules, me)
-        elif is_kick(what) and what != FLUSH:
+        elif is_kick(what) and what != Step.FLUSH:
             wait = is_awaited(rules, left)
             due = yield from kick_as_vcpu(td, lay, rules, me, parts_of(what), due, rules.request, wait)
             if ends_kick(left, wait):
                 due = 0
-        elif what == TRACK:
+        elif what == Step.TRACK:
             status = yield from track_as_vcpu(td, lay, rules, me)
             if status == HANDED_UP:
                 left = after_failure(left, 0)
                 again = rules.shootdown
             elif status != SUCCESS and status != SKIPPED:
                 count(td, me, BUG_ON, 1)
-                if rules.on_error != FREE_PAGE:
+                if rules.on_error != OnError.FREE_PAGE:
                     left = after_failure(left, 0)
-                if rules.on_error == STOP:
+                if rules.on_error == OnError.STOP:
                     yield store_release(td, lay.vm_bugged, 1)  # KVM_BUG_ON
         left = left >> STEP_BITS
         if left == 0 and again:

@@ -19,11 +19,12 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.bits import SLOT_INVALID, SLOT_NONE, SLOT_SETTLED, SLOT_VALID, SRCU_READING
 from kernels.tdx.kvm.memslots import dead_without_srcu, publish, slot_state, srcu_read_lock, srcu_read_unlock
-from kernels.tdx.kvm.page_fault import DONE, FAULT_RETRIED, RETRY, handle_ept_violation
+from kernels.tdx.kvm.page_fault import DONE, RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import behind_mode, preempt_enable, stays_out, vcpu_destroy
 from kernels.tdx.kvm.zap import give_page_away, lock_mmu, take, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, any_page, claim_page, give_up, put_back
 from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
+from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
 from kernels.tdx.parts.zero_step import event_comes, memslot_goes
 from kernels.tdx.rules import Fault, FaultRetry
@@ -31,15 +32,13 @@ from kernels.tdx.spans import FAULTING, LOCK, UNLOCKED
 from kernels.tdx.tally import note, vcpu_stopping, zapper_stopping
 from kernels.tdx.words import memslot, srcu
 
-INVALID_SLOT_RETRIED, LOCAL_VALID = int(Fault.INVALID_SLOT_RETRIED), int(FaultRetry.LOCAL_VALID)
-
 
 @steps(span=FAULTING)
 def fault_in_memslot(td, lay, rules, me, gpa):
     """kvm_mmu_faultin_pfn(): what the memslot says comes before the page tables. Returns what the fault does."""
     slot = slot_state((yield load_acquire(td, memslot(lay, gpa))))
     if slot == SLOT_INVALID:
-        note(td, lay, me, -1, FAULT_RETRIED)
+        note(td, lay, me, -1, Outcome.fault_retried)
         return RETRY
     if slot == SLOT_NONE:
         return DONE  # KVM_EXIT_MEMORY_FAULT
@@ -49,7 +48,7 @@ def fault_in_memslot(td, lay, rules, me, gpa):
 @steps
 def leaves_invalid(td, lay, rules, me, gpa):
     """Since v6.18: whether the memslot is being deleted, for which the vCPU has to leave kvm->srcu."""
-    if rules.fault_retry == LOCAL_VALID and not rules.faults & INVALID_SLOT_RETRIED:
+    if rules.fault_retry == FaultRetry.LOCAL_VALID and not rules.faults & Fault.INVALID_SLOT_RETRIED:
         return slot_state((yield load_acquire(td, memslot(lay, gpa)))) == SLOT_INVALID
     return 0
 

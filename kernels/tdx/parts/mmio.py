@@ -28,13 +28,10 @@ from kernels.tdx.bits import (
 from kernels.tdx.counters import READS, TRIP_BEGAN, TRIP_CALLED, TRIP_READS, VCPU_HISTS
 from kernels.tdx.guest import (
     AGAIN,
-    FAULT,
     PENDING_VIOLATION,
     READ,
     READ_NOT_CURRENT,
     SHARED_VIOLATION,
-    STALE_IN_WINDOW,
-    USE_AFTER_REMOVE,
     VMCALL,
     WHY_MASK,
     access,
@@ -73,8 +70,6 @@ from kernels.tdx.spans import NEXT as NEXT_PAGE
 from kernels.tdx.tally import note, record
 from kernels.tdx.words import memslot, shared_owner, shared_spte, srcu, tlb
 
-VE_IN_GUEST, VE_ON_MEMORY = int(Outcome.ve_in_guest), int(Outcome.ve_on_memory)
-MMIO_EMULATED = int(Outcome.mmio_emulated)
 H_TRIP, H_VE = len(VCPU_HISTS), len(VCPU_HISTS) + 1
 
 
@@ -94,7 +89,7 @@ def next_access(td, lay, rules, me, random):
 def grade_shared(filled, seen):
     """The outcome of a read through a shared translation that is not current, before its memory is someone else's."""
     same = generation_of(seen) == generation_of(filled)
-    return STALE_IN_WINDOW if same and phase_of(seen) == PAGE_BLOCKED else USE_AFTER_REMOVE
+    return Outcome.stale_in_window if same and phase_of(seen) == PAGE_BLOCKED else Outcome.use_after_remove
 
 
 @steps(
@@ -118,11 +113,11 @@ def read_shared(td, lay, rules, me, gpa):
         if raises_ve(spte):
             after = yield load_acquire(td, memslot(lay, gpa))
             if before == after and settled_memory(before):
-                note(td, lay, me, gpa, VE_ON_MEMORY)
-            note(td, lay, me, -1, VE_IN_GUEST)
+                note(td, lay, me, gpa, Outcome.ve_on_memory)
+            note(td, lay, me, -1, Outcome.ve_in_guest)
             return VMCALL
         if not is_present(spte):
-            note(td, lay, me, -1, FAULT)
+            note(td, lay, me, -1, Outcome.fault)
             return ended_at(SHARED_VIOLATION, touching(number))
         held = translation(number, page_of(spte))
         set_own(td, tlb(lay, me.index, number), held)
@@ -147,7 +142,7 @@ def ve_on_pending(td, lay, rules, me, at, gpa):
     """A guest that comes to a pending page: #VE; with SEPT_VE_DISABLE a TD exit."""
     if rules.sept_ve_disable:
         return ended_at(PENDING_VIOLATION, touching(gpa))
-    note(td, lay, me, -1, VE_IN_GUEST)
+    note(td, lay, me, -1, Outcome.ve_in_guest)
     ended = yield from on_pending(td, lay, rules, me, at, gpa)
     return ended_at(AGAIN, touching(gpa)) if ended == AGAIN else ended
 
@@ -196,7 +191,7 @@ def handle_mmio_exit(td, lay, rules, me, ended, leaving):
         yield from shared_fault(td, lay, rules, me, page_of_end(ended) - lay.pages)
     elif why == VMCALL:
         # The EPT_MISCONFIG path: tdx_emulate_mmio(), and the guest goes on behind the instruction.
-        note(td, lay, me, -1, MMIO_EMULATED)
+        note(td, lay, me, -1, Outcome.mmio_emulated)
         called(td, me, leaving)
     elif why == PENDING_VIOLATION:
         yield from kill_for_pending(td, lay, rules, me, ended)

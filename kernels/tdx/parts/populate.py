@@ -10,29 +10,20 @@ from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
 from kernels.tdx.bits import NL_MAPPED, ZEROED, content_of, is_hit, page_of, state_of, table_of, translation
-from kernels.tdx.guest import (
-    EPT_VIOLATION,
-    LEAF_ACCEPT,
-    WHY_MASK,
-    accept,
-    page_of_end,
-    read_filled,
-    walk_to_leaf,
-)
+from kernels.tdx.guest import EPT_VIOLATION, WHY_MASK, accept, page_of_end, read_filled, walk_to_leaf
 from kernels.tdx.kvm.page_fault import handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out, vm_is_dead
 from kernels.tdx.kvm.zap import give_page_away, take_page, unlock_mmu
 from kernels.tdx.kvm.zapper import claim_page, give_up, put_back
 from kernels.tdx.module.locks import for_guest
-from kernels.tdx.module.sept import SEPT_PAGES, goes_on, mem_accept
+from kernels.tdx.module.sept import goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
+from kernels.tdx.rules import Flow
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
-from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import content, owner, sept, tlb
-
-NOT_ZEROED = int(Outcome.not_zeroed)
 
 
 @steps
@@ -40,7 +31,7 @@ def accept_page(td, lay, rules, me, gpa):
     """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
     answer = yield from mem_accept(td, lay, rules, me, gpa)
     status = for_guest(answer)
-    count_status(td, me, LEAF_ACCEPT, status)
+    count_status(td, me, Leaf.TDG_MEM_PAGE_ACCEPT, status)
     if status != SUCCESS:
         note(td, lay, me, gpa, outcome_of(status))
     return status
@@ -52,14 +43,14 @@ def cached_table(td, lay, rules, me, gpa):
     it; 0 where not. They share the TLB's entries, and INVEPT drops both.
     """
     node = table_of(lay, gpa)
-    held = own(td, tlb(lay, me.index, node)) if rules.flow & SEPT_PAGES else 0
+    held = own(td, tlb(lay, me.index, node)) if rules.flow & Flow.SEPT_PAGES else 0
     return content_of(held) if is_hit(held, node) else 0
 
 
 @local
 def cache_table(td, lay, rules, me, gpa, table):
     node = table_of(lay, gpa)
-    if rules.flow & SEPT_PAGES:
+    if rules.flow & Flow.SEPT_PAGES:
         set_own(td, tlb(lay, me.index, node), translation(node, table))
 
 
@@ -93,7 +84,7 @@ def first_read(td, lay, rules, me, gpa, held):
     left = yield load_relaxed(td, content(lay, gpa))
     seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
     if held == translation(gpa, seen) and left != ZEROED:
-        note(td, lay, me, gpa, NOT_ZEROED)
+        note(td, lay, me, gpa, Outcome.not_zeroed)
     return seen
 
 

@@ -21,8 +21,6 @@ from kernels.tdx.statuses import SUCCESS
 from kernels.tdx.tally import collect_flags
 from kernels.tdx.words import content, mirror, stage
 
-FREEZE_CHILD_ONCE, AFTER_HKID = int(Fault.FREEZE_CHILD_ONCE), int(SeptFree.AFTER_HKID)
-
 
 @local
 def each_table(td, lay, rules, me):
@@ -44,9 +42,9 @@ def any_table(td, lay, rules, me, random):
 @steps
 def take_present(td, lay, rules, me, table):
     """Whether a page-table page is there, and this zapper's now; one that stays is nobody's."""
-    if rules.sept_free == AFTER_HKID or rules.zap_for_write:
+    if rules.sept_free == SeptFree.AFTER_HKID or rules.zap_for_write:
         taken = (yield load_acquire(td, mirror(lay, table))) == SPTE_PRESENT
-        if taken and rules.sept_free != AFTER_HKID:
+        if taken and rules.sept_free != SeptFree.AFTER_HKID:
             yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
     else:
         taken = yield freeze_present(td, mirror(lay, table))
@@ -66,10 +64,10 @@ def freeze_child(td, lay, rules, me, gpa):
     """Whether the SPTE was present; it is frozen now. Where its page-table page goes it stays so, and whoever has it
     frozen comes first: a fault would make it present behind our back.
     """
-    if rules.sept_free == AFTER_HKID or rules.zap_for_write:
+    if rules.sept_free == SeptFree.AFTER_HKID or rules.zap_for_write:
         return (yield freeze_present(td, mirror(lay, gpa)))
     was = yield exchange_seq_cst(td, mirror(lay, gpa), SPTE_FROZEN)
-    while was == SPTE_FROZEN and not rules.faults & FREEZE_CHILD_ONCE:
+    while was == SPTE_FROZEN and not rules.faults & Fault.FREEZE_CHILD_ONCE:
         relax(td, rules, me)
         was = yield exchange_seq_cst(td, mirror(lay, gpa), SPTE_FROZEN)
     return was == SPTE_PRESENT
@@ -83,7 +81,7 @@ def behind(lay, rules, table, node):
     after = node - node % rules.batch + rules.batch
     if after < end_below(lay, table):
         return after
-    return NONE if rules.sept_free == AFTER_HKID else table
+    return NONE if rules.sept_free == SeptFree.AFTER_HKID else table
 
 
 @steps(span=FREE)
@@ -93,7 +91,7 @@ def left_behind(td, lay, rules, me, gpa):
         yield store_release(td, stage(lay, me.index), 0)
     if gpa < lay.pages:
         yield store_release(td, content(lay, gpa), LEFT_BEHIND)
-        if rules.sept_free == AFTER_HKID:
+        if rules.sept_free == SeptFree.AFTER_HKID:
             yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
     return 0
 
@@ -129,7 +127,7 @@ def handle_removed_pt(td, lay, rules, me, gpa, due):
         relax(td, rules, me)
     if status != SUCCESS:
         return status
-    if rules.sept_free != AFTER_HKID and not rules.zap_for_write:
+    if rules.sept_free != SeptFree.AFTER_HKID and not rules.zap_for_write:
         yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
     return SUCCESS
 
@@ -138,7 +136,7 @@ def handle_removed_pt(td, lay, rules, me, gpa, due):
 def steps_of_level(td, lay, rules, me, todo, gpa, repair):
     """The steps that a page takes: those of its level, where a page-table page that can go has its own."""
     taken = todo
-    if rules.sept_free != AFTER_HKID and gpa >= lay.pages and not repair and rules.table:
+    if rules.sept_free != SeptFree.AFTER_HKID and gpa >= lay.pages and not repair and rules.table:
         taken = rules.table
     return taken
 

@@ -14,15 +14,14 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, local, steps
 from kernels.tdx.bits import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, generation_of, phase_of
-from kernels.tdx.kvm.busy import SPIN
-from kernels.tdx.kvm.kick import BLOCK, BY_REQUEST, LEAF_TRACK, REMOVE, TRACK, UNBLOCK, seamcall_until
+from kernels.tdx.kvm.kick import seamcall_until
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, request_of, seamcall_step, steps_of
-from kernels.tdx.kvm.steps_left import FLUSH, GATE_LOWER, GATE_RAISE, is_kick, policy_of
+from kernels.tdx.kvm.steps_left import is_kick, policy_of
 from kernels.tdx.kvm.zapper import map_page
 from kernels.tdx.part import Part
-from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK
-from kernels.tdx.statuses import SUCCESS
+from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Busy, SharedFlush, Step
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import blocked_at
 from kernels.tdx.words import owner, sept, stage
 
@@ -51,14 +50,16 @@ def shared_steps(rules, todo, repair):
     """Those of `todo` that a shared page takes: all, but for the S-EPT's TRACK and gate where the kick's request
     flushes, and FLUSH behind such a kick. A repair tracks.
     """
-    if repair or rules.shared_flush != BY_REQUEST:
+    if repair or rules.shared_flush != SharedFlush.REQUEST:
         return todo
     made = 0
     at = 0
     kicked = 0
     while todo:
         what = todo & STEP_MASK
-        if not (what == TRACK or what == GATE_RAISE or what == GATE_LOWER or (what == FLUSH and kicked)):
+        if not (
+            what == Step.TRACK or what == Step.GATE_RAISE or what == Step.GATE_LOWER or (what == Step.FLUSH and kicked)
+        ):
             made |= what << at
             at += STEP_BITS
         kicked |= is_kick(what)
@@ -79,7 +80,7 @@ def steps_of_either(td, lay, rules, me, todo, gpa, repair):
 def request_for_either(td, lay, rules, me, what, gpa, repair):
     """The ordering's request, or that which flushes a shared EPT."""
     request = yield from request_of(td, lay, rules, me, what, gpa, repair)
-    if is_shared(lay, rules, gpa) and rules.shared_flush == BY_REQUEST:
+    if is_shared(lay, rules, gpa) and rules.shared_flush == SharedFlush.REQUEST:
         request = KVM_REQ_TLB_FLUSH
     return request
 
@@ -90,18 +91,18 @@ def shared_step(td, lay, rules, me, what, gpa, repair, held):
     TRACK is the ordering's own, WBINVD is nothing. Returns the status.
     """
     status = SUCCESS
-    if what == TRACK:
-        policy = SPIN if repair else policy_of(rules, TRACK, held)
-        status = yield from seamcall_until(td, lay, rules, me, LEAF_TRACK, gpa, policy, repair)
-    elif what == UNBLOCK:
+    if what == Step.TRACK:
+        policy = Busy.SPIN if repair else policy_of(rules, Step.TRACK, held)
+        status = yield from seamcall_until(td, lay, rules, me, Leaf.TDH_MEM_TRACK, gpa, policy, repair)
+    elif what == Step.UNBLOCK:
         yield store_release(td, sept(lay, gpa), shared_spte(generation_of(own(td, owner(lay, gpa)))))
         yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
         if own(td, stage(lay, me.index)):
             yield store_release(td, stage(lay, me.index), 0)
-    elif what == BLOCK or what == REMOVE:
-        if what == BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
+    elif what == Step.BLOCK or what == Step.REMOVE:
+        if what == Step.BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
             yield store_release(td, sept(lay, gpa), SHADOW_NONPRESENT)
-        if what == REMOVE:
+        if what == Step.REMOVE:
             yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
         elif not repair:
             zapped_now(td, lay, gpa)

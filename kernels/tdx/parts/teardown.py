@@ -29,11 +29,10 @@ from kernels.tdx.bits import (
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm import mortal
 from kernels.tdx.kvm.busy import is_busy
-from kernels.tdx.kvm.kick import LEAF_BLOCK, LEAF_REMOVE, WHOLE, kick
-from kernels.tdx.kvm.page_fault import LEAF_SEPT_ADD, allocated
+from kernels.tdx.kvm.kick import WHOLE, kick
+from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.td_ioctls import trylock_all_vcpus, unlock_all_vcpus
-from kernels.tdx.kvm.vcpu_load import LEAF_FLUSH_DONE
 from kernels.tdx.kvm.vcpu_run import two
 from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, zapper
@@ -65,13 +64,6 @@ from kernels.tdx.tally import (
 )
 from kernels.tdx.words import VCPU, bepoch, content, flush_ipi, ipi, mirror, owner, sept, stage
 
-RECLAIM_EARLY, VCPUS_COME_BACK = int(Fault.RECLAIM_EARLY), int(Fault.VCPUS_COME_BACK)
-KEEP_VCPUS, TAKEN_FOR_UNFINALIZED = int(Fault.KEEP_VCPUS), int(Fault.TAKEN_FOR_UNFINALIZED)
-HKID_LEAKED, BUSY_GIVEN_UP = int(Outcome.hkid_leaked), int(Outcome.busy_given_up)
-LEAF_ADD, LEAF_RECLAIM = int(Leaf.TDH_MEM_PAGE_ADD), int(Leaf.TDH_PHYMEM_PAGE_RECLAIM)
-LEAF_FREEID, LAST = int(Leaf.TDH_MNG_KEY_FREEID), int(HkidFree.LAST)
-TERMINATE = int(HkidFree.TERMINATE)
-
 
 @choice(two, says=("no page goes now", "a page goes"))
 def zaps(td, lay, rules, me, random):
@@ -98,14 +90,14 @@ def add_page(td, lay, rules, me, node):
         # What KVM copies into it is what the guest expects there, as zeroes are where it accepts a page.
         yield store_release(td, content(lay, node), ZEROED)
         status = yield from mem_page_add(td, lay, rules, me, node, page)
-        count_status(td, me, LEAF_ADD, status)
+        count_status(td, me, Leaf.TDH_MEM_PAGE_ADD, status)
     else:
         status = yield from mem_add(td, lay, rules, me, node, page)
-        count_status(td, me, LEAF_SEPT_ADD, status)
+        count_status(td, me, Leaf.TDH_MEM_SEPT_ADD, status)
     if status != SUCCESS:
         note(td, lay, me, -1, outcome_of(status))
         if is_busy(status):  # an error for KVM_TDX_INIT_MEM_REGION
-            note(td, lay, me, -1, BUSY_GIVEN_UP)
+            note(td, lay, me, -1, Outcome.busy_given_up)
         return status
     yield store_release(td, mirror(lay, node), SPTE_PRESENT)
     return SUCCESS
@@ -130,13 +122,13 @@ def remove_untracked(td, lay, rules, me, gpa):
     """
     collect_flags(td, lay, me, gpa)
     status = yield from mem_range_block(td, lay, rules, me, gpa)
-    count_status(td, me, LEAF_BLOCK, status)
+    count_status(td, me, Leaf.TDH_MEM_RANGE_BLOCK, status)
     if status == SUCCESS:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
         yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
         yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
         status = yield from mem_page_remove(td, lay, rules, me, gpa)
-        count_status(td, me, LEAF_REMOVE, status)
+        count_status(td, me, Leaf.TDH_MEM_PAGE_REMOVE, status)
     if status == SUCCESS:
         yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
         count(td, me, SHOOTDOWNS, 1)
@@ -152,7 +144,7 @@ def zap_page(td, lay, rules, me, finalized, due):
     gpa = yield from take_page(td, lay, rules, me)
     if gpa == NONE:
         return SUCCESS
-    if finalized and not rules.faults & TAKEN_FOR_UNFINALIZED:
+    if finalized and not rules.faults & Fault.TAKEN_FOR_UNFINALIZED:
         status = yield from shoot_down(td, lay, rules, me, gpa, due)
     else:
         status = yield from remove_untracked(td, lay, rules, me, gpa)
@@ -234,7 +226,7 @@ def flush_vps(td, lay, rules, me):
 @steps(span=DECLARED_DEAD)
 def vm_dead(td, lay, rules, me):
     """kvm_vm_dead(): no vCPU comes in again, and no fault finds memory any more."""
-    if not rules.faults & VCPUS_COME_BACK:
+    if not rules.faults & Fault.VCPUS_COME_BACK:
         # Pairs with the loads in stays_out() and in fault_in().
         yield store_seq_cst(td, lay.runnable, 0)
     return 0
@@ -244,16 +236,16 @@ def vm_dead(td, lay, rules, me):
 def release_hkid(td, lay, rules, me):
     """tdx_mmu_release_hkid(). Returns SUCCESS, or the status for which the HKID is leaked."""
     yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
-    if not rules.faults & KEEP_VCPUS:
+    if not rules.faults & Fault.KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
     status = yield from block_td(td, lay, rules, me)
-    count_status(td, me, LEAF_FLUSH_DONE, status)
+    count_status(td, me, Leaf.TDH_MNG_VPFLUSHDONE, status)
     if status == SUCCESS:
         status = yield from mng_key_freeid(td, lay, rules, me)
-        count_status(td, me, LEAF_FREEID, status)
+        count_status(td, me, Leaf.TDH_MNG_KEY_FREEID, status)
     if status != SUCCESS:
         note(td, lay, me, -1, outcome_of(status))
-        note(td, lay, me, -1, HKID_LEAKED)
+        note(td, lay, me, -1, Outcome.hkid_leaked)
     return status
 
 
@@ -262,7 +254,7 @@ def reclaim(td, lay, rules, me, node):
     """tdx_reclaim_page() of a page that the mirror has: it is someone else's at once. Returns the status."""
     collect_flags(td, lay, me, node)
     status = yield from phymem_page_reclaim(td, lay, rules, me)
-    count_status(td, me, LEAF_RECLAIM, status)
+    count_status(td, me, Leaf.TDH_PHYMEM_PAGE_RECLAIM, status)
     if status != SUCCESS:
         note(td, lay, me, node, outcome_of(status))
         count(td, me, BUG_ON, 1)
@@ -323,21 +315,21 @@ def tear_down(td, lay, rules, me):
     """The HKID, and every page: in the ordering's turn. Returns SUCCESS, or the status of KVM_BUG_ON."""
     released = 0
     start_meeting(td, me)
-    if rules.hkid_free == LAST:
+    if rules.hkid_free == HkidFree.LAST:
         yield from vm_dead(td, lay, rules, me)
         status = yield from remove_pages(td, lay, rules, me)
         if status != SUCCESS:
             return status
     while True:
-        if released or rules.faults & RECLAIM_EARLY:
+        if released or rules.faults & Fault.RECLAIM_EARLY:
             status = yield from reclaim_pages(td, lay, rules, me)
             if status != SUCCESS or released:
                 return status
-        if rules.hkid_free == TERMINATE:
+        if rules.hkid_free == HkidFree.TERMINATE:
             yield from trylock_all_vcpus(td, lay, rules, me)
-        if rules.hkid_free != LAST:
+        if rules.hkid_free != HkidFree.LAST:
             yield from vm_dead(td, lay, rules, me)
-        if rules.hkid_free == TERMINATE:
+        if rules.hkid_free == HkidFree.TERMINATE:
             yield from unlock_all_vcpus(td, lay, rules, me)
         status = yield from release_hkid(td, lay, rules, me)
         if status != SUCCESS:

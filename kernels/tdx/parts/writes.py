@@ -61,21 +61,19 @@ from kernels.tdx.guest import (
     touching,
     walk_to_leaf,
 )
-from kernels.tdx.kvm.kick import NO_MODULE, TRACK
 from kernels.tdx.kvm.shootdown import gone, protect
-from kernels.tdx.kvm.steps_left import PROTECT, is_kick
+from kernels.tdx.kvm.steps_left import is_kick
 from kernels.tdx.kvm.vcpu_run import handle_exit
 from kernels.tdx.kvm.zapper import any_page, does_otherwise, put_back
 from kernels.tdx.module.lifecycle import write_lines_back
 from kernels.tdx.module.mem import replace
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
-from kernels.tdx.rules import STEP_BITS, STEP_MASK, Flow
+from kernels.tdx.rules import STEP_BITS, STEP_MASK, Flow, Module, Step
 from kernels.tdx.spans import FAULTING, FREE, GUEST_READ, GUEST_WRITE, NEXT
 from kernels.tdx.tally import note
 from kernels.tdx.words import PAGE, owner, sept, tlb, with_any, word
 
-WRITE_LOST, WRITTEN_BACK_LATE = int(Outcome.write_lost), int(Outcome.written_back_late)
 # EPT's write permission; and for the oracle alone that a page which is aged had it, of which KVM keeps the others.
 W, HAD_W = 0b010, 1 << 57
 # A page's bit of the dirty log: set, collected, or collected and the page copied since by user space.
@@ -93,7 +91,7 @@ dirty_lines = word(
 @local
 def is_kvms(lay, rules, gpa):
     """Whether a page's entry is an SPTE of KVM's own."""
-    return rules.module == NO_MODULE or gpa >= lay.pages - rules.shared_pages
+    return rules.module == Module.NONE or gpa >= lay.pages - rules.shared_pages
 
 
 @local
@@ -163,7 +161,7 @@ def read_or_write(td, lay, rules, me, at, gpa):
         return READ_NOT_CURRENT
     if writes:
         if not (yield from is_logged(td, lay, rules, me, gpa)):
-            note(td, lay, me, gpa, WRITE_LOST)
+            note(td, lay, me, gpa, Outcome.write_lost)
             count(td, me, READS, 1)
             return READ_NOT_CURRENT
     return READ
@@ -196,7 +194,7 @@ def unflushed(left):
     kept = 0
     at = 0
     while left:
-        if left & STEP_MASK != TRACK and not is_kick(left & STEP_MASK):
+        if left & STEP_MASK != Step.TRACK and not is_kick(left & STEP_MASK):
             kept |= (left & STEP_MASK) << at
             at += STEP_BITS
         left >>= STEP_BITS
@@ -207,7 +205,7 @@ def unflushed(left):
 def protects(steps):
     """Whether PROTECT is among them."""
     while steps:
-        if steps & STEP_MASK == PROTECT:
+        if steps & STEP_MASK == Step.PROTECT:
             return 1
         steps >>= STEP_BITS
     return 0
@@ -246,7 +244,7 @@ def judge_lines(td, lay, rules, me, gpa):
     if lay.wbinvd and not is_kvms(lay, rules, gpa) and phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
         lines = yield load_acquire(td, dirty_lines(lay, gpa))
         if lines == generation_of(own(td, owner(lay, gpa))) - 1:
-            note(td, lay, me, gpa, WRITTEN_BACK_LATE)
+            note(td, lay, me, gpa, Outcome.written_back_late)
     yield from gone(td, lay, rules, me, gpa)
     return 0
 

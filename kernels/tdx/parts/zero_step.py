@@ -37,17 +37,15 @@ from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
 from kernels.tdx.kvm.kick import HELD_OUT, acknowledge
 from kernels.tdx.kvm.page_fault import RETRY, handle_ept_violation
-from kernels.tdx.kvm.vcpu_run import LEAF_ENTER, NOT_ENTERED, enter_guest, handle_exit, instruction_behind
+from kernels.tdx.kvm.vcpu_run import NOT_ENTERED, enter_guest, handle_exit, instruction_behind
 from kernels.tdx.module.mem import vp_enter
 from kernels.tdx.module.zero_step import forget_stepping, log_epf, tdcall_accept, zero_step_filter
 from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, FaultRetry
 from kernels.tdx.spans import ENTRY, FAULTING
-from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS
+from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import last_epf_gpa
-
-FASTPATH_REENTER, REENTER = int(Fault.FASTPATH_REENTER), int(FaultRetry.REENTER)
 
 
 @local
@@ -113,7 +111,7 @@ def enter(td, lay, rules, me):
     status = yield from vp_enter(td, lay, rules, me)
     if status == SUCCESS and own(td, last_epf_gpa(lay, me.index)):
         status = yield from zero_step_filter(td, lay, rules, me)
-    count_status(td, me, LEAF_ENTER, status)
+    count_status(td, me, Leaf.TDH_VP_ENTER, status)
     if is_busy(status):
         note(td, lay, me, -1, outcome_of(status))
     return status
@@ -124,7 +122,7 @@ def run_fast_path(td, lay, rules, me, leaves):
     """tdx_vcpu_run(): leaves the fast path where it is held out or the module is busy. Returns the status of the entry,
     or NOT_ENTERED. The fault FASTPATH_REENTER stays in it, and looks at neither mode nor IPI.
     """
-    if leaves == HELD_OUT and rules.faults & FASTPATH_REENTER:
+    if leaves == HELD_OUT and rules.faults & Fault.FASTPATH_REENTER:
         leaves = 0
         while (yield load_seq_cst(td, lay.wait_for_sept_zap)) != 0:
             relax(td, rules, me)
@@ -133,7 +131,7 @@ def run_fast_path(td, lay, rules, me, leaves):
         status = yield from enter(td, lay, rules, me)
         if is_busy(status):
             relax(td, rules, me)
-        leaves = not is_busy(status) or not rules.faults & FASTPATH_REENTER
+        leaves = not is_busy(status) or not rules.faults & Fault.FASTPATH_REENTER
     return NOT_ENTERED if is_busy(status) else status
 
 
@@ -156,7 +154,7 @@ def retry_fault(td, lay, rules, me, gpa):
     """
     while True:
         result = yield from handle_ept_violation(td, lay, rules, me, gpa)
-        if result != RETRY or rules.fault_retry == REENTER:
+        if result != RETRY or rules.fault_retry == FaultRetry.REENTER:
             break
         yield from acknowledge(td, lay, rules, me)
         if (yield from event_comes(td, lay, rules, me)):
@@ -173,7 +171,7 @@ def retry_fault(td, lay, rules, me, gpa):
 def handle_stepping_exit(td, lay, rules, me, ended, leaving):
     """TDX_HOST_PRIORITY_BUSY_TIMEOUT, and an unexpected pending page, are exits of their own."""
     if ended & WHY_MASK == PRIORITY_TIMEOUT:
-        count_status(td, me, LEAF_ENTER, HOST_PRIORITY_BUSY_TIMEOUT)
+        count_status(td, me, Leaf.TDH_VP_ENTER, HOST_PRIORITY_BUSY_TIMEOUT)
         note(td, lay, me, -1, outcome_of(HOST_PRIORITY_BUSY_TIMEOUT))
     elif ended & WHY_MASK == PENDING_VIOLATION:
         yield from kill_for_pending(td, lay, rules, me, ended)
