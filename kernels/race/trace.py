@@ -10,17 +10,7 @@ from kernels.language.atomics import load_relaxed, own, set_own, settle, store_r
 from kernels.language.steps import harness
 from kernels.language.syntax import out_of_line
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACE_RING, TRACED
-from kernels.race.ring import (
-    LABEL,
-    MOST_REPEATS,
-    OPERAND,
-    REPEAT_SHIFT,
-    SITE_BITS,
-    TICKS,
-    VALUE,
-    Mark,
-    kept,
-)
+from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark, kept
 from kernels.race.tally import now
 
 LONGEST_LOOP = 3

@@ -6,17 +6,7 @@ nothing that a search reports depends on them.
 
 from kernels.language.atomics import at_word, compare_exchange_seq_cst, pause, store_release, words_at
 from kernels.language.syntax import out_of_line
-from kernels.search.fingerprint import (
-    ACTOR,
-    FACTOR_1,
-    LABEL,
-    OF_LABEL,
-    RELATIONS,
-    SUM,
-    mix,
-    sums_of,
-    term,
-)
+from kernels.search.fingerprint import ACTOR, FACTOR_1, LABEL, OF_LABEL, RELATIONS, SUM, mix, sums_of, term
 from kernels.search.moves import FIRST, NAMING, SECOND, row_of
 
 # Words of `common`.

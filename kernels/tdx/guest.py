@@ -4,12 +4,7 @@ holds its generation and phase, the TLB entry holds the word at fill, one load c
 Functions of steps are open places here: a part of a machine (`kernels/tdx/parts`) may have its own in them.
 """
 
-from kernels.language.atomics import (
-    load_acquire,
-    load_relaxed,
-    own,
-    set_own,
-)
+from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import DEADLINE as DEADLINE_WORD
@@ -36,15 +31,7 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import AT_ONCE, Pattern
 from kernels.tdx.spans import CPU_WALK, GUEST, GUEST_READ
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS, Leaf
-from kernels.tdx.tally import (
-    count_age,
-    count_reads,
-    count_status,
-    each_page,
-    note,
-    outcome_of,
-    uniform_page,
-)
+from kernels.tdx.tally import count_age, count_reads, count_status, each_page, note, outcome_of, uniform_page
 from kernels.tdx.words import ipi, owner, sept, stage, tlb
 
 # How an access ends: why the guest is left, or that it is not. Above that stands the instruction at hand.

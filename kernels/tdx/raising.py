@@ -108,10 +108,7 @@ class _Graph:
                 return bool(self.flow & parts), not self.flow & parts
             case ast.Compare(left=left, ops=[ast.Lt() | ast.GtE() as op], comparators=[right]) if _is_pages(right):
                 found = self.values(left)
-                below = (
-                    found != NOTHING,
-                    self.behind and (found.other or any(c > 0 for c in found.constants)),
-                )
+                below = (found != NOTHING, self.behind and (found.other or any(c > 0 for c in found.constants)))
                 return below if isinstance(op, ast.Lt) else below[::-1]
         return True, True
 

@@ -27,13 +27,7 @@ from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, STEP_BITS, STEP_MASK, Busy, Gate, OnError, Step, pack_steps
 from kernels.tdx.spans import SHOOTDOWN
 from kernels.tdx.statuses import EPT_ENTRY_STATE_INCORRECT, EPT_PAGE_NOT_FREE, HANDED_UP, RCX, SKIPPED, SUCCESS, Leaf
-from kernels.tdx.tally import (
-    blocked_at,
-    keep_met,
-    met,
-    record,
-    start_meeting,
-)
+from kernels.tdx.tally import blocked_at, keep_met, met, record, start_meeting
 from kernels.tdx.words import bepoch, owner, stage
 
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])

@@ -5,12 +5,7 @@ smp_call_function_single() is told by what it comes to: the processor is got out
 it while no vCPU does.
 """
 
-from kernels.language.atomics import (
-    compare_exchange_seq_cst,
-    own,
-    pin_to,
-    store_release,
-)
+from kernels.language.atomics import compare_exchange_seq_cst, own, pin_to, store_release
 from kernels.language.steps import choice, harness, local, op, steps
 from kernels.race.tally import count, now, relax
 from kernels.story.spans import host, wait
@@ -18,10 +13,7 @@ from kernels.tdx.counters import MOVES, VCPU_HISTS
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.module.processors import mng_vpflushdone, vp_flush
 from kernels.tdx.rules import Fault
-from kernels.tdx.statuses import (
-    SUCCESS,
-    Leaf,
-)
+from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of, record
 from kernels.tdx.words import lp_ipi, occupant
 

@@ -4,13 +4,7 @@ Source: arch/x86/kvm/x86.c vcpu_enter_guest(), arch/x86/kvm/vmx/tdx.c tdx_vcpu_r
 little, are open places: a part of a machine (`kernels/tdx/parts`) may have its own in them.
 """
 
-from kernels.language.atomics import (
-    load_acquire,
-    load_seq_cst,
-    store_relaxed,
-    store_release,
-    store_seq_cst,
-)
+from kernels.language.atomics import load_acquire, load_seq_cst, store_relaxed, store_release, store_seq_cst
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.ring import Mark, kept
 from kernels.race.tally import count, finish, now, relax, two
@@ -35,15 +29,7 @@ from kernels.tdx.module.mem import td_exit, vp_enter
 from kernels.tdx.rules import Fault
 from kernels.tdx.spans import ENTRY, OWN
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS, Leaf
-from kernels.tdx.tally import (
-    arm_tick_once,
-    count_status,
-    note,
-    outcome_of,
-    record,
-    share_cpu_at_tick,
-    vcpu_stopping,
-)
+from kernels.tdx.tally import arm_tick_once, count_status, note, outcome_of, record, share_cpu_at_tick, vcpu_stopping
 from kernels.tdx.words import mode, requests
 
 OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")

@@ -28,13 +28,7 @@ from kernels.tdx.bits import (
     state_of,
     table_of,
 )
-from kernels.tdx.module.locks import (
-    lock_entry,
-    lock_entry_as_guest,
-    try_lock_shared,
-    unlock_entry,
-    unlock_shared,
-)
+from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest, try_lock_shared, unlock_entry, unlock_shared
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault, Flow
 from kernels.tdx.spans import ADD, CPU_WALK, tdcall

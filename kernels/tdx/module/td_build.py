@@ -14,15 +14,7 @@ from kernels.tdx.module.lifecycle import refused_in, vp_flush_own
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_exclusive, unlock_shared
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block, mem_track
 from kernels.tdx.spans import seamcall
-from kernels.tdx.statuses import (
-    EPT_ENTRY_NOT_PRESENT,
-    OPERAND_BUSY,
-    RCX,
-    RDX,
-    SUCCESS,
-    TDR,
-    Leaf,
-)
+from kernels.tdx.statuses import EPT_ENTRY_NOT_PRESENT, OPERAND_BUSY, RCX, RDX, SUCCESS, TDR, Leaf
 from kernels.tdx.words import sept
 
 

@@ -34,20 +34,8 @@ from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out
 from kernels.tdx.kvm.zapper import any_page, claim, zapper
 from kernels.tdx.module.lifecycle import create, runs, td_exit_alive, vp_enter_alive
 from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
-from kernels.tdx.module.mem import (
-    mem_page_remove,
-    mem_range_block,
-    mem_track,
-    requires_tracking,
-    td_exit,
-    vp_enter,
-)
-from kernels.tdx.module.td_build import (
-    block_with_tdr,
-    remove_with_tdr,
-    track_with_tdr,
-    vp_flush_shared,
-)
+from kernels.tdx.module.mem import mem_page_remove, mem_range_block, mem_track, requires_tracking, td_exit, vp_enter
+from kernels.tdx.module.td_build import block_with_tdr, remove_with_tdr, track_with_tdr, vp_flush_shared
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
 from kernels.tdx.parts.batch import without_flush

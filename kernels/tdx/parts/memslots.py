@@ -68,10 +68,7 @@ def make_again(td, lay, rules, me, gpa):
     return 0
 
 
-@steps(
-    span=host("delete slot", "deletes a memslot"),
-    at={"try_lock_exclusive_slots_lock": LOCK},
-)
+@steps(span=host("delete slot", "deletes a memslot"), at={"try_lock_exclusive_slots_lock": LOCK})
 def delete_memslot(td, lay, rules, me):
     """The page of a memslot that is invalid, whose SPTE was present; with slots_lock and mmu_lock held. NONE where the
     run, or the VM, has come to its end.

@@ -36,13 +36,7 @@ from kernels.tdx.kvm.td_ioctls import trylock_all_vcpus, unlock_all_vcpus
 from kernels.tdx.kvm.vcpu_run import two
 from kernels.tdx.kvm.zap import give_away, look, take_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, zapper
-from kernels.tdx.module.lifecycle import (
-    block_td,
-    create,
-    mem_page_add,
-    mng_key_freeid,
-    phymem_page_reclaim,
-)
+from kernels.tdx.module.lifecycle import block_td, create, mem_page_add, mng_key_freeid, phymem_page_reclaim
 from kernels.tdx.module.locks import write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_add

@@ -19,13 +19,7 @@ the ordering has the step WBINVD: one without it says nothing of caches, and is 
 written back by itself nobody knows: one that is dirty where the shootdown is over is late.
 """
 
-from kernels.language.atomics import (
-    fetch_and_seq_cst,
-    load_acquire,
-    load_relaxed,
-    own,
-    store_release,
-)
+from kernels.language.atomics import fetch_and_seq_cst, load_acquire, load_relaxed, own, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import choice, local, steps
 from kernels.race.tally import count, two
