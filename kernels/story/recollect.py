@@ -170,13 +170,14 @@ def retaken(protocol: Protocol, site: int, known: int | None, value: int, operan
 def called(protocol: Protocol, actor: str, function: str, before: tuple[str, ...]) -> tuple[str, ...]:
     """The calls that lead to a step of `function`, outermost first, where the actor's step before came by `before`.
 
-    A function that several call was called by the one whose own step came before; else it is the outermost call.
+    A function that several call was called by the one whose own step came before, or by what that one calls; else it is
+    the outermost call.
     """
     if before and before[-1] == function:
         return before
     kind = next(kind for kind in protocol.actors if kind.name == actor.split()[0])
     ways = paths(protocol.actors[kind])[function]
-    return next((way for way in ways if way[:-1] == before), min(ways, key=len))
+    return min([way for way in ways if way[: len(before)] == before] or ways, key=len)
 
 
 @cache

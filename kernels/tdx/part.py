@@ -21,7 +21,8 @@ from kernels.tdx.rules import Flow, flow_name, flow_named
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """`fills`: what it has in which open place of the machine; such a function may call what is below it.
+    """`fills`: what it has in which open place of the machine; such a function may call what is below it;
+    `of_vcpus`: the same in vCPUs alone.
 
     `on`: the part that it is made to stand on, which is there wherever it is. `above`: those over whose steps its own
     stand where both fill a place. `not_with`: parts that it cannot be combined with, and why; what stands on one of
@@ -31,6 +32,7 @@ class Part:
     """
 
     fills: Mapping[Steps, Steps]
+    of_vcpus: Mapping[Steps, Steps] = field(default_factory=dict)
     on: str = ""
     above: Sequence[str] = ()
     not_with: Mapping[str, str] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from kernels.tdx.bits import (
     TAG_BITS,
 )
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
-from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.kvm.vcpu_run import AS_VCPU, vcpu
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.lock_contention import behind_call, behind_step
 from kernels.tdx.outcomes import Outcome
@@ -132,11 +132,12 @@ def senders_with(plan, word, order):
 def protocol_of(flow: Flow) -> Protocol:
     """The protocol of a machine with these parts; `contradiction` says which cannot be combined."""
     its = parts_of(flow).values()
-    layers = [part.fills for part in its]
+    of_vcpus = [AS_VCPU, *({**part.fills, **part.of_vcpus} for part in its)]
+    of_zappers = [part.fills for part in its]
     name = "".join(f"_{part}" for part in flow_name(flow).split("+")) if flow else ""
     return Protocol(
         WORDS,
-        {VCPU: composed(vcpu, layers, f"vcpu{name}"), ZAPPER: composed(zapper, layers, f"zapper{name}")},
+        {VCPU: composed(vcpu, of_vcpus, f"vcpu{name}"), ZAPPER: composed(zapper, of_zappers, f"zapper{name}")},
         Outcome,
         rules=Rules,
         smallest=(Rules(*([0] * len(Rules._fields)))._replace(flow=int(flow)), Size(1, 1)),

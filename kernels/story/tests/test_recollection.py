@@ -239,8 +239,8 @@ UNTIL = (*DEEPER, "seamcall_step", "seamcall_until")
     [
         ("zapper 0", "shootdown", (), DEEPER),
         ("zapper 0", "kick", (*UNTIL, "seamcall", "mem_track"), (*DEEPER, "kick")),
-        ("zapper 0", "kick", UNTIL, (*UNTIL, "kick")),
-        ("zapper 0", "kick", (*UNTIL, "kick"), (*UNTIL, "kick")),
+        ("zapper 0", "kick", UNTIL, (*UNTIL, "kick_out", "kick")),
+        ("zapper 0", "kick", (*UNTIL, "kick_out", "kick"), (*UNTIL, "kick_out", "kick")),
         ("vcpu 0", "acknowledge", ("vcpu",), ("vcpu", "acknowledge")),
         (
             "vcpu 0",

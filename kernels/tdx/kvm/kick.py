@@ -8,7 +8,6 @@ Documentation/virt/kvm/vcpu-requests.rst.
 from kernels.language.atomics import (
     compare_exchange_seq_cst,
     exchange_seq_cst,
-    fetch_add_seq_cst,
     fetch_and_seq_cst,
     fetch_or_seq_cst,
     load_acquire,
@@ -26,9 +25,9 @@ from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MO
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known, keeps_vcpus_out
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
-from kernels.tdx.kvm.zap_locks import WRITE, give_back, has_interrupts_off, lock_no_entry, mode_of_vcpu
+from kernels.tdx.kvm.zap_locks import give_back, has_interrupts_off, lock_no_entry, mode_of_vcpu, take_lock
 from kernels.tdx.module.lifecycle import phymem_page_wbinvd
-from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
+from kernels.tdx.module.locks import write_unlock
 from kernels.tdx.module.mem import invept, mem_page_remove, mem_range_block, mem_range_unblock, mem_track
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, Flow, FlushAt, KickBy, Module, SharedFlush
@@ -36,8 +35,6 @@ from kernels.tdx.spans import (
     ACKNOWLEDGED,
     AWAKE,
     ENTRY,
-    FOR_READ,
-    FOR_WRITE,
     GIVEN_BACK,
     KICKING,
     REQUESTS,
@@ -167,6 +164,13 @@ def kick(td, lay, rules, me, parts, request, wait, stamped):
     return sent
 
 
+@steps(in_place=True)
+def kick_out(td, lay, rules, me):
+    """A whole kick that makes no request, and is waited for."""
+    yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
+    return 0
+
+
 @steps(span=AWAKE)
 def acknowledge(td, lay, rules, me):
     """ack_kick(), the IPI's empty handler: interrupts are on, the TD exit is behind. Answers every sender."""
@@ -175,23 +179,12 @@ def acknowledge(td, lay, rules, me):
     return 0
 
 
-@steps(
-    span=wait("own lock", "waits for a lock of the ordering's own"),
-    at={"try_lock_exclusive_own_lock": FOR_WRITE, "fetch_add_seq_cst_own_lock": FOR_READ},
-)
+@steps(span=wait("own lock", "waits for a lock of the ordering's own"))
 def take_lock_as_vcpu(td, lay, rules, me, lock):
     """Wait for a lock of the ordering's own; with interrupts off no IPI is answered meanwhile."""
-    if mode_of_vcpu(rules, lock) == WRITE:
-        while not (yield try_lock_exclusive(td, own_lock(lay, lock))):
-            if not has_interrupts_off(rules, lock):
-                yield from acknowledge(td, lay, rules, me)
-            relax(td, rules, me)
-    else:
-        while (yield fetch_add_seq_cst(td, own_lock(lay, lock), 2)) & 1:
-            yield fetch_add_seq_cst(td, own_lock(lay, lock), -2)
-            if not has_interrupts_off(rules, lock):
-                yield from acknowledge(td, lay, rules, me)
-            relax(td, rules, me)
+    mode = mode_of_vcpu(rules, lock)
+    answers = not has_interrupts_off(rules, lock)
+    yield from take_lock(td, lay, rules, me, lock, mode, answers)
     return 0
 
 
@@ -346,18 +339,18 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
                 break
         if keeps_vcpus_out(policy):
             without_vcpus = 1
-            if rules.no_entry_lock:
+            if gpa >= 0 and rules.no_entry_lock:  # not where a vCPU tracks, for no page
                 yield from lock_no_entry(td, lay, rules, me)
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
-            yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
+            yield from kick_out(td, lay, rules, me)
             if rules.faults & Fault.LET_IN_TOO_EARLY:
                 yield store_release(td, lay.wait_for_sept_zap, 0)
         retries += 1
         relax(td, rules, me)
     if without_vcpus:
         yield store_release(td, lay.wait_for_sept_zap, 0)
-        if rules.no_entry_lock:
+        if gpa >= 0 and rules.no_entry_lock:
             yield write_unlock(td, lay.no_entry_lock)
     answer = answer_of(policy, status)
     if is_busy(answer) and not quiet:

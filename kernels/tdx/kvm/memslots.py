@@ -41,10 +41,16 @@ from kernels.tdx.bits import (
 )
 from kernels.tdx.counters import SHOOTDOWNS
 from kernels.tdx.kvm.kick import WHOLE, kick
-from kernels.tdx.kvm.page_fault import read_lock_with_interrupts
 from kernels.tdx.kvm.shootdown import next_page_word
 from kernels.tdx.kvm.vcpu_run import vm_is_dead
-from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, unlock_exclusive, write_lock_mmu, write_unlock
+from kernels.tdx.module.locks import (
+    read_lock_mmu,
+    read_unlock,
+    try_lock_exclusive,
+    unlock_exclusive,
+    write_lock_mmu,
+    write_unlock,
+)
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
 from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
@@ -146,7 +152,7 @@ def shared_fault(td, lay, rules, me, gpa):
     """
     slot = yield load_acquire(td, memslot(lay, gpa))
     if slot_state(slot) != SLOT_INVALID:
-        yield from read_lock_with_interrupts(td, lay, rules, me)
+        yield from read_lock_mmu(td, lay, rules, me)
         old = yield load_acquire(td, shared_spte(lay, gpa))
         if old != wanted_spte(slot, gpa):
             installed = yield install(td, shared_spte(lay, gpa), old, wanted_spte(slot, gpa))

@@ -6,7 +6,7 @@ guest faults again; v6.16's loop within the host is in `kernels/tdx/parts/zero_s
 as the host page is looked up with the SPTE already frozen.
 """
 
-from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
+from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import count, relax
@@ -24,11 +24,11 @@ from kernels.tdx.bits import (
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known
 from kernels.tdx.kvm.kick import acknowledge, give_lock_back_as_vcpu, take_lock_as_vcpu
-from kernels.tdx.module.locks import read_unlock, try_lock_exclusive, write_unlock
+from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Busy, Fault, Flow, OnError
-from kernels.tdx.spans import FAULTING, READ_LOCK, WRITE_LOCK
+from kernels.tdx.spans import FAULTING
 from kernels.tdx.statuses import HANDED_UP, SAME_PAGE_PENDING, SKIPPED, SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of
 from kernels.tdx.words import mirror, owner
@@ -59,25 +59,6 @@ def allocated(page):
 def allocate(td, owned, free):
     """Take the page that guest_memfd, or the allocator of page tables, holds for this place; once is enough."""
     compare_exchange_seq_cst(td, owned, free, allocated(free))
-
-
-@steps(span=READ_LOCK)
-def read_lock_with_interrupts(td, lay, rules, me):
-    """mmu_lock for read. Interrupts are on: a zapper that holds it for write may be waiting for this CPU's answer."""
-    while (yield fetch_add_seq_cst(td, lay.mmu_lock, 2)) & 1:
-        yield fetch_add_seq_cst(td, lay.mmu_lock, -2)
-        yield from acknowledge(td, lay, rules, me)
-        relax(td, rules, me)
-    return 0
-
-
-@steps(span=WRITE_LOCK)
-def write_lock_with_interrupts(td, lay, rules, me):
-    """The same for write."""
-    while not (yield try_lock_exclusive(td, lay.mmu_lock)):
-        yield from acknowledge(td, lay, rules, me)
-        relax(td, rules, me)
-    return 0
 
 
 @steps
@@ -165,9 +146,9 @@ def handle_ept_violation(td, lay, rules, me, gpa):
     Returns DONE, RETRY or BUG.
     """
     if rules.fault_for_write:
-        yield from write_lock_with_interrupts(td, lay, rules, me)
+        yield from write_lock_mmu(td, lay, rules, me)
     else:
-        yield from read_lock_with_interrupts(td, lay, rules, me)
+        yield from read_lock_mmu(td, lay, rules, me)
     node = table_of(lay, gpa)
     while True:
         result = yield from set_external_spte(td, lay, rules, me, node)

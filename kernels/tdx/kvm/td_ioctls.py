@@ -13,7 +13,7 @@ from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.bits import MIRROR_NONPRESENT, SPTE_PRESENT, generation_of
 from kernels.tdx.kvm.busy import is_busy
-from kernels.tdx.kvm.kick import WHOLE, kick
+from kernels.tdx.kvm.kick import kick_out
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.zapper import any_page
 from kernels.tdx.module.lifecycle import mem_page_add
@@ -122,7 +122,7 @@ def trylock_all_vcpus(td, lay, rules, me):
             while vcpu > 0:
                 vcpu -= 1
                 yield write_unlock(td, vcpu_mutex(lay, vcpu))
-            yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
+            yield from kick_out(td, lay, rules, me)
             relax(td, rules, me)
     want_vcpus(td, lay, -1)
     return 0

@@ -8,7 +8,7 @@ page-table lock is held around a flush.
 from kernels.language.atomics import fetch_add_seq_cst
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
-from kernels.tdx.module.locks import read_lock_mmu, try_lock_exclusive, write_lock_mmu
+from kernels.tdx.module.locks import meanwhile, read_lock_mmu, try_lock_exclusive, write_lock_mmu
 from kernels.tdx.rules import FIRST_LOCK_STEP, STEPS_OF_LOCK, Lock
 from kernels.tdx.spans import FOR_READ, FOR_WRITE, GIVEN_BACK, LOCK, UNLOCKED
 from kernels.tdx.words import own_lock
@@ -69,14 +69,18 @@ def give_back(td, lock, mode):
 
 
 @steps(at={"try_lock_exclusive_own_lock": FOR_WRITE, "fetch_add_seq_cst_own_lock": FOR_READ})
-def take_lock(td, lay, rules, me, lock, mode):
-    """Wait for a lock of the ordering's own."""
+def take_lock(td, lay, rules, me, lock, mode, answers):
+    """Wait for a lock of the ordering's own; where it `answers`, a vCPU does so meanwhile."""
     if mode == WRITE:
         while not (yield try_lock_exclusive(td, own_lock(lay, lock))):
+            if answers:
+                yield from meanwhile(td, lay, rules, me)
             relax(td, rules, me)
     else:
         while (yield fetch_add_seq_cst(td, own_lock(lay, lock), 2)) & 1:
             yield fetch_add_seq_cst(td, own_lock(lay, lock), -2)
+            if answers:
+                yield from meanwhile(td, lay, rules, me)
             relax(td, rules, me)
     return 0
 
@@ -92,7 +96,7 @@ def lock_step(td, lay, rules, me, what, held):
         else:
             yield give_back(td, lay.mmu_lock, how_held(held, Lock.MMU_LOCK))
     elif mode_of(what):
-        yield from take_lock(td, lay, rules, me, lock_of(what), mode_of(what))
+        yield from take_lock(td, lay, rules, me, lock_of(what), mode_of(what), 0)
     else:
         yield give_back(td, own_lock(lay, lock_of(what)), how_held(held, lock_of(what)))
     return held_behind(held, what)

@@ -53,7 +53,7 @@ def map_page(td, lay, rules, me, gpa, page):
     while True:
         if rules.fault_lock:
             mode = mode_of_vcpu(rules, rules.fault_lock - 1)
-            yield from take_lock(td, lay, rules, me, rules.fault_lock - 1, mode)
+            yield from take_lock(td, lay, rules, me, rules.fault_lock - 1, mode, 0)
         status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
         if rules.fault_lock:
             yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.fault_lock - 1)

@@ -76,9 +76,16 @@ def for_guest(status):
     return OPERAND_BUSY | RCX if status == BUSY_HOST_PRIORITY | RCX else status
 
 
+@steps(in_place=True)
+def meanwhile(td, lay, rules, me):
+    """A turn of a wait with interrupts on: in this place a vCPU answers IPIs, of which a zapper is sent none."""
+    return 0
+
+
 @steps(span=WRITE_LOCK)
 def write_lock_mmu(td, lay, rules, me):
     while not (yield try_lock_exclusive(td, lay.mmu_lock)):
+        yield from meanwhile(td, lay, rules, me)
         relax(td, rules, me)
     return 0
 
@@ -87,6 +94,7 @@ def write_lock_mmu(td, lay, rules, me):
 def read_lock_mmu(td, lay, rules, me):
     while (yield fetch_add_seq_cst(td, lay.mmu_lock, 2)) & 1:
         yield fetch_add_seq_cst(td, lay.mmu_lock, -2)
+        yield from meanwhile(td, lay, rules, me)
         relax(td, rules, me)
     return 0
 

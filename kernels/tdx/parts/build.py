@@ -26,7 +26,7 @@ from kernels.tdx.bits import (
 from kernels.tdx.bits import generation_of as generation
 from kernels.tdx.counters import BUG_ON, KICKS_MET, MET
 from kernels.tdx.kvm.busy import is_busy
-from kernels.tdx.kvm.kick import WHOLE, acknowledge, kick
+from kernels.tdx.kvm.kick import acknowledge, kick_out
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import next_page_word, shoot_down, steps_of
 from kernels.tdx.kvm.td_ioctls import gives_way, ioctl_finalize, ioctl_init_mem_region, ioctl_init_vcpu
@@ -230,7 +230,7 @@ def make_ioctl(td, lay, rules, me, due):
 def next_td(td, lay, rules, me):
     """In a race alone: everybody closes the VM, whose vCPUs are kicked, and the threads open the next one."""
     close_td(td, lay)
-    yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
+    yield from kick_out(td, lay, rules, me)
     if is_closed(td, lay, rules, me):
         yield from create(td, lay, rules, me)
         for gpa in range(lay.pages):

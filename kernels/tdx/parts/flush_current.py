@@ -12,15 +12,7 @@ looks late waits for the next one's IPI, too, and could as well have looked befo
 shootdowns a vCPU's root stays.
 """
 
-from kernels.language.atomics import (
-    fetch_or_seq_cst,
-    load_acquire,
-    load_relaxed,
-    own,
-    set_own,
-    store_release,
-    store_seq_cst,
-)
+from kernels.language.atomics import fetch_or_seq_cst, load_acquire, load_relaxed, own, set_own, store_release
 from kernels.language.naming import OneOf, SetOf
 from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import FINISHED
@@ -28,18 +20,28 @@ from kernels.race.tally import count, relax, two
 from kernels.story.spans import host
 from kernels.tdx.bits import BY_VCPU
 from kernels.tdx.counters import BUG_ON
-from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known, keeps_vcpus_out
-from kernels.tdx.kvm.kick import ASKS, SENDS, WAITS, WHOLE, acknowledge, exiting_guest_mode, needs_ipi, next_vcpu
+from kernels.tdx.kvm.kick import (
+    ASKS,
+    SENDS,
+    WAITS,
+    WHOLE,
+    acknowledge,
+    exiting_guest_mode,
+    kick_out,
+    needs_ipi,
+    next_vcpu,
+    seamcall,
+    seamcall_until,
+)
 from kernels.tdx.kvm.shootdown import lower_gate, raise_gate
 from kernels.tdx.kvm.steps_left import after_failure, ends_kick, is_awaited, is_kick, parts_of
 from kernels.tdx.kvm.vcpu_run import mmu_reload
 from kernels.tdx.module.mem import mem_track
-from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
-from kernels.tdx.rules import STEP_BITS, STEP_MASK, Fault, OnError, Step
-from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU, VCPUS_IN, VCPUS_OUT
+from kernels.tdx.rules import STEP_BITS, STEP_MASK, OnError, Step
+from kernels.tdx.spans import ACKNOWLEDGED, DEAD, KICKING, TO_A_VCPU
 from kernels.tdx.statuses import HANDED_UP, SKIPPED, SUCCESS, Leaf
-from kernels.tdx.tally import count_retries, count_status, note, outcome_of, vcpu_stopping
+from kernels.tdx.tally import vcpu_stopping
 from kernels.tdx.words import VCPU, ipi, mode, reloads, requests
 
 
@@ -124,38 +126,17 @@ def kick_as_vcpu(td, lay, rules, me, parts, due, request, wait):
     return due
 
 
-@steps(at={"store_seq_cst_wait_for_sept_zap": VCPUS_OUT, "store_release_wait_for_sept_zap": VCPUS_IN})
-def track_as_vcpu(td, lay, rules, me):
-    """TDH.MEM.TRACK under the policy for BUSY without mmu_lock, as `seamcall_until`; returns what that does."""
-    policy = rules.track_busy_read
-    without_vcpus = 0
-    retries = 0
-    while True:
-        status = yield from mem_track(td, lay, rules, me)
-        count_status(td, me, Leaf.TDH_MEM_TRACK, status)
-        if status != SUCCESS:
-            note(td, lay, me, -1, outcome_of(status))
-        if without_vcpus or not is_known(policy, status) or has_one_try(policy):
-            break
-        if has_some_tries(policy):
-            if (yield gives_up(td, lay, rules, me, retries, policy)):
-                break
-        if keeps_vcpus_out(policy):
-            without_vcpus = 1
-            # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
-            yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
-            yield from kick_as_vcpu(td, lay, rules, me, WHOLE, 0, 0, 1)
-            if rules.faults & Fault.LET_IN_TOO_EARLY:
-                yield store_release(td, lay.wait_for_sept_zap, 0)
-        retries += 1
-        relax(td, rules, me)
-    if without_vcpus:
-        yield store_release(td, lay.wait_for_sept_zap, 0)
-    answer = answer_of(policy, status)
-    if is_busy(answer):
-        note(td, lay, me, -1, Outcome.busy_given_up)
-    count_retries(td, me, retries)
-    return answer
+@steps
+def kick_out_as_vcpu(td, lay, rules, me):
+    """A whole one that makes no request."""
+    yield from kick_as_vcpu(td, lay, rules, me, WHOLE, 0, 0, 1)
+    return 0
+
+
+@steps
+def track_alone(td, lay, rules, me, leaf, gpa):
+    """TDH.MEM.TRACK is the only SEAMCALL that such a vCPU tries again where it is BUSY."""
+    return (yield from mem_track(td, lay, rules, me))
 
 
 @steps(span=host("flush", "flushes for its new root"), at={"store_release_vm_bugged": DEAD})
@@ -176,7 +157,8 @@ def tdx_flush_tlb_current(td, lay, rules, me):
             if ends_kick(left, wait):
                 due = 0
         elif what == Step.TRACK:
-            status = yield from track_as_vcpu(td, lay, rules, me)
+            policy = rules.track_busy_read
+            status = yield from seamcall_until(td, lay, rules, me, Leaf.TDH_MEM_TRACK, -1, policy, 0)
             if status == HANDED_UP:
                 left = after_failure(left, 0)
                 again = rules.shootdown
@@ -211,4 +193,4 @@ def load_root(td, lay, rules, me):
     return 0
 
 
-PART = Part({mmu_reload: load_root}, folds=False)
+PART = Part({mmu_reload: load_root}, of_vcpus={kick_out: kick_out_as_vcpu, seamcall: track_alone}, folds=False)

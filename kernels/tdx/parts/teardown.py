@@ -29,7 +29,7 @@ from kernels.tdx.bits import (
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm import mortal
 from kernels.tdx.kvm.busy import is_busy
-from kernels.tdx.kvm.kick import WHOLE, kick
+from kernels.tdx.kvm.kick import kick_out
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, shoot_down
 from kernels.tdx.kvm.td_ioctls import trylock_all_vcpus, unlock_all_vcpus
@@ -229,7 +229,7 @@ def vm_dead(td, lay, rules, me):
 @steps
 def release_hkid(td, lay, rules, me):
     """tdx_mmu_release_hkid(). Returns SUCCESS, or the status for which the HKID is leaked."""
-    yield from kick(td, lay, rules, me, WHOLE, 0, 1, 0)
+    yield from kick_out(td, lay, rules, me)
     if not rules.faults & Fault.KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
     status = yield from block_td(td, lay, rules, me)

@@ -15,14 +15,14 @@ ipi | 1 exchange, 3 fetch_or | 4 load_acquire
 vm_bugged | 7 store_release | 8 load_acquire
 requests | 2 fetch_and, 2 fetch_or | 1 load_acquire, 2 load_seq_cst
 mode | 2 store_relaxed, 2 store_release, 1 store_seq_cst, 2 compare_exchange | 2 load_seq_cst
-own_lock | 2 compare_exchange, 6 fetch_add |
+own_lock | 1 compare_exchange, 4 fetch_add |
 gate | 1 store_release, 1 store_seq_cst, 2 fetch_add | 1 load_acquire
-wait_for_sept_zap | 4 store_release, 2 store_seq_cst | 3 load_seq_cst
+wait_for_sept_zap | 2 store_release, 1 store_seq_cst | 3 load_seq_cst
 no_entry_lock | 1 compare_exchange, 1 fetch_add |
 srcu | 1 store_release, 1 store_seq_cst, 1 compare_exchange | 1 load_acquire
 memslot | 3 store_release, 1 store_seq_cst | 6 load_acquire
 shared_spte | 1 exchange, 1 compare_exchange | 2 load_acquire
-mmu_lock | 2 compare_exchange, 19 fetch_add |
+mmu_lock | 1 compare_exchange, 17 fetch_add |
 slots_lock | 1 exchange, 4 compare_exchange, 4 fetch_add |
 shared_owner | 3 store_release | 2 load_relaxed
 flush_ipi | 1 store_release, 1 store_seq_cst | 2 load_acquire

@@ -187,7 +187,7 @@ def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
         run.step("zapper 0", 0)
         run.until("zapper 0", "live.zaps")
         run.until("zapper 0", "vm_dead.store_seq_cst_runnable", {"live.zaps": 1})
-        run.until("vcpu 0", "read_lock_with_interrupts.fetch_add_seq_cst_mmu_lock", {GUEST: 1})
+        run.until("vcpu 0", "read_lock_mmu.fetch_add_seq_cst_mmu_lock", {GUEST: 1})
         run.until("zapper 0", "flush_vps.store_seq_cst_flush_ipi")
         run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
         populated[name] = (int(run.words[run.lay.mirror]), bits.state_of(int(run.words[run.lay.sept])))
