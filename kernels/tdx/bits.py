@@ -1,5 +1,7 @@
 """What the bits of the shared words are: a word is a row of `words.py` beside."""
 
+from enum import IntEnum
+
 from kernels.language.naming import nameless
 from kernels.language.steps import local
 
@@ -19,39 +21,100 @@ TDEL, HP = 1 << 11, 1 << 52
 RWX, LEAF = 0b111, 0xC0
 SVE = -1 << 63
 STATE_MASK = (0b1111 << 53) | (1 << 9) | LEAF
-FREE, MAPPED, BLOCKED = 0x00E0000000000000, LEAF, 0x0080000000000000 | LEAF
-PENDING, PENDING_BLOCKED = 0x0100000000000000 | LEAF, 0x0180000000000000 | LEAF
 TDB = 1 << 55  # blocked, in every state that can be
-NL_MAPPED, NL_BLOCKED = 0, TDB  # above the leaves: a page-table page, RWX set or cleared
 HPA_SHIFT, HPA_MASK = 12, ((1 << 40) - 1) << 12
 
-# KVM's view of a private page or of a page-table page (mirror SPTE).
-MIRROR_NONPRESENT, SPTE_PRESENT, SPTE_FROZEN = 0, 1, 2
 
-# What a guest page holds: zeroes, or what its last owner left. Only two-level flows have the word.
-ZEROED, LEFT_BEHIND = 0, 1
+class Sept(IntEnum):
+    """The state of an S-EPT entry."""
+
+    FREE = 0x00E0000000000000
+    MAPPED = LEAF
+    BLOCKED = TDB | LEAF
+    PENDING = 0x0100000000000000 | LEAF
+    PENDING_BLOCKED = 0x0100000000000000 | TDB | LEAF
+    # Above the leaves: a page-table page, RWX set or cleared.
+    NL_MAPPED = 0
+    NL_BLOCKED = TDB
+
+
+class Mirror(IntEnum):
+    """KVM's view of a private page or of a page-table page (mirror SPTE)."""
+
+    NONPRESENT = 0
+    PRESENT = 1
+    FROZEN = 2
+
+
+class Content(IntEnum):
+    """What a guest page holds: zeroes, or what its last owner left. Only two-level flows have the word."""
+
+    ZEROED = 0
+    LEFT_BEHIND = 1
+
 
 # The shared EPT (SPTEs of KVM): suppress #VE is bit 63, as in S-EPT entries. SHADOW_NONPRESENT_VALUE has nothing else;
 # an MMIO SPTE of a TD is neither present nor suppressed, and holds the guest page.
 SPTE_NONPRESENT, SPTE_GFN_SHIFT = SVE, 12
 # A memslot: host page << 3 | settled << 2 | state. That a change is over is for the oracle alone.
-SLOT_NONE, SLOT_VALID, SLOT_INVALID, SLOT_SETTLED, SLOT_PAGE_SHIFT = 0, 1, 2, 4, 3
-SRCU_OUTSIDE, SRCU_READING, SRCU_AWAITED = 0, 1, 2
+SLOT_SETTLED, SLOT_PAGE_SHIFT = 4, 3
 
-# vcpu->mode
-OUTSIDE_GUEST_MODE, IN_GUEST_MODE, EXITING_GUEST_MODE = 0, 1, 2
 
-# The state of a TD: what its TDR says of its key (TD_KEYS_CONFIGURED, TD_BLOCKED, TD_TEARDOWN), and of one with a key
-# what its TDCS says (OP_STATE_INITIALIZED, OP_STATE_RUNNABLE).
-TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN = 0, 1, 2, 3
+class Slot(IntEnum):
+    """The state of a memslot."""
+
+    NONE = 0
+    VALID = 1
+    INVALID = 2
+
+
+class Srcu(IntEnum):
+    """Whether a vCPU's thread is inside kvm->srcu, and awaited there."""
+
+    OUTSIDE = 0
+    READING = 1
+    AWAITED = 2
+
+
+class Mode(IntEnum):
+    """vcpu->mode"""
+
+    OUTSIDE_GUEST_MODE = 0
+    IN_GUEST_MODE = 1
+    EXITING_GUEST_MODE = 2
+
+
+class TdState(IntEnum):
+    """What a TD's TDR says of its key (TD_KEYS_CONFIGURED, TD_BLOCKED, TD_TEARDOWN), and of one with a key its TDCS
+    (OP_STATE_INITIALIZED, OP_STATE_RUNNABLE).
+    """
+
+    INITIALIZED = 0
+    RUNNABLE = 1
+    TD_BLOCKED = 2
+    TD_TEARDOWN = 3
+
 
 # The oracle's word of a host page: generation << 8 | zapper << 2 | phase. A TLB entry holds the word of a page in use.
 # How far the shootdown of a blocked page has come stands in its zapper's own word, `stage`: every read looks at the
 # page's line, and a shooter that wrote it once more would wait for it once more.
 TAG_BITS, TAG_MASK = 18, (1 << 18) - 1
 WRITABLE = 1 << TAG_BITS + 7  # of a TLB entry whose guest may write; the bits below a generation are 0 in a fill
-PAGE_IN_USE, PAGE_BLOCKED, PAGE_FREE = 0, 1, 2
-KICKED, DONE = 1, 2
+
+
+class Phase(IntEnum):
+    """Of the oracle's word of a host page."""
+
+    IN_USE = 0
+    BLOCKED = 1
+    FREE = 2
+
+
+class Stage(IntEnum):
+    """How far the shootdown of a blocked page has come."""
+
+    KICKED = 1
+    DONE = 2
 
 
 # The sender that all vCPUs are in an IPI word; a zapper is its own bit below it.

@@ -11,11 +11,9 @@ from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import STOP_ENDLESS
 from kernels.race.tally import count, now, two
 from kernels.tdx.bits import (
-    DONE,
-    KICKED,
-    MAPPED,
-    PAGE_BLOCKED,
-    PENDING,
+    Phase,
+    Sept,
+    Stage,
     content_of,
     generation_of,
     is_hit,
@@ -81,15 +79,15 @@ def grade(td, lay, rules, me, gpa, filled, seen):
     """
     seen: Holds[owner]  # type: ignore[no-redef]
     outcome = Outcome.use_after_remove
-    if generation_of(seen) == generation_of(filled) and phase_of(seen) == PAGE_BLOCKED:
+    if generation_of(seen) == generation_of(filled) and phase_of(seen) == Phase.BLOCKED:
         how_far: Holds[stage] = yield load_acquire(td, stage(lay, shooter_of(seen)))
         again: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
         if generation_of(again) == generation_of(seen):
             outcome = Outcome.stale_in_window
             # Where the page has been unblocked meanwhile the read was in the window.
-            if again == seen and how_far & 3 == KICKED:
+            if again == seen and how_far & 3 == Stage.KICKED:
                 outcome = Outcome.stale_after_kick
-            elif again == seen and how_far & 3 == DONE:
+            elif again == seen and how_far & 3 == Stage.DONE:
                 outcome = Outcome.stale_after_done
     note(td, lay, me, gpa, outcome)
     count(td, me, READS, 1)
@@ -195,9 +193,9 @@ def read_anew(td, lay, rules, me, at, gpa, held, seen):
     seen: Holds[owner]  # type: ignore[no-redef]
     if not is_hit(held, gpa):
         entry = yield from walk_to_leaf(td, lay, rules, me, gpa)
-        if state_of(entry) == PENDING:
+        if state_of(entry) == Sept.PENDING:
             return (yield from on_pending(td, lay, rules, me, at, gpa))
-        if state_of(entry) != MAPPED:
+        if state_of(entry) != Sept.MAPPED:
             return (yield from on_violation(td, lay, rules, me, at, gpa, entry))
         held = translation(gpa, page_of(entry))
         yield from fill(td, lay, rules, me, gpa, held)

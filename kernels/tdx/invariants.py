@@ -10,21 +10,7 @@ from kernels.language.machine import DONE, Machine
 from kernels.language.syntax import Site
 from kernels.search.fingerprint import OF_LABEL, facts_of
 from kernels.search.saying import over
-from kernels.tdx.bits import (
-    FREE,
-    MAPPED,
-    MIRROR_NONPRESENT,
-    NL_MAPPED,
-    PAGE_FREE,
-    PENDING,
-    SPTE_FROZEN,
-    epoch_of,
-    generation_of,
-    page_of,
-    phase_of,
-    refcount_of,
-    state_of,
-)
+from kernels.tdx.bits import Mirror, Phase, Sept, epoch_of, generation_of, page_of, phase_of, refcount_of, state_of
 from kernels.tdx.rules import Flow
 from kernels.tdx.words import mirror, owner, sept
 
@@ -78,9 +64,9 @@ def has_mirror(lay):
 
 def is_in_step(spte, state, is_table):
     """Whether a mirror SPTE that is not frozen and an S-EPT entry's state say the same of a page."""
-    if spte == MIRROR_NONPRESENT:
-        return state == FREE
-    return state == NL_MAPPED if is_table else state == PENDING or state == MAPPED
+    if spte == Mirror.NONPRESENT:
+        return state == Sept.FREE
+    return state == Sept.NL_MAPPED if is_table else state == Sept.PENDING or state == Sept.MAPPED
 
 
 def mirror_lost(plan, memo, lay, row):
@@ -90,7 +76,7 @@ def mirror_lost(plan, memo, lay, row):
     column, lost = words_at(plan.column), 0
     for page in range(lay.pages + lay.tables):
         spte, entry = row[column[mirror(lay, page)]], row[column[sept(lay, page)]]
-        lost |= spte != SPTE_FROZEN and not is_in_step(spte, state_of(entry), page >= lay.pages)
+        lost |= spte != Mirror.FROZEN and not is_in_step(spte, state_of(entry), page >= lay.pages)
     return lost
 
 
@@ -101,8 +87,8 @@ def not_owned(plan, memo, lay, row):
     column, lost = words_at(plan.column), 0
     for page in range(lay.pages + lay.tables):
         entry, owned = row[column[sept(lay, page)]], row[column[owner(lay, page)]]
-        is_ours = page_of(entry) == generation_of(owned) << 8 and phase_of(owned) != PAGE_FREE
-        lost |= state_of(entry) != FREE and not is_ours
+        is_ours = page_of(entry) == generation_of(owned) << 8 and phase_of(owned) != Phase.FREE
+        lost |= state_of(entry) != Sept.FREE and not is_ours
     return lost
 
 

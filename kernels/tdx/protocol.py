@@ -13,20 +13,7 @@ from kernels.language.syntax import SITES, Site, number_first
 from kernels.layout import Layout, Sizes
 from kernels.protocol import BuiltIn, Protocol, States, Telling
 from kernels.search.fingerprint import place_in
-from kernels.tdx.bits import (
-    FREE,
-    HPA_SHIFT,
-    LEFT_BEHIND,
-    MAPPED,
-    ONE_EPOCH,
-    OUTSIDE_GUEST_MODE,
-    PAGE_BLOCKED,
-    PAGE_FREE,
-    RWX,
-    SPTE_PRESENT,
-    SVE,
-    TAG_BITS,
-)
+from kernels.tdx.bits import HPA_SHIFT, ONE_EPOCH, RWX, SVE, TAG_BITS, Content, Mirror, Mode, Phase, Sept
 from kernels.tdx.invariants import epoch_fell, mirror_lost, not_owned, references_lost, references_of
 from kernels.tdx.kvm.vcpu_run import AS_VCPU, vcpu
 from kernels.tdx.kvm.zapper import zapper
@@ -62,13 +49,13 @@ def start(td: Any, lay: Layout, rules: Rules) -> None:
     for node in range(lay.pages + lay.tables):
         at = node * lay.page_stride
         if lay.tables:
-            td[lay.sept + at] = FREE | SVE
-            td[lay.owner + at] = 1 << 8 | PAGE_FREE
-            td[lay.content + at] = LEFT_BEHIND
+            td[lay.sept + at] = Sept.FREE | SVE
+            td[lay.owner + at] = 1 << 8 | Phase.FREE
+            td[lay.content + at] = Content.LEFT_BEHIND
             continue
-        td[lay.sept + at] = MAPPED | RWX | SVE | (1 << HPA_SHIFT)
+        td[lay.sept + at] = Sept.MAPPED | RWX | SVE | (1 << HPA_SHIFT)
         td[lay.owner + at] = 1 << 8
-        td[lay.mirror + at] = SPTE_PRESENT
+        td[lay.mirror + at] = Mirror.PRESENT
     for part in parts_of(lay.flow).values() if lay.flow else ():
         if part.start is not None:
             part.start(td, lay)
@@ -100,12 +87,12 @@ def is_dead(plan, lay, row):
 
 def has_left(lay, vcpu, word, value):
     """Whether a vCPU has just left the guest."""
-    return word == mode(lay, vcpu) and value == OUTSIDE_GUEST_MODE
+    return word == mode(lay, vcpu) and value == Mode.OUTSIDE_GUEST_MODE
 
 
 def page_with(plan, word, order):
     """The oracle's word of a page that names a zapper, with its place in an order in place of its index."""
-    if word & 3 != PAGE_BLOCKED:
+    if word & 3 != Phase.BLOCKED:
         return word
     return (word & ~(63 << 2)) | (place_in(plan, order, (word >> 2) & 63) << 2)
 

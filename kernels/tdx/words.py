@@ -2,87 +2,28 @@
 
 import functools
 from collections.abc import Callable
+from enum import IntEnum
 
 from kernels import layout
 from kernels.layout import Actor, ActorKind, Group, Layout, Sizes, Words, actor
 from kernels.protocol import declare
-from kernels.tdx.bits import (
-    BLOCKED,
-    BY_VCPU,
-    DONE,
-    EXITING_GUEST_MODE,
-    FREE,
-    HP,
-    HPA_MASK,
-    HPA_SHIFT,
-    IN_GUEST_MODE,
-    KICKED,
-    LEAVES_SHIFT,
-    MAPPED,
-    NL_BLOCKED,
-    NL_MAPPED,
-    OUTSIDE_GUEST_MODE,
-    PAGE_BLOCKED,
-    PAGE_FREE,
-    PAGE_IN_USE,
-    PENDING,
-    PENDING_BLOCKED,
-    RWX,
-    SLOT_INVALID,
-    SLOT_NONE,
-    SLOT_PAGE_SHIFT,
-    SLOT_SETTLED,
-    SLOT_VALID,
-    SPTE_FROZEN,
-    SPTE_GFN_SHIFT,
-    SPTE_PRESENT,
-    SRCU_AWAITED,
-    SRCU_READING,
-    TAG_MASK,
-    TD_BLOCKED,
-    TD_INITIALIZED,
-    TD_RUNNABLE,
-    TD_TEARDOWN,
-    TDEL,
-    WRITABLE,
-    content_of,
-    epoch_of,
-    generation_of,
-    phase_of,
-    refcount_of,
-    shooter_of,
-    state_of,
-)
+from kernels.tdx import bits
+from kernels.tdx.bits import Mirror, Mode, Phase, Sept, Slot, Srcu, Stage, TdState
 from kernels.tdx.counters import ZAPPER_HISTS, tally_words, vcpu_hists
 from kernels.tdx.part import has_tables
 from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow, Lock
 
-MODES = {
-    OUTSIDE_GUEST_MODE: "OUTSIDE_GUEST_MODE",
-    IN_GUEST_MODE: "IN_GUEST_MODE",
-    EXITING_GUEST_MODE: "EXITING_GUEST_MODE",
-}
-SEPT_STATES = {
-    FREE: "FREE",
-    MAPPED: "MAPPED",
-    BLOCKED: "BLOCKED",
-    PENDING: "PENDING",
-    PENDING_BLOCKED: "PENDING_BLOCKED",
-    NL_MAPPED: "NL_MAPPED",
-    NL_BLOCKED: "NL_BLOCKED",
-}
-TD_STATES = {
-    TD_INITIALIZED: "INITIALIZED",
-    TD_RUNNABLE: "RUNNABLE",
-    TD_BLOCKED: "TD_BLOCKED",
-    TD_TEARDOWN: "TD_TEARDOWN",
-}
-SPTES = {0: "nonpresent", SPTE_PRESENT: "present", SPTE_FROZEN: "FROZEN"}
+SPTES = {Mirror.NONPRESENT: "nonpresent", Mirror.PRESENT: "present", Mirror.FROZEN: "FROZEN"}
+
+
+def member(of: type[IntEnum], value: int, form: str = "d") -> str:
+    """The name of a member of an enumeration, or in this form the number that is none's."""
+    return next((one.name for one in of if one == value), format(value, form))
 
 
 def epochs(value: int) -> str:
     """TDCS.epoch_tracking: the TD epoch and both reference counts."""
-    return f"E={epoch_of(value)} R={{{refcount_of(value, 0)},{refcount_of(value, 1)}}}"
+    return f"E={bits.epoch_of(value)} R={{{bits.refcount_of(value, 0)},{bits.refcount_of(value, 1)}}}"
 
 
 def lock(value: int) -> str:
@@ -95,37 +36,36 @@ def lock(value: int) -> str:
 
 def entry(value: int) -> str:
     """An S-EPT entry: state, host page, lock bit and the host's priority."""
-    state = state_of(value)
-    page = "" if state == FREE else f" hpa {(value & HPA_MASK) >> HPA_SHIFT}"
-    bits = " locked" * bool(value & TDEL) + " HP" * bool(value & HP)
-    if state == MAPPED and value & RWX != RWX:
-        bits += " read-only" if value & RWX else " inaccessible"
-    return SEPT_STATES.get(state, f"{state:#x}") + page + bits
+    state = bits.state_of(value)
+    page = "" if state == Sept.FREE else f" hpa {(value & bits.HPA_MASK) >> bits.HPA_SHIFT}"
+    marks = " locked" * bool(value & bits.TDEL) + " HP" * bool(value & bits.HP)
+    if state == Sept.MAPPED and value & bits.RWX != bits.RWX:
+        marks += " read-only" if value & bits.RWX else " inaccessible"
+    return member(Sept, state, "#x") + page + marks
 
 
 def page(value: int) -> str:
     """The oracle's word of a guest page: which host page stands behind it, and what becomes of it."""
-    phases = {PAGE_IN_USE: "in use", PAGE_BLOCKED: f"blocked by zapper {shooter_of(value)}", PAGE_FREE: "free"}
-    return f"hpa {generation_of(value)} {phases.get(phase_of(value), '?')}"
+    phases = {Phase.IN_USE: "in use", Phase.BLOCKED: f"blocked by zapper {bits.shooter_of(value)}", Phase.FREE: "free"}
+    return f"hpa {bits.generation_of(value)} {phases.get(bits.phase_of(value), '?')}"
 
 
 def tlb_entry(value: int) -> str:
     """A TLB entry: guest page and host page."""
-    writable = ", writable" * bool(value & WRITABLE)
-    return f"page {(value & TAG_MASK) - 1} at hpa {generation_of(content_of(value))}{writable}" if value else "empty"
+    page, writable = bits.generation_of(bits.content_of(value)), ", writable" * bool(value & bits.WRITABLE)
+    return f"page {(value & bits.TAG_MASK) - 1} at hpa {page}{writable}" if value else "empty"
 
 
 def progress(value: int) -> str:
     """How far a zapper's shootdown has come, for the oracle."""
-    how_far = {KICKED: "kicked", DONE: "done"}.get(value & 3, "?")
-    return f"page {((value >> 2) & TAG_MASK) - 1} {how_far}" if value else "none"
+    return f"page {((value >> 2) & bits.TAG_MASK) - 1} {member(Stage, value & 3).lower()}" if value else "none"
 
 
 def senders(value: int) -> str:
     """The zappers whose IPI is pending, and whether one of vCPUs' is."""
-    zappers = value & ~BY_VCPU
+    zappers = value & ~bits.BY_VCPU
     named = [f"zapper {bit}" for bit in range(zappers.bit_length()) if zappers >> bit & 1]
-    return ", ".join([*named, *["a vcpu"] * bool(value & BY_VCPU)]) or "none"
+    return ", ".join([*named, *["a vcpu"] * bool(value & bits.BY_VCPU)]) or "none"
 
 
 def vcpu_and_1(value: int) -> str:
@@ -135,21 +75,21 @@ def vcpu_and_1(value: int) -> str:
 
 def shared_entry(value: int) -> str:
     """A shared SPTE: memory, an MMIO SPTE, or neither with #VE suppressed."""
-    if value & RWX:
-        return f"hpa {(value & HPA_MASK) >> HPA_SHIFT}"
-    return "nonpresent, #VE suppressed" if value < 0 else f"MMIO SPTE of page {(value >> SPTE_GFN_SHIFT) - 1}"
+    if value & bits.RWX:
+        return f"hpa {(value & bits.HPA_MASK) >> bits.HPA_SHIFT}"
+    return "nonpresent, #VE suppressed" if value < 0 else f"MMIO SPTE of page {(value >> bits.SPTE_GFN_SHIFT) - 1}"
 
 
 def slot(value: int) -> str:
     """A memslot, and whether a change of it is under way."""
-    memory = f"hpa {value >> SLOT_PAGE_SHIFT}" if value >> SLOT_PAGE_SHIFT else "there"
-    states = {SLOT_NONE: "none", SLOT_VALID: memory, SLOT_INVALID: "invalid"}
-    return states.get(value & 3, "?") + ("" if value & SLOT_SETTLED else ", changing")
+    memory = f"hpa {value >> bits.SLOT_PAGE_SHIFT}" if value >> bits.SLOT_PAGE_SHIFT else "there"
+    states: dict[int, str] = {Slot.NONE: "none", Slot.VALID: memory, Slot.INVALID: "invalid"}
+    return states.get(value & 3, "?") + ("" if value & bits.SLOT_SETTLED else ", changing")
 
 
 def inside(value: int) -> str:
     """Whether a vCPU's thread is inside kvm->srcu."""
-    return {SRCU_READING: "inside", SRCU_AWAITED: "inside, awaited"}.get(value, "outside")
+    return "inside" if value == Srcu.READING else "inside, awaited" if value == Srcu.AWAITED else "outside"
 
 
 def with_any(parts: Flow) -> Callable[[Sizes], bool]:
@@ -203,7 +143,7 @@ word("invalidate_lock", there=build, reads=lock)  # of the file that guest_memfd
 word("num_assoc_vcpus", there=with_any(Flow.MIGRATE | Flow.TEARDOWN | Flow.BUILD))  # TDCS.num_assoc_vcpus
 word("tdr_lock", there=of_a_life, reads=lock)
 # TDR.lifecycle_state and TDCS.op_state
-word("td_state", there=of_a_life, reads=lambda value: TD_STATES.get(value, str(value)))
+word("td_state", there=of_a_life, reads=functools.partial(member, TdState))
 word("runnable", there=of_a_life, reads=yes_or_no)  # KVM: the TD is finalized, and the VM is not dead
 
 own_lock = word("own_lock", LOCK, reads=lock)
@@ -224,7 +164,7 @@ lp_ipi = word("lp_ipi", LP, there=migrate, reads=pending)
 last_tdvpr = word("last_tdvpr", LP, there=migrate, names=VCPU, reads=vcpu_and_1)  # the vCPU that was entered there last
 lp_tlb = word("lp_tlb", LP, there=migrate, table="tlb_entries", reads=tlb_entry)
 
-mode = word("mode", VCPU, reads=lambda value: MODES.get(value, str(value)))
+mode = word("mode", VCPU, reads=functools.partial(member, Mode))
 requests = word("requests", VCPU, reads=lambda value: "TLB_FLUSH" if value else "none")
 ipi = word("ipi", VCPU, names=ZAPPER, reads=senders)
 # Whether its thread is inside kvm->srcu.
@@ -279,7 +219,7 @@ def sizes(
             raise ValueError(f"{name}: expected 1 to {most}, found {value}")
     if tlb_entries & (tlb_entries - 1):
         raise ValueError(f"tlb_entries: expected a power of two, found {tlb_entries}")
-    tables = (pages - 1 >> LEAVES_SHIFT) + 1 if has_tables(flow) else 0
+    tables = (pages - 1 >> bits.LEAVES_SHIFT) + 1 if has_tables(flow) else 0
     found = vcpus, zappers, pages, tables, tlb_entries, int(flow), lps * (flow & Flow.MIGRATE != 0), locks, wbinvd
     return dict(zip(WORDS.sizes, found, strict=True))
 

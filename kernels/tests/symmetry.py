@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kernels.language.machine import DONE
-from kernels.tdx.bits import PAGE_BLOCKED, TAG_BITS, TAG_MASK, phase_of, shooter_of
+from kernels.tdx.bits import TAG_BITS, TAG_MASK, Phase, phase_of, shooter_of
 from kernels.tests.naive import StepMachine
 
 Words = tuple[int, ...]
@@ -36,7 +36,7 @@ def bits(word: int, order: Order) -> int:
 
 def page(word: int, zappers: Order) -> int:
     """The oracle's word of a page."""
-    if phase_of(word) != PAGE_BLOCKED:
+    if phase_of(word) != Phase.BLOCKED:
         return word
     return word & ~(63 << 2) | zappers[shooter_of(word)] << 2
 

@@ -94,9 +94,9 @@ def f(td, lay, rules, me):
 
 @pytest.mark.parametrize("shooter", range(64))
 def test_what_is_said_to_name_nobody_is_the_same_whoever_is_named(shooter: int) -> None:
-    page = 5 << 8 | shooter << 2 | bits.PAGE_BLOCKED
+    page = 5 << 8 | shooter << 2 | bits.Phase.BLOCKED
 
-    assert (bits.generation_of(page), bits.phase_of(page)) == (5, bits.PAGE_BLOCKED)
+    assert (bits.generation_of(page), bits.phase_of(page)) == (5, bits.Phase.BLOCKED)
 
 
 @pytest.mark.parametrize("flow", [Flow.MMIO, Flow.TEARDOWN], ids=flow_name)

@@ -52,7 +52,7 @@ ZAPPERS = (
     - vars(guest).keys()
 )
 LAY = plan(2, 2, 2, 2, locks=1, packed=True, vcpu_registers=48, zapper_registers=48)
-STATES = (bits.FREE, bits.MAPPED | bits.RWX, bits.PENDING, bits.BLOCKED, bits.PENDING_BLOCKED)
+STATES = (bits.Sept.FREE, bits.Sept.MAPPED | bits.RWX, bits.Sept.PENDING, bits.Sept.BLOCKED, bits.Sept.PENDING_BLOCKED)
 ORDERS = {**SAFE, **WRONG}
 LEAVES = (Leaf.TDH_MEM_RANGE_BLOCK, Leaf.TDH_MEM_TRACK, Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_PHYMEM_PAGE_WBINVD)
 # Each drawn example is the same in every run: what is found here is found again.

@@ -6,7 +6,7 @@ import pytest
 from kernels.layout import HIST_WORDS, Layout
 from kernels.race import lines as race
 from kernels.race.variant import BARE
-from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
+from kernels.tdx.bits import Mode
 from kernels.tdx.counters import (
     HEAD_WORDS,
     KICKS_MET,
@@ -57,10 +57,10 @@ class Zapped:
 @pytest.mark.parametrize(
     ("modes", "met"),
     [
-        ([OUTSIDE_GUEST_MODE], 0),
-        ([IN_GUEST_MODE], 1),
-        ([EXITING_GUEST_MODE], 1),
-        ([IN_GUEST_MODE, OUTSIDE_GUEST_MODE, EXITING_GUEST_MODE], 2),
+        ([Mode.OUTSIDE_GUEST_MODE], 0),
+        ([Mode.IN_GUEST_MODE], 1),
+        ([Mode.EXITING_GUEST_MODE], 1),
+        ([Mode.IN_GUEST_MODE, Mode.OUTSIDE_GUEST_MODE, Mode.EXITING_GUEST_MODE], 2),
     ],
 )
 def test_a_kick_counts_the_vcpus_that_it_finds_in_or_on_their_way_out_of_the_guest(modes: list[int], met: int):
@@ -69,27 +69,29 @@ def test_a_kick_counts_the_vcpus_that_it_finds_in_or_on_their_way_out_of_the_gue
     assert (zapped.head(SHOOTDOWNS), zapped.head(KICKS_MET)) == (1, met)
 
 
-@pytest.mark.parametrize(("mode", "flags"), [(OUTSIDE_GUEST_MODE, 0), (IN_GUEST_MODE, MET), (EXITING_GUEST_MODE, MET)])
+@pytest.mark.parametrize(
+    ("mode", "flags"), [(Mode.OUTSIDE_GUEST_MODE, 0), (Mode.IN_GUEST_MODE, MET), (Mode.EXITING_GUEST_MODE, MET)]
+)
 def test_a_page_keeps_whether_its_shootdown_met_a_vcpu(mode: int, flags: int):
     assert Zapped(mode).flags() == [flags]
 
 
 def test_a_shootdown_that_met_two_vcpus_is_one_and_collected_once_by_the_next_of_its_page():
-    zapped = Zapped(IN_GUEST_MODE, IN_GUEST_MODE, rules=ALONE._replace(shootdowns=3))
+    zapped = Zapped(Mode.IN_GUEST_MODE, Mode.IN_GUEST_MODE, rules=ALONE._replace(shootdowns=3))
 
     assert (zapped.head(SHOOTDOWNS), zapped.head(KICKS_MET)) == (3, 6)
     assert (zapped.head(SHOOTDOWNS_MET), zapped.flags()) == (2, [MET])
 
 
 def test_a_later_shootdown_that_meets_nobody_does_not_keep_what_an_earlier_one_met():
-    zapped = Zapped(OUTSIDE_GUEST_MODE, rules=ALONE._replace(shootdowns=3), flags=MET)
+    zapped = Zapped(Mode.OUTSIDE_GUEST_MODE, rules=ALONE._replace(shootdowns=3), flags=MET)
 
     assert (zapped.head(SHOOTDOWNS_MET), zapped.flags()) == (1, [0])
 
 
 @pytest.mark.parametrize("stale", ["stale_in_window", "stale_after_kick", "stale_after_done", "use_after_remove"])
 def test_a_read_through_the_old_translation_has_met_the_shootdown_though_no_kick_did(stale: str):
-    zapped = Zapped(OUTSIDE_GUEST_MODE, flags=1 << Outcome[stale])
+    zapped = Zapped(Mode.OUTSIDE_GUEST_MODE, flags=1 << Outcome[stale])
 
     assert (zapped.head(SHOOTDOWNS_MET), zapped.head(KICKS_MET)) == (1, 0)
     assert (zapped.head(OUTCOME_SHOOTDOWNS + Outcome[stale]), zapped.head(OUTCOME_MET + Outcome[stale])) == (1, 1)
@@ -98,7 +100,7 @@ def test_a_read_through_the_old_translation_has_met_the_shootdown_though_no_kick
 @pytest.mark.parametrize(("flags", "met"), [(0, 0), (MET, 1)])
 def test_another_outcome_is_of_those_that_met_a_vcpu_only_where_the_kick_did(flags: int, met: int):
     busy = Outcome.operand_busy
-    zapped = Zapped(OUTSIDE_GUEST_MODE, flags=flags | 1 << busy)
+    zapped = Zapped(Mode.OUTSIDE_GUEST_MODE, flags=flags | 1 << busy)
 
     assert (zapped.head(OUTCOME_SHOOTDOWNS + busy), zapped.head(OUTCOME_MET + busy)) == (1, met)
     assert zapped.head(SHOOTDOWNS_MET) == met
@@ -106,12 +108,12 @@ def test_another_outcome_is_of_those_that_met_a_vcpu_only_where_the_kick_did(fla
 
 def test_every_page_of_a_batch_has_met_whom_its_kick_met():
     batch = ALONE._replace(flow=int(Flow.BATCH), batch=2)
-    zapped = Zapped(IN_GUEST_MODE, rules=batch, pages=2)
+    zapped = Zapped(Mode.IN_GUEST_MODE, rules=batch, pages=2)
 
     assert (zapped.head(SHOOTDOWNS), zapped.head(KICKS_MET), zapped.flags()) == (2, 1, [MET, MET])
 
 
-@pytest.mark.parametrize(("mode", "met", "stamped"), [(OUTSIDE_GUEST_MODE, 0, 0), (IN_GUEST_MODE, 14, 2)])
+@pytest.mark.parametrize(("mode", "met", "stamped"), [(Mode.OUTSIDE_GUEST_MODE, 0, 0), (Mode.IN_GUEST_MODE, 14, 2)])
 def test_a_latency_and_its_phases_are_of_shootdowns_that_met_a_vcpu(mode: int, met: int, stamped: int):
     """Of 16 shootdowns 2 are stamped between their phases, the others from end to end."""
     zapped = Zapped(mode, rules=ALONE._replace(shootdowns=16))

@@ -14,7 +14,7 @@ import pytest
 from kernels.layout import FINISHED, HIST_WORDS, OUTCOME_COUNTS, STOP_ENDING, STOP_ENDLESS, Actor, Layout
 from kernels.race import lines as race
 from kernels.race.clock import calibrate
-from kernels.tdx.bits import MAPPED, OUTSIDE_GUEST_MODE, PENDING, SPTE_PRESENT, STATE_MASK, epoch_of, phase_of
+from kernels.tdx.bits import STATE_MASK, Mirror, Mode, Sept, epoch_of, phase_of
 from kernels.tdx.counters import (
     ENTRIES,
     EXITS,
@@ -164,12 +164,12 @@ def test_the_machine_is_left_with_every_lock_free_every_vcpu_outside_and_every_p
 
     assert [int(run.words[at]) for at in single] == [0] * 5
     assert int(run.words[lay.epoch_tracking]) & ((1 << 24) - 1) == 0  # nobody is counted inside
-    assert every(run, lay.mode, lay.vcpu_stride, VCPUS) == [OUTSIDE_GUEST_MODE] * VCPUS
+    assert every(run, lay.mode, lay.vcpu_stride, VCPUS) == [Mode.OUTSIDE_GUEST_MODE] * VCPUS
     assert every(run, lay.ipi, lay.vcpu_stride, VCPUS) == [0] * VCPUS
-    assert {entry & STATE_MASK for entry in entries} <= {MAPPED, PENDING}
+    assert {entry & STATE_MASK for entry in entries} <= {Sept.MAPPED, Sept.PENDING}
     assert not any(entry & 1 << 11 for entry in entries)
     assert [phase_of(page) for page in every(run, lay.owner, lay.page_stride, PAGES)] == [0] * PAGES
-    assert every(run, lay.mirror, lay.page_stride, PAGES) == [SPTE_PRESENT] * PAGES
+    assert every(run, lay.mirror, lay.page_stride, PAGES) == [Mirror.PRESENT] * PAGES
 
 
 def test_every_shootdown_put_one_new_page_in_place(run):

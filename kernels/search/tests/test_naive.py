@@ -10,7 +10,7 @@ from kernels.language.syntax import Steps
 from kernels.language.worlds import World
 from kernels.layout import name_of
 from kernels.search.breadth_first import Move
-from kernels.tdx.bits import SPTE_FROZEN
+from kernels.tdx.bits import Mirror
 from kernels.tdx.kvm.vcpu_run import vcpu
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.protocol import Size
@@ -165,7 +165,7 @@ def two_at_once(rules: Rules, space: Space, for_vcpu: Steps = vcpu, for_zapper: 
 
 def _private(machine: StepMachine, state: tuple[int, ...], move: Move, word: int) -> bool:
     name = name_of(machine.lay, word)
-    frozen = move.actor.startswith("zapper") and state[machine.lay.mirror] == SPTE_FROZEN
+    frozen = move.actor.startswith("zapper") and state[machine.lay.mirror] == Mirror.FROZEN
     return f"[{move.actor}]" in name or (frozen and name == "owner[page 0]")
 
 

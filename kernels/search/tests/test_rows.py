@@ -7,7 +7,7 @@ from kernels.language.steps import steps
 from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
-from kernels.tdx.bits import BLOCKED, IN_GUEST_MODE, OUTSIDE_GUEST_MODE, SPTE_FROZEN, SPTE_PRESENT, STATE_MASK
+from kernels.tdx.bits import STATE_MASK, Mirror, Mode, Sept
 from kernels.tdx.guest import guest
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.module.mem import td_exit, vp_enter
@@ -91,7 +91,7 @@ def test_a_block_behind_the_kick_is_refused_in_every_run():
     """W4: the page was blocked in the epoch that runs, whatever the vCPU does."""
     machine, ended = ends(TRACK_THEN_BLOCK)
 
-    assert {state[machine.lay.sept] & STATE_MASK for state in ended} == {BLOCKED}
+    assert {state[machine.lay.sept] & STATE_MASK for state in ended} == {Sept.BLOCKED}
     assert len(ended) > 30
 
 
@@ -99,10 +99,10 @@ def test_one_retry_without_vcpus_gives_every_page_back_where_they_stay_out_until
     """R1b, and R1c and R1d beside it: a BUSY that is given up leaves the page frozen."""
     machine, ended = ends(V6_16)
 
-    assert {state[machine.lay.mirror] for state in ended} == {SPTE_PRESENT}
+    assert {state[machine.lay.mirror] for state in ended} == {Mirror.PRESENT}
     for rules in (ENTRY_BLIND, LET_IN_EARLY):
         machine, ended = ends(rules)
-        assert {state[machine.lay.mirror] for state in ended} == {SPTE_PRESENT, SPTE_FROZEN}
+        assert {state[machine.lay.mirror] for state in ended} == {Mirror.PRESENT, Mirror.FROZEN}
 
 
 @steps
@@ -110,11 +110,11 @@ def vcpu_seen_late(td, lay, rules, me):
     """A vCPU whose store of IN_GUEST_MODE the kicker sees once it has entered: no x86 does that to it."""
     while not vcpu_stopping(td, lay):
         status = yield from vp_enter(td, lay, rules, me)
-        yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+        yield store_seq_cst(td, mode(lay, me.index), Mode.IN_GUEST_MODE)
         if status == SUCCESS:
             yield from guest(td, lay, rules, me, 0)
             yield from td_exit(td, lay, rules, me)
-        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+        yield store_release(td, mode(lay, me.index), Mode.OUTSIDE_GUEST_MODE)
         yield from acknowledge(td, lay, rules, me)
     return 0
 

@@ -15,7 +15,7 @@ from kernels.search.schedule import Schedule, machines
 from kernels.story.events import Kind, Story
 from kernels.story.narrate import Narrator, narrate
 from kernels.story.spans import path
-from kernels.tdx.bits import BLOCKED, HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, stage_word, translation
+from kernels.tdx.bits import HP, HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, Sept, stage_word, translation
 from kernels.tdx.module.mem import mem_track, vp_enter
 from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
 from kernels.tdx.rules import FLOWS, flow_name
@@ -202,7 +202,7 @@ def test_no_moves_are_a_story_of_the_start():
         ("epoch_lock", 4, "shared by 2"),
         ("tree_lock", 1, "exclusive"),
         ("tree_lock", 3, "exclusive (+1 shared)"),
-        ("sept", BLOCKED | SVE | TDEL | HP | 2 << HPA_SHIFT, "BLOCKED hpa 2 locked HP"),
+        ("sept", Sept.BLOCKED | SVE | TDEL | HP | 2 << HPA_SHIFT, "BLOCKED hpa 2 locked HP"),
         ("sept", 0x00E0000000000000 | SVE, "FREE"),
         ("sept", 0x01000000000000C0 | SVE | 2 << HPA_SHIFT, "PENDING hpa 2"),
         ("sept", 0xC0 | RWX | SVE | 1 << HPA_SHIFT, "MAPPED hpa 1"),

@@ -15,7 +15,7 @@ from kernels.race.variant import Variant
 from kernels.race.weave import straight
 from kernels.story.events import Event
 from kernels.story.recollect import Recollection, called, recollect, retaken, story
-from kernels.tdx.bits import IN_GUEST_MODE, ONE_EPOCH, OUTSIDE_GUEST_MODE, translation
+from kernels.tdx.bits import ONE_EPOCH, Mode, translation
 from kernels.tdx.guest import EPT_VIOLATION
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.outcomes import Outcome
@@ -177,7 +177,7 @@ def test_a_fill_of_the_page_that_failed_stands_out(made):
 
 def test_the_reason_for_an_exit_is_told_at_the_exit(made):
     made.step("vcpu 0", "td_exit.fetch_add_seq_cst_epoch_tracking", LAY.epoch_tracking, ONE_EPOCH + 1, -1)
-    made.step("vcpu 0", "vcpu.store_release_mode", LAY.mode, OUTSIDE_GUEST_MODE, OUTSIDE_GUEST_MODE)
+    made.step("vcpu 0", "vcpu.store_release_mode", LAY.mode, Mode.OUTSIDE_GUEST_MODE, Mode.OUTSIDE_GUEST_MODE)
     made.mark("vcpu 0", Mark.LEFT, 0, EPT_VIOLATION)
 
     assert [event.says for event in made.told().events] == ["left for an EPT violation", ""]
@@ -202,8 +202,8 @@ def test_a_waiting_loop_says_how_often_it_turned(made):
 
 
 def test_a_step_is_told_with_what_another_actor_left_in_its_word(made):
-    made.step("vcpu 0", "vcpu.store_seq_cst_mode", LAY.mode, IN_GUEST_MODE, IN_GUEST_MODE)
-    made.step("zapper 0", "kick.exiting_guest_mode_mode", LAY.mode, IN_GUEST_MODE)
+    made.step("vcpu 0", "vcpu.store_seq_cst_mode", LAY.mode, Mode.IN_GUEST_MODE, Mode.IN_GUEST_MODE)
+    made.step("zapper 0", "kick.exiting_guest_mode_mode", LAY.mode, Mode.IN_GUEST_MODE)
 
     access = made.told().events[1].access
     assert access is not None

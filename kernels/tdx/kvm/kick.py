@@ -21,7 +21,7 @@ from kernels.language.naming import OfMe, OneOf, SetOf
 from kernels.language.steps import choice, local, op, steps
 from kernels.race.tally import count, now, relax, stamp
 from kernels.story.spans import wait
-from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
+from kernels.tdx.bits import Mode
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known, keeps_vcpus_out
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
@@ -57,7 +57,9 @@ GATE_WAIT = VCPU_HISTS.index("gate_wait")
 @local
 def needs_ipi(rules, was, wait):
     """kvm_request_needs_ipi(): with KVM_REQUEST_WAIT also where another kicker got it out of IN_GUEST_MODE first."""
-    return was == IN_GUEST_MODE or (wait and was != OUTSIDE_GUEST_MODE and not rules.faults & Fault.EXITING_NOT_AWAITED)
+    return was == Mode.IN_GUEST_MODE or (
+        wait and was != Mode.OUTSIDE_GUEST_MODE and not rules.faults & Fault.EXITING_NOT_AWAITED
+    )
 
 
 @local
@@ -116,7 +118,7 @@ def next_marked(td, lay, rules, me, mark, after):
 @op
 def exiting_guest_mode(td, mode_word):
     """kvm_vcpu_exiting_guest_mode(): a full barrier, then IN to EXITING; returns the mode before."""
-    return compare_exchange_seq_cst(td, mode_word, IN_GUEST_MODE, EXITING_GUEST_MODE)
+    return compare_exchange_seq_cst(td, mode_word, Mode.IN_GUEST_MODE, Mode.EXITING_GUEST_MODE)
 
 
 @steps(span=KICKING, at={"load_acquire_ipi": ACKNOWLEDGED})
@@ -135,7 +137,7 @@ def kick(td, lay, rules, me, parts, request, wait, stamped):
                 yield fetch_or_seq_cst(td, requests(lay, vcpu), request)
             # Pairs with the vCPU's store of IN_GUEST_MODE and its loads behind it: one of the two sees the other.
             was = yield exiting_guest_mode(td, mode(lay, vcpu))
-            count(td, me, KICKS_MET, was != OUTSIDE_GUEST_MODE)
+            count(td, me, KICKS_MET, was != Mode.OUTSIDE_GUEST_MODE)
             if needs_ipi(rules, was, wait):
                 set_own(td, awaiting(lay, me.index, vcpu), IPI_TO_SEND)
     mine: OfMe = 1 << me.index
@@ -288,7 +290,7 @@ def exit_requested(td, lay, rules, me):
     if rules.faults & Fault.ENTRY_UNCHECKED:
         return 0
     # seq_cst, as the store of IN_GUEST_MODE before: on aarch64 an acquire load may pass that store.
-    if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
+    if (yield load_seq_cst(td, mode(lay, me.index))) == Mode.EXITING_GUEST_MODE:
         return EXIT_REQUESTED
     if looks_at_requests(rules):
         if (yield load_seq_cst(td, requests(lay, me.index))) != 0:

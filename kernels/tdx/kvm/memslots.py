@@ -23,20 +23,15 @@ from kernels.race.tally import count, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.bits import (
     HPA_SHIFT,
-    PAGE_BLOCKED,
-    PAGE_IN_USE,
     RWX,
-    SLOT_INVALID,
-    SLOT_NONE,
     SLOT_PAGE_SHIFT,
     SLOT_SETTLED,
-    SLOT_VALID,
     SPTE_GFN_SHIFT,
     SPTE_NONPRESENT,
-    SRCU_AWAITED,
-    SRCU_OUTSIDE,
-    SRCU_READING,
     SVE,
+    Phase,
+    Slot,
+    Srcu,
     generation_of,
 )
 from kernels.tdx.counters import SHOOTDOWNS
@@ -82,7 +77,7 @@ def leaf(page):
 @local
 def wanted_spte(slot, gpa):
     """What the fault path installs: the memslot's page, or the MMIO SPTE of a TD (make_mmio_spte)."""
-    if slot_state(slot) == SLOT_VALID:
+    if slot_state(slot) == Slot.VALID:
         return leaf(slot >> SLOT_PAGE_SHIFT)
     return (gpa + 1) << SPTE_GFN_SHIFT
 
@@ -90,7 +85,7 @@ def wanted_spte(slot, gpa):
 @local
 def settled_memory(slot):
     """Whether a memslot backs the page, and the change that created it is over."""
-    return slot_state(slot) == SLOT_VALID and slot & SLOT_SETTLED
+    return slot_state(slot) == Slot.VALID and slot & SLOT_SETTLED
 
 
 @op
@@ -108,20 +103,20 @@ def zap(td, spte):
 @op
 def await_reader(td, word):
     """Mark a reader that is inside; returns whether it was."""
-    return compare_exchange_seq_cst(td, word, SRCU_READING, SRCU_AWAITED) == SRCU_READING
+    return compare_exchange_seq_cst(td, word, Srcu.READING, Srcu.AWAITED) == Srcu.READING
 
 
 @steps(span=host("srcu", "enters kvm->srcu"))
 def srcu_read_lock(td, lay, rules, me):
     # A full barrier: what the reader looks up comes after; pairs with await_reader().
-    yield store_seq_cst(td, srcu(lay, me.index), SRCU_READING)
+    yield store_seq_cst(td, srcu(lay, me.index), Srcu.READING)
     return 0
 
 
 @steps(span=host("srcu", "leaves kvm->srcu"))
 def srcu_read_unlock(td, lay, rules, me):
     # Release pairs with the acquire in synchronize_srcu(): what was done with the old memslots is done.
-    yield store_release(td, srcu(lay, me.index), SRCU_OUTSIDE)
+    yield store_release(td, srcu(lay, me.index), Srcu.OUTSIDE)
     return 0
 
 
@@ -140,7 +135,7 @@ def synchronize_srcu(td, lay, rules, me):
     vcpu: OneOf[VCPU]
     for vcpu in range(lay.vcpus):
         if (yield await_reader(td, srcu(lay, vcpu))):
-            while (yield load_acquire(td, srcu(lay, vcpu))) == SRCU_AWAITED:
+            while (yield load_acquire(td, srcu(lay, vcpu))) == Srcu.AWAITED:
                 relax(td, rules, me)
     return 0
 
@@ -151,12 +146,12 @@ def shared_fault(td, lay, rules, me, gpa):
     which a TD's MMIO SPTE raises the #VE that emulation needs.
     """
     slot = yield load_acquire(td, memslot(lay, gpa))
-    if slot_state(slot) != SLOT_INVALID:
+    if slot_state(slot) != Slot.INVALID:
         yield from read_lock_mmu(td, lay, rules, me)
         old = yield load_acquire(td, shared_spte(lay, gpa))
         if old != wanted_spte(slot, gpa):
             installed = yield install(td, shared_spte(lay, gpa), old, wanted_spte(slot, gpa))
-            if installed and slot_state(slot) == SLOT_NONE:
+            if installed and slot_state(slot) == Slot.NONE:
                 note(td, lay, me, -1, Outcome.mmio_installed)
         yield read_unlock(td, lay.mmu_lock)
     return 0
@@ -191,17 +186,17 @@ def change_memslot(td, lay, rules, me, gpa):
     start_meeting(td, me)
     slot = yield load_acquire(td, memslot(lay, gpa))
     page = generation_of(own(td, shared_owner(lay, gpa)))
-    if slot_state(slot) == SLOT_NONE:
-        slot = SLOT_VALID | (page << SLOT_PAGE_SHIFT)
-        yield store_release(td, shared_owner(lay, gpa), (page << 8) | PAGE_IN_USE)
+    if slot_state(slot) == Slot.NONE:
+        slot = Slot.VALID | (page << SLOT_PAGE_SHIFT)
+        yield store_release(td, shared_owner(lay, gpa), (page << 8) | Phase.IN_USE)
         yield from publish(td, lay, rules, me, gpa, slot)
         if rules.memslot_zap == MemslotZap.MMIO:
             yield from zap_mmio_spte(td, lay, rules, me, gpa, 0)
     else:
-        yield from publish(td, lay, rules, me, gpa, SLOT_INVALID | (page << SLOT_PAGE_SHIFT))
-        yield store_release(td, shared_owner(lay, gpa), (page << 8) | PAGE_BLOCKED)
+        yield from publish(td, lay, rules, me, gpa, Slot.INVALID | (page << SLOT_PAGE_SHIFT))
+        yield store_release(td, shared_owner(lay, gpa), (page << 8) | Phase.BLOCKED)
         yield from zap_mmio_spte(td, lay, rules, me, gpa, 1)
-        slot = SLOT_NONE
+        slot = Slot.NONE
         yield store_release(td, memslot(lay, gpa), slot)
         yield store_release(td, shared_owner(lay, gpa), next_page_word(own(td, shared_owner(lay, gpa))))
     yield store_release(td, memslot(lay, gpa), slot | SLOT_SETTLED)

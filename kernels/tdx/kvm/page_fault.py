@@ -10,17 +10,7 @@ from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, sto
 from kernels.language.naming import Holds
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import count, relax
-from kernels.tdx.bits import (
-    MIRROR_NONPRESENT,
-    PAGE_FREE,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    end_below,
-    first_below,
-    generation_of,
-    phase_of,
-    table_of,
-)
+from kernels.tdx.bits import Mirror, Phase, end_below, first_below, generation_of, phase_of, table_of
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known
 from kernels.tdx.kvm.kick import acknowledge, give_lock_back_as_vcpu, take_lock_as_vcpu
@@ -40,7 +30,7 @@ DONE, RETRY, BUG = 0, 1, 2
 @op
 def freeze(td, spte):
     """try_cmpxchg64() to FROZEN_SPTE: the winner alone changes the entry from here on."""
-    return compare_exchange_seq_cst(td, spte, MIRROR_NONPRESENT, SPTE_FROZEN) == MIRROR_NONPRESENT
+    return compare_exchange_seq_cst(td, spte, Mirror.NONPRESENT, Mirror.FROZEN) == Mirror.NONPRESENT
 
 
 @local
@@ -67,7 +57,7 @@ def clear_children(td, lay, rules, me, table):
     then, for whoever still walks it: here both have the same words.
     """
     for gpa in range(first_below(lay, table), end_below(lay, table)):
-        yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+        yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
     return 0
 
 
@@ -115,17 +105,17 @@ def add(td, lay, rules, me, node, page):
 def set_external_spte(td, lay, rules, me, node):
     """Make one level present, in the mirror and in the S-EPT. Returns DONE, RETRY or BUG."""
     spte = yield load_acquire(td, mirror(lay, node))
-    if spte == SPTE_PRESENT:
+    if spte == Mirror.PRESENT:
         return DONE
-    if spte == SPTE_FROZEN:
+    if spte == Mirror.FROZEN:
         return RETRY
     if not rules.faults & Fault.POPULATE_UNFROZEN:
         if not (yield freeze(td, mirror(lay, node))):
             return RETRY
     if rules.faults & Fault.UNFREEZE_EARLY:
-        yield store_release(td, mirror(lay, node), SPTE_PRESENT)
+        yield store_release(td, mirror(lay, node), Mirror.PRESENT)
     page: Holds[owner] = yield load_acquire(td, owner(lay, node))
-    if phase_of(page) == PAGE_FREE:
+    if phase_of(page) == Phase.FREE:
         yield allocate(td, owner(lay, node), page)
     status = yield from add(td, lay, rules, me, node, generation_of(page))
     if status == SUCCESS or status == SKIPPED:
@@ -133,9 +123,9 @@ def set_external_spte(td, lay, rules, me, node):
             yield from clear_children(td, lay, rules, me, node)
         if not rules.faults & Fault.UNFREEZE_EARLY:
             # Pairs with the load above: who sees the level present finds it in the S-EPT.
-            yield store_release(td, mirror(lay, node), SPTE_PRESENT)
+            yield store_release(td, mirror(lay, node), Mirror.PRESENT)
         return DONE
-    yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
+    yield store_release(td, mirror(lay, node), Mirror.NONPRESENT)
     return RETRY if status == HANDED_UP else BUG
 
 

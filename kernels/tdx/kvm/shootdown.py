@@ -8,7 +8,7 @@ from kernels.language.atomics import fetch_add_seq_cst, own, store_release, stor
 from kernels.language.steps import harness, local, op, steps
 from kernels.race.tally import count, expect_write, now, relax, stamp
 from kernels.story.spans import host
-from kernels.tdx.bits import DONE, KICKED, PAGE_BLOCKED, PAGE_FREE, PAGE_IN_USE, generation_of, phase_of, stage_word
+from kernels.tdx.bits import Phase, Stage, generation_of, phase_of, stage_word
 from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
 from kernels.tdx.kvm.kick import kick, seamcall_until
 from kernels.tdx.kvm.page_fault import allocated
@@ -45,13 +45,13 @@ def lower(td, gate):
 @local
 def blocked_page(page, zapper):
     """The oracle's word of a page that this zapper has blocked."""
-    return (generation_of(page) << 8) | (zapper << 2) | PAGE_BLOCKED
+    return (generation_of(page) << 8) | (zapper << 2) | Phase.BLOCKED
 
 
 @local
 def next_page_word(page):
     """The word of a page that has gone to someone else: the next generation, free."""
-    return ((generation_of(page) + 1) << 8) | PAGE_FREE
+    return ((generation_of(page) + 1) << 8) | Phase.FREE
 
 
 @local
@@ -175,7 +175,7 @@ def seamcall_step(td, lay, rules, me, what, gpa, repair, held):
 def tells_kick(td, lay, rules, me, left, wait, gpa, repair):
     """Whether the oracle is told that the page, which is blocked, has been kicked for; REMOVE tells it more."""
     over = not (repair or is_last(left)) and ends_kick(left, wait)
-    return over and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED
+    return over and phase_of(own(td, owner(lay, gpa))) == Phase.BLOCKED
 
 
 @steps(in_place=True)
@@ -232,11 +232,11 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
             mark = stamp(rules, phases)
             acknowledged += mark - sent
             if (yield from tells_kick(td, lay, rules, me, left, wait, gpa, repair)):
-                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), KICKED))
+                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), Stage.KICKED))
         else:
-            if what == Step.REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == PAGE_BLOCKED:
+            if what == Step.REMOVE and not repair and phase_of(own(td, owner(lay, gpa))) == Phase.BLOCKED:
                 # tdx_track() has returned: from here on a read through the old translation is forbidden.
-                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
+                yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), Stage.DONE))
                 window = mark - window_began
             elif what == Step.UNBLOCK and held & UNDOING and own(td, stage(lay, me.index)):
                 # Nothing is done: from here on the page may be mapped again.
@@ -248,7 +248,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
                 failed = status
                 if not goes_on(rules, status):
                     left = after_failure(left, held)
-                    if status == HANDED_UP and rules.undo and phase_of(own(td, owner(lay, gpa))) != PAGE_IN_USE:
+                    if status == HANDED_UP and rules.undo and phase_of(own(td, owner(lay, gpa))) != Phase.IN_USE:
                         left = followed_by(left, rules.undo)
                         held |= UNDOING
             spent = stamp(rules, phases) - mark

@@ -11,7 +11,7 @@ from kernels.language.naming import OneOf
 from kernels.language.steps import harness, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.bits import MIRROR_NONPRESENT, SPTE_PRESENT, generation_of
+from kernels.tdx.bits import Mirror, generation_of
 from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import kick_out
 from kernels.tdx.kvm.page_fault import allocated
@@ -153,12 +153,12 @@ def map_in_build(td, lay, rules, me, gpa):
     while True:
         yield from read_lock_mmu(td, lay, rules, me)
         status = IS_THERE
-        if (yield load_acquire(td, mirror(lay, gpa))) == MIRROR_NONPRESENT:
+        if (yield load_acquire(td, mirror(lay, gpa))) == Mirror.NONPRESENT:
             yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
             status = yield from mem_page_add(td, lay, rules, me, gpa, generation_of(own(td, owner(lay, gpa))))
             count_status(td, me, Leaf.TDH_MEM_PAGE_ADD, status)
             if status == SUCCESS:
-                yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+                yield store_release(td, mirror(lay, gpa), Mirror.PRESENT)
         yield read_unlock(td, lay.mmu_lock)
         if not is_busy(status):
             return status

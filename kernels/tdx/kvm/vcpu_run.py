@@ -10,7 +10,7 @@ from kernels.race.ring import Mark, kept
 from kernels.race.tally import count, finish, now, relax, two
 from kernels.story.events import Kind
 from kernels.story.spans import Deed
-from kernels.tdx.bits import EXITING_GUEST_MODE, IN_GUEST_MODE, OUTSIDE_GUEST_MODE
+from kernels.tdx.bits import Mode
 from kernels.tdx.counters import ENTRIES, EXITS, FAULT_EXITS, OUT_OF_GUEST_NS, TICKS, VCPU_HISTS
 from kernels.tdx.guest import EPT_VIOLATION, IPI, NEXT, TICK, WHY_MASK, ended_at, guest
 from kernels.tdx.kvm.kick import (
@@ -68,7 +68,7 @@ def may_drain(td, lay, rules, me, drained):
     if not drained:
         drained = yield drains(td, lay, rules, me)
         if drained:
-            yield store_relaxed(td, mode(lay, me.index), IN_GUEST_MODE)
+            yield store_relaxed(td, mode(lay, me.index), Mode.IN_GUEST_MODE)
             yield from behind_mode(td, lay, rules, me)
     return drained
 
@@ -81,7 +81,7 @@ def enter_unfenced(td, lay, rules, me):
     """
     drained = yield from may_drain(td, lay, rules, me, 0)
     if drained:
-        if (yield load_seq_cst(td, mode(lay, me.index))) == EXITING_GUEST_MODE:
+        if (yield load_seq_cst(td, mode(lay, me.index))) == Mode.EXITING_GUEST_MODE:
             return EXIT_REQUESTED
     if looks_at_requests(rules):
         drained = yield from may_drain(td, lay, rules, me, drained)
@@ -93,7 +93,7 @@ def enter_unfenced(td, lay, rules, me):
             return HELD_OUT
     leaves = yield from also_asked(td, lay, rules, me)
     if not leaves and not drained:
-        yield store_relaxed(td, mode(lay, me.index), IN_GUEST_MODE)
+        yield store_relaxed(td, mode(lay, me.index), Mode.IN_GUEST_MODE)
         yield from behind_mode(td, lay, rules, me)
     return leaves
 
@@ -102,7 +102,7 @@ def enter_unfenced(td, lay, rules, me):
 def leave_too_early(td, lay, rules, me):
     """A vCPU that is reported outside, or that answers an IPI, before its TD exit."""
     if rules.faults & Fault.OUTSIDE_TOO_EARLY:
-        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+        yield store_release(td, mode(lay, me.index), Mode.OUTSIDE_GUEST_MODE)
     if rules.faults & Fault.ACKNOWLEDGED_TOO_EARLY:
         yield from acknowledge(td, lay, rules, me)
     return 0
@@ -217,7 +217,7 @@ def vcpu(td, lay, rules, me):
         if not looks_locked(rules, 1) and rules.faults & (Fault.LOST_KICK | Fault.ENTRY_UNCHECKED) == Fault.LOST_KICK:
             leaves = yield from enter_unfenced(td, lay, rules, me)
         else:
-            yield store_seq_cst(td, mode(lay, me.index), IN_GUEST_MODE)
+            yield store_seq_cst(td, mode(lay, me.index), Mode.IN_GUEST_MODE)
             yield from behind_mode(td, lay, rules, me)
             if looks_locked(rules, 1):
                 yield from take_lock_as_vcpu(td, lay, rules, me, rules.entry_lock - 1)
@@ -246,7 +246,7 @@ def vcpu(td, lay, rules, me):
             # BUSY: out of the fast path, or a kick that waits would wait for as long as BUSY lasts.
             note(td, lay, me, -1, outcome_of(status))
             relax(td, rules, me)
-        yield store_release(td, mode(lay, me.index), OUTSIDE_GUEST_MODE)
+        yield store_release(td, mode(lay, me.index), Mode.OUTSIDE_GUEST_MODE)
         yield from acknowledge(td, lay, rules, me)
         yield from preempt_enable(td, lay, rules, me)
         if entered:

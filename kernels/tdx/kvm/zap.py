@@ -10,17 +10,7 @@ from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own
 from kernels.language.steps import local, op, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.bits import (
-    LEFT_BEHIND,
-    MIRROR_NONPRESENT,
-    PAGE_FREE,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    generation_of,
-    page_of,
-    phase_of,
-    state_of,
-)
+from kernels.tdx.bits import Content, Mirror, Phase, generation_of, page_of, phase_of, state_of
 from kernels.tdx.kvm.zapper import NONE, any_page
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
@@ -33,7 +23,7 @@ from kernels.tdx.words import content, mirror, owner, sept, stage
 @op
 def freeze_present(td, spte):
     """try_cmpxchg64() to FROZEN_SPTE, where the entry is present."""
-    return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
+    return compare_exchange_seq_cst(td, spte, Mirror.PRESENT, Mirror.FROZEN) == Mirror.PRESENT
 
 
 @steps
@@ -76,9 +66,9 @@ def look(td, lay, rules, me, gpa):
 def take(td, lay, rules, me, gpa):
     """Whether a page's mirror SPTE is present; it is this zapper's then."""
     if rules.zap_for_write:
-        taken = (yield load_acquire(td, mirror(lay, gpa))) == SPTE_PRESENT
+        taken = (yield load_acquire(td, mirror(lay, gpa))) == Mirror.PRESENT
         if taken:
-            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+            yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
     else:
         taken = yield freeze_present(td, mirror(lay, gpa))
     if taken:
@@ -123,19 +113,19 @@ def give_away(td, lay, rules, me, gpa):
     """
     if own(td, stage(lay, me.index)):
         yield store_release(td, stage(lay, me.index), 0)
-    yield store_release(td, content(lay, gpa), LEFT_BEHIND)
+    yield store_release(td, content(lay, gpa), Content.LEFT_BEHIND)
     if not rules.zap_for_write:
-        yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+        yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
     return 0
 
 
 @steps(at={"store_release_mirror": host("keep", "leaves the page mapped")})
 def give_or_keep(td, lay, rules, me, gpa):
     """Give a page away, unless it is mapped again."""
-    if phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
+    if phase_of(own(td, owner(lay, gpa))) == Phase.FREE:
         yield from give_away(td, lay, rules, me, gpa)
     else:
-        yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+        yield store_release(td, mirror(lay, gpa), Mirror.PRESENT)
     return 0
 
 

@@ -8,7 +8,7 @@ from kernels.language.atomics import compare_exchange_seq_cst, own, store_releas
 from kernels.language.steps import choice, op, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host
-from kernels.tdx.bits import PAGE_FREE, SPTE_FROZEN, SPTE_PRESENT, generation_of, phase_of
+from kernels.tdx.bits import Mirror, Phase, generation_of, phase_of
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import give_lock_back_as_vcpu
@@ -44,7 +44,7 @@ def any_page(td, lay, rules, me, random):
 @op
 def claim(td, spte):
     """Freeze KVM's mirror SPTE, so that no other thread changes this page."""
-    return compare_exchange_seq_cst(td, spte, SPTE_PRESENT, SPTE_FROZEN) == SPTE_PRESENT
+    return compare_exchange_seq_cst(td, spte, Mirror.PRESENT, Mirror.FROZEN) == Mirror.PRESENT
 
 
 @steps
@@ -71,7 +71,7 @@ def map_page(td, lay, rules, me, gpa, page):
 @steps(span=host("populate", "maps the page again"))
 def populate(td, lay, rules, me, gpa):
     """A new host page behind the guest page where its own is gone, and the mirror SPTE present. Returns the status."""
-    if phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
+    if phase_of(own(td, owner(lay, gpa))) == Phase.FREE:
         page = generation_of(own(td, owner(lay, gpa)))
         yield store_release(td, owner(lay, gpa), allocated(own(td, owner(lay, gpa))))
         if rules.serialized or rules.mmu_lock_steps:
@@ -83,7 +83,7 @@ def populate(td, lay, rules, me, gpa):
             return status
     if own(td, stage(lay, me.index)):
         yield store_release(td, stage(lay, me.index), 0)
-    yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
+    yield store_release(td, mirror(lay, gpa), Mirror.PRESENT)
     return SUCCESS
 
 

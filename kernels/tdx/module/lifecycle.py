@@ -10,20 +10,7 @@ of no TD.
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own, store_release
 from kernels.language.naming import OneOf
 from kernels.language.steps import local, steps
-from kernels.tdx.bits import (
-    FREE,
-    HPA_SHIFT,
-    MAPPED,
-    ONE_EPOCH,
-    RWX,
-    SVE,
-    TD_BLOCKED,
-    TD_INITIALIZED,
-    TD_RUNNABLE,
-    TD_TEARDOWN,
-    TDEL,
-    state_of,
-)
+from kernels.tdx.bits import HPA_SHIFT, ONE_EPOCH, RWX, SVE, TDEL, Sept, TdState, state_of
 from kernels.tdx.module.locks import (
     lock_entry,
     try_lock_exclusive,
@@ -67,13 +54,13 @@ def mem_page_add(td, lay, rules, me, gpa, page):
         return OPERAND_BUSY | RDX
     state = yield load_acquire(td, lay.td_state)
     status = refused_in(state)
-    if state == TD_INITIALIZED:
+    if state == TdState.INITIALIZED:
         status = OPERAND_BUSY | RCX
         if (yield from lock_entry(td, lay, rules, me, gpa)):
             status = EPT_ENTRY_STATE_INCORRECT | RCX
-            if state_of((yield load_acquire(td, sept(lay, gpa)))) == FREE:
+            if state_of((yield load_acquire(td, sept(lay, gpa)))) == Sept.FREE:
                 yield store_release(td, bepoch(lay, gpa), 0)
-                yield store_release(td, sept(lay, gpa), MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT))
+                yield store_release(td, sept(lay, gpa), Sept.MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT))
                 status = SUCCESS
             yield unlock_entry(td, sept(lay, gpa))
     yield unlock_exclusive(td, lay.tdr_lock)
@@ -101,7 +88,7 @@ def runs(td, lay, rules, me):
     """op_state_is_tlb_tracking_required(): not before the TD is finalized, nor where the module does not ask."""
     if rules.faults & Fault.REMOVE_IGNORES_STATE:
         return 0
-    return (yield load_acquire(td, lay.td_state)) != TD_INITIALIZED
+    return (yield load_acquire(td, lay.td_state)) != TdState.INITIALIZED
 
 
 @steps(in_place=True)
@@ -120,7 +107,7 @@ def vp_enter_alive(td, lay, rules, me):
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | TDR
     state = yield load_acquire(td, lay.td_state)
-    if state == TD_RUNNABLE or rules.faults & Fault.ENTER_IGNORES_STATE:
+    if state == TdState.RUNNABLE or rules.faults & Fault.ENTER_IGNORES_STATE:
         if (yield associate(td, assoc_lpid(lay, me.index), me.index + 1)) == 0:
             yield fetch_add_seq_cst(td, lay.num_assoc_vcpus, 1)
             set_own(td, vcpu_epoch(lay, me.index), 0)  # its TDVPS is new, as its TD is
@@ -180,7 +167,7 @@ def block_td(td, lay, rules, me):
     elif not rules.faults & Fault.FLUSHDONE_IGNORES_VCPUS:
         status = yield from mng_vpflushdone(td, lay, rules, me)
     if status == SUCCESS:
-        yield store_release(td, lay.td_state, TD_BLOCKED)
+        yield store_release(td, lay.td_state, TdState.TD_BLOCKED)
     yield unlock_exclusive(td, lay.tdr_lock)
     return status
 
@@ -191,8 +178,8 @@ def mng_key_freeid(td, lay, rules, me):
     if not (yield try_lock_exclusive(td, lay.tdr_lock)):
         return OPERAND_BUSY | RCX
     status = LIFECYCLE_STATE_INCORRECT
-    if (yield load_acquire(td, lay.td_state)) == TD_BLOCKED:
-        yield store_release(td, lay.td_state, TD_TEARDOWN)
+    if (yield load_acquire(td, lay.td_state)) == TdState.TD_BLOCKED:
+        yield store_release(td, lay.td_state, TdState.TD_TEARDOWN)
         status = SUCCESS
     yield unlock_exclusive(td, lay.tdr_lock)
     return status
@@ -207,7 +194,7 @@ def phymem_page_reclaim(td, lay, rules, me):
         return OPERAND_BUSY | TDR
     status = LIFECYCLE_STATE_INCORRECT
     state = yield load_acquire(td, lay.td_state)
-    if state == TD_TEARDOWN or rules.faults & Fault.RECLAIM_IGNORES_STATE:
+    if state == TdState.TD_TEARDOWN or rules.faults & Fault.RECLAIM_IGNORES_STATE:
         status = SUCCESS
     yield unlock_shared(td, lay.tdr_lock)
     return status
@@ -229,7 +216,7 @@ def phymem_page_wbinvd(td, lay, rules, me, gpa):
     """
     if rules.module != Module.NONE:
         entry = yield load_acquire(td, sept(lay, gpa))
-        if state_of(entry) != FREE and not rules.faults & Fault.WBINVD_IGNORES_OWNER:
+        if state_of(entry) != Sept.FREE and not rules.faults & Fault.WBINVD_IGNORES_OWNER:
             return PAGE_METADATA_INCORRECT | RCX
         yield from write_lines_back(td, lay, rules, me, gpa)
     return SUCCESS

@@ -23,22 +23,15 @@ from kernels.language.steps import local, op, steps
 from kernels.race.ring import Mark, kept
 from kernels.race.tally import count
 from kernels.tdx.bits import (
-    BLOCKED,
-    FREE,
     HPA_SHIFT,
-    MAPPED,
-    NL_BLOCKED,
-    NL_MAPPED,
     ONE_EPOCH,
-    PENDING,
-    PENDING_BLOCKED,
     RWX,
     STATE_MASK,
     SVE,
-    TD_INITIALIZED,
-    TD_RUNNABLE,
     TDB,
     TDEL,
+    Sept,
+    TdState,
     end_below,
     epoch_of,
     first_below,
@@ -91,12 +84,12 @@ def is_tlb_tracked(epochs, blocked_in):
 @local
 def can_be_blocked(state):
     """Whether an entry of this state has a page behind it, a guest page or a page-table page, that is not blocked."""
-    return state == MAPPED or state == PENDING or state == NL_MAPPED
+    return state == Sept.MAPPED or state == Sept.PENDING or state == Sept.NL_MAPPED
 
 
 @local
 def is_blocked(state):
-    return state == BLOCKED or state == PENDING_BLOCKED or state == NL_BLOCKED
+    return state == Sept.BLOCKED or state == Sept.PENDING_BLOCKED or state == Sept.NL_BLOCKED
 
 
 @local
@@ -114,7 +107,7 @@ def has_key(state):
     """Whether a TD in this state has its key: TDH.MNG.VPFLUSHDONE has not taken it. Where TDs come and go one thread
     makes and ends them, and it is the same that blocks, tracks and removes, so the state is its own to look at.
     """
-    return state == TD_INITIALIZED or state == TD_RUNNABLE
+    return state == TdState.INITIALIZED or state == TdState.RUNNABLE
 
 
 @local
@@ -132,7 +125,7 @@ def blocked_form(entry):
 @local
 def unblocked_form(entry):
     """TDB cleared, and RWX as they were: of an entry that is pending, clear."""
-    return entry & ~TDB | (0 if state_of(entry) == PENDING_BLOCKED else RWX)
+    return entry & ~TDB | (0 if state_of(entry) == Sept.PENDING_BLOCKED else RWX)
 
 
 @steps
@@ -221,7 +214,7 @@ def all_free(td, lay, rules, me, table):
     """Whether every entry of a page-table page is FREE: SUCCESS, or the status of one that is not."""
     gpa = first_below(lay, table)
     while gpa < end_below(lay, table):
-        if state_of((yield load_acquire(td, sept(lay, gpa)))) != FREE:
+        if state_of((yield load_acquire(td, sept(lay, gpa)))) != Sept.FREE:
             return EPT_PAGE_NOT_FREE | RCX
         gpa += 1
     return SUCCESS
@@ -264,7 +257,7 @@ def mem_page_remove(td, lay, rules, me, gpa):
         if status == SUCCESS and gpa >= lay.pages:
             status = yield from all_free(td, lay, rules, me, gpa)
         if status == SUCCESS:
-            yield store_release(td, sept(lay, gpa), FREE | SVE | TDEL)
+            yield store_release(td, sept(lay, gpa), Sept.FREE | SVE | TDEL)
         yield unlock_entry(td, sept(lay, gpa))
     else:
         status = OPERAND_BUSY | RCX
@@ -282,9 +275,9 @@ def mem_page_aug(td, lay, rules, me, gpa, page):
         return OPERAND_BUSY | SEPT_TREE
     if (yield from lock_entry(td, lay, rules, me, gpa)):
         status = EPT_ENTRY_STATE_INCORRECT | RCX
-        if state_of((yield load_acquire(td, sept(lay, gpa)))) == FREE:
+        if state_of((yield load_acquire(td, sept(lay, gpa)))) == Sept.FREE:
             yield store_release(td, bepoch(lay, gpa), 0)
-            yield store_release(td, sept(lay, gpa), PENDING | SVE | TDEL | (page << HPA_SHIFT))
+            yield store_release(td, sept(lay, gpa), Sept.PENDING | SVE | TDEL | (page << HPA_SHIFT))
             status = SUCCESS
         yield unlock_entry(td, sept(lay, gpa))
     else:
@@ -301,10 +294,10 @@ def mem_page_accept(td, lay, rules, me, gpa):
         return for_guest(status)
     entry = yield load_acquire(td, sept(lay, gpa))
     state = state_of(entry)
-    if state == PENDING:
-        yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | MAPPED | RWX)
+    if state == Sept.PENDING:
+        yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | Sept.MAPPED | RWX)
         status = SUCCESS
-    elif state == MAPPED:
+    elif state == Sept.MAPPED:
         status = PAGE_ALREADY_ACCEPTED
     else:
         status = EPT_VIOLATION_EXIT

@@ -13,16 +13,13 @@ from kernels.language.atomics import load_acquire, load_relaxed, store_release
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
 from kernels.tdx.bits import (
-    FREE,
     HPA_SHIFT,
-    MAPPED,
-    NL_MAPPED,
-    PENDING,
     RWX,
     STATE_MASK,
     SVE,
     TDEL,
-    ZEROED,
+    Content,
+    Sept,
     generation_of,
     page_of,
     state_of,
@@ -52,21 +49,21 @@ from kernels.tdx.words import bepoch, content, owner, sept
 def added_form(lay, node, page):
     """The entry of a page that has just been added, still locked: a page-table page is mapped, a guest page pending."""
     if node < lay.pages:
-        return PENDING | SVE | TDEL | (page << HPA_SHIFT)
-    return NL_MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT)
+        return Sept.PENDING | SVE | TDEL | (page << HPA_SHIFT)
+    return Sept.NL_MAPPED | RWX | SVE | TDEL | (page << HPA_SHIFT)
 
 
 @local
 def is_pending_with(entry, page):
     """Whether an entry is that which AUG of this host page makes, and nobody has accepted it."""
-    return state_of(entry) == PENDING and page_of(entry) == page << 8
+    return state_of(entry) == Sept.PENDING and page_of(entry) == page << 8
 
 
 @steps(labelled=False, says={"load_acquire_sept_2": CPU_WALK, "load_acquire_sept": CPU_WALK})
 def walk(td, lay, rules, me, gpa):
     """The entry of a guest page by way of both levels; 0, as of no state, where there is no page-table page."""
     entry = 0
-    if state_of((yield load_acquire(td, sept(lay, table_of(lay, gpa))))) == NL_MAPPED:
+    if state_of((yield load_acquire(td, sept(lay, table_of(lay, gpa))))) == Sept.NL_MAPPED:
         entry = yield load_acquire(td, sept(lay, gpa))
     return entry
 
@@ -81,7 +78,7 @@ def mem_add(td, lay, rules, me, node, page):
         return OPERAND_BUSY | SEPT_TREE
     status = SUCCESS
     if node < lay.pages:
-        if state_of((yield load_acquire(td, sept(lay, table_of(lay, node))))) != NL_MAPPED:
+        if state_of((yield load_acquire(td, sept(lay, table_of(lay, node))))) != Sept.NL_MAPPED:
             status = EPT_WALK_FAILED | RCX
     if status == SUCCESS:
         if (yield from lock_entry(td, lay, rules, me, node)):
@@ -89,7 +86,7 @@ def mem_add(td, lay, rules, me, node, page):
             status = EPT_ENTRY_STATE_INCORRECT | RCX
             if is_pending_with(entry, page):
                 status = SAME_PAGE_PENDING
-            elif state_of(entry) == FREE:
+            elif state_of(entry) == Sept.FREE:
                 yield store_release(td, bepoch(lay, node), 0)
                 yield store_release(td, sept(lay, node), added_form(lay, node, page))
                 status = SUCCESS
@@ -118,7 +115,7 @@ def mem_accept(td, lay, rules, me, gpa):
     Returns the status as the dispatcher takes it, which may be BUSY_HOST_PRIORITY.
     """
     above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
-    if state_of(above) != NL_MAPPED:
+    if state_of(above) != Sept.NL_MAPPED:
         return EPT_VIOLATION_EXIT
     if not (yield from goes_on(td, lay, rules, me, gpa, page_of(above))):
         return EPT_VIOLATION_EXIT
@@ -127,12 +124,12 @@ def mem_accept(td, lay, rules, me, gpa):
         return status
     entry = yield load_acquire(td, sept(lay, gpa))
     state = state_of(entry)
-    if state == PENDING:
+    if state == Sept.PENDING:
         if not rules.faults & Fault.ACCEPT_WITHOUT_ZEROING:
-            yield store_release(td, content(lay, gpa), ZEROED)
-        yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | MAPPED | RWX)
+            yield store_release(td, content(lay, gpa), Content.ZEROED)
+        yield store_release(td, sept(lay, gpa), (entry & ~STATE_MASK) | Sept.MAPPED | RWX)
         status = SUCCESS
-    elif state == MAPPED:
+    elif state == Sept.MAPPED:
         status = PAGE_ALREADY_ACCEPTED
     else:
         status = EPT_VIOLATION_EXIT

@@ -9,7 +9,7 @@ TDH.VP.CREATE, the measurement itself, and the TDVPR's lock, for which only a ho
 
 from kernels.language.atomics import load_acquire, store_release
 from kernels.language.steps import steps
-from kernels.tdx.bits import MAPPED, TD_INITIALIZED, TD_RUNNABLE, state_of
+from kernels.tdx.bits import Sept, TdState, state_of
 from kernels.tdx.module.lifecycle import refused_in, vp_flush_own
 from kernels.tdx.module.locks import try_lock_exclusive, try_lock_shared, unlock_exclusive, unlock_shared
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block, mem_track
@@ -22,7 +22,7 @@ from kernels.tdx.words import sept
 def in_build(td, lay, rules, me):
     """SUCCESS where the TD is still being built, else the status of a call that is for that alone."""
     state = yield load_acquire(td, lay.td_state)
-    return SUCCESS if state == TD_INITIALIZED else refused_in(state)
+    return SUCCESS if state == TdState.INITIALIZED else refused_in(state)
 
 
 @seamcall(Leaf.TDH_VP_CREATE)
@@ -54,7 +54,7 @@ def mr_extend(td, lay, rules, me, gpa):
         return OPERAND_BUSY | RDX
     status = yield from in_build(td, lay, rules, me)
     if status == SUCCESS:
-        if state_of((yield load_acquire(td, sept(lay, gpa)))) != MAPPED:
+        if state_of((yield load_acquire(td, sept(lay, gpa)))) != Sept.MAPPED:
             status = EPT_ENTRY_NOT_PRESENT | RCX
     yield unlock_exclusive(td, lay.tdr_lock)
     return status
@@ -67,7 +67,7 @@ def mr_finalize(td, lay, rules, me):
         return OPERAND_BUSY | RCX
     status = yield from in_build(td, lay, rules, me)
     if status == SUCCESS:
-        yield store_release(td, lay.td_state, TD_RUNNABLE)
+        yield store_release(td, lay.td_state, TdState.RUNNABLE)
     yield unlock_exclusive(td, lay.tdr_lock)
     return status
 

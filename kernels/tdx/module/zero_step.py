@@ -12,7 +12,7 @@ HP_LOCK_TIMEOUT is a time. Steps have none: `rules.hp_lock_timeout` counts TDCAL
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, own, set_own
 from kernels.language.steps import local, steps
-from kernels.tdx.bits import MAPPED, PENDING, one_reference, refcount_of, state_of
+from kernels.tdx.bits import Sept, one_reference, refcount_of, state_of
 from kernels.tdx.module.locks import for_guest, try_lock_exclusive, try_lock_shared, unlock_exclusive, unlock_shared
 from kernels.tdx.module.sept import mem_accept, walk
 from kernels.tdx.outcomes import Outcome
@@ -69,7 +69,7 @@ def revert_tlb_tracking(td, lay, rules, me):
 def is_there(rules, entry):
     """Whether a vCPU that touches the page of this entry comes out for it no more."""
     newer = rules.module == Module.TDX_1_5_24 and not rules.sept_ve_disable
-    return state_of(entry) == MAPPED or (newer and state_of(entry) == PENDING)
+    return state_of(entry) == Sept.MAPPED or (newer and state_of(entry) == Sept.PENDING)
 
 
 @seamcall(Leaf.TDH_VP_ENTER)

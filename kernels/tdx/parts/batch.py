@@ -16,7 +16,7 @@ from kernels.language.atomics import own, set_own, store_release
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.bits import PAGE_BLOCKED, SPTE_FROZEN, phase_of
+from kernels.tdx.bits import Mirror, Phase, phase_of
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.shootdown import begins, goes_on, gone, onward, seamcall_step, steps_of, tells_kick
 from kernels.tdx.kvm.steps_left import is_kick
@@ -92,7 +92,7 @@ def claim_range(td, lay, rules, me):
         relax(td, rules, me)
         first = yield any_range(td, lay, rules, me)
     for gpa in range(first + 1, first + rules.batch):
-        yield store_release(td, mirror(lay, gpa), SPTE_FROZEN)
+        yield store_release(td, mirror(lay, gpa), Mirror.FROZEN)
     for gpa in range(first, first + rules.batch):
         collect_flags(td, lay, me, gpa)
     return first
@@ -182,7 +182,7 @@ def is_mine(td, lay, rules, me, gpa):
 @local
 def is_spared(td, lay, page, held):
     """Whether a page has nothing to be taken back."""
-    return held & UNDOING and phase_of(own(td, owner(lay, page))) != PAGE_BLOCKED
+    return held & UNDOING and phase_of(own(td, owner(lay, page))) != Phase.BLOCKED
 
 
 @local

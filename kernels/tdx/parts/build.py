@@ -11,18 +11,7 @@ from kernels.language.atomics import fetch_add_seq_cst, fetch_or_seq_cst, load_a
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
-from kernels.tdx.bits import (
-    FREE,
-    HPA_SHIFT,
-    MAPPED,
-    MIRROR_NONPRESENT,
-    PAGE_FREE,
-    RWX,
-    SPTE_FROZEN,
-    SPTE_PRESENT,
-    SVE,
-    TD_INITIALIZED,
-)
+from kernels.tdx.bits import HPA_SHIFT, RWX, SVE, Mirror, Phase, Sept, TdState
 from kernels.tdx.bits import generation_of as generation
 from kernels.tdx.counters import BUG_ON, KICKS_MET, MET
 from kernels.tdx.kvm.busy import is_busy
@@ -93,7 +82,7 @@ def open_td(td, lay):
 def zapped_beside(td, lay):
     """A page that somebody is zapping, whose zap has met somebody, as one that finds a vCPU in the guest has; or -1."""
     for gpa in range(lay.pages):
-        if load_relaxed(td, mirror(lay, gpa)) == SPTE_FROZEN:
+        if load_relaxed(td, mirror(lay, gpa)) == Mirror.FROZEN:
             fetch_or_seq_cst(td, lay.page_flags + gpa, MET)
             return gpa
     return -1
@@ -128,7 +117,7 @@ def zap_in_build(td, lay, rules, me, due):
         status = yield from shoot_down(td, lay, rules, me, gpa, due)
         if own(td, stage(lay, me.index)):
             yield store_release(td, stage(lay, me.index), 0)
-        yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+        yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
     return status
 
 
@@ -236,14 +225,14 @@ def next_td(td, lay, rules, me):
         for gpa in range(lay.pages):
             page = next_page_word(own(td, owner(lay, gpa)))
             if gpa & 1:
-                yield store_release(td, sept(lay, gpa), FREE | SVE)
+                yield store_release(td, sept(lay, gpa), Sept.FREE | SVE)
                 yield store_release(td, owner(lay, gpa), page)
-                yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+                yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
             else:
-                yield store_release(td, sept(lay, gpa), MAPPED | RWX | SVE | generation(page) << HPA_SHIFT)
+                yield store_release(td, sept(lay, gpa), Sept.MAPPED | RWX | SVE | generation(page) << HPA_SHIFT)
                 yield store_release(td, owner(lay, gpa), allocated(page))
-                yield store_release(td, mirror(lay, gpa), SPTE_PRESENT)
-        yield store_release(td, lay.td_state, TD_INITIALIZED)
+                yield store_release(td, mirror(lay, gpa), Mirror.PRESENT)
+        yield store_release(td, lay.td_state, TdState.INITIALIZED)
     open_td(td, lay)
     return 0
 
@@ -309,9 +298,9 @@ def return_to_vmm(td, lay, rules, me, ended, leaving):
 def half_there(td, lay):
     """Of a TD that is being built every second page has been added."""
     for gpa in range(1, lay.pages, 2):
-        td[sept(lay, gpa)] = FREE | SVE
-        td[owner(lay, gpa)] = 1 << 8 | PAGE_FREE
-        td[mirror(lay, gpa)] = MIRROR_NONPRESENT
+        td[sept(lay, gpa)] = Sept.FREE | SVE
+        td[owner(lay, gpa)] = 1 << 8 | Phase.FREE
+        td[mirror(lay, gpa)] = Mirror.NONPRESENT
 
 
 PART = Part(

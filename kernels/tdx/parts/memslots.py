@@ -17,7 +17,7 @@ from kernels.language.steps import steps
 from kernels.layout import Layout
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.bits import SLOT_INVALID, SLOT_NONE, SLOT_SETTLED, SLOT_VALID, SRCU_READING
+from kernels.tdx.bits import SLOT_SETTLED, Slot, Srcu
 from kernels.tdx.kvm.memslots import dead_without_srcu, publish, slot_state, srcu_read_lock, srcu_read_unlock
 from kernels.tdx.kvm.page_fault import DONE, RETRY, handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import behind_mode, preempt_enable, stays_out, vcpu_destroy
@@ -37,10 +37,10 @@ from kernels.tdx.words import memslot, srcu
 def fault_in_memslot(td, lay, rules, me, gpa):
     """kvm_mmu_faultin_pfn(): what the memslot says comes before the page tables. Returns what the fault does."""
     slot = slot_state((yield load_acquire(td, memslot(lay, gpa))))
-    if slot == SLOT_INVALID:
+    if slot == Slot.INVALID:
         note(td, lay, me, -1, Outcome.fault_retried)
         return RETRY
-    if slot == SLOT_NONE:
+    if slot == Slot.NONE:
         return DONE  # KVM_EXIT_MEMORY_FAULT
     return (yield from handle_ept_violation(td, lay, rules, me, gpa))
 
@@ -49,7 +49,7 @@ def fault_in_memslot(td, lay, rules, me, gpa):
 def leaves_invalid(td, lay, rules, me, gpa):
     """Since v6.18: whether the memslot is being deleted, for which the vCPU has to leave kvm->srcu."""
     if rules.fault_retry == FaultRetry.LOCAL_VALID and not rules.faults & Fault.INVALID_SLOT_RETRIED:
-        return slot_state((yield load_acquire(td, memslot(lay, gpa)))) == SLOT_INVALID
+        return slot_state((yield load_acquire(td, memslot(lay, gpa)))) == Slot.INVALID
     return 0
 
 
@@ -62,8 +62,8 @@ def none_comes(td, lay, rules, me):
 @steps(span=host("create slot", "creates a memslot"), at={"write_unlock_slots_lock": UNLOCKED})
 def make_again(td, lay, rules, me, gpa):
     """The memslot is gone, and user space makes it again."""
-    yield store_release(td, memslot(lay, gpa), SLOT_NONE)
-    yield from publish(td, lay, rules, me, gpa, SLOT_VALID | SLOT_SETTLED)
+    yield store_release(td, memslot(lay, gpa), Slot.NONE)
+    yield from publish(td, lay, rules, me, gpa, Slot.VALID | SLOT_SETTLED)
     yield write_unlock(td, lay.slots_lock)
     return 0
 
@@ -78,7 +78,7 @@ def delete_memslot(td, lay, rules, me):
             break
         if (yield try_lock_exclusive(td, lay.slots_lock)):
             gpa = yield any_page(td, lay, rules, me)
-            yield from publish(td, lay, rules, me, gpa, SLOT_INVALID)
+            yield from publish(td, lay, rules, me, gpa, Slot.INVALID)
             yield from lock_mmu(td, lay, rules, me)
             if (yield from take(td, lay, rules, me, gpa)):
                 return gpa
@@ -105,9 +105,9 @@ def unlock_both(td, lay, rules, me):
 def every_slot(td: Any, lay: Layout) -> None:
     """A memslot for each guest page, and every vCPU's thread inside kvm->srcu."""
     for page in range(lay.pages):
-        td[lay.memslot + page * lay.page_stride] = SLOT_VALID | SLOT_SETTLED
+        td[lay.memslot + page * lay.page_stride] = Slot.VALID | SLOT_SETTLED
     for index in range(lay.vcpus):
-        td[srcu(lay, index)] = SRCU_READING
+        td[srcu(lay, index)] = Srcu.READING
 
 
 PART = Part(

@@ -12,12 +12,11 @@ from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import Layout
 from kernels.race.tally import count, two
 from kernels.tdx.bits import (
-    PAGE_BLOCKED,
-    PAGE_FREE,
-    SLOT_NONE,
     SLOT_SETTLED,
     SPTE_NONPRESENT,
-    SRCU_READING,
+    Phase,
+    Slot,
+    Srcu,
     content_of,
     generation_of,
     is_hit,
@@ -89,7 +88,7 @@ def next_access(td, lay, rules, me, random):
 def grade_shared(filled, seen):
     """The outcome of a read through a shared translation that is not current, before its memory is someone else's."""
     same = generation_of(seen) == generation_of(filled)
-    return Outcome.stale_in_window if same and phase_of(seen) == PAGE_BLOCKED else Outcome.use_after_remove
+    return Outcome.stale_in_window if same and phase_of(seen) == Phase.BLOCKED else Outcome.use_after_remove
 
 
 @steps(
@@ -228,11 +227,11 @@ def first_slots(td: Any, lay: Layout) -> None:
     """No memslot, and every vCPU's thread inside kvm->srcu."""
     for page in range(lay.pages):
         at = page * lay.page_stride
-        td[lay.memslot + at] = SLOT_NONE | SLOT_SETTLED
+        td[lay.memslot + at] = Slot.NONE | SLOT_SETTLED
         td[lay.shared_spte + at] = SPTE_NONPRESENT
-        td[lay.shared_owner + at] = (1 << 8) | PAGE_FREE
+        td[lay.shared_owner + at] = (1 << 8) | Phase.FREE
     for index in range(lay.vcpus):
-        td[srcu(lay, index)] = SRCU_READING
+        td[srcu(lay, index)] = Srcu.READING
 
 
 PART = Part(

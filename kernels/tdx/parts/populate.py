@@ -9,7 +9,7 @@ accepted it, and nobody writes here.
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
-from kernels.tdx.bits import NL_MAPPED, ZEROED, content_of, is_hit, page_of, state_of, table_of, translation
+from kernels.tdx.bits import Content, Sept, content_of, is_hit, page_of, state_of, table_of, translation
 from kernels.tdx.guest import EPT_VIOLATION, WHY_MASK, accept, page_of_end, read_filled, walk_to_leaf
 from kernels.tdx.kvm.page_fault import handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out, vm_is_dead
@@ -60,7 +60,7 @@ def walk_to_table(td, lay, rules, me, gpa):
     table = cached_table(td, lay, rules, me, gpa)
     if table == 0:
         above = yield load_acquire(td, sept(lay, table_of(lay, gpa)))
-        if state_of(above) != NL_MAPPED:
+        if state_of(above) != Sept.NL_MAPPED:
             return 0
         table = page_of(above)
         cache_table(td, lay, rules, me, gpa, table)
@@ -83,7 +83,7 @@ def first_read(td, lay, rules, me, gpa, held):
     """The first read through a translation: the page's word, as it saw it."""
     left = yield load_relaxed(td, content(lay, gpa))
     seen: Holds[owner] = yield load_relaxed(td, owner(lay, gpa))
-    if held == translation(gpa, seen) and left != ZEROED:
+    if held == translation(gpa, seen) and left != Content.ZEROED:
         note(td, lay, me, gpa, Outcome.not_zeroed)
     return seen
 

@@ -10,7 +10,7 @@ from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_
 from kernels.language.steps import choice, local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.bits import LEFT_BEHIND, MIRROR_NONPRESENT, SPTE_FROZEN, SPTE_PRESENT, end_below, first_below
+from kernels.tdx.bits import Content, Mirror, end_below, first_below
 from kernels.tdx.kvm.shootdown import shoot_down, steps_of
 from kernels.tdx.kvm.zap import freeze_present, give_all_away, give_away, look, take, take_from, try_page, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, put_back
@@ -43,9 +43,9 @@ def any_table(td, lay, rules, me, random):
 def take_present(td, lay, rules, me, table):
     """Whether a page-table page is there, and this zapper's now; one that stays is nobody's."""
     if rules.sept_free == SeptFree.AFTER_HKID or rules.zap_for_write:
-        taken = (yield load_acquire(td, mirror(lay, table))) == SPTE_PRESENT
+        taken = (yield load_acquire(td, mirror(lay, table))) == Mirror.PRESENT
         if taken and rules.sept_free != SeptFree.AFTER_HKID:
-            yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
+            yield store_release(td, mirror(lay, table), Mirror.NONPRESENT)
     else:
         taken = yield freeze_present(td, mirror(lay, table))
     return taken
@@ -66,11 +66,11 @@ def freeze_child(td, lay, rules, me, gpa):
     """
     if rules.sept_free == SeptFree.AFTER_HKID or rules.zap_for_write:
         return (yield freeze_present(td, mirror(lay, gpa)))
-    was = yield exchange_seq_cst(td, mirror(lay, gpa), SPTE_FROZEN)
-    while was == SPTE_FROZEN and not rules.faults & Fault.FREEZE_CHILD_ONCE:
+    was = yield exchange_seq_cst(td, mirror(lay, gpa), Mirror.FROZEN)
+    while was == Mirror.FROZEN and not rules.faults & Fault.FREEZE_CHILD_ONCE:
         relax(td, rules, me)
-        was = yield exchange_seq_cst(td, mirror(lay, gpa), SPTE_FROZEN)
-    return was == SPTE_PRESENT
+        was = yield exchange_seq_cst(td, mirror(lay, gpa), Mirror.FROZEN)
+    return was == Mirror.PRESENT
 
 
 @local
@@ -90,9 +90,9 @@ def left_behind(td, lay, rules, me, gpa):
     if own(td, stage(lay, me.index)):
         yield store_release(td, stage(lay, me.index), 0)
     if gpa < lay.pages:
-        yield store_release(td, content(lay, gpa), LEFT_BEHIND)
+        yield store_release(td, content(lay, gpa), Content.LEFT_BEHIND)
         if rules.sept_free == SeptFree.AFTER_HKID:
-            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+            yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
     return 0
 
 
@@ -128,7 +128,7 @@ def handle_removed_pt(td, lay, rules, me, gpa, due):
     if status != SUCCESS:
         return status
     if rules.sept_free != SeptFree.AFTER_HKID and not rules.zap_for_write:
-        yield store_release(td, mirror(lay, table), MIRROR_NONPRESENT)
+        yield store_release(td, mirror(lay, table), Mirror.NONPRESENT)
     return SUCCESS
 
 

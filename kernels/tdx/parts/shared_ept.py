@@ -13,7 +13,7 @@ does: the kick alone, with the request KVM_REQ_TLB_FLUSH, whose handler INVEPTs 
 
 from kernels.language.atomics import load_relaxed, own, store_release
 from kernels.language.steps import harness, local, steps
-from kernels.tdx.bits import HPA_SHIFT, MAPPED, PAGE_BLOCKED, RWX, SVE, epoch_of, generation_of, phase_of
+from kernels.tdx.bits import HPA_SHIFT, RWX, SVE, Phase, Sept, epoch_of, generation_of, phase_of
 from kernels.tdx.kvm.kick import seamcall_until
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import blocked_page, next_page_word, request_of, seamcall_step, steps_of
@@ -36,7 +36,7 @@ def is_shared(lay, rules, gpa):
 @local
 def shared_spte(page):
     """A present leaf of the shared EPT: KVM sets suppress-#VE in it, and it ignores the guest's memory type."""
-    return MAPPED | RWX | SVE | (page << HPA_SHIFT)
+    return Sept.MAPPED | RWX | SVE | (page << HPA_SHIFT)
 
 
 @harness()
@@ -100,7 +100,7 @@ def shared_step(td, lay, rules, me, what, gpa, repair, held):
         if own(td, stage(lay, me.index)):
             yield store_release(td, stage(lay, me.index), 0)
     elif what == Step.BLOCK or what == Step.REMOVE:
-        if what == Step.BLOCK or phase_of(own(td, owner(lay, gpa))) != PAGE_BLOCKED:
+        if what == Step.BLOCK or phase_of(own(td, owner(lay, gpa))) != Phase.BLOCKED:
             yield store_release(td, sept(lay, gpa), SHADOW_NONPRESENT)
         if what == Step.REMOVE:
             yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))

@@ -13,19 +13,7 @@ from kernels.language.naming import OneOf
 from kernels.language.steps import choice, harness, steps
 from kernels.race.tally import count, finish, relax
 from kernels.story.spans import host, wait
-from kernels.tdx.bits import (
-    DONE,
-    FREE,
-    LEFT_BEHIND,
-    MIRROR_NONPRESENT,
-    SPTE_PRESENT,
-    SVE,
-    TD_INITIALIZED,
-    TD_RUNNABLE,
-    ZEROED,
-    generation_of,
-    stage_word,
-)
+from kernels.tdx.bits import SVE, Content, Mirror, Sept, Stage, TdState, generation_of, stage_word
 from kernels.tdx.counters import BUG_ON, ENTRIES, SHOOTDOWNS
 from kernels.tdx.kvm import mortal
 from kernels.tdx.kvm.busy import is_busy
@@ -70,8 +58,8 @@ def new_td(td, lay, rules, me):
     """TDH.MNG.CREATE up to TDH.VP.INIT: a TD in its first epoch, its vCPUs associated with none, its S-EPT empty."""
     yield from create(td, lay, rules, me)
     for node in range(lay.pages + lay.tables):
-        yield store_release(td, sept(lay, node), FREE | SVE)
-    yield store_release(td, lay.td_state, TD_INITIALIZED)
+        yield store_release(td, sept(lay, node), Sept.FREE | SVE)
+    yield store_release(td, lay.td_state, TdState.INITIALIZED)
     return 0
 
 
@@ -82,7 +70,7 @@ def add_page(td, lay, rules, me, node):
     yield store_release(td, owner(lay, node), allocated(own(td, owner(lay, node))))
     if node < lay.pages:
         # What KVM copies into it is what the guest expects there, as zeroes are where it accepts a page.
-        yield store_release(td, content(lay, node), ZEROED)
+        yield store_release(td, content(lay, node), Content.ZEROED)
         status = yield from mem_page_add(td, lay, rules, me, node, page)
         count_status(td, me, Leaf.TDH_MEM_PAGE_ADD, status)
     else:
@@ -93,7 +81,7 @@ def add_page(td, lay, rules, me, node):
         if is_busy(status):  # an error for KVM_TDX_INIT_MEM_REGION
             note(td, lay, me, -1, Outcome.busy_given_up)
         return status
-    yield store_release(td, mirror(lay, node), SPTE_PRESENT)
+    yield store_release(td, mirror(lay, node), Mirror.PRESENT)
     return SUCCESS
 
 
@@ -120,7 +108,7 @@ def remove_untracked(td, lay, rules, me, gpa):
     if status == SUCCESS:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
         yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
-        yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), DONE))
+        yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), Stage.DONE))
         status = yield from mem_page_remove(td, lay, rules, me, gpa)
         count_status(td, me, Leaf.TDH_MEM_PAGE_REMOVE, status)
     if status == SUCCESS:
@@ -193,7 +181,7 @@ def live(td, lay, rules, me):
                 return status
         if not finalized:
             finalized = 1
-            yield store_release(td, lay.td_state, TD_RUNNABLE)  # TDH.MR.FINALIZE
+            yield store_release(td, lay.td_state, TdState.RUNNABLE)  # TDH.MR.FINALIZE
             before = entries(td, lay)
             yield store_release(td, lay.runnable, 1)
             wait_for_guest(td, lay, rules, me, before)
@@ -254,8 +242,8 @@ def reclaim(td, lay, rules, me, node):
         count(td, me, BUG_ON, 1)
         return status
     yield store_release(td, owner(lay, node), next_page_word(own(td, owner(lay, node))))
-    yield store_release(td, content(lay, node), LEFT_BEHIND)
-    yield store_release(td, mirror(lay, node), MIRROR_NONPRESENT)
+    yield store_release(td, content(lay, node), Content.LEFT_BEHIND)
+    yield store_release(td, mirror(lay, node), Mirror.NONPRESENT)
     count(td, me, SHOOTDOWNS, 1)
     keep_met(td, lay, me, node, 1)
     return SUCCESS
@@ -268,7 +256,7 @@ def reclaim_pages(td, lay, rules, me):
     status = SUCCESS
     node = 0
     while node < lay.pages + lay.tables and status == SUCCESS:
-        if (yield load_acquire(td, mirror(lay, node))) == SPTE_PRESENT:
+        if (yield load_acquire(td, mirror(lay, node))) == Mirror.PRESENT:
             status = yield from reclaim(td, lay, rules, me, node)
         node += 1
     yield write_unlock(td, lay.mmu_lock)
@@ -294,8 +282,8 @@ def remove_pages(td, lay, rules, me):
     status = SUCCESS
     gpa = 0
     while gpa < lay.pages and status == SUCCESS:
-        if (yield load_acquire(td, mirror(lay, gpa))) == SPTE_PRESENT:
-            yield store_release(td, mirror(lay, gpa), MIRROR_NONPRESENT)
+        if (yield load_acquire(td, mirror(lay, gpa))) == Mirror.PRESENT:
+            yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
             collect_flags(td, lay, me, gpa)
             yield from look(td, lay, rules, me, gpa)
             status = yield from zap_taken(td, lay, rules, me, gpa, 0)

@@ -25,11 +25,10 @@ from kernels.language.steps import choice, local, steps
 from kernels.race.tally import count, two
 from kernels.story.spans import host
 from kernels.tdx.bits import (
-    MAPPED,
-    PAGE_FREE,
-    PENDING,
     RWX,
     WRITABLE,
+    Phase,
+    Sept,
     content_of,
     generation_of,
     is_hit,
@@ -139,9 +138,9 @@ def read_or_write(td, lay, rules, me, at, gpa):
     held = own(td, tlb(lay, me.index, gpa))
     if not is_hit(held, gpa) or (writes and not held & WRITABLE):
         entry = yield from walk_to_leaf(td, lay, rules, me, gpa)
-        if state_of(entry) == PENDING:
+        if state_of(entry) == Sept.PENDING:
             return (yield from on_pending(td, lay, rules, me, at, gpa))
-        if state_of(entry) != MAPPED or not lets(entry, writes):
+        if state_of(entry) != Sept.MAPPED or not lets(entry, writes):
             ended = yield from on_violation(td, lay, rules, me, at, gpa, entry)
             return ended_at(WRITE_VIOLATION, touching(gpa)) if writes else ended
         held = filled(gpa, entry)
@@ -165,7 +164,7 @@ def read_or_write(td, lay, rules, me, at, gpa):
 def fast_page_fault(td, lay, rules, me, gpa, writes):
     """Give an SPTE back what was taken from it; a page that lets writes through again is marked dirty behind that."""
     spte = yield load_acquire(td, sept(lay, gpa))
-    if state_of(spte) == MAPPED and not lets(spte, writes):
+    if state_of(spte) == Sept.MAPPED and not lets(spte, writes):
         fixed = yield replace(td, sept(lay, gpa), spte, spte & ~HAD_W | RWX if writes else spte | RWX & ~W)
         if fixed and writes:
             yield store_release(td, dirty_log(lay, gpa), DIRTY)
@@ -219,7 +218,7 @@ def write_protect(td, lay, rules, me, gpa, left):
 @steps(at={"replace_dirty_log": host("copy", "the page is copied")})
 def copy_page(td, lay, rules, me, gpa):
     """Behind the flush of a page that is protected user space copies it. Returns the status."""
-    if is_kvms(lay, rules, gpa) and protects(rules.shootdown) and phase_of(own(td, owner(lay, gpa))) != PAGE_FREE:
+    if is_kvms(lay, rules, gpa) and protects(rules.shootdown) and phase_of(own(td, owner(lay, gpa))) != Phase.FREE:
         yield replace(td, dirty_log(lay, gpa), COLLECTED, COPIED)
     return (yield from put_back(td, lay, rules, me, gpa))
 
@@ -235,7 +234,7 @@ def write_lines_of_guest_back(td, lay, rules, me, gpa):
 @steps(span=FREE, oracle=True)
 def judge_lines(td, lay, rules, me, gpa):
     """A page that has gone is its next owner's from here on: whether lines of it are still dirty."""
-    if lay.wbinvd and not is_kvms(lay, rules, gpa) and phase_of(own(td, owner(lay, gpa))) == PAGE_FREE:
+    if lay.wbinvd and not is_kvms(lay, rules, gpa) and phase_of(own(td, owner(lay, gpa))) == Phase.FREE:
         lines = yield load_acquire(td, dirty_lines(lay, gpa))
         if lines == generation_of(own(td, owner(lay, gpa))) - 1:
             note(td, lay, me, gpa, Outcome.written_back_late)
@@ -262,7 +261,7 @@ def may_age(td, lay, rules, me):
             gpa = yield any_page(td, lay, rules, me)
             if is_kvms(lay, rules, gpa):
                 spte = yield load_acquire(td, sept(lay, gpa))
-                if state_of(spte) == MAPPED and spte & RWX:
+                if state_of(spte) == Sept.MAPPED and spte & RWX:
                     yield replace(td, sept(lay, gpa), spte, aged_form(spte))
     return otherwise
 

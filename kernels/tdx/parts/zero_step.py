@@ -14,7 +14,7 @@ from kernels.language.atomics import load_acquire, load_relaxed, load_seq_cst, o
 from kernels.language.steps import choice, local, steps
 from kernels.layout import DEADLINE, STOP_ENDLESS
 from kernels.race.tally import now, relax, two
-from kernels.tdx.bits import FREE, state_of
+from kernels.tdx.bits import Sept, state_of
 from kernels.tdx.guest import (
     ACCEPTS,
     AGAIN,
@@ -97,7 +97,7 @@ def goes_to_accept(td, lay, rules, me, at, gpa):
 @steps(labelled=False)
 def faults_or_accepts(td, lay, rules, me, at, gpa, entry):
     """A page that is not there: the guest takes it into use, or its touch is an EPT violation, which is counted."""
-    if at == NEXT and state_of(entry) == FREE:
+    if at == NEXT and state_of(entry) == Sept.FREE:
         if (yield accepts_first(td, lay, rules, me)):
             forget_stepping(td, lay, me)
             return ended_at(AGAIN, accepting(gpa))

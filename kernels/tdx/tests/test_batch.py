@@ -78,7 +78,7 @@ def reached_going_on(rules: Rules) -> Space:
 
 def changed(moving: StepMachine, before: tuple[int, ...], after: tuple[int, ...]) -> list[str]:
     """What this step did to the S-EPT entries and to the epoch."""
-    lay, names = moving.lay, {bits.BLOCKED: "block", bits.FREE: "remove", bits.PENDING: "add"}
+    lay, names = moving.lay, {bits.Sept.BLOCKED: "block", bits.Sept.FREE: "remove", bits.Sept.PENDING: "add"}
     done = []
     for gpa in range(lay.pages):
         states = [bits.state_of(state[words.sept(lay, gpa)]) for state in (before, after)]

@@ -4,7 +4,7 @@ import pytest
 
 from kernels.search.explore import explore
 from kernels.tdx import bits
-from kernels.tdx.bits import TD_INITIALIZED, TD_RUNNABLE
+from kernels.tdx.bits import TdState
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.protocol import Size, of_flow, protocol_of
 from kernels.tdx.rules import Fault, Flow, Guard, Ioctl, Rules
@@ -56,7 +56,7 @@ def test_a_call_that_shares_the_tdr_is_busy_where_another_has_it_exclusive_alone
     m["tdr_lock"] = 1
     assert m.call(call) == status
     m["tdr_lock"] = 2
-    m["td_state"] = TD_RUNNABLE
+    m["td_state"] = TdState.RUNNABLE
     assert m.call(call) != status
 
 
@@ -75,21 +75,21 @@ def test_a_call_that_takes_the_tdr_exclusive_is_busy_where_anybody_has_it(m, cal
 
 @pytest.mark.parametrize("call", [create, init, extend, finalize], ids=lambda it: it.name)
 def test_what_builds_a_td_is_refused_once_it_is_finalized(m, call):
-    m["td_state"] = TD_RUNNABLE
+    m["td_state"] = TdState.RUNNABLE
 
     assert (m.call(call), m["tdr_lock"]) == (OP_STATE, 0)
 
 
 def test_a_page_is_measured_where_it_is_mapped(m):
     assert m.call(extend) == SUCCESS
-    m["sept"] = bits.FREE
+    m["sept"] = bits.Sept.FREE
     assert m.call(extend) == NOT_PRESENT
 
 
 def test_a_td_that_is_finalized_can_run_and_its_tdr_is_shared_from_entry_to_exit(m):
     assert m.call(enter) == OP_STATE
     assert m.call(finalize) == SUCCESS
-    assert m["td_state"] == TD_RUNNABLE
+    assert m["td_state"] == TdState.RUNNABLE
     assert (m.call(enter), m["tdr_lock"]) == (SUCCESS, 2)
     assert m.call(init, 1) == BUSY_TDR
     m.call(leave)
@@ -101,8 +101,8 @@ def test_half_of_the_pages_are_there_at_first():
     run = stepped(built(), Size(1, 1, 2))
     states = [bits.state_of(int(run.words[run.lay.sept + page * run.lay.page_stride])) for page in range(2)]
 
-    assert states == [bits.MAPPED, bits.FREE]
-    assert run.words[run.lay.td_state] == TD_INITIALIZED
+    assert states == [bits.Sept.MAPPED, bits.Sept.FREE]
+    assert run.words[run.lay.td_state] == TdState.INITIALIZED
 
 
 def errors(rules: Rules) -> tuple[int, set[str]]:

@@ -6,7 +6,7 @@ from kernels.language.entered import entered
 from kernels.layout import OUTCOME_COUNTS
 from kernels.race import lines as race
 from kernels.race.weave import straight
-from kernels.tdx.bits import BLOCKED, FREE, HP, MAPPED, ONE_EPOCH, PENDING, PENDING_BLOCKED, RWX, STATE_MASK, SVE, TDEL
+from kernels.tdx.bits import HP, ONE_EPOCH, RWX, STATE_MASK, SVE, TDEL, Sept
 from kernels.tdx.module.mem import is_tlb_tracked
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN
@@ -41,9 +41,9 @@ from kernels.tests.single_calls import (
 
 SUCCESS = 0
 HOST_PAGE = 1 << 12  # what `prepare` puts behind guest page 0
-MAPPED_PAGE, FREE_ENTRY = MAPPED | RWX | SVE | HOST_PAGE, FREE | SVE
-PENDING_PAGE, BLOCKED_PAGE = PENDING | SVE | HOST_PAGE, BLOCKED | SVE | HOST_PAGE
-UNACCEPTED = PENDING_BLOCKED | SVE | HOST_PAGE
+MAPPED_PAGE, FREE_ENTRY = Sept.MAPPED | RWX | SVE | HOST_PAGE, Sept.FREE | SVE
+PENDING_PAGE, BLOCKED_PAGE = Sept.PENDING | SVE | HOST_PAGE, Sept.BLOCKED | SVE | HOST_PAGE
+UNACCEPTED = Sept.PENDING_BLOCKED | SVE | HOST_PAGE
 
 
 def epochs(epoch: int, even: int = 0, odd: int = 0) -> int:
@@ -129,7 +129,7 @@ CALLS = {
         for entry in (MAPPED_PAGE, PENDING_PAGE, BLOCKED_PAGE, UNACCEPTED)
     },
     "AUG puts a pending page behind a free entry": (
-        aug, {"sept": FREE_ENTRY, "bepoch": 4}, SUCCESS, {"sept": PENDING | SVE | 9 << 12, "bepoch": 0},
+        aug, {"sept": FREE_ENTRY, "bepoch": 4}, SUCCESS, {"sept": Sept.PENDING | SVE | 9 << 12, "bepoch": 0},
     ),
     **{
         f"AUG of a page in use: {entry:#x}": (aug, {"sept": entry, "bepoch": 4}, STATE_INCORRECT, {})
@@ -205,11 +205,11 @@ def test_a_call_ends_in_its_status_and_changes_these_words_and_no_others(m, call
 
 
 def test_the_guest_gets_the_entry_once_the_host_that_asked_has_had_it(m):
-    m["sept"] = PENDING | SVE
+    m["sept"] = Sept.PENDING | SVE
     m.begin(accept, "mem_page_accept.load_acquire_sept", 1)
     asked = m.call(aug)
     m.end(accept, 1)
-    m["sept"] = (m["sept"] & ~(STATE_MASK | RWX)) | PENDING
+    m["sept"] = (m["sept"] & ~(STATE_MASK | RWX)) | Sept.PENDING
 
     assert asked == BUSY_ENTRY
     assert m.call(accept, 1) == BUSY_ENTRY
@@ -255,7 +255,7 @@ def test_a_page_goes_from_mapped_over_free_and_pending_to_mapped(m):
         assert m.call(what) == SUCCESS
         states.append(state(m))
 
-    assert states == [MAPPED, BLOCKED, BLOCKED, FREE, PENDING, MAPPED]
+    assert states == [Sept.MAPPED, Sept.BLOCKED, Sept.BLOCKED, Sept.FREE, Sept.PENDING, Sept.MAPPED]
 
 
 def test_a_failed_shared_try_of_the_tree_leaves_its_count_until_the_exclusive_release_wipes_it(m):
@@ -294,7 +294,7 @@ def test_a_failed_shared_try_of_the_epoch_leaves_its_count_until_the_exclusive_r
     ],
 )
 def test_tracking_of_a_block_is_done(m, epoch, even, odd, blocked_in, done):
-    m["sept"], m["bepoch"] = BLOCKED | SVE, blocked_in
+    m["sept"], m["bepoch"] = Sept.BLOCKED | SVE, blocked_in
     m.epochs(epoch, even, odd)
 
     assert bool(is_tlb_tracked(m["epoch_tracking"], blocked_in)) is done
@@ -307,8 +307,8 @@ def test_tracking_of_a_block_is_done(m, epoch, even, odd, blocked_in, done):
         (track, {"epoch_tracking": 3 << 24 | 1}, PREVIOUS_EPOCH_BUSY),
         (track, {"epoch_lock": 2}, BUSY_EPOCH),
         (block, {"tree_lock": 2}, BUSY_TREE),
-        (block, {"sept": MAPPED | SVE | TDEL}, BUSY_ENTRY),
-        (remove, {"sept": BLOCKED | SVE, "bepoch": 1}, NOT_TRACKED),
+        (block, {"sept": Sept.MAPPED | SVE | TDEL}, BUSY_ENTRY),
+        (remove, {"sept": Sept.BLOCKED | SVE, "bepoch": 1}, NOT_TRACKED),
         (remove, {}, NOT_BLOCKED),
     ],
 )

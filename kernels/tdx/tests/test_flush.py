@@ -33,7 +33,7 @@ def test_the_flush_behind_the_removal_is_another_kick_with_a_request_that_is_wai
     requested = int(run.words[run.lay.requests])
     finish(run, "zapper 0", "vcpu 0")
 
-    assert removed == bits.FREE
+    assert removed == bits.Sept.FREE
     assert waits is not None and waits.name == KICK_IPI
     assert requested == 1
     assert seen(run) == set()

@@ -33,7 +33,7 @@ def test_spec_removes_the_page_once_the_kicked_vcpu_has_left_and_it_flushes_at_i
     assert stands(run, "zapper 0").name == KICK_IPI
     run.until("vcpu 0", "vcpu.store_seq_cst_mode")
     run.until("zapper 0", "populate.store_release_owner")
-    assert page_state(run) == bits.FREE
+    assert page_state(run) == bits.Sept.FREE
     enter(run)
     assert run.words[run.lay.tlb] == 0
     assert seen(run) == set()
@@ -76,7 +76,7 @@ def test_v18_keeps_the_kicked_vcpu_outside_until_track_is_done():
 
     assert stands(run, "vcpu 0").function in ("flush_tlb", "acknowledge")
     run.until("zapper 0", "populate.store_release_owner")
-    assert page_state(run) == bits.FREE
+    assert page_state(run) == bits.Sept.FREE
     enter(run)
     assert run.words[run.lay.tlb] == 0
     assert seen(run) == set()
@@ -110,7 +110,7 @@ def test_no_block_is_refused_as_not_blocked():
     finish(run)
 
     assert seen(run) == {"not_blocked"}
-    assert page_state(run) == bits.MAPPED
+    assert page_state(run) == bits.Sept.MAPPED
 
 
 def test_a_guest_reads_a_page_that_is_gone_while_the_ipi_of_a_kick_that_does_not_wait_is_in_flight():

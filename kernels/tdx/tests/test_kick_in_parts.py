@@ -81,7 +81,7 @@ def test_track_runs_while_the_ipi_is_in_flight_and_the_guest_reads_on_until_it_a
 
     assert epoch == 2
     assert waits == KICK_IPI
-    assert page_state(run) == bits.FREE
+    assert page_state(run) == bits.Sept.FREE
     assert seen(run) == {"stale_in_window"}
 
 
@@ -166,5 +166,5 @@ def test_a_repair_waits_for_the_ipis_that_a_failed_shootdown_has_sent():
 
     assert in_flight == IPI_SENT
     assert refused == {"previous_epoch_busy"}
-    assert page_state(run, 0) == bits.PENDING
+    assert page_state(run, 0) == bits.Sept.PENDING
     assert run.words[words.awaiting(run.lay, 0, 0)] == 0

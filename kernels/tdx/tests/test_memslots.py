@@ -81,19 +81,19 @@ def test_who_deletes_a_memslot_waits_for_the_fault_that_has_found_it_and_zaps_wh
     run.until("zapper 0", "mem_range_block.load_acquire_sept")
 
     assert waited is not None and waited.name == "synchronize_srcu.load_acquire_srcu"
-    assert awaited == (bits.SLOT_INVALID, bits.SRCU_AWAITED)
-    assert bits.state_of(int(run.words[run.lay.sept])) == bits.PENDING
+    assert awaited == (bits.Slot.INVALID, bits.Srcu.AWAITED)
+    assert bits.state_of(int(run.words[run.lay.sept])) == bits.Sept.PENDING
 
 
 def test_a_fault_without_a_memslot_maps_nothing_and_one_with_an_invalid_one_is_retried() -> None:
     run = stepped(deleting(SPEC, Flow.MEMSLOTS), ONE)
-    for state, outcomes in ((bits.SLOT_NONE, {"fault"}), (bits.SLOT_INVALID, {"fault", "fault_retried"})):
+    for state, outcomes in ((bits.Slot.NONE, {"fault"}), (bits.Slot.INVALID, {"fault", "fault_retried"})):
         run.words[run.lay.memslot] = state
         run.step("vcpu 0")
         run.until("vcpu 0", "vm_is_dead.load_acquire_vm_bugged", GUEST)
 
         assert seen(run) == outcomes
-        assert run.words[run.lay.mirror] == bits.MIRROR_NONPRESENT
+        assert run.words[run.lay.mirror] == bits.Mirror.NONPRESENT
 
 
 def test_who_waits_for_whom_is_told_of_the_two() -> None:

@@ -161,7 +161,7 @@ def test_a_deleted_memslot_takes_its_memory_only_when_no_cpu_can_reach_it() -> N
 @pytest.mark.parametrize(("disabled", "outcome"), [(0, "ve_in_guest"), (1, "access_before_accept")])
 def test_a_pending_page_raises_ve_or_kills_the_vm_as_sept_ve_disable_says(disabled: int, outcome: str) -> None:
     run = start(MMIO._replace(sept_ve_disable=disabled))
-    run.words[run.lay.sept] = bits.PENDING | bits.SVE | (1 << bits.HPA_SHIFT)
+    run.words[run.lay.sept] = bits.Sept.PENDING | bits.SVE | (1 << bits.HPA_SHIFT)
 
     access(run, PRIVATE, "next_of_both.next_access")
     run.step("vcpu 0", PRIVATE)

@@ -3,7 +3,7 @@
 import pytest
 
 from kernels.search.explore import explore
-from kernels.tdx.bits import MAPPED
+from kernels.tdx.bits import Sept
 from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import Flow, Module, Rules
 from kernels.tests.naive import StepMachine, search
@@ -49,10 +49,10 @@ def test_track_goes_through_while_a_vcpu_runs_in_the_previous_epoch():
 
 def test_remove_takes_a_page_that_was_never_blocked():
     m = Machine(rules=SPEC._replace(**NONE))
-    assert m["sept"] & MAPPED
+    assert m["sept"] & Sept.MAPPED
 
     assert m.call(remove) == 0
-    assert not m["sept"] & MAPPED
+    assert not m["sept"] & Sept.MAPPED
 
 
 @pytest.mark.parametrize("name", SAFE)

@@ -6,7 +6,7 @@ import pytest
 
 from kernels.search.explore import explore
 from kernels.tdx import bits
-from kernels.tdx.bits import FREE, NL_BLOCKED, NL_MAPPED, PENDING, RWX, STATE_MASK, SVE, TDEL
+from kernels.tdx.bits import RWX, STATE_MASK, SVE, TDEL, Sept
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_accept
 from kernels.tdx.protocol import Size, of_flow
@@ -45,7 +45,7 @@ def freeing(rules: Rules, **fields: int) -> Rules:
 def m() -> Machine:
     """A page-table page that is mapped, with nothing below."""
     machine = Machine(rules=freeing(SPEC))
-    machine.words[table(machine, "sept")] = NL_MAPPED | RWX | SVE | HOST_PAGE
+    machine.words[table(machine, "sept")] = Sept.NL_MAPPED | RWX | SVE | HOST_PAGE
     machine.words[table(machine, "owner")] = 1 << 8
     return machine
 
@@ -59,19 +59,19 @@ def state(m: Machine) -> int:
     return int(m.words[table(m, "sept")]) & STATE_MASK
 
 
-MAPPED_PAGE, BELOW = NL_MAPPED | RWX | SVE | HOST_PAGE, PENDING | SVE | HOST_PAGE
+MAPPED_PAGE, BELOW = Sept.NL_MAPPED | RWX | SVE | HOST_PAGE, Sept.PENDING | SVE | HOST_PAGE
 
 
 @pytest.mark.parametrize(
     ("calls", "page", "words", "status", "after"),
     [
-        ((block_table, track), MAPPED_PAGE, {}, SUCCESS, FREE),
-        ((), MAPPED_PAGE, {}, NOT_BLOCKED, NL_MAPPED),
-        ((block_table,), MAPPED_PAGE, {}, NOT_TRACKED, NL_BLOCKED),
-        ((block_table, track), MAPPED_PAGE, {"sept": BELOW}, PAGE_NOT_FREE, NL_BLOCKED),
-        ((), FREE | SVE, {}, STATE_INCORRECT, FREE),
-        ((), MAPPED_PAGE, {"tree_lock": 2}, BUSY_TREE, NL_MAPPED),
-        ((), MAPPED_PAGE | TDEL, {}, BUSY_ENTRY, NL_MAPPED),
+        ((block_table, track), MAPPED_PAGE, {}, SUCCESS, Sept.FREE),
+        ((), MAPPED_PAGE, {}, NOT_BLOCKED, Sept.NL_MAPPED),
+        ((block_table,), MAPPED_PAGE, {}, NOT_TRACKED, Sept.NL_BLOCKED),
+        ((block_table, track), MAPPED_PAGE, {"sept": BELOW}, PAGE_NOT_FREE, Sept.NL_BLOCKED),
+        ((), Sept.FREE | SVE, {}, STATE_INCORRECT, Sept.FREE),
+        ((), MAPPED_PAGE, {"tree_lock": 2}, BUSY_TREE, Sept.NL_MAPPED),
+        ((), MAPPED_PAGE | TDEL, {}, BUSY_ENTRY, Sept.NL_MAPPED),
     ],
     ids=["blocked, tracked, empty", "mapped", "not tracked", "an entry below", "gone", "shared tree", "locked entry"],
 )
@@ -94,21 +94,21 @@ def test_a_module_that_does_not_ask_of_pages_asks_of_page_table_pages_and_the_ot
     m, fault, of_table, of_page
 ):
     m.rules = m.rules._replace(faults=int(fault))
-    m["sept"] = PENDING | SVE | HOST_PAGE
+    m["sept"] = Sept.PENDING | SVE | HOST_PAGE
     of_guest = m.call(block), m.call(remove)
-    m["sept"] = FREE | SVE
+    m["sept"] = Sept.FREE | SVE
     of_kvm = m.call(block_table), m.call(remove_table)
 
     assert (of_guest, of_kvm) == ((SUCCESS, of_page), (SUCCESS, of_table))
 
 
 def test_an_accept_whose_page_table_page_is_given_away_under_its_walk_is_told_from_one_whose_is_not(m):
-    m["sept"] = PENDING | SVE | HOST_PAGE
+    m["sept"] = Sept.PENDING | SVE | HOST_PAGE
     m.begin(accept_walking, "goes_on.load_relaxed_owner")
-    m.words[table(m, "owner")] = 2 << 8 | bits.PAGE_FREE
+    m.words[table(m, "owner")] = 2 << 8 | bits.Phase.FREE
 
     assert m.end(accept_walking) == VIOLATION
-    assert m["sept"] & STATE_MASK == PENDING
+    assert m["sept"] & STATE_MASK == Sept.PENDING
 
 
 SMALL = Size(1, 1, 1, 2)

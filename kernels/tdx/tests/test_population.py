@@ -75,29 +75,29 @@ def word(machine: StepMachine, state: State, family: str, node: int) -> int:
 def in_step(machine: StepMachine, state: State, node: int) -> bool:
     """The mirror SPTE and the S-EPT entry say the same of this page, or the SPTE is frozen."""
     spte, entry = word(machine, state, "mirror", node), bits.state_of(word(machine, state, "sept", node))
-    mapped = (bits.PENDING, bits.MAPPED) if node < machine.lay.pages else (bits.NL_MAPPED,)
-    return spte == bits.SPTE_FROZEN or (entry in mapped if spte == bits.SPTE_PRESENT else entry == bits.FREE)
+    mapped = (bits.Sept.PENDING, bits.Sept.MAPPED) if node < machine.lay.pages else (bits.Sept.NL_MAPPED,)
+    return spte == bits.Mirror.FROZEN or (entry in mapped if spte == bits.Mirror.PRESENT else entry == bits.Sept.FREE)
 
 
 def owned_once(machine: StepMachine, state: State, node: int) -> bool:
     """The page behind an S-EPT entry is this TD's, and no other one's nor free."""
     entry, owned = word(machine, state, "sept", node), word(machine, state, "owner", node)
-    if bits.state_of(entry) == bits.FREE:
+    if bits.state_of(entry) == bits.Sept.FREE:
         return True
-    return bits.page_of(entry) == bits.generation_of(owned) << 8 and bits.phase_of(owned) != bits.PAGE_FREE
+    return bits.page_of(entry) == bits.generation_of(owned) << 8 and bits.phase_of(owned) != bits.Phase.FREE
 
 
 def zeroed(machine: StepMachine, state: State, node: int) -> bool:
     """Whoever walks the S-EPT to this page finds zeroes."""
-    mapped = bits.state_of(word(machine, state, "sept", node)) == bits.MAPPED
-    return not mapped or word(machine, state, "content", node) == bits.ZEROED
+    mapped = bits.state_of(word(machine, state, "sept", node)) == bits.Sept.MAPPED
+    return not mapped or word(machine, state, "content", node) == bits.Content.ZEROED
 
 
 def no_freed_page_is_held(machine: StepMachine, state: State) -> bool:
     """No vCPU that is in the guest has a translation to a page that is someone else's by now."""
     lay = machine.lay
     for vcpu in range(lay.vcpus):
-        inside = state[lay.mode + vcpu * lay.vcpu_stride] == bits.IN_GUEST_MODE and is_inside(machine, state, vcpu)
+        inside = state[lay.mode + vcpu * lay.vcpu_stride] == bits.Mode.IN_GUEST_MODE and is_inside(machine, state, vcpu)
         held = state[words.tlb(lay, vcpu, 0)]
         if inside and held and bits.generation_of(bits.content_of(held)) != bits.generation_of(state[lay.owner]):
             return False

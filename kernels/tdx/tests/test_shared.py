@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels.tdx.bits import HPA_SHIFT, MAPPED, RWX, SVE
+from kernels.tdx.bits import HPA_SHIFT, RWX, SVE, Sept
 from kernels.tdx.protocol import Size, explored
 from kernels.tdx.rules import Fault, Flow, Module, Rules, SharedFlush
 from kernels.tests.naive import Space, StepMachine, search
@@ -90,5 +90,5 @@ def test_zapping_clears_the_spte_to_suppress_ve_alone_and_mapping_makes_a_presen
         if state[moving.lay.sept] != entries[-1]:
             entries.append(state[moving.lay.sept])
 
-    present = [MAPPED | RWX | SVE | page << HPA_SHIFT for page in (1, 2)]
+    present = [Sept.MAPPED | RWX | SVE | page << HPA_SHIFT for page in (1, 2)]
     assert entries == [present[0], SVE, present[1]]

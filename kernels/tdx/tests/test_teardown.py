@@ -7,7 +7,7 @@ import pytest
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.explore import explore
 from kernels.tdx import bits
-from kernels.tdx.bits import SPTE_PRESENT, TD_BLOCKED, TD_INITIALIZED, TD_RUNNABLE, TD_TEARDOWN
+from kernels.tdx.bits import Mirror, TdState
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
 from kernels.tdx.protocol import Size, of_flow, protocol_of
@@ -49,13 +49,13 @@ def m() -> Machine:
 
 def test_a_page_is_added_mapped_before_the_td_runs_and_never_after(m):
     assert m.call(add) == SUCCESS
-    assert m["sept"] & bits.STATE_MASK == bits.MAPPED
+    assert m["sept"] & bits.STATE_MASK == bits.Sept.MAPPED
     assert m.call(add) == STATE_INCORRECT
-    m["td_state"] = TD_RUNNABLE
+    m["td_state"] = TdState.RUNNABLE
     assert m.call(add) == OP_STATE
 
 
-@pytest.mark.parametrize("state", [TD_BLOCKED, TD_TEARDOWN])
+@pytest.mark.parametrize("state", [TdState.TD_BLOCKED, TdState.TD_TEARDOWN])
 def test_a_td_that_has_given_its_key_up_is_refused_every_call_on_its_pages_and_another_vpflushdone(m, state):
     m.call(add)
     m["td_state"] = state
@@ -69,7 +69,7 @@ def test_a_td_that_has_given_its_key_up_is_refused_every_call_on_its_pages_and_a
 
 def test_vpflushdone_takes_the_key_of_a_td_that_was_never_finalized(m):
     assert m.call(vpflushdone) == SUCCESS
-    assert m["td_state"] == TD_BLOCKED
+    assert m["td_state"] == TdState.TD_BLOCKED
 
 
 def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_undeclared(m):
@@ -84,9 +84,9 @@ def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_u
 
 def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
     m.call(add)
-    m["td_state"] = TD_RUNNABLE
+    m["td_state"] = TdState.RUNNABLE
     assert m.call(remove_alive) == NOT_BLOCKED
-    m["td_state"] = TD_INITIALIZED
+    m["td_state"] = TdState.INITIALIZED
     m["sept"] |= bits.TDEL
     assert m.call(remove_alive) == BUSY_ENTRY
     m["sept"] &= ~(bits.TDEL | bits.HP)
@@ -96,7 +96,12 @@ def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [(TD_INITIALIZED, OP_STATE), (TD_RUNNABLE, SUCCESS), (TD_BLOCKED, NO_KEYS), (TD_TEARDOWN, NO_KEYS)],
+    [
+        (TdState.INITIALIZED, OP_STATE),
+        (TdState.RUNNABLE, SUCCESS),
+        (TdState.TD_BLOCKED, NO_KEYS),
+        (TdState.TD_TEARDOWN, NO_KEYS),
+    ],
 )
 def test_a_vcpu_enters_a_td_that_can_run(m, state, status):
     m["td_state"] = state
@@ -106,7 +111,7 @@ def test_a_vcpu_enters_a_td_that_can_run(m, state, status):
 
 
 def test_a_td_is_blocked_when_every_vcpu_is_out_and_flushed(m):
-    m["td_state"] = TD_RUNNABLE
+    m["td_state"] = TdState.RUNNABLE
     m.call(enter_alive)
     assert m.call(vpflushdone, 1) == TDR_BUSY_TO_VPFLUSHDONE
     m.call(leave_alive)
@@ -114,26 +119,26 @@ def test_a_td_is_blocked_when_every_vcpu_is_out_and_flushed(m):
     assert m.call(flush_own) == SUCCESS
     assert m.call(flush_own) == NOT_ASSOCIATED
     assert m.call(vpflushdone, 1) == SUCCESS
-    assert m["td_state"] == TD_BLOCKED
+    assert m["td_state"] == TdState.TD_BLOCKED
 
 
 def test_a_vcpu_that_meets_vpflushdone_at_the_tdr_is_told_to_come_back(m):
-    m["td_state"] = TD_RUNNABLE
+    m["td_state"] = TdState.RUNNABLE
     m["tdr_lock"] = 1
 
     assert m.call(enter_alive) == BUSY_TDR
 
 
-@pytest.mark.parametrize("state", [TD_INITIALIZED, TD_RUNNABLE, TD_BLOCKED, TD_TEARDOWN])
+@pytest.mark.parametrize("state", [TdState.INITIALIZED, TdState.RUNNABLE, TdState.TD_BLOCKED, TdState.TD_TEARDOWN])
 def test_a_page_is_reclaimed_once_the_hkid_is_free_and_the_hkid_is_freed_once_the_td_is_blocked(m, state):
     m["td_state"] = state
-    assert m.call(page_reclaim) == (SUCCESS if state == TD_TEARDOWN else LIFECYCLE)
-    assert m.call(key_freeid) == (SUCCESS if state == TD_BLOCKED else LIFECYCLE)
+    assert m.call(page_reclaim) == (SUCCESS if state == TdState.TD_TEARDOWN else LIFECYCLE)
+    assert m.call(key_freeid) == (SUCCESS if state == TdState.TD_BLOCKED else LIFECYCLE)
     assert m["tdr_lock"] == 0
 
 
 def test_a_vcpu_that_is_flushed_holds_nothing_and_one_that_is_new_begins_with_nothing(m):
-    m["td_state"] = TD_RUNNABLE
+    m["td_state"] = TdState.RUNNABLE
     m["tlb"] = 7
     m.call(enter_alive)
     assert m["tlb"] == 0
@@ -192,7 +197,7 @@ def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
         run.until("vcpu 0", "flush_vp.load_acquire_flush_ipi")
         populated[name] = (int(run.words[run.lay.mirror]), bits.state_of(int(run.words[run.lay.sept])))
 
-    assert populated == {"v18": (SPTE_PRESENT, bits.PENDING), "v6_16": (0, bits.FREE)}
+    assert populated == {"v18": (Mirror.PRESENT, bits.Sept.PENDING), "v6_16": (0, bits.Sept.FREE)}
 
 
 PAIRS = [
@@ -259,13 +264,14 @@ def test_an_ioctl_that_waited_for_its_mutex_adds_a_page_to_a_td_without_keys_unl
 
 
 @pytest.mark.parametrize(
-    ("state", "status"), [(TD_RUNNABLE, STATE_INCORRECT), (TD_BLOCKED, NO_KEYS), (TD_TEARDOWN, NO_KEYS)]
+    ("state", "status"),
+    [(TdState.RUNNABLE, STATE_INCORRECT), (TdState.TD_BLOCKED, NO_KEYS), (TdState.TD_TEARDOWN, NO_KEYS)],
 )
 def test_a_page_that_is_added_beside_the_end_of_a_td_finds_its_keys_or_is_refused(state, status):
     m = Machine(rules=terminated())
-    m["td_state"], m["sept"] = state, bits.MAPPED
+    m["td_state"], m["sept"] = state, bits.Sept.MAPPED
     aug = of_a_td_that_goes("mem_add_alive", m.lay.pages, 9)
-    m.words[m.lay.sept + m.lay.pages * m.lay.page_stride] = bits.NL_MAPPED
+    m.words[m.lay.sept + m.lay.pages * m.lay.page_stride] = bits.Sept.NL_MAPPED
 
     assert (m.call(aug), m["tdr_lock"]) == (status, 0)
     m["tdr_lock"] = 1

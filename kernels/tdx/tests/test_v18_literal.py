@@ -26,7 +26,7 @@ UNLOCKED = LITERAL._replace(serialized=0)
 # Only where no SPTE is frozen do two vCPUs come to add one page.
 TWICE = two_levels(LITERAL, Flow.POPULATE, shootdowns=0, faults=int(Fault.POPULATE_UNFROZEN))
 AUG_9 = kept(mem_add, 0, 9)
-PENDING_9 = bits.PENDING | bits.SVE | 9 << bits.HPA_SHIFT
+PENDING_9 = bits.Sept.PENDING | bits.SVE | 9 << bits.HPA_SHIFT
 BLOCK = "mem_range_block.try_lock_exclusive_tree_lock"
 REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
 
@@ -77,7 +77,7 @@ def test_remove_tries_again_for_as_long_as_the_tree_is_taken():
     assert seen(run) == {"operand_busy"}
     run.until("zapper 1", "kick.next_vcpu")
     run.until("zapper 0", "populate.store_release_owner")
-    assert page_state(run) == bits.FREE
+    assert page_state(run) == bits.Sept.FREE
 
 
 def test_block_tries_again_while_the_tree_is_taken():
@@ -87,7 +87,7 @@ def test_block_tries_again_while_the_tree_is_taken():
     run.until("zapper 1", "kick.next_vcpu")
     run.until("zapper 0", "kick.next_vcpu")
 
-    assert page_state(run) == bits.BLOCKED
+    assert page_state(run) == bits.Sept.BLOCKED
     assert seen(run) == {"operand_busy"}
 
 
@@ -119,14 +119,14 @@ def test_under_mmu_lock_nothing_but_an_accept_brings_it_down():
     [
         (PENDING_9, STATE_INCORRECT | 1 << 16),
         (PENDING_9 + (1 << bits.HPA_SHIFT), STATE_INCORRECT),
-        (bits.MAPPED | bits.SVE | 9 << bits.HPA_SHIFT, STATE_INCORRECT),
-        (bits.PENDING_BLOCKED | bits.SVE | 9 << bits.HPA_SHIFT, STATE_INCORRECT),
+        (bits.Sept.MAPPED | bits.SVE | 9 << bits.HPA_SHIFT, STATE_INCORRECT),
+        (bits.Sept.PENDING_BLOCKED | bits.SVE | 9 << bits.HPA_SHIFT, STATE_INCORRECT),
     ],
     ids=["pending", "pending, another page", "accepted", "blocked"],
 )
 def test_aug_tells_an_entry_that_is_pending_with_the_same_page_from_any_other(entry, status):
     m = Machine(rules=two_levels(SPEC, Flow.POPULATE))
-    m.words[m.lay.sept + m.lay.page_stride] = bits.NL_MAPPED | bits.RWX | bits.SVE
+    m.words[m.lay.sept + m.lay.page_stride] = bits.Sept.NL_MAPPED | bits.RWX | bits.SVE
     m["sept"] = entry
 
     assert m.call(AUG_9) == status
@@ -136,8 +136,8 @@ def test_aug_tells_an_entry_that_is_pending_with_the_same_page_from_any_other(en
 def two_that_add(rules: Rules = TWICE) -> Schedule:
     """Both vCPUs have found the page's SPTE not present, and vCPU 0 has added the page."""
     run = stepped(rules, Size(vcpus=2, zappers=1))
-    run.words[run.lay.sept + run.lay.page_stride] = bits.NL_MAPPED | bits.RWX | bits.SVE | 1 << bits.HPA_SHIFT
-    run.words[run.lay.mirror + run.lay.page_stride] = bits.SPTE_PRESENT
+    run.words[run.lay.sept + run.lay.page_stride] = bits.Sept.NL_MAPPED | bits.RWX | bits.SVE | 1 << bits.HPA_SHIFT
+    run.words[run.lay.mirror + run.lay.page_stride] = bits.Mirror.PRESENT
     for vcpu in ("vcpu 0", "vcpu 1"):
         run.until(vcpu, "mem_add.try_lock_shared_tree_lock", {"guest.reads_before_tick": 1})
     run.until("vcpu 0", "handle_ept_violation.read_unlock_mmu_lock")
@@ -150,7 +150,7 @@ def test_a_second_aug_of_a_page_that_is_pending_is_a_fault_that_is_retried():
 
     assert answered(run, Leaf.TDH_MEM_PAGE_AUG, Status.EPT_ENTRY_STATE_INCORRECT, "vcpu 1") == 1
     assert seen(run) == {"fault", "fault_retried"}
-    assert (page_state(run), run.words[run.lay.vm_bugged]) == (bits.PENDING, 0)
+    assert (page_state(run), run.words[run.lay.vm_bugged]) == (bits.Sept.PENDING, 0)
 
 
 def test_a_second_aug_of_a_page_that_is_accepted_by_then_is_kvm_bug_on():
@@ -163,7 +163,7 @@ def test_a_second_aug_of_a_page_that_is_accepted_by_then_is_kvm_bug_on():
     run.step("vcpu 1")
 
     assert seen(run) == {"fault", "entry_state_incorrect"}
-    assert (page_state(run), run.words[run.lay.vm_bugged]) == (bits.MAPPED, 1)
+    assert (page_state(run), run.words[run.lay.vm_bugged]) == (bits.Sept.MAPPED, 1)
 
 
 def test_a_second_aug_of_a_pending_page_is_kvm_bug_on_for_whoever_does_not_look_at_the_entry():

@@ -7,7 +7,7 @@ import pytest
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import narrate
 from kernels.tdx import bits
-from kernels.tdx.bits import FREE, HP, MAPPED, NL_MAPPED, ONE_EPOCH, PENDING, RWX, SPTE_FROZEN, SPTE_PRESENT, SVE, TDEL
+from kernels.tdx.bits import HP, ONE_EPOCH, RWX, SVE, TDEL, Mirror, Sept
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, FaultRetry, Flow, Module, Rules
 from kernels.tdx.statuses import HOST_PRIORITY_BUSY_TIMEOUT, Leaf, Status
@@ -29,15 +29,15 @@ def start(rules: Rules = STEPPING, vcpus: int = 1) -> Schedule:
 
 def put(run: Schedule, entry: int) -> None:
     """The page's S-EPT entry, below a page-table page."""
-    run.words[run.lay.sept + run.lay.page_stride] = NL_MAPPED | RWX | SVE | FIRST_PAGE
-    run.words[run.lay.mirror + run.lay.page_stride] = SPTE_PRESENT
+    run.words[run.lay.sept + run.lay.page_stride] = Sept.NL_MAPPED | RWX | SVE | FIRST_PAGE
+    run.words[run.lay.mirror + run.lay.page_stride] = Mirror.PRESENT
     run.words[run.lay.sept] = entry | SVE
     run.words[run.lay.owner] = bits.generation_of(int(run.words[run.lay.owner])) << 8
 
 
 def freeze(run: Schedule) -> None:
     """Somebody else changes the page-table page above: a fault is retried for as long as he does."""
-    run.words[run.lay.mirror + run.lay.page_stride] = SPTE_FROZEN
+    run.words[run.lay.mirror + run.lay.page_stride] = Mirror.FROZEN
 
 
 def stay(run: Schedule, *, accepts: int = 0, most: int = 1000) -> None:
@@ -78,7 +78,7 @@ def test_an_instruction_that_succeeds_takes_back_what_was_counted() -> None:
     freeze(run)
     for _ in range(7):
         stay(run)
-    put(run, MAPPED | RWX | FIRST_PAGE)
+    put(run, Sept.MAPPED | RWX | FIRST_PAGE)
 
     enter(run)
     run.step("vcpu 0", 1)
@@ -93,7 +93,7 @@ def test_an_access_that_ends_in_accept_is_not_the_instruction_any_more() -> None
     for _ in range(6):
         stay(run)
     counted = tracking(run)
-    put(run, PENDING | FIRST_PAGE)
+    put(run, Sept.PENDING | FIRST_PAGE)
 
     enter(run)
     run.step("vcpu 0", 1)
@@ -104,7 +104,7 @@ def test_an_access_that_ends_in_accept_is_not_the_instruction_any_more() -> None
 
 def test_a_linux_td_that_touches_a_pending_page_is_killed() -> None:
     run = start(STEPPING._replace(sept_ve_disable=1))
-    put(run, PENDING | FIRST_PAGE)
+    put(run, Sept.PENDING | FIRST_PAGE)
 
     stay(run)
 
@@ -117,8 +117,8 @@ def test_a_linux_td_lives_with_a_page_that_it_accepts_first_and_not_with_one_tha
     accepts: int, outcomes: set[str]
 ) -> None:
     run = start(STEPPING._replace(sept_ve_disable=1))
-    put(run, FREE)
-    run.words[run.lay.mirror] = bits.MIRROR_NONPRESENT
+    put(run, Sept.FREE)
+    run.words[run.lay.mirror] = bits.Mirror.NONPRESENT
 
     stay(run, accepts=accepts)
     enter(run)
@@ -158,8 +158,8 @@ def test_a_listed_page_that_kvm_has_added_again_refuses_the_entry_for_as_long_as
     freeze(run)
     for _ in range(7):
         stay(run)
-    put(run, PENDING | FIRST_PAGE)
-    run.words[run.lay.mirror] = SPTE_PRESENT
+    put(run, Sept.PENDING | FIRST_PAGE)
+    run.words[run.lay.mirror] = Mirror.PRESENT
 
     for _ in range(5):
         stay(run)
@@ -173,8 +173,8 @@ def test_a_listed_page_that_kvm_has_added_again_refuses_the_entry_for_as_long_as
 @pytest.mark.parametrize(("ve_disable", "comes_in"), [(0, 1), (1, 0)])
 def test_a_module_from_1_5_24_on_lets_it_in_to_accept_but_for_a_td_without_ve(ve_disable: int, comes_in: int) -> None:
     run = start(STEPPING._replace(module=int(Module.TDX_1_5_24), sept_ve_disable=ve_disable))
-    put(run, PENDING | FIRST_PAGE)
-    run.words[run.lay.mirror] = SPTE_PRESENT
+    put(run, Sept.PENDING | FIRST_PAGE)
+    run.words[run.lay.mirror] = Mirror.PRESENT
     run.words[run.lay.last_epf_gpa] = 1
 
     run.until("vcpu 0", "zero_step_filter.unlock_shared_tree_lock")
@@ -187,8 +187,8 @@ def test_a_module_from_1_5_24_on_lets_it_in_to_accept_but_for_a_td_without_ve(ve
 
 def test_another_vcpu_that_accepts_the_listed_page_lets_the_first_one_in() -> None:
     run = start(vcpus=2)
-    put(run, PENDING | FIRST_PAGE)
-    run.words[run.lay.mirror] = SPTE_PRESENT
+    put(run, Sept.PENDING | FIRST_PAGE)
+    run.words[run.lay.mirror] = Mirror.PRESENT
     run.words[run.lay.last_epf_gpa] = 1
     stay(run)
     refused = statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT)
@@ -202,7 +202,7 @@ def test_another_vcpu_that_accepts_the_listed_page_lets_the_first_one_in() -> No
 
 def test_a_listed_page_that_is_mapped_again_lets_the_vcpu_in_and_the_tree_go() -> None:
     run = start()
-    put(run, MAPPED | RWX | FIRST_PAGE)
+    put(run, Sept.MAPPED | RWX | FIRST_PAGE)
     run.words[run.lay.last_epf_gpa] = 1
 
     run.until("vcpu 0", "zero_step_filter.unlock_exclusive_tree_lock")
@@ -227,7 +227,7 @@ def test_v6_16_tries_a_fault_again_in_the_host_where_others_enter_again() -> Non
 
 def test_a_guest_that_stands_back_for_the_host_is_told_busy_and_after_so_many_times_is_left() -> None:
     run = start()
-    put(run, PENDING | FIRST_PAGE | HP)
+    put(run, Sept.PENDING | FIRST_PAGE | HP)
 
     stay(run)
 
@@ -240,7 +240,7 @@ def test_a_guest_that_stands_back_for_the_host_is_told_busy_and_after_so_many_ti
 
 def test_an_entry_that_is_only_locked_starts_the_count_of_standing_back_again() -> None:
     run = start()
-    put(run, PENDING | FIRST_PAGE | HP)
+    put(run, Sept.PENDING | FIRST_PAGE | HP)
     run.words[run.lay.hp_lock_busy] = LIMITS["hp_lock_timeout"]
     enter(run)
     run.words[run.lay.sept] |= TDEL
@@ -254,11 +254,11 @@ def test_an_entry_that_is_only_locked_starts_the_count_of_standing_back_again() 
 
 def test_the_host_that_gets_the_entry_takes_its_priority_back() -> None:
     run = start()
-    put(run, FREE | HP)
+    put(run, Sept.FREE | HP)
 
     stay(run)
 
-    assert bits.state_of(int(run.words[run.lay.sept])) == PENDING
+    assert bits.state_of(int(run.words[run.lay.sept])) == Sept.PENDING
     assert not run.words[run.lay.sept] & HP
 
 
@@ -269,10 +269,10 @@ def searched(rules: Rules, *, accepted: int = 0, **fields: int) -> Space:
     machine = StepMachine(two_levels(rules, Flow.ZERO_STEP, hp_lock_timeout=1, **fields), Size(1, 1))
     if accepted:
         lay, words_then = machine.lay, list(machine.start)
-        words_then[lay.sept + lay.page_stride] = NL_MAPPED | RWX | SVE
-        words_then[lay.sept] = MAPPED | RWX | SVE | FIRST_PAGE
+        words_then[lay.sept + lay.page_stride] = Sept.NL_MAPPED | RWX | SVE
+        words_then[lay.sept] = Sept.MAPPED | RWX | SVE | FIRST_PAGE
         words_then[lay.owner] = FIRST_PAGE >> bits.HPA_SHIFT << 8
-        words_then[lay.mirror] = words_then[lay.mirror + lay.page_stride] = SPTE_PRESENT
+        words_then[lay.mirror] = words_then[lay.mirror + lay.page_stride] = Mirror.PRESENT
         words_then[lay.last_epf_gpa] = 1
         machine.start = tuple(words_then)
     return search(machine)

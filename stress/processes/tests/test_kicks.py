@@ -53,7 +53,7 @@ from kernels.race.lines import load_one
 from kernels.race.variant import BARE
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import KickBy
-from kernels.tdx.bits import IN_GUEST_MODE
+from kernels.tdx.bits import Mode
 from kernels.tdx.words import ipi, mode, plan, zapper_actor
 from kernels.tests.orders import SPEC
 from stress.processes.kicks import told_to
@@ -63,7 +63,7 @@ lay = plan(1, 1, 1, 1)
 words = shared_words(lay.total_words)
 rules = SPEC._replace(shootdowns=1, kick_by=int(KickBy[sys.argv[1]]))
 SHOOTDOWN.prepare(words, lay, rules, 1)
-words[mode(lay, 0)] = IN_GUEST_MODE
+words[mode(lay, 0)] = Mode.IN_GUEST_MODE
 seen = []
 
 def acknowledge(*_):
