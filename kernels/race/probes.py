@@ -54,7 +54,7 @@ def places(balls: int, batches: int, cells: int) -> Places:
 
 
 def now(clock: int) -> int:
-    """Ticks of one of the clocks of `kernels.tdx.rules.Clock`."""
+    """Ticks of one of the clocks of `kernels/race/ticks.py`."""
     return timestamp() if clock == 0 else monotonic_ns()
 
 

@@ -24,18 +24,17 @@ from kernels.language.atomics import (
     fetch_or_seq_cst,
     load_acquire,
     load_relaxed,
-    monotonic_ns,
     own,
     pause,
     set_own,
     store_relaxed,
     store_release,
     system_call,
-    timestamp,
     yield_cpu,
 )
 from kernels.language.llvm import system_call_number
 from kernels.layout import HIST_WORDS, LINE_WORDS
+from kernels.race.probes import now
 from kernels.race.tally import bucket_of, nanoseconds_of, xorshift
 from kernels.real.words import (
     BEGUN,
@@ -109,11 +108,6 @@ def read_pages(words: Any, memory: Any, places: Any, reader: int, seed: int) -> 
                 store_relaxed(words, seen + page, generation)  # for the host, who counts whom it meets
         set_own(words, mine + FRESH, fresh)
     return 0
-
-
-def now(clock: int) -> int:
-    """Ticks of one of the clocks of `kernels/race/ticks.py`."""
-    return timestamp() if clock == 0 else monotonic_ns()
 
 
 def held_by(words: Any, places: Any, page: int, generation: int) -> int:

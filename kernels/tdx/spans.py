@@ -14,7 +14,7 @@ from kernels.story.events import Kind, Turn
 from kernels.story.spans import Deed, host, wait
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 
-CLAIM, RAISED, ENTRY = host("claim", "claims a page"), host("raise", "raises the gate"), host("entry", "enters")
+CLAIM, ENTRY = host("claim", "claims a page"), host("entry", "enters")
 REQUESTS, FAULTING = host("requests", "handles requests"), host("fault", "handles the fault")
 FREE, NEXT = host("free", "gives a page away"), host("next", "goes on to the next page")
 UNLOCK, DEAD = host("unlock", "gives mmu_lock back"), host("dead", "KVM_BUG_ON")

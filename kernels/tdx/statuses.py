@@ -14,7 +14,7 @@ def signed(bits: int) -> int:
     return bits - (1 << 64) if bits >> 63 else bits
 
 
-RCX, RDX, R8, TD_EPOCH, SEPT_TREE, TDR = 0x01, 0x02, 0x08, 0xA9, 0x92, 0x80
+RCX, RDX, TD_EPOCH, SEPT_TREE, TDR = 0x01, 0x02, 0xA9, 0x92, 0x80
 
 SUCCESS = 0
 OPERAND_INVALID = signed(0xC000010000000000)

@@ -52,6 +52,20 @@ def is_kick(what):
 
 
 @local
+def without_flush(left, but):
+    """The steps left but for TRACK and kicks, of which this one stays: where nothing is pending nothing is flushed."""
+    kept = 0
+    at = 0
+    while left:
+        what = left & STEP_MASK
+        if what == but or not (what == Step.TRACK or is_kick(what)):
+            kept |= what << at
+            at += STEP_BITS
+        left >>= STEP_BITS
+    return kept
+
+
+@local
 def parts_of(what):
     """The parts of a kick that are this step."""
     if what < Step.REQUEST:

@@ -15,7 +15,7 @@ from kernels.tdx.module.processors import mng_vpflushdone, vp_flush
 from kernels.tdx.rules import Fault
 from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import count_status, note, outcome_of, record
-from kernels.tdx.words import lp_ipi, occupant
+from kernels.tdx.words import cpu, lp_ipi, occupant
 
 H_MOVE, H_PIN = len(VCPU_HISTS), len(VCPU_HISTS) + 1
 NOWHERE = -1
@@ -28,8 +28,9 @@ def take(td, word, who):
 
 
 @steps(span=wait("schedule", "waits for the processor"))
-def take_processor(td, lay, rules, me, lp):
-    """Be scheduled on a processor; interrupts are on while it is waited for."""
+def take_processor(td, lay, rules, me):
+    """Be scheduled where the vCPU's thread is; interrupts are on while the processor is waited for."""
+    lp = own(td, cpu(lay, me.index)) - 1
     while not (yield take(td, occupant(lay, lp), me.index + 1)):
         yield from acknowledge(td, lay, rules, me)
         relax(td, rules, me)

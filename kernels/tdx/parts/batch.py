@@ -19,7 +19,7 @@ from kernels.story.spans import host
 from kernels.tdx.bits import Mirror, Phase, phase_of
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
 from kernels.tdx.kvm.shootdown import begins, goes_on, gone, onward, seamcall_step, steps_of, tells_kick
-from kernels.tdx.kvm.steps_left import is_kick
+from kernels.tdx.kvm.steps_left import without_flush
 from kernels.tdx.kvm.zap import give_all_away, give_or_keep, take, take_from
 from kernels.tdx.kvm.zap_locks import UNDOING
 from kernels.tdx.kvm.zapper import NONE, claim, claim_page, put_back
@@ -96,19 +96,6 @@ def claim_range(td, lay, rules, me):
     for gpa in range(first, first + rules.batch):
         collect_flags(td, lay, me, gpa)
     return first
-
-
-@local
-def without_flush(left):
-    """The steps left but for TRACK and kicks: where everything has been flushed nothing is pending."""
-    kept = 0
-    at = 0
-    while left:
-        if left & STEP_MASK != Step.TRACK and (left & STEP_MASK == Step.FLUSH or not is_kick(left & STEP_MASK)):
-            kept |= (left & STEP_MASK) << at
-            at += STEP_BITS
-        left >>= STEP_BITS
-    return kept
 
 
 @local
@@ -244,7 +231,7 @@ def onward_in_range(td, lay, rules, me, left, todo, gpa, repair):
         if left == 0 and found >= YIELDING and found < GOING_ON:
             yield from cond_resched(td, lay, rules, me)
             taken = yield from steps_of(td, lay, rules, me, todo, gpa, repair)
-            left = from_block(taken) if later else without_flush(from_block(taken) >> STEP_BITS)
+            left = from_block(taken) if later else without_flush(from_block(taken) >> STEP_BITS, Step.FLUSH)
             found = GOING_ON + later if later else BEHIND
         set_own(td, yielding(lay, me.index), found if left else 0)
     elif found:

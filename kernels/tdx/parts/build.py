@@ -18,6 +18,7 @@ from kernels.tdx.kvm.busy import is_busy
 from kernels.tdx.kvm.kick import acknowledge, kick_out
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.shootdown import next_page_word, shoot_down, steps_of
+from kernels.tdx.kvm.steps_left import without_flush
 from kernels.tdx.kvm.td_ioctls import gives_way, ioctl_finalize, ioctl_init_mem_region, ioctl_init_vcpu
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out
 from kernels.tdx.kvm.zapper import any_page, claim, zapper
@@ -27,8 +28,7 @@ from kernels.tdx.module.mem import mem_page_remove, mem_range_block, mem_track, 
 from kernels.tdx.module.td_build import block_with_tdr, remove_with_tdr, track_with_tdr, vp_flush_shared
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
-from kernels.tdx.parts.batch import without_flush
-from kernels.tdx.rules import Ioctl, OnError
+from kernels.tdx.rules import Ioctl, OnError, Step
 from kernels.tdx.spans import LOCK, OWN, UNLOCKED
 from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import collect_flags, count_status, note, outcome_of, wait_turn, zapper_stopping
@@ -127,7 +127,7 @@ def steps_in_build(td, lay, rules, me, todo, gpa, repair):
     meet(td, lay, me)
     if (yield load_acquire(td, lay.runnable)):
         return todo
-    return without_flush(todo)
+    return without_flush(todo, Step.FLUSH)
 
 
 @steps(

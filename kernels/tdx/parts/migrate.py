@@ -30,12 +30,6 @@ def be_scheduled(td, lay, rules, me, entered):
 
 
 @steps
-def take_own_processor(td, lay, rules, me):
-    yield from take_processor(td, lay, rules, me, own(td, cpu(lay, me.index)) - 1)
-    return 0
-
-
-@steps
 def enter_on_processor(td, lay, rules, me):
     """TDH.VP.ENTER where the vCPU's thread is."""
     return (yield from vp_enter_here(td, lay, rules, me, own(td, cpu(lay, me.index)) - 1))
@@ -75,7 +69,7 @@ def be_released(td, lay, rules, me):
 PART = Part(
     {
         vcpu_load: be_scheduled,
-        preempt_disable: take_own_processor,
+        preempt_disable: take_processor,
         vp_enter: enter_on_processor,
         cached: cached_here,
         fill: fill_here,

@@ -10,31 +10,27 @@ from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.naming import Holds
 from kernels.language.steps import local, steps
 from kernels.tdx.bits import Content, Sept, content_of, is_hit, page_of, state_of, table_of, translation
-from kernels.tdx.guest import EPT_VIOLATION, WHY_MASK, accept, page_of_end, read_filled, walk_to_leaf
+from kernels.tdx.guest import EPT_VIOLATION, WHY_MASK, page_of_end, read_filled, walk_to_leaf
 from kernels.tdx.kvm.page_fault import handle_ept_violation
 from kernels.tdx.kvm.vcpu_run import handle_exit, stays_out, vm_is_dead
 from kernels.tdx.kvm.zap import give_page_away, take_page, unlock_mmu
 from kernels.tdx.kvm.zapper import claim_page, give_up, put_back
 from kernels.tdx.module.locks import for_guest
+from kernels.tdx.module.mem import mem_page_accept
 from kernels.tdx.module.sept import goes_on, mem_accept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
 from kernels.tdx.rules import Flow
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
-from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.tally import count_status, note, outcome_of
+from kernels.tdx.tally import note
 from kernels.tdx.words import content, owner, sept, tlb
 
 
 @steps
-def accept_page(td, lay, rules, me, gpa):
-    """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
+def accept_by_walk(td, lay, rules, me, gpa):
+    """TDG.MEM.PAGE.ACCEPT through both levels. Returns its status."""
     answer = yield from mem_accept(td, lay, rules, me, gpa)
-    status = for_guest(answer)
-    count_status(td, me, Leaf.TDG_MEM_PAGE_ACCEPT, status)
-    if status != SUCCESS:
-        note(td, lay, me, gpa, outcome_of(status))
-    return status
+    return for_guest(answer)
 
 
 @local
@@ -100,7 +96,7 @@ PART = Part(
     {
         stays_out: vm_is_dead,
         walk_to_leaf: walk_both_levels,
-        accept: accept_page,
+        mem_page_accept: accept_by_walk,
         read_filled: first_read,
         handle_exit: map_private,
         claim_page: take_page,

@@ -263,16 +263,6 @@ def reclaim_pages(td, lay, rules, me):
     return status
 
 
-@steps
-def zap_taken(td, lay, rules, me, page, due):
-    """Shoot a page down that was taken, and give it away. Returns SUCCESS, or the status of KVM_BUG_ON."""
-    status = yield from shoot_down(td, lay, rules, me, page, due)
-    if status != SUCCESS:
-        return status
-    yield from give_away(td, lay, rules, me, page)
-    return SUCCESS
-
-
 @steps(span=host("remove", "removes every guest page"))
 def remove_pages(td, lay, rules, me):
     """kvm_gmem_release(): each guest page goes as it does in the TD's life; the kick of the first finds whoever is in
@@ -286,7 +276,9 @@ def remove_pages(td, lay, rules, me):
             yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
             collect_flags(td, lay, me, gpa)
             yield from look(td, lay, rules, me, gpa)
-            status = yield from zap_taken(td, lay, rules, me, gpa, 0)
+            status = yield from shoot_down(td, lay, rules, me, gpa, 0)
+            if status == SUCCESS:
+                yield from give_away(td, lay, rules, me, gpa)
         gpa += 1
     yield write_unlock(td, lay.mmu_lock)
     return status

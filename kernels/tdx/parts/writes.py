@@ -55,7 +55,7 @@ from kernels.tdx.guest import (
     walk_to_leaf,
 )
 from kernels.tdx.kvm.shootdown import gone, protect
-from kernels.tdx.kvm.steps_left import is_kick
+from kernels.tdx.kvm.steps_left import without_flush
 from kernels.tdx.kvm.vcpu_run import handle_exit
 from kernels.tdx.kvm.zapper import any_page, does_otherwise, put_back
 from kernels.tdx.module.lifecycle import write_lines_back
@@ -182,19 +182,6 @@ def fix_access(td, lay, rules, me, ended, leaving):
 
 
 @local
-def unflushed(left):
-    """The steps left but for TRACK and kicks."""
-    kept = 0
-    at = 0
-    while left:
-        if left & STEP_MASK != Step.TRACK and not is_kick(left & STEP_MASK):
-            kept |= (left & STEP_MASK) << at
-            at += STEP_BITS
-        left >>= STEP_BITS
-    return kept
-
-
-@local
 def protects(steps):
     """Whether PROTECT is among them."""
     while steps:
@@ -211,7 +198,7 @@ def write_protect(td, lay, rules, me, gpa, left):
         yield store_release(td, dirty_log(lay, gpa), COLLECTED)
         found = yield fetch_and_seq_cst(td, sept(lay, gpa), ~(W | HAD_W))
         if rules.elide_flush and not found & W:
-            return unflushed(left)
+            return without_flush(left, 0)
     return left
 
 

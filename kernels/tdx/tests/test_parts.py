@@ -48,10 +48,11 @@ def test_whatever_stands_uppermost_in_a_place_is_called_by_the_machine(flow: Flo
     with its instruction accepts by one; what a batch has for them alone, and memslots for a fault that is retried.
     """
     called = {one.source.__code__ for actor in protocol_of(flow).actors.values() for one in subs(actor)}
-    uppermost = {place: filling for part in parts_of(flow).values() for place, filling in part.fills.items()}
+    its = parts_of(flow).values()
+    uppermost = {place: filling for part in its for place, filling in (*part.fills.items(), *part.of_vcpus.items())}
 
     unused = {place.name for place, filling in uppermost.items() if filling.source.__code__ not in called}
-    known = {"put_back": flow & Flow.TEARDOWN, "accept": flow & Flow.ZERO_STEP}
+    known = {"put_back": flow & Flow.TEARDOWN, "mem_page_accept": flow & Flow.ZERO_STEP}
     known |= dict.fromkeys(("take_from", "give_all_away"), flow & Flow.BATCH if not has_tables(flow) else Flow(0))
     known |= dict.fromkeys(
         ("event_comes", "memslot_goes"), flow & Flow.MEMSLOTS if not flow & Flow.ZERO_STEP else Flow(0)
