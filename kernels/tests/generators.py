@@ -8,7 +8,6 @@ import functools
 from types import CodeType
 from typing import Any
 
-from kernels.language.generator import Reference
 from kernels.language.syntax import ENVIRONMENT
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.breadth_first import Move
@@ -19,6 +18,7 @@ from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Rules
 from kernels.tdx.words import plan
 from kernels.tests.naive import State, actors, fold, shown, start, with_short_tally
+from kernels.tests.reference import Reference
 
 # Locals that only the harness reads: they count turns of a loop, so no two turns would be alike.
 COUNTERS = {"retries", "fresh"}

@@ -14,7 +14,6 @@ from unittest import mock
 import numpy as np
 
 from kernels.language import atomics, straight
-from kernels.language.generator import Reference
 from kernels.language.machine import DONE, Machine, step_machine
 from kernels.language.straight import Names, subs
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, If, Loop, Statement, Steps, Sub, is_drawn
@@ -25,6 +24,7 @@ from kernels.race.ring import SITE_BITS
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
 from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tests.reference import Reference
 
 Taken = tuple[str, tuple[int, ...]]  # a step, and the words that it found
 

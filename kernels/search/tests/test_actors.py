@@ -9,7 +9,6 @@ import pytest
 
 from kernels import layout
 from kernels.language.entered import words_with_room
-from kernels.language.generator import Reference
 from kernels.language.machine import DONE, Machine
 from kernels.language.syntax import Steps
 from kernels.layout import Actor, Layout
@@ -22,6 +21,7 @@ from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Flow, Rules
 from kernels.tdx.words import VCPU, ZAPPER, plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import GOES_ON, SAFE, WRONG
+from kernels.tests.reference import Reference
 
 STEPS, SHOOTDOWNS = 4000, 50
 

@@ -8,7 +8,6 @@ import pytest
 
 from kernels import layout
 from kernels.language.atomics import PYTHON
-from kernels.language.generator import Reference
 from kernels.language.straight import Names
 from kernels.language.worlds import World
 from kernels.race import lines as race
@@ -43,6 +42,7 @@ from kernels.tdx.rules import FLOWS, Busy, Flow, Rules, flow_name
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE, busy
+from kernels.tests.reference import Reference
 
 TRACK, ENTER, BLOCK = int(Leaf.TDH_MEM_TRACK), int(Leaf.TDH_VP_ENTER), int(Leaf.TDH_MEM_RANGE_BLOCK)
 REMOVE, ACCEPT = int(Leaf.TDH_MEM_PAGE_REMOVE), int(Leaf.TDG_MEM_PAGE_ACCEPT)
