@@ -17,7 +17,7 @@ Compiled by `kernels/language/jit.py`: plain loops over the atomics, without the
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 from kernels.language.atomics import (
     exchange_seq_cst,
@@ -246,18 +246,10 @@ def take_pages(words: Any, memory: Any, places: Any, host: Any, seed: int) -> in
     return 0 if works else REFUSED
 
 
-class Loops(NamedTuple):
-    """Compiled: the readers' loop, and the host's."""
-
-    read_pages: Any
-    take_pages: Any
-
-
 @functools.cache
-def load_loops() -> Loops:
-    """Compile every loop, or take it from the cache."""
+def load_loops() -> Any:
+    """Both sides' loops, `read_pages` and `take_pages`, compiled or from the cache."""
     from kernels.language.jit import loops
 
     parts = (xorshift, nanoseconds_of, bucket_of, page_of, show, now, held_by, close, begin, end, write, too_early)
-    made = loops("real", *parts, prepare, take, give, read_pages, take_pages)
-    return Loops(made.read_pages, made.take_pages)
+    return loops("real", *parts, prepare, take, give, read_pages, take_pages)

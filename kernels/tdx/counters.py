@@ -48,20 +48,25 @@ TRIP_BEGAN, TRIP_READS, TRIP_CALLED = (WAITS + len(ModuleLock) * WAIT_FIELDS + p
 IPIS_BEFORE = TRIP_CALLED + 1
 HEAD_WORDS = -(-(IPIS_BEFORE + 1) // LINE_WORDS) * LINE_WORDS
 
-# Histograms of a zapper (ns) and of a vCPU (ns), in this order behind the head.
-ZAPPER_HISTS = (
-    "shootdown",
-    "shootdown_met",
-    "response",
-    "lock",
-    "block",
-    "kick_send",
-    "kick_ack",
-    "kick",
-    "track",
-    "remove",
-    "stale_window",
-)
+
+class ZapperHist(IntEnum):
+    """The histograms of a zapper (ns), in this order behind the head."""
+
+    shootdown = 0
+    shootdown_met = 1
+    response = 2
+    lock = 3
+    block = 4
+    kick_send = 5
+    kick_ack = 6
+    kick = 7
+    track = 8
+    remove = 9
+    stale_window = 10
+
+
+ZAPPER_HISTS = tuple(one.name for one in ZapperHist)
+# The same of a vCPU.
 VCPU_HISTS = ("gate_wait", "out_of_guest")
 # Those that a flow has beside them.
 MORE_VCPU_HISTS: dict[Flow, tuple[str, ...]] = {Flow.MMIO: ("mmio_trip", "mmio_ve"), Flow.MIGRATE: ("move", "pin")}

@@ -28,8 +28,8 @@ from kernels.tdx.module.mem import mem_page_accept
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import AT_ONCE, Pattern
 from kernels.tdx.spans import CPU_WALK, GUEST, GUEST_READ
-from kernels.tdx.statuses import EPT_VIOLATION_EXIT, SUCCESS, Leaf
-from kernels.tdx.tally import count_age, count_reads, count_status, each_page, note, outcome_of, uniform_page
+from kernels.tdx.statuses import EPT_VIOLATION_EXIT, Leaf
+from kernels.tdx.tally import count_age, count_call, count_reads, each_page, note, uniform_page
 from kernels.tdx.words import ipi, owner, sept, stage, tlb
 
 # How an access ends: why the guest is left, or that it is not. Above that stands the instruction at hand.
@@ -99,9 +99,7 @@ def grade(td, lay, rules, me, gpa, filled, seen):
 def accept(td, lay, rules, me, gpa):
     """The guest's #VE handler on a pending page: TDG.MEM.PAGE.ACCEPT. Returns its status."""
     status = yield from mem_page_accept(td, lay, rules, me, gpa)
-    count_status(td, me, Leaf.TDG_MEM_PAGE_ACCEPT, status)
-    if status != SUCCESS:
-        note(td, lay, me, gpa, outcome_of(status))
+    yield from count_call(td, lay, rules, me, Leaf.TDG_MEM_PAGE_ACCEPT, gpa, status)
     return status
 
 

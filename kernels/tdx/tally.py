@@ -11,7 +11,7 @@ from kernels.language.atomics import (
     store_release,
     yield_cpu,
 )
-from kernels.language.steps import harness, local
+from kernels.language.steps import harness, local, steps
 from kernels.layout import DEADLINE, HIST_WORDS, NEXT_START, OUTCOME_COUNTS, RNG, STOP_ENDING, STOP_ENDLESS
 from kernels.race.ring import Mark, kept
 from kernels.race.tally import bucket_of, count, nanoseconds_of, now, relax, show, xorshift
@@ -34,7 +34,7 @@ from kernels.tdx.counters import (
     TRACK_RETRIES_MAX,
 )
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.statuses import OUTCOME_OF_STATUS, PLACE_OF_STATUS, Status
+from kernels.tdx.statuses import OUTCOME_OF_STATUS, PLACE_OF_STATUS, SUCCESS, Status
 
 
 @local
@@ -84,6 +84,15 @@ def count_status(td, me, leaf, status):
             place = known
             break
     count(td, me, STATUS_COUNTS + leaf * STATUSES + place, 1)
+
+
+@steps(in_place=True)
+def count_call(td, lay, rules, me, leaf, gpa, status):
+    """Count how a SEAMCALL or TDCALL has ended, and the outcome that it is if it has failed; `gpa` as in `note`."""
+    count_status(td, me, leaf, status)
+    if status != SUCCESS:
+        note(td, lay, me, gpa, outcome_of(status))
+    return 0
 
 
 @harness()

@@ -43,8 +43,8 @@ from kernels.tdx.spans import (
     VCPUS_IN,
     VCPUS_OUT,
 )
-from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.tally import count_retries, count_status, note, outcome_of, record
+from kernels.tdx.statuses import Leaf
+from kernels.tdx.tally import count_call, count_retries, note, record
 from kernels.tdx.words import VCPU, awaiting, ipi, mode, own_lock, requests, vcpu_epoch
 
 IPI_TO_SEND, IPI_SENT = 1, 2
@@ -331,9 +331,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
     while True:
         status = yield from seamcall(td, lay, rules, me, leaf, gpa)
         if not quiet:
-            count_status(td, me, leaf, status)
-            if status != SUCCESS:
-                note(td, lay, me, gpa, outcome_of(status))
+            yield from count_call(td, lay, rules, me, leaf, gpa, status)
         if without_vcpus or not is_known(policy, status) or has_one_try(policy):
             break
         if has_some_tries(policy):

@@ -28,8 +28,8 @@ from kernels.tdx.module.mem import flush_for_epoch, requires_tracking, td_exit, 
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.rules import Fault, HkidFree
 from kernels.tdx.spans import ENTRY, LOCK, UNLOCKED
-from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.tally import count_status, note, outcome_of
+from kernels.tdx.statuses import Leaf
+from kernels.tdx.tally import count_call
 from kernels.tdx.words import flush_ipi, vcpu_mutex
 
 
@@ -38,9 +38,9 @@ def flush_vp(td, lay, rules, me):
     """tdx_flush_vp(), where its IPI is pending. Returns 0: the vCPU goes on."""
     if (yield load_acquire(td, flush_ipi(lay, me.index))):
         status = yield from vp_flush_own(td, lay, rules, me)
-        count_status(td, me, Leaf.TDH_VP_FLUSH, status)
-        if status != SUCCESS:
-            note(td, lay, me, -1, outcome_of(status))  # VCPU_NOT_ASSOCIATED: this TD never saw it
+        yield from count_call(
+            td, lay, rules, me, Leaf.TDH_VP_FLUSH, -1, status
+        )  # VCPU_NOT_ASSOCIATED: this TD never saw it
         # Pairs with the wait in release_hkid(): what the vCPU did in this TD is over.
         yield store_release(td, flush_ipi(lay, me.index), 0)
     return 0

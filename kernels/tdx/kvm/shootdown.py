@@ -9,7 +9,7 @@ from kernels.language.steps import harness, local, op, steps
 from kernels.race.tally import count, expect_write, now, relax, stamp
 from kernels.story.spans import host
 from kernels.tdx.bits import Phase, Stage, generation_of, phase_of, stage_word
-from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZAPPER_HISTS
+from kernels.tdx.counters import BUG_ON, PHASES_EVERY, REPAIRS, SHOOTDOWNS, ZapperHist
 from kernels.tdx.kvm.kick import kick, seamcall_until
 from kernels.tdx.kvm.page_fault import allocated
 from kernels.tdx.kvm.steps_left import (
@@ -31,10 +31,6 @@ from kernels.tdx.tally import blocked_at, keep_met, met, record, start_meeting
 from kernels.tdx.words import bepoch, owner, stage
 
 COMPLETE = pack_steps([Step.BLOCK, Step.TRACK, Step.KICK, Step.REMOVE])
-H_SHOOTDOWN, H_MET, H_RESPONSE, H_LOCK, H_BLOCK, H_KICK_SEND, H_KICK_ACK, H_KICK, H_TRACK, H_REMOVE, H_WINDOW = range(
-    11
-)
-assert ZAPPER_HISTS[H_KICK] == "kick" and ZAPPER_HISTS[H_WINDOW] == "stale_window"
 
 
 @op
@@ -89,15 +85,15 @@ def record_phases(td, rules, me, lock, block, track, send, acknowledge, remove, 
     """
     if not met(td, me):
         return
-    record(td, rules, me, H_LOCK, lock)
-    record(td, rules, me, H_BLOCK, block)
-    record(td, rules, me, H_TRACK, track)
-    record(td, rules, me, H_KICK_SEND, send)
-    record(td, rules, me, H_KICK_ACK, acknowledge)
-    record(td, rules, me, H_KICK, send + acknowledge)
-    record(td, rules, me, H_REMOVE, remove)
+    record(td, rules, me, ZapperHist.lock, lock)
+    record(td, rules, me, ZapperHist.block, block)
+    record(td, rules, me, ZapperHist.track, track)
+    record(td, rules, me, ZapperHist.kick_send, send)
+    record(td, rules, me, ZapperHist.kick_ack, acknowledge)
+    record(td, rules, me, ZapperHist.kick, send + acknowledge)
+    record(td, rules, me, ZapperHist.remove, remove)
     if window:
-        record(td, rules, me, H_WINDOW, window)
+        record(td, rules, me, ZapperHist.stale_window, window)
 
 
 @harness()
@@ -105,11 +101,11 @@ def record_whole(td, rules, me, began, due, end):
     """Record a whole shootdown, and once more where it met a vCPU, in an open loop with its time from the intended
     start.
     """
-    record(td, rules, me, H_SHOOTDOWN, end - began)
+    record(td, rules, me, ZapperHist.shootdown, end - began)
     if met(td, me):
-        record(td, rules, me, H_MET, end - began)
+        record(td, rules, me, ZapperHist.shootdown_met, end - began)
         if due:
-            record(td, rules, me, H_RESPONSE, end - due)
+            record(td, rules, me, ZapperHist.response, end - due)
 
 
 @steps(span=host("raise", "raises the gate"))

@@ -13,8 +13,8 @@ from kernels.tdx.counters import MOVES, VCPU_HISTS
 from kernels.tdx.kvm.kick import acknowledge
 from kernels.tdx.module.processors import mng_vpflushdone, vp_flush
 from kernels.tdx.rules import Fault
-from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.tally import count_status, note, outcome_of, record
+from kernels.tdx.statuses import Leaf
+from kernels.tdx.tally import count_call, record
 from kernels.tdx.words import cpu, lp_ipi, occupant
 
 H_MOVE, H_PIN = len(VCPU_HISTS), len(VCPU_HISTS) + 1
@@ -46,9 +46,9 @@ def flush_vp_on_cpu(td, lay, rules, me, lp):
         yield from acknowledge(td, lay, rules, me)
         relax(td, rules, me)
     status = yield from vp_flush(td, lay, rules, me, lp)
-    count_status(td, me, Leaf.TDH_VP_FLUSH, status)
-    if status != SUCCESS:
-        note(td, lay, me, -1, outcome_of(status))  # VCPU_NOT_ASSOCIATED: loaded there, and never entered
+    yield from count_call(
+        td, lay, rules, me, Leaf.TDH_VP_FLUSH, -1, status
+    )  # VCPU_NOT_ASSOCIATED: loaded there, and never entered
     yield store_release(td, lp_ipi(lay, lp), 0)
     yield store_release(td, occupant(lay, lp), 0)
     return 0
@@ -105,7 +105,5 @@ def release_vcpu(td, lay, rules, me, here):
     if here != NOWHERE:
         yield from flush_vp_on_cpu(td, lay, rules, me, here)
     status = yield from mng_vpflushdone(td, lay, rules, me)
-    count_status(td, me, Leaf.TDH_MNG_VPFLUSHDONE, status)
-    if status != SUCCESS:
-        note(td, lay, me, -1, outcome_of(status))
+    yield from count_call(td, lay, rules, me, Leaf.TDH_MNG_VPFLUSHDONE, -1, status)
     return 0

@@ -19,16 +19,7 @@ from kernels.tdx.module.locks import read_lock_mmu, read_unlock
 from kernels.tdx.module.mem import mem_page_aug
 from kernels.tdx.spans import CLAIM, OWN
 from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.tally import (
-    collect_flags,
-    count_status,
-    each_page,
-    note,
-    outcome_of,
-    uniform_page,
-    wait_turn,
-    zapper_stopping,
-)
+from kernels.tdx.tally import collect_flags, count_call, each_page, uniform_page, wait_turn, zapper_stopping
 from kernels.tdx.words import mirror, owner, stage
 
 # No page is left to take; nothing is left to do.
@@ -57,10 +48,9 @@ def map_page(td, lay, rules, me, gpa, page):
         status = yield from mem_page_aug(td, lay, rules, me, gpa, page)
         if rules.fault_lock:
             yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.fault_lock - 1)
-        count_status(td, me, Leaf.TDH_MEM_PAGE_AUG, status)
+        yield from count_call(td, lay, rules, me, Leaf.TDH_MEM_PAGE_AUG, gpa, status)
         if status == SUCCESS:
             break
-        note(td, lay, me, gpa, outcome_of(status))
         if not is_busy(status):
             count(td, me, BUG_ON, 1)
             break

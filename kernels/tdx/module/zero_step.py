@@ -28,7 +28,7 @@ from kernels.tdx.statuses import (
     SUCCESS,
     Leaf,
 )
-from kernels.tdx.tally import count_status, note, outcome_of
+from kernels.tdx.tally import count_call, note
 from kernels.tdx.words import hp_lock_busy, last_epf_gpa, possibly_epf_stepping, vcpu_epoch
 
 
@@ -114,9 +114,7 @@ def tdcall_accept(td, lay, rules, me, gpa):
     """
     answer = yield from mem_accept(td, lay, rules, me, gpa)
     status = for_guest(answer)
-    count_status(td, me, Leaf.TDG_MEM_PAGE_ACCEPT, status)
-    if status != SUCCESS:
-        note(td, lay, me, gpa, outcome_of(status))
+    yield from count_call(td, lay, rules, me, Leaf.TDG_MEM_PAGE_ACCEPT, gpa, status)
     tries = 0
     if answer == BUSY_HOST_PRIORITY | RCX:
         tries = own(td, hp_lock_busy(lay, me.index)) + 1

@@ -36,10 +36,9 @@ from kernels.tdx.statuses import SUCCESS, Leaf
 from kernels.tdx.tally import (
     blocked_at,
     collect_flags,
-    count_status,
+    count_call,
     keep_met,
     note,
-    outcome_of,
     start_meeting,
     wait_turn,
     zapper_stopping,
@@ -72,12 +71,11 @@ def add_page(td, lay, rules, me, node):
         # What KVM copies into it is what the guest expects there, as zeroes are where it accepts a page.
         yield store_release(td, content(lay, node), Content.ZEROED)
         status = yield from mem_page_add(td, lay, rules, me, node, page)
-        count_status(td, me, Leaf.TDH_MEM_PAGE_ADD, status)
+        yield from count_call(td, lay, rules, me, Leaf.TDH_MEM_PAGE_ADD, -1, status)
     else:
         status = yield from mem_add(td, lay, rules, me, node, page)
-        count_status(td, me, Leaf.TDH_MEM_SEPT_ADD, status)
+        yield from count_call(td, lay, rules, me, Leaf.TDH_MEM_SEPT_ADD, -1, status)
     if status != SUCCESS:
-        note(td, lay, me, -1, outcome_of(status))
         if is_busy(status):  # an error for KVM_TDX_INIT_MEM_REGION
             note(td, lay, me, -1, Outcome.busy_given_up)
         return status
@@ -104,18 +102,17 @@ def remove_untracked(td, lay, rules, me, gpa):
     """
     collect_flags(td, lay, me, gpa)
     status = yield from mem_range_block(td, lay, rules, me, gpa)
-    count_status(td, me, Leaf.TDH_MEM_RANGE_BLOCK, status)
+    yield from count_call(td, lay, rules, me, Leaf.TDH_MEM_RANGE_BLOCK, gpa, status)
     if status == SUCCESS:
         blocked_at(td, lay, gpa, own(td, bepoch(lay, gpa)))
         yield store_release(td, owner(lay, gpa), blocked_page(own(td, owner(lay, gpa)), me.index))
         yield store_release(td, stage(lay, me.index), stage_word(gpa, own(td, owner(lay, gpa)), Stage.DONE))
         status = yield from mem_page_remove(td, lay, rules, me, gpa)
-        count_status(td, me, Leaf.TDH_MEM_PAGE_REMOVE, status)
+        yield from count_call(td, lay, rules, me, Leaf.TDH_MEM_PAGE_REMOVE, gpa, status)
     if status == SUCCESS:
         yield store_release(td, owner(lay, gpa), next_page_word(own(td, owner(lay, gpa))))
         count(td, me, SHOOTDOWNS, 1)
     else:
-        note(td, lay, me, gpa, outcome_of(status))
         count(td, me, BUG_ON, 1)
     return status
 
@@ -221,12 +218,11 @@ def release_hkid(td, lay, rules, me):
     if not rules.faults & Fault.KEEP_VCPUS:
         yield from flush_vps(td, lay, rules, me)
     status = yield from block_td(td, lay, rules, me)
-    count_status(td, me, Leaf.TDH_MNG_VPFLUSHDONE, status)
+    yield from count_call(td, lay, rules, me, Leaf.TDH_MNG_VPFLUSHDONE, -1, status)
     if status == SUCCESS:
         status = yield from mng_key_freeid(td, lay, rules, me)
-        count_status(td, me, Leaf.TDH_MNG_KEY_FREEID, status)
+        yield from count_call(td, lay, rules, me, Leaf.TDH_MNG_KEY_FREEID, -1, status)
     if status != SUCCESS:
-        note(td, lay, me, -1, outcome_of(status))
         note(td, lay, me, -1, Outcome.hkid_leaked)
     return status
 
@@ -236,9 +232,8 @@ def reclaim(td, lay, rules, me, node):
     """tdx_reclaim_page() of a page that the mirror has: it is someone else's at once. Returns the status."""
     collect_flags(td, lay, me, node)
     status = yield from phymem_page_reclaim(td, lay, rules, me)
-    count_status(td, me, Leaf.TDH_PHYMEM_PAGE_RECLAIM, status)
+    yield from count_call(td, lay, rules, me, Leaf.TDH_PHYMEM_PAGE_RECLAIM, node, status)
     if status != SUCCESS:
-        note(td, lay, me, node, outcome_of(status))
         count(td, me, BUG_ON, 1)
         return status
     yield store_release(td, owner(lay, node), next_page_word(own(td, owner(lay, node))))

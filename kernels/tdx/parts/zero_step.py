@@ -44,7 +44,7 @@ from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, FaultRetry
 from kernels.tdx.spans import ENTRY, FAULTING
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, HOST_PRIORITY_BUSY_TIMEOUT, SUCCESS, Leaf
-from kernels.tdx.tally import count_status, note, outcome_of
+from kernels.tdx.tally import count_call, count_status, note, outcome_of
 from kernels.tdx.words import last_epf_gpa
 
 
@@ -171,8 +171,7 @@ def retry_fault(td, lay, rules, me, gpa):
 def handle_stepping_exit(td, lay, rules, me, ended, leaving):
     """TDX_HOST_PRIORITY_BUSY_TIMEOUT, and an unexpected pending page, are exits of their own."""
     if ended & WHY_MASK == PRIORITY_TIMEOUT:
-        count_status(td, me, Leaf.TDH_VP_ENTER, HOST_PRIORITY_BUSY_TIMEOUT)
-        note(td, lay, me, -1, outcome_of(HOST_PRIORITY_BUSY_TIMEOUT))
+        yield from count_call(td, lay, rules, me, Leaf.TDH_VP_ENTER, -1, HOST_PRIORITY_BUSY_TIMEOUT)
     elif ended & WHY_MASK == PENDING_VIOLATION:
         yield from kill_for_pending(td, lay, rules, me, ended)
     else:
