@@ -48,6 +48,12 @@ def xorshift(random):
     return random ^ (random << 17)
 
 
+@local
+def drawn(random, many):
+    """A number below `many`, each as likely as the other, from the upper half of the random bits."""
+    return ((random >> 32) & 0xFFFFFFFF) * many >> 32
+
+
 @harness()
 def nanoseconds_of(ticks, ticks_to_ns):
     """What a histogram can hold of a duration."""

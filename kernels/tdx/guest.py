@@ -9,7 +9,7 @@ from kernels.language.naming import Holds
 from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import DEADLINE as DEADLINE_WORD
 from kernels.layout import STOP_ENDLESS
-from kernels.race.tally import count, now, two
+from kernels.race.tally import count, drawn, now, two
 from kernels.tdx.bits import (
     Phase,
     Sept,
@@ -29,7 +29,7 @@ from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import AT_ONCE, Pattern
 from kernels.tdx.spans import CPU_WALK, GUEST, GUEST_READ
 from kernels.tdx.statuses import EPT_VIOLATION_EXIT, Leaf
-from kernels.tdx.tally import count_age, count_call, count_reads, each_page, note, uniform_page
+from kernels.tdx.tally import count_age, count_call, count_reads, each_page, note
 from kernels.tdx.words import ipi, owner, sept, stage, tlb
 
 # How an access ends: why the guest is left, or that it is not. Above that stands the instruction at hand.
@@ -65,7 +65,7 @@ def patterned_page(td, lay, rules, me, random):
 @choice(each_page, says=("the guest turns to page {}",))
 def next_page(td, lay, rules, me, random):
     """The guest page to read next."""
-    return uniform_page(lay, random) if rules.pattern == Pattern.UNIFORM else patterned_page(td, lay, rules, me, random)
+    return drawn(random, lay.pages) if rules.pattern == Pattern.UNIFORM else patterned_page(td, lay, rules, me, random)
 
 
 @steps(oracle=True)

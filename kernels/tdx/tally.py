@@ -61,12 +61,6 @@ def each_page(td, lay, rules, me):
     return lay.pages
 
 
-@local
-def uniform_page(lay, random):
-    """A page, each as likely as the other."""
-    return (((random >> 32) & 0xFFFFFFFF) * lay.pages) >> 32
-
-
 @harness()
 def count_reads(td, me, reads):
     """Reads through a current translation."""

@@ -7,7 +7,7 @@ it while no vCPU does.
 
 from kernels.language.atomics import compare_exchange_seq_cst, own, pin_to, store_release
 from kernels.language.steps import choice, harness, local, op, steps
-from kernels.race.tally import count, now, relax
+from kernels.race.tally import count, drawn, now, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.counters import MOVES, VCPU_HISTS
 from kernels.tdx.kvm.kick import acknowledge
@@ -67,7 +67,7 @@ def next_lp(td, lay, rules, me, random, here, entered):
     """
     if entered and (random >> 20) & 1:
         return here
-    return (((random >> 32) & 0xFFFFFFFF) * lay.lps) >> 32
+    return drawn(random, lay.lps)
 
 
 @harness()

@@ -6,7 +6,7 @@ places: a part of a machine (`kernels/tdx/parts`) may have its own in them.
 
 from kernels.language.atomics import compare_exchange_seq_cst, own, store_release
 from kernels.language.steps import choice, op, steps
-from kernels.race.tally import count, finish, relax
+from kernels.race.tally import count, drawn, finish, relax
 from kernels.story.spans import host
 from kernels.tdx.bits import Mirror, Phase, generation_of, phase_of
 from kernels.tdx.counters import BUG_ON
@@ -19,7 +19,7 @@ from kernels.tdx.module.locks import read_lock_mmu, read_unlock
 from kernels.tdx.module.mem import mem_page_aug
 from kernels.tdx.spans import CLAIM, OWN
 from kernels.tdx.statuses import SUCCESS, Leaf
-from kernels.tdx.tally import collect_flags, count_call, each_page, uniform_page, wait_turn, zapper_stopping
+from kernels.tdx.tally import collect_flags, count_call, each_page, wait_turn, zapper_stopping
 from kernels.tdx.words import mirror, owner, stage
 
 # No page is left to take; nothing is left to do.
@@ -29,7 +29,7 @@ NONE, STOPS = -1, 2
 @choice(each_page, says=("takes page {}",))
 def any_page(td, lay, rules, me, random):
     """The guest page to shoot down next."""
-    return uniform_page(lay, random)
+    return drawn(random, lay.pages)
 
 
 @op

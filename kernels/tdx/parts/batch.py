@@ -14,7 +14,7 @@ fault FLUSH_DROPPED_AT_YIELD is the bug of Linux a835429cda91 and its kin: it yi
 
 from kernels.language.atomics import own, set_own, store_release
 from kernels.language.steps import choice, harness, local, steps
-from kernels.race.tally import relax
+from kernels.race.tally import drawn, relax
 from kernels.story.spans import host
 from kernels.tdx.bits import Mirror, Phase, phase_of
 from kernels.tdx.counters import PHASES_EVERY, SHOOTDOWNS
@@ -52,7 +52,7 @@ def nth_range(td, lay, rules, me, number):
 @choice(each_range, nth_range, says=("takes range {}",))
 def any_range(td, lay, rules, me, random):
     """The first page of the range to shoot down next."""
-    return ((((random >> 32) & 0xFFFFFFFF) * (lay.pages // rules.batch)) >> 32) * rules.batch
+    return drawn(random, lay.pages // rules.batch) * rules.batch
 
 
 @local
@@ -63,7 +63,7 @@ def each_place(td, lay, rules, me):
 @choice(each_place, says=("will yield behind the last page", "will yield with pages left: {}"))
 def pages_after_yield(td, lay, rules, me, random):
     """How many pages of the batch are still to be blocked where it yields; 0 where the yield comes behind the last."""
-    return (((random >> 32) & 0xFFFFFFFF) * rules.batch) >> 32
+    return drawn(random, rules.batch)
 
 
 @local

@@ -9,7 +9,7 @@ to another TD every so often; how one really ends is in `kernels/tdx/parts/teard
 
 from kernels.language.atomics import fetch_add_seq_cst, fetch_or_seq_cst, load_acquire, load_relaxed, own, store_release
 from kernels.language.steps import choice, harness, local, steps
-from kernels.race.tally import count, finish, relax
+from kernels.race.tally import count, drawn, finish, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.bits import HPA_SHIFT, RWX, SVE, Mirror, Phase, Sept, TdState
 from kernels.tdx.bits import generation_of as generation
@@ -179,7 +179,7 @@ def nth_ioctl(td, lay, rules, me, number):
 def next_ioctl(td, lay, rules, me, random):
     """Any of them; the one that ends the build is seldom the next."""
     kinds = each_ioctl(td, lay, rules, me)
-    what = nth_ioctl(td, lay, rules, me, ((random >> 32) & 0xFFFFFFFF) * kinds >> 32)
+    what = nth_ioctl(td, lay, rules, me, drawn(random, kinds))
     if what == Ioctl.FINALIZE and random & 7:
         what = nth_ioctl(td, lay, rules, me, ((random >> 8) & 0xFFFFFF) * kinds >> 24)
     return what

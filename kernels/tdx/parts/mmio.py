@@ -10,7 +10,7 @@ from typing import Any
 from kernels.language.atomics import load_acquire, load_relaxed, own, set_own
 from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import Layout
-from kernels.race.tally import count, two
+from kernels.race.tally import count, drawn, two
 from kernels.tdx.bits import (
     SLOT_SETTLED,
     SPTE_NONPRESENT,
@@ -81,7 +81,7 @@ def each_access(td, lay, rules, me):
 @choice(each_access, says=("the guest turns to page {}, private ones first",))
 def next_access(td, lay, rules, me, random):
     """The page that the next instruction reads."""
-    return (((random >> 32) & 0xFFFFFFFF) * 2 * lay.pages) >> 32
+    return drawn(random, 2 * lay.pages)
 
 
 @local

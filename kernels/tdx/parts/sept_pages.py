@@ -8,7 +8,7 @@ TDH.MEM.SEPT.REMOVE lets a live one go, after BLOCK and TLB tracking of its own.
 
 from kernels.language.atomics import exchange_seq_cst, load_acquire, own, store_release
 from kernels.language.steps import choice, local, steps
-from kernels.race.tally import relax
+from kernels.race.tally import drawn, relax
 from kernels.story.spans import host
 from kernels.tdx.bits import Content, Mirror, end_below, first_below
 from kernels.tdx.kvm.shootdown import shoot_down, steps_of
@@ -36,7 +36,7 @@ def nth_table(td, lay, rules, me, number):
 @choice(each_table, nth_table, says=("takes page-table page {}",))
 def any_table(td, lay, rules, me, random):
     """The page-table page to take away next."""
-    return lay.pages + ((((random >> 32) & 0xFFFFFFFF) * lay.tables) >> 32)
+    return lay.pages + drawn(random, lay.tables)
 
 
 @steps
