@@ -51,6 +51,7 @@ class OrderingShape(JudgedShape):
 
     ordering: str
     expect: Literal["safe"] | list[str]
+    otherwise_safe: bool = False
 
 
 class CaveatShape(Shape):
@@ -102,6 +103,7 @@ class ScenarioShape(ActorsShape):
 
     name: str
     pages: Count
+    duration_s: Seconds = 0.0
     rate: Seconds = 0.0
     batch: Count = 1
     title: str = ""

@@ -115,6 +115,7 @@ class _Run(RacedShape):
     title: str
     shootdown: list[str]
     perturbed: bool
+    vcpus_entered: Count
     shootdowns: Count
     warmup_s: Seconds
     met: _Met | None = None  # of a result of an earlier version
