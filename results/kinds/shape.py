@@ -16,6 +16,7 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _A_FLOW = f"({'|'.join(map(flow_name, FLOWS))})"
+FlowName = Annotated[str, Field(pattern=f"^{_A_FLOW}([+]{_A_FLOW})*$")]  # parts, in any order
 
 
 class Shape(BaseModel):
@@ -107,7 +108,7 @@ class ScenarioShape(ActorsShape):
     rate: Seconds = 0.0
     batch: Count = 1
     title: str = ""
-    flow: str = "shootdown"
+    flow: FlowName = "shootdown"
     workers: str = "process"
     placement: str = "mixed"
     kick_by: str = "word"
@@ -136,7 +137,7 @@ class ExplorationShape(OrderingShape, SizeShape):
 
     title: str
     faults: list[str]
-    flow: Annotated[str, Field(pattern=f"^{_A_FLOW}([+]{_A_FLOW})*$")] = "shootdown"
+    flow: FlowName = "shootdown"
     tlb_entries: Count
     method: str
     seconds: Seconds

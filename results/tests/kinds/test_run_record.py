@@ -9,7 +9,7 @@ from kernels.layout import HIST_WORDS
 from kernels.tdx.outcomes import OUTCOMES
 from results.kinds.run.record import ResultShape, trouble_with_arrays
 from results.store import trouble_by
-from results.tests.builders.run import PHASE, a_result, a_run
+from results.tests.builders.run import PHASE, SCENARIO, a_result, a_run
 
 
 def without(run: dict[str, Any], key: str) -> dict[str, Any]:
@@ -41,6 +41,14 @@ def test_a_result_is_sound_whatever_a_newer_run_adds(result: dict[str, Any]):
 )
 def test_a_run_that_cannot_be_shown_is_named_by_its_field(run: dict[str, Any], said: str):
     assert said in str(trouble_by(ResultShape, a_result(run)))
+
+
+@pytest.mark.parametrize("flow", ["", "batch+", "Batch", "sept pages"])
+def test_a_flow_that_no_machine_has_is_named(flow: str):
+    said = trouble_by(ResultShape, a_result(a_run(), scenario={**SCENARIO, "flow": flow}))
+
+    assert str(said).startswith("scenario.flow: String should match pattern")
+    assert repr(flow) in str(said)
 
 
 def test_a_percentile_has_an_interval():
