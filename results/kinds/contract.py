@@ -34,6 +34,12 @@ MEANING = {
     Second.none: "given up at once, or after 16 tries: KVM_BUG_ON",
     Second.never: "nobody is ever met at this lock, on machines as small as these",
 }
+# What the answer says of SEAMCALLs that are neither promised nor given up.
+PROMISED = {
+    Second.spins: "tried again without a bound",
+    Second.anew: "told to the caller",
+    Second.skips: "taken for done",
+}
 
 
 class _Conflict(Shape):
@@ -193,9 +199,7 @@ def _promise(one: Entry) -> str:
     at_one = {_short(row["leaf"]) for row in given_up(one)}  # whatever it is at another lock
     holds = [leaf for leaf in by[Second.holds] if leaf not in at_one]
     parts = [f"the second try of {' and '.join(holds)} always succeeds"] if holds else []
-    for second, said in ((Second.spins, "tried again without a bound"), (Second.anew, "told to the caller")):
-        parts += [f"{', '.join(its)}: {said}" for its in [by[second]] if its]
-    parts += [f"taken for done: {', '.join(its)}" for its in [by[Second.skips]] if its]
+    parts += [f"{', '.join(by[second])}: {said}" for second, said in PROMISED.items() if by[second]]
     parts += [f"given up: {_grouped(rows)}" for rows in [given_up(one)] if rows]
     where = "on these machines" if one["complete"] else "as far as was looked"
     return f"{one['ordering']}, {where}: {'; '.join(parts) or 'nobody is told BUSY'}."

@@ -38,9 +38,8 @@ def flush_vp(td, lay, rules, me):
     """tdx_flush_vp(), where its IPI is pending. Returns 0: the vCPU goes on."""
     if (yield load_acquire(td, flush_ipi(lay, me.index))):
         status = yield from vp_flush_own(td, lay, rules, me)
-        yield from count_call(
-            td, lay, rules, me, Leaf.TDH_VP_FLUSH, -1, status
-        )  # VCPU_NOT_ASSOCIATED: this TD never saw it
+        # VCPU_NOT_ASSOCIATED: this TD never saw it.
+        yield from count_call(td, lay, rules, me, Leaf.TDH_VP_FLUSH, -1, status)
         # Pairs with the wait in release_hkid(): what the vCPU did in this TD is over.
         yield store_release(td, flush_ipi(lay, me.index), 0)
     return 0
