@@ -127,7 +127,8 @@ def check_read(scenario: Scenario, orderings: Iterable[Ordering], keys: Mapping[
         if "lock mmu_lock" in " ".join(ordering.every_step) and has_tables(flow_named(scenario.flow)):
             said = f'in the flow "{scenario.flow}", where a zapper holds it from before its first step on'
             raise UsageFault(f'{ordering.name}: found "lock mmu_lock" {said}')
-        if scenario.has(Flow.FLUSH_CURRENT) and (locks := own_locks(ordering)):
+        locks = own_locks(ordering) + ("no_entry_lock",) * ordering.no_entry_lock
+        if scenario.has(Flow.FLUSH_CURRENT) and locks:
             said = "a vCPU's own tdx_track() takes no lock of the ordering's"
             raise UsageFault(f'{ordering.name}: found "{locks[0]}" in the flow "{scenario.flow}", where {said}')
         for fault in ordering.faults:

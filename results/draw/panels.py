@@ -254,7 +254,9 @@ def _rates(arrays: Arrays, run: Run) -> tuple[NDArray[np.float64], NDArray[np.fl
     every = -(-len(times) // MOST_POINTS)
     times, events = times[::every], events[::every]
     apart = np.diff(times)
-    kept = apart > 0
+    kept = (
+        apart > np.median(apart) / 2
+    )  # the last sample follows the end of the race, however soon after the one before
     return ((times[1:] + times[:-1]) / 2)[kept], np.diff(events, axis=0)[kept] / apart[kept, None]
 
 

@@ -280,3 +280,12 @@ def test_no_flow_looks_for_every_fault() -> None:
         scenario = load_scenario({"shootdown": "small"}.get(flow_name(flow), flow_name(flow)))
         found = what_is_read(scenario, load_ordering("spec")).faults
         assert 0 < found < sum(Fault)
+
+
+@pytest.mark.parametrize(
+    ("ordering", "settings", "lock"),
+    [("read_locked", (), "lock sept_lock"), ("v6_16", ("no_entry_lock=true",), "no_entry_lock")],
+)
+def test_a_lock_that_tracking_by_a_vcpu_would_not_take_is_refused(ordering, settings, lock) -> None:
+    with pytest.raises(UsageFault, match=f'found "{lock}" in the flow "flush_current", where a vCPU\'s own tdx_track'):
+        asked("flush_current", ordering, *settings)

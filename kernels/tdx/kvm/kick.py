@@ -339,7 +339,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
                 break
         if keeps_vcpus_out(policy):
             without_vcpus = 1
-            if gpa >= 0 and rules.no_entry_lock:  # not where a vCPU tracks, for no page
+            if rules.no_entry_lock:
                 yield from lock_no_entry(td, lay, rules, me)
             # Pairs with exit_requested(): a vCPU that the kick finds outside sees the flag at its next entry.
             yield store_seq_cst(td, lay.wait_for_sept_zap, 1)
@@ -350,7 +350,7 @@ def seamcall_until(td, lay, rules, me, leaf, gpa, policy, quiet):
         relax(td, rules, me)
     if without_vcpus:
         yield store_release(td, lay.wait_for_sept_zap, 0)
-        if gpa >= 0 and rules.no_entry_lock:
+        if rules.no_entry_lock:
             yield write_unlock(td, lay.no_entry_lock)
     answer = answer_of(policy, status)
     if is_busy(answer) and not quiet:

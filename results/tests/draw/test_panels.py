@@ -5,7 +5,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.draw.panels import Shown, curves, done_by, phase_bars, shootdown_curves
+from kernels.tdx.outcomes import Outcome
+from results.draw.panels import STALE, Shown, curves, done_by, phase_bars, shootdown_curves, stale_over_time
 from results.draw.style import styles
 from results.tests.builders.run import a_run, counted, of_an_earlier_version, phase
 
@@ -79,3 +80,15 @@ def test_nothing_measured_is_said(panel: object):
 
     assert [text.get_text() for text in ax.texts] != []
     assert list(ax.lines) == []
+
+
+def test_a_rate_does_not_fall_at_the_sample_that_ends_the_race():
+    run = a_run("v18")
+    events = np.zeros((5, len(Outcome)), dtype=np.int64)
+    events[:, Outcome.stale_in_window] = [0, 10, 20, 30, 30]
+    arrays = {"v18/series/time_s": np.array([0.0, 1.0, 2.0, 3.0, 3.01]), "v18/series/outcomes": events}
+    panels = [axes() for _ in STALE]
+    stale_over_time(panels, Shown([run], styles([run]), arrays))
+
+    (line,) = panels[STALE.index(Outcome.stale_in_window)].lines
+    assert np.asarray(line.get_xydata()).tolist() == [[0.5, 10], [1.5, 10], [2.5, 10]]
