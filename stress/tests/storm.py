@@ -16,6 +16,7 @@ from then on.
 
 import argparse
 import collections
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -33,6 +34,8 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 import stress
 from stress.tests.storm_command import Place, gone, run
@@ -93,6 +96,7 @@ def storm(seed: int, seconds: float, kills: int, inputs: int, *, lanes: int = 1,
             share = [number // lanes + (lane < number % lanes) for number in (kills, inputs)]
             if (pid := os.fork()) == 0:
                 try:
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # commands inherit it, until they heed it
                     subreaper()
                     _lane(folder / str(lane), random.Random(f"{seed} {lane}"), until, share, its)
                     os._exit(0)
@@ -129,7 +133,7 @@ def _lane(
 
 
 def _ended(pids: list[int], folder: Path) -> list[int]:
-    """The exit codes of all lanes; a line a minute until then. Ctrl-C ends them, and what was tried is shown."""
+    """The exit codes of all lanes; a line a minute until then. Ctrl-C or SIGTERM ends them; what was tried is shown."""
     ends = {os.pidfd_open(pid): pid for pid in pids}
     codes = []
     try:
@@ -140,8 +144,10 @@ def _ended(pids: list[int], folder: Path) -> list[int]:
                 table = _table(folder)
                 print(f"{sum(table.tries.values())} tries, {sum(table.failures.values())} failures", file=sys.stderr)
     except KeyboardInterrupt:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         for pid in ends.values():
-            os.kill(pid, signal.SIGTERM)
             os.waitpid(pid, 0)
     return codes
 
@@ -213,6 +219,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--lanes", type=int, default=LANES_A_CPU * (os.cpu_count() or 1), help="so many side by side")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     table = storm(asked.seed, asked.minutes * 60, asked.kills, asked.inputs, lanes=asked.lanes)
     minutes = (time.monotonic() - began) / 60
