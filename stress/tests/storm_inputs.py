@@ -1,6 +1,7 @@
 """Inputs: files of every kind and words of the command line, damaged at random, and the verbs that read them."""
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -195,14 +196,15 @@ class Inputs:
                     holder = inner
                     continue
                 how = self._chance.randrange(4)
+                odd = copy.deepcopy(self._chance.choice(ODD))  # what is put in may be the next that is changed
                 if how == 0 or isinstance(holder, list):
-                    holder[key] = self._chance.choice(ODD)
+                    holder[key] = odd
                 elif how == 1:
                     del holder[key]
                 elif how == 2:
                     holder[f"{key}\x1b[2J"] = holder.pop(key)
                 else:
-                    holder[key] = -inner if isinstance(inner, int | float) else self._chance.choice(ODD)
+                    holder[key] = -inner if isinstance(inner, int | float) else odd
                 break
         path.write_text(json.dumps(value))
         return None
