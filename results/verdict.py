@@ -80,13 +80,26 @@ def too_few(met: int | None, shootdowns: int, own_share: float | None = None) ->
     """
     if met is None:
         return "made by an earlier version, which did not count the shootdowns that met a vCPU"
-    rare = met < LEAST_SHARE * shootdowns
-    crowded = own_share is not None and own_share < LEAST_OWN
-    if met >= (LEAST_OF_MANY if rare or crowded else LEAST_MET):
+    needed = least_met(met, shootdowns, own_share)
+    if met >= needed:
         return None
-    why = "where fewer than one in ten do" if rare else "where others have the CPUs"
-    needed = f"{LEAST_OF_MANY:,} are needed {why}" if rare or crowded else f"{LEAST_MET} are needed"
-    return f"only {_some(met, shootdowns)}, and {needed}; try {REMEDY}"
+    rare = met < LEAST_SHARE * shootdowns
+    why = " where fewer than one in ten do" if rare else " where others have the CPUs" if needed > LEAST_MET else ""
+    return f"only {_some(met, shootdowns)}, and {needed:,} are needed{why}; try {REMEDY}"
+
+
+def least_met(met: int, shootdowns: int, own_share: float | None = None) -> int:
+    """How many must have met a vCPU, where so many of all did."""
+    crowded = own_share is not None and own_share < LEAST_OWN
+    return LEAST_OF_MANY if crowded or met < LEAST_SHARE * shootdowns else LEAST_MET
+
+
+def times_longer(run: Run) -> float:
+    """How many times longer a race should be that met too few vCPUs, half as long again as that takes and twice at
+    least; a dozen times where it met none.
+    """
+    met = met_shootdowns(run)
+    return max(2.0, 1.5 * least_met(met, run["all_shootdowns"], run.get("own_share")) / met) if met else 12.0
 
 
 def said(run: Run) -> str:

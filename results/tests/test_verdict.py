@@ -15,6 +15,7 @@ from results.verdict import (
     name_of,
     observation,
     said,
+    times_longer,
     whole,
     word_of,
 )
@@ -130,6 +131,24 @@ def test_where_others_have_the_cpus_more_must_have_met_a_vcpu(met: int, own: flo
 
     assert judged.verdict == ("passed" if enough else "inconclusive")
     assert enough or "29,956 are needed where others have the CPUs; try " in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("met", "shootdowns", "own", "times"),
+    [
+        (0, 40, None, 12.0),
+        (26, 170, None, 17.25),
+        (250, 700, 0.95, 2.0),
+        (100, 2_000, None, 449.34),
+        (600, 900, 0.5, 74.89),
+    ],
+)
+def test_a_race_that_met_too_few_is_to_take_half_as_long_again_as_more_need(
+    met: int, shootdowns: int, own: float | None, times: float
+):
+    run = a_run(met={"kicks": met, "shootdowns": met}, all_shootdowns=shootdowns, own_share=own)
+
+    assert times_longer(run) == pytest.approx(times)
 
 
 @pytest.mark.parametrize(("met", "shootdowns"), [(299, 2_990), (29_956, 500_000)])

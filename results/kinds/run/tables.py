@@ -4,6 +4,7 @@ Everything here takes dicts as they stand in result.json. `run_screen` is what a
 rows where something was seen. `run_tables` are the long tables, for whoever asks, and for the page.
 """
 
+import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ from results.verdict import (
     observation,
     said,
     seen,
+    times_longer,
     whole,
     why,
     word_of,
@@ -324,15 +326,17 @@ def run_cases(result: Mapping[str, Any]) -> list[Case]:
     """
     runs, scenario = result["runs"], result["scenario"]
     arms, command = scenario.get("arms"), result.get("command") or ["tdx-stress", "run"]
-    cases = [_case(run, _more(run, command, scenario, traces=arms is None)) for run in runs]
+    longer = max((times_longer(run) for run in runs if run["verdict"] == Verdict.inconclusive), default=1.0)
+    seconds = math.ceil(longer * scenario.get("duration_s", 5.0))
+    cases = [_case(run, _more(run, command, seconds, traces=arms is None)) for run in runs]
     return cases + unreached(arms or scenario.get("orderings", ()), cases, command)
 
 
 STUCK = (Verdict.failed, Verdict.hung)
 
 
-def _more(run: Run, command: Sequence[str], scenario: Mapping[str, Any], *, traces: bool) -> list[str]:
-    """The same command with what tells more; a longer one where the time was too short."""
+def _more(run: Run, command: Sequence[str], seconds: int, *, traces: bool) -> list[str]:
+    """The same command with what tells more; of so many seconds where the time was too short."""
     if run["verdict"] != Verdict.inconclusive:
         return [*command, "--trace" if traces and run["verdict"] in STUCK else "-v"]
     if run["ending"] == Ending.interrupted:
@@ -341,7 +345,7 @@ def _more(run: Run, command: Sequence[str], scenario: Mapping[str, Any], *, trac
     for at in reversed([at for at, word in enumerate(again) if word == "--duration"]):
         del again[at : at + 2]
     again = [word for word in again if not word.startswith("--duration=")]
-    return [*again, "--duration", f"{12 * scenario.get('duration_s', 5.0):g}s"]
+    return [*again, "--duration", f"{seconds}s"]
 
 
 def _case(run: Run, more: Sequence[str]) -> Case:

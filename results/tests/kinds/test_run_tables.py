@@ -161,8 +161,8 @@ def test_a_name_with_brackets_is_no_markup() -> None:
 @pytest.mark.parametrize(
     ("verdict", "typed", "next_one"),
     [
-        ("inconclusive", "run small --duration 20ms -q", "run small -q --duration 6s"),
-        ("inconclusive", "run --duration=20ms", "run --duration 6s"),
+        ("inconclusive", "run small --duration 20ms -q", "run small -q --duration 9s"),
+        ("inconclusive", "run --duration=20ms", "run --duration 9s"),
         ("interrupted", "run --duration=20ms", "run --duration=20ms"),
         ("failed", "run small --duration 20ms", "run small --duration 20ms --trace"),
         ("passed", "run", "run -v"),
@@ -172,6 +172,7 @@ def test_the_command_that_tells_more_types_no_option_twice(verdict: str, typed: 
     how: dict[str, Any] = (
         {"verdict": "inconclusive", "ending": verdict} if verdict == "interrupted" else {"verdict": verdict}
     )
+    how |= {"met": {"kicks": 30, "shootdowns": 26}, "all_shootdowns": 170}  # 299 are needed, and half as many more
     result = a_result(a_run(**how), command=["tdx-stress", *typed.split()], scenario={"duration_s": 0.5})
 
     assert run_cases(result)[0].more == f"tdx-stress {next_one}"
