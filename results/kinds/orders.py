@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.tdx.outcomes import Harm, Outcome
-from results.numbers.rounds import LEVEL, RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
+from results.numbers.rounds import RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
+from results.numbers.statistics import LEVEL
 from results.verdict import Verdict, exit_code_of, is_safe, is_thin, least_own, met_shootdowns, named, too_few, whole
 from results.words import machine_size
 

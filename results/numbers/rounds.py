@@ -27,11 +27,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from results.numbers.statistics import ENOUGH
+from results.numbers.statistics import ENOUGH, LEVEL
 from results.verdict import MET
 from results.words import plural, share
 
-LEVEL = 0.95
 LEAST_ROUNDS = 10
 DRAWS, FLIPS = 9_999, 9_999
 POWER = 0.8

@@ -5,7 +5,7 @@ below 256 have a bucket each; above, every doubling is cut into 128 buckets of o
 wider than 1/128 of its values. Source: HdrHistogram (`lowestEquivalentValue`, `highestEquivalentValue`,
 `medianEquivalentValue`); the kernels count by the same rule. Counts are int64 arrays of shape (HIST_WORDS,).
 
-An interval is always a 95 % one unless told otherwise. The unit of a rate is the shootdown. A percentile is printed
+An interval is always a 95 % one. The unit of a rate is the shootdown. A percentile is printed
 only where the samples suffice for an interval on both sides of it: `ENOUGH` follows from that one rule.
 """
 
@@ -18,6 +18,7 @@ from kernels.layout import HIST_SUB_BUCKETS, HIST_WORDS
 
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]
+LEVEL = 0.95
 HALF = HIST_SUB_BUCKETS // 2
 HIGHEST_NS = (1 << 40) - 1
 
@@ -44,10 +45,10 @@ def values_at_ranks(counts: Counts, ranks: Values) -> Counts:
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
-def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def clopper_pearson(k: int, n: int) -> tuple[float, float]:
     """The exact interval of a rate seen k times in n; (0, 1) where n is 0.
 
-    Equals `scipy.stats.binomtest(k, n).proportion_ci(level, "exact")`, two-sided. Of what was never seen there is but
+    Equals `scipy.stats.binomtest(k, n).proportion_ci(0.95, "exact")`, two-sided. Of what was never seen there is but
     one side, and one bound: `would_have_caught`. Raises ValueError unless 0 <= k <= n.
     """
     if not 0 <= k <= n:
@@ -55,25 +56,24 @@ def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     from scipy.special import betaincinv
 
     if k == 0:
-        return 0.0, would_have_caught(n, level) or 1.0
-    tail = (1 - level) / 2
+        return 0.0, would_have_caught(n) or 1.0
+    tail = (1 - LEVEL) / 2
     low = float(betaincinv(k, n - k + 1, tail))
     high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
     return low, high
 
 
-def would_have_caught(n: int, level: float = 0.95) -> float | None:
-    """The rate for k = 0: anything that happens this often or more shows itself in n tries with probability `level`.
-
-    None where nothing was tried. For large n this is the rule of three, 3/n.
+def would_have_caught(n: int) -> float | None:
+    """The rate for k = 0: anything that happens this often or more shows itself in n tries with a probability of
+    95 %. None where nothing was tried. For large n this is the rule of three, 3/n.
     """
-    return -math.expm1(math.log1p(-level) / n) if n > 0 else None
+    return -math.expm1(math.log1p(-LEVEL) / n) if n else None
 
 
-def enough(q: float, level: float = 0.95) -> int:
+def enough(q: float) -> int:
     """The fewest samples that give the quantile q an interval by order statistics on both sides: 6 for the median, 368
     for p99, 3,688 for p99.9."""
-    return math.ceil(math.log((1 - level) / 2) / math.log(max(q, 1 - q)))
+    return math.ceil(math.log((1 - LEVEL) / 2) / math.log(max(q, 1 - q)))
 
 
 ENOUGH = {name: enough(q) for name, q in PERCENTILES.items()}
@@ -84,7 +84,7 @@ def percentile(counts: Counts, q: float) -> int | None:
 
     At most 0.8 % above the true sample: the width of a bucket.
     """
-    return int(quantiles(counts, np.array([q]))[0]) if counts.any() else None
+    return int(quantiles(counts, np.array(q))) if counts.any() else None
 
 
 def quantiles(counts: Counts, qs: Values) -> Counts:
@@ -93,32 +93,32 @@ def quantiles(counts: Counts, qs: Values) -> Counts:
     return values_at_ranks(counts, np.ceil(np.round(qs * n, 6)))
 
 
-def percentile_interval(counts: Counts, q: float, level: float = 0.95) -> tuple[int, int] | None:
+def percentile_interval(counts: Counts, q: float) -> tuple[int, int] | None:
     """The interval of the quantile q in ns by order statistics: (low, high), or None where n is below `enough(q)`.
 
     It holds for independent samples of one run and says nothing about the next run.
     """
-    if int(counts.sum()) < enough(q, level):
+    if int(counts.sum()) < enough(q):
         return None
-    low, high = quantile_intervals(counts, np.array([q]), level)
-    return int(low[0]), int(high[0])
+    low, high = quantile_intervals(counts, np.array(q))
+    return int(low), int(high)
 
 
-def quantile_intervals(counts: Counts, qs: Values, level: float = 0.95) -> tuple[Counts, Counts]:
+def quantile_intervals(counts: Counts, qs: Values) -> tuple[Counts, Counts]:
     """The same of several quantiles, for each of which the samples are enough: the lows, and the highs."""
     from scipy.special import bdtrik
 
-    n, tail = counts.sum(), (1 - level) / 2
+    n, tail = counts.sum(), (1 - LEVEL) / 2
     # B ~ Binomial(n, q) samples lie at or below the quantile. Low: the last rank with P(B < rank) <= tail; high: the
     # first with P(B >= rank) <= tail.
     low, high = np.floor(bdtrik(tail, n, qs)) + 1, np.ceil(bdtrik(1 - tail, n, qs)) + 1
     return values_at_ranks(counts, low), values_at_ranks(counts, high)
 
 
-def share_margin(n: int, level: float = 0.95) -> float:
+def share_margin(n: int) -> float:
     """Half the width of a band that holds the whole true distribution at once: Dvoretzky, Kiefer and Wolfowitz with
     Massart's constant; 1 where there is no sample."""
-    return min(math.sqrt(math.log(2 / (1 - level)) / (2 * n)), 1.0) if n > 0 else 1.0
+    return min(math.sqrt(math.log(2 / (1 - LEVEL)) / (2 * n)), 1.0) if n else 1.0
 
 
 def summary(counts: Counts) -> dict[str, int | None]:

@@ -33,7 +33,6 @@ from results.kinds.bench.wording import aa_sentence, effect_text, figures_in
 from results.machine.findings import HIGH_STEAL
 from results.numbers.rounds import (
     LEAST_ROUNDS,
-    LEVEL,
     RANKED,
     Effect,
     Met,
@@ -50,6 +49,7 @@ from results.numbers.rounds import (
     together,
     too_few_met,
 )
+from results.numbers.statistics import LEVEL
 from results.verdict import exit_code_of, is_thin, least_own, too_few
 from results.words import plural
 
