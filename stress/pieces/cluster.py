@@ -53,18 +53,18 @@ def over(
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         wanted = {"resources": {MACHINE: 1}} if job.races else {}
         prefix, futures, todo, looked, heard, room = secrets.token_hex(8), dict[Any, str](), due[::-1], 0.0, 0.0, 0
-        killed = Counter[str]()
+        killed, told = Counter[str](), dict[str, Any]()
         again: list[str] = []  # one after the other, with nobody beside them who might be to blame
 
         while (futures or todo or again) and not interrupts:
             if (now := time.monotonic()) > looked + 1:
                 looked, told = now, _told(client)
                 tell(f" on {plural(len(told), 'worker')}")
-                if here is not None:
-                    here.tend(told)
                 room, heard = 2 * sum(one["nthreads"] for one in told.values()), now if told else heard or now
                 if now > heard + START_S:
                     raise HarnessFault(f"--cluster: there is no worker of {address} any more")
+            if here is not None:
+                here.tend(told)
             if client.status != "running":
                 raise gone(address)
             while (todo and len(futures) < room) or (again and not futures):  # one runs, one waits, so that none idles

@@ -82,8 +82,9 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         share_of(text)
 
 
-def test_a_cluster_where_nobody_answers_is_one_line_and_leaves_nothing(tdx_stress: Command, tmp_path: Path) -> None:
-    refused = tdx_stress(*ASKED, "--cluster", "tcp://127.0.0.1:9")
+def test_a_cluster_where_nobody_answers_is_one_line_and_leaves_nothing(behind: Command, tmp_path: Path) -> None:
+    impatient = "from stress.pieces import cluster; cluster.ANSWER_S = cluster.CALL_S = 1"
+    refused = behind(impatient, *ASKED, "--cluster", "tcp://127.0.0.1:9")
 
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "expected a Dask scheduler with workers at tcp://127.0.0.1:9, found nobody" in refused.stderr
