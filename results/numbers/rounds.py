@@ -124,7 +124,7 @@ def _median_weights(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Values]
     return at[rows], at[columns], odds[rows, columns]
 
 
-def _tail(n: int, machines: int = 1) -> float:
+def _tail(n: int, machines: int) -> float:
     """What is cut off at each end of a bootstrap distribution of n values' median: somewhat less than 2.5 %.
 
     Percentiles of few values lie too close together, by the factor that Student's t has over the normal distribution
@@ -132,8 +132,8 @@ def _tail(n: int, machines: int = 1) -> float:
     """
     from scipy.special import ndtr, stdtrit
 
-    free = n - machines
-    return float(ndtr(math.sqrt(n / free) * stdtrit(free, (1 - LEVEL) / 2))) if free > 0 else 0.0
+    free = max(n - machines, 1)
+    return float(ndtr(math.sqrt(n / free) * stdtrit(free, (1 - LEVEL) / 2)))
 
 
 def enough(rounds: int, machines: int = 1) -> bool:
@@ -146,7 +146,7 @@ def enough(rounds: int, machines: int = 1) -> bool:
 def _middle(medians: Values, weights: Values, tail: float) -> tuple[float, float]:
     """The distribution, given in order, without its tails."""
     reached = np.cumsum(weights)
-    low, high = np.minimum(np.searchsorted(reached, [tail, reached[-1] - tail]), len(medians) - 1)
+    low, high = np.searchsorted(reached, [tail, reached[-1] - tail])
     return float(medians[low]), float(medians[high])
 
 
@@ -173,7 +173,7 @@ def unpaired_effect(reference: Values, values: Values, comparisons: int = 1, lev
 
 
 def _drawn(rng: np.random.Generator, medians: Values, weights: Values) -> Values:
-    return rng.choice(medians, DRAWS, p=weights / weights.sum())
+    return rng.choice(medians, DRAWS, p=weights)
 
 
 def _deviation(medians: Values, weights: Values) -> float:
@@ -226,13 +226,10 @@ def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
 def together(figures: Mapping[str, Sequence[float | None]]) -> dict[str, Simultaneous]:
     """Several figures of the same rounds against 0 at once, by signed ranks whose signs are flipped a round at a time.
 
-    Every figure has a value or None for each round, in the same order. The chance that any p falls to 0.05 or below
-    when nothing differs is 5 %, however the figures hang together. A figure of None alone is left out.
+    Every figure has a value or None for each round, in the same order, and a value for some. The chance that any p
+    falls to 0.05 or below when nothing differs is 5 %, however the figures hang together.
     """
     values = {name: np.array([v for v in row if v is not None]) for name, row in figures.items()}
-    values = {name: row for name, row in values.items() if len(row)}
-    if not values:
-        return {}
     ranks = np.array([_spread(figures[name], signed_ranks(values[name])) for name in values])
     norms = np.sqrt((ranks**2).sum(axis=1))
     norms[norms == 0] = 1.0
@@ -271,7 +268,7 @@ def _critical(most: Values) -> float:
     """The least sum that at most 5 % of the flips reach; infinite where even the largest is reached more often."""
     sizes, counts = np.unique(np.round(most, 9), return_counts=True)
     reached = np.cumsum(counts[::-1])[::-1] / len(most)
-    rare = sizes[reached <= 1 - LEVEL + 1e-12]
+    rare = sizes[reached <= 1 - LEVEL]
     return float(rare[0]) if len(rare) else math.inf
 
 
@@ -287,7 +284,7 @@ def _walsh_interval(means: Values, n: int, critical: float, *, differs: bool) ->
     cut = math.floor((len(means) - critical * norm) / 2 + 1e-6) if math.isfinite(critical) else -1
     if cut < 0:
         return None, None
-    low, high = float(means[min(cut, len(means) // 2)]), float(means[max(len(means) - 1 - cut, len(means) // 2)])
+    low, high = float(means[cut]), float(means[-1 - cut])
     # Where many values are 0 or equal, the shifts near 0 are rejected a little too early or too late.
     return (low, high) if differs else (min(low, 0.0), max(high, 0.0))
 

@@ -57,6 +57,7 @@ def test_the_slowest_of_three_in_each_of_ten_rounds_has_the_odds_of_ten_fair_dra
 def test_a_slow_copy_of_the_first_does_not_make_the_second_ordering_fast():
     # Between the two copies in every round: no place is more ordinary.
     assert place_p([(1.0, 3.0, 2.0)] * 10) == pytest.approx(1.0)
+    assert place_p([(1.0, 2.0, 4.0, 5.0, 3.0)] * 5) == 1.0
 
 
 def test_equal_values_share_their_places():
@@ -79,6 +80,7 @@ def test_no_rounds_say_nothing():
         ("p99_ns", 368, 40_000, ""),
         ("shootdowns_per_s", 20_000, 40_000, ""),
         ("shootdowns_per_s", 4_800, 40_000, "4,800 of 40,000 shootdowns (12.0 %) met a vCPU, 50 % are needed"),
+        ("max_ns", 6, 9, ""),
         ("max_ns", 1, 1, "1 of 1 shootdown (100 %) met a vCPU, 50 % are needed"),
         ("reads_per_s", 0, 0, "0 of 0 shootdowns met a vCPU, 50 % are needed"),
         ("reads_per_s", None, 40_000, "it is not known how many shootdowns met a vCPU"),
