@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from kernels.tdx.rules import MOST_STEPS
@@ -98,10 +99,8 @@ def _of_undo(o: Ordering) -> Iterator[str]:
     for step in {*o.undo} - {"unblock", "track", "kick", "flush", *PARTS}:
         if " " not in step:
             yield f"found {shown(step)}, which takes nothing back"
-    held, most = 0, MOST_STEPS - 2  # beside a gate that is lowered, and the step at hand
-    for step in o.every_step:
-        held += step.startswith("lock ") - step.startswith("unlock ")
-        most = min(most, MOST_STEPS - 2 - held)
+    held = accumulate(step.startswith("lock ") - step.startswith("unlock ") for step in o.every_step)
+    most = MOST_STEPS - 2 - max(held)  # beside a gate that is lowered, and the step at hand
     if len(o.undo) > most:
         yield f"expected at most {most} steps, found {len(o.undo)}"
     yield from out_of_turn(o.undo)
