@@ -31,6 +31,7 @@ from kernels.files import Unreadable, contents, in_units, write_all, write_whole
 RESULT, RAW, TRACE = "result.json", "raw.npz", "trace.json"
 # About what the largest run writes at once: many orderings' histograms, compressed, and two pictures.
 PROBE_BYTES = 4 << 20
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # The most that is read of a file of JSON, of one of arrays, and of what that unpacks to.
 MOST_JSON, MOST_PACKED, MOST_UNPACKED, MOST_ARRAYS = 64 << 20, 256 << 20, 1 << 30, 20_000
 _serial = itertools.count()
@@ -131,9 +132,12 @@ def read_document(where: Path, what: str, models: Mapping[str, type[BaseModel]])
 
 
 def json_value(where: Path, content: bytes) -> Any:
-    """JSON in UTF-8. Raises StoreError."""
+    """JSON in UTF-8, without halves of a pair of surrogates, which no file and no font takes. Raises StoreError."""
     try:
-        return json.loads(content.decode())
+        value = json.loads(text := content.decode())
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{where}: expected JSON, found something else: {shortened(error)}") from None
 

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -86,3 +87,8 @@ def machine_id() -> str:
         return made
     kept = path.read_text()
     return kept if re.fullmatch("[0-9a-f]{8,16}", kept) else made
+
+
+def command() -> list[str]:
+    """What was typed, as words of UTF-8: a byte that is none stands escaped."""
+    return [os.fsencode(word).decode(errors="backslashreplace") for word in ("tdx-stress", *sys.argv[1:])]

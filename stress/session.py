@@ -20,7 +20,7 @@ from results.verdict import Exit
 from stress.errors import Interrupted, UsageFault
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest, ExploreRequest, MergeRequest, RunRequest, SelftestRequest
-from stress.provenance import commit, machine_id, version
+from stress.provenance import command, commit, machine_id, version
 from stress.screen import Screen, write
 from stress.stopping import NOTHING_MEASURED
 
@@ -172,7 +172,7 @@ def origin(host: Mapping[str, Any] | None = None) -> dict[str, Any]:
     machine has a random id, no name.
     """
     return {
-        "command": ["tdx-stress", *sys.argv[1:]],
+        "command": command(),
         "version": version(),
         "commit": commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -27,6 +27,7 @@ DARK = {
     "#d9d9d9": "#676e79", "#22325f": "#7f96e0", "#7a5b8e": "#b493cb",
 }  # fmt: skip
 _COLOUR, _REFERENCE = re.compile(r"#[0-9a-f]{6}\b", re.IGNORECASE), re.compile(r"url\(#([^)]+)\)")
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _LONG_NUMBER, _FAMILY = re.compile(r"(\.\d\d)\d+"), re.compile(r"font-family: [^;]*;? ?")
 TRANSPARENT = {"figure.facecolor": "none", "axes.facecolor": "none"}
 _PARAMETERS = {**PARAMETERS, "svg.fonttype": "none", "font.size": 10, **TRANSPARENT}
@@ -57,12 +58,13 @@ def element(name: str, title: str, draw: Callable[[Figure], None], height_in: fl
     with style.context(["default", _PARAMETERS]):
         figure = Figure(figsize=(width_in, height_in))
         draw(figure)
-        drawn = io.BytesIO()
+        drawn = io.StringIO()
         FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})  # `savefig` draws twice
-    return _embedded(drawn.getvalue(), name, title)
+    # A text may be of some file, and hold what no XML does.
+    return _embedded(_NO_XML.sub("\ufffd", drawn.getvalue()), name, _NO_XML.sub("\ufffd", title))
 
 
-def _embedded(document: bytes, name: str, title: str) -> str:
+def _embedded(document: str, name: str, title: str) -> str:
     """The SVG without what only a file of its own needs."""
     root = ElementTree.fromstring(document)
     _drop_for_a_file_alone(root)

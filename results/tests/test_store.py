@@ -214,6 +214,7 @@ def test_a_directory_without_a_result_is_refused(tmp_path: Path):
     ("content", "message"),
     [
         (b"{", "expected JSON, found something else"),
+        (b'{"a": "\\ud83d"}', "expected JSON, found something else: 'utf-8' codec can't encode character"),
         (b"\xff\xfe\x00\x80", "expected JSON"),
         (b"[]", "expected schema tdx-stress/result/1, found None"),
         (b'{"schema": "tdx-stress/result/9"}', "expected schema tdx-stress/result/1, found tdx-stress/result/9"),

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,7 @@ from results.machine.host import host_facts
 from results.store import MOST_JSON, StoreError, json_bytes, json_value, stored_bytes, trouble_by, write_file
 from results.verdict import Ending, Verdict
 from stress.interrupts import Interrupts
-from stress.provenance import commit, machine_id, version
+from stress.provenance import command, commit, machine_id, version
 from stress.screen import Screen
 from stress.session import origin
 
@@ -75,7 +74,7 @@ def digest_of(value: Plain) -> str:
 
 def _command() -> list[str]:
     """What was typed, of a share without which and where it is: its pieces become a result with others'."""
-    words = ["tdx-stress", *sys.argv[1:]]
+    words = command()
     if not any(word.startswith("--share") for word in words):
         return words
     values = {at + 1 for at, word in enumerate(words) if word in ("--share", "--out")}

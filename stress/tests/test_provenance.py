@@ -78,3 +78,9 @@ def test_a_git_that_was_killed_is_asked_again_and_nothing_is_made_up(
     monkeypatch.setenv("PATH", str(git.parent), prepend=":")
 
     assert commit_of(tmp_path / "stress") == found
+
+
+def test_a_byte_that_is_no_character_stands_escaped_in_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/tdx-stress", "run", "--ordering", "f\udcffü.toml"])
+
+    assert provenance.command() == ["tdx-stress", "run", "--ordering", "f\\xffü.toml"]

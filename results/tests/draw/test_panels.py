@@ -1,5 +1,7 @@
 """Panels draw what the counts say, and say so where there is nothing."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -8,6 +10,7 @@ from matplotlib.figure import Figure
 from kernels.tdx.outcomes import Outcome
 from results.draw.panels import STALE, Shown, curves, done_by, phase_bars, shootdown_curves, stale_over_time
 from results.draw.style import styles
+from results.draw.svg import panel
 from results.tests.builders.run import a_run, counted, of_an_earlier_version, phase
 
 
@@ -92,3 +95,11 @@ def test_a_rate_does_not_fall_at_the_sample_that_ends_the_race():
 
     (line,) = panels[STALE.index(Outcome.stale_in_window)].lines
     assert np.asarray(line.get_xydata()).tolist() == [[0.5, 10], [1.5, 10], [2.5, 10]]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_a_text_that_no_xml_may_hold_leaves_the_panel_whole() -> None:
+    drawn = panel("p", "a\x00b", lambda ax: ax.set_yticks([1], ["x\x1b[31m\x07ü"]))
+
+    assert ElementTree.fromstring(drawn).get("aria-label") == "a\ufffdb"
+    assert ">x\ufffd[31m\ufffdü<" in drawn
