@@ -114,7 +114,7 @@ def compile_rules(
 
 def _steps(words: tuple[str, ...], without: list[str]) -> list[Step]:
     """The steps, but for those of locks that are left out."""
-    left = [word for word in words if not {*word.split(" ")[1:]} & {*without}]
+    left = [word for word in words if not {*word.split(" ")} & {*without}]
     return [Step[word.upper().replace(" ", "_")] for word in left]
 
 

@@ -68,9 +68,10 @@ def test_another_ordering_compiles_to_other_integers(ordering: str, changes: dic
         ("block,request,send,track,wait,remove", 2),
         ("request,send,wait,track,request,send,block,wait,remove", 2),
         ("block,track,request,send,remove", 0),
+        ("kick_without_wait", 0),
     ],
 )
-def test_a_kick_in_its_parts_waits_at_once_later_or_never(steps: str, wait: int) -> None:
+def test_a_kick_or_its_parts_wait_at_once_later_or_never(steps: str, wait: int) -> None:
     assert compiled(steps).wait == wait
 
 
@@ -130,6 +131,7 @@ def test_a_page_table_page_has_its_own_steps_and_its_own_wait(tmp_path: Path) ->
         # A rate is shared among the zappers: the highest still has a period, the lowest fits a word.
         ({"rate": 1000, "zappers": 1}, {"period": 2_000_000}),
         ({"rate": 1000, "zappers": 4}, {"period": 8_000_000}),
+        ({"rate": 1000, "zappers": 3, "flow": "batch", "batch": 2}, {"period": 12_000_000}),
         ({"rate": 1e7}, {"period": 200}),
         ({"rate": 0.001, "zappers": 62}, {"period": 124_000_000_000_000}),
         # In ticks, from its least to its most; one of nothing still has zappers start together.
@@ -137,6 +139,8 @@ def test_a_page_table_page_has_its_own_steps_and_its_own_wait(tmp_path: Path) ->
         ({"rate": 1000, "zappers": 2, "start_offset": "0ns"}, {"start_offset": 0, "start_offsets": 1}),
         # The host ticks only where CPUs are shared, a storm on any machine.
         ({"shared_cpus": False}, {"tick": 0, "shared_cpus": 0}),
+        ({"shared_cpus": False, "flow": "migrate"}, {"tick": 100_000, "shared_cpus": 0}),
+        ({"shared_cpus": False, "flow": "build"}, {"tick": 100_000, "shared_cpus": 0}),
         ({"tick_us": 0}, {"tick": 0}),
         ({"storm_us": 3, "shared_cpus": False}, {"tick": 6000}),
         ({"storm_us": 3, "tick_us": 50}, {"tick": 6000}),
@@ -146,6 +150,18 @@ def test_an_option_is_compiled_to_words_of_the_rules(options: dict[str, Any], fi
     rules = compiled("spec", **options)
 
     assert {name: getattr(rules, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("ordering", "flow", "held"),
+    [("spec", "shootdown", (1, 0)), ("spec", "populate", (0, 1)), ("v18", "populate", (0, 0))],
+)
+def test_where_there_are_page_tables_mmu_lock_is_held_for_write_or_shared(
+    ordering: str, flow: str, held: tuple[int, int]
+) -> None:
+    rules = compiled(ordering, flow=flow)
+
+    assert (rules.serialized, rules.zap_for_write) == held
 
 
 def test_a_lock_that_is_left_out_takes_its_steps_with_it() -> None:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from results.kinds.bench.findings import _slope, exit_code, found, seen
+from results.figures import BY_ID
+from results.kinds.bench.findings import _slope, comparison, exit_code, found, seen
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.kinds.bench.tables import bench_cases
+from results.numbers.rounds import RANKED, Effect
 from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy
 
 THREE = (*ARMS, an_arm("C", "v6_16"))
@@ -111,14 +113,15 @@ def test_where_the_first_ordering_differs_from_itself_nothing_is_ranked():
 def test_races_that_met_hardly_any_vcpu_are_not_comparable_however_far_apart_they_are():
     # v18 a quarter of spec's time, as a bench once ranked it on vCPUs that happened to be elsewhere.
     bench = a_bench(12, noisy({"B": 0.25}))
-    rounds = tuple(race.model_copy(update={"met": 5}) if race.round == 7 else race for race in bench.rounds)
+    few = {"met": 5}
+    rounds = tuple(race.model_copy(update=few) if (race.round, race.arm) == (7, "B") else race for race in bench.rounds)
     bench = found(bench.model_copy(update={"rounds": rounds}))
 
     assert of(bench, "p50_ns").verdict_text == (
-        "not comparable: in round 7 of spec 5 shootdowns met a vCPU, 6 are needed"
+        "not comparable: in round 7 of v18 5 shootdowns met a vCPU, 6 are needed"
     )
     assert of(bench, "reads_per_s").verdict_text == (
-        "not comparable: in round 7 of spec 5 of 1,000 shootdowns (0.50 %) met a vCPU, 50 % are needed"
+        "not comparable: in round 7 of v18 5 of 1,000 shootdowns (0.50 %) met a vCPU, 50 % are needed"
     )
     assert (bench.aa is not None and bench.aa.differs, exit_code(bench)) == (False, 6)
 
@@ -171,6 +174,24 @@ def test_an_interval_that_leaves_1_out_but_fails_holms_correction_is_no_differen
     assert one.low > 1
     assert one.finding == "no_difference"
     assert one.verdict_text.endswith(f"but p {one.holm_p:.2g} after Holm, above 0.01")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holm_p", "finding"),
+    [
+        (1.05, 1.35, 1 - RANKED, "differs"),
+        (1.05, 1.35, 0.0101, "no_difference"),
+        (1.0, 1.35, 0.002, "no_difference"),
+        (0.9, 1.35, 0.002, "no_difference"),
+        (0.8, 1.0, 0.002, "no_difference"),
+        (0.8, 0.99, 0.002, "differs"),
+    ],
+)
+def test_a_difference_needs_its_p_and_its_interval(low: float, high: float, holm_p: float, finding: str):
+    pairs, effect = [(1000.0, 1210.0), (1040.0, 1230.0), (1020.0, 1290.0)], Effect(1.2, low, high, 1.1)
+    one = comparison(BY_ID["p50_ns"], "", "B", "v18", pairs, effect, 0.001, holm_p, level=RANKED)
+
+    assert (one.finding, one.reference, one.value) == (finding, 1020.0, 1230.0)
 
 
 def test_growth_along_a_sweep_is_a_power_with_an_interval():
