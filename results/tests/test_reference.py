@@ -30,6 +30,14 @@ def test_every_block_of_output_is_what_its_source_holds(readme: str) -> None:
 
 
 @pytest.mark.parametrize("readme", TEXTS)
+def test_every_ratio_that_is_told_with_its_interval_was_printed(readme: str) -> None:
+    printed = "".join(path.read_text() for path in HERE.glob("*.txt"))
+    told = re.findall(r"(\d[\d.,]*x) \(([\d.,]+-[\d.,]+)\)", words_of(TEXTS[readme]))
+
+    assert [f"{ratio} ({ends}" for ratio, ends in told if f"{ratio} ({ends}," not in printed] == []
+
+
+@pytest.mark.parametrize("readme", TEXTS)
 def test_no_block_stands_without_a_source_unless_a_reader_is_to_type_it(readme: str) -> None:
     opened = [info for info in FENCE.findall(TEXTS[readme])[::2] if info not in TYPED]
 
