@@ -55,6 +55,7 @@ BY_HARM = {
     Harm.reused: PairVerdict.stale, Harm.refused: PairVerdict.refused, Harm.stale: PairVerdict.stale,
     Harm.stuck: PairVerdict.stuck, Harm.broken: PairVerdict.broken,
 }  # fmt: skip
+_WRONG = ("stale", "refused", "stuck", "broken")
 OTHERS = {outcome.name for outcome in Outcome if outcome.harm == Harm.reused}
 
 
@@ -123,36 +124,50 @@ def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) 
 
 
 def breaks_a_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """By fault that any ordering looks for, the orderings that are safe without it and not with it."""
+    """By fault that any ordering looks for, the orderings that are safe without it and not with it.
+
+    A fault of which that is not known is not there: beside it no ordering is safe without it, or one was not looked at
+    to the end and none is broken.
+    """
     right = _bare(cells, ("safe",))
-    read = [one for one in cells if one["verdict"] != PairVerdict.unread]
-    return {
-        fault: [
-            one["ordering"]
-            for one in read
-            if one["fault"] == fault and _order(one) in right and one["verdict"] not in ("safe", "open")
-        ]
-        for fault in dict.fromkeys(one["fault"] for one in read if one["fault"] != NO_FAULT)
-    }
+    read = {one["fault"] for one in cells if one["verdict"] != PairVerdict.unread}
+    found: dict[str, list[str]] = {}
+    for fault in _faults(cells):
+        beside = [one for one in cells if one["fault"] == fault and _order(one) in right]
+        broken = [one["ordering"] for one in beside if one["verdict"] not in ("safe", "unread", "open")]
+        if broken or (fault in read and beside and all(one["verdict"] != PairVerdict.open for one in beside)):
+            found[fault] = broken
+    return found
 
 
 def hidden(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """The faults that break no right order, each with the wrong orderings to which it adds a stale read or more."""
-    broken = breaks_a_right_order(cells)
-    return {
-        fault: [
-            one["ordering"]
-            for one in cells
-            if one["fault"] == fault and set(one["added"]) - {Outcome.stale_after_done.name}
-        ]
-        for fault, its in broken.items()
-        if not its
-    }
+    return _adding(cells, [fault for fault, its in breaks_a_right_order(cells).items() if not its])
+
+
+def beside_no_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The same of those of which it is not known whether they break one."""
+    read = {one["fault"] for one in cells if one["verdict"] not in (PairVerdict.unread, PairVerdict.open)}
+    known = breaks_a_right_order(cells)
+    return _adding(cells, [fault for fault in _faults(cells) if fault in read and fault not in known])
+
+
+def _adding(cells: Sequence[Mapping[str, Any]], faults: Sequence[str]) -> dict[str, list[str]]:
+    wrong = _bare(cells, _WRONG)
+    found: dict[str, list[str]] = {fault: [] for fault in faults}
+    for one in cells:
+        if one["fault"] in found and _order(one) in wrong and set(one["added"]) - {Outcome.stale_after_done.name}:
+            found[one["fault"]].append(one["ordering"])
+    return found
+
+
+def _faults(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [fault for fault in dict.fromkeys(one["fault"] for one in cells) if fault != NO_FAULT]
 
 
 def heals(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Fault and ordering, where a wrong ordering shows nothing any more."""
-    wrong = _bare(cells, ("stale", "refused", "stuck", "broken"))
+    wrong = _bare(cells, _WRONG)
     return [(one["fault"], one["ordering"]) for one in cells if one["verdict"] == "safe" and _order(one) in wrong]
 
 
@@ -285,15 +300,21 @@ def _findings(matrix: Document) -> Iterator[RenderableType]:
             faults.setdefault(", ".join(map(names.__getitem__, its)), []).append(fault)
         return tuple((",\n".join(several), its) for its, several in faults.items() if its)
 
-    broken = {fault: its for fault, its in matrix["breaks_a_right_order"].items() if its}
-    for title, several in (("Faults that break a right order alone", False), ("Beside another fault", True)):
-        if shown := {fault: its for fault, its in broken.items() if ("+" in fault) == several}:
-            yield Table(title, (), rows(shown))
-    if matrix["hidden"]:
-        title = "Faults that every right order hides, and the wrong orders to which they add something"
-        yield Table(title, (), rows(matrix["hidden"]))
-        if none := [fault for fault, its in matrix["hidden"].items() if not its]:
-            yield f"To no wrong order: {', '.join(none)}."
+    cells = matrix["pairs"]
+    broken = {fault: its for fault, its in breaks_a_right_order(cells).items() if its}
+    adding = (hidden(cells), beside_no_right_order(cells))
+    several = {fault: broken.pop(fault) for fault in list(broken) if "+" in fault}
+    for title, found in (
+        ("Faults that break a right order alone", broken),
+        ("Beside another fault", several),
+        ("Faults that break no right order searched, and the wrong orders to which they add something", adding[0]),
+        ("Faults searched through with no right order, and the wrong orders to which they add something", adding[1]),
+    ):
+        if any(found.values()):
+            yield Table(title, (), rows(found))
+    left = {one["fault"] for one in cells if one["verdict"] == PairVerdict.open}
+    if none := [fault for found in adding for fault, its in found.items() if not its and fault not in left]:
+        yield f"Nothing worse in any order searched: {', '.join(none)}."
     for one in matrix["heals"]:
         yield f"{names[one['ordering']]} shows nothing any more with {one['fault']}"
 

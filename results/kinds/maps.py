@@ -20,7 +20,14 @@ from matplotlib.patches import Patch, Rectangle
 from kernels.tdx.outcomes import Outcome
 from results.draw.sheet import LINE_IN, MODEL, head_and_foot
 from results.draw.style import time_text
-from results.kinds.faults import NO_FAULT, heads_of, rows_of
+from results.kinds.faults import (
+    NO_FAULT,
+    beside_no_right_order,
+    breaks_a_right_order,
+    heads_of,
+    hidden,
+    rows_of,
+)
 from results.kinds.orders import OrderVerdict, base_of, kind_of, kinds
 from results.words import count, machine_size, plural
 
@@ -256,10 +263,18 @@ def _short(outcome: str) -> str:
 
 
 def _matrix_title(matrix: Mapping[str, Any]) -> str:
-    single = {fault: its for fault, its in matrix["breaks_a_right_order"].items() if "+" not in fault}
-    alone = sum(bool(its) for its in single.values())
-    hidden = len(single) - alone
-    return f"{alone} of {plural(len(single), 'fault')} break a right order; {hidden} show only where more is wrong"
+    """What the faults do, each taken alone, as far as these orderings tell it."""
+    cells = [one for one in matrix["pairs"] if "+" not in one["fault"]]
+    right, only_wrong, unknown = breaks_a_right_order(cells), hidden(cells), beside_no_right_order(cells)
+    broken, showing, adding = (sum(map(bool, it.values())) for it in (right, only_wrong, unknown))
+    told = [
+        f"{broken} of {plural(len(right), 'fault')} break{'s' * (broken == 1)} a right order" if right else "",
+        f"{showing} show{'s' * (showing == 1)} only where more is wrong" if showing else "",
+        f"{len(only_wrong) - showing} in no order searched" if len(only_wrong) > showing else "",
+        f"{plural(len(unknown), 'fault')} searched with no right order" if unknown else "",
+        f"{adding} of them add{'s' * (adding == 1)} something to a wrong one" if adding else "",
+    ]
+    return "; ".join(filter(None, told)) or "No ordering looks for these faults"
 
 
 def _matrix_foot(matrix: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What the tests of the matrix start from: a right order and a wrong one, each with three faults."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from results.kinds.faults import NO_FAULT, Pair, entries, matrix_document
@@ -23,7 +24,7 @@ PAIRS = [
 ]  # fmt: skip
 
 
-def matrix() -> dict[str, Any]:
+def matrix(pairs: Sequence[Pair] = PAIRS) -> dict[str, Any]:
     """The document of these pairs."""
     told = {
         (FLOW, "wrong", "blind"): [
@@ -33,4 +34,4 @@ def matrix() -> dict[str, Any]:
     explored = {"pairs": 8, "complete": True, "states": 800, "transitions": 900, "threads": 2, "seconds": 1.5}
     machines = {FLOW: [{**SMALLEST._asdict(), "set": ["lps=1"]}]}
     orderings = [{"name": "right", "expect": "safe"}, {"name": "wrong", "expect": ["tracking_not_done"]}]
-    return matrix_document({}, {"orderings": orderings, "machines": machines}, explored, entries(PAIRS, told))
+    return matrix_document({}, {"orderings": orderings, "machines": machines}, explored, entries(pairs, told))

@@ -1,11 +1,25 @@
 """The matrix's verdicts, its findings, its table and its picture, from literals."""
 
+import textwrap
+
 import pytest
 
 from results.draw.sheet import drawn
-from results.kinds.faults import NO_FAULT, Pair, breaks_a_right_order, entries, heals, hidden, matrix_tables, rows_of
+from results.kinds.faults import (
+    NO_FAULT,
+    Pair,
+    beside_no_right_order,
+    breaks_a_right_order,
+    entries,
+    heals,
+    hidden,
+    matrix_screen,
+    matrix_tables,
+    rows_of,
+)
 from results.kinds.maps import matrix_picture
-from results.tests.builders.faults import NOT_DONE, PAIRS, SMALLEST, STALE, matrix, pair
+from results.tests.builders.faults import FLOW, NOT_DONE, PAIRS, SMALLEST, STALE, matrix, pair
+from results.tests.views import printed
 
 
 @pytest.mark.parametrize(
@@ -48,7 +62,59 @@ def test_faults_are_told_apart_by_whether_a_right_order_hides_them() -> None:
 
     assert breaks_a_right_order(cells) == {"blind": [], "late": ["right"], "kind": []}
     assert hidden(cells) == {"blind": ["wrong"], "kind": []}
+    assert beside_no_right_order(cells) == {}
     assert heals(cells) == [("kind", "wrong")]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said", "title"),
+    [
+        (
+            [pair("wrong", NO_FAULT, NOT_DONE), pair("wrong", "blind", STALE), pair("wrong", "kind", {})],
+            """
+            Faults searched through with no right order, and the wrong orders to which they
+            add something
+            blind wrong (unsafe)
+            Nothing worse in any order searched: kind.
+            wrong (unsafe) shows nothing any more with kind
+            """,
+            "2 faults searched with no right order; 1 of them adds something to a wrong one",
+        ),
+        (
+            [pair("wrong", NO_FAULT, NOT_DONE), pair("wrong", "late", NOT_DONE)],
+            "Nothing worse in any order searched: late.",
+            "1 fault searched with no right order",
+        ),
+        (
+            [pair("right", NO_FAULT, {}), pair("right", "late", {}, complete=False),
+             pair("wrong", NO_FAULT, NOT_DONE), pair("wrong", "late", NOT_DONE)],
+            "",
+            "1 fault searched with no right order",
+        ),
+        (
+            [pair("right", NO_FAULT, {}), pair("right", "late", NOT_DONE)],
+            """
+            Faults that break a right order alone
+            late right
+            """,
+            "1 of 1 fault breaks a right order",
+        ),
+        (
+            [pair("right", NO_FAULT, {}), Pair(FLOW, "right", "late", {}, True, 100, None, unread=True)],
+            "",
+            "No ordering looks for these faults",
+        ),
+    ],
+)  # fmt: skip
+def test_of_a_selection_nothing_is_said_of_orders_that_were_not_searched(
+    pairs: list[Pair], said: str, title: str
+) -> None:
+    document = matrix(pairs)
+
+    shown = printed(*matrix_screen(document), width=80)
+
+    assert textwrap.dedent(said).strip() == shown.partition("-v has all of it.\n")[2].partition("Open:")[0].strip()
+    assert title.encode() in drawn({"matrix": lambda: matrix_picture(document)}, ["svg"])["matrix.svg"]
 
 
 def test_a_fault_is_held_against_the_ordering_in_its_own_flow() -> None:
@@ -58,7 +124,8 @@ def test_a_fault_is_held_against_the_ordering_in_its_own_flow() -> None:
     ]
     cells = entries([*PAIRS, *elsewhere], {})
 
-    assert breaks_a_right_order(cells)["keep"] == []
+    assert "keep" not in breaks_a_right_order(cells)
+    assert beside_no_right_order(cells) == {"keep": []}
     assert cells[-1]["added"] == []
     assert rows_of(cells)[-2:] == [("mmio", NO_FAULT), ("mmio", "keep")]
 
@@ -74,4 +141,7 @@ def test_the_picture_is_drawn_in_both_kinds() -> None:
     files = drawn({"matrix": lambda: matrix_picture(matrix())})
 
     assert files["matrix.png"].startswith(b"\x89PNG")
-    assert b"1 of 3 faults break a right order; 2 show only where more is wrong" in files["matrix.svg"]
+    assert (
+        b"1 of 3 faults breaks a right order; 1 shows only where more is wrong; 1 in no order searched"
+        in files["matrix.svg"]
+    )
