@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -103,24 +103,22 @@ class Native:
         self.module.triple = binding.get_default_triple()
         return str(self.module)
 
-    def finish(self, name: str = "", level: int = 1) -> Any:
-        """Compile; see `engine_of`."""
-        return engine_of(self.text(), name, level)
 
-
-def engine_of(text: str, name: str = "", level: int = 1) -> Any:
+def engine_of(text: Callable[[], str], name: str = "", level: int = 1) -> Any:
     """LLVM's text compiled; the caller keeps the engine for as long as the code shall stay. Under `name` object code is
-    taken from the cache, or left there.
+    taken from the cache, and nobody asks for the text, or left there.
     """
-    found = cache.read(name) if name else None
-    made, target = binding.parse_assembly(text), _target(level)
-    made.verify()
+    found, target = cache.read(name) if name else None, _target(level)
+    made = binding.parse_assembly("" if found else text())
     if found is None:
+        made.verify()
         passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(speed_level=level))
         passes.getModulePassManager().run(made, passes)
     engine = binding.create_mcjit_compiler(made, target)
-    if name:
-        engine.set_object_cache(lambda _, code: cache.keep(name, bytes(code)), lambda _: found)
+    if found is not None:
+        engine.add_object_file(binding.ObjectFileRef.from_data(found))
+    elif name:
+        engine.set_object_cache(lambda _, code: cache.keep(name, bytes(code)), lambda _: None)
     with uninterrupted():
         engine.finalize_object()
     return engine
@@ -160,17 +158,14 @@ def compiled(
     more = [one for one in (*(values or {}).values(), *(linked or {}).values()) if isinstance(one, FunctionType)]
     said = [source, repr(records), *(f"{one.__module__}.{one.__qualname__}" for one in more)]
     name = f"{name}_{digest_of(''.join([*map(inspect.getsource, functions), *said]))}"
-    kept = all(map(cache.covers, more))
-    found = cache.read(name) if kept else None
-    if found is None:
+
+    def text() -> str:
         native = Native(records, source, values, raced=True, linked=linked)
         for function in functions:
             native.exported(function)
-        engine = native.finish(name if kept else "", level=2)
-    else:
-        engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target(2))
-        engine.add_object_file(binding.ObjectFileRef.from_data(found))
-        engine.finalize_object()
+        return native.text()
+
+    engine = engine_of(text, name if all(map(cache.covers, more)) else "", level=2)
     return SimpleNamespace(**{function.__name__: _Code(engine, function) for function in functions})
 
 

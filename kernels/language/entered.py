@@ -1,13 +1,16 @@
 """A compiled step machine, to be entered from Python or, by its address, from compiled code."""
 
 import ctypes
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from kernels.language.atomics import SEEN_ROOM, own, set_own
+from kernels.language.cache import covers
 from kernels.language.compile import ENTRY_WORDS, Native, digest_of, engine_of, place_of
 from kernels.language.machine import Machine, step_machine
 from kernels.language.straight import Names
@@ -27,7 +30,7 @@ class Entered:
     _step: Callable[..., int]
     _choices: Callable[..., int]
     _engine: Any  # holds the code
-    name: str  # of its object code in the cache, by a digest of the text that it was compiled from
+    name: str  # of its object code in the cache
 
     def step(self, words: np.ndarray, lay: Any, rules: Any, me: Actor, chosen: int) -> int:
         """Take one step on an array of words; see `kernels.language.machine`. `lay` and `rules` are records."""
@@ -47,12 +50,21 @@ def entered(function: Steps, records: Mapping[str, tuple[str, ...]]) -> tuple[Ma
     """The step machine and its compiled code, cached on disk; `records` are the fields of `lay` and `rules`."""
     names = Names()
     made = step_machine(function, names)
-    native = Native(records, made.source, {**names.values, "own": own, "set_own": set_own})
-    entries = [native.entry(f"{made.name}_{which}") for which in ("step", "choices")]
-    text = native.text()
-    name = f"native_{digest_of(text)}"
+    values = {**names.values, "own": own, "set_own": set_own}
+
+    @functools.cache
+    def text() -> str:
+        native = Native(records, made.source, values)
+        for which in ("step", "choices"):
+            native.entry(f"{made.name}_{which}")
+        return native.text()
+
+    called = [it for it in values.values() if isinstance(it, FunctionType)]
+    said = [(name, f"{it.__module__}.{it.__qualname__}" if it in called else it) for name, it in values.items()]
+    # The cache's own name covers what kernels call; the text of a step machine takes more time than all else here.
+    name = f"native_{digest_of(repr((made.source, records, said)) if all(map(covers, called)) else text())}"
     engine = engine_of(text, name)
-    step, choices = (int(engine.get_function_address(entry)) for entry in entries)
+    step, choices = (int(engine.get_function_address(f"{made.name}_{which}_")) for which in ("step", "choices"))
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * len(ENTRY_WORDS)))
     return made, Entered(step, choices, kind(step), kind(choices), engine, name)
 

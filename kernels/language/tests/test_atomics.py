@@ -14,7 +14,7 @@ from numba.core.errors import TypingError
 
 from kernels.language import atomics
 from kernels.language.atomics import ATOMIC, PLAIN, PYTHON, SEEN_COUNT, SEEN_ROOM
-from kernels.language.compile import Native
+from kernels.language.compile import Native, engine_of
 from kernels.language.entered import words_with_room
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import WORDS
@@ -87,7 +87,7 @@ def stepping(name: str, operands: int) -> Callable[..., Any]:
     source = f"def access(td, lay, rules, me): return {name}(td, {', '.join(f'lay.{field}' for field in fields)})"
     native = Native(SHOOTDOWN.records, source, ATOMIC)
     entry = native.entry("access")
-    engine = native.finish()
+    engine = engine_of(native.text)
     enter = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
 
     def access(words: np.ndarray, *given: int, engine: Any = engine) -> int | None:

@@ -10,7 +10,7 @@ import pytest
 
 from kernels.language import cache
 from kernels.language.atomics import ATOMIC, PLAIN, PYTHON, fetch_add_seq_cst, load_acquire, own, set_own, store_release
-from kernels.language.compile import Native
+from kernels.language.compile import Native, engine_of
 from kernels.language.entered import entered, words_with_room
 from kernels.language.llvm import I64, emit_timestamp
 from kernels.language.steps import local, op, steps
@@ -171,6 +171,15 @@ def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp
     assert found == [11111, 22222]
 
 
+def test_a_step_machine_is_kept_for_what_its_functions_call_as_well(monkeypatch, tmp_path):
+    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
+    source = "@local\ndef called(value):\n    value += {}\n    return value\n\n\n" + HEAD
+    body = "    x = yield load_acquire(td, 0)\n    x = called(x)\n    yield store_release(td, 1, x)\n"
+    found = [stepped_through(compiled(source.format(value) + body, "f", local=local))[1] for value in (11111, 22222)]
+
+    assert found == [11111, 22222]
+
+
 @pytest.mark.parametrize("name", ["fetch_add_seq_cst"])
 def test_an_add_wraps_in_every_world(name):
     td = np.array([(1 << 63) - 1], np.int64)
@@ -190,4 +199,4 @@ def test_ctrl_c_while_llvm_hands_over_what_it_made_is_not_lost(monkeypatch):
     native.entry("access")
 
     with pytest.raises(KeyboardInterrupt):
-        native.finish("interrupted")
+        engine_of(native.text, "interrupted")

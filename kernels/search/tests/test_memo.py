@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +25,10 @@ SIZE = Size(1, 1)
 
 
 @pytest.fixture
-def unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Step machines that note no access."""
+def unseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Step machines that note no access, which nobody else is to take from the cache."""
     schedule._made.cache_clear()
+    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
     monkeypatch.setattr(lowering, "emit_seen", lowering.emit_plain)
     yield
     schedule._made.cache_clear()
@@ -105,7 +107,7 @@ def answer(tmp_path, monkeypatch):
     def run() -> int:
         code = native.Native(SHOOTDOWN.records, "def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
         entry = code.entry("answer")
-        engine = code.finish("native_answer")
+        engine = native.engine_of(code.text, "native_answer")
         called = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
         return int(called(0, np.zeros(99, np.int64).ctypes.data, *([0] * 6)))
 
