@@ -2,9 +2,9 @@
 
 `ping` and `pong` pass one line of memory to and fro between two CPUs; `store_then_load` is the litmus test SB (store
 buffering: both sides store, then load what the other stores); `read_clock` pays for timestamps, `kicks` for the system
-calls that interrupt another CPU. Two processes that
-share the words run a pair of them, each pinned to a CPU of its own; `meet` brings both to the start of the next one.
-The words: every word that one side writes has a line of its own.
+calls that interrupt another CPU, on which `beat` runs. Two processes that share the words run a pair of them, each
+pinned to a CPU of its own; `meet` brings both to the start of the next one. The words: every word that one side writes
+has a line of its own.
 """
 
 import functools
@@ -70,14 +70,41 @@ def read_clock(readings: int, clock: int) -> tuple[int, int]:
     return last - began, smallest
 
 
-def kicks(times: int, thread: int, clock: int) -> int:
-    """Ticks that so many interruptions take, by a signal to this thread, or where it is 0 by membarrier(2); 0 where one
-    is refused.
+def moves(words: Words, beats: int, most: int, clock: int) -> bool:
+    """Whether the other side, in `beat`, has its CPU now, or gets it within so many ticks."""
+    began, before = now(clock), load_relaxed(words, beats)
+    while load_relaxed(words, beats) == before:
+        if now(clock) - began > most:
+            return False
+    return True
+
+
+def kicks(words: Words, beats: int, times: int, soon: int, most: int, thread: int, clock: int) -> int:
+    """Ticks that so many interruptions of the other side take, by a signal to this thread, or where it is 0 by
+    membarrier(2). Counted is a call before which it had its CPU, and within `soon` ticks behind: who has none is not
+    interrupted, and the call returns at once. 0 where one is refused, or `most` ticks did not have so many.
     """
-    began, refused = now(clock), 0
-    for _ in range(times):
-        refused += signal_thread(thread) if thread else membarrier()
-    return now(clock) - began if refused == 0 else 0
+    began, taken, counted = now(clock), 0, 0
+    while counted < times:
+        if not moves(words, beats, most, clock) or now(clock) - began > most:
+            return 0
+        called = now(clock)
+        refused = signal_thread(thread) if thread else membarrier()
+        back = now(clock)
+        if refused:
+            return 0
+        if moves(words, beats, soon, clock):
+            taken += back - called
+            counted += 1
+    return taken
+
+
+def beat(words: Words, beats: int, theirs: int, number: int) -> None:
+    """Move the word all the time, for `kicks`, until the other side has come to this meeting."""
+    turns = 0
+    while load_acquire(words, theirs) < number:  # pairs with meet's store_release
+        turns += 1
+        store_relaxed(words, beats, turns)
 
 
 def meet(words: Words, mine: int, theirs: int, number: int) -> None:
@@ -146,6 +173,7 @@ class Probes:
 
     read_clock: Any
     kicks: Any
+    beat: Any
     meet: Any
     ping: Any
     pong: Any
@@ -157,11 +185,14 @@ def load_probes() -> Probes:
     """Compile every loop, or take it from the cache; each runs once, so that no worker compiles anything."""
     from kernels.language.jit import loops
 
-    made = loops("probes", now, read_clock, kicks, meet, ping, pong, store_then_load)
-    probes = Probes(made.read_clock, made.kicks, made.meet, made.ping, made.pong, made.store_then_load)
+    made = loops("probes", now, read_clock, moves, kicks, beat, meet, ping, pong, store_then_load)
+    probes = Probes(
+        made.read_clock, made.kicks, made.beat, made.meet, made.ping, made.pong, made.store_then_load
+    )  # fmt: skip
     words = np.zeros(4 * LINE_WORDS, np.int64)
     probes.read_clock(1, 0)
-    probes.kicks(0, 0, 0)
+    probes.kicks(words, 0, 0, 0, 0, 0, 0)
+    probes.beat(words, 0, 0, 0)
     probes.meet(words, 0, 0, 0)
     probes.ping(words, 0, 1, 0, 1, 0, 0)
     probes.pong(words, 0, 0, 1, 0, 0)

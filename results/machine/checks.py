@@ -13,6 +13,7 @@ from results.words import count, nanoseconds, plural, share, tenths
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "pit", "refined-jiffies")
 SLOW_TIMER_NS, COARSE_STEP_NS, UNEVEN = 100, 20, 1.5
 NOT_TOLD, NOT_MEASURED = "not told", "not measured"
+WAYS = ("membarrier", "signal")  # to kick for real
 
 
 CHECKS: list[Callable[[Facts], Finding]] = []
@@ -205,12 +206,16 @@ def _round_trip(facts: Facts) -> Finding:
 
 @check("real kicks")
 def _kicks(facts: Facts) -> Finding:
-    taken, missing = facts["kicks_ns"], facts["kicks_missing"]
-    parts = [*(f"{name} {nanoseconds(value)}" for name, value in taken.items()), *(f"no {name}" for name in missing)]
-    if not taken:
-        return Finding(", ".join([*parts, NOT_MEASURED]), next(iter(missing.values()), "") or facts["trouble"])
+    parts, why = [f"{name} {nanoseconds(value)}" for name, value in facts["kicks_ns"].items()], []
+    parts += [f"no {name}" for name in facts["kicks_missing"]]
+    if lacking := [way for way in WAYS if way not in facts["kicks_ns"] and way not in facts["kicks_missing"]]:
+        parts.append(NOT_MEASURED if len(lacking) == len(WAYS) else f"{', '.join(lacking)} {NOT_MEASURED}")
+        alone = "it takes two CPUs" if facts["cpus_allowed"] == 1 else "the CPU to interrupt was with others"
+        why.append(facts["trouble"] or alone)
     means = "the system call of `kick_by` with one busy CPU to interrupt: membarrier waits for it, a signal does not"
-    return Finding(", ".join(parts), "; ".join([means, *missing.values()]))
+    told = [*([means] if facts["kicks_ns"] else []), *why, *facts["kicks_missing"].values()]
+    again = "again, when the CPUs are free" if lacking and facts["cpus_allowed"] > 1 else ""
+    return Finding(", ".join(parts), "; ".join(told), again)
 
 
 @check("store buffering")

@@ -29,6 +29,8 @@ BATCHES, ROUNDS = 64, 32
 ENOUGH_BATCHES = 8
 CELLS, CALLS = 256, 200
 LOOK_S = 0.05
+# Batches of one way to kick are begun for so long; who is interrupted is back at its work so soon, or had lost its CPU.
+KICKS_S, SOON_S = 1.0, 100e-6
 # What a side tells: offsets in its line.
 NOT_PINNED, REALTIME, BYTES, TRIALS, MISSED, TRIALS_FENCED, MISSED_FENCED, GO, THREAD = range(9)
 KICKS = {"membarrier": 9, "signal": 10}  # the ticks of ROUNDS of them
@@ -65,7 +67,7 @@ class Buffering:
 @dataclass(frozen=True, slots=True)
 class Results:
     """What came back. `round_trips_ns`: mean of each batch of ROUNDS, for each pair that had enough of them.
-    `kicks_ns`: of each way to kick that this kernel has, the upper quartile of these means.
+    `kicks_ns`: the median of these means, of each way to kick that had enough batches of interruptions.
 
     `realtime` is whether SCHED_FIFO was granted, `worker_bytes` the memory that a worker shares with nobody; None
     where it was not asked for or not found out. `trouble` is why something is missing, or ""; `crashed` where that
@@ -134,7 +136,7 @@ def _serve(
         for fenced, trials in ((0, TRIALS), (1, TRIALS_FENCED)):
             _buffer(meeting, probes, words, where, side, fenced, told + trials)
     if errand.kicks and meeting.on(errand.kicks):
-        _kick(meeting, probes, words, where, side, round(errand.pair_s * clock.ticks_per_s), int(clock.clock))
+        _kick(meeting, probes, clock, words, where, side)
     if errand.worker and side == 0:
         words[told + REALTIME] = GRANTED if _realtime_granted() else REFUSED
         words[told + BYTES] = private_bytes(Path("/proc/self/smaps_rollup")) or 0
@@ -181,10 +183,9 @@ def _buffer(meeting: _Meeting, probes: Probes, words: Words, where: Places, side
             words[tell + MISSED - TRIALS] += int((seen < number).all(axis=0).sum())
 
 
-def _kick(meeting: _Meeting, probes: Probes, words: Words, where: Places, side: int, most: int, clock: int) -> None:
-    """The first side interrupts the second, which spins meanwhile, in each way that there is. Where that has lost its
-    CPU nobody is interrupted: the upper quartile is of batches that did, but on a machine of many others.
-    """
+def _kick(meeting: _Meeting, probes: Probes, clock: Calibration, words: Words, where: Places, side: int) -> None:
+    """The first side interrupts the second, which has its CPU, in each way that there is."""
+    soon = round(SOON_S * clock.ticks_per_s)
     for kick_by, tell in KICKS.items():
         if why_none(kick_by):
             continue
@@ -192,12 +193,18 @@ def _kick(meeting: _Meeting, probes: Probes, words: Words, where: Places, side: 
             interruptible(kick_by)
             words[where.told + THREAD] = this_thread() if kick_by == "signal" else 0
         meeting.both()
-        if side == 0:
-            thread = int(words[where.told + THREAD])
-            batches = [probes.kicks(ROUNDS, thread, clock) for _ in range(BATCHES)]
-            words[where.told + tell] = statistics.quantiles(batches)[2]
+        if side == 1:
+            probes.beat(words, where.balls, where.met, meeting.number + 1)
         else:
-            probes.pong(words, where.balls, BATCHES, ROUNDS, most, clock)  # nobody passes it
+            done: list[int] = []
+            until, thread = time.monotonic() + KICKS_S, int(words[where.told + THREAD])
+            while len(done) < BATCHES and (left_s := until - time.monotonic()) > 0:
+                most = round(left_s * clock.ticks_per_s)
+                took = probes.kicks(words, where.balls, ROUNDS, soon, most, thread, int(clock.clock))
+                if not took:  # refused, or no time is left
+                    break
+                done.append(took)
+            words[where.told + tell] = statistics.median(done) if len(done) >= ENOUGH_BATCHES else 0
         meeting.both()
 
 

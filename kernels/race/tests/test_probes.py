@@ -1,6 +1,9 @@
 """The loops that measure a machine: each alone, two against each other in threads, and what they are compiled to."""
 
+import itertools
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from numba import njit, types
 
+from kernels.language.llvm import KICK_SIGNAL, THREAD_BITS
 from kernels.layout import LINE_WORDS
 from kernels.race import probes
 from kernels.race.probes import Probes, load_probes, places
@@ -79,6 +83,42 @@ def test_a_ball_that_nobody_passes_is_given_up(loops):
 
     assert loops.pong(words, 0, 5, 3, 1000, MONOTONIC) == 0
     assert not words.any()
+
+
+def test_a_signal_to_a_thread_that_has_its_cpu_is_counted_and_takes_time(loops):
+    words = np.zeros(3 * LINE_WORDS, np.int64)
+    received, taken, other = [], [], os.getpid() << THREAD_BITS | threading.get_native_id()
+    before = signal.signal(KICK_SIGNAL, lambda *_: received.append(1))
+
+    def kick() -> None:
+        taken.append(loops.kicks(words, LINE_WORDS, 5, A_MINUTE_NS, A_MINUTE_NS, other, MONOTONIC))
+        words[0] = 1
+
+    kicking = threading.Thread(target=kick)
+    kicking.start()
+    loops.beat(words, LINE_WORDS, 0, 1)
+    kicking.join(60)
+    signal.signal(KICK_SIGNAL, before)
+
+    assert taken[0] > 0
+    assert received
+
+
+def test_who_has_no_cpu_is_not_interrupted_and_no_time_is_told(loops):
+    words = np.zeros(LINE_WORDS, np.int64)
+
+    assert loops.kicks(words, 0, 5, 1000, 1000, 0, MONOTONIC) == 0
+
+
+def test_a_kick_behind_which_the_other_side_has_no_cpu_does_not_count(monkeypatch):
+    """The loop itself, with another side that has its CPU before each call, and behind every second one alone."""
+    has_its_cpu, ticks, called = itertools.cycle([True, True, True, False]), itertools.count(0, 10), []
+    monkeypatch.setattr(probes, "moves", lambda *_: next(has_its_cpu))
+    monkeypatch.setattr(probes, "now", lambda _: next(ticks))
+    monkeypatch.setattr(probes, "membarrier", lambda: called.append(1))
+
+    assert probes.kicks(np.zeros(1, np.int64), 0, 3, 1, 10_000, 0, TSC) == 3 * 10
+    assert len(called) == 5
 
 
 def test_nobody_leaves_a_meeting_before_the_other_has_come(loops):

@@ -95,7 +95,10 @@ def test_no_finding_at_all_is_no_reason_to_complain():
         ("kicks", {}, "membarrier 4.64 us, signal 1.51 us", ""),
         ("kicks", {"kicks_ns": {"signal": 900.0}, "kicks_missing": {"membarrier": "x"}},
          "signal 900 ns, no membarrier", ""),
-        ("kicks", {"kicks_ns": {}}, "not measured", ""),
+        ("kicks", {"kicks_ns": {"membarrier": 14_600.0}}, "membarrier 14.6 us, signal not measured",
+         "again, when the CPUs are free"),
+        ("kicks", {"kicks_ns": {}}, "not measured", "again, when the CPUs are free"),
+        ("kicks", {"kicks_ns": {}, "cpus_allowed": 1}, "not measured", ""),
         ("store_buffering", {}, "4.88 % of 51,200 trials, 0 of 51,200 fenced", ""),
     ],
 )  # fmt: skip
@@ -125,15 +128,25 @@ def test_aarch64_has_a_counter_of_its_own_name_and_is_said_to_reorder_more():
 
 def test_what_was_not_measured_says_why():
     reason = "not done after 10 s: something else holds the CPUs"
-    missing = {"round_trips": None, "store_buffering": None, "realtime": None, "trouble": reason}
+    missing: dict[str, Any] = {
+        "round_trips": None, "store_buffering": None, "realtime": None, "kicks_ns": {}, "trouble": reason,
+    }  # fmt: skip
 
-    assert [finding(id, **missing).means for id in ("round_trip", "store_buffering", "realtime")] == [reason] * 3
+    told = [finding(id, **missing).means for id in ("round_trip", "store_buffering", "realtime", "kicks")]
+    assert told == [reason] * 4
+
+
+def test_a_kick_that_found_its_cpu_with_others_is_not_measured():
+    half = finding("kicks", kicks_ns={"signal": 1510.0})
+
+    assert finding("kicks", kicks_ns={}).means == "the CPU to interrupt was with others"
+    assert half.means.endswith("a signal does not; the CPU to interrupt was with others")
 
 
 def test_with_one_cpu_the_probes_of_pairs_say_that_it_takes_two():
-    alone = {"cpus_allowed": 1, "round_trips": None, "store_buffering": None}
+    alone: dict[str, Any] = {"cpus_allowed": 1, "round_trips": None, "store_buffering": None, "kicks_ns": {}}
 
-    assert finding("round_trip", **alone).means == "it takes two CPUs"
+    assert {finding(id, **alone).means for id in ("round_trip", "kicks")} == {"it takes two CPUs"}
     assert finding("store_buffering", **alone).means == "it takes two CPUs: whether fences hold is not known"
 
 
