@@ -74,6 +74,22 @@ def factor(base: Measured, amplified: Measured) -> tuple[float | None, float, fl
     return amplified["rate"] / base["rate"], least, amplified["ci95"][1] / base["ci95"][0]
 
 
+def factor_per_s(base: Measured, amplified: Measured) -> tuple[float | None, float, float | None]:
+    """The same of how often it is shown a second, by which settings are ranked: a setting can cost more shootdowns than
+    it makes tell.
+    """
+    if not base["shootdowns"]:
+        return None, 0.0, None
+    pace = (amplified["shootdowns"] / amplified["seconds"]) / (base["shootdowns"] / base["seconds"])
+    ratio, least, most = factor(base, amplified)
+    return None if ratio is None else ratio * pace, least * pace, None if most is None else most * pace
+
+
+def is_better(entry: Mapping[str, Any]) -> bool:
+    """Whether the best setting shows the outcome more often a second than no amplifier."""
+    return bool(entry["best"]) and entry["best"][0]["per_s"] > entry["without"]["per_s"]
+
+
 def median_catch(catches: Sequence[float | None]) -> float | None:
     """The median of the seconds to the first catch, None counting as later than all; None where that is the median."""
     ranked = sorted(catches, key=lambda one: float("inf") if one is None else one)
@@ -113,7 +129,9 @@ def judge_amplification(entry: Entry) -> Judgement:
     if not shown_at_all(entry):
         return Judgement(Verdict.inconclusive, f"{entry['outcome']} did not show in {plural(entry['races'], 'race')}")
     times = times_as_often(entry)
-    often = "" if times == "-" else f", {times}x as often with the best setting"
+    often = f", {times}x as often a second with the best setting" if is_better(entry) else ""
+    if entry["best"] and entry["without"]["hits"] and not often:
+        often = "; nothing is better than no amplifier"
     return Judgement(Verdict.passed, f"{entry['outcome']} showed{often}")
 
 
@@ -149,11 +167,13 @@ def _known(entry: Entry) -> Sequence[str]:
 
 
 def times_as_often(entry: Entry) -> str:
-    """How many times as often the best setting shows it: `239`; `>27` where none shows nothing; `-` without a best."""
+    """How many times as often a second the best setting shows it: `239`; `>27` where none shows nothing; `-` without a
+    best. Up to 1 nothing is better than no amplifier.
+    """
     best = next((one for one in entry["best"] if one["hits"]), None)
     if best is None:
         return "-"
-    ratio, least, _ = factor(entry["without"], best)
+    ratio, least, _ = factor_per_s(entry["without"], best)
     return f">{digits(least)}" if ratio is None else digits(ratio)
 
 
@@ -186,11 +206,12 @@ def amplification_screen(document: Mapping[str, Any]) -> Iterator[RenderableType
 def rates_table(entry: Entry) -> Table:
     """Without any amplifier, and with the best settings."""
     base, cap_s = entry["without"], entry["cap_s"]
-    rows = [("none", _rate(base), "", per_second(base["per_s"]), _catch(base, cap_s))]
+    rows = [("none", _rate(base), "", per_second(base["per_s"]), "", _catch(base, cap_s))]
     for place, one in enumerate(entry["best"], start=1):
-        rows.append((str(place), _rate(one), _factor(base, one), per_second(one["per_s"]), _catch(one, cap_s)))
-    head = ("SETTING", "rate of shootdowns", "times as often", "a second", "first catch")
-    return Table("", head, tuple(rows), frozenset({1, 2, 3, 4}))
+        often, often_per_s = (_times_of(one, ratio(base, one)) for ratio in (factor, factor_per_s))
+        rows.append((str(place), _rate(one), often, per_second(one["per_s"]), often_per_s, _catch(one, cap_s)))
+    head = ("SETTING", "of shootdowns", "times as often", "a second", "times as often", "first catch")
+    return Table("", head, tuple(rows), frozenset({1, 2, 3, 4, 5}))
 
 
 def _rate(one: Entry) -> str:
@@ -199,10 +220,10 @@ def _rate(one: Entry) -> str:
     )
 
 
-def _factor(base: Entry, one: Entry) -> str:
+def _times_of(one: Entry, found: tuple[float | None, float, float | None]) -> str:
     if not one["hits"]:
         return "not shown"
-    ratio, least, most = factor(base, one)
+    ratio, least, most = found
     if ratio is None or most is None:
         return f"> {_times(least)}x"
     return f"{_times(ratio)}x ({_times(least)}-{_times(most)})"
@@ -223,7 +244,7 @@ def _below(entry: Entry) -> Iterator[Text]:
         yield Text(f"{place}: {one['setting']}")
     yield Text(f"{entry['races']} races; ranked by how many shootdowns a second show it, the best raced anew.")
     if entry["command"]:
-        yield Text("The best again: ", style="bold") + Text(entry["command"])
+        yield Text("The best again: " if is_better(entry) else "1 again: ", style="bold") + Text(entry["command"])
     if also := unexpected_texts(entry):
         yield Text("Also forbidden: ", style="bold") + Text(", ".join(also))
     gravest = gravest_race(entry)
@@ -236,7 +257,7 @@ def first_catch_table(entries: Sequence[Entry]) -> Table:
     """Time to the first catch of each ordering, before and after."""
     rows = []
     for entry in entries:
-        best = entry["best"][0] if entry["best"] else entry["without"]
+        best = entry["best"][0] if is_better(entry) else entry["without"]
         name = f"{name_of(entry)}: {entry['outcome']}"
         both = (entry["without"], best)
         rows.append((name, *(_catch(one, entry["cap_s"]) for one in both), *map(_rate, both)))

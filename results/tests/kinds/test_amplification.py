@@ -6,7 +6,10 @@ import pytest
 
 from results.kinds.amplification import (
     amplification_screen,
+    amplified_line,
     factor,
+    factor_per_s,
+    first_catch_table,
     judged,
     measured,
     median_catch,
@@ -67,6 +70,30 @@ def test_a_ratio_has_the_far_ends_of_both_intervals():
 
 def test_beside_nothing_only_the_least_ratio_is_known():
     assert factor(judged(1000, 0, 1.0), judged(1000, 500, 1.0))[::2] == (None, None)
+
+
+def test_a_setting_that_costs_more_shootdowns_than_it_makes_tell_is_no_better_than_none():
+    without, slow = judged(244, 60, 2.0), judged(22, 22, 2.0)
+    entry = a_judged_entry(without=without, best=[{**slow, "setting": "8 vCPUs, 2 zappers"}])
+
+    text = shown(entry)
+
+    assert "1         100 % (84.6-100) 4.07x (2.77-5.18)       11 0.367x (0.25-0.467)" in text
+    assert text.rstrip().endswith("CAUGHT: tracking_not_done showed; nothing is better than no amplifier")
+    assert "\n1 again: tdx-stress run" in text
+    assert amplified_line(entry) == "Amplified kick_then_track tracking_not_done 0.367 passed"
+    assert printed(first_catch_table([entry]), width=100).count("24.6 % (19.3-30.5)") == 2
+
+
+def test_a_second_is_not_known_beside_races_that_did_nothing():
+    assert factor_per_s(judged(0, 0, 0.0), judged(1000, 500, 1.0)) == (None, 0.0, None)
+
+
+def test_a_ratio_of_a_second_counts_how_many_shootdowns_a_second_holds():
+    base, amplified = judged(1000, 10, 1.0), judged(1000, 500, 2.0)
+
+    assert factor_per_s(base, amplified) == tuple(end / 2 for end in factor(base, amplified) if end is not None)
+    assert factor_per_s(judged(1000, 0, 1.0), amplified)[::2] == (None, None)
 
 
 @pytest.mark.parametrize(
