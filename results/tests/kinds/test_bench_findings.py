@@ -45,9 +45,18 @@ def test_no_difference_says_what_could_have_been_shown():
     assert p50.verdict_text.endswith("x would have shown")
 
 
+def test_no_latency_shows_less_than_a_bucket_of_its_histogram():
+    bench = found(a_bench(12, noisy({}, noise=0.0001)))
+
+    assert [of(bench, "p50_ns", arm).could_have_shown for arm in ("A2", "B")] == [1.0078125, 1.0078125]
+    assert max(of(bench, "reads_per_s", arm).could_have_shown or 2 for arm in ("A2", "B")) < 1.001
+
+
 NOTHING: Value = lambda arm, point, number: None  # noqa: E731
 ZERO: Value = lambda arm, point, number: 0.0  # noqa: E731
 MORE_OR_0: Value = lambda arm, point, number: 0.0 if arm.startswith("A") else 0.001 * number  # noqa: E731
+
+HARDLY_0: Value = lambda arm, point, number: 0.001 * (number - 1) if arm[0] == "A" else 0.0001 * (number > 11)  # noqa: E731
 
 
 @pytest.mark.parametrize(
@@ -57,6 +66,7 @@ MORE_OR_0: Value = lambda arm, point, number: 0.0 if arm.startswith("A") else 0.
         (12, NOTHING, "p99_ns", "too_few", "not measured: too few shootdowns a race", 6),
         (12, NOTHING, "reads_per_s", "too_few", "not measured", 6),
         (12, MORE_OR_0, "track_retries", "differs", "more, no ratio: 0 in some of 12 rounds", 0),
+        (12, HARDLY_0, "track_retries", "differs", "fewer, no ratio: 0 in some of 12 rounds", 0),
         (12, ZERO, "track_retries", "no_difference", "no difference shown: hardly ever above 0 (12 rounds)", 0),
     ],
 )
@@ -76,12 +86,21 @@ def test_ten_rounds_in_which_nothing_was_measured_are_not_called_too_few():
 
 
 def test_a_figure_that_a_round_could_not_measure_is_left_out_of_that_round():
-    steady = noisy({"B": 1.2})
+    steady, lacking = noisy({"B": 1.2}), [("B", 3), ("A", 5), ("A2", 7)]
     bench = found(
-        a_bench(12, lambda arm, point, number: None if (arm, number) == ("B", 3) else steady(arm, point, number))
+        a_bench(13, lambda arm, point, number: None if (arm, number) in lacking else steady(arm, point, number))
     )
 
-    assert of(bench, "p50_ns").rounds == 11
+    assert (of(bench, "p50_ns").rounds, of(bench, "p50_ns", "A2").rounds) == (10, 11)
+
+
+def test_the_a_a_arm_has_no_ratio_of_a_figure_that_is_0_and_says_nothing_of_one_that_few_rounds_have():
+    bench = a_bench(12, MORE_OR_0)
+    rounds = (race.model_copy(update={"figures": race.figures | {"p99_ns": None}}) for race in bench.rounds[:9])
+    bench = found(bench.model_copy(update={"rounds": (*rounds, *bench.rounds[9:])}))
+
+    told = [(one.finding, one.ratio, one.p) for one in (of(bench, name, "A2") for name in ("p50_ns", "p99_ns"))]
+    assert told == [("no_difference", None, 1.0), ("too_few", None, None)]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +281,7 @@ def test_along_a_sweep_the_a_a_arm_speaks_for_all_points_at_once():
     again = [c for c in bench.comparisons if c.arm == "A2"]
     assert {c.point for c in again} == {""}
     assert of(bench, "p50_ns", "A2").rounds == 30
+    assert found(a_bench(9, noisy({}), values=(1, 2, 4))).aa is None
 
 
 def test_a_forbidden_outcome_of_a_safe_ordering_makes_the_bench_exit_1():
