@@ -171,8 +171,9 @@ def time_axis(ax: Axes, which: Literal["x", "y"] = "y", text: Callable[[float], 
     if high < 5 * low:
         low, high = low / 2, high * 2
         set_limits(low, high)
-    close = high / max(low, 1e-9) < 100
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if close else (1.0,), numticks=20))
+    apart = high / max(low, 1e-9)
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if apart < 10 else (1.0, 2.0, 5.0) if apart < 100 else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
     axis.set_minor_locator(NullLocator())  # each minor tick costs as much as a line of data
     axis.set_major_formatter(FuncFormatter(lambda value, _: (text or time_text)(value)))
 

@@ -243,6 +243,19 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
     _point_axis(ax, bench)
     ax.set_ylabel("median of the rounds" + ("" if figure.unit == "share" else " (log)"))
     _growth_note(ax, bench, figure)
+    _ratio_note(ax, bench, figure)
+
+
+def _ratio_note(ax: Axes, bench: Bench, figure: Figure) -> None:
+    """The ratios of two orderings, which are taken within a round: on a machine of two speeds medians of all rounds may
+    lie elsewhere."""
+    rows = [row for row in ratios_of(bench, figure) if row.arm != AGAIN]
+    if len(bench.once) == 2 and rows and bench.sweep is not None:
+        values = dict(zip(bench.points, bench.sweep.values, strict=True))
+        told = [f"{values[r.point]}: {ratio_text(r.ratio or 1.0) if r.finding == 'differs' else 'none shown'}" for r in rows]
+        place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points"}
+        lines = [f"{arm_name(bench.once[1])} to {reference(bench)}", "within rounds:", *told]
+        ax.annotate("\n".join(lines), (1, 0), va="bottom", fontsize=8.5, **place)
 
 
 def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:

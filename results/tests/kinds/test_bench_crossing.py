@@ -134,3 +134,14 @@ def test_an_axis_of_durations_names_its_unit_and_has_room_for_nothing_where_ther
     ticks = [costs.xaxis.get_major_formatter()(x) for x in costs.xaxis.get_majorticklocs()]
     assert [(ax.get_xlabel(), ax.get_xscale()) for ax in axes] == [("costs.track (us)", "symlog"), ("vcpus", "log")]
     assert (ticks, costs.get_xlim()[0] < 0) == (["0", "0.5", "1", "2", "10"], True)
+
+
+def test_a_curve_of_medians_says_what_the_ratios_within_rounds_are() -> None:
+    bench = swept([1.5, 1.3, None, 0.8, 0.6])
+    ax = Figure().subplots()
+    scaling_curves(ax, bench, BY_ID["p50_ns"], arm_styles(bench))
+
+    assert (
+        ax.texts[-1].get_text()
+        == "v18 to spec\nwithin rounds:\n0: 1.50x\n500ns: 1.30x\n1us: none shown\n2us: 0.80x\n10us: 0.60x"
+    )
