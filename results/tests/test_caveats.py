@@ -1,10 +1,14 @@
 """Each caveat appears for its reason and not without it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from results.caveats import caveats
+from results.kinds.bench.findings import bench_caveats, found
+from results.kinds.bench.record import Arm, Bench
+from results.tests.builders.bench import ARMS, a_bench, an_arm
 from results.tests.builders.run import HOST, SCENARIO, a_run, phase
 
 
@@ -108,3 +112,35 @@ def test_where_linux_places_everybody_many_kicks_meet_nobody(scenario: dict[str,
         "Linux places all of them: latency holds time to be scheduled, many kicks meet nobody, "
         "and vCPUs leave the guest at every tick"
     )
+
+
+def bench_of(rounds: int = 10, slower: float = 1.0, arm: Arm = ARMS[2], stolen: Sequence[float] = ()) -> Bench:
+    """The first ordering's copy takes so much longer, and some races had so much of their CPUs' time taken."""
+    bench = a_bench(rounds, lambda arm, _, number: (1000.0 + number) * (slower if arm == "A2" else 1), (*ARMS[:2], arm))
+    races = [one.model_copy(update={"steal_share": share}) for one, share in zip(bench.rounds, stolen, strict=False)]
+    return found(bench.model_copy(update={"rounds": (*races, *bench.rounds[len(races) :])}))
+
+
+@pytest.mark.parametrize(
+    ("bench", "told"),
+    [
+        (bench_of(), {}),
+        (bench_of(9), {"too_few_rounds": "9 of at least 10 rounds"}),
+        (bench_of(slower=1.3), {"a_differs_from_a": "spec differs from itself"}),
+        (bench_of(stolen=[0.01]), {}),
+        (
+            bench_of(stolen=[0.01, 0.013, 0.054, 0.02]),
+            {"high_steal": "the hypervisor took more than 1 % of the CPUs' time in 3 of 30 races, 5.4 % at worst"},
+        ),
+        (
+            bench_of(arm=ARMS[2].model_copy(update={"perturbed": True})),
+            {"perturbed": "declared yields, delays or start offsets"},
+        ),
+        (
+            bench_of(arm=an_arm("B", "no_kick", ("tracking_not_done",))),
+            {"unsafe_raced": "known to be wrong and raced all the same: no_kick"},
+        ),
+    ],
+)
+def test_caveats_of_the_rounds_of_a_bench(bench: Bench, told: dict[str, str]):
+    assert {one["id"]: one["seen"] for one in bench_caveats(bench)} == told

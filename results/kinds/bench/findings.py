@@ -272,7 +272,7 @@ RESOLUTION = 1 + 1 / 128
 def slopes(bench: Bench) -> Iterable[Slope]:
     """The growth of every figure and ordering that was measured along an axis of numbers, or why there is none."""
     axis = _axis(bench)
-    if len(axis) < 2 or bench.finished_rounds < LEAST_ROUNDS:
+    if len(axis) < 2:
         return
     sizes = np.log(np.array(axis, dtype=np.float64))
     for arm in bench.once:
