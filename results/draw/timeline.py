@@ -1,7 +1,7 @@
 """The picture of a schedule: a lane an actor, calls and stays in the guest as bars, and where it fails.
 
 Time is counted in steps. Below the actors stand the words that decide: TD epoch and reference counts, S-EPT entries,
-the gate.
+TLB entries, the gate.
 """
 
 import textwrap
@@ -34,14 +34,14 @@ HOST = "#D8D8D8"
 SHORT = {
     "claims a page": "claim", "takes mmu_lock for write": "lock", "takes mmu_lock for read": "lock",
     "raises the gate": "gate up", "lowers the gate": "gate down", "maps the page again": "map",
-    "handles requests": "requests", "waits at the gate": "gate", "keeps vCPUs out": "keep out",
+    "handles requests": "req", "waits at the gate": "gate", "keeps vCPUs out": "keep out",
     "lets vCPUs in": "let in", "backs out": "back out",
 }  # fmt: skip
 WAITS = {"takes mmu_lock for write": "waits for mmu_lock", "takes mmu_lock for read": "waits for mmu_lock"}
 LEFT_IN, RIGHT_IN, LANE_IN, WORD_IN, GAP_IN = 1.55, 0.3, 0.62, 0.34, 0.2
 CHAR_IN = 0.074  # of the labels in bars
-MOST_PAGES = 4
-DECIDING = ("epoch_tracking", "gate", "wait_for_sept_zap")  # beside the S-EPT entries
+MOST_STRIPS = 4
+DECIDING = ("epoch_tracking", "gate", "wait_for_sept_zap")  # beside S-EPT and TLB entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ def _failure(story: Story, outcome: str) -> str:
         stands = "; ".join(f"{actor} {'at ' * (where != RETURNED)}{where}" for actor, where in story.stands.items())
         return f"After step {len(story.events)}: {reason}. {stands}."
     event = story.events[step - 1]
-    what = f"{event.leaf} = {event.status}" if event.leaf else event.says or event.label
+    said = [one.says for one in story.events[:step] if one.actor == event.actor and one.says]
+    what = f"{event.leaf} = {event.status}" if event.leaf else said[-1] if said else event.label
     return f"Step {step}, {event.actor}: {what}. {outcome}: {reason}."
 
 
@@ -145,7 +146,7 @@ def _bar(ax: Axes, story: Story, span: Span, y: int, per_step: float) -> None:
         linewidth=1.8 if failed else 0.6, zorder=2 + span.depth * 0.1,
     )  # fmt: skip
     ax.add_patch(patch)
-    texts: tuple[str, ...] = (WAITS.get(span.name, span.name), "waits") if waits else (name,)
+    texts: tuple[str, ...] = (WAITS.get(span.name, span.name), "waits") if waits else (name, name.partition(" ")[0])
     if failed:
         texts = (f"{name}: {span.status}", f"{name}: {span.status.partition('|')[0]}", f"{name} refused", name)
     light = colour in ("#F2C76E", "#BDBDBD", HOST) or waits
@@ -191,7 +192,8 @@ def _words(story: Story) -> Iterator[tuple[str, list[Stretch]]]:
     accesses = [access for event in story.events for access in (event.access, *event.own)]
     changed = {access.word for access in accesses if access and access.changed}
     names = [name for name in DECIDING if name in changed]
-    names += sorted(name for name in changed if name.startswith("sept["))[:MOST_PAGES]
+    for many in ("sept[", "tlb["):
+        names += sorted(name for name in changed if name.startswith(many))[:MOST_STRIPS]
     for name in names:
         yield name, _stretches(story, name)
 

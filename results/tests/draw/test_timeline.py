@@ -86,6 +86,14 @@ def test_the_failure_is_said_in_words():
     assert any("A model of the protocol, not Intel silicon." in text for text in said)
 
 
+def test_a_stale_read_is_told_by_what_was_read_and_by_what_its_tlb_held():
+    figure = laid_out(stale(), "use_after_remove")
+    said = [" ".join(text.get_text().split()) for text in figure.findobj(Text)]
+
+    assert "reads page 0 through hpa 1: not current. use_after_remove: " in " ".join(said)
+    assert {"tlb[vcpu 0][0]", "page 0 at hpa 1"} <= set(said)
+
+
 def test_where_nobody_gets_on_the_picture_says_who_stands_where():
     said = " ".join(" ".join(text.get_text().split()) for text in laid_out(waiting(), "no_progress").texts)
 
