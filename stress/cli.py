@@ -31,7 +31,7 @@ Exit codes:
   2    usage error
   3    harness error: a probe crashed
   4    this machine cannot run it, or not with so many vCPUs
-  6    weak for verdicts: a single CPU
+  6    weak for verdicts: a single CPU, or others have the CPUs
   130  interrupted; what was found is still shown
 """
 

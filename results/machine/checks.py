@@ -7,6 +7,7 @@ was not to be read, as in a container without /sys; a figure that is None was no
 from collections.abc import Callable
 
 from results.machine.findings import BUSY, HIGH_STEAL, MEANS, POOR_CLOCK_PPM, Facts, Finding, Limits
+from results.verdict import LEAST_OF_MANY, LEAST_OWN
 from results.words import count, nanoseconds, plural, share, tenths
 
 # Clocks that Linux falls back to where it found the timestamp counter wanting.
@@ -115,6 +116,11 @@ def _steal(facts: Facts) -> Finding:
 @check("load")
 def _load(facts: Facts) -> Finding:
     found = f"{100 * facts['busy']:.0f} % of the CPUs' time just now, load average {facts['load_1m']:g}"
+    own = facts["own_share"]
+    if own is not None and own < LEAST_OWN:
+        means = f"our probes got {100 * own:.0f} % of the time that they wanted the CPUs for: a safe ordering"
+        need = f"needs {LEAST_OF_MANY:,} shootdowns that met a vCPU where others have them, or it is inconclusive"
+        return Finding(found, f"{means} {need}", MEANS["load"][1], Limits.verdicts)
     if facts["busy"] > BUSY:
         return Finding(found, *MEANS["load"], Limits.latency)
     return Finding(found, "the CPUs are ours")

@@ -29,7 +29,7 @@ SENTENCES = {
     Limits.nothing: "good for verdicts and for latency",
     Limits.absolute: "good for verdicts; latency only as ratios",
     Limits.latency: "good for verdicts; latency is mostly noise now",
-    Limits.verdicts: "weak for verdicts: a wrong ordering may go unseen; no latency",
+    Limits.verdicts: "weak for verdicts: a wrong ordering may go unseen, a safe one be inconclusive; no latency",
     Limits.everything: "not fit: no result is to be had or to be believed",
 }
 
@@ -93,7 +93,7 @@ MEANS = {
     ),
     "hypervisor": (
         "the host below may take CPUs away or move them: tails, and identical runs, differ",
-        "bare metal for latency; verdicts hold anywhere",
+        "bare metal for latency",
     ),
     "load": (
         "others run here, too: latency is theirs as well as ours",

@@ -18,6 +18,7 @@ from kernels.layout import LINE_WORDS
 from kernels.race.clock import Calibration
 from kernels.race.probes import Places, Probes, places
 from stress.processes.kicks import interruptible, this_thread, why_none
+from stress.processes.own_time import OwnTime
 from stress.processes.placement import Cpus, inherited_cpus
 from stress.processes.shared_words import Words, shared_words
 from stress.processes.worker import Job
@@ -71,7 +72,8 @@ class Results:
 
     `realtime` is whether SCHED_FIFO was granted, `worker_bytes` the memory that a worker shares with nobody; None
     where it was not asked for or not found out. `trouble` is why something is missing, or ""; `crashed` where that
-    was the end of a process that had not done its work.
+    was the end of a process that had not done its work. `own_share`: of the time that both wanted their CPUs for, None
+    where nobody looked.
     """
 
     round_trips_ns: dict[CpuPair, tuple[float, ...]] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class Results:
     worker_bytes: int | None = None
     trouble: str = ""
     crashed: bool = False
+    own_share: float | None = None
 
 
 def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[], bool] = lambda: False) -> Results:
@@ -95,19 +98,23 @@ def measure(errand: Errand, clock: Calibration, probes: Probes, stop: Callable[[
     ]
     workers = Workers(jobs, go=lambda: bool(words[where.told + GO]))
     try:
-        trouble, crashed = _attend(workers, words, where.told + GO, errand.within_s, stop)
+        workers.start()
+        own_time = OwnTime(lambda: workers.alive.values())
+        trouble, crashed = _attend(workers, own_time, words, where.told + GO, errand.within_s, stop)
     finally:
         workers.kill()
-    return replace(_found(errand, clock, words, where, trouble), crashed=crashed)
+    return replace(_found(errand, clock, words, where, trouble), crashed=crashed, own_share=own_time.share_since())
 
 
-def _attend(workers: Workers, words: Words, go: int, within_s: float, stop: Callable[[], bool]) -> tuple[str, bool]:
+def _attend(
+    workers: Workers, own_time: OwnTime, words: Words, go: int, within_s: float, stop: Callable[[], bool]
+) -> tuple[str, bool]:
     """Let them work to the end; what went wrong, or "", and whether a worker was at fault."""
-    workers.start()
     until, released = time.monotonic() + within_s, False
     while workers.alive:
         if dead := [ended for ended in workers.wait(LOOK_S) if ended.code != 0]:
             return str(dead[0]), True
+        own_time.advance()
         if stop():
             return "interrupted", False
         if time.monotonic() > until:

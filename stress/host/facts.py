@@ -129,6 +129,7 @@ def pair_facts(cpus: Cpus, groups: Topology, clock: Calibration, probes: Probes,
         "kicks_missing": {name: reason for name in KICKS if (reason := why_none(name))},
         "realtime": found.realtime,
         "worker_bytes": found.worker_bytes,
+        "own_share": found.own_share,
         "trouble": found.trouble,
         "crashed": found.crashed,
     }

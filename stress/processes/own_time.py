@@ -83,6 +83,11 @@ class OwnTime:
         self.looked_s += min(elapsed_s, LONGEST_S)
         return counted_s
 
+    def share_since(self, seconds: float = 0.0, looked_s: float = 0.0) -> float | None:
+        """The share, 0 to 1, of the time since then that counts; None where nobody looked."""
+        looked = self.looked_s - looked_s
+        return round((self.seconds - seconds) / looked, 6) if looked else None
+
     def _tell(self) -> dict[Path, Spell]:
         """Of each task what it got since its start."""
         found = {}

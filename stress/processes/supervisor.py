@@ -137,11 +137,7 @@ class Supervisor:
         """The share, 0 to 1, of the CPUs' time that the actors wanted and got since the start line; None where it was
         too short a race to look.
         """
-        if self._lined_up_s is None:
-            return None
-        counted_s, looked_s = self._lined_up_s
-        counted_s, looked_s = self._own_time.seconds - counted_s, self._own_time.looked_s - looked_s
-        return round(counted_s / looked_s, 6) if looked_s else None
+        return None if self._lined_up_s is None else self._own_time.share_since(*self._lined_up_s)
 
     def _line_up(self) -> None:
         begun = time.monotonic()

@@ -103,6 +103,7 @@ def facts(**changed: Any) -> dict[str, Any]:
         "vcpus_asked": None,
         "realtime": True,
         "cache": {"is_used": True, "files": 12, "bytes": 3 << 20, "damaged": 0, "troubles": []},
+        "own_share": 0.97,
         "trouble": "",
         "crashed": False,
     }

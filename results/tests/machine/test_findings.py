@@ -47,6 +47,9 @@ def test_a_quiet_machine_of_ones_own_is_good_for_everything():
         ({"steal_share": 0.01}, {}),
         ({"steal_share": None}, {}),
         ({"busy": 0.26}, {"load": "latency"}),
+        ({"own_share": 0.79}, {"load": "verdicts"}),
+        ({"own_share": 0.8}, {}),
+        ({"own_share": None, "busy": 0.26}, {"load": "latency"}),
         ({"cpu_quota": 1.5}, {"cpu_quota": "latency"}),
         ({"cpu_quota": 4.0}, {}),
         ({"cpus_allowed": 1, "cpus_used": "2"}, {"cpus": "verdicts"}),
@@ -72,6 +75,18 @@ def test_the_judgement_is_as_bad_as_the_worst_finding_and_names_its_reasons():
     assert judge(diagnose(facts(hypervisor="KVM", busy=0.9))).because == ("load",)
 
 
+def test_where_others_have_the_cpus_nothing_is_called_good_for_verdicts():
+    crowded = facts(own_share=0.214, busy=1.0, load_1m=12.5)
+
+    assert finding("load", own_share=0.214).means == (
+        "our probes got 21 % of the time that they wanted the CPUs for: a safe ordering needs 29,956 shootdowns that "
+        "met a vCPU where others have them, or it is inconclusive"
+    )
+    assert judge(diagnose(crowded)).sentence == (
+        "weak for verdicts: a wrong ordering may go unseen, a safe one be inconclusive; no latency (load)"
+    )
+
+
 def test_no_finding_at_all_is_no_reason_to_complain():
     assert judge([]).limits is Limits.nothing
 
@@ -84,7 +99,7 @@ def test_no_finding_at_all_is_no_reason_to_complain():
         ("smt", {"topology": GROUPS | {"cores": 2, "one_a_core": "0-1"}, "smt": True}, "on: 4 CPUs on 2 cores",
          "--cpus 0-1"),
         ("hypervisor", {"hypervisor": "unnamed"}, "a virtual machine",
-         "bare metal for latency; verdicts hold anywhere"),
+         "bare metal for latency"),
         ("isolation", {"isolated": "2-3", "isolated_allowed": "2"}, "CPUs 2 isolated", "--cpus 2"),
         ("tdx", {"tdx": {"enabled": True, "version": "1.5.30", "module": "tdx_1_5_24"}}, "yes, module 1.5.30", ""),
         ("tdx", {"tdx": {"enabled": True, "version": None, "module": None}}, "yes, its module's version is not told",

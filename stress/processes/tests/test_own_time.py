@@ -1,8 +1,4 @@
-import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -14,6 +10,7 @@ from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import prepare_races
 from stress.processes.race import race
+from stress.processes.tests.spinning import spinning
 from stress.selftest.expectations import expectations
 
 FIRST, SECOND, BOTH = frozenset({0}), frozenset({1}), frozenset({0, 1})
@@ -51,25 +48,6 @@ NONE_IDLE = {0: 0.0, 1: 0.0}
 )
 def test_of_two_seconds_so_much_was_the_workers_own(spells: list[Spell], idle: dict[int, float], share: float) -> None:
     assert own_share(2.0, spells, idle) == pytest.approx(share)
-
-
-@contextmanager
-def spinning(count: int) -> Iterator[list[int]]:
-    """So many processes that keep one CPU busy, the same for all."""
-    cpu = min(os.sched_getaffinity(0))
-    pids = []
-    try:
-        for _ in range(count):
-            if (pid := os.fork()) == 0:
-                os.sched_setaffinity(0, {cpu})
-                while True:
-                    pass
-            pids.append(pid)
-        yield pids
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
 
 
 def until_counted(own: OwnTime, seconds: float) -> float:
