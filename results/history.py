@@ -1,5 +1,7 @@
 """All results of a directory as two tables of an embedded DuckDB, in memory: `runs` and `rounds`.
 
+What was changed of an ordering or a scenario, by a fault or a setting, is part of its name.
+
 `runs` has a row for each ordering of each result: of a run with its figures, for each arm and point of a bench with
 medians over its rounds, of any other kind with its verdict. `rounds` has a row for each race of each bench. Nothing is
 stored: the files are the history.
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernels.files import nameless
+from results.changes import changes, keys_set, with_changes
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import seen
 from results.kinds.kind import KINDS, Kind
@@ -30,8 +33,9 @@ SQL = Path(__file__).resolve().parent / "history.sql"
 FORMATS = {".csv": "FORMAT csv, HEADER", ".parquet": "FORMAT parquet", ".json": "FORMAT json, ARRAY"}
 KIND_OF = {kind.file: kind for kind in KINDS}
 FILTERS = {
-    "scenario": "scenario GLOB $1",
-    "ordering": "ordering GLOB $1",
+    # By the plain name all are found, each under the name that says what was changed.
+    "scenario": "(scenario GLOB $1 OR split_part(scenario, ' (', 1) GLOB $1)",
+    "ordering": "(ordering GLOB $1 OR split_part(ordering, ' (', 1) GLOB $1)",
     "host": "contains(lower(concat_ws(' ', host, machine)), lower($1))",
     "version": "version GLOB $1",
     "verdict": "verdict = $1",
@@ -72,7 +76,8 @@ class History:
 
     def _load_bench(self, path: Path, statements: dict[str, str]) -> None:
         """Its rounds, which may be many, and its arms with their medians and the verdict of all rounds together."""
-        verdicts = seen(read_bench(path.parent))
+        bench = read_bench(path.parent)
+        verdicts, of_scenario = seen(bench), keys_set(bench.scenario)
         # DuckDB takes a path for a pattern.
         literal = re.sub(r"([*?[])", r"[\1]", str(path))
         for name in ("rounds", "arms"):
@@ -80,6 +85,17 @@ class History:
         for (point, ordering), entry in verdicts.items():
             told = [entry["verdict"], str(path.parent), point, ordering]
             self._tables.execute("UPDATE runs SET verdict = ? WHERE (directory, point, ordering) = (?, ?, ?)", told)
+        scenario = with_changes(bench.scenario["name"], of_scenario)
+        for arm in bench.once:
+            own, where = changes(arm.its), [str(path.parent), arm.ordering]
+            ordering = with_changes(arm.ordering, own)
+            told = [", ".join([*own, *of_scenario]), scenario, ordering, *where]
+            self._tables.execute(
+                "UPDATE runs SET changed = ?, scenario = ?, ordering = ? WHERE (directory, ordering) = (?, ?)", told
+            )
+            self._tables.execute(
+                "UPDATE rounds SET scenario = ?, ordering = ? WHERE (directory, ordering) = (?, ?)", told[1:]
+            )
 
     def _insert(self, kind: Kind, directory: Path, document: Mapping[str, Any]) -> None:
         """The rows of any other result."""
@@ -115,7 +131,8 @@ class History:
             if name == "since":
                 value = _utc(value)
             condition = FILTERS[name].replace("$1", "?")
-            self._tables.execute(f"DELETE FROM chosen WHERE NOT coalesce({condition}, false)", [value])
+            values = [value] * condition.count("?")
+            self._tables.execute(f"DELETE FROM chosen WHERE NOT coalesce({condition}, false)", values)
 
     def values(self, column: str) -> list[str]:
         """What there is to filter by."""

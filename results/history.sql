@@ -6,7 +6,7 @@ CREATE TABLE runs (
   verdict VARCHAR, vcpus BIGINT, zappers BIGINT, rounds BIGINT, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE,
   p50_low_ns DOUBLE, p50_high_ns DOUBLE, p90_ns DOUBLE, p90_low_ns DOUBLE, p90_high_ns DOUBLE, p99_ns DOUBLE,
   p99_low_ns DOUBLE, p99_high_ns DOUBLE, max_ns DOUBLE, shootdowns_per_s DOUBLE, reads_per_s DOUBLE,
-  out_of_guest_p50_ns DOUBLE, stale_window_p50_ns DOUBLE, track_retries DOUBLE, perturbed BOOLEAN, host VARCHAR,
+  out_of_guest_p50_ns DOUBLE, stale_window_p50_ns DOUBLE, track_retries DOUBLE, perturbed BOOLEAN, changed VARCHAR, host VARCHAR,
   machine VARCHAR, version VARCHAR, "commit" VARCHAR, seed BIGINT, place BIGINT
 );
 CREATE TABLE rounds (

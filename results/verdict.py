@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from kernels.tdx.outcomes import Grade, Outcome
 from kernels.tdx.rules import Flow
+from results.changes import MARK, changes
 
 
 class Meaning(NamedTuple):
@@ -183,8 +184,8 @@ def named(ordering: str, safe: bool) -> str:
 
 
 def name_of(run: Run) -> str:
-    """The same of a run."""
-    return named(run["ordering"], is_safe(run))
+    """The same of a run, marked where it is not the ordering that its file has."""
+    return named(run["ordering"], is_safe(run)) + MARK * bool(changes(run))
 
 
 def word_of(one: Run) -> str:

@@ -1,7 +1,9 @@
 """Numbers, sizes and phases as people read them: one place, so that tables, pictures and sentences agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from results.changes import changes_told
 
 PHASE_WORDS = {
     "shootdown_met": "whole, met a vCPU",
@@ -69,11 +71,16 @@ def machine_size(one: Mapping[str, Any], *keys: str) -> list[str]:
     return [f"{size} each" if "shootdown" in size and one["zappers"] > 1 else size for size in sizes]
 
 
-def conditions(scenario: Mapping[str, Any]) -> list[str]:
-    """Under what a race ran that is not as usual: `kick by membarrier`, `costs track=2us`."""
+def conditions(
+    scenario: Mapping[str, Any], ones: Iterable[Mapping[str, Any]] = (), told_already: Sequence[str] = ()
+) -> list[str]:
+    """Under what a race of these orderings ran that is not as usual: `kick by membarrier`, `costs track=2us`, `faults:
+    lost_kick`, `set: pages=8` unless that is told already.
+    """
     kick_by, costs = scenario.get("kick_by", "word"), scenario.get("costs")
     told = [f"kick by {kick_by}"] if kick_by != "word" else []
-    return told + ([f"costs {' '.join(f'{key}={cost}' for key, cost in costs.items())}"] if costs else [])
+    told += [f"costs {' '.join(f'{key}={cost}' for key, cost in costs.items())}"] if costs else []
+    return told + changes_told(scenario, ones, ("kick_by", "costs", *told_already))
 
 
 def count(value: float) -> str:
@@ -149,9 +156,10 @@ def rate_with_interval(outcome: Mapping[str, Any]) -> str:
 
 
 def broken_name(name: str, *, safe: bool = True) -> str:
-    """An ordering's name above a narrow column: over several lines, broken where it has underscores."""
+    """An ordering's name above a narrow column: over several lines, broken where it has underscores and marks."""
     lines = [""]
+    name, *marks = name.split(" (")
     for word in name.split("_"):
         joined = f"{lines[-1]}_{word}" if lines[-1] else word
-        lines[-1:] = [joined] if len(joined) <= 12 else [lines[-1] + "_", word]
-    return "\n".join(lines) + "\n(unsafe)" * (not safe)
+        lines[-1:] = [joined] if len(joined) <= 12 or not lines[-1] else [lines[-1] + "_", word]
+    return "\n".join(lines) + "".join(f"\n({mark}" for mark in marks) + "\n(unsafe)" * (not safe)

@@ -13,6 +13,7 @@ from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.tdx.part import has_tables
 from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Flow, Rules, flow_name, flow_named, has_part
 from scenarios.busy import SEAMCALLS, said
+from scenarios.changes import changed
 from scenarios.files import shipped
 from scenarios.loader import (
     SCENARIOS,
@@ -68,6 +69,16 @@ def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering
     orderings = with_faults(orderings, faults)
     check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
     return scenario, orderings
+
+
+def changes_of(
+    request: Any, scenario: Scenario, orderings: Iterable[Ordering], only: Collection[str] = ()
+) -> dict[str, Any]:
+    """What options changed of the scenario, of these keys alone if any are given, and of each ordering by its name."""
+    before = load_scenario(request.scenario)
+    as_in_file = {one.name: one for one in load_orderings(request.orderings or before.orderings)}
+    by_name = {one.name: changed(as_in_file[one.name], one) for one in orderings}
+    return {"scenario": changed(before, scenario, only), "orderings": by_name}
 
 
 def budget_seconds(text: str) -> float:

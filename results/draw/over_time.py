@@ -51,7 +51,9 @@ def history_picture(rows: Sequence[Row], figure: str) -> Figure:
 
 
 def _setting(row: Row) -> tuple[str, int, int, str]:
-    return row["scenario"] or "?", row["vcpus"] or 0, row["zappers"] or 0, row["host"] or "unknown CPU"
+    at = row.get("point") or ""
+    beside = "" if at.startswith(("vcpus=", "zappers=", "machine=")) else f" {at}" * bool(at)
+    return f"{row['scenario'] or '?'}{beside}", row["vcpus"] or 0, row["zappers"] or 0, row["host"] or "unknown CPU"
 
 
 def _panel(ax: Axes, setting: tuple[str, int, int, str], rows: Sequence[Row], figure: str) -> None:

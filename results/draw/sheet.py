@@ -111,7 +111,7 @@ def subtitle(result: Mapping[str, Any]) -> str:
         parts.append(f"batches of {plural(scenario['batch'], 'page')}")
     if scenario.get("rate"):
         parts.append(f"open loop at {scenario['rate']:,.10g} shootdowns/s")
-    parts += conditions(scenario)
+    parts += conditions(scenario, result.get("runs", ()), ("pages", "batch", "rate"))
     cpus = host.get("cpus_allowed")
     if scenario.get("vcpus", 0) + scenario.get("zappers", 0) > (cpus or 0):
         parts.append("placed apart" if scenario.get("placement") == "apart" else "mixed by Linux")

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from results.changes import MARK, changes
 from results.numbers.statistics import Counts, quantile_intervals, quantiles
 from results.verdict import is_safe
 from results.words import nanoseconds, without_zeros
@@ -85,7 +86,7 @@ def styles(runs: Sequence[Mapping[str, Any]]) -> list[Style]:
     looks = []
     for run in runs:
         # What makes a run's latency none of an undisturbed race stands behind its name.
-        marks = (" (perturbed)" if run["perturbed"] else "") + (" (traced)" if run.get("trace") else "")
+        marks = MARK * bool(changes(run)) + " (perturbed)" * run["perturbed"] + " (traced)" * bool(run.get("trace"))
         looks.append(look_of(places[run["ordering"]], run["ordering"], safe=is_safe(run), marks=marks))
     return looks
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
 
+from results.changes import changes
 from results.verdict import Verdict, word_of
 from results.words import nanoseconds, plural
 
@@ -32,9 +33,15 @@ class Case:
     more: str = ""
 
 
+def why_of(one: Mapping[str, Any]) -> str:
+    """The reason of a verdict; what was changed of the ordering stands before it."""
+    told = ", ".join(changes(one))
+    return f"with {told}: {one['reason']}" if told else str(one["reason"])
+
+
 def case_of(one: Mapping[str, Any], details: Sequence[str] = (), more: str = "") -> Case:
     """The case of whatever has an ordering, a verdict, its reason, and the seconds that it took."""
-    return Case(one["ordering"], one["verdict"], one["reason"], one["seconds"], details, word_of(one), more)
+    return Case(one["ordering"], one["verdict"], why_of(one), one["seconds"], details, word_of(one), more)
 
 
 def unreached(asked: Iterable[str], cases: Sequence[Case], command: Sequence[str]) -> list[Case]:

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import flow_named
+from results.changes import changes_told
 from results.exchange.cases import Case, case_of, unreached
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
@@ -30,12 +31,12 @@ def exploration_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:
             yield ""
             yield each_point_table(entries)
     elif several:
-        yield f"{size_words(first)}; {plural(len(entries), 'ordering')}"
+        yield f"{size_words(first)}; {plural(len(entries), 'ordering')}{_changes(entries)}"
         yield explorations_table(entries)
     else:
         yield heading(first)
         yield verdict_line(first)
-        yield f"{size_words(first)}{_faults(first)}"
+        yield f"{size_words(first)}{_changes([first])}"
     yield ""
     if len(entries) <= SIDE_BY_SIDE and not any(one.get("point") for one in entries):
         yield happens_table(entries)
@@ -47,8 +48,8 @@ def exploration_screen(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from (*caveat_lines(document["caveats"], whole=is_sampled(first)), "")
 
 
-def _faults(exploration: Exploration) -> str:
-    return f"; faults: {', '.join(exploration['faults'])}" if exploration["faults"] else ""
+def _changes(entries: Sequence[Exploration]) -> str:
+    return "".join(f"; {told}" for told in changes_told({}, entries))
 
 
 def happens_table(entries: Sequence[Exploration], *, every: bool = False) -> Table:
@@ -57,7 +58,7 @@ def happens_table(entries: Sequence[Exploration], *, every: bool = False) -> Tab
     names = [name for name in _names(entries) if every or any(name in one["witness_steps"] for one in entries)]
     heads = ["fewest steps", "why"]
     if len(entries) > 1:
-        heads = [broken_name(one["ordering"], safe=is_safe(one)) for one in entries]
+        heads = [broken_name(name_of(one)) for one in entries]
     rows = tuple(
         (name, _graded(entries, name), *(_steps(one, name, every=every) for one in entries), _why(name))[
             : 2 + len(heads)
@@ -70,7 +71,7 @@ def happens_table(entries: Sequence[Exploration], *, every: bool = False) -> Tab
 
 def exploration_table(exploration: Exploration) -> Table:
     """One ordering: each outcome but `fresh`, and how far the search went."""
-    told = [f"{exploration['ordering']}: {size_words(exploration)}{_faults(exploration)}", *_how_far(exploration)]
+    told = [f"{exploration['ordering']}: {size_words(exploration)}{_changes([exploration])}", *_how_far(exploration)]
     return replace(happens_table([exploration], every=True), caption="; ".join(told))
 
 

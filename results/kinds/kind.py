@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from rich.console import RenderableType
 
+from results.changes import changes, keys_set, with_changes
 from results.exchange.cases import Case
 from results.kinds import (
     amplification,
@@ -124,13 +125,26 @@ def _draw_bench(directory: Path, bench: Bench) -> str:
     return "" if kept else f"{ROUNDS}/"
 
 
+def _raced_rows(
+    result: Any, runs: Iterable[Any], figures: Callable[[Any], Mapping[str, Any]] = lambda run: {}
+) -> list[dict[str, Any]]:
+    told = keys_set(result["scenario"])
+    name = with_changes(result["scenario"].get("name", "run"), told)
+    return [_a_row(one, {**result["scenario"], **one}, told, scenario=name, **figures(one)) for one in runs]
+
+
 def _of_verdicts(document: Any) -> int:
     return exit_code_of(one["verdict"] for one in document["orderings"])
 
 
-def _a_row(one: Mapping[str, Any], size: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
-    """A row of a history, from whatever has an ordering and a verdict; `size` has the actors."""
-    row = {"ordering": one["ordering"], "safe": is_safe(one), "verdict": one["verdict"], **more}
+def _a_row(
+    one: Mapping[str, Any], size: Mapping[str, Any] | None, told: Sequence[str] = (), **more: Any
+) -> dict[str, Any]:
+    """A row of a history, from whatever has an ordering and a verdict; `size` has the actors, `told` is what was
+    changed of the scenario. What was changed is part of a name here, so that no query mixes it with what was not.
+    """
+    row = {"safe": is_safe(one), "verdict": one["verdict"], **more}
+    row |= {"ordering": with_changes(one["ordering"], changes(one)), "changed": ", ".join([*changes(one), *told])}
     return row | {key: (size or {}).get(key) for key in ("vcpus", "zappers")}
 
 
@@ -171,9 +185,7 @@ KINDS = (
         cases=run_tables.run_cases,
         draw=_draw_run,
         said=_answer,
-        rows=lambda it: [
-            _a_row(one, one, scenario=it["scenario"].get("name"), **run_tables.model_row(one)) for one in it["runs"]
-        ],
+        rows=lambda it: _raced_rows(it, it["runs"], run_tables.model_row),
     ),
     Kind(
         "bench",
@@ -205,9 +217,7 @@ KINDS = (
         suite=lambda it: str(it["scenario"]["name"]),
         cases=run_tables.run_cases,
         draw=_draw_real,
-        rows=lambda it: [
-            _a_row(one, one, scenario=it["scenario"]["name"], **run_tables.history_row(one)) for one in it["runs"]
-        ],
+        rows=lambda it: _raced_rows(it, it["runs"], run_tables.history_row),
         about=lambda it: {key: it["scenario"].get(key) for key in ("arms", "vcpus", "pages", "faults")},
     ),
     _of_document(
@@ -287,7 +297,7 @@ KINDS = (
         lines=lambda it: map(amplification.amplified_line, it["orderings"]),
         suite=lambda it: str(it["scenario"]["name"]),
         cases=amplification.amplification_cases,
-        rows=lambda it: [_a_row(one, it["scenario"], scenario=it["scenario"]["name"]) for one in it["orderings"]],
+        rows=lambda it: _raced_rows(it, it["orderings"]),
         about=lambda it: {key: value for key, value in it["scenario"].items() if key != "seed"},
     ),
     _of_document(

@@ -114,6 +114,7 @@ class ScenarioShape(ActorsShape):
     kick_by: str = "word"
     costs: dict[str, str] = {}
     orderings: list[str] = []
+    changed: dict[str, Any] = {}
 
 
 class DocumentShape(Shape):
@@ -137,6 +138,8 @@ class ExplorationShape(OrderingShape, SizeShape):
 
     title: str
     faults: list[str]
+    parameters: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     flow: FlowName = "shootdown"
     tlb_entries: Count
     method: str

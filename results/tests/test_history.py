@@ -12,7 +12,7 @@ from results.draw.over_time import FIGURES, history_picture
 from results.draw.sheet import drawn
 from results.history import History
 from results.tests.builders.bench import a_bench, noisy
-from results.tests.builders.run import a_result, a_run, of_an_earlier_version
+from results.tests.builders.run import SCENARIO, a_result, a_run, of_an_earlier_version
 from results.verdict import Verdict, too_few
 
 
@@ -40,6 +40,31 @@ def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_ro
 
     assert found == [
         (point, name, "passed") for name in ("spec", "v18") for point in ("vcpus=4", "vcpus=1", "vcpus=16")
+    ]
+
+
+def test_a_changed_run_or_bench_has_a_name_of_its_own_and_is_found_by_the_plain_one(tmp_path: Path):
+    faulty = a_run("spec", parameters={"faults": ["lost_kick"]}, changed={"kick.wait": False})
+    scenario = {**SCENARIO, "changed": {"pages": 8}}
+    keep(tmp_path / "plain", a_run("spec"))
+    keep(tmp_path / "changed", faulty, scenario=scenario)
+    bench = a_bench(10, noisy({}))
+    arms = [arm.model_copy(update={"changed": {"gate": "flag"}} if arm.arm == "B" else {}) for arm in bench.arms]
+    changed = bench.model_copy(update={"arms": tuple(arms), "scenario": {**bench.scenario, "changed": {"rate": 9.5}}})
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "bench.json").write_text(changed.json_text())
+
+    history = History([tmp_path])
+
+    assert {(row["scenario"], row["ordering"], row["changed"]) for row in history.rows({"ordering": "spec"})} == {
+        ("review", "spec", ""),
+        ("review (pages=8)", "spec (lost_kick, kick.wait=false)", "lost_kick, kick.wait=false, pages=8"),
+        ("review (rate=9.5)", "spec", "rate=9.5"),
+    }
+    assert [row["ordering"] for row in history.rows({"ordering": "v18*"})] == ["v18 (gate=flag)"]
+    assert history.query("SELECT DISTINCT scenario, ordering FROM rounds ORDER BY 2") == [
+        {"scenario": "review (rate=9.5)", "ordering": "spec"},
+        {"scenario": "review (rate=9.5)", "ordering": "v18 (gate=flag)"},
     ]
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from results.words import (
+    broken_name,
     conditions,
     count,
     nanoseconds,
@@ -102,3 +103,21 @@ def test_what_is_not_as_usual_is_told():
         "kick by signal",
         "costs track=2us exit=0",
     ]
+
+
+def test_what_was_changed_is_told_once_and_whose_it_is_where_not_all_have_it():
+    spec = {"ordering": "spec", "parameters": {"faults": ["lost_kick"]}, "changed": {"kick.wait": False}}
+    v18 = {"ordering": "v18", "changed": {"kick.wait": False, "gate": "flag"}}
+    scenario = {"changed": {"pages": 8, "tick_us": 0}}
+
+    assert conditions(scenario, [spec, v18], ["pages"]) == [
+        "faults: lost_kick in spec",
+        "set: kick.wait=false, gate=flag in v18, tick_us=0",
+    ]
+    assert conditions(scenario, [spec]) == ["faults: lost_kick", "set: kick.wait=false, pages=8, tick_us=0"]
+
+
+def test_a_head_breaks_a_name_at_underscores_and_marks_and_never_before_its_first_word():
+    assert broken_name("kick_then_track (unsafe) (changed)") == "kick_then_\ntrack\n(unsafe)\n(changed)"
+    assert broken_name("block,track,remove,kick") == "block,track,remove,kick"
+    assert broken_name("spec", safe=False) == "spec\n(unsafe)"

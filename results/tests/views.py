@@ -92,6 +92,7 @@ def a_review() -> dict[str, Any]:
     unsafe = a_run(
         "no_kick", {"tracking_not_done": 613, "stale_in_window": 71}, expect=["tracking_not_done"],
         verdict="failed", reason="showed what nobody declared", notes=["zapper 0 at TRACK"], perturbed=True,
+        parameters={"faults": ["lost_kick"]}, changed={"kick.wait": False},
         perturbation={"declared": {"a": "1"}, "never_struck": ["a"], "yields": 7, "delays": 3, "delayed_ns": 901},
         **distinct(2),
     )  # fmt: skip
@@ -99,6 +100,7 @@ def a_review() -> dict[str, Any]:
     v18 = a_run("v18", {"stale_in_window": 809}, shootdown=["block", "track", "kick", "remove"], **distinct(1))
     host = {**HOST, **{key: value for key, value in facts().items() if key in MACHINE}, "hypervisor": "KVM"}
     scenario = {**SCENARIO, "title": "kick or TRACK first?", "flow": "batch", "batch": 16, "rate": 1_000.0}
+    scenario["changed"] = {"rate": 1_000.0, "delays.kick.send": "200ns", "tick_us": 0}
     runs = [spec, v18, unsafe]
     return a_result(
         *runs, host=host, scenario=scenario, caveats=caveats(host, scenario, runs), seed=7, commit="0123abc",

@@ -5,8 +5,8 @@ what the statistics count.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from scenarios.costs import COSTS
@@ -18,7 +18,7 @@ from scenarios.wording import shown, unknown
 from stress.bench.beside import beside
 from stress.errors import UsageFault
 from stress.options import BenchRequest
-from stress.resolve import budget_seconds, check_read, resolve
+from stress.resolve import budget_seconds, changes_of, check_read, resolve
 from stress.sweeps import axes
 
 MIN_ROUNDS, MAX_ROUNDS = 10, 9_999
@@ -50,6 +50,7 @@ class Experiment:
     points: Sequence[Point]
     rounds: int
     budget_s: float | None
+    changed: Mapping[str, Any] = field(default_factory=dict)  # of the scenario and the orderings, by options
     real: bool = False  # arms are ways to kick, and the kernel's own shootdowns: `stress/bench/beside.py`
 
     @property
@@ -79,11 +80,12 @@ def design(request: BenchRequest) -> Experiment:
     if key is not None:
         for one in scenarios:
             check_read(one, orderings, {key: "--sweep"})
+    changes = {} if real else changes_of(request, scenario, orderings)
     if budget_s is not None:
         free = [key for key in ("duration_s", "warmup_s") if key not in chosen]
         rounds, scenarios = fitted(budget_s, len(orderings) + 1, scenarios, free=free)
         scenario = with_options(scenario, duration_s=scenarios[0].duration_s, warmup_s=scenarios[0].warmup_s)
-    return Experiment(scenario, orderings, key, points(key, scenarios), rounds, budget_s, real)
+    return Experiment(scenario, orderings, key, points(key, scenarios), rounds, budget_s, changes, real)
 
 
 def points(key: str | None, scenarios: Sequence[Scenario]) -> list[Point]:

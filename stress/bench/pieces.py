@@ -49,6 +49,7 @@ def subject_of(experiment: Experiment, cpus: str | None) -> Plain:
         "points": [one.scenario.model_dump(mode="json") for one in experiment.points],
         "rounds": experiment.rounds,
         "budget_s": experiment.budget_s,
+        "changed": experiment.changed,
         "real": experiment.real,
         "cpus": cpus,
     }
@@ -59,7 +60,7 @@ def experiment_in(subject: Mapping[str, Any]) -> Experiment:
     scenario = Scenario.model_validate(subject["scenario"])
     orderings = [Ordering.model_validate(one) for one in subject["orderings"]]
     its = points(subject["sweep"], [Scenario.model_validate(one) for one in subject["points"]])
-    told = (subject[key] for key in ("rounds", "budget_s", "real"))
+    told = (subject[key] for key in ("rounds", "budget_s", "changed", "real"))
     return Experiment(scenario, orderings, subject["sweep"], its, *told)
 
 
@@ -132,7 +133,7 @@ def record_of(job: Job, pieces: Pieces) -> Bench:
     shown = {
         **scenario.model_dump(mode="json"),
         "orderings": [o.name for o in its.orderings],
-        **({"real": True} if its.real else {}),
+        **({"real": True} if its.real else {"changed": its.changed["scenario"]}),
     }
     hosts = head.pop("hosts")
     return Bench(
@@ -148,7 +149,7 @@ def record_of(job: Job, pieces: Pieces) -> Bench:
             seed=scenario.seed,
         ),
         sweep=sweep,
-        arms=arms(its.orderings, perturbed=scenario.perturbed, real=its.real),
+        arms=arms(its.orderings, perturbed=scenario.perturbed, real=its.real, changed=its.changed.get("orderings", {})),
         rounds=tuple(Race(**race, machine=one["machine"]) for one in ours for race in one["found"]["races"]),
         seconds=round(sum(one["seconds"] for one in ours), 3),
     )

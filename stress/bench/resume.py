@@ -82,7 +82,7 @@ def experiment_of(where: Path, bench: Bench) -> Experiment:
 
 
 def _experiment(bench: Bench) -> Experiment:
-    of_model = {key: value for key, value in bench.scenario.items() if key != "real"}
+    of_model = {key: value for key, value in bench.scenario.items() if key not in ("real", "changed")}
     scenario = Scenario.model_validate(of_model)
     key, scenarios, real = None, [scenario], bench.is_real
     if sweep := bench.sweep:
@@ -92,4 +92,5 @@ def _experiment(bench: Bench) -> Experiment:
     names = [arm.ordering for arm in arms]
     orderings = arms_of(names) if real else [Ordering.model_validate(arm.parameters) for arm in arms]
     design = bench.design
-    return Experiment(scenario, orderings, key, points(key, scenarios), design.rounds, design.budget_s, real)
+    changed = {"scenario": bench.scenario.get("changed", {}), "orderings": {arm.ordering: arm.changed for arm in arms}}
+    return Experiment(scenario, orderings, key, points(key, scenarios), design.rounds, design.budget_s, changed, real)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -51,7 +52,13 @@ class RoundBroken(Exception):
     """A race that did not come to its end, for any reason but the user's wish: what is to be said of it."""
 
 
-def arms(orderings: Sequence[Ordering], *, perturbed: bool, real: bool = False) -> tuple[Arm, ...]:
+def arms(
+    orderings: Sequence[Ordering],
+    *,
+    perturbed: bool,
+    real: bool = False,
+    changed: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> tuple[Arm, ...]:
     """The first ordering as A and again as A2, then B, C, ... AA, AB where there are more than 26."""
     named = [(REFERENCE, orderings[0]), (AGAIN, orderings[0])]
     named += [(_letters(place), ordering) for place, ordering in enumerate(orderings[1:], start=1)]
@@ -65,6 +72,7 @@ def arms(orderings: Sequence[Ordering], *, perturbed: bool, real: bool = False) 
             shootdown=() if real and ordering.name in ARMS else ordering.shootdown,
             perturbed=perturbed,
             parameters={} if real else ordering.model_dump(mode="json"),
+            changed=dict(changed.get(ordering.name, {})),
         )
         for arm, ordering in named
     )

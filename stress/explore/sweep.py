@@ -14,7 +14,7 @@ from kernels.tdx.outcomes import FORBIDDEN
 from results.kinds.exploration import document, together
 from results.verdict import Verdict
 from results.words import count
-from scenarios.models import Ordering, Scenario
+from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from stress.errors import UsageFault
 from stress.explore.grid import memory_of_each
 from stress.explore.ordering import Sample, Whole, drawn_apart, get_ready, search
@@ -24,6 +24,7 @@ from stress.options import ExploreRequest
 from stress.pieces.record import Job, Pieces, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.placement import inherited_cpus
+from stress.resolve import changes_of
 from stress.screen import Screen
 from stress.session import Session
 from stress.sweeps import MOST, axes
@@ -66,8 +67,18 @@ def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
             request._replace(sweep=None, share=None, cluster=None, settings=(*request.settings, *settings))
         )
         told = scenario.model_dump(mode="json")
+        changed = changes_of(request, scenario, orderings, MACHINE_KEYS)
         cells += [
-            {"point": ",".join(settings), "scenario": told, "ordering": one.model_dump(mode="json")}
+            {
+                "point": ",".join(settings),
+                "scenario": told,
+                "ordering": one.model_dump(mode="json"),
+                "changed": {
+                    key: value
+                    for key, value in {**changed["orderings"][one.name], **changed["scenario"]}.items()
+                    if key not in its
+                },
+            }
             for one in orderings
         ]
     return {"method": method, "points": cells}
@@ -99,7 +110,7 @@ def run_point(
     ordering = Ordering.model_validate(described["ordering"])
     scenario = Scenario.model_validate(described["scenario"])
     entry = search(ordering, scenario, _method(described), lambda _: not interrupts).entry
-    return {**entry, "point": described["point"]}, not interrupts
+    return {**entry, "point": described["point"], "changed": described["changed"]}, not interrupts
 
 
 def _document(

@@ -10,7 +10,7 @@ from results.kinds.exploration import document, exploration_exit_code, is_sample
 from results.store import RunDirectory, json_bytes
 from results.verdict import Verdict
 from results.words import plural
-from scenarios.models import Ordering, Scenario
+from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from scenarios.witness import witness_text
 from stress.explore.ordering import FORBIDDEN, Sample, Searched, Whole, get_ready, search
 from stress.explore.witness import Recorded, write_pictures
@@ -19,6 +19,7 @@ from stress.processes.limits import threads_to_start
 from stress.processes.memory import chosen_memory
 from stress.processes.placement import inherited_cpus
 from stress.progress import search_display
+from stress.resolve import changes_of
 from stress.session import Session, origin, session
 
 EXPLORATION = "exploration.json"
@@ -109,6 +110,7 @@ def _search_all(
 ) -> None:
     """Every ordering in turn, until the user has enough, or `--fail-fast` says so."""
     count, sampled = len(orderings), isinstance(method, Sample)
+    changed = changes_of(request, scenario, orderings, MACHINE_KEYS)
     for number, ordering in enumerate(orderings, start=1):
         if its.interrupts:
             return
@@ -123,6 +125,7 @@ def _search_all(
             advice=STOPS_THERE,
         ) as watch:
             found = search(ordering, scenario, method, watch)
+        found.entry["changed"] = {**changed["orderings"][ordering.name], **changed["scenario"]}
         record.searched.append(found)
         its.note(f"{ordering.name}: {found.entry['verdict']}: {found.entry['reason']}")
         if number < count:

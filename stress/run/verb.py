@@ -9,6 +9,7 @@ from typing import Any
 
 from results.caveats import caveats
 from results.collect.last_steps import LastSteps, together, trace, what_led_to_it
+from results.exchange.cases import why_of
 from results.kinds.files import write_pictures, write_real_report, write_texts
 from results.kinds.kind import BY_NAME
 from results.kinds.real import SCHEMA as REAL_SCHEMA
@@ -33,6 +34,7 @@ from stress.processes.race import race
 from stress.progress import race_display
 from stress.provenance import machine_id
 from stress.real import verb as real
+from stress.resolve import changes_of
 from stress.screen import Screen
 from stress.session import Session
 
@@ -54,6 +56,8 @@ def run(request: RunRequest, asked: tuple[Scenario, list[Ordering]] | Real | Non
         else:
             scenario, orderings = asked[0].model_dump(mode="json"), [one.model_dump(mode="json") for one in asked[1]]
         subject = {"scenario": scenario, "orderings": orderings, "cpus": request.cpus, "trace": request.trace}
+        if not isinstance(asked, Real):
+            subject["changed"] = changes_of(request, *asked)
     job = job_of(subject)
     chosen_cpus(subject["cpus"])
     if job.kind == REAL:
@@ -71,7 +75,7 @@ def run(request: RunRequest, asked: tuple[Scenario, list[Ordering]] | Real | Non
         run = found.get("run")
         if run is None:
             return "", False
-        line = f"{run['ordering']}: {run['verdict']}: {run['reason']}"
+        line = f"{run['ordering']}: {run['verdict']}: {why_of(run)}"
         if request.verbose and run.get("ready_s") is not None:
             line += f"; {run['vcpus'] + run['zappers']} workers ready after {run['ready_s']:.3f} s"
         failed = request.fail_fast and run["verdict"] in (Verdict.failed, Verdict.hung)
@@ -94,6 +98,7 @@ def job_of(subject: Plain) -> Job:
         key_of(number, one["name"]): {
             **{key: subject[key] for key in ("scenario", "cpus", "trace")},
             "ordering": one,
+            "changed": subject.get("changed", {}).get("orderings", {}).get(one["name"], {}),
             "seed": subject["scenario"]["seed"],
             "place": f"{name}, ordering {number} of {count}",
         }
@@ -125,6 +130,7 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
         run = race(prepared, ordering, scenario, interrupts, show)
     if run.last_steps is not None:
         _last_steps[ordering.name] = run.last_steps
+    run.json["changed"] = described["changed"]
     return raced(run, ready.host)
 
 
@@ -140,6 +146,7 @@ def _result(job: Job, pieces: Pieces, after: Plain) -> Plain:
         schema, more, said = REAL_SCHEMA, {"zappers": 1, "placement": "apart"}, real_caveats
     else:
         schema, more, said = SCHEMA, {"orderings": [one["name"] for one in job.subject["orderings"]]}, caveats
+        more["changed"] = job.subject.get("changed", {}).get("scenario", {})
     scenario = {**scenario, **more}
     about = {"seed": scenario["seed"], "caveats": said(host, scenario, runs), "scenario": scenario}
     return {"schema": schema, **head, **({"hosts": hosts} if several else {}), **about, "runs": runs}

@@ -4,7 +4,7 @@ import pytest
 
 from stress.errors import UsageFault
 from stress.options import RunRequest
-from stress.resolve import resolve
+from stress.resolve import changes_of, resolve
 from stress.session import check_files
 
 
@@ -24,6 +24,14 @@ def test_an_option_goes_over_the_scenario_and_over_set() -> None:
 
     assert (scenario.vcpus, scenario.pages, scenario.duration_s) == (5, 8, 0.5)
     assert [(ordering.name, ordering.safe) for ordering in orderings] == [("v18", True)]
+
+
+def test_what_options_change_is_known_of_the_scenario_and_of_each_ordering() -> None:
+    request = RunRequest(orderings=("spec", "v18"), settings=("kick.wait=false", "pages=8"), faults=("lost_kick",))
+
+    assert changes_of(request, *resolve(request)) == {
+        "scenario": {"pages": 8}, "orderings": {"spec": {"kick.wait": False}, "v18": {"kick.wait": False}},
+    }  # fmt: skip
 
 
 def test_a_directory_for_a_junit_file_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from results.caveats import Caveat, caveat
+from results.changes import MARK, changes, with_changes
 from results.figures import FIGURES, Figure, figures_of
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import comparison, without_ground
@@ -32,7 +33,7 @@ class Rounds:
     """One result as rounds. `values` are by ordering, point and figure, one a round that measured it; `intervals` stand
     only for a run, by order statistics within it. `safe` says which orderings are; `swept` is the key of a sweep; where
     machines stand `apart` each has points of its own.
-    `ungrounded` says why not all rounds rank by a figure."""
+    `ungrounded` says why not all rounds rank by a figure, `changed` what of an ordering is not as its file has it."""
 
     path: Path
     is_bench: bool
@@ -48,6 +49,7 @@ class Rounds:
     swept: str = ""
     apart: bool = False
     ungrounded: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def orderings(self) -> tuple[str, ...]:
@@ -94,6 +96,7 @@ def _of_bench(path: Path, bench: Bench, *, apart: bool) -> Rounds:
         {name: arm.safe for name, arm in arms.items()}, tuple(points),
         doubts=(f"{doubtful} there",) if doubtful else (),
         swept=bench.sweep.key if bench.sweep else "", apart=apart, ungrounded=ungrounded,
+        changed={name: changes(arm.its) for name, arm in arms.items()},
     )  # fmt: skip
 
 
@@ -111,6 +114,7 @@ def _of_run(path: Path, result: Mapping[str, Any], *, apart: bool) -> Rounds:
     return Rounds(
         path, False, result["host"], result["scenario"], result.get("version", "unknown"), result.get("commit"), values,
         {run["ordering"]: is_safe(run) for run in result["runs"]}, (at,), intervals, apart=apart,
+        changed={run["ordering"]: changes(run) for run in result["runs"]},
         doubts=tuple(_doubts(result["runs"])),
     )  # fmt: skip
 
@@ -129,7 +133,7 @@ REMEDIES = {
     Kind.moment: "again on an idle machine",
 }
 # What of a scenario changes nothing that is compared, and what only makes it longer.
-NEVER = ("name", "title", "shows", "orderings", "seed", "watchdog_s", "shootdowns")
+NEVER = ("name", "title", "shows", "orderings", "seed", "watchdog_s", "shootdowns", "changed")
 LENGTHS = ("duration_s", "warmup_s")
 # Keys that a result of an earlier version does not have, and what they were then.
 LATER = {
@@ -154,6 +158,13 @@ def unlike(first: Rounds, second: Rounds) -> str:
     if differing:
         more = f" and {len(differing) - MOST_TOLD} more" if len(differing) > MOST_TOLD else ""
         return f"not comparable: {'; '.join(differing[:MOST_TOLD])}{more}; give two results of one scenario"
+    both = [name for name in first.changed if name in second.changed]
+    if other := [name for name in both if first.changed[name] != second.changed[name]]:
+        told = [
+            f"{with_changes(name, first.changed[name])} in A, {with_changes(name, second.changed[name])} in B"
+            for name in other
+        ]
+        return f"not comparable: {'; '.join(told)}; give two results of the same orderings"
     if not set(first.points) & set(second.points):
         return f"not comparable: {', '.join(first.points)} in A, {', '.join(second.points)} in B; no point is in both"
     return ""
@@ -300,7 +311,8 @@ def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Compariso
             safe = first.safe[one.ordering] and second.safe[one.ordering]
             if not safe:
                 marked.add(len(rows))
-            who = f"{named(one.ordering, safe)}{f' {one.point}' if one.point else ''}"
+            name = named(one.ordering, safe) + MARK * bool(first.changed.get(one.ordering))
+            who = f"{name}{f' {one.point}' if one.point else ''}"
             values = (value_text(figure, one.reference), value_text(figure, one.value))
             rows.append((figure.words, who, one.verdict_text, *values))
     head = ("figure", "ordering", "effect, B over A", "A", "B")

@@ -98,7 +98,7 @@ def setting(bench: Bench) -> str:
 def arm_styles(bench: Bench) -> dict[str, Style]:
     """The look of each arm, that of its ordering."""
     orderings = {arm.ordering: arm for arm in bench.arms}
-    runs = [{"ordering": a.ordering, "expect": a.expect, "perturbed": a.perturbed} for a in orderings.values()]
+    runs = [{**a.its, "expect": a.expect, "perturbed": a.perturbed} for a in orderings.values()]
     looks = dict(zip(orderings, styles(runs), strict=True))
     return {arm.arm: looks[arm.ordering] for arm in bench.arms}
 

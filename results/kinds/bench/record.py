@@ -38,7 +38,9 @@ class Part(BaseModel):
 
 
 class Arm(Part):
-    """An ordering's place in the bench. `parameters` are the ordering's own, every key of them."""
+    """An ordering's place in the bench. `parameters` are the ordering's own, every key of them; `changed` those that
+    are not as its file has them.
+    """
 
     arm: str
     ordering: str
@@ -48,6 +50,12 @@ class Arm(Part):
     shootdown: tuple[str, ...] = ()
     perturbed: bool = False
     parameters: dict[str, Any] = Field(default_factory=dict)
+    changed: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def its(self) -> dict[str, Any]:
+        """As `results.changes` takes it."""
+        return {"ordering": self.ordering, "parameters": self.parameters, "changed": self.changed}
 
     @property
     def safe(self) -> bool:

@@ -144,7 +144,7 @@ def heading(bench: Bench) -> str:
     return (
         f"{bench.scenario['name']}: {plural(bench.finished_rounds, 'round')} of {plural(races, 'race')}, each "
         f"{design.duration_s:g} s after {design.warmup_s:g} s of warm-up"
-        f"{''.join(f', {one}' for one in conditions(bench.scenario))}"
+        f"{''.join(f'; {one}' for one in conditions(bench.scenario, (arm.its for arm in bench.once)))}"
     )
 
 

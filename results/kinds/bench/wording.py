@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from kernels.tdx.rules import Flow, has_part
+from results.changes import MARK, changes
 from results.figures import BY_ID, FIGURES, REAL_FIGURES, Figure
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.numbers.rounds import LEAST_ROUNDS
@@ -143,8 +144,8 @@ def words(bench: Bench, figure: str) -> str:
 
 
 def arm_name(arm: Arm) -> str:
-    """The ordering's name, marked where it is not safe."""
-    return named(arm.ordering, arm.safe)
+    """The ordering's name, marked where it is not safe, or not the one that its file has."""
+    return named(arm.ordering, arm.safe) + MARK * bool(changes(arm.its))
 
 
 # Of a shootdown, and of the vCPUs that it has left the guest.

@@ -6,6 +6,7 @@ And what the latencies have to be read against, the machine's own costs: told, n
 from collections.abc import Mapping
 from typing import Any
 
+from results.changes import changes
 from results.verdict import lacking, whole
 from results.words import machine_size, nanoseconds, nanoseconds_with_interval, plural, share
 
@@ -31,6 +32,8 @@ def review_answer(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _not_passed(run: Run) -> str | None:
+    if told := changes(run):
+        return f"raced with {', '.join(told)}"
     if run["verdict"] != "passed":
         return f"{run['verdict']} ({run['reason']})"
     why = lacking(run)

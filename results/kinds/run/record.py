@@ -125,6 +125,8 @@ class _Run(RacedShape):
     own_share: Share | None = None
     out_of_guest_share: Seconds | None = None
     perturbation: dict[str, Any] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    changed: dict[str, Any] = Field(default_factory=dict)
     trace: dict[str, Any] | None = None
     stale_age_epochs: dict[str, Count]
     latency_ns: _Latency

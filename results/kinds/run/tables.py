@@ -16,7 +16,7 @@ from rich.text import Text
 from kernels.tdx.counters import PHASES_EVERY
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import Flow, has_part
-from results.exchange.cases import Case, unreached
+from results.exchange.cases import Case, unreached, why_of
 from results.figures import PHASES, phase_shares
 from results.kinds.run.answer import yardstick
 from results.numbers.statistics import ENOUGH
@@ -74,7 +74,7 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     size = machine_size({"vcpus": 0, "zappers": 0, "pages": 0, **scenario}, "pages")
     rate = f", open loop at {scenario['rate']:,.10g} shootdowns/s" if scenario.get("rate") else ""
     seconds = max((run["seconds"] for run in runs), default=0.0)
-    told = "".join(f", {one}" for one in conditions(scenario))
+    told = "".join(f"; {one}" for one in conditions(scenario, runs, ("pages", "rate")))
     yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s each{rate}{told}"
     head = ("", "", "SHOOTDOWNS", "MET A VCPU", "")
     yield Table("", head, tuple(map(_verdict_row, runs)), frozenset({2, 3}), _unsafe(runs), least=(4,))
@@ -136,7 +136,7 @@ def seen_table(runs: Sequence[Run]) -> Table:
         if set(cells) != {"-"}:
             grade = next(_graded(o) for o, _ in seen_in if o and o["count"])
             shown.append((outcome + ", of reads" * (outcome in OF_READS), grade, *cells))
-    head = ("WHAT WAS SEEN", "grade", *(broken_name(run["ordering"], safe=is_safe(run)) for run in runs))
+    head = ("WHAT WAS SEEN", "grade", *(broken_name(name_of(run)) for run in runs))
     bad = frozenset(place for place, row in enumerate(shown) if row[1].endswith("!"))
     return Table("", head, tuple(shown), frozenset(range(2, len(head))), bad, least=(1,))
 
@@ -352,4 +352,4 @@ def _case(run: Run, more: Sequence[str]) -> Case:
     counts = [f"{name}: {count}" for name, count in seen(run, *FAILING).items()]
     details = [*counts, said(run), *run["notes"]]
     seconds = run["seconds"] + run.get("warmup_s", 0.0)
-    return Case(run["ordering"], run["verdict"], run["reason"], seconds, details, word_of(run), shlex.join(more))
+    return Case(run["ordering"], run["verdict"], why_of(run), seconds, details, word_of(run), shlex.join(more))

@@ -195,6 +195,14 @@ def test_no_two_of_fourteen_orderings_look_the_same():
     assert len({(look.dash, look.marker) for look in looks}) == 14
 
 
+def test_a_changed_ordering_is_marked_in_legends_and_told_in_the_head() -> None:
+    changed = {"parameters": {"faults": ["lost_kick"]}, "changed": {"kick.wait": False}}
+    run = a_run("spec", trace={"ns_of_entry": 1.0}, **changed)
+
+    assert styles([run])[0].name == "spec (changed) (traced)"
+    assert "; faults: lost_kick; set: kick.wait=false; Some CPU" in sheet.subtitle(a_result(run))
+
+
 def test_a_long_name_is_cut_in_its_middle():
     assert shortened("a" * 30 + "b" * 30) == "a" * 18 + "..." + "b" * 18
 

@@ -115,7 +115,10 @@ def test_an_empty_directory_is_that_of_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "rows"),
     [
-        ("exploration", [("v18", True, "passed"), ("w1", False, "failed"), ("mine", True, "inconclusive")]),
+        (
+            "exploration",
+            [("v18", True, "passed"), ("w1 (no_flush_at_entry)", False, "failed"), ("mine", True, "inconclusive")],
+        ),
         ("orders", [("mine", False, "passed")]),
         ("faults", [("right", True, "passed"), ("wrong", False, "passed")]),
         ("contract", [("once", True, "passed"), ("spun", True, "passed"), ("literal", False, "passed")]),

@@ -53,6 +53,17 @@ def test_only_the_time_after_the_warm_up_is_measured(tdx_stress: Command) -> Non
     assert 0 < run["shootdowns"] < run["all_shootdowns"]
 
 
+def test_an_ordering_with_a_fault_or_a_setting_is_not_shown_as_the_unmodified_one(tdx_stress: Command) -> None:
+    options = ("--fault", "no_flush_at_entry", "--set", "kick.wait=false", "--set", "tick_us=0", "--duration", "300ms")
+    done = tdx_stress("run", "--ordering", "spec", *options, "--no-report")
+
+    shown = " ".join(done.stdout.split())
+    assert "; faults: no_flush_at_entry; set: kick.wait=false, tick_us=0 " in shown
+    assert "FAILED spec (changed)" in shown
+    assert "FAILED spec: with no_flush_at_entry, kick.wait=false: declared safe" in shown
+    assert "Observation spec Sometimes" in shown or "Observation spec Always" in shown
+
+
 def test_a_number_of_shootdowns_ends_the_race(tdx_stress: Command) -> None:
     options = ("--shootdowns", "500", "--warmup", "1h", "--no-report", "--json", "-")
     run = printed(tdx_stress("run", "--ordering", "spec", *options))["runs"][0]
