@@ -71,9 +71,10 @@ def would_have_caught(n: int) -> float | None:
 
 
 def enough(q: float) -> int:
-    """The fewest samples that give the quantile q an interval by order statistics on both sides: 6 for the median, 368
-    for p99, 3,688 for p99.9."""
-    return math.ceil(math.log((1 - LEVEL) / 2) / math.log(max(q, 1 - q)))
+    """The fewest samples that give the quantile q, the median or above, an interval by order statistics on both sides:
+    6 for the median, 368 for p99, 3,688 for p99.9.
+    """
+    return math.ceil(math.log((1 - LEVEL) / 2) / math.log(q))
 
 
 ENOUGH = {name: enough(q) for name, q in PERCENTILES.items()}
