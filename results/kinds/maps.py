@@ -198,23 +198,28 @@ LOOKS = {
     "open": ("#FFFFFF", "//", "#222222"),
 }  # fmt: skip
 CELL_EDGE, ADDED = "#FFFFFF", "#000000"
-MATRIX_IN, LEFT_IN, FAULT_IN, MATRIX_HEAD_IN, NAMES_IN = 16.0, 2.6, 0.37, 0.8, 0.68
+# At the most, and of a column where there are few, but no less than the sentences take.
+MATRIX_IN, COLUMN_IN, LEAST_IN = 16.0, 1.3, 11.0
+LEFT_IN, FAULT_IN, MATRIX_HEAD_IN, NAMES_IN = 2.6, 0.37, 0.8, 0.68
 
 
 def matrix_picture(matrix: Mapping[str, Any]) -> Figure:
     """The heat map."""
     cells, heads = matrix["pairs"], heads_of(matrix)
     rows = rows_of(cells)
-    foot = textwrap.wrap(_matrix_foot(matrix), 200)
-    body, foot_in = FAULT_IN * len(rows), LINE_IN * (len(foot) + 4.0)
-    height = MATRIX_HEAD_IN + NAMES_IN + body + foot_in
-    figure = Figure(figsize=(MATRIX_IN, height))
-    subtitle = (
+    columns_in = min(COLUMN_IN * len(heads), MATRIX_IN - LEFT_IN - 0.2)
+    across = max(LEFT_IN + columns_in + 0.2, LEAST_IN)
+    foot = textwrap.wrap(_matrix_foot(matrix), round(12.5 * across))
+    head = textwrap.wrap(
         "A column: an ordering; a row: a fault, the module's or KVM's, by its flow. In a cell: the gravest outcome,"
-        " and the steps of its shortest schedule. Framed: the fault adds an outcome to the ordering."
+        " and the steps of its shortest schedule. Framed: the fault adds an outcome to the ordering.",
+        round(13 * across),
     )
-    head_and_foot(figure, _matrix_title(matrix), subtitle, foot, LINE_IN * (len(foot) + 0.1))
-    left, wide = LEFT_IN / MATRIX_IN, 1 - (LEFT_IN + 0.2) / MATRIX_IN
+    body, foot_in = FAULT_IN * len(rows), LINE_IN * (len(foot) + 4.0)
+    height = MATRIX_HEAD_IN + LINE_IN * (len(head) - 1) + NAMES_IN + body + foot_in
+    figure = Figure(figsize=(across, height))
+    head_and_foot(figure, _matrix_title(matrix), "\n".join(head), foot, LINE_IN * (len(foot) + 0.1))
+    left, wide = LEFT_IN / across, columns_in / across
     _draw_matrix(figure.add_axes((left, foot_in / height, wide, body / height)), cells, rows, heads)
     handles = []
     for verdict, (colour, hatch, _) in LOOKS.items():
@@ -243,7 +248,7 @@ def _draw_matrix(
         ax.text(column + 0.5, row + 0.5, text, fontsize=6.8, color=ink, ha="center", va="center")
     ax.xaxis.tick_top()
     ax.set_xticks([place + 0.5 for place in range(len(names))], list(heads.values()), fontsize=8.5)
-    texts = [f"flow {flow}" if fault == NO_FAULT else fault.replace("+", "\n+ ") for flow, fault in rows]
+    texts = [f"{flow}, no fault" if fault == NO_FAULT else fault.replace("+", "\n+ ") for flow, fault in rows]
     ax.set_yticks([place + 0.5 for place in range(len(rows))], texts, fontsize=9)
     for place, (label, (_, fault)) in enumerate(zip(ax.get_yticklabels(), rows, strict=True)):
         if fault == NO_FAULT:

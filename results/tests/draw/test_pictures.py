@@ -196,7 +196,7 @@ def test_no_two_of_fourteen_orderings_look_the_same():
 
 
 def test_a_changed_ordering_is_marked_in_legends_and_told_in_the_head() -> None:
-    changed = {"parameters": {"faults": ["lost_kick"]}, "changed": {"kick.wait": False}}
+    changed: dict[str, Any] = {"parameters": {"faults": ["lost_kick"]}, "changed": {"kick.wait": False}}
     run = a_run("spec", trace={"ns_of_entry": 1.0}, **changed)
 
     assert styles([run])[0].name == "spec (changed) (traced)"
