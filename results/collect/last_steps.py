@@ -5,6 +5,7 @@ drawn STEP_NS long, or from the actor's step before where that is nearer. Steps 
 another than a line of memory takes from CPU to CPU, some 100 ns, may stand in the wrong order.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from results.words import nanoseconds
 
 STEP_NS = 20
 MOST_ROWS, FIRST_ROWS, MOST_EVENTS = 60, 16, 4096
+MOST_OF_A_TURN, LEAST_TURNS = 6, 2
 ENTERED = 8
 CLAIMS = frozenset({"claim_page", "claim_range"})
 
@@ -132,21 +134,40 @@ def _claims(event: Event, mirror: str) -> bool:
 
 
 def columns(traced: Traced, *, every: bool = False) -> Columns:
-    """What led to the failure, a column an actor; a row a step where `every` says so, else calls are folded.
-
-    Of very many rows the middle is left out, and a row says so.
+    """What led to the failure, a column an actor; a row a step where `every` says so, else calls are folded, and turns
+    that only repeat. Of very many rows the middle is left out, and a row says so.
     """
 
     def when(group: range) -> str:
         ns = traced.at_ns[group[0]]
         return f"{'-' if ns < 0 else '+' if ns else ''}{nanoseconds(abs(ns))}"
 
-    rows = (every_step if every else folded)(traced.story, when)
+    rows = every_step(traced.story, when) if every else without_turns(folded(traced.story, when))
     if len(rows) > MOST_ROWS:
         left_out = Row("", rows[FIRST_ROWS].actor, f"[{len(rows) - MOST_ROWS:,} rows left out: see {TRACE}]")
         rows = [*rows[:FIRST_ROWS], left_out, *rows[FIRST_ROWS - MOST_ROWS :]]
     acting = {row.actor for row in rows}
     return Columns([actor for actor in traced.story.actors if actor in acting], rows, "TIME")
+
+
+def without_turns(rows: Sequence[Row]) -> list[Row]:
+    """The rows; where up to so many stand again and again, but for numbers, once, and how many times more."""
+    alike = [(row.actor, re.sub(r"\d+", "", row.does), row.outcomes) for row in rows]
+    kept: list[Row] = []
+    at = 0
+    while at < len(rows):
+        for turn in range(1, MOST_OF_A_TURN + 1):
+            end = at + turn
+            while alike[end : end + turn] == alike[at : at + turn]:
+                end += turn
+            if (more := (end - at) // turn - 1) >= LEAST_TURNS:
+                kept += [*rows[at : at + turn], Row("", rows[at].actor, f"[and so on, {more:,} times more]")]
+                at = end
+                break
+        else:
+            kept.append(rows[at])
+            at += 1
+    return kept
 
 
 def what_led_to_it(steps: LastSteps, *, every: bool = False) -> Iterator[RenderableType]:

@@ -19,8 +19,10 @@ from results.collect.last_steps import (
     together,
     trace,
     window,
+    without_turns,
 )
 from results.collect.last_steps import what_led_to_it as told
+from results.exchange.columns import Row
 from results.exchange.trace_events import text
 
 FACTS: dict[str, Any] = {
@@ -225,3 +227,15 @@ def test_the_cost_of_a_shootdown_is_not_guessed() -> None:
     said = cost({**FACTS, "entries_of_a_shootdown": None, "ns_of_a_shootdown": None})
 
     assert said.endswith("; no ring holds a whole shootdown to say how many steps one takes")
+
+
+def test_turns_that_only_repeat_are_told_once_and_how_often() -> None:
+    def turn(page: int) -> list[Row]:
+        return [Row(f"-{page} ns", "vcpu 1", f"in the guest: page {page} faults"), Row("", "vcpu 1", "TD exit")]
+
+    other = Row("-9 ns", "zapper 0", "TDH.MEM.TRACK: SUCCESS")
+    rows = [*turn(3), *turn(11), *turn(7), other, *turn(5), *turn(4)]
+
+    assert without_turns(rows) == [
+        *turn(3), Row("", "vcpu 1", "[and so on, 2 times more]"), other, *turn(5), *turn(4),
+    ]  # fmt: skip
