@@ -115,7 +115,8 @@ def stored_bytes(where: Path, most: int, what: str) -> bytes:
         return contents(where, most, what)
     except Unreadable as error:
         if error.errno == errno.ENOENT and what.startswith("the directory"):
-            raise StoreError(f"{where.parent}: expected {what}, found no {where.name} in it") from None
+            found = f"no {where.name} in it" if where.parent.exists() else "no such directory"
+            raise StoreError(f"{where.parent}: expected {what}, found {found}") from None
         raise StoreError(str(error)) from None
 
 

@@ -30,7 +30,9 @@ Settings = Annotated[tuple[str, ...], "--set KEY=VALUE", "Any key of the scenari
 Sweep = Annotated[
     str | None, "--sweep KEY=V,V,...", "A key and its values or range: vcpus=1,2,4,8, vcpus=1..64*2; explore: several."
 ]
-Resume = Annotated[Path | None, "--resume DIR", "Go on with what was interrupted, or what is missing."]
+Resume = Annotated[
+    Path | None, "--resume DIR", "Run the pieces that DIR lacks, as after Ctrl-C; what is one piece begins anew."
+]
 Share = Annotated[str | None, "--share K/N", "Only this share of the pieces, 3/16; `merge` puts shares together."]
 Cluster = Annotated[
     str | None, "--cluster ADDRESS|local:N", "Hand the pieces to Dask: a scheduler, or N workers here; extra `cluster`."
@@ -199,7 +201,9 @@ class ExploreRequest(NamedTuple):
     sweep: Sweep = None
     share: Share = None
     cluster: Cluster = None
-    resume: Resume = None
+    resume: Annotated[
+        Path | None, "--resume DIR", "Run what DIR lacks of --orders, --matrix, --sweep, --share or --cluster."
+    ] = None
     out: Out = None
     json: Json = None
     junit: Junit = None

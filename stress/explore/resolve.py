@@ -205,6 +205,8 @@ def resolve_contract(request: ExploreRequest) -> tuple[list[Ordering], Parts]:
     refuse_what_is_decided(request._replace(scenario=SCENARIO), "--contract")
     if request.seed is not None:
         raise UsageFault(f"--seed {request.seed}: nothing is drawn by --contract; leave it out")
+    if given := typed(request, ("share", "cluster", "resume")):
+        raise UsageFault(f"{given[0]}: means nothing beside --contract, which has no pieces; leave it out")
     scenario = load_scenario(request.scenario)
     flow = scenario.flow
     if "+" in flow and not scenario.matrix:

@@ -225,6 +225,11 @@ class Pieces:
             write_file(self.path / FOLDER / name, json_bytes({**value, "sum": digest_of(value)}))
 
     @property
+    def to_go_on_with(self) -> bool:
+        """Whether there is anything of them: a piece that ended, or one that was begun and is told."""
+        return bool(self.done or self.partial)
+
+    @property
     def seconds(self) -> float:
         """Of all pieces together."""
         return float(sum(one["seconds"] for one in (*self.done.values(), *self.partial.values())))

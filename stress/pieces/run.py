@@ -45,10 +45,14 @@ Then = Callable[[Session, RunDirectory, Plain], Plain]
 
 def begun(request: Any, verb: str, more: Sequence[str] = ()) -> Plain:
     """The subject of the job in the directory of `--resume`. Raises UsageFault where something else is asked for."""
-    header = opened(lambda: read_part(request.resume / FOLDER / JOB, JobShape, "pieces"))
+    path = request.resume
+    if not (path / FOLDER / JOB).exists():
+        whole = "nothing to go on with in it: what is whole, or was one piece of work, leaves no pieces; run it again"
+        raise UsageFault(f"--resume: {path}: " + (whole if path.is_dir() else "no such directory"))
+    header = opened(lambda: read_part(path / FOLDER / JOB, JobShape, "pieces"))
     refuse_changes(request, more)
     if header["verb"] != verb:
-        raise UsageFault(f"--resume: {request.resume} holds pieces of {header['verb']}: tdx-stress {header['verb']}")
+        raise UsageFault(f"--resume: {path} holds pieces of {header['verb']}: tdx-stress {header['verb']}")
     subject: Plain = header["subject"]
     return subject
 
@@ -85,13 +89,16 @@ def pieces_for(directory: Path, job: Job, *, resumes: bool) -> Pieces:
 
 
 def missing_line(pieces: Pieces, job: Job) -> str:
-    """Which pieces are not there, and how to have them; "" where all are."""
+    """Which pieces are not there, and how to have them; "" where all are, or the only one stands in the result as far
+    as it came.
+    """
     left = [key for key in job.pieces if key not in pieces.done]
-    if not left:
+    if not left or (len(job.pieces) == 1 and pieces.partial):
         return ""
+    named = [f"{key} (begun, not ended)" if key in pieces.partial else key for key in left[:NAMED]]
     more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-    told = f"{len(left)} of {plural(len(job.pieces), 'piece')} missing: {', '.join(left[:NAMED])}{more}"
-    kept = (pieces.path / FOLDER / JOB).exists() and bool(pieces.done or job.keep is None)  # not of a job of one
+    told = f"{len(left)} of {plural(len(job.pieces), 'piece')} missing: {', '.join(named)}{more}"
+    kept = (pieces.path / FOLDER / JOB).exists() and (job.keep is None or pieces.to_go_on_with)  # not of a job of one
     return told + f"; to run them: tdx-stress {job.verb} --resume {pieces.path}" * kept
 
 
@@ -161,7 +168,7 @@ def run_job(
                     if not ended:  # else it is stored below
                         kept_at = -1e9
                         keep()
-                    if pieces.done or job.keep is None:
+                    if pieces.to_go_on_with or job.keep is None:
                         pieces.end()
                     else:
                         pieces.drop()

@@ -123,8 +123,21 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
         (["bench", "--orderings", "spec,no_kick"], "--include-unsafe races it and marks it"),
         (["bench", "--fail-if", "p99"], "--fail-if: expected FIGURE>+15%"),
         (["bench", "--ktap", "/proc/nowhere/x"], "--ktap: /proc/nowhere/x: cannot write"),
-        (["bench", "--resume", "no"], "no: expected the directory of a bench, found no bench.json in it\n"),
-        (["compare", "a", "b"], "a: expected the directory of a run, found no result.json in it"),
+        (["bench", "--resume", "no"], "no: expected the directory of a bench, found no such directory\n"),
+        (["bench", "--resume", "."], ".: expected the directory of a bench, found no bench.json in it\n"),
+        (["run", "--resume", "no"], "--resume: no: no such directory\n"),
+        *(
+            ([verb, "--resume", "."], "--resume: .: nothing to go on with in it: what is whole, or was one piece of")
+            for verb in ("run", "explore", "orders", "faults", "amplify", "selftest")
+        ),
+        *(
+            (
+                ["explore", "--contract", f"--{one}"],
+                f"--{one.split('=')[0]}: means nothing beside --contract, which has",
+            )
+            for one in ("resume=.", "share=1/2", "cluster=local:2")
+        ),
+        (["compare", "a", "b"], "a: expected the directory of a run, found no such directory"),
         (["compare", "a", "b", "--fail-if", "p98>+1%"], 'unknown figure "p98"; did you mean "p99"?'),
         (["explore", "--memory", "lots"], '--memory: expected an amount such as 8G, 500MB or 2GiB, found "lots"'),
         (["explore", "--out", "/proc/nowhere"], "/proc/nowhere: cannot write"),

@@ -60,7 +60,7 @@ def test_others_are_made_where_one_cannot_be_read(tdx_stress: Command, left_by_a
     done = tdx_stress("report", "nowhere", "run")
 
     assert done.returncode == 2
-    assert done.stderr == "tdx-stress: nowhere: expected the directory of a run, found no result.json in it\n"
+    assert done.stderr == "tdx-stress: nowhere: expected the directory of a run, found no such directory\n"
     assert "report.html" in names(left_by_a_run)
 
 

@@ -79,6 +79,25 @@ def test_a_crash_ends_the_whole_run_and_keeps_the_orderings_before_it(start_tdx_
     assert "Broken: a worker died" in (tmp_path / "out/report.html").read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_ended_amid_its_first_ordering_goes_on_from_there(
+    start_tdx_stress: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    parent = start_tdx_stress("run", "--ordering", "spec", *FOREVER)
+    racing(parent)
+    parent.send_signal(number)
+    _, _, said = ended(parent)
+    again = start_tdx_stress("run", "--resume", "out", "--no-report")
+    racing(again)
+    again.send_signal(signal.SIGINT)
+
+    code, _, _ = ended(again)
+    left = "2 of 2 pieces missing: 00001-spec (begun, not ended), 00002-v18; to run them: tdx-stress run --resume out\n"
+    assert number == signal.SIGKILL or said.endswith(left)
+    assert (code, stored(tmp_path / "out")["ordering"]) == (130, "spec")
+    assert (tmp_path / "out/pieces/job.json").exists()
+
+
 def test_killed_threads_end_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:
     parent = start_tdx_stress("run", *FOREVER, "--workers", "thread")
     workers = racing(parent, count=1)

@@ -76,6 +76,19 @@ def test_where_nothing_is_kept_nobody_is_told_to_go_on_with_it(tmp_path: Path) -
     assert told == [f"{said}; to run them: tdx-stress bench --resume {tmp_path}", said]
 
 
+def test_what_was_begun_and_not_ended_is_missing_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    begun = {"found": {"verdict": "inconclusive"}}
+    pieces, job = Pieces(tmp_path, {}, partial={"one": begun}), Job("run", "run", {}, {}, lambda *given: ({}, True))
+    pieces.begin()
+    pieces.end()
+    of_two = job._replace(pieces={"one": {}, "two": {}}, keep=lambda *given: None)
+
+    assert missing_line(pieces, of_two) == (
+        f"2 of 2 pieces missing: one (begun, not ended), two; to run them: tdx-stress run --resume {tmp_path}"
+    )
+    assert missing_line(pieces, of_two._replace(pieces={"one": {}})) == ""
+
+
 @pytest.mark.parametrize("text", ["4/3", "0/3", "1", "a/b", "1/0"])
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(UsageFault, match=f"--share: expected K/N, from 1/N to N/N, such as 3/16, found {text}"):
