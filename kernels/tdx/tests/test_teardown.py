@@ -17,7 +17,17 @@ from kernels.tdx.words import vcpu_actor
 from kernels.tests.driver import answered, finish, seen, stepped
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
-from kernels.tests.single_calls import BUSY_ENTRY, NOT_BLOCKED, STATE_INCORRECT, Machine, block, kept, remove, track
+from kernels.tests.single_calls import (
+    BUSY_ENTRY,
+    NOT_BLOCKED,
+    STATE_INCORRECT,
+    Machine,
+    block,
+    kept,
+    remove,
+    track,
+    unblock,
+)
 
 SUCCESS = 0
 BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001
@@ -61,7 +71,7 @@ def test_a_td_that_has_given_its_key_up_is_refused_every_call_on_its_pages_and_a
     m["td_state"] = state
     before = [int(word) for word in m.words[: m.lay.state_words]]
 
-    assert [m.call(call) for call in (add, block, track, remove, remove_alive)] == [NO_KEYS] * 5
+    assert [m.call(call) for call in (add, block, unblock, track, remove, remove_alive)] == [NO_KEYS] * 6
     assert m.call(vpflushdone) == LIFECYCLE
     assert [m[word] for word in ("td_state", "epoch_tracking", "tdr_lock", "tree_lock")] == [state, 1 << 24, 0, 0]
     assert m["sept"] == before[m.lay.sept]
