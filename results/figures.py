@@ -1,6 +1,6 @@
 """The figures of one race that a bench compares: what each is, in which unit, and which way is better."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,13 @@ def figures_of(run: Mapping[str, Any]) -> dict[str, int | float | None]:
         "stale_window_p50_ns": latency.get("stale_window", {}).get("p50"),
         **(of_real if "interrupts" in run else {}),
     }
+
+
+def latencies_of(run: Mapping[str, Any]) -> Iterator[float | None]:
+    """The percentiles of all that one entry of `runs` holds, in ns; None where n is too small."""
+    for phases in (run["latency_ns"], run.get("vcpu_ns", {})):
+        for phase in phases.values():
+            yield from (phase.get(name) for name in ("p50", "p90", "p99"))
 
 
 Run = Mapping[str, Any]

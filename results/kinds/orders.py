@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.tdx.outcomes import Harm, Outcome
+from results.figures import latencies_of
+from results.numbers.resolution import clock_step_ns, off_ns, ratio_off, widened
 from results.numbers.rounds import RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
 from results.numbers.statistics import LEVEL
 from results.verdict import Verdict, exit_code_of, is_safe, is_thin, least_own, met_shootdowns, named, too_few, whole
@@ -194,6 +196,12 @@ def spread(values: Sequence[float], level: float = 0.95) -> dict[str, float] | N
     return {key: round(value, 6) for key, value in found.items()} or None
 
 
+def _told_by(found: Mapping[str, float], off: float) -> dict[str, float]:
+    """A spread that is no narrower than what its median may be off by."""
+    low, high = widened(found["median"], found["low"], found["high"], off)
+    return {"median": found["median"], "low": round(low, 6), "high": round(high, 6)}
+
+
 def race_entries(
     rounds: Sequence[Mapping[str, Mapping[str, Any]]], orders: Mapping[str, Sequence[str]], known: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -212,14 +220,18 @@ def race_entries(
     places = {name: place_p([_last(row, name) for row in complete]) for name in grounded} if not doubt else {}
     corrected = holm(places)
     entries = []
+    step_ns = clock_step_ns(one for row in rounds for run in row.values() for one in latencies_of(run))
     for name, steps in orders.items():
-        ratios = [mine / median(row.values()) for row in complete if (mine := row.get(name))]
+        pairs = [(mine, median(row.values())) for row in complete if (mine := row.get(name))]
+        ratio = None if name not in places else spread([mine / middle for mine, middle in pairs])
+        p50 = spread([value for value in p50s[name] if value is not None])
         runs = [one[name] for one in rounds if name in one]
         entries.append({
             "name": name, "order": list(steps), "known": name in known, "verdicts": sorted(_verdicts(runs)),
             "shootdowns": sum(met_shootdowns(run) or 0 for run in runs), "rounds_p50_ns": p50s[name],
-            "p50_ns": spread([value for value in p50s[name] if value is not None]),
-            "ratio": None if name not in places else spread(ratios), "holm_p": corrected.get(name),
+            "p50_ns": p50 and _told_by(p50, float(off_ns(p50["median"], step_ns))),
+            "ratio": ratio and _told_by(ratio, ratio["median"] * math.expm1(ratio_off(pairs, step_ns))),
+            "holm_p": corrected.get(name),
             "refused": few[name] or doubt,
         })  # fmt: skip
     return sorted(entries, key=lambda it: it["p50_ns"]["median"] if it["p50_ns"] else math.inf)

@@ -5,6 +5,7 @@ machine did in between counts as a difference. Between two runs there is one rou
 one within the runs.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,14 @@ import numpy as np
 
 from results.caveats import Caveat, caveat
 from results.changes import MARK, changes, with_changes
-from results.figures import FIGURES, Figure, figures_of
+from results.figures import FIGURES, Figure, figures_of, latencies_of
 from results.kinds.bench.directory import read_bench
-from results.kinds.bench.findings import comparison, without_ground
+from results.kinds.bench.findings import coarsened, comparison, without_ground
 from results.kinds.bench.record import BENCH, MACHINE, Bench, Comparison
 from results.kinds.bench.wording import ratio_text, span, value_text
 from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
+from results.numbers.resolution import clock_step_ns, off_ns
 from results.numbers.rounds import LEAST_ROUNDS, PERCENTILES, RANKED, Effect, holm, unpaired_effect
 from results.table import Table
 from results.verdict import is_safe, named, whole
@@ -33,7 +35,8 @@ class Rounds:
     """One result as rounds. `values` are by ordering, point and figure, one a round that measured it; `intervals` stand
     only for a run, by order statistics within it. `safe` says which orderings are; `swept` is the key of a sweep; where
     machines stand `apart` each has points of its own.
-    `ungrounded` says why not all rounds rank by a figure, `changed` what of an ordering is not as its file has it."""
+    `ungrounded` says why not all rounds rank by a figure, `changed` what of an ordering is not as its file has it;
+    `step_ns` is the step of the clock."""
 
     path: Path
     is_bench: bool
@@ -50,6 +53,7 @@ class Rounds:
     apart: bool = False
     ungrounded: dict[tuple[str, str, str], str] = field(default_factory=dict)
     changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    step_ns: float = 1.0
 
     @property
     def orderings(self) -> tuple[str, ...]:
@@ -97,6 +101,7 @@ def _of_bench(path: Path, bench: Bench, *, apart: bool) -> Rounds:
         doubts=(f"{doubtful} there",) if doubtful else (),
         swept=bench.sweep.key if bench.sweep else "", apart=apart, ungrounded=ungrounded,
         changed={name: changes(arm.its) for name, arm in arms.items()},
+        step_ns=bench.clock_step_ns,
     )  # fmt: skip
 
 
@@ -116,6 +121,7 @@ def _of_run(path: Path, result: Mapping[str, Any], *, apart: bool) -> Rounds:
         {run["ordering"]: is_safe(run) for run in result["runs"]}, (at,), intervals, apart=apart,
         changed={run["ordering"]: changes(run) for run in result["runs"]},
         doubts=tuple(_doubts(result["runs"])),
+        step_ns=clock_step_ns(one for run in result["runs"] for one in latencies_of(run)),
     )  # fmt: skip
 
 
@@ -215,6 +221,7 @@ def compared(first: Rounds, second: Rounds) -> list[Comparison]:
         effect: Effect | None = None
         if one in p_values and min(*before, *after) > 0:
             effect = unpaired_effect(np.log(before), np.log(after), len(p_values), RANKED)
+            effect = coarsened(effect, _off(first, second, figure, before, after))
         # As many pairs as the smaller side has; only their medians count, and these are of all rounds.
         pairs = [(float(np.median(before)), float(np.median(after)))] * min(len(before), len(after))
         p = p_values.get(one), corrected.get(one)
@@ -227,6 +234,14 @@ def _without_ground(first: Rounds, second: Rounds, asked: tuple[Figure, str, str
     figure, name, point = asked
     found = ((side, one.ungrounded.get((name, point, figure.id))) for side, one in (("A", first), ("B", second)))
     return next((f"in {side} {reason}" for side, reason in found if reason), "")
+
+
+def _off(first: Rounds, second: Rounds, figure: Figure, before: Sequence[float], after: Sequence[float]) -> float:
+    """How far the ratio of the two medians may be off by what their latencies can be told by, as a logarithm."""
+    if figure.unit != "ns":
+        return 0.0
+    sides = (before, first.step_ns), (after, second.step_ns)
+    return math.fsum(float(np.median(off_ns(values, step) / np.array(values))) for values, step in sides)
 
 
 def _p(before: Sequence[float], after: Sequence[float]) -> float:
@@ -243,7 +258,8 @@ def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str
     ends = first.intervals.get(key), second.intervals.get(key)
     low = high = None
     if ends[0] and ends[1] and ratio and ends[0][0] > 0 and ends[0][1] > 0:
-        low, high = min(ends[1][0] / ends[0][1], ratio), max(ends[1][1] / ends[0][0], ratio)
+        off = math.exp(_off(first, second, figure, [before], [after]))
+        low, high = min(ends[1][0] / ends[0][1], ratio / off), max(ends[1][1] / ends[0][0], ratio * off)
     differs = before != after if low is None or high is None else not low <= 1 <= high  # within the runs alone
     rounds = min(len(first.values[key]), len(second.values[key]))
     return Comparison(

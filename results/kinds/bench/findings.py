@@ -10,6 +10,7 @@ lie off their own lines to one side (signed ranks, Holm over the sizes) by more 
 power law holds, and the medians stand for themselves.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
@@ -31,6 +32,7 @@ from results.kinds.bench.record import (
 )
 from results.kinds.bench.wording import aa_sentence, effect_text, figures_in
 from results.machine.findings import HIGH_STEAL
+from results.numbers.resolution import off_ns, ratio_off, widened
 from results.numbers.rounds import (
     LEAST_ROUNDS,
     RANKED,
@@ -86,12 +88,13 @@ def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: 
             refused[one] = reason or without_ground(bench, one[0], one[1], (REFERENCE, AGAIN, one[2]))
     p_values = {one: place_p(threes[one]) for one, reason in refused.items() if not reason}
     corrected = holm(p_values)
-    made = []
+    made, step_ns = [], bench.clock_step_ns
     for one in asked:
         figure, point, arm = one
         pairs, effect = [(a, b) for a, _, b in threes[one]], None
         if one in p_values and _all_above_zero(pairs):
-            effect = _coarsened(figure, paired_effect(_contrasts(pairs), len(p_values), RANKED, ran_on[one]))
+            exact = paired_effect(_contrasts(pairs), len(p_values), RANKED, ran_on[one])
+            effect = coarsened(exact, ratio_off(pairs, step_ns)) if figure.unit == "ns" else exact
         told: dict[str, Any] = {"level": RANKED, "refused": refused.get(one, ""), "machines": len(bench.machines)}
         p = p_values.get(one), corrected.get(one)
         made.append(comparison(figure, point, arm, _name(bench, arm), pairs, effect, *p, **told))
@@ -150,11 +153,10 @@ def _contrasts(pairs: Pairs) -> Values:
     return np.log(second / first) if _all_above_zero(pairs) else second - first
 
 
-def _coarsened(figure: Figure, effect: Effect) -> Effect:
-    """No latency shows less than a bucket of its histogram."""
-    if figure.unit != "ns":
-        return effect
-    return Effect(effect.ratio, effect.low, effect.high, max(effect.could_have_shown, RESOLUTION))
+def coarsened(effect: Effect, off: float) -> Effect:
+    """No latency shows less than what it may be off by, a logarithm, and no interval is narrower."""
+    low, high = widened(math.log(effect.ratio), math.log(effect.low), math.log(effect.high), off)
+    return Effect(effect.ratio, math.exp(low), math.exp(high), max(effect.could_have_shown, math.exp(off)))
 
 
 def _name(bench: Bench, arm: str) -> str:
@@ -194,8 +196,10 @@ def _itself(bench: Bench, figure: Figure, pairs: Pairs, tested: Simultaneous | N
     effect = None
     if tested is not None and _all_above_zero(pairs) and tested.low is not None and tested.high is not None:
         ratio, low, high = (float(np.exp(value)) for value in (tested.middle, tested.low, tested.high))
-        could = _coarsened(figure, paired_effect(_contrasts(pairs), len(figures_in(bench)))).could_have_shown
+        could = paired_effect(_contrasts(pairs), len(figures_in(bench))).could_have_shown
         effect = Effect(ratio, low, high, could)
+        if figure.unit == "ns":
+            effect = coarsened(effect, ratio_off(pairs, bench.clock_step_ns))
     p = tested.p if tested else None
     return comparison(figure, "", AGAIN, _name(bench, AGAIN), pairs, effect, p, p, machines=len(bench.machines))
 
@@ -274,7 +278,7 @@ def slopes(bench: Bench) -> Iterable[Slope]:
     axis = _axis(bench)
     if len(axis) < 2:
         return
-    sizes = np.log(np.array(axis, dtype=np.float64))
+    sizes, step_ns = np.log(np.array(axis, dtype=np.float64)), bench.clock_step_ns
     for arm in bench.once:
         for figure in figures_in(bench):
             columns = [by_round(bench, point, arm.arm, figure.id) for point in bench.points]
@@ -282,7 +286,8 @@ def slopes(bench: Bench) -> Iterable[Slope]:
             kept = [(row, one) for row, one in every if all(value is not None and value > 0 for value in row)]
             ran_on = [one for _, one in kept]
             if enough(len(kept), len(set(ran_on))):
-                yield _slope(figure.id, arm, sizes, np.array([row for row, _ in kept], dtype=np.float64), ran_on)
+                rows = np.array([row for row, _ in kept], dtype=np.float64)
+                yield _slope(figure.id, arm, sizes, rows, ran_on, step_ns if figure.unit == "ns" else None)
 
 
 def _axis(bench: Bench) -> Sequence[float]:
@@ -291,26 +296,35 @@ def _axis(bench: Bench) -> Sequence[float]:
     return axis if all(size > 0 for size in axis) else ()
 
 
-def _slope(figure: str, arm: Arm, sizes: Values, rows: Values, ran_on: Sequence[str] = ()) -> Slope:
-    """`rows` are the figure's values, shape (rounds, sizes); `sizes` are logarithms; a round has its machine."""
+def _slope(
+    figure: str, arm: Arm, sizes: Values, rows: Values, ran_on: Sequence[str] = (), step_ns: float | None = None
+) -> Slope:
+    """`rows` are the figure's values, shape (rounds, sizes), of a latency by a clock of this step; `sizes` are
+    logarithms; a round has its machine.
+    """
+    off = np.zeros(len(sizes)) if step_ns is None else np.median(off_ns(rows, step_ns) / rows, axis=0)
     why = TOO_FEW if len(sizes) < LEAST_SIZES else ""
     powers = np.zeros(len(rows))
     if not why:
         powers, starts = np.polyfit(sizes, np.log(rows).T, 1)
-        why = NO_LAW if _leans(np.log(rows) - starts[:, None] - powers[:, None] * sizes) else ""
+        why = NO_LAW if _leans(np.log(rows) - starts[:, None] - powers[:, None] * sizes, off) else ""
     middle = paired_middle(powers, ran_on)
     medians = tuple(float(value) for value in np.median(rows, axis=0)) if len(set(ran_on)) < 2 else ()
-    shown = (None, None, None) if why else (middle, *median_interval(powers, ran_on))
+    far = sizes - sizes.mean()
+    reach = float((np.abs(far) * off).sum() / (far**2).sum())
+    shown = (None, None, None) if why else (middle, *widened(middle, *median_interval(powers, ran_on), reach))
     return Slope(
         figure=figure, arm=arm.arm, ordering=arm.ordering, slope=shown[0], low=shown[1], high=shown[2],
         points=len(sizes), why_none=why, medians=medians,
     )  # fmt: skip
 
 
-def _leans(residuals: Values) -> bool:
-    """Whether at some size the rounds lie off their lines to one side; shape (rounds, sizes)."""
+def _leans(residuals: Values, known: Values) -> bool:
+    """Whether at some size the rounds lie off their lines to one side, shape (rounds, sizes), by more than a figure is
+    known to.
+    """
     corrected = holm({place: sign_flip_p(column) for place, column in enumerate(residuals.T)})
-    off = np.abs(np.median(residuals, axis=0)) > np.log(RESOLUTION)
+    off = np.abs(np.median(residuals, axis=0)) > np.maximum(known, math.log(RESOLUTION))
     return any(off[place] and p <= 1 - LEVEL for place, p in corrected.items())
 
 

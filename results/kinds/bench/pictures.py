@@ -24,6 +24,7 @@ from results.kinds.bench.findings import bench_caveats
 from results.kinds.bench.record import AGAIN, Bench, Comparison
 from results.kinds.bench.tables import along_machines, heading
 from results.kinds.bench.wording import arm_name, figures_in, ratio_text, slope_text, span, swept, value_text, words
+from results.numbers.resolution import latency_interval
 from results.numbers.rounds import median_interval
 from results.words import plural
 
@@ -227,7 +228,12 @@ def scaling_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Styl
             ]
             there = [(x, row) for x, row in zip(xs, values, strict=True) if len(row)]
             drawn = drawn or bool(there)
-            medians = [(float(np.median(row)), *median_interval(row)) for _, row in there]
+            medians = [
+                latency_interval(row, its.clock_step_ns)
+                if figure.unit == "ns"
+                else (float(np.median(row)), *median_interval(row))
+                for _, row in there
+            ]
             xs_there = _beside(bench, [x for x, _ in there], number - (len(bench.once) - 1) / 2)
             _error_curve(ax, xs_there, medians, looks[arm.arm])
     if not drawn:

@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from results.figures import BY_ID
 from results.kinds.shape import HostShape, ScenarioShape
+from results.numbers.resolution import clock_step_ns
 from results.store import trouble_by
 from results.verdict import Ending, Verdict
 
@@ -288,6 +290,13 @@ class Bench(Part):
         """The machine of each round, in order."""
         known = {race.round: race.machine for race in self.rounds}
         return [known[number] for number in self.numbers]
+
+    @property
+    def clock_step_ns(self) -> float:
+        """The step of the clock that its latencies were read by, the widest of its machines'."""
+        ids = [figure.id for figure in BY_ID.values() if figure.unit == "ns"]
+        parts = ([race.figures.get(id) for race in self.on(one).rounds for id in ids] for one in self.machines)
+        return max(map(clock_step_ns, parts))
 
     def on(self, machine: str) -> "Bench":
         """What this machine ran of it."""

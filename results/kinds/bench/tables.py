@@ -24,7 +24,7 @@ from results.kinds.bench.wording import (
     value_text,
     words,
 )
-from results.numbers.rounds import median_interval
+from results.numbers.resolution import latency_interval
 from results.table import Table, caveat_lines
 from results.verdict import FAILING, grade_of, observation
 from results.words import conditions, count, nanoseconds_with_interval, plural
@@ -232,17 +232,23 @@ def batches_table(bench: Bench) -> Table | None:
 
 def page_times_ns(bench: Bench, arm: str, point: str) -> list[float | None]:
     """The median time of a batch of each round, divided by its pages; None where n was too small."""
-    assert bench.sweep is not None
-    size = float(bench.sweep.values[bench.points.index(point)])
+    size = _pages(bench, point)
     return [None if (p50 := race.figures["p50_ns"]) is None else p50 / size for race in bench.races(point, arm)]
+
+
+def _pages(bench: Bench, point: str) -> float:
+    """Those of a batch."""
+    assert bench.sweep is not None
+    return float(bench.sweep.values[bench.points.index(point)])
 
 
 def _row(bench: Bench, arm: Arm, point: str) -> tuple[str, ...]:
     times = page_times_ns(bench, arm.arm, point)
     first = page_times_ns(bench, arm.arm, bench.points[0])
     ratios = [now / then for now, then in zip(times, first, strict=True) if now is not None and then]
-    measured = np.array([time for time in times if time is not None], dtype=np.float64)
-    time = nanoseconds_with_interval(float(np.median(measured)), *median_interval(measured)) if len(measured) else "-"
+    size, p50s = _pages(bench, point), np.array(bench.values(point, arm.arm, "p50_ns"), dtype=np.float64)
+    told = [end / size for end in latency_interval(p50s, bench.clock_step_ns)] if len(p50s) else []
+    time = nanoseconds_with_interval(*told) if told else "-"
     saved = f"{float(np.median(ratios)):.2g}x" if ratios else "-"
     return time, saved, *(median_text(bench, arm, point, name) for name in (PAGES, SHARE, READS))
 
