@@ -114,7 +114,7 @@ def test_where_linux_places_everybody_many_kicks_meet_nobody(scenario: dict[str,
     )
 
 
-def bench_of(rounds: int = 10, slower: float = 1.0, arm: Arm = ARMS[2], stolen: Sequence[float] = ()) -> Bench:
+def bench_of(rounds: int = 10, slower: float = 1.0, arm: Arm = ARMS[2], stolen: Sequence[float | None] = ()) -> Bench:
     """The first ordering's copy takes so much longer, and some races had so much of their CPUs' time taken."""
     bench = a_bench(rounds, lambda arm, _, number: (1000.0 + number) * (slower if arm == "A2" else 1), (*ARMS[:2], arm))
     races = [one.model_copy(update={"steal_share": share}) for one, share in zip(bench.rounds, stolen, strict=False)]
@@ -129,7 +129,7 @@ def bench_of(rounds: int = 10, slower: float = 1.0, arm: Arm = ARMS[2], stolen: 
         (bench_of(slower=1.3), {"a_differs_from_a": "spec differs from itself"}),
         (bench_of(stolen=[0.01]), {}),
         (
-            bench_of(stolen=[0.01, 0.013, 0.054, 0.02]),
+            bench_of(stolen=[0.01, 0.013, None, 0.054, 0.02]),
             {"high_steal": "the hypervisor took more than 1 % of the CPUs' time in 3 of 30 races, 5.4 % at worst"},
         ),
         (

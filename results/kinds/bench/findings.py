@@ -368,13 +368,11 @@ def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:
             "a ratio is the mean of the machines' medians, resampled within each; no times of two are put together",
             "the picture of the machines side by side, or one machine",
         )
-    stolen = [race for race in bench.rounds if (race.steal_share or 0.0) > HIGH_STEAL]
-    if stolen:
-        worst = max(race.steal_share or 0.0 for race in stolen)
+    if stolen := [share for race in bench.rounds if (share := race.steal_share or 0.0) > HIGH_STEAL]:
         yield caveat(
             "high_steal",
             f"the hypervisor took more than {100 * HIGH_STEAL:.0f} % of the CPUs' time in {len(stolen)} of "
-            f"{plural(len(bench.rounds), 'race')}, {100 * worst:.1f} % at worst",
+            f"{plural(len(bench.rounds), 'race')}, {100 * max(stolen):.1f} % at worst",
             "actors stood still without knowing: tails are the machine's, and intervals wider",
             "another hour or another machine",
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from results.figures import BY_ID
-from results.kinds.bench.findings import _slope, comparison, exit_code, found, seen
+from results.kinds.bench.findings import _leans, _slope, comparison, exit_code, found, seen
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.kinds.bench.tables import bench_cases
 from results.numbers.rounds import RANKED, Effect
@@ -223,7 +223,7 @@ def test_growth_along_a_sweep_is_a_power_with_an_interval():
     steady, lacking = noisy({}, noise=0.02, seed=2), {("vcpus=4", 3): None, ("vcpus=8", 5): 0.0}
 
     def value(arm: str, point: str, n: int) -> float | None:
-        return lacking.get((point, n), (steady(arm, point, n) or 0) * float(point.partition("=")[2]) ** 0.5)
+        return lacking.get((point, n), (steady(arm, point, n) or 0) / 10_000 * int(point[6:]) ** 0.5)
 
     bench = found(a_bench(14, value, values=(1, 2, 4, 8, 16)))
 
@@ -231,9 +231,10 @@ def test_growth_along_a_sweep_is_a_power_with_an_interval():
     assert slope.low is not None
     assert slope.high is not None
     assert slope.low < 0.5 < slope.high
+    assert slope.low < (slope.slope or 0.0) < slope.high
     assert slope.high - slope.low < 0.05
     assert slope.why_none == ""
-    assert slope.medians == pytest.approx((1000, 1414, 2000, 2828, 4000), rel=0.03)
+    assert slope.medians == pytest.approx((0.1, 0.1414, 0.2, 0.2828, 0.4), rel=0.03)
 
 
 @pytest.mark.parametrize("sizes", [(1, 2), (1, 2, 4, 8)])
@@ -274,18 +275,16 @@ def test_a_power_law_under_heavy_noise_is_refused_in_5_percent_of_benches_at_mos
     assert refused / 200 <= 0.08
 
 
-def test_a_bend_of_less_than_a_bucket_is_no_bend():
-    bench = found(
-        a_bench(
-            12, lambda arm, point, n: {4: 401.2}.get(int(point[6:]), 100.0 * int(point[6:])), values=(1, 2, 4, 8, 16)
-        )
-    )
+@pytest.mark.parametrize(("off", "leans"), [(0.002, False), (0.009, True)])
+def test_rounds_off_their_lines_to_one_side_at_a_size_lean_by_more_than_a_bucket(off: float, leans: bool):
+    residuals = np.outer(np.resize([0.05, -0.05], 12), [1, 1, 0, 1, -1])
+    residuals[:, 2] = off
 
-    assert slope_of(bench).slope == pytest.approx(1.0, abs=0.001)
+    assert _leans(residuals) is leans
 
 
-@pytest.mark.parametrize("axis", [("process", "thread", "other"), (0, 1, 2, 4, 8)])
-def test_an_axis_of_words_or_with_a_0_has_no_growth(axis: tuple[int | str, ...]):
+@pytest.mark.parametrize("axis", [("process", "thread", "other"), (0, 1, 2, 4, 8), (16,)])
+def test_an_axis_of_words_or_with_a_0_or_of_one_size_has_no_growth(axis: tuple[int | str, ...]):
     bench = found(a_bench(12, noisy({}), values=axis))
 
     assert bench.slopes == ()
