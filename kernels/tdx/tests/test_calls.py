@@ -7,7 +7,7 @@ from kernels.layout import OUTCOME_COUNTS
 from kernels.race import lines as race
 from kernels.race.weave import straight
 from kernels.tdx.bits import HP, ONE_EPOCH, RWX, STATE_MASK, SVE, TDEL, Sept
-from kernels.tdx.module.mem import is_tlb_tracked
+from kernels.tdx.module.mem import is_tlb_tracked, torn
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import vcpu_actor
@@ -299,6 +299,10 @@ def test_tracking_of_a_block_is_done(m, epoch, even, odd, blocked_in, done):
 
     assert bool(is_tlb_tracked(m["epoch_tracking"], blocked_in)) is done
     assert m.call(remove) == (SUCCESS if done else NOT_TRACKED)
+
+
+def test_a_torn_read_has_the_vcpus_of_the_first_and_the_epoch_of_the_second():
+    assert torn(epochs(4, even=3, odd=5), epochs(6, even=2, odd=1)) == epochs(6, even=3, odd=5)
 
 
 @pytest.mark.parametrize(
