@@ -70,6 +70,7 @@ class Witness(BaseModel):
     kernels: Digest
     layout: Digest
     rules: Digest
+    head: Digest = "0" * 24  # of what it says of itself; a file of an earlier commit has none
     ordering: dict[str, Any] = Field(description="the ordering's table")
     machine: dict[str, Any] = Field(default={}, description="a table of keys of a scenario")
     size: Size = Field(description="a table of vcpus, zappers, pages and tlb_entries")

@@ -10,7 +10,6 @@ from typing import Any
 from kernels.language.cache import sources_digest
 from kernels.story.events import RETURNED, Story
 from kernels.story.narrate import Narrator
-from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from results.exchange.columns import Columns, every_step, folded, held_table
 from results.store import open_run_directory
@@ -21,6 +20,8 @@ from scenarios.wording import ScenarioError, listed, unknown
 from stress.errors import UsageFault
 from stress.explore.pairs import pair_witness
 from stress.explore.witness import (
+    head_digest,
+    is_noted,
     layout_digest,
     ordering_of,
     rules_digest,
@@ -106,7 +107,10 @@ def _prepared(request: ReplayRequest) -> tuple[Witness, Narrator]:
     steps = len(witness.steps)
     if request.until is not None and not 0 <= request.until <= steps:
         raise UsageFault(f"--until: expected a step from 0 to {steps}, found {request.until}")
-    return witness, _narrator(where, witness, rules)
+    narrator = _narrator(where, witness, rules)
+    if request.pair is None and head_digest(witness) != witness.head:
+        raise UsageFault(f"{where}: changed since it was recorded: names, machine, faults or outcome are not its own")
+    return witness, narrator
 
 
 def _narrator(where: Path, witness: Witness, rules: Any) -> Narrator:
@@ -144,15 +148,10 @@ def _difference(witness: Witness, story: Story) -> str:
     if story.state_sha256 != witness.end_state_sha256:
         found = story.state_sha256[:12]
         return f"the state at the end differs: recorded {witness.end_state_sha256[:12]}, found {found}"
-    if _is_noted(witness.outcome) and witness.outcome not in story.events[-1].outcomes:
+    if is_noted(witness.outcome) and witness.outcome not in story.events[-1].outcomes:
         seen = ", ".join(story.events[-1].outcomes) or "nothing"
         return f"the outcome differs: recorded {witness.outcome}, the last step shows {seen}"
     return ""
-
-
-def _is_noted(outcome: str) -> bool:
-    """Whether a step shows the outcome; that nobody gets on, or that counts do not add up, only the state does."""
-    return outcome in Outcome.__members__ and outcome != Outcome.no_progress.name
 
 
 def _said(step: Step) -> str:

@@ -1,6 +1,7 @@
 """Witnesses: from a schedule to its file and its pictures, and from a file back to what it runs on."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +82,18 @@ def layout_digest(lay: Layout) -> str:
     return _digest(list(zip(lay._fields, lay, strict=True)))
 
 
+def is_noted(outcome: str) -> bool:
+    """Whether a step shows the outcome; that nobody gets on, or that counts do not add up, only the state does."""
+    return outcome in Outcome.__members__ and outcome != Outcome.no_progress.name
+
+
+def head_digest(witness: Witness) -> str:
+    """Names all that a file says of itself in words, which no step shows: names, titles, faults, who waits for whom."""
+    told = {"ordering", "machine", "size", "shootdowns", "faults", "waits"}
+    told |= set() if is_noted(witness.outcome) else {"outcome"}
+    return _digest(json.dumps(witness.model_dump(mode="json", include=told), sort_keys=True))
+
+
 def recorded(
     ordering: Ordering,
     rules: Rules,
@@ -120,7 +133,7 @@ def recorded(
         waits=waits(narrator) if stuck else (),
         end_state_sha256=story.state_sha256,
     )
-    return Recorded(witness, story)
+    return Recorded(witness.model_copy(update={"head": head_digest(witness)}), story)
 
 
 def steps_of(story: Story) -> tuple[Step, ...]:

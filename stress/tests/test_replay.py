@@ -213,6 +213,9 @@ def test_the_first_difference_is_named_and_is_exit_1(
             {"size": {"vcpus": 1, "zappers": 1, "pages": 1, "tlb_entries": 3}},
             "size: tlb_entries: expected a power of two",
         ),
+        ({"outcome": "no_progress"}, "changed since it was recorded"),
+        ({"waits": ["zapper 0 waits for vcpu 0"]}, "changed since it was recorded"),
+        ({"head": CUT}, "changed since it was recorded: names, machine, faults or outcome are not its own"),
         ({"ordering": {"name": "mine", "shootdown": ["tracks"]}}, 'ordering: shootdown[0]: unknown step "tracks"; did'),
     ],
 )
@@ -228,6 +231,17 @@ def test_a_file_from_elsewhere_is_refused_in_one_line_and_leaves_nothing(
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == ["w.json"]
+
+
+@pytest.mark.parametrize("key", ["name", "title", "source", "expect", "faults"])
+def test_what_the_ordering_is_called_and_said_to_be_is_its_own(file: Path, key: str) -> None:
+    spec = load_ordering("spec").model_copy(update={"faults": ("no_flush_at_entry",)}).model_dump(mode="json")
+    own = json.loads(file.read_text())["ordering"]
+    edit(file, ordering={**own, key: spec[key]})
+
+    assert own.get(key) != spec[key]
+    with pytest.raises(UsageFault, match=r"w\.json: changed since it was recorded: names, machine, faults or outcome"):
+        _prepared(ReplayRequest(file=file))
 
 
 @pytest.mark.parametrize(
