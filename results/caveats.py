@@ -9,10 +9,10 @@ from typing import Any
 from results.machine.comparable import alike
 from results.machine.findings import BUSY, HIGH_STEAL, MEANS
 from results.numbers.statistics import ENOUGH
-from results.verdict import FAILING, Ending, is_safe, seen, whole
+from results.verdict import FAILING, Ending, is_safe, lacking, seen, whole
 from results.words import count, machine_size, nanoseconds, plural
 
-RATE_MISSED = 0.95
+RATE_MISSED = EARLY = 0.95
 Facts = Mapping[str, Any]
 Caveat = dict[str, str]
 
@@ -124,6 +124,17 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
         yield caveat(
             "interrupted", f"interrupted: {', '.join(stopped)}", "fewer samples than asked for", "a run to the end"
         )
+    if dead := dead_early(scenario, runs):
+        when = [
+            f"{name} after {nanoseconds(after * 1e9)}" if after else f"{name} amid its warm-up"
+            for name, after in dead.items()
+        ]
+        yield caveat(
+            "ended_early",
+            f"KVM_BUG_ON ended the race of {', '.join(when)}: the VM is dead",
+            "every n, rate and interval is of what was raced until then",
+            "`--set on_error=leak_page`, with which a race goes on and counts",
+        )
     rate = scenario.get("rate") or 0.0
     slow = {run["ordering"]: run["shootdowns_per_s"] for run in runs if run["shootdowns_per_s"] < RATE_MISSED * rate}
     if rate and slow:
@@ -134,6 +145,13 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             "response time grows with the backlog and measures the length of the run",
             "a lower --rate",
         )
+
+
+def dead_early(scenario: Facts, runs: Sequence[Facts]) -> dict[str, float]:
+    """The orderings whose race KVM_BUG_ON ended before its time, with the seconds that were measured."""
+    ended = [run for run in runs if run.get("bug_on") and run["ending"] == Ending.finished]
+    asked_s = 0.0 if scenario.get("shootdowns") else scenario.get("duration_s", 0.0)
+    return {run["ordering"]: run["seconds"] for run in ended if run["seconds"] < EARLY * asked_s}
 
 
 def of_several_machines(runs: Sequence[Facts]) -> Iterator[Caveat]:
@@ -157,7 +175,15 @@ def _of_what_is_done_on_purpose(scenario: Facts, runs: Sequence[Facts]) -> Itera
             "races are provoked on purpose: rates and latency say nothing of an undisturbed run",
             "a scenario without `yields` and `delays` for latency",
         )
-    idle = {run["ordering"]: (run.get("perturbation") or {}).get("never_struck", ()) for run in perturbed}
+    typed = scenario.get("changed", {})  # a shipped scenario's own are there for an ordering that comes by
+    idle = {
+        run["ordering"]: [
+            label
+            for label in (run.get("perturbation") or {}).get("never_struck", ())
+            if scenario.get("own", True) or f"delays.{label}" in typed
+        ]
+        for run in perturbed
+    }
     if any(idle.values()):
         yield caveat(
             "delay_never_struck",
@@ -206,7 +232,11 @@ def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:
             "a longer --duration, more --vcpus, or a scenario with `yields`",
         )
     yield from undeclared(
-        {r["ordering"]: [name for name in seen(r, *FAILING) if name not in r["expect"]] for r in runs}
+        {
+            r["ordering"]: [name for name in seen(r, *FAILING) if name not in r["expect"]]
+            for r in runs
+            if r.get("own", True)  # else there is no `expect` of the reader's to name it in
+        }
     )
 
 
@@ -227,7 +257,8 @@ def _by_ordering(outcomes: Mapping[str, Sequence[str]]) -> str:
 
 def _of_the_samples(runs: Sequence[Facts]) -> Iterator[Caveat]:
     for name, label in (("p99", "p99"), ("p999", "p99.9")):
-        few = {r["ordering"]: n for r in runs if is_safe(r) and (n := whole(r)["n"]) < ENOUGH[name]}
+        enough = [run for run in runs if is_safe(run) and not lacking(run)]  # else its verdict says so
+        few = {r["ordering"]: n for r in enough if (n := whole(r)["n"]) < ENOUGH[name]}
         if few:
             yield caveat(
                 "too_few_samples",

@@ -56,7 +56,7 @@ LEAST_RATE = 0.01
 # lowered too early showed nothing there in 3,171.
 LEAST_MET, LEAST_OF_MANY = (math.ceil(math.log(0.05) / math.log1p(-rate)) for rate in (LEAST_RATE, LEAST_RATE / 100))
 LEAST_SHARE, LEAST_OWN = 0.1, 0.8
-REMEDY = "a longer --duration, --vcpus, --placement apart, or an idle machine"
+REMEDY = "a longer --duration or an idle machine"
 
 
 def met_shootdowns(run: Run) -> int | None:
@@ -72,10 +72,20 @@ def least_own(shares: Iterable[float | None]) -> float | None:
 
 def lacking(run: Run) -> str | None:
     """Why this race met too few vCPUs to say that something does not happen, or None."""
-    return too_few(met_shootdowns(run), run["all_shootdowns"], run.get("own_share"))
+    return too_few(met_shootdowns(run), run["all_shootdowns"], run.get("own_share"), remedy(run))
 
 
-def too_few(met: int | None, shootdowns: int, own_share: float | None = None) -> str | None:
+def remedy(run: Run) -> str:
+    """What has more shootdowns meet a vCPU in the same time, of what this race did not do: where CPUs were fewer than
+    actors, zappers apart from vCPUs, then fewer vCPUs, whose turns on a CPU keep each other out of the guest.
+    """
+    placement = run.get("placement", "own")
+    more = ["--placement apart"] if placement == "mixed" else []
+    more += ["fewer --vcpus"] if placement != "own" and run["vcpus"] > 1 else []
+    return ", ".join(["a longer --duration", *more, "or an idle machine"]) if more else REMEDY
+
+
+def too_few(met: int | None, shootdowns: int, own_share: float | None = None, remedy: str = REMEDY) -> str | None:
     """Why so many that met a vCPU, of all shootdowns, do not suffice to say that something does not happen; or None.
     `own_share`: the share of the CPUs' time that actors wanted and got, None where nobody looked.
     """
@@ -86,7 +96,7 @@ def too_few(met: int | None, shootdowns: int, own_share: float | None = None) ->
         return None
     rare = met < LEAST_SHARE * shootdowns
     why = " where fewer than one in ten do" if rare else " where others have the CPUs" if needed > LEAST_MET else ""
-    return f"only {_some(met, shootdowns)}, and {needed:,} are needed{why}; try {REMEDY}"
+    return f"only {_some(met, shootdowns)}, and {needed:,} are needed{why}; try {remedy}"
 
 
 def least_met(met: int, shootdowns: int, own_share: float | None = None) -> int:

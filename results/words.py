@@ -97,6 +97,15 @@ def per_second(rate: float) -> str:
     return f"{_three(number)} {prefix}" if prefix else f"{number:.0f}"
 
 
+def silent_words(bad: int, others: int) -> str:
+    """Outcomes that nobody saw: `12 outcomes that are forbidden or unknown, and 2 others`."""
+    others_words = plural(others, "other")
+    if not bad:
+        return others_words
+    told = f"{plural(bad, 'outcome')} that {'is' if bad == 1 else 'are'} forbidden or unknown"
+    return f"{told}, and {others_words}" if others else told
+
+
 def without_zeros(text: str) -> str:
     """What these say, without zeros at the end of a fraction: `1.50 us` is `1.5 us`."""
     number, space, unit = text.partition(" ")
@@ -128,7 +137,9 @@ def _decimals(value: float) -> int:
 
 
 def mean(value: float) -> str:
-    """A mean without a power of ten: `12.3`, `0.02`, `0.000019`."""
+    """A mean without a power of ten: `3,707`, `12.3`, `0.02`, `0.000019`."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
     return f"{value:.3g}" if value == 0 or value >= 0.1 else f"{value:.{_decimals(value)}f}"
 
 

@@ -15,6 +15,7 @@ from kernels.tdx.outcomes import Grade, Outcome
 from kernels.tdx.part import contradiction
 from kernels.tdx.protocol import barriers, protocol_of
 from kernels.tdx.rules import Flow, flow_name, flow_named
+from results.collect.race import rate_of
 from results.table import GRADE_STYLES
 from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
@@ -44,7 +45,13 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     ]
     orderings = [_of(one, "name", "title", "source", "expect", "shootdown") for one in shipped_orderings(None)]
     outcomes = [
-        {"name": outcome.name, "title": outcome.why, "grade": outcome.grade.value, "source": "kernels/tdx/outcomes.py"}
+        {
+            "name": outcome.name,
+            "title": outcome.why,
+            "grade": outcome.grade.value,
+            "rate_of": rate_of(outcome),
+            "source": "kernels/tdx/outcomes.py",
+        }
         for outcome in Outcome
     ]
     faults = [
@@ -125,7 +132,8 @@ def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListR
         if not paths:
             told = dict(entry) | entry.get("accesses", {})
             told.pop("accesses", None)
-            lines = (f"{key}: {', '.join(its) if isinstance(its, list) else its}" for key, its in told.items())
+            texts = {key: ", ".join(its) if isinstance(its, list) else str(its) for key, its in told.items()}
+            lines = (f"{key}: {text}" for key, text in texts.items() if text)
             write(sys.stdout, "\n".join([f"# {section[:-1]}", *lines]) + "\n")
     return 0
 

@@ -16,8 +16,10 @@ from scenarios.busy import SEAMCALLS, said
 from scenarios.changes import changed
 from scenarios.files import shipped
 from scenarios.loader import (
+    ORDERINGS,
     SCENARIOS,
     apply_settings,
+    load_ordering,
     load_orderings,
     load_scenario,
     parse_duration,
@@ -74,11 +76,25 @@ def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering
 def changes_of(
     request: Any, scenario: Scenario, orderings: Iterable[Ordering], only: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What options changed of the scenario, of these keys alone if any are given, and of each ordering by its name."""
+    """What options changed of the scenario, of these keys alone if any are given, and of each ordering by its name; and
+    whether they are the user's own, not shipped.
+    """
     before = load_scenario(request.scenario)
-    as_in_file = {one.name: one for one in load_orderings(request.orderings or before.orderings)}
-    by_name = {one.name: changed(as_in_file[one.name], one) for one in orderings}
-    return {"scenario": changed(before, scenario, only), "orderings": by_name}
+    texts = request.orderings or before.orderings
+    as_in_file = {one.name: (one, not shipped(ORDERINGS, text)) for text in texts for one in [load_ordering(text)]}
+    by_name = {}
+    for ordering in orderings:
+        old, own = as_in_file[ordering.name]
+        by_name[ordering.name] = {"changed": changed(old, ordering), "own": own}
+    of_scenario = {"changed": changed(before, scenario, only), "own": not shipped(SCENARIOS, request.scenario)}
+    return {"scenario": of_scenario, "orderings": by_name}
+
+
+def told_of(ordering: str, changed: Mapping[str, Any], but: Collection[str] = ()) -> dict[str, Any]:
+    """What was changed of one of these orderings and of its machine, of all keys but these; and whether it is own."""
+    its = changed["orderings"][ordering]
+    both = its["changed"] | changed["scenario"]["changed"]
+    return {"changed": {key: both[key] for key in both if key not in but}, "own": its["own"]}
 
 
 def budget_seconds(text: str) -> float:

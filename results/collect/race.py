@@ -238,6 +238,13 @@ def _outcomes(facts: RunFacts, end: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
+def rate_of(outcome: Outcome) -> str:
+    """What its rate is of; "" where it has none, as it is counted by events."""
+    if outcome in (Outcome.fresh, Outcome.fault):
+        return "reads"
+    return "" if outcome in BY_READ else "shootdowns that met a vCPU"
+
+
 def outcome_entry(outcome: Outcome, count: int, shootdowns: int, met: int, of: int) -> dict[str, Any]:
     """One outcome: see `_outcomes`."""
     grade = outcome.grade

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -31,6 +31,14 @@ class Case:
     details: Sequence[str] = field(default_factory=tuple)
     word: str = ""
     more: str = ""
+
+
+def without_options(command: Sequence[str], options: Collection[str]) -> list[str]:
+    """The command without these options, each with its value."""
+    kept = list(command)
+    for at in reversed([at for at, word in enumerate(kept) if word in options]):
+        del kept[at : at + 2]
+    return [word for word in kept if word.partition("=")[0] not in options]
 
 
 def why_of(one: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from results.exchange.cases import Case, case_of, unreached
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
 from results.verdict import FAILING, declared, grade_of, is_safe, meaning, name_of, word_of
-from results.words import broken_name, count, nanoseconds, per_second, plural, share
+from results.words import broken_name, count, nanoseconds, per_second, plural, share, silent_words
 
 Exploration = Mapping[str, Any]
 SIDE_BY_SIDE, MOST_POINTS = 4, 32
@@ -100,7 +100,8 @@ def _not_reached(entries: Sequence[Exploration]) -> Iterator[str]:
     bad = sum(grade_of(name) in FAILING for name in silent if name not in unasked)
     never = "Never" if all(one["complete"] for one in entries) else "Not seen"
     not_asked = ", and livelocks were not looked for" * bool(unasked and not any(map(is_sampled, entries)))
-    yield f"{never}: {bad} forbidden or unknown, {len(silent) - len(unasked) - bad} more{not_asked}."
+    if silent:
+        yield f"{never}: {silent_words(bad, len(silent) - len(unasked) - bad)}{not_asked}."
 
 
 def _names(entries: Sequence[Exploration]) -> list[str]:

@@ -28,6 +28,7 @@ from results.kinds import (
 )
 from results.kinds.bench import directory as bench_directory
 from results.kinds.bench import tables as bench_tables
+from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
@@ -200,7 +201,7 @@ KINDS = (
         text=Bench.json_text,
         lines=bench_tables.observation_lines,
         suite=lambda it: str(it.scenario["name"]),
-        cases=bench_tables.bench_cases,
+        cases=bench_cases,
         draw=_draw_bench,
     ),
     Kind(

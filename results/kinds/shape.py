@@ -115,6 +115,7 @@ class ScenarioShape(ActorsShape):
     costs: dict[str, str] = {}
     orderings: list[str] = []
     changed: dict[str, Any] = {}
+    own: bool = True
 
 
 class DocumentShape(Shape):
@@ -140,6 +141,7 @@ class ExplorationShape(OrderingShape, SizeShape):
     faults: list[str]
     parameters: dict[str, Any] = {}
     changed: dict[str, Any] = {}
+    own: bool = True
     flow: FlowName = "shootdown"
     tlb_entries: Count
     method: str

@@ -75,6 +75,34 @@ def test_caveats_of_a_run(changes: dict[str, Any], expected: list[str]):
     assert ids([a_run(**changes)]) == expected
 
 
+@pytest.mark.parametrize(
+    ("own", "changed", "told"),
+    [
+        (False, {}, []),
+        (False, {"delays.b": "1us"}, ["delays that held nobody up: no_kick b"]),
+        (True, {}, ["delays that held nobody up: no_kick a, b", "forbidden and not declared: no_kick not_blocked"]),
+    ],
+)
+def test_what_a_shipped_file_brings_is_a_caveat_only_for_whom_can_change_it(
+    own: bool, changed: dict[str, str], told: list[str]
+):
+    perturbation = {"declared": {"a": "x"}, "never_struck": ["a", "b"], "yields": 1, "delays": 1, "delayed_ns": 1}
+    seen = {"tracking_not_done": 3, "not_blocked": 1}
+    run = a_run(
+        "no_kick", seen, expect=["tracking_not_done"], perturbed=True, perturbation=perturbation, own=own,
+    )  # fmt: skip
+    found = caveats(HOST, {**SCENARIO, "own": own, "changed": changed}, [run])
+
+    assert [one["seen"] for one in found if one["id"] in ("delay_never_struck", "undeclared_outcome")] == told
+
+
+def test_a_run_whose_verdict_lacks_shootdowns_is_not_told_so_again():
+    few = {"shootdown_met": phase(57, p50=1)}
+
+    assert ids([a_run(latency_ns=few)]) == ["too_few_samples"]
+    assert ids([a_run(latency_ns=few, met={"kicks": 90, "shootdowns": 60})]) == []
+
+
 def test_threads_are_a_caveat():
     assert ids([a_run()], workers="thread") == ["threads"]
 

@@ -119,8 +119,24 @@ def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits
     assert (found, exit_code([run | {"verdict": found}])) == ("inconclusive", 6)
     assert reason == (
         f"only {met:,} of {shootdowns:,} shootdowns met a vCPU, and {needed}; "
-        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
+        "try a longer --duration or an idle machine"
     )
+
+
+@pytest.mark.parametrize(
+    ("placement", "vcpus", "remedy"),
+    [
+        ("own", 3, "a longer --duration or an idle machine"),
+        ("apart", 3, "a longer --duration, fewer --vcpus, or an idle machine"),
+        ("apart", 1, "a longer --duration or an idle machine"),
+        ("mixed", 3, "a longer --duration, --placement apart, fewer --vcpus, or an idle machine"),
+        ("mixed", 1, "a longer --duration, --placement apart, or an idle machine"),
+    ],
+)
+def test_nothing_is_to_be_tried_that_was_done_already(placement: str, vcpus: int, remedy: str):
+    run = a_run(met={"kicks": 7, "shootdowns": 5}, placement=placement, vcpus=vcpus, vcpus_entered=vcpus)
+
+    assert judge(run).reason.partition("; try ")[2] == remedy
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 from rich.text import Text
 
+from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.directory import csv_text, write_bench, write_parquet
 from results.kinds.bench.findings import bench_caveats, exit_code, found
 from results.kinds.bench.gate import Outcome, judged, parse_gate
 from results.kinds.bench.record import AGAIN, Bench, Design, Race, Sweep, round_file
-from results.kinds.bench.tables import bench_cases, bench_screen
+from results.kinds.bench.tables import bench_screen
 from results.kinds.files import write_bench_report
 from results.store import RunDirectory, write_file
 from results.verdict import Exit
@@ -133,7 +134,7 @@ def record_of(job: Job, pieces: Pieces) -> Bench:
     shown = {
         **scenario.model_dump(mode="json"),
         "orderings": [o.name for o in its.orderings],
-        **({"real": True} if its.real else {"changed": its.changed["scenario"]}),
+        **({"real": True} if its.real else its.changed["scenario"]),
     }
     hosts = head.pop("hosts")
     return Bench(
@@ -198,7 +199,7 @@ def _finished(its: Session, directory: RunDirectory, bench: Bench) -> int:
             write_file(csv, csv_text(made).encode())
         if parquet is not None:
             write_parquet(made, parquet)
-    its.leave(made, bench_cases(made, outcomes), shown=bench_screen(made, outcomes))
+    its.leave(made, bench_cases(made, outcomes, directory.path), shown=bench_screen(made, outcomes))
     return its.end(_exit_code(made, outcomes))
 
 

@@ -81,8 +81,11 @@ def experiment_of(where: Path, bench: Bench) -> Experiment:
         raise UsageFault(f"{where}: expected a scenario and orderings of this version, {said}") from None
 
 
+NOT_OF_MODEL = ("real", "changed", "own")
+
+
 def _experiment(bench: Bench) -> Experiment:
-    of_model = {key: value for key, value in bench.scenario.items() if key not in ("real", "changed")}
+    of_model = {key: value for key, value in bench.scenario.items() if key not in NOT_OF_MODEL}
     scenario = Scenario.model_validate(of_model)
     key, scenarios, real = None, [scenario], bench.is_real
     if sweep := bench.sweep:
@@ -92,5 +95,6 @@ def _experiment(bench: Bench) -> Experiment:
     names = [arm.ordering for arm in arms]
     orderings = arms_of(names) if real else [Ordering.model_validate(arm.parameters) for arm in arms]
     design = bench.design
-    changed = {"scenario": bench.scenario.get("changed", {}), "orderings": {arm.ordering: arm.changed for arm in arms}}
+    of_scenario = {key: bench.scenario[key] for key in ("changed", "own") if key in bench.scenario}
+    changed = {"scenario": of_scenario, "orderings": {arm.ordering: {"changed": arm.changed} for arm in arms}}
     return Experiment(scenario, orderings, key, points(key, scenarios), design.rounds, design.budget_s, changed, real)

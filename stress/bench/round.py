@@ -72,7 +72,7 @@ def arms(
             shootdown=() if real and ordering.name in ARMS else ordering.shootdown,
             perturbed=perturbed,
             parameters={} if real else ordering.model_dump(mode="json"),
-            changed=dict(changed.get(ordering.name, {})),
+            changed=changed.get(ordering.name, {}).get("changed", {}),
         )
         for arm, ordering in named
     )

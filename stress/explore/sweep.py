@@ -24,7 +24,7 @@ from stress.options import ExploreRequest
 from stress.pieces.record import Job, Pieces, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.placement import inherited_cpus
-from stress.resolve import changes_of
+from stress.resolve import changes_of, told_of
 from stress.screen import Screen
 from stress.session import Session
 from stress.sweeps import MOST, axes
@@ -73,11 +73,7 @@ def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
                 "point": ",".join(settings),
                 "scenario": told,
                 "ordering": one.model_dump(mode="json"),
-                "changed": {
-                    key: value
-                    for key, value in {**changed["orderings"][one.name], **changed["scenario"]}.items()
-                    if key not in its
-                },
+                "told": told_of(one.name, changed, its),
             }
             for one in orderings
         ]
@@ -110,7 +106,7 @@ def run_point(
     ordering = Ordering.model_validate(described["ordering"])
     scenario = Scenario.model_validate(described["scenario"])
     entry = search(ordering, scenario, _method(described), lambda _: not interrupts).entry
-    return {**entry, "point": described["point"], "changed": described["changed"]}, not interrupts
+    return {**entry, "point": described["point"], **described["told"]}, not interrupts
 
 
 def _document(

@@ -19,7 +19,7 @@ from stress.processes.limits import threads_to_start
 from stress.processes.memory import chosen_memory
 from stress.processes.placement import inherited_cpus
 from stress.progress import search_display
-from stress.resolve import changes_of
+from stress.resolve import changes_of, told_of
 from stress.session import Session, origin, session
 
 EXPLORATION = "exploration.json"
@@ -125,7 +125,7 @@ def _search_all(
             advice=STOPS_THERE,
         ) as watch:
             found = search(ordering, scenario, method, watch)
-        found.entry["changed"] = {**changed["orderings"][ordering.name], **changed["scenario"]}
+        found.entry.update(told_of(ordering.name, changed))
         record.searched.append(found)
         its.note(f"{ordering.name}: {found.entry['verdict']}: {found.entry['reason']}")
         if number < count:

@@ -75,7 +75,7 @@ def run(request: RunRequest, asked: tuple[Scenario, list[Ordering]] | Real | Non
         run = found.get("run")
         if run is None:
             return "", False
-        line = f"{run['ordering']}: {run['verdict']}: {why_of(run)}"
+        line = f"{run['ordering']}: {run['verdict']}: {why_of(run).partition('; try ')[0]}"
         if request.verbose and run.get("ready_s") is not None:
             line += f"; {run['vcpus'] + run['zappers']} workers ready after {run['ready_s']:.3f} s"
         failed = request.fail_fast and run["verdict"] in (Verdict.failed, Verdict.hung)
@@ -98,7 +98,7 @@ def job_of(subject: Plain) -> Job:
         key_of(number, one["name"]): {
             **{key: subject[key] for key in ("scenario", "cpus", "trace")},
             "ordering": one,
-            "changed": subject.get("changed", {}).get("orderings", {}).get(one["name"], {}),
+            "told": subject.get("changed", {}).get("orderings", {}).get(one["name"], {}),
             "seed": subject["scenario"]["seed"],
             "place": f"{name}, ordering {number} of {count}",
         }
@@ -130,7 +130,7 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
         run = race(prepared, ordering, scenario, interrupts, show)
     if run.last_steps is not None:
         _last_steps[ordering.name] = run.last_steps
-    run.json["changed"] = described["changed"]
+    run.json.update(described["told"])
     return raced(run, ready.host)
 
 
@@ -146,7 +146,7 @@ def _result(job: Job, pieces: Pieces, after: Plain) -> Plain:
         schema, more, said = REAL_SCHEMA, {"zappers": 1, "placement": "apart"}, real_caveats
     else:
         schema, more, said = SCHEMA, {"orderings": [one["name"] for one in job.subject["orderings"]]}, caveats
-        more["changed"] = job.subject.get("changed", {}).get("scenario", {})
+        more |= job.subject.get("changed", {}).get("scenario", {})
     scenario = {**scenario, **more}
     about = {"seed": scenario["seed"], "caveats": said(host, scenario, runs), "scenario": scenario}
     return {"schema": schema, **head, **({"hosts": hosts} if several else {}), **about, "runs": runs}

@@ -54,6 +54,15 @@ def test_list_prints_a_shipped_ordering_from_which_one_of_your_own_can_start(
     assert tdx_stress("list", "use_after_remove").stdout.startswith("# outcome\nname: use_after_remove\n")
 
 
+def test_list_says_what_a_rate_is_of_and_prints_no_key_without_a_value(tdx_stress: Command) -> None:
+    fault = tdx_stress("list", "no_flush_at_entry").stdout
+
+    assert "\nrate_of: shootdowns that met a vCPU\n" in tdx_stress("list", "stale_in_window").stdout
+    assert "\nrate_of: reads\n" in tdx_stress("list", "fresh").stdout
+    assert "\nshows: " in fault
+    assert "beside" not in fault
+
+
 def test_list_prints_the_schema_of_what_a_verb_leaves(tdx_stress: Command) -> None:
     [schema] = json.loads(tdx_stress("list", "--schema", "orders").stdout).values()
 

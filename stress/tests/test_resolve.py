@@ -30,8 +30,17 @@ def test_what_options_change_is_known_of_the_scenario_and_of_each_ordering() -> 
     request = RunRequest(orderings=("spec", "v18"), settings=("kick.wait=false", "pages=8"), faults=("lost_kick",))
 
     assert changes_of(request, *resolve(request)) == {
-        "scenario": {"pages": 8}, "orderings": {"spec": {"kick.wait": False}, "v18": {"kick.wait": False}},
-    }  # fmt: skip
+        "scenario": {"changed": {"pages": 8}, "own": False},
+        "orderings": {name: {"changed": {"kick.wait": False}, "own": False} for name in ("spec", "v18")},
+    }
+
+
+def test_an_ordering_by_its_steps_is_the_users_own() -> None:
+    request = RunRequest(orderings=("block,track,kick,remove",))
+
+    assert changes_of(request, *resolve(request))["orderings"] == {
+        "block,track,kick,remove": {"changed": {}, "own": True}
+    }
 
 
 def test_a_directory_for_a_junit_file_is_refused(tmp_path: Path) -> None:

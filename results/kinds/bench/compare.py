@@ -139,7 +139,7 @@ REMEDIES = {
     Kind.moment: "again on an idle machine",
 }
 # What of a scenario changes nothing that is compared, and what only makes it longer.
-NEVER = ("name", "title", "shows", "orderings", "seed", "watchdog_s", "shootdowns", "changed")
+NEVER = ("name", "title", "shows", "orderings", "seed", "watchdog_s", "shootdowns", "changed", "own")
 LENGTHS = ("duration_s", "warmup_s")
 # Keys that a result of an earlier version does not have, and what they were then.
 LATER = {

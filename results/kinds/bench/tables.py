@@ -1,13 +1,11 @@
 """A bench on a terminal of 80 columns, the effect first, and as test cases; of each machine that ran rounds apart."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from results.exchange.cases import Case
 from results.figures import BY_ID, Figure
 from results.kinds.bench.findings import TOO_FEW, at, doubt, found, seen, ungrounded
 from results.kinds.bench.gate import Outcome, gate_lines
@@ -26,7 +24,7 @@ from results.kinds.bench.wording import (
 )
 from results.numbers.resolution import latency_interval
 from results.table import Table, caveat_lines
-from results.verdict import FAILING, grade_of, observation
+from results.verdict import observation
 from results.words import conditions, count, nanoseconds_with_interval, plural
 
 
@@ -330,34 +328,3 @@ def events_table(bench: Bench) -> Table:
     first = len(head) - len(names) - 3
     caption = "Events over all rounds"
     return Table(caption, head, tuple(rows), frozenset(range(first, len(head))), frozenset(marked))
-
-
-STATES = {"held": "passed", "failed": "failed", "undecided": "inconclusive"}
-
-
-def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = ()) -> list[Case]:
-    """The cases of a bench; an unsafe ordering raced on purpose has none of its own, as nothing is expected of it."""
-    totals = seen(bench)
-    orderings = [
-        _ordering(point, arm.ordering, totals[point, arm.ordering], real=bench.is_real)
-        for point in bench.points
-        for arm in bench.once
-        if arm.safe and (point, arm.ordering) in totals
-    ]
-    gates = [Case(f"gate {one.gate.text}", STATES[one.state], one.why) for one in outcomes]
-    return [*orderings, _against_itself(bench), *gates]
-
-
-def _ordering(point: str, ordering: str, entry: dict[str, Any], *, real: bool) -> Case:
-    bad = [f"{name}: {count}" for name, count in entry["outcomes"].items() if grade_of(name) in FAILING]
-    name = f"{ordering} {point}" if point else ordering
-    shootdowns = f"shootdowns: {entry['all_shootdowns']}, met a vCPU: {entry['met']}"
-    more = f"tdx-stress run {'real -v' if real else f'--ordering {ordering} --trace'}"
-    return Case(name, entry["verdict"], entry["reason"], entry["seconds"], (*bad, shootdowns), more=more)
-
-
-def _against_itself(bench: Bench) -> Case:
-    doubtful = doubt(bench)
-    if doubtful or bench.aa is None:
-        return Case("A/A", "inconclusive", doubtful)
-    return Case("A/A", "passed", bench.aa.sentence)

@@ -35,9 +35,9 @@ def _not_passed(run: Run) -> str | None:
     if told := changes(run):
         return f"raced with {', '.join(told)}"
     if run["verdict"] != "passed":
-        return f"{run['verdict']} ({run['reason']})"
+        return f"is {run['verdict']}" if run["verdict"] == "inconclusive" else str(run["verdict"])
     why = lacking(run)
-    return why and f"inconclusive ({why})"
+    return why and f"is inconclusive ({why})"
 
 
 def _right(track: Run, kick: Run) -> str:

@@ -127,6 +127,8 @@ class _Run(RacedShape):
     perturbation: dict[str, Any] | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     changed: dict[str, Any] = Field(default_factory=dict)
+    own: bool = True
+    bug_on: Count = 0
     trace: dict[str, Any] | None = None
     stale_age_epochs: dict[str, Count]
     latency_ns: _Latency

@@ -16,7 +16,8 @@ from rich.text import Text
 from kernels.tdx.counters import PHASES_EVERY
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import Flow, has_part
-from results.exchange.cases import Case, unreached, why_of
+from results.caveats import dead_early
+from results.exchange.cases import Case, unreached, why_of, without_options
 from results.figures import PHASES, phase_shares
 from results.kinds.run.answer import yardstick
 from results.numbers.statistics import ENOUGH
@@ -49,6 +50,7 @@ from results.words import (
     plural,
     rate_with_interval,
     share,
+    silent_words,
 )
 
 Run = Mapping[str, Any]
@@ -74,8 +76,9 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     size = machine_size({"vcpus": 0, "zappers": 0, "pages": 0, **scenario}, "pages")
     rate = f", open loop at {scenario['rate']:,.10g} shootdowns/s" if scenario.get("rate") else ""
     seconds = max((run["seconds"] for run in runs), default=0.0)
+    each = "at most" if dead_early(scenario, runs) else "each"
     told = "".join(f"; {one}" for one in conditions(scenario, runs, ("pages", "rate")))
-    yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s each{rate}{told}"
+    yield f"{', '.join(size)}; {plural(len(runs), 'ordering')}, {seconds:.3g} s {each}{rate}{told}"
     head = ("", "", "SHOOTDOWNS", "MET A VCPU", "")
     yield Table("", head, tuple(map(_verdict_row, runs)), frozenset({2, 3}), _unsafe(runs), least=(4,))
     yield ""
@@ -84,7 +87,8 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield ""
     told = MET if any(MET in run["latency_ns"] for run in runs) else "shootdown"  # else of an earlier version
     latency = percentiles_table(runs, (told, *OF_FLOWS), "", intervals=False)
-    first = "HOW LONG" if latency.head[0] == "phase" else f"A SHOOTDOWN{' THAT MET A VCPU' if told == MET else ''}"
+    one = "MET A VCPU, " if told == MET else "A SHOOTDOWN, "
+    first = f"{'' if latency.head[0] == 'phase' else one}AFTER WARM-UP"
     latency = replace(latency, head=(first, *latency.head[1:]))
     yield latency if latency.rows else "No latency: no shootdown was measured."
     yield from _notes(result)
@@ -126,35 +130,38 @@ def seen_table(runs: Sequence[Run]) -> Table:
         rows = []
         for run in runs:
             worst = max((o for o in run["outcomes"] if o["count"]), key=lambda o: ids.index(o["id"]), default=None)
-            told = ("nothing", "-", "-") if worst is None else (worst["id"], _graded(worst), rate_text(worst, run))
+            of_met = " of those met" * bool(worst and worst["rate"])
+            rate = "-" if worst is None else rate_text(worst, run) + of_met
+            told = ("nothing", "-", rate) if worst is None else (worst["id"], _graded(worst), rate)
             rows.append((name_of(run), *told))
         return Table("", ("WHAT WAS SEEN, AT WORST", "outcome", "grade", "rate"), tuple(rows), marked=_unsafe(runs))
     shown = []
     for outcome in ids:
         seen_in = [(_of(run, outcome), run) for run in runs]
         cells = [rate_text(o, run).removesuffix(" of reads") if o and o["count"] else "-" for o, run in seen_in]
+        of = ", of reads" if outcome in OF_READS else ", of those met" * any(o and o["rate"] for o, _ in seen_in)
         if set(cells) != {"-"}:
             grade = next(_graded(o) for o, _ in seen_in if o and o["count"])
-            shown.append((outcome + ", of reads" * (outcome in OF_READS), grade, *cells))
+            shown.append((outcome + of, grade, *cells))
     head = ("WHAT WAS SEEN", "grade", *(broken_name(name_of(run)) for run in runs))
     bad = frozenset(place for place, row in enumerate(shown) if row[1].endswith("!"))
     return Table("", head, tuple(shown), frozenset(range(2, len(head))), bad, least=(1,))
 
 
 def unseen_lines(runs: Sequence[Run]) -> Iterator[str]:
-    """How many outcomes nobody showed, and which rate of one each n would have caught."""
+    """How many outcomes nobody showed, and from which rate on one of them would have been seen, with each n."""
     silent = [o for o in _all_outcomes(runs) if not any((one := _of(run, o["id"])) and one["count"] for run in runs)]
     bad = sum(o["grade"] in FAILING for o in silent)
     if not silent:
         return
-    line = f"Not seen: {bad} forbidden or unknown, {len(silent) - bad} more."
+    line = f"Not seen: {silent_words(bad, len(silent) - bad)}."
     bounds = [
         f"{name_of(run)} {share(p)} (n {count(met_shootdowns(run) or 0)})" for run in runs if (p := caught_rate(run))
     ]
     if bounds and len(runs) <= SIDE_BY_SIDE:
-        line += f" With 95 % this rate of one would have been: {', '.join(bounds)}."
+        line += f" One would have been, from this rate on (95 %): {', '.join(bounds)}."
     elif bounds:
-        line += f" With 95 % a rate of {share(max(filter(None, map(caught_rate, runs))))} would have been."
+        line += f" One would have been from a rate of {share(max(filter(None, map(caught_rate, runs))))} on (95 %)."
     yield line
 
 
@@ -197,7 +204,7 @@ def outcomes_table(run: Run) -> Table:
     head = ("outcome", "events", "rate, 95 %", "grade", "why")
     retries = run["track_retries"]
     tried = f"TRACK tried again {mean(retries['mean'])} times on average, {retries['max']:,} at most"
-    return Table(f"{name}: {said(run)}; {tried}", head, rows, frozenset({1, 2}), bad)
+    return Table(f"{name}: {said(run)}, which rates are of; {tried}", head, rows, frozenset({1, 2}), bad)
 
 
 def percentiles_table(
@@ -338,14 +345,11 @@ STUCK = (Verdict.failed, Verdict.hung)
 def _more(run: Run, command: Sequence[str], seconds: int, *, traces: bool) -> list[str]:
     """The same command with what tells more; of so many seconds where the time was too short."""
     if run["verdict"] != Verdict.inconclusive:
-        return [*command, "--trace" if traces and run["verdict"] in STUCK else "-v"]
+        more = "--trace" if traces and run["verdict"] in STUCK and "--trace" not in command else "-v"
+        return [*command, *([more] if {more, "--verbose"}.isdisjoint(command) else [])]
     if run["ending"] == Ending.interrupted:
         return list(command)
-    again = list(command)
-    for at in reversed([at for at, word in enumerate(again) if word == "--duration"]):
-        del again[at : at + 2]
-    again = [word for word in again if not word.startswith("--duration=")]
-    return [*again, "--duration", f"{seconds}s"]
+    return [*without_options(command, ("--duration",)), "--duration", f"{seconds}s"]
 
 
 def _case(run: Run, more: Sequence[str]) -> Case:

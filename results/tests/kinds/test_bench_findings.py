@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from results.figures import BY_ID
+from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.findings import _leans, _slope, comparison, exit_code, found, seen
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
-from results.kinds.bench.tables import bench_cases
 from results.numbers.rounds import RANKED, Effect
 from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy
 
@@ -333,10 +333,7 @@ def thin(met: int | None, reason: str, arms: Sequence[Arm] = ARMS, verdict: str 
 
 
 def too_thin(met: int, of: str = "100") -> str:
-    return (
-        f"only {met} of {of} shootdowns met a vCPU, and 299 are needed; "
-        "try a longer --duration, --vcpus, --placement apart, or an idle machine"
-    )
+    return f"only {met} of {of} shootdowns met a vCPU, and 299 are needed; try a longer --duration or an idle machine"
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,17 @@ import pytest
 from PIL import Image
 
 from results.exchange.cases import failed_lines
+from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.directory import read_bench, read_round, write_bench, write_parquet
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, array_name
-from results.kinds.bench.tables import bench_cases, bench_screen, comparisons_table
+from results.kinds.bench.tables import bench_screen, comparisons_table
 from results.kinds.bench.wording import ratio_text, span
 from results.store import StoreError, open_run_directory
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.views import printed
+from results.verdict import too_few
 
 UNSAFE = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
 
@@ -41,9 +43,40 @@ def test_a_safe_ordering_that_failed_stands_last_with_what_to_type_next() -> Non
     bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
     made = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
 
-    first, *_, last = failed_lines(bench_cases(made))
+    first, *rest = failed_lines(bench_cases(made))
     assert first == "<== FAILED v18: round 2: declared safe, and showed it"
-    assert last == "    next: tdx-stress run --ordering v18 --trace"
+    assert "    next: tdx-stress run --ordering v18 --vcpus 2 --zappers 1 --pages 64 --trace" in rest
+
+
+def test_what_a_bench_did_not_decide_goes_on_in_its_directory_with_more_rounds_once_for_all() -> None:
+    thin = {"all_shootdowns": 100, "met_shootdowns": 20, "verdict": "inconclusive", "reason": too_few(20, 100)}
+    bench = a_bench(10, noisy({}))
+    races = tuple(race.model_copy(update=thin) for race in bench.rounds)
+    command = ("tdx-stress", "bench", "crowd", "--vcpus", "1", "--rounds", "10")
+    made = found(bench.model_copy(update={"rounds": races, "command": command}))
+
+    assert failed_lines(bench_cases(made, directory=Path("runs/one")))[-1] == (
+        "    next: tdx-stress bench --resume runs/one --rounds 23"
+    )
+    assert failed_lines(bench_cases(made))[-1] == "    next: tdx-stress bench crowd --vcpus 1 --rounds 23"
+
+
+def test_an_ordering_that_failed_in_a_bench_is_traced_on_the_machine_of_that_bench() -> None:
+    bench = a_bench(10, noisy({}), values=(1, 4))
+    arms = tuple(arm.model_copy(update={"changed": {"kick.wait": False}}) for arm in bench.arms)
+    scenario = {**bench.scenario, "changed": {"pages": 64, "tick_us": 0}}
+    races = tuple(
+        race.model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
+        if (race.arm, race.point) == ("B", "vcpus=4")
+        else race
+        for race in bench.rounds
+    )
+    more = {"rounds": races, "arms": arms, "scenario": scenario, "command": ("tdx-stress", "bench", "crowd")}
+
+    assert failed_lines(bench_cases(found(bench.model_copy(update=more))))[-1] == (
+        "    next: tdx-stress run crowd --ordering v18 --vcpus 4 --zappers 1 --pages 64 --set tick_us=0 "
+        "--set kick.wait=false --trace"
+    )
 
 
 def test_the_screen_has_a_row_for_what_differs_and_one_line_for_what_does_not() -> None:

@@ -34,8 +34,11 @@ def test_an_incomplete_search_never_says_never() -> None:
 def test_no_progress_is_not_said_to_be_impossible_where_livelocks_were_not_looked_for() -> None:
     silent, asked = explored(liveness=None), explored()
 
-    assert "Never: 11 forbidden or unknown, 5 more, and livelocks were not looked for." in shown(silent)
-    assert "Never: 12 forbidden or unknown, 5 more." in shown(asked)
+    assert (
+        "Never: 11 outcomes that are forbidden or unknown, and 5 others, and livelocks were not looked for."
+        in shown(silent)
+    )
+    assert "Never: 12 outcomes that are forbidden or unknown, and 5 others." in shown(asked)
     assert ("no_progress", "forbidden", "not looked for") in [row[:3] for row in exploration_table(silent).rows]
 
 

@@ -38,12 +38,20 @@ def test_without_one_of_the_two_orders_nothing_is_decided():
     )
 
 
-def test_an_order_that_did_not_pass_is_named_with_its_reason():
+def test_an_order_that_did_not_pass_is_named_and_its_reason_stands_beside_its_verdict_alone():
     failed = a_run("v18", verdict="failed", reason="declared safe, and showed tracking_not_done 3 times")
 
     assert review_answer(a_result(a_run("spec"), failed)) == (
+        "This run does not decide whether TRACK or the kick comes first: v18 failed.",
+    )
+
+
+def test_an_order_that_was_changed_answers_nothing_though_it_passed():
+    changed = a_run("spec", parameters={"faults": ["lost_kick"]}, changed={"kick.wait": False})
+
+    assert review_answer(a_result(changed, a_run("v18", verdict="inconclusive"))) == (
         "This run does not decide whether TRACK or the kick comes first: "
-        "v18 failed (declared safe, and showed tracking_not_done 3 times).",
+        "spec raced with lost_kick, kick.wait=false; v18 is inconclusive.",
     )
 
 
@@ -51,7 +59,7 @@ def test_an_order_of_an_earlier_version_decides_nothing_though_it_passed_there()
     old = of_an_earlier_version(a_run("v18"))
 
     assert review_answer(a_result(a_run("spec"), old)) == (
-        "This run does not decide whether TRACK or the kick comes first: v18 inconclusive "
+        "This run does not decide whether TRACK or the kick comes first: v18 is inconclusive "
         "(made by an earlier version, which did not count the shootdowns that met a vCPU).",
     )
 

@@ -24,8 +24,8 @@ from results.verdict import MET
 LONG_NAME = "flag_gate_unserialized"
 
 
-def shown(*runs: dict[str, Any], width: int = 80) -> list[str]:
-    return printed(*run_screen(a_result(*runs)), width=width).splitlines()
+def shown(*runs: dict[str, Any], width: int = 80, **more: Any) -> list[str]:
+    return printed(*run_screen(a_result(*runs, **more)), width=width).splitlines()
 
 
 def times_of(run: dict[str, Any]) -> list[str]:
@@ -84,10 +84,13 @@ def test_a_row_stands_where_any_ordering_showed_something_and_zeros_are_told_tog
     [line] = unseen_lines(runs)
 
     assert [(row[0], *(cell == "-" for cell in row[2:])) for row in rows] == [
-        ("fresh, of reads", False, False), ("stale_in_window", False, True), ("stale_after_kick", True, False),
+        ("fresh, of reads", False, False), ("stale_in_window, of those met", False, True),
+        ("stale_after_kick, of those met", True, False),
     ]  # fmt: skip
-    assert line.startswith("Not seen: ")
-    assert "spec 0.060 % (n 4,321), v18 0.060 % (n 4,321)" in line
+    assert line == (
+        "Not seen: 25 outcomes that are forbidden or unknown, and 12 others. One would have been, from this rate on "
+        "(95 %): spec 0.060 % (n 4,321), v18 0.060 % (n 4,321)."
+    )
 
 
 def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed() -> None:
@@ -125,6 +128,18 @@ def test_a_review_with_long_numbers_and_the_usual_caveats_is_read_on_one_screen(
     assert len(result["caveats"]) == 4
     assert len(lines) <= 45
     assert max(map(len, lines)) <= width
+
+
+def test_a_race_that_kvm_bug_on_ended_says_so_once_and_its_time_is_no_time_of_each() -> None:
+    scenario = {**SCENARIO, "duration_s": 2.0}
+    runs = [a_run("mine", bug_on=1, seconds=0.468), a_run("spec", bug_on=1, seconds=2.01), a_run("v18", seconds=0.1)]
+    caveat = caveats(HOST, scenario, runs)[-1]
+
+    assert (caveat["id"], caveat["seen"]) == (
+        "ended_early", "KVM_BUG_ON ended the race of mine after 468 ms: the VM is dead",
+    )  # fmt: skip
+    assert "2 vCPUs, 1 zapper, 64 pages; 3 orderings, 2.01 s at most" in shown(*runs, scenario=scenario)
+    assert "2 vCPUs, 1 zapper, 64 pages; 2 orderings, 2.01 s each" in shown(*runs[1:], scenario=scenario)
 
 
 def test_titles_stand_where_each_has_room_in_its_line() -> None:
@@ -165,6 +180,9 @@ def test_a_name_with_brackets_is_no_markup() -> None:
         ("inconclusive", "run --duration=20ms", "run --duration 9s"),
         ("interrupted", "run --duration=20ms", "run --duration=20ms"),
         ("failed", "run small --duration 20ms", "run small --duration 20ms --trace"),
+        ("failed", "run --trace small", "run --trace small -v"),
+        ("failed", "run --trace -v", "run --trace -v"),
+        ("passed", "run --verbose", "run --verbose"),
         ("passed", "run", "run -v"),
     ],
 )
