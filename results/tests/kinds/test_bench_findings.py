@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from results.figures import BY_ID
+from results.figures import BY_ID, FIGURES
 from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.findings import _leans, _slope, comparison, exit_code, found, seen
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
@@ -46,13 +46,20 @@ def test_no_difference_says_what_could_have_been_shown():
 
 
 def test_no_latency_shows_less_than_a_bucket_of_its_histogram():
-    steady = noisy({}, noise=0.0001)
-    bench = found(a_bench(12, lambda *at: (steady(*at) or 0) / 2000))
+    bench = found(a_bench(12, noisy({}, noise=0.0001)))
 
     # Those near 1,000 ns have buckets of 4 ns.
     told = [(one.could_have_shown, one.low, one.high) for one in (of(bench, "p50_ns", arm) for arm in ("A2", "B"))]
     assert told == [pytest.approx((1.004, 0.996, 1.004), abs=1e-4)] * 2
     assert max(of(bench, "reads_per_s", arm).could_have_shown or 2 for arm in ("A2", "B")) < 1.001
+
+
+def test_values_below_1_have_a_ratio_and_a_growth():
+    steady = noisy({"B": 1.2}, noise=0.0001)
+    bench = found(a_bench(12, lambda *at: (steady(*at) or 0) / 2000, values=(4, 8)))
+
+    assert of(bench, "track_retries", point="vcpus=4").ratio == pytest.approx(1.2, abs=0.001)
+    assert len(bench.slopes) == 2 * len(FIGURES)
 
 
 NOTHING: Value = lambda arm, point, number: None  # noqa: E731
@@ -223,7 +230,7 @@ def test_growth_along_a_sweep_is_a_power_with_an_interval():
     steady, lacking = noisy({}, noise=0.02, seed=2), {("vcpus=4", 3): None, ("vcpus=8", 5): 0.0}
 
     def value(arm: str, point: str, n: int) -> float | None:
-        return lacking.get((point, n), (steady(arm, point, n) or 0) / 10_000 * int(point[6:]) ** 0.5)
+        return lacking.get((point, n), (steady(arm, point, n) or 0) * int(point[6:]) ** 0.5)
 
     bench = found(a_bench(14, value, values=(1, 2, 4, 8, 16)))
 
@@ -234,7 +241,7 @@ def test_growth_along_a_sweep_is_a_power_with_an_interval():
     assert slope.low < (slope.slope or 0.0) < slope.high
     assert slope.high - slope.low < 0.05
     assert slope.why_none == ""
-    assert slope.medians == pytest.approx((0.1, 0.1414, 0.2, 0.2828, 0.4), rel=0.03)
+    assert slope.medians == pytest.approx((1000, 1414, 2000, 2828, 4000), rel=0.03)
 
 
 @pytest.mark.parametrize("sizes", [(1, 2), (1, 2, 4, 8)])
@@ -275,12 +282,12 @@ def test_a_power_law_under_heavy_noise_is_refused_in_5_percent_of_benches_at_mos
     assert refused / 200 <= 0.08
 
 
-@pytest.mark.parametrize(("off", "leans"), [(0.002, False), (0.009, True)])
-def test_rounds_off_their_lines_to_one_side_at_a_size_lean_by_more_than_a_bucket(off: float, leans: bool):
+@pytest.mark.parametrize(("off", "known", "leans"), [(0.002, 0.0, False), (0.009, 0.0, True), (0.009, 0.01, False)])
+def test_rounds_off_their_lines_to_one_side_at_a_size_lean_by_more_than_is_known(off: float, known: float, leans: bool):
     residuals = np.outer(np.resize([0.05, -0.05], 12), [1, 1, 0, 1, -1])
     residuals[:, 2] = off
 
-    assert _leans(residuals) is leans
+    assert _leans(residuals, np.full(5, known)) is leans
 
 
 @pytest.mark.parametrize("axis", [("process", "thread", "other"), (0, 1, 2, 4, 8), (16,)])
