@@ -31,7 +31,7 @@ from results.draw.style import (
 from results.figures import PHASES, phase_shares
 from results.numbers.statistics import ENOUGH, HIGHS_NS, Counts, share_margin
 from results.verdict import FAILING, MET, met_shootdowns
-from results.words import count, per_second, without_zeros
+from results.words import count, per_second, plural, without_zeros
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Mapping[str, Any]
@@ -104,7 +104,7 @@ def why_nothing(runs: Sequence[Run]) -> str:
     """Why there is no curve."""
     endings = {run["ending"] for run in runs} - {"finished"}
     said = f" ({', '.join(sorted(endings))})" if endings else ""
-    return f"In no ordering {ENOUGH['p50']} shootdowns met a vCPU,\nwhich a median needs{said}."
+    return f"No ordering has {ENOUGH['p50']} shootdowns that met a vCPU,\nas a median needs{said}."
 
 
 def done_by(ax: Axes, shown: Shown) -> None:
@@ -211,18 +211,29 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
                 )
                 peaks.append(float(rate.max()))
         if not peaks:
-            met = [met_shootdowns(run) for run in shown.runs]
-            of = sum(one or 0 for one in met)
-            never = f"never seen in {of:,} shootdowns that met a vCPU" if of else "no shootdown met a vCPU"
-            never = "never seen" if None in met else never
-            _empty_strip(ax, "too short a time for a rate" if events else never)
+            _empty_strip(ax, "too short a time for a rate" if events else _why_unseen(shown.runs, outcome))
             continue
         _rate_axis(ax, min(peaks), max(peaks))
     longest = max((float(times[-1]) for times, _ in all_rates if len(times)), default=1.0)
     panels[-1].set_xlim(0, longest * 1.02)
-    # The label of a tick at the very end would reach into the panel on the right.
-    panels[-1].set_xticks([tick for tick in MaxNLocator(6).tick_values(0, longest) if tick <= 0.93 * longest])
+    ticks = [tick for tick in MaxNLocator(6).tick_values(0, longest) if tick <= longest]
+    panels[-1].set_xticks(ticks)
+    if ticks[-1] > 0.93 * longest:  # else the label of the tick at the very end would reach into the panel on the right
+        panels[-1].get_xticklabels()[-1].set_horizontalalignment("right")
     panels[-1].set_xlabel("seconds since the ordering started, warm-up included")
+
+
+def _why_unseen(runs: Sequence[Run], outcome: Outcome) -> str:
+    """In how many shootdowns it was not seen; or what was seen in its place, which is worse."""
+    worse = {other: total(runs, other) for other in STALE[STALE.index(outcome) + 1 :] if other.grade in FAILING}
+    if outcome.grade in FAILING and any(worse.values()):
+        told = ", ".join(f"{other.name} {count(events)} times" for other, events in worse.items() if events)
+        return f"not seen: it was worse, {told}"
+    met = [met_shootdowns(run) for run in runs]
+    if None in met:
+        return "never seen"
+    of = sum(one or 0 for one in met)
+    return f"never seen in {plural(of, 'shootdown')} that met a vCPU" if of else "no shootdown met a vCPU"
 
 
 def _rate_axis(ax: Axes, lowest_peak: float, highest_peak: float) -> None:
@@ -263,7 +274,7 @@ def _rates(arrays: Arrays, run: Run) -> tuple[NDArray[np.float64], NDArray[np.fl
 def stale_ages(ax: Axes, shown: Shown) -> None:
     """How many TD epochs old stale reads were."""
     ages = np.array([[run["stale_age_epochs"][str(age)] for age in range(AGE_BUCKETS)] for run in shown.runs])
-    ax.set_title(f"Age of stale reads, n = {count(int(ages.sum()))}")
+    ax.set_title(f"Age of stale reads, {count(int(ages.sum()))} in all")
     if not ages.any():
         say(ax, "No stale read was seen.")
         return

@@ -85,8 +85,13 @@ def styles(runs: Sequence[Mapping[str, Any]]) -> list[Style]:
     places = places_of([run["ordering"] for run in runs])
     looks = []
     for run in runs:
-        # What makes a run's latency none of an undisturbed race stands behind its name.
-        marks = MARK * bool(changes(run)) + " (perturbed)" * run["perturbed"] + " (traced)" * bool(run.get("trace"))
+        # What makes its latency none of a right order in an undisturbed race stands behind its name.
+        marks = (
+            " (failed)" * (run.get("verdict") == "failed")
+            + MARK * bool(changes(run))
+            + " (perturbed)" * run["perturbed"]
+            + " (traced)" * bool(run.get("trace"))
+        )
         looks.append(look_of(places[run["ordering"]], run["ordering"], safe=is_safe(run), marks=marks))
     return looks
 

@@ -33,7 +33,7 @@ from results.draw.sheet import WIDTH_IN as SHEET_IN
 from results.draw.sheet import drawn, sheet, subtitle
 from results.draw.style import styles
 from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
-from results.figures import PHASES
+from results.figures import PHASES, phase_shares
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.tables import (
     STAMPED,
@@ -75,9 +75,8 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
     if any("response" in run["latency_ns"] for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
     height = max(4.6, 1.5 + 0.36 * len(runs))
-    page, body = sheet(
-        result, "How long a shootdown takes", height, handles, phase_keys(), "Share of each phase", by_hand=True
-    )
+    keys = phase_keys() if any(map(phase_shares, runs)) else ()
+    page, body = sheet(result, "How long a shootdown takes", height, handles, keys, "Share of each phase", by_hand=True)
     names_in = 0.45 + 0.083 * max((len(look.name) for look in looks), default=0)
     each_in = (SHEET_IN - 1.2 - names_in) / 2
     curve, bars = (

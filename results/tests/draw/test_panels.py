@@ -97,6 +97,35 @@ def test_a_rate_does_not_fall_at_the_sample_that_ends_the_race():
     assert np.asarray(line.get_xydata()).tolist() == [[0.5, 10], [1.5, 10], [2.5, 10]]
 
 
+@pytest.mark.parametrize(
+    ("seen", "met", "said"),
+    [
+        ({}, 1, "never seen in 1 shootdown that met a vCPU"),
+        ({}, 4_321, "never seen in 4,321 shootdowns that met a vCPU"),
+        ({}, 0, "no shootdown met a vCPU"),
+        ({"use_after_remove": 57}, 4_321, "not seen: it was worse, use_after_remove 57 times"),
+    ],
+)
+def test_a_strip_without_its_outcome_says_of_how_many_or_what_was_worse(seen: dict[str, int], met: int, said: str):
+    run = a_run("v18", seen, met={"kicks": met, "shootdowns": met})
+    panels = [axes() for _ in STALE]
+    stale_over_time(panels, Shown([run], styles([run]), {}))
+
+    assert panels[STALE.index(Outcome.stale_after_done)].texts[0].get_text() == said
+
+
+def test_the_axis_of_time_has_ticks_to_its_end():
+    run = a_run("v18")
+    events = np.ones((6, len(Outcome)), dtype=np.int64).cumsum(axis=0)
+    arrays = {"v18/series/time_s": np.array([0.0, 1.0, 2.0, 3.0, 4.8, 5.6]), "v18/series/outcomes": events}
+    panels = [axes() for _ in STALE]
+    stale_over_time(panels, Shown([run], styles([run]), arrays))
+
+    assert panels[-1].get_xlim()[1] == pytest.approx(1.02 * 5.2)  # the last rate is of the middle of 4.8 to 5.6 s
+    assert panels[-1].get_xticks().tolist() == [0, 1, 2, 3, 4, 5]
+    assert panels[-1].get_xticklabels()[-1].get_horizontalalignment() == "right"  # not into the next panel
+
+
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_a_text_that_no_xml_may_hold_leaves_the_panel_whole() -> None:
     drawn = panel("p", "a\x00b", lambda ax: ax.set_yticks([1], ["x\x1b[31m\x07ü"]))
