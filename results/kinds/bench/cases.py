@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.changes import keys_set
+from results.changes import faults_of, keys_set
 from results.exchange.cases import Case, without_options
-from results.kinds.bench.findings import at, doubt, seen
+from results.kinds.bench.findings import at, doubt, seen, ungrounded
 from results.kinds.bench.gate import Outcome
 from results.kinds.bench.record import MOST_ROUNDS, Arm, Bench
+from results.numbers.rounds import LEAST_ROUNDS
 from results.verdict import FAILING, grade_of, least_met
 
 STATES = {"held": "passed", "failed": "failed", "undecided": "inconclusive"}
@@ -33,12 +34,21 @@ def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = (), directory: Path 
 
 
 def _more_rounds(bench: Bench, entries: Sequence[Mapping[str, Any]], directory: Path | None) -> str:
-    """The command that adds as many rounds as the ordering that met fewest vCPUs needs, twice as many at least."""
+    """The command that adds as many rounds as the ordering that met fewest vCPUs needs, twice as many at least, and as
+    were planned; or has longer ones, where each has to tell something by itself.
+    """
     short = [one for one in entries if one["verdict"] == "inconclusive"]
+    told = bench.finished_rounds >= LEAST_ROUNDS and (bench.aa is None or (not bench.aa.differs and ungrounded(bench)))
+    if told or any(one["reason"].startswith("round ") for one in short):
+        if "--resume" in bench.command:
+            return ""
+        seconds = f"{2 * bench.design.duration_s:.3g}s"
+        return shlex.join([*without_options(bench.command, ("--duration", "--out")), "--duration", seconds])
     needs = [
         1.5 * least_met(met, one["all_shootdowns"], one["own"]) / met if (met := one["met"]) else 12.0 for one in short
     ]
-    rounds = min(math.ceil(max([2.0, *needs]) * bench.finished_rounds), MOST_ROUNDS)
+    rounds = max(math.ceil(max([2.0, *needs]) * bench.finished_rounds), bench.design.rounds, 2 * LEAST_ROUNDS)
+    rounds = min(rounds, MOST_ROUNDS)
     if directory is not None:
         return shlex.join(["tdx-stress", "bench", "--resume", str(directory), "--rounds", str(rounds)])
     return shlex.join([*without_options(bench.command, ("--rounds", "--budget")), "--rounds", str(rounds)])
@@ -55,7 +65,9 @@ def _race_again(bench: Bench, point: str, arm: Arm) -> str:
     keys = {**scenario.get("changed", {}), **arm.changed, **swept}
     told = keys_set({"changed": {key: keys[key] for key in keys if f"--{key}" not in sizes}})
     settings = [word for one in told for word in ("--set", one)]
-    return shlex.join(["tdx-stress", "run", *name, "--ordering", arm.ordering, *sizes, *settings, "--trace"])
+    faults = [word for fault in faults_of(arm.its) for word in ("--fault", fault)]
+    words = ["tdx-stress", "run", *name, "--ordering", arm.ordering, *sizes, *settings, *faults]
+    return shlex.join([*words, "--trace"])
 
 
 def _ordering(bench: Bench, point: str, arm: Arm, entry: dict[str, Any], longer: str) -> Case:

@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import duckdb
@@ -15,7 +16,7 @@ from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.directory import read_bench, read_round, write_bench, write_parquet
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
-from results.kinds.bench.record import Bench, array_name
+from results.kinds.bench.record import Bench, Design, array_name
 from results.kinds.bench.tables import bench_screen, comparisons_table
 from results.kinds.bench.wording import ratio_text, span
 from results.store import StoreError, open_run_directory
@@ -61,9 +62,39 @@ def test_what_a_bench_did_not_decide_goes_on_in_its_directory_with_more_rounds_o
     assert failed_lines(bench_cases(made))[-1] == "    next: tdx-stress bench crowd --vcpus 1 --rounds 23"
 
 
+RESUMED, LONGER = "tdx-stress bench --resume 'a b' --rounds", "tdx-stress bench --orderings spec,v18 --duration 1s"
+PLANNED = Design(rounds=40, budget_s=None, duration_s=0.5, warmup_s=0.1, seed=1)
+NEVER_IN = {"verdict": "inconclusive", "reason": "only 1 of 2 vCPUs ever entered the guest"}
+# What a bench lacks, by its rounds and what is another in each race; and what is to be typed to have it.
+LACKING: dict[str, tuple[Bench, dict[str, Any], str]] = {
+    "rounds that met enough vCPUs, all together": (a_bench(12, noisy({})), {"met_shootdowns": 5}, f"{RESUMED} 8987"),
+    "a vCPU that is met": (a_bench(12, noisy({})), {"met_shootdowns": 0}, f"{RESUMED} 144"),
+    "ten rounds": (a_bench(3, noisy({})), {}, f"{RESUMED} 20"),
+    "rounds that it was to have": (a_bench(9, noisy({}), design=PLANNED), {}, f"{RESUMED} 40"),
+    "a reference that is like itself": (a_bench(12, noisy({"A2": 1.37})), {}, f"{RESUMED} 24"),
+    "races that are comparable": (a_bench(12, noisy({})), {"met": 3}, LONGER),
+    "races that all vCPUs entered": (a_bench(12, noisy({})), NEVER_IN, LONGER),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_what_is_inconclusive_needs_more_rounds_or_longer_ones(lacking: str) -> None:
+    bench, changes, typed = LACKING[lacking]
+    races = tuple(race.model_copy(update=changes) for race in bench.rounds)
+    command = ("tdx-stress", "bench", "--duration", "500ms", "--out=a b", "--orderings", "spec,v18")
+
+    made = found(bench.model_copy(update={"command": command, "rounds": races}))
+    lines = failed_lines(bench_cases(made, directory=Path("a b")))
+
+    assert [line for line in lines if "next:" in line] == [f"    next: {typed}"]
+
+
 def test_an_ordering_that_failed_in_a_bench_is_traced_on_the_machine_of_that_bench() -> None:
     bench = a_bench(10, noisy({}), values=(1, 4))
-    arms = tuple(arm.model_copy(update={"changed": {"kick.wait": False}}) for arm in bench.arms)
+    arms = tuple(
+        arm.model_copy(update={"changed": {"kick.wait": False}, "parameters": {"faults": ["lost_kick"]}})
+        for arm in bench.arms
+    )
     scenario = {**bench.scenario, "changed": {"pages": 64, "tick_us": 0}}
     races = tuple(
         race.model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
@@ -75,7 +106,7 @@ def test_an_ordering_that_failed_in_a_bench_is_traced_on_the_machine_of_that_ben
 
     assert failed_lines(bench_cases(found(bench.model_copy(update=more))))[-1] == (
         "    next: tdx-stress run crowd --ordering v18 --vcpus 4 --zappers 1 --pages 64 --set tick_us=0 "
-        "--set kick.wait=false --trace"
+        "--set kick.wait=false --fault lost_kick --trace"
     )
 
 
