@@ -7,10 +7,12 @@ import pytest
 from kernels.search.explore import explore
 from kernels.tdx import bits
 from kernels.tdx.bits import RWX, STATE_MASK, SVE, TDEL, Sept
+from kernels.tdx.kvm.shootdown import leaf_of
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_accept
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, Step, pack_steps
+from kernels.tdx.statuses import Leaf
 from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import BLOCK, KICK, KICK_THEN_TRACK, NO_KICK, REMOVE, SPEC, TRACK, V6_16, V18, two_levels
 from kernels.tests.single_calls import (
@@ -201,3 +203,9 @@ def test_a_page_table_page_that_stays_has_no_order() -> None:
     counts = {explore(*of_flow(its), SMALL, threads=1).states for its in (rules, rules._replace(table=REMOVE))}
 
     assert counts == {3_571}
+
+
+def test_what_a_removal_is_called_hangs_on_what_is_removed(small_machine):
+    names = [leaf_of(small_machine.lay, Step.REMOVE, gpa) for gpa in (3, 4)]
+
+    assert names == [Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_MEM_SEPT_REMOVE]
