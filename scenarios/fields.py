@@ -138,7 +138,7 @@ def the_word_safe(word: str) -> str:
     """`safe`, or a hint to write the list."""
     if word == "safe":
         return word
-    near = nearest(word, ("safe", *FORBIDDEN))
+    near = nearest(word, FORBIDDEN) or nearest(word, ("safe",))
     hint = "" if near is None else f"; did you mean {shown(near if near == 'safe' else [near])}?"
     raise problem(f'expected "safe" or a list of forbidden outcomes, found {shown(word)}{hint}')
 

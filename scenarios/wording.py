@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 LONGEST, DEEPEST = 60, 4
+SHORTEST, MOST_ALIKE, ALIKE = 4, 3, 0.8  # of a beginning that is looked for, and of what begins so
 LISTED, MOST_NAMED = ("fault", "outcome"), 8  # more are too many for a line
 
 
@@ -68,19 +69,30 @@ def listed(words: Iterable[str]) -> str:
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """The right word that a mistyped one is closest to, whatever its case; None where none is close."""
-    close = difflib.get_close_matches(word.lower()[:LONGEST], list(words), n=1)
+    close = alike(word, words)
     return close[0] if close else None
+
+
+def alike(word: str, words: Iterable[str]) -> list[str]:
+    """The same, or up to three whose beginning it is close to."""
+    typed, words = word.lower()[:LONGEST], list(words)
+    if close := difflib.get_close_matches(typed, words, n=1):
+        return close
+    beginnings = [one[: len(typed) + 1].lower() for one in words]
+    close = difflib.get_close_matches(typed, beginnings, n=len(words), cutoff=ALIKE) if len(typed) >= SHORTEST else []
+    begin = [one for one, beginning in zip(words, beginnings, strict=True) if beginning in close]
+    return begin if len(begin) <= MOST_ALIKE else []
 
 
 def unknown(noun: str, word: str, words: tuple[str, ...]) -> str:
     """`unknown step "tracks"; did you mean "track"?`, or all the words where none is near, or what names them."""
-    near = nearest(word, words)
+    near = [f'"{one}"' for one in alike(word, words)]
     hint = (
         "`tdx-stress list` names them all"
         if noun in LISTED and len(words) > MOST_NAMED
         else f"expected {listed(words)}"
     )
-    return f"unknown {noun} {shown(word)}; " + (f'did you mean "{near}"?' if near else hint)
+    return f"unknown {noun} {shown(word)}; " + (f"did you mean {listed(near)}?" if near else hint)
 
 
 def place(keys: Iterable[str | int]) -> str:

@@ -98,6 +98,13 @@ def _with_values(arguments: list[str]) -> list[str]:
     ]
 
 
+def _taken_for_another(arguments: list[str], line: str) -> str:
+    """A hint where the word behind `--json` was taken for an argument, and is none."""
+    words = arguments[arguments.index("--json") + 1 :] if "--json" in arguments else []
+    behind = [word for word in words[:1] if f'"{word}"' in line]
+    return f"; a file behind --json has / or .json in its name: ./{behind[0]}" if behind else ""
+
+
 def _run(arguments: list[str]) -> int:
     try:
         from stress.processes.limits import check_address_space
@@ -118,6 +125,8 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         _heed_interrupt()
         line, code = explained(error)
+        if code == USAGE:
+            line += _taken_for_another(arguments, line)
         if line.startswith("internal error") and {"-v", "--verbose"} & set(arguments):
             import traceback
 
@@ -128,7 +137,8 @@ def _run(arguments: list[str]) -> int:
 def explained(error: Exception) -> tuple[str, int]:
     """An error as one line for the user, and the exit code that it means."""
     if hasattr(error, "format_message"):  # typer's, whose classes have moved between modules
-        return f"{error.format_message().rstrip('.')}; see `tdx-stress --help`", USAGE
+        verb = getattr(getattr(error, "ctx", None), "command_path", "tdx-stress")
+        return f"{error.format_message().rstrip('.')}; see `{verb} --help`", USAGE
     if (code := getattr(error, "exit_code", None)) is not None:
         return str(error), code
     from stress.errors import CannotRunHere

@@ -22,7 +22,7 @@ from scenarios.files import shipped
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.long_form import in_full
 from scenarios.real.model import REAL_FAULTS, shipped_reals
-from scenarios.wording import nearest
+from scenarios.wording import nearest, unknown
 from stress.errors import UsageFault
 from stress.options import ListRequest
 from stress.screen import Screen, write
@@ -143,7 +143,7 @@ def _schema(name: str) -> int:
     from results.kinds.kind import BY_NAME, json_schemas
 
     if name not in BY_NAME:
-        raise UsageFault(f'--schema: expected one of {", ".join(BY_NAME)}, found "{name}"')
+        raise UsageFault(f"--schema: {unknown('kind', name, tuple(BY_NAME))}")
     write(sys.stdout, json.dumps(json_schemas(BY_NAME[name]), indent=1) + "\n")
     return 0
 

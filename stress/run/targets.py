@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scenarios.fields import OUTCOMES
 from scenarios.loader import setting_key
 from scenarios.models import Ordering, Scenario
-from scenarios.wording import nearest
+from scenarios.wording import unknown
 from stress.commands import typed
 from stress.errors import UsageFault
 from stress.options import RunRequest
@@ -53,10 +53,7 @@ def resolve_amplification(
     _refuse_what_is_decided(request)
     outcome = request.outcome
     if outcome is not None and outcome not in OUTCOMES:
-        near = nearest(outcome, OUTCOMES)
-        raise UsageFault(
-            f'--for: unknown outcome "{outcome}"; ' + (f'did you mean "{near}"?' if near else "see `list`")
-        )
+        raise UsageFault(f"--for: {unknown('outcome', outcome, OUTCOMES)}")
     named = request.orderings or scenario.orderings
     targets = [Target(one, text, _expected(one, outcome)) for one, text in zip(orderings, named, strict=True)]
     return targets, budget_seconds(request.budget or DEFAULT_BUDGET)

@@ -144,7 +144,20 @@ def test_the_version_is_one_line(tdx_stress: Command) -> None:
         (["run", "--set", "yields.nowhere=0.5"], 'yields: unknown label "nowhere"'),
         (["run", "--json", "-", "--ktap", "-"], "--ktap: expected a file beside `--json -`"),
         (["list", "v81"], 'found "v81"; did you mean "v18"?'),
-        (["replay"], "Missing argument 'FILE'; see `tdx-stress --help`"),
+        (["replay"], "Missing argument 'FILE'; see `tdx-stress replay --help`"),
+        (["run", "--durtion", "3s"], "--duration); see `tdx-stress run --help`"),
+        (["rnu"], "No such command 'rnu'"),
+        (["run", "--fault", "no_flsh"], '"no_flsh"; did you mean "no_flush_at_entry" or "no_flush_on_switch"?'),
+        (
+            ["amplify", "--for", "stale"],
+            '"stale"; did you mean "stale_in_window", "stale_after_kick" or "stale_after_done"?',
+        ),
+        (["run", "--set", 'expect="stale"'], 'found "stale"; did you mean ["stale_after_done"]?'),
+        (["run", "--set", 'expect=["stale"]'], 'unknown outcome "stale"; did you mean "stale_after_done"?'),
+        (
+            ["run", "--json", "out"],
+            "`tdx-stress list` names them all; a file behind --json has / or .json in its name: ./out\n",
+        ),
         (["replay", "a\x1b[2Jb"], "tdx-stress: a\\x1b[2Jb: expected a witness, found no such file\n"),
         (["explore", "--orders", "--vcpus", "3"], "--vcpus: means nothing beside --orders, which has machines of its"),
         *(

@@ -67,7 +67,8 @@ def test_list_prints_the_schema_of_what_a_verb_leaves(tdx_stress: Command) -> No
     [schema] = json.loads(tdx_stress("list", "--schema", "orders").stdout).values()
 
     assert {"steps", "machines", "orders"} <= set(schema["properties"])
-    assert "expected one of run, bench," in tdx_stress("list", "--schema", "order").stderr
+    assert 'unknown kind "order"; did you mean "orders"?' in tdx_stress("list", "--schema", "order").stderr
+    assert "; expected run, bench, real, " in tdx_stress("list", "--schema", "v18").stderr
 
 
 def test_list_as_json_holds_every_outcome_and_fault(tdx_stress: Command) -> None:
