@@ -153,6 +153,8 @@ HOST_WORDS = {
     "empty_shootdown_ns": "empty shootdown (nobody in the guest), ns",
     "round_trip_cpus": "round trip of a line: between CPUs",
     "round_trip_ns": "round trip of a line, median, ns",
+    "round_trip_trouble": "round trip of a line: why it was not measured",
+    "round_trip_after_trouble": "the same when all had raced",
     "round_trip_range_ns": "round trip, middle eight tenths, ns",
     "round_trip_after_ns": "round trip when all had raced, ns",
 }
@@ -198,6 +200,8 @@ READING: tuple[tuple[str, str], ...] = (
 
 def host_table(host: Mapping[str, Any]) -> Table:
     """The machine's facts: those that are known by name first, then whatever else a newer run found out."""
+    # Of trouble there is nothing to know where there was none.
+    host = {key: value for key, value in host.items() if value is not None or not key.endswith("_trouble")}
     known = [(words, _text(key, host[key])) for key, words in HOST_WORDS.items() if key in host]
     rest = [(key.replace("_", " "), text) for key, text in _flat(host) if key.split(".")[0] not in HOST_WORDS]
     return Table("The machine", (), (*known, *rest))

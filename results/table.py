@@ -13,7 +13,9 @@ from rich.table import Table as TextTable
 from rich.text import Text
 
 from kernels.tdx.outcomes import Grade
+from results.changes import MARK, changes
 from results.verdict import is_safe, word_of
+from results.words import title_of
 
 Run = Mapping[str, Any]
 GRADE_STYLES = {
@@ -109,7 +111,8 @@ def markdown(table: Table) -> str:
 
 def heading(run: Run) -> Text:
     mark = "" if is_safe(run) else f" [unsafe, known for {', '.join(run['expect'])}]"
-    return Text.assemble((run["ordering"], "bold"), (mark, "red"), f": {run['title']}")
+    changed = MARK * bool(changes(run))
+    return Text.assemble((run["ordering"], "bold"), (mark, "red"), changed, f": {title_of(run)}")
 
 
 def caveat_lines(caveats: Sequence[Mapping[str, str]], *, whole: bool = False) -> list[RenderableType]:

@@ -97,6 +97,17 @@ def per_second(rate: float) -> str:
     return f"{_three(number)} {prefix}" if prefix else f"{number:.0f}"
 
 
+def title_of(one: Mapping[str, Any]) -> str:
+    """What an ordering is: its title, or the steps of one whose file has none."""
+    steps = one.get("shootdown") or (one.get("parameters") or {}).get("shootdown") or ()
+    return str(one["title"] or ", ".join(steps) or "without a title")
+
+
+def described(one: Mapping[str, Any]) -> str:
+    """The same, and what was changed of it."""
+    return "; ".join([title_of(one), *changes_told({}, [one])])
+
+
 def silent_words(bad: int, others: int) -> str:
     """Outcomes that nobody saw: `12 outcomes that are forbidden or unknown, and 2 others`."""
     others_words = plural(others, "other")

@@ -6,12 +6,15 @@ from results.words import (
     broken_name,
     conditions,
     count,
+    described,
+    mean,
     nanoseconds,
     nanoseconds_with_interval,
     per_second,
     plural,
     rate_with_interval,
     share,
+    title_of,
 )
 
 
@@ -115,6 +118,20 @@ def test_what_was_changed_is_told_once_and_whose_it_is_where_not_all_have_it():
         "set: kick.wait=false, gate=flag in v18, tick_us=0",
     ]
     assert conditions(scenario, [spec]) == ["faults: lost_kick", "set: kick.wait=false, pages=8, tick_us=0"]
+
+
+def test_an_ordering_without_a_title_is_told_by_its_steps():
+    assert title_of({"title": "TRACK first", "shootdown": ["block"]}) == "TRACK first"
+    assert title_of({"title": "", "shootdown": ["block", "kick"]}) == "block, kick"
+    assert title_of({"title": "", "parameters": {"shootdown": ["block", "track"]}}) == "block, track"
+    assert title_of({"title": ""}) == "without a title"
+    assert described({"ordering": "a", "title": "A title", "faults": ["lost_kick"]}) == "A title; faults: lost_kick"
+
+
+def test_a_mean_has_no_power_of_ten():
+    assert [mean(value) for value in (0, 0.000019, 0.02, 12.34, 99.96, 3707.4, 1e7)] == [
+        "0", "0.000019", "0.020", "12.3", "100", "3,707", "10,000,000",
+    ]  # fmt: skip
 
 
 def test_a_head_breaks_a_name_at_underscores_and_marks_and_never_before_its_first_word():

@@ -39,7 +39,7 @@ from results.page import (
     orderings_table,
 )
 from results.verdict import Exit, Verdict
-from results.words import plural
+from results.words import described, plural
 
 HEADLINES = {
     Exit.MET: ("good", "Compared: the first ordering does not differ from itself"),
@@ -91,7 +91,7 @@ def bench_page(bench: Bench, *hists: Hists) -> Page:
             *(host_table(part.host) for part in parts(bench)),
             mapping_table("How it was laid out", record["design"]),
             mapping_table("The scenario", bench.scenario, folded=True),
-            orderings_table((arm_name(a), a.shootdown, a.title, a.source) for a in bench.once),
+            orderings_table((arm_name(a), a.shootdown, described(a.its), a.source) for a in bench.once),
         ),
         result={**record, "caveats": bench.caveats or bench_caveats(bench)},
         reading=(*BENCH_READING, *READING),
@@ -105,7 +105,7 @@ def _card(bench: Bench, arm: Arm, looks: Mapping[str, Style]) -> Card:
     met = sum(entry["met"] for entry in entries)
     forbidden = sum(entry["forbidden"] for entry in entries)
     said = f"{forbidden:,} forbidden in {met:,} shootdowns that met a vCPU, in {plural(bench.finished_rounds, 'round')}"
-    return Card(arm_name(arm), worst["verdict"], said, arm.title, sample(looks[arm.arm]))
+    return Card(arm_name(arm), worst["verdict"], said, described(arm.its), sample(looks[arm.arm]))
 
 
 def _answer(bench: Bench) -> tuple[str, ...]:

@@ -56,8 +56,8 @@ class Arm(Part):
 
     @property
     def its(self) -> dict[str, Any]:
-        """As `results.changes` takes it."""
-        return {"ordering": self.ordering, "parameters": self.parameters, "changed": self.changed}
+        """As `results.changes` and `results.words` take it."""
+        return {key: getattr(self, key) for key in ("ordering", "title", "shootdown", "parameters", "changed")}
 
     @property
     def safe(self) -> bool:

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from results.changes import changes_told
 from results.draw.panels import (
     MOST_BANDS,
     STALE,
@@ -56,7 +55,7 @@ from results.page import (
     orderings_table,
 )
 from results.verdict import MET, Exit, exit_code, name_of, whole, word_of
-from results.words import PHASE_WORDS, share
+from results.words import PHASE_WORDS, described, share
 
 
 def pictures(result: Mapping[str, Any], arrays: Arrays, kinds: Iterable[str] = ("png", "svg")) -> dict[str, bytes]:
@@ -146,7 +145,7 @@ def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
         level=level,
         headline=headline,
         cards=tuple(
-            Card(name_of(run), word_of(run), run["reason"], _title(run), sample(look)) for run, look in shown.each()
+            Card(name_of(run), word_of(run), run["reason"], described(run), sample(look)) for run, look in shown.each()
         ),
         answer=_answer(result),
         sections=(_latency(shown), _phases(shown), _stale(shown), _outcomes(runs), *_locks(runs)),
@@ -154,17 +153,13 @@ def run_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
             host_table(result["host"]),
             mapping_table("The scenario", result["scenario"], folded=True),
             orderings_table(
-                ((name_of(run), run["shootdown"], _title(run), run.get("source", "")) for run in runs),
+                ((name_of(run), run["shootdown"], described(run), run.get("source", "")) for run in runs),
                 folded=len(runs) > 4,
             ),
         ),
         result=result,
         reading=READING,
     )
-
-
-def _title(run: Run) -> str:
-    return "; ".join([run["title"], *changes_told({}, [run])])
 
 
 def _answer(result: Mapping[str, Any]) -> tuple[str, ...]:

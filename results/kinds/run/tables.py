@@ -51,6 +51,7 @@ from results.words import (
     rate_with_interval,
     share,
     silent_words,
+    title_of,
 )
 
 Run = Mapping[str, Any]
@@ -119,7 +120,7 @@ def _verdict_row(run: Run) -> tuple[str, ...]:
     """The title up to its first semicolon: `list`, the page and -v have the whole."""
     met, shootdowns = met_shootdowns(run), run["all_shootdowns"]
     how_many = "-" if met is None else share(met / max(shootdowns, met, 1))
-    return word_of(run).upper(), name_of(run), count(shootdowns), how_many, run["title"].partition(";")[0]
+    return word_of(run).upper(), name_of(run), count(shootdowns), how_many, title_of(run).partition(";")[0]
 
 
 def seen_table(runs: Sequence[Run]) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from results.kinds.run.page import run_page
-from results.page import render
+from results.page import host_table, render
 from results.tests.builders.run import a_result, a_run, counted
 from results.tests.html_reading import Read
 
@@ -110,6 +110,12 @@ def test_an_ordering_that_measured_nothing_still_has_a_page():
 
     assert "Broken: a worker died, or nothing progressed" in found.text
     assert "Too few shootdowns for a time." in found.text
+
+
+def test_trouble_that_there_was_none_of_is_no_row_of_the_machine():
+    told = {row[0]: row[1] for row in host_table({"round_trip_trouble": None, "round_trip_after_trouble": "busy"}).rows}
+
+    assert told == {"the same when all had raced": "busy"}
 
 
 def test_facts_of_a_newer_machine_are_shown_as_they_are():
