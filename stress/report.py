@@ -12,7 +12,7 @@ from stress.options import ReportRequest
 from stress.screen import Screen
 from stress.session import STDOUT, hand_out, show_result
 
-KEPT_WITHOUT = "Pictures and the page are not made again without what was not kept here"
+KEPT_WITHOUT = "Not everything is made again without what was not kept here"
 
 
 def report(request: ReportRequest) -> int:

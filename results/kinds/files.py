@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from results.kinds.bench.record import Bench
+from results.kinds.bench.record import ROUNDS, Bench
 from results.store import write_files
 
 PAGE, HGRM, HLOG = "report.html", "latency.hgrm", "latency.hlog"
@@ -39,15 +39,20 @@ def write_texts(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> N
 
 
 def write_bench_report(directory: Path, bench: Bench) -> None:
-    """Make all of a bench's files from its record and its rounds' arrays. Raises StoreError."""
+    """Make all of a bench's files from its record and its rounds' arrays; where these were not kept, the pictures.
+    Raises StoreError.
+    """
     from results.kinds.bench.directory import pooled
     from results.kinds.bench.page import bench_page
     from results.kinds.bench.pictures import bench_pictures
     from results.kinds.bench.tables import parts
     from results.page import render
 
-    page = render(bench_page(bench, *(pooled(part, directory) for part in parts(bench))))
-    write_files(directory, {**bench_pictures(bench), PAGE: page.encode()})
+    files = bench_pictures(bench)
+    if (directory / ROUNDS).exists():
+        page = render(bench_page(bench, *(pooled(part, directory) for part in parts(bench))))
+        files[PAGE] = page.encode()
+    write_files(directory, files)
 
 
 def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> None:

@@ -120,10 +120,8 @@ def _read_bench(directory: Path) -> Bench:
 
 
 def _draw_bench(directory: Path, bench: Bench) -> str:
-    kept = (directory / ROUNDS).exists()
-    if kept:
-        write_bench_report(directory, bench)
-    return "" if kept else f"{ROUNDS}/"
+    write_bench_report(directory, bench)
+    return "" if (directory / ROUNDS).exists() else f"{ROUNDS}/"
 
 
 def _raced_rows(

@@ -139,7 +139,9 @@ def test_what_is_shown_in_the_readme_is_read_by_report_compare_and_history(
     assert "spec" in listed.stdout
 
 
-def test_a_bench_kept_without_its_rounds_is_told_and_no_picture_is_made(tdx_stress: Command, tmp_path: Path) -> None:
+def test_a_bench_kept_without_its_rounds_is_told_and_its_pictures_are_made_alone(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b/bench.json").write_text(a_bench(12, noisy({"B": 1.5})).json_text())
     done = tdx_stress("report", "b")
@@ -147,7 +149,7 @@ def test_a_bench_kept_without_its_rounds_is_told_and_no_picture_is_made(tdx_stre
     assert (done.returncode, done.stderr) == (0, "")
     assert "Observation v18 Never 0 10800" in done.stdout
     assert done.stdout.endswith("without what was not kept here: rounds/\n")
-    assert names(tmp_path / "b") == ["bench.json"]
+    assert names(tmp_path / "b") == ["bench.json", "ratios.png", "ratios.svg"]
 
 
 def test_without_a_directory_it_is_the_latest_run(tdx_stress: Command, left_by_a_run: Path) -> None:
