@@ -22,12 +22,13 @@ from results.kinds.bench.findings import seen
 from results.kinds.kind import KINDS, Kind
 from results.kinds.run.record import read_result_json
 from results.store import StoreError, write_file
+from results.words import installed_by
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-INSTALL = "history needs DuckDB; install it with: pip install duckdb"
+INSTALL = f"history needs DuckDB: {installed_by('history')}"
 SQL = Path(__file__).resolve().parent / "history.sql"
 # How a copy is written, by the file's ending.
 FORMATS = {".csv": "FORMAT csv, HEADER", ".parquet": "FORMAT parquet", ".json": "FORMAT json, ARRAY"}

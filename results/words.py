@@ -185,3 +185,8 @@ def broken_name(name: str, *, safe: bool = True) -> str:
         joined = f"{lines[-1]}_{word}" if lines[-1] else word
         lines[-1:] = [joined] if len(joined) <= 12 or not lines[-1] else [lines[-1] + "_", word]
     return "\n".join(lines) + "".join(f"\n({mark}" for mark in marks) + "\n(unsafe)" * (not safe)
+
+
+def installed_by(extra: str) -> str:
+    """How what this extra brings is installed: of a package, or of a clone."""
+    return f"pip install 'tdx-stress[{extra}]', or in a clone pip install '.[{extra}]'"

@@ -50,7 +50,7 @@ Exit codes:
 app = typer.Typer(
     name="tdx-stress",
     help="Race the TLB shootdown of Intel TDX under KVM with real processes: which orders of its steps are right, "
-    "which is fast, how a wrong one fails.",
+    "which is fast, how a wrong one fails. Begin with `tdx-stress run review`, the review's question.",
     epilog=EXIT_CODES,
     invoke_without_command=True,
     add_completion=False,

@@ -23,14 +23,14 @@ from functools import cache
 from typing import Any
 
 from kernels.language.cache import cache_directory, sources_digest
-from results.words import plural
+from results.words import installed_by, plural
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.host.quick import fork_facts
 from stress.interrupts import Interrupts
 from stress.pieces.record import Job, Plain, facts, ran, utc
 from stress.provenance import commit, machine_id, version
 
-INSTALL = "--cluster needs Dask distributed; install it with: pip install 'tdx-stress[cluster]'"
+INSTALL = f"--cluster needs Dask distributed: {installed_by('cluster')}"
 LOOK_S, CALL_S, ANSWER_S, START_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 5, 15, 120, 30, 10, 256
 AGAIN = (
     3  # so often a piece is begun again whose worker died; elsewhere the scheduler counts, and it is tried alone then

@@ -97,6 +97,7 @@ def test_no_verb_is_a_usage_error_that_shows_the_help(tdx_stress: Command) -> No
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: tdx-stress" in done.stderr
+    assert "Begin with `tdx-stress run review`" in " ".join(done.stderr.split())
 
 
 def test_the_version_is_one_line(tdx_stress: Command) -> None:

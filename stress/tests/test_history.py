@@ -97,4 +97,6 @@ def test_without_duckdb_one_line_says_how_to_install_it(behind: Command, two_run
     done = behind("import sys\nsys.modules['duckdb'] = None", "history")
 
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "tdx-stress: history needs DuckDB; install it with: pip install duckdb\n"
+    assert done.stderr == (
+        "tdx-stress: history needs DuckDB: pip install 'tdx-stress[history]', or in a clone pip install '.[history]'\n"
+    )

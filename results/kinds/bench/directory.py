@@ -31,13 +31,14 @@ from results.store import (
     write_file,
 )
 from results.verdict import MET
+from results.words import installed_by
 
 TYPES = {
     "round": "BIGINT", "point": "VARCHAR", "place": "BIGINT", "arm": "VARCHAR", "ordering": "VARCHAR",
     "seed": "BIGINT", "verdict": "VARCHAR", "seconds": "DOUBLE", "all_shootdowns": "BIGINT",
     "forbidden_shootdowns": "BIGINT", "safe": "BOOLEAN",
 }  # fmt: skip
-PARQUET_HINT = "needs DuckDB, which is an extra: pip install duckdb"
+PARQUET_HINT = f"needs DuckDB: {installed_by('history')}"
 
 
 def columns(bench: Bench) -> dict[str, str]:
