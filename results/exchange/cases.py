@@ -32,6 +32,12 @@ class Case:
     word: str = ""
     more: str = ""
 
+    @property
+    def told(self) -> str:
+        """The state with its reason, which may begin with it."""
+        word = self.word or self.state
+        return self.why if self.why.startswith(word) else f"{word}: {self.why}"
+
 
 def without_options(command: Sequence[str], options: Collection[str]) -> list[str]:
     """The command without these options, each with its value."""

@@ -326,6 +326,7 @@ def pair_cases(matrix: Mapping[str, Any]) -> list[Case]:
             f"{one['flow']} {one['ordering']} {one['fault']}",
             state_unless_open(one["verdict"] == PairVerdict.open),
             _why(one),
+            word=one["verdict"],
         )
         for one in matrix["pairs"]
     ]

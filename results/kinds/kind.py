@@ -147,14 +147,19 @@ def _a_row(
     return row | {key: (size or {}).get(key) for key in ("vcpus", "zappers")}
 
 
+def _searched(code: int) -> str:
+    """What a history has of a result of which nothing is expected: where all went well, that."""
+    return VERDICTS[code] if code else "searched"
+
+
 def _order_rows(atlas: Any) -> list[dict[str, Any]]:
-    verdict = VERDICTS[orders.atlas_exit_code(atlas)]
+    verdict = _searched(orders.atlas_exit_code(atlas))
     return [_a_row({**atlas, **atlas["parameters"], "verdict": verdict}, None, scenario="")]
 
 
 def _fault_rows(matrix: Any) -> list[dict[str, Any]]:
     """A row an ordering, each with all faults."""
-    verdict = VERDICTS[faults.matrix_exit_code(matrix)]
+    verdict = _searched(faults.matrix_exit_code(matrix))
     told = [{"ordering": one["name"], "expect": one["expect"], "verdict": verdict} for one in matrix["orderings"]]
     return [_a_row(one, None, scenario="") for one in told]
 
@@ -344,7 +349,7 @@ def changed(kind: Kind, first: Any, second: Any) -> Table:
     worse: set[int] = set()
     for name in dict.fromkeys((*before, *after)):
         sides = before.get(name), after.get(name)
-        told = [f"{one.word or one.state}: {one.why}" if one else "-" for one in sides]
+        told = [one.told if one else "-" for one in sides]
         if told[0] != told[1]:
             passed = [one is not None and one.state == "passed" for one in sides]
             worse |= {len(rows)} if passed == [True, False] else set()

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.tdx.outcomes import Harm, Outcome
+from results.caveats import Caveat, caveat
 from results.figures import latencies_of
 from results.numbers.resolution import clock_step_ns, off_ns, ratio_off, widened
 from results.numbers.rounds import RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
 from results.numbers.statistics import LEVEL
 from results.verdict import Verdict, exit_code_of, is_safe, is_thin, least_own, met_shootdowns, named, too_few, whole
-from results.words import machine_size
+from results.words import machine_size, plural
 
 SCHEMA = "tdx-stress/atlas/1"
 AS_IS, CHECK_OFF, HOST_FREES = "as_is", "remove_without_tracking", "free_page"
@@ -271,6 +272,15 @@ def _last(row: Mapping[str, float | None], name: str) -> tuple[float, ...]:
 
 def _p50(run: Mapping[str, Any] | None) -> float | None:
     return None if run is None else whole(run)["p50"]
+
+
+def races_caveats(rounds: int, of: int) -> list[Caveat]:
+    """Of races that did not come to their end."""
+    if rounds >= of:
+        return []
+    seen = f"the races were ended after {rounds} of {plural(of, 'round')}"
+    means = "fewer rounds show less, and where an order lacks one it is not compared by it"
+    return [caveat("races_ended", seen, means, "again, to the end")]
 
 
 def differs(entry: Mapping[str, Any]) -> bool:

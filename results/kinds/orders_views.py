@@ -185,11 +185,19 @@ GRAVE = (Verdict.crashed, Verdict.hung, Verdict.failed)
 def order_cases(atlas: Mapping[str, Any]) -> list[Case]:
     """A case an order, then one each that raced."""
     searched = [
-        Case(",".join(one["order"]), state_unless_open(one["verdict"] == OrderVerdict.open), kind_of(one))
+        Case(
+            ",".join(one["order"]),
+            state_unless_open(one["verdict"] == OrderVerdict.open),
+            kind_of(one),
+            word=one["verdict"],
+        )
         for one in atlas["orders"]
     ]
     raced = (atlas["races"] or {}).get("orders", ())
-    return searched + [Case(f"race of {one['name']}", *_race(one["verdicts"])) for one in raced]
+    races = [(one["name"], *_race(one["verdicts"])) for one in raced]
+    return searched + [
+        Case(f"race of {name}", state, why, word="raced" if state == "passed" else "") for name, state, why in races
+    ]
 
 
 def _race(verdicts: Sequence[str]) -> tuple[str, str]:

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from results.caveats import caveats
-from results.kinds.orders import OrderVerdict, atlas_document
+from results.kinds.orders import OrderVerdict, atlas_document, races_caveats
 from results.store import RunDirectory
 from scenarios.models import Ordering, Scenario
 from scenarios.orders import every_order
 from stress.explore.grid import memory_of_each
-from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_scenario
+from stress.explore.order_races import BESIDE, ROUNDS, Heat, Raced, race_orders, racing_scenario
 from stress.explore.ordering import Whole, get_ready
 from stress.explore.orders import MEMORY_BYTES, TIERS, order_of, run_order, variant_bytes
 from stress.options import ExploreRequest
@@ -103,7 +103,7 @@ def _raced(
         with its.interrupts.at_once():
             ready = prepare_races(chosen_cpus(None), {}, its.progress, verbose=request.verbose)
     if ready is None:
-        return atlas
+        return {**atlas, "caveats": races_caveats(0, ROUNDS)} if its.interrupts else atlas
     atlas["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
 
     def keep(raced: Raced) -> None:
@@ -112,7 +112,7 @@ def _raced(
 
     def with_races(raced: Raced) -> dict[str, Any]:
         said = caveats(atlas["host"], raced.scenario.model_dump(mode="json"), [])
-        return {**atlas, "caveats": said, "races": raced.document()}
+        return {**atlas, "caveats": [*said, *raced.caveats], "races": raced.document()}
 
     with display(its.progress) as drawn:
         each = racing_scenario(len(safe) + len(BESIDE), 1).duration_s

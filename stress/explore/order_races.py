@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from results.caveats import Caveat
 from results.collect.tally import Snapshot
-from results.kinds.orders import AGAIN, REFERENCE, race_entries
+from results.kinds.orders import AGAIN, REFERENCE, race_entries, races_caveats
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
@@ -52,6 +53,11 @@ class Raced:
     def runs(self) -> list[dict[str, Any]]:
         """Every race."""
         return [run for one in self.rounds for run in one.values()]
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """Of races that did not all come to their end."""
+        return races_caveats(sum(len(one) == len(self.orderings) for one in self.rounds), ROUNDS)
 
     def document(self) -> dict[str, Any]:
         """As it stands in the JSON. Percentiles are of rounds, so that an interrupted one counts as far as it came."""

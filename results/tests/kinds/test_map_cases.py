@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.exchange.cases import Case
+from results.exchange.cases import Case, summary
 from results.kinds.faults import pair_cases
 from results.kinds.orders_views import order_cases
 
@@ -20,8 +20,8 @@ def atlas(**race: Any) -> dict[str, Any]:
 
 def test_an_order_passes_unless_it_is_open() -> None:
     assert order_cases(atlas()) == [
-        Case("block,remove", "passed", "refused: tracking_not_done"),
-        Case("remove,block", "inconclusive", "open"),
+        Case("block,remove", "passed", "refused: tracking_not_done", word="refused"),
+        Case("remove,block", "inconclusive", "open", word="open"),
     ]
 
 
@@ -35,7 +35,9 @@ def test_an_order_passes_unless_it_is_open() -> None:
     ],
 )
 def test_a_race_is_as_good_as_its_gravest_round(verdicts: list[str], state: str) -> None:
-    assert order_cases(atlas(verdicts=verdicts))[-1] == Case("race of v18", state, ", ".join(verdicts))
+    assert order_cases(atlas(verdicts=verdicts))[-1] == Case(
+        "race of v18", state, ", ".join(verdicts), word="raced" if state == "passed" else ""
+    )
 
 
 def test_a_pair_passes_unless_it_is_open() -> None:
@@ -45,8 +47,11 @@ def test_a_pair_passes_unless_it_is_open() -> None:
         {"flow": "mmio", "ordering": "v18", "fault": "late", "verdict": "open", "outcome": None},
     ]
 
-    assert pair_cases({"pairs": pairs}) == [
-        Case("mmio v18 none", "passed", "safe"),
-        Case("mmio v18 keep", "passed", "stuck: ve_on_memory"),
-        Case("mmio v18 late", "inconclusive", "open"),
+    cases = pair_cases({"pairs": pairs})
+    assert cases == [
+        Case("mmio v18 none", "passed", "safe", word="safe"),
+        Case("mmio v18 keep", "passed", "stuck: ve_on_memory", word="stuck"),
+        Case("mmio v18 late", "inconclusive", "open", word="open"),
     ]
+    assert summary(cases) == "1 safe, 1 stuck, 1 open"
+    assert [case.told for case in cases] == ["safe", "stuck: ve_on_memory", "open"]

@@ -17,6 +17,7 @@ from results.kinds.orders import (
     differs,
     kinds,
     race_entries,
+    races_caveats,
     spread,
     verdict_of,
 )
@@ -186,3 +187,8 @@ def test_what_is_open_is_no_part_of_how_many_are_safe(verdicts: list[str], title
 
 def test_the_verdicts_are_words_of_the_json() -> None:
     assert [verdict.value for verdict in OrderVerdict] == ["safe", "refused", "stale", "deadlock", "broken", "open"]
+
+
+def test_races_that_were_ended_are_a_caveat():
+    assert races_caveats(10, 10) == []
+    assert [one["seen"] for one in races_caveats(7, 10)] == ["the races were ended after 7 of 10 rounds"]

@@ -1,6 +1,8 @@
 """The verb `explore --orders`, as a user types it, and its races."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from scenarios.loader import load_ordering
 from stress.errors import UsageFault
 from stress.explore import order_races as atlas_race
-from stress.explore.order_races import BESIDE, Raced, race_orders, racing_scenario
+from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_scenario
 from stress.explore.resolve import resolve_atlas
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
@@ -105,3 +107,22 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     # Some thousandths of a second each: on a busy machine no kick need meet a vCPU.
     assert {run["verdict"] for run in raced.runs} <= {"passed", "inconclusive"}
     assert raced.document()["rounds"] == 2
+    assert raced.caveats == []
+
+
+@pytest.mark.processes
+def test_races_that_were_interrupted_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas_race, "ROUNDS", 2)
+    monkeypatch.setattr(atlas_race, "RACING_S", 0.1)
+    ready = prepare_races(inherited_cpus(), {}, None)
+
+    with Interrupts() as interrupts:
+
+        def ended(heat: Heat) -> None:
+            if heat.number == 8:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        raced = race_orders(ready, [load_ordering("block,track,kick,remove")], 7, interrupts, ended)
+
+    assert [len(one) for one in raced.rounds] == [5, 2]
+    assert [one["seen"] for one in raced.caveats] == ["the races were ended after 1 of 2 rounds"]
