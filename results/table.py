@@ -33,6 +33,7 @@ WORD_STYLES = {
     **VERDICT_STYLES, **{grade.value: style for grade, style in GRADE_STYLES.items()}, "stale": "bold red",
     "refused": "yellow", "stuck": "magenta", "broken": "red", "safe": "green",
 }  # fmt: skip
+LEGIBLE = 24  # letters
 INTERVAL = re.compile(r" \([<\d](?:(?!, )[^()])*\)(?: (?=e-\d))?")
 
 
@@ -42,7 +43,8 @@ class Table:
     `numbers` stand to the right, a `folded` table opens on a click.
 
     A terminal draws it as it is. Where that is too narrow, texts wrap between words, numbers and names do not; then
-    intervals go. A table with columns to spare drops those in `least` before it wraps anything.
+    intervals go. A table with columns to spare drops those in `least` before it wraps anything, and those in `legible`
+    where they would be narrower than a few words.
     """
 
     caption: str
@@ -52,6 +54,7 @@ class Table:
     marked: frozenset[int] = frozenset()
     folded: bool = False
     least: tuple[int, ...] = ()
+    legible: tuple[int, ...] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.caption:
@@ -62,6 +65,10 @@ class Table:
         tried.append((bare, self.least, False))
         made = [(rows, self._widths(rows, dropped, options.max_width, whole)) for rows, dropped, whole in tried]
         rows, (_, widths) = next((one for one in made if one[1][0]), made[-1])
+        cramped = [at for at in self.legible if widths.get(at, LEGIBLE) < LEGIBLE]
+        if cramped:
+            dropped = [at for at in range(len(self.head)) if at not in widths or at in cramped]
+            _, widths = self._widths(rows, dropped, options.max_width, False)
         table = TextTable(
             box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_header=bool(self.head)
         )

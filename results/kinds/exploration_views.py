@@ -66,7 +66,8 @@ def happens_table(entries: Sequence[Exploration], *, every: bool = False) -> Tab
         for name in names
     )
     bad = frozenset(place for place, name in enumerate(names) if any(name in failing(one) for one in entries))
-    return Table("", (f"WHAT CAN HAPPEN{', steps' * (len(entries) > 1)}", "grade", *heads), rows, marked=bad)
+    head = (f"WHAT CAN HAPPEN{', steps' * (len(entries) > 1)}", "grade", *heads)
+    return Table("", head, rows, marked=bad, legible=() if len(entries) > 1 else (3,))
 
 
 def exploration_table(exploration: Exploration) -> Table:
@@ -152,11 +153,13 @@ def _liveness(exploration: Exploration) -> Iterator[str]:
         yield f"no progress: {plural(deadlocks, 'deadlock')}, {plural(livelocks, 'livelocked state')}"
     else:
         enters = "" if live.get("refused") is None else " and every vCPU enter again"
-        yield f"progress: from each of {count(live['states'])} states every zapper can finish{enters}"
+        folded = exploration["symmetry"] and live["states"] != exploration["states"]
+        apart = ", actors that are alike told apart," if folded else ""
+        yield f"progress: from each of {count(live['states'])} states{apart} every zapper can finish{enters}"
     for actor, states in (live.get("refused") or {}).items():
         yield f"{actor} is kept out of the guest for ever from {plural(states, 'state')} on"
     for actor, step in live["starving"].items():
-        yield f"an unlucky, fair schedule can keep {actor} for ever at {step}"
+        yield f"no failure: an unlucky, fair schedule can keep {actor} for ever at {step}"
 
 
 def _duration(exploration: Exploration) -> str:

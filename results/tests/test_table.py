@@ -58,3 +58,14 @@ def test_markdown_has_the_same_cells_and_escapes_bars() -> None:
         "| a_long_ordering (unsafe) | 1.23 us (1.20-1.31) | 3.93 ms | 114 M |",
         "| b\\|c | - | 7 ns | 9 |",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "heads"), [(46, "grade steps why"), (45, "grade steps why"), (44, "grade steps")])
+def test_a_column_of_words_goes_where_it_would_be_narrower_than_a_few_of_them(width: int, heads: str) -> None:
+    words = "old translation after BLOCK, before done"
+    table = Table("", ("grade", "steps", "why"), (("acceptable", "1,234,567", words),), frozenset({1}), legible=(2,))
+
+    lines = printed(table, width=width).splitlines()
+
+    assert " ".join(lines[0].split()) == heads
+    assert len(lines) == (2 if heads == "grade steps" else 3)
