@@ -22,12 +22,12 @@ def caveat(id_: str, seen: str, means: str, try_: str) -> Caveat:
     return {"id": id_, "seen": seen, "means": means, "try": try_}
 
 
-def caveats(host: Facts, scenario: Facts, runs: Sequence[Facts]) -> list[Caveat]:
-    """All caveats of a result, those of the runs after those of the machine."""
-    return [*_of_the_machine(host, scenario), *_of_the_runs(scenario, runs)]
+def caveats(host: Facts, scenario: Facts, runs: Sequence[Facts], *, in_turns: bool = False) -> list[Caveat]:
+    """All caveats of a result, those of the runs after those of the machine. `in_turns`: orderings race in rounds."""
+    return [*_of_the_machine(host, scenario, in_turns=in_turns), *_of_the_runs(scenario, runs)]
 
 
-def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
+def _of_the_machine(host: Facts, scenario: Facts, *, in_turns: bool) -> Iterator[Caveat]:
     cpus, vcpus, zappers = host.get("cpus_allowed") or 1, scenario.get("vcpus", 1), scenario.get("zappers", 1)
     if cpus == 1:
         yield caveat(
@@ -71,8 +71,12 @@ def _of_the_machine(host: Facts, scenario: Facts) -> Iterator[Caveat]:
         yield caveat(
             "cpus_moved",
             f"a line from CPU to CPU and back took {nanoseconds(before)} before the races, {nanoseconds(after)} after",
-            "CPUs were moved, or others came: orderings that raced early and late did not race alike",
-            "`bench`, whose rounds take turns, or bare metal",
+            "CPUs were moved, or others came: "
+            + ("early and late rounds" if in_turns else "orderings that raced early and late")
+            + " did not race alike",
+            "ratios, which are taken within a round, or bare metal"
+            if in_turns
+            else "`bench`, whose rounds take turns, or bare metal",
         )
     if costs := scenario.get("costs"):
         yield caveat(

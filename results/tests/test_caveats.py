@@ -8,7 +8,7 @@ import pytest
 from results.caveats import caveats
 from results.kinds.bench.findings import bench_caveats, found
 from results.kinds.bench.record import Arm, Bench
-from results.tests.builders.bench import ARMS, a_bench, an_arm
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.builders.run import HOST, SCENARIO, a_run, phase
 
 
@@ -39,6 +39,16 @@ def test_a_quiet_machine_with_enough_cpus_and_samples_has_no_caveat():
 )
 def test_caveats_of_the_machine(host: dict[str, Any], expected: list[str]):
     assert ids([a_run()], host) == expected
+
+
+def test_no_bench_is_told_to_try_a_bench():
+    bench = a_bench(12, noisy({}))
+    moved = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 86.0, "round_trip_after_ns": 312.0}})
+
+    [caveat] = [one for one in bench_caveats(moved) if one["id"] == "cpus_moved"]
+    assert caveat["means"] == "CPUs were moved, or others came: early and late rounds did not race alike"
+    assert caveat["try"] == "ratios, which are taken within a round, or bare metal"
+    assert "bench" in next(one["try"] for one in caveats(moved.host, SCENARIO, []) if one["id"] == "cpus_moved")
 
 
 def test_declared_costs_are_named_and_are_no_perturbation():

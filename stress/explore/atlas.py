@@ -111,7 +111,7 @@ def _raced(
             put_document(directory, ATLAS, with_races(raced))
 
     def with_races(raced: Raced) -> dict[str, Any]:
-        said = caveats(atlas["host"], raced.scenario.model_dump(mode="json"), [])
+        said = caveats(atlas["host"], raced.scenario.model_dump(mode="json"), [], in_turns=True)
         return {**atlas, "caveats": [*said, *raced.caveats], "races": raced.document()}
 
     with display(its.progress) as drawn:

@@ -334,7 +334,9 @@ def bench_caveats(bench: Bench) -> tuple[Caveat, ...]:
     if bench.sweep is not None and bench.sweep.unit:  # a cost, which decides nothing but what is said of it
         scenarios = [bench.sweep.over(bench.scenario, f"{bench.sweep.values[0]} to {bench.sweep.values[-1]}")]
     hosts = [bench.hosts.get(one, bench.host) for one in bench.machines]
-    machine = {one["id"]: one for host in hosts for scenario in scenarios for one in caveats(host, scenario, [])}
+    machine = {
+        one["id"]: one for host in hosts for scenario in scenarios for one in caveats(host, scenario, [], in_turns=True)
+    }
     return (*machine.values(), *_of_the_rounds(bench))
 
 
