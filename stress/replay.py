@@ -34,7 +34,7 @@ from stress.explore.witness import (
 from stress.options import ReplayRequest
 from stress.provenance import version
 from stress.resolve import check_read
-from stress.screen import Screen
+from stress.screen import DRAWING, Screen
 from stress.session import check_writable, hand_out, named_file, opened, reading_screen
 
 SCHEMA = "tdx-stress/replay/1"
@@ -68,9 +68,11 @@ def replay(request: ReplayRequest) -> int:
     done = _run(witness, narrator, len(witness.steps) if request.until is None else request.until)
     _show(request, done)
     if directory is not None:
-        for path in write_pictures(directory, witness, done.story):
-            if not request.quiet:
-                Screen(sys.stderr, color=not request.no_color).line(f"wrote {path}")
+        told = Screen(sys.stderr, color=not request.no_color)
+        with told.during("" if request.quiet else DRAWING):
+            paths = write_pictures(directory, witness, done.story)
+        for path in () if request.quiet else paths:
+            told.line(f"wrote {path}")
     hand_out(request.json, json.dumps(as_json(done), indent=1, allow_nan=False) + "\n")
     return DIFFERS if done.difference else AGREES
 

@@ -9,7 +9,7 @@ from results.store import StoreError
 from results.table import markdown
 from stress.errors import UsageFault
 from stress.options import ReportRequest
-from stress.screen import Screen
+from stress.screen import DRAWING, Screen
 from stress.session import STDOUT, hand_out, show_result
 
 KEPT_WITHOUT = "Not everything is made again without what was not kept here"
@@ -41,6 +41,7 @@ def _show(directory: Path, kind: Kind, document: Any, request: ReportRequest) ->
         hand_out(request.markdown, "\n".join(map(markdown, kind.tables(document))))
     if request.markdown != STDOUT:
         show_result(screen, kind, document, directory, request)
-    missing = kind.draw(directory, document)
+    with Screen(sys.stderr, color=False).during("" if request.quiet else DRAWING):
+        missing = kind.draw(directory, document)
     if missing and not request.quiet:
         screen.line(f"{KEPT_WITHOUT}: {missing}")

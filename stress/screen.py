@@ -19,6 +19,7 @@ from rich.segment import Segment
 from scenarios.wording import printable
 from stress.errors import HarnessFault
 
+DRAWING = "drawing the pictures"
 WIDTH_WITHOUT_TERMINAL, WIDEST = 80, 100
 BLANKS = re.compile(r" +((?:\x1b\[[\d;]*m)*)$", re.M)
 
@@ -59,6 +60,18 @@ class Screen:
         width = self.console.width
         for line in text.split("\n"):
             self.line(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False))
+
+    @contextlib.contextmanager
+    def during(self, text: str) -> Iterator[None]:
+        """On a terminal a line while something goes on that takes its time; it is gone at the end."""
+        told = text if self.is_terminal else ""
+        if told:
+            write(self._stream, told[: self.console.width - 1])
+        try:
+            yield
+        finally:
+            if told:
+                _put(self._stream, "\r\x1b[2K")
 
     def line(self, text: str) -> None:
         """One line as it is: no markup, no wrapping."""

@@ -21,7 +21,7 @@ from stress.errors import Interrupted, UsageFault
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest, ExploreRequest, MergeRequest, RunRequest, SelftestRequest
 from stress.provenance import command, commit, machine_id, version
-from stress.screen import Screen, write
+from stress.screen import DRAWING, Screen, write
 from stress.stopping import NOTHING_MEASURED
 
 STDOUT = "-"
@@ -51,6 +51,10 @@ class Session:
         """A line of progress."""
         if self.progress is not None:
             self.progress.line(line)
+
+    def drawing(self) -> contextlib.AbstractContextManager[None]:
+        """While pictures are drawn, which takes seconds on a busy machine."""
+        return contextlib.nullcontext() if self.progress is None else self.progress.during(DRAWING)
 
     def reason(self, line: str) -> None:
         """Why the exit code is not 0: with -q too."""

@@ -193,7 +193,8 @@ def _finished(its: Session, directory: RunDirectory, bench: Bench) -> int:
     with its.noted():
         write_bench(directory, made, {})
         if its.interrupts.received < 2:
-            write_bench_report(directory.path, made)
+            with its.drawing():
+                write_bench_report(directory.path, made)
     with its.noted():
         if csv is not None:
             write_file(csv, csv_text(made).encode())

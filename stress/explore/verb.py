@@ -83,7 +83,8 @@ def run_explore(request: ExploreRequest, scenario: Scenario, orderings: Sequence
             its.leave(record.document, told=_witnesses(record, every=request.verbose))
             with its.noted():
                 if its.interrupts.received < 2:  # nobody who asks for the end twice waits for pictures
-                    record.store_pictures()
+                    with its.drawing():
+                        record.store_pictures()
             return its.end(exploration_exit_code(record.entries))
 
 

@@ -191,7 +191,8 @@ def end_of_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, 
     with its.noted():
         put_document(directory, its.kind.file.removesuffix(".json"), document)
         if its.interrupts.received < 2:
-            its.kind.draw(directory.path, document)
+            with its.drawing():
+                its.kind.draw(directory.path, document)
     its.leave(document)
     return its.end(told_of_missing(its, pieces, job, its.kind.exit_code(document)))
 

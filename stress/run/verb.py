@@ -2,6 +2,7 @@
 after each and shown at the end. Repeats of a race are the rounds of a bench.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -184,7 +185,9 @@ def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> i
     result, request = _result(job, pieces, facts_after(its.interrupts)), its.request
     with its.noted():
         waits = its.interrupts.received < 2  # nobody who asks for the end twice waits for pictures
-        _write(directory, job, pieces, result, plots=waits and not getattr(request, "no_report", False))
+        plots = waits and not getattr(request, "no_report", False)
+        with its.drawing() if plots else contextlib.nullcontext():
+            _write(directory, job, pieces, result, plots=plots)
     every = request.verbose  # step of what led to a failure, not folded into calls
     told = (line for it in _traced(job) for line in (*what_led_to_it(it, every=every), ""))
     its.leave(result, told=told)

@@ -79,30 +79,59 @@ main()
 """
 
 
+def test_on_a_terminal_alone_a_line_says_that_pictures_are_drawn_and_is_gone_at_the_end() -> None:
+    shown = []
+    for terminal in (True, False):
+        stream = io.StringIO()
+        screen = Screen(stream, color=False)
+        screen.console._force_terminal = terminal
+        with screen.during("drawing"):
+            shown.append(stream.getvalue())
+        shown.append(stream.getvalue())
+
+    assert shown == ["drawing", "drawing\r\x1b[2K", "", ""]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("verb", ["run", "explore"])
+def test_who_waits_for_pictures_is_told(tmp_path: Path, warm: Warm, verb: str) -> None:
+    short = ["--duration", "100ms", "--warmup", "0s"] if verb == "run" else ["--vcpus", "1"]
+    code, shown = on_a_terminal(tmp_path, warm, [verb, "--ordering", "no_kick", *short])
+
+    assert code in (0, 6)
+    assert "drawing the pictures\r\x1b[2K" in shown
+
+
 @pytest.mark.processes
 def test_on_a_terminal_a_table_is_drawn_and_gone_at_the_end(tmp_path: Path, warm: Warm) -> None:
-    def on_a_terminal(duration: str) -> tuple[int, str]:
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        pid = warm.forked(
-            directory=str(tmp_path),
-            code=ON_A_TERMINAL,
-            arguments=["run", "--ordering", "no_kick", "--duration", duration, "--warmup", "0s", "--no-report"],
-            stdout=os.devnull,
-            stderr=os.ttyname(theirs),
-        )
-        os.close(theirs)
-        shown = _everything_on(ours)
-        os.close(ours)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+    def raced(duration: str) -> tuple[int, str]:
+        typed = ["run", "--ordering", "no_kick", "--duration", duration, "--warmup", "0s", "--no-report"]
+        return on_a_terminal(tmp_path, warm, typed)
 
-    code, shown = lengthened(on_a_terminal, lambda seen: seen[0] == 0 and "SHOOTDOWNS/s" in seen[1])
+    code, shown = lengthened(raced, lambda seen: seen[0] == 0 and "SHOOTDOWNS/s" in seen[1])
 
     assert code == 0
     assert "SHOOTDOWNS/s" in shown
     assert "review, ordering 1 of 1, measuring" in shown
     assert "\x1b[2K" in shown.partition("measuring")[2]
     assert re.search(r"\x1b\[2Kno_kick: passed: caught: tracking_not_done [\d,]+ times$", shown.rstrip())
+
+
+def on_a_terminal(directory: Path, warm: Warm, arguments: list[str]) -> tuple[int, str]:
+    """The exit code of a command, and what it writes to a terminal on stderr."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    pid = warm.forked(
+        directory=str(directory),
+        code=ON_A_TERMINAL,
+        arguments=arguments,
+        stdout=os.devnull,
+        stderr=os.ttyname(theirs),
+    )
+    os.close(theirs)
+    shown = _everything_on(ours)
+    os.close(ours)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
 
 
 def _everything_on(terminal: int) -> str:
