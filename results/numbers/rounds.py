@@ -323,7 +323,9 @@ def too_few_met(figure: str, race: Met) -> str:
     if figure in PERCENTILES:
         least = ENOUGH[PERCENTILES[figure]]
         return f"{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed" if race.met < least else ""
-    if race.met < ENOUGH["p50"] or race.met < MET_SHARE * race.measured:
+    if race.met < (least := ENOUGH["p50"]):
+        return f"{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed"
+    if race.met < MET_SHARE * race.measured:
         part = f" ({share(race.met / race.measured)})" if race.measured else ""
         return (
             f"{race.met:,} of {plural(race.measured, 'shootdown')}{part} met a vCPU, {100 * MET_SHARE:.0f} % are needed"

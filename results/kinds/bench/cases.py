@@ -30,7 +30,7 @@ def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = (), directory: Path 
         if arm.safe and (point, arm.ordering) in totals
     ]
     gates = [Case(f"gate {one.gate.text}", STATES[one.state], one.why) for one in outcomes]
-    return [*orderings, _against_itself(bench, longer), *gates]
+    return [*orderings, *_against_itself(bench, longer), *gates]
 
 
 def _more_rounds(bench: Bench, entries: Sequence[Mapping[str, Any]], directory: Path | None) -> str:
@@ -78,8 +78,9 @@ def _ordering(bench: Bench, point: str, arm: Arm, entry: dict[str, Any], longer:
     return Case(name, entry["verdict"], entry["reason"], entry["seconds"], (*bad, shootdowns), more=more)
 
 
-def _against_itself(bench: Bench, longer: str) -> Case:
-    doubtful = doubt(bench)
-    if doubtful or bench.aa is None:
-        return Case("A/A", "inconclusive", doubtful, more=longer)
-    return Case("A/A", "passed", bench.aa.sentence)
+def _against_itself(bench: Bench, longer: str) -> list[Case]:
+    """The first ordering against its copy; and a ranking, where all is well with that and nothing is comparable."""
+    if bench.aa is None or bench.aa.differs:
+        return [Case("A/A", "inconclusive", doubt(bench), more=longer)]
+    alike = Case("A/A", "passed", bench.aa.sentence)
+    return [alike, Case("ranking", "inconclusive", why, more=longer)] if (why := ungrounded(bench)) else [alike]

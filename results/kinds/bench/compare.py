@@ -19,7 +19,7 @@ from results.figures import FIGURES, Figure, figures_of, latencies_of
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import coarsened, comparison, without_ground
 from results.kinds.bench.record import BENCH, MACHINE, Bench, Comparison
-from results.kinds.bench.wording import ratio_text, span, value_text
+from results.kinds.bench.wording import ratio_text, span, value_text, with_span
 from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
 from results.numbers.resolution import clock_step_ns, off_ns
@@ -278,7 +278,7 @@ def _single_text(ratio: float | None, low: float | None, high: float | None, bef
         return f"{ratio_text(ratio)}, {FEW}"
     if low <= 1 <= high:
         return f"no difference shown ({span(low, high)} within the runs)"
-    return f"{ratio_text(ratio)} ({span(low, high)} within the runs), {FEW}"
+    return f"{with_span(ratio, low, high, ' within the runs')}, {FEW}"
 
 
 def compare_caveats(first: Rounds, second: Rounds) -> list[Caveat]:

@@ -20,10 +20,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from results.draw.sheet import MODEL, drawn, sheet
 from results.draw.style import MARKER, Style, say, shortened, styles, time_axis
 from results.figures import BY_ID, Figure
-from results.kinds.bench.findings import bench_caveats
+from results.kinds.bench.findings import bench_caveats, doubt
 from results.kinds.bench.record import AGAIN, Bench, Comparison
 from results.kinds.bench.tables import along_machines, heading
-from results.kinds.bench.wording import arm_name, figures_in, ratio_text, slope_text, span, swept, value_text, words
+from results.kinds.bench.wording import (
+    arm_name,
+    figures_in,
+    ratio_text,
+    slope_text,
+    swept,
+    value_text,
+    with_span,
+    words,
+)
 from results.numbers.resolution import latency_interval
 from results.numbers.rounds import median_interval
 from results.words import plural
@@ -45,7 +54,8 @@ def bench_pictures(bench: Bench) -> dict[str, bytes]:
 def ratio_sheet(bench: Bench) -> Drawing:
     """The ratios of every figure, or along a sweep those of the chief ones."""
     name = reference(bench)
-    title = f"Against {name}: ratios, with what {name} differs from itself by"
+    said = "no ranking" if doubt(bench) else f"ratios, with what {name} differs from itself by"
+    title = f"Against {name}: {said}"
     looks = arm_styles(bench)
     handles: list[Any] = [(look := looks[arm.arm]).handle(look.name) for arm in bench.others]
     if bench.sweep is not None:
@@ -57,7 +67,7 @@ def ratio_sheet(bench: Bench) -> Drawing:
         return page
     grey: Any = {"color": GREY, "marker": "o", "markerfacecolor": "white", "markeredgecolor": GREY}
     handles.append(Line2D([], [], label=f"{name} against itself (A/A)", **grey))
-    rows = sum(len(ratios_of(bench, figure)) + 1 for figure in figures_in(bench))
+    rows = sum(len(_rows_of(bench, figure)) + 1 for figure in figures_in(bench))
     page, body = _sheet(bench, title, max(2.6, ROW_IN * rows + 0.8), handles)
     ratio_rows(body.subplots(), bench, looks)
     return page
@@ -76,7 +86,8 @@ def scaling_sheet(bench: Bench) -> Drawing:
 
 
 def _sheet(bench: Bench, title: str, body_in: float, handles: Sequence[Any]) -> tuple[Drawing, SubFigure]:
-    caveats = bench.caveats or bench_caveats(bench)
+    doubtful = [{"seen": f"no ranking, {why}"}] if (why := doubt(bench)) else []
+    caveats = [*doubtful, *(bench.caveats or bench_caveats(bench))]
     about = {"scenario": bench.scenario, "host": bench.host, "caveats": caveats}
     model = "This kernel's own shootdowns beside a model of the protocol, no TDX." if bench.is_real else MODEL
     head = shortened(f"{heading(bench)}; {setting(bench)}", 175)
@@ -119,10 +130,19 @@ def ratios_of(bench: Bench, figure: Figure) -> list[Comparison]:
     return [one for one in bench.comparisons if one.figure == figure.id and one.ratio is not None]
 
 
+def _rows_of(bench: Bench, figure: Figure) -> list[Comparison]:
+    """Those that a figure has a row for: its ratios, and the arms that have none."""
+    return [
+        one
+        for one in bench.comparisons
+        if one.figure == figure.id and (one.ratio is not None or (one.rounds and one.arm != AGAIN))
+    ]
+
+
 def ratio_rows(ax: Axes, bench: Bench, looks: dict[str, Style]) -> None:
     """A group of rows a figure: a marker at the ratio, a line over its interval, the numbers at the right."""
-    groups = [(figure, rows) for figure in figures_in(bench) if (rows := ratios_of(bench, figure))]
-    if not groups:
+    groups = [(figure, rows) for figure in figures_in(bench) if (rows := _rows_of(bench, figure))]
+    if all(row.ratio is None for _, rows in groups for row in rows):
         say(ax, "No ratio: too few rounds, or nothing was measured.")
         return
     low, high = _limits([row for _, rows in groups for row in rows])
@@ -148,9 +168,14 @@ def ratio_rows(ax: Axes, bench: Bench, looks: dict[str, Style]) -> None:
 
 
 def _ratio_row(ax: Axes, place: float, row: Comparison, look: Style, low: float, high: float) -> None:
-    assert row.ratio is not None
-    assert row.low is not None
-    assert row.high is not None
+    beside: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"), "xytext": (9, 0), "textcoords": "offset points", "va": "center",
+        "fontsize": 8.5, "color": "black" if row.finding == "differs" else "#555555",
+    }  # fmt: skip
+    if row.ratio is None or row.low is None or row.high is None:
+        why = {"too_few": "too few rounds", "not_comparable": "not comparable"}.get(row.finding, "no ratio")
+        ax.annotate(f"{look.name}: {why}", (1.0, place), **beside)
+        return
     again = row.arm == AGAIN
     colour = GREY if again else look.colour
     ends = max(row.low, low), min(row.high, high)
@@ -161,11 +186,7 @@ def _ratio_row(ax: Axes, place: float, row: Comparison, look: Style, low: float,
     inner = {"markerfacecolor": "white", "markeredgecolor": colour} if again else {}
     ax.plot([row.ratio], [place], marker="o" if again else look.marker, color=colour, **{**MARKER, **inner}, zorder=5)
     mark = "" if row.finding == "differs" else ", no difference shown"
-    ax.annotate(
-        f"{ratio_text(row.ratio)} ({span(row.low, row.high)}){mark}", (1.0, place), xycoords=("axes fraction", "data"),
-        xytext=(9, 0), textcoords="offset points", va="center", fontsize=8.5,
-        color="black" if row.finding == "differs" else "#555555",
-    )  # fmt: skip
+    ax.annotate(f"{with_span(row.ratio, row.low, row.high)}{mark}", (1.0, place), **beside)
 
 
 def _limits(rows: Sequence[Comparison]) -> tuple[float, float]:
@@ -194,6 +215,8 @@ def ratio_curves(ax: Axes, bench: Bench, figure: Figure, looks: dict[str, Style]
         say(ax, "No ratio: too few rounds, or nothing was measured.")
         return
     xs = _axis_values(bench)
+    if all(row.arm == AGAIN for row in rows):
+        ax.text(0.5, 0.8, "no ratio at any point", transform=ax.transAxes, ha="center", color=GREY)
     for row in rows:
         if row.arm == AGAIN and row.low is not None and row.high is not None:
             ax.axhspan(row.low, row.high, color=BAND, zorder=0)

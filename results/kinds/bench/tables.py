@@ -23,6 +23,7 @@ from results.kinds.bench.wording import (
     words,
 )
 from results.numbers.resolution import latency_interval
+from results.numbers.rounds import LEAST_ROUNDS
 from results.table import Table, caveat_lines
 from results.verdict import observation
 from results.words import conditions, count, nanoseconds_with_interval, plural
@@ -40,7 +41,7 @@ def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[Ren
     differing = [one for one in bench.comparisons if one.finding == "differs" and one.arm != AGAIN]
     if differing:
         yield comparisons_table(bench, differing)
-    elif bench.comparisons:
+    elif any(one.finding == "no_difference" for one in bench.comparisons if one.arm != AGAIN):
         yield f"Nothing was shown to differ from {reference}."
     yield from _alike(bench, differing)
     yield ""
@@ -80,11 +81,9 @@ def bench_tables(bench: Bench) -> Iterator[Table]:
 
 def _against_itself_lines(bench: Bench) -> Iterator[Text]:
     if bench.aa is not None:
-        nothing = ungrounded(bench)
-        style = "bold red" if bench.aa.differs else "yellow" if nothing else "green"
-        yield Text.assemble(("A/A ", style), bench.aa.sentence)
-        if nothing:
+        if not bench.aa.differs and (nothing := ungrounded(bench)):
             yield Text.assemble(("NO RANKING ", "bold red"), nothing)
+        yield Text.assemble(("A/A ", "bold red" if bench.aa.differs else "green"), bench.aa.sentence)
 
 
 def parts(bench: Bench) -> list[Bench]:
@@ -125,13 +124,16 @@ def _alike(bench: Bench, differing: Sequence[Comparison]) -> Iterator[str]:
             rest = [one for one in its if one not in differing and (not bench.sweep or one.figure in swept(bench))]
             for finding, said in ALIKE.items():
                 of_it = [one for one in rest if one.finding == finding]
-                told = "; ".join(f"{words(bench, one.figure)}{_would(one.could_have_shown)}" for one in of_it)
+                told = "; ".join(f"{words(bench, one.figure)}{_would(one, len(bench.machines))}" for one in of_it)
                 if of_it:
                     alike.setdefault(f"{said}: {told}", []).append(f"{arm_name(arm)}{f' {point}' if point else ''}")
     yield from (f"{', '.join(whose)}, {what}." for what, whose in alike.items())
 
 
-def _would(least: float | None) -> str:
+def _would(one: Comparison, machines: int) -> str:
+    if one.finding == "too_few":
+        return f" ({one.rounds} of {LEAST_ROUNDS + machines - 1})"
+    least = one.could_have_shown
     return "" if least is None else f" ({ratio_text(least)} would have)" if least <= HOPELESS else " (too noisy)"
 
 

@@ -27,13 +27,20 @@ def ratio_text(value: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """An interval of ratios: `1.11-1.26`; an end that only rounding makes 1 has a digit more: `0.64-0.998`."""
-    return f"{_end(low)}-{_end(high)}"
+    """An interval of ratios: `1.11-1.26`; where only rounding makes an end 1 both have a digit more: `0.640-0.998`."""
+    return "-".join(_digits(end, low, high) for end in (low, high))
 
 
-def _end(value: float) -> str:
-    text = ratio_text(value)[:-1]
-    return f"{value:.3f}" if text == "1.00" and abs(value - 1) >= 0.0005 else text
+def with_span(ratio: float, low: float, high: float, more: str = "") -> str:
+    """A ratio with its interval, as many digits in each: `1.18x (1.11-1.26)`, `1.041x (1.002-1.130)`; `more` stands
+    behind the interval.
+    """
+    return f"{_digits(ratio, low, high)}x ({span(low, high)}{more})"
+
+
+def _digits(value: float, low: float, high: float) -> str:
+    close = any(ratio_text(end) == "1.00x" and abs(end - 1) >= 0.0005 for end in (low, high))
+    return f"{value:.3f}" if close and 0.0995 <= value < 9.995 else ratio_text(value)[:-1]
 
 
 def effect_text(found: Comparison, machines: int, level: float) -> str:
@@ -46,13 +53,14 @@ def effect_text(found: Comparison, machines: int, level: float) -> str:
         return f"too few: measured in {plural(found.rounds, 'round')}{of}, {LEAST_ROUNDS + machines - 1} are needed"
     if found.ratio is None or found.low is None or found.high is None:
         return _without_ratio(found, figure)
-    inside = f"{span(found.low, found.high)}, {plural(found.rounds, 'round')}"
+    rounds = f", {plural(found.rounds, 'round')}"
+    told = with_span(found.ratio, found.low, found.high, rounds)
     if found.finding == "differs":
-        return f"{ratio_text(found.ratio)} ({inside}), {direction(figure, found.ratio)}"
+        return f"{told}, {direction(figure, found.ratio)}"
     if found.low <= 1 <= found.high:
-        return f"no difference shown ({inside}){_could(found.could_have_shown)}"
+        return f"no difference shown ({span(found.low, found.high)}{rounds}){_could(found.could_have_shown)}"
     chance = f"p {found.holm_p:.2g} after Holm, above {1 - level:.2g}"
-    return f"no difference shown: {ratio_text(found.ratio)} ({inside}), but {chance}"
+    return f"no difference shown: {told}, but {chance}"
 
 
 def _could(least: float | None) -> str:
@@ -202,4 +210,4 @@ def _ratio(one: Comparison) -> str:
     assert one.ratio is not None
     assert one.low is not None
     assert one.high is not None
-    return f"{ratio_text(one.ratio)}, {span(one.low, one.high)}"
+    return with_span(one.ratio, one.low, one.high).replace(" (", ", ").removesuffix(")")

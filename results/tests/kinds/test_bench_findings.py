@@ -152,7 +152,7 @@ def test_races_that_met_hardly_any_vcpu_are_not_comparable_however_far_apart_the
         "not comparable: in round 7 of v18 5 shootdowns met a vCPU, 6 are needed"
     )
     assert of(bench, "reads_per_s").verdict_text == (
-        "not comparable: in round 7 of v18 5 of 1,000 shootdowns (0.50 %) met a vCPU, 50 % are needed"
+        "not comparable: in round 7 of v18 5 shootdowns met a vCPU, 6 are needed"
     )
     assert (bench.aa is not None and bench.aa.differs, exit_code(bench)) == (False, 6)
 
@@ -172,7 +172,7 @@ def test_a_record_that_does_not_tell_what_was_met_ranks_nothing():
 
     assert of(bench, "p50_ns").verdict_text == "not comparable: it is not known how many shootdowns met a vCPU"
     assert exit_code(bench) == 6
-    case = next(case for case in bench_cases(bench) if case.name == "A/A")
+    case = next(case for case in bench_cases(bench) if case.name == "ranking")
     assert (case.state, case.why) == ("inconclusive", "not comparable: it is not known how many shootdowns met a vCPU")
 
 

@@ -18,7 +18,7 @@ from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, Design, array_name
 from results.kinds.bench.tables import bench_screen, comparisons_table
-from results.kinds.bench.wording import ratio_text, span
+from results.kinds.bench.wording import ratio_text, span, with_span
 from results.store import StoreError, open_run_directory
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.views import printed
@@ -119,6 +119,52 @@ def test_the_screen_has_a_row_for_what_differs_and_one_line_for_what_does_not() 
     assert "again (A/A)" not in slower
 
 
+def with_met(met: int) -> Bench:
+    """Two orderings against spec; so many shootdowns of each race met a vCPU."""
+    bench = a_bench(12, noisy({"B": 1.1}), arms=(*ARMS, an_arm("C", "v6_16")))
+    return found(
+        bench.model_copy(update={"rounds": tuple(race.model_copy(update={"met": met}) for race in bench.rounds)})
+    )
+
+
+def test_where_nothing_is_comparable_nothing_is_said_to_be_alike() -> None:
+    none = with_met(3)
+
+    assert shown(none).startswith(
+        "review: 12 rounds of 4 races, each 0.5 s after 0.1 s of warm-up NO RANKING not comparable: in round 1 of spec "
+        "3 shootdowns met a vCPU, 6 are needed A/A spec against itself: no figure differs"
+    )
+    assert "Nothing was shown to differ" not in shown(none)
+    lines = failed_lines(bench_cases(none))
+    assert (
+        lines[0] == "<== INCONCLUSIVE ranking: not comparable: in round 1 of spec 3 shootdowns met a vCPU, 6 are needed"
+    )
+
+
+def test_figures_of_too_few_rounds_say_of_how_many() -> None:
+    bench = a_bench(12, noisy({}))
+    races = [
+        race.model_copy(update={"figures": {**race.figures, "p99_ns": None if race.round < 4 else 500.0}})
+        for race in bench.rounds
+    ]
+
+    assert "v18, measured in too few rounds: shootdown, p99 (9 of 10)." in shown(
+        found(bench.model_copy(update={"rounds": tuple(races)}))
+    )
+
+
+def test_a_picture_of_ratios_says_of_each_arm_without_one_why() -> None:
+    some, none = (bench_pictures(with_met(met))["ratios.svg"].decode() for met in (100, 3))
+
+    assert "<!-- Against spec: ratios, with what spec differs from itself by -->" in some
+    assert (some.count("<!-- v6_16: not comparable -->"), some.count("<!-- v18: not comparable -->")) == (8, 8)
+    assert "<!-- Against spec: no ranking -->" in none
+    assert (none.count("<!-- v6_16: not comparable -->"), none.count("no ranking, not comparable: in round 1")) == (
+        10,
+        1,
+    )
+
+
 def test_an_arm_that_differs_from_itself_stands_before_all_that_it_throws_doubt_on() -> None:
     doubtful, sound = shown(found(a_bench(12, noisy({"A2": 1.37})))), shown(found(a_bench(12, noisy({}))))
 
@@ -134,7 +180,10 @@ def test_a_ratio_has_three_digits(ratio: float, text: str):
 
 
 def test_an_end_of_an_interval_that_is_nearly_1_does_not_read_as_1():
-    assert span(0.64, 0.9984) == "0.64-0.998"
+    assert span(0.64, 0.9984) == "0.640-0.998"
+    assert span(0.9984, 112) == "0.998-112"
+    assert with_span(1.0407, 1.002, 1.13, ", 12 rounds") == "1.041x (1.002-1.130, 12 rounds)"
+    assert with_span(1.0407, 1.01, 1.13) == "1.04x (1.01-1.13)"
     assert span(1.0, 1.26) == "1.00-1.26"
 
 
