@@ -182,3 +182,16 @@ def test_two_machines_have_a_line_each_in_one_picture(tmp_path: Path):
     labels = ((str(line.get_label()), np.size(line.get_xdata())) for line in panel.lines)
     lines = {label: points for label, points in labels if "spec" in label}
     assert lines == {"spec, 1a2b3c4d": 2, "spec, 5e6f7081": 1}
+
+
+def test_points_of_a_sweep_and_changed_scenarios_have_a_panel_each(tmp_path: Path):
+    keep(tmp_path / "plain", a_run("spec"))
+    keep(tmp_path / "changed", a_run("spec"), scenario={**SCENARIO, "changed": {"pages": 8}})
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "bench.json").write_text(a_bench(10, noisy({}), values=(1, 16), key="gap").json_text())
+
+    panels = history_picture(History([tmp_path]).rows({}), "p50").axes
+
+    assert {ax.get_title().partition(", 2 vCPUs")[0] for ax in panels} == {
+        "review", "review (pages=8)", "review gap=1", "review gap=16",
+    }  # fmt: skip

@@ -192,3 +192,13 @@ def test_a_traced_run_is_a_caveat(tmp_path: Path):
     assert [c["seen"] for c in compare_caveats(plain, traced) if c["id"] == "doubtful"] == [
         f"B ({tmp_path / 'b'}): traced: v18"
     ]
+
+
+def test_a_changed_ordering_is_not_held_against_one_that_is_not(tmp_path: Path):
+    plain = stored_run(tmp_path / "a", a_run("spec"), a_run("v18"))
+    changed = stored_run(tmp_path / "b", a_run("spec", parameters={"faults": ["lost_kick"]}), a_run("v18"))
+
+    assert unlike(plain, plain) == unlike(changed, changed) == ""
+    assert unlike(plain, changed) == (
+        "not comparable: spec in A, spec (lost_kick) in B; give two results of the same orderings"
+    )
