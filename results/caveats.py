@@ -233,7 +233,7 @@ def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:
             "expected_not_seen",
             f"expected and not seen: {_by_ordering(missing)}",
             "not a proof that it cannot happen: this run could not catch it",
-            "a longer --duration, more --vcpus, or a scenario with `yields`",
+            "a longer --duration, or `tdx-stress amplify`, which looks for what shows it most often",
         )
     yield from undeclared(
         {
