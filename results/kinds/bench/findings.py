@@ -267,7 +267,7 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 LEAST_SIZES = 5
-TOO_FEW = "too few sizes: five are needed"
+TOO_FEW = "too few sizes, five are needed"
 NO_LAW = "no power law holds here"
 # A figure is known to a bucket of the histogram.
 RESOLUTION = 1 + 1 / 128

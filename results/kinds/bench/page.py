@@ -26,7 +26,7 @@ from results.kinds.bench.tables import (
     machine_table,
     parts,
 )
-from results.kinds.bench.wording import arm_name, crossing_lines, figures_in, slope_text, swept, words
+from results.kinds.bench.wording import arm_name, crossing_lines, figures_in, slope_text, sweep_title, swept, words
 from results.page import (
     READING,
     Card,
@@ -195,7 +195,7 @@ def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
     batches = filter(None, map(batches_table, several))
     return Section(
         "scaling",
-        f"How it grows with {bench.sweep.key}",
+        sweep_title(bench.sweep),
         ("Medians of the rounds with 95 % intervals.",),
         _legend(bench.once, looks),
         tuple(figures),

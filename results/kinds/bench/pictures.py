@@ -5,6 +5,7 @@ the ratio at every point. `scaling`: the figures themselves along a sweep, with 
 several machines ran rounds, `machines` has the ratios of each beside one another, and `scaling` a line for each.
 """
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from results.kinds.bench.wording import (
     figures_in,
     ratio_text,
     slope_text,
+    sweep_title,
     swept,
     value_text,
     with_span,
@@ -78,7 +80,7 @@ def scaling_sheet(bench: Bench) -> Drawing:
     assert bench.sweep is not None
     looks = arm_styles(bench)
     handles = [(look := looks[arm.arm]).handle(look.name) for arm in bench.once]
-    page, body = _sheet(bench, f"How it grows with {bench.sweep.key}", 7.0, handles)
+    page, body = _sheet(bench, sweep_title(bench.sweep), 7.0, handles)
     panels: Any = body.subplots(2, 2)
     for ax, name in zip(panels.flat, swept(bench), strict=True):
         scaling_curves(ax, bench, BY_ID[name], looks)
@@ -295,7 +297,7 @@ def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
         lines = [f"{slope.ordering} {slope_text(slope).replace(' (', chr(10) + '  (')}" for slope in slopes]
         lines = [f"{bench.sweep.key} to the", "power of", *lines]
         if len(why := {slope.why_none for slope in slopes}) == 1 and (reason := why.pop()):
-            lines = ["no growth fitted:", *reason.split(": ")]
+            lines = ["no growth fitted:", *textwrap.wrap(reason, 16)]
         place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points"}
         ax.annotate("\n".join(lines), (1, 1), va="top", fontsize=8.5, **place)
 

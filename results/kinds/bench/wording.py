@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from kernels.tdx.rules import Flow, has_part
 from results.changes import MARK, changes
 from results.figures import BY_ID, FIGURES, REAL_FIGURES, Figure
-from results.kinds.bench.record import Arm, Bench, Comparison, Slope
+from results.kinds.bench.record import MACHINE, Arm, Bench, Comparison, Slope, Sweep
 from results.numbers.rounds import LEAST_ROUNDS
 from results.verdict import named
 from results.words import mean, nanoseconds, per_second, plural, share
@@ -129,6 +129,21 @@ OF_BATCHES = {
     "shootdowns_per_s": "pages shot down/s", "track_retries": "TRACK BUSY retries a page",
     "stale_window_p50_ns": "legal stale window of a batch, p50",
 }  # fmt: skip
+
+
+# What is swept, in words; any other key stands for itself.
+AXES = {
+    "vcpus": "the number of vCPUs", "zappers": "the number of zappers", "pages": "the number of pages",
+    "batch": "the pages of a batch", MACHINE: "the machine", "costs.seamcall": "what any SEAMCALL takes",
+    "costs.block": "what BLOCK takes", "costs.track": "what TRACK takes", "costs.remove": "what REMOVE takes",
+    "costs.wbinvd": "what WBINVD takes", "costs.enter": "what an entry takes", "costs.exit": "what an exit takes",
+}  # fmt: skip
+
+
+def sweep_title(sweep: Sweep) -> str:
+    """Over what is shown along a sweep."""
+    axis = AXES.get(sweep.key, sweep.key)
+    return f"How it grows with {axis}" if sweep.numbers else f"How it is by {axis}"
 
 
 def of_batches(bench: Bench) -> bool:

@@ -250,7 +250,7 @@ def test_four_sizes_have_no_growth_however_straight_they_lie(sizes: tuple[int, .
 
     slope = slope_of(bench)
     assert (slope.slope, slope.low, slope.high) == (None, None, None)
-    assert slope.why_none == "too few sizes: five are needed"
+    assert slope.why_none == "too few sizes, five are needed"
     assert slope.medians == tuple(100.0 * size for size in sizes)
 
 

@@ -16,9 +16,9 @@ from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.directory import read_bench, read_round, write_bench, write_parquet
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
-from results.kinds.bench.record import Bench, Design, array_name
+from results.kinds.bench.record import Bench, Design, Sweep, array_name
 from results.kinds.bench.tables import bench_screen, comparisons_table
-from results.kinds.bench.wording import ratio_text, span, with_span
+from results.kinds.bench.wording import ratio_text, span, sweep_title, with_span
 from results.store import StoreError, open_run_directory
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.views import printed
@@ -163,6 +163,23 @@ def test_a_picture_of_ratios_says_of_each_arm_without_one_why() -> None:
         10,
         1,
     )
+
+
+def test_what_is_swept_stands_in_words_above_and_why_no_growth_was_fitted_beside() -> None:
+    titles = [
+        sweep_title(Sweep(key=key, values=values, points=tuple(map(str, values))))
+        for key, values in (
+            ("costs.track", ("0", "5us")), ("vcpus", (1, 4)), ("machine", ("one", "two")), ("tick_us", (1, 2)),
+        )
+    ]  # fmt: skip
+    picture = bench_pictures(found(a_bench(12, noisy({}), values=(1, 4))))["scaling.svg"].decode()
+
+    assert titles == [
+        "How it grows with what TRACK takes", "How it grows with the number of vCPUs", "How it is by the machine",
+        "How it grows with tick_us",
+    ]  # fmt: skip
+    assert "<!-- How it grows with the number of vCPUs -->" in picture
+    assert (picture.count("<!-- too few sizes, -->"), picture.count("<!-- five are needed -->")) == (4, 4)
 
 
 def test_an_arm_that_differs_from_itself_stands_before_all_that_it_throws_doubt_on() -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from results.kinds.bench.wording import AXES
+from scenarios.costs import COSTS
 from scenarios.loader import ScenarioError, load_ordering
 from stress.bench.design import Experiment, design
 from stress.bench.round import arms, turns
@@ -181,3 +183,7 @@ def test_what_only_the_model_has_is_refused_beside_the_machine(given: dict[str, 
         design(BenchRequest(scenario="real", **given))
 
     assert str(refused.value).startswith(line)
+
+
+def test_every_cost_that_can_be_swept_has_words_for_a_title() -> None:
+    assert {f"costs.{name}" for name in COSTS} <= set(AXES)
