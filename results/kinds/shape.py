@@ -154,6 +154,7 @@ class ExplorationShape(OrderingShape, SizeShape):
     frontier: Count | None
     deadlocks: Count | None
     threads: Count | None
+    symmetry: bool | None = None
     chance_of_miss: Share | None
     liveness: _Liveness | None
     liveness_asked: bool = True
