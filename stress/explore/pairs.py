@@ -163,7 +163,10 @@ def pair_witness(where: Path, name: tuple[str, str, str]) -> Witness:
             raise WitnessError(f"{said}: expected one of its {len(pairs)} pairs, flow, ordering and fault; found none")
         if not pairs[name]["witness"]:
             raise WitnessError(f"{said}: expected a schedule, found none: the pair is {pairs[name]['verdict']}")
-        witness = _recorded(where, matrix, pairs[name])
+        told, ours = pairs[name]["witness"], schedule_json(recorded := _recorded(where, matrix, pairs[name]))
+        if number := next((at for at, (a, b) in enumerate(zip(told, ours, strict=True), start=1) if a != b), None):
+            raise WitnessError(f"{said}: expected a schedule of this pair, found one of another from step {number} on")
+        witness = recorded.witness
         return witness.model_copy(update={"version": matrix["version"], "kernels": matrix["kernels"]})
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, WitnessError):
@@ -171,7 +174,7 @@ def pair_witness(where: Path, name: tuple[str, str, str]) -> Witness:
         raise WitnessError(f"{said}: expected a schedule of these kernels, found another: {error}") from None
 
 
-def _recorded(where: Path, matrix: dict[str, Any], pair: dict[str, Any]) -> Witness:
+def _recorded(where: Path, matrix: dict[str, Any], pair: dict[str, Any]) -> Recorded:
     tables = {one["name"]: one for one in matrix["orderings"]}
     kept = {key: value for key, value in tables[pair["ordering"]].items() if key != "name" and value is not None}
     ordering = validated(Ordering, str(where), pair["ordering"], kept)
@@ -179,4 +182,4 @@ def _recorded(where: Path, matrix: dict[str, Any], pair: dict[str, Any]) -> Witn
     machine = Machine(pair["machine"]["scenario"], Tier(**sizes, liveness=False), tuple(pair["machine"]["set"]))
     faults = [] if pair["fault"] == NO_FAULT else pair["fault"].split("+")
     moves = [Move(step["actor"], step["chosen"]) for step in pair["witness"]]
-    return run_again(machine, ordering, faults, pair["outcome"], moves).witness
+    return run_again(machine, ordering, faults, pair["outcome"], moves)

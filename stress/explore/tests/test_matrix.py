@@ -85,6 +85,17 @@ def test_what_is_no_pair_of_this_program_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_pair_with_the_schedule_of_another_is_refused(no_kick: Path, tmp_path: Path) -> None:
+    whole = json.loads(no_kick.read_text())
+    (pair,) = (one for one in whole["pairs"] if (one["flow"], one["fault"]) == ("shootdown", "none"))
+    pair["witness"][4]["step"] = "kick: store_release ipi (kernels/tdx/kvm/kick.py:1)"
+    file = tmp_path / "edited.json"
+    file.write_text(json.dumps(whole))
+
+    with pytest.raises(UsageFault, match=r"expected a schedule of this pair, found one of another from step 5 on$"):
+        replay(ReplayRequest(file=file, pair=("shootdown", "no_kick", "none")))
+
+
 def test_a_pair_in_which_nothing_is_forbidden_has_no_schedule(no_kick: Path, tmp_path: Path) -> None:
     whole = json.loads(no_kick.read_text())
     whole["pairs"][0] |= {"verdict": "safe", "witness": []}
