@@ -274,11 +274,11 @@ def _p50(run: Mapping[str, Any] | None) -> float | None:
     return None if run is None else whole(run)["p50"]
 
 
-def races_caveats(rounds: int, of: int) -> list[Caveat]:
-    """Of races that did not come to their end."""
+def races_caveats(rounds: int, of: int, *, interrupted: bool) -> list[Caveat]:
+    """Of races that did not come to their end: a signal ended them, or they took too long, or the program is gone."""
     if rounds >= of:
         return []
-    seen = f"the races were ended after {rounds} of {plural(of, 'round')}"
+    seen = f"{'interrupted' if interrupted else 'ended'} after {rounds} of {plural(of, 'round')} of races"
     means = "fewer rounds show less, and where an order lacks one it is not compared by it"
     return [caveat("races_ended", seen, means, "again, to the end")]
 

@@ -9,6 +9,7 @@ from typing import Any
 from results.caveats import caveats
 from results.kinds.orders import OrderVerdict, atlas_document, races_caveats
 from results.store import RunDirectory
+from results.words import plural
 from scenarios.models import Ordering, Scenario
 from scenarios.orders import every_order
 from stress.explore.grid import memory_of_each
@@ -103,7 +104,7 @@ def _raced(
         with its.interrupts.at_once():
             ready = prepare_races(chosen_cpus(None), {}, its.progress, verbose=request.verbose)
     if ready is None:
-        return {**atlas, "caveats": races_caveats(0, ROUNDS)} if its.interrupts else atlas
+        return {**atlas, "caveats": races_caveats(0, ROUNDS, interrupted=True)} if its.interrupts else atlas
     atlas["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
 
     def keep(raced: Raced) -> None:
@@ -112,11 +113,12 @@ def _raced(
 
     def with_races(raced: Raced) -> dict[str, Any]:
         said = caveats(atlas["host"], raced.scenario.model_dump(mode="json"), [], in_turns=True)
-        return {**atlas, "caveats": [*said, *raced.caveats], "races": raced.document()}
+        said += raced.caveats(interrupted=bool(its.interrupts))
+        return {**atlas, "caveats": said, "races": raced.document()}
 
     with display(its.progress) as drawn:
         each = racing_scenario(len(safe) + len(BESIDE), 1).duration_s
-        its.note(f"racing {len(safe)} safe orders and {', '.join(BESIDE)}, {each:.2g} s at a time")
+        its.note(f"racing {plural(len(safe), 'safe order')} and {', '.join(BESIDE)}, {each:.2g} s at a time")
 
         def show(heat: Heat) -> None:
             drawn.tell(f"round {heat.round}: race {heat.number} of {heat.of}, about {heat.left_s:.0f} s left")

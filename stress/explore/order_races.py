@@ -54,10 +54,10 @@ class Raced:
         """Every race."""
         return [run for one in self.rounds for run in one.values()]
 
-    @property
-    def caveats(self) -> list[Caveat]:
+    def caveats(self, *, interrupted: bool) -> list[Caveat]:
         """Of races that did not all come to their end."""
-        return races_caveats(sum(len(one) == len(self.orderings) for one in self.rounds), ROUNDS)
+        whole = sum(len(one) == len(self.orderings) for one in self.rounds)
+        return races_caveats(whole, ROUNDS, interrupted=interrupted)
 
     def document(self) -> dict[str, Any]:
         """As it stands in the JSON. Percentiles are of rounds, so that an interrupted one counts as far as it came."""

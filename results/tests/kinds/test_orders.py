@@ -190,5 +190,8 @@ def test_the_verdicts_are_words_of_the_json() -> None:
 
 
 def test_races_that_were_ended_are_a_caveat():
-    assert races_caveats(10, 10) == []
-    assert [one["seen"] for one in races_caveats(7, 10)] == ["the races were ended after 7 of 10 rounds"]
+    interrupted, late = (races_caveats(7, 10, interrupted=it)[0]["seen"] for it in (True, False))
+
+    assert races_caveats(10, 10, interrupted=True) == []
+    assert interrupted == "interrupted after 7 of 10 rounds of races"
+    assert late == "ended after 7 of 10 rounds of races"
