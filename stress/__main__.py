@@ -13,7 +13,7 @@ from stress.stopping import NOTHING_MEASURED, STOPPING_SIGNALS
 
 # Libraries that start threads at their import would do so before the fork.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
-USAGE, HARNESS, INTERRUPTED = 2, 3, 130
+USAGE, HARNESS, CANNOT, INTERRUPTED = 2, 3, 4, 130
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -39,9 +39,13 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
         code = _failed(NOTHING_MEASURED, INTERRUPTED)
+    except MemoryError:  # while another error was told
+        os.write(2, b"tdx-stress: no more memory is to be had; raise the limit, or try a smaller machine\n")
+        os._exit(CANNOT)
     # `python -m` ends by SIGINT instead where a KeyboardInterrupt has passed code in a string, as a dataclass's is, and
     # none has run since.
-    exec("")
+    with contextlib.suppress(MemoryError):
+        exec("")
     sys.exit(code)
 
 

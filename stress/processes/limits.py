@@ -69,8 +69,10 @@ def limit_met(error: BaseException) -> str | None:
     """A line that names the limit, of an error that says that something is not to be had; None of any other."""
     number = error.errno if isinstance(error, OSError) else None
     said = str(error)
-    if isinstance(error, MemoryError) or number == errno.ENOMEM or "annot allocate memory" in said:
-        granted = address_space()
+    granted = address_space()
+    # C that had no memory for its error, either, returns without one.
+    starved = isinstance(error, MemoryError) or (isinstance(error, SystemError) and granted is not None)
+    if starved or number == errno.ENOMEM or "annot allocate memory" in said:
         limit = "" if granted is None else f", under a limit of {in_units(granted)} of address space (ulimit -v)"
         what = f": {said}" if isinstance(error, MemoryError) and said else ""
         return f"no more memory is to be had{limit}{what}; raise the limit, or try a smaller machine or --memory"

@@ -242,6 +242,27 @@ def test_what_is_not_to_be_had_names_its_limit(error: Exception, said: str, monk
     assert str(limit_met(error)).startswith(said)
 
 
+def test_c_that_returns_without_an_error_has_none_to_spare_where_memory_is_limited(monkeypatch) -> None:
+    error = SystemError("error return without exception set")
+    without = limit_met(error)
+    monkeypatch.setattr(limits, "address_space", lambda: 300 << 20)
+
+    assert without is None
+    assert str(limit_met(error)).startswith("no more memory is to be had, under a limit of 300 MiB of address space")
+
+
+def test_who_has_no_memory_to_tell_an_error_says_so_in_one_line(behind: Command) -> None:
+    code = (
+        "import stress.__main__ as command\n"
+        "def without_memory(*_):\n    raise MemoryError\n"
+        "command.explained = without_memory"
+    )
+    done = behind(code, "list", "nobody")
+
+    assert done.returncode == 4
+    assert done.stderr == "tdx-stress: no more memory is to be had; raise the limit, or try a smaller machine\n"
+
+
 def test_another_error_is_no_limit() -> None:
     assert limit_met(ValueError("x")) is None
 
