@@ -260,7 +260,7 @@ def _rates(arrays: Arrays, run: Run) -> tuple[NDArray[np.float64], NDArray[np.fl
     """Times (s) and rates (events a second, shape (n, outcomes)) between samples, thinned to what a panel can show."""
     times = arrays.get(f"{run['ordering']}/series/time_s", np.zeros(0))
     events = arrays.get(f"{run['ordering']}/series/outcomes", np.zeros((0, len(Outcome)), dtype=np.int64))
-    if len(times) < 2:
+    if len(times) < 2 or len(events) != len(times):  # one of them was not kept
         return np.zeros(0), np.zeros((0, len(Outcome)))
     every = -(-len(times) // MOST_POINTS)
     times, events = times[::every], events[::every]

@@ -97,6 +97,19 @@ def test_a_rate_does_not_fall_at_the_sample_that_ends_the_race():
     assert np.asarray(line.get_xydata()).tolist() == [[0.5, 10], [1.5, 10], [2.5, 10]]
 
 
+@pytest.mark.parametrize("lost", ["v18/series/time_s", "v18/series/outcomes"])
+def test_a_result_that_lost_times_or_events_has_no_rates(lost: str):
+    run = a_run("v18", seen={"stale_in_window": 7})
+    events = np.zeros((3, len(Outcome)), dtype=np.int64)
+    arrays = {"v18/series/time_s": np.array([0.0, 1.0, 2.0]), "v18/series/outcomes": events}
+    del arrays[lost]
+    panels = [axes() for _ in STALE]
+    stale_over_time(panels, Shown([run], styles([run]), arrays))
+
+    assert [len(ax.lines) for ax in panels] == [0] * len(STALE)
+    assert "too short a time for a rate" in [text.get_text() for text in panels[0].texts]
+
+
 @pytest.mark.parametrize(
     ("seen", "met", "said"),
     [
