@@ -17,6 +17,7 @@ import pytest
 
 from kernels.layout import Layout
 from kernels.tdx.words import plan
+from stress.stopping import STOPPING_SIGNALS
 from stress.tests.command import Command, Script, Start
 from stress.tests.warm import Warm
 
@@ -45,6 +46,16 @@ def small_machine() -> SmallMachine:
 
     lay = plan(vcpus=2, zappers=1, pages=4, tlb_entries=4)
     return SmallMachine(np.zeros(lay.total_words, np.int64), lay)
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_before() -> Iterator[None]:
+    """Signals that a test has ignored would stay so in whatever is started behind it."""
+    before = [(number, signal.getsignal(number)) for number in STOPPING_SIGNALS]
+    yield
+    for number, handler in before:
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

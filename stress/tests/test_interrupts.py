@@ -1,7 +1,6 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,14 +63,6 @@ builtins.__import__ = imports
 sys.argv = ["tdx-stress", "list"]
 runpy.run_module("stress", run_name="__main__", alter_sys=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def _handlers_as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def test_signals_are_counted_and_nothing_else_happens() -> None:

@@ -83,7 +83,7 @@ def test_a_host_that_goes_on_before_its_call_is_caught(
     assert (done.returncode, run["verdict"], run["faults"]) == (1, "failed", [fault])
     assert count(run, outcome) > 0
     assert f"Observation {scenario} Sometimes " in done.stderr or f"Observation {scenario} Always " in done.stderr
-    assert f"{scenario}: declared safe, and showed {outcome}" in done.stderr
+    assert f"{scenario}: failed: with {fault}: declared safe, and showed {outcome}" in done.stderr
 
 
 @pytest.mark.parametrize("scenario", ["kvm", "guest_memfd"])
