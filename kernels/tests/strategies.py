@@ -55,11 +55,10 @@ def orderings(
 
 
 @st.composite
-def machines(draw: st.DrawFn, most_states: int = 15_000) -> tuple[Rules, Size]:
-    """An ordering, and a machine with more than one of a kind; no larger than Python comes to the end of."""
-    size = draw(st.sampled_from([*SIZES]))
+def small_enough(draw: st.DrawFn, size: Size, most_states: int = 15_000) -> Rules:
+    """An ordering for a machine with more than one of a kind, no larger than Python comes to the end of."""
     steps = draw(st.permutations(MIDDLE))[: SIZES[size]]
     rules = draw(orderings(steps=tuple(steps), may_gate=len(steps) > 1))
     whole = explore(*of_flow(rules), size, symmetry=False, reduction=False, threads=1, liveness=False)
     assume(whole.states <= most_states)
-    return rules, size
+    return rules
