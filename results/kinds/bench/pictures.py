@@ -40,6 +40,10 @@ from results.numbers.rounds import median_interval
 from results.words import plural
 
 ROW_IN = 0.2
+# What stands to the right of a panel.
+NOTE: dict[str, Any] = {
+    "xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points", "fontsize": 8.5,
+}  # fmt: skip
 
 
 def bench_pictures(bench: Bench) -> dict[str, bytes]:
@@ -286,9 +290,8 @@ def _ratio_note(ax: Axes, bench: Bench, figure: Figure) -> None:
         told = [
             f"{values[r.point]}: {ratio_text(r.ratio or 1.0) if r.finding == 'differs' else 'none shown'}" for r in rows
         ]
-        place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points"}
         lines = [f"{arm_name(bench.once[1])} to {reference(bench)}", "within rounds:", *told]
-        ax.annotate("\n".join(lines), (1, 0), va="bottom", fontsize=8.5, **place)
+        ax.annotate("\n".join(lines), (1, 0), va="bottom", **NOTE)
 
 
 def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
@@ -298,8 +301,7 @@ def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
         lines = [f"{bench.sweep.key} to the", "power of", *lines]
         if len(why := {slope.why_none for slope in slopes}) == 1 and (reason := why.pop()):
             lines = ["no growth fitted:", *textwrap.wrap(reason, 16)]
-        place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (9, 0), "textcoords": "offset points"}
-        ax.annotate("\n".join(lines), (1, 1), va="top", fontsize=8.5, **place)
+        ax.annotate("\n".join(lines), (1, 1), va="top", **NOTE)
 
 
 def _beside(bench: Bench, xs: Sequence[float], steps: float) -> list[float]:
