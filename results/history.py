@@ -9,17 +9,17 @@ stored: the files are the history.
 
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernels.files import nameless
 from results.changes import changes, keys_set, with_changes
+from results.figures import FIGURES
 from results.kinds.bench.directory import read_bench
-from results.kinds.bench.findings import seen
-from results.kinds.kind import KINDS, Kind
+from results.kinds.bench.record import Bench
+from results.kinds.kind import KINDS
 from results.kinds.run.record import read_result_json
 from results.store import StoreError, write_file
 from results.words import installed_by
@@ -29,10 +29,27 @@ if TYPE_CHECKING:
 
 
 INSTALL = f"history needs DuckDB: {installed_by('history')}"
-SQL = Path(__file__).resolve().parent / "history.sql"
+TABLES = """
+CREATE TABLE runs (
+  started TIMESTAMP, kind VARCHAR, directory VARCHAR, scenario VARCHAR, point VARCHAR, ordering VARCHAR, safe BOOLEAN,
+  verdict VARCHAR, vcpus BIGINT, zappers BIGINT, rounds BIGINT, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE,
+  p50_low_ns DOUBLE, p50_high_ns DOUBLE, p90_ns DOUBLE, p90_low_ns DOUBLE, p90_high_ns DOUBLE, p99_ns DOUBLE,
+  p99_low_ns DOUBLE, p99_high_ns DOUBLE, max_ns DOUBLE, shootdowns_per_s DOUBLE, reads_per_s DOUBLE,
+  out_of_guest_p50_ns DOUBLE, stale_window_p50_ns DOUBLE, track_retries DOUBLE, perturbed BOOLEAN, changed VARCHAR,
+  host VARCHAR, machine VARCHAR, version VARCHAR, "commit" VARCHAR, seed BIGINT, place BIGINT
+);
+CREATE TABLE rounds (
+  started TIMESTAMP, directory VARCHAR, scenario VARCHAR, machine VARCHAR, round BIGINT, point VARCHAR, arm VARCHAR,
+  ordering VARCHAR, verdict VARCHAR, shootdowns BIGINT, forbidden BIGINT, p50_ns DOUBLE, p90_ns DOUBLE, p99_ns DOUBLE,
+  max_ns DOUBLE, shootdowns_per_s DOUBLE, reads_per_s DOUBLE, out_of_guest_p50_ns DOUBLE, out_of_guest_share DOUBLE,
+  stale_window_p50_ns DOUBLE, track_retries DOUBLE
+);
+"""
 # How a copy is written, by the file's ending.
 FORMATS = {".csv": "FORMAT csv, HEADER", ".parquet": "FORMAT parquet", ".json": "FORMAT json, ARRAY"}
 KIND_OF = {kind.file: kind for kind in KINDS}
+# Of these the record alone is read, whatever became of the arrays beside it.
+RECORDS: Mapping[str, Callable[[Path], Any]] = {"run": read_result_json, "bench": read_bench}
 FILTERS = {
     # By the plain name all are found, each under the name that says what was changed.
     "scenario": "(scenario GLOB $1 OR split_part(scenario, ' (', 1) GLOB $1)",
@@ -55,66 +72,39 @@ class History:
         """Raises NoHistory without DuckDB, and StoreError where a directory cannot be read."""
         self._tables = _connected()
         self.skipped: list[str] = []
-        statements = _statements()
-        self._tables.execute(statements["tables"])
+        self._tables.execute(TABLES)
         for path in result_files(directories):
-            self._load(path, statements)
+            self._load(path)
 
-    def _load(self, path: Path, statements: dict[str, str]) -> None:
+    def _load(self, path: Path) -> None:
         import duckdb
 
         kind = KIND_OF[path.name]
         try:
+            document = RECORDS.get(kind.name, kind.read)(path.parent)
+            its = dict(document)
+            host = its.get("host") or {}
+            cpus = f"{host['cpus_allowed']} CPUs" if host.get("cpus_allowed") else None
+            about = {"started": its.get("started") or None, "directory": str(path.parent)}
+            more = {key: its.get(key) for key in ("version", "commit", "seed")} | {
+                "kind": kind.name,
+                "point": "",
+                "host": ", ".join(filter(None, (host.get("cpu_model"), cpus, host.get("hypervisor")))),
+                "machine": host.get("id"),
+            }
+            rows = enumerate(kind.rows(document), start=1)
+            self._insert("runs", [{**about, **more, **row, "place": place} for place, row in rows])
             if kind.name == "bench":
-                self._load_bench(path, statements)
-            else:
-                read = read_result_json if kind.name == "run" else kind.read  # whatever became of a run's arrays
-                self._insert(kind, path.parent, read(path.parent))
+                self._insert("rounds", [{**about, **row} for row in _races(document)])
         except StoreError as error:
             self.skipped.append(f"{path}: {str(error).removeprefix(f'{path}: ')}")
         except (duckdb.Error, OSError) as error:
             self.skipped.append(f"{path}: {_first_line(error)}")
 
-    def _load_bench(self, path: Path, statements: dict[str, str]) -> None:
-        """Its rounds, which may be many, and its arms with their medians and the verdict of all rounds together."""
-        bench = read_bench(path.parent)
-        verdicts, of_scenario = seen(bench), keys_set(bench.scenario)
-        # DuckDB takes a path for a pattern.
-        literal = re.sub(r"([*?[])", r"[\1]", str(path))
-        for name in ("rounds", "arms"):
-            self._tables.execute(statements[name], [literal, str(path.parent)])
-        for (point, ordering), entry in verdicts.items():
-            told = [entry["verdict"], str(path.parent), point, ordering]
-            self._tables.execute("UPDATE runs SET verdict = ? WHERE (directory, point, ordering) = (?, ?, ?)", told)
-        scenario = with_changes(bench.scenario["name"], of_scenario)
-        for arm in bench.once:
-            own, where = changes(arm.its), [str(path.parent), arm.ordering]
-            ordering = with_changes(arm.ordering, own)
-            told = [", ".join([*own, *of_scenario]), scenario, ordering, *where]
-            self._tables.execute(
-                "UPDATE runs SET changed = ?, scenario = ?, ordering = ? WHERE (directory, ordering) = (?, ?)", told
-            )
-            self._tables.execute(
-                "UPDATE rounds SET scenario = ?, ordering = ? WHERE (directory, ordering) = (?, ?)", told[1:]
-            )
-
-    def _insert(self, kind: Kind, directory: Path, document: Mapping[str, Any]) -> None:
-        """The rows of any other result."""
-        host = document.get("host") or {}
-        cpus = f"{host['cpus_allowed']} CPUs" if host.get("cpus_allowed") else None
-        about = {key: document.get(key) for key in ("version", "commit", "seed")} | {
-            "started": document.get("started") or None,
-            "kind": kind.name,
-            "directory": str(directory),
-            "point": "",
-            "host": ", ".join(filter(None, (host.get("cpu_model"), cpus, host.get("hypervisor")))),
-            "machine": host.get("id"),
-        }
-        for place, row in enumerate(kind.rows(document), start=1):
-            values = {**about, **row, "place": place}
-            names = ", ".join(f'"{name}"' for name in values)
-            asked = ", ".join("?" * len(values))
-            self._tables.execute(f"INSERT INTO runs ({names}) VALUES ({asked})", list(values.values()))
+    def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows of one result, which all have the same columns."""
+        if rows:
+            self._tables.execute(f"INSERT INTO {table} BY NAME SELECT unnest(?, max_depth := 2)", [rows])
 
     def rows(self, wanted: dict[str, str], last: int = 0) -> list[dict[str, Any]]:
         """The rows of `runs` that match all filters, the oldest first; with `last` only so many, the newest.
@@ -183,6 +173,21 @@ def result_files(directories: Sequence[Path]) -> Iterator[Path]:
                 yield real if path.parent.is_symlink() else path
 
 
+def _races(bench: Bench) -> list[dict[str, Any]]:
+    """A row of `rounds` for each race."""
+    scenario = with_changes(bench.scenario["name"], keys_set(bench.scenario))
+    names = {arm.arm: with_changes(arm.ordering, changes(arm.its)) for arm in bench.arms}
+    return [
+        {
+            "scenario": scenario, "ordering": names[race.arm], "verdict": race.verdict.value,
+            "shootdowns": race.all_shootdowns, "forbidden": race.forbidden_shootdowns,
+            **{key: getattr(race, key) for key in ("machine", "round", "point", "arm")},
+            **{figure.id: race.figures.get(figure.id) for figure in FIGURES},
+        }
+        for race in bench.rounds
+    ]  # fmt: skip
+
+
 def _connected() -> "DuckDBPyConnection":
     try:
         import duckdb
@@ -194,12 +199,6 @@ def _connected() -> "DuckDBPyConnection":
         "threads": "1",
     }
     return duckdb.connect(":memory:", config=settings)
-
-
-def _statements() -> dict[str, str]:
-    """The statements of history.sql by the name on the line above each."""
-    parts = SQL.read_text(encoding="utf-8").split("-- name: ")[1:]
-    return {name: text for name, _, text in (part.partition("\n") for part in parts)}
 
 
 def _utc(text: str) -> str:

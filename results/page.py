@@ -65,7 +65,6 @@ class Card:
 
     @property
     def level(self) -> str:
-        """Good, bad or unsure."""
         return {"passed": "good", "caught": "good", "inconclusive": "unsure"}.get(self.verdict, "bad")
 
 
@@ -109,7 +108,6 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML."""
     from results.draw.svg import dark_properties
 
     text: str = _template().render(page=page, dark=dark_properties())

@@ -123,7 +123,6 @@ class Series:
         self._appended = 0
 
     def append(self, now: Snapshot) -> None:
-        """Keep the counters of this snapshot."""
         if self._appended % self._every == 0:
             self._rows.append((now.at_ns, now.shootdowns, now.reads, now.outcomes))
         self._appended += 1

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from results import figures
 from results.draw.sheet import MODEL
-from results.draw.style import MARKER, Style, look_of, places_of, say, shortened, time_axis
+from results.draw.style import Style, look_of, places_of, say, shortened, time_axis
 from results.words import machine_size, per_second, plural
 
 # Column and words by what a user calls it; a time is called without its unit.
@@ -93,7 +93,7 @@ def _series(ax: Axes, rows: Sequence[Row], figure: str, look: Style, beside: tim
     column, low, high = FIGURES[figure][0], f"{figure}_low_ns", f"{figure}_high_ns"
     times = [date2num(row["started"] + beside) for row in rows]
     values = [max(row[column], 1e-9) for row in rows]
-    ax.plot(times, values, color=look.colour, linestyle=look.dash, marker=look.marker, label=look.name, **MARKER)
+    ax.plot(times, values, label=look.name, **look.line)
     hollow: dict[str, Any] = {"linestyle": "", "markersize": 6, "markerfacecolor": "white", "zorder": 4}
     for time, value, row in zip(times, values, rows, strict=True):
         if row["verdict"] != "passed":

@@ -19,7 +19,6 @@ from kernels.tdx.outcomes import Outcome
 from results.draw.style import (
     BAD,
     BAND,
-    MARKER,
     QUIET,
     Style,
     percentile_axes,
@@ -52,14 +51,11 @@ class Shown(NamedTuple):
     arrays: Arrays
 
     def each(self) -> Iterable[tuple[Run, Style]]:
-        """Every run with its style."""
         return zip(self.runs, self.looks, strict=True)
 
     def counts(self, run: Run, name: str) -> Counts:
         """A run's histogram of this name, empty where it has none."""
         found = self.arrays.get(f"{run['ordering']}/hist/{name}")
-        if found is None and name == MET:  # of a result of an earlier version
-            found = self.arrays.get(f"{run['ordering']}/hist/shootdown")
         return found if found is not None else np.zeros(HIST_WORDS, dtype=np.int64)
 
 
@@ -86,7 +82,7 @@ def curves(ax: Axes, shown: Shown, name: str) -> float:
             at, low, high = percentile_band(shown.counts(run, name))
             ax.fill_between(at, low, high, color=look.colour, **BAND)
         marked = [int(np.searchsorted(xs, x)) for x in MARKED if x <= xs[-1]]
-        ax.plot(xs, ys, color=look.colour, linestyle=look.dash, marker=look.marker, markevery=marked, **MARKER)
+        ax.plot(xs, ys, markevery=marked, **look.line)
     return furthest
 
 
@@ -101,7 +97,6 @@ def _response_curves(ax: Axes, shown: Shown) -> float:
 
 
 def why_nothing(runs: Sequence[Run]) -> str:
-    """Why there is no curve."""
     endings = {run["ending"] for run in runs} - {"finished"}
     said = f" ({', '.join(sorted(endings))})" if endings else ""
     return f"No ordering has {ENOUGH['p50']} shootdowns that met a vCPU,\nas a median needs{said}."
@@ -122,8 +117,7 @@ def done_by(ax: Axes, shown: Shown) -> None:
         if len(measured) <= MOST_BANDS:
             ax.fill_between(times, low, high, step="post", color=look.colour, **BAND)
         every = [int(np.searchsorted(shares, share)) for share in (0.1, 0.5, 0.9)]
-        line = {**MARKER, "drawstyle": "steps-post", "markevery": every}
-        ax.plot(times, shares, color=look.colour, linestyle=look.dash, marker=look.marker, **line)
+        ax.plot(times, shares, drawstyle="steps-post", markevery=every, **look.line)
         longest = max(longest, float(times[np.searchsorted(shares, 0.999)]))
     ax.set_xscale("log")
     ax.set_xlim(right=longest * 1.5)
@@ -161,7 +155,6 @@ def phase_bars(ax: Axes, shown: Shown) -> None:
 
 
 def _phase_bar(ax: Axes, place: int, run: Run, look: Style) -> None:
-    """One ordering's bar, with its marker at the start."""
     end = 0.0
     for phase, width in phase_shares(run).items():
         _, colour, hatch = PHASES[phase]
@@ -171,8 +164,7 @@ def _phase_bar(ax: Axes, place: int, run: Run, look: Style) -> None:
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0})
         end += width
     if end:
-        dot = {**MARKER, "markersize": 8, "clip_on": False, "zorder": 5, "linestyle": ""}
-        ax.plot([0], [place], marker=look.marker, color=look.colour, **dot)
+        ax.plot([0], [place], **look.line | {"markersize": 8, "clip_on": False, "zorder": 5, "linestyle": ""})
 
 
 STALE = (Outcome.stale_in_window, Outcome.stale_after_kick, Outcome.stale_after_done, Outcome.use_after_remove)
@@ -205,10 +197,7 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
         for (times, rates), look in zip(all_rates, shown.looks, strict=True):
             rate = rates[:, outcome]
             if rate.any():
-                every = max(1, len(times) // 8)
-                ax.plot(
-                    times, rate, color=look.colour, linestyle=look.dash, marker=look.marker, markevery=every, **MARKER
-                )
+                ax.plot(times, rate, markevery=max(1, len(times) // 8), **look.line)
                 peaks.append(float(rate.max()))
         if not peaks:
             _empty_strip(ax, "too short a time for a rate" if events else _why_unseen(shown.runs, outcome))
@@ -229,10 +218,7 @@ def _why_unseen(runs: Sequence[Run], outcome: Outcome) -> str:
     if outcome.grade in FAILING and any(worse.values()):
         told = ", ".join(f"{other.name} {count(events)} times" for other, events in worse.items() if events)
         return f"not seen: it was worse, {told}"
-    met = [met_shootdowns(run) for run in runs]
-    if None in met:
-        return "never seen"
-    of = sum(one or 0 for one in met)
+    of = sum(map(met_shootdowns, runs))
     return f"never seen in {plural(of, 'shootdown')} that met a vCPU" if of else "no shootdown met a vCPU"
 
 
@@ -265,9 +251,7 @@ def _rates(arrays: Arrays, run: Run) -> tuple[NDArray[np.float64], NDArray[np.fl
     every = -(-len(times) // MOST_POINTS)
     times, events = times[::every], events[::every]
     apart = np.diff(times)
-    kept = (
-        apart > np.median(apart) / 2
-    )  # the last sample follows the end of the race, however soon after the one before
+    kept = apart > np.median(apart) / 2  # the last sample follows the end of the race, however soon that is
     return ((times[1:] + times[:-1]) / 2)[kept], np.diff(events, axis=0)[kept] / apart[kept, None]
 
 
@@ -287,8 +271,8 @@ def stale_ages(ax: Axes, shown: Shown) -> None:
         at = np.arange(len(groups)) - 0.43 + width * (place + 0.5)
         reads = np.array([row[first : end + 1].sum() for first, end in groups])
         ax.bar(at, reads, width * 0.94, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0.3)
-        small = {**MARKER, "markersize": 5, "linestyle": "", "clip_on": False, "zorder": 5}
-        ax.plot(at[reads > 0], reads[reads > 0], color=look.colour, marker=look.marker, **small)
+        small = {"markersize": 5, "linestyle": "", "clip_on": False, "zorder": 5}
+        ax.plot(at[reads > 0], reads[reads > 0], **look.line | small)
     ax.set_yscale("log")
     ax.set_ylim(0.7, 2.2 * highest)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: without_zeros(per_second(y))))

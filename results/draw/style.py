@@ -71,9 +71,13 @@ class Style:
     marker: str
     hatch: str
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """What matplotlib takes for a line with its markers."""
+        return {"color": self.colour, "linestyle": self.dash, "marker": self.marker, **MARKER}
+
     def handle(self, label: str) -> Line2D:
-        """A sample for a legend."""
-        return Line2D([], [], color=self.colour, linestyle=self.dash, marker=self.marker, label=label, **MARKER)
+        return Line2D([], [], label=label, **self.line)
 
 
 MARKER: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.7, "linewidth": 1.8}
@@ -81,7 +85,6 @@ BAND: dict[str, Any] = {"alpha": 0.22, "linewidth": 0}
 
 
 def styles(runs: Sequence[Mapping[str, Any]]) -> list[Style]:
-    """A style for each run, in their order."""
     places = places_of([run["ordering"] for run in runs])
     looks = []
     for run in runs:

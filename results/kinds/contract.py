@@ -109,7 +109,6 @@ def judge(one: Entry) -> Judgement:
 
 
 def contract_cases(document: Entry) -> list[Case]:
-    """A case an ordering."""
     return [case_of(_asked(one)) for one in document["orderings"]]
 
 
@@ -206,7 +205,6 @@ def _promise(one: Entry) -> str:
 
 
 def _asked(one: Entry) -> Entry:
-    """The ordering with what is declared of BUSY alone."""
     return one if GIVEN_UP in one["expect"] else {**one, "expect": "safe"}
 
 

@@ -79,7 +79,6 @@ def looked_at(exploration: Exploration) -> str:
 
 
 def judge_exploration(exploration: Exploration) -> Judgement:
-    """The verdict on one ordering, with its reason."""
     bad = failing(exploration)
     if not is_safe(exploration):
         return _judge_known_wrong(exploration, bad)
@@ -129,7 +128,6 @@ def _with_steps(found: Mapping[str, int]) -> str:
 
 
 def exploration_exit_code(explorations: Sequence[Exploration]) -> int:
-    """The exit code of a whole exploration."""
     interrupted = any(exploration["stopped_by"] == INTERRUPT for exploration in explorations)
     return exit_code_of((judge_exploration(one).verdict for one in explorations), interrupted=interrupted)
 

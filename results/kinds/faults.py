@@ -185,20 +185,11 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((one["flow"], one["fault"]) for one in cells))
 
 
-def orderings_of(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The orderings, in their order."""
-    return list(dict.fromkeys(one["ordering"] for one in cells))
-
-
 def heads_of(matrix: Mapping[str, Any]) -> dict[str, str]:
-    """The orderings by their names, each with what stands above its column: the unsafe ones are marked."""
-    unsafe = unsafe_of(matrix)
-    return {name: broken_name(name, safe=name not in unsafe) for name in orderings_of(matrix["pairs"])}
-
-
-def unsafe_of(matrix: Mapping[str, Any]) -> set[str]:
-    """The orderings that are declared for something forbidden; in some flows they may be right."""
-    return {one["name"] for one in matrix["orderings"] if not is_safe(one)}
+    """The orderings by their names, each with what stands above its column: those that are declared for something
+    forbidden are marked; in some flows they may be right.
+    """
+    return {one["name"]: broken_name(one["name"], safe=is_safe(one)) for one in matrix["orderings"]}
 
 
 def matrix_document(
@@ -291,7 +282,7 @@ def _how(matrix: Document) -> Iterator[RenderableType]:
 
 
 def _findings(matrix: Document) -> Iterator[RenderableType]:
-    names = {ordering: named(ordering, ordering not in unsafe_of(matrix)) for ordering in orderings_of(matrix["pairs"])}
+    names = {one["name"]: named(one["name"], is_safe(one)) for one in matrix["orderings"]}
 
     def rows(found: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
         """Faults with the same orderings stand together."""
@@ -320,7 +311,6 @@ def _findings(matrix: Document) -> Iterator[RenderableType]:
 
 
 def pair_cases(matrix: Mapping[str, Any]) -> list[Case]:
-    """A case a pair."""
     return [
         Case(
             f"{one['flow']} {one['ordering']} {one['fault']}",

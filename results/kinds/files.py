@@ -1,6 +1,7 @@
 """What is made of a result and stands beside it: pictures, HdrHistogram's texts, and the page."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ def write_pictures(
     directory: Path, result: Mapping[str, Any], arrays: Arrays, kinds: Iterable[str] = ("png", "svg")
 ) -> None:
     """The pictures of them, in these formats. Raises StoreError."""
-    from results.kinds.run.page import pictures
+    from results.draw.sheet import drawn
+    from results.kinds.run.page import latency_sheet, stale_sheet
 
-    write_files(directory, pictures(result, arrays, kinds))
+    makers = {"latency": latency_sheet, "stale": stale_sheet}
+    write_files(directory, drawn({name: partial(make, result, arrays) for name, make in makers.items()}, kinds))
 
 
 def write_texts(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> None:
@@ -57,9 +60,12 @@ def write_bench_report(directory: Path, bench: Bench) -> None:
 
 def write_real_report(directory: Path, result: Mapping[str, Any], arrays: Arrays) -> None:
     """Make the picture and the page of a real run from its result and histograms. Raises StoreError."""
-    from results.kinds.real_page import real_files
+    from results.draw.sheet import drawn
+    from results.kinds.real_page import latency_sheet, real_page
+    from results.page import render
 
-    write_files(directory, real_files(result, arrays))
+    page = render(real_page(result, arrays)).encode()
+    write_files(directory, {**drawn({"latency": partial(latency_sheet, result, arrays)}), PAGE: page})
 
 
 def draw_map(stem: str, directory: Path, document: Mapping[str, Any]) -> str:

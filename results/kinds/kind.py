@@ -6,7 +6,9 @@ Whoever has the directory of a result needs no more than this: `kind_in` says of
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +16,7 @@ from rich.console import RenderableType
 
 from results.changes import changes, keys_set, with_changes
 from results.exchange.cases import Case
+from results.figures import FIGURES
 from results.kinds import (
     amplification,
     contract,
@@ -29,14 +32,14 @@ from results.kinds import (
 from results.kinds.bench import directory as bench_directory
 from results.kinds.bench import tables as bench_tables
 from results.kinds.bench.cases import bench_cases
+from results.kinds.bench.findings import at, found, seen
 from results.kinds.bench.findings import exit_code as bench_exit_code
-from results.kinds.bench.findings import found
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
-from results.kinds.files import draw_map, write_bench_report, write_real_report, write_report
+from results.kinds.files import Arrays, draw_map, write_bench_report, write_real_report, write_report
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
 from results.kinds.run.record import SCHEMA as RUN_SCHEMA
-from results.kinds.run.record import ResultShape, read_result
+from results.kinds.run.record import ResultShape, Stored, read_result
 from results.store import RAW, RESULT, StoreError, json_bytes, read_document
 from results.table import Table
 from results.verdict import Exit, exit_code_of, is_safe
@@ -61,8 +64,8 @@ class Kind:
     `models` are what its documents hold, by their schemas, `text` that as JSON. `shown` is for a terminal, short, and
     `tables` hold all; `lines`, those to grep, stand `alone` where they are many; `said` is the last word, `model` what
     was done with the protocol. Its `cases` stand under `suite`. `draw` makes the files beside it, and says what was not
-    kept that it needs, or "". `rows` are those of a history, which reads those of a bench by itself;
-    `about` is what two results must have in common to be held against each other.
+    kept that it needs, or "". `rows` are those of a history; `about` is what two results must have in common to be held
+    against each other.
     """
 
     name: str
@@ -95,17 +98,12 @@ def _answer(result: Any) -> str:
     return "\n".join(dict.fromkeys((told[0], told[-1])))
 
 
-def _draw_run(directory: Path, result: Any) -> str:
-    arrays = read_result(directory).arrays
+def _draw_race(
+    read: Callable[[Path], Stored], write: Callable[[Path, Any, Arrays], None], directory: Path, result: Any
+) -> str:
+    arrays = read(directory).arrays
     if arrays:
-        write_report(directory, result, arrays)
-    return "" if arrays else RAW
-
-
-def _draw_real(directory: Path, result: Any) -> str:
-    arrays = real.histograms(directory, result)
-    if arrays:
-        write_real_report(directory, result, arrays)
+        write(directory, result, arrays)
     return "" if arrays else RAW
 
 
@@ -130,6 +128,31 @@ def _raced_rows(
     told = keys_set(result["scenario"])
     name = with_changes(result["scenario"].get("name", "run"), told)
     return [_a_row(one, {**result["scenario"], **one}, told, scenario=name, **figures(one)) for one in runs]
+
+
+# Of the figures of a bench those that stand in a history's `runs`.
+OF_RUNS = [figure.id for figure in FIGURES if figure.over_time]
+
+
+def _bench_rows(bench: Bench) -> list[dict[str, Any]]:
+    """A row for each arm, point and machine: medians over its rounds, and the verdict of all rounds of all machines."""
+    told, verdicts = keys_set(bench.scenario), seen(bench)
+    rows = []
+    for arm, point, part in product(bench.once, bench.points, map(bench.on, bench.machines)):
+        if not (races := part.races(point, arm.arm)):
+            continue
+        values = {figure: part.values(point, arm.arm, figure) for figure in OF_RUNS}
+        one = {**arm.its, "expect": arm.expect, "verdict": verdicts[point, arm.ordering]["verdict"]}
+        rows.append(
+            _a_row(
+                one, at(bench, point), told, scenario=with_changes(bench.scenario["name"], told), point=point,
+                perturbed=arm.perturbed, machine=part.machines[0] or bench.host.get("id"), rounds=len(races),
+                shootdowns=sum(race.all_shootdowns for race in races),
+                forbidden=sum(race.forbidden_shootdowns for race in races),
+                **{figure: median(its) if its else None for figure, its in values.items()},
+            )
+        )  # fmt: skip
+    return rows
 
 
 def _of_verdicts(document: Any) -> int:
@@ -187,7 +210,7 @@ KINDS = (
         lines=lambda it: map(run_tables.observation_line, it["runs"]),
         suite=lambda it: str(it["scenario"].get("name", "run")),
         cases=run_tables.run_cases,
-        draw=_draw_run,
+        draw=partial(_draw_race, read_result, write_report),
         said=_answer,
         rows=lambda it: _raced_rows(it, it["runs"], run_tables.model_row),
     ),
@@ -206,6 +229,7 @@ KINDS = (
         suite=lambda it: str(it.scenario["name"]),
         cases=bench_cases,
         draw=_draw_bench,
+        rows=_bench_rows,
     ),
     Kind(
         "real",
@@ -213,14 +237,14 @@ KINDS = (
         real.FILE,
         real.KERNEL,
         {real.SCHEMA: real.RealShape},
-        read=real.read_real,
+        read=lambda directory: real.read_real(directory).result,
         exit_code=lambda it: run_exit_code(it["runs"]),
         shown=real.real_screen,
         tables=real.real_tables,
         lines=lambda it: map(run_tables.observation_line, it["runs"]),
         suite=lambda it: str(it["scenario"]["name"]),
         cases=run_tables.run_cases,
-        draw=_draw_real,
+        draw=partial(_draw_race, real.read_real, write_real_report),
         rows=lambda it: _raced_rows(it, it["runs"], run_tables.history_row),
         about=lambda it: {key: it["scenario"].get(key) for key in ("arms", "vcpus", "pages", "faults")},
     ),

@@ -204,7 +204,6 @@ LEFT_IN, FAULT_IN, MATRIX_HEAD_IN, NAMES_IN = 2.6, 0.37, 0.8, 0.68
 
 
 def matrix_picture(matrix: Mapping[str, Any]) -> Figure:
-    """The heat map."""
     cells, heads = matrix["pairs"], heads_of(matrix)
     rows = rows_of(cells)
     columns_in = min(COLUMN_IN * len(heads), MATRIX_IN - LEFT_IN - 0.2)

@@ -36,7 +36,6 @@ FASTEST = 10
 
 
 def atlas_screen(atlas: Document) -> Iterator[RenderableType]:
-    """The whole atlas, summary first."""
     yield Text(f"Every order of {', '.join(atlas['steps'])}; all else as in {base_of(atlas)}", style="bold")
     yield _summary(atlas["orders"], atlas["machines"])
     yield from _how(atlas)

@@ -5,18 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import RenderableType
 from rich.text import Text
 
-from kernels.layout import HIST_WORDS
 from results.caveats import Caveat, caveat, caveats, of_several_machines
-from results.kinds.run.record import PhaseShape, RacedShape
+from results.kinds.run.record import PhaseShape, RacedShape, Stored, with_arrays
 from results.kinds.run.tables import percentile_text, seen_table, unseen_lines
 from results.kinds.shape import ActorsShape, CaveatShape, Count, DocumentShape, HostShape, Shape
-from results.store import RAW, StoreError, read_arrays, read_document
+from results.store import read_document
 from results.table import Table, caveat_lines
 from results.verdict import MET, word_of
 from results.words import count, machine_size, nanoseconds, per_second, plural, share
@@ -56,25 +53,10 @@ class RealShape(DocumentShape):
     runs: list[_Run]
 
 
-def read_real(directory: Path) -> dict[str, Any]:
-    """The dict of real.json, sound, and with sound arrays or none. Raises StoreError."""
-    document = read_document(directory / FILE, "a real run", {SCHEMA: RealShape})
-    histograms(directory, document)
-    return document
-
-
-def histograms(directory: Path, document: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
-    """The histograms beside it, by arm and name; none where they were not kept. Raises StoreError."""
-    if not (directory / RAW).exists():
-        return {}
-    arrays = read_arrays(directory / RAW, "a real run")
-    for run in document["runs"]:
-        for name in run["latency_ns"]:
-            key = f"{run['ordering']}/hist/{name}"
-            found = arrays.get(key)
-            if found is None or found.shape != (HIST_WORDS,) or found.dtype != np.int64:
-                raise StoreError(f"{directory / RAW}: {key}: expected int64 of shape ({HIST_WORDS},), found none such")
-    return arrays
+def read_real(directory: Path) -> Stored:
+    """The dict of real.json and the histograms beside it, sound. Raises StoreError."""
+    what = "a real run"
+    return with_arrays(directory, read_document(directory / FILE, what, {SCHEMA: RealShape}), what)
 
 
 def real_caveats(host: dict[str, Any], scenario: dict[str, Any], runs: list[dict[str, Any]]) -> list[Caveat]:

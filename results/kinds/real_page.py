@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from results.draw.panels import Shown, curves
-from results.draw.sheet import drawn, sheet
-from results.draw.style import MARKER, Style, percentile_axes, say, styles, time_axis
+from results.draw.sheet import sheet
+from results.draw.style import Style, percentile_axes, say, styles, time_axis
 from results.draw.svg import panel, sample
 from results.kinds.real import HELD, KERNEL, calls_table, work_table
 from results.kinds.run.page import HEADLINES, sentence
@@ -25,7 +25,6 @@ from results.page import (
     Section,
     host_table,
     mapping_table,
-    render,
 )
 from results.verdict import MET, Exit, exit_code, word_of
 from results.words import machine_size
@@ -52,8 +51,7 @@ def by_holders(ax: Axes, runs: Sequence[Run], looks: Sequence[Style]) -> None:
             xs, ys = [at for at, _ in points], [phase[percentile] for _, phase in points]
             low, high = zip(*(phase["ci95"][percentile] for _, phase in points), strict=True)
             ends = [[y - a for y, a in zip(ys, low, strict=True)], [b - y for y, b in zip(ys, high, strict=True)]]
-            line = {**MARKER, "linestyle": dash, "marker": look.marker, "capsize": 3}
-            ax.errorbar(xs, ys, ends, color=look.colour, **line)
+            ax.errorbar(xs, ys, ends, capsize=3, **look.line | {"linestyle": dash})
     if not drawn_any:
         say(ax, f"Nowhere {LEAST_DRAWN} shootdowns of pages that so many held.")
         return
@@ -86,7 +84,6 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
 
 
 def real_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
-    """report.html."""
     runs, scenario = result["runs"], result["scenario"]
     shown = Shown(runs, styles(runs), arrays)
     level, headline = HEADLINES[Exit(exit_code(runs))]
@@ -112,9 +109,3 @@ def real_page(result: Mapping[str, Any], arrays: Arrays) -> Page:
         result=result,
         reading=tuple(one for one in READING if one[0] in ("Verdict", "Grades", "Rates and zeros", "Percentiles")),
     )
-
-
-def real_files(result: Mapping[str, Any], arrays: Arrays) -> dict[str, bytes]:
-    """The picture in both formats, and report.html, by file name."""
-    page = render(real_page(result, arrays)).encode()
-    return {**drawn({"latency": lambda: latency_sheet(result, arrays)}), "report.html": page}

@@ -319,8 +319,9 @@ class MatrixShape(DocumentShape):
     @model_validator(mode="after")
     def _whole(self) -> "MatrixShape":
         rows = {(pair.flow, pair.fault) for pair in self.pairs}
-        names = {pair.ordering for pair in self.pairs}
-        if len(self.pairs) != len(rows) * len(names) or not set(self.summary) <= set(self.verdicts):
+        names = {one.name for one in self.orderings}
+        due = len(self.pairs) == len(rows) * len(names) and {pair.ordering for pair in self.pairs} == names
+        if not due or not set(self.summary) <= set(self.verdicts):
             raise ValueError(f"expected each of {len(rows)} rows with each of {len(names)} orderings, once")
         return self
 

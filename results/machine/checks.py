@@ -31,7 +31,6 @@ def check(what: str) -> Callable[[Callable[[Facts], Finding]], Callable[[Facts],
 
 
 def diagnose(facts: Facts) -> list[Finding]:
-    """Every finding, good or bad."""
     return [one(facts) for one in CHECKS]
 
 

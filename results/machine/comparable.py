@@ -44,7 +44,6 @@ class Difference(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As a sentence."""
         return f"{self.seen}: {self.means}."
 
 

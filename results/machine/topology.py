@@ -32,7 +32,6 @@ class Topology:
 
     @property
     def one_a_core(self) -> Cpus:
-        """The first CPU of each core."""
         return tuple(core[0] for core in self.cores)
 
     def relation(self, a: int, b: int) -> str:

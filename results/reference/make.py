@@ -154,7 +154,6 @@ def filled(readme: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """As the module's docstring has it."""
     # The command of this interpreter's environment comes first.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if arguments == ["--fill"]:

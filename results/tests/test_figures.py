@@ -1,11 +1,7 @@
 """The figures of one race, from its entry of `runs`."""
 
-import pytest
-
 from results.figures import FIGURES, figures_of
 from results.kinds.bench.gate import NAMES
-from results.kinds.bench.record import Bench
-from results.tests.builders.bench import a_bench
 from results.tests.builders.run import a_run, phase
 
 
@@ -28,14 +24,3 @@ def test_every_figure_has_one_meaning_for_each_of_its_names() -> None:
     names = [name for figure in FIGURES for name in (figure.id, *figure.also)]
 
     assert len(names) == len(set(names)) == len(NAMES)
-
-
-def test_a_record_reads_back_as_it_was_written() -> None:
-    bench = a_bench(2, lambda arm, point, number: None if number == 1 else 0.5, values=(1, 2.5), key="rate")
-
-    assert Bench.model_validate_json(bench.json_text()) == bench
-
-
-@pytest.mark.parametrize("word", ["schema", "rounds", "arms", "comparisons"])
-def test_the_record_stands_under_the_names_that_others_read(word: str) -> None:
-    assert f'"{word}":' in a_bench(1, lambda arm, point, number: 1.0).json_text()

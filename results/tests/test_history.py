@@ -11,8 +11,8 @@ import pytest
 from results.draw.over_time import FIGURES, history_picture
 from results.draw.sheet import drawn
 from results.history import History
-from results.tests.builders.bench import a_bench, noisy
-from results.tests.builders.run import SCENARIO, a_result, a_run, of_an_earlier_version
+from results.tests.builders.bench import a_bench, noisy, with_races
+from results.tests.builders.run import SCENARIO, a_result, a_run
 from results.verdict import Verdict, too_few
 
 
@@ -22,19 +22,15 @@ def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
     (directory / "result.json").write_text(json.dumps(a_result(*runs, **{**about, **changes})))
 
 
-def test_a_run_of_an_earlier_version_has_the_figures_of_all_shootdowns(tmp_path: Path):
-    keep(tmp_path / "one", of_an_earlier_version(a_run()))
-    keep(tmp_path / "two", a_run())
-    found = {row["directory"]: (row["p50_ns"], row["p99_ns"]) for row in History([tmp_path]).rows({})}
-
-    assert sorted(found.values()) == [(512, 6399), (667, 6847)]
-
-
 def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_rounds(tmp_path: Path):
     bench = a_bench(25, noisy({}), values=(4, 1, 16))
-    thin = {"all_shootdowns": 100, "met_shootdowns": 12, "verdict": Verdict.inconclusive, "reason": too_few(12, 100)}
-    rounds = tuple(race.model_copy(update=thin) for race in bench.rounds)
-    (tmp_path / "bench.json").write_text(bench.model_copy(update={"rounds": rounds}).json_text())
+    thin: dict[str, Any] = {
+        "all_shootdowns": 100,
+        "met_shootdowns": 12,
+        "verdict": Verdict.inconclusive,
+        "reason": too_few(12, 100),
+    }
+    (tmp_path / "bench.json").write_text(with_races(bench, **thin).json_text())
 
     found = [(row["point"], row["ordering"], row["verdict"]) for row in History([tmp_path]).rows({})]
 
@@ -113,26 +109,14 @@ def test_a_name_with_a_pattern_in_it_is_only_a_name(tmp_path: Path):
     assert (history.skipped, len(history.rows({}))) == ([], 1)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("{", "expected JSON, found something else"),
-        ('{"schema": "other/1"}', "expected schema tdx-stress/result/1, found other/1"),
-        ('{"a": 1}', "expected schema tdx-stress/result/1, found None"),
-        ('{"schema": "tdx-stress/result/1", "runs": [{"vcpus": "many"}]}', "host: Field required"),
-    ],
-)
-def test_a_file_that_is_no_result_is_skipped_and_named(tmp_path: Path, text: str, said: str):
+def test_a_file_that_is_no_result_is_skipped_and_named(tmp_path: Path):
     keep(tmp_path / "good", a_run())
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad/result.json").write_text(text)
+    (tmp_path / "bad/result.json").write_text('{"schema": "other/1"}')
     history = History([tmp_path])
-    (skipped,) = map(str, history.skipped)
 
     assert len(history.rows({})) == 1
-    assert skipped.startswith(f"{tmp_path}/bad/result.json: ")
-    assert said in skipped
-    assert "\n" not in skipped
+    assert history.skipped == [f"{tmp_path}/bad/result.json: expected schema tdx-stress/result/1, found other/1"]
 
 
 def test_a_query_sees_what_the_filters_left(tmp_path: Path):

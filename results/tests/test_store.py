@@ -69,6 +69,7 @@ def test_without_a_given_directory_a_run_makes_its_own_and_latest_points_there(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(store.time, "strftime", lambda *_: "20240130T103406Z")
     directory = open_run_directory(None, "review")
+    assert names(Path("runs")) == ["20240130T103406Z-review"]  # latest points there once something was written
     directory.write(a_result(a_run()), ARRAYS)
 
     assert directory.path == Path("runs/20240130T103406Z-review")
@@ -81,12 +82,6 @@ def test_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, monkey
     made = [open_run_directory(None, "review", tmp_path).path.name for _ in range(3)]
 
     assert made == ["20240130T103406Z-review", "20240130T103406Z-review-2", "20240130T103406Z-review-3"]
-
-
-def test_latest_points_to_a_run_only_once_it_has_written(tmp_path: Path):
-    open_run_directory(None, "review", tmp_path)
-
-    assert not (tmp_path / "latest").is_symlink()
 
 
 def test_a_directory_called_latest_is_left_alone(tmp_path: Path):
@@ -203,11 +198,6 @@ def test_nan_is_never_written(tmp_path: Path):
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
         directory.write(a_result(a_run(seconds=float("nan"))), ARRAYS)
     assert "result.json" not in names(tmp_path)
-
-
-def test_a_directory_without_a_result_is_refused(tmp_path: Path):
-    with pytest.raises(StoreError, match=r"expected the directory of a run, found no result\.json in it"):
-        read_result(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.tests.builders.run import a_run, of_an_earlier_version
+from results.tests.builders.run import a_run
 from results.verdict import (
     Ending,
     Exit,
@@ -12,8 +12,6 @@ from results.verdict import (
     exit_code_of,
     is_thin,
     judge,
-    name_of,
-    observation,
     said,
     times_longer,
     whole,
@@ -88,12 +86,6 @@ def test_a_run_is_judged_by_what_it_showed(changes: dict[str, Any], verdict: str
     assert judge(a_run(**changes)) == (verdict, reason)
 
 
-def test_a_result_of_an_earlier_version_claims_no_absence():
-    assert judge(of_an_earlier_version(a_run())) == (
-        "inconclusive", "made by an earlier version, which did not count the shootdowns that met a vCPU",
-    )  # fmt: skip
-
-
 def test_one_word_says_how_a_known_wrong_ordering_passed():
     run = a_run(**CAUGHT_12)
 
@@ -106,8 +98,10 @@ def test_one_word_says_how_a_known_wrong_ordering_passed():
         (1, 1, "299 are needed"),
         (0, 7, "29,956 are needed where fewer than one in ten do"),
         (298, 2_980, "299 are needed"),
+        (299, 2_990, ""),
         (299, 2_991, "29,956 are needed where fewer than one in ten do"),
         (29_955, 500_000, "29,956 are needed where fewer than one in ten do"),
+        (29_956, 500_000, ""),
     ],
 )
 def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits_6(
@@ -116,11 +110,10 @@ def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits
     run = a_run(met={"kicks": 2 * met, "shootdowns": met}, all_shootdowns=shootdowns)
     found, reason = judge(run)
 
-    assert (found, exit_code([run | {"verdict": found}])) == ("inconclusive", 6)
-    assert reason == (
-        f"only {met:,} of {shootdowns:,} shootdowns met a vCPU, and {needed}; "
-        "try a longer --duration or an idle machine"
-    )
+    assert (found, exit_code([run])) == (("inconclusive", 6) if needed else ("passed", 0))
+    some = f"only {met:,} of {shootdowns:,} shootdowns met a vCPU, and {needed}; try a longer --duration or an idle"
+    passed = f"nothing forbidden in {met:,} shootdowns that met a vCPU"
+    assert reason == (f"{some} machine" if needed else passed)
 
 
 @pytest.mark.parametrize(
@@ -165,13 +158,6 @@ def test_a_race_that_met_too_few_is_to_take_half_as_long_again_as_more_need(
     run = a_run(met={"kicks": met, "shootdowns": met}, all_shootdowns=shootdowns, own_share=own)
 
     assert times_longer(run) == pytest.approx(times)
-
-
-@pytest.mark.parametrize(("met", "shootdowns"), [(299, 2_990), (29_956, 500_000)])
-def test_so_many_shootdowns_that_met_a_vcpu_are_enough_to_pass(met: int, shootdowns: int):
-    run = a_run(met={"kicks": 310, "shootdowns": met}, all_shootdowns=shootdowns)
-
-    assert judge(run) == ("passed", f"nothing forbidden in {met:,} shootdowns that met a vCPU")
 
 
 @pytest.mark.parametrize(
@@ -235,39 +221,19 @@ def test_exit_codes_and_endings_are_those_of_the_documents() -> None:
     assert [str(ending) for ending in Ending] == ["finished", "crashed", "hung", "interrupted"]
 
 
-def test_how_many_met_a_vcpu_is_told_where_it_was_counted():
+def test_how_many_met_a_vcpu_is_told_and_a_latency_is_theirs():
     assert said(a_run(all_shootdowns=5_000)) == "4,321 of 5,000 shootdowns met a vCPU"
-    assert said(of_an_earlier_version(a_run(all_shootdowns=5_000))) == "5,000 shootdowns, not counted which met a vCPU"
-
-
-def test_a_latency_is_that_of_the_shootdowns_that_met_a_vcpu_where_there_is_one():
-    assert [whole({"latency_ns": one})["n"] for one in ({"shootdown": {"n": 1}, "shootdown_met": {"n": 2}},)] == [2]
-    assert whole({"latency_ns": {"shootdown": {"n": 1}}})["n"] == 1
+    assert whole({"latency_ns": {"shootdown": {"n": 1}, "shootdown_met": {"n": 2}}})["n"] == 2
 
 
 @pytest.mark.parametrize(
     ("reason", "met", "shootdowns", "thin"),
     [
         ("only 7 of 90 shootdowns met a vCPU, and 29,956 are needed", 7, 90, True),
-        ("only 7 of 90 shootdowns met a vCPU, and 299 are needed", 7, 90, True),  # of an earlier version
         ("only 8 of 90 shootdowns met a vCPU, and 29,956 are needed", 7, 90, False),
         ("interrupted before its time", 7, 90, False),
         ("nothing forbidden in 4,321 shootdowns that met a vCPU", 4_321, 5_000, False),
-        ("made by an earlier version", None, 90, False),
     ],
 )
-def test_all_that_a_race_lacks_is_vcpus_met_by_its_reason(reason: str, met: int | None, shootdowns: int, thin: bool):
+def test_all_that_a_race_lacks_is_vcpus_met_by_its_reason(reason: str, met: int, shootdowns: int, thin: bool):
     assert is_thin(reason, met, shootdowns) is thin
-
-
-@pytest.mark.parametrize(
-    ("forbidden", "other", "line"),
-    [(0, 9, "Observation a Never 0 9"), (3, 9, "Observation a Sometimes 3 9"), (3, 0, "Observation a Always 3 0")],
-)
-def test_the_line_to_grep_says_how_often(forbidden: int, other: int, line: str):
-    assert observation("a", forbidden, other) == line
-
-
-def test_an_unsafe_ordering_is_marked_beside_every_number_of_it():
-    assert name_of(a_run("v18")) == "v18"
-    assert name_of(a_run("no_kick", expect=["tracking_not_done"])) == "no_kick (unsafe)"

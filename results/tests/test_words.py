@@ -86,12 +86,6 @@ def test_a_rate_stands_with_its_interval(shootdowns: int, of: int, ci95: list[fl
     assert rate_with_interval(outcome) == text
 
 
-def test_a_zero_has_the_bound_of_its_sentence_in_an_earlier_result_too():
-    earlier = {"shootdowns": 0, "of": 81234, "rate": 0.0, "ci95": [0.0, 4.54e-05], "would_have_caught": 3.69e-05}
-
-    assert rate_with_interval(earlier) == "0 (<0.0037 %)"
-
-
 def test_what_belongs_to_no_shootdown_has_no_rate():
     assert rate_with_interval({"shootdowns": None, "of": 10, "rate": None, "ci95": None}) == ""
 

@@ -42,13 +42,13 @@ from results.page import Page
 from results.table import Table, caveat_lines
 from results.tests.builders import orders, selftest
 from results.tests.builders.amplification import a_judged_entry, an_unexpected
-from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, with_races
 from results.tests.builders.contract import a_contract
 from results.tests.builders.exploration import drawn, explored
 from results.tests.builders.faults import matrix
 from results.tests.builders.machine import facts
 from results.tests.builders.real import a_race, a_real, both
-from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, distinct, of_an_earlier_version
+from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, distinct
 from results.verdict import Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -152,9 +152,8 @@ def _bench_real() -> str:
 
 def a_failed_bench() -> Bench:
     """One in which a safe ordering showed what is forbidden, in one round."""
-    bench = a_bench(10, noisy({}))
-    bad = bench.rounds[5].model_copy(update={"verdict": Verdict.failed, "reason": "declared safe, and showed it"})
-    return found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
+    bad = {"verdict": Verdict.failed, "reason": "declared safe, and showed it"}
+    return found(with_races(a_bench(10, noisy({})), lambda race: (race.round, race.arm) == (2, "B"), **bad))
 
 
 def cases(suite: str, made: Iterable[Case]) -> str:
@@ -193,15 +192,6 @@ def screen(name: str, document: Any, width: int, shown: Iterable[Any] | None = N
     parts = list(kind.shown(document) if shown is None else shown)
     last = [*failed_lines(kind.cases(document)), summary(kind.cases(document))]
     return printed(*parts, *kind.tables(document), *kind.lines(document), kind.said(document), *last, width=width)
-
-
-def _an_older_run() -> str:
-    return screen("run", a_result(of_an_earlier_version(a_run("spec", SEEN, **distinct(0)))), 80)
-
-
-def _run_cases() -> str:
-    result = a_review()
-    return cases("review", run_cases(result))
 
 
 def _bench(width: int, **more: Any) -> str:
@@ -313,6 +303,23 @@ def _relation(a: int, b: int) -> str:
     return "cache" if a < 2 else "machine"
 
 
+# What stands in front of every document; and one of each kind that is a dict.
+HEAD: dict[str, Any] = {"command": ["tdx-stress"], "version": "0.1.0", "commit": None, "started": "2026-11-22"}
+DOCUMENTS: dict[str, Any] = {
+    "run": a_result(a_run("spec"), a_run("v18")),
+    "real": a_real(*both()),
+    "exploration": document(HEAD, explorations(), single=False),
+    "orders": {**an_atlas(), **HEAD},
+    "faults": {**matrix(), **HEAD},
+    "contract": {**a_contract(), **HEAD},
+    "amplification": {
+        "schema": "tdx-stress/amplification/1", **HEAD, "scenario": SCENARIO,
+        "orderings": [a_judged_entry(), a_judged_entry(ordering="v18", unexpected=[an_unexpected()])],
+    },
+    "selftest": {"schema": "tdx-stress/selftest/1", **HEAD, "complete": True, "planned": 5, "claims": claims()},
+}  # fmt: skip
+
+
 def _live() -> str:
     race = Live("no_kick", False, "2 of 3", "4 s", 907, 123.4, 1.5e8, 667, 6_015, {"stale_in_window": 7, "fault": 0})
     search = SearchView("v18", True, "small, 2 of 3", False, 12_345_678, 2_100_000.0, 123_456, 61, 6.0, 700 << 20)
@@ -322,9 +329,8 @@ def _live() -> str:
 VIEWS: Mapping[str, Callable[[], str]] = {
     "run-80": lambda: screen("run", a_review(), 80),
     "run-100": lambda: screen("run", a_review(), 100),
-    "run-of-an-earlier-version": _an_older_run,
     "run-page": lambda: page_text(run_page(a_review(), {})),
-    "run-cases": _run_cases,
+    "run-cases": lambda: cases("review", run_cases(a_review())),
     "real-80": lambda: screen("real", a_real(*both()), 80),
     "real-page": lambda: page_text(real_page(a_real(*both()), {**a_race().arrays, **both()[1].arrays})),
     "real-cases": lambda: cases("real", run_cases(a_real(*both()))),

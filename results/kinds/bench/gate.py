@@ -111,7 +111,6 @@ def _judged(gate: Gate, one: Comparison) -> Outcome:
 
 
 def gate_lines(outcomes: Sequence[Outcome]) -> Iterable[Text]:
-    """A line a gate: what it says and why."""
     words = {"held": ("held", "green"), "failed": ("FAILED", "bold red"), "undecided": ("undecided", "yellow")}
     for outcome in outcomes:
         yield Text.assemble(f"gate {outcome.gate.text} ", words[outcome.state], f": {outcome.why}")

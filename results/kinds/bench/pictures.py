@@ -47,7 +47,6 @@ NOTE: dict[str, Any] = {
 
 
 def bench_pictures(bench: Bench) -> dict[str, bytes]:
-    """Every picture by file name."""
     makers = {"ratios": partial(ratio_sheet, bench)}
     beside = along_machines(bench) if len(bench.machines) > 1 else bench
     if beside is not bench:
@@ -317,7 +316,7 @@ def _error_curve(ax: Axes, xs: Sequence[float], values: Sequence[tuple[float, fl
         return
     middles, lows, highs = zip(*values, strict=True)
     ax.vlines(xs, lows, highs, color=look.colour, linewidth=1.4, alpha=0.75)
-    ax.plot(xs, middles, color=look.colour, linestyle=look.dash, marker=look.marker, **MARKER)
+    ax.plot(xs, middles, **look.line)
 
 
 def _axis_values(bench: Bench) -> list[float]:

@@ -117,7 +117,8 @@ class Race(Part):
 
     `outcomes` are the events of each outcome that was seen, over the whole race; `forbidden_shootdowns` counts what
     fails. `figures` holds every id of `results.figures.FIGURES`, None where this race could not measure it. Of the
-    `measured` shootdowns the kick of `met` found a vCPU in the guest; None in a record that does not tell.
+    `measured` shootdowns `met` met a vCPU, of all of them `met_shootdowns`. `own_share`: of the time that actors wanted
+    the CPUs for. `machine` is the random id of the one that ran it.
     """
 
     round: Number
@@ -131,15 +132,15 @@ class Race(Part):
     ending: Ending
     seconds: float
     all_shootdowns: Count
-    met_shootdowns: Count | None = None  # those that met a vCPU; None in a bench of an earlier version
+    met_shootdowns: Count
     forbidden_shootdowns: Count
     outcomes: dict[str, Count]
     steal_share: float | None
-    own_share: float | None = None  # of the time that actors wanted the CPUs for; None in an earlier version
+    own_share: float | None = None
     figures: dict[str, Figure | None]
-    met: Count | None = None
-    measured: Count = 0
-    machine: str = ""  # the random id of the one that ran it; "" in a bench of an earlier version
+    met: Count
+    measured: Count
+    machine: str = ""
 
 
 class Comparison(Part):
@@ -277,7 +278,6 @@ class Bench(Part):
 
     @property
     def finished_rounds(self) -> int:
-        """How many rounds are whole."""
         return len(self.numbers)
 
     @property
@@ -304,7 +304,6 @@ class Bench(Part):
         return self.model_copy(update={"rounds": rounds, "host": self.hosts.get(machine, self.host)})
 
     def races(self, point: str, arm: str) -> list[Race]:
-        """The races of one arm at one point, by round."""
         return [race for race in self.rounds if race.point == point and race.arm == arm]
 
     def values(self, point: str, arm: str, figure: str) -> list[float]:

@@ -5,9 +5,8 @@ time, their age, and the window in which they are legal. A panel with nothing to
 two files say, in the order in which a reader asks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure as Drawing
@@ -29,7 +28,7 @@ from results.draw.panels import (
     window_curves,
 )
 from results.draw.sheet import WIDTH_IN as SHEET_IN
-from results.draw.sheet import drawn, sheet, subtitle
+from results.draw.sheet import sheet, subtitle
 from results.draw.style import styles
 from results.draw.svg import WIDTH_IN, element, panel, sample, swatch
 from results.figures import PHASES, phase_shares
@@ -58,12 +57,6 @@ from results.verdict import MET, Exit, exit_code, name_of, whole, word_of
 from results.words import PHASE_WORDS, described, share
 
 
-def pictures(result: Mapping[str, Any], arrays: Arrays, kinds: Iterable[str] = ("png", "svg")) -> dict[str, bytes]:
-    """Both pictures in each of these formats, by file name: `latency.png`, `stale.png` and so on."""
-    makers = {"latency": latency_sheet, "stale": stale_sheet}
-    return drawn({name: partial(make, result, arrays) for name, make in makers.items()}, kinds)
-
-
 def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
     """The percentile curve of whole shootdowns, one line an ordering, beside the shares of the phases.
 
@@ -74,7 +67,8 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
     if any("response" in run["latency_ns"] for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle=":", label="from the intended start"))
     height = max(4.6, 1.5 + 0.36 * len(runs))
-    keys = phase_keys() if any(map(phase_shares, runs)) else ()
+    shown = PHASES.values() if any(map(phase_shares, runs)) else ()
+    keys = [Patch(facecolor=c, hatch=h, edgecolor="white", label=label) for label, c, h in shown]
     page, body = sheet(result, "How long a shootdown takes", height, handles, keys, "Share of each phase", by_hand=True)
     names_in = 0.45 + 0.083 * max((len(look.name) for look in looks), default=0)
     each_in = (SHEET_IN - 1.2 - names_in) / 2
@@ -82,15 +76,10 @@ def latency_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:
         body.add_axes((left / SHEET_IN, 0.75 / height, wide / SHEET_IN, 1 - 1.15 / height))
         for left, wide in ((0.95, each_in + 0.3), (1.25 + each_in + names_in, each_in - 0.4))
     )
-    shown = Shown(runs, looks, arrays)
-    shootdown_curves(curve, shown)
-    phase_bars(bars, shown)
+    material = Shown(runs, looks, arrays)
+    shootdown_curves(curve, material)
+    phase_bars(bars, material)
     return page
-
-
-def phase_keys() -> list[Any]:
-    """The legend of the phases."""
-    return [Patch(facecolor=c, hatch=h, edgecolor="white", label=label) for label, c, h in PHASES.values()]
 
 
 def stale_sheet(result: Mapping[str, Any], arrays: Arrays) -> Drawing:

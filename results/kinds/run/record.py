@@ -77,6 +77,7 @@ class _Latency(Shape):
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, PhaseShape] = Field(init=False)
     shootdown: PhaseShape
+    shootdown_met: PhaseShape
 
 
 class _VcpuTimes(Shape):
@@ -118,7 +119,7 @@ class _Run(RacedShape):
     vcpus_entered: Count
     shootdowns: Count
     warmup_s: Seconds
-    met: _Met | None = None  # of a result of an earlier version
+    met: _Met
     lock_contention: list[_Contention] = Field(default_factory=list)
     source: str = ""
     steal_share: Share | None = None
@@ -199,7 +200,7 @@ SCHEMA = "tdx-stress/result/1"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A result read back: the dict of result.json and the arrays of raw.npz, none where only the text was kept."""
+    """A result read back: its dict and the arrays of raw.npz, none where only the text was kept."""
 
     result: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
@@ -208,15 +209,19 @@ class Stored:
 def read_result(directory: Path) -> Stored:
     """Read a run's directory back, `runs/latest` or any other. Raises StoreError where it holds no whole result; one
     that is kept without its raw.npz is whole."""
-    result = read_result_json(directory)
-    if not (directory / RAW).exists():
-        return Stored(result, {})
-    arrays = read_arrays(directory / RAW, "a run")
-    if trouble := trouble_with_arrays(result, arrays):
-        raise StoreError(f"{directory / RAW}: {trouble}")
-    return Stored(result, arrays)
+    return with_arrays(directory, read_result_json(directory), "a run")
 
 
 def read_result_json(directory: Path) -> dict[str, Any]:
     """The dict of result.json alone, sound. Raises StoreError."""
     return read_document(directory / RESULT, "a run", {SCHEMA: ResultShape})
+
+
+def with_arrays(directory: Path, result: dict[str, Any], what: str) -> Stored:
+    """A sound result with the arrays beside it, none where they were not kept. Raises StoreError."""
+    if not (directory / RAW).exists():
+        return Stored(result, {})
+    arrays = read_arrays(directory / RAW, what)
+    if trouble := trouble_with_arrays(result, arrays):
+        raise StoreError(f"{directory / RAW}: {trouble}")
+    return Stored(result, arrays)

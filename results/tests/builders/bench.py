@@ -58,6 +58,12 @@ def a_bench(
     return bench.model_copy(update=changes)
 
 
+def with_races(bench: Bench, which: Callable[[Race], bool] = lambda race: True, **changes: Any) -> Bench:
+    """The bench in which these races, or all, are changed."""
+    races = (race.model_copy(update=changes) if which(race) else race for race in bench.rounds)
+    return bench.model_copy(update={"rounds": tuple(races)})
+
+
 def noisy(ratios: dict[str, float], noise: float = 0.05, seed: int = 1) -> Value:
     """Values around 1000, for each arm times its ratio; `noise` is the standard deviation of their logarithms."""
     rng = np.random.default_rng(seed)

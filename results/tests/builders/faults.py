@@ -33,5 +33,6 @@ def matrix(pairs: Sequence[Pair] = PAIRS) -> dict[str, Any]:
     }
     explored = {"pairs": 8, "complete": True, "states": 800, "transitions": 900, "threads": 2, "seconds": 1.5}
     machines = {FLOW: [{**SMALLEST._asdict(), "set": ["lps=1"]}]}
-    orderings = [{"name": "right", "expect": "safe"}, {"name": "wrong", "expect": ["tracking_not_done"]}]
+    expect = {"right": "safe", "wrong": ["tracking_not_done"]}
+    orderings = [{"name": name, "expect": expect[name]} for name in dict.fromkeys(pair.ordering for pair in pairs)]
     return matrix_document({}, {"orderings": orderings, "machines": machines}, explored, entries(pairs, told))

@@ -51,26 +51,14 @@ def a_race(arm: str = "memfd", stale: int = 0, more: int = 0, **facts: Any) -> R
 def a_real(*races: Run) -> dict[str, Any]:
     """The document of these races."""
     runs = [race.json for race in races]
+    caveats = real_caveats({**HOST, "cpus_allowed": 2}, {"vcpus": 2}, runs)
+    arms = [run["ordering"] for run in runs]
+    sizes = {"vcpus": 2, "zappers": 1, "pages": 8}
     return {
-        "schema": SCHEMA,
-        "command": ["tdx-stress", "run", "real"],
-        "version": "0.1.0",
-        "commit": None,
-        "started": "2026-11-22T14:41:49Z",
-        "host": HOST,
-        "seed": 7,
-        "caveats": real_caveats({**HOST, "cpus_allowed": 2}, {"vcpus": 2}, runs),
-        "scenario": {
-            "name": "real",
-            "title": "both ways",
-            "arms": [run["ordering"] for run in runs],
-            "vcpus": 2,
-            "zappers": 1,
-            "pages": 8,
-            "faults": [],
-        },
-        "runs": runs,
-    }
+        "schema": SCHEMA, "command": ["tdx-stress", "run", "real"], "version": "0.1.0", "commit": None,
+        "started": "2026-11-22T14:41:49Z", "host": HOST, "seed": 7, "caveats": caveats,
+        "scenario": {"name": "real", "title": "both ways", "arms": arms, **sizes, "faults": []}, "runs": runs,
+    }  # fmt: skip
 
 
 def both() -> tuple[Run, Run]:

@@ -1,10 +1,8 @@
-import io
 import itertools
 import json
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from kernels.story.events import Access, Event, Kind, Span, Story
 from results.collect.last_steps import (
@@ -14,7 +12,6 @@ from results.collect.last_steps import (
     LastSteps,
     Traced,
     columns,
-    cost,
     times,
     together,
     trace,
@@ -24,6 +21,7 @@ from results.collect.last_steps import (
 from results.collect.last_steps import what_led_to_it as told
 from results.exchange.columns import Row
 from results.exchange.trace_events import text
+from results.tests.views import printed
 
 FACTS: dict[str, Any] = {
     "entries": 2082, "frozen_by": {"outcome": "tracking_not_done", "actor": "zapper 0", "page": 7}, "ns_of_entry": 22.2,
@@ -75,14 +73,6 @@ def a_race() -> Traced:
 
 def slices(trace_: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in trace_["traceEvents"] if one["ph"] == "X"]
-
-
-def shown(*renderables: Any) -> str:
-    file = io.StringIO()
-    console = Console(file=file, width=100, no_color=True)
-    for one in renderables:
-        console.print(one)
-    return file.getvalue()
 
 
 def test_a_call_lasts_from_its_first_step_to_its_last_and_has_its_status() -> None:
@@ -174,7 +164,7 @@ def test_without_a_failure_the_columns_show_the_last_steps() -> None:
 
 
 def test_time_counts_from_the_failure_which_stands_where_it_happened() -> None:
-    lines = shown(columns(a_race())).splitlines()
+    lines = printed(columns(a_race()), width=100).splitlines()
 
     assert lines[0].split() == ["TIME", "vcpu", "0", "zapper", "0"]
     assert [line.split("  ")[0] for line in lines[1:] if line[0] != " "] == ["-600 ns", "-35 ns", "+430 ns"]
@@ -202,31 +192,24 @@ def test_only_actors_that_do_something_have_a_column() -> None:
 
 
 def test_what_led_to_a_failure_is_shown_with_the_cost_of_tracing() -> None:
-    printed = shown(*told(LastSteps(FACTS, a_race(), a_race())))
+    said = printed(*told(LastSteps(FACTS, a_race(), a_race())), width=200)
 
-    assert printed.startswith("kick_then_track: what led to tracking_not_done on page 7\n")
-    assert "All 2,082 steps that the rings hold: trace.json" in printed
-    assert "Tracing cost 22 ns a step" in printed
-
-
-def test_without_a_failure_there_is_no_table() -> None:
-    printed = shown(*told(LastSteps({**FACTS, "frozen_by": None}, a_race(), a_race())))
-
-    assert printed.startswith("kick_then_track: no step failed; trace.json holds the last 2,082 steps before the end\n")
-    assert "TIME" not in printed
-
-
-def test_the_cost_is_that_of_a_step_and_of_a_shootdown() -> None:
-    assert cost(FACTS) == (
+    assert said.startswith("kick_then_track: what led to tracking_not_done on page 7\n")
+    assert "All 2,082 steps that the rings hold: trace.json" in said
+    assert said.endswith(
         "Tracing cost 22 ns a step (measured alone, caches warm), 50 steps of the zapper a shootdown: some 1.11 us of "
         "each until rings froze, and the vCPUs' steps beside it"
     )
 
 
-def test_the_cost_of_a_shootdown_is_not_guessed() -> None:
-    said = cost({**FACTS, "entries_of_a_shootdown": None, "ns_of_a_shootdown": None})
+def test_without_a_failure_there_is_no_table_and_the_cost_of_a_shootdown_is_not_guessed() -> None:
+    facts = {**FACTS, "frozen_by": None, "entries_of_a_shootdown": None, "ns_of_a_shootdown": None}
 
-    assert said.endswith("; no ring holds a whole shootdown to say how many steps one takes")
+    assert printed(*told(LastSteps(facts, a_race(), a_race())), width=200).splitlines() == [
+        "kick_then_track: no step failed; trace.json holds the last 2,082 steps before the end",
+        "Tracing cost 22 ns a step (measured alone, caches warm); no ring holds a whole shootdown to say how many "
+        "steps one takes",
+    ]
 
 
 def test_turns_that_only_repeat_are_told_once_and_how_often() -> None:

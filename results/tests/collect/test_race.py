@@ -10,8 +10,12 @@ from kernels.layout import OUTCOME_COUNTS
 from kernels.tdx.counters import (
     AGES,
     BUG_ON,
+    COLUMNS,
+    CONTENTION,
     ENTRIES,
+    GONE,
     KICKS_MET,
+    LEAVES,
     OUT_OF_GUEST_NS,
     OUTCOME_MET,
     OUTCOME_SHOOTDOWNS,
@@ -22,6 +26,9 @@ from kernels.tdx.counters import (
     STATUSES,
     TRACK_RETRIES,
     TRACK_RETRIES_MAX,
+    WAIT_FIELDS,
+    WAITING,
+    ModuleLock,
 )
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.rules import Flow
@@ -212,6 +219,25 @@ def test_a_status_in_a_slot_that_nobody_declared_is_unknown():
     assert run["seamcalls"]["TDH.MEM.TRACK"]["UNDECLARED_14"] == 1
     assert entry(run, "unknown_status")["count"] == 1
     assert run["verdict"] == "failed"
+
+
+def test_failed_tries_of_all_actors_come_together_by_lock_seamcall_and_holder():
+    machine = Machine(vcpus=2, zappers=2)
+    failed = ModuleLock.TREE * LEAVES + Leaf.TDH_MEM_PAGE_REMOVE
+    machine.zapper(0, CONTENTION + failed * COLUMNS + Leaf.TDH_MEM_RANGE_BLOCK, 2)
+    machine.zapper(1, CONTENTION + failed * COLUMNS + GONE, 5)
+    for zapper, waits in enumerate(([1, 3, 3, 1210, 1210], [3, 4, 2, 222, 100])):
+        for place, value in enumerate(waits):
+            machine.zapper(zapper, WAITING + failed * WAIT_FIELDS + place, value)
+
+    assert recorded(machine).json["lock_contention"] == [
+        {
+            "lock": "S-EPT tree", "seamcall": "TDH.MEM.PAGE.REMOVE", "failed": 7,
+            "held_by": {"TDH.MEM.RANGE.BLOCK": 2, "gone": 5}, "got_at_last": 4, "tries": {"mean": 1.75, "max": 3},
+            "got_after_ns": {"mean": 358, "max": 1210},
+        }
+    ]  # fmt: skip
+    assert recorded(Machine()).json["lock_contention"] == []
 
 
 def test_ages_retries_and_bugs_are_summed_over_actors():

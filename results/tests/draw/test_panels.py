@@ -11,7 +11,7 @@ from kernels.tdx.outcomes import Outcome
 from results.draw.panels import STALE, Shown, curves, done_by, phase_bars, shootdown_curves, stale_over_time
 from results.draw.style import styles
 from results.draw.svg import panel
-from results.tests.builders.run import a_run, counted, of_an_earlier_version, phase
+from results.tests.builders.run import a_run, counted, phase
 
 
 def shown(*names: str, values: tuple[int, ...] = tuple(range(1, 201))) -> Shown:
@@ -58,14 +58,6 @@ def test_the_curve_of_whole_shootdowns_is_of_those_that_met_a_vcpu():
 
     assert set(np.asarray(ax.lines[0].get_ydata()).tolist()) == {100}
     assert ax.get_title() == "A shootdown that met a vCPU, by percentile"
-
-
-def test_what_an_earlier_version_measured_is_drawn_of_all_shootdowns():
-    run = of_an_earlier_version(a_run("spec"))
-    ax = axes()
-    done_by(ax, Shown([run], styles([run]), {"spec/hist/shootdown": counted(*range(1, 101))}))
-
-    assert float(np.asarray(ax.lines[0].get_xdata())[-1]) == 100
 
 
 def test_a_distribution_of_many_times_is_thinned():

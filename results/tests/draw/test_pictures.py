@@ -5,7 +5,7 @@ How they look is for eyes; here they must exist, be of a sane size, keep their t
 
 import re
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from results.draw.style import (
     styles,
     time_text,
 )
-from results.kinds.run.page import latency_sheet, pictures, stale_sheet
+from results.kinds.run.page import latency_sheet, stale_sheet
 from results.tests.builders.run import Machine, a_result, a_run, counted, recorded
 
 NAMES = (
@@ -145,10 +145,7 @@ def test_an_unsafe_ordering_is_marked_in_a_picture(picture: Any):
 
     assert any("no_kick (unsafe)" in text for text in said)
     assert not any(text.startswith("no_kick") and "(unsafe)" not in text for text in said)
-
-
-def test_the_latency_picture_gives_n():
-    assert "spec, n = 400" in texts(drawn(latency_sheet, [raced("spec", 0)]))
+    assert ("no_kick (unsafe), n = 400" in said) is (picture is latency_sheet)
 
 
 def test_a_crash_before_the_first_shootdown_still_gives_both_pictures():
@@ -196,12 +193,16 @@ def test_no_two_of_fourteen_orderings_look_the_same():
     assert len({(look.dash, look.marker) for look in looks}) == 14
 
 
-def test_a_changed_ordering_is_marked_in_legends_and_told_in_the_head() -> None:
+def test_what_is_no_right_order_undisturbed_is_marked_in_legends_and_what_was_changed_told_in_the_head() -> None:
     changed: dict[str, Any] = {"parameters": {"faults": ["lost_kick"]}, "changed": {"kick.wait": False}}
     run = a_run("spec", trace={"ns_of_entry": 1.0}, **changed)
+    unsafe = a_run("no_kick", expect=["tracking_not_done"])
+    looks = styles([run, run | {"verdict": "failed"}, a_run("v18", perturbed=True), unsafe])
 
-    assert styles([run])[0].name == "spec (changed) (traced)"
-    assert styles([run | {"verdict": "failed"}])[0].name == "spec (failed) (changed) (traced)"
+    assert [look.name for look in looks] == [
+        "spec (changed) (traced)", "spec (failed) (changed) (traced)", "v18 (perturbed)", "no_kick (unsafe)",
+    ]  # fmt: skip
+    assert (looks[0].dash, looks[3].dash) == ("-", (0, (4, 2)))
     assert "; faults: lost_kick; set: kick.wait=false; Some CPU" in sheet.subtitle(a_result(run))
 
 
@@ -224,8 +225,8 @@ def test_ticks_of_time_have_short_texts(value: float, text: str):
 
 
 def test_pictures_need_no_font_and_nothing_from_elsewhere_and_are_the_same_when_drawn_again():
-    material = together([raced("spec", 0)])
-    first, second = pictures(*material), pictures(*material)
+    maker = {"latency": partial(latency_sheet, *together([raced("spec", 0)]))}
+    first, second = sheet.drawn(maker), sheet.drawn(maker)
     svg = first["latency.svg"].decode()
 
     assert "<text" not in svg
@@ -233,21 +234,10 @@ def test_pictures_need_no_font_and_nothing_from_elsewhere_and_are_the_same_when_
     assert first == second
 
 
-def test_a_shipped_ordering_looks_the_same_in_any_company():
-    alone, *_ = styles([a_run("v6_16")])
-    _, among = styles([a_run("mine"), a_run("v6_16")])
-
-    assert alone == among
-
-
-def test_an_ordering_of_a_users_own_looks_the_same_from_run_to_run():
-    assert places_of(["mine"]) == {"mine": 4}
-    assert places_of(["spec", "mine"]) == {"spec": 0, "mine": 4}
-
-
-def test_no_two_orderings_of_one_picture_share_a_place():
+def test_an_ordering_shipped_or_a_users_own_looks_the_same_in_any_company_and_like_no_other():
     names = [*KNOWN[:4], "a", "b", "c", "d", "e", "f", "g"]
 
+    assert (places_of(["mine"]), places_of(["spec", "mine"])) == ({"mine": 4}, {"spec": 0, "mine": 4})
     assert len(set(places_of(names).values())) == len(names)
 
 
@@ -257,11 +247,3 @@ def test_a_band_holds_its_curve():
     # The median of 1 to 100 by order statistics: ranks 40 and 61.
     assert (xs[0], low[0], high[0]) == (2, 40, 61)
     assert all(a <= b for a, b in zip(low, high, strict=True))
-
-
-def test_an_unsafe_run_is_dashed_and_a_traced_one_and_a_perturbed_one_are_marked_in_legends():
-    unsafe = a_run("no_kick", expect=["tracking_not_done"])
-    looks = styles([a_run("spec", trace={"ns_of_entry": 20.0}), a_run("v18", perturbed=True), unsafe])
-
-    assert [look.name for look in looks] == ["spec (traced)", "v18 (perturbed)", "no_kick (unsafe)"]
-    assert (looks[0].dash, looks[2].dash) == ("-", (0, (4, 2)))

@@ -1,6 +1,7 @@
 """What a bench's rounds say, from records whose truth is known."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.findings import _leans, _slope, comparison, exit_code, found, seen
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.numbers.rounds import RANKED, Effect
-from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy
+from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy, with_races
 
 THREE = (*ARMS, an_arm("C", "v6_16"))
 
@@ -144,9 +145,7 @@ def test_where_the_first_ordering_differs_from_itself_nothing_is_ranked():
 def test_races_that_met_hardly_any_vcpu_are_not_comparable_however_far_apart_they_are():
     # v18 a quarter of spec's time, as a bench once ranked it on vCPUs that happened to be elsewhere.
     bench = a_bench(12, noisy({"B": 0.25}))
-    few = {"met": 5}
-    rounds = tuple(race.model_copy(update=few) if (race.round, race.arm) == (7, "B") else race for race in bench.rounds)
-    bench = found(bench.model_copy(update={"rounds": rounds}))
+    bench = found(with_races(bench, lambda race: (race.round, race.arm) == (7, "B"), met=5))
 
     assert of(bench, "p50_ns").verdict_text == (
         "not comparable: in round 7 of v18 5 shootdowns met a vCPU, 6 are needed"
@@ -158,22 +157,11 @@ def test_races_that_met_hardly_any_vcpu_are_not_comparable_however_far_apart_the
 
 
 def test_a_tail_without_its_samples_is_not_comparable_and_the_median_is():
-    bench = a_bench(12, noisy({"B": 1.5}))
-    bench = found(bench.model_copy(update={"rounds": tuple(r.model_copy(update={"met": 367}) for r in bench.rounds)}))
+    bench = found(with_races(a_bench(12, noisy({"B": 1.5})), met=367))
 
     assert of(bench, "p50_ns").finding == "differs"
     assert of(bench, "p99_ns").verdict_text.endswith("367 shootdowns met a vCPU, 368 are needed")
     assert exit_code(bench) == 0
-
-
-def test_a_record_that_does_not_tell_what_was_met_ranks_nothing():
-    bench = a_bench(12, noisy({"B": 1.5}))
-    bench = found(bench.model_copy(update={"rounds": tuple(r.model_copy(update={"met": None}) for r in bench.rounds)}))
-
-    assert of(bench, "p50_ns").verdict_text == "not comparable: it is not known how many shootdowns met a vCPU"
-    assert exit_code(bench) == 6
-    case = next(case for case in bench_cases(bench) if case.name == "ranking")
-    assert (case.state, case.why) == ("inconclusive", "not comparable: it is not known how many shootdowns met a vCPU")
 
 
 def test_the_interval_of_the_a_a_arm_leaves_1_out_only_where_the_bench_exits_6():
@@ -308,10 +296,9 @@ def test_along_a_sweep_the_a_a_arm_speaks_for_all_points_at_once():
 
 def test_a_forbidden_outcome_of_a_safe_ordering_makes_the_bench_exit_1():
     # Also where too few of its shootdowns met a vCPU to claim an absence.
-    bench = a_bench(10, noisy({}))
-    races = [race.model_copy(update={"met_shootdowns": 7}) for race in bench.rounds]
-    races[5] = races[5].model_copy(update={"verdict": "failed", "reason": "showed it", "forbidden_shootdowns": 3})
-    bench = found(bench.model_copy(update={"rounds": tuple(races)}))
+    bad = {"verdict": "failed", "reason": "showed it", "forbidden_shootdowns": 3}
+    bench = with_races(a_bench(10, noisy({})), met_shootdowns=7)
+    bench = found(with_races(bench, lambda race: (race.round, race.arm) == (2, "B"), **bad))
 
     assert exit_code(bench) == 1
     its = seen(bench)["", "v18"]
@@ -321,9 +308,8 @@ def test_a_forbidden_outcome_of_a_safe_ordering_makes_the_bench_exit_1():
 def test_an_unsafe_ordering_that_fails_as_it_is_known_to_does_not_fail_the_bench():
     arms = (*ARMS[:2], an_arm("B", "no_kick", ("tracking_not_done",)))
     bench = a_bench(10, noisy({}, seed=2), arms)
-    rounds = tuple(r.model_copy(update={"verdict": "failed"}) if r.arm == "B" else r for r in bench.rounds)
 
-    assert exit_code(found(bench.model_copy(update={"rounds": rounds}))) == 0
+    assert exit_code(found(with_races(bench, lambda race: race.arm == "B", verdict="failed"))) == 0
 
 
 def test_making_the_findings_again_gives_the_same():
@@ -332,11 +318,10 @@ def test_making_the_findings_again_gives_the_same():
     assert found(Bench.model_validate_json(bench.json_text())) == bench
 
 
-def thin(met: int | None, reason: str, arms: Sequence[Arm] = ARMS, verdict: str = "inconclusive") -> Bench:
+def thin(met: int, reason: str, arms: Sequence[Arm] = ARMS, verdict: str = "inconclusive") -> Bench:
     """Twelve rounds of every arm, of each of whose 100 shootdowns so many met a vCPU."""
-    bench = a_bench(12, noisy({}), arms)
-    changes = {"all_shootdowns": 100, "met_shootdowns": met, "verdict": verdict, "reason": reason}
-    return found(bench.model_copy(update={"rounds": tuple(race.model_copy(update=changes) for race in bench.rounds)}))
+    changes: dict[str, Any] = {"all_shootdowns": 100, "met_shootdowns": met, "verdict": verdict, "reason": reason}
+    return found(with_races(a_bench(12, noisy({}), arms), **changes))
 
 
 def too_thin(met: int, of: str = "100") -> str:
@@ -358,16 +343,6 @@ def test_thin_rounds_are_judged_by_what_they_met_together(met: int, said: str, v
     assert (entry["verdict"], entry["reason"], exit_code(bench)) == (verdict, reason, code)
 
 
-def test_a_bench_of_an_earlier_version_claims_no_absence():
-    bench = thin(None, "nothing forbidden in 1,000 shootdowns", verdict="passed")
-
-    assert exit_code(bench) == 6
-    assert (seen(bench)["", "v18"]["verdict"], seen(bench)["", "v18"]["reason"]) == (
-        "inconclusive",
-        "made by an earlier version, which did not count the shootdowns that met a vCPU",
-    )
-
-
 def test_a_known_wrong_ordering_is_judged_by_its_races_however_few_or_many_met_a_vcpu():
     arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
     caught = thin(2, "caught: tracking_not_done 2 times", arms, verdict="passed")
@@ -377,11 +352,10 @@ def test_a_known_wrong_ordering_is_judged_by_its_races_however_few_or_many_met_a
 
 
 def test_rounds_one_of_which_others_had_the_cpus_in_need_to_have_met_more():
-    bench = thin(90, "", verdict="passed")
-    crowded = [race.model_copy(update={"own_share": 0.5 if race.round == 3 else 0.97}) for race in bench.rounds]
+    bench = with_races(thin(90, "", verdict="passed"), own_share=0.97)
 
     assert exit_code(bench) == 0
-    entry = seen(bench.model_copy(update={"rounds": tuple(crowded)}))["", "v18"]
+    entry = seen(with_races(bench, lambda race: race.round == 3, own_share=0.5))["", "v18"]
     assert (entry["verdict"], entry["reason"].partition(";")[0]) == (
         "inconclusive",
         "only 1,080 of 1,200 shootdowns met a vCPU, and 29,956 are needed where others have the CPUs",

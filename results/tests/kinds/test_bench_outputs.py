@@ -1,7 +1,6 @@
 """A bench on the screen, as test cases, as a table for notebooks, as pictures, and on disk."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,8 +19,8 @@ from results.kinds.bench.record import Bench, Design, Sweep, array_name
 from results.kinds.bench.tables import bench_screen, comparisons_table
 from results.kinds.bench.wording import ratio_text, span, sweep_title, with_span
 from results.store import StoreError, open_run_directory
-from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
-from results.tests.views import printed
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, with_races
+from results.tests.views import a_failed_bench, printed
 from results.verdict import too_few
 
 UNSAFE = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
@@ -40,21 +39,20 @@ def shown(bench: Bench) -> str:
 
 
 def test_a_safe_ordering_that_failed_stands_last_with_what_to_type_next() -> None:
-    bench = a_bench(10, noisy({}))
-    bad = bench.rounds[5].model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
-    made = found(bench.model_copy(update={"rounds": (*bench.rounds[:5], bad, *bench.rounds[6:])}))
-
-    first, *rest = failed_lines(bench_cases(made))
+    first, *rest = failed_lines(bench_cases(a_failed_bench()))
     assert first == "<== FAILED v18: round 2: declared safe, and showed it"
     assert "    next: tdx-stress run --ordering v18 --vcpus 2 --zappers 1 --pages 64 --trace" in rest
 
 
 def test_what_a_bench_did_not_decide_goes_on_in_its_directory_with_more_rounds_once_for_all() -> None:
-    thin = {"all_shootdowns": 100, "met_shootdowns": 20, "verdict": "inconclusive", "reason": too_few(20, 100)}
-    bench = a_bench(10, noisy({}))
-    races = tuple(race.model_copy(update=thin) for race in bench.rounds)
+    thin: dict[str, Any] = {
+        "all_shootdowns": 100,
+        "met_shootdowns": 20,
+        "verdict": "inconclusive",
+        "reason": too_few(20, 100),
+    }
     command = ("tdx-stress", "bench", "crowd", "--vcpus", "1", "--rounds", "10")
-    made = found(bench.model_copy(update={"rounds": races, "command": command}))
+    made = found(with_races(a_bench(10, noisy({}), command=command), **thin))
 
     assert failed_lines(bench_cases(made, directory=Path("runs/one")))[-1] == (
         "    next: tdx-stress bench --resume runs/one --rounds 23"
@@ -80,10 +78,9 @@ LACKING: dict[str, tuple[Bench, dict[str, Any], str]] = {
 @pytest.mark.parametrize("lacking", LACKING)
 def test_what_is_inconclusive_needs_more_rounds_or_longer_ones(lacking: str) -> None:
     bench, changes, typed = LACKING[lacking]
-    races = tuple(race.model_copy(update=changes) for race in bench.rounds)
     command = ("tdx-stress", "bench", "--duration", "500ms", "--out=a b", "--orderings", "spec,v18")
 
-    made = found(bench.model_copy(update={"command": command, "rounds": races}))
+    made = found(with_races(bench.model_copy(update={"command": command}), **changes))
     lines = failed_lines(bench_cases(made, directory=Path("a b")))
 
     assert [line for line in lines if "next:" in line] == [f"    next: {typed}"]
@@ -96,15 +93,11 @@ def test_an_ordering_that_failed_in_a_bench_is_traced_on_the_machine_of_that_ben
         for arm in bench.arms
     )
     scenario = {**bench.scenario, "changed": {"pages": 64, "tick_us": 0}}
-    races = tuple(
-        race.model_copy(update={"verdict": "failed", "reason": "declared safe, and showed it"})
-        if (race.arm, race.point) == ("B", "vcpus=4")
-        else race
-        for race in bench.rounds
-    )
-    more = {"rounds": races, "arms": arms, "scenario": scenario, "command": ("tdx-stress", "bench", "crowd")}
+    bench = bench.model_copy(update={"arms": arms, "scenario": scenario, "command": ("tdx-stress", "bench", "crowd")})
+    failed = {"verdict": "failed", "reason": "declared safe, and showed it"}
+    made = found(with_races(bench, lambda race: (race.arm, race.point) == ("B", "vcpus=4"), **failed))
 
-    assert failed_lines(bench_cases(found(bench.model_copy(update=more))))[-1] == (
+    assert failed_lines(bench_cases(made))[-1] == (
         "    next: tdx-stress run crowd --ordering v18 --vcpus 4 --zappers 1 --pages 64 --set tick_us=0 "
         "--set kick.wait=false --fault lost_kick --trace"
     )
@@ -121,10 +114,7 @@ def test_the_screen_has_a_row_for_what_differs_and_one_line_for_what_does_not() 
 
 def with_met(met: int) -> Bench:
     """Two orderings against spec; so many shootdowns of each race met a vCPU."""
-    bench = a_bench(12, noisy({"B": 1.1}), arms=(*ARMS, an_arm("C", "v6_16")))
-    return found(
-        bench.model_copy(update={"rounds": tuple(race.model_copy(update={"met": met}) for race in bench.rounds)})
-    )
+    return found(with_races(a_bench(12, noisy({"B": 1.1}), arms=(*ARMS, an_arm("C", "v6_16"))), met=met))
 
 
 def test_where_nothing_is_comparable_nothing_is_said_to_be_alike() -> None:
@@ -243,21 +233,6 @@ def test_a_bench_is_written_round_by_round_and_read_back(tmp_path: Path):
     assert read_bench(tmp_path / "out") == bench
     assert list(read_round(tmp_path / "out", 2)["A/ages"]) == [1, 2, 3]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "rounds", "rounds.csv"]
-
-
-def test_the_first_write_of_a_bench_moves_latest_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    directory = open_run_directory(None, "review")
-    linked = os.path.lexists("runs/latest")
-    write_bench(directory, a_bench(2, noisy({})), {})
-
-    assert not linked
-    assert os.readlink("runs/latest") == directory.path.name
-
-
-def test_a_directory_without_a_bench_is_one_line(tmp_path: Path):
-    with pytest.raises(StoreError, match=r"expected the directory of a bench, found no bench\.json in it"):
-        read_bench(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"schema": "tdx-stress/bench/2"}', "[1]", "\x00"])

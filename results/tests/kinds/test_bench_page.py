@@ -18,7 +18,9 @@ from results.tests.html_reading import Read
 
 
 def page_of(bench: Bench) -> Read:
-    hists = {(point, arm.arm): {"shootdown": counted(*range(100, 900))} for point in bench.points for arm in bench.arms}
+    hists = {
+        (point, arm.arm): {"shootdown_met": counted(*range(100, 900))} for point in bench.points for arm in bench.arms
+    }
     return Read(render(bench_page(found(bench), hists)))
 
 
@@ -55,17 +57,17 @@ def keep_rounds(directory: Path, rounds: int, **arrays: Any) -> None:
 
 
 def test_the_rounds_of_an_arm_are_added_up(tmp_path: Path):
-    keep_rounds(tmp_path, 3, **{"B/hist/shootdown": counted(100, 100)})
+    keep_rounds(tmp_path, 3, **{"B/hist/shootdown_met": counted(100, 100)})
     hists = pooled(a_bench(3, noisy({})), tmp_path)
 
-    assert int(hists["", "B"]["shootdown"].sum()) == 6
+    assert int(hists["", "B"]["shootdown_met"].sum()) == 6
     assert hists["", "A"] == {}
 
 
 def test_rounds_of_another_kind_are_named_by_their_file(tmp_path: Path):
-    keep_rounds(tmp_path, 1, **{"B/hist/shootdown": np.zeros(7, dtype=np.int64)})
+    keep_rounds(tmp_path, 1, **{"B/hist/shootdown_met": np.zeros(7, dtype=np.int64)})
 
-    with pytest.raises(StoreError, match=r"rounds/0001\.npz: B/hist/shootdown: expected \d+ counts, found \(7,\)"):
+    with pytest.raises(StoreError, match=r"rounds/0001\.npz: B/hist/shootdown_met: expected \d+ counts, found \(7,\)"):
         pooled(a_bench(1, noisy({})), tmp_path)
 
 

@@ -31,18 +31,13 @@ def test_an_entry_of_random_schedules_counts_those_that_showed_an_outcome() -> N
     assert (one["schedules_with"], one["seed"], one["states"]) == ({"fault": 900}, 7, None)
 
 
-def test_a_single_ordering_is_a_document_of_its_own() -> None:
-    made = document({"version": "0.1.0"}, [explored()], single=True)
+def test_a_single_ordering_is_a_document_of_its_own_and_several_are_a_list_though_only_one_was_reached() -> None:
+    alone, several = (document({"version": "0.1.0"}, [explored()], single=single) for single in (True, False))
 
-    assert (made["schema"], made["version"], made["ordering"]) == ("tdx-stress/exploration/1", "0.1.0", "v18")
-    assert json.loads(json.dumps(made, allow_nan=False)) == made
-
-
-def test_several_orderings_are_a_list_even_where_only_one_was_reached() -> None:
-    made = document({}, [explored()], single=False)
-
-    assert made["schema"] == "tdx-stress/explorations/1"
-    assert [one["ordering"] for one in made["explorations"]] == ["v18"]
+    assert (alone["schema"], alone["version"], alone["ordering"]) == ("tdx-stress/exploration/1", "0.1.0", "v18")
+    assert json.loads(json.dumps(alone, allow_nan=False)) == alone
+    assert several["schema"] == "tdx-stress/explorations/1"
+    assert [one["ordering"] for one in several["explorations"]] == ["v18"]
 
 
 def caveats(*explorations: dict[str, object]) -> dict[str, str]:
@@ -92,19 +87,12 @@ def test_what_to_try_is_not_to_leave_out_an_option_that_nobody_typed(asked: bool
     assert [one["try"] for one in found if one["id"] == "no_liveness"] == [advice]
 
 
-def test_random_schedules_say_what_rate_they_would_have_shown() -> None:
-    (caveat,) = exploration_caveats([drawn()])
+def test_random_schedules_say_what_rate_they_would_have_shown_and_pct_that_its_bound_does_not_hold() -> None:
+    uniform, pct = exploration_caveats([drawn()]), exploration_caveats([drawn(method="pct", pct_depth=3)])
 
     # 1 - 0.05 ** (1 / 1000)
-    expected = "never a proof: what shows in 0.30 % of such schedules or more would have been seen (95 %)"
-    assert caveat["means"] == expected
-
-
-def test_pct_states_a_rate_and_that_its_bound_does_not_hold() -> None:
-    (caveat,) = exploration_caveats([drawn(method="pct", pct_depth=3)])
-
-    # 1 - 0.05 ** (1 / 1000)
-    assert caveat["means"] == (
+    assert [one["means"] for one in (*uniform, *pct)] == [
+        "never a proof: what shows in 0.30 % of such schedules or more would have been seen (95 %)",
         "never a proof: what each schedule shows with a chance of 0.30 % or more would have been seen (95 %); "
-        "PCT's bound for 3 ordered steps does not hold, as whoever waits falls behind too"
-    )
+        "PCT's bound for 3 ordered steps does not hold, as whoever waits falls behind too",
+    ]

@@ -7,44 +7,21 @@ from typing import Any
 import pytest
 
 from results.history import History
-from results.kinds.exploration import document
-from results.kinds.kind import KINDS, Kind, json_schemas, kind_in
+from results.kinds.kind import BY_NAME, Kind, json_schemas, kind_in
 from results.store import StoreError
 from results.tests import views
-from results.tests.builders.amplification import a_judged_entry, an_unexpected
-from results.tests.builders.contract import a_contract
-from results.tests.builders.faults import matrix
-from results.tests.builders.real import a_real, both
-from results.tests.builders.run import SCENARIO, a_result, a_run
-
-HEAD: dict[str, Any] = {"command": ["tdx-stress"], "version": "0.1.0", "commit": None, "started": "2026-11-22"}
-DOCUMENTS: dict[str, Any] = {
-    "run": a_result(a_run("spec"), a_run("v18")),
-    "real": a_real(*both()),
-    "exploration": document(HEAD, views.explorations(), single=False),
-    "orders": {**views.an_atlas(), **HEAD},
-    "faults": {**matrix(), **HEAD},
-    "contract": {**a_contract(), **HEAD},
-    "amplification": {
-        "schema": "tdx-stress/amplification/1",
-        **HEAD,
-        "scenario": SCENARIO,
-        "orderings": [a_judged_entry(), a_judged_entry(ordering="v18", unexpected=[an_unexpected()])],
-    },
-    "selftest": {"schema": "tdx-stress/selftest/1", **HEAD, "complete": True, "planned": 5, "claims": views.claims()},
-}
-KIND = {kind.name: kind for kind in KINDS}
+from results.tests.views import DOCUMENTS, HEAD
 
 
 def keep(directory: Path, name: str, changed: Any = None) -> Kind:
     """A directory with the file of this kind, and nothing made of it; its kind."""
     directory.mkdir(exist_ok=True)
     text = views.a_spread_bench().json_text() if name == "bench" else json.dumps(changed or DOCUMENTS[name])
-    (directory / KIND[name].file).write_text(text)
+    (directory / BY_NAME[name].file).write_text(text)
     return kind_in(directory)
 
 
-@pytest.mark.parametrize("name", KIND)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_a_result_is_of_the_kind_whose_file_is_there_and_has_every_face(tmp_path: Path, name: str) -> None:
     kind = keep(tmp_path, name)
     found = kind.read(tmp_path)
@@ -89,7 +66,7 @@ def test_a_document_of_another_shape_is_one_line_that_names_the_file_and_the_fie
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", KIND)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_a_document_of_another_version_is_refused(tmp_path: Path, name: str) -> None:
     kind = keep(tmp_path, name)
     (tmp_path / kind.file).write_text('{"schema": "tdx-stress/other/2"}')
@@ -135,9 +112,9 @@ def test_a_history_lists_every_kind_with_its_verdicts(tmp_path: Path, name: str,
     assert {(row["p50_ns"], row["forbidden"]) for row in found} == {(None, None)}
 
 
-@pytest.mark.parametrize("name", KIND)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_others_can_have_the_schema_of_what_it_leaves(name: str) -> None:
-    schemas = json_schemas(KIND[name])
+    schemas = json_schemas(BY_NAME[name])
 
     assert all(schema.startswith("tdx-stress/") for schema in schemas)
     assert all({"started", "version"} <= set(schema["properties"]) for schema in schemas.values())

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from results.draw.sheet import drawn
+from results.exchange.cases import Case
 from results.kinds.maps import Box, atlas_picture, boxes, how_many_are_safe
 from results.kinds.orders import (
     AS_IS,
     CHECK_OFF,
     HOST_FREES,
     Order,
-    OrderVerdict,
     differs,
     kinds,
     race_entries,
@@ -21,8 +21,8 @@ from results.kinds.orders import (
     spread,
     verdict_of,
 )
-from results.kinds.orders_views import atlas_screen
-from results.tests.builders.orders import SMALLEST, STEPS, TWICE, atlas, raced, twice
+from results.kinds.orders_views import atlas_screen, order_cases
+from results.tests.builders.orders import NOT_DONE, SMALLEST, STEPS, TWICE, atlas, order, raced, twice
 from results.tests.views import printed
 
 
@@ -185,8 +185,29 @@ def test_what_is_open_is_no_part_of_how_many_are_safe(verdicts: list[str], title
     assert how_many_are_safe([{"verdict": verdict} for verdict in verdicts]) == title
 
 
-def test_the_verdicts_are_words_of_the_json() -> None:
-    assert [verdict.value for verdict in OrderVerdict] == ["safe", "refused", "stale", "deadlock", "broken", "open"]
+def test_an_order_is_a_case_that_passes_unless_it_is_open() -> None:
+    refused, left = order(("block",), **NOT_DONE), Order(("remove",), {}, (), None, 0).entry()
+
+    assert order_cases({"orders": [refused, left], "races": None}) == [
+        Case("block", "passed", "refused: tracking_not_done", word="refused"),
+        Case("remove", "inconclusive", "open", word="open"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "state"),
+    [
+        (["inconclusive", "passed"], "passed"),
+        (["failed", "passed"], "failed"),
+        (["crashed", "failed"], "crashed"),
+    ],
+)
+def test_a_race_is_as_good_as_its_gravest_round(verdicts: list[str], state: str) -> None:
+    races = {"orders": [{"name": "v18", "verdicts": verdicts}]}
+
+    assert order_cases({"orders": [], "races": races}) == [
+        Case("race of v18", state, ", ".join(verdicts), word="raced" if state == "passed" else "")
+    ]
 
 
 def test_races_that_were_ended_are_a_caveat():

@@ -13,7 +13,7 @@ from results.page import host_table, render
 from results.tests.builders.run import a_result, a_run, counted
 from results.tests.html_reading import Read
 
-ARRAYS = {"spec/hist/shootdown": counted(*range(200, 1200)), "v18/hist/stale_window": counted(*range(50, 450))}
+ARRAYS = {"spec/hist/shootdown_met": counted(*range(200, 1200)), "v18/hist/stale_window": counted(*range(50, 450))}
 
 
 def page_of(*runs: dict[str, Any], **changes: Any) -> str:
@@ -103,7 +103,8 @@ def test_an_ordering_that_measured_nothing_still_has_a_page():
     none = {"n": 0, "min": None, "p50": None, "p90": None, "p99": None, "p999": None, "max": None}
     phase = {**none, "ci95": dict.fromkeys(("p50", "p90", "p99", "p999"))}
     run = a_run(
-        "crashed_one", verdict="crashed", ending="crashed", latency_ns={"shootdown": phase, "stale_window": phase},
+        "crashed_one", verdict="crashed", ending="crashed",
+        latency_ns=dict.fromkeys(("shootdown", "shootdown_met"), phase),
         vcpu_ns={"out_of_guest": phase, "gate_wait": phase},
     )  # fmt: skip
     found = Read(page_of(run))

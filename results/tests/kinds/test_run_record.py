@@ -9,7 +9,7 @@ from kernels.layout import HIST_WORDS
 from kernels.tdx.outcomes import OUTCOMES
 from results.kinds.run.record import ResultShape, trouble_with_arrays
 from results.store import trouble_by
-from results.tests.builders.run import PHASE, SCENARIO, a_result, a_run
+from results.tests.builders.run import PHASE, SCENARIO, WHOLES, a_result, a_run
 
 
 def without(run: dict[str, Any], key: str) -> dict[str, Any]:
@@ -53,7 +53,9 @@ def test_a_flow_that_no_machine_has_is_named(flow: str):
 
 def test_a_percentile_has_an_interval():
     bare = {**PHASE, "ci95": dict.fromkeys(("p50", "p90", "p99", "p999"))}
-    said = trouble_by(ResultShape, a_result(a_run(latency_ns={"shootdown": bare})))
+    said = trouble_by(
+        ResultShape, a_result(a_run(latency_ns={"shootdown": bare, "shootdown_met": WHOLES["shootdown_met"]}))
+    )
 
     assert said == "runs[0].latency_ns.shootdown: expected an interval in ci95 for p50, p90, p99, found none"
 
