@@ -152,11 +152,6 @@ class Protocol:
             td[me.tally + TRACE_RING] = lay.trace + place * lay.trace_stride
 
 
-def record(fields: Any) -> Any:
-    """The fields of a named tuple of ints as one record of int64, which compiled code takes as a single pointer."""
-    return np.array(tuple(fields), [(name, np.int64) for name in fields._fields])[()]
-
-
 def declare(
     words: Words, name: str, per: ActorKind | Group | None = None, *, names: ActorKind | None = None, **said: Any
 ) -> Callable[..., int]:

@@ -15,11 +15,11 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import FunctionType
 
 import llvmlite
-import numba
 from llvmlite import binding
 
 from kernels.files import own_contents, who_else_writes, write_whole
@@ -50,7 +50,7 @@ def covers(function: FunctionType) -> bool:
 def digest() -> str:
     """Names the cache: every kernel source, Python, numba, LLVM, the CPU and its features."""
     made = hashlib.sha256(sources_digest().encode())
-    versions = (sys.version, numba.__version__, llvmlite.__version__, binding.get_host_cpu_name())
+    versions = (sys.version, metadata.version("numba"), llvmlite.__version__, binding.get_host_cpu_name())
     made.update(repr((versions, sorted(binding.get_host_cpu_features().items()))).encode())
     return made.hexdigest()[:24]
 

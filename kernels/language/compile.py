@@ -12,8 +12,9 @@ what functions marked `op`, `local` and `choice` hold, and what the rounds of a 
 import ast
 import contextlib
 import ctypes
+import functools
 import hashlib
-import inspect
+import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +26,9 @@ from llvmlite import binding, ir
 
 from kernels.language import cache
 from kernels.language.llvm import I64
-from kernels.language.lowering import AT, Body, cast, given_back, number_of
+from kernels.language.lowering import AT, Body, cast, given_back
 from kernels.language.syntax import ENVIRONMENT, OUT_OF_LINE, tree_of
 from kernels.layout import Actor
-
-ENTRY_WORDS = ("td", "lay", "rules", *Actor._fields, "chosen")
 
 
 class Native:
@@ -75,28 +74,14 @@ class Native:
             Body(self, made, names, self.values if ours else key.__globals__).run(tree)
         return self.made[key]
 
-    def entry(self, name: str) -> str:
-        """Make a C function that takes ENTRY_WORDS as int64 and calls this one of the source; returns its name."""
-        inner = self.function(name)
-        made = ir.Function(self.module, ir.FunctionType(I64, [I64] * len(ENTRY_WORDS)), name + "_")
+    def exported(self, key: Any) -> None:
+        """Make a C function of the same name that calls this one, with an int64 for each parameter."""
+        inner = self.function(key)
+        name = key if isinstance(key, str) else key.__name__
+        made = ir.Function(self.module, ir.FunctionType(I64, [I64] * len(inner.args)), name)
         builder = ir.IRBuilder(made.append_basic_block())
-        given = dict(zip(ENTRY_WORDS, made.args, strict=True))
-        me = builder.alloca(I64, len(Actor._fields))
-        for place, field in enumerate(Actor._fields):
-            builder.store(given[field], builder.gep(me, [number_of(place)]))
-        places = [builder.inttoptr(given[record], AT) for record in ("td", "lay", "rules")]
-        builder.ret(builder.call(inner, [*places, me, given["chosen"]][: len(inner.args)]))
-        return str(made.name)
-
-    def exported(self, function: FunctionType) -> str:
-        """Make a C function of int64 parameters that calls this one; returns its name."""
-        inner = self.function(function)
-        made = ir.Function(self.module, ir.FunctionType(I64, [I64] * len(inner.args)), function.__name__)
-        builder = ir.IRBuilder(made.append_basic_block())
-        builder.ret(
-            builder.call(inner, [cast(builder, one, it.type) for one, it in zip(made.args, inner.args, strict=True)])
-        )
-        return str(made.name)
+        given = [cast(builder, one, it.type) for one, it in zip(made.args, inner.args, strict=True)]
+        builder.ret(builder.call(inner, given))
 
     def text(self) -> str:
         """The module as LLVM's text."""
@@ -104,21 +89,21 @@ class Native:
         return str(self.module)
 
 
-def engine_of(text: Callable[[], str], name: str = "", level: int = 1) -> Any:
-    """LLVM's text compiled; the caller keeps the engine for as long as the code shall stay. Under `name` object code is
-    taken from the cache, and nobody asks for the text, or left there.
+def engine_of(text: Callable[[], str], name: str, level: int) -> Any:
+    """LLVM's text compiled; the caller keeps the engine for as long as the code shall stay. Object code is taken from
+    the cache under `name`, and nobody asks for the text, or left there.
     """
-    found, target = cache.read(name) if name else None, _target(level)
+    found, target = cache.read(name), _target(level)
     made = binding.parse_assembly("" if found else text())
     if found is None:
         made.verify()
         passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(speed_level=level))
         passes.getModulePassManager().run(made, passes)
     engine = binding.create_mcjit_compiler(made, target)
-    if found is not None:
-        engine.add_object_file(binding.ObjectFileRef.from_data(found))
-    elif name:
+    if found is None:
         engine.set_object_cache(lambda _, code: cache.keep(name, bytes(code)), lambda _: None)
+    else:
+        engine.add_object_file(binding.ObjectFileRef.from_data(found))
     with uninterrupted():
         engine.finalize_object()
     return engine
@@ -146,48 +131,62 @@ def uninterrupted() -> Iterator[None]:
 
 def compiled(
     name: str,
-    functions: Sequence[FunctionType],
+    functions: Sequence[Any],
     records: Mapping[str, tuple[str, ...]],
     source: str = "",
     values: Mapping[str, Any] | None = None,
     linked: Mapping[Any, Any] | None = None,
+    *,
+    raced: bool = True,
 ) -> SimpleNamespace:
-    """These functions and all that they call as machine code: each to be called with int64, arrays and records of them;
-    without the GIL. Kept on disk under this name where all that is linked in is a kernel's. For the rest see `Native`.
+    """These functions, those of the source by name, and all that they call as machine code, each a `Code`; kept on disk
+    under this name. For the rest see `Native`.
     """
-    more = [one for one in (*(values or {}).values(), *(linked or {}).values()) if isinstance(one, FunctionType)]
-    said = [source, repr(records), *(f"{one.__module__}.{one.__qualname__}" for one in more)]
-    name = f"{name}_{digest_of(''.join([*map(inspect.getsource, functions), *said]))}"
 
+    @functools.cache
     def text() -> str:
-        native = Native(records, source, values, raced=True, linked=linked)
+        native = Native(records, source, values, raced=raced, linked=linked)
         for function in functions:
             native.exported(function)
         return native.text()
 
-    engine = engine_of(text, name if all(map(cache.covers, more)) else "", level=2)
-    return SimpleNamespace(**{function.__name__: _Code(engine, function) for function in functions})
+    means = list(itertools.chain(functions, *(values or {}).items(), *(linked or {}).items()))
+    called = [it for it in means if isinstance(it, FunctionType)]
+    # The cache's own name covers what kernels call; the text of a step machine takes more time than all else here.
+    said = repr((raced, source, records, [f"{it.__module__}.{it.__qualname__}" if it in called else it for it in means]))
+    name = f"{name}_{digest_of(said if all(map(cache.covers, called)) else text())}"
+    engine = engine_of(text, name, 2 if raced else 1)
+    names = [one if isinstance(one, str) else one.__name__ for one in functions]
+    return SimpleNamespace(**{one: Code(engine, one, name) for one in names})
 
 
 def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-class _Code:
-    """One function as machine code; `engine` holds it."""
+class Code:
+    """One function as machine code, called without the GIL with int64 and with what `words_of` takes. `kept_as` is the
+    name of its object code in the cache.
+    """
 
-    def __init__(self, engine: Any, function: FunctionType) -> None:
-        self._engine = engine
-        arguments = [ctypes.c_int64] * function.__code__.co_argcount
-        self._code = ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(engine.get_function_address(function.__name__))
+    def __init__(self, engine: Any, name: str, kept_as: str) -> None:
+        self._engine = engine  # holds it
+        self.address, self.kept_as = int(engine.get_function_address(name)), kept_as
+        self._code = ctypes.CFUNCTYPE(ctypes.c_int64)(self.address)
 
     def __call__(self, *given: Any) -> int:
-        return int(self._code(*(it if isinstance(it, int) else place_of(it) for it in given)))
+        held = [it if isinstance(it, int) else words_of(it) for it in given]
+        places = (ctypes.c_int64(it if isinstance(it, int) else it.ctypes.data) for it in held)
+        return int(self._code(*places))
 
 
-def place_of(given: Any) -> int:
-    """Where an array or a record of int64 stands in memory."""
-    return int((given if isinstance(given, np.ndarray) else np.frombuffer(given, np.int64)).ctypes.data)
+def words_of(given: Any) -> np.ndarray:
+    """A record as compiled code takes it: its fields as int64, in the place of an array its address, which the caller
+    keeps alive. An array stays what it is.
+    """
+    if isinstance(given, np.ndarray):
+        return given
+    return np.array([it.ctypes.data if isinstance(it, np.ndarray) else it for it in given], np.int64)
 
 
 def _target(level: int) -> Any:

@@ -1,9 +1,8 @@
 """What is emitted for the primitives of `kernels/language/atomics.py`: LLVM for accesses, instructions and calls of
 libc.
 
-Each decorator here makes numba's intrinsic of a function that says what is meant. Here and in
-`kernels/language/compile.py` is what knows LLVM. x86-64 and aarch64. Inline assembly is not used: llvmlite's default
-set-up cannot parse it.
+Here and in `kernels/language/compile.py` is what knows LLVM. x86-64 and aarch64. Inline assembly is not used:
+llvmlite's default set-up cannot parse it.
 """
 
 import platform
@@ -13,10 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.errors import TypingError
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
@@ -26,102 +21,14 @@ _SYSTEM_CALLS = {
 }
 # Of linux/membarrier.h, what there is to ask for and to register with; and the signal of a kick, that of KVM's users.
 MEMBARRIER_QUERY, MEMBARRIER_GLOBAL, MEMBARRIER_REGISTER_GLOBAL = 0, 1 << 1, 1 << 2
-KICK_SIGNAL, THREAD_BITS = signal.SIGUSR1, 32
+KICK_SIGNAL, THREAD_BITS = int(signal.SIGUSR1), 32
 _SETTLES = {"x86_64": ("llvm.x86.sse2.lfence", ()), "aarch64": ("llvm.aarch64.isb", (15,))}
 
-# The words without numba's array around them: nothing to count references of between two atomic steps.
-WORDS: Any = types.CPointer(types.int64)  # type: ignore[attr-defined]
-
-# What emits an instruction, and what is done to a word that is no access to it, by what numba calls for it.
-INSTRUCTIONS: dict[Any, "Instruct"] = {}
-WORDS_OF: dict[Any, "Emit"] = {}
+# What is noted of plain accesses stands before the words: how many there were, and before that the index of each.
+SEEN_ROOM, SEEN_COUNT = 8192, -1
 
 Emit = Callable[[Any, Any, list[Any]], Any]  # given the builder, the place of the word, the operands
 Instruct = Callable[[Any, list[Any]], Any]  # given the builder, the arguments
-
-
-def _check_words(name: str, words: Any) -> None:
-    """The typing rule: one C-contiguous writable array of int64, or its address."""
-    fits = isinstance(words, types.Array) and words.dtype == types.int64 and words.ndim == 1
-    if words != WORDS and not (fits and words.layout == "C" and words.mutable):
-        raise TypingError(f"{name}: words must be a writable C-contiguous one-dimensional int64 array, found {words}")
-
-
-def _check(name: str, words: Any, *numbers: Any) -> None:
-    """Beside the words everything is a signed integer."""
-    _check_words(name, words)
-    for number in numbers:
-        plain: Any = number.literal_type if isinstance(number, types.Literal) else number
-        whole = isinstance(plain, types.Integer)
-        if not (whole and plain.signed and plain.bitwidth <= 64):
-            raise TypingError(f"{name}: index and values must be signed integers of at most 64 bits, found {number}")
-
-
-def _named(made: Callable[..., Any], body: Callable[..., Any]) -> Any:
-    made.__name__, made.__doc__ = body.__name__, body.__doc__
-    return intrinsic(made)
-
-
-def access(operands: int, result: types.Type, emit: Emit) -> Callable[[Callable[..., Any]], Any]:
-    """Mark an access `(words, index, *operands)`."""
-
-    def mark(body: Callable[..., Any]) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            first = signature.args[0]
-            start = args[0] if first == WORDS else make_array(first)(context, builder, args[0]).data
-            return emit(builder, builder.gep(start, [args[1]], inbounds=True), list(args[2:]))
-
-        def typing(typingctx: Any, words: Any, index: Any, *values: Any) -> Any:
-            _check(body.__name__, words, index, *values)
-            return result(words, types.int64, *([types.int64] * operands)), codegen
-
-        signatures: dict[int, Callable[..., Any]] = {
-            0: lambda typingctx, words, index: typing(typingctx, words, index),
-            1: lambda typingctx, words, index, value: typing(typingctx, words, index, value),
-            2: lambda typingctx, words, index, expected, value: typing(typingctx, words, index, expected, value),
-        }
-        made = _named(signatures[operands], body)
-        WORDS_OF[made] = emit
-        return made
-
-    return mark
-
-
-def instruction(result: types.Type, emit: Instruct) -> Callable[[Callable[..., Any]], Any]:
-    """Mark what takes nothing, one integer or seven, and touches no word."""
-
-    def mark(body: Callable[..., Any]) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return emit(builder, list(args))
-
-        def one(typingctx: Any, number: Any) -> Any:
-            if not isinstance(number, types.Integer):
-                raise TypingError(f"{body.__name__}: expected an integer, found {number}")
-            return result(types.int64), codegen
-
-        def none(typingctx: Any) -> Any:
-            return result(), codegen
-
-        def seven(typingctx: Any, number: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-            return result(*[types.int64] * 7), codegen
-
-        shapes: dict[int, Callable[..., Any]] = {0: none, 1: one, 7: seven}
-        made = _named(shapes[body.__code__.co_argcount], body)  # type: ignore[attr-defined]
-        INSTRUCTIONS[made] = emit
-        return made
-
-    return mark
-
-
-def start(body: Callable[..., Any]) -> Any:
-    """Mark what gives the address of an array of words."""
-
-    def of(typingctx: Any, words: Any) -> Any:
-        _check_words(body.__name__, words)
-        array = make_array(words)
-        return WORDS(words), lambda context, builder, _, args: array(context, builder, args[0]).data
-
-    return _named(of, body)
 
 
 def plain_load(builder: Any, at: Any, values: list[Any]) -> Any:
@@ -177,8 +84,22 @@ def prefetch(write: int) -> Emit:
     return emit
 
 
-def its_place(builder: Any, at: Any, values: list[Any]) -> Any:
-    return at
+def note_seen(builder: Any, words: Any, index: Any) -> None:
+    """Call the one function that notes an index before the words, up to the room there is."""
+    name = "tdx_stress_seen"
+    known = builder.module.globals.get(name)
+    if known is None:
+        known = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64]), name)
+        known.linkage = "internal"
+        known.attributes.add("noinline")
+        inside = ir.IRBuilder(known.append_basic_block())
+        at = inside.gep(known.args[0], [ir.Constant(I64, SEEN_COUNT)])
+        count = inside.load(at)
+        inside.store(known.args[1], inside.gep(known.args[0], [inside.sub(ir.Constant(I64, SEEN_COUNT - 1), count)]))
+        room = inside.icmp_signed("<", count, ir.Constant(I64, SEEN_ROOM - 2))
+        inside.store(inside.add(count, inside.zext(room, I64)), at)
+        inside.ret_void()
+    builder.call(known, [words, index])
 
 
 def fence(builder: Any, args: list[Any]) -> None:
@@ -263,23 +184,8 @@ def syscall(builder: Any, args: list[Any]) -> Any:
 
 
 def system_call_number(name: str) -> int:
-    """Of the machine at hand."""
-    return _SYSTEM_CALLS[platform.machine()][name]
-
-
-def _system_call(builder: Any, name: str, arguments: list[Any]) -> Any:
-    """By its name."""
-    return syscall(builder, [ir.Constant(I64, system_call_number(name)), *arguments])
-
-
-def membarrier(builder: Any, args: list[Any]) -> Any:
-    return _system_call(builder, "membarrier", [ir.Constant(I64, value) for value in (MEMBARRIER_GLOBAL, 0, 0)])
-
-
-def tgkill(builder: Any, args: list[Any]) -> Any:
-    """To a thread whose process stands above it in one number."""
-    process, bits = builder.lshr(args[0], ir.Constant(I64, THREAD_BITS)), ir.Constant(I64, (1 << THREAD_BITS) - 1)
-    return _system_call(builder, "tgkill", [process, builder.and_(args[0], bits), ir.Constant(I64, int(KICK_SIGNAL))])
+    """Of the machine at hand; of one that is not known here a number that every kernel refuses."""
+    return _SYSTEM_CALLS.get(platform.machine(), {}).get(name, -1)
 
 
 def exit_now(builder: Any, args: list[Any]) -> None:

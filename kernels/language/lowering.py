@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from kernels.language.atomics import ATOMIC, RACED, address, at_word, emit_plain, emit_seen, enter, words_at
-from kernels.language.llvm import I64, INSTRUCTIONS, WORDS_OF
+from kernels.language.atomics import ACCESSES, INSTRUCTIONS, at_word, enter
+from kernels.language.llvm import I64, note_seen
 from kernels.language.syntax import ENVIRONMENT, KINDS
 
 if TYPE_CHECKING:
@@ -290,22 +290,16 @@ class Body:
             return self.builtin(name, arguments)
         if value in self.native.linked:
             return self.inner(self.native.linked[value], arguments)
-        if value is address or value is words_at:  # what an int64 holds already
-            return self.value(arguments[0])
         if value is at_word:
             return self.builder.add(self.value(arguments[0]), self.builder.mul(self.value(arguments[1]), number_of(8)))
         if value is enter:
             place, *given = map(self.value, arguments)
             kind = ir.FunctionType(I64, [I64] * len(given))
             return self.builder.call(self.builder.inttoptr(place, kind.as_pointer()), given)
-        primitive = next((known for known, atomic in ATOMIC.items() if value is atomic), None)
-        if primitive is not None:
-            return self.access(primitive, arguments)
+        if value in ACCESSES:
+            return self.access(value, arguments)
         if value in INSTRUCTIONS:
             return _or_nothing(INSTRUCTIONS[value](self.builder, [self.value(it) for it in arguments]))
-        if value in WORDS_OF:
-            at, *others = self.pointer(arguments[0]), *map(self.value, arguments[1:])
-            return _or_nothing(WORDS_OF[value](self.builder, self.builder.gep(at, [others[0]]), others[1:]))
         if isinstance(value, FunctionType) and (self.native.raced or value in KINDS):
             return self.inner(value, arguments)
         raise self.wrong(f"a call of {name}")
@@ -329,13 +323,14 @@ class Body:
                 return first
         raise self.wrong(f"a call of {name}")
 
-    def access(self, primitive: str, arguments: list[ast.expr]) -> Any:
+    def access(self, primitive: Any, arguments: list[ast.expr]) -> Any:
         """An access to a word, as the module has it."""
         words, (index, *others) = self.pointer(arguments[0]), map(self.value, arguments[1:])
-        if self.native.raced:
-            return _or_nothing(RACED[primitive](self.builder, self.builder.gep(words, [index]), others))
-        emit = emit_plain if _is_its_place(arguments[1]) else emit_seen
-        return _or_nothing(emit(primitive, self.builder, words, index, others))
+        if not self.native.raced and not _is_its_place(arguments[1]):
+            note_seen(self.builder, words, index)
+        raced, plain = ACCESSES[primitive]
+        emit = raced if self.native.raced else plain
+        return _or_nothing(emit(self.builder, self.builder.gep(words, [index]), others))
 
     def inner(self, key: Any, arguments: list[ast.expr]) -> Any:
         """A call of one that is compiled here, too."""

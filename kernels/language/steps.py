@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-from kernels.language import atomics
+from kernels.language.atomics import SHARED_ACCESSES
 from kernels.language.parse import Parser
 from kernels.language.syntax import (
     CHOICE_COUNTS,
@@ -47,10 +47,12 @@ def local(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def op(function: Callable[..., Any]) -> Callable[..., Any]:
     """One shared access, made of exactly one primitive; `(td, word, ...)`."""
+    known: Any = function.__globals__  # type: ignore[attr-defined]
     names = [
         node.func.id
         for node in ast.walk(tree_of(function))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in atomics.SHARED_ACCESSES
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if known.get(node.func.id) in SHARED_ACCESSES
     ]
     if any(isinstance(node, ast.For | ast.While) for node in ast.walk(tree_of(function))):
         raise LanguageError(f"{where(function)}: an op is one shared access, {function.__name__} has a loop")

@@ -8,9 +8,8 @@ import ast
 import functools
 import inspect
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from kernels.language.atomics import ATOMIC
 from kernels.language.parse import flat
 from kernels.language.syntax import (
     ENVIRONMENT,
@@ -132,8 +131,6 @@ def assigned(body: Iterable[Statement]) -> Iterable[str]:
 
 def answers(op: Any) -> bool:
     """Whether a shared access gives back a value."""
-    if any(op is atomic for atomic in ATOMIC.values()):
-        return not op.__name__.startswith("store")
     return any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(tree_of(op)))
 
 
@@ -176,21 +173,17 @@ def straight_source(function: Steps, names: Names, weave: "Weave") -> str:
     return "\n".join([f"def {function.name}({', '.join((*ENVIRONMENT, *function.parameters))}):", *reads, *lines])
 
 
-class Weave:
-    """What a straight line has built in around its steps and calls: lines of source. This one has nothing."""
+class Weave(Protocol):
+    """What a straight line has built in around its steps and calls, as lines of source."""
 
     def step(self, line: "Line", step: Step, arguments: Sequence[str], into: str | None) -> list[str]:
         """A labelled step, whose value goes `into` a local, and what stands around it."""
-        target = f"{into} = " if into else ""
-        return [f"{target}{ast.unparse(step.call.func)}({', '.join(arguments)})"]
 
     def behind(self, line: "Line", function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
         """What stands behind the steps of a callee, whose value is in `target`."""
-        return []
 
     def beside(self, line: "Line", call: ast.expr) -> list[str]:
         """What stands before a call that is no step, while its arguments are what they are."""
-        return []
 
 
 class Line:

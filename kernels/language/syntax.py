@@ -176,8 +176,9 @@ def has_effect(function: Callable[..., Any]) -> bool:
     for node in ast.walk(tree_of(function)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             value: Any = known.get(node.func.id)
-            name = next((name for name, atomic in atomics.ATOMIC.items() if value is atomic), "own")
-            writes = value is atomics.set_own or (name != "own" and not name.startswith("load"))
+            writes = value is atomics.set_own or (
+                value in atomics.SHARED_ACCESSES and not value.__name__.startswith("load")
+            )
             if writes or (KINDS.get(value) == "local" and has_effect(value)):
                 return True
     return False
@@ -261,8 +262,6 @@ def kind_of(value: Any) -> str | None:
     if value in (atomics.own, atomics.set_own):
         return "local"
     try:
-        if value in KINDS:
-            return KINDS[value]
-    except TypeError:
+        return "op" if value in atomics.SHARED_ACCESSES else KINDS.get(value)
+    except TypeError:  # nothing that is marked
         return None
-    return "op" if any(value is atomic for atomic in atomics.ATOMIC.values()) else None

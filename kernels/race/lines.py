@@ -5,29 +5,21 @@ from typing import Any
 
 import numpy as np
 
+from kernels.language.compile import compiled, words_of
 from kernels.language.parse import flat
 from kernels.language.straight import subs
 from kernels.language.syntax import SITES, Step
 from kernels.layout import STOP_ENDING, STOP_ENDLESS, Actor, Layout, actors, name_of
-from kernels.protocol import Protocol, record
+from kernels.protocol import Protocol
 from kernels.race.clock import Calibration
 from kernels.race.ring import SITE_BITS
 from kernels.race.ticks import NS_SHIFT
 from kernels.race.trace import SO_MANY, ticks_of_entries
 from kernels.race.variant import BARE, Variant
-from kernels.race.weave import alone, straight
+from kernels.race.weave import straight
 
 # A straight line: it runs without the GIL until it is told to stop, and returns 0.
 Run = Callable[[np.ndarray, Layout, Any, Actor], int]
-
-
-def _entry(compiled: Any, traced: bool) -> Run:
-    def run(td: np.ndarray, lay: Layout, rules: Any, me: Actor) -> int:
-        if traced and not lay.trace_entries:
-            raise ValueError("traced kernels need rings: expected a layout of plan(..., trace=N), found none")
-        return int(compiled(td, record(lay), record(rules), me))
-
-    return run
 
 
 def load(protocol: Protocol, variant: Variant = BARE) -> Mapping[str, Run]:
@@ -40,7 +32,13 @@ def load(protocol: Protocol, variant: Variant = BARE) -> Mapping[str, Run]:
 def load_one(protocol: Protocol, kind: str, variant: Variant) -> Run:
     """One kind of actor, compiled or from the cache."""
     function = next(one for of, one in protocol.actors.items() if of.name == kind)
-    run = _entry(straight(protocol, function, variant), variant.traced)
+    line = straight(protocol, function, variant)
+
+    def run(td: np.ndarray, lay: Layout, rules: Any, me: Actor) -> int:
+        if variant.traced and not lay.trace_entries:
+            raise ValueError("traced kernels need rings: expected a layout of plan(..., trace=N), found none")
+        return int(line(*map(words_of, (td, lay, rules, me))))
+
     lay, rules, td = smallest(protocol, trace=2 * variant.traced)
     td[lay.control + STOP_ENDING] = td[lay.control + STOP_ENDLESS] = 1
     run(td, lay, rules, next(me for _, of, me in actors(lay) if of.name == kind))
@@ -83,7 +81,7 @@ def ns_of_entry(protocol: Protocol, clock: Calibration) -> float:
     """Nanoseconds that an entry of a ring takes, alone on this CPU with warm caches: the best of some tries."""
     lay, rules, td = smallest(protocol, trace=1024)
     rules = rules._replace(clock=int(clock.clock), ticks_to_ns=clock.ticks_to_ns)
-    run = _entry(alone(protocol, ticks_of_entries), True)
+    run = compiled("entries", (ticks_of_entries,), protocol.records).ticks_of_entries
     *_, (_, _, me) = actors(lay)
     best = min(run(td, lay, rules, me) for _ in range(9))
     return best * clock.ticks_to_ns / (1 << NS_SHIFT) / SO_MANY

@@ -8,8 +8,8 @@ has a line of its own.
 """
 
 import functools
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,11 @@ from kernels.language.atomics import (
     timestamp,
     yield_cpu,
 )
+from kernels.language.compile import compiled
 from kernels.layout import LINE_WORDS
 
 Words = NDArray[np.int64]
+Probes = SimpleNamespace  # the loops below, compiled
 
 # So many turns of a waiting loop between two looks at the clock, or before the CPU is given away.
 PATIENCE = 1024
@@ -58,16 +60,24 @@ def now(clock: int) -> int:
     return timestamp() if clock == 0 else monotonic_ns()
 
 
-def read_clock(readings: int, clock: int) -> tuple[int, int]:
-    """Ticks that so many readings take, and the smallest step between two of them that differ (0: none did)."""
+def read_clock(readings: int, clock: int) -> int:
+    """Ticks that so many readings take."""
     began = now(clock)
-    last, smallest = began, 0
+    last = began
+    for _ in range(readings):
+        last = now(clock)
+    return last - began
+
+
+def clock_step(readings: int, clock: int) -> int:
+    """The smallest step between two of so many readings that differ (0: none did)."""
+    last, smallest = now(clock), 0
     for _ in range(readings):
         tick = now(clock)
         if tick > last and (smallest == 0 or tick - last < smallest):
             smallest = tick - last
         last = tick
-    return last - began, smallest
+    return smallest
 
 
 def moves(words: Words, beats: int, most: int, clock: int) -> bool:
@@ -167,34 +177,7 @@ def store_then_load(words: Words, mine: int, theirs: int, seen: int, cells: int,
         set_own(words, seen + cell, load_relaxed(words, theirs + cell * LINE_WORDS))
 
 
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """The loops above, compiled; each runs without the GIL."""
-
-    read_clock: Any
-    kicks: Any
-    beat: Any
-    meet: Any
-    ping: Any
-    pong: Any
-    store_then_load: Any
-
-
 @functools.cache
 def load_probes() -> Probes:
-    """Compile every loop, or take it from the cache; each runs once, so that no worker compiles anything."""
-    from kernels.language.jit import loops
-
-    made = loops("probes", now, read_clock, moves, kicks, beat, meet, ping, pong, store_then_load)
-    probes = Probes(
-        made.read_clock, made.kicks, made.beat, made.meet, made.ping, made.pong, made.store_then_load
-    )  # fmt: skip
-    words = np.zeros(4 * LINE_WORDS, np.int64)
-    probes.read_clock(1, 0)
-    probes.kicks(words, 0, 0, 0, 0, 0, 0)
-    probes.beat(words, 0, 0, 0)
-    probes.meet(words, 0, 0, 0)
-    probes.ping(words, 0, 1, 0, 1, 0, 0)
-    probes.pong(words, 0, 0, 1, 0, 0)
-    probes.store_then_load(words, 0, 0, 0, 0, 1, 0)
-    return probes
+    """The loops above, compiled or from the cache; each runs without the GIL."""
+    return compiled("probes", (read_clock, clock_step, kicks, beat, meet, ping, pong, store_then_load), {})

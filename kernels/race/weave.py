@@ -12,7 +12,7 @@ from typing import Any
 
 from kernels.language import atomics
 from kernels.language.jit import runnable
-from kernels.language.straight import Line, Names, Weave, answers, subs
+from kernels.language.straight import Line, Names, answers, subs
 from kernels.language.straight import straight_source as source_with
 from kernels.language.syntax import ENVIRONMENT, Step, Steps
 from kernels.layout import LABEL, RNG
@@ -29,7 +29,7 @@ def straight_source(protocol: Protocol, function: Steps, names: Names, variant: 
 
 
 def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> Any:
-    """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, `words` an array; cached on disk.
+    """The function of steps as a jitted `run(words, lay, rules, me)` of arrays, without the GIL; cached on disk.
 
     Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
     """
@@ -41,13 +41,8 @@ def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> An
     return runnable(f"straight{variant.suffix}_{function.name}", source, function.name, values, protocol.records)
 
 
-def alone(protocol: Protocol, function: Any) -> Any:
-    """A function of the harness as a jitted `run(words, lay, rules, me)` like that of `straight`; cached on disk."""
-    return runnable(function.__name__, "", function.__name__, {function.__name__: function}, protocol.records)
-
-
 @dataclass(frozen=True, slots=True)
-class Woven(Weave):
+class Woven:
     """Labels, what the protocol has built in, and by the variant delays and a trace."""
 
     built_in: BuiltIn | None

@@ -13,10 +13,11 @@ so before the call returned, and saw less than g; or both loads came behind the 
 the same.) What the page holds is always one of these: nothing, if it is new; generation g or a later one; or, through
 an old translation alone, what stood in the old page, or what its next owner has written there.
 
-Compiled by `kernels/language/jit.py`: plain loops over the atomics, without the GIL.
+Compiled by `kernels/language/compile.py`: plain loops over the atomics, without the GIL.
 """
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 
 from kernels.language.atomics import (
@@ -32,6 +33,7 @@ from kernels.language.atomics import (
     system_call,
     yield_cpu,
 )
+from kernels.language.compile import compiled
 from kernels.language.llvm import system_call_number
 from kernels.layout import HIST_WORDS, LINE_WORDS
 from kernels.race.probes import now
@@ -55,6 +57,8 @@ from kernels.real.words import (
     STALE_IN_WINDOW,
     USE_AFTER_REMOVE,
     Fault,
+    Host,
+    Places,
     Way,
 )
 
@@ -247,9 +251,6 @@ def take_pages(words: Any, memory: Any, places: Any, host: Any, seed: int) -> in
 
 
 @functools.cache
-def load_loops() -> Any:
+def load_loops() -> SimpleNamespace:
     """Both sides' loops, `read_pages` and `take_pages`, compiled or from the cache."""
-    from kernels.language.jit import loops
-
-    parts = (xorshift, nanoseconds_of, bucket_of, page_of, show, now, held_by, close, begin, end, write, too_early)
-    return loops("real", *parts, prepare, take, give, read_pages, take_pages)
+    return compiled("real", (read_pages, take_pages), {"places": Places._fields, "host": Host._fields})

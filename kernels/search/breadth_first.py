@@ -10,12 +10,11 @@ import numpy as np
 
 from kernels.language.entered import words_with_room
 from kernels.layout import LINE_WORDS, OUTCOME_COUNTS
-from kernels.protocol import record
 from kernels.search import frontier as store
 from kernels.search import moves
 from kernels.search.memory import check, memos, reserved, zeroed
 from kernels.search.schedule import Schedule
-from kernels.search.tables import addressed, compiled, is_a_choice
+from kernels.search.tables import compiled, is_a_choice
 
 SLICE_NS = 200_000_000
 
@@ -46,7 +45,6 @@ class Search:
     def __init__(self, start: Schedule, plan: moves.Plan, threads: int, memory_bytes: int) -> None:
         self.start, self.plan, self.threads = start, plan, threads
         self.most_words = memory_bytes // 8
-        self.records = record(start.lay), record(start.rules)
         self.words = [words_with_room(start.lay.total_words) for _ in range(threads)]
         self.memos = memos(plan, threads, self.most_words)
         self.seconds = 0.0
@@ -91,9 +89,7 @@ class Search:
         code, lay = compiled(self.start.protocol), self.start.lay
         self.words[0][: lay.state_words] = self.start.words[: lay.state_words]
         begun = time.monotonic()
-        code.plant(
-            addressed(self.plan), addressed(self.memos[0]), addressed(self.store), self.words[0], self.records[0]
-        )
+        code.plant(self.plan, self.memos[0], self.store, self.words[0], lay)
         while True:
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
             self.store.control[store.DEADLINE] = now + SLICE_NS
@@ -135,11 +131,11 @@ class Search:
         return int(self.store.deadlocks.sum())
 
     def _slice(self, code: Any) -> int:
-        plan, arrays, memos = addressed(self.plan), addressed(self.store), [addressed(memo) for memo in self.memos]
+        lay, rules = self.start.lay, self.start.rules
 
         def share(thread: int) -> int:
-            words = self.words[thread]
-            return int(code.search(plan, memos[thread], arrays, words, *self.records, thread, self.threads))
+            memo, words = self.memos[thread], self.words[thread]
+            return int(code.search(self.plan, memo, self.store, words, lay, rules, thread, self.threads))
 
         all_there = threading.Event()
         others: list[threading.Thread] = []

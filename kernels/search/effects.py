@@ -1,6 +1,6 @@
 """What a move does, and doing it: an effect stands in a pool, once for all states that look the same to the move."""
 
-from kernels.language.atomics import at_word, words_at
+from kernels.language.atomics import at_word
 from kernels.search.fingerprint import sums_of
 
 # An effect: how many numbers the move has (see `kernels.search.moves.move`), the outcomes it showed, the
@@ -12,13 +12,13 @@ COLUMN, WRITTEN, REGION, DIFFERENCE, WRITE_WORDS = range(5)
 
 def changes(memo, row, place, effect):
     """Whether the effect changes the state; `place` is the column of the actor's own words."""
-    at = at_word(words_at(memo.pool), effect)
+    at = at_word(memo.pool, effect)
     return at[WRITES] != 0 or at[OWN] != row[place]
 
 
 def apply(plan, memo, row, actor, effect):
     """Change a row, and the parts of its fingerprint, as the effect says."""
-    at = at_word(words_at(memo.pool), effect)
+    at = at_word(memo.pool, effect)
     sums = sums_of(plan, row)
     row[plan.shared + actor] = at[OWN]
     sums[1 + actor] += at[OWN_SUM]
@@ -30,7 +30,7 @@ def apply(plan, memo, row, actor, effect):
 
 def undo(plan, memo, row, actor, effect, before):
     """Make of a row what it was before the effect."""
-    at = at_word(words_at(memo.pool), effect)
+    at = at_word(memo.pool, effect)
     sums, then = sums_of(plan, row), sums_of(plan, before)
     row[plan.shared + actor] = before[plan.shared + actor]
     sums[1 + actor] = then[1 + actor]

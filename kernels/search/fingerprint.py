@@ -6,7 +6,7 @@ that are alike: a term for each endless actor, added up, and the least over all 
 seen.
 """
 
-from kernels.language.atomics import at_word, words_at
+from kernels.language.atomics import at_word
 from kernels.language.syntax import out_of_line
 from kernels.search.saying import held_by, in_shared, of_ending, of_endless
 
@@ -38,12 +38,12 @@ def factor(how):
 
 def place_in(plan, order, actor):
     """The place that an ending actor takes in an order, both by number."""
-    return words_at(plan.place)[order * plan.ending + actor]
+    return plan.place[order * plan.ending + actor]
 
 
 def facts_of(plan, memo, row, actor):
     """What is known of an actor's own words."""
-    return at_word(words_at(memo.locals), row[plan.shared + actor] * memo.width)
+    return at_word(memo.locals, row[plan.shared + actor] * memo.width)
 
 
 def sums_of(plan, row):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.language.atomics import address, at_word, monotonic_ns, words_at
+from kernels.language.atomics import at_word, monotonic_ns
 from kernels.search.fingerprint import fingerprint
 from kernels.search.state import STATE, pack
 from kernels.search.transitions import memory_of
@@ -68,8 +68,8 @@ def slot_of(print_, bits):
 
 
 def note_finding(store, part, finding, link):
-    if words_at(store.seen)[part * store.findings + finding] == 0:
-        words_at(store.seen)[part * store.findings + finding] = link
+    if store.seen[part * store.findings + finding] == 0:
+        store.seen[part * store.findings + finding] = link
 
 
 def copy(to, source, start, stop):
@@ -79,23 +79,23 @@ def copy(to, source, start, stop):
 
 def room(store, memo):
     """Whether every part can take in its candidates."""
-    if words_at(memo.common)[STATE]:
+    if memo.common[STATE]:
         return MEMORY_FULL
-    side = words_at(store.control)[SIDE]
+    side = store.control[SIDE]
     other = 1 - side
     used = PARTS * store.slots + store.threads * memory_of(memo)
     for part in range(PARTS):
         more = 0
         for source in range(PARTS):
-            more += words_at(store.filled)[source * PARTS + part]
-        after = words_at(store.states)[part] + more
-        rows = words_at(store.rows)[other * PARTS + part] + more
+            more += store.filled[source * PARTS + part]
+        after = store.states[part] + more
+        rows = store.rows[other * PARTS + part] + more
         if after * 4 > store.slots * 3:
             return TABLE_FULL
         if after > store.most_links or rows > store.most_rows:
             return MEMORY_FULL
-        rows = max(rows, words_at(store.touched)[other * PARTS + part])
-        used += after + (rows + words_at(store.touched)[side * PARTS + part]) * store.columns
+        rows = max(rows, store.touched[other * PARTS + part])
+        used += after + (rows + store.touched[side * PARTS + part]) * store.columns
     return MEMORY_FULL if used > store.most_words else GO
 
 
@@ -103,49 +103,48 @@ def settle(store):
     """Between two rounds: what was found first, whether the level is over, whether to go on."""
     for finding in range(store.findings):
         for part in range(PARTS):
-            if words_at(store.found)[finding] == 0:
-                words_at(store.found)[finding] = words_at(store.seen)[part * store.findings + finding]
-            words_at(store.seen)[part * store.findings + finding] = 0
-    side = words_at(store.control)[SIDE]
+            if store.found[finding] == 0:
+                store.found[finding] = store.seen[part * store.findings + finding]
+            store.seen[part * store.findings + finding] = 0
+    side = store.control[SIDE]
     left = 0
     for part in range(PARTS):
-        left += words_at(store.rows)[side * PARTS + part] - words_at(store.done)[part]
+        left += store.rows[side * PARTS + part] - store.done[part]
     if left == 0:
         more = 0
         for part in range(PARTS):
-            words_at(store.done)[part] = 0
+            store.done[part] = 0
             at = (1 - side) * PARTS + part
-            words_at(store.touched)[at] = max(words_at(store.touched)[at], words_at(store.rows)[at])
-            words_at(store.rows)[side * PARTS + part] = 0
-            more += words_at(store.rows)[at]
-            words_at(store.first)[side * PARTS + part] = words_at(store.states)[part]
-        words_at(store.control)[SIDE] = 1 - side
+            store.touched[at] = max(store.touched[at], store.rows[at])
+            store.rows[side * PARTS + part] = 0
+            more += store.rows[at]
+            store.first[side * PARTS + part] = store.states[part]
+        store.control[SIDE] = 1 - side
         if more == 0:
             return FINISHED
-        words_at(store.control)[DEPTH] += 1
+        store.control[DEPTH] += 1
     for finding in range(store.findings):
-        if words_at(store.found)[finding] != 0 and (words_at(store.control)[WANTED] >> finding) & 1:
+        if store.found[finding] != 0 and (store.control[WANTED] >> finding) & 1:
             return STOP
-    return PAUSE if monotonic_ns() > words_at(store.control)[DEADLINE] else GO
+    return PAUSE if monotonic_ns() > store.control[DEADLINE] else GO
 
 
-def plant(plan, memo, store, words_, lay):
-    """Put the state in `words_` as the only one."""
-    row = words_at(store.scratch)
-    pack(plan, memo, address(words_), row)
+def plant(plan, memo, store, td, lay):
+    """Put the state in `td` as the only one."""
+    row = store.scratch
+    pack(plan, memo, td, row)
     print_ = fingerprint(plan, memo, row)
     part = part_of(print_)
-    copy(at_word(words_at(store.frontier), part * store.most_rows * store.columns), row, 0, store.columns)
-    words_at(store.tables)[part * store.slots + slot_of(print_, store.bits)] = print_
-    words_at(store.links)[part * store.most_links] = -1
-    words_at(store.states)[part] = 1
-    words_at(store.rows)[part] = 1
-    words_at(store.first)[PARTS + part] = 1  # the next level's states are numbered from here on
+    copy(at_word(store.frontier, part * store.most_rows * store.columns), row, 0, store.columns)
+    store.tables[part * store.slots + slot_of(print_, store.bits)] = print_
+    store.links[part * store.most_links] = -1
+    store.states[part] = 1
+    store.rows[part] = 1
+    store.first[PARTS + part] = 1  # the next level's states are numbered from here on
 
 
-def rehash(old_, new_, bits, more):
+def rehash(old, new, bits, more):
     """Move the fingerprints of all parts into larger tables, of 2**more slots; in order, or nearly."""
-    old, new = address(old_), address(new_)
     for part in range(PARTS):
         for place in range(1 << bits):
             print_ = old[(part << bits) + place]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kernels.language.atomics import address, at_word, words_at
+from kernels.language.atomics import at_word
 from kernels.language.machine import DONE
 from kernels.search.effects import WAYS, apply
 from kernels.search.fingerprint import LABEL, facts_of, fingerprint
@@ -51,25 +51,24 @@ def number_of(graph, print_, next_number):
     """The number of the state with this fingerprint, `next_number` where it is new."""
     at = slot_of(print_, graph.bits)
     while True:
-        there = words_at(graph.table)[at] - 1
+        there = graph.table[at] - 1
         if there < 0:
-            words_at(graph.table)[at] = next_number + 1
-            words_at(graph.prints)[next_number] = print_
+            graph.table[at] = next_number + 1
+            graph.prints[next_number] = print_
             return next_number
-        if words_at(graph.prints)[there] == print_:
+        if graph.prints[there] == print_:
             return there
         at = (at + 1) & ((1 << graph.bits) - 1)
 
 
-def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
-    """Every state from the one in `words_` on, and every edge; returns how many states, FULL, or PAUSED to be called
-    again. `progress_`: int64 [PROGRESS], zeroed at the start.
+def draw_graph(plan, memo, graph, td, lay, rules, progress):
+    """Every state from the one in `td` on, and every edge; returns how many states, FULL, or PAUSED to be called
+    again. `progress`: int64 [PROGRESS], zeroed at the start.
     """
-    td, progress = address(words_), address(progress_)
     everybody = plan.endless + plan.ending
-    rows, first, target = words_at(graph.rows), words_at(graph.first), words_at(graph.target)
-    mover, unfinished, inside = words_at(graph.mover), words_at(graph.unfinished), words_at(graph.inside)
-    effects = words_at(graph.effect)
+    rows, first, target = graph.rows, graph.first, graph.target
+    mover, unfinished, inside = graph.mover, graph.unfinished, graph.inside
+    effects = graph.effect
     states, at, edges = progress[STATES_FOUND], progress[STATES_DONE], progress[EDGES_DRAWN]
     if states == 0:
         states = 1
@@ -89,16 +88,16 @@ def draw_graph(plan, memo, graph, words_, lay, rules, progress_):
                 continue
             if actor >= plan.endless:
                 left |= 1 << (actor - plan.endless)
-            elif words_at(graph.goal)[words_at(plan.labels)[actor] + label + 1]:
+            elif graph.goal[plan.labels[actor] + label + 1]:
                 entered |= 1 << actor
             number, numbers = 0, 1
             while number < numbers:
                 effect = effect_of(plan, memo, td, lay, rules, state, actor, number)
-                count = words_at(memo.pool)[effect + WAYS]
+                count = memo.pool[effect + WAYS]
                 number += 1
                 numbers = max(numbers, abs(count))
                 if count > 0:
-                    if edges == graph.most_edges or states == graph.most_states or words_at(memo.common)[STATE]:
+                    if edges == graph.most_edges or states == graph.most_states or memo.common[STATE]:
                         return FULL
                     behind = at_word(rows, states * plan.columns)
                     copy(behind, state, 0, plan.columns)

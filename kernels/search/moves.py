@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.language.atomics import enter, words_at
+from kernels.language.atomics import at_word, enter
 from kernels.language.syntax import out_of_line
-from kernels.layout import OUTCOME_COUNTS
+from kernels.layout import OUTCOME_COUNTS, Actor
 from kernels.search.saying import normal
 
 # By label: registers that name an actor which may be renamed, a bit each, kept out of the sum; then which one holds
 # what, from 1: an ending actor's endless one at hand and its set of endless ones, an endless actor's words that name an
 # ending one.
 NAMING, FIRST, SECOND = range(3)
+ACTOR_WORDS = len(Actor._fields)
 
 
 class Plan(NamedTuple):
@@ -26,7 +27,7 @@ class Plan(NamedTuple):
     is -1. A *row* is a state as searches keep it: the words that several actors use, a column each; then for each actor
     the number of its own words, taken together (see `kernels/search/state.py`); then the parts of the fingerprint.
     Findings are the outcomes, invariants that a move breaks, a deadlock, invariants that a state breaks. Compiled code
-    takes a plan as one record with addresses in place of arrays; see `addressed`.
+    takes a plan as one record with addresses in place of arrays; see `kernels.language.compile.words_of`.
     """
 
     endless: int
@@ -48,7 +49,7 @@ class Plan(NamedTuple):
     salt_of: np.ndarray  # [column] 0 where it has a place of its own in the fingerprint
     region: np.ndarray  # [column] part of the fingerprint: 0 shared, 1 + actor
     salt: np.ndarray  # [word] of an actor's own words; 0 as above
-    index_of: np.ndarray  # [actor] among its kind
+    me: np.ndarray  # [actor, field] as whom it takes steps; all share one tally
     step: np.ndarray  # [actor] addresses, see `kernels.language.entered.Entered`
     choices: np.ndarray  # [actor]
     labels: np.ndarray  # [actor] where the rows of its kind's labels begin
@@ -67,21 +68,15 @@ class Plan(NamedTuple):
 
 def row_of(plan, td, actor):
     """The row of an actor's label in tables by label."""
-    return words_at(plan.labels)[actor] + td[words_at(plan.pc)[actor]] + 1
-
-
-def enter_as(plan, place, td, lay, rules, actor, chosen):
-    """Call a step function as this actor; all share one tally."""
-    index, pc, register = words_at(plan.index_of)[actor], words_at(plan.pc)[actor], words_at(plan.register)[actor]
-    return enter(place, td, lay, rules, index, plan.tally, pc, register, chosen)
+    return plan.labels[actor] + td[plan.pc[actor]] + 1
 
 
 def choices_of(plan, td, lay, rules, actor):
-    return enter_as(plan, words_at(plan.choices)[actor], td, lay, rules, actor, 0)
+    return enter(plan.choices[actor], td, lay, rules, at_word(plan.me, actor * ACTOR_WORDS))
 
 
 def step_of(plan, td, lay, rules, actor, chosen):
-    return enter_as(plan, words_at(plan.step)[actor], td, lay, rules, actor, chosen)
+    return enter(plan.step[actor], td, lay, rules, at_word(plan.me, actor * ACTOR_WORDS), chosen)
 
 
 @out_of_line
@@ -92,7 +87,7 @@ def move(plan, td, lay, rules, actor, number):
     way, the first lowest, and one that is too high for its way is no move: then the count comes back negative.
     """
     count = 1
-    if words_at(plan.is_choice)[row_of(plan, td, actor)]:
+    if plan.is_choice[row_of(plan, td, actor)]:
         count = choices_of(plan, td, lay, rules, actor)
         chosen = number % count
         number //= count
@@ -102,7 +97,7 @@ def move(plan, td, lay, rules, actor, number):
     if word >= 0:
         td[word] = normal(lay, word, td[word])
     if plan.reduce:
-        while words_at(plan.is_choice)[row_of(plan, td, actor)]:
+        while plan.is_choice[row_of(plan, td, actor)]:
             ways = choices_of(plan, td, lay, rules, actor)
             step_of(plan, td, lay, rules, actor, number % ways)
             number //= ways

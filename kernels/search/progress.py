@@ -10,14 +10,13 @@ import numpy as np
 from kernels.language.entered import words_with_room
 from kernels.language.machine import Machine
 from kernels.layout import actors
-from kernels.protocol import record
 from kernels.search import liveness
 from kernels.search.breadth_first import Move, schedule_of
 from kernels.search.fingerprint import LABEL
 from kernels.search.memory import check, memos
 from kernels.search.moves import Plan
 from kernels.search.schedule import Schedule, machines
-from kernels.search.tables import addressed, compiled_graph, make_plan
+from kernels.search.tables import compiled_graph, make_plan
 from kernels.search.transitions import Memo
 
 EDGES = 12  # room for so many moves of a state, on average
@@ -78,11 +77,10 @@ def draw(
     """The graph; None where it has more than `most_states` states, or `go_on` has said no."""
     code, lay = compiled_graph(start.protocol), start.lay
     plan = make_plan(start, symmetry=symmetry, reduction=reduction)
-    records = record(lay), record(start.rules)
     words = words_with_room(lay.total_words)
     (memo,) = memos(plan, 1, most_states * lay.state_words)
-    kinds = {kind: machine for kind, (machine, _) in zip(start.protocol.actors, machines(start.protocol), strict=True)}
-    made = [kinds[kind] for _, kind, _ in actors(lay)]
+    kinds = dict(zip(start.protocol.actors, machines(start.protocol), strict=True))
+    made = [kinds[kind].machine for _, kind, _ in actors(lay)]
     goal = np.zeros(len(plan.is_choice), np.int64)
     for at, machine in zip(plan.labels, made, strict=True):
         goal[at + 1 : at + 1 + len(machine.goals)] = machine.goals
@@ -90,7 +88,7 @@ def draw(
     while True:
         words[: lay.state_words] = start.words[: lay.state_words]
         graph, progress = _room_for(size, plan.columns, goal), np.zeros(liveness.PROGRESS, np.int64)
-        drawn = addressed(plan), addressed(memo), addressed(graph), words, *records, progress
+        drawn = plan, memo, graph, words, lay, start.rules, progress
         states = int(code.draw_graph(*drawn))
         while states == liveness.PAUSED and go_on():
             states = int(code.draw_graph(*drawn))

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from kernels.language.atomics import address, words_at
+from kernels.language.compile import words_of
 from kernels.language.entered import words_with_room
 from kernels.language.machine import DONE
-from kernels.protocol import Protocol, record
+from kernels.protocol import Protocol
 from kernels.race.tally import xorshift
 from kernels.search.breadth_first import Move, Progress, schedule_of
 from kernels.search.moves import choices_of, move, noted
 from kernels.search.saying import rests
 from kernels.search.schedule import Schedule
-from kernels.search.tables import addressed, compile_search, make_plan
+from kernels.search.tables import compile_search, make_plan
 
 LONGEST = 20_000
 SHORTEST_WATCH_S = 0.2
@@ -37,16 +37,14 @@ def below(random, count):
     return ((random >> 20) & 0xFFFFFFFF) * count >> 32
 
 
-def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, shown_, priorities_):
-    """One schedule from `start_` on: until all have returned that come to an end, or `most` steps.
+def walk_once(plan, td, lay, rules, start, seed, changes, steps, most, shown, priorities):
+    """One schedule from `start` on: until all have returned that come to an end, or `most` steps.
 
-    `changes_`: the steps at which the actor in front falls behind, ascending; empty for uniform choice, where its first
-    is -1. `steps_` takes the moves, an actor * 4096 and a number each; `shown_[outcome]` the count of steps after which
-    it was first seen. Returns how many steps.
+    `changes`: the steps at which the actor in front falls behind, ascending; for uniform choice the first is -1.
+    `steps` takes the moves, an actor << 32 and a number each; `shown[outcome]` the count of steps after which it was
+    first seen. Returns how many steps.
     """
-    td, start, changes = address(words_), address(start_), address(changes_)
-    steps, shown = address(steps_), address(shown_)
-    everybody, priorities = plan.endless + plan.ending, address(priorities_)
+    everybody = plan.endless + plan.ending
     for word in range(lay.state_words):
         td[word] = start[word]
     random = seed
@@ -58,22 +56,22 @@ def walk_once(plan, words_, lay, rules, start_, seed, changes_, steps_, most, sh
     while taken < most:
         alive = False
         for ending in range(plan.endless, everybody):
-            alive |= td[words_at(plan.pc)[ending]] != DONE
+            alive |= td[plan.pc[ending]] != DONE
         if not alive:
             break
         actor = -1
         if uniform:
-            while actor < 0 or td[words_at(plan.pc)[actor]] == DONE:
+            while actor < 0 or td[plan.pc[actor]] == DONE:
                 random = xorshift(random)
                 actor = below(random, everybody)
         else:
             for one in range(everybody):
-                if td[words_at(plan.pc)[one]] != DONE and (actor < 0 or priorities[one] > priorities[actor]):
+                if td[plan.pc[one]] != DONE and (actor < 0 or priorities[one] > priorities[actor]):
                     actor = one
         random = xorshift(random)
         ways = choices_of(plan, td, lay, rules, actor)
         number = below(random, ways)
-        begin, stop = words_at(plan.start)[actor], words_at(plan.stop)[actor]
+        begin, stop = plan.start[actor], plan.stop[actor]
         before = 0
         for word in range(begin, stop):
             before = before * 31 + td[word]
@@ -137,7 +135,7 @@ def walk(
     start = Schedule(protocol, protocol.searched(rules), size)
     plan = make_plan(start, symmetry=False, reduction=False)
     run = compile_search(protocol, "walk", walk_once).walk_once
-    at, records = addressed(plan), (record(start.lay), record(start.rules))
+    at, records = words_of(plan), (words_of(start.lay), words_of(start.rules))
     random = np.random.default_rng(seed)
     words, steps = words_with_room(start.lay.total_words), np.empty(most_steps, np.int64)
     priorities = np.empty(len(start.actors), np.int64)

@@ -8,14 +8,12 @@ Nothing depends on how many threads there are: one part after the other gives th
 """
 
 from kernels.language.atomics import (
-    address,
     at_word,
     fetch_add_seq_cst,
     load_acquire,
     pause,
     prefetch_read,
     store_release,
-    words_at,
     yield_cpu,
 )
 from kernels.language.machine import DONE
@@ -62,22 +60,22 @@ def note_findings(store, part, shown, first, link):
 
 def expand(plan, memo, store, td, lay, rules, part):
     """Every move of the next states of this part; what may be new stays in its buckets, in the order of discovery."""
-    side = words_at(store.control)[SIDE]
+    side = store.control[SIDE]
     everybody = plan.endless + plan.ending
-    filled = at_word(words_at(store.filled), part * PARTS)
+    filled = at_word(store.filled, part * PARTS)
     for to in range(PARTS):
         filled[to] = 0
-    row = at_word(words_at(store.scratch), part * store.work)
+    row = at_word(store.scratch, part * store.work)
     shares = at_word(row, store.columns)
-    begin = words_at(store.done)[part]
-    end = min(words_at(store.rows)[side * PARTS + part], begin + CHUNK)
+    begin = store.done[part]
+    end = min(store.rows[side * PARTS + part], begin + CHUNK)
     fullest, steps, stuck = 0, 0, 0
     for number_of_row in range(begin, end):
         if fullest + plan.most_moves > store.bucket:
             end = number_of_row
             break
         place = (side * PARTS + part) * store.most_rows + number_of_row
-        state = at_word(words_at(store.frontier), place * store.columns)
+        state = at_word(store.frontier, place * store.columns)
         for column in range(0, store.columns, 8):  # the next row, while this one is worked on
             prefetch_read(state, store.columns + column)
         copy(row, state, 0, store.columns)
@@ -85,7 +83,7 @@ def expand(plan, memo, store, td, lay, rules, part):
         for actor in range(everybody):
             shares[actor] = share_of(plan, memo, state, actor)
             whole += shares[actor]
-        parent = (words_at(store.first)[side * PARTS + part] + number_of_row) * PARTS + part
+        parent = (store.first[side * PARTS + part] + number_of_row) * PARTS + part
         broken = broken_in(plan, memo, lay, state)
         if broken:
             note_findings(store, part, broken, plan.deadlock + 1, (parent << MOVE_BITS) + 1)
@@ -97,7 +95,7 @@ def expand(plan, memo, store, td, lay, rules, part):
             number, numbers = 0, 1
             while number < numbers:
                 effect = effect_of(plan, memo, td, lay, rules, state, actor, number)
-                at = at_word(words_at(memo.pool), effect)
+                at = at_word(memo.pool, effect)
                 link = (((parent << 8) | actor) << 12) | number
                 number += 1
                 numbers = max(numbers, abs(at[WAYS]))
@@ -117,27 +115,27 @@ def expand(plan, memo, store, td, lay, rules, part):
                         undo(plan, memo, row, actor, effect, state)
                         to = part_of(print_)
                         candidate = ((part * PARTS + to) * store.bucket + filled[to]) * CANDIDATE
-                        words_at(store.buckets)[candidate + PRINT] = print_
-                        words_at(store.buckets)[candidate + LINK] = link
+                        store.buckets[candidate + PRINT] = print_
+                        store.buckets[candidate + LINK] = link
                         filled[to] += 1
                         fullest = max(fullest, filled[to])
         if alive and not moved and not over(plan, lay, state):
             stuck += 1
             note_finding(store, part, plan.deadlock, (parent << MOVE_BITS) + 1)
-    words_at(store.done)[part] = end
-    words_at(store.transitions)[part * 16] += steps
-    words_at(store.deadlocks)[part * 16] += stuck
+    store.done[part] = end
+    store.transitions[part * 16] += steps
+    store.deadlocks[part * 16] += stuck
 
 
 def look_up(store, part):
     """Enter this part's candidates, of all parts in turn, that its table does not hold; each gets a link."""
-    table = at_word(words_at(store.tables), part << store.bits)
-    links = at_word(words_at(store.links), part * store.most_links)
+    table = at_word(store.tables, part << store.bits)
+    links = at_word(store.links, part * store.most_links)
     last = (1 << store.bits) - 1
-    states = words_at(store.states)[part]
+    states = store.states[part]
     for source in range(PARTS):
-        bucket = at_word(words_at(store.buckets), (source * PARTS + part) * store.bucket * CANDIDATE)
-        count = words_at(store.filled)[source * PARTS + part]
+        bucket = at_word(store.buckets, (source * PARTS + part) * store.bucket * CANDIDATE)
+        count = store.filled[source * PARTS + part]
         for number in range(min(AHEAD, count)):
             prefetch_read(table, slot_of(bucket[number * CANDIDATE + PRINT], store.bits))
         for number in range(count):
@@ -153,39 +151,39 @@ def look_up(store, part):
                 table[at] = print_
                 links[states] = bucket[number * CANDIDATE + LINK]
                 states += 1
-    words_at(store.states)[part] = states
+    store.states[part] = states
 
 
 def row_at(store, side, link):
     """The row of a link's parent."""
     parent = link >> MOVE_BITS
     at = side * PARTS + parent % PARTS
-    row = at * store.most_rows + parent // PARTS - words_at(store.first)[at]
-    return at_word(words_at(store.frontier), row * store.columns)
+    row = at * store.most_rows + parent // PARTS - store.first[at]
+    return at_word(store.frontier, row * store.columns)
 
 
 def insert(plan, memo, store, td, lay, rules, part):
     """Take in what is new of this part's candidates: their rows are made by taking the move once more."""
-    side = words_at(store.control)[SIDE]
+    side = store.control[SIDE]
     to = (1 - side) * PARTS + part
-    links = at_word(words_at(store.links), part * store.most_links)
-    state = words_at(store.states)[part]
+    links = at_word(store.links, part * store.most_links)
+    state = store.states[part]
     look_up(store, part)
-    states = words_at(store.states)[part]
-    rows = words_at(store.rows)[to]
+    states = store.states[part]
+    rows = store.rows[to]
     while state < states:
         parent = row_at(store, side, links[state])
         ahead = row_at(store, side, links[min(state + 1, states - 1)])
         for column in range(0, store.columns, 8):
             prefetch_read(ahead, column)
-        child = at_word(words_at(store.frontier), (to * store.most_rows + rows) * store.columns)
+        child = at_word(store.frontier, (to * store.most_rows + rows) * store.columns)
         actor = (links[state] >> 12) & 255
         copy(child, parent, 0, store.columns)
         effect = effect_of(plan, memo, td, lay, rules, parent, actor, links[state] & (NUMBERS - 1))
         apply(plan, memo, child, actor, effect)
         rows += 1
         state += 1
-    words_at(store.rows)[to] = rows
+    store.rows[to] = rows
 
 
 def meet(control, threads):
@@ -205,13 +203,12 @@ def meet(control, threads):
             yield_cpu()
 
 
-def search(plan, memo, store, words_, lay, rules, thread, threads):
+def search(plan, memo, store, td, lay, rules, thread, threads):
     """One thread's share of the search, until there is something for Python to do; returns the command that says what.
 
-    `words_`: this thread's own copy of a state with a tally behind it, and room before it.
+    `td`: this thread's own copy of a state with a tally behind it, and room before it.
     """
-    td = address(words_)
-    control = words_at(store.control)
+    control = store.control
     while True:
         if control[STAGE] == EXPAND:
             for part in range(thread, PARTS, threads):

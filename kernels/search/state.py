@@ -4,7 +4,7 @@ A row of a search has the number where the words would be twenty. Numbers differ
 nothing that a search reports depends on them.
 """
 
-from kernels.language.atomics import at_word, compare_exchange_seq_cst, pause, store_release, words_at
+from kernels.language.atomics import at_word, compare_exchange_seq_cst, pause, store_release
 from kernels.language.syntax import out_of_line
 from kernels.search.fingerprint import ACTOR, FACTOR_1, LABEL, OF_LABEL, RELATIONS, SUM, mix, sums_of, term
 from kernels.search.moves import FIRST, NAMING, SECOND, row_of
@@ -23,10 +23,10 @@ def hash_of_words(actor, words, count):
 
 def relation(plan, td, actor, endless):
     """What an ending actor's words say about an endless one: awaited, visited, at hand."""
-    at, awaiting = words_at(plan.register)[actor], words_at(plan.awaiting)[actor]
+    at, awaiting = plan.register[actor], plan.awaiting[actor]
     row = row_of(plan, td, actor) * plan.holding
     word = td[awaiting + endless] if awaiting >= 0 else 0
-    first, second = words_at(plan.holds)[row + FIRST], words_at(plan.holds)[row + SECOND]
+    first, second = plan.holds[row + FIRST], plan.holds[row + SECOND]
     if first:
         word |= (td[at + first - 1] == endless) << 8
     if second:
@@ -37,17 +37,17 @@ def relation(plan, td, actor, endless):
 @out_of_line
 def describe(plan, memo, td, actor, facts):
     """Write down what is known of an actor's own words, which stand in `td`."""
-    start, at, stop = words_at(plan.start)[actor], words_at(plan.register)[actor], words_at(plan.stop)[actor]
+    start, at, stop = plan.start[actor], plan.register[actor], plan.stop[actor]
     row = row_of(plan, td, actor)
-    holds = at_word(words_at(plan.holds), row * plan.holding)
+    holds = at_word(plan.holds, row * plan.holding)
     naming = holds[NAMING]
     total = 0
     for word in range(start, at):
-        total += term(words_at(plan.salt)[word], td[word])
+        total += term(plan.salt[word], td[word])
     for place in range(stop - at):
-        total += term(words_at(plan.salt)[at + place] * (1 - (naming >> place & 1)), td[at + place])
-    facts[ACTOR], facts[SUM], facts[LABEL] = actor, total, td[words_at(plan.pc)[actor]]
-    facts[OF_LABEL] = words_at(plan.of_label)[row]
+        total += term(plan.salt[at + place] * (1 - (naming >> place & 1)), td[at + place])
+    facts[ACTOR], facts[SUM], facts[LABEL] = actor, total, td[plan.pc[actor]]
+    facts[OF_LABEL] = plan.of_label[row]
     if actor >= plan.endless:
         for endless in range(plan.endless):
             facts[RELATIONS + endless] = relation(plan, td, actor, endless)
@@ -61,16 +61,16 @@ def describe(plan, memo, td, actor, facts):
 
 def place_of(plan, memo, td, actor):
     """Where an actor's own words stand among the slots, or the empty one where they belong."""
-    start = words_at(plan.start)[actor]
-    count = words_at(plan.stop)[actor] - start
-    common, slots = words_at(memo.common), words_at(memo.slots)
+    start = plan.start[actor]
+    count = plan.stop[actor] - start
+    common, slots = memo.common, memo.slots
     mask = (1 << common[SLOT_BITS]) - 1
     at = hash_of_words(actor, at_word(td, start), count) & mask
     while True:
         there = slots[mask + 1 + at] - 1
         if there < 0:
             return mask + 1 + at
-        known = at_word(words_at(memo.locals), there * memo.width)
+        known = at_word(memo.locals, there * memo.width)
         same = known[ACTOR] == actor
         place = 0
         while same and place < count:
@@ -84,12 +84,12 @@ def place_of(plan, memo, td, actor):
 @out_of_line
 def more_slots(plan, memo):
     """A table of twice the size, with all own words in it."""
-    common, slots = words_at(memo.common), words_at(memo.slots)
+    common, slots = memo.common, memo.slots
     common[SLOT_BITS] += 1
     mask = (1 << common[SLOT_BITS]) - 1
     for number in range(common[INTERNED]):
-        known = at_word(words_at(memo.locals), number * memo.width)
-        count = words_at(plan.stop)[known[ACTOR]] - words_at(plan.start)[known[ACTOR]]
+        known = at_word(memo.locals, number * memo.width)
+        count = plan.stop[known[ACTOR]] - plan.start[known[ACTOR]]
         at = hash_of_words(known[ACTOR], at_word(known, memo.words), count) & mask
         while slots[mask + 1 + at] != 0:
             at = (at + 1) & mask
@@ -99,19 +99,19 @@ def more_slots(plan, memo):
 @out_of_line
 def number_of_own(plan, memo, td, actor):
     """The number of the own words that an actor has in `td`; one thread at a time."""
-    common = words_at(memo.common)
+    common = memo.common
     while compare_exchange_seq_cst(common, LOCK, 0, 1) != 0:
         pause()
     at = place_of(plan, memo, td, actor)
-    number = words_at(memo.slots)[at] - 1
+    number = memo.slots[at] - 1
     if number < 0:
         number = common[INTERNED]
         if number == memo.most_locals:
             common[STATE] |= CROWDED
             number = 0
         else:
-            describe(plan, memo, td, actor, at_word(words_at(memo.locals), number * memo.width))
-            words_at(memo.slots)[at] = number + 1
+            describe(plan, memo, td, actor, at_word(memo.locals, number * memo.width))
+            memo.slots[at] = number + 1
             common[INTERNED] += 1
             if 2 * common[INTERNED] > 1 << common[SLOT_BITS]:
                 more_slots(plan, memo)
@@ -123,11 +123,11 @@ def number_of_own(plan, memo, td, actor):
 def unpack(plan, memo, td, row):
     """The words of a row."""
     for column in range(plan.shared):
-        td[words_at(plan.word)[column]] = row[column]
+        td[plan.word[column]] = row[column]
     for actor in range(plan.endless + plan.ending):
-        known = at_word(words_at(memo.locals), row[plan.shared + actor] * memo.width + memo.words)
-        start = words_at(plan.start)[actor]
-        for word in range(start, words_at(plan.stop)[actor]):
+        known = at_word(memo.locals, row[plan.shared + actor] * memo.width + memo.words)
+        start = plan.start[actor]
+        for word in range(start, plan.stop[actor]):
             td[word] = known[word - start]
 
 
@@ -139,17 +139,17 @@ def pack(plan, memo, td, row):
     sums[0] = 0
     for actor in range(everybody):
         row[plan.shared + actor] = number_of_own(plan, memo, td, actor)
-        sums[1 + actor] = words_at(memo.locals)[row[plan.shared + actor] * memo.width + SUM]
+        sums[1 + actor] = memo.locals[row[plan.shared + actor] * memo.width + SUM]
     for column in range(plan.shared):
-        row[column] = td[words_at(plan.word)[column]]
-        sums[words_at(plan.region)[column]] += term(words_at(plan.salt_of)[column], row[column])
+        row[column] = td[plan.word[column]]
+        sums[plan.region[column]] += term(plan.salt_of[column], row[column])
 
 
 def is_as_before(plan, memo, td, row, actor):
     """Whether an actor's own words in `td` are those of the row."""
-    known = at_word(words_at(memo.locals), row[plan.shared + actor] * memo.width + memo.words)
-    start = words_at(plan.start)[actor]
+    known = at_word(memo.locals, row[plan.shared + actor] * memo.width + memo.words)
+    start = plan.start[actor]
     differing = 0
-    for word in range(start, words_at(plan.stop)[actor]):
+    for word in range(start, plan.stop[actor]):
         differing |= td[word] ^ known[word - start]
     return differing == 0

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from kernels.language import compile as native
-from kernels.language.atomics import words_at
 from kernels.language.machine import Machine
 from kernels.language.naming import WORDS, Holds, OfMe, OneOf, SetOf
 from kernels.language.syntax import LanguageError, Naming, Site
@@ -62,17 +61,17 @@ def compile_search(protocol: Protocol, name: str, *entries: Any) -> Any:
 
 def _asked(protocol: Protocol) -> tuple[str, dict[str, Any]]:
     """Source of the functions of `OPEN`, each a sum over what the protocol says, and what the names in it mean."""
-    values: dict[str, Any] = {"term": term, "factor": factor, "words_at": words_at, "RELATIONS": RELATIONS}
+    values: dict[str, Any] = {"term": term, "factor": factor, "RELATIONS": RELATIONS}
     sums: dict[Any, list[str]] = {open_: [] for open_ in OPEN}
     for place, (where, function) in enumerate(protocol.states.renamed.items()):
         values[f"renamed_{place}"] = function
-        of, first = protocol.words.row_of[where].per, f"words_at(plan.first_named)[{place}]"
+        of, first = protocol.words.row_of[where].per, f"plan.first_named[{place}]"
         whose: Any = saying.in_shared
         if isinstance(of, ActorKind):
             whose = saying.of_endless if of.endless else saying.of_ending
         at, salt = ("at", f" + 2 * (at - {first})") if whose is saying.in_shared else (f"{first} + actor", "")
-        word = f"renamed_{place}(plan, row[words_at(plan.named)[{at}]], order)"
-        loop = f"for at in range({first}, words_at(plan.first_named)[{place + 1}]):\n        " * (at == "at")
+        word = f"renamed_{place}(plan, row[plan.named[{at}]], order)"
+        loop = f"for at in range({first}, plan.first_named[{place + 1}]):\n        " * (at == "at")
         sums[whose].append(f"{loop}total += term(factor({place}){salt}, {word})")
         word = f"renamed_{place}(plan, known[RELATIONS + {place}], order)"
         sums[saying.held_by].append(f"if {place} < plan.held:\n        total += term(factor({place}), {word})")
@@ -110,12 +109,6 @@ def get_ready(protocol: Protocol) -> None:
         machines(protocol)
 
 
-def addressed(fields: moves.Plan | memo.Memo | store.Store | liveness.Graph) -> Any:
-    """The fields as one record, addresses in place of arrays, which the caller keeps alive."""
-    numbers = [it.ctypes.data if isinstance(it, np.ndarray) else it for it in fields]
-    return np.array(tuple(numbers), [(name, np.int64) for name in fields._fields])[()]
-
-
 def is_a_choice(site: Site | None) -> bool:
     """Whether the step is one: a site that names no word."""
     return site is not None and " " not in site.text
@@ -150,7 +143,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
     lay, protocol = run.lay, run.protocol
     kinds, made = list(protocol.actors), machines(protocol)
     everybody = list(actors(lay))
-    kind_of = [kinds.index(kind) for _, kind, _ in everybody]
+    kind_of, tally = [kinds.index(kind) for _, kind, _ in everybody], everybody[0][2].tally
     endless = sum(kind.endless for _, kind, _ in everybody)
     ending = len(everybody) - endless
     fold_endless = int(symmetry and endless > 1)
@@ -164,12 +157,12 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         if of and folds[of] and where not in renamed and row.words(lay._asdict()):
             raise LanguageError(f"{row.name} names a {of.name}, and `renamed` does not say what it is renamed")
 
-    labels = 1 + max(len(machine.sites) for machine, _ in made)
-    held = 1 + max((renamed.index(word) for machine, _ in made for word in _held_by(machine) & {*renamed}), default=-1)
+    labels = 1 + max(len(one.machine.sites) for one in made)
+    held = 1 + max((renamed.index(it) for one in made for it in _held_by(one.machine) & {*renamed}), default=-1)
     holding = moves.FIRST + max(held, 2)
     is_choice, of_label = np.zeros((len(kinds), labels), np.int64), np.zeros((len(kinds), labels), np.int64)
     holds = np.zeros((len(kinds), labels, holding), np.int64)
-    for place, (kind, (machine, _)) in enumerate(zip(kinds, made, strict=True)):
+    for place, (kind, machine) in enumerate(zip(kinds, (one.machine for one in made), strict=True)):
         if protocol.states.of_label and kind.endless:
             of_label[place, 1 : 1 + len(machine.sites)] = protocol.states.of_label(machine)
         kept = {Holds[word]: moves.FIRST + how for how, word in enumerate(renamed)}
@@ -203,7 +196,7 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         ending=ending,
         fold_endless=fold_endless,
         reduce=int(reduction),
-        tally=everybody[0][2].tally,
+        tally=tally,
         most_moves=len(everybody) * _ways(protocol, lay) ** 2,
         outcomes=len(protocol.outcomes),
         deadlock=len(protocol.outcomes) + len(protocol.states.of_changes),
@@ -218,9 +211,9 @@ def make_plan(run: Schedule, *, symmetry: bool, reduction: bool) -> moves.Plan:
         salt_of=salt[word],
         region=region[word],
         salt=salt,
-        index_of=np.array([me.index for _, _, me in everybody], np.int64),
-        step=np.array([made[kind][1].step_at for kind in kind_of], np.int64),
-        choices=np.array([made[kind][1].choices_at for kind in kind_of], np.int64),
+        me=np.array([me._replace(tally=tally) for _, _, me in everybody], np.int64),
+        step=np.array([made[kind].step.address for kind in kind_of], np.int64),
+        choices=np.array([made[kind].choices.address for kind in kind_of], np.int64),
         labels=np.array(kind_of, np.int64) * labels,
         start=np.array(starts, np.int64),
         stop=np.array(ends, np.int64),

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.language.atomics import SEEN_COUNT, SEEN_ROOM, at_word, words_at
+from kernels.language.atomics import at_word
+from kernels.language.llvm import SEEN_COUNT, SEEN_ROOM
 from kernels.language.syntax import out_of_line
 from kernels.search.effects import (
     ABROAD,
@@ -69,11 +70,11 @@ def hash_of(one, other):
 
 def edge_place(memo, node, value):
     """Where the edge of this value stands, or the empty place where it belongs."""
-    bits = words_at(memo.counters)[BITS]
+    bits = memo.counters[BITS]
     mask = (1 << bits) - 1
     at = hash_of(node, value) & mask
     while True:
-        edge = at_word(words_at(memo.edges), (mask + 1 + at) * EDGE_WORDS)
+        edge = at_word(memo.edges, (mask + 1 + at) * EDGE_WORDS)
         if edge[0] == 0 or (edge[0] == node and edge[1] == value):
             return edge
         at = (at + 1) & mask
@@ -82,11 +83,11 @@ def edge_place(memo, node, value):
 @out_of_line
 def more_edges(memo):
     """A table of twice the size, with all edges in it."""
-    counters = words_at(memo.counters)
+    counters = memo.counters
     counters[BITS] += 1
     half = 1 << (counters[BITS] - 1)
     for place in range(half):
-        edge = at_word(words_at(memo.edges), (half + place) * EDGE_WORDS)
+        edge = at_word(memo.edges, (half + place) * EDGE_WORDS)
         if edge[0] != 0:
             to = edge_place(memo, edge[0], edge[1])
             to[0], to[1], to[2] = edge[0], edge[1], edge[2]
@@ -95,7 +96,7 @@ def more_edges(memo):
 @out_of_line
 def behind(memo, node, value):
     """The node behind one, by the value of its word; made where there is none."""
-    counters = words_at(memo.counters)
+    counters = memo.counters
     edge = edge_place(memo, node, value)
     if edge[0] == 0:
         counters[NODES] += 1
@@ -112,19 +113,19 @@ def begin_of(memo, own, number):
     """The node at which the tree of this move begins, made where there is none."""
     if number:
         return behind(memo, -1 - own, number)
-    roots = words_at(memo.root)
+    roots = memo.root
     if roots[own] == 0:
-        words_at(memo.counters)[NODES] += 1
-        roots[own] = words_at(memo.counters)[NODES]
+        memo.counters[NODES] += 1
+        roots[own] = memo.counters[NODES]
     return roots[own]
 
 
 def node_behind(memo, node, value):
     """`behind` for a node whose first value stands in it."""
-    at = at_word(words_at(memo.nodes), node * NODE_WORDS)
+    at = at_word(memo.nodes, node * NODE_WORDS)
     if at[CHILD] == 0:
-        words_at(memo.counters)[NODES] += 1
-        at[VALUE], at[CHILD] = value, words_at(memo.counters)[NODES]
+        memo.counters[NODES] += 1
+        at[VALUE], at[CHILD] = value, memo.counters[NODES]
     if at[VALUE] == value:
         return at[CHILD]
     return behind(memo, node, value)
@@ -133,7 +134,7 @@ def node_behind(memo, node, value):
 @out_of_line
 def remember(plan, memo, td, lay, row, actor, number, effect):
     """Grow the tree of this move by what the step machines have looked at."""
-    counters, marks, nodes = words_at(memo.counters), words_at(memo.marks), words_at(memo.nodes)
+    counters, marks, nodes = memo.counters, memo.marks, memo.nodes
     counters[STAMP] += 1
     marks[plan.shared + actor] = counters[STAMP]
     node = begin_of(memo, row[plan.shared + actor], number)
@@ -141,7 +142,7 @@ def remember(plan, memo, td, lay, row, actor, number, effect):
         word = td[SEEN_COUNT - 1 - place]
         if word >= lay.state_words:
             continue
-        column = words_at(plan.column)[word]
+        column = plan.column[word]
         if marks[column] == counters[STAMP]:
             continue
         marks[column] = counters[STAMP]
@@ -149,7 +150,7 @@ def remember(plan, memo, td, lay, row, actor, number, effect):
         if at[KIND] == UNKNOWN:
             at[KIND] = column + 1
         if at[KIND] != column + 1:
-            words_at(memo.common)[STATE] |= IMPOSSIBLE
+            memo.common[STATE] |= IMPOSSIBLE
             return
         node = node_behind(memo, node, row[column])
     at = at_word(nodes, node * NODE_WORDS)
@@ -162,10 +163,10 @@ def learn(plan, memo, td, lay, rules, row, actor, number):
     unpack(plan, memo, td, row)
     td[SEEN_COUNT] = 0
     _, count = move(plan, td, lay, rules, actor, number)
-    counters, common, pool = words_at(memo.counters), words_at(memo.common), words_at(memo.pool)
+    counters, common, pool = memo.counters, memo.common, memo.pool
     if td[SEEN_COUNT] >= SEEN_ROOM - 2:
         common[STATE] |= IMPOSSIBLE
-    known = words_at(memo.locals)
+    known = memo.locals
     own, mine = row[plan.shared + actor], number_of_own(plan, memo, td, actor)
     # The first effect is never remembered: it stands where there is no room for another.
     most = plan.shared + plan.endless + plan.ending + 2
@@ -178,15 +179,15 @@ def learn(plan, memo, td, lay, rules, row, actor, number):
     at[OWN], at[OWN_SUM] = mine, known[mine * memo.width + SUM] - known[own * memo.width + SUM]
     at[ABROAD], at[WRITES] = 0, 0
     for column in range(plan.shared):
-        before, after = row[column], td[words_at(plan.word)[column]]
+        before, after = row[column], td[plan.word[column]]
         if after != before:
             write = at_word(at, EFFECT_WORDS + at[WRITES] * WRITE_WORDS)
-            salt, region = words_at(plan.salt_of)[column], words_at(plan.region)[column]
+            salt, region = plan.salt_of[column], plan.region[column]
             write[COLUMN], write[WRITTEN], write[REGION] = column, after, region
             write[DIFFERENCE] = term(salt, after) - term(salt, before)
             at[WRITES] += 1
             at[ABROAD] |= region != 0 and region != 1 + actor
-            at[BROKEN] |= broken_by(lay, words_at(plan.word)[column], before, after)
+            at[BROKEN] |= broken_by(lay, plan.word[column], before, after)
     for other in range(plan.endless + plan.ending):
         if other != actor and not is_as_before(plan, memo, td, row, other):
             common[STATE] |= IMPOSSIBLE
@@ -199,9 +200,9 @@ def learn(plan, memo, td, lay, rules, row, actor, number):
 def effect_of(plan, memo, td, lay, rules, row, actor, number):
     """The place in the pool of what this move does in this state."""
     own = row[plan.shared + actor]
-    node = words_at(memo.root)[own] if number == 0 else edge_place(memo, -1 - own, number)[2]
+    node = memo.root[own] if number == 0 else edge_place(memo, -1 - own, number)[2]
     while node:
-        at = at_word(words_at(memo.nodes), node * NODE_WORDS)
+        at = at_word(memo.nodes, node * NODE_WORDS)
         if at[KIND] == EFFECT:
             return at[CHILD]
         if at[KIND] == UNKNOWN:
@@ -213,6 +214,6 @@ def effect_of(plan, memo, td, lay, rules, row, actor, number):
 
 def memory_of(memo):
     """Words that the memo has taken, a thread's own and what is shared."""
-    counters, common = words_at(memo.counters), words_at(memo.common)
+    counters, common = memo.counters, memo.common
     own = counters[NODES] * NODE_WORDS + counters[POOL] + (EDGE_WORDS << (counters[BITS] + 1))
     return own + common[INTERNED] * (memo.width + 1) + (1 << (common[SLOT_BITS] + 1))

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from kernels.language.syntax import SITES, Site
 from kernels.layout import OUTCOME_COUNTS, Layout, Word, row_at
 from kernels.protocol import Protocol
-from kernels.search.interpreted import interpreted_machines
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Schedule, interpreted_machines
 from kernels.story.events import RETURNED, Access, Event, Held, Story, Turn
 from kernels.story.spans import gathered
 

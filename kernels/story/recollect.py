@@ -12,17 +12,14 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from kernels.language import atomics
 from kernels.language.parse import flat
 from kernels.language.syntax import SITES, Site, Step, Steps, Sub
-from kernels.language.worlds import World
 from kernels.layout import Layout, actors, name_of, reading
 from kernels.protocol import Protocol
 from kernels.race.ring import Entry, Mark
 from kernels.story.events import Access, Event, Story
 from kernels.story.spans import gathered
 
-_PYTHON = World(atomics.PYTHON, lambda bound: bound)
 Paths = dict[str, list[tuple[str, ...]]]
 
 
@@ -203,6 +200,6 @@ def _operations(protocol: Protocol) -> dict[int, tuple[Callable[..., Any], bool]
         known: dict[str, Any] = {**one.source.__globals__}  # type: ignore[attr-defined]
         for step in flat(one.body):
             if isinstance(step, Step) and not step.is_choice:
-                run = _PYTHON.resolve(known[ast.unparse(step.call.func)])
+                run = known[ast.unparse(step.call.func)]
                 found[step.site.number] = run, len(inspect.signature(run).parameters) > 2
     return found

@@ -5,7 +5,6 @@ exit. Where KVM has a mirror of the S-EPT, both say the same of a page as long a
 holds mmu_lock for write, and the page behind an entry is the TD's own.
 """
 
-from kernels.language.atomics import words_at
 from kernels.language.machine import DONE, Machine
 from kernels.language.syntax import Site
 from kernels.search.fingerprint import OF_LABEL, facts_of
@@ -52,7 +51,7 @@ def references_lost(plan, memo, lay, row):
     known = 0
     for vcpu in range(plan.endless):
         known += facts_of(plan, memo, row, vcpu)[OF_LABEL]
-    epochs = row[words_at(plan.column)[lay.epoch_tracking]]
+    epochs = row[plan.column[lay.epoch_tracking]]
     counted = refcount_of(epochs, 0) + refcount_of(epochs, 1)
     return counted < known & ((1 << MOST_SHIFT) - 1) or counted > known >> MOST_SHIFT
 
@@ -71,9 +70,9 @@ def is_in_step(spte, state, is_table):
 
 def mirror_lost(plan, memo, lay, row):
     """Whether a mirror SPTE and its S-EPT entry differ while nobody changes them."""
-    if not has_mirror(lay) or over(plan, lay, row) or row[words_at(plan.column)[lay.mmu_lock]] & 1:
+    if not has_mirror(lay) or over(plan, lay, row) or row[plan.column[lay.mmu_lock]] & 1:
         return 0
-    column, lost = words_at(plan.column), 0
+    column, lost = plan.column, 0
     for page in range(lay.pages + lay.tables):
         spte, entry = row[column[mirror(lay, page)]], row[column[sept(lay, page)]]
         lost |= spte != Mirror.FROZEN and not is_in_step(spte, state_of(entry), page >= lay.pages)
@@ -84,7 +83,7 @@ def not_owned(plan, memo, lay, row):
     """Whether an S-EPT entry leads to a page that is not the TD's."""
     if not has_mirror(lay) or over(plan, lay, row):
         return 0
-    column, lost = words_at(plan.column), 0
+    column, lost = plan.column, 0
     for page in range(lay.pages + lay.tables):
         entry, owned = row[column[sept(lay, page)]], row[column[owner(lay, page)]]
         is_ours = page_of(entry) == generation_of(owned) << 8 and phase_of(owned) != Phase.FREE

@@ -7,7 +7,6 @@ one flow needs costs the others nothing, neither words of the state nor time. Al
 import functools
 from typing import Any, NamedTuple
 
-from kernels.language.atomics import words_at
 from kernels.language.steps import composed
 from kernels.language.syntax import SITES, Site, number_first
 from kernels.layout import Layout, Sizes
@@ -82,7 +81,7 @@ def only_held(lay, word, value):
 
 def is_dead(plan, lay, row):
     """KVM_BUG_ON: the VM is dead."""
-    return row[words_at(plan.column)[lay.vm_bugged]]
+    return row[plan.column[lay.vm_bugged]]
 
 
 def has_left(lay, vcpu, word, value):

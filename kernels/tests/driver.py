@@ -2,8 +2,7 @@
 
 from kernels.language.syntax import Site
 from kernels.layout import OUTCOME_COUNTS
-from kernels.search.interpreted import interpreted_machines
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Schedule, interpreted_machines
 from kernels.tdx import bits
 from kernels.tdx.counters import STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome

@@ -8,21 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from kernels.language.atomics import address, at_word
+from kernels.language.atomics import at_word
 from kernels.search.breadth_first import Search
 from kernels.search.fingerprint import fingerprint
 from kernels.search.schedule import Schedule
 from kernels.search.state import pack
-from kernels.search.tables import addressed, compile_search, make_plan
+from kernels.search.tables import compile_search, make_plan
 from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow, protocol_of
 from kernels.tdx.rules import Flow, Rules
 from kernels.tests.naive import Space, State, StepMachine, no_collector
 from kernels.tests.symmetry import representative
 
 
-def take_prints(plan, memo, words_, states_, row_, prints_, many, count):
-    """The fingerprint of each state in `states_`, all of whose words stand one behind the other."""
-    td, row, states, found = address(words_), address(row_), address(states_), address(prints_)
+def take_prints(plan, memo, td, states, row, found, many, count):
+    """The fingerprint of each state in `states`, all of whose words stand one behind the other."""
     for number in range(many):
         state = at_word(states, number * count)
         for word in range(count):
@@ -46,9 +45,7 @@ def prints_of(it: Search, states: Collection[State]) -> list[int]:
     """The fingerprints with which this search would begin in these states."""
     found, row = np.zeros(len(states), np.int64), np.zeros(it.plan.columns, np.int64)
     words = np.array(list(states), np.int64).ravel()
-    compiled().take_prints(
-        addressed(it.plan), addressed(it.memos[0]), it.words[0], words, row, found, len(found), len(words) // len(found)
-    )
+    compiled().take_prints(it.plan, it.memos[0], it.words[0], words, row, found, len(found), len(words) // len(found))
     return [int(print_) for print_ in found]
 
 
@@ -77,7 +74,7 @@ def taken_together(machine: StepMachine, space: Space) -> dict[State, int]:
 def _chooses(machine: StepMachine, actor: str, state: State) -> bool:
     """Whether the actor's next step is a choice: its site names no word."""
     me, kind = machine.actors[actor]
-    site = kind.made.sites[state[me.pc]] if state[me.pc] >= 0 else None
+    site = kind.machine.sites[state[me.pc]] if state[me.pc] >= 0 else None
     return site is not None and " " not in site.text
 
 

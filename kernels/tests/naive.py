@@ -1,7 +1,7 @@
 """The slow obvious search: states are tuples in a dictionary, every move of everybody is taken, nothing is left out.
 
 No fingerprints, no folding of actors that are alike, no steps taken together, nothing compiled. What moves is the step
-machine's source, run as Python. `generators.py` has the other thing that can be searched.
+machine's source, run as Python.
 
 One thing is folded here as in the explorer, or no search would end. A failed try to share one of the module's locks
 leaves its 2 in the word until the exclusive holder's release stores 0, so a vCPU that tries again and again counts up
@@ -14,15 +14,12 @@ import gc
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
-from kernels.language import atomics
-from kernels.language.machine import DONE, Machine, step_machine
-from kernels.language.straight import Names
-from kernels.language.syntax import Steps
-from kernels.language.worlds import World
+from kernels.language.entered import Entered, interpreted
+from kernels.language.machine import DONE
 from kernels.layout import OUTCOME_COUNTS, Actor, Layout
 from kernels.search.breadth_first import Move
 from kernels.tdx.outcomes import OUTCOMES, Outcome
@@ -31,17 +28,6 @@ from kernels.tdx.rules import Flow, Ioctl, Rules
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 State = tuple[Any, ...]
-
-
-class Moving(Protocol):
-    """What can be searched."""
-
-    start: State
-
-    def moves(self, state: State) -> list[Move]: ...
-    def after(self, state: State, move: Move) -> tuple[State, set[str]]: ...
-    def returned(self, state: State) -> bool: ...
-    def over(self, state: State) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +45,7 @@ class Space:
     hopeless: set[State]
 
 
-def search(moving: Moving) -> Space:
+def search(moving: "StepMachine") -> Space:
     """Breadth first, until nothing new is found."""
     depth: dict[State, int] = {moving.start: 0}
     edges: list[tuple[State, Move, State]] = []
@@ -112,26 +98,7 @@ def leading_to(goal: set[State], edges: list[tuple[State, Move, State]]) -> set[
     return found
 
 
-WORLD = World(atomics.PYTHON, lambda bound: bound)
-
-
-class AsPython(NamedTuple):
-    """A step machine whose `step(td, lay, rules, me, chosen)` and `choices(td, lay, rules, me)` are plain Python."""
-
-    made: Machine
-    step: Any
-    choices: Any
-
-
-@functools.cache
-def as_python(function: Steps, world: World = WORLD) -> AsPython:
-    """The step machine's generated source, run over this meaning of the primitives."""
-    names = Names()
-    made = step_machine(function, names)
-    known = {**names.values, "own": atomics.own, "set_own": atomics.set_own}
-    space = {name: world.resolve(value) for name, value in known.items()}
-    exec(compile(made.source, f"<step machine of {function.name}>", "exec"), space)
-    return AsPython(made, space[f"{made.name}_step"], space[f"{made.name}_choices"])
+as_python = functools.cache(interpreted)
 
 
 def fold(words: list[int], lay: Layout) -> None:
@@ -174,11 +141,11 @@ class StepMachine:
     """The step machines of all actors; a state is the tuple of its words."""
 
     def __init__(
-        self, rules: Rules, size: Size, for_vcpu: AsPython | None = None, for_zapper: AsPython | None = None
+        self, rules: Rules, size: Size, for_vcpu: Entered | None = None, for_zapper: Entered | None = None
     ) -> None:
         vcpu, zapper = protocol_of(Flow(rules.flow)).actors.values()
         kinds = {"vcpu": for_vcpu or as_python(vcpu), "zapper": for_zapper or as_python(zapper)}
-        registers = {f"{kind}_registers": made.made.registers for kind, made in kinds.items()}
+        registers = {f"{kind}_registers": made.machine.registers for kind, made in kinds.items()}
         lay = plan(*size, flow=rules.flow, lps=max(1, rules.lps), packed=True, **registers)
         words = start(lay, rules)
         self.rules, self.size, self.lay = rules, size, with_short_tally(lay)
@@ -212,16 +179,3 @@ class StepMachine:
     def over(self, state: State) -> bool:
         """Whether nobody is left to wait for: every zapper has returned, or KVM_BUG_ON has killed the VM."""
         return bool(state[self.lay.vm_bugged]) or self.returned(state)
-
-    def shared(self, state: State) -> State:
-        """The state as the generators have it too: the shared words, and the step of each actor."""
-        private = {
-            at
-            for actor, kind in self.actors.values()
-            for at in (actor.pc, *range(actor.register, actor.register + kind.made.registers))
-        }
-        sites = (
-            kind.made.sites[state[actor.pc]] if state[actor.pc] != DONE else None
-            for actor, kind in self.actors.values()
-        )
-        return tuple(word for at, word in enumerate(state) if at not in private), tuple(map(str, sites))

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any, ClassVar
 
-from kernels.language import atomics
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, HARNESS_VALUES, SITES, Site, Steps, kind_of, short_path
-from kernels.language.worlds import World, globals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,6 @@ class Choice:
 class Reference:
     """The generator itself, one step at a time: slow and obvious. Driven like the step machine."""
 
-    _world: World | None = None
     _generators: ClassVar[dict[Steps, Callable[..., Any]]] = {}
 
     def __init__(self, function: Steps, td: Any, lay: Any, rules: Any, me: Any, *args: int) -> None:
@@ -38,12 +35,10 @@ class Reference:
 
     @classmethod
     def _generator(cls, function: Steps) -> Callable[..., Any]:
-        if cls._world is None:
-            cls._world = World(atomics.PYTHON, lambda bound: bound)
         if function not in cls._generators:
             source: Any = function.source
             space: dict[str, Any] = {**source.__globals__, **inspect.getclosurevars(source).nonlocals}
-            for name in (*globals_of(source), *source.__code__.co_freevars):
+            for name in (*source.__code__.co_names, *source.__code__.co_freevars):
                 if name in space:
                     space[name] = cls._deferred(space[name])
             closure = tuple(CellType(space[name]) for name in source.__code__.co_freevars)
@@ -54,20 +49,17 @@ class Reference:
     @classmethod
     def _deferred(cls, value: Any) -> Any:
         """What a name means inside the generator: an access is put off until its step is taken."""
-        assert cls._world is not None
         kind = kind_of(value)
         if kind == "steps":
             return cls._generator(value)
         if kind == "op":
-            run = cls._world.resolve(value)
-            return lambda *args: lambda: run(*args)
+            return lambda *args: lambda: value(*args)
         if kind == "choice":
-            count = cls._world.function(CHOICE_COUNTS[value])  # type: ignore[arg-type]
-            way = cls._world.function(CHOICE_WAYS[value]) if value in CHOICE_WAYS else None  # type: ignore[arg-type]
-            return functools.partial(cls._choice, count, way, count.__code__.co_argcount)
+            count = CHOICE_COUNTS[value]
+            return functools.partial(cls._choice, count, CHOICE_WAYS.get(value), count.__code__.co_argcount)  # type: ignore[attr-defined]
         if kind == "harness":
             return lambda *args, value=value: HARNESS_VALUES[value]
-        return cls._world.resolve(value)
+        return value
 
     @staticmethod
     def _choice(count: Callable[..., int], way: Callable[..., int] | None, arity: int, *args: Any) -> Choice:

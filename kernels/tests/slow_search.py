@@ -18,7 +18,7 @@ def is_in_guest(machine: StepMachine, state: State, name: str) -> bool:
     """Whether a vCPU is between TDH.VP.ENTER and TD exit, or the VM dead."""
     actor, kind = machine.actors[name]
     label = state[actor.pc]
-    return bool(state[machine.lay.vm_bugged]) or (label != DONE and kind.made.goals[label])
+    return bool(state[machine.lay.vm_bugged]) or (label != DONE and kind.machine.goals[label])
 
 
 def shut_out(machine: StepMachine, space: Space, name: str) -> set[State]:

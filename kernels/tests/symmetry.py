@@ -86,7 +86,7 @@ def _block_renamed(machine: StepMachine, name: str, start: int, block: Words, vc
     lay, words = machine.lay, list(block)
     actor, kind = machine.actors[name]
     label = block[actor.pc - start]
-    held: Iterable[Any] = kind.made.held[label] if label != DONE else ()
+    held: Iterable[Any] = kind.machine.held[label] if label != DONE else ()
     for at, of in enumerate(held, actor.register - start):
         if of is not None:
             words[at] = local(of.rpartition("_")[0], block[at], vcpus, zappers)

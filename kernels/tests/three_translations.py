@@ -13,13 +13,13 @@ from unittest import mock
 
 import numpy as np
 
-from kernels.language import atomics, straight
-from kernels.language.machine import DONE, Machine, step_machine
+from kernels.language import straight
+from kernels.language.atomics import own
+from kernels.language.entered import interpreted
+from kernels.language.machine import DONE
 from kernels.language.straight import Names, subs
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, If, Loop, Statement, Steps, Sub, is_drawn
-from kernels.language.worlds import World
 from kernels.layout import LABEL, RNG, Actor
-from kernels.race import tally
 from kernels.race.ring import SITE_BITS
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
@@ -49,32 +49,7 @@ def _drawer(choices: Iterable[int]) -> Callable[[int], int]:
     return lambda count: 0 if count == 1 else next(drawn) % count
 
 
-def _quiet(value: Any) -> Any:
-    """What cannot run as Python (the clock, pauses) does nothing."""
-    return (lambda *_: 0) if type(value).__name__ == "_Intrinsic" else value
-
-
-def _bind(bound: Any) -> Any:
-    bound.__globals__.update({name: _quiet(value) for name, value in bound.__globals__.items()})
-    bound.__globals__.update({"bit_length": int.bit_length} if "bit_length" in bound.__globals__ else {})
-    return bound
-
-
-_WORLD = World(atomics.PYTHON, _bind)
-
-
-def _space(names: Names) -> dict[str, Any]:
-    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift}
-    return {name: _quiet(_WORLD.resolve(value)) for name, value in {**names.values, **extra}.items()}
-
-
-@functools.lru_cache(maxsize=128)
-def machine_of(function: Steps) -> tuple[Machine, Any, Any]:
-    names = Names()
-    made = step_machine(function, names)
-    space = _space(names)
-    exec(compile(made.source, f"<machine of {function.name}>", "exec"), space)
-    return made, space[f"{function.name}_step"], space[f"{function.name}_choices"]
+machine_of = functools.lru_cache(maxsize=128)(interpreted)
 
 
 def _labelled(function: Steps) -> Steps:
@@ -110,10 +85,10 @@ def run_machine(function: Steps, td: np.ndarray, lay: Any, rules: Any, me: Actor
 
     Choices go way 0. Raises RuntimeError after 10,000 steps.
     """
-    made, step, _ = machine_of(function)
+    made = machine_of(function)
     for _ in range(10_000):
-        site = made.sites[int(td[me.pc])] if td[me.pc] != DONE else None
-        if (site is not None and site.name == until) or not step(td, lay, rules, me, 0):
+        site = made.machine.sites[int(td[me.pc])] if td[me.pc] != DONE else None
+        if (site is not None and site.name == until) or not made.step(td, lay, rules, me, 0):
             return
     raise RuntimeError(f"{function.name} did not come to {until} in 10,000 steps")
 
@@ -155,7 +130,8 @@ def by_machine(function: Steps, case: Case) -> Run:
     """The step machine; `value` is always None. Fails where a register holds something that no local needs."""
     td, draw = case.words.copy(), _drawer(case.choices)
     taken: list[Taken] = []
-    made, step, ways = machine_of(function)
+    one = machine_of(function)
+    made, step, ways = one.machine, one.step, one.choices
     for place, local in enumerate(made.held[0]):
         if local is not None:
             td[case.me.register + place] = case.arguments[function.parameters.index(local.rpartition("_")[0])]
@@ -190,8 +166,8 @@ def by_straight_line(function: Steps, case: Case) -> Run:
             words[index] = value
 
     def choosing(name: str, value: Any) -> Callable[..., int]:
-        count: Any = _WORLD.function(CHOICE_COUNTS[value])  # type: ignore[arg-type]
-        way: Any = _WORLD.function(CHOICE_WAYS[value]) if value in CHOICE_WAYS else None  # type: ignore[arg-type]
+        count: Any = CHOICE_COUNTS[value]
+        way: Any = CHOICE_WAYS.get(value)
 
         def choose(*given: Any) -> int:
             note(name)
@@ -206,7 +182,8 @@ def by_straight_line(function: Steps, case: Case) -> Run:
         return choose
 
     source, names = _straight(function)
-    space = {**_space(names), "set_own": set_own, "xorshift": lambda random: random + 1, "LABEL": LABEL, "RNG": RNG}
+    space = {**names.values, "own": own, "set_own": set_own, "xorshift": lambda random: random + 1}
+    space |= {"LABEL": LABEL, "RNG": RNG}
     for name, value in names.values.items():
         if KINDS.get(value) == "choice":
             space[name] = choosing(name, value)

@@ -23,8 +23,10 @@ def dump(request: ExploreRequest, scenario: Scenario) -> int:
     if given := typed(request, [name for name in ExploreRequest._fields if name not in SAID]):
         raise UsageFault(f"{given[0]}: means nothing beside --dump: a step machine is the same for all of these")
     protocol = protocol_of(flow_named(scenario.flow))
-    for kind, (machine, code) in zip(protocol.actors, machines(protocol), strict=True):
+    for kind, made in zip(protocol.actors, machines(protocol), strict=True):
+        machine = made.machine
         labels = (f"#   {label}  {site or 'starts'}" for label, site in enumerate(machine.sites))
-        said = f"# {kind.name}: {len(machine.sites)} labels, {machine.registers} registers, compiled as {code.name}"
+        sizes = f"{len(machine.sites)} labels, {machine.registers} registers"
+        said = f"# {kind.name}: {sizes}, compiled as {made.step.kept_as}"
         write(sys.stdout, "\n".join([said, *labels, "", machine.source, ""]))
     return 0

@@ -86,7 +86,8 @@ def round_trip_facts(pair: Sequence[int], samples: Sequence[float]) -> dict[str,
 def timer_facts(clock: Calibration, probes: Probes) -> dict[str, Any]:
     """What a reading of the clock costs, and the least time that it can tell from none, in ns."""
     ns_a_tick = 1e9 / clock.ticks_per_s
-    best, step = min(probes.read_clock(READINGS, int(clock.clock)) for _ in range(3))
+    best = min(probes.read_clock(READINGS, int(clock.clock)) for _ in range(3))
+    step = probes.clock_step(READINGS, int(clock.clock))
     return {"timer_ns": round(best * ns_a_tick / READINGS, 1), "timer_step_ns": round(step * ns_a_tick, 1)}
 
 

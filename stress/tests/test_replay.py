@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.search.interpreted import interpreted_machines
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Schedule, interpreted_machines
 from kernels.tdx.protocol import SHOOTDOWN, of_flow
 from kernels.tdx.rules import Rules
 from kernels.tests.driver import enter

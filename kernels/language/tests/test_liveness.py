@@ -3,12 +3,12 @@
 import numpy as np
 
 from kernels.language.atomics import load_acquire, store_release
+from kernels.language.entered import interpreted
 from kernels.language.machine import DONE
 from kernels.language.steps import steps
 from kernels.language.syntax import Steps
 from kernels.layout import Actor
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, Flags, Words
-from kernels.tests.three_translations import machine_of
 
 
 @steps
@@ -51,7 +51,8 @@ def needed_on_one_path(td, lay, rules, me):
 
 def walk(function: Steps, a: int, b: int, c: int, me: Actor = ACTOR) -> list[list[int]]:
     """The registers before each step and at the end, from these three shared words on."""
-    made, step, _ = machine_of(function)
+    one = interpreted(function)
+    made, step = one.machine, one.step
     td = np.zeros(TOTAL_WORDS, np.int64)
     td[:3] = a, b, c
     step(td, Words(), Flags(), me, 0)

@@ -67,7 +67,7 @@ def shared_calls(function: object) -> list[str]:
     calls = [
         node.func.id for node in ast.walk(source) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     ]
-    return [name for name in calls if name in SHARED_ACCESSES]
+    return [name for name in calls if name in {one.__name__ for one in SHARED_ACCESSES}]
 
 
 def test_no_private_work_that_ships_touches_a_shared_word_but_to_count():

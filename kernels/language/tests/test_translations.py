@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels.language.atomics import PYTHON
+from kernels.language.atomics import own, set_own
 from kernels.language.parse import flat
 from kernels.language.straight import Names
 from kernels.language.syntax import SITES, Step, Steps, Sub
 from kernels.layout import OUTCOME_COUNTS, RNG
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
-from kernels.search.interpreted import interpreted_machines
+from kernels.search.schedule import interpreted_machines
 from kernels.tdx import bits, guest
 from kernels.tdx.counters import SHOOTDOWNS
 from kernels.tdx.kvm import kick as kvm
@@ -143,8 +143,8 @@ def program(td, lay, rules, me):
 
 def test_a_step_machine_reads_no_local_further_up_than_its_text_first_assigns_one():
     """The compiler goes through the text once; what is assigned further down is not defined to it. The largest flow."""
-    for made, _ in interpreted_machines(protocol_of(Flow.TEARDOWN)):
-        tree = ast.parse(made.source).body[1]
+    for made in interpreted_machines(protocol_of(Flow.TEARDOWN)):
+        tree = ast.parse(made.machine.source).body[1]
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and re.search(r"_\d+$", node.id)]
         written: dict[str, int] = {}
         for node in names:
@@ -276,7 +276,7 @@ def test_a_choice_in_a_straight_line_is_drawn_by_its_function_from_the_next_rand
     line = straight_source(SHOOTDOWN, compiled(source, "draws"), names, BARE)
     td = np.zeros(TOTAL_WORDS, np.int64)
     td[ACTOR.tally + RNG] = 88172645463325252
-    given = {"own": PYTHON["own"], "set_own": PYTHON["set_own"], "RNG": RNG, "xorshift": lambda random: random + 7}
+    given = {"own": own, "set_own": set_own, "RNG": RNG, "xorshift": lambda random: random + 7}
     space = {**names.values, **given}
     exec(line, space)
 

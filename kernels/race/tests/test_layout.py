@@ -7,11 +7,15 @@ import pytest
 
 from kernels.layout import (
     CONTROL_WORDS,
+    GO,
     HIST_WORDS,
     LINE_WORDS,
     MAX_SITES,
     OUTCOME_COUNTS,
     PERTURB_FIELDS,
+    READY,
+    STOP_ENDING,
+    STOP_ENDLESS,
     Layout,
     name_of,
 )
@@ -89,17 +93,12 @@ def registers_of(lay: Layout) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("lay", SIZES, ids=lambda lay: f"{lay.vcpus}-{lay.zappers}-{lay.pages}-{lay.tlb_entries}")
-def test_no_two_words_stand_in_one_place(lay):
+def test_no_two_words_stand_in_one_place_and_each_within_the_array_the_state_before_the_tally(lay):
     placed = sorted((start, count, name) for name, start, count in whole(lay, registers_of(lay)) if count)
 
     for (start, count, name), (following, _, other) in itertools.pairwise(placed):
         assert start + count <= following, f"{name} reaches into {other}"
-
-
-@pytest.mark.parametrize("lay", SIZES, ids=lambda lay: f"{lay.vcpus}-{lay.zappers}-{lay.pages}-{lay.tlb_entries}")
-def test_every_word_lies_within_the_array_and_the_state_before_the_tally(lay):
     of_state = {name for name, _, _ in state(lay, registers_of(lay))}
-
     for name, start, count in whole(lay, registers_of(lay)):
         assert start >= 0
         assert start + count <= (lay.state_words if name in of_state else lay.total_words)
@@ -130,21 +129,13 @@ def test_words_share_a_line_only_where_one_actor_goes_on_from_one_to_the_next():
     }
 
 
-def test_a_line_is_two_of_64_bytes_as_the_prefetcher_takes_them():
-    assert LINE_WORDS * 8 == 128
-
-
-def test_tallies_of_two_actors_share_no_line():
+def test_tallies_and_the_words_that_start_and_stop_a_run_stand_on_lines_of_their_own():
     lay = plan(3, 3, 1, 1)
     starts = [vcpu_actor(lay, i).tally for i in range(3)] + [zapper_actor(lay, i).tally for i in range(3)]
+    starts += [lay.control + offset for offset in (GO, STOP_ENDING, STOP_ENDLESS, READY)]
 
     assert all(start % LINE_WORDS == 0 for start in starts)
-
-
-def test_the_two_words_that_stop_a_run_and_the_flags_stand_on_lines_of_their_own():
-    from kernels.layout import GO, READY, STOP_ENDING, STOP_ENDLESS
-
-    assert len({offset // LINE_WORDS for offset in (GO, STOP_ENDING, STOP_ENDLESS, READY)}) == 4
+    assert len(set(starts)) == len(starts)
 
 
 def test_the_head_of_a_tally_holds_every_counter():
@@ -167,25 +158,6 @@ def test_an_actor_knows_its_place_among_its_kind():
         lay.vcpu_register + lay.vcpu_stride,
     )
     assert zapper_actor(lay, 0) == (0, lay.zapper_tally, lay.zapper_pc, lay.zapper_register)
-
-
-def test_every_word_of_a_small_packed_state_has_its_name():
-    lay = plan(2, 1, 2, 2, packed=True, vcpu_registers=1, zapper_registers=2)
-
-    names = {name_of(lay, word) for word in range(lay.state_words)}
-
-    assert len(names) == lay.state_words
-    assert names == {
-        "epoch_tracking", "epoch_lock", "tree_lock", "mmu_lock", "gate", "wait_for_sept_zap", "vm_bugged",
-        "sept[page 0]", "owner[page 0]", "bepoch[page 0]", "mirror[page 0]",
-        "sept[page 1]", "owner[page 1]", "bepoch[page 1]", "mirror[page 1]",
-        "mode[vcpu 0]", "requests[vcpu 0]", "ipi[vcpu 0]", "vcpu_epoch[vcpu 0]", "vcpu_pc[vcpu 0]",
-        "mode[vcpu 1]", "requests[vcpu 1]", "ipi[vcpu 1]", "vcpu_epoch[vcpu 1]", "vcpu_pc[vcpu 1]",
-        "tlb[vcpu 0][0]", "tlb[vcpu 0][1]", "tlb[vcpu 1][0]", "tlb[vcpu 1][1]",
-        "vcpu_register[vcpu 0][0]", "vcpu_register[vcpu 1][0]",
-        "stage[zapper 0]", "awaiting[zapper 0][0]", "awaiting[zapper 0][1]",
-        "zapper_pc[zapper 0]", "zapper_register[zapper 0][0]", "zapper_register[zapper 0][1]",
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("lay", SIZES, ids=lambda lay: f"{lay.vcpus}-{lay.zappers}-{lay.pages}-{lay.tlb_entries}")

@@ -1,13 +1,10 @@
 """What a perturbed line does before a step, run by Python: when it yields, how long it is held up, what it counts."""
 
-from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kernels.language.atomics import PYTHON
-from kernels.language.worlds import World
 from kernels.layout import (
     COST,
     COSTS,
@@ -33,17 +30,14 @@ ME, AT = zapper_actor(LAY, 0).tally, LAY.perturb + SITE
 class Machine:
     """The words of a machine; a clock that goes on by 10 ticks at each reading; what was yielded and slept."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.words, self.now, self.did = np.zeros(LAY.total_words, np.int64), 0, list[Any]()
         self.words[ME + RNG] = 88172645463325252
-        world = World(PYTHON, lambda bound: bound)
-        sources = (tally.linger, tally.spend, tally.hold_up, tally.perturb)
-        linger, spend, hold_up, self._perturb = (world.rebound(cast(FunctionType, one)) for one in sources)
-        linger.__globals__.update(timestamp=self._read, sleep_ns=lambda ns: self.did.append(ns), pause=lambda: None)
-        shifted = {"xorshift": lambda random: int(tally.xorshift(np.int64(random)))}  # out of 64 bits as compiled
-        spend.__globals__.update(timestamp=self._read, pause=lambda: None, **shifted)
-        self._perturb.__globals__.update(hold_up=hold_up)
-        hold_up.__globals__.update(linger=linger, spend=spend, yield_cpu=lambda: self.did.append("yield"), **shifted)
+        monkeypatch.setattr(tally, "timestamp", self._read)
+        monkeypatch.setattr(tally, "sleep_ns", self.did.append)
+        monkeypatch.setattr(tally, "yield_cpu", lambda: self.did.append("yield"))
+        compiled = tally.xorshift  # shifts out of 64 bits
+        monkeypatch.setattr(tally, "xorshift", lambda random: int(compiled(np.int64(random))))
 
     def _read(self) -> int:
         self.now += 10
@@ -54,15 +48,15 @@ class Machine:
 
     def steps(self, count: int) -> None:
         for _ in range(count):
-            self._perturb(self.words, LAY.perturb, SITE, ME)
+            tally.perturb(self.words, LAY.perturb, SITE, ME)
 
     def count(self, *counters: int) -> list[int]:
         return [int(self.words[ME + counter]) for counter in counters]
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
 
 
 def test_a_site_of_which_nothing_is_declared_draws_no_number(machine: Machine):

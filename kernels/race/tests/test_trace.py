@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
 
 from kernels import layout
-from kernels.language import atomics
+from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
+from kernels.language.compile import words_of
 from kernels.language.straight import Names, answers, subs
 from kernels.language.syntax import SITES, Steps
-from kernels.language.worlds import World
-from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED
+from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED, Actor
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
 from kernels.race.trace import KEEPERS, keep, keep_outcome
@@ -32,11 +31,8 @@ from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SPEC
 
 TRACING = Variant(traced=True)
-# As the kernels are compiled, but for Python to call: theirs have no wrappers.
-CALLED = World(atomics.ATOMIC, njit(error_model="numpy"))
 RING = 4
-KEEP = {keep, *KEEPERS.values()}
-KEEPING = tuple(f"{one.__name__}(" for one in KEEP)
+KEEPING = tuple(f"{one.__name__}(" for one in (keep, *KEEPERS.values()))
 SHIPPED = list({one.name: one for one in (*subs(vcpu), *subs(zapper))}.values())
 
 
@@ -49,13 +45,13 @@ class Alone:
         SHOOTDOWN.prepare(self.words, self.lay, SPEC, 1)
         self.vcpu, self.zapper = vcpu_actor(self.lay, 0), zapper_actor(self.lay, 0)
 
-    @property
-    def records(self) -> tuple[object, object]:
-        return race.record(self.lay), race.record(SPEC)
+    def run(self, function: Any, me: Actor) -> None:
+        """A straight line as this actor."""
+        function(*map(words_of, (self.words, self.lay, SPEC, me)))
 
     def keep(self, label: int, value: int = 0, operand: int = 0) -> None:
         """One entry of the zapper."""
-        CALLED.resolve(keep)(self.words, *self.records, self.zapper, label, value, operand)
+        keep(self.words, self.lay, SPEC, self.zapper, label, value, operand)
 
     def ring(self, place: int = 1) -> list[list[int]]:
         """The slots of a ring: the vCPU's is 0, the zapper's 1."""
@@ -100,15 +96,6 @@ def test_a_bare_line_is_a_traced_line_without_what_tracing_adds(function):
     assert kept == bare.splitlines()
 
 
-@pytest.mark.parametrize("function", SHIPPED, ids=lambda one: one.name)
-def test_a_bare_line_names_nothing_of_tracing(function):
-    names = Names()
-    source = straight_source(SHOOTDOWN, function, names, BARE)
-
-    assert not [call for call in KEEPING if call in source]
-    assert not KEEP & set(names.values.values())
-
-
 def test_a_bare_line_is_as_it_is_written_here():
     """The whole text of one, so that nothing is built in without a test that says so."""
     numbers = {site.name: site.number for site in SITES}
@@ -131,7 +118,7 @@ def acknowledge(td, lay, rules, me):
 
 
 def test_a_traced_track_keeps_each_step_with_what_it_read_or_wrote(alone):
-    traced(mem_track)(alone.words, *alone.records, alone.zapper)
+    alone.run(traced(mem_track), alone.zapper)
 
     assert told(alone, 1) == [
         ("try_lock_exclusive", "epoch_lock", 1),
@@ -145,7 +132,7 @@ def test_a_traced_track_keeps_each_step_with_what_it_read_or_wrote(alone):
 def test_a_traced_entry_keeps_the_epoch_that_the_vcpu_adopts_and_its_flush():
     alone = Alone(trace=8)
 
-    traced(vp_enter)(alone.words, *alone.records, alone.vcpu)
+    alone.run(traced(vp_enter), alone.vcpu)
 
     assert told(alone, 0)[-2:] == [("FLUSHED", "0", 0), ("OWN", "vcpu_epoch[vcpu 0]", 1)]
 
@@ -153,8 +140,8 @@ def test_a_traced_entry_keeps_the_epoch_that_the_vcpu_adopts_and_its_flush():
 def test_a_traced_line_leaves_the_state_as_a_bare_one_does(alone):
     bare = Alone()
 
-    traced(vp_enter)(alone.words, *alone.records, alone.vcpu)
-    straight(SHOOTDOWN, vp_enter)(bare.words, *bare.records, bare.vcpu)
+    alone.run(traced(vp_enter), alone.vcpu)
+    bare.run(straight(SHOOTDOWN, vp_enter), bare.vcpu)
 
     assert alone.words[: alone.lay.state_words].tolist() == bare.words[: bare.lay.state_words].tolist()
 
@@ -235,7 +222,7 @@ def test_frozen_rings_keep_nothing(alone):
 def test_an_outcome_of_the_mask_is_the_last_entry_before_rings_freeze(alone):
     alone.words[alone.lay.control + FREEZE_ON] = 1 << Outcome.tracking_not_done
     for outcome in (Outcome.operand_busy, Outcome.tracking_not_done, Outcome.use_after_remove):
-        CALLED.resolve(keep_outcome)(alone.words, *alone.records, alone.zapper, 0, outcome)
+        keep_outcome(alone.words, alone.lay, SPEC, alone.zapper, 0, outcome)
 
     assert alone.words[alone.lay.control + FROZEN] == 1
     assert told(alone, 1) == [
@@ -246,7 +233,7 @@ def test_an_outcome_of_the_mask_is_the_last_entry_before_rings_freeze(alone):
 
 def test_a_freeze_is_seen_by_every_actor(alone):
     alone.words[alone.lay.control + FREEZE_ON] = 1 << Outcome.use_after_remove
-    CALLED.resolve(keep_outcome)(alone.words, *alone.records, alone.vcpu, 0, Outcome.use_after_remove)
+    keep_outcome(alone.words, alone.lay, SPEC, alone.vcpu, 0, Outcome.use_after_remove)
     alone.keep(1)
 
     assert alone.labels() == [0, 0, 0, 0]
@@ -261,30 +248,10 @@ def test_traced_kernels_refuse_a_layout_without_rings():
         race.load_one(SHOOTDOWN, "zapper", TRACING)(words, lay, SPEC, zapper_actor(lay, 0))
 
 
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [("load_acquire", True), ("store_release", False), ("fetch_add_seq_cst", True), ("compare_exchange_seq_cst", True)],
-)
-def test_a_primitive_answers_unless_it_only_stores(function, expected):
-    assert answers(getattr(atomics, function)) is expected
+def test_a_step_answers_where_its_access_returns_a_value():
+    functions = load_acquire, fetch_add_seq_cst, compare_exchange_seq_cst, claim, store_release, unlock_exclusive
 
-
-@pytest.mark.parametrize(("function", "expected"), [(claim, True), (unlock_exclusive, False)])
-def test_an_op_answers_where_it_returns_a_value(function, expected):
-    assert answers(function) is expected
-
-
-@pytest.mark.parametrize(
-    ("variant", "suffix"),
-    [
-        (BARE, ""),
-        (Variant(perturbed=True), "_perturbed"),
-        (TRACING, "_traced"),
-        (Variant(perturbed=True, traced=True), "_perturbed_traced"),
-    ],
-)
-def test_each_variant_has_files_of_its_own(variant, suffix):
-    assert variant.suffix == suffix
+    assert [answers(function) for function in functions] == [True, True, True, True, False, False]
 
 
 def test_a_perturbed_and_traced_line_looks_for_its_cpu_before_the_step_and_keeps_it_behind():

@@ -1,17 +1,13 @@
 """When a zapper's next shootdown is due, run by Python on a clock of the test's own."""
 
-from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kernels.language.atomics import PYTHON
-from kernels.language.worlds import World
 from kernels.layout import NEXT_START, RNG
-from kernels.race import tally
+from kernels.tdx import tally
 from kernels.tdx.rules import Rules
-from kernels.tdx.tally import wait_turn
 from kernels.tdx.words import plan, zapper_actor
 
 LAY = plan(1, 2, 2, 1)
@@ -22,30 +18,25 @@ OPEN = Rules(*([0] * len(Rules._fields)))._replace(period=PERIOD)
 class Turns:
     """The words of two zappers; a clock that goes on by 1 tick at each reading."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.words, self.now = np.zeros(LAY.total_words, np.int64), 12_345
         for place in range(2):
             self.words[zapper_actor(LAY, place).tally + RNG] = 88172645463325252 + place
-        world = World(PYTHON, lambda bound: bound)
-        self._wait_turn = world.rebound(cast(FunctionType, wait_turn))
-        self._wait_turn.__globals__.update(
-            now=self._read,
-            relax=lambda *_: None,
-            zapper_stopping=lambda *_: 0,
-            xorshift=lambda random: int(tally.xorshift(np.int64(random))),  # shifted out of 64 bits as compiled
-        )
+        monkeypatch.setattr(tally, "now", self._read)
+        compiled = tally.xorshift  # shifts out of 64 bits
+        monkeypatch.setattr(tally, "xorshift", lambda random: int(compiled(np.int64(random))))
 
     def _read(self, *_: Any) -> int:
         self.now += 1
         return self.now
 
     def due(self, rules: Rules, zapper: int) -> int:
-        return int(self._wait_turn(self.words, LAY, rules, zapper_actor(LAY, zapper)))
+        return int(tally.wait_turn(self.words, LAY, rules, zapper_actor(LAY, zapper)))
 
 
 @pytest.fixture
-def turns() -> Turns:
-    return Turns()
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    return Turns(monkeypatch)
 
 
 def test_turns_are_a_period_apart_from_the_first_arrival(turns: Turns):

@@ -1,25 +1,21 @@
 """Whole actors under random schedules: the compiled step machine against the generators, word by word."""
 
 import random
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.language.entered import words_with_room
-from kernels.language.machine import DONE, Machine
-from kernels.language.syntax import Steps
+from kernels.language.entered import Entered, words_with_room
+from kernels.language.machine import DONE
 from kernels.layout import Actor, Layout
-from kernels.race import lines as race
-from kernels.search.interpreted import interpreted_machines
-from kernels.search.schedule import Made, machines
+from kernels.search.schedule import interpreted_machines, machines
 from kernels.tdx.counters import LEAVES, STATUS_COUNTS, STATUSES
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Flow, Rules
-from kernels.tdx.words import VCPU, ZAPPER, plan, vcpu_actor, zapper_actor
+from kernels.tdx.words import plan
 from kernels.tests.orders import GOES_ON, SAFE, WRONG
 from kernels.tests.reference import Reference
 
@@ -31,9 +27,7 @@ class Both(NamedTuple):
 
     name: str
     reference: Reference
-    made: Machine
-    step: Callable[..., int]
-    ways: Callable[..., int]
+    entered: Entered
     me: Actor
 
 
@@ -42,35 +36,23 @@ def start(rules: Rules) -> tuple[Layout, np.ndarray, np.ndarray, list[Both]]:
 
     The step machines of the default flow are the compiled ones, those of the others are interpreted.
     """
-    compiled = rules.flow == Flow.SHOOTDOWN
-    for_vcpu, for_zapper = (machines if compiled else interpreted_machines)(protocol_of(Flow(rules.flow)))
-    sizes = {"vcpu_registers": for_vcpu[0].registers, "zapper_registers": for_zapper[0].registers}
+    protocol = protocol_of(Flow(rules.flow))
+    made = (machines if rules.flow == Flow.SHOOTDOWN else interpreted_machines)(protocol)
+    sizes = {f"{kind.name}_registers": one.machine.registers for kind, one in zip(protocol.actors, made, strict=True)}
     lay = plan(2, 2, 2, 1, packed=True, flow=rules.flow, **sizes)
     ours, theirs = np.zeros(lay.total_words, np.int64), words_with_room(lay.total_words)
-    actors = []
     for td in (ours, theirs):
         SHOOTDOWN.prepare(td, lay, rules, 1)
-    kinds: list[tuple[Steps, Made, Any]] = [
-        (protocol_of(Flow(rules.flow)).actors[VCPU], for_vcpu, vcpu_actor),
-        (protocol_of(Flow(rules.flow)).actors[ZAPPER], for_zapper, zapper_actor),
-    ]
-    for function, (made, code), actor in kinds:
-        for index in range(2):
-            me = actor(lay, index)
-            reference = Reference(function, ours, lay, rules, me)
-            code.step(theirs, *given(lay, rules), me, 0)
-            actors.append(Both(f"{function.name} {index}", reference, made, code.step, code.choices, me))
+    kinds, actors = dict(zip(protocol.actors, made, strict=True)), []
+    for name, kind, me in layout.actors(lay):
+        kinds[kind].step(theirs, lay, rules, me, 0)
+        actors.append(Both(name, Reference(protocol.actors[kind], ours, lay, rules, me), kinds[kind], me))
     return lay, ours, theirs, actors
-
-
-def given(lay: Layout, rules: Rules) -> tuple[Any, Any]:
-    """Layout and rules as the step machines of this flow take them."""
-    return (race.record(lay), race.record(rules)) if rules.flow == Flow.SHOOTDOWN else (lay, rules)
 
 
 def registers(actor: Both) -> list[int]:
     """The words that only the step machine has."""
-    return [actor.me.pc, *range(actor.me.register, actor.me.register + actor.made.registers)]
+    return [actor.me.pc, *range(actor.me.register, actor.me.register + actor.entered.machine.registers)]
 
 
 ORDERS = {**SAFE, **WRONG}
@@ -97,18 +79,18 @@ def test_so_do_those_of_every_other_flow(flow):
 def goes_the_same_way(rules: Rules, name: str) -> None:
     """A schedule seeded by this name; the words and what is counted agree after every step."""
     lay, ours, theirs, actors = start(rules)
-    records, drawn = given(lay, rules), random.Random(name)
+    drawn = random.Random(name)
     own = {word for actor in actors for word in registers(actor)}
     state = [word for word in range(lay.state_words) if word not in own]
 
     for _ in range(STEPS):
         actor = drawn.choice([one for one in actors if not one.reference.done])
-        count = actor.ways(theirs, *records, actor.me)
+        count = actor.entered.choices(theirs, lay, rules, actor.me)
         chosen = drawn.randrange(count)
-        site = actor.made.sites[int(theirs[actor.me.pc])]
+        site = actor.entered.machine.sites[int(theirs[actor.me.pc])]
         assert (actor.reference.site, actor.reference.choices) == (site, count)
         actor.reference.step(chosen)
-        actor.step(theirs, *records, actor.me, chosen)
+        actor.entered.step(theirs, lay, rules, actor.me, chosen)
         assert (ours[state] == theirs[state]).all(), f"{actor.name} at {site}"
 
     for actor in actors:  # statuses are counted where the interpreted machines tell a story
@@ -144,12 +126,13 @@ def test_a_register_that_no_local_needs_is_zero_at_every_label(name):
     """Equal states would differ otherwise: a search would count them many times."""
     rules = rules_of(name)
     lay, _, words, actors = start(rules)
-    records, drawn = given(lay, rules), random.Random(name)
+    drawn = random.Random(name)
 
     for _ in range(STEPS):
         actor = drawn.choice(actors)
-        actor.step(words, *records, actor.me, drawn.randrange(actor.ways(words, *records, actor.me)))
+        chosen = drawn.randrange(actor.entered.choices(words, lay, rules, actor.me))
+        actor.entered.step(words, lay, rules, actor.me, chosen)
         label = int(words[actor.me.pc])
-        held = actor.made.held[label] if label != DONE else (None,) * actor.made.registers
+        held = actor.entered.machine.held[label] if label != DONE else (None,) * actor.entered.machine.registers
         dead = [place for place, local in enumerate(held) if local is None]
         assert not words[[actor.me.register + place for place in dead]].any(), f"{actor.name} at label {label}"

@@ -45,23 +45,6 @@ def test_what_two_threads_write_for_every_move_stands_on_lines_of_its_own():
     assert [array.ctypes.data % (8 * LINE_WORDS) for array in (made.scratch, made.filled, made.buckets)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("rules", "size"), [(V18, Size(2, 1)), LARGER[2]])
-def test_folding_and_reducing_change_how_much_is_searched_and_nothing_that_is_found(rules, size):
-    found = {
-        (symmetry, reduction): explore(
-            *of_flow(rules), size, symmetry=symmetry, reduction=reduction, threads=2, liveness=False
-        )
-        for symmetry in (False, True)
-        for reduction in (False, True)
-    }
-    whole = found[False, False]
-
-    assert {frozenset(one.outcomes) for one in found.values()} == {frozenset(whole.outcomes)}
-    assert found[True, False].states < whole.states * 0.51
-    assert found[False, True].states < whole.states * 0.75
-    assert found[True, True].states < found[False, True].states * 0.51
-
-
 @pytest.mark.parametrize("megabytes", [1, 2, 4, 8, 16])
 def test_a_search_that_runs_out_of_memory_says_so(megabytes):
     """The whole of it takes some 30 MB."""

@@ -19,7 +19,7 @@ POPULATE = two_levels(V18, Flow.POPULATE)
 
 @pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
 def test_a_vcpu_that_reads_has_one_reference_and_one_that_stores_its_mode_none(flow):
-    (made, _), _ = machines(protocol_of(flow))
+    made = machines(protocol_of(flow))[0].machine
     known = [(site.name.split("."), held) for site, held in zip(made.sites, references_of(made), strict=True) if site]
 
     reading = {held for (function, _), held in known if function in READERS}
@@ -39,9 +39,9 @@ def test_in_every_state_there_is_a_reference_where_the_vcpu_is_in_the_guest_and_
     inside, outside = set(), set()
     for state in search(machine).depth:
         label = state[actor.pc]
-        if label > 0 and kind.made.goals[label]:
+        if label > 0 and kind.machine.goals[label]:
             inside.add(counted(machine, state))
-        elif label > 0 and "exit_requested" in kind.made.calls[label]:
+        elif label > 0 and "exit_requested" in kind.machine.calls[label]:
             outside.add(counted(machine, state))
 
     assert (inside, outside) == ({1}, {0})

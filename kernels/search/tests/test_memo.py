@@ -1,14 +1,8 @@
 """Moves remembered: where what they depend on is not noted, where there is no room, where a step does what none may."""
 
-import ctypes
-from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
 import pytest
 
 from kernels.language import compile as native
-from kernels.language import lowering
 from kernels.language.syntax import LanguageError
 from kernels.search import breadth_first as breadth
 from kernels.search import memory, schedule
@@ -18,20 +12,9 @@ from kernels.search.breadth_first import Search
 from kernels.search.explore import explore
 from kernels.search.tables import get_ready, make_plan
 from kernels.tdx.protocol import SHOOTDOWN, Size, of_flow
-from kernels.tests.naive import StepMachine, search
 from kernels.tests.orders import SPEC, V18
 
 SIZE = Size(1, 1)
-
-
-@pytest.fixture
-def unseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Step machines that note no access, which nobody else is to take from the cache."""
-    schedule._made.cache_clear()
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path))
-    monkeypatch.setattr(lowering, "emit_seen", lowering.emit_plain)
-    yield
-    schedule._made.cache_clear()
 
 
 def begun(threads: int = 1) -> Search:
@@ -39,13 +22,6 @@ def begun(threads: int = 1) -> Search:
     get_ready(SHOOTDOWN)
     start = schedule.Schedule(*of_flow(SPEC), SIZE)
     return Search(start, make_plan(start, symmetry=True, reduction=True), threads, 1 << 26)
-
-
-@pytest.mark.usefixtures("unseen")
-def test_a_search_that_is_not_told_what_steps_look_at_loses_states():
-    found = explore(*of_flow(SPEC), SIZE, symmetry=False, reduction=False, threads=1, liveness=False)
-
-    assert found.states < len(search(StepMachine(SPEC, SIZE)).depth)
 
 
 def test_where_no_room_is_left_moves_are_taken_anew_and_the_numbers_stay(monkeypatch):
@@ -99,25 +75,16 @@ def test_source_that_no_step_machine_has_is_refused_with_its_function(line, what
     assert not isinstance(refused.value, LanguageError)
 
 
-@pytest.fixture
-def answer(tmp_path, monkeypatch):
-    """Compiles a function, or takes it from the cache, which is empty before, and calls it."""
-    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "cache"))
-
-    def run() -> int:
-        code = native.Native(SHOOTDOWN.records, "def answer(td, lay, rules, me): return 42 + 0 * lay.vcpus", {})
-        entry = code.entry("answer")
-        engine = native.engine_of(code.text, "native_answer")
-        called = ctypes.CFUNCTYPE(ctypes.c_int64, *([ctypes.c_int64] * 8))(engine.get_function_address(entry))
-        return int(called(0, np.zeros(99, np.int64).ctypes.data, *([0] * 6)))
-
-    return run
+def answer() -> int:
+    """Compiles a function, or takes it from the cache, and calls it."""
+    return int(native.compiled("native", ("answer",), {}, "def answer(): return 42").answer())
 
 
 @pytest.mark.parametrize(
     "damage", [lambda code: code[:-100], lambda code: bytes([code[0] ^ 1]) + code[1:], lambda _: b""]
 )
-def test_object_code_is_kept_and_what_is_damaged_is_made_anew(answer, tmp_path, damage):
+def test_object_code_is_kept_and_what_is_damaged_is_made_anew(monkeypatch, tmp_path, damage):
+    monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "cache"))
     assert answer() == 42
     (file,) = tmp_path.glob("cache/*/native_*.code")
     whole = file.read_bytes()

@@ -1,11 +1,13 @@
 """Who is kept for ever, by any schedule or by a fair but unlucky one: what the compiled graph says, and the slow one.
 
-Here a strongly connected component is found by what reaches one state and is reached from it, in two passes over the
-edges of the slow search, which takes nothing together.
+Here cycles are those of the slow search, which takes nothing together.
 """
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from kernels.language.machine import DONE
 from kernels.search.breadth_first import Move
@@ -41,35 +43,16 @@ Edges = list[tuple[State, Move, State]]
 
 
 def component_of(edges: Edges) -> dict[State, State]:
-    """By state, the one that stands for its component (Kosaraju)."""
-    ahead: dict[State, list[State]] = {state: [] for edge in edges for state in (edge[0], edge[2])}
-    back: dict[State, list[State]] = {state: [] for state in ahead}
+    """By state, the one that stands for its strongly connected component."""
+    numbers: dict[State, int] = {}
     for state, _, after in edges:
-        ahead[state].append(after)
-        back[after].append(state)
-    left: list[State] = []
-    seen: set[State] = set()
-    for root in ahead:
-        path = [(root, iter(ahead[root]))] if root not in seen else []
-        seen.add(root)
-        while path:
-            state, following = path[-1]
-            after = next((one for one in following if one not in seen), ())
-            if not after:
-                left.append(state)
-                path.pop()
-            else:
-                seen.add(after)
-                path.append((after, iter(ahead[after])))
-    found: dict[State, State] = {}
-    for root in reversed(left):
-        waiting = [root] if root not in found else []
-        while waiting:
-            state = waiting.pop()
-            if state not in found:
-                found[state] = root
-                waiting += [before for before in back[state] if before not in found]
-    return found
+        numbers.setdefault(state, len(numbers))
+        numbers.setdefault(after, len(numbers))
+    source, target = zip(*((numbers[state], numbers[after]) for state, _, after in edges), strict=True)
+    graph = csr_array((np.ones(len(edges)), (source, target)), shape=(len(numbers), len(numbers)))
+    _, components = connected_components(graph, directed=True, connection="strong")
+    first = dict(zip(reversed(components), reversed(numbers), strict=True))
+    return {state: first[component] for state, component in zip(numbers, components, strict=True)}
 
 
 def kept(machine: StepMachine, edges: Edges, kind: str) -> dict[str, set[str]]:
@@ -81,7 +64,7 @@ def kept(machine: StepMachine, edges: Edges, kind: str) -> dict[str, set[str]]:
     for state, move, after in edges:
         if component[state] == component[after]:
             actor, compiled = machine.actors[move.actor]
-            site = compiled.made.sites[state[actor.pc]]
+            site = compiled.machine.sites[state[actor.pc]]
             steps.setdefault(component[state], {}).setdefault(move.actor, set()).add(str(site))
     found: dict[str, set[str]] = {}
     for state, taken in steps.items():

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.layout import reading
-from kernels.search.interpreted import interpreted_machines
-from kernels.search.schedule import Schedule, machines
+from kernels.search.schedule import Schedule, interpreted_machines, machines
 from kernels.story.events import Kind, Story
 from kernels.story.narrate import Narrator, narrate
 from kernels.story.spans import path
@@ -31,9 +30,9 @@ PLACES = ("vcpu_pc", "vcpu_register", "zapper_pc", "zapper_register")
 
 def test_the_interpreted_machines_are_the_compiled_ones_label_by_label():
     for ours, theirs in zip(interpreted_machines(SHOOTDOWN), machines(SHOOTDOWN), strict=True):
-        assert ours[0].sites == theirs[0].sites
-        assert ours[0].held == theirs[0].held
-        assert ours[0].calls == theirs[0].calls
+        assert ours.machine.sites == theirs.machine.sites
+        assert ours.machine.held == theirs.machine.held
+        assert ours.machine.calls == theirs.machine.calls
 
 
 @pytest.mark.parametrize("name", ORDERS)
@@ -231,8 +230,8 @@ def test_a_word_is_read_in_the_protocol_s_words(word, value, said):
 def test_every_step_of_every_flow_is_part_of_what_has_words(flow):
     unnamed = {
         (*calls, site.name)
-        for made, _ in interpreted_machines(protocol_of(flow))
-        for site, calls in zip(made.sites, made.calls, strict=True)
+        for made in interpreted_machines(protocol_of(flow))
+        for site, calls in zip(made.machine.sites, made.machine.calls, strict=True)
         if site and not path(protocol_of(flow).steps, calls, site.name, "")
     }
 

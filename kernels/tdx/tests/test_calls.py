@@ -2,9 +2,9 @@
 
 import pytest
 
+from kernels.language.compile import words_of
 from kernels.language.entered import entered
 from kernels.layout import OUTCOME_COUNTS
-from kernels.race import lines as race
 from kernels.race.weave import straight
 from kernels.tdx.bits import HP, ONE_EPOCH, RWX, STATE_MASK, SVE, TDEL, Sept
 from kernels.tdx.module.mem import is_tlb_tracked, torn
@@ -322,12 +322,11 @@ def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compile
         for word, value in words.items():
             machine[word] = value
     me = vcpu_actor(m.lay, 0)
-    lay, rules = race.record(m.lay), race.record(SPEC)
     run, step = compiled_calls[what]
 
     expected = m.call(what)
-    run(raced.words, lay, rules, me)
-    while step(stepped.words, lay, rules, me, 0):
+    run(*map(words_of, (raced.words, m.lay, SPEC, me)))
+    while step(stepped.words, m.lay, SPEC, me, 0):
         pass
 
     assert expected == status
@@ -346,9 +345,7 @@ def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = {}
         for what in (track, block, remove):
-            made[what] = straight(SHOOTDOWN, what), entered(what, SHOOTDOWN.records)[1].step
+            made[what] = straight(SHOOTDOWN, what), entered(what, SHOOTDOWN.records).step
             m = Machine()
-            given = m.words, race.record(m.lay), race.record(SPEC), vcpu_actor(m.lay, 0)
-            made[what][0](*given)
-            made[what][1](*given, 0)
+            made[what][0](*map(words_of, (m.words, m.lay, SPEC, vcpu_actor(m.lay, 0))))
     return made

@@ -1,18 +1,16 @@
 """Who is blamed for a lock that was not got: what a straight line keeps, and what it comes to for whoever looks."""
 
-from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.language.atomics import PYTHON
 from kernels.language.straight import Names
-from kernels.language.worlds import World
 from kernels.race import lines as race
 from kernels.race.variant import BARE
 from kernels.race.weave import straight_source
+from kernels.tdx import lock_contention
 from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import (
     COLUMNS,
@@ -53,17 +51,16 @@ RULES = Rules(*([0] * len(Rules._fields)))._replace(ticks_to_ns=1 << 20)
 class Machine:
     """Two vCPUs and two zappers whose words a test writes, and a clock that it sets."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.words, self.clock = np.zeros(LAY.total_words, np.int64), 0
-        self.look = World(PYTHON, lambda bound: bound).rebound(cast(FunctionType, contended))
-        self.look.__globals__["now"] = lambda rules: self.clock
+        monkeypatch.setattr(lock_contention, "now", lambda rules: self.clock)
 
     def holds(self, actor: layout.Actor, word: int, leaf: int, exclusive: bool, place: int = HELD) -> None:
         self.words[actor.tally + place] = word << WORD_SHIFT | exclusive * EXCLUSIVE | leaf
 
     def tries(self, actor: layout.Actor, lock: ModuleLock, word: int, leaf: int, *, exclusive: bool, got: bool) -> None:
         what = lock << LOCK_SHIFT | exclusive * EXCLUSIVE | leaf | got * GOT
-        self.look(self.words, LAY, RULES, what, actor.tally, word)
+        contended(self.words, LAY, RULES, what, actor.tally, word)
 
     def blamed(self, actor: layout.Actor, lock: ModuleLock, leaf: int) -> dict[int, int]:
         at = actor.tally + CONTENTION + (lock * LEAVES + leaf) * COLUMNS
@@ -75,8 +72,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
 
 
 VCPUS, ZAPPERS = [vcpu_actor(LAY, i) for i in range(2)], [zapper_actor(LAY, i) for i in range(2)]

@@ -107,7 +107,7 @@ def no_freed_page_is_held(machine: StepMachine, state: State) -> bool:
 def is_inside(machine: StepMachine, state: State, vcpu: int) -> bool:
     """Whether the vCPU's next step is one of the guest's."""
     actor, kind = machine.actors[f"vcpu {vcpu}"]
-    return "guest" in kind.made.calls[state[actor.pc]]
+    return "guest" in kind.machine.calls[state[actor.pc]]
 
 
 @pytest.mark.parametrize(("rules", "size"), ALL, ids=IDS)

@@ -13,6 +13,6 @@ def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(
     functions = {one.name for one in ast.parse(done.stdout).body if isinstance(one, ast.FunctionDef)}
     assert done.returncode == 0
     assert {"vcpu_step", "vcpu_choices", "zapper_step", "zapper_choices"} <= functions
-    for machine, code in machines(SHOOTDOWN):
-        assert machine.source in done.stdout
-        assert f"compiled as {code.name}\n#   0  starts\n#   1  {machine.sites[1]}\n" in done.stdout
+    for made in machines(SHOOTDOWN):
+        assert made.machine.source in done.stdout
+        assert f"compiled as {made.step.kept_as}\n#   0  starts\n#   1  {made.machine.sites[1]}\n" in done.stdout

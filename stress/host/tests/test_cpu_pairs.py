@@ -133,7 +133,8 @@ print(found.realtime, found.round_trips_ns, repr(found.trouble), found.crashed)
 @pytest.mark.processes
 def test_a_worker_that_fails_is_told_and_the_other_is_ended(script: Script) -> None:
     code = """
-found = measure(forever, clock, replace(probes, ping=lambda *_: 1 / 0))
+probes.ping = lambda *_: 1 / 0
+found = measure(forever, clock, probes)
 print(found.crashed, found.trouble.partition(" (")[0], found.trouble.endswith("exit code 70"), left())
 """
 
