@@ -153,7 +153,8 @@ def compiled(
     means = list(itertools.chain(functions, *(values or {}).items(), *(linked or {}).items()))
     called = [it for it in means if isinstance(it, FunctionType)]
     # The cache's own name covers what kernels call; the text of a step machine takes more time than all else here.
-    said = repr((raced, source, records, [f"{it.__module__}.{it.__qualname__}" if it in called else it for it in means]))
+    named = [f"{it.__module__}.{it.__qualname__}" if isinstance(it, FunctionType) else it for it in means]
+    said = repr((raced, source, records, named))
     name = f"{name}_{digest_of(said if all(map(cache.covers, called)) else text())}"
     engine = engine_of(text, name, 2 if raced else 1)
     names = [one if isinstance(one, str) else one.__name__ for one in functions]

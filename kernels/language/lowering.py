@@ -256,15 +256,11 @@ class Body:
         return self.chosen(test, lambda: self.value(rest), lambda: seen)
 
     def chosen(self, test: Any, then: Callable[[], Any], other: Callable[[], Any]) -> Any:
-        blocks, after = (self.block(), self.block()), self.block()
-        self.builder.cbranch(test, *blocks)
         ends = []
-        for block, value in zip(blocks, (then, other), strict=True):
-            self.builder.position_at_end(block)
-            made = value()
-            ends.append((made, self.builder.block))
-            self.builder.branch(after)
-        self.builder.position_at_end(after)
+        with self.builder.if_else(test) as ways:
+            for way, value in zip(ways, (then, other), strict=True):
+                with way:
+                    ends.append((value(), self.builder.block))
         met = self.builder.phi(I64)
         for made, block in ends:
             met.add_incoming(made, block)

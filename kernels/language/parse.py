@@ -159,20 +159,11 @@ class Parser:
                 for argument in call.args:
                     self.pure(argument)
                 yield Do(call, kind == "harness")
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Yield() | ast.YieldFrom() as step):
-                self.assignable(node, name)
-                yield from self.step(name, step)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 yield from self.assign(node, name, value)
             case ast.AnnAssign(target=ast.Name(id=name), value=value) if name in self.naming:
-                match value:
-                    case None:
-                        return
-                    case ast.Yield() | ast.YieldFrom():
-                        self.assignable(node, name)
-                        yield from self.step(name, value)
-                    case _:
-                        yield from self.assign(node, name, value)
+                if value is not None:
+                    yield from self.assign(node, name, value)
             case ast.AugAssign(target=ast.Name(id=name), op=operator, value=value):
                 total = ast.BinOp(ast.Name(name, ast.Load()), operator, value)
                 yield from self.assign(node, name, ast.copy_location(total, node))
@@ -204,15 +195,15 @@ class Parser:
                     f"the step language has no {type(node).__name__} like this: {ast.unparse(node).splitlines()[0]}",
                 )
 
-    def assignable(self, node: ast.stmt, name: str) -> None:
+    def assign(self, node: ast.stmt, name: str, value: ast.expr) -> Iterator[Statement]:
         if name in self.loop_names:
             self.refuse(node, f"{name} counts a loop around this line and cannot be assigned to")
-
-    def assign(self, node: ast.stmt, name: str, value: ast.expr) -> Iterator[Statement]:
-        self.assignable(node, name)
-        before, value = self.split(value)
-        yield from before
-        yield Let(name, value)
+        if isinstance(value, ast.Yield | ast.YieldFrom):
+            yield from self.step(name, value)
+        else:
+            before, value = self.split(value)
+            yield from before
+            yield Let(name, value)
 
     def counted(self, node: ast.For, name: str, bounds: list[ast.expr]) -> Iterator[Statement]:
         """for over range(stop) or range(start, stop): a counter that the body cannot change."""
