@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.language import atomics
-from kernels.language.jit import runnable
 from kernels.language.straight import Line, Names, answers, subs
 from kernels.language.straight import straight_source as source_with
 from kernels.language.syntax import ENVIRONMENT, Step, Steps
@@ -33,6 +32,8 @@ def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> An
 
     Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
     """
+    from kernels.language.jit import runnable  # who races nothing need not wait for numba
+
     names = Names()
     called = [one for one in subs(function) if one is function or not one.in_place]
     source = "\n\n\n".join(straight_source(protocol, one, names, variant) for one in called)
