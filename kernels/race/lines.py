@@ -15,8 +15,7 @@ from kernels.race.clock import Calibration
 from kernels.race.ring import SITE_BITS
 from kernels.race.ticks import NS_SHIFT
 from kernels.race.trace import SO_MANY, ticks_of_entries
-from kernels.race.variant import BARE, Variant
-from kernels.race.weave import straight
+from kernels.race.weave import BARE, Variant, straight
 
 # A straight line: it runs without the GIL until it is told to stop, and returns 0.
 Run = Callable[[np.ndarray, Layout, Any, Actor], int]

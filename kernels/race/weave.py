@@ -19,7 +19,27 @@ from kernels.protocol import BuiltIn, Protocol
 from kernels.race import tally
 from kernels.race.ring import KEPT, SITE_BITS
 from kernels.race.trace import KEEPERS, keep
-from kernels.race.variant import BARE, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How a straight line is compiled; what is off is not there at all.
+
+    `perturbed`: before each labelled step the actor looks whether it loses its CPU, with the odds that the tally
+    holds for the step's site, and whether the step is declared to take a time. `traced`: behind each labelled step it
+    keeps the step in its ring (`kernels/race/trace.py`).
+    """
+
+    perturbed: bool = False
+    traced: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """Names the variant's files in the cache: nothing where it is bare."""
+        return "_perturbed" * self.perturbed + "_traced" * self.traced
+
+
+BARE = Variant()
 
 
 def straight_source(protocol: Protocol, function: Steps, names: Names, variant: Variant = BARE) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from kernels.language.compile import words_of
 from kernels.language.entered import Entered, entered, interpreted, words_with_room
 from kernels.language.machine import DONE
-from kernels.language.syntax import TOLD, Site, Steps
+from kernels.language.syntax import TOLD, Site
 from kernels.layout import Actor, Layout, actors
 from kernels.protocol import Protocol
 
@@ -21,14 +21,10 @@ class Taken:
     site: Site
 
 
-def machines(protocol: Protocol) -> tuple[Entered, ...]:
-    """The step machines of each kind of actor, compiled once a process."""
-    return tuple(_made(one, protocol.words.layout._fields, protocol.rules._fields) for one in protocol.actors.values())
-
-
 @functools.cache
-def _made(function: Steps, lay: tuple[str, ...], rules: tuple[str, ...]) -> Entered:
-    return entered(function, {"lay": lay, "rules": rules})
+def machines(protocol: Protocol) -> tuple[Entered, ...]:
+    """The step machines of each kind of actor, compiled."""
+    return tuple(entered(function, protocol.records) for function in protocol.actors.values())
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What a search is given: the machine as a plan of flat tables, and the compiled code."""
 
+import functools
 import itertools
 import math
 import threading
@@ -28,7 +29,6 @@ OPEN = (
 INT64_BITS = 63  # those that a shift may use and the number stays positive
 FORMS = OneOf, SetOf  # in which an ending actor may name an endless one
 _COMPILING = threading.RLock()
-_compiled: dict[Any, Any] = {}
 RECORDS: dict[str, tuple[str, ...]] = {
     "plan": moves.Plan._fields,
     "memo": memo.Memo._fields,
@@ -37,26 +37,19 @@ RECORDS: dict[str, tuple[str, ...]] = {
 }
 
 
+@functools.cache
 def compile_search(protocol: Protocol, name: str, *entries: Any) -> Any:
-    """These functions of a search and all that they call, with what the protocol says; once a process for protocols
-    that say the same, and kept on disk under the name.
+    """These functions of a search and all that they call, with what the protocol says; kept on disk under the name.
 
     Where two threads build syntax trees, CPython up to 3.11.7 may count its own recursion wrong: a SystemError.
     """
-    said = {
-        saying.normal: protocol.states.normal,
-        saying.over: protocol.states.over,
-        saying.rests: protocol.states.rests,
-    }
-    many = (protocol.states.renamed, protocol.states.of_changes, protocol.states.invariants)
-    key = name, *said.values(), *(tuple(one.items()) for one in many), tuple(protocol.records.items())
+    its = protocol.states
+    said = {saying.normal: its.normal, saying.over: its.over, saying.rests: its.rests}
     with _COMPILING:
-        if key not in _compiled:
-            source, values = _asked(protocol)
-            made = {open_: open_.__name__ for open_ in OPEN if f"def {open_.__name__}(" in source}
-            linked = {open_: its for open_, its in (*said.items(), *made.items()) if its}
-            _compiled[key] = native.compiled(name, entries, {**RECORDS, **protocol.records}, source, values, linked)
-        return _compiled[key]
+        source, values = _asked(protocol)
+        made = {open_: open_.__name__ for open_ in OPEN if f"def {open_.__name__}(" in source}
+        linked = {open_: own for open_, own in (*said.items(), *made.items()) if own}
+        return native.compiled(name, entries, {**RECORDS, **protocol.records}, source, values, linked)
 
 
 def _asked(protocol: Protocol) -> tuple[str, dict[str, Any]]:

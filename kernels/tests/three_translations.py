@@ -21,8 +21,7 @@ from kernels.language.straight import Names, subs
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, If, Loop, Statement, Steps, Sub, is_drawn
 from kernels.layout import LABEL, RNG, Actor
 from kernels.race.ring import SITE_BITS
-from kernels.race.variant import BARE
-from kernels.race.weave import straight_source
+from kernels.race.weave import BARE, straight_source
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tests.reference import Reference
 

@@ -148,19 +148,13 @@ def test_whoever_looks_counts_what_is_whole_and_what_was_damaged(chosen):
     assert look().damaged == 0
 
 
-def test_the_cache_is_in_the_cache_of_the_user(monkeypatch, tmp_path):
-    monkeypatch.delenv("TDX_STRESS_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+@pytest.mark.parametrize(("name", "below"), [("XDG_CACHE_HOME", "tdx-stress"), ("HOME", ".cache/tdx-stress")])
+def test_the_cache_is_in_the_cache_or_the_home_of_the_user(monkeypatch, tmp_path, name, below):
+    for one in ("TDX_STRESS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, str(tmp_path))
 
-    assert cache_directory() == tmp_path / "tdx-stress" / digest()
-
-
-def test_the_cache_is_in_the_home_of_the_user(monkeypatch, tmp_path):
-    monkeypatch.delenv("TDX_STRESS_CACHE")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-    assert cache_directory() == tmp_path / ".cache" / "tdx-stress" / digest()
+    assert cache_directory() == tmp_path / below / digest()
 
 
 def test_a_user_without_a_home_gets_a_temporary_cache(monkeypatch, tmp_path):

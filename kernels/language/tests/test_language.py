@@ -19,18 +19,14 @@ from kernels.tests.programs import compiled
 REFUSED = {
     "list comprehension": ("x = [i for i in range(3)]  # here", "an expression has no ListComp"),
     "try": ("try:  # here\n    x = 1\nfinally:\n    pass", "the step language has no Try like this: try:"),
-    "lambda": ("x = lambda: 1  # here", "an expression has no Lambda"),
     "tuple assignment": ("x, y = 1, 2  # here", "the step language has no Assign like this: x, y = (1, 2)"),
     "two targets": ("x = y = 1  # here", "the step language has no Assign like this: x = y = 1"),
     "annotated assignment": ("x: int = 1  # here", "the step language has no AnnAssign like this"),
     "assignment to a word": ("td[0] = 1  # here", "the step language has no Assign like this: td[0] = 1"),
     "float": ("x = 1.5  # here", "an expression has no Constant: 1.5"),
-    "text": ("x = 'a'  # here", "an expression has no Constant: 'a'"),
     "subscript": ("x = td[0]  # here", "an expression has no Subscript: td[0]"),
-    "walrus": ("x = (y := 3)  # here", "an expression has no NamedExpr"),
     "attribute of the words": ("x = td.size  # here", "an expression has no Attribute: td.size"),
     "unknown name": ("x = unheard_of  # here", "unheard_of is not a local, an integer or the environment"),
-    "keyword call": ("x = twice(value=1)  # here", "a call is to a plain name without keywords: twice(value=1)"),
     "keyword access": ("yield load_acquire(td, index=1)  # here", "a call is to a plain name without keywords"),
     "call of an attribute": ("x = lay.get()  # here", "a call is to a plain name without keywords: lay.get()"),
     "unmarked callee": ("x = plain(1)  # here", "plain is None: a shared access stands under a yield"),
@@ -66,7 +62,6 @@ REFUSED = {
         "a yield under and, or, a conditional expression or a chained comparison may not happen",
     ),
     "yield of a number": ("yield 3  # here", "a yield takes a call"),
-    "yield of nothing": ("yield  # here", "a yield takes a call"),
     "yield of an unknown name": (
         "yield unheard_of(td, lay.a)  # here", "unheard_of is not known here: what a step calls stands above it",
     ),
@@ -110,7 +105,6 @@ REFUSED = {
     "range with a stride": (
         "for i in range(0, 9, 3):  # here\n    pass", "a for runs over range(stop) or range(start, stop)",
     ),
-    "range of nothing": ("for i in range():  # here\n    pass", "a for runs over range(stop) or range(start, stop)"),
     "for over something else": (
         "for i in lay:  # here\n    pass", "the step language has no For like this: for i in lay:",
     ),

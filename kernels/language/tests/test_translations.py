@@ -16,8 +16,7 @@ from kernels.language.parse import flat
 from kernels.language.straight import Names
 from kernels.language.syntax import SITES, Step, Steps, Sub
 from kernels.layout import OUTCOME_COUNTS, RNG
-from kernels.race.variant import BARE
-from kernels.race.weave import straight_source
+from kernels.race.weave import BARE, straight_source
 from kernels.search.schedule import interpreted_machines
 from kernels.tdx import bits, guest
 from kernels.tdx.counters import SHOOTDOWNS

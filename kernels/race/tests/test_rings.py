@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernels.layout import TRACED, Layout
-from kernels.race.ring import REPEAT_SHIFT, SITE_BITS, Entry, Mark, entries
+from kernels.race.ring import REPEAT_SHIFT, SITE_BITS, Entry, entries
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 
 SIZE = 4
@@ -47,12 +47,6 @@ def test_an_entry_is_read_as_it_was_written(rings):
     assert rings.read() == [Entry("zapper 0", ticks=50, site=9, word=700, value=-1, operand=5, repeats=3)]
 
 
-def test_a_mark_is_no_site(rings):
-    rings.write(0, 50, 4 << SITE_BITS | Mark.STATUS)
-
-    assert [(entry.site, entry.word) for entry in rings.read()] == [(Mark.STATUS, 4)]
-
-
 def test_entries_of_all_actors_stand_in_the_order_of_time(rings):
     for place, ticks in ((0, 10), (0, 40), (1, 20), (2, 30)):
         rings.write(place, ticks)
@@ -65,16 +59,9 @@ def test_entries_of_all_actors_stand_in_the_order_of_time(rings):
     ]
 
 
-def test_of_a_full_ring_the_slot_that_is_next_in_turn_is_not_read(rings):
-    """Whoever was killed in the middle was writing there."""
-    for ticks in (1, 2, 3, 4, 5, 6):
-        rings.write(0, ticks)
-
-    assert rings.ticks("vcpu 0") == [4, 5, 6]
-
-
 @pytest.mark.parametrize(("written", "read"), [(2, [1, 2]), (6, [4, 5, 6])])
 def test_an_entry_torn_by_a_kill_is_not_read(rings, written, read):
+    """It is the slot that is next in turn: of a full ring that one is never read."""
     for ticks in range(1, written + 1):
         rings.write(1, ticks)
     torn = rings.lay.trace + rings.lay.trace_stride + (written % SIZE) * 4

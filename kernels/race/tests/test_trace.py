@@ -16,8 +16,7 @@ from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED, Actor
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
 from kernels.race.trace import KEEPERS, keep, keep_outcome
-from kernels.race.variant import BARE, Variant
-from kernels.race.weave import straight, straight_source
+from kernels.race.weave import BARE, Variant, straight, straight_source
 from kernels.tdx.bits import ONE_EPOCH
 from kernels.tdx.guest import guest, read_anew
 from kernels.tdx.kvm.kick import acknowledge

@@ -8,8 +8,7 @@ import pytest
 from kernels import layout
 from kernels.language.straight import Names
 from kernels.race import lines as race
-from kernels.race.variant import BARE
-from kernels.race.weave import straight_source
+from kernels.race.weave import BARE, straight_source
 from kernels.tdx import lock_contention
 from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import (
