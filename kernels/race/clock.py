@@ -2,12 +2,13 @@
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from kernels.language.atomics import timestamp
-from kernels.language.compile import Code, compiled
+from kernels.language.compile import compiled
 from kernels.race.ticks import NS_SHIFT, Clock
 
 
@@ -41,9 +42,10 @@ def ticks_now() -> int:
 
 
 @cache
-def counter() -> Code:
+def counter() -> Callable[[], int]:
     """The same, compiled or from the cache."""
-    return compiled("clock", (ticks_now,), {}).ticks_now
+    bare: Callable[[], int] = compiled("clock", (ticks_now,), {}).ticks_now.bare
+    return bare
 
 
 def _sample() -> tuple[int, int, int]:

@@ -28,7 +28,7 @@ from kernels.search.saying import rests
 from kernels.search.schedule import Schedule
 from kernels.search.tables import compile_search, make_plan
 
-LONGEST = 20_000
+LONGEST = 20_000  # steps of a schedule
 SHORTEST_WATCH_S = 0.2
 
 
@@ -122,7 +122,6 @@ def walk(
     schedules: int,
     seed: int,
     depth: int | None = None,
-    most_steps: int = LONGEST,
     watch: Callable[[Progress], bool] | None = None,
 ) -> Walks:
     """Run so many schedules; the same seed gives the same ones.
@@ -137,20 +136,20 @@ def walk(
     run = compile_search(protocol, "walk", walk_once).walk_once
     at, records = words_of(plan), (words_of(start.lay), words_of(start.rules))
     random = np.random.default_rng(seed)
-    words, steps = words_with_room(start.lay.total_words), np.empty(most_steps, np.int64)
+    words, steps = words_with_room(start.lay.total_words), np.empty(LONGEST, np.int64)
     priorities = np.empty(len(start.actors), np.int64)
     best: dict[int, tuple[int, int, np.ndarray]] = {}
     done = total = unfinished = longest = 0
     begun = watched = time.monotonic()
     while done < schedules:
         shown = np.zeros(plan.outcomes, np.int64)
-        changes = _changes(random, depth, longest or most_steps)
+        changes = _changes(random, depth, longest or LONGEST)
         drawn = int(random.integers(1, 1 << 62))
-        taken = int(run(at, words, *records, start.words, drawn, changes, steps, most_steps, shown, priorities))
-        done, total, unfinished = done + 1, total + taken, unfinished + (taken == most_steps)
-        longest = longest if taken == most_steps else max(longest, taken)
+        taken = int(run(at, words, *records, start.words, drawn, changes, steps, LONGEST, shown, priorities))
+        done, total, unfinished = done + 1, total + taken, unfinished + (taken == LONGEST)
+        longest = longest if taken == LONGEST else max(longest, taken)
         for outcome in np.flatnonzero(shown):
-            count, shortest, kept = best.get(int(outcome), (0, most_steps + 1, steps))
+            count, shortest, kept = best.get(int(outcome), (0, LONGEST + 1, steps))
             if shown[outcome] < shortest:
                 shortest, kept = int(shown[outcome]), steps[: shown[outcome]].copy()
             best[int(outcome)] = count + 1, shortest, kept

@@ -102,20 +102,13 @@ def die(td, lay, rules, me, random, more):
     return random % (1 + (more & 3))
 
 
-_KNOWN: dict[str, Any] = {
-    made.__name__: made for made in (taken, twice, larger, word_of, bump, measure, coin, die)
-} | {
-    "load_acquire": load_acquire,
-    "store_release": store_release,
-    "fetch_add_seq_cst": fetch_add_seq_cst,
-    "fetch_or_seq_cst": fetch_or_seq_cst,
-    "exchange_seq_cst": exchange_seq_cst,
-    "compare_exchange_seq_cst": compare_exchange_seq_cst,
-    "own": own,
-    "set_own": set_own,
-    "steps": steps,
-    "THREE": 3,
-}  # fmt: skip
+_KNOWN: dict[str, Any] = {"THREE": 3} | {
+    made.__name__: made
+    for made in (
+        *(taken, twice, larger, word_of, bump, measure, coin, die, steps, own, set_own, load_acquire, store_release),
+        *(fetch_add_seq_cst, fetch_or_seq_cst, exchange_seq_cst, compare_exchange_seq_cst),
+    )
+}
 _numbers = itertools.count(1)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.search import random_walk
 from kernels.search.random_walk import Walks, _changes, walk
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tests.orders import KICK_THEN_TRACK, SPEC, V18
@@ -62,8 +63,9 @@ def test_the_actor_in_front_falls_behind_at_a_step_within_the_longest_schedule_s
     assert list(_changes(np.random.default_rng(1), None, 100)) == [-1]
 
 
-def test_schedules_that_are_cut_off_are_counted():
-    found = walk(*of_flow(SPEC), Size(2, 1), schedules=50, seed=5, most_steps=20)
+def test_schedules_that_are_cut_off_are_counted(monkeypatch):
+    monkeypatch.setattr(random_walk, "LONGEST", 20)
+    found = walk(*of_flow(SPEC), Size(2, 1), schedules=50, seed=5)
 
     assert found.unfinished == 50
     assert found.steps == 50 * 20
