@@ -166,14 +166,15 @@ def digest_of(text: str) -> str:
 
 
 class Code:
-    """One function as machine code, called without the GIL with int64 and with what `words_of` takes; `bare` is the
-    same of what takes nothing, in a fifth of the time. `kept_as` is the name of its object code in the cache.
+    """One function as machine code, called without the GIL with int64 and with what `words_of` takes. `bare` is the
+    same of what takes nothing, in a fifth of the time, for as long as this is kept; `kept_as` is the name of its object
+    code in the cache.
     """
 
     def __init__(self, engine: Any, name: str, kept_as: str) -> None:
+        self._engine = engine  # holds it
         self.address, self.kept_as = int(engine.get_function_address(name)), kept_as
-        self.bare: Any = ctypes.CFUNCTYPE(ctypes.c_int64)(self.address)
-        self.bare.engine = engine  # holds it
+        self.bare = ctypes.CFUNCTYPE(ctypes.c_int64)(self.address)
 
     def __call__(self, *given: Any) -> int:
         held = [it if isinstance(it, int) else words_of(it) for it in given]

@@ -2,13 +2,12 @@
 
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from kernels.language.atomics import timestamp
-from kernels.language.compile import compiled
+from kernels.language.compile import Code, compiled
 from kernels.race.ticks import NS_SHIFT, Clock
 
 
@@ -42,17 +41,17 @@ def ticks_now() -> int:
 
 
 @cache
-def counter() -> Callable[[], int]:
+def counter() -> Code:
     """The same, compiled or from the cache."""
-    bare: Callable[[], int] = compiled("clock", (ticks_now,), {}).ticks_now.bare
-    return bare
+    made: Code = compiled("clock", (ticks_now,), {}).ticks_now
+    return made
 
 
 def _sample() -> tuple[int, int, int]:
     """Counter ticks and raw nanoseconds at one moment, as exact as the shortest of several tries; third, how exact in
     ns.
     """
-    tries, read = [], counter()
+    tries, read = [], counter().bare
     for _ in range(20):
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
         ticks = read()
