@@ -63,13 +63,16 @@ def resolve(request: RunRequest | BenchRequest) -> tuple[Scenario, list[Ordering
     scenario = with_delays(scenario, getattr(request, "delays", ()))
     typed = {key: getattr(request, key.removesuffix("_s"), None) for key in RACED}
     scenario = with_options(scenario, **typed)
+    chosen = chosen_keys(request.scenario, request.settings)
+    if typed["warmup_s"] is None and "warmup_s" not in chosen:  # a race of an instant has no long warm-up
+        scenario = with_options(scenario, warmup_s=min(scenario.warmup_s, scenario.duration_s))
     faults = getattr(request, "faults", ())
     if of_real := [fault for fault in faults if fault in REAL_FAULTS]:
         raise UsageFault(
             f"--fault: {of_real[0]} breaks a real host, no model: `tdx-stress run memfd --fault {of_real[0]}`"
         )
     orderings = with_faults(orderings, faults)
-    check_read(scenario, orderings, chosen_keys(request.scenario, request.settings))
+    check_read(scenario, orderings, chosen)
     return scenario, orderings
 
 

@@ -26,6 +26,21 @@ def test_an_option_goes_over_the_scenario_and_over_set() -> None:
     assert [(ordering.name, ordering.safe) for ordering in orderings] == [("v18", True)]
 
 
+@pytest.mark.parametrize(
+    ("typed", "warmup_s"),
+    [
+        ({}, 0.5),
+        ({"duration": "2s"}, 0.5),
+        ({"duration": "200ms"}, 0.2),
+        ({"duration": "200ms", "warmup": "400ms"}, 0.4),
+        ({"settings": ("duration_s=0.3",)}, 0.3),
+        ({"duration": "200ms", "settings": ("warmup_s=0.6",)}, 0.6),
+    ],
+)
+def test_the_warm_up_of_a_short_race_is_no_longer_than_the_race_if_nobody_says_so(typed, warmup_s) -> None:
+    assert resolve(RunRequest("review", **typed))[0].warmup_s == warmup_s
+
+
 def test_what_options_change_is_known_of_the_scenario_and_of_each_ordering() -> None:
     request = RunRequest(orderings=("spec", "v18"), settings=("kick.wait=false", "pages=8"), faults=("lost_kick",))
 
