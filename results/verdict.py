@@ -90,15 +90,24 @@ def too_few(met: int, shootdowns: int, own_share: float | None = None, remedy: s
     needed = least_met(met, shootdowns, own_share)
     if met >= needed:
         return None
-    rare = met < LEAST_SHARE * shootdowns
-    why = " where fewer than one in ten do" if rare else " where others have the CPUs" if needed > LEAST_MET else ""
+    why = (
+        " where fewer than one in ten do"
+        if _hardly_meets(met, shootdowns)
+        else " where others have the CPUs"
+        if needed > LEAST_MET
+        else ""
+    )
     return f"only {_some(met, shootdowns)}, and {needed:,} are needed{why}; try {remedy}"
 
 
 def least_met(met: int, shootdowns: int, own_share: float | None = None) -> int:
     """How many must have met a vCPU, where so many of all did."""
     crowded = own_share is not None and own_share < LEAST_OWN
-    return LEAST_OF_MANY if crowded or met < LEAST_SHARE * shootdowns else LEAST_MET
+    return LEAST_OF_MANY if crowded or _hardly_meets(met, shootdowns) else LEAST_MET
+
+
+def _hardly_meets(met: int, shootdowns: int) -> bool:
+    return met < LEAST_SHARE * shootdowns
 
 
 def times_longer(run: Run) -> float:

@@ -95,9 +95,10 @@ def missing_line(pieces: Pieces, job: Job) -> str:
     left = [key for key in job.pieces if key not in pieces.done]
     if not left or (len(job.pieces) == 1 and pieces.partial):
         return ""
-    named = [f"{key} (begun, not ended)" if key in pieces.partial else key for key in left[:NAMED]]
+    named = [f"{key} (here as far as it came)" if key in pieces.partial else key for key in left[:NAMED]]
     more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-    told = f"{len(left)} of {plural(len(job.pieces), 'piece')} missing: {', '.join(named)}{more}"
+    how = "not ended" if pieces.partial else "missing"
+    told = f"{len(left)} of {plural(len(job.pieces), 'piece')} {how}: {', '.join(named)}{more}"
     kept = (pieces.path / FOLDER / JOB).exists() and (job.keep is None or pieces.to_go_on_with)  # not of a job of one
     return told + f"; to run them: tdx-stress {job.verb} --resume {pieces.path}" * kept
 

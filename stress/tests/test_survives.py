@@ -92,7 +92,10 @@ def test_a_run_that_ended_amid_its_first_ordering_goes_on_from_there(
     again.send_signal(signal.SIGINT)
 
     code, _, _ = ended(again)
-    left = "2 of 2 pieces missing: 00001-spec (begun, not ended), 00002-v18; to run them: tdx-stress run --resume out\n"
+    left = (
+        "2 of 2 pieces not ended: 00001-spec (here as far as it came), 00002-v18; "
+        "to run them: tdx-stress run --resume out\n"
+    )
     assert number == signal.SIGKILL or said.endswith(left)
     assert (code, stored(tmp_path / "out")["ordering"]) == (130, "spec")
     assert (tmp_path / "out/pieces/job.json").exists()

@@ -84,7 +84,7 @@ def test_what_was_begun_and_not_ended_is_missing_and_can_be_gone_on_with(tmp_pat
     of_two = job._replace(pieces={"one": {}, "two": {}}, keep=lambda *given: None)
 
     assert missing_line(pieces, of_two) == (
-        f"2 of 2 pieces missing: one (begun, not ended), two; to run them: tdx-stress run --resume {tmp_path}"
+        f"2 of 2 pieces not ended: one (here as far as it came), two; to run them: tdx-stress run --resume {tmp_path}"
     )
     assert missing_line(pieces, of_two._replace(pieces={"one": {}})) == ""
 
