@@ -154,6 +154,9 @@ class Verdict(StrEnum):
     hung = "hung"
 
 
+GRAVEST_FIRST = (Verdict.crashed, Verdict.hung, Verdict.failed, Verdict.inconclusive, Verdict.passed)
+
+
 class Ending(StrEnum):
     """How the race of one ordering came to its end."""
 

@@ -28,7 +28,7 @@ from results.kinds.orders import (
 )
 from results.numbers.rounds import RANKED
 from results.table import Table, caveat_lines
-from results.verdict import Verdict
+from results.verdict import GRAVEST_FIRST
 from results.words import count, machine_size, nanoseconds, nanoseconds_with_interval, plural
 
 Document = Mapping[str, Any]
@@ -178,9 +178,6 @@ def _race_notes(races: Mapping[str, Any]) -> Iterator[str]:
         yield f"{REFERENCE} raced twice: {' and '.join(map(nanoseconds, twice))}; less means nothing."
 
 
-GRAVE = (Verdict.crashed, Verdict.hung, Verdict.failed)
-
-
 def order_cases(atlas: Mapping[str, Any]) -> list[Case]:
     """A case an order, then one each that raced."""
     searched = [
@@ -201,5 +198,5 @@ def order_cases(atlas: Mapping[str, Any]) -> list[Case]:
 
 def _race(verdicts: Sequence[str]) -> tuple[str, str]:
     """The gravest of a race's rounds; one in which too little happened says nothing against the order."""
-    grave = next((verdict.value for verdict in GRAVE if verdict in verdicts), Verdict.passed.value)
-    return grave, ", ".join(verdicts)
+    told = {*verdicts, "passed"} - {"inconclusive"}
+    return min(told, key=GRAVEST_FIRST.index), ", ".join(verdicts)

@@ -13,7 +13,17 @@ from results.exchange.cases import Case, case_of
 from results.kinds.exploration import INTERRUPT, failing, size_words
 from results.numbers.statistics import would_have_caught
 from results.table import Table
-from results.verdict import Ending, Judgement, Verdict, exit_code_of, hung_as_expected, is_safe, met_shootdowns, word_of
+from results.verdict import (
+    GRAVEST_FIRST,
+    Ending,
+    Judgement,
+    Verdict,
+    exit_code_of,
+    hung_as_expected,
+    is_safe,
+    met_shootdowns,
+    word_of,
+)
 from results.words import count, nanoseconds, plural, share
 
 SCHEMA = "tdx-stress/selftest/1"
@@ -22,7 +32,6 @@ EXPLORED = (
     "flow", "vcpus", "zappers", "pages", "tlb_entries", "shootdowns", "verdict", "reason",
     "states", "transitions", "depth", "seconds", "complete", "stopped_by", "deadlocks",
 )  # fmt: skip
-GRAVEST_FIRST = (Verdict.crashed, Verdict.hung, Verdict.failed, Verdict.inconclusive, Verdict.passed)
 
 
 def claim(

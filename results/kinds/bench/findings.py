@@ -52,7 +52,7 @@ from results.numbers.rounds import (
     too_few_met,
 )
 from results.numbers.statistics import LEVEL
-from results.verdict import exit_code_of, is_thin, least_own, too_few
+from results.verdict import GRAVEST_FIRST, exit_code_of, is_thin, least_own, too_few
 from results.words import plural
 
 Pairs = Sequence[tuple[float, float]]
@@ -238,7 +238,6 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
     """By point and ordering: shootdowns in all, those that met a vCPU, those with a forbidden outcome, and the worst
     verdict of its races.
     """
-    gravest = ("failed", "inconclusive", "passed")
     safe = {arm.ordering for arm in bench.arms if arm.safe}
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for race in bench.rounds:
@@ -252,7 +251,7 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
         entry["outcomes"].update(race.outcomes)
         # Where too few of one race met a vCPU those of all races may suffice.
         thin = is_thin(race.reason, race.met_shootdowns, race.all_shootdowns)
-        if not thin and gravest.index(race.verdict) < gravest.index(entry["verdict"]):
+        if not thin and GRAVEST_FIRST.index(race.verdict) < GRAVEST_FIRST.index(entry["verdict"]):
             entry["verdict"], entry["reason"] = race.verdict, f"round {race.round}: {race.reason}"
     for (_, ordering), entry in totals.items():
         lacking = too_few(entry["met"], entry["all_shootdowns"], entry["own"])

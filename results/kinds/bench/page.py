@@ -27,6 +27,7 @@ from results.kinds.bench.tables import (
     parts,
 )
 from results.kinds.bench.wording import arm_name, crossing_lines, figures_in, slope_text, sweep_title, swept, words
+from results.kinds.run.page import HEADLINES as OF_A_RUN
 from results.page import (
     READING,
     Card,
@@ -38,12 +39,12 @@ from results.page import (
     mapping_table,
     orderings_table,
 )
-from results.verdict import Exit, Verdict
+from results.verdict import GRAVEST_FIRST, Exit
 from results.words import described, plural
 
 HEADLINES = {
+    **OF_A_RUN,
     Exit.MET: ("good", "Compared: the first ordering does not differ from itself"),
-    Exit.FAILED: ("bad", "Failed: an ordering declared safe showed what is forbidden"),
     Exit.INCONCLUSIVE: ("unsure", "Inconclusive: no difference here is to be believed"),
 }
 COMPARISONS = "Every comparison: median of the rounds' ratios, 95 % bootstrap interval"
@@ -100,12 +101,11 @@ def bench_page(bench: Bench, *hists: Hists) -> Page:
 
 def _card(bench: Bench, arm: Arm, looks: Mapping[str, Style]) -> Card:
     entries = [entry for (_, ordering), entry in seen(bench).items() if ordering == arm.ordering]
-    order = list(Verdict)
-    worst = max(entries, key=lambda entry: (entry["verdict"] != "passed", order.index(Verdict(entry["verdict"]))))
+    worst = min((entry["verdict"] for entry in entries), key=GRAVEST_FIRST.index)
     met = sum(entry["met"] for entry in entries)
     forbidden = sum(entry["forbidden"] for entry in entries)
     said = f"{forbidden:,} forbidden in {met:,} shootdowns that met a vCPU, in {plural(bench.finished_rounds, 'round')}"
-    return Card(arm_name(arm), worst["verdict"], said, described(arm.its), sample(looks[arm.arm]))
+    return Card(arm_name(arm), worst, said, described(arm.its), sample(looks[arm.arm]))
 
 
 def _answer(bench: Bench) -> tuple[str, ...]:

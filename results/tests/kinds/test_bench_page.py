@@ -1,5 +1,6 @@
 """The page of a bench: the ratios first, with the first ordering against itself, and the scaling curve of a sweep."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from results.kinds.bench.page import bench_page
 from results.kinds.bench.record import Bench, round_file
 from results.page import render
 from results.store import StoreError
-from results.tests.builders.bench import a_bench, noisy
+from results.tests.builders.bench import a_bench, noisy, with_races
 from results.tests.builders.run import counted
 from results.tests.html_reading import Read
+from results.verdict import Verdict
 
 
 def page_of(bench: Bench) -> Read:
@@ -36,6 +38,17 @@ def test_too_few_rounds_still_have_a_page():
 
     assert "The A/A arm says nothing: too few rounds (2)." in text
     assert "No ratio: too few rounds, or nothing was measured." in text
+
+
+@pytest.mark.parametrize(("verdict", "headline"), [(Verdict.failed, "Failed: "), (Verdict.crashed, "Broken: ")])
+def test_what_failed_at_one_point_and_was_inconclusive_at_another_has_failed(verdict: Verdict, headline: str):
+    bench = a_bench(10, noisy({}), values=(1, 2))
+    for point, its in (("vcpus=1", verdict), ("vcpus=2", Verdict.inconclusive)):
+        bench = with_races(bench, lambda race, at=point: race.point == at, verdict=its, reason="so it was")
+    page = bench_page(found(bench), defaultdict(dict))
+
+    assert [card.verdict for card in page.cards] == [verdict, verdict]
+    assert page.headline.startswith(headline)
 
 
 @pytest.mark.parametrize("values", [(), (1, 2, 4)])
