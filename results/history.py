@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernels.files import nameless
-from results.changes import changes, keys_set, with_changes
 from results.figures import FIGURES
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.record import Bench
 from results.kinds.kind import KINDS
 from results.kinds.run.record import read_result_json
 from results.store import StoreError, write_file
-from results.words import installed_by
+from results.words import changes, installed_by, keys_set, with_changes
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

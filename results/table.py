@@ -13,9 +13,8 @@ from rich.table import Table as TextTable
 from rich.text import Text
 
 from kernels.tdx.outcomes import Grade
-from results.changes import MARK, changes
 from results.verdict import is_safe, word_of
-from results.words import title_of
+from results.words import MARK, changes, title_of
 
 Run = Mapping[str, Any]
 GRADE_STYLES = {

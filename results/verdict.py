@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kernels.tdx.outcomes import Grade, Outcome
 from kernels.tdx.rules import Flow
-from results.changes import MARK, changes
+from results.words import MARK, changes
 
 
 class Meaning(NamedTuple):

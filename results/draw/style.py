@@ -17,10 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from results.changes import MARK, changes
 from results.numbers.statistics import Counts, quantile_intervals, quantiles
 from results.verdict import is_safe
-from results.words import nanoseconds, without_zeros
+from results.words import MARK, changes, nanoseconds, without_zeros
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")

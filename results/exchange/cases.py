@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
 
-from results.changes import changes
 from results.verdict import Verdict, word_of
-from results.words import nanoseconds, plural
+from results.words import changes, nanoseconds, plural
 
 # What XML 1.0 cannot hold.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -9,12 +9,11 @@ from rich.console import RenderableType
 
 from kernels.tdx.outcomes import Grade
 from kernels.tdx.rules import flow_named
-from results.changes import changes_told
 from results.exchange.cases import Case, case_of, unreached
 from results.kinds.exploration import entries_of, failing, is_sampled, looked_at, size_words
 from results.table import Table, caveat_lines, heading, verdict_line
 from results.verdict import FAILING, declared, grade_of, is_safe, meaning, name_of, word_of
-from results.words import broken_name, count, nanoseconds, per_second, plural, share, silent_words
+from results.words import broken_name, changes_told, count, nanoseconds, per_second, plural, share, silent_words
 
 Exploration = Mapping[str, Any]
 SIDE_BY_SIDE, MOST_POINTS = 4, 32

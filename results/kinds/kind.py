@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import BaseModel
 from rich.console import RenderableType
 
-from results.changes import changes, keys_set, with_changes
 from results.exchange.cases import Case
 from results.figures import FIGURES
 from results.kinds import (
@@ -44,7 +43,7 @@ from results.store import RAW, RESULT, StoreError, json_bytes, read_document
 from results.table import Table
 from results.verdict import Exit, exit_code_of, is_safe
 from results.verdict import exit_code as run_exit_code
-from results.words import SIZES
+from results.words import SIZES, changes, keys_set, with_changes
 
 RACED, STEPPED = "a model, not Intel silicon", "a model, stepped, not Intel silicon"
 REVIEW = "review"

@@ -21,9 +21,8 @@ import numpy as np
 from kernels.tdx.outcomes import Harm, Outcome
 from results.caveats import Caveat, caveat
 from results.figures import latencies_of
-from results.numbers.resolution import clock_step_ns, off_ns, ratio_off, widened
 from results.numbers.rounds import RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
-from results.numbers.statistics import LEVEL
+from results.numbers.statistics import LEVEL, clock_step_ns, off_ns, ratio_off, widened
 from results.verdict import Verdict, exit_code_of, is_safe, is_thin, least_own, met_shootdowns, named, too_few, whole
 from results.words import machine_size, plural
 

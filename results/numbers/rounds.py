@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from results.numbers.statistics import ENOUGH, LEVEL
+from results.numbers.statistics import ENOUGH, LEVEL, off_ns, widened
 from results.verdict import MET
 from results.words import plural, share
 
@@ -69,6 +69,12 @@ def median_interval(values: Values, machines: Sequence[str] = ()) -> tuple[float
     """
     many = len(set(machines)) or 1
     return _middle(*_resampled(values, machines)[1:], _tail(len(values), many))
+
+
+def latency_interval(latencies: Values, step_ns: float) -> tuple[float, float, float]:
+    """The median of these, one a round, with its interval: (median, low, high)."""
+    middle = float(np.median(latencies))
+    return middle, *widened(middle, *median_interval(latencies), float(off_ns(middle, step_ns)))
 
 
 def paired_middle(values: Values, machines: Sequence[str] = ()) -> float:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.changes import faults_of, keys_set
 from results.exchange.cases import Case, without_options
 from results.kinds.bench.findings import at, doubt, seen, ungrounded
 from results.kinds.bench.gate import Outcome
 from results.kinds.bench.record import MOST_ROUNDS, Arm, Bench
 from results.numbers.rounds import LEAST_ROUNDS
 from results.verdict import FAILING, grade_of, least_met
+from results.words import faults_of, keys_set
 
 STATES = {"held": "passed", "failed": "failed", "undecided": "inconclusive"}
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from results.caveats import Caveat, caveat
-from results.changes import MARK, changes, with_changes
 from results.figures import FIGURES, Figure, figures_of, latencies_of
 from results.kinds.bench.directory import read_bench
 from results.kinds.bench.findings import coarsened, comparison, without_ground
@@ -22,10 +21,11 @@ from results.kinds.bench.record import BENCH, MACHINE, Bench, Comparison
 from results.kinds.bench.wording import ratio_text, span, value_text, with_span
 from results.kinds.run.record import read_result
 from results.machine.comparable import Kind, differing
-from results.numbers.resolution import clock_step_ns, off_ns
 from results.numbers.rounds import LEAST_ROUNDS, PERCENTILES, RANKED, Effect, holm, unpaired_effect
+from results.numbers.statistics import clock_step_ns, off_ns
 from results.table import Table
 from results.verdict import is_safe, named, whole
+from results.words import MARK, changes, with_changes
 
 Interval = tuple[float, float]
 

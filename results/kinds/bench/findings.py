@@ -32,7 +32,6 @@ from results.kinds.bench.record import (
 )
 from results.kinds.bench.wording import aa_sentence, effect_text, figures_in
 from results.machine.findings import HIGH_STEAL
-from results.numbers.resolution import off_ns, ratio_off, widened
 from results.numbers.rounds import (
     LEAST_ROUNDS,
     RANKED,
@@ -51,7 +50,7 @@ from results.numbers.rounds import (
     together,
     too_few_met,
 )
-from results.numbers.statistics import LEVEL
+from results.numbers.statistics import LEVEL, off_ns, ratio_off, widened
 from results.verdict import GRAVEST_FIRST, exit_code_of, is_thin, least_own, too_few
 from results.words import plural
 

@@ -35,8 +35,7 @@ from results.kinds.bench.wording import (
     with_span,
     words,
 )
-from results.numbers.resolution import latency_interval
-from results.numbers.rounds import median_interval
+from results.numbers.rounds import latency_interval, median_interval
 from results.words import plural
 
 ROW_IN = 0.2

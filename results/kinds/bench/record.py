@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from results.figures import BY_ID
 from results.kinds.shape import HostShape, ScenarioShape
-from results.numbers.resolution import clock_step_ns
+from results.numbers.statistics import clock_step_ns
 from results.store import trouble_by
 from results.verdict import Ending, Verdict
 
@@ -56,7 +56,7 @@ class Arm(Part):
 
     @property
     def its(self) -> dict[str, Any]:
-        """As `results.changes` and `results.words` take it."""
+        """As `results.words` takes it."""
         return {key: getattr(self, key) for key in ("ordering", "title", "shootdown", "parameters", "changed")}
 
     @property

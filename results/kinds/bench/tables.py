@@ -22,8 +22,7 @@ from results.kinds.bench.wording import (
     value_text,
     words,
 )
-from results.numbers.resolution import latency_interval
-from results.numbers.rounds import LEAST_ROUNDS
+from results.numbers.rounds import LEAST_ROUNDS, latency_interval
 from results.table import Table, caveat_lines
 from results.verdict import observation
 from results.words import conditions, count, nanoseconds_with_interval, plural

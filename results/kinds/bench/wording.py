@@ -8,12 +8,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from kernels.tdx.rules import Flow, has_part
-from results.changes import MARK, changes
 from results.figures import BY_ID, FIGURES, REAL_FIGURES, Figure
 from results.kinds.bench.record import MACHINE, Arm, Bench, Comparison, Slope, Sweep
 from results.numbers.rounds import LEAST_ROUNDS
 from results.verdict import named
-from results.words import mean, nanoseconds, per_second, plural, share
+from results.words import MARK, changes, mean, nanoseconds, per_second, plural, share
 
 # Who could only have shown more than this has shown nothing.
 HOPELESS = 20

@@ -6,9 +6,8 @@ And what the latencies have to be read against, the machine's own costs: told, n
 from collections.abc import Mapping
 from typing import Any
 
-from results.changes import changes
 from results.verdict import whole
-from results.words import machine_size, nanoseconds, nanoseconds_with_interval, plural, share
+from results.words import changes, machine_size, nanoseconds, nanoseconds_with_interval, plural, share
 
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
 Run = Mapping[str, Any]

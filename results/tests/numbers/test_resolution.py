@@ -5,7 +5,8 @@ import pytest
 
 from results.kinds.bench.findings import found
 from results.kinds.bench.record import Comparison
-from results.numbers.resolution import clock_step_ns, latency_interval, off_ns, ratio_off, widened
+from results.numbers.rounds import latency_interval
+from results.numbers.statistics import clock_step_ns, off_ns, ratio_off, widened
 from results.tests.builders.bench import a_bench
 
 TENS = {"A": 311.0, "A2": 311.0, "B": 331.0}
