@@ -12,6 +12,7 @@ from results.tests.builders.bench import a_bench, noisy, with_races
 from results.tests.builders.run import a_result, a_run
 
 Keys = dict[str, object]
+TRACE = {"ns_of_entry": 20.0}
 
 
 def stored(path: Path, bench: Bench) -> Rounds:
@@ -32,12 +33,14 @@ def of(comparisons: list[Comparison], figure: str, ordering: str = "v18") -> Com
     return next(one for one in comparisons if (one.figure, one.ordering) == (figure, ordering))
 
 
-def test_a_bench_against_itself_differs_nowhere(tmp_path: Path):
-    one = stored(tmp_path / "a", a_bench(12, noisy({"B": 1.4})))
+def test_a_bench_or_a_run_against_itself_differs_nowhere(tmp_path: Path):
+    bench = stored(tmp_path / "a", a_bench(12, noisy({"B": 1.4})))
+    run = stored_run(tmp_path / "b", a_run(out_of_guest_share=0.1))
 
-    comparisons = compared(one, one)
+    comparisons = compared(bench, bench)
     assert {c.finding for c in comparisons} == {"no_difference"}
     assert {c.ratio for c in comparisons if c.ratio} == {1.0}
+    assert {c.verdict_text for c in compared(run, run)} == {"the same"}
 
 
 def test_a_slower_bench_is_shown_to_be_slower(tmp_path: Path):
@@ -73,31 +76,35 @@ def test_two_runs_have_the_interval_within_them(tmp_path: Path):
     assert p50.verdict_text == "1.50x (1.48-1.52 within the runs), too few rounds to rank"
 
 
-def test_a_run_against_itself_is_the_same(tmp_path: Path):
-    one = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
-
-    assert {c.verdict_text for c in compared(one, one)} == {"the same"}
-
-
-def test_single_runs_are_a_caveat_and_rounds_of_two_moments_another(tmp_path: Path):
-    run = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+def test_single_runs_are_a_caveat_a_traced_one_too_and_rounds_of_two_moments_another(tmp_path: Path):
+    run, traced = (stored_run(tmp_path / name, a_run(trace=trace)) for name, trace in (("a", None), ("c", TRACE)))
     bench = stored(tmp_path / "b", a_bench(12, noisy({})))
 
     assert [c["id"] for c in compare_caveats(run, run)] == ["single_runs"]
     assert [c["id"] for c in compare_caveats(bench, bench)] == ["not_paired"]
+    assert compare_caveats(run, traced)[0]["seen"] == f"B ({tmp_path / 'c'}): traced: v18"
 
 
-def test_another_machine_and_a_longer_race_are_caveats(tmp_path: Path):
-    first = a_bench(12, noisy({}))
-    first = first.model_copy(update={"scenario": {**first.scenario, "duration_s": 1.0}})
-    second = first.model_copy(
-        update={"host": {**first.host, "cpu_model": "Another"}, "scenario": {**first.scenario, "duration_s": 5.0}}
+RANGE = {"round_trip_range_ns": (90.0, 450.0), "round_trip_cpus": [0, 1]}
+
+
+def test_another_machine_what_was_measured_of_it_a_busy_moment_and_a_longer_race_are_caveats(tmp_path: Path):
+    hosts = {"round_trip_ns": 100.0, **RANGE, "busy": 0.6}, {"cpu_model": "Another", "round_trip_ns": 400.0, **RANGE}
+    bench = a_bench(12, noisy({}))
+    first, second = (
+        stored(
+            tmp_path / str(seconds),
+            bench.model_copy(
+                update={"host": {**bench.host, **host}, "scenario": {**bench.scenario, "duration_s": seconds}}
+            ),
+        )
+        for host, seconds in zip(hosts, (1.0, 5.0), strict=True)
     )
 
-    caveats = compare_caveats(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
-
-    assert [(c["id"], c["seen"]) for c in caveats[:2]] == [
+    assert [(c["id"], c["seen"]) for c in compare_caveats(first, second)[:4]] == [
         ("other_machine", "CPU: Some CPU in the first, Another in the second"),
+        ("other_measure", "core-to-core round trip: 100 ns in the first, 400 ns in the second (4.0x)"),
+        ("other_moment", "load: 60 % of the CPUs' time was taken before the first"),
         ("other_length", "not as long: duration_s 1.0 in A, 5.0 in B"),
     ]
 
@@ -150,31 +157,6 @@ def test_benches_whose_races_met_nobody_are_not_comparable(tmp_path: Path):
     assert (p50.finding, p50.ratio) == ("not_comparable", None)
     assert p50.verdict_text == "not comparable: in B in round 1 of v18 3 shootdowns met a vCPU, 6 are needed"
     assert of(compared(before, after), "p50_ns", "spec").finding == "no_difference"
-
-
-RANGE = {"round_trip_range_ns": (90.0, 450.0), "round_trip_cpus": [0, 1]}
-
-
-def test_what_was_measured_of_the_machine_and_a_busy_moment_are_caveats_of_their_own(tmp_path: Path):
-    bench = a_bench(12, noisy({}))
-    first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, **RANGE, "busy": 0.6}})
-    second = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 400.0, **RANGE}})
-
-    caveats = compare_caveats(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
-
-    assert [(c["id"], c["seen"]) for c in caveats[:2]] == [
-        ("other_measure", "core-to-core round trip: 100 ns in the first, 400 ns in the second (4.0x)"),
-        ("other_moment", "load: 60 % of the CPUs' time was taken before the first"),
-    ]
-
-
-def test_a_traced_run_is_a_caveat(tmp_path: Path):
-    plain = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
-    traced = stored_run(tmp_path / "b", a_run(out_of_guest_share=0.1, trace={"ns_of_entry": 20.0}))
-
-    assert [c["seen"] for c in compare_caveats(plain, traced) if c["id"] == "doubtful"] == [
-        f"B ({tmp_path / 'b'}): traced: v18"
-    ]
 
 
 def test_a_changed_ordering_is_not_held_against_one_that_is_not(tmp_path: Path):

@@ -66,16 +66,11 @@ def test_a_percentile_with_too_few_samples_says_so_instead_of_a_number() -> None
     ]  # fmt: skip
 
 
-def test_a_phase_without_a_sample_has_no_row() -> None:
-    run = a_run(vcpu_ns={"gate_wait": phase(0), "out_of_guest": phase(0)})
+def test_a_phase_without_a_sample_has_no_row_and_nothing_measured_is_said_in_words() -> None:
+    run = a_run(latency_ns={"shootdown": phase(0), MET: phase(0)}, vcpu_ns={"gate_wait": phase(0)})
 
     assert percentiles_table([run], ["gate_wait"], "").rows == ()
-
-
-def test_nothing_measured_is_said_in_words() -> None:
-    lines = shown(a_run(latency_ns={"shootdown": phase(0), MET: phase(0), "stale_window": phase(0)}, vcpu_ns={}))
-
-    assert "No latency: no shootdown was measured." in lines
+    assert "No latency: no shootdown was measured." in shown(run)
 
 
 def test_a_row_stands_where_any_ordering_showed_something_and_zeros_are_told_together() -> None:
@@ -150,10 +145,6 @@ def test_titles_stand_where_each_has_room_in_its_line() -> None:
     assert "A title" in "\n".join(shown(a_run("a")))
 
 
-def test_a_known_wrong_ordering_that_shows_it_is_caught() -> None:
-    assert any(line.startswith(f"CAUGHT {LONG_NAME}") for line in shown(wrong(verdict="passed")))
-
-
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -169,8 +160,11 @@ def test_the_observation_counts_forbidden_shootdowns_and_the_others(changes: dic
     assert observation_line(a_run(**changes)) == line
 
 
-def test_a_name_with_brackets_is_no_markup() -> None:
-    assert "[red]mine[/red]" in "\n".join(shown(a_run("[red]mine[/red]")))
+def test_a_known_wrong_ordering_that_shows_it_is_caught_and_a_name_with_brackets_is_no_markup() -> None:
+    lines = shown(wrong(verdict="passed"), a_run("[red]mine[/red]"))
+
+    assert any(line.startswith(f"CAUGHT {LONG_NAME}") for line in lines)
+    assert "[red]mine[/red]" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(

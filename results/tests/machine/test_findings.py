@@ -22,9 +22,13 @@ def limited(**changed: Any) -> dict[str, str]:
 GROUPS = facts()["topology"]
 
 
-def test_a_quiet_machine_of_ones_own_is_good_for_everything():
+def test_a_quiet_machine_of_ones_own_is_good_for_everything_by_findings_each_with_an_id_of_its_own():
+    ids = [found.id for found in diagnose(facts())]
+
     assert limited() == {}
     assert judge(diagnose(facts())).sentence == "good for verdicts and for latency"
+    assert judge([]).limits is Limits.nothing
+    assert len(ids) == len(set(ids)) == 21
 
 
 @pytest.mark.parametrize(
@@ -76,19 +80,13 @@ def test_the_judgement_is_as_bad_as_the_worst_finding_and_names_its_reasons():
 
 
 def test_where_others_have_the_cpus_nothing_is_called_good_for_verdicts():
-    crowded = facts(own_share=0.214, busy=1.0, load_1m=12.5)
-
     assert finding("load", own_share=0.214).means == (
         "our probes got 21 % of the time that they wanted the CPUs for: a safe ordering needs 29,956 shootdowns that "
         "met a vCPU where others have them, or it is inconclusive"
     )
-    assert judge(diagnose(crowded)).sentence == (
+    assert judge(diagnose(facts(own_share=0.214, busy=1.0, load_1m=12.5))).sentence == (
         "weak for verdicts: a wrong ordering may go unseen, a safe one be inconclusive; no latency (load)"
     )
-
-
-def test_no_finding_at_all_is_no_reason_to_complain():
-    assert judge([]).limits is Limits.nothing
 
 
 @pytest.mark.parametrize(
@@ -141,28 +139,23 @@ def test_aarch64_has_a_counter_of_its_own_name_and_is_said_to_reorder_more():
     assert "aarch64" not in finding("store_buffering").means
 
 
-def test_what_was_not_measured_says_why():
-    reason = "not done after 10 s: something else holds the CPUs"
-    missing: dict[str, Any] = {
-        "round_trips": None, "store_buffering": None, "realtime": None, "kicks_ns": {}, "trouble": reason,
-    }  # fmt: skip
-
-    told = [finding(id, **missing).means for id in ("round_trip", "store_buffering", "realtime", "kicks")]
-    assert told == [reason] * 4
+MISSING: dict[str, Any] = {"round_trips": None, "store_buffering": None, "realtime": None, "kicks_ns": {}}
+REASON = "not done after 10 s: something else holds the CPUs"
 
 
-def test_a_kick_that_found_its_cpu_with_others_is_not_measured():
-    half = finding("kicks", kicks_ns={"signal": 1510.0})
-
-    assert finding("kicks", kicks_ns={}).means == "the CPU to interrupt was with others"
-    assert half.means.endswith("a signal does not; the CPU to interrupt was with others")
-
-
-def test_with_one_cpu_the_probes_of_pairs_say_that_it_takes_two():
-    alone: dict[str, Any] = {"cpus_allowed": 1, "round_trips": None, "store_buffering": None, "kicks_ns": {}}
-
-    assert {finding(id, **alone).means for id in ("round_trip", "kicks")} == {"it takes two CPUs"}
-    assert finding("store_buffering", **alone).means == "it takes two CPUs: whether fences hold is not known"
+@pytest.mark.parametrize(
+    ("id", "changed", "means"),
+    [
+        *((id, MISSING | {"trouble": REASON}, REASON) for id in ("round_trip", "store_buffering", "realtime", "kicks")),
+        ("kicks", {"kicks_ns": {}}, "the CPU to interrupt was with others"),
+        ("kicks", {"kicks_ns": {"signal": 1510.0}}, "a signal does not; the CPU to interrupt was with others"),
+        ("round_trip", MISSING | {"cpus_allowed": 1}, "it takes two CPUs"),
+        ("kicks", MISSING | {"cpus_allowed": 1}, "it takes two CPUs"),
+        ("store_buffering", MISSING | {"cpus_allowed": 1}, "it takes two CPUs: whether fences hold is not known"),
+    ],
+)
+def test_what_was_not_measured_says_why(id: str, changed: dict[str, Any], means: str):
+    assert finding(id, **changed).means.endswith(means)
 
 
 def test_many_pairs_are_told_by_their_spread_and_how_many_cpus_were_tried():
@@ -193,12 +186,6 @@ def test_a_finding_as_json_has_its_five_words_and_what_it_takes():
         "try": "an idle machine, or --cpus away from the others",
         "limits": "latency",
     }
-
-
-def test_ids_are_stable_and_each_stands_once():
-    ids = [found.id for found in diagnose(facts())]
-
-    assert len(ids) == len(set(ids)) == 21
 
 
 def test_a_cache_is_whole_or_damaged_or_not_used() -> None:

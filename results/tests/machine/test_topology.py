@@ -52,15 +52,12 @@ def test_cpus_of_two_speeds_are_of_two_kinds(tmp_path: Path):
     assert topology((0, 1, 2), hang_up(tmp_path, capacities)).kinds == ((0,), (1, 2))
 
 
-def test_few_cpus_are_all_tried(tmp_path: Path):
-    assert spread(ALL, topology(ALL, two_sockets(tmp_path)), 8) == ALL
-
-
-def test_of_many_cpus_near_ones_and_far_ones_are_tried(tmp_path: Path):
+def test_few_cpus_are_all_tried_and_of_many_near_ones_and_far_ones(tmp_path: Path):
     found = topology(ALL, two_sockets(tmp_path))
 
     chosen = spread(ALL, found, 6)
 
+    assert spread(ALL, found, 8) == ALL
     assert len(chosen) == 6
     assert {found.relation(chosen[0], cpu) for cpu in chosen[1:]} == {"core", "cache", "machine"}
 
