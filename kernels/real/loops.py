@@ -67,8 +67,7 @@ FALLOCATE, MMAP, MPROTECT, PWRITE = map(system_call_number, ("fallocate", "mmap"
 PUNCH_HOLE_KEEP_SIZE, READ_WRITE, SHARED_FIXED = 3, 3, 0x11
 OUTCOMES = 5
 BATCH = 1024  # reads between two looks at the word that ends it
-HOLE, MAP = int(Way.hole), int(Way.map)
-REFUSED, EARLY, REUSED = 72, int(Fault.published_early), int(Fault.reused_early)
+REFUSED = 72
 
 
 def page_of(random: int, pages: int) -> int:
@@ -165,9 +164,9 @@ def write(words: Any, places: Any, host: Any, file: int, slot: int, value: int) 
 def too_early(words: Any, memory: Any, places: Any, host: Any, page: int) -> None:
     """The planted faults: what has to wait for the call is done before it, and a reader gets time to look."""
     at = places.page + page * LINE_WORDS
-    if host.fault == EARLY:
+    if host.fault == Fault.published_early:
         store_release(words, at + DONE, own(words, at + BEGUN))
-    elif host.fault == REUSED:
+    elif host.fault == Fault.reused_early:
         store_release(memory, page * PAGE_WORDS, SOMEBODY_ELSE)
     if host.fault:
         yield_cpu()
@@ -179,9 +178,9 @@ def prepare(words: Any, places: Any, host: Any, page: int, value: int) -> bool:
     A page that a hole frees goes into another file before the next generation is written: as the kernel hands out
     first what it has got back last, the readers' own page would else come back, and show nothing but its new content.
     """
-    if host.way == MAP:
+    if host.way == Way.map:
         return write(words, places, host, host.file, own(words, places.spare), value)
-    if host.way == HOLE:
+    if host.way == Way.hole:
         system_call(FALLOCATE, host.other, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0)
     return True
 
@@ -193,9 +192,9 @@ def take(words: Any, places: Any, host: Any, page: int) -> bool:
     would fault where nothing is mapped, which ends a process; here it waits in its page fault until the call is over.
     """
     target = host.other + page * PAGE_BYTES
-    if host.way == HOLE:
+    if host.way == Way.hole:
         return system_call(FALLOCATE, host.file, PUNCH_HOLE_KEEP_SIZE, page * PAGE_BYTES, PAGE_BYTES, 0, 0) == 0
-    if host.way == MAP:
+    if host.way == Way.map:
         spare = own(words, places.spare)
         return system_call(MMAP, target, PAGE_BYTES, READ_WRITE, SHARED_FIXED, host.file, spare * PAGE_BYTES) == target
     return system_call(MPROTECT, target, PAGE_BYTES, 0, 0, 0, 0) == 0
@@ -208,11 +207,11 @@ def give(words: Any, memory: Any, places: Any, host: Any, page: int, value: int)
     is there already, and write(2) may copy byte by byte. The page that was replaced is the next one to be mapped,
     elsewhere. One that is protected nobody may look at, so that it is somebody else's until it is given back.
     """
-    if host.way == HOLE:
+    if host.way == Way.hole:
         written = write(words, places, host, host.other, page, SOMEBODY_ELSE)
         store_release(memory, page * PAGE_WORDS, value)
         return written
-    if host.way == MAP:
+    if host.way == Way.map:
         at = places.page + page * LINE_WORDS + SLOT
         slot = own(words, at)
         set_own(words, at, own(words, places.spare))

@@ -12,7 +12,6 @@ from kernels.language.machine import DONE
 from kernels.layout import Actor, Layout
 from kernels.search.schedule import interpreted_machines, machines
 from kernels.tdx.counters import LEAVES, STATUS_COUNTS, STATUSES
-from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Flow, Rules
 from kernels.tdx.words import plan
@@ -98,41 +97,3 @@ def goes_the_same_way(rules: Rules, name: str) -> None:
         ours[at : at + LEAVES * STATUSES] = theirs[at : at + LEAVES * STATUSES] = 0
     assert (ours[lay.state_words :] == theirs[lay.state_words :]).all()
     assert [int(theirs[one.me.pc]) == DONE for one in actors] == [one.reference.done for one in actors]
-
-
-@pytest.mark.parametrize(
-    ("name", "outcome"),
-    [
-        ("no_block", Outcome.not_blocked),
-        ("track_then_block", Outcome.tracking_not_done),
-        ("no_flush_at_entry", Outcome.use_after_remove),
-    ],
-)
-def test_such_a_schedule_of_a_wrong_order_shows_what_the_order_is_known_for(name, outcome):
-    """Were all schedules tame, agreeing would say little. The seed is fixed, so it always does."""
-    rules = rules_of(name)
-    _, words, _, actors = start(rules)
-    drawn = random.Random(name)
-
-    for _ in range(STEPS):
-        actor = drawn.choice([one for one in actors if not one.reference.done])
-        actor.reference.step(drawn.randrange(actor.reference.choices))
-
-    assert sum(int(words[one.me.tally + layout.OUTCOME_COUNTS + outcome]) for one in actors) > 0
-
-
-@pytest.mark.parametrize("name", ["spec", "v18", "v6_16"])
-def test_a_register_that_no_local_needs_is_zero_at_every_label(name):
-    """Equal states would differ otherwise: a search would count them many times."""
-    rules = rules_of(name)
-    lay, _, words, actors = start(rules)
-    drawn = random.Random(name)
-
-    for _ in range(STEPS):
-        actor = drawn.choice(actors)
-        chosen = drawn.randrange(actor.entered.choices(words, lay, rules, actor.me))
-        actor.entered.step(words, lay, rules, actor.me, chosen)
-        label = int(words[actor.me.pc])
-        held = actor.entered.machine.held[label] if label != DONE else (None,) * actor.entered.machine.registers
-        dead = [place for place, local in enumerate(held) if local is None]
-        assert not words[[actor.me.register + place for place in dead]].any(), f"{actor.name} at label {label}"
