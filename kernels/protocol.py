@@ -20,17 +20,20 @@ import linecache
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from kernels.language.machine import Machine
 from kernels.language.naming import names as naming
+from kernels.language.parse import subs
 from kernels.language.steps import local
-from kernels.language.straight import Line, subs
 from kernels.language.syntax import LanguageError, Site, Step, Steps
 from kernels.layout import RNG, TRACE_RING, ActorKind, Group, Layout, Sizes, Word, Words, actors, plan
 from kernels.story.events import Statuses
+
+if TYPE_CHECKING:
+    from kernels.race.straight import Line
 
 Open = Callable[..., Any]
 
@@ -47,8 +50,8 @@ class BuiltIn:
     and behind the steps of a callee.
     """
 
-    behind_step: Callable[[Line, Step, str], list[str]]
-    behind_call: Callable[[Line, Steps, str | None, tuple[ast.expr, ...]], list[str]]
+    behind_step: Callable[["Line", Step, str], list[str]]
+    behind_call: Callable[["Line", Steps, str | None, tuple[ast.expr, ...]], list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

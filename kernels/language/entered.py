@@ -10,7 +10,7 @@ from kernels.language.atomics import own, set_own
 from kernels.language.compile import compiled
 from kernels.language.llvm import SEEN_ROOM
 from kernels.language.machine import Machine, step_machine
-from kernels.language.straight import Names
+from kernels.language.resolve import Names
 from kernels.language.syntax import Steps
 
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernels.language.straight import Names, assigned, resolve
+from kernels.language.resolve import Names, assigned, resolve
 from kernels.language.syntax import (
     CHOICE_COUNTS,
     ENVIRONMENT,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.language.inline import Block, BlockStep, Inliner, names_in
-from kernels.language.straight import Names
+from kernels.language.resolve import Names
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, Naming, Site, Steps
 
 DONE = -1

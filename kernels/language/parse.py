@@ -53,6 +53,21 @@ def flat(body: Iterable[Statement]) -> Iterator[Statement]:
             yield from flat((*statement.body, *statement.step))
 
 
+def subs(function: Steps) -> list[Steps]:
+    """The functions of steps that this one needs, callees first, itself last."""
+    found: list[Steps] = []
+
+    def visit(one: Steps) -> None:
+        for statement in flat(one.body):
+            if isinstance(statement, Sub):
+                visit(statement.function)
+        if one not in found:
+            found.append(one)
+
+    visit(function)
+    return found
+
+
 def always_returns(body: Sequence[Statement]) -> bool:
     """Whether control never runs off the end, and no return is without a value."""
     if any(isinstance(statement, Return) and statement.value is None for statement in flat(body)):

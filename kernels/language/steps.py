@@ -14,7 +14,7 @@ yield an expression. Anything else is a `LanguageError` at import, with file and
 
 What a step may call is marked: `@op` one shared access (a primitive of `atomics` is one too), `@local` private work,
 `@choice` the only nondeterminism inside an actor, `@harness` what only a race does (time, counters, CPU yields).
-`straight.py` and `machine.py` translate; tests run the generator itself (`kernels/tests/reference.py`).
+`kernels/race/straight.py` and `machine.py` translate; tests run the generator itself (`kernels/tests/reference.py`).
 """
 
 import ast

@@ -1,6 +1,6 @@
 """The step language: what a function of steps consists of once it is parsed, and what each marked function is.
 
-`steps.py` has the words to write it with, `parse.py` reads it, `straight.py` and `machine.py` run it.
+`steps.py` has the words to write it with, `parse.py` reads it, `machine.py` and `kernels/race/straight.py` run it.
 """
 
 import ast

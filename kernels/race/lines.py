@@ -6,16 +6,15 @@ from typing import Any
 import numpy as np
 
 from kernels.language.compile import compiled, words_of
-from kernels.language.parse import flat
-from kernels.language.straight import subs
+from kernels.language.parse import flat, subs
 from kernels.language.syntax import SITES, Step
 from kernels.layout import STOP_ENDING, STOP_ENDLESS, Actor, Layout, actors, name_of
 from kernels.protocol import Protocol
 from kernels.race.clock import Calibration
 from kernels.race.ring import SITE_BITS
+from kernels.race.straight import BARE, Variant, straight
 from kernels.race.ticks import NS_SHIFT
 from kernels.race.trace import SO_MANY, ticks_of_entries
-from kernels.race.weave import BARE, Variant, straight
 
 # A straight line: it runs without the GIL until it is told to stop, and returns 0.
 Run = Callable[[np.ndarray, Layout, Any, Actor], int]

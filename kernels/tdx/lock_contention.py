@@ -10,8 +10,8 @@ import ast
 
 from kernels.language.atomics import load_relaxed, own, set_own
 from kernels.language.steps import harness
-from kernels.language.straight import Line
 from kernels.language.syntax import Step, Steps, out_of_line
+from kernels.race.straight import Line
 from kernels.race.tally import now
 from kernels.race.ticks import NS_SHIFT
 from kernels.tdx.bits import HP

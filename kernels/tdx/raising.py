@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kernels.language.inline import Block, Inliner
-from kernels.language.straight import Names
+from kernels.language.resolve import Names
 from kernels.language.syntax import CHOICE_COUNTS, KINDS, Steps, constant_of, tree_of
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import has_tables

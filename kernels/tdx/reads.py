@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from kernels.language.inline import Block
 from kernels.language.machine import blocks_of
-from kernels.language.straight import Names
+from kernels.language.resolve import Names
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, KINDS, constant_of, tree_of
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Fault, Flow, Rules

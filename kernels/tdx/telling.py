@@ -3,8 +3,7 @@
 from functools import cache
 from typing import Any
 
-from kernels.language.parse import flat
-from kernels.language.straight import subs
+from kernels.language.parse import flat, subs
 from kernels.language.syntax import Site, Step, Steps
 from kernels.layout import row_at
 from kernels.race.ring import Entry, Mark

@@ -12,7 +12,7 @@ from kernels.language.syntax import SITES, LanguageError
 from kernels.layout import DELAY_ODDS_SHIFT, GO, MAX_SITES, OUTCOME_COUNTS, SLEEPS, ActorKind, actors
 from kernels.protocol import States
 from kernels.race.lines import load
-from kernels.race.weave import Variant
+from kernels.race.straight import Variant
 from kernels.search.explore import explore
 from kernels.search.random_walk import walk
 from kernels.search.schedule import Schedule

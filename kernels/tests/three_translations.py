@@ -13,15 +13,16 @@ from unittest import mock
 
 import numpy as np
 
-from kernels.language import straight
+from kernels.language import resolve
 from kernels.language.atomics import own
 from kernels.language.entered import interpreted
 from kernels.language.machine import DONE
-from kernels.language.straight import Names, subs
+from kernels.language.parse import subs
+from kernels.language.resolve import Names
 from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, If, Loop, Statement, Steps, Sub, is_drawn
 from kernels.layout import LABEL, RNG, Actor
 from kernels.race.ring import SITE_BITS
-from kernels.race.weave import BARE, straight_source
+from kernels.race.straight import BARE, straight_source
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tests.reference import Reference
 
@@ -73,9 +74,9 @@ def _labelled(function: Steps) -> Steps:
 @functools.lru_cache(maxsize=128)
 def _straight(function: Steps) -> tuple[str, Names]:
     """Source in which every function stores labels and calls its choices by name, and the names in it."""
-    names, in_place = Names(), straight._one_line
+    names, in_place = Names(), resolve._one_line
     labelled = map(_labelled, subs(function))
-    with mock.patch.object(straight, "_one_line", lambda one: None if KINDS[one] == "choice" else in_place(one)):
+    with mock.patch.object(resolve, "_one_line", lambda one: None if KINDS[one] == "choice" else in_place(one)):
         return "\n\n".join(straight_source(SHOOTDOWN, one, names, BARE) for one in labelled), names
 
 

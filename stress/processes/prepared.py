@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from kernels.language.cache import cache_directory, is_kept, troubles
 from kernels.race.clock import Calibration, calibrate
 from kernels.race.lines import Run, load, ns_of_entry
+from kernels.race.straight import Variant
 from kernels.race.ticks import Clock
-from kernels.race.weave import Variant
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import Rules, flow_named
 from kernels.tdx.words import VCPU

@@ -20,14 +20,14 @@ import sys
 import numpy as np
 from kernels.language import cache
 from kernels.language.compile import words_of
-from kernels.race import weave
+from kernels.race.straight import straight
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import Rules
 from kernels.tdx.words import plan, zapper_actor
 lay = plan(1, 1, 1, 1)
 words = np.zeros(lay.total_words, np.int64)
-run = weave.straight(SHOOTDOWN, mem_track)
+run = straight(SHOOTDOWN, mem_track)
 for _ in range(2):
     run(*map(words_of, (words, lay, [0] * len(Rules._fields), zapper_actor(lay, 0))))
 print(words[lay.epoch_tracking], cache.cache_directory(), sum(run.stats.cache_hits.values()))

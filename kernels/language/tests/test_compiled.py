@@ -11,7 +11,7 @@ from llvmlite import binding, ir
 from kernels.language import atomics
 from kernels.language.compile import words_of
 from kernels.language.llvm import I64, emit_pause, emit_settle, emit_timestamp
-from kernels.race.weave import straight
+from kernels.race.straight import straight
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.orders import SPEC

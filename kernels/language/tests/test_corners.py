@@ -14,7 +14,7 @@ from kernels.language.compile import compiled as made
 from kernels.language.compile import words_of
 from kernels.language.entered import entered, words_with_room
 from kernels.language.steps import local, steps
-from kernels.race.weave import straight
+from kernels.race.straight import straight
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import plan, zapper_actor
 from kernels.tests.orders import SPEC

@@ -8,9 +8,8 @@ from enum import IntFlag
 import pytest
 
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, store_release
-from kernels.language.parse import flat
+from kernels.language.parse import flat, subs
 from kernels.language.steps import anew_with, composed, op, steps
-from kernels.language.straight import subs
 from kernels.language.syntax import SITES, LanguageError, Step
 from kernels.tdx.module import mem as module
 from kernels.tests.programs import compiled

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from kernels.language.atomics import own, set_own
 from kernels.language.parse import flat
-from kernels.language.straight import Names
+from kernels.language.resolve import Names
 from kernels.language.syntax import SITES, Step, Steps, Sub
 from kernels.layout import OUTCOME_COUNTS, RNG
-from kernels.race.weave import BARE, straight_source
+from kernels.race.straight import BARE, straight_source
 from kernels.search.schedule import interpreted_machines
 from kernels.tdx import bits, guest
 from kernels.tdx.counters import SHOOTDOWNS

@@ -8,7 +8,7 @@ import pytest
 
 from kernels.layout import FINISHED, STOP_ENDING, STOP_ENDLESS
 from kernels.race.lines import load
-from kernels.race.weave import BARE, Variant
+from kernels.race.straight import BARE, Variant
 from kernels.tdx.counters import READS, SHOOTDOWNS
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import Flow, Rules

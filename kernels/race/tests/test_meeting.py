@@ -5,7 +5,7 @@ import pytest
 
 from kernels.layout import HIST_WORDS, Layout
 from kernels.race import lines as race
-from kernels.race.weave import BARE
+from kernels.race.straight import BARE
 from kernels.tdx.bits import Mode
 from kernels.tdx.counters import (
     HEAD_WORDS,

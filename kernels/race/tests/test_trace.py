@@ -10,13 +10,14 @@ import pytest
 from kernels import layout
 from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
 from kernels.language.compile import words_of
-from kernels.language.straight import Names, answers, subs
+from kernels.language.parse import subs
+from kernels.language.resolve import Names
 from kernels.language.syntax import SITES, Steps
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED, Actor
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
+from kernels.race.straight import BARE, Variant, answers, straight, straight_source
 from kernels.race.trace import KEEPERS, keep, keep_outcome
-from kernels.race.weave import BARE, Variant, straight, straight_source
 from kernels.tdx.bits import ONE_EPOCH
 from kernels.tdx.guest import guest, read_anew
 from kernels.tdx.kvm.kick import acknowledge

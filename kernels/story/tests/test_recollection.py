@@ -11,7 +11,7 @@ from kernels.language.compile import words_of
 from kernels.language.syntax import SITES
 from kernels.layout import name_of
 from kernels.race.ring import Entry, Mark, entries
-from kernels.race.weave import Variant, straight
+from kernels.race.straight import Variant, straight
 from kernels.story.events import Event
 from kernels.story.recollect import Recollection, called, recollect, retaken, story
 from kernels.tdx.bits import ONE_EPOCH, Mode, translation

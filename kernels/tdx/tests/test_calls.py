@@ -5,7 +5,7 @@ import pytest
 from kernels.language.compile import words_of
 from kernels.language.entered import entered
 from kernels.layout import OUTCOME_COUNTS
-from kernels.race.weave import straight
+from kernels.race.straight import straight
 from kernels.tdx.bits import HP, ONE_EPOCH, RWX, STATE_MASK, SVE, TDEL, Sept
 from kernels.tdx.module.mem import is_tlb_tracked, torn
 from kernels.tdx.outcomes import Outcome

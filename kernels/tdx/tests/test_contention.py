@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kernels import layout
-from kernels.language.straight import Names
+from kernels.language.resolve import Names
 from kernels.race import lines as race
-from kernels.race.weave import BARE, straight_source
+from kernels.race.straight import BARE, straight_source
 from kernels.tdx import lock_contention
 from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.language.straight import subs
+from kernels.language.parse import subs
 from kernels.search.explore import explore
 from kernels.tdx.kvm.zapper import claim_page, put_back
 from kernels.tdx.part import Part, contradiction, has_tables, parts, parts_of

@@ -50,7 +50,7 @@ KICKED = """
 import os, signal, sys, threading, time
 from kernels.language.llvm import KICK_SIGNAL
 from kernels.race.lines import load_one
-from kernels.race.weave import BARE
+from kernels.race.straight import BARE
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.rules import KickBy
 from kernels.tdx.bits import Mode

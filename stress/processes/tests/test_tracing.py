@@ -9,7 +9,7 @@ from kernels.layout import FREEZE_ON
 from kernels.race.clock import calibrate
 from kernels.race.lines import load, ns_of_entry
 from kernels.race.ring import Entry
-from kernels.race.weave import Variant
+from kernels.race.straight import Variant
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import plan

@@ -1,19 +1,21 @@
 """The straight line: functions of steps as ordinary functions, the yields stripped. What real processes race.
 
-What a race has built in around the steps, such as labels for a watchdog, is woven in by whoever compiles them
-(`Weave`). Random numbers of choices live in a local while a function runs.
+A labelled function stores, before each step, the step's site and word into its actor's LABEL word: a watchdog and a
+trace know who stands where. A perturbed line looks before each step whether the actor is held up, a traced one keeps
+the step in its ring behind it. What else stands there is the protocol's. Random numbers of choices live in a local
+while a function runs.
 """
 
 import ast
-import functools
-import inspect
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from kernels.language.parse import flat
+from kernels.language import atomics
+from kernels.language.parse import flat, subs
+from kernels.language.resolve import Names, resolve
 from kernels.language.syntax import (
     ENVIRONMENT,
-    KINDS,
     Break,
     Continue,
     Do,
@@ -25,138 +27,61 @@ from kernels.language.syntax import (
     Step,
     Steps,
     Sub,
-    constant_of,
-    copied,
     is_drawn,
     tree_of,
 )
+from kernels.layout import LABEL, RNG
+from kernels.protocol import BuiltIn, Protocol
+from kernels.race import tally
+from kernels.race.ring import KEPT, SITE_BITS
+from kernels.race.trace import KEEPERS, keep
 
 
-class Names:
-    """The names that generated source uses, each with its value; one name has one meaning."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How a straight line is compiled; what is off is not there at all.
 
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def add(self, name: str, value: Any) -> None:
-        """Raises NameError where the name already means something else."""
-        if self.values.setdefault(name, value) is not value:
-            raise NameError(f"{name} means two things in the functions of steps")
-
-
-def resolve(
-    tree: ast.expr,
-    function: Steps,
-    names: Names,
-    inline: tuple[str, ...] = ("local",),
-    free: tuple[str, ...] = (),
-    prefix: str = "",
-) -> ast.expr:
-    """The expression with global integers as literals, one-line callees of the kinds `inline` in place, the others in
-    `names`, and `prefix` before the names of locals.
-
-    `free` are names of the generated code itself.
+    `perturbed`: before each labelled step the actor looks whether it loses its CPU, with the odds that the tally
+    holds for the step's site, and whether the step is declared to take a time. `traced`: behind each labelled step it
+    keeps the step in its ring (`kernels/race/trace.py`).
     """
-    known: dict[str, Any] = function.source.__globals__  # type: ignore[attr-defined]
-    if function.source.__closure__:  # type: ignore[attr-defined]
-        known = {**known, **inspect.getclosurevars(function.source).nonlocals}
-    bound: dict[str, ast.expr] = {name: ast.Name(name) for name in (*ENVIRONMENT, *free)}
-    bound |= {name: ast.Name(prefix + name) for name in _locals(function)}
-    return _Resolve(known, bound, names, inline).visit(copied(tree))
+
+    perturbed: bool = False
+    traced: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """Names the variant's files in the cache: nothing where it is bare."""
+        return "_perturbed" * self.perturbed + "_traced" * self.traced
 
 
-@functools.cache
-def _locals(function: Steps) -> frozenset[str]:
-    return frozenset((*function.parameters, *assigned(function.body)))
+BARE = Variant()
 
 
-class _Resolve(ast.NodeTransformer):
-    """`bound` says what each parameter or local stands for; other names are globals of the source."""
+def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> Any:
+    """The function of steps as a jitted `run(words, lay, rules, me)` of arrays, without the GIL; cached on disk.
 
-    def __init__(
-        self, known: dict[str, Any], bound: dict[str, ast.expr], names: Names, inline: tuple[str, ...]
-    ) -> None:
-        self.known, self.bound, self.names, self.inline = known, bound, names, inline
+    Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
+    """
+    from kernels.language.jit import runnable  # who races nothing need not wait for numba
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id in self.bound:
-            return copied(self.bound[node.id])  # each place is renamed by itself
-        if (number := constant_of(node, self.known)) is not None:
-            return ast.Constant(number)
-        if (value := self.known.get(node.id)) is not None:
-            self.names.add(node.id, value)
-        return node
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        number = constant_of(node, self.known)
-        return self.generic_visit(node) if number is None else ast.Constant(number)
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        node.args = [self.visit(argument) for argument in node.args]
-        assert isinstance(node.func, ast.Name)
-        value = self.known.get(node.func.id)
-        if value is None:  # a builtin
-            return node
-        short = _one_line(value) if KINDS.get(value) in self.inline else None
-        if short is None:
-            self.names.add(node.func.id, value)
-            return node
-        parameters, body = short
-        bound = dict(zip(parameters, node.args, strict=True))
-        return _Resolve(value.__globals__, bound, self.names, self.inline).visit(copied(body))
+    names = Names()
+    called = [one for one in subs(function) if one is function or not one.in_place]
+    source = "\n\n\n".join(straight_source(protocol, one, names, variant) for one in called)
+    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
+    values = {**names.values, **extra, "RNG": RNG, "LABEL": LABEL}
+    return runnable(f"straight{variant.suffix}_{function.name}", source, function.name, values, protocol.records)
 
 
-@functools.cache
-def _one_line(function: Any) -> tuple[tuple[str, ...], ast.expr] | None:
-    """Parameters and expression of a function that only returns one: hundreds of calls fewer in the source."""
-    tree = tree_of(function)
-    body = [node for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
-    if len(body) != 1 or not isinstance(body[0], ast.Return | ast.Expr) or body[0].value is None:
-        return None
-    return tuple(argument.arg for argument in tree.args.args), body[0].value
-
-
-def assigned(body: Iterable[Statement]) -> Iterable[str]:
-    """The locals that these statements write."""
-    for statement in body:
-        match statement:
-            case Let(name=name):
-                yield name
-            case Step(target=str() as name) | Sub(target=str() as name):
-                yield name
-            case If(body=inner, orelse=other) | Loop(body=inner, step=other):
-                yield from assigned(inner)
-                yield from assigned(other)
-
-
-def answers(op: Any) -> bool:
-    """Whether a shared access gives back a value."""
-    return any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(tree_of(op)))
-
-
-def subs(function: Steps) -> list[Steps]:
-    """The functions of steps that this one needs, callees first, itself last."""
-    found: list[Steps] = []
-
-    def visit(one: Steps) -> None:
-        for statement in flat(one.body):
-            if isinstance(statement, Sub):
-                visit(statement.function)
-        if one not in found:
-            found.append(one)
-
-    visit(function)
-    return found
-
-
-def straight_source(function: Steps, names: Names, weave: "Weave") -> str:
+def straight_source(protocol: Protocol, function: Steps, names: Names, variant: Variant = BARE) -> str:
     """Source of one function of steps as an ordinary function `name(td, lay, rules, me, ...)`; 0 where nothing is
     returned.
 
     Fields of the layout and the rules are read once, at the top: an atomic load inside would keep LLVM from hoisting
     them.
     """
-    made = ast.parse("\n".join([f"def {function.name}():", *Line(function, names, weave).lines()])).body[0]
+    line = Line(function, names, protocol.built_in, variant)
+    made = ast.parse("\n".join([f"def {function.name}():", *line.lines()])).body[0]
     assert isinstance(made, ast.FunctionDef)
     fields: dict[str, None] = {}
 
@@ -173,34 +98,30 @@ def straight_source(function: Steps, names: Names, weave: "Weave") -> str:
     return "\n".join([f"def {function.name}({', '.join((*ENVIRONMENT, *function.parameters))}):", *reads, *lines])
 
 
-class Weave(Protocol):
-    """What a straight line has built in around its steps and calls, as lines of source."""
-
-    def step(self, line: "Line", step: Step, arguments: Sequence[str], into: str | None) -> list[str]:
-        """A labelled step, whose value goes `into` a local, and what stands around it."""
-
-    def behind(self, line: "Line", function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
-        """What stands behind the steps of a callee, whose value is in `target`."""
-
-    def beside(self, line: "Line", call: ast.expr) -> list[str]:
-        """What stands before a call that is no step, while its arguments are what they are."""
+def answers(op: Any) -> bool:
+    """Whether a shared access gives back a value."""
+    return any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(tree_of(op)))
 
 
 class Line:
     """One function's lines. `within`: the lines in which they stand in the place of a call."""
 
-    def __init__(self, function: Steps, names: Names, weave: Weave, within: "Line | None" = None) -> None:
-        self.function = function
-        self.names = names
-        self.weave = weave
+    def __init__(
+        self, function: Steps, names: Names, built_in: BuiltIn | None, variant: Variant, within: "Line | None" = None
+    ) -> None:
+        self.function, self.names = function, names
+        self.built_in, self.variant = built_in, variant
         self.prefix: str = f"{within.prefix}_{function.name}_" if within else ""
         own = any(
-            self.is_drawn(s) if isinstance(s, Step) else s.function.in_place and Line(s.function, names, weave).draws
+            self.is_drawn(s) if isinstance(s, Step) else s.function.in_place and self.inner(s.function, None).draws
             for s in flat(function.body)
             if isinstance(s, Step | Sub)
         )
         self.draws: bool = within.draws if within else own
         assert self.draws or not own, f"{function.name} draws, and what it stands in does not"
+
+    def inner(self, function: Steps, within: "Line | None") -> "Line":
+        return Line(function, self.names, self.built_in, self.variant, within)
 
     def lines(self) -> list[str]:
         start = ["    _random = own(td, me.tally + RNG)"] if self.draws else []
@@ -241,7 +162,8 @@ class Line:
                 target = target and self.prefix + target
                 inner = f"{function.name}({', '.join((*ENVIRONMENT, *map(self.text, arguments)))})"
                 line = f"{pad}{target} = {inner}" if target else pad + inner
-                behind = [pad + line for line in self.weave.behind(self, function, target, arguments)]
+                built_in = self.built_in.behind_call(self, function, target, arguments) if self.built_in else []
+                behind = [pad + line for line in built_in]
                 if not self.draws:
                     return [line, *behind]
                 save, load = "set_own(td, me.tally + RNG, _random)", "_random = own(td, me.tally + RNG)"
@@ -262,7 +184,7 @@ class Line:
 
     def in_place(self, sub: Sub, depth: int) -> list[str]:
         """The steps of a callee where it is called; what it returns at its end goes into the target."""
-        inner, pad = Line(sub.function, self.names, self.weave, self), "    " * depth
+        inner, pad = self.inner(sub.function, self), "    " * depth
         *body, last = sub.function.body
         given = zip(sub.function.parameters, map(self.text, sub.arguments), strict=True)
         lines = [f"{pad}{inner.prefix}{parameter} = {value}" for parameter, value in given]
@@ -288,10 +210,31 @@ class Line:
             return [*(["_random = xorshift(_random)"] if random else []), target + ast.unparse(way)]
         if not self.function.labelled:
             return [f"{target}{name}({', '.join(arguments)})"]
-        return self.weave.step(self, step, arguments, into)
+        rest = ", ".join(("td", "_word", *arguments[2:]))
+        at = f"set_own(td, me.tally + LABEL, _word << {SITE_BITS} | {step.site.number})"
+        perturb = [f"perturb(td, lay.perturb, {step.site.number}, me.tally)"] if self.variant.perturbed else []
+        before = [f"_word = {arguments[1]}", at, *perturb]
+        behind = self.built_in.behind_step(self, step, str(into)) if self.built_in else []
+        if not self.variant.traced or self.function.oracle:
+            return [*before, f"{target}{name}({rest})", *behind]
+        label = f"_word << {SITE_BITS} | {step.site.number}"
+        # Before the step, which may change what it is computed from.
+        before.insert(0, f"_operand = {arguments[-1] if arguments[2:] else 0}")
+        if not answers(self.names.values[name]):
+            return [*before, f"{name}({rest})", self.call_of(keep, label, "_operand", "_operand"), *behind]
+        seen = into or "_seen"
+        return [*before, f"{seen} = {name}({rest})", self.call_of(keep, label, f"int({seen})", "_operand"), *behind]
 
     def beside(self, call: ast.expr, pad: str) -> list[str]:
-        return [pad + line for line in self.weave.beside(self, call)]
+        """What a traced line keeps of a call that is no step, before it, while its arguments are what they are."""
+        if not (self.variant.traced and isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            return []
+        known: Any = self.function.source.__globals__  # type: ignore[attr-defined]
+        mark = KEPT.get(known.get(call.func.id))
+        if mark is None:
+            return []
+        arguments = [self.text(argument) for argument in call.args if ast.unparse(argument) not in ENVIRONMENT]
+        return [pad + self.call_of(KEEPERS[mark], *arguments)]
 
     def call_of(self, function: Any, *arguments: str) -> str:
         """A call with the environment first."""
