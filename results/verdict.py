@@ -1,7 +1,8 @@
 """What outcomes mean for an ordering, and which shootdowns of a run can say anything: those that met a vCPU.
 
 A shootdown met one where its kick found it in the guest, or where it read through the page's old translation. The
-others would have ended alike under any order: they are no part of an n, a rate, or a latency.
+others would have ended alike under any order: they are no part of an n, a rate, or a latency. A result of an earlier
+version has no such count, and then no absence is claimed from it.
 """
 
 import math
@@ -58,9 +59,10 @@ LEAST_SHARE, LEAST_OWN = 0.1, 0.8
 REMEDY = "a longer --duration or an idle machine"
 
 
-def met_shootdowns(run: Run) -> int:
-    """How many shootdowns met a vCPU, warm-up included."""
-    return int(run["met"]["shootdowns"])
+def met_shootdowns(run: Run) -> int | None:
+    """How many shootdowns met a vCPU, warm-up included; None where nobody counted."""
+    met = run.get("met")
+    return None if met is None else int(met["shootdowns"])
 
 
 def least_own(shares: Iterable[float | None]) -> float | None:
@@ -83,10 +85,12 @@ def remedy(run: Run) -> str:
     return ", ".join(["a longer --duration", *more, "or an idle machine"]) if more else REMEDY
 
 
-def too_few(met: int, shootdowns: int, own_share: float | None = None, remedy: str = REMEDY) -> str | None:
+def too_few(met: int | None, shootdowns: int, own_share: float | None = None, remedy: str = REMEDY) -> str | None:
     """Why so many that met a vCPU, of all shootdowns, do not suffice to say that something does not happen; or None.
     `own_share`: the share of the CPUs' time that actors wanted and got, None where nobody looked.
     """
+    if met is None:
+        return "made by an earlier version, which did not count the shootdowns that met a vCPU"
     needed = least_met(met, shootdowns, own_share)
     if met >= needed:
         return None
@@ -120,22 +124,23 @@ def times_longer(run: Run) -> float:
 
 def said(run: Run) -> str:
     """`4,321 of 5,000 shootdowns met a vCPU`."""
-    return _some(met_shootdowns(run), run["all_shootdowns"])
+    met, shootdowns = met_shootdowns(run), run["all_shootdowns"]
+    return f"{shootdowns:,} shootdowns, not counted which met a vCPU" if met is None else _some(met, shootdowns)
 
 
 def _some(met: int, shootdowns: int) -> str:
     return f"{met:,} of {shootdowns:,} shootdowns met a vCPU"
 
 
-def is_thin(reason: str, met: int, shootdowns: int) -> bool:
+def is_thin(reason: str, met: int | None, shootdowns: int) -> bool:
     """Whether all that a race of many lacks is vCPUs met, by its reason: all together may have met enough."""
-    return reason.startswith(f"only {_some(met, shootdowns)}")
+    return met is not None and reason.startswith(f"only {_some(met, shootdowns)}")
 
 
 def whole(run: Run) -> Mapping[str, Any]:
-    """The latency of the shootdowns that met a vCPU."""
-    latency: Mapping[str, Any] = run["latency_ns"][MET]
-    return latency
+    """The latency of the shootdowns that met a vCPU; of all in a result of an earlier version."""
+    latency: Mapping[str, Mapping[str, Any]] = run["latency_ns"]
+    return latency.get(MET) or latency["shootdown"]
 
 
 def observation(name: str, forbidden: int, other: int) -> str:
@@ -186,10 +191,12 @@ class Judgement(NamedTuple):
 
     @property
     def fields(self) -> dict[str, str]:
+        """As they stand in a document."""
         return {"verdict": self.verdict.value, "reason": self.reason}
 
 
 def is_safe(run: Run) -> bool:
+    """Whether the ordering is declared safe."""
     return bool(run["expect"] == "safe")
 
 
@@ -224,6 +231,7 @@ def _list(counts: Mapping[str, int]) -> str:
 
 
 def judge(run: Run) -> Judgement:
+    """The verdict on one ordering, with its reason."""
     if run["ending"] in (Ending.crashed, Ending.hung) and not hung_as_expected(run):
         plain = "a worker died" if run["ending"] == Ending.crashed else "nothing progressed"
         said = "; ".join(run["notes"]) or plain
@@ -261,6 +269,7 @@ def _judge_known_wrong(run: Run, counts: Mapping[str, int]) -> Judgement:
 
 
 def exit_code(runs: Sequence[Run]) -> int:
+    """The exit code of a whole run."""
     interrupted = any(run["ending"] == Ending.interrupted for run in runs)
     return exit_code_of((judge(run).verdict for run in runs), interrupted=interrupted)
 

@@ -56,6 +56,8 @@ class Shown(NamedTuple):
     def counts(self, run: Run, name: str) -> Counts:
         """A run's histogram of this name, empty where it has none."""
         found = self.arrays.get(f"{run['ordering']}/hist/{name}")
+        if found is None and name == MET:  # of a result of an earlier version
+            found = self.arrays.get(f"{run['ordering']}/hist/shootdown")
         return found if found is not None else np.zeros(HIST_WORDS, dtype=np.int64)
 
 
@@ -218,7 +220,10 @@ def _why_unseen(runs: Sequence[Run], outcome: Outcome) -> str:
     if outcome.grade in FAILING and any(worse.values()):
         told = ", ".join(f"{other.name} {count(events)} times" for other, events in worse.items() if events)
         return f"not seen: it was worse, {told}"
-    of = sum(map(met_shootdowns, runs))
+    met = [met_shootdowns(run) for run in runs]
+    if None in met:
+        return "never seen"
+    of = sum(one or 0 for one in met)
     return f"never seen in {plural(of, 'shootdown')} that met a vCPU" if of else "no shootdown met a vCPU"
 
 

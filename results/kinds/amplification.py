@@ -28,7 +28,7 @@ def measured(run: Mapping[str, Any], outcome: str) -> dict[str, Any]:
     """What one race says of an outcome. Where that belongs to no shootdown its events count, each as one."""
     found = next((one for one in run["outcomes"] if one["id"] == outcome), None)
     hits = 0 if found is None else found["count"] if found["met"] is None else found["met"]
-    rate = judged(met_shootdowns(run), hits, run["seconds"])
+    rate = judged(met_shootdowns(run) or 0, hits, run["seconds"])
     return {**rate, "failing": seen(run, *FAILING), "ending": str(run["ending"])}
 
 
@@ -162,6 +162,7 @@ def unexpected_texts(entry: Entry, *grades: Grade) -> list[str]:
 
 
 def _known(entry: Entry) -> Sequence[str]:
+    """The outcomes that the ordering is known for."""
     return () if is_safe(entry) else entry["expect"]
 
 

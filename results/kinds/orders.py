@@ -228,7 +228,7 @@ def race_entries(
         runs = [one[name] for one in rounds if name in one]
         entries.append({
             "name": name, "order": list(steps), "known": name in known, "verdicts": sorted(_verdicts(runs)),
-            "shootdowns": sum(map(met_shootdowns, runs)), "rounds_p50_ns": p50s[name],
+            "shootdowns": sum(met_shootdowns(run) or 0 for run in runs), "rounds_p50_ns": p50s[name],
             "p50_ns": p50 and _told_by(p50, float(off_ns(p50["median"], step_ns))),
             "ratio": ratio and _told_by(ratio, ratio["median"] * math.expm1(ratio_off(pairs, step_ns))),
             "holm_p": corrected.get(name),
@@ -242,7 +242,7 @@ def _verdicts(runs: Sequence[Mapping[str, Any]]) -> set[str]:
     told = {
         str(run["verdict"]) for run in runs if not is_thin(run["reason"], met_shootdowns(run), run["all_shootdowns"])
     }
-    met = sum(map(met_shootdowns, runs))
+    met = sum(met_shootdowns(run) or 0 for run in runs)
     own = least_own(run.get("own_share") for run in runs)
     return told | {"passed" if too_few(met, 0, own) is None else "inconclusive"} if told <= {"passed"} else told
 
@@ -251,7 +251,7 @@ def _too_few(name: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> st
     """Why the races of one ordering are not comparable, "" where they are."""
     for number, one in enumerate(rounds, start=1):
         if name in one and (reason := too_few_met("p50_ns", met_of(one[name]))):
-            return f"in round {number} {reason}"
+            return reason if met_of(one[name]).met is None else f"in round {number} {reason}"
     return ""
 
 

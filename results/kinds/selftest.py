@@ -60,8 +60,8 @@ def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any
     seconds = run["seconds"] if caught is None else caught["seconds"]
     shootdowns = run["all_shootdowns"] if caught is None else caught["shootdowns"]
     shootdowns += sum(one["all_shootdowns"] for one in stopped)
-    met = met_shootdowns(run) if caught is None else caught["met"]
-    met += sum(map(met_shootdowns, stopped))
+    met = (met_shootdowns(run) or 0) if caught is None else caught["met"]
+    met += sum(met_shootdowns(one) or 0 for one in stopped)
     race = {key: run[key] for key in ("vcpus", "zappers", "verdict", "reason", "ending", "notes", "perturbed")}
     race |= {
         "caught": caught is not None or hung, "seconds": seconds + sum(one["seconds"] for one in stopped),
@@ -72,6 +72,7 @@ def raced(made: Entry, tries: Sequence[Entry], scenario: Entry) -> dict[str, Any
 
 
 def judged(made: Entry) -> dict[str, Any]:
+    """The claim with its verdict and reason."""
     return {**made, **judge_claim(made).fields}
 
 
@@ -109,6 +110,7 @@ def judge_explored(made: Entry) -> Judgement:
 
 
 def selftest_exit_code(claims: Sequence[Entry]) -> int:
+    """The exit code of a whole selftest."""
     interrupted = any(map(was_interrupted, claims))
     return exit_code_of((judge_claim(one).verdict for one in claims), interrupted=interrupted)
 

@@ -305,16 +305,17 @@ Three = tuple[float, float, float]
 
 
 class Met(NamedTuple):
-    """Of one race the shootdowns that were measured, and those of them that met a vCPU."""
+    """Of one race the shootdowns that were measured, and those whose kick met a vCPU in the guest; None: not told."""
 
-    met: int
+    met: int | None
     measured: int
 
 
 def met_of(run: Any) -> Met:
     """The same of one entry of `runs` in result.json."""
     phases = run["latency_ns"]
-    return Met(phases[MET]["n"], phases["shootdown"]["n"] if "shootdown" in phases else run["all_shootdowns"])
+    measured = phases["shootdown"]["n"] if "shootdown" in phases else run["all_shootdowns"]
+    return Met(phases[MET]["n"] if MET in phases else None, measured)
 
 
 def too_few_met(figure: str, race: Met) -> str:
@@ -323,12 +324,19 @@ def too_few_met(figure: str, race: Met) -> str:
     A percentile is of the shootdowns that met a vCPU, and needs as many as give it an interval; any other figure is
     over all shootdowns, and at least half of these have to have met one.
     """
-    if race.met < (least := ENOUGH[PERCENTILES.get(figure, "p50")]):
+    if race.met is None:
+        return "it is not known how many shootdowns met a vCPU"
+    if figure in PERCENTILES:
+        least = ENOUGH[PERCENTILES[figure]]
+        return f"{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed" if race.met < least else ""
+    if race.met < (least := ENOUGH["p50"]):
         return f"{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed"
-    if figure in PERCENTILES or race.met >= MET_SHARE * race.measured:
-        return ""
-    part = f"{race.met:,} of {plural(race.measured, 'shootdown')} ({share(race.met / race.measured)})"
-    return f"{part} met a vCPU, {100 * MET_SHARE:.0f} % are needed"
+    if race.met < MET_SHARE * race.measured:
+        part = f" ({share(race.met / race.measured)})" if race.measured else ""
+        return (
+            f"{race.met:,} of {plural(race.measured, 'shootdown')}{part} met a vCPU, {100 * MET_SHARE:.0f} % are needed"
+        )
+    return ""
 
 
 def place_p(rounds: Sequence[tuple[float, ...]]) -> float:

@@ -48,7 +48,7 @@ from results.tests.builders.exploration import drawn, explored
 from results.tests.builders.faults import matrix
 from results.tests.builders.machine import facts
 from results.tests.builders.real import a_race, a_real, both
-from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, distinct
+from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, distinct, of_an_earlier_version
 from results.verdict import Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -329,6 +329,9 @@ def _live() -> str:
 VIEWS: Mapping[str, Callable[[], str]] = {
     "run-80": lambda: screen("run", a_review(), 80),
     "run-100": lambda: screen("run", a_review(), 100),
+    "run-of-an-earlier-version": lambda: screen(
+        "run", a_result(of_an_earlier_version(a_run("spec", SEEN, **distinct(0)))), 80
+    ),
     "run-page": lambda: page_text(run_page(a_review(), {})),
     "run-cases": lambda: cases("review", run_cases(a_review())),
     "real-80": lambda: screen("real", a_real(*both()), 80),

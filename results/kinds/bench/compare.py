@@ -140,6 +140,12 @@ REMEDIES = {
 # What of a scenario changes nothing that is compared, and what only makes it longer.
 NEVER = ("name", "title", "shows", "orderings", "seed", "watchdog_s", "shootdowns", "changed", "own")
 LENGTHS = ("duration_s", "warmup_s")
+# Keys that a result of an earlier version does not have, and what they were then.
+LATER = {
+    "flow": "shootdown", "module": "tdx", "batch": 1, "resched": False, "shared_pages": 0, "shared_flush": "request",
+    "sept_ve_disable": False, "storm_us": 0, "start_offset": "", "yields": {}, "delays": {}, "placement": "mixed",
+    "memslot_zap": "none", "lps": 2, "epf_threshold": 6, "hp_lock_timeout": 100, "kick_by": "word", "costs": {},
+}  # fmt: skip
 MOST_TOLD = 4
 FEW = "too few rounds to rank"
 
@@ -176,8 +182,14 @@ def _laid_out(side: str, one: Rounds) -> str:
 
 
 def _changed(first: Rounds, second: Rounds, keys: Sequence[str]) -> list[str]:
-    sides = ([one.scenario.get(key, "not told") for one in (first, second)] for key in keys)
+    sides = ([_said(one, key) for one in (first, second)] for key in keys)
     return [f"{key} {_value(a)} in A, {_value(b)} in B" for key, (a, b) in zip(keys, sides, strict=True) if a != b]
+
+
+def _said(one: Rounds, key: str) -> Any:
+    """What it had, parts in one order: an earlier version told them in another."""
+    found = one.scenario.get(key, LATER.get(key, "not told"))
+    return "+".join(sorted(str(found).split("+"))) if key == "flow" else found
 
 
 def _value(value: object) -> str:

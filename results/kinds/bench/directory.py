@@ -140,7 +140,7 @@ def pooled(bench: Bench, directory: Path) -> Hists:
     for number in bench.numbers:
         arrays = read_round(directory, number)
         for (point, arm), found in sums.items():
-            for name in (MET, "stale_window"):
+            for name in (MET, "shootdown", "stale_window"):
                 counts = arrays.get(array_name(point, arm, f"hist/{name}"))
                 if counts is not None and counts.shape != (HIST_WORDS,):
                     where = round_file(directory, number)

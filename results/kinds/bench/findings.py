@@ -103,8 +103,9 @@ def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: 
 def without_ground(bench: Bench, figure: Figure, point: str, arms: Sequence[str]) -> str:
     """Why not all races of these arms at this point rank by this figure, "" where they do."""
     for race in (race for arm in arms for race in bench.races(point, arm)):
-        if reason := too_few_met(figure.id, Met(race.met, race.measured)):
-            return f"in round {race.round} of {race.ordering} {reason}"
+        met = Met(race.met, race.measured)
+        if reason := too_few_met(figure.id, met):
+            return reason if race.met is None else f"in round {race.round} of {race.ordering} {reason}"
     return ""
 
 
@@ -238,12 +239,15 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
     verdict of its races.
     """
     safe = {arm.ordering for arm in bench.arms if arm.safe}
+    uncounted = set()
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for race in bench.rounds:
         none = {"all_shootdowns": 0, "met": 0, "forbidden": 0, "verdict": "passed", "reason": "", "seconds": 0.0}
         entry = totals.setdefault((race.point, race.ordering), {**none, "own": None, "outcomes": Counter[str]()})
         entry["all_shootdowns"] += race.all_shootdowns
-        entry["met"] += race.met_shootdowns
+        entry["met"] += race.met_shootdowns or 0
+        if race.met_shootdowns is None:
+            uncounted.add((race.point, race.ordering))
         entry["forbidden"] += race.forbidden_shootdowns
         entry["seconds"] += race.seconds
         entry["own"] = least_own((entry["own"], race.own_share))
@@ -252,9 +256,9 @@ def seen(bench: Bench) -> dict[tuple[str, str], dict[str, Any]]:
         thin = is_thin(race.reason, race.met_shootdowns, race.all_shootdowns)
         if not thin and GRAVEST_FIRST.index(race.verdict) < GRAVEST_FIRST.index(entry["verdict"]):
             entry["verdict"], entry["reason"] = race.verdict, f"round {race.round}: {race.reason}"
-    for (_, ordering), entry in totals.items():
-        lacking = too_few(entry["met"], entry["all_shootdowns"], entry["own"])
-        if entry["verdict"] == "passed" and ordering in safe and lacking:
+    for key, entry in totals.items():
+        lacking = too_few(None if key in uncounted else entry["met"], entry["all_shootdowns"], entry["own"])
+        if entry["verdict"] == "passed" and key[1] in safe and lacking:
             entry["verdict"], entry["reason"] = "inconclusive", lacking
         entry["reason"] = entry["reason"] or f"nothing forbidden in {entry['met']:,} shootdowns that met a vCPU"
     return totals

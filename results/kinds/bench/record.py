@@ -118,7 +118,7 @@ class Race(Part):
     `outcomes` are the events of each outcome that was seen, over the whole race; `forbidden_shootdowns` counts what
     fails. `figures` holds every id of `results.figures.FIGURES`, None where this race could not measure it. Of the
     `measured` shootdowns `met` met a vCPU, of all of them `met_shootdowns`. `own_share`: of the time that actors wanted
-    the CPUs for. `machine` is the random id of the one that ran it.
+    the CPUs for. `machine` is the random id of the one that ran it. An earlier version did not tell what has a default.
     """
 
     round: Number
@@ -132,14 +132,14 @@ class Race(Part):
     ending: Ending
     seconds: float
     all_shootdowns: Count
-    met_shootdowns: Count
+    met_shootdowns: Count | None = None
     forbidden_shootdowns: Count
     outcomes: dict[str, Count]
     steal_share: float | None
     own_share: float | None = None
     figures: dict[str, Figure | None]
-    met: Count
-    measured: Count
+    met: Count | None = None
+    measured: Count = 0
     machine: str = ""
 
 

@@ -6,7 +6,7 @@ And what the latencies have to be read against, the machine's own costs: told, n
 from collections.abc import Mapping
 from typing import Any
 
-from results.verdict import whole
+from results.verdict import lacking, whole
 from results.words import changes, machine_size, nanoseconds, nanoseconds_with_interval, plural, share
 
 TRACK_FIRST, KICK_FIRST = "spec", "v18"
@@ -33,8 +33,10 @@ def review_answer(result: Mapping[str, Any]) -> tuple[str, ...]:
 def _not_passed(run: Run) -> str | None:
     if told := changes(run):
         return f"raced with {', '.join(told)}"
-    verdict = str(run["verdict"])
-    return None if verdict == "passed" else f"is {verdict}" if verdict == "inconclusive" else verdict
+    if run["verdict"] != "passed":
+        return f"is {run['verdict']}" if run["verdict"] == "inconclusive" else str(run["verdict"])
+    why = lacking(run)
+    return why and f"is inconclusive ({why})"
 
 
 def _right(track: Run, kick: Run) -> str:

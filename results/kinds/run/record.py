@@ -77,7 +77,6 @@ class _Latency(Shape):
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, PhaseShape] = Field(init=False)
     shootdown: PhaseShape
-    shootdown_met: PhaseShape
 
 
 class _VcpuTimes(Shape):
@@ -119,7 +118,7 @@ class _Run(RacedShape):
     vcpus_entered: Count
     shootdowns: Count
     warmup_s: Seconds
-    met: _Met
+    met: _Met | None = None  # of a result of an earlier version
     lock_contention: list[_Contention] = Field(default_factory=list)
     source: str = ""
     steal_share: Share | None = None

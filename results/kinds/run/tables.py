@@ -86,8 +86,10 @@ def run_screen(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield seen_table(runs)
     yield from unseen_lines(runs)
     yield ""
-    latency = percentiles_table(runs, (MET, *OF_FLOWS), "", intervals=False)
-    first = f"{'' if latency.head[0] == 'phase' else 'MET A VCPU, '}AFTER WARM-UP"
+    told = MET if any(MET in run["latency_ns"] for run in runs) else "shootdown"  # else of an earlier version
+    latency = percentiles_table(runs, (told, *OF_FLOWS), "", intervals=False)
+    one = "MET A VCPU, " if told == MET else "A SHOOTDOWN, "
+    first = f"{'' if latency.head[0] == 'phase' else one}AFTER WARM-UP"
     latency = replace(latency, head=(first, *latency.head[1:]))
     yield latency if latency.rows else "No latency: no shootdown was measured."
     yield from _notes(result)
@@ -117,7 +119,7 @@ def _unsafe(runs: Sequence[Run]) -> frozenset[int]:
 def _verdict_row(run: Run) -> tuple[str, ...]:
     """The title up to its first semicolon: `list`, the page and -v have the whole."""
     met, shootdowns = met_shootdowns(run), run["all_shootdowns"]
-    how_many = share(met / max(shootdowns, met, 1))
+    how_many = "-" if met is None else share(met / max(shootdowns, met, 1))
     return word_of(run).upper(), name_of(run), count(shootdowns), how_many, title_of(run).partition(";")[0]
 
 
@@ -154,7 +156,9 @@ def unseen_lines(runs: Sequence[Run]) -> Iterator[str]:
     if not silent:
         return
     line = f"Not seen: {silent_words(bad, len(silent) - bad)}."
-    bounds = [f"{name_of(run)} {share(p)} (n {count(met_shootdowns(run))})" for run in runs if (p := caught_rate(run))]
+    bounds = [
+        f"{name_of(run)} {share(p)} (n {count(met_shootdowns(run) or 0)})" for run in runs if (p := caught_rate(run))
+    ]
     if bounds and len(runs) <= SIDE_BY_SIDE:
         line += f" One would have been, from this rate on (95 %): {', '.join(bounds)}."
     elif bounds:
@@ -187,8 +191,8 @@ def rate_text(outcome: Mapping[str, Any], run: Run) -> str:
 
 def caught_rate(run: Run) -> float | None:
     """The rate from which on a forbidden outcome that did not show would have; None where nobody can say."""
-    zeros = (o["would_have_caught"] for o in run["outcomes"] if o["grade"] in FAILING)
-    return next((rate for rate in zeros if rate is not None), None)
+    zeros = [o for o in run["outcomes"] if o["grade"] in FAILING and o["would_have_caught"] is not None]
+    return zeros[0]["would_have_caught"] if zeros and met_shootdowns(run) is not None else None
 
 
 def outcomes_table(run: Run) -> Table:
@@ -278,7 +282,7 @@ def forbidden_shootdowns(run: Run) -> int:
 def observation_line(run: Run) -> str:
     """Of shootdowns: forbidden ones, and others that met a vCPU."""
     forbidden = forbidden_shootdowns(run)
-    return observation(run["ordering"], forbidden, max(met_shootdowns(run) - forbidden, 0))
+    return observation(run["ordering"], forbidden, max((met_shootdowns(run) or 0) - forbidden, 0))
 
 
 def history_row(run: Run) -> dict[str, Any]:
