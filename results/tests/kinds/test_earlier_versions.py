@@ -69,7 +69,7 @@ def test_a_key_that_a_scenario_did_not_have_was_as_its_machines_were_then(
     tmp_path: Any, first: dict[str, Any], second: dict[str, Any], told: str
 ) -> None:
     one, other = (
-        replace(its, scenario={key: value for key, value in (its.scenario | keys).items() if value is not ...})
+        replace(its, scenario={key: value for key, value in {**its.scenario, **keys}.items() if value is not ...})
         for its, keys in (
             (stored(tmp_path / side, a_bench(10, noisy({}))), keys) for side, keys in (("a", first), ("b", second))
         )
