@@ -25,7 +25,7 @@ from results.kinds.shape import (
     Share,
 )
 from results.store import RAW, RESULT, StoreError, read_arrays, read_document
-from results.verdict import MET, Ending
+from results.verdict import MET, Ending, judge
 
 # Percentiles whose intervals sentences are made of.
 WITH_INTERVAL = ("p50", "p90", "p99")
@@ -180,9 +180,7 @@ def trouble_with_arrays(result: Mapping[str, Any], arrays: Mapping[str, NDArray[
 
 
 def _trouble_with_array(key: str, array: NDArray[Any]) -> str | None:
-    shapes = {
-        "hist": (HIST_WORDS,), "ages": (AGE_BUCKETS,), "series/outcomes": (len(array) if array.ndim else 0, OUTCOMES),
-    }  # fmt: skip
+    shapes = {"hist": (HIST_WORDS,), "ages": (AGE_BUCKETS,), "series/outcomes": (*array.shape[:1], OUTCOMES)}
     expected = shapes.get(key) or shapes.get(key.split("/")[0])
     if expected is not None and array.shape != expected:
         return f"expected shape {expected}, found {array.shape}"
@@ -212,15 +210,26 @@ def read_result(directory: Path) -> Stored:
 
 
 def read_result_json(directory: Path) -> dict[str, Any]:
-    """The dict of result.json alone, sound. Raises StoreError."""
-    return read_document(directory / RESULT, "a run", {SCHEMA: ResultShape})
+    """The dict of result.json alone, sound; runs of an earlier version, which did not count the shootdowns that met a
+    vCPU, with today's verdict. Raises StoreError.
+    """
+    result = read_document(directory / RESULT, "a run", {SCHEMA: ResultShape})
+    runs = [run if run.get("met") else {**run, **judge(run).fields} for run in result["runs"]]
+    return {**result, "runs": runs}
 
 
 def with_arrays(directory: Path, result: dict[str, Any], what: str) -> Stored:
     """A sound result with the arrays beside it, none where they were not kept. Raises StoreError."""
     if not (directory / RAW).exists():
         return Stored(result, {})
-    arrays = read_arrays(directory / RAW, what)
+    arrays = {name: _with_every_outcome(name, array) for name, array in read_arrays(directory / RAW, what).items()}
     if trouble := trouble_with_arrays(result, arrays):
         raise StoreError(f"{directory / RAW}: {trouble}")
     return Stored(result, arrays)
+
+
+def _with_every_outcome(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """A series of an earlier version has columns for the outcomes of then, which are the first of today's."""
+    if not name.endswith("/series/outcomes") or array.ndim != 2 or not 0 < array.shape[1] < OUTCOMES:
+        return array
+    return np.pad(array, ((0, 0), (0, OUTCOMES - array.shape[1])))

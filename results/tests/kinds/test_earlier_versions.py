@@ -3,19 +3,23 @@ met a vCPU, and keys that a scenario did not have.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from kernels.tdx.outcomes import OUTCOMES
 from results.draw.panels import Shown, done_by
 from results.draw.style import styles
 from results.exchange.hdr import hgrm_bytes
 from results.kinds.bench.compare import unlike
 from results.kinds.bench.findings import exit_code, found, seen
 from results.kinds.run.answer import review_answer
+from results.kinds.run.record import read_result
 from results.numbers.rounds import Met, met_of, too_few_met
+from results.store import RunDirectory
 from results.tests.builders.bench import a_bench, noisy, with_races
 from results.tests.builders.run import a_result, a_run, counted, of_an_earlier_version
 from results.tests.kinds.test_bench_compare import stored
@@ -35,6 +39,15 @@ def test_no_absence_is_claimed_and_latency_is_of_all_shootdowns() -> None:
     assert whole(OLD) == OLD["latency_ns"]["shootdown"]
     assert hgrm_bytes(a_result(OLD), ALL).startswith(b"#[Ordering = v18, n = 120, unit = ns]")
     assert float(np.asarray(ax.lines[0].get_xdata())[-1]) == 120
+
+
+def test_a_directory_is_read_with_todays_verdict_and_none_of_the_outcomes_that_came_later(tmp_path: Path) -> None:
+    series = {"v18/series/time_s": np.array([0.5, 1.0]), "v18/series/outcomes": np.ones((2, 37), np.int64)}
+    RunDirectory(tmp_path).write(a_result(OLD), series)
+    result, arrays = read_result(tmp_path).result, read_result(tmp_path).arrays
+
+    assert [(run["verdict"], run["reason"]) for run in result["runs"]] == [("inconclusive", UNCOUNTED)]
+    assert arrays["v18/series/outcomes"].sum(axis=0).tolist() == [2] * 37 + [0] * (OUTCOMES - 37)
 
 
 def test_an_order_that_passed_then_decides_nothing() -> None:
@@ -66,7 +79,7 @@ def test_a_bench_ranks_nothing_and_claims_no_absence() -> None:
     ],
 )
 def test_a_key_that_a_scenario_did_not_have_was_as_its_machines_were_then(
-    tmp_path: Any, first: dict[str, Any], second: dict[str, Any], told: str
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], told: str
 ) -> None:
     one, other = (
         replace(its, scenario={key: value for key, value in {**its.scenario, **keys}.items() if value is not ...})
