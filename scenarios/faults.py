@@ -10,12 +10,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from scenarios.fields import FAULTS, STRICT, TEXT, Faults, Lenient, a_forbidden_outcome, one_of
+from scenarios.fields import STRICT, Faults, Settings, a_forbidden_outcome, one_of
 from scenarios.files import HERE, toml_table
 from scenarios.loader import apply_settings, load_ordering, load_scenario
 from scenarios.models import Ordering, Scenario
 from scenarios.validation import validated
-from scenarios.wording import listed
 
 BROKEN = ("module", "kvm")
 # The default flow's machines for `explore`: vCPUs, zappers, shootdowns of each, a page to each zapper.
@@ -23,9 +22,6 @@ SMALL = ((1, 1, 1), (2, 1, 1), (1, 2, 1))
 LARGE = (*SMALL, (2, 1, 2), (1, 2, 2))
 DEFAULT = "wrong"
 SMALLEST = ("vcpus=1", "zappers=1", "pages=1", "tlb_entries=1", "shootdowns=1")
-
-SETTINGS = 'a list of settings as `--set` takes them, such as ["on_error=stop"]'
-Settings = Annotated[tuple[str, ...], Lenient, Field(description=SETTINGS)]
 
 
 class Shown(BaseModel):
@@ -40,13 +36,13 @@ class Shown(BaseModel):
 
     model_config = STRICT
 
-    name: str = Field(description=TEXT)
-    breaks: Annotated[str, one_of("side", BROKEN)] = Field(description=f"a side ({listed(BROKEN)})")
-    title: str = Field(description=TEXT)
-    source: str = Field(description=TEXT)
-    scenario: str = Field(default=DEFAULT, description=TEXT)
-    beside: Faults = Field(default=(), description=f"a list of faults ({listed(FAULTS)})")
-    ordering: str = Field(description=TEXT)
+    name: str
+    breaks: Annotated[str, one_of("side", BROKEN)]
+    title: str
+    source: str
+    scenario: str = DEFAULT
+    beside: Faults = ()
+    ordering: str
     shows: Annotated[str, AfterValidator(a_forbidden_outcome)] = Field(description="a forbidden outcome")
     set: Settings = ()
     explore: Settings = ()

@@ -2,34 +2,15 @@
 says was expected.
 """
 
+import enum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic.fields import FieldInfo
 
 from kernels.tdx.outcomes import FORBIDDEN, Outcome
-from kernels.tdx.rules import (
-    FLOWS,
-    Fault,
-    FaultRetry,
-    FlushAt,
-    Gate,
-    Guard,
-    HkidFree,
-    Ioctl,
-    KickBy,
-    Lock,
-    MemslotZap,
-    Module,
-    OnError,
-    Pattern,
-    SeptFree,
-    SharedFlush,
-    Step,
-    flow_name,
-    flow_named,
-)
-from scenarios.busy import a_policy
+from kernels.tdx.rules import FLOWS, MAX_TLB_ENTRIES, Fault, KickBy, Lock, Step, flow_name, flow_named
+from scenarios.busy import A_POLICY, a_policy
 from scenarios.delays import parse_delay, parse_start_offset
 from scenarios.durations import parse_duration
 from scenarios.files import shipped_names
@@ -37,19 +18,10 @@ from scenarios.wording import listed, names, nearest, problem, shown, unknown
 
 LOCKS = names(Lock)
 STEPS = (*(name for name in names(Step) if "lock_" not in name), "lock NAME", "lock NAME read", "unlock NAME")
-GATES, FAULTS = names(Gate), names(Fault)
-ON_ERROR, READS, OUTCOMES = names(OnError), names(Pattern), names(Outcome)
+FAULTS, OUTCOMES, KICKS = names(Fault), names(Outcome), names(KickBy)
 FLOW_NAMES = tuple(map(flow_name, FLOWS))
-MODULES, FLUSHES, RETRIES = names(Module), names(SharedFlush), names(FaultRetry)
-SEPT_FREES, HKID_FREES, GUARDS, IOCTLS = names(SeptFree), names(HkidFree), names(Guard), names(Ioctl)
-MEMSLOT_ZAPS, FLUSH_AT = names(MemslotZap), names(FlushAt)
-REQUESTS, FAULT_LOCKS = ("tlb_flush", "none"), ("none", *LOCKS[:-1])
-OWN_LOCKS = (*LOCKS[:-1], "fault_lock", "no_entry_lock")
-LOCK_KINDS = ("rw", "spin", "rw_irq", "spin_irq")
+FAULT_LOCKS = ("none", *LOCKS[:-1])
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
-WORKERS = ("process", "thread")
-PLACEMENTS = ("apart", "mixed")
-KICKS = names(KickBy)
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -64,13 +36,28 @@ def elsewhere(word: str) -> str:
     return next((f"{shown(word)} is {what} {word}" for what, words in places if word in words), "")
 
 
-def one_of(noun: str, words: tuple[str, ...]) -> AfterValidator:
+def one_of(noun: str, words: tuple[str, ...] | type[enum.Enum]) -> AfterValidator:
     """A word out of a few."""
+    known = words if isinstance(words, tuple) else names(words)
 
     def check(word: str) -> str:
-        if word not in words:
-            raise problem(unknown(noun, word, words))
+        if word not in known:
+            raise problem(unknown(noun, word, known))
         return word
+
+    check.__doc__ = f"a {noun} ({listed(known)})"  # what an error says was expected
+    return AfterValidator(check)
+
+
+def several_of(noun: str, words: tuple[str, ...], none: str = "") -> AfterValidator:
+    """Words out of a few with a + between two, in their order; `none` of them is a word, too."""
+
+    def check(text: str) -> str:
+        given = text.split("+")
+        for word in given if text != none or not none else ():
+            if word not in words:
+                raise problem(unknown(noun, word, (none, *words) if none else words))
+        return "+".join(word for word in words if word in given) or none
 
     return AfterValidator(check)
 
@@ -97,24 +84,6 @@ def parts_of_a_flow(name: str) -> str:
         if part not in FLOW_NAMES:
             raise problem(unknown("flow", part, FLOW_NAMES))
     return flow_name(flow_named(name))
-
-
-def some_ioctls(text: str) -> str:
-    """Kinds of ioctls with a + between two, in their order."""
-    given = text.split("+")
-    for name in given:
-        if name not in IOCTLS:
-            raise problem(unknown("ioctl", name, IOCTLS))
-    return "+".join(name for name in IOCTLS if name in given)
-
-
-def some_locks(text: str) -> str:
-    """Locks of an ordering's own with a + between two, in their order; or none."""
-    given = text.split("+")
-    for name in given if text != "none" else ():
-        if name not in OWN_LOCKS:
-            raise problem(unknown("lock", name, ("none", *OWN_LOCKS)))
-    return "+".join(name for name in OWN_LOCKS if name in given) or "none"
 
 
 def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -174,10 +143,21 @@ def word_or_more(value: Any) -> str:
 
 # TOML and JSON have lists where a frozen value wants a tuple: the container is lenient, what stands in it is not.
 Lenient = Field(strict=False)
-Steps = Annotated[tuple[Annotated[str, AfterValidator(a_step)], ...], Lenient]
-Checks = Annotated[tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...], Lenient, AfterValidator(each_once)]
-Faults = Annotated[tuple[Annotated[str, one_of("fault", FAULTS)], ...], Lenient, AfterValidator(each_once)]
-Policy = Annotated[str, AfterValidator(a_policy)]
+Steps = Annotated[
+    tuple[Annotated[str, AfterValidator(a_step)], ...],
+    Field(strict=False, description='a list of steps such as ["block", "track", "kick", "remove"]'),
+]
+Checks = Annotated[
+    tuple[Annotated[str, one_of("check", ENTRY_CHECKS)], ...],
+    Field(strict=False, description=f"a list of checks ({listed(ENTRY_CHECKS)})"),
+    AfterValidator(each_once),
+]
+Faults = Annotated[
+    tuple[Annotated[str, one_of("fault", FAULTS)], ...],
+    Field(strict=False, description=f"a list of faults ({listed(FAULTS)})"),
+    AfterValidator(each_once),
+]
+Policy = Annotated[str, AfterValidator(a_policy), Field(description=A_POLICY)]
 Expect = Annotated[
     Annotated[str, AfterValidator(the_word_safe), Tag("word")]
     | Annotated[
@@ -190,11 +170,32 @@ Expect = Annotated[
 ]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
-
-TEXT = "text in quotes"
+Settings = Annotated[
+    tuple[str, ...],
+    Field(strict=False, description='a list of settings as `--set` takes them, such as ["on_error=stop"]'),
+]
+TlbEntries = Annotated[
+    int,
+    AfterValidator(a_power_of_two),
+    Field(ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"),
+]
 
 
 def whole(least: int, most: int, unit: str = "") -> FieldInfo:
     """A whole number in a range, both ends included."""
     of = f" of {unit}" if unit else ""
     return Field(ge=least, le=most, description=f"a whole number{of} from {least} to {most}")
+
+
+def up_to(most: str) -> FieldInfo:
+    """A duration, of some time at least."""
+    said = f"a duration above 0 and up to {most}, such as 500ms, 5s, 2m or 1h"
+    return Field(gt=0, le=parse_duration(most), description=said)
+
+
+def expected(field: FieldInfo) -> str:
+    """What an error says was expected: the description, or else what the type says."""
+    if field.annotation in (bool, bool | None):
+        return "true or false"
+    of_words = (one.func.__doc__ for one in field.metadata if isinstance(one, AfterValidator))
+    return field.description or next(of_words, None) or "text in quotes"

@@ -1,7 +1,7 @@
 """An ordering and a scenario as values: what their TOML may say, and which combinations mean nothing.
 
-A field's description is what an error says was expected. A wrong order of steps is no error: finding out is what the
-program is for. Refused is only what cannot run or says nothing.
+What an error says was expected is a field's description, or what its type says. A wrong order of steps is no error:
+finding out is what the program is for. Refused is only what cannot run or says nothing.
 """
 
 from typing import Annotated, Any, Self
@@ -9,8 +9,28 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from kernels.tdx.outcomes import FORBIDDEN
-from kernels.tdx.rules import MAX_LPS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS, Flow, has_part
-from scenarios.busy import A_POLICY, LOCK_MODES
+from kernels.tdx.rules import (
+    MAX_LPS,
+    MAX_PAGES,
+    MAX_VCPUS,
+    MAX_ZAPPERS,
+    FaultRetry,
+    Flow,
+    FlushAt,
+    Gate,
+    Guard,
+    HkidFree,
+    Ioctl,
+    KickBy,
+    MemslotZap,
+    Module,
+    OnError,
+    Pattern,
+    SeptFree,
+    SharedFlush,
+    has_part,
+)
+from scenarios.busy import LOCK_MODES
 from scenarios.contradictions import ordering_contradictions
 from scenarios.costs import A_TABLE, Costs
 from scenarios.delays import A_DELAY, A_START_OFFSET
@@ -19,45 +39,31 @@ from scenarios.fields import (
     FAULT_LOCKS,
     FAULTS,
     FLOW_NAMES,
-    FLUSH_AT,
-    FLUSHES,
-    GATES,
-    GUARDS,
-    HKID_FREES,
-    IOCTLS,
-    KICKS,
-    MEMSLOT_ZAPS,
-    MODULES,
-    ON_ERROR,
-    OWN_LOCKS,
-    PLACEMENTS,
-    READS,
-    RETRIES,
-    SEPT_FREES,
     STEPS,
     STRICT,
-    TEXT,
-    WORKERS,
     Checks,
     Duration,
     Expect,
     Faults,
     Names,
     Policy,
+    Settings,
     Steps,
+    TlbEntries,
     a_delay,
-    a_power_of_two,
     a_start_offset,
     one_of,
     parts_of_a_flow,
-    some_ioctls,
-    some_locks,
+    several_of,
+    up_to,
     whole,
 )
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
 from scenarios.tables import BusyBySeamcall, Kick, Locks
 from scenarios.tdx_host import OfTheHost
-from scenarios.wording import listed, problem
+from scenarios.wording import listed, names, problem
+
+OWN_LOCKS = (*FAULT_LOCKS[1:], "fault_lock", "no_entry_lock")
 
 
 class Ordering(BaseModel):
@@ -69,42 +75,27 @@ class Ordering(BaseModel):
 
     model_config = STRICT
 
-    name: str = Field(description=TEXT)
-    title: str = Field(default="", description=TEXT)
-    source: str = Field(default="", description=TEXT)
-    why: str = Field(default="", description=TEXT)
-    shootdown: Steps = Field(
-        title="the steps of one shootdown", description='a list of steps such as ["block", "track", "kick", "remove"]'
-    )
-    table: Steps = Field(
-        default=(),
-        title="the same of a page-table page, where its own are others",
-        description='a list of steps such as ["block", "track", "kick", "remove"]',
-    )
+    name: str
+    title: str = ""
+    source: str = ""
+    why: str = ""
+    shootdown: Steps = Field(title="the steps of one shootdown")
+    table: Steps = Field(default=(), title="the same of a page-table page, where its own are others")
     kick: Kick | None = Field(
         default=None,
         title="the request that a kick makes, and whether it waits for the answers to its IPIs",
         description='a table such as { request = "none", wait = true }',
     )
-    gate: Annotated[str, one_of("gate", GATES)] = Field(
-        default="none", title="where kicked vCPUs wait while it is raised", description=f"a gate ({listed(GATES)})"
+    gate: Annotated[str, one_of("gate", Gate)] = Field(
+        default="none", title="where kicked vCPUs wait while it is raised"
     )
-    entry: Checks = Field(
-        default=(),
-        title="what a vCPU looks at before TDH.VP.ENTER",
-        description=f"a list of checks ({listed(ENTRY_CHECKS)})",
-    )
-    flush_at: Annotated[str, one_of("place", FLUSH_AT)] = Field(
+    entry: Checks = Field(default=(), title="what a vCPU looks at before TDH.VP.ENTER")
+    flush_at: Annotated[str, one_of("place", FlushAt)] = Field(
         default="request",
         title="where the flush of the request tlb_flush is done, by its handler or by the next entry that succeeds",
-        description=f"a place ({listed(FLUSH_AT)})",
     )
-    track_busy: Policy = Field(
-        default="spin", title="what a zapper does where TRACK is told TDX_OPERAND_BUSY", description=A_POLICY
-    )
-    sept_busy: Policy = Field(
-        default="spin", title="the same where BLOCK or REMOVE is, and a fault's AUG or SEPT.ADD", description=A_POLICY
-    )
+    track_busy: Policy = Field(default="spin", title="what a zapper does where TRACK is told TDX_OPERAND_BUSY")
+    sept_busy: Policy = Field(default="spin", title="the same where BLOCK or REMOVE is, and a fault's AUG or SEPT.ADD")
     busy: BusyBySeamcall | None = Field(
         default=None,
         title="the same by SEAMCALL",
@@ -124,60 +115,39 @@ class Ordering(BaseModel):
         default="none",
         title="which of the ordering's own locks a vCPU holds where it looks whether it may enter: at requests and "
         "gate, or with interrupts off at all that it looks at behind IN_GUEST_MODE",
-        description=f"a lock ({listed(FAULT_LOCKS)})",
     )
     fault_lock: Annotated[str, one_of("lock", FAULT_LOCKS)] = Field(
-        default="none",
-        title="which of the ordering's own locks AUG and SEPT.ADD hold",
-        description=f"a lock ({listed(FAULT_LOCKS)})",
+        default="none", title="which of the ordering's own locks AUG and SEPT.ADD hold"
     )
     fault_mmu_lock: Annotated[str, one_of("lock mode", LOCK_MODES)] = Field(
-        default="read", title="how a fault holds mmu_lock", description=f"a lock mode ({listed(LOCK_MODES)})"
+        default="read", title="how a fault holds mmu_lock"
     )
-    no_entry_lock: bool = Field(
-        default=False,
-        title="whether a lock is held while wait_for_sept_zap keeps vCPUs out",
-        description="true or false",
-    )
-    without: Annotated[str, AfterValidator(some_locks)] = Field(
+    no_entry_lock: bool = Field(default=False, title="whether a lock is held while wait_for_sept_zap keeps vCPUs out")
+    without: Annotated[str, several_of("lock", OWN_LOCKS, "none")] = Field(
         default="none",
         title="which of the ordering's own locks are left out, to see what fails",
         description=f"a lock ({listed(OWN_LOCKS)}), or several with a + between two, or none",
     )
-    serialized: bool = Field(
-        default=True, title="whether mmu_lock is held for write throughout", description="true or false"
+    serialized: bool = Field(default=True, title="whether mmu_lock is held for write throughout")
+    sept_free: Annotated[str, one_of("moment", SeptFree)] = Field(
+        default="live", title="when page-table pages of a TD are freed, where a flow frees them"
     )
-    sept_free: Annotated[str, one_of("moment", SEPT_FREES)] = Field(
-        default="live",
-        title="when page-table pages of a TD are freed, where a flow frees them",
-        description=f"a moment ({listed(SEPT_FREES)})",
+    hkid_free: Annotated[str, one_of("turn", HkidFree)] = Field(
+        default="first", title="whether a TD's HKID goes before its guest pages or behind them, where it is torn down"
     )
-    hkid_free: Annotated[str, one_of("turn", HKID_FREES)] = Field(
-        default="first",
-        title="whether a TD's HKID goes before its guest pages or behind them, where it is torn down",
-        description=f"a turn ({listed(HKID_FREES)})",
-    )
-    guard: Annotated[str, one_of("guard", GUARDS)] = Field(
-        default="own",
-        title="which locks the ioctls that build a TD hold in the flow build",
-        description=f"a guard ({listed(GUARDS)})",
+    guard: Annotated[str, one_of("guard", Guard)] = Field(
+        default="own", title="which locks the ioctls that build a TD hold in the flow build"
     )
     elide_flush: bool = Field(
-        default=False,
-        title="whether TRACK and kicks are left out where PROTECT finds nothing writable",
-        description="true or false",
+        default=False, title="whether TRACK and kicks are left out where PROTECT finds nothing writable"
     )
-    on_error: Annotated[str, one_of("reaction", ON_ERROR)] = Field(
-        default="stop", title="what a zapper does after KVM_BUG_ON", description=f"a reaction ({listed(ON_ERROR)})"
+    on_error: Annotated[str, one_of("reaction", OnError)] = Field(
+        default="stop", title="what a zapper does after KVM_BUG_ON"
     )
-    fault_retry: Annotated[str, one_of("retry", RETRIES)] = Field(
-        default="reenter",
-        title="what a vCPU does on RET_PF_RETRY in the flow zero_step",
-        description=f"a retry ({listed(RETRIES)})",
+    fault_retry: Annotated[str, one_of("retry", FaultRetry)] = Field(
+        default="reenter", title="what a vCPU does on RET_PF_RETRY in the flow zero_step"
     )
-    faults: Faults = Field(
-        default=(), title="what is broken, of the module or of KVM", description=f"a list of faults ({listed(FAULTS)})"
-    )
+    faults: Faults = Field(default=(), title="what is broken, of the module or of KVM")
     expect: Expect = Field(
         default="safe",
         title="safe, or the forbidden outcomes that it must show",
@@ -211,12 +181,7 @@ MACHINE_KEYS = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap", "sept_ve_disable", "lps",
     "epf_threshold", "hp_lock_timeout", "ioctls", "aging",
 )  # fmt: skip
-MOST_TRIES = 1_000_000
-MOST_BATCH = 512
-ONLY = ("matrix", "contract")
 A_SMALL = 'small machines such as { zappers = 2, set = ["lps=1"] }'
-A_WEEK_S = 7 * 24 * 3600.0
-MOST_RATE = 1e7
 
 
 class Small(BaseModel):
@@ -230,12 +195,10 @@ class Small(BaseModel):
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)] = 1
     pages: Annotated[int, whole(1, MAX_PAGES)] = 1
     shootdowns: Annotated[int, whole(1, 1 << 50)] = 1
-    liveness: bool = Field(default=False, description="true or false")
-    tlb_entries: Annotated[int, AfterValidator(a_power_of_two)] = Field(
-        default=1, ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"
-    )
-    set: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    only: Annotated[str, one_of("search", ONLY)] = Field(default="", description=f"a search ({listed(ONLY)})")
+    liveness: bool = False
+    tlb_entries: TlbEntries = 1
+    set: Settings = ()
+    only: Annotated[str, one_of("search", ("matrix", "contract"))] = ""
 
 
 class Scenario(BaseModel):
@@ -261,66 +224,50 @@ class Scenario(BaseModel):
 
     model_config = STRICT
 
-    name: str = Field(description=TEXT)
-    title: str = Field(default="", description=TEXT)
-    shows: str = Field(default="", description=TEXT)
+    name: str
+    title: str = ""
+    shows: str = ""
     orderings: Names = Field(description="a list of at least one ordering: names, paths or steps")
     flow: Annotated[str, AfterValidator(parts_of_a_flow)] = Field(
         default="shootdown", description=f"a flow ({listed(FLOW_NAMES)}), or several with a + between two"
     )
-    module: Annotated[str, one_of("module", MODULES), OfTheHost] = Field(
-        default="tdx", description=f"a module ({listed((*MODULES, 'host'))})"
+    module: Annotated[str, one_of("module", Module), OfTheHost] = Field(
+        default="tdx", description=f"a module ({listed((*names(Module), 'host'))})"
     )
-    sept_ve_disable: bool = Field(default=False, description="true or false")
-    aging: bool = Field(default=False, description="true or false")
+    sept_ve_disable: bool = False
+    aging: bool = False
     lps: Annotated[int, whole(1, MAX_LPS)] = 2
-    epf_threshold: Annotated[int, whole(0, MOST_TRIES)] = EPF_THRESHOLD
-    hp_lock_timeout: Annotated[int, whole(0, MOST_TRIES)] = HP_LOCK_TIMEOUT
-    ioctls: Annotated[str, AfterValidator(some_ioctls)] = Field(
-        default="+".join(IOCTLS), description=f"an ioctl ({listed(IOCTLS)}), or several with a + between two"
+    epf_threshold: Annotated[int, whole(0, 1_000_000)] = EPF_THRESHOLD
+    hp_lock_timeout: Annotated[int, whole(0, 1_000_000)] = HP_LOCK_TIMEOUT
+    ioctls: Annotated[str, several_of("ioctl", names(Ioctl))] = Field(
+        default="+".join(names(Ioctl)),
+        description=f"an ioctl ({listed(names(Ioctl))}), or several with a + between two",
     )
     vcpus: Annotated[int, whole(1, MAX_VCPUS)]
     zappers: Annotated[int, whole(1, MAX_ZAPPERS)]
     pages: Annotated[int, whole(1, MAX_PAGES)] = 64
-    batch: Annotated[int, whole(1, MOST_BATCH)] = 1
-    resched: bool = Field(default=False, description="true or false")
+    batch: Annotated[int, whole(1, 512)] = 1
+    resched: bool = False
     shared_pages: Annotated[int, whole(0, MAX_PAGES)] = 0
-    shared_flush: Annotated[str, one_of("flush", FLUSHES)] = Field(
-        default="request", description=f"a flush ({listed(FLUSHES)})"
-    )
-    memslot_zap: Annotated[str, one_of("zap", MEMSLOT_ZAPS)] = Field(
-        default="none", description=f"a zap ({listed(MEMSLOT_ZAPS)})"
-    )
-    tlb_entries: Annotated[int, AfterValidator(a_power_of_two)] = Field(
-        default=64, ge=1, le=MAX_TLB_ENTRIES, description=f"a power of two from 1 to {MAX_TLB_ENTRIES}"
-    )
-    reads: Annotated[str, one_of("pattern", READS)] = Field(
-        default="uniform", description=f"a pattern ({listed(READS)})"
-    )
+    shared_flush: Annotated[str, one_of("flush", SharedFlush)] = "request"
+    memslot_zap: Annotated[str, one_of("zap", MemslotZap)] = "none"
+    tlb_entries: TlbEntries = 64
+    reads: Annotated[str, one_of("pattern", Pattern)] = "uniform"
     tick_us: Annotated[int, whole(0, 1_000_000, "microseconds")] = 50
     storm_us: Annotated[int, whole(0, 1_000_000, "microseconds")] = 0
     gap: Annotated[int, whole(0, 1_000_000_000, "pauses")] = 2000
-    duration_s: Duration = Field(
-        default=5.0, gt=0, le=A_WEEK_S, description="a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h"
-    )
+    duration_s: Annotated[Duration, up_to("168h")] = 5.0
     warmup_s: Duration = Field(
         default=0.5, ge=0, le=3600, description="a duration from 0 to 1h, such as 500ms, 5s, 2m or 1h"
     )
     rate: float = Field(
-        default=0.0,
-        ge=0,
-        le=MOST_RATE,
-        description="shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop",
+        default=0.0, ge=0, le=1e7, description="shootdowns a second, from 0.001 to 10000000, or 0 for a closed loop"
     )
     start_offset: Annotated[str, AfterValidator(a_start_offset)] = Field(default="", description=A_START_OFFSET)
     shootdowns: Annotated[int, whole(0, 1 << 50)] = 0
     seed: Annotated[int, whole(0, (1 << 63) - 1)] = 1
-    workers: Annotated[str, one_of("kind of worker", WORKERS)] = Field(
-        default="process", description=f"a kind of worker ({listed(WORKERS)})"
-    )
-    placement: Annotated[str, one_of("placement", PLACEMENTS)] = Field(
-        default="apart", description=f"a placement ({listed(PLACEMENTS)})"
-    )
+    workers: Annotated[str, one_of("kind of worker", ("process", "thread"))] = "process"
+    placement: Annotated[str, one_of("placement", ("apart", "mixed"))] = "apart"
     yields: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict,
         description='a table of probabilities by label, such as { "kick.load_acquire_ipi" = 0.01 }',
@@ -329,12 +276,8 @@ class Scenario(BaseModel):
         default_factory=dict, description='a table of delays by label, such as { "kick.load_acquire_ipi" = "200ns" }'
     )
     costs: Costs = Field(default_factory=dict, description=A_TABLE)
-    kick_by: Annotated[str, one_of("way to kick", KICKS)] = Field(
-        default="word", description=f"a way to kick ({listed(KICKS)})"
-    )
-    watchdog_s: Duration = Field(
-        default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
-    )
+    kick_by: Annotated[str, one_of("way to kick", KickBy)] = "word"
+    watchdog_s: Annotated[Duration, up_to("1h")] = 5.0
 
     matrix: tuple[Small, ...] = Field(default=(), strict=False, exclude=True, description=f"a list of {A_SMALL}")
 

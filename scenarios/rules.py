@@ -29,9 +29,19 @@ from kernels.tdx.rules import (
 )
 from scenarios.busy import in_force, policy
 from scenarios.delays import parse_start_offset
-from scenarios.fields import FAULT_LOCKS
+from scenarios.fields import ENTRY_CHECKS, FAULT_LOCKS
 from scenarios.models import Ordering, Scenario
 from scenarios.tables import Kick
+
+# Rules that are called as their keys are: words of these kinds, and numbers or whether.
+WORDS_OF_SCENARIO = {"module": Module, "shared_flush": SharedFlush, "memslot_zap": MemslotZap, "kick_by": KickBy}
+WORDS_OF_ORDERING = {
+    "gate": Gate, "flush_at": FlushAt, "sept_free": SeptFree, "hkid_free": HkidFree, "guard": Guard,
+    "on_error": OnError, "fault_retry": FaultRetry,
+}  # fmt: skip
+NUMBERS = (
+    "batch", "resched", "shared_pages", "epf_threshold", "hp_lock_timeout", "lps", "aging", "sept_ve_disable", "gap",
+)  # fmt: skip
 
 
 def compile_rules(
@@ -55,22 +65,15 @@ def compile_rules(
     tick_us = scenario.storm_us or (scenario.tick_us if takes_turns else 0)
     return Rules(
         flow=int(flow),
-        module=int(Module[scenario.module.upper()]),
-        batch=scenario.batch,
-        resched=int(scenario.resched),
-        shared_pages=scenario.shared_pages,
-        shared_flush=int(SharedFlush[scenario.shared_flush.upper()]),
-        memslot_zap=int(MemslotZap[scenario.memslot_zap.upper()]),
+        **{key: int(kind[getattr(scenario, key).upper()]) for key, kind in WORDS_OF_SCENARIO.items()},
+        **{key: int(kind[getattr(ordering, key).upper()]) for key, kind in WORDS_OF_ORDERING.items()},
+        **{key: int(getattr(scenario, key)) for key in NUMBERS},
         shootdown=pack_steps(steps),
         table=pack_steps(of_table),
         undo=pack_steps(undo),
         request=KVM_REQ_TLB_FLUSH if kick and kick.request == "tlb_flush" else 0,
         wait=max(_wait(its, kick) for its in (steps, of_table, undo)),
-        gate=int(Gate[ordering.gate.upper()]),
-        entry_requests=int("requests" in ordering.entry),
-        entry_gate=int("gate" in ordering.entry),
-        entry_wait_for_sept_zap=int("wait_for_sept_zap" in ordering.entry),
-        flush_at=int(FlushAt[ordering.flush_at.upper()]),
+        **{f"entry_{check}": int(check in ordering.entry) for check in ENTRY_CHECKS},
         fault_lock=0 if "fault_lock" in without else FAULT_LOCKS.index(ordering.fault_lock),
         fault_for_write=int(ordering.fault_mmu_lock == "write"),
         entry_lock=FAULT_LOCKS.index(ordering.entry_lock),
@@ -85,22 +88,11 @@ def compile_rules(
         serialized=int(ordering.serialized and not two_levels),
         mmu_lock_steps=int(Step.LOCK_MMU_LOCK in steps),
         zap_for_write=int(ordering.serialized and two_levels),
-        sept_free=int(SeptFree[ordering.sept_free.upper()]),
-        hkid_free=int(HkidFree[ordering.hkid_free.upper()]),
-        guard=int(Guard[ordering.guard.upper()]),
         ioctls=sum(int(Ioctl[name.upper()]) for name in scenario.ioctls.split("+")),
         elide_flush=int(ordering.elide_flush),
-        on_error=int(OnError[ordering.on_error.upper()]),
-        fault_retry=int(FaultRetry[ordering.fault_retry.upper()]),
-        epf_threshold=scenario.epf_threshold,
-        hp_lock_timeout=scenario.hp_lock_timeout,
         faults=sum(int(Fault[fault.upper()]) for fault in ordering.faults),
-        lps=scenario.lps,
-        aging=int(scenario.aging),
-        sept_ve_disable=int(scenario.sept_ve_disable),
         pattern=int(Pattern[scenario.reads.upper()]),
         shootdowns=scenario.shootdowns or UNLIMITED,
-        gap=scenario.gap,
         period=_ticks(scenario.zappers * scenario.batch / scenario.rate, ticks_per_s) if scenario.rate else 0,
         start_offset=least,
         start_offsets=most - least + 1,
@@ -108,7 +100,6 @@ def compile_rules(
         shared_cpus=int(shared_cpus),
         clock=int(clock),
         ticks_to_ns=int(ticks_to_ns),
-        kick_by=int(KickBy[scenario.kick_by.upper()]),
     )
 
 

@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from scenarios.busy import A_POLICY, BY_LOCK
-from scenarios.fields import LOCK_KINDS, REQUESTS, STRICT, Policy, one_of, word_or_more
-from scenarios.wording import listed
+from scenarios.fields import STRICT, Policy, one_of, word_or_more
 
 
 class Kick(BaseModel):
@@ -16,8 +15,8 @@ class Kick(BaseModel):
 
     model_config = STRICT
 
-    request: Annotated[str, one_of("request", REQUESTS)] = Field(description=f"a request ({listed(REQUESTS)})")
-    wait: bool | None = Field(default=None, description="true or false")
+    request: Annotated[str, one_of("request", ("tlb_flush", "none"))]
+    wait: bool | None = None
 
 
 class ByLock(BaseModel):
@@ -46,8 +45,7 @@ class BusyBySeamcall(BaseModel):
     sept_add: BusyPolicy | None = Field(default=None, description=BY_LOCK)
 
 
-LockKind = Annotated[str, one_of("kind of lock", LOCK_KINDS)]
-A_KIND = f"a kind of lock ({listed(LOCK_KINDS)})"
+LockKind = Annotated[str, one_of("kind of lock", ("rw", "spin", "rw_irq", "spin_irq"))]
 
 
 class Locks(BaseModel):
@@ -55,7 +53,7 @@ class Locks(BaseModel):
 
     model_config = STRICT
 
-    sept_lock: LockKind = Field(default="rw", description=A_KIND)
-    track_lock: LockKind = Field(default="rw", description=A_KIND)
-    page_table_lock: LockKind = Field(default="rw", description=A_KIND)
-    tlbstate_lock: LockKind = Field(default="rw", description=A_KIND)
+    sept_lock: LockKind = "rw"
+    track_lock: LockKind = "rw"
+    page_table_lock: LockKind = "rw"
+    tlbstate_lock: LockKind = "rw"

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from scenarios.fields import expected
 from scenarios.models import ELEMENTS, NESTED
 from scenarios.tables import ByLock
 from scenarios.wording import ScenarioError, listed, nearest, place, shown
@@ -62,4 +63,4 @@ def _fields(model: type[BaseModel], keys: list[str | int]) -> dict[str, FieldInf
 def _expected(model: type[BaseModel], keys: list[str | int]) -> str:
     if len(keys) > 1 and (keys[0] not in NESTED or isinstance(keys[-1], int)):
         return ELEMENTS[str(keys[0])]
-    return str(_fields(model, keys)[str(keys[-1])].description)
+    return expected(_fields(model, keys)[str(keys[-1])])

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from kernels.files import Unreadable, contents
 from kernels.tdx.rules import MAX_PAGES, MAX_TLB_ENTRIES, MAX_VCPUS, MAX_ZAPPERS
+from scenarios.wording import place
 
 SCHEMA: Literal["tdx-stress/witness/1"] = "tdx-stress/witness/1"
 MOST_JSON = 64 << 20  # bytes that are read
@@ -136,14 +136,12 @@ def _json(path: Path, content: str) -> Any:
 def _first_problem(refused: ValidationError) -> str:
     error = min(refused.errors(include_url=False), key=lambda error: error["type"] == "missing")
     keys = [key for key in error["loc"] if key != "Witness"]
-    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    where = place(keys)
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key"
     expected = _expected(keys)
-    return f"{where}: missing; expected {expected}" if error["type"] == "missing" else _mismatch(where, expected, error)
-
-
-def _mismatch(where: str, expected: str, error: ErrorDetails) -> str:
+    if error["type"] == "missing":
+        return f"{where}: missing; expected {expected}"
     return f"{where}: expected {expected}, found {_short(error['input'])}"
 
 

@@ -9,9 +9,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, Field
 
 from kernels.tdx.rules import MAX_VCPUS
-from scenarios.fields import STRICT, TEXT, Duration, Lenient, one_of, whole
+from scenarios.fields import STRICT, Duration, Lenient, one_of, up_to, whole
 from scenarios.files import shipped, shipped_names, toml_table
-from scenarios.models import A_WEEK_S
 from scenarios.settings import key_and_value
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, listed, unknown
@@ -50,22 +49,18 @@ class Real(BaseModel):
 
     model_config = STRICT
 
-    name: str = Field(description=TEXT)
-    title: str = Field(default="", description=TEXT)
-    source: str = Field(default="", description=TEXT)
+    name: str
+    title: str = ""
+    source: str = ""
     arms: Annotated[tuple[Annotated[str, one_of("arm", ARMS)], ...], Lenient] = Field(
         min_length=1, description=f"a list of at least one arm ({listed(ARMS)})"
     )
     vcpus: Annotated[int, whole(1, MAX_VCPUS)] = 2
     pages: Annotated[int, whole(1, MOST_PAGES)] = 64
     gap: Annotated[int, whole(0, 1_000_000_000, "pauses")] = 2000
-    duration_s: Duration = Field(
-        default=5.0, gt=0, le=A_WEEK_S, description="a duration above 0 and up to 168h, such as 500ms, 5s, 2m or 1h"
-    )
+    duration_s: Annotated[Duration, up_to("168h")] = 5.0
     seed: Annotated[int, whole(0, (1 << 63) - 1)] = 1
-    watchdog_s: Duration = Field(
-        default=5.0, gt=0, le=3600, description="a duration above 0 and up to 1h, such as 500ms, 5s, 2m or 1h"
-    )
+    watchdog_s: Annotated[Duration, up_to("1h")] = 5.0
     faults: Annotated[tuple[Annotated[str, one_of("fault", tuple(REAL_FAULTS))], ...], Lenient] = Field(
         default=(), max_length=1, description=f"a list of one fault ({listed(REAL_FAULTS)}) or none"
     )

@@ -41,11 +41,7 @@ def test_what_is_assumed_comes_to_the_medians_of_whole_calls() -> None:
 )
 def test_a_cost_is_read_as_it_is_written(text: str, ns: int) -> None:
     assert cost_ns(text) == ns
-    assert declared({"track": text}) == {"track": text}
-
-
-def test_a_plain_zero_is_a_cost_and_blanks_mean_nothing() -> None:
-    assert declared({"track": 0, "exit": " 2 us "}) == {"track": "0", "exit": "2us"}
+    assert declared({"track": text, "enter": 0, "exit": " 2 us "}) == {"track": text, "enter": "0", "exit": "2us"}
 
 
 @pytest.mark.parametrize(
@@ -71,14 +67,16 @@ def test_one_cost_is_changed_beside_those_of_a_word_or_by_itself() -> None:
     assert after("costs.track=0") == {"track": "0"}
 
 
-def test_a_word_that_is_none_is_refused_though_a_cost_stands_beside_it() -> None:
-    with pytest.raises(ScenarioError, match='--set: costs: unknown word for costs "asumed"; did you mean "assumed"'):
-        after("costs=asumed", "costs.track=2us")
-
-
-def test_a_host_without_a_module_has_no_seamcall_that_could_take_any_time() -> None:
-    with pytest.raises(ScenarioError, match='costs: expected "none", as module = "none" has no SEAMCALL'):
-        after("costs=assumed", "module=none")
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("costs=asumed", "costs.track=2us"), 'costs: unknown word for costs "asumed"; did you mean "assumed"'),
+        (("costs=assumed", "module=none"), 'costs: expected "none", as module = "none" has no SEAMCALL'),
+    ],
+)
+def test_what_settings_make_no_costs_of_is_refused(settings: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ScenarioError, match=f"--set: {said}"):
+        after(*settings)
 
 
 def test_a_scenario_holds_its_costs_as_a_table_that_makes_it_again() -> None:

@@ -98,6 +98,8 @@ def test_the_largest_scenario_that_holds_can_be_laid_out(tmp_path: Path) -> None
         ('workers = "threads"', 'workers: unknown kind of worker "threads"; did you mean "thread"?'),
         ("matrix = [{ zappers = 0 }]", "matrix[0].zappers: expected a whole number from 1 to 62, found 0"),
         ("matrix = [{ zapper = 2 }]", 'matrix[0].zapper: unknown key; did you mean "zappers"?'),
+        ("matrix = [{ set = 3 }]",
+         'matrix[0].set: expected a list of settings as `--set` takes them, such as ["on_error=stop"], found 3'),
         ('matrix = ["zappers=2"]',
          'matrix[0]: expected small machines such as { zappers = 2, set = ["lps=1"] }, found "zappers=2"'),
         ('yields = { "kick.done" = 1.5 }', 'yields["kick.done"]: expected a probability from 0 to 1, found 1.5'),

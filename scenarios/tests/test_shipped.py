@@ -8,7 +8,6 @@ import pytest
 from scenarios.faults import Shown, faults, to_explore, to_race
 from scenarios.fields import FAULTS
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
-from scenarios.models import Ordering
 
 ROOM = Path(__file__).parent.parent
 
@@ -19,12 +18,16 @@ READ_LOCKED = (
 )
 
 
+SAFE = ["flag_gate", "parallel_kick", "read_locked", "spec", "v18", "v6_16", "v6_18", "v6_19"]
+
+
 def test_these_orderings_are_shipped_the_safe_ones_first() -> None:
+    assert [ordering.name for ordering in shipped_orderings() if ordering.safe] == SAFE
     assert [ordering.name for ordering in shipped_orderings()] == [
-        "flag_gate", "parallel_kick", "read_locked", "spec", "v18", "v6_16", "v6_18", "v6_19", "exact_busy",
-        "flag_gate_unserialized", "free_despite_error", "gate_lowered_early", "kick_then_track", "kick_without_wait",
-        "no_block", "no_flush_at_entry", "no_kick", "parallel_kick_ungated", "read_locked_untracked",
-        "remove_without_tracking", "request_then_track", "spec_unserialized", "track_then_block",
+        *SAFE, "exact_busy", "flag_gate_unserialized", "free_despite_error", "gate_lowered_early", "kick_then_track",
+        "kick_without_wait", "no_block", "no_flush_at_entry", "no_kick", "parallel_kick_ungated",
+        "read_locked_untracked", "remove_without_tracking", "request_then_track", "spec_unserialized",
+        "track_then_block",
         "track_then_block_unserialized", "v18_literal", "v6_16_entry_unchecked", "wbinvd_before_kick",
     ]  # fmt: skip
 
@@ -45,19 +48,13 @@ def test_these_scenarios_are_shipped_the_default_first() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
-def test_an_ordering_has_a_title_a_source_and_one_sentence_of_why(ordering: Ordering) -> None:
-    assert ordering.title
-    assert ordering.source
-    assert ordering.why.endswith(".")
-    assert ". " not in ordering.why
+def test_an_ordering_and_a_scenario_have_a_title_a_source_and_one_sentence_of_why() -> None:
+    orderings, scenarios = shipped_orderings(), shipped_scenarios()
 
-
-@pytest.mark.parametrize("scenario", shipped_scenarios(), ids=lambda scenario: scenario.name)
-def test_a_scenario_has_a_title_and_one_sentence_of_what_it_shows(scenario) -> None:
-    assert scenario.title
-    assert scenario.shows.endswith(".")
-    assert ". " not in scenario.shows
+    assert all(one.title and one.source for one in orderings)
+    assert all(one.title for one in scenarios)
+    sentences = [*(one.why for one in orderings), *(one.shows for one in scenarios)]
+    assert [said for said in sentences if not said.endswith(".") or ". " in said] == []
 
 
 def test_shipped_files_stand_beside_the_loader_and_hold_tables() -> None:
@@ -145,13 +142,6 @@ def test_an_ordering_differs_from_its_base_in_nothing_else(name: str, base: str,
         expected["on_error"] = "leak_page"
 
     assert load_ordering(name).model_dump(exclude=words) == expected
-
-
-@pytest.mark.parametrize("ordering", shipped_orderings(), ids=lambda ordering: ordering.name)
-def test_an_ordering_is_safe_when_it_expects_no_forbidden_outcome(ordering: Ordering) -> None:
-    assert ordering.safe == (
-        ordering.name in {"spec", "v18", "v6_16", "v6_18", "v6_19", "flag_gate", "parallel_kick", "read_locked"}
-    )
 
 
 @pytest.mark.parametrize(
